@@ -1,0 +1,37 @@
+#include "arrays.hpp"
+#include "bind.hpp"
+
+#include <lstmcore/cpu.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+namespace lstmcore::bindings {
+
+namespace {
+
+py::list supported_isa_list() {
+  py::list names;
+  for (const std::string& name : supported_isas()) names.append(name);
+  return names;
+}
+
+void set_threads(py::handle count) {
+  // Clamped, not wrapped, so that the engine sees a count as wrong as it was.
+  constexpr std::int64_t smallest = std::numeric_limits<int>::min();
+  constexpr std::int64_t largest = std::numeric_limits<int>::max();
+  set_num_threads(static_cast<int>(std::clamp(to_int64(count, "count"), smallest, largest)));
+}
+
+}  // namespace
+
+void bind_cpu(py::module_& module) {
+  module.def("isa", [] { return isa(); }, "Name of the instruction set in use.");
+  module.def("supported_isas", &supported_isa_list, "Instruction sets that this machine can run, slowest first.");
+  module.def("get_num_threads", &get_num_threads, "Largest number of threads that one call may use.");
+  module.def("set_num_threads", &set_threads, py::arg("count"), "Set the largest number of threads of one call.");
+  module.def("has_openmp", &has_openmp, "True if built with OpenMP.");
+}
+
+}  // namespace lstmcore::bindings

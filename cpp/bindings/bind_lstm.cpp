@@ -1,0 +1,536 @@
+#include "arrays.hpp"
+#include "bind.hpp"
+
+#include <lstmcore/lstm.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <variant>
+#include <vector>
+
+namespace lstmcore::bindings {
+
+namespace {
+
+constexpr const char* weights_type = "the weights";
+
+// ---- weights by name -------------------------------------------------------------------------------------------------
+
+std::string weight_name(const std::string& name) { return "weights['" + name + "']"; }
+
+/// weights[name], or nothing if there is none.
+py::object find_weight(py::handle weights, const std::string& name) {
+  auto value = py::reinterpret_steal<py::object>(PyObject_GetItem(weights.ptr(), py::str(name).ptr()));
+  if (!value) {
+    if (PyErr_ExceptionMatches(PyExc_KeyError) == 0) throw py::error_already_set();
+    PyErr_Clear();
+  }
+  return value;
+}
+
+void check_mapping(py::handle weights) {
+  if (PyDict_Check(weights.ptr()) != 0) return;
+  if (PyMapping_Check(weights.ptr()) == 0 || !py::hasattr(weights, "keys")) {
+    fail_type("weights", "a mapping from names to NumPy arrays", weights);
+  }
+}
+
+/// Throws ValueError if `weights` has a name that no parameter has.
+void check_names(py::handle weights, const std::vector<LstmParameter>& parameters) {
+  for (const py::handle key : weights) {
+    const std::string name = py::str(key);
+    const bool known = std::any_of(parameters.begin(), parameters.end(),
+                                   [&](const LstmParameter& parameter) { return parameter.name == name; });
+    if (!known) {
+      std::string names;
+      for (const LstmParameter& parameter : parameters) names += (names.empty() ? "" : ", ") + parameter.name;
+      fail_value("weights: expected no names but " + names + ", got '" + name + "'");
+    }
+  }
+}
+
+/// The weights of all cells, and what keeps them alive.
+template <class T>
+struct HeldWeights {
+  LstmWeights<T> cells;
+  std::vector<py::object> owners;
+};
+
+template <class T>
+HeldWeights<T> read_weights(py::handle weights, const std::vector<LstmParameter>& parameters) {
+  const std::string first = weight_name(parameters.front().name);
+  const Reader<T> reader(first.c_str());
+  HeldWeights<T> held;
+  held.cells.resize(static_cast<std::size_t>(parameters.back().cell) + 1);
+  for (const LstmParameter& parameter : parameters) {
+    const py::object value = find_weight(weights, parameter.name);
+    if (!value) fail_value("weights: expected an array named '" + parameter.name + "', got none");
+    LstmCellWeights<const T>& cell = held.cells[static_cast<std::size_t>(parameter.cell)];
+    const std::string name = weight_name(parameter.name);
+    if (parameter.shape.size() == 1) {
+      auto bias = reader.template strided<1>(value, name, {{{"4H", parameter.shape[0]}}});
+      cell.bias = bias.view;
+      held.owners.push_back(std::move(bias.owner));
+    } else {
+      const bool recurrent = parameter.name.rfind("weight_hh", 0) == 0;
+      auto matrix = reader.template strided<2>(
+          value, name, {{{"4H", parameter.shape[0]}, {recurrent ? "H" : "C", parameter.shape[1]}}});
+      (recurrent ? cell.weight_hh : cell.weight_ih) = matrix.view;
+      held.owners.push_back(std::move(matrix.owner));
+    }
+  }
+  return held;
+}
+
+/// Views of the arrays that weight gradients go to; absent where `gradients` has no such name.
+template <class T>
+struct HeldGradients {
+  LstmWeightGradients<T> cells;
+  std::vector<py::object> owners;
+};
+
+template <class T>
+HeldGradients<T> write_gradients(py::handle gradients, const std::vector<LstmParameter>& parameters) {
+  HeldGradients<T> held;
+  if (gradients.is_none()) return held;
+  check_mapping(gradients);
+  check_names(gradients, parameters);
+  const Reader<T> reader(weights_type);
+  held.cells.resize(static_cast<std::size_t>(parameters.back().cell) + 1);
+  for (const LstmParameter& parameter : parameters) {
+    const py::object value = find_weight(gradients, parameter.name);
+    if (!value) continue;
+    LstmCellWeights<T>& cell = held.cells[static_cast<std::size_t>(parameter.cell)];
+    const std::string name = weight_name(parameter.name);
+    if (parameter.shape.size() == 1) {
+      auto bias = reader.template writable<1>(value, name, {{{"4H", parameter.shape[0]}}});
+      cell.bias = bias.view;
+      held.owners.push_back(std::move(bias.owner));
+    } else {
+      const bool recurrent = parameter.name.rfind("weight_hh", 0) == 0;
+      auto matrix = reader.template writable<2>(
+          value, name, {{{"4H", parameter.shape[0]}, {recurrent ? "H" : "C", parameter.shape[1]}}});
+      (recurrent ? cell.weight_hh : cell.weight_ih) = matrix.view;
+      held.owners.push_back(std::move(matrix.owner));
+    }
+  }
+  return held;
+}
+
+py::list parameter_list(const LstmConfig& config) {
+  py::list list;
+  for (const LstmParameter& parameter : lstm_parameters(config)) {
+    py::tuple shape(parameter.shape.size());
+    for (std::size_t axis = 0; axis < parameter.shape.size(); ++axis) shape[axis] = parameter.shape[axis];
+    list.append(py::make_tuple(parameter.name, shape));
+  }
+  return list;
+}
+
+// ---- states ----------------------------------------------------------------------------------------------------------
+
+Axes<3> state_axes(const LstmConfig& config, std::int64_t batch) {
+  return {{{"layers*D", config.num_layers * config.directions()}, {"N", batch}, {"H", config.hidden_size}}};
+}
+
+template <class T>
+void copy(const View<const T, 3>& from, const View<T, 3>& to) {
+  for (std::int64_t i = 0; i < from.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < from.shape[1]; ++j) {
+      const T* source = from.data + i * from.stride[0] + j * from.stride[1];
+      T* target = to.data + i * to.stride[0] + j * to.stride[1];
+      for (std::int64_t k = 0; k < from.shape[2]; ++k) target[k] = source[k * from.stride[2]];
+    }
+  }
+}
+
+/// A new array for a state: a copy of `initial`, zeros if that is absent.
+template <class T>
+Argument<T, 3> new_state(const Argument<const T, 3>& initial, const std::array<std::int64_t, 3>& shape) {
+  Argument<T, 3> state = allocate<T, 3>(shape);
+  if (initial.view) {
+    copy(initial.view, state.view);
+  } else {
+    std::fill_n(state.view.data, state.view.size(), T(0));
+  }
+  return state;
+}
+
+// ---- the classes -----------------------------------------------------------------------------------------------------
+
+/// A forward that waits for its backward, with the Lstm that it ran on.
+template <class T>
+struct TapeOf {
+  Lstm<T> lstm;
+  LstmTape<T> tape{};
+};
+
+class PyTape {
+ public:
+  template <class T>
+  PyTape(const Lstm<T>& lstm, std::int64_t batch, std::int64_t steps, bool return_sequences)
+      : kept_(TapeOf<T>{lstm}), config_(lstm.config()), batch_(batch), steps_(steps), sequences_(return_sequences) {}
+
+  template <class T>
+  LstmTape<T>& tape() {
+    return std::get<TapeOf<T>>(kept_).tape;
+  }
+
+  bool ready() {
+    const Claim claim(taken_, "tape");
+    return std::visit([](const auto& kept) { return kept.tape.ready(); }, kept_);
+  }
+  std::size_t bytes() {
+    const Claim claim(taken_, "tape");
+    return std::visit([](const auto& kept) { return kept.tape.bytes(); }, kept_);
+  }
+  py::dtype dtype() const {
+    return std::holds_alternative<TapeOf<float>>(kept_) ? py::dtype::of<float>() : py::dtype::of<double>();
+  }
+  py::list parameters() const { return parameter_list(config_); }
+  bool return_sequences() const { return sequences_; }
+  py::tuple output_shape() const { return py::make_tuple(batch_, steps_, config_.output_size()); }
+  py::tuple state_shape() const {
+    return py::make_tuple(config_.num_layers * config_.directions(), batch_, config_.hidden_size);
+  }
+
+  py::tuple backward(py::handle dy, py::handle dh, py::handle dc, py::handle need_x, py::handle need_state,
+                     py::handle weights) {
+    const Claim claim(taken_, "tape");
+    const bool with_x = to_bool(need_x, "need_x");
+    const bool with_state = to_bool(need_state, "need_state");
+    return std::visit([&](auto& kept) { return backward_of(kept, dy, dh, dc, with_x, with_state, weights); }, kept_);
+  }
+
+ private:
+  template <class T>
+  py::tuple backward_of(TapeOf<T>& kept, py::handle dy, py::handle dh, py::handle dc, bool need_x, bool need_state,
+                        py::handle weights) {
+    if (!kept.tape.ready()) {
+      fail_value("tape: expected one whose backward has not run yet, got one that was used already");
+    }
+    const Reader<T> reader("the tape");
+    Argument<const T, 3> y_gradient;
+    Argument<const T, 3> h_gradient;
+    Argument<const T, 3> c_gradient;
+    if (!dy.is_none()) {
+      y_gradient = reader.template strided<3>(dy, "dy", {{{"N", batch_}, {"T", steps_}, {"D*H", config_.output_size()}}});
+    }
+    if (!dh.is_none()) h_gradient = reader.template strided<3>(dh, "dstate h", state_axes(config_, batch_));
+    if (!dc.is_none()) c_gradient = reader.template strided<3>(dc, "dstate c", state_axes(config_, batch_));
+    HeldGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_));
+
+    Argument<T, 3> dx;
+    Argument<T, 3> dh0;
+    Argument<T, 3> dc0;
+    if (need_x) dx = allocate<T, 3>({batch_, steps_, config_.input_size});
+    if (need_state) {
+      const std::array<std::int64_t, 3> shape{config_.num_layers * config_.directions(), batch_, config_.hidden_size};
+      dh0 = allocate<T, 3>(shape);
+      dc0 = allocate<T, 3>(shape);
+    }
+    {
+      const py::gil_scoped_release released;
+      const LstmOutputGradients<T> outputs{y_gradient.view, h_gradient.view, c_gradient.view};
+      kept.lstm.backward(kept.tape, outputs, {dx.view, dh0.view, dc0.view, std::move(weight_gradients.cells)});
+      kept.tape = LstmTape<T>();  // gives the memory back even if the caller holds on to the used tape
+    }
+    const auto result = [](Argument<T, 3>& argument) {
+      return argument.owner ? std::move(argument.owner) : py::object(py::none());
+    };
+    return py::make_tuple(result(dx), result(dh0), result(dc0));
+  }
+
+  std::variant<TapeOf<float>, TapeOf<double>> kept_;
+  LstmConfig config_;
+  std::int64_t batch_;
+  std::int64_t steps_;
+  bool sequences_;
+  std::atomic<bool> taken_{false};
+};
+
+class PyLstm {
+ public:
+  PyLstm(const LstmConfig& config, py::handle weights) : lstm_(pack(config, weights)) {}
+
+  py::dtype dtype() const { return lstm_.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>(); }
+  const std::variant<Lstm<float>, Lstm<double>>& engine() const { return lstm_; }
+
+  py::tuple forward(py::handle x, py::handle h, py::handle c, py::handle lengths, py::handle reset,
+                    py::handle return_sequences, py::handle training, py::handle seed) const {
+    const Options options{to_bool(return_sequences, "return_sequences"), to_bool(training, "training"),
+                          to_uint64(seed, "seed")};
+    return std::visit([&](const auto& lstm) { return forward_of(lstm, x, h, c, lengths, reset, options); }, lstm_);
+  }
+
+ private:
+  struct Options {
+    bool return_sequences;
+    bool training;
+    std::uint64_t seed;
+  };
+
+  static std::variant<Lstm<float>, Lstm<double>> pack(const LstmConfig& config, py::handle weights) {
+    check_mapping(weights);
+    const std::vector<LstmParameter> parameters = lstm_parameters(config);
+    check_names(weights, parameters);
+    const std::string& first = parameters.front().name;
+    const py::object model = find_weight(weights, first);
+    if (!model) fail_value("weights: expected an array named '" + first + "', got none");
+    return dispatch(element_of(model, weight_name(first)), [&](auto zero) -> std::variant<Lstm<float>, Lstm<double>> {
+      using T = decltype(zero);
+      const HeldWeights<T> held = read_weights<T>(weights, parameters);
+      const py::gil_scoped_release released;
+      return Lstm<T>(config, held.cells);
+    });
+  }
+
+  template <class T>
+  static py::tuple forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py::handle c, py::handle lengths,
+                              py::handle reset, const Options& options) {
+    const LstmConfig& config = lstm.config();
+    const Reader<T> reader(weights_type);
+    const Argument<const T, 3> input =
+        reader.template strided<3>(x, "x", {{{"N"}, {"T"}, {"C", config.input_size}}});
+    const std::int64_t batch = input.extent(0);
+    const std::int64_t steps = input.extent(1);
+    check_sizes(config, batch, steps, options.training, static_cast<std::int64_t>(sizeof(T)));
+    LstmSequence<T> sequence(input.view);
+    sequence.seed = options.seed;
+    Argument<const T, 3> h_before;
+    Argument<const T, 3> c_before;
+    Argument<const std::int64_t, 1> row_lengths;
+    Argument<const bool, 2> resets;
+    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(config, batch));
+    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(config, batch));
+    if (!lengths.is_none()) row_lengths = read_integers<1>(lengths, "lengths", {{{"N", batch}}});
+    if (!reset.is_none()) resets = read_bools<2>(reset, "reset", {{{"N", batch}, {"T", steps}}});
+    sequence.lengths = row_lengths.view;
+    sequence.reset = resets.view;
+
+    const std::array<std::int64_t, 3> state_shape{config.num_layers * config.directions(), batch, config.hidden_size};
+    Argument<T, 3> h_after = new_state(h_before, state_shape);
+    Argument<T, 3> c_after = new_state(c_before, state_shape);
+    Argument<T, 3> y;
+    if (options.return_sequences) y = allocate<T, 3>({batch, steps, config.output_size()});
+    const LstmState<T> state{h_after.view, c_after.view};
+    std::unique_ptr<PyTape> tape;
+    if (options.training) tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences);
+    {
+      const py::gil_scoped_release released;
+      if (tape) {
+        lstm.forward(sequence, y.view, state, tape->template tape<T>());
+      } else {
+        lstm.forward(sequence, y.view, state);
+      }
+    }
+    return py::make_tuple(y.owner ? std::move(y.owner) : py::object(py::none()), std::move(h_after.owner),
+                          std::move(c_after.owner), std::move(tape));
+  }
+
+  /// A broadcast x may be far larger than memory: its elements, the output's and what a tape keeps of them must at least
+  /// be countable.
+  static void check_sizes(const LstmConfig& config, std::int64_t batch, std::int64_t steps, bool training,
+                          std::int64_t bytes_each) {
+    check_size("x", {batch, steps, config.input_size}, bytes_each);
+    check_size("x", {batch, steps, config.output_size()}, bytes_each);
+    if (training) {
+      // Gates, c and h of every layer and direction, twice over.
+      check_size("x", {batch, steps, config.num_layers, config.output_size()}, 12 * bytes_each);
+    }
+  }
+
+  std::variant<Lstm<float>, Lstm<double>> lstm_;
+};
+
+class PyStream {
+ public:
+  PyStream(const PyLstm& lstm, py::handle batch_size) : PyStream(lstm, to_int64(batch_size, "batch_size")) {}
+
+  py::object step(py::handle x, py::handle out) {
+    return std::visit([&](auto& stream) { return step_of(stream, x, out); }, stream_);
+  }
+
+  void reset(py::handle row) {
+    const Claim claim(taken_, "stream");
+    if (row.is_none()) {
+      std::visit([](auto& stream) { stream.reset(); }, stream_);
+      return;
+    }
+    const std::int64_t index = to_int64(row, "row");
+    if (index < 0 || index >= batch_) {
+      fail_value("row: expected 0 to " + std::to_string(batch_ - 1) + ", got " + std::to_string(index));
+    }
+    std::visit([=](auto& stream) { stream.reset(index); }, stream_);
+  }
+
+  py::tuple get_state() {
+    const Claim claim(taken_, "stream");
+    return std::visit([&](auto& stream) { return get_state_of(stream); }, stream_);
+  }
+
+  void set_state(py::handle h, py::handle c) {
+    const Claim claim(taken_, "stream");
+    std::visit([&](auto& stream) { set_state_of(stream, h, c); }, stream_);
+  }
+
+  std::int64_t batch_size() const { return batch_; }
+  py::dtype dtype() const { return stream_.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>(); }
+
+ private:
+  using Variant = std::variant<LstmStream<float>, LstmStream<double>>;
+
+  PyStream(const PyLstm& lstm, std::int64_t batch)
+      : stream_(std::visit([=](const auto& engine) { return make(engine, batch); }, lstm.engine())), batch_(batch) {
+    std::visit(
+        [&](const auto& stream) {
+          const LstmConfig& config = stream.config();
+          layers_ = config.num_layers;
+          input_size_ = config.input_size;
+          hidden_size_ = config.hidden_size;
+        },
+        stream_);
+    const double depth = static_cast<double>(input_size_ + layers_ * hidden_size_);
+    small_ = 4.0 * depth * static_cast<double>(hidden_size_ * batch_) < small_work;
+  }
+
+  template <class T>
+  static Variant make(const Lstm<T>& lstm, std::int64_t batch) {
+    check_size("batch_size", {batch, lstm.config().num_layers, lstm.config().hidden_size},
+               16 * static_cast<std::int64_t>(sizeof(T)));
+    return LstmStream<T>(lstm, batch);
+  }
+
+  template <class T>
+  py::object step_of(LstmStream<T>& stream, py::handle x, py::handle out) {
+    const Reader<T> reader(weights_type);
+    py::array input = reader.array(x, "x");
+    const bool one_row = input.ndim() == 1 && batch_ == 1;
+    check_step_shape(input, "x", one_row, "C", input_size_);
+    input = contiguous<T>(input);
+    py::array output;
+    if (out.is_none()) {
+      output = py::reinterpret_steal<py::array>(
+          one_row ? allocate<T, 1>({hidden_size_}).owner.release() : allocate<T, 2>({batch_, hidden_size_}).owner.release());
+    } else {
+      output = py::reinterpret_borrow<py::array>(reader.writable_flat(out, "out").owner);
+      check_step_shape(output, "out", one_row, "H", hidden_size_);
+      check_apart(input, output);
+    }
+    const T* from = data_of<const T>(input);
+    T* to = data_of<T>(output);
+    const Claim claim(taken_, "stream");
+    if (small_) {
+      stream.step(from, to);
+    } else {
+      const py::gil_scoped_release released;
+      stream.step(from, to);
+    }
+    return std::move(output);
+  }
+
+  void check_step_shape(const py::array& array, const char* name, bool one_row, const char* letter,
+                        std::int64_t width) const {
+    if (one_row) {
+      check_shape<1>(array, name, {{{letter, width}}});
+    } else {
+      check_shape<2>(array, name, {{{"N", batch_}, {letter, width}}});
+    }
+  }
+
+  static void check_apart(const py::array& x, const py::array& out) {
+    const auto begin = [](const py::array& array) { return reinterpret_cast<std::uintptr_t>(array.data()); };
+    const auto end = [&](const py::array& array) { return begin(array) + static_cast<std::uintptr_t>(array.nbytes()); };
+    if (begin(x) < end(out) && begin(out) < end(x)) {
+      fail_value("out: expected memory apart from that of x, got arrays that overlap");
+    }
+  }
+
+  template <class T>
+  py::tuple get_state_of(const LstmStream<T>& stream) {
+    Argument<T, 3> h = allocate<T, 3>({layers_, batch_, hidden_size_});
+    Argument<T, 3> c = allocate<T, 3>({layers_, batch_, hidden_size_});
+    stream.get_state({h.view, c.view});
+    return py::make_tuple(std::move(h.owner), std::move(c.owner));
+  }
+
+  template <class T>
+  void set_state_of(LstmStream<T>& stream, py::handle h, py::handle c) {
+    const Reader<T> reader(weights_type);
+    const Axes<3> axes{{{"layers", layers_}, {"N", batch_}, {"H", hidden_size_}}};
+    const Argument<const T, 3> h_new = reader.template strided<3>(h, "state h", axes);
+    const Argument<const T, 3> c_new = reader.template strided<3>(c, "state c", axes);
+    stream.set_state({h_new.view, c_new.view});
+  }
+
+  /// Multiplications of a step below which letting other threads in costs more than it gives them.
+  static constexpr double small_work = 1 << 16;
+
+  Variant stream_;
+  std::int64_t batch_;
+  std::int64_t layers_ = 0;
+  std::int64_t input_size_ = 0;
+  std::int64_t hidden_size_ = 0;
+  bool small_ = true;
+  std::atomic<bool> taken_{false};
+};
+
+LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle num_layers, py::handle bidirectional,
+                       py::handle go_backwards, py::handle dropout) {
+  LstmConfig config;
+  config.input_size = to_int64(input_size, "input_size");
+  config.hidden_size = to_int64(hidden_size, "hidden_size");
+  config.num_layers = to_int64(num_layers, "num_layers");
+  config.bidirectional = to_bool(bidirectional, "bidirectional");
+  config.go_backwards = to_bool(go_backwards, "go_backwards");
+  config.dropout = to_double(dropout, "dropout");
+  config.validate();
+  return config;
+}
+
+}  // namespace
+
+void bind_lstm(py::module_& module) {
+  py::class_<LstmConfig>(module, "LstmConfig", "Sizes and options of an LSTM.")
+      .def(py::init(&make_config), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers") = 1,
+           py::arg("bidirectional") = false, py::arg("go_backwards") = false, py::arg("dropout") = 0.0)
+      .def_readonly("input_size", &LstmConfig::input_size)
+      .def_readonly("hidden_size", &LstmConfig::hidden_size)
+      .def_readonly("num_layers", &LstmConfig::num_layers)
+      .def_readonly("bidirectional", &LstmConfig::bidirectional)
+      .def_readonly("go_backwards", &LstmConfig::go_backwards)
+      .def_readonly("dropout", &LstmConfig::dropout)
+      .def("parameters", &parameter_list, "Name and shape of every weight, in order.");
+
+  py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")
+      .def(py::init<const LstmConfig&, py::handle>(), py::arg("config"), py::arg("weights"))
+      .def_property_readonly("dtype", &PyLstm::dtype, "Element type of the weights.")
+      .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
+           py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
+           py::arg("training") = false, py::arg("seed") = 0, "Return y, h, c and, when training, a tape.");
+
+  py::class_<PyTape>(module, "LstmTape", "What a training forward keeps for its one backward.")
+      .def_property_readonly("ready", &PyTape::ready, "True until the backward has run.")
+      .def_property_readonly("nbytes", &PyTape::bytes, "Bytes held.")
+      .def_property_readonly("dtype", &PyTape::dtype, "Element type of the forward.")
+      .def_property_readonly("return_sequences", &PyTape::return_sequences, "What the forward was asked for.")
+      .def_property_readonly("output_shape", &PyTape::output_shape, "(N, T, D*H).")
+      .def_property_readonly("state_shape", &PyTape::state_shape, "(layers*D, N, H).")
+      .def("parameters", &PyTape::parameters, "Name and shape of every weight, in order.")
+      .def("backward", &PyTape::backward, py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("need_x") = true,
+           py::arg("need_state") = true, py::arg("weights") = py::none(),
+           "Return dx, dh and dc; write weight gradients into the arrays of `weights`. Consumes the tape.");
+
+  py::class_<PyStream>(module, "LstmStream", "One step at a time.")
+      .def(py::init<const PyLstm&, py::handle>(), py::arg("lstm"), py::arg("batch_size") = 1)
+      .def("step", &PyStream::step, py::arg("x"), py::arg("out") = py::none(), "Return the last layer's h.")
+      .def("reset", &PyStream::reset, py::arg("row") = py::none(), "Zero the state of every row, or of one.")
+      .def("get_state", &PyStream::get_state, "Return copies of h and c.")
+      .def("set_state", &PyStream::set_state, py::arg("h"), py::arg("c"), "Set h and c.")
+      .def_property_readonly("batch_size", &PyStream::batch_size, "N.")
+      .def_property_readonly("dtype", &PyStream::dtype, "Element type of the weights.");
+}
+
+}  // namespace lstmcore::bindings

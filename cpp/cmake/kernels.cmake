@@ -1,0 +1,27 @@
+# One object library per instruction set, from one source. Eigen's namespace is renamed after it, so that no template
+# compiled for one set can be merged with another's or with a host program's own Eigen.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
+  set(LSTMCORE_X86 ON)
+endif()
+
+function(lstmcore_add_kernels library isa flags)
+  set(objects lstmcore_kernels_${isa})
+  add_library(${objects} OBJECT ${PROJECT_SOURCE_DIR}/cpp/src/kernels/kernels.cpp)
+  target_compile_features(${objects} PRIVATE cxx_std_17)
+  target_compile_definitions(${objects} PRIVATE LSTMCORE_ISA=${isa} Eigen=lstmcore_eigen_${isa} EIGEN_NO_DEBUG
+                                                EIGEN_DONT_PARALLELIZE EIGEN_NO_IO)
+  target_compile_options(${objects} PRIVATE ${flags} ${LSTMCORE_CXX_WARNINGS})
+  if(NOT MSVC)
+    # The same bits for the same element wherever it stands: the compiler must not fuse a*b + c in one place only.
+    target_compile_options(${objects} PRIVATE -O3 -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # GCC's own AVX-512 headers leave operands undefined on purpose and warn about it.
+      target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)
+    endif()
+  endif()
+  target_include_directories(${objects} SYSTEM PRIVATE ${LSTMCORE_EIGEN_INCLUDE})
+  set_target_properties(${objects} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
+                                              INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden)
+  target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  set_property(GLOBAL APPEND PROPERTY LSTMCORE_KERNEL_OBJECTS ${objects})
+endfunction()

@@ -1,0 +1,27 @@
+// The instruction set in use and the number of threads.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace lstmcore {
+
+/// Instruction set that the kernels run on: "baseline", "avx2" (x86-64-v3) or "avx512" (x86-64-v4). The best one that
+/// both processor and operating system support, or the one that the environment variable LSTMCORE_ISA names. Chosen
+/// at the first call and kept. Throws std::invalid_argument if LSTMCORE_ISA names an unknown or unsupported one.
+const std::string& isa();
+
+/// Every instruction set that this library was built for and this machine can run, slowest first.
+std::vector<std::string> supported_isas();
+
+/// Largest number of threads that one call may use. Before `set_num_threads`, the smaller of OMP_NUM_THREADS (if set)
+/// and the number of processors in the process's affinity mask; always 1 when built without OpenMP.
+int get_num_threads();
+
+/// Sets that number for the whole process. Results do not depend on it. Throws std::invalid_argument if `count` < 1.
+void set_num_threads(int count);
+
+/// True if the library was built with OpenMP.
+bool has_openmp();
+
+}  // namespace lstmcore

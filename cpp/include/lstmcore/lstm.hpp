@@ -1,0 +1,203 @@
+// The contract of the LSTM: configuration, weights, forward, backward, streaming.
+//
+// Letters: N batch, T time steps, C input features, H hidden units, L layers, D directions (2 if bidirectional, else
+// 1). Gate order is i, f, g, o everywhere. With x the input of a step, h' and c' the state before it:
+//
+//   i = sigmoid(W_i x + U_i h' + b_i)      f = sigmoid(W_f x + U_f h' + b_f)
+//   g = tanh   (W_g x + U_g h' + b_g)      o = sigmoid(W_o x + U_o h' + b_o)
+//   c = f * c' + i * g                     h = o * tanh(c)
+//
+// (Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000.) The backward is the exact gradient of these
+// equations through all time steps.
+//
+// Same bits: on one instruction set, y and the states do not depend on the number of threads, on which other rows are
+// in the batch, on padding, or on whether a sequence is run whole, in pieces, or step by step. Weight gradients do not
+// depend on the number of threads.
+//
+// Errors: arguments are checked before anything is written; std::invalid_argument names the argument, what was expected
+// and what came. float and double are the two element types.
+#pragma once
+
+#include <lstmcore/tensor.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lstmcore {
+
+struct LstmConfig {
+  std::int64_t input_size = 0;   ///< C
+  std::int64_t hidden_size = 0;  ///< H
+  std::int64_t num_layers = 1;   ///< L
+  bool bidirectional = false;    ///< D = 2: a second LSTM walks each sequence from its own end
+  bool go_backwards = false;     ///< the (only) direction walks from the end; y stays in the order of x
+  double dropout = 0.0;          ///< on the output of every layer but the last, while training; in [0, 1)
+
+  std::int64_t directions() const { return bidirectional ? 2 : 1; }
+  std::int64_t output_size() const { return directions() * hidden_size; }
+  /// Input features of layer `layer`: C for the first, D * H for the others.
+  std::int64_t layer_input_size(std::int64_t layer) const { return layer == 0 ? input_size : output_size(); }
+  /// Throws std::invalid_argument if a size is below 1, sizes overflow, or options contradict each other.
+  void validate() const;
+};
+
+/// The weights of one layer and direction, or their gradients.
+template <class T>
+struct LstmCellWeights {
+  View<T, 2> weight_ih;  ///< (4H, layer_input_size): rows i, f, g, o
+  View<T, 2> weight_hh;  ///< (4H, H)
+  View<T, 1> bias;       ///< (4H)
+};
+
+/// Weights of every layer and direction: entry layer * D + direction.
+template <class T>
+using LstmWeights = std::vector<LstmCellWeights<const T>>;
+
+/// Where weight gradients go: same order. An absent view is not computed.
+template <class T>
+using LstmWeightGradients = std::vector<LstmCellWeights<T>>;
+
+/// Name and shape of one weight tensor, in the order of the file format and of `LstmWeights`.
+struct LstmParameter {
+  std::string name;                 ///< "weight_ih_l0", "weight_hh_l0", "bias_l0", "weight_ih_l0_reverse", ...
+  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H) or (4H)
+  std::int64_t cell = 0;            ///< entry of LstmWeights
+};
+std::vector<LstmParameter> lstm_parameters(const LstmConfig& config);
+
+/// The sequences of one call. Anything but `x` may be absent.
+template <class T>
+struct LstmSequence {
+  View<const T, 3> x;                     ///< (N, T, C), any strides
+  View<const std::int64_t, 1> lengths{};  ///< (N) valid steps of each row, 0..T, any order; absent: all T
+  /// (N, T): true where a new sequence starts in the middle of a row, so that nothing passes the border between step
+  /// t - 1 and step t: the forward direction's state is zeroed before step t; the reverse direction's before step t - 1,
+  /// if there is one. As if the parts were rows of their own, but for the initial and final states.
+  View<const bool, 2> reset{};
+  std::uint64_t seed = 0;  ///< of the dropout masks, which depend on nothing else but the place in the output
+
+  LstmSequence() = default;
+  LstmSequence(View<const T, 3> input) : x(input) {}
+  LstmSequence(View<T, 3> input) : x(input) {}
+};
+
+/// State of every layer and direction, entry layer * D + direction, read before the walk and written after it.
+template <class T>
+struct LstmState {
+  View<T, 3> h;  ///< (L * D, N, H)
+  View<T, 3> c;  ///< (L * D, N, H)
+};
+
+/// Gradients of a loss by the outputs of a forward. An absent view stands for zeros.
+template <class T>
+struct LstmOutputGradients {
+  View<const T, 3> y;  ///< (N, T, D * H); entries past a row's length are not read
+  View<const T, 3> h;  ///< (L * D, N, H), by the final state
+  View<const T, 3> c;  ///< (L * D, N, H)
+};
+
+/// Where `backward` writes (not adds) the gradients by the inputs. An absent view is not computed.
+template <class T>
+struct LstmInputGradients {
+  View<T, 3> x;                    ///< (N, T, C); zero past a row's length
+  View<T, 3> h;                    ///< (L * D, N, H), by the initial state
+  View<T, 3> c;                    ///< (L * D, N, H)
+  LstmWeightGradients<T> weights;  ///< empty, or one entry per layer and direction
+};
+
+template <class T>
+class Lstm;
+
+/// What a training forward keeps for its backward: a value that the caller holds, one per forward in flight. It owns
+/// copies of all it needs, so later changes of x or of weights cannot falsify the backward. It serves one backward,
+/// which consumes it; its memory is used again if it is passed to another forward.
+template <class T>
+class LstmTape {
+ public:
+  LstmTape();
+  ~LstmTape();
+  LstmTape(LstmTape&&) noexcept;
+  LstmTape& operator=(LstmTape&&) noexcept;
+
+  /// True between a forward and its backward.
+  bool ready() const;
+  /// Bytes held.
+  std::size_t bytes() const;
+
+  struct Impl;
+
+ private:
+  friend class Lstm<T>;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// An LSTM with its weights packed for the instruction set in use. Immutable, so any number of threads may call it at
+/// once; copies share the packed weights.
+template <class T>
+class Lstm {
+ public:
+  /// Copies and packs `weights`, which are not needed afterwards.
+  Lstm(const LstmConfig& config, const LstmWeights<T>& weights);
+
+  const LstmConfig& config() const;
+
+  /// Inference. `y` (N, T, D * H), any strides with unit stride on the last axis, gets the last layer's h, zero past
+  /// each row's length; absent: only the state is wanted. `state` is updated in place; absent views: start from zero,
+  /// final state not wanted. N = 0 and T = 0 are allowed: nothing to write, the state stays.
+  void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state) const;
+
+  /// Training: also applies dropout and fills `tape`.
+  void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state, LstmTape<T>& tape) const;
+
+  /// Gradients of the forward that filled `tape`, with the weights that it used. Consumes the tape. Throws
+  /// std::invalid_argument if the tape is not ready or belongs to an Lstm with other weights.
+  void backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs) const;
+
+  struct Impl;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// One step at a time, same bits as the whole-sequence call. Everything is allocated by the constructor.
+template <class T>
+class LstmStream {
+ public:
+  /// Throws std::invalid_argument if the LSTM is bidirectional or walks backwards, or if `batch_size` < 1.
+  explicit LstmStream(const Lstm<T>& lstm, std::int64_t batch_size = 1);
+  ~LstmStream();
+  LstmStream(LstmStream&&) noexcept;
+  LstmStream& operator=(LstmStream&&) noexcept;
+
+  /// x (batch_size, C) and h (batch_size, H), contiguous, not overlapping; h gets the last layer's output. Neither
+  /// allocates, locks nor throws.
+  void step(const T* x, T* h) noexcept;
+
+  /// Zeroes the state of every row, or of one row (0 <= row < batch_size, not checked).
+  void reset() noexcept;
+  void reset(std::int64_t row) noexcept;
+
+  /// Copies the state, (L, batch_size, H), out or in.
+  void get_state(const LstmState<T>& state) const;
+  void set_state(const LstmState<const T>& state);
+
+  const LstmConfig& config() const;
+  std::int64_t batch_size() const;
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+extern template class Lstm<float>;
+extern template class Lstm<double>;
+extern template class LstmTape<float>;
+extern template class LstmTape<double>;
+extern template class LstmStream<float>;
+extern template class LstmStream<double>;
+
+}  // namespace lstmcore

@@ -1,0 +1,115 @@
+// The training operations around an LSTM that would be slow elsewhere. Every result has the same bits for any number of
+// threads. Views must be contiguous (row-major); outputs are written, not added to; arguments are checked before
+// anything is written (std::invalid_argument). T is float or double.
+//
+// Letters: M rows (N, or N * T flattened), C input features, U units or classes, V vocabulary, E embedding width.
+#pragma once
+
+#include <lstmcore/tensor.hpp>
+
+#include <cstdint>
+
+namespace lstmcore {
+
+// ---- embedding -------------------------------------------------------------------------------------------------------
+
+/// y[m] = table[ids[m]]. table (V, E), ids (M) in 0..V-1, y (M, E).
+template <class T>
+void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, View<T, 2> y);
+
+/// dtable[v] = sum of dy[m] over all m with ids[m] == v, in the order of m; rows without one are zero.
+template <class T>
+void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, View<T, 2> dtable);
+
+// ---- dense -----------------------------------------------------------------------------------------------------------
+
+enum class Activation { linear, relu, tanh, sigmoid, softmax };
+
+/// y = activation(x kernel + bias). x (M, C), kernel (C, U), bias (U) or absent, y (M, U).
+template <class T>
+void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1> bias, Activation activation,
+                   View<T, 2> y);
+
+/// From y (what the forward gave) and dy: dx (M, C), dkernel (C, U), dbias (U); each may be absent.
+template <class T>
+void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2> y, View<const T, 2> dy,
+                    Activation activation, View<T, 2> dx, View<T, 2> dkernel, View<T, 1> dbias);
+
+// ---- losses: each returns the sum, the caller chooses what to divide by -----------------------------------------------
+
+/// Sum over m of weights[m] * -log softmax(logits[m])[labels[m]]. logits (M, U), labels (M) in 0..U-1 (not looked at
+/// where the weight is 0), weights (M) or absent (all 1; 0 masks a row). dlogits (M, U), if present, gets
+/// scale * weights[m] * (softmax(logits[m]) - onehot(labels[m])).
+template <class T>
+double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1> labels, View<const T, 1> weights,
+                             double scale, View<T, 2> dlogits);
+
+/// The same with a distribution over classes, targets (M, U), instead of a label: sum of
+/// weights[m] * -sum_u targets[m, u] * log softmax(logits[m])[u].
+template <class T>
+double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, View<const T, 1> weights, double scale,
+                             View<T, 2> dlogits);
+
+/// Sum over m of weights[m] * mean_u (prediction - target)^2. prediction, target, dprediction (M, U); weights (M) or
+/// absent. dprediction, if present, gets scale * weights[m] * 2 / U * (prediction - target).
+template <class T>
+double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, View<const T, 1> weights, double scale,
+                          View<T, 2> dprediction);
+
+// ---- dropout and pooling ---------------------------------------------------------------------------------------------
+
+/// y[k] = x[k] / (1 - rate) where the counter-based mask (Philox 4x32-10 of Salmon et al. 2011, key `seed`, counter k)
+/// keeps element k, else 0. The backward is the same call on dy. rate in [0, 1); x may be y.
+template <class T>
+void dropout(View<const T, 1> x, double rate, std::uint64_t seed, View<T, 1> y);
+
+/// y[n, c] = max over t < lengths[n] of x[n, t, c]; argmax[n, c] the first such t, or -1 with y = 0 for length 0.
+/// x (N, T, C), lengths (N) or absent (all T), y (N, C), argmax (N, C) or absent.
+template <class T>
+void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y,
+                           View<std::int64_t, 2> argmax);
+/// dx (N, T, C): dy where argmax points, else zero.
+template <class T>
+void max_over_time_backward(View<const std::int64_t, 2> argmax, View<const T, 2> dy, View<T, 3> dx);
+
+/// y[n, c] = mean over t < lengths[n] of x[n, t, c]; 0 for length 0.
+template <class T>
+void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y);
+template <class T>
+void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx);
+
+// ---- optimizer steps over flat parameters (size P) -------------------------------------------------------------------
+
+/// velocity = momentum * velocity - learning_rate * gradient; parameter += velocity, or, with nesterov, parameter +=
+/// momentum * velocity - learning_rate * gradient (Sutskever et al. 2013, in Keras' form). velocity may be absent if
+/// momentum is 0.
+template <class T>
+void sgd_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> velocity, double learning_rate,
+              double momentum, bool nesterov);
+
+/// mean_square = rho * mean_square + (1 - rho) * gradient^2; parameter -= learning_rate * gradient /
+/// (sqrt(mean_square) + epsilon) (Tieleman & Hinton 2012, with PyTorch's place of epsilon).
+template <class T>
+void rmsprop_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> mean_square, double learning_rate,
+                  double rho, double epsilon);
+
+/// Adam (Kingma & Ba 2015) with decoupled weight decay (AdamW, Loshchilov & Hutter 2019); `step` counts from 1:
+/// m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; parameter -= learning_rate * (weight_decay * parameter +
+/// m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon)).
+template <class T>
+void adam_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> m, View<T, 1> v, std::int64_t step,
+               double learning_rate, double beta1, double beta2, double epsilon, double weight_decay);
+
+/// Sum of squares, accumulated in double in a fixed order.
+template <class T>
+double squared_norm(View<const T, 1> values);
+
+/// values *= factor.
+template <class T>
+void scale(View<T, 1> values, double factor);
+
+/// values = min(max(values, -limit), limit); NaN stays.
+template <class T>
+void clip(View<T, 1> values, double limit);
+
+}  // namespace lstmcore

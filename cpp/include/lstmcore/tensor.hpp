@@ -1,0 +1,55 @@
+// Views: a pointer, a shape and strides. A view owns nothing and checks nothing.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace lstmcore {
+
+/// A strided view of `Rank` axes over memory that somebody else owns. Strides count elements, not bytes, and may be
+/// zero or negative. A default-constructed view is absent: `if (view)` asks.
+template <class T, int Rank>
+struct View {
+  T* data = nullptr;
+  std::array<std::int64_t, Rank> shape{};
+  std::array<std::int64_t, Rank> stride{};
+
+  View() = default;
+
+  /// A contiguous (row-major) view.
+  View(T* pointer, std::array<std::int64_t, Rank> extents) : data(pointer), shape(extents) {
+    std::int64_t step = 1;
+    for (int axis = Rank - 1; axis >= 0; --axis) {
+      stride[static_cast<std::size_t>(axis)] = step;
+      step *= shape[static_cast<std::size_t>(axis)];
+    }
+  }
+
+  View(T* pointer, std::array<std::int64_t, Rank> extents, std::array<std::int64_t, Rank> strides)
+      : data(pointer), shape(extents), stride(strides) {}
+
+  /// A view of mutable elements is a view of constant ones.
+  template <class U, class = std::enable_if_t<std::is_same_v<T, const U> && !std::is_const_v<U>>>
+  View(const View<U, Rank>& other) : data(other.data), shape(other.shape), stride(other.stride) {}
+
+  explicit operator bool() const { return data != nullptr; }
+
+  std::int64_t size() const {
+    std::int64_t count = 1;
+    for (std::int64_t extent : shape) count *= extent;
+    return count;
+  }
+
+  template <class... Index>
+  T& operator()(Index... index) const {
+    static_assert(sizeof...(Index) == Rank, "one index per axis");
+    const std::array<std::int64_t, Rank> position{static_cast<std::int64_t>(index)...};
+    std::int64_t offset = 0;
+    for (std::size_t axis = 0; axis < Rank; ++axis) offset += position[axis] * stride[axis];
+    return data[offset];
+  }
+};
+
+}  // namespace lstmcore

@@ -1,0 +1,66 @@
+#include "buffer.hpp"
+
+#include <array>
+#include <mutex>
+
+namespace lstmcore::memory {
+namespace {
+
+constexpr std::size_t smallest_kept = std::size_t{1} << 16;
+constexpr std::size_t most_kept = std::size_t{1} << 28;
+
+struct Block {
+  void* address = nullptr;
+  std::size_t bytes = 0;
+};
+
+/// Blocks given back and not yet taken. Never destroyed: tapes may outlive every other static object.
+struct Cache {
+  std::mutex mutex;
+  std::array<Block, 32> blocks;
+  std::size_t bytes = 0;
+};
+
+Cache& cache() {
+  static Cache* const instance = new Cache;
+  return *instance;
+}
+
+void* allocate(std::size_t bytes) { return ::operator new(bytes, std::align_val_t(alignment)); }
+void release(void* address) noexcept { ::operator delete(address, std::align_val_t(alignment)); }
+
+}  // namespace
+
+void* take(std::size_t bytes) {
+  if (bytes < smallest_kept) return allocate(bytes);
+  {
+    Cache& kept = cache();
+    const std::lock_guard<std::mutex> lock(kept.mutex);
+    for (Block& block : kept.blocks) {
+      if (block.bytes != bytes) continue;
+      void* const address = block.address;
+      kept.bytes -= bytes;
+      block = Block{};
+      return address;
+    }
+  }
+  return allocate(bytes);
+}
+
+void give(void* block, std::size_t bytes) noexcept {
+  Block evicted{block, bytes};
+  if (bytes >= smallest_kept && bytes <= most_kept / 2) {
+    Cache& kept = cache();
+    const std::lock_guard<std::mutex> lock(kept.mutex);
+    for (Block& slot : kept.blocks) {
+      if (slot.address != nullptr || kept.bytes + bytes > most_kept) continue;
+      slot = evicted;
+      kept.bytes += bytes;
+      evicted = Block{};
+      break;
+    }
+  }
+  if (evicted.address != nullptr) release(evicted.address);
+}
+
+}  // namespace lstmcore::memory

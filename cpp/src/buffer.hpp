@@ -1,0 +1,70 @@
+// Uninitialized memory for the engine, aligned to cache lines. All scratch and every tape comes from here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace lstmcore {
+
+namespace memory {
+constexpr std::size_t alignment = 64;
+/// Blocks of a few kilobytes and more are kept for the next taker when given back, because returning them to the system
+/// costs a page fault per 4 KiB at the next use, up to a limit for the whole process.
+void* take(std::size_t bytes);
+void give(void* block, std::size_t bytes) noexcept;
+}  // namespace memory
+
+/// `count` uninitialized elements of a trivial type.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t count) { resize(count); }
+  ~Buffer() { clear(); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  /// Contents are lost. Keeps the memory if it is large enough.
+  void resize(std::size_t count) {
+    if (count > capacity_) {
+      clear();
+      if (count > static_cast<std::size_t>(-1) / sizeof(T) - memory::alignment) throw std::bad_alloc();
+      data_ = static_cast<T*>(memory::take(count * sizeof(T)));
+      capacity_ = count;
+    }
+    size_ = count;
+  }
+  void clear() noexcept {
+    if (data_ != nullptr) memory::give(data_, capacity_ * sizeof(T));
+    data_ = nullptr;
+    capacity_ = size_ = 0;
+  }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::size_t bytes() const { return capacity_ * sizeof(T); }
+  T& operator[](std::size_t index) { return data_[index]; }
+  const T& operator[](std::size_t index) const { return data_[index]; }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace lstmcore

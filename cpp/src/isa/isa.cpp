@@ -1,0 +1,142 @@
+// Which instruction set to use. Compiled for the baseline, so that it runs on every machine.
+#include "isa.hpp"
+
+#include <lstmcore/cpu.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+#include <stdexcept>
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace lstmcore {
+
+namespace baseline {
+const kernels::KernelTable& kernel_table();
+}
+#ifdef LSTMCORE_X86
+namespace avx2 {
+const kernels::KernelTable& kernel_table();
+}
+namespace avx512 {
+const kernels::KernelTable& kernel_table();
+}
+#endif
+
+namespace {
+
+#ifdef LSTMCORE_X86
+
+struct CpuidResult {
+  std::uint32_t eax, ebx, ecx, edx;
+};
+
+CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
+#if defined(_MSC_VER)
+  int r[4];
+  __cpuidex(r, static_cast<int>(leaf), static_cast<int>(subleaf));
+  return {static_cast<std::uint32_t>(r[0]), static_cast<std::uint32_t>(r[1]), static_cast<std::uint32_t>(r[2]),
+          static_cast<std::uint32_t>(r[3])};
+#else
+  CpuidResult r{};
+  __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
+  return r;
+#endif
+}
+
+/// Which registers the operating system saves: a processor's feature is of no use without it.
+std::uint64_t saved_registers() {
+#if defined(_MSC_VER)
+  return _xgetbv(0);
+#else
+  std::uint32_t low = 0, high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<std::uint64_t>(high) << 32) | low;
+#endif
+}
+
+constexpr bool all(std::uint64_t word, std::uint64_t bits) { return (word & bits) == bits; }
+constexpr std::uint32_t bit(int index) { return std::uint32_t{1} << index; }
+
+bool has_osxsave() { return cpuid(0).eax >= 7 && all(cpuid(1).ecx, bit(27)); }
+
+/// x86-64-v3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE, and YMM state saved.
+bool has_v3() {
+  if (!has_osxsave() || !all(saved_registers(), 0x6)) return false;
+  const bool leaf1 = all(cpuid(1).ecx, bit(12) | bit(22) | bit(28) | bit(29));
+  const bool leaf7 = all(cpuid(7).ebx, bit(3) | bit(5) | bit(8));
+  const bool extended = cpuid(0x80000000u).eax >= 0x80000001u && all(cpuid(0x80000001u).ecx, bit(5));
+  return leaf1 && leaf7 && extended;
+}
+
+/// x86-64-v4: AVX-512 F, BW, CD, DQ, VL on top, and ZMM and mask state saved.
+bool has_v4() {
+  return has_v3() && all(saved_registers(), 0xe6) &&
+         all(cpuid(7).ebx, bit(16) | bit(17) | bit(28) | bit(30) | bit(31));
+}
+
+#endif
+
+struct InstructionSet {
+  const char* name;
+  bool (*supported)();
+  const kernels::KernelTable& (*table)();
+};
+
+constexpr InstructionSet instruction_sets[] = {
+    {"baseline", [] { return true; }, &baseline::kernel_table},
+#ifdef LSTMCORE_X86
+    {"avx2", &has_v3, &avx2::kernel_table},
+    {"avx512", &has_v4, &avx512::kernel_table},
+#endif
+};
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+struct Choice {
+  std::string name;
+  const kernels::KernelTable* table;
+};
+
+Choice choose() {
+  const std::vector<std::string> supported = supported_isas();
+  const char* const forced = std::getenv("LSTMCORE_ISA");
+  const std::string wanted = forced != nullptr && *forced != '\0' ? forced : supported.back();
+  for (const std::string& name : supported) {
+    if (name != wanted) continue;
+    for (const InstructionSet& set : instruction_sets) {
+      if (wanted == set.name) return {wanted, &set.table()};
+    }
+  }
+  throw std::invalid_argument("LSTMCORE_ISA: expected an instruction set that this machine can run (" +
+                              listed(supported) + "), got \"" + wanted + "\"");
+}
+
+const Choice& choice() {
+  static const Choice made = choose();
+  return made;
+}
+
+}  // namespace
+
+std::vector<std::string> supported_isas() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : instruction_sets) {
+    if (set.supported()) names.emplace_back(set.name);
+  }
+  return names;
+}
+
+const std::string& isa() { return choice().name; }
+
+const kernels::KernelTable& active_table() { return *choice().table; }
+
+}  // namespace lstmcore

@@ -1,0 +1,142 @@
+// The border between the engine and the code that is compiled once per instruction set: plain structs of raw pointers and
+// a table of plain function pointers. Nothing here includes Eigen or the standard library's containers.
+//
+// Vectors hold V = `lanes` elements. Hidden units are grouped into blocks of V; a row of gates is laid out block by
+// block, [block][gate i, f, g, o][V], so that the four gates of a block are one panel's 4 V columns. Hidden sizes that
+// are no multiple of V are padded with zero weights: a padded row has Hp = blocks * V units.
+#pragma once
+
+#include <cstdint>
+
+namespace lstmcore::kernels {
+
+using Index = std::int64_t;
+
+/// Columns of a full panel, in vectors.
+constexpr Index panel_vectors = 4;
+
+/// out[r][0..columns) = start + sum over k of a[r][k] * B[k][0..columns), k in rising order, one running sum per element.
+/// B is packed in panels of 4 V columns, panel after panel, each [k][its columns]; the last panel is narrowed to the
+/// vectors that it needs (`panel_elements`).
+template <class T>
+struct Product {
+  Index rows;
+  Index depth;
+  Index columns;
+  const T* const* a;  // row pointers, unit stride along k
+  const T* panels;
+  T* const* out;        // row pointers
+  const T* bias;        // start: padded to whole vectors like a panel; null: zeros
+  bool accumulate;      // start: out itself (bias must be null)
+  Index panel_begin, panel_end;  // the panels to compute
+};
+
+/// The same with a transposed left factor, for products over all rows of a batch: out[c][m] (+)= sum over k of
+/// a[k][c] * B[k][m]. `tiles` holds a in tiles of `interleave_rows` columns c, each [k][interleave_rows], zero-padded.
+template <class T>
+struct TransposedProduct {
+  Index rows;  // columns c of a
+  Index depth;
+  Index columns;
+  const T* tiles;
+  const T* panels;  // as above
+  T* out;           // row c at out + c * out_stride
+  Index out_stride;
+  bool accumulate;
+  Index panel_begin, panel_end;
+  Index tile_begin, tile_end;
+};
+
+/// One step of some rows of an LSTM layer, for a range of blocks: gate pre-activations, then the cell.
+template <class T>
+struct StepForward {
+  Index rows;
+  Index hidden;                    // H
+  Index block_begin, block_end;
+  Index x_depth;                   // features of x; 0: `gates` already holds bias + input part
+  const T* const* x;               // row pointers
+  const T* const* h_prev;          // row pointers, H elements
+  const T* const* c_prev;          // row pointers, Hp elements
+  const T* x_panels;               // of all blocks: [block][x_depth][4][V]
+  const T* h_panels;               // of all blocks: [block][H][4][V]
+  const T* bias;                   // of all blocks: [block][4][V]
+  T* const* gates;                 // row pointers, [block][4][V] of all blocks; null: nothing to read or to keep
+  bool keep_gates;                 // leave the activations in `gates`
+  T* const* c;                     // row pointers, Hp elements; may be c_prev
+  T* const* h;                     // row pointers, H elements; must not overlap h_prev
+  T* const* y;                     // a second place for h, or null
+};
+
+/// The cell's backward for one step of some rows and a range of blocks.
+template <class T>
+struct StepBackward {
+  Index rows;
+  Index hidden;
+  Index block_begin, block_end;
+  const T* const* dy;      // row pointers, H elements, or null
+  const T* const* dh;      // row pointers, Hp elements: gradient by h from the step after
+  T* const* dc;            // row pointers, Hp elements: in by c, out by c_prev
+  const T* const* c_prev;  // row pointers, Hp elements
+  const T* const* c;
+  T* const* gates;         // in: activations; out: gradients by the pre-activations
+};
+
+/// Everything for one element type.
+template <class T>
+struct Kernels {
+  Index lanes;            // V
+  Index tile_rows;        // rows that a full tile of one panel holds
+  Index interleave_rows;  // width of the tiles of TransposedProduct
+  void (*product)(const Product<T>&);
+  void (*transposed_product)(const TransposedProduct<T>&);
+  /// tiles of TransposedProduct from depth row pointers of `columns` elements each.
+  void (*interleave)(const T* const* rows, Index depth, Index columns, T* tiles);
+  void (*step_forward)(const StepForward<T>&);
+  void (*step_backward)(const StepBackward<T>&);
+
+  // Elementwise work over n elements. Pointers need no alignment.
+  void (*sigmoid)(const T* x, T* y, Index n);
+  void (*tanh)(const T* x, T* y, Index n);
+  void (*relu)(const T* x, T* y, Index n);
+  void (*exp)(const T* x, T* y, Index n);
+  /// dz = dy * (derivative of the activation, from its result y).
+  void (*sigmoid_backward)(const T* y, const T* dy, T* dz, Index n);
+  void (*tanh_backward)(const T* y, const T* dy, T* dz, Index n);
+  void (*relu_backward)(const T* y, const T* dy, T* dz, Index n);
+  void (*softmax)(const T* x, T* y, Index n);  // one row
+  void (*add)(const T* x, T* y, Index n);      // y += x
+  void (*scale)(T* x, T factor, Index n);
+  void (*clip)(T* x, T limit, Index n);
+  /// Philox keep-mask of elements first .. first + n: y = x * factor where kept, else 0.
+  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first, std::uint32_t threshold, T factor);
+  void (*sgd)(T* parameter, const T* gradient, T* velocity, Index n, T learning_rate, T momentum, bool nesterov);
+  /// decay = 1 - rho; for adam decay1 = 1 - beta1, decay2 = 1 - beta2: small numbers that 1 - T(beta) would get wrong by
+  /// 5e-5. correction1 = 1 / (1 - beta1^step), correction2 = 1 / (1 - beta2^step).
+  void (*rmsprop)(T* parameter, const T* gradient, T* mean_square, Index n, T learning_rate, T decay, T epsilon);
+  void (*adam)(T* parameter, const T* gradient, T* m, T* v, Index n, T learning_rate, T decay1, T decay2,
+               T correction1, T correction2, T epsilon, T weight_decay);
+  double (*squared_norm)(const T* x, Index n);
+};
+
+struct KernelTable {
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+template <class T>
+const Kernels<T>& kernels_of(const KernelTable& table);
+template <>
+inline const Kernels<float>& kernels_of<float>(const KernelTable& table) {
+  return table.f32;
+}
+template <>
+inline const Kernels<double>& kernels_of<double>(const KernelTable& table) {
+  return table.f64;
+}
+
+/// Elements of a packed product factor: whole panels, the last one narrowed to whole vectors.
+constexpr Index panel_elements(Index depth, Index columns, Index lanes) {
+  return depth * ((columns + lanes - 1) / lanes) * lanes;
+}
+
+}  // namespace lstmcore::kernels

@@ -1,0 +1,48 @@
+// The kernels of one instruction set. This file is compiled once for each, with LSTMCORE_ISA naming it and Eigen's
+// namespace renamed after it; it exports this one function and nothing else.
+#include "cell.hpp"
+#include "elementwise.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+template <class T>
+constexpr kernels::Kernels<T> make_kernels() {
+  kernels::Kernels<T> k{};
+  k.lanes = lanes_of<T>;
+  k.tile_rows = tile_rows(kernels::panel_vectors);
+  k.interleave_rows = interleave_rows<T>();
+  k.product = &product<T>;
+  k.transposed_product = &transposed_product<T>;
+  k.interleave = &interleave<T>;
+  k.step_forward = &step_forward<T>;
+  k.step_backward = &step_backward<T>;
+  k.sigmoid = &sigmoid_elements<T>;
+  k.tanh = &tanh_elements<T>;
+  k.exp = &exp_elements<T>;
+  k.relu = &relu<T>;
+  k.sigmoid_backward = &sigmoid_backward<T>;
+  k.tanh_backward = &tanh_backward<T>;
+  k.relu_backward = &relu_backward<T>;
+  k.softmax = &softmax<T>;
+  k.add = &add<T>;
+  k.scale = &scale<T>;
+  k.clip = &clip<T>;
+  k.dropout = &dropout<T>;
+  k.sgd = &sgd<T>;
+  k.rmsprop = &rmsprop<T>;
+  k.adam = &adam<T>;
+  k.squared_norm = &squared_norm<T>;
+  return k;
+}
+
+constexpr kernels::KernelTable table{make_kernels<float>(), make_kernels<double>()};
+
+}  // namespace
+
+const kernels::KernelTable& kernel_table();
+const kernels::KernelTable& kernel_table() { return table; }
+
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

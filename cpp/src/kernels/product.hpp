@@ -1,0 +1,239 @@
+// The matrix product: tiles of a few rows by a few vectors of columns, one running sum per element, over k in rising
+// order. Whichever tile an element falls into, its bits are the same.
+#pragma once
+
+#include "vector.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+using kernels::Product;
+using kernels::TransposedProduct;
+
+/// Rows of a tile that is `vectors` wide: as many sums as registers hold beside what feeds them. Few columns take more
+/// rows, so that there are always enough independent sums to hide the latency of the multiply-add.
+constexpr int tile_rows(int vectors) {
+  if (vector_registers == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : vectors == 2 ? 12 : 12;
+  return vectors == 4 ? 3 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
+}
+constexpr int max_tile_rows = tile_rows(1);
+
+/// Panels that one row or two are computed on together, for the same reason.
+constexpr int wide_panels(int rows) {
+  if (vector_registers == 32) return rows == 1 ? 4 : rows == 2 ? 3 : 1;
+  return rows == 1 ? 2 : 1;
+}
+
+/// Left factor by row pointers: element (r, k) at rows[r][k].
+template <class T, int Rows>
+struct ByRows {
+  const T* row[Rows];
+  explicit ByRows(const T* const* rows) {
+    for (int r = 0; r < Rows; ++r) row[r] = rows[r];
+  }
+  T operator()(int r, Index k) const { return row[r][k]; }
+};
+
+/// Left factor interleaved: element (r, k) at tile[k * width + r].
+template <class T, int Width>
+struct Interleaved {
+  const T* tile;
+  T operator()(int r, Index k) const { return tile[k * Width + r]; }
+};
+
+/// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors.
+template <class T, int Rows, int Vectors, int Panels = 1>
+struct Tile {
+  using P = PacketOf<T>;
+  static constexpr int lanes = lanes_of<T>;
+  static constexpr int width = Vectors * Panels;
+  P sum[Rows][width];
+
+  /// start(r, v): the first value of row r, vector v.
+  template <class Start>
+  EIGEN_ALWAYS_INLINE void start(Start&& start) {
+    for (int r = 0; r < Rows; ++r)
+      for (int v = 0; v < width; ++v) sum[r][v] = start(r, v);
+  }
+
+  template <class Left>
+  EIGEN_ALWAYS_INLINE void add_products(const Left& left, Index depth, const T* panel, Index panel_stride) {
+    // How far ahead of use a panel's lines are asked for; the next rows' turn finds them in the first-level cache.
+    constexpr Index ahead = 8 * Vectors * lanes;
+    for (Index k = 0; k < depth; ++k) {
+      P right[width];
+      for (int p = 0; p < Panels; ++p) {
+        for (int v = 0; v < Vectors; ++v) {
+          right[p * Vectors + v] = ei::ploadu<P>(panel + p * panel_stride + v * lanes);
+          if (static_cast<int>(sizeof(T)) * lanes * v % 64 == 0) {
+            ei::prefetch(panel + p * panel_stride + v * lanes + ahead);
+          }
+        }
+      }
+      for (int r = 0; r < Rows; ++r) {
+        const P a = ei::pset1<P>(left(r, k));
+        for (int v = 0; v < width; ++v) sum[r][v] = ei::pmadd(a, right[v], sum[r][v]);
+      }
+      panel += Vectors * lanes;
+    }
+  }
+
+  /// finish(r, v, sum).
+  template <class Finish>
+  EIGEN_ALWAYS_INLINE void finish(Finish&& finish) const {
+    for (int r = 0; r < Rows; ++r)
+      for (int v = 0; v < width; ++v) finish(r, v, sum[r][v]);
+  }
+};
+
+/// Height of the next tile when `rows` rows are left: as even as possible, at most `most`.
+inline Index next_height(Index rows, Index most) {
+  const Index tiles = (rows + most - 1) / most;
+  return (rows + tiles - 1) / tiles;
+}
+
+template <class T, int Rows, int Vectors, int Panels>
+void product_tile(const Product<T>& p, Index row, Index panel, Index panel_columns) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr Index full = kernels::panel_vectors * lanes;
+  const Index column = panel * full;
+  Tile<T, Rows, Vectors, Panels> tile;
+  T* const* out = p.out + row;
+  if (p.accumulate) {
+    tile.start([&](int r, int v) {
+      return load_some<P>(out[r] + column + v * lanes, panel_columns - v * lanes);
+    });
+  } else if (p.bias != nullptr) {
+    tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
+  } else {
+    tile.start([&](int, int) { return constant<P>(0.0); });
+  }
+  const ByRows<T, Rows> left(p.a + row);
+  tile.add_products(left, p.depth, p.panels + p.depth * column, p.depth * full);
+  tile.finish([&](int r, int v, const P& sum) {
+    store_some(out[r] + column + v * lanes, sum, panel_columns - v * lanes);
+  });
+}
+
+template <class T>
+using ProductTile = void (*)(const Product<T>&, Index row, Index panel, Index panel_columns);
+
+/// Tile functions by [vectors - 1][rows - 1]; null where a tile would not fit the registers.
+template <class T, int Vectors, int Rows>
+constexpr ProductTile<T> product_tile_or_null() {
+  if constexpr (Rows <= tile_rows(Vectors)) {
+    return &product_tile<T, Rows, Vectors, 1>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class T, int Vectors>
+struct ProductTiles {
+  static constexpr ProductTile<T> by_rows[12] = {
+      product_tile_or_null<T, Vectors, 1>(),  product_tile_or_null<T, Vectors, 2>(),
+      product_tile_or_null<T, Vectors, 3>(),  product_tile_or_null<T, Vectors, 4>(),
+      product_tile_or_null<T, Vectors, 5>(),  product_tile_or_null<T, Vectors, 6>(),
+      product_tile_or_null<T, Vectors, 7>(),  product_tile_or_null<T, Vectors, 8>(),
+      product_tile_or_null<T, Vectors, 9>(),  product_tile_or_null<T, Vectors, 10>(),
+      product_tile_or_null<T, Vectors, 11>(), product_tile_or_null<T, Vectors, 12>()};
+};
+
+/// All rows against one panel.
+template <class T, int Vectors>
+void product_panel(const Product<T>& p, Index panel, Index panel_columns) {
+  for (Index row = 0; row < p.rows;) {
+    const Index height = next_height(p.rows - row, tile_rows(Vectors));
+    ProductTiles<T, Vectors>::by_rows[height - 1](p, row, panel, panel_columns);
+    row += height;
+  }
+}
+
+template <class T>
+void product(const Product<T>& p) {
+  constexpr Index lanes = lanes_of<T>;
+  constexpr Index full = kernels::panel_vectors * lanes;
+  const Index full_end = p.columns / full;  // panels before this one have all their columns
+  Index panel = p.panel_begin;
+  if (p.rows <= 2) {
+    const Index wide = wide_panels(static_cast<int>(p.rows));
+    for (; wide > 1 && panel + wide <= (p.panel_end < full_end ? p.panel_end : full_end); panel += wide) {
+      if (p.rows == 1) product_tile<T, 1, 4, wide_panels(1)>(p, 0, panel, wide * full);
+      if (p.rows == 2) product_tile<T, 2, 4, wide_panels(2)>(p, 0, panel, wide * full);
+    }
+  }
+  for (; panel < p.panel_end; ++panel) {
+    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
+    switch ((columns + lanes - 1) / lanes) {
+      case 4: product_panel<T, 4>(p, panel, columns); break;
+      case 3: product_panel<T, 3>(p, panel, columns); break;
+      case 2: product_panel<T, 2>(p, panel, columns); break;
+      default: product_panel<T, 1>(p, panel, columns); break;
+    }
+  }
+}
+
+template <class T>
+constexpr int interleave_rows() {
+  return tile_rows(4);
+}
+
+template <class T, int Vectors>
+void transposed_tile(const TransposedProduct<T>& p, Index tile_index, Index panel, Index panel_columns) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr int height = interleave_rows<T>();
+  const Index column = panel * kernels::panel_vectors * lanes;
+  const Index row = tile_index * height;
+  const Index rows = p.rows - row < height ? p.rows - row : height;
+  T* const out = p.out + row * p.out_stride + column;
+  Tile<T, height, Vectors> tile;
+  // The last tile is padded with rows of zeros, which have no place in `out`.
+  tile.start([&](int r, int v) {
+    return p.accumulate && r < rows ? load_some<P>(out + r * p.out_stride + v * lanes, panel_columns - v * lanes)
+                                    : constant<P>(0.0);
+  });
+  const Interleaved<T, height> left{p.tiles + tile_index * height * p.depth};
+  tile.add_products(left, p.depth, p.panels + p.depth * column, 0);
+  tile.finish([&](int r, int v, const P& sum) {
+    if (r < rows) store_some(out + r * p.out_stride + v * lanes, sum, panel_columns - v * lanes);
+  });
+}
+
+template <class T>
+void transposed_product(const TransposedProduct<T>& p) {
+  constexpr Index lanes = lanes_of<T>;
+  constexpr Index full = kernels::panel_vectors * lanes;
+  for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
+    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
+    for (Index tile = p.tile_begin; tile < p.tile_end; ++tile) {
+      switch ((columns + lanes - 1) / lanes) {
+        case 4: transposed_tile<T, 4>(p, tile, panel, columns); break;
+        case 3: transposed_tile<T, 3>(p, tile, panel, columns); break;
+        case 2: transposed_tile<T, 2>(p, tile, panel, columns); break;
+        default: transposed_tile<T, 1>(p, tile, panel, columns); break;
+      }
+    }
+  }
+}
+
+template <class T>
+void interleave(const T* const* rows, Index depth, Index columns, T* tiles) {
+  constexpr int width = interleave_rows<T>();
+  for (Index first = 0; first < columns; first += width) {
+    const Index real = columns - first < width ? columns - first : width;
+    if (real == width) {
+      for (Index k = 0; k < depth; ++k, tiles += width)
+        for (int r = 0; r < width; ++r) tiles[r] = rows[k][first + r];
+    } else {
+      for (Index k = 0; k < depth; ++k, tiles += width)
+        for (int r = 0; r < width; ++r) tiles[r] = r < real ? rows[k][first + r] : T(0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

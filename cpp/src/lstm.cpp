@@ -1,0 +1,509 @@
+// The public face: checks, then the layers in order, each a walk through time.
+#include "check.hpp"
+#include "sequence/layers.hpp"
+
+namespace lstmcore {
+namespace {
+
+std::size_t count(Index value) { return static_cast<std::size_t>(value); }
+
+// ---- checks ----------------------------------------------------------------------------------------------------------
+
+template <class T>
+void check_weights(const LstmConfig& config, const LstmWeights<T>& weights) {
+  const auto cells = count(config.num_layers * config.directions());
+  require(weights.size() == cells, "weights: expected ", cells, " entries (layers x directions), got ", weights.size());
+  for (const LstmParameter& parameter : lstm_parameters(config)) {
+    const LstmCellWeights<const T>& cell = weights[count(parameter.cell)];
+    if (parameter.shape.size() == 1) {
+      require_present(parameter.name.c_str(), cell.bias);
+      require_shape(parameter.name.c_str(), cell.bias, {parameter.shape[0]});
+    } else {
+      const View<const T, 2>& matrix = parameter.name[7] == 'i' ? cell.weight_ih : cell.weight_hh;
+      require_present(parameter.name.c_str(), matrix);
+      require_shape(parameter.name.c_str(), matrix, {parameter.shape[0], parameter.shape[1]});
+    }
+  }
+}
+
+/// A matrix with unit stride on its last axis, or one that has nothing to step over.
+template <class T, int Rank>
+void require_unit_stride(const char* name, const View<T, Rank>& view) {
+  if (view.shape[Rank - 1] > 1 && view.stride[Rank - 1] != 1) {
+    fail(name, ": expected unit stride on the last axis, got stride ", view.stride[Rank - 1]);
+  }
+}
+
+template <class T>
+void check_sequence(const LstmConfig& config, const LstmSequence<T>& sequence) {
+  const auto& x = sequence.x;
+  require_present("x", x);
+  if (x.shape[2] != config.input_size) fail("x: expected shape (N, T, ", config.input_size, "), got ", shape_text(x));
+  const Index batch = x.shape[0], steps = x.shape[1];
+  const Index width = 16 * (config.hidden_size + 64) * config.directions() + config.input_size;
+  if (!size_fits(std::array<Index, 4>{batch, steps, width, Index{sizeof(T)}})) {
+    fail("x: expected sizes whose products fit into 64 bits, got ", shape_text(x));
+  }
+  if (sequence.lengths) {
+    require_shape("lengths", sequence.lengths, {batch});
+    for (Index row = 0; row < batch; ++row) {
+      const Index length = sequence.lengths(row);
+      require(length >= 0 && length <= steps, "lengths: expected values from 0 to ", steps, ", got ", length,
+              " at row ", row);
+    }
+  }
+  if (sequence.reset) require_shape("reset", sequence.reset, {batch, steps});
+}
+
+template <class T>
+void check_state(const char* h_name, const char* c_name, const LstmConfig& config, Index batch, const View<T, 3>& h,
+                 const View<T, 3>& c) {
+  const std::array<Index, 3> expected{config.num_layers * config.directions(), batch, config.hidden_size};
+  if (h) require_shape(h_name, h, expected);
+  if (c) require_shape(c_name, c, expected);
+}
+
+// ---- moving rows between the caller's arrays and ours -------------------------------------------------------------------
+
+/// From (N, width) of the caller to [N][padded] by sorted row, zeros behind; absent: zeros.
+template <class T, class State>
+void gather_state(const Schedule& schedule, const State& state, std::size_t cell, Index width, Index padded, T* to) {
+  for (Index row = 0; row < schedule.rows; ++row, to += padded) {
+    std::fill(to, to + padded, T(0));
+    if (!state) continue;
+    const Index from = schedule.order[count(row)];
+    for (Index unit = 0; unit < width; ++unit) to[unit] = state(static_cast<Index>(cell), from, unit);
+  }
+}
+
+template <class T>
+void scatter_state(const Schedule& schedule, const T* from, Index padded, Index width, std::size_t cell,
+                   const View<T, 3>& state) {
+  if (!state) return;
+  for (Index row = 0; row < schedule.rows; ++row, from += padded) {
+    const Index to = schedule.order[count(row)];
+    for (Index unit = 0; unit < width; ++unit) state(static_cast<Index>(cell), to, unit) = from[unit];
+  }
+}
+
+/// x by packed index, [total][C].
+template <class T>
+void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
+  const Index width = x.shape[2];
+  const int threads = threads_for(static_cast<double>(schedule.total * width) * 2);
+  parallel(threads, [&](int index) {
+    for (Index time = 0; time < schedule.longest; ++time) {
+      const Range rows = split(schedule.alive[count(time)], threads, index);
+      for (Index row = rows.begin; row < rows.end; ++row) {
+        const T* const from = &x(schedule.order[count(row)], time, 0);
+        T* const target = to + schedule.packed(time, row) * width;
+        if (x.stride[2] == 1) {
+          std::copy(from, from + width, target);
+        } else {
+          for (Index feature = 0; feature < width; ++feature) target[feature] = from[feature * x.stride[2]];
+        }
+      }
+    }
+  });
+}
+
+/// Zeroes what lies past each row's length in (N, T, width).
+template <class T>
+void zero_padding(const Schedule& schedule, const View<T, 3>& array) {
+  if (!array) return;
+  for (Index row = 0; row < schedule.rows; ++row) {
+    const Index to = schedule.order[count(row)];
+    for (Index time = schedule.length[count(row)]; time < schedule.steps; ++time) {
+      for (Index k = 0; k < array.shape[2]; ++k) array(to, time, k) = T(0);
+    }
+  }
+}
+
+// ---- forward ---------------------------------------------------------------------------------------------------------
+
+/// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each layer.
+template <class T>
+class Forward {
+ public:
+  Forward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
+          const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
+      : lstm_(lstm), config_(lstm.config), sequence_(sequence), y_(y), state_(state), schedule_(schedule), tape_(tape) {}
+
+  void run() {
+    RowMap<const T> input = first_input();
+    for (Index layer = 0; layer < config_.num_layers; ++layer) input = run_layer(layer, input);
+    zero_padding(schedule_, y_);
+  }
+
+ private:
+  bool last(Index layer) const { return layer + 1 == config_.num_layers; }
+
+  RowMap<const T> first_input() {
+    const auto& x = sequence_.x;
+    if (tape_ == nullptr && (x.stride[2] == 1 || x.shape[2] == 1)) return caller_rows(schedule_, x);
+    Buffer<T>& copy = tape_ != nullptr ? tape_->layers[0].input : input_;
+    copy.resize(count(schedule_.total * x.shape[2]));
+    gather_input(schedule_, x, copy.data());
+    return packed_rows<const T>(schedule_, copy.data(), x.shape[2]);
+  }
+
+  /// Where the layer's h goes: the tape, the caller's y, the next layer's input, or a place for the last two steps.
+  RowMap<T> output_rows(Index layer) {
+    const Index width = config_.output_size();
+    if (tape_ != nullptr) {
+      Buffer<T>& h = tape_->layers[count(layer)].h;
+      h.resize(count(schedule_.total * width));
+      return packed_rows(schedule_, h.data(), width);
+    }
+    if (last(layer) && y_) return caller_rows(schedule_, y_);
+    Buffer<T>& h = outputs_[layer % 2];
+    if (last(layer)) {
+      h.resize(count(2 * schedule_.rows * width));
+      return alternating_rows(schedule_, h.data(), width);
+    }
+    h.resize(count(schedule_.total * width));
+    return packed_rows(schedule_, h.data(), width);
+  }
+
+  RowMap<const T> run_layer(Index layer, const RowMap<const T>& input) {
+    const CellShape shape = lstm_.shape(layer);
+    const RowMap<T> output = output_rows(layer);
+    std::vector<ForwardCell<T>> cells(count(config_.directions()));
+    std::vector<typename LstmTape<T>::Impl::Cell> own(tape_ != nullptr ? 0 : cells.size());
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      const std::size_t index = lstm_.cell(layer, direction);
+      auto& kept = tape_ != nullptr ? tape_->cells[index] : own[count(direction)];
+      ForwardCell<T>& cell = cells[count(direction)];
+      cell.weights = &lstm_.forward[index];
+      cell.reversed = lstm_.reversed(direction);
+      cell.x = input;
+      set_state(shape, index, kept, cell);
+      cell.h = output.shifted(direction * config_.hidden_size);
+      if (tape_ != nullptr && last(layer) && y_) {
+        cell.y = caller_rows(schedule_, y_).shifted(direction * config_.hidden_size);
+      }
+    }
+    walk_forward(shape, schedule_, cells);
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      write_state(shape, lstm_.cell(layer, direction), cells[count(direction)]);
+    }
+    return last(layer) ? output.readable() : next_input(layer, output);
+  }
+
+  void set_state(const CellShape& shape, std::size_t index, typename LstmTape<T>::Impl::Cell& kept,
+                 ForwardCell<T>& cell) {
+    kept.h0.resize(count(schedule_.rows * shape.hidden));
+    kept.c0.resize(count(schedule_.rows * shape.padded()));
+    gather_state(schedule_, state_.h, index, shape.hidden, shape.hidden, kept.h0.data());
+    gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), kept.c0.data());
+    cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
+    cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
+    if (tape_ == nullptr) {
+      cell.c = single_rows(schedule_, kept.c0.data(), shape.padded());
+      return;
+    }
+    kept.c.resize(count(schedule_.total * shape.padded()));
+    kept.gates.resize(count(schedule_.total * shape.gates_width()));
+    cell.c = packed_rows(schedule_, kept.c.data(), shape.padded());
+    cell.gates = packed_rows(schedule_, kept.gates.data(), shape.gates_width());
+  }
+
+  /// The state after each row's last step; a row of length 0 keeps its own.
+  void write_state(const CellShape& shape, std::size_t index, const ForwardCell<T>& cell) {
+    for (Index row = 0; row < schedule_.rows; ++row) {
+      const Index length = schedule_.length[count(row)];
+      const Index time = cell.reversed ? 0 : length - 1;
+      const T* const h = length > 0 ? cell.h.at(time, row) : cell.h0.at(0, row);
+      const T* const c = length > 0 ? cell.c.at(time, row) : cell.c0.at(0, row);
+      const Index to = schedule_.order[count(row)];
+      for (Index unit = 0; unit < shape.hidden; ++unit) {
+        if (state_.h) state_.h(static_cast<Index>(index), to, unit) = h[unit];
+        if (state_.c) state_.c(static_cast<Index>(index), to, unit) = c[unit];
+      }
+    }
+  }
+
+  RowMap<const T> next_input(Index layer, const RowMap<T>& output) {
+    if (tape_ == nullptr || config_.dropout == 0.0) return output.readable();
+    const Index width = config_.output_size();
+    Buffer<T>& input = tape_->layers[count(layer) + 1].input;
+    input.resize(count(schedule_.total * width));
+    layer_dropout(schedule_, config_.dropout, tape_->seed, layer, width, output.base, input.data());
+    return packed_rows<const T>(schedule_, input.data(), width);
+  }
+
+  const typename Lstm<T>::Impl& lstm_;
+  const LstmConfig& config_;
+  const LstmSequence<T>& sequence_;
+  const View<T, 3>& y_;
+  const LstmState<T>& state_;
+  const Schedule& schedule_;
+  typename LstmTape<T>::Impl* const tape_;
+  Buffer<T> input_;
+  Buffer<T> outputs_[2];
+};
+
+// ---- backward --------------------------------------------------------------------------------------------------------
+
+template <class T>
+class Backward {
+ public:
+  Backward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape, const LstmOutputGradients<T>& outputs,
+           const LstmInputGradients<T>& inputs)
+      : lstm_(lstm),
+        config_(lstm.config),
+        tape_(tape),
+        schedule_(tape.schedule),
+        outputs_(outputs),
+        inputs_(inputs) {}
+
+  void run() {
+    RowMap<const T> dy;
+    if (outputs_.y) dy = caller_rows(schedule_, outputs_.y);
+    for (Index layer = config_.num_layers - 1; layer >= 0; --layer) dy = run_layer(layer, dy);
+    zero_padding(schedule_, inputs_.x);
+  }
+
+ private:
+  RowMap<const T> layer_input(Index layer) const {
+    const auto& kept = tape_.layers[count(layer)];
+    const Index width = config_.layer_input_size(layer);
+    if (kept.input.size() > 0 || layer == 0) return packed_rows<const T>(schedule_, kept.input.data(), width);
+    return packed_rows<const T>(schedule_, tape_.layers[count(layer) - 1].h.data(), width);
+  }
+
+  /// Returns the gradient by the layer's input, which is the next one's dy.
+  RowMap<const T> run_layer(Index layer, const RowMap<const T>& dy) {
+    const CellShape shape = lstm_.shape(layer);
+    walk(layer, shape, dy);
+    const RowMap<T> dx = input_gradients(layer, shape);
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      weight_gradients(layer, direction, shape);
+    }
+    return dx.readable();
+  }
+
+  void walk(Index layer, const CellShape& shape, const RowMap<const T>& dy) {
+    const auto state_size = count(schedule_.rows * shape.padded());
+    std::vector<BackwardCell<T>> cells(count(config_.directions()));
+    std::vector<Buffer<T>> dh(cells.size()), dc(cells.size());
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      const std::size_t index = lstm_.cell(layer, direction);
+      const std::size_t at = count(direction);
+      auto& kept = tape_.cells[index];
+      dh[at].resize(state_size);
+      dc[at].resize(state_size);
+      gather_state(schedule_, outputs_.h, index, shape.hidden, shape.padded(), dh[at].data());
+      gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc[at].data());
+      BackwardCell<T>& cell = cells[at];
+      cell.weights = &lstm_.backward()[index];
+      cell.reversed = lstm_.reversed(direction);
+      if (dy) cell.dy = dy.shifted(direction * shape.hidden);
+      cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
+      cell.gates = packed_rows(schedule_, kept.gates.data(), shape.gates_width());
+      cell.c = packed_rows<const T>(schedule_, kept.c.data(), shape.padded());
+      cell.dh = single_rows(schedule_, dh[at].data(), shape.padded());
+      cell.dc = single_rows(schedule_, dc[at].data(), shape.padded());
+    }
+    walk_backward(shape, schedule_, cells);
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      const std::size_t index = lstm_.cell(layer, direction);
+      scatter_state(schedule_, dh[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.h);
+      scatter_state(schedule_, dc[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.c);
+    }
+  }
+
+  RowMap<const T> gates(Index layer, Index direction, const CellShape& shape) const {
+    const auto& kept = tape_.cells[lstm_.cell(layer, direction)];
+    return packed_rows<const T>(schedule_, kept.gates.data(), shape.gates_width());
+  }
+
+  RowMap<T> input_gradients(Index layer, const CellShape& shape) {
+    RowMap<T> dx;
+    Buffer<T>& own = dx_[layer % 2];
+    if (layer == 0) {
+      if (!inputs_.x) return dx;
+      dx = caller_rows(schedule_, inputs_.x);
+    } else {
+      own.resize(count(schedule_.total * shape.input));
+      dx = packed_rows(schedule_, own.data(), shape.input);
+    }
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      const BackwardPanels<T>& weights = lstm_.backward()[lstm_.cell(layer, direction)];
+      input_gradient(shape, schedule_, weights, gates(layer, direction, shape), dx, direction > 0);
+    }
+    if (layer > 0 && config_.dropout > 0.0) {
+      layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, shape.input, own.data(), own.data());
+    }
+    return dx;
+  }
+
+  void weight_gradients(Index layer, Index direction, const CellShape& shape) {
+    if (inputs_.weights.empty()) return;
+    const std::size_t index = lstm_.cell(layer, direction);
+    auto& kept = tape_.cells[index];
+    const Index width = config_.output_size();
+    WeightGradientCell<T> cell;
+    cell.reversed = lstm_.reversed(direction);
+    cell.gates = gates(layer, direction, shape);
+    cell.x = layer_input(layer);
+    cell.h = packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width)
+                 .shifted(direction * shape.hidden);
+    cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
+    cell.gradients = inputs_.weights[index];
+    weight_gradient(shape, schedule_, cell);
+  }
+
+  const typename Lstm<T>::Impl& lstm_;
+  const LstmConfig& config_;
+  typename LstmTape<T>::Impl& tape_;
+  const Schedule& schedule_;
+  const LstmOutputGradients<T>& outputs_;
+  const LstmInputGradients<T>& inputs_;
+  Buffer<T> dx_[2];
+};
+
+template <class T>
+void check_gradients(const LstmConfig& config, const Schedule& schedule, const LstmOutputGradients<T>& outputs,
+                     const LstmInputGradients<T>& inputs) {
+  if (outputs.y) {
+    require_shape("dy", outputs.y, {schedule.rows, schedule.steps, config.output_size()});
+    require_unit_stride("dy", outputs.y);
+  }
+  check_state("dh", "dc", config, schedule.rows, outputs.h, outputs.c);
+  if (inputs.x) {
+    require_shape("dx", inputs.x, {schedule.rows, schedule.steps, config.input_size});
+    require_unit_stride("dx", inputs.x);
+  }
+  check_state("dh0", "dc0", config, schedule.rows, inputs.h, inputs.c);
+  if (inputs.weights.empty()) return;
+  const auto cells = count(config.num_layers * config.directions());
+  require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ", inputs.weights.size());
+  for (const LstmParameter& parameter : lstm_parameters(config)) {
+    const LstmCellWeights<T>& cell = inputs.weights[count(parameter.cell)];
+    const std::string name = "gradient of " + parameter.name;
+    if (parameter.shape.size() == 1) {
+      if (cell.bias) require_shape(name.c_str(), cell.bias, {parameter.shape[0]});
+      continue;
+    }
+    const View<T, 2>& matrix = parameter.name[7] == 'i' ? cell.weight_ih : cell.weight_hh;
+    if (matrix) require_shape(name.c_str(), matrix, {parameter.shape[0], parameter.shape[1]});
+  }
+}
+
+}  // namespace
+
+// ---- Lstm ------------------------------------------------------------------------------------------------------------
+
+template <class T>
+const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
+  std::call_once(backward_packed_, [this] {
+    std::vector<BackwardPanels<T>> packed;
+    packed.reserve(forward.size());
+    for (std::size_t index = 0; index < forward.size(); ++index) {
+      packed.emplace_back(shape(static_cast<Index>(index) / config.directions()), forward[index]);
+    }
+    backward_ = std::move(packed);
+  });
+  return backward_;
+}
+
+template <class T>
+Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights) {
+  config.validate();
+  check_weights(config, weights);
+  auto impl = std::make_shared<Impl>(config);
+  impl->forward.reserve(weights.size());
+  for (std::size_t index = 0; index < weights.size(); ++index) {
+    impl->forward.emplace_back(impl->shape(static_cast<Index>(index) / config.directions()), weights[index]);
+  }
+  impl_ = std::move(impl);
+}
+
+template <class T>
+const LstmConfig& Lstm<T>::config() const {
+  return impl_->config;
+}
+
+template <class T>
+void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state) const {
+  const LstmConfig& config = impl_->config;
+  check_sequence(config, sequence);
+  const Index batch = sequence.x.shape[0], steps = sequence.x.shape[1];
+  if (y) {
+    require_shape("y", y, {batch, steps, config.output_size()});
+    require_unit_stride("y", y);
+  }
+  check_state("h", "c", config, batch, state.h, state.c);
+  const Schedule schedule(batch, steps, sequence.lengths, sequence.reset);
+  Forward<T>(*impl_, sequence, y, state, schedule, nullptr).run();
+}
+
+template <class T>
+void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state,
+                      LstmTape<T>& tape) const {
+  const LstmConfig& config = impl_->config;
+  check_sequence(config, sequence);
+  const Index batch = sequence.x.shape[0], steps = sequence.x.shape[1];
+  if (y) {
+    require_shape("y", y, {batch, steps, config.output_size()});
+    require_unit_stride("y", y);
+  }
+  check_state("h", "c", config, batch, state.h, state.c);
+  auto& kept = *tape.impl_;
+  kept.ready = false;
+  kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset);
+  kept.seed = sequence.seed;
+  kept.layers.resize(count(config.num_layers));
+  kept.cells.resize(impl_->forward.size());
+  for (auto& layer : kept.layers) layer.input.resize(0);
+  Forward<T>(*impl_, sequence, y, state, kept.schedule, &kept).run();
+  kept.lstm = impl_;
+  kept.ready = true;
+}
+
+template <class T>
+void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
+                       const LstmInputGradients<T>& inputs) const {
+  auto& kept = *tape.impl_;
+  require(kept.ready, "tape: expected one that a training forward filled and no backward has used, got ",
+          kept.lstm != nullptr ? "a used one" : "an empty one");
+  require(kept.lstm == impl_, "tape: expected one of a forward with these weights, got one with other weights");
+  check_gradients(impl_->config, kept.schedule, outputs, inputs);
+  kept.ready = false;
+  Backward<T>(*impl_, kept, outputs, inputs).run();
+}
+
+// ---- LstmTape --------------------------------------------------------------------------------------------------------
+
+template <class T>
+LstmTape<T>::LstmTape() : impl_(std::make_unique<Impl>()) {}
+template <class T>
+LstmTape<T>::~LstmTape() = default;
+template <class T>
+LstmTape<T>::LstmTape(LstmTape&&) noexcept = default;
+template <class T>
+LstmTape<T>& LstmTape<T>::operator=(LstmTape&&) noexcept = default;
+
+template <class T>
+bool LstmTape<T>::ready() const {
+  return impl_ != nullptr && impl_->ready;
+}
+
+template <class T>
+std::size_t LstmTape<T>::bytes() const {
+  if (impl_ == nullptr) return 0;
+  std::size_t sum = 0;
+  for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
+  for (const auto& cell : impl_->cells) {
+    sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes();
+  }
+  return sum;
+}
+
+template class Lstm<float>;
+template class Lstm<double>;
+template class LstmTape<float>;
+template class LstmTape<double>;
+
+}  // namespace lstmcore

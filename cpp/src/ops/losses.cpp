@@ -1,0 +1,220 @@
+#include <algorithm>
+#include <cmath>
+#include <lstmcore/ops.hpp>
+
+#include "../buffer.hpp"
+#include "../check.hpp"
+#include "../isa/isa.hpp"
+#include "elements.hpp"
+
+namespace lstmcore {
+namespace {
+
+/// Elements of a chunk of rows that a thread works on at a time: they stay in its first-level cache.
+constexpr std::int64_t chunk_elements = 4096;
+
+/// Sum of term(0) ... term(count - 1) in double, as eight interleaved sums whose additions do not wait for each other.
+template <class Term>
+double sum_of(std::int64_t count, Term&& term) {
+  constexpr std::int64_t parts = 8;
+  double sums[parts] = {};
+  std::int64_t k = 0;
+  for (; k + parts <= count; k += parts) {
+    for (std::int64_t part = 0; part < parts; ++part) sums[part] += term(k + part);
+  }
+  for (std::int64_t part = 0; k + part < count; ++part) sums[part] += term(k + part);
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/// The largest of count >= 1 elements; any of them if one is NaN.
+template <class T>
+T largest_of(const T* x, std::int64_t count) {
+  constexpr std::int64_t parts = 8;
+  T best[parts];
+  std::fill_n(best, parts, x[0]);
+  std::int64_t k = 0;
+  for (; k + parts <= count; k += parts) {
+    for (std::int64_t part = 0; part < parts; ++part) best[part] = x[k + part] > best[part] ? x[k + part] : best[part];
+  }
+  for (; k < count; ++k) best[0] = x[k] > best[0] ? x[k] : best[0];
+  for (T value : best) best[0] = value > best[0] ? value : best[0];
+  return best[0];
+}
+
+double in_order(const Buffer<double>& values, std::int64_t count) {
+  double total = 0;
+  for (std::int64_t m = 0; m < count; ++m) total += values[static_cast<std::size_t>(m)];
+  return total;
+}
+
+template <class T>
+double weight_of(const View<const T, 1>& weights, std::int64_t row) {
+  return weights ? static_cast<double>(weights.data[row]) : 1.0;
+}
+
+/// exp(logits[m] - largest of logits[m]) and its sum, for one row.
+template <class T>
+struct ExpRow {
+  const T* exponentials;
+  double sum;
+  double shift;  // the largest logit
+};
+
+/// The walk over the rows of logits that both kinds of target share. row_loss(m, row) gives the loss of a row without
+/// its weight; row_gradient(m, row, factor, out) writes its gradient times factor. Rows of weight 0 count for nothing,
+/// whatever they hold.
+template <class T, class RowLoss, class RowGradient>
+double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& weights, double scale,
+                     const View<T, 2>& dlogits, RowLoss&& row_loss, RowGradient&& row_gradient) {
+  const auto& kernels = active_kernels<T>();
+  const std::int64_t rows = logits.shape[0], classes = logits.shape[1];
+  const std::int64_t chunk = std::max<std::int64_t>(1, chunk_elements / classes);
+  const int threads = threads_for(50.0 * static_cast<double>(rows) * static_cast<double>(classes));
+  Buffer<double> losses(static_cast<std::size_t>(rows));
+  Buffer<T> scratch(static_cast<std::size_t>(threads * chunk * classes));
+
+  const auto shift_row = [&](std::int64_t m, T* shifted) {
+    const T* const x = logits.data + m * classes;
+    if (weight_of(weights, m) == 0) {
+      std::fill_n(shifted, classes, T(0));
+      return;
+    }
+    const T shift = largest_of(x, classes);
+    for (std::int64_t u = 0; u < classes; ++u) shifted[u] = x[u] - shift;
+    losses[static_cast<std::size_t>(m)] = static_cast<double>(shift);
+  };
+  const auto finish_row = [&](std::int64_t m, const T* exponentials) {
+    double& loss = losses[static_cast<std::size_t>(m)];
+    const double weight = weight_of(weights, m);
+    if (weight == 0) {
+      loss = 0;
+      if (dlogits) std::fill_n(dlogits.data + m * classes, classes, T(0));
+      return;
+    }
+    const double sum = sum_of(classes, [&](std::int64_t u) { return static_cast<double>(exponentials[u]); });
+    const ExpRow<T> row{exponentials, sum, loss};
+    loss = weight * row_loss(m, row);
+    if (dlogits) row_gradient(m, row, scale * weight, dlogits.data + m * classes);
+  };
+  parallel(threads, [&](int thread) {
+    const Range range = split(rows, threads, thread);
+    T* const exponentials = scratch.data() + thread * chunk * classes;
+    for (std::int64_t begin = range.begin; begin < range.end; begin += chunk) {
+      const std::int64_t count = std::min(chunk, range.end - begin);
+      for (std::int64_t m = 0; m < count; ++m) shift_row(begin + m, exponentials + m * classes);
+      kernels.exp(exponentials, exponentials, count * classes);
+      for (std::int64_t m = 0; m < count; ++m) finish_row(begin + m, exponentials + m * classes);
+    }
+  });
+  return in_order(losses, rows);
+}
+
+template <class T>
+void check_logits(const View<const T, 2>& logits, const View<const T, 1>& weights, const View<T, 2>& dlogits) {
+  require_contiguous("logits", logits);
+  require(logits.shape[1] >= 1, "logits: expected at least one class, got shape ", shape_text(logits));
+  require_array_or_none("weights", weights, {logits.shape[0]});
+  require_array_or_none("dlogits", dlogits, logits.shape);
+}
+
+}  // namespace
+
+template <class T>
+double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1> labels, View<const T, 1> weights,
+                             double scale, View<T, 2> dlogits) {
+  check_logits(logits, weights, dlogits);
+  const std::int64_t rows = logits.shape[0], classes = logits.shape[1];
+  require_array("labels", labels, {rows});
+  for (std::int64_t m = 0; m < rows; ++m) {
+    if (weight_of(weights, m) != 0 && (labels.data[m] < 0 || labels.data[m] >= classes)) {
+      fail("labels: expected values from 0 to ", classes - 1, ", got ", labels.data[m], " at position ", m);
+    }
+  }
+  const auto row_loss = [&](std::int64_t m, const ExpRow<T>& row) {
+    const double logit = static_cast<double>(logits.data[m * classes + labels.data[m]]);
+    return std::log(row.sum) + (row.shift - logit);
+  };
+  const auto row_gradient = [&](std::int64_t m, const ExpRow<T>& row, double factor, T* out) {
+    // Of the label's own class in double: softmax - 1 cancels where the prediction is right.
+    const std::int64_t label = labels.data[m];
+    const double own = factor * ((static_cast<double>(row.exponentials[label]) - row.sum) / row.sum);
+    const T share = static_cast<T>(factor / row.sum);
+    for (std::int64_t u = 0; u < classes; ++u) out[u] = row.exponentials[u] * share;
+    out[label] = static_cast<T>(own);
+  };
+  return cross_entropy(logits, weights, scale, dlogits, row_loss, row_gradient);
+}
+
+template <class T>
+double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, View<const T, 1> weights, double scale,
+                             View<T, 2> dlogits) {
+  check_logits(logits, weights, dlogits);
+  require_array("targets", targets, logits.shape);
+  const std::int64_t classes = logits.shape[1];
+  const auto row_loss = [&](std::int64_t m, const ExpRow<T>& row) {
+    const T *const x = logits.data + m * classes, *const target = targets.data + m * classes;
+    const double log_sum = std::log(row.sum);
+    return sum_of(classes, [&](std::int64_t u) {
+      const double share = static_cast<double>(target[u]);
+      // A class without a share adds nothing, even if its logit is -infinity.
+      return share == 0 ? 0.0 : share * (log_sum + (row.shift - static_cast<double>(x[u])));
+    });
+  };
+  const auto row_gradient = [&](std::int64_t m, const ExpRow<T>& row, double factor, T* out) {
+    // The derivative for any sum of the targets, not only 1.
+    const T* const target = targets.data + m * classes;
+    const double mass = sum_of(classes, [&](std::int64_t u) { return static_cast<double>(target[u]); });
+    const double share = mass / row.sum;
+    for (std::int64_t u = 0; u < classes; ++u) {
+      out[u] =
+          static_cast<T>(factor * (share * static_cast<double>(row.exponentials[u]) - static_cast<double>(target[u])));
+    }
+  };
+  return cross_entropy(logits, weights, scale, dlogits, row_loss, row_gradient);
+}
+
+template <class T>
+double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, View<const T, 1> weights, double scale,
+                          View<T, 2> dprediction) {
+  require_contiguous("prediction", prediction);
+  const std::int64_t rows = prediction.shape[0], units = prediction.shape[1];
+  require(units >= 1, "prediction: expected at least one column, got shape ", shape_text(prediction));
+  require_array("target", target, prediction.shape);
+  require_array_or_none("weights", weights, {rows});
+  require_array_or_none("dprediction", dprediction, prediction.shape);
+  Buffer<double> losses(static_cast<std::size_t>(rows));
+  const auto do_row = [&](std::int64_t m) {
+    double& loss = losses[static_cast<std::size_t>(m)];
+    T* const out = dprediction ? dprediction.data + m * units : nullptr;
+    const double weight = weight_of(weights, m), count = static_cast<double>(units);
+    if (weight == 0) {
+      loss = 0;
+      if (out != nullptr) std::fill_n(out, units, T(0));
+      return;
+    }
+    const T *const p = prediction.data + m * units, *const t = target.data + m * units;
+    const auto error = [&](std::int64_t u) { return static_cast<double>(p[u]) - static_cast<double>(t[u]); };
+    loss = weight * (sum_of(units, [&](std::int64_t u) { return error(u) * error(u); }) / count);
+    const double factor = scale * weight * 2 / count;
+    for (std::int64_t u = 0; out != nullptr && u < units; ++u) out[u] = static_cast<T>(factor * error(u));
+  };
+  ops::parallel_ranges(rows, 20.0 * static_cast<double>(units), 1, [&](std::int64_t begin, std::int64_t count) {
+    for (std::int64_t m = begin; m < begin + count; ++m) do_row(m);
+  });
+  return in_order(losses, rows);
+}
+
+template double softmax_cross_entropy<float>(View<const float, 2>, View<const std::int64_t, 1>, View<const float, 1>,
+                                             double, View<float, 2>);
+template double softmax_cross_entropy<double>(View<const double, 2>, View<const std::int64_t, 1>, View<const double, 1>,
+                                              double, View<double, 2>);
+template double softmax_cross_entropy<float>(View<const float, 2>, View<const float, 2>, View<const float, 1>, double,
+                                             View<float, 2>);
+template double softmax_cross_entropy<double>(View<const double, 2>, View<const double, 2>, View<const double, 1>,
+                                              double, View<double, 2>);
+template double mean_squared_error<float>(View<const float, 2>, View<const float, 2>, View<const float, 1>, double,
+                                          View<float, 2>);
+template double mean_squared_error<double>(View<const double, 2>, View<const double, 2>, View<const double, 1>, double,
+                                           View<double, 2>);
+
+}  // namespace lstmcore

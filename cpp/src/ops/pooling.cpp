@@ -1,0 +1,176 @@
+#include <algorithm>
+#include <limits>
+#include <lstmcore/ops.hpp>
+#include <type_traits>
+
+#include "../check.hpp"
+#include "elements.hpp"
+
+namespace lstmcore {
+namespace {
+
+/// Columns that one pass over time handles: their running values stay in the first-level cache.
+constexpr std::int64_t block_columns = 64;
+
+/// Time steps counted in integers of T's width, so that values and positions fill vectors of the same number of lanes.
+template <class T>
+using Position = std::conditional_t<sizeof(T) == sizeof(std::int32_t), std::int32_t, std::int64_t>;
+
+void check_lengths(const View<const std::int64_t, 1>& lengths, std::int64_t rows, std::int64_t steps) {
+  require_array_or_none("lengths", lengths, {rows});
+  if (!lengths) return;
+  for (std::int64_t n = 0; n < rows; ++n) {
+    if (lengths.data[n] < 0 || lengths.data[n] > steps) {
+      fail("lengths: expected values from 0 to ", steps, " (the time steps), got ", lengths.data[n], " at position ",
+           n);
+    }
+  }
+}
+
+std::int64_t length_of(const View<const std::int64_t, 1>& lengths, std::int64_t row, std::int64_t steps) {
+  return lengths ? lengths.data[row] : steps;
+}
+
+/// Calls body(n) for every row.
+template <class T, int Rank, class Body>
+void parallel_rows(const View<T, Rank>& x, Body&& body) {
+  const double row_size = static_cast<double>(x.shape[1]) * static_cast<double>(x.shape[2]);
+  ops::parallel_ranges(x.shape[0], 10.0 * row_size, 1, [&](std::int64_t begin, std::int64_t count) {
+    for (std::int64_t n = begin; n < begin + count; ++n) body(n);
+  });
+}
+
+/// The maximum and its first place for `width` <= block_columns columns of one row of x, `length` >= 1 steps. The first
+/// NaN counts as the maximum.
+template <class T>
+void max_of_columns(const T* x, std::int64_t stride, std::int64_t length, std::int64_t width, T* best,
+                    Position<T>* place) {
+  for (std::int64_t column = 0; column < width; ++column) {
+    best[column] = x[column];
+    place[column] = 0;
+  }
+  for (std::int64_t t = 1; t < length; ++t) {
+    x += stride;
+    for (std::int64_t column = 0; column < width; ++column) {
+      const T value = x[column], before = best[column];
+      const bool larger = !(value <= before) & (before == before);
+      best[column] = larger ? value : before;
+      place[column] = larger ? static_cast<Position<T>>(t) : place[column];
+    }
+  }
+}
+
+/// One row of max_over_time_forward; `argmax` may be null.
+template <class T>
+void max_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y, std::int64_t* argmax) {
+  T best[block_columns];
+  Position<T> place[block_columns];
+  for (std::int64_t first = 0; first < columns; first += block_columns) {
+    const std::int64_t width = std::min(block_columns, columns - first);
+    if (length > 0) {
+      max_of_columns(x + first, columns, length, width, best, place);
+    } else {
+      std::fill_n(best, width, T(0));
+      std::fill_n(place, width, Position<T>(-1));
+    }
+    std::copy_n(best, width, y + first);
+    if (argmax != nullptr) std::copy_n(place, width, argmax + first);
+  }
+}
+
+/// One row of mean_over_time_forward, summed in double.
+template <class T>
+void mean_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y) {
+  double sum[block_columns];
+  for (std::int64_t first = 0; first < columns; first += block_columns) {
+    const std::int64_t width = std::min(block_columns, columns - first);
+    std::fill_n(sum, width, 0.0);
+    for (std::int64_t t = 0; t < length; ++t) {
+      const T* const row = x + t * columns + first;
+      for (std::int64_t column = 0; column < width; ++column) sum[column] += static_cast<double>(row[column]);
+    }
+    const double divisor = static_cast<double>(std::max<std::int64_t>(length, 1));
+    for (std::int64_t column = 0; column < width; ++column) y[first + column] = static_cast<T>(sum[column] / divisor);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y,
+                           View<std::int64_t, 2> argmax) {
+  require_contiguous("x", x);
+  const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
+  require(steps <= std::numeric_limits<Position<T>>::max(), "x: expected fewer than 2^31 time steps, got ", steps);
+  check_lengths(lengths, rows, steps);
+  require_array("y", y, {rows, columns});
+  require_array_or_none("argmax", argmax, {rows, columns});
+  parallel_rows(x, [&](std::int64_t n) {
+    max_of_row(x.data + n * steps * columns, length_of(lengths, n, steps), columns, y.data + n * columns,
+               argmax ? argmax.data + n * columns : nullptr);
+  });
+}
+
+template <class T>
+void max_over_time_backward(View<const std::int64_t, 2> argmax, View<const T, 2> dy, View<T, 3> dx) {
+  require_contiguous("dx", dx);
+  const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2];
+  require_array("argmax", argmax, {rows, columns});
+  require_array("dy", dy, {rows, columns});
+  for (std::int64_t index = 0; index < rows * columns; ++index) {
+    if (argmax.data[index] < -1 || argmax.data[index] >= steps) {
+      fail("argmax: expected values from -1 to ", steps - 1, ", got ", argmax.data[index], " at position (",
+           index / columns, ", ", index % columns, ")");
+    }
+  }
+  parallel_rows(dx, [&](std::int64_t n) {
+    T* const row = dx.data + n * steps * columns;
+    std::fill_n(row, steps * columns, T(0));
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t t = argmax.data[n * columns + column];
+      if (t >= 0) row[t * columns + column] = dy.data[n * columns + column];
+    }
+  });
+}
+
+template <class T>
+void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y) {
+  require_contiguous("x", x);
+  const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
+  check_lengths(lengths, rows, steps);
+  require_array("y", y, {rows, columns});
+  parallel_rows(x, [&](std::int64_t n) {
+    mean_of_row(x.data + n * steps * columns, length_of(lengths, n, steps), columns, y.data + n * columns);
+  });
+}
+
+template <class T>
+void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx) {
+  require_contiguous("dx", dx);
+  const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2];
+  check_lengths(lengths, rows, steps);
+  require_array("dy", dy, {rows, columns});
+  parallel_rows(dx, [&](std::int64_t n) {
+    T* const row = dx.data + n * steps * columns;
+    const std::int64_t length = length_of(lengths, n, steps);
+    if (length > 0) {
+      const T divisor = static_cast<T>(length);
+      for (std::int64_t column = 0; column < columns; ++column) row[column] = dy.data[n * columns + column] / divisor;
+    }
+    for (std::int64_t t = 1; t < length; ++t) std::copy_n(row, columns, row + t * columns);
+    std::fill(row + length * columns, row + steps * columns, T(0));
+  });
+}
+
+template void max_over_time_forward<float>(View<const float, 3>, View<const std::int64_t, 1>, View<float, 2>,
+                                           View<std::int64_t, 2>);
+template void max_over_time_forward<double>(View<const double, 3>, View<const std::int64_t, 1>, View<double, 2>,
+                                            View<std::int64_t, 2>);
+template void max_over_time_backward<float>(View<const std::int64_t, 2>, View<const float, 2>, View<float, 3>);
+template void max_over_time_backward<double>(View<const std::int64_t, 2>, View<const double, 2>, View<double, 3>);
+template void mean_over_time_forward<float>(View<const float, 3>, View<const std::int64_t, 1>, View<float, 2>);
+template void mean_over_time_forward<double>(View<const double, 3>, View<const std::int64_t, 1>, View<double, 2>);
+template void mean_over_time_backward<float>(View<const std::int64_t, 1>, View<const float, 2>, View<float, 3>);
+template void mean_over_time_backward<double>(View<const std::int64_t, 1>, View<const double, 2>, View<double, 3>);
+
+}  // namespace lstmcore

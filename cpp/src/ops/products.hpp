@@ -1,0 +1,161 @@
+// Matrix products for the dense layer, spread over threads. Bits do not depend on how the work is cut.
+#pragma once
+
+#include <algorithm>
+
+#include "../buffer.hpp"
+#include "../isa/isa.hpp"
+#include "../pack.hpp"
+#include "../threads.hpp"
+
+namespace lstmcore::ops {
+
+/// The right factor of products, packed: B[k][column] = b[k * k_stride + column * column_stride].
+template <class T>
+class Factor {
+ public:
+  Factor(const T* b, Index k_stride, Index column_stride, Index depth, Index columns)
+      : depth_(depth),
+        columns_(columns),
+        panels_(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes))) {
+    const int threads = threads_for(20.0 * static_cast<double>(depth) * static_cast<double>(columns));
+    parallel(threads, [&](int thread) {
+      const Range range = split(columns, threads, thread, panel_columns());
+      pack_panels(b + range.begin * column_stride, k_stride, column_stride, depth, range.size(), kernels_.lanes,
+                  panels_.data() + depth * range.begin);
+    });
+  }
+
+  /// out[r] = bias + a[r] B for `rows` rows, contiguous; bias (padded to whole vectors) may be null. finish(begin, end)
+  /// is called for ranges of rows that are complete, on the thread that just wrote them where possible.
+  template <class Finish>
+  void multiply(const T* a, Index rows, const T* bias, T* out, Finish&& finish) const {
+    const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(depth_) * static_cast<double>(columns_);
+    const int threads = threads_for(work);
+    if (threads == 1 || rows >= threads * kernels_.tile_rows || panel_count() < threads) {
+      const Index chunk = std::clamp<Index>(65536 / (depth_ + columns_), 24, most_rows);
+      parallel(threads, [&](int thread) {
+        const Range range = split(rows, threads, thread);
+        for (Index begin = range.begin; begin < range.end; begin += chunk) {
+          const Index end = std::min(range.end, begin + chunk);
+          multiply_rows(a, begin, end, {0, panel_count()}, bias, out);
+          finish(begin, end);
+        }
+      });
+      return;
+    }
+    parallel(threads, [&](int thread) {
+      const Range panels = split(panel_count(), threads, thread);
+      for (Index begin = 0; begin < rows; begin += most_rows) {
+        multiply_rows(a, begin, std::min(rows, begin + most_rows), panels, bias, out);
+      }
+    });
+    parallel(threads, [&](int thread) {
+      const Range range = split(rows, threads, thread);
+      if (range.size() > 0) finish(range.begin, range.end);
+    });
+  }
+
+ private:
+  static constexpr Index most_rows = 256;
+
+  Index panel_columns() const { return kernels::panel_vectors * kernels_.lanes; }
+  Index panel_count() const { return (columns_ + panel_columns() - 1) / panel_columns(); }
+
+  void multiply_rows(const T* a, Index begin, Index end, Range panels, const T* bias, T* out) const {
+    const T* left[most_rows];
+    T* result[most_rows];
+    for (Index row = begin; row < end; ++row) {
+      left[row - begin] = a + row * depth_;
+      result[row - begin] = out + row * columns_;
+    }
+    kernels::Product<T> product{};
+    product.rows = end - begin;
+    product.depth = depth_;
+    product.columns = columns_;
+    product.a = left;
+    product.panels = panels_.data();
+    product.out = result;
+    product.bias = bias;
+    product.panel_begin = panels.begin;
+    product.panel_end = panels.end;
+    kernels_.product(product);
+  }
+
+  const kernels::Kernels<T>& kernels_ = active_kernels<T>();
+  Index depth_, columns_;
+  Buffer<T> panels_;
+};
+
+/// out (A, B) = a^T b for a (rows, A) and b (rows, B), all contiguous: out is cut into blocks, and each block is summed
+/// over chunks of rows, in their order.
+template <class T>
+class TransposedMultiply {
+ public:
+  TransposedMultiply(const T* a, Index a_columns, const T* b, Index b_columns, Index rows, T* out)
+      : a_(a), b_(b), out_(out), a_columns_(a_columns), b_columns_(b_columns), rows_(rows) {}
+
+  void run() {
+    const double work =
+        2.0 * static_cast<double>(rows_) * static_cast<double>(a_columns_) * static_cast<double>(b_columns_);
+    const int threads = threads_for(work);
+    choose_blocks(threads);
+    const Index blocks = block_count(a_columns_, a_block_) * block_count(b_columns_, b_block_);
+    const Index tiles_size = a_block_ * chunk_rows, panels_size = b_block_ * chunk_rows;
+    Buffer<T> scratch(static_cast<std::size_t>(threads * (tiles_size + panels_size)));
+    parallel(threads, [&](int thread) {
+      T* const tiles = scratch.data() + thread * (tiles_size + panels_size);
+      const Range range = split(blocks, threads, thread);
+      for (Index block = range.begin; block < range.end; ++block) multiply_block(block, tiles, tiles + tiles_size);
+    });
+  }
+
+ private:
+  /// Rows of a chunk, part of the result: the sum of a chunk is finished before the next one's begins.
+  static constexpr Index chunk_rows = 192;
+
+  static Index block_count(Index columns, Index block) { return (columns + block - 1) / block; }
+  static Index round_up(Index value, Index multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+  /// Blocks as large as the second-level cache likes, but enough of them for every thread.
+  void choose_blocks(int threads) {
+    const Index tile = kernels_.interleave_rows, panel = kernels::panel_vectors * kernels_.lanes;
+    a_block_ = round_up(std::min<Index>(a_columns_, 192), tile);
+    b_block_ = round_up(std::min<Index>(b_columns_, 8 * panel), panel);
+    const auto blocks = [&] { return block_count(a_columns_, a_block_) * block_count(b_columns_, b_block_); };
+    while (blocks() < threads && a_block_ > tile) a_block_ = round_up(a_block_ / 2, tile);
+    while (blocks() < threads && b_block_ > panel) b_block_ = round_up(b_block_ / 2, panel);
+  }
+
+  void multiply_block(Index block, T* tiles, T* panels) const {
+    const Index across = block_count(b_columns_, b_block_);
+    const Index a_first = block / across * a_block_, b_first = block % across * b_block_;
+    kernels::TransposedProduct<T> product{};
+    product.rows = std::min(a_block_, a_columns_ - a_first);
+    product.columns = std::min(b_block_, b_columns_ - b_first);
+    product.tiles = tiles;
+    product.panels = panels;
+    product.out = out_ + a_first * b_columns_ + b_first;
+    product.out_stride = b_columns_;
+    product.panel_end = block_count(product.columns, kernels::panel_vectors * kernels_.lanes);
+    product.tile_end = block_count(product.rows, kernels_.interleave_rows);
+    for (Index begin = 0; begin < rows_; begin += chunk_rows) {
+      product.depth = std::min(chunk_rows, rows_ - begin);
+      product.accumulate = begin > 0;
+      const T* rows[chunk_rows];
+      for (Index k = 0; k < product.depth; ++k) rows[k] = a_ + (begin + k) * a_columns_ + a_first;
+      kernels_.interleave(rows, product.depth, product.rows, tiles);
+      pack_panels(b_ + begin * b_columns_ + b_first, b_columns_, 1, product.depth, product.columns, kernels_.lanes,
+                  panels);
+      kernels_.transposed_product(product);
+    }
+  }
+
+  const kernels::Kernels<T>& kernels_ = active_kernels<T>();
+  const T *a_, *b_;
+  T* out_;
+  Index a_columns_, b_columns_, rows_;
+  Index a_block_ = 0, b_block_ = 0;
+};
+
+}  // namespace lstmcore::ops

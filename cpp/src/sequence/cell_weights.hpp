@@ -1,0 +1,54 @@
+// The weights of one layer and direction, packed for the kernels.
+#pragma once
+
+#include <lstmcore/lstm.hpp>
+
+#include "../buffer.hpp"
+#include "../kernels/kernel_table.hpp"
+
+namespace lstmcore {
+
+using Index = std::int64_t;
+
+/// Sizes of a cell in the kernels' layout.
+struct CellShape {
+  Index input = 0;   ///< features of x
+  Index hidden = 0;  ///< H
+  Index lanes = 0;   ///< V
+
+  Index blocks() const { return (hidden + lanes - 1) / lanes; }
+  Index padded() const { return blocks() * lanes; }       ///< Hp
+  Index block_width() const { return kernels::panel_vectors * lanes; }
+  Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
+};
+
+/// For the forward: panels over hidden units, the four gates of a block of V units side by side.
+template <class T>
+struct ForwardPanels {
+  Buffer<T> x;     ///< [block][input][4][V]
+  Buffer<T> h;     ///< [block][H][4][V]
+  Buffer<T> bias;  ///< [block][4][V]
+
+  ForwardPanels() = default;
+  ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
+};
+
+/// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
+template <class T>
+struct BackwardPanels {
+  Buffer<T> x;  ///< columns are input features
+  Buffer<T> h;  ///< columns are hidden units
+
+  BackwardPanels() = default;
+  BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);
+};
+
+/// From gradients in the kernels' layout, [column][4 Hp] with columns of x or h, to a matrix (4H, columns).
+template <class T>
+void unpack_gradient(const CellShape& shape, const T* transposed, View<T, 2> gradient);
+
+/// From [4 Hp] to (4H).
+template <class T>
+void unpack_gradient(const CellShape& shape, const T* row, View<T, 1> gradient);
+
+}  // namespace lstmcore

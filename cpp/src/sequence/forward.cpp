@@ -1,0 +1,176 @@
+// Forward: each part walks its rows through time, step by step.
+#include "../isa/isa.hpp"
+#include "walk.hpp"
+
+namespace lstmcore {
+namespace {
+
+/// Rows that the input part of several steps is computed on as one product.
+constexpr Index input_rows = 96;
+/// From this many rows a step's own tiles are full, and input and recurrent part share one pass over the gates.
+constexpr Index rows_to_fuse = 12;
+
+/// One part's walk. Pointers of the rows of a step are gathered here once per step; kernels see nothing else.
+template <class T>
+class ForwardWalk {
+ public:
+  ForwardWalk(const CellShape& shape, const Schedule& schedule, const ForwardCell<T>& cell, const Part& part)
+      : kernels_(active_kernels<T>()),
+        shape_(shape),
+        schedule_(schedule),
+        cell_(cell),
+        part_(part),
+        rows_(static_cast<Index>(part.rows.size())),
+        zeros_(static_cast<std::size_t>(shape.padded()), T(0)) {
+    const bool fused = rows_ >= rows_to_fuse;
+    chunk_steps_ = fused ? 1 : std::max<Index>(1, input_rows / std::max<Index>(1, rows_));
+    fused_ = chunk_steps_ == 1;
+    const auto size = static_cast<std::size_t>(rows_);
+    x_.resize(size * static_cast<std::size_t>(chunk_steps_));
+    gates_.resize(x_.size());
+    h_prev_.resize(size);
+    c_prev_.resize(size);
+    c_.resize(size);
+    h_.resize(size);
+    y_.resize(cell.y ? size : 0);
+    if (!fused_ && !cell.gates) {
+      own_width_ = part.blocks.size() * shape.block_width();
+      own_gates_.resize(gates_.size() * static_cast<std::size_t>(own_width_));
+    }
+  }
+
+  void run() {
+    if (rows_ == 0) return;
+    const Index steps = length(0);
+    const Index meetings = schedule_.longest;
+    for (Index first = 0; first < steps; first += chunk_steps_) {
+      const Index last = std::min(steps, first + chunk_steps_);
+      if (!fused_) project_input(first, last);
+      for (Index step = first; step < last; ++step) {
+        advance(step, (step - first) * rows_);
+        if (part_.meeting != nullptr && step + 1 < meetings) part_.meeting->wait();
+      }
+    }
+  }
+
+ private:
+  Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
+  Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
+
+  /// Rows of this part alive at `step`: they are the first ones.
+  Index alive(Index step) {
+    while (alive_ > 0 && length(alive_ - 1) <= step) --alive_;
+    return alive_;
+  }
+
+  T* gates_of(Index slot, Index time, Index i) {
+    if (cell_.gates) return cell_.gates.at(time, row(i));
+    // Only this part's blocks are kept; the pointer is moved back so that blocks count from 0.
+    return own_gates_.data() + slot * own_width_ - part_.blocks.begin * shape_.block_width();
+  }
+
+  /// Bias + W x of several steps, into the rows of gates.
+  void project_input(Index first, Index last) {
+    std::size_t count = 0;
+    Index alive_then = alive_;
+    for (Index step = first; step < last; ++step) {
+      while (alive_then > 0 && length(alive_then - 1) <= step) --alive_then;
+      for (Index i = 0; i < alive_then; ++i) {
+        const Index time = schedule_.time(row(i), step, cell_.reversed);
+        project_x_.resize(std::max(project_x_.size(), count + 1));
+        project_out_.resize(project_x_.size());
+        project_x_[count] = cell_.x.at(time, row(i));
+        project_out_[count] = gates_of((step - first) * rows_ + i, time, i);
+        ++count;
+      }
+    }
+    kernels::Product<T> product{};
+    product.rows = static_cast<Index>(count);
+    product.depth = shape_.input;
+    product.columns = shape_.gates_width();
+    product.a = project_x_.data();
+    product.panels = cell_.weights->x.data();
+    product.out = project_out_.data();
+    product.bias = cell_.weights->bias.data();
+    product.panel_begin = part_.blocks.begin;
+    product.panel_end = part_.blocks.end;
+    kernels_.product(product);
+  }
+
+  void gather(Index step, Index slot) {
+    for (Index i = 0; i < alive_; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const Index r = row(i);
+      const Index time = schedule_.time(r, step, cell_.reversed);
+      const Index before = cell_.reversed ? time + 1 : time - 1;
+      if (fused_) x_[at] = cell_.x.at(time, r);
+      if (!fused_ || cell_.gates) gates_[at] = gates_of(slot + i, time, i);
+      if (schedule_.cut(r, step, cell_.reversed)) {
+        h_prev_[at] = zeros_.data();
+        c_prev_[at] = zeros_.data();
+      } else {
+        h_prev_[at] = step == 0 ? cell_.h0.at(0, r) : cell_.h.at(before, r);
+        c_prev_[at] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
+      }
+      c_[at] = cell_.c.at(time, r);
+      h_[at] = cell_.h.at(time, r);
+      if (cell_.y) y_[at] = cell_.y.at(time, r);
+    }
+  }
+
+  void advance(Index step, Index slot) {
+    kernels::StepForward<T> s{};
+    s.rows = alive(step);
+    gather(step, slot);
+    s.hidden = shape_.hidden;
+    s.block_begin = part_.blocks.begin;
+    s.block_end = part_.blocks.end;
+    s.x_depth = fused_ ? shape_.input : 0;
+    s.x = x_.data();
+    s.h_prev = h_prev_.data();
+    s.c_prev = c_prev_.data();
+    s.x_panels = cell_.weights->x.data();
+    s.h_panels = cell_.weights->h.data();
+    s.bias = cell_.weights->bias.data();
+    s.gates = !fused_ || cell_.gates ? gates_.data() : nullptr;
+    s.keep_gates = static_cast<bool>(cell_.gates);
+    s.c = c_.data();
+    s.h = h_.data();
+    s.y = cell_.y ? y_.data() : nullptr;
+    kernels_.step_forward(s);
+  }
+
+  const kernels::Kernels<T>& kernels_;
+  const CellShape& shape_;
+  const Schedule& schedule_;
+  const ForwardCell<T>& cell_;
+  const Part& part_;
+  const Index rows_;
+  Index alive_ = rows_;
+  Index chunk_steps_ = 1;
+  bool fused_ = true;
+  Index own_width_ = 0;
+  Buffer<T> own_gates_;
+  std::vector<T> zeros_;
+  std::vector<const T*> x_, h_prev_, c_prev_, project_x_;
+  std::vector<T*> gates_, c_, h_, y_, project_out_;
+};
+
+}  // namespace
+
+template <class T>
+void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells) {
+  const int directions = static_cast<int>(cells.size());
+  const double flops = static_cast<double>(schedule.total * shape.gates_width() * (shape.input + shape.hidden)) * 2;
+  const int threads = threads_for(flops * directions);
+  const Partition partition =
+      choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
+  run_parts(shape, schedule, directions, partition, 1, [&](const Part& part) {
+    ForwardWalk<T>(shape, schedule, cells[part.direction], part).run();
+  });
+}
+
+template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&);
+template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<double>>&);
+
+}  // namespace lstmcore

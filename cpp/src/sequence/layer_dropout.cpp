@@ -1,0 +1,30 @@
+#include "layers.hpp"
+
+#include <cmath>
+
+namespace lstmcore {
+
+template <class T>
+void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x,
+                   T* y) {
+  const double scaled = std::nearbyint(rate * 4294967296.0);
+  const auto threshold = static_cast<std::uint32_t>(std::min(scaled, 4294967295.0));
+  const T factor = static_cast<T>(1.0 / (1.0 - rate));
+  const int threads = threads_for(static_cast<double>(schedule.total * width) * 16);
+  parallel(threads, [&](int index) {
+    for (Index time = 0; time < schedule.longest; ++time) {
+      const Range rows = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
+      for (Index row = rows.begin; row < rows.end; ++row) {
+        const Index at = schedule.packed(time, row) * width;
+        const Index batch_row = schedule.order[static_cast<std::size_t>(row)];
+        const Index place = ((layer * schedule.rows + batch_row) * schedule.steps + time) * width;
+        active_kernels<T>().dropout(x + at, y + at, width, seed, static_cast<std::uint64_t>(place), threshold, factor);
+      }
+    }
+  });
+}
+
+template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, const float*, float*);
+template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, const double*, double*);
+
+}  // namespace lstmcore

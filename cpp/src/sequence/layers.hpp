@@ -1,0 +1,61 @@
+// What Lstm, LstmTape and LstmStream hold.
+#pragma once
+
+#include "../isa/isa.hpp"
+#include "walk.hpp"
+
+#include <mutex>
+
+namespace lstmcore {
+
+template <class T>
+struct Lstm<T>::Impl {
+  explicit Impl(const LstmConfig& configuration) : config(configuration) {}
+
+  LstmConfig config;
+  std::vector<ForwardPanels<T>> forward;  ///< entry layer * D + direction
+
+  CellShape shape(Index layer) const {
+    return {config.layer_input_size(layer), config.hidden_size, active_kernels<T>().lanes};
+  }
+  std::size_t cell(Index layer, Index direction) const {
+    return static_cast<std::size_t>(layer * config.directions() + direction);
+  }
+  bool reversed(Index direction) const { return config.go_backwards || direction == 1; }
+
+  /// Packed at the first backward, so that inference does not pay for them.
+  const std::vector<BackwardPanels<T>>& backward() const;
+
+ private:
+  mutable std::once_flag backward_packed_;
+  mutable std::vector<BackwardPanels<T>> backward_;
+};
+
+template <class T>
+struct LstmTape<T>::Impl {
+  /// What one direction of a layer leaves for its backward, by packed index.
+  struct Cell {
+    Buffer<T> gates;  ///< [total][4 Hp] activations; the backward turns them into gradients
+    Buffer<T> c;      ///< [total][Hp]
+    Buffer<T> h0;     ///< [N][H]
+    Buffer<T> c0;     ///< [N][Hp]
+  };
+  struct Layer {
+    Buffer<T> input;  ///< [total][input]; empty if it is the layer below's output as it stands
+    Buffer<T> h;      ///< [total][D * H]
+  };
+
+  bool ready = false;
+  std::shared_ptr<const typename Lstm<T>::Impl> lstm;
+  Schedule schedule;
+  std::uint64_t seed = 0;
+  std::vector<Layer> layers;
+  std::vector<Cell> cells;
+};
+
+/// Dropout between layers: y = mask(x) / (1 - rate) for the output of layer `layer`, or its backward. Rows `width` wide,
+/// packed. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
+template <class T>
+void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x, T* y);
+
+}  // namespace lstmcore

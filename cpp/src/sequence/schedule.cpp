@@ -1,0 +1,42 @@
+#include "schedule.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace lstmcore {
+
+Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset)
+    : rows(batch), steps(time) {
+  const auto size = [](Index count) { return static_cast<std::size_t>(count); };
+  iota.resize(size(std::max(rows, steps)));
+  std::iota(iota.begin(), iota.end(), Index{0});
+  order.assign(iota.begin(), iota.begin() + static_cast<std::ptrdiff_t>(rows));
+  length.assign(size(rows), steps);
+  if (lengths) {
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return lengths(a) > lengths(b); });
+    for (Index row = 0; row < rows; ++row) length[size(row)] = lengths(order[size(row)]);
+  }
+  longest = rows > 0 ? length[0] : 0;
+
+  alive.resize(size(longest));
+  offset.resize(size(longest));
+  parity.resize(size(longest));
+  Index count = rows;
+  for (Index t = 0; t < longest; ++t) {
+    while (length[size(count - 1)] <= t) --count;
+    alive[size(t)] = count;
+    offset[size(t)] = total;
+    parity[size(t)] = t % 2;
+    total += count;
+  }
+  if (reset) {
+    resets.resize(size(total));
+    for (Index t = 0; t < longest; ++t) {
+      for (Index row = 0; row < alive[size(t)]; ++row) {
+        resets[size(packed(t, row))] = reset(order[size(row)], t) ? 1 : 0;
+      }
+    }
+  }
+}
+
+}  // namespace lstmcore

@@ -1,0 +1,86 @@
+// Which rows of a batch are at work at which step, and where their data lies.
+#pragma once
+
+#include <lstmcore/lstm.hpp>
+
+#include <vector>
+
+namespace lstmcore {
+
+using Index = std::int64_t;
+
+/// The rows of a batch in order of falling length, so that the rows alive at step t are the first `alive[t]`. What
+/// belongs to row r at time t has the packed index offset[t] + r: nothing is stored for padding.
+struct Schedule {
+  Index rows = 0;                 ///< N
+  Index steps = 0;                ///< T
+  Index longest = 0;              ///< largest length
+  Index total = 0;                ///< sum of lengths
+  std::vector<Index> order;       ///< (N) the caller's row of sorted row r
+  std::vector<Index> length;      ///< (N) of sorted row r, falling
+  std::vector<Index> alive;       ///< (longest)
+  std::vector<Index> offset;      ///< (longest)
+  std::vector<Index> iota;        ///< 0, 1, 2, ... as many as the larger of N and T
+  std::vector<Index> parity;      ///< 0, 1, 0, 1, ...
+  std::vector<char> resets;       ///< (total) by packed index, or empty
+
+  Schedule() = default;
+  Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset);
+
+  Index packed(Index time, Index row) const {
+    return offset[static_cast<std::size_t>(time)] + row;
+  }
+  /// Time index that the walk of sorted row `row` visits at its step `step`.
+  Index time(Index row, Index step, bool reversed) const {
+    return reversed ? length[static_cast<std::size_t>(row)] - 1 - step : step;
+  }
+  /// True if the state is zeroed before the walk's step `step` of sorted row `row`.
+  bool cut(Index row, Index step, bool reversed) const {
+    if (resets.empty()) return false;
+    if (!reversed) return resets[static_cast<std::size_t>(packed(step, row))] != 0;
+    return step > 0 && resets[static_cast<std::size_t>(packed(time(row, step, true) + 1, row))] != 0;
+  }
+};
+
+/// Where the vector of (time t, sorted row r) lies: base + time_index[t] * time_stride + row_index[r] * row_stride.
+template <class T>
+struct RowMap {
+  T* base = nullptr;
+  const Index* time_index = nullptr;
+  const Index* row_index = nullptr;
+  Index time_stride = 0;
+  Index row_stride = 0;
+
+  explicit operator bool() const { return base != nullptr; }
+  T* at(Index time, Index row) const { return base + time_index[time] * time_stride + row_index[row] * row_stride; }
+
+  RowMap<const T> readable() const { return {base, time_index, row_index, time_stride, row_stride}; }
+  /// The same rows, `columns` elements further in.
+  RowMap shifted(Index columns) const { return {base + columns, time_index, row_index, time_stride, row_stride}; }
+};
+
+/// Packed by (time, row): [total][width].
+template <class T>
+RowMap<T> packed_rows(const Schedule& schedule, T* base, Index width) {
+  return {base, schedule.offset.data(), schedule.iota.data(), width, width};
+}
+
+/// The caller's array (N, T, width) with unit stride on its last axis.
+template <class T>
+RowMap<T> caller_rows(const Schedule& schedule, const View<T, 3>& array) {
+  return {array.data, schedule.iota.data(), schedule.order.data(), array.stride[1], array.stride[0]};
+}
+
+/// One place per row for every even and one for every odd time: [2][N][width].
+template <class T>
+RowMap<T> alternating_rows(const Schedule& schedule, T* base, Index width) {
+  return {base, schedule.parity.data(), schedule.iota.data(), schedule.rows * width, width};
+}
+
+/// One place per row for all times: [N][width].
+template <class T>
+RowMap<T> single_rows(const Schedule& schedule, T* base, Index width) {
+  return {base, schedule.parity.data(), schedule.iota.data(), 0, width};
+}
+
+}  // namespace lstmcore

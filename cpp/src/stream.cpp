@@ -1,0 +1,174 @@
+// One step at a time. All pointers that the kernels need are laid out once; a step only swaps which of two places holds
+// the last h.
+#include "check.hpp"
+#include "sequence/layers.hpp"
+
+#include <cstring>
+
+namespace lstmcore {
+
+template <class T>
+struct LstmStream<T>::Impl {
+  struct Layer {
+    CellShape shape;
+    Buffer<T> h[2];  ///< [batch][H]: the last h and the place of the next one, in turn
+    Buffer<T> c;     ///< [batch][Hp]
+    std::vector<T*> h_rows[2];
+    std::vector<T*> c_rows;
+    std::vector<const T*> x_rows[2];  ///< by turn; for the first layer they are set by each step
+    kernels::StepForward<T> step{};
+  };
+
+  Lstm<T> lstm;
+  Index batch;
+  void (*step_forward)(const kernels::StepForward<T>&);
+  std::vector<Layer> layers;
+  int turn = 0;
+
+  Impl(const Lstm<T>& source, Index batch_size)
+      : lstm(source), batch(batch_size), step_forward(active_kernels<T>().step_forward) {
+    layers.resize(static_cast<std::size_t>(lstm.config().num_layers));
+    for (std::size_t index = 0; index < layers.size(); ++index) prepare(index);
+  }
+
+  void prepare(std::size_t index) {
+    Layer& layer = layers[index];
+    const auto rows = static_cast<std::size_t>(batch);
+    layer.shape = lstm.impl().shape(static_cast<Index>(index));
+    const Index hidden = layer.shape.hidden, padded = layer.shape.padded();
+    layer.c.resize(rows * static_cast<std::size_t>(padded));
+    layer.c_rows.resize(rows);
+    for (int side = 0; side < 2; ++side) {
+      layer.h[side].resize(rows * static_cast<std::size_t>(hidden));
+      layer.h_rows[side].resize(rows);
+      layer.x_rows[side].resize(rows);
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+      const auto at = static_cast<Index>(row);
+      layer.c_rows[row] = layer.c.data() + at * padded;
+      for (int side = 0; side < 2; ++side) {
+        layer.h_rows[side][row] = layer.h[side].data() + at * hidden;
+        if (index > 0) layer.x_rows[side][row] = layers[index - 1].h_rows[side][row];
+      }
+    }
+    const ForwardPanels<T>& weights = lstm.impl().forward[index];
+    layer.step.rows = batch;
+    layer.step.hidden = hidden;
+    layer.step.block_end = layer.shape.blocks();
+    layer.step.x_depth = layer.shape.input;
+    layer.step.x_panels = weights.x.data();
+    layer.step.h_panels = weights.h.data();
+    layer.step.bias = weights.bias.data();
+    layer.step.c_prev = layer.c_rows.data();
+    layer.step.c = layer.c_rows.data();
+    clear(layer, 0, batch);
+  }
+
+  void clear(Layer& layer, Index first, Index last) noexcept {
+    const auto zero = [&](Buffer<T>& buffer, Index width) {
+      std::fill(buffer.data() + first * width, buffer.data() + last * width, T(0));
+    };
+    zero(layer.h[0], layer.shape.hidden);
+    zero(layer.h[1], layer.shape.hidden);
+    zero(layer.c, layer.shape.padded());
+  }
+
+  void step(const T* x, T* y) noexcept {
+    const int next = 1 - turn;
+    Layer& first = layers.front();
+    for (Index row = 0; row < batch; ++row) {
+      first.x_rows[next][static_cast<std::size_t>(row)] = x + row * first.shape.input;
+    }
+    for (Layer& layer : layers) {
+      layer.step.x = layer.x_rows[next].data();
+      layer.step.h_prev = layer.h_rows[turn].data();
+      layer.step.h = layer.h_rows[next].data();
+      step_forward(layer.step);
+    }
+    const Buffer<T>& output = layers.back().h[next];
+    std::memcpy(y, output.data(), output.size() * sizeof(T));
+    turn = next;
+  }
+};
+
+template <class T>
+LstmStream<T>::LstmStream(const Lstm<T>& lstm, std::int64_t batch_size) {
+  require(!lstm.config().bidirectional, "lstm: expected one direction to stream through, got a bidirectional one");
+  require(!lstm.config().go_backwards, "lstm: expected one that walks forwards to stream through, got go_backwards");
+  require(batch_size >= 1, "batch_size: expected at least 1, got ", batch_size);
+  impl_ = std::make_unique<Impl>(lstm, batch_size);
+}
+template <class T>
+LstmStream<T>::~LstmStream() = default;
+template <class T>
+LstmStream<T>::LstmStream(LstmStream&&) noexcept = default;
+template <class T>
+LstmStream<T>& LstmStream<T>::operator=(LstmStream&&) noexcept = default;
+
+template <class T>
+void LstmStream<T>::step(const T* x, T* h) noexcept {
+  impl_->step(x, h);
+}
+
+template <class T>
+void LstmStream<T>::reset() noexcept {
+  for (auto& layer : impl_->layers) impl_->clear(layer, 0, impl_->batch);
+}
+
+template <class T>
+void LstmStream<T>::reset(std::int64_t row) noexcept {
+  for (auto& layer : impl_->layers) impl_->clear(layer, row, row + 1);
+}
+
+namespace {
+
+template <class T, class U, class Visit>
+void visit_state(const LstmConfig& config, Index batch, const LstmState<U>& state, Visit&& visit) {
+  const std::array<Index, 3> expected{config.num_layers, batch, config.hidden_size};
+  if (state.h) require_shape("h", state.h, expected);
+  if (state.c) require_shape("c", state.c, expected);
+  for (Index layer = 0; layer < config.num_layers; ++layer) {
+    for (Index row = 0; row < batch; ++row) {
+      for (Index unit = 0; unit < config.hidden_size; ++unit) visit(layer, row, unit);
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void LstmStream<T>::get_state(const LstmState<T>& state) const {
+  const Impl& impl = *impl_;
+  visit_state<T>(config(), impl.batch, state, [&](Index layer, Index row, Index unit) {
+    const auto& held = impl.layers[static_cast<std::size_t>(layer)];
+    const auto at = static_cast<std::size_t>(row);
+    if (state.h) state.h(layer, row, unit) = held.h_rows[impl.turn][at][unit];
+    if (state.c) state.c(layer, row, unit) = held.c_rows[at][unit];
+  });
+}
+
+template <class T>
+void LstmStream<T>::set_state(const LstmState<const T>& state) {
+  Impl& impl = *impl_;
+  visit_state<T>(config(), impl.batch, state, [&](Index layer, Index row, Index unit) {
+    auto& held = impl.layers[static_cast<std::size_t>(layer)];
+    const auto at = static_cast<std::size_t>(row);
+    if (state.h) held.h_rows[impl.turn][at][unit] = state.h(layer, row, unit);
+    if (state.c) held.c_rows[at][unit] = state.c(layer, row, unit);
+  });
+}
+
+template <class T>
+const LstmConfig& LstmStream<T>::config() const {
+  return impl_->lstm.config();
+}
+
+template <class T>
+std::int64_t LstmStream<T>::batch_size() const {
+  return impl_->batch;
+}
+
+template class LstmStream<float>;
+template class LstmStream<double>;
+
+}  // namespace lstmcore
