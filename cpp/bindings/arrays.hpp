@@ -136,9 +136,10 @@ Argument<T, Rank> contiguous_view(py::array array) {
   return {std::move(array), view};
 }
 
-/// A view with the array's own strides, or of a copy where these are no whole elements.
+/// A view with the array's own strides, or of a copy where these are no whole elements or, with `unit_last`, the last
+/// axis has not unit stride.
 template <class T, int Rank>
-Argument<const T, Rank> strided_view(py::array array) {
+Argument<const T, Rank> strided_view(py::array array, bool unit_last) {
   std::array<std::int64_t, static_cast<std::size_t>(Rank)> stride{};
   bool addressable = is_plain(array);
   for (std::size_t axis = stride.size(); axis-- > 0;) {
@@ -146,9 +147,9 @@ Argument<const T, Rank> strided_view(py::array array) {
     addressable = addressable && bytes % static_cast<std::int64_t>(sizeof(T)) == 0;
     stride[axis] = bytes / static_cast<std::int64_t>(sizeof(T));
   }
+  if (array.shape()[Rank - 1] == 1) stride.back() = 1;  // NumPy leaves the stride of an axis of one element undefined
+  addressable = addressable && (!unit_last || stride.back() == 1);
   if (!addressable || is_contiguous(array)) return contiguous_view<const T, Rank>(contiguous<T>(array));
-  // NumPy leaves the stride of an axis of one element undefined.
-  if (array.shape()[Rank - 1] == 1) stride.back() = 1;
   View<const T, Rank> view(data_of<const T>(array), shape_of<Rank>(array), stride);
   return {std::move(array), view};
 }
@@ -189,7 +190,15 @@ class Reader {
   Argument<const T, Rank> strided(py::handle value, const std::string& name, const Axes<Rank>& axes) const {
     py::array checked = array(value, name);
     check_shape<Rank>(checked, name, axes);
-    return strided_view<T, Rank>(std::move(checked));
+    return strided_view<T, Rank>(std::move(checked), false);
+  }
+
+  /// To be read, unit stride on the last axis: copied if it has not.
+  template <int Rank>
+  Argument<const T, Rank> rows(py::handle value, const std::string& name, const Axes<Rank>& axes) const {
+    py::array checked = array(value, name);
+    check_shape<Rank>(checked, name, axes);
+    return strided_view<T, Rank>(std::move(checked), true);
   }
 
   /// To be read, contiguous: copied if it is not.

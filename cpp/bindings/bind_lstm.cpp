@@ -216,7 +216,7 @@ class PyTape {
     Argument<const T, 3> h_gradient;
     Argument<const T, 3> c_gradient;
     if (!dy.is_none()) {
-      y_gradient = reader.template strided<3>(dy, "dy", {{{"N", batch_}, {"T", steps_}, {"D*H", config_.output_size()}}});
+      y_gradient = reader.template rows<3>(dy, "dy", {{{"N", batch_}, {"T", steps_}, {"D*H", config_.output_size()}}});
     }
     if (!dh.is_none()) h_gradient = reader.template strided<3>(dh, "dstate h", state_axes(config_, batch_));
     if (!dc.is_none()) c_gradient = reader.template strided<3>(dc, "dstate c", state_axes(config_, batch_));

@@ -107,16 +107,19 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   });
 }
 
-/// Zeroes what lies past each row's length in (N, T, width).
+/// Zeroes what lies past each row's length in (N, T, width), whose last axis has unit stride.
 template <class T>
 void zero_padding(const Schedule& schedule, const View<T, 3>& array) {
-  if (!array) return;
-  for (Index row = 0; row < schedule.rows; ++row) {
-    const Index to = schedule.order[count(row)];
-    for (Index time = schedule.length[count(row)]; time < schedule.steps; ++time) {
-      for (Index k = 0; k < array.shape[2]; ++k) array(to, time, k) = T(0);
+  if (!array || schedule.total == schedule.rows * schedule.steps) return;
+  const int threads = threads_for(static_cast<double>(array.size() - schedule.total * array.shape[2]) / 2);
+  parallel(threads, [&](int index) {
+    for (Index row = index; row < schedule.rows; row += threads) {
+      for (Index time = schedule.length[count(row)]; time < schedule.steps; ++time) {
+        T* const to = &array(schedule.order[count(row)], time, 0);
+        std::fill(to, to + array.shape[2], T(0));
+      }
     }
-  }
+  });
 }
 
 // ---- forward ---------------------------------------------------------------------------------------------------------

@@ -108,11 +108,24 @@ double exp_and_sum(const T* x, T shift, T* y, Index n) {
   return total;
 }
 
+/// A row that one vector holds, as those of most classifiers.
+template <class T>
+void softmax_of_vector(const T* x, T* y, Index n) {
+  using P = PacketOf<T>;
+  alignas(64) T lanes[lanes_of<T>];
+  const P e = vexp(ei::psub(load_part<P>(x, n), ei::pset1<P>(largest_element(x, n))));
+  ei::pstore(lanes, e);
+  double sum = 0;
+  for (Index k = 0; k < n; ++k) sum += static_cast<double>(lanes[k]);
+  store_part(y, ei::pdiv(e, constant<P>(sum)), n);
+}
+
 /// y = exp(x - max x) / sum; NaN or infinity anywhere makes the whole row NaN. y may be x.
 template <class T>
 void softmax(const T* x, T* y, Index n) {
   using P = PacketOf<T>;
   if (n < 1) return;
+  if (n <= lanes_of<T>) return softmax_of_vector(x, y, n);
   const P sum = constant<P>(exp_and_sum(x, largest_element(x, n), y, n));
   map_elements(y, y, n, [&](const P& value) { return ei::pdiv(value, sum); });
 }
@@ -169,15 +182,15 @@ double squared_norm(const T* x, Index n) {
 // ---- dropout
 // ---------------------------------------------------------------------------------------------------------
 
-constexpr int philox_blocks = 16;
-constexpr int philox_words = 4 * philox_blocks;
+constexpr int philox_most_blocks = 32;
 
-/// The words of `philox_blocks` blocks at counters counter, counter + 1, ... of Philox 4x32-10 (Salmon, Moraes, Dror &
-/// Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), block after block.
-inline void philox(std::uint64_t seed, std::uint64_t counter, std::uint32_t* words) {
+/// The words of `blocks` (at most philox_most_blocks) blocks at counters counter, counter + 1, ... of Philox 4x32-10
+/// (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), block after block. The compiler
+/// makes vectors of the loops over blocks as long as it does not know how short they are.
+inline void philox(std::uint64_t seed, std::uint64_t counter, int blocks, std::uint32_t* words) {
   using Word = std::uint32_t;
-  Word a[philox_blocks], b[philox_blocks], c[philox_blocks], d[philox_blocks];
-  for (int block = 0; block < philox_blocks; ++block) {
+  Word a[philox_most_blocks], b[philox_most_blocks], c[philox_most_blocks], d[philox_most_blocks];
+  for (int block = 0; block < blocks; ++block) {
     const std::uint64_t at = counter + static_cast<std::uint64_t>(block);
     a[block] = static_cast<Word>(at);
     b[block] = static_cast<Word>(at >> 32);
@@ -185,7 +198,7 @@ inline void philox(std::uint64_t seed, std::uint64_t counter, std::uint32_t* wor
   }
   Word key_low = static_cast<Word>(seed), key_high = static_cast<Word>(seed >> 32);
   for (int round = 0; round < 10; ++round) {
-    for (int block = 0; block < philox_blocks; ++block) {
+    for (int block = 0; block < blocks; ++block) {
       const std::uint64_t first = std::uint64_t{0xD2511F53u} * a[block];
       const std::uint64_t second = std::uint64_t{0xCD9E8D57u} * c[block];
       a[block] = static_cast<Word>(second >> 32) ^ b[block] ^ key_low;
@@ -196,7 +209,7 @@ inline void philox(std::uint64_t seed, std::uint64_t counter, std::uint32_t* wor
     key_low += 0x9E3779B9u;
     key_high += 0xBB67AE85u;
   }
-  for (int block = 0; block < philox_blocks; ++block) {
+  for (int block = 0; block < blocks; ++block) {
     words[4 * block] = a[block];
     words[4 * block + 1] = b[block];
     words[4 * block + 2] = c[block];
@@ -208,19 +221,20 @@ inline void philox(std::uint64_t seed, std::uint64_t counter, std::uint32_t* wor
 template <class T>
 void dropout(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first, std::uint32_t threshold, T factor) {
   using P = PacketOf<T>;
+  constexpr Index most = 4 * philox_most_blocks;
   const P factors = ei::pset1<P>(factor);
-  std::uint32_t words[philox_words];
-  T kept[philox_words];
+  std::uint32_t words[most];
+  T kept[most];
   // Blocks start at multiples of four elements; the first ones of a block may lie before `first`.
   Index skipped = static_cast<Index>(first % 4);
   for (Index k = 0; k < n; skipped = 0) {
-    philox(seed, (first + static_cast<std::uint64_t>(k)) / 4, words);
-    for (int word = 0; word < philox_words; ++word) kept[word] = words[word] >= threshold ? T(1) : T(0);
-    const Index count = n - k < philox_words - skipped ? n - k : philox_words - skipped;
-    map_pairs(x + k, kept + skipped, y + k, count, [&](const P& value, const P& keep) {
+    const Index wanted = n - k + skipped < most ? n - k + skipped : most;
+    philox(seed, (first + static_cast<std::uint64_t>(k)) / 4, static_cast<int>((wanted + 3) / 4), words);
+    for (Index word = 0; word < wanted; ++word) kept[word] = words[word] >= threshold ? T(1) : T(0);
+    map_pairs(x + k, kept + skipped, y + k, wanted - skipped, [&](const P& value, const P& keep) {
       return ei::pselect(ei::pcmp_eq(keep, ei::pzero(keep)), ei::pzero(keep), ei::pmul(value, factors));
     });
-    k += count;
+    k += wanted - skipped;
   }
 }
 

@@ -99,7 +99,7 @@ template <class T>
 void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1> bias, Activation activation,
                    View<T, 2> y) {
   check_factors(x, kernel, activation);
-  const std::int64_t rows = x.shape[0], features = kernel.shape[0], units = kernel.shape[1];
+  const std::int64_t rows = x.shape[0], units = kernel.shape[1];
   require_array_or_none("bias", bias, {units});
   require_array("y", y, {rows, units});
   if (rows == 0) return;
@@ -109,7 +109,7 @@ void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1>
     std::copy_n(bias.data, units, padded_bias.data());
     std::fill(padded_bias.data() + units, padded_bias.data() + padded, T(0));
   }
-  const ops::Factor<T> factor(kernel.data, units, 1, features, units);
+  const auto factor = ops::Factor<T>::plain(kernel);
   factor.multiply(x.data, rows, bias ? padded_bias.data() : nullptr, y.data, [&](std::int64_t begin, std::int64_t end) {
     activate(activation, y.data + begin * units, end - begin, units);
   });
@@ -136,7 +136,7 @@ void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2
   }
   const T* const dz = linear ? dy.data : gradients.data();
   if (dx && rows > 0) {
-    const ops::Factor<T> transposed(kernel.data, 1, units, units, features);
+    const auto transposed = ops::Factor<T>::transposed(kernel);
     transposed.multiply(dz, rows, nullptr, dx.data, [](std::int64_t, std::int64_t) {});
   }
   if (dkernel) {

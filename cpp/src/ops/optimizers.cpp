@@ -92,7 +92,7 @@ template <class T>
 double squared_norm(View<const T, 1> values) {
   require_contiguous("values", values);
   // Blocks of a fixed size, summed in order: the result does not depend on the threads.
-  constexpr std::int64_t block = 1 << 14;
+  constexpr std::int64_t block = 16384;
   const std::int64_t count = values.shape[0], blocks = (count + block - 1) / block;
   Buffer<double> sums(static_cast<std::size_t>(blocks));
   double* const partial = sums.data();

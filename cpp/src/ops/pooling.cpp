@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <lstmcore/ops.hpp>
 #include <type_traits>
@@ -53,7 +54,7 @@ void max_of_columns(const T* x, std::int64_t stride, std::int64_t length, std::i
     x += stride;
     for (std::int64_t column = 0; column < width; ++column) {
       const T value = x[column], before = best[column];
-      const bool larger = !(value <= before) & (before == before);
+      const bool larger = !(value <= before) & !std::isnan(before);
       best[column] = larger ? value : before;
       place[column] = larger ? static_cast<Position<T>>(t) : place[column];
     }

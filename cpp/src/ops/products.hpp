@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <lstmcore/tensor.hpp>
 
 #include "../buffer.hpp"
 #include "../isa/isa.hpp"
@@ -10,20 +11,45 @@
 
 namespace lstmcore::ops {
 
-/// The right factor of products, packed: B[k][column] = b[k * k_stride + column * column_stride].
+/// Like pack_panels for a matrix whose columns are contiguous (the transposed of a row-major one): reads a cache line
+/// of a column at a time, because one element of each would evict the lines before they are used again.
+template <class T>
+void pack_contiguous_columns(const T* b, Index column_stride, Index depth, Index columns, Index lanes, T* panels) {
+  constexpr Index line = static_cast<Index>(64 / sizeof(T));
+  const Index full = kernels::panel_vectors * lanes;
+  for (Index first = 0; first < columns; first += full) {
+    const Index width = panel_width(first / full, columns, lanes), real = std::min(width, columns - first);
+    for (Index begin = 0; begin < depth; begin += line) {
+      const Index count = std::min(line, depth - begin);
+      for (Index column = 0; column < real; ++column) {
+        const T* const from = b + (first + column) * column_stride + begin;
+        for (Index k = 0; k < count; ++k) panels[k * width + column] = from[k];
+      }
+      for (Index k = 0; k < count; ++k) std::fill(panels + k * width + real, panels + (k + 1) * width, T(0));
+      panels += count * width;
+    }
+  }
+}
+
+/// The right factor of products, packed: a row-major matrix (rows, columns) or its transposed.
 template <class T>
 class Factor {
  public:
-  Factor(const T* b, Index k_stride, Index column_stride, Index depth, Index columns)
-      : depth_(depth),
-        columns_(columns),
-        panels_(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes))) {
-    const int threads = threads_for(20.0 * static_cast<double>(depth) * static_cast<double>(columns));
-    parallel(threads, [&](int thread) {
-      const Range range = split(columns, threads, thread, panel_columns());
-      pack_panels(b + range.begin * column_stride, k_stride, column_stride, depth, range.size(), kernels_.lanes,
-                  panels_.data() + depth * range.begin);
+  static Factor plain(const View<const T, 2>& matrix) {
+    Factor factor(matrix.shape[0], matrix.shape[1]);
+    factor.pack([&](Index first, Index count, T* panels) {
+      pack_panels(matrix.data + first, matrix.shape[1], Index{1}, factor.depth_, count, factor.kernels_.lanes, panels);
     });
+    return factor;
+  }
+
+  static Factor transposed(const View<const T, 2>& matrix) {
+    Factor factor(matrix.shape[1], matrix.shape[0]);
+    factor.pack([&](Index first, Index count, T* panels) {
+      pack_contiguous_columns(matrix.data + first * factor.depth_, factor.depth_, factor.depth_, count,
+                              factor.kernels_.lanes, panels);
+    });
+    return factor;
   }
 
   /// out[r] = bias + a[r] B for `rows` rows, contiguous; bias (padded to whole vectors) may be null. finish(begin, end)
@@ -59,6 +85,21 @@ class Factor {
  private:
   static constexpr Index most_rows = 256;
 
+  Factor(Index depth, Index columns)
+      : depth_(depth),
+        columns_(columns),
+        panels_(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes))) {}
+
+  /// part(first, count, panels) packs `count` columns from column `first` on.
+  template <class Part>
+  void pack(Part&& part) {
+    const int threads = threads_for(20.0 * static_cast<double>(depth_) * static_cast<double>(columns_));
+    parallel(threads, [&](int thread) {
+      const Range range = split(columns_, threads, thread, panel_columns());
+      part(range.begin, range.size(), panels_.data() + depth_ * range.begin);
+    });
+  }
+
   Index panel_columns() const { return kernels::panel_vectors * kernels_.lanes; }
   Index panel_count() const { return (columns_ + panel_columns() - 1) / panel_columns(); }
 
@@ -87,8 +128,7 @@ class Factor {
   Buffer<T> panels_;
 };
 
-/// out (A, B) = a^T b for a (rows, A) and b (rows, B), all contiguous: out is cut into blocks, and each block is summed
-/// over chunks of rows, in their order.
+/// out (A, B) = a^T b for a (rows, A) and b (rows, B), all contiguous: out is cut into blocks, which threads share out.
 template <class T>
 class TransposedMultiply {
  public:
@@ -111,7 +151,8 @@ class TransposedMultiply {
   }
 
  private:
-  /// Rows of a chunk, part of the result: the sum of a chunk is finished before the next one's begins.
+  /// Rows of a chunk: as many as the first-level cache likes of a tile and a panel. A chunk's sums go on where the last
+  /// one's ended, so that every element is one sum in the order of the rows.
   static constexpr Index chunk_rows = 192;
 
   static Index block_count(Index columns, Index block) { return (columns + block - 1) / block; }

@@ -8,6 +8,9 @@ namespace {
 
 constexpr Index gate_count = 4;
 
+/// Transposing goes in strips of this many k, so that what is read and what is written both stay in the first-level cache.
+constexpr Index strip = 16;
+
 /// Calls visit(column, gate row) for the real columns of block `block`: `column` counts within the block's 4 V columns,
 /// `gate row` is the row of weight_ih, weight_hh and bias.
 template <class Visit>
@@ -28,11 +31,14 @@ void pack_gates(const CellShape& shape, const View<const T, 2>& matrix, T* panel
   const auto pack_block = [&](Index block) {
     T* const panel = panels + block * depth * width;
     if (!whole_blocks) std::fill(panel, panel + depth * width, T(0));
-    visit_columns(shape, block, [&](Index column, Index gate_row) {
-      const T* from = &matrix(gate_row, 0);
-      T* to = panel + column;
-      for (Index k = 0; k < depth; ++k, from += matrix.stride[1], to += width) *to = *from;
-    });
+    for (Index first = 0; first < depth; first += strip) {
+      const Index last = std::min(depth, first + strip);
+      visit_columns(shape, block, [&](Index column, Index gate_row) {
+        const T* const from = matrix.data + gate_row * matrix.stride[0];
+        T* const to = panel + column;
+        for (Index k = first; k < last; ++k) to[k * width] = from[k * matrix.stride[1]];
+      });
+    }
   };
   const int threads = threads_for(static_cast<double>(shape.gates_width() * depth) * 4);
   parallel(threads, [&](int index) {
@@ -91,13 +97,22 @@ BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* transposed, View<T, 2> gradient) {
   const Index width = shape.block_width();
-  for (Index block = 0; block < shape.blocks(); ++block) {
-    visit_columns(shape, block, [&](Index column, Index gate_row) {
-      const T* from = transposed + block * width + column;
-      T* to = &gradient(gate_row, 0);
-      for (Index k = 0; k < gradient.shape[1]; ++k, from += shape.gates_width(), to += gradient.stride[1]) *to = *from;
-    });
-  }
+  const Index depth = gradient.shape[1];
+  const auto unpack_block = [&](Index block) {
+    for (Index first = 0; first < depth; first += strip) {
+      const Index last = std::min(depth, first + strip);
+      visit_columns(shape, block, [&](Index column, Index gate_row) {
+        const T* const from = transposed + block * width + column;
+        T* const to = gradient.data + gate_row * gradient.stride[0];
+        for (Index k = first; k < last; ++k) to[k * gradient.stride[1]] = from[k * shape.gates_width()];
+      });
+    }
+  };
+  const int threads = threads_for(static_cast<double>(shape.gates_width() * depth) * 4);
+  parallel(threads, [&](int index) {
+    const Range blocks = split(shape.blocks(), threads, index);
+    for (Index block = blocks.begin; block < blocks.end; ++block) unpack_block(block);
+  });
 }
 
 template <class T>

@@ -1,0 +1,109 @@
+# Everything is made inside .venv and build. Needs Python 3.10 or newer with venv, a C++17 compiler and git; CMake, Ninja
+# and Eigen come from PyPI. CXX=clang++ chooses the compiler, PYTHON=python3.12 the interpreter.
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+
+VENV := $(CURDIR)/.venv
+STAMPS := .venv/stamps
+BUILD_TOOLS := scikit-build-core pybind11 cmeel-eigen cmake ninja
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies --editable
+CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(VENV)/bin/python -DLSTMCORE_TESTS=ON
+CTEST := ctest --output-on-failure --no-tests=error --test-dir
+
+ENGINE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
+CXX_FILES = $(shell git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp')
+
+export PATH := $(VENV)/bin:$(PATH)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+unexport PYTHONPATH
+
+.PHONY: help demo test test-cpp test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
+
+help:
+	@echo "make demo         train a sentiment classifier on film-review sentences"
+	@echo "make test         C++ and Python tests"
+	@echo "make bench        time the engine, beside PyTorch"
+	@echo "make lint         formatting, linters, types, stubs"
+	@echo "make docs         build the documentation into build/docs"
+	@echo "make sanitize     C++ tests under the address, undefined-behaviour and thread sanitizers"
+	@echo "make wheel-check  build a wheel, test it in an empty environment outside the source tree"
+	@echo "make clean        remove everything that was made"
+
+# ---- environment ------------------------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv .venv
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/build-tools: $(STAMPS)/venv
+	$(PIP) install $(BUILD_TOOLS)
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
+	@echo "building the engine, which takes a few minutes the first time"
+	$(INSTALL) '.[test]'
+	@touch $@
+
+$(STAMPS)/dev $(STAMPS)/docs $(STAMPS)/bench: $(STAMPS)/%: $(STAMPS)/package
+	$(INSTALL) '.[$*]'
+	@touch $@
+
+# ---- use and test -----------------------------------------------------------------------------------------------------
+
+demo: $(STAMPS)/package
+	python examples/python/train_sentiment.py
+
+test: test-cpp test-python
+
+test-cpp: $(STAMPS)/build-tools
+	$(CONFIGURE) -B build/cpp
+	cmake --build build/cpp
+	$(CTEST) build/cpp
+
+test-python: $(STAMPS)/package
+	python -m pytest
+
+bench: $(STAMPS)/bench
+	python -m bench
+
+docs: $(STAMPS)/docs
+	python -m sphinx --fail-on-warning --keep-going -b html docs build/docs
+
+# ---- checks -----------------------------------------------------------------------------------------------------------
+
+# clang-tidy reads the compile commands of a build without OpenMP, whose header only the compiler's own package has.
+lint: $(STAMPS)/dev
+	ruff check
+	ruff format --check
+	mypy
+	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
+	clang-format --dry-run --Werror $(CXX_FILES)
+	$(CONFIGURE) -B build/tidy -DLSTMCORE_OPENMP=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+	python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
+	  | xargs -0 -n 1 -P $(JOBS) clang-tidy -p build/tidy --quiet
+
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address: $(STAMPS)/build-tools
+	$(CONFIGURE) -B build/asan -DLSTMCORE_SANITIZE=address,undefined
+	cmake --build build/asan
+	ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(CTEST) build/asan
+
+# GCC's OpenMP runtime is not built for the thread sanitizer, which then reports races that are none; the tests run on a
+# small stand-in for it instead, made of std::thread, so that the engine's own threads are what is watched.
+sanitize-thread: $(STAMPS)/build-tools
+	mkdir -p build/tsan
+	$(CXX) -std=c++17 -g -O1 -fsanitize=thread -c tests/sanitize/openmp.cpp -o build/tsan/openmp.o
+	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread -DCMAKE_EXE_LINKER_FLAGS=$(CURDIR)/build/tsan/openmp.o
+	cmake --build build/tsan
+	TSAN_OPTIONS=halt_on_error=1 $(CTEST) build/tsan
+
+wheel-check: $(STAMPS)/venv
+	.ci/wheel-check $(PYTHON)
+
+clean:
+	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

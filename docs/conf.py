@@ -1,0 +1,32 @@
+"""Configuration of Sphinx."""
+
+import lstmcore
+
+project = "lstmcore"
+author = "The lstmcore authors"
+copyright = author  # noqa: A001
+version = release = lstmcore.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 3
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say types and shapes
+default_role = "code"
+suppress_warnings = ["ref.python"]  # a type called "dtype" means NumPy's, not a property of a class
+
+html_theme = "furo"
+html_title = f"lstmcore {version}"
+html_show_copyright = False
+html_show_sphinx = False
+
+
+def skip_tuple_fields(app, what, name, obj, skip, options):
+    """Leave out what Python says of a named tuple's fields; their class describes them."""
+    return skip or str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_tuple_fields)

@@ -1,0 +1,141 @@
+"""Checks of arguments: each error names the argument, what was expected and what came."""
+
+import operator
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from lstmcore._typing import Array
+
+FLOAT_TYPES: tuple["np.dtype[Any]", ...] = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
+    """Return `value` as an int that is at least `low`."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an integer, got {value}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+    if low is not None and number < low:
+        raise ValueError(f"{name}: expected an integer of at least {low}, got {number}")
+    return number
+
+
+def real(
+    value: Any,
+    name: str,
+    low: float = -float("inf"),
+    high: float = float("inf"),
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """Return `value` as a finite float from `low` to `high`, an open end excluded."""
+    if isinstance(value, (str, bytes, bool, np.bool_)):
+        raise TypeError(f"{name}: expected a number, got {describe(value)}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
+    inside = (number > low if low_open else number >= low) and (
+        number < high if high_open else number <= high
+    )
+    if not inside or abs(number) == float("inf"):
+        interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
+        raise ValueError(f"{name}: expected a number in {interval}, got {number}")
+    return number
+
+
+def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """Return `value`, which must be one of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        expected = ", ".join(repr(entry) for entry in choices)
+        raise ValueError(f"{name}: expected one of {expected}, got {value!r}")
+    return value
+
+
+def label(value: Any, name: str = "name") -> str:
+    """Return `value`, which must be a string without dots."""
+    if not isinstance(value, str) or not value or "." in value:
+        raise ValueError(f"{name}: expected a non-empty string without dots, got {value!r}")
+    return value
+
+
+def instance(value: Any, kind: Any, name: str, expected: str) -> None:
+    """Raise TypeError unless `value` is of `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+
+
+def float_dtype(value: Any, name: str = "dtype") -> "np.dtype[Any]":
+    """Return `value` as the dtype float32 or float64."""
+    for dtype in FLOAT_TYPES:
+        try:
+            if value is not None and np.dtype(value) == dtype:
+                return dtype
+        except TypeError:
+            break
+    raise ValueError(f"{name}: expected 'float32' or 'float64', got {value!r}")
+
+
+def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) -> Array:
+    """Return `values` as an array of `dtype` (None: float32 or float64), which it must have.
+
+    Lists and tuples of Python numbers have no float type of their own and take that one.
+    """
+    if isinstance(values, (list, tuple)):
+        try:
+            array = np.asarray(values, dtype=dtype)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{name}: expected an array of {dtype or 'numbers'}, got {describe(values)}"
+            ) from None
+    else:
+        array = np.asarray(values)
+    if (array.dtype in FLOAT_TYPES) if dtype is None else (array.dtype == dtype):
+        return array
+    expected = "float32 or float64" if dtype is None else dtype.name
+    raise TypeError(
+        f"{name}: expected {expected}, got {array.dtype}; nothing is converted silently, "
+        f"convert with .astype({expected.split()[0]!r})"
+    )
+
+
+def integer_array(values: Any, name: str) -> Array:
+    """Return `values`, integers of any width, as a contiguous array of int64."""
+    array = np.asarray(values)
+    if array.size == 0 and isinstance(values, (list, tuple)):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got {array.dtype}")
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected integers below 2**63, got {array.max()}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def lengths_array(lengths: Any, rows: int, steps: int) -> Array:
+    """Return `lengths` as int64 of shape (rows,), every entry in 0..steps."""
+    array = integer_array(lengths, "lengths")
+    if array.shape != (rows,):
+        raise ValueError(f"lengths: expected shape ({rows},), got {array.shape}")
+    wrong = np.flatnonzero((array < 0) | (array > steps))
+    if wrong.size:
+        row = int(wrong[0])
+        raise ValueError(f"lengths: expected 0..{steps}, got {array[row]} in row {row}")
+    return array
+
+
+def describe(value: Any) -> str:
+    """Say in a few words what `value` is, for an error message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} with shape {value.shape}"
+    text = repr(value)
+    return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
+
+
+def show_shape(shape: tuple[int | None, ...], letters: str = "NTCDEFG") -> str:
+    """Write a shape with letters where the size is open: (N, T, 64)."""
+    names = [letters[axis] if size is None else str(size) for axis, size in enumerate(shape)]
+    return f"({', '.join(names)}{',' if len(names) == 1 else ''})"

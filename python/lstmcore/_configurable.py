@@ -1,0 +1,74 @@
+"""Objects that say how they were made, so that a model file can make them again."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class Configurable:
+    """Base of everything that a model file describes.
+
+    Every argument of the constructor is kept as an attribute of the same name.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments that make an equal object, as JSON can hold them.
+
+        Returns
+        -------
+        dict
+            Argument names and values; nested objects as ``{"class": ..., "config": ...}``.
+        """
+        return {name: encode(getattr(self, name)) for name in arguments(type(self))}
+
+
+def arguments(kind: type) -> list[str]:
+    """Name the arguments of the constructor of `kind`."""
+    return list(inspect.signature(kind).parameters)
+
+
+def encode(value: Any) -> Any:
+    """Turn `value` into what JSON can hold."""
+    if isinstance(value, Configurable):
+        return {"class": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, Mapping):
+        return {str(key): encode(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise ValueError(f"cannot be written to a model file: {value!r} ({type(value).__name__})")
+
+
+def decode(value: Any, classes: Mapping[str, type]) -> Any:
+    """Undo `encode`; `classes` are those that may be made."""
+    if isinstance(value, Mapping):
+        if set(value) == {"class", "config"}:
+            return make(value["class"], value["config"], classes)
+        return {key: decode(entry, classes) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [decode(entry, classes) for entry in value]
+    return value
+
+
+def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any) -> Any:
+    """Make an object of the class `class_name` from exactly the arguments that it has."""
+    kind = classes.get(class_name) if isinstance(class_name, str) else None
+    if kind is None:
+        raise ValueError(f"unknown class {class_name!r}; known are {', '.join(sorted(classes))}")
+    if not isinstance(config, Mapping):
+        raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")
+    expected = set(arguments(kind)) - set(more)
+    if unknown := sorted(set(config) - expected):
+        raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}")
+    if missing := sorted(expected - set(config)):
+        raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")
+    values = {key: decode(entry, classes) for key, entry in config.items()}
+    try:
+        return kind(**values, **more)
+    except TypeError as error:
+        raise ValueError(f"{class_name}: wrong configuration: {error}") from error

@@ -1,0 +1,184 @@
+"""The compiled engine. Arrays are NumPy's; float32 and float64 only; nothing is converted silently.
+
+Everything here raises ``ValueError`` or ``TypeError`` naming the argument, what was expected and
+what came.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.integer[Any]]
+BoolArray = npt.NDArray[np.bool_]
+
+__version__: str
+
+def isa() -> str: ...
+def supported_isas() -> list[str]: ...
+def get_num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...
+def has_openmp() -> bool: ...
+
+class LstmConfig:
+    """Sizes and options of an LSTM; see ``lstmcore.LSTMConfig``."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        go_backwards: bool = False,
+        dropout: float = 0.0,
+    ) -> None: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def bidirectional(self) -> bool: ...
+    @property
+    def go_backwards(self) -> bool: ...
+    @property
+    def dropout(self) -> float: ...
+    def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
+
+class Lstm:
+    """Packed weights, of the element type of the arrays in ``weights``, which may be strided."""
+
+    def __init__(self, config: LstmConfig, weights: Mapping[str, FloatArray]) -> None: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def forward(
+        self,
+        x: FloatArray,
+        h: FloatArray | None = None,
+        c: FloatArray | None = None,
+        lengths: IntArray | None = None,
+        reset: BoolArray | None = None,
+        return_sequences: bool = True,
+        training: bool = False,
+        seed: int = 0,
+    ) -> tuple[FloatArray | None, FloatArray, FloatArray, LstmTape | None]:
+        """y (N, T, D*H), h, c (layers*D, N, H) and a tape.
+
+        y is None without ``return_sequences``, the tape is None without ``training``.
+        """
+
+class LstmTape:
+    """What a training forward keeps for its one backward; from ``Lstm.forward`` only."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def return_sequences(self) -> bool: ...
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(N, T, D*H), with or without ``return_sequences``."""
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """(layers*D, N, H)."""
+    def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
+    def backward(
+        self,
+        dy: FloatArray | None,
+        dh: FloatArray | None,
+        dc: FloatArray | None,
+        need_x: bool = True,
+        need_state: bool = True,
+        weights: Mapping[str, FloatArray] | None = None,
+    ) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
+        """dx, dh, dc; dy is (N, T, D*H). Gradients of the names in ``weights`` go to its arrays."""
+
+class LstmStream:
+    def __init__(self, lstm: Lstm, batch_size: int = 1) -> None: ...
+    def step(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        """x (N, C) gives (N, H); if N is 1, also (C,) gives (H,)."""
+    def reset(self, row: int | None = None) -> None: ...
+    def get_state(self) -> tuple[FloatArray, FloatArray]: ...
+    def set_state(self, h: FloatArray, c: FloatArray) -> None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+# Training operations; shapes and formulas as in cpp/include/lstmcore/ops.hpp. Inputs may be strided
+# (they are made contiguous), integers of any integer type; arrays that are written (``out``,
+# parameters, optimizer slots) must be C-contiguous and writable. Where ops.hpp has flat vectors
+# (dropout, optimizer steps, squared_norm, scale, clip), any shape will do, the same for all arrays.
+def embedding_forward(table: FloatArray, ids: IntArray) -> FloatArray: ...
+def embedding_backward(ids: IntArray, dy: FloatArray, out: FloatArray) -> None: ...
+def dense_forward(
+    x: FloatArray, kernel: FloatArray, bias: FloatArray | None, activation: str
+) -> FloatArray: ...
+def dense_backward(
+    x: FloatArray,
+    kernel: FloatArray,
+    y: FloatArray,
+    dy: FloatArray,
+    activation: str,
+    need_x: bool,
+    dkernel: FloatArray | None,
+    dbias: FloatArray | None,
+) -> FloatArray | None: ...
+def softmax_cross_entropy(
+    logits: FloatArray,
+    targets: FloatArray | IntArray,
+    weights: FloatArray | None,
+    scale: float,
+    need_gradient: bool,
+) -> tuple[float, FloatArray | None]: ...
+def mean_squared_error(
+    prediction: FloatArray,
+    target: FloatArray,
+    weights: FloatArray | None,
+    scale: float,
+    need_gradient: bool,
+) -> tuple[float, FloatArray | None]: ...
+def dropout(x: FloatArray, rate: float, seed: int) -> FloatArray: ...
+def max_over_time_forward(
+    x: FloatArray, lengths: IntArray | None
+) -> tuple[FloatArray, npt.NDArray[np.int64]]: ...
+def max_over_time_backward(argmax: IntArray, dy: FloatArray, steps: int) -> FloatArray: ...
+def mean_over_time_forward(x: FloatArray, lengths: IntArray | None) -> FloatArray: ...
+def mean_over_time_backward(lengths: IntArray | None, dy: FloatArray, steps: int) -> FloatArray: ...
+def sgd_step(
+    parameter: FloatArray,
+    gradient: FloatArray,
+    velocity: FloatArray | None,
+    learning_rate: float,
+    momentum: float,
+    nesterov: bool,
+) -> None: ...
+def rmsprop_step(
+    parameter: FloatArray,
+    gradient: FloatArray,
+    mean_square: FloatArray,
+    learning_rate: float,
+    rho: float,
+    epsilon: float,
+) -> None: ...
+def adam_step(
+    parameter: FloatArray,
+    gradient: FloatArray,
+    m: FloatArray,
+    v: FloatArray,
+    step: int,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+) -> None: ...
+def squared_norm(values: FloatArray) -> float: ...
+def scale(values: FloatArray, factor: float) -> None: ...
+def clip(values: FloatArray, limit: float) -> None: ...

@@ -1,0 +1,52 @@
+"""The instruction set in use and the number of threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lstmcore import _core
+
+get_num_threads = _core.get_num_threads
+set_num_threads = _core.set_num_threads
+
+
+@dataclass(frozen=True)
+class CPUInfo:
+    """What the engine found and uses.
+
+    Attributes
+    ----------
+    isa : str
+        Instruction set in use: ``"baseline"``, ``"avx2"`` (x86-64-v3) or ``"avx512"`` (x86-64-v4).
+    supported_isas : tuple of str
+        Instruction sets that this machine can run, slowest first. The environment variable
+        ``LSTMCORE_ISA`` chooses one of them.
+    num_threads : int
+        Largest number of threads that one call may use.
+    openmp : bool
+        True if the engine was built with OpenMP; without it, every call runs on one thread.
+    version : str
+        Version of the engine.
+    """
+
+    isa: str
+    supported_isas: tuple[str, ...]
+    num_threads: int
+    openmp: bool
+    version: str
+
+
+def cpu_info() -> CPUInfo:
+    """Return the instruction set in use, the number of threads and the version.
+
+    Returns
+    -------
+    CPUInfo
+    """
+    return CPUInfo(
+        isa=_core.isa(),
+        supported_isas=tuple(_core.supported_isas()),
+        num_threads=_core.get_num_threads(),
+        openmp=_core.has_openmp(),
+        version=_core.__version__,
+    )

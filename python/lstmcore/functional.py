@@ -1,0 +1,402 @@
+"""The LSTM as plain functions: NumPy arrays in, NumPy arrays out, nothing kept between calls.
+
+Letters: N batch, T time steps, C input features, H hidden units, D directions (2 if bidirectional,
+else 1). Weights are a flat mapping from names to arrays, ``weight_ih_l0`` (4H, C),
+``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,) and so on (`LSTMConfig.parameter_shapes`), rows in gate
+order i, f, g, o::
+
+    i = sigmoid(W_i x + U_i h' + b_i)      f = sigmoid(W_f x + U_f h' + b_f)
+    g = tanh   (W_g x + U_g h' + b_g)      o = sigmoid(W_o x + U_o h' + b_o)
+    c = f * c' + i * g                     h = o * tanh(c)
+
+(Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000.) Element types are float32
+or float64, the same for all arrays of a call; nothing is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from lstmcore import _core
+from lstmcore.config import LSTMConfig, core_config
+
+__all__ = [
+    "LSTMConfig",
+    "LSTMState",
+    "LSTMGradients",
+    "LSTMTape",
+    "PackedWeights",
+    "init_weights",
+    "pack",
+    "lstm",
+    "lstm_backward",
+]
+
+FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Lengths: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
+Reset: TypeAlias = npt.NDArray[np.bool_] | Sequence[Sequence[bool]]
+StatePair: TypeAlias = tuple[FloatArray | None, FloatArray | None]
+
+LSTMTape = _core.LstmTape
+"""What a training forward keeps for its one backward: copies of all it needs, and its weights."""
+
+
+class LSTMState(NamedTuple):
+    """State of every layer and direction, entry layer * D + direction.
+
+    Attributes
+    ----------
+    h : ndarray, shape (layers * D, N, H)
+        Hidden state.
+    c : ndarray, shape (layers * D, N, H)
+        Cell state.
+    """
+
+    h: FloatArray
+    c: FloatArray
+
+
+class LSTMGradients(NamedTuple):
+    """Gradients by the inputs of a forward.
+
+    Attributes
+    ----------
+    x : ndarray, shape (N, T, C), or None
+        By the input; zero past a row's length. None if not asked for.
+    state : LSTMState or None
+        By the initial state. None if not asked for.
+    weights : dict of str to ndarray
+        By the weights, with their names and shapes. Empty if not asked for.
+    """
+
+    x: FloatArray | None
+    state: LSTMState | None
+    weights: dict[str, FloatArray]
+
+
+class PackedWeights:
+    """Weights laid out for the instruction set in use, for many calls with the same weights.
+
+    Immutable and independent of the arrays that it was made from; any number of threads may use it
+    at once.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        All weights of `config`, and no others; float32 or float64, all the same.
+    config : LSTMConfig
+        Sizes and options.
+
+    Raises
+    ------
+    TypeError
+        If an array is missing its type: not an array, not float32 or float64, or mixed.
+    ValueError
+        If a name is missing or unknown, or a shape is wrong.
+    """
+
+    __slots__ = ("_config", "_lstm")
+
+    _config: LSTMConfig
+    _lstm: _core.Lstm
+
+    def __init__(self, weights: Mapping[str, FloatArray], config: LSTMConfig) -> None:
+        if not isinstance(config, LSTMConfig):
+            raise TypeError(f"config: expected an LSTMConfig, got {type(config).__name__}")
+        self._lstm = _core.Lstm(core_config(config), weights)
+        self._config = config
+
+    @property
+    def config(self) -> LSTMConfig:
+        """Sizes and options."""
+        return self._config
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type, that of the arrays given."""
+        return self._lstm.dtype
+
+    def __repr__(self) -> str:
+        return f"PackedWeights({self._config}, dtype={self.dtype})"
+
+    def __copy__(self) -> PackedWeights:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PackedWeights:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("PackedWeights cannot be pickled: save the weights and pack them again")
+
+
+def init_weights(
+    config: LSTMConfig,
+    seed: int | np.random.Generator = 0,
+    dtype: npt.DTypeLike = "float32",
+) -> dict[str, FloatArray]:
+    """Return new weights with Keras' initial values.
+
+    Input weights are Glorot uniform (Glorot & Bengio 2010), recurrent weights orthogonal (Saxe et
+    al. 2014), biases zero but for the forget gate's, which are one (Jozefowicz et al. 2015).
+
+    Parameters
+    ----------
+    config : LSTMConfig
+        Sizes and options.
+    seed : int or numpy.random.Generator, default 0
+        Where the random numbers come from; the same seed gives the same weights.
+    dtype : dtype, default "float32"
+        ``float32`` or ``float64``. Both hold the same values but for rounding.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Every weight of `config`.
+
+    Raises
+    ------
+    ValueError
+        If `dtype` is neither float32 nor float64.
+    """
+    element = np.dtype(dtype)
+    if element not in (np.float32, np.float64):
+        raise ValueError(f"dtype: expected float32 or float64, got {element}")
+    random = np.random.default_rng(seed)
+    weights: dict[str, FloatArray] = {}
+    for name, shape in config.parameter_shapes().items():
+        if name.startswith("bias"):
+            values = np.zeros(shape)
+            values[config.hidden_size : 2 * config.hidden_size] = 1.0
+        elif name.startswith("weight_hh"):
+            values = _orthogonal(shape, random)
+        else:
+            limit = np.sqrt(6.0 / (shape[0] + shape[1]))
+            values = random.uniform(-limit, limit, shape)
+        weights[name] = values.astype(element)
+    return weights
+
+
+def _orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Orthonormal columns, uniformly distributed; there are at least as many rows as columns."""
+    basis, triangle = np.linalg.qr(random.standard_normal(shape))
+    return np.asarray(basis * np.where(np.diag(triangle) < 0, -1.0, 1.0), np.float64)
+
+
+def pack(weights: Mapping[str, FloatArray], config: LSTMConfig) -> PackedWeights:
+    """Lay `weights` out for many calls; see `PackedWeights`."""
+    return PackedWeights(weights, config)
+
+
+def as_packed(
+    weights: Mapping[str, FloatArray] | PackedWeights, config: LSTMConfig | None
+) -> PackedWeights:
+    """Return packed weights, those given if they are packed and belong to `config`."""
+    if not isinstance(weights, PackedWeights):
+        if config is None:
+            raise TypeError("config: expected an LSTMConfig beside unpacked weights, got None")
+        return PackedWeights(weights, config)
+    if config is not None and config != weights.config:
+        raise ValueError(f"config: expected that of the weights, {weights.config}, got {config}")
+    return weights
+
+
+@overload
+def lstm(
+    x: FloatArray,
+    weights: Mapping[str, FloatArray] | PackedWeights,
+    config: LSTMConfig | None = None,
+    *,
+    state: StatePair | None = None,
+    lengths: Lengths | None = None,
+    reset: Reset | None = None,
+    return_sequences: bool = True,
+    training: Literal[False] = False,
+    seed: int = 0,
+) -> tuple[FloatArray, LSTMState]: ...
+@overload
+def lstm(
+    x: FloatArray,
+    weights: Mapping[str, FloatArray] | PackedWeights,
+    config: LSTMConfig | None = None,
+    *,
+    state: StatePair | None = None,
+    lengths: Lengths | None = None,
+    reset: Reset | None = None,
+    return_sequences: bool = True,
+    training: Literal[True],
+    seed: int = 0,
+) -> tuple[FloatArray, LSTMState, LSTMTape]: ...
+def lstm(
+    x: FloatArray,
+    weights: Mapping[str, FloatArray] | PackedWeights,
+    config: LSTMConfig | None = None,
+    *,
+    state: StatePair | None = None,
+    lengths: Lengths | None = None,
+    reset: Reset | None = None,
+    return_sequences: bool = True,
+    training: bool = False,
+    seed: int = 0,
+) -> tuple[FloatArray, LSTMState] | tuple[FloatArray, LSTMState, LSTMTape]:
+    """Run an LSTM over a batch of sequences.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, T, C)
+        Input, of the weights' dtype; any strides. N = 0 and T = 0 are allowed: the state stays.
+    weights : mapping of str to ndarray, or PackedWeights
+        A mapping is packed for this call.
+    config : LSTMConfig, optional
+        Sizes and options; may be left out with packed weights.
+    state : pair (h, c), optional
+        Initial state, each (layers * D, N, H) or None for zeros.
+    lengths : integers, shape (N,), optional
+        Valid steps of each row, 0 to T, in any order; all T by default. Steps past them are not
+        looked at. A row's final state is that of its last valid step, its initial state if it has
+        none.
+    reset : bool, shape (N, T), optional
+        True where a new sequence starts: nothing passes between this step and the one before it.
+        The forward direction's state is zeroed before the step, the reverse direction's after it.
+    return_sequences : bool, default True
+        If false, y is the last layer's final h instead of its h of every step.
+    training : bool, default False
+        Apply dropout and return a tape for `lstm_backward`.
+    seed : int, default 0
+        Seed of the dropout masks, 0 to 2**64 - 1.
+
+    Returns
+    -------
+    y : ndarray, shape (N, T, D * H) or, without `return_sequences`, (N, D * H)
+        Output of the last layer; zero past each row's length.
+    state : LSTMState
+        Final state of every layer and direction.
+    tape : LSTMTape
+        Only if `training`.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or float32 and float64 are mixed.
+    ValueError
+        If a shape or a value is wrong.
+    """
+    if type(weights) is not PackedWeights or not (config is None or config is weights._config):
+        weights = as_packed(weights, config)
+    h, c = (None, None) if state is None else _pair("state", state)
+    if lengths is not None and not isinstance(lengths, np.ndarray):
+        lengths = _array(lengths, np.int64)
+    if reset is not None and not isinstance(reset, np.ndarray):
+        reset = _array(reset, np.bool_)
+    y, h, c, tape = weights._lstm.forward(x, h, c, lengths, reset, return_sequences, training, seed)
+    if y is None:
+        y = h[-1].copy() if weights._config.num_directions == 1 else np.hstack([h[-2], h[-1]])
+    if tape is None:
+        return y, LSTMState(h, c)
+    return y, LSTMState(h, c), tape
+
+
+def lstm_backward(
+    tape: LSTMTape,
+    dy: FloatArray | None = None,
+    dstate: StatePair | None = None,
+    *,
+    need_x: bool = True,
+    need_state: bool = True,
+    need_weights: bool = True,
+    out: Mapping[str, FloatArray] | None = None,
+) -> LSTMGradients:
+    """Compute the exact gradients of the forward that filled `tape`.
+
+    Parameters
+    ----------
+    tape : LSTMTape
+        From `lstm` with ``training=True``. It serves one backward, which gives its memory back.
+    dy : ndarray, shape of y, optional
+        Gradient of the loss by y; zeros by default. Entries past a row's length are not looked at.
+    dstate : pair (dh, dc), optional
+        Gradient by the final state, each (layers * D, N, H) or None for zeros.
+    need_x, need_state, need_weights : bool, default True
+        Which gradients to compute.
+    out : mapping of str to ndarray, optional
+        An array for the gradient of each weight, C-contiguous, written (not added to) in place; new
+        arrays by default.
+
+    Returns
+    -------
+    LSTMGradients
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or float32 and float64 are mixed.
+    ValueError
+        If the tape was used already, a shape is wrong, or `out` lacks a name or has an unknown one.
+    RuntimeError
+        If another thread is using the tape.
+    """
+    if not isinstance(tape, LSTMTape):
+        raise TypeError(f"tape: expected an LSTMTape, got {type(tape).__name__}")
+    dh, dc = (None, None) if dstate is None else _pair("dstate", dstate)
+    if dy is not None and not tape.return_sequences:
+        dh = _with_last_output(dy, dh, tape)
+        dy = None
+    gradients: dict[str, FloatArray] = {}
+    if need_weights:
+        gradients = _gradient_arrays(tape, out)
+    elif out is not None:
+        raise ValueError("out: expected None with need_weights=False, got a mapping")
+    dx, dh, dc = tape.backward(dy, dh, dc, need_x, need_state, gradients or None)
+    state = None if dh is None or dc is None else LSTMState(dh, dc)
+    return LSTMGradients(dx, state, gradients)
+
+
+def _pair(name: str, state: Any) -> StatePair:
+    try:
+        h, c = state
+    except (TypeError, ValueError) as error:
+        came = type(state).__name__
+        if isinstance(error, ValueError):
+            came += f" of {len(state)}"
+        raise type(error)(f"{name}: expected a pair (h, c) of arrays, got {came}") from None
+    return h, c
+
+
+def _array(values: Any, empty: type[np.generic]) -> npt.NDArray[Any]:
+    """An array of any other sequence; `empty` is the element type that no elements stand for."""
+    array = np.asarray(values)
+    return array.astype(empty) if array.size == 0 else array
+
+
+def _gradient_arrays(tape: LSTMTape, out: Mapping[str, FloatArray] | None) -> dict[str, FloatArray]:
+    if out is None:
+        return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}
+    if not isinstance(out, Mapping):
+        raise TypeError(f"out: expected a mapping from names to arrays, got {type(out).__name__}")
+    for name, _ in tape.parameters():
+        if name not in out:
+            raise ValueError(f"out: expected an array for {name}, got none")
+    return dict(out)
+
+
+def _with_last_output(dy: Any, dh: Any, tape: LSTMTape) -> npt.NDArray[Any]:
+    """Add the gradient by the last layer's final h to that by the final state."""
+    batch, _, features = tape.output_shape
+    for name, array, shape in (("dy", dy, (batch, features)), ("dstate h", dh, tape.state_shape)):
+        if array is None:
+            continue
+        if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") != tape.dtype:
+            came = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(f"{name}: expected an array of {tape.dtype} like the tape, got {came}")
+        if array.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    total = np.zeros(tape.state_shape, tape.dtype) if dh is None else np.array(dh)
+    hidden = tape.state_shape[2]
+    directions = features // hidden
+    for direction in range(directions):
+        part = dy[:, direction * hidden : (direction + 1) * hidden]
+        total[direction - directions] += part
+    return total

@@ -1,0 +1,262 @@
+"""What every layer is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._configurable import Configurable
+from lstmcore._typing import Array, Shape
+from lstmcore.layers.parameters import Parameters, WeightSpec
+
+__all__ = ["Layer"]
+
+
+class Layer(Configurable):
+    """A differentiable function with weights.
+
+    A subclass gives `build`, `weight_specs`, `forward` and `backward`. A layer keeps nothing of a
+    forward in itself: what its backward needs is the *context* that `forward` returns, so many
+    forwards can be in flight.
+
+    Parameters
+    ----------
+    name : str, optional
+        Unique within a model; the model chooses one ("lstm", "lstm_1", ...) if it is not given.
+    """
+
+    input_kind: str = "floats"
+    """What goes in: "floats", "ids" (int64) or "text"."""
+
+    activation: str = "linear"
+    """What is applied last, which a loss may take over to compute it stably from logits."""
+
+    seed: int | None = None
+    """Of the initial values and of what is random while training; None: the model's."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = None if name is None else _checks.label(name)
+        self.input_shape: Shape | None = None
+        self.parameters: Parameters | None = None
+        self.alone = False
+        self._names: dict[str, str] = {}
+        self._weights: dict[str, Array] = {}
+        self._gradients: dict[str, Array] = {}
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments except the name, as JSON can hold them."""
+        config = super().get_config()
+        config.pop("name", None)
+        return config
+
+    # ---- for subclasses ----------------------------------------------------------------------
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix the widths.
+
+        Parameters
+        ----------
+        input_shape : tuple of int or None
+            Of a batch: (None, None, C) is (N, T, C) with any N and T.
+
+        Returns
+        -------
+        tuple of int or None
+            The shape of the output.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot work on such input.
+        """
+        raise NotImplementedError
+
+    def weight_specs(self) -> list[WeightSpec]:
+        """List the weights of the built layer."""
+        return []
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, Any]:
+        """Compute the outputs of one batch.
+
+        Parameters
+        ----------
+        inputs : ndarray
+            As `build` was told.
+        lengths : ndarray of int64, shape (N,), or None
+            Valid steps of each row; None: all.
+        training : bool
+            Whether dropout acts and a context for `backward` is wanted.
+        seed : int
+            Of what is random in this call.
+
+        Returns
+        -------
+        outputs : ndarray
+        lengths : ndarray of int64, shape (N,), or None
+            Of the outputs, if they have a time axis.
+        context
+            For `backward`; serves once.
+        """
+        raise NotImplementedError
+
+    def forward_logits(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, Any]:
+        """Compute as `forward` does, but without the layer's `activation`."""
+        return self.forward(inputs, lengths, training, seed)
+
+    def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
+        """Compute the gradients of one forward.
+
+        Weight gradients are written (not added) to the views that `bind` gave.
+
+        Parameters
+        ----------
+        context
+            From `forward` with ``training=True``.
+        dy : ndarray
+            Gradient of the loss by the outputs.
+        need_x : bool, default True
+            Whether the gradient by the inputs is wanted.
+
+        Returns
+        -------
+        ndarray or None
+            Gradient of the loss by the inputs.
+        """
+        raise NotImplementedError
+
+    def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
+        """Give the lengths that the inputs themselves tell, for a layer that masks."""
+        return lengths
+
+    def check_values(self, inputs: Array) -> None:
+        """Raise ValueError if inputs of the right type and shape hold something impossible."""
+
+    # ---- weights -----------------------------------------------------------------------------
+
+    def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
+        """Take the views of this layer's weights.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Whose they are.
+        names : mapping of str to str
+            From this layer's names to those in `parameters`.
+        """
+        self.parameters, self.alone, self._names = parameters, False, dict(names)
+        self._weights = {name: parameters.value(full) for name, full in names.items()}
+        self._gradients = {name: parameters.gradient(full) for name, full in names.items()}
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Read-only views of the weights by name; `set_weights` changes them."""
+        if self.parameters is None:
+            return {}
+        views = self.parameters.as_mapping()
+        return {name: views[full] for name, full in self._names.items()}
+
+    def get_weights(self) -> list[Array]:
+        """Copy the weights, in the order of `weights`."""
+        return [view.copy() for view in self._weights.values()]
+
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        """Copy `weights` in, in the order of `get_weights`.
+
+        Raises
+        ------
+        ValueError
+            If the layer is not built, or the number or a shape is wrong.
+        TypeError
+            If a dtype is wrong.
+        """
+        if self.parameters is None:
+            raise ValueError(
+                "set_weights: the layer has no weights yet; call it or build its model"
+            )
+        if len(weights) != len(self._weights):
+            raise ValueError(
+                f"weights: expected {len(self._weights)} arrays ({', '.join(self._weights)}), "
+                f"got {len(weights)}"
+            )
+        self.parameters.assign(dict(zip(self._names.values(), weights, strict=True)))
+
+    # ---- a layer on its own ------------------------------------------------------------------
+
+    def __call__(
+        self, inputs: Any, *, lengths: Any = None, training: bool = False, seed: int = 0
+    ) -> Any:
+        """Apply the layer to an array; the first call fixes the widths and the element type.
+
+        Parameters
+        ----------
+        inputs : array_like
+        lengths : array_like of int, shape (N,), optional
+            Valid steps of each row.
+        training : bool, default False
+            Whether dropout acts.
+        seed : int, default 0
+            Of the dropout masks.
+
+        Returns
+        -------
+        ndarray
+        """
+        array, valid = self.prepare_call(inputs, lengths)
+        return self.forward(array, valid, training, seed)[0]
+
+    def prepare_call(self, inputs: Any, lengths: Any) -> tuple[Array, Array | None]:
+        """Check the arguments of a call and build the layer if this is the first."""
+        if self.input_kind == "ids":
+            array = _checks.integer_array(inputs, "inputs")
+        else:
+            dtype = None if self.parameters is None else self.parameters.dtype
+            array = _checks.float_array(inputs, "inputs", dtype)
+        if self.input_shape is None:
+            self._build_alone(array)
+        self.check_shape(array.shape)
+        self.check_values(array)
+        if lengths is None:
+            return array, None
+        if array.ndim < 2:
+            raise ValueError(f"lengths: inputs of shape {array.shape} have no time axis")
+        return array, _checks.lengths_array(lengths, array.shape[0], array.shape[1])
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError unless `shape` is what the layer was built for."""
+        expected = self.input_shape
+        assert expected is not None
+        if len(shape) != len(expected) or any(
+            size is not None and size != came for size, came in zip(expected, shape, strict=True)
+        ):
+            raise ValueError(f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}")
+
+    def _build_alone(self, array: Array) -> None:
+        open_axes: Shape = (None,) * array.ndim
+        ids = self.input_kind == "ids"
+        self.build(open_axes if ids else (*open_axes[:-1], array.shape[-1]))
+        specs = {spec.name: spec for spec in self.weight_specs()}
+        parameters = Parameters(specs, np.dtype(np.float32) if ids else array.dtype)
+        parameters.initialize(list(specs), self.seed or 0)
+        self.bind(parameters, {name: name for name in specs})
+        self.alone = True
+
+    def _accept(self, input_shape: Shape, ranks: tuple[int, ...], expected: str) -> int:
+        """Remember the input shape, and give the width of its last axis."""
+        if len(input_shape) not in ranks:
+            raise ValueError(
+                f"{type(self).__name__}: expected inputs of shape {expected}, "
+                f"got {_checks.show_shape(input_shape)}"
+            )
+        width = input_shape[-1]
+        if self.input_kind == "floats" and not width:
+            raise ValueError(
+                f"{type(self).__name__}: the width of the inputs, their last axis, must be known "
+                f"and at least 1, got {_checks.show_shape(input_shape)}"
+            )
+        self.input_shape = (None, *input_shape[1:])
+        return width or 0

@@ -1,0 +1,146 @@
+"""One step of an LSTM, and the home of its initial values and penalties."""
+
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks, regularizers
+from lstmcore import functional as F
+from lstmcore._typing import Array, Shape
+from lstmcore.config import LSTMConfig
+from lstmcore.layers import initializers
+from lstmcore.layers.base import Layer
+from lstmcore.layers.parameters import WeightSpec
+
+__all__ = ["LSTMCell"]
+
+
+class LSTMCell(Layer):
+    """One step: ``h, (h, c) = cell(x, (h, c))``; in an `RNN`, whole sequences in one engine call.
+
+    Parameters
+    ----------
+    units : int
+        H, the width of the state.
+    unit_forget_bias : bool, default True
+        Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
+    kernel_initializer, recurrent_initializer : str
+        Names of the initial values of the weights on x and on h.
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : L2, float or "l2", optional
+        Penalties on the weights.
+    seed : int, optional
+        Of the initial values; None: the model's.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H), ``bias`` (4H,), gates in the order
+    i, f, g, o, each with the suffix ``_l0`` of the layer where it stands.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        unit_forget_bias: bool = True,
+        kernel_initializer: str = "glorot_uniform",
+        recurrent_initializer: str = "orthogonal",
+        kernel_regularizer: regularizers.L2 | float | str | None = None,
+        recurrent_regularizer: regularizers.L2 | float | str | None = None,
+        bias_regularizer: regularizers.L2 | float | str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.units = _checks.integer(units, "units", 1)
+        self.unit_forget_bias = bool(unit_forget_bias)
+        self.kernel_initializer = kernel_initializer
+        self.recurrent_initializer = recurrent_initializer
+        self._initializers = (
+            initializers.get(kernel_initializer, "kernel_initializer"),
+            initializers.get(recurrent_initializer, "recurrent_initializer"),
+        )
+        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
+        self.recurrent_regularizer = regularizers.get(
+            recurrent_regularizer, "recurrent_regularizer"
+        )
+        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
+        self.seed = None if seed is None else _checks.integer(seed, "seed")
+        self._config: LSTMConfig | None = None
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix C from (N, C)."""
+        width = self._accept(input_shape, (2,), "(N, C)")
+        self._config = LSTMConfig(input_size=width, hidden_size=self.units)
+        return (input_shape[0], self.units)
+
+    def weight_specs(self) -> list[WeightSpec]:
+        """List the three weights of the step."""
+        assert self._config is not None
+        return self.specs(self._config.input_size, "_l0")
+
+    def specs(self, width: int, suffix: str) -> list[WeightSpec]:
+        """List the weights for inputs of `width`, with `suffix` added to their names."""
+        kernel, recurrent = (_transposed(make) for make in self._initializers)
+        shapes = {
+            "weight_ih": ((4 * self.units, width), kernel, self.kernel_regularizer),
+            "weight_hh": ((4 * self.units, self.units), recurrent, self.recurrent_regularizer),
+            "bias": ((4 * self.units,), self._initial_bias, self.bias_regularizer),
+        }
+        return [
+            WeightSpec(name + suffix, shape, initializer, penalty.l2 if penalty else 0.0)
+            for name, (shape, initializer, penalty) in shapes.items()
+        ]
+
+    def __call__(self, inputs: Any, states: Any = None, **unexpected: Any) -> Any:
+        """Make one step.
+
+        Parameters
+        ----------
+        inputs : array_like, shape (N, C)
+        states : pair of array_like, each of shape (N, H), optional
+            h and c before the step; None: zeros.
+
+        Returns
+        -------
+        h : ndarray, shape (N, H)
+        states : tuple of two ndarray, each of shape (N, H)
+            h and c after the step.
+        """
+        if unexpected:
+            raise TypeError(f"LSTMCell: unexpected argument {', '.join(unexpected)}")
+        array, _ = self.prepare_call(inputs, None)
+        assert self.parameters is not None
+        assert self._config is not None
+        state = None
+        if states is not None:
+            if not isinstance(states, (list, tuple)) or len(states) != 2:
+                raise TypeError(f"states: expected a pair (h, c), got {_checks.describe(states)}")
+            dtype = self.parameters.dtype
+            h, c = (_checks.float_array(part, "states", dtype) for part in states)
+            state = F.LSTMState(h[None], c[None])
+        _, final = F.lstm(
+            array[:, None], self._weights, self._config, state=state, return_sequences=False
+        )
+        return final.h[0], (final.h[0], final.c[0])
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, Any]:
+        """Refuse: a cell in a model stands in an `RNN`."""
+        raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
+
+    def _initial_bias(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        bias = np.zeros(shape)
+        if self.unit_forget_bias:
+            bias[self.units : 2 * self.units] = 1.0
+        return bias
+
+
+def _transposed(initializer: initializers.Initializer) -> initializers.Initializer:
+    """Make (outputs, inputs) with an initializer that makes (inputs, outputs)."""
+
+    def initialize(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        return initializer(shape[::-1], random).T
+
+    return initialize

@@ -1,0 +1,127 @@
+"""The fully connected layer."""
+
+from typing import NamedTuple
+
+from lstmcore import _checks, _core, regularizers
+from lstmcore._typing import Array, Shape
+from lstmcore.layers import initializers
+from lstmcore.layers.base import Layer
+from lstmcore.layers.parameters import WeightSpec
+
+__all__ = ["Dense"]
+
+ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "softmax")
+
+
+class _Context(NamedTuple):
+    inputs: Array
+    outputs: Array
+    activation: str
+
+
+class Dense(Layer):
+    """``activation(x kernel + bias)`` on the last axis: (N, C) to (N, U), (N, T, C) to (N, T, U).
+
+    Parameters
+    ----------
+    units : int
+        U, the width of the output.
+    activation : {"linear", "relu", "tanh", "sigmoid", "softmax"}, optional
+        None is "linear".
+    use_bias : bool, default True
+        Whether a bias is added.
+    kernel_initializer, bias_initializer : str
+        Names of the initial values.
+    kernel_regularizer, bias_regularizer : L2, float or "l2", optional
+        Penalties on the weights.
+    seed : int, optional
+        Of the initial values; None: the model's.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Weights: ``kernel`` (C, U) and ``bias`` (U,).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str = "glorot_uniform",
+        bias_initializer: str = "zeros",
+        kernel_regularizer: regularizers.L2 | float | str | None = None,
+        bias_regularizer: regularizers.L2 | float | str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.units = _checks.integer(units, "units", 1)
+        linear = activation is None
+        self.activation = (
+            "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
+        )
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self._initializers = (
+            initializers.get(kernel_initializer, "kernel_initializer"),
+            initializers.get(bias_initializer, "bias_initializer"),
+        )
+        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
+        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
+        self.seed = None if seed is None else _checks.integer(seed, "seed")
+        self._width = 0
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix C from (N, C) or (N, T, C)."""
+        self._width = self._accept(input_shape, (2, 3, 4), "(N, C) or (N, T, C)")
+        return (*input_shape[:-1], self.units)
+
+    def weight_specs(self) -> list[WeightSpec]:
+        """List ``kernel`` (C, U) and, if used, ``bias`` (U,)."""
+        kernel, bias = (
+            penalty.l2 if penalty else 0.0
+            for penalty in (self.kernel_regularizer, self.bias_regularizer)
+        )
+        make_kernel, make_bias = self._initializers
+        specs = [WeightSpec("kernel", (self._width, self.units), make_kernel, kernel)]
+        if self.use_bias:
+            specs.append(WeightSpec("bias", (self.units,), make_bias, bias))
+        return specs
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, _Context]:
+        """Compute the outputs; see `Layer.forward`."""
+        return self._apply(inputs, lengths, self.activation)
+
+    def forward_logits(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, _Context]:
+        """Compute what the activation would be applied to."""
+        return self._apply(inputs, lengths, "linear")
+
+    def _apply(
+        self, inputs: Array, lengths: Array | None, activation: str
+    ) -> tuple[Array, Array | None, _Context]:
+        rows = inputs.reshape(-1, self._width)
+        kernel, bias = self._weights["kernel"], self._weights.get("bias")
+        outputs = _core.dense_forward(rows, kernel, bias, activation)
+        shaped = outputs.reshape((*inputs.shape[:-1], self.units))
+        return shaped, lengths, _Context(inputs, outputs, activation)
+
+    def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
+        """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
+        dx = _core.dense_backward(
+            context.inputs.reshape(-1, self._width),
+            self._weights["kernel"],
+            context.outputs,
+            dy.reshape(-1, self.units),
+            context.activation,
+            need_x,
+            self._gradients["kernel"],
+            self._gradients.get("bias"),
+        )
+        return None if dx is None else dx.reshape(context.inputs.shape)

@@ -1,0 +1,116 @@
+"""Vectors for token ids."""
+
+import numpy as np
+
+from lstmcore import _checks, _core, regularizers
+from lstmcore._typing import Array, Shape
+from lstmcore.layers import initializers
+from lstmcore.layers.base import Layer
+from lstmcore.layers.parameters import WeightSpec
+
+__all__ = ["Embedding"]
+
+
+class Embedding(Layer):
+    """A learnt vector for each token id: ids (N, T) to vectors (N, T, E).
+
+    Parameters
+    ----------
+    input_dim : int
+        V, the size of the vocabulary; ids are 0 .. V - 1.
+    output_dim : int
+        E, the width of the vectors.
+    mask_zero : bool, default False
+        Whether id 0 is padding. Then each row's length is where its padding begins; padding may
+        stand on the right only.
+    embeddings_initializer : str, default "uniform"
+        Name of the initial values.
+    embeddings_regularizer : L2, float or "l2", optional
+        Penalty on the vectors.
+    seed : int, optional
+        Of the initial values; None: the model's.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Weights: ``embeddings`` (V, E).
+    """
+
+    input_kind: str = "ids"
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        mask_zero: bool = False,
+        embeddings_initializer: str = "uniform",
+        embeddings_regularizer: regularizers.L2 | float | str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.input_dim = _checks.integer(input_dim, "input_dim", 1)
+        self.output_dim = _checks.integer(output_dim, "output_dim", 1)
+        self.mask_zero = bool(mask_zero)
+        self.embeddings_initializer = embeddings_initializer
+        self._initializer = initializers.get(embeddings_initializer, "embeddings_initializer")
+        self.embeddings_regularizer = regularizers.get(
+            embeddings_regularizer, "embeddings_regularizer"
+        )
+        self.seed = None if seed is None else _checks.integer(seed, "seed")
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix the rank of the ids: (N, T), or (N,) without `mask_zero`."""
+        self._accept(input_shape, (2,) if self.mask_zero else (1, 2, 3), "(N, T)")
+        return (*input_shape, self.output_dim)
+
+    def weight_specs(self) -> list[WeightSpec]:
+        """List ``embeddings`` (V, E)."""
+        l2 = self.embeddings_regularizer.l2 if self.embeddings_regularizer else 0.0
+        shape = (self.input_dim, self.output_dim)
+        return [WeightSpec("embeddings", shape, self._initializer, l2)]
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, Array]:
+        """Look ids (N, T) up; see `Layer.forward`."""
+        ids = inputs.reshape(-1)
+        vectors = _core.embedding_forward(self._weights["embeddings"], ids)
+        outputs = vectors.reshape((*inputs.shape, self.output_dim))
+        return outputs, self.lengths_of(inputs, lengths), ids
+
+    def backward(self, context: Array, dy: Array, need_x: bool = True) -> None:
+        """Write the gradient of the vectors; ids have none."""
+        gradient = self._gradients["embeddings"]
+        _core.embedding_backward(context, dy.reshape(-1, self.output_dim), gradient)
+
+    def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
+        """Give where the padding of each row begins.
+
+        Raises
+        ------
+        ValueError
+            If an id that is not 0 follows a 0.
+        """
+        if not self.mask_zero:
+            return lengths
+        given = inputs != 0
+        counts: Array = given.sum(axis=1, dtype=np.int64)
+        steps = np.arange(inputs.shape[1])
+        wrong = np.flatnonzero((given != (steps < counts[:, None])).any(axis=1))
+        if wrong.size:
+            raise ValueError(
+                "inputs: with mask_zero=True, id 0 is padding and may stand only at the right end "
+                f"of a row; row {wrong[0]} has another id after a 0"
+            )
+        return counts
+
+    def check_values(self, inputs: Array) -> None:
+        """Raise ValueError if an id is outside 0 .. V - 1."""
+        if inputs.size and (inputs.min() < 0 or inputs.max() >= self.input_dim):
+            place = np.argwhere((inputs < 0) | (inputs >= self.input_dim))[0]
+            raise ValueError(
+                f"inputs: expected token ids in 0..{self.input_dim - 1} (input_dim is "
+                f"{self.input_dim}), got {inputs[tuple(place)]} at {tuple(map(int, place))}"
+            )

@@ -1,0 +1,196 @@
+"""LSTM layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks, regularizers
+from lstmcore._typing import Array, Shape
+from lstmcore.layers.cell import LSTMCell
+from lstmcore.layers.parameters import Parameters
+from lstmcore.layers.recurrent import Context, Recurrent
+
+__all__ = ["LSTM", "RNN", "Bidirectional"]
+
+
+class LSTM(Recurrent):
+    """Long short-term memory: (N, T, C) to (N, H), or (N, T, H) with `return_sequences`.
+
+    Parameters
+    ----------
+    units : int
+        H, the width of the state.
+    return_sequences : bool, default False
+        Whether the output is h of every step instead of h after the last valid step.
+    return_state : bool, default False
+        Whether a call ``layer(x)`` returns ``(y, h, c)``. Not in a model.
+    go_backwards : bool, default False
+        Whether each sequence is walked from its end. With `return_sequences` the output is then in
+        the order of the walk, each row reversed within its own length.
+    num_layers : int, default 1
+        Stacked layers, each on the sequence of the one below.
+    dropout : float, default 0.0
+        Share of each stacked layer's output but the last that is dropped while training, in [0, 1).
+        (Not Keras' `dropout`, which drops inputs: for that put a `Dropout` layer before.)
+    unit_forget_bias : bool, default True
+        Whether the bias of the forget gate begins at 1 instead of 0.
+    kernel_initializer, recurrent_initializer : str
+        Names of the initial values of the weights on x and on h.
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : L2, float or "l2", optional
+        Penalties on the weights.
+    seed : int, optional
+        Of the initial values and the dropout masks; None: the model's.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Weights: ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,), then ``_l1``
+    and so on; gates in the order i, f, g, o.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        unit_forget_bias: bool = True,
+        kernel_initializer: str = "glorot_uniform",
+        recurrent_initializer: str = "orthogonal",
+        kernel_regularizer: regularizers.L2 | float | str | None = None,
+        recurrent_regularizer: regularizers.L2 | float | str | None = None,
+        bias_regularizer: regularizers.L2 | float | str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        cell = LSTMCell(
+            units,
+            unit_forget_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            kernel_regularizer,
+            recurrent_regularizer,
+            bias_regularizer,
+            seed,
+        )
+        self.num_layers = _checks.integer(num_layers, "num_layers", 1)
+        cells = [cell] * self.num_layers
+        super().__init__(cells, dropout, return_sequences, return_state, go_backwards, name)
+        self.unit_forget_bias = cell.unit_forget_bias
+        self.kernel_initializer = cell.kernel_initializer
+        self.recurrent_initializer = cell.recurrent_initializer
+        self.kernel_regularizer = cell.kernel_regularizer
+        self.recurrent_regularizer = cell.recurrent_regularizer
+        self.bias_regularizer = cell.bias_regularizer
+
+
+class RNN(Recurrent):
+    """Walk through time with a cell, or with several stacked ones, in one engine call.
+
+    Parameters
+    ----------
+    cell : LSTMCell or sequence of LSTMCell
+        A sequence stacks its cells, which must have the same units.
+    return_sequences, return_state, go_backwards : bool, default False
+        As in `LSTM`.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Weights: as in `LSTM`. The cells share them, so they can be called for single steps.
+    """
+
+    def __init__(
+        self,
+        cell: LSTMCell | Sequence[LSTMCell],
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        name: str | None = None,
+    ) -> None:
+        cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
+        super().__init__(cells, 0.0, return_sequences, return_state, go_backwards, name)
+        if len(set(map(id, cells))) < len(cells):
+            raise ValueError("cell: expected different cells, got the same one twice")
+        self.cell = cell
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix C from (N, T, C), for the cells too."""
+        width = input_shape[-1]
+        for cell in self.cells:
+            cell.build((None, width))
+            width = cell.units
+        return super().build(input_shape)
+
+    def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
+        """Share the views of the weights with the cells."""
+        super().bind(parameters, names)
+        for layer, cell in enumerate(self.cells):
+            own = (spec.name for spec in cell.weight_specs())
+            cell.bind(parameters, {name: names[name.replace("_l0", f"_l{layer}")] for name in own})
+
+
+MERGE_MODES = ("concat", "sum", "mul", "ave")
+
+
+class Bidirectional(Recurrent):
+    """Two LSTMs on the same input, the second from each row's own end to its start.
+
+    Parameters
+    ----------
+    layer : LSTM or RNN
+        What each direction is, with its `return_sequences`. Its own weights are not used.
+    merge_mode : {"concat", "sum", "mul", "ave"}, default "concat"
+        How the outputs of the two become one. Between stacked layers they stand side by side.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Without `return_sequences` the output merges what each direction ends with. Weights: as in
+    `LSTM`, those of the second direction with the suffix ``_reverse``.
+    """
+
+    bidirectional = True
+
+    def __init__(
+        self, layer: Recurrent, merge_mode: str = "concat", name: str | None = None
+    ) -> None:
+        _checks.instance(layer, LSTM | RNN, "layer", "an LSTM or RNN layer")
+        if layer.go_backwards:
+            raise ValueError(
+                "layer: expected go_backwards=False, since Bidirectional walks in both directions"
+            )
+        super().__init__(
+            layer.cells, layer.dropout, layer.return_sequences, layer.return_state, False, name
+        )
+        self.layer = layer
+        self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output."""
+        return 2 * self.units if self.merge_mode == "concat" else self.units
+
+    def _merge(self, y: Array, lengths: Array | None) -> Array:
+        if self.merge_mode == "concat":
+            return y
+        ahead, back = y[..., : self.units], y[..., self.units :]
+        if self.merge_mode == "mul":
+            return np.asarray(ahead * back)
+        total = ahead + back
+        return np.asarray(total if self.merge_mode == "sum" else total / 2)
+
+    def _split(self, context: Context, dy: Array) -> Array:
+        if self.merge_mode == "concat":
+            return dy
+        if self.merge_mode == "mul":
+            ahead, back = context.y[..., : self.units], context.y[..., self.units :]
+            return np.concatenate([dy * back, dy * ahead], axis=-1)
+        half = dy if self.merge_mode == "sum" else dy / 2
+        return np.concatenate([half, half], axis=-1)

@@ -1,0 +1,242 @@
+"""What LSTM, RNN and Bidirectional share: one call of the engine for a whole batch of sequences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore import functional as F
+from lstmcore._seeds import derive
+from lstmcore._typing import Array, Shape
+from lstmcore.config import LSTMConfig
+from lstmcore.layers.base import Layer
+from lstmcore.layers.cell import LSTMCell
+from lstmcore.layers.parameters import Parameters, WeightSpec
+
+__all__ = ["Recurrent"]
+
+
+class Context(NamedTuple):
+    """What `Recurrent.backward` needs."""
+
+    tape: Any
+    lengths: Array | None
+    y: Array
+    """Last layer's output of the directions, side by side."""
+
+
+class Recurrent(Layer):
+    """Base of the layers that walk through time.
+
+    Parameters
+    ----------
+    cells : sequence of LSTMCell
+        One per stacked layer, all of the same width.
+    dropout : float
+        Between stacked layers.
+    return_sequences, return_state, go_backwards : bool
+        As in `LSTM`.
+    name : str, optional
+        See `Layer`.
+    """
+
+    bidirectional = False
+
+    def __init__(
+        self,
+        cells: Sequence[LSTMCell],
+        dropout: float,
+        return_sequences: bool,
+        return_state: bool,
+        go_backwards: bool,
+        name: str | None,
+    ) -> None:
+        super().__init__(name)
+        self.cells = list(cells)
+        if not self.cells or not all(isinstance(cell, LSTMCell) for cell in self.cells):
+            raise TypeError(f"cell: expected an LSTMCell or a list of them, got {cells!r}")
+        if len({cell.units for cell in self.cells}) > 1:
+            widths = [cell.units for cell in self.cells]
+            raise ValueError(
+                f"cell: expected cells of the same units, got {widths}; for different widths "
+                "stack layers, each but the last with return_sequences=True"
+            )
+        self.units = self.cells[0].units
+        self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
+        if self.dropout and len(self.cells) == 1:
+            raise ValueError(
+                "dropout: acts between stacked layers, so num_layers must be at least 2; "
+                "to drop inputs or outputs put a Dropout layer before or after"
+            )
+        self.return_sequences = bool(return_sequences)
+        self.return_state = bool(return_state)
+        self.go_backwards = bool(go_backwards)
+        self.seed = self.cells[0].seed
+        self.config: LSTMConfig | None = None
+        self._packed: tuple[int, Any] | None = None
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output."""
+        return self.units
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix C from (N, T, C)."""
+        self.config = LSTMConfig(
+            input_size=self._accept(input_shape, (3,), "(N, T, C)"),
+            hidden_size=self.units,
+            num_layers=len(self.cells),
+            bidirectional=self.bidirectional,
+            go_backwards=self.go_backwards,
+            dropout=self.dropout,
+        )
+        steps = input_shape[1:2] if self.return_sequences else ()
+        return (input_shape[0], *steps, self.output_size)
+
+    def weight_specs(self) -> list[WeightSpec]:
+        """List the weights by the engine's names, ``weight_ih_l0`` (4H, C) and so on."""
+        assert self.config is not None
+        specs: list[WeightSpec] = []
+        width = self.config.input_size
+        for layer, cell in enumerate(self.cells):
+            for direction in ("", "_reverse") if self.bidirectional else ("",):
+                specs += cell.specs(width, f"_l{layer}{direction}")
+            width = self.config.output_size
+        return specs
+
+    def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
+        """Take the views of the weights; see `Layer.bind`."""
+        super().bind(parameters, names)
+        self._packed = None
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, Context]:
+        """Walk all sequences; see `Layer.forward`."""
+        outputs, _, context = self._walk(inputs, lengths, None, training, seed)
+        return outputs, lengths if self.return_sequences else None, context
+
+    def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
+        """Walk back through time; see `Layer.backward`."""
+        gradients = F.lstm_backward(
+            context.tape,
+            self._split(context, dy),
+            need_x=need_x,
+            need_state=False,
+            out=self._gradients,
+        )
+        return gradients.x
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        initial_state: Any = None,
+        lengths: Any = None,
+        training: bool = False,
+        seed: int = 0,
+    ) -> Any:
+        """Apply the layer to an array; the first call fixes the widths and the element type.
+
+        Parameters
+        ----------
+        inputs : array_like, shape (N, T, C)
+        initial_state : pair of array_like, optional
+            h and c, each (N, H), or (L * D, N, H) if there is more than one layer or direction.
+        lengths : array_like of int, shape (N,), optional
+            Valid steps of each row.
+        training : bool, default False
+            Whether dropout acts.
+        seed : int, default 0
+            Of the dropout masks.
+
+        Returns
+        -------
+        ndarray, or tuple of three ndarray
+            The outputs; with ``return_state=True`` also h and c after the last valid step, in the
+            shape of `initial_state`.
+        """
+        array, valid = self.prepare_call(inputs, lengths)
+        state = None if initial_state is None else self._state(initial_state)
+        outputs, final, _ = self._walk(array, valid, state, training, seed)
+        if not self.return_state:
+            return outputs
+        h, c = (part[0] if part.shape[0] == 1 else part for part in (final.h, final.c))
+        return outputs, h, c
+
+    def _state(self, initial_state: Any) -> F.LSTMState:
+        assert self.parameters is not None
+        if not isinstance(initial_state, (list, tuple)) or len(initial_state) != 2:
+            raise TypeError(
+                f"initial_state: expected a pair (h, c), got {_checks.describe(initial_state)}"
+            )
+        dtype = self.parameters.dtype
+        h, c = (
+            _checks.float_array(part, f"initial_state {name}", dtype)
+            for part, name in zip(initial_state, "hc", strict=True)
+        )
+        return F.LSTMState(*(part[None] if part.ndim == 2 else part for part in (h, c)))
+
+    def _walk(
+        self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
+    ) -> tuple[Array, Any, Context]:
+        assert self.config is not None
+        tape = None
+        if training:
+            if self.seed is not None:
+                seed = derive(self.seed, seed)
+            y, final, tape = F.lstm(
+                x,
+                self._weights,
+                self.config,
+                state=state,
+                lengths=lengths,
+                return_sequences=self.return_sequences,
+                training=True,
+                seed=seed,
+            )
+        else:
+            y, final = F.lstm(
+                x,
+                self._packed_weights(),
+                self.config,
+                state=state,
+                lengths=lengths,
+                return_sequences=self.return_sequences,
+            )
+        return self._merge(y, lengths), final, Context(tape, lengths, y)
+
+    def _packed_weights(self) -> Any:
+        """Pack the weights once for as long as they stay what they are."""
+        assert self.parameters is not None
+        assert self.config is not None
+        packed, version = self._packed, self.parameters.version
+        if packed is None or packed[0] != version:
+            packed = (version, F.pack(self._weights, self.config))
+            self._packed = packed
+        return packed[1]
+
+    def _merge(self, y: Array, lengths: Array | None) -> Array:
+        """Make the output of the layer from that of the directions, side by side in `y`."""
+        return self._order(y, lengths)
+
+    def _split(self, context: Context, dy: Array) -> Array:
+        """Undo `_merge` for a gradient."""
+        return self._order(dy, context.lengths)
+
+    def _order(self, y: Array, lengths: Array | None) -> Array:
+        """Swap between the order of the input and the order in which steps were walked."""
+        if not (self.go_backwards and self.return_sequences):
+            return y
+        return reverse_rows(y, lengths)
+
+
+def reverse_rows(y: Array, lengths: Array | None) -> Array:
+    """Reverse each row (N, T, ...) within its own length; what lies past it stays."""
+    if lengths is None:
+        return y[:, ::-1]
+    steps = np.arange(y.shape[1])
+    mirrored = lengths[:, None] - 1 - steps
+    order = np.where(mirrored >= 0, mirrored, steps)
+    return np.asarray(y[np.arange(y.shape[0])[:, None], order])

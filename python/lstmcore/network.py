@@ -1,0 +1,310 @@
+"""Layers one after the other: structure, weights, forward and backward."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lstmcore import _checks
+from lstmcore._seeds import derive
+from lstmcore._typing import Array, Shape
+from lstmcore.layers import Input, Layer, TextVectorization
+from lstmcore.layers.parameters import Parameters
+from lstmcore.layers.recurrent import Recurrent
+from lstmcore.training.data import Examples, Ragged, prepare_inputs
+
+__all__ = ["Network"]
+
+INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
+
+
+class Network:
+    """The computing half of `Sequential`.
+
+    Parameters
+    ----------
+    layers, seed, dtype
+        As in `Sequential`.
+    """
+
+    def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: Any) -> None:
+        self.seed = _checks.integer(seed, "seed")
+        self.dtype = _checks.float_dtype(dtype)
+        self.layers: list[Layer] = []
+        self._declared: Shape | None = None
+        self._parameters: Parameters | None = None
+        self._shapes: list[Shape] = []
+        self._input_shape: Shape | None = None
+        self._first_weighted = 0
+        for layer in layers or []:
+            self._append(layer)
+        if self._declared is not None and self.layers:
+            self.build(self._declared)
+
+    # ---- structure ---------------------------------------------------------------------------
+
+    def add(self, layer: Layer | Input) -> None:
+        """Append a layer to a model that is not built yet."""
+        if self._parameters is not None:
+            raise ValueError("add: the model is built already; add all layers before")
+        self._append(layer)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Fix all widths and make the initial values.
+
+        Parameters
+        ----------
+        input_shape : sequence of int or None
+            Of a batch, with None for the samples: (None, None, C), or (None, None) for token ids.
+
+        Raises
+        ------
+        ValueError
+            If the model is built already or the layers do not fit.
+        """
+        if self._parameters is not None:
+            raise ValueError("build: the model is built already")
+        network = self.network
+        if not network:
+            raise ValueError("layers: expected at least one layer that computes, got none")
+        shape: Shape = tuple(input_shape)
+        shapes = [shape]
+        for index, layer in enumerate(network):
+            self._check_place(layer, index)
+            try:
+                shape = layer.build(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {layer.name!r}: {error}") from error
+            shapes.append(shape)
+        self._parameters = self._make_parameters(network)
+        self._shapes, self._input_shape = shapes[1:], shapes[0]
+        weighted = [index for index, layer in enumerate(network) if layer.weights]
+        self._first_weighted = weighted[0] if weighted else len(network)
+
+    @property
+    def network(self) -> list[Layer]:
+        """The layers that compute: all but a `TextVectorization`."""
+        return self.layers[1:] if self.vectorizer else self.layers
+
+    @property
+    def vectorizer(self) -> TextVectorization | None:
+        """The first layer, if it turns text into ids."""
+        first = self.layers[0] if self.layers else None
+        return first if isinstance(first, TextVectorization) else None
+
+    @property
+    def built(self) -> bool:
+        """Whether the widths are fixed and the weights there."""
+        return self._parameters is not None
+
+    @property
+    def parameters(self) -> Parameters:
+        """All weights in one flat array, and all gradients."""
+        if self._parameters is None:
+            raise ValueError(
+                "the model is not built yet; call build(input_shape), or fit or predict"
+            )
+        return self._parameters
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of a batch, None where it is open."""
+        assert self.parameters is not None
+        assert self._input_shape is not None
+        return self._input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Of a batch, None where it is open."""
+        assert self.parameters is not None
+        return self._shapes[-1]
+
+    # ---- weights -----------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Read-only views of all weights by name ("lstm.weight_hh_l0"), in the order of layers."""
+        return self.parameters.as_mapping()
+
+    def get_weights(self) -> list[Array]:
+        """Copy all weights, in the order of `weights`."""
+        return [view.copy() for view in self.weights.values()]
+
+    def set_weights(self, weights: Sequence[Array] | Mapping[str, Array]) -> None:
+        """Copy weights in.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray, or mapping of str to ndarray
+            All, in the order of `get_weights`; or some, by name.
+
+        Raises
+        ------
+        ValueError
+            If the number, a name or a shape is wrong; nothing is changed then.
+        TypeError
+            If a dtype is wrong; nothing is changed then.
+        """
+        if isinstance(weights, Mapping):
+            self.parameters.assign(weights)
+            return
+        names = list(self.parameters.specs)
+        if len(weights) != len(names):
+            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
+        self.parameters.assign(dict(zip(names, weights, strict=True)))
+
+    def count_params(self) -> int:
+        """Count the parameters."""
+        return int(self.parameters.values.size)
+
+    # ---- computation -------------------------------------------------------------------------
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int, logits: bool
+    ) -> tuple[Array, Array | None, list[Any]]:
+        """Run all layers on one checked batch.
+
+        Parameters
+        ----------
+        inputs : ndarray, shape (N, ...)
+        lengths : ndarray of int64, shape (N,), or None
+        training : bool
+            Whether dropout acts and contexts are wanted.
+        seed : int
+            Of the dropout masks.
+        logits : bool
+            Whether the last layer leaves its activation out.
+
+        Returns
+        -------
+        outputs : ndarray
+        lengths : ndarray of int64, shape (N,), or None
+            Of the outputs.
+        contexts : list
+            For `backward`.
+        """
+        contexts: list[Any] = []
+        network = self.network
+        for index, layer in enumerate(network):
+            run = layer.forward_logits if logits and layer is network[-1] else layer.forward
+            place = derive(seed, index) if training else 0
+            inputs, lengths, context = run(inputs, lengths, training, place)
+            contexts.append(context if training else None)
+        return inputs, lengths, contexts
+
+    def backward(self, contexts: list[Any], dy: Array) -> None:
+        """Write the gradients of all weights to ``parameters.gradients``."""
+        network, first = self.network, self._first_weighted
+        gradient: Array | None = dy
+        for index in range(len(network) - 1, first - 1, -1):
+            assert gradient is not None
+            gradient = network[index].backward(contexts[index], gradient, need_x=index > first)
+
+    def __call__(self, x: Any, *, training: bool = False, seed: int = 0) -> Array:
+        """Compute the outputs of all samples at once.
+
+        Parameters
+        ----------
+        x : array_like
+            See `Sequential`.
+        training : bool, default False
+            Whether dropout acts.
+        seed : int, default 0
+            Of the dropout masks.
+
+        Returns
+        -------
+        ndarray
+            Of ragged input, padded with what the last layer gives past each row's length.
+        """
+        examples = self._inputs(x)
+        batch = examples.batch(slice(None))
+        return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
+
+    # ---- checks ------------------------------------------------------------------------------
+
+    def _append(self, layer: Layer | Input) -> None:
+        if isinstance(layer, Input):
+            if self.layers or self._declared is not None:
+                raise ValueError("layers: Input may only stand first")
+            self._declared = (None, *layer.shape)
+            return
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers: expected layers, got {_checks.describe(layer)}")
+        if any(layer is other for other in self.layers):
+            raise ValueError(f"layers: the same {type(layer).__name__} object stands there twice")
+        names = {other.name for other in self.layers}
+        if layer.name is None:
+            layer.name = _free_name(type(layer).__name__, names)
+        elif layer.name in names or layer.name == "optimizer":
+            raise ValueError(f"layers: the name {layer.name!r} is taken")
+        self.layers.append(layer)
+
+    def _check_place(self, layer: Layer, index: int) -> None:
+        if isinstance(layer, Recurrent) and layer.return_state:
+            raise ValueError(
+                f"layer {layer.name!r}: return_state=True is for calling the layer on its own; in "
+                "a model each layer has one output"
+            )
+        if layer.input_kind == "text":
+            raise ValueError(f"layer {layer.name!r}: TextVectorization may only stand first")
+        if layer.input_kind == "ids" and index > 0:
+            raise ValueError(f"layer {layer.name!r}: takes token ids, so it must stand first")
+        if self.vectorizer and index == 0 and layer.input_kind != "ids":
+            raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
+        if layer.weights and not layer.alone:
+            raise ValueError(f"layer {layer.name!r}: belongs to another model already")
+
+    def _make_parameters(self, network: list[Layer]) -> Parameters:
+        specs = {
+            f"{layer.name}.{spec.name}": spec for layer in network for spec in layer.weight_specs()
+        }
+        parameters = Parameters(specs, self.dtype)
+        for index, layer in enumerate(network):
+            names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
+            before = layer.weights
+            seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
+            parameters.initialize(list(names.values()), seed)
+            if before:  # of a layer that was called on its own
+                parameters.assign({names[name]: value for name, value in before.items()})
+            layer.bind(parameters, names)
+        return parameters
+
+    def _inputs(self, x: Any) -> Examples:
+        """Check inputs; build the model by them if it is not built."""
+        network = self.network
+        if not network:
+            raise ValueError("the model has no layers")
+        first = network[0]
+        inputs: Array | Ragged
+        if self.vectorizer is not None:
+            inputs = Ragged(*self.vectorizer.encode(x))
+        else:
+            inputs = prepare_inputs(x, first.input_kind, self.dtype)
+        ids = first.input_kind == "ids"
+        rank = len(inputs.shape)
+        if not self.built:
+            self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
+        shape, fixed = inputs.shape, self.input_shape[1:2]
+        if isinstance(inputs, Ragged) and fixed != (None,) and shape[1] <= (fixed[0] or 0):
+            shape = (shape[0], fixed[0] or 0, *shape[2:])
+        first.check_shape(shape)
+        values = inputs.values if isinstance(inputs, Ragged) else inputs
+        first.check_values(values)
+        if not isinstance(inputs, Ragged):
+            return Examples(inputs, first.lengths_of(inputs, None))
+        if ids and values.size and not values.all():
+            lengths = first.lengths_of(inputs.padded(), inputs.lengths)
+            assert lengths is not None
+            inputs = Ragged(inputs.values, lengths, inputs.starts)
+        return Examples(inputs, inputs.lengths)
+
+
+def _free_name(class_name: str, taken: set[str | None]) -> str:
+    """Make "global_max_pooling1d" of "GlobalMaxPooling1D", with a number if it is taken."""
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", class_name)
+    name = base = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", words).lower()
+    number = 0
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    return name

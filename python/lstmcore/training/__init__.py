@@ -1,0 +1,1 @@
+"""Training: losses, metrics, optimizers, schedules, callbacks, and the loop that joins them."""

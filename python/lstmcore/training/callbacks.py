@@ -1,0 +1,465 @@
+"""Callbacks: told of every epoch and batch of a training, they watch, save and steer."""
+
+import csv
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.training.schedules import Schedule
+
+if TYPE_CHECKING:
+    from lstmcore.model import Sequential
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base of the callbacks; each method may be overridden.
+
+    Attributes
+    ----------
+    model : Sequential
+        Being trained. ``model.stop_training = True`` ends the training after this batch.
+    params : dict
+        ``epochs``, ``initial_epoch`` and ``steps``, the batches of an epoch.
+    """
+
+    model: "Sequential"
+    params: Mapping[str, Any]
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Take note that `fit` begins."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Take note that `fit` ends, be it by an error or an interruption."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Take note that an epoch begins; `epoch` counts from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Take note of an epoch's results: "loss", metrics, and the same with "val_"."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Take note that a batch begins; `batch` counts from 0 in each epoch."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """Take note of the means so far in this epoch."""
+
+
+class CallbackList:
+    """Tells all callbacks, in order; see `Callback` for the methods."""
+
+    def __init__(self, callbacks: Sequence[Callback], model: "Sequential") -> None:
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+            callback.model = model
+        # Checkpoints come after those that change the optimizer, so that they hold the change.
+        self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        for callback in self.callbacks:
+            callback.params = params
+
+    def on_train_begin(self) -> None:
+        for callback in self.callbacks:
+            callback.on_train_begin()
+
+    def on_train_end(self) -> None:
+        for callback in self.callbacks:
+            callback.on_train_end()
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, logs)
+
+    def on_train_batch_begin(self, batch: int) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+class History(Callback):
+    """Keeps what `fit` reports; `fit` returns one.
+
+    Attributes
+    ----------
+    epoch : list of int
+        Epochs that ended.
+    history : dict of str to list of float
+        For each name of the logs ("loss", "val_accuracy", ...) its value in each of them.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Append the results."""
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+
+
+class _Monitor:
+    """Tells whether a logged figure is the best so far."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        self.monitor = monitor
+        self.mode = _checks.choice(mode, "mode", ("auto", "min", "max"))
+        self.min_delta = _checks.real(min_delta, "min_delta", 0.0)
+        growing = "acc" in monitor if mode == "auto" else mode == "max"
+        self.sign = 1.0 if growing else -1.0
+        self.reset()
+
+    def reset(self) -> None:
+        self.best: float | None = None
+
+    def value(self, logs: Logs) -> float:
+        if self.monitor not in logs:
+            raise ValueError(
+                f"monitor: expected one of {', '.join(logs)}, got {self.monitor!r}"
+                + ("; fit has no validation data" if self.monitor.startswith("val_") else "")
+            )
+        return logs[self.monitor]
+
+    def better(self, value: float, than: float | None) -> bool:
+        if math.isnan(value):
+            return False
+        return than is None or self.sign * (value - than) > self.min_delta
+
+    def improves(self, value: float) -> bool:
+        """Tell whether `value` is the best so far, and remember it if it is."""
+        if not self.better(value, self.best):
+            return False
+        self.best = value
+        return True
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure no longer improves.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        Its name in the logs.
+    min_delta : float, default 0.0
+        Smaller changes are no improvement.
+    patience : int, default 0
+        Epochs without improvement after which training stops.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether smaller or greater is better; "auto": greater for accuracies.
+    baseline : float, optional
+        What the figure must improve on too.
+    restore_best_weights : bool, default False
+        Whether the model has the weights of its best epoch after `fit`, however `fit` ended.
+    start_from_epoch : int, default 0
+        Epochs before this one are not looked at.
+
+    Attributes
+    ----------
+    stopped_epoch : int or None
+        Where it stopped the training.
+    best_epoch : int or None
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        self._monitor = _Monitor(monitor, mode, min_delta)
+        self.patience = _checks.integer(patience, "patience", 0)
+        self.baseline = None if baseline is None else _checks.real(baseline, "baseline")
+        self.restore_best_weights = bool(restore_best_weights)
+        self.start_from_epoch = _checks.integer(start_from_epoch, "start_from_epoch", 0)
+        self.on_train_begin()
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the figure so far."""
+        return self._monitor.best
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Begin anew."""
+        self._monitor.reset()
+        self.wait = 0
+        self.stopped_epoch: int | None = None
+        self.best_epoch: int | None = None
+        self._best_weights: list[Array] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Look at the figure."""
+        if epoch < self.start_from_epoch:
+            return
+        value = self._monitor.value(logs)
+        self.wait += 1
+        if self._monitor.improves(value):
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self._best_weights = self.model.get_weights()
+            if self.baseline is None or self._monitor.better(value, self.baseline):
+                self.wait = 0
+        if self.wait >= max(self.patience, 1):
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Give the model its best weights back."""
+        if self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+            self._best_weights = None
+
+
+class ModelCheckpoint(Callback):
+    """Save the model after epochs; from such a file training can go on.
+
+    Parameters
+    ----------
+    filepath : str or path
+        May hold "{epoch}", counted from 1, and names of the logs: "{epoch:02d}-{val_loss:.3f}".
+    monitor : str, default "val_loss"
+        What `save_best_only` looks at.
+    save_best_only : bool, default False
+        Whether only epochs are saved in which the figure is the best so far.
+    mode : {"auto", "min", "max"}, default "auto"
+        As in `EarlyStopping`.
+    include_optimizer : bool, default True
+        As in `Sequential.save`.
+    """
+
+    def __init__(
+        self,
+        filepath: "str | os.PathLike[str]",
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        mode: str = "auto",
+        include_optimizer: bool = True,
+    ) -> None:
+        self.filepath = os.fspath(filepath)
+        self._monitor = _Monitor(monitor, mode)
+        self.save_best_only = bool(save_best_only)
+        self.include_optimizer = bool(include_optimizer)
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the figure so far; kept from one `fit` to the next."""
+        return self._monitor.best
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save, if it is time."""
+        if self.save_best_only and not self._monitor.improves(self._monitor.value(logs)):
+            return
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **logs)
+        except KeyError as error:
+            known = ", ".join(["epoch", *logs])
+            raise ValueError(f"filepath: expected names out of {known}, got {error}") from None
+        self.model.save(path, include_optimizer=self.include_optimizer)
+
+
+class ReduceLROnPlateau(Callback):
+    """Lower the learning rate when a figure no longer improves.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        Its name in the logs.
+    factor : float, default 0.1
+        What the rate is multiplied by, in (0, 1).
+    patience : int, default 10
+        Epochs without improvement before that.
+    mode : {"auto", "min", "max"}, default "auto"
+        As in `EarlyStopping`.
+    min_delta : float, default 1e-4
+        Smaller changes are no improvement.
+    cooldown : int, default 0
+        Epochs after a change that are not counted.
+    min_lr : float, default 0.0
+        The rate stays at least this.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        self._monitor = _Monitor(monitor, mode, min_delta)
+        self.factor = _checks.real(factor, "factor", 0.0, 1.0, low_open=True, high_open=True)
+        self.patience = _checks.integer(patience, "patience", 0)
+        self.cooldown = _checks.integer(cooldown, "cooldown", 0)
+        self.min_lr = _checks.real(min_lr, "min_lr", 0.0)
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Begin anew."""
+        self._monitor.reset()
+        self.wait = 0
+        self.cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Look at the figure."""
+        rate = _plain_rate(self.model, "ReduceLROnPlateau")
+        logs["learning_rate"] = rate
+        if self.cooling:
+            self.cooling -= 1
+            self.wait = 0
+        if self._monitor.improves(self._monitor.value(logs)):
+            self.wait = 0
+        elif not self.cooling:
+            self.wait += 1
+            if self.wait >= max(self.patience, 1) and rate > self.min_lr:
+                self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self.cooling, self.wait = self.cooldown, 0
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate of each epoch.
+
+    Parameters
+    ----------
+    schedule : callable
+        From the epoch, counted from 0, and the rate before it, to the rate.
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+        if not callable(schedule):
+            raise TypeError(f"schedule: expected a function, got {_checks.describe(schedule)}")
+        self.schedule = schedule
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Set the rate."""
+        rate = _plain_rate(self.model, "LearningRateScheduler")
+        self.model.optimizer.learning_rate = _checks.real(
+            self.schedule(epoch, rate), "schedule's learning rate", 0.0
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Report the rate."""
+        logs["learning_rate"] = _plain_rate(self.model, "LearningRateScheduler")
+
+
+class CSVLogger(Callback):
+    """Write the results of each epoch as a line of a table.
+
+    Parameters
+    ----------
+    filename : str or path
+    separator : str, default ","
+    append : bool, default False
+        Whether to go on in a file that is there, instead of replacing it.
+    """
+
+    def __init__(
+        self, filename: "str | os.PathLike[str]", separator: str = ",", append: bool = False
+    ) -> None:
+        self.path = Path(filename)
+        self.separator = separator
+        self.append = bool(append)
+        self._file: TextIO | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Open the file."""
+        self._header = not (self.append and self.path.exists() and self.path.stat().st_size)
+        self._file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
+        self._keys: list[str] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Write a line."""
+        assert self._file is not None
+        writer = csv.writer(self._file, delimiter=self.separator)
+        if self._keys is None:
+            self._keys = list(logs)
+            if self._header:
+                writer.writerow(["epoch", *self._keys])
+        writer.writerow(
+            [epoch, *(repr(float(logs[key])) if key in logs else "" for key in self._keys)]
+        )
+        self._file.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class TerminateOnNaN(Callback):
+    """Stop as soon as the loss is not a finite number."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """Look at the loss."""
+        if not math.isfinite(logs["loss"]):
+            self.model.stop_training = True
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback.
+
+    Parameters
+    ----------
+    on_train_begin, on_train_end : callable, optional
+        Called with the logs.
+    on_epoch_begin, on_epoch_end, on_train_batch_begin, on_train_batch_end : callable, optional
+        Called with the number of the epoch or batch and the logs.
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[[int, Logs | None], Any] | None = None,
+        on_epoch_end: Callable[[int, Logs], Any] | None = None,
+        on_train_begin: Callable[[Logs | None], Any] | None = None,
+        on_train_end: Callable[[Logs | None], Any] | None = None,
+        on_train_batch_begin: Callable[[int, Logs | None], Any] | None = None,
+        on_train_batch_end: Callable[[int, Logs], Any] | None = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name.startswith("on_")}
+        for name, function in given.items():
+            if function is None:
+                continue
+            if not callable(function):
+                raise TypeError(f"{name}: expected a function, got {_checks.describe(function)}")
+            setattr(self, name, function)
+
+
+def _plain_rate(model: "Sequential", who: str) -> float:
+    rate = model.optimizer.learning_rate
+    if isinstance(rate, Schedule):
+        raise ValueError(
+            f"{who}: expected an optimizer with a number as learning_rate, got the schedule "
+            f"{type(rate).__name__}"
+        )
+    return rate

@@ -1,0 +1,233 @@
+"""Samples: checked once, then gathered batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+
+__all__ = ["Batch", "Examples", "Ragged", "batch_rows", "gather", "prepare_inputs"]
+
+POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
+
+
+class Ragged:
+    """Sequences of different lengths, end to end in one array.
+
+    Parameters
+    ----------
+    values : ndarray, shape (sum of lengths, ...)
+    lengths : ndarray of int64, shape (N,)
+    starts : ndarray of int64, shape (N,), optional
+        Where in `values` each row begins; None: where the one before ends.
+    """
+
+    def __init__(self, values: Array, lengths: Array, starts: Array | None = None) -> None:
+        self.values, self.lengths = values, lengths
+        self.starts = np.cumsum(lengths) - lengths if starts is None else starts
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Any], name: str, width: bool) -> "Ragged":
+        """Join rows of shape (T_i,) or, with `width`, (T_i, C)."""
+        arrays = [np.asarray(row) for row in rows]
+        rank = 2 if width else 1
+        filled = [array for array in arrays if array.size] or arrays[:1]
+        for place, array in enumerate(arrays):
+            if array.ndim != rank and array.size:
+                shape = "(T, C)" if width else "(T,)"
+                raise ValueError(
+                    f"{name}: expected rows of shape {shape}, got {array.shape} at {place}"
+                )
+            if array.size and (
+                array.dtype != filled[0].dtype or array.shape[1:] != filled[0].shape[1:]
+            ):
+                raise (ValueError if array.dtype == filled[0].dtype else TypeError)(
+                    f"{name}: expected all rows alike, got {array.dtype} of shape {array.shape} "
+                    f"at {place}, {filled[0].dtype} of shape {filled[0].shape} before"
+                )
+        lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+        return cls(np.concatenate(filled), lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of all rows padded to the longest."""
+        return (len(self), int(self.lengths.max(initial=0)), *self.values.shape[1:])
+
+    def take(self, rows: Array | slice) -> "Ragged":
+        """Choose rows; their values stay where they are."""
+        return Ragged(self.values, self.lengths[rows], self.starts[rows])
+
+    def padded(self, steps: int | None = None) -> Array:
+        """Make one array (N, T, ...), zero past each row's length; T is at least 1."""
+        steps = max(1, int(self.lengths.max(initial=0))) if steps is None else steps
+        time = np.arange(steps)
+        valid = time < self.lengths[:, None]
+        array = np.zeros((len(self), steps, *self.values.shape[1:]), self.values.dtype)
+        array[valid] = self.values[(self.starts[:, None] + time)[valid]]
+        return array
+
+
+Rows: TypeAlias = Array | Ragged
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are computed together.
+
+    Attributes
+    ----------
+    inputs : ndarray, shape (N, ...)
+    lengths : ndarray of int64, shape (N,), or None
+    targets : ndarray or None
+        (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values.
+    weights : ndarray or None
+        (N,) or (N, T).
+    """
+
+    inputs: Array
+    lengths: Array | None
+    targets: Array | None
+    weights: Array | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """All samples of a call, checked; the fields are those of `Batch`."""
+
+    inputs: Rows
+    lengths: Array | None
+    targets: Rows | None = None
+    weights: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def part(self, rows: slice) -> "Examples":
+        """Choose consecutive samples."""
+        return replace(
+            self,
+            inputs=_choose(self.inputs, rows),
+            lengths=None if self.lengths is None else self.lengths[rows],
+            targets=_choose(self.targets, rows),
+            weights=_choose(self.weights, rows),
+        )
+
+    def batch(self, rows: Array | slice) -> Batch:
+        """Gather the samples `rows`."""
+        inputs = gather(self.inputs, rows)
+        lengths = None if self.lengths is None else self.lengths[rows]
+        steps = inputs.shape[1] if isinstance(self.inputs, Ragged) else None
+        return Batch(
+            inputs,
+            lengths,
+            gather(self.targets, rows, steps),
+            gather(self.weights, rows, steps),
+        )
+
+
+def gather(values: Any, rows: Array | slice, steps: int | None = None) -> Any:
+    """Choose `rows`, padded to `steps` if they are ragged, cut to `steps` if they are longer."""
+    if values is None:
+        return None
+    if isinstance(values, Ragged):
+        return values.take(rows).padded(steps)
+    chosen = values[rows]
+    return chosen[:, :steps] if steps is not None and chosen.ndim > 1 else chosen
+
+
+def _choose(values: Any, rows: slice) -> Any:
+    return values.take(rows) if isinstance(values, Ragged) else gather(values, rows)
+
+
+def batch_rows(
+    count: int, batch_size: int, lengths: Array | None, seed: int | None, bucket: bool
+) -> Iterator[Array | slice]:
+    """Divide samples into batches.
+
+    Parameters
+    ----------
+    count : int
+        Number of samples.
+    batch_size : int
+    lengths : ndarray of int64, shape (count,), or None
+        Of ragged samples.
+    seed : int or None
+        Of a random order; None: the given order.
+    bucket : bool
+        Whether batches shall hold samples of similar lengths. Without a seed all samples are then
+        sorted by length.
+
+    Yields
+    ------
+    ndarray of int64 or slice
+        The samples of one batch.
+    """
+    if seed is None and (lengths is None or not bucket):
+        yield from (slice(at, min(at + batch_size, count)) for at in range(0, count, batch_size))
+        return
+    random = None if seed is None else np.random.Generator(np.random.PCG64(seed))
+    order = np.arange(count) if random is None else random.permutation(count)
+    if lengths is None or not bucket:
+        yield from _chunks(order, batch_size)
+    elif random is None:
+        yield from _chunks(order[np.argsort(lengths, kind="stable")], batch_size)
+    else:
+        batches = [
+            batch
+            for pool in _chunks(order, POOL * batch_size)
+            for batch in _chunks(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
+        ]
+        yield from (batches[place] for place in random.permutation(len(batches)))
+
+
+def _chunks(values: Array, size: int) -> list[Array]:
+    return [values[at : at + size] for at in range(0, len(values), size)]
+
+
+def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -> Rows:
+    """Check the type of the inputs and bring them to an array or to `Ragged`.
+
+    Parameters
+    ----------
+    x : array_like, or list of array_like
+        A list of rows (T_i,) of ids or (T_i, C) of values is ragged.
+    kind : {"ids", "floats"}
+    dtype : dtype
+        Of values.
+    name : str
+        What an error calls it.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is wrong.
+    ValueError
+        If there is no sample, or rows do not fit together.
+    """
+    if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
+        x = list(x)
+    ids = kind == "ids"
+    if isinstance(x, (list, tuple)) and len(x):
+        rank = max((np.ndim(row) for row in x), default=0)
+        if (rank == 1 and ids) or (rank == 2 and not ids):
+            if not ids and not all(isinstance(row, np.ndarray) for row in x):
+                x = [_checks.float_array(row, name, dtype) for row in x]
+            ragged = Ragged.from_rows(x, name, width=not ids)
+            ragged.values = (
+                _checks.integer_array(ragged.values, name)
+                if ids and ragged.values.size
+                else ragged.values.astype(np.int64)
+                if ids
+                else _checks.float_array(ragged.values, name, dtype)
+            )
+            return ragged
+    array = _checks.integer_array(x, name) if ids else _checks.float_array(x, name, dtype)
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected a batch of samples, got a single number")
+    return array

@@ -1,0 +1,224 @@
+"""Training, evaluation and prediction, batch by batch."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstmcore import _core
+from lstmcore._seeds import derive
+from lstmcore._typing import Array
+from lstmcore.layers.parameters import Parameters
+from lstmcore.training.callbacks import Callback, CallbackList
+from lstmcore.training.compiled import Compiled
+from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
+from lstmcore.training.losses import sigmoid, softmax
+from lstmcore.training.progress import with_bar
+
+if TYPE_CHECKING:
+    from lstmcore.model import Sequential
+
+__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
+
+# Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
+# the optimizer has taken, which a model file keeps: a resumed run draws what an unbroken one does.
+SHUFFLE, DROPOUT = 1, 2
+
+
+class Totals:
+    """Running loss and metrics over the batches of an epoch."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.loss, self.count = 0.0, 0
+        self.compiled = compiled
+        for metric in compiled.metrics:
+            metric.reset()
+
+    def add(self, value: float, penalty: float, count: int) -> None:
+        """Take in the sum of `count` losses and the penalty on the weights of that moment."""
+        self.loss += value + penalty * count
+        self.count += count
+
+    def add_metrics(self, targets: Array, rows: Array, mask: Array | None) -> None:
+        """Take in predictions."""
+        probabilities = None
+        for metric in self.compiled.metrics:
+            outputs = rows
+            if self.compiled.takes_logits and not metric.takes_logits:
+                if probabilities is None:
+                    activate = sigmoid if self.compiled.loss.activation == "sigmoid" else softmax
+                    probabilities = activate(rows)
+                outputs = probabilities
+            metric.update(targets, outputs, mask)
+
+    def logs(self) -> dict[str, float]:
+        """Give the means by name."""
+        logs = {"loss": self.loss / max(self.count, 1)}
+        logs.update((metric.name, metric.result()) for metric in self.compiled.metrics)
+        return logs
+
+
+def train_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
+    """Make one step of the optimizer on `batch`."""
+    compiled, parameters = model.compiled, model.parameters
+    seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
+    outputs, lengths, contexts = model.forward(
+        batch.inputs, batch.lengths, True, seed, compiled.takes_logits
+    )
+    rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
+    value, gradient = compiled.step_loss.sum(targets, rows, weights, 1.0 / count, True)
+    assert gradient is not None
+    model.backward(contexts, gradient.reshape(outputs.shape))
+    totals.add(value, _add_penalties(parameters), count)
+    compiled.optimizer.apply(parameters)
+    totals.add_metrics(targets, rows, mask)
+
+
+def test_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
+    """Compute loss and metrics on `batch`."""
+    compiled = model.compiled
+    outputs, lengths, _ = model.forward(
+        batch.inputs, batch.lengths, False, 0, compiled.takes_logits
+    )
+    rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
+    value, _ = compiled.step_loss.sum(targets, rows, weights)
+    totals.add(value, _penalty(model.parameters), count)
+    totals.add_metrics(targets, rows, mask)
+
+
+def fit(
+    model: "Sequential",
+    examples: Examples,
+    validation: Examples | None,
+    callbacks: Sequence[Callback],
+    *,
+    batch_size: int,
+    validation_batch_size: int,
+    epochs: int,
+    initial_epoch: int,
+    shuffle: bool,
+) -> None:
+    """Train from `initial_epoch` to `epochs`, telling `callbacks` about it."""
+    listeners = CallbackList(callbacks, model)
+    lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
+    batches = -(-len(examples) // batch_size)
+    listeners.set_params({"epochs": epochs, "steps": batches, "initial_epoch": initial_epoch})
+    model.stop_training = False
+    listeners.on_train_begin()
+    try:
+        for epoch in range(initial_epoch, epochs):
+            listeners.on_epoch_begin(epoch)
+            seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
+            totals = Totals(model.compiled)
+            order = batch_rows(
+                len(examples), batch_size, lengths, seed if shuffle else None, bucket=shuffle
+            )
+            for number, rows in enumerate(order):
+                listeners.on_train_batch_begin(number)
+                train_step(model, examples.batch(rows), totals)
+                listeners.on_train_batch_end(number, totals.logs())
+                if model.stop_training:
+                    break
+            logs = totals.logs()
+            model.epoch = epoch + 1
+            if validation is not None:
+                results = evaluate(model, validation, validation_batch_size)
+                logs.update((f"val_{name}", value) for name, value in results.items())
+            listeners.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    finally:
+        # Also after an interruption: best weights come back, files are closed.
+        listeners.on_train_end()
+
+
+def evaluate(
+    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str = 0
+) -> dict[str, float]:
+    """Compute the mean loss and the metrics over all of `examples`."""
+    totals = Totals(model.compiled)
+    for rows in _sorted_batches(examples, batch_size, "Evaluate", verbose):
+        test_step(model, examples.batch(rows), totals)
+    return totals.logs()
+
+
+def predict(
+    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str = 0
+) -> Any:
+    """Compute the outputs of all of `examples`, in their order."""
+    outputs: Array | list[Array] | None = None
+    ragged = isinstance(examples.inputs, Ragged) and len(model.output_shape) > 2
+    if ragged:
+        outputs = [np.empty(0)] * len(examples)
+    for rows in _sorted_batches(examples, batch_size, "Predict", verbose):
+        batch = examples.batch(rows)
+        y, lengths, _ = model.forward(batch.inputs, batch.lengths, False, 0, False)
+        if isinstance(outputs, list):
+            assert lengths is not None
+            numbers = range(*rows.indices(len(examples))) if isinstance(rows, slice) else rows
+            for row, values, length in zip(numbers, y, lengths, strict=True):
+                outputs[int(row)] = values[:length].copy()
+            continue
+        if outputs is None:
+            outputs = np.empty((len(examples), *y.shape[1:]), y.dtype)
+        outputs[rows] = y
+    return outputs
+
+
+def _sorted_batches(
+    examples: Examples, batch_size: int, what: str, verbose: int | str
+) -> Iterable[Array | slice]:
+    lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
+    batches = batch_rows(len(examples), batch_size, lengths, None, bucket=True)
+    return with_bar(batches, -(-len(examples) // batch_size), what, verbose)
+
+
+def _flatten(
+    outputs: Array, lengths: Array | None, batch: Batch
+) -> tuple[Array, Array, Array | None, Array | None, int]:
+    """Give outputs (M, U), targets, weights and mask (M,), and the number of valid rows."""
+    targets, weights = batch.targets, batch.weights
+    assert targets is not None
+    if outputs.ndim == 2:
+        return outputs, targets, weights, None, len(outputs)
+    samples, steps, units = outputs.shape
+    mask, count = None, samples * steps
+    if lengths is not None:
+        mask, count = (
+            (np.arange(steps) < lengths[:, None]).astype(outputs.dtype),
+            int(lengths.sum()),
+        )
+    if weights is None:
+        weights = mask
+    else:
+        weights = np.broadcast_to(
+            weights if weights.ndim == 2 else weights[:, None], (samples, steps)
+        )
+        weights = weights if mask is None else weights * mask
+    flat = (-1,) if targets.ndim == 2 else (-1, units)
+    return (
+        outputs.reshape(-1, units),
+        targets.reshape(flat),
+        None if weights is None else weights.reshape(-1),
+        None if mask is None else mask.reshape(-1),
+        max(count, 1),
+    )
+
+
+def _penalized(parameters: Parameters) -> list[tuple[str, float]]:
+    return [(name, spec.l2) for name, spec in parameters.specs.items() if spec.l2]
+
+
+def _penalty(parameters: Parameters) -> float:
+    return sum(
+        l2 * _core.squared_norm(parameters.value(name).reshape(-1))
+        for name, l2 in _penalized(parameters)
+    )
+
+
+def _add_penalties(parameters: Parameters) -> float:
+    """Add the gradients of the L2 penalties, and give their sum."""
+    for name, l2 in _penalized(parameters):
+        gradient = parameters.gradient(name)
+        gradient += 2.0 * l2 * parameters.value(name)
+    return _penalty(parameters)

@@ -1,0 +1,285 @@
+"""Optimizers: each step is one call of the engine over all parameters at once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lstmcore import _checks, _core
+from lstmcore._configurable import Configurable
+from lstmcore._typing import Array
+from lstmcore.layers.parameters import Parameters
+from lstmcore.training.schedules import Schedule
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
+
+
+class Optimizer(Configurable):
+    """Base of the optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    clipnorm : float, optional
+        Each weight's gradient is scaled down to this norm at most.
+    clipvalue : float, optional
+        Each element of the gradients is clipped to this magnitude.
+    global_clipnorm : float, optional
+        All gradients together are scaled down to this norm at most. Only one of the three may be
+        given.
+
+    Attributes
+    ----------
+    iterations : int
+        Steps taken.
+    slots : dict of str to ndarray, shape (P,)
+        What the optimizer remembers, one value for each parameter, in their order.
+    """
+
+    slot_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule,
+        clipnorm: float | None,
+        clipvalue: float | None,
+        global_clipnorm: float | None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        limits = {
+            "clipnorm": clipnorm,
+            "clipvalue": clipvalue,
+            "global_clipnorm": global_clipnorm,
+        }
+        given = [name for name, limit in limits.items() if limit is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: expected at most one of them")
+        self.clipnorm, self.clipvalue, self.global_clipnorm = (
+            None if limit is None else _checks.real(limit, name, 0.0, low_open=True)
+            for name, limit in limits.items()
+        )
+        self.iterations = 0
+        self.slots: dict[str, Array] = {}
+        self._parameters: Parameters | None = None
+
+    @property
+    def learning_rate(self) -> float | Schedule:
+        """A number or a schedule; may be set at any time."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float | Schedule) -> None:
+        if not isinstance(value, Schedule):
+            value = _checks.real(value, "learning_rate", 0.0)
+        self._learning_rate = value
+
+    def current_learning_rate(self) -> float:
+        """Give the learning rate of the next step."""
+        rate = self._learning_rate
+        return rate(self.iterations) if isinstance(rate, Schedule) else rate
+
+    def build(self, parameters: Parameters) -> None:
+        """Make the slots for `parameters`, all zero, at the first call.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer serves another model already.
+        """
+        if self._parameters is None:
+            self._parameters = parameters
+            self.slots = {name: np.zeros_like(parameters.values) for name in self.slot_names}
+        elif self._parameters is not parameters:
+            raise ValueError("optimizer: it serves another model already; make a new one")
+
+    def apply(self, parameters: Parameters) -> None:
+        """Clip the gradients and make one step."""
+        self.build(parameters)
+        self._clip(parameters)
+        self._step(parameters.values, parameters.gradients, self.current_learning_rate())
+        self.iterations += 1
+        parameters.touch()
+
+    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
+        raise NotImplementedError
+
+    def _clip(self, parameters: Parameters) -> None:
+        if self.clipvalue is not None:
+            _core.clip(parameters.gradients, self.clipvalue)
+        elif self.global_clipnorm is not None:
+            _clip_norm([parameters.gradients], self.global_clipnorm)
+        elif self.clipnorm is not None:
+            _clip_norm([parameters.gradient(name) for name in parameters.specs], self.clipnorm)
+
+
+def _clip_norm(gradients: Sequence[Array], limit: float) -> None:
+    for gradient in gradients:
+        flat = gradient.reshape(-1)
+        norm = float(np.sqrt(_core.squared_norm(flat)))
+        if norm > limit:
+            _core.scale(flat, limit / norm)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum (Sutskever et al. 2013) if asked.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+    momentum : float, default 0.0
+        In [0, 1].
+    nesterov : bool, default False
+        Whether the momentum is Nesterov's.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.momentum = _checks.real(momentum, "momentum", 0.0, 1.0)
+        self.nesterov = bool(nesterov)
+        if self.momentum:
+            self.slot_names = ("velocity",)
+
+    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
+        velocity = self.slots.get("velocity")
+        _core.sgd_step(values, gradients, velocity, learning_rate, self.momentum, self.nesterov)
+
+
+class RMSprop(Optimizer):
+    """Steps divided by a running root mean square of the gradient (Tieleman & Hinton 2012).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+    rho : float, default 0.9
+        Decay of the mean square, in [0, 1).
+    epsilon : float, default 1e-7
+        Added to the root.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See `Optimizer`.
+    """
+
+    slot_names: tuple[str, ...] = ("mean_square",)
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        rho: float = 0.9,
+        epsilon: float = 1e-7,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.rho = _checks.real(rho, "rho", 0.0, 1.0, high_open=True)
+        self.epsilon = _checks.real(epsilon, "epsilon", 0.0)
+
+    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
+        mean_square = self.slots["mean_square"]
+        _core.rmsprop_step(values, gradients, mean_square, learning_rate, self.rho, self.epsilon)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay of the running means of the gradient and of its square, in [0, 1).
+    epsilon : float, default 1e-7
+        Added to the root.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See `Optimizer`.
+    """
+
+    slot_names: tuple[str, ...] = ("m", "v")
+
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = _checks.real(beta_1, "beta_1", 0.0, 1.0, high_open=True)
+        self.beta_2 = _checks.real(beta_2, "beta_2", 0.0, 1.0, high_open=True)
+        self.epsilon = _checks.real(epsilon, "epsilon", 0.0)
+
+    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
+        _core.adam_step(
+            values,
+            gradients,
+            self.slots["m"],
+            self.slots["v"],
+            self.iterations + 1,
+            learning_rate,
+            self.beta_1,
+            self.beta_2,
+            self.epsilon,
+            self.weight_decay,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+    weight_decay : float, default 0.004
+        Each step takes this share, times the learning rate, from every parameter.
+    beta_1, beta_2, epsilon : float
+        As in `Adam`.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, clipnorm, clipvalue, global_clipnorm
+        )
+        self.weight_decay = _checks.real(weight_decay, "weight_decay", 0.0)
+
+
+_NAMES: dict[str, type[SGD] | type[RMSprop] | type[Adam] | type[AdamW]] = {
+    "sgd": SGD,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+
+def get(optimizer: Optimizer | str) -> Optimizer:
+    """Turn a name, in any case, into an optimizer with default values; pass an optimizer on."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    kind = _NAMES.get(str(optimizer).lower())
+    if kind is None:
+        names = ", ".join(repr(name) for name in _NAMES)
+        raise ValueError(f"optimizer: expected an Optimizer or one of {names}, got {optimizer!r}")
+    return kind()

@@ -1,0 +1,223 @@
+"""From what the caller gives to checked `Examples`: all errors come before anything is computed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array, Shape
+from lstmcore.training.data import Examples, Ragged, Rows
+from lstmcore.training.losses import Loss
+
+__all__ = ["add_targets", "split"]
+
+
+def add_targets(
+    inputs: Examples,
+    loss: Loss,
+    output_shape: Shape,
+    dtype: "np.dtype[Any]",
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Examples:
+    """Add checked targets and weights to inputs.
+
+    Parameters
+    ----------
+    inputs : Examples
+        Without targets.
+    loss : Loss
+        Which targets there are.
+    output_shape : tuple of int or None
+        Of the model: (None, U) or (None, None, U).
+    dtype : dtype
+        Of the model.
+    y : array_like
+        (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values; one entry per time step
+        may also be a list of rows.
+    sample_weight : array_like, shape (N,) or (N, T), optional
+    class_weight : mapping of int to float, optional
+        Weight of the samples of each class; 1 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something does not fit.
+    """
+    if len(output_shape) not in (2, 3):
+        raise ValueError(
+            "training needs outputs of shape (N, U) or (N, T, U), this model's have "
+            f"{_checks.show_shape(output_shape)}"
+        )
+    if len(inputs) == 0:
+        raise ValueError("x: expected at least one sample, got none")
+    if y is None:
+        raise ValueError("y: expected targets, got None")
+    targets = _targets(inputs, loss, output_shape, dtype, y)
+    weights = None
+    if sample_weight is not None:
+        weights = _sample_weights(sample_weight, inputs, len(output_shape) == 3, dtype)
+    if class_weight is not None:
+        factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
+        weights = factors if weights is None else _product(weights, factors)
+    return Examples(inputs.inputs, inputs.lengths, targets, weights)
+
+
+def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
+    """Take the last `share` of the samples off, for validation."""
+    share = _checks.real(share, "validation_split", 0.0, 1.0, high_open=True)
+    at = int(len(examples) * (1.0 - share))
+    if at == 0 or at == len(examples):
+        raise ValueError(
+            f"validation_split: {share} of {len(examples)} samples leaves one part without any"
+        )
+    return examples.part(slice(0, at)), examples.part(slice(at, len(examples)))
+
+
+def _targets(
+    inputs: Examples, loss: Loss, output_shape: Shape, dtype: "np.dtype[Any]", y: Any
+) -> Rows:
+    in_time = len(output_shape) == 3
+    shape = output_shape[:-1] if loss.labels else output_shape
+    if in_time and _is_ragged(y, 1 if loss.labels else 2):
+        rows = Ragged.from_rows(y, "y", width=not loss.labels)
+        rows.values = loss.targets(rows.values, shape[1:], dtype)
+        _same_count(len(rows), inputs, "y")
+        _same_lengths(rows.lengths, inputs, "y")
+        if loss.labels:
+            _check_labels(rows.values, output_shape[-1])
+        if isinstance(inputs.inputs, Ragged):
+            return rows
+        return rows.padded(inputs.inputs.shape[1])
+    array = loss.targets(y, shape, dtype)
+    _same_count(len(array), inputs, "y")
+    if in_time:
+        _enough_steps(array, inputs, "y")
+    if loss.labels:
+        valid = array
+        if in_time and inputs.lengths is not None:
+            valid = array[np.arange(array.shape[1]) < inputs.lengths[:, None]]
+        _check_labels(valid, output_shape[-1])
+    return array
+
+
+def _check_labels(labels: Array, classes: int | None) -> None:
+    assert classes is not None
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
+        raise ValueError(
+            f"y: expected labels in 0..{classes - 1} (the model has {classes} outputs), got {wrong}"
+        )
+
+
+def _sample_weights(
+    sample_weight: Any, inputs: Examples, in_time: bool, dtype: "np.dtype[Any]"
+) -> Rows:
+    """Check weights and convert them to the model's float type."""
+    if in_time and _is_ragged(sample_weight, 1):
+        rows = Ragged.from_rows(sample_weight, "sample_weight", width=False)
+        rows.values = _weight_values(rows.values, dtype)
+        _same_count(len(rows), inputs, "sample_weight")
+        _same_lengths(rows.lengths, inputs, "sample_weight")
+        if isinstance(inputs.inputs, Ragged):
+            return rows
+        return rows.padded(inputs.inputs.shape[1])
+    array = _weight_values(np.asarray(sample_weight), dtype)
+    if array.ndim != 1 and not (in_time and array.ndim == 2):
+        expected = "(N,) or (N, T)" if in_time else "(N,)"
+        raise ValueError(f"sample_weight: expected shape {expected}, got {array.shape}")
+    _same_count(len(array), inputs, "sample_weight")
+    if array.ndim == 2:
+        _enough_steps(array, inputs, "sample_weight")
+    return array
+
+
+def _weight_values(array: Array, dtype: "np.dtype[Any]") -> Array:
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"sample_weight: expected numbers, got {array.dtype}")
+    if array.size and not (array.min() >= 0 and array.max() < np.inf):
+        raise ValueError("sample_weight: expected finite numbers of at least 0")
+    return array.astype(dtype)
+
+
+def _class_weights(
+    class_weight: Mapping[int, float],
+    targets: Rows,
+    loss: Loss,
+    units: int | None,
+    dtype: "np.dtype[Any]",
+) -> Rows:
+    """Look the weight of every target's class up."""
+    assert units is not None
+    binary = loss.activation == "sigmoid" and units == 1
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight: expected a mapping, got {_checks.describe(class_weight)}")
+    if loss.activation is None or (loss.activation == "sigmoid" and not binary):
+        raise ValueError(f"class_weight: {type(loss).__name__} with {units} outputs has no classes")
+    count = 2 if binary else units
+    table = np.ones(count, dtype)
+    for number, weight in class_weight.items():
+        number = _checks.integer(number, "class_weight")
+        if not 0 <= number < count:
+            raise ValueError(f"class_weight: expected classes 0..{count - 1}, got {number}")
+        table[number] = _checks.real(weight, f"class_weight[{number}]", 0.0)
+    values = targets.values if isinstance(targets, Ragged) else targets
+    if binary:
+        values = (values[..., 0] > 0.5).astype(np.int64)
+    elif not loss.labels:
+        values = values.argmax(axis=-1)
+    # Labels past a row's length may be anything; they do not count.
+    factors: Array = table[np.clip(values, 0, count - 1)]
+    if isinstance(targets, Ragged):
+        return Ragged(factors, targets.lengths, targets.starts)
+    return factors
+
+
+def _product(weights: Rows, factors: Rows) -> Rows:
+    if isinstance(weights, Ragged) and isinstance(factors, Ragged):
+        return Ragged(weights.values * factors.values, weights.lengths)
+    if isinstance(factors, Ragged):
+        factors = factors.padded()
+    if isinstance(weights, Ragged):
+        weights = weights.padded(factors.shape[1])
+    if weights.ndim < factors.ndim:
+        weights = weights[:, None]
+    elif weights.ndim == 2:
+        weights, factors = weights[:, : factors.shape[1]], factors[:, : weights.shape[1]]
+    return np.asarray(weights * factors)
+
+
+def _is_ragged(values: Any, rank: int) -> bool:
+    """Tell a list of arrays of `rank` from an array or a plain nested list of numbers."""
+    if isinstance(values, np.ndarray):
+        return bool(values.dtype == object)
+    return (
+        isinstance(values, (list, tuple))
+        and len(values) > 0
+        and all(np.ndim(row) == rank for row in values)
+    )
+
+
+def _same_count(count: int, inputs: Examples, name: str) -> None:
+    if count != len(inputs):
+        raise ValueError(f"{name}: expected {len(inputs)} entries like x, got {count}")
+
+
+def _same_lengths(lengths: Array, inputs: Examples, name: str) -> None:
+    steps = inputs.inputs.shape[1]
+    expected = inputs.lengths if inputs.lengths is not None else np.full(len(inputs), steps)
+    wrong = np.flatnonzero(lengths != expected)
+    if wrong.size:
+        row = wrong[0]
+        raise ValueError(
+            f"{name}: expected {expected[row]} entries in row {row} like x, got {lengths[row]}"
+        )
+
+
+def _enough_steps(array: Array, inputs: Examples, name: str) -> None:
+    steps = inputs.inputs.shape[1]
+    ragged = isinstance(inputs.inputs, Ragged)
+    if array.shape[1] < steps or (not ragged and array.shape[1] != steps):
+        raise ValueError(f"{name}: expected {steps} time steps like x, got {array.shape[1]}")

@@ -1,0 +1,139 @@
+"""Model files: one safetensors file, with everything that is no array as JSON in its metadata.
+
+The format is described in docs/model_files.md. Files are written atomically and read strictly.
+"""
+
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstmcore._typing import Array
+
+__all__ = ["FORMAT", "read", "write"]
+
+FORMAT = 1
+"""The version of the format that this package writes, and the newest that it reads."""
+
+METADATA_KEY = "lstmcore"
+
+_DTYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
+
+
+def write(
+    path: "str | os.PathLike[str]", tensors: Mapping[str, Array], document: Mapping[str, Any]
+) -> None:
+    """Write a model file; at no time is there half a file at `path`.
+
+    Parameters
+    ----------
+    path : str or path
+        Replaced if it is there.
+    tensors : mapping of str to ndarray
+        float32 or float64.
+    document : mapping
+        Everything else, as JSON can hold it; "format" and "checksum" are added.
+    """
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    complete = {"format": FORMAT, **document, "checksum": checksum(arrays)}
+    text = json.dumps(complete, ensure_ascii=False, allow_nan=False)
+    _replace(Path(path), save(arrays, {METADATA_KEY: text}))
+
+
+def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+    document : dict
+        What `write` was given.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is truncated, damaged, no model file, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # for the usual errors if it is missing or unreadable
+        pass
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            document = _document(path, file.metadata())
+            tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: truncated, damaged or no safetensors file: {error}") from error
+    if document.pop("checksum", None) != checksum(tensors):
+        raise ValueError(f"{path}: the tensors are not those that were saved (wrong checksum)")
+    return tensors, document
+
+
+def checksum(tensors: Mapping[str, Array]) -> int:
+    """Compute the CRC-32 of all tensors' bytes, in the order of their names."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(
+            np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data, value
+        )
+    return value
+
+
+def _document(path: Any, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    text = (metadata or {}).get(METADATA_KEY)
+    if text is None:
+        raise ValueError(f"{path}: no lstmcore model, its metadata has no {METADATA_KEY!r}")
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: its metadata is no JSON: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+        raise ValueError(f"{path}: its metadata has no format number")
+    version = document.pop("format")
+    if version != FORMAT:
+        newer = " by a newer lstmcore" if version > FORMAT else ""
+        raise ValueError(f"{path}: written{newer} in format {version}, expected format {FORMAT}")
+    return document
+
+
+def _tensor(path: Any, file: Any, name: str) -> Array:
+    dtype = file.get_slice(name).get_dtype()
+    if dtype not in _DTYPES:
+        raise ValueError(f"{path}: {name}: expected F32 or F64, got {dtype}")
+    return np.asarray(file.get_tensor(name))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside `path`, make sure that it has reached the disk, then put it in place."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(
+        beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,254 @@
+// An LSTM call with all its data, run by the engine or by the reference.
+//
+// What a call must not look at (x and dy past a row's length) holds NaN, and so does everything that it must write, so
+// that an entry read or left out in error shows.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <lstmcore/lstm.hpp>
+#include <string>
+#include <valarray>
+#include <vector>
+
+#include "random.hpp"
+#include "reference/reference.hpp"
+
+using Index = std::int64_t;
+
+/// What distinguishes one call from another. `reason`: what only this one can show.
+struct Shape {
+  std::string reason;
+  lstmcore::LstmConfig config;
+  Index N = 1, steps = 1;
+  std::vector<std::int64_t> lengths{};              // empty: absent
+  std::vector<std::vector<std::int64_t>> resets{};  // the steps of each row; empty: absent
+  bool initial_state = true;
+};
+
+inline lstmcore::LstmConfig lstm_config(Index C, Index H, Index L = 1) {
+  lstmcore::LstmConfig config;
+  config.input_size = C;
+  config.hidden_size = H;
+  config.num_layers = L;
+  return config;
+}
+
+inline lstmcore::LstmConfig bidirectional(lstmcore::LstmConfig config) {
+  config.bidirectional = true;
+  return config;
+}
+
+inline lstmcore::LstmConfig backwards(lstmcore::LstmConfig config) {
+  config.go_backwards = true;
+  return config;
+}
+
+inline lstmcore::LstmConfig with_dropout(lstmcore::LstmConfig config, double rate) {
+  config.dropout = rate;
+  return config;
+}
+
+template <class T>
+std::vector<T> not_a_number(std::size_t count) {
+  return std::vector<T>(count, std::numeric_limits<T>::quiet_NaN());
+}
+
+template <class T>
+struct Problem {
+  lstmcore::LstmConfig config;
+  Index N = 0, steps = 0;
+  std::uint64_t seed = 0;
+  std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
+  std::vector<T> x;                                        // (N, T, C)
+  std::vector<std::int64_t> lengths;                       // (N) or absent
+  std::valarray<bool> reset;                               // (N, T) or absent
+  std::vector<T> h0, c0;                                   // (L * D, N, H) or absent
+  std::vector<T> dy, dh, dc;
+
+  Index cells() const { return config.num_layers * config.directions(); }
+  Index state_size() const { return cells() * N * config.hidden_size; }
+  Index y_size() const { return N * steps * config.output_size(); }
+  Index length(Index n) const { return lengths.empty() ? steps : lengths[n]; }
+
+  lstmcore::LstmWeights<T> weights() const {
+    const Index H = config.hidden_size;
+    lstmcore::LstmWeights<T> views;
+    for (Index cell = 0; cell < cells(); ++cell) {
+      const Index C = config.layer_input_size(cell / config.directions());
+      views.push_back(
+          {{weight_ih[cell].data(), {4 * H, C}}, {weight_hh[cell].data(), {4 * H, H}}, {bias[cell].data(), {4 * H}}});
+    }
+    return views;
+  }
+
+  lstmcore::LstmSequence<T> sequence() const {
+    lstmcore::LstmSequence<T> views;
+    views.x = {x.data(), {N, steps, config.input_size}};
+    if (!lengths.empty()) views.lengths = {lengths.data(), {N}};
+    if (reset.size() > 0) views.reset = {&reset[0], {N, steps}};
+    views.seed = seed;
+    return views;
+  }
+
+  lstmcore::LstmOutputGradients<T> output_gradients() const {
+    const Index H = config.hidden_size;
+    lstmcore::LstmOutputGradients<T> views;
+    if (!dy.empty()) views.y = {dy.data(), {N, steps, config.output_size()}};
+    if (!dh.empty()) views.h = {dh.data(), {cells(), N, H}};
+    if (!dc.empty()) views.c = {dc.data(), {cells(), N, H}};
+    return views;
+  }
+};
+
+/// Everything that a forward and a backward give.
+template <class T>
+struct Result {
+  std::vector<T> y, h, c;
+  std::vector<T> dx, dh0, dc0;
+  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias;
+};
+
+template <class T>
+Problem<T> make_problem(const Shape& shape, std::uint64_t seed = 1) {
+  Problem<T> p;
+  p.config = shape.config;
+  p.N = shape.N;
+  p.steps = shape.steps;
+  p.lengths = shape.lengths;
+  p.seed = 0x9E3779B97F4A7C15u + seed;  // both halves of the key are used
+  const Index H = p.config.hidden_size, C = p.config.input_size, Y = p.config.output_size();
+  for (Index cell = 0; cell < p.cells(); ++cell) {
+    const Index width = p.config.layer_input_size(cell / p.config.directions());
+    // Gates between flat and saturated, so that every factor of the gradient counts.
+    p.weight_ih.push_back(random_values<T>(4 * H * width, seed + 10 * cell + 1, 1.5 / std::sqrt(double(width))));
+    p.weight_hh.push_back(random_values<T>(4 * H * H, seed + 10 * cell + 2, 1.5 / std::sqrt(double(H))));
+    p.bias.push_back(random_values<T>(4 * H, seed + 10 * cell + 3));
+  }
+  p.x = random_values<T>(p.N * p.steps * C, seed + 1001);
+  p.dy = random_values<T>(p.y_size(), seed + 1002);
+  p.dh = random_values<T>(p.state_size(), seed + 1003);
+  p.dc = random_values<T>(p.state_size(), seed + 1004);
+  if (shape.initial_state) {
+    p.h0 = random_values<T>(p.state_size(), seed + 1005);
+    p.c0 = random_values<T>(p.state_size(), seed + 1006);
+  }
+  if (!shape.resets.empty()) {
+    p.reset.resize(static_cast<std::size_t>(p.N * p.steps), false);
+    for (Index n = 0; n < p.N; ++n) {
+      for (Index t : shape.resets[n]) p.reset[n * p.steps + t] = true;
+    }
+  }
+  for (Index n = 0; n < p.N; ++n) {
+    for (Index t = p.length(n); t < p.steps; ++t) {
+      for (Index k = 0; k < C; ++k) p.x[(n * p.steps + t) * C + k] = std::numeric_limits<T>::quiet_NaN();
+      for (Index k = 0; k < Y; ++k) p.dy[(n * p.steps + t) * Y + k] = std::numeric_limits<T>::quiet_NaN();
+    }
+  }
+  return p;
+}
+
+template <class To, class From>
+std::vector<To> converted(const std::vector<From>& from) {
+  return std::vector<To>(from.begin(), from.end());
+}
+
+template <class To, class From>
+std::vector<std::vector<To>> converted(const std::vector<std::vector<From>>& from) {
+  std::vector<std::vector<To>> to;
+  for (const std::vector<From>& values : from) to.push_back(converted<To>(values));
+  return to;
+}
+
+template <class To, class From>
+Problem<To> converted(const Problem<From>& from) {
+  Problem<To> to;
+  to.config = from.config;
+  to.N = from.N;
+  to.steps = from.steps;
+  to.seed = from.seed;
+  to.lengths = from.lengths;
+  to.reset.resize(from.reset.size());
+  to.reset = from.reset;
+  to.weight_ih = converted<To>(from.weight_ih);
+  to.weight_hh = converted<To>(from.weight_hh);
+  to.bias = converted<To>(from.bias);
+  to.x = converted<To>(from.x);
+  to.h0 = converted<To>(from.h0);
+  to.c0 = converted<To>(from.c0);
+  to.dy = converted<To>(from.dy);
+  to.dh = converted<To>(from.dh);
+  to.dc = converted<To>(from.dc);
+  return to;
+}
+
+/// Memory for the results of `p`, and views of it.
+template <class T>
+struct Outputs {
+  Result<T> result;
+  lstmcore::View<T, 3> y;
+  lstmcore::LstmState<T> state;
+  lstmcore::LstmInputGradients<T> inputs;
+
+  explicit Outputs(const Problem<T>& p) {
+    const Index H = p.config.hidden_size;
+    result.y = not_a_number<T>(p.y_size());
+    result.h = p.h0.empty() ? std::vector<T>(p.state_size(), T(0)) : p.h0;
+    result.c = p.c0.empty() ? std::vector<T>(p.state_size(), T(0)) : p.c0;
+    result.dx = not_a_number<T>(p.x.size());
+    result.dh0 = not_a_number<T>(p.state_size());
+    result.dc0 = not_a_number<T>(p.state_size());
+    y = {result.y.data(), {p.N, p.steps, p.config.output_size()}};
+    state = {{result.h.data(), {p.cells(), p.N, H}}, {result.c.data(), {p.cells(), p.N, H}}};
+    inputs.x = {result.dx.data(), {p.N, p.steps, p.config.input_size}};
+    inputs.h = {result.dh0.data(), {p.cells(), p.N, H}};
+    inputs.c = {result.dc0.data(), {p.cells(), p.N, H}};
+    for (const auto& values : p.weight_ih) result.dweight_ih.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.weight_hh) result.dweight_hh.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.bias) result.dbias.push_back(not_a_number<T>(values.size()));
+    for (Index cell = 0; cell < p.cells(); ++cell) {
+      const Index C = p.config.layer_input_size(cell / p.config.directions());
+      inputs.weights.push_back({{result.dweight_ih[cell].data(), {4 * H, C}},
+                                {result.dweight_hh[cell].data(), {4 * H, H}},
+                                {result.dbias[cell].data(), {4 * H}}});
+    }
+  }
+  Outputs(const Outputs&) = delete;
+  Outputs& operator=(const Outputs&) = delete;
+};
+
+/// Forward of inference: no dropout.
+template <class T>
+Result<T> infer(const Problem<T>& p) {
+  Outputs<T> out(p);
+  lstmcore::Lstm<T>(p.config, p.weights()).forward(p.sequence(), out.y, out.state);
+  return out.result;
+}
+
+/// Forward of training and backward.
+template <class T>
+Result<T> train(const Problem<T>& p) {
+  Outputs<T> out(p);
+  const lstmcore::Lstm<T> lstm(p.config, p.weights());
+  lstmcore::LstmTape<T> tape;
+  lstm.forward(p.sequence(), out.y, out.state, tape);
+  lstm.backward(tape, p.output_gradients(), out.inputs);
+  return out.result;
+}
+
+template <class T>
+Result<T> reference_infer(const Problem<T>& p) {
+  Outputs<T> out(p);
+  lstmcore::reference::lstm(p.config, p.weights(), p.sequence(), out.y, out.state);
+  return out.result;
+}
+
+template <class T>
+Result<T> reference_train(const Problem<T>& p) {
+  Outputs<T> out(p);
+  lstmcore::reference::Tape<T> tape;
+  lstmcore::reference::lstm(p.config, p.weights(), p.sequence(), out.y, out.state, &tape);
+  lstmcore::reference::dlstm(p.config, p.weights(), p.sequence(), tape, p.output_gradients(), out.inputs);
+  return out.result;
+}

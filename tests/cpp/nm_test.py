@@ -1,0 +1,74 @@
+"""Check that the objects of one instruction set keep to themselves.
+
+Usage: nm_test.py NM ISA OBJECT...
+
+Templates compiled for one instruction set must never be merged by the linker with another's or with a host program's.
+So a weak or global symbol may be defined only inside ``lstmcore::ISA`` or the renamed Eigen, ``lstmcore_eigen_ISA``;
+the one strong symbol is ``lstmcore::ISA::kernel_table()``; and nothing may run before ``main`` (no ``.init_array``), as
+it would on machines that lack the instruction set.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
+    """Kind and demangled name of every symbol that the object defines and others can see."""
+    output = subprocess.run(
+        [nm, "--demangle", "--defined-only", "--extern-only", path],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    symbols = []
+    for line in output.splitlines():
+        fields = line.split(maxsplit=2)
+        if len(fields) == 3:
+            symbols.append((fields[1], fields[2]))
+    return symbols
+
+
+def runs_before_main(path: str) -> bool:
+    """Whether the object holds a section of constructors; its name stands in the section header strings."""
+    with open(path, "rb") as file:
+        content = file.read()
+    return b".init_array" in content or b".ctors" in content
+
+
+def is_inside(name: str, isa: str) -> bool:
+    """Whether a demangled name belongs to one of the two namespaces."""
+    for prefix in ("guard variable for ", "vtable for ", "typeinfo for ", "typeinfo name for "):
+        name = name.removeprefix(prefix)
+    return name.startswith((f"lstmcore::{isa}::", f"lstmcore_eigen_{isa}::"))
+
+
+def problems(nm: str, isa: str, path: str) -> list[str]:
+    """What is wrong with one object."""
+    found = []
+    table = f"lstmcore::{isa}::kernel_table()"
+    symbols = defined_symbols(nm, path)
+    strong = [name for kind, name in symbols if kind not in "VvWwu"]
+    if strong != [table]:
+        found.append(f"strong symbols: expected {table} alone, got {strong}")
+    for kind, name in symbols:
+        # A function template's demangled name begins with its return type: the last token before the brackets counts.
+        if kind in "VvWwu" and not is_inside(name.split("<")[0].split("(")[0].split()[-1], isa):
+            found.append(f"a symbol ({kind}) outside the two namespaces: {name}")
+    if runs_before_main(path):
+        found.append("has code that runs before main")
+    return found
+
+
+def main(nm: str, isa: str, *paths: str) -> int:
+    """Print what is wrong; the exit status says whether anything is."""
+    failures = [f"{path}: {problem}" for path in paths for problem in problems(nm, isa, path)]
+    for failure in failures:
+        print(failure)
+    print(f"{len(paths)} objects, {len(failures)} problems")
+    return 1 if failures or not paths else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,67 @@
+// The choice of the instruction set. CTest runs this file once with each name in LSTMCORE_ISA, once with a wrong one
+// and once without.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <lstmcore/cpu.hpp>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "isa/isa.hpp"
+
+namespace {
+
+// Every entry behind the three sizes is a function pointer.
+template <class T>
+void check_no_kernel_is_missing() {
+  const lstmcore::kernels::Kernels<T>& kernels = lstmcore::active_kernels<T>();
+  constexpr std::size_t sizes = 3;
+  void* entries[sizeof kernels / sizeof(void*)];
+  std::memcpy(entries, &kernels, sizeof kernels);
+  for (std::size_t entry = sizes; entry < sizeof kernels / sizeof(void*); ++entry) {
+    const check::Context context("entry " + std::to_string(entry));
+    CHECK(entries[entry] != nullptr);
+  }
+}
+
+}  // namespace
+
+TEST("LSTMCORE_ISA names the one in use, and a wrong name is an error") {
+  const std::vector<std::string> supported = lstmcore::supported_isas();
+  const char* const environment = std::getenv("LSTMCORE_ISA");
+  const std::string forced = environment != nullptr ? environment : "";
+  if (forced.empty()) {
+    CHECK_EQUAL(lstmcore::isa(), supported.back());
+  } else if (std::find(supported.begin(), supported.end(), forced) != supported.end()) {
+    CHECK_EQUAL(lstmcore::isa(), forced);
+  } else {
+    for (int attempt = 0; attempt < 2; ++attempt) {  // the second one must not find a half-made choice
+      CHECK_THROWS(lstmcore::isa(), forced.c_str());
+      CHECK_THROWS(lstmcore::active_table(), "LSTMCORE_ISA");
+      CHECK_THROWS(lstmcore::isa(), supported.front().c_str());
+    }
+  }
+}
+
+TEST("the baseline is always there, and first") { CHECK_EQUAL(lstmcore::supported_isas().front(), "baseline"); }
+
+TEST("the table is complete") {
+  const std::vector<std::string> supported = lstmcore::supported_isas();
+  const char* const forced = std::getenv("LSTMCORE_ISA");
+  if (forced != nullptr && std::find(supported.begin(), supported.end(), forced) == supported.end()) return;
+  check_no_kernel_is_missing<float>();
+  check_no_kernel_is_missing<double>();
+  CHECK_EQUAL(lstmcore::active_kernels<float>().lanes, 2 * lstmcore::active_kernels<double>().lanes);
+}
+
+TEST("the number of threads is what was set") {
+  const int before = lstmcore::get_num_threads();
+  CHECK(before >= 1);
+  lstmcore::set_num_threads(3);
+  CHECK_EQUAL(lstmcore::get_num_threads(), lstmcore::has_openmp() ? 3 : 1);
+  CHECK_THROWS(lstmcore::set_num_threads(0), "got 0");
+  CHECK_THROWS(lstmcore::set_num_threads(-2), "got -2");
+  CHECK_EQUAL(lstmcore::get_num_threads(), lstmcore::has_openmp() ? 3 : 1);
+  lstmcore::set_num_threads(before);
+}

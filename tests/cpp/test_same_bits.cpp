@@ -1,0 +1,285 @@
+// The promise of the same bits: whatever the thread count, the other rows, the padding, the strides and the pieces that
+// a sequence is cut into.
+#include <lstmcore/cpu.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+#include "isa/isa.hpp"
+#include "lstm_problem.hpp"
+#include "lstm_shapes.hpp"
+
+namespace {
+
+template <class T>
+void check_same_outputs(const Result<T>& result, const Result<T>& expected) {
+  CHECK_SAME_BITS(result.y, expected.y);
+  CHECK_SAME_BITS(result.h, expected.h);
+  CHECK_SAME_BITS(result.c, expected.c);
+}
+
+template <class T>
+void check_same_gradients(const Result<T>& result, const Result<T>& expected) {
+  CHECK_SAME_BITS(result.dx, expected.dx);
+  CHECK_SAME_BITS(result.dh0, expected.dh0);
+  CHECK_SAME_BITS(result.dc0, expected.dc0);
+  for (std::size_t cell = 0; cell < expected.dbias.size(); ++cell) {
+    CHECK_SAME_BITS(result.dweight_ih[cell], expected.dweight_ih[cell]);
+    CHECK_SAME_BITS(result.dweight_hh[cell], expected.dweight_hh[cell]);
+    CHECK_SAME_BITS(result.dbias[cell], expected.dbias[cell]);
+  }
+}
+
+class ThreadCount {
+ public:
+  explicit ThreadCount(int count) : before_(lstmcore::get_num_threads()) { lstmcore::set_num_threads(count); }
+  ~ThreadCount() { lstmcore::set_num_threads(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
+// Work enough for five threads, in every way that it can be divided among them.
+std::vector<Shape> threaded_shapes() {
+  std::vector<std::int64_t> lengths;
+  for (Index n = 0; n < 41; ++n) lengths.push_back((n * 7) % 13);
+  std::vector<Shape> all;
+  all.push_back({"rows over threads", lstm_config(20, 40), 37, 12});
+  all.push_back({"rows over threads, ragged", bidirectional(lstm_config(20, 40, 2)), 41, 12, lengths});
+  all.push_back({"rows over threads, dropout", with_dropout(lstm_config(20, 40, 3), 0.5), 41, 12, lengths});
+  all.push_back({"fewer rows than threads", lstm_config(100, 300), 3, 5});
+  all.push_back({"one row", lstm_config(256, 257, 2), 1, 5});
+  all.push_back({"few rows, ragged, both directions", bidirectional(lstm_config(100, 200, 2)), 4, 6, {6, 2, 0, 5}});
+  all.push_back({"wide input", lstm_config(2000, 24), 5, 6});
+  all.push_back({"long, few units: weight gradients over threads", lstm_config(30, 30), 8, 150});
+  return all;
+}
+
+template <class T>
+void check_threads() {
+  for (const Shape& shape : threaded_shapes()) {
+    const check::Context context(shape.reason);
+    const Problem<T> p = make_problem<T>(shape);
+    Result<T> inferred, trained;
+    {
+      const ThreadCount one(1);
+      inferred = infer(p);
+      trained = train(p);
+    }
+    for (int count : {2, 3, 5}) {
+      const check::Context threads(std::to_string(count) + " threads");
+      const ThreadCount several(count);
+      check_same_outputs(infer(p), inferred);
+      const Result<T> again = train(p);
+      check_same_outputs(again, trained);
+      check_same_gradients(again, trained);
+    }
+  }
+}
+
+// Row `n` of a problem and of its result, alone.
+template <class T>
+struct Row {
+  const Problem<T>& p;
+  Index n;
+
+  std::vector<T> sequence(const std::vector<T>& values, Index width, Index steps) const {
+    const auto start = values.begin() + n * p.steps * width;
+    return std::vector<T>(start, start + steps * width);
+  }
+  std::vector<T> state(const std::vector<T>& values) const {
+    const Index H = p.config.hidden_size;
+    std::vector<T> part;
+    for (Index cell = 0; cell < p.cells() && !values.empty(); ++cell) {
+      const auto start = values.begin() + (cell * p.N + n) * H;
+      part.insert(part.end(), start, start + H);
+    }
+    return part;
+  }
+  // The row as a batch of its own, cut to its length if `cut`: neither companions nor padding.
+  Problem<T> problem(bool cut) const {
+    Problem<T> alone = p;
+    alone.N = 1;
+    alone.steps = cut ? p.length(n) : p.steps;
+    if (!p.lengths.empty()) alone.lengths = {p.lengths[n]};
+    if (cut) alone.lengths.clear();
+    alone.x = sequence(p.x, p.config.input_size, alone.steps);
+    alone.dy = sequence(p.dy, p.config.output_size(), alone.steps);
+    alone.h0 = state(p.h0);
+    alone.c0 = state(p.c0);
+    alone.dh = state(p.dh);
+    alone.dc = state(p.dc);
+    if (p.reset.size() > 0) {
+      alone.reset.resize(static_cast<std::size_t>(alone.steps));
+      for (Index t = 0; t < alone.steps; ++t) alone.reset[t] = p.reset[n * p.steps + t];
+    }
+    return alone;
+  }
+};
+
+template <class T>
+void check_companions() {
+  std::vector<Shape> shapes = option_shapes(lstmcore::active_kernels<T>().lanes);
+  const std::vector<Shape> sizes = threaded_shapes();
+  shapes.insert(shapes.end(), sizes.begin(), sizes.end());
+  for (const Shape& shape : shapes) {
+    if (shape.config.dropout > 0) continue;  // its mask belongs to a place in the batch
+    const check::Context context(shape.reason);
+    const Problem<T> p = make_problem<T>(shape);
+    const Result<T> inferred = infer(p), trained = train(p);
+    const Index Y = p.config.output_size();
+    for (Index n = 0; n < p.N; ++n) {
+      const Row<T> row{p, n};
+      for (bool cut : {false, true}) {
+        const check::Context which("row " + std::to_string(n) + (cut ? ", cut to its length" : ", padded"));
+        const Problem<T> alone = row.problem(cut);
+        const Result<T> single = infer(alone);
+        CHECK_SAME_BITS(single.y, row.sequence(inferred.y, Y, alone.steps));
+        CHECK_SAME_BITS(single.h, row.state(inferred.h));
+        CHECK_SAME_BITS(single.c, row.state(inferred.c));
+        const Result<T> gradients = train(alone);
+        CHECK_SAME_BITS(gradients.y, row.sequence(trained.y, Y, alone.steps));
+        CHECK_SAME_BITS(gradients.dx, row.sequence(trained.dx, p.config.input_size, alone.steps));
+        CHECK_SAME_BITS(gradients.dh0, row.state(trained.dh0));
+        CHECK_SAME_BITS(gradients.dc0, row.state(trained.dc0));
+      }
+    }
+  }
+}
+
+// A sequence in pieces of 1, 7, 2 and the rest, the state handed on.
+template <class T>
+void check_chunks() {
+  std::vector<Shape> shapes;
+  shapes.push_back({"one layer", lstm_config(5, 11), 3, 17});
+  shapes.push_back({"three layers, one row", lstm_config(5, 40, 3), 1, 17});
+  shapes.push_back({"units over threads", lstm_config(100, 200, 2), 2, 17});
+  shapes.push_back({"rows over threads", lstm_config(20, 40, 2), 37, 17});
+  shapes.push_back({"resets, one at a border", lstm_config(5, 11, 2), 3, 17, {}, {{8, 3}, {0}, {16}}});
+  for (const Shape& shape : shapes) {
+    const check::Context context(shape.reason);
+    const Problem<T> p = make_problem<T>(shape);
+    const Result<T> whole = infer(p);
+    const lstmcore::Lstm<T> lstm(p.config, p.weights());
+    Outputs<T> out(p);
+    Index begin = 0;
+    for (Index end : {Index{1}, Index{8}, Index{10}, p.steps}) {
+      lstmcore::LstmSequence<T> piece = p.sequence();
+      lstmcore::View<T, 3> y = out.y;
+      piece.x.shape[1] = y.shape[1] = end - begin;
+      piece.x.data += begin * piece.x.stride[1];
+      y.data += begin * y.stride[1];
+      if (piece.reset) {
+        piece.reset.shape[1] = end - begin;
+        piece.reset.data += begin;
+      }
+      lstm.forward(piece, y, out.state);
+      begin = end;
+    }
+    check_same_outputs(out.result, whole);
+  }
+}
+
+// x and y as they lie in other programs' memory: time-major, reversed, every second feature, one row for all.
+template <class T>
+void check_strides() {
+  const Shape shape{"", bidirectional(lstm_config(5, 11, 2)), 4, 6, {6, 0, 3, 5}};
+  const Problem<T> p = make_problem<T>(shape);
+  const Result<T> expected = train(p);
+  const Index N = p.N, S = p.steps, C = 5, Y = p.config.output_size();
+  const lstmcore::Lstm<T> lstm(p.config, p.weights());
+  const auto x_at = [&](Index n, Index t, Index c) { return p.x[(n * S + t) * C + c]; };
+  std::vector<T> time_major(p.x.size()), reversed(p.x.size()), sparse(2 * p.x.size(), T(9));
+  for (Index n = 0; n < N; ++n) {
+    for (Index t = 0; t < S; ++t) {
+      for (Index c = 0; c < C; ++c) {
+        time_major[(t * N + n) * C + c] = x_at(n, t, c);
+        reversed[((N - 1 - n) * S + (S - 1 - t)) * C + (C - 1 - c)] = x_at(n, t, c);
+        sparse[2 * ((n * S + t) * C + c)] = x_at(n, t, c);
+      }
+    }
+  }
+  struct Layout {
+    const char* name;
+    lstmcore::View<const T, 3> x;
+  };
+  const std::vector<Layout> layouts = {
+      {"time-major", {time_major.data(), {N, S, C}, {C, N * C, 1}}},
+      {"reversed", {reversed.data() + reversed.size() - 1, {N, S, C}, {-S * C, -C, -1}}},
+      {"sparse", {sparse.data(), {N, S, C}, {2 * S * C, 2 * C, 2}}}};
+  for (const Layout& layout : layouts) {
+    const check::Context context(layout.name);
+    lstmcore::LstmSequence<T> sequence = p.sequence();
+    sequence.x = layout.x;
+    Outputs<T> out(p);
+    std::vector<T> y_time_major = not_a_number<T>(out.result.y.size());
+    const lstmcore::View<T, 3> y(y_time_major.data(), {N, S, Y}, {Y, N * Y, 1});
+    lstmcore::LstmTape<T> tape;
+    lstm.forward(sequence, y, out.state, tape);
+    lstm.backward(tape, p.output_gradients(), out.inputs);
+    for (Index n = 0; n < N; ++n) {
+      for (Index t = 0; t < S; ++t) {
+        for (Index k = 0; k < Y; ++k) out.result.y[(n * S + t) * Y + k] = y(n, t, k);
+      }
+    }
+    check_same_outputs(out.result, expected);
+    check_same_gradients(out.result, expected);
+  }
+  // A stride of zero: the same row for all.
+  Problem<T> equal_rows = p;
+  lstmcore::LstmSequence<T> broadcast = p.sequence();
+  broadcast.x.stride[0] = 0;
+  for (Index n = 0; n < N; ++n) std::copy(p.x.begin(), p.x.begin() + S * C, equal_rows.x.begin() + n * S * C);
+  Outputs<T> out(p);
+  lstm.forward(broadcast, out.y, out.state);
+  check_same_outputs(out.result, infer(equal_rows));
+}
+
+// One Lstm and many callers at once, each with its own tape.
+template <class T>
+void check_concurrent_calls() {
+  const Problem<T> p = make_problem<T>({"", bidirectional(lstm_config(20, 40, 2)), 23, 9});
+  const Result<T> expected = train(p);
+  const lstmcore::Lstm<T> lstm(p.config, p.weights());
+  constexpr int callers = 4;
+  std::vector<Result<T>> results(callers);
+  std::vector<std::thread> threads;
+  for (int caller = 0; caller < callers; ++caller) {
+    threads.emplace_back([&p, &lstm, &results, caller] {
+      for (int round = 0; round < 3; ++round) {
+        Outputs<T> out(p);
+        lstmcore::LstmTape<T> tape;
+        lstm.forward(p.sequence(), out.y, out.state, tape);
+        lstm.backward(tape, p.output_gradients(), out.inputs);
+        results[caller] = out.result;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Result<T>& result : results) {
+    check_same_outputs(result, expected);
+    check_same_gradients(result, expected);
+  }
+}
+
+}  // namespace
+
+TEST("any number of threads, float") { check_threads<float>(); }
+TEST("any number of threads, double") { check_threads<double>(); }
+TEST("any companions and any padding, float") { check_companions<float>(); }
+TEST("any companions and any padding, double") { check_companions<double>(); }
+TEST("whole or in pieces") {
+  check_chunks<float>();
+  check_chunks<double>();
+}
+TEST("any strides") {
+  check_strides<float>();
+  check_strides<double>();
+}
+TEST("concurrent calls") {
+  check_concurrent_calls<float>();
+  check_concurrent_calls<double>();
+}

@@ -1,0 +1,415 @@
+"""The engine's functions against the slow reference, and what they promise about their arguments."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from lstmcore import functional as F
+from lstmcore.config import LSTMConfig
+from reference import lstm, random_case, relative_error
+
+# Some hundred roundings of 2**-53 or 2**-24, none of them amplified much.
+TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}
+
+CONFIGS = {
+    "one unit": LSTMConfig(1, 1),
+    "one layer": LSTMConfig(3, 4),
+    "units that fill no vector": LSTMConfig(5, 7),
+    "several vectors of units and a rest": LSTMConfig(13, 37),
+    "wide input": LSTMConfig(67, 5),
+    "three layers": LSTMConfig(3, 6, num_layers=3),
+    "both directions": LSTMConfig(4, 5, num_layers=2, bidirectional=True),
+    "backwards": LSTMConfig(4, 5, num_layers=2, go_backwards=True),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("batch", [2, 17])  # less than a tile of rows; several and a rest
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"state": True},
+        {"ragged": True, "state": True},
+        {"resets": True, "state": True},
+        {"ragged": True, "state": True, "resets": True},
+    ],
+    ids=lambda options: "+".join(options) or "plain",
+)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_matches_the_reference(name, options, batch, dtype):
+    config = CONFIGS[name]
+    x, weights, arguments = random_case(config, batch, 9, dtype, **options)
+    y, state = F.lstm(x, weights, config, **arguments)
+    h0, c0 = arguments.pop("state", (None, None))
+    expected = lstm(x, weights, config, h0, c0, **arguments)
+    for result, wanted in zip((y, *state), expected, strict=True):
+        assert result.dtype == dtype
+        assert relative_error(result, wanted) < TOLERANCE[dtype]
+    lengths = arguments.get("lengths", [9] * batch)
+    for row, length in zip(y, lengths, strict=True):
+        assert not row[length:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_long_sequence_matches_the_reference(dtype):
+    config = LSTMConfig(6, 10, bidirectional=True)
+    x, weights, _ = random_case(config, 3, 300, dtype)
+    y, state = F.lstm(x, weights, config)
+    for result, wanted in zip((y, *state), lstm(x, weights, config), strict=True):
+        assert relative_error(result, wanted) < TOLERANCE[dtype]
+
+
+def everything(dtype=np.float64, batch=6, steps=7):
+    config = LSTMConfig(5, 9, num_layers=2, bidirectional=True)
+    options = {"ragged": True, "state": True, "resets": True}
+    return config, *random_case(config, batch, steps, dtype, **options)
+
+
+def assert_same(result, expected):
+    for part, wanted in zip((result[0], *result[1]), (expected[0], *expected[1]), strict=True):
+        assert part.dtype == wanted.dtype
+        assert np.array_equal(part, wanted)
+
+
+# ---- arguments -----------------------------------------------------------------------------------
+
+
+def misaligned(array):
+    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    result = memory.view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
+
+
+def every_second(array):
+    result = np.full((*array.shape[:-1], 2 * array.shape[-1]), np.nan, array.dtype)[..., ::2]
+    result[...] = array
+    return result
+
+
+def field_of_records(array):
+    # 12 or 5 bytes apart: strides that are no multiple of the element.
+    records = np.zeros(array.shape, [("value", array.dtype), ("tag", np.uint8)])
+    records["value"] = array
+    return records["value"]
+
+
+LAYOUTS = {
+    "Fortran": np.asfortranarray,
+    "time-major": lambda a: np.ascontiguousarray(a.swapaxes(0, 1)).swapaxes(0, 1),
+    "reversed rows": lambda a: a[::-1].copy()[::-1],
+    "reversed last axis": lambda a: a[..., ::-1].copy()[..., ::-1],
+    "every second": every_second,
+    "misaligned": misaligned,
+    "foreign byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+    "fields of records": field_of_records,
+    "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
+    "subclass": lambda a: a.view(type("Subclass", (np.ndarray,), {})),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_memory_layout(layout, dtype):
+    config, x, weights, arguments = everything(dtype)
+    expected = F.lstm(x, weights, config, **arguments)
+    change = LAYOUTS[layout]
+    arguments = {
+        "state": tuple(change(part) for part in arguments["state"]),
+        "lengths": change(arguments["lengths"]) if layout != "time-major" else arguments["lengths"],
+        "reset": change(arguments["reset"]),
+    }
+    changed = {
+        name: weight if weight.ndim == 1 and layout == "time-major" else change(weight)
+        for name, weight in weights.items()
+    }
+    assert_same(F.lstm(change(x), changed, config, **arguments), expected)
+    *_, tape = F.lstm(change(x), changed, config, **arguments, training=True)
+    *_, plain = F.lstm(x, weights, config, **arguments, training=True)
+    result, wanted = F.lstm_backward(tape), F.lstm_backward(plain)
+    assert np.array_equal(result.x, wanted.x)
+
+
+def test_broadcast_input():
+    config, x, weights, _ = everything()
+    same = np.broadcast_to(x[:1, :1], x.shape)
+    assert_same(F.lstm(same, weights, config), F.lstm(same.copy(), weights, config))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64, ">i8", np.longlong])
+def test_lengths_of_any_integer_type(dtype):
+    config, x, weights, arguments = everything()
+    expected = F.lstm(x, weights, config, **arguments)
+    arguments["lengths"] = arguments["lengths"].astype(dtype)
+    assert_same(F.lstm(x, weights, config, **arguments), expected)
+
+
+def test_lists_for_lengths_and_reset():
+    config, x, weights, arguments = everything()
+    expected = F.lstm(x, weights, config, **arguments)
+    arguments["lengths"] = arguments["lengths"].tolist()
+    arguments["reset"] = arguments["reset"].tolist()
+    assert_same(F.lstm(x, weights, config, **arguments), expected)
+    y, _ = F.lstm(x[:0], weights, config, lengths=[])
+    assert y.shape == (0, 7, 18)
+
+
+def test_one_state_may_be_absent():
+    config, x, weights, arguments = everything()
+    h, c = arguments["state"]
+    zeros = np.zeros_like(h)
+    pairs = [((h, None), (h, zeros)), ((None, c), (zeros, c)), ((None, None), None)]
+    for pair, same in pairs:
+        assert_same(F.lstm(x, weights, config, state=pair), F.lstm(x, weights, config, state=same))
+
+
+def test_arguments_stay_as_they_are():
+    config, x, weights, arguments = everything()
+    before = copy.deepcopy((x, weights, arguments))
+    y, state, tape = F.lstm(x, weights, config, **arguments, training=True)
+    F.lstm_backward(tape, y, state)
+    for now, then in ((x, before[0]), *zip(weights.values(), before[1].values(), strict=True)):
+        assert np.array_equal(now, then)
+    for now, then in zip(arguments["state"], before[2]["state"], strict=True):
+        assert np.array_equal(now, then)
+    for result, initial in zip(state, arguments["state"], strict=True):
+        assert not np.shares_memory(result, initial)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_without_sequences_y_is_the_last_layers_final_h(bidirectional):
+    config = LSTMConfig(3, 5, num_layers=2, bidirectional=bidirectional)
+    x, weights, arguments = random_case(config, 6, 4, np.float64, ragged=True, state=True)
+    sequences, expected = F.lstm(x, weights, config, **arguments)
+    y, state = F.lstm(x, weights, config, **arguments, return_sequences=False)
+    for part, wanted in zip(state, expected, strict=True):
+        assert np.array_equal(part, wanted)
+    assert y.shape == (6, config.output_size)
+    assert not np.shares_memory(y, state.h)
+    for n, length in enumerate(arguments["lengths"]):
+        last = sequences[n, length - 1] if length else state.h[-1 - bidirectional, n]
+        assert np.array_equal(y[n, :5], last[:5])
+        if bidirectional:
+            first = sequences[n, 0] if length else np.tile(state.h[-1, n], 2)
+            assert np.array_equal(y[n, 5:], first[5:])
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(0, 3), (3, 0), (0, 0)])
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_nothing_to_do(batch, steps, return_sequences):
+    config = LSTMConfig(3, 4, num_layers=2, bidirectional=True)
+    x, weights, arguments = random_case(config, batch, steps, np.float32, state=True)
+    y, state = F.lstm(x, weights, config, **arguments, return_sequences=return_sequences)
+    assert y.shape == ((batch, steps, 8) if return_sequences else (batch, 8))
+    for part, initial in zip(state, arguments["state"], strict=True):
+        assert np.array_equal(part, initial)
+
+
+def test_rows_of_length_zero_only():
+    config, x, weights, arguments = everything()
+    arguments["lengths"] = np.zeros(len(x), int)
+    y, state = F.lstm(x, weights, config, **arguments)
+    assert not y.any()
+    for part, initial in zip(state, arguments["state"], strict=True):
+        assert np.array_equal(part, initial)
+
+
+def test_nan_stays_in_its_row():
+    config, x, weights, arguments = everything()
+    arguments = {"state": arguments["state"]}
+    expected, _ = F.lstm(x, weights, config, **arguments)
+    x[2, 3, 1] = np.nan
+    y, state = F.lstm(x, weights, config, **arguments)
+    assert np.isnan(y[2]).any()
+    assert np.isnan(state.h[:, 2]).any()
+    others = [0, 1, 3, 4, 5]
+    assert np.array_equal(y[others], expected[others])
+    one_way = LSTMConfig(5, 9)
+    weights = F.init_weights(one_way, dtype="float64")
+    y, _ = F.lstm(x, weights, one_way)
+    assert not np.isnan(y[2, :3]).any()
+    assert np.isnan(y[2, 3:]).all()
+
+
+def test_infinite_and_huge_inputs_saturate():
+    config = LSTMConfig(2, 3)
+    weights = {name: np.ones(shape) for name, shape in config.parameter_shapes().items()}
+    x = np.array([[[1e300, 1e300]], [[-1e300, -1e300]], [[np.inf, np.inf]], [[-np.inf, 0.0]]])
+    y, _ = F.lstm(x, weights, config)
+    expected = np.tanh(1.0)  # i = o = g = 1, or all gates shut
+    assert np.allclose(y[[0, 2]], expected, rtol=1e-14)
+    assert np.array_equal(y[[1, 3]], np.zeros((2, 1, 3)))
+
+
+# ---- packed weights ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_packed_weights_give_the_same_bits(dtype):
+    config, x, weights, arguments = everything(dtype)
+    expected = F.lstm(x, weights, config, **arguments)
+    packed = F.pack(weights, config)
+    assert packed.dtype == dtype
+    assert packed.config is config
+    for weight in weights.values():
+        weight[...] = 0  # packed weights do not look at them again
+    assert_same(F.lstm(x, packed, **arguments), expected)
+    assert_same(F.lstm(x, packed, config, **arguments), expected)
+    assert_same(F.lstm(x, packed, copy.copy(config), **arguments), expected)
+
+
+def test_packed_weights_are_immutable():
+    config, _, weights, _ = everything()
+    packed = F.pack(weights, config)
+    with pytest.raises(AttributeError):
+        packed.config = config
+    with pytest.raises(AttributeError):
+        packed.extra = 1
+    assert copy.deepcopy(packed) is packed
+    assert "hidden_size=9" in repr(packed)
+    with pytest.raises(TypeError, match="pack them again"):
+        pickle.dumps(packed)
+
+
+def test_any_mapping_of_weights():
+    class Mapping(dict):
+        """Python code between the engine and the arrays."""
+
+        def __getitem__(self, key):
+            return super().__getitem__(key)
+
+    config, x, weights, _ = everything()
+    expected = F.lstm(x, weights, config)
+    shuffled = dict(reversed(list(weights.items())))
+    assert_same(F.lstm(x, shuffled, config), expected)
+    assert_same(F.lstm(x, Mapping(weights), config), expected)
+
+
+# ---- initial weights -----------------------------------------------------------------------------
+
+
+def test_initial_weights_are_those_of_keras():
+    config = LSTMConfig(30, 20, num_layers=2, bidirectional=True)
+    weights = F.init_weights(config, seed=1)
+    assert {name: weight.shape for name, weight in weights.items()} == config.parameter_shapes()
+    for name, weight in weights.items():
+        assert weight.dtype == np.float32
+        if name.startswith("bias"):
+            assert np.array_equal(weight, np.repeat([0, 1, 0, 0], 20))
+        elif name.startswith("weight_hh"):
+            product = weight.astype(float).T @ weight
+            assert np.abs(product - np.eye(20)).max() < 1e-6  # float32 rounding
+        else:
+            limit = np.sqrt(6 / (weight.shape[0] + weight.shape[1]))
+            assert 0.9 * limit < np.abs(weight).max() <= limit
+            # The mean of n uniform values is off by limit / sqrt(3 n) typically; six times that.
+            assert abs(weight.mean()) < 6 * limit / np.sqrt(3 * weight.size)
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    config = LSTMConfig(3, 4, num_layers=2)
+    first, again, other = (F.init_weights(config, seed=seed) for seed in (5, 5, 6))
+    double = F.init_weights(config, seed=5, dtype=np.float64)
+    for name in first:
+        assert np.array_equal(first[name], again[name])
+        assert np.array_equal(first[name], double[name].astype(np.float32))
+        if name.startswith("weight"):
+            assert not np.array_equal(first[name], other[name])
+    assert not np.array_equal(first["weight_hh_l0"], first["weight_hh_l1"])
+    generator = np.random.default_rng(5)
+    assert np.array_equal(F.init_weights(config, generator)["weight_ih_l0"], first["weight_ih_l0"])
+
+
+# ---- dropout -------------------------------------------------------------------------------------
+
+
+def test_dropout_between_layers_only_while_training():
+    config = LSTMConfig(4, 6, num_layers=2, dropout=0.5)
+    x, weights, _ = random_case(config, 3, 5, np.float64)
+    without, _ = F.lstm(x, weights, LSTMConfig(4, 6, num_layers=2))
+    assert np.array_equal(F.lstm(x, weights, config)[0], without)
+    trained, _, _ = F.lstm(x, weights, config, training=True, seed=1)
+    assert not np.allclose(trained, without)
+    again, _, _ = F.lstm(x, weights, config, training=True, seed=1)
+    assert np.array_equal(again, trained)
+    other, _, _ = F.lstm(x, weights, config, training=True, seed=2)
+    assert not np.allclose(other, trained)
+    one_layer = LSTMConfig(4, 6, dropout=0.5)
+    first = {name: weight for name, weight in weights.items() if name.endswith("_l0")}
+    plain, _ = F.lstm(x, first, one_layer)
+    assert np.array_equal(F.lstm(x, first, one_layer, training=True)[0], plain)
+
+
+def test_dropout_keeps_the_right_share_and_the_mean():
+    # A second layer that hands its input on shows the mask: with tiny weights it is linear in it.
+    config = LSTMConfig(1, 50, num_layers=2, dropout=0.3)
+    weights = {name: np.zeros(shape) for name, shape in config.parameter_shapes().items()}
+    weights["bias_l0"][:] = 3.0
+    weights["weight_ih_l1"][100:150] = 1e-9 * np.eye(50)  # gate g of each unit
+    weights["bias_l1"][:] = np.repeat([40.0, -40.0, 0.0, 40.0], 50)  # i = o = 1, f = 0
+    x = np.zeros((40, 10, 1))
+    y, _, _ = F.lstm(x, weights, config, training=True, seed=3)
+    first = {name: weight for name, weight in weights.items() if name.endswith("_l0")}
+    hidden, _ = F.lstm(x, first, LSTMConfig(1, 50))
+    scale = y / (1e-9 * hidden)
+    kept = scale > 0.5
+    assert np.allclose(scale[kept], 1 / 0.7, rtol=1e-6)
+    assert np.abs(scale[~kept]).max() < 1e-6
+    share = kept.mean()
+    assert abs(share - 0.7) < 6 * np.sqrt(0.3 * 0.7 / kept.size)
+
+
+# ---- configuration -------------------------------------------------------------------------------
+
+
+def test_config_is_a_value():
+    config = LSTMConfig(np.int32(3), 4, dropout=np.float32(0.5), bidirectional=np.True_)
+    assert config == LSTMConfig(3, 4, bidirectional=True, dropout=0.5)
+    assert hash(config) == hash(copy.deepcopy(config))
+    assert [type(value) for value in (config.input_size, config.dropout, config.bidirectional)] == [
+        int,
+        float,
+        bool,
+    ]
+    assert pickle.loads(pickle.dumps(config)) == config
+    with pytest.raises(AttributeError):
+        config.hidden_size = 5
+    assert (config.num_directions, config.output_size) == (2, 8)
+    assert LSTMConfig(3, 4).parameter_shapes() == {
+        "weight_ih_l0": (16, 3),
+        "weight_hh_l0": (16, 4),
+        "bias_l0": (16,),
+    }
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+
+def test_calls_from_many_threads_at_once():
+    config, x, weights, arguments = everything(np.float32, batch=16, steps=20)
+    packed = F.pack(weights, config)
+    inputs = [x + np.float32(k) for k in range(4)]
+
+    def run(values):
+        y, state, tape = F.lstm(values, packed, config, **arguments, training=True)
+        gradients = F.lstm_backward(tape, y, state)
+        return [y, *state, gradients.x, *gradients.weights.values()]
+
+    expected = [run(values) for values in inputs]
+    wrong = []
+
+    def work(index):
+        for _ in range(10):
+            results = run(inputs[index])
+            if not all(map(np.array_equal, results, expected[index])):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

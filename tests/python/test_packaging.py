@@ -1,0 +1,68 @@
+"""What is promised of the installed package as a whole."""
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import lstmcore
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_version_number_is_the_same():
+    assert lstmcore.__version__ == lstmcore._core.__version__
+    assert lstmcore.__version__ == importlib.metadata.version("lstmcore")
+
+
+def test_version_is_the_one_of_the_header():
+    header = ROOT / "cpp" / "include" / "lstmcore" / "version.hpp"
+    if not header.exists():
+        pytest.skip("only in the source tree")
+    found = re.search(r'#define LSTMCORE_VERSION "(.*)"', header.read_text(encoding="utf-8"))
+    assert found is not None
+    assert found[1] == lstmcore.__version__
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["py.typed", "_core.pyi", "data/movie_snippets.tsv.gz", "data/movie_snippets.NOTICE.txt"],
+)
+def test_package_holds_its_files(name):
+    assert resources.files("lstmcore").joinpath(*name.split("/")).is_file()
+
+
+def test_runtime_dependencies_are_three():
+    required = importlib.metadata.requires("lstmcore") or []
+    names = {re.split(r"[^\w-]", line)[0] for line in required if "extra ==" not in line}
+    assert names == {"numpy", "safetensors", "tqdm"}
+
+
+def test_importing_loads_no_other_framework():
+    program = "import sys, json, lstmcore; print(json.dumps(sorted(sys.modules)))"
+    output = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+    loaded = {name.split(".")[0] for name in json.loads(output)}
+    frameworks = {"torch", "tensorflow", "keras", "jax", "sklearn", "onnx", "onnxruntime", "scipy"}
+    assert "lstmcore" in loaded
+    assert not loaded & frameworks
+
+
+def test_everything_that_is_exported_exists():
+    missing = [name for name in lstmcore.__all__ if not hasattr(lstmcore, name)]
+    assert not missing
+
+
+def test_public_names_are_documented():
+    undocumented = [
+        name
+        for name in lstmcore.__all__
+        if callable(getattr(lstmcore, name)) and not getattr(lstmcore, name).__doc__
+    ]
+    assert not undocumented

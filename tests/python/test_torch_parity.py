@@ -1,0 +1,116 @@
+"""Live parity with PyTorch, where it is installed: outputs, states and every gradient."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import lstmcore as lc  # noqa: E402
+from lstmcore import functional as F  # noqa: E402
+
+# (input, hidden, layers, bidirectional, batch, steps): each with its reason.
+SHAPES = {
+    "single step": (7, 12, 1, False, 5, 1),
+    "the demo's": (64, 128, 1, False, 32, 60),
+    "long": (4, 20, 1, False, 3, 200),
+    "stacked and bidirectional": (20, 33, 3, True, 7, 40),
+    "batch one": (17, 70, 1, True, 1, 50),
+    "hidden units split over threads": (32, 400, 1, False, 2, 30),
+}
+# Relative to the largest entry: what the project promises for T up to 200.
+TOLERANCES = {"float64": (1e-12, 1e-12), "float32": (2e-6, 1e-5)}
+
+
+def make(shape, dtype, seed=0):
+    size, hidden, layers, bidirectional, batch, steps = shape
+    torch.manual_seed(seed)
+    module = torch.nn.LSTM(
+        size,
+        hidden,
+        layers,
+        bidirectional=bidirectional,
+        batch_first=True,
+        dtype=getattr(torch, dtype),
+    )
+    cells = layers * (2 if bidirectional else 1)
+    inputs = {
+        "x": torch.randn(batch, steps, size, dtype=module.weight_ih_l0.dtype),
+        "h0": torch.randn(cells, batch, hidden, dtype=module.weight_ih_l0.dtype),
+        "c0": torch.randn(cells, batch, hidden, dtype=module.weight_ih_l0.dtype),
+    }
+    return module, {name: tensor.requires_grad_() for name, tensor in inputs.items()}
+
+
+def to_engine(module, of=lambda parameter: parameter.detach()):
+    """PyTorch's two biases are added; their gradients are equal, so either one serves."""
+    weights = {}
+    for name, parameter in module.named_parameters():
+        if name.startswith("weight"):
+            weights[name] = of(parameter).numpy().copy()
+        elif name.startswith("bias_ih"):
+            weights[name.replace("bias_ih", "bias")] = of(parameter).numpy().copy()
+    return weights
+
+
+def weights_of(module):
+    weights = to_engine(module)
+    for name, parameter in module.named_parameters():
+        if name.startswith("bias_hh"):
+            weights[name.replace("bias_hh", "bias")] += parameter.detach().numpy()
+    return weights
+
+
+def error(actual, expected):
+    expected = expected.detach().numpy() if isinstance(expected, torch.Tensor) else expected
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+def compare(module, inputs, shape, dtype, lengths=None):
+    size, hidden, layers, bidirectional, _, steps = shape
+    forward, backward = TOLERANCES[dtype]
+    sequence = inputs["x"]
+    if lengths is not None:
+        sequence = torch.nn.utils.rnn.pack_padded_sequence(
+            sequence, torch.from_numpy(lengths), batch_first=True, enforce_sorted=False
+        )
+    y, (h, c) = module(sequence, (inputs["h0"], inputs["c0"]))
+    if lengths is not None:
+        y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=steps)
+    dy, dh, dc = torch.randn_like(y), torch.randn_like(h), torch.randn_like(c)
+    ((y * dy).sum() + (h * dh).sum() + (c * dc).sum()).backward()
+
+    arrays = {name: tensor.detach().numpy() for name, tensor in inputs.items()}
+    config = lc.LSTMConfig(size, hidden, layers, bidirectional)
+    own_y, state, tape = F.lstm(
+        arrays["x"],
+        weights_of(module),
+        config,
+        state=(arrays["h0"], arrays["c0"]),
+        lengths=lengths,
+        training=True,
+    )
+    for actual, expected in ((own_y, y), (state.h, h), (state.c, c)):
+        assert actual.dtype == dtype
+        assert error(actual, expected) < forward
+    gradients = F.lstm_backward(tape, dy.numpy(), (dh.numpy(), dc.numpy()))
+    assert error(gradients.x, inputs["x"].grad) < backward
+    assert error(gradients.state[0], inputs["h0"].grad) < backward
+    assert error(gradients.state[1], inputs["c0"].grad) < backward
+    for name, expected in to_engine(module, lambda parameter: parameter.grad).items():
+        assert error(gradients.weights[name], expected) < backward, name
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_whole_batch(shape, dtype):
+    module, inputs = make(shape, dtype)
+    compare(module, inputs, shape, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_ragged_batch_is_the_packed_sequence(bidirectional, dtype):
+    shape = (6, 18, 2, bidirectional, 9, 25)
+    module, inputs = make(shape, dtype)
+    lengths = np.array([25, 1, 7, 25, 13, 2, 24, 9, 3])
+    compare(module, inputs, shape, dtype, lengths)
