@@ -44,12 +44,6 @@ class Layer(Configurable):
         self._weights: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
 
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments except the name, as JSON can hold them."""
-        config = super().get_config()
-        config.pop("name", None)
-        return config
-
     # ---- for subclasses ----------------------------------------------------------------------
 
     def build(self, input_shape: Shape) -> Shape:

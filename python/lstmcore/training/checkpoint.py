@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lstmcore import __version__, layers, regularizers, weights
 from lstmcore._configurable import make
 from lstmcore._typing import Array
+from lstmcore.layers import Layer
 from lstmcore.training.compiled import Compiled
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer:
         "dtype": model.dtype.name,
         "seed": model.seed,
         "input_shape": list(model.input_shape),
-        "layers": [
-            {"class": type(layer).__name__, "name": layer.name, "config": layer.get_config()}
-            for layer in model.layers
-        ],
+        "layers": [_describe(layer) for layer in model.layers],
         "training": training,
     }
     weights.write(path, tensors, document)
@@ -80,6 +78,11 @@ def _restore(
         model.set_compiled(Compiled.from_config(training["compile"], last))
     _fill(model, tensors, training)
     return model
+
+
+def _describe(layer: Layer) -> dict[str, Any]:
+    config = layer.get_config()
+    return {"class": type(layer).__name__, "name": config.pop("name"), "config": config}
 
 
 def _fill(model: "Sequential", tensors: dict[str, Array], training: Any) -> None:

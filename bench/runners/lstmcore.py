@@ -1,0 +1,236 @@
+"""lstmcore. Arrays are NumPy's, batch first; weights are packed once for inference, each step in
+training, where they change every step.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import lstmcore as lc
+from bench.problem import Problem, digest, make_problem, make_weights
+from bench.runners import Prepared, Unsupported
+from bench.shapes import Case
+from lstmcore import functional as F
+
+
+def load(threads: int) -> LstmcoreRunner:
+    """Set the number of threads."""
+    lc.set_num_threads(threads)
+    return LstmcoreRunner()
+
+
+def _config(case: Case) -> lc.LSTMConfig:
+    shape = case.shape
+    if shape.projection:
+        raise Unsupported("no projection")
+    if shape.int8:
+        raise Unsupported("no 8-bit weights")
+    return lc.LSTMConfig(
+        input_size=shape.inputs,
+        hidden_size=shape.hidden,
+        num_layers=shape.layers,
+        bidirectional=shape.bidirectional,
+    )
+
+
+class LstmcoreRunner:
+    """See `bench.runners.Runner`."""
+
+    def versions(self) -> dict[str, str]:
+        info = lc.cpu_info()
+        return {"lstmcore": info.version, "isa": info.isa, "numpy": np.__version__}
+
+    def prepare(self, case: Case) -> Prepared:
+        kinds: dict[str, Callable[[Case], Prepared]] = {
+            "lstm": _training if case.training else _inference,
+            "cell": _cell_steps,
+            "model": _model,
+            "stream": _stream,
+            "small_models": _small_models,
+            "overhead": _inference,
+        }
+        return kinds[case.shape.kind](case)
+
+
+def _inference(case: Case) -> Prepared:
+    config = _config(case)
+    problem = make_problem(case)
+    packed = F.pack(problem.weights, config)
+    x, lengths = problem.x, problem.lengths
+
+    def call() -> Any:
+        return F.lstm(x, packed, lengths=lengths)
+
+    return Prepared({"functional": call}, lambda: digest(case.shape, call()[0]))
+
+
+def _training_call(problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]:
+    state = (problem.h0, problem.c0)
+
+    def call() -> Any:
+        y, _, tape = F.lstm(
+            problem.x, problem.weights, config, state=state, lengths=problem.lengths, training=True
+        )
+        return y, F.lstm_backward(tape, problem.dy)
+
+    return call
+
+
+def _training(case: Case) -> Prepared:
+    config = _config(case)
+    problem = make_problem(case)
+    call = _training_call(problem, config)
+
+    def sums() -> dict[str, float]:
+        y, gradients = call()
+        return digest(case.shape, y, gradients.x)
+
+    def facts() -> dict[str, float]:
+        state = (problem.h0, problem.c0)
+        tape = F.lstm(
+            problem.x, problem.weights, config, state=state, lengths=problem.lengths, training=True
+        )[2]
+        return {"tape bytes": float(tape.nbytes)}
+
+    return Prepared({"functional": call}, sums, facts)
+
+
+def _cell_steps(case: Case) -> Prepared:
+    """One engine call a step, forward and backward; gradients of the weights added up in NumPy."""
+    config = _config(case)
+    problem = make_problem(case)
+    steps = [np.ascontiguousarray(problem.x[:, t : t + 1]) for t in range(case.shape.steps)]
+    dsteps = [np.ascontiguousarray(problem.dy[:, t : t + 1]) for t in range(case.shape.steps)]
+
+    def call() -> Any:
+        packed = F.pack(problem.weights, config)
+        state: Any = (problem.h0, problem.c0)
+        tapes = []
+        ys = []
+        for x_t in steps:
+            y, state, tape = F.lstm(x_t, packed, state=state, training=True)
+            ys.append(y)
+            tapes.append(tape)
+        dstate: Any = None
+        total: dict[str, Any] = {}
+        dxs = []
+        for tape, dy in zip(reversed(tapes), reversed(dsteps), strict=True):
+            gradients = F.lstm_backward(tape, dy, dstate)
+            dxs.append(gradients.x)
+            dstate = gradients.state
+            if total:
+                for name, gradient in gradients.weights.items():
+                    total[name] += gradient
+            else:
+                total = gradients.weights
+        return np.concatenate(ys, axis=1), np.concatenate(dxs[::-1], axis=1), total
+
+    def sums() -> dict[str, float]:
+        y, dx, _ = call()
+        return digest(case.shape, y, dx)
+
+    return Prepared({"one engine call a step": call}, sums)
+
+
+def _model(case: Case) -> Prepared:
+    shape = case.shape
+    model = lc.Sequential(
+        [
+            lc.layers.Embedding(shape.vocabulary, shape.inputs),
+            lc.layers.LSTM(shape.hidden),
+            lc.layers.Dense(shape.classes, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    random = np.random.default_rng(3)
+    ids = random.integers(0, shape.vocabulary, (shape.batch, shape.steps))
+    labels = random.integers(0, shape.classes, shape.batch)
+
+    def call() -> Any:
+        return model.train_on_batch(ids, labels)
+
+    return Prepared({"train_on_batch": call}, dict, lambda: {"engine share": _engine_share(call)})
+
+
+def _engine_share(call: Callable[[], Any], calls: int = 20) -> float:
+    """Share of the time of `call` inside compiled functions of lstmcore._core.
+
+    The profile's own cost falls on the Python side, so the true share is a little larger.
+    """
+    inside = 0.0
+    entered = 0.0
+
+    def profile(_: Any, event: str, function: Any) -> None:
+        nonlocal inside, entered
+        if event == "c_call":
+            entered = perf_counter()
+        elif event == "c_return" and _is_engine(function):
+            inside += perf_counter() - entered
+
+    call()
+    start = perf_counter()
+    sys.setprofile(profile)
+    try:
+        for _ in range(calls):
+            call()
+    finally:
+        sys.setprofile(None)
+    return inside / (perf_counter() - start)
+
+
+def _is_engine(function: Any) -> bool:
+    home = getattr(function, "__module__", None) or type(
+        getattr(function, "__self__", None)
+    ).__module__
+    return "lstmcore" in str(home) or "pybind11" in str(getattr(function, "__qualname__", ""))
+
+
+def _stream(case: Case) -> Prepared:
+    config = _config(case)
+    problem = make_problem(case)
+    stream = lc.LSTMStream(problem.weights, config)
+    x = np.ascontiguousarray(problem.x[0, 0])
+    out = np.empty(case.shape.hidden, case.dtype)
+    step = stream.step
+
+    def call() -> Any:
+        return step(x, out)
+
+    def sums() -> dict[str, float]:
+        stream.reset()
+        return digest(case.shape, call()[None, None])
+
+    return Prepared({"LSTMStream": call}, sums)
+
+
+def _small_models(case: Case) -> Prepared:
+    """Every model is run, or run and its gradients computed, by one of the Python threads."""
+    shape = case.shape
+    config = _config(case)
+    problem = make_problem(case)
+    state = (problem.h0, problem.c0)
+    weights = [make_weights(shape, case.dtype, seed) for seed in range(shape.models)]
+    packed = [F.pack(model, config) for model in weights]
+
+    def run(first: int) -> None:
+        for model in packed[first :: shape.python_threads]:
+            F.lstm(problem.x, model)
+
+    def train(first: int) -> None:
+        for model in weights[first :: shape.python_threads]:
+            tape = F.lstm(problem.x, model, config, state=state, training=True)[2]
+            F.lstm_backward(tape, problem.dy)
+
+    work = train if case.training else run
+    pool = ThreadPoolExecutor(shape.python_threads)
+
+    def call() -> Any:
+        return list(pool.map(work, range(shape.python_threads)))
+
+    return Prepared({"functional": call}, lambda: digest(shape, F.lstm(problem.x, packed[0])[0]))

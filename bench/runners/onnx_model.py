@@ -1,0 +1,76 @@
+"""The case as an ONNX model, from the same weights."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from bench.problem import Weights, cell_names, onnx_weights
+from bench.shapes import Case
+
+onnx: Any = import_module("onnx")
+
+
+def lstm_model(case: Case, weights: Weights) -> Any:
+    """Return a model from "x" (T, N, C), and "lengths" (N,) if rows differ in length, to "y".
+
+    y is (T, D, N, H) as the operator gives it: no transposition stands behind the last layer.
+    """
+    shape = case.shape
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(case.dtype))
+    names = cell_names(shape)
+    d = shape.num_directions
+    nodes: list[Any] = []
+    constants: list[Any] = []
+
+    def constant(name: str, value: Any) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    source = "x"
+    lengths = "lengths" if shape.shortest else ""
+    for layer in range(shape.layers):
+        w, r, b = onnx_weights(weights, names[layer * d : (layer + 1) * d])
+        inputs = [
+            source,
+            constant(f"W{layer}", w),
+            constant(f"R{layer}", r),
+            constant(f"B{layer}", b),
+        ]
+        last = layer == shape.layers - 1
+        target = "y" if last else f"y{layer}"
+        nodes.append(
+            helper.make_node(
+                "LSTM",
+                [*inputs, lengths] if lengths else inputs,
+                [target],
+                hidden_size=shape.hidden,
+                direction="bidirectional" if shape.bidirectional else "forward",
+            )
+        )
+        if not last:
+            extents = np.array([shape.steps, shape.batch, d * shape.hidden], np.int64)
+            nodes.append(
+                helper.make_node("Transpose", [target], [f"t{layer}"], perm=[0, 2, 1, 3])
+            )
+            reshape = [f"t{layer}", constant(f"extents{layer}", extents)]
+            source = f"x{layer + 1}"
+            nodes.append(helper.make_node("Reshape", reshape, [source]))
+    value = helper.make_tensor_value_info
+    arguments = [value("x", element, [shape.steps, shape.batch, shape.inputs])]
+    if lengths:
+        arguments.append(value(lengths, onnx.TensorProto.INT32, [shape.batch]))
+    result = value("y", element, [shape.steps, d, shape.batch, shape.hidden])
+    graph = helper.make_graph(nodes, "lstm", arguments, [result], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)])
+    model.ir_version = 8
+    return model
+
+
+def batch_major(y: Any) -> Any:
+    """(T, D, N, H) to (N, T, D * H)."""
+    steps, directions, batch, hidden = y.shape
+    return np.transpose(y, (2, 0, 1, 3)).reshape(batch, steps, directions * hidden)

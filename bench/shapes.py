@@ -1,0 +1,450 @@
+"""What is measured, and why.
+
+Letters: T time steps, N batch, C input features, H hidden units, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ALL_PEERS = ("pytorch", "onnxruntime", "openvino", "jax", "tensorflow")
+"""Those that run one LSTM layer; Keras joins for the whole training step."""
+
+DIRECTIONS = ("inference", "training")
+DTYPES = ("float32", "float64")
+
+KINDS = {
+    "lstm": "layers over a batch of sequences",
+    "cell": "a loop over single steps, with training",
+    "model": "one training step of embedding, LSTM, dense and Adam",
+    "stream": "one step of one sequence, state carried along",
+    "small_models": "many small models, one after the other, from Python threads",
+    "overhead": "a call with next to no work",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One row of a grid.
+
+    Attributes
+    ----------
+    name : str
+        Unique.
+    reason : str
+        Why it is measured.
+    steps, batch, inputs, hidden : int
+        T, N, C, H.
+    kind : str
+        One of `KINDS`.
+    layers : int
+        L.
+    bidirectional : bool
+    projection : int
+        Width that h is projected to; 0: none.
+    shortest : int
+        Lengths are uniform in shortest..T; 0: every row has all T steps.
+    int8 : bool
+        Weights quantized to 8 bits, where a peer offers that.
+    vocabulary, classes : int
+        Of the kind "model".
+    models, python_threads : int
+        Of the kind "small_models".
+    directions, dtypes : tuple of str
+        What is measured unless something else is asked for.
+    threads : tuple of int or None
+        Thread counts that alone make sense; None: those asked for.
+    peers : tuple of str or None
+        Peers that alone make sense; None: `ALL_PEERS`.
+    cell : bool
+        Whether it counts as a cell of the grid that goals are set for.
+    share : bool
+        Whether a goal is set for its share of the limit, so that AVX2 is measured beside.
+    memory : bool
+        Whether the memory of one training step is measured.
+    quick : bool
+        Whether it belongs to the quick grid.
+    """
+
+    name: str
+    reason: str
+    steps: int = 1
+    batch: int = 1
+    inputs: int = 1
+    hidden: int = 1
+    kind: str = "lstm"
+    layers: int = 1
+    bidirectional: bool = False
+    projection: int = 0
+    shortest: int = 0
+    int8: bool = False
+    vocabulary: int = 0
+    classes: int = 0
+    models: int = 0
+    python_threads: int = 1
+    directions: tuple[str, ...] = DIRECTIONS
+    dtypes: tuple[str, ...] = ("float32",)
+    threads: tuple[int, ...] | None = None
+    peers: tuple[str, ...] | None = None
+    cell: bool = False
+    share: bool = False
+    memory: bool = False
+    quick: bool = False
+
+    @property
+    def num_directions(self) -> int:
+        """D."""
+        return 2 if self.bidirectional else 1
+
+    def lengths(self) -> npt.NDArray[np.int64] | None:
+        """Valid steps of each row, always the same ones; None if all are T."""
+        if not self.shortest:
+            return None
+        random = np.random.default_rng(7)
+        return random.integers(self.shortest, self.steps + 1, self.batch, dtype=np.int64)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all rows together, S."""
+        lengths = self.lengths()
+        return self.steps * self.batch if lengths is None else int(lengths.sum())
+
+    def describe(self) -> str:
+        """T x N x C x H and what is special."""
+        text = f"{self.steps} x {self.batch} x {self.inputs} x {self.hidden}"
+        if self.layers > 1:
+            text += f", {self.layers} layers"
+        if self.bidirectional:
+            text += ", bidirectional"
+        if self.projection:
+            text += f" -> {self.projection}"
+        if self.shortest:
+            text += f", lengths {self.shortest}..{self.steps}"
+        if self.int8:
+            text += ", int8"
+        if self.vocabulary:
+            text += f", vocabulary {self.vocabulary}"
+        if self.models:
+            text += f", {self.models} models, {self.python_threads} Python threads"
+        return text
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape with everything that a measurement needs to know."""
+
+    shape: Shape
+    direction: str
+    dtype: str
+    threads: int
+
+    @property
+    def key(self) -> str:
+        """Unique name."""
+        return f"{self.shape.name}/{self.direction}/{self.dtype}/{self.threads}"
+
+    @property
+    def training(self) -> bool:
+        """Whether the backward is part of it."""
+        return self.direction == "training"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return int(np.dtype(self.dtype).itemsize)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the products of one call.
+
+        Of a step of a row: 2 * 4H * (inputs + H) forward, as many again for the gradients by the
+        inputs, and for those by the weights. Activations and everything else are not counted.
+        """
+        shape = self.shape
+        state = shape.projection or shape.hidden
+        a_step = 0.0
+        for layer in range(shape.layers):
+            inputs = shape.inputs if layer == 0 else shape.num_directions * state
+            gates = 2.0 * 4 * shape.hidden * (inputs + state)
+            projected = 2.0 * shape.hidden * shape.projection
+            a_step += shape.num_directions * (gates + projected)
+        passes = 3 if self.training else 1
+        return passes * a_step * shape.total_steps * max(1, shape.models)
+
+    @property
+    def bytes(self) -> float:
+        """Bytes that one call must move if nothing is read twice.
+
+        Weights, x and y; in training also the tape, written and read once (4 gates and c a unit),
+        the gradients of x and y, and those of the weights.
+        """
+        shape = self.shape
+        state = shape.projection or shape.hidden
+        weights = 0
+        kept = 0
+        for layer in range(shape.layers):
+            inputs = shape.inputs if layer == 0 else shape.num_directions * state
+            weights += shape.num_directions * (
+                4 * shape.hidden * (inputs + state + 1) + shape.hidden * shape.projection
+            )
+            kept += shape.num_directions * 5 * shape.hidden
+        ends = shape.total_steps * (shape.inputs + shape.num_directions * state)
+        elements = weights + ends
+        if self.training:
+            elements += weights + ends + 2 * shape.total_steps * kept
+        return float(elements * self.itemsize * max(1, shape.models))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Case:
+        """Return the case that `to_json` was called on."""
+        fields = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in data["shape"].items()
+        }
+        return Case(Shape(**fields), data["direction"], data["dtype"], data["threads"])
+
+
+def _cell(steps: int, batch: int, inputs: int, hidden: int, reason: str, **more: Any) -> Shape:
+    name = f"{steps}x{batch}x{inputs}x{hidden}"
+    return Shape(name, reason, steps, batch, inputs, hidden, cell=True, **more)
+
+
+CELLS = (
+    _cell(1, 1, 32, 32, "a single small step: the cost of a call", quick=True),
+    _cell(1, 1, 128, 256, "a single step whose weights fill a core's own cache", quick=True),
+    _cell(100, 1, 32, 64, "batch one, small: bound by latency", quick=True),
+    _cell(100, 1, 128, 256, "batch one, medium: bound by reading the weights", quick=True),
+    _cell(100, 32, 32, 64, "small hidden size: activations weigh as much as products", quick=True),
+    _cell(
+        100,
+        32,
+        128,
+        128,
+        "the common middle",
+        quick=True,
+        share=True,
+        dtypes=("float32", "float64"),
+        memory=True,
+    ),
+    _cell(
+        100, 64, 256, 512, "large: weights do not fit a core's own cache", quick=True, share=True
+    ),
+    _cell(50, 128, 1024, 1024, "very large: weights live in the last cache", share=True),
+    _cell(365, 256, 8, 64, "daily time series: long, wide batch, few features", memory=True),
+)
+
+_PYTORCH_ONLY = ("pytorch",)
+
+OTHERS = (
+    Shape(
+        "ragged-400x64",
+        "ragged batch: cost must follow the data",
+        400,
+        64,
+        128,
+        256,
+        shortest=40,
+        peers=("pytorch", "onnxruntime", "jax"),
+    ),
+    Shape(
+        "padded-400x64",
+        "the same batch with all steps valid",
+        400,
+        64,
+        128,
+        256,
+        peers=_PYTORCH_ONLY,
+        memory=True,
+    ),
+    Shape(
+        "ragged-100x32",
+        "a smaller ragged batch",
+        100,
+        32,
+        128,
+        128,
+        shortest=10,
+        quick=True,
+        peers=("pytorch", "onnxruntime", "jax"),
+    ),
+    Shape(
+        "long-2000x4",
+        "very long, hardly any rows",
+        2000,
+        4,
+        64,
+        128,
+        peers=("pytorch", "onnxruntime", "openvino"),
+    ),
+    Shape("projection", "h projected to fewer units", 100, 32, 128, 256, projection=64),
+    Shape(
+        "cell-steps",
+        "LSTMCell in a Python loop: one engine call a step",
+        100,
+        32,
+        128,
+        128,
+        kind="cell",
+        directions=("training",),
+        peers=_PYTORCH_ONLY,
+        quick=True,
+    ),
+    Shape(
+        "stacked-bidirectional",
+        "two layers, both directions",
+        100,
+        32,
+        128,
+        128,
+        layers=2,
+        bidirectional=True,
+    ),
+    Shape(
+        "training-step",
+        "the whole training step of a text classifier",
+        100,
+        32,
+        64,
+        128,
+        kind="model",
+        vocabulary=10_000,
+        classes=5,
+        directions=("training",),
+        peers=("pytorch", "keras"),
+        quick=True,
+    ),
+    *(
+        Shape(
+            f"stream-{hidden}",
+            "latency of one step from Python",
+            inputs=1,
+            hidden=hidden,
+            kind="stream",
+            directions=("inference",),
+            threads=(1,),
+            peers=("pytorch", "onnxruntime"),
+            quick=True,
+        )
+        for hidden in (16, 32, 64)
+    ),
+    Shape(
+        "call-overhead",
+        "what a call of F.lstm costs before any work",
+        kind="overhead",
+        directions=("inference",),
+        threads=(1,),
+        peers=_PYTORCH_ONLY,
+        quick=True,
+    ),
+    *(
+        Shape(
+            f"small-models-{python_threads}",
+            "many small models in threads: calls must not wait for each other",
+            100,
+            1,
+            8,
+            32,
+            kind="small_models",
+            models=1000,
+            python_threads=python_threads,
+            threads=(1,),
+            peers=_PYTORCH_ONLY,
+            quick=True,
+        )
+        for python_threads in (1, 2)
+    ),
+    *(
+        Shape(
+            f"int8-{steps}x{batch}x{inputs}x{hidden}",
+            "dynamic 8-bit quantization, for scale: results differ by up to 2e-2",
+            steps,
+            batch,
+            inputs,
+            hidden,
+            int8=True,
+            directions=("inference",),
+            peers=("onnxruntime",),
+        )
+        for steps, batch, inputs, hidden in (
+            (100, 1, 128, 256),
+            (100, 32, 128, 128),
+            (100, 64, 256, 512),
+        )
+    ),
+)
+
+SHAPES = CELLS + OTHERS
+
+
+def select(grid: str) -> list[Shape]:
+    """Return the shapes of a grid: "quick", "full", "cells", or names separated by commas.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    grids: dict[str, Iterable[Shape]] = {
+        "full": SHAPES,
+        "cells": CELLS,
+        "quick": [shape for shape in SHAPES if shape.quick],
+    }
+    chosen: dict[str, Shape] = {}
+    by_name = {shape.name: shape for shape in SHAPES}
+    for name in grid.split(","):
+        if name in grids:
+            chosen.update({shape.name: shape for shape in grids[name]})
+        elif name in by_name:
+            chosen[name] = by_name[name]
+        else:
+            known = ", ".join([*grids, *by_name])
+            raise ValueError(f"grid: expected some of {known}, got {name!r}")
+    return list(chosen.values())
+
+
+_OWN_DTYPES = ("model", "small_models", "overhead")
+"""Kinds that are measured in the element types that their shapes name, and no others."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was asked for beside the grid; None: what each shape names itself."""
+
+    threads: Sequence[int] = (1,)
+    directions: Sequence[str] | None = None
+    dtypes: Sequence[str] | None = None
+
+    def cases(self, shapes: Iterable[Shape]) -> list[Case]:
+        """Return every case, by thread count, then by shape."""
+        shapes = list(shapes)
+        counts = sorted({*self.threads, *(t for shape in shapes for t in shape.threads or ())})
+        cases: list[Case] = []
+        for threads in counts:
+            for shape in shapes:
+                if threads not in (shape.threads or self.threads):
+                    continue
+                dtypes: Sequence[str] = shape.dtypes
+                if self.dtypes is not None:
+                    dtypes = self.dtypes
+                    if shape.int8 or shape.kind in _OWN_DTYPES:
+                        dtypes = [name for name in self.dtypes if name in shape.dtypes]
+                for direction in shape.directions:
+                    if self.directions is None or direction in self.directions:
+                        cases += [Case(shape, direction, dtype, threads) for dtype in dtypes]
+        return cases
+
+
+def smaller(case: Case) -> Case:
+    """Return the same work on next to no data, to load everything that is loaded lazily."""
+    shape = case.shape
+    lengths = min(shape.shortest, 2)
+    return replace(case, shape=replace(shape, steps=2, batch=2, shortest=lengths))

@@ -1,0 +1,149 @@
+"""The process that one peer lives in: reads requests, one JSON object a line, and answers them.
+
+Requests: ``{"do": "hello"}``, ``{"do": "prepare", "case": ...}``, ``{"do": "warm", "seconds": s}``,
+``{"do": "time", "calls": n, "before": m}``, ``{"do": "memory", "case": ...}`` (in a fresh process
+only) and ``{"do": "quit"}``. While no request runs, it waits for one and does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+from importlib import import_module
+from time import perf_counter
+from typing import Any
+
+from bench import memory
+from bench.runners import Prepared, Runner, Unsupported
+from bench.shapes import Case, smaller
+
+
+class Worker:
+    """Answers requests with one peer.
+
+    Parameters
+    ----------
+    peer : str
+        Name of its module in `bench.runners`.
+    threads : int
+        That it may use.
+    """
+
+    def __init__(self, peer: str, threads: int) -> None:
+        self.runner: Runner = import_module(f"bench.runners.{peer}").load(threads)
+        self.prepared: Prepared | None = None
+        self.call: Any = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one request."""
+        actions = {
+            "hello": lambda: {"versions": self.runner.versions()},
+            "prepare": lambda: self.prepare(Case.from_json(request["case"])),
+            "warm": lambda: self.warm(request["seconds"]),
+            "time": lambda: self.time(request["calls"], request["before"]),
+            "memory": lambda: self.memory(Case.from_json(request["case"])),
+        }
+        try:
+            return actions[request["do"]]()
+        except Unsupported as reason:
+            return {"unsupported": str(reason)}
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def prepare(self, case: Case) -> dict[str, Any]:
+        """Make the case ready and tell what its results add up to."""
+        self.prepared = self.call = None
+        gc.collect()
+        self.prepared = self.runner.prepare(case)
+        return {"digest": self.prepared.digest(), "facts": self.prepared.facts()}
+
+    def warm(self, seconds: float) -> dict[str, Any]:
+        """Run every variant for about `seconds` and choose the fastest."""
+        assert self.prepared is not None
+        times: dict[str, float] = {}
+        failures: list[str] = []
+        for name, call in self.prepared.variants.items():
+            try:
+                call()
+                times[name] = _settled(call, seconds)
+            except Exception as error:
+                failures.append(f"{name}: {type(error).__name__}: {error}")
+        if not times:
+            raise RuntimeError("; ".join(failures))
+        variant = min(times, key=times.__getitem__)
+        self.call = self.prepared.variants[variant]
+        return {"seconds": times[variant], "variant": variant, "failures": failures}
+
+    def time(self, calls: int, before: int) -> dict[str, Any]:
+        """Time `calls` calls after `before` untimed ones that fill the caches again."""
+        call = self.call
+        for _ in range(before):
+            call()
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            rounds = range(calls)
+            start = perf_counter()
+            for _ in rounds:
+                call()
+            seconds = perf_counter() - start
+        finally:
+            if enabled:
+                gc.enable()
+        return {"seconds": seconds / calls}
+
+    def memory(self, case: Case) -> dict[str, Any]:
+        """Growth of the resident memory at its peak during the first full call."""
+        small = self.runner.prepare(smaller(case))
+        next(iter(small.variants.values()))()
+        prepared = self.runner.prepare(case)
+        call = next(iter(prepared.variants.values()))
+        return {"bytes": memory.peak_growth(call)}
+
+
+def _settled(call: Any, seconds: float) -> float:
+    """Seconds a call, the best after the first ones."""
+    best = float("inf")
+    end = perf_counter() + seconds
+    for _ in range(100_000):
+        start = perf_counter()
+        call()
+        stop = perf_counter()
+        best = min(best, stop - start)
+        if stop > end:
+            break
+    return best
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--cores", required=True)
+    arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in arguments.cores.split(",")})
+    # What libraries print must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        worker = Worker(arguments.peer, arguments.threads)
+    except Exception as error:
+        print(json.dumps({"absent": f"{type(error).__name__}: {error}"}), file=answers)
+        return
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "quit":
+            break
+        print(json.dumps(worker.answer(request)), file=answers)
+    # Some runtimes crash while they are taken down; nothing is left to be saved.
+    answers.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+#include "allocation_counter.hpp"
+
+#include <atomic>
+#include <cstddef>
+
+// glibc lets a program put its own functions in the place of these, and keeps the original ones under other names. The
+// sanitizers have replaced them already.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+namespace {
+std::atomic<long> count{0};
+}
+
+extern "C" {
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t number, std::size_t size);
+void* __libc_realloc(void* block, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+
+void* malloc(std::size_t size) {
+  ++count;
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t number, std::size_t size) {
+  ++count;
+  return __libc_calloc(number, size);
+}
+void* realloc(void* block, std::size_t size) {
+  ++count;
+  return __libc_realloc(block, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  ++count;
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** block, std::size_t alignment, std::size_t size) {
+  ++count;
+  *block = __libc_memalign(alignment, size);
+  return *block != nullptr ? 0 : 12;  // ENOMEM
+}
+}
+
+long allocations() { return count; }
+bool allocations_are_counted() { return true; }
+
+#else
+
+long allocations() { return 0; }
+bool allocations_are_counted() { return false; }
+
+#endif
