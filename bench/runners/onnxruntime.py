@@ -39,6 +39,8 @@ class OnnxRuntimeRunner:
             raise Unsupported("no training")
         if case.shape.projection:
             raise Unsupported("the ONNX operator has no projection")
+        if case.dtype != "float32":
+            raise Unsupported("its LSTM computes in float32 only")
         problem = make_problem(case)
         model = lstm_model(case, problem.weights).SerializeToString()
         if case.shape.int8:

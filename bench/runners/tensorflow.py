@@ -105,7 +105,8 @@ def _state(case: Case, problem: Problem) -> list[Any]:
 
 def _with_block(case: Case, problem: Problem) -> Callable[[], Any]:
     weights = problem.weights
-    # One matrix for [x, h], gates i, c, f, o in the words of the operator: i, g, f, o in ours.
+    # One matrix for [x, h], gates in the order i, g, f, o. The operator's second version
+    # is not used: its gradients differ from everybody else's.
     kernel = np.concatenate(
         [gates(weights["weight_ih_l0"], "igfo").T, gates(weights["weight_hh_l0"], "igfo").T]
     )
@@ -116,7 +117,7 @@ def _with_block(case: Case, problem: Problem) -> Callable[[], Any]:
 
     def forward(x: Any, state: Any) -> Any:
         h, c = state
-        return tf.raw_ops.BlockLSTMV2(
+        return tf.raw_ops.BlockLSTM(
             seq_len_max=steps,
             x=x,
             cs_prev=c,
@@ -126,7 +127,8 @@ def _with_block(case: Case, problem: Problem) -> Callable[[], Any]:
             wcf=peephole,
             wco=peephole,
             b=b,
-            cell_clip=0.0,
+            forget_bias=0.0,
+            cell_clip=-1.0,
         ).h
 
     x = tf.constant(time_major(problem.x))

@@ -5,14 +5,13 @@
 // copied, without a change of type.
 #pragma once
 
-#include <lstmcore/tensor.hpp>
-
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <lstmcore/tensor.hpp>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -23,7 +22,7 @@ namespace lstmcore::bindings {
 
 namespace py = pybind11;
 
-// ---- errors and numbers ----------------------------------------------------------------------------------------------
+// ---- errors and numbers ---------------------------------------------------------------------------------------------
 
 [[noreturn]] void fail_type(const std::string& name, const std::string& expected, py::handle got);
 [[noreturn]] void fail_value(const std::string& message);
@@ -44,7 +43,7 @@ bool to_bool(py::handle value, const char* name);
 /// Throws ValueError if the product of the extents and `bytes_each` exceeds what memory can hold.
 void check_size(const char* name, std::initializer_list<std::int64_t> extents, std::int64_t bytes_each);
 
-// ---- element types ---------------------------------------------------------------------------------------------------
+// ---- element types --------------------------------------------------------------------------------------------------
 
 enum class Element { f32, f64 };
 
@@ -62,7 +61,7 @@ auto dispatch(Element element, Body&& body) {
   return element == Element::f32 ? body(float()) : body(double());
 }
 
-// ---- shapes ----------------------------------------------------------------------------------------------------------
+// ---- shapes ---------------------------------------------------------------------------------------------------------
 
 /// One axis of an expected shape: its letter, and its extent unless any will do.
 struct Axis {
@@ -91,7 +90,7 @@ std::array<std::int64_t, static_cast<std::size_t>(Rank)> shape_of(const py::arra
   return shape;
 }
 
-// ---- arrays ----------------------------------------------------------------------------------------------------------
+// ---- arrays ---------------------------------------------------------------------------------------------------------
 
 /// A view together with the array that keeps its memory alive. Default: absent.
 template <class T, int Rank>
@@ -114,8 +113,7 @@ inline bool is_contiguous(const py::array& array) { return (array.flags() & py::
 template <class T>
 py::array contiguous(const py::array& array) {
   if (is_contiguous(array) && is_plain(array)) return array;
-  using Result =
-      py::array_t<T, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
+  using Result = py::array_t<T, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
   py::array result = Result::ensure(array);
   if (!result) throw std::bad_alloc();
   return result;
@@ -160,9 +158,8 @@ Argument<T, Rank> allocate(const std::array<std::int64_t, static_cast<std::size_
   const auto& api = py::detail::npy_api::get();
   std::array<Py_intptr_t, static_cast<std::size_t>(Rank)> extents{};
   for (std::size_t axis = 0; axis < shape.size(); ++axis) extents[axis] = static_cast<Py_intptr_t>(shape[axis]);
-  auto array = py::reinterpret_steal<py::array>(
-      api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype::of<T>().release().ptr(), Rank, extents.data(), nullptr,
-                                nullptr, 0, nullptr));
+  auto array = py::reinterpret_steal<py::array>(api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, py::dtype::of<T>().release().ptr(), Rank, extents.data(), nullptr, nullptr, 0, nullptr));
   if (!array) throw py::error_already_set();
   return contiguous_view<T, Rank>(std::move(array));
 }
@@ -273,15 +270,16 @@ Argument<const bool, Rank> read_bools(py::handle value, const std::string& name,
   return contiguous_view<const bool, Rank>(contiguous<bool>(array));
 }
 
-// ---- objects that one call at a time may use -------------------------------------------------------------------------
+// ---- objects that one call at a time may use ------------------------------------------------------------------------
 
 /// Claims an object that is not safe to use from two threads at once; RuntimeError if another thread holds it.
 class Claim {
  public:
   Claim(std::atomic<bool>& taken, const char* name) : taken_(taken) {
     if (taken_.exchange(true, std::memory_order_acquire)) {
-      throw std::runtime_error(std::string(name) + ": expected use by one thread at a time, got a call while another "
-                                                   "thread's is running");
+      throw std::runtime_error(std::string(name) +
+                               ": expected use by one thread at a time, got a call while another "
+                               "thread's is running");
     }
   }
   ~Claim() { taken_.store(false, std::memory_order_release); }

@@ -1,11 +1,10 @@
-#include "arrays.hpp"
-#include "bind.hpp"
-
-#include <lstmcore/cpu.hpp>
-
 #include <algorithm>
 #include <limits>
+#include <lstmcore/cpu.hpp>
 #include <string>
+
+#include "arrays.hpp"
+#include "bind.hpp"
 
 namespace lstmcore::bindings {
 

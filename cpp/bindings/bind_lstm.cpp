@@ -1,22 +1,22 @@
-#include "arrays.hpp"
-#include "bind.hpp"
-
-#include <lstmcore/lstm.hpp>
-
 #include <algorithm>
 #include <cstring>
-#include <map>
+#include <lstmcore/lstm.hpp>
 #include <memory>
 #include <variant>
 #include <vector>
+
+#include "arrays.hpp"
+#include "bind.hpp"
 
 namespace lstmcore::bindings {
 
 namespace {
 
+// What arguments must have the element type of.
 constexpr const char* weights_type = "the weights";
+constexpr const char* tape_type = "the tape";
 
-// ---- weights by name -------------------------------------------------------------------------------------------------
+// ---- weights by name ------------------------------------------------------------------------------------------------
 
 std::string weight_name(const std::string& name) { return "weights['" + name + "']"; }
 
@@ -45,78 +45,75 @@ void check_names(py::handle weights, const std::vector<LstmParameter>& parameter
                                    [&](const LstmParameter& parameter) { return parameter.name == name; });
     if (!known) {
       std::string names;
-      for (const LstmParameter& parameter : parameters) names += (names.empty() ? "" : ", ") + parameter.name;
+      for (const LstmParameter& parameter : parameters) names.append(names.empty() ? "" : ", ").append(parameter.name);
       fail_value("weights: expected no names but " + names + ", got '" + name + "'");
     }
   }
 }
 
-/// The weights of all cells, and what keeps them alive.
-template <class T>
-struct HeldWeights {
-  LstmWeights<T> cells;
+/// Weights of all cells, or (Element not const) where their gradients go, and what keeps them alive.
+template <class Element>
+struct HeldCells {
+  std::vector<LstmCellWeights<Element>> cells;
   std::vector<py::object> owners;
+
+  explicit HeldCells(const std::vector<LstmParameter>& parameters)
+      : cells(static_cast<std::size_t>(parameters.back().cell) + 1) {}
+
+  /// Puts what `read(axes, name)` makes of an array where it belongs.
+  template <class Read>
+  void put(const LstmParameter& parameter, Read&& read) {
+    LstmCellWeights<Element>& cell = cells[static_cast<std::size_t>(parameter.cell)];
+    const std::string name = weight_name(parameter.name);
+    if (parameter.shape.size() == 1) {
+      auto bias = read(Axes<1>{{{"4H", parameter.shape[0]}}}, name);
+      cell.bias = bias.view;
+      owners.push_back(std::move(bias.owner));
+      return;
+    }
+    const bool recurrent = parameter.name.rfind("weight_hh", 0) == 0;
+    auto matrix = read(Axes<2>{{{"4H", parameter.shape[0]}, {recurrent ? "H" : "C", parameter.shape[1]}}}, name);
+    (recurrent ? cell.weight_hh : cell.weight_ih) = matrix.view;
+    owners.push_back(std::move(matrix.owner));
+  }
 };
 
+template <class Axes>
+constexpr int rank_of = static_cast<int>(std::tuple_size_v<std::decay_t<Axes>>);
+
 template <class T>
-HeldWeights<T> read_weights(py::handle weights, const std::vector<LstmParameter>& parameters) {
+HeldCells<const T> read_weights(py::handle weights, const std::vector<LstmParameter>& parameters) {
   const std::string first = weight_name(parameters.front().name);
   const Reader<T> reader(first.c_str());
-  HeldWeights<T> held;
-  held.cells.resize(static_cast<std::size_t>(parameters.back().cell) + 1);
+  HeldCells<const T> held(parameters);
   for (const LstmParameter& parameter : parameters) {
     const py::object value = find_weight(weights, parameter.name);
     if (!value) fail_value("weights: expected an array named '" + parameter.name + "', got none");
-    LstmCellWeights<const T>& cell = held.cells[static_cast<std::size_t>(parameter.cell)];
-    const std::string name = weight_name(parameter.name);
-    if (parameter.shape.size() == 1) {
-      auto bias = reader.template strided<1>(value, name, {{{"4H", parameter.shape[0]}}});
-      cell.bias = bias.view;
-      held.owners.push_back(std::move(bias.owner));
-    } else {
-      const bool recurrent = parameter.name.rfind("weight_hh", 0) == 0;
-      auto matrix = reader.template strided<2>(
-          value, name, {{{"4H", parameter.shape[0]}, {recurrent ? "H" : "C", parameter.shape[1]}}});
-      (recurrent ? cell.weight_hh : cell.weight_ih) = matrix.view;
-      held.owners.push_back(std::move(matrix.owner));
-    }
+    held.put(parameter, [&](const auto& axes, const std::string& name) {
+      return reader.template strided<rank_of<decltype(axes)>>(value, name, axes);
+    });
   }
   return held;
 }
 
-/// Views of the arrays that weight gradients go to; absent where `gradients` has no such name.
+/// Absent where `gradients` has no such name.
 template <class T>
-struct HeldGradients {
-  LstmWeightGradients<T> cells;
-  std::vector<py::object> owners;
-};
-
-template <class T>
-HeldGradients<T> write_gradients(py::handle gradients, const std::vector<LstmParameter>& parameters) {
-  HeldGradients<T> held;
-  if (gradients.is_none()) return held;
+LstmWeightGradients<T> write_gradients(py::handle gradients, const std::vector<LstmParameter>& parameters,
+                                       std::vector<py::object>& owners) {
+  if (gradients.is_none()) return {};
   check_mapping(gradients);
   check_names(gradients, parameters);
-  const Reader<T> reader(weights_type);
-  held.cells.resize(static_cast<std::size_t>(parameters.back().cell) + 1);
+  const Reader<T> reader(tape_type);
+  HeldCells<T> held(parameters);
   for (const LstmParameter& parameter : parameters) {
     const py::object value = find_weight(gradients, parameter.name);
     if (!value) continue;
-    LstmCellWeights<T>& cell = held.cells[static_cast<std::size_t>(parameter.cell)];
-    const std::string name = weight_name(parameter.name);
-    if (parameter.shape.size() == 1) {
-      auto bias = reader.template writable<1>(value, name, {{{"4H", parameter.shape[0]}}});
-      cell.bias = bias.view;
-      held.owners.push_back(std::move(bias.owner));
-    } else {
-      const bool recurrent = parameter.name.rfind("weight_hh", 0) == 0;
-      auto matrix = reader.template writable<2>(
-          value, name, {{{"4H", parameter.shape[0]}, {recurrent ? "H" : "C", parameter.shape[1]}}});
-      (recurrent ? cell.weight_hh : cell.weight_ih) = matrix.view;
-      held.owners.push_back(std::move(matrix.owner));
-    }
+    held.put(parameter, [&](const auto& axes, const std::string& name) {
+      return reader.template writable<rank_of<decltype(axes)>>(value, name, axes);
+    });
   }
-  return held;
+  owners = std::move(held.owners);
+  return std::move(held.cells);
 }
 
 py::list parameter_list(const LstmConfig& config) {
@@ -129,7 +126,7 @@ py::list parameter_list(const LstmConfig& config) {
   return list;
 }
 
-// ---- states ----------------------------------------------------------------------------------------------------------
+// ---- states ---------------------------------------------------------------------------------------------------------
 
 Axes<3> state_axes(const LstmConfig& config, std::int64_t batch) {
   return {{{"layers*D", config.num_layers * config.directions()}, {"N", batch}, {"H", config.hidden_size}}};
@@ -158,7 +155,7 @@ Argument<T, 3> new_state(const Argument<const T, 3>& initial, const std::array<s
   return state;
 }
 
-// ---- the classes -----------------------------------------------------------------------------------------------------
+// ---- the classes ----------------------------------------------------------------------------------------------------
 
 /// A forward that waits for its backward, with the Lstm that it ran on.
 template <class T>
@@ -211,7 +208,7 @@ class PyTape {
     if (!kept.tape.ready()) {
       fail_value("tape: expected one whose backward has not run yet, got one that was used already");
     }
-    const Reader<T> reader("the tape");
+    const Reader<T> reader(tape_type);
     Argument<const T, 3> y_gradient;
     Argument<const T, 3> h_gradient;
     Argument<const T, 3> c_gradient;
@@ -220,7 +217,8 @@ class PyTape {
     }
     if (!dh.is_none()) h_gradient = reader.template strided<3>(dh, "dstate h", state_axes(config_, batch_));
     if (!dc.is_none()) c_gradient = reader.template strided<3>(dc, "dstate c", state_axes(config_, batch_));
-    HeldGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_));
+    std::vector<py::object> owners;
+    LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_), owners);
 
     Argument<T, 3> dx;
     Argument<T, 3> dh0;
@@ -234,7 +232,7 @@ class PyTape {
     {
       const py::gil_scoped_release released;
       const LstmOutputGradients<T> outputs{y_gradient.view, h_gradient.view, c_gradient.view};
-      kept.lstm.backward(kept.tape, outputs, {dx.view, dh0.view, dc0.view, std::move(weight_gradients.cells)});
+      kept.lstm.backward(kept.tape, outputs, {dx.view, dh0.view, dc0.view, std::move(weight_gradients)});
       kept.tape = LstmTape<T>();  // gives the memory back even if the caller holds on to the used tape
     }
     const auto result = [](Argument<T, 3>& argument) {
@@ -281,7 +279,7 @@ class PyLstm {
     if (!model) fail_value("weights: expected an array named '" + first + "', got none");
     return dispatch(element_of(model, weight_name(first)), [&](auto zero) -> std::variant<Lstm<float>, Lstm<double>> {
       using T = decltype(zero);
-      const HeldWeights<T> held = read_weights<T>(weights, parameters);
+      const HeldCells<const T> held = read_weights<T>(weights, parameters);
       const py::gil_scoped_release released;
       return Lstm<T>(config, held.cells);
     });
@@ -292,8 +290,7 @@ class PyLstm {
                               py::handle reset, const Options& options) {
     const LstmConfig& config = lstm.config();
     const Reader<T> reader(weights_type);
-    const Argument<const T, 3> input =
-        reader.template strided<3>(x, "x", {{{"N"}, {"T"}, {"C", config.input_size}}});
+    const Argument<const T, 3> input = reader.template strided<3>(x, "x", {{{"N"}, {"T"}, {"C", config.input_size}}});
     const std::int64_t batch = input.extent(0);
     const std::int64_t steps = input.extent(1);
     check_sizes(config, batch, steps, options.training, static_cast<std::int64_t>(sizeof(T)));
@@ -311,10 +308,10 @@ class PyLstm {
     sequence.reset = resets.view;
 
     const std::array<std::int64_t, 3> state_shape{config.num_layers * config.directions(), batch, config.hidden_size};
-    Argument<T, 3> h_after = new_state(h_before, state_shape);
-    Argument<T, 3> c_after = new_state(c_before, state_shape);
     Argument<T, 3> y;
     if (options.return_sequences) y = allocate<T, 3>({batch, steps, config.output_size()});
+    Argument<T, 3> h_after = new_state(h_before, state_shape);
+    Argument<T, 3> c_after = new_state(c_before, state_shape);
     const LstmState<T> state{h_after.view, c_after.view};
     std::unique_ptr<PyTape> tape;
     if (options.training) tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences);
@@ -330,8 +327,8 @@ class PyLstm {
                           std::move(c_after.owner), std::move(tape));
   }
 
-  /// A broadcast x may be far larger than memory: its elements, the output's and what a tape keeps of them must at least
-  /// be countable.
+  /// A broadcast x may be far larger than memory: its elements, the output's and what a tape keeps of them must at
+  /// least be countable.
   static void check_sizes(const LstmConfig& config, std::int64_t batch, std::int64_t steps, bool training,
                           std::int64_t bytes_each) {
     check_size("x", {batch, steps, config.input_size}, bytes_each);
@@ -412,8 +409,8 @@ class PyStream {
     input = contiguous<T>(input);
     py::array output;
     if (out.is_none()) {
-      output = py::reinterpret_steal<py::array>(
-          one_row ? allocate<T, 1>({hidden_size_}).owner.release() : allocate<T, 2>({batch_, hidden_size_}).owner.release());
+      output = py::reinterpret_steal<py::array>(one_row ? allocate<T, 1>({hidden_size_}).owner.release()
+                                                        : allocate<T, 2>({batch_, hidden_size_}).owner.release());
     } else {
       output = py::reinterpret_borrow<py::array>(reader.writable_flat(out, "out").owner);
       check_step_shape(output, "out", one_row, "H", hidden_size_);

@@ -1,13 +1,13 @@
+#include <lstmcore/ops.hpp>
+
 #include "arrays.hpp"
 #include "bind.hpp"
-
-#include <lstmcore/ops.hpp>
 
 namespace lstmcore::bindings {
 
 namespace {
 
-// ---- small helpers ---------------------------------------------------------------------------------------------------
+// ---- small helpers --------------------------------------------------------------------------------------------------
 
 template <class T, int Rank>
 Argument<const T, Rank> optional(const Reader<T>& reader, py::handle value, const char* name, const Axes<Rank>& axes) {
@@ -66,7 +66,7 @@ Activation to_activation(py::handle value) {
   fail_value("activation: expected linear, relu, tanh, sigmoid or softmax, got '" + name + "'");
 }
 
-// ---- embedding -------------------------------------------------------------------------------------------------------
+// ---- embedding ------------------------------------------------------------------------------------------------------
 
 py::object embedding_forward_array(py::handle table, py::handle ids) {
   return dispatch(element_of(table, "table"), [&](auto zero) {
@@ -91,7 +91,7 @@ void embedding_backward_array(py::handle ids, py::handle dy, py::handle out) {
   });
 }
 
-// ---- dense -----------------------------------------------------------------------------------------------------------
+// ---- dense ----------------------------------------------------------------------------------------------------------
 
 py::object dense_forward_array(py::handle x, py::handle kernel, py::handle bias, py::handle activation) {
   const Activation function = to_activation(activation);
@@ -134,7 +134,7 @@ py::object dense_backward_array(py::handle x, py::handle kernel, py::handle y, p
   });
 }
 
-// ---- losses ----------------------------------------------------------------------------------------------------------
+// ---- losses ---------------------------------------------------------------------------------------------------------
 
 py::tuple softmax_cross_entropy_array(py::handle logits, py::handle targets, py::handle weights, py::handle scale,
                                       py::handle need_gradient) {
@@ -159,9 +159,9 @@ py::tuple softmax_cross_entropy_array(py::handle logits, py::handle targets, py:
     Argument<T, 2> gradient;
     if (with_gradient) gradient = allocate<T, 2>({rows, classes});
     const double loss = unlocked([&] {
-      return distribution ? softmax_cross_entropy<T>(scores.view, distributions.view, importance.view, factor,
-                                                     gradient.view)
-                          : softmax_cross_entropy<T>(scores.view, labels.view, importance.view, factor, gradient.view);
+      return distribution
+                 ? softmax_cross_entropy<T>(scores.view, distributions.view, importance.view, factor, gradient.view)
+                 : softmax_cross_entropy<T>(scores.view, labels.view, importance.view, factor, gradient.view);
     });
     return py::make_tuple(loss, result(std::move(gradient)));
   });
@@ -187,7 +187,7 @@ py::tuple mean_squared_error_array(py::handle prediction, py::handle target, py:
   });
 }
 
-// ---- dropout and pooling ---------------------------------------------------------------------------------------------
+// ---- dropout and pooling --------------------------------------------------------------------------------------------
 
 py::object dropout_array(py::handle x, py::handle rate, py::handle seed) {
   const double fraction = to_double(rate, "rate");
@@ -250,7 +250,7 @@ py::object mean_over_time_backward_array(py::handle lengths, py::handle dy, py::
   });
 }
 
-// ---- optimizer steps: arrays of any shape, all of the same ------------------------------------------------------------
+// ---- optimizer steps: arrays of any shape, all of the same ----------------------------------------------------------
 
 void sgd_step_array(py::handle parameter, py::handle gradient, py::handle velocity, py::handle learning_rate,
                     py::handle momentum, py::handle nesterov) {
@@ -334,7 +334,7 @@ void clip_array(py::handle values, py::handle limit) {
   });
 }
 
-// ---- registration ----------------------------------------------------------------------------------------------------
+// ---- registration ---------------------------------------------------------------------------------------------------
 
 void bind_layers(py::module_& module) {
   module.def("embedding_forward", &embedding_forward_array, py::arg("table"), py::arg("ids"));

@@ -1,9 +1,8 @@
-#include "bind.hpp"
-
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/version.hpp>
-
 #include <stdexcept>
+
+#include "bind.hpp"
 
 PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported()) {
   module.doc() = "The compiled engine of lstmcore.";

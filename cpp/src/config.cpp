@@ -1,8 +1,7 @@
-#include "check.hpp"
-
+#include <algorithm>
 #include <lstmcore/lstm.hpp>
 
-#include <algorithm>
+#include "check.hpp"
 
 namespace lstmcore {
 namespace {
@@ -10,7 +9,9 @@ namespace {
 constexpr std::int64_t gate_count = 4;
 
 /// a * b <= 2^62, so that sums of a few such products cannot overflow either.
-bool product_fits(std::int64_t a, std::int64_t b) { return a <= (std::int64_t{1} << 62) / std::max<std::int64_t>(b, 1); }
+bool product_fits(std::int64_t a, std::int64_t b) {
+  return a <= (std::int64_t{1} << 62) / std::max<std::int64_t>(b, 1);
+}
 
 }  // namespace
 
@@ -24,8 +25,8 @@ void LstmConfig::validate() const {
   if (input_size > most || hidden_size > most || num_layers > most ||
       !product_fits(gate_count * hidden_size * 16, std::max(input_size, 2 * hidden_size)) ||
       !product_fits(gate_count * hidden_size * 16 * std::max(input_size, 2 * hidden_size), 2 * num_layers)) {
-    fail("input_size, hidden_size, num_layers: expected weights whose size in bytes fits into 64 bits, got ", input_size,
-         ", ", hidden_size, ", ", num_layers);
+    fail("input_size, hidden_size, num_layers: expected weights whose size in bytes fits into 64 bits, got ",
+         input_size, ", ", hidden_size, ", ", num_layers);
   }
 }
 

@@ -7,7 +7,8 @@ namespace {
 
 std::size_t count(Index value) { return static_cast<std::size_t>(value); }
 
-// ---- checks ----------------------------------------------------------------------------------------------------------
+// ---- checks
+// ----------------------------------------------------------------------------------------------------------
 
 template <class T>
 void check_weights(const LstmConfig& config, const LstmWeights<T>& weights) {
@@ -63,7 +64,8 @@ void check_state(const char* h_name, const char* c_name, const LstmConfig& confi
   if (c) require_shape(c_name, c, expected);
 }
 
-// ---- moving rows between the caller's arrays and ours -------------------------------------------------------------------
+// ---- moving rows between the caller's arrays and ours
+// -------------------------------------------------------------------
 
 /// From (N, width) of the caller to [N][padded] by sorted row, zeros behind; absent: zeros.
 template <class T, class State>
@@ -122,15 +124,23 @@ void zero_padding(const Schedule& schedule, const View<T, 3>& array) {
   });
 }
 
-// ---- forward ---------------------------------------------------------------------------------------------------------
+// ---- forward
+// ---------------------------------------------------------------------------------------------------------
 
-/// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each layer.
+/// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each
+/// layer.
 template <class T>
 class Forward {
  public:
   Forward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
           const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
-      : lstm_(lstm), config_(lstm.config), sequence_(sequence), y_(y), state_(state), schedule_(schedule), tape_(tape) {}
+      : lstm_(lstm),
+        config_(lstm.config),
+        sequence_(sequence),
+        y_(y),
+        state_(state),
+        schedule_(schedule),
+        tape_(tape) {}
 
   void run() {
     RowMap<const T> input = first_input();
@@ -246,19 +256,15 @@ class Forward {
   Buffer<T> outputs_[2];
 };
 
-// ---- backward --------------------------------------------------------------------------------------------------------
+// ---- backward
+// --------------------------------------------------------------------------------------------------------
 
 template <class T>
 class Backward {
  public:
   Backward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape, const LstmOutputGradients<T>& outputs,
            const LstmInputGradients<T>& inputs)
-      : lstm_(lstm),
-        config_(lstm.config),
-        tape_(tape),
-        schedule_(tape.schedule),
-        outputs_(outputs),
-        inputs_(inputs) {}
+      : lstm_(lstm), config_(lstm.config), tape_(tape), schedule_(tape.schedule), outputs_(outputs), inputs_(inputs) {}
 
   void run() {
     RowMap<const T> dy;
@@ -350,8 +356,8 @@ class Backward {
     cell.reversed = lstm_.reversed(direction);
     cell.gates = gates(layer, direction, shape);
     cell.x = layer_input(layer);
-    cell.h = packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width)
-                 .shifted(direction * shape.hidden);
+    cell.h =
+        packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.hidden);
     cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
     cell.gradients = inputs_.weights[index];
     weight_gradient(shape, schedule_, cell);
@@ -381,7 +387,8 @@ void check_gradients(const LstmConfig& config, const Schedule& schedule, const L
   check_state("dh0", "dc0", config, schedule.rows, inputs.h, inputs.c);
   if (inputs.weights.empty()) return;
   const auto cells = count(config.num_layers * config.directions());
-  require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ", inputs.weights.size());
+  require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ",
+          inputs.weights.size());
   for (const LstmParameter& parameter : lstm_parameters(config)) {
     const LstmCellWeights<T>& cell = inputs.weights[count(parameter.cell)];
     const std::string name = "gradient of " + parameter.name;
@@ -396,7 +403,8 @@ void check_gradients(const LstmConfig& config, const Schedule& schedule, const L
 
 }  // namespace
 
-// ---- Lstm ------------------------------------------------------------------------------------------------------------
+// ---- Lstm
+// ------------------------------------------------------------------------------------------------------------
 
 template <class T>
 const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
@@ -477,7 +485,8 @@ void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
   Backward<T>(*impl_, kept, outputs, inputs).run();
 }
 
-// ---- LstmTape --------------------------------------------------------------------------------------------------------
+// ---- LstmTape
+// --------------------------------------------------------------------------------------------------------
 
 template <class T>
 LstmTape<T>::LstmTape() : impl_(std::make_unique<Impl>()) {}

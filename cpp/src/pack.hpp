@@ -1,9 +1,9 @@
 // Packing of a product's right factor into panels. Panels hold 4 V columns, the last one only the vectors it needs.
 #pragma once
 
-#include "kernels/kernel_table.hpp"
-
 #include <algorithm>
+
+#include "kernels/kernel_table.hpp"
 
 namespace lstmcore {
 

@@ -1,9 +1,9 @@
 // One step at a time. All pointers that the kernels need are laid out once; a step only swaps which of two places holds
 // the last h.
+#include <cstring>
+
 #include "check.hpp"
 #include "sequence/layers.hpp"
-
-#include <cstring>
 
 namespace lstmcore {
 

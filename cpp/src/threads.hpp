@@ -1,12 +1,11 @@
 // Threads: how many a piece of work deserves, and running it on them.
 #pragma once
 
-#include <lstmcore/cpu.hpp>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <lstmcore/cpu.hpp>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -66,8 +65,8 @@ bool parallel_together(int threads, Body&& body) {
 #endif
 }
 
-/// Where the threads of a team meet once per step. Spins, because a step lasts microseconds; after a while it lets other
-/// threads run, so that a machine with more threads than processors still moves on.
+/// Where the threads of a team meet once per step. Spins, because a step lasts microseconds; after a while it lets
+/// other threads run, so that a machine with more threads than processors still moves on.
 class Barrier {
  public:
   /// How many threads meet here; to be said before the first of them waits.

@@ -51,27 +51,30 @@ __all__ = [
 ]
 
 # Imported when first used, so that `import lstmcore` costs little.
-_LAZY = {
-    "Sequential": "lstmcore.model",
-    "load": "lstmcore.model",
-    "callbacks": "lstmcore.training",
-    "losses": "lstmcore.training",
-    "metrics": "lstmcore.training",
-    "optimizers": "lstmcore.training",
-    "schedules": "lstmcore.training",
+_MODULES = {
+    "callbacks": "training.callbacks",
+    "datasets": "datasets",
+    "functional": "functional",
+    "layers": "layers",
+    "losses": "training.losses",
+    "metrics": "training.metrics",
+    "optimizers": "training.optimizers",
+    "plots": "plots",
+    "regularizers": "regularizers",
+    "schedules": "training.schedules",
 }
-_LAZY_MODULES = {"datasets", "functional", "layers", "plots", "regularizers"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY_MODULES:
-        return import_module(f"lstmcore.{name}")
-    if name in _LAZY:
-        value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'lstmcore' has no attribute {name!r}")
+    if name in _MODULES:
+        value: Any = import_module(f"lstmcore.{_MODULES[name]}")
+    elif name in ("Sequential", "load"):
+        value = getattr(import_module("lstmcore.model"), name)
+    else:
+        raise AttributeError(f"module 'lstmcore' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})

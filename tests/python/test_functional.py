@@ -1,4 +1,4 @@
-"""The engine's functions against the slow reference, and what they promise about their arguments."""
+"""The engine's functions against the slow reference, and their promises about arguments."""
 
 import copy
 import pickle
@@ -6,12 +6,13 @@ import threading
 
 import numpy as np
 import pytest
+
 from lstmcore import functional as F
 from lstmcore.config import LSTMConfig
 from reference import lstm, random_case, relative_error
 
 # Some hundred roundings of 2**-53 or 2**-24, none of them amplified much.
-TOLERANCE = {np.float64: 1e-13, np.float32: 3e-6}
+TOLERANCE = {np.float64: 1e-13, np.float32: 2e-6}
 
 CONFIGS = {
     "one unit": LSTMConfig(1, 1),
@@ -85,7 +86,7 @@ def misaligned(array):
 
 
 def every_second(array):
-    result = np.full((*array.shape[:-1], 2 * array.shape[-1]), np.nan, array.dtype)[..., ::2]
+    result = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)[..., ::2]
     result[...] = array
     return result
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from lstmcore import _core
 from reference import derivative, relative_error
 

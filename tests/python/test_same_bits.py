@@ -5,6 +5,7 @@ when the engine is loaded.
 """
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import traceback
 
 import numpy as np
 import pytest
+
 from lstmcore import _core
 from lstmcore import functional as F
 from lstmcore.config import LSTMConfig
@@ -80,7 +82,9 @@ def check_batch_companions():
             for training in (False, True):
                 y, h, c = outputs(x, packed, **arguments, training=training)
                 groups = [[n] for n in range(41)]
-                groups += [list(range(first, first + size)) for size in range(2, 26) for first in (0, 9)]
+                groups += [
+                    list(range(first, first + size)) for size in range(2, 26) for first in (0, 9)
+                ]
                 groups.append(list(reversed(range(41))))
                 for rows in groups:
                     some = rows_of(arguments, rows)
@@ -98,7 +102,7 @@ def check_pieces():
                 packed = F.pack(weights, config)
                 expected = outputs(x, packed, **arguments)
                 for cuts in ([0, 1, 23], [0, 11, 12, 23], [0, 22, 23], list(range(24))):
-                    pieces = [slice(*pair) for pair in zip(cuts, cuts[1:], strict=False)]
+                    pieces = [slice(*pair) for pair in itertools.pairwise(cuts)]
                     if config.go_backwards:
                         pieces.reverse()
                     y, state = np.empty_like(expected[0]), arguments["state"]

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from lstmcore import functional as F
 from lstmcore.config import LSTMConfig
 from lstmcore.stream import LSTMStream

@@ -5,13 +5,13 @@
 // Letters: M rows (N, or N * T flattened), C input features, U units or classes, V vocabulary, E embedding width.
 #pragma once
 
-#include <lstmcore/tensor.hpp>
-
 #include <cstdint>
+#include <lstmcore/tensor.hpp>
 
 namespace lstmcore {
 
-// ---- embedding -------------------------------------------------------------------------------------------------------
+// ---- embedding
+// -------------------------------------------------------------------------------------------------------
 
 /// y[m] = table[ids[m]]. table (V, E), ids (M) in 0..V-1, y (M, E).
 template <class T>
@@ -21,7 +21,8 @@ void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, 
 template <class T>
 void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, View<T, 2> dtable);
 
-// ---- dense -----------------------------------------------------------------------------------------------------------
+// ---- dense
+// -----------------------------------------------------------------------------------------------------------
 
 enum class Activation { linear, relu, tanh, sigmoid, softmax };
 
@@ -35,7 +36,8 @@ template <class T>
 void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2> y, View<const T, 2> dy,
                     Activation activation, View<T, 2> dx, View<T, 2> dkernel, View<T, 1> dbias);
 
-// ---- losses: each returns the sum, the caller chooses what to divide by -----------------------------------------------
+// ---- losses: each returns the sum, the caller chooses what to divide by
+// -----------------------------------------------
 
 /// Sum over m of weights[m] * -log softmax(logits[m])[labels[m]]. logits (M, U), labels (M) in 0..U-1 (not looked at
 /// where the weight is 0), weights (M) or absent (all 1; 0 masks a row). dlogits (M, U), if present, gets
@@ -56,7 +58,8 @@ template <class T>
 double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, View<const T, 1> weights, double scale,
                           View<T, 2> dprediction);
 
-// ---- dropout and pooling ---------------------------------------------------------------------------------------------
+// ---- dropout and pooling
+// ---------------------------------------------------------------------------------------------
 
 /// y[k] = x[k] / (1 - rate) where the counter-based mask (Philox 4x32-10 of Salmon et al. 2011, key `seed`, counter k)
 /// keeps element k, else 0. The backward is the same call on dy. rate in [0, 1); x may be y.
@@ -78,7 +81,8 @@ void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> leng
 template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx);
 
-// ---- optimizer steps over flat parameters (size P) -------------------------------------------------------------------
+// ---- optimizer steps over flat parameters (size P)
+// -------------------------------------------------------------------
 
 /// velocity = momentum * velocity - learning_rate * gradient; parameter += velocity, or, with nesterov, parameter +=
 /// momentum * velocity - learning_rate * gradient (Sutskever et al. 2013, in Keras' form). velocity may be absent if

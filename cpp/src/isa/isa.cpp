@@ -1,10 +1,9 @@
 // Which instruction set to use. Compiled for the baseline, so that it runs on every machine.
 #include "isa.hpp"
 
-#include <lstmcore/cpu.hpp>
-
 #include <cstdint>
 #include <cstdlib>
+#include <lstmcore/cpu.hpp>
 #include <stdexcept>
 
 #if defined(_MSC_VER)
@@ -75,8 +74,7 @@ bool has_v3() {
 
 /// x86-64-v4: AVX-512 F, BW, CD, DQ, VL on top, and ZMM and mask state saved.
 bool has_v4() {
-  return has_v3() && all(saved_registers(), 0xe6) &&
-         all(cpuid(7).ebx, bit(16) | bit(17) | bit(28) | bit(30) | bit(31));
+  return has_v3() && all(saved_registers(), 0xe6) && all(cpuid(7).ebx, bit(16) | bit(17) | bit(28) | bit(30) | bit(31));
 }
 
 #endif

@@ -34,8 +34,8 @@ EIGEN_ALWAYS_INLINE void cell_forward(T* gates, const T* c_prev, T* c, T* h, T* 
   if (y != nullptr) store_some(y, output, units);
 }
 
-/// From dh and dc (by this step's h and c): `gates` i, f, g, o become the gradients by their pre-activations, dc becomes
-/// the gradient by c'.
+/// From dh and dc (by this step's h and c): `gates` i, f, g, o become the gradients by their pre-activations, dc
+/// becomes the gradient by c'.
 template <class T>
 EIGEN_ALWAYS_INLINE void cell_backward(T* gates, const T* c_prev, const T* c, const T* dy, const T* dh, T* dc,
                                        Index units) {
@@ -142,8 +142,7 @@ void step_backward(const StepBackward<T>& s) {
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       const Index unit = block * lanes;
       cell_backward(s.gates[row] + block * full, s.c_prev[row] + unit, s.c[row] + unit,
-                    s.dy != nullptr ? s.dy[row] + unit : nullptr, s.dh[row] + unit, s.dc[row] + unit,
-                    s.hidden - unit);
+                    s.dy != nullptr ? s.dy[row] + unit : nullptr, s.dh[row] + unit, s.dc[row] + unit, s.hidden - unit);
     }
   }
 }

@@ -1,5 +1,5 @@
-// The border between the engine and the code that is compiled once per instruction set: plain structs of raw pointers and
-// a table of plain function pointers. Nothing here includes Eigen or the standard library's containers.
+// The border between the engine and the code that is compiled once per instruction set: plain structs of raw pointers
+// and a table of plain function pointers. Nothing here includes Eigen or the standard library's containers.
 //
 // Vectors hold V = `lanes` elements. Hidden units are grouped into blocks of V; a row of gates is laid out block by
 // block, [block][gate i, f, g, o][V], so that the four gates of a block are one panel's 4 V columns. Hidden sizes that
@@ -15,9 +15,9 @@ using Index = std::int64_t;
 /// Columns of a full panel, in vectors.
 constexpr Index panel_vectors = 4;
 
-/// out[r][0..columns) = start + sum over k of a[r][k] * B[k][0..columns), k in rising order, one running sum per element.
-/// B is packed in panels of 4 V columns, panel after panel, each [k][its columns]; the last panel is narrowed to the
-/// vectors that it needs (`panel_elements`).
+/// out[r][0..columns) = start + sum over k of a[r][k] * B[k][0..columns), k in rising order, one running sum per
+/// element. B is packed in panels of 4 V columns, panel after panel, each [k][its columns]; the last panel is narrowed
+/// to the vectors that it needs (`panel_elements`).
 template <class T>
 struct Product {
   Index rows;
@@ -25,9 +25,9 @@ struct Product {
   Index columns;
   const T* const* a;  // row pointers, unit stride along k
   const T* panels;
-  T* const* out;        // row pointers
-  const T* bias;        // start: padded to whole vectors like a panel; null: zeros
-  bool accumulate;      // start: out itself (bias must be null)
+  T* const* out;                 // row pointers
+  const T* bias;                 // start: padded to whole vectors like a panel; null: zeros
+  bool accumulate;               // start: out itself (bias must be null)
   Index panel_begin, panel_end;  // the panels to compute
 };
 
@@ -51,20 +51,20 @@ struct TransposedProduct {
 template <class T>
 struct StepForward {
   Index rows;
-  Index hidden;                    // H
+  Index hidden;  // H
   Index block_begin, block_end;
-  Index x_depth;                   // features of x; 0: `gates` already holds bias + input part
-  const T* const* x;               // row pointers
-  const T* const* h_prev;          // row pointers, H elements
-  const T* const* c_prev;          // row pointers, Hp elements
-  const T* x_panels;               // of all blocks: [block][x_depth][4][V]
-  const T* h_panels;               // of all blocks: [block][H][4][V]
-  const T* bias;                   // of all blocks: [block][4][V]
-  T* const* gates;                 // row pointers, [block][4][V] of all blocks; null: nothing to read or to keep
-  bool keep_gates;                 // leave the activations in `gates`
-  T* const* c;                     // row pointers, Hp elements; may be c_prev
-  T* const* h;                     // row pointers, H elements; must not overlap h_prev
-  T* const* y;                     // a second place for h, or null
+  Index x_depth;           // features of x; 0: `gates` already holds bias + input part
+  const T* const* x;       // row pointers
+  const T* const* h_prev;  // row pointers, H elements
+  const T* const* c_prev;  // row pointers, Hp elements
+  const T* x_panels;       // of all blocks: [block][x_depth][4][V]
+  const T* h_panels;       // of all blocks: [block][H][4][V]
+  const T* bias;           // of all blocks: [block][4][V]
+  T* const* gates;         // row pointers, [block][4][V] of all blocks; null: nothing to read or to keep
+  bool keep_gates;         // leave the activations in `gates`
+  T* const* c;             // row pointers, Hp elements; may be c_prev
+  T* const* h;             // row pointers, H elements; must not overlap h_prev
+  T* const* y;             // a second place for h, or null
 };
 
 /// The cell's backward for one step of some rows and a range of blocks.
@@ -78,7 +78,7 @@ struct StepBackward {
   T* const* dc;            // row pointers, Hp elements: in by c, out by c_prev
   const T* const* c_prev;  // row pointers, Hp elements
   const T* const* c;
-  T* const* gates;         // in: activations; out: gradients by the pre-activations
+  T* const* gates;  // in: activations; out: gradients by the pre-activations
 };
 
 /// Everything for one element type.
@@ -108,13 +108,14 @@ struct Kernels {
   void (*scale)(T* x, T factor, Index n);
   void (*clip)(T* x, T limit, Index n);
   /// Philox keep-mask of elements first .. first + n: y = x * factor where kept, else 0.
-  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first, std::uint32_t threshold, T factor);
+  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first, std::uint32_t threshold,
+                  T factor);
   void (*sgd)(T* parameter, const T* gradient, T* velocity, Index n, T learning_rate, T momentum, bool nesterov);
-  /// decay = 1 - rho; for adam decay1 = 1 - beta1, decay2 = 1 - beta2: small numbers that 1 - T(beta) would get wrong by
-  /// 5e-5. correction1 = 1 / (1 - beta1^step), correction2 = 1 / (1 - beta2^step).
+  /// decay = 1 - rho; for adam decay1 = 1 - beta1, decay2 = 1 - beta2: small numbers that 1 - T(beta) would get wrong
+  /// by 5e-5. correction1 = 1 / (1 - beta1^step), correction2 = 1 / (1 - beta2^step).
   void (*rmsprop)(T* parameter, const T* gradient, T* mean_square, Index n, T learning_rate, T decay, T epsilon);
-  void (*adam)(T* parameter, const T* gradient, T* m, T* v, Index n, T learning_rate, T decay1, T decay2,
-               T correction1, T correction2, T epsilon, T weight_decay);
+  void (*adam)(T* parameter, const T* gradient, T* m, T* v, Index n, T learning_rate, T decay1, T decay2, T correction1,
+               T correction2, T epsilon, T weight_decay);
   double (*squared_norm)(const T* x, Index n);
 };
 

@@ -102,9 +102,7 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
   Tile<T, Rows, Vectors, Panels> tile;
   T* const* out = p.out + row;
   if (p.accumulate) {
-    tile.start([&](int r, int v) {
-      return load_some<P>(out[r] + column + v * lanes, panel_columns - v * lanes);
-    });
+    tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, panel_columns - v * lanes); });
   } else if (p.bias != nullptr) {
     tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
   } else {
@@ -112,9 +110,8 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
   }
   const ByRows<T, Rows> left(p.a + row);
   tile.add_products(left, p.depth, p.panels + p.depth * column, p.depth * full);
-  tile.finish([&](int r, int v, const P& sum) {
-    store_some(out[r] + column + v * lanes, sum, panel_columns - v * lanes);
-  });
+  tile.finish(
+      [&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, panel_columns - v * lanes); });
 }
 
 template <class T>
@@ -167,10 +164,18 @@ void product(const Product<T>& p) {
   for (; panel < p.panel_end; ++panel) {
     const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
     switch ((columns + lanes - 1) / lanes) {
-      case 4: product_panel<T, 4>(p, panel, columns); break;
-      case 3: product_panel<T, 3>(p, panel, columns); break;
-      case 2: product_panel<T, 2>(p, panel, columns); break;
-      default: product_panel<T, 1>(p, panel, columns); break;
+      case 4:
+        product_panel<T, 4>(p, panel, columns);
+        break;
+      case 3:
+        product_panel<T, 3>(p, panel, columns);
+        break;
+      case 2:
+        product_panel<T, 2>(p, panel, columns);
+        break;
+      default:
+        product_panel<T, 1>(p, panel, columns);
+        break;
     }
   }
 }
@@ -210,10 +215,18 @@ void transposed_product(const TransposedProduct<T>& p) {
     const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
     for (Index tile = p.tile_begin; tile < p.tile_end; ++tile) {
       switch ((columns + lanes - 1) / lanes) {
-        case 4: transposed_tile<T, 4>(p, tile, panel, columns); break;
-        case 3: transposed_tile<T, 3>(p, tile, panel, columns); break;
-        case 2: transposed_tile<T, 2>(p, tile, panel, columns); break;
-        default: transposed_tile<T, 1>(p, tile, panel, columns); break;
+        case 4:
+          transposed_tile<T, 4>(p, tile, panel, columns);
+          break;
+        case 3:
+          transposed_tile<T, 3>(p, tile, panel, columns);
+          break;
+        case 2:
+          transposed_tile<T, 2>(p, tile, panel, columns);
+          break;
+        default:
+          transposed_tile<T, 1>(p, tile, panel, columns);
+          break;
       }
     }
   }

@@ -1,7 +1,7 @@
-#include <cmath>
 #include <lstmcore/ops.hpp>
 
 #include "../check.hpp"
+#include "../dropout_mask.hpp"
 #include "../isa/isa.hpp"
 #include "elements.hpp"
 
@@ -12,13 +12,12 @@ void dropout(View<const T, 1> x, double rate, std::uint64_t seed, View<T, 1> y) 
   require_contiguous("x", x);
   require_array("y", y, x.shape);
   require(rate >= 0 && rate < 1, "rate: expected 0 <= rate < 1, got ", rate);
-  // A word of 32 random bits is below the threshold with probability `rate`.
-  const auto scaled = std::llround(rate * 4294967296.0);
-  const auto threshold = static_cast<std::uint32_t>(scaled < 4294967295LL ? scaled : 4294967295LL);
-  const T factor = static_cast<T>(1 / (1 - rate));
+  const DropoutMask mask(rate);
+  const T factor = static_cast<T>(mask.factor);
   const auto& kernels = active_kernels<T>();
   ops::parallel_ranges(x.shape[0], 40.0, ops::line_elements<T>, [&](std::int64_t begin, std::int64_t count) {
-    kernels.dropout(x.data + begin, y.data + begin, count, seed, static_cast<std::uint64_t>(begin), threshold, factor);
+    kernels.dropout(x.data + begin, y.data + begin, count, seed, static_cast<std::uint64_t>(begin), mask.threshold,
+                    factor);
   });
 }
 

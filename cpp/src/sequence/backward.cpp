@@ -120,9 +120,8 @@ void walk_backward(const CellShape& shape, const Schedule& schedule, const std::
   const Index granularity = kernels::panel_vectors;
   const Partition partition =
       choose_partition(shape, schedule, directions, threads, granularity, active_kernels<T>().tile_rows);
-  run_parts(shape, schedule, directions, partition, granularity, [&](const Part& part) {
-    BackwardWalk<T>(shape, schedule, cells[part.direction], part).run();
-  });
+  run_parts(shape, schedule, directions, partition, granularity,
+            [&](const Part& part) { BackwardWalk<T>(shape, schedule, cells[part.direction], part).run(); });
 }
 
 template <class T>

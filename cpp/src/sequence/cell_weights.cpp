@@ -8,7 +8,8 @@ namespace {
 
 constexpr Index gate_count = 4;
 
-/// Transposing goes in strips of this many k, so that what is read and what is written both stay in the first-level cache.
+/// Transposing goes in strips of this many k, so that what is read and what is written both stay in the first-level
+/// cache.
 constexpr Index strip = 16;
 
 /// Calls visit(column, gate row) for the real columns of block `block`: `column` counts within the block's 4 V columns,

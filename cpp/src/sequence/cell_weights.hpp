@@ -17,7 +17,7 @@ struct CellShape {
   Index lanes = 0;   ///< V
 
   Index blocks() const { return (hidden + lanes - 1) / lanes; }
-  Index padded() const { return blocks() * lanes; }       ///< Hp
+  Index padded() const { return blocks() * lanes; }  ///< Hp
   Index block_width() const { return kernels::panel_vectors * lanes; }
   Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
 };

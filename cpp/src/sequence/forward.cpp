@@ -163,11 +163,9 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
   const int directions = static_cast<int>(cells.size());
   const double flops = static_cast<double>(schedule.total * shape.gates_width() * (shape.input + shape.hidden)) * 2;
   const int threads = threads_for(flops * directions);
-  const Partition partition =
-      choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
-  run_parts(shape, schedule, directions, partition, 1, [&](const Part& part) {
-    ForwardWalk<T>(shape, schedule, cells[part.direction], part).run();
-  });
+  const Partition partition = choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
+  run_parts(shape, schedule, directions, partition, 1,
+            [&](const Part& part) { ForwardWalk<T>(shape, schedule, cells[part.direction], part).run(); });
 }
 
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&);

@@ -1,15 +1,13 @@
+#include "../dropout_mask.hpp"
 #include "layers.hpp"
-
-#include <cmath>
 
 namespace lstmcore {
 
 template <class T>
 void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x,
                    T* y) {
-  const double scaled = std::nearbyint(rate * 4294967296.0);
-  const auto threshold = static_cast<std::uint32_t>(std::min(scaled, 4294967295.0));
-  const T factor = static_cast<T>(1.0 / (1.0 - rate));
+  const DropoutMask mask(rate);
+  const T factor = static_cast<T>(mask.factor);
   const int threads = threads_for(static_cast<double>(schedule.total * width) * 16);
   parallel(threads, [&](int index) {
     for (Index time = 0; time < schedule.longest; ++time) {
@@ -18,7 +16,8 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
         const Index at = schedule.packed(time, row) * width;
         const Index batch_row = schedule.order[static_cast<std::size_t>(row)];
         const Index place = ((layer * schedule.rows + batch_row) * schedule.steps + time) * width;
-        active_kernels<T>().dropout(x + at, y + at, width, seed, static_cast<std::uint64_t>(place), threshold, factor);
+        active_kernels<T>().dropout(x + at, y + at, width, seed, static_cast<std::uint64_t>(place), mask.threshold,
+                                    factor);
       }
     }
   });

@@ -1,10 +1,10 @@
 // What Lstm, LstmTape and LstmStream hold.
 #pragma once
 
+#include <mutex>
+
 #include "../isa/isa.hpp"
 #include "walk.hpp"
-
-#include <mutex>
 
 namespace lstmcore {
 
@@ -53,9 +53,10 @@ struct LstmTape<T>::Impl {
   std::vector<Cell> cells;
 };
 
-/// Dropout between layers: y = mask(x) / (1 - rate) for the output of layer `layer`, or its backward. Rows `width` wide,
-/// packed. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
+/// Dropout between layers: y = mask(x) / (1 - rate) for the output of layer `layer`, or its backward. Rows `width`
+/// wide, packed. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
 template <class T>
-void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x, T* y);
+void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x,
+                   T* y);
 
 }  // namespace lstmcore

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <lstmcore/lstm.hpp>
-
 #include <vector>
 
 namespace lstmcore {
@@ -12,24 +11,22 @@ using Index = std::int64_t;
 /// The rows of a batch in order of falling length, so that the rows alive at step t are the first `alive[t]`. What
 /// belongs to row r at time t has the packed index offset[t] + r: nothing is stored for padding.
 struct Schedule {
-  Index rows = 0;                 ///< N
-  Index steps = 0;                ///< T
-  Index longest = 0;              ///< largest length
-  Index total = 0;                ///< sum of lengths
-  std::vector<Index> order;       ///< (N) the caller's row of sorted row r
-  std::vector<Index> length;      ///< (N) of sorted row r, falling
-  std::vector<Index> alive;       ///< (longest)
-  std::vector<Index> offset;      ///< (longest)
-  std::vector<Index> iota;        ///< 0, 1, 2, ... as many as the larger of N and T
-  std::vector<Index> parity;      ///< 0, 1, 0, 1, ...
-  std::vector<char> resets;       ///< (total) by packed index, or empty
+  Index rows = 0;             ///< N
+  Index steps = 0;            ///< T
+  Index longest = 0;          ///< largest length
+  Index total = 0;            ///< sum of lengths
+  std::vector<Index> order;   ///< (N) the caller's row of sorted row r
+  std::vector<Index> length;  ///< (N) of sorted row r, falling
+  std::vector<Index> alive;   ///< (longest)
+  std::vector<Index> offset;  ///< (longest)
+  std::vector<Index> iota;    ///< 0, 1, 2, ... as many as the larger of N and T
+  std::vector<Index> parity;  ///< 0, 1, 0, 1, ...
+  std::vector<char> resets;   ///< (total) by packed index, or empty
 
   Schedule() = default;
   Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset);
 
-  Index packed(Index time, Index row) const {
-    return offset[static_cast<std::size_t>(time)] + row;
-  }
+  Index packed(Index time, Index row) const { return offset[static_cast<std::size_t>(time)] + row; }
   /// Time index that the walk of sorted row `row` visits at its step `step`.
   Index time(Index row, Index step, bool reversed) const {
     return reversed ? length[static_cast<std::size_t>(row)] - 1 - step : step;

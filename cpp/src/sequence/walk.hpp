@@ -10,16 +10,16 @@ namespace lstmcore {
 /// What a part of a walk covers: some rows and some blocks of hidden units of one direction.
 struct Part {
   std::size_t direction = 0;
-  std::vector<Index> rows;      ///< sorted rows, rising, so their lengths fall
-  Range blocks;                 ///< of hidden units
-  Barrier* meeting = nullptr;   ///< where the parts of the same rows meet after each step, if there are several
+  std::vector<Index> rows;     ///< sorted rows, rising, so their lengths fall
+  Range blocks;                ///< of hidden units
+  Barrier* meeting = nullptr;  ///< where the parts of the same rows meet after each step, if there are several
 };
 
 /// How a layer's walk is cut into parts. Every part walks all steps of its rows. With enough rows each part has rows of
 /// its own and never waits. With few rows, or weights too large for a core's own cache, the parts share the rows, split
 /// the hidden units and meet once per step.
 struct Partition {
-  int parts = 1;             ///< per direction
+  int parts = 1;  ///< per direction
   bool split_units = false;
 };
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
@@ -48,11 +48,11 @@ template <class T>
 struct BackwardCell {
   const BackwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  RowMap<const T> dy;      ///< H elements, or absent
-  RowMap<const T> c0;      ///< Hp elements
-  RowMap<T> gates;         ///< in: activations; out: gradients by the pre-activations
+  RowMap<const T> dy;  ///< H elements, or absent
+  RowMap<const T> c0;  ///< Hp elements
+  RowMap<T> gates;     ///< in: activations; out: gradients by the pre-activations
   RowMap<const T> c;
-  RowMap<T> dh, dc;        ///< Hp elements per row: in by the final, out by the initial state
+  RowMap<T> dh, dc;  ///< Hp elements per row: in by the final, out by the initial state
 };
 
 /// The forward walk of all directions of a layer.

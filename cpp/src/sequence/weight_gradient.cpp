@@ -1,5 +1,5 @@
-// dW and db: products of depth "all rows of all times", taken in chunks of a fixed size and in a fixed order, so that the
-// bits do not depend on who computes which part of the result.
+// dW and db: products of depth "all rows of all times", taken in chunks of a fixed size and in a fixed order, so that
+// the bits do not depend on who computes which part of the result.
 #include "../isa/isa.hpp"
 #include "walk.hpp"
 

@@ -1,0 +1,60 @@
+// Models that Python saved (`model.save("model.safetensors")`), read without Python. docs/model_files.md describes the
+// format.
+//
+// Reading is strict: a file that is truncated, damaged, of a newer format or of another kind, and a layer, an option or
+// a tensor that is unknown, missing, or of the wrong shape or type is a std::runtime_error whose message names the file
+// and what is wrong. Asking for what a good file does not hold is a std::invalid_argument.
+#pragma once
+
+#include <cstdint>
+#include <lstmcore/lstm.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lstmcore {
+
+/// One layer of a saved model. What does not concern its class has its default value.
+struct ModelLayer {
+  std::string class_name;         ///< "Embedding", "LSTM", "RNN", "Bidirectional", "Dense", "Dropout", ...
+  std::string name;               ///< what its tensors' names begin with
+  bool time_distributed = false;  ///< wrapped into a TimeDistributed
+  std::int64_t input_size = 0;    ///< features that go in; 0 for token ids and texts
+  std::int64_t output_size = 0;   ///< features that come out; 0 for token ids
+  LstmConfig lstm;                ///< LSTM, RNN, Bidirectional
+  /// LSTM, RNN, Bidirectional: whether the model goes on with every step or only with the last h.
+  bool return_sequences = false;
+  std::string merge_mode;            ///< Bidirectional: "concat", "sum", "mul" or "ave" of the two directions
+  std::string activation;            ///< Dense: "linear", "relu", "tanh", "sigmoid" or "softmax"
+  bool use_bias = false;             ///< Dense
+  std::int64_t vocabulary_size = 0;  ///< Embedding: ids are below this
+  bool mask_zero = false;            ///< Embedding: whether id 0 is padding behind the end
+};
+
+/// A whole file, read and checked by the constructor. Immutable.
+class ModelFile {
+ public:
+  explicit ModelFile(const std::string& path);
+
+  /// "float32" or "float64": the element type of all tensors.
+  const std::string& dtype() const;
+  /// All layers in order.
+  const std::vector<ModelLayer>& layers() const;
+  const ModelLayer& layer(const std::string& name) const;
+
+  /// An LSTM, RNN or Bidirectional layer with its weights. T must be the file's element type.
+  template <class T>
+  Lstm<T> lstm(const std::string& layer) const;
+
+  /// The elements of a tensor, row-major. `name` is "dense.kernel" and so on; `shape` must be its shape, T its type.
+  /// Dense: kernel (C, U), bias (U). Embedding: embeddings (V, E). Recurrent layers: see `lstm_parameters`.
+  template <class T>
+  std::vector<T> tensor(const std::string& name, const std::vector<std::int64_t>& shape) const;
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace lstmcore

@@ -1,0 +1,20 @@
+// What a dropout rate means in the integers of the counter-based generator.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+namespace lstmcore {
+
+/// A word of 32 random bits is below the threshold, and its element dropped, with probability `rate`; what is kept is
+/// multiplied by the factor, so that the expectation stays.
+struct DropoutMask {
+  explicit DropoutMask(double rate) : factor(1 / (1 - rate)) {
+    const auto scaled = std::llround(rate * 4294967296.0);
+    threshold = static_cast<std::uint32_t>(scaled < 4294967295LL ? scaled : 4294967295LL);
+  }
+  std::uint32_t threshold;
+  double factor;
+};
+
+}  // namespace lstmcore

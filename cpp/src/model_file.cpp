@@ -1,0 +1,222 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <lstmcore/model_file.hpp>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "model_layers.hpp"
+#include "safetensors.hpp"
+
+namespace lstmcore {
+
+struct ModelFile::Impl {
+  std::string path;
+  safetensors::File content;
+  std::string dtype;
+  ModelLayers model;
+};
+
+namespace {
+
+using json::Value;
+using Kind = json::Value::Kind;
+using safetensors::shape_text;
+
+constexpr std::int64_t newest_format = 1;
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+const char* name_in_file(const std::string& dtype) { return dtype == "float32" ? "F32" : "F64"; }
+
+// ---- the metadata
+// ----------------------------------------------------------------------------------------------------
+
+Value read_document(const safetensors::File& content) {
+  const auto text = content.metadata.find("lstmcore");
+  if (text == content.metadata.end()) fail("no lstmcore model: its metadata has no \"lstmcore\"");
+  Value document;
+  try {
+    document = json::parse(text->second);
+  } catch (const std::invalid_argument& error) {
+    fail(std::string("its metadata is not proper ") + error.what());
+  }
+  const std::int64_t format = require_member("metadata", document, "format", Kind::integer).integer;
+  if (format != newest_format) {
+    fail(std::string("written") + (format > newest_format ? " by a newer lstmcore" : "") + " in format " +
+         std::to_string(format) + ", expected format " + std::to_string(newest_format));
+  }
+  require_exactly("metadata", document,
+                  {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"});
+  return document;
+}
+
+/// Features of the model's input: the last extent if the model takes features, 0 if it takes token ids or texts.
+std::int64_t input_width(const Value& document) {
+  const Value& shape = require_member("metadata", document, "input_shape", Kind::array);
+  for (const Value& extent : shape.array) {
+    if (!extent.is(Kind::null) && !(extent.is(Kind::integer) && extent.integer >= 1)) {
+      fail("input_shape: expected numbers of at least 1 and null");
+    }
+  }
+  const Value& layers = require_member("metadata", document, "layers", Kind::array);
+  const Value* const first = layers.array.empty() ? nullptr : layers.array.front().find("class");
+  const bool takes_ids = first != nullptr && (first->string == "Embedding" || first->string == "TextVectorization");
+  if (takes_ids) return 0;
+  if (shape.array.empty() || !shape.array.back().is(Kind::integer)) {
+    fail("input_shape: expected the number of features at the end");
+  }
+  return shape.array.back().integer;
+}
+
+// ---- the tensors
+// -----------------------------------------------------------------------------------------------------
+
+/// What an optimizer remembers: each slot has one value for each parameter of the model.
+std::vector<std::string> optimizer_slots(const Value& training) {
+  if (training.is(Kind::null)) return {};
+  require_exactly("training", training, {"compile", "iterations", "epoch"});
+  const Value& compiled = require_member("training", training, "compile", Kind::object);
+  const Value& optimizer = require_member("training", compiled, "optimizer", Kind::object);
+  const std::string& name = require_member("optimizer", optimizer, "class", Kind::string).string;
+  const Value& config = require_member("optimizer", optimizer, "config", Kind::object);
+  if (name == "Adam" || name == "AdamW") return {"optimizer.m", "optimizer.v"};
+  if (name == "RMSprop") return {"optimizer.mean_square"};
+  if (name != "SGD") fail("optimizer: unknown class \"" + name + "\"");
+  const Value* const momentum = config.find("momentum");
+  if (momentum == nullptr) fail("optimizer: missing momentum");
+  if (momentum->integer == 0 && momentum->real == 0) return {};
+  return {"optimizer.velocity"};
+}
+
+/// Returns the number of elements.
+std::int64_t check_tensor(const safetensors::File& content, const std::string& dtype, const std::string& name,
+                          const std::vector<std::int64_t>& shape) {
+  const auto found = content.tensors.find(name);
+  if (found == content.tensors.end()) fail("missing tensor \"" + name + "\"");
+  const safetensors::Tensor& tensor = found->second;
+  if (tensor.shape != shape || tensor.dtype != name_in_file(dtype)) {
+    fail("tensor \"" + name + "\": expected " + name_in_file(dtype) + " of shape " + shape_text(shape) + ", got " +
+         tensor.dtype + " of shape " + shape_text(tensor.shape));
+  }
+  return static_cast<std::int64_t>((tensor.end - tensor.begin) / (dtype == "float32" ? 4 : 8));
+}
+
+void check_tensors(const safetensors::File& content, const std::string& dtype, const ModelLayers& model,
+                   const std::vector<std::string>& slots) {
+  std::int64_t parameters = 0;
+  for (const auto& [name, shape] : model.tensors) parameters += check_tensor(content, dtype, name, shape);
+  for (const std::string& slot : slots) check_tensor(content, dtype, slot, {parameters});
+  for (const auto& [name, tensor] : content.tensors) {
+    const bool known = model.tensors.count(name) > 0 || std::find(slots.begin(), slots.end(), name) != slots.end();
+    if (!known) fail("unknown tensor \"" + name + "\"");
+  }
+}
+
+/// CRC-32 (ISO 3309, as in zlib) of all tensors' bytes in the order of their names.
+std::uint32_t checksum(const safetensors::File& content) {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t rest = byte;
+    for (int bit = 0; bit < 8; ++bit) rest = (rest >> 1) ^ ((rest & 1) != 0 ? 0xEDB88320u : 0u);
+    table[byte] = rest;
+  }
+  std::uint32_t crc = 0xFFFFFFFFu;
+  for (const auto& [name, tensor] : content.tensors) {
+    for (std::size_t k = tensor.begin; k < tensor.end; ++k) crc = (crc >> 8) ^ table[(crc ^ content.data[k]) & 0xFF];
+  }
+  return ~crc;
+}
+
+std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
+  auto impl = std::make_shared<ModelFile::Impl>();
+  impl->path = path;
+  impl->content = safetensors::read(path);
+  const Value document = read_document(impl->content);
+  impl->dtype = require_member("metadata", document, "dtype", Kind::string).string;
+  if (impl->dtype != "float32" && impl->dtype != "float64") {
+    fail("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
+  }
+  impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
+  check_tensors(impl->content, impl->dtype, impl->model, optimizer_slots(*document.find("training")));
+  if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
+    fail("the tensors are not those that were saved (wrong checksum)");
+  }
+  return impl;
+}
+
+[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+
+template <class T>
+void require_type(const ModelFile::Impl& impl) {
+  const char* const asked = std::is_same_v<T, float> ? "float32" : "float64";
+  if (impl.dtype != asked) refuse(impl.path + ": holds " + impl.dtype + ", asked for " + asked);
+}
+
+}  // namespace
+
+ModelFile::ModelFile(const std::string& path) {
+  try {
+    impl_ = read_model(path);
+  } catch (const std::runtime_error& error) {
+    fail(path + ": " + error.what());
+  }
+}
+
+const std::string& ModelFile::dtype() const { return impl_->dtype; }
+
+const std::vector<ModelLayer>& ModelFile::layers() const { return impl_->model.layers; }
+
+const ModelLayer& ModelFile::layer(const std::string& name) const {
+  std::string known;
+  for (const ModelLayer& layer : impl_->model.layers) {
+    if (layer.name == name) return layer;
+    known += (known.empty() ? "" : ", ") + layer.name;
+  }
+  refuse(impl_->path + ": has no layer \"" + name + "\"; its layers are " + known);
+}
+
+template <class T>
+std::vector<T> ModelFile::tensor(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  require_type<T>(*impl_);
+  const auto found = impl_->content.tensors.find(name);
+  if (found == impl_->content.tensors.end()) refuse(impl_->path + ": has no tensor \"" + name + "\"");
+  const safetensors::Tensor& tensor = found->second;
+  if (tensor.shape != shape) {
+    refuse(impl_->path + ": tensor \"" + name + "\" has shape " + shape_text(tensor.shape) + ", asked for " +
+           shape_text(shape));
+  }
+  std::vector<T> values((tensor.end - tensor.begin) / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), impl_->content.data.data() + tensor.begin, values.size() * sizeof(T));
+  return values;
+}
+
+template <class T>
+Lstm<T> ModelFile::lstm(const std::string& name) const {
+  require_type<T>(*impl_);
+  const ModelLayer& found = layer(name);
+  const LstmConfig& config = found.lstm;
+  if (config.hidden_size == 0) refuse(impl_->path + ": layer \"" + name + "\" is no LSTM but a " + found.class_name);
+  std::vector<std::vector<T>> values;
+  LstmWeights<T> weights(static_cast<std::size_t>(config.num_layers * config.directions()));
+  for (const LstmParameter& parameter : lstm_parameters(config)) {
+    values.push_back(tensor<T>(name + "." + parameter.name, parameter.shape));
+    const T* const data = values.back().data();
+    LstmCellWeights<const T>& cell = weights[static_cast<std::size_t>(parameter.cell)];
+    if (parameter.shape.size() == 1) {
+      cell.bias = {data, {parameter.shape[0]}};
+    } else {
+      View<const T, 2>& matrix = parameter.name.compare(0, 9, "weight_ih") == 0 ? cell.weight_ih : cell.weight_hh;
+      matrix = {data, {parameter.shape[0], parameter.shape[1]}};
+    }
+  }
+  return Lstm<T>(config, weights);
+}
+
+template Lstm<float> ModelFile::lstm<float>(const std::string&) const;
+template Lstm<double> ModelFile::lstm<double>(const std::string&) const;
+template std::vector<float> ModelFile::tensor<float>(const std::string&, const std::vector<std::int64_t>&) const;
+template std::vector<double> ModelFile::tensor<double>(const std::string&, const std::vector<std::int64_t>&) const;
+
+}  // namespace lstmcore

@@ -1,0 +1,258 @@
+#include "model_layers.hpp"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+namespace lstmcore {
+namespace {
+
+using json::Value;
+using Kind = json::Value::Kind;
+using Names = std::vector<std::string>;
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+// ---- what a class may be configured with: the arguments of the Python layers
+// --------------------------------------------
+
+const Names cell_options = {"units",
+                            "unit_forget_bias",
+                            "kernel_initializer",
+                            "recurrent_initializer",
+                            "kernel_regularizer",
+                            "recurrent_regularizer",
+                            "bias_regularizer",
+                            "seed"};
+
+Names operator+(Names names, const Names& more) {
+  names.insert(names.end(), more.begin(), more.end());
+  return names;
+}
+
+const std::map<std::string, Names>& options() {
+  static const Names walk = {"return_sequences", "return_state", "go_backwards"};
+  static const std::map<std::string, Names> all = {
+      {"Bidirectional", {"layer", "merge_mode"}},
+      {"Dense",
+       {"units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer",
+        "bias_regularizer", "seed"}},
+      {"Dropout", {"rate", "seed"}},
+      {"Embedding",
+       {"input_dim", "output_dim", "mask_zero", "embeddings_initializer", "embeddings_regularizer", "seed"}},
+      {"GlobalAveragePooling1D", {}},
+      {"GlobalMaxPooling1D", {}},
+      {"LSTM", cell_options + walk + Names{"num_layers", "dropout"}},
+      {"LSTMCell", cell_options},
+      {"RNN", walk + Names{"cell"}},
+      {"TextVectorization", {"max_tokens", "standardize", "split", "output_sequence_length", "vocabulary"}},
+      {"TimeDistributed", {"layer"}},
+  };
+  return all;
+}
+
+// ---- one layer
+// -------------------------------------------------------------------------------------------------------
+
+/// A class and its options, where they stand.
+struct Description {
+  std::string where;  // for messages
+  std::string class_name;
+  const Value* config;
+
+  Description(std::string place, const Value& value, bool nested) : where(std::move(place)) {
+    require_exactly(where, value, nested ? Names{"class", "config"} : Names{"class", "name", "config"});
+    class_name = require_member(where, value, "class", Kind::string).string;
+    const auto known = options().find(class_name);
+    if (known == options().end()) fail(where + ": unknown class \"" + class_name + "\"");
+    where += " (" + class_name + ")";
+    config = &require_member(where, value, "config", Kind::object);
+    require_exactly(where, *config, nested ? known->second + Names{"name"} : known->second);
+  }
+
+  const Value& at(const char* option, Kind kind) const { return require_member(where, *config, option, kind); }
+  bool flag(const char* option) const { return at(option, Kind::boolean).boolean; }
+
+  std::int64_t count(const char* option) const {
+    const std::int64_t value = at(option, Kind::integer).integer;
+    if (value < 1) fail(where + ": expected " + option + " of at least 1, got " + std::to_string(value));
+    return value;
+  }
+
+  std::string choice(const char* option, const Names& choices) const {
+    const std::string& value = at(option, Kind::string).string;
+    if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
+      fail(where + ": unknown " + option + " \"" + value + "\"");
+    }
+    return value;
+  }
+
+  /// A number, which JSON may write with or without a fraction.
+  double number(const char* option) const {
+    const Value* const value = config->find(option);
+    if (value->is(Kind::integer)) return static_cast<double>(value->integer);
+    return at(option, Kind::real).real;
+  }
+};
+
+void read_walk(const Description& from, ModelLayer& layer) {
+  layer.return_sequences = from.flag("return_sequences");
+  from.flag("return_state");
+  layer.lstm.go_backwards = from.flag("go_backwards");
+}
+
+void read_lstm(const Description& from, ModelLayer& layer) {
+  read_walk(from, layer);
+  layer.lstm.hidden_size = from.count("units");
+  layer.lstm.num_layers = from.count("num_layers");
+  layer.lstm.dropout = from.number("dropout");
+}
+
+void read_rnn(const Description& from, ModelLayer& layer) {
+  read_walk(from, layer);
+  const Value* const cell = from.config->find("cell");
+  const std::vector<Value> cells = cell->is(Kind::array) ? cell->array : std::vector<Value>{*cell};
+  if (cells.empty()) fail(from.where + ": expected at least one cell");
+  for (const Value& entry : cells) {
+    const Description description(from.where + " cell", entry, true);
+    if (description.class_name != "LSTMCell") fail(description.where + ": expected an LSTMCell");
+    const std::int64_t units = description.count("units");
+    if (layer.lstm.hidden_size != 0 && layer.lstm.hidden_size != units) {
+      fail(description.where + ": expected cells of the same units, got " + std::to_string(layer.lstm.hidden_size) +
+           " and " + std::to_string(units));
+    }
+    layer.lstm.hidden_size = units;
+  }
+  layer.lstm.num_layers = static_cast<std::int64_t>(cells.size());
+}
+
+void read_bidirectional(const Description& from, ModelLayer& layer) {
+  layer.merge_mode = from.choice("merge_mode", {"concat", "sum", "mul", "ave"});
+  const Description inner(from.where + " layer", from.at("layer", Kind::object), true);
+  if (inner.class_name == "LSTM") {
+    read_lstm(inner, layer);
+  } else if (inner.class_name == "RNN") {
+    read_rnn(inner, layer);
+  } else {
+    fail(inner.where + ": expected an LSTM or RNN");
+  }
+  layer.lstm.bidirectional = true;
+}
+
+void finish_recurrent(const Description& from, ModelLayer& layer) {
+  layer.lstm.input_size = layer.input_size;
+  try {
+    layer.lstm.validate();
+  } catch (const std::invalid_argument& error) {
+    fail(from.where + ": " + error.what());
+  }
+  const bool side_by_side = layer.merge_mode.empty() || layer.merge_mode == "concat";
+  layer.output_size = side_by_side ? layer.lstm.output_size() : layer.lstm.hidden_size;
+}
+
+void read_dense(const Description& from, ModelLayer& layer) {
+  layer.output_size = from.count("units");
+  layer.activation = from.choice("activation", {"linear", "relu", "tanh", "sigmoid", "softmax"});
+  layer.use_bias = from.flag("use_bias");
+}
+
+void read_embedding(const Description& from, ModelLayer& layer) {
+  if (layer.input_size != 0) fail(from.where + ": expected token ids to come in");
+  layer.vocabulary_size = from.count("input_dim");
+  layer.output_size = from.count("output_dim");
+  layer.mask_zero = from.flag("mask_zero");
+}
+
+bool is_recurrent(const std::string& class_name) {
+  return class_name == "LSTM" || class_name == "RNN" || class_name == "Bidirectional";
+}
+
+using Shapes = std::map<std::string, std::vector<std::int64_t>>;
+
+void add_tensors(const ModelLayer& layer, Shapes& tensors) {
+  const std::string prefix = layer.name + ".";
+  if (is_recurrent(layer.class_name)) {
+    for (const LstmParameter& parameter : lstm_parameters(layer.lstm))
+      tensors[prefix + parameter.name] = parameter.shape;
+  } else if (layer.class_name == "Dense") {
+    tensors[prefix + "kernel"] = {layer.input_size, layer.output_size};
+    if (layer.use_bias) tensors[prefix + "bias"] = {layer.output_size};
+  } else if (layer.class_name == "Embedding") {
+    tensors[prefix + "embeddings"] = {layer.vocabulary_size, layer.output_size};
+  }
+}
+
+void read_layer(const Description& from, ModelLayer& layer) {
+  if (from.class_name == "TimeDistributed") {
+    layer.time_distributed = true;
+    read_layer(Description(from.where + " layer", from.at("layer", Kind::object), true), layer);
+    return;
+  }
+  layer.class_name = from.class_name;
+  const bool takes_ids = from.class_name == "Embedding" || from.class_name == "TextVectorization";
+  if (!takes_ids && layer.input_size == 0) fail(from.where + ": expected features to come in, not token ids");
+  layer.output_size = layer.input_size;
+  if (from.class_name == "LSTM") read_lstm(from, layer);
+  if (from.class_name == "RNN") read_rnn(from, layer);
+  if (from.class_name == "Bidirectional") read_bidirectional(from, layer);
+  if (is_recurrent(from.class_name)) finish_recurrent(from, layer);
+  if (from.class_name == "Dense") read_dense(from, layer);
+  if (from.class_name == "Embedding") read_embedding(from, layer);
+  if (from.class_name == "LSTMCell") fail(from.where + ": a cell is no layer of a model");
+}
+
+std::string joined(const std::set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+}  // namespace
+
+void require_exactly(const std::string& what, const Value& value, const std::vector<std::string>& names) {
+  if (!value.is(Kind::object)) fail(what + ": expected an object");
+  std::set<std::string> missing(names.begin(), names.end()), unknown;
+  for (const json::Member& member : value.object) {
+    if (missing.erase(member.name) == 0) unknown.insert(member.name);
+  }
+  if (!unknown.empty()) fail(what + ": unknown " + joined(unknown));
+  if (!missing.empty()) fail(what + ": missing " + joined(missing));
+}
+
+const Value& require_member(const std::string& what, const Value& value, const char* name, Kind kind) {
+  static const char* const kinds[] = {"null",   "true or false", "an integer", "a number",
+                                      "a text", "a list",        "an object"};
+  const Value* const member = value.find(name);
+  if (member == nullptr) fail(what + ": missing " + name);
+  if (!member->is(kind)) fail(what + ": expected " + kinds[static_cast<int>(kind)] + " as " + name);
+  return *member;
+}
+
+ModelLayers read_model_layers(const Value& list, std::int64_t width, std::size_t most_tensors) {
+  ModelLayers result;
+  std::set<std::string> names;
+  for (const Value& entry : list.array) {
+    const std::string place = "layer " + std::to_string(result.layers.size());
+    const Description description(place, entry, false);
+    ModelLayer layer;
+    layer.name = require_member(place, entry, "name", Kind::string).string;
+    if (layer.name.empty() || layer.name.find('.') != std::string::npos) {
+      fail(place + ": expected a name without dots, got \"" + layer.name + "\"");
+    }
+    if (!names.insert(layer.name).second) fail(place + ": the name \"" + layer.name + "\" stands twice");
+    layer.input_size = width;
+    read_layer(description, layer);
+    // Before the names of that many tensors are made.
+    if (layer.lstm.hidden_size > 0 && layer.lstm.num_layers > static_cast<std::int64_t>(most_tensors)) {
+      fail(description.where + ": has more layers than the file has tensors");
+    }
+    add_tensors(layer, result.tensors);
+    width = layer.output_size;
+    result.layers.push_back(std::move(layer));
+  }
+  if (result.layers.empty()) fail("layers: expected at least one");
+  return result;
+}
+
+}  // namespace lstmcore

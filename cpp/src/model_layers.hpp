@@ -1,0 +1,30 @@
+// The layers that a model file describes, and the tensors that they need.
+#pragma once
+
+#include <lstmcore/model_file.hpp>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "json.hpp"
+
+namespace lstmcore {
+
+/// Throws std::runtime_error unless `value` is an object with exactly these names.
+void require_exactly(const std::string& what, const json::Value& value, const std::vector<std::string>& names);
+
+/// A member that must be there and of this kind.
+const json::Value& require_member(const std::string& what, const json::Value& value, const char* name,
+                                  json::Value::Kind kind);
+
+struct ModelLayers {
+  std::vector<ModelLayer> layers;
+  std::map<std::string, std::vector<std::int64_t>> tensors;  ///< shape by name
+};
+
+/// From the metadata's list of layers; `width` is that of the model's input, 0 for token ids; `most_tensors` are in the
+/// file. Throws std::runtime_error if a class or an option is unknown or missing or has an impossible value, or if the
+/// layers do not fit together.
+ModelLayers read_model_layers(const json::Value& list, std::int64_t width, std::size_t most_tensors);
+
+}  // namespace lstmcore

@@ -1,0 +1,118 @@
+// A small model file whose every part a test can spoil.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <fstream>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// CRC-32 bit by bit.
+inline std::uint32_t crc32(const std::string& bytes) {
+  std::uint32_t crc = 0xFFFFFFFFu;
+  for (const char byte : bytes) {
+    crc ^= static_cast<unsigned char>(byte);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xEDB88320u : 0u);
+  }
+  return ~crc;
+}
+
+inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  if (at == std::string::npos) throw std::logic_error("nothing to replace: " + from);
+  return text.replace(at, from.size(), to);
+}
+
+/// Text as it stands in JSON between quotes.
+inline std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char letter : text) {
+    if (letter == '"' || letter == '\\') result += '\\';
+    result += letter;
+  }
+  return result;
+}
+
+/// A layer of two features on two units, and a Dense with one output. Values are 0, 1, 2, ... in the order of names.
+struct ModelFileMaker {
+  using Tensor = std::pair<std::string, std::vector<std::int64_t>>;  // type and shape
+
+  std::map<std::string, Tensor> tensors = {{"out.bias", {"F32", {1}}},
+                                           {"out.kernel", {"F32", {2, 1}}},
+                                           {"walk.bias_l0", {"F32", {8}}},
+                                           {"walk.weight_hh_l0", {"F32", {8, 2}}},
+                                           {"walk.weight_ih_l0", {"F32", {8, 2}}}};
+  std::string walk_config =
+      R"({"units": 2, "return_sequences": false, "return_state": false, "go_backwards": false, "num_layers": 1,)"
+      R"( "dropout": 0.0, "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
+      R"( "recurrent_initializer": "orthogonal", "kernel_regularizer": null, "recurrent_regularizer": null,)"
+      R"( "bias_regularizer": null, "seed": null})";
+  std::string walk = R"({"class": "LSTM", "name": "walk", "config": @walk_config})";
+  std::string out =
+      R"({"class": "Dense", "name": "out", "config": {"units": 1, "activation": "linear", "use_bias": true,)"
+      R"( "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros", "kernel_regularizer": null,)"
+      R"( "bias_regularizer": null, "seed": null}})";
+  std::string document =
+      R"({"format": 1, "lstmcore": "0.1.0", "dtype": "float32", "seed": 0, "input_shape": [null, null, 2],)"
+      R"( "layers": [@walk, @out], "training": @training, "checksum": @checksum})";
+  std::string training = "null";
+  std::string checksum{};  // empty: the right one
+  std::string header{};    // empty: that of the tensors
+
+  static std::size_t elements(const Tensor& tensor) {
+    std::size_t count = 1;
+    for (const std::int64_t extent : tensor.second) count *= static_cast<std::size_t>(extent);
+    return count;
+  }
+
+  std::string data() const {
+    std::string bytes;
+    float value = 0;
+    for (const auto& [name, tensor] : tensors) {
+      for (std::size_t k = 0; k < elements(tensor); ++k, ++value) {
+        const double wide = value;
+        if (tensor.first == "F64") {
+          bytes.append(reinterpret_cast<const char*>(&wide), 8);
+        } else {
+          bytes.append(reinterpret_cast<const char*>(&value), 4);
+        }
+      }
+    }
+    return bytes;
+  }
+
+  std::string metadata() const {
+    std::string text = document;
+    const std::string right = std::to_string(crc32(data()));
+    for (const auto& [name, value] : std::map<std::string, std::string>{
+             {"@checksum", checksum.empty() ? right : checksum}, {"@out", out}, {"@training", training}}) {
+      if (text.find(name) != std::string::npos) text = replaced(text, name, value);
+    }
+    if (text.find("@walk") != std::string::npos) text = replaced(text, "@walk", walk);
+    if (text.find("@walk_config") != std::string::npos) text = replaced(text, "@walk_config", walk_config);
+    return text;
+  }
+
+  std::string default_header() const {
+    std::string text = R"({"__metadata__":{"lstmcore":")" + escaped(metadata()) + "\"}";
+    std::size_t begin = 0;
+    for (const auto& [name, tensor] : tensors) {
+      const std::size_t end = begin + elements(tensor) * (tensor.first == "F64" ? 8 : 4);
+      std::string shape;
+      for (const std::int64_t extent : tensor.second) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+      text += ",\"" + name + R"(":{"dtype":")" + tensor.first + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
+              std::to_string(begin) + "," + std::to_string(end) + "]}";
+      begin = end;
+    }
+    return text + "}";
+  }
+
+  std::string bytes() const {
+    const std::string text = header.empty() ? default_header() : header;
+    std::string length(8, '\0');
+    for (std::size_t k = 0; k < 8; ++k) length[k] = static_cast<char>((text.size() >> (8 * k)) & 0xFF);
+    return length + text + data();
+  }
+};

@@ -1,0 +1,331 @@
+// Model files: those that Python wrote, one made here, and that one spoilt in every way.
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <lstmcore/model_file.hpp>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "lstm_problem.hpp"
+#include "model_file_maker.hpp"
+
+using lstmcore::ModelFile;
+using lstmcore::ModelLayer;
+
+namespace {
+
+const std::string golden = LSTMCORE_GOLDEN;
+
+// A file that is gone at the end of the test; its name is this process's own, since tests run side by side.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& bytes) {
+    std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+  ~TemporaryFile() { std::remove(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  const char* isa_ = std::getenv("LSTMCORE_ISA");
+  std::string path_ = std::string("test_model_file_") + (isa_ != nullptr ? isa_ : "any") + ".safetensors";
+};
+
+void refused(const ModelFileMaker& maker, const char* text) {
+  const TemporaryFile file(maker.bytes());
+  CHECK_THROWS(ModelFile(file.path()), text);
+  CHECK_THROWS(ModelFile(file.path()), file.path().c_str());
+}
+
+// The same with one replacement in one part.
+void refused(std::string ModelFileMaker::* part, const char* from, const char* to, const char* text) {
+  const check::Context context(std::string(from) + " -> " + to);
+  ModelFileMaker maker;
+  maker.*part = replaced(maker.*part, from, to);
+  refused(maker, text);
+}
+
+void refused_header(const char* from, const char* to, const char* text) {
+  ModelFileMaker maker;
+  maker.header = maker.default_header();
+  const check::Context context(std::string(from) + " -> " + to);
+  maker.header = replaced(maker.header, from, to);
+  refused(maker, text);
+}
+
+}  // namespace
+
+TEST("a good file") {
+  const TemporaryFile temporary(ModelFileMaker().bytes());
+  const ModelFile file(temporary.path());
+  CHECK_EQUAL(file.dtype(), "float32");
+  CHECK_EQUAL(file.layers().size(), 2u);
+  const ModelLayer& walk = file.layer("walk");
+  CHECK_EQUAL(walk.class_name, "LSTM");
+  CHECK_EQUAL(walk.lstm.input_size, 2);
+  CHECK_EQUAL(walk.lstm.hidden_size, 2);
+  CHECK(!walk.return_sequences);
+  CHECK_EQUAL(file.layer("out").activation, "linear");
+  CHECK(file.tensor<float>("out.kernel", {2, 1}) == std::vector<float>{1, 2});
+  CHECK(file.tensor<float>("walk.bias_l0", {8}) == std::vector<float>{3, 4, 5, 6, 7, 8, 9, 10});
+  CHECK_EQUAL(file.lstm<float>("walk").config().hidden_size, 2);
+
+  CHECK_THROWS(file.layer("run"), "its layers are walk, out");
+  CHECK_THROWS(file.lstm<float>("run"), "run");
+  CHECK_THROWS(file.lstm<float>("out"), "is no LSTM but a Dense");
+  CHECK_THROWS(file.lstm<double>("walk"), "holds float32, asked for float64");
+  CHECK_THROWS(file.tensor<double>("out.kernel", {2, 1}), "holds float32, asked for float64");
+  CHECK_THROWS(file.tensor<float>("out.kernels", {2, 1}), "out.kernels");
+  CHECK_THROWS(file.tensor<float>("out.kernel", {1, 2}), "has shape (2, 1), asked for (1, 2)");
+  CHECK_THROWS(file.tensor<float>("out.kernel", {2}), "asked for (2,)");
+}
+
+TEST("float64") {
+  ModelFileMaker maker;
+  for (auto& [name, tensor] : maker.tensors) tensor.first = "F64";
+  refused(maker, "expected F32 of shape (1,), got F64 of shape (1,)");
+  maker.document = replaced(maker.document, "float32", "float64");
+  const TemporaryFile temporary(maker.bytes());
+  const ModelFile file(temporary.path());
+  CHECK(file.tensor<double>("out.kernel", {2, 1}) == std::vector<double>{1, 2});
+  CHECK_EQUAL(file.lstm<double>("walk").config().hidden_size, 2);
+  CHECK_THROWS(file.lstm<float>("walk"), "holds float64, asked for float32");
+}
+
+TEST("no file, no model file") {
+  CHECK_THROWS(ModelFile("no_such_file.safetensors"), "no_such_file.safetensors: cannot be read");
+  CHECK_THROWS(ModelFile("."), "cannot be read");
+  const TemporaryFile text("This is a text that has more than a few bytes.");
+  CHECK_THROWS(ModelFile(text.path()), "no safetensors file");
+  refused_header("\"lstmcore\"", "\"somebody\"", "no lstmcore model");
+  refused(&ModelFileMaker::document, "{\"format\"", "[\"format\"", "its metadata is not proper JSON");
+  refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 2", "by a newer lstmcore in format 2");
+  refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 0", "in format 0");
+  refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 1.5", "an integer as format");
+  refused(&ModelFileMaker::document, "\"format\": 1, ", "", "missing format");
+}
+
+TEST("every truncation, and trailing bytes") {
+  const std::string bytes = ModelFileMaker().bytes();
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    const TemporaryFile file(bytes.substr(0, size));
+    const check::Context context("first " + std::to_string(size) + " bytes");
+    CHECK_THROWS(ModelFile(file.path()), file.path().c_str());
+  }
+  const TemporaryFile longer(bytes + '\0');
+  CHECK_THROWS(ModelFile(longer.path()), "belong to no tensor");
+}
+
+// One bit of each byte turned: an error or, in a name or the like, another good file; never anything else.
+TEST("every damaged byte") {
+  const std::string bytes = ModelFileMaker().bytes();
+  const std::size_t data = bytes.size() - ModelFileMaker().data().size();
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    const check::Context context("byte " + std::to_string(at));
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << at % 8));
+    const TemporaryFile file(damaged);
+    if (at >= data) {
+      CHECK_THROWS(ModelFile(file.path()), "checksum");
+      continue;
+    }
+    try {
+      const ModelFile model(file.path());
+      CHECK(at >= 8);
+    } catch (const std::runtime_error& error) {
+      CHECK(std::string(error.what()).find(file.path()) == 0);
+    }
+  }
+}
+
+TEST("the header of safetensors") {
+  refused_header("\"F32\"", "\"F16\"", "tensor \"out.bias\": expected F32 or F64, got F16");
+  refused_header("\"F32\"", "32", "no proper \"dtype\"");
+  refused_header("[1]", "[-1]", "no proper number");
+  refused_header("[1]", "[1.0]", "no proper number");
+  refused_header("[2,1]", "[2,2]", "expected 16 bytes for F32 of shape (2, 2), got 8");
+  refused_header("[2,1]", "[4294967296,4294967296]", "overflows");
+  refused_header("[0,4]", "[4,0]", "from begin to end");
+  refused_header("[0,4]", "[0,4,8]", "from begin to end");
+  refused_header("[4,12]", "[0,8]", "overlap at byte 0");
+  refused_header("[4,12]", "[400,408]", "ends at byte 408 of 172");
+  refused_header("[0,4],", "[0,4],\"more\":1,", "expected");
+  refused_header("\"shape\":[1],", "", "expected dtype, shape and data_offsets");
+  refused_header("\"shape\"", "\"shapes\"", "no proper \"shape\"");
+  refused_header("{\"__metadata__\":{", "{\"__metadata__\":{\"format\":1,", "__metadata__");
+  refused_header("\"out.bias\"", "\"out.kernel\"", "\"out.kernel\" stands twice");
+  refused_header("{\"__metadata__", " {\"__metadata__", "begins with '{'");
+  // A hole: a tensor that nobody declares.
+  ModelFileMaker maker;
+  const std::string whole = maker.default_header();
+  const std::size_t begin = whole.find(",\"out.kernel\""), end = whole.find(",\"walk.bias_l0\"");
+  maker.header = whole.substr(0, begin) + whole.substr(end);
+  refused(maker, "bytes from 4 on belong to no tensor");
+}
+
+TEST("unknown, missing, wrongly shaped and wrongly typed tensors") {
+  {
+    ModelFileMaker maker;
+    maker.tensors["walk.weight_ih_l1"] = {"F32", {8, 2}};
+    refused(maker, "unknown tensor \"walk.weight_ih_l1\"");
+  }
+  {
+    ModelFileMaker maker;
+    maker.tensors.erase("walk.bias_l0");
+    refused(maker, "missing tensor \"walk.bias_l0\"");
+  }
+  {
+    ModelFileMaker maker;
+    maker.tensors["walk.weight_hh_l0"].second = {2, 8};
+    refused(maker, "tensor \"walk.weight_hh_l0\": expected F32 of shape (8, 2), got F32 of shape (2, 8)");
+  }
+  {
+    ModelFileMaker maker;
+    maker.tensors["walk.bias_l0"].second = {8, 1};
+    refused(maker, "expected F32 of shape (8,), got F32 of shape (8, 1)");
+  }
+  {
+    ModelFileMaker maker;
+    maker.tensors["walk.bias_l0"].first = "F64";
+    refused(maker, "expected F32 of shape (8,), got F64 of shape (8,)");
+  }
+  ModelFileMaker maker;
+  maker.checksum = "1";
+  refused(maker, "checksum");
+}
+
+TEST("optimizer slots") {
+  const auto training = [](const char* optimizer) {
+    return std::string(R"({"compile": {"optimizer": )") + optimizer + R"(}, "iterations": 3, "epoch": 1})";
+  };
+  ModelFileMaker maker;
+  maker.tensors["optimizer.m"] = maker.tensors["optimizer.v"] = {"F32", {43}};
+  refused(maker, "unknown tensor \"optimizer.m\"");
+  maker.training = training(R"({"class": "Adam", "config": {}})");
+  CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layers().size(), 2u);
+  maker.tensors["optimizer.v"].second = {42};
+  refused(maker, "tensor \"optimizer.v\": expected F32 of shape (43,)");
+  maker.tensors.erase("optimizer.v");
+  refused(maker, "missing tensor \"optimizer.v\"");
+  maker.tensors.erase("optimizer.m");
+  maker.training = training(R"({"class": "SGD", "config": {"momentum": 0.0}})");
+  CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layers().size(), 2u);
+  maker.training = training(R"({"class": "SGD", "config": {"momentum": 0.5}})");
+  refused(maker, "missing tensor \"optimizer.velocity\"");
+  maker.training = training(R"({"class": "RMSprop", "config": {}})");
+  refused(maker, "missing tensor \"optimizer.mean_square\"");
+  maker.training = training(R"({"class": "Lion", "config": {}})");
+  refused(maker, "optimizer: unknown class \"Lion\"");
+  maker.training = "{}";
+  refused(maker, "training: missing compile");
+}
+
+TEST("the description of the model") {
+  const auto in_document = [](const char* from, const char* to, const char* text) {
+    refused(&ModelFileMaker::document, from, to, text);
+  };
+  in_document("\"seed\": 0, ", "", "metadata: missing seed");
+  in_document("\"seed\": 0, ", "\"seed\": 0, \"sede\": 1, ", "metadata: unknown sede");
+  in_document("\"float32\"", "\"float16\"", "expected float32 or float64, got \"float16\"");
+  in_document("[null, null, 2]", "[null, null, null]", "input_shape");
+  in_document("[null, null, 2]", "[null, null, 0]", "input_shape");
+  in_document("[null, null, 2]", "[null, null, 3]", "expected F32 of shape (8, 3), got F32 of shape (8, 2)");
+  in_document("[null, null, 2]", "2", "expected a list as input_shape");
+  in_document("[@walk, @out]", "[]", "input_shape");
+  in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" stands twice");
+  in_document("[@walk, @out]", "{}", "expected a list as layers");
+  in_document("[@walk, @out]", "[1]", "layer 0: expected an object");
+
+  const auto in_layer = [](const char* from, const char* to, const char* text) {
+    refused(&ModelFileMaker::walk, from, to, text);
+  };
+  in_layer("\"LSTM\"", "\"GRU\"", "layer 0: unknown class \"GRU\"");
+  in_layer("\"LSTM\"", "\"LSTMCell\"", "layer 0 (LSTMCell): unknown dropout");
+  in_layer("\"walk\"", "\"wa.lk\"", "without dots");
+  in_layer("\"name\"", "\"label\"", "layer 0: unknown label");
+
+  const auto in_config = [](const char* from, const char* to, const char* text) {
+    refused(&ModelFileMaker::walk_config, from, to, text);
+  };
+  in_config("\"seed\": null", "\"peephole\": true", "layer 0 (LSTM): unknown peephole");
+  in_config(", \"seed\": null", "", "layer 0 (LSTM): missing seed");
+  in_config("\"units\": 2", "\"units\": 0", "units of at least 1, got 0");
+  in_config("\"units\": 2", "\"units\": 2.0", "an integer as units");
+  in_config("\"units\": 2", "\"units\": 4611686018427387904", "layer 0 (LSTM): ");
+  in_config("\"num_layers\": 1", "\"num_layers\": 1000000000", "more layers than the file has tensors");
+  in_config("\"num_layers\": 1", "\"num_layers\": 2", "missing tensor \"walk.bias_l1\"");
+  in_config("\"dropout\": 0.0", "\"dropout\": 1.0", "dropout");
+  in_config("\"dropout\": 0.0", "\"dropout\": null", "a number as dropout");
+  in_config("\"return_sequences\": false", "\"return_sequences\": 0", "true or false as return_sequences");
+
+  refused(&ModelFileMaker::out, "\"units\": 1", "\"units\": 2", "tensor \"out.bias\": expected F32 of shape (2,)");
+  refused(&ModelFileMaker::out, "\"linear\"", "\"gelu\"", "unknown activation \"gelu\"");
+  refused(&ModelFileMaker::out, "\"use_bias\": true", "\"use_bias\": false", "unknown tensor \"out.bias\"");
+}
+
+// ---- files that Python wrote
+// -------------------------------------------------------------------------------------------
+
+TEST("a model of Python's predicts the same here") {
+  const ModelFile file(golden + "/features_model.safetensors");
+  const Index N = 3, S = 6;
+  CHECK_EQUAL(file.layers().size(), 4u);
+  CHECK_EQUAL(file.layers()[0].merge_mode, "concat");
+  CHECK_EQUAL(file.layers()[0].lstm.num_layers, 2);
+  CHECK_EQUAL(file.layers()[0].lstm.dropout, 0.25);
+  CHECK_EQUAL(file.layers()[1].class_name, "RNN");
+  CHECK_EQUAL(file.layers()[1].lstm.num_layers, 2);
+
+  std::vector<float> values;
+  for (Index n = 0; n < N; ++n) {
+    for (Index t = 0; t < S; ++t) {
+      for (Index c = 0; c < 3; ++c) values.push_back(static_cast<float>((5 * n + 7 * t + 3 * c) % 11) / 4 - 1.25f);
+    }
+  }
+  Index width = 3;
+  for (const ModelLayer& layer : file.layers()) {
+    if (layer.class_name == "Dense") continue;
+    CHECK_EQUAL(layer.input_size, width);
+    std::vector<float> y(static_cast<std::size_t>(N * S * layer.output_size));
+    file.lstm<float>(layer.name)
+        .forward(lstmcore::View<const float, 3>(values.data(), {N, S, width}), {y.data(), {N, S, layer.output_size}},
+                 {});
+    values = y;
+    width = layer.output_size;
+  }
+  const std::vector<float> kernel = file.tensor<float>("dense.kernel", {width, 2});
+  const std::vector<float> bias = file.tensor<float>("dense.bias", {2});
+  std::vector<double> y, expected;
+  for (Index n = 0; n < N; ++n) {
+    for (Index u = 0; u < 2; ++u) {
+      double sum = bias[u];
+      for (Index k = 0; k < width; ++k) sum += kernel[k * 2 + u] * values[((n + 1) * S - 1) * width + k];
+      y.push_back(std::tanh(sum));
+    }
+  }
+  std::ifstream text(golden + "/features_model.txt");
+  std::string heading;
+  std::getline(text, heading);
+  for (double value = 0; text >> value;) expected.push_back(value);
+  CHECK_EQUAL(expected.size(), 6u);
+  CHECK_ARRAYS_CLOSE(y, expected, 1e-6);  // written on some instruction set, read on another
+}
+
+TEST("every layer of Python's is known here") {
+  const ModelFile file(golden + "/text_model.safetensors");
+  CHECK_EQUAL(file.dtype(), "float64");
+  std::string classes;
+  for (const ModelLayer& layer : file.layers()) classes += layer.class_name + " ";
+  CHECK_EQUAL(classes, "TextVectorization Embedding Bidirectional Dense Dropout GlobalMaxPooling1D Dense ");
+  const ModelLayer &embedding = file.layers()[1], &walk = file.layers()[2], &each = file.layers()[3];
+  CHECK(embedding.mask_zero);
+  CHECK_EQUAL(file.tensor<double>("embedding.embeddings", {embedding.vocabulary_size, 3}).size(), 15u);
+  CHECK_EQUAL(walk.merge_mode, "ave");
+  CHECK_EQUAL(walk.output_size, 2);
+  CHECK(walk.return_sequences);
+  CHECK(each.time_distributed && !each.use_bias);
+  CHECK_EQUAL(each.activation, "relu");
+  CHECK_EQUAL(file.lstm<double>(walk.name).config().bidirectional, true);
+}

@@ -1,0 +1,75 @@
+"""Write the model files that the C++ tests read, and what the models predict.
+
+Run it again, and commit what it writes, when the format changes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import lstmcore as lc
+
+FOLDER = Path(__file__).parent
+
+
+def example_input(batch: int, steps: int, features: int) -> np.ndarray:
+    """Numbers that C++ makes the same way, exact in binary."""
+    n, t, c = np.ogrid[:batch, :steps, :features]
+    return ((5 * n + 7 * t + 3 * c) % 11 / 4 - 1.25).astype(np.float32)
+
+
+def features_model() -> lc.Sequential:
+    """Every recurrent layer, stacked in every way."""
+    model = lc.Sequential(
+        [
+            lc.layers.Bidirectional(
+                lc.layers.LSTM(4, return_sequences=True, num_layers=2, dropout=0.25)
+            ),
+            lc.layers.RNN([lc.layers.LSTMCell(5), lc.layers.LSTMCell(5)], return_sequences=True),
+            lc.layers.LSTM(3),
+            lc.layers.Dense(2, activation="tanh"),
+        ],
+        seed=1,
+    )
+    model.compile(optimizer="adam", loss="mse")
+    x = example_input(8, 5, 3)
+    model.fit(x, x.sum(axis=1)[:, :2], epochs=2, verbose=0)
+    model.set_weights([3 * values for values in model.get_weights()])  # away from zero
+    return model
+
+
+def text_model() -> lc.Sequential:
+    """Every other layer, in float64."""
+    model = lc.Sequential(
+        [
+            lc.layers.TextVectorization(vocabulary=["", "[UNK]", "größe", 'say "hi"', "\\slash"]),
+            lc.layers.Embedding(input_dim=5, output_dim=3, mask_zero=True),
+            lc.layers.Bidirectional(
+                lc.layers.RNN(lc.layers.LSTMCell(2), return_sequences=True), merge_mode="ave"
+            ),
+            lc.layers.TimeDistributed(lc.layers.Dense(3, activation="relu", use_bias=False)),
+            lc.layers.Dropout(0.5),
+            lc.layers.GlobalMaxPooling1D(),
+            lc.layers.Dense(2, activation="softmax"),
+        ],
+        seed=2,
+        dtype="float64",
+    )
+    model.compile(optimizer=lc.optimizers.SGD(momentum=0.9), loss="sparse_categorical_crossentropy")
+    model.fit(["größe größe", "unknown"], np.array([0, 1]), epochs=1, verbose=0)
+    return model
+
+
+def main() -> None:
+    """Write everything."""
+    model = features_model()
+    model.save(FOLDER / "features_model.safetensors")
+    y = model.predict(example_input(3, 6, 3), verbose=0)
+    np.savetxt(
+        FOLDER / "features_model.txt", y, fmt="%.9g", header="prediction for example_input(3, 6, 3)"
+    )
+    text_model().save(FOLDER / "text_model.safetensors")
+
+
+if __name__ == "__main__":
+    main()

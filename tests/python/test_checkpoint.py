@@ -1,0 +1,213 @@
+"""Saving and going on: a resumed run is the run that was not stopped, to the last bit."""
+
+import os
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import callbacks, layers, losses, metrics, optimizers, schedules
+
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.1),
+    "momentum": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True, clipnorm=1.0),
+    "rmsprop": lambda: optimizers.RMSprop(clipvalue=0.5),
+    "adam": lambda: optimizers.Adam(schedules.CosineDecay(0.01, 20)),
+    "adamw": lambda: optimizers.AdamW(
+        schedules.Warmup(schedules.OneCycle(0.01, 30), 5), global_clipnorm=1.0
+    ),
+}
+
+
+def make_model(optimizer, dtype="float32"):
+    model = lc.Sequential(
+        [
+            layers.Embedding(20, 6, mask_zero=True),
+            layers.Dropout(0.3),
+            layers.Bidirectional(
+                layers.LSTM(5, num_layers=2, dropout=0.4, return_sequences=True),
+                merge_mode="sum",
+            ),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(3, activation="softmax", kernel_regularizer=1e-3),
+        ],
+        seed=4,
+        dtype=dtype,
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    return model
+
+
+@pytest.fixture
+def data(rng):
+    return [rng.integers(1, 20, rng.integers(1, 9)) for _ in range(45)], rng.integers(0, 3, 45)
+
+
+def state(model):
+    slots = model.optimizer.slots
+    return {"weights": model.parameters.values, **slots, "steps": model.optimizer.iterations}
+
+
+def assert_same_state(one, other):
+    one, other = state(one), state(other)
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_resumed_run_is_the_unbroken_one(name, data, tmp_path):
+    path = tmp_path / "model.safetensors"
+    unbroken = make_model(OPTIMIZERS[name]())
+    history = unbroken.fit(*data, epochs=5, batch_size=16, verbose=0).history
+
+    first = make_model(OPTIMIZERS[name]())
+    first.fit(*data, epochs=2, batch_size=16, verbose=0)
+    first.save(path)
+    resumed = lc.load(path)
+    assert resumed.epoch == 2
+    assert_same_state(first, resumed)
+    rest = resumed.fit(*data, epochs=5, batch_size=16, initial_epoch=resumed.epoch, verbose=0)
+    assert_same_state(resumed, unbroken)
+    assert rest.history == {name: values[2:] for name, values in history.items()}
+    assert resumed.epoch == 5
+
+
+def test_resuming_from_a_checkpoint_of_any_epoch(data, tmp_path):
+    saver = callbacks.ModelCheckpoint(tmp_path / "{epoch}.safetensors")
+    # The reduction comes after the checkpoint in the list, and is in the file all the same.
+    others = [saver, callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)]
+    unbroken = make_model("adam")
+    unbroken.fit(*data, epochs=4, callbacks=others, verbose=0)
+    for epoch in range(1, 5):
+        resumed = lc.load(tmp_path / f"{epoch}.safetensors")
+        assert resumed.epoch == epoch
+        resumed.fit(*data, epochs=4, initial_epoch=epoch, callbacks=others[1:], verbose=0)
+        assert_same_state(resumed, unbroken)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_everything_comes_back(dtype, data, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = make_model(optimizers.Adam(schedules.ExponentialDecay(0.1, 5, 0.5)), dtype)
+    model.compile(
+        model.optimizer,
+        losses.SparseCategoricalCrossentropy(),
+        [metrics.SparseCategoricalAccuracy(name="hits")],
+    )
+    model.fit(*data, verbose=0)
+    model.save(path)
+    loaded = lc.load(path)
+    assert lc.Sequential.load(path).seed == loaded.seed == 4
+    assert loaded.dtype == np.dtype(dtype)
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+    for one, other in zip(model.layers, loaded.layers, strict=True):
+        assert type(one) is type(other)
+        assert one.get_config() == other.get_config()
+    assert loaded.compiled.get_config() == model.compiled.get_config()
+    np.testing.assert_array_equal(loaded.predict(data[0]), model.predict(data[0]))
+    assert loaded.evaluate(*data, return_dict=True) == model.evaluate(*data, return_dict=True)
+
+
+def test_text_models_come_back_with_their_vocabulary(tmp_path):
+    path = tmp_path / "model.safetensors"
+    texts = ["naïve café", "a \"quoted\" word", "日本 語"]
+    words = layers.TextVectorization(max_tokens=50)
+    words.adapt(texts)
+    model = lc.Sequential([words, layers.Embedding(words.vocabulary_size(), 4), layers.LSTM(3)])
+    expected = model.predict(texts)
+    model.save(path)
+    loaded = lc.load(path)
+    np.testing.assert_array_equal(loaded.predict(texts), expected)
+    assert loaded.layers[0].get_vocabulary() == words.get_vocabulary()
+
+
+def test_cells_and_wrappers_come_back(rng, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = lc.Sequential(
+        [
+            layers.RNN([layers.LSTMCell(3), layers.LSTMCell(3)], return_sequences=True),
+            layers.Bidirectional(layers.RNN(layers.LSTMCell(2), return_sequences=True)),
+            layers.TimeDistributed(layers.Dense(2, activation="tanh"), name="head"),
+        ]
+    )
+    x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+    expected = model.predict(x)
+    model.save(path)
+    loaded = lc.load(path)
+    np.testing.assert_array_equal(loaded.predict(x), expected)
+    assert "head.kernel" in loaded.weights
+
+
+def test_without_the_optimizer_there_is_only_the_model(data, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = make_model("adam")
+    model.fit(*data, verbose=0)
+    model.save(path, include_optimizer=False)
+    loaded = lc.load(path)
+    assert not loaded.is_compiled
+    np.testing.assert_array_equal(loaded.predict(data[0]), model.predict(data[0]))
+    full = tmp_path / "full.safetensors"
+    model.save(full)
+    # Adam's two slots are as large as the weights.
+    assert full.stat().st_size > 2.5 * path.stat().st_size
+
+
+def test_a_compiled_model_is_saved_before_its_first_step(data, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = make_model("adam")
+    model.build((None, None))
+    model.save(path)
+    loaded = lc.load(path)
+    for each in (model, loaded):
+        each.fit(*data, verbose=0)
+    assert_same_state(model, loaded)
+
+
+def test_own_layers_come_back_by_name(tmp_path, rng):
+    class Doubled(layers.Dense):
+        """Twice a Dense."""
+
+        def forward(self, inputs, lengths, training, seed):
+            outputs, lengths, context = super().forward(inputs, lengths, training, seed)
+            return 2 * outputs, lengths, context
+
+    path = tmp_path / "model.safetensors"
+    model = lc.Sequential([Doubled(2)])
+    x = rng.standard_normal((3, 2)).astype(np.float32)
+    expected = model.predict(x)
+    model.save(path)
+    with pytest.raises(ValueError, match="unknown class 'Doubled'"):
+        lc.load(path)
+    loaded = lc.load(path, custom_objects={"Doubled": Doubled})
+    np.testing.assert_array_equal(loaded.predict(x), expected)
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failed_save_leaves_the_old_file(failing, data, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    model = make_model("adam")
+    model.fit(*data, verbose=0)
+    model.save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, failing, fail)
+    model.fit(*data, verbose=0)
+    with pytest.raises(OSError, match="disk full"):
+        model.save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_same_model_makes_the_same_file(data, tmp_path):
+    contents = []
+    for name in ("one", "two"):
+        model = make_model("adam")
+        model.fit(*data, epochs=2, verbose=0)
+        model.save(tmp_path / name)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]

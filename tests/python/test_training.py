@@ -1,0 +1,504 @@
+"""Losses, metrics, batches, and what a training does with all of them."""
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import layers, losses, metrics
+from lstmcore.training import loop
+from lstmcore.training.data import Ragged, batch_rows
+
+LENGTHS = np.array([4, 1, 0, 3])
+
+
+def probabilities(logits):
+    powers = np.exp(logits)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+# ---- losses ----------------------------------------------------------------------------------
+
+
+def formula(name, logits, targets):
+    """Loss of each row, straight from its definition."""
+    p = probabilities(logits)
+    if name == "sparse":
+        return -np.log(p[np.arange(len(p)), targets])
+    if name == "categorical":
+        return -(targets * np.log(p)).sum(axis=-1)
+    if name == "binary":
+        q = 1 / (1 + np.exp(-logits))
+        return -(targets * np.log(q) + (1 - targets) * np.log(1 - q)).mean(axis=-1)
+    difference = logits - targets
+    return (difference**2 if name == "mse" else abs(difference)).mean(axis=-1)
+
+
+LOSSES = {
+    "sparse": losses.SparseCategoricalCrossentropy,
+    "categorical": losses.CategoricalCrossentropy,
+    "binary": losses.BinaryCrossentropy,
+    "mse": losses.MeanSquaredError,
+    "mae": losses.MeanAbsoluteError,
+}
+
+
+def example(name, rng, rows=6, units=3):
+    logits = rng.standard_normal((rows, units))
+    if name == "sparse":
+        targets = rng.integers(0, units, rows)
+    elif name == "categorical":
+        targets = probabilities(rng.standard_normal((rows, units)))
+    elif name == "binary":
+        targets = rng.uniform(size=(rows, units))
+    else:
+        targets = rng.standard_normal((rows, units))
+    return logits, targets
+
+
+def forms(name, logits):
+    """The loss from logits and from probabilities."""
+    kind = LOSSES[name]
+    if name in ("mse", "mae"):
+        return [(kind(), logits)]
+    outputs = probabilities(logits) if name != "binary" else 1 / (1 + np.exp(-logits))
+    return [(kind(from_logits=True), logits), (kind(), outputs)]
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_follow_their_definition(name, weighted, rng):
+    logits, targets = example(name, rng)
+    weights = np.array([1.0, 0.0, 2.0, 0.5, 1.0, 3.0]) if weighted else None
+    expected = (formula(name, logits, targets) * (1 if weights is None else weights)).sum()
+    for loss, outputs in forms(name, logits):
+        value, none = loss.sum(targets, outputs, weights)
+        assert none is None
+        assert value == pytest.approx(expected, rel=1e-13)
+        assert loss(targets, outputs, weights) == pytest.approx(expected / 6, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_losses(name, rng):
+    logits, targets = example(name, rng)
+    weights = rng.uniform(0.5, 2, 6)
+    for loss, outputs in forms(name, logits):
+        _, gradient = loss.sum(targets, outputs, weights, 0.25, True)
+        for index in np.ndindex(*outputs.shape):
+            above, below = outputs.copy(), outputs.copy()
+            above[index] += 1e-6
+            below[index] -= 1e-6
+            difference = loss.sum(targets, above, weights)[0] - loss.sum(targets, below, weights)[0]
+            # Central differences of sums near 10 in float64 are good to about 1e-9.
+            assert gradient[index] == pytest.approx(0.25 * difference / 2e-6, abs=2e-8)
+
+
+def test_masked_rows_do_not_count_whatever_their_target(rng):
+    logits = rng.standard_normal((3, 4))
+    labels, weights = np.array([1, -1, 99]), np.array([1.0, 0.0, 0.0])
+    for loss, outputs in (
+        (losses.SparseCategoricalCrossentropy(from_logits=True), logits),
+        (losses.SparseCategoricalCrossentropy(), probabilities(logits)),
+    ):
+        value, gradient = loss.sum(labels, outputs, weights, 1.0, True)
+        assert value == pytest.approx(-np.log(probabilities(logits)[0, 1]), rel=1e-14)
+        assert not gradient[1:].any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "units"),
+    [
+        ("sparse_categorical_crossentropy", "softmax", 3),
+        ("categorical_crossentropy", "softmax", 3),
+        ("binary_crossentropy", "sigmoid", 1),
+    ],
+)
+def test_joining_loss_and_activation_changes_nothing_but_accuracy(loss, activation, units, rng):
+    x = rng.standard_normal((8, 4))
+    targets = rng.integers(0, 2, 8)
+    if loss == "categorical_crossentropy":
+        targets = np.eye(3)[targets]
+    joined = lc.Sequential([layers.Dense(units, activation=activation)], dtype="float64")
+    apart = lc.Sequential(
+        # A dropout of nothing behind the activation keeps the loss from seeing it.
+        [layers.Dense(units, activation=activation), layers.Dropout(0.0)],
+        dtype="float64",
+    )
+    for model in (joined, apart):
+        model.compile(lc.optimizers.SGD(0.5), loss, ["accuracy"])
+        model.fit(x, targets, epochs=3, verbose=0)
+    assert joined.compiled.takes_logits
+    assert not apart.compiled.takes_logits
+    for one, other in zip(joined.get_weights(), apart.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-13)
+    for key, values in joined.history.history.items():
+        assert values == pytest.approx(apart.history.history[key], rel=1e-12)
+
+
+def test_joined_loss_is_exact_where_probabilities_are_not():
+    model = lc.Sequential([layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.build((None, 1))
+    model.set_weights([np.float32([[200, 0]]), np.float32([0, 0])])
+    assert model.evaluate(np.float32([[1]]), [1], verbose=0) == 200.0
+
+
+# ---- metrics ---------------------------------------------------------------------------------
+
+
+def test_metrics_are_means_over_all_batches():
+    metric = metrics.SparseCategoricalAccuracy()
+    metric.update([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+    metric.update([1], [[0.1, 0.9]])
+    assert metric.result() == 2 / 3
+    metric.reset()
+    assert metric.result() == 0
+    metric.update([0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]], [1, 3, 0])
+    assert metric.result() == 0.25
+
+
+def test_metric_definitions():
+    outputs = np.array([[0.2, 0.8], [0.6, 0.4]])
+    for metric, targets, expected in (
+        (metrics.CategoricalAccuracy(), [[0, 1], [0, 1]], 0.5),
+        (metrics.BinaryAccuracy(), [[0, 1], [0, 1]], 0.5),
+        (metrics.BinaryAccuracy(threshold=0.7), [[0, 1], [0, 1]], 0.75),
+        (metrics.MeanSquaredError(), [[0.2, 0.8], [0.6, 0.0]], 0.04),
+        (metrics.MeanAbsoluteError(), [[0.2, 0.8], [0.6, 0.0]], 0.1),
+    ):
+        metric.update(targets, outputs)
+        assert metric.result() == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("sparse_categorical_crossentropy", metrics.SparseCategoricalAccuracy),
+        ("categorical_crossentropy", metrics.CategoricalAccuracy),
+        ("binary_crossentropy", metrics.BinaryAccuracy),
+    ],
+)
+def test_accuracy_fits_the_loss(loss, expected):
+    found = metrics.get("accuracy", losses.get(loss))
+    assert type(found) is expected
+    assert found.name == "accuracy"
+
+
+def test_accuracy_of_binary_logits_is_taken_at_zero():
+    model = lc.Sequential([layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", losses.BinaryCrossentropy(from_logits=True), ["accuracy"])
+    x = np.float32([[-1], [0.2], [3]])
+    assert model.evaluate(x, [0, 1, 0], verbose=0)[1] == pytest.approx(2 / 3)
+
+
+# ---- batches ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("bucket", [False, True])
+@pytest.mark.parametrize("count", [1, 7, 64, 1000])
+def test_every_sample_is_in_exactly_one_batch(count, bucket, seed, rng):
+    lengths = rng.integers(0, 50, count)
+    batches = [
+        np.arange(count)[rows] for rows in batch_rows(count, 8, lengths, seed, bucket=bucket)
+    ]
+    assert max(map(len, batches)) <= 8
+    assert len(batches) == -(-count // 8)
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(count))
+
+
+def test_batches_are_drawn_by_seed():
+    def orders(seed):
+        return [rows.tolist() for rows in batch_rows(20, 6, None, seed, bucket=True)]
+
+    assert orders(1) == orders(1)
+    assert orders(1) != orders(2)
+
+
+def test_batches_hold_similar_lengths(rng):
+    lengths = rng.integers(1, 100, 3200)
+    steps = sum(
+        len(rows) * lengths[rows].max() for rows in batch_rows(3200, 32, lengths, 0, bucket=True)
+    )
+    # In random batches the longest of 32 is near 97 of 100, so the padding is almost a half.
+    assert steps < 1.1 * lengths.sum()
+
+
+def test_ragged_rows_come_back_padded(rng):
+    rows = [rng.standard_normal((length, 2)) for length in LENGTHS]
+    ragged = Ragged.from_rows(rows, "x", width=True)
+    assert ragged.shape == (4, 4, 2)
+    padded = ragged.take(np.array([3, 2, 1])).padded()
+    assert padded.shape == (3, 3, 2)
+    np.testing.assert_array_equal(padded[0], rows[3])
+    assert not padded[1].any()
+    np.testing.assert_array_equal(padded[2, :1], rows[1])
+    assert not padded[2, 1:].any()
+
+
+# ---- a training step -------------------------------------------------------------------------
+
+
+def tagger(**options):
+    return lc.Sequential(
+        [
+            layers.Embedding(9, 4, mask_zero=True, embeddings_regularizer=0.02),
+            layers.Dropout(0.2),
+            layers.Bidirectional(
+                layers.LSTM(3, return_sequences=True, num_layers=2, dropout=0.3), "ave"
+            ),
+            layers.Dense(3, activation="softmax", kernel_regularizer="l2"),
+        ],
+        dtype="float64",
+        **options,
+    )
+
+
+def padded_data(rng):
+    ids = rng.integers(1, 9, (4, 4))
+    ids[np.arange(4) >= LENGTHS[:, None]] = 0
+    labels = rng.integers(0, 3, (4, 4))
+    return ids, labels
+
+
+def test_the_gradient_of_a_whole_model_is_exact(rng):
+    ids, labels = padded_data(rng)
+    weights = rng.uniform(0.5, 2, (4, 4))
+    model = tagger()
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+
+    def loss():
+        model.optimizer.iterations = 0  # the same dropout each time
+        return model.train_on_batch(ids, labels, sample_weight=weights)
+
+    loss()
+    gradients = model.parameters.gradients.copy()
+    values = model.parameters.values
+    for place in rng.choice(values.size, 60, replace=False):
+        kept = values[place]
+        values[place] = kept + 1e-6
+        above = loss()
+        values[place] = kept - 1e-6
+        below = loss()
+        values[place] = kept
+        assert gradients[place] == pytest.approx((above - below) / 2e-6, abs=1e-9)
+
+
+def test_the_loss_is_the_mean_over_valid_steps_plus_penalties(rng):
+    ids, labels = padded_data(rng)
+    weights = rng.uniform(0.5, 2, (4, 4))
+    model = tagger()
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    value, accuracy = model.evaluate(ids, labels, sample_weight=weights, verbose=0)
+    p = model.predict(ids)
+    valid = np.arange(4) < LENGTHS[:, None]
+    each = -np.log(np.take_along_axis(p, labels[..., None], axis=-1)[..., 0])
+    penalty = 0.02 * (model.weights["embedding.embeddings"] ** 2).sum()
+    penalty += 0.01 * (model.weights["dense.kernel"] ** 2).sum()
+    expected = (each * weights)[valid].sum() / LENGTHS.sum() + penalty
+    assert value == pytest.approx(expected, rel=1e-13)
+    assert accuracy == pytest.approx((p.argmax(-1) == labels)[valid].mean(), rel=1e-14)
+
+
+def test_padded_and_ragged_samples_train_alike(rng):
+    ids, labels = padded_data(rng)
+    labels[np.arange(4) >= LENGTHS[:, None]] = -1  # never looked at
+    weights = rng.uniform(0.5, 2, (4, 4))
+    rows = [values[:length] for values, length in zip(ids, LENGTHS, strict=True)]
+    row_labels = [values[:length] for values, length in zip(labels, LENGTHS, strict=True)]
+    row_weights = [values[:length] for values, length in zip(weights, LENGTHS, strict=True)]
+    results = []
+    for x, y, w in (
+        (ids, labels, weights),
+        (rows, row_labels, row_weights),
+        (rows, labels, weights),
+        (ids, row_labels, row_weights),
+    ):
+        model = tagger()
+        # Without dropout: its mask depends on the shape of the batch.
+        model.layers[1].rate = 0.0
+        model.layers[2].dropout = 0.0
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(x, y, sample_weight=w, epochs=2, batch_size=4, shuffle=False, verbose=0)
+        results.append(model.parameters.values)
+    for values in results[1:]:
+        np.testing.assert_array_equal(values, results[0])
+
+
+def small_model(**options):
+    model = lc.Sequential(
+        [layers.LSTM(4), layers.Dropout(0.3), layers.Dense(2, activation="softmax")], **options
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    return model
+
+
+def small_data(rng, count=40):
+    return rng.standard_normal((count, 5, 3)).astype(np.float32), rng.integers(0, 2, count)
+
+
+def test_training_repeats_and_does_not_depend_on_threads(rng):
+    x, y = small_data(rng)
+    runs = []
+    for threads in (1, 2, 3):
+        lc.set_num_threads(threads)
+        model = small_model()
+        model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+        runs.append(model.parameters.values)
+    np.testing.assert_array_equal(runs[0], runs[1])
+    np.testing.assert_array_equal(runs[0], runs[2])
+
+
+def test_class_weight_is_sample_weight_by_class(rng):
+    x, y = small_data(rng)
+    one, other = small_model(), small_model()
+    one.fit(x, y, epochs=2, class_weight={1: 3.0}, verbose=0)
+    other.fit(x, y, epochs=2, sample_weight=np.where(y == 1, 3.0, 1.0), verbose=0)
+    np.testing.assert_array_equal(one.parameters.values, other.parameters.values)
+    both = small_model()
+    both.fit(x, y, epochs=2, class_weight={1: 6.0, 0: 2.0}, sample_weight=y * 0 + 0.5, verbose=0)
+    np.testing.assert_array_equal(one.parameters.values, both.parameters.values)
+
+
+def test_a_weight_of_zero_leaves_a_sample_out_of_the_gradient(rng):
+    x, y = small_data(rng, 8)
+    model = small_model()
+    weights = np.array([1.0] * 4 + [0.0] * 4)
+    changed = y.copy()
+    changed[4:] = 1 - changed[4:]
+    model.build((None, None, 3))
+    values = model.get_weights()
+    model.train_on_batch(x, y, sample_weight=weights)
+    first = model.parameters.values.copy()
+    again = small_model()
+    again.build((None, None, 3))
+    again.set_weights(values)
+    again.train_on_batch(x, changed, sample_weight=weights)
+    np.testing.assert_array_equal(again.parameters.values, first)
+
+
+def test_validation_takes_the_last_samples_before_shuffling(rng):
+    x, y = small_data(rng)
+    split, given = small_model(), small_model()
+    one = split.fit(x, y, epochs=2, validation_split=0.25, verbose=0)
+    other = given.fit(x[:30], y[:30], epochs=2, validation_data=(x[30:], y[30:]), verbose=0)
+    assert one.history == other.history
+    assert list(one.history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert one.epoch == [0, 1]
+    assert split.history is one
+    loss, accuracy = split.evaluate(x[30:], y[30:], verbose=0)
+    assert one.history["val_loss"][-1] == loss
+    assert one.history["val_accuracy"][-1] == accuracy
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(rng):
+    x, y = small_data(rng)
+    model = small_model()
+    whole = model.evaluate(x, y, batch_size=40, verbose=0)
+    # Sums in float64 in another order.
+    assert model.evaluate(x, y, batch_size=7, verbose=0) == pytest.approx(whole, rel=1e-6)
+    named = model.evaluate(x, y, batch_size=40, return_dict=True, verbose=0)
+    assert named == dict(zip(("loss", "accuracy"), whole, strict=True))
+    assert model.test_on_batch(x, y) == whole
+
+
+def test_without_shuffling_samples_come_in_order(rng):
+    x, y = small_data(rng, 8)
+    one, other = small_model(), small_model()
+    one.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    other.train_on_batch(x[:4], y[:4])
+    other.train_on_batch(x[4:], y[4:])
+    np.testing.assert_array_equal(one.parameters.values, other.parameters.values)
+
+
+def test_text_is_trained_on(rng):
+    texts = ["good film", "bad film", "a good one", "a bad one"] * 10
+    words = layers.TextVectorization()
+    words.adapt(texts)
+    model = lc.Sequential(
+        [
+            words,
+            layers.Embedding(words.vocabulary_size(), 8, mask_zero=True),
+            layers.LSTM(8),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.compile(lc.optimizers.Adam(0.03), "binary_crossentropy", ["accuracy"])
+    model.fit(texts, [1, 0] * 20, epochs=10, verbose=0)
+    assert model.evaluate(texts, [1, 0] * 20, verbose=0)[1] == 1.0
+    good, bad = model.predict(["good", "bad"])
+    assert good > 0.5 > bad
+
+
+def test_regression_of_a_running_sum(rng):
+    x = rng.uniform(-1, 1, (200, 6, 1))
+    y = np.cumsum(x, axis=1)
+    model = lc.Sequential(
+        [layers.LSTM(16, return_sequences=True), layers.TimeDistributed(layers.Dense(1))],
+        dtype="float64",
+    )
+    model.compile(lc.optimizers.Adam(0.02), "mse", ["mae"])
+    history = model.fit(x, y, epochs=15, verbose=0).history
+    assert history["loss"][-1] < 0.1 * history["loss"][0]
+    assert history["loss"][-1] < 0.05
+
+
+def test_all_of_it_is_quiet_unless_asked(rng, capfd):
+    x, y = small_data(rng, 8)
+    model = small_model()
+    model.fit(x, y)  # not a terminal
+    model.evaluate(x, y)
+    model.predict(x)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    model.fit(x, y, epochs=2, verbose=2)
+    captured = capfd.readouterr()
+    assert captured.out.startswith("Epoch 1/2 - loss: ")
+    assert captured.out.count("\n") == 2
+
+
+def test_loss_and_metrics_are_reported_together(rng):
+    x, y = small_data(rng, 8)
+    model = small_model()
+    loss, accuracy = model.train_on_batch(x, y)
+    assert model.optimizer.iterations == 1
+    assert 0 <= accuracy <= 1
+    plain = small_model()
+    plain.compile("adam", "sparse_categorical_crossentropy")
+    assert plain.train_on_batch(x, y) == loss
+
+
+def test_nan_goes_through_and_never_hangs(rng):
+    x, y = small_data(rng, 8)
+    x[0, 0, 0] = np.nan
+    model = small_model()
+    assert np.isnan(model.predict(x)[0]).all()
+    assert np.isfinite(model.predict(x)[1:]).all()
+    assert np.isnan(model.train_on_batch(x, y)[0])
+
+
+def test_the_python_part_of_a_step_calls_the_engine_once_per_layer(rng, monkeypatch):
+    """Each layer is one engine call, the optimizer one over all parameters."""
+    from lstmcore import _core
+
+    calls = []
+    for name in ("adam_step", "dense_forward", "dense_backward", "softmax_cross_entropy"):
+        original = getattr(_core, name)
+        monkeypatch.setattr(
+            _core,
+            name,
+            lambda *arguments, name=name, original=original: calls.append(name)
+            or original(*arguments),
+        )
+    x, y = small_data(rng, 8)
+    model = small_model()
+    model.train_on_batch(x, y)
+    expected = ["dense_forward", "softmax_cross_entropy", "dense_backward", "adam_step"]
+    assert calls == expected
+
+
+def test_totals_weigh_batches_by_their_samples():
+    model = small_model()
+    totals = loop.Totals(model.compiled)
+    totals.add(3.0, 0.0, 3)
+    totals.add(4.0, 0.5, 1)
+    assert totals.logs()["loss"] == (3.0 + 4.0 + 0.5) / 4
