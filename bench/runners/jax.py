@@ -25,7 +25,9 @@ def load(threads: int) -> JaxRunner:
     return JaxRunner()
 
 
-def _direction(weights: dict[str, Any], suffix: str, x: Any, state: Any, alive: Any, how: Any) -> Any:
+def _direction(
+    weights: dict[str, Any], suffix: str, x: Any, state: Any, alive: Any, how: Any
+) -> Any:
     """y of one direction of one layer; `how` is (reverse, unroll)."""
     reverse, unroll = how
     recurrent = weights["weight_hh" + suffix].T

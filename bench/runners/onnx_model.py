@@ -53,9 +53,7 @@ def lstm_model(case: Case, weights: Weights) -> Any:
         )
         if not last:
             extents = np.array([shape.steps, shape.batch, d * shape.hidden], np.int64)
-            nodes.append(
-                helper.make_node("Transpose", [target], [f"t{layer}"], perm=[0, 2, 1, 3])
-            )
+            nodes.append(helper.make_node("Transpose", [target], [f"t{layer}"], perm=[0, 2, 1, 3]))
             reshape = [f"t{layer}", constant(f"extents{layer}", extents)]
             source = f"x{layer + 1}"
             nodes.append(helper.make_node("Reshape", reshape, [source]))

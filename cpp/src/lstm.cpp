@@ -229,9 +229,10 @@ class Forward {
       const T* const h = length > 0 ? cell.h.at(time, row) : cell.h0.at(0, row);
       const T* const c = length > 0 ? cell.c.at(time, row) : cell.c0.at(0, row);
       const Index to = schedule_.order[count(row)];
+      const bool cut = schedule_.cut_at_end(row, cell.reversed);
       for (Index unit = 0; unit < shape.hidden; ++unit) {
-        if (state_.h) state_.h(static_cast<Index>(index), to, unit) = h[unit];
-        if (state_.c) state_.c(static_cast<Index>(index), to, unit) = c[unit];
+        if (state_.h) state_.h(static_cast<Index>(index), to, unit) = cut ? T(0) : h[unit];
+        if (state_.c) state_.c(static_cast<Index>(index), to, unit) = cut ? T(0) : c[unit];
       }
     }
   }
@@ -304,6 +305,11 @@ class Backward {
       dc[at].resize(state_size);
       gather_state(schedule_, outputs_.h, index, shape.hidden, shape.padded(), dh[at].data());
       gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc[at].data());
+      for (Index row = 0; row < schedule_.rows; ++row) {
+        if (!schedule_.cut_at_end(row, lstm_.reversed(direction))) continue;
+        std::fill_n(dh[at].data() + row * shape.padded(), shape.padded(), T(0));
+        std::fill_n(dc[at].data() + row * shape.padded(), shape.padded(), T(0));
+      }
       BackwardCell<T>& cell = cells[at];
       cell.weights = &lstm_.backward()[index];
       cell.reversed = lstm_.reversed(direction);

@@ -354,7 +354,7 @@ def load(
     ----------
     path : str or path
     custom_objects : mapping of str to type, optional
-        Layer classes of your own, by name.
+        Classes of your own, by name: layers, losses, metrics, optimizers, schedules.
 
     Returns
     -------

@@ -230,6 +230,8 @@ class Network:
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: expected layers, got {_checks.describe(layer)}")
+        if isinstance(layer, TextVectorization) and self._declared is not None:
+            raise ValueError("layers: texts have no shape, so no Input stands before them")
         if any(layer is other for other in self.layers):
             raise ValueError(f"layers: the same {type(layer).__name__} object stands there twice")
         names = {other.name for other in self.layers}

@@ -1,10 +1,9 @@
 // A small model file whose every part a test can spoil.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <fstream>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,7 +48,7 @@ struct ModelFileMaker {
       R"( "dropout": 0.0, "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
       R"( "recurrent_initializer": "orthogonal", "kernel_regularizer": null, "recurrent_regularizer": null,)"
       R"( "bias_regularizer": null, "seed": null})";
-  std::string walk = R"({"class": "LSTM", "name": "walk", "config": @walk_config})";
+  std::string walk = R"({"class": "LSTM", "name": "walk", "config": @config})";
   std::string out =
       R"({"class": "Dense", "name": "out", "config": {"units": 1, "activation": "linear", "use_bias": true,)"
       R"( "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros", "kernel_regularizer": null,)"
@@ -85,13 +84,15 @@ struct ModelFileMaker {
 
   std::string metadata() const {
     std::string text = document;
-    const std::string right = std::to_string(crc32(data()));
-    for (const auto& [name, value] : std::map<std::string, std::string>{
-             {"@checksum", checksum.empty() ? right : checksum}, {"@out", out}, {"@training", training}}) {
-      if (text.find(name) != std::string::npos) text = replaced(text, name, value);
+    const std::vector<std::pair<std::string, std::string>> parts = {
+        {"@checksum", checksum.empty() ? std::to_string(crc32(data())) : checksum},
+        {"@training", training},
+        {"@walk", walk},
+        {"@out", out},
+        {"@config", walk_config}};
+    for (const auto& [name, value] : parts) {
+      while (text.find(name) != std::string::npos) text = replaced(text, name, value);
     }
-    if (text.find("@walk") != std::string::npos) text = replaced(text, "@walk", walk);
-    if (text.find("@walk_config") != std::string::npos) text = replaced(text, "@walk_config", walk_config);
     return text;
   }
 

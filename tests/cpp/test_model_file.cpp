@@ -151,7 +151,7 @@ TEST("the header of safetensors") {
   refused_header("[0,4]", "[0,4,8]", "from begin to end");
   refused_header("[4,12]", "[0,8]", "overlap at byte 0");
   refused_header("[4,12]", "[400,408]", "ends at byte 408 of 172");
-  refused_header("[0,4],", "[0,4],\"more\":1,", "expected");
+  refused_header("[0,4]", "[0,4],\"more\":1", "expected dtype, shape and data_offsets");
   refused_header("\"shape\":[1],", "", "expected dtype, shape and data_offsets");
   refused_header("\"shape\"", "\"shapes\"", "no proper \"shape\"");
   refused_header("{\"__metadata__\":{", "{\"__metadata__\":{\"format\":1,", "__metadata__");
@@ -233,7 +233,7 @@ TEST("the description of the model") {
   in_document("[null, null, 2]", "[null, null, 0]", "input_shape");
   in_document("[null, null, 2]", "[null, null, 3]", "expected F32 of shape (8, 3), got F32 of shape (8, 2)");
   in_document("[null, null, 2]", "2", "expected a list as input_shape");
-  in_document("[@walk, @out]", "[]", "input_shape");
+  in_document("[@walk, @out]", "[]", "layers: expected at least one");
   in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" stands twice");
   in_document("[@walk, @out]", "{}", "expected a list as layers");
   in_document("[@walk, @out]", "[1]", "layer 0: expected an object");

@@ -23,15 +23,17 @@ def test_the_program_learns_order(rng):
     x_train, y_train = sequences_in_order(rng, 800)
     x_test, y_test = sequences_in_order(rng, 400)
 
+    # fmt: off
     lstm_cell = lc.layers.LSTMCell(units=128)
     lstm_layer = lc.layers.RNN(lstm_cell)
     model = lc.Sequential([
         lc.layers.Embedding(input_dim=vocab_size, output_dim=embedding_dim),
         lstm_layer,
         lc.layers.Dense(units=num_classes, activation='softmax')
-    ])  # fmt: skip
-    model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', metrics=['accuracy'])  # fmt: skip
+    ])
+    model.compile(optimizer='adam', loss='sparse_categorical_crossentropy', metrics=['accuracy'])
     model.fit(x_train, y_train, epochs=10)
+    # fmt: on
 
     loss, accuracy = model.evaluate(x_test, y_test)
     assert accuracy > 0.95

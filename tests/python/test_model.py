@@ -1,5 +1,10 @@
 """Sequential: structure, weights, what goes in and what comes out."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -218,7 +223,45 @@ def test_summary_counts_every_parameter():
     assert "(None, None, 6)" in lines[3]
 
 
-def test_importing_is_lazy_and_explicit():
+def test_many_threads_may_predict_at_once(rng):
+    ids = rng.integers(1, 9, (40, 7))
+    model = tagger()
+    expected = model.predict(ids)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(model.predict, [ids] * 12):
+            np.testing.assert_array_equal(result, expected)
+
+
+def run_python(code, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_importing_brings_only_what_is_needed():
+    code = """
+import sys, lstmcore
+late = ("tqdm", "safetensors", "lstmcore.model", "lstmcore.layers", "lstmcore.training")
+assert not set(late) & set(sys.modules), set(late) & set(sys.modules)
+lstmcore.Sequential, lstmcore.optimizers.Adam
+"""
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_missing_engine_is_explained(tmp_path):
+    package = tmp_path / "lstmcore"
+    package.mkdir()
+    (package / "__init__.py").write_bytes(Path(lc.__file__).read_bytes())
+    result = run_python("import lstmcore", cwd=tmp_path)
+    assert result.returncode != 0
+    assert "ImportError: lstmcore's compiled engine (lstmcore._core) cannot be loaded" in (
+        result.stderr
+    )
+    assert "pip install" in result.stderr
+
+
+def test_importing_is_explicit():
     assert set(lc.__all__) <= set(dir(lc))
     for name in lc.__all__:
         assert getattr(lc, name) is not None

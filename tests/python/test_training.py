@@ -1,5 +1,8 @@
 """Losses, metrics, batches, and what a training does with all of them."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 
@@ -456,6 +459,22 @@ def test_all_of_it_is_quiet_unless_asked(rng, capfd):
     assert captured.out.count("\n") == 2
 
 
+def test_a_terminal_gets_a_bar(rng, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    model = small_model()
+    model.fit(*small_data(rng, 8), epochs=2)
+    shown = terminal.getvalue()
+    assert "Epoch 1/2: 100%" in shown
+    assert "Epoch 2/2: 100%" in shown
+    assert "loss=" in shown
+    assert "accuracy=" in shown
+
+
 def test_loss_and_metrics_are_reported_together(rng):
     x, y = small_data(rng, 8)
     model = small_model()
@@ -486,8 +505,9 @@ def test_the_python_part_of_a_step_calls_the_engine_once_per_layer(rng, monkeypa
         monkeypatch.setattr(
             _core,
             name,
-            lambda *arguments, name=name, original=original: calls.append(name)
-            or original(*arguments),
+            lambda *arguments, name=name, original=original: (
+                calls.append(name) or original(*arguments)
+            ),
         )
     x, y = small_data(rng, 8)
     model = small_model()

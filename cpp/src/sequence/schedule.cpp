@@ -20,7 +20,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
 
   alive.resize(size(longest));
   offset.resize(size(longest));
-  parity.resize(size(longest));
+  parity.resize(size(std::max<Index>(longest, 1)));  // initial states have a place even if nothing runs
   Index count = rows;
   for (Index t = 0; t < longest; ++t) {
     while (length[size(count - 1)] <= t) --count;

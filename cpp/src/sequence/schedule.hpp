@@ -37,6 +37,11 @@ struct Schedule {
     if (!reversed) return resets[static_cast<std::size_t>(packed(step, row))] != 0;
     return step > 0 && resets[static_cast<std::size_t>(packed(time(row, step, true) + 1, row))] != 0;
   }
+  /// True if the state is zeroed after the walk's last step of sorted row `row`: a reset at the first time index.
+  bool cut_at_end(Index row, bool reversed) const {
+    return reversed && !resets.empty() && length[static_cast<std::size_t>(row)] > 0 &&
+           resets[static_cast<std::size_t>(packed(0, row))] != 0;
+  }
 };
 
 /// Where the vector of (time t, sorted row r) lies: base + time_index[t] * time_stride + row_index[r] * row_stride.

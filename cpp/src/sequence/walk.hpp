@@ -21,6 +21,7 @@ struct Part {
 struct Partition {
   int parts = 1;  ///< per direction
   bool split_units = false;
+  int threads = 1;  ///< that take the parts
 };
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows);
@@ -106,7 +107,10 @@ void run_parts(const CellShape& shape, const Schedule& schedule, int directions,
   }
   const int total = static_cast<int>(parts.size());
   if (meetings.empty()) {
-    parallel(total, [&](int index) { work(parts[static_cast<std::size_t>(index)]); });
+    const int threads = std::min(total, partition.threads);
+    parallel(threads, [&](int index) {
+      for (int part = index; part < total; part += threads) work(parts[static_cast<std::size_t>(part)]);
+    });
     return;
   }
   if (parallel_together(total, [&](int index) { work(parts[static_cast<std::size_t>(index)]); })) return;

@@ -29,6 +29,8 @@ class TimeDistributed(Layer):
     def __init__(self, layer: Layer, name: str | None = None) -> None:
         super().__init__(name)
         _checks.instance(layer, Layer, "layer", "a layer")
+        if getattr(layer, "return_state", False):
+            raise ValueError("layer: expected return_state=False, since a step has one output")
         self.layer = layer
         self.input_kind = layer.input_kind
         self.activation = layer.activation

@@ -79,15 +79,15 @@ class CallbackList:
 
     def on_train_begin(self) -> None:
         for callback in self.callbacks:
-            callback.on_train_begin()
+            callback.on_train_begin({})
 
-    def on_train_end(self) -> None:
+    def on_train_end(self, logs: Logs) -> None:
         for callback in self.callbacks:
-            callback.on_train_end()
+            callback.on_train_end(logs)
 
     def on_epoch_begin(self, epoch: int) -> None:
         for callback in self.callbacks:
-            callback.on_epoch_begin(epoch)
+            callback.on_epoch_begin(epoch, {})
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         for callback in self.callbacks:
@@ -95,7 +95,7 @@ class CallbackList:
 
     def on_train_batch_begin(self, batch: int) -> None:
         for callback in self.callbacks:
-            callback.on_train_batch_begin(batch)
+            callback.on_train_batch_begin(batch, {})
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         for callback in self.callbacks:
@@ -334,16 +334,15 @@ class ReduceLROnPlateau(Callback):
         """Look at the figure."""
         rate = _plain_rate(self.model, "ReduceLROnPlateau")
         logs["learning_rate"] = rate
-        if self.cooling:
-            self.cooling -= 1
+        improved = self._monitor.improves(self._monitor.value(logs))
+        if improved or self.cooling:
+            self.cooling = max(self.cooling - 1, 0)
             self.wait = 0
-        if self._monitor.improves(self._monitor.value(logs)):
-            self.wait = 0
-        elif not self.cooling:
-            self.wait += 1
-            if self.wait >= max(self.patience, 1) and rate > self.min_lr:
-                self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
-                self.cooling, self.wait = self.cooldown, 0
+            return
+        self.wait += 1
+        if self.wait >= max(self.patience, 1) and rate > self.min_lr:
+            self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+            self.cooling, self.wait = self.cooldown, 0
 
 
 class LearningRateScheduler(Callback):

@@ -26,6 +26,7 @@ def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer:
     training = None
     if include_optimizer and model.is_compiled:
         optimizer = model.optimizer
+        optimizer.build(model.parameters)
         tensors.update((_SLOT + name, slot) for name, slot in optimizer.slots.items())
         training = {
             "compile": model.compiled.get_config(),
@@ -75,7 +76,7 @@ def _restore(
     if training is not None:
         _exactly("training", training, _TRAINING_KEYS)
         last = model.layers[-1].activation
-        model.set_compiled(Compiled.from_config(training["compile"], last))
+        model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
     _fill(model, tensors, training)
     return model
 

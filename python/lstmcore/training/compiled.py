@@ -1,6 +1,6 @@
 """What `Sequential.compile` sets up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,18 +62,21 @@ class Compiled:
         }
 
     @classmethod
-    def from_config(cls, config: Any, last_activation: str) -> "Compiled":
-        """Undo `get_config`."""
+    def from_config(
+        cls, config: Any, last_activation: str, custom_objects: Mapping[str, type]
+    ) -> "Compiled":
+        """Undo `get_config`; see `lstmcore.load` for `custom_objects`."""
         keys = {"optimizer", "loss", "metrics"}
         if not isinstance(config, dict) or set(config) != keys:
             raise ValueError(f"compile: expected {', '.join(sorted(keys))}, got {config!r}")
-        known_schedules = _public(schedules)
-        optimizer = _make(config["optimizer"], {**_public(optimizers), **known_schedules})
-        loss = _make(config["loss"], _public(losses))
+        steering = {**_public(optimizers), **_public(schedules), **custom_objects}
+        optimizer = _make(config["optimizer"], steering)
+        loss = _make(config["loss"], {**_public(losses), **custom_objects})
         entries = config["metrics"]
         if not isinstance(entries, list):
             raise ValueError(f"compile: expected a list of metrics, got {entries!r}")
-        found = [_make(entry, _public(metrics)) for entry in entries]
+        known = {**_public(metrics), **custom_objects}
+        found = [_make(entry, known) for entry in entries]
         if not isinstance(optimizer, Optimizer):
             raise ValueError(f"compile: {type(optimizer).__name__} is no optimizer")
         return cls.make(optimizer, loss, found, last_activation)

@@ -214,7 +214,7 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -
         x = list(x)
     ids = kind == "ids"
     if isinstance(x, (list, tuple)) and len(x):
-        rank = max((np.ndim(row) for row in x), default=0)
+        rank = max(_rank(row, name) for row in x)
         if (rank == 1 and ids) or (rank == 2 and not ids):
             if not ids and not all(isinstance(row, np.ndarray) for row in x):
                 x = [_checks.float_array(row, name, dtype) for row in x]
@@ -231,3 +231,12 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -
     if array.ndim == 0:
         raise ValueError(f"{name}: expected a batch of samples, got a single number")
     return array
+
+
+def _rank(row: Any, name: str) -> int:
+    try:
+        return np.ndim(row)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected rows that are arrays, got one of uneven lists"
+        ) from None

@@ -104,6 +104,7 @@ def fit(
     batches = -(-len(examples) // batch_size)
     listeners.set_params({"epochs": epochs, "steps": batches, "initial_epoch": initial_epoch})
     model.stop_training = False
+    logs: dict[str, float] = {}
     listeners.on_train_begin()
     try:
         for epoch in range(initial_epoch, epochs):
@@ -129,7 +130,7 @@ def fit(
                 break
     finally:
         # Also after an interruption: best weights come back, files are closed.
-        listeners.on_train_end()
+        listeners.on_train_end(logs)
 
 
 def evaluate(

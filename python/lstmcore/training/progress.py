@@ -14,11 +14,18 @@ __all__ = ["EpochLines", "ProgressBar", "reporters", "with_bar"]
 class ProgressBar(Callback):
     """A bar for each epoch; nothing where the error stream is not a terminal."""
 
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Open the bar."""
+    _make: Any
+    _bar: Any
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Make sure that there is a bar to close."""
         from tqdm import tqdm
 
-        self._bar: Any = tqdm(
+        self._make, self._bar = tqdm, tqdm(disable=True)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Open the bar."""
+        self._bar = self._make(
             total=self.params["steps"],
             desc=f"Epoch {epoch + 1}/{self.params['epochs']}",
             unit="batch",
@@ -35,6 +42,10 @@ class ProgressBar(Callback):
         """Close the bar with the results of the epoch."""
         if not self._bar.disable:
             self._bar.set_postfix(logs)
+        self._bar.close()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Close the bar of an epoch that did not end."""
         self._bar.close()
 
 

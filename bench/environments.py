@@ -1,0 +1,80 @@
+"""The peers' own environments, under build/bench, and how their processes are started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "bench"
+
+REQUIREMENTS: dict[str, tuple[str, ...]] = {
+    "pytorch": ("numpy", "torch==2.13.0"),
+    "onnxruntime": ("numpy", "onnx", "onnxruntime"),
+    "openvino": ("numpy", "onnx", "openvino"),
+    "jax": ("numpy", "jax"),
+    "tensorflow": ("numpy", "tensorflow-cpu"),
+}
+"""What each environment holds. Keras comes with TensorFlow."""
+
+_ENVIRONMENT = {"keras": "tensorflow"}
+
+OWN = "lstmcore"
+"""Name of lstmcore among the peers; ``lstmcore@avx2`` is the same on another instruction set."""
+
+
+def is_own(peer: str) -> bool:
+    """Whether `peer` is lstmcore, on whichever instruction set."""
+    return peer.partition("@")[0] == OWN
+
+
+def interpreter(peer: str) -> Path:
+    """Where the Python of `peer` is, or would be: this one for lstmcore."""
+    if is_own(peer):
+        return Path(sys.executable)
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    return FOLDER / _ENVIRONMENT.get(peer, peer) / scripts / "python"
+
+
+def install(peers: Sequence[str]) -> None:
+    """Create the environments of `peers` that are missing; a failure is told and passed over."""
+    for name in dict.fromkeys(_ENVIRONMENT.get(peer, peer) for peer in peers):
+        if is_own(name) or interpreter(name).exists():
+            continue
+        print(f"installing {name}", flush=True)
+        pip = [str(interpreter(name)), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(FOLDER / name)], check=True)
+            subprocess.run([*pip, "install", *REQUIREMENTS[name]], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            interpreter(name).unlink(missing_ok=True)
+            print(f"{name} could not be installed: {error}", file=sys.stderr)
+
+
+def variables(peer: str, threads: int, isa: str | None, compile_torch: bool) -> dict[str, str]:
+    """Return the environment variables of the process of `peer`.
+
+    Thread counts are set here for the runtimes that read them at their start, and by each runner
+    for the others. How long idle threads spin is left as each peer has it: it is part of its speed,
+    and the pause before each turn outlasts it.
+    """
+    result = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMP_", "KMP_", "GOMP_", "MKL_", "LSTMCORE_"))
+    }
+    result |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    result["OPENBLAS_NUM_THREADS"] = "1"
+    if is_own(peer):
+        isa = peer.partition("@")[2] or isa
+        if isa:
+            result["LSTMCORE_ISA"] = isa
+        return result
+    result.pop("PYTHONPATH", None)
+    result |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu"}
+    if compile_torch:
+        result["LSTMCORE_BENCH_TORCH_COMPILE"] = "1"
+    return result

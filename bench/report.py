@@ -1,0 +1,263 @@
+"""A run as tables for the terminal and for the documentation, and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench import svg
+from bench.claims import claims, expected_memory
+from bench.environments import OWN, is_own
+from bench.results import Measurement, Run, disagreements
+from bench.shapes import DIRECTIONS, Case
+from bench.statistics import median
+
+Rows = list[list[str]]
+
+
+def duration(seconds: float) -> str:
+    """Return a time with three digits in a fitting unit."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
+        if seconds * factor >= 1 or unit == "us":
+            value = seconds * factor
+            digits = 0 if value >= 99.5 else 1 if value >= 9.95 else 2 if value >= 0.995 else 3
+            return f"{value:.{digits}f} {unit}"
+    raise AssertionError
+
+
+def case_line(run: Run, case: Case) -> str:
+    """Return one case as a line for the terminal."""
+    parts = [f"{case.shape.name} {case.direction} {case.dtype} {case.threads}t:"]
+    for measurement in run.of_case(case.key):
+        if measurement.timed:
+            text = f"{measurement.peer} {duration(measurement.median)} +-{measurement.spread:.0%}"
+            share = run.share(measurement)
+            if is_own(measurement.peer) and share is not None:
+                text += f" ({share:.0%} of FMA)"
+            parts.append(text)
+        elif measurement.status == "failed":
+            parts.append(f"{measurement.peer} FAILED: {measurement.why}")
+    ratio = run.ratio(case)
+    if ratio is not None:
+        parts.append(f"= {ratio:.2f} x best peer")
+    wrong = disagreements(run.of_case(case.key))
+    if wrong:
+        parts.append(f"RESULTS DIFFER: {', '.join(wrong)}")
+    return "  ".join(parts)
+
+
+def _cell(measurement: Measurement | None, best: bool) -> str:
+    if measurement is None:
+        return ""
+    if not measurement.timed:
+        return {"absent": "absent", "unsupported": "-"}.get(measurement.status, measurement.status)
+    text = duration(measurement.median)
+    return f"**{text}**" if best else text
+
+
+def times(run: Run, direction: str, threads: int) -> Rows:
+    """Return a table of medians: one row a case, one column a peer."""
+    cases = [c for c in run.cases() if (c.direction, c.threads) == (direction, threads)]
+    measured = {m.peer for case in cases for m in run.of_case(case.key)}
+    peers = [name for name in run.peers() if name in measured and "@" not in name]
+    head = ["T x N x C x H", "", *peers, "spread", "of FMA limit", "x best peer"]
+    table: Rows = [head]
+    for case in cases:
+        found = {m.peer: m for m in run.of_case(case.key)}
+        timed = [m.median for m in found.values() if m.timed and "@" not in m.peer]
+        own = found.get(OWN)
+        share = (
+            run.share(own) if own and own.timed and case.shape.kind in ("lstm", "cell") else None
+        )
+        ratio = run.ratio(case)
+        row = [case.shape.describe(), case.shape.name]
+        row[1] += ", float64" if case.dtype == "float64" else ""
+        for name in peers:
+            m = found.get(name)
+            row.append(_cell(m, bool(m and m.timed and m.median == min(timed))))
+        row.append(f"{own.spread:.1%}" if own and own.timed else "")
+        row.append(f"{share:.1%}" if share is not None else "")
+        row.append(f"{ratio:.2f}" if ratio is not None else "")
+        table.append(row)
+    return table if len(table) > 1 else []
+
+
+def limits(run: Run) -> Rows:
+    """Return the machine's limits: one row each, one column a thread count."""
+    entries = run.limits.get("fma", [])
+    counts = sorted({entry["threads"] for entry in entries})
+    table: Rows = [["limit", *(f"{count} thread{'s' * (count > 1)}" for count in counts)]]
+    rows: dict[str, dict[int, str]] = {}
+    for entry in entries:
+        name = f"FMA {entry['isa']} {entry['dtype']}"
+        rows.setdefault(name, {})[entry["threads"]] = f"{entry['gflops']:.0f} GF/s"
+    for entry in run.limits.get("read", []):
+        name = f"read {entry['level']}"
+        rows.setdefault(name, {})[entry["threads"]] = f"{entry['gigabytes']:.0f} GB/s"
+    for name, figures in rows.items():
+        table.append([name, *(figures.get(count, "") for count in counts)])
+    return table if rows else []
+
+
+def shares(run: Run) -> Rows:
+    """Return lstmcore's shares of its instruction set's limit, for every one that was run."""
+    table: Rows = [["T x N x C x H", "", "instruction set", "threads", "GF/s", "of FMA limit"]]
+    for m in run.measurements:
+        share = run.share(m) if m.timed and is_own(m.peer) and m.case.shape.share else None
+        if share is not None:
+            what = f"{m.case.direction} {m.case.dtype}"
+            row = [m.case.shape.describe(), what, run.isa(m.peer), str(m.case.threads)]
+            table.append([*row, f"{m.gflops:.0f}", f"{share:.1%}"])
+    return table if len(table) > 1 else []
+
+
+def stream(run: Run) -> Rows:
+    """Return the latency of a step from C++."""
+    table: Rows = [["input", "H", "dtype", "microseconds a step", "quartiles"]]
+    for entry in run.stream.get("steps", []):
+        figures = [f"{entry['median']:.3f}", f"{entry['q1']:.3f} - {entry['q3']:.3f}"]
+        table.append([str(entry["inputs"]), str(entry["hidden"]), entry["dtype"], *figures])
+    return table if len(table) > 1 else []
+
+
+def memory(run: Run) -> Rows:
+    """Return what one training step adds to the resident memory."""
+    table: Rows = [["T x N x C x H", "dtype", "threads", "peer", "MB added", "formula, MB"]]
+    for m in run.measurements:
+        if m.memory is not None:
+            formula = f"{expected_memory(run, m.case) / 1e6:.1f}" if m.peer == OWN else ""
+            row = [m.case.shape.describe(), m.case.dtype, str(m.case.threads), m.peer]
+            table.append([*row, f"{m.memory / 1e6:.1f}", formula])
+    return table if len(table) > 1 else []
+
+
+def claim_table(run: Run) -> Rows:
+    """Return the goals with their verdicts."""
+    most = max((case.threads for case in run.cases()), default=1)
+    table: Rows = [["goal", "measured", ""]]
+    table += [[claim.goal, claim.measured, claim.verdict] for claim in claims(run, most)]
+    return table
+
+
+def markdown(table: Rows) -> str:
+    """Return a table as Markdown."""
+    if not table:
+        return ""
+    head, *body = table
+    lines = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def plain(table: Rows) -> str:
+    """Return a table with aligned columns."""
+    table = [[cell.replace("**", "") for cell in row] for row in table]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def sections(run: Run) -> list[tuple[str, Rows]]:
+    """Return every table that has rows, with its title."""
+    result: list[tuple[str, Rows]] = []
+    for threads in sorted({case.threads for case in run.cases()}, reverse=True):
+        for direction in DIRECTIONS:
+            noun = f"{threads} thread{'s' * (threads > 1)}"
+            title = f"{direction.capitalize()}, {noun}, time of a call"
+            result.append((title, times(run, direction, threads)))
+    result.append(("Share of the limit by instruction set", shares(run)))
+    result.append(("One step of a stream from C++", stream(run)))
+    result.append(("Memory of one training step", memory(run)))
+    result.append(("The machine's limits", limits(run)))
+    result.append(("Goals", claim_table(run)))
+    return [(title, table) for title, table in result if table]
+
+
+def preamble(run: Run) -> list[str]:
+    """Return what a reader must know of the run."""
+    machine = run.machine
+    versions = {name: v for v in run.versions.values() for name, v in v.items() if name != "isa"}
+    lines = [
+        f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}, "
+        f"{machine.get('date')}; lstmcore on {run.isa()}.",
+        ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".",
+        f"Medians of {run.settings.get('repeats')} turns.",
+    ]
+    if run.foreign:
+        busy = f"Other processes took {median(run.foreign):.1%} of a core during a turn (median)"
+        lines.append(f"{busy}, {max(run.foreign):.0%} at most.")
+    absent = sorted({f"{m.peer} ({m.why})" for m in run.measurements if m.status == "absent"})
+    if absent:
+        lines.append("Absent: " + ", ".join(absent) + ".")
+    return lines
+
+
+def terminal(run: Run) -> str:
+    """Return the whole report for the terminal."""
+    parts = ["\n".join(preamble(run)) + "\n"]
+    parts += [f"{title}\n\n{plain(table)}" for title, table in sections(run)]
+    return "\n".join(parts)
+
+
+def _ratio_bars(run: Run, direction: str, threads: int) -> str | None:
+    rows = []
+    for case in run.cases():
+        ratio, best = run.ratio(case), run.best_peer(case)
+        if (case.direction, case.threads) == (direction, threads) and ratio and best:
+            label = case.shape.name + (" float64" if case.dtype == "float64" else "")
+            rows.append(svg.Bar(label, ratio, f"x {best.peer}, {duration(best.median)}"))
+    if not rows:
+        return None
+    noun = f"{threads} thread{'s' * (threads > 1)}"
+    title = f"Speed as a multiple of the best peer's: {direction}, {noun}"
+    return svg.bars(title, rows, 1.0, "best peer")
+
+
+def _roofline(run: Run, threads: int) -> str | None:
+    peak = run.limit(run.isa(), "float32", threads)
+    found = [m for m in run.measurements if m.timed and m.case.shape.cell and "@" not in m.peer]
+    found = [m for m in found if (m.case.dtype, m.case.threads) == ("float32", threads)]
+    if peak is None or not found:
+        return None
+    points = [
+        svg.Point(
+            m.case.flops / m.case.bytes,
+            m.gflops,
+            m.peer,
+            f"{m.peer}, {m.case.shape.name} {m.case.direction}: {m.gflops:.0f} GF/s",
+        )
+        for m in sorted(found, key=lambda m: is_own(m.peer))
+    ]
+    reads = [e for e in run.limits.get("read", []) if e["threads"] == threads]
+    bandwidths = [(str(e["level"]), float(e["gigabytes"])) for e in reads]
+    noun = f"{threads} thread{'s' * (threads > 1)}"
+    return svg.roofline(f"One layer, float32, {noun}", points, peak, bandwidths)
+
+
+def pictures(run: Run) -> Iterable[tuple[str, str]]:
+    """Yield names and contents of the pictures that the run has data for."""
+    for threads in sorted({case.threads for case in run.cases()}, reverse=True):
+        for direction in DIRECTIONS:
+            picture = _ratio_bars(run, direction, threads)
+            if picture:
+                yield f"ratio-{direction}-{threads}.svg", picture
+        picture = _roofline(run, threads)
+        if picture:
+            yield f"roofline-{threads}.svg", picture
+
+
+def write(run: Run, folder: Path) -> Sequence[Path]:
+    """Write tables.md and the pictures into `folder`; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = dict(pictures(run))
+    parts = ["# Measurements\n", "\n".join(preamble(run)) + "\n"]
+    parts += [f"![{name.removesuffix('.svg')}]({name})\n" for name in drawn]
+    parts += [f"## {title}\n\n{markdown(table)}" for title, table in sections(run)]
+    written = [folder / "tables.md"]
+    written[0].write_text("\n".join(parts))
+    for name, content in drawn.items():
+        (folder / name).write_text(content)
+        written.append(folder / name)
+    return written
