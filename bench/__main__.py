@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import claims, controller, environments, native, report, results, shapes
@@ -24,7 +24,7 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _choice(*allowed: str) -> object:
+def _choice(*allowed: str) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = _names(text)
         unknown = [name for name in names if name not in allowed]

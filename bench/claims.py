@@ -86,14 +86,11 @@ def _speed(run: Run, threads: int, name: str, peer: str, **what: str) -> float |
 def _cells(run: Run, threads: int) -> Iterator[Claim]:
     """Every cell of the grid, and their geometric mean."""
     for direction, mean_goal in (("inference", 2.0), ("training", 2.5)):
-        for dtype, count in (("float32", threads), ("float32", 1)):
-            if count == 1 and threads != 1 and dtype == "float32":
-                where = f"{direction}, 1 thread"
-            else:
-                where = f"{direction}, {threads} threads"
+        for count in sorted({threads, 1}, reverse=True):
+            where = f"{direction}, {count} thread{'s' * (count > 1)}"
             ratios: dict[str, float] = {}
             for case in run.cases():
-                cell = case.shape.cell and (case.direction, case.dtype) == (direction, dtype)
+                cell = case.shape.cell and (case.direction, case.dtype) == (direction, "float32")
                 ratio = run.ratio(case) if cell and case.threads == count else None
                 if ratio is not None:
                     ratios[case.shape.name] = ratio
@@ -111,8 +108,6 @@ def _cells(run: Run, threads: int) -> Iterator[Claim]:
             yield _at_least(goal, ratios[worst], 1.0, note)
             mean = geometric_mean(ratios.values())
             yield _at_least(f"{where}: geometric mean {mean_goal}", mean, mean_goal, part)
-            if threads == 1:
-                break
 
 
 def _shares(run: Run, threads: int) -> Iterator[Claim]:

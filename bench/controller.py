@@ -104,7 +104,9 @@ class Peer:
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and wait for its answer; a process that has died answers an error."""
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             print(json.dumps(request), file=process.stdin, flush=True)
             line = process.stdout.readline()

@@ -1,5 +1,5 @@
-// Measures the machine's limits, per thread count: multiply-adds a second of every instruction set, and read bandwidth of
-// every level of memory. Prints JSON. A limit is the best of several tries.
+// Measures the machine's limits, per thread count: multiply-adds a second of every instruction set, and read bandwidth
+// of every level of memory. Prints JSON. A limit is the best of several tries.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -166,10 +166,12 @@ int main() {
   char line[256];
   for (int threads = 1; threads <= static_cast<int>(cpus.size()); threads *= 2) {
     for (const Isa& isa : isas()) {
-      const double rates[] = {gflops<float>(cpus, threads, isa.table.f32), gflops<double>(cpus, threads, isa.table.f64)};
+      const double rates[] = {gflops<float>(cpus, threads, isa.table.f32),
+                              gflops<double>(cpus, threads, isa.table.f64)};
       for (int type = 0; type < 2; ++type) {
         std::snprintf(line, sizeof(line), R"(%s    {"isa": "%s", "dtype": "%s", "threads": %d, "gflops": %.2f})",
-                      fma.empty() ? "" : ",\n", isa.name.c_str(), type == 0 ? "float32" : "float64", threads, rates[type]);
+                      fma.empty() ? "" : ",\n", isa.name.c_str(), type == 0 ? "float32" : "float64", threads,
+                      rates[type]);
         fma += line;
       }
     }

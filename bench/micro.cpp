@@ -176,16 +176,26 @@ void walk(benchmark::State& state) {
 }
 
 // Rows of a full tile, one row, and many; depths that fit the first cache, the second, and neither.
-BENCHMARK_TEMPLATE(product, float)->ArgNames({"rows", "depth", "columns"})->ArgsProduct({{1, 6, 32, 192}, {64, 256, 1024}, {512}});
+BENCHMARK_TEMPLATE(product, float)
+    ->ArgNames({"rows", "depth", "columns"})
+    ->ArgsProduct({{1, 6, 32, 192}, {64, 256, 1024}, {512}});
 BENCHMARK_TEMPLATE(product, double)->ArgNames({"rows", "depth", "columns"})->ArgsProduct({{1, 32}, {256}, {512}});
-BENCHMARK_TEMPLATE(transposed_product, float)->ArgNames({"rows", "depth", "columns"})->ArgsProduct({{128, 512}, {192}, {512, 2048}});
+BENCHMARK_TEMPLATE(transposed_product, float)
+    ->ArgNames({"rows", "depth", "columns"})
+    ->ArgsProduct({{128, 512}, {192}, {512, 2048}});
 BENCHMARK_TEMPLATE(cell_backward, float)->ArgNames({"rows", "hidden"})->ArgsProduct({{1, 32}, {64, 512}});
 BENCHMARK_TEMPLATE(sigmoid, float)->ArgName("n")->Arg(4096);
 BENCHMARK_TEMPLATE(sigmoid, double)->ArgName("n")->Arg(4096);
 BENCHMARK_TEMPLATE(tanh, float)->ArgName("n")->Arg(4096);
 BENCHMARK_TEMPLATE(tanh, double)->ArgName("n")->Arg(4096);
-BENCHMARK_TEMPLATE(walk, float, false)->ArgNames({"T", "N", "C", "H"})->Args({100, 1, 32, 64})->Args({100, 32, 128, 128});
-BENCHMARK_TEMPLATE(walk, float, true)->ArgNames({"T", "N", "C", "H"})->Args({100, 1, 32, 64})->Args({100, 32, 128, 128});
+BENCHMARK_TEMPLATE(walk, float, false)
+    ->ArgNames({"T", "N", "C", "H"})
+    ->Args({100, 1, 32, 64})
+    ->Args({100, 32, 128, 128});
+BENCHMARK_TEMPLATE(walk, float, true)
+    ->ArgNames({"T", "N", "C", "H"})
+    ->Args({100, 1, 32, 64})
+    ->Args({100, 32, 128, 128});
 
 }  // namespace
 

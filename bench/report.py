@@ -178,7 +178,12 @@ def sections(run: Run) -> list[tuple[str, Rows]]:
 def preamble(run: Run) -> list[str]:
     """Return what a reader must know of the run."""
     machine = run.machine
-    versions = {name: v for v in run.versions.values() for name, v in v.items() if name != "isa"}
+    versions = {
+        name: version
+        for found in run.versions.values()
+        for name, version in found.items()
+        if name != "isa"
+    }
     lines = [
         f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}, "
         f"{machine.get('date')}; lstmcore on {run.isa()}.",

@@ -206,7 +206,7 @@ class Case:
     @staticmethod
     def from_json(data: dict[str, Any]) -> Case:
         """Return the case that `to_json` was called on."""
-        fields = {
+        fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in data["shape"].items()
         }

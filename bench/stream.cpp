@@ -35,9 +35,8 @@ std::vector<double> measure(std::int64_t inputs, std::int64_t hidden) {
   const std::vector<T> input = random_values<T>(4 * hidden * inputs, random);
   const std::vector<T> recurrent = random_values<T>(4 * hidden * hidden, random);
   const std::vector<T> bias = random_values<T>(4 * hidden, random);
-  const lstmcore::LstmWeights<T> weights{{{input.data(), {4 * hidden, inputs}},
-                                          {recurrent.data(), {4 * hidden, hidden}},
-                                          {bias.data(), {4 * hidden}}}};
+  const lstmcore::LstmWeights<T> weights{
+      {{input.data(), {4 * hidden, inputs}}, {recurrent.data(), {4 * hidden, hidden}}, {bias.data(), {4 * hidden}}}};
   const lstmcore::Lstm<T> lstm(config, weights);
   lstmcore::LstmStream<T> stream(lstm);
   const std::vector<T> x = random_values<T>(inputs * steps_per_batch, random);
@@ -69,9 +68,10 @@ int main(int argc, char** argv) {
     for (const bool wide : {false, true}) {
       const std::vector<double> times = wide ? measure<double>(inputs, hidden) : measure<float>(inputs, hidden);
       const std::size_t quarter = times.size() / 4;
-      std::printf("%s    {\"dtype\": \"%s\", \"inputs\": %lld, \"hidden\": %lld, \"median\": %.5f, \"q1\": %.5f, \"q3\": %.5f}",
-                  separator, wide ? "float64" : "float32", static_cast<long long>(inputs),
-                  static_cast<long long>(hidden), times[2 * quarter], times[quarter], times[3 * quarter]);
+      std::printf(
+          "%s    {\"dtype\": \"%s\", \"inputs\": %lld, \"hidden\": %lld, \"median\": %.5f, \"q1\": %.5f, \"q3\": %.5f}",
+          separator, wide ? "float64" : "float32", static_cast<long long>(inputs), static_cast<long long>(hidden),
+          times[2 * quarter], times[quarter], times[3 * quarter]);
       separator = ",\n";
     }
   }

@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from time import perf_counter
 from typing import Any
@@ -33,13 +34,14 @@ class Worker:
     """
 
     def __init__(self, peer: str, threads: int) -> None:
-        self.runner: Runner = import_module(f"bench.runners.{peer}").load(threads)
+        module: Any = import_module(f"bench.runners.{peer}")
+        self.runner: Runner = module.load(threads)
         self.prepared: Prepared | None = None
         self.call: Any = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request."""
-        actions = {
+        actions: dict[str, Callable[[], dict[str, Any]]] = {
             "hello": lambda: {"versions": self.runner.versions()},
             "prepare": lambda: self.prepare(Case.from_json(request["case"])),
             "warm": lambda: self.warm(request["seconds"]),

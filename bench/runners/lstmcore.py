@@ -112,14 +112,14 @@ def _cell_steps(case: Case) -> Prepared:
         packed = F.pack(problem.weights, config)
         state: Any = (problem.h0, problem.c0)
         tapes = []
-        ys = []
+        ys: list[Any] = []
         for x_t in steps:
             y, state, tape = F.lstm(x_t, packed, state=state, training=True)
             ys.append(y)
             tapes.append(tape)
         dstate: Any = None
         total: dict[str, Any] = {}
-        dxs = []
+        dxs: list[Any] = []
         for tape, dy in zip(reversed(tapes), reversed(dsteps), strict=True):
             gradients = F.lstm_backward(tape, dy, dstate)
             dxs.append(gradients.x)

@@ -59,7 +59,7 @@ class TensorflowRunner:
                 lambda tensor: np.asarray(tensor).swapaxes(0, 1),
             )
         variants = {name: call for name, (call, _) in ways.items()}
-        name, (call, batch_major) = next(reversed(ways.items()))
+        call, batch_major = next(reversed(ways.values()))
 
         def sums() -> dict[str, float]:
             result = call()

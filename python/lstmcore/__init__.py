@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from lstmcore._core import __version__
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise ImportError(
-        "lstmcore's compiled engine (lstmcore._core) cannot be loaded: "
-        f"{error}. Install the package (pip install lstmcore, or pip install . in its source tree) "
-        "and import it from outside the source tree; the engine must match this Python."
+        f"lstmcore's compiled engine is missing ({error}). Install the package (pip install "
+        "lstmcore, or pip install . in its source tree) and import it from outside the source "
+        "tree; the engine must be built for this Python."
     ) from error
 
 from lstmcore.config import LSTMConfig

@@ -310,7 +310,7 @@ TEST("a model of Python's predicts the same here") {
   std::getline(text, heading);
   for (double value = 0; text >> value;) expected.push_back(value);
   CHECK_EQUAL(expected.size(), 6u);
-  CHECK_ARRAYS_CLOSE(y, expected, 1e-6);  // written on some instruction set, read on another
+  CHECK_ARRAYS_CLOSE(y, expected, 3e-6);  // four layers of large weights, and two instruction sets
 }
 
 TEST("every layer of Python's is known here") {

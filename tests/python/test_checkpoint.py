@@ -75,7 +75,6 @@ def test_a_resumed_run_is_the_unbroken_one(name, data, tmp_path):
 
 def test_resuming_from_a_checkpoint_of_any_epoch(data, tmp_path):
     saver = callbacks.ModelCheckpoint(tmp_path / "{epoch}.safetensors")
-    # The reduction comes after the checkpoint in the list, and is in the file all the same.
     others = [saver, callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)]
     unbroken = make_model("adam")
     unbroken.fit(*data, epochs=4, callbacks=others, verbose=0)
@@ -84,6 +83,18 @@ def test_resuming_from_a_checkpoint_of_any_epoch(data, tmp_path):
         assert resumed.epoch == epoch
         resumed.fit(*data, epochs=4, initial_epoch=epoch, callbacks=others[1:], verbose=0)
         assert_same_state(resumed, unbroken)
+
+
+def test_a_checkpoint_holds_what_later_callbacks_change(data, tmp_path):
+    model = make_model("adam")
+
+    def slow_down(epoch, logs):
+        model.optimizer.learning_rate = 0.5
+
+    path = tmp_path / "model.safetensors"
+    others = [callbacks.ModelCheckpoint(path), callbacks.LambdaCallback(on_epoch_end=slow_down)]
+    model.fit(*data, callbacks=others, verbose=0)
+    assert lc.load(path).optimizer.learning_rate == 0.5
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

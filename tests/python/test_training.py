@@ -351,6 +351,24 @@ def test_training_repeats_and_does_not_depend_on_threads(rng):
     np.testing.assert_array_equal(runs[0], runs[2])
 
 
+def test_every_step_and_every_epoch_draw_anew(rng):
+    x, y = small_data(rng, 16)
+    model = small_model()
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    # The weights never change, so only the dropout tells two steps apart ...
+    assert model.train_on_batch(x, y) != model.train_on_batch(x, y)
+    # ... and without it only the samples in the batch.
+    model.layers[1].rate = 0.0
+    seen = []
+    watch = lc.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(logs["loss"])
+    )
+    model.fit(x, y, batch_size=4, epochs=2, callbacks=[watch], verbose=0)
+    first, second = seen[:4], seen[4:]
+    assert first[0] != second[0]
+    assert first[-1] == pytest.approx(second[-1], rel=1e-6)  # all samples, in float32
+
+
 def test_class_weight_is_sample_weight_by_class(rng):
     x, y = small_data(rng)
     one, other = small_model(), small_model()
