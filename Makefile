@@ -66,8 +66,8 @@ test-cpp: $(STAMPS)/build-tools
 test-python: $(STAMPS)/package
 	python -m pytest
 
-bench: $(STAMPS)/bench
-	python -m bench
+bench: $(STAMPS)/package
+	python -m bench --grid quick --install
 
 docs: $(STAMPS)/docs
 	python -m sphinx --fail-on-warning --keep-going -b html docs build/docs

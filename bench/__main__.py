@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import claims, controller, environments, native, report, results, shapes
 
-RESULTS = environments.ROOT / "bench" / "results"
+RESULTS = environments.FOLDER / "results"
 DOCUMENTATION = environments.ROOT / "docs" / "performance"
 
 
@@ -50,7 +50,7 @@ def _run_parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, help="turns of each peer (default: 5; full: 9)")
     add("--turn", type=float, default=0.1, help="seconds that a turn lasts at least")
     add("--settle", type=float, default=0.1, help="seconds of rest before each turn")
-    add("--json", type=Path, help="where the result goes (default: bench/results/GRID.json)")
+    add("--json", type=Path, help="where the result goes (default: build/bench/results/GRID.json)")
     add("--isa", help="instruction set to force on lstmcore, such as avx2; peers choose their own")
     add("--torch-compile", action="store_true", help="also try torch.compile, which is slow")
     add("--install", action="store_true", help="install the peers that are missing first")
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         cases, peers, settings, lambda run, case: print(report.case_line(run, case), flush=True)
     )
     measured.settings["arguments"] = list(arguments)
-    path = options.json or RESULTS / f"{options.grid if full else options.grid.split(',')[0]}.json"
+    path = options.json or RESULTS / f"{options.grid.replace(',', '+')[:80]}.json"
     measured.save(path)
     print("\n" + report.terminal(measured))
     print(f"saved as {path}")

@@ -52,7 +52,7 @@ class Settings:
 
 
 class Peer:
-    """The process of one peer. To be used in a ``with`` statement."""
+    """The process of one peer, pinned to `cores`. To be used in a ``with`` statement."""
 
     def __init__(self, name: str, threads: int, cores: Sequence[int], settings: Settings) -> None:
         self.name = name
@@ -64,7 +64,7 @@ class Peer:
             self.absent = "not installed"
             return
         command = [str(python), "-m", "bench.worker", "--peer", name.partition("@")[0]]
-        command += ["--threads", str(threads), "--cores", ",".join(map(str, cores[:threads]))]
+        command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -144,17 +144,17 @@ def measure(
     run.stream = native.run_json("stream", ["1", *hidden], settings.isa)
     for threads in sorted({case.threads for case in cases}):
         with ExitStack() as stack:
-            peers: dict[str, Peer] = {}
+            peers: dict[tuple[str, int], Peer] = {}
             for case in [case for case in cases if case.threads == threads]:
-                names = peers_of(case, asked, settings.isa or "")
-                for name in names:
-                    if name not in peers:
-                        peer = Peer(name, threads, cores, settings)
-                        peers[name] = stack.enter_context(peer)
+                width = max(threads, case.shape.python_threads)
+                taking_part = []
+                for name in peers_of(case, asked, settings.isa or ""):
+                    if (name, width) not in peers:
+                        peer = Peer(name, threads, cores[:width], settings)
+                        peers[name, width] = stack.enter_context(peer)
                         run.versions[name] = peer.versions
-                run.measurements += _measure_case(
-                    case, [peers[name] for name in names], settings, run.foreign
-                )
+                    taking_part.append(peers[name, width])
+                run.measurements += _measure_case(case, taking_part, settings, run.foreign)
                 tell(run, case)
     for measurement in run.measurements:
         case = measurement.case
@@ -164,7 +164,7 @@ def measure(
             and measurement.timed
             and "@" not in measurement.peer
         ):
-            with Peer(measurement.peer, case.threads, cores, settings) as peer:
+            with Peer(measurement.peer, case.threads, cores[: case.threads], settings) as peer:
                 measurement.memory = peer.ask(do="memory", case=case.to_json()).get("bytes")
     run.limits = native.better(run.limits, native.run_json("limits"))
     return run

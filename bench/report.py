@@ -31,7 +31,7 @@ def case_line(run: Run, case: Case) -> str:
     for measurement in run.of_case(case.key):
         if measurement.timed:
             text = f"{measurement.peer} {duration(measurement.median)} +-{measurement.spread:.0%}"
-            share = run.share(measurement)
+            share = _shown_share(run, measurement)
             if is_own(measurement.peer) and share is not None:
                 text += f" ({share:.0%} of FMA)"
             parts.append(text)
@@ -44,6 +44,11 @@ def case_line(run: Run, case: Case) -> str:
     if wrong:
         parts.append(f"RESULTS DIFFER: {', '.join(wrong)}")
     return "  ".join(parts)
+
+
+def _shown_share(run: Run, measurement: Measurement) -> float | None:
+    """Share of the limit, where products are most of the work."""
+    return run.share(measurement) if measurement.case.shape.kind in ("lstm", "cell") else None
 
 
 def _cell(measurement: Measurement | None, best: bool) -> str:
@@ -66,9 +71,7 @@ def times(run: Run, direction: str, threads: int) -> Rows:
         found = {m.peer: m for m in run.of_case(case.key)}
         timed = [m.median for m in found.values() if m.timed and "@" not in m.peer]
         own = found.get(OWN)
-        share = (
-            run.share(own) if own and own.timed and case.shape.kind in ("lstm", "cell") else None
-        )
+        share = _shown_share(run, own) if own and own.timed else None
         ratio = run.ratio(case)
         row = [case.shape.describe(), case.shape.name]
         row[1] += ", float64" if case.dtype == "float64" else ""

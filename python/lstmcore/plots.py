@@ -30,7 +30,9 @@ MOST_MARKERS = 40  # above that many epochs, lines alone are clearer
 class HistoryLike(Protocol):
     """What `fit` returns."""
 
-    history: Mapping[str, Sequence[float]]
+    @property
+    def history(self) -> Mapping[str, Sequence[float]]:
+        """Values of each epoch by name."""
 
 
 class _Axis(NamedTuple):
@@ -76,7 +78,7 @@ def learning_curve(
     ValueError
         If there is no epoch to draw.
     """
-    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)  # type: ignore[assignment]
+    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
     names = [name for name in values if _is_panel(name) and len(values[name]) > 0]
     if not names:
         raise ValueError("history: expected at least one epoch of at least one metric, got none")

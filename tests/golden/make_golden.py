@@ -3,7 +3,7 @@
     python tests/golden/make_golden.py
 
 ``lstm.npz``: inputs, weights, outputs and gradients of ``torch.nn.LSTM`` in float64, case by case.
-``training.npz``: initial weights, data and the losses of ten Adam steps of embedding -> LSTM -> linear.
+``training.npz``: initial weights, data and the losses of ten Adam steps of embedding, LSTM, linear.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 
 FOLDER = Path(__file__).parent
 
-# name: (input, hidden, layers, bidirectional, batch, steps, lengths): each shows what the others cannot.
+# name: (input, hidden, layers, bidirectional, batch, steps, lengths), each with its reason.
 CASES = {
     "one_layer": (3, 5, 1, False, 2, 6, None),  # H below a vector of every instruction set
     "two_layers_bidirectional": (4, 9, 2, True, 3, 7, None),  # H no multiple of a vector
@@ -84,7 +84,7 @@ def training() -> dict[str, np.ndarray]:
     start["dense.kernel"] = start["dense.kernel"].T.copy()
     x, labels = torch.randint(0, 12, (8, 9)), torch.randint(0, 3, (8,))
     # Keras' epsilon: the default of the optimizer that the test compiles.
-    optimizer = torch.optim.Adam([p for p in parameters.values()], lr=0.02, eps=1e-7)
+    optimizer = torch.optim.Adam(list(parameters.values()), lr=0.02, eps=1e-7)
     losses = []
     for _ in range(10):
         optimizer.zero_grad()

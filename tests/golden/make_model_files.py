@@ -60,6 +60,15 @@ def text_model() -> lc.Sequential:
     return model
 
 
+def stream_model() -> lc.Sequential:
+    """A small model of the kind that examples/cpp streams through."""
+    model = lc.Sequential(
+        [lc.layers.LSTM(4, return_sequences=True), lc.layers.LSTM(3), lc.layers.Dense(1)], seed=3
+    )
+    model.build((None, None, 2))
+    return model
+
+
 def main() -> None:
     """Write everything."""
     model = features_model()
@@ -69,6 +78,7 @@ def main() -> None:
         FOLDER / "features_model.txt", y, fmt="%.9g", header="prediction for example_input(3, 6, 3)"
     )
     text_model().save(FOLDER / "text_model.safetensors")
+    stream_model().save(FOLDER / "stream_model.safetensors")
 
 
 if __name__ == "__main__":
