@@ -24,7 +24,7 @@ unexport PYTHONPATH
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
 	@echo "make test         C++ and Python tests"
-	@echo "make bench        time the engine, beside PyTorch"
+	@echo "make bench        time the engine beside its peers, which it installs into build/bench"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
 	@echo "make sanitize     C++ tests under the address, undefined-behaviour and thread sanitizers"
@@ -47,7 +47,7 @@ $(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
 	$(INSTALL) '.[test]'
 	@touch $@
 
-$(STAMPS)/dev $(STAMPS)/docs $(STAMPS)/bench: $(STAMPS)/%: $(STAMPS)/package
+$(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/package
 	$(INSTALL) '.[$*]'
 	@touch $@
 
@@ -85,10 +85,13 @@ lint: $(STAMPS)/dev
 	python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy -p build/tidy --quiet
 
+# Assertions on; little optimization, which the sanitizers would make slow.
+LIGHT := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
+
 sanitize: sanitize-address sanitize-thread
 
 sanitize-address: $(STAMPS)/build-tools
-	$(CONFIGURE) -B build/asan -DLSTMCORE_SANITIZE=address,undefined
+	$(CONFIGURE) -B build/asan -DLSTMCORE_SANITIZE=address,undefined $(LIGHT)
 	cmake --build build/asan
 	ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(CTEST) build/asan
 
@@ -97,7 +100,7 @@ sanitize-address: $(STAMPS)/build-tools
 sanitize-thread: $(STAMPS)/build-tools
 	mkdir -p build/tsan
 	$(CXX) -std=c++17 -g -O1 -fsanitize=thread -c tests/sanitize/openmp.cpp -o build/tsan/openmp.o
-	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread -DCMAKE_EXE_LINKER_FLAGS=$(CURDIR)/build/tsan/openmp.o
+	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread $(LIGHT) -DCMAKE_EXE_LINKER_FLAGS=$(CURDIR)/build/tsan/openmp.o
 	cmake --build build/tsan
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) build/tsan
 

@@ -92,11 +92,14 @@ def run(arguments: Sequence[str]) -> int:
         isa=options.isa,
         torch_compile=options.torch_compile,
     )
-    measured = controller.measure(
-        cases, peers, settings, lambda run, case: print(report.case_line(run, case), flush=True)
-    )
-    measured.settings["arguments"] = list(arguments)
     path = options.json or RESULTS / f"{options.grid.replace(',', '+')[:80]}.json"
+
+    def tell(so_far: results.Run, case: shapes.Case) -> None:
+        print(report.case_line(so_far, case), flush=True)
+        so_far.save(path)
+
+    measured = controller.measure(cases, peers, settings, tell)
+    measured.settings["arguments"] = list(arguments)
     measured.save(path)
     print("\n" + report.terminal(measured))
     print(f"saved as {path}")

@@ -102,15 +102,17 @@ def bars(title: str, rows: Sequence[Bar], mark: float, mark_label: str) -> str:
     """Return horizontal bars with a vertical mark."""
     left, top, height, right = 250, 60, 24, 230
     picture = Picture(900, top + height * len(rows) + 30)
-    longest = max([mark * 1.2, *(row.value for row in rows)])
+    # A few giants must not make all others invisible: bars end at eight times the mark.
+    longest = min(max([mark * 1.2, *(row.value for row in rows)]), 8 * mark)
     scale = (picture.width - left - right) / longest
     picture.text((16, 26), title, size=16)
     for index, row in enumerate(rows):
         y = top + index * height
         colour = COLOURS["lstmcore"] if row.value >= mark else COLOURS["tensorflow"]
         picture.text((left - 8, y + 15), row.label, "end")
-        picture.box((left, y + 3), (row.value * scale, height - 6), colour)
-        picture.text((left + row.value * scale + 6, y + 15), f"{row.value:.2f}  {row.note}")
+        length = min(row.value, longest) * scale
+        picture.box((left, y + 3), (length, height - 6), colour)
+        picture.text((left + length + 6, y + 15), f"{row.value:.2f}  {row.note}")
     x = left + mark * scale
     picture.line((x, top - 6), (x, top + height * len(rows)))
     picture.text((x, top - 10), mark_label, "middle")

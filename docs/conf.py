@@ -4,7 +4,7 @@ import lstmcore
 
 project = "lstmcore"
 author = "The lstmcore authors"
-copyright = author  # noqa: A001
+copyright = author
 version = release = lstmcore.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

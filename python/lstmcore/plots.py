@@ -78,7 +78,7 @@ def learning_curve(
     ValueError
         If there is no epoch to draw.
     """
-    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    values = history if isinstance(history, Mapping) else history.history
     names = [name for name in values if _is_panel(name) and len(values[name]) > 0]
     if not names:
         raise ValueError("history: expected at least one epoch of at least one metric, got none")
