@@ -2,14 +2,16 @@
 
 Usage: nm_test.py NM ISA OBJECT...
 
-Templates compiled for one instruction set must never be merged by the linker with another's or with a host program's.
-So a weak or global symbol may be defined only inside ``lstmcore::ISA`` or the renamed Eigen, ``lstmcore_eigen_ISA``;
-the one strong symbol is ``lstmcore::ISA::kernel_table()``; and nothing may run before ``main`` (no ``.init_array``), as
-it would on machines that lack the instruction set.
+Templates compiled for one instruction set must never be merged by the linker with another's or with
+a host program's. So a weak or global symbol may be defined only inside ``lstmcore::ISA`` or the
+renamed Eigen, ``lstmcore_eigen_ISA``; the one strong symbol is ``lstmcore::ISA::kernel_table()``;
+and nothing may run before ``main`` (no ``.init_array``), as it would on machines that lack the
+instruction set.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -31,7 +33,7 @@ def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
 
 
 def runs_before_main(path: str) -> bool:
-    """Whether the object holds a section of constructors; its name stands in the section header strings."""
+    """Whether the object has a section of constructors: its name would stand in the file."""
     with open(path, "rb") as file:
         content = file.read()
     return b".init_array" in content or b".ctors" in content
@@ -39,9 +41,10 @@ def runs_before_main(path: str) -> bool:
 
 def is_inside(name: str, isa: str) -> bool:
     """Whether a demangled name belongs to one of the two namespaces."""
-    for prefix in ("guard variable for ", "vtable for ", "typeinfo for ", "typeinfo name for "):
-        name = name.removeprefix(prefix)
-    return name.startswith((f"lstmcore::{isa}::", f"lstmcore_eigen_{isa}::"))
+    # A function template's begins with its return type, a vtable's with words: what stands last
+    # before any bracket counts.
+    qualified = re.split(r"[<(]", name)[0].split()[-1]
+    return qualified.startswith((f"lstmcore::{isa}::", f"lstmcore_eigen_{isa}::"))
 
 
 def problems(nm: str, isa: str, path: str) -> list[str]:
@@ -53,8 +56,7 @@ def problems(nm: str, isa: str, path: str) -> list[str]:
     if strong != [table]:
         found.append(f"strong symbols: expected {table} alone, got {strong}")
     for kind, name in symbols:
-        # A function template's demangled name begins with its return type: the last token before the brackets counts.
-        if kind in "VvWwu" and not is_inside(name.split("<")[0].split("(")[0].split()[-1], isa):
+        if kind in "VvWwu" and not is_inside(name, isa):
             found.append(f"a symbol ({kind}) outside the two namespaces: {name}")
     if runs_before_main(path):
         found.append("has code that runs before main")

@@ -1,0 +1,70 @@
+"""The model files that the C++ tests read are what this package writes and reads.
+
+If one of these fails because the format changed, run ``tests/golden/make_model_files.py`` and
+teach ``cpp/src/model_layers.cpp`` the change.
+"""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import weights
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("maker", GOLDEN / "make_model_files.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_predictions(maker):
+    model = lc.load(GOLDEN / "features_model.safetensors")
+    y = model.predict(maker.example_input(3, 6, 3), verbose=0)
+    # Four layers of large weights, and perhaps another instruction set.
+    expected = np.loadtxt(GOLDEN / "features_model.txt")
+    np.testing.assert_allclose(y, expected, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("name", ["features", "text", "stream"])
+def test_same_description(maker, name, tmp_path):
+    fresh = getattr(maker, f"{name}_model")()
+    fresh.save(tmp_path / "fresh.safetensors")
+    documents = []
+    for path in (GOLDEN / f"{name}_model.safetensors", tmp_path / "fresh.safetensors"):
+        tensors, document = weights.read(path)
+        del document["lstmcore"]  # its version
+        shapes = {key: (tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
+        documents.append((document, shapes))
+    assert documents[0] == documents[1]
+
+
+def test_all_layer_classes_are_in_a_golden_file():
+    found = set()
+    for path in GOLDEN.glob("*_model.safetensors"):
+        _, document = weights.read(path)
+        pending = list(document["layers"])
+        while pending:
+            entry = pending.pop()
+            found.add(entry["class"])
+            for value in entry["config"].values():
+                pending += [
+                    part
+                    for part in (value if isinstance(value, list) else [value])
+                    if isinstance(part, dict) and "class" in part
+                ]
+    known = {
+        name
+        for name in lc.layers.__all__
+        if isinstance(getattr(lc.layers, name), type) and name not in ("Layer", "Input")
+    }
+    assert known - {"GlobalAveragePooling1D"} == found - {"L2"}
