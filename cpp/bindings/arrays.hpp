@@ -252,10 +252,9 @@ Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::st
   const char kind = array.dtype().kind();
   if (kind != 'i' && kind != 'u') fail_type(name, "an integer dtype", value);
   check_shape<Rank>(array, name, axes);
-  if (kind == 'i' && array.itemsize() == sizeof(std::int64_t)) {
-    return contiguous_view<const std::int64_t, Rank>(contiguous<std::int64_t>(array));
-  }
-  py::array converted = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>::ensure(array);
+  // Always a copy: what was checked must not change under the engine, which runs without the GIL.
+  py::array converted = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>(
+      array.attr("astype")(py::dtype::of<std::int64_t>()));
   if (!converted) throw std::bad_alloc();
   return contiguous_view<const std::int64_t, Rank>(std::move(converted));
 }

@@ -1,8 +1,13 @@
 # One object library per instruction set, from one source. Eigen's namespace is renamed after it, so that no template
 # compiled for one set can be merged with another's or with a host program's own Eigen.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
-  set(LSTMCORE_X86 ON)
-endif()
+#
+# What the compiler builds for, which in a cross build is not what it runs on.
+include(CheckCXXSourceCompiles)
+check_cxx_source_compiles("
+  #if !defined(__x86_64__) && !defined(_M_X64)
+  #error other
+  #endif
+  int main() { return 0; }" LSTMCORE_X86)
 
 function(lstmcore_add_kernels library isa flags)
   set(objects lstmcore_kernels_${isa})

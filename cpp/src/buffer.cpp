@@ -3,6 +3,10 @@
 #include <array>
 #include <mutex>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 namespace lstmcore::memory {
 namespace {
 
@@ -25,6 +29,12 @@ Cache& cache() {
   static Cache* const instance = new Cache;
   return *instance;
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+/// A child must not inherit the lock from a thread that it does not have.
+[[maybe_unused]] const bool watching_forks =
+    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); }) == 0;
+#endif
 
 void* allocate(std::size_t bytes) { return ::operator new(bytes, std::align_val_t(alignment)); }
 void release(void* address) noexcept { ::operator delete(address, std::align_val_t(alignment)); }

@@ -467,6 +467,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
     require_unit_stride("y", y);
   }
   check_state("h", "c", config, batch, state.h, state.c);
+  if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
   auto& kept = *tape.impl_;
   kept.ready = false;
   kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset);
@@ -482,9 +483,11 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
 template <class T>
 void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
                        const LstmInputGradients<T>& inputs) const {
+  if (!tape.ready()) {
+    fail("tape: expected one that a training forward filled and no backward has used, got ",
+         tape.impl_ != nullptr && tape.impl_->lstm != nullptr ? "a used one" : "an empty one");
+  }
   auto& kept = *tape.impl_;
-  require(kept.ready, "tape: expected one that a training forward filled and no backward has used, got ",
-          kept.lstm != nullptr ? "a used one" : "an empty one");
   require(kept.lstm == impl_, "tape: expected one of a forward with these weights, got one with other weights");
   check_gradients(impl_->config, kept.schedule, outputs, inputs);
   kept.ready = false;

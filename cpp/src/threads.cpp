@@ -1,6 +1,7 @@
 #include "threads.hpp"
 
 #include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 
@@ -17,13 +18,27 @@
 namespace lstmcore {
 namespace {
 
-/// Below this much work per thread a team's start and end would show.
-constexpr double flops_per_thread = 4e5;
+/// Below this much work per thread, some 15 microseconds, a team's start and end would show, and on a machine that others
+/// use too a thread would often wait longer for its partner's turn than it gains.
+constexpr double flops_per_thread = 1.5e6;
+
+/// More cannot be meant, and OpenMP ends the process if the system refuses it a thread.
+constexpr int most_threads = 1024;
+
+#if defined(__linux__)
+/// Processors that a container may use on average; `unlimited` if nothing is said.
+int quota(int unlimited) {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  double time = 0, period = 0;
+  if (!(file >> time >> period) || time <= 0 || period <= 0) return unlimited;
+  return std::max(1, static_cast<int>(std::min<double>(unlimited, time / period + 0.5)));
+}
+#endif
 
 int processors() {
 #if defined(__linux__)
   cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return quota(std::max(1, CPU_COUNT(&allowed)));
 #endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
@@ -34,7 +49,7 @@ int default_threads() {
   const char* const text = std::getenv("OMP_NUM_THREADS");
   const long wanted = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
   const int available = processors();
-  return wanted >= 1 && wanted < available ? static_cast<int>(wanted) : available;
+  return std::min(most_threads, wanted >= 1 && wanted < available ? static_cast<int>(wanted) : available);
 #else
   return 1;
 #endif
@@ -48,13 +63,11 @@ std::atomic<int>& thread_setting() {
 /// OpenMP's workers do not survive a fork: a child that asks for a team would wait for them for ever.
 std::atomic<bool> in_forked_child{false};
 
-bool watch_forks() {
+/// Registered when the library is loaded: another library may start a team first and fork before our first one.
 #if defined(__unix__) || defined(__APPLE__)
-  return pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
-#else
-  return true;
+[[maybe_unused]] const bool watching_forks =
+    pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
 #endif
-}
 
 }  // namespace
 
@@ -69,16 +82,16 @@ bool has_openmp() {
 int get_num_threads() { return thread_setting().load(std::memory_order_relaxed); }
 
 void set_num_threads(int count) {
-  if (count < 1) {
-    throw std::invalid_argument("set_num_threads: count must be at least 1, got " + std::to_string(count));
+  if (count < 1 || count > most_threads) {
+    throw std::invalid_argument("count: expected 1 to " + std::to_string(most_threads) + " threads, got " +
+                                std::to_string(count));
   }
   thread_setting().store(has_openmp() ? count : 1, std::memory_order_relaxed);
 }
 
 int threads_for(double flops) {
-  static const bool watching = watch_forks();
   const int most = get_num_threads();
-  if (most == 1 || flops < 2 * flops_per_thread || !watching || in_forked_child.load(std::memory_order_relaxed)) {
+  if (most == 1 || flops < 2 * flops_per_thread || in_forked_child.load(std::memory_order_relaxed)) {
     return 1;
   }
   return static_cast<int>(std::min<double>(most, flops / flops_per_thread));

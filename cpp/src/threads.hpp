@@ -30,22 +30,46 @@ inline Range split(std::int64_t count, int parts, int part, std::int64_t multipl
 /// caller's thread. Never more than `get_num_threads()`.
 int threads_for(double flops);
 
+/// Carries the first exception out of a team, whose threads must not let one escape.
+class FirstError {
+ public:
+  template <class Body>
+  void guard(Body&& body) noexcept {
+    try {
+      body();
+    } catch (...) {
+      if (!taken_.exchange(true)) error_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic<bool> taken_{false};
+  std::exception_ptr error_;
+};
+
 /// Calls body(index) for index 0..threads-1, on as many threads as the system gives; indices must not wait for each
-/// other. `body` must not throw.
+/// other. The first exception of any of them is thrown when all have ended.
 template <class Body>
 void parallel(int threads, Body&& body) {
 #ifdef _OPENMP
   if (threads > 1) {
+    FirstError error;
 #pragma omp parallel num_threads(threads)
-    for (int index = omp_get_thread_num(); index < threads; index += omp_get_num_threads()) body(index);
+    error.guard([&] {
+      for (int index = omp_get_thread_num(); index < threads; index += omp_get_num_threads()) body(index);
+    });
+    error.rethrow();
     return;
   }
 #endif
   for (int index = 0; index < threads; ++index) body(index);
 }
 
-/// Like `parallel`, but the indices run at the same time, so that they may meet at a barrier. Returns false, without
-/// calling `body`, if the system does not give that many threads (as inside another parallel region).
+/// Like `parallel`, but the indices run at the same time, so that they may meet at a barrier; `body` must not throw, for
+/// the others would wait for ever. Returns false, without calling `body`, if the system does not give that many threads (as inside another parallel region).
 template <class Body>
 bool parallel_together(int threads, Body&& body) {
   if (threads == 1) {

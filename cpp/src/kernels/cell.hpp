@@ -68,7 +68,7 @@ void step_tile(const StepForward<T>& s, Index row, Index block) {
   alignas(64) T scratch[Rows * Blocks * full];
   T* gates[Rows];
   for (int r = 0; r < Rows; ++r) {
-    gates[r] = s.gates != nullptr ? s.gates[row + r] + block * full : scratch + r * Blocks * full;
+    gates[r] = s.gates != nullptr ? s.gates[row + r] + (block - s.block_begin) * full : scratch + r * Blocks * full;
   }
 
   Tile<T, Rows, vectors, Blocks> tile;

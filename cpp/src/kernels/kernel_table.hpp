@@ -60,7 +60,7 @@ struct StepForward {
   const T* x_panels;       // of all blocks: [block][x_depth][4][V]
   const T* h_panels;       // of all blocks: [block][H][4][V]
   const T* bias;           // of all blocks: [block][4][V]
-  T* const* gates;         // row pointers, [block][4][V] of all blocks; null: nothing to read or to keep
+  T* const* gates;         // row pointers, [block][4][V] from block_begin on; null: nothing to read or keep
   bool keep_gates;         // leave the activations in `gates`
   T* const* c;             // row pointers, Hp elements; may be c_prev
   T* const* h;             // row pointers, H elements; must not overlap h_prev

@@ -8,14 +8,14 @@ namespace {
 template <class T>
 class BackwardWalk {
  public:
-  BackwardWalk(const CellShape& shape, const Schedule& schedule, const BackwardCell<T>& cell, const Part& part)
+  BackwardWalk(const CellShape& shape, const Schedule& schedule, const BackwardCell<T>& cell, Part part)
       : kernels_(active_kernels<T>()),
         shape_(shape),
         schedule_(schedule),
         cell_(cell),
-        part_(part),
+        part_(std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)) {
-    const std::size_t size = part.rows.size();
+    const std::size_t size = part_.rows.size();
     dy_.resize(cell.dy ? size : 0);
     dh_.resize(size);
     dc_.resize(size);
@@ -102,7 +102,7 @@ class BackwardWalk {
   const CellShape& shape_;
   const Schedule& schedule_;
   const BackwardCell<T>& cell_;
-  const Part& part_;
+  Part part_;
   Index alive_ = 0;
   std::vector<T> zeros_;
   std::vector<const T*> dy_, c_prev_, c_;
@@ -114,14 +114,15 @@ class BackwardWalk {
 template <class T>
 void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells) {
   const int directions = static_cast<int>(cells.size());
-  const double flops = static_cast<double>(schedule.total * shape.gates_width() * shape.hidden) * 2;
-  const int threads = threads_for(flops * directions);
+  const int threads = threads_for(walk_work(shape, schedule, shape.hidden) * directions);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Index granularity = kernels::panel_vectors;
   const Partition partition =
       choose_partition(shape, schedule, directions, threads, granularity, active_kernels<T>().tile_rows);
-  run_parts(shape, schedule, directions, partition, granularity,
-            [&](const Part& part) { BackwardWalk<T>(shape, schedule, cells[part.direction], part).run(); });
+  run_parts(shape, schedule, directions, partition, granularity, [&](Part part) {
+    const BackwardCell<T>& cell = cells[part.direction];
+    return BackwardWalk<T>(shape, schedule, cell, std::move(part));
+  });
 }
 
 template <class T>

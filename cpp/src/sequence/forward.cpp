@@ -14,28 +14,32 @@ constexpr Index rows_to_fuse = 12;
 template <class T>
 class ForwardWalk {
  public:
-  ForwardWalk(const CellShape& shape, const Schedule& schedule, const ForwardCell<T>& cell, const Part& part)
+  ForwardWalk(const CellShape& shape, const Schedule& schedule, const ForwardCell<T>& cell, Part part)
       : kernels_(active_kernels<T>()),
         shape_(shape),
         schedule_(schedule),
         cell_(cell),
-        part_(part),
-        rows_(static_cast<Index>(part.rows.size())),
+        part_(std::move(part)),
+        rows_(static_cast<Index>(part_.rows.size())),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)) {
     const bool fused = rows_ >= rows_to_fuse;
     chunk_steps_ = fused ? 1 : std::max<Index>(1, input_rows / std::max<Index>(1, rows_));
     fused_ = chunk_steps_ == 1;
     const auto size = static_cast<std::size_t>(rows_);
-    x_.resize(size * static_cast<std::size_t>(chunk_steps_));
-    gates_.resize(x_.size());
+    x_.resize(fused_ ? size : 0);
+    gates_.resize(size);
+    if (!fused_) {
+      project_x_.resize(size * static_cast<std::size_t>(chunk_steps_));
+      project_out_.resize(project_x_.size());
+    }
     h_prev_.resize(size);
     c_prev_.resize(size);
     c_.resize(size);
     h_.resize(size);
     y_.resize(cell.y ? size : 0);
     if (!fused_ && !cell.gates) {
-      own_width_ = part.blocks.size() * shape.block_width();
-      own_gates_.resize(gates_.size() * static_cast<std::size_t>(own_width_));
+      own_width_ = part_.blocks.size() * shape.block_width();
+      own_gates_.resize(project_x_.size() * static_cast<std::size_t>(own_width_));
     }
   }
 
@@ -63,10 +67,10 @@ class ForwardWalk {
     return alive_;
   }
 
+  /// Gates of this part's blocks: in the tape, or in scratch that holds no others.
   T* gates_of(Index slot, Index time, Index i) {
-    if (cell_.gates) return cell_.gates.at(time, row(i));
-    // Only this part's blocks are kept; the pointer is moved back so that blocks count from 0.
-    return own_gates_.data() + slot * own_width_ - part_.blocks.begin * shape_.block_width();
+    if (cell_.gates) return cell_.gates.at(time, row(i)) + part_.blocks.begin * shape_.block_width();
+    return own_gates_.data() + slot * own_width_;
   }
 
   /// Bias + W x of several steps, into the rows of gates.
@@ -77,8 +81,6 @@ class ForwardWalk {
       while (alive_then > 0 && length(alive_then - 1) <= step) --alive_then;
       for (Index i = 0; i < alive_then; ++i) {
         const Index time = schedule_.time(row(i), step, cell_.reversed);
-        project_x_.resize(std::max(project_x_.size(), count + 1));
-        project_out_.resize(project_x_.size());
         project_x_[count] = cell_.x.at(time, row(i));
         project_out_[count] = gates_of((step - first) * rows_ + i, time, i);
         ++count;
@@ -87,13 +89,12 @@ class ForwardWalk {
     kernels::Product<T> product{};
     product.rows = static_cast<Index>(count);
     product.depth = shape_.input;
-    product.columns = shape_.gates_width();
+    product.columns = part_.blocks.size() * shape_.block_width();
     product.a = project_x_.data();
-    product.panels = cell_.weights->x.data();
+    product.panels = cell_.weights->x.data() + part_.blocks.begin * shape_.block_width() * shape_.input;
     product.out = project_out_.data();
-    product.bias = cell_.weights->bias.data();
-    product.panel_begin = part_.blocks.begin;
-    product.panel_end = part_.blocks.end;
+    product.bias = cell_.weights->bias.data() + part_.blocks.begin * shape_.block_width();
+    product.panel_end = part_.blocks.size();
     kernels_.product(product);
   }
 
@@ -144,7 +145,7 @@ class ForwardWalk {
   const CellShape& shape_;
   const Schedule& schedule_;
   const ForwardCell<T>& cell_;
-  const Part& part_;
+  Part part_;
   const Index rows_;
   Index alive_ = rows_;
   Index chunk_steps_ = 1;
@@ -161,11 +162,12 @@ class ForwardWalk {
 template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells) {
   const int directions = static_cast<int>(cells.size());
-  const double flops = static_cast<double>(schedule.total * shape.gates_width() * (shape.input + shape.hidden)) * 2;
-  const int threads = threads_for(flops * directions);
+  const int threads = threads_for(walk_work(shape, schedule, shape.input + shape.hidden) * directions);
   const Partition partition = choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
-  run_parts(shape, schedule, directions, partition, 1,
-            [&](const Part& part) { ForwardWalk<T>(shape, schedule, cells[part.direction], part).run(); });
+  run_parts(shape, schedule, directions, partition, 1, [&](Part part) {
+    const ForwardCell<T>& cell = cells[part.direction];
+    return ForwardWalk<T>(shape, schedule, cell, std::move(part));
+  });
 }
 
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&);

@@ -7,6 +7,9 @@ namespace {
 /// better read once by the core that owns their hidden units than by all.
 constexpr double private_cache_bytes = 1.5e6;
 
+/// Floating-point operations of one step below which meeting after it would cost more than sharing it gains.
+constexpr double flops_per_meeting = 2e5;
+
 }  // namespace
 
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
@@ -14,12 +17,34 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   const int share = std::max(1, threads / directions);
   if (share == 1) return {1, false, threads};
   const Index units = (shape.blocks() + unit_granularity - 1) / unit_granularity;
-  const double weight_bytes = 4.0 * static_cast<double>(shape.gates_width() * (shape.hidden + shape.input));
+  const double weights = static_cast<double>(shape.gates_width() * (shape.hidden + shape.input));
   const bool rows_suffice = schedule.rows >= share * tile_rows;
-  const bool units_suffice = units >= share;
-  if (units_suffice && (!rows_suffice || weight_bytes > private_cache_bytes)) return {share, true, threads};
-  const int by_rows = static_cast<int>(std::min<Index>(share, schedule.rows));
-  return {std::max(1, by_rows), false, threads};
+  const bool units_suffice = units >= share && 2 * weights * static_cast<double>(schedule.rows) > flops_per_meeting;
+  if (units_suffice && (!rows_suffice || 4 * weights > private_cache_bytes)) return {share, true, threads};
+  return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
+}
+
+Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
+               Index unit_granularity) {
+  Part part;
+  part.direction = direction;
+  part.blocks = {0, shape.blocks()};
+  if (partition.split_units) {
+    part.rows.assign(schedule.iota.begin(), schedule.iota.begin() + static_cast<std::ptrdiff_t>(schedule.rows));
+    part.blocks = split(shape.blocks(), partition.parts, share, unit_granularity);
+    return part;
+  }
+  part.rows.reserve(static_cast<std::size_t>(schedule.rows / partition.parts + 1));
+  for (Index row = share; row < schedule.rows; row += partition.parts) part.rows.push_back(row);
+  return part;
+}
+
+double walk_work(const CellShape& shape, const Schedule& schedule, Index depth) {
+  const double weights = static_cast<double>(shape.gates_width() * depth);
+  // With few rows a step takes as long as its weights take to arrive: about as long as this many rows' arithmetic.
+  const double rows_of_traffic = 4 * weights > private_cache_bytes / 2 ? 6 : 1;
+  return 2 * weights * std::max(static_cast<double>(schedule.total),
+                                rows_of_traffic * static_cast<double>(schedule.longest));
 }
 
 }  // namespace lstmcore

@@ -26,10 +26,14 @@ struct Partition {
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows);
 
-/// Runs `work(part)` for all parts of all directions.
-template <class Work>
+/// About the work of a layer's walk, in floating-point operations, for products of this depth.
+double walk_work(const CellShape& shape, const Schedule& schedule, Index depth);
+
+/// Runs Walk(part).run() for all parts of all directions. The walks are made before any runs, so that memory is taken
+/// where its lack can still be told, and run() must not throw.
+template <class Make>
 void run_parts(const CellShape& shape, const Schedule& schedule, int directions, Partition partition,
-               Index unit_granularity, Work&& work);
+               Index unit_granularity, Make&& make);
 
 /// Forward of one direction of a layer. Rows are at (time, sorted row).
 template <class T>
@@ -81,40 +85,37 @@ struct WeightGradientCell {
 template <class T>
 void weight_gradient(const CellShape& shape, const Schedule& schedule, const WeightGradientCell<T>& cell);
 
-template <class Work>
+/// The rows and blocks of part `share` of `count`, of one direction.
+Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
+               Index unit_granularity);
+
+template <class Make>
 void run_parts(const CellShape& shape, const Schedule& schedule, int directions, Partition partition,
-               Index unit_granularity, Work&& work) {
-  const int count = partition.parts;
-  std::vector<Part> parts(static_cast<std::size_t>(directions * count));
-  std::vector<Barrier> meetings;
-  if (partition.split_units && count > 1) meetings = std::vector<Barrier>(static_cast<std::size_t>(directions));
-  for (std::size_t index = 0; index < parts.size(); ++index) {
-    Part& part = parts[index];
-    const int share = static_cast<int>(index) / directions;
-    part.direction = index % static_cast<std::size_t>(directions);
-    part.blocks = {0, shape.blocks()};
+               Index unit_granularity, Make&& make) {
+  using Walk = decltype(make(Part{}));
+  const int total = directions * partition.parts;
+  std::vector<Walk> walks;
+  walks.reserve(static_cast<std::size_t>(total));
+  std::vector<Barrier> meetings(partition.split_units ? static_cast<std::size_t>(directions) : 0);
+  for (int index = 0; index < total; ++index) {
+    const auto direction = static_cast<std::size_t>(index % directions);
+    Part part = make_part(shape, schedule, direction, partition, index / directions, unit_granularity);
     if (partition.split_units) {
-      part.rows.assign(schedule.iota.begin(), schedule.iota.begin() + static_cast<std::ptrdiff_t>(schedule.rows));
-      part.blocks = split(shape.blocks(), count, share, unit_granularity);
-      if (!meetings.empty()) {
-        part.meeting = &meetings[part.direction];
-        part.meeting->expect(count);
-      }
-    } else {
-      part.rows.reserve(static_cast<std::size_t>(schedule.rows / count + 1));
-      for (Index row = share; row < schedule.rows; row += count) part.rows.push_back(row);
+      part.meeting = &meetings[direction];
+      part.meeting->expect(partition.parts);
     }
+    walks.push_back(make(std::move(part)));
   }
-  const int total = static_cast<int>(parts.size());
-  if (meetings.empty()) {
+  const auto run = [&](int index) { walks[static_cast<std::size_t>(index)].run(); };
+  if (!partition.split_units) {
     const int threads = std::min(total, partition.threads);
     parallel(threads, [&](int index) {
-      for (int part = index; part < total; part += threads) work(parts[static_cast<std::size_t>(part)]);
+      for (int part = index; part < total; part += threads) run(part);
     });
     return;
   }
-  if (parallel_together(total, [&](int index) { work(parts[static_cast<std::size_t>(index)]); })) return;
-  run_parts(shape, schedule, directions, Partition{}, unit_granularity, work);
+  if (parallel_together(total, run)) return;
+  run_parts(shape, schedule, directions, Partition{}, unit_granularity, make);
 }
 
 }  // namespace lstmcore
