@@ -100,7 +100,7 @@ sanitize-address: $(STAMPS)/build-tools
 sanitize-thread: $(STAMPS)/build-tools
 	mkdir -p build/tsan
 	$(CXX) -std=c++17 -g -O1 -fsanitize=thread -c tests/sanitize/openmp.cpp -o build/tsan/openmp.o
-	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread $(LIGHT) -DCMAKE_EXE_LINKER_FLAGS=$(CURDIR)/build/tsan/openmp.o
+	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread $(LIGHT) -DCMAKE_EXE_LINKER_FLAGS='-fsanitize=thread $(CURDIR)/build/tsan/openmp.o'
 	cmake --build build/tsan
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) build/tsan
 

@@ -17,21 +17,20 @@ using Names = std::vector<std::string>;
 // ---- what a class may be configured with: the arguments of the Python layers
 // --------------------------------------------
 
-const Names cell_options = {"units",
-                            "unit_forget_bias",
-                            "kernel_initializer",
-                            "recurrent_initializer",
-                            "kernel_regularizer",
-                            "recurrent_regularizer",
-                            "bias_regularizer",
-                            "seed"};
-
 Names operator+(Names names, const Names& more) {
   names.insert(names.end(), more.begin(), more.end());
   return names;
 }
 
 const std::map<std::string, Names>& options() {
+  static const Names cell = {"units",
+                             "unit_forget_bias",
+                             "kernel_initializer",
+                             "recurrent_initializer",
+                             "kernel_regularizer",
+                             "recurrent_regularizer",
+                             "bias_regularizer",
+                             "seed"};
   static const Names walk = {"return_sequences", "return_state", "go_backwards"};
   static const std::map<std::string, Names> all = {
       {"Bidirectional", {"layer", "merge_mode"}},
@@ -43,8 +42,8 @@ const std::map<std::string, Names>& options() {
        {"input_dim", "output_dim", "mask_zero", "embeddings_initializer", "embeddings_regularizer", "seed"}},
       {"GlobalAveragePooling1D", {}},
       {"GlobalMaxPooling1D", {}},
-      {"LSTM", cell_options + walk + Names{"num_layers", "dropout"}},
-      {"LSTMCell", cell_options},
+      {"LSTM", cell + walk + Names{"num_layers", "dropout"}},
+      {"LSTMCell", cell},
       {"RNN", walk + Names{"cell"}},
       {"TextVectorization", {"max_tokens", "standardize", "split", "output_sequence_length", "vocabulary"}},
       {"TimeDistributed", {"layer"}},

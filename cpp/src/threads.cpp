@@ -18,8 +18,8 @@
 namespace lstmcore {
 namespace {
 
-/// Below this much work per thread, some 15 microseconds, a team's start and end would show, and on a machine that others
-/// use too a thread would often wait longer for its partner's turn than it gains.
+/// Below this much work per thread, some 15 microseconds, a team's start and end would show, and on a machine that
+/// others use too a thread would often wait longer for its partner's turn than it gains.
 constexpr double flops_per_thread = 1.5e6;
 
 /// More cannot be meant, and OpenMP ends the process if the system refuses it a thread.
@@ -35,7 +35,7 @@ int quota(int unlimited) {
 }
 #endif
 
-int processors() {
+[[maybe_unused]] int processors() {
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return quota(std::max(1, CPU_COUNT(&allowed)));
@@ -65,8 +65,7 @@ std::atomic<bool> in_forked_child{false};
 
 /// Registered when the library is loaded: another library may start a team first and fork before our first one.
 #if defined(__unix__) || defined(__APPLE__)
-[[maybe_unused]] const bool watching_forks =
-    pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
+[[maybe_unused]] const bool watching_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
 #endif
 
 }  // namespace

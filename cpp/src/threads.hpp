@@ -68,8 +68,9 @@ void parallel(int threads, Body&& body) {
   for (int index = 0; index < threads; ++index) body(index);
 }
 
-/// Like `parallel`, but the indices run at the same time, so that they may meet at a barrier; `body` must not throw, for
-/// the others would wait for ever. Returns false, without calling `body`, if the system does not give that many threads (as inside another parallel region).
+/// Like `parallel`, but the indices run at the same time, so that they may meet at a barrier; `body` must not throw,
+/// for the others would wait for ever. Returns false, without calling `body`, if the system does not give that many
+/// threads (as inside another parallel region).
 template <class Body>
 bool parallel_together(int threads, Body&& body) {
   if (threads == 1) {

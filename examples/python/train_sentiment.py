@@ -18,7 +18,7 @@ from lstmcore.plots import learning_curve
 SENTENCES = [
     "A warm, funny and beautifully acted film that stays with you.",
     "The plot is a tedious mess and the jokes fall flat.",
-    "Not a single dull moment from the first scene to the last.",
+    "Slow at first, but the ending is moving and the actors are superb.",
 ]
 
 

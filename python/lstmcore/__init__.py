@@ -5,24 +5,23 @@ Layers and models in Keras' words (`Sequential`, `layers`), the same as plain fu
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-try:
-    from lstmcore._core import __version__
-except ModuleNotFoundError as error:
+if find_spec("lstmcore._core") is None:
     raise ImportError(
-        f"lstmcore's compiled engine is missing ({error}). Install the package (pip install "
-        "lstmcore, or pip install . in its source tree) and import it from outside the source "
-        "tree; the engine must be built for this Python."
-    ) from error
-
-from lstmcore.config import LSTMConfig
-from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
-from lstmcore.stream import LSTMStream
+        "lstmcore's compiled engine is missing. Install the package (pip install lstmcore, or "
+        "pip install . in its source tree) and import it from outside the source tree; the engine "
+        "must be built for this Python."
+    )
 
 if TYPE_CHECKING:
     from lstmcore import datasets, functional, layers, plots, regularizers
+    from lstmcore._core import __version__
+    from lstmcore.config import LSTMConfig
+    from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
     from lstmcore.model import Sequential, load
+    from lstmcore.stream import LSTMStream
     from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
 
 __all__ = [
@@ -50,7 +49,8 @@ __all__ = [
     "plots",
 ]
 
-# Imported when first used, so that `import lstmcore` costs little.
+# Imported when first used, so that `import lstmcore` costs little and cannot fail for a reason that
+# the command line should report in one line, such as an unknown LSTMCORE_ISA.
 _MODULES = {
     "callbacks": "training.callbacks",
     "datasets": "datasets",
@@ -62,14 +62,25 @@ _MODULES = {
     "plots": "plots",
     "regularizers": "regularizers",
     "schedules": "training.schedules",
+    "_core": "_core",
+}
+_MEMBERS = {
+    "LSTMConfig": "config",
+    "LSTMStream": "stream",
+    "Sequential": "model",
+    "__version__": "_core",
+    "cpu_info": "cpu",
+    "get_num_threads": "cpu",
+    "load": "model",
+    "set_num_threads": "cpu",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         value: Any = import_module(f"lstmcore.{_MODULES[name]}")
-    elif name in ("Sequential", "load"):
-        value = getattr(import_module("lstmcore.model"), name)
+    elif name in _MEMBERS:
+        value = getattr(import_module(f"lstmcore.{_MEMBERS[name]}"), name)
     else:
         raise AttributeError(f"module 'lstmcore' has no attribute {name!r}")
     globals()[name] = value

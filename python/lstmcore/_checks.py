@@ -23,6 +23,13 @@ def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
     return number
 
 
+def flag(value: Any, name: str) -> bool:
+    """Return `value`, which must be True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {describe(value)}")
+    return bool(value)
+
+
 def real(
     value: Any,
     name: str,
@@ -63,6 +70,21 @@ def label(value: Any, name: str = "name") -> str:
     return value
 
 
+def class_names(names: Any) -> list[str]:
+    """Return `names` as a list of different strings that fit into a line."""
+    if isinstance(names, (str, bytes)):
+        raise TypeError(f"class_names: expected a sequence of strings, got {names!r}")
+    found = list(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"class_names: expected strings, got {describe(name)}")
+        if not name or not name.isprintable():
+            raise ValueError(f"class_names: expected printable names, got {name!r}")
+    if len(set(found)) < len(found):
+        raise ValueError(f"class_names: expected different names, got {', '.join(found)}")
+    return found
+
+
 def instance(value: Any, kind: Any, name: str, expected: str) -> None:
     """Raise TypeError unless `value` is of `kind`."""
     if not isinstance(value, kind):
@@ -85,6 +107,7 @@ def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) ->
 
     Lists and tuples of Python numbers have no float type of their own and take that one.
     """
+    unmasked(values, name)
     if isinstance(values, (list, tuple)):
         try:
             array = np.asarray(values, dtype=dtype)
@@ -105,14 +128,36 @@ def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) ->
 
 def integer_array(values: Any, name: str) -> Array:
     """Return `values`, integers of any width, as a contiguous array of int64."""
-    array = np.asarray(values)
+    array = any_array(values, name)
     if array.size == 0 and isinstance(values, (list, tuple)):
         array = array.astype(np.int64)
+    if array.dtype == object and all(isinstance(entry, int) for entry in array.flat):
+        raise ValueError(f"{name}: expected integers of 64 bits, got {describe(values)}")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, got {array.dtype}")
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name}: expected integers below 2**63, got {array.max()}")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def any_array(values: Any, name: str) -> Array:
+    """Return `values` as an array of the type that they have."""
+    unmasked(values, name)
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected an array, got rows of different lengths, {describe(values)}"
+        ) from None
+
+
+def unmasked(values: Any, name: str) -> None:
+    """Raise TypeError if `values` is a masked array, whose mask would be ignored."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected an array without a mask, got a MaskedArray; "
+            "say what is valid by lengths or sample_weight, and pass .filled(0)"
+        )
 
 
 def lengths_array(lengths: Any, rows: int, steps: int) -> Array:

@@ -25,8 +25,9 @@ class Configurable:
 
 
 def arguments(kind: type) -> list[str]:
-    """Name the arguments of the constructor of `kind`."""
-    return list(inspect.signature(kind).parameters)
+    """Name the arguments of the constructor of `kind`, but for those gathered in ``**keras``."""
+    parameters = inspect.signature(kind).parameters.values()
+    return [entry.name for entry in parameters if entry.kind is not entry.VAR_KEYWORD]
 
 
 def encode(value: Any) -> Any:

@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 after an error that was reported on the standard error stream. Wrong
         usage exits with 2.
     """
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         print(f"lstmcore: error: {error}", file=sys.stderr)
         return 1
     return status
@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         help="classify sentences",
         description="Classify sentences with a model that begins with TextVectorization. Prints "
-        "class, probability and sentence, separated by tabs.",
+        "class, probability and sentence, separated by tabs. The class is a number, or a name if "
+        "the model has class_names.",
     )
     predict.add_argument("model", metavar="MODEL", help="file written by model.save")
     predict.add_argument(
@@ -84,13 +85,14 @@ def _predict(options: argparse.Namespace) -> int:
             f"MODEL: expected a model whose first layer is TextVectorization, so that it takes "
             f"sentences, got {options.model}, which takes numbers"
         )
+    names = model.class_names
     lines = options.sentences or (line.rstrip("\r\n") for line in sys.stdin)
     at_once = BATCH if options.sentences or not sys.stdin.isatty() else 1
     for sentences in _batches(lines, at_once):
         for text, (label, probability) in zip(
             sentences, _classes(model.predict(sentences, verbose=0)), strict=True
         ):
-            print(f"{label}\t{probability:.4f}\t{text}")
+            print(f"{names[label] if names else label}\t{probability:.4f}\t{text}")
         sys.stdout.flush()
     return 0
 

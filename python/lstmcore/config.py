@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from lstmcore import _core
 
+MAX_LAYERS = 4096
+"""Far beyond any use; a greater number is a mistake, which would fill the memory with names."""
+
 
 @dataclass(frozen=True)
 class LSTMConfig:
@@ -19,7 +22,7 @@ class LSTMConfig:
     hidden_size : int
         Hidden units of each layer and direction, H.
     num_layers : int, default 1
-        Layers on top of each other.
+        Layers on top of each other, at most 4096.
     bidirectional : bool, default False
         A second LSTM walks each sequence from its own end, D = 2. Outputs stand side by side.
     go_backwards : bool, default False
@@ -55,6 +58,10 @@ class LSTMConfig:
         # Plain Python numbers, whatever number types came.
         for name in self.__dataclass_fields__:
             object.__setattr__(self, name, getattr(core, name))
+        if self.num_layers > MAX_LAYERS:
+            raise ValueError(
+                f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
+            )
 
     @property
     def num_directions(self) -> int:

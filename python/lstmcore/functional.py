@@ -16,12 +16,13 @@ or float64, the same for all arrays of a call; nothing is converted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from lstmcore import _core
+from lstmcore import _checks, _core
 from lstmcore.config import LSTMConfig, core_config
 
 __all__ = [
@@ -286,11 +287,15 @@ def lstm(
     """
     if type(weights) is not PackedWeights or not (config is None or config is weights._config):
         weights = as_packed(weights, config)
-    h, c = (None, None) if state is None else _pair("state", state)
-    if lengths is not None and not isinstance(lengths, np.ndarray):
-        lengths = _array(lengths, np.int64)
+    h, c = (None, None) if state is None else as_pair("state", state)
+    if type(x) is not np.ndarray:
+        _checks.unmasked(x, "x")
+    if lengths is not None and (type(lengths) is not np.ndarray or lengths.dtype.char in "LQ"):
+        lengths = _checks.integer_array(lengths, "lengths")
     if reset is not None and not isinstance(reset, np.ndarray):
-        reset = _array(reset, np.bool_)
+        reset = _checks.any_array(reset, "reset")
+        if reset.size == 0:
+            reset = reset.astype(np.bool_)
     y, h, c, tape = weights._lstm.forward(x, h, c, lengths, reset, return_sequences, training, seed)
     if y is None:
         y = h[-1].copy() if weights._config.num_directions == 1 else np.hstack([h[-2], h[-1]])
@@ -322,8 +327,8 @@ def lstm_backward(
     need_x, need_state, need_weights : bool, default True
         Which gradients to compute.
     out : mapping of str to ndarray, optional
-        An array for the gradient of each weight, C-contiguous, written (not added to) in place; new
-        arrays by default.
+        An array for the gradient of each weight, C-contiguous, written (not added to) in place,
+        apart from each other, `dy` and `dstate`; new arrays by default.
 
     Returns
     -------
@@ -334,19 +339,21 @@ def lstm_backward(
     TypeError
         If an argument has the wrong type, or float32 and float64 are mixed.
     ValueError
-        If the tape was used already, a shape is wrong, or `out` lacks a name or has an unknown one.
+        If the tape was used already, a shape is wrong, or `out` lacks a name, has an unknown one or
+        arrays that overlap.
     RuntimeError
         If another thread is using the tape.
     """
     if not isinstance(tape, LSTMTape):
         raise TypeError(f"tape: expected an LSTMTape, got {type(tape).__name__}")
-    dh, dc = (None, None) if dstate is None else _pair("dstate", dstate)
+    dh, dc = (None, None) if dstate is None else as_pair("dstate", dstate)
+    given_dy = dy
     if dy is not None and not tape.return_sequences:
         dh = _with_last_output(dy, dh, tape)
         dy = None
     gradients: dict[str, FloatArray] = {}
     if need_weights:
-        gradients = _gradient_arrays(tape, out)
+        gradients = _gradient_arrays(tape, out, (given_dy, dh, dc))
     elif out is not None:
         raise ValueError("out: expected None with need_weights=False, got a mapping")
     dx, dh, dc = tape.backward(dy, dh, dc, need_x, need_state, gradients or None)
@@ -354,7 +361,8 @@ def lstm_backward(
     return LSTMGradients(dx, state, gradients)
 
 
-def _pair(name: str, state: Any) -> StatePair:
+def as_pair(name: str, state: Any) -> StatePair:
+    """Take a state apart; `name` is what an error calls it."""
     try:
         h, c = state
     except (TypeError, ValueError) as error:
@@ -365,13 +373,10 @@ def _pair(name: str, state: Any) -> StatePair:
     return h, c
 
 
-def _array(values: Any, empty: type[np.generic]) -> npt.NDArray[Any]:
-    """An array of any other sequence; `empty` is the element type that no elements stand for."""
-    array = np.asarray(values)
-    return array.astype(empty) if array.size == 0 else array
-
-
-def _gradient_arrays(tape: LSTMTape, out: Mapping[str, FloatArray] | None) -> dict[str, FloatArray]:
+def _gradient_arrays(
+    tape: LSTMTape, out: Mapping[str, FloatArray] | None, inputs: Sequence[FloatArray | None]
+) -> dict[str, FloatArray]:
+    """Give where the gradients go: `out`, which must not overlap itself nor `inputs`."""
     if out is None:
         return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}
     if not isinstance(out, Mapping):
@@ -379,7 +384,30 @@ def _gradient_arrays(tape: LSTMTape, out: Mapping[str, FloatArray] | None) -> di
     for name, _ in tape.parameters():
         if name not in out:
             raise ValueError(f"out: expected an array for {name}, got none")
-    return dict(out)
+    arrays = dict(out)
+    _apart(arrays, inputs)
+    return arrays
+
+
+def _apart(arrays: Mapping[str, Any], inputs: Sequence[FloatArray | None]) -> None:
+    """Raise ValueError if two of `arrays` overlap, or one of them and one of `inputs`.
+
+    Those of `arrays` are contiguous, or the engine refuses them, so neighbours in memory tell.
+    """
+    places = [
+        (array.__array_interface__["data"][0], array.nbytes, name)
+        for name, array in arrays.items()
+        if isinstance(array, np.ndarray)
+    ]
+    places.sort()
+    for (begin, size, name), (after, _, other) in pairwise(places):
+        if begin + size > after:
+            raise ValueError(f"out: expected arrays apart from each other, got {name} over {other}")
+    for given in inputs:
+        if isinstance(given, np.ndarray):
+            for name, array in arrays.items():
+                if isinstance(array, np.ndarray) and np.may_share_memory(given, array):
+                    raise ValueError(f"out: expected arrays apart from dy and dstate, got {name}")
 
 
 def _with_last_output(dy: Any, dh: Any, tape: LSTMTape) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from lstmcore._typing import Shape
 from lstmcore.layers import Input, Layer
 from lstmcore.network import Network
 from lstmcore.training import checkpoint, loop
-from lstmcore.training.callbacks import Callback, History
+from lstmcore.training.callbacks import Callback, CallbackList, CallbackState, History
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Examples
 from lstmcore.training.losses import Loss
@@ -67,6 +68,35 @@ class Sequential(Network):
         self.history: History | None = None
         self.stop_training = False
         self._compiled: Compiled | None = None
+        self._class_names: list[str] | None = None
+        self._listeners: CallbackList | None = None
+        self._callback_states: list[CallbackState] = []
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, in the order of the outputs; saved with the model.
+
+        Two for a single output: what it is when it is near 0, and near 1. None if there are none.
+        """
+        return None if self._class_names is None else list(self._class_names)
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        if names is not None:
+            names = _checks.class_names(names)
+            if self.built:
+                self.check_class_names(names)
+        self._class_names = names
+
+    def check_class_names(self, names: Sequence[str]) -> None:
+        """Raise ValueError unless there are as many names as the outputs have classes."""
+        units = self.output_shape[-1]
+        count = 2 if units == 1 else units
+        if len(names) != count:
+            raise ValueError(
+                f"class_names: expected {count} names for a model with {units} outputs, "
+                f"got {len(names)}"
+            )
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, their output shapes and numbers of parameters.
@@ -173,6 +203,7 @@ class Sequential(Network):
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        *,
         validation_batch_size: int | None = None,
     ) -> History:
         """Train.
@@ -202,7 +233,8 @@ class Sequential(Network):
         sample_weight : array_like, shape (N,) or (N, T), optional
             Weights in the loss, not in metrics; converted to the model's dtype.
         initial_epoch : int, default 0
-            Epoch to begin with, to resume.
+            Epoch to begin with. If it is `epoch`, the training is resumed: callbacks of the same
+            classes go on where those of the last `fit`, or of the saved one, were.
         validation_batch_size : int, optional
             None: `batch_size`.
 
@@ -221,28 +253,76 @@ class Sequential(Network):
         validation_batch_size = _checks.integer(validation_batch_size, "validation_batch_size", 1)
         epochs = _checks.integer(epochs, "epochs", 1)
         initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
+        shuffle = _checks.flag(shuffle, "shuffle")
         history = History()
-        listeners = [*(callbacks or []), history, *reporters(verbose)]
-        examples = self._examples(x, y, sample_weight, class_weight)
-        validation = self._validation(validation_data)
-        if validation is None and validation_split != 0.0:
-            examples, validation = split(examples, validation_split)
-        if self.parameters.values.size == 0:
-            raise ValueError("fit: the model has no weights to train")
-        self.optimizer.build(self.parameters)
-        self.history = history
-        loop.fit(
-            self,
-            examples,
-            validation,
-            listeners,
-            batch_size=batch_size,
-            validation_batch_size=validation_batch_size,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            shuffle=bool(shuffle),
-        )
+        listeners = CallbackList([*(callbacks or []), history, *reporters(verbose)], self)
+        with self.unchanged_on_error(self.optimizer):
+            examples = self._examples(x, y, sample_weight, class_weight)
+            validation = self._validation(validation_data)
+            if validation is None and validation_split != 0.0:
+                examples, validation = split(examples, validation_split)
+            if self.parameters.values.size == 0:
+                raise ValueError("fit: the model has no weights to train")
+            self.optimizer.build(self.parameters)
+            self.history = history
+            self.stop_training = False
+            self._begin(listeners, epochs, initial_epoch, len(examples), batch_size, validation)
+        try:
+            loop.fit(
+                self,
+                examples,
+                validation,
+                listeners,
+                batch_size=batch_size,
+                validation_batch_size=validation_batch_size,
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                shuffle=shuffle,
+            )
+        finally:
+            self._listeners = None
         return history
+
+    def _begin(
+        self,
+        listeners: CallbackList,
+        epochs: int,
+        initial_epoch: int,
+        samples: int,
+        batch_size: int,
+        validation: Examples | None,
+    ) -> None:
+        """Tell callbacks that the training begins, and where it stopped if it is resumed."""
+        names = ["loss", *(metric.name for metric in self.compiled.metrics)]
+        if validation is not None:
+            names += [f"val_{name}" for name in names]
+        steps = -(-samples // batch_size)
+        plan = {"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch}
+        listeners.set_params(plan, names)
+        listeners.on_train_begin()
+        if initial_epoch > 0 and initial_epoch == self.epoch:
+            try:
+                listeners.set_states(self._callback_states)
+            except BaseException:
+                listeners.on_train_end({})
+                raise
+        self._listeners = listeners
+
+    @property
+    def callback_states(self) -> list[CallbackState]:
+        """What the callbacks of the `fit` that runs, or of the last one, remember."""
+        return self._callback_states if self._listeners is None else self._listeners.states()
+
+    def keep_callback_states(self, states: Sequence[CallbackState]) -> None:
+        """Keep `states` for a `fit` that goes on at the epoch where they were."""
+        self._callback_states = list(states)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "_listeners": None,
+            "_callback_states": self.callback_states,
+        }
 
     def evaluate(
         self,
@@ -251,6 +331,7 @@ class Sequential(Network):
         batch_size: int = 32,
         verbose: int | str = "auto",
         sample_weight: Any = None,
+        *,
         return_dict: bool = False,
     ) -> Any:
         """Compute loss and metrics.
@@ -298,7 +379,7 @@ class Sequential(Network):
 
     # ---- files -------------------------------------------------------------------------------
 
-    def save(self, path: "str | os.PathLike[str]", include_optimizer: bool = True) -> None:
+    def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
         """Write the model to one safetensors file, atomically.
 
         Parameters
@@ -307,14 +388,16 @@ class Sequential(Network):
             Replaced if it is there.
         include_optimizer : bool, default True
             Whether also what is needed to go on training: the optimizer, its slots, loss, metrics,
-            and the numbers of steps and epochs taken.
+            the numbers of steps and epochs taken, and what callbacks remember.
 
         Raises
         ------
+        TypeError
+            If `path` is no path.
         ValueError
             If the model is not built.
         """
-        checkpoint.save(self, path, bool(include_optimizer))
+        checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 
     @staticmethod
     def load(
@@ -328,11 +411,12 @@ class Sequential(Network):
     def _examples(
         self, x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None
     ) -> Examples:
-        compiled = self.compiled
-        inputs = self._inputs(x)
-        return add_targets(
-            inputs, compiled.loss, self.output_shape, self.dtype, y, sample_weight, class_weight
-        )
+        loss = self.compiled.loss
+        with nullcontext() if self.built else self.unchanged_on_error():
+            inputs = self._inputs(x)
+            return add_targets(
+                inputs, loss, self.output_shape, self.dtype, y, sample_weight, class_weight
+            )
 
     def _validation(self, data: Any) -> Examples | None:
         if data is None:
@@ -366,6 +450,8 @@ def load(
     ------
     OSError
         If the file cannot be read.
+    TypeError
+        If `path` is no path.
     ValueError
         If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
         wrong shape or type.
@@ -374,7 +460,7 @@ def load(
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:
-    if return_dict:
+    if _checks.flag(return_dict, "return_dict"):
         return logs
     values = list(logs.values())
     return values[0] if len(values) == 1 else values

@@ -1,19 +1,21 @@
 """Layers one after the other: structure, weights, forward and backward."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.layers import Input, Layer, TextVectorization
-from lstmcore.layers.parameters import Parameters
+from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
 __all__ = ["Network"]
 
+RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
@@ -63,10 +65,22 @@ class Network:
         """
         if self._parameters is not None:
             raise ValueError("build: the model is built already")
+        with self.unchanged_on_error():
+            specs = self.plan(input_shape)
+            self._parameters = self._make_parameters(specs)
+
+    def plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
+        """Fix all widths, and list the weights by full name; nothing is allocated yet.
+
+        The half of `build` that tells whether layers fit together.
+        """
         network = self.network
         if not network:
             raise ValueError("layers: expected at least one layer that computes, got none")
-        shape: Shape = tuple(input_shape)
+        shape: Shape = tuple(
+            None if size is None else _checks.integer(size, "input_shape", 1)
+            for size in input_shape
+        )
         shapes = [shape]
         for index, layer in enumerate(network):
             self._check_place(layer, index)
@@ -75,10 +89,32 @@ class Network:
             except ValueError as error:
                 raise ValueError(f"layer {layer.name!r}: {error}") from error
             shapes.append(shape)
-        self._parameters = self._make_parameters(network)
         self._shapes, self._input_shape = shapes[1:], shapes[0]
-        weighted = [index for index, layer in enumerate(network) if layer.weights]
-        self._first_weighted = weighted[0] if weighted else len(network)
+        lists = [layer.weight_specs() for layer in network]
+        self._first_weighted = next(
+            (index for index, specs in enumerate(lists) if specs), len(network)
+        )
+        return {
+            f"{layer.name}.{spec.name}": spec
+            for layer, specs in zip(network, lists, strict=True)
+            for spec in specs
+        }
+
+    @contextmanager
+    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
+        """Give this model, its layers and `others` their attributes back if the block raises.
+
+        So a refused call leaves no half-built model behind, nor one built for refused data.
+        """
+        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
+        before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
+        try:
+            yield
+        except BaseException:
+            for thing, attributes in before:
+                vars(thing).clear()
+                vars(thing).update(attributes)
+            raise
 
     @property
     def network(self) -> list[Layer]:
@@ -237,7 +273,7 @@ class Network:
         names = {other.name for other in self.layers}
         if layer.name is None:
             layer.name = _free_name(type(layer).__name__, names)
-        elif layer.name in names or layer.name == "optimizer":
+        elif layer.name in names or layer.name in RESERVED:
             raise ValueError(f"layers: the name {layer.name!r} is taken")
         self.layers.append(layer)
 
@@ -256,12 +292,9 @@ class Network:
         if layer.weights and not layer.alone:
             raise ValueError(f"layer {layer.name!r}: belongs to another model already")
 
-    def _make_parameters(self, network: list[Layer]) -> Parameters:
-        specs = {
-            f"{layer.name}.{spec.name}": spec for layer in network for spec in layer.weight_specs()
-        }
+    def _make_parameters(self, specs: Mapping[str, WeightSpec]) -> Parameters:
         parameters = Parameters(specs, self.dtype)
-        for index, layer in enumerate(network):
+        for index, layer in enumerate(self.network):
             names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
             before = layer.weights
             seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
@@ -284,8 +317,15 @@ class Network:
             inputs = prepare_inputs(x, first.input_kind, self.dtype)
         ids = first.input_kind == "ids"
         rank = len(inputs.shape)
-        if not self.built:
-            self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
+        with nullcontext() if self.built else self.unchanged_on_error():
+            if not self.built:
+                self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
+            return self._examples_of(inputs)
+
+    def _examples_of(self, inputs: Array | Ragged) -> Examples:
+        """Check inputs of the right type against what the model was built for."""
+        first = self.network[0]
+        ids = first.input_kind == "ids"
         shape, fixed = inputs.shape, self.input_shape[1:2]
         if isinstance(inputs, Ragged) and fixed != (None,) and shape[1] <= (fixed[0] or 0):
             shape = (shape[0], fixed[0] or 0, *shape[2:])

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore import _core
 from lstmcore.config import LSTMConfig
-from lstmcore.functional import FloatArray, LSTMState, PackedWeights, as_packed
+from lstmcore.functional import FloatArray, LSTMState, PackedWeights, as_packed, as_pair
 
 __all__ = ["LSTMStream"]
 
@@ -108,7 +108,9 @@ class LSTMStream:
 
     @state.setter
     def state(self, state: tuple[FloatArray, FloatArray]) -> None:
-        h, c = state
+        h, c = as_pair("state", state)
+        if h is None or c is None:
+            raise TypeError("state: expected a pair (h, c) of arrays, got None in it")
         self._stream.set_state(h, c)
 
     def __repr__(self) -> str:

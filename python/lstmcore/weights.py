@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 
 __all__ = ["FORMAT", "read", "write"]
@@ -21,6 +22,7 @@ FORMAT = 1
 """The version of the format that this package writes, and the newest that it reads."""
 
 METADATA_KEY = "lstmcore"
+DEEPEST = 64  # objects and lists within each other in the metadata
 
 _DTYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
 
@@ -41,10 +43,11 @@ def write(
     """
     from safetensors.numpy import save
 
+    destination = _path(path)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     complete = {"format": FORMAT, **document, "checksum": checksum(arrays)}
     text = json.dumps(complete, ensure_ascii=False, allow_nan=False)
-    _replace(Path(path), save(arrays, {METADATA_KEY: text}))
+    _replace(destination, save(arrays, {METADATA_KEY: text}))
 
 
 def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, Any]]:
@@ -64,11 +67,14 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     ------
     OSError
         If the file cannot be read.
+    TypeError
+        If `path` is no path.
     ValueError
         If it is truncated, damaged, no model file, or of a newer format.
     """
     from safetensors import SafetensorError, safe_open
 
+    _path(path)
     with open(path, "rb"):  # for the usual errors if it is missing or unreadable
         pass
     try:
@@ -77,7 +83,8 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
             tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: truncated, damaged or no safetensors file: {error}") from error
-    if document.pop("checksum", None) != checksum(tensors):
+    found = document.pop("checksum", None)
+    if type(found) is not int or found != checksum(tensors):
         raise ValueError(f"{path}: the tensors are not those that were saved (wrong checksum)")
     return tensors, document
 
@@ -97,16 +104,53 @@ def _document(path: Any, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     if text is None:
         raise ValueError(f"{path}: no lstmcore model, its metadata has no {METADATA_KEY!r}")
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        _check_depth(document)
+    except RecursionError:
+        raise ValueError(f"{path}: its metadata is nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{path}: its metadata is no JSON: {error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+    if not isinstance(document, dict) or type(document.get("format")) is not int:
         raise ValueError(f"{path}: its metadata has no format number")
     version = document.pop("format")
     if version != FORMAT:
         newer = " by a newer lstmcore" if version > FORMAT else ""
         raise ValueError(f"{path}: written{newer} in format {version}, expected format {FORMAT}")
     return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands twice in an object")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_depth(document: Any) -> None:
+    """Raise ValueError if `document` is deeper than any model, for whoever walks through it."""
+    level = [document]
+    for _ in range(DEEPEST):
+        level = [
+            entry
+            for value in level
+            if isinstance(value, (dict, list))
+            for entry in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested more than {DEEPEST} deep")
+
+
+def _path(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a str or a path, got {_checks.describe(path)}")
+    return Path(path)
 
 
 def _tensor(path: Any, file: Any, name: str) -> Array:

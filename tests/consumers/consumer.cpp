@@ -1,11 +1,10 @@
 // What a program that uses lstmcore needs: a configuration, weights, a stream. One unit with known weights, so that the
 // number that comes out can be checked by hand.
+#include <cmath>
+#include <cstdio>
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/lstm.hpp>
 #include <lstmcore/version.hpp>
-
-#include <cmath>
-#include <cstdio>
 #include <string>
 #include <vector>
 

@@ -103,8 +103,9 @@ struct ModelFileMaker {
       const std::size_t end = begin + elements(tensor) * (tensor.first == "F64" ? 8 : 4);
       std::string shape;
       for (const std::int64_t extent : tensor.second) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
-      text += ",\"" + name + R"(":{"dtype":")" + tensor.first + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
-              std::to_string(begin) + "," + std::to_string(end) + "]}";
+      text.append(",\"").append(name).append("\":{\"dtype\":\"").append(tensor.first);
+      text.append("\",\"shape\":[").append(shape).append("],\"data_offsets\":[");
+      text.append(std::to_string(begin)).append(",").append(std::to_string(end)).append("]}");
       begin = end;
     }
     return text + "}";

@@ -11,9 +11,7 @@
 using lstmcore::Lstm;
 using lstmcore::LstmConfig;
 using lstmcore::LstmSequence;
-using lstmcore::LstmState;
 using lstmcore::LstmTape;
-using lstmcore::View;
 
 namespace {
 

@@ -12,8 +12,6 @@
 
 using lstmcore::active_kernels;
 using lstmcore::kernels::Kernels;
-using lstmcore::kernels::Product;
-using lstmcore::kernels::TransposedProduct;
 
 namespace {
 

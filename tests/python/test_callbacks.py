@@ -73,7 +73,8 @@ def test_callbacks_know_the_plan(data):
     model = small_model()
     model.fit(*data, batch_size=5, epochs=3, initial_epoch=1, callbacks=[seen], verbose=0)
     assert seen.model is model
-    assert seen.params == {"epochs": 3, "steps": 3, "initial_epoch": 1}
+    names = ["loss", "accuracy"]
+    assert seen.params == {"epochs": 3, "steps": 3, "initial_epoch": 1, "metrics": names}
 
 
 def test_early_stopping_waits_and_stops(data):

@@ -15,11 +15,12 @@ const std::string& isa();
 std::vector<std::string> supported_isas();
 
 /// Largest number of threads that one call may use. Before `set_num_threads`, the smaller of OMP_NUM_THREADS (if set)
-/// and the number of processors in the process's affinity mask or, in a container, its quota; always 1 when built without OpenMP.
+/// and the number of processors in the process's affinity mask or, in a container, its quota; always 1 when built
+/// without OpenMP.
 int get_num_threads();
 
-/// Sets that number for the whole process. Results do not depend on it. Throws std::invalid_argument if `count` is not in
-/// 1..1024.
+/// Sets that number for the whole process. Results do not depend on it. Throws std::invalid_argument if `count` is not
+/// in 1..1024.
 void set_num_threads(int count);
 
 /// True if the library was built with OpenMP.

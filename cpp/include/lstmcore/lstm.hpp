@@ -72,9 +72,9 @@ struct LstmSequence {
   View<const T, 3> x;                     ///< (N, T, C), any strides
   View<const std::int64_t, 1> lengths{};  ///< (N) valid steps of each row, 0..T, any order; absent: all T
   /// (N, T): true where a new sequence starts in the middle of a row, so that nothing passes the border between step
-  /// t - 1 and step t: the forward direction's state is zeroed before step t, the reverse direction's after it. So a row
-  /// gives what its parts would as rows of their own; at t = 0 it is the initial state of the forward direction that is
-  /// dropped, and the final state of the reverse one.
+  /// t - 1 and step t: the forward direction's state is zeroed before step t, the reverse direction's after it. So a
+  /// row gives what its parts would as rows of their own; at t = 0 it is the initial state of the forward direction
+  /// that is dropped, and the final state of the reverse one.
   View<const bool, 2> reset{};
   std::uint64_t seed = 0;  ///< of the dropout masks, which depend on nothing else but the place in the output
 

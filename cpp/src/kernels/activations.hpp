@@ -130,10 +130,16 @@ inline P vsigmoid(const P& x) {
   return ei::pdiv(one, ei::pmadd(ei::padd(e.product, one), e.power, one));
 }
 
-/// tanh in float: the rational approximation that Eigen uses, odd over even; beyond the limit it is 1.
+/// tanh in float: the rational approximation that Eigen uses, odd over even. At the limit, which depends on the
+/// rounding, it reaches 1.
 template <class P>
 inline P vtanh_of(const P& x, float) {
-  const P limited = clamp(x, -7.99881172180175781, 7.99881172180175781);
+#ifdef EIGEN_VECTORIZE_FMA
+  constexpr double limit = 7.99881172180175781;
+#else
+  constexpr double limit = 7.90531110763549805;
+#endif
+  const P limited = clamp(x, -limit, limit);
   const P z = ei::pmul(limited, limited);
   P p = constant<P>(-2.76076847742355e-16);
   p = ei::pmadd(p, z, constant<P>(2.00018790482477e-13));
@@ -146,7 +152,7 @@ inline P vtanh_of(const P& x, float) {
   q = ei::pmadd(q, z, constant<P>(1.18534705686654e-04));
   q = ei::pmadd(q, z, constant<P>(2.26843463243900e-03));
   q = ei::pmadd(q, z, constant<P>(4.89352518554385e-03));
-  return ei::pdiv(ei::pmul(limited, p), q);
+  return ei::pmul(limited, ei::pdiv(p, q));
 }
 
 /// tanh in double: m / (m + 2) with m = exp(2 x) - 1, which for small x is the polynomial alone and loses nothing.

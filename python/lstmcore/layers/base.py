@@ -35,7 +35,7 @@ class Layer(Configurable):
     seed: int | None = None
     """Of the initial values and of what is random while training; None: the model's."""
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, *, name: str | None = None) -> None:
         self.name = None if name is None else _checks.label(name)
         self.input_shape: Shape | None = None
         self.parameters: Parameters | None = None
@@ -130,6 +130,15 @@ class Layer(Configurable):
     def check_values(self, inputs: Array) -> None:
         """Raise ValueError if inputs of the right type and shape hold something impossible."""
 
+    def inner_layers(self) -> list["Layer"]:
+        """List this layer and all those within it, such as cells."""
+        found: list[Layer] = [self]
+        for value in vars(self).values():
+            for entry in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(entry, Layer):
+                    found += entry.inner_layers()
+        return found
+
     # ---- weights -----------------------------------------------------------------------------
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
@@ -143,8 +152,21 @@ class Layer(Configurable):
             From this layer's names to those in `parameters`.
         """
         self.parameters, self.alone, self._names = parameters, False, dict(names)
+        self._take_views()
+
+    def _take_views(self) -> None:
+        parameters, names = self.parameters, self._names
+        assert parameters is not None
         self._weights = {name: parameters.value(full) for name, full in names.items()}
         self._gradients = {name: parameters.gradient(full) for name, full in names.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_weights": {}, "_gradients": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.parameters is not None:
+            self._take_views()
 
     @property
     def weights(self) -> dict[str, Array]:

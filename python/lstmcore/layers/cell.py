@@ -1,5 +1,7 @@
 """One step of an LSTM, and the home of its initial values and penalties."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,8 @@ class LSTMCell(Layer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    **keras
+        Keras' other arguments, such as ``activation="tanh"``, with Keras' default values only.
 
     Notes
     -----
@@ -42,6 +46,7 @@ class LSTMCell(Layer):
     def __init__(
         self,
         units: int,
+        *,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -50,10 +55,12 @@ class LSTMCell(Layer):
         bias_regularizer: regularizers.L2 | float | str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        **keras: Any,
     ) -> None:
-        super().__init__(name)
+        only_defaults("LSTMCell", keras)
+        super().__init__(name=name)
         self.units = _checks.integer(units, "units", 1)
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = _checks.flag(unit_forget_bias, "unit_forget_bias")
         self.kernel_initializer = kernel_initializer
         self.recurrent_initializer = recurrent_initializer
         self._initializers = (
@@ -66,6 +73,7 @@ class LSTMCell(Layer):
         )
         self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
         self.seed = None if seed is None else _checks.integer(seed, "seed")
+        self._bias_initializer = _ForgetBias(self.units) if unit_forget_bias else initializers.zeros
         self._config: LSTMConfig | None = None
 
     def build(self, input_shape: Shape) -> Shape:
@@ -81,11 +89,11 @@ class LSTMCell(Layer):
 
     def specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
-        kernel, recurrent = (_transposed(make) for make in self._initializers)
-        shapes = {
+        kernel, recurrent = (_Transposed(make) for make in self._initializers)
+        shapes: dict[str, tuple[tuple[int, ...], initializers.Initializer, Any]] = {
             "weight_ih": ((4 * self.units, width), kernel, self.kernel_regularizer),
             "weight_hh": ((4 * self.units, self.units), recurrent, self.recurrent_regularizer),
-            "bias": ((4 * self.units,), self._initial_bias, self.bias_regularizer),
+            "bias": ((4 * self.units,), self._bias_initializer, self.bias_regularizer),
         }
         return [
             WeightSpec(name + suffix, shape, initializer, penalty.l2 if penalty else 0.0)
@@ -130,17 +138,61 @@ class LSTMCell(Layer):
         """Refuse: a cell in a model stands in an `RNN`."""
         raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
 
-    def _initial_bias(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+
+@dataclass(frozen=True)
+class _ForgetBias:
+    """Zeros but for the forget gate's ones."""
+
+    units: int
+
+    def __call__(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
         bias = np.zeros(shape)
-        if self.unit_forget_bias:
-            bias[self.units : 2 * self.units] = 1.0
+        bias[self.units : 2 * self.units] = 1.0
         return bias
 
 
-def _transposed(initializer: initializers.Initializer) -> initializers.Initializer:
-    """Make (outputs, inputs) with an initializer that makes (inputs, outputs)."""
+@dataclass(frozen=True)
+class _Transposed:
+    """Makes (outputs, inputs) with an initializer that makes (inputs, outputs)."""
 
-    def initialize(shape: tuple[int, ...], random: np.random.Generator) -> Array:
-        return initializer(shape[::-1], random).T
+    initializer: initializers.Initializer
 
-    return initialize
+    def __call__(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+        return self.initializer(shape[::-1], random).T
+
+
+KERAS_DEFAULTS: Mapping[str, Any] = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "use_bias": True,
+    "bias_initializer": "zeros",
+    "activity_regularizer": None,
+    "kernel_constraint": None,
+    "recurrent_constraint": None,
+    "bias_constraint": None,
+    "recurrent_dropout": 0.0,
+    "stateful": False,
+    "unroll": False,
+}
+"""Arguments of Keras' layers that say what is computed here anyway."""
+
+
+def only_defaults(layer: str, given: Mapping[str, Any]) -> None:
+    """Accept arguments of Keras that have their default values.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown.
+    ValueError
+        If a value is another.
+    """
+    for name, value in given.items():
+        if name not in KERAS_DEFAULTS:
+            raise TypeError(f"{layer}: unexpected argument {name!r}")
+        default = KERAS_DEFAULTS[name]
+        same_type = isinstance(value, bool) == isinstance(default, bool)
+        if not same_type or value != default:
+            raise ValueError(
+                f"{name}: expected {default!r}, which is all that {layer} computes, got {value!r}"
+            )

@@ -53,16 +53,17 @@ class Dense(Layer):
         bias_initializer: str = "zeros",
         kernel_regularizer: regularizers.L2 | float | str | None = None,
         bias_regularizer: regularizers.L2 | float | str | None = None,
+        *,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name=name)
         self.units = _checks.integer(units, "units", 1)
         linear = activation is None
         self.activation = (
             "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
         )
-        self.use_bias = bool(use_bias)
+        self.use_bias = _checks.flag(use_bias, "use_bias")
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         self._initializers = (

@@ -26,8 +26,8 @@ class Dropout(Layer):
     place of the element only, not on the number of threads.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, rate: float, *, seed: int | None = None, name: str | None = None) -> None:
+        super().__init__(name=name)
         self.rate = _checks.real(rate, "rate", 0.0, 1.0, high_open=True)
         self.seed = None if seed is None else _checks.integer(seed, "seed")
 

@@ -20,13 +20,13 @@ class Embedding(Layer):
         V, the size of the vocabulary; ids are 0 .. V - 1.
     output_dim : int
         E, the width of the vectors.
-    mask_zero : bool, default False
-        Whether id 0 is padding. Then each row's length is where its padding begins; padding may
-        stand on the right only.
     embeddings_initializer : str, default "uniform"
         Name of the initial values.
     embeddings_regularizer : L2, float or "l2", optional
         Penalty on the vectors.
+    mask_zero : bool, default False
+        Whether id 0 is padding. Then each row's length is where its padding begins; padding may
+        stand on the right only.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -43,16 +43,17 @@ class Embedding(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        mask_zero: bool = False,
         embeddings_initializer: str = "uniform",
         embeddings_regularizer: regularizers.L2 | float | str | None = None,
+        *,
+        mask_zero: bool = False,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name=name)
         self.input_dim = _checks.integer(input_dim, "input_dim", 1)
         self.output_dim = _checks.integer(output_dim, "output_dim", 1)
-        self.mask_zero = bool(mask_zero)
+        self.mask_zero = _checks.flag(mask_zero, "mask_zero")
         self.embeddings_initializer = embeddings_initializer
         self._initializer = initializers.get(embeddings_initializer, "embeddings_initializer")
         self.embeddings_regularizer = regularizers.get(

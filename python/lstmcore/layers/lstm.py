@@ -7,7 +7,8 @@ import numpy as np
 
 from lstmcore import _checks, regularizers
 from lstmcore._typing import Array, Shape
-from lstmcore.layers.cell import LSTMCell
+from lstmcore.config import MAX_LAYERS
+from lstmcore.layers.cell import LSTMCell, only_defaults
 from lstmcore.layers.parameters import Parameters
 from lstmcore.layers.recurrent import Context, Recurrent
 
@@ -43,6 +44,8 @@ class LSTM(Recurrent):
         Of the initial values and the dropout masks; None: the model's.
     name : str, optional
         See `Layer`.
+    **keras
+        Keras' other arguments, such as ``activation="tanh"``, with Keras' default values only.
 
     Notes
     -----
@@ -53,6 +56,7 @@ class LSTM(Recurrent):
     def __init__(
         self,
         units: int,
+        *,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
@@ -66,18 +70,24 @@ class LSTM(Recurrent):
         bias_regularizer: regularizers.L2 | float | str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        **keras: Any,
     ) -> None:
+        only_defaults("LSTM", keras)
         cell = LSTMCell(
             units,
-            unit_forget_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            kernel_regularizer,
-            recurrent_regularizer,
-            bias_regularizer,
-            seed,
+            unit_forget_bias=unit_forget_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            seed=seed,
         )
         self.num_layers = _checks.integer(num_layers, "num_layers", 1)
+        if self.num_layers > MAX_LAYERS:
+            raise ValueError(
+                f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
+            )
         cells = [cell] * self.num_layers
         super().__init__(cells, dropout, return_sequences, return_state, go_backwards, name)
         self.unit_forget_bias = cell.unit_forget_bias
@@ -111,6 +121,7 @@ class RNN(Recurrent):
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
+        *,
         name: str | None = None,
     ) -> None:
         cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
@@ -159,7 +170,7 @@ class Bidirectional(Recurrent):
     bidirectional = True
 
     def __init__(
-        self, layer: Recurrent, merge_mode: str = "concat", name: str | None = None
+        self, layer: Recurrent, merge_mode: str = "concat", *, name: str | None = None
     ) -> None:
         _checks.instance(layer, LSTM | RNN, "layer", "an LSTM or RNN layer")
         if layer.go_backwards:

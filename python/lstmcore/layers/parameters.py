@@ -4,6 +4,7 @@ So an optimizer step is one call of the engine over everything, and many machine
 gradients in one call.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,18 +49,30 @@ class Parameters:
     def __init__(self, specs: Mapping[str, WeightSpec], dtype: "np.dtype[Any]") -> None:
         self.specs = dict(specs)
         self.dtype = dtype
-        sizes = [int(np.prod(spec.shape)) for spec in self.specs.values()]
-        self.values: Array = np.zeros(sum(sizes), dtype)
-        self.gradients: Array = np.zeros(sum(sizes), dtype)
+        size = sum(math.prod(spec.shape) for spec in self.specs.values())
+        self.values: Array = np.zeros(size, dtype)
+        self.gradients: Array = np.zeros(size, dtype)
         self.version = 0
+        self._make_views()
+
+    def _make_views(self) -> None:
         self._values: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
         begin = 0
-        for (name, spec), size in zip(self.specs.items(), sizes, strict=True):
-            part = slice(begin, begin + size)
+        for name, spec in self.specs.items():
+            part = slice(begin, begin + math.prod(spec.shape))
             self._values[name] = self.values[part].reshape(spec.shape)
             self._gradients[name] = self.gradients[part].reshape(spec.shape)
-            begin += size
+            begin = part.stop
+
+    # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_values": None, "_gradients": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_views()
 
     def touch(self) -> None:
         """Say that `values` changed."""

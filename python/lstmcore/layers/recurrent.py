@@ -52,7 +52,7 @@ class Recurrent(Layer):
         go_backwards: bool,
         name: str | None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name=name)
         self.cells = list(cells)
         if not self.cells or not all(isinstance(cell, LSTMCell) for cell in self.cells):
             raise TypeError(f"cell: expected an LSTMCell or a list of them, got {cells!r}")
@@ -69,9 +69,9 @@ class Recurrent(Layer):
                 "dropout: acts between stacked layers, so num_layers must be at least 2; "
                 "to drop inputs or outputs put a Dropout layer before or after"
             )
-        self.return_sequences = bool(return_sequences)
-        self.return_state = bool(return_state)
-        self.go_backwards = bool(go_backwards)
+        self.return_sequences = _checks.flag(return_sequences, "return_sequences")
+        self.return_state = _checks.flag(return_state, "return_state")
+        self.go_backwards = _checks.flag(go_backwards, "go_backwards")
         self.seed = self.cells[0].seed
         self.config: LSTMConfig | None = None
         self._packed: tuple[int, Any] | None = None
@@ -109,6 +109,9 @@ class Recurrent(Layer):
         """Take the views of the weights; see `Layer.bind`."""
         super().bind(parameters, names)
         self._packed = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_packed": None}
 
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int

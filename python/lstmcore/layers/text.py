@@ -48,11 +48,12 @@ class TextVectorization(Layer):
         max_tokens: int | None = None,
         standardize: str | None = STANDARDIZE,
         split: str = "whitespace",
+        *,
         output_sequence_length: int | None = None,
         vocabulary: Sequence[str] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name=name)
         self.max_tokens = (
             None if max_tokens is None else _checks.integer(max_tokens, "max_tokens", 3)
         )

@@ -26,8 +26,8 @@ class TimeDistributed(Layer):
     Weights: those of `layer`.
     """
 
-    def __init__(self, layer: Layer, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, layer: Layer, *, name: str | None = None) -> None:
+        super().__init__(name=name)
         _checks.instance(layer, Layer, "layer", "a layer")
         if getattr(layer, "return_state", False):
             raise ValueError("layer: expected return_state=False, since a step has one output")

@@ -3,9 +3,11 @@
 import csv
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from lstmcore import _checks
 from lstmcore._typing import Array
@@ -37,11 +39,35 @@ class Callback:
     model : Sequential
         Being trained. ``model.stop_training = True`` ends the training after this batch.
     params : dict
-        ``epochs``, ``initial_epoch`` and ``steps``, the batches of an epoch.
+        ``epochs``, ``initial_epoch``, ``steps``, the batches of an epoch, and ``metrics``, the
+        names that this callback will find in the logs of an epoch; None if callbacks before it may
+        add others.
     """
 
     model: "Sequential"
     params: Mapping[str, Any]
+    _adds: tuple[str, ...] = ()
+    """Names that `on_epoch_end`, if it is one of this package, adds to the logs."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Give what this callback must remember for a resumed training to go on as if unbroken.
+
+        Returns
+        -------
+        dict
+            Numbers, text, lists and objects as JSON can hold them, and arrays of float32 or
+            float64; empty if there is nothing.
+        """
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `get_state` gave, after `on_train_begin` of a training that is resumed.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit.
+        """
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Take note that `fit` begins."""
@@ -73,24 +99,64 @@ class CallbackList:
         # Checkpoints come after those that change the optimizer, so that they hold the change.
         self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))
 
-    def set_params(self, params: Mapping[str, Any]) -> None:
+    def set_params(self, params: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        known: list[str] | None = list(metrics)
         for callback in self.callbacks:
-            callback.params = params
+            added = _added_names(callback)
+            known = None if known is None or added is None else [*known, *added]
+            callback.params = {**params, "metrics": known}
 
     def on_train_begin(self) -> None:
-        for callback in self.callbacks:
-            callback.on_train_begin({})
+        for place, callback in enumerate(self.callbacks):
+            try:
+                callback.on_train_begin({})
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to tell
+                    _tell_end(self.callbacks[:place], {})
+                raise
 
     def on_train_end(self, logs: Logs) -> None:
+        _tell_end(self.callbacks, logs)
+
+    def states(self) -> "list[CallbackState]":
+        """What the callbacks remember, of those that remember anything."""
+        counts: Counter[str] = Counter()
+        states = []
         for callback in self.callbacks:
-            callback.on_train_end(logs)
+            name = type(callback).__name__
+            if state := callback.get_state():
+                states.append(CallbackState(name, counts[name], state))
+            counts[name] += 1
+        return states
+
+    def set_states(self, states: "Sequence[CallbackState]") -> None:
+        """Give each state back to the callback of its class and number."""
+        found = {(state.class_name, state.number): state.state for state in states}
+        counts: Counter[str] = Counter()
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            state = found.get((name, counts[name]))
+            counts[name] += 1
+            if state is None:
+                continue
+            try:
+                callback.set_state(state)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"callbacks: the saved state of {name}: {error}") from error
 
     def on_epoch_begin(self, epoch: int) -> None:
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, {})
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        judged = False
         for callback in self.callbacks:
+            if isinstance(callback, ModelCheckpoint) and not judged:
+                # All judge before the first one saves, so that each file knows of all.
+                judged = True
+                for other in self.callbacks:
+                    if isinstance(other, ModelCheckpoint):
+                        other.judge(logs)
             callback.on_epoch_end(epoch, logs)
 
     def on_train_batch_begin(self, batch: int) -> None:
@@ -100,6 +166,42 @@ class CallbackList:
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
+
+
+def _added_names(callback: Callback) -> tuple[str, ...] | None:
+    """Name what `callback` adds to the logs; None if it may be anything."""
+    function = getattr(callback.on_epoch_end, "__func__", None)
+    known = getattr(function, "__module__", "").startswith("lstmcore.")
+    return callback._adds if known else None
+
+
+class CallbackState(NamedTuple):
+    """What one callback remembers.
+
+    Attributes
+    ----------
+    class_name : str
+    number : int
+        Among the callbacks of this class, from 0.
+    state : mapping of str to anything
+        From `Callback.get_state`.
+    """
+
+    class_name: str
+    number: int
+    state: Mapping[str, Any]
+
+
+def _tell_end(callbacks: Sequence[Callback], logs: Logs) -> None:
+    """Tell all that the training ends, also after one raised; then raise the first error."""
+    first: BaseException | None = None
+    for callback in callbacks:
+        try:
+            callback.on_train_end(logs)
+        except BaseException as error:
+            first = first or error
+    if first is not None:
+        raise first
 
 
 class History(Callback):
@@ -138,13 +240,33 @@ class _Monitor:
     def reset(self) -> None:
         self.best: float | None = None
 
+    def require(self, callback: Callback) -> None:
+        """Raise ValueError if it is known before the training that the figure will not be there."""
+        known = getattr(callback, "params", {}).get("metrics")
+        if known is not None:
+            self._find(known)
+
     def value(self, logs: Logs) -> float:
-        if self.monitor not in logs:
+        self._find(logs)
+        return logs[self.monitor]
+
+    def _find(self, names: Iterable[str]) -> None:
+        if self.monitor not in names:
             raise ValueError(
-                f"monitor: expected one of {', '.join(logs)}, got {self.monitor!r}"
+                f"monitor: expected one of {', '.join(names)}, got {self.monitor!r}"
                 + ("; fit has no validation data" if self.monitor.startswith("val_") else "")
             )
-        return logs[self.monitor]
+
+    def get_state(self) -> dict[str, Any]:
+        return {"monitor": self.monitor, "best": self.best}
+
+    def fits(self, state: Mapping[str, Any]) -> bool:
+        """Tell whether a state is about the same figure."""
+        return bool(state["monitor"] == self.monitor)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        best = state["best"]
+        self.best = None if best is None else _checks.real(best, "best")
 
     def better(self, value: float, than: float | None) -> bool:
         if math.isnan(value):
@@ -191,6 +313,7 @@ class EarlyStopping(Callback):
         monitor: str = "val_loss",
         min_delta: float = 0.0,
         patience: int = 0,
+        *,
         mode: str = "auto",
         baseline: float | None = None,
         restore_best_weights: bool = False,
@@ -199,9 +322,9 @@ class EarlyStopping(Callback):
         self._monitor = _Monitor(monitor, mode, min_delta)
         self.patience = _checks.integer(patience, "patience", 0)
         self.baseline = None if baseline is None else _checks.real(baseline, "baseline")
-        self.restore_best_weights = bool(restore_best_weights)
+        self.restore_best_weights = _checks.flag(restore_best_weights, "restore_best_weights")
         self.start_from_epoch = _checks.integer(start_from_epoch, "start_from_epoch", 0)
-        self.on_train_begin()
+        self._begin()
 
     @property
     def best(self) -> float | None:
@@ -209,12 +332,49 @@ class EarlyStopping(Callback):
         return self._monitor.best
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Begin anew."""
+        """Begin anew.
+
+        Raises
+        ------
+        ValueError
+            If there will be no such figure.
+        """
+        self._monitor.require(self)
+        self._begin()
+
+    def _begin(self) -> None:
         self._monitor.reset()
         self.wait = 0
         self.stopped_epoch: int | None = None
         self.best_epoch: int | None = None
-        self._best_weights: list[Array] | None = None
+        self._best_weights: Array | None = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Give the best figure, its epoch and weights, and the epochs without improvement."""
+        state = {**self._monitor.get_state(), "wait": self.wait, "best_epoch": self.best_epoch}
+        if self.stopped_epoch is not None:
+            state["wait"] = 0  # whoever goes on after all, waits anew
+        if self._best_weights is not None:
+            state["best_weights"] = self._best_weights
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `get_state` gave, if it is about the same figure."""
+        if not self._monitor.fits(state):
+            return
+        self._monitor.set_state(state)
+        self.wait = _checks.integer(state["wait"], "wait", 0)
+        best_epoch = state["best_epoch"]
+        self.best_epoch = None if best_epoch is None else _checks.integer(best_epoch, "best_epoch")
+        weights = state.get("best_weights")
+        if self.restore_best_weights and weights is not None:
+            values = self.model.parameters.values
+            weights = _checks.float_array(weights, "best_weights", values.dtype)
+            if weights.shape != values.shape:
+                raise ValueError(
+                    f"best_weights: expected shape {values.shape}, got {weights.shape}"
+                )
+            self._best_weights = weights
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Look at the figure."""
@@ -225,7 +385,7 @@ class EarlyStopping(Callback):
         if self._monitor.improves(value):
             self.best_epoch = epoch
             if self.restore_best_weights:
-                self._best_weights = self.model.get_weights()
+                self._best_weights = self.model.parameters.values.copy()
             if self.baseline is None or self._monitor.better(value, self.baseline):
                 self.wait = 0
         if self.wait >= max(self.patience, 1):
@@ -235,7 +395,8 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Give the model its best weights back."""
         if self._best_weights is not None:
-            self.model.set_weights(self._best_weights)
+            self.model.parameters.values[...] = self._best_weights
+            self.model.parameters.touch()
             self._best_weights = None
 
 
@@ -260,23 +421,47 @@ class ModelCheckpoint(Callback):
         self,
         filepath: "str | os.PathLike[str]",
         monitor: str = "val_loss",
+        *,
         save_best_only: bool = False,
         mode: str = "auto",
         include_optimizer: bool = True,
     ) -> None:
         self.filepath = os.fspath(filepath)
         self._monitor = _Monitor(monitor, mode)
-        self.save_best_only = bool(save_best_only)
-        self.include_optimizer = bool(include_optimizer)
+        self.save_best_only = _checks.flag(save_best_only, "save_best_only")
+        self.include_optimizer = _checks.flag(include_optimizer, "include_optimizer")
+        self._due: bool | None = None
 
     @property
     def best(self) -> float | None:
         """The best value of the figure so far; kept from one `fit` to the next."""
         return self._monitor.best
 
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Raise ValueError if there will be no such figure."""
+        self._due = None
+        if self.save_best_only:
+            self._monitor.require(self)
+
+    def get_state(self) -> dict[str, Any]:
+        """Give the best figure."""
+        return self._monitor.get_state() if self.save_best_only else {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `get_state` gave, if it is about the same figure."""
+        if self._monitor.fits(state):
+            self._monitor.set_state(state)
+
+    def judge(self, logs: Logs) -> None:
+        """Find out whether this epoch is to be saved."""
+        self._due = not self.save_best_only or self._monitor.improves(self._monitor.value(logs))
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, if it is time."""
-        if self.save_best_only and not self._monitor.improves(self._monitor.value(logs)):
+        if self._due is None:
+            self.judge(logs)
+        due, self._due = self._due, None
+        if not due:
             return
         try:
             path = self.filepath.format(epoch=epoch + 1, **logs)
@@ -312,23 +497,46 @@ class ReduceLROnPlateau(Callback):
         monitor: str = "val_loss",
         factor: float = 0.1,
         patience: int = 10,
+        *,
         mode: str = "auto",
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
+        self._adds = ("learning_rate",)
         self.factor = _checks.real(factor, "factor", 0.0, 1.0, low_open=True, high_open=True)
         self.patience = _checks.integer(patience, "patience", 0)
         self.cooldown = _checks.integer(cooldown, "cooldown", 0)
         self.min_lr = _checks.real(min_lr, "min_lr", 0.0)
-        self.on_train_begin()
+        self._begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Begin anew."""
+        """Begin anew.
+
+        Raises
+        ------
+        ValueError
+            If there will be no such figure.
+        """
+        self._monitor.require(self)
+        self._begin()
+
+    def _begin(self) -> None:
         self._monitor.reset()
         self.wait = 0
         self.cooling = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Give the best figure and the epochs that count."""
+        return {**self._monitor.get_state(), "wait": self.wait, "cooling": self.cooling}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `get_state` gave, if it is about the same figure."""
+        if self._monitor.fits(state):
+            self._monitor.set_state(state)
+            self.wait = _checks.integer(state["wait"], "wait", 0)
+            self.cooling = _checks.integer(state["cooling"], "cooling", 0)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Look at the figure."""
@@ -358,6 +566,7 @@ class LearningRateScheduler(Callback):
         if not callable(schedule):
             raise TypeError(f"schedule: expected a function, got {_checks.describe(schedule)}")
         self.schedule = schedule
+        self._adds = ("learning_rate",)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Set the rate."""
@@ -387,7 +596,7 @@ class CSVLogger(Callback):
     ) -> None:
         self.path = Path(filename)
         self.separator = separator
-        self.append = bool(append)
+        self.append = _checks.flag(append, "append")
         self._file: TextIO | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -1,13 +1,17 @@
 """A model as a file and back; see docs/model_files.md."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lstmcore import __version__, layers, regularizers, weights
-from lstmcore._configurable import make
+import numpy as np
+
+from lstmcore import __version__, _checks, layers, regularizers, weights
+from lstmcore._configurable import encode, make
 from lstmcore._typing import Array
 from lstmcore.layers import Layer
+from lstmcore.layers.parameters import WeightSpec
+from lstmcore.training.callbacks import CallbackState
 from lstmcore.training.compiled import Compiled
 
 if TYPE_CHECKING:
@@ -16,8 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["load", "save"]
 
 _KEYS = {"lstmcore", "dtype", "seed", "input_shape", "layers", "training"}
+_OPTIONAL_KEYS = {"class_names"}
 _TRAINING_KEYS = {"compile", "iterations", "epoch"}
+_OPTIONAL_TRAINING_KEYS = {"callbacks"}
 _SLOT = "optimizer."
+_MOST_STEPS = 2**62
 
 
 def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer: bool) -> None:
@@ -33,6 +40,10 @@ def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer:
             "iterations": optimizer.iterations,
             "epoch": model.epoch,
         }
+        if states := model.callback_states:
+            training["callbacks"] = [
+                _describe_state(place, state, tensors) for place, state in enumerate(states)
+            ]
     document = {
         "lstmcore": __version__,
         "dtype": model.dtype.name,
@@ -41,6 +52,9 @@ def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer:
         "layers": [_describe(layer) for layer in model.layers],
         "training": training,
     }
+    if model.class_names is not None:
+        model.check_class_names(model.class_names)
+        document["class_names"] = model.class_names
     weights.write(path, tensors, document)
 
 
@@ -51,9 +65,7 @@ def load(
     tensors, document = weights.read(path)
     try:
         return _restore(tensors, document, custom_objects or {})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -62,19 +74,28 @@ def _restore(
 ) -> "Sequential":
     from lstmcore.model import Sequential
 
-    _exactly("metadata", document, _KEYS)
+    _exactly("metadata", document, _KEYS, _OPTIONAL_KEYS)
     if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):
         raise ValueError("metadata: expected lists as layers and input_shape")
-    classes = {name: getattr(layers, name) for name in layers.__all__}
+    if not isinstance(document["lstmcore"], str):
+        raise ValueError("metadata: expected the version of the package as lstmcore")
+    names = set(layers.__all__) - {"Layer", "Input"}
+    classes = {name: getattr(layers, name) for name in names}
     classes = {**classes, "L2": regularizers.L2, **custom_objects}
     model = Sequential(seed=document["seed"], dtype=document["dtype"])
     for entry in document["layers"]:
         _exactly("layer", entry, {"class", "name", "config"})
+        _checks.label(entry["name"])
         model.add(make(entry["class"], entry["config"], classes, name=entry["name"]))
-    model.build(tuple(document["input_shape"]))
+    _compare(tensors, model.plan(document["input_shape"]), model.dtype)
+    model.build(document["input_shape"])
+    if "class_names" in document:
+        if not isinstance(document["class_names"], list):
+            raise ValueError("metadata: expected a list as class_names")
+        model.class_names = document["class_names"]
     training = document["training"]
     if training is not None:
-        _exactly("training", training, _TRAINING_KEYS)
+        _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
         last = model.layers[-1].activation
         model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
     _fill(model, tensors, training)
@@ -89,22 +110,21 @@ def _describe(layer: Layer) -> dict[str, Any]:
 def _fill(model: "Sequential", tensors: dict[str, Array], training: Any) -> None:
     """Copy all tensors in, each where it belongs, none left over."""
     slots: dict[str, Array] = {}
+    rest: dict[str, Array] = {}
     if training is not None:
         optimizer = model.optimizer
         optimizer.build(model.parameters)
-        if any(not isinstance(training[key], int) or training[key] < 0 for key in _COUNTERS):
-            raise ValueError("training: expected iterations and epoch of at least 0")
+        if any(
+            type(training[key]) is not int or not 0 <= training[key] < _MOST_STEPS
+            for key in _COUNTERS
+        ):
+            raise ValueError("training: expected integers of at least 0 as iterations and epoch")
         optimizer.iterations, model.epoch = training["iterations"], training["epoch"]
         slots = {_SLOT + name: slot for name, slot in optimizer.slots.items()}
-    targets = {**model.weights, **slots}
-    _exactly("tensors", tensors, set(targets))
-    for name, target in targets.items():
-        tensor = tensors[name]
-        if tensor.shape != target.shape or tensor.dtype != target.dtype:
-            raise ValueError(
-                f"{name}: expected {target.dtype} of shape {target.shape}, "
-                f"got {tensor.dtype} of shape {tensor.shape}"
-            )
+        states, rest = _read_states(training.get("callbacks", []), tensors)
+        model.keep_callback_states(states)
+    _exactly("tensors", tensors, {*model.weights, *slots, *rest})
+    _compare(tensors, slots, model.dtype)
     model.parameters.assign({name: tensors[name] for name in model.weights})
     for name, slot in slots.items():
         slot[...] = tensors[name]
@@ -113,10 +133,70 @@ def _fill(model: "Sequential", tensors: dict[str, Array], training: Any) -> None
 _COUNTERS = ("iterations", "epoch")
 
 
-def _exactly(what: str, came: Any, expected: set[str]) -> None:
+def _compare(
+    tensors: Mapping[str, Array], expected: Mapping[str, WeightSpec | Array], dtype: Any
+) -> None:
+    """Compare what a file has with what a model needs, so that nothing larger is allocated."""
+    for name, target in expected.items():
+        if name not in tensors:
+            raise ValueError(f"tensors: missing {name}")
+        tensor = tensors[name]
+        if tensor.shape != target.shape or tensor.dtype != dtype:
+            raise ValueError(
+                f"{name}: expected {dtype} of shape {target.shape}, "
+                f"got {tensor.dtype} of shape {tensor.shape}"
+            )
+
+
+# ---- what callbacks remember ------------------------------------------------------------------
+
+
+def _describe_state(place: int, state: CallbackState, tensors: dict[str, Array]) -> dict[str, Any]:
+    """Describe a state as JSON can hold it; its arrays go to `tensors`."""
+    arrays = {key: value for key, value in state.state.items() if isinstance(value, np.ndarray)}
+    tensors.update((f"callbacks.{place}.{key}", value) for key, value in arrays.items())
+    return {
+        "class": state.class_name,
+        "number": state.number,
+        "state": encode({key: state.state[key] for key in state.state if key not in arrays}),
+        "tensors": sorted(arrays),
+    }
+
+
+def _read_states(
+    entries: Any, tensors: Mapping[str, Array]
+) -> tuple[list[CallbackState], dict[str, Array]]:
+    """Undo `_describe_state`; also give the tensors that belong to states."""
+    if not isinstance(entries, list):
+        raise ValueError(f"callbacks: expected a list, got {entries!r}")
+    states: list[CallbackState] = []
+    used: dict[str, Array] = {}
+    for place, entry in enumerate(entries):
+        _exactly("callbacks", entry, {"class", "number", "state", "tensors"})
+        keys, state = entry["tensors"], entry["state"]
+        if not (
+            isinstance(entry["class"], str)
+            and type(entry["number"]) is int
+            and isinstance(state, dict)
+            and isinstance(keys, list)
+            and all(isinstance(key, str) and key not in state for key in keys)
+        ):
+            raise ValueError(f"callbacks: expected class, number, state and tensors, got {entry!r}")
+        names = {key: f"callbacks.{place}.{key}" for key in keys}
+        if missing := [name for name in names.values() if name not in tensors]:
+            raise ValueError(f"tensors: missing {', '.join(missing)}")
+        arrays = {key: tensors[name] for key, name in names.items()}
+        used.update((name, tensors[name]) for name in names.values())
+        states.append(CallbackState(entry["class"], entry["number"], {**state, **arrays}))
+    return states, used
+
+
+def _exactly(
+    what: str, came: Any, expected: set[str], optional: Collection[str] = frozenset()
+) -> None:
     if not isinstance(came, dict):
         raise ValueError(f"{what}: expected an object, got {came!r}")
-    if unknown := sorted(set(came) - expected):
+    if unknown := sorted(set(came) - expected - set(optional)):
         raise ValueError(f"{what}: unknown {', '.join(unknown)}")
     if missing := sorted(expected - set(came)):
         raise ValueError(f"{what}: missing {', '.join(missing)}")

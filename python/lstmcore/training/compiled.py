@@ -84,7 +84,12 @@ class Compiled:
 
 def _public(module: Any) -> dict[str, type]:
     values = {name: getattr(module, name) for name in module.__all__}
-    return {name: value for name, value in values.items() if isinstance(value, type)}
+    bases = (Loss, Metric, Optimizer, schedules.Schedule)
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, type) and value not in bases
+    }
 
 
 def _make(spec: Any, classes: dict[str, type]) -> Any:

@@ -1,6 +1,6 @@
 """Training, evaluation and prediction, batch by batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from lstmcore import _core
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.layers.parameters import Parameters
-from lstmcore.training.callbacks import Callback, CallbackList
+from lstmcore.training.callbacks import CallbackList
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
 from lstmcore.training.losses import sigmoid, softmax
@@ -90,7 +90,7 @@ def fit(
     model: "Sequential",
     examples: Examples,
     validation: Examples | None,
-    callbacks: Sequence[Callback],
+    listeners: CallbackList,
     *,
     batch_size: int,
     validation_batch_size: int,
@@ -98,14 +98,9 @@ def fit(
     initial_epoch: int,
     shuffle: bool,
 ) -> None:
-    """Train from `initial_epoch` to `epochs`, telling `callbacks` about it."""
-    listeners = CallbackList(callbacks, model)
+    """Train from `initial_epoch` to `epochs`, telling `listeners`, who know that it begins."""
     lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
-    batches = -(-len(examples) // batch_size)
-    listeners.set_params({"epochs": epochs, "steps": batches, "initial_epoch": initial_epoch})
-    model.stop_training = False
     logs: dict[str, float] = {}
-    listeners.on_train_begin()
     try:
         for epoch in range(initial_epoch, epochs):
             listeners.on_epoch_begin(epoch)
@@ -130,7 +125,10 @@ def fit(
                 break
     finally:
         # Also after an interruption: best weights come back, files are closed.
-        listeners.on_train_end(logs)
+        try:
+            model.keep_callback_states(listeners.states())
+        finally:
+            listeners.on_train_end(logs)
 
 
 def evaluate(

@@ -165,7 +165,7 @@ class _Crossentropy(Loss):
     """A loss about probabilities."""
 
     def __init__(self, from_logits: bool = False) -> None:
-        self.from_logits = bool(from_logits)
+        self.from_logits = _checks.flag(from_logits, "from_logits")
 
     def _probabilities(self, outputs: Array) -> tuple[Array, Array]:
         """Clip, and say where that changed nothing."""

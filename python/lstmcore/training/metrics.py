@@ -119,15 +119,15 @@ class BinaryAccuracy(Metric):
 
     Parameters
     ----------
-    threshold : float, default 0.5
-        Outputs above it are 1.
     name : str, optional
         See `Metric`.
+    threshold : float, default 0.5
+        Outputs above it are 1.
     """
 
     default_name = "binary_accuracy"
 
-    def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
         self.threshold = _checks.real(threshold, "threshold")
 
@@ -189,7 +189,7 @@ def get(metric: Metric | str, loss: Loss) -> Metric:
         # The outputs are what the loss takes: the middle between two classes is at logit 0.
         found = accuracy(name=metric)
         if isinstance(found, BinaryAccuracy) and loss.from_logits:
-            found = BinaryAccuracy(0.0, name=metric)
+            found = BinaryAccuracy(metric, threshold=0.0)
     else:
         kind = _NAMES.get(str(metric))
         if kind is None:

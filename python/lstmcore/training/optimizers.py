@@ -138,13 +138,14 @@ class SGD(Optimizer):
         learning_rate: float | Schedule = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
+        *,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
         self.momentum = _checks.real(momentum, "momentum", 0.0, 1.0)
-        self.nesterov = bool(nesterov)
+        self.nesterov = _checks.flag(nesterov, "nesterov")
         if self.momentum:
             self.slot_names = ("velocity",)
 
@@ -173,6 +174,7 @@ class RMSprop(Optimizer):
         self,
         learning_rate: float | Schedule = 0.001,
         rho: float = 0.9,
+        *,
         epsilon: float = 1e-7,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
@@ -211,6 +213,7 @@ class Adam(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        *,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
@@ -256,12 +259,19 @@ class AdamW(Adam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        *,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(
-            learning_rate, beta_1, beta_2, epsilon, clipnorm, clipvalue, global_clipnorm
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
         )
         self.weight_decay = _checks.real(weight_decay, "weight_decay", 0.0)
 

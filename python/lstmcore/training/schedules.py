@@ -58,7 +58,7 @@ class ExponentialDecay(Schedule):
         )
         self.decay_steps = _checks.integer(decay_steps, "decay_steps", 1)
         self.decay_rate = _checks.real(decay_rate, "decay_rate", 0.0, low_open=True)
-        self.staircase = bool(staircase)
+        self.staircase = _checks.flag(staircase, "staircase")
 
     def __call__(self, step: int) -> float:
         """Give the learning rate after `step` steps."""
