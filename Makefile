@@ -19,7 +19,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo test test-cpp test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
+.PHONY: help demo test test-cpp test-serial test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -62,6 +62,12 @@ test-cpp: $(STAMPS)/build-tools
 	$(CONFIGURE) -B build/cpp
 	cmake --build build/cpp
 	$(CTEST) build/cpp
+
+# The engine without OpenMP: everything on the caller's thread.
+test-serial: $(STAMPS)/build-tools
+	$(CONFIGURE) -B build/serial -DLSTMCORE_OPENMP=OFF
+	cmake --build build/serial
+	$(CTEST) build/serial --exclude-regex consumer
 
 test-python: $(STAMPS)/package
 	python -m pytest

@@ -26,7 +26,7 @@ def build_model(sentences: list[str], seed: int) -> lc.Sequential:
     """Words, their vectors, a bidirectional LSTM, its largest outputs, class probabilities."""
     words = lc.layers.TextVectorization()
     words.adapt(sentences)
-    return lc.Sequential(
+    model = lc.Sequential(
         [
             words,
             lc.layers.Embedding(words.vocabulary_size(), 100, mask_zero=True),
@@ -37,6 +37,8 @@ def build_model(sentences: list[str], seed: int) -> lc.Sequential:
         ],
         seed=seed,
     )
+    model.class_names = MOVIE_SNIPPET_CLASSES  # saved with the model
+    return model
 
 
 def majority_accuracy(train: Snippets, test: Snippets) -> float:
@@ -117,11 +119,13 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     picture, file = options.output / "learning_curve.svg", options.output / "model.safetensors"
     learning_curve(history, picture, title="Sentiment of film-review sentences")
+    model.class_names = list(MOVIE_SNIPPET_CLASSES)
     model.save(file)
     print(f"\nwrote {picture} and {file}\n")
 
     for sentence, row in zip(SENTENCES, lc.load(file).predict(SENTENCES, verbose=0), strict=True):
         print(f"{MOVIE_SNIPPET_CLASSES[row.argmax()]}  {row.max():.2f}  {sentence}")
+    print(f'\nclassify your own: lstmcore predict {file} "a sentence"')
 
 
 if __name__ == "__main__":

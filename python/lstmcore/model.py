@@ -12,7 +12,8 @@ from lstmcore._typing import Shape
 from lstmcore.layers import Input, Layer
 from lstmcore.network import Network
 from lstmcore.training import checkpoint, loop
-from lstmcore.training.callbacks import Callback, CallbackList, CallbackState, History
+from lstmcore.training.callback_list import CallbackList, CallbackState
+from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Examples
 from lstmcore.training.losses import Loss

@@ -8,7 +8,7 @@ from typing import Any
 from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
-from lstmcore.layers import Input, Layer, TextVectorization
+from lstmcore.layers import Input, Layer, LSTMCell, TextVectorization
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
@@ -266,6 +266,8 @@ class Network:
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: expected layers, got {_checks.describe(layer)}")
+        if isinstance(layer, LSTMCell):
+            raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
         if isinstance(layer, TextVectorization) and self._declared is not None:
             raise ValueError("layers: texts have no shape, so no Input stands before them")
         if any(layer is other for other in self.layers):

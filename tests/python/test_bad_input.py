@@ -521,3 +521,42 @@ def test_unknown_instruction_set_fails_at_import():
     assert "ImportError" in result.stderr
     assert "LSTMCORE_ISA" in result.stderr
     assert "avx1024" in result.stderr
+
+
+def test_stacks_have_a_limit():
+    assert LSTMConfig(3, 4, num_layers=4096).num_layers == 4096
+    with pytest.raises(ValueError, match="num_layers"):
+        LSTMConfig(3, 4, num_layers=2**40)
+
+
+@pytest.fixture
+def small():
+    config = LSTMConfig(3, 4)
+    return config, F.init_weights(config), np.ones((2, 5, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([[1], [1, 2]], ValueError, "lengths: expected an array, got rows of different lengths"),
+        (np.array([2**64 - 1, 1], np.uint64), ValueError, "lengths: .*got 18446744073709551615"),
+        ([2**70, 1], ValueError, "lengths: expected integers of 64 bits"),
+        (np.ma.masked_array([1, 2], [True, False]), TypeError, "lengths: .* without a mask"),
+    ],
+)
+def test_lengths_that_are_none_are_named(small, lengths, error, message):
+    config, weights, x = small
+    with pytest.raises(error, match=message):
+        F.lstm(x, weights, config, lengths=lengths)
+
+
+def test_masked_input_is_refused(small):
+    config, weights, x = small
+    with pytest.raises(TypeError, match="x: expected an array without a mask"):
+        F.lstm(np.ma.masked_array(x, x > 0), weights, config)
+
+
+def test_resets_that_are_none_are_named(small):
+    config, weights, x = small
+    with pytest.raises(ValueError, match="reset: expected an array"):
+        F.lstm(x, weights, config, reset=[[True], [True, False]])

@@ -71,6 +71,16 @@ CONSTRUCTORS = {
         ValueError,
         "vocabulary: expected different tokens",
     ),
+    "no sequence of tokens": (
+        lambda: layers.TextVectorization(vocabulary={"a": 2}),
+        TypeError,
+        "vocabulary: expected a sequence of strings",
+    ),
+    "cell in a model": (
+        lambda: lc.Sequential([layers.LSTMCell(2)]),
+        TypeError,
+        r"LSTMCell: makes one step; .* lc.layers.RNN\(cell\)",
+    ),
     "too many tokens": (
         lambda: layers.TextVectorization(max_tokens=3, vocabulary=["a", "b"]),
         ValueError,
@@ -116,6 +126,55 @@ CONSTRUCTORS = {
         lambda: layers.TimeDistributed(layers.LSTM(2, return_state=True)),
         ValueError,
         "layer: expected return_state=False",
+    ),
+    "flag": (
+        lambda: layers.LSTM(2, return_sequences="no"),
+        TypeError,
+        "return_sequences: expected True or False, got 'no'",
+    ),
+    "flag of a loss": (
+        lambda: losses.BinaryCrossentropy(from_logits=1),
+        TypeError,
+        "from_logits: expected True or False",
+    ),
+    "Keras' second argument": (lambda: layers.LSTM(2, "tanh"), TypeError, "positional"),
+    "Keras' second of a cell": (lambda: layers.LSTMCell(2, "tanh"), TypeError, "positional"),
+    "Keras' noise_shape": (lambda: layers.Dropout(0.5, None), TypeError, "positional"),
+    "Keras' weight_decay": (lambda: optimizers.SGD(0.1, 0.9, True, 0.1), TypeError, "positional"),
+    "Keras' verbose": (
+        lambda: callbacks.EarlyStopping("loss", 0.0, 1, 1),
+        TypeError,
+        "positional",
+    ),
+    "other activation": (
+        lambda: layers.LSTM(2, activation="relu"),
+        ValueError,
+        "activation: expected 'tanh', which is all that LSTM computes, got 'relu'",
+    ),
+    "no bias": (
+        lambda: layers.LSTMCell(2, use_bias=False),
+        ValueError,
+        "use_bias: expected True, which is all that LSTMCell computes",
+    ),
+    "recurrent dropout": (
+        lambda: layers.LSTM(2, recurrent_dropout=0.1),
+        ValueError,
+        "recurrent_dropout: expected 0.0",
+    ),
+    "unknown": (
+        lambda: layers.LSTM(2, surprise=1),
+        TypeError,
+        "LSTM: unexpected argument 'surprise'",
+    ),
+    "many layers": (
+        lambda: layers.LSTM(2, num_layers=10**13),
+        ValueError,
+        "num_layers: expected an integer of at most 4096",
+    ),
+    "reserved for callbacks": (
+        lambda: lc.Sequential([layers.Dense(2, name="callbacks")]),
+        ValueError,
+        "the name 'callbacks' is taken",
     ),
     "late input": (
         lambda: lc.Sequential([layers.Dense(2), layers.Input((3,))]),
@@ -409,3 +468,90 @@ def test_an_empty_time_axis():
     model = lc.Sequential([layers.LSTM(2), layers.Dense(1)])
     # No step was made: the state is zero, so the output is the bias.
     np.testing.assert_array_equal(model.predict(X[:, :0]), np.zeros((4, 1), np.float32))
+
+
+def test_keras_own_words_mean_the_same():
+    keras = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
+    plain, wordy = layers.LSTM(2, seed=1), layers.LSTM(2, seed=1, **keras, stateful=False)
+    np.testing.assert_array_equal(plain(X), wordy(X))
+    assert plain.get_config() == wordy.get_config()
+    assert layers.Embedding(5, 2, "zeros").mask_zero is False
+    assert not layers.Embedding(5, 2, "zeros")([[1, 2]]).any()
+
+
+def masked(values):
+    return np.ma.masked_array(values, np.zeros(np.shape(values), bool))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "weights", "name"),
+    [
+        (masked(X), LABELS, None, "x"),
+        ([masked(X[0]), *X[1:]], LABELS, None, "x"),
+        (X, masked(LABELS), None, "y"),
+        (X, LABELS, masked(np.ones(4)), "sample_weight"),
+    ],
+)
+def test_masks_are_not_ignored(x, y, weights, name):
+    with pytest.raises(TypeError, match=f"{name}: expected an array without a mask"):
+        classifier().fit(x, y, sample_weight=weights, verbose=0)
+
+
+WIDE = np.zeros((4, 5, 7), np.float32)
+
+REFUSED = {
+    "labels": lambda model: model.fit(WIDE, LABELS + 9, verbose=0),
+    "no labels": lambda model: model.evaluate(WIDE),
+    "batch": lambda model: model.train_on_batch(WIDE, LABELS + 9),
+    "callbacks": lambda model: model.fit(WIDE, LABELS, callbacks=[3], verbose=0),
+    "monitor": lambda model: model.fit(
+        WIDE, LABELS, callbacks=[callbacks.EarlyStopping()], verbose=0
+    ),
+    "validation": lambda model: model.fit(WIDE, LABELS, validation_data=(X, LABELS), verbose=0),
+    "split": lambda model: model.fit(WIDE, LABELS, validation_split=0.99, verbose=0),
+    "layers": lambda model: model.build((None, 7)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_call_leaves_the_model_as_it_was(name):
+    cell = layers.LSTMCell(2)
+    head = layers.Dense(2, activation="softmax")
+    head(np.zeros((1, 2), np.float32))  # has weights of its own already
+    before = head.get_weights()
+    model = lc.Sequential([layers.RNN(cell), head])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises((TypeError, ValueError)):
+        REFUSED[name](model)
+    assert not model.built
+    assert cell.input_shape is None
+    assert head.alone
+    assert model.history is None
+    assert model.optimizer.slots == {}
+    assert model.fit(X, LABELS, verbose=0).epoch == [0]  # three features are as good as seven
+    assert model.input_shape == (None, None, 3)
+    assert head.get_weights()[0].shape == before[0].shape
+
+
+def test_an_input_shape_has_numbers():
+    for shape in ((None, "x", 3), (None, -3, 3), (None, True, 3)):
+        with pytest.raises((TypeError, ValueError), match="input_shape: expected an integer"):
+            lc.Sequential([layers.LSTM(2)]).build(shape)
+
+
+def test_names_of_classes():
+    model = lc.Sequential([layers.Input((3,)), layers.Dense(1, activation="sigmoid")])
+    model.class_names = ("no", "yes")
+    assert model.class_names == ["no", "yes"]
+    for names, message in (
+        (["a"], "expected 2 names"),
+        (["a", "a"], "different names"),
+        (["a", "b\tc"], "printable"),
+        ([""], "printable"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.class_names = names
+    for names in ("ab", [1, 2]):
+        with pytest.raises(TypeError, match="class_names: expected"):
+            model.class_names = names
+    assert model.class_names == ["no", "yes"]

@@ -145,6 +145,45 @@ def test_an_unknown_figure_is_an_error(data):
         small_model().fit(*data, callbacks=[callbacks.EarlyStopping()], verbose=0)
 
 
+@pytest.mark.parametrize(
+    "callback",
+    [
+        callbacks.EarlyStopping(),
+        callbacks.ReduceLROnPlateau(),
+        callbacks.ModelCheckpoint("never.safetensors", save_best_only=True),
+    ],
+)
+def test_an_unknown_figure_is_told_before_the_training(data, callback, tmp_path):
+    model = small_model()
+    table = callbacks.CSVLogger(tmp_path / "log.csv")
+    others = [table, callbacks.LearningRateScheduler(lambda epoch, rate: rate), callback]
+    known = "loss, accuracy, learning_rate"
+    with pytest.raises(ValueError, match=f"monitor: expected one of {known}.*, got 'val_loss'"):
+        model.fit(*data, callbacks=others, verbose=0)
+    assert model.optimizer.iterations == 0
+    assert table._file is None
+    model.fit(*data, callbacks=others[:2], verbose=0)
+    model.fit(*data, validation_data=data, callbacks=[callbacks.EarlyStopping()], verbose=0)
+
+
+def test_all_are_told_of_the_end_though_one_fails(data, tmp_path):
+    def fail(logs):
+        raise RuntimeError("first")
+
+    def fail_too(logs):
+        raise RuntimeError("second")
+
+    stopper = callbacks.EarlyStopping(patience=9, restore_best_weights=True)
+    table = callbacks.CSVLogger(tmp_path / "log.csv")
+    script = Scripted([1, 2, 3])
+    model = small_model()
+    failing = [callbacks.LambdaCallback(on_train_end=each) for each in (fail, fail_too)]
+    with pytest.raises(RuntimeError, match="first"):
+        model.fit(*data, epochs=3, callbacks=[script, *failing, stopper, table], verbose=0)
+    assert same(model.get_weights(), script.weights[0])
+    assert table._file is None
+
+
 def test_checkpoints_of_every_epoch(data, tmp_path):
     path = tmp_path / "{epoch:02d}-{val_loss:.1f}.safetensors"
     _, script, _ = run(data, [5, 4, 6], callbacks.ModelCheckpoint(path))

@@ -1,6 +1,8 @@
 """Saving and going on: a resumed run is the run that was not stopped, to the last bit."""
 
+import copy
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -244,3 +246,139 @@ def test_the_same_model_makes_the_same_file(data, tmp_path):
         model.save(tmp_path / name)
         contents.append((tmp_path / name).read_bytes())
     assert contents[0] == contents[1]
+
+
+def steering():
+    """Callbacks whose decisions depend on what they saw in earlier epochs."""
+    return [
+        callbacks.ReduceLROnPlateau("loss", 0.5, 2, min_delta=0.05, cooldown=1),
+        callbacks.EarlyStopping("accuracy", patience=4, restore_best_weights=True),
+        callbacks.EarlyStopping("loss", patience=50, restore_best_weights=True),
+    ]
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 5])
+def test_callbacks_go_on_where_they_were(epoch, data, tmp_path):
+    unbroken = make_model("adam")
+    path, best = tmp_path / "{epoch}.safetensors", tmp_path / "best.safetensors"
+    savers = [
+        callbacks.ModelCheckpoint(path),
+        callbacks.ModelCheckpoint(best, "accuracy", save_best_only=True),
+    ]
+    whole = unbroken.fit(*data, epochs=10, callbacks=[*steering(), *savers], verbose=0)
+    assert len(set(whole.history["learning_rate"])) > 2
+    assert 5 < len(whole.epoch) < 10  # stopped
+
+    resumed = lc.load(tmp_path / f"{epoch}.safetensors")
+    later = tmp_path / "later.safetensors"
+    savers[1] = callbacks.ModelCheckpoint(later, "accuracy", save_best_only=True)
+    others = steering()
+    rest = resumed.fit(
+        *data, epochs=10, initial_epoch=epoch, callbacks=[*others, *savers], verbose=0
+    )
+    assert rest.history == {name: values[epoch:] for name, values in whole.history.items()}
+    assert_same_state(resumed, unbroken)
+    assert savers[1].best == max(whole.history["accuracy"])
+    # What was the best before the break is not bettered by less.
+    bettered = max(rest.history["accuracy"]) > max(whole.history["accuracy"][:epoch])
+    assert later.exists() == bettered
+
+
+def test_callbacks_go_on_in_the_same_process_and_after_save(data, tmp_path):
+    def reducer():
+        return callbacks.ReduceLROnPlateau("loss", patience=2, min_delta=10.0)
+
+    whole = make_model("adam")
+    whole.fit(*data, epochs=6, callbacks=[reducer()], verbose=0)
+    first = make_model("adam")
+    first.fit(*data, epochs=2, callbacks=[reducer()], verbose=0)
+    first.save(tmp_path / "model")
+    for model in (lc.load(tmp_path / "model"), copy.deepcopy(first), first):
+        model.fit(*data, epochs=6, initial_epoch=2, callbacks=[reducer()], verbose=0)
+        assert_same_state(model, whole)
+    # From the start, or for another figure, they begin anew.
+    again = reducer()
+    first.fit(*data, epochs=1, callbacks=[again], verbose=0)
+    assert again.wait == 0
+    other = callbacks.ReduceLROnPlateau("accuracy", patience=9, min_delta=10.0)
+    first.fit(*data, epochs=2, initial_epoch=first.epoch, callbacks=[other], verbose=0)
+    assert other.wait == 0
+
+
+def test_own_callbacks_are_asked_for_their_state(data, tmp_path):
+    class Counter(callbacks.Callback):
+        def __init__(self):
+            self.seen = np.zeros(1)
+
+        def on_train_batch_end(self, batch, logs):
+            self.seen = self.seen + 1
+
+        def get_state(self):
+            return {"seen": self.seen}
+
+        def set_state(self, state):
+            self.seen = state["seen"]
+
+    model = make_model("sgd")
+    model.fit(*data, epochs=2, batch_size=15, callbacks=[Counter(), Counter()], verbose=0)
+    model.save(tmp_path / "model")
+    counters = [Counter(), Counter(), Counter()]
+    lc.load(tmp_path / "model").fit(
+        *data, epochs=3, batch_size=15, initial_epoch=2, callbacks=counters, verbose=0
+    )
+    assert [counter.seen[0] for counter in counters] == [9, 9, 3]
+
+
+def test_a_state_that_does_not_fit_is_named(data, tmp_path):
+    model = make_model("sgd")
+    plateau = callbacks.ReduceLROnPlateau("loss")
+    model.fit(*data, callbacks=[plateau], verbose=0)
+    (state,) = model.callback_states
+    model.keep_callback_states([state._replace(state={**state.state, "wait": "long"})])
+    with pytest.raises(ValueError, match="callbacks: the saved state of ReduceLROnPlateau: wait"):
+        model.fit(*data, epochs=2, initial_epoch=1, callbacks=[plateau], verbose=0)
+    assert model.epoch == 1
+
+
+def test_names_of_classes_come_back(tmp_path):
+    model = lc.Sequential([layers.Input((3,)), layers.Dense(2, activation="softmax")])
+    model.class_names = ["né", "yes"]
+    model.save(tmp_path / "model")
+    assert lc.load(tmp_path / "model").class_names == ["né", "yes"]
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_learns_like_the_model(how, data):
+    model = make_model("adam")
+    model.fit(*data, verbose=0)
+    copied = COPIES[how](model)
+    assert_same_state(copied, model)
+    before = state(model)["weights"].copy()
+    copied.fit(*data, epochs=3, initial_epoch=1, verbose=0)
+    np.testing.assert_array_equal(model.parameters.values, before)
+    model.fit(*data, epochs=3, initial_epoch=1, verbose=0)
+    assert_same_state(copied, model)
+    np.testing.assert_array_equal(copied.predict(data[0]), model.predict(data[0]))
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copies_of_what_is_not_a_trained_model(how, rng):
+    x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+    cell = layers.LSTMCell(3)
+    layer = layers.RNN(cell)
+    expected = layer(x)
+    copied = COPIES[how](layer)
+    np.testing.assert_array_equal(copied(x), expected)
+    copied.set_weights([0 * values for values in copied.get_weights()])
+    assert not copied(x).any()
+    assert not copied.cell(x[:, 0])[0].any()
+    np.testing.assert_array_equal(layer(x), expected)
+    fresh = COPIES[how](lc.Sequential([layers.TimeDistributed(layers.Dense(2))], seed=3))
+    same = lc.Sequential([layers.TimeDistributed(layers.Dense(2))], seed=3)
+    np.testing.assert_array_equal(fresh.predict(x), same.predict(x))

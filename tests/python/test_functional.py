@@ -414,3 +414,30 @@ def test_calls_from_many_threads_at_once():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_gradients_do_not_go_over_each_other():
+    config = LSTMConfig(3, 4)
+    weights, x = F.init_weights(config), np.ones((2, 5, 3), np.float32)
+    buffer = np.zeros(500, np.float32)
+    sizes = {name: array.size for name, array in weights.items()}
+
+    def backward(starts, dy=None):
+        y, _, tape = F.lstm(x, weights, config, training=True)
+        out = {
+            name: buffer[start : start + sizes[name]].reshape(weights[name].shape)
+            for name, start in zip(weights, starts, strict=True)
+        }
+        return F.lstm_backward(tape, np.ones_like(y) if dy is None else dy, out=out)
+
+    apart = (0, 48, 112)  # 48, 64 and 16 elements, one after the other
+    expected = F.lstm_backward(
+        (run := F.lstm(x, weights, config, training=True))[2], np.ones_like(run[0])
+    )
+    for name, gradient in backward(apart).weights.items():
+        np.testing.assert_array_equal(gradient, expected.weights[name])
+    for starts in ((0, 47, 112), (0, 48, 111), (0, 0, 112), (200, 0, 247)):
+        with pytest.raises(ValueError, match="out: expected arrays apart from each other"):
+            backward(starts)
+    with pytest.raises(ValueError, match="out: expected arrays apart from dy"):
+        backward(apart, buffer[100:140].reshape(2, 5, 4))

@@ -91,6 +91,9 @@ def tell(*keys):
     return change
 
 
+STATE = {"class": "EarlyStopping", "number": 0, "state": {}, "tensors": ["best_weights"]}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -107,15 +110,26 @@ def tell(*keys):
         (tell("format", 2), "written by a newer lstmcore in format 2, expected format 1"),
         (tell("format", 0), "format 0, expected format 1"),
         (tell("format", "1"), "no format number"),
+        (tell("format", True), "no format number"),
+        (tell("lstmcore", 1), "version of the package"),
         (tell("surprise", 1), "metadata: unknown surprise"),
         (lambda tensors, document: document.pop("seed"), "metadata: missing seed"),
         (lambda tensors, document: document.pop("checksum"), "wrong checksum"),
         (tell("dtype", "float16"), "dtype: expected 'float32' or 'float64', got 'float16'"),
         (tell("dtype", "float64"), "expected float64 of shape"),
         (tell("layers", 1, "class", "GRU"), "unknown class 'GRU'"),
-        (tell("layers", 1, "class", "Layer"), "Layer"),
+        (tell("layers", 1, "class", "Layer"), "unknown class 'Layer'"),
+        (tell("layers", 1, "class", "Input"), "unknown class 'Input'"),
         (tell("layers", 1, "config", "units", 5), "expected float32 of shape"),
         (tell("layers", 1, "config", "units", "five"), "units: expected an integer"),
+        # Such models would take gigabytes if they were made before they are looked at.
+        (tell("layers", 1, "config", "units", 10**6), "expected float32 of shape"),
+        (tell("layers", 0, "config", "input_dim", 10**12), "expected float32 of shape"),
+        (tell("layers", 2, "config", "units", 10**9), "expected float32 of shape"),
+        (tell("layers", 1, "config", "num_layers", 10**13), "num_layers: .* at most 4096"),
+        (tell("layers", 1, "config", "num_layers", 4096), "tensors: missing lstm.weight_ih_l1"),
+        (tell("layers", 1, "config", "return_sequences", "no"), "expected True or False"),
+        (tell("layers", 1, "name", None), "name: expected a non-empty string"),
         (tell("layers", 1, "config", "surprise", 5), "LSTM: unknown configuration surprise"),
         (
             lambda tensors, document: document["layers"][1]["config"].pop("units"),
@@ -126,7 +140,21 @@ def tell(*keys):
         (tell("layers", []), "expected at least one layer"),
         (tell("layers", 3), "expected lists as layers"),
         (tell("input_shape", [None]), "must|expected"),
+        (tell("input_shape", [None, "x"]), "input_shape: expected an integer"),
+        (tell("input_shape", [None, -3]), "input_shape: expected an integer of at least 1"),
         (tell("training", "iterations", -1), "iterations"),
+        (tell("training", "iterations", True), "iterations"),
+        (tell("training", "iterations", 2**80), "iterations"),
+        (tell("training", "epoch", 1.0), "epoch"),
+        (tell("training", "callbacks", {}), "callbacks: expected a list"),
+        (tell("training", "callbacks", [{}]), "callbacks: missing class"),
+        (tell("training", "callbacks", [STATE]), "tensors: missing callbacks.0.best_weights"),
+        (tell("training", "callbacks", [{**STATE, "number": "0"}]), "callbacks: expected class"),
+        (put("callbacks.0.best_weights", np.zeros(2)), "tensors: unknown callbacks.0.best"),
+        (tell("training", "compile", "optimizer", "class", "Optimizer"), "unknown class"),
+        (tell("training", "compile", "loss", {"class": "Loss", "config": {}}), "unknown class"),
+        (tell("class_names", ["a"]), "class_names: expected 2 names"),
+        (tell("class_names", "ab"), "expected a list as class_names"),
         (tell("training", "surprise", 1), "training: unknown surprise"),
         (tell("training", "compile", "optimizer", "class", "Adagrad"), "unknown class 'Adagrad'"),
         (tell("training", "compile", "loss", "class", "Adam"), "unknown class 'Adam'"),
@@ -138,6 +166,39 @@ def test_what_does_not_fit_is_an_error(path, change, message):
     with pytest.raises(ValueError, match=message) as error:
         lc.load(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"format": 1, "a": ' + "[" * 200 + "]" * 200 + "}", "nested more than 64 deep"),
+        ('{"format": 1, "seed": 0, "seed": 1}', "the name 'seed' stands twice"),
+        ('{"format": 1, "seed": NaN}', "NaN is no number"),
+    ],
+)
+def test_text_that_is_no_document(path, text, message):
+    save_file({"a": np.zeros(3, np.float32)}, path, {"lstmcore": text})
+    with pytest.raises(ValueError, match=message):
+        lc.load(path)
+
+
+def test_a_checksum_is_an_integer(path):
+    with safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        document = json.loads(file.metadata()["lstmcore"])
+    document["checksum"] = float(document["checksum"])
+    save_file(tensors, path, {"lstmcore": json.dumps(document)})
+    with pytest.raises(ValueError, match="wrong checksum"):
+        lc.load(path)
+
+
+@pytest.mark.parametrize("place", [5, None, b"model"])
+def test_a_path_is_a_path(place, path):
+    with pytest.raises(TypeError, match="path: expected a str or a path"):
+        lc.load(place)
+    with pytest.raises(TypeError, match="path: expected a str or a path"):
+        lc.load(path).save(place)
 
 
 def test_changed_numbers_are_noticed(path):

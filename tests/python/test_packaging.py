@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import lstmcore
+from lstmcore import _core
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_version_number_is_the_same():
-    assert lstmcore.__version__ == lstmcore._core.__version__
+    assert lstmcore.__version__ == _core.__version__
     assert lstmcore.__version__ == importlib.metadata.version("lstmcore")
 
 

@@ -210,3 +210,11 @@ def test_use_from_two_threads_is_refused_or_serialized():
     for _ in range(sum(outcomes)):
         expected.step(x[:, 0])
     assert np.array_equal(stream.state.h, expected.state.h)
+
+
+@pytest.mark.parametrize("state", [5, (np.zeros((1, 2, 4), np.float32), None)])
+def test_a_stream_names_its_state(state):
+    config = LSTMConfig(3, 4)
+    stream = LSTMStream(F.init_weights(config), config, 2)
+    with pytest.raises(TypeError, match=r"state: expected a pair \(h, c\)"):
+        stream.state = state

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.layers.initializers import Initializer
@@ -111,7 +112,7 @@ class Parameters:
         for name, value in values.items():
             if name not in self._values:
                 raise ValueError(f"weights: expected {', '.join(self._values)}; got {name!r}")
-            array, target = np.asarray(value), self._values[name]
+            array, target = _checks.any_array(value, name), self._values[name]
             if array.shape != target.shape:
                 raise ValueError(f"{name}: expected shape {target.shape}, got {array.shape}")
             if array.dtype != target.dtype:

@@ -3,7 +3,7 @@
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,9 @@ class TextVectorization(Layer):
         ValueError
             If tokens are empty or repeated, or more than `max_tokens` allows.
         """
-        if isinstance(vocabulary, str) or not all(isinstance(token, str) for token in vocabulary):
+        if isinstance(vocabulary, (str, Mapping)) or not all(
+            isinstance(token, str) for token in vocabulary
+        ):
             raise TypeError("vocabulary: expected a sequence of strings")
         tokens = list(vocabulary)
         if tokens[:2] == [PADDING, UNKNOWN]:

@@ -11,7 +11,7 @@ from lstmcore._configurable import encode, make
 from lstmcore._typing import Array
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import WeightSpec
-from lstmcore.training.callbacks import CallbackState
+from lstmcore.training.callback_list import CallbackState
 from lstmcore.training.compiled import Compiled
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ class Ragged:
     @classmethod
     def from_rows(cls, rows: Sequence[Any], name: str, width: bool) -> "Ragged":
         """Join rows of shape (T_i,) or, with `width`, (T_i, C)."""
-        arrays = [np.asarray(row) for row in rows]
+        arrays = [_checks.any_array(row, name) for row in rows]
         rank = 2 if width else 1
         filled = [array for array in arrays if array.size] or arrays[:1]
         for place, array in enumerate(arrays):

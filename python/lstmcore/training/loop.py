@@ -9,7 +9,7 @@ from lstmcore import _core
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.layers.parameters import Parameters
-from lstmcore.training.callbacks import CallbackList
+from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
 from lstmcore.training.losses import sigmoid, softmax

@@ -117,7 +117,7 @@ class Loss(Configurable):
         if self.labels:
             array = _checks.integer_array(y, name)
         else:
-            array = np.asarray(y)
+            array = _checks.any_array(y, name)
             exact = array.dtype.kind in "iub"
             array = array.astype(dtype) if exact else _checks.float_array(y, name, dtype)
         if self.labels and array.ndim == len(shape) + 1 and array.shape[-1] == 1:

@@ -124,7 +124,7 @@ def _sample_weights(
         if isinstance(inputs.inputs, Ragged):
             return rows
         return rows.padded(inputs.inputs.shape[1])
-    array = _weight_values(np.asarray(sample_weight), dtype)
+    array = _weight_values(_checks.any_array(sample_weight, "sample_weight"), dtype)
     if array.ndim != 1 and not (in_time and array.ndim == 2):
         expected = "(N,) or (N, T)" if in_time else "(N,)"
         raise ValueError(f"sample_weight: expected shape {expected}, got {array.shape}")

@@ -1,0 +1,136 @@
+"""All callbacks of a training, and what they remember from one to the next."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lstmcore.training.callbacks import Callback, Logs, ModelCheckpoint
+
+if TYPE_CHECKING:
+    from lstmcore.model import Sequential
+
+__all__ = ["CallbackList", "CallbackState"]
+
+
+class CallbackList:
+    """Tells all callbacks, in order; see `Callback` for the methods."""
+
+    def __init__(self, callbacks: Sequence[Callback], model: "Sequential") -> None:
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+            callback.model = model
+        # Checkpoints come after those that change the optimizer, so that they hold the change.
+        self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))
+
+    def set_params(self, params: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        """Tell the plan, and which names the logs will have."""
+        known: list[str] | None = list(metrics)
+        for callback in self.callbacks:
+            added = _added_names(callback)
+            known = None if known is None or added is None else [*known, *added]
+            callback.params = {**params, "metrics": known}
+
+    def on_train_begin(self) -> None:
+        """Tell; if one refuses, those before it are told that it is over."""
+        for place, callback in enumerate(self.callbacks):
+            try:
+                callback.on_train_begin({})
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to tell
+                    _tell_end(self.callbacks[:place], {})
+                raise
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Tell all, also after one raised; then raise the first error."""
+        _tell_end(self.callbacks, logs)
+
+    def states(self) -> "list[CallbackState]":
+        """What the callbacks remember, of those that remember anything."""
+        counts: Counter[str] = Counter()
+        states = []
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            if state := callback.get_state():
+                states.append(CallbackState(name, counts[name], state))
+            counts[name] += 1
+        return states
+
+    def set_states(self, states: "Sequence[CallbackState]") -> None:
+        """Give each state back to the callback of its class and number."""
+        found = {(state.class_name, state.number): state.state for state in states}
+        counts: Counter[str] = Counter()
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            state = found.get((name, counts[name]))
+            counts[name] += 1
+            if state is None:
+                continue
+            try:
+                callback.set_state(state)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"callbacks: the saved state of {name}: {error}") from error
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Tell."""
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch, {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Tell; all checkpoints judge before the first one saves."""
+        judged = False
+        for callback in self.callbacks:
+            if isinstance(callback, ModelCheckpoint) and not judged:
+                # All judge before the first one saves, so that each file knows of all.
+                judged = True
+                for other in self.callbacks:
+                    if isinstance(other, ModelCheckpoint):
+                        other.judge(logs)
+            callback.on_epoch_end(epoch, logs)
+
+    def on_train_batch_begin(self, batch: int) -> None:
+        """Tell."""
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(batch, {})
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """Tell."""
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+def _added_names(callback: Callback) -> tuple[str, ...] | None:
+    """Name what `callback` adds to the logs; None if it may be anything."""
+    function = getattr(callback.on_epoch_end, "__func__", None)
+    known = getattr(function, "__module__", "").startswith("lstmcore.")
+    return callback._adds if known else None
+
+
+class CallbackState(NamedTuple):
+    """What one callback remembers.
+
+    Attributes
+    ----------
+    class_name : str
+    number : int
+        Among the callbacks of this class, from 0.
+    state : mapping of str to anything
+        From `Callback.get_state`.
+    """
+
+    class_name: str
+    number: int
+    state: Mapping[str, Any]
+
+
+def _tell_end(callbacks: Sequence[Callback], logs: Logs) -> None:
+    """Tell all that the training ends, also after one raised; then raise the first error."""
+    first: BaseException | None = None
+    for callback in callbacks:
+        try:
+            callback.on_train_end(logs)
+        except BaseException as error:
+            first = first or error
+    if first is not None:
+        raise first
