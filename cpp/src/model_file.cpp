@@ -30,8 +30,7 @@ constexpr std::int64_t newest_format = 1;
 
 const char* name_in_file(const std::string& dtype) { return dtype == "float32" ? "F32" : "F64"; }
 
-// ---- the metadata
-// ----------------------------------------------------------------------------------------------------
+// ---- the metadata ----
 
 Value read_document(const safetensors::File& content) {
   const auto text = content.metadata.find("lstmcore");
@@ -48,7 +47,13 @@ Value read_document(const safetensors::File& content) {
          std::to_string(format) + ", expected format " + std::to_string(newest_format));
   }
   require_exactly("metadata", document,
-                  {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"});
+                  {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"},
+                  {"class_names"});
+  if (document.find("class_names") != nullptr) {
+    for (const Value& name : require_member("metadata", document, "class_names", Kind::array).array) {
+      if (!name.is(Kind::string)) fail("class_names: expected a list of texts");
+    }
+  }
   return document;
 }
 
@@ -70,13 +75,12 @@ std::int64_t input_width(const Value& document) {
   return shape.array.back().integer;
 }
 
-// ---- the tensors
-// -----------------------------------------------------------------------------------------------------
+// ---- the tensors ----
 
 /// What an optimizer remembers: each slot has one value for each parameter of the model.
 std::vector<std::string> optimizer_slots(const Value& training) {
   if (training.is(Kind::null)) return {};
-  require_exactly("training", training, {"compile", "iterations", "epoch"});
+  require_exactly("training", training, {"compile", "iterations", "epoch"}, {"callbacks"});
   const Value& compiled = require_member("training", training, "compile", Kind::object);
   const Value& optimizer = require_member("training", compiled, "optimizer", Kind::object);
   const std::string& name = require_member("optimizer", optimizer, "class", Kind::string).string;
@@ -88,6 +92,25 @@ std::vector<std::string> optimizer_slots(const Value& training) {
   if (momentum == nullptr) fail("optimizer: missing momentum");
   if (momentum->integer == 0 && momentum->real == 0) return {};
   return {"optimizer.velocity"};
+}
+
+/// What callbacks remember in arrays of their own shapes: tensors "callbacks.<place>.<name>".
+std::vector<std::string> callback_tensors(const Value& training) {
+  std::vector<std::string> names;
+  if (training.find("callbacks") == nullptr) return names;
+  std::size_t place = 0;
+  for (const Value& callback : require_member("training", training, "callbacks", Kind::array).array) {
+    require_exactly("callbacks", callback, {"class", "number", "state", "tensors"});
+    require_member("callbacks", callback, "class", Kind::string);
+    require_member("callbacks", callback, "number", Kind::integer);
+    require_member("callbacks", callback, "state", Kind::object);
+    for (const Value& name : require_member("callbacks", callback, "tensors", Kind::array).array) {
+      if (!name.is(Kind::string)) fail("callbacks: expected a list of texts as tensors");
+      names.push_back("callbacks." + std::to_string(place) + "." + name.string);
+    }
+    ++place;
+  }
+  return names;
 }
 
 /// Returns the number of elements.
@@ -104,13 +127,19 @@ std::int64_t check_tensor(const safetensors::File& content, const std::string& d
 }
 
 void check_tensors(const safetensors::File& content, const std::string& dtype, const ModelLayers& model,
-                   const std::vector<std::string>& slots) {
+                   const std::vector<std::string>& slots, const std::vector<std::string>& others) {
   std::int64_t parameters = 0;
   for (const auto& [name, shape] : model.tensors) parameters += check_tensor(content, dtype, name, shape);
   for (const std::string& slot : slots) check_tensor(content, dtype, slot, {parameters});
+  const auto holds = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const std::string& name : others) {
+    if (content.tensors.count(name) == 0) fail("missing tensor \"" + name + "\"");
+  }
   for (const auto& [name, tensor] : content.tensors) {
-    const bool known = model.tensors.count(name) > 0 || std::find(slots.begin(), slots.end(), name) != slots.end();
-    if (!known) fail("unknown tensor \"" + name + "\"");
+    if (model.tensors.count(name) == 0 && !holds(slots, name) && !holds(others, name))
+      fail("unknown tensor \"" + name + "\"");
   }
 }
 
@@ -139,7 +168,8 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
     fail("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
   }
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
-  check_tensors(impl->content, impl->dtype, impl->model, optimizer_slots(*document.find("training")));
+  const Value& training = *document.find("training");
+  check_tensors(impl->content, impl->dtype, impl->model, optimizer_slots(training), callback_tensors(training));
   if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
     fail("the tensors are not those that were saved (wrong checksum)");
   }

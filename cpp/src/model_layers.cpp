@@ -209,11 +209,13 @@ std::string joined(const std::set<std::string>& names) {
 
 }  // namespace
 
-void require_exactly(const std::string& what, const Value& value, const std::vector<std::string>& names) {
+void require_exactly(const std::string& what, const Value& value, const std::vector<std::string>& names,
+                     const std::vector<std::string>& optional) {
   if (!value.is(Kind::object)) fail(what + ": expected an object");
   std::set<std::string> missing(names.begin(), names.end()), unknown;
   for (const json::Member& member : value.object) {
-    if (missing.erase(member.name) == 0) unknown.insert(member.name);
+    const bool may_be = std::find(optional.begin(), optional.end(), member.name) != optional.end();
+    if (missing.erase(member.name) == 0 && !may_be) unknown.insert(member.name);
   }
   if (!unknown.empty()) fail(what + ": unknown " + joined(unknown));
   if (!missing.empty()) fail(what + ": missing " + joined(missing));

@@ -11,7 +11,8 @@
 namespace lstmcore {
 
 /// Throws std::runtime_error unless `value` is an object with exactly these names.
-void require_exactly(const std::string& what, const json::Value& value, const std::vector<std::string>& names);
+void require_exactly(const std::string& what, const json::Value& value, const std::vector<std::string>& names,
+                     const std::vector<std::string>& optional = {});
 
 /// A member that must be there and of this kind.
 const json::Value& require_member(const std::string& what, const json::Value& value, const char* name,

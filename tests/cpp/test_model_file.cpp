@@ -222,6 +222,27 @@ TEST("optimizer slots") {
   refused(maker, "training: missing compile");
 }
 
+TEST("what callbacks remember, and class names") {
+  const auto training = [](const char* callbacks) {
+    return std::string(R"({"compile": {"optimizer": {"class": "SGD", "config": {"momentum": 0}}}, "iterations": 3,)"
+                       R"( "epoch": 1, "callbacks": )") +
+           callbacks + "}";
+  };
+  ModelFileMaker maker;
+  maker.document = replaced(maker.document, R"("seed")", R"("class_names": ["bad", "good"], "seed")");
+  maker.training = training(R"([{"class": "EarlyStopping", "number": 0, "state": {}, "tensors": ["best_weights"]}])");
+  refused(maker, "missing tensor \"callbacks.0.best_weights\"");
+  maker.tensors["callbacks.0.best_weights"] = {"F32", {43}};
+  CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layers().size(), 2u);
+  maker.tensors["callbacks.1.best_weights"] = {"F32", {43}};
+  refused(maker, "unknown tensor \"callbacks.1.best_weights\"");
+  maker.tensors.erase("callbacks.1.best_weights");
+  maker.training = training(R"([{"class": "EarlyStopping", "number": 0, "state": {}}])");
+  refused(maker, "callbacks: missing tensors");
+  maker.document = replaced(maker.document, R"(["bad", "good"])", R"(["bad", 1])");
+  refused(maker, "class_names: expected a list of texts");
+}
+
 TEST("the description of the model") {
   const auto in_document = [](const char* from, const char* to, const char* text) {
     refused(&ModelFileMaker::document, from, to, text);
