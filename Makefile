@@ -86,9 +86,11 @@ lint: $(STAMPS)/dev
 	ruff format --check
 	mypy
 	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
-	clang-format --dry-run --Werror $(CXX_FILES)
-	$(CONFIGURE) -B build/tidy -DLSTMCORE_OPENMP=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
-	python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
+	@echo clang-format --dry-run --Werror
+	@clang-format --dry-run --Werror $(CXX_FILES)
+	$(CONFIGURE) -B build/tidy -DLSTMCORE_PYTHON=ON -DLSTMCORE_OPENMP=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+	@echo clang-tidy
+	@python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy -p build/tidy --quiet
 
 # Assertions on; little optimization, which the sanitizers would make slow.

@@ -154,9 +154,11 @@ TEST("embedding and its gradient") {
 TEST("embedding refuses ids out of range and writes nothing") {
   const std::vector<float> table(12, 1.0f), dy(6, 1.0f);
   std::vector<float> y(6, 99.0f), gradient(12, 99.0f);
-  for (const auto& [ids, message] :
+  for (const auto& wrong :
        {std::pair<Ids, const char*>({2, 4}, "from 0 to 3 (the rows of the table), got 4 at position 1"),
         std::pair<Ids, const char*>({-1, 0}, "got -1 at position 0")}) {
+    const Ids& ids = wrong.first;
+    const char* const message = wrong.second;
     CHECK_THROWS(lstmcore::embedding_forward<float>(view_of(table, {4, 3}), flat(ids), view_of(y, {2, 3})), message);
     CHECK_THROWS(lstmcore::embedding_backward<float>(flat(ids), view_of(dy, {2, 3}), view_of(gradient, {4, 3})),
                  message);
