@@ -18,7 +18,10 @@ function(lstmcore_add_kernels library isa flags)
   target_compile_options(${objects} PRIVATE ${flags} ${LSTMCORE_CXX_WARNINGS})
   if(NOT MSVC)
     # The same bits for the same element wherever it stands: the compiler must not fuse a*b + c in one place only.
-    target_compile_options(${objects} PRIVATE -O3 -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti)
+    target_compile_options(${objects} PRIVATE -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti)
+    if(NOT LSTMCORE_SANITIZE)  # with sanitizers, unrolled tiles take minutes to compile
+      target_compile_options(${objects} PRIVATE -O3)
+    endif()
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC's own AVX-512 headers leave operands undefined on purpose and warn about it.
       target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)

@@ -77,7 +77,7 @@ class Callback:
         """Take note that an epoch begins; `epoch` counts from 0."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Take note of an epoch's results: "loss", metrics, and the same with "val_"."""
+        """Take note of an epoch's results: "loss", metrics, and the same with ``val_`` in front."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Take note that a batch begins; `batch` counts from 0 in each epoch."""
