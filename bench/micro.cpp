@@ -71,19 +71,16 @@ void transposed_product(benchmark::State& state) {
   Matrix<T> out(rows, columns);
   std::vector<T> panels(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, kernels.lanes)));
   lstmcore::pack_panels(b.values.data(), columns, Index{1}, depth, columns, kernels.lanes, panels.data());
-  std::vector<T> tiles(static_cast<std::size_t>(depth * padded(rows, kernels.interleave_rows)));
-  kernels.interleave(a.constant(), depth, rows, tiles.data());
   const Index full = lstmcore::kernels::panel_vectors * kernels.lanes;
   lstmcore::kernels::TransposedProduct<T> p{};
-  p.rows = rows;
+  p.row_end = rows;
   p.depth = depth;
   p.columns = columns;
-  p.tiles = tiles.data();
+  p.a = a.constant();
   p.panels = panels.data();
   p.out = out.values.data();
   p.out_stride = columns;
   p.panel_end = (columns + full - 1) / full;
-  p.tile_end = (rows + kernels.interleave_rows - 1) / kernels.interleave_rows;
   for (auto _ : state) {
     kernels.transposed_product(p);
     benchmark::ClobberMemory();

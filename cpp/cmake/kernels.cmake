@@ -23,8 +23,9 @@ function(lstmcore_add_kernels library isa flags)
       target_compile_options(${objects} PRIVATE -O3)
     endif()
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      # GCC's own AVX-512 headers leave operands undefined on purpose and warn about it.
-      target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)
+      # GCC's own AVX-512 headers leave operands undefined on purpose and warn about it; a vector type as a template's
+      # argument loses its may_alias attribute, which registers do not need.
+      target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-ignored-attributes)
     endif()
   endif()
   target_include_directories(${objects} SYSTEM PRIVATE ${LSTMCORE_EIGEN_INCLUDE})

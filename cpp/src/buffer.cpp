@@ -6,6 +6,9 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace lstmcore::memory {
 namespace {
@@ -36,8 +39,22 @@ Cache& cache() {
     pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); }) == 0;
 #endif
 
-void* allocate(std::size_t bytes) { return ::operator new(bytes, std::align_val_t(alignment)); }
-void release(void* address) noexcept { ::operator delete(address, std::align_val_t(alignment)); }
+/// A tape is walked through from end to end several times: in small pages, every few rows would cost a look into the
+/// page tables.
+constexpr std::size_t huge_page = std::size_t{1} << 21;
+
+std::align_val_t alignment_of(std::size_t bytes) {
+  return std::align_val_t(bytes < 2 * huge_page ? alignment : huge_page);
+}
+
+void* allocate(std::size_t bytes) {
+  void* const address = ::operator new(bytes, alignment_of(bytes));
+#if defined(__linux__)
+  if (bytes >= 2 * huge_page) madvise(address, bytes / huge_page * huge_page, MADV_HUGEPAGE);
+#endif
+  return address;
+}
+void release(const Block& block) noexcept { ::operator delete(block.address, alignment_of(block.bytes)); }
 
 }  // namespace
 
@@ -70,7 +87,7 @@ void give(void* block, std::size_t bytes) noexcept {
       break;
     }
   }
-  if (evicted.address != nullptr) release(evicted.address);
+  if (evicted.address != nullptr) release(evicted);
 }
 
 }  // namespace lstmcore::memory

@@ -285,16 +285,8 @@ class Backward {
   /// Returns the gradient by the layer's input, which is the next one's dy.
   RowMap<const T> run_layer(Index layer, const RowMap<const T>& dy) {
     const CellShape shape = lstm_.shape(layer);
-    walk(layer, shape, dy);
-    const RowMap<T> dx = input_gradients(layer, shape);
-    for (Index direction = 0; direction < config_.directions(); ++direction) {
-      weight_gradients(layer, direction, shape);
-    }
-    return dx.readable();
-  }
-
-  void walk(Index layer, const CellShape& shape, const RowMap<const T>& dy) {
     const auto state_size = count(schedule_.rows * shape.padded());
+    const Index width = config_.output_size();
     std::vector<BackwardCell<T>> cells(count(config_.directions()));
     std::vector<Buffer<T>> dh(cells.size()), dc(cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
@@ -303,70 +295,51 @@ class Backward {
       auto& kept = tape_.cells[index];
       dh[at].resize(state_size);
       dc[at].resize(state_size);
-      gather_state(schedule_, outputs_.h, index, shape.hidden, shape.padded(), dh[at].data());
-      gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc[at].data());
-      for (Index row = 0; row < schedule_.rows; ++row) {
-        if (!schedule_.cut_at_end(row, lstm_.reversed(direction))) continue;
-        std::fill_n(dh[at].data() + row * shape.padded(), shape.padded(), T(0));
-        std::fill_n(dc[at].data() + row * shape.padded(), shape.padded(), T(0));
-      }
+      gather_state_gradients(index, shape, lstm_.reversed(direction), dh[at].data(), dc[at].data());
       BackwardCell<T>& cell = cells[at];
       cell.weights = &lstm_.backward()[index];
       cell.reversed = lstm_.reversed(direction);
+      cell.x = layer_input(layer);
       if (dy) cell.dy = dy.shifted(direction * shape.hidden);
+      cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
       cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
       cell.gates = packed_rows(schedule_, kept.gates.data(), shape.gates_width());
+      cell.h =
+          packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.hidden);
       cell.c = packed_rows<const T>(schedule_, kept.c.data(), shape.padded());
       cell.dh = single_rows(schedule_, dh[at].data(), shape.padded());
       cell.dc = single_rows(schedule_, dc[at].data(), shape.padded());
+      if (!inputs_.weights.empty()) cell.gradients = inputs_.weights[index];
     }
-    walk_backward(shape, schedule_, cells);
+    const RowMap<T> dx = dx_rows(layer, shape);
+    walk_backward(shape, schedule_, cells, dx);
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       scatter_state(schedule_, dh[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.h);
       scatter_state(schedule_, dc[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.c);
     }
-  }
-
-  RowMap<const T> gates(Index layer, Index direction, const CellShape& shape) const {
-    const auto& kept = tape_.cells[lstm_.cell(layer, direction)];
-    return packed_rows<const T>(schedule_, kept.gates.data(), shape.gates_width());
-  }
-
-  RowMap<T> input_gradients(Index layer, const CellShape& shape) {
-    RowMap<T> dx;
-    Buffer<T>& own = dx_[layer % 2];
-    if (layer == 0) {
-      if (!inputs_.x) return dx;
-      dx = caller_rows(schedule_, inputs_.x);
-    } else {
-      own.resize(count(schedule_.total * shape.input));
-      dx = packed_rows(schedule_, own.data(), shape.input);
-    }
-    for (Index direction = 0; direction < config_.directions(); ++direction) {
-      const BackwardPanels<T>& weights = lstm_.backward()[lstm_.cell(layer, direction)];
-      input_gradient(shape, schedule_, weights, gates(layer, direction, shape), dx, direction > 0);
-    }
     if (layer > 0 && config_.dropout > 0.0) {
-      layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, shape.input, own.data(), own.data());
+      layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, shape.input, dx.base, dx.base);
     }
-    return dx;
+    return dx.readable();
   }
 
-  void weight_gradients(Index layer, Index direction, const CellShape& shape) {
-    if (inputs_.weights.empty()) return;
-    const std::size_t index = lstm_.cell(layer, direction);
-    auto& kept = tape_.cells[index];
-    const Index width = config_.output_size();
-    WeightGradientCell<T> cell;
-    cell.reversed = lstm_.reversed(direction);
-    cell.gates = gates(layer, direction, shape);
-    cell.x = layer_input(layer);
-    cell.h =
-        packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.hidden);
-    cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
-    cell.gradients = inputs_.weights[index];
-    weight_gradient(shape, schedule_, cell);
+  void gather_state_gradients(std::size_t index, const CellShape& shape, bool reversed, T* dh, T* dc) const {
+    gather_state(schedule_, outputs_.h, index, shape.hidden, shape.padded(), dh);
+    gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc);
+    for (Index row = 0; row < schedule_.rows; ++row) {
+      if (!schedule_.cut_at_end(row, reversed)) continue;
+      std::fill_n(dh + row * shape.padded(), shape.padded(), T(0));
+      std::fill_n(dc + row * shape.padded(), shape.padded(), T(0));
+    }
+  }
+
+  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below.
+  RowMap<T> dx_rows(Index layer, const CellShape& shape) {
+    if (layer == 0) return inputs_.x ? caller_rows(schedule_, inputs_.x) : RowMap<T>();
+    Buffer<T>& own = dx_[layer % 2];
+    own.resize(count(schedule_.total * shape.input));
+    return packed_rows(schedule_, own.data(), shape.input);
   }
 
   const typename Lstm<T>::Impl& lstm_;

@@ -96,9 +96,9 @@ int threads_for(double flops) {
   return static_cast<int>(std::min<double>(most, flops / flops_per_thread));
 }
 
-void Barrier::wait() {
+void Barrier::wait(int threads) {
   const unsigned round = round_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
     return;

@@ -68,40 +68,58 @@ void parallel(int threads, Body&& body) {
   for (int index = 0; index < threads; ++index) body(index);
 }
 
-/// Like `parallel`, but the indices run at the same time, so that they may meet at a barrier; `body` must not throw,
-/// for the others would wait for ever. Returns false, without calling `body`, if the system does not give that many
-/// threads (as inside another parallel region).
-template <class Body>
-bool parallel_together(int threads, Body&& body) {
+/// Where the threads of a team meet. Spins, because what lies between two meetings lasts microseconds; after a while it
+/// lets other threads run, so that a machine with more threads than processors still moves on.
+class Barrier {
+ public:
+  /// Waits until `threads` threads have come.
+  void wait(int threads);
+
+ private:
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> round_{0};
+};
+
+/// Work in phases, each begun when the one before has ended: calls body(phase, task, thread) for the tasks 0 ..
+/// count(phase) - 1 of every phase. In a team of n threads, thread i takes task i first, at the same time as the others
+/// take theirs, so that up to n tasks may meet each other; the tasks beyond are taken by whoever is free. Returns
+/// false, without calling anything, if the system does not give `threads` threads (as inside another parallel region).
+/// `body` must not throw.
+template <class Count, class Body>
+bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& body) {
   if (threads == 1) {
-    body(0);
+    for (std::int64_t phase = 0; phase < phases; ++phase) {
+      const std::int64_t tasks = count(phase);
+      for (std::int64_t task = 0; task < tasks; ++task) body(phase, task, 0);
+    }
     return true;
   }
 #ifdef _OPENMP
   std::atomic<bool> together{false};
+  alignas(64) std::atomic<std::int64_t> taken{0};  // of the tasks beyond each phase's first, in all phases so far
+  Barrier meeting;
 #pragma omp parallel num_threads(threads)
   if (omp_get_num_threads() == threads) {
     together.store(true, std::memory_order_relaxed);
-    body(omp_get_thread_num());
+    const int thread = omp_get_thread_num();
+    std::int64_t begin = 0;
+    for (std::int64_t phase = 0; phase < phases; ++phase) {
+      const std::int64_t tasks = count(phase);
+      if (thread < tasks) body(phase, std::int64_t{thread}, thread);
+      const std::int64_t end = begin + std::max<std::int64_t>(0, tasks - threads);
+      for (std::int64_t next = taken.load(std::memory_order_relaxed); next < end;) {
+        if (!taken.compare_exchange_weak(next, next + 1, std::memory_order_relaxed)) continue;
+        body(phase, threads + next - begin, thread);
+        next = taken.load(std::memory_order_relaxed);
+      }
+      begin = end;
+      if (phase + 1 < phases) meeting.wait(threads);
+    }
   }
   return together.load(std::memory_order_relaxed);
 #else
   return false;
 #endif
 }
-
-/// Where the threads of a team meet once per step. Spins, because a step lasts microseconds; after a while it lets
-/// other threads run, so that a machine with more threads than processors still moves on.
-class Barrier {
- public:
-  /// How many threads meet here; to be said before the first of them waits.
-  void expect(int threads) { threads_ = threads; }
-  void wait();
-
- private:
-  int threads_ = 1;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> round_{0};
-};
 
 }  // namespace lstmcore

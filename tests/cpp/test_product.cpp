@@ -88,8 +88,7 @@ struct Case {
                                  panel_end});
   }
 
-  void run_transposed(Index panel_begin, Index panel_end, Index tile_begin, Index tile_end) {
-    const Index width = active_kernels<T>().interleave_rows;
+  void run_transposed(Index panel_begin, Index panel_end, Index row_begin, Index row_end) {
     // The left factor as it lies in memory before: depth rows of `rows` columns.
     std::vector<T> transposed(a.size());
     std::vector<const T*> rows_of_transposed;
@@ -97,10 +96,9 @@ struct Case {
       for (Index r = 0; r < rows; ++r) transposed[k * rows + r] = a[r * depth + k];
       rows_of_transposed.push_back(transposed.data() + k * rows);
     }
-    std::vector<T> tiles = not_a_number<T>(static_cast<std::size_t>((rows + width - 1) / width * width * depth));
-    active_kernels<T>().interleave(rows_of_transposed.data(), depth, rows, tiles.data());
-    active_kernels<T>().transposed_product({rows, depth, columns, tiles.data(), panels.data(), out.data(), stride,
-                                            start == Start::accumulate, panel_begin, panel_end, tile_begin, tile_end});
+    active_kernels<T>().transposed_product({row_begin, row_end, depth, columns, rows_of_transposed.data(),
+                                            panels.data(), out.data(), stride, start == Start::accumulate, panel_begin,
+                                            panel_end});
   }
 };
 
@@ -145,20 +143,18 @@ void check_product() {
 template <class T>
 void check_transposed_product() {
   const bool fused = is_fused<T>();
-  const Index width = active_kernels<T>().interleave_rows;
-  for_each_shape(active_kernels<T>().lanes, [fused, width](Index rows, Index depth, Index columns) {
-    const Index tiles = (rows + width - 1) / width;
+  for_each_shape(active_kernels<T>().lanes, [fused](Index rows, Index depth, Index columns) {
     for (Start start : {Start::zero, Start::accumulate}) {
       Case<T> whole(rows, depth, columns, start);
       const std::vector<T> expected = whole.expected(fused);
-      whole.run_transposed(0, whole.panel_count(), 0, tiles);
+      whole.run_transposed(0, whole.panel_count(), 0, rows);
       CHECK_SAME_BITS(whole.out, expected);
 
       Case<T> pieces(rows, depth, columns, start);
-      for (Index tile = tiles - 1; tile >= 0; --tile) {
-        for (Index panel = 0; panel < pieces.panel_count(); ++panel) {
-          pieces.run_transposed(panel, panel + 1, tile, tile + 1);
-        }
+      const Index half = (rows + 1) / 2;
+      for (Index panel = 0; panel < pieces.panel_count(); ++panel) {
+        pieces.run_transposed(panel, panel + 1, half, rows);
+        pieces.run_transposed(panel, panel + 1, 0, half);
       }
       CHECK_SAME_BITS(pieces.out, expected);
     }
@@ -193,20 +189,19 @@ TEST("a product over nothing leaves the start") {
   check_empty_depth<double>();
 }
 
-TEST("interleave pads the last tile with zeros") {
+TEST("transpose") {
   const Kernels<float>& kernels = active_kernels<float>();
-  const Index width = kernels.interleave_rows, depth = 2, columns = width + 1;
-  const std::vector<float> a = random_values<float>(depth * columns, 1);
-  const std::vector<const float*> rows = {a.data(), a.data() + columns};
-  std::vector<float> tiles = not_a_number<float>(static_cast<std::size_t>(2 * width * depth)), expected;
-  kernels.interleave(rows.data(), depth, columns, tiles.data());
-  for (Index tile = 0; tile < 2; ++tile) {
-    for (Index k = 0; k < depth; ++k) {
-      for (Index r = 0; r < width; ++r) {
-        const Index column = tile * width + r;
-        expected.push_back(column < columns ? rows[k][column] : 0.0f);
+  const Index most = 2 * kernels.lanes + 1;
+  for (Index rows = 0; rows <= most; ++rows) {
+    for (Index columns = 0; columns <= most; ++columns) {
+      const Index from_stride = columns + 3, to_stride = rows + 5;
+      const std::vector<float> from = random_values<float>(rows * from_stride, 1);
+      std::vector<float> to(static_cast<std::size_t>(columns * to_stride), -1.0f), expected = to;
+      for (Index column = 0; column < columns; ++column) {
+        for (Index row = 0; row < rows; ++row) expected[column * to_stride + row] = from[row * from_stride + column];
       }
+      kernels.transpose(from.data(), from_stride, rows, columns, to.data(), to_stride);
+      CHECK_SAME_BITS(to, expected);
     }
   }
-  CHECK_SAME_BITS(tiles, expected);
 }

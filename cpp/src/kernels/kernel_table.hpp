@@ -31,20 +31,19 @@ struct Product {
   Index panel_begin, panel_end;  // the panels to compute
 };
 
-/// The same with a transposed left factor, for products over all rows of a batch: out[c][m] (+)= sum over k of
-/// a[k][c] * B[k][m]. `tiles` holds a in tiles of `interleave_rows` columns c, each [k][interleave_rows], zero-padded.
+/// The same with a transposed left factor, for products over all rows of a batch: for the columns c of a in
+/// [row_begin, row_end), out[c][m] (+)= sum over k of a[k][c] * B[k][m].
 template <class T>
 struct TransposedProduct {
-  Index rows;  // columns c of a
+  Index row_begin, row_end;
   Index depth;
   Index columns;
-  const T* tiles;
-  const T* panels;  // as above
-  T* out;           // row c at out + c * out_stride
+  const T* const* a;  // depth row pointers
+  const T* panels;    // as above
+  T* out;             // row c at out + c * out_stride
   Index out_stride;
   bool accumulate;
   Index panel_begin, panel_end;
-  Index tile_begin, tile_end;
 };
 
 /// One step of some rows of an LSTM layer, for a range of blocks: gate pre-activations, then the cell.
@@ -84,13 +83,12 @@ struct StepBackward {
 /// Everything for one element type.
 template <class T>
 struct Kernels {
-  Index lanes;            // V
-  Index tile_rows;        // rows that a full tile of one panel holds
-  Index interleave_rows;  // width of the tiles of TransposedProduct
+  Index lanes;      // V
+  Index tile_rows;  // rows that a full tile of one panel holds
   void (*product)(const Product<T>&);
   void (*transposed_product)(const TransposedProduct<T>&);
-  /// tiles of TransposedProduct from depth row pointers of `columns` elements each.
-  void (*interleave)(const T* const* rows, Index depth, Index columns, T* tiles);
+  /// to[column * to_stride + row] = from[row * from_stride + column].
+  void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
   void (*step_forward)(const StepForward<T>&);
   void (*step_backward)(const StepBackward<T>&);
 

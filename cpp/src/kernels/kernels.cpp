@@ -2,6 +2,7 @@
 // namespace renamed after it; it exports this one function and nothing else.
 #include "cell.hpp"
 #include "elementwise.hpp"
+#include "transpose.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -12,10 +13,9 @@ constexpr kernels::Kernels<T> make_kernels() {
   kernels::Kernels<T> k{};
   k.lanes = lanes_of<T>;
   k.tile_rows = tile_rows(kernels::panel_vectors);
-  k.interleave_rows = interleave_rows<T>();
   k.product = &product<T>;
   k.transposed_product = &transposed_product<T>;
-  k.interleave = &interleave<T>;
+  k.transpose = &transpose<T>;
   k.step_forward = &step_forward<T>;
   k.step_backward = &step_backward<T>;
   k.sigmoid = &sigmoid_elements<T>;

@@ -8,6 +8,7 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
+using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
 
@@ -35,11 +36,13 @@ struct ByRows {
   T operator()(int r, Index k) const { return row[r][k]; }
 };
 
-/// Left factor interleaved: element (r, k) at tile[k * width + r].
-template <class T, int Width>
-struct Interleaved {
-  const T* tile;
-  T operator()(int r, Index k) const { return tile[k * Width + r]; }
+/// Left factor transposed: element (r, k) at rows[k][first + r]. The rows of a tile share the cache lines that they lie
+/// in, so that a copy of them in the tile's order would cost more than it gains.
+template <class T>
+struct ByDepth {
+  const T* const* rows;
+  Index first;
+  T operator()(int r, Index k) const { return rows[k][first + r]; }
 };
 
 /// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors.
@@ -97,7 +100,7 @@ template <class T, int Rows, int Vectors, int Panels>
 void product_tile(const Product<T>& p, Index row, Index panel, Index panel_columns) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
+  constexpr Index full = panel_vectors * lanes;
   const Index column = panel * full;
   Tile<T, Rows, Vectors, Panels> tile;
   T* const* out = p.out + row;
@@ -151,7 +154,7 @@ void product_panel(const Product<T>& p, Index panel, Index panel_columns) {
 template <class T>
 void product(const Product<T>& p) {
   constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
+  constexpr Index full = panel_vectors * lanes;
   const Index full_end = p.columns / full;  // panels before this one have all their columns
   Index panel = p.panel_begin;
   if (p.rows <= 2) {
@@ -180,69 +183,68 @@ void product(const Product<T>& p) {
   }
 }
 
-template <class T>
-constexpr int interleave_rows() {
-  return tile_rows(4);
-}
-
-template <class T, int Vectors>
-void transposed_tile(const TransposedProduct<T>& p, Index tile_index, Index panel, Index panel_columns) {
+template <class T, int Rows, int Vectors>
+void transposed_tile(const TransposedProduct<T>& p, Index row, Index panel, Index panel_columns) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  constexpr int height = interleave_rows<T>();
-  const Index column = panel * kernels::panel_vectors * lanes;
-  const Index row = tile_index * height;
-  const Index rows = p.rows - row < height ? p.rows - row : height;
+  const Index column = panel * panel_vectors * lanes;
   T* const out = p.out + row * p.out_stride + column;
-  Tile<T, height, Vectors> tile;
-  // The last tile is padded with rows of zeros, which have no place in `out`.
-  tile.start([&](int r, int v) {
-    return p.accumulate && r < rows ? load_some<P>(out + r * p.out_stride + v * lanes, panel_columns - v * lanes)
-                                    : constant<P>(0.0);
-  });
-  const Interleaved<T, height> left{p.tiles + tile_index * height * p.depth};
-  tile.add_products(left, p.depth, p.panels + p.depth * column, 0);
+  Tile<T, Rows, Vectors> tile;
+  if (p.accumulate) {
+    tile.start(
+        [&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, panel_columns - v * lanes); });
+  } else {
+    tile.start([&](int, int) { return constant<P>(0.0); });
+  }
+  tile.add_products(ByDepth<T>{p.a, row}, p.depth, p.panels + p.depth * column, 0);
   tile.finish([&](int r, int v, const P& sum) {
-    if (r < rows) store_some(out + r * p.out_stride + v * lanes, sum, panel_columns - v * lanes);
+    store_some(out + r * p.out_stride + v * lanes, sum, panel_columns - v * lanes);
   });
+}
+
+template <class T, int Vectors, int Rows>
+constexpr auto transposed_tile_or_null() {
+  using TileFunction = void (*)(const TransposedProduct<T>&, Index row, Index panel, Index panel_columns);
+  if constexpr (Rows <= tile_rows(panel_vectors)) {
+    return static_cast<TileFunction>(&transposed_tile<T, Rows, Vectors>);
+  } else {
+    return static_cast<TileFunction>(nullptr);
+  }
+}
+
+/// All rows against one panel.
+template <class T, int Vectors>
+void transposed_panel(const TransposedProduct<T>& p, Index panel, Index panel_columns) {
+  static constexpr decltype(transposed_tile_or_null<T, Vectors, 1>()) by_rows[6] = {
+      transposed_tile_or_null<T, Vectors, 1>(), transposed_tile_or_null<T, Vectors, 2>(),
+      transposed_tile_or_null<T, Vectors, 3>(), transposed_tile_or_null<T, Vectors, 4>(),
+      transposed_tile_or_null<T, Vectors, 5>(), transposed_tile_or_null<T, Vectors, 6>()};
+  for (Index row = p.row_begin; row < p.row_end;) {
+    const Index height = next_height(p.row_end - row, tile_rows(panel_vectors));
+    by_rows[height - 1](p, row, panel, panel_columns);
+    row += height;
+  }
 }
 
 template <class T>
 void transposed_product(const TransposedProduct<T>& p) {
   constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
+  constexpr Index full = panel_vectors * lanes;
   for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
     const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
-    for (Index tile = p.tile_begin; tile < p.tile_end; ++tile) {
-      switch ((columns + lanes - 1) / lanes) {
-        case 4:
-          transposed_tile<T, 4>(p, tile, panel, columns);
-          break;
-        case 3:
-          transposed_tile<T, 3>(p, tile, panel, columns);
-          break;
-        case 2:
-          transposed_tile<T, 2>(p, tile, panel, columns);
-          break;
-        default:
-          transposed_tile<T, 1>(p, tile, panel, columns);
-          break;
-      }
-    }
-  }
-}
-
-template <class T>
-void interleave(const T* const* rows, Index depth, Index columns, T* tiles) {
-  constexpr int width = interleave_rows<T>();
-  for (Index first = 0; first < columns; first += width) {
-    const Index real = columns - first < width ? columns - first : width;
-    if (real == width) {
-      for (Index k = 0; k < depth; ++k, tiles += width)
-        for (int r = 0; r < width; ++r) tiles[r] = rows[k][first + r];
-    } else {
-      for (Index k = 0; k < depth; ++k, tiles += width)
-        for (int r = 0; r < width; ++r) tiles[r] = r < real ? rows[k][first + r] : T(0);
+    switch ((columns + lanes - 1) / lanes) {
+      case 4:
+        transposed_panel<T, 4>(p, panel, columns);
+        break;
+      case 3:
+        transposed_panel<T, 3>(p, panel, columns);
+        break;
+      case 2:
+        transposed_panel<T, 2>(p, panel, columns);
+        break;
+      default:
+        transposed_panel<T, 1>(p, panel, columns);
+        break;
     }
   }
 }

@@ -141,12 +141,12 @@ class TransposedMultiply {
     const int threads = threads_for(work);
     choose_blocks(threads);
     const Index blocks = block_count(a_columns_, a_block_) * block_count(b_columns_, b_block_);
-    const Index tiles_size = a_block_ * chunk_rows, panels_size = b_block_ * chunk_rows;
-    Buffer<T> scratch(static_cast<std::size_t>(threads * (tiles_size + panels_size)));
+    const Index panels_size = b_block_ * chunk_rows;
+    Buffer<T> scratch(static_cast<std::size_t>(threads * panels_size));
     parallel(threads, [&](int thread) {
-      T* const tiles = scratch.data() + thread * (tiles_size + panels_size);
+      T* const panels = scratch.data() + thread * panels_size;
       const Range range = split(blocks, threads, thread);
-      for (Index block = range.begin; block < range.end; ++block) multiply_block(block, tiles, tiles + tiles_size);
+      for (Index block = range.begin; block < range.end; ++block) multiply_block(block, panels);
     });
   }
 
@@ -160,7 +160,7 @@ class TransposedMultiply {
 
   /// Blocks as large as the second-level cache likes, but enough of them for every thread.
   void choose_blocks(int threads) {
-    const Index tile = kernels_.interleave_rows, panel = kernels::panel_vectors * kernels_.lanes;
+    const Index tile = kernels_.tile_rows, panel = kernels::panel_vectors * kernels_.lanes;
     a_block_ = round_up(std::min<Index>(a_columns_, 192), tile);
     b_block_ = round_up(std::min<Index>(b_columns_, 8 * panel), panel);
     const auto blocks = [&] { return block_count(a_columns_, a_block_) * block_count(b_columns_, b_block_); };
@@ -168,24 +168,22 @@ class TransposedMultiply {
     while (blocks() < threads && b_block_ > panel) b_block_ = round_up(b_block_ / 2, panel);
   }
 
-  void multiply_block(Index block, T* tiles, T* panels) const {
+  void multiply_block(Index block, T* panels) const {
     const Index across = block_count(b_columns_, b_block_);
     const Index a_first = block / across * a_block_, b_first = block % across * b_block_;
     kernels::TransposedProduct<T> product{};
-    product.rows = std::min(a_block_, a_columns_ - a_first);
+    product.row_end = std::min(a_block_, a_columns_ - a_first);
     product.columns = std::min(b_block_, b_columns_ - b_first);
-    product.tiles = tiles;
     product.panels = panels;
     product.out = out_ + a_first * b_columns_ + b_first;
     product.out_stride = b_columns_;
     product.panel_end = block_count(product.columns, kernels::panel_vectors * kernels_.lanes);
-    product.tile_end = block_count(product.rows, kernels_.interleave_rows);
     for (Index begin = 0; begin < rows_; begin += chunk_rows) {
       product.depth = std::min(chunk_rows, rows_ - begin);
       product.accumulate = begin > 0;
       const T* rows[chunk_rows];
       for (Index k = 0; k < product.depth; ++k) rows[k] = a_ + (begin + k) * a_columns_ + a_first;
-      kernels_.interleave(rows, product.depth, product.rows, tiles);
+      product.a = rows;
       pack_panels(b_ + begin * b_columns_ + b_first, b_columns_, 1, product.depth, product.columns, kernels_.lanes,
                   panels);
       kernels_.transposed_product(product);

@@ -1,6 +1,8 @@
-// Backward: each part walks its rows back through time; then dx as one product over all rows of all times.
+// Backward: each part walks its rows back through time; the products over all rows of all times follow it.
+#include <array>
+
 #include "../isa/isa.hpp"
-#include "walk.hpp"
+#include "weight_gradient.hpp"
 
 namespace lstmcore {
 namespace {
@@ -24,14 +26,15 @@ class BackwardWalk {
     gates_.resize(size);
   }
 
-  void run() {
+  /// Walks back over some steps; to be called from the last ones on.
+  void run(Range steps) {
     if (part_.rows.empty()) return;
-    for (Index step = length(0) - 1; step >= 0; --step) {
+    for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
       while (alive_ < static_cast<Index>(part_.rows.size()) && length(alive_) > step) ++alive_;
       gather(step);
       cell_step();
       // The products below read all gates of a row, of which other parts wrote theirs.
-      if (part_.meeting != nullptr) part_.meeting->wait();
+      part_.meeting.wait();
       state_step(step);
     }
   }
@@ -109,65 +112,257 @@ class BackwardWalk {
   std::vector<T*> dh_, dc_, gates_;
 };
 
+/// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
+/// be still in a cache.
+std::vector<Range> cut_steps(const CellShape& shape, const Schedule& schedule, Index itemsize, bool idle_threads) {
+  constexpr Index cached_bytes = 1 << 20;
+  constexpr Index least_rows = 384;  // or the sums of the weights' gradients would be read and written too often
+  const Index row_bytes = (shape.gates_width() + 2 * shape.padded() + shape.input) * itemsize;
+  Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
+  // Threads that have no part in the walk follow it with the products.
+  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, schedule.total / 6));
+  std::vector<Range> ranges;
+  for (Index end = schedule.longest; end > 0;) {
+    Index begin = end, rows = 0;
+    while (begin > 0 && (rows == 0 || rows + schedule.alive[static_cast<std::size_t>(begin - 1)] <= most_rows)) {
+      --begin;
+      rows += schedule.alive[static_cast<std::size_t>(begin)];
+    }
+    ranges.push_back({begin, end});
+    end = begin;
+  }
+  return ranges;
+}
+
+/// The backward of a layer in phases: a range of steps is walked, then dx, dW and db of its rows follow while they are
+/// in a cache. If the walk has fewer parts than there are threads, the next range is walked meanwhile. Both directions'
+/// dx of a row add up in one order, so with two directions dx is left to the end.
+template <class T>
+class LayerBackward {
+ public:
+  LayerBackward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
+                const RowMap<T>& dx, Partition partition, int threads)
+      : shape_(shape),
+        schedule_(schedule),
+        cells_(cells),
+        dx_(dx),
+        threads_(threads),
+        walks_(shape, schedule, cells, partition, kernels::panel_vectors),
+        overlapped_(walks_.size() < threads),
+        ranges_(cut_steps(shape, schedule, sizeof(T), overlapped_)),
+        rows_(cells.size()) {
+    Index most = 0;
+    for (const Range& steps : ranges_) most = std::max(most, count_rows(steps));
+    for (std::size_t direction = 0; direction < cells.size(); ++direction) {
+      gradients_.emplace_back(shape, cells[direction].gradients);
+      for (StepRows<T>& rows : rows_[direction]) {
+        rows.gates.resize(static_cast<std::size_t>(most));
+        rows.x.resize(rows.gates.size());
+        rows.h_prev.resize(rows.gates.size());
+        rows.dx.resize(dx && !dx_at_end() ? rows.gates.size() : 0);
+      }
+    }
+    zeros_.resize(static_cast<std::size_t>(shape.hidden), T(0));
+    const bool weights_wanted =
+        std::any_of(gradients_.begin(), gradients_.end(), [](const auto& g) { return g.wanted(); });
+    const Index pieces = threads == 1 ? 1 : 2 * threads;
+    block_parts_ = weights_wanted ? std::min(pieces, shape.blocks()) : 0;
+    column_parts_ = weights_wanted ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
+    dx_parts_ = dx ? pieces : 0;
+    scratch_width_ = weights_wanted ? WeightGradient<T>::scratch_size(shape) : 0;
+    scratch_.resize(static_cast<std::size_t>(scratch_width_ * threads));
+    if (schedule.total == 0) {
+      for (WeightGradient<T>& gradient : gradients_) gradient.clear();
+    }
+  }
+
+  /// False if the system does not give the threads.
+  bool run() {
+    return parallel_phases(
+        threads_, last_phase() + 1, [&](Index phase) { return tasks(phase).end(); },
+        [&](Index phase, Index task, int thread) { run_task(phase, task, thread); });
+  }
+
+ private:
+  /// The tasks of a phase, in this order.
+  struct Tasks {
+    Index walks = 0, dx = 0, sums = 0, writes = 0;
+    Index end() const { return walks + dx + sums + writes; }
+  };
+
+  Index directions() const { return static_cast<Index>(cells_.size()); }
+  bool dx_at_end() const { return directions() > 1; }
+  /// The range that a phase walks, and the one whose products it computes; none: beyond the ends.
+  Index walk_range(Index phase) const {
+    if (overlapped_) return phase;
+    return phase % 2 == 0 ? phase / 2 : static_cast<Index>(ranges_.size());
+  }
+  Index product_range(Index phase) const {
+    if (phase == last_phase()) return -1;
+    return overlapped_ ? phase - 1 : phase % 2 == 1 ? phase / 2 : -1;
+  }
+  /// Writes the sums.
+  Index last_phase() const {
+    const Index ranges = static_cast<Index>(ranges_.size());
+    return overlapped_ ? ranges + 1 : 2 * ranges;
+  }
+
+  Index count_rows(Range steps) const {
+    Index rows = 0;
+    for (Index step = steps.begin; step < steps.end; ++step) rows += schedule_.alive[static_cast<std::size_t>(step)];
+    return rows;
+  }
+
+  Tasks tasks(Index phase) const {
+    const Index ranges = static_cast<Index>(ranges_.size());
+    Tasks tasks;
+    if (walk_range(phase) < ranges) tasks.walks = walks_.size();
+    if (product_range(phase) >= 0) {
+      tasks.dx = dx_at_end() ? 0 : dx_parts_;
+      tasks.sums = directions() * block_parts_ * column_parts_;
+    }
+    if (phase == last_phase()) {
+      tasks.dx = dx_at_end() ? dx_parts_ : 0;
+      tasks.writes = directions() * block_parts_;
+    }
+    return tasks;
+  }
+
+  void run_task(Index phase, Index task, int thread) {
+    const Tasks tasks = this->tasks(phase);
+    if (task < tasks.walks) {
+      const Index range = walk_range(phase);
+      walks_[task].run(ranges_[static_cast<std::size_t>(range)]);
+      if (task < directions()) gather(static_cast<std::size_t>(task), range);
+      return;
+    }
+    task -= tasks.walks;
+    if (task < tasks.dx) {
+      const auto part = [&](Index rows) { return split(rows, static_cast<int>(dx_parts_), static_cast<int>(task)); };
+      if (dx_at_end()) {
+        input_gradient_at_end(part(schedule_.total));
+      } else {
+        const StepRows<T>& rows = rows_[0][product_range(phase) % 2];
+        const Range range = part(rows.count);
+        input_gradient(0, rows.gates.data() + range.begin, rows.dx.data() + range.begin, range.size(), false);
+      }
+      return;
+    }
+    task -= tasks.dx;
+    WeightGradient<T>& gradient = gradients_[static_cast<std::size_t>(task % directions())];
+    const auto& rows = rows_[static_cast<std::size_t>(task % directions())];
+    task /= directions();
+    const Range blocks = split(shape_.blocks(), static_cast<int>(block_parts_), static_cast<int>(task % block_parts_));
+    if (phase == last_phase()) {
+      gradient.write(blocks);
+    } else {
+      const Index range = product_range(phase);
+      gradient.add(rows[range % 2], range == 0, blocks, column_parts_, static_cast<int>(task / block_parts_),
+                   scratch_.data() + thread * scratch_width_);
+    }
+  }
+
+  /// The rows of a range of steps, for the products of the phase after this one.
+  void gather(std::size_t direction, Index range) {
+    const Range steps = ranges_[static_cast<std::size_t>(range)];
+    const BackwardCell<T>& cell = cells_[direction];
+    StepRows<T>& rows = rows_[direction][range % 2];
+    std::size_t at = 0;
+    for (Index step = steps.end - 1; step >= steps.begin; --step) {
+      for (Index row = 0; row < schedule_.alive[static_cast<std::size_t>(step)]; ++row, ++at) {
+        const Index time = schedule_.time(row, step, cell.reversed);
+        rows.gates[at] = cell.gates.at(time, row);
+        rows.x[at] = cell.x.at(time, row);
+        if (schedule_.cut(row, step, cell.reversed)) {
+          rows.h_prev[at] = zeros_.data();
+        } else {
+          rows.h_prev[at] = step == 0 ? cell.h0.at(0, row) : cell.h.at(cell.reversed ? time + 1 : time - 1, row);
+        }
+        if (!rows.dx.empty()) rows.dx[at] = dx_.at(time, row);
+      }
+    }
+    rows.count = static_cast<Index>(at);
+  }
+
+  /// dx (+)= dgates W_ih for `count` rows.
+  void input_gradient(std::size_t direction, T* const* gates, T* const* dx, Index count, bool accumulate) const {
+    constexpr Index rows_at_once = 96;
+    for (Index first = 0; first < count; first += rows_at_once) {
+      kernels::Product<T> product{};
+      product.rows = std::min(rows_at_once, count - first);
+      product.depth = shape_.gates_width();
+      product.columns = shape_.input;
+      product.a = gates + first;
+      product.panels = cells_[direction].weights->x.data();
+      product.out = dx + first;
+      product.accumulate = accumulate;
+      product.panel_end = (shape_.input + shape_.block_width() - 1) / shape_.block_width();
+      active_kernels<T>().product(product);
+    }
+  }
+
+  /// dx of both directions for a range of packed rows: in the order of time, then row.
+  void input_gradient_at_end(Range range) const {
+    constexpr Index rows_at_once = 96;
+    T* gates[rows_at_once];
+    T* dx[rows_at_once];
+    Index time = 0;
+    for (Index first = range.begin; first < range.end; first += rows_at_once) {
+      const Index count = std::min(rows_at_once, range.end - first);
+      const Index first_time = time;
+      for (Index direction = 0; direction < directions(); ++direction) {
+        time = first_time;
+        for (Index i = 0; i < count; ++i) {
+          while (time + 1 < schedule_.longest && schedule_.packed(time + 1, 0) <= first + i) ++time;
+          const Index row = first + i - schedule_.packed(time, 0);
+          gates[i] = cells_[static_cast<std::size_t>(direction)].gates.at(time, row);
+          dx[i] = dx_.at(time, row);
+        }
+        input_gradient(static_cast<std::size_t>(direction), gates, dx, count, direction > 0);
+      }
+    }
+  }
+
+  const CellShape& shape_;
+  const Schedule& schedule_;
+  const std::vector<BackwardCell<T>>& cells_;
+  const RowMap<T> dx_;
+  const int threads_;
+  Walks<BackwardWalk<T>, BackwardCell<T>> walks_;
+  const bool overlapped_;
+  std::vector<Range> ranges_;
+  std::vector<std::array<StepRows<T>, 2>> rows_;  ///< per direction, of even and odd ranges
+  std::vector<WeightGradient<T>> gradients_;
+  std::vector<T> zeros_;
+  Index block_parts_ = 0;  ///< of a direction's weights
+  int column_parts_ = 1;
+  Index dx_parts_ = 0;
+  Index scratch_width_ = 0;
+  Buffer<T> scratch_;
+};
+
 }  // namespace
 
 template <class T>
-void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells) {
+void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
+                   const RowMap<T>& dx) {
   const int directions = static_cast<int>(cells.size());
-  const int threads = threads_for(walk_work(shape, schedule, shape.hidden) * directions);
+  // The walk's product, and those of dx and dW.
+  const double walk = walk_work(shape, schedule, shape.hidden) * directions;
+  const double products =
+      static_cast<double>(schedule.total * shape.gates_width() * (2 * shape.input + shape.hidden)) * 2;
+  const int threads = threads_for(walk + products * directions);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
-  const Index granularity = kernels::panel_vectors;
-  const Partition partition =
-      choose_partition(shape, schedule, directions, threads, granularity, active_kernels<T>().tile_rows);
-  run_parts(shape, schedule, directions, partition, granularity, [&](Part part) {
-    const BackwardCell<T>& cell = cells[part.direction];
-    return BackwardWalk<T>(shape, schedule, cell, std::move(part));
-  });
+  const Partition partition = choose_partition(shape, schedule, directions, threads_for(walk), kernels::panel_vectors,
+                                               active_kernels<T>().tile_rows);
+  if (!LayerBackward<T>(shape, schedule, cells, dx, partition, threads).run()) {
+    LayerBackward<T>(shape, schedule, cells, dx, Partition{}, 1).run();
+  }
 }
 
-template <class T>
-void input_gradient(const CellShape& shape, const Schedule& schedule, const BackwardPanels<T>& weights,
-                    const RowMap<const T>& gates, const RowMap<T>& dx, bool accumulate) {
-  constexpr Index rows_at_once = 96;
-  struct Place {
-    Index time, row;
-  };
-  const double flops = static_cast<double>(schedule.total * shape.gates_width() * shape.input) * 2;
-  const int threads = threads_for(flops);
-  parallel(threads, [&](int index) {
-    const Range range = split(schedule.total, threads, index);
-    std::vector<const T*> from(static_cast<std::size_t>(rows_at_once));
-    std::vector<T*> to(from.size());
-    // Packed order is by time, then row.
-    Place place{0, 0};
-    while (place.time + 1 < schedule.longest && schedule.packed(place.time + 1, 0) <= range.begin) ++place.time;
-    place.row = schedule.longest > 0 ? range.begin - schedule.packed(place.time, 0) : 0;
-    for (Index first = range.begin; first < range.end; first += rows_at_once) {
-      const Index count = std::min(rows_at_once, range.end - first);
-      for (Index i = 0; i < count; ++i) {
-        from[static_cast<std::size_t>(i)] = gates.at(place.time, place.row);
-        to[static_cast<std::size_t>(i)] = dx.at(place.time, place.row);
-        if (++place.row == schedule.alive[static_cast<std::size_t>(place.time)]) place = {place.time + 1, 0};
-      }
-      kernels::Product<T> product{};
-      product.rows = count;
-      product.depth = shape.gates_width();
-      product.columns = shape.input;
-      product.a = from.data();
-      product.panels = weights.x.data();
-      product.out = to.data();
-      product.accumulate = accumulate;
-      product.panel_end = (shape.input + shape.block_width() - 1) / shape.block_width();
-      active_kernels<T>().product(product);
-    }
-  });
-}
-
-template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<float>>&);
-template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<double>>&);
-template void input_gradient(const CellShape&, const Schedule&, const BackwardPanels<float>&,
-                             const RowMap<const float>&, const RowMap<float>&, bool);
-template void input_gradient(const CellShape&, const Schedule&, const BackwardPanels<double>&,
-                             const RowMap<const double>&, const RowMap<double>&, bool);
+template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<float>>&,
+                            const RowMap<float>&);
+template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<double>>&,
+                            const RowMap<double>&);
 
 }  // namespace lstmcore

@@ -1,27 +1,24 @@
 #include "cell_weights.hpp"
 
+#include "../isa/isa.hpp"
 #include "../pack.hpp"
-#include "../threads.hpp"
 
 namespace lstmcore {
 namespace {
 
 constexpr Index gate_count = 4;
 
-/// Transposing goes in strips of this many k, so that what is read and what is written both stay in the first-level
-/// cache.
-constexpr Index strip = 16;
-
-/// Calls visit(column, gate row) for the real columns of block `block`: `column` counts within the block's 4 V columns,
-/// `gate row` is the row of weight_ih, weight_hh and bias.
+/// Rows of (4H, ...) matrices, gate by gate, beside their place in a block's 4 V columns: visit(column, gate row,
+/// units) for each gate of block `block`, of whose V hidden units `units` are real.
 template <class Visit>
-void visit_columns(const CellShape& shape, Index block, Visit&& visit) {
+void visit_gates(const CellShape& shape, Index block, Visit&& visit) {
   const Index first = block * shape.lanes;
   const Index units = std::min(shape.lanes, shape.hidden - first);
-  for (Index gate = 0; gate < gate_count; ++gate) {
-    for (Index lane = 0; lane < units; ++lane) visit(gate * shape.lanes + lane, gate * shape.hidden + first + lane);
-  }
+  for (Index gate = 0; gate < gate_count; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
 }
+
+/// Threads for moving this many elements.
+int threads_to_move(Index elements) { return threads_for(static_cast<double>(elements) * 4); }
 
 /// [block][depth][4][V] from a matrix (4H, depth).
 template <class T>
@@ -29,22 +26,25 @@ void pack_gates(const CellShape& shape, const View<const T, 2>& matrix, T* panel
   const Index depth = matrix.shape[1];
   const Index width = shape.block_width();
   const bool whole_blocks = shape.hidden == shape.padded();
-  const auto pack_block = [&](Index block) {
-    T* const panel = panels + block * depth * width;
-    if (!whole_blocks) std::fill(panel, panel + depth * width, T(0));
-    for (Index first = 0; first < depth; first += strip) {
-      const Index last = std::min(depth, first + strip);
-      visit_columns(shape, block, [&](Index column, Index gate_row) {
-        const T* const from = matrix.data + gate_row * matrix.stride[0];
-        T* const to = panel + column;
-        for (Index k = first; k < last; ++k) to[k * width] = from[k * matrix.stride[1]];
-      });
-    }
-  };
-  const int threads = threads_for(static_cast<double>(shape.gates_width() * depth) * 4);
+  const int threads = threads_to_move(shape.gates_width() * depth);
   parallel(threads, [&](int index) {
     const Range blocks = split(shape.blocks(), threads, index);
-    for (Index block = blocks.begin; block < blocks.end; ++block) pack_block(block);
+    for (Index block = blocks.begin; block < blocks.end; ++block) {
+      T* const panel = panels + block * depth * width;
+      if (!whole_blocks) std::fill(panel, panel + depth * width, T(0));
+      visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+        const T* const from = matrix.data + gate_row * matrix.stride[0];
+        if (matrix.stride[1] == 1) {
+          active_kernels<T>().transpose(from, matrix.stride[0], units, depth, panel + column, width);
+          return;
+        }
+        for (Index k = 0; k < depth; ++k) {
+          for (Index unit = 0; unit < units; ++unit) {
+            panel[k * width + column + unit] = from[unit * matrix.stride[0] + k * matrix.stride[1]];
+          }
+        }
+      });
+    }
   });
 }
 
@@ -54,7 +54,7 @@ Buffer<T> transposed_panels(const CellShape& shape, const Buffer<T>& forward, In
   const Index width = shape.block_width();
   const Index panels = (columns + width - 1) / width;
   Buffer<T> packed(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), columns, shape.lanes)));
-  const int threads = threads_for(static_cast<double>(shape.gates_width() * columns) * 4);
+  const int threads = threads_to_move(shape.gates_width() * columns);
   parallel(threads, [&](int index) {
     const Range range = split(panels, threads, index);
     for (Index panel = range.begin; panel < range.end; ++panel) {
@@ -64,11 +64,8 @@ Buffer<T> transposed_panels(const CellShape& shape, const Buffer<T>& forward, In
       T* const to = packed.data() + shape.gates_width() * first;
       if (real < padded) std::fill(to, to + shape.gates_width() * padded, T(0));
       for (Index block = 0; block < shape.blocks(); ++block) {
-        for (Index column = 0; column < real; ++column) {
-          const T* const from = forward.data() + (block * columns + first + column) * width;
-          T* const target = to + block * width * padded + column;
-          for (Index k = 0; k < width; ++k) target[k * padded] = from[k];
-        }
+        active_kernels<T>().transpose(forward.data() + (block * columns + first) * width, width, real, width,
+                                      to + block * width * padded, padded);
       }
     }
   });
@@ -87,7 +84,9 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
   std::fill(bias.data(), bias.data() + bias.size(), T(0));
   for (Index block = 0; block < shape.blocks(); ++block) {
     T* const to = bias.data() + block * shape.block_width();
-    visit_columns(shape, block, [&](Index column, Index gate_row) { to[column] = weights.bias(gate_row); });
+    visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+      for (Index unit = 0; unit < units; ++unit) to[column + unit] = weights.bias(gate_row + unit);
+    });
   }
 }
 
@@ -96,31 +95,32 @@ BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>
     : x(transposed_panels(shape, forward.x, shape.input)), h(transposed_panels(shape, forward.h, shape.hidden)) {}
 
 template <class T>
-void unpack_gradient(const CellShape& shape, const T* transposed, View<T, 2> gradient) {
-  const Index width = shape.block_width();
+void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, const View<T, 2>& gradient) {
   const Index depth = gradient.shape[1];
-  const auto unpack_block = [&](Index block) {
-    for (Index first = 0; first < depth; first += strip) {
-      const Index last = std::min(depth, first + strip);
-      visit_columns(shape, block, [&](Index column, Index gate_row) {
-        const T* const from = transposed + block * width + column;
-        T* const to = gradient.data + gate_row * gradient.stride[0];
-        for (Index k = first; k < last; ++k) to[k * gradient.stride[1]] = from[k * shape.gates_width()];
-      });
-    }
-  };
-  const int threads = threads_for(static_cast<double>(shape.gates_width() * depth) * 4);
-  parallel(threads, [&](int index) {
-    const Range blocks = split(shape.blocks(), threads, index);
-    for (Index block = blocks.begin; block < blocks.end; ++block) unpack_block(block);
-  });
+  for (Index block = blocks.begin; block < blocks.end; ++block) {
+    visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+      const T* const from = transposed + block * shape.block_width() + column;
+      T* const to = gradient.data + gate_row * gradient.stride[0];
+      if (gradient.stride[1] == 1) {
+        active_kernels<T>().transpose(from, shape.gates_width(), depth, units, to, gradient.stride[0]);
+        return;
+      }
+      for (Index k = 0; k < depth; ++k) {
+        for (Index unit = 0; unit < units; ++unit) {
+          to[unit * gradient.stride[0] + k * gradient.stride[1]] = from[k * shape.gates_width() + unit];
+        }
+      }
+    });
+  }
 }
 
 template <class T>
-void unpack_gradient(const CellShape& shape, const T* row, View<T, 1> gradient) {
-  for (Index block = 0; block < shape.blocks(); ++block) {
+void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient) {
+  for (Index block = blocks.begin; block < blocks.end; ++block) {
     const T* const from = row + block * shape.block_width();
-    visit_columns(shape, block, [&](Index column, Index gate_row) { gradient(gate_row) = from[column]; });
+    visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+      for (Index unit = 0; unit < units; ++unit) gradient(gate_row + unit) = from[column + unit];
+    });
   }
 }
 
@@ -128,9 +128,9 @@ template struct ForwardPanels<float>;
 template struct ForwardPanels<double>;
 template struct BackwardPanels<float>;
 template struct BackwardPanels<double>;
-template void unpack_gradient(const CellShape&, const float*, View<float, 2>);
-template void unpack_gradient(const CellShape&, const double*, View<double, 2>);
-template void unpack_gradient(const CellShape&, const float*, View<float, 1>);
-template void unpack_gradient(const CellShape&, const double*, View<double, 1>);
+template void unpack_gradient(const CellShape&, const float*, Range, const View<float, 2>&);
+template void unpack_gradient(const CellShape&, const double*, Range, const View<double, 2>&);
+template void unpack_gradient(const CellShape&, const float*, Range, const View<float, 1>&);
+template void unpack_gradient(const CellShape&, const double*, Range, const View<double, 1>&);
 
 }  // namespace lstmcore

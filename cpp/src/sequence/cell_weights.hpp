@@ -5,6 +5,7 @@
 
 #include "../buffer.hpp"
 #include "../kernels/kernel_table.hpp"
+#include "../threads.hpp"
 
 namespace lstmcore {
 
@@ -43,12 +44,12 @@ struct BackwardPanels {
   BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);
 };
 
-/// From gradients in the kernels' layout, [column][4 Hp] with columns of x or h, to a matrix (4H, columns).
+/// Some blocks' gradients, from the kernels' layout, [column][4 Hp] with columns of x or h, to a matrix (4H, columns).
 template <class T>
-void unpack_gradient(const CellShape& shape, const T* transposed, View<T, 2> gradient);
+void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, const View<T, 2>& gradient);
 
 /// From [4 Hp] to (4H).
 template <class T>
-void unpack_gradient(const CellShape& shape, const T* row, View<T, 1> gradient);
+void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient);
 
 }  // namespace lstmcore

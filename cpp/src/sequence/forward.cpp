@@ -52,7 +52,7 @@ class ForwardWalk {
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
         advance(step, (step - first) * rows_);
-        if (part_.meeting != nullptr && step + 1 < meetings) part_.meeting->wait();
+        if (step + 1 < meetings) part_.meeting.wait();
       }
     }
   }
@@ -163,11 +163,13 @@ template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells) {
   const int directions = static_cast<int>(cells.size());
   const int threads = threads_for(walk_work(shape, schedule, shape.input + shape.hidden) * directions);
-  const Partition partition = choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
-  run_parts(shape, schedule, directions, partition, 1, [&](Part part) {
-    const ForwardCell<T>& cell = cells[part.direction];
-    return ForwardWalk<T>(shape, schedule, cell, std::move(part));
-  });
+  const auto run = [&](Partition partition) {
+    Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
+    const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));
+    return parallel_phases(
+        team, 1, [&](Index) { return walks.size(); }, [&](Index, Index task, int) { walks[task].run(); });
+  };
+  if (!run(choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows))) run(Partition{});
 }
 
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&);
