@@ -104,7 +104,8 @@ void cell_backward(benchmark::State& state) {
   s.dc = dc.rows.data();
   s.c_prev = c_prev.constant();
   s.c = c.constant();
-  s.gates = gates.rows.data();
+  s.gates = gates.constant();
+  s.dgates = gates.rows.data();
   for (auto _ : state) {
     kernels.step_backward(s);
     benchmark::ClobberMemory();

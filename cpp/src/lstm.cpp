@@ -303,7 +303,7 @@ class Backward {
       if (dy) cell.dy = dy.shifted(direction * shape.hidden);
       cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
       cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
-      cell.gates = packed_rows(schedule_, kept.gates.data(), shape.gates_width());
+      cell.gates = packed_rows<const T>(schedule_, kept.gates.data(), shape.gates_width());
       cell.h =
           packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.hidden);
       cell.c = packed_rows<const T>(schedule_, kept.c.data(), shape.padded());

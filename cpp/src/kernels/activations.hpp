@@ -4,10 +4,6 @@
 
 #include "vector.hpp"
 
-#if defined(__SSE2__) || defined(_M_X64)
-#include <immintrin.h>
-#endif
-
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {

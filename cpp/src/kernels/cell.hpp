@@ -34,11 +34,11 @@ EIGEN_ALWAYS_INLINE void cell_forward(T* gates, const T* c_prev, T* c, T* h, T* 
   if (y != nullptr) store_some(y, output, units);
 }
 
-/// From dh and dc (by this step's h and c): `gates` i, f, g, o become the gradients by their pre-activations, dc
-/// becomes the gradient by c'.
+/// From dh and dc (by this step's h and c) and the gates i, f, g, o: the gradients by their pre-activations; dc becomes
+/// the gradient by c'.
 template <class T>
-EIGEN_ALWAYS_INLINE void cell_backward(T* gates, const T* c_prev, const T* c, const T* dy, const T* dh, T* dc,
-                                       Index units) {
+EIGEN_ALWAYS_INLINE void cell_backward(const T* gates, T* dgates, const T* c_prev, const T* c, const T* dy, const T* dh,
+                                       T* dc, Index units) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   const P one = constant<P>(1.0);
@@ -51,10 +51,10 @@ EIGEN_ALWAYS_INLINE void cell_backward(T* gates, const T* c_prev, const T* c, co
   if (dy != nullptr) d_h = ei::padd(d_h, load_some<P>(dy, units));
   const P d_tanh_c = ei::pmul(d_h, o);
   const P d_c = ei::pmadd(d_tanh_c, ei::psub(one, ei::pmul(tanh_c, tanh_c)), ei::ploadu<P>(dc));
-  ei::pstoreu(gates, ei::pmul(ei::pmul(d_c, g), ei::pmul(i, ei::psub(one, i))));
-  ei::pstoreu(gates + lanes, ei::pmul(ei::pmul(d_c, ei::ploadu<P>(c_prev)), ei::pmul(f, ei::psub(one, f))));
-  ei::pstoreu(gates + 2 * lanes, ei::pmul(ei::pmul(d_c, i), ei::psub(one, ei::pmul(g, g))));
-  ei::pstoreu(gates + 3 * lanes, ei::pmul(ei::pmul(d_h, tanh_c), ei::pmul(o, ei::psub(one, o))));
+  ei::pstoreu(dgates, ei::pmul(ei::pmul(d_c, g), ei::pmul(i, ei::psub(one, i))));
+  ei::pstoreu(dgates + lanes, ei::pmul(ei::pmul(d_c, ei::ploadu<P>(c_prev)), ei::pmul(f, ei::psub(one, f))));
+  ei::pstoreu(dgates + 2 * lanes, ei::pmul(ei::pmul(d_c, i), ei::psub(one, ei::pmul(g, g))));
+  ei::pstoreu(dgates + 3 * lanes, ei::pmul(ei::pmul(d_h, tanh_c), ei::pmul(o, ei::psub(one, o))));
   ei::pstoreu(dc, ei::pmul(d_c, f));
 }
 
@@ -71,17 +71,23 @@ void step_tile(const StepForward<T>& s, Index row, Index block) {
     gates[r] = s.gates != nullptr ? s.gates[row + r] + (block - s.block_begin) * full : scratch + r * Blocks * full;
   }
 
-  Tile<T, Rows, vectors, Blocks> tile;
-  if (s.x_depth > 0) {
-    tile.start([&](int, int v) { return ei::ploadu<P>(s.bias + block * full + v * lanes); });
-    const Index x_stride = s.x_depth * full;
-    tile.add_products(ByRows<T, Rows>(s.x + row), s.x_depth, s.x_panels + block * x_stride, x_stride);
-  } else {
-    tile.start([&](int r, int v) { return ei::ploadu<P>(gates[r] + v * lanes); });
+  constexpr int strip = strip_vectors(Rows, vectors, Blocks);
+  for (int first = 0; first < vectors; first += strip) {
+    const Index offset = first * lanes;
+    Tile<T, Rows, strip, Blocks> tile;
+    if (s.x_depth > 0) {
+      tile.start([&](int, int v) { return ei::ploadu<P>(s.bias + block * full + offset + v * lanes); });
+      const Index stride = s.x_depth * full;
+      const ByRows<T, Rows> x(s.x + row);
+      tile.template add_products<vectors>(x, s.x_depth, s.x_panels + block * stride + offset, stride);
+    } else {
+      tile.start([&](int r, int v) { return ei::ploadu<P>(gates[r] + offset + v * lanes); });
+    }
+    const Index stride = s.hidden * full;
+    const ByRows<T, Rows> h(s.h_prev + row);
+    tile.template add_products<vectors>(h, s.hidden, s.h_panels + block * stride + offset, stride);
+    tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + offset + v * lanes, sum); });
   }
-  const Index h_stride = s.hidden * full;
-  tile.add_products(ByRows<T, Rows>(s.h_prev + row), s.hidden, s.h_panels + block * h_stride, h_stride);
-  tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + v * lanes, sum); });
 
   for (int r = 0; r < Rows; ++r) {
     for (int b = 0; b < Blocks; ++b) {
@@ -141,7 +147,7 @@ void step_backward(const StepBackward<T>& s) {
   for (Index row = 0; row < s.rows; ++row) {
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       const Index unit = block * lanes;
-      cell_backward(s.gates[row] + block * full, s.c_prev[row] + unit, s.c[row] + unit,
+      cell_backward(s.gates[row] + block * full, s.dgates[row] + block * full, s.c_prev[row] + unit, s.c[row] + unit,
                     s.dy != nullptr ? s.dy[row] + unit : nullptr, s.dh[row] + unit, s.dc[row] + unit, s.hidden - unit);
     }
   }

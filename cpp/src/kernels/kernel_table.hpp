@@ -31,12 +31,15 @@ struct Product {
   Index panel_begin, panel_end;  // the panels to compute
 };
 
+/// Depth of a TransposedProduct: what the first-level cache holds of a few columns.
+constexpr Index most_transposed_depth = 384;
+
 /// The same with a transposed left factor, for products over all rows of a batch: for the columns c of a in
 /// [row_begin, row_end), out[c][m] (+)= sum over k of a[k][c] * B[k][m].
 template <class T>
 struct TransposedProduct {
   Index row_begin, row_end;
-  Index depth;
+  Index depth;  // at most `most_transposed_depth`
   Index columns;
   const T* const* a;  // depth row pointers
   const T* panels;    // as above
@@ -77,7 +80,8 @@ struct StepBackward {
   T* const* dc;            // row pointers, Hp elements: in by c, out by c_prev
   const T* const* c_prev;  // row pointers, Hp elements
   const T* const* c;
-  T* const* gates;  // in: activations; out: gradients by the pre-activations
+  const T* const* gates;  // activations
+  T* const* dgates;       // out: gradients by the pre-activations; may be `gates`
 };
 
 /// Everything for one element type.

@@ -12,13 +12,21 @@ using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
 
-/// Rows of a tile that is `vectors` wide: as many sums as registers hold beside what feeds them. Few columns take more
-/// rows, so that there are always enough independent sums to hide the latency of the multiply-add.
+/// Sums that registers hold beside what feeds them.
+constexpr int most_sums = vector_registers == 32 ? 24 : 12;
+
+/// Rows of a tile that is `vectors` wide. Few columns take more rows, so that there are always enough independent sums
+/// to hide the latency of the multiply-add. With 16 registers four vectors go in two strips: six rows by two vectors
+/// read half as much of the panel for a multiply-add as three rows by four.
 constexpr int tile_rows(int vectors) {
-  if (vector_registers == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : vectors == 2 ? 12 : 12;
-  return vectors == 4 ? 3 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
+  if (vector_registers == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
+  return vectors == 4 ? 6 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
 }
-constexpr int max_tile_rows = tile_rows(1);
+
+/// Vectors of each panel that a tile of `rows` rows takes at a time.
+constexpr int strip_vectors(int rows, int vectors, int panels) {
+  return rows * vectors * panels <= most_sums ? vectors : vectors % 2 == 0 ? vectors / 2 : 1;
+}
 
 /// Panels that one row or two are computed on together, for the same reason.
 constexpr int wide_panels(int rows) {
@@ -36,13 +44,11 @@ struct ByRows {
   T operator()(int r, Index k) const { return row[r][k]; }
 };
 
-/// Left factor transposed: element (r, k) at rows[k][first + r]. The rows of a tile share the cache lines that they lie
-/// in, so that a copy of them in the tile's order would cost more than it gains.
-template <class T>
-struct ByDepth {
-  const T* const* rows;
-  Index first;
-  T operator()(int r, Index k) const { return rows[k][first + r]; }
+/// Left factor interleaved: element (r, k) at tile[k * width + r].
+template <class T, int width>
+struct Interleaved {
+  const T* tile;
+  T operator()(int r, Index k) const { return tile[k * width + r]; }
 };
 
 /// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors.
@@ -60,10 +66,11 @@ struct Tile {
       for (int v = 0; v < width; ++v) sum[r][v] = start(r, v);
   }
 
-  template <class Left>
+  /// `panel` may be the strip of a panel whose rows are `PanelVectors` wide.
+  template <int PanelVectors = Vectors, class Left>
   EIGEN_ALWAYS_INLINE void add_products(const Left& left, Index depth, const T* panel, Index panel_stride) {
     // How far ahead of use a panel's lines are asked for; the next rows' turn finds them in the first-level cache.
-    constexpr Index ahead = 8 * Vectors * lanes;
+    constexpr Index ahead = 8 * PanelVectors * lanes;
     for (Index k = 0; k < depth; ++k) {
       P right[width];
       for (int p = 0; p < Panels; ++p) {
@@ -78,7 +85,7 @@ struct Tile {
         const P a = ei::pset1<P>(left(r, k));
         for (int v = 0; v < width; ++v) sum[r][v] = ei::pmadd(a, right[v], sum[r][v]);
       }
-      panel += Vectors * lanes;
+      panel += PanelVectors * lanes;
     }
   }
 
@@ -101,20 +108,25 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr Index full = panel_vectors * lanes;
-  const Index column = panel * full;
-  Tile<T, Rows, Vectors, Panels> tile;
-  T* const* out = p.out + row;
-  if (p.accumulate) {
-    tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, panel_columns - v * lanes); });
-  } else if (p.bias != nullptr) {
-    tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
-  } else {
-    tile.start([&](int, int) { return constant<P>(0.0); });
-  }
+  constexpr int strip = strip_vectors(Rows, Vectors, Panels);
+  static_assert(Panels == 1 || strip == Vectors, "several panels are one row of vectors");
   const ByRows<T, Rows> left(p.a + row);
-  tile.add_products(left, p.depth, p.panels + p.depth * column, p.depth * full);
-  tile.finish(
-      [&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, panel_columns - v * lanes); });
+  T* const* out = p.out + row;
+  for (int first = 0; first < Vectors; first += strip) {
+    const Index column = panel * full + first * lanes;
+    const Index columns = panel_columns - first * lanes;
+    Tile<T, Rows, strip, Panels> tile;
+    if (p.accumulate) {
+      tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, columns - v * lanes); });
+    } else if (p.bias != nullptr) {
+      tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
+    } else {
+      tile.start([&](int, int) { return constant<P>(0.0); });
+    }
+    const T* const from = p.panels + p.depth * panel * full + first * lanes;
+    tile.template add_products<Vectors>(left, p.depth, from, p.depth * full);
+    tile.finish([&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, columns - v * lanes); });
+  }
 }
 
 template <class T>
@@ -183,69 +195,70 @@ void product(const Product<T>& p) {
   }
 }
 
+/// Rows of a tile of the transposed product, whatever its width.
+constexpr int transposed_rows = tile_rows(panel_vectors);
+
+/// `left` holds columns row .. row + Rows - 1 of a, interleaved.
 template <class T, int Rows, int Vectors>
-void transposed_tile(const TransposedProduct<T>& p, Index row, Index panel, Index panel_columns) {
+void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index row, Index panel, Index panel_columns) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  const Index column = panel * panel_vectors * lanes;
-  T* const out = p.out + row * p.out_stride + column;
-  Tile<T, Rows, Vectors> tile;
-  if (p.accumulate) {
-    tile.start(
-        [&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, panel_columns - v * lanes); });
-  } else {
-    tile.start([&](int, int) { return constant<P>(0.0); });
-  }
-  tile.add_products(ByDepth<T>{p.a, row}, p.depth, p.panels + p.depth * column, 0);
-  tile.finish([&](int r, int v, const P& sum) {
-    store_some(out + r * p.out_stride + v * lanes, sum, panel_columns - v * lanes);
-  });
-}
-
-template <class T, int Vectors, int Rows>
-constexpr auto transposed_tile_or_null() {
-  using TileFunction = void (*)(const TransposedProduct<T>&, Index row, Index panel, Index panel_columns);
-  if constexpr (Rows <= tile_rows(panel_vectors)) {
-    return static_cast<TileFunction>(&transposed_tile<T, Rows, Vectors>);
-  } else {
-    return static_cast<TileFunction>(nullptr);
+  constexpr int strip = strip_vectors(Rows, Vectors, 1);
+  const Interleaved<T, transposed_rows> left{interleaved};
+  const Index panel_column = panel * panel_vectors * lanes;
+  for (int first = 0; first < Vectors; first += strip) {
+    const Index columns = panel_columns - first * lanes;
+    T* const out = p.out + row * p.out_stride + panel_column + first * lanes;
+    Tile<T, Rows, strip> tile;
+    if (p.accumulate) {
+      tile.start([&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, columns - v * lanes); });
+    } else {
+      tile.start([&](int, int) { return constant<P>(0.0); });
+    }
+    tile.template add_products<Vectors>(left, p.depth, p.panels + p.depth * panel_column + first * lanes, 0);
+    tile.finish(
+        [&](int r, int v, const P& sum) { store_some(out + r * p.out_stride + v * lanes, sum, columns - v * lanes); });
   }
 }
 
-/// All rows against one panel.
-template <class T, int Vectors>
-void transposed_panel(const TransposedProduct<T>& p, Index panel, Index panel_columns) {
-  static constexpr decltype(transposed_tile_or_null<T, Vectors, 1>()) by_rows[6] = {
-      transposed_tile_or_null<T, Vectors, 1>(), transposed_tile_or_null<T, Vectors, 2>(),
-      transposed_tile_or_null<T, Vectors, 3>(), transposed_tile_or_null<T, Vectors, 4>(),
-      transposed_tile_or_null<T, Vectors, 5>(), transposed_tile_or_null<T, Vectors, 6>()};
-  for (Index row = p.row_begin; row < p.row_end;) {
-    const Index height = next_height(p.row_end - row, tile_rows(panel_vectors));
-    by_rows[height - 1](p, row, panel, panel_columns);
-    row += height;
+/// `Rows` columns of a against all panels. They are copied first, side by side: where they lie, every k may be in
+/// another cache line of the same few sets.
+template <class T, int Rows>
+void transposed_rows_tile(const TransposedProduct<T>& p, Index row) {
+  constexpr Index full = panel_vectors * lanes_of<T>;
+  alignas(64) T interleaved[kernels::most_transposed_depth * transposed_rows];
+  for (Index k = 0; k < p.depth; ++k) {
+    for (int r = 0; r < Rows; ++r) interleaved[k * transposed_rows + r] = p.a[k][row + r];
+  }
+  for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
+    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
+    switch ((columns + lanes_of<T> - 1) / lanes_of<T>) {
+      case 4:
+        transposed_tile<T, Rows, 4>(p, interleaved, row, panel, columns);
+        break;
+      case 3:
+        transposed_tile<T, Rows, 3>(p, interleaved, row, panel, columns);
+        break;
+      case 2:
+        transposed_tile<T, Rows, 2>(p, interleaved, row, panel, columns);
+        break;
+      default:
+        transposed_tile<T, Rows, 1>(p, interleaved, row, panel, columns);
+        break;
+    }
   }
 }
 
 template <class T>
 void transposed_product(const TransposedProduct<T>& p) {
-  constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = panel_vectors * lanes;
-  for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
-    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
-    switch ((columns + lanes - 1) / lanes) {
-      case 4:
-        transposed_panel<T, 4>(p, panel, columns);
-        break;
-      case 3:
-        transposed_panel<T, 3>(p, panel, columns);
-        break;
-      case 2:
-        transposed_panel<T, 2>(p, panel, columns);
-        break;
-      default:
-        transposed_panel<T, 1>(p, panel, columns);
-        break;
-    }
+  using Rows = void (*)(const TransposedProduct<T>&, Index row);
+  static constexpr Rows by_rows[transposed_rows] = {&transposed_rows_tile<T, 1>, &transposed_rows_tile<T, 2>,
+                                                    &transposed_rows_tile<T, 3>, &transposed_rows_tile<T, 4>,
+                                                    &transposed_rows_tile<T, 5>, &transposed_rows_tile<T, 6>};
+  for (Index row = p.row_begin; row < p.row_end;) {
+    const Index height = next_height(p.row_end - row, transposed_rows);
+    by_rows[height - 1](p, row);
+    row += height;
   }
 }
 

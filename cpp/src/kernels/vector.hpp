@@ -5,6 +5,10 @@
 
 #include "kernel_table.hpp"
 
+#if defined(__SSE2__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
 // Own code sits in anonymous namespaces: no symbol of it may be merged with another instruction set's.
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -33,7 +37,28 @@ inline P constant(double value) {
   return ei::pset1<P>(static_cast<ScalarOf<P>>(value));
 }
 
-/// The first `count` (1..lanes) elements, the others zero.
+/// The first `count` (1..lanes) elements, the others zero; the same for a store leaves the others alone.
+#if defined(EIGEN_VECTORIZE_AVX512)
+template <class P>
+inline P load_part(const ScalarOf<P>* from, Index count) {
+  const auto mask = static_cast<unsigned short>((1u << count) - 1u);
+  if constexpr (sizeof(ScalarOf<P>) == 4) {
+    return _mm512_maskz_loadu_ps(mask, from);
+  } else {
+    return _mm512_maskz_loadu_pd(static_cast<unsigned char>(mask), from);
+  }
+}
+
+template <class P>
+inline void store_part(ScalarOf<P>* to, const P& value, Index count) {
+  const auto mask = static_cast<unsigned short>((1u << count) - 1u);
+  if constexpr (sizeof(ScalarOf<P>) == 4) {
+    _mm512_mask_storeu_ps(to, mask, value);
+  } else {
+    _mm512_mask_storeu_pd(to, static_cast<unsigned char>(mask), value);
+  }
+}
+#else
 template <class P>
 inline P load_part(const ScalarOf<P>* from, Index count) {
   alignas(64) ScalarOf<P> lanes[ei::unpacket_traits<P>::size] = {};
@@ -47,6 +72,7 @@ inline void store_part(ScalarOf<P>* to, const P& value, Index count) {
   ei::pstore(lanes, value);
   for (Index lane = 0; lane < count; ++lane) to[lane] = lanes[lane];
 }
+#endif
 
 template <class P>
 inline P load_some(const ScalarOf<P>* from, Index count) {

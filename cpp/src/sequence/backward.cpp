@@ -7,6 +7,18 @@
 namespace lstmcore {
 namespace {
 
+/// Gradients by the pre-activations of all rows of a range of steps.
+template <class T>
+struct GateGradients {
+  const Schedule* schedule = nullptr;
+  T* base = nullptr;
+  Index width = 0;       ///< 4 Hp
+  Index first_step = 0;  ///< of the range
+  T* at(Index step, Index row) const {
+    return base + (schedule->packed(step, row) - schedule->packed(first_step, 0)) * width;
+  }
+};
+
 template <class T>
 class BackwardWalk {
  public:
@@ -24,14 +36,16 @@ class BackwardWalk {
     c_prev_.resize(size);
     c_.resize(size);
     gates_.resize(size);
+    dgates_.resize(size);
   }
 
-  /// Walks back over some steps; to be called from the last ones on.
-  void run(Range steps) {
+  /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
+  /// of these steps, and no others, go to `dgates`.
+  void run(Range steps, const GateGradients<T>& dgates) {
     if (part_.rows.empty()) return;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
       while (alive_ < static_cast<Index>(part_.rows.size()) && length(alive_) > step) ++alive_;
-      gather(step);
+      gather(step, dgates);
       cell_step();
       // The products below read all gates of a row, of which other parts wrote theirs.
       part_.meeting.wait();
@@ -43,7 +57,7 @@ class BackwardWalk {
   Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
   Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
 
-  void gather(Index step) {
+  void gather(Index step, const GateGradients<T>& dgates) {
     for (Index i = 0; i < alive_; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const Index r = row(i);
@@ -53,6 +67,7 @@ class BackwardWalk {
       dh_[at] = cell_.dh.at(0, r);
       dc_[at] = cell_.dc.at(0, r);
       gates_[at] = cell_.gates.at(time, r);
+      dgates_[at] = dgates.at(step, r);
       c_[at] = cell_.c.at(time, r);
       if (schedule_.cut(r, step, cell_.reversed)) {
         c_prev_[at] = zeros_.data();
@@ -74,6 +89,7 @@ class BackwardWalk {
     s.c_prev = c_prev_.data();
     s.c = c_.data();
     s.gates = gates_.data();
+    s.dgates = dgates_.data();
     kernels_.step_backward(s);
   }
 
@@ -84,7 +100,7 @@ class BackwardWalk {
     product.rows = alive_;
     product.depth = shape_.gates_width();
     product.columns = shape_.hidden;
-    product.a = gates_.data();
+    product.a = dgates_.data();
     product.panels = cell_.weights->h.data();
     product.out = dh_.data();
     product.panel_begin = part_.blocks.begin / panel_blocks;
@@ -108,8 +124,8 @@ class BackwardWalk {
   Part part_;
   Index alive_ = 0;
   std::vector<T> zeros_;
-  std::vector<const T*> dy_, c_prev_, c_;
-  std::vector<T*> dh_, dc_, gates_;
+  std::vector<const T*> dy_, c_prev_, c_, gates_;
+  std::vector<T*> dh_, dc_, dgates_;
 };
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
@@ -135,8 +151,7 @@ std::vector<Range> cut_steps(const CellShape& shape, const Schedule& schedule, I
 }
 
 /// The backward of a layer in phases: a range of steps is walked, then dx, dW and db of its rows follow while they are
-/// in a cache. If the walk has fewer parts than there are threads, the next range is walked meanwhile. Both directions'
-/// dx of a row add up in one order, so with two directions dx is left to the end.
+/// in a cache. If the walk has fewer parts than there are threads, the next range is walked meanwhile.
 template <class T>
 class LayerBackward {
  public:
@@ -150,27 +165,19 @@ class LayerBackward {
         walks_(shape, schedule, cells, partition, kernels::panel_vectors),
         overlapped_(walks_.size() < threads),
         ranges_(cut_steps(shape, schedule, sizeof(T), overlapped_)),
-        rows_(cells.size()) {
-    Index most = 0;
-    for (const Range& steps : ranges_) most = std::max(most, count_rows(steps));
-    for (std::size_t direction = 0; direction < cells.size(); ++direction) {
-      gradients_.emplace_back(shape, cells[direction].gradients);
-      for (StepRows<T>& rows : rows_[direction]) {
-        rows.gates.resize(static_cast<std::size_t>(most));
-        rows.x.resize(rows.gates.size());
-        rows.h_prev.resize(rows.gates.size());
-        rows.dx.resize(dx && !dx_at_end() ? rows.gates.size() : 0);
-      }
-    }
+        ranges_kept_(overlapped_ ? 2 : 1) {
+    for (const BackwardCell<T>& cell : cells) gradients_.emplace_back(shape, cell.gradients);
+    for (const Range& steps : ranges_) most_rows_ = std::max(most_rows_, count_rows(steps));
+    dgates_.resize(static_cast<std::size_t>(directions() * ranges_kept_ * most_rows_ * shape.gates_width()));
     zeros_.resize(static_cast<std::size_t>(shape.hidden), T(0));
+
     const bool weights_wanted =
-        std::any_of(gradients_.begin(), gradients_.end(), [](const auto& g) { return g.wanted(); });
+        std::any_of(gradients_.begin(), gradients_.end(), [](const auto& gradient) { return gradient.wanted(); });
     const Index pieces = threads == 1 ? 1 : 2 * threads;
     block_parts_ = weights_wanted ? std::min(pieces, shape.blocks()) : 0;
     column_parts_ = weights_wanted ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
     dx_parts_ = dx ? pieces : 0;
-    scratch_width_ = weights_wanted ? WeightGradient<T>::scratch_size(shape) : 0;
-    scratch_.resize(static_cast<std::size_t>(scratch_width_ * threads));
+    for (int thread = 0; thread < threads; ++thread) scratch_.emplace_back(*this);
     if (schedule.total == 0) {
       for (WeightGradient<T>& gradient : gradients_) gradient.clear();
     }
@@ -180,10 +187,34 @@ class LayerBackward {
   bool run() {
     return parallel_phases(
         threads_, last_phase() + 1, [&](Index phase) { return tasks(phase).end(); },
-        [&](Index phase, Index task, int thread) { run_task(phase, task, thread); });
+        [&](Index phase, Index task, int thread) {
+          run_task(phase, task, scratch_[static_cast<std::size_t>(thread)]);
+        });
   }
 
  private:
+  /// Rows of dx that are computed as one product.
+  static constexpr Index dx_rows = 96;
+
+  /// What a thread needs for its tasks.
+  struct Scratch {
+    StepRows<T> rows;  ///< of a range
+    Buffer<T> panel;   ///< of `WeightGradient::add`
+    Buffer<T> dx;      ///< of one direction, to be added to the other's
+    std::array<const T*, dx_rows> dx_from;
+    std::array<T*, dx_rows> dx_to, dx_sum;
+
+    explicit Scratch(const LayerBackward& layer) {
+      if (layer.block_parts_ > 0) {
+        rows.gates.resize(static_cast<std::size_t>(layer.most_rows_));
+        rows.x.resize(rows.gates.size());
+        rows.h_prev.resize(rows.gates.size());
+        panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
+      }
+      if (layer.dx_ && layer.directions() > 1) dx.resize(static_cast<std::size_t>(dx_rows * layer.shape_.input));
+    }
+  };
+
   /// The tasks of a phase, in this order.
   struct Tasks {
     Index walks = 0, dx = 0, sums = 0, writes = 0;
@@ -191,7 +222,7 @@ class LayerBackward {
   };
 
   Index directions() const { return static_cast<Index>(cells_.size()); }
-  bool dx_at_end() const { return directions() > 1; }
+
   /// The range that a phase walks, and the one whose products it computes; none: beyond the ends.
   Index walk_range(Index phase) const {
     if (overlapped_) return phase;
@@ -207,120 +238,133 @@ class LayerBackward {
     return overlapped_ ? ranges + 1 : 2 * ranges;
   }
 
+  Index alive(Index step) const { return schedule_.alive[static_cast<std::size_t>(step)]; }
   Index count_rows(Range steps) const {
     Index rows = 0;
-    for (Index step = steps.begin; step < steps.end; ++step) rows += schedule_.alive[static_cast<std::size_t>(step)];
+    for (Index step = steps.begin; step < steps.end; ++step) rows += alive(step);
     return rows;
+  }
+  const Range& steps_of(Index range) const { return ranges_[static_cast<std::size_t>(range)]; }
+
+  GateGradients<T> dgates_of(Index range, Index direction) {
+    const Index width = shape_.gates_width();
+    T* const base = dgates_.data() + (direction * ranges_kept_ + range % ranges_kept_) * most_rows_ * width;
+    return {&schedule_, base, width, steps_of(range).begin};
   }
 
   Tasks tasks(Index phase) const {
-    const Index ranges = static_cast<Index>(ranges_.size());
     Tasks tasks;
-    if (walk_range(phase) < ranges) tasks.walks = walks_.size();
+    if (walk_range(phase) < static_cast<Index>(ranges_.size())) tasks.walks = walks_.size();
     if (product_range(phase) >= 0) {
-      tasks.dx = dx_at_end() ? 0 : dx_parts_;
+      tasks.dx = dx_parts_;
       tasks.sums = directions() * block_parts_ * column_parts_;
     }
-    if (phase == last_phase()) {
-      tasks.dx = dx_at_end() ? dx_parts_ : 0;
-      tasks.writes = directions() * block_parts_;
-    }
+    if (phase == last_phase()) tasks.writes = directions() * block_parts_;
     return tasks;
   }
 
-  void run_task(Index phase, Index task, int thread) {
+  void run_task(Index phase, Index task, Scratch& scratch) {
     const Tasks tasks = this->tasks(phase);
     if (task < tasks.walks) {
       const Index range = walk_range(phase);
-      walks_[task].run(ranges_[static_cast<std::size_t>(range)]);
-      if (task < directions()) gather(static_cast<std::size_t>(task), range);
+      walks_[task].run(steps_of(range), dgates_of(range, task % directions()));
       return;
     }
     task -= tasks.walks;
     if (task < tasks.dx) {
-      const auto part = [&](Index rows) { return split(rows, static_cast<int>(dx_parts_), static_cast<int>(task)); };
-      if (dx_at_end()) {
-        input_gradient_at_end(part(schedule_.total));
-      } else {
-        const StepRows<T>& rows = rows_[0][product_range(phase) % 2];
-        const Range range = part(rows.count);
-        input_gradient(0, rows.gates.data() + range.begin, rows.dx.data() + range.begin, range.size(), false);
+      for (Index direction = 0; direction < directions(); ++direction) {
+        input_gradient(product_range(phase), direction, task, scratch);
       }
       return;
     }
     task -= tasks.dx;
-    WeightGradient<T>& gradient = gradients_[static_cast<std::size_t>(task % directions())];
-    const auto& rows = rows_[static_cast<std::size_t>(task % directions())];
+    const Index direction = task % directions();
+    WeightGradient<T>& gradient = gradients_[static_cast<std::size_t>(direction)];
     task /= directions();
     const Range blocks = split(shape_.blocks(), static_cast<int>(block_parts_), static_cast<int>(task % block_parts_));
     if (phase == last_phase()) {
       gradient.write(blocks);
     } else {
       const Index range = product_range(phase);
-      gradient.add(rows[range % 2], range == 0, blocks, column_parts_, static_cast<int>(task / block_parts_),
-                   scratch_.data() + thread * scratch_width_);
+      gather(range, direction, scratch.rows);
+      gradient.add(scratch.rows, range == 0, blocks, column_parts_, static_cast<int>(task / block_parts_),
+                   scratch.panel.data());
     }
   }
 
-  /// The rows of a range of steps, for the products of the phase after this one.
-  void gather(std::size_t direction, Index range) {
-    const Range steps = ranges_[static_cast<std::size_t>(range)];
-    const BackwardCell<T>& cell = cells_[direction];
-    StepRows<T>& rows = rows_[direction][range % 2];
+  /// The rows of a range of steps, for the sums of the weights' gradients.
+  void gather(Index range, Index direction, StepRows<T>& rows) {
+    const BackwardCell<T>& cell = cells_[static_cast<std::size_t>(direction)];
+    const GateGradients<T> dgates = dgates_of(range, direction);
     std::size_t at = 0;
-    for (Index step = steps.end - 1; step >= steps.begin; --step) {
-      for (Index row = 0; row < schedule_.alive[static_cast<std::size_t>(step)]; ++row, ++at) {
+    for (Index step = steps_of(range).end - 1; step >= steps_of(range).begin; --step) {
+      for (Index row = 0; row < alive(step); ++row, ++at) {
         const Index time = schedule_.time(row, step, cell.reversed);
-        rows.gates[at] = cell.gates.at(time, row);
+        rows.gates[at] = dgates.at(step, row);
         rows.x[at] = cell.x.at(time, row);
         if (schedule_.cut(row, step, cell.reversed)) {
           rows.h_prev[at] = zeros_.data();
         } else {
           rows.h_prev[at] = step == 0 ? cell.h0.at(0, row) : cell.h.at(cell.reversed ? time + 1 : time - 1, row);
         }
-        if (!rows.dx.empty()) rows.dx[at] = dx_.at(time, row);
       }
     }
     rows.count = static_cast<Index>(at);
   }
 
-  /// dx (+)= dgates W_ih for `count` rows.
-  void input_gradient(std::size_t direction, T* const* gates, T* const* dx, Index count, bool accumulate) const {
-    constexpr Index rows_at_once = 96;
-    for (Index first = 0; first < count; first += rows_at_once) {
+  /// dx = dgates W_ih for a share of the rows of a range of steps. Of two directions the second to come to a row adds
+  /// its part to the first's; which one that is does not change the sum.
+  void input_gradient(Index range, Index direction, Index share, Scratch& scratch) {
+    const BackwardCell<T>& cell = cells_[static_cast<std::size_t>(direction)];
+    const Range& steps = steps_of(range);
+    const GateGradients<T> dgates = dgates_of(range, direction);
+    Index count = 0, sums = 0;
+    const auto compute = [&] {
       kernels::Product<T> product{};
-      product.rows = std::min(rows_at_once, count - first);
+      product.rows = count;
       product.depth = shape_.gates_width();
       product.columns = shape_.input;
-      product.a = gates + first;
-      product.panels = cells_[direction].weights->x.data();
-      product.out = dx + first;
-      product.accumulate = accumulate;
+      product.a = scratch.dx_from.data();
+      product.panels = cell.weights->x.data();
+      product.out = scratch.dx_to.data();
       product.panel_end = (shape_.input + shape_.block_width() - 1) / shape_.block_width();
       active_kernels<T>().product(product);
-    }
-  }
-
-  /// dx of both directions for a range of packed rows: in the order of time, then row.
-  void input_gradient_at_end(Range range) const {
-    constexpr Index rows_at_once = 96;
-    T* gates[rows_at_once];
-    T* dx[rows_at_once];
-    Index time = 0;
-    for (Index first = range.begin; first < range.end; first += rows_at_once) {
-      const Index count = std::min(rows_at_once, range.end - first);
-      const Index first_time = time;
-      for (Index direction = 0; direction < directions(); ++direction) {
-        time = first_time;
-        for (Index i = 0; i < count; ++i) {
-          while (time + 1 < schedule_.longest && schedule_.packed(time + 1, 0) <= first + i) ++time;
-          const Index row = first + i - schedule_.packed(time, 0);
-          gates[i] = cells_[static_cast<std::size_t>(direction)].gates.at(time, row);
-          dx[i] = dx_.at(time, row);
+      for (Index i = 0; i < sums; ++i) {
+        active_kernels<T>().add(scratch.dx.data() + i * shape_.input, scratch.dx_sum[static_cast<std::size_t>(i)],
+                                shape_.input);
+      }
+      count = sums = 0;
+    };
+    const auto take = [&](Index step, Index row) {
+      const Index time = schedule_.time(row, step, cell.reversed);
+      const auto at = static_cast<std::size_t>(count++);
+      scratch.dx_from[at] = dgates.at(step, row);
+      scratch.dx_to[at] = dx_.at(time, row);
+      if (directions() > 1) {
+        const bool other_reversed = cells_[static_cast<std::size_t>(1 - direction)].reversed;
+        const Index other_step = other_reversed ? schedule_.time(row, time, true) : time;
+        if (other_step >= steps.end || (other_step >= steps.begin && direction == 1)) {
+          scratch.dx_sum[static_cast<std::size_t>(sums)] = scratch.dx_to[at];
+          scratch.dx_to[at] = scratch.dx.data() + sums++ * shape_.input;
         }
-        input_gradient(static_cast<std::size_t>(direction), gates, dx, count, direction > 0);
+      }
+      if (count == dx_rows) compute();
+    };
+    if (directions() == 1) {
+      // Shares of equal size.
+      const Range rows = split(count_rows(steps), static_cast<int>(dx_parts_), static_cast<int>(share));
+      Index first = 0;
+      for (Index step = steps.begin; step < steps.end; first += alive(step++)) {
+        const Index end = std::min(rows.end - first, alive(step));
+        for (Index row = std::max<Index>(rows.begin - first, 0); row < end; ++row) take(step, row);
+      }
+    } else {
+      // Every share has rows of its own, because both directions add to them.
+      for (Index step = steps.begin; step < steps.end; ++step) {
+        for (Index row = share; row < alive(step); row += dx_parts_) take(step, row);
       }
     }
+    if (count > 0) compute();
   }
 
   const CellShape& shape_;
@@ -330,15 +374,16 @@ class LayerBackward {
   const int threads_;
   Walks<BackwardWalk<T>, BackwardCell<T>> walks_;
   const bool overlapped_;
-  std::vector<Range> ranges_;
-  std::vector<std::array<StepRows<T>, 2>> rows_;  ///< per direction, of even and odd ranges
+  const std::vector<Range> ranges_;
+  const Index ranges_kept_;  ///< whose gradients are in use at the same time
+  Index most_rows_ = 0;      ///< of a range
+  Buffer<T> dgates_;         ///< [direction][range][most_rows_][4 Hp]
   std::vector<WeightGradient<T>> gradients_;
   std::vector<T> zeros_;
   Index block_parts_ = 0;  ///< of a direction's weights
   int column_parts_ = 1;
   Index dx_parts_ = 0;
-  Index scratch_width_ = 0;
-  Buffer<T> scratch_;
+  std::vector<Scratch> scratch_;  ///< by thread
 };
 
 }  // namespace

@@ -17,8 +17,8 @@ void visit_gates(const CellShape& shape, Index block, Visit&& visit) {
   for (Index gate = 0; gate < gate_count; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
 }
 
-/// Threads for moving this many elements.
-int threads_to_move(Index elements) { return threads_for(static_cast<double>(elements) * 4); }
+/// Threads for moving this many elements, each of which takes about as long as some arithmetic.
+int threads_to_move(Index elements) { return threads_for(static_cast<double>(elements) * 16); }
 
 /// [block][depth][4][V] from a matrix (4H, depth).
 template <class T>

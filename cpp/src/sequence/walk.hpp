@@ -86,11 +86,11 @@ template <class T>
 struct BackwardCell {
   const BackwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  RowMap<const T> x;   ///< what the forward read
-  RowMap<const T> dy;  ///< H elements, or absent
-  RowMap<const T> h0;  ///< H elements
-  RowMap<const T> c0;  ///< Hp elements
-  RowMap<T> gates;     ///< in: activations; out: gradients by the pre-activations
+  RowMap<const T> x;      ///< what the forward read
+  RowMap<const T> dy;     ///< H elements, or absent
+  RowMap<const T> h0;     ///< H elements
+  RowMap<const T> c0;     ///< Hp elements
+  RowMap<const T> gates;  ///< activations
   RowMap<const T> h, c;
   RowMap<T> dh, dc;              ///< Hp elements per row: in by the final, out by the initial state
   LstmCellWeights<T> gradients;  ///< absent views are not computed

@@ -5,8 +5,13 @@
 namespace lstmcore {
 namespace {
 
-/// Rows whose part of a panel the second-level cache holds beside what it is multiplied with.
-constexpr Index chunk_depth = 384;
+constexpr Index chunk_depth = kernels::most_transposed_depth;
+
+/// Blocks of hidden units whose panels the second-level cache holds beside what they are multiplied with.
+Index blocks_at_once(const CellShape& shape, Index itemsize) {
+  constexpr Index cached_bytes = 384 << 10;
+  return std::clamp<Index>(cached_bytes / (chunk_depth * shape.block_width() * itemsize), 1, shape.blocks());
+}
 
 }  // namespace
 
@@ -21,7 +26,7 @@ WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<
 
 template <class T>
 Index WeightGradient<T>::scratch_size(const CellShape& shape) {
-  return chunk_depth * shape.block_width();
+  return chunk_depth * shape.block_width() * blocks_at_once(shape, sizeof(T));
 }
 
 template <class T>
@@ -29,30 +34,35 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
                             T* scratch) {
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
   const Range h_columns = split(shape_.hidden, column_parts, column_part, kernels_.tile_rows);
+  const Index group = blocks_at_once(shape_, sizeof(T));
   for (Index begin = 0; begin < rows.count; begin += chunk_depth) {
     const Index depth = std::min(chunk_depth, rows.count - begin);
-    for (Index block = blocks.begin; block < blocks.end; ++block) {
-      add_block(rows, begin, depth, !first || begin > 0, block, x_columns, h_columns, column_part == 0, scratch);
+    for (Index block = blocks.begin; block < blocks.end; block += group) {
+      const Range some{block, std::min(block + group, blocks.end)};
+      add_blocks(rows, begin, depth, !first || begin > 0, some, x_columns, h_columns, column_part == 0, scratch);
     }
   }
 }
 
 template <class T>
-void WeightGradient<T>::add_block(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Index block,
-                                  Range x_columns, Range h_columns, bool with_bias, T* scratch) {
+void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks,
+                                   Range x_columns, Range h_columns, bool with_bias, T* scratch) {
   const Index width = shape_.block_width();
-  const Index column = block * width;
+  const Index column = blocks.begin * width;
   for (Index k = 0; k < depth; ++k) {
-    const T* const from = rows.gates[static_cast<std::size_t>(begin + k)] + column;
-    std::copy(from, from + width, scratch + k * width);
+    const T* from = rows.gates[static_cast<std::size_t>(begin + k)] + column;
+    T* to = scratch + k * width;
+    for (Index block = 0; block < blocks.size(); ++block, from += width, to += depth * width) {
+      std::copy(from, from + width, to);
+    }
   }
   kernels::TransposedProduct<T> product{};
   product.depth = depth;
-  product.columns = width;
+  product.columns = blocks.size() * width;
   product.panels = scratch;
   product.out_stride = shape_.gates_width();
   product.accumulate = accumulate;
-  product.panel_end = 1;
+  product.panel_end = blocks.size();
   if (x_.size() > 0) {
     product.a = rows.x.data() + begin;
     product.out = x_.data() + column;
@@ -68,9 +78,12 @@ void WeightGradient<T>::add_block(const StepRows<T>& rows, Index begin, Index de
     kernels_.transposed_product(product);
   }
   if (bias_.size() > 0 && with_bias) {
-    T* const bias = bias_.data() + column;
-    if (!accumulate) std::fill(bias, bias + width, T(0));
-    for (Index k = 0; k < depth; ++k) kernels_.add(scratch + k * width, bias, width);
+    for (Index block = 0; block < blocks.size(); ++block) {
+      T* const bias = bias_.data() + column + block * width;
+      const T* const panel = scratch + block * depth * width;
+      if (!accumulate) std::fill(bias, bias + width, T(0));
+      for (Index k = 0; k < depth; ++k) kernels_.add(panel + k * width, bias, width);
+    }
   }
 }
 

@@ -34,8 +34,8 @@ class WeightGradient {
   void write(Range blocks) const;
 
  private:
-  void add_block(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Index block, Range x_columns,
-                 Range h_columns, bool with_bias, T* scratch);
+  void add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks, Range x_columns,
+                  Range h_columns, bool with_bias, T* scratch);
 
   const kernels::Kernels<T>& kernels_;
   const CellShape shape_;
