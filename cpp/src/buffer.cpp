@@ -1,6 +1,8 @@
 #include "buffer.hpp"
 
 #include <array>
+#include <cstdint>
+#include <cstring>
 #include <mutex>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -42,19 +44,42 @@ Cache& cache() {
 /// A tape is walked through from end to end several times: in small pages, every few rows would cost a look into the
 /// page tables.
 constexpr std::size_t huge_page = std::size_t{1} << 21;
+constexpr std::size_t smallest_huge = 2 * huge_page;
 
 std::align_val_t alignment_of(std::size_t bytes) {
-  return std::align_val_t(bytes < 2 * huge_page ? alignment : huge_page);
+  return std::align_val_t(bytes < smallest_huge ? alignment : huge_page);
+}
+
+/// Small blocks are aligned by hand, with the address of the whole in front: the allocator is several times faster
+/// where it need not care.
+void* allocate_small(std::size_t bytes) {
+  char* const whole = static_cast<char*>(::operator new(bytes + alignment));
+  const std::size_t beyond = reinterpret_cast<std::uintptr_t>(whole) % alignment;  // at most alignment - 16
+  char* const block = whole + (alignment - beyond);
+  std::memcpy(block - sizeof(whole), &whole, sizeof(whole));
+  return block;
+}
+void release_small(void* block) noexcept {
+  void* whole = nullptr;
+  std::memcpy(&whole, static_cast<char*>(block) - sizeof(whole), sizeof(whole));
+  ::operator delete(whole);
 }
 
 void* allocate(std::size_t bytes) {
+  if (bytes < smallest_kept) return allocate_small(bytes);
   void* const address = ::operator new(bytes, alignment_of(bytes));
 #if defined(__linux__)
-  if (bytes >= 2 * huge_page) madvise(address, bytes / huge_page * huge_page, MADV_HUGEPAGE);
+  if (bytes >= smallest_huge) madvise(address, bytes / huge_page * huge_page, MADV_HUGEPAGE);
 #endif
   return address;
 }
-void release(const Block& block) noexcept { ::operator delete(block.address, alignment_of(block.bytes)); }
+void release(const Block& block) noexcept {
+  if (block.bytes < smallest_kept) {
+    release_small(block.address);
+  } else {
+    ::operator delete(block.address, alignment_of(block.bytes));
+  }
+}
 
 }  // namespace
 

@@ -80,6 +80,7 @@ struct LstmStream<T>::Impl {
       first.x_rows[next][static_cast<std::size_t>(row)] = x + row * first.shape.input;
     }
     for (Layer& layer : layers) {
+      layer.step.backwards = turn != 0;
       layer.step.x = layer.x_rows[next].data();
       layer.step.h_prev = layer.h_rows[turn].data();
       layer.step.h = layer.h_rows[next].data();

@@ -121,23 +121,39 @@ struct StepTiles {
   static constexpr StepTile<T> by_rows[6] = {tile<1>(), tile<2>(), tile<3>(), tile<4>(), tile<5>(), tile<6>()};
 };
 
+/// All rows against one block.
+template <class T>
+void step_block(const StepForward<T>& s, Index block) {
+  for (Index row = 0; row < s.rows;) {
+    const Index height = next_height(s.rows - row, StepTiles<T>::most_rows);
+    StepTiles<T>::by_rows[height - 1](s, row, block);
+    row += height;
+  }
+}
+
+/// Whether the weights of a step are more than the first-level cache holds, but so few that what it does hold of them
+/// is worth meeting again by turning round at the end: for one row, worth more than many sums at a time.
+template <class T>
+bool turning_pays(const StepForward<T>& s) {
+  const Index blocks = s.block_end - s.block_begin;
+  const Index bytes = blocks * panel_vectors * lanes_of<T> * (s.x_depth + s.hidden) * static_cast<Index>(sizeof(T));
+  return bytes > (24 << 10) && bytes < (192 << 10);
+}
+
 template <class T>
 void step_forward(const StepForward<T>& s) {
   Index block = s.block_begin;
-  if (s.rows == 1) {
+  if (s.rows == 1 && !turning_pays(s)) {
     constexpr Index wide = wide_panels(1);
     for (; block + wide <= s.block_end; block += wide) step_tile<T, 1, wide>(s, 0, block);
   } else if (s.rows == 2 && wide_panels(2) > 1) {
     constexpr Index wide = wide_panels(2);
     for (; block + wide <= s.block_end; block += wide) step_tile<T, 2, wide>(s, 0, block);
+  } else if (s.backwards) {
+    for (block = s.block_end; block > s.block_begin; --block) step_block(s, block - 1);
+    return;
   }
-  for (; block < s.block_end; ++block) {
-    for (Index row = 0; row < s.rows;) {
-      const Index height = next_height(s.rows - row, StepTiles<T>::most_rows);
-      StepTiles<T>::by_rows[height - 1](s, row, block);
-      row += height;
-    }
-  }
+  for (; block < s.block_end; ++block) step_block(s, block);
 }
 
 template <class T>

@@ -55,6 +55,7 @@ struct StepForward {
   Index rows;
   Index hidden;  // H
   Index block_begin, block_end;
+  bool backwards;          // take the blocks in falling order: every other step does, to meet what is still in a cache
   Index x_depth;           // features of x; 0: `gates` already holds bias + input part
   const T* const* x;       // row pointers
   const T* const* h_prev;  // row pointers, H elements

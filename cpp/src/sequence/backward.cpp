@@ -28,15 +28,16 @@ class BackwardWalk {
         schedule_(schedule),
         cell_(cell),
         part_(std::move(part)),
-        zeros_(static_cast<std::size_t>(shape.padded()), T(0)) {
+        zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
+        pointers_(7 * part_.rows.size()) {
     const std::size_t size = part_.rows.size();
-    dy_.resize(cell.dy ? size : 0);
-    dh_.resize(size);
-    dc_.resize(size);
-    c_prev_.resize(size);
-    c_.resize(size);
-    gates_.resize(size);
-    dgates_.resize(size);
+    dy_ = pointers_.take<const T*>(size);
+    c_prev_ = pointers_.take<const T*>(size);
+    c_ = pointers_.take<const T*>(size);
+    gates_ = pointers_.take<const T*>(size);
+    dh_ = pointers_.take<T*>(size);
+    dc_ = pointers_.take<T*>(size);
+    dgates_ = pointers_.take<T*>(size);
   }
 
   /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
@@ -59,20 +60,19 @@ class BackwardWalk {
 
   void gather(Index step, const GateGradients<T>& dgates) {
     for (Index i = 0; i < alive_; ++i) {
-      const auto at = static_cast<std::size_t>(i);
       const Index r = row(i);
       const Index time = schedule_.time(r, step, cell_.reversed);
       const Index before = cell_.reversed ? time + 1 : time - 1;
-      if (cell_.dy) dy_[at] = cell_.dy.at(time, r);
-      dh_[at] = cell_.dh.at(0, r);
-      dc_[at] = cell_.dc.at(0, r);
-      gates_[at] = cell_.gates.at(time, r);
-      dgates_[at] = dgates.at(step, r);
-      c_[at] = cell_.c.at(time, r);
+      if (cell_.dy) dy_[i] = cell_.dy.at(time, r);
+      dh_[i] = cell_.dh.at(0, r);
+      dc_[i] = cell_.dc.at(0, r);
+      gates_[i] = cell_.gates.at(time, r);
+      dgates_[i] = dgates.at(step, r);
+      c_[i] = cell_.c.at(time, r);
       if (schedule_.cut(r, step, cell_.reversed)) {
-        c_prev_[at] = zeros_.data();
+        c_prev_[i] = zeros_.data();
       } else {
-        c_prev_[at] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
+        c_prev_[i] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
       }
     }
   }
@@ -83,13 +83,13 @@ class BackwardWalk {
     s.hidden = shape_.hidden;
     s.block_begin = part_.blocks.begin;
     s.block_end = part_.blocks.end;
-    s.dy = cell_.dy ? dy_.data() : nullptr;
-    s.dh = dh_.data();
-    s.dc = dc_.data();
-    s.c_prev = c_prev_.data();
-    s.c = c_.data();
-    s.gates = gates_.data();
-    s.dgates = dgates_.data();
+    s.dy = cell_.dy ? dy_ : nullptr;
+    s.dh = dh_;
+    s.dc = dc_;
+    s.c_prev = c_prev_;
+    s.c = c_;
+    s.gates = gates_;
+    s.dgates = dgates_;
     kernels_.step_backward(s);
   }
 
@@ -100,9 +100,9 @@ class BackwardWalk {
     product.rows = alive_;
     product.depth = shape_.gates_width();
     product.columns = shape_.hidden;
-    product.a = dgates_.data();
+    product.a = dgates_;
     product.panels = cell_.weights->h.data();
-    product.out = dh_.data();
+    product.out = dh_;
     product.panel_begin = part_.blocks.begin / panel_blocks;
     product.panel_end = (part_.blocks.end + panel_blocks - 1) / panel_blocks;
     kernels_.product(product);
@@ -111,9 +111,8 @@ class BackwardWalk {
     const Index last = part_.blocks.end * shape_.lanes;
     for (Index i = 0; i < alive_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
-      const auto at = static_cast<std::size_t>(i);
-      std::fill(dh_[at] + first, dh_[at] + last, T(0));
-      std::fill(dc_[at] + first, dc_[at] + last, T(0));
+      std::fill(dh_[i] + first, dh_[i] + last, T(0));
+      std::fill(dc_[i] + first, dc_[i] + last, T(0));
     }
   }
 
@@ -124,8 +123,9 @@ class BackwardWalk {
   Part part_;
   Index alive_ = 0;
   std::vector<T> zeros_;
-  std::vector<const T*> dy_, c_prev_, c_, gates_;
-  std::vector<T*> dh_, dc_, dgates_;
+  PointerArrays pointers_;
+  const T **dy_, **c_prev_, **c_, **gates_;
+  T **dh_, **dc_, **dgates_;
 };
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to

@@ -17,59 +17,53 @@ void visit_gates(const CellShape& shape, Index block, Visit&& visit) {
   for (Index gate = 0; gate < gate_count; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
 }
 
-/// Threads for moving this many elements, each of which takes about as long as some arithmetic.
-int threads_to_move(Index elements) { return threads_for(static_cast<double>(elements) * 16); }
+/// Calls pack(blocks) for ranges of blocks on several threads. Moving an element takes about as long as some
+/// arithmetic.
+template <class Pack>
+void pack_in_parallel(const CellShape& shape, Pack&& pack) {
+  const Index elements = shape.gates_width() * (shape.input + shape.hidden);
+  const int threads = threads_for(static_cast<double>(elements) * 16);
+  parallel(threads, [&](int index) { pack(split(shape.blocks(), threads, index)); });
+}
 
 /// [block][depth][4][V] from a matrix (4H, depth).
 template <class T>
-void pack_gates(const CellShape& shape, const View<const T, 2>& matrix, T* panels) {
+void pack_gates(const CellShape& shape, Range blocks, const View<const T, 2>& matrix, T* panels) {
   const Index depth = matrix.shape[1];
   const Index width = shape.block_width();
   const bool whole_blocks = shape.hidden == shape.padded();
-  const int threads = threads_to_move(shape.gates_width() * depth);
-  parallel(threads, [&](int index) {
-    const Range blocks = split(shape.blocks(), threads, index);
-    for (Index block = blocks.begin; block < blocks.end; ++block) {
-      T* const panel = panels + block * depth * width;
-      if (!whole_blocks) std::fill(panel, panel + depth * width, T(0));
-      visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
-        const T* const from = matrix.data + gate_row * matrix.stride[0];
-        if (matrix.stride[1] == 1) {
-          active_kernels<T>().transpose(from, matrix.stride[0], units, depth, panel + column, width);
-          return;
+  for (Index block = blocks.begin; block < blocks.end; ++block) {
+    T* const panel = panels + block * depth * width;
+    if (!whole_blocks) std::fill(panel, panel + depth * width, T(0));
+    visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+      const T* const from = matrix.data + gate_row * matrix.stride[0];
+      if (matrix.stride[1] == 1) {
+        active_kernels<T>().transpose(from, matrix.stride[0], units, depth, panel + column, width);
+        return;
+      }
+      for (Index k = 0; k < depth; ++k) {
+        for (Index unit = 0; unit < units; ++unit) {
+          panel[k * width + column + unit] = from[unit * matrix.stride[0] + k * matrix.stride[1]];
         }
-        for (Index k = 0; k < depth; ++k) {
-          for (Index unit = 0; unit < units; ++unit) {
-            panel[k * width + column + unit] = from[unit * matrix.stride[0] + k * matrix.stride[1]];
-          }
-        }
-      });
-    }
-  });
+      }
+    });
+  }
 }
 
 /// Panels with depth 4 Hp and `columns` columns, from panels [block][columns][4][V].
 template <class T>
-Buffer<T> transposed_panels(const CellShape& shape, const Buffer<T>& forward, Index columns) {
+void transpose_panels(const CellShape& shape, Range blocks, Index columns, const T* forward, T* packed) {
   const Index width = shape.block_width();
-  const Index panels = (columns + width - 1) / width;
-  Buffer<T> packed(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), columns, shape.lanes)));
-  const int threads = threads_to_move(shape.gates_width() * columns);
-  parallel(threads, [&](int index) {
-    const Range range = split(panels, threads, index);
-    for (Index panel = range.begin; panel < range.end; ++panel) {
-      const Index first = panel * width;
-      const Index padded = panel_width(panel, columns, shape.lanes);
-      const Index real = std::min(padded, columns - first);
-      T* const to = packed.data() + shape.gates_width() * first;
-      if (real < padded) std::fill(to, to + shape.gates_width() * padded, T(0));
-      for (Index block = 0; block < shape.blocks(); ++block) {
-        active_kernels<T>().transpose(forward.data() + (block * columns + first) * width, width, real, width,
-                                      to + block * width * padded, padded);
-      }
+  for (Index first = 0; first < columns; first += width) {
+    const Index padded = panel_width(first / width, columns, shape.lanes);
+    const Index real = std::min(padded, columns - first);
+    T* const panel = packed + shape.gates_width() * first;
+    for (Index block = blocks.begin; block < blocks.end; ++block) {
+      T* const to = panel + block * width * padded;
+      if (real < padded) std::fill(to, to + width * padded, T(0));
+      active_kernels<T>().transpose(forward + (block * columns + first) * width, width, real, width, to, padded);
     }
-  });
-  return packed;
+  }
 }
 
 }  // namespace
@@ -79,8 +73,10 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
     : x(static_cast<std::size_t>(shape.gates_width() * shape.input)),
       h(static_cast<std::size_t>(shape.gates_width() * shape.hidden)),
       bias(static_cast<std::size_t>(shape.gates_width())) {
-  pack_gates(shape, weights.weight_ih, x.data());
-  pack_gates(shape, weights.weight_hh, h.data());
+  pack_in_parallel(shape, [&](Range blocks) {
+    pack_gates(shape, blocks, weights.weight_ih, x.data());
+    pack_gates(shape, blocks, weights.weight_hh, h.data());
+  });
   std::fill(bias.data(), bias.data() + bias.size(), T(0));
   for (Index block = 0; block < shape.blocks(); ++block) {
     T* const to = bias.data() + block * shape.block_width();
@@ -92,7 +88,13 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
 
 template <class T>
 BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward)
-    : x(transposed_panels(shape, forward.x, shape.input)), h(transposed_panels(shape, forward.h, shape.hidden)) {}
+    : x(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.input, shape.lanes))),
+      h(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.hidden, shape.lanes))) {
+  pack_in_parallel(shape, [&](Range blocks) {
+    transpose_panels(shape, blocks, shape.input, forward.x.data(), x.data());
+    transpose_panels(shape, blocks, shape.hidden, forward.h.data(), h.data());
+  });
+}
 
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, const View<T, 2>& gradient) {

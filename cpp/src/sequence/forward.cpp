@@ -21,25 +21,27 @@ class ForwardWalk {
         cell_(cell),
         part_(std::move(part)),
         rows_(static_cast<Index>(part_.rows.size())),
-        zeros_(static_cast<std::size_t>(shape.padded()), T(0)) {
-    const bool fused = rows_ >= rows_to_fuse;
-    chunk_steps_ = fused ? 1 : std::max<Index>(1, input_rows / std::max<Index>(1, rows_));
-    fused_ = chunk_steps_ == 1;
-    const auto size = static_cast<std::size_t>(rows_);
-    x_.resize(fused_ ? size : 0);
-    gates_.resize(size);
-    if (!fused_) {
-      project_x_.resize(size * static_cast<std::size_t>(chunk_steps_));
-      project_out_.resize(project_x_.size());
-    }
-    h_prev_.resize(size);
-    c_prev_.resize(size);
-    c_.resize(size);
-    h_.resize(size);
-    y_.resize(cell.y ? size : 0);
-    if (!fused_ && !cell.gates) {
+        chunk_steps_(rows_ >= rows_to_fuse
+                         ? 1
+                         : std::max<Index>(1, std::min(schedule.longest, input_rows / std::max<Index>(1, rows_)))),
+        fused_(chunk_steps_ == 1),
+        zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
+        pointers_(part_.rows.size() * (7 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
+    const std::size_t size = part_.rows.size();
+    x_ = pointers_.take<const T*>(size);
+    h_prev_ = pointers_.take<const T*>(size);
+    c_prev_ = pointers_.take<const T*>(size);
+    gates_ = pointers_.take<T*>(size);
+    c_ = pointers_.take<T*>(size);
+    h_ = pointers_.take<T*>(size);
+    y_ = pointers_.take<T*>(size);
+    if (fused_) return;
+    const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
+    project_x_ = pointers_.take<const T*>(projected);
+    project_out_ = pointers_.take<T*>(projected);
+    if (!cell.gates) {
       own_width_ = part_.blocks.size() * shape.block_width();
-      own_gates_.resize(project_x_.size() * static_cast<std::size_t>(own_width_));
+      own_gates_.resize(projected * static_cast<std::size_t>(own_width_));
     }
   }
 
@@ -75,7 +77,7 @@ class ForwardWalk {
 
   /// Bias + W x of several steps, into the rows of gates.
   void project_input(Index first, Index last) {
-    std::size_t count = 0;
+    Index count = 0;
     Index alive_then = alive_;
     for (Index step = first; step < last; ++step) {
       while (alive_then > 0 && length(alive_then - 1) <= step) --alive_then;
@@ -87,12 +89,12 @@ class ForwardWalk {
       }
     }
     kernels::Product<T> product{};
-    product.rows = static_cast<Index>(count);
+    product.rows = count;
     product.depth = shape_.input;
     product.columns = part_.blocks.size() * shape_.block_width();
-    product.a = project_x_.data();
+    product.a = project_x_;
     product.panels = cell_.weights->x.data() + part_.blocks.begin * shape_.block_width() * shape_.input;
-    product.out = project_out_.data();
+    product.out = project_out_;
     product.bias = cell_.weights->bias.data() + part_.blocks.begin * shape_.block_width();
     product.panel_end = part_.blocks.size();
     kernels_.product(product);
@@ -100,22 +102,21 @@ class ForwardWalk {
 
   void gather(Index step, Index slot) {
     for (Index i = 0; i < alive_; ++i) {
-      const auto at = static_cast<std::size_t>(i);
       const Index r = row(i);
       const Index time = schedule_.time(r, step, cell_.reversed);
       const Index before = cell_.reversed ? time + 1 : time - 1;
-      if (fused_) x_[at] = cell_.x.at(time, r);
-      if (!fused_ || cell_.gates) gates_[at] = gates_of(slot + i, time, i);
+      if (fused_) x_[i] = cell_.x.at(time, r);
+      if (!fused_ || cell_.gates) gates_[i] = gates_of(slot + i, time, i);
       if (schedule_.cut(r, step, cell_.reversed)) {
-        h_prev_[at] = zeros_.data();
-        c_prev_[at] = zeros_.data();
+        h_prev_[i] = zeros_.data();
+        c_prev_[i] = zeros_.data();
       } else {
-        h_prev_[at] = step == 0 ? cell_.h0.at(0, r) : cell_.h.at(before, r);
-        c_prev_[at] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
+        h_prev_[i] = step == 0 ? cell_.h0.at(0, r) : cell_.h.at(before, r);
+        c_prev_[i] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
       }
-      c_[at] = cell_.c.at(time, r);
-      h_[at] = cell_.h.at(time, r);
-      if (cell_.y) y_[at] = cell_.y.at(time, r);
+      c_[i] = cell_.c.at(time, r);
+      h_[i] = cell_.h.at(time, r);
+      if (cell_.y) y_[i] = cell_.y.at(time, r);
     }
   }
 
@@ -126,18 +127,19 @@ class ForwardWalk {
     s.hidden = shape_.hidden;
     s.block_begin = part_.blocks.begin;
     s.block_end = part_.blocks.end;
+    s.backwards = step % 2 != 0;
     s.x_depth = fused_ ? shape_.input : 0;
-    s.x = x_.data();
-    s.h_prev = h_prev_.data();
-    s.c_prev = c_prev_.data();
+    s.x = x_;
+    s.h_prev = h_prev_;
+    s.c_prev = c_prev_;
     s.x_panels = cell_.weights->x.data();
     s.h_panels = cell_.weights->h.data();
     s.bias = cell_.weights->bias.data();
-    s.gates = !fused_ || cell_.gates ? gates_.data() : nullptr;
+    s.gates = !fused_ || cell_.gates ? gates_ : nullptr;
     s.keep_gates = static_cast<bool>(cell_.gates);
-    s.c = c_.data();
-    s.h = h_.data();
-    s.y = cell_.y ? y_.data() : nullptr;
+    s.c = c_;
+    s.h = h_;
+    s.y = cell_.y ? y_ : nullptr;
     kernels_.step_forward(s);
   }
 
@@ -148,13 +150,14 @@ class ForwardWalk {
   Part part_;
   const Index rows_;
   Index alive_ = rows_;
-  Index chunk_steps_ = 1;
-  bool fused_ = true;
+  const Index chunk_steps_;  ///< whose input part is one product
+  const bool fused_;         ///< input and recurrent part in one pass
   Index own_width_ = 0;
   Buffer<T> own_gates_;
   std::vector<T> zeros_;
-  std::vector<const T*> x_, h_prev_, c_prev_, project_x_;
-  std::vector<T*> gates_, c_, h_, y_, project_out_;
+  PointerArrays pointers_;
+  const T **x_, **h_prev_, **c_prev_, **project_x_ = nullptr;
+  T **gates_, **c_, **h_, **y_, **project_out_ = nullptr;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace {
 constexpr double private_cache_bytes = 1.5e6;
 
 /// Floating-point operations of one step below which meeting after it would cost more than sharing it gains.
-constexpr double flops_per_meeting = 2e5;
+constexpr double flops_per_meeting = 4e4;
 
 }  // namespace
 

@@ -1,11 +1,30 @@
 // The walk of one layer through time: what it reads and writes, and who does which part of it.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+
 #include "../threads.hpp"
 #include "cell_weights.hpp"
 #include "schedule.hpp"
 
 namespace lstmcore {
+
+/// Several arrays of pointers in one allocation.
+class PointerArrays {
+ public:
+  explicit PointerArrays(std::size_t pointers) : memory_(new std::byte[pointers * sizeof(void*)]) {}
+  template <class Pointer>
+  Pointer* take(std::size_t count) {
+    auto* const array = reinterpret_cast<Pointer*>(memory_.get()) + taken_;
+    taken_ += count;
+    return array;
+  }
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  std::size_t taken_ = 0;
+};
 
 /// Where the parts of the same rows meet after each step, if there are several.
 struct Meeting {
