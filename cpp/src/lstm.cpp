@@ -144,24 +144,59 @@ class Forward {
 
   void run() {
     RowMap<const T> input = first_input();
-    for (Index layer = 0; layer < config_.num_layers; ++layer) input = run_layer(layer, input);
+    std::vector<Layer> layers(1);
+    const int threads = wavefront_threads();
+    if (threads > 1) {
+      layers.resize(count(config_.num_layers));
+      for (Index layer = 0; layer < config_.num_layers; ++layer) {
+        prepare(layer, input, layers[count(layer)]);
+        input = layers[count(layer)].output.readable();
+      }
+      std::vector<ForwardWavefrontLayer<T>> wave;
+      for (const Layer& layer : layers) wave.push_back({layer.shape, &layer.cells[0]});
+      walk_wavefront(schedule_, wave, threads);
+      for (Index layer = 0; layer < config_.num_layers; ++layer) finish(layer, layers[count(layer)]);
+    } else {
+      for (Index layer = 0; layer < config_.num_layers; ++layer) {
+        prepare(layer, input, layers[0]);
+        walk_forward(layers[0].shape, schedule_, layers[0].cells);
+        finish(layer, layers[0]);
+        if (!last(layer)) input = next_input(layer, layers[0].output);
+      }
+    }
     zero_padding(schedule_, y_);
   }
 
  private:
+  /// A layer about to be walked.
+  struct Layer {
+    CellShape shape;
+    std::vector<ForwardCell<T>> cells;
+    RowMap<T> output;
+    std::vector<typename LstmTape<T>::Impl::Cell> own;  ///< what the tape does not keep
+    Buffer<T> h;
+  };
+
   bool last(Index layer) const { return layer + 1 == config_.num_layers; }
+
+  /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
+  int wavefront_threads() const {
+    if (config_.num_layers == 1 || config_.directions() > 1) return 1;
+    if (tape_ != nullptr && config_.dropout > 0.0) return 1;
+    return lstmcore::wavefront_threads<T>(lstm_.shape(1), schedule_, config_.num_layers);
+  }
 
   RowMap<const T> first_input() {
     const auto& x = sequence_.x;
     if (tape_ == nullptr && (x.stride[2] == 1 || x.shape[2] == 1)) return caller_rows(schedule_, x);
-    Buffer<T>& copy = tape_ != nullptr ? tape_->layers[0].input : input_;
+    Buffer<T>& copy = tape_ != nullptr ? tape_->layers[0].input : x_;
     copy.resize(count(schedule_.total * x.shape[2]));
     gather_input(schedule_, x, copy.data());
     return packed_rows<const T>(schedule_, copy.data(), x.shape[2]);
   }
 
   /// Where the layer's h goes: the tape, the caller's y, the next layer's input, or a place for the last two steps.
-  RowMap<T> output_rows(Index layer) {
+  RowMap<T> output_rows(Index layer, Buffer<T>& own) {
     const Index width = config_.output_size();
     if (tape_ != nullptr) {
       Buffer<T>& h = tape_->layers[count(layer)].h;
@@ -169,38 +204,40 @@ class Forward {
       return packed_rows(schedule_, h.data(), width);
     }
     if (last(layer) && y_) return caller_rows(schedule_, y_);
-    Buffer<T>& h = outputs_[layer % 2];
     if (last(layer)) {
-      h.resize(count(2 * schedule_.rows * width));
-      return alternating_rows(schedule_, h.data(), width);
+      own.resize(count(2 * schedule_.rows * width));
+      return alternating_rows(schedule_, own.data(), width);
     }
-    h.resize(count(schedule_.total * width));
-    return packed_rows(schedule_, h.data(), width);
+    own.resize(count(schedule_.total * width));
+    return packed_rows(schedule_, own.data(), width);
   }
 
-  RowMap<const T> run_layer(Index layer, const RowMap<const T>& input) {
-    const CellShape shape = lstm_.shape(layer);
-    const RowMap<T> output = output_rows(layer);
-    std::vector<ForwardCell<T>> cells(count(config_.directions()));
-    std::vector<typename LstmTape<T>::Impl::Cell> own(tape_ != nullptr ? 0 : cells.size());
+  void prepare(Index layer, const RowMap<const T>& input, Layer& place) {
+    // What the layer below has left here is this one's input.
+    input_ = std::move(place.h);
+    place.shape = lstm_.shape(layer);
+    place.output = output_rows(layer, place.h);
+    place.cells.assign(count(config_.directions()), {});
+    if (tape_ == nullptr) place.own.resize(place.cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      auto& kept = tape_ != nullptr ? tape_->cells[index] : own[count(direction)];
-      ForwardCell<T>& cell = cells[count(direction)];
+      auto& kept = tape_ != nullptr ? tape_->cells[index] : place.own[count(direction)];
+      ForwardCell<T>& cell = place.cells[count(direction)];
       cell.weights = &lstm_.forward[index];
       cell.reversed = lstm_.reversed(direction);
       cell.x = input;
-      set_state(shape, index, kept, cell);
-      cell.h = output.shifted(direction * config_.hidden_size);
+      set_state(place.shape, index, kept, cell);
+      cell.h = place.output.shifted(direction * config_.hidden_size);
       if (tape_ != nullptr && last(layer) && y_) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.hidden_size);
       }
     }
-    walk_forward(shape, schedule_, cells);
+  }
+
+  void finish(Index layer, const Layer& place) {
     for (Index direction = 0; direction < config_.directions(); ++direction) {
-      write_state(shape, lstm_.cell(layer, direction), cells[count(direction)]);
+      write_state(place.shape, lstm_.cell(layer, direction), place.cells[count(direction)]);
     }
-    return last(layer) ? output.readable() : next_input(layer, output);
   }
 
   void set_state(const CellShape& shape, std::size_t index, typename LstmTape<T>::Impl::Cell& kept,
@@ -253,8 +290,8 @@ class Forward {
   const LstmState<T>& state_;
   const Schedule& schedule_;
   typename LstmTape<T>::Impl* const tape_;
-  Buffer<T> input_;
-  Buffer<T> outputs_[2];
+  Buffer<T> x_;      ///< the first layer's input, if it had to be copied
+  Buffer<T> input_;  ///< any other's
 };
 
 // ---- backward

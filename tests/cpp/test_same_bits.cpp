@@ -54,6 +54,9 @@ std::vector<Shape> threaded_shapes() {
   all.push_back({"one row", lstm_config(256, 257, 2), 1, 5});
   all.push_back({"few rows, ragged, both directions", bidirectional(lstm_config(100, 200, 2)), 4, 6, {6, 2, 0, 5}});
   all.push_back({"wide input", lstm_config(2000, 24), 5, 6});
+  all.push_back({"layers over threads", lstm_config(30, 32, 3), 1, 150});
+  all.push_back({"layers over threads, ragged, no multiple", lstm_config(3, 37, 4), 3, 75, {75, 20, 40}});
+  all.push_back({"bidirectional, several ranges of steps", bidirectional(lstm_config(30, 32)), 11, 100});
   all.push_back({"long, few units: weight gradients over threads", lstm_config(30, 30), 8, 150});
   return all;
 }

@@ -10,6 +10,9 @@ constexpr Index input_rows = 96;
 /// From this many rows a step's own tiles are full, and input and recurrent part share one pass over the gates.
 constexpr Index rows_to_fuse = 12;
 
+/// Steps that a layer of a stack is behind the one below.
+constexpr Index wavefront_steps = 16;
+
 /// One part's walk. Pointers of the rows of a step are gathered here once per step; kernels see nothing else.
 template <class T>
 class ForwardWalk {
@@ -45,16 +48,18 @@ class ForwardWalk {
     }
   }
 
-  void run() {
+  void run() { run({0, schedule_.longest}); }
+
+  /// Some steps; to be called from the first ones on.
+  void run(Range range) {
     if (rows_ == 0) return;
-    const Index steps = length(0);
-    const Index meetings = schedule_.longest;
-    for (Index first = 0; first < steps; first += chunk_steps_) {
-      const Index last = std::min(steps, first + chunk_steps_);
+    const Index end = std::min(range.end, length(0));
+    for (Index first = range.begin; first < end; first += chunk_steps_) {
+      const Index last = std::min(end, first + chunk_steps_);
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
         advance(step, (step - first) * rows_);
-        if (step + 1 < meetings) part_.meeting.wait();
+        if (step + 1 < schedule_.longest) part_.meeting.wait();
       }
     }
   }
@@ -175,7 +180,44 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
   if (!run(choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows))) run(Partition{});
 }
 
+template <class T>
+int wavefront_threads(const CellShape& shape, const Schedule& schedule, Index layers) {
+  const double work = walk_work(shape, schedule, shape.input + shape.hidden);
+  const int threads = std::min(threads_for(work * static_cast<double>(layers)), static_cast<int>(layers));
+  const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
+  // A core's own cache holds all of such a layer, and a meeting every few steps costs less than one every step.
+  const double weight_bytes =
+      static_cast<double>(shape.gates_width() * (shape.hidden + shape.input) * Index{sizeof(T)});
+  const bool whole = of_layer.parts == 1 || (of_layer.split_units && weight_bytes < 4e5);
+  return whole && schedule.longest > wavefront_steps ? threads : 1;
+}
+
+template <class T>
+void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, int threads) {
+  std::vector<ForwardWalk<T>> walks;
+  walks.reserve(layers.size());
+  for (const ForwardWavefrontLayer<T>& layer : layers) {
+    walks.emplace_back(layer.shape, schedule, *layer.cell, make_part(layer.shape, schedule, 0, Partition{}, 0, 1));
+  }
+  const Index waves = (schedule.longest + wavefront_steps - 1) / wavefront_steps;
+  const Index count = static_cast<Index>(layers.size());
+  const auto first_layer = [&](Index phase) { return std::max<Index>(0, phase - waves + 1); };
+  const auto run = [&](int team) {
+    return parallel_phases(
+        team, waves + count - 1, [&](Index phase) { return std::min(phase, count - 1) - first_layer(phase) + 1; },
+        [&](Index phase, Index task, int) {
+          const Index layer = first_layer(phase) + task, wave = phase - layer;
+          walks[static_cast<std::size_t>(layer)].run({wave * wavefront_steps, (wave + 1) * wavefront_steps});
+        });
+  };
+  if (!run(threads)) run(1);
+}
+
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&);
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<double>>&);
+template int wavefront_threads<float>(const CellShape&, const Schedule&, Index);
+template int wavefront_threads<double>(const CellShape&, const Schedule&, Index);
+template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<float>>&, int);
+template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<double>>&, int);
 
 }  // namespace lstmcore

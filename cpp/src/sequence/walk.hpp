@@ -119,6 +119,21 @@ struct BackwardCell {
 template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells);
 
+/// One direction of a layer of a stack.
+template <class T>
+struct ForwardWavefrontLayer {
+  CellShape shape;
+  const ForwardCell<T>* cell = nullptr;
+};
+
+/// Threads for walking several layers at once; 1 if each layer had better be cut into parts itself.
+template <class T>
+int wavefront_threads(const CellShape& shape, const Schedule& schedule, Index layers);
+
+/// The forward walk of all layers of a stack, each some steps behind the one below.
+template <class T>
+void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, int threads);
+
 /// The backward of all directions of a layer: the walk, dx (`input` elements, absent: not wanted) and the gradients of
 /// the weights.
 template <class T>
