@@ -33,11 +33,26 @@ def tape_bytes(case: Case, isa: str) -> int:
     return elements * case.itemsize
 
 
+def backward_bytes(case: Case, isa: str) -> int:
+    """Bytes that the backward of a layer adds: the formula of ARCHITECTURE.md, "Memory".
+
+    Per direction 4 Hp for each row of a range of steps, and per thread a copy of some of that.
+    """
+    shape = case.shape
+    hp = padded(shape.hidden, isa, case.itemsize)
+    state = shape.num_directions * shape.hidden
+    inputs = max(shape.inputs, state if shape.layers > 1 else 0)
+    rows = max(384, 2**20 // ((6 * hp + inputs) * case.itemsize))
+    rows = min(max(rows // shape.batch, 1) * shape.batch, shape.total_steps)
+    panels = min(384 * 4 * hp * case.itemsize, 384 * 2**10)
+    return shape.num_directions * rows * 4 * hp * case.itemsize + case.threads * panels
+
+
 def step_bytes(case: Case, isa: str) -> int:
     """Bytes that one training step adds at its peak.
 
-    The tape; y and the gradient of x, (N, T, D H) and (N, T, C); and per weight its two packed
-    forms and its gradient.
+    The tape; what the backward adds; y and the gradient of x, (N, T, D H) and (N, T, C); and per
+    weight its two packed forms, its gradient as it is summed up, and the gradient itself.
     """
     shape = case.shape
     hp = padded(shape.hidden, isa, case.itemsize)
@@ -46,8 +61,8 @@ def step_bytes(case: Case, isa: str) -> int:
     for layer in range(shape.layers):
         inputs = shape.inputs if layer == 0 else shape.num_directions * shape.hidden
         columns = inputs + shape.hidden
-        elements += shape.num_directions * columns * 4 * (2 * hp + shape.hidden)
-    return tape_bytes(case, isa) + elements * case.itemsize
+        elements += shape.num_directions * columns * 4 * (3 * hp + shape.hidden)
+    return tape_bytes(case, isa) + backward_bytes(case, isa) + elements * case.itemsize
 
 
 def peak_growth(call: Callable[[], object]) -> int:

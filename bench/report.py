@@ -65,7 +65,7 @@ def times(run: Run, direction: str, threads: int) -> Rows:
     cases = [c for c in run.cases() if (c.direction, c.threads) == (direction, threads)]
     measured = {m.peer for case in cases for m in run.of_case(case.key)}
     peers = [name for name in run.peers() if name in measured and "@" not in name]
-    head = ["T x N x C x H", "", *peers, "spread", "of FMA limit", "x best peer"]
+    head = ["T x N x C x H", "", *peers, "spread", "of FMA limit", "x best peer", "at the limits"]
     table: Rows = [head]
     for case in cases:
         found = {m.peer: m for m in run.of_case(case.key)}
@@ -81,6 +81,8 @@ def times(run: Run, direction: str, threads: int) -> Rows:
         row.append(f"{own.spread:.1%}" if own and own.timed else "")
         row.append(f"{share:.1%}" if share is not None else "")
         row.append(f"{ratio:.2f}" if ratio is not None else "")
+        best, shortest = run.best_peer(case), run.shortest(case)
+        row.append(f"{best.median / shortest:.2f}" if best and shortest else "")
         table.append(row)
     return table if len(table) > 1 else []
 

@@ -135,6 +135,24 @@ class Run:
         best = self.best_peer(case)
         return best.median / own[0].median if own and best else None
 
+    def shortest(self, case: Case) -> float | None:
+        """Return the seconds of a call at the machine's limits, or None if they were not measured.
+
+        The larger of two times: that of the multiply-adds at their limit, and that of reading the
+        weights that a step needs, shared out over the threads, from the cache that holds them.
+        """
+        peak = self.limit(self.isa(), case.dtype, case.threads)
+        reads = [e for e in self.limits.get("read", []) if e["threads"] == case.threads]
+        if peak is None or not reads or case.shape.kind != "lstm":
+            return None
+        share = case.step_weight_bytes / case.threads
+        # The limits are measured on two thirds of a cache.
+        holds = [entry for entry in reads if 1.5 * entry["bytes"] >= share]
+        bandwidth = float((holds or reads[-1:])[0]["gigabytes"])
+        passes = 2 if case.training else 1
+        reading = passes * case.shape.steps * case.step_weight_bytes / bandwidth
+        return max(case.flops / peak, reading) * 1e-9
+
     def save(self, path: Path) -> None:
         """Write JSON."""
         data = {"format": FORMAT} | asdict(self)

@@ -199,6 +199,21 @@ class Case:
             elements += weights + ends + 2 * shape.total_steps * kept
         return float(elements * self.itemsize * max(1, shape.models))
 
+    @property
+    def step_weight_bytes(self) -> float:
+        """Bytes of the weights that a step must read: the recurrent ones, of a single step all.
+
+        The input part of many steps can be one product, which reads its weights once.
+        """
+        shape = self.shape
+        state = shape.projection or shape.hidden
+        elements = 0
+        for layer in range(shape.layers):
+            inputs = shape.inputs if layer == 0 else shape.num_directions * state
+            columns = state + (inputs if shape.steps == 1 else 0)
+            elements += shape.num_directions * 4 * shape.hidden * columns
+        return float(elements * self.itemsize)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads."""
         return asdict(self)

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -56,14 +55,10 @@ void* allocate_small(std::size_t bytes) {
   char* const whole = static_cast<char*>(::operator new(bytes + alignment));
   const std::size_t beyond = reinterpret_cast<std::uintptr_t>(whole) % alignment;  // at most alignment - 16
   char* const block = whole + (alignment - beyond);
-  std::memcpy(block - sizeof(whole), &whole, sizeof(whole));
+  reinterpret_cast<void**>(block)[-1] = whole;
   return block;
 }
-void release_small(void* block) noexcept {
-  void* whole = nullptr;
-  std::memcpy(&whole, static_cast<char*>(block) - sizeof(whole), sizeof(whole));
-  ::operator delete(whole);
-}
+void release_small(void* block) noexcept { ::operator delete(static_cast<void**>(block)[-1]); }
 
 void* allocate(std::size_t bytes) {
   if (bytes < smallest_kept) return allocate_small(bytes);

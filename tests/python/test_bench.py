@@ -32,7 +32,10 @@ def run():
         machine={"processor": "a processor", "cores": 2},
         settings={"repeats": 3},
         versions={OWN: {"lstmcore": "1", "isa": "avx512"}},
-        limits={"fma": limits, "read": [{"level": "L1", "threads": 2, "gigabytes": 300.0}]},
+        limits={
+            "fma": limits,
+            "read": [{"level": "L1", "threads": 2, "bytes": 20_000, "gigabytes": 300.0}],
+        },
     )
 
 
@@ -250,14 +253,27 @@ def test_small_models_and_overheads(run):
     assert verdict(run, "training loop").holds is True
 
 
+def test_shortest_time(run):
+    peak = run.limit(run.isa(), "float32", 2)
+    many_rows = case("100x32x128x128", "inference")
+    assert run.shortest(many_rows) == pytest.approx(many_rows.flops / peak * 1e-9)
+    one_row = case("100x1x128x256", "training")
+    reading = 2 * 100 * 4 * 256 * 256 * 4 / 300e9
+    assert run.shortest(one_row) == pytest.approx(reading)
+    one_step = case("1x1x128x256", "inference")
+    assert run.shortest(one_step) == pytest.approx(4 * 256 * (256 + 128) * 4 / 300e9)
+    assert run.shortest(case("call-overhead", "inference", threads=1)) is None
+
+
 def test_memory_formula_and_goal(run):
     one = case("padded-400x64", "training")
     rows, hidden, inputs, batch = 400 * 64, 256, 128, 64
     tape = 4 * (rows * (6 * hidden + inputs) + batch * 2 * hidden)
     assert memory.tape_bytes(one, "avx512") == tape
     outputs = rows * (hidden + inputs)
-    weights = 3 * 4 * hidden * (inputs + hidden)
-    assert memory.step_bytes(one, "avx512") == tape + 4 * (outputs + weights)
+    weights = 4 * 4 * hidden * (inputs + hidden)
+    backward = 384 * 4 * hidden + 2 * (384 << 10) // 4  # six steps of 64 rows; two threads
+    assert memory.step_bytes(one, "avx512") == tape + 4 * (outputs + weights + backward)
     assert memory.padded(17, "avx2", 4) == 24
     expected = memory.step_bytes(one, "avx512")
     run.measurements = [

@@ -27,7 +27,6 @@ struct Product {
   const T* panels;
   T* const* out;                 // row pointers
   const T* bias;                 // start: padded to whole vectors like a panel; null: zeros
-  bool accumulate;               // start: out itself (bias must be null)
   Index panel_begin, panel_end;  // the panels to compute
 };
 
