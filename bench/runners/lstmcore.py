@@ -102,40 +102,22 @@ def _training(case: Case) -> Prepared:
 
 
 def _cell_steps(case: Case) -> Prepared:
-    """One engine call a step, forward and backward; gradients of the weights added up in NumPy."""
+    """One engine call a step; the backward goes through all of them."""
     config = _config(case)
     problem = make_problem(case)
-    steps = [np.ascontiguousarray(problem.x[:, t : t + 1]) for t in range(case.shape.steps)]
-    dsteps = [np.ascontiguousarray(problem.dy[:, t : t + 1]) for t in range(case.shape.steps)]
+    steps = [np.ascontiguousarray(problem.x[:, t]) for t in range(case.shape.steps)]
+    state = (problem.h0, problem.c0)
 
     def call() -> Any:
-        packed = F.pack(problem.weights, config)
-        state: Any = (problem.h0, problem.c0)
-        tapes = []
-        ys: list[Any] = []
-        for x_t in steps:
-            y, state, tape = F.lstm(x_t, packed, state=state, training=True)
-            ys.append(y)
-            tapes.append(tape)
-        dstate: Any = None
-        total: dict[str, Any] = {}
-        dxs: list[Any] = []
-        for tape, dy in zip(reversed(tapes), reversed(dsteps), strict=True):
-            gradients = F.lstm_backward(tape, dy, dstate)
-            dxs.append(gradients.x)
-            dstate = gradients.state
-            if total:
-                for name, gradient in gradients.weights.items():
-                    total[name] += gradient
-            else:
-                total = gradients.weights
-        return np.concatenate(ys, axis=1), np.concatenate(dxs[::-1], axis=1), total
+        tape = F.lstm_begin(problem.weights, config, batch_size=case.shape.batch, state=state)
+        ys = [F.lstm_step(tape, x_t) for x_t in steps]
+        return np.stack(ys, axis=1), F.lstm_backward(tape, problem.dy)
 
     def sums() -> dict[str, float]:
-        y, dx, _ = call()
-        return digest(case.shape, y, dx)
+        y, gradients = call()
+        return digest(case.shape, y, gradients.x)
 
-    return Prepared({"one engine call a step": call}, sums)
+    return Prepared({"lstm_step": call}, sums)
 
 
 def _model(case: Case) -> Prepared:

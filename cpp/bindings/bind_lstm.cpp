@@ -193,6 +193,23 @@ class PyTape {
     return py::make_tuple(config_.num_layers * config_.directions(), batch_, config_.hidden_size);
   }
 
+  /// Starts from a state, with no step yet.
+  template <class T>
+  void begin(const LstmState<const T>& state) {
+    auto& kept = std::get<TapeOf<T>>(kept_);
+    kept.lstm.begin(batch_, state, kept.tape);
+  }
+
+  py::object step(py::handle x, py::handle reset) {
+    const Claim claim(taken_, "tape");
+    return std::visit([&](auto& kept) { return step_of(kept, x, reset); }, kept_);
+  }
+
+  py::tuple get_state() {
+    const Claim claim(taken_, "tape");
+    return std::visit([&](auto& kept) { return get_state_of(kept); }, kept_);
+  }
+
   py::tuple backward(py::handle dy, py::handle dh, py::handle dc, py::handle need_x, py::handle need_state,
                      py::handle weights) {
     const Claim claim(taken_, "tape");
@@ -202,6 +219,32 @@ class PyTape {
   }
 
  private:
+  template <class T>
+  py::object step_of(TapeOf<T>& kept, py::handle x, py::handle reset) {
+    const Reader<T> reader(tape_type);
+    const auto input = reader.template strided<2>(x, "x_t", {{{"N", batch_}, {"C", config_.input_size}}});
+    check_size("x_t", {batch_, steps_ + 1, config_.num_layers, config_.output_size()},
+               24 * static_cast<std::int64_t>(sizeof(T)));
+    Argument<const bool, 1> resets;
+    if (!reset.is_none()) resets = read_bools<1>(reset, "reset", {{{"N", batch_}}});
+    Argument<T, 2> y = allocate<T, 2>({batch_, config_.output_size()});
+    {
+      const py::gil_scoped_release released;
+      kept.lstm.step(input.view, y.view, resets.view, kept.tape);
+    }
+    ++steps_;
+    return std::move(y.owner);
+  }
+
+  template <class T>
+  py::tuple get_state_of(TapeOf<T>& kept) {
+    const std::array<std::int64_t, 3> shape{config_.num_layers * config_.directions(), batch_, config_.hidden_size};
+    Argument<T, 3> h = allocate<T, 3>(shape);
+    Argument<T, 3> c = allocate<T, 3>(shape);
+    kept.lstm.get_state(kept.tape, {h.view, c.view});
+    return py::make_tuple(std::move(h.owner), std::move(c.owner));
+  }
+
   template <class T>
   py::tuple backward_of(TapeOf<T>& kept, py::handle dy, py::handle dh, py::handle dc, bool need_x, bool need_state,
                         py::handle weights) {
@@ -261,6 +304,11 @@ class PyLstm {
     const Options options{to_bool(return_sequences, "return_sequences"), to_bool(training, "training"),
                           to_uint64(seed, "seed")};
     return std::visit([&](const auto& lstm) { return forward_of(lstm, x, h, c, lengths, reset, options); }, lstm_);
+  }
+
+  std::unique_ptr<PyTape> begin(py::handle batch_size, py::handle h, py::handle c) const {
+    const std::int64_t batch = to_int64(batch_size, "batch_size");
+    return std::visit([&](const auto& lstm) { return begin_of(lstm, batch, h, c); }, lstm_);
   }
 
  private:
@@ -325,6 +373,21 @@ class PyLstm {
     }
     return py::make_tuple(y.owner ? std::move(y.owner) : py::object(py::none()), std::move(h_after.owner),
                           std::move(c_after.owner), std::move(tape));
+  }
+
+  template <class T>
+  static std::unique_ptr<PyTape> begin_of(const Lstm<T>& lstm, std::int64_t batch, py::handle h, py::handle c) {
+    const LstmConfig& config = lstm.config();
+    const Reader<T> reader(weights_type);
+    check_size("batch_size", {batch, config.num_layers, config.output_size()},
+               24 * static_cast<std::int64_t>(sizeof(T)));
+    Argument<const T, 3> h_before;
+    Argument<const T, 3> c_before;
+    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(config, batch));
+    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(config, batch));
+    auto tape = std::make_unique<PyTape>(lstm, batch, 0, true);
+    tape->template begin<T>({h_before.view, c_before.view});
+    return tape;
   }
 
   /// A broadcast x may be far larger than memory: its elements, the output's and what a tape keeps of them must at
@@ -506,7 +569,9 @@ void bind_lstm(py::module_& module) {
       .def_property_readonly("dtype", &PyLstm::dtype, "Element type of the weights.")
       .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
-           py::arg("training") = false, py::arg("seed") = 0, "Return y, h, c and, when training, a tape.");
+           py::arg("training") = false, py::arg("seed") = 0, "Return y, h, c and, when training, a tape.")
+      .def("begin", &PyLstm::begin, py::arg("batch_size"), py::arg("h") = py::none(), py::arg("c") = py::none(),
+           "Return a tape that is fed step by step.");
 
   py::class_<PyTape>(module, "LstmTape", "What a training forward keeps for its one backward.")
       .def_property_readonly("ready", &PyTape::ready, "True until the backward has run.")
@@ -516,6 +581,8 @@ void bind_lstm(py::module_& module) {
       .def_property_readonly("output_shape", &PyTape::output_shape, "(N, T, D*H).")
       .def_property_readonly("state_shape", &PyTape::state_shape, "(layers*D, N, H).")
       .def("parameters", &PyTape::parameters, "Name and shape of every weight, in order.")
+      .def("step", &PyTape::step, py::arg("x_t"), py::arg("reset") = py::none(), "Append a step; return its output.")
+      .def("get_state", &PyTape::get_state, "Return copies of h and c after the last step.")
       .def("backward", &PyTape::backward, py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("need_x") = true,
            py::arg("need_state") = true, py::arg("weights") = py::none(),
            "Return dx, dh and dc; write weight gradients into the arrays of `weights`. Consumes the tape.");

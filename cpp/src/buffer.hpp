@@ -1,6 +1,7 @@
 // Uninitialized memory for the engine, aligned to cache lines. All scratch and every tape comes from here.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,6 +40,15 @@ class Buffer {
       if (count > static_cast<std::size_t>(-1) / sizeof(T) - memory::alignment) throw std::bad_alloc();
       data_ = static_cast<T*>(memory::take(count * sizeof(T)));
       capacity_ = count;
+    }
+    size_ = count;
+  }
+  /// Keeps the contents; a buffer that grows often takes room for more.
+  void grow(std::size_t count) {
+    if (count > capacity_) {
+      Buffer larger(std::max(count, 2 * capacity_));
+      std::copy(data_, data_ + size_, larger.data_);
+      swap(larger);
     }
     size_ = count;
   }

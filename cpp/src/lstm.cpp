@@ -159,7 +159,7 @@ class Forward {
     } else {
       for (Index layer = 0; layer < config_.num_layers; ++layer) {
         prepare(layer, input, layers[0]);
-        walk_forward(layers[0].shape, schedule_, layers[0].cells);
+        walk_forward(layers[0].shape, schedule_, layers[0].cells, {0, schedule_.longest});
         finish(layer, layers[0]);
         if (!last(layer)) input = next_input(layer, layers[0].output);
       }
@@ -479,7 +479,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   check_state("h", "c", config, batch, state.h, state.c);
   if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
   auto& kept = *tape.impl_;
-  kept.ready = false;
+  kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset);
   kept.seed = sequence.seed;
   kept.layers.resize(count(config.num_layers));
@@ -488,6 +488,109 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   Forward<T>(*impl_, sequence, y, state, kept.schedule, &kept).run();
   kept.lstm = impl_;
   kept.ready = true;
+}
+
+template <class T>
+void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape) const {
+  const LstmConfig& config = impl_->config;
+  require(!config.bidirectional && !config.go_backwards,
+          "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
+  require(config.num_layers == 1 || config.dropout == 0.0,
+          "lstm: expected no dropout between layers to be fed step by step, got ", config.dropout);
+  require(batch >= 1, "batch: expected at least 1, got ", batch);
+  check_state("h", "c", config, batch, state.h, state.c);
+  if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
+  auto& kept = *tape.impl_;
+  kept.ready = kept.open = false;
+  kept.schedule = Schedule(batch, 0, {}, {});
+  kept.layers.resize(count(config.num_layers));
+  kept.cells.resize(impl_->forward.size());
+  for (auto& layer : kept.layers) {
+    layer.input.resize(0);
+    layer.h.resize(0);
+  }
+  for (Index layer = 0; layer < config.num_layers; ++layer) {
+    const CellShape shape = impl_->shape(layer);
+    auto& cell = kept.cells[count(layer)];
+    cell.gates.resize(0);
+    cell.c.resize(0);
+    cell.h0.resize(count(batch * shape.hidden));
+    cell.c0.resize(count(batch * shape.padded()));
+    gather_state(kept.schedule, state.h, count(layer), shape.hidden, shape.hidden, cell.h0.data());
+    gather_state(kept.schedule, state.c, count(layer), shape.hidden, shape.padded(), cell.c0.data());
+  }
+  kept.lstm = impl_;
+  kept.ready = kept.open = true;
+}
+
+template <class T>
+void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, LstmTape<T>& tape) const {
+  const LstmConfig& config = impl_->config;
+  check_open(tape);
+  auto& kept = *tape.impl_;
+  Schedule& schedule = kept.schedule;
+  require_present("x", x);
+  require_shape("x", x, {schedule.rows, config.input_size});
+  if (y) {
+    require_shape("y", y, {schedule.rows, config.hidden_size});
+    require_unit_stride("y", y);
+  }
+  if (reset) require_shape("reset", reset, {schedule.rows});
+  kept.ready = false;  // until the step is there
+  const Index now = schedule.steps;
+  schedule.append(reset);
+  Buffer<T>& own_x = kept.layers[0].input;
+  own_x.grow(count(schedule.total * config.input_size));
+  T* to = own_x.data() + schedule.packed(now, 0) * config.input_size;
+  for (Index row = 0; row < schedule.rows; ++row) {
+    for (Index feature = 0; feature < config.input_size; ++feature) *to++ = x(row, feature);
+  }
+  RowMap<const T> input = packed_rows<const T>(schedule, own_x.data(), config.input_size);
+  for (Index layer = 0; layer < config.num_layers; ++layer) {
+    const CellShape shape = impl_->shape(layer);
+    auto& own = kept.cells[count(layer)];
+    Buffer<T>& h = kept.layers[count(layer)].h;
+    own.gates.grow(count(schedule.total * shape.gates_width()));
+    own.c.grow(count(schedule.total * shape.padded()));
+    h.grow(count(schedule.total * shape.hidden));
+    ForwardCell<T> cell;
+    cell.weights = &impl_->forward[count(layer)];
+    cell.x = input;
+    cell.h0 = single_rows<const T>(schedule, own.h0.data(), shape.hidden);
+    cell.c0 = single_rows<const T>(schedule, own.c0.data(), shape.padded());
+    cell.gates = packed_rows(schedule, own.gates.data(), shape.gates_width());
+    cell.c = packed_rows(schedule, own.c.data(), shape.padded());
+    cell.h = packed_rows(schedule, h.data(), shape.hidden);
+    if (layer + 1 == config.num_layers && y) {
+      cell.y = {y.data, schedule.iota.data(), schedule.order.data(), 0, y.stride[0]};
+    }
+    walk_forward<T>(shape, schedule, {cell}, {now, now + 1});
+    input = cell.h.readable();
+  }
+  kept.ready = true;
+}
+
+template <class T>
+void Lstm<T>::get_state(const LstmTape<T>& tape, const LstmState<T>& state) const {
+  check_open(tape);
+  const auto& kept = *tape.impl_;
+  const Schedule& schedule = kept.schedule;
+  check_state("h", "c", impl_->config, schedule.rows, state.h, state.c);
+  for (Index layer = 0; layer < impl_->config.num_layers; ++layer) {
+    const CellShape shape = impl_->shape(layer);
+    const auto& own = kept.cells[count(layer)];
+    const Index last = schedule.total - schedule.rows;
+    const T* h = schedule.steps > 0 ? kept.layers[count(layer)].h.data() + last * shape.hidden : own.h0.data();
+    const T* c = schedule.steps > 0 ? own.c.data() + last * shape.padded() : own.c0.data();
+    scatter_state(schedule, h, shape.hidden, shape.hidden, count(layer), state.h);
+    scatter_state(schedule, c, shape.padded(), shape.hidden, count(layer), state.c);
+  }
+}
+
+template <class T>
+void Lstm<T>::check_open(const LstmTape<T>& tape) const {
+  require(tape.ready() && tape.impl_->open, "tape: expected one that was begun, to be fed step by step, got another");
+  require(tape.impl_->lstm == impl_, "tape: expected one begun with these weights, got one with other weights");
 }
 
 template <class T>
@@ -500,7 +603,7 @@ void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
   auto& kept = *tape.impl_;
   require(kept.lstm == impl_, "tape: expected one of a forward with these weights, got one with other weights");
   check_gradients(impl_->config, kept.schedule, outputs, inputs);
-  kept.ready = false;
+  kept.ready = kept.open = false;
   Backward<T>(*impl_, kept, outputs, inputs).run();
 }
 

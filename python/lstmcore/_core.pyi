@@ -69,9 +69,16 @@ class Lstm:
 
         y is None without ``return_sequences``, the tape is None without ``training``.
         """
+    def begin(
+        self, batch_size: int, h: FloatArray | None = None, c: FloatArray | None = None
+    ) -> LstmTape:
+        """Return a tape without steps, for `LstmTape.step`."""
 
 class LstmTape:
-    """What a training forward keeps for its one backward; from ``Lstm.forward`` only."""
+    """What a training forward keeps for its one backward.
+
+    From ``Lstm.forward``, or from ``Lstm.begin``, whose tapes take steps.
+    """
 
     @property
     def ready(self) -> bool: ...
@@ -88,6 +95,10 @@ class LstmTape:
     def state_shape(self) -> tuple[int, int, int]:
         """(layers*D, N, H)."""
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
+    def step(self, x_t: FloatArray, reset: BoolArray | None = None) -> FloatArray:
+        """y_t (N, H) of one more step x_t (N, C)."""
+    def get_state(self) -> tuple[FloatArray, FloatArray]:
+        """h and c (layers, N, H) after the last step."""
     def backward(
         self,
         dy: FloatArray | None,

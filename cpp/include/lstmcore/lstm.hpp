@@ -151,6 +151,19 @@ class Lstm {
   /// Training: also applies dropout and fills `tape`.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state, LstmTape<T>& tape) const;
 
+  /// Begins a training forward that is fed step by step: `tape` takes the initial state of `batch` rows, absent views
+  /// being zeros, and holds no step yet. Throws std::invalid_argument if the LSTM is bidirectional, walks backwards or
+  /// drops out between layers, or if `batch` < 1.
+  void begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape) const;
+
+  /// Appends a step to a tape that `begin` gave: x (N, C), any strides; y (N, H), unit stride on the last axis, gets
+  /// the last layer's h unless absent; rows where `reset` (N) is true start from zeros. Outputs and gradients have the
+  /// same bits as those of one forward over all the steps.
+  void step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, LstmTape<T>& tape) const;
+
+  /// Copies the state after the last step of a tape that `begin` gave; absent views are not wanted.
+  void get_state(const LstmTape<T>& tape, const LstmState<T>& state) const;
+
   /// Gradients of the forward that filled `tape`, with the weights that it used. Consumes the tape. Throws
   /// std::invalid_argument if the tape is not ready or belongs to an Lstm with other weights.
   void backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs) const;
@@ -159,6 +172,8 @@ class Lstm {
   const Impl& impl() const { return *impl_; }
 
  private:
+  void check_open(const LstmTape<T>& tape) const;
+
   std::shared_ptr<const Impl> impl_;
 };
 

@@ -393,7 +393,7 @@ void walk_backward(const CellShape& shape, const Schedule& schedule, const std::
                    const RowMap<T>& dx) {
   const int directions = static_cast<int>(cells.size());
   // The walk's product, and those of dx and dW.
-  const double walk = walk_work(shape, schedule, shape.hidden) * directions;
+  const double walk = walk_work(shape, schedule, {0, schedule.longest}, shape.hidden) * directions;
   const double products =
       static_cast<double>(schedule.total * shape.gates_width() * (2 * shape.input + shape.hidden)) * 2;
   const int threads = threads_for(walk + products * directions);

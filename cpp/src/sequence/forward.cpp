@@ -48,8 +48,6 @@ class ForwardWalk {
     }
   }
 
-  void run() { run({0, schedule_.longest}); }
-
   /// Some steps; to be called from the first ones on.
   void run(Range range) {
     if (rows_ == 0) return;
@@ -59,7 +57,7 @@ class ForwardWalk {
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
         advance(step, (step - first) * rows_);
-        if (step + 1 < schedule_.longest) part_.meeting.wait();
+        if (step + 1 < range.end) part_.meeting.wait();
       }
     }
   }
@@ -168,21 +166,22 @@ class ForwardWalk {
 }  // namespace
 
 template <class T>
-void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells) {
+void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
+                  Range steps) {
   const int directions = static_cast<int>(cells.size());
-  const int threads = threads_for(walk_work(shape, schedule, shape.input + shape.hidden) * directions);
+  const int threads = threads_for(walk_work(shape, schedule, steps, shape.input + shape.hidden) * directions);
   const auto run = [&](Partition partition) {
     Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
     const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));
     return parallel_phases(
-        team, 1, [&](Index) { return walks.size(); }, [&](Index, Index task, int) { walks[task].run(); });
+        team, 1, [&](Index) { return walks.size(); }, [&](Index, Index task, int) { walks[task].run(steps); });
   };
   if (!run(choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows))) run(Partition{});
 }
 
 template <class T>
 int wavefront_threads(const CellShape& shape, const Schedule& schedule, Index layers) {
-  const double work = walk_work(shape, schedule, shape.input + shape.hidden);
+  const double work = walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.hidden);
   const int threads = std::min(threads_for(work * static_cast<double>(layers)), static_cast<int>(layers));
   const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
   // A core's own cache holds all of such a layer, and a meeting every few steps costs less than one every step.
@@ -213,8 +212,8 @@ void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefront
   if (!run(threads)) run(1);
 }
 
-template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&);
-template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<double>>&);
+template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&, Range);
+template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<double>>&, Range);
 template int wavefront_threads<float>(const CellShape&, const Schedule&, Index);
 template int wavefront_threads<double>(const CellShape&, const Schedule&, Index);
 template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<float>>&, int);

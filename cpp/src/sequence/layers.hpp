@@ -46,6 +46,7 @@ struct LstmTape<T>::Impl {
   };
 
   bool ready = false;
+  bool open = false;  ///< begun, and fed step by step
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
   std::uint64_t seed = 0;

@@ -39,12 +39,13 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
   return part;
 }
 
-double walk_work(const CellShape& shape, const Schedule& schedule, Index depth) {
+double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth) {
   const double weights = static_cast<double>(shape.gates_width() * depth);
   // With few rows a step takes as long as its weights take to arrive: about as long as this many rows' arithmetic.
   const double rows_of_traffic = 4 * weights > private_cache_bytes / 2 ? 6 : 1;
   return 2 * weights *
-         std::max(static_cast<double>(schedule.total), rows_of_traffic * static_cast<double>(schedule.longest));
+         std::max(static_cast<double>(schedule.work(steps.begin, steps.end)),
+                  rows_of_traffic * static_cast<double>(steps.size()));
 }
 
 }  // namespace lstmcore

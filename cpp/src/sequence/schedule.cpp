@@ -39,4 +39,19 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
   }
 }
 
+void Schedule::append(View<const bool, 1> reset) {
+  const auto first = static_cast<std::size_t>(total);
+  alive.push_back(rows);
+  offset.push_back(total);
+  if (static_cast<Index>(parity.size()) <= steps) parity.push_back(steps % 2);
+  if (static_cast<Index>(iota.size()) <= steps) iota.push_back(steps);
+  total += rows;
+  longest = ++steps;
+  std::fill(length.begin(), length.end(), steps);
+  if (!reset && resets.empty()) return;
+  resets.resize(static_cast<std::size_t>(total), 0);
+  if (!reset) return;
+  for (Index row = 0; row < rows; ++row) resets[first + static_cast<std::size_t>(row)] = reset(row) ? 1 : 0;
+}
+
 }  // namespace lstmcore

@@ -26,6 +26,15 @@ struct Schedule {
   Schedule() = default;
   Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset);
 
+  /// One more step of all rows, which must all have the same length; absent: no row is reset.
+  void append(View<const bool, 1> reset);
+
+  /// Rows at work in some steps, all together.
+  Index work(Index begin, Index end) const {
+    if (begin >= end) return 0;
+    const Index after = end < longest ? offset[static_cast<std::size_t>(end)] : total;
+    return after - offset[static_cast<std::size_t>(begin)];
+  }
   Index packed(Index time, Index row) const { return offset[static_cast<std::size_t>(time)] + row; }
   /// Time index that the walk of sorted row `row` visits at its step `step`.
   Index time(Index row, Index step, bool reversed) const {

@@ -54,8 +54,8 @@ struct Partition {
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows);
 
-/// About the work of a layer's walk, in floating-point operations, for products of this depth.
-double walk_work(const CellShape& shape, const Schedule& schedule, Index depth);
+/// About the work of a layer's walk through some steps, in floating-point operations, for products of this depth.
+double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth);
 
 /// The rows and blocks of part `share` of `partition.parts`, of one direction.
 Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
@@ -115,9 +115,10 @@ struct BackwardCell {
   LstmCellWeights<T> gradients;  ///< absent views are not computed
 };
 
-/// The forward walk of all directions of a layer.
+/// The forward walk of all directions of a layer, through all steps or the last ones.
 template <class T>
-void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells);
+void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
+                  Range steps);
 
 /// One direction of a layer of a stack.
 template <class T>
