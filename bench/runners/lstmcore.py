@@ -109,7 +109,13 @@ def _cell_steps(case: Case) -> Prepared:
     state = (problem.h0, problem.c0)
 
     def call() -> Any:
-        tape = F.lstm_begin(problem.weights, config, batch_size=case.shape.batch, state=state)
+        tape = F.lstm_begin(
+            problem.weights,
+            config,
+            batch_size=case.shape.batch,
+            state=state,
+            expected_steps=case.shape.steps,
+        )
         ys = [F.lstm_step(tape, x_t) for x_t in steps]
         return np.stack(ys, axis=1), F.lstm_backward(tape, problem.dy)
 

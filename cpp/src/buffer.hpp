@@ -43,6 +43,11 @@ class Buffer {
     }
     size_ = count;
   }
+  /// Empties the buffer and takes room for `count` elements.
+  void reserve(std::size_t count) {
+    resize(count);
+    size_ = 0;
+  }
   /// Keeps the contents; a buffer that grows often takes room for more.
   void grow(std::size_t count) {
     if (count > capacity_) {

@@ -491,13 +491,19 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
 }
 
 template <class T>
-void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape) const {
+void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape,
+                    std::int64_t expected_steps) const {
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
           "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
   require(config.num_layers == 1 || config.dropout == 0.0,
           "lstm: expected no dropout between layers to be fed step by step, got ", config.dropout);
   require(batch >= 1, "batch: expected at least 1, got ", batch);
+  require(expected_steps >= 0, "expected_steps: expected at least 0, got ", expected_steps);
+  const Index width = config.input_size + 16 * (config.hidden_size + 64);
+  if (!size_fits(std::array<Index, 4>{batch, expected_steps, width, Index{sizeof(T)}})) {
+    fail("expected_steps: expected sizes whose products fit into 64 bits, got ", expected_steps);
+  }
   check_state("h", "c", config, batch, state.h, state.c);
   if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
   auto& kept = *tape.impl_;
@@ -505,15 +511,14 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   kept.schedule = Schedule(batch, 0, {}, {});
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
-  for (auto& layer : kept.layers) {
-    layer.input.resize(0);
-    layer.h.resize(0);
-  }
+  const Index rows = batch * expected_steps;
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
     auto& cell = kept.cells[count(layer)];
-    cell.gates.resize(0);
-    cell.c.resize(0);
+    kept.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
+    kept.layers[count(layer)].h.reserve(count(rows * shape.hidden));
+    cell.gates.reserve(count(rows * shape.gates_width()));
+    cell.c.reserve(count(rows * shape.padded()));
     cell.h0.resize(count(batch * shape.hidden));
     cell.c0.resize(count(batch * shape.padded()));
     gather_state(kept.schedule, state.h, count(layer), shape.hidden, shape.hidden, cell.h0.data());

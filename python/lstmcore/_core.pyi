@@ -70,7 +70,11 @@ class Lstm:
         y is None without ``return_sequences``, the tape is None without ``training``.
         """
     def begin(
-        self, batch_size: int, h: FloatArray | None = None, c: FloatArray | None = None
+        self,
+        batch_size: int,
+        h: FloatArray | None = None,
+        c: FloatArray | None = None,
+        expected_steps: int = 0,
     ) -> LstmTape:
         """Return a tape without steps, for `LstmTape.step`."""
 

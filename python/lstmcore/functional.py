@@ -313,6 +313,7 @@ def lstm_begin(
     *,
     batch_size: int = 1,
     state: StatePair | None = None,
+    expected_steps: int = 0,
 ) -> LSTMTape:
     """Begin a training forward that is fed step by step, such as beside a simulation.
 
@@ -330,6 +331,8 @@ def lstm_begin(
         Rows that take their steps together, N.
     state : pair (h, c), optional
         Initial state, each (layers, N, H) or None for zeros.
+    expected_steps : int, default 0
+        Memory for so many steps is taken at once, for more as they come.
 
     Returns
     -------
@@ -351,7 +354,7 @@ def lstm_begin(
     """
     packed = as_packed(weights, config)
     h, c = (None, None) if state is None else as_pair("state", state)
-    return packed._lstm.begin(batch_size, h, c)
+    return packed._lstm.begin(batch_size, h, c, expected_steps)
 
 
 def lstm_step(

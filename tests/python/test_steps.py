@@ -35,7 +35,8 @@ def assert_same(result, expected):
 def test_same_bits_as_one_call(dtype, sizes):
     config, weights, x, dy, state, dstate = problem(dtype, **sizes)
     y, final, whole = F.lstm(x, weights, config, state=state, training=True)
-    tape = F.lstm_begin(weights, config, batch_size=len(x), state=state)
+    expected = 0 if dtype == "float32" else 4  # fewer than there will be
+    tape = F.lstm_begin(weights, config, batch_size=len(x), state=state, expected_steps=expected)
     ys = [F.lstm_step(tape, x[:, t]) for t in range(x.shape[1])]
     np.testing.assert_array_equal(np.stack(ys, axis=1), y)
     reached = F.lstm_state(tape)
@@ -106,6 +107,9 @@ def test_bad_input():
             use(x, *([x] if use is F.lstm_step else []))
     with pytest.raises(ValueError, match="batch_size|batch: expected at least 1"):
         F.lstm_begin(weights, config, batch_size=0)
+    for wrong, error in ((-1, ValueError), (2**62, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="expected_steps"):
+            F.lstm_begin(weights, config, expected_steps=wrong)
     with pytest.raises(ValueError, match="state h"):
         F.lstm_begin(weights, config, batch_size=2, state=state)
 
