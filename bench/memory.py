@@ -36,16 +36,22 @@ def tape_bytes(case: Case, isa: str) -> int:
 def backward_bytes(case: Case, isa: str) -> int:
     """Bytes that the backward of a layer adds: the formula of ARCHITECTURE.md, "Memory".
 
-    Per direction 4 Hp for each row of a range of steps, and per thread a copy of some of that.
+    Per direction 4 Hp for each row of a range of steps, and per thread a copy of some of that; with
+    groups of rows, a range for each thread, and the sums of the groups beyond the first.
     """
     shape = case.shape
     hp = padded(shape.hidden, isa, case.itemsize)
     state = shape.num_directions * shape.hidden
     inputs = max(shape.inputs, state if shape.layers > 1 else 0)
+    weights = 4 * hp * (inputs + shape.hidden)
+    groups = max(n for n in (1, 2, 4) if n == 1 or (8 * n <= shape.batch and n * weights <= 2**18))
+    sets = case.threads if shape.num_directions == 1 and groups % case.threads == 0 else 1
+    batch = shape.batch // sets
     rows = max(384, 2**20 // ((6 * hp + inputs) * case.itemsize))
-    rows = min(max(rows // shape.batch, 1) * shape.batch, shape.total_steps)
+    rows = min(max(rows // batch, 1) * batch * sets, shape.total_steps)
     panels = min(384 * 4 * hp * case.itemsize, 384 * 2**10)
-    return shape.num_directions * rows * 4 * hp * case.itemsize + case.threads * panels
+    sums = (groups - 1) * weights * shape.num_directions
+    return (shape.num_directions * rows * 4 * hp + sums) * case.itemsize + case.threads * panels
 
 
 def step_bytes(case: Case, isa: str) -> int:

@@ -7,6 +7,7 @@
 
 #include "arrays.hpp"
 #include "bind.hpp"
+#include "gil.hpp"
 
 namespace lstmcore::bindings {
 
@@ -229,7 +230,7 @@ class PyTape {
     if (!reset.is_none()) resets = read_bools<1>(reset, "reset", {{{"N", batch_}}});
     Argument<T, 2> y = allocate<T, 2>({batch_, config_.output_size()});
     {
-      const py::gil_scoped_release released;
+      const WithoutGil released;
       kept.lstm.step(input.view, y.view, resets.view, kept.tape);
     }
     ++steps_;
@@ -273,7 +274,7 @@ class PyTape {
       dc0 = allocate<T, 3>(shape);
     }
     {
-      const py::gil_scoped_release released;
+      const WithoutGil released;
       const LstmOutputGradients<T> outputs{y_gradient.view, h_gradient.view, c_gradient.view};
       kept.lstm.backward(kept.tape, outputs, {dx.view, dh0.view, dc0.view, std::move(weight_gradients)});
       kept.tape = LstmTape<T>();  // gives the memory back even if the caller holds on to the used tape
@@ -329,7 +330,7 @@ class PyLstm {
     return dispatch(element_of(model, weight_name(first)), [&](auto zero) -> std::variant<Lstm<float>, Lstm<double>> {
       using T = decltype(zero);
       const HeldCells<const T> held = read_weights<T>(weights, parameters);
-      const py::gil_scoped_release released;
+      const WithoutGil released;
       return Lstm<T>(config, held.cells);
     });
   }
@@ -365,7 +366,7 @@ class PyLstm {
     std::unique_ptr<PyTape> tape;
     if (options.training) tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences);
     {
-      const py::gil_scoped_release released;
+      const WithoutGil released;
       if (tape) {
         lstm.forward(sequence, y.view, state, tape->template tape<T>());
       } else {
@@ -487,7 +488,7 @@ class PyStream {
     if (small_) {
       stream.step(from, to);
     } else {
-      const py::gil_scoped_release released;
+      const WithoutGil released;
       stream.step(from, to);
     }
     return std::move(output);

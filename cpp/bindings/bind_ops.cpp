@@ -2,6 +2,7 @@
 
 #include "arrays.hpp"
 #include "bind.hpp"
+#include "gil.hpp"
 
 namespace lstmcore::bindings {
 
@@ -45,7 +46,7 @@ py::array as_array(const py::object& owner) { return py::reinterpret_borrow<py::
 /// Runs `body` without the GIL.
 template <class Body>
 auto unlocked(Body&& body) {
-  const py::gil_scoped_release released;
+  const WithoutGil released;
   return body();
 }
 

@@ -7,15 +7,41 @@
 namespace lstmcore {
 namespace {
 
-/// Gradients by the pre-activations of all rows of a range of steps.
+/// Rows that are walked and multiplied together: all of a batch, or one thread's. They are packed by (step, row).
+struct RowSet {
+  std::vector<Index> rows;      ///< sorted rows, rising, so their lengths fall
+  std::vector<Index> position;  ///< of a sorted row among these
+  std::vector<Index> offset;    ///< (longest + 1) of a step's rows
+
+  RowSet(const Schedule& schedule, int parts, int part)
+      : rows(deal_rows(schedule, parts, part)), position(static_cast<std::size_t>(schedule.rows)) {
+    Index alive = static_cast<Index>(rows.size());
+    for (Index i = 0; i < alive; ++i) position[static_cast<std::size_t>(row(i))] = i;
+    offset.reserve(static_cast<std::size_t>(schedule.longest) + 1);
+    offset.push_back(0);
+    for (Index step = 0; step < schedule.longest; ++step) {
+      while (alive > 0 && schedule.length[static_cast<std::size_t>(row(alive - 1))] <= step) --alive;
+      offset.push_back(offset.back() + alive);
+    }
+  }
+  Index row(Index i) const { return rows[static_cast<std::size_t>(i)]; }
+  Index begin(Index step) const { return offset[static_cast<std::size_t>(step)]; }
+  Index alive(Index step) const { return begin(step + 1) - begin(step); }
+  Index count(Range steps) const { return begin(steps.end) - begin(steps.begin); }
+  Index longest(const Schedule& schedule) const {
+    return rows.empty() ? 0 : schedule.length[static_cast<std::size_t>(row(0))];
+  }
+};
+
+/// Gradients by the pre-activations of a set's rows of a range of steps.
 template <class T>
 struct GateGradients {
-  const Schedule* schedule = nullptr;
+  const RowSet* set = nullptr;
   T* base = nullptr;
   Index width = 0;       ///< 4 Hp
   Index first_step = 0;  ///< of the range
   T* at(Index step, Index row) const {
-    return base + (schedule->packed(step, row) - schedule->packed(first_step, 0)) * width;
+    return base + (set->begin(step) - set->begin(first_step) + set->position[static_cast<std::size_t>(row)]) * width;
   }
 };
 
@@ -130,28 +156,42 @@ class BackwardWalk {
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
 /// be still in a cache.
-std::vector<Range> cut_steps(const CellShape& shape, const Schedule& schedule, Index itemsize, bool idle_threads) {
+std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Index longest, Index itemsize,
+                             bool idle_threads) {
   constexpr Index cached_bytes = 1 << 20;
   constexpr Index least_rows = 384;  // or the sums of the weights' gradients would be read and written too often
   const Index row_bytes = (shape.gates_width() + 2 * shape.padded() + shape.input) * itemsize;
   Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
   // Threads that have no part in the walk follow it with the products.
-  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, schedule.total / 6));
+  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, set.offset.back() / 6));
   std::vector<Range> ranges;
-  for (Index end = schedule.longest; end > 0;) {
-    Index begin = end, rows = 0;
-    while (begin > 0 && (rows == 0 || rows + schedule.alive[static_cast<std::size_t>(begin - 1)] <= most_rows)) {
-      --begin;
-      rows += schedule.alive[static_cast<std::size_t>(begin)];
-    }
+  for (Index end = longest; end > 0;) {
+    Index begin = end - 1;
+    while (begin > 0 && set.count({begin - 1, end}) <= most_rows) --begin;
     ranges.push_back({begin, end});
     end = begin;
   }
   return ranges;
 }
 
-/// The backward of a layer in phases: a range of steps is walked, then dx, dW and db of its rows follow while they are
-/// in a cache. If the walk has fewer parts than there are threads, the next range is walked meanwhile.
+/// Groups of rows whose gradients of the weights are summed on their own. They follow from the layer and the batch, never
+/// from the number of threads, because the sums' bits do.
+int row_groups(const CellShape& shape, const Schedule& schedule) {
+  constexpr Index least_rows = 8, most_sums = 1 << 18, most_groups = 4;
+  const Index weights = shape.gates_width() * (shape.input + shape.hidden);
+  Index groups = 1;
+  while (2 * groups <= most_groups && 2 * groups * least_rows <= schedule.rows && 2 * groups * weights <= most_sums) {
+    groups *= 2;
+  }
+  return static_cast<int>(groups);
+}
+
+/// The backward of a layer.
+///
+/// If every thread walks rows of its own, it also computes dx and the sums for dW and db of just these: nothing that one
+/// core writes is read by another, except for the sums, at the end. Otherwise the work is cut into phases: a range of
+/// steps is walked, then dx, dW and db of its rows follow, cut in other ways. If the walk has fewer parts than there are
+/// threads, the next range is walked meanwhile.
 template <class T>
 class LayerBackward {
  public:
@@ -163,38 +203,74 @@ class LayerBackward {
         dx_(dx),
         threads_(threads),
         walks_(shape, schedule, cells, partition, kernels::panel_vectors),
-        overlapped_(walks_.size() < threads),
-        ranges_(cut_steps(shape, schedule, sizeof(T), overlapped_)),
-        ranges_kept_(overlapped_ ? 2 : 1) {
-    for (const BackwardCell<T>& cell : cells) gradients_.emplace_back(shape, cell.gradients);
-    for (const Range& steps : ranges_) most_rows_ = std::max(most_rows_, count_rows(steps));
-    dgates_.resize(static_cast<std::size_t>(directions() * ranges_kept_ * most_rows_ * shape.gates_width()));
+        overlapped_(walks_.size() < threads) {
+    const int groups = row_groups(shape, schedule);
+    for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
+    for (const BackwardCell<T>& cell : cells) {
+      for (int group = 0; group < groups; ++group) gradients_.emplace_back(shape, cell.gradients);
+    }
+    own_rows_ = threads > 1 && cells.size() == 1 && !partition.split_units && partition.parts == threads &&
+                groups % threads == 0;
+    const int sets = own_rows_ ? threads : 1;
+    sets_.reserve(static_cast<std::size_t>(sets));
+    for (int set = 0; set < sets; ++set) sets_.emplace_back(*this, sets, set);
     zeros_.resize(static_cast<std::size_t>(shape.hidden), T(0));
 
-    const bool weights_wanted =
-        std::any_of(gradients_.begin(), gradients_.end(), [](const auto& gradient) { return gradient.wanted(); });
+    weights_wanted_ = gradients_.front().wanted() || gradients_.back().wanted();
     const Index pieces = threads == 1 ? 1 : 2 * threads;
-    block_parts_ = weights_wanted ? std::min(pieces, shape.blocks()) : 0;
-    column_parts_ = weights_wanted ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
+    block_parts_ = weights_wanted_ ? std::min(pieces, shape.blocks()) : 0;
+    column_parts_ = weights_wanted_ ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
     dx_parts_ = dx ? pieces : 0;
     for (int thread = 0; thread < threads; ++thread) scratch_.emplace_back(*this);
-    if (schedule.total == 0) {
-      for (WeightGradient<T>& gradient : gradients_) gradient.clear();
-    }
   }
 
   /// False if the system does not give the threads.
   bool run() {
+    const auto scratch = [&](int thread) -> Scratch& { return scratch_[static_cast<std::size_t>(thread)]; };
+    if (own_rows_) {
+      return parallel_phases(
+          threads_, 2, [&](Index phase) { return phase == 0 ? Index{threads_} : block_parts_; },
+          [&](Index phase, Index task, int thread) {
+            if (phase == 0) {
+              run_set(task, scratch(thread));
+            } else {
+              write(0, blocks_of(task));
+            }
+          });
+    }
     return parallel_phases(
         threads_, last_phase() + 1, [&](Index phase) { return tasks(phase).end(); },
-        [&](Index phase, Index task, int thread) {
-          run_task(phase, task, scratch_[static_cast<std::size_t>(thread)]);
-        });
+        [&](Index phase, Index task, int thread) { run_task(phase, task, scratch(thread)); });
   }
 
  private:
   /// Rows of dx that are computed as one product.
   static constexpr Index dx_rows = 96;
+
+  /// Rows with what their walk leaves for the products.
+  struct Set {
+    RowSet rows;
+    std::vector<Range> ranges;  ///< of steps, as they are walked
+    Index ranges_kept;          ///< whose gradients are in use at the same time
+    Index most_rows = 0;        ///< of a range
+    Buffer<T> dgates;           ///< [direction][range][most_rows][4 Hp]
+
+    Set(const LayerBackward& layer, int sets, int set)
+        : rows(layer.schedule_, sets, set),
+          ranges(cut_steps(layer.shape_, rows, rows.longest(layer.schedule_), sizeof(T), layer.overlapped_)),
+          ranges_kept(layer.overlapped_ ? 2 : 1) {
+      for (const Range& steps : ranges) most_rows = std::max(most_rows, rows.count(steps));
+      dgates.resize(
+          static_cast<std::size_t>(layer.directions() * ranges_kept * most_rows * layer.shape_.gates_width()));
+    }
+    Index range_count() const { return static_cast<Index>(ranges.size()); }
+    const Range& steps(Index range) const { return ranges[static_cast<std::size_t>(range)]; }
+    GateGradients<T> dgates_of(const CellShape& shape, Index range, Index direction) {
+      const Index width = shape.gates_width();
+      T* const base = dgates.data() + (direction * ranges_kept + range % ranges_kept) * most_rows * width;
+      return {&rows, base, width, steps(range).begin};
+    }
+  };
 
   /// What a thread needs for its tasks.
   struct Scratch {
@@ -205,8 +281,11 @@ class LayerBackward {
     std::array<T*, dx_rows> dx_to, dx_sum;
 
     explicit Scratch(const LayerBackward& layer) {
-      if (layer.block_parts_ > 0) {
-        rows.gates.resize(static_cast<std::size_t>(layer.most_rows_));
+      if (layer.weights_wanted_) {
+        for (const Set& set : layer.sets_) {
+          const auto size = std::max(rows.gates.size(), static_cast<std::size_t>(set.most_rows));
+          rows.gates.resize(size);
+        }
         rows.x.resize(rows.gates.size());
         rows.h_prev.resize(rows.gates.size());
         panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
@@ -222,11 +301,30 @@ class LayerBackward {
   };
 
   Index directions() const { return static_cast<Index>(cells_.size()); }
+  Range blocks_of(Index part) const {
+    return split(shape_.blocks(), static_cast<int>(block_parts_), static_cast<int>(part));
+  }
+
+  /// Everything but the end, for the rows that one thread walks.
+  void run_set(Index index, Scratch& scratch) {
+    Set& set = sets_[static_cast<std::size_t>(index)];
+    const Index groups = static_cast<Index>(groups_.size()) / threads_;
+    for (Index range = 0; range < set.range_count(); ++range) {
+      walks_[index].run(set.steps(range), set.dgates_of(shape_, range, 0));
+      if (dx_) input_gradient(set, range, 0, 0, 1, scratch);
+      if (!weights_wanted_) continue;
+      for (Index group = index * groups; group < (index + 1) * groups; ++group) {
+        // Shares of rows that are dealt in turn interleave; those in one piece follow each other.
+        const Index own = schedule_.ragged() ? index + (group - index * groups) * threads_ : group;
+        add_weight_gradient(set, range, 0, own, {0, shape_.blocks()}, 1, 0, scratch);
+      }
+    }
+  }
 
   /// The range that a phase walks, and the one whose products it computes; none: beyond the ends.
   Index walk_range(Index phase) const {
     if (overlapped_) return phase;
-    return phase % 2 == 0 ? phase / 2 : static_cast<Index>(ranges_.size());
+    return phase % 2 == 0 ? phase / 2 : sets_.front().range_count();
   }
   Index product_range(Index phase) const {
     if (phase == last_phase()) return -1;
@@ -234,27 +332,13 @@ class LayerBackward {
   }
   /// Writes the sums.
   Index last_phase() const {
-    const Index ranges = static_cast<Index>(ranges_.size());
+    const Index ranges = sets_.front().range_count();
     return overlapped_ ? ranges + 1 : 2 * ranges;
-  }
-
-  Index alive(Index step) const { return schedule_.alive[static_cast<std::size_t>(step)]; }
-  Index count_rows(Range steps) const {
-    Index rows = 0;
-    for (Index step = steps.begin; step < steps.end; ++step) rows += alive(step);
-    return rows;
-  }
-  const Range& steps_of(Index range) const { return ranges_[static_cast<std::size_t>(range)]; }
-
-  GateGradients<T> dgates_of(Index range, Index direction) {
-    const Index width = shape_.gates_width();
-    T* const base = dgates_.data() + (direction * ranges_kept_ + range % ranges_kept_) * most_rows_ * width;
-    return {&schedule_, base, width, steps_of(range).begin};
   }
 
   Tasks tasks(Index phase) const {
     Tasks tasks;
-    if (walk_range(phase) < static_cast<Index>(ranges_.size())) tasks.walks = walks_.size();
+    if (walk_range(phase) < sets_.front().range_count()) tasks.walks = walks_.size();
     if (product_range(phase) >= 0) {
       tasks.dx = dx_parts_;
       tasks.sums = directions() * block_parts_ * column_parts_;
@@ -264,41 +348,65 @@ class LayerBackward {
   }
 
   void run_task(Index phase, Index task, Scratch& scratch) {
+    Set& set = sets_.front();
     const Tasks tasks = this->tasks(phase);
     if (task < tasks.walks) {
       const Index range = walk_range(phase);
-      walks_[task].run(steps_of(range), dgates_of(range, task % directions()));
+      walks_[task].run(set.steps(range), set.dgates_of(shape_, range, task % directions()));
       return;
     }
     task -= tasks.walks;
     if (task < tasks.dx) {
       for (Index direction = 0; direction < directions(); ++direction) {
-        input_gradient(product_range(phase), direction, task, scratch);
+        input_gradient(set, product_range(phase), direction, task, dx_parts_, scratch);
       }
       return;
     }
     task -= tasks.dx;
     const Index direction = task % directions();
-    WeightGradient<T>& gradient = gradients_[static_cast<std::size_t>(direction)];
     task /= directions();
-    const Range blocks = split(shape_.blocks(), static_cast<int>(block_parts_), static_cast<int>(task % block_parts_));
+    const Range blocks = blocks_of(task % block_parts_);
     if (phase == last_phase()) {
-      gradient.write(blocks);
-    } else {
-      const Index range = product_range(phase);
-      gather(range, direction, scratch.rows);
-      gradient.add(scratch.rows, range == 0, blocks, column_parts_, static_cast<int>(task / block_parts_),
-                   scratch.panel.data());
+      write(direction, blocks);
+      return;
+    }
+    for (Index group = 0; group < static_cast<Index>(groups_.size()); ++group) {
+      add_weight_gradient(set, product_range(phase), direction, group, blocks, column_parts_,
+                          static_cast<int>(task / block_parts_), scratch);
     }
   }
 
-  /// The rows of a range of steps, for the sums of the weights' gradients.
-  void gather(Index range, Index direction, StepRows<T>& rows) {
+  WeightGradient<T>& gradient_of(Index direction, Index group) {
+    return gradients_[static_cast<std::size_t>(direction) * groups_.size() + static_cast<std::size_t>(group)];
+  }
+
+  void add_weight_gradient(Set& set, Index range, Index direction, Index group, Range blocks, int column_parts,
+                           int column_part, Scratch& scratch) {
+    const RowSet& rows = groups_[static_cast<std::size_t>(group)];
+    gather(set, range, direction, rows, scratch.rows);
+    const bool first = rows.longest(schedule_) <= set.steps(range).end;
+    gradient_of(direction, group).add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data());
+  }
+
+  /// The sum over the groups, to where the caller wants it.
+  void write(Index direction, Range blocks) {
+    WeightGradient<T>& sum = gradient_of(direction, 0);
+    if (schedule_.total == 0) sum.clear(blocks);
+    for (std::size_t group = 1; group < groups_.size(); ++group) {
+      if (groups_[group].longest(schedule_) > 0) sum.add(gradient_of(direction, static_cast<Index>(group)), blocks);
+    }
+    sum.write(blocks);
+  }
+
+  /// A group's rows of a range of steps, for the sums of the weights' gradients.
+  void gather(Set& set, Index range, Index direction, const RowSet& group, StepRows<T>& rows) {
     const BackwardCell<T>& cell = cells_[static_cast<std::size_t>(direction)];
-    const GateGradients<T> dgates = dgates_of(range, direction);
+    const GateGradients<T> dgates = set.dgates_of(shape_, range, direction);
+    const Range steps = set.steps(range);
     std::size_t at = 0;
-    for (Index step = steps_of(range).end - 1; step >= steps_of(range).begin; --step) {
-      for (Index row = 0; row < alive(step); ++row, ++at) {
+    for (Index step = steps.end - 1; step >= steps.begin; --step) {
+      for (Index i = 0; i < group.alive(step); ++i, ++at) {
+        const Index row = group.row(i);
         const Index time = schedule_.time(row, step, cell.reversed);
         rows.gates[at] = dgates.at(step, row);
         rows.x[at] = cell.x.at(time, row);
@@ -314,10 +422,10 @@ class LayerBackward {
 
   /// dx = dgates W_ih for a share of the rows of a range of steps. Of two directions the second to come to a row adds
   /// its part to the first's; which one that is does not change the sum.
-  void input_gradient(Index range, Index direction, Index share, Scratch& scratch) {
+  void input_gradient(Set& set, Index range, Index direction, Index share, Index shares, Scratch& scratch) {
     const BackwardCell<T>& cell = cells_[static_cast<std::size_t>(direction)];
-    const Range& steps = steps_of(range);
-    const GateGradients<T> dgates = dgates_of(range, direction);
+    const Range& steps = set.steps(range);
+    const GateGradients<T> dgates = set.dgates_of(shape_, range, direction);
     Index count = 0, sums = 0;
     const auto compute = [&] {
       kernels::Product<T> product{};
@@ -352,16 +460,16 @@ class LayerBackward {
     };
     if (directions() == 1) {
       // Shares of equal size.
-      const Range rows = split(count_rows(steps), static_cast<int>(dx_parts_), static_cast<int>(share));
+      const Range rows = split(set.rows.count(steps), static_cast<int>(shares), static_cast<int>(share));
       Index first = 0;
-      for (Index step = steps.begin; step < steps.end; first += alive(step++)) {
-        const Index end = std::min(rows.end - first, alive(step));
-        for (Index row = std::max<Index>(rows.begin - first, 0); row < end; ++row) take(step, row);
+      for (Index step = steps.begin; step < steps.end; first += set.rows.alive(step++)) {
+        const Index end = std::min(rows.end - first, set.rows.alive(step));
+        for (Index i = std::max<Index>(rows.begin - first, 0); i < end; ++i) take(step, set.rows.row(i));
       }
     } else {
       // Every share has rows of its own, because both directions add to them.
       for (Index step = steps.begin; step < steps.end; ++step) {
-        for (Index row = share; row < alive(step); row += dx_parts_) take(step, row);
+        for (Index i = share; i < set.rows.alive(step); i += shares) take(step, set.rows.row(i));
       }
     }
     if (count > 0) compute();
@@ -374,11 +482,11 @@ class LayerBackward {
   const int threads_;
   Walks<BackwardWalk<T>, BackwardCell<T>> walks_;
   const bool overlapped_;
-  const std::vector<Range> ranges_;
-  const Index ranges_kept_;  ///< whose gradients are in use at the same time
-  Index most_rows_ = 0;      ///< of a range
-  Buffer<T> dgates_;         ///< [direction][range][most_rows_][4 Hp]
-  std::vector<WeightGradient<T>> gradients_;
+  bool own_rows_ = false;
+  std::vector<Set> sets_;  ///< one, or one a thread
+  std::vector<RowSet> groups_;
+  std::vector<WeightGradient<T>> gradients_;  ///< [direction][group]
+  bool weights_wanted_ = false;
   std::vector<T> zeros_;
   Index block_parts_ = 0;  ///< of a direction's weights
   int column_parts_ = 1;

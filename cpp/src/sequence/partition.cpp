@@ -24,6 +24,20 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
 }
 
+std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part) {
+  std::vector<Index> rows;
+  rows.reserve(static_cast<std::size_t>(schedule.rows / parts + 1));
+  if (schedule.ragged()) {
+    // Rows by falling length are dealt in turn, so that the shares shrink together.
+    for (Index row = part; row < schedule.rows; row += parts) rows.push_back(row);
+  } else {
+    // Neighbours stay together: what lies side by side is then written by one core.
+    const Range range = split(schedule.rows, parts, part);
+    for (Index row = range.begin; row < range.end; ++row) rows.push_back(row);
+  }
+  return rows;
+}
+
 Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
                Index unit_granularity) {
   Part part;
@@ -34,8 +48,7 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
     part.blocks = split(shape.blocks(), partition.parts, share, unit_granularity);
     return part;
   }
-  part.rows.reserve(static_cast<std::size_t>(schedule.rows / partition.parts + 1));
-  for (Index row = share; row < schedule.rows; row += partition.parts) part.rows.push_back(row);
+  part.rows = deal_rows(schedule, partition.parts, share);
   return part;
 }
 

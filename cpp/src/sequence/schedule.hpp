@@ -29,6 +29,8 @@ struct Schedule {
   /// One more step of all rows, which must all have the same length; absent: no row is reset.
   void append(View<const bool, 1> reset);
 
+  /// True if rows differ in length.
+  bool ragged() const { return rows > 0 && length.back() != longest; }
   /// Rows at work in some steps, all together.
   Index work(Index begin, Index end) const {
     if (begin >= end) return 0;

@@ -54,6 +54,9 @@ struct Partition {
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows);
 
+/// Share `part` of a batch's rows, sorted rows rising. A share of n is made of whole shares of any multiple of n.
+std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part);
+
 /// About the work of a layer's walk through some steps, in floating-point operations, for products of this depth.
 double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth);
 

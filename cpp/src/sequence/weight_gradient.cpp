@@ -88,8 +88,26 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
 }
 
 template <class T>
-void WeightGradient<T>::clear() {
-  for (Buffer<T>* sums : {&x_, &h_, &bias_}) std::fill(sums->data(), sums->data() + sums->size(), T(0));
+void WeightGradient<T>::clear(Range blocks) {
+  for (Buffer<T>* sums : {&x_, &h_, &bias_}) {
+    const Index columns = blocks.size() * shape_.block_width(), end = static_cast<Index>(sums->size());
+    for (Index at = blocks.begin * shape_.block_width(); at < end; at += shape_.gates_width()) {
+      std::fill(sums->data() + at, sums->data() + at + columns, T(0));
+    }
+  }
+}
+
+template <class T>
+void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
+  const Index width = shape_.gates_width();
+  const Index first = blocks.begin * shape_.block_width(), columns = blocks.size() * shape_.block_width();
+  const auto add = [&](const Buffer<T>& from, Buffer<T>& to) {
+    const Index end = static_cast<Index>(to.size());
+    for (Index at = first; at < end; at += width) kernels_.add(from.data() + at, to.data() + at, columns);
+  };
+  add(other.x_, x_);
+  add(other.h_, h_);
+  add(other.bias_, bias_);
 }
 
 template <class T>

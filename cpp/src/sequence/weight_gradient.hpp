@@ -28,8 +28,10 @@ class WeightGradient {
   /// Adds these rows' part for some blocks of hidden units, and of the columns of x and h the part `column_part` of
   /// `column_parts`. The first rows of all begin the sums.
   void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch);
-  /// The sums over no rows at all.
-  void clear();
+  /// The sums over no rows at all, for some blocks.
+  void clear(Range blocks);
+  /// Adds the sums over other rows, for some blocks.
+  void add(const WeightGradient& other, Range blocks);
   /// Writes some blocks' sums where the caller wants them.
   void write(Range blocks) const;
 
