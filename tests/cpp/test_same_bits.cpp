@@ -46,9 +46,16 @@ class ThreadCount {
 std::vector<Shape> threaded_shapes() {
   std::vector<std::int64_t> lengths;
   for (Index n = 0; n < 41; ++n) lengths.push_back((n * 7) % 13);
+  std::vector<std::int64_t> long_lengths, one_group(33, 0);
+  for (Index n = 0; n < 41; ++n) long_lengths.push_back(n % 5 == 0 ? 0 : n < 6 ? 60 : n);
+  one_group[7] = 40;
+  one_group[20] = 3;
   std::vector<Shape> all;
   all.push_back({"rows over threads", lstm_config(20, 40), 37, 12});
   all.push_back({"rows over threads, ragged", bidirectional(lstm_config(20, 40, 2)), 41, 12, lengths});
+  all.push_back({"groups of rows, several ranges of steps", lstm_config(20, 40, 2), 33, 45});
+  all.push_back({"groups of rows, ragged, several ranges of steps", lstm_config(20, 40), 41, 60, long_lengths});
+  all.push_back({"a group of rows without a step", lstm_config(20, 40), 33, 40, one_group});
   all.push_back({"rows over threads, dropout", with_dropout(lstm_config(20, 40, 3), 0.5), 41, 12, lengths});
   all.push_back({"fewer rows than threads", lstm_config(100, 300), 3, 5});
   all.push_back({"one row", lstm_config(256, 257, 2), 1, 5});
@@ -72,7 +79,7 @@ void check_threads() {
       inferred = infer(p);
       trained = train(p);
     }
-    for (int count : {2, 3, 5}) {
+    for (int count : {2, 3, 4, 5}) {
       const check::Context threads(std::to_string(count) + " threads");
       const ThreadCount several(count);
       check_same_outputs(infer(p), inferred);
