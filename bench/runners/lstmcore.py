@@ -5,7 +5,7 @@ training, where they change every step.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -194,7 +194,7 @@ def _stream(case: Case) -> Prepared:
 
 
 def _small_models(case: Case) -> Prepared:
-    """Every model is run, or run and its gradients computed, by one of the Python threads."""
+    """Every model is run, or run and its gradients computed, by the Python thread that is free."""
     shape = case.shape
     config = _config(case)
     problem = make_problem(case)
@@ -202,19 +202,20 @@ def _small_models(case: Case) -> Prepared:
     weights = [make_weights(shape, case.dtype, seed) for seed in range(shape.models)]
     packed = [F.pack(model, config) for model in weights]
 
-    def run(first: int) -> None:
-        for model in packed[first :: shape.python_threads]:
+    def run(models: Iterator[F.PackedWeights]) -> None:
+        for model in models:
             F.lstm(problem.x, model)
 
-    def train(first: int) -> None:
-        for model in weights[first :: shape.python_threads]:
+    def train(models: Iterator[Any]) -> None:
+        for model in models:
             tape = F.lstm(problem.x, model, config, state=state, training=True)[2]
             F.lstm_backward(tape, problem.dy)
 
-    work = train if case.training else run
     pool = ThreadPoolExecutor(shape.python_threads)
 
     def call() -> Any:
-        return list(pool.map(work, range(shape.python_threads)))
+        if case.training:
+            return list(pool.map(train, [iter(weights)] * shape.python_threads))
+        return list(pool.map(run, [iter(packed)] * shape.python_threads))
 
     return Prepared({"functional": call}, lambda: digest(shape, F.lstm(problem.x, packed[0])[0]))

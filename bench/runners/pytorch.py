@@ -5,7 +5,7 @@ inference; gradients by `torch.autograd.grad`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
@@ -214,13 +214,13 @@ def _small_models(case: Case) -> Prepared:
     h0 = torch.from_numpy(problem.h0).requires_grad_()
     c0 = torch.from_numpy(problem.c0).requires_grad_()
 
-    def run(first: int) -> None:
+    def run(some: Iterator[Any]) -> None:
         with torch.inference_mode():
-            for module in modules[first :: shape.python_threads]:
+            for module in some:
                 module(x)
 
-    def train(first: int) -> None:
-        for module in modules[first :: shape.python_threads]:
+    def train(some: Iterator[Any]) -> None:
+        for module in some:
             y = module(x_grad, (h0, c0))[0]
             torch.autograd.grad(y, [x_grad, h0, c0, *module.parameters()], dy)
 
@@ -228,6 +228,6 @@ def _small_models(case: Case) -> Prepared:
     pool = ThreadPoolExecutor(shape.python_threads)
 
     def call() -> Any:
-        return list(pool.map(work, range(shape.python_threads)))
+        return list(pool.map(work, [iter(modules)] * shape.python_threads))
 
     return Prepared({"nn.LSTM": call}, lambda: digest(shape, _batch_major(modules[0](x)[0])))
