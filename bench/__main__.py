@@ -42,7 +42,11 @@ def _run_parser() -> argparse.ArgumentParser:
         epilog="Also: report PATH, claims PATH, micro [options of Google Benchmark], install.",
     )
     add = parser.add_argument
-    add("--grid", default="quick", help="quick, full, cells, or names of shapes (default: quick)")
+    add(
+        "--grid",
+        default="quick",
+        help="quick, full, cells, options, or names of shapes (default: quick)",
+    )
     add("--peers", type=_names, help="peers beside lstmcore (default: all)")
     add("--threads", type=_counts, help="thread counts (default: all cores; full: 1 and all)")
     add("--dtype", type=_choice(*shapes.DTYPES), help="default: what each shape names")

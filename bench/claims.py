@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench import memory
 from bench.environments import OWN
 from bench.results import Measurement, Run, disagreements
-from bench.shapes import DIRECTIONS, SHAPES, Case
+from bench.shapes import DIRECTIONS, OPTIONS, PLAIN, SHAPES, Case
 from bench.statistics import geometric_mean
 
 AVX2 = f"{OWN}@avx2"
@@ -64,6 +64,7 @@ def claims(run: Run, threads: int = 2) -> list[Claim]:
         _small_models,
         _memory,
         _overhead,
+        _options,
         _agreement,
     )
     return [claim for maker in makers for claim in maker(run, threads)]
@@ -129,6 +130,18 @@ def _shares(run: Run, threads: int) -> Iterator[Claim]:
                 note = f" ({alone_share:.2f} on one thread)" if alone_share and threads > 1 else ""
                 goal = f"{direction} {name}, {isa}: {least:.2f} of the FMA limit"
                 yield _at_least(goal, share, least, note)
+
+
+def _options(run: Run, threads: int) -> Iterator[Claim]:
+    for shape in OPTIONS:
+        for direction in DIRECTIONS:
+            own = run.find(OWN, shape.name, direction, "float32", threads)
+            plain = run.find(OWN, PLAIN, direction, "float32", threads)
+            if own is None or plain is None:
+                continue
+            factor = own.median / plain.median
+            goal = f"{shape.name}, {direction}: at most 1.25 times the plain cell's time"
+            yield Claim(goal, f"{factor:.2f}", factor <= 1.25)
 
 
 def _training_step(run: Run, threads: int) -> Iterator[Claim]:

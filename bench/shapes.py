@@ -49,6 +49,8 @@ class Shape:
         Width that h is projected to; 0: none.
     shortest : int
         Lengths are uniform in shortest..T; 0: every row has all T steps.
+    variant : tuple of (str, value)
+        Further arguments of `lstmcore.LSTMConfig`.
     int8 : bool
         Weights quantized to 8 bits, where a peer offers that.
     vocabulary, classes : int
@@ -82,6 +84,7 @@ class Shape:
     bidirectional: bool = False
     projection: int = 0
     shortest: int = 0
+    variant: tuple[tuple[str, Any], ...] = ()
     int8: bool = False
     vocabulary: int = 0
     classes: int = 0
@@ -125,6 +128,8 @@ class Shape:
             text += f" -> {self.projection}"
         if self.shortest:
             text += f", lengths {self.shortest}..{self.steps}"
+        for name, value in self.variant:
+            text += f", {name}" if value is True else f", {name} {value}"
         if self.int8:
             text += ", int8"
         if self.vocabulary:
@@ -221,11 +226,12 @@ class Case:
     @staticmethod
     def from_json(data: dict[str, Any]) -> Case:
         """Return the case that `to_json` was called on."""
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in data["shape"].items()
-        }
+        fields: dict[str, Any] = {name: _as_tuple(value) for name, value in data["shape"].items()}
         return Case(Shape(**fields), data["direction"], data["dtype"], data["threads"])
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _cell(steps: int, batch: int, inputs: int, hidden: int, reason: str, **more: Any) -> Shape:
@@ -397,11 +403,43 @@ OTHERS = (
     ),
 )
 
-SHAPES = CELLS + OTHERS
+PLAIN = "100x32x128x128"
+"""What options are compared with."""
+
+OPTIONS = tuple(
+    Shape(
+        "option-" + "-".join(str(part) for pair in variant for part in pair if part is not True),
+        f"an option of the cell: to be compared with {PLAIN}",
+        100,
+        32,
+        128,
+        128,
+        variant=variant,
+        peers=(),
+    )
+    for variant in (
+        (("peephole", True),),
+        (("coupled_gates", True),),
+        (("gate_clip", 3.0),),
+        (("cell_clip", 3.0),),
+        (("zoneout_h", 0.1),),
+        (("zoneout_c", 0.1),),
+        (("recurrent_dropout", 0.2),),
+        (("input_dropout", 0.2),),
+        (("weight_dropout", 0.2),),
+        (("gate_activation", "hard_sigmoid"),),
+        (("cell_activation", "softsign"),),
+        (("output_activation", "softplus"),),
+        (("output_activation", "elu"),),
+    )
+)
+"""Each option of the cell alone."""
+
+SHAPES = CELLS + OTHERS + OPTIONS
 
 
 def select(grid: str) -> list[Shape]:
-    """Return the shapes of a grid: "quick", "full", "cells", or names separated by commas.
+    """Return the shapes of a grid: "quick", "full", "cells", "options", or names with commas.
 
     Raises
     ------
@@ -409,7 +447,8 @@ def select(grid: str) -> list[Shape]:
         If a name is unknown.
     """
     grids: dict[str, Iterable[Shape]] = {
-        "full": SHAPES,
+        "full": CELLS + OTHERS,
+        "options": [shape for shape in SHAPES if shape.variant or shape.name == PLAIN],
         "cells": CELLS,
         "quick": [shape for shape in SHAPES if shape.quick],
     }

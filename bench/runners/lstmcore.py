@@ -36,6 +36,7 @@ def _config(case: Case) -> lc.LSTMConfig:
         hidden_size=shape.hidden,
         num_layers=shape.layers,
         bidirectional=shape.bidirectional,
+        **dict(shape.variant),
     )
 
 

@@ -64,18 +64,23 @@ struct HeldCells {
   /// Puts what `read(axes, name)` makes of an array where it belongs.
   template <class Read>
   void put(const LstmParameter& parameter, Read&& read) {
-    LstmCellWeights<Element>& cell = cells[static_cast<std::size_t>(parameter.cell)];
     const std::string name = weight_name(parameter.name);
-    if (parameter.shape.size() == 1) {
-      auto bias = read(Axes<1>{{{"4H", parameter.shape[0]}}}, name);
-      cell.bias = bias.view;
-      owners.push_back(std::move(bias.owner));
-      return;
+    cells[static_cast<std::size_t>(parameter.cell)].visit(parameter.tensor, [&](auto& view) {
+      auto argument = read(axes_of<std::decay_t<decltype(view)>::rank>(parameter), name);
+      view = argument.view;
+      owners.push_back(std::move(argument.owner));
+    });
+  }
+
+ private:
+  template <int Rank>
+  static Axes<Rank> axes_of(const LstmParameter& parameter) {
+    Axes<Rank> axes;
+    axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : "4H", parameter.shape[0]};
+    if constexpr (Rank == 2) {
+      axes[1] = {parameter.tensor == LstmTensor::weight_hh ? "H" : "C", parameter.shape[1]};
     }
-    const bool recurrent = parameter.name.rfind("weight_hh", 0) == 0;
-    auto matrix = read(Axes<2>{{{"4H", parameter.shape[0]}, {recurrent ? "H" : "C", parameter.shape[1]}}}, name);
-    (recurrent ? cell.weight_hh : cell.weight_ih) = matrix.view;
-    owners.push_back(std::move(matrix.owner));
+    return axes;
   }
 };
 
@@ -301,10 +306,11 @@ class PyLstm {
   const std::variant<Lstm<float>, Lstm<double>>& engine() const { return lstm_; }
 
   py::tuple forward(py::handle x, py::handle h, py::handle c, py::handle lengths, py::handle reset,
-                    py::handle return_sequences, py::handle training, py::handle seed) const {
+                    py::handle return_sequences, py::handle training, py::handle seed, py::handle mask) const {
     const Options options{to_bool(return_sequences, "return_sequences"), to_bool(training, "training"),
                           to_uint64(seed, "seed")};
-    return std::visit([&](const auto& lstm) { return forward_of(lstm, x, h, c, lengths, reset, options); }, lstm_);
+    return std::visit([&](const auto& lstm) { return forward_of(lstm, x, h, c, lengths, reset, mask, options); },
+                      lstm_);
   }
 
   std::unique_ptr<PyTape> begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps) const {
@@ -337,7 +343,7 @@ class PyLstm {
 
   template <class T>
   static py::tuple forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py::handle c, py::handle lengths,
-                              py::handle reset, const Options& options) {
+                              py::handle reset, py::handle mask, const Options& options) {
     const LstmConfig& config = lstm.config();
     const Reader<T> reader(weights_type);
     const Argument<const T, 3> input = reader.template strided<3>(x, "x", {{{"N"}, {"T"}, {"C", config.input_size}}});
@@ -356,6 +362,9 @@ class PyLstm {
     if (!reset.is_none()) resets = read_bools<2>(reset, "reset", {{{"N", batch}, {"T", steps}}});
     sequence.lengths = row_lengths.view;
     sequence.reset = resets.view;
+    Argument<const bool, 2> masks;
+    if (!mask.is_none()) masks = read_bools<2>(mask, "mask", {{{"N", batch}, {"T", steps}}});
+    sequence.mask = masks.view;
 
     const std::array<std::int64_t, 3> state_shape{config.num_layers * config.directions(), batch, config.hidden_size};
     Argument<T, 3> y;
@@ -540,8 +549,31 @@ class PyStream {
   std::atomic<bool> taken_{false};
 };
 
+/// A name, or a name and its parameters (name, alpha, beta).
+LstmActivation to_activation(py::handle value, const char* argument) {
+  const auto name_of = [&](py::handle name) {
+    if (!py::isinstance<py::str>(name)) fail_type(argument, "the name of an activation", name);
+    return py::cast<std::string>(name);
+  };
+  if (!py::isinstance<py::tuple>(value)) return lstm_activation(name_of(value), argument);
+  const auto parts = py::reinterpret_borrow<py::tuple>(value);
+  if (parts.size() != 3) fail_type(argument, "a name, or (name, alpha, beta)", value);
+  LstmActivation activation = lstm_activation(name_of(parts[0]), argument);
+  activation.alpha = to_double(parts[1], argument);
+  activation.beta = to_double(parts[2], argument);
+  return activation;
+}
+
+py::tuple from_activation(const LstmActivation& activation) {
+  return py::make_tuple(lstm_function_name(activation.function), activation.alpha, activation.beta);
+}
+
 LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle num_layers, py::handle bidirectional,
-                       py::handle go_backwards, py::handle dropout) {
+                       py::handle go_backwards, py::handle dropout, py::handle bias, py::handle peephole,
+                       py::handle coupled_gates, py::handle gate_activation, py::handle cell_activation,
+                       py::handle output_activation, py::handle gate_clip, py::handle cell_clip, py::handle zoneout_h,
+                       py::handle zoneout_c, py::handle recurrent_dropout, py::handle input_dropout,
+                       py::handle weight_dropout) {
   LstmConfig config;
   config.input_size = to_int64(input_size, "input_size");
   config.hidden_size = to_int64(hidden_size, "hidden_size");
@@ -549,6 +581,19 @@ LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle
   config.bidirectional = to_bool(bidirectional, "bidirectional");
   config.go_backwards = to_bool(go_backwards, "go_backwards");
   config.dropout = to_double(dropout, "dropout");
+  config.bias = to_bool(bias, "bias");
+  config.peephole = to_bool(peephole, "peephole");
+  config.coupled_gates = to_bool(coupled_gates, "coupled_gates");
+  config.gate_activation = to_activation(gate_activation, "gate_activation");
+  config.cell_activation = to_activation(cell_activation, "cell_activation");
+  config.output_activation = to_activation(output_activation, "output_activation");
+  config.gate_clip = to_double(gate_clip, "gate_clip");
+  config.cell_clip = to_double(cell_clip, "cell_clip");
+  config.zoneout_h = to_double(zoneout_h, "zoneout_h");
+  config.zoneout_c = to_double(zoneout_c, "zoneout_c");
+  config.recurrent_dropout = to_double(recurrent_dropout, "recurrent_dropout");
+  config.input_dropout = to_double(input_dropout, "input_dropout");
+  config.weight_dropout = to_double(weight_dropout, "weight_dropout");
   config.validate();
   return config;
 }
@@ -558,13 +603,34 @@ LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle
 void bind_lstm(py::module_& module) {
   py::class_<LstmConfig>(module, "LstmConfig", "Sizes and options of an LSTM.")
       .def(py::init(&make_config), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers") = 1,
-           py::arg("bidirectional") = false, py::arg("go_backwards") = false, py::arg("dropout") = 0.0)
+           py::arg("bidirectional") = false, py::arg("go_backwards") = false, py::arg("dropout") = 0.0,
+           py::arg("bias") = true, py::arg("peephole") = false, py::arg("coupled_gates") = false,
+           py::arg("gate_activation") = "sigmoid", py::arg("cell_activation") = "tanh",
+           py::arg("output_activation") = "tanh", py::arg("gate_clip") = 0.0, py::arg("cell_clip") = 0.0,
+           py::arg("zoneout_h") = 0.0, py::arg("zoneout_c") = 0.0, py::arg("recurrent_dropout") = 0.0,
+           py::arg("input_dropout") = 0.0, py::arg("weight_dropout") = 0.0)
       .def_readonly("input_size", &LstmConfig::input_size)
       .def_readonly("hidden_size", &LstmConfig::hidden_size)
       .def_readonly("num_layers", &LstmConfig::num_layers)
       .def_readonly("bidirectional", &LstmConfig::bidirectional)
       .def_readonly("go_backwards", &LstmConfig::go_backwards)
       .def_readonly("dropout", &LstmConfig::dropout)
+      .def_readonly("bias", &LstmConfig::bias)
+      .def_readonly("peephole", &LstmConfig::peephole)
+      .def_readonly("coupled_gates", &LstmConfig::coupled_gates)
+      .def_property_readonly("gate_activation",
+                             [](const LstmConfig& config) { return from_activation(config.gate_activation); })
+      .def_property_readonly("cell_activation",
+                             [](const LstmConfig& config) { return from_activation(config.cell_activation); })
+      .def_property_readonly("output_activation",
+                             [](const LstmConfig& config) { return from_activation(config.output_activation); })
+      .def_readonly("gate_clip", &LstmConfig::gate_clip)
+      .def_readonly("cell_clip", &LstmConfig::cell_clip)
+      .def_readonly("zoneout_h", &LstmConfig::zoneout_h)
+      .def_readonly("zoneout_c", &LstmConfig::zoneout_c)
+      .def_readonly("recurrent_dropout", &LstmConfig::recurrent_dropout)
+      .def_readonly("input_dropout", &LstmConfig::input_dropout)
+      .def_readonly("weight_dropout", &LstmConfig::weight_dropout)
       .def("parameters", &parameter_list, "Name and shape of every weight, in order.");
 
   py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")
@@ -572,7 +638,8 @@ void bind_lstm(py::module_& module) {
       .def_property_readonly("dtype", &PyLstm::dtype, "Element type of the weights.")
       .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
-           py::arg("training") = false, py::arg("seed") = 0, "Return y, h, c and, when training, a tape.")
+           py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(),
+           "Return y, h, c and, when training, a tape.")
       .def("begin", &PyLstm::begin, py::arg("batch_size"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("expected_steps") = 0, "Return a tape that is fed step by step.");
 

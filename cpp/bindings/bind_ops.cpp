@@ -1,4 +1,6 @@
+#include <lstmcore/lstm.hpp>
 #include <lstmcore/ops.hpp>
+#include <map>
 
 #include "arrays.hpp"
 #include "bind.hpp"
@@ -190,6 +192,18 @@ py::tuple mean_squared_error_array(py::handle prediction, py::handle target, py:
 
 // ---- dropout and pooling --------------------------------------------------------------------------------------------
 
+std::uint64_t mask_seed_of(py::handle seed, py::handle kind, py::handle cell) {
+  const std::string name = py::str(kind);
+  const std::map<std::string, MaskKind> kinds = {{"zoneout_h", MaskKind::zoneout_h},
+                                                 {"zoneout_c", MaskKind::zoneout_c},
+                                                 {"recurrent_dropout", MaskKind::recurrent_dropout},
+                                                 {"input_dropout", MaskKind::input_dropout},
+                                                 {"weight_dropout", MaskKind::weight_dropout}};
+  const auto found = kinds.find(name);
+  if (found == kinds.end()) fail_value("kind: expected a kind of mask, got '" + name + "'");
+  return mask_seed(to_uint64(seed, "seed"), found->second, to_int64(cell, "cell"));
+}
+
 py::object dropout_array(py::handle x, py::handle rate, py::handle seed) {
   const double fraction = to_double(rate, "rate");
   const std::uint64_t key = to_uint64(seed, "seed");
@@ -345,6 +359,7 @@ void bind_layers(py::module_& module) {
   module.def("dense_backward", &dense_backward_array, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"),
              py::arg("activation"), py::arg("need_x"), py::arg("dkernel"), py::arg("dbias"));
   module.def("dropout", &dropout_array, py::arg("x"), py::arg("rate"), py::arg("seed"));
+  module.def("mask_seed", &mask_seed_of, py::arg("seed"), py::arg("kind"), py::arg("cell"));
   module.def("max_over_time_forward", &max_over_time_forward_array, py::arg("x"), py::arg("lengths"));
   module.def("max_over_time_backward", &max_over_time_backward_array, py::arg("argmax"), py::arg("dy"),
              py::arg("steps"));

@@ -29,6 +29,7 @@ function(lstmcore_add_kernels library isa flags)
     endif()
   endif()
   target_include_directories(${objects} SYSTEM PRIVATE ${LSTMCORE_EIGEN_INCLUDE})
+  target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/cpp/include)
   set_target_properties(${objects} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
                                               INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden)
   target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <lstmcore/lstm.hpp>
 
 #include "check.hpp"
@@ -13,13 +14,84 @@ bool product_fits(std::int64_t a, std::int64_t b) {
   return a <= (std::int64_t{1} << 62) / std::max<std::int64_t>(b, 1);
 }
 
+void check_rate(const char* name, double rate) {
+  if (!(rate >= 0.0 && rate < 1.0)) fail(name, ": expected a number in [0, 1), got ", rate);
+}
+
+void check_clip(const char* name, double clip) {
+  if (!(clip >= 0.0) || std::isinf(clip)) fail(name, ": expected a finite number of at least 0, got ", clip);
+}
+
+void check_activation(const char* name, const LstmActivation& activation) {
+  const double alpha = activation.alpha;
+  if (!std::isfinite(alpha)) fail(name, ": expected a finite alpha, got ", alpha);
+  if (!std::isfinite(activation.beta)) fail(name, ": expected a finite beta, got ", activation.beta);
+  // The backward takes the slope from the activation's value, which must tell on which side of the bend it was.
+  const bool bent = activation.function == LstmFunction::leaky_relu || activation.function == LstmFunction::elu;
+  if (bent && alpha < 0.0) fail(name, ": expected an alpha of at least 0, got ", alpha);
+  if (activation.function == LstmFunction::scaled_tanh && alpha == 0.0) fail(name, ": expected an alpha but 0, got 0");
+}
+
+struct NamedActivation {
+  const char* name;
+  LstmActivation activation;
+};
+
+constexpr NamedActivation activations[] = {
+    {"sigmoid", {LstmFunction::sigmoid}},
+    {"tanh", {LstmFunction::tanh}},
+    {"relu", {LstmFunction::relu}},
+    {"leaky_relu", {LstmFunction::leaky_relu, 0.01}},
+    {"elu", {LstmFunction::elu, 1.0}},
+    {"hard_sigmoid", {LstmFunction::hard_sigmoid, 0.2, 0.5}},
+    {"softsign", {LstmFunction::softsign}},
+    {"softplus", {LstmFunction::softplus}},
+    {"affine", {LstmFunction::affine, 1.0, 0.0}},
+    {"scaled_tanh", {LstmFunction::scaled_tanh, 1.0, 1.0}},
+    {"thresholded_relu", {LstmFunction::thresholded_relu, 1.0}},
+    {"linear", {LstmFunction::linear}},
+};
+
 }  // namespace
+
+const char* lstm_function_name(LstmFunction function) {
+  for (const NamedActivation& named : activations) {
+    if (named.activation.function == function) return named.name;
+  }
+  return "";
+}
+
+LstmActivation lstm_activation(const std::string& name, const char* argument) {
+  std::string names;
+  for (const NamedActivation& named : activations) {
+    if (name == named.name) return named.activation;
+    names.append(names.empty() ? "" : ", ").append(named.name);
+  }
+  fail(argument, ": expected one of ", names, ", got '", name, "'");
+}
+
+bool LstmConfig::plain_cell() const {
+  const LstmConfig plain;
+  return !peephole && !coupled_gates && gate_activation == plain.gate_activation &&
+         cell_activation == plain.cell_activation && output_activation == plain.output_activation && gate_clip == 0.0 &&
+         cell_clip == 0.0 && zoneout_h == 0.0 && zoneout_c == 0.0 && recurrent_dropout == 0.0;
+}
 
 void LstmConfig::validate() const {
   if (input_size < 1) fail("input_size: expected at least 1, got ", input_size);
   if (hidden_size < 1) fail("hidden_size: expected at least 1, got ", hidden_size);
   if (num_layers < 1) fail("num_layers: expected at least 1, got ", num_layers);
-  if (!(dropout >= 0.0 && dropout < 1.0)) fail("dropout: expected a number in [0, 1), got ", dropout);
+  check_rate("dropout", dropout);
+  check_rate("input_dropout", input_dropout);
+  check_rate("recurrent_dropout", recurrent_dropout);
+  check_rate("weight_dropout", weight_dropout);
+  check_rate("zoneout_h", zoneout_h);
+  check_rate("zoneout_c", zoneout_c);
+  check_clip("gate_clip", gate_clip);
+  check_clip("cell_clip", cell_clip);
+  check_activation("gate_activation", gate_activation);
+  check_activation("cell_activation", cell_activation);
+  check_activation("output_activation", output_activation);
   if (bidirectional && go_backwards) fail("go_backwards: expected false with bidirectional, got true");
   const std::int64_t most = std::int64_t{1} << 40;
   if (input_size > most || hidden_size > most || num_layers > most ||
@@ -30,6 +102,15 @@ void LstmConfig::validate() const {
   }
 }
 
+std::uint64_t mask_seed(std::uint64_t seed, MaskKind kind, std::int64_t cell) {
+  // The finalizer of SplitMix64 (Steele, Lea & Flood 2014).
+  const std::uint64_t place = (static_cast<std::uint64_t>(kind) << 32) + static_cast<std::uint64_t>(cell) + 1;
+  std::uint64_t z = seed + place * 0x9E3779B97F4A7C15ull;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  return z ^ (z >> 31);
+}
+
 std::vector<LstmParameter> lstm_parameters(const LstmConfig& config) {
   config.validate();
   std::vector<LstmParameter> parameters;
@@ -38,9 +119,13 @@ std::vector<LstmParameter> lstm_parameters(const LstmConfig& config) {
     for (std::int64_t direction = 0; direction < config.directions(); ++direction) {
       const std::int64_t cell = layer * config.directions() + direction;
       const std::string suffix = "_l" + std::to_string(layer) + (direction == 1 ? "_reverse" : "");
-      parameters.push_back({"weight_ih" + suffix, {gates, config.layer_input_size(layer)}, cell});
-      parameters.push_back({"weight_hh" + suffix, {gates, config.hidden_size}, cell});
-      parameters.push_back({"bias" + suffix, {gates}, cell});
+      parameters.push_back(
+          {"weight_ih" + suffix, {gates, config.layer_input_size(layer)}, cell, LstmTensor::weight_ih});
+      parameters.push_back({"weight_hh" + suffix, {gates, config.hidden_size}, cell, LstmTensor::weight_hh});
+      if (config.bias) parameters.push_back({"bias" + suffix, {gates}, cell, LstmTensor::bias});
+      if (config.peephole) {
+        parameters.push_back({"peephole" + suffix, {3 * config.hidden_size}, cell, LstmTensor::peephole});
+      }
     }
   }
   return parameters;

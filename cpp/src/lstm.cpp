@@ -10,20 +10,22 @@ std::size_t count(Index value) { return static_cast<std::size_t>(value); }
 // ---- checks
 // ----------------------------------------------------------------------------------------------------------
 
+template <class T, int Rank>
+void require_parameter_shape(const char* name, const LstmParameter& parameter, const View<T, Rank>& view) {
+  std::array<Index, static_cast<std::size_t>(Rank)> expected{};
+  std::copy(parameter.shape.begin(), parameter.shape.end(), expected.begin());
+  require_shape(name, view, expected);
+}
+
 template <class T>
 void check_weights(const LstmConfig& config, const LstmWeights<T>& weights) {
   const auto cells = count(config.num_layers * config.directions());
   require(weights.size() == cells, "weights: expected ", cells, " entries (layers x directions), got ", weights.size());
   for (const LstmParameter& parameter : lstm_parameters(config)) {
-    const LstmCellWeights<const T>& cell = weights[count(parameter.cell)];
-    if (parameter.shape.size() == 1) {
-      require_present(parameter.name.c_str(), cell.bias);
-      require_shape(parameter.name.c_str(), cell.bias, {parameter.shape[0]});
-    } else {
-      const View<const T, 2>& matrix = parameter.name[7] == 'i' ? cell.weight_ih : cell.weight_hh;
-      require_present(parameter.name.c_str(), matrix);
-      require_shape(parameter.name.c_str(), matrix, {parameter.shape[0], parameter.shape[1]});
-    }
+    weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
+      require_present(parameter.name.c_str(), view);
+      require_parameter_shape(parameter.name.c_str(), parameter, view);
+    });
   }
 }
 
@@ -54,6 +56,10 @@ void check_sequence(const LstmConfig& config, const LstmSequence<T>& sequence) {
     }
   }
   if (sequence.reset) require_shape("reset", sequence.reset, {batch, steps});
+  if (sequence.mask) {
+    require_shape("mask", sequence.mask, {batch, steps});
+    require(!sequence.lengths, "mask: expected none beside lengths, got both");
+  }
 }
 
 template <class T>
@@ -97,13 +103,31 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
     for (Index time = 0; time < schedule.longest; ++time) {
       const Range rows = split(schedule.alive[count(time)], threads, index);
       for (Index row = rows.begin; row < rows.end; ++row) {
-        const T* const from = &x(schedule.order[count(row)], time, 0);
+        const T* const from = &x(schedule.order[count(row)], schedule.caller_time(time, row), 0);
         T* const target = to + schedule.packed(time, row) * width;
         if (x.stride[2] == 1) {
           std::copy(from, from + width, target);
         } else {
           for (Index feature = 0; feature < width; ++feature) target[feature] = from[feature * x.stride[2]];
         }
+      }
+    }
+  });
+}
+
+/// The other way round: rows by packed index to where they belong in (N, T, width), whose last axis has unit stride;
+/// zeros where no step is.
+template <class T>
+void scatter_steps(const Schedule& schedule, const T* from, const View<T, 3>& array) {
+  const Index width = array.shape[2];
+  const int threads = threads_for(static_cast<double>(array.size()) * 2);
+  parallel(threads, [&](int index) {
+    for (Index row = index; row < schedule.rows; row += threads) {
+      const Index batch_row = schedule.order[count(row)];
+      for (Index time = 0; time < schedule.steps; ++time) std::fill_n(&array(batch_row, time, 0), width, T(0));
+      for (Index step = 0; step < schedule.length[count(row)]; ++step) {
+        std::copy_n(from + schedule.packed(step, row) * width, width,
+                    &array(batch_row, schedule.caller_time(step, row), 0));
       }
     }
   });
@@ -164,10 +188,17 @@ class Forward {
         if (!last(layer)) input = next_input(layer, layers[0].output);
       }
     }
-    zero_padding(schedule_, y_);
+    if (passes_over() && y_) {
+      scatter_steps(schedule_, layers.back().output.base, y_);
+    } else {
+      zero_padding(schedule_, y_);
+    }
   }
 
  private:
+  /// Whether a mask has to be respected between the caller's times and ours.
+  bool passes_over() const { return static_cast<bool>(sequence_.mask); }
+
   /// A layer about to be walked.
   struct Layer {
     CellShape shape;
@@ -188,11 +219,17 @@ class Forward {
 
   RowMap<const T> first_input() {
     const auto& x = sequence_.x;
-    if (tape_ == nullptr && (x.stride[2] == 1 || x.shape[2] == 1)) return caller_rows(schedule_, x);
+    const bool in_place = tape_ == nullptr && !passes_over() && (x.stride[2] == 1 || x.shape[2] == 1);
+    if (in_place) return caller_rows(schedule_, x);
     Buffer<T>& copy = tape_ != nullptr ? tape_->layers[0].input : x_;
     copy.resize(count(schedule_.total * x.shape[2]));
     gather_input(schedule_, x, copy.data());
-    return packed_rows<const T>(schedule_, copy.data(), x.shape[2]);
+    const RowMap<T> rows = packed_rows(schedule_, copy.data(), x.shape[2]);
+    if (tape_ != nullptr && config_.input_dropout > 0.0) {
+      sequence_dropout(schedule_, config_.input_dropout, mask_seed(tape_->seed, MaskKind::input_dropout, 0), x.shape[2],
+                       rows);
+    }
+    return rows.readable();
   }
 
   /// Where the layer's h goes: the tape, the caller's y, the next layer's input, or a place for the last two steps.
@@ -203,8 +240,8 @@ class Forward {
       h.resize(count(schedule_.total * width));
       return packed_rows(schedule_, h.data(), width);
     }
-    if (last(layer) && y_) return caller_rows(schedule_, y_);
-    if (last(layer)) {
+    if (last(layer) && y_ && !passes_over()) return caller_rows(schedule_, y_);
+    if (last(layer) && !y_) {
       own.resize(count(2 * schedule_.rows * width));
       return alternating_rows(schedule_, own.data(), width);
     }
@@ -224,11 +261,18 @@ class Forward {
       auto& kept = tape_ != nullptr ? tape_->cells[index] : place.own[count(direction)];
       ForwardCell<T>& cell = place.cells[count(direction)];
       cell.weights = &lstm_.forward[index];
+      if (tape_ != nullptr && config_.weight_dropout > 0.0) {
+        const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::weight_dropout, static_cast<Index>(index));
+        kept.dropped = lstm_.forward[index].with_dropout(place.shape, config_.weight_dropout, seed);
+        cell.weights = &kept.dropped;
+      }
       cell.reversed = lstm_.reversed(direction);
       cell.x = input;
       set_state(place.shape, index, kept, cell);
       cell.h = place.output.shifted(direction * config_.hidden_size);
-      if (tape_ != nullptr && last(layer) && y_) {
+      cell.variant = tape_ != nullptr ? lstm_.variant(index, tape_->seed) : lstm_.variant(index);
+      if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, kept, cell);
+      if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.hidden_size);
       }
     }
@@ -256,6 +300,29 @@ class Forward {
     kept.gates.resize(count(schedule_.total * shape.gates_width()));
     cell.c = packed_rows(schedule_, kept.c.data(), shape.padded());
     cell.gates = packed_rows(schedule_, kept.gates.data(), shape.gates_width());
+  }
+
+  /// The mask of h for all steps of a row, and what the product sees of h.
+  void drop_recurrent(const CellShape& shape, std::size_t index, typename LstmTape<T>::Impl::Cell& kept,
+                      ForwardCell<T>& cell) {
+    const DropoutMask mask(config_.recurrent_dropout);
+    const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
+    const std::vector<T> ones(count(shape.hidden), T(1));
+    kept.h_factor.resize(count(schedule_.rows * shape.padded()));
+    kept.h0_fed.resize(kept.h0.size());
+    kept.h_fed.resize(count(schedule_.total * shape.hidden));
+    std::fill(kept.h_factor.data(), kept.h_factor.data() + kept.h_factor.size(), T(0));
+    std::copy(kept.h0.data(), kept.h0.data() + kept.h0.size(), kept.h0_fed.data());
+    for (Index row = 0; row < schedule_.rows; ++row) {
+      T* const factor = kept.h_factor.data() + row * shape.padded();
+      const auto first = static_cast<std::uint64_t>(schedule_.order[count(row)] * shape.hidden);
+      active_kernels<T>().dropout(ones.data(), factor, shape.hidden, seed, first, mask.threshold,
+                                  static_cast<T>(mask.factor));
+      active_kernels<T>().multiply(factor, kept.h0_fed.data() + row * shape.hidden, shape.hidden);
+    }
+    cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.padded());
+    cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.hidden);
+    cell.h_fed = packed_rows(schedule_, kept.h_fed.data(), shape.hidden);
   }
 
   /// The state after each row's last step; a row of length 0 keeps its own.
@@ -306,12 +373,26 @@ class Backward {
 
   void run() {
     RowMap<const T> dy;
-    if (outputs_.y) dy = caller_rows(schedule_, outputs_.y);
+    if (outputs_.y) dy = output_gradients();
     for (Index layer = config_.num_layers - 1; layer >= 0; --layer) dy = run_layer(layer, dy);
-    zero_padding(schedule_, inputs_.x);
+    if (passes_over() && inputs_.x) {
+      scatter_steps(schedule_, own_x_.data(), inputs_.x);
+    } else {
+      zero_padding(schedule_, inputs_.x);
+    }
   }
 
  private:
+  bool passes_over() const { return !schedule_.there.empty(); }
+
+  RowMap<const T> output_gradients() {
+    if (!passes_over()) return caller_rows(schedule_, outputs_.y);
+    const Index width = config_.output_size();
+    own_y_.resize(count(schedule_.total * width));
+    gather_input(schedule_, outputs_.y, own_y_.data());
+    return packed_rows<const T>(schedule_, own_y_.data(), width);
+  }
+
   RowMap<const T> layer_input(Index layer) const {
     const auto& kept = tape_.layers[count(layer)];
     const Index width = config_.layer_input_size(layer);
@@ -325,7 +406,9 @@ class Backward {
     const auto state_size = count(schedule_.rows * shape.padded());
     const Index width = config_.output_size();
     std::vector<BackwardCell<T>> cells(count(config_.directions()));
-    std::vector<Buffer<T>> dh(cells.size()), dc(cells.size());
+    std::vector<Buffer<T>> dh(cells.size()), dc(cells.size()), dh_kept(cells.size());
+    std::vector<BackwardPanels<T>> dropped;
+    dropped.reserve(cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       const std::size_t at = count(direction);
@@ -334,7 +417,12 @@ class Backward {
       dc[at].resize(state_size);
       gather_state_gradients(index, shape, lstm_.reversed(direction), dh[at].data(), dc[at].data());
       BackwardCell<T>& cell = cells[at];
-      cell.weights = &lstm_.backward()[index];
+      if (config_.weight_dropout > 0.0) {
+        dropped.emplace_back(shape, kept.dropped);
+        cell.weights = &dropped.back();
+      } else {
+        cell.weights = &lstm_.backward()[index];
+      }
       cell.reversed = lstm_.reversed(direction);
       cell.x = layer_input(layer);
       if (dy) cell.dy = dy.shifted(direction * shape.hidden);
@@ -347,6 +435,16 @@ class Backward {
       cell.dh = single_rows(schedule_, dh[at].data(), shape.padded());
       cell.dc = single_rows(schedule_, dc[at].data(), shape.padded());
       if (!inputs_.weights.empty()) cell.gradients = inputs_.weights[index];
+      cell.variant = lstm_.variant(index, tape_.seed);
+      if (cell.variant.zoneout_h.at_work) {
+        dh_kept[at].resize(state_size);
+        cell.dh_kept = single_rows(schedule_, dh_kept[at].data(), shape.padded());
+      }
+      if (kept.h_fed.size() > 0) {
+        cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.padded());
+        cell.h0 = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.hidden);
+        cell.h = packed_rows<const T>(schedule_, kept.h_fed.data(), shape.hidden);
+      }
     }
     const RowMap<T> dx = dx_rows(layer, shape);
     walk_backward(shape, schedule_, cells, dx);
@@ -354,11 +452,32 @@ class Backward {
       const std::size_t index = lstm_.cell(layer, direction);
       scatter_state(schedule_, dh[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.h);
       scatter_state(schedule_, dc[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.c);
+      if (config_.weight_dropout > 0.0 && !inputs_.weights.empty()) drop_gradient(index, inputs_.weights[index]);
     }
     if (layer > 0 && config_.dropout > 0.0) {
       layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, shape.input, dx.base, dx.base);
     }
+    if (layer == 0 && dx && config_.input_dropout > 0.0) {
+      sequence_dropout(schedule_, config_.input_dropout, mask_seed(tape_.seed, MaskKind::input_dropout, 0), shape.input,
+                       dx);
+    }
     return dx.readable();
+  }
+
+  /// The gradient by the recurrent weights, from that by what dropout left of them.
+  void drop_gradient(std::size_t index, const LstmCellWeights<T>& gradients) const {
+    const View<T, 2>& matrix = gradients.weight_hh;
+    if (!matrix) return;
+    const DropoutMask mask(config_.weight_dropout);
+    const std::uint64_t seed = mask_seed(tape_.seed, MaskKind::weight_dropout, static_cast<Index>(index));
+    const Index width = matrix.shape[1];
+    std::vector<T> row(count(width));
+    for (Index r = 0; r < matrix.shape[0]; ++r) {
+      for (Index k = 0; k < width; ++k) row[count(k)] = matrix(r, k);
+      active_kernels<T>().dropout(row.data(), row.data(), width, seed, static_cast<std::uint64_t>(r * width),
+                                  mask.threshold, static_cast<T>(mask.factor));
+      for (Index k = 0; k < width; ++k) matrix(r, k) = row[count(k)];
+    }
   }
 
   void gather_state_gradients(std::size_t index, const CellShape& shape, bool reversed, T* dh, T* dc) const {
@@ -373,7 +492,12 @@ class Backward {
 
   /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below.
   RowMap<T> dx_rows(Index layer, const CellShape& shape) {
-    if (layer == 0) return inputs_.x ? caller_rows(schedule_, inputs_.x) : RowMap<T>();
+    if (layer == 0 && !inputs_.x) return {};
+    if (layer == 0 && !passes_over()) return caller_rows(schedule_, inputs_.x);
+    if (layer == 0) {
+      own_x_.resize(count(schedule_.total * shape.input));
+      return packed_rows(schedule_, own_x_.data(), shape.input);
+    }
     Buffer<T>& own = dx_[layer % 2];
     own.resize(count(schedule_.total * shape.input));
     return packed_rows(schedule_, own.data(), shape.input);
@@ -386,6 +510,7 @@ class Backward {
   const LstmOutputGradients<T>& outputs_;
   const LstmInputGradients<T>& inputs_;
   Buffer<T> dx_[2];
+  Buffer<T> own_x_, own_y_;  ///< dx and dy by packed index, where some steps are passed over
 };
 
 template <class T>
@@ -406,14 +531,10 @@ void check_gradients(const LstmConfig& config, const Schedule& schedule, const L
   require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ",
           inputs.weights.size());
   for (const LstmParameter& parameter : lstm_parameters(config)) {
-    const LstmCellWeights<T>& cell = inputs.weights[count(parameter.cell)];
     const std::string name = "gradient of " + parameter.name;
-    if (parameter.shape.size() == 1) {
-      if (cell.bias) require_shape(name.c_str(), cell.bias, {parameter.shape[0]});
-      continue;
-    }
-    const View<T, 2>& matrix = parameter.name[7] == 'i' ? cell.weight_ih : cell.weight_hh;
-    if (matrix) require_shape(name.c_str(), matrix, {parameter.shape[0], parameter.shape[1]});
+    inputs.weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
+      if (view) require_parameter_shape(name.c_str(), parameter, view);
+    });
   }
 }
 
@@ -421,6 +542,41 @@ void check_gradients(const LstmConfig& config, const Schedule& schedule, const L
 
 // ---- Lstm
 // ------------------------------------------------------------------------------------------------------------
+
+template <class T>
+Lstm<T>::Impl::Impl(const LstmConfig& configuration) : config(configuration), plain(configuration.plain_cell()) {
+  options.gate = config.gate_activation.function;
+  options.cell = config.cell_activation.function;
+  options.output = config.output_activation.function;
+  const LstmActivation* roles[] = {&config.gate_activation, &config.cell_activation, &config.output_activation};
+  for (int role = 0; role < 3; ++role) {
+    options.alpha[role] = static_cast<T>(roles[role]->alpha);
+    options.beta[role] = static_cast<T>(roles[role]->beta);
+  }
+  options.coupled = config.coupled_gates;
+  options.gate_clip = static_cast<T>(config.gate_clip);
+  options.cell_clip = static_cast<T>(config.cell_clip);
+  options.zoneout_h = static_cast<T>(config.zoneout_h);
+  options.zoneout_c = static_cast<T>(config.zoneout_c);
+}
+
+template <class T>
+CellVariant<T> Lstm<T>::Impl::variant(std::size_t cell) const {
+  CellVariant<T> variant;
+  if (plain) return variant;
+  variant.options = &options;
+  variant.peephole = config.peephole ? forward[cell].peephole.data() : nullptr;
+  return variant;
+}
+
+template <class T>
+CellVariant<T> Lstm<T>::Impl::variant(std::size_t cell, std::uint64_t seed) const {
+  CellVariant<T> variant = this->variant(cell);
+  const auto index = static_cast<Index>(cell);
+  variant.zoneout_h = ZoneoutMask(config.zoneout_h, mask_seed(seed, MaskKind::zoneout_h, index));
+  variant.zoneout_c = ZoneoutMask(config.zoneout_c, mask_seed(seed, MaskKind::zoneout_c, index));
+  return variant;
+}
 
 template <class T>
 const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
@@ -462,7 +618,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
     require_unit_stride("y", y);
   }
   check_state("h", "c", config, batch, state.h, state.c);
-  const Schedule schedule(batch, steps, sequence.lengths, sequence.reset);
+  const Schedule schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
   Forward<T>(*impl_, sequence, y, state, schedule, nullptr).run();
 }
 
@@ -480,11 +636,12 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
-  kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset);
+  kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
   kept.seed = sequence.seed;
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   for (auto& layer : kept.layers) layer.input.resize(0);
+  for (auto& cell : kept.cells) cell.h_fed.resize(0);
   Forward<T>(*impl_, sequence, y, state, kept.schedule, &kept).run();
   kept.lstm = impl_;
   kept.ready = true;
@@ -496,8 +653,10 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
           "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
-  require(config.num_layers == 1 || config.dropout == 0.0,
-          "lstm: expected no dropout between layers to be fed step by step, got ", config.dropout);
+  require((config.num_layers == 1 || config.dropout == 0.0) && config.input_dropout == 0.0 &&
+              config.recurrent_dropout == 0.0 && config.weight_dropout == 0.0 && config.zoneout_h == 0.0 &&
+              config.zoneout_c == 0.0,
+          "lstm: expected no dropout and no zoneout to be fed step by step, got some");
   require(batch >= 1, "batch: expected at least 1, got ", batch);
   require(expected_steps >= 0, "expected_steps: expected at least 0, got ", expected_steps);
   const Index width = config.input_size + 16 * (config.hidden_size + 64);
@@ -517,6 +676,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
     auto& cell = kept.cells[count(layer)];
     kept.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
     kept.layers[count(layer)].h.reserve(count(rows * shape.hidden));
+    cell.h_fed.resize(0);
     cell.gates.reserve(count(rows * shape.gates_width()));
     cell.c.reserve(count(rows * shape.padded()));
     cell.h0.resize(count(batch * shape.hidden));
@@ -566,6 +726,7 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
     cell.gates = packed_rows(schedule, own.gates.data(), shape.gates_width());
     cell.c = packed_rows(schedule, own.c.data(), shape.padded());
     cell.h = packed_rows(schedule, h.data(), shape.hidden);
+    cell.variant = impl_->variant(count(layer));
     if (layer + 1 == config.num_layers && y) {
       cell.y = {y.data, schedule.iota.data(), schedule.order.data(), 0, y.stride[0]};
     }
@@ -635,7 +796,8 @@ std::size_t LstmTape<T>::bytes() const {
   std::size_t sum = 0;
   for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
   for (const auto& cell : impl_->cells) {
-    sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes();
+    sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
+           cell.h0_fed.bytes() + cell.h_fed.bytes();
   }
   return sum;
 }

@@ -233,13 +233,11 @@ Lstm<T> ModelFile::lstm(const std::string& name) const {
   for (const LstmParameter& parameter : lstm_parameters(config)) {
     values.push_back(tensor<T>(name + "." + parameter.name, parameter.shape));
     const T* const data = values.back().data();
-    LstmCellWeights<const T>& cell = weights[static_cast<std::size_t>(parameter.cell)];
-    if (parameter.shape.size() == 1) {
-      cell.bias = {data, {parameter.shape[0]}};
-    } else {
-      View<const T, 2>& matrix = parameter.name.compare(0, 9, "weight_ih") == 0 ? cell.weight_ih : cell.weight_hh;
-      matrix = {data, {parameter.shape[0], parameter.shape[1]}};
-    }
+    weights[static_cast<std::size_t>(parameter.cell)].visit(parameter.tensor, [&](auto& view) {
+      std::array<std::int64_t, std::decay_t<decltype(view)>::rank> shape{};
+      std::copy(parameter.shape.begin(), parameter.shape.end(), shape.begin());
+      view = {data, shape};
+    });
   }
   return Lstm<T>(config, weights);
 }

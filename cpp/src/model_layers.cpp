@@ -24,6 +24,19 @@ Names operator+(Names names, const Names& more) {
 
 const std::map<std::string, Names>& options() {
   static const Names cell = {"units",
+                             "activation",
+                             "recurrent_activation",
+                             "output_activation",
+                             "use_bias",
+                             "peephole",
+                             "coupled_gates",
+                             "gate_clip",
+                             "cell_clip",
+                             "zoneout_h",
+                             "zoneout_c",
+                             "recurrent_dropout",
+                             "input_dropout",
+                             "weight_dropout",
                              "unit_forget_bias",
                              "kernel_initializer",
                              "recurrent_initializer",
@@ -93,6 +106,12 @@ struct Description {
     if (value->is(Kind::integer)) return static_cast<double>(value->integer);
     return at(option, Kind::real).real;
   }
+  /// The same for a parameter of an activation.
+  double parameter(const Value& value, const char* option) const {
+    if (value.is(Kind::integer)) return static_cast<double>(value.integer);
+    if (!value.is(Kind::real)) fail(where + ": expected " + option + " to be a name or [name, alpha, beta]");
+    return value.real;
+  }
 };
 
 void read_walk(const Description& from, ModelLayer& layer) {
@@ -101,11 +120,54 @@ void read_walk(const Description& from, ModelLayer& layer) {
   layer.lstm.go_backwards = from.flag("go_backwards");
 }
 
+LstmActivation read_activation(const Description& from, const char* option) {
+  const Value& value = *from.config->find(option);
+  try {
+    if (value.is(Kind::string)) return lstm_activation(value.string, option);
+    if (value.is(Kind::array) && value.array.size() == 3 && value.array[0].is(Kind::string)) {
+      LstmActivation activation = lstm_activation(value.array[0].string, option);
+      activation.alpha = from.parameter(value.array[1], option);
+      activation.beta = from.parameter(value.array[2], option);
+      return activation;
+    }
+  } catch (const std::invalid_argument& error) {
+    fail(from.where + ": " + error.what());
+  }
+  fail(from.where + ": expected " + option + " to be a name or [name, alpha, beta]");
+}
+
+/// The variants of the cell.
+void read_cell(const Description& from, LstmConfig& lstm) {
+  lstm.cell_activation = read_activation(from, "activation");
+  lstm.gate_activation = read_activation(from, "recurrent_activation");
+  const bool same = from.config->find("output_activation")->is(Kind::null);
+  lstm.output_activation = same ? lstm.cell_activation : read_activation(from, "output_activation");
+  lstm.bias = from.flag("use_bias");
+  lstm.peephole = from.flag("peephole");
+  lstm.coupled_gates = from.flag("coupled_gates");
+  lstm.gate_clip = from.number("gate_clip");
+  lstm.cell_clip = from.number("cell_clip");
+  lstm.zoneout_h = from.number("zoneout_h");
+  lstm.zoneout_c = from.number("zoneout_c");
+  lstm.recurrent_dropout = from.number("recurrent_dropout");
+  lstm.input_dropout = from.number("input_dropout");
+  lstm.weight_dropout = from.number("weight_dropout");
+}
+
 void read_lstm(const Description& from, ModelLayer& layer) {
   read_walk(from, layer);
+  read_cell(from, layer.lstm);
   layer.lstm.hidden_size = from.count("units");
   layer.lstm.num_layers = from.count("num_layers");
   layer.lstm.dropout = from.number("dropout");
+}
+
+bool same_cell(const LstmConfig& a, const LstmConfig& b) {
+  return a.cell_activation == b.cell_activation && a.gate_activation == b.gate_activation &&
+         a.output_activation == b.output_activation && a.bias == b.bias && a.peephole == b.peephole &&
+         a.coupled_gates == b.coupled_gates && a.gate_clip == b.gate_clip && a.cell_clip == b.cell_clip &&
+         a.zoneout_h == b.zoneout_h && a.zoneout_c == b.zoneout_c && a.recurrent_dropout == b.recurrent_dropout &&
+         a.input_dropout == b.input_dropout && a.weight_dropout == b.weight_dropout;
 }
 
 void read_rnn(const Description& from, ModelLayer& layer) {
@@ -121,6 +183,10 @@ void read_rnn(const Description& from, ModelLayer& layer) {
       fail(description.where + ": expected cells of the same units, got " + std::to_string(layer.lstm.hidden_size) +
            " and " + std::to_string(units));
     }
+    LstmConfig options;
+    read_cell(description, options);
+    if (&entry == &cells.front()) read_cell(description, layer.lstm);
+    if (!same_cell(options, layer.lstm)) fail(description.where + ": expected cells with the same options");
     layer.lstm.hidden_size = units;
   }
   layer.lstm.num_layers = static_cast<std::int64_t>(cells.size());

@@ -61,6 +61,8 @@ struct LstmStream<T>::Impl {
     layer.step.bias = weights.bias.data();
     layer.step.c_prev = layer.c_rows.data();
     layer.step.c = layer.c_rows.data();
+    const CellVariant<T> variant = lstm.impl().variant(index);
+    layer.step.extras = {variant.options, variant.peephole, nullptr, nullptr};
     clear(layer, 0, batch);
   }
 
@@ -82,7 +84,7 @@ struct LstmStream<T>::Impl {
     for (Layer& layer : layers) {
       layer.step.backwards = turn != 0;
       layer.step.x = layer.x_rows[next].data();
-      layer.step.h_prev = layer.h_rows[turn].data();
+      layer.step.h_prev = layer.step.h_last = layer.h_rows[turn].data();
       layer.step.h = layer.h_rows[next].data();
       step_forward(layer.step);
     }

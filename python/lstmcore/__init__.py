@@ -18,7 +18,7 @@ if find_spec("lstmcore._core") is None:
 if TYPE_CHECKING:
     from lstmcore import datasets, functional, layers, plots, regularizers
     from lstmcore._core import __version__
-    from lstmcore.config import LSTMConfig
+    from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
     from lstmcore.model import Sequential, load
     from lstmcore.stream import LSTMStream
@@ -38,6 +38,7 @@ __all__ = [
     "optimizers",
     "schedules",
     # the engine
+    "Activation",
     "LSTMConfig",
     "LSTMStream",
     "functional",
@@ -65,6 +66,7 @@ _MODULES = {
     "_core": "_core",
 }
 _MEMBERS = {
+    "Activation": "config",
     "LSTMConfig": "config",
     "LSTMStream": "stream",
     "Sequential": "model",

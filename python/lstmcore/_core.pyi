@@ -33,6 +33,19 @@ class LstmConfig:
         bidirectional: bool = False,
         go_backwards: bool = False,
         dropout: float = 0.0,
+        bias: bool = True,
+        peephole: bool = False,
+        coupled_gates: bool = False,
+        gate_activation: str | tuple[str, float, float] = "sigmoid",
+        cell_activation: str | tuple[str, float, float] = "tanh",
+        output_activation: str | tuple[str, float, float] = "tanh",
+        gate_clip: float = 0.0,
+        cell_clip: float = 0.0,
+        zoneout_h: float = 0.0,
+        zoneout_c: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
     ) -> None: ...
     @property
     def input_size(self) -> int: ...
@@ -46,6 +59,32 @@ class LstmConfig:
     def go_backwards(self) -> bool: ...
     @property
     def dropout(self) -> float: ...
+    @property
+    def bias(self) -> bool: ...
+    @property
+    def peephole(self) -> bool: ...
+    @property
+    def coupled_gates(self) -> bool: ...
+    @property
+    def gate_activation(self) -> tuple[str, float, float]: ...
+    @property
+    def cell_activation(self) -> tuple[str, float, float]: ...
+    @property
+    def output_activation(self) -> tuple[str, float, float]: ...
+    @property
+    def gate_clip(self) -> float: ...
+    @property
+    def cell_clip(self) -> float: ...
+    @property
+    def zoneout_h(self) -> float: ...
+    @property
+    def zoneout_c(self) -> float: ...
+    @property
+    def recurrent_dropout(self) -> float: ...
+    @property
+    def input_dropout(self) -> float: ...
+    @property
+    def weight_dropout(self) -> float: ...
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
 
 class Lstm:
@@ -64,6 +103,7 @@ class Lstm:
         return_sequences: bool = True,
         training: bool = False,
         seed: int = 0,
+        mask: BoolArray | None = None,
     ) -> tuple[FloatArray | None, FloatArray, FloatArray, LstmTape | None]:
         """y (N, T, D*H), h, c (layers*D, N, H) and a tape.
 
@@ -160,6 +200,9 @@ def mean_squared_error(
     need_gradient: bool,
 ) -> tuple[float, FloatArray | None]: ...
 def dropout(x: FloatArray, rate: float, seed: int) -> FloatArray: ...
+def mask_seed(seed: int, kind: str, cell: int) -> int:
+    """Return the seed of the stream of a kind of mask of an LSTM."""
+
 def max_over_time_forward(
     x: FloatArray, lengths: IntArray | None
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]: ...

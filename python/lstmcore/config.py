@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from lstmcore import _core
 
 MAX_LAYERS = 4096
 """Far beyond any use; a greater number is a mistake, which would fill the memory with names."""
+
+
+class Activation(NamedTuple):
+    """A function that an LSTM's gates, cell or output go through, with its parameters.
+
+    Attributes
+    ----------
+    name : str
+        ``sigmoid``, ``tanh``, ``relu``, ``leaky_relu`` (alpha x below 0), ``elu`` (alpha (exp(x) -
+        1) below 0), ``hard_sigmoid`` (alpha x + beta between 0 and 1), ``softsign``, ``softplus``,
+        ``affine`` (alpha x + beta), ``scaled_tanh`` (alpha tanh(beta x)), ``thresholded_relu`` (0
+        up to alpha) or ``linear``.
+    alpha, beta : float
+        A name alone stands for ONNX's: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2 and 0.5 for
+        ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
+        ``thresholded_relu``.
+    """
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,33 @@ class LSTMConfig:
         The only direction walks each sequence from its end. The output stays in the input's order.
     dropout : float, default 0.0
         Share of the output of every layer but the last that is dropped while training, in [0, 1).
+    bias : bool, default True
+        Whether the gates have biases.
+    peephole : bool, default False
+        Diagonal weights ``peephole_l0`` (3H,) from c to the gates i, f and o, the last one from the
+        new c (Gers & Schmidhuber 2000).
+    coupled_gates : bool, default False
+        i = 1 - f. The rows of i in all weights are not used, and their gradients are zero.
+    gate_activation : str or Activation, default "sigmoid"
+        Of i, f and o. See `Activation`.
+    cell_activation, output_activation : str or Activation, default "tanh"
+        Of g, and of c on its way to h.
+    gate_clip : float, default 0.0
+        Bound, on both sides, of what the gates' and the cell's activations are applied to; 0: none.
+        (ONNX's ``clip``.)
+    cell_clip : float, default 0.0
+        Bound of c, on both sides; 0: none.
+    zoneout_h, zoneout_c : float, default 0.0
+        Probability that an element of h or c keeps its value at a step while training, in [0, 1);
+        at inference the expectation (Krueger et al. 2016).
+    recurrent_dropout : float, default 0.0
+        Share of h that is dropped on its way to the next step's gates while training, the same for
+        all steps of a row, in [0, 1) (Gal & Ghahramani 2016).
+    input_dropout : float, default 0.0
+        Share of x that is dropped while training, the same for all steps of a row, in [0, 1).
+    weight_dropout : float, default 0.0
+        Share of the recurrent weights that is dropped while training, one mask per forward, in [0,
+        1) (Merity et al. 2017).
 
     Raises
     ------
@@ -45,19 +94,28 @@ class LSTMConfig:
     bidirectional: bool = False
     go_backwards: bool = False
     dropout: float = 0.0
+    bias: bool = field(default=True, kw_only=True)
+    peephole: bool = field(default=False, kw_only=True)
+    coupled_gates: bool = field(default=False, kw_only=True)
+    gate_activation: str | Activation = field(default="sigmoid", kw_only=True)
+    cell_activation: str | Activation = field(default="tanh", kw_only=True)
+    output_activation: str | Activation = field(default="tanh", kw_only=True)
+    gate_clip: float = field(default=0.0, kw_only=True)
+    cell_clip: float = field(default=0.0, kw_only=True)
+    zoneout_h: float = field(default=0.0, kw_only=True)
+    zoneout_c: float = field(default=0.0, kw_only=True)
+    recurrent_dropout: float = field(default=0.0, kw_only=True)
+    input_dropout: float = field(default=0.0, kw_only=True)
+    weight_dropout: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        core = _core.LstmConfig(
-            self.input_size,
-            self.hidden_size,
-            self.num_layers,
-            self.bidirectional,
-            self.go_backwards,
-            self.dropout,
-        )
+        core = _core.LstmConfig(**self._values())
         # Plain Python numbers, whatever number types came.
         for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, getattr(core, name))
+            value = getattr(core, name)
+            if name.endswith("_activation"):
+                value = Activation(*value)
+            object.__setattr__(self, name, value)
         if self.num_layers > MAX_LAYERS:
             raise ValueError(
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
@@ -81,18 +139,15 @@ class LSTMConfig:
         dict
             ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H) and ``bias_l0`` (4H,) of every layer
             and, with suffix ``_reverse``, of every second direction. Rows are the gates i, f, g, o.
+            With peepholes also ``peephole_l0`` (3H,), for the gates i, f, o.
         """
         return dict(core_config(self).parameters())
+
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @functools.lru_cache(maxsize=256)
 def core_config(config: LSTMConfig) -> _core.LstmConfig:
     """Return the engine's form of `config`."""
-    return _core.LstmConfig(
-        config.input_size,
-        config.hidden_size,
-        config.num_layers,
-        config.bidirectional,
-        config.go_backwards,
-        config.dropout,
-    )
+    return _core.LstmConfig(**config._values())

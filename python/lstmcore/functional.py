@@ -9,8 +9,9 @@ order i, f, g, o::
     g = tanh   (W_g x + U_g h' + b_g)      o = sigmoid(W_o x + U_o h' + b_o)
     c = f * c' + i * g                     h = o * tanh(c)
 
-(Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000.) Element types are float32
-or float64, the same for all arrays of a call; nothing is converted.
+(Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; `LSTMConfig` names the
+variants.) Element types are float32 or float64, the same for all arrays of a call; nothing is
+converted.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = [
     "init_weights",
     "pack",
     "lstm",
+    "lstm_masks",
     "lstm_begin",
     "lstm_step",
     "lstm_state",
@@ -145,7 +147,8 @@ def init_weights(
     """Return new weights with Keras' initial values.
 
     Input weights are Glorot uniform (Glorot & Bengio 2010), recurrent weights orthogonal (Saxe et
-    al. 2014), biases zero but for the forget gate's, which are one (Jozefowicz et al. 2015).
+    al. 2014), biases zero but for the forget gate's, which are one (Jozefowicz et al. 2015), and
+    peephole weights zero.
 
     Parameters
     ----------
@@ -172,7 +175,9 @@ def init_weights(
     random = np.random.default_rng(seed)
     weights: dict[str, FloatArray] = {}
     for name, shape in config.parameter_shapes().items():
-        if name.startswith("bias"):
+        if name.startswith("peephole"):
+            values = np.zeros(shape)
+        elif name.startswith("bias"):
             values = np.zeros(shape)
             values[config.hidden_size : 2 * config.hidden_size] = 1.0
         elif name.startswith("weight_hh"):
@@ -217,6 +222,7 @@ def lstm(
     state: StatePair | None = None,
     lengths: Lengths | None = None,
     reset: Reset | None = None,
+    mask: Reset | None = None,
     return_sequences: bool = True,
     training: Literal[False] = False,
     seed: int = 0,
@@ -230,6 +236,7 @@ def lstm(
     state: StatePair | None = None,
     lengths: Lengths | None = None,
     reset: Reset | None = None,
+    mask: Reset | None = None,
     return_sequences: bool = True,
     training: Literal[True],
     seed: int = 0,
@@ -242,6 +249,7 @@ def lstm(
     state: StatePair | None = None,
     lengths: Lengths | None = None,
     reset: Reset | None = None,
+    mask: Reset | None = None,
     return_sequences: bool = True,
     training: bool = False,
     seed: int = 0,
@@ -265,12 +273,16 @@ def lstm(
     reset : bool, shape (N, T), optional
         True where a new sequence starts: nothing passes between this step and the one before it.
         The forward direction's state is zeroed before the step, the reverse direction's after it.
+    mask : bool, shape (N, T), optional
+        True where a step is there. The others are passed over: not looked at, the state carried
+        over unchanged, y zero; a reset there acts on the next step that is there. Instead of
+        `lengths`.
     return_sequences : bool, default True
         If false, y is the last layer's final h instead of its h of every step.
     training : bool, default False
-        Apply dropout and return a tape for `lstm_backward`.
+        Apply dropout and zoneout and return a tape for `lstm_backward`.
     seed : int, default 0
-        Seed of the dropout masks, 0 to 2**64 - 1.
+        Seed of the masks (`lstm_masks`), 0 to 2**64 - 1.
 
     Returns
     -------
@@ -296,15 +308,78 @@ def lstm(
     if lengths is not None and (type(lengths) is not np.ndarray or lengths.dtype.char in "LQ"):
         lengths = _checks.integer_array(lengths, "lengths")
     if reset is not None and not isinstance(reset, np.ndarray):
-        reset = _checks.any_array(reset, "reset")
-        if reset.size == 0:
-            reset = reset.astype(np.bool_)
-    y, h, c, tape = weights._lstm.forward(x, h, c, lengths, reset, return_sequences, training, seed)
+        reset = _flags(reset, "reset")
+    if mask is not None and not isinstance(mask, np.ndarray):
+        mask = _flags(mask, "mask")
+    y, h, c, tape = weights._lstm.forward(
+        x, h, c, lengths, reset, return_sequences, training, seed, mask
+    )
     if y is None:
         y = h[-1].copy() if weights._config.num_directions == 1 else np.hstack([h[-2], h[-1]])
     if tape is None:
         return y, LSTMState(h, c)
     return y, LSTMState(h, c), tape
+
+
+def _flags(value: Any, name: str) -> npt.NDArray[np.bool_]:
+    """Make an array of what is none; an empty list says nothing of its type."""
+    flags = _checks.any_array(value, name)
+    return flags.astype(np.bool_) if flags.size == 0 else flags
+
+
+def lstm_masks(
+    config: LSTMConfig, batch_size: int, steps: int, seed: int = 0
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the random masks of a training forward.
+
+    They depend on the arguments only: not on threads, lengths, dtype or instruction set.
+
+    Parameters
+    ----------
+    config : LSTMConfig
+        Sizes and options.
+    batch_size, steps : int
+        N and T of the forward.
+    seed : int, default 0
+        Of the forward.
+
+    Returns
+    -------
+    dict of str to ndarray
+        An entry for every option at work. Factors, 0 where an element is dropped, else 1 / (1 -
+        rate): ``dropout`` (layers - 1, N, T, D * H), ``input_dropout`` (N, C),
+        ``recurrent_dropout`` (layers * D, N, H) and ``weight_dropout`` (layers * D, 4H, H). One
+        where an element keeps the value that it had before the step, else 0: ``zoneout_h`` and
+        ``zoneout_c`` (layers * D, N, T, H), with t the time in the sequence, in both directions.
+    """
+    _checks.instance(config, LSTMConfig, "config", "an LSTMConfig")
+    batch = _checks.integer(batch_size, "batch_size", 0)
+    times = _checks.integer(steps, "steps", 0)
+    cells = config.num_layers * config.num_directions
+
+    def draw(shape: tuple[int, ...], rate: float, kind: str, cell: int = 0) -> Any:
+        stream = _core.mask_seed(seed, kind, cell) if kind else seed
+        return _core.dropout(np.ones(shape), rate, stream)
+
+    masks: dict[str, npt.NDArray[np.float64]] = {}
+    hidden, width = config.hidden_size, config.output_size
+    if config.dropout and config.num_layers > 1:
+        masks["dropout"] = draw((config.num_layers - 1, batch, times, width), config.dropout, "")
+    if config.input_dropout:
+        shape = (batch, config.input_size)
+        masks["input_dropout"] = draw(shape, config.input_dropout, "input_dropout")
+    for kind, rate, rows in (
+        ("recurrent_dropout", config.recurrent_dropout, batch),
+        ("weight_dropout", config.weight_dropout, 4 * hidden),
+    ):
+        if rate:
+            every = [draw((rows, hidden), rate, kind, cell) for cell in range(cells)]
+            masks[kind] = np.stack(every)
+    for kind, rate in (("zoneout_h", config.zoneout_h), ("zoneout_c", config.zoneout_c)):
+        if rate:
+            kept = [draw((times, batch, hidden), 1.0 - rate, kind, n) != 0 for n in range(cells)]
+            masks[kind] = np.stack(kept).swapaxes(1, 2).astype(np.float64)
+    return masks
 
 
 def lstm_begin(
@@ -326,7 +401,7 @@ def lstm_begin(
         As for `lstm`.
     config : LSTMConfig, optional
         May be left out with packed weights. Not bidirectional, not ``go_backwards``, no dropout
-        between layers.
+        and no zoneout.
     batch_size : int, default 1
         Rows that take their steps together, N.
     state : pair (h, c), optional

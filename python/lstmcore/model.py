@@ -166,7 +166,7 @@ class Sequential(Network):
             raise ValueError("compile: the model has no layers")
         if loss is None:
             raise ValueError("loss: expected a Loss or its name, got None")
-        last = self.network[-1].activation
+        last = self.network[-1].last_activation
         self._compiled = Compiled.make(optimizer, loss, metrics, last)
 
     def set_compiled(self, compiled: Compiled) -> None:

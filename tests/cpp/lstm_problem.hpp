@@ -25,6 +25,7 @@ struct Shape {
   std::vector<std::int64_t> lengths{};              // empty: absent
   std::vector<std::vector<std::int64_t>> resets{};  // the steps of each row; empty: absent
   bool initial_state = true;
+  std::vector<std::vector<std::int64_t>> missing{};  // the steps of each row that a mask passes over; empty: absent
 };
 
 inline lstmcore::LstmConfig lstm_config(Index C, Index H, Index L = 1) {
@@ -61,9 +62,11 @@ struct Problem {
   Index N = 0, steps = 0;
   std::uint64_t seed = 0;
   std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
+  std::vector<std::vector<T>> peephole;                    // the same, or empty
   std::vector<T> x;                                        // (N, T, C)
   std::vector<std::int64_t> lengths;                       // (N) or absent
   std::valarray<bool> reset;                               // (N, T) or absent
+  std::valarray<bool> mask;                                // (N, T) or absent
   std::vector<T> h0, c0;                                   // (L * D, N, H) or absent
   std::vector<T> dy, dh, dc;
 
@@ -77,8 +80,12 @@ struct Problem {
     lstmcore::LstmWeights<T> views;
     for (Index cell = 0; cell < cells(); ++cell) {
       const Index C = config.layer_input_size(cell / config.directions());
-      views.push_back(
-          {{weight_ih[cell].data(), {4 * H, C}}, {weight_hh[cell].data(), {4 * H, H}}, {bias[cell].data(), {4 * H}}});
+      views.push_back({{weight_ih[cell].data(), {4 * H, C}},
+                       {weight_hh[cell].data(), {4 * H, H}},
+                       {bias[cell].data(), {4 * H}},
+                       {}});
+      if (!config.bias) views.back().bias = {};
+      if (config.peephole) views.back().peephole = {peephole[cell].data(), {3 * H}};
     }
     return views;
   }
@@ -88,6 +95,7 @@ struct Problem {
     views.x = {x.data(), {N, steps, config.input_size}};
     if (!lengths.empty()) views.lengths = {lengths.data(), {N}};
     if (reset.size() > 0) views.reset = {&reset[0], {N, steps}};
+    if (mask.size() > 0) views.mask = {&mask[0], {N, steps}};
     views.seed = seed;
     return views;
   }
@@ -107,7 +115,7 @@ template <class T>
 struct Result {
   std::vector<T> y, h, c;
   std::vector<T> dx, dh0, dc0;
-  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias;
+  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole;
 };
 
 template <class T>
@@ -125,6 +133,7 @@ Problem<T> make_problem(const Shape& shape, std::uint64_t seed = 1) {
     p.weight_ih.push_back(random_values<T>(4 * H * width, seed + 10 * cell + 1, 1.5 / std::sqrt(double(width))));
     p.weight_hh.push_back(random_values<T>(4 * H * H, seed + 10 * cell + 2, 1.5 / std::sqrt(double(H))));
     p.bias.push_back(random_values<T>(4 * H, seed + 10 * cell + 3));
+    if (p.config.peephole) p.peephole.push_back(random_values<T>(3 * H, seed + 10 * cell + 4));
   }
   p.x = random_values<T>(p.N * p.steps * C, seed + 1001);
   p.dy = random_values<T>(p.y_size(), seed + 1002);
@@ -140,8 +149,13 @@ Problem<T> make_problem(const Shape& shape, std::uint64_t seed = 1) {
       for (Index t : shape.resets[n]) p.reset[n * p.steps + t] = true;
     }
   }
+  if (!shape.missing.empty()) p.mask.resize(static_cast<std::size_t>(p.N * p.steps), true);
+  for (Index n = 0; n < p.N && !shape.missing.empty(); ++n) {
+    for (Index t : shape.missing[n]) p.mask[n * p.steps + t] = false;
+  }
   for (Index n = 0; n < p.N; ++n) {
-    for (Index t = p.length(n); t < p.steps; ++t) {
+    for (Index t = 0; t < p.steps; ++t) {
+      if (t < p.length(n) && (p.mask.size() == 0 || p.mask[n * p.steps + t])) continue;
       for (Index k = 0; k < C; ++k) p.x[(n * p.steps + t) * C + k] = std::numeric_limits<T>::quiet_NaN();
       for (Index k = 0; k < Y; ++k) p.dy[(n * p.steps + t) * Y + k] = std::numeric_limits<T>::quiet_NaN();
     }
@@ -171,9 +185,12 @@ Problem<To> converted(const Problem<From>& from) {
   to.lengths = from.lengths;
   to.reset.resize(from.reset.size());
   to.reset = from.reset;
+  to.mask.resize(from.mask.size());
+  to.mask = from.mask;
   to.weight_ih = converted<To>(from.weight_ih);
   to.weight_hh = converted<To>(from.weight_hh);
   to.bias = converted<To>(from.bias);
+  to.peephole = converted<To>(from.peephole);
   to.x = converted<To>(from.x);
   to.h0 = converted<To>(from.h0);
   to.c0 = converted<To>(from.c0);
@@ -207,11 +224,15 @@ struct Outputs {
     for (const auto& values : p.weight_ih) result.dweight_ih.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.weight_hh) result.dweight_hh.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.bias) result.dbias.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.peephole) result.dpeephole.push_back(not_a_number<T>(values.size()));
     for (Index cell = 0; cell < p.cells(); ++cell) {
       const Index C = p.config.layer_input_size(cell / p.config.directions());
       inputs.weights.push_back({{result.dweight_ih[cell].data(), {4 * H, C}},
                                 {result.dweight_hh[cell].data(), {4 * H, H}},
-                                {result.dbias[cell].data(), {4 * H}}});
+                                {result.dbias[cell].data(), {4 * H}},
+                                {}});
+      if (!p.config.bias) inputs.weights.back().bias = {};
+      if (p.config.peephole) inputs.weights.back().peephole = {result.dpeephole[cell].data(), {3 * H}};
     }
   }
   Outputs(const Outputs&) = delete;

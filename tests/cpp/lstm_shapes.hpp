@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lstm_problem.hpp"
+#include "lstm_variants.hpp"
 
 /// Sizes around the engine's vectors, panels and tiles.
 inline std::vector<Shape> size_shapes(Index V) {
@@ -56,6 +57,20 @@ inline std::vector<Shape> option_shapes(Index V) {
   all.push_back(
       {"reset, bidirectional, two layers, ragged", bidirectional(lstm_config(5, H, 2)), 7, 6, ragged, resets});
   all.push_back({"reset, no initial state", lstm_config(5, H), 7, 6, {}, resets, false});
+  const std::vector<std::vector<std::int64_t>> missing = {{0, 1},    {5},   {0, 1, 2, 3, 4, 5}, {}, {2, 3},
+                                                          {1, 3, 5}, {0, 4}};
+  all.push_back({"mask", lstm_config(5, H), 7, 6, {}, {}, true, missing});
+  all.push_back(
+      {"mask, reset, two layers, dropout", with_dropout(lstm_config(5, H, 2), 0.3), 7, 6, {}, resets, true, missing});
+  all.push_back({"mask, reset, bidirectional, two layers",
+                 bidirectional(lstm_config(5, H, 2)),
+                 7,
+                 6,
+                 {},
+                 resets,
+                 false,
+                 missing});
+  all.push_back({"mask, go_backwards", backwards(lstm_config(5, H)), 7, 6, {}, {}, true, missing});
   all.push_back({"dropout", with_dropout(lstm_config(5, H, 3), 0.3), 4, 5});
   all.push_back({"dropout of a single layer: none", with_dropout(lstm_config(5, H), 0.3), 4, 5});
   all.push_back({"everything at once", with_dropout(bidirectional(lstm_config(5, H, 3)), 0.6), 7, 6, ragged, resets});
@@ -66,9 +81,25 @@ inline std::vector<Shape> option_shapes(Index V) {
   return all;
 }
 
+/// Every variant of the cell, where it meets everything else.
+inline std::vector<Shape> variant_shapes(Index V) {
+  const std::vector<std::int64_t> ragged = {3, 6, 0, 1, 5, 6, 2};
+  const std::vector<std::vector<std::int64_t>> resets = {{1}, {0, 3}, {2}, {}, {4, 5}, {1, 2, 3}, {1}};
+  std::vector<Shape> all;
+  for (const Variant& variant : variants()) {
+    all.push_back({variant.name, variant.of(lstm_config(5, 2 * V + 3)), 3, 5});
+    all.push_back({variant.name + ", one row, go_backwards", variant.of(backwards(lstm_config(3, V))), 1, 6});
+    all.push_back({variant.name + ", bidirectional, two layers, ragged, reset",
+                   variant.of(bidirectional(lstm_config(5, V + 3, 2))), 7, 6, ragged, resets});
+  }
+  return all;
+}
+
 inline std::vector<Shape> all_shapes(Index V) {
   std::vector<Shape> all = size_shapes(V);
   const std::vector<Shape> options = option_shapes(V);
   all.insert(all.end(), options.begin(), options.end());
+  const std::vector<Shape> varied = variant_shapes(V);
+  all.insert(all.end(), varied.begin(), varied.end());
   return all;
 }

@@ -45,7 +45,11 @@ struct ModelFileMaker {
                                            {"walk.weight_ih_l0", {"F32", {8, 2}}}};
   std::string walk_config =
       R"({"units": 2, "return_sequences": false, "return_state": false, "go_backwards": false, "num_layers": 1,)"
-      R"( "dropout": 0.0, "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
+      R"( "dropout": 0.0, "activation": "tanh", "recurrent_activation": "sigmoid", "output_activation": null,)"
+      R"( "use_bias": true, "peephole": false, "coupled_gates": false, "gate_clip": 0.0, "cell_clip": 0.0,)"
+      R"( "zoneout_h": 0.0, "zoneout_c": 0.0, "recurrent_dropout": 0.0, "input_dropout": 0.0,)"
+      R"( "weight_dropout": 0.0,)"
+      R"( "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
       R"( "recurrent_initializer": "orthogonal", "kernel_regularizer": null, "recurrent_regularizer": null,)"
       R"( "bias_regularizer": null, "seed": null})";
   std::string walk = R"({"class": "LSTM", "name": "walk", "config": @config})";

@@ -6,6 +6,7 @@
 
 #include "check.hpp"
 #include "lstm_problem.hpp"
+#include "lstm_variants.hpp"
 
 namespace {
 
@@ -62,6 +63,9 @@ std::vector<Shape> shapes() {
       {"reset, bidirectional, two layers, ragged", bidirectional(lstm_config(2, 2, 2)), 3, 4, ragged, resets});
   all.push_back({"reset, go_backwards, ragged", backwards(lstm_config(2, 2)), 3, 4, ragged, resets});
   all.push_back({"dropout", with_dropout(bidirectional(lstm_config(2, 3, 3)), 0.4), 2, 3});
+  for (const Variant& variant : variants()) {
+    all.push_back({variant.name, variant.of(bidirectional(lstm_config(2, 3, 2))), 3, 4, ragged, resets});
+  }
   return all;
 }
 
@@ -81,7 +85,8 @@ TEST("the reference's gradients are those of its forward") {
       const check::Context number("cell " + std::to_string(cell));
       CHECK_ARRAYS_CLOSE(result.dweight_ih[cell], differences(p, p.weight_ih[cell]), tolerance);
       CHECK_ARRAYS_CLOSE(result.dweight_hh[cell], differences(p, p.weight_hh[cell]), tolerance);
-      CHECK_ARRAYS_CLOSE(result.dbias[cell], differences(p, p.bias[cell]), tolerance);
+      if (p.config.bias) CHECK_ARRAYS_CLOSE(result.dbias[cell], differences(p, p.bias[cell]), tolerance);
+      if (p.config.peephole) CHECK_ARRAYS_CLOSE(result.dpeephole[cell], differences(p, p.peephole[cell]), tolerance);
     }
   }
 }

@@ -270,7 +270,9 @@ TEST("the description of the model") {
   const auto in_config = [](const char* from, const char* to, const char* text) {
     refused(&ModelFileMaker::walk_config, from, to, text);
   };
-  in_config("\"seed\": null", "\"peephole\": true", "layer 0 (LSTM): unknown peephole");
+  in_config("\"seed\": null", "\"swish\": true", "layer 0 (LSTM): unknown swish");
+  in_config("\"sigmoid\"", "\"swish\"", "layer 0 (LSTM): recurrent_activation: expected one of sigmoid, tanh");
+  in_config("\"sigmoid\"", "[\"elu\", 1]", "expected recurrent_activation to be a name or [name, alpha, beta]");
   in_config(", \"seed\": null", "", "layer 0 (LSTM): missing seed");
   in_config("\"units\": 2", "\"units\": 0", "units of at least 1, got 0");
   in_config("\"units\": 2", "\"units\": 2.0", "an integer as units");

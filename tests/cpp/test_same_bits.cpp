@@ -9,6 +9,7 @@
 #include "isa/isa.hpp"
 #include "lstm_problem.hpp"
 #include "lstm_shapes.hpp"
+#include "lstm_variants.hpp"
 
 namespace {
 
@@ -28,6 +29,7 @@ void check_same_gradients(const Result<T>& result, const Result<T>& expected) {
     CHECK_SAME_BITS(result.dweight_ih[cell], expected.dweight_ih[cell]);
     CHECK_SAME_BITS(result.dweight_hh[cell], expected.dweight_hh[cell]);
     CHECK_SAME_BITS(result.dbias[cell], expected.dbias[cell]);
+    if (!expected.dpeephole.empty()) CHECK_SAME_BITS(result.dpeephole[cell], expected.dpeephole[cell]);
   }
 }
 
@@ -56,6 +58,11 @@ std::vector<Shape> threaded_shapes() {
   all.push_back({"groups of rows, several ranges of steps", lstm_config(20, 40, 2), 33, 45});
   all.push_back({"groups of rows, ragged, several ranges of steps", lstm_config(20, 40), 41, 60, long_lengths});
   all.push_back({"a group of rows without a step", lstm_config(20, 40), 33, 40, one_group});
+  for (const Variant& variant : variants()) {
+    if (variant.name.find(" for the ") != std::string::npos) continue;
+    all.push_back({variant.name + ", rows over threads", variant.of(lstm_config(20, 40, 2)), 37, 12});
+    all.push_back({variant.name + ", units over threads", variant.of(lstm_config(100, 200)), 3, 5, {5, 2, 4}});
+  }
   all.push_back({"rows over threads, dropout", with_dropout(lstm_config(20, 40, 3), 0.5), 41, 12, lengths});
   all.push_back({"fewer rows than threads", lstm_config(100, 300), 3, 5});
   all.push_back({"one row", lstm_config(256, 257, 2), 1, 5});
@@ -122,6 +129,10 @@ struct Row {
     alone.c0 = state(p.c0);
     alone.dh = state(p.dh);
     alone.dc = state(p.dc);
+    if (p.mask.size() > 0) {
+      alone.mask.resize(static_cast<std::size_t>(alone.steps));
+      for (Index t = 0; t < alone.steps; ++t) alone.mask[t] = p.mask[n * p.steps + t];
+    }
     if (p.reset.size() > 0) {
       alone.reset.resize(static_cast<std::size_t>(alone.steps));
       for (Index t = 0; t < alone.steps; ++t) alone.reset[t] = p.reset[n * p.steps + t];
@@ -136,7 +147,7 @@ void check_companions() {
   const std::vector<Shape> sizes = threaded_shapes();
   shapes.insert(shapes.end(), sizes.begin(), sizes.end());
   for (const Shape& shape : shapes) {
-    if (shape.config.dropout > 0) continue;  // its mask belongs to a place in the batch
+    if (has_random_masks(shape.config)) continue;  // its mask belongs to a place in the batch
     const check::Context context(shape.reason);
     const Problem<T> p = make_problem<T>(shape);
     const Result<T> inferred = infer(p), trained = train(p);
@@ -169,6 +180,9 @@ void check_chunks() {
   shapes.push_back({"units over threads", lstm_config(100, 200, 2), 2, 17});
   shapes.push_back({"rows over threads", lstm_config(20, 40, 2), 37, 17});
   shapes.push_back({"resets, one at a border", lstm_config(5, 11, 2), 3, 17, {}, {{8, 3}, {0}, {16}}});
+  for (const Variant& variant : variants()) {
+    shapes.push_back({variant.name, variant.of(lstm_config(5, 11, 2)), 3, 17});
+  }
   for (const Shape& shape : shapes) {
     const check::Context context(shape.reason);
     const Problem<T> p = make_problem<T>(shape);

@@ -26,7 +26,13 @@ def features_model() -> lc.Sequential:
                 lc.layers.LSTM(4, return_sequences=True, num_layers=2, dropout=0.25)
             ),
             lc.layers.RNN([lc.layers.LSTMCell(5), lc.layers.LSTMCell(5)], return_sequences=True),
-            lc.layers.LSTM(3),
+            lc.layers.LSTM(
+                3,
+                recurrent_activation=lc.Activation("hard_sigmoid", 0.3, 0.5),
+                peephole=True,
+                cell_clip=2.0,
+                zoneout_h=0.1,
+            ),
             lc.layers.Dense(2, activation="tanh"),
         ],
         seed=1,

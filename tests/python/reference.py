@@ -10,28 +10,73 @@ def sigmoid(a):
     return 1.0 / (1.0 + np.exp(-a))
 
 
-def step(x, h, c, weight_ih, weight_hh, bias):
+def activate(activation, a):
+    """The function (name, alpha, beta) of `a`."""
+    name, alpha, beta = activation
+    return {
+        "sigmoid": lambda: sigmoid(a),
+        "tanh": lambda: np.tanh(a),
+        "relu": lambda: np.maximum(a, 0),
+        "leaky_relu": lambda: np.where(a > 0, a, alpha * a),
+        "elu": lambda: np.where(a > 0, a, alpha * np.expm1(a)),
+        "hard_sigmoid": lambda: np.clip(alpha * a + beta, 0, 1),
+        "softsign": lambda: a / (1 + np.abs(a)),
+        "softplus": lambda: np.logaddexp(0, a),
+        "affine": lambda: alpha * a + beta,
+        "scaled_tanh": lambda: alpha * np.tanh(beta * a),
+        "thresholded_relu": lambda: np.where(a > alpha, a, 0),
+        "linear": lambda: a,
+    }[name]()
+
+
+def bounded(a, limit):
+    """`a` between -limit and limit; 0: no limit."""
+    return np.clip(a, -limit, limit) if limit else a
+
+
+def zoned_out(fresh, before, kept, rate):
+    """`before` where it is kept, else `fresh`; without a mask the expectation."""
+    return rate * before + (1 - rate) * fresh if kept is None else np.where(kept, before, fresh)
+
+
+def step(config, x, h, c, cell, masks):
     """One step of one row: the gates i, f, g, o stand below each other in the weights."""
-    a_i, a_f, a_g, a_o = np.split(weight_ih @ x + weight_hh @ h + bias, 4)
-    c = sigmoid(a_f) * c + sigmoid(a_i) * np.tanh(a_g)
-    return sigmoid(a_o) * np.tanh(c), c
+    seen = h * masks.get("recurrent_dropout", 1)
+    a_i, a_f, a_g, a_o = np.split(
+        cell["weight_ih"] @ x + cell["weight_hh"] @ seen + cell.get("bias", 0), 4
+    )
+    p_i, p_f, p_o = np.split(cell.get("peephole", np.zeros(3 * len(h))), 3)
+
+    def gate(a):
+        return activate(config.gate_activation, bounded(a, config.gate_clip))
+
+    f = gate(a_f + p_f * c)
+    i = 1 - f if config.coupled_gates else gate(a_i + p_i * c)
+    g = activate(config.cell_activation, bounded(a_g, config.gate_clip))
+    new_c = bounded(f * c + i * g, config.cell_clip)
+    new_h = gate(a_o + p_o * new_c) * activate(config.output_activation, new_c)
+    return (
+        zoned_out(new_h, h, masks.get("zoneout_h"), config.zoneout_h),
+        zoned_out(new_c, c, masks.get("zoneout_c"), config.zoneout_c),
+    )
 
 
-def run_row(x, h, c, cell, backwards, reset):
+def run_row(config, x, h, c, cell, backwards, reset, masks):
     """One row of one layer and direction: x (T, C) gives y (T, H) and the final h and c."""
     y = np.zeros((len(x), len(h)))
     for t in reversed(range(len(x))) if backwards else range(len(x)):
         if reset[t] and not backwards:
             h, c = np.zeros_like(h), np.zeros_like(c)
-        h, c = step(x[t], h, c, *cell)
+        now = {name: mask[t] if mask.ndim == 2 else mask for name, mask in masks.items()}
+        h, c = step(config, x[t], h, c, cell, now)
         y[t] = h
         if reset[t] and backwards:
             h, c = np.zeros_like(h), np.zeros_like(c)
     return y, h, c
 
 
-def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None):
-    """As ``functional.lstm`` without dropout, in float64. Returns y, h, c."""
+def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=None):
+    """As ``functional.lstm``, in float64; `masks`: of training. Returns y, h, c."""
     batch, steps, _ = x.shape
     hidden, directions = config.hidden_size, 2 if config.bidirectional else 1
     shape = (config.num_layers * directions, batch, hidden)
@@ -39,21 +84,39 @@ def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None):
     c = np.zeros(shape) if c is None else np.array(c, np.float64)
     lengths = [steps] * batch if lengths is None else lengths
     reset = np.zeros((batch, steps), bool) if reset is None else reset
+    masks = dict(masks or {})
+    between, dropped = masks.pop("dropout", None), masks.pop("weight_dropout", None)
     inputs = np.array(x, np.float64)
+    if "input_dropout" in masks:
+        inputs *= masks.pop("input_dropout")[:, None]
     for layer in range(config.num_layers):
         outputs = np.zeros((batch, steps, directions * hidden))
         for direction in range(directions):
             suffix = f"_l{layer}" + ("_reverse" if direction else "")
-            names = ("weight_ih" + suffix, "weight_hh" + suffix, "bias" + suffix)
-            cell = [np.array(weights[name], np.float64) for name in names]
+            cell = {
+                name: np.array(weights[name + suffix], np.float64)
+                for name in ("weight_ih", "weight_hh", "bias", "peephole")
+                if name + suffix in weights
+            }
             backwards = direction == 1 or config.go_backwards
             entry = layer * directions + direction
+            if dropped is not None:
+                cell["weight_hh"] *= dropped[entry]
             part = slice(direction * hidden, (direction + 1) * hidden)
             for n, length in enumerate(lengths):
                 outputs[n, :length, part], h[entry, n], c[entry, n] = run_row(
-                    inputs[n, :length], h[entry, n], c[entry, n], cell, backwards, reset[n]
+                    config,
+                    inputs[n, :length],
+                    h[entry, n],
+                    c[entry, n],
+                    cell,
+                    backwards,
+                    reset[n],
+                    {name: mask[entry, n] for name, mask in masks.items()},
                 )
         inputs = outputs
+        if between is not None and layer + 1 < config.num_layers:
+            inputs = inputs * between[layer]
     return inputs, h, c
 
 

@@ -146,20 +146,25 @@ CONSTRUCTORS = {
         TypeError,
         "positional",
     ),
-    "other activation": (
-        lambda: layers.LSTM(2, activation="relu"),
+    "unknown activation": (
+        lambda: layers.LSTM(2, activation="swish"),
         ValueError,
-        "activation: expected 'tanh', which is all that LSTM computes, got 'relu'",
+        "expected one of sigmoid, tanh, relu",
     ),
-    "no bias": (
-        lambda: layers.LSTMCell(2, use_bias=False),
-        ValueError,
-        "use_bias: expected True, which is all that LSTMCell computes",
+    "bias no flag": (
+        lambda: layers.LSTMCell(2, use_bias=1),
+        TypeError,
+        "bias: expected",
     ),
     "recurrent dropout": (
-        lambda: layers.LSTM(2, recurrent_dropout=0.1),
+        lambda: layers.LSTM(2, recurrent_dropout=1.0),
         ValueError,
-        "recurrent_dropout: expected 0.0",
+        "recurrent_dropout: expected a number in",
+    ),
+    "other constraint": (
+        lambda: layers.LSTM(2, kernel_constraint="max_norm"),
+        ValueError,
+        "kernel_constraint: expected None, which is all that LSTM computes",
     ),
     "unknown": (
         lambda: layers.LSTM(2, surprise=1),

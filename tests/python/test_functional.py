@@ -441,3 +441,61 @@ def test_gradients_do_not_go_over_each_other():
             backward(starts)
     with pytest.raises(ValueError, match="out: expected arrays apart from dy"):
         backward(apart, buffer[100:140].reshape(2, 5, 4))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LSTMConfig(3, 5, num_layers=2, bidirectional=True),
+        LSTMConfig(3, 20, num_layers=2, dropout=0.3, zoneout_c=0.2),
+        LSTMConfig(3, 5, go_backwards=True),
+    ],
+)
+@pytest.mark.parametrize("training", [False, True])
+def test_masked_steps_are_passed_over(config, training):
+    random = np.random.default_rng(0)
+    x, weights, arguments = random_case(config, 6, 9, np.float64, seed=1, state=True)
+    mask = random.random((6, 9)) < 0.6
+    mask[0], mask[1], mask[2] = False, True, [False] * 4 + [True] * 5
+    reset = random.random((6, 9)) < 0.2
+    x[~mask] = np.nan
+    if training and has_random_masks(config):
+        reset[:] = False
+    call = {**arguments, "training": training, "seed": 3}
+    y, state, *tape = F.lstm(x, weights, config, mask=mask, reset=reset, **call)
+    assert np.all(y[~mask] == 0)
+    if training:
+        dy = random.normal(size=y.shape)
+        dy[~mask] = np.nan
+        gradients = F.lstm_backward(tape[0], dy)
+        assert np.all(gradients.x[~mask] == 0)
+    if training and has_random_masks(config):
+        return  # a row alone has other masks
+    for n in range(6):
+        # The same row with the steps that are there only, resets moved to the next of them.
+        there = np.flatnonzero(mask[n])
+        seen = np.r_[0, np.cumsum(reset[n])]
+        ends = seen[there + 1]
+        moved = np.diff(np.r_[0, ends]) > 0
+        h, c = (part[:, n : n + 1] for part in arguments["state"])
+        alone = {**call, "state": (h, c), "reset": moved[None]}
+        y_row, state_row, *_ = F.lstm(x[n : n + 1, there], weights, config, **alone)
+        assert np.array_equal(y[n, there], y_row[0])
+        for whole, part in zip(state, state_row, strict=True):
+            assert np.array_equal(whole[:, n], part[:, 0])
+
+
+def has_random_masks(config):
+    return bool(config.dropout or config.zoneout_c)
+
+
+def test_bad_masks():
+    config = LSTMConfig(2, 3)
+    weights = F.init_weights(config)
+    x = np.zeros((2, 4, 2), np.float32)
+    with pytest.raises(ValueError, match=r"mask: expected shape \(N=2, T=4\)|mask: expected"):
+        F.lstm(x, weights, config, mask=np.ones((2, 3), bool))
+    with pytest.raises(TypeError, match="mask"):
+        F.lstm(x, weights, config, mask=np.ones((2, 4)))
+    with pytest.raises(ValueError, match="mask: expected none beside lengths"):
+        F.lstm(x, weights, config, mask=np.ones((2, 4), bool), lengths=[1, 2])

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <lstmcore/activation.hpp>
 #include <lstmcore/tensor.hpp>
 #include <memory>
 #include <string>
@@ -34,6 +35,40 @@ struct LstmConfig {
   bool go_backwards = false;     ///< the (only) direction walks from the end; y stays in the order of x
   double dropout = 0.0;          ///< on the output of every layer but the last, while training; in [0, 1)
 
+  // Variants of the cell, in every layer and direction. With all of them the equations at the head of this file become
+  //
+  //   i = s(clip(W_i x + U_i h' + b_i + p_i c'))     s: gate_activation; clip to [-gate_clip, gate_clip]
+  //   f = s(clip(W_f x + U_f h' + b_f + p_f c'))     p: peephole weights
+  //   g = a(clip(W_g x + U_g h' + b_g))              a: cell_activation; coupled_gates: i = 1 - f instead
+  //   c = clip(f c' + i g)                           clip to [-cell_clip, cell_clip]
+  //   o = s(clip(W_o x + U_o h' + b_o + p_o c))
+  //   h = o * r(c)                                   r: output_activation
+  //
+  // and then zoneout keeps some elements of the h and c before, while training; at inference h becomes
+  // zoneout_h h' + (1 - zoneout_h) h, c likewise.
+
+  bool bias = true;            ///< whether there are biases b
+  bool peephole = false;       ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
+  bool coupled_gates = false;  ///< i = 1 - f; the rows of i in all weights are not used and have zero gradients
+  LstmActivation gate_activation{LstmFunction::sigmoid};
+  LstmActivation cell_activation{LstmFunction::tanh};
+  LstmActivation output_activation{LstmFunction::tanh};
+  double gate_clip = 0.0;  ///< bound of what the gates' and the cell's activation are applied to; 0: none
+  double cell_clip = 0.0;  ///< bound of c; 0: none
+  double zoneout_h = 0.0;  ///< probability that an element of h keeps its value (Krueger et al. 2016); in [0, 1)
+  double zoneout_c = 0.0;  ///< the same for c
+  /// Share of h' that is dropped before it meets U, while training, one mask per row for all steps (Gal & Ghahramani
+  /// 2016); in [0, 1).
+  double recurrent_dropout = 0.0;
+  /// Share of x that is dropped before the first layer, while training, one mask per row for all steps; in [0, 1).
+  double input_dropout = 0.0;
+  /// Share of the recurrent weights U that is dropped, while training, one mask per forward (Merity et al. 2017); in
+  /// [0, 1).
+  double weight_dropout = 0.0;
+
+  /// True if nothing above departs from the equations at the head of this file.
+  bool plain_cell() const;
+
   std::int64_t directions() const { return bidirectional ? 2 : 1; }
   std::int64_t output_size() const { return directions() * hidden_size; }
   /// Input features of layer `layer`: C for the first, D * H for the others.
@@ -42,12 +77,60 @@ struct LstmConfig {
   void validate() const;
 };
 
+/// The random masks of a training forward. Each kind has a stream of random words of its own in every layer and
+/// direction (entry `cell` of LstmWeights; 0 for the input), named by a seed that `lstmcore::dropout` takes too. An
+/// element's place in its stream is, for row n of N, time t, unit u, feature k:
+///
+///   zoneout_h, zoneout_c   (t N + n) H + u; the value is kept where dropout of rate 1 - zoneout leaves it
+///   recurrent_dropout      n H + u
+///   input_dropout          n C + k
+///   weight_dropout         r H + u, for row r of weight_hh
+///
+/// Dropout between layers uses the call's seed itself: ((layer N + n) T + t) D H + u.
+enum class MaskKind : std::uint64_t {
+  zoneout_h = 1,
+  zoneout_c = 2,
+  recurrent_dropout = 3,
+  input_dropout = 4,
+  weight_dropout = 5
+};
+std::uint64_t mask_seed(std::uint64_t seed, MaskKind kind, std::int64_t cell);
+
+/// Which member of LstmCellWeights.
+enum class LstmTensor { weight_ih, weight_hh, bias, peephole };
+
 /// The weights of one layer and direction, or their gradients.
 template <class T>
 struct LstmCellWeights {
-  View<T, 2> weight_ih;  ///< (4H, layer_input_size): rows i, f, g, o
-  View<T, 2> weight_hh;  ///< (4H, H)
-  View<T, 1> bias;       ///< (4H)
+  View<T, 2> weight_ih;   ///< (4H, layer_input_size): rows i, f, g, o
+  View<T, 2> weight_hh;   ///< (4H, H)
+  View<T, 1> bias;        ///< (4H); absent if the configuration has none
+  View<T, 1> peephole{};  ///< (3H): i, f, o; absent if the configuration has none
+
+  /// Calls visit(view) with the member that `tensor` names.
+  template <class Visit>
+  void visit(LstmTensor tensor, Visit&& visit) {
+    visit_member(*this, tensor, visit);
+  }
+  template <class Visit>
+  void visit(LstmTensor tensor, Visit&& visit) const {
+    visit_member(*this, tensor, visit);
+  }
+
+ private:
+  template <class Self, class Visit>
+  static void visit_member(Self& self, LstmTensor tensor, Visit& visit) {
+    switch (tensor) {
+      case LstmTensor::weight_ih:
+        return visit(self.weight_ih);
+      case LstmTensor::weight_hh:
+        return visit(self.weight_hh);
+      case LstmTensor::bias:
+        return visit(self.bias);
+      case LstmTensor::peephole:
+        return visit(self.peephole);
+    }
+  }
 };
 
 /// Weights of every layer and direction: entry layer * D + direction.
@@ -61,10 +144,17 @@ using LstmWeightGradients = std::vector<LstmCellWeights<T>>;
 /// Name and shape of one weight tensor, in the order of the file format and of `LstmWeights`.
 struct LstmParameter {
   std::string name;                 ///< "weight_ih_l0", "weight_hh_l0", "bias_l0", "weight_ih_l0_reverse", ...
-  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H) or (4H)
+  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H), (4H) or (3H)
   std::int64_t cell = 0;            ///< entry of LstmWeights
+  LstmTensor tensor = LstmTensor::weight_ih;
 };
 std::vector<LstmParameter> lstm_parameters(const LstmConfig& config);
+
+/// "sigmoid", "tanh", "relu", "leaky_relu", ...
+const char* lstm_function_name(LstmFunction function);
+/// The activation of this name, with the parameters that ONNX gives it. Throws std::invalid_argument, naming
+/// `argument`, if there is none.
+LstmActivation lstm_activation(const std::string& name, const char* argument);
 
 /// The sequences of one call. Anything but `x` may be absent.
 template <class T>
@@ -76,7 +166,10 @@ struct LstmSequence {
   /// row gives what its parts would as rows of their own; at t = 0 it is the initial state of the forward direction
   /// that is dropped, and the final state of the reverse one.
   View<const bool, 2> reset{};
-  std::uint64_t seed = 0;  ///< of the dropout masks, which depend on nothing else but the place in the output
+  /// (N, T): true where a step is there. The others are passed over: not read, state carried over unchanged, y and dx
+  /// zero. A reset at such a step acts on the next one that is there. Instead of `lengths`.
+  View<const bool, 2> mask{};
+  std::uint64_t seed = 0;  ///< of all masks, which depend on nothing else but the place in the batch
 
   LstmSequence() = default;
   LstmSequence(View<const T, 3> input) : x(input) {}

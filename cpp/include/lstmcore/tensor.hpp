@@ -12,6 +12,8 @@ namespace lstmcore {
 /// zero or negative. A default-constructed view is absent: `if (view)` asks.
 template <class T, int Rank>
 struct View {
+  static constexpr int rank = Rank;
+
   T* data = nullptr;
   std::array<std::int64_t, Rank> shape{};
   std::array<std::int64_t, Rank> stride{};

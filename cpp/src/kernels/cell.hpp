@@ -2,15 +2,12 @@
 // (product, then cell, while the tile of pre-activations is still in the first-level cache).
 #pragma once
 
-#include "activations.hpp"
 #include "product.hpp"
+#include "varied_cell.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
-
-using kernels::StepBackward;
-using kernels::StepForward;
 
 /// i, f, o = sigmoid(z), g = tanh(z); c = f c' + i g; h = o tanh(c). `gates` holds z, in the order i, f, g, o.
 template <class T, bool Keep>
@@ -89,6 +86,12 @@ void step_tile(const StepForward<T>& s, Index row, Index block) {
     tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + offset + v * lanes, sum); });
   }
 
+  if (s.extras.options != nullptr) {
+    for (int r = 0; r < Rows; ++r) {
+      for (int b = 0; b < Blocks; ++b) varied_cell_forward(s, row + r, block + b, gates[r] + b * full);
+    }
+    return;
+  }
   for (int r = 0; r < Rows; ++r) {
     for (int b = 0; b < Blocks; ++b) {
       const Index unit = (block + b) * lanes;
@@ -162,6 +165,10 @@ void step_backward(const StepBackward<T>& s) {
   constexpr Index full = kernels::panel_vectors * lanes;
   for (Index row = 0; row < s.rows; ++row) {
     for (Index block = s.block_begin; block < s.block_end; ++block) {
+      if (s.extras.options != nullptr) {
+        varied_cell_backward(s, row, block);
+        continue;
+      }
       const Index unit = block * lanes;
       cell_backward(s.gates[row] + block * full, s.dgates[row] + block * full, s.c_prev[row] + unit, s.c[row] + unit,
                     s.dy != nullptr ? s.dy[row] + unit : nullptr, s.dh[row] + unit, s.dc[row] + unit, s.hidden - unit);

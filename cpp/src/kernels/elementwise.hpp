@@ -139,6 +139,12 @@ void add(const T* x, T* y, Index n) {
   map_pairs(x, y, y, n, [](const PacketOf<T>& a, const PacketOf<T>& b) { return ei::padd(b, a); });
 }
 
+/// y *= x.
+template <class T>
+void multiply(const T* x, T* y, Index n) {
+  map_pairs(x, y, y, n, [](const PacketOf<T>& a, const PacketOf<T>& b) { return ei::pmul(b, a); });
+}
+
 template <class T>
 void scale(T* x, T factor, Index n) {
   const PacketOf<T> factors = ei::pset1<PacketOf<T>>(factor);

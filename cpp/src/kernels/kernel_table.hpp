@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <lstmcore/activation.hpp>
 
 namespace lstmcore::kernels {
 
@@ -48,6 +49,26 @@ struct TransposedProduct {
   Index panel_begin, panel_end;
 };
 
+/// How a cell departs from the plain one: see LstmConfig. Chosen once per call; each vector asks again, which costs
+/// little beside its work.
+template <class T>
+struct CellOptions {
+  LstmFunction gate = LstmFunction::sigmoid, cell = LstmFunction::tanh, output = LstmFunction::tanh;
+  T alpha[3] = {}, beta[3] = {};  // of gate, cell, output
+  bool coupled = false;
+  T gate_clip = 0, cell_clip = 0;  // 0: none
+  T zoneout_h = 0, zoneout_c = 0;  // at inference
+};
+
+/// What a varied cell reads beside the plain one, forward and backward.
+template <class T>
+struct CellExtras {
+  const CellOptions<T>* options;  // null: a plain cell, and nothing else here is read
+  const T* peephole;              // of all blocks: [block][i, f, o][V]; null: none
+  const T* const* kept_h;         // row pointers, Hp elements: not 0 where h keeps its value; null: zoneout_h of it
+  const T* const* kept_c;
+};
+
 /// One step of some rows of an LSTM layer, for a range of blocks: gate pre-activations, then the cell.
 template <class T>
 struct StepForward {
@@ -67,6 +88,10 @@ struct StepForward {
   T* const* c;             // row pointers, Hp elements; may be c_prev
   T* const* h;             // row pointers, H elements; must not overlap h_prev
   T* const* y;             // a second place for h, or null
+  CellExtras<T> extras;
+  const T* const* h_last;    // row pointers, H elements: h before the step, if zoneout keeps some of it
+  const T* const* h_factor;  // row pointers, Hp elements: what the next step sees of h is h times this; or null
+  T* const* h_fed;           // row pointers, H elements: h times h_factor, or null
 };
 
 /// The cell's backward for one step of some rows and a range of blocks.
@@ -82,6 +107,8 @@ struct StepBackward {
   const T* const* c;
   const T* const* gates;  // activations
   T* const* dgates;       // out: gradients by the pre-activations; may be `gates`
+  CellExtras<T> extras;
+  T* const* dh_kept;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
 };
 
 /// Everything for one element type.
@@ -105,8 +132,11 @@ struct Kernels {
   void (*sigmoid_backward)(const T* y, const T* dy, T* dz, Index n);
   void (*tanh_backward)(const T* y, const T* dy, T* dz, Index n);
   void (*relu_backward)(const T* y, const T* dy, T* dz, Index n);
-  void (*softmax)(const T* x, T* y, Index n);  // one row
-  void (*add)(const T* x, T* y, Index n);      // y += x
+  void (*softmax)(const T* x, T* y, Index n);   // one row
+  void (*add)(const T* x, T* y, Index n);       // y += x
+  void (*multiply)(const T* x, T* y, Index n);  // y *= x
+  /// sums[block][i, f, o][V] += the gradients of the peephole weights by one row, from its dgates, gates and c_prev.
+  void (*add_peephole)(const T* dgates, const T* gates, const T* c_prev, T cell_clip, T* sums, Index blocks);
   void (*scale)(T* x, T factor, Index n);
   void (*clip)(T* x, T limit, Index n);
   /// Philox keep-mask of elements first .. first + n: y = x * factor where kept, else 0.

@@ -27,6 +27,8 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.relu_backward = &relu_backward<T>;
   k.softmax = &softmax<T>;
   k.add = &add<T>;
+  k.multiply = &multiply<T>;
+  k.add_peephole = &add_peephole<T>;
   k.scale = &scale<T>;
   k.clip = &clip<T>;
   k.dropout = &dropout<T>;

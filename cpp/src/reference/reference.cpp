@@ -1,5 +1,6 @@
 #include "reference.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "philox.hpp"
@@ -25,54 +26,220 @@ Index length_of(const LstmSequence<T>& sequence, Index n) {
 bool walks_from_end(const LstmConfig& config, Index direction) { return direction == 1 || config.go_backwards; }
 
 template <class T>
+bool is_there(const LstmSequence<T>& sequence, Index n, Index t) {
+  return !sequence.mask || sequence.mask(n, t);
+}
+
+// Whether something new starts at step t of row n, or has started at a step before it that is not there.
+template <class T>
 bool is_reset(const LstmSequence<T>& sequence, Index n, Index t) {
-  return sequence.reset && sequence.reset(n, t);
+  if (!sequence.reset) return false;
+  if (sequence.reset(n, t)) return true;
+  for (Index before = t - 1; before >= 0 && !is_there(sequence, n, before); --before) {
+    if (sequence.reset(n, before)) return true;
+  }
+  return false;
+}
+
+// ---- activations
+// -----------------------------------------------------------------------------------------------------
+
+template <class T>
+T activate(const LstmActivation& activation, T x) {
+  const T alpha = static_cast<T>(activation.alpha), beta = static_cast<T>(activation.beta);
+  switch (activation.function) {
+    case LstmFunction::sigmoid:
+      return sigmoid(x);
+    case LstmFunction::tanh:
+      return std::tanh(x);
+    case LstmFunction::relu:
+      return x > 0 ? x : T(0);
+    case LstmFunction::leaky_relu:
+      return x > 0 ? x : alpha * x;
+    case LstmFunction::elu:
+      return x > 0 ? x : alpha * std::expm1(x);
+    case LstmFunction::hard_sigmoid:
+      return std::min(std::max(alpha * x + beta, T(0)), T(1));
+    case LstmFunction::softsign:
+      return x / (1 + std::abs(x));
+    case LstmFunction::softplus:
+      return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
+    case LstmFunction::affine:
+      return alpha * x + beta;
+    case LstmFunction::scaled_tanh:
+      return alpha * std::tanh(beta * x);
+    case LstmFunction::thresholded_relu:
+      return x > alpha ? x : T(0);
+    case LstmFunction::linear:
+      return x;
+  }
+  return x;
+}
+
+template <class T>
+T slope(const LstmActivation& activation, T x) {
+  const T alpha = static_cast<T>(activation.alpha), beta = static_cast<T>(activation.beta);
+  switch (activation.function) {
+    case LstmFunction::sigmoid:
+      return sigmoid(x) * (1 - sigmoid(x));
+    case LstmFunction::tanh:
+      return 1 - std::tanh(x) * std::tanh(x);
+    case LstmFunction::relu:
+      return x > 0 ? T(1) : T(0);
+    case LstmFunction::leaky_relu:
+      return x > 0 ? T(1) : alpha;
+    case LstmFunction::elu:
+      return x > 0 ? T(1) : alpha * std::exp(x);
+    case LstmFunction::hard_sigmoid:
+      return alpha * x + beta > 0 && alpha * x + beta < 1 ? alpha : T(0);
+    case LstmFunction::softsign:
+      return 1 / ((1 + std::abs(x)) * (1 + std::abs(x)));
+    case LstmFunction::softplus:
+      return sigmoid(x);
+    case LstmFunction::affine:
+      return alpha;
+    case LstmFunction::scaled_tanh:
+      return alpha * beta * (1 - std::tanh(beta * x) * std::tanh(beta * x));
+    case LstmFunction::thresholded_relu:
+      return x > alpha ? T(1) : T(0);
+    case LstmFunction::linear:
+      return T(1);
+  }
+  return T(1);
+}
+
+// 0: no limit.
+template <class T>
+T bounded(T x, double limit) {
+  if (limit == 0) return x;
+  const T bound = static_cast<T>(limit);
+  return x > bound ? bound : x < -bound ? -bound : x;
+}
+template <class T>
+bool inside(T x, double limit) {
+  return limit == 0 || std::abs(x) < static_cast<T>(limit);
 }
 
 // ---- one step
 // --------------------------------------------------------------------------------------------------------
 
+// The random masks of one row of one layer and direction, while training; nothing at inference.
+template <class T>
+struct Masks {
+  std::vector<T> h_factor;                        // recurrent dropout, (H)
+  std::vector<std::vector<bool>> kept_h, kept_c;  // zoneout, [t][u]
+};
+
+template <class T>
+Masks<T> make_masks(const LstmConfig& config, std::uint64_t seed, Index cell, Index n, Index N, Index steps) {
+  const Index H = config.hidden_size;
+  const auto stream = [&](std::uint64_t kind) { return mask_stream(seed, kind, static_cast<std::uint64_t>(cell)); };
+  Masks<T> masks;
+  for (Index u = 0; u < H; ++u) {
+    const bool kept = dropout_keeps(stream(3), n * H + u, config.recurrent_dropout);
+    masks.h_factor.push_back(kept ? static_cast<T>(1 / (1 - config.recurrent_dropout)) : T(0));
+  }
+  masks.kept_h.resize(static_cast<std::size_t>(steps));
+  masks.kept_c.resize(static_cast<std::size_t>(steps));
+  for (Index t = 0; t < steps; ++t) {
+    for (Index u = 0; u < H; ++u) {
+      const Index place = (t * N + n) * H + u;
+      masks.kept_h[t].push_back(config.zoneout_h > 0 && dropout_keeps(stream(1), place, 1 - config.zoneout_h));
+      masks.kept_c[t].push_back(config.zoneout_c > 0 && dropout_keeps(stream(2), place, 1 - config.zoneout_c));
+    }
+  }
+  return masks;
+}
+
 // h and c, (H): in before the step, out after it.
 template <class T>
-void cell(const LstmCellWeights<const T>& w, const T* x, Index C, Index H, T* h, T* c, StepTape<T>* tape) {
-  const auto row = [&](Index gate, Index u) {
-    const Index r = gate * H + u;
-    T sum = w.bias(r);
-    for (Index k = 0; k < C; ++k) sum += w.weight_ih(r, k) * x[k];
-    for (Index k = 0; k < H; ++k) sum += w.weight_hh(r, k) * h[k];
-    return sum;
-  };
+void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>* masks,
+          Index t, T* h, T* c, StepTape<T>* tape) {
+  const Index H = config.hidden_size;
   StepTape<T> kept;
   kept.h_prev.assign(h, h + H);
   kept.c_prev.assign(c, c + H);
+  for (Index u = 0; masks != nullptr && u < H; ++u) kept.h_prev[u] *= masks->h_factor[u];
+  const auto row = [&](Index gate, Index u) {
+    const Index r = gate * H + u;
+    T sum = w.bias ? w.bias(r) : T(0);
+    for (Index k = 0; k < C; ++k) sum += w.weight_ih(r, k) * x[k];
+    for (Index k = 0; k < H; ++k) sum += w.weight_hh(r, k) * kept.h_prev[k];
+    return sum;
+  };
+  const auto gate = [&](T z) { return activate(config.gate_activation, bounded(z, config.gate_clip)); };
   for (Index u = 0; u < H; ++u) {
-    kept.i.push_back(sigmoid(row(0, u)));
-    kept.f.push_back(sigmoid(row(1, u)));
-    kept.g.push_back(std::tanh(row(2, u)));
-    kept.o.push_back(sigmoid(row(3, u)));
+    T z[4] = {row(0, u), row(1, u), row(2, u), row(3, u)};
+    if (config.peephole) z[0] += w.peephole(u) * c[u];
+    if (config.peephole) z[1] += w.peephole(H + u) * c[u];
+    const T f = gate(z[1]);
+    const T i = config.coupled_gates ? 1 - f : gate(z[0]);
+    const T g = activate(config.cell_activation, bounded(z[2], config.gate_clip));
+    const T free_c = f * c[u] + i * g;
+    const T new_c = bounded(free_c, config.cell_clip);
+    if (config.peephole) z[3] += w.peephole(2 * H + u) * new_c;
+    const T o = gate(z[3]);
+    const T new_h = o * activate(config.output_activation, new_c);
+    const bool kept_c = masks != nullptr && masks->kept_c[t][u], kept_h = masks != nullptr && masks->kept_h[t][u];
+    if (masks == nullptr) {
+      const T share_c = static_cast<T>(config.zoneout_c), share_h = static_cast<T>(config.zoneout_h);
+      c[u] = share_c * c[u] + (1 - share_c) * new_c;
+      h[u] = share_h * h[u] + (1 - share_h) * new_h;
+    } else {
+      if (!kept_c) c[u] = new_c;
+      if (!kept_h) h[u] = new_h;
+    }
+    for (Index k = 0; k < 4; ++k) kept.z[k].push_back(z[k]);
+    kept.i.push_back(i);
+    kept.f.push_back(f);
+    kept.g.push_back(g);
+    kept.o.push_back(o);
+    kept.free_c.push_back(free_c);
+    kept.c.push_back(new_c);
+    kept.kept_h.push_back(kept_h);
+    kept.kept_c.push_back(kept_c);
   }
-  for (Index u = 0; u < H; ++u) {
-    c[u] = kept.f[u] * c[u] + kept.i[u] * kept.g[u];
-    h[u] = kept.o[u] * std::tanh(c[u]);
-  }
-  kept.c.assign(c, c + H);
   if (tape != nullptr) *tape = kept;
 }
 
 // dh and dc, (H): in by the state after the step, out by the state before it. dx and dw are added to.
 template <class T>
-void dcell(const LstmCellWeights<const T>& w, const T* x, Index C, Index H, const StepTape<T>& tape, T* dh, T* dc,
-           T* dx, const LstmCellWeights<T>& dw) {
-  std::vector<T> dz(4 * H);  // by the gates' pre-activations
+void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>& masks,
+           const StepTape<T>& tape, T* dh, T* dc, T* dx, const LstmCellWeights<T>& dw) {
+  const Index H = config.hidden_size;
+  std::vector<T> dz(4 * H);        // by the gates' pre-activations
+  std::vector<T> dh_before(H, 0);  // by h before the step
+  const auto by_z = [&](const LstmActivation& activation, Index gate, Index u) {
+    const T z = tape.z[gate][u];
+    return inside(z, config.gate_clip) ? slope(activation, bounded(z, config.gate_clip)) : T(0);
+  };
   for (Index u = 0; u < H; ++u) {
-    const T i = tape.i[u], f = tape.f[u], g = tape.g[u], o = tape.o[u], tanh_c = std::tanh(tape.c[u]);
-    const T d_o = dh[u] * tanh_c;
-    const T d_c = dc[u] + dh[u] * o * (1 - tanh_c * tanh_c);
-    dz[0 * H + u] = d_c * g * i * (1 - i);
-    dz[1 * H + u] = d_c * tape.c_prev[u] * f * (1 - f);
-    dz[2 * H + u] = d_c * i * (1 - g * g);
-    dz[3 * H + u] = d_o * o * (1 - o);
-    dc[u] = d_c * f;
+    const T i = tape.i[u], f = tape.f[u], g = tape.g[u], o = tape.o[u], c = tape.c[u], c_prev = tape.c_prev[u];
+    T d_h = dh[u], d_c = dc[u], dc_before = 0;
+    if (tape.kept_h[u]) {
+      dh_before[u] = d_h;
+      d_h = 0;
+    }
+    if (tape.kept_c[u]) {
+      dc_before = d_c;
+      d_c = 0;
+    }
+    dz[3 * H + u] = d_h * activate(config.output_activation, c) * by_z(config.gate_activation, 3, u);
+    d_c += d_h * o * slope(config.output_activation, c);
+    if (config.peephole) d_c += dz[3 * H + u] * w.peephole(2 * H + u);
+    if (!inside(tape.free_c[u], config.cell_clip)) d_c = 0;
+    const T d_i = d_c * g, d_f = d_c * c_prev - (config.coupled_gates ? d_i : T(0));
+    dz[0 * H + u] = config.coupled_gates ? T(0) : d_i * by_z(config.gate_activation, 0, u);
+    dz[1 * H + u] = d_f * by_z(config.gate_activation, 1, u);
+    dz[2 * H + u] = d_c * i * by_z(config.cell_activation, 2, u);
+    dc_before += d_c * f;
+    if (config.peephole) dc_before += dz[0 * H + u] * w.peephole(u) + dz[1 * H + u] * w.peephole(H + u);
+    if (dw.peephole) {
+      dw.peephole(u) += dz[0 * H + u] * c_prev;
+      dw.peephole(H + u) += dz[1 * H + u] * c_prev;
+      dw.peephole(2 * H + u) += dz[3 * H + u] * c;
+    }
+    dc[u] = dc_before;
     dh[u] = 0;
   }
   for (Index r = 0; r < 4 * H; ++r) {
@@ -86,6 +253,7 @@ void dcell(const LstmCellWeights<const T>& w, const T* x, Index C, Index H, cons
     }
     if (dw.bias) dw.bias(r) += dz[r];
   }
+  for (Index u = 0; u < H; ++u) dh[u] = dh[u] * masks.h_factor[u] + dh_before[u];
 }
 
 // ---- one row of one layer and direction
@@ -94,7 +262,8 @@ void dcell(const LstmCellWeights<const T>& w, const T* x, Index C, Index H, cons
 // x (T, C) of the row. h and c, (H): in the initial state, out the final one. The row's outputs go to y + t * y_stride.
 template <class T>
 void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const LstmSequence<T>& sequence, Index n,
-         Index direction, const T* x, Index C, T* h, T* c, T* y, Index y_stride, std::vector<StepTape<T>>& tape) {
+         Index direction, const Masks<T>* masks, const T* x, Index C, T* h, T* c, T* y, Index y_stride,
+         std::vector<StepTape<T>>& tape) {
   const Index H = config.hidden_size, length = length_of(sequence, n);
   const bool from_end = walks_from_end(config, direction);
   const auto zero_state = [&] {
@@ -103,8 +272,9 @@ void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lstm
   tape.resize(static_cast<std::size_t>(length));
   for (Index s = 0; s < length; ++s) {
     const Index t = from_end ? length - 1 - s : s;
+    if (!is_there(sequence, n, t)) continue;
     if (!from_end && is_reset(sequence, n, t)) zero_state();
-    cell(w, x + t * C, C, H, h, c, &tape[t]);
+    cell(config, w, x + t * C, C, masks, t, h, c, &tape[t]);
     for (Index u = 0; u < H; ++u) y[t * y_stride + u] = h[u];
     if (from_end && is_reset(sequence, n, t)) zero_state();
   }
@@ -113,7 +283,7 @@ void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lstm
 // dh and dc, (H): in by the final state, out by the initial one. dx (T, C) and dw are added to.
 template <class T>
 void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const LstmSequence<T>& sequence, Index n,
-          Index direction, const T* x, Index C, T* dh, T* dc, const T* dy, Index dy_stride,
+          Index direction, const Masks<T>& masks, const T* x, Index C, T* dh, T* dc, const T* dy, Index dy_stride,
           const std::vector<StepTape<T>>& tape, T* dx, const LstmCellWeights<T>& dw) {
   const Index H = config.hidden_size, length = length_of(sequence, n);
   const bool from_end = walks_from_end(config, direction);
@@ -122,9 +292,10 @@ void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lst
   };
   for (Index s = length - 1; s >= 0; --s) {
     const Index t = from_end ? length - 1 - s : s;
+    if (!is_there(sequence, n, t)) continue;
     if (from_end && is_reset(sequence, n, t)) zero_state();
     for (Index u = 0; u < H; ++u) dh[u] += dy[t * dy_stride + u];
-    dcell(w, x + t * C, C, H, tape[t], dh, dc, dx + t * C, dw);
+    dcell(config, w, x + t * C, C, masks, tape[t], dh, dc, dx + t * C, dw);
     if (!from_end && is_reset(sequence, n, t)) zero_state();
   }
 }
@@ -139,6 +310,22 @@ void dropout(const LstmConfig& config, std::uint64_t seed, Index layer, std::vec
   for (std::uint64_t k = 0; k < count; ++k) {
     const bool kept = dropout_keeps(seed, first + k, config.dropout);
     values[k] = kept ? values[k] / static_cast<T>(1 - config.dropout) : T(0);
+  }
+}
+
+// Its own backward. values (N, T, C): x, or the gradient by it. One mask per row for all steps.
+template <class T>
+void input_dropout(const LstmConfig& config, std::uint64_t seed, Index N, Index steps, std::vector<T>& values) {
+  const Index C = config.input_size;
+  for (Index n = 0; n < N; ++n) {
+    for (Index k = 0; k < C; ++k) {
+      if (config.input_dropout == 0) continue;
+      const bool kept = dropout_keeps(mask_stream(seed, 4, 0), n * C + k, config.input_dropout);
+      for (Index t = 0; t < steps; ++t) {
+        T& value = values[(n * steps + t) * C + k];
+        value = kept ? value / static_cast<T>(1 - config.input_dropout) : T(0);
+      }
+    }
   }
 }
 
@@ -173,6 +360,21 @@ void zero(const LstmCellWeights<T>& dw, Index C, Index H) {
     for (Index k = 0; dw.weight_hh && k < H; ++k) dw.weight_hh(r, k) = 0;
     if (dw.bias) dw.bias(r) = 0;
   }
+  for (Index r = 0; dw.peephole && r < 3 * H; ++r) dw.peephole(r) = 0;
+}
+
+// weight_hh (4H, H) of entry `cell` after dropout, or the gradient by it from the one by that.
+template <class T>
+std::vector<T> drop_weights(const LstmConfig& config, std::uint64_t seed, Index cell, const View<const T, 2>& matrix) {
+  std::vector<T> values;
+  for (Index r = 0; r < matrix.shape[0]; ++r) {
+    for (Index k = 0; k < matrix.shape[1]; ++k) {
+      const bool kept =
+          dropout_keeps(mask_stream(seed, 5, static_cast<std::uint64_t>(cell)), values.size(), config.weight_dropout);
+      values.push_back(kept ? matrix(r, k) / static_cast<T>(1 - config.weight_dropout) : T(0));
+    }
+  }
+  return values;
 }
 
 }  // namespace
@@ -187,6 +389,7 @@ void lstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSeq
   const Index L = config.num_layers, D = config.directions();
   std::vector<T> h = copy_of(state.h, L * D, N, H), c = copy_of(state.c, L * D, N, H);
   std::vector<T> input = copy_of(sequence.x, N, steps, config.input_size);
+  if (tape != nullptr) input_dropout(config, sequence.seed, N, steps, input);
   Tape<T> kept;
   kept.step.resize(static_cast<std::size_t>(L * D));
   for (Index layer = 0; layer < L; ++layer) {
@@ -194,9 +397,13 @@ void lstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSeq
     std::vector<T> output(N * steps * D * H, T(0));
     for (Index cell = layer * D; cell < (layer + 1) * D; ++cell) {
       const Index direction = cell % D;
+      LstmCellWeights<const T> w = weights[cell];
+      const std::vector<T> dropped = drop_weights(config, sequence.seed, cell, w.weight_hh);
+      if (tape != nullptr) w.weight_hh = {dropped.data(), w.weight_hh.shape};
       kept.step[cell].resize(static_cast<std::size_t>(N));
       for (Index n = 0; n < N; ++n) {
-        row(config, weights[cell], sequence, n, direction, input.data() + n * steps * C, C,
+        const Masks<T> masks = make_masks<T>(config, sequence.seed, cell, n, N, steps);
+        row(config, w, sequence, n, direction, tape != nullptr ? &masks : nullptr, input.data() + n * steps * C, C,
             h.data() + (cell * N + n) * H, c.data() + (cell * N + n) * H,
             output.data() + n * steps * D * H + direction * H, D * H, kept.step[cell][n]);
       }
@@ -226,15 +433,26 @@ void dlstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSe
       const Index direction = cell % D;
       const LstmCellWeights<T> dw = inputs.weights.empty() ? LstmCellWeights<T>{} : inputs.weights[cell];
       zero(dw, C, H);
+      LstmCellWeights<const T> w = weights[cell];
+      const std::vector<T> dropped = drop_weights(config, sequence.seed, cell, w.weight_hh);
+      w.weight_hh = {dropped.data(), w.weight_hh.shape};
       for (Index n = 0; n < N; ++n) {
-        drow(config, weights[cell], sequence, n, direction, tape.input[layer].data() + n * steps * C, C,
+        const Masks<T> masks = make_masks<T>(config, sequence.seed, cell, n, N, steps);
+        drow(config, w, sequence, n, direction, masks, tape.input[layer].data() + n * steps * C, C,
              dh.data() + (cell * N + n) * H, dc.data() + (cell * N + n) * H,
              doutput.data() + n * steps * D * H + direction * H, D * H, tape.step[cell][n],
              dinput.data() + n * steps * C, dw);
       }
+      if (dw.weight_hh) {
+        const std::vector<T> by_all = drop_weights(config, sequence.seed, cell, View<const T, 2>(dw.weight_hh));
+        for (Index r = 0; r < 4 * H; ++r) {
+          for (Index k = 0; k < H; ++k) dw.weight_hh(r, k) = by_all[r * H + k];
+        }
+      }
     }
     doutput = std::move(dinput);
   }
+  input_dropout(config, sequence.seed, N, steps, doutput);
   write(doutput, inputs.x, N, steps, config.input_size);
   write(dh, inputs.h, L * D, N, H);
   write(dc, inputs.c, L * D, N, H);

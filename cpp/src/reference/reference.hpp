@@ -13,9 +13,11 @@ namespace lstmcore::reference {
 /// What one step of one layer, direction and row keeps: H entries each.
 template <class T>
 struct StepTape {
+  std::vector<T> z[4];  // what the activations of i, f, g, o were applied to, before the bound
   std::vector<T> i, f, g, o;
-  std::vector<T> c;               // after the step
-  std::vector<T> h_prev, c_prev;  // before the step, zero if it was reset
+  std::vector<T> free_c, c;          // before its bound and after it, before zoneout
+  std::vector<T> h_prev, c_prev;     // before the step, zero if it was reset; h as the product saw it
+  std::vector<bool> kept_h, kept_c;  // by zoneout
 };
 
 /// What the forward keeps for the backward.

@@ -55,7 +55,8 @@ class BackwardWalk {
         cell_(cell),
         part_(std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
-        pointers_(7 * part_.rows.size()) {
+        zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())),
+        pointers_(8 * part_.rows.size()) {
     const std::size_t size = part_.rows.size();
     dy_ = pointers_.take<const T*>(size);
     c_prev_ = pointers_.take<const T*>(size);
@@ -64,6 +65,7 @@ class BackwardWalk {
     dh_ = pointers_.take<T*>(size);
     dc_ = pointers_.take<T*>(size);
     dgates_ = pointers_.take<T*>(size);
+    dh_kept_ = pointers_.take<T*>(size);
   }
 
   /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
@@ -100,6 +102,10 @@ class BackwardWalk {
       } else {
         c_prev_[i] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
       }
+      if (cell_.variant.options == nullptr) continue;
+      if (cell_.dh_kept) dh_kept_[i] = cell_.dh_kept.at(0, r);
+      zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
+                    part_.blocks);
     }
   }
 
@@ -116,6 +122,8 @@ class BackwardWalk {
     s.c = c_;
     s.gates = gates_;
     s.dgates = dgates_;
+    s.extras = {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
+    s.dh_kept = dh_kept_;
     kernels_.step_backward(s);
   }
 
@@ -132,9 +140,14 @@ class BackwardWalk {
     product.panel_begin = part_.blocks.begin / panel_blocks;
     product.panel_end = (part_.blocks.end + panel_blocks - 1) / panel_blocks;
     kernels_.product(product);
-    if (schedule_.resets.empty()) return;
     const Index first = part_.blocks.begin * shape_.lanes;
     const Index last = part_.blocks.end * shape_.lanes;
+    const Index units = std::min(last, shape_.hidden) - first;
+    for (Index i = 0; cell_.variant.h_factor && i < alive_; ++i) {
+      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)) + first, dh_[i] + first, units);
+    }
+    for (Index i = 0; cell_.dh_kept && i < alive_; ++i) kernels_.add(dh_kept_[i] + first, dh_[i] + first, units);
+    if (schedule_.resets.empty()) return;
     for (Index i = 0; i < alive_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
       std::fill(dh_[i] + first, dh_[i] + last, T(0));
@@ -149,9 +162,10 @@ class BackwardWalk {
   Part part_;
   Index alive_ = 0;
   std::vector<T> zeros_;
+  ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
   const T **dy_, **c_prev_, **c_, **gates_;
-  T **dh_, **dc_, **dgates_;
+  T **dh_, **dc_, **dgates_, **dh_kept_;
 };
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
@@ -174,8 +188,8 @@ std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Index lo
   return ranges;
 }
 
-/// Groups of rows whose gradients of the weights are summed on their own. They follow from the layer and the batch, never
-/// from the number of threads, because the sums' bits do.
+/// Groups of rows whose gradients of the weights are summed on their own. They follow from the layer and the batch,
+/// never from the number of threads, because the sums' bits do.
 int row_groups(const CellShape& shape, const Schedule& schedule) {
   constexpr Index least_rows = 8, most_sums = 1 << 18, most_groups = 4;
   const Index weights = shape.gates_width() * (shape.input + shape.hidden);
@@ -188,10 +202,10 @@ int row_groups(const CellShape& shape, const Schedule& schedule) {
 
 /// The backward of a layer.
 ///
-/// If every thread walks rows of its own, it also computes dx and the sums for dW and db of just these: nothing that one
-/// core writes is read by another, except for the sums, at the end. Otherwise the work is cut into phases: a range of
-/// steps is walked, then dx, dW and db of its rows follow, cut in other ways. If the walk has fewer parts than there are
-/// threads, the next range is walked meanwhile.
+/// If every thread walks rows of its own, it also computes dx and the sums for dW and db of just these: nothing that
+/// one core writes is read by another, except for the sums, at the end. Otherwise the work is cut into phases: a range
+/// of steps is walked, then dx, dW and db of its rows follow, cut in other ways. If the walk has fewer parts than there
+/// are threads, the next range is walked meanwhile.
 template <class T>
 class LayerBackward {
  public:
@@ -207,14 +221,17 @@ class LayerBackward {
     const int groups = row_groups(shape, schedule);
     for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
     for (const BackwardCell<T>& cell : cells) {
-      for (int group = 0; group < groups; ++group) gradients_.emplace_back(shape, cell.gradients);
+      for (int group = 0; group < groups; ++group) {
+        const auto* const options = cell.variant.options;
+        gradients_.emplace_back(shape, cell.gradients, options != nullptr ? options->cell_clip : T(0));
+      }
     }
     own_rows_ = threads > 1 && cells.size() == 1 && !partition.split_units && partition.parts == threads &&
                 groups % threads == 0;
     const int sets = own_rows_ ? threads : 1;
     sets_.reserve(static_cast<std::size_t>(sets));
     for (int set = 0; set < sets; ++set) sets_.emplace_back(*this, sets, set);
-    zeros_.resize(static_cast<std::size_t>(shape.hidden), T(0));
+    zeros_.resize(static_cast<std::size_t>(shape.padded()), T(0));
 
     weights_wanted_ = gradients_.front().wanted() || gradients_.back().wanted();
     const Index pieces = threads == 1 ? 1 : 2 * threads;
@@ -288,6 +305,10 @@ class LayerBackward {
         }
         rows.x.resize(rows.gates.size());
         rows.h_prev.resize(rows.gates.size());
+        const bool peephole = std::any_of(layer.gradients_.begin(), layer.gradients_.end(),
+                                          [](const auto& gradient) { return gradient.peephole_wanted(); });
+        rows.activations.resize(peephole ? rows.gates.size() : 0);
+        rows.c_prev.resize(rows.activations.size());
         panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
       }
       if (layer.dx_ && layer.directions() > 1) dx.resize(static_cast<std::size_t>(dx_rows * layer.shape_.input));
@@ -414,6 +435,13 @@ class LayerBackward {
           rows.h_prev[at] = zeros_.data();
         } else {
           rows.h_prev[at] = step == 0 ? cell.h0.at(0, row) : cell.h.at(cell.reversed ? time + 1 : time - 1, row);
+        }
+        if (rows.activations.empty()) continue;
+        rows.activations[at] = cell.gates.at(time, row);
+        if (schedule_.cut(row, step, cell.reversed)) {
+          rows.c_prev[at] = zeros_.data();
+        } else {
+          rows.c_prev[at] = step == 0 ? cell.c0.at(0, row) : cell.c.at(cell.reversed ? time + 1 : time - 1, row);
         }
       }
     }

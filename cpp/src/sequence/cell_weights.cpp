@@ -1,5 +1,6 @@
 #include "cell_weights.hpp"
 
+#include "../dropout_mask.hpp"
 #include "../isa/isa.hpp"
 #include "../pack.hpp"
 
@@ -7,14 +8,15 @@ namespace lstmcore {
 namespace {
 
 constexpr Index gate_count = 4;
+constexpr Index peephole_gates = 3;
 
 /// Rows of (4H, ...) matrices, gate by gate, beside their place in a block's 4 V columns: visit(column, gate row,
-/// units) for each gate of block `block`, of whose V hidden units `units` are real.
+/// units) for each gate of block `block`, of whose V hidden units `units` are real. Peephole weights have three gates.
 template <class Visit>
-void visit_gates(const CellShape& shape, Index block, Visit&& visit) {
+void visit_gates(const CellShape& shape, Index block, Visit&& visit, Index gates = gate_count) {
   const Index first = block * shape.lanes;
   const Index units = std::min(shape.lanes, shape.hidden - first);
-  for (Index gate = 0; gate < gate_count; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
+  for (Index gate = 0; gate < gates; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
 }
 
 /// Calls pack(blocks) for ranges of blocks on several threads. Moving an element takes about as long as some
@@ -66,6 +68,21 @@ void transpose_panels(const CellShape& shape, Range blocks, Index columns, const
   }
 }
 
+/// [block][gates][V] from (gates H); zeros if that is absent.
+template <class T>
+void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index gates, T* packed) {
+  std::fill(packed, packed + gates * shape.padded(), T(0));
+  for (Index block = 0; vector && block < shape.blocks(); ++block) {
+    T* const to = packed + block * gates * shape.lanes;
+    visit_gates(
+        shape, block,
+        [&](Index column, Index gate_row, Index units) {
+          for (Index unit = 0; unit < units; ++unit) to[column + unit] = vector(gate_row + unit);
+        },
+        gates);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -77,13 +94,43 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
     pack_gates(shape, blocks, weights.weight_ih, x.data());
     pack_gates(shape, blocks, weights.weight_hh, h.data());
   });
-  std::fill(bias.data(), bias.data() + bias.size(), T(0));
-  for (Index block = 0; block < shape.blocks(); ++block) {
-    T* const to = bias.data() + block * shape.block_width();
-    visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
-      for (Index unit = 0; unit < units; ++unit) to[column + unit] = weights.bias(gate_row + unit);
-    });
-  }
+  pack_vector(shape, weights.bias, gate_count, bias.data());
+  if (!weights.peephole) return;
+  peephole.resize(static_cast<std::size_t>(peephole_gates * shape.padded()));
+  pack_vector(shape, weights.peephole, peephole_gates, peephole.data());
+}
+
+template <class T>
+ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double rate, std::uint64_t seed) const {
+  ForwardPanels<T> copy;
+  const auto duplicate = [](const Buffer<T>& from, Buffer<T>& to) {
+    to.resize(from.size());
+    std::copy(from.data(), from.data() + from.size(), to.data());
+  };
+  duplicate(x, copy.x);
+  duplicate(h, copy.h);
+  duplicate(bias, copy.bias);
+  duplicate(peephole, copy.peephole);
+  const DropoutMask mask(rate);
+  const std::vector<T> ones(static_cast<std::size_t>(shape.hidden), T(1));
+  const int threads = threads_for(static_cast<double>(shape.gates_width() * shape.hidden) * 16);
+  std::vector<std::vector<T>> factors(static_cast<std::size_t>(threads), ones);
+  parallel(threads, [&](int index) {
+    T* const row = factors[static_cast<std::size_t>(index)].data();
+    const Range blocks = split(shape.blocks(), threads, index);
+    for (Index block = blocks.begin; block < blocks.end; ++block) {
+      T* const panel = copy.h.data() + block * shape.hidden * shape.block_width();
+      visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+        for (Index unit = 0; unit < units; ++unit) {
+          const auto place = static_cast<std::uint64_t>((gate_row + unit) * shape.hidden);
+          active_kernels<T>().dropout(ones.data(), row, shape.hidden, seed, place, mask.threshold,
+                                      static_cast<T>(mask.factor));
+          for (Index k = 0; k < shape.hidden; ++k) panel[k * shape.block_width() + column + unit] *= row[k];
+        }
+      });
+    }
+  });
+  return copy;
 }
 
 template <class T>
@@ -117,12 +164,15 @@ void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, 
 }
 
 template <class T>
-void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient) {
+void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient, Index gates) {
   for (Index block = blocks.begin; block < blocks.end; ++block) {
-    const T* const from = row + block * shape.block_width();
-    visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
-      for (Index unit = 0; unit < units; ++unit) gradient(gate_row + unit) = from[column + unit];
-    });
+    const T* const from = row + block * gates * shape.lanes;
+    visit_gates(
+        shape, block,
+        [&](Index column, Index gate_row, Index units) {
+          for (Index unit = 0; unit < units; ++unit) gradient(gate_row + unit) = from[column + unit];
+        },
+        gates);
   }
 }
 
@@ -132,7 +182,7 @@ template struct BackwardPanels<float>;
 template struct BackwardPanels<double>;
 template void unpack_gradient(const CellShape&, const float*, Range, const View<float, 2>&);
 template void unpack_gradient(const CellShape&, const double*, Range, const View<double, 2>&);
-template void unpack_gradient(const CellShape&, const float*, Range, const View<float, 1>&);
-template void unpack_gradient(const CellShape&, const double*, Range, const View<double, 1>&);
+template void unpack_gradient(const CellShape&, const float*, Range, const View<float, 1>&, Index);
+template void unpack_gradient(const CellShape&, const double*, Range, const View<double, 1>&, Index);
 
 }  // namespace lstmcore

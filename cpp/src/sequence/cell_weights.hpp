@@ -26,12 +26,15 @@ struct CellShape {
 /// For the forward: panels over hidden units, the four gates of a block of V units side by side.
 template <class T>
 struct ForwardPanels {
-  Buffer<T> x;     ///< [block][input][4][V]
-  Buffer<T> h;     ///< [block][H][4][V]
-  Buffer<T> bias;  ///< [block][4][V]
+  Buffer<T> x;         ///< [block][input][4][V]
+  Buffer<T> h;         ///< [block][H][4][V]
+  Buffer<T> bias;      ///< [block][4][V]
+  Buffer<T> peephole;  ///< [block][i, f, o][V]; empty: none
 
   ForwardPanels() = default;
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
+  /// A copy with dropout of the recurrent weights, whose mask's stream is named by `seed`.
+  ForwardPanels with_dropout(const CellShape& shape, double rate, std::uint64_t seed) const;
 };
 
 /// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
@@ -48,8 +51,8 @@ struct BackwardPanels {
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, const View<T, 2>& gradient);
 
-/// From [4 Hp] to (4H).
+/// From [4 Hp] to (4H), or from [3 Hp] to (3H).
 template <class T>
-void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient);
+void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient, Index gates);
 
 }  // namespace lstmcore

@@ -29,7 +29,8 @@ class ForwardWalk {
                          : std::max<Index>(1, std::min(schedule.longest, input_rows / std::max<Index>(1, rows_)))),
         fused_(chunk_steps_ == 1),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
-        pointers_(part_.rows.size() * (7 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
+        zoneout_(shape, cell.variant, rows_),
+        pointers_(part_.rows.size() * (10 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
     const std::size_t size = part_.rows.size();
     x_ = pointers_.take<const T*>(size);
     h_prev_ = pointers_.take<const T*>(size);
@@ -38,6 +39,9 @@ class ForwardWalk {
     c_ = pointers_.take<T*>(size);
     h_ = pointers_.take<T*>(size);
     y_ = pointers_.take<T*>(size);
+    h_last_ = pointers_.take<const T*>(size);
+    h_factor_ = pointers_.take<const T*>(size);
+    h_fed_ = pointers_.take<T*>(size);
     if (fused_) return;
     const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
     project_x_ = pointers_.take<const T*>(projected);
@@ -120,7 +124,20 @@ class ForwardWalk {
       c_[i] = cell_.c.at(time, r);
       h_[i] = cell_.h.at(time, r);
       if (cell_.y) y_[i] = cell_.y.at(time, r);
+      if (cell_.variant.options != nullptr) gather_variant(i, r, step, time, before);
     }
+  }
+
+  /// What a varied cell needs beside: h before the step twice, as it is and as the product sees it, and masks.
+  void gather_variant(Index i, Index r, Index step, Index time, Index before) {
+    h_last_[i] = h_prev_[i];
+    zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
+                  part_.blocks);
+    if (!cell_.h_fed) return;
+    h_factor_[i] = cell_.variant.h_factor.at(0, r);
+    h_fed_[i] = cell_.h_fed.at(time, r);
+    if (schedule_.cut(r, step, cell_.reversed)) return;
+    h_prev_[i] = step == 0 ? cell_.h0_fed.at(0, r) : cell_.h_fed.at(before, r);
   }
 
   void advance(Index step, Index slot) {
@@ -143,6 +160,10 @@ class ForwardWalk {
     s.c = c_;
     s.h = h_;
     s.y = cell_.y ? y_ : nullptr;
+    s.extras = {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
+    s.h_last = h_last_;
+    s.h_factor = h_factor_;
+    s.h_fed = cell_.h_fed ? h_fed_ : nullptr;
     kernels_.step_forward(s);
   }
 
@@ -158,9 +179,10 @@ class ForwardWalk {
   Index own_width_ = 0;
   Buffer<T> own_gates_;
   std::vector<T> zeros_;
+  ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
-  const T **x_, **h_prev_, **c_prev_, **project_x_ = nullptr;
-  T **gates_, **c_, **h_, **y_, **project_out_ = nullptr;
+  const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **project_x_ = nullptr;
+  T **gates_, **c_, **h_, **y_, **h_fed_, **project_out_ = nullptr;
 };
 
 }  // namespace

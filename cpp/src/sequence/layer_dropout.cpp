@@ -15,7 +15,8 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
       for (Index row = rows.begin; row < rows.end; ++row) {
         const Index at = schedule.packed(time, row) * width;
         const Index batch_row = schedule.order[static_cast<std::size_t>(row)];
-        const Index place = ((layer * schedule.rows + batch_row) * schedule.steps + time) * width;
+        const Index at_time = schedule.caller_time(time, row);
+        const Index place = ((layer * schedule.rows + batch_row) * schedule.steps + at_time) * width;
         active_kernels<T>().dropout(x + at, y + at, width, seed, static_cast<std::uint64_t>(place), mask.threshold,
                                     factor);
       }
@@ -23,6 +24,24 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
   });
 }
 
+template <class T>
+void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, const RowMap<T>& rows) {
+  const DropoutMask mask(rate);
+  const int threads = threads_for(static_cast<double>(schedule.total * width) * 16);
+  parallel(threads, [&](int index) {
+    for (Index time = 0; time < schedule.longest; ++time) {
+      const Range some = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
+      for (Index row = some.begin; row < some.end; ++row) {
+        const auto place = static_cast<std::uint64_t>(schedule.order[static_cast<std::size_t>(row)] * width);
+        T* const values = rows.at(time, row);
+        active_kernels<T>().dropout(values, values, width, seed, place, mask.threshold, static_cast<T>(mask.factor));
+      }
+    }
+  });
+}
+
+template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, const RowMap<float>&);
+template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, const RowMap<double>&);
 template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, const float*, float*);
 template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, const double*, double*);
 

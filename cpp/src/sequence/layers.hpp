@@ -10,10 +10,16 @@ namespace lstmcore {
 
 template <class T>
 struct Lstm<T>::Impl {
-  explicit Impl(const LstmConfig& configuration) : config(configuration) {}
+  explicit Impl(const LstmConfig& configuration);
 
   LstmConfig config;
+  bool plain;                             ///< no variant of the cell
+  kernels::CellOptions<T> options;        ///< what varies
   std::vector<ForwardPanels<T>> forward;  ///< entry layer * D + direction
+
+  /// What varies in a cell; `seed`: of a training forward.
+  CellVariant<T> variant(std::size_t cell) const;
+  CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
   CellShape shape(Index layer) const {
     return {config.layer_input_size(layer), config.hidden_size, active_kernels<T>().lanes};
@@ -39,6 +45,11 @@ struct LstmTape<T>::Impl {
     Buffer<T> c;      ///< [total][Hp]
     Buffer<T> h0;     ///< [N][H]
     Buffer<T> c0;     ///< [N][Hp]
+    // With recurrent dropout: its mask, and h0 and h times that.
+    Buffer<T> h_factor;        ///< [N][Hp]
+    Buffer<T> h0_fed;          ///< [N][H]
+    Buffer<T> h_fed;           ///< [total][H]
+    ForwardPanels<T> dropped;  ///< with dropout of the recurrent weights: what is left of all weights
   };
   struct Layer {
     Buffer<T> input;  ///< [total][input]; empty if it is the layer below's output as it stands
@@ -59,5 +70,10 @@ struct LstmTape<T>::Impl {
 template <class T>
 void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x,
                    T* y);
+
+/// Dropout with one mask per row for all steps, in place, of the valid rows of (time, sorted row): element (row n of
+/// the batch, feature k) is at n width + k of the mask.
+template <class T>
+void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, const RowMap<T>& rows);
 
 }  // namespace lstmcore

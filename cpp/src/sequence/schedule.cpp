@@ -5,13 +5,22 @@
 
 namespace lstmcore {
 
-Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset)
+Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset,
+                   View<const bool, 2> mask)
     : rows(batch), steps(time) {
   const auto size = [](Index count) { return static_cast<std::size_t>(count); };
   iota.resize(size(std::max(rows, steps)));
   std::iota(iota.begin(), iota.end(), Index{0});
   order.assign(iota.begin(), iota.begin() + static_cast<std::ptrdiff_t>(rows));
   length.assign(size(rows), steps);
+  std::vector<Index> counts;
+  if (mask) {
+    counts.assign(size(rows), 0);
+    for (Index row = 0; row < rows; ++row) {
+      for (Index t = 0; t < steps; ++t) counts[size(row)] += mask(row, t) ? 1 : 0;
+    }
+    lengths = {counts.data(), {rows}};
+  }
   if (lengths) {
     std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return lengths(a) > lengths(b); });
     for (Index row = 0; row < rows; ++row) length[size(row)] = lengths(order[size(row)]);
@@ -29,7 +38,23 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
     parity[size(t)] = t % 2;
     total += count;
   }
-  if (reset) {
+  if (mask) {
+    there.resize(size(total));
+    if (reset) resets.assign(size(total), 0);
+    for (Index row = 0; row < rows; ++row) {
+      const Index from = order[size(row)];
+      Index valid = 0;
+      bool pending = false;
+      for (Index t = 0; t < steps; ++t) {
+        pending = pending || (reset && reset(from, t));
+        if (!mask(from, t)) continue;
+        const std::size_t at = size(packed(valid++, row));
+        there[at] = t;
+        if (reset) resets[at] = pending ? 1 : 0;
+        pending = false;
+      }
+    }
+  } else if (reset) {
     resets.resize(size(total));
     for (Index t = 0; t < longest; ++t) {
       for (Index row = 0; row < alive[size(t)]; ++row) {

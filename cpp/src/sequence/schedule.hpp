@@ -22,9 +22,11 @@ struct Schedule {
   std::vector<Index> iota;    ///< 0, 1, 2, ... as many as the larger of N and T
   std::vector<Index> parity;  ///< 0, 1, 0, 1, ...
   std::vector<char> resets;   ///< (total) by packed index, or empty
+  std::vector<Index> there;   ///< (total) the caller's time by packed index, if some steps are passed over; or empty
 
   Schedule() = default;
-  Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset);
+  Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset,
+           View<const bool, 2> mask = {});
 
   /// One more step of all rows, which must all have the same length; absent: no row is reset.
   void append(View<const bool, 1> reset);
@@ -38,6 +40,10 @@ struct Schedule {
     return after - offset[static_cast<std::size_t>(begin)];
   }
   Index packed(Index time, Index row) const { return offset[static_cast<std::size_t>(time)] + row; }
+  /// The caller's time of a row's valid step number `time`.
+  Index caller_time(Index time, Index row) const {
+    return there.empty() ? time : there[static_cast<std::size_t>(packed(time, row))];
+  }
   /// Time index that the walk of sorted row `row` visits at its step `step`.
   Index time(Index row, Index step, bool reversed) const {
     return reversed ? length[static_cast<std::size_t>(row)] - 1 - step : step;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "../masks.hpp"
 #include "../threads.hpp"
 #include "cell_weights.hpp"
 #include "schedule.hpp"
@@ -90,6 +91,35 @@ class Walks {
   std::vector<Walk> walks_;
 };
 
+/// Where a cell departs from the plain one, and with what. Rows are at (any time, sorted row).
+template <class T>
+struct CellVariant {
+  const kernels::CellOptions<T>* options = nullptr;  ///< null: it does not
+  const T* peephole = nullptr;                       ///< packed, or null
+  ZoneoutMask zoneout_h, zoneout_c;                  ///< while training
+  RowMap<const T> h_factor;                          ///< recurrent dropout's mask, Hp elements, or absent
+};
+
+/// Masks of zoneout for the rows of a step, computed where they are needed, forward and backward.
+template <class T>
+class ZoneoutRows {
+ public:
+  ZoneoutRows(const CellShape& shape, const CellVariant<T>& variant, Index rows);
+
+  /// Masks of row i of a step (batch row `batch_row` of `batch`, at `time`), for some blocks.
+  void fill(Index i, Index batch, Index batch_row, Index time, Range blocks);
+  const T* const* h() const { return h_.empty() ? nullptr : h_.data(); }
+  const T* const* c() const { return c_.empty() ? nullptr : c_.data(); }
+
+ private:
+  void fill(const ZoneoutMask& mask, T* row, Index place, Range units);
+
+  const CellShape shape_;
+  const ZoneoutMask of_h_, of_c_;
+  std::vector<T> ones_, masks_;
+  std::vector<const T*> h_, c_;
+};
+
 /// Forward of one direction of a layer. Rows are at (time, sorted row).
 template <class T>
 struct ForwardCell {
@@ -101,6 +131,9 @@ struct ForwardCell {
   RowMap<T> c;             ///< Hp elements
   RowMap<T> h;             ///< H elements
   RowMap<T> y;             ///< a second place for h, or absent
+  CellVariant<T> variant;
+  RowMap<const T> h0_fed;  ///< h0 and h times `variant.h_factor`, if that is there: what the product sees
+  RowMap<T> h_fed;
 };
 
 /// Backward of one direction of a layer.
@@ -110,11 +143,12 @@ struct BackwardCell {
   bool reversed = false;
   RowMap<const T> x;      ///< what the forward read
   RowMap<const T> dy;     ///< H elements, or absent
-  RowMap<const T> h0;     ///< H elements
-  RowMap<const T> c0;     ///< Hp elements
+  RowMap<const T> h0, h;  ///< H elements, as the product saw them
+  RowMap<const T> c0, c;  ///< Hp elements
   RowMap<const T> gates;  ///< activations
-  RowMap<const T> h, c;
-  RowMap<T> dh, dc;              ///< Hp elements per row: in by the final, out by the initial state
+  RowMap<T> dh, dc;       ///< Hp elements per row: in by the final, out by the initial state
+  CellVariant<T> variant;
+  RowMap<T> dh_kept;             ///< Hp elements per row, scratch, if there is zoneout of h
   LstmCellWeights<T> gradients;  ///< absent views are not computed
 };
 

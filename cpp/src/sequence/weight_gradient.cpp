@@ -16,12 +16,13 @@ Index blocks_at_once(const CellShape& shape, Index itemsize) {
 }  // namespace
 
 template <class T>
-WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients)
-    : kernels_(active_kernels<T>()), shape_(shape), gradients_(gradients) {
+WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip)
+    : kernels_(active_kernels<T>()), shape_(shape), gradients_(gradients), cell_clip_(cell_clip) {
   const auto width = static_cast<std::size_t>(shape.gates_width());
   x_.resize(gradients.weight_ih ? width * static_cast<std::size_t>(shape.input) : 0);
   h_.resize(gradients.weight_hh ? width * static_cast<std::size_t>(shape.hidden) : 0);
   bias_.resize(gradients.bias ? width : 0);
+  peephole_.resize(gradients.peephole ? 3 * static_cast<std::size_t>(shape.padded()) : 0);
 }
 
 template <class T>
@@ -41,6 +42,19 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
       const Range some{block, std::min(block + group, blocks.end)};
       add_blocks(rows, begin, depth, !first || begin > 0, some, x_columns, h_columns, column_part == 0, scratch);
     }
+  }
+  if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
+}
+
+template <class T>
+void WeightGradient<T>::add_peephole(const StepRows<T>& rows, bool first, Range blocks) {
+  T* const sums = peephole_.data() + 3 * blocks.begin * shape_.lanes;
+  if (first) std::fill(sums, sums + 3 * blocks.size() * shape_.lanes, T(0));
+  const Index gates = blocks.begin * shape_.block_width(), units = blocks.begin * shape_.lanes;
+  for (Index k = 0; k < rows.count; ++k) {
+    const auto row = static_cast<std::size_t>(k);
+    kernels_.add_peephole(rows.gates[row] + gates, rows.activations[row] + gates, rows.c_prev[row] + units, cell_clip_,
+                          sums, blocks.size());
   }
 }
 
@@ -89,6 +103,9 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
 
 template <class T>
 void WeightGradient<T>::clear(Range blocks) {
+  if (peephole_.size() > 0) {
+    std::fill_n(peephole_.data() + 3 * blocks.begin * shape_.lanes, 3 * blocks.size() * shape_.lanes, T(0));
+  }
   for (Buffer<T>* sums : {&x_, &h_, &bias_}) {
     const Index columns = blocks.size() * shape_.block_width(), end = static_cast<Index>(sums->size());
     for (Index at = blocks.begin * shape_.block_width(); at < end; at += shape_.gates_width()) {
@@ -108,13 +125,18 @@ void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
   add(other.x_, x_);
   add(other.h_, h_);
   add(other.bias_, bias_);
+  if (peephole_.size() > 0) {
+    const Index from = 3 * blocks.begin * shape_.lanes;
+    kernels_.add(other.peephole_.data() + from, peephole_.data() + from, 3 * blocks.size() * shape_.lanes);
+  }
 }
 
 template <class T>
 void WeightGradient<T>::write(Range blocks) const {
   if (x_.size() > 0) unpack_gradient(shape_, x_.data(), blocks, gradients_.weight_ih);
   if (h_.size() > 0) unpack_gradient(shape_, h_.data(), blocks, gradients_.weight_hh);
-  if (bias_.size() > 0) unpack_gradient(shape_, bias_.data(), blocks, gradients_.bias);
+  if (bias_.size() > 0) unpack_gradient(shape_, bias_.data(), blocks, gradients_.bias, 4);
+  if (peephole_.size() > 0) unpack_gradient(shape_, peephole_.data(), blocks, gradients_.peephole, 3);
 }
 
 template class WeightGradient<float>;

@@ -12,7 +12,7 @@ struct StepRows {
   Index count = 0;
   std::vector<T*> gates;  ///< gradients by the pre-activations
   std::vector<const T*> x, h_prev;
-  std::vector<T*> dx;  ///< empty: not wanted
+  std::vector<const T*> activations, c_prev;  ///< gates and c before the step, for peephole weights; else empty
 };
 
 /// The gradients of one direction's weights while they are summed up. Every element is one running sum over all rows,
@@ -20,9 +20,10 @@ struct StepRows {
 template <class T>
 class WeightGradient {
  public:
-  WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients);
+  WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip);
 
-  bool wanted() const { return x_.size() + h_.size() + bias_.size() > 0; }
+  bool wanted() const { return x_.size() + h_.size() + bias_.size() + peephole_.size() > 0; }
+  bool peephole_wanted() const { return peephole_.size() > 0; }
   /// Elements of scratch that `add` needs.
   static Index scratch_size(const CellShape& shape);
   /// Adds these rows' part for some blocks of hidden units, and of the columns of x and h the part `column_part` of
@@ -38,11 +39,14 @@ class WeightGradient {
  private:
   void add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks, Range x_columns,
                   Range h_columns, bool with_bias, T* scratch);
+  void add_peephole(const StepRows<T>& rows, bool first, Range blocks);
 
   const kernels::Kernels<T>& kernels_;
   const CellShape shape_;
   const LstmCellWeights<T> gradients_;
+  const T cell_clip_;
   Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted
+  Buffer<T> peephole_;      ///< [3 Hp]
 };
 
 }  // namespace lstmcore

@@ -29,7 +29,7 @@ class Layer(Configurable):
     input_kind: str = "floats"
     """What goes in: "floats", "ids" (int64) or "text"."""
 
-    activation: str = "linear"
+    last_activation: str = "linear"
     """What is applied last, which a loss may take over to compute it stably from logits."""
 
     seed: int | None = None
@@ -99,7 +99,7 @@ class Layer(Configurable):
     def forward_logits(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Any]:
-        """Compute as `forward` does, but without the layer's `activation`."""
+        """Compute as `forward` does, but without the layer's `last_activation`."""
         return self.forward(inputs, lengths, training, seed)
 
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:

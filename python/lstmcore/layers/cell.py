@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore import _checks, regularizers
 from lstmcore import functional as F
 from lstmcore._typing import Array, Shape
-from lstmcore.config import LSTMConfig
+from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
@@ -24,6 +24,25 @@ class LSTMCell(Layer):
     ----------
     units : int
         H, the width of the state.
+    activation : str or Activation, default "tanh"
+        Of the candidate g and, unless `output_activation` says otherwise, of c on its way to h.
+    recurrent_activation : str or Activation, default "sigmoid"
+        Of the gates.
+    output_activation : str or Activation, optional
+        Of c on its way to h.
+    use_bias : bool, default True
+        Whether the gates have biases.
+    peephole, coupled_gates : bool, default False
+        See `lstmcore.LSTMConfig`, as for the following.
+    gate_clip, cell_clip : float, default 0.0
+        Bounds; 0: none.
+    zoneout_h, zoneout_c : float, default 0.0
+        Probability that an element of h or c keeps its value.
+    recurrent_dropout, input_dropout : float, default 0.0
+        Share of h on its way to the next step, and of the input, that is dropped while training,
+        the same for all steps of a sequence.
+    weight_dropout : float, default 0.0
+        Share of the recurrent weights that is dropped while training.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
     kernel_initializer, recurrent_initializer : str
@@ -35,18 +54,32 @@ class LSTMCell(Layer):
     name : str, optional
         See `Layer`.
     **keras
-        Keras' other arguments, such as ``activation="tanh"``, with Keras' default values only.
+        Keras' other arguments, such as ``unroll=False``, with Keras' default values only.
 
     Notes
     -----
     Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H), ``bias`` (4H,), gates in the order
-    i, f, g, o, each with the suffix ``_l0`` of the layer where it stands.
+    i, f, g, o, and with peepholes ``peephole`` (3H,), i, f, o; each with the suffix ``_l0`` of the
+    layer where it stands.
     """
 
     def __init__(
         self,
         units: int,
         *,
+        activation: str | Activation = "tanh",
+        recurrent_activation: str | Activation = "sigmoid",
+        output_activation: str | Activation | None = None,
+        use_bias: bool = True,
+        peephole: bool = False,
+        coupled_gates: bool = False,
+        gate_clip: float = 0.0,
+        cell_clip: float = 0.0,
+        zoneout_h: float = 0.0,
+        zoneout_c: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -60,6 +93,24 @@ class LSTMCell(Layer):
         only_defaults("LSTMCell", keras)
         super().__init__(name=name)
         self.units = _checks.integer(units, "units", 1)
+        self.activation: str | Activation = activation
+        self.recurrent_activation = recurrent_activation
+        self.output_activation = output_activation
+        self.use_bias = use_bias
+        self.peephole = peephole
+        self.coupled_gates = coupled_gates
+        self.gate_clip = gate_clip
+        self.cell_clip = cell_clip
+        self.zoneout_h = zoneout_h
+        self.zoneout_c = zoneout_c
+        self.recurrent_dropout = recurrent_dropout
+        self.input_dropout = input_dropout
+        self.weight_dropout = weight_dropout
+        try:
+            self._take_checked(LSTMConfig(1, self.units, **self.options()))
+        except (TypeError, ValueError) as error:
+            name, colon, rest = str(error).partition(":")
+            raise type(error)(OTHER_NAMES.get(name, name) + colon + rest) from None
         self.unit_forget_bias = _checks.flag(unit_forget_bias, "unit_forget_bias")
         self.kernel_initializer = kernel_initializer
         self.recurrent_initializer = recurrent_initializer
@@ -76,14 +127,31 @@ class LSTMCell(Layer):
         self._bias_initializer = _ForgetBias(self.units) if unit_forget_bias else initializers.zeros
         self._config: LSTMConfig | None = None
 
+    def options(self) -> dict[str, Any]:
+        """Give the variants of the cell as arguments of an `LSTMConfig`."""
+        output = self.activation if self.output_activation is None else self.output_activation
+        return {
+            "gate_activation": check_activation(self.recurrent_activation, "recurrent_activation"),
+            "cell_activation": check_activation(self.activation, "activation"),
+            "output_activation": check_activation(output, "output_activation"),
+            "bias": self.use_bias,
+            **{name: getattr(self, name) for name in SAME_NAMES},
+        }
+
+    def _take_checked(self, config: LSTMConfig) -> None:
+        """Keep the options as the configuration has them: plain numbers and flags."""
+        self.use_bias = config.bias
+        for name in SAME_NAMES:
+            setattr(self, name, getattr(config, name))
+
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, C)."""
         width = self._accept(input_shape, (2,), "(N, C)")
-        self._config = LSTMConfig(input_size=width, hidden_size=self.units)
+        self._config = LSTMConfig(width, self.units, **self.options())
         return (input_shape[0], self.units)
 
     def weight_specs(self) -> list[WeightSpec]:
-        """List the three weights of the step."""
+        """List the weights of the step."""
         assert self._config is not None
         return self.specs(self._config.input_size, "_l0")
 
@@ -93,8 +161,12 @@ class LSTMCell(Layer):
         shapes: dict[str, tuple[tuple[int, ...], initializers.Initializer, Any]] = {
             "weight_ih": ((4 * self.units, width), kernel, self.kernel_regularizer),
             "weight_hh": ((4 * self.units, self.units), recurrent, self.recurrent_regularizer),
-            "bias": ((4 * self.units,), self._bias_initializer, self.bias_regularizer),
         }
+        if self.use_bias:
+            bias = self._bias_initializer
+            shapes["bias"] = ((4 * self.units,), bias, self.bias_regularizer)
+        if self.peephole:
+            shapes["peephole"] = ((3 * self.units,), initializers.zeros, None)
         return [
             WeightSpec(name + suffix, shape, initializer, penalty.l2 if penalty else 0.0)
             for name, (shape, initializer, penalty) in shapes.items()
@@ -139,6 +211,45 @@ class LSTMCell(Layer):
         raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
 
 
+SAME_NAMES = (
+    "peephole",
+    "coupled_gates",
+    "gate_clip",
+    "cell_clip",
+    "zoneout_h",
+    "zoneout_c",
+    "recurrent_dropout",
+    "input_dropout",
+    "weight_dropout",
+)
+"""Options that a cell and an `LSTMConfig` call the same."""
+
+
+OTHER_NAMES = {
+    "gate_activation": "recurrent_activation",
+    "cell_activation": "activation",
+    "bias": "use_bias",
+}
+"""What a cell calls options of an `LSTMConfig`."""
+
+
+def check_activation(value: Any, name: str) -> str | Activation:
+    """Check the form of an activation; a model file holds a list.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a name nor a name with its parameters.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == 3:
+        return Activation(*value)
+    raise TypeError(
+        f"{name}: expected a name or an lstmcore.Activation, got {_checks.describe(value)}"
+    )
+
+
 @dataclass(frozen=True)
 class _ForgetBias:
     """Zeros but for the forget gate's ones."""
@@ -162,15 +273,11 @@ class _Transposed:
 
 
 KERAS_DEFAULTS: Mapping[str, Any] = {
-    "activation": "tanh",
-    "recurrent_activation": "sigmoid",
-    "use_bias": True,
     "bias_initializer": "zeros",
     "activity_regularizer": None,
     "kernel_constraint": None,
     "recurrent_constraint": None,
     "bias_constraint": None,
-    "recurrent_dropout": 0.0,
     "stateful": False,
     "unroll": False,
 }

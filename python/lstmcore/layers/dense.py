@@ -63,6 +63,7 @@ class Dense(Layer):
         self.activation = (
             "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
         )
+        self.last_activation = self.activation
         self.use_bias = _checks.flag(use_bias, "use_bias")
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer

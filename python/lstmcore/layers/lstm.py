@@ -7,7 +7,7 @@ import numpy as np
 
 from lstmcore import _checks, regularizers
 from lstmcore._typing import Array, Shape
-from lstmcore.config import MAX_LAYERS
+from lstmcore.config import MAX_LAYERS, Activation
 from lstmcore.layers.cell import LSTMCell, only_defaults
 from lstmcore.layers.parameters import Parameters
 from lstmcore.layers.recurrent import Context, Recurrent
@@ -33,7 +33,26 @@ class LSTM(Recurrent):
         Stacked layers, each on the sequence of the one below.
     dropout : float, default 0.0
         Share of each stacked layer's output but the last that is dropped while training, in [0, 1).
-        (Not Keras' `dropout`, which drops inputs: for that put a `Dropout` layer before.)
+        (Not Keras' `dropout`, which drops inputs: that is `input_dropout` here.)
+    activation : str or Activation, default "tanh"
+        Of the candidate g and, unless `output_activation` says otherwise, of c on its way to h.
+    recurrent_activation : str or Activation, default "sigmoid"
+        Of the gates.
+    output_activation : str or Activation, optional
+        Of c on its way to h.
+    use_bias : bool, default True
+        Whether the gates have biases.
+    peephole, coupled_gates : bool, default False
+        See `lstmcore.LSTMConfig`, as for the following.
+    gate_clip, cell_clip : float, default 0.0
+        Bounds; 0: none.
+    zoneout_h, zoneout_c : float, default 0.0
+        Probability that an element of h or c keeps its value.
+    recurrent_dropout, input_dropout : float, default 0.0
+        Share of h on its way to the next step, and of the input, that is dropped while training,
+        the same for all steps of a sequence.
+    weight_dropout : float, default 0.0
+        Share of the recurrent weights that is dropped while training.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 instead of 0.
     kernel_initializer, recurrent_initializer : str
@@ -45,12 +64,12 @@ class LSTM(Recurrent):
     name : str, optional
         See `Layer`.
     **keras
-        Keras' other arguments, such as ``activation="tanh"``, with Keras' default values only.
+        Keras' other arguments, such as ``unroll=False``, with Keras' default values only.
 
     Notes
     -----
     Weights: ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,), then ``_l1``
-    and so on; gates in the order i, f, g, o.
+    and so on; gates in the order i, f, g, o. With peepholes also ``peephole_l0`` (3H,), i, f, o.
     """
 
     def __init__(
@@ -62,6 +81,19 @@ class LSTM(Recurrent):
         go_backwards: bool = False,
         num_layers: int = 1,
         dropout: float = 0.0,
+        activation: str | Activation = "tanh",
+        recurrent_activation: str | Activation = "sigmoid",
+        output_activation: str | Activation | None = None,
+        use_bias: bool = True,
+        peephole: bool = False,
+        coupled_gates: bool = False,
+        gate_clip: float = 0.0,
+        cell_clip: float = 0.0,
+        zoneout_h: float = 0.0,
+        zoneout_c: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -75,6 +107,19 @@ class LSTM(Recurrent):
         only_defaults("LSTM", keras)
         cell = LSTMCell(
             units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            output_activation=output_activation,
+            use_bias=use_bias,
+            peephole=peephole,
+            coupled_gates=coupled_gates,
+            gate_clip=gate_clip,
+            cell_clip=cell_clip,
+            zoneout_h=zoneout_h,
+            zoneout_c=zoneout_c,
+            recurrent_dropout=recurrent_dropout,
+            input_dropout=input_dropout,
+            weight_dropout=weight_dropout,
             unit_forget_bias=unit_forget_bias,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
@@ -90,6 +135,19 @@ class LSTM(Recurrent):
             )
         cells = [cell] * self.num_layers
         super().__init__(cells, dropout, return_sequences, return_state, go_backwards, name)
+        self.activation = cell.activation
+        self.recurrent_activation = cell.recurrent_activation
+        self.output_activation = cell.output_activation
+        self.use_bias = cell.use_bias
+        self.peephole = cell.peephole
+        self.coupled_gates = cell.coupled_gates
+        self.gate_clip = cell.gate_clip
+        self.cell_clip = cell.cell_clip
+        self.zoneout_h = cell.zoneout_h
+        self.zoneout_c = cell.zoneout_c
+        self.recurrent_dropout = cell.recurrent_dropout
+        self.input_dropout = cell.input_dropout
+        self.weight_dropout = cell.weight_dropout
         self.unit_forget_bias = cell.unit_forget_bias
         self.kernel_initializer = cell.kernel_initializer
         self.recurrent_initializer = cell.recurrent_initializer

@@ -62,12 +62,14 @@ class Recurrent(Layer):
                 f"cell: expected cells of the same units, got {widths}; for different widths "
                 "stack layers, each but the last with return_sequences=True"
             )
+        if any(cell.options() != self.cells[0].options() for cell in self.cells):
+            raise ValueError("cell: expected cells with the same options, got different ones")
         self.units = self.cells[0].units
         self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
         if self.dropout and len(self.cells) == 1:
             raise ValueError(
                 "dropout: acts between stacked layers, so num_layers must be at least 2; "
-                "to drop inputs or outputs put a Dropout layer before or after"
+                "input_dropout drops inputs, a Dropout layer after this one outputs"
             )
         self.return_sequences = _checks.flag(return_sequences, "return_sequences")
         self.return_state = _checks.flag(return_state, "return_state")
@@ -90,6 +92,7 @@ class Recurrent(Layer):
             bidirectional=self.bidirectional,
             go_backwards=self.go_backwards,
             dropout=self.dropout,
+            **self.cells[0].options(),
         )
         steps = input_shape[1:2] if self.return_sequences else ()
         return (input_shape[0], *steps, self.output_size)
@@ -150,9 +153,9 @@ class Recurrent(Layer):
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row.
         training : bool, default False
-            Whether dropout acts.
+            Whether dropout and zoneout act.
         seed : int, default 0
-            Of the dropout masks.
+            Of the masks.
 
         Returns
         -------

@@ -33,7 +33,7 @@ class TimeDistributed(Layer):
             raise ValueError("layer: expected return_state=False, since a step has one output")
         self.layer = layer
         self.input_kind = layer.input_kind
-        self.activation = layer.activation
+        self.last_activation = layer.last_activation
         self.seed = layer.seed
 
     def build(self, input_shape: Shape) -> Shape:

@@ -96,7 +96,7 @@ def _restore(
     training = document["training"]
     if training is not None:
         _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
-        last = model.layers[-1].activation
+        last = model.layers[-1].last_activation
         model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
     _fill(model, tensors, training)
     return model

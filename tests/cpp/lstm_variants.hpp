@@ -1,0 +1,90 @@
+// The variants of the cell, alone and together.
+#pragma once
+
+#include <functional>
+
+#include "lstm_problem.hpp"
+
+struct Variant {
+  std::string name;
+  std::function<void(lstmcore::LstmConfig&)> set;
+
+  lstmcore::LstmConfig of(lstmcore::LstmConfig config) const {
+    set(config);
+    return config;
+  }
+};
+
+/// Whether something in a training forward belongs to a place in the batch.
+inline bool has_random_masks(const lstmcore::LstmConfig& config) {
+  return config.dropout > 0 || config.input_dropout > 0 || config.recurrent_dropout > 0 || config.weight_dropout > 0 ||
+         config.zoneout_h > 0 || config.zoneout_c > 0;
+}
+
+/// How much larger than others' the errors of a cell may be: gates above 1 let them grow from step to step.
+inline double growth(const lstmcore::LstmConfig& config) {
+  using lstmcore::LstmFunction;
+  const LstmFunction gate = config.gate_activation.function;
+  return gate == LstmFunction::sigmoid || gate == LstmFunction::tanh || gate == LstmFunction::hard_sigmoid ? 1.0 : 10.0;
+}
+
+inline std::vector<Variant> variants() {
+  using Config = lstmcore::LstmConfig;
+  using Function = lstmcore::LstmFunction;
+  std::vector<Variant> all = {
+      {"no bias", [](Config& c) { c.bias = false; }},
+      {"peephole", [](Config& c) { c.peephole = true; }},
+      {"coupled gates", [](Config& c) { c.coupled_gates = true; }},
+      {"bound of c", [](Config& c) { c.cell_clip = 0.4; }},
+      {"bound of the activations", [](Config& c) { c.gate_clip = 0.6; }},
+      {"zoneout of h", [](Config& c) { c.zoneout_h = 0.3; }},
+      {"zoneout of c", [](Config& c) { c.zoneout_c = 0.4; }},
+      {"recurrent dropout", [](Config& c) { c.recurrent_dropout = 0.4; }},
+      {"dropout of the recurrent weights", [](Config& c) { c.weight_dropout = 0.4; }},
+      {"input dropout", [](Config& c) { c.input_dropout = 0.4; }},
+      {"peephole, zoneout of h and c, both bounds",
+       [](Config& c) {
+         c.peephole = true;
+         c.zoneout_h = c.zoneout_c = 0.3;
+         c.cell_clip = 0.5;
+         c.gate_clip = 0.8;
+       }},
+      {"everything",
+       [](Config& c) {
+         c.peephole = c.coupled_gates = true;
+         c.zoneout_h = 0.2;
+         c.zoneout_c = 0.1;
+         c.cell_clip = 0.7;
+         c.gate_clip = 1.1;
+         c.dropout = c.input_dropout = c.recurrent_dropout = c.weight_dropout = 0.25;
+         c.gate_activation = {Function::hard_sigmoid, 0.2, 0.5};
+         c.cell_activation = {Function::softsign};
+         c.output_activation = {Function::elu, 0.7};
+       }},
+  };
+  const std::vector<std::pair<std::string, lstmcore::LstmActivation>> functions = {
+      {"sigmoid", {Function::sigmoid}},
+      {"tanh", {Function::tanh}},
+      {"relu", {Function::relu}},
+      {"leaky relu", {Function::leaky_relu, 0.1}},
+      {"elu", {Function::elu, 0.8}},
+      {"hard sigmoid", {Function::hard_sigmoid, 0.3, 0.4}},
+      {"softsign", {Function::softsign}},
+      {"softplus", {Function::softplus}},
+      {"affine", {Function::affine, 0.4, 0.3}},
+      {"scaled tanh", {Function::scaled_tanh, 1.3, 0.6}},
+      {"thresholded relu", {Function::thresholded_relu, 0.2}},
+      {"linear", {Function::linear}},
+  };
+  for (const auto& [name, function] : functions) {
+    const lstmcore::LstmActivation activation = function;
+    // Gates above 1 let errors grow from step to step; a bound of c keeps them comparable.
+    all.push_back({name + " for the gates", [=](Config& c) {
+                     c.gate_activation = activation;
+                     c.cell_clip = 1.0;
+                   }});
+    all.push_back({name + " for the cell", [=](Config& c) { c.cell_activation = activation; }});
+    all.push_back({name + " for the output", [=](Config& c) { c.output_activation = activation; }});
+  }
+  return all;
+}

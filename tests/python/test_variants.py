@@ -1,0 +1,264 @@
+"""Every variant of the cell: against the plain loops, against differences, in layers and files."""
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+import reference
+from lstmcore import functional as F
+from lstmcore.config import Activation, LSTMConfig
+from lstmcore.weights import read
+from reference import derivative, random_case, relative_error
+
+ACTIVATIONS = [
+    "sigmoid",
+    "tanh",
+    "relu",
+    Activation("leaky_relu", 0.1),
+    Activation("elu", 0.7),
+    Activation("hard_sigmoid", 0.3, 0.4),
+    "softsign",
+    "softplus",
+    Activation("affine", 0.4, 0.3),
+    Activation("scaled_tanh", 1.3, 0.6),
+    Activation("thresholded_relu", 0.2),
+    "linear",
+]
+
+VARIANTS = {
+    "no bias": {"bias": False},
+    "peephole": {"peephole": True},
+    "coupled gates": {"coupled_gates": True},
+    "bound of c": {"cell_clip": 0.45},
+    "bound of the activations": {"gate_clip": 0.6},
+    "zoneout of h": {"zoneout_h": 0.3},
+    "zoneout of c": {"zoneout_c": 0.4},
+    "recurrent dropout": {"recurrent_dropout": 0.4},
+    "input dropout": {"input_dropout": 0.4},
+    "dropout of the recurrent weights": {"weight_dropout": 0.4},
+    "dropout": {"dropout": 0.3},
+    "everything": {
+        "peephole": True,
+        "coupled_gates": True,
+        "cell_clip": 0.7,
+        "gate_clip": 1.1,
+        "zoneout_h": 0.2,
+        "zoneout_c": 0.1,
+        "recurrent_dropout": 0.25,
+        "input_dropout": 0.25,
+        "weight_dropout": 0.25,
+        "dropout": 0.25,
+        "gate_activation": Activation("hard_sigmoid", 0.2, 0.5),
+        "cell_activation": "softsign",
+        "output_activation": Activation("elu", 0.7),
+    },
+} | {
+    f"{role} {activation if isinstance(activation, str) else activation.name}": {
+        f"{role}_activation": activation
+    }
+    for role in ("gate", "cell", "output")
+    for activation in ACTIVATIONS
+}
+
+
+def make(name):
+    config = LSTMConfig(3, 5, num_layers=2, bidirectional=True, **VARIANTS[name])
+    x, weights, arguments = random_case(
+        config, 4, 5, np.float64, seed=2, ragged=True, state=True, resets=True
+    )
+    return config, x, weights, arguments
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_forward_is_the_equations(name, training):
+    config, x, weights, arguments = make(name)
+    y, state, *_ = F.lstm(x, weights, config, **arguments, training=training, seed=7)
+    masks = F.lstm_masks(config, len(x), x.shape[1], seed=7) if training else None
+    h0, c0 = arguments["state"]
+    expected = reference.lstm(
+        x, weights, config, h0, c0, arguments["lengths"], arguments["reset"], masks
+    )
+    for result, wanted in zip((y, *state), expected, strict=True):
+        # Gates above 1 let the rounding grow from step to step.
+        assert relative_error(result, wanted) < (1e-12 if name.startswith("gate") else 1e-14)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_gradients_are_differences(name):
+    config, x, weights, arguments = make(name)
+    arguments |= {"training": True, "seed": 3}
+    y, state, tape = F.lstm(x, weights, config, **arguments)
+    random = np.random.default_rng(1)
+    dy, dh, dc = (random.normal(size=array.shape) for array in (y, *state))
+    gradients = F.lstm_backward(tape, dy, (dh, dc))
+
+    def loss():
+        y, (h, c), _ = F.lstm(x, weights, config, **arguments)
+        return float((y * dy).sum() + (h * dh).sum() + (c * dc).sum())
+
+    # Narrow enough not to step over a bend or a bound; rounding grows by that.
+    def difference(array):
+        return derivative(loss, array, 1e-5)
+
+    assert relative_error(gradients.x, difference(x)) < 1e-7
+    for key, weight in weights.items():
+        assert relative_error(gradients.weights[key], difference(weight)) < 1e-7, key
+    for result, initial in zip(gradients.state, arguments["state"], strict=True):
+        assert relative_error(result, difference(initial)) < 1e-7
+
+
+@pytest.mark.parametrize("name", ["everything", "peephole", "gate softplus"])
+def test_float32_and_threads(name, keep_thread_count):
+    config, x, weights, arguments = make(name)
+    x, *state = (np.float32(array) for array in (x, *arguments["state"]))
+    arguments["state"] = tuple(state)
+    single = {key: np.float32(weight) for key, weight in weights.items()}
+    y, _, tape = F.lstm(x, single, config, **arguments, training=True, seed=1)
+    gradients = F.lstm_backward(tape, np.ones_like(y))
+    lc.set_num_threads(1)
+    alone, _, tape = F.lstm(x, single, config, **arguments, training=True, seed=1)
+    assert np.array_equal(alone, y)
+    lc.set_num_threads(2)
+    double = {key: np.float64(weight) for key, weight in single.items()}
+    arguments["state"] = tuple(np.float64(part) for part in arguments["state"])
+    y64, _, tape = F.lstm(np.float64(x), double, config, **arguments, training=True, seed=1)
+    gradients64 = F.lstm_backward(tape, np.ones_like(y64))
+    assert relative_error(np.float64(y), y64) < 2e-6
+    for key in weights:
+        assert relative_error(np.float64(gradients.weights[key]), gradients64.weights[key]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["zoneout of h", "zoneout of c", "peephole", "bound of c"])
+def test_stream_has_the_bits_of_the_whole_call(name):
+    config = LSTMConfig(3, 19, num_layers=2, **VARIANTS[name])
+    x, weights, _ = random_case(config, 2, 9, np.float32, seed=2)
+    y, _ = F.lstm(x, weights, config)
+    stream = lc.LSTMStream(weights, config, batch_size=2)
+    steps = [stream.step(np.ascontiguousarray(x[:, t])).copy() for t in range(9)]
+    assert np.array_equal(np.stack(steps, axis=1), y)
+
+
+def test_masks_are_what_was_asked_for():
+    config = LSTMConfig(
+        40,
+        50,
+        num_layers=2,
+        dropout=0.3,
+        input_dropout=0.2,
+        recurrent_dropout=0.4,
+        zoneout_h=0.1,
+        zoneout_c=0.6,
+    )
+    masks = F.lstm_masks(config, 30, 20, seed=5)
+    shapes = {
+        "dropout": (1, 30, 20, 50),
+        "input_dropout": (30, 40),
+        "recurrent_dropout": (2, 30, 50),
+        "zoneout_h": (2, 30, 20, 50),
+        "zoneout_c": (2, 30, 20, 50),
+    }
+    assert {name: mask.shape for name, mask in masks.items()} == shapes
+    shares = {"dropout": 0.7, "input_dropout": 0.8, "recurrent_dropout": 0.6}
+    for name, share in (shares | {"zoneout_h": 0.1, "zoneout_c": 0.6}).items():
+        kept = masks[name] != 0
+        assert abs(kept.mean() - share) < 5 * np.sqrt(share * (1 - share) / kept.size), name
+        factor = 1 / share if name in shares else 1.0
+        assert np.all(np.isclose(masks[name][kept], factor)), name
+    assert F.lstm_masks(LSTMConfig(2, 2), 3, 4) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"zoneout_h": 1.0}, r"zoneout_h: expected a number in \[0, 1\), got 1"),
+        ({"recurrent_dropout": -0.1}, "recurrent_dropout: expected"),
+        ({"cell_clip": -1.0}, "cell_clip: expected a finite number of at least 0"),
+        ({"gate_clip": float("inf")}, "gate_clip: expected a finite number"),
+        ({"gate_activation": "swish"}, "gate_activation: expected one of sigmoid, tanh.*'swish'"),
+        ({"cell_activation": Activation("elu", -1.0)}, "cell_activation: expected an alpha of at"),
+        ({"output_activation": Activation("scaled_tanh")}, "output_activation: expected an alpha"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        LSTMConfig(2, 3, **options)
+
+
+def test_bad_types():
+    with pytest.raises(TypeError, match="gate_activation"):
+        LSTMConfig(2, 3, gate_activation=3)
+    with pytest.raises(TypeError, match="peephole"):
+        LSTMConfig(2, 3, peephole=1)
+    with pytest.raises(TypeError, match="activation"):
+        lc.layers.LSTM(3, activation=1)
+
+
+def test_feeding_steps_refuses_random_masks():
+    for name in (
+        "recurrent_dropout",
+        "input_dropout",
+        "weight_dropout",
+        "zoneout_h",
+        "zoneout_c",
+    ):
+        config = LSTMConfig(2, 3, **{name: 0.5})
+        with pytest.raises(ValueError, match="expected no dropout and no zoneout"):
+            F.lstm_begin(F.init_weights(config), config)
+
+
+def test_feeding_steps_with_a_variant():
+    config = LSTMConfig(3, 7, num_layers=2, peephole=True, coupled_gates=True, cell_clip=0.8)
+    x, weights, _ = random_case(config, 2, 6, np.float64, seed=2)
+    y, _, tape = F.lstm(x, weights, config, training=True)
+    whole = F.lstm_backward(tape, np.ones_like(y))
+    tape = F.lstm_begin(weights, config, batch_size=2)
+    for t in range(6):
+        assert np.array_equal(F.lstm_step(tape, x[:, t]), y[:, t])
+    steps = F.lstm_backward(tape, np.ones_like(y))
+    for key in weights:
+        assert np.array_equal(steps.weights[key], whole.weights[key])
+
+
+def test_layers_train_and_come_back_from_a_file(tmp_path):
+    options = {
+        "activation": "softsign",
+        "recurrent_activation": lc.Activation("hard_sigmoid", 0.2, 0.5),
+        "output_activation": "tanh",
+        "peephole": True,
+        "cell_clip": 3.0,
+        "zoneout_h": 0.1,
+        "recurrent_dropout": 0.2,
+        "input_dropout": 0.1,
+    }
+    model = lc.Sequential(
+        [
+            lc.layers.Bidirectional(lc.layers.LSTM(6, return_sequences=True, **options)),
+            lc.layers.RNN(lc.layers.LSTMCell(5, use_bias=False, coupled_gates=True)),
+            lc.layers.Dense(1),
+        ],
+        seed=3,
+    )
+    model.compile(optimizer=lc.optimizers.Adam(0.01), loss="mse")
+    x = np.random.default_rng(0).normal(size=(64, 7, 3)).astype(np.float32)
+    history = model.fit(x, x.mean(axis=(1, 2))[:, None], epochs=8, verbose=0)
+    losses = history.history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    again = lc.load(path)
+    assert np.array_equal(again.predict(x), model.predict(x))
+    assert any("peephole_l0_reverse" in name for name in read(path)[0])
+
+
+def test_an_activation_inside_a_cell_is_not_the_losss():
+    model = lc.Sequential([lc.layers.LSTM(1, activation="sigmoid")], seed=1)
+    model.compile(optimizer="sgd", loss="mse")
+    x = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
+    before = model.predict(x)
+    weights = dict(zip(model.layers[0].config.parameter_shapes(), model.get_weights(), strict=True))
+    y, _ = F.lstm(x, weights, model.layers[0].config, return_sequences=False)
+    assert np.array_equal(before, y)
+    model.compile(optimizer="sgd", loss="binary_crossentropy")
+    loss = model.evaluate(x, np.ones((4, 1), np.float32), verbose=0)
+    assert np.isclose(loss, -np.log(y).mean(), rtol=1e-5)
