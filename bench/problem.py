@@ -64,6 +64,8 @@ def make_weights(shape: Shape, dtype: str, seed: int = 1) -> Weights:
             "weight_hh": (4 * shape.hidden, state),
             "bias": (4 * shape.hidden,),
         }
+        if ("peephole", True) in shape.variant:
+            shapes["peephole"] = (3 * shape.hidden,)
         if shape.projection:
             shapes["weight_hr"] = (shape.projection, shape.hidden)
         for name, extents in shapes.items():
