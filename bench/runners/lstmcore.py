@@ -27,8 +27,6 @@ def load(threads: int) -> LstmcoreRunner:
 
 def _config(case: Case) -> lc.LSTMConfig:
     shape = case.shape
-    if shape.projection:
-        raise Unsupported("no projection")
     if shape.int8:
         raise Unsupported("no 8-bit weights")
     return lc.LSTMConfig(
@@ -36,6 +34,7 @@ def _config(case: Case) -> lc.LSTMConfig:
         hidden_size=shape.hidden,
         num_layers=shape.layers,
         bidirectional=shape.bidirectional,
+        proj_size=shape.projection,
         **dict(shape.variant),
     )
 

@@ -78,7 +78,8 @@ struct HeldCells {
     Axes<Rank> axes;
     axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : "4H", parameter.shape[0]};
     if constexpr (Rank == 2) {
-      axes[1] = {parameter.tensor == LstmTensor::weight_hh ? "H" : "C", parameter.shape[1]};
+      axes[1] = {parameter.tensor == LstmTensor::weight_ih ? "C" : "H", parameter.shape[1]};
+      if (parameter.tensor == LstmTensor::weight_hr) axes[0].letter = "P";
     }
     return axes;
   }
@@ -134,8 +135,16 @@ py::list parameter_list(const LstmConfig& config) {
 
 // ---- states ---------------------------------------------------------------------------------------------------------
 
-Axes<3> state_axes(const LstmConfig& config, std::int64_t batch) {
-  return {{{"layers*D", config.num_layers * config.directions()}, {"N", batch}, {"H", config.hidden_size}}};
+/// Shapes of h and c.
+std::array<std::int64_t, 3> h_shape(const LstmConfig& config, std::int64_t batch) {
+  return {config.num_layers * config.directions(), batch, config.state_size()};
+}
+std::array<std::int64_t, 3> c_shape(const LstmConfig& config, std::int64_t batch) {
+  return {config.num_layers * config.directions(), batch, config.hidden_size};
+}
+
+Axes<3> state_axes(const std::array<std::int64_t, 3>& shape) {
+  return {{{"layers*D", shape[0]}, {"N", shape[1]}, {"H", shape[2]}}};
 }
 
 template <class T>
@@ -196,7 +205,7 @@ class PyTape {
   bool return_sequences() const { return sequences_; }
   py::tuple output_shape() const { return py::make_tuple(batch_, steps_, config_.output_size()); }
   py::tuple state_shape() const {
-    return py::make_tuple(config_.num_layers * config_.directions(), batch_, config_.hidden_size);
+    return py::make_tuple(config_.num_layers * config_.directions(), batch_, config_.state_size());
   }
 
   /// Starts from a state, with no step yet.
@@ -244,9 +253,8 @@ class PyTape {
 
   template <class T>
   py::tuple get_state_of(TapeOf<T>& kept) {
-    const std::array<std::int64_t, 3> shape{config_.num_layers * config_.directions(), batch_, config_.hidden_size};
-    Argument<T, 3> h = allocate<T, 3>(shape);
-    Argument<T, 3> c = allocate<T, 3>(shape);
+    Argument<T, 3> h = allocate<T, 3>(h_shape(config_, batch_));
+    Argument<T, 3> c = allocate<T, 3>(c_shape(config_, batch_));
     kept.lstm.get_state(kept.tape, {h.view, c.view});
     return py::make_tuple(std::move(h.owner), std::move(c.owner));
   }
@@ -264,8 +272,8 @@ class PyTape {
     if (!dy.is_none()) {
       y_gradient = reader.template rows<3>(dy, "dy", {{{"N", batch_}, {"T", steps_}, {"D*H", config_.output_size()}}});
     }
-    if (!dh.is_none()) h_gradient = reader.template strided<3>(dh, "dstate h", state_axes(config_, batch_));
-    if (!dc.is_none()) c_gradient = reader.template strided<3>(dc, "dstate c", state_axes(config_, batch_));
+    if (!dh.is_none()) h_gradient = reader.template strided<3>(dh, "dstate h", state_axes(h_shape(config_, batch_)));
+    if (!dc.is_none()) c_gradient = reader.template strided<3>(dc, "dstate c", state_axes(c_shape(config_, batch_)));
     std::vector<py::object> owners;
     LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_), owners);
 
@@ -274,9 +282,8 @@ class PyTape {
     Argument<T, 3> dc0;
     if (need_x) dx = allocate<T, 3>({batch_, steps_, config_.input_size});
     if (need_state) {
-      const std::array<std::int64_t, 3> shape{config_.num_layers * config_.directions(), batch_, config_.hidden_size};
-      dh0 = allocate<T, 3>(shape);
-      dc0 = allocate<T, 3>(shape);
+      dh0 = allocate<T, 3>(h_shape(config_, batch_));
+      dc0 = allocate<T, 3>(c_shape(config_, batch_));
     }
     {
       const WithoutGil released;
@@ -356,8 +363,8 @@ class PyLstm {
     Argument<const T, 3> c_before;
     Argument<const std::int64_t, 1> row_lengths;
     Argument<const bool, 2> resets;
-    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(config, batch));
-    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(config, batch));
+    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(h_shape(config, batch)));
+    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(c_shape(config, batch)));
     if (!lengths.is_none()) row_lengths = read_integers<1>(lengths, "lengths", {{{"N", batch}}});
     if (!reset.is_none()) resets = read_bools<2>(reset, "reset", {{{"N", batch}, {"T", steps}}});
     sequence.lengths = row_lengths.view;
@@ -366,11 +373,10 @@ class PyLstm {
     if (!mask.is_none()) masks = read_bools<2>(mask, "mask", {{{"N", batch}, {"T", steps}}});
     sequence.mask = masks.view;
 
-    const std::array<std::int64_t, 3> state_shape{config.num_layers * config.directions(), batch, config.hidden_size};
     Argument<T, 3> y;
     if (options.return_sequences) y = allocate<T, 3>({batch, steps, config.output_size()});
-    Argument<T, 3> h_after = new_state(h_before, state_shape);
-    Argument<T, 3> c_after = new_state(c_before, state_shape);
+    Argument<T, 3> h_after = new_state(h_before, h_shape(config, batch));
+    Argument<T, 3> c_after = new_state(c_before, c_shape(config, batch));
     const LstmState<T> state{h_after.view, c_after.view};
     std::unique_ptr<PyTape> tape;
     if (options.training) tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences);
@@ -395,8 +401,8 @@ class PyLstm {
                24 * static_cast<std::int64_t>(sizeof(T)));
     Argument<const T, 3> h_before;
     Argument<const T, 3> c_before;
-    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(config, batch));
-    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(config, batch));
+    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(h_shape(config, batch)));
+    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(c_shape(config, batch)));
     auto tape = std::make_unique<PyTape>(lstm, batch, 0, true);
     tape->template begin<T>({h_before.view, c_before.view}, expected_steps);
     return tape;
@@ -462,9 +468,10 @@ class PyStream {
           layers_ = config.num_layers;
           input_size_ = config.input_size;
           hidden_size_ = config.hidden_size;
+          state_size_ = config.state_size();
         },
         stream_);
-    const double depth = static_cast<double>(input_size_ + layers_ * hidden_size_);
+    const double depth = static_cast<double>(input_size_ + layers_ * state_size_);
     small_ = 4.0 * depth * static_cast<double>(hidden_size_ * batch_) < small_work;
   }
 
@@ -484,11 +491,11 @@ class PyStream {
     input = contiguous<T>(input);
     py::array output;
     if (out.is_none()) {
-      output = py::reinterpret_steal<py::array>(one_row ? allocate<T, 1>({hidden_size_}).owner.release()
-                                                        : allocate<T, 2>({batch_, hidden_size_}).owner.release());
+      output = py::reinterpret_steal<py::array>(one_row ? allocate<T, 1>({state_size_}).owner.release()
+                                                        : allocate<T, 2>({batch_, state_size_}).owner.release());
     } else {
       output = py::reinterpret_borrow<py::array>(reader.writable_flat(out, "out").owner);
-      check_step_shape(output, "out", one_row, "H", hidden_size_);
+      check_step_shape(output, "out", one_row, "H", state_size_);
       check_apart(input, output);
     }
     const T* from = data_of<const T>(input);
@@ -522,7 +529,7 @@ class PyStream {
 
   template <class T>
   py::tuple get_state_of(const LstmStream<T>& stream) {
-    Argument<T, 3> h = allocate<T, 3>({layers_, batch_, hidden_size_});
+    Argument<T, 3> h = allocate<T, 3>({layers_, batch_, state_size_});
     Argument<T, 3> c = allocate<T, 3>({layers_, batch_, hidden_size_});
     stream.get_state({h.view, c.view});
     return py::make_tuple(std::move(h.owner), std::move(c.owner));
@@ -531,9 +538,9 @@ class PyStream {
   template <class T>
   void set_state_of(LstmStream<T>& stream, py::handle h, py::handle c) {
     const Reader<T> reader(weights_type);
-    const Axes<3> axes{{{"layers", layers_}, {"N", batch_}, {"H", hidden_size_}}};
-    const Argument<const T, 3> h_new = reader.template strided<3>(h, "state h", axes);
-    const Argument<const T, 3> c_new = reader.template strided<3>(c, "state c", axes);
+    const auto axes = [&](std::int64_t width) { return Axes<3>{{{"layers", layers_}, {"N", batch_}, {"H", width}}}; };
+    const Argument<const T, 3> h_new = reader.template strided<3>(h, "state h", axes(state_size_));
+    const Argument<const T, 3> c_new = reader.template strided<3>(c, "state c", axes(hidden_size_));
     stream.set_state({h_new.view, c_new.view});
   }
 
@@ -545,6 +552,7 @@ class PyStream {
   std::int64_t layers_ = 0;
   std::int64_t input_size_ = 0;
   std::int64_t hidden_size_ = 0;
+  std::int64_t state_size_ = 0;
   bool small_ = true;
   std::atomic<bool> taken_{false};
 };
@@ -573,7 +581,7 @@ LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle
                        py::handle coupled_gates, py::handle gate_activation, py::handle cell_activation,
                        py::handle output_activation, py::handle gate_clip, py::handle cell_clip, py::handle zoneout_h,
                        py::handle zoneout_c, py::handle recurrent_dropout, py::handle input_dropout,
-                       py::handle weight_dropout) {
+                       py::handle weight_dropout, py::handle proj_size, py::handle proj_clip) {
   LstmConfig config;
   config.input_size = to_int64(input_size, "input_size");
   config.hidden_size = to_int64(hidden_size, "hidden_size");
@@ -594,6 +602,8 @@ LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle
   config.recurrent_dropout = to_double(recurrent_dropout, "recurrent_dropout");
   config.input_dropout = to_double(input_dropout, "input_dropout");
   config.weight_dropout = to_double(weight_dropout, "weight_dropout");
+  config.proj_size = to_int64(proj_size, "proj_size");
+  config.proj_clip = to_double(proj_clip, "proj_clip");
   config.validate();
   return config;
 }
@@ -608,7 +618,8 @@ void bind_lstm(py::module_& module) {
            py::arg("gate_activation") = "sigmoid", py::arg("cell_activation") = "tanh",
            py::arg("output_activation") = "tanh", py::arg("gate_clip") = 0.0, py::arg("cell_clip") = 0.0,
            py::arg("zoneout_h") = 0.0, py::arg("zoneout_c") = 0.0, py::arg("recurrent_dropout") = 0.0,
-           py::arg("input_dropout") = 0.0, py::arg("weight_dropout") = 0.0)
+           py::arg("input_dropout") = 0.0, py::arg("weight_dropout") = 0.0, py::arg("proj_size") = 0,
+           py::arg("proj_clip") = 0.0)
       .def_readonly("input_size", &LstmConfig::input_size)
       .def_readonly("hidden_size", &LstmConfig::hidden_size)
       .def_readonly("num_layers", &LstmConfig::num_layers)
@@ -631,6 +642,8 @@ void bind_lstm(py::module_& module) {
       .def_readonly("recurrent_dropout", &LstmConfig::recurrent_dropout)
       .def_readonly("input_dropout", &LstmConfig::input_dropout)
       .def_readonly("weight_dropout", &LstmConfig::weight_dropout)
+      .def_readonly("proj_size", &LstmConfig::proj_size)
+      .def_readonly("proj_clip", &LstmConfig::proj_clip)
       .def("parameters", &parameter_list, "Name and shape of every weight, in order.");
 
   py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")
@@ -649,7 +662,7 @@ void bind_lstm(py::module_& module) {
       .def_property_readonly("dtype", &PyTape::dtype, "Element type of the forward.")
       .def_property_readonly("return_sequences", &PyTape::return_sequences, "What the forward was asked for.")
       .def_property_readonly("output_shape", &PyTape::output_shape, "(N, T, D*H).")
-      .def_property_readonly("state_shape", &PyTape::state_shape, "(layers*D, N, H).")
+      .def_property_readonly("state_shape", &PyTape::state_shape, "Of h: (layers*D, N, H or P).")
       .def("parameters", &PyTape::parameters, "Name and shape of every weight, in order.")
       .def("step", &PyTape::step, py::arg("x_t"), py::arg("reset") = py::none(), "Append a step; return its output.")
       .def("get_state", &PyTape::get_state, "Return copies of h and c after the last step.")

@@ -81,6 +81,15 @@ void LstmConfig::validate() const {
   if (input_size < 1) fail("input_size: expected at least 1, got ", input_size);
   if (hidden_size < 1) fail("hidden_size: expected at least 1, got ", hidden_size);
   if (num_layers < 1) fail("num_layers: expected at least 1, got ", num_layers);
+  if (proj_size < 0 || proj_size > hidden_size) {
+    fail("proj_size: expected 0 to hidden_size, ", hidden_size, ", got ", proj_size);
+  }
+  if (proj_size > 0 && zoneout_h > 0.0) fail("zoneout_h: expected 0 with a projection, got ", zoneout_h);
+  if (proj_size > 0 && recurrent_dropout > 0.0) {
+    fail("recurrent_dropout: expected 0 with a projection, got ", recurrent_dropout);
+  }
+  if (proj_size == 0 && proj_clip != 0.0) fail("proj_clip: expected 0 without a projection, got ", proj_clip);
+  check_clip("proj_clip", proj_clip);
   check_rate("dropout", dropout);
   check_rate("input_dropout", input_dropout);
   check_rate("recurrent_dropout", recurrent_dropout);
@@ -121,10 +130,14 @@ std::vector<LstmParameter> lstm_parameters(const LstmConfig& config) {
       const std::string suffix = "_l" + std::to_string(layer) + (direction == 1 ? "_reverse" : "");
       parameters.push_back(
           {"weight_ih" + suffix, {gates, config.layer_input_size(layer)}, cell, LstmTensor::weight_ih});
-      parameters.push_back({"weight_hh" + suffix, {gates, config.hidden_size}, cell, LstmTensor::weight_hh});
+      parameters.push_back({"weight_hh" + suffix, {gates, config.state_size()}, cell, LstmTensor::weight_hh});
       if (config.bias) parameters.push_back({"bias" + suffix, {gates}, cell, LstmTensor::bias});
       if (config.peephole) {
         parameters.push_back({"peephole" + suffix, {3 * config.hidden_size}, cell, LstmTensor::peephole});
+      }
+      if (config.proj_size > 0) {
+        const std::vector<std::int64_t> shape{config.proj_size, config.hidden_size};
+        parameters.push_back({"weight_hr" + suffix, shape, cell, LstmTensor::weight_hr});
       }
     }
   }

@@ -65,9 +65,9 @@ void check_sequence(const LstmConfig& config, const LstmSequence<T>& sequence) {
 template <class T>
 void check_state(const char* h_name, const char* c_name, const LstmConfig& config, Index batch, const View<T, 3>& h,
                  const View<T, 3>& c) {
-  const std::array<Index, 3> expected{config.num_layers * config.directions(), batch, config.hidden_size};
-  if (h) require_shape(h_name, h, expected);
-  if (c) require_shape(c_name, c, expected);
+  const Index cells = config.num_layers * config.directions();
+  if (h) require_shape(h_name, h, {cells, batch, config.state_size()});
+  if (c) require_shape(c_name, c, {cells, batch, config.hidden_size});
 }
 
 // ---- moving rows between the caller's arrays and ours
@@ -269,11 +269,11 @@ class Forward {
       cell.reversed = lstm_.reversed(direction);
       cell.x = input;
       set_state(place.shape, index, kept, cell);
-      cell.h = place.output.shifted(direction * config_.hidden_size);
+      cell.h = place.output.shifted(direction * config_.state_size());
       cell.variant = tape_ != nullptr ? lstm_.variant(index, tape_->seed) : lstm_.variant(index);
       if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, kept, cell);
       if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
-        cell.y = caller_rows(schedule_, y_).shifted(direction * config_.hidden_size);
+        cell.y = caller_rows(schedule_, y_).shifted(direction * config_.state_size());
       }
     }
   }
@@ -286,12 +286,18 @@ class Forward {
 
   void set_state(const CellShape& shape, std::size_t index, typename LstmTape<T>::Impl::Cell& kept,
                  ForwardCell<T>& cell) {
-    kept.h0.resize(count(schedule_.rows * shape.hidden));
+    kept.h0.resize(count(schedule_.rows * shape.state));
     kept.c0.resize(count(schedule_.rows * shape.padded()));
-    gather_state(schedule_, state_.h, index, shape.hidden, shape.hidden, kept.h0.data());
+    gather_state(schedule_, state_.h, index, shape.state, shape.state, kept.h0.data());
     gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), kept.c0.data());
-    cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
+    cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.state);
     cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
+    if (shape.projected) {
+      kept.m.resize(count((tape_ != nullptr ? schedule_.total : schedule_.rows) * shape.hidden));
+      cell.m = tape_ != nullptr ? packed_rows(schedule_, kept.m.data(), shape.hidden)
+                                : single_rows(schedule_, kept.m.data(), shape.hidden);
+      cell.proj_clip = static_cast<T>(config_.proj_clip);
+    }
     if (tape_ == nullptr) {
       cell.c = single_rows(schedule_, kept.c0.data(), shape.padded());
       return;
@@ -334,9 +340,11 @@ class Forward {
       const T* const c = length > 0 ? cell.c.at(time, row) : cell.c0.at(0, row);
       const Index to = schedule_.order[count(row)];
       const bool cut = schedule_.cut_at_end(row, cell.reversed);
-      for (Index unit = 0; unit < shape.hidden; ++unit) {
-        if (state_.h) state_.h(static_cast<Index>(index), to, unit) = cut ? T(0) : h[unit];
-        if (state_.c) state_.c(static_cast<Index>(index), to, unit) = cut ? T(0) : c[unit];
+      for (Index unit = 0; state_.h && unit < shape.state; ++unit) {
+        state_.h(static_cast<Index>(index), to, unit) = cut ? T(0) : h[unit];
+      }
+      for (Index unit = 0; state_.c && unit < shape.hidden; ++unit) {
+        state_.c(static_cast<Index>(index), to, unit) = cut ? T(0) : c[unit];
       }
     }
   }
@@ -404,16 +412,17 @@ class Backward {
   RowMap<const T> run_layer(Index layer, const RowMap<const T>& dy) {
     const CellShape shape = lstm_.shape(layer);
     const auto state_size = count(schedule_.rows * shape.padded());
+    const Index h_width = shape.state_padded();
     const Index width = config_.output_size();
     std::vector<BackwardCell<T>> cells(count(config_.directions()));
-    std::vector<Buffer<T>> dh(cells.size()), dc(cells.size()), dh_kept(cells.size());
+    std::vector<Buffer<T>> dh(cells.size()), dc(cells.size()), dh_kept(cells.size()), dm(cells.size());
     std::vector<BackwardPanels<T>> dropped;
     dropped.reserve(cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       const std::size_t at = count(direction);
       auto& kept = tape_.cells[index];
-      dh[at].resize(state_size);
+      dh[at].resize(count(schedule_.rows * h_width));
       dc[at].resize(state_size);
       gather_state_gradients(index, shape, lstm_.reversed(direction), dh[at].data(), dc[at].data());
       BackwardCell<T>& cell = cells[at];
@@ -425,14 +434,21 @@ class Backward {
       }
       cell.reversed = lstm_.reversed(direction);
       cell.x = layer_input(layer);
-      if (dy) cell.dy = dy.shifted(direction * shape.hidden);
-      cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.hidden);
+      if (dy) cell.dy = dy.shifted(direction * shape.state);
+      cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.state);
       cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
       cell.gates = packed_rows<const T>(schedule_, kept.gates.data(), shape.gates_width());
       cell.h =
-          packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.hidden);
+          packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.state);
       cell.c = packed_rows<const T>(schedule_, kept.c.data(), shape.padded());
-      cell.dh = single_rows(schedule_, dh[at].data(), shape.padded());
+      cell.dh = single_rows(schedule_, dh[at].data(), h_width);
+      if (shape.projected) {
+        dm[at].resize(state_size);
+        std::fill(dm[at].data(), dm[at].data() + state_size, T(0));
+        cell.m = packed_rows<const T>(schedule_, kept.m.data(), shape.hidden);
+        cell.dm = single_rows(schedule_, dm[at].data(), shape.padded());
+        cell.proj_clip = static_cast<T>(config_.proj_clip);
+      }
       cell.dc = single_rows(schedule_, dc[at].data(), shape.padded());
       if (!inputs_.weights.empty()) cell.gradients = inputs_.weights[index];
       cell.variant = lstm_.variant(index, tape_.seed);
@@ -450,7 +466,7 @@ class Backward {
     walk_backward(shape, schedule_, cells, dx);
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      scatter_state(schedule_, dh[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.h);
+      scatter_state(schedule_, dh[count(direction)].data(), h_width, shape.state, index, inputs_.h);
       scatter_state(schedule_, dc[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.c);
       if (config_.weight_dropout > 0.0 && !inputs_.weights.empty()) drop_gradient(index, inputs_.weights[index]);
     }
@@ -481,11 +497,11 @@ class Backward {
   }
 
   void gather_state_gradients(std::size_t index, const CellShape& shape, bool reversed, T* dh, T* dc) const {
-    gather_state(schedule_, outputs_.h, index, shape.hidden, shape.padded(), dh);
+    gather_state(schedule_, outputs_.h, index, shape.state, shape.state_padded(), dh);
     gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc);
     for (Index row = 0; row < schedule_.rows; ++row) {
       if (!schedule_.cut_at_end(row, reversed)) continue;
-      std::fill_n(dh + row * shape.padded(), shape.padded(), T(0));
+      std::fill_n(dh + row * shape.state_padded(), shape.state_padded(), T(0));
       std::fill_n(dc + row * shape.padded(), shape.padded(), T(0));
     }
   }
@@ -675,13 +691,14 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
     const CellShape shape = impl_->shape(layer);
     auto& cell = kept.cells[count(layer)];
     kept.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
-    kept.layers[count(layer)].h.reserve(count(rows * shape.hidden));
+    kept.layers[count(layer)].h.reserve(count(rows * shape.state));
+    if (shape.projected) cell.m.reserve(count(rows * shape.hidden));
     cell.h_fed.resize(0);
     cell.gates.reserve(count(rows * shape.gates_width()));
     cell.c.reserve(count(rows * shape.padded()));
-    cell.h0.resize(count(batch * shape.hidden));
+    cell.h0.resize(count(batch * shape.state));
     cell.c0.resize(count(batch * shape.padded()));
-    gather_state(kept.schedule, state.h, count(layer), shape.hidden, shape.hidden, cell.h0.data());
+    gather_state(kept.schedule, state.h, count(layer), shape.state, shape.state, cell.h0.data());
     gather_state(kept.schedule, state.c, count(layer), shape.hidden, shape.padded(), cell.c0.data());
   }
   kept.lstm = impl_;
@@ -697,7 +714,7 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
   require_present("x", x);
   require_shape("x", x, {schedule.rows, config.input_size});
   if (y) {
-    require_shape("y", y, {schedule.rows, config.hidden_size});
+    require_shape("y", y, {schedule.rows, config.state_size()});
     require_unit_stride("y", y);
   }
   if (reset) require_shape("reset", reset, {schedule.rows});
@@ -717,15 +734,20 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
     Buffer<T>& h = kept.layers[count(layer)].h;
     own.gates.grow(count(schedule.total * shape.gates_width()));
     own.c.grow(count(schedule.total * shape.padded()));
-    h.grow(count(schedule.total * shape.hidden));
+    h.grow(count(schedule.total * shape.state));
     ForwardCell<T> cell;
     cell.weights = &impl_->forward[count(layer)];
     cell.x = input;
-    cell.h0 = single_rows<const T>(schedule, own.h0.data(), shape.hidden);
+    cell.h0 = single_rows<const T>(schedule, own.h0.data(), shape.state);
     cell.c0 = single_rows<const T>(schedule, own.c0.data(), shape.padded());
     cell.gates = packed_rows(schedule, own.gates.data(), shape.gates_width());
     cell.c = packed_rows(schedule, own.c.data(), shape.padded());
-    cell.h = packed_rows(schedule, h.data(), shape.hidden);
+    cell.h = packed_rows(schedule, h.data(), shape.state);
+    if (shape.projected) {
+      own.m.grow(count(schedule.total * shape.hidden));
+      cell.m = packed_rows(schedule, own.m.data(), shape.hidden);
+      cell.proj_clip = static_cast<T>(config.proj_clip);
+    }
     cell.variant = impl_->variant(count(layer));
     if (layer + 1 == config.num_layers && y) {
       cell.y = {y.data, schedule.iota.data(), schedule.order.data(), 0, y.stride[0]};
@@ -746,9 +768,9 @@ void Lstm<T>::get_state(const LstmTape<T>& tape, const LstmState<T>& state) cons
     const CellShape shape = impl_->shape(layer);
     const auto& own = kept.cells[count(layer)];
     const Index last = schedule.total - schedule.rows;
-    const T* h = schedule.steps > 0 ? kept.layers[count(layer)].h.data() + last * shape.hidden : own.h0.data();
+    const T* h = schedule.steps > 0 ? kept.layers[count(layer)].h.data() + last * shape.state : own.h0.data();
     const T* c = schedule.steps > 0 ? own.c.data() + last * shape.padded() : own.c0.data();
-    scatter_state(schedule, h, shape.hidden, shape.hidden, count(layer), state.h);
+    scatter_state(schedule, h, shape.state, shape.state, count(layer), state.h);
     scatter_state(schedule, c, shape.padded(), shape.hidden, count(layer), state.c);
   }
 }
@@ -797,7 +819,7 @@ std::size_t LstmTape<T>::bytes() const {
   for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
   for (const auto& cell : impl_->cells) {
     sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
-           cell.h0_fed.bytes() + cell.h_fed.bytes();
+           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes();
   }
   return sum;
 }

@@ -37,6 +37,8 @@ const std::map<std::string, Names>& options() {
                              "recurrent_dropout",
                              "input_dropout",
                              "weight_dropout",
+                             "proj_size",
+                             "proj_clip",
                              "unit_forget_bias",
                              "kernel_initializer",
                              "recurrent_initializer",
@@ -152,6 +154,8 @@ void read_cell(const Description& from, LstmConfig& lstm) {
   lstm.recurrent_dropout = from.number("recurrent_dropout");
   lstm.input_dropout = from.number("input_dropout");
   lstm.weight_dropout = from.number("weight_dropout");
+  lstm.proj_size = from.at("proj_size", Kind::integer).integer;
+  lstm.proj_clip = from.number("proj_clip");
 }
 
 void read_lstm(const Description& from, ModelLayer& layer) {
@@ -167,7 +171,8 @@ bool same_cell(const LstmConfig& a, const LstmConfig& b) {
          a.output_activation == b.output_activation && a.bias == b.bias && a.peephole == b.peephole &&
          a.coupled_gates == b.coupled_gates && a.gate_clip == b.gate_clip && a.cell_clip == b.cell_clip &&
          a.zoneout_h == b.zoneout_h && a.zoneout_c == b.zoneout_c && a.recurrent_dropout == b.recurrent_dropout &&
-         a.input_dropout == b.input_dropout && a.weight_dropout == b.weight_dropout;
+         a.input_dropout == b.input_dropout && a.weight_dropout == b.weight_dropout && a.proj_size == b.proj_size &&
+         a.proj_clip == b.proj_clip;
 }
 
 void read_rnn(const Description& from, ModelLayer& layer) {
@@ -213,7 +218,7 @@ void finish_recurrent(const Description& from, ModelLayer& layer) {
     fail(from.where + ": " + error.what());
   }
   const bool side_by_side = layer.merge_mode.empty() || layer.merge_mode == "concat";
-  layer.output_size = side_by_side ? layer.lstm.output_size() : layer.lstm.hidden_size;
+  layer.output_size = side_by_side ? layer.lstm.output_size() : layer.lstm.state_size();
 }
 
 void read_dense(const Description& from, ModelLayer& layer) {

@@ -11,22 +11,29 @@ template <class T>
 struct LstmStream<T>::Impl {
   struct Layer {
     CellShape shape;
-    Buffer<T> h[2];  ///< [batch][H]: the last h and the place of the next one, in turn
+    Buffer<T> h[2];  ///< [batch][width of h]: the last h and the place of the next one, in turn
     Buffer<T> c;     ///< [batch][Hp]
     std::vector<T*> h_rows[2];
     std::vector<T*> c_rows;
+    Buffer<T> m;  ///< [batch][H], with a projection: what h is the projection of
+    std::vector<T*> m_rows;
+    kernels::Product<T> projection{};
     std::vector<const T*> x_rows[2];  ///< by turn; for the first layer they are set by each step
     kernels::StepForward<T> step{};
   };
 
   Lstm<T> lstm;
   Index batch;
-  void (*step_forward)(const kernels::StepForward<T>&);
+  const kernels::Kernels<T>& kernels;
+  const T proj_clip;
   std::vector<Layer> layers;
   int turn = 0;
 
   Impl(const Lstm<T>& source, Index batch_size)
-      : lstm(source), batch(batch_size), step_forward(active_kernels<T>().step_forward) {
+      : lstm(source),
+        batch(batch_size),
+        kernels(active_kernels<T>()),
+        proj_clip(static_cast<T>(source.config().proj_clip)) {
     layers.resize(static_cast<std::size_t>(lstm.config().num_layers));
     for (std::size_t index = 0; index < layers.size(); ++index) prepare(index);
   }
@@ -35,11 +42,11 @@ struct LstmStream<T>::Impl {
     Layer& layer = layers[index];
     const auto rows = static_cast<std::size_t>(batch);
     layer.shape = lstm.impl().shape(static_cast<Index>(index));
-    const Index hidden = layer.shape.hidden, padded = layer.shape.padded();
+    const Index hidden = layer.shape.hidden, state = layer.shape.state, padded = layer.shape.padded();
     layer.c.resize(rows * static_cast<std::size_t>(padded));
     layer.c_rows.resize(rows);
     for (int side = 0; side < 2; ++side) {
-      layer.h[side].resize(rows * static_cast<std::size_t>(hidden));
+      layer.h[side].resize(rows * static_cast<std::size_t>(state));
       layer.h_rows[side].resize(rows);
       layer.x_rows[side].resize(rows);
     }
@@ -47,13 +54,14 @@ struct LstmStream<T>::Impl {
       const auto at = static_cast<Index>(row);
       layer.c_rows[row] = layer.c.data() + at * padded;
       for (int side = 0; side < 2; ++side) {
-        layer.h_rows[side][row] = layer.h[side].data() + at * hidden;
+        layer.h_rows[side][row] = layer.h[side].data() + at * state;
         if (index > 0) layer.x_rows[side][row] = layers[index - 1].h_rows[side][row];
       }
     }
     const ForwardPanels<T>& weights = lstm.impl().forward[index];
     layer.step.rows = batch;
     layer.step.hidden = hidden;
+    layer.step.h_depth = state;
     layer.step.block_end = layer.shape.blocks();
     layer.step.x_depth = layer.shape.input;
     layer.step.x_panels = weights.x.data();
@@ -63,15 +71,27 @@ struct LstmStream<T>::Impl {
     layer.step.c = layer.c_rows.data();
     const CellVariant<T> variant = lstm.impl().variant(index);
     layer.step.extras = {variant.options, variant.peephole, nullptr, nullptr};
+    if (layer.shape.projected) prepare_projection(layer, weights);
     clear(layer, 0, batch);
+  }
+
+  void prepare_projection(Layer& layer, const ForwardPanels<T>& weights) {
+    layer.m.resize(static_cast<std::size_t>(batch * layer.shape.hidden));
+    for (Index row = 0; row < batch; ++row) layer.m_rows.push_back(layer.m.data() + row * layer.shape.hidden);
+    layer.projection.rows = batch;
+    layer.projection.depth = layer.shape.hidden;
+    layer.projection.columns = layer.shape.state;
+    layer.projection.a = layer.m_rows.data();
+    layer.projection.panels = weights.projection.data();
+    layer.projection.panel_end = (layer.shape.state + layer.shape.block_width() - 1) / layer.shape.block_width();
   }
 
   void clear(Layer& layer, Index first, Index last) noexcept {
     const auto zero = [&](Buffer<T>& buffer, Index width) {
       std::fill(buffer.data() + first * width, buffer.data() + last * width, T(0));
     };
-    zero(layer.h[0], layer.shape.hidden);
-    zero(layer.h[1], layer.shape.hidden);
+    zero(layer.h[0], layer.shape.state);
+    zero(layer.h[1], layer.shape.state);
     zero(layer.c, layer.shape.padded());
   }
 
@@ -85,8 +105,12 @@ struct LstmStream<T>::Impl {
       layer.step.backwards = turn != 0;
       layer.step.x = layer.x_rows[next].data();
       layer.step.h_prev = layer.step.h_last = layer.h_rows[turn].data();
-      layer.step.h = layer.h_rows[next].data();
-      step_forward(layer.step);
+      layer.step.h = layer.shape.projected ? layer.m_rows.data() : layer.h_rows[next].data();
+      kernels.step_forward(layer.step);
+      if (!layer.shape.projected) continue;
+      layer.projection.out = layer.h_rows[next].data();
+      kernels.product(layer.projection);
+      if (proj_clip > 0) kernels.clip(layer.h[next].data(), proj_clip, static_cast<Index>(layer.h[next].size()));
     }
     const Buffer<T>& output = layers.back().h[next];
     std::memcpy(y, output.data(), output.size() * sizeof(T));
@@ -125,14 +149,15 @@ void LstmStream<T>::reset(std::int64_t row) noexcept {
 
 namespace {
 
-template <class T, class U, class Visit>
-void visit_state(const LstmConfig& config, Index batch, const LstmState<U>& state, Visit&& visit) {
-  const std::array<Index, 3> expected{config.num_layers, batch, config.hidden_size};
-  if (state.h) require_shape("h", state.h, expected);
-  if (state.c) require_shape("c", state.c, expected);
+/// visit_h(layer, row, unit) and visit_c, for what is there.
+template <class U, class VisitH, class VisitC>
+void visit_state(const LstmConfig& config, Index batch, const LstmState<U>& state, VisitH&& visit_h, VisitC&& visit_c) {
+  if (state.h) require_shape("h", state.h, {config.num_layers, batch, config.state_size()});
+  if (state.c) require_shape("c", state.c, {config.num_layers, batch, config.hidden_size});
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     for (Index row = 0; row < batch; ++row) {
-      for (Index unit = 0; unit < config.hidden_size; ++unit) visit(layer, row, unit);
+      for (Index unit = 0; state.h && unit < config.state_size(); ++unit) visit_h(layer, row, unit);
+      for (Index unit = 0; state.c && unit < config.hidden_size; ++unit) visit_c(layer, row, unit);
     }
   }
 }
@@ -142,23 +167,29 @@ void visit_state(const LstmConfig& config, Index batch, const LstmState<U>& stat
 template <class T>
 void LstmStream<T>::get_state(const LstmState<T>& state) const {
   const Impl& impl = *impl_;
-  visit_state<T>(config(), impl.batch, state, [&](Index layer, Index row, Index unit) {
-    const auto& held = impl.layers[static_cast<std::size_t>(layer)];
-    const auto at = static_cast<std::size_t>(row);
-    if (state.h) state.h(layer, row, unit) = held.h_rows[impl.turn][at][unit];
-    if (state.c) state.c(layer, row, unit) = held.c_rows[at][unit];
-  });
+  const auto held = [&](Index layer) -> const auto& { return impl.layers[static_cast<std::size_t>(layer)]; };
+  visit_state(
+      config(), impl.batch, state,
+      [&](Index layer, Index row, Index unit) {
+        state.h(layer, row, unit) = held(layer).h_rows[impl.turn][static_cast<std::size_t>(row)][unit];
+      },
+      [&](Index layer, Index row, Index unit) {
+        state.c(layer, row, unit) = held(layer).c_rows[static_cast<std::size_t>(row)][unit];
+      });
 }
 
 template <class T>
 void LstmStream<T>::set_state(const LstmState<const T>& state) {
   Impl& impl = *impl_;
-  visit_state<T>(config(), impl.batch, state, [&](Index layer, Index row, Index unit) {
-    auto& held = impl.layers[static_cast<std::size_t>(layer)];
-    const auto at = static_cast<std::size_t>(row);
-    if (state.h) held.h_rows[impl.turn][at][unit] = state.h(layer, row, unit);
-    if (state.c) held.c_rows[at][unit] = state.c(layer, row, unit);
-  });
+  const auto held = [&](Index layer) -> auto& { return impl.layers[static_cast<std::size_t>(layer)]; };
+  visit_state(
+      config(), impl.batch, state,
+      [&](Index layer, Index row, Index unit) {
+        held(layer).h_rows[impl.turn][static_cast<std::size_t>(row)][unit] = state.h(layer, row, unit);
+      },
+      [&](Index layer, Index row, Index unit) {
+        held(layer).c_rows[static_cast<std::size_t>(row)][unit] = state.c(layer, row, unit);
+      });
 }
 
 template <class T>

@@ -78,6 +78,11 @@ class LSTMConfig:
     weight_dropout : float, default 0.0
         Share of the recurrent weights that is dropped while training, one mask per forward, in [0,
         1) (Merity et al. 2017).
+    proj_size : int, default 0
+        P: h becomes its product with ``weight_hr_l0`` (P, H), P features wide, at most H (Sak et
+        al. 2014, as in PyTorch); 0: no projection. Not with `zoneout_h` or `recurrent_dropout`.
+    proj_clip : float, default 0.0
+        Bound of the projected h, on both sides; 0: none.
 
     Raises
     ------
@@ -107,6 +112,8 @@ class LSTMConfig:
     recurrent_dropout: float = field(default=0.0, kw_only=True)
     input_dropout: float = field(default=0.0, kw_only=True)
     weight_dropout: float = field(default=0.0, kw_only=True)
+    proj_size: int = field(default=0, kw_only=True)
+    proj_clip: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         core = _core.LstmConfig(**self._values())
@@ -127,9 +134,14 @@ class LSTMConfig:
         return 2 if self.bidirectional else 1
 
     @property
+    def state_size(self) -> int:
+        """Features of h: P with a projection, else H."""
+        return self.proj_size or self.hidden_size
+
+    @property
     def output_size(self) -> int:
-        """Features of the output, D * H."""
-        return self.num_directions * self.hidden_size
+        """Features of the output, D * H, with a projection D * P."""
+        return self.num_directions * self.state_size
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in order.
@@ -139,7 +151,8 @@ class LSTMConfig:
         dict
             ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H) and ``bias_l0`` (4H,) of every layer
             and, with suffix ``_reverse``, of every second direction. Rows are the gates i, f, g, o.
-            With peepholes also ``peephole_l0`` (3H,), for the gates i, f, o.
+            With peepholes also ``peephole_l0`` (3H,), for the gates i, f, o; with a projection
+            ``weight_hr_l0`` (P, H), and ``weight_hh_l0`` (4H, P).
         """
         return dict(core_config(self).parameters())
 

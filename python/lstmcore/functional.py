@@ -56,7 +56,7 @@ class LSTMState(NamedTuple):
 
     Attributes
     ----------
-    h : ndarray, shape (layers * D, N, H)
+    h : ndarray, shape (layers * D, N, H), with a projection (layers * D, N, P)
         Hidden state.
     c : ndarray, shape (layers * D, N, H)
         Cell state.
@@ -180,7 +180,7 @@ def init_weights(
         elif name.startswith("bias"):
             values = np.zeros(shape)
             values[config.hidden_size : 2 * config.hidden_size] = 1.0
-        elif name.startswith("weight_hh"):
+        elif name.startswith("weight_hh"):  # more rows than columns
             values = _orthogonal(shape, random)
         else:
             limit = np.sqrt(6.0 / (shape[0] + shape[1]))
@@ -373,7 +373,8 @@ def lstm_masks(
         ("weight_dropout", config.weight_dropout, 4 * hidden),
     ):
         if rate:
-            every = [draw((rows, hidden), rate, kind, cell) for cell in range(cells)]
+            shape = (rows, config.state_size)
+            every = [draw(shape, rate, kind, cell) for cell in range(cells)]
             masks[kind] = np.stack(every)
     for kind, rate in (("zoneout_h", config.zoneout_h), ("zoneout_c", config.zoneout_c)):
         if rate:

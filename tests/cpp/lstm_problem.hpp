@@ -62,7 +62,7 @@ struct Problem {
   Index N = 0, steps = 0;
   std::uint64_t seed = 0;
   std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
-  std::vector<std::vector<T>> peephole;                    // the same, or empty
+  std::vector<std::vector<T>> peephole, weight_hr;         // the same, or empty
   std::vector<T> x;                                        // (N, T, C)
   std::vector<std::int64_t> lengths;                       // (N) or absent
   std::valarray<bool> reset;                               // (N, T) or absent
@@ -71,21 +71,23 @@ struct Problem {
   std::vector<T> dy, dh, dc;
 
   Index cells() const { return config.num_layers * config.directions(); }
-  Index state_size() const { return cells() * N * config.hidden_size; }
+  Index h_size() const { return cells() * N * config.state_size(); }
+  Index c_size() const { return cells() * N * config.hidden_size; }
   Index y_size() const { return N * steps * config.output_size(); }
   Index length(Index n) const { return lengths.empty() ? steps : lengths[n]; }
 
   lstmcore::LstmWeights<T> weights() const {
-    const Index H = config.hidden_size;
+    const Index H = config.hidden_size, S = config.state_size();
     lstmcore::LstmWeights<T> views;
     for (Index cell = 0; cell < cells(); ++cell) {
       const Index C = config.layer_input_size(cell / config.directions());
       views.push_back({{weight_ih[cell].data(), {4 * H, C}},
-                       {weight_hh[cell].data(), {4 * H, H}},
+                       {weight_hh[cell].data(), {4 * H, S}},
                        {bias[cell].data(), {4 * H}},
                        {}});
       if (!config.bias) views.back().bias = {};
       if (config.peephole) views.back().peephole = {peephole[cell].data(), {3 * H}};
+      if (config.proj_size > 0) views.back().weight_hr = {weight_hr[cell].data(), {S, H}};
     }
     return views;
   }
@@ -104,7 +106,7 @@ struct Problem {
     const Index H = config.hidden_size;
     lstmcore::LstmOutputGradients<T> views;
     if (!dy.empty()) views.y = {dy.data(), {N, steps, config.output_size()}};
-    if (!dh.empty()) views.h = {dh.data(), {cells(), N, H}};
+    if (!dh.empty()) views.h = {dh.data(), {cells(), N, config.state_size()}};
     if (!dc.empty()) views.c = {dc.data(), {cells(), N, H}};
     return views;
   }
@@ -115,7 +117,7 @@ template <class T>
 struct Result {
   std::vector<T> y, h, c;
   std::vector<T> dx, dh0, dc0;
-  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole;
+  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole, dweight_hr;
 };
 
 template <class T>
@@ -126,22 +128,25 @@ Problem<T> make_problem(const Shape& shape, std::uint64_t seed = 1) {
   p.steps = shape.steps;
   p.lengths = shape.lengths;
   p.seed = 0x9E3779B97F4A7C15u + seed;  // both halves of the key are used
-  const Index H = p.config.hidden_size, C = p.config.input_size, Y = p.config.output_size();
+  const Index H = p.config.hidden_size, S = p.config.state_size(), C = p.config.input_size, Y = p.config.output_size();
   for (Index cell = 0; cell < p.cells(); ++cell) {
     const Index width = p.config.layer_input_size(cell / p.config.directions());
     // Gates between flat and saturated, so that every factor of the gradient counts.
     p.weight_ih.push_back(random_values<T>(4 * H * width, seed + 10 * cell + 1, 1.5 / std::sqrt(double(width))));
-    p.weight_hh.push_back(random_values<T>(4 * H * H, seed + 10 * cell + 2, 1.5 / std::sqrt(double(H))));
+    p.weight_hh.push_back(random_values<T>(4 * H * S, seed + 10 * cell + 2, 1.5 / std::sqrt(double(S))));
     p.bias.push_back(random_values<T>(4 * H, seed + 10 * cell + 3));
     if (p.config.peephole) p.peephole.push_back(random_values<T>(3 * H, seed + 10 * cell + 4));
+    if (p.config.proj_size > 0) {
+      p.weight_hr.push_back(random_values<T>(S * H, seed + 10 * cell + 5, 2.0 / std::sqrt(double(H))));
+    }
   }
   p.x = random_values<T>(p.N * p.steps * C, seed + 1001);
   p.dy = random_values<T>(p.y_size(), seed + 1002);
-  p.dh = random_values<T>(p.state_size(), seed + 1003);
-  p.dc = random_values<T>(p.state_size(), seed + 1004);
+  p.dh = random_values<T>(p.h_size(), seed + 1003);
+  p.dc = random_values<T>(p.c_size(), seed + 1004);
   if (shape.initial_state) {
-    p.h0 = random_values<T>(p.state_size(), seed + 1005);
-    p.c0 = random_values<T>(p.state_size(), seed + 1006);
+    p.h0 = random_values<T>(p.h_size(), seed + 1005);
+    p.c0 = random_values<T>(p.c_size(), seed + 1006);
   }
   if (!shape.resets.empty()) {
     p.reset.resize(static_cast<std::size_t>(p.N * p.steps), false);
@@ -191,6 +196,7 @@ Problem<To> converted(const Problem<From>& from) {
   to.weight_hh = converted<To>(from.weight_hh);
   to.bias = converted<To>(from.bias);
   to.peephole = converted<To>(from.peephole);
+  to.weight_hr = converted<To>(from.weight_hr);
   to.x = converted<To>(from.x);
   to.h0 = converted<To>(from.h0);
   to.c0 = converted<To>(from.c0);
@@ -209,30 +215,32 @@ struct Outputs {
   lstmcore::LstmInputGradients<T> inputs;
 
   explicit Outputs(const Problem<T>& p) {
-    const Index H = p.config.hidden_size;
+    const Index H = p.config.hidden_size, S = p.config.state_size();
     result.y = not_a_number<T>(p.y_size());
-    result.h = p.h0.empty() ? std::vector<T>(p.state_size(), T(0)) : p.h0;
-    result.c = p.c0.empty() ? std::vector<T>(p.state_size(), T(0)) : p.c0;
+    result.h = p.h0.empty() ? std::vector<T>(p.h_size(), T(0)) : p.h0;
+    result.c = p.c0.empty() ? std::vector<T>(p.c_size(), T(0)) : p.c0;
     result.dx = not_a_number<T>(p.x.size());
-    result.dh0 = not_a_number<T>(p.state_size());
-    result.dc0 = not_a_number<T>(p.state_size());
+    result.dh0 = not_a_number<T>(p.h_size());
+    result.dc0 = not_a_number<T>(p.c_size());
     y = {result.y.data(), {p.N, p.steps, p.config.output_size()}};
-    state = {{result.h.data(), {p.cells(), p.N, H}}, {result.c.data(), {p.cells(), p.N, H}}};
+    state = {{result.h.data(), {p.cells(), p.N, S}}, {result.c.data(), {p.cells(), p.N, H}}};
     inputs.x = {result.dx.data(), {p.N, p.steps, p.config.input_size}};
-    inputs.h = {result.dh0.data(), {p.cells(), p.N, H}};
+    inputs.h = {result.dh0.data(), {p.cells(), p.N, S}};
     inputs.c = {result.dc0.data(), {p.cells(), p.N, H}};
     for (const auto& values : p.weight_ih) result.dweight_ih.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.weight_hh) result.dweight_hh.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.bias) result.dbias.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.peephole) result.dpeephole.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.weight_hr) result.dweight_hr.push_back(not_a_number<T>(values.size()));
     for (Index cell = 0; cell < p.cells(); ++cell) {
       const Index C = p.config.layer_input_size(cell / p.config.directions());
       inputs.weights.push_back({{result.dweight_ih[cell].data(), {4 * H, C}},
-                                {result.dweight_hh[cell].data(), {4 * H, H}},
+                                {result.dweight_hh[cell].data(), {4 * H, S}},
                                 {result.dbias[cell].data(), {4 * H}},
                                 {}});
       if (!p.config.bias) inputs.weights.back().bias = {};
       if (p.config.peephole) inputs.weights.back().peephole = {result.dpeephole[cell].data(), {3 * H}};
+      if (p.config.proj_size > 0) inputs.weights.back().weight_hr = {result.dweight_hr[cell].data(), {S, H}};
     }
   }
   Outputs(const Outputs&) = delete;

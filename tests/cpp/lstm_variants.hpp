@@ -25,7 +25,10 @@ inline bool has_random_masks(const lstmcore::LstmConfig& config) {
 inline double growth(const lstmcore::LstmConfig& config) {
   using lstmcore::LstmFunction;
   const LstmFunction gate = config.gate_activation.function;
-  return gate == LstmFunction::sigmoid || gate == LstmFunction::tanh || gate == LstmFunction::hard_sigmoid ? 1.0 : 10.0;
+  const bool bounded =
+      gate == LstmFunction::sigmoid || gate == LstmFunction::tanh || gate == LstmFunction::hard_sigmoid;
+  const double products = config.proj_size > 0 ? 2.0 : 1.0;  // in a row, at every step
+  return bounded ? products : 10.0;
 }
 
 inline std::vector<Variant> variants() {
@@ -34,6 +37,18 @@ inline std::vector<Variant> variants() {
   std::vector<Variant> all = {
       {"no bias", [](Config& c) { c.bias = false; }},
       {"peephole", [](Config& c) { c.peephole = true; }},
+      {"projection", [](Config& c) { c.proj_size = (c.hidden_size + 1) / 2; }},
+      {"projection to one, bound, peephole",
+       [](Config& c) {
+         c.proj_size = 1;
+         c.proj_clip = 0.3;
+         c.peephole = true;
+       }},
+      {"projection to all, zoneout of c, dropout of weights and input",
+       [](Config& c) {
+         c.proj_size = c.hidden_size;
+         c.zoneout_c = c.weight_dropout = c.input_dropout = c.dropout = 0.25;
+       }},
       {"coupled gates", [](Config& c) { c.coupled_gates = true; }},
       {"bound of c", [](Config& c) { c.cell_clip = 0.4; }},
       {"bound of the activations", [](Config& c) { c.gate_clip = 0.6; }},

@@ -25,6 +25,9 @@ void check_gradients(const Result<T>& result, const Result<double>& expected, do
     CHECK_ARRAYS_CLOSE(result.dweight_hh[cell], expected.dweight_hh[cell], growth * tolerance(T()));
     if (!std::isnan(expected.dbias[cell][0]))
       CHECK_ARRAYS_CLOSE(result.dbias[cell], expected.dbias[cell], growth * tolerance(T()));
+    if (!expected.dweight_hr.empty()) {
+      CHECK_ARRAYS_CLOSE(result.dweight_hr[cell], expected.dweight_hr[cell], growth * tolerance(T()));
+    }
     if (expected.dpeephole.empty()) continue;
     CHECK_ARRAYS_CLOSE(result.dpeephole[cell], expected.dpeephole[cell], growth * tolerance(T()));
   }

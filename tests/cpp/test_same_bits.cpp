@@ -29,6 +29,7 @@ void check_same_gradients(const Result<T>& result, const Result<T>& expected) {
     CHECK_SAME_BITS(result.dweight_ih[cell], expected.dweight_ih[cell]);
     CHECK_SAME_BITS(result.dweight_hh[cell], expected.dweight_hh[cell]);
     CHECK_SAME_BITS(result.dbias[cell], expected.dbias[cell]);
+    if (!expected.dweight_hr.empty()) CHECK_SAME_BITS(result.dweight_hr[cell], expected.dweight_hr[cell]);
     if (!expected.dpeephole.empty()) CHECK_SAME_BITS(result.dpeephole[cell], expected.dpeephole[cell]);
   }
 }
@@ -107,16 +108,16 @@ struct Row {
     const auto start = values.begin() + n * p.steps * width;
     return std::vector<T>(start, start + steps * width);
   }
-  std::vector<T> state(const std::vector<T>& values) const {
-    const Index H = p.config.hidden_size;
+  std::vector<T> state(const std::vector<T>& values, Index width) const {
     std::vector<T> part;
     for (Index cell = 0; cell < p.cells() && !values.empty(); ++cell) {
-      const auto start = values.begin() + (cell * p.N + n) * H;
-      part.insert(part.end(), start, start + H);
+      const auto start = values.begin() + (cell * p.N + n) * width;
+      part.insert(part.end(), start, start + width);
     }
     return part;
   }
-  // The row as a batch of its own, cut to its length if `cut`: neither companions nor padding.
+  std::vector<T> h(const std::vector<T>& values) const { return state(values, p.config.state_size()); }
+  std::vector<T> c(const std::vector<T>& values) const { return state(values, p.config.hidden_size); }
   Problem<T> problem(bool cut) const {
     Problem<T> alone = p;
     alone.N = 1;
@@ -125,10 +126,10 @@ struct Row {
     if (cut) alone.lengths.clear();
     alone.x = sequence(p.x, p.config.input_size, alone.steps);
     alone.dy = sequence(p.dy, p.config.output_size(), alone.steps);
-    alone.h0 = state(p.h0);
-    alone.c0 = state(p.c0);
-    alone.dh = state(p.dh);
-    alone.dc = state(p.dc);
+    alone.h0 = h(p.h0);
+    alone.c0 = c(p.c0);
+    alone.dh = h(p.dh);
+    alone.dc = c(p.dc);
     if (p.mask.size() > 0) {
       alone.mask.resize(static_cast<std::size_t>(alone.steps));
       for (Index t = 0; t < alone.steps; ++t) alone.mask[t] = p.mask[n * p.steps + t];
@@ -159,13 +160,13 @@ void check_companions() {
         const Problem<T> alone = row.problem(cut);
         const Result<T> single = infer(alone);
         CHECK_SAME_BITS(single.y, row.sequence(inferred.y, Y, alone.steps));
-        CHECK_SAME_BITS(single.h, row.state(inferred.h));
-        CHECK_SAME_BITS(single.c, row.state(inferred.c));
+        CHECK_SAME_BITS(single.h, row.h(inferred.h));
+        CHECK_SAME_BITS(single.c, row.c(inferred.c));
         const Result<T> gradients = train(alone);
         CHECK_SAME_BITS(gradients.y, row.sequence(trained.y, Y, alone.steps));
         CHECK_SAME_BITS(gradients.dx, row.sequence(trained.dx, p.config.input_size, alone.steps));
-        CHECK_SAME_BITS(gradients.dh0, row.state(trained.dh0));
-        CHECK_SAME_BITS(gradients.dc0, row.state(trained.dc0));
+        CHECK_SAME_BITS(gradients.dh0, row.h(trained.dh0));
+        CHECK_SAME_BITS(gradients.dc0, row.c(trained.dc0));
       }
     }
   }

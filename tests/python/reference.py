@@ -45,7 +45,7 @@ def step(config, x, h, c, cell, masks):
     a_i, a_f, a_g, a_o = np.split(
         cell["weight_ih"] @ x + cell["weight_hh"] @ seen + cell.get("bias", 0), 4
     )
-    p_i, p_f, p_o = np.split(cell.get("peephole", np.zeros(3 * len(h))), 3)
+    p_i, p_f, p_o = np.split(cell.get("peephole", np.zeros(3 * len(c))), 3)
 
     def gate(a):
         return activate(config.gate_activation, bounded(a, config.gate_clip))
@@ -55,6 +55,8 @@ def step(config, x, h, c, cell, masks):
     g = activate(config.cell_activation, bounded(a_g, config.gate_clip))
     new_c = bounded(f * c + i * g, config.cell_clip)
     new_h = gate(a_o + p_o * new_c) * activate(config.output_activation, new_c)
+    if config.proj_size:
+        new_h = bounded(cell["weight_hr"] @ new_h, config.proj_clip)
     return (
         zoned_out(new_h, h, masks.get("zoneout_h"), config.zoneout_h),
         zoned_out(new_c, c, masks.get("zoneout_c"), config.zoneout_c),
@@ -78,9 +80,10 @@ def run_row(config, x, h, c, cell, backwards, reset, masks):
 def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=None):
     """As ``functional.lstm``, in float64; `masks`: of training. Returns y, h, c."""
     batch, steps, _ = x.shape
-    hidden, directions = config.hidden_size, 2 if config.bidirectional else 1
+    hidden, directions = config.state_size, 2 if config.bidirectional else 1
     shape = (config.num_layers * directions, batch, hidden)
     h = np.zeros(shape) if h is None else np.array(h, np.float64)
+    shape = (*shape[:2], config.hidden_size)
     c = np.zeros(shape) if c is None else np.array(c, np.float64)
     lengths = [steps] * batch if lengths is None else lengths
     reset = np.zeros((batch, steps), bool) if reset is None else reset
@@ -95,7 +98,7 @@ def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=Non
             suffix = f"_l{layer}" + ("_reverse" if direction else "")
             cell = {
                 name: np.array(weights[name + suffix], np.float64)
-                for name in ("weight_ih", "weight_hh", "bias", "peephole")
+                for name in ("weight_ih", "weight_hh", "bias", "peephole", "weight_hr")
                 if name + suffix in weights
             }
             backwards = direction == 1 or config.go_backwards
@@ -162,8 +165,10 @@ def random_case(config, batch, steps, dtype, seed=0, ragged=False, state=False, 
         arguments["lengths"] = random.permutation(lengths)
     if state:
         directions = 2 if config.bidirectional else 1
-        shape = (config.num_layers * directions, batch, config.hidden_size)
-        arguments["state"] = tuple(random.normal(size=shape).astype(dtype) for _ in "hc")
+        arguments["state"] = tuple(
+            random.normal(size=(config.num_layers * directions, batch, width)).astype(dtype)
+            for width in (config.state_size, config.hidden_size)
+        )
     if resets:
         arguments["reset"] = random.random((batch, steps)) < 0.25
     return x, weights, arguments

@@ -29,6 +29,14 @@ VARIANTS = {
     "no bias": {"bias": False},
     "peephole": {"peephole": True},
     "coupled gates": {"coupled_gates": True},
+    "projection": {"proj_size": 3},
+    "projection, bound, peephole, dropout": {
+        "proj_size": 2,
+        "proj_clip": 0.3,
+        "peephole": True,
+        "zoneout_c": 0.2,
+        "weight_dropout": 0.2,
+    },
     "bound of c": {"cell_clip": 0.45},
     "bound of the activations": {"gate_clip": 0.6},
     "zoneout of h": {"zoneout_h": 0.3},
@@ -129,7 +137,9 @@ def test_float32_and_threads(name, keep_thread_count):
         assert relative_error(np.float64(gradients.weights[key]), gradients64.weights[key]) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["zoneout of h", "zoneout of c", "peephole", "bound of c"])
+@pytest.mark.parametrize(
+    "name", ["zoneout of h", "zoneout of c", "peephole", "bound of c", "projection"]
+)
 def test_stream_has_the_bits_of_the_whole_call(name):
     config = LSTMConfig(3, 19, num_layers=2, **VARIANTS[name])
     x, weights, _ = random_case(config, 2, 9, np.float32, seed=2)
@@ -175,6 +185,10 @@ def test_masks_are_what_was_asked_for():
         ({"recurrent_dropout": -0.1}, "recurrent_dropout: expected"),
         ({"cell_clip": -1.0}, "cell_clip: expected a finite number of at least 0"),
         ({"gate_clip": float("inf")}, "gate_clip: expected a finite number"),
+        ({"proj_size": 4}, "proj_size: expected 0 to hidden_size, 3, got 4"),
+        ({"proj_size": 2, "zoneout_h": 0.1}, "zoneout_h: expected 0 with a projection"),
+        ({"proj_size": 2, "recurrent_dropout": 0.1}, "recurrent_dropout: expected 0 with a proj"),
+        ({"proj_clip": 0.1}, "proj_clip: expected 0 without a projection"),
         ({"gate_activation": "swish"}, "gate_activation: expected one of sigmoid, tanh.*'swish'"),
         ({"cell_activation": Activation("elu", -1.0)}, "cell_activation: expected an alpha of at"),
         ({"output_activation": Activation("scaled_tanh")}, "output_activation: expected an alpha"),
@@ -208,7 +222,9 @@ def test_feeding_steps_refuses_random_masks():
 
 
 def test_feeding_steps_with_a_variant():
-    config = LSTMConfig(3, 7, num_layers=2, peephole=True, coupled_gates=True, cell_clip=0.8)
+    config = LSTMConfig(
+        3, 7, num_layers=2, peephole=True, coupled_gates=True, cell_clip=0.8, proj_size=4
+    )
     x, weights, _ = random_case(config, 2, 6, np.float64, seed=2)
     y, _, tape = F.lstm(x, weights, config, training=True)
     whole = F.lstm_backward(tape, np.ones_like(y))
@@ -234,6 +250,7 @@ def test_layers_train_and_come_back_from_a_file(tmp_path):
     model = lc.Sequential(
         [
             lc.layers.Bidirectional(lc.layers.LSTM(6, return_sequences=True, **options)),
+            lc.layers.Bidirectional(lc.layers.LSTM(6, return_sequences=True, proj_size=2), "sum"),
             lc.layers.RNN(lc.layers.LSTMCell(5, use_bias=False, coupled_gates=True)),
             lc.layers.Dense(1),
         ],

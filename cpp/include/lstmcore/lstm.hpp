@@ -44,9 +44,14 @@ struct LstmConfig {
   //   o = s(clip(W_o x + U_o h' + b_o + p_o c))
   //   h = o * r(c)                                   r: output_activation
   //
+  //
+  // and with a projection h is clip(R h), P wide, instead (Sak et al. 2014),
+  //
   // and then zoneout keeps some elements of the h and c before, while training; at inference h becomes
   // zoneout_h h' + (1 - zoneout_h) h, c likewise.
 
+  std::int64_t proj_size = 0;  ///< P, the width of h after its projection, at most H; 0: no projection
+  double proj_clip = 0.0;      ///< bound of the projected h; 0: none
   bool bias = true;            ///< whether there are biases b
   bool peephole = false;       ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
   bool coupled_gates = false;  ///< i = 1 - f; the rows of i in all weights are not used and have zero gradients
@@ -70,8 +75,10 @@ struct LstmConfig {
   bool plain_cell() const;
 
   std::int64_t directions() const { return bidirectional ? 2 : 1; }
-  std::int64_t output_size() const { return directions() * hidden_size; }
-  /// Input features of layer `layer`: C for the first, D * H for the others.
+  /// Width of h: P with a projection, else H.
+  std::int64_t state_size() const { return proj_size > 0 ? proj_size : hidden_size; }
+  std::int64_t output_size() const { return directions() * state_size(); }
+  /// Input features of layer `layer`: C for the first, those of the output for the others.
   std::int64_t layer_input_size(std::int64_t layer) const { return layer == 0 ? input_size : output_size(); }
   /// Throws std::invalid_argument if a size is below 1, sizes overflow, or options contradict each other.
   void validate() const;
@@ -97,15 +104,17 @@ enum class MaskKind : std::uint64_t {
 std::uint64_t mask_seed(std::uint64_t seed, MaskKind kind, std::int64_t cell);
 
 /// Which member of LstmCellWeights.
-enum class LstmTensor { weight_ih, weight_hh, bias, peephole };
+enum class LstmTensor { weight_ih, weight_hh, bias, peephole, weight_hr };
 
 /// The weights of one layer and direction, or their gradients.
 template <class T>
 struct LstmCellWeights {
   View<T, 2> weight_ih;   ///< (4H, layer_input_size): rows i, f, g, o
-  View<T, 2> weight_hh;   ///< (4H, H)
+  View<T, 2> weight_hh;   ///< (4H, H), with a projection (4H, P)
   View<T, 1> bias;        ///< (4H); absent if the configuration has none
   View<T, 1> peephole{};  ///< (3H): i, f, o; absent if the configuration has none
+
+  View<T, 2> weight_hr{};  ///< (P, H): R; absent if the configuration has no projection
 
   /// Calls visit(view) with the member that `tensor` names.
   template <class Visit>
@@ -129,6 +138,8 @@ struct LstmCellWeights {
         return visit(self.bias);
       case LstmTensor::peephole:
         return visit(self.peephole);
+      case LstmTensor::weight_hr:
+        return visit(self.weight_hr);
     }
   }
 };
@@ -144,7 +155,7 @@ using LstmWeightGradients = std::vector<LstmCellWeights<T>>;
 /// Name and shape of one weight tensor, in the order of the file format and of `LstmWeights`.
 struct LstmParameter {
   std::string name;                 ///< "weight_ih_l0", "weight_hh_l0", "bias_l0", "weight_ih_l0_reverse", ...
-  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H), (4H) or (3H)
+  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H), (4H), (3H) or (P, H)
   std::int64_t cell = 0;            ///< entry of LstmWeights
   LstmTensor tensor = LstmTensor::weight_ih;
 };
@@ -179,7 +190,7 @@ struct LstmSequence {
 /// State of every layer and direction, entry layer * D + direction, read before the walk and written after it.
 template <class T>
 struct LstmState {
-  View<T, 3> h;  ///< (L * D, N, H)
+  View<T, 3> h;  ///< (L * D, N, H), with a projection (L * D, N, P), as everywhere below
   View<T, 3> c;  ///< (L * D, N, H)
 };
 
@@ -282,7 +293,7 @@ class LstmStream {
   LstmStream(LstmStream&&) noexcept;
   LstmStream& operator=(LstmStream&&) noexcept;
 
-  /// x (batch_size, C) and h (batch_size, H), contiguous, not overlapping; h gets the last layer's output. Neither
+  /// x (batch_size, C) and h (batch_size, H or P), contiguous, not overlapping; h gets the last layer's output. Neither
   /// allocates, locks nor throws.
   void step(const T* x, T* h) noexcept;
 

@@ -80,9 +80,9 @@ void step_tile(const StepForward<T>& s, Index row, Index block) {
     } else {
       tile.start([&](int r, int v) { return ei::ploadu<P>(gates[r] + offset + v * lanes); });
     }
-    const Index stride = s.hidden * full;
+    const Index stride = s.h_depth * full;
     const ByRows<T, Rows> h(s.h_prev + row);
-    tile.template add_products<vectors>(h, s.hidden, s.h_panels + block * stride + offset, stride);
+    tile.template add_products<vectors>(h, s.h_depth, s.h_panels + block * stride + offset, stride);
     tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + offset + v * lanes, sum); });
   }
 
@@ -139,7 +139,7 @@ void step_block(const StepForward<T>& s, Index block) {
 template <class T>
 bool turning_pays(const StepForward<T>& s) {
   const Index blocks = s.block_end - s.block_begin;
-  const Index bytes = blocks * panel_vectors * lanes_of<T> * (s.x_depth + s.hidden) * static_cast<Index>(sizeof(T));
+  const Index bytes = blocks * panel_vectors * lanes_of<T> * (s.x_depth + s.h_depth) * static_cast<Index>(sizeof(T));
   return bytes > (24 << 10) && bytes < (192 << 10);
 }
 

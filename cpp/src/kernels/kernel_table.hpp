@@ -73,12 +73,13 @@ struct CellExtras {
 template <class T>
 struct StepForward {
   Index rows;
-  Index hidden;  // H
+  Index hidden;   // H
+  Index h_depth;  // features of h_prev: H, or P with a projection
   Index block_begin, block_end;
   bool backwards;          // take the blocks in falling order: every other step does, to meet what is still in a cache
   Index x_depth;           // features of x; 0: `gates` already holds bias + input part
   const T* const* x;       // row pointers
-  const T* const* h_prev;  // row pointers, H elements
+  const T* const* h_prev;  // row pointers, h_depth elements
   const T* const* c_prev;  // row pointers, Hp elements
   const T* x_panels;       // of all blocks: [block][x_depth][4][V]
   const T* h_panels;       // of all blocks: [block][H][4][V]

@@ -155,16 +155,16 @@ Masks<T> make_masks(const LstmConfig& config, std::uint64_t seed, Index cell, In
 template <class T>
 void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>* masks,
           Index t, T* h, T* c, StepTape<T>* tape) {
-  const Index H = config.hidden_size;
+  const Index H = config.hidden_size, S = config.state_size();
   StepTape<T> kept;
-  kept.h_prev.assign(h, h + H);
+  kept.h_prev.assign(h, h + S);
   kept.c_prev.assign(c, c + H);
-  for (Index u = 0; masks != nullptr && u < H; ++u) kept.h_prev[u] *= masks->h_factor[u];
+  for (Index u = 0; masks != nullptr && u < S; ++u) kept.h_prev[u] *= masks->h_factor[u];
   const auto row = [&](Index gate, Index u) {
     const Index r = gate * H + u;
     T sum = w.bias ? w.bias(r) : T(0);
     for (Index k = 0; k < C; ++k) sum += w.weight_ih(r, k) * x[k];
-    for (Index k = 0; k < H; ++k) sum += w.weight_hh(r, k) * kept.h_prev[k];
+    for (Index k = 0; k < S; ++k) sum += w.weight_hh(r, k) * kept.h_prev[k];
     return sum;
   };
   const auto gate = [&](T z) { return activate(config.gate_activation, bounded(z, config.gate_clip)); };
@@ -184,11 +184,12 @@ void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* 
     if (masks == nullptr) {
       const T share_c = static_cast<T>(config.zoneout_c), share_h = static_cast<T>(config.zoneout_h);
       c[u] = share_c * c[u] + (1 - share_c) * new_c;
-      h[u] = share_h * h[u] + (1 - share_h) * new_h;
+      if (config.proj_size == 0) h[u] = share_h * h[u] + (1 - share_h) * new_h;
     } else {
       if (!kept_c) c[u] = new_c;
-      if (!kept_h) h[u] = new_h;
+      if (!kept_h && config.proj_size == 0) h[u] = new_h;
     }
+    kept.m.push_back(new_h);
     for (Index k = 0; k < 4; ++k) kept.z[k].push_back(z[k]);
     kept.i.push_back(i);
     kept.f.push_back(f);
@@ -199,6 +200,12 @@ void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* 
     kept.kept_h.push_back(kept_h);
     kept.kept_c.push_back(kept_c);
   }
+  for (Index p = 0; p < config.proj_size; ++p) {
+    T sum = 0;
+    for (Index k = 0; k < H; ++k) sum += w.weight_hr(p, k) * kept.m[k];
+    kept.free_r.push_back(sum);
+    h[p] = bounded(sum, config.proj_clip);
+  }
   if (tape != nullptr) *tape = kept;
 }
 
@@ -206,16 +213,27 @@ void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* 
 template <class T>
 void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>& masks,
            const StepTape<T>& tape, T* dh, T* dc, T* dx, const LstmCellWeights<T>& dw) {
-  const Index H = config.hidden_size;
+  const Index H = config.hidden_size, S = config.state_size();
   std::vector<T> dz(4 * H);        // by the gates' pre-activations
-  std::vector<T> dh_before(H, 0);  // by h before the step
+  std::vector<T> dh_before(S, 0);  // by h before the step
+  std::vector<T> dm(dh, dh + S);   // by what is projected, or by h
+  if (config.proj_size > 0) {
+    dm.assign(static_cast<std::size_t>(H), 0);
+    for (Index p = 0; p < S; ++p) {
+      if (!inside(tape.free_r[p], config.proj_clip)) continue;
+      for (Index k = 0; k < H; ++k) {
+        dm[k] += w.weight_hr(p, k) * dh[p];
+        if (dw.weight_hr) dw.weight_hr(p, k) += dh[p] * tape.m[k];
+      }
+    }
+  }
   const auto by_z = [&](const LstmActivation& activation, Index gate, Index u) {
     const T z = tape.z[gate][u];
     return inside(z, config.gate_clip) ? slope(activation, bounded(z, config.gate_clip)) : T(0);
   };
   for (Index u = 0; u < H; ++u) {
     const T i = tape.i[u], f = tape.f[u], g = tape.g[u], o = tape.o[u], c = tape.c[u], c_prev = tape.c_prev[u];
-    T d_h = dh[u], d_c = dc[u], dc_before = 0;
+    T d_h = dm[u], d_c = dc[u], dc_before = 0;
     if (tape.kept_h[u]) {
       dh_before[u] = d_h;
       d_h = 0;
@@ -240,20 +258,20 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
       dw.peephole(2 * H + u) += dz[3 * H + u] * c;
     }
     dc[u] = dc_before;
-    dh[u] = 0;
   }
+  std::fill(dh, dh + S, T(0));
   for (Index r = 0; r < 4 * H; ++r) {
     for (Index k = 0; k < C; ++k) {
       dx[k] += w.weight_ih(r, k) * dz[r];
       if (dw.weight_ih) dw.weight_ih(r, k) += dz[r] * x[k];
     }
-    for (Index k = 0; k < H; ++k) {
+    for (Index k = 0; k < S; ++k) {
       dh[k] += w.weight_hh(r, k) * dz[r];
       if (dw.weight_hh) dw.weight_hh(r, k) += dz[r] * tape.h_prev[k];
     }
     if (dw.bias) dw.bias(r) += dz[r];
   }
-  for (Index u = 0; u < H; ++u) dh[u] = dh[u] * masks.h_factor[u] + dh_before[u];
+  for (Index u = 0; u < S; ++u) dh[u] = dh[u] * masks.h_factor[u] + dh_before[u];
 }
 
 // ---- one row of one layer and direction
@@ -264,10 +282,11 @@ template <class T>
 void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const LstmSequence<T>& sequence, Index n,
          Index direction, const Masks<T>* masks, const T* x, Index C, T* h, T* c, T* y, Index y_stride,
          std::vector<StepTape<T>>& tape) {
-  const Index H = config.hidden_size, length = length_of(sequence, n);
+  const Index H = config.hidden_size, S = config.state_size(), length = length_of(sequence, n);
   const bool from_end = walks_from_end(config, direction);
   const auto zero_state = [&] {
-    for (Index u = 0; u < H; ++u) h[u] = c[u] = 0;
+    std::fill(h, h + S, T(0));
+    std::fill(c, c + H, T(0));
   };
   tape.resize(static_cast<std::size_t>(length));
   for (Index s = 0; s < length; ++s) {
@@ -275,7 +294,7 @@ void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lstm
     if (!is_there(sequence, n, t)) continue;
     if (!from_end && is_reset(sequence, n, t)) zero_state();
     cell(config, w, x + t * C, C, masks, t, h, c, &tape[t]);
-    for (Index u = 0; u < H; ++u) y[t * y_stride + u] = h[u];
+    for (Index u = 0; u < S; ++u) y[t * y_stride + u] = h[u];
     if (from_end && is_reset(sequence, n, t)) zero_state();
   }
 }
@@ -285,16 +304,17 @@ template <class T>
 void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const LstmSequence<T>& sequence, Index n,
           Index direction, const Masks<T>& masks, const T* x, Index C, T* dh, T* dc, const T* dy, Index dy_stride,
           const std::vector<StepTape<T>>& tape, T* dx, const LstmCellWeights<T>& dw) {
-  const Index H = config.hidden_size, length = length_of(sequence, n);
+  const Index H = config.hidden_size, S = config.state_size(), length = length_of(sequence, n);
   const bool from_end = walks_from_end(config, direction);
   const auto zero_state = [&] {
-    for (Index u = 0; u < H; ++u) dh[u] = dc[u] = 0;
+    std::fill(dh, dh + S, T(0));
+    std::fill(dc, dc + H, T(0));
   };
   for (Index s = length - 1; s >= 0; --s) {
     const Index t = from_end ? length - 1 - s : s;
     if (!is_there(sequence, n, t)) continue;
     if (from_end && is_reset(sequence, n, t)) zero_state();
-    for (Index u = 0; u < H; ++u) dh[u] += dy[t * dy_stride + u];
+    for (Index u = 0; u < S; ++u) dh[u] += dy[t * dy_stride + u];
     dcell(config, w, x + t * C, C, masks, tape[t], dh, dc, dx + t * C, dw);
     if (!from_end && is_reset(sequence, n, t)) zero_state();
   }
@@ -354,13 +374,16 @@ void write(const std::vector<T>& values, View<T, 3> view, Index a, Index b, Inde
 }
 
 template <class T>
-void zero(const LstmCellWeights<T>& dw, Index C, Index H) {
+void zero(const LstmCellWeights<T>& dw, Index C, Index H, Index S) {
   for (Index r = 0; r < 4 * H; ++r) {
     for (Index k = 0; dw.weight_ih && k < C; ++k) dw.weight_ih(r, k) = 0;
-    for (Index k = 0; dw.weight_hh && k < H; ++k) dw.weight_hh(r, k) = 0;
+    for (Index k = 0; dw.weight_hh && k < S; ++k) dw.weight_hh(r, k) = 0;
     if (dw.bias) dw.bias(r) = 0;
   }
   for (Index r = 0; dw.peephole && r < 3 * H; ++r) dw.peephole(r) = 0;
+  for (Index p = 0; dw.weight_hr && p < S; ++p) {
+    for (Index k = 0; k < H; ++k) dw.weight_hr(p, k) = 0;
+  }
 }
 
 // weight_hh (4H, H) of entry `cell` after dropout, or the gradient by it from the one by that.
@@ -386,15 +409,15 @@ template <class T>
 void lstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSequence<T>& sequence, View<T, 3> y,
           const LstmState<T>& state, Tape<T>* tape) {
   const Index N = sequence.x.shape[0], steps = sequence.x.shape[1], H = config.hidden_size;
-  const Index L = config.num_layers, D = config.directions();
-  std::vector<T> h = copy_of(state.h, L * D, N, H), c = copy_of(state.c, L * D, N, H);
+  const Index S = config.state_size(), L = config.num_layers, D = config.directions();
+  std::vector<T> h = copy_of(state.h, L * D, N, S), c = copy_of(state.c, L * D, N, H);
   std::vector<T> input = copy_of(sequence.x, N, steps, config.input_size);
   if (tape != nullptr) input_dropout(config, sequence.seed, N, steps, input);
   Tape<T> kept;
   kept.step.resize(static_cast<std::size_t>(L * D));
   for (Index layer = 0; layer < L; ++layer) {
     const Index C = config.layer_input_size(layer);
-    std::vector<T> output(N * steps * D * H, T(0));
+    std::vector<T> output(N * steps * D * S, T(0));
     for (Index cell = layer * D; cell < (layer + 1) * D; ++cell) {
       const Index direction = cell % D;
       LstmCellWeights<const T> w = weights[cell];
@@ -404,16 +427,16 @@ void lstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSeq
       for (Index n = 0; n < N; ++n) {
         const Masks<T> masks = make_masks<T>(config, sequence.seed, cell, n, N, steps);
         row(config, w, sequence, n, direction, tape != nullptr ? &masks : nullptr, input.data() + n * steps * C, C,
-            h.data() + (cell * N + n) * H, c.data() + (cell * N + n) * H,
-            output.data() + n * steps * D * H + direction * H, D * H, kept.step[cell][n]);
+            h.data() + (cell * N + n) * S, c.data() + (cell * N + n) * H,
+            output.data() + n * steps * D * S + direction * S, D * S, kept.step[cell][n]);
       }
     }
     if (tape != nullptr && config.dropout > 0 && layer + 1 < L) dropout(config, sequence.seed, layer, output);
     kept.input.push_back(std::move(input));
     input = std::move(output);
   }
-  write(input, y, N, steps, D * H);
-  write(h, state.h, L * D, N, H);
+  write(input, y, N, steps, D * S);
+  write(h, state.h, L * D, N, S);
   write(c, state.c, L * D, N, H);
   if (tape != nullptr) *tape = std::move(kept);
 }
@@ -422,9 +445,9 @@ template <class T>
 void dlstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSequence<T>& sequence,
            const Tape<T>& tape, const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs) {
   const Index N = sequence.x.shape[0], steps = sequence.x.shape[1], H = config.hidden_size;
-  const Index L = config.num_layers, D = config.directions();
-  std::vector<T> dh = copy_of(outputs.h, L * D, N, H), dc = copy_of(outputs.c, L * D, N, H);
-  std::vector<T> doutput = copy_of(outputs.y, N, steps, D * H);
+  const Index S = config.state_size(), L = config.num_layers, D = config.directions();
+  std::vector<T> dh = copy_of(outputs.h, L * D, N, S), dc = copy_of(outputs.c, L * D, N, H);
+  std::vector<T> doutput = copy_of(outputs.y, N, steps, D * S);
   for (Index layer = L - 1; layer >= 0; --layer) {
     const Index C = config.layer_input_size(layer);
     if (config.dropout > 0 && layer + 1 < L) dropout(config, sequence.seed, layer, doutput);
@@ -432,21 +455,21 @@ void dlstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSe
     for (Index cell = layer * D; cell < (layer + 1) * D; ++cell) {
       const Index direction = cell % D;
       const LstmCellWeights<T> dw = inputs.weights.empty() ? LstmCellWeights<T>{} : inputs.weights[cell];
-      zero(dw, C, H);
+      zero(dw, C, H, S);
       LstmCellWeights<const T> w = weights[cell];
       const std::vector<T> dropped = drop_weights(config, sequence.seed, cell, w.weight_hh);
       w.weight_hh = {dropped.data(), w.weight_hh.shape};
       for (Index n = 0; n < N; ++n) {
         const Masks<T> masks = make_masks<T>(config, sequence.seed, cell, n, N, steps);
         drow(config, w, sequence, n, direction, masks, tape.input[layer].data() + n * steps * C, C,
-             dh.data() + (cell * N + n) * H, dc.data() + (cell * N + n) * H,
-             doutput.data() + n * steps * D * H + direction * H, D * H, tape.step[cell][n],
+             dh.data() + (cell * N + n) * S, dc.data() + (cell * N + n) * H,
+             doutput.data() + n * steps * D * S + direction * S, D * S, tape.step[cell][n],
              dinput.data() + n * steps * C, dw);
       }
       if (dw.weight_hh) {
         const std::vector<T> by_all = drop_weights(config, sequence.seed, cell, View<const T, 2>(dw.weight_hh));
         for (Index r = 0; r < 4 * H; ++r) {
-          for (Index k = 0; k < H; ++k) dw.weight_hh(r, k) = by_all[r * H + k];
+          for (Index k = 0; k < S; ++k) dw.weight_hh(r, k) = by_all[r * S + k];
         }
       }
     }
@@ -454,7 +477,7 @@ void dlstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSe
   }
   input_dropout(config, sequence.seed, N, steps, doutput);
   write(doutput, inputs.x, N, steps, config.input_size);
-  write(dh, inputs.h, L * D, N, H);
+  write(dh, inputs.h, L * D, N, S);
   write(dc, inputs.c, L * D, N, H);
 }
 

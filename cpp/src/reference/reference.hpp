@@ -16,6 +16,7 @@ struct StepTape {
   std::vector<T> z[4];  // what the activations of i, f, g, o were applied to, before the bound
   std::vector<T> i, f, g, o;
   std::vector<T> free_c, c;          // before its bound and after it, before zoneout
+  std::vector<T> m, free_r;          // with a projection: what it is applied to, and its result before the bound
   std::vector<T> h_prev, c_prev;     // before the step, zero if it was reset; h as the product saw it
   std::vector<bool> kept_h, kept_c;  // by zoneout
 };

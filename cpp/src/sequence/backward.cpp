@@ -1,5 +1,6 @@
 // Backward: each part walks its rows back through time; the products over all rows of all times follow it.
 #include <array>
+#include <cmath>
 
 #include "../isa/isa.hpp"
 #include "weight_gradient.hpp"
@@ -56,7 +57,7 @@ class BackwardWalk {
         part_(std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
         zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())),
-        pointers_(8 * part_.rows.size()) {
+        pointers_(11 * part_.rows.size()) {
     const std::size_t size = part_.rows.size();
     dy_ = pointers_.take<const T*>(size);
     c_prev_ = pointers_.take<const T*>(size);
@@ -66,15 +67,19 @@ class BackwardWalk {
     dc_ = pointers_.take<T*>(size);
     dgates_ = pointers_.take<T*>(size);
     dh_kept_ = pointers_.take<T*>(size);
+    h_ = pointers_.take<const T*>(size);
+    dr_ = pointers_.take<T*>(size);
+    dm_ = pointers_.take<T*>(size);
   }
 
   /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
-  /// of these steps, and no others, go to `dgates`.
-  void run(Range steps, const GateGradients<T>& dgates) {
+  /// of these steps, and no others, go to `dgates`, with a projection those by h to `dr`.
+  void run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     if (part_.rows.empty()) return;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
       while (alive_ < static_cast<Index>(part_.rows.size()) && length(alive_) > step) ++alive_;
-      gather(step, dgates);
+      gather(step, dgates, dr);
+      if (cell_.m) projection_step();
       cell_step();
       // The products below read all gates of a row, of which other parts wrote theirs.
       part_.meeting.wait();
@@ -86,7 +91,7 @@ class BackwardWalk {
   Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
   Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
 
-  void gather(Index step, const GateGradients<T>& dgates) {
+  void gather(Index step, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     for (Index i = 0; i < alive_; ++i) {
       const Index r = row(i);
       const Index time = schedule_.time(r, step, cell_.reversed);
@@ -97,6 +102,11 @@ class BackwardWalk {
       gates_[i] = cell_.gates.at(time, r);
       dgates_[i] = dgates.at(step, r);
       c_[i] = cell_.c.at(time, r);
+      if (cell_.m) {
+        h_[i] = cell_.h.at(time, r);
+        dr_[i] = dr.at(step, r);
+        dm_[i] = cell_.dm.at(0, r);
+      }
       if (schedule_.cut(r, step, cell_.reversed)) {
         c_prev_[i] = zeros_.data();
       } else {
@@ -109,14 +119,45 @@ class BackwardWalk {
     }
   }
 
+  /// This part's share of the panels of features of h.
+  Range state_panels() const {
+    const Index width = shape_.block_width();
+    return split((shape_.state + width - 1) / width, part_.shares, part_.share);
+  }
+
+  /// From dh and dy the gradient by the projected h, and from that dm, of which dh is the projection.
+  void projection_step() {
+    const Index width = shape_.block_width();
+    const Range columns{state_panels().begin * width, std::min(state_panels().end * width, shape_.state)};
+    for (Index i = 0; i < alive_; ++i) {
+      for (Index k = columns.begin; k < columns.end; ++k) {
+        const T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
+        const bool free = !(cell_.proj_clip > 0) || std::abs(h_[i][k]) < cell_.proj_clip;
+        dr_[i][k] = free ? sum : T(0);
+      }
+    }
+    part_.meeting.wait();  // all columns are there
+    const Index panel_blocks = kernels::panel_vectors;
+    kernels::Product<T> product{};
+    product.rows = alive_;
+    product.depth = shape_.state;
+    product.columns = shape_.hidden;
+    product.a = dr_;
+    product.panels = cell_.weights->projection.data();
+    product.out = dm_;
+    product.panel_begin = part_.blocks.begin / panel_blocks;
+    product.panel_end = (part_.blocks.end + panel_blocks - 1) / panel_blocks;
+    kernels_.product(product);
+  }
+
   void cell_step() {
     kernels::StepBackward<T> s{};
     s.rows = alive_;
     s.hidden = shape_.hidden;
     s.block_begin = part_.blocks.begin;
     s.block_end = part_.blocks.end;
-    s.dy = cell_.dy ? dy_ : nullptr;
-    s.dh = dh_;
+    s.dy = cell_.dy && !cell_.m ? dy_ : nullptr;
+    s.dh = cell_.m ? dm_ : dh_;
     s.dc = dc_;
     s.c_prev = c_prev_;
     s.c = c_;
@@ -127,18 +168,22 @@ class BackwardWalk {
     kernels_.step_backward(s);
   }
 
-  /// dh of the step before = dgates W_hh, for this part's own hidden units.
+  /// dh of the step before = dgates W_hh, for this part's own hidden units or share of the projection.
   void state_step(Index step) {
     const Index panel_blocks = kernels::panel_vectors;
     kernels::Product<T> product{};
     product.rows = alive_;
     product.depth = shape_.gates_width();
-    product.columns = shape_.hidden;
+    product.columns = shape_.state;
     product.a = dgates_;
     product.panels = cell_.weights->h.data();
     product.out = dh_;
     product.panel_begin = part_.blocks.begin / panel_blocks;
     product.panel_end = (part_.blocks.end + panel_blocks - 1) / panel_blocks;
+    if (cell_.m) {
+      product.panel_begin = state_panels().begin;
+      product.panel_end = state_panels().end;
+    }
     kernels_.product(product);
     const Index first = part_.blocks.begin * shape_.lanes;
     const Index last = part_.blocks.end * shape_.lanes;
@@ -150,8 +195,14 @@ class BackwardWalk {
     if (schedule_.resets.empty()) return;
     for (Index i = 0; i < alive_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
-      std::fill(dh_[i] + first, dh_[i] + last, T(0));
       std::fill(dc_[i] + first, dc_[i] + last, T(0));
+      if (cell_.m) {
+        const Index width = shape_.block_width();
+        std::fill(dh_[i] + state_panels().begin * width, dh_[i] + std::min(state_panels().end * width, shape_.state),
+                  T(0));
+      } else {
+        std::fill(dh_[i] + first, dh_[i] + last, T(0));
+      }
     }
   }
 
@@ -164,8 +215,8 @@ class BackwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
-  const T **dy_, **c_prev_, **c_, **gates_;
-  T **dh_, **dc_, **dgates_, **dh_kept_;
+  const T **dy_, **c_prev_, **c_, **gates_, **h_;
+  T **dh_, **dc_, **dgates_, **dh_kept_, **dr_, **dm_;
 };
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
@@ -192,7 +243,7 @@ std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Index lo
 /// never from the number of threads, because the sums' bits do.
 int row_groups(const CellShape& shape, const Schedule& schedule) {
   constexpr Index least_rows = 8, most_sums = 1 << 18, most_groups = 4;
-  const Index weights = shape.gates_width() * (shape.input + shape.hidden);
+  const Index weights = shape.gates_width() * (shape.input + shape.state);
   Index groups = 1;
   while (2 * groups <= most_groups && 2 * groups * least_rows <= schedule.rows && 2 * groups * weights <= most_sums) {
     groups *= 2;
@@ -231,7 +282,7 @@ class LayerBackward {
     const int sets = own_rows_ ? threads : 1;
     sets_.reserve(static_cast<std::size_t>(sets));
     for (int set = 0; set < sets; ++set) sets_.emplace_back(*this, sets, set);
-    zeros_.resize(static_cast<std::size_t>(shape.padded()), T(0));
+    zeros_.resize(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0));
 
     weights_wanted_ = gradients_.front().wanted() || gradients_.back().wanted();
     const Index pieces = threads == 1 ? 1 : 2 * threads;
@@ -271,6 +322,7 @@ class LayerBackward {
     Index ranges_kept;          ///< whose gradients are in use at the same time
     Index most_rows = 0;        ///< of a range
     Buffer<T> dgates;           ///< [direction][range][most_rows][4 Hp]
+    Buffer<T> dr;               ///< [direction][range][most_rows][padded P], with a projection
 
     Set(const LayerBackward& layer, int sets, int set)
         : rows(layer.schedule_, sets, set),
@@ -279,12 +331,19 @@ class LayerBackward {
       for (const Range& steps : ranges) most_rows = std::max(most_rows, rows.count(steps));
       dgates.resize(
           static_cast<std::size_t>(layer.directions() * ranges_kept * most_rows * layer.shape_.gates_width()));
+      if (!layer.shape_.projected) return;
+      dr.resize(static_cast<std::size_t>(layer.directions() * ranges_kept * most_rows * layer.shape_.state_padded()));
     }
     Index range_count() const { return static_cast<Index>(ranges.size()); }
     const Range& steps(Index range) const { return ranges[static_cast<std::size_t>(range)]; }
     GateGradients<T> dgates_of(const CellShape& shape, Index range, Index direction) {
       const Index width = shape.gates_width();
       T* const base = dgates.data() + (direction * ranges_kept + range % ranges_kept) * most_rows * width;
+      return {&rows, base, width, steps(range).begin};
+    }
+    GateGradients<T> dr_of(const CellShape& shape, Index range, Index direction) {
+      const Index width = shape.state_padded();
+      T* const base = dr.data() + (direction * ranges_kept + range % ranges_kept) * most_rows * width;
       return {&rows, base, width, steps(range).begin};
     }
   };
@@ -309,6 +368,8 @@ class LayerBackward {
                                           [](const auto& gradient) { return gradient.peephole_wanted(); });
         rows.activations.resize(peephole ? rows.gates.size() : 0);
         rows.c_prev.resize(rows.activations.size());
+        rows.m.resize(layer.shape_.projected ? rows.gates.size() : 0);
+        rows.dr.resize(rows.m.size());
         panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
       }
       if (layer.dx_ && layer.directions() > 1) dx.resize(static_cast<std::size_t>(dx_rows * layer.shape_.input));
@@ -331,7 +392,7 @@ class LayerBackward {
     Set& set = sets_[static_cast<std::size_t>(index)];
     const Index groups = static_cast<Index>(groups_.size()) / threads_;
     for (Index range = 0; range < set.range_count(); ++range) {
-      walks_[index].run(set.steps(range), set.dgates_of(shape_, range, 0));
+      walks_[index].run(set.steps(range), set.dgates_of(shape_, range, 0), set.dr_of(shape_, range, 0));
       if (dx_) input_gradient(set, range, 0, 0, 1, scratch);
       if (!weights_wanted_) continue;
       for (Index group = index * groups; group < (index + 1) * groups; ++group) {
@@ -373,7 +434,8 @@ class LayerBackward {
     const Tasks tasks = this->tasks(phase);
     if (task < tasks.walks) {
       const Index range = walk_range(phase);
-      walks_[task].run(set.steps(range), set.dgates_of(shape_, range, task % directions()));
+      walks_[task].run(set.steps(range), set.dgates_of(shape_, range, task % directions()),
+                       set.dr_of(shape_, range, task % directions()));
       return;
     }
     task -= tasks.walks;
@@ -423,6 +485,7 @@ class LayerBackward {
   void gather(Set& set, Index range, Index direction, const RowSet& group, StepRows<T>& rows) {
     const BackwardCell<T>& cell = cells_[static_cast<std::size_t>(direction)];
     const GateGradients<T> dgates = set.dgates_of(shape_, range, direction);
+    const GateGradients<T> dr = set.dr_of(shape_, range, direction);
     const Range steps = set.steps(range);
     std::size_t at = 0;
     for (Index step = steps.end - 1; step >= steps.begin; --step) {
@@ -435,6 +498,10 @@ class LayerBackward {
           rows.h_prev[at] = zeros_.data();
         } else {
           rows.h_prev[at] = step == 0 ? cell.h0.at(0, row) : cell.h.at(cell.reversed ? time + 1 : time - 1, row);
+        }
+        if (!rows.m.empty()) {
+          rows.m[at] = cell.m.at(time, row);
+          rows.dr[at] = dr.at(step, row);
         }
         if (rows.activations.empty()) continue;
         rows.activations[at] = cell.gates.at(time, row);
@@ -529,9 +596,9 @@ void walk_backward(const CellShape& shape, const Schedule& schedule, const std::
                    const RowMap<T>& dx) {
   const int directions = static_cast<int>(cells.size());
   // The walk's product, and those of dx and dW.
-  const double walk = walk_work(shape, schedule, {0, schedule.longest}, shape.hidden) * directions;
+  const double walk = walk_work(shape, schedule, {0, schedule.longest}, shape.state) * directions;
   const double products =
-      static_cast<double>(schedule.total * shape.gates_width() * (2 * shape.input + shape.hidden)) * 2;
+      static_cast<double>(schedule.total * shape.gates_width() * (2 * shape.input + shape.state)) * 2;
   const int threads = threads_for(walk + products * directions);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Partition partition = choose_partition(shape, schedule, directions, threads_for(walk), kernels::panel_vectors,

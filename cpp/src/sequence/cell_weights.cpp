@@ -23,7 +23,7 @@ void visit_gates(const CellShape& shape, Index block, Visit&& visit, Index gates
 /// arithmetic.
 template <class Pack>
 void pack_in_parallel(const CellShape& shape, Pack&& pack) {
-  const Index elements = shape.gates_width() * (shape.input + shape.hidden);
+  const Index elements = shape.gates_width() * (shape.input + shape.state);
   const int threads = threads_for(static_cast<double>(elements) * 16);
   parallel(threads, [&](int index) { pack(split(shape.blocks(), threads, index)); });
 }
@@ -88,16 +88,23 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
 template <class T>
 ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights)
     : x(static_cast<std::size_t>(shape.gates_width() * shape.input)),
-      h(static_cast<std::size_t>(shape.gates_width() * shape.hidden)),
+      h(static_cast<std::size_t>(shape.gates_width() * shape.state)),
       bias(static_cast<std::size_t>(shape.gates_width())) {
   pack_in_parallel(shape, [&](Range blocks) {
     pack_gates(shape, blocks, weights.weight_ih, x.data());
     pack_gates(shape, blocks, weights.weight_hh, h.data());
   });
   pack_vector(shape, weights.bias, gate_count, bias.data());
-  if (!weights.peephole) return;
-  peephole.resize(static_cast<std::size_t>(peephole_gates * shape.padded()));
-  pack_vector(shape, weights.peephole, peephole_gates, peephole.data());
+  if (weights.peephole) {
+    peephole.resize(static_cast<std::size_t>(peephole_gates * shape.padded()));
+    pack_vector(shape, weights.peephole, peephole_gates, peephole.data());
+  }
+  if (weights.weight_hr) {
+    const View<const T, 2>& matrix = weights.weight_hr;
+    projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.hidden, shape.state, shape.lanes)));
+    pack_panels(matrix.data, matrix.stride[1], matrix.stride[0], shape.hidden, shape.state, shape.lanes,
+                projection.data());
+  }
 }
 
 template <class T>
@@ -111,21 +118,22 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
   duplicate(h, copy.h);
   duplicate(bias, copy.bias);
   duplicate(peephole, copy.peephole);
+  duplicate(projection, copy.projection);
   const DropoutMask mask(rate);
-  const std::vector<T> ones(static_cast<std::size_t>(shape.hidden), T(1));
-  const int threads = threads_for(static_cast<double>(shape.gates_width() * shape.hidden) * 16);
+  const std::vector<T> ones(static_cast<std::size_t>(shape.state), T(1));
+  const int threads = threads_for(static_cast<double>(shape.gates_width() * shape.state) * 16);
   std::vector<std::vector<T>> factors(static_cast<std::size_t>(threads), ones);
   parallel(threads, [&](int index) {
     T* const row = factors[static_cast<std::size_t>(index)].data();
     const Range blocks = split(shape.blocks(), threads, index);
     for (Index block = blocks.begin; block < blocks.end; ++block) {
-      T* const panel = copy.h.data() + block * shape.hidden * shape.block_width();
+      T* const panel = copy.h.data() + block * shape.state * shape.block_width();
       visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
         for (Index unit = 0; unit < units; ++unit) {
-          const auto place = static_cast<std::uint64_t>((gate_row + unit) * shape.hidden);
-          active_kernels<T>().dropout(ones.data(), row, shape.hidden, seed, place, mask.threshold,
+          const auto place = static_cast<std::uint64_t>((gate_row + unit) * shape.state);
+          active_kernels<T>().dropout(ones.data(), row, shape.state, seed, place, mask.threshold,
                                       static_cast<T>(mask.factor));
-          for (Index k = 0; k < shape.hidden; ++k) panel[k * shape.block_width() + column + unit] *= row[k];
+          for (Index k = 0; k < shape.state; ++k) panel[k * shape.block_width() + column + unit] *= row[k];
         }
       });
     }
@@ -136,10 +144,18 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
 template <class T>
 BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward)
     : x(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.input, shape.lanes))),
-      h(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.hidden, shape.lanes))) {
+      h(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.state, shape.lanes))) {
   pack_in_parallel(shape, [&](Range blocks) {
     transpose_panels(shape, blocks, shape.input, forward.x.data(), x.data());
-    transpose_panels(shape, blocks, shape.hidden, forward.h.data(), h.data());
+    transpose_panels(shape, blocks, shape.state, forward.h.data(), h.data());
+  });
+  if (!shape.projected) return;
+  projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.state, shape.hidden, shape.lanes)));
+  const Index full = shape.block_width();
+  pack_panels_from(shape.state, shape.hidden, shape.lanes, projection.data(), [&](Index k, Index unit) {
+    const Index panel = k / full;
+    return forward.projection
+        .data()[panel * full * shape.hidden + unit * panel_width(panel, shape.state, shape.lanes) + k % full];
   });
 }
 

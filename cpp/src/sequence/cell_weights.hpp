@@ -15,10 +15,13 @@ using Index = std::int64_t;
 struct CellShape {
   Index input = 0;   ///< features of x
   Index hidden = 0;  ///< H
+  Index state = 0;   ///< features of h: P with a projection, else H
   Index lanes = 0;   ///< V
+  bool projected = false;
 
   Index blocks() const { return (hidden + lanes - 1) / lanes; }
   Index padded() const { return blocks() * lanes; }  ///< Hp
+  Index state_padded() const { return (state + lanes - 1) / lanes * lanes; }
   Index block_width() const { return kernels::panel_vectors * lanes; }
   Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
 };
@@ -26,10 +29,11 @@ struct CellShape {
 /// For the forward: panels over hidden units, the four gates of a block of V units side by side.
 template <class T>
 struct ForwardPanels {
-  Buffer<T> x;         ///< [block][input][4][V]
-  Buffer<T> h;         ///< [block][H][4][V]
-  Buffer<T> bias;      ///< [block][4][V]
-  Buffer<T> peephole;  ///< [block][i, f, o][V]; empty: none
+  Buffer<T> x;           ///< [block][input][4][V]
+  Buffer<T> h;           ///< [block][state][4][V]
+  Buffer<T> bias;        ///< [block][4][V]
+  Buffer<T> peephole;    ///< [block][i, f, o][V]; empty: none
+  Buffer<T> projection;  ///< panels of depth H, columns are features of h; empty: none
 
   ForwardPanels() = default;
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
@@ -40,8 +44,9 @@ struct ForwardPanels {
 /// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
 template <class T>
 struct BackwardPanels {
-  Buffer<T> x;  ///< columns are input features
-  Buffer<T> h;  ///< columns are hidden units
+  Buffer<T> x;           ///< columns are input features
+  Buffer<T> h;           ///< columns are features of h
+  Buffer<T> projection;  ///< of depth P, columns are hidden units; empty: none
 
   BackwardPanels() = default;
   BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);

@@ -28,9 +28,9 @@ class ForwardWalk {
                          ? 1
                          : std::max<Index>(1, std::min(schedule.longest, input_rows / std::max<Index>(1, rows_)))),
         fused_(chunk_steps_ == 1),
-        zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
+        zeros_(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0)),
         zoneout_(shape, cell.variant, rows_),
-        pointers_(part_.rows.size() * (10 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
+        pointers_(part_.rows.size() * (11 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
     const std::size_t size = part_.rows.size();
     x_ = pointers_.take<const T*>(size);
     h_prev_ = pointers_.take<const T*>(size);
@@ -42,6 +42,7 @@ class ForwardWalk {
     h_last_ = pointers_.take<const T*>(size);
     h_factor_ = pointers_.take<const T*>(size);
     h_fed_ = pointers_.take<T*>(size);
+    projected_ = pointers_.take<T*>(size);
     if (fused_) return;
     const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
     project_x_ = pointers_.take<const T*>(projected);
@@ -123,6 +124,10 @@ class ForwardWalk {
       }
       c_[i] = cell_.c.at(time, r);
       h_[i] = cell_.h.at(time, r);
+      if (cell_.m) {
+        projected_[i] = h_[i];
+        h_[i] = cell_.m.at(time, r);
+      }
       if (cell_.y) y_[i] = cell_.y.at(time, r);
       if (cell_.variant.options != nullptr) gather_variant(i, r, step, time, before);
     }
@@ -145,6 +150,7 @@ class ForwardWalk {
     s.rows = alive(step);
     gather(step, slot);
     s.hidden = shape_.hidden;
+    s.h_depth = shape_.state;
     s.block_begin = part_.blocks.begin;
     s.block_end = part_.blocks.end;
     s.backwards = step % 2 != 0;
@@ -159,12 +165,36 @@ class ForwardWalk {
     s.keep_gates = static_cast<bool>(cell_.gates);
     s.c = c_;
     s.h = h_;
-    s.y = cell_.y ? y_ : nullptr;
+    s.y = cell_.y && !cell_.m ? y_ : nullptr;
     s.extras = {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
     s.h_last = h_last_;
     s.h_factor = h_factor_;
     s.h_fed = cell_.h_fed ? h_fed_ : nullptr;
     kernels_.step_forward(s);
+    if (cell_.m) project();
+  }
+
+  /// h = clip(R m), of this part the share of its columns.
+  void project() {
+    part_.meeting.wait();  // m is complete
+    const Index width = shape_.block_width();
+    kernels::Product<T> product{};
+    product.rows = alive_;
+    product.depth = shape_.hidden;
+    product.columns = shape_.state;
+    product.a = h_;
+    product.panels = cell_.weights->projection.data();
+    product.out = projected_;
+    const Range panels = split((shape_.state + width - 1) / width, part_.shares, part_.share);
+    product.panel_begin = panels.begin;
+    product.panel_end = panels.end;
+    kernels_.product(product);
+    const Index first = panels.begin * width, count = std::min(panels.end * width, shape_.state) - first;
+    for (Index i = 0; i < alive_ && count > 0; ++i) {
+      T* const h = projected_[i] + first;
+      if (cell_.proj_clip > 0) kernels_.clip(h, cell_.proj_clip, count);
+      if (cell_.y) std::copy(h, h + count, y_[i] + first);
+    }
   }
 
   const kernels::Kernels<T>& kernels_;
@@ -182,7 +212,7 @@ class ForwardWalk {
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
   const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **project_x_ = nullptr;
-  T **gates_, **c_, **h_, **y_, **h_fed_, **project_out_ = nullptr;
+  T **gates_, **c_, **h_, **y_, **h_fed_, **projected_, **project_out_ = nullptr;
 };
 
 }  // namespace
@@ -191,7 +221,7 @@ template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
                   Range steps) {
   const int directions = static_cast<int>(cells.size());
-  const int threads = threads_for(walk_work(shape, schedule, steps, shape.input + shape.hidden) * directions);
+  const int threads = threads_for(walk_work(shape, schedule, steps, shape.input + shape.state) * directions);
   const auto run = [&](Partition partition) {
     Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
     const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));
@@ -203,12 +233,11 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
 
 template <class T>
 int wavefront_threads(const CellShape& shape, const Schedule& schedule, Index layers) {
-  const double work = walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.hidden);
+  const double work = walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.state);
   const int threads = std::min(threads_for(work * static_cast<double>(layers)), static_cast<int>(layers));
   const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
   // A core's own cache holds all of such a layer, and a meeting every few steps costs less than one every step.
-  const double weight_bytes =
-      static_cast<double>(shape.gates_width() * (shape.hidden + shape.input) * Index{sizeof(T)});
+  const double weight_bytes = static_cast<double>(shape.gates_width() * (shape.state + shape.input) * Index{sizeof(T)});
   const bool whole = of_layer.parts == 1 || (of_layer.split_units && weight_bytes < 4e5);
   return whole && schedule.longest > wavefront_steps ? threads : 1;
 }

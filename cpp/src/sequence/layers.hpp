@@ -22,7 +22,8 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
   CellShape shape(Index layer) const {
-    return {config.layer_input_size(layer), config.hidden_size, active_kernels<T>().lanes};
+    return {config.layer_input_size(layer), config.hidden_size, config.state_size(), active_kernels<T>().lanes,
+            config.proj_size > 0};
   }
   std::size_t cell(Index layer, Index direction) const {
     return static_cast<std::size_t>(layer * config.directions() + direction);
@@ -43,8 +44,9 @@ struct LstmTape<T>::Impl {
   struct Cell {
     Buffer<T> gates;  ///< [total][4 Hp] activations; the backward turns them into gradients
     Buffer<T> c;      ///< [total][Hp]
-    Buffer<T> h0;     ///< [N][H]
+    Buffer<T> h0;     ///< [N][width of h]
     Buffer<T> c0;     ///< [N][Hp]
+    Buffer<T> m;      ///< [total][H], with a projection: what h is the projection of
     // With recurrent dropout: its mask, and h0 and h times that.
     Buffer<T> h_factor;        ///< [N][Hp]
     Buffer<T> h0_fed;          ///< [N][H]

@@ -17,7 +17,7 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   const int share = std::max(1, threads / directions);
   if (share == 1) return {1, false, threads};
   const Index units = (shape.blocks() + unit_granularity - 1) / unit_granularity;
-  const double weights = static_cast<double>(shape.gates_width() * (shape.hidden + shape.input));
+  const double weights = static_cast<double>(shape.gates_width() * (shape.state + shape.input));
   const bool rows_suffice = schedule.rows >= share * tile_rows;
   const bool units_suffice = units >= share && 2 * weights * static_cast<double>(schedule.rows) > flops_per_meeting;
   if (units_suffice && (!rows_suffice || 4 * weights > private_cache_bytes)) return {share, true, threads};
@@ -46,6 +46,8 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
   if (partition.split_units) {
     part.rows.assign(schedule.iota.begin(), schedule.iota.begin() + static_cast<std::ptrdiff_t>(schedule.rows));
     part.blocks = split(shape.blocks(), partition.parts, share, unit_granularity);
+    part.share = share;
+    part.shares = partition.parts;
     return part;
   }
   part.rows = deal_rows(schedule, partition.parts, share);

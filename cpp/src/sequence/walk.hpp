@@ -39,8 +39,9 @@ struct Meeting {
 /// What a part of a walk covers: some rows and some blocks of hidden units of one direction.
 struct Part {
   std::size_t direction = 0;
-  std::vector<Index> rows;  ///< sorted rows, rising, so their lengths fall
-  Range blocks;             ///< of hidden units
+  std::vector<Index> rows;    ///< sorted rows, rising, so their lengths fall
+  Range blocks;               ///< of hidden units
+  int share = 0, shares = 1;  ///< of what else the parts of the same rows split
   Meeting meeting;
 };
 
@@ -126,11 +127,13 @@ struct ForwardCell {
   const ForwardPanels<T>* weights = nullptr;
   bool reversed = false;
   RowMap<const T> x;       ///< `input` elements
-  RowMap<const T> h0, c0;  ///< H and Hp elements; the time index is not used
+  RowMap<const T> h0, c0;  ///< `state` and Hp elements; the time index is not used
   RowMap<T> gates;         ///< 4 Hp elements, kept for the backward; absent at inference
   RowMap<T> c;             ///< Hp elements
-  RowMap<T> h;             ///< H elements
-  RowMap<T> y;             ///< a second place for h, or absent
+  RowMap<T> h;             ///< `state` elements
+  RowMap<T> m;             ///< H elements: what h is the projection of; absent: h is no projection
+  T proj_clip = 0;
+  RowMap<T> y;  ///< a second place for h, or absent
   CellVariant<T> variant;
   RowMap<const T> h0_fed;  ///< h0 and h times `variant.h_factor`, if that is there: what the product sees
   RowMap<T> h_fed;
@@ -142,11 +145,14 @@ struct BackwardCell {
   const BackwardPanels<T>* weights = nullptr;
   bool reversed = false;
   RowMap<const T> x;      ///< what the forward read
-  RowMap<const T> dy;     ///< H elements, or absent
-  RowMap<const T> h0, h;  ///< H elements, as the product saw them
+  RowMap<const T> dy;     ///< `state` elements, or absent
+  RowMap<const T> h0, h;  ///< `state` elements, as the product saw them
+  RowMap<const T> m;      ///< H elements, with a projection
+  RowMap<T> dm;           ///< Hp elements per row, scratch
+  T proj_clip = 0;
   RowMap<const T> c0, c;  ///< Hp elements
   RowMap<const T> gates;  ///< activations
-  RowMap<T> dh, dc;       ///< Hp elements per row: in by the final, out by the initial state
+  RowMap<T> dh, dc;       ///< padded `state` and Hp elements per row: in by the final, out by the initial state
   CellVariant<T> variant;
   RowMap<T> dh_kept;             ///< Hp elements per row, scratch, if there is zoneout of h
   LstmCellWeights<T> gradients;  ///< absent views are not computed

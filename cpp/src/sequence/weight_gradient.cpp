@@ -1,6 +1,7 @@
 #include "weight_gradient.hpp"
 
 #include "../isa/isa.hpp"
+#include "../pack.hpp"
 
 namespace lstmcore {
 namespace {
@@ -13,6 +14,11 @@ Index blocks_at_once(const CellShape& shape, Index itemsize) {
   return std::clamp<Index>(cached_bytes / (chunk_depth * shape.block_width() * itemsize), 1, shape.blocks());
 }
 
+/// Hidden units of some blocks.
+Range units_of(const CellShape& shape, Range blocks) {
+  return {blocks.begin * shape.lanes, std::min(blocks.end * shape.lanes, shape.hidden)};
+}
+
 }  // namespace
 
 template <class T>
@@ -20,8 +26,10 @@ WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<
     : kernels_(active_kernels<T>()), shape_(shape), gradients_(gradients), cell_clip_(cell_clip) {
   const auto width = static_cast<std::size_t>(shape.gates_width());
   x_.resize(gradients.weight_ih ? width * static_cast<std::size_t>(shape.input) : 0);
-  h_.resize(gradients.weight_hh ? width * static_cast<std::size_t>(shape.hidden) : 0);
+  h_.resize(gradients.weight_hh ? width * static_cast<std::size_t>(shape.state) : 0);
   bias_.resize(gradients.bias ? width : 0);
+  const auto projected = static_cast<std::size_t>(shape.hidden * shape.state_padded());
+  projection_.resize(gradients.weight_hr ? projected : 0);
   peephole_.resize(gradients.peephole ? 3 * static_cast<std::size_t>(shape.padded()) : 0);
 }
 
@@ -34,7 +42,7 @@ template <class T>
 void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part,
                             T* scratch) {
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
-  const Range h_columns = split(shape_.hidden, column_parts, column_part, kernels_.tile_rows);
+  const Range h_columns = split(shape_.state, column_parts, column_part, kernels_.tile_rows);
   const Index group = blocks_at_once(shape_, sizeof(T));
   for (Index begin = 0; begin < rows.count; begin += chunk_depth) {
     const Index depth = std::min(chunk_depth, rows.count - begin);
@@ -44,6 +52,37 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
     }
   }
   if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
+  if (projection_.size() > 0 && column_part == 0) add_projection(rows, first, blocks, scratch);
+}
+
+/// dR^T = m^T dr for the blocks' hidden units.
+template <class T>
+void WeightGradient<T>::add_projection(const StepRows<T>& rows, bool first, Range blocks, T* scratch) {
+  const Index width = shape_.block_width(), stride = shape_.state_padded();
+  const Range units = units_of(shape_, blocks);
+  for (Index begin = 0; begin < rows.count; begin += chunk_depth) {
+    const Index depth = std::min(chunk_depth, rows.count - begin);
+    for (Index column = 0; column < shape_.state; column += width) {
+      const Index real = std::min(width, shape_.state - column);
+      const Index padded = panel_width(0, real, shape_.lanes);
+      for (Index k = 0; k < depth; ++k) {
+        const T* const from = rows.dr[static_cast<std::size_t>(begin + k)] + column;
+        std::fill(std::copy(from, from + real, scratch + k * padded), scratch + (k + 1) * padded, T(0));
+      }
+      kernels::TransposedProduct<T> product{};
+      product.row_begin = units.begin;
+      product.row_end = units.end;
+      product.depth = depth;
+      product.columns = real;
+      product.a = rows.m.data() + begin;
+      product.panels = scratch;
+      product.out = projection_.data() + column;
+      product.out_stride = stride;
+      product.accumulate = !first || begin > 0;
+      product.panel_end = 1;
+      kernels_.transposed_product(product);
+    }
+  }
 }
 
 template <class T>
@@ -106,6 +145,10 @@ void WeightGradient<T>::clear(Range blocks) {
   if (peephole_.size() > 0) {
     std::fill_n(peephole_.data() + 3 * blocks.begin * shape_.lanes, 3 * blocks.size() * shape_.lanes, T(0));
   }
+  if (projection_.size() > 0) {
+    const Range units = units_of(shape_, blocks);
+    std::fill_n(projection_.data() + units.begin * shape_.state_padded(), units.size() * shape_.state_padded(), T(0));
+  }
   for (Buffer<T>* sums : {&x_, &h_, &bias_}) {
     const Index columns = blocks.size() * shape_.block_width(), end = static_cast<Index>(sums->size());
     for (Index at = blocks.begin * shape_.block_width(); at < end; at += shape_.gates_width()) {
@@ -125,6 +168,13 @@ void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
   add(other.x_, x_);
   add(other.h_, h_);
   add(other.bias_, bias_);
+  if (projection_.size() > 0) {
+    const Range units = units_of(shape_, blocks);
+    for (Index unit = units.begin; unit < units.end; ++unit) {
+      const Index from = unit * shape_.state_padded();
+      kernels_.add(other.projection_.data() + from, projection_.data() + from, shape_.state);
+    }
+  }
   if (peephole_.size() > 0) {
     const Index from = 3 * blocks.begin * shape_.lanes;
     kernels_.add(other.peephole_.data() + from, peephole_.data() + from, 3 * blocks.size() * shape_.lanes);
@@ -136,6 +186,13 @@ void WeightGradient<T>::write(Range blocks) const {
   if (x_.size() > 0) unpack_gradient(shape_, x_.data(), blocks, gradients_.weight_ih);
   if (h_.size() > 0) unpack_gradient(shape_, h_.data(), blocks, gradients_.weight_hh);
   if (bias_.size() > 0) unpack_gradient(shape_, bias_.data(), blocks, gradients_.bias, 4);
+  if (projection_.size() > 0) {
+    const Range units = units_of(shape_, blocks);
+    for (Index unit = units.begin; unit < units.end; ++unit) {
+      const T* const from = projection_.data() + unit * shape_.state_padded();
+      for (Index k = 0; k < shape_.state; ++k) gradients_.weight_hr(k, unit) = from[k];
+    }
+  }
   if (peephole_.size() > 0) unpack_gradient(shape_, peephole_.data(), blocks, gradients_.peephole, 3);
 }
 

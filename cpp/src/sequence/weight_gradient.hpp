@@ -12,6 +12,7 @@ struct StepRows {
   Index count = 0;
   std::vector<T*> gates;  ///< gradients by the pre-activations
   std::vector<const T*> x, h_prev;
+  std::vector<const T*> m, dr;                ///< with a projection: its input and the gradient by its output
   std::vector<const T*> activations, c_prev;  ///< gates and c before the step, for peephole weights; else empty
 };
 
@@ -22,7 +23,7 @@ class WeightGradient {
  public:
   WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip);
 
-  bool wanted() const { return x_.size() + h_.size() + bias_.size() + peephole_.size() > 0; }
+  bool wanted() const { return x_.size() + h_.size() + bias_.size() + peephole_.size() + projection_.size() > 0; }
   bool peephole_wanted() const { return peephole_.size() > 0; }
   /// Elements of scratch that `add` needs.
   static Index scratch_size(const CellShape& shape);
@@ -39,6 +40,7 @@ class WeightGradient {
  private:
   void add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks, Range x_columns,
                   Range h_columns, bool with_bias, T* scratch);
+  void add_projection(const StepRows<T>& rows, bool first, Range blocks, T* scratch);
   void add_peephole(const StepRows<T>& rows, bool first, Range blocks);
 
   const kernels::Kernels<T>& kernels_;
@@ -47,6 +49,7 @@ class WeightGradient {
   const T cell_clip_;
   Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted
   Buffer<T> peephole_;      ///< [3 Hp]
+  Buffer<T> projection_;    ///< [H][padded P]
 };
 
 }  // namespace lstmcore

@@ -43,6 +43,10 @@ class LSTMCell(Layer):
         the same for all steps of a sequence.
     weight_dropout : float, default 0.0
         Share of the recurrent weights that is dropped while training.
+    proj_size : int, default 0
+        P, the width of h after a projection, at most H; 0: no projection.
+    proj_clip : float, default 0.0
+        Bound of the projected h; 0: none.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
     kernel_initializer, recurrent_initializer : str
@@ -80,6 +84,8 @@ class LSTMCell(Layer):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         weight_dropout: float = 0.0,
+        proj_size: int = 0,
+        proj_clip: float = 0.0,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -106,6 +112,8 @@ class LSTMCell(Layer):
         self.recurrent_dropout = recurrent_dropout
         self.input_dropout = input_dropout
         self.weight_dropout = weight_dropout
+        self.proj_size = proj_size
+        self.proj_clip = proj_clip
         try:
             self._take_checked(LSTMConfig(1, self.units, **self.options()))
         except (TypeError, ValueError) as error:
@@ -126,6 +134,11 @@ class LSTMCell(Layer):
         self.seed = None if seed is None else _checks.integer(seed, "seed")
         self._bias_initializer = _ForgetBias(self.units) if unit_forget_bias else initializers.zeros
         self._config: LSTMConfig | None = None
+
+    @property
+    def state_size(self) -> int:
+        """Width of h: P with a projection, else H."""
+        return self.proj_size or self.units
 
     def options(self) -> dict[str, Any]:
         """Give the variants of the cell as arguments of an `LSTMConfig`."""
@@ -148,7 +161,7 @@ class LSTMCell(Layer):
         """Fix C from (N, C)."""
         width = self._accept(input_shape, (2,), "(N, C)")
         self._config = LSTMConfig(width, self.units, **self.options())
-        return (input_shape[0], self.units)
+        return (input_shape[0], self.state_size)
 
     def weight_specs(self) -> list[WeightSpec]:
         """List the weights of the step."""
@@ -160,13 +173,16 @@ class LSTMCell(Layer):
         kernel, recurrent = (_Transposed(make) for make in self._initializers)
         shapes: dict[str, tuple[tuple[int, ...], initializers.Initializer, Any]] = {
             "weight_ih": ((4 * self.units, width), kernel, self.kernel_regularizer),
-            "weight_hh": ((4 * self.units, self.units), recurrent, self.recurrent_regularizer),
+            "weight_hh": ((4 * self.units, self.state_size), recurrent, self.recurrent_regularizer),
         }
         if self.use_bias:
             bias = self._bias_initializer
             shapes["bias"] = ((4 * self.units,), bias, self.bias_regularizer)
         if self.peephole:
             shapes["peephole"] = ((3 * self.units,), initializers.zeros, None)
+        if self.proj_size:
+            projection = _Transposed(initializers.get("glorot_uniform", "projection"))
+            shapes["weight_hr"] = ((self.proj_size, self.units), projection, None)
         return [
             WeightSpec(name + suffix, shape, initializer, penalty.l2 if penalty else 0.0)
             for name, (shape, initializer, penalty) in shapes.items()
@@ -221,6 +237,8 @@ SAME_NAMES = (
     "recurrent_dropout",
     "input_dropout",
     "weight_dropout",
+    "proj_size",
+    "proj_clip",
 )
 """Options that a cell and an `LSTMConfig` call the same."""
 

@@ -53,6 +53,10 @@ class LSTM(Recurrent):
         the same for all steps of a sequence.
     weight_dropout : float, default 0.0
         Share of the recurrent weights that is dropped while training.
+    proj_size : int, default 0
+        P, the width of h after a projection, at most H; 0: no projection.
+    proj_clip : float, default 0.0
+        Bound of the projected h; 0: none.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 instead of 0.
     kernel_initializer, recurrent_initializer : str
@@ -94,6 +98,8 @@ class LSTM(Recurrent):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         weight_dropout: float = 0.0,
+        proj_size: int = 0,
+        proj_clip: float = 0.0,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -120,6 +126,8 @@ class LSTM(Recurrent):
             recurrent_dropout=recurrent_dropout,
             input_dropout=input_dropout,
             weight_dropout=weight_dropout,
+            proj_size=proj_size,
+            proj_clip=proj_clip,
             unit_forget_bias=unit_forget_bias,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
@@ -148,6 +156,8 @@ class LSTM(Recurrent):
         self.recurrent_dropout = cell.recurrent_dropout
         self.input_dropout = cell.input_dropout
         self.weight_dropout = cell.weight_dropout
+        self.proj_size = cell.proj_size
+        self.proj_clip = cell.proj_clip
         self.unit_forget_bias = cell.unit_forget_bias
         self.kernel_initializer = cell.kernel_initializer
         self.recurrent_initializer = cell.recurrent_initializer
@@ -193,7 +203,7 @@ class RNN(Recurrent):
         width = input_shape[-1]
         for cell in self.cells:
             cell.build((None, width))
-            width = cell.units
+            width = cell.state_size
         return super().build(input_shape)
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
@@ -244,12 +254,12 @@ class Bidirectional(Recurrent):
     @property
     def output_size(self) -> int:
         """Width of the output."""
-        return 2 * self.units if self.merge_mode == "concat" else self.units
+        return 2 * self.state_size if self.merge_mode == "concat" else self.state_size
 
     def _merge(self, y: Array, lengths: Array | None) -> Array:
         if self.merge_mode == "concat":
             return y
-        ahead, back = y[..., : self.units], y[..., self.units :]
+        ahead, back = y[..., : self.state_size], y[..., self.state_size :]
         if self.merge_mode == "mul":
             return np.asarray(ahead * back)
         total = ahead + back
@@ -259,7 +269,7 @@ class Bidirectional(Recurrent):
         if self.merge_mode == "concat":
             return dy
         if self.merge_mode == "mul":
-            ahead, back = context.y[..., : self.units], context.y[..., self.units :]
+            ahead, back = context.y[..., : self.state_size], context.y[..., self.state_size :]
             return np.concatenate([dy * back, dy * ahead], axis=-1)
         half = dy if self.merge_mode == "sum" else dy / 2
         return np.concatenate([half, half], axis=-1)

@@ -79,9 +79,14 @@ class Recurrent(Layer):
         self._packed: tuple[int, Any] | None = None
 
     @property
+    def state_size(self) -> int:
+        """Width of h: P with a projection, else H."""
+        return self.cells[0].state_size
+
+    @property
     def output_size(self) -> int:
         """Width of the output."""
-        return self.units
+        return self.state_size
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C)."""
