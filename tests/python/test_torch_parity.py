@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import lstmcore as lc  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 
-# (input, hidden, layers, bidirectional, batch, steps): each with its reason.
+# (input, hidden, layers, bidirectional, batch, steps[, projection]): each with its reason.
 SHAPES = {
     "single step": (7, 12, 1, False, 5, 1),
     "the demo's": (64, 128, 1, False, 32, 60),
@@ -16,13 +16,15 @@ SHAPES = {
     "stacked and bidirectional": (20, 33, 3, True, 7, 40),
     "batch one": (17, 70, 1, True, 1, 50),
     "hidden units split over threads": (32, 400, 1, False, 2, 30),
+    "projection": (10, 40, 2, True, 6, 40, 13),
+    "projection, units split over threads": (32, 400, 1, False, 2, 30, 200),
 }
 # Relative to the largest entry: what the project promises for T up to 200.
 TOLERANCES = {"float64": (1e-12, 1e-12), "float32": (2e-6, 1e-5)}
 
 
 def make(shape, dtype, seed=0):
-    size, hidden, layers, bidirectional, batch, steps = shape
+    size, hidden, layers, bidirectional, batch, steps, *projection = shape
     torch.manual_seed(seed)
     module = torch.nn.LSTM(
         size,
@@ -30,12 +32,13 @@ def make(shape, dtype, seed=0):
         layers,
         bidirectional=bidirectional,
         batch_first=True,
+        proj_size=projection[0] if projection else 0,
         dtype=getattr(torch, dtype),
     )
     cells = layers * (2 if bidirectional else 1)
     inputs = {
         "x": torch.randn(batch, steps, size, dtype=module.weight_ih_l0.dtype),
-        "h0": torch.randn(cells, batch, hidden, dtype=module.weight_ih_l0.dtype),
+        "h0": torch.randn(cells, batch, *(projection or [hidden]), dtype=module.weight_ih_l0.dtype),
         "c0": torch.randn(cells, batch, hidden, dtype=module.weight_ih_l0.dtype),
     }
     return module, {name: tensor.requires_grad_() for name, tensor in inputs.items()}
@@ -66,7 +69,7 @@ def error(actual, expected):
 
 
 def compare(module, inputs, shape, dtype, lengths=None):
-    size, hidden, layers, bidirectional, _, steps = shape
+    size, hidden, layers, bidirectional, _, steps, *projection = shape
     forward, backward = TOLERANCES[dtype]
     sequence = inputs["x"]
     if lengths is not None:
@@ -80,7 +83,8 @@ def compare(module, inputs, shape, dtype, lengths=None):
     ((y * dy).sum() + (h * dh).sum() + (c * dc).sum()).backward()
 
     arrays = {name: tensor.detach().numpy() for name, tensor in inputs.items()}
-    config = lc.LSTMConfig(size, hidden, layers, bidirectional)
+    width = projection[0] if projection else 0
+    config = lc.LSTMConfig(size, hidden, layers, bidirectional, proj_size=width)
     own_y, state, tape = F.lstm(
         arrays["x"],
         weights_of(module),
@@ -100,6 +104,7 @@ def compare(module, inputs, shape, dtype, lengths=None):
         assert error(gradients.weights[name], expected) < backward, name
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_whole_batch(shape, dtype):
