@@ -1,5 +1,6 @@
 """What every test shares: reproducible randomness and a thread count that no test leaks."""
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,8 @@ import lstmcore as lc
 
 # The same examples in every run; machines differ too much in speed for deadlines.
 settings.register_profile("lstmcore", deadline=None, derandomize=True, database=None)
-settings.load_profile("lstmcore")
+settings.register_profile("long", deadline=None, max_examples=10_000, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lstmcore"))
 
 
 @pytest.fixture
