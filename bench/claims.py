@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench import memory
+import lstmcore as lc
 from bench.environments import OWN
 from bench.results import Measurement, Run, disagreements
 from bench.shapes import DIRECTIONS, OPTIONS, PLAIN, SHAPES, Case
@@ -217,8 +217,25 @@ def _small_models(run: Run, threads: int) -> Iterator[Claim]:
 
 
 def expected_memory(run: Run, case: Case) -> int:
-    """Return the bytes that the formula gives for a training step of lstmcore."""
-    return memory.step_bytes(case, run.isa() or "baseline")
+    """Return the bytes that lstmcore's formula gives for a training step."""
+    shape = case.shape
+    config = lc.LSTMConfig(
+        shape.inputs,
+        shape.hidden,
+        num_layers=shape.layers,
+        bidirectional=shape.bidirectional,
+        proj_size=shape.projection,
+        **dict(shape.variant),
+    )
+    return lc.memory_needed(
+        config,
+        shape.batch,
+        shape.steps,
+        total_steps=shape.total_steps,
+        dtype=case.dtype,
+        isa=run.isa() or "baseline",
+        num_threads=case.threads,
+    )
 
 
 def _memory(run: Run, threads: int) -> Iterator[Claim]:

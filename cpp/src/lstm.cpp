@@ -819,7 +819,7 @@ std::size_t LstmTape<T>::bytes() const {
   for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
   for (const auto& cell : impl_->cells) {
     sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
-           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes();
+           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes();
   }
   return sum;
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
+    from lstmcore.memory import memory_needed
     from lstmcore.model import Sequential, load
     from lstmcore.stream import LSTMStream
     from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
@@ -44,6 +45,7 @@ __all__ = [
     "functional",
     "cpu_info",
     "get_num_threads",
+    "memory_needed",
     "set_num_threads",
     # data
     "datasets",
@@ -74,6 +76,7 @@ _MEMBERS = {
     "cpu_info": "cpu",
     "get_num_threads": "cpu",
     "load": "model",
+    "memory_needed": "memory",
     "set_num_threads": "cpu",
 }
 

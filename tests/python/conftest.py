@@ -11,7 +11,9 @@ import lstmcore as lc
 
 # The same examples in every run; machines differ too much in speed for deadlines.
 settings.register_profile("lstmcore", deadline=None, derandomize=True, database=None)
-settings.register_profile("long", deadline=None, max_examples=10_000, database=None)
+settings.register_profile(
+    "long", deadline=None, max_examples=int(os.environ.get("DRAWS", "10000")), database=None
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lstmcore"))
 
 

@@ -8,8 +8,11 @@ import pytest
 
 pytest.importorskip("bench.shapes", reason="the benchmark is not part of the package")
 
-from bench import claims, controller, memory, problem, report, results, shapes, statistics, svg
+from bench import claims, controller, problem, report, results, shapes, statistics, svg
 from bench.environments import OWN
+
+from lstmcore.config import LSTMConfig
+from lstmcore.memory import tape_bytes
 
 
 def case(name, direction="inference", dtype="float32", threads=2):
@@ -270,13 +273,13 @@ def test_memory_formula_and_goal(run):
     one = case("padded-400x64", "training")
     rows, hidden, inputs, batch = 400 * 64, 256, 128, 64
     tape = 4 * (rows * (6 * hidden + inputs) + batch * 2 * hidden)
-    assert memory.tape_bytes(one, "avx512") == tape
-    outputs = rows * (hidden + inputs)
-    weights = 4 * 4 * hidden * (inputs + hidden)
+    config = LSTMConfig(inputs, hidden)
+    assert tape_bytes(config, batch, rows, "avx512", 4) == tape
+    outputs = rows * (hidden + inputs) + 2 * batch * 2 * hidden
+    weights = 4 * hidden * (4 * (inputs + hidden) + 1)
     backward = 384 * 4 * hidden + 2 * (384 << 10) // 4  # six steps of 64 rows; two threads
-    assert memory.step_bytes(one, "avx512") == tape + 4 * (outputs + weights + backward)
-    assert memory.padded(17, "avx2", 4) == 24
-    expected = memory.step_bytes(one, "avx512")
+    expected = claims.expected_memory(run, one)
+    assert expected == tape + 4 * (outputs + weights + backward)
     run.measurements = [
         measured(one, OWN, 1.0, memory=1.09 * expected),
         measured(one, "pytorch", 1.0, memory=1.05 * expected),

@@ -7,8 +7,10 @@ import threading
 import numpy as np
 import pytest
 
+import lstmcore as lc
 from lstmcore import functional as F
 from lstmcore.config import LSTMConfig
+from lstmcore.memory import tape_bytes
 from reference import lstm, random_case, relative_error
 
 # Some hundred roundings of 2**-53 or 2**-24, none of them amplified much.
@@ -499,3 +501,37 @@ def test_bad_masks():
         F.lstm(x, weights, config, mask=np.ones((2, 4)))
     with pytest.raises(ValueError, match="mask: expected none beside lengths"):
         F.lstm(x, weights, config, mask=np.ones((2, 4), bool), lengths=[1, 2])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LSTMConfig(5, 20),
+        LSTMConfig(5, 20, num_layers=3, bidirectional=True, dropout=0.2),
+        LSTMConfig(5, 20, num_layers=2, proj_size=7, weight_dropout=0.3),
+        LSTMConfig(5, 20, recurrent_dropout=0.2),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_needed_knows_what_a_tape_holds(config, dtype):
+    x, weights, _ = random_case(config, 6, 9, np.dtype(dtype), seed=1)
+    lengths = [9, 3, 0, 5, 9, 1]
+    _, _, tape = F.lstm(x, weights, config, lengths=lengths, training=True)
+    held = tape_bytes(config, 6, sum(lengths), lc.cpu_info().isa, x.itemsize)
+    assert tape.nbytes == held
+    arguments = {"total_steps": sum(lengths), "dtype": dtype}
+    whole = lc.memory_needed(config, 6, 9, **arguments)
+    assert held < lc.memory_needed(config, 6, 9, training=False, **arguments) + held < whole
+    assert lc.memory_needed(config, 0, 0) > 0
+
+
+def test_memory_needed_refuses():
+    config = LSTMConfig(2, 3)
+    with pytest.raises(TypeError, match="config: expected an LSTMConfig"):
+        lc.memory_needed((2, 3), 1, 1)
+    with pytest.raises(ValueError, match="steps: expected"):
+        lc.memory_needed(config, 1, -1)
+    with pytest.raises(ValueError, match="dtype: expected float32 or float64"):
+        lc.memory_needed(config, 1, 1, dtype="float16")
+    with pytest.raises(ValueError, match="isa"):
+        lc.memory_needed(config, 1, 1, isa="sse9")

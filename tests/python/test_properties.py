@@ -27,6 +27,7 @@ BENT = st.sampled_from(
     ]
 )
 ANY = st.one_of(SMOOTH, BENT)
+BOUNDED = {"sigmoid", "tanh", "softsign", "scaled_tanh", "hard_sigmoid"}
 
 
 @st.composite
@@ -63,9 +64,17 @@ def configs(draw, activations=ANY, bounds=True):
     )
 
 
+class Call(tuple):
+    """A configuration and the arguments of a call, which fit on a line."""
+
+    def __repr__(self):
+        config, _, x, _, arguments, _ = self
+        return f"{config}, x {x.shape}, {', '.join(arguments)}, {lc.get_num_threads()} threads"
+
+
 @st.composite
 def calls(draw, **options):
-    """A configuration and the arguments of a call."""
+    """Draw a `Call`."""
     config = draw(configs(**options))
     batch, steps = draw(st.integers(0, 9)), draw(st.integers(0, 6))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -90,7 +99,7 @@ def calls(draw, **options):
             for width in (config.state_size, config.hidden_size)
         )
     lc.set_num_threads(draw(st.integers(1, 3)))
-    return config, weights, x, there, arguments, random
+    return Call((config, weights, x, there, arguments, random))
 
 
 def expected(config, weights, x, there, arguments, seed):
@@ -139,6 +148,8 @@ def test_gradient_is_the_slope_in_any_direction(call):
     gradients = F.lstm_backward(tape, dy, (dh, dc))
     inputs = {**weights, "x": np.where(there[..., None], x, 0), "h0": h0, "c0": c0}
     along = {name: random.normal(size=value.shape) for name, value in inputs.items()}
+    length = np.sqrt(sum((direction**2).sum() for direction in along.values()))
+    along = {name: direction / length for name, direction in along.items()}
 
     def loss(distance):
         at = {name: value + distance * along[name] for name, value in inputs.items()}
@@ -146,7 +157,7 @@ def test_gradient_is_the_slope_in_any_direction(call):
         y, (h, c), _ = F.lstm(x, at, config, **options, state=(h0, c0))
         return (y * dy).sum() + (h * dh).sum() + (c * dc).sum()
 
-    width = 1e-4
+    width = 1e-3
     slope = (8 * (loss(width) - loss(-width)) - (loss(2 * width) - loss(-2 * width))) / 12 / width
     parts = dict(gradients.weights)
     parts |= {"x": gradients.x, "h0": gradients.state.h, "c0": gradients.state.c}
@@ -173,7 +184,7 @@ def test_threads_and_dtypes_change_nothing_but_the_rounding(call):
     single = {name: np.float32(weight) for name, weight in weights.items()}
     y32, state32, _ = F.lstm(np.float32(x), single, config, **options)
     assert y32.dtype == np.float32
-    # An activation with a jump may round to its other side; everything else stays close.
-    if "thresholded_relu" not in str(config):
+    # Activations without a bound let differences grow; one with a jump may round to its other side.
+    if {config.cell_activation.name, config.output_activation.name} <= BOUNDED:
         assert relative_error(np.float64(y32), y) < 1e-4
         assert relative_error(np.float64(state32.c), state.c) < 1e-4

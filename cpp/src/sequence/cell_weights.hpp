@@ -39,6 +39,8 @@ struct ForwardPanels {
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
   /// A copy with dropout of the recurrent weights, whose mask's stream is named by `seed`.
   ForwardPanels with_dropout(const CellShape& shape, double rate, std::uint64_t seed) const;
+  /// Of the weights, but for the vectors.
+  std::size_t bytes() const { return x.bytes() + h.bytes() + projection.bytes(); }
 };
 
 /// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
