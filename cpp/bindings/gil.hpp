@@ -13,10 +13,10 @@ namespace lstmcore::bindings {
 
 /// Runs a scope without the GIL, as pybind11's gil_scoped_release does.
 ///
-/// Many small models in several Python threads hold the GIL for some microseconds between two calls. A thread that comes
-/// back meanwhile would be put to sleep by CPython, and waking it costs more than such a call. So it first waits awake,
-/// for a short while, for as long as the GIL is with a thread that came back from the engine and has not left for it
-/// again.
+/// Many small models in several Python threads hold the GIL for some microseconds between two calls. A thread that
+/// comes back meanwhile would be put to sleep by CPython, and waking it costs more than such a call. So it first waits
+/// awake, for a short while, for as long as the GIL is with a thread that came back from the engine and has not left
+/// for it again.
 class WithoutGil {
  public:
   WithoutGil() : thread_(PyEval_SaveThread()) {
@@ -34,8 +34,8 @@ class WithoutGil {
   WithoutGil& operator=(const WithoutGil&) = delete;
 
  private:
-  /// The thread that last came back from the engine, until it leaves for it again. It may have lost the GIL meanwhile, or
-  /// have ended: it is compared, never followed.
+  /// The thread that last came back from the engine, until it leaves for it again. It may have lost the GIL meanwhile,
+  /// or have ended: it is compared, never followed.
   static std::atomic<PyThreadState*>& holder() {
     static std::atomic<PyThreadState*> thread{nullptr};
     return thread;
