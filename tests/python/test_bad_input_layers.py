@@ -56,7 +56,7 @@ CONSTRUCTORS = {
     "initializer": (
         lambda: layers.LSTM(2, kernel_initializer="normal"),
         ValueError,
-        "kernel_initializer: expected one of 'glorot_uniform'",
+        "kernel_initializer: expected one of 'glorot_normal'",
     ),
     "regularizer": (
         lambda: layers.Dense(2, kernel_regularizer=-1.0),

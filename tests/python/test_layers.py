@@ -226,6 +226,63 @@ def test_initializers_by_name(name):
     assert 0.95 * spread <= largest <= spread
 
 
+@pytest.mark.parametrize(
+    ("name", "variance"),
+    [
+        ("glorot_normal", 2 / 500),
+        ("glorot_uniform", 2 / 500),
+        ("he_normal", 2 / 200),
+        ("he_uniform", 2 / 200),
+        ("lecun_normal", 1 / 200),
+        ("lecun_uniform", 1 / 200),
+        ("random_normal", 0.05**2),
+        ("random_uniform", 0.1**2 / 12),
+        ("truncated_normal", (0.05 * 0.87962566) ** 2),
+    ],
+)
+def test_variance_of_initial_values(name, variance):
+    layer = layers.Dense(300, kernel_initializer=name)
+    layer(np.zeros((1, 200)))
+    kernel = layer.weights["kernel"]
+    # 60 000 values: the variance is known to about half a percent.
+    assert kernel.var() == pytest.approx(variance, rel=0.03)
+    assert abs(kernel.mean()) < 5 * np.sqrt(variance / kernel.size)
+    if name in ("glorot_normal", "he_normal", "lecun_normal", "truncated_normal"):
+        assert abs(kernel).max() <= 2 * np.sqrt(variance) / 0.8796
+
+
+@pytest.mark.parametrize(
+    ("penalty", "l1", "l2"),
+    [
+        (0.3, 0.0, 0.3),
+        ("l1", 0.01, 0.0),
+        ("l2", 0.0, 0.01),
+        ("l1_l2", 0.01, 0.01),
+        (lc.regularizers.L1(0.2), 0.2, 0.0),
+        (lc.regularizers.L1L2(0.2, 0.1), 0.2, 0.1),
+    ],
+)
+def test_penalties_and_their_gradients(penalty, l1, l2, tmp_path):
+    def train(penalty):
+        layer = layers.LSTM(3, recurrent_regularizer=penalty, seed=1)
+        model = lc.Sequential([layer, layers.Dense(1, seed=2)], seed=3)
+        model.compile(optimizer=lc.optimizers.SGD(0.5), loss="mse")
+        x = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
+        model.build((None, None, 2))
+        before = layer.weights["weight_hh_l0"].astype(np.float64)
+        loss = model.train_on_batch(x, np.ones((4, 1), np.float32))
+        return model, before, np.float64(layer.weights["weight_hh_l0"]), loss
+
+    model, before, with_penalty, loss = train(penalty)
+    _, _, without, plain = train(None)
+    assert loss - plain == pytest.approx(l1 * abs(before).sum() + l2 * (before**2).sum(), rel=1e-5)
+    slope = l1 * np.sign(before) + 2 * l2 * before
+    np.testing.assert_allclose(with_penalty, without - 0.5 * slope, atol=2e-7)
+    model.save(tmp_path / "model.safetensors")
+    again = lc.load(tmp_path / "model.safetensors").layers[0].recurrent_regularizer
+    assert (again.l1, again.l2) == (l1, l2)
+
+
 def test_the_seed_decides_the_initial_values():
     kernels = []
     for seed in (1, 1, 2):

@@ -51,8 +51,8 @@ class LSTMCell(Layer):
         Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
     kernel_initializer, recurrent_initializer : str
         Names of the initial values of the weights on x and on h.
-    kernel_regularizer, recurrent_regularizer, bias_regularizer : L2, float or "l2", optional
-        Penalties on the weights.
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
+        Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -89,9 +89,9 @@ class LSTMCell(Layer):
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
-        kernel_regularizer: regularizers.L2 | float | str | None = None,
-        recurrent_regularizer: regularizers.L2 | float | str | None = None,
-        bias_regularizer: regularizers.L2 | float | str | None = None,
+        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
+        recurrent_regularizer: regularizers.L1L2 | float | str | None = None,
+        bias_regularizer: regularizers.L1L2 | float | str | None = None,
         seed: int | None = None,
         name: str | None = None,
         **keras: Any,
@@ -184,7 +184,7 @@ class LSTMCell(Layer):
             projection = _Transposed(initializers.get("glorot_uniform", "projection"))
             shapes["weight_hr"] = ((self.proj_size, self.units), projection, None)
         return [
-            WeightSpec(name + suffix, shape, initializer, penalty.l2 if penalty else 0.0)
+            WeightSpec(name + suffix, shape, initializer, *regularizers.strengths(penalty))
             for name, (shape, initializer, penalty) in shapes.items()
         ]
 

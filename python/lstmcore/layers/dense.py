@@ -32,7 +32,7 @@ class Dense(Layer):
         Whether a bias is added.
     kernel_initializer, bias_initializer : str
         Names of the initial values.
-    kernel_regularizer, bias_regularizer : L2, float or "l2", optional
+    kernel_regularizer, bias_regularizer : L1, L2, L1L2, float or str, optional
         Penalties on the weights.
     seed : int, optional
         Of the initial values; None: the model's.
@@ -51,8 +51,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         bias_initializer: str = "zeros",
-        kernel_regularizer: regularizers.L2 | float | str | None = None,
-        bias_regularizer: regularizers.L2 | float | str | None = None,
+        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
+        bias_regularizer: regularizers.L1L2 | float | str | None = None,
         *,
         seed: int | None = None,
         name: str | None = None,
@@ -83,14 +83,11 @@ class Dense(Layer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (C, U) and, if used, ``bias`` (U,)."""
-        kernel, bias = (
-            penalty.l2 if penalty else 0.0
-            for penalty in (self.kernel_regularizer, self.bias_regularizer)
-        )
+        kernel, bias = map(regularizers.strengths, (self.kernel_regularizer, self.bias_regularizer))
         make_kernel, make_bias = self._initializers
-        specs = [WeightSpec("kernel", (self._width, self.units), make_kernel, kernel)]
+        specs = [WeightSpec("kernel", (self._width, self.units), make_kernel, *kernel)]
         if self.use_bias:
-            specs.append(WeightSpec("bias", (self.units,), make_bias, bias))
+            specs.append(WeightSpec("bias", (self.units,), make_bias, *bias))
         return specs
 
     def forward(

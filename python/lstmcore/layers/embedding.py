@@ -22,7 +22,7 @@ class Embedding(Layer):
         E, the width of the vectors.
     embeddings_initializer : str, default "uniform"
         Name of the initial values.
-    embeddings_regularizer : L2, float or "l2", optional
+    embeddings_regularizer : L1, L2, L1L2, float or str, optional
         Penalty on the vectors.
     mask_zero : bool, default False
         Whether id 0 is padding. Then each row's length is where its padding begins; padding may
@@ -44,7 +44,7 @@ class Embedding(Layer):
         input_dim: int,
         output_dim: int,
         embeddings_initializer: str = "uniform",
-        embeddings_regularizer: regularizers.L2 | float | str | None = None,
+        embeddings_regularizer: regularizers.L1L2 | float | str | None = None,
         *,
         mask_zero: bool = False,
         seed: int | None = None,
@@ -68,9 +68,9 @@ class Embedding(Layer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``embeddings`` (V, E)."""
-        l2 = self.embeddings_regularizer.l2 if self.embeddings_regularizer else 0.0
+        penalty = regularizers.strengths(self.embeddings_regularizer)
         shape = (self.input_dim, self.output_dim)
-        return [WeightSpec("embeddings", shape, self._initializer, l2)]
+        return [WeightSpec("embeddings", shape, self._initializer, *penalty)]
 
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int

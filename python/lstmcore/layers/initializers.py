@@ -13,17 +13,65 @@ Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
 """Makes float64 values of a shape whose last axis counts outputs, the others inputs."""
 
 
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Inputs and outputs."""
+    return int(np.prod(shape[:-1])), shape[-1]
+
+
+def _within(shape: tuple[int, ...], random: np.random.Generator, square: float) -> Array:
+    """Uniform within the root of `square`."""
+    limit = np.sqrt(square)
+    return random.uniform(-limit, limit, shape)
+
+
+def truncated_normal(
+    shape: tuple[int, ...], random: np.random.Generator, deviation: float = 0.05
+) -> Array:
+    """Normal with deviation 0.05, drawn anew beyond two deviations."""
+    values = random.standard_normal(shape)
+    while (beyond := np.abs(values) > 2.0).any():
+        values[beyond] = random.standard_normal(int(beyond.sum()))
+    return np.asarray(deviation * values)
+
+
+def _normal_of(shape: tuple[int, ...], random: np.random.Generator, variance: float) -> Array:
+    """Truncated, as Keras draws it; truncation leaves 0.8796 of a deviation."""
+    return truncated_normal(shape, random, float(np.sqrt(variance)) / 0.87962566103423978)
+
+
 def glorot_uniform(shape: tuple[int, ...], random: np.random.Generator) -> Array:
     """Uniform within sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010)."""
-    inputs, outputs = int(np.prod(shape[:-1])), shape[-1]
-    limit = np.sqrt(6.0 / (inputs + outputs))
-    return random.uniform(-limit, limit, shape)
+    return _within(shape, random, 6.0 / sum(_fans(shape)))
+
+
+def glorot_normal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Truncated normal with variance 2 / (inputs + outputs) (Glorot & Bengio 2010)."""
+    return _normal_of(shape, random, 2.0 / sum(_fans(shape)))
 
 
 def he_uniform(shape: tuple[int, ...], random: np.random.Generator) -> Array:
     """Uniform within sqrt(6 / inputs) (He et al. 2015)."""
-    limit = np.sqrt(6.0 / int(np.prod(shape[:-1])))
-    return random.uniform(-limit, limit, shape)
+    return _within(shape, random, 6.0 / _fans(shape)[0])
+
+
+def he_normal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Truncated normal with variance 2 / inputs (He et al. 2015)."""
+    return _normal_of(shape, random, 2.0 / _fans(shape)[0])
+
+
+def lecun_uniform(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Uniform within sqrt(3 / inputs) (LeCun et al. 1998)."""
+    return _within(shape, random, 3.0 / _fans(shape)[0])
+
+
+def lecun_normal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Truncated normal with variance 1 / inputs (LeCun et al. 1998)."""
+    return _normal_of(shape, random, 1.0 / _fans(shape)[0])
+
+
+def random_normal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Normal with deviation 0.05."""
+    return 0.05 * random.standard_normal(shape)
 
 
 def orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
@@ -51,9 +99,16 @@ def ones(shape: tuple[int, ...], random: np.random.Generator) -> Array:
 
 
 _INITIALIZERS: dict[str, Initializer] = {
+    "glorot_normal": glorot_normal,
     "glorot_uniform": glorot_uniform,
+    "he_normal": he_normal,
     "he_uniform": he_uniform,
+    "lecun_normal": lecun_normal,
+    "lecun_uniform": lecun_uniform,
     "orthogonal": orthogonal,
+    "random_normal": random_normal,
+    "random_uniform": uniform,
+    "truncated_normal": truncated_normal,
     "uniform": uniform,
     "zeros": zeros,
     "ones": ones,

@@ -61,8 +61,8 @@ class LSTM(Recurrent):
         Whether the bias of the forget gate begins at 1 instead of 0.
     kernel_initializer, recurrent_initializer : str
         Names of the initial values of the weights on x and on h.
-    kernel_regularizer, recurrent_regularizer, bias_regularizer : L2, float or "l2", optional
-        Penalties on the weights.
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
+        Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
     seed : int, optional
         Of the initial values and the dropout masks; None: the model's.
     name : str, optional
@@ -103,9 +103,9 @@ class LSTM(Recurrent):
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
-        kernel_regularizer: regularizers.L2 | float | str | None = None,
-        recurrent_regularizer: regularizers.L2 | float | str | None = None,
-        bias_regularizer: regularizers.L2 | float | str | None = None,
+        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
+        recurrent_regularizer: regularizers.L1L2 | float | str | None = None,
+        bias_regularizer: regularizers.L1L2 | float | str | None = None,
         seed: int | None = None,
         name: str | None = None,
         **keras: Any,

@@ -26,6 +26,7 @@ class WeightSpec:
     name: str
     shape: tuple[int, ...]
     initializer: Initializer
+    l1: float = 0.0
     l2: float = 0.0
 
 

@@ -81,7 +81,11 @@ def _restore(
         raise ValueError("metadata: expected the version of the package as lstmcore")
     names = set(layers.__all__) - {"Layer", "Input"}
     classes = {name: getattr(layers, name) for name in names}
-    classes = {**classes, "L2": regularizers.L2, **custom_objects}
+    classes = {
+        **classes,
+        **{name: getattr(regularizers, name) for name in regularizers.__all__},
+        **custom_objects,
+    }
     model = Sequential(seed=document["seed"], dtype=document["dtype"])
     for entry in document["layers"]:
         _exactly("layer", entry, {"class", "name", "config"})

@@ -8,7 +8,7 @@ import numpy as np
 from lstmcore import _core
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
-from lstmcore.layers.parameters import Parameters
+from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
@@ -204,20 +204,27 @@ def _flatten(
     )
 
 
-def _penalized(parameters: Parameters) -> list[tuple[str, float]]:
-    return [(name, spec.l2) for name, spec in parameters.specs.items() if spec.l2]
+def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:
+    return [(name, spec) for name, spec in parameters.specs.items() if spec.l1 or spec.l2]
 
 
 def _penalty(parameters: Parameters) -> float:
-    return sum(
-        l2 * _core.squared_norm(parameters.value(name).reshape(-1))
-        for name, l2 in _penalized(parameters)
-    )
+    total = 0.0
+    for name, spec in _penalized(parameters):
+        values = parameters.value(name).reshape(-1)
+        if spec.l1:
+            total += spec.l1 * float(np.abs(values).sum(dtype=np.float64))
+        if spec.l2:
+            total += spec.l2 * _core.squared_norm(values)
+    return total
 
 
 def _add_penalties(parameters: Parameters) -> float:
-    """Add the gradients of the L2 penalties, and give their sum."""
-    for name, l2 in _penalized(parameters):
-        gradient = parameters.gradient(name)
-        gradient += 2.0 * l2 * parameters.value(name)
+    """Add the gradients of the penalties, and give their sum."""
+    for name, spec in _penalized(parameters):
+        gradient, values = parameters.gradient(name), parameters.value(name)
+        if spec.l1:
+            gradient += spec.l1 * np.sign(values)
+        if spec.l2:
+            gradient += 2.0 * spec.l2 * values
     return _penalty(parameters)
