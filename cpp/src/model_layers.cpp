@@ -45,13 +45,16 @@ const std::map<std::string, Names>& options() {
                              "kernel_regularizer",
                              "recurrent_regularizer",
                              "bias_regularizer",
+                             "kernel_constraint",
+                             "recurrent_constraint",
+                             "bias_constraint",
                              "seed"};
   static const Names walk = {"return_sequences", "return_state", "go_backwards"};
   static const std::map<std::string, Names> all = {
       {"Bidirectional", {"layer", "merge_mode"}},
       {"Dense",
        {"units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer",
-        "bias_regularizer", "seed"}},
+        "bias_regularizer", "kernel_constraint", "bias_constraint", "seed"}},
       {"Dropout", {"rate", "seed"}},
       {"Embedding",
        {"input_dim", "output_dim", "mask_zero", "embeddings_initializer", "embeddings_regularizer", "seed"}},

@@ -16,7 +16,7 @@ if find_spec("lstmcore._core") is None:
     )
 
 if TYPE_CHECKING:
-    from lstmcore import datasets, functional, layers, plots, regularizers
+    from lstmcore import constraints, datasets, functional, layers, plots, regularizers
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
@@ -31,6 +31,7 @@ __all__ = [
     "Sequential",
     "load",
     "layers",
+    "constraints",
     "regularizers",
     # training
     "callbacks",
@@ -56,6 +57,7 @@ __all__ = [
 # the command line should report in one line, such as an unknown LSTMCORE_ISA.
 _MODULES = {
     "callbacks": "training.callbacks",
+    "constraints": "constraints",
     "datasets": "datasets",
     "functional": "functional",
     "layers": "layers",

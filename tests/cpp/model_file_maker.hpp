@@ -51,12 +51,13 @@ struct ModelFileMaker {
       R"( "weight_dropout": 0.0, "proj_size": 0, "proj_clip": 0.0,)"
       R"( "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
       R"( "recurrent_initializer": "orthogonal", "kernel_regularizer": null, "recurrent_regularizer": null,)"
-      R"( "bias_regularizer": null, "seed": null})";
+      R"( "bias_regularizer": null, "kernel_constraint": null, "recurrent_constraint": null, "bias_constraint": null,)"
+      R"( "seed": null})";
   std::string walk = R"({"class": "LSTM", "name": "walk", "config": @config})";
   std::string out =
       R"({"class": "Dense", "name": "out", "config": {"units": 1, "activation": "linear", "use_bias": true,)"
       R"( "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros", "kernel_regularizer": null,)"
-      R"( "bias_regularizer": null, "seed": null}})";
+      R"( "bias_regularizer": null, "kernel_constraint": null, "bias_constraint": null, "seed": null}})";
   std::string document =
       R"({"format": 1, "lstmcore": "0.1.0", "dtype": "float32", "seed": 0, "input_shape": [null, null, 2],)"
       R"( "layers": [@walk, @out], "training": @training, "checksum": @checksum})";

@@ -162,9 +162,19 @@ CONSTRUCTORS = {
         "recurrent_dropout: expected a number in",
     ),
     "other constraint": (
-        lambda: layers.LSTM(2, kernel_constraint="max_norm"),
+        lambda: layers.LSTM(2, kernel_constraint="unit_norm"),
         ValueError,
-        "kernel_constraint: expected None, which is all that LSTM computes",
+        "kernel_constraint: expected",
+    ),
+    "no constraint": (
+        lambda: layers.Dense(2, bias_constraint=2.0),
+        TypeError,
+        "bias_constraint: expected a MaxNorm",
+    ),
+    "constraint of nothing": (
+        lambda: lc.constraints.MaxNorm(0.0),
+        ValueError,
+        "max_value: expected a number in",
     ),
     "unknown": (
         lambda: layers.LSTM(2, surprise=1),

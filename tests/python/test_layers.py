@@ -283,6 +283,34 @@ def test_penalties_and_their_gradients(penalty, l1, l2, tmp_path):
     assert (again.l1, again.l2) == (l1, l2)
 
 
+def test_max_norm_holds_after_every_step(tmp_path):
+    bound = lc.constraints.MaxNorm(0.5)
+    model = lc.Sequential(
+        [
+            layers.LSTM(
+                4, kernel_constraint=bound, recurrent_constraint=bound, bias_constraint="max_norm"
+            ),
+            layers.Dense(2, kernel_constraint=bound),
+        ],
+        seed=3,
+    )
+    model.compile(optimizer=lc.optimizers.SGD(1.0), loss="mse")
+    x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    for _ in range(3):
+        model.train_on_batch(x, 9 * np.ones((4, 2), np.float32))
+        lstm, dense = (layer.weights for layer in model.layers)
+        limit = 0.5 * (1 + 1e-6)
+        for name in ("weight_ih_l0", "weight_hh_l0"):
+            assert np.linalg.norm(lstm[name], axis=1).max() <= limit
+        assert np.linalg.norm(lstm["bias_l0"]) <= 2 * (1 + 1e-6)
+        assert np.linalg.norm(dense["kernel"], axis=0).max() <= limit
+    before = model.predict(x)
+    model.save(tmp_path / "model.safetensors")
+    again = lc.load(tmp_path / "model.safetensors")
+    assert again.layers[0].kernel_constraint.max_value == 0.5
+    assert np.array_equal(again.predict(x), before)
+
+
 def test_the_seed_decides_the_initial_values():
     kernels = []
     for seed in (1, 1, 2):

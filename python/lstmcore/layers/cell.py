@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks, regularizers
+from lstmcore import _checks, constraints, regularizers
 from lstmcore import functional as F
 from lstmcore._typing import Array, Shape
 from lstmcore.config import Activation, LSTMConfig
@@ -53,6 +53,8 @@ class LSTMCell(Layer):
         Names of the initial values of the weights on x and on h.
     kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
         Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
+    kernel_constraint, recurrent_constraint, bias_constraint : MaxNorm or "max_norm", optional
+        Restored after each step of the optimizer.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -92,6 +94,9 @@ class LSTMCell(Layer):
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
         recurrent_regularizer: regularizers.L1L2 | float | str | None = None,
         bias_regularizer: regularizers.L1L2 | float | str | None = None,
+        kernel_constraint: constraints.MaxNorm | str | None = None,
+        recurrent_constraint: constraints.MaxNorm | str | None = None,
+        bias_constraint: constraints.MaxNorm | str | None = None,
         seed: int | None = None,
         name: str | None = None,
         **keras: Any,
@@ -131,6 +136,9 @@ class LSTMCell(Layer):
             recurrent_regularizer, "recurrent_regularizer"
         )
         self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
+        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
+        self.recurrent_constraint = constraints.get(recurrent_constraint, "recurrent_constraint")
+        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
         self.seed = None if seed is None else _checks.integer(seed, "seed")
         self._bias_initializer = _ForgetBias(self.units) if unit_forget_bias else initializers.zeros
         self._config: LSTMConfig | None = None
@@ -171,22 +179,41 @@ class LSTMCell(Layer):
     def specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
         kernel, recurrent = (_Transposed(make) for make in self._initializers)
-        shapes: dict[str, tuple[tuple[int, ...], initializers.Initializer, Any]] = {
-            "weight_ih": ((4 * self.units, width), kernel, self.kernel_regularizer),
-            "weight_hh": ((4 * self.units, self.state_size), recurrent, self.recurrent_regularizer),
-        }
+        units = self.units
+        specs = [
+            WeightSpec(
+                "weight_ih" + suffix,
+                (4 * units, width),
+                kernel,
+                *regularizers.strengths(self.kernel_regularizer),
+                constraint=self.kernel_constraint,
+                inputs=1,
+            ),
+            WeightSpec(
+                "weight_hh" + suffix,
+                (4 * units, self.state_size),
+                recurrent,
+                *regularizers.strengths(self.recurrent_regularizer),
+                constraint=self.recurrent_constraint,
+                inputs=1,
+            ),
+        ]
         if self.use_bias:
-            bias = self._bias_initializer
-            shapes["bias"] = ((4 * self.units,), bias, self.bias_regularizer)
+            specs.append(
+                WeightSpec(
+                    "bias" + suffix,
+                    (4 * units,),
+                    self._bias_initializer,
+                    *regularizers.strengths(self.bias_regularizer),
+                    constraint=self.bias_constraint,
+                )
+            )
         if self.peephole:
-            shapes["peephole"] = ((3 * self.units,), initializers.zeros, None)
+            specs.append(WeightSpec("peephole" + suffix, (3 * units,), initializers.zeros))
         if self.proj_size:
             projection = _Transposed(initializers.get("glorot_uniform", "projection"))
-            shapes["weight_hr"] = ((self.proj_size, self.units), projection, None)
-        return [
-            WeightSpec(name + suffix, shape, initializer, *regularizers.strengths(penalty))
-            for name, (shape, initializer, penalty) in shapes.items()
-        ]
+            specs.append(WeightSpec("weight_hr" + suffix, (self.proj_size, units), projection))
+        return specs
 
     def __call__(self, inputs: Any, states: Any = None, **unexpected: Any) -> Any:
         """Make one step.
@@ -293,9 +320,6 @@ class _Transposed:
 KERAS_DEFAULTS: Mapping[str, Any] = {
     "bias_initializer": "zeros",
     "activity_regularizer": None,
-    "kernel_constraint": None,
-    "recurrent_constraint": None,
-    "bias_constraint": None,
     "stateful": False,
     "unroll": False,
 }

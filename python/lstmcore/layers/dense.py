@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from lstmcore import _checks, _core, regularizers
+from lstmcore import _checks, _core, constraints, regularizers
 from lstmcore._typing import Array, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
@@ -34,6 +34,8 @@ class Dense(Layer):
         Names of the initial values.
     kernel_regularizer, bias_regularizer : L1, L2, L1L2, float or str, optional
         Penalties on the weights.
+    kernel_constraint, bias_constraint : MaxNorm or "max_norm", optional
+        Restored after each step of the optimizer.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -53,6 +55,8 @@ class Dense(Layer):
         bias_initializer: str = "zeros",
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
         bias_regularizer: regularizers.L1L2 | float | str | None = None,
+        kernel_constraint: constraints.MaxNorm | str | None = None,
+        bias_constraint: constraints.MaxNorm | str | None = None,
         *,
         seed: int | None = None,
         name: str | None = None,
@@ -73,6 +77,8 @@ class Dense(Layer):
         )
         self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
         self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
+        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
+        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
         self.seed = None if seed is None else _checks.integer(seed, "seed")
         self._width = 0
 
@@ -85,9 +91,13 @@ class Dense(Layer):
         """List ``kernel`` (C, U) and, if used, ``bias`` (U,)."""
         kernel, bias = map(regularizers.strengths, (self.kernel_regularizer, self.bias_regularizer))
         make_kernel, make_bias = self._initializers
-        specs = [WeightSpec("kernel", (self._width, self.units), make_kernel, *kernel)]
+        specs = [
+            WeightSpec(
+                "kernel", (self._width, self.units), make_kernel, *kernel, self.kernel_constraint
+            )
+        ]
         if self.use_bias:
-            specs.append(WeightSpec("bias", (self.units,), make_bias, *bias))
+            specs.append(WeightSpec("bias", (self.units,), make_bias, *bias, self.bias_constraint))
         return specs
 
     def forward(

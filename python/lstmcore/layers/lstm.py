@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks, regularizers
+from lstmcore import _checks, constraints, regularizers
 from lstmcore._typing import Array, Shape
 from lstmcore.config import MAX_LAYERS, Activation
 from lstmcore.layers.cell import LSTMCell, only_defaults
@@ -63,6 +63,8 @@ class LSTM(Recurrent):
         Names of the initial values of the weights on x and on h.
     kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
         Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
+    kernel_constraint, recurrent_constraint, bias_constraint : MaxNorm or "max_norm", optional
+        Restored after each step of the optimizer.
     seed : int, optional
         Of the initial values and the dropout masks; None: the model's.
     name : str, optional
@@ -106,6 +108,9 @@ class LSTM(Recurrent):
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
         recurrent_regularizer: regularizers.L1L2 | float | str | None = None,
         bias_regularizer: regularizers.L1L2 | float | str | None = None,
+        kernel_constraint: constraints.MaxNorm | str | None = None,
+        recurrent_constraint: constraints.MaxNorm | str | None = None,
+        bias_constraint: constraints.MaxNorm | str | None = None,
         seed: int | None = None,
         name: str | None = None,
         **keras: Any,
@@ -134,6 +139,9 @@ class LSTM(Recurrent):
             kernel_regularizer=kernel_regularizer,
             recurrent_regularizer=recurrent_regularizer,
             bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
             seed=seed,
         )
         self.num_layers = _checks.integer(num_layers, "num_layers", 1)
@@ -164,6 +172,9 @@ class LSTM(Recurrent):
         self.kernel_regularizer = cell.kernel_regularizer
         self.recurrent_regularizer = cell.recurrent_regularizer
         self.bias_regularizer = cell.bias_regularizer
+        self.kernel_constraint = cell.kernel_constraint
+        self.recurrent_constraint = cell.recurrent_constraint
+        self.bias_constraint = cell.bias_constraint
 
 
 class RNN(Recurrent):

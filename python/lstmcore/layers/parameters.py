@@ -14,6 +14,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
+from lstmcore.constraints import MaxNorm
 from lstmcore.layers.initializers import Initializer
 
 __all__ = ["Parameters", "WeightSpec"]
@@ -28,6 +29,9 @@ class WeightSpec:
     initializer: Initializer
     l1: float = 0.0
     l2: float = 0.0
+    constraint: MaxNorm | None = None
+    inputs: int = 0
+    """The axis that counts inputs, for `constraint`."""
 
 
 class Parameters:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore import __version__, _checks, layers, regularizers, weights
+from lstmcore import __version__, _checks, constraints, layers, regularizers, weights
 from lstmcore._configurable import encode, make
 from lstmcore._typing import Array
 from lstmcore.layers import Layer
@@ -84,6 +84,7 @@ def _restore(
     classes = {
         **classes,
         **{name: getattr(regularizers, name) for name in regularizers.__all__},
+        "MaxNorm": constraints.MaxNorm,
         **custom_objects,
     }
     model = Sequential(seed=document["seed"], dtype=document["dtype"])

@@ -71,6 +71,7 @@ def train_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
     model.backward(contexts, gradient.reshape(outputs.shape))
     totals.add(value, _add_penalties(parameters), count)
     compiled.optimizer.apply(parameters)
+    _constrain(parameters)
     totals.add_metrics(targets, rows, mask)
 
 
@@ -202,6 +203,13 @@ def _flatten(
         None if mask is None else mask.reshape(-1),
         max(count, 1),
     )
+
+
+def _constrain(parameters: Parameters) -> None:
+    for name, spec in parameters.specs.items():
+        if spec.constraint is not None:
+            spec.constraint.restore(parameters.value(name), spec.inputs)
+            parameters.touch()
 
 
 def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:

@@ -1,0 +1,57 @@
+"""Constraints on weights, restored after every step of the optimizer."""
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._configurable import Configurable
+from lstmcore._typing import Array
+
+__all__ = ["MaxNorm"]
+
+
+class MaxNorm(Configurable):
+    """Scales the weights that lead to a unit down to a norm of at most `max_value`.
+
+    (Srivastava et al. 2014; Keras' ``MaxNorm(max_value, axis=0)`` on its kernels.) A bias is scaled
+    as a whole.
+
+    Parameters
+    ----------
+    max_value : float, default 2.0
+        Greater than 0.
+    """
+
+    def __init__(self, max_value: float = 2.0) -> None:
+        self.max_value = _checks.real(max_value, "max_value", 0.0, low_open=True)
+
+    def restore(self, weight: Array, inputs: int) -> None:
+        """Scale `weight` in place; `inputs` is its axis that counts inputs."""
+        norm = np.sqrt(np.square(weight).sum(axis=inputs, keepdims=True))
+        np.multiply(weight, self.max_value / np.maximum(norm, self.max_value), out=weight)
+
+
+def get(value: "MaxNorm | str | None", name: str) -> MaxNorm | None:
+    """Turn what a layer's argument may be into a constraint.
+
+    Parameters
+    ----------
+    value : MaxNorm, "max_norm" or None
+        "max_norm" stands for ``MaxNorm()``.
+    name : str
+        Of the argument.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If the name is unknown.
+    """
+    if isinstance(value, str):
+        _checks.choice(value, name, ("max_norm",))
+        return MaxNorm()
+    if value is None or isinstance(value, MaxNorm):
+        return value
+    raise TypeError(
+        f"{name}: expected a MaxNorm, 'max_norm' or None, got {_checks.describe(value)}"
+    )
