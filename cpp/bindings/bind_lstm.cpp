@@ -557,7 +557,7 @@ class PyStream {
   std::atomic<bool> taken_{false};
 };
 
-/// A name, or a name and its parameters (name, alpha, beta).
+/// A name, or a name and its parameters (name, alpha, beta), None being the usual one.
 LstmActivation to_activation(py::handle value, const char* argument) {
   const auto name_of = [&](py::handle name) {
     if (!py::isinstance<py::str>(name)) fail_type(argument, "the name of an activation", name);
@@ -567,8 +567,8 @@ LstmActivation to_activation(py::handle value, const char* argument) {
   const auto parts = py::reinterpret_borrow<py::tuple>(value);
   if (parts.size() != 3) fail_type(argument, "a name, or (name, alpha, beta)", value);
   LstmActivation activation = lstm_activation(name_of(parts[0]), argument);
-  activation.alpha = to_double(parts[1], argument);
-  activation.beta = to_double(parts[2], argument);
+  if (!parts[1].is_none()) activation.alpha = to_double(parts[1], argument);
+  if (!parts[2].is_none()) activation.beta = to_double(parts[2], argument);
   return activation;
 }
 

@@ -19,9 +19,14 @@ namespace lstmcore::bindings {
 /// for it again.
 class WithoutGil {
  public:
-  WithoutGil() : thread_(PyEval_SaveThread()) {
-    PyThreadState* self = thread_;  // another thread may already have taken over: then its name stays
-    holder().compare_exchange_strong(self, nullptr, std::memory_order_release, std::memory_order_relaxed);
+  WithoutGil() {
+    // Whoever stands there does not hold the GIL any more: this thread does.
+    PyThreadState* seen = holder().load(std::memory_order_relaxed);
+    thread_ = PyEval_SaveThread();
+    // Another thread may already have taken over: then its name stays.
+    if (seen != nullptr) {
+      holder().compare_exchange_strong(seen, nullptr, std::memory_order_release, std::memory_order_relaxed);
+    }
   }
 
   ~WithoutGil() {
@@ -55,7 +60,7 @@ class WithoutGil {
     } while (Clock::now() < end);
   }
 
-  PyThreadState* thread_;
+  PyThreadState* thread_ = nullptr;
 };
 
 }  // namespace lstmcore::bindings

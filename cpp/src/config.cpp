@@ -22,16 +22,6 @@ void check_clip(const char* name, double clip) {
   if (!(clip >= 0.0) || std::isinf(clip)) fail(name, ": expected a finite number of at least 0, got ", clip);
 }
 
-void check_activation(const char* name, const LstmActivation& activation) {
-  const double alpha = activation.alpha;
-  if (!std::isfinite(alpha)) fail(name, ": expected a finite alpha, got ", alpha);
-  if (!std::isfinite(activation.beta)) fail(name, ": expected a finite beta, got ", activation.beta);
-  // The backward takes the slope from the activation's value, which must tell on which side of the bend it was.
-  const bool bent = activation.function == LstmFunction::leaky_relu || activation.function == LstmFunction::elu;
-  if (bent && alpha < 0.0) fail(name, ": expected an alpha of at least 0, got ", alpha);
-  if (activation.function == LstmFunction::scaled_tanh && alpha == 0.0) fail(name, ": expected an alpha but 0, got 0");
-}
-
 struct NamedActivation {
   const char* name;
   LstmActivation activation;
@@ -69,6 +59,25 @@ LstmActivation lstm_activation(const std::string& name, const char* argument) {
   }
   fail(argument, ": expected one of ", names, ", got '", name, "'");
 }
+
+namespace {
+
+void check_activation(const char* name, const LstmActivation& activation) {
+  const double alpha = activation.alpha;
+  const LstmActivation usual = lstm_activation(lstm_function_name(activation.function), name);
+  const bool takes_alpha = usual.alpha != 0.0, takes_beta = takes_alpha && usual.beta != 0.0;
+  const bool affine = activation.function == LstmFunction::affine;  // its usual beta is 0
+  if (!takes_alpha && alpha != 0.0) fail(name, ": expected no alpha, got ", alpha);
+  if (!takes_beta && !affine && activation.beta != 0.0) fail(name, ": expected no beta, got ", activation.beta);
+  if (!std::isfinite(alpha)) fail(name, ": expected a finite alpha, got ", alpha);
+  if (!std::isfinite(activation.beta)) fail(name, ": expected a finite beta, got ", activation.beta);
+  // The backward takes the slope from the activation's value, which must tell on which side of the bend it was.
+  const bool bent = activation.function == LstmFunction::leaky_relu || activation.function == LstmFunction::elu;
+  if (bent && alpha < 0.0) fail(name, ": expected an alpha of at least 0, got ", alpha);
+  if (activation.function == LstmFunction::scaled_tanh && alpha == 0.0) fail(name, ": expected an alpha but 0, got 0");
+}
+
+}  // namespace
 
 bool LstmConfig::plain_cell() const {
   const LstmConfig plain;

@@ -1,4 +1,7 @@
 // The public face: checks, then the layers in order, each a walk through time.
+#include <cmath>
+#include <utility>
+
 #include "check.hpp"
 #include "sequence/layers.hpp"
 
@@ -17,10 +20,43 @@ void require_parameter_shape(const char* name, const LstmParameter& parameter, c
   require_shape(name, view, expected);
 }
 
+/// Refuses what the configuration does not have, which nobody would look at.
+template <class Element>
+void require_no_others(const LstmConfig& config, const std::vector<LstmCellWeights<Element>>& cells) {
+  for (const LstmCellWeights<Element>& cell : cells) {
+    require(config.bias || !cell.bias, "bias: expected none in a configuration without biases, got one");
+    require(config.peephole || !cell.peephole, "peephole: expected none in a configuration without peepholes, got one");
+    require(config.proj_size > 0 || !cell.weight_hr,
+            "weight_hr: expected none in a configuration without a projection, got one");
+  }
+}
+
+/// Options must not vanish, or become infinite, in the element type.
+template <class T>
+void check_representable(const LstmConfig& config) {
+  const auto check = [](const char* name, double value) {
+    const T rounded = static_cast<T>(value);
+    require((value == 0.0) == (rounded == T(0)) && std::isfinite(rounded), name,
+            ": expected a number that the element type of the weights can hold, got ", value);
+  };
+  check("gate_clip", config.gate_clip);
+  check("cell_clip", config.cell_clip);
+  check("proj_clip", config.proj_clip);
+  const std::pair<const char*, const LstmActivation*> activations[] = {
+      {"gate_activation", &config.gate_activation},
+      {"cell_activation", &config.cell_activation},
+      {"output_activation", &config.output_activation}};
+  for (const auto& [name, activation] : activations) {
+    check(name, activation->alpha);
+    check(name, activation->beta);
+  }
+}
+
 template <class T>
 void check_weights(const LstmConfig& config, const LstmWeights<T>& weights) {
   const auto cells = count(config.num_layers * config.directions());
   require(weights.size() == cells, "weights: expected ", cells, " entries (layers x directions), got ", weights.size());
+  require_no_others(config, weights);
   for (const LstmParameter& parameter : lstm_parameters(config)) {
     weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
       require_present(parameter.name.c_str(), view);
@@ -546,6 +582,7 @@ void check_gradients(const LstmConfig& config, const Schedule& schedule, const L
   const auto cells = count(config.num_layers * config.directions());
   require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ",
           inputs.weights.size());
+  require_no_others(config, inputs.weights);
   for (const LstmParameter& parameter : lstm_parameters(config)) {
     const std::string name = "gradient of " + parameter.name;
     inputs.weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
@@ -610,6 +647,7 @@ const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
 template <class T>
 Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights) {
   config.validate();
+  check_representable<T>(config);
   check_weights(config, weights);
   auto impl = std::make_shared<Impl>(config);
   impl->forward.reserve(weights.size());
@@ -669,10 +707,15 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
           "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
-  require((config.num_layers == 1 || config.dropout == 0.0) && config.input_dropout == 0.0 &&
-              config.recurrent_dropout == 0.0 && config.weight_dropout == 0.0 && config.zoneout_h == 0.0 &&
-              config.zoneout_c == 0.0,
-          "lstm: expected no dropout and no zoneout to be fed step by step, got some");
+  const auto refuse = [](const char* name, double rate) {
+    require(rate == 0.0, name, ": expected 0 in an LSTM that is fed step by step, got ", rate);
+  };
+  if (config.num_layers > 1) refuse("dropout", config.dropout);
+  refuse("input_dropout", config.input_dropout);
+  refuse("recurrent_dropout", config.recurrent_dropout);
+  refuse("weight_dropout", config.weight_dropout);
+  refuse("zoneout_h", config.zoneout_h);
+  refuse("zoneout_c", config.zoneout_c);
   require(batch >= 1, "batch: expected at least 1, got ", batch);
   require(expected_steps >= 0, "expected_steps: expected at least 0, got ", expected_steps);
   const Index width = config.input_size + 16 * (config.hidden_size + 64);

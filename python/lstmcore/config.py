@@ -22,15 +22,15 @@ class Activation(NamedTuple):
         1) below 0), ``hard_sigmoid`` (alpha x + beta between 0 and 1), ``softsign``, ``softplus``,
         ``affine`` (alpha x + beta), ``scaled_tanh`` (alpha tanh(beta x)), ``thresholded_relu`` (0
         up to alpha) or ``linear``.
-    alpha, beta : float
-        A name alone stands for ONNX's: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2 and 0.5 for
-        ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
+    alpha, beta : float, optional
+        None and a name alone stand for ONNX's: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2 and 0.5
+        for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
         ``thresholded_relu``.
     """
 
     name: str
-    alpha: float = 0.0
-    beta: float = 0.0
+    alpha: float | None = None
+    beta: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class LSTMConfig:
         Share of h that is dropped on its way to the next step's gates while training, the same for
         all steps of a row, in [0, 1) (Gal & Ghahramani 2016).
     input_dropout : float, default 0.0
-        Share of x that is dropped while training, the same for all steps of a row, in [0, 1).
+        Share of x, the input of the first layer, that is dropped while training, the same for all
+        steps of a row, in [0, 1).
     weight_dropout : float, default 0.0
         Share of the recurrent weights that is dropped while training, one mask per forward, in [0,
         1) (Merity et al. 2017).

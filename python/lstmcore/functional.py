@@ -1,9 +1,9 @@
 """The LSTM as plain functions: NumPy arrays in, NumPy arrays out, nothing kept between calls.
 
 Letters: N batch, T time steps, C input features, H hidden units, D directions (2 if bidirectional,
-else 1). Weights are a flat mapping from names to arrays, ``weight_ih_l0`` (4H, C),
-``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,) and so on (`LSTMConfig.parameter_shapes`), rows in gate
-order i, f, g, o::
+else 1). With a projection h, and what has its width, is P wide instead of H. Weights are a flat
+mapping from names to arrays, ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,)
+and so on (`LSTMConfig.parameter_shapes`), rows in gate order i, f, g, o::
 
     i = sigmoid(W_i x + U_i h' + b_i)      f = sigmoid(W_f x + U_f h' + b_f)
     g = tanh   (W_g x + U_g h' + b_g)      o = sigmoid(W_o x + U_o h' + b_o)
@@ -348,7 +348,7 @@ def lstm_masks(
     dict of str to ndarray
         An entry for every option at work. Factors, 0 where an element is dropped, else 1 / (1 -
         rate): ``dropout`` (layers - 1, N, T, D * H), ``input_dropout`` (N, C),
-        ``recurrent_dropout`` (layers * D, N, H) and ``weight_dropout`` (layers * D, 4H, H). One
+        ``recurrent_dropout`` (layers * D, N, H), ``weight_dropout`` (layers * D, 4H, H or P). One
         where an element keeps the value that it had before the step, else 0: ``zoneout_h`` and
         ``zoneout_c`` (layers * D, N, T, H), with t the time in the sequence, in both directions.
     """
@@ -357,7 +357,11 @@ def lstm_masks(
     times = _checks.integer(steps, "steps", 0)
     cells = config.num_layers * config.num_directions
 
+    _core.mask_seed(seed, "zoneout_h", 0)  # refuses what is no seed
+
     def draw(shape: tuple[int, ...], rate: float, kind: str, cell: int = 0) -> Any:
+        if rate == 1.0:  # a zoneout too small to be told from none
+            return np.zeros(shape)
         stream = _core.mask_seed(seed, kind, cell) if kind else seed
         return _core.dropout(np.ones(shape), rate, stream)
 

@@ -148,9 +148,14 @@ def memory_needed(
     valid = batch * length
     if total_steps is not None:
         valid = _checks.integer(total_steps, "total_steps", 0)
-    element = np.dtype(dtype)
+        if valid > batch * length:
+            raise ValueError(f"total_steps: expected at most N T, {batch * length}, got {valid}")
+    try:
+        element = np.dtype(dtype)
+    except TypeError:
+        element = np.dtype(object)
     if element not in (np.float32, np.float64):
-        raise ValueError(f"dtype: expected float32 or float64, got {element}")
+        raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
     name = _checks.choice(_core.isa() if isa is None else isa, "isa", tuple(_VECTOR_BYTES))
     threads = _core.get_num_threads()
     if num_threads is not None:

@@ -72,7 +72,7 @@ class LSTMStream:
         ----------
         x_t : ndarray, shape (N, C), or (C,) if N is 1
             Input of this step.
-        out : ndarray, shape (N, H), or (H,) where x_t is (C,), optional
+        out : ndarray, shape (N, H), or (H,) where x_t is (C,), optional; P with a projection
             Where the output goes: C-contiguous, apart from `x_t`. A new array by default.
 
         Returns

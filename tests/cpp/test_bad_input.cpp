@@ -111,6 +111,8 @@ void check_weight_refusals() {
   refused([](Weights& w) { w[2].weight_ih.shape[1] = H; }, "weight_ih_l1: expected shape (24, 12), got (24, 6)");
   refused([](Weights& w) { w[3].bias.shape[0] = 3 * H; }, "bias_l1_reverse");
   refused([](Weights& w) { w[3].bias = {}; }, "bias_l1_reverse");
+  refused([](Weights& w) { w[3].peephole = {w[3].bias.data, {3 * H}}; }, "peephole: expected none");
+  refused([](Weights& w) { w[3].weight_hr = {w[3].bias.data, {1, H}}; }, "weight_hr: expected none");
   refused([](Weights& w) { w[0].weight_hh.data = nullptr; }, "weight_hh_l0");
 }
 

@@ -146,6 +146,11 @@ CONSTRUCTORS = {
         TypeError,
         "positional",
     ),
+    "projection wider than units": (
+        lambda: layers.LSTM(8, proj_size=9),
+        ValueError,
+        "proj_size: expected 0 to units, 8, got 9",
+    ),
     "unknown activation": (
         lambda: layers.LSTM(2, activation="swish"),
         ValueError,

@@ -189,14 +189,54 @@ def test_masks_are_what_was_asked_for():
         ({"proj_size": 2, "zoneout_h": 0.1}, "zoneout_h: expected 0 with a projection"),
         ({"proj_size": 2, "recurrent_dropout": 0.1}, "recurrent_dropout: expected 0 with a proj"),
         ({"proj_clip": 0.1}, "proj_clip: expected 0 without a projection"),
+        ({"gate_activation": Activation("sigmoid", 3.0)}, "gate_activation: expected no alpha"),
+        ({"gate_activation": Activation("elu", 1.0, 3.0)}, "gate_activation: expected no beta"),
         ({"gate_activation": "swish"}, "gate_activation: expected one of sigmoid, tanh.*'swish'"),
         ({"cell_activation": Activation("elu", -1.0)}, "cell_activation: expected an alpha of at"),
-        ({"output_activation": Activation("scaled_tanh")}, "output_activation: expected an alpha"),
+        ({"output_activation": Activation("scaled_tanh", 0.0)}, "output_activation: expected an alpha"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         LSTMConfig(2, 3, **options)
+
+
+def test_a_name_stands_for_the_usual_parameters():
+    config = LSTMConfig(2, 3, gate_activation=Activation("hard_sigmoid"))
+    assert config.gate_activation == Activation("hard_sigmoid", 0.2, 0.5)
+    assert config == LSTMConfig(2, 3, gate_activation="hard_sigmoid")
+    partly = LSTMConfig(2, 3, gate_activation=Activation("hard_sigmoid", beta=0.4))
+    assert partly.gate_activation == Activation("hard_sigmoid", 0.2, 0.4)
+    cells = [
+        lc.layers.LSTMCell(3, activation="elu"),
+        lc.layers.LSTMCell(3, activation=Activation("elu", 1.0, 0.0)),
+    ]
+    assert lc.layers.RNN(cells).cells == cells
+
+
+def test_options_that_float32_cannot_hold():
+    for options in (
+        {"cell_clip": 1e-46},
+        {"gate_clip": 1e300},
+        {"output_activation": Activation("scaled_tanh", 1e-46, 1.0)},
+    ):
+        config = LSTMConfig(2, 3, **options)
+        F.pack(F.init_weights(config, dtype="float64"), config)
+        with pytest.raises(ValueError, match="that the element type of the weights can hold"):
+            F.pack(F.init_weights(config), config)
+
+
+def test_slope_of_softplus_far_below_zero():
+    config = LSTMConfig(1, 1, gate_activation="softplus")
+    gradients = {}
+    for dtype in (np.float32, np.float64):
+        weights = {
+            name: np.zeros(shape, dtype) for name, shape in config.parameter_shapes().items()
+        }
+        weights["bias_l0"][:] = [-20.0, 0.0, 1.0, 1.0]
+        y, _, tape = F.lstm(np.zeros((1, 1, 1), dtype), weights, config, training=True)
+        gradients[dtype] = F.lstm_backward(tape, np.ones_like(y)).weights["bias_l0"]
+    np.testing.assert_allclose(gradients[np.float32], gradients[np.float64], rtol=2e-6)
 
 
 def test_bad_types():
@@ -217,7 +257,7 @@ def test_feeding_steps_refuses_random_masks():
         "zoneout_c",
     ):
         config = LSTMConfig(2, 3, **{name: 0.5})
-        with pytest.raises(ValueError, match="expected no dropout and no zoneout"):
+        with pytest.raises(ValueError, match=f"{name}: expected 0 in an LSTM that is fed step"):
             F.lstm_begin(F.init_weights(config), config)
 
 

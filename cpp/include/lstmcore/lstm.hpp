@@ -35,7 +35,7 @@ struct LstmConfig {
   bool go_backwards = false;     ///< the (only) direction walks from the end; y stays in the order of x
   double dropout = 0.0;          ///< on the output of every layer but the last, while training; in [0, 1)
 
-  // Variants of the cell, in every layer and direction. With all of them the equations at the head of this file become
+  // Variants of the cell, in every layer and direction. With them the equations at the head of this file become
   //
   //   i = s(clip(W_i x + U_i h' + b_i + p_i c'))     s: gate_activation; clip to [-gate_clip, gate_clip]
   //   f = s(clip(W_f x + U_f h' + b_f + p_f c'))     p: peephole weights
@@ -43,12 +43,10 @@ struct LstmConfig {
   //   c = clip(f c' + i g)                           clip to [-cell_clip, cell_clip]
   //   o = s(clip(W_o x + U_o h' + b_o + p_o c))
   //   h = o * r(c)                                   r: output_activation
+  //   h = clip(R (o * r(c)))                         instead, with a projection (Sak et al. 2014), P wide
   //
-  //
-  // and with a projection h is clip(R h), P wide, instead (Sak et al. 2014),
-  //
-  // and then zoneout keeps some elements of the h and c before, while training; at inference h becomes
-  // zoneout_h h' + (1 - zoneout_h) h, c likewise.
+  // Then zoneout keeps some elements of the h and c before, while training; at inference h becomes
+  // zoneout_h h' + (1 - zoneout_h) h, c likewise. Zoneout of h and recurrent dropout do not go with a projection.
 
   std::int64_t proj_size = 0;  ///< P, the width of h after its projection, at most H; 0: no projection
   double proj_clip = 0.0;      ///< bound of the projected h; 0: none
@@ -65,7 +63,8 @@ struct LstmConfig {
   /// Share of h' that is dropped before it meets U, while training, one mask per row for all steps (Gal & Ghahramani
   /// 2016); in [0, 1).
   double recurrent_dropout = 0.0;
-  /// Share of x that is dropped before the first layer, while training, one mask per row for all steps; in [0, 1).
+  /// Share of x, the input of the first layer, that is dropped, while training, one mask per row for all steps; in [0,
+  /// 1).
   double input_dropout = 0.0;
   /// Share of the recurrent weights U that is dropped, while training, one mask per forward (Merity et al. 2017); in
   /// [0, 1).
@@ -91,7 +90,7 @@ struct LstmConfig {
 ///   zoneout_h, zoneout_c   (t N + n) H + u; the value is kept where dropout of rate 1 - zoneout leaves it
 ///   recurrent_dropout      n H + u
 ///   input_dropout          n C + k
-///   weight_dropout         r H + u, for row r of weight_hh
+///   weight_dropout         r W + k, for row r and column k of weight_hh, W columns wide
 ///
 /// Dropout between layers uses the call's seed itself: ((layer N + n) T + t) D H + u.
 enum class MaskKind : std::uint64_t {
@@ -257,14 +256,14 @@ class Lstm {
 
   /// Begins a training forward that is fed step by step: `tape` takes the initial state of `batch` rows, absent views
   /// being zeros, and holds no step yet; memory for `expected_steps` is taken at once, for more as they come. Throws
-  /// std::invalid_argument if the LSTM is bidirectional, walks backwards or drops out between layers, if `batch` < 1 or
-  /// `expected_steps` < 0.
+  /// std::invalid_argument if the LSTM is bidirectional, walks backwards, drops out or zones out anything, if `batch` <
+  /// 1 or `expected_steps` < 0.
   void begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape,
              std::int64_t expected_steps = 0) const;
 
-  /// Appends a step to a tape that `begin` gave: x (N, C), any strides; y (N, H), unit stride on the last axis, gets
-  /// the last layer's h unless absent; rows where `reset` (N) is true start from zeros. Outputs and gradients have the
-  /// same bits as those of one forward over all the steps.
+  /// Appends a step to a tape that `begin` gave: x (N, C), any strides; y (N, H or P), unit stride on the last axis,
+  /// gets the last layer's h unless absent; rows where `reset` (N) is true start from zeros. Outputs and gradients have
+  /// the same bits as those of one forward over all the steps.
   void step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, LstmTape<T>& tape) const;
 
   /// Copies the state after the last step of a tape that `begin` gave; absent views are not wanted.

@@ -105,7 +105,7 @@ EIGEN_DONT_INLINE P slope(LstmFunction function, const P& y, ScalarOf<P> alpha, 
       return ei::pmul(rest, rest);
     }
     case LstmFunction::softplus:
-      return ei::psub(one, vexp(ei::pnegate(y)));
+      return ei::pnegate(vexpm1_negative(ei::pnegate(y)));  // 1 - exp(-y)
     case LstmFunction::affine:
       return a;
     case LstmFunction::scaled_tanh: {
@@ -121,7 +121,6 @@ EIGEN_DONT_INLINE P slope(LstmFunction function, const P& y, ScalarOf<P> alpha, 
   return one;
 }
 
-/// Bound and activation of a role (0 gate, 1 cell, 2 output).
 template <class T>
 EIGEN_ALWAYS_INLINE PacketOf<T> gate_of(const CellOptions<T>& o, const PacketOf<T>& z) {
   return activate(o.gate, bounded(z, o.gate_clip), o.alpha[0], o.beta[0]);

@@ -39,8 +39,8 @@ class LSTMCell(Layer):
     zoneout_h, zoneout_c : float, default 0.0
         Probability that an element of h or c keeps its value.
     recurrent_dropout, input_dropout : float, default 0.0
-        Share of h on its way to the next step, and of the input, that is dropped while training,
-        the same for all steps of a sequence.
+        Share of h on its way to the next step, and of the input of the first layer, that is dropped
+        while training, the same for all steps of a sequence.
     weight_dropout : float, default 0.0
         Share of the recurrent weights that is dropped while training.
     proj_size : int, default 0
@@ -65,7 +65,8 @@ class LSTMCell(Layer):
     Notes
     -----
     Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H), ``bias`` (4H,), gates in the order
-    i, f, g, o, and with peepholes ``peephole`` (3H,), i, f, o; each with the suffix ``_l0`` of the
+    i, f, g, o, with peepholes ``peephole`` (3H,), i, f, o, and with a projection ``weight_hr``
+    (P, H), ``weight_hh`` being (4H, P); each with the suffix ``_l0`` of the
     layer where it stands.
     """
 
@@ -119,8 +120,10 @@ class LSTMCell(Layer):
         self.weight_dropout = weight_dropout
         self.proj_size = proj_size
         self.proj_clip = proj_clip
+        if _checks.integer(proj_size, "proj_size", 0) > self.units:
+            raise ValueError(f"proj_size: expected 0 to units, {self.units}, got {proj_size}")
         try:
-            self._take_checked(LSTMConfig(1, self.units, **self.options()))
+            self._take_checked(self.config(1))
         except (TypeError, ValueError) as error:
             name, colon, rest = str(error).partition(":")
             raise type(error)(OTHER_NAMES.get(name, name) + colon + rest) from None
@@ -159,16 +162,27 @@ class LSTMCell(Layer):
             **{name: getattr(self, name) for name in SAME_NAMES},
         }
 
+    def config(self, width: int) -> LSTMConfig:
+        """Return the configuration for inputs of `width`."""
+        return LSTMConfig(width, self.units, **self.options())
+
     def _take_checked(self, config: LSTMConfig) -> None:
         """Keep the options as the configuration has them: plain numbers and flags."""
         self.use_bias = config.bias
+        # Parameters that were left out have their usual values now.
+        if not isinstance(self.activation, str):
+            self.activation = config.cell_activation
+        if not isinstance(self.recurrent_activation, str):
+            self.recurrent_activation = config.gate_activation
+        if isinstance(self.output_activation, (tuple, list)):
+            self.output_activation = config.output_activation
         for name in SAME_NAMES:
             setattr(self, name, getattr(config, name))
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, C)."""
         width = self._accept(input_shape, (2,), "(N, C)")
-        self._config = LSTMConfig(width, self.units, **self.options())
+        self._config = self.config(width)
         return (input_shape[0], self.state_size)
 
     def weight_specs(self) -> list[WeightSpec]:
@@ -222,7 +236,7 @@ class LSTMCell(Layer):
         ----------
         inputs : array_like, shape (N, C)
         states : pair of array_like, each of shape (N, H), optional
-            h and c before the step; None: zeros.
+            h and c before the step; None: zeros. With a projection h is P wide, here and below.
 
         Returns
         -------

@@ -49,8 +49,8 @@ class LSTM(Recurrent):
     zoneout_h, zoneout_c : float, default 0.0
         Probability that an element of h or c keeps its value.
     recurrent_dropout, input_dropout : float, default 0.0
-        Share of h on its way to the next step, and of the input, that is dropped while training,
-        the same for all steps of a sequence.
+        Share of h on its way to the next step, and of the input of the first layer, that is dropped
+        while training, the same for all steps of a sequence.
     weight_dropout : float, default 0.0
         Share of the recurrent weights that is dropped while training.
     proj_size : int, default 0

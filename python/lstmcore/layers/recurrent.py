@@ -62,7 +62,7 @@ class Recurrent(Layer):
                 f"cell: expected cells of the same units, got {widths}; for different widths "
                 "stack layers, each but the last with return_sequences=True"
             )
-        if any(cell.options() != self.cells[0].options() for cell in self.cells):
+        if len({cell.config(1) for cell in self.cells if cell.units == self.cells[0].units}) > 1:
             raise ValueError("cell: expected cells with the same options, got different ones")
         self.units = self.cells[0].units
         self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
@@ -154,7 +154,8 @@ class Recurrent(Layer):
         ----------
         inputs : array_like, shape (N, T, C)
         initial_state : pair of array_like, optional
-            h and c, each (N, H), or (L * D, N, H) if there is more than one layer or direction.
+            h and c, each (N, H), or (L * D, N, H) if there is more than one layer or direction; h
+            is P wide with a projection.
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row.
         training : bool, default False
