@@ -143,6 +143,8 @@ def init_weights(
     config: LSTMConfig,
     seed: int | np.random.Generator = 0,
     dtype: npt.DTypeLike = "float32",
+    *,
+    forget_bias: float = 1.0,
 ) -> dict[str, FloatArray]:
     """Return new weights with Keras' initial values.
 
@@ -158,6 +160,8 @@ def init_weights(
         Where the random numbers come from; the same seed gives the same weights.
     dtype : dtype, default "float32"
         ``float32`` or ``float64``. Both hold the same values but for rounding.
+    forget_bias : float, default 1.0
+        Initial bias of the forget gate. Larger values remember for longer from the start.
 
     Returns
     -------
@@ -172,6 +176,7 @@ def init_weights(
     element = np.dtype(dtype)
     if element not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected float32 or float64, got {element}")
+    remembering = _checks.real(forget_bias, "forget_bias")
     random = np.random.default_rng(seed)
     weights: dict[str, FloatArray] = {}
     for name, shape in config.parameter_shapes().items():
@@ -179,7 +184,7 @@ def init_weights(
             values = np.zeros(shape)
         elif name.startswith("bias"):
             values = np.zeros(shape)
-            values[config.hidden_size : 2 * config.hidden_size] = 1.0
+            values[config.hidden_size : 2 * config.hidden_size] = remembering
         elif name.startswith("weight_hh"):  # more rows than columns
             values = _orthogonal(shape, random)
         else:

@@ -193,7 +193,10 @@ def test_masks_are_what_was_asked_for():
         ({"gate_activation": Activation("elu", 1.0, 3.0)}, "gate_activation: expected no beta"),
         ({"gate_activation": "swish"}, "gate_activation: expected one of sigmoid, tanh.*'swish'"),
         ({"cell_activation": Activation("elu", -1.0)}, "cell_activation: expected an alpha of at"),
-        ({"output_activation": Activation("scaled_tanh", 0.0)}, "output_activation: expected an alpha"),
+        (
+            {"output_activation": Activation("scaled_tanh", 0.0)},
+            "output_activation: expected an alpha",
+        ),
     ],
 )
 def test_bad_options(options, message):
@@ -319,3 +322,17 @@ def test_an_activation_inside_a_cell_is_not_the_losss():
     model.compile(optimizer="sgd", loss="binary_crossentropy")
     loss = model.evaluate(x, np.ones((4, 1), np.float32), verbose=0)
     assert np.isclose(loss, -np.log(y).mean(), rtol=1e-5)
+
+
+def test_initial_weights_of_variants():
+    config = LSTMConfig(3, 5, peephole=True, proj_size=2)
+    weights = F.init_weights(config, seed=1, forget_bias=2.5)
+    assert {name: weight.shape for name, weight in weights.items()} == config.parameter_shapes()
+    np.testing.assert_array_equal(weights["bias_l0"], np.repeat([0, 2.5, 0, 0], 5))
+    assert not weights["peephole_l0"].any()
+    assert 0 < abs(weights["weight_hr_l0"]).max() <= np.sqrt(6 / 7)
+    np.testing.assert_allclose(
+        weights["weight_hh_l0"].T @ weights["weight_hh_l0"], np.eye(2), atol=1e-6
+    )
+    with pytest.raises(TypeError, match="forget_bias: expected a number"):
+        F.init_weights(config, forget_bias="large")
