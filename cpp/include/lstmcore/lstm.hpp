@@ -108,12 +108,15 @@ enum class LstmTensor { weight_ih, weight_hh, bias, peephole, weight_hr };
 /// The weights of one layer and direction, or their gradients.
 template <class T>
 struct LstmCellWeights {
-  View<T, 2> weight_ih;   ///< (4H, layer_input_size): rows i, f, g, o
-  View<T, 2> weight_hh;   ///< (4H, H), with a projection (4H, P)
-  View<T, 1> bias;        ///< (4H); absent if the configuration has none
-  View<T, 1> peephole{};  ///< (3H): i, f, o; absent if the configuration has none
+  View<T, 2> weight_ih;  ///< (4H, layer_input_size): rows i, f, g, o
+  View<T, 2> weight_hh;  ///< (4H, H), with a projection (4H, P)
+  View<T, 1> bias;       ///< (4H); absent if the configuration has none
+  View<T, 1> peephole;   ///< (3H): i, f, o; absent if the configuration has none
+  View<T, 2> weight_hr;  ///< (P, H): R; absent if the configuration has no projection
 
-  View<T, 2> weight_hr{};  ///< (P, H): R; absent if the configuration has no projection
+  LstmCellWeights() = default;
+  LstmCellWeights(View<T, 2> ih, View<T, 2> hh, View<T, 1> b, View<T, 1> p = View<T, 1>(), View<T, 2> hr = View<T, 2>())
+      : weight_ih(ih), weight_hh(hh), bias(b), peephole(p), weight_hr(hr) {}
 
   /// Calls visit(view) with the member that `tensor` names.
   template <class Visit>
