@@ -1,10 +1,16 @@
-// What module.cpp registers.
+// What module.cpp registers, and what more than one part of it needs.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <lstmcore/lstm.hpp>
+
 namespace lstmcore::bindings {
 
+/// Name and shape of every weight, in order.
+pybind11::list parameter_list(const LstmConfig& config);
+
+void bind_config(pybind11::module_& module);
 void bind_cpu(pybind11::module_& module);
 void bind_lstm(pybind11::module_& module);
 void bind_ops(pybind11::module_& module);

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
     throw pybind11::import_error(error.what());
   }
   lstmcore::bindings::bind_cpu(module);
+  lstmcore::bindings::bind_config(module);
   lstmcore::bindings::bind_lstm(module);
   lstmcore::bindings::bind_ops(module);
 }

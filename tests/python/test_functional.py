@@ -495,7 +495,7 @@ def test_bad_masks():
     config = LSTMConfig(2, 3)
     weights = F.init_weights(config)
     x = np.zeros((2, 4, 2), np.float32)
-    with pytest.raises(ValueError, match=r"mask: expected shape \(N=2, T=4\)|mask: expected"):
+    with pytest.raises(ValueError, match="mask: expected shape"):
         F.lstm(x, weights, config, mask=np.ones((2, 3), bool))
     with pytest.raises(TypeError, match="mask"):
         F.lstm(x, weights, config, mask=np.ones((2, 4)))

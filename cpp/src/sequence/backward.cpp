@@ -119,16 +119,24 @@ class BackwardWalk {
     }
   }
 
-  /// This part's share of the panels of features of h.
+  /// Panels of this part's own hidden units.
+  Range unit_panels() const {
+    const Index blocks = kernels::panel_vectors;
+    return {part_.blocks.begin / blocks, (part_.blocks.end + blocks - 1) / blocks};
+  }
+  /// Panels of this part's features of h: of its own hidden units, or its share of the projection.
   Range state_panels() const {
     const Index width = shape_.block_width();
-    return split((shape_.state + width - 1) / width, part_.shares, part_.share);
+    return cell_.m ? split((shape_.state + width - 1) / width, part_.shares, part_.share) : unit_panels();
+  }
+  Range state_columns() const {
+    const Index width = shape_.block_width();
+    return {state_panels().begin * width, std::min(state_panels().end * width, shape_.state)};
   }
 
   /// From dh and dy the gradient by the projected h, and from that dm, of which dh is the projection.
   void projection_step() {
-    const Index width = shape_.block_width();
-    const Range columns{state_panels().begin * width, std::min(state_panels().end * width, shape_.state)};
+    const Range columns = state_columns();
     for (Index i = 0; i < alive_; ++i) {
       for (Index k = columns.begin; k < columns.end; ++k) {
         const T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
@@ -137,17 +145,8 @@ class BackwardWalk {
       }
     }
     part_.meeting.wait();  // all columns are there
-    const Index panel_blocks = kernels::panel_vectors;
-    kernels::Product<T> product{};
-    product.rows = alive_;
-    product.depth = shape_.state;
-    product.columns = shape_.hidden;
-    product.a = dr_;
-    product.panels = cell_.weights->projection.data();
-    product.out = dm_;
-    product.panel_begin = part_.blocks.begin / panel_blocks;
-    product.panel_end = (part_.blocks.end + panel_blocks - 1) / panel_blocks;
-    kernels_.product(product);
+    kernels_.product(
+        product_of<T>(alive_, dr_, shape_.state, cell_.weights->projection.data(), shape_.hidden, dm_, unit_panels()));
   }
 
   void cell_step() {
@@ -170,21 +169,8 @@ class BackwardWalk {
 
   /// dh of the step before = dgates W_hh, for this part's own hidden units or share of the projection.
   void state_step(Index step) {
-    const Index panel_blocks = kernels::panel_vectors;
-    kernels::Product<T> product{};
-    product.rows = alive_;
-    product.depth = shape_.gates_width();
-    product.columns = shape_.state;
-    product.a = dgates_;
-    product.panels = cell_.weights->h.data();
-    product.out = dh_;
-    product.panel_begin = part_.blocks.begin / panel_blocks;
-    product.panel_end = (part_.blocks.end + panel_blocks - 1) / panel_blocks;
-    if (cell_.m) {
-      product.panel_begin = state_panels().begin;
-      product.panel_end = state_panels().end;
-    }
-    kernels_.product(product);
+    kernels_.product(product_of<T>(alive_, dgates_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
+                                   state_panels()));
     const Index first = part_.blocks.begin * shape_.lanes;
     const Index last = part_.blocks.end * shape_.lanes;
     const Index units = std::min(last, shape_.hidden) - first;
@@ -196,13 +182,7 @@ class BackwardWalk {
     for (Index i = 0; i < alive_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
       std::fill(dc_[i] + first, dc_[i] + last, T(0));
-      if (cell_.m) {
-        const Index width = shape_.block_width();
-        std::fill(dh_[i] + state_panels().begin * width, dh_[i] + std::min(state_panels().end * width, shape_.state),
-                  T(0));
-      } else {
-        std::fill(dh_[i] + first, dh_[i] + last, T(0));
-      }
+      std::fill(dh_[i] + state_columns().begin, dh_[i] + state_columns().end, T(0));
     }
   }
 
@@ -523,15 +503,9 @@ class LayerBackward {
     const GateGradients<T> dgates = set.dgates_of(shape_, range, direction);
     Index count = 0, sums = 0;
     const auto compute = [&] {
-      kernels::Product<T> product{};
-      product.rows = count;
-      product.depth = shape_.gates_width();
-      product.columns = shape_.input;
-      product.a = scratch.dx_from.data();
-      product.panels = cell.weights->x.data();
-      product.out = scratch.dx_to.data();
-      product.panel_end = (shape_.input + shape_.block_width() - 1) / shape_.block_width();
-      active_kernels<T>().product(product);
+      const Range panels{0, (shape_.input + shape_.block_width() - 1) / shape_.block_width()};
+      active_kernels<T>().product(product_of<T>(count, scratch.dx_from.data(), shape_.gates_width(),
+                                                cell.weights->x.data(), shape_.input, scratch.dx_to.data(), panels));
       for (Index i = 0; i < sums; ++i) {
         active_kernels<T>().add(scratch.dx.data() + i * shape_.input, scratch.dx_sum[static_cast<std::size_t>(i)],
                                 shape_.input);

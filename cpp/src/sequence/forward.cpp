@@ -178,17 +178,9 @@ class ForwardWalk {
   void project() {
     part_.meeting.wait();  // m is complete
     const Index width = shape_.block_width();
-    kernels::Product<T> product{};
-    product.rows = alive_;
-    product.depth = shape_.hidden;
-    product.columns = shape_.state;
-    product.a = h_;
-    product.panels = cell_.weights->projection.data();
-    product.out = projected_;
     const Range panels = split((shape_.state + width - 1) / width, part_.shares, part_.share);
-    product.panel_begin = panels.begin;
-    product.panel_end = panels.end;
-    kernels_.product(product);
+    kernels_.product(
+        product_of<T>(alive_, h_, shape_.hidden, cell_.weights->projection.data(), shape_.state, projected_, panels));
     const Index first = panels.begin * width, count = std::min(panels.end * width, shape_.state) - first;
     for (Index i = 0; i < alive_ && count > 0; ++i) {
       T* const h = projected_[i] + first;

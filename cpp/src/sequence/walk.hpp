@@ -27,6 +27,22 @@ class PointerArrays {
   std::size_t taken_ = 0;
 };
 
+/// out = a B for some panels of B: `rows` row pointers each.
+template <class T>
+kernels::Product<T> product_of(Index rows, const T* const* a, Index depth, const T* panels, Index columns,
+                               T* const* out, Range some) {
+  kernels::Product<T> product{};
+  product.rows = rows;
+  product.depth = depth;
+  product.columns = columns;
+  product.a = a;
+  product.panels = panels;
+  product.out = out;
+  product.panel_begin = some.begin;
+  product.panel_end = some.end;
+  return product;
+}
+
 /// Where the parts of the same rows meet after each step, if there are several.
 struct Meeting {
   Barrier* barrier = nullptr;

@@ -1,0 +1,132 @@
+// What the public functions of an LSTM refuse. Nothing is written before these have passed.
+#pragma once
+
+#include <cmath>
+#include <lstmcore/lstm.hpp>
+#include <utility>
+
+#include "check.hpp"
+#include "sequence/caller_rows.hpp"
+
+namespace lstmcore {
+
+template <class T, int Rank>
+void require_parameter_shape(const char* name, const LstmParameter& parameter, const View<T, Rank>& view) {
+  std::array<Index, static_cast<std::size_t>(Rank)> expected{};
+  std::copy(parameter.shape.begin(), parameter.shape.end(), expected.begin());
+  require_shape(name, view, expected);
+}
+
+/// Refuses what the configuration does not have, which nobody would look at.
+template <class Element>
+void require_no_others(const LstmConfig& config, const std::vector<LstmCellWeights<Element>>& cells) {
+  for (const LstmCellWeights<Element>& cell : cells) {
+    require(config.bias || !cell.bias, "bias: expected none in a configuration without biases, got one");
+    require(config.peephole || !cell.peephole, "peephole: expected none in a configuration without peepholes, got one");
+    require(config.proj_size > 0 || !cell.weight_hr,
+            "weight_hr: expected none in a configuration without a projection, got one");
+  }
+}
+
+/// Options must not vanish, or become infinite, in the element type.
+template <class T>
+void check_representable(const LstmConfig& config) {
+  const auto check = [](const char* name, double value) {
+    const T rounded = static_cast<T>(value);
+    require((value == 0.0) == (rounded == T(0)) && std::isfinite(rounded), name,
+            ": expected a number that the element type of the weights can hold, got ", value);
+  };
+  check("gate_clip", config.gate_clip);
+  check("cell_clip", config.cell_clip);
+  check("proj_clip", config.proj_clip);
+  const std::pair<const char*, const LstmActivation*> activations[] = {
+      {"gate_activation", &config.gate_activation},
+      {"cell_activation", &config.cell_activation},
+      {"output_activation", &config.output_activation}};
+  for (const auto& [name, activation] : activations) {
+    check(name, activation->alpha);
+    check(name, activation->beta);
+  }
+}
+
+template <class T>
+void check_weights(const LstmConfig& config, const LstmWeights<T>& weights) {
+  const auto cells = count(config.num_layers * config.directions());
+  require(weights.size() == cells, "weights: expected ", cells, " entries (layers x directions), got ", weights.size());
+  require_no_others(config, weights);
+  for (const LstmParameter& parameter : lstm_parameters(config)) {
+    weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
+      require_present(parameter.name.c_str(), view);
+      require_parameter_shape(parameter.name.c_str(), parameter, view);
+    });
+  }
+}
+
+/// A matrix with unit stride on its last axis, or one that has nothing to step over.
+template <class T, int Rank>
+void require_unit_stride(const char* name, const View<T, Rank>& view) {
+  if (view.shape[Rank - 1] > 1 && view.stride[Rank - 1] != 1) {
+    fail(name, ": expected unit stride on the last axis, got stride ", view.stride[Rank - 1]);
+  }
+}
+
+template <class T>
+void check_sequence(const LstmConfig& config, const LstmSequence<T>& sequence) {
+  const auto& x = sequence.x;
+  require_present("x", x);
+  if (x.shape[2] != config.input_size) fail("x: expected shape (N, T, ", config.input_size, "), got ", shape_text(x));
+  const Index batch = x.shape[0], steps = x.shape[1];
+  const Index width = 16 * (config.hidden_size + 64) * config.directions() + config.input_size;
+  if (!size_fits(std::array<Index, 4>{batch, steps, width, Index{sizeof(T)}})) {
+    fail("x: expected sizes whose products fit into 64 bits, got ", shape_text(x));
+  }
+  if (sequence.lengths) {
+    require_shape("lengths", sequence.lengths, {batch});
+    for (Index row = 0; row < batch; ++row) {
+      const Index length = sequence.lengths(row);
+      require(length >= 0 && length <= steps, "lengths: expected values from 0 to ", steps, ", got ", length,
+              " at row ", row);
+    }
+  }
+  if (sequence.reset) require_shape("reset", sequence.reset, {batch, steps});
+  if (sequence.mask) {
+    require_shape("mask", sequence.mask, {batch, steps});
+    require(!sequence.lengths, "mask: expected none beside lengths, got both");
+  }
+}
+
+template <class T>
+void check_state(const char* h_name, const char* c_name, const LstmConfig& config, Index batch, const View<T, 3>& h,
+                 const View<T, 3>& c) {
+  const Index cells = config.num_layers * config.directions();
+  if (h) require_shape(h_name, h, {cells, batch, config.state_size()});
+  if (c) require_shape(c_name, c, {cells, batch, config.hidden_size});
+}
+
+template <class T>
+void check_gradients(const LstmConfig& config, const Schedule& schedule, const LstmOutputGradients<T>& outputs,
+                     const LstmInputGradients<T>& inputs) {
+  if (outputs.y) {
+    require_shape("dy", outputs.y, {schedule.rows, schedule.steps, config.output_size()});
+    require_unit_stride("dy", outputs.y);
+  }
+  check_state("dh", "dc", config, schedule.rows, outputs.h, outputs.c);
+  if (inputs.x) {
+    require_shape("dx", inputs.x, {schedule.rows, schedule.steps, config.input_size});
+    require_unit_stride("dx", inputs.x);
+  }
+  check_state("dh0", "dc0", config, schedule.rows, inputs.h, inputs.c);
+  if (inputs.weights.empty()) return;
+  const auto cells = count(config.num_layers * config.directions());
+  require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ",
+          inputs.weights.size());
+  require_no_others(config, inputs.weights);
+  for (const LstmParameter& parameter : lstm_parameters(config)) {
+    const std::string name = "gradient of " + parameter.name;
+    inputs.weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
+      if (view) require_parameter_shape(name.c_str(), parameter, view);
+    });
+  }
+}
+
+}  // namespace lstmcore

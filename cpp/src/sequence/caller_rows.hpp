@@ -1,0 +1,86 @@
+// Moving rows between the caller's arrays and ours, which are sorted by length and packed.
+#pragma once
+
+#include "../threads.hpp"
+#include "schedule.hpp"
+
+namespace lstmcore {
+
+inline std::size_t count(Index value) { return static_cast<std::size_t>(value); }
+
+/// From (N, width) of the caller to [N][padded] by sorted row, zeros behind; absent: zeros.
+template <class T, class State>
+void gather_state(const Schedule& schedule, const State& state, std::size_t cell, Index width, Index padded, T* to) {
+  for (Index row = 0; row < schedule.rows; ++row, to += padded) {
+    std::fill(to, to + padded, T(0));
+    if (!state) continue;
+    const Index from = schedule.order[count(row)];
+    for (Index unit = 0; unit < width; ++unit) to[unit] = state(static_cast<Index>(cell), from, unit);
+  }
+}
+
+template <class T>
+void scatter_state(const Schedule& schedule, const T* from, Index padded, Index width, std::size_t cell,
+                   const View<T, 3>& state) {
+  if (!state) return;
+  for (Index row = 0; row < schedule.rows; ++row, from += padded) {
+    const Index to = schedule.order[count(row)];
+    for (Index unit = 0; unit < width; ++unit) state(static_cast<Index>(cell), to, unit) = from[unit];
+  }
+}
+
+/// x by packed index, [total][C].
+template <class T>
+void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
+  const Index width = x.shape[2];
+  const int threads = threads_for(static_cast<double>(schedule.total * width) * 2);
+  parallel(threads, [&](int index) {
+    for (Index time = 0; time < schedule.longest; ++time) {
+      const Range rows = split(schedule.alive[count(time)], threads, index);
+      for (Index row = rows.begin; row < rows.end; ++row) {
+        const T* const from = &x(schedule.order[count(row)], schedule.caller_time(time, row), 0);
+        T* const target = to + schedule.packed(time, row) * width;
+        if (x.stride[2] == 1) {
+          std::copy(from, from + width, target);
+        } else {
+          for (Index feature = 0; feature < width; ++feature) target[feature] = from[feature * x.stride[2]];
+        }
+      }
+    }
+  });
+}
+
+/// The other way round: rows by packed index to where they belong in (N, T, width), whose last axis has unit stride;
+/// zeros where no step is.
+template <class T>
+void scatter_steps(const Schedule& schedule, const T* from, const View<T, 3>& array) {
+  const Index width = array.shape[2];
+  const int threads = threads_for(static_cast<double>(array.size()) * 2);
+  parallel(threads, [&](int index) {
+    for (Index row = index; row < schedule.rows; row += threads) {
+      const Index batch_row = schedule.order[count(row)];
+      for (Index time = 0; time < schedule.steps; ++time) std::fill_n(&array(batch_row, time, 0), width, T(0));
+      for (Index step = 0; step < schedule.length[count(row)]; ++step) {
+        std::copy_n(from + schedule.packed(step, row) * width, width,
+                    &array(batch_row, schedule.caller_time(step, row), 0));
+      }
+    }
+  });
+}
+
+/// Zeroes what lies past each row's length in (N, T, width), whose last axis has unit stride.
+template <class T>
+void zero_padding(const Schedule& schedule, const View<T, 3>& array) {
+  if (!array || schedule.total == schedule.rows * schedule.steps) return;
+  const int threads = threads_for(static_cast<double>(array.size() - schedule.total * array.shape[2]) / 2);
+  parallel(threads, [&](int index) {
+    for (Index row = index; row < schedule.rows; row += threads) {
+      for (Index time = schedule.length[count(row)]; time < schedule.steps; ++time) {
+        T* const to = &array(schedule.order[count(row)], time, 0);
+        std::fill(to, to + array.shape[2], T(0));
+      }
+    }
+  });
+}
+
+}  // namespace lstmcore
