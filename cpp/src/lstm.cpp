@@ -104,6 +104,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
   kept.seed = sequence.seed;
+  kept.pieces = Pieces(kept.schedule.longest, sequence.recompute);
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   for (auto& layer : kept.layers) layer.input.resize(0);
@@ -139,6 +140,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, 0, {}, {});
+  kept.pieces = {};
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   const Index rows = batch * expected_steps;
@@ -176,6 +178,7 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
   kept.ready = false;  // until the step is there
   const Index now = schedule.steps;
   schedule.append(reset);
+  kept.pieces = Pieces(now + 1, 0);
   Buffer<T>& own_x = kept.layers[0].input;
   own_x.grow(count(schedule.total * config.input_size));
   T* to = own_x.data() + schedule.packed(now, 0) * config.input_size;

@@ -93,6 +93,8 @@ void check_sequence(const LstmConfig& config, const LstmSequence<T>& sequence) {
     require_shape("mask", sequence.mask, {batch, steps});
     require(!sequence.lengths, "mask: expected none beside lengths, got both");
   }
+  require(sequence.recompute >= recompute_sqrt, "recompute: expected at least 0, or recompute_sqrt, got ",
+          sequence.recompute);
 }
 
 template <class T>

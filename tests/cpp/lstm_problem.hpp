@@ -61,6 +61,7 @@ struct Problem {
   lstmcore::LstmConfig config;
   Index N = 0, steps = 0;
   std::uint64_t seed = 0;
+  Index recompute = 0;
   std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
   std::vector<std::vector<T>> peephole, weight_hr;         // the same, or empty
   std::vector<T> x;                                        // (N, T, C)
@@ -99,6 +100,7 @@ struct Problem {
     if (reset.size() > 0) views.reset = {&reset[0], {N, steps}};
     if (mask.size() > 0) views.mask = {&mask[0], {N, steps}};
     views.seed = seed;
+    views.recompute = recompute;
     return views;
   }
 

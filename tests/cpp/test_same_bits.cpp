@@ -263,6 +263,33 @@ void check_strides() {
   check_same_outputs(out.result, infer(equal_rows));
 }
 
+// A backward that computes pieces of the forward again.
+template <class T>
+void check_recomputation() {
+  std::vector<Shape> shapes = option_shapes(lstmcore::active_kernels<T>().lanes);
+  for (const Shape& shape : variant_shapes(lstmcore::active_kernels<T>().lanes)) {
+    if (shape.reason.find(" for the ") == std::string::npos) shapes.push_back(shape);
+  }
+  shapes.push_back({"threads", bidirectional(lstm_config(20, 40, 2)), 37, 12});
+  shapes.push_back({"groups of rows", with_dropout(lstm_config(20, 40, 3), 0.5), 37, 30});
+  shapes.push_back({"layers over threads", lstm_config(30, 32, 3), 1, 150});
+  for (const Shape& shape : shapes) {
+    const check::Context context(shape.reason);
+    Problem<T> p = make_problem<T>(shape);
+    const Result<T> expected = train(p);
+    for (const Index every : {Index{1}, Index{3}, lstmcore::recompute_sqrt, shape.steps + 1}) {
+      const check::Context pieces("recomputed every " + std::to_string(every) + " steps");
+      p.recompute = every;
+      for (const int threads : {1, 2}) {
+        const ThreadCount several(threads);
+        const Result<T> result = train(p);
+        check_same_outputs(result, expected);
+        check_same_gradients(result, expected);
+      }
+    }
+  }
+}
+
 // One Lstm and many callers at once, each with its own tape.
 template <class T>
 void check_concurrent_calls() {
@@ -299,6 +326,10 @@ TEST("any companions and any padding, double") { check_companions<double>(); }
 TEST("whole or in pieces") {
   check_chunks<float>();
   check_chunks<double>();
+}
+TEST("computed again piece by piece") {
+  check_recomputation<float>();
+  check_recomputation<double>();
 }
 TEST("any strides") {
   check_strides<float>();

@@ -169,6 +169,9 @@ const char* lstm_function_name(LstmFunction function);
 /// `argument`, if there is none.
 LstmActivation lstm_activation(const std::string& name, const char* argument);
 
+/// `LstmSequence::recompute`: as many steps as the square root of the longest sequence has.
+constexpr std::int64_t recompute_sqrt = -1;
+
 /// The sequences of one call. Anything but `x` may be absent.
 template <class T>
 struct LstmSequence {
@@ -183,6 +186,10 @@ struct LstmSequence {
   /// zero. A reset at such a step acts on the next one that is there. Instead of `lengths`.
   View<const bool, 2> mask{};
   std::uint64_t seed = 0;  ///< of all masks, which depend on nothing else but the place in the batch
+  /// Steps between two states that a training forward keeps. The backward computes what lies between them again, with
+  /// the same bits, for about a third more time, and memory no longer grows by all gates of every step (Griewank &
+  /// Walther 2000; Chen et al. 2016). 0: everything is kept; or `recompute_sqrt`.
+  std::int64_t recompute = 0;
 
   LstmSequence() = default;
   LstmSequence(View<const T, 3> input) : x(input) {}

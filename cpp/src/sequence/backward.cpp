@@ -8,32 +8,6 @@
 namespace lstmcore {
 namespace {
 
-/// Rows that are walked and multiplied together: all of a batch, or one thread's. They are packed by (step, row).
-struct RowSet {
-  std::vector<Index> rows;      ///< sorted rows, rising, so their lengths fall
-  std::vector<Index> position;  ///< of a sorted row among these
-  std::vector<Index> offset;    ///< (longest + 1) of a step's rows
-
-  RowSet(const Schedule& schedule, int parts, int part)
-      : rows(deal_rows(schedule, parts, part)), position(static_cast<std::size_t>(schedule.rows)) {
-    Index alive = static_cast<Index>(rows.size());
-    for (Index i = 0; i < alive; ++i) position[static_cast<std::size_t>(row(i))] = i;
-    offset.reserve(static_cast<std::size_t>(schedule.longest) + 1);
-    offset.push_back(0);
-    for (Index step = 0; step < schedule.longest; ++step) {
-      while (alive > 0 && schedule.length[static_cast<std::size_t>(row(alive - 1))] <= step) --alive;
-      offset.push_back(offset.back() + alive);
-    }
-  }
-  Index row(Index i) const { return rows[static_cast<std::size_t>(i)]; }
-  Index begin(Index step) const { return offset[static_cast<std::size_t>(step)]; }
-  Index alive(Index step) const { return begin(step + 1) - begin(step); }
-  Index count(Range steps) const { return begin(steps.end) - begin(steps.begin); }
-  Index longest(const Schedule& schedule) const {
-    return rows.empty() ? 0 : schedule.length[static_cast<std::size_t>(row(0))];
-  }
-};
-
 /// Gradients by the pre-activations of a set's rows of a range of steps.
 template <class T>
 struct GateGradients {
@@ -95,23 +69,18 @@ class BackwardWalk {
     for (Index i = 0; i < alive_; ++i) {
       const Index r = row(i);
       const Index time = schedule_.time(r, step, cell_.reversed);
-      const Index before = cell_.reversed ? time + 1 : time - 1;
       if (cell_.dy) dy_[i] = cell_.dy.at(time, r);
       dh_[i] = cell_.dh.at(0, r);
       dc_[i] = cell_.dc.at(0, r);
-      gates_[i] = cell_.gates.at(time, r);
+      gates_[i] = cell_.gates.at(step, r);
       dgates_[i] = dgates.at(step, r);
-      c_[i] = cell_.c.at(time, r);
+      c_[i] = cell_.c.at(step, r);
       if (cell_.m) {
         h_[i] = cell_.h.at(time, r);
         dr_[i] = dr.at(step, r);
         dm_[i] = cell_.dm.at(0, r);
       }
-      if (schedule_.cut(r, step, cell_.reversed)) {
-        c_prev_[i] = zeros_.data();
-      } else {
-        c_prev_[i] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
-      }
+      c_prev_[i] = schedule_.cut(r, step, cell_.reversed) ? zeros_.data() : cell_.c_before(step, r);
       if (cell_.variant.options == nullptr) continue;
       if (cell_.dh_kept) dh_kept_[i] = cell_.dh_kept.at(0, r);
       zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
@@ -201,34 +170,22 @@ class BackwardWalk {
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
 /// be still in a cache.
-std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Index longest, Index itemsize,
+std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Range steps, Index itemsize,
                              bool idle_threads) {
   constexpr Index cached_bytes = 1 << 20;
   constexpr Index least_rows = 384;  // or the sums of the weights' gradients would be read and written too often
   const Index row_bytes = (shape.gates_width() + 2 * shape.padded() + shape.input) * itemsize;
   Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
   // Threads that have no part in the walk follow it with the products.
-  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, set.offset.back() / 6));
+  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, set.count(steps) / 6));
   std::vector<Range> ranges;
-  for (Index end = longest; end > 0;) {
+  for (Index end = steps.end; end > steps.begin;) {
     Index begin = end - 1;
-    while (begin > 0 && set.count({begin - 1, end}) <= most_rows) --begin;
+    while (begin > steps.begin && set.count({begin - 1, end}) <= most_rows) --begin;
     ranges.push_back({begin, end});
     end = begin;
   }
   return ranges;
-}
-
-/// Groups of rows whose gradients of the weights are summed on their own. They follow from the layer and the batch,
-/// never from the number of threads, because the sums' bits do.
-int row_groups(const CellShape& shape, const Schedule& schedule) {
-  constexpr Index least_rows = 8, most_sums = 1 << 18, most_groups = 4;
-  const Index weights = shape.gates_width() * (shape.input + shape.state);
-  Index groups = 1;
-  while (2 * groups <= most_groups && 2 * groups * least_rows <= schedule.rows && 2 * groups * weights <= most_sums) {
-    groups *= 2;
-  }
-  return static_cast<int>(groups);
 }
 
 /// The backward of a layer.
@@ -241,22 +198,17 @@ template <class T>
 class LayerBackward {
  public:
   LayerBackward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
-                const RowMap<T>& dx, Partition partition, int threads)
+                const RowMap<T>& dx, WeightSums<T>& sums, Range steps, Partition partition, int threads)
       : shape_(shape),
         schedule_(schedule),
         cells_(cells),
         dx_(dx),
+        sums_(sums),
+        steps_(steps),
         threads_(threads),
         walks_(shape, schedule, cells, partition, kernels::panel_vectors),
         overlapped_(walks_.size() < threads) {
-    const int groups = row_groups(shape, schedule);
-    for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
-    for (const BackwardCell<T>& cell : cells) {
-      for (int group = 0; group < groups; ++group) {
-        const auto* const options = cell.variant.options;
-        gradients_.emplace_back(shape, cell.gradients, options != nullptr ? options->cell_clip : T(0));
-      }
-    }
+    const int groups = static_cast<int>(sums.groups().size());
     own_rows_ = threads > 1 && cells.size() == 1 && !partition.split_units && partition.parts == threads &&
                 groups % threads == 0;
     const int sets = own_rows_ ? threads : 1;
@@ -264,10 +216,9 @@ class LayerBackward {
     for (int set = 0; set < sets; ++set) sets_.emplace_back(*this, sets, set);
     zeros_.resize(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0));
 
-    weights_wanted_ = gradients_.front().wanted() || gradients_.back().wanted();
     const Index pieces = threads == 1 ? 1 : 2 * threads;
-    block_parts_ = weights_wanted_ ? std::min(pieces, shape.blocks()) : 0;
-    column_parts_ = weights_wanted_ ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
+    block_parts_ = sums.wanted() ? std::min(pieces, shape.blocks()) : 0;
+    column_parts_ = sums.wanted() ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
     dx_parts_ = dx ? pieces : 0;
     for (int thread = 0; thread < threads; ++thread) scratch_.emplace_back(*this);
   }
@@ -277,12 +228,12 @@ class LayerBackward {
     const auto scratch = [&](int thread) -> Scratch& { return scratch_[static_cast<std::size_t>(thread)]; };
     if (own_rows_) {
       return parallel_phases(
-          threads_, 2, [&](Index phase) { return phase == 0 ? Index{threads_} : block_parts_; },
+          threads_, completes() ? 2 : 1, [&](Index phase) { return phase == 0 ? Index{threads_} : block_parts_; },
           [&](Index phase, Index task, int thread) {
             if (phase == 0) {
               run_set(task, scratch(thread));
             } else {
-              write(0, blocks_of(task));
+              sums_.write(schedule_, 0, blocks_of(task));
             }
           });
     }
@@ -306,7 +257,7 @@ class LayerBackward {
 
     Set(const LayerBackward& layer, int sets, int set)
         : rows(layer.schedule_, sets, set),
-          ranges(cut_steps(layer.shape_, rows, rows.longest(layer.schedule_), sizeof(T), layer.overlapped_)),
+          ranges(cut_steps(layer.shape_, rows, layer.steps_of(rows), sizeof(T), layer.overlapped_)),
           ranges_kept(layer.overlapped_ ? 2 : 1) {
       for (const Range& steps : ranges) most_rows = std::max(most_rows, rows.count(steps));
       dgates.resize(
@@ -337,16 +288,14 @@ class LayerBackward {
     std::array<T*, dx_rows> dx_to, dx_sum;
 
     explicit Scratch(const LayerBackward& layer) {
-      if (layer.weights_wanted_) {
+      if (layer.sums_.wanted()) {
         for (const Set& set : layer.sets_) {
           const auto size = std::max(rows.gates.size(), static_cast<std::size_t>(set.most_rows));
           rows.gates.resize(size);
         }
         rows.x.resize(rows.gates.size());
         rows.h_prev.resize(rows.gates.size());
-        const bool peephole = std::any_of(layer.gradients_.begin(), layer.gradients_.end(),
-                                          [](const auto& gradient) { return gradient.peephole_wanted(); });
-        rows.activations.resize(peephole ? rows.gates.size() : 0);
+        rows.activations.resize(layer.sums_.peephole_wanted() ? rows.gates.size() : 0);
         rows.c_prev.resize(rows.activations.size());
         rows.m.resize(layer.shape_.projected ? rows.gates.size() : 0);
         rows.dr.resize(rows.m.size());
@@ -363,6 +312,10 @@ class LayerBackward {
   };
 
   Index directions() const { return static_cast<Index>(cells_.size()); }
+  /// Whether the sums of the weights' gradients are complete after these steps.
+  bool completes() const { return steps_.begin == 0; }
+  /// The steps that there are of some rows.
+  Range steps_of(const RowSet& rows) const { return {steps_.begin, std::min(steps_.end, rows.longest(schedule_))}; }
   Range blocks_of(Index part) const {
     return split(shape_.blocks(), static_cast<int>(block_parts_), static_cast<int>(part));
   }
@@ -370,11 +323,11 @@ class LayerBackward {
   /// Everything but the end, for the rows that one thread walks.
   void run_set(Index index, Scratch& scratch) {
     Set& set = sets_[static_cast<std::size_t>(index)];
-    const Index groups = static_cast<Index>(groups_.size()) / threads_;
+    const Index groups = static_cast<Index>(sums_.groups().size()) / threads_;
     for (Index range = 0; range < set.range_count(); ++range) {
       walks_[index].run(set.steps(range), set.dgates_of(shape_, range, 0), set.dr_of(shape_, range, 0));
       if (dx_) input_gradient(set, range, 0, 0, 1, scratch);
-      if (!weights_wanted_) continue;
+      if (!sums_.wanted()) continue;
       for (Index group = index * groups; group < (index + 1) * groups; ++group) {
         // Shares of rows that are dealt in turn interleave; those in one piece follow each other.
         const Index own = schedule_.ragged() ? index + (group - index * groups) * threads_ : group;
@@ -405,7 +358,7 @@ class LayerBackward {
       tasks.dx = dx_parts_;
       tasks.sums = directions() * block_parts_ * column_parts_;
     }
-    if (phase == last_phase()) tasks.writes = directions() * block_parts_;
+    if (phase == last_phase() && completes()) tasks.writes = directions() * block_parts_;
     return tasks;
   }
 
@@ -430,35 +383,21 @@ class LayerBackward {
     task /= directions();
     const Range blocks = blocks_of(task % block_parts_);
     if (phase == last_phase()) {
-      write(direction, blocks);
+      sums_.write(schedule_, direction, blocks);
       return;
     }
-    for (Index group = 0; group < static_cast<Index>(groups_.size()); ++group) {
+    for (Index group = 0; group < static_cast<Index>(sums_.groups().size()); ++group) {
       add_weight_gradient(set, product_range(phase), direction, group, blocks, column_parts_,
                           static_cast<int>(task / block_parts_), scratch);
     }
   }
 
-  WeightGradient<T>& gradient_of(Index direction, Index group) {
-    return gradients_[static_cast<std::size_t>(direction) * groups_.size() + static_cast<std::size_t>(group)];
-  }
-
   void add_weight_gradient(Set& set, Index range, Index direction, Index group, Range blocks, int column_parts,
                            int column_part, Scratch& scratch) {
-    const RowSet& rows = groups_[static_cast<std::size_t>(group)];
+    const RowSet& rows = sums_.group(group);
     gather(set, range, direction, rows, scratch.rows);
     const bool first = rows.longest(schedule_) <= set.steps(range).end;
-    gradient_of(direction, group).add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data());
-  }
-
-  /// The sum over the groups, to where the caller wants it.
-  void write(Index direction, Range blocks) {
-    WeightGradient<T>& sum = gradient_of(direction, 0);
-    if (schedule_.total == 0) sum.clear(blocks);
-    for (std::size_t group = 1; group < groups_.size(); ++group) {
-      if (groups_[group].longest(schedule_) > 0) sum.add(gradient_of(direction, static_cast<Index>(group)), blocks);
-    }
-    sum.write(blocks);
+    sums_.of(direction, group).add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data());
   }
 
   /// A group's rows of a range of steps, for the sums of the weights' gradients.
@@ -474,22 +413,15 @@ class LayerBackward {
         const Index time = schedule_.time(row, step, cell.reversed);
         rows.gates[at] = dgates.at(step, row);
         rows.x[at] = cell.x.at(time, row);
-        if (schedule_.cut(row, step, cell.reversed)) {
-          rows.h_prev[at] = zeros_.data();
-        } else {
-          rows.h_prev[at] = step == 0 ? cell.h0.at(0, row) : cell.h.at(cell.reversed ? time + 1 : time - 1, row);
-        }
+        const bool cut = schedule_.cut(row, step, cell.reversed);
+        rows.h_prev[at] = cut ? zeros_.data() : cell.h_before(step, time, row);
         if (!rows.m.empty()) {
-          rows.m[at] = cell.m.at(time, row);
+          rows.m[at] = cell.m.at(step, row);
           rows.dr[at] = dr.at(step, row);
         }
         if (rows.activations.empty()) continue;
-        rows.activations[at] = cell.gates.at(time, row);
-        if (schedule_.cut(row, step, cell.reversed)) {
-          rows.c_prev[at] = zeros_.data();
-        } else {
-          rows.c_prev[at] = step == 0 ? cell.c0.at(0, row) : cell.c.at(cell.reversed ? time + 1 : time - 1, row);
-        }
+        rows.activations[at] = cell.gates.at(step, row);
+        rows.c_prev[at] = cut ? zeros_.data() : cell.c_before(step, row);
       }
     }
     rows.count = static_cast<Index>(at);
@@ -548,14 +480,13 @@ class LayerBackward {
   const Schedule& schedule_;
   const std::vector<BackwardCell<T>>& cells_;
   const RowMap<T> dx_;
+  WeightSums<T>& sums_;
+  const Range steps_;
   const int threads_;
   Walks<BackwardWalk<T>, BackwardCell<T>> walks_;
   const bool overlapped_;
   bool own_rows_ = false;
   std::vector<Set> sets_;  ///< one, or one a thread
-  std::vector<RowSet> groups_;
-  std::vector<WeightGradient<T>> gradients_;  ///< [direction][group]
-  bool weights_wanted_ = false;
   std::vector<T> zeros_;
   Index block_parts_ = 0;  ///< of a direction's weights
   int column_parts_ = 1;
@@ -567,24 +498,24 @@ class LayerBackward {
 
 template <class T>
 void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
-                   const RowMap<T>& dx) {
+                   const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
   const int directions = static_cast<int>(cells.size());
   // The walk's product, and those of dx and dW.
-  const double walk = walk_work(shape, schedule, {0, schedule.longest}, shape.state) * directions;
+  const double walk = walk_work(shape, schedule, steps, shape.state) * directions;
   const double products =
-      static_cast<double>(schedule.total * shape.gates_width() * (2 * shape.input + shape.state)) * 2;
+      static_cast<double>(schedule.work(steps.begin, steps.end) * shape.gates_width() * (2 * shape.input + shape.state)) * 2;
   const int threads = threads_for(walk + products * directions);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Partition partition = choose_partition(shape, schedule, directions, threads_for(walk), kernels::panel_vectors,
                                                active_kernels<T>().tile_rows);
-  if (!LayerBackward<T>(shape, schedule, cells, dx, partition, threads).run()) {
-    LayerBackward<T>(shape, schedule, cells, dx, Partition{}, 1).run();
+  if (!LayerBackward<T>(shape, schedule, cells, dx, sums, steps, partition, threads).run()) {
+    LayerBackward<T>(shape, schedule, cells, dx, sums, steps, Partition{}, 1).run();
   }
 }
 
 template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<float>>&,
-                            const RowMap<float>&);
+                            const RowMap<float>&, WeightSums<float>&, Range);
 template void walk_backward(const CellShape&, const Schedule&, const std::vector<BackwardCell<double>>&,
-                            const RowMap<double>&);
+                            const RowMap<double>&, WeightSums<double>&, Range);
 
 }  // namespace lstmcore

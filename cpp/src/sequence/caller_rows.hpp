@@ -50,19 +50,28 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   });
 }
 
-/// The other way round: rows by packed index to where they belong in (N, T, width), whose last axis has unit stride;
-/// zeros where no step is.
+/// All of (N, T, width), whose last axis has unit stride.
 template <class T>
-void scatter_steps(const Schedule& schedule, const T* from, const View<T, 3>& array) {
-  const Index width = array.shape[2];
-  const int threads = threads_for(static_cast<double>(array.size()) * 2);
+void zero(const View<T, 3>& array) {
+  const int threads = threads_for(static_cast<double>(array.size()));
   parallel(threads, [&](int index) {
-    for (Index row = index; row < schedule.rows; row += threads) {
-      const Index batch_row = schedule.order[count(row)];
-      for (Index time = 0; time < schedule.steps; ++time) std::fill_n(&array(batch_row, time, 0), width, T(0));
-      for (Index step = 0; step < schedule.length[count(row)]; ++step) {
-        std::copy_n(from + schedule.packed(step, row) * width, width,
-                    &array(batch_row, schedule.caller_time(step, row), 0));
+    const Range rows = split(array.shape[0], threads, index);
+    for (Index row = rows.begin; row < rows.end; ++row) {
+      for (Index time = 0; time < array.shape[1]; ++time) std::fill_n(&array(row, time, 0), array.shape[2], T(0));
+    }
+  });
+}
+
+/// The other way round: rows of some times to where they belong in (N, T, width), whose last axis has unit stride.
+template <class T>
+void scatter_steps(const Schedule& schedule, const RowMap<const T>& from, Range times, const View<T, 3>& array) {
+  const Index width = array.shape[2];
+  const int threads = threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width));
+  parallel(threads, [&](int index) {
+    for (Index time = times.begin; time < times.end; ++time) {
+      const Range rows = split(schedule.alive[count(time)], threads, index);
+      for (Index row = rows.begin; row < rows.end; ++row) {
+        std::copy_n(from.at(time, row), width, &array(schedule.order[count(row)], schedule.caller_time(time, row), 0));
       }
     }
   });

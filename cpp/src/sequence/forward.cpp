@@ -78,8 +78,8 @@ class ForwardWalk {
   }
 
   /// Gates of this part's blocks: in the tape, or in scratch that holds no others.
-  T* gates_of(Index slot, Index time, Index i) {
-    if (cell_.gates) return cell_.gates.at(time, row(i)) + part_.blocks.begin * shape_.block_width();
+  T* gates_of(Index slot, Index step, Index i) {
+    if (cell_.gates) return cell_.gates.at(step, row(i)) + part_.blocks.begin * shape_.block_width();
     return own_gates_.data() + slot * own_width_;
   }
 
@@ -90,9 +90,8 @@ class ForwardWalk {
     for (Index step = first; step < last; ++step) {
       while (alive_then > 0 && length(alive_then - 1) <= step) --alive_then;
       for (Index i = 0; i < alive_then; ++i) {
-        const Index time = schedule_.time(row(i), step, cell_.reversed);
-        project_x_[count] = cell_.x.at(time, row(i));
-        project_out_[count] = gates_of((step - first) * rows_ + i, time, i);
+        project_x_[count] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
+        project_out_[count] = gates_of((step - first) * rows_ + i, step, i);
         ++count;
       }
     }
@@ -114,35 +113,35 @@ class ForwardWalk {
       const Index time = schedule_.time(r, step, cell_.reversed);
       const Index before = cell_.reversed ? time + 1 : time - 1;
       if (fused_) x_[i] = cell_.x.at(time, r);
-      if (!fused_ || cell_.gates) gates_[i] = gates_of(slot + i, time, i);
+      if (!fused_ || cell_.gates) gates_[i] = gates_of(slot + i, step, i);
       if (schedule_.cut(r, step, cell_.reversed)) {
         h_prev_[i] = zeros_.data();
         c_prev_[i] = zeros_.data();
       } else {
-        h_prev_[i] = step == 0 ? cell_.h0.at(0, r) : cell_.h.at(before, r);
-        c_prev_[i] = step == 0 ? cell_.c0.at(0, r) : cell_.c.at(before, r);
+        h_prev_[i] = step == cell_.first ? cell_.h0.at(0, r) : cell_.h.at(before, r);
+        c_prev_[i] = step == cell_.first ? cell_.c0.at(0, r) : cell_.c.at(step - 1, r);
       }
-      c_[i] = cell_.c.at(time, r);
+      c_[i] = cell_.c.at(step, r);
       h_[i] = cell_.h.at(time, r);
       if (cell_.m) {
         projected_[i] = h_[i];
-        h_[i] = cell_.m.at(time, r);
+        h_[i] = cell_.m.at(step, r);
       }
       if (cell_.y) y_[i] = cell_.y.at(time, r);
-      if (cell_.variant.options != nullptr) gather_variant(i, r, step, time, before);
+      if (cell_.variant.options != nullptr) gather_variant(i, r, step, time);
     }
   }
 
   /// What a varied cell needs beside: h before the step twice, as it is and as the product sees it, and masks.
-  void gather_variant(Index i, Index r, Index step, Index time, Index before) {
+  void gather_variant(Index i, Index r, Index step, Index time) {
     h_last_[i] = h_prev_[i];
     zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
                   part_.blocks);
     if (!cell_.h_fed) return;
     h_factor_[i] = cell_.variant.h_factor.at(0, r);
-    h_fed_[i] = cell_.h_fed.at(time, r);
+    h_fed_[i] = cell_.h_fed.at(step, r);
     if (schedule_.cut(r, step, cell_.reversed)) return;
-    h_prev_[i] = step == 0 ? cell_.h0_fed.at(0, r) : cell_.h_fed.at(before, r);
+    h_prev_[i] = step == cell_.first ? cell_.h0_fed.at(0, r) : cell_.h_fed.at(step - 1, r);
   }
 
   void advance(Index step, Index slot) {
@@ -224,24 +223,25 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
 }
 
 template <class T>
-int wavefront_threads(const CellShape& shape, const Schedule& schedule, Index layers) {
-  const double work = walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.state);
+int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers) {
+  const double work = walk_work(shape, schedule, steps, shape.input + shape.state);
   const int threads = std::min(threads_for(work * static_cast<double>(layers)), static_cast<int>(layers));
   const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
   // A core's own cache holds all of such a layer, and a meeting every few steps costs less than one every step.
   const double weight_bytes = static_cast<double>(shape.gates_width() * (shape.state + shape.input) * Index{sizeof(T)});
   const bool whole = of_layer.parts == 1 || (of_layer.split_units && weight_bytes < 4e5);
-  return whole && schedule.longest > wavefront_steps ? threads : 1;
+  return whole && steps.size() > wavefront_steps ? threads : 1;
 }
 
 template <class T>
-void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, int threads) {
+void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, Range steps,
+                    int threads) {
   std::vector<ForwardWalk<T>> walks;
   walks.reserve(layers.size());
   for (const ForwardWavefrontLayer<T>& layer : layers) {
     walks.emplace_back(layer.shape, schedule, *layer.cell, make_part(layer.shape, schedule, 0, Partition{}, 0, 1));
   }
-  const Index waves = (schedule.longest + wavefront_steps - 1) / wavefront_steps;
+  const Index waves = (steps.size() + wavefront_steps - 1) / wavefront_steps;
   const Index count = static_cast<Index>(layers.size());
   const auto first_layer = [&](Index phase) { return std::max<Index>(0, phase - waves + 1); };
   const auto run = [&](int team) {
@@ -249,7 +249,8 @@ void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefront
         team, waves + count - 1, [&](Index phase) { return std::min(phase, count - 1) - first_layer(phase) + 1; },
         [&](Index phase, Index task, int) {
           const Index layer = first_layer(phase) + task, wave = phase - layer;
-          walks[static_cast<std::size_t>(layer)].run({wave * wavefront_steps, (wave + 1) * wavefront_steps});
+          const Index first = steps.begin + wave * wavefront_steps;
+          walks[static_cast<std::size_t>(layer)].run({first, std::min(first + wavefront_steps, steps.end)});
         });
   };
   if (!run(threads)) run(1);
@@ -257,9 +258,9 @@ void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefront
 
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&, Range);
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<double>>&, Range);
-template int wavefront_threads<float>(const CellShape&, const Schedule&, Index);
-template int wavefront_threads<double>(const CellShape&, const Schedule&, Index);
-template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<float>>&, int);
-template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<double>>&, int);
+template int wavefront_threads<float>(const CellShape&, const Schedule&, Range, Index);
+template int wavefront_threads<double>(const CellShape&, const Schedule&, Range, Index);
+template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<float>>&, Range, int);
+template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<double>>&, Range, int);
 
 }  // namespace lstmcore

@@ -4,21 +4,20 @@
 namespace lstmcore {
 
 template <class T>
-void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x,
-                   T* y) {
+void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, Range times,
+                   const RowMap<const T>& x, const RowMap<T>& y) {
   const DropoutMask mask(rate);
   const T factor = static_cast<T>(mask.factor);
-  const int threads = threads_for(static_cast<double>(schedule.total * width) * 16);
+  const int threads = threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * 16);
   parallel(threads, [&](int index) {
-    for (Index time = 0; time < schedule.longest; ++time) {
+    for (Index time = times.begin; time < times.end; ++time) {
       const Range rows = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
       for (Index row = rows.begin; row < rows.end; ++row) {
-        const Index at = schedule.packed(time, row) * width;
         const Index batch_row = schedule.order[static_cast<std::size_t>(row)];
         const Index at_time = schedule.caller_time(time, row);
         const Index place = ((layer * schedule.rows + batch_row) * schedule.steps + at_time) * width;
-        active_kernels<T>().dropout(x + at, y + at, width, seed, static_cast<std::uint64_t>(place), mask.threshold,
-                                    factor);
+        active_kernels<T>().dropout(x.at(time, row), y.at(time, row), width, seed, static_cast<std::uint64_t>(place),
+                                    mask.threshold, factor);
       }
     }
   });
@@ -42,7 +41,9 @@ void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed,
 
 template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, const RowMap<float>&);
 template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, const RowMap<double>&);
-template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, const float*, float*);
-template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, const double*, double*);
+template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, Range, const RowMap<const float>&,
+                            const RowMap<float>&);
+template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, Range, const RowMap<const double>&,
+                            const RowMap<double>&);
 
 }  // namespace lstmcore

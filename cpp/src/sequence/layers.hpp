@@ -38,24 +38,48 @@ struct Lstm<T>::Impl {
   mutable std::vector<BackwardPanels<T>> backward_;
 };
 
+/// The steps of a sequence cut into pieces. If there are several, a forward keeps the states between them only, and the
+/// backward computes the rest of a piece again when it comes to it.
+struct Pieces {
+  std::vector<Range> steps{{0, 0}};
+
+  /// `every`: steps of a piece; 0: all; recompute_sqrt: about the square root of all.
+  Pieces(Index longest, Index every);
+  Pieces() = default;
+
+  Index count() const { return static_cast<Index>(steps.size()); }
+  const Range& of(Index piece) const { return steps[static_cast<std::size_t>(piece)]; }
+  bool again() const { return steps.size() > 1; }
+};
+
+/// Layers that go through a piece together, one group after the other. A stack that walks forwards only is one group,
+/// so that nothing between its layers outlives a piece; another's layers wait for all of the one below.
+inline std::vector<Range> layer_groups(const LstmConfig& config, const Pieces& pieces) {
+  if (!pieces.again() || (!config.bidirectional && !config.go_backwards)) return {{0, config.num_layers}};
+  std::vector<Range> groups;
+  for (Index layer = 0; layer < config.num_layers; ++layer) groups.push_back({layer, layer + 1});
+  return groups;
+}
+
 template <class T>
 struct LstmTape<T>::Impl {
-  /// What one direction of a layer leaves for its backward, by packed index.
+  /// What one direction of a layer leaves for its backward, by (step, row): of all steps, or of those of one piece.
   struct Cell {
-    Buffer<T> gates;  ///< [total][4 Hp] activations; the backward turns them into gradients
-    Buffer<T> c;      ///< [total][Hp]
-    Buffer<T> h0;     ///< [N][width of h]
-    Buffer<T> c0;     ///< [N][Hp]
-    Buffer<T> m;      ///< [total][H], with a projection: what h is the projection of
+    Buffer<T> gates;  ///< [rows of all steps][4 Hp] activations
+    Buffer<T> c;      ///< [rows of all steps][Hp]
+    Buffer<T> m;      ///< [rows of all steps][H], with a projection: what h is the projection of
+    Buffer<T> h0;     ///< [pieces][N][width of h] before each piece; with several pieces also after the last
+    Buffer<T> c0;     ///< [pieces][N][Hp]
     // With recurrent dropout: its mask, and h0 and h times that.
     Buffer<T> h_factor;        ///< [N][Hp]
-    Buffer<T> h0_fed;          ///< [N][H]
-    Buffer<T> h_fed;           ///< [total][H]
+    Buffer<T> h0_fed;          ///< [N][H] of one piece
+    Buffer<T> h_fed;           ///< [rows of all steps][H]
     ForwardPanels<T> dropped;  ///< with dropout of the recurrent weights: what is left of all weights
   };
+  /// What layers pass to each other, by (time, row).
   struct Layer {
-    Buffer<T> input;  ///< [total][input]; empty if it is the layer below's output as it stands
-    Buffer<T> h;      ///< [total][D * H]
+    Buffer<T> input;  ///< [rows of all steps][input]; empty if it is the layer below's output as it stands
+    Buffer<T> h;      ///< [rows of all steps][D * H]
   };
 
   bool ready = false;
@@ -63,15 +87,16 @@ struct LstmTape<T>::Impl {
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
   std::uint64_t seed = 0;
+  Pieces pieces;
   std::vector<Layer> layers;
   std::vector<Cell> cells;
 };
 
-/// Dropout between layers: y = mask(x) / (1 - rate) for the output of layer `layer`, or its backward. Rows `width`
-/// wide, packed. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
+/// Dropout between layers: y = mask(x) / (1 - rate) for some times of the output of layer `layer`, or its backward. Rows
+/// `width` wide. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
 template <class T>
-void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, const T* x,
-                   T* y);
+void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, Range times,
+                   const RowMap<const T>& x, const RowMap<T>& y);
 
 /// Dropout with one mask per row for all steps, in place, of the valid rows of (time, sorted row): element (row n of
 /// the batch, feature k) is at n width + k of the mask.

@@ -84,6 +84,12 @@ RowMap<T> packed_rows(const Schedule& schedule, T* base, Index width) {
   return {base, schedule.offset.data(), schedule.iota.data(), width, width};
 }
 
+/// Packed by (step, row), from the step `first` on.
+template <class T>
+RowMap<T> packed_rows(const Schedule& schedule, T* base, Index width, Index first) {
+  return {base - schedule.work(0, first) * width, schedule.offset.data(), schedule.iota.data(), width, width};
+}
+
 /// The caller's array (N, T, width) with unit stride on its last axis.
 template <class T>
 RowMap<T> caller_rows(const Schedule& schedule, const View<T, 3>& array) {

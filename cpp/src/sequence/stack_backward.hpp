@@ -1,8 +1,10 @@
-// The backward of all layers, from the top.
+// The backward of all layers, from the top, of all steps at once or piece by piece from the end.
 #pragma once
 
-#include "caller_rows.hpp"
-#include "layers.hpp"
+#include <optional>
+
+#include "stack_forward.hpp"
+#include "weight_gradient.hpp"
 
 namespace lstmcore {
 
@@ -11,21 +13,52 @@ class StackBackward {
  public:
   StackBackward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape,
                 const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs)
-      : lstm_(lstm), config_(lstm.config), tape_(tape), schedule_(tape.schedule), outputs_(outputs), inputs_(inputs) {}
+      : lstm_(lstm),
+        config_(lstm.config),
+        tape_(tape),
+        schedule_(tape.schedule),
+        pieces_(tape.pieces),
+        outputs_(outputs),
+        inputs_(inputs) {
+    layers_.reserve(count(config_.num_layers));
+  }
 
   void run() {
+    for (Index layer = 0; layer < config_.num_layers; ++layer) layers_.push_back(begin_layer(layer));
     RowMap<const T> dy;
     if (outputs_.y) dy = output_gradients();
-    for (Index layer = config_.num_layers - 1; layer >= 0; --layer) dy = run_layer(layer, dy);
-    if (passes_over() && inputs_.x) {
-      scatter_steps(schedule_, own_x_.data(), inputs_.x);
-    } else {
-      zero_padding(schedule_, inputs_.x);
+    const std::vector<Range> groups = layer_groups(config_, pieces_);
+    StackForward<T> forward(lstm_, tape_);
+    for (auto layers = groups.rbegin(); layers != groups.rend(); ++layers) {
+      for (Index piece = pieces_.count() - 1; piece >= 0; --piece) {
+        const Range steps = pieces_.of(piece);
+        if (pieces_.again()) forward.walk(*layers, piece, layer_input(layers->begin, steps));
+        RowMap<const T> by_output = dy;
+        for (Index layer = layers->end - 1; layer >= layers->begin; --layer) {
+          const RowMap<T> dx = run_layer(layer, piece, by_output);
+          if (layer > layers->begin) drop_input_gradient(layer, steps, dx);
+          by_output = dx.readable();
+        }
+      }
+      // What goes to the group below is complete now.
+      if (layers->begin > 0) drop_input_gradient(layers->begin, {0, schedule_.longest}, dx_);
+      dy = dx_.readable();
     }
+    finish_x();
+    for (Index layer = 0; layer < config_.num_layers; ++layer) finish_layer(layer);
   }
 
  private:
+  /// What a layer's backward carries from piece to piece.
+  struct Layer {
+    CellShape shape;
+    std::vector<Buffer<T>> dh, dc;  ///< by direction: in by the state after a piece, out by the one before
+    std::optional<WeightSums<T>> sums;
+  };
+
   bool passes_over() const { return !schedule_.there.empty(); }
+  bool by_piece() const { return pieces_.again() && !config_.bidirectional && !config_.go_backwards; }
+  Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
 
   RowMap<const T> output_gradients() {
     if (!passes_over()) return caller_rows(schedule_, outputs_.y);
@@ -35,30 +68,44 @@ class StackBackward {
     return packed_rows<const T>(schedule_, own_y_.data(), width);
   }
 
-  RowMap<const T> layer_input(Index layer) const {
+  RowMap<const T> layer_input(Index layer, Range steps) const {
     const auto& kept = tape_.layers[count(layer)];
     const Index width = config_.layer_input_size(layer);
-    if (kept.input.size() > 0 || layer == 0) return packed_rows<const T>(schedule_, kept.input.data(), width);
-    return packed_rows<const T>(schedule_, tape_.layers[count(layer) - 1].h.data(), width);
+    if (layer == 0) return packed_rows<const T>(schedule_, kept.input.data(), width);
+    const Buffer<T>& input = kept.input.size() > 0 ? kept.input : tape_.layers[count(layer) - 1].h;
+    return packed_rows<const T>(schedule_, input.data(), width, first_kept(steps));
   }
 
-  /// Returns the gradient by the layer's input, which is the next one's dy.
-  RowMap<const T> run_layer(Index layer, const RowMap<const T>& dy) {
-    const CellShape shape = lstm_.shape(layer);
-    const auto state_size = count(schedule_.rows * shape.padded());
-    const Index h_width = shape.state_padded();
+  Layer begin_layer(Index layer) const {
+    Layer carried;
+    carried.shape = lstm_.shape(layer);
+    std::vector<LstmCellWeights<T>> gradients;
+    for (Index direction = 0; direction < config_.directions(); ++direction) {
+      const std::size_t index = lstm_.cell(layer, direction);
+      carried.dh.emplace_back(count(schedule_.rows * carried.shape.state_padded()));
+      carried.dc.emplace_back(count(schedule_.rows * carried.shape.padded()));
+      gather_state_gradients(index, carried.shape, lstm_.reversed(direction), carried.dh.back().data(),
+                             carried.dc.back().data());
+      gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
+    }
+    carried.sums.emplace(carried.shape, schedule_, gradients, static_cast<T>(config_.cell_clip));
+    return carried;
+  }
+
+  /// Returns where the gradient by the layer's input is.
+  RowMap<T> run_layer(Index layer, Index piece, const RowMap<const T>& dy) {
+    Layer& carried = layers_[count(layer)];
+    const CellShape& shape = carried.shape;
+    const Range steps = pieces_.of(piece);
     const Index width = config_.output_size();
     std::vector<BackwardCell<T>> cells(count(config_.directions()));
-    std::vector<Buffer<T>> dh(cells.size()), dc(cells.size()), dh_kept(cells.size()), dm(cells.size());
+    std::vector<Buffer<T>> dh_kept(cells.size()), dm(cells.size());
     std::vector<BackwardPanels<T>> dropped;
     dropped.reserve(cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       const std::size_t at = count(direction);
       auto& kept = tape_.cells[index];
-      dh[at].resize(count(schedule_.rows * h_width));
-      dc[at].resize(state_size);
-      gather_state_gradients(index, shape, lstm_.reversed(direction), dh[at].data(), dc[at].data());
       BackwardCell<T>& cell = cells[at];
       if (config_.weight_dropout > 0.0) {
         dropped.emplace_back(shape, kept.dropped);
@@ -66,52 +113,75 @@ class StackBackward {
       } else {
         cell.weights = &lstm_.backward()[index];
       }
+      const auto packed = [&](const Buffer<T>& buffer, Index columns) {
+        return packed_rows<const T>(schedule_, buffer.data(), columns, steps.begin);
+      };
       cell.reversed = lstm_.reversed(direction);
-      cell.x = layer_input(layer);
+      cell.first = steps.begin;
+      cell.x = layer_input(layer, steps);
       if (dy) cell.dy = dy.shifted(direction * shape.state);
-      cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.state);
-      cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
-      cell.gates = packed_rows<const T>(schedule_, kept.gates.data(), shape.gates_width());
-      cell.h =
-          packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width).shifted(direction * shape.state);
-      cell.c = packed_rows<const T>(schedule_, kept.c.data(), shape.padded());
-      cell.dh = single_rows(schedule_, dh[at].data(), h_width);
+      cell.h = packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width, first_kept(steps))
+                   .shifted(direction * shape.state);
+      const Index state = piece * schedule_.rows;
+      cell.h0 = single_rows<const T>(schedule_, kept.h0.data() + state * shape.state, shape.state);
+      cell.c0 = single_rows<const T>(schedule_, kept.c0.data() + state * shape.padded(), shape.padded());
+      cell.gates = packed(kept.gates, shape.gates_width());
+      cell.c = packed(kept.c, shape.padded());
+      cell.dh = single_rows(schedule_, carried.dh[at].data(), shape.state_padded());
+      cell.dc = single_rows(schedule_, carried.dc[at].data(), shape.padded());
       if (shape.projected) {
-        dm[at].resize(state_size);
-        std::fill(dm[at].data(), dm[at].data() + state_size, T(0));
-        cell.m = packed_rows<const T>(schedule_, kept.m.data(), shape.hidden);
+        dm[at].resize(carried.dc[at].size());
+        std::fill(dm[at].data(), dm[at].data() + dm[at].size(), T(0));
+        cell.m = packed(kept.m, shape.hidden);
         cell.dm = single_rows(schedule_, dm[at].data(), shape.padded());
         cell.proj_clip = static_cast<T>(config_.proj_clip);
       }
-      cell.dc = single_rows(schedule_, dc[at].data(), shape.padded());
-      if (!inputs_.weights.empty()) cell.gradients = inputs_.weights[index];
       cell.variant = lstm_.variant(index, tape_.seed);
       if (cell.variant.zoneout_h.at_work) {
-        dh_kept[at].resize(state_size);
-        cell.dh_kept = single_rows(schedule_, dh_kept[at].data(), shape.padded());
+        dh_kept[at].resize(carried.dh[at].size());
+        cell.dh_kept = single_rows(schedule_, dh_kept[at].data(), shape.state_padded());
       }
       if (kept.h_fed.size() > 0) {
-        cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.padded());
-        cell.h0 = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.hidden);
-        cell.h = packed_rows<const T>(schedule_, kept.h_fed.data(), shape.hidden);
+        cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.state_padded());
+        cell.h0 = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.state);
+        cell.h_fed = packed(kept.h_fed, shape.state);
       }
     }
-    const RowMap<T> dx = dx_rows(layer, shape);
-    walk_backward(shape, schedule_, cells, dx);
+    const RowMap<T> dx = dx_rows(layer, steps);
+    walk_backward(shape, schedule_, cells, dx, *carried.sums, steps);
+    return dx;
+  }
+
+  void finish_layer(Index layer) {
+    const Layer& carried = layers_[count(layer)];
+    const CellShape& shape = carried.shape;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
-      const std::size_t index = lstm_.cell(layer, direction);
-      scatter_state(schedule_, dh[count(direction)].data(), h_width, shape.state, index, inputs_.h);
-      scatter_state(schedule_, dc[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.c);
+      const std::size_t index = lstm_.cell(layer, direction), at = count(direction);
+      scatter_state(schedule_, carried.dh[at].data(), shape.state_padded(), shape.state, index, inputs_.h);
+      scatter_state(schedule_, carried.dc[at].data(), shape.padded(), shape.hidden, index, inputs_.c);
       if (config_.weight_dropout > 0.0 && !inputs_.weights.empty()) drop_gradient(index, inputs_.weights[index]);
     }
-    if (layer > 0 && config_.dropout > 0.0) {
-      layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, shape.input, dx.base, dx.base);
+  }
+
+  /// From the gradient by a layer's input, in place, that by what the layer below has put out.
+  void drop_input_gradient(Index layer, Range times, const RowMap<T>& dx) const {
+    if (config_.dropout == 0.0) return;
+    layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, config_.layer_input_size(layer), times,
+                  dx.readable(), dx);
+  }
+
+  void finish_x() {
+    if (!inputs_.x) return;
+    if (config_.input_dropout > 0.0) {
+      sequence_dropout(schedule_, config_.input_dropout, mask_seed(tape_.seed, MaskKind::input_dropout, 0),
+                       config_.input_size, dx_);
     }
-    if (layer == 0 && dx && config_.input_dropout > 0.0) {
-      sequence_dropout(schedule_, config_.input_dropout, mask_seed(tape_.seed, MaskKind::input_dropout, 0), shape.input,
-                       dx);
+    if (passes_over()) {
+      zero(inputs_.x);
+      scatter_steps(schedule_, dx_.readable(), {0, schedule_.longest}, inputs_.x);
+    } else {
+      zero_padding(schedule_, inputs_.x);
     }
-    return dx.readable();
   }
 
   /// The gradient by the recurrent weights, from that by what dropout left of them.
@@ -140,26 +210,31 @@ class StackBackward {
     }
   }
 
-  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below.
-  RowMap<T> dx_rows(Index layer, const CellShape& shape) {
+  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below. Groups of
+  /// layers pass all of it on at once, layers of a group a piece.
+  RowMap<T> dx_rows(Index layer, Range steps) {
+    const Index width = config_.layer_input_size(layer);
     if (layer == 0 && !inputs_.x) return {};
-    if (layer == 0 && !passes_over()) return caller_rows(schedule_, inputs_.x);
+    if (layer == 0 && !passes_over()) return dx_ = caller_rows(schedule_, inputs_.x);
     if (layer == 0) {
-      own_x_.resize(count(schedule_.total * shape.input));
-      return packed_rows(schedule_, own_x_.data(), shape.input);
+      own_x_.resize(count(schedule_.total * width));
+      return dx_ = packed_rows(schedule_, own_x_.data(), width);
     }
-    Buffer<T>& own = dx_[layer % 2];
-    own.resize(count(schedule_.total * shape.input));
-    return packed_rows(schedule_, own.data(), shape.input);
+    Buffer<T>& own = between_[layer % 2];
+    own.resize(count((by_piece() ? schedule_.work(steps.begin, steps.end) : schedule_.total) * width));
+    return dx_ = packed_rows(schedule_, own.data(), width, first_kept(steps));
   }
 
   const typename Lstm<T>::Impl& lstm_;
   const LstmConfig& config_;
   typename LstmTape<T>::Impl& tape_;
   const Schedule& schedule_;
+  const Pieces& pieces_;
   const LstmOutputGradients<T>& outputs_;
   const LstmInputGradients<T>& inputs_;
-  Buffer<T> dx_[2];
+  std::vector<Layer> layers_;
+  RowMap<T> dx_;             ///< of the layer that was walked last
+  Buffer<T> between_[2];     ///< gradients between layers
   Buffer<T> own_x_, own_y_;  ///< dx and dy by packed index, where some steps are passed over
 };
 

@@ -1,4 +1,4 @@
-// The forward of all layers, one after the other or as a wavefront.
+// The forward of all layers: one after the other or as a wavefront, of all steps at once or piece by piece.
 #pragma once
 
 #include "caller_rows.hpp"
@@ -7,10 +7,13 @@
 namespace lstmcore {
 
 /// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each
-/// layer.
+/// layer. A tape in pieces takes the states between them, and later the rest of one piece after the other.
 template <class T>
 class StackForward {
  public:
+  using Cell = typename LstmTape<T>::Impl::Cell;
+
+  /// A call; `tape` only while training.
   StackForward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
                const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
       : lstm_(lstm),
@@ -19,38 +22,66 @@ class StackForward {
         y_(y),
         state_(state),
         schedule_(schedule),
-        tape_(tape) {}
+        tape_(tape),
+        pieces_(tape != nullptr ? tape->pieces : Pieces(schedule.longest, 0)),
+        work_(!pieces_.again() ? Work::everything : Work::states) {}
+
+  /// The pieces of a tape once more, which a call has filled.
+  StackForward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape)
+      : lstm_(lstm),
+        config_(lstm.config),
+        schedule_(tape.schedule),
+        tape_(&tape),
+        pieces_(tape.pieces),
+        work_(Work::piece_again) {}
 
   void run() {
+    if (y_ && passes_over()) zero(y_);
     RowMap<const T> input = first_input();
-    std::vector<Layer> layers(1);
-    const int threads = wavefront_threads();
+    for (const Range& layers : layer_groups(config_, pieces_)) {
+      for (Index piece = 0; piece < pieces_.count(); ++piece) {
+        walk(layers, piece, input);
+        if (by_piece()) scatter(layers, pieces_.of(piece));
+      }
+      if (!by_piece()) scatter(layers, {0, schedule_.longest});
+      if (!last(layers.end - 1)) input = next_input(layers.end - 1, output_, {0, schedule_.longest});
+    }
+    if (!passes_over()) zero_padding(schedule_, y_);
+  }
+
+  /// These layers through a piece; `input`: of the first of them.
+  void walk(Range layers, Index piece, RowMap<const T> input) {
+    const Range steps = pieces_.of(piece);
+    const int threads = layers.size() > 1 ? wavefront_threads(steps) : 1;
+    std::vector<Layer> places(threads > 1 ? count(layers.size()) : 1);
     if (threads > 1) {
-      layers.resize(count(config_.num_layers));
-      for (Index layer = 0; layer < config_.num_layers; ++layer) {
-        prepare(layer, input, layers[count(layer)]);
-        input = layers[count(layer)].output.readable();
-      }
       std::vector<ForwardWavefrontLayer<T>> wave;
-      for (const Layer& layer : layers) wave.push_back({layer.shape, &layer.cells[0]});
-      walk_wavefront(schedule_, wave, threads);
-      for (Index layer = 0; layer < config_.num_layers; ++layer) finish(layer, layers[count(layer)]);
+      for (Index layer = layers.begin; layer < layers.end; ++layer) {
+        Layer& place = places[count(layer - layers.begin)];
+        prepare(layer, piece, input, place);
+        input = place.output.readable();
+        wave.push_back({place.shape, &place.cells[0]});
+      }
+      walk_wavefront(schedule_, wave, steps, threads);
+      for (Index layer = layers.begin; layer < layers.end; ++layer) {
+        finish(layer, piece, places[count(layer - layers.begin)]);
+      }
     } else {
-      for (Index layer = 0; layer < config_.num_layers; ++layer) {
-        prepare(layer, input, layers[0]);
-        walk_forward(layers[0].shape, schedule_, layers[0].cells, {0, schedule_.longest});
-        finish(layer, layers[0]);
-        if (!last(layer)) input = next_input(layer, layers[0].output);
+      for (Index layer = layers.begin; layer < layers.end; ++layer) {
+        prepare(layer, piece, input, places[0]);
+        walk_forward(places[0].shape, schedule_, places[0].cells, steps);
+        finish(layer, piece, places[0]);
+        if (layer + 1 < layers.end) input = next_input(layer, output_, steps);
       }
     }
-    if (passes_over() && y_) {
-      scatter_steps(schedule_, layers.back().output.base, y_);
-    } else {
-      zero_padding(schedule_, y_);
-    }
+    output_h_ = std::move(places.back().h);
   }
 
  private:
+  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between pieces, or
+  /// all of one piece.
+  enum class Work { everything, states, piece_again };
+
   /// Whether a mask has to be respected between the caller's times and ours.
   bool passes_over() const { return static_cast<bool>(sequence_.mask); }
 
@@ -59,17 +90,28 @@ class StackForward {
     CellShape shape;
     std::vector<ForwardCell<T>> cells;
     RowMap<T> output;
-    std::vector<typename LstmTape<T>::Impl::Cell> own;  ///< what the tape does not keep
+    std::vector<Cell> own;  ///< what the tape does not keep
     Buffer<T> h;
   };
 
+  /// The last layer's h to the caller's times, if a mask lies between.
+  void scatter(Range layers, Range times) {
+    if (!y_ || !passes_over() || !last(layers.end - 1)) return;
+    scatter_steps(schedule_, output_.readable(), times, y_);
+  }
+
   bool last(Index layer) const { return layer + 1 == config_.num_layers; }
+  /// Whether what layers pass to each other is there for one piece at a time; then times are steps.
+  bool by_piece() const { return pieces_.again() && !config_.bidirectional && !config_.go_backwards; }
+  /// Times of the steps of a piece in what layers pass to each other, which is kept from there on.
+  Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
+  Index rows_kept(Range steps) const { return by_piece() ? schedule_.work(steps.begin, steps.end) : schedule_.total; }
 
   /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
-  int wavefront_threads() const {
+  int wavefront_threads(Range steps) const {
     if (config_.num_layers == 1 || config_.directions() > 1) return 1;
     if (tape_ != nullptr && config_.dropout > 0.0) return 1;
-    return lstmcore::wavefront_threads<T>(lstm_.shape(1), schedule_, config_.num_layers);
+    return lstmcore::wavefront_threads<T>(lstm_.shape(1), schedule_, steps, config_.num_layers);
   }
 
   RowMap<const T> first_input() {
@@ -88,12 +130,12 @@ class StackForward {
   }
 
   /// Where the layer's h goes: the tape, the caller's y, the next layer's input, or a place for the last two steps.
-  RowMap<T> output_rows(Index layer, Buffer<T>& own) {
+  RowMap<T> output_rows(Index layer, Range steps, Buffer<T>& own) {
     const Index width = config_.output_size();
     if (tape_ != nullptr) {
       Buffer<T>& h = tape_->layers[count(layer)].h;
-      h.resize(count(schedule_.total * width));
-      return packed_rows(schedule_, h.data(), width);
+      h.resize(count(rows_kept(steps) * width));
+      return packed_rows(schedule_, h.data(), width, first_kept(steps));
     }
     if (last(layer) && y_ && !passes_over()) return caller_rows(schedule_, y_);
     if (last(layer) && !y_) {
@@ -104,95 +146,146 @@ class StackForward {
     return packed_rows(schedule_, own.data(), width);
   }
 
-  void prepare(Index layer, const RowMap<const T>& input, Layer& place) {
+  void prepare(Index layer, Index piece, const RowMap<const T>& input, Layer& place) {
     // What the layer below has left here is this one's input.
     input_ = std::move(place.h);
     place.shape = lstm_.shape(layer);
-    place.output = output_rows(layer, place.h);
+    place.output = output_rows(layer, pieces_.of(piece), place.h);
     place.cells.assign(count(config_.directions()), {});
     if (tape_ == nullptr) place.own.resize(place.cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      auto& kept = tape_ != nullptr ? tape_->cells[index] : place.own[count(direction)];
+      Cell& kept = tape_ != nullptr ? tape_->cells[index] : place.own[count(direction)];
       ForwardCell<T>& cell = place.cells[count(direction)];
       cell.weights = &lstm_.forward[index];
       if (tape_ != nullptr && config_.weight_dropout > 0.0) {
-        const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::weight_dropout, static_cast<Index>(index));
-        kept.dropped = lstm_.forward[index].with_dropout(place.shape, config_.weight_dropout, seed);
+        if (piece == 0 && work_ != Work::piece_again) {
+          const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::weight_dropout, static_cast<Index>(index));
+          kept.dropped = lstm_.forward[index].with_dropout(place.shape, config_.weight_dropout, seed);
+        }
         cell.weights = &kept.dropped;
       }
       cell.reversed = lstm_.reversed(direction);
+      cell.first = pieces_.of(piece).begin;
       cell.x = input;
-      set_state(place.shape, index, kept, cell);
       cell.h = place.output.shifted(direction * config_.state_size());
+      set_state(place.shape, index, piece, kept, cell);
+      set_places(place.shape, pieces_.of(piece), kept, cell);
       cell.variant = tape_ != nullptr ? lstm_.variant(index, tape_->seed) : lstm_.variant(index);
-      if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, kept, cell);
+      if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, piece, kept, cell);
       if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.state_size());
       }
     }
+    output_ = place.output;
   }
 
-  void finish(Index layer, const Layer& place) {
+  void finish(Index layer, Index piece, const Layer& place) {
+    if (work_ == Work::piece_again) return;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
-      write_state(place.shape, lstm_.cell(layer, direction), place.cells[count(direction)]);
+      const ForwardCell<T>& cell = place.cells[count(direction)];
+      const std::size_t index = lstm_.cell(layer, direction);
+      if (work_ == Work::states) keep_state(place.shape, piece, tape_->cells[index], cell);
+      if (piece + 1 == pieces_.count()) write_state(place.shape, index, cell);
     }
   }
 
-  void set_state(const CellShape& shape, std::size_t index, typename LstmTape<T>::Impl::Cell& kept,
-                 ForwardCell<T>& cell) {
-    kept.h0.resize(count(schedule_.rows * shape.state));
-    kept.c0.resize(count(schedule_.rows * shape.padded()));
-    gather_state(schedule_, state_.h, index, shape.state, shape.state, kept.h0.data());
-    gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), kept.c0.data());
-    cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.state);
-    cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
+  T* state_before(Index piece, Buffer<T>& states, Index width) const {
+    return states.data() + piece * schedule_.rows * width;
+  }
+
+  /// The state before a piece: the caller's before the first.
+  void set_state(const CellShape& shape, std::size_t index, Index piece, Cell& kept, ForwardCell<T>& cell) {
+    if (piece == 0 && work_ != Work::piece_again) {
+      const Index states = pieces_.count() + (pieces_.again() ? 1 : 0);
+      kept.h0.resize(count(states * schedule_.rows * shape.state));
+      kept.c0.resize(count(states * schedule_.rows * shape.padded()));
+      gather_state(schedule_, state_.h, index, shape.state, shape.state, kept.h0.data());
+      gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), kept.c0.data());
+    }
+    cell.h0 = single_rows<const T>(schedule_, state_before(piece, kept.h0, shape.state), shape.state);
+    cell.c0 = single_rows<const T>(schedule_, state_before(piece, kept.c0, shape.padded()), shape.padded());
+  }
+
+  /// Where the cell's own values go: to a place for each step, if the backward reads them next.
+  void set_places(const CellShape& shape, Range steps, Cell& kept, ForwardCell<T>& cell) {
+    const bool keeps = tape_ != nullptr && work_ != Work::states;
+    const Index rows = keeps ? schedule_.work(steps.begin, steps.end) : schedule_.rows;
+    const auto place = [&](Buffer<T>& buffer, Index width) {
+      buffer.resize(count(rows * width));
+      return keeps ? packed_rows(schedule_, buffer.data(), width, steps.begin)
+                   : single_rows(schedule_, buffer.data(), width);
+    };
     if (shape.projected) {
-      kept.m.resize(count((tape_ != nullptr ? schedule_.total : schedule_.rows) * shape.hidden));
-      cell.m = tape_ != nullptr ? packed_rows(schedule_, kept.m.data(), shape.hidden)
-                                : single_rows(schedule_, kept.m.data(), shape.hidden);
+      cell.m = place(kept.m, shape.hidden);
       cell.proj_clip = static_cast<T>(config_.proj_clip);
     }
-    if (tape_ == nullptr) {
-      cell.c = single_rows(schedule_, kept.c0.data(), shape.padded());
+    if (keeps) {
+      cell.c = place(kept.c, shape.padded());
+      cell.gates = place(kept.gates, shape.gates_width());
       return;
     }
-    kept.c.resize(count(schedule_.total * shape.padded()));
-    kept.gates.resize(count(schedule_.total * shape.gates_width()));
-    cell.c = packed_rows(schedule_, kept.c.data(), shape.padded());
-    cell.gates = packed_rows(schedule_, kept.gates.data(), shape.gates_width());
+    // c changes in place; between pieces that place is the state before the next one.
+    T* c = kept.c0.data();
+    if (work_ == Work::states) {
+      const Index size = schedule_.rows * shape.padded();
+      c += (cell.c0.base - kept.c0.data()) + size;
+      std::copy(c - size, c, c);
+    }
+    cell.c = single_rows(schedule_, c, shape.padded());
+  }
+
+  /// The state after a piece, before the next one; c is there already.
+  void keep_state(const CellShape& shape, Index piece, Cell& kept, const ForwardCell<T>& cell) {
+    T* const after = state_before(piece + 1, kept.h0, shape.state);
+    for (Index row = 0; row < schedule_.rows; ++row) {
+      const Index end = std::min(schedule_.length[count(row)], pieces_.of(piece).end);
+      const bool walked = end > cell.first;
+      const T* const h = walked ? cell.h.at(schedule_.time(row, end - 1, cell.reversed), row) : cell.h0.at(0, row);
+      std::copy(h, h + shape.state, after + row * shape.state);
+    }
   }
 
   /// The mask of h for all steps of a row, and what the product sees of h.
-  void drop_recurrent(const CellShape& shape, std::size_t index, typename LstmTape<T>::Impl::Cell& kept,
-                      ForwardCell<T>& cell) {
-    const DropoutMask mask(config_.recurrent_dropout);
-    const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
-    const std::vector<T> ones(count(shape.hidden), T(1));
-    kept.h_factor.resize(count(schedule_.rows * shape.padded()));
-    kept.h0_fed.resize(kept.h0.size());
-    kept.h_fed.resize(count(schedule_.total * shape.hidden));
-    std::fill(kept.h_factor.data(), kept.h_factor.data() + kept.h_factor.size(), T(0));
-    std::copy(kept.h0.data(), kept.h0.data() + kept.h0.size(), kept.h0_fed.data());
-    for (Index row = 0; row < schedule_.rows; ++row) {
-      T* const factor = kept.h_factor.data() + row * shape.padded();
-      const auto first = static_cast<std::uint64_t>(schedule_.order[count(row)] * shape.hidden);
-      active_kernels<T>().dropout(ones.data(), factor, shape.hidden, seed, first, mask.threshold,
-                                  static_cast<T>(mask.factor));
-      active_kernels<T>().multiply(factor, kept.h0_fed.data() + row * shape.hidden, shape.hidden);
+  void drop_recurrent(const CellShape& shape, std::size_t index, Index piece, Cell& kept, ForwardCell<T>& cell) {
+    const Range steps = pieces_.of(piece);
+    const bool keeps = work_ != Work::states;
+    if (piece == 0 && work_ != Work::piece_again) {
+      const DropoutMask mask(config_.recurrent_dropout);
+      const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
+      const std::vector<T> ones(count(shape.state), T(1));
+      kept.h_factor.resize(count(schedule_.rows * shape.state_padded()));
+      std::fill(kept.h_factor.data(), kept.h_factor.data() + kept.h_factor.size(), T(0));
+      for (Index row = 0; row < schedule_.rows; ++row) {
+        const auto first = static_cast<std::uint64_t>(schedule_.order[count(row)] * shape.state);
+        active_kernels<T>().dropout(ones.data(), kept.h_factor.data() + row * shape.state_padded(), shape.state, seed,
+                                    first, mask.threshold, static_cast<T>(mask.factor));
+      }
     }
-    cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.padded());
-    cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.hidden);
-    cell.h_fed = packed_rows(schedule_, kept.h_fed.data(), shape.hidden);
+    kept.h0_fed.resize(count(schedule_.rows * shape.state));
+    // Without a place for each step, two in turn: the product reads one while the cell writes the other.
+    kept.h_fed.resize(count((keeps ? schedule_.work(steps.begin, steps.end) : 2 * schedule_.rows) * shape.state));
+    cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.state_padded());
+    cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.state);
+    cell.h_fed = keeps ? packed_rows(schedule_, kept.h_fed.data(), shape.state, steps.begin)
+                       : alternating_rows(schedule_, kept.h_fed.data(), shape.state);
+    for (Index row = 0; row < schedule_.rows; ++row) {
+      T* const fed = kept.h0_fed.data() + row * shape.state;
+      std::copy(cell.h0.at(0, row), cell.h0.at(0, row) + shape.state, fed);
+      active_kernels<T>().multiply(cell.variant.h_factor.at(0, row), fed, shape.state);
+    }
   }
 
   /// The state after each row's last step; a row of length 0 keeps its own.
   void write_state(const CellShape& shape, std::size_t index, const ForwardCell<T>& cell) {
     for (Index row = 0; row < schedule_.rows; ++row) {
       const Index length = schedule_.length[count(row)];
-      const Index time = cell.reversed ? 0 : length - 1;
-      const T* const h = length > 0 ? cell.h.at(time, row) : cell.h0.at(0, row);
-      const T* const c = length > 0 ? cell.c.at(time, row) : cell.c0.at(0, row);
+      const T* h = length > 0 ? cell.h.at(schedule_.time(row, length - 1, cell.reversed), row) : cell.h0.at(0, row);
+      const T* c = length > 0 ? cell.c.at(length - 1, row) : cell.c0.at(0, row);
+      if (work_ == Work::states) {
+        h = state_before(pieces_.count(), tape_->cells[index].h0, shape.state) + row * shape.state;
+        c = cell.c.at(0, row);
+      }
       const Index to = schedule_.order[count(row)];
       const bool cut = schedule_.cut_at_end(row, cell.reversed);
       for (Index unit = 0; state_.h && unit < shape.state; ++unit) {
@@ -204,24 +297,30 @@ class StackForward {
     }
   }
 
-  RowMap<const T> next_input(Index layer, const RowMap<T>& output) {
+  /// What the layer above `layer` reads at some times.
+  RowMap<const T> next_input(Index layer, const RowMap<T>& output, Range times) {
     if (tape_ == nullptr || config_.dropout == 0.0) return output.readable();
     const Index width = config_.output_size();
     Buffer<T>& input = tape_->layers[count(layer) + 1].input;
-    input.resize(count(schedule_.total * width));
-    layer_dropout(schedule_, config_.dropout, tape_->seed, layer, width, output.base, input.data());
-    return packed_rows<const T>(schedule_, input.data(), width);
+    input.resize(count(rows_kept(times) * width));
+    const RowMap<T> rows = packed_rows(schedule_, input.data(), width, first_kept(times));
+    layer_dropout(schedule_, config_.dropout, tape_->seed, layer, width, times, output.readable(), rows);
+    return rows.readable();
   }
 
   const typename Lstm<T>::Impl& lstm_;
   const LstmConfig& config_;
-  const LstmSequence<T>& sequence_;
-  const View<T, 3>& y_;
-  const LstmState<T>& state_;
+  const LstmSequence<T> sequence_;
+  const View<T, 3> y_;
+  const LstmState<T> state_;
   const Schedule& schedule_;
-  typename LstmTape<T>::Impl* const tape_;
-  Buffer<T> x_;      ///< the first layer's input, if it had to be copied
-  Buffer<T> input_;  ///< any other's
+  typename LstmTape<T>::Impl* const tape_ = nullptr;
+  const Pieces pieces_;
+  const Work work_;
+  Buffer<T> x_;       ///< the first layer's input, if it had to be copied
+  Buffer<T> input_;   ///< any other's
+  RowMap<T> output_;  ///< of the last layer that was walked
+  Buffer<T> output_h_;  ///< where that lies, if neither tape nor caller holds it
 };
 
 }  // namespace lstmcore

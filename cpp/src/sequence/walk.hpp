@@ -137,44 +137,57 @@ class ZoneoutRows {
   std::vector<const T*> h_, c_;
 };
 
-/// Forward of one direction of a layer. Rows are at (time, sorted row).
+/// Forward of one direction of a layer. What layers pass to each other is at (time, sorted row), what a direction keeps
+/// to itself at (step, sorted row).
 template <class T>
 struct ForwardCell {
   const ForwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  RowMap<const T> x;       ///< `input` elements
-  RowMap<const T> h0, c0;  ///< `state` and Hp elements; the time index is not used
+  Index first = 0;         ///< the step that h0 and c0 come before
+  RowMap<const T> x;       ///< at (time, row); `input` elements
+  RowMap<T> h;             ///< at (time, row); `state` elements
+  RowMap<T> y;             ///< at (time, row); a second place for h, or absent
+  RowMap<const T> h0, c0;  ///< `state` and Hp elements; the first index is not used
   RowMap<T> gates;         ///< 4 Hp elements, kept for the backward; absent at inference
   RowMap<T> c;             ///< Hp elements
-  RowMap<T> h;             ///< `state` elements
   RowMap<T> m;             ///< H elements: what h is the projection of; absent: h is no projection
   T proj_clip = 0;
-  RowMap<T> y;  ///< a second place for h, or absent
   CellVariant<T> variant;
   RowMap<const T> h0_fed;  ///< h0 and h times `variant.h_factor`, if that is there: what the product sees
   RowMap<T> h_fed;
 };
 
-/// Backward of one direction of a layer.
+/// Backward of one direction of a layer; indices as in the forward.
 template <class T>
 struct BackwardCell {
   const BackwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  RowMap<const T> x;      ///< what the forward read
-  RowMap<const T> dy;     ///< `state` elements, or absent
-  RowMap<const T> h0, h;  ///< `state` elements, as the product saw them
-  RowMap<const T> m;      ///< H elements, with a projection
-  RowMap<T> dm;           ///< Hp elements per row, scratch
+  Index first = 0;            ///< the step that h0 and c0 come before
+  RowMap<const T> x;          ///< at (time, row); what the forward read
+  RowMap<const T> dy;         ///< at (time, row); `state` elements, or absent
+  RowMap<const T> h;          ///< at (time, row); `state` elements
+  RowMap<const T> h0, h_fed;  ///< `state` elements, as the product saw them; h_fed: absent if that was h
+  RowMap<const T> m;          ///< H elements, with a projection
+  RowMap<T> dm;               ///< Hp elements per row, scratch
   T proj_clip = 0;
   RowMap<const T> c0, c;  ///< Hp elements
   RowMap<const T> gates;  ///< activations
   RowMap<T> dh, dc;       ///< padded `state` and Hp elements per row: in by the final, out by the initial state
   CellVariant<T> variant;
-  RowMap<T> dh_kept;             ///< Hp elements per row, scratch, if there is zoneout of h
-  LstmCellWeights<T> gradients;  ///< absent views are not computed
+  RowMap<T> dh_kept;  ///< Hp elements per row, scratch, if there is zoneout of h
+
+  /// h before a step that is not cut off from the one before, as the product saw it.
+  const T* h_before(Index step, Index time, Index row) const {
+    if (step == first) return h0.at(0, row);
+    return h_fed ? h_fed.at(step - 1, row) : h.at(reversed ? time + 1 : time - 1, row);
+  }
+  const T* c_before(Index step, Index row) const { return step == first ? c0.at(0, row) : c.at(step - 1, row); }
 };
 
-/// The forward walk of all directions of a layer, through all steps or the last ones.
+template <class T>
+class WeightSums;
+
+/// The forward walk of all directions of a layer, through some steps.
 template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
                   Range steps);
@@ -188,16 +201,18 @@ struct ForwardWavefrontLayer {
 
 /// Threads for walking several layers at once; 1 if each layer had better be cut into parts itself.
 template <class T>
-int wavefront_threads(const CellShape& shape, const Schedule& schedule, Index layers);
+int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers);
 
-/// The forward walk of all layers of a stack, each some steps behind the one below.
+/// The forward walk of all layers of a stack through some steps, each a little behind the one below.
 template <class T>
-void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, int threads);
+void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, Range steps,
+                    int threads);
 
-/// The backward of all directions of a layer: the walk, dx (`input` elements, absent: not wanted) and the gradients of
-/// the weights.
+/// The backward of all directions of a layer through some steps, the last of all first: the walk, dx (at (time, row),
+/// `input` elements, absent: not wanted) and the sums of the weights' gradients, which the first steps of all complete
+/// and write.
 template <class T>
 void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
-                   const RowMap<T>& dx);
+                   const RowMap<T>& dx, WeightSums<T>& sums, Range steps);
 
 }  // namespace lstmcore

@@ -196,7 +196,63 @@ void WeightGradient<T>::write(Range blocks) const {
   if (peephole_.size() > 0) unpack_gradient(shape_, peephole_.data(), blocks, gradients_.peephole, 3);
 }
 
+RowSet::RowSet(const Schedule& schedule, int parts, int part)
+    : rows(deal_rows(schedule, parts, part)), position(static_cast<std::size_t>(schedule.rows)) {
+  Index alive = static_cast<Index>(rows.size());
+  for (Index i = 0; i < alive; ++i) position[static_cast<std::size_t>(row(i))] = i;
+  offset.reserve(static_cast<std::size_t>(schedule.longest) + 1);
+  offset.push_back(0);
+  for (Index step = 0; step < schedule.longest; ++step) {
+    while (alive > 0 && schedule.length[static_cast<std::size_t>(row(alive - 1))] <= step) --alive;
+    offset.push_back(offset.back() + alive);
+  }
+}
+
+namespace {
+
+int row_groups(const CellShape& shape, const Schedule& schedule) {
+  constexpr Index least_rows = 8, most_sums = 1 << 18, most_groups = 4;
+  const Index weights = shape.gates_width() * (shape.input + shape.state);
+  Index groups = 1;
+  while (2 * groups <= most_groups && 2 * groups * least_rows <= schedule.rows && 2 * groups * weights <= most_sums) {
+    groups *= 2;
+  }
+  return static_cast<int>(groups);
+}
+
+}  // namespace
+
+template <class T>
+WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
+                          const std::vector<LstmCellWeights<T>>& gradients, T cell_clip) {
+  const int groups = row_groups(shape, schedule);
+  for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
+  for (const LstmCellWeights<T>& direction : gradients) {
+    for (int group = 0; group < groups; ++group) {
+      gradients_.emplace_back(shape, direction, cell_clip);
+      wanted_ = wanted_ || gradients_.back().wanted();
+    }
+  }
+}
+
+template <class T>
+bool WeightSums<T>::peephole_wanted() const {
+  return std::any_of(gradients_.begin(), gradients_.end(), [](const auto& sum) { return sum.peephole_wanted(); });
+}
+
+template <class T>
+void WeightSums<T>::write(const Schedule& schedule, Index direction, Range blocks) {
+  WeightGradient<T>& sum = of(direction, 0);
+  if (schedule.total == 0) sum.clear(blocks);
+  for (std::size_t group = 1; group < groups_.size(); ++group) {
+    if (groups_[group].longest(schedule) > 0) sum.add(of(direction, static_cast<Index>(group)), blocks);
+  }
+  sum.write(blocks);
+}
+
 template class WeightGradient<float>;
 template class WeightGradient<double>;
+template class WeightSums<float>;
+template class WeightSums<double>;
 
 }  // namespace lstmcore

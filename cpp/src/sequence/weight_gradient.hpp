@@ -52,4 +52,47 @@ class WeightGradient {
   Buffer<T> projection_;    ///< [H][padded P]
 };
 
+/// Sorted rows that are walked or summed together. They are packed by (step, row).
+struct RowSet {
+  std::vector<Index> rows;      ///< rising, so their lengths fall
+  std::vector<Index> position;  ///< of a sorted row among these
+  std::vector<Index> offset;    ///< (longest + 1) of a step's rows
+
+  /// Share `part` of `parts` of a batch.
+  RowSet(const Schedule& schedule, int parts, int part);
+
+  Index row(Index i) const { return rows[static_cast<std::size_t>(i)]; }
+  Index begin(Index step) const { return offset[static_cast<std::size_t>(step)]; }
+  Index alive(Index step) const { return begin(step + 1) - begin(step); }
+  Index count(Range steps) const { return begin(steps.end) - begin(steps.begin); }
+  Index longest(const Schedule& schedule) const {
+    return rows.empty() ? 0 : schedule.length[static_cast<std::size_t>(row(0))];
+  }
+};
+
+/// The gradients of all weights of a layer while they are summed up, in groups of rows that follow from the layer and
+/// the batch, never from the number of threads, because the sums' bits do.
+template <class T>
+class WeightSums {
+ public:
+  /// `gradients`: where those of each direction are wanted.
+  WeightSums(const CellShape& shape, const Schedule& schedule, const std::vector<LstmCellWeights<T>>& gradients,
+             T cell_clip);
+
+  bool wanted() const { return wanted_; }
+  bool peephole_wanted() const;
+  const std::vector<RowSet>& groups() const { return groups_; }
+  const RowSet& group(Index index) const { return groups_[static_cast<std::size_t>(index)]; }
+  WeightGradient<T>& of(Index direction, Index group) {
+    return gradients_[static_cast<std::size_t>(direction) * groups_.size() + static_cast<std::size_t>(group)];
+  }
+  /// Writes some blocks' sums over all groups where the caller wants them.
+  void write(const Schedule& schedule, Index direction, Range blocks);
+
+ private:
+  std::vector<RowSet> groups_;
+  std::vector<WeightGradient<T>> gradients_;  ///< [direction][group]
+  bool wanted_ = false;
+};
+
 }  // namespace lstmcore
