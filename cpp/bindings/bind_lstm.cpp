@@ -303,9 +303,10 @@ class PyLstm {
   const std::variant<Lstm<float>, Lstm<double>>& engine() const { return lstm_; }
 
   py::tuple forward(py::handle x, py::handle h, py::handle c, py::handle lengths, py::handle reset,
-                    py::handle return_sequences, py::handle training, py::handle seed, py::handle mask) const {
+                    py::handle return_sequences, py::handle training, py::handle seed, py::handle mask,
+                    py::handle recompute) const {
     const Options options{to_bool(return_sequences, "return_sequences"), to_bool(training, "training"),
-                          to_uint64(seed, "seed")};
+                          to_uint64(seed, "seed"), to_int64(recompute, "recompute")};
     return std::visit([&](const auto& lstm) { return forward_of(lstm, x, h, c, lengths, reset, mask, options); },
                       lstm_);
   }
@@ -321,6 +322,7 @@ class PyLstm {
     bool return_sequences;
     bool training;
     std::uint64_t seed;
+    std::int64_t recompute;
   };
 
   static std::variant<Lstm<float>, Lstm<double>> pack(const LstmConfig& config, py::handle weights) {
@@ -349,6 +351,7 @@ class PyLstm {
     check_sizes(config, batch, steps, options.training, static_cast<std::int64_t>(sizeof(T)));
     LstmSequence<T> sequence(input.view);
     sequence.seed = options.seed;
+    sequence.recompute = options.recompute;
     Argument<const T, 3> h_before;
     Argument<const T, 3> c_before;
     Argument<const std::int64_t, 1> row_lengths;
@@ -556,7 +559,7 @@ void bind_lstm(py::module_& module) {
       .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
            py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(),
-           "Return y, h, c and, when training, a tape.")
+           py::arg("recompute") = 0, "Return y, h, c and, when training, a tape.")
       .def("begin", &PyLstm::begin, py::arg("batch_size"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("expected_steps") = 0, "Return a tape that is fed step by step.");
 

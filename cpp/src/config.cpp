@@ -83,7 +83,7 @@ bool LstmConfig::plain_cell() const {
   const LstmConfig plain;
   return !peephole && !coupled_gates && gate_activation == plain.gate_activation &&
          cell_activation == plain.cell_activation && output_activation == plain.output_activation && gate_clip == 0.0 &&
-         cell_clip == 0.0 && zoneout_h == 0.0 && zoneout_c == 0.0 && recurrent_dropout == 0.0;
+         cell_clip == 0.0 && zoneout_h == 0.0 && zoneout_c == 0.0 && recurrent_dropout == 0.0 && !layer_norm;
 }
 
 void LstmConfig::validate() const {
@@ -93,12 +93,11 @@ void LstmConfig::validate() const {
   if (proj_size < 0 || proj_size > hidden_size) {
     fail("proj_size: expected 0 to hidden_size, ", hidden_size, ", got ", proj_size);
   }
-  if (proj_size > 0 && zoneout_h > 0.0) fail("zoneout_h: expected 0 with a projection, got ", zoneout_h);
-  if (proj_size > 0 && recurrent_dropout > 0.0) {
-    fail("recurrent_dropout: expected 0 with a projection, got ", recurrent_dropout);
-  }
   if (proj_size == 0 && proj_clip != 0.0) fail("proj_clip: expected 0 without a projection, got ", proj_clip);
   check_clip("proj_clip", proj_clip);
+  if (!(layer_norm_epsilon > 0.0) || std::isinf(layer_norm_epsilon)) {
+    fail("layer_norm_epsilon: expected a finite number above 0, got ", layer_norm_epsilon);
+  }
   check_rate("dropout", dropout);
   check_rate("input_dropout", input_dropout);
   check_rate("recurrent_dropout", recurrent_dropout);
@@ -147,6 +146,12 @@ std::vector<LstmParameter> lstm_parameters(const LstmConfig& config) {
       if (config.proj_size > 0) {
         const std::vector<std::int64_t> shape{config.proj_size, config.hidden_size};
         parameters.push_back({"weight_hr" + suffix, shape, cell, LstmTensor::weight_hr});
+      }
+      if (config.layer_norm) {
+        parameters.push_back({"gain_ih" + suffix, {gates}, cell, LstmTensor::gain_ih});
+        parameters.push_back({"gain_hh" + suffix, {gates}, cell, LstmTensor::gain_hh});
+        parameters.push_back({"gain_c" + suffix, {config.hidden_size}, cell, LstmTensor::gain_c});
+        if (config.bias) parameters.push_back({"bias_c" + suffix, {config.hidden_size}, cell, LstmTensor::bias_c});
       }
     }
   }

@@ -21,7 +21,8 @@ Lstm<T>::Impl::Impl(const LstmConfig& configuration) : config(configuration), pl
   options.coupled = config.coupled_gates;
   options.gate_clip = static_cast<T>(config.gate_clip);
   options.cell_clip = static_cast<T>(config.cell_clip);
-  options.zoneout_h = static_cast<T>(config.zoneout_h);
+  // Of a projected h it is no matter of the cell.
+  options.zoneout_h = config.proj_size > 0 ? T(0) : static_cast<T>(config.zoneout_h);
   options.zoneout_c = static_cast<T>(config.zoneout_c);
 }
 
@@ -31,6 +32,13 @@ CellVariant<T> Lstm<T>::Impl::variant(std::size_t cell) const {
   if (plain) return variant;
   variant.options = &options;
   variant.peephole = config.peephole ? forward[cell].peephole.data() : nullptr;
+  if (config.layer_norm) {
+    const CellShape shape = this->shape(static_cast<Index>(cell) / config.directions());
+    const T* const norms = forward[cell].norms.data();
+    const T* const of_c = norms + 2 * shape.gates_width();
+    variant.norms = {static_cast<T>(config.layer_norm_epsilon), norms, norms + shape.gates_width(), of_c,
+                     of_c + shape.padded()};
+  }
   return variant;
 }
 
@@ -150,6 +158,9 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
     kept.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
     kept.layers[count(layer)].h.reserve(count(rows * shape.state));
     if (shape.projected) cell.m.reserve(count(rows * shape.hidden));
+    cell.norm_x.reserve(count(shape.normed ? rows * shape.gates_width() : 0));
+    cell.norm_h.reserve(count(shape.normed ? rows * shape.gates_width() : 0));
+    cell.statistics.reserve(count(shape.normed ? rows * kernels::norm_statistics : 0));
     cell.h_fed.resize(0);
     cell.gates.reserve(count(rows * shape.gates_width()));
     cell.c.reserve(count(rows * shape.padded()));
@@ -205,6 +216,16 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
       own.m.grow(count(schedule.total * shape.hidden));
       cell.m = packed_rows(schedule, own.m.data(), shape.hidden);
       cell.proj_clip = static_cast<T>(config.proj_clip);
+    }
+    if (shape.normed) {
+      own.norm_x.grow(count(schedule.total * shape.gates_width()));
+      own.norm_h.grow(count(schedule.total * shape.gates_width()));
+      own.statistics.grow(count(schedule.total * kernels::norm_statistics));
+      own.fresh_c.resize(count(schedule.rows * shape.padded()));
+      cell.norm_x = packed_rows(schedule, own.norm_x.data(), shape.gates_width());
+      cell.norm_h = packed_rows(schedule, own.norm_h.data(), shape.gates_width());
+      cell.statistics = packed_rows(schedule, own.statistics.data(), kernels::norm_statistics);
+      cell.fresh_c = single_rows(schedule, own.fresh_c.data(), shape.padded());
     }
     cell.variant = impl_->variant(count(layer));
     if (layer + 1 == config.num_layers && y) {
@@ -277,7 +298,8 @@ std::size_t LstmTape<T>::bytes() const {
   for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
   for (const auto& cell : impl_->cells) {
     sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
-           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes();
+           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes() + cell.norm_x.bytes() +
+           cell.norm_h.bytes() + cell.statistics.bytes() + cell.fresh_c.bytes();
   }
   return sum;
 }

@@ -25,6 +25,9 @@ void require_no_others(const LstmConfig& config, const std::vector<LstmCellWeigh
     require(config.peephole || !cell.peephole, "peephole: expected none in a configuration without peepholes, got one");
     require(config.proj_size > 0 || !cell.weight_hr,
             "weight_hr: expected none in a configuration without a projection, got one");
+    require(config.layer_norm || (!cell.gain_ih && !cell.gain_hh && !cell.gain_c && !cell.bias_c),
+            "gain_ih, gain_hh, gain_c, bias_c: expected none in a configuration without layer norms, got some");
+    require(config.bias || !cell.bias_c, "bias_c: expected none in a configuration without biases, got one");
   }
 }
 
@@ -39,6 +42,7 @@ void check_representable(const LstmConfig& config) {
   check("gate_clip", config.gate_clip);
   check("cell_clip", config.cell_clip);
   check("proj_clip", config.proj_clip);
+  check("layer_norm_epsilon", config.layer_norm_epsilon);
   const std::pair<const char*, const LstmActivation*> activations[] = {
       {"gate_activation", &config.gate_activation},
       {"cell_activation", &config.cell_activation},

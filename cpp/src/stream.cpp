@@ -18,6 +18,11 @@ struct LstmStream<T>::Impl {
     Buffer<T> m;  ///< [batch][H], with a projection: what h is the projection of
     std::vector<T*> m_rows;
     kernels::Product<T> projection{};
+    // With layer norms: W x, U h', the gates, c before zoneout and the norms' statistics.
+    Buffer<T> norm_x, norm_h, gates, fresh_c, statistics;
+    std::vector<T*> norm_x_rows, norm_h_rows, gates_rows, fresh_c_rows, statistics_rows;
+    kernels::CellNorms<T> norms{};
+    kernels::Product<T> x_product{}, h_product{};
     std::vector<const T*> x_rows[2];  ///< by turn; for the first layer they are set by each step
     kernels::StepForward<T> step{};
   };
@@ -25,7 +30,7 @@ struct LstmStream<T>::Impl {
   Lstm<T> lstm;
   Index batch;
   const kernels::Kernels<T>& kernels;
-  const T proj_clip;
+  const T proj_clip, proj_zoneout;
   std::vector<Layer> layers;
   int turn = 0;
 
@@ -33,7 +38,8 @@ struct LstmStream<T>::Impl {
       : lstm(source),
         batch(batch_size),
         kernels(active_kernels<T>()),
-        proj_clip(static_cast<T>(source.config().proj_clip)) {
+        proj_clip(static_cast<T>(source.config().proj_clip)),
+        proj_zoneout(static_cast<T>(source.config().proj_size > 0 ? source.config().zoneout_h : 0.0)) {
     layers.resize(static_cast<std::size_t>(lstm.config().num_layers));
     for (std::size_t index = 0; index < layers.size(); ++index) prepare(index);
   }
@@ -72,6 +78,7 @@ struct LstmStream<T>::Impl {
     const CellVariant<T> variant = lstm.impl().variant(index);
     layer.step.extras = {variant.options, variant.peephole, nullptr, nullptr};
     if (layer.shape.projected) prepare_projection(layer, weights);
+    if (layer.shape.normed) prepare_norms(layer, weights, variant);
     clear(layer, 0, batch);
   }
 
@@ -84,6 +91,32 @@ struct LstmStream<T>::Impl {
     layer.projection.a = layer.m_rows.data();
     layer.projection.panels = weights.projection.data();
     layer.projection.panel_end = (layer.shape.state + layer.shape.block_width() - 1) / layer.shape.block_width();
+  }
+
+  void prepare_norms(Layer& layer, const ForwardPanels<T>& weights, const CellVariant<T>& variant) {
+    const CellShape& shape = layer.shape;
+    const auto place = [&](Buffer<T>& buffer, std::vector<T*>& rows, Index width) {
+      buffer.resize(static_cast<std::size_t>(batch * width));
+      for (Index row = 0; row < batch; ++row) rows.push_back(buffer.data() + row * width);
+    };
+    place(layer.norm_x, layer.norm_x_rows, shape.gates_width());
+    place(layer.norm_h, layer.norm_h_rows, shape.gates_width());
+    place(layer.gates, layer.gates_rows, shape.gates_width());
+    place(layer.fresh_c, layer.fresh_c_rows, shape.padded());
+    place(layer.statistics, layer.statistics_rows, kernels::norm_statistics);
+    const Range panels{0, shape.blocks()};
+    layer.x_product = product_of<T>(batch, nullptr, shape.input, weights.x.data(), shape.gates_width(),
+                                    layer.norm_x_rows.data(), panels);
+    layer.h_product = product_of<T>(batch, nullptr, shape.state, weights.h.data(), shape.gates_width(),
+                                    layer.norm_h_rows.data(), panels);
+    layer.norms = variant.norms;
+    layer.step.norms = &layer.norms;
+    layer.step.blocks = shape.blocks();
+    layer.step.norm_x = layer.norm_x_rows.data();
+    layer.step.norm_h = layer.norm_h_rows.data();
+    layer.step.gates = layer.gates_rows.data();
+    layer.step.fresh_c = layer.fresh_c_rows.data();
+    layer.step.statistics = layer.statistics_rows.data();
   }
 
   void clear(Layer& layer, Index first, Index last) noexcept {
@@ -106,11 +139,23 @@ struct LstmStream<T>::Impl {
       layer.step.x = layer.x_rows[next].data();
       layer.step.h_prev = layer.step.h_last = layer.h_rows[turn].data();
       layer.step.h = layer.shape.projected ? layer.m_rows.data() : layer.h_rows[next].data();
-      kernels.step_forward(layer.step);
+      if (layer.shape.normed) {
+        layer.x_product.a = layer.step.x;
+        layer.h_product.a = layer.step.h_prev;
+        kernels.product(layer.x_product);
+        kernels.product(layer.h_product);
+        kernels.norm_gates(layer.step);
+        kernels.norm_output(layer.step);
+      } else {
+        kernels.step_forward(layer.step);
+      }
       if (!layer.shape.projected) continue;
       layer.projection.out = layer.h_rows[next].data();
       kernels.product(layer.projection);
       if (proj_clip > 0) kernels.clip(layer.h[next].data(), proj_clip, static_cast<Index>(layer.h[next].size()));
+      if (proj_zoneout > 0) {
+        zone_out(layer.h[turn].data(), proj_zoneout, layer.h[next].data(), static_cast<Index>(layer.h[next].size()));
+      }
     }
     const Buffer<T>& output = layers.back().h[next];
     std::memcpy(y, output.data(), output.size() * sizeof(T));

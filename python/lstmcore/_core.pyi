@@ -110,10 +110,12 @@ class Lstm:
         training: bool = False,
         seed: int = 0,
         mask: BoolArray | None = None,
+        recompute: int = 0,
     ) -> tuple[FloatArray | None, FloatArray, FloatArray, LstmTape | None]:
         """y (N, T, D*H), h, c (layers*D, N, H) and a tape.
 
-        y is None without ``return_sequences``, the tape is None without ``training``.
+        y is None without ``return_sequences``, the tape is None without ``training``. `recompute`:
+        steps between two states that are kept, 0: everything is, -1: the root of the longest.
         """
     def begin(
         self,

@@ -245,6 +245,7 @@ def lstm(
     return_sequences: bool = True,
     training: Literal[True],
     seed: int = 0,
+    recompute: int | Literal["sqrt"] | None = None,
 ) -> tuple[FloatArray, LSTMState, LSTMTape]: ...
 def lstm(
     x: FloatArray,
@@ -258,6 +259,7 @@ def lstm(
     return_sequences: bool = True,
     training: bool = False,
     seed: int = 0,
+    recompute: int | Literal["sqrt"] | None = None,
 ) -> tuple[FloatArray, LSTMState] | tuple[FloatArray, LSTMState, LSTMTape]:
     """Run an LSTM over a batch of sequences.
 
@@ -288,6 +290,11 @@ def lstm(
         Apply dropout and zoneout and return a tape for `lstm_backward`.
     seed : int, default 0
         Seed of the masks (`lstm_masks`), 0 to 2**64 - 1.
+    recompute : int or "sqrt", optional
+        The tape keeps the state of every so many steps only, and the backward computes what lies
+        between them again: gradients of the same bits for about a third more time, and memory that
+        no longer grows by all gates of every step (Chen et al. 2016). "sqrt": the square root of
+        the longest sequence, which takes the least memory. None: everything is kept.
 
     Returns
     -------
@@ -316,14 +323,25 @@ def lstm(
         reset = _flags(reset, "reset")
     if mask is not None and not isinstance(mask, np.ndarray):
         mask = _flags(mask, "mask")
+    again = 0 if recompute is None else recompute_steps(recompute)
     y, h, c, tape = weights._lstm.forward(
-        x, h, c, lengths, reset, return_sequences, training, seed, mask
+        x, h, c, lengths, reset, return_sequences, training, seed, mask, again
     )
     if y is None:
         y = h[-1].copy() if weights._config.num_directions == 1 else np.hstack([h[-2], h[-1]])
     if tape is None:
         return y, LSTMState(h, c)
     return y, LSTMState(h, c), tape
+
+
+def recompute_steps(recompute: int | str | None) -> int:
+    """Return the engine's number for what `lstm` takes."""
+    if recompute is None:
+        return 0
+    if isinstance(recompute, str):
+        _checks.choice(recompute, "recompute", ("sqrt",))
+        return -1
+    return _checks.integer(recompute, "recompute", 1)
 
 
 def _flags(value: Any, name: str) -> npt.NDArray[np.bool_]:

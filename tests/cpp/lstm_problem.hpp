@@ -64,6 +64,7 @@ struct Problem {
   Index recompute = 0;
   std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
   std::vector<std::vector<T>> peephole, weight_hr;         // the same, or empty
+  std::vector<std::vector<T>> gain_ih, gain_hh, gain_c, bias_c;
   std::vector<T> x;                                        // (N, T, C)
   std::vector<std::int64_t> lengths;                       // (N) or absent
   std::valarray<bool> reset;                               // (N, T) or absent
@@ -89,6 +90,12 @@ struct Problem {
       if (!config.bias) views.back().bias = {};
       if (config.peephole) views.back().peephole = {peephole[cell].data(), {3 * H}};
       if (config.proj_size > 0) views.back().weight_hr = {weight_hr[cell].data(), {S, H}};
+      if (config.layer_norm) {
+        views.back().gain_ih = {gain_ih[cell].data(), {4 * H}};
+        views.back().gain_hh = {gain_hh[cell].data(), {4 * H}};
+        views.back().gain_c = {gain_c[cell].data(), {H}};
+        if (config.bias) views.back().bias_c = {bias_c[cell].data(), {H}};
+      }
     }
     return views;
   }
@@ -119,7 +126,7 @@ template <class T>
 struct Result {
   std::vector<T> y, h, c;
   std::vector<T> dx, dh0, dc0;
-  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole, dweight_hr;
+  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole, dweight_hr, dgain_ih, dgain_hh, dgain_c, dbias_c;
 };
 
 template <class T>
@@ -140,6 +147,12 @@ Problem<T> make_problem(const Shape& shape, std::uint64_t seed = 1) {
     if (p.config.peephole) p.peephole.push_back(random_values<T>(3 * H, seed + 10 * cell + 4));
     if (p.config.proj_size > 0) {
       p.weight_hr.push_back(random_values<T>(S * H, seed + 10 * cell + 5, 2.0 / std::sqrt(double(H))));
+    }
+    if (p.config.layer_norm) {
+      p.gain_ih.push_back(random_values<T>(4 * H, seed + 10 * cell + 6));
+      p.gain_hh.push_back(random_values<T>(4 * H, seed + 10 * cell + 7));
+      p.gain_c.push_back(random_values<T>(H, seed + 10 * cell + 8));
+      p.bias_c.push_back(random_values<T>(H, seed + 10 * cell + 9));
     }
   }
   p.x = random_values<T>(p.N * p.steps * C, seed + 1001);
@@ -199,6 +212,10 @@ Problem<To> converted(const Problem<From>& from) {
   to.bias = converted<To>(from.bias);
   to.peephole = converted<To>(from.peephole);
   to.weight_hr = converted<To>(from.weight_hr);
+  to.gain_ih = converted<To>(from.gain_ih);
+  to.gain_hh = converted<To>(from.gain_hh);
+  to.gain_c = converted<To>(from.gain_c);
+  to.bias_c = converted<To>(from.bias_c);
   to.x = converted<To>(from.x);
   to.h0 = converted<To>(from.h0);
   to.c0 = converted<To>(from.c0);
@@ -234,6 +251,10 @@ struct Outputs {
     for (const auto& values : p.bias) result.dbias.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.peephole) result.dpeephole.push_back(not_a_number<T>(values.size()));
     for (const auto& values : p.weight_hr) result.dweight_hr.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.gain_ih) result.dgain_ih.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.gain_hh) result.dgain_hh.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.gain_c) result.dgain_c.push_back(not_a_number<T>(values.size()));
+    for (const auto& values : p.bias_c) result.dbias_c.push_back(not_a_number<T>(values.size()));
     for (Index cell = 0; cell < p.cells(); ++cell) {
       const Index C = p.config.layer_input_size(cell / p.config.directions());
       inputs.weights.push_back({{result.dweight_ih[cell].data(), {4 * H, C}},
@@ -243,6 +264,11 @@ struct Outputs {
       if (!p.config.bias) inputs.weights.back().bias = {};
       if (p.config.peephole) inputs.weights.back().peephole = {result.dpeephole[cell].data(), {3 * H}};
       if (p.config.proj_size > 0) inputs.weights.back().weight_hr = {result.dweight_hr[cell].data(), {S, H}};
+      if (!p.config.layer_norm) continue;
+      inputs.weights.back().gain_ih = {result.dgain_ih[cell].data(), {4 * H}};
+      inputs.weights.back().gain_hh = {result.dgain_hh[cell].data(), {4 * H}};
+      inputs.weights.back().gain_c = {result.dgain_c[cell].data(), {H}};
+      if (p.config.bias) inputs.weights.back().bias_c = {result.dbias_c[cell].data(), {H}};
     }
   }
   Outputs(const Outputs&) = delete;

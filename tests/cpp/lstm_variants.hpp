@@ -28,7 +28,9 @@ inline double growth(const lstmcore::LstmConfig& config) {
   const bool bounded =
       gate == LstmFunction::sigmoid || gate == LstmFunction::tanh || gate == LstmFunction::hard_sigmoid;
   const double products = config.proj_size > 0 ? 2.0 : 1.0;  // in a row, at every step
-  return bounded ? products : 10.0;
+  // What is divided by a small spread has its rounding divided too.
+  const double norms = config.layer_norm ? 3.0 : 1.0;
+  return bounded ? products * norms : 10.0;
 }
 
 inline std::vector<Variant> variants() {
@@ -48,6 +50,32 @@ inline std::vector<Variant> variants() {
        [](Config& c) {
          c.proj_size = c.hidden_size;
          c.zoneout_c = c.weight_dropout = c.input_dropout = c.dropout = 0.25;
+       }},
+      {"projection, zoneout of h and c, recurrent dropout, bound",
+       [](Config& c) {
+         c.proj_size = (c.hidden_size + 1) / 2;
+         c.zoneout_h = c.zoneout_c = c.recurrent_dropout = 0.25;
+         c.proj_clip = 0.5;
+       }},
+      {"layer norms", [](Config& c) { c.layer_norm = true; }},
+      {"layer norms, no bias",
+       [](Config& c) {
+         c.layer_norm = true;
+         c.bias = false;
+       }},
+      {"layer norms, coupled gates, peephole, zoneout, recurrent dropout",
+       [](Config& c) {
+         c.layer_norm = c.coupled_gates = c.peephole = true;
+         c.zoneout_h = c.zoneout_c = c.recurrent_dropout = 0.3;
+         c.layer_norm_epsilon = 1e-3;
+       }},
+      {"layer norms, projection, bounds, dropout of weights",
+       [](Config& c) {
+         c.layer_norm = true;
+         c.proj_size = (c.hidden_size + 1) / 2;
+         c.cell_clip = 0.8;
+         c.gate_clip = 1.5;
+         c.weight_dropout = c.dropout = 0.25;
        }},
       {"coupled gates", [](Config& c) { c.coupled_gates = true; }},
       {"bound of c", [](Config& c) { c.cell_clip = 0.4; }},

@@ -96,6 +96,12 @@ TEST("the reference's gradients are those of its forward") {
         CHECK_ARRAYS_CLOSE(result.dweight_hr[cell], differences(p, p.weight_hr[cell]), tolerance);
       }
       if (p.config.peephole) CHECK_ARRAYS_CLOSE(result.dpeephole[cell], differences(p, p.peephole[cell]), tolerance);
+      if (p.config.layer_norm) {
+        CHECK_ARRAYS_CLOSE(result.dgain_ih[cell], differences(p, p.gain_ih[cell]), tolerance);
+        CHECK_ARRAYS_CLOSE(result.dgain_hh[cell], differences(p, p.gain_hh[cell]), tolerance);
+        CHECK_ARRAYS_CLOSE(result.dgain_c[cell], differences(p, p.gain_c[cell]), tolerance);
+        if (p.config.bias) CHECK_ARRAYS_CLOSE(result.dbias_c[cell], differences(p, p.bias_c[cell]), tolerance);
+      }
     }
   }
 }

@@ -28,6 +28,14 @@ void check_gradients(const Result<T>& result, const Result<double>& expected, do
     if (!expected.dweight_hr.empty()) {
       CHECK_ARRAYS_CLOSE(result.dweight_hr[cell], expected.dweight_hr[cell], growth * tolerance(T()));
     }
+    if (!expected.dgain_c.empty()) {
+      CHECK_ARRAYS_CLOSE(result.dgain_ih[cell], expected.dgain_ih[cell], growth * tolerance(T()));
+      CHECK_ARRAYS_CLOSE(result.dgain_hh[cell], expected.dgain_hh[cell], growth * tolerance(T()));
+      CHECK_ARRAYS_CLOSE(result.dgain_c[cell], expected.dgain_c[cell], growth * tolerance(T()));
+      if (!expected.dbias[cell].empty() && !std::isnan(expected.dbias_c[cell][0])) {
+        CHECK_ARRAYS_CLOSE(result.dbias_c[cell], expected.dbias_c[cell], growth * tolerance(T()));
+      }
+    }
     if (expected.dpeephole.empty()) continue;
     CHECK_ARRAYS_CLOSE(result.dpeephole[cell], expected.dpeephole[cell], growth * tolerance(T()));
   }

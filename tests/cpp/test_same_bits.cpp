@@ -31,6 +31,11 @@ void check_same_gradients(const Result<T>& result, const Result<T>& expected) {
     CHECK_SAME_BITS(result.dbias[cell], expected.dbias[cell]);
     if (!expected.dweight_hr.empty()) CHECK_SAME_BITS(result.dweight_hr[cell], expected.dweight_hr[cell]);
     if (!expected.dpeephole.empty()) CHECK_SAME_BITS(result.dpeephole[cell], expected.dpeephole[cell]);
+    if (expected.dgain_c.empty()) continue;
+    CHECK_SAME_BITS(result.dgain_ih[cell], expected.dgain_ih[cell]);
+    CHECK_SAME_BITS(result.dgain_hh[cell], expected.dgain_hh[cell]);
+    CHECK_SAME_BITS(result.dgain_c[cell], expected.dgain_c[cell]);
+    CHECK_SAME_BITS(result.dbias_c[cell], expected.dbias_c[cell]);
   }
 }
 

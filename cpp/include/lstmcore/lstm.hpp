@@ -45,13 +45,22 @@ struct LstmConfig {
   //   h = o * r(c)                                   r: output_activation
   //   h = clip(R (o * r(c)))                         instead, with a projection (Sak et al. 2014), P wide
   //
+  // With layer norms (Ba et al. 2016) W x, U h' and the c that r is applied to are replaced by
+  //
+  //   n(W x), n(U h'), n(c)      n(v) = gain (v - mean(v)) / sqrt(variance(v) + layer_norm_epsilon) (+ bias_c for c)
+  //
+  // over all four gates' 4H features (3H with coupled_gates, which leaves those of i out) and over the H units of c. The
+  // biases of the first two norms are the gates' b.
+  //
   // Then zoneout keeps some elements of the h and c before, while training; at inference h becomes
-  // zoneout_h h' + (1 - zoneout_h) h, c likewise. Zoneout of h and recurrent dropout do not go with a projection.
+  // zoneout_h h' + (1 - zoneout_h) h, c likewise.
 
   std::int64_t proj_size = 0;  ///< P, the width of h after its projection, at most H; 0: no projection
   double proj_clip = 0.0;      ///< bound of the projected h; 0: none
   bool bias = true;            ///< whether there are biases b
-  bool peephole = false;       ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
+  bool layer_norm = false;     ///< norms of W x, U h' and c, with gains and biases of their own
+  double layer_norm_epsilon = 1e-5;
+  bool peephole = false;  ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
   bool coupled_gates = false;  ///< i = 1 - f; the rows of i in all weights are not used and have zero gradients
   LstmActivation gate_activation{LstmFunction::sigmoid};
   LstmActivation cell_activation{LstmFunction::tanh};
@@ -87,8 +96,8 @@ struct LstmConfig {
 /// direction (entry `cell` of LstmWeights; 0 for the input), named by a seed that `lstmcore::dropout` takes too. An
 /// element's place in its stream is, for row n of N, time t, unit u, feature k:
 ///
-///   zoneout_h, zoneout_c   (t N + n) H + u; the value is kept where dropout of rate 1 - zoneout leaves it
-///   recurrent_dropout      n H + u
+///   zoneout_h, zoneout_c   (t N + n) H + u, for h with a projection (t N + n) P + u; the value is kept where dropout of rate 1 - zoneout leaves it
+///   recurrent_dropout      n H + u, with a projection n P + u
 ///   input_dropout          n C + k
 ///   weight_dropout         r W + k, for row r and column k of weight_hh, W columns wide
 ///
@@ -103,7 +112,7 @@ enum class MaskKind : std::uint64_t {
 std::uint64_t mask_seed(std::uint64_t seed, MaskKind kind, std::int64_t cell);
 
 /// Which member of LstmCellWeights.
-enum class LstmTensor { weight_ih, weight_hh, bias, peephole, weight_hr };
+enum class LstmTensor { weight_ih, weight_hh, bias, peephole, weight_hr, gain_ih, gain_hh, gain_c, bias_c };
 
 /// The weights of one layer and direction, or their gradients.
 template <class T>
@@ -113,6 +122,10 @@ struct LstmCellWeights {
   View<T, 1> bias;       ///< (4H); absent if the configuration has none
   View<T, 1> peephole;   ///< (3H): i, f, o; absent if the configuration has none
   View<T, 2> weight_hr;  ///< (P, H): R; absent if the configuration has no projection
+  View<T, 1> gain_ih;    ///< (4H), of the norm of W x; absent, as what follows, if the configuration has no norms
+  View<T, 1> gain_hh;    ///< (4H), of the norm of U h'
+  View<T, 1> gain_c;     ///< (H), of the norm of c
+  View<T, 1> bias_c;     ///< (H); absent if the configuration has no biases
 
   LstmCellWeights() = default;
   LstmCellWeights(View<T, 2> ih, View<T, 2> hh, View<T, 1> b, View<T, 1> p = View<T, 1>(), View<T, 2> hr = View<T, 2>())
@@ -142,6 +155,14 @@ struct LstmCellWeights {
         return visit(self.peephole);
       case LstmTensor::weight_hr:
         return visit(self.weight_hr);
+      case LstmTensor::gain_ih:
+        return visit(self.gain_ih);
+      case LstmTensor::gain_hh:
+        return visit(self.gain_hh);
+      case LstmTensor::gain_c:
+        return visit(self.gain_c);
+      case LstmTensor::bias_c:
+        return visit(self.bias_c);
     }
   }
 };
@@ -157,7 +178,7 @@ using LstmWeightGradients = std::vector<LstmCellWeights<T>>;
 /// Name and shape of one weight tensor, in the order of the file format and of `LstmWeights`.
 struct LstmParameter {
   std::string name;                 ///< "weight_ih_l0", "weight_hh_l0", "bias_l0", "weight_ih_l0_reverse", ...
-  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H), (4H), (3H) or (P, H)
+  std::vector<std::int64_t> shape;  ///< (4H, C), (4H, H), (4H), (3H), (P, H) or (H)
   std::int64_t cell = 0;            ///< entry of LstmWeights
   LstmTensor tensor = LstmTensor::weight_ih;
 };

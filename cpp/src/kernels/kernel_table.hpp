@@ -60,6 +60,19 @@ struct CellOptions {
   T zoneout_h = 0, zoneout_c = 0;  // at inference
 };
 
+/// Numbers that the norms of a row leave: mean and 1 / sqrt(variance + epsilon) of W x, of U h', of c.
+constexpr Index norm_statistics = 6;
+
+/// The layer norms of a cell: of W x, of U h', and of c on its way to h.
+template <class T>
+struct CellNorms {
+  T epsilon;
+  const T* gain_x;  // of all blocks: [block][4][V]
+  const T* gain_h;
+  const T* gain_c;  // Hp elements
+  const T* bias_c;
+};
+
 /// What a varied cell reads beside the plain one, forward and backward.
 template <class T>
 struct CellExtras {
@@ -93,6 +106,15 @@ struct StepForward {
   const T* const* h_last;    // row pointers, H elements: h before the step, if zoneout keeps some of it
   const T* const* h_factor;  // row pointers, Hp elements: what the next step sees of h is h times this; or null
   T* const* h_fed;           // row pointers, H elements: h times h_factor, or null
+
+  // Layer norms, whose steps come apart, since each needs all of a row: the products W x and U h', then `norm_gates`,
+  // then `norm_output`.
+  const CellNorms<T>* norms;
+  Index blocks;             // all of a row
+  const T* const* norm_x;   // row pointers, 4 Hp elements: W x
+  const T* const* norm_h;   // row pointers, 4 Hp elements: U h'
+  T* const* fresh_c;        // row pointers, Hp elements: c before zoneout
+  T* const* statistics;     // row pointers
 };
 
 /// The cell's backward for one step of some rows and a range of blocks.
@@ -110,6 +132,30 @@ struct StepBackward {
   T* const* dgates;       // out: gradients by the pre-activations; may be `gates`
   CellExtras<T> extras;
   T* const* dh_kept;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
+
+  // Layer norms, in three steps: `norm_output_backward`, `norm_gates_backward`, `norm_rows_backward`. A row of dgates then
+  // holds the gradients by the pre-activations, by W x and by U h', 4 Hp elements each, by gain times the normed c plus
+  // bias, and the normed c, Hp elements each.
+  const CellNorms<T>* norms;
+  Index blocks;
+  const T* const* norm_x;
+  const T* const* norm_h;
+  const T* const* statistics;
+};
+
+/// The gradients by the gains and biases of layer norms, from one row after the other, for some blocks.
+template <class T>
+struct NormSums {
+  Index blocks;              // all of a row
+  Index block_begin, block_end;
+  const T* dgates;           // a row, as above
+  const T* norm_x;
+  const T* norm_h;
+  const T* statistics;
+  T* gain_x;  // [block][4][V], of all blocks
+  T* gain_h;
+  T* gain_c;  // Hp elements
+  T* bias_c;
 };
 
 /// Everything for one element type.
@@ -123,6 +169,16 @@ struct Kernels {
   void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
   void (*step_forward)(const StepForward<T>&);
   void (*step_backward)(const StepBackward<T>&);
+  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then the
+  /// statistics of c, h, and c after zoneout.
+  void (*norm_gates)(const StepForward<T>&);
+  void (*norm_output)(const StepForward<T>&);
+  /// With layer norms, instead of step_backward: the gradients by o and by the normed c; then those by the
+  /// pre-activations and by c before the step; then those by W x and U h'.
+  void (*norm_output_backward)(const StepBackward<T>&);
+  void (*norm_gates_backward)(const StepBackward<T>&);
+  void (*norm_rows_backward)(const StepBackward<T>&);
+  void (*add_norms)(const NormSums<T>&);
 
   // Elementwise work over n elements. Pointers need no alignment.
   void (*sigmoid)(const T* x, T* y, Index n);

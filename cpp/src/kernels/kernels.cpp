@@ -2,6 +2,7 @@
 // namespace renamed after it; it exports this one function and nothing else.
 #include "cell.hpp"
 #include "elementwise.hpp"
+#include "layer_norm.hpp"
 #include "transpose.hpp"
 
 namespace lstmcore {
@@ -18,6 +19,12 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.transpose = &transpose<T>;
   k.step_forward = &step_forward<T>;
   k.step_backward = &step_backward<T>;
+  k.norm_gates = &norm_gates<T>;
+  k.norm_output = &norm_output<T>;
+  k.norm_output_backward = &norm_output_backward<T>;
+  k.norm_gates_backward = &norm_gates_backward<T>;
+  k.norm_rows_backward = &norm_rows_backward<T>;
+  k.add_norms = &add_norms<T>;
   k.sigmoid = &sigmoid_elements<T>;
   k.tanh = &tanh_elements<T>;
   k.exp = &exp_elements<T>;

@@ -152,39 +152,44 @@ EIGEN_ALWAYS_INLINE PacketOf<T> zoned_out(const PacketOf<T>& fresh, const Packet
   return ei::pmadd(share, before, ei::pmul(ei::psub(constant<P>(1.0), share), fresh));
 }
 
-/// One vector of hidden units of row `row`; `gates` holds the pre-activations i, f, g, o.
-template <class T>
-EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
-  using P = PacketOf<T>;
+/// The gates and c of one vector of hidden units, before zoneout.
+template <class P>
+struct FreshCell {
+  P i, f, g, out, c;
+};
+
+/// From the pre-activations. `peephole`: of the block, or null; `units`: real ones from here on.
+template <class T, class P = PacketOf<T>>
+EIGEN_ALWAYS_INLINE FreshCell<P> fresh_cell(const CellOptions<T>& o, const T* peephole, Index units, const P& before,
+                                            P z_i, P z_f, const P& z_g, P z_o) {
   constexpr Index lanes = lanes_of<T>;
-  const CellOptions<T>& o = *s.extras.options;
-  const Index unit = block * lanes, units = s.hidden - unit;
-  const P before = ei::ploadu<P>(s.c_prev[row] + unit);
-  P z_i = ei::ploadu<P>(gates), z_f = ei::ploadu<P>(gates + lanes), z_o = ei::ploadu<P>(gates + 3 * lanes);
-  const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
+  FreshCell<P> cell;
   if (peephole != nullptr) {
     z_i = ei::pmadd(ei::ploadu<P>(peephole), before, z_i);
     z_f = ei::pmadd(ei::ploadu<P>(peephole + lanes), before, z_f);
   }
-  const P f = gate_of(o, z_f);
-  const P i = o.coupled ? ei::psub(constant<P>(1.0), f) : gate_of(o, z_i);
-  P g = candidate_of(o, ei::ploadu<P>(gates + 2 * lanes));
+  cell.f = gate_of(o, z_f);
+  cell.i = o.coupled ? ei::psub(constant<P>(1.0), cell.f) : gate_of(o, z_i);
+  cell.g = candidate_of(o, z_g);
   if (units < lanes) {
     // No unit is there: c stays 0, whatever an activation makes of 0.
     alignas(64) T real[lanes] = {};
-    store_part(real, g, units);
-    g = ei::pload<P>(real);
+    store_part(real, cell.g, units);
+    cell.g = ei::pload<P>(real);
   }
-  P c = bounded(ei::pmadd(f, before, ei::pmul(i, g)), o.cell_clip);
-  if (peephole != nullptr) z_o = ei::pmadd(ei::ploadu<P>(peephole + 2 * lanes), c, z_o);
-  const P out = gate_of(o, z_o);
-  P h = ei::pmul(out, activate(o.output, c, o.alpha[2], o.beta[2]));
-  if (s.keep_gates) {
-    ei::pstoreu(gates, i);
-    ei::pstoreu(gates + lanes, f);
-    ei::pstoreu(gates + 2 * lanes, g);
-    ei::pstoreu(gates + 3 * lanes, out);
-  }
+  cell.c = bounded(ei::pmadd(cell.f, before, ei::pmul(cell.i, cell.g)), o.cell_clip);
+  if (peephole != nullptr) z_o = ei::pmadd(ei::ploadu<P>(peephole + 2 * lanes), cell.c, z_o);
+  cell.out = gate_of(o, z_o);
+  return cell;
+}
+
+/// Stores c, and h = out * r(shown), both after zoneout.
+template <class T, class P = PacketOf<T>>
+EIGEN_ALWAYS_INLINE void put_state(const StepForward<T>& s, Index row, Index unit, const P& before, P c, const P& out,
+                                   const P& shown) {
+  const CellOptions<T>& o = *s.extras.options;
+  const Index units = s.hidden - unit;
+  P h = ei::pmul(out, activate(o.output, shown, o.alpha[2], o.beta[2]));
   if (s.extras.kept_c != nullptr || o.zoneout_c > 0) {
     c = zoned_out<T>(c, before, s.extras.kept_c != nullptr ? s.extras.kept_c[row] + unit : nullptr, o.zoneout_c);
   }
@@ -200,6 +205,30 @@ EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, I
   }
 }
 
+template <class T, class P>
+EIGEN_ALWAYS_INLINE void store_gates(T* gates, const FreshCell<P>& cell) {
+  constexpr Index lanes = lanes_of<T>;
+  ei::pstoreu(gates, cell.i);
+  ei::pstoreu(gates + lanes, cell.f);
+  ei::pstoreu(gates + 2 * lanes, cell.g);
+  ei::pstoreu(gates + 3 * lanes, cell.out);
+}
+
+/// One vector of hidden units of row `row`; `gates` holds the pre-activations i, f, g, o.
+template <class T>
+EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  const Index unit = block * lanes;
+  const P before = ei::ploadu<P>(s.c_prev[row] + unit);
+  const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
+  const FreshCell<P> cell = fresh_cell<T>(
+      *s.extras.options, peephole, s.hidden - unit, before, ei::ploadu<P>(gates), ei::ploadu<P>(gates + lanes),
+      ei::ploadu<P>(gates + 2 * lanes), ei::ploadu<P>(gates + 3 * lanes));
+  if (s.keep_gates) store_gates(gates, cell);
+  put_state<T>(s, row, unit, before, cell.c, cell.out, cell.c);
+}
+
 /// The share of a gradient that belongs to the fresh value; what belongs to the one before is added to `passed`.
 template <class T>
 EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* kept, PacketOf<T>& passed) {
@@ -210,59 +239,91 @@ EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, co
   return ei::pselect(is_fresh, gradient, zero);
 }
 
+/// The gates of one vector of hidden units as the forward left them, and c before zoneout, with the forward's bits.
 template <class T>
-EIGEN_DONT_INLINE void varied_cell_backward(const StepBackward<T>& s, Index row, Index block) {
+struct KeptCell {
   using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
-  const CellOptions<T>& o = *s.extras.options;
-  const Index unit = block * lanes;
-  const T* const gates = s.gates[row] + block * full;
-  T* const dgates = s.dgates[row] + block * full;
-  const P i = ei::ploadu<P>(gates), f = ei::ploadu<P>(gates + lanes);
-  const P g = ei::ploadu<P>(gates + 2 * lanes), out = ei::ploadu<P>(gates + 3 * lanes);
-  const P before = ei::ploadu<P>(s.c_prev[row] + unit);
-  // c as it was before zoneout, with the forward's bits.
-  const P free = ei::pmadd(f, before, ei::pmul(i, g));
-  const P c = bounded(free, o.cell_clip);
+  P i, f, g, out, before, free, c;
 
+  EIGEN_ALWAYS_INLINE KeptCell(const StepBackward<T>& s, Index row, Index block) {
+    constexpr Index lanes = lanes_of<T>;
+    const T* const gates = s.gates[row] + block * kernels::panel_vectors * lanes;
+    i = ei::ploadu<P>(gates);
+    f = ei::ploadu<P>(gates + lanes);
+    g = ei::ploadu<P>(gates + 2 * lanes);
+    out = ei::ploadu<P>(gates + 3 * lanes);
+    before = ei::ploadu<P>(s.c_prev[row] + block * lanes);
+    free = ei::pmadd(f, before, ei::pmul(i, g));
+    c = bounded(free, s.extras.options->cell_clip);
+  }
+};
+
+template <class T>
+EIGEN_ALWAYS_INLINE PacketOf<T> gate_slope(const CellOptions<T>& o, const PacketOf<T>& y) {
+  return bounded_slope(o.gate, y, o.alpha[0], o.beta[0], o.gate_clip);
+}
+
+/// dh + dy, without what zoneout passes on to h before the step.
+template <class T>
+EIGEN_ALWAYS_INLINE PacketOf<T> fresh_h_gradient(const StepBackward<T>& s, Index row, Index unit) {
+  using P = PacketOf<T>;
   P d_h = ei::ploadu<P>(s.dh[row] + unit);
   if (s.dy != nullptr) d_h = ei::padd(d_h, load_some<P>(s.dy[row] + unit, s.hidden - unit));
-  if (s.extras.kept_h != nullptr) {
-    P passed;
-    d_h = zoneout_gradient<T>(d_h, s.extras.kept_h[row] + unit, passed);
-    ei::pstoreu(s.dh_kept[row] + unit, passed);
-  }
-  P d_c = ei::ploadu<P>(s.dc[row] + unit), passed_c = ei::pzero(d_h);
-  if (s.extras.kept_c != nullptr) d_c = zoneout_gradient<T>(d_c, s.extras.kept_c[row] + unit, passed_c);
+  if (s.extras.kept_h == nullptr) return d_h;
+  P passed;
+  d_h = zoneout_gradient<T>(d_h, s.extras.kept_h[row] + unit, passed);
+  ei::pstoreu(s.dh_kept[row] + unit, passed);
+  return d_h;
+}
 
-  const P r = activate(o.output, c, o.alpha[2], o.beta[2]);
-  const auto gate_slope = [&](const P& y) { return bounded_slope(o.gate, y, o.alpha[0], o.beta[0], o.gate_clip); };
-  const P z_o = ei::pmul(ei::pmul(d_h, r), gate_slope(out));
-  d_c = ei::pmadd(ei::pmul(d_h, out), slope(o.output, r, o.alpha[2], o.beta[2]), d_c);
+/// From the gradients by o's pre-activation, z_o, and by c through h, `by_output`, those by the other pre-activations
+/// and by c before the step.
+template <class T>
+EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, Index row, Index block, const KeptCell<T>& cell,
+                                            const PacketOf<T>& z_o, const PacketOf<T>& by_output) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  const CellOptions<T>& o = *s.extras.options;
+  const Index unit = block * lanes;
+  P d_c = ei::ploadu<P>(s.dc[row] + unit), passed_c = ei::pzero(d_c);
+  if (s.extras.kept_c != nullptr) d_c = zoneout_gradient<T>(d_c, s.extras.kept_c[row] + unit, passed_c);
+  d_c = ei::padd(by_output, d_c);
   const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
   if (peephole != nullptr) d_c = ei::pmadd(z_o, ei::ploadu<P>(peephole + 2 * lanes), d_c);
-  d_c = inside(free, o.cell_clip, d_c);
+  d_c = inside(cell.free, o.cell_clip, d_c);
 
-  const P d_i = ei::pmul(d_c, g);
-  P d_f = ei::pmul(d_c, before), z_i = ei::pzero(d_c);
+  const P d_i = ei::pmul(d_c, cell.g);
+  P d_f = ei::pmul(d_c, cell.before), z_i = ei::pzero(d_c);
   if (o.coupled) {
     d_f = ei::psub(d_f, d_i);
   } else {
-    z_i = ei::pmul(d_i, gate_slope(i));
+    z_i = ei::pmul(d_i, gate_slope(o, cell.i));
   }
-  const P z_f = ei::pmul(d_f, gate_slope(f));
-  const P z_g = ei::pmul(ei::pmul(d_c, i), bounded_slope(o.cell, g, o.alpha[1], o.beta[1], o.gate_clip));
-  P d_before = ei::pmadd(d_c, f, passed_c);
+  const P z_f = ei::pmul(d_f, gate_slope(o, cell.f));
+  const P z_g = ei::pmul(ei::pmul(d_c, cell.i), bounded_slope(o.cell, cell.g, o.alpha[1], o.beta[1], o.gate_clip));
+  P d_before = ei::pmadd(d_c, cell.f, passed_c);
   if (peephole != nullptr) {
     d_before = ei::pmadd(z_i, ei::ploadu<P>(peephole), d_before);
     d_before = ei::pmadd(z_f, ei::ploadu<P>(peephole + lanes), d_before);
   }
+  T* const dgates = s.dgates[row] + block * kernels::panel_vectors * lanes;
   ei::pstoreu(dgates, z_i);
   ei::pstoreu(dgates + lanes, z_f);
   ei::pstoreu(dgates + 2 * lanes, z_g);
   ei::pstoreu(dgates + 3 * lanes, z_o);
   ei::pstoreu(s.dc[row] + unit, d_before);
+}
+
+template <class T>
+EIGEN_DONT_INLINE void varied_cell_backward(const StepBackward<T>& s, Index row, Index block) {
+  using P = PacketOf<T>;
+  const CellOptions<T>& o = *s.extras.options;
+  const KeptCell<T> cell(s, row, block);
+  const P d_h = fresh_h_gradient(s, row, block * lanes_of<T>);
+  const P r = activate(o.output, cell.c, o.alpha[2], o.beta[2]);
+  const P z_o = ei::pmul(ei::pmul(d_h, r), gate_slope(o, cell.out));
+  const P by_output = ei::pmul(ei::pmul(d_h, cell.out), slope(o.output, r, o.alpha[2], o.beta[2]));
+  put_gate_gradients(s, row, block, cell, z_o, by_output);
 }
 
 template <class T>

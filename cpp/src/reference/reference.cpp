@@ -126,29 +126,61 @@ bool inside(T x, double limit) {
 // The random masks of one row of one layer and direction, while training; nothing at inference.
 template <class T>
 struct Masks {
-  std::vector<T> h_factor;                        // recurrent dropout, (H)
+  std::vector<T> h_factor;                        // recurrent dropout, (H), with a projection (P)
   std::vector<std::vector<bool>> kept_h, kept_c;  // zoneout, [t][u]
 };
 
 template <class T>
 Masks<T> make_masks(const LstmConfig& config, std::uint64_t seed, Index cell, Index n, Index N, Index steps) {
-  const Index H = config.hidden_size;
+  const Index H = config.hidden_size, S = config.state_size();
   const auto stream = [&](std::uint64_t kind) { return mask_stream(seed, kind, static_cast<std::uint64_t>(cell)); };
   Masks<T> masks;
-  for (Index u = 0; u < H; ++u) {
-    const bool kept = dropout_keeps(stream(3), n * H + u, config.recurrent_dropout);
+  for (Index u = 0; u < S; ++u) {
+    const bool kept = dropout_keeps(stream(3), n * S + u, config.recurrent_dropout);
     masks.h_factor.push_back(kept ? static_cast<T>(1 / (1 - config.recurrent_dropout)) : T(0));
   }
   masks.kept_h.resize(static_cast<std::size_t>(steps));
   masks.kept_c.resize(static_cast<std::size_t>(steps));
   for (Index t = 0; t < steps; ++t) {
+    for (Index u = 0; u < S; ++u) {
+      const Index place = (t * N + n) * S + u;
+      masks.kept_h[t].push_back(config.zoneout_h > 0 && dropout_keeps(stream(1), place, 1 - config.zoneout_h));
+    }
     for (Index u = 0; u < H; ++u) {
       const Index place = (t * N + n) * H + u;
-      masks.kept_h[t].push_back(config.zoneout_h > 0 && dropout_keeps(stream(1), place, 1 - config.zoneout_h));
       masks.kept_c[t].push_back(config.zoneout_c > 0 && dropout_keeps(stream(2), place, 1 - config.zoneout_c));
     }
   }
   return masks;
+}
+
+// Of the values from `first` on.
+template <class T>
+Norm<T> norm(const std::vector<T>& x, std::size_t first, double epsilon) {
+  const T count = static_cast<T>(x.size() - first);
+  T mean = 0, variance = 0;
+  for (std::size_t k = first; k < x.size(); ++k) mean += x[k] / count;
+  for (std::size_t k = first; k < x.size(); ++k) variance += (x[k] - mean) * (x[k] - mean) / count;
+  Norm<T> result;
+  result.scale = 1 / std::sqrt(variance + static_cast<T>(epsilon));
+  for (std::size_t k = 0; k < x.size(); ++k) result.normed.push_back(k < first ? T(0) : (x[k] - mean) * result.scale);
+  return result;
+}
+
+// From the gradient by the normed values that by the values.
+template <class T>
+std::vector<T> dnorm(const Norm<T>& norm, std::size_t first, const std::vector<T>& by_normed) {
+  const T count = static_cast<T>(by_normed.size() - first);
+  T mean = 0, along = 0;
+  for (std::size_t k = first; k < by_normed.size(); ++k) {
+    mean += by_normed[k] / count;
+    along += by_normed[k] * norm.normed[k] / count;
+  }
+  std::vector<T> by_x(by_normed.size(), T(0));
+  for (std::size_t k = first; k < by_x.size(); ++k) {
+    by_x[k] = norm.scale * (by_normed[k] - mean - norm.normed[k] * along);
+  }
+  return by_x;
 }
 
 // h and c, (H): in before the step, out after it.
@@ -156,94 +188,130 @@ template <class T>
 void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>* masks,
           Index t, T* h, T* c, StepTape<T>* tape) {
   const Index H = config.hidden_size, S = config.state_size();
+  const auto used = static_cast<std::size_t>(config.coupled_gates ? H : 0);  // the rows of i are not
   StepTape<T> kept;
   kept.h_prev.assign(h, h + S);
   kept.c_prev.assign(c, c + H);
   for (Index u = 0; masks != nullptr && u < S; ++u) kept.h_prev[u] *= masks->h_factor[u];
-  const auto row = [&](Index gate, Index u) {
-    const Index r = gate * H + u;
-    T sum = w.bias ? w.bias(r) : T(0);
+  std::vector<T> from_x, from_h;  // W x and U h', (4H)
+  for (Index r = 0; r < 4 * H; ++r) {
+    T sum = 0;
     for (Index k = 0; k < C; ++k) sum += w.weight_ih(r, k) * x[k];
+    from_x.push_back(sum);
+    sum = 0;
     for (Index k = 0; k < S; ++k) sum += w.weight_hh(r, k) * kept.h_prev[k];
-    return sum;
-  };
-  const auto gate = [&](T z) { return activate(config.gate_activation, bounded(z, config.gate_clip)); };
-  for (Index u = 0; u < H; ++u) {
-    T z[4] = {row(0, u), row(1, u), row(2, u), row(3, u)};
-    if (config.peephole) z[0] += w.peephole(u) * c[u];
-    if (config.peephole) z[1] += w.peephole(H + u) * c[u];
-    const T f = gate(z[1]);
-    const T i = config.coupled_gates ? 1 - f : gate(z[0]);
-    const T g = activate(config.cell_activation, bounded(z[2], config.gate_clip));
-    const T free_c = f * c[u] + i * g;
-    const T new_c = bounded(free_c, config.cell_clip);
-    if (config.peephole) z[3] += w.peephole(2 * H + u) * new_c;
-    const T o = gate(z[3]);
-    const T new_h = o * activate(config.output_activation, new_c);
-    const bool kept_c = masks != nullptr && masks->kept_c[t][u], kept_h = masks != nullptr && masks->kept_h[t][u];
-    if (masks == nullptr) {
-      const T share_c = static_cast<T>(config.zoneout_c), share_h = static_cast<T>(config.zoneout_h);
-      c[u] = share_c * c[u] + (1 - share_c) * new_c;
-      if (config.proj_size == 0) h[u] = share_h * h[u] + (1 - share_h) * new_h;
-    } else {
-      if (!kept_c) c[u] = new_c;
-      if (!kept_h && config.proj_size == 0) h[u] = new_h;
+    from_h.push_back(sum);
+  }
+  if (config.layer_norm) {
+    kept.norm_x = norm(from_x, used, config.layer_norm_epsilon);
+    kept.norm_h = norm(from_h, used, config.layer_norm_epsilon);
+    for (Index r = 0; r < 4 * H; ++r) {
+      from_x[r] = w.gain_ih(r) * kept.norm_x.normed[r];
+      from_h[r] = w.gain_hh(r) * kept.norm_h.normed[r];
     }
-    kept.m.push_back(new_h);
-    for (Index k = 0; k < 4; ++k) kept.z[k].push_back(z[k]);
+  }
+  const auto gate = [&](T z) { return activate(config.gate_activation, bounded(z, config.gate_clip)); };
+  std::vector<T> z[4];
+  for (Index k = 0; k < 4; ++k) {
+    for (Index u = 0; u < H; ++u) {
+      const Index r = k * H + u;
+      z[k].push_back((w.bias ? w.bias(r) : T(0)) + from_x[r] + from_h[r]);
+    }
+  }
+  for (Index u = 0; u < H; ++u) {
+    if (config.peephole) z[0][u] += w.peephole(u) * c[u];
+    if (config.peephole) z[1][u] += w.peephole(H + u) * c[u];
+    const T f = gate(z[1][u]);
+    const T i = config.coupled_gates ? 1 - f : gate(z[0][u]);
+    const T g = activate(config.cell_activation, bounded(z[2][u], config.gate_clip));
+    kept.free_c.push_back(f * c[u] + i * g);
+    kept.c.push_back(bounded(kept.free_c[u], config.cell_clip));
+    if (config.peephole) z[3][u] += w.peephole(2 * H + u) * kept.c[u];
     kept.i.push_back(i);
     kept.f.push_back(f);
     kept.g.push_back(g);
-    kept.o.push_back(o);
-    kept.free_c.push_back(free_c);
-    kept.c.push_back(new_c);
-    kept.kept_h.push_back(kept_h);
-    kept.kept_c.push_back(kept_c);
+    kept.o.push_back(gate(z[3][u]));
   }
-  for (Index p = 0; p < config.proj_size; ++p) {
-    T sum = 0;
-    for (Index k = 0; k < H; ++k) sum += w.weight_hr(p, k) * kept.m[k];
-    kept.free_r.push_back(sum);
-    h[p] = bounded(sum, config.proj_clip);
+  for (Index k = 0; k < 4; ++k) kept.z[k] = z[k];
+  kept.r = kept.c;
+  if (config.layer_norm) {
+    kept.norm_c = norm(kept.c, 0, config.layer_norm_epsilon);
+    for (Index u = 0; u < H; ++u) {
+      kept.r[u] = w.gain_c(u) * kept.norm_c.normed[u] + (w.bias_c ? w.bias_c(u) : T(0));
+    }
+  }
+  for (Index u = 0; u < H; ++u) kept.m.push_back(kept.o[u] * activate(config.output_activation, kept.r[u]));
+  std::vector<T> new_h = kept.m;
+  if (config.proj_size > 0) {
+    new_h.clear();
+    for (Index p = 0; p < S; ++p) {
+      T sum = 0;
+      for (Index k = 0; k < H; ++k) sum += w.weight_hr(p, k) * kept.m[k];
+      kept.free_r.push_back(sum);
+      new_h.push_back(bounded(sum, config.proj_clip));
+    }
+  }
+  const T share_c = static_cast<T>(config.zoneout_c), share_h = static_cast<T>(config.zoneout_h);
+  for (Index u = 0; u < H; ++u) {
+    if (masks == nullptr) {
+      c[u] = share_c * c[u] + (1 - share_c) * kept.c[u];
+    } else if (!masks->kept_c[t][u]) {
+      c[u] = kept.c[u];
+    }
+  }
+  for (Index u = 0; u < S; ++u) {
+    if (masks == nullptr) {
+      h[u] = share_h * h[u] + (1 - share_h) * new_h[u];
+    } else if (!masks->kept_h[t][u]) {
+      h[u] = new_h[u];
+    }
   }
   if (tape != nullptr) *tape = kept;
 }
 
-// dh and dc, (H): in by the state after the step, out by the state before it. dx and dw are added to.
+// dh and dc, (H): in by the state after the step at `t`, out by the state before it. dx and dw are added to.
 template <class T>
 void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>& masks,
-           const StepTape<T>& tape, T* dh, T* dc, T* dx, const LstmCellWeights<T>& dw) {
+           Index t, const StepTape<T>& tape, T* dh, T* dc, T* dx, const LstmCellWeights<T>& dw) {
   const Index H = config.hidden_size, S = config.state_size();
+  const auto used = static_cast<std::size_t>(config.coupled_gates ? H : 0);
   std::vector<T> dz(4 * H);        // by the gates' pre-activations
-  std::vector<T> dh_before(S, 0);  // by h before the step
+  std::vector<T> dh_before(S, 0);  // by h before the step, past the products
   std::vector<T> dm(dh, dh + S);   // by what is projected, or by h
+  for (Index u = 0; u < S; ++u) {
+    if (masks.kept_h[t][u]) std::swap(dh_before[u], dm[u]);
+  }
   if (config.proj_size > 0) {
+    const std::vector<T> by_h = dm;
     dm.assign(static_cast<std::size_t>(H), 0);
     for (Index p = 0; p < S; ++p) {
       if (!inside(tape.free_r[p], config.proj_clip)) continue;
       for (Index k = 0; k < H; ++k) {
-        dm[k] += w.weight_hr(p, k) * dh[p];
-        if (dw.weight_hr) dw.weight_hr(p, k) += dh[p] * tape.m[k];
+        dm[k] += w.weight_hr(p, k) * by_h[p];
+        if (dw.weight_hr) dw.weight_hr(p, k) += by_h[p] * tape.m[k];
       }
     }
+  }
+  std::vector<T> by_c(static_cast<std::size_t>(H));  // through the output
+  for (Index u = 0; u < H; ++u) by_c[u] = dm[u] * tape.o[u] * slope(config.output_activation, tape.r[u]);
+  if (config.layer_norm) {
+    for (Index u = 0; u < H; ++u) {
+      if (dw.gain_c) dw.gain_c(u) += by_c[u] * tape.norm_c.normed[u];
+      if (dw.bias_c) dw.bias_c(u) += by_c[u];
+      by_c[u] *= w.gain_c(u);
+    }
+    by_c = dnorm(tape.norm_c, 0, by_c);
   }
   const auto by_z = [&](const LstmActivation& activation, Index gate, Index u) {
     const T z = tape.z[gate][u];
     return inside(z, config.gate_clip) ? slope(activation, bounded(z, config.gate_clip)) : T(0);
   };
   for (Index u = 0; u < H; ++u) {
-    const T i = tape.i[u], f = tape.f[u], g = tape.g[u], o = tape.o[u], c = tape.c[u], c_prev = tape.c_prev[u];
-    T d_h = dm[u], d_c = dc[u], dc_before = 0;
-    if (tape.kept_h[u]) {
-      dh_before[u] = d_h;
-      d_h = 0;
-    }
-    if (tape.kept_c[u]) {
-      dc_before = d_c;
-      d_c = 0;
-    }
-    dz[3 * H + u] = d_h * activate(config.output_activation, c) * by_z(config.gate_activation, 3, u);
-    d_c += d_h * o * slope(config.output_activation, c);
+    const T i = tape.i[u], f = tape.f[u], g = tape.g[u], c = tape.c[u], c_prev = tape.c_prev[u];
+    T d_c = dc[u], dc_before = 0;
+    if (masks.kept_c[t][u]) std::swap(dc_before, d_c);
+    dz[3 * H + u] = dm[u] * activate(config.output_activation, tape.r[u]) * by_z(config.gate_activation, 3, u);
+    d_c += by_c[u];
     if (config.peephole) d_c += dz[3 * H + u] * w.peephole(2 * H + u);
     if (!inside(tape.free_c[u], config.cell_clip)) d_c = 0;
     const T d_i = d_c * g, d_f = d_c * c_prev - (config.coupled_gates ? d_i : T(0));
@@ -259,17 +327,29 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
     }
     dc[u] = dc_before;
   }
+  std::vector<T> by_x = dz, by_h = dz;  // by W x and U h'
+  for (Index r = 0; r < 4 * H; ++r) {
+    if (dw.bias) dw.bias(r) += dz[r];
+    if (!config.layer_norm) continue;
+    if (dw.gain_ih) dw.gain_ih(r) += dz[r] * tape.norm_x.normed[r];
+    if (dw.gain_hh) dw.gain_hh(r) += dz[r] * tape.norm_h.normed[r];
+    by_x[r] *= w.gain_ih(r);
+    by_h[r] *= w.gain_hh(r);
+  }
+  if (config.layer_norm) {
+    by_x = dnorm(tape.norm_x, used, by_x);
+    by_h = dnorm(tape.norm_h, used, by_h);
+  }
   std::fill(dh, dh + S, T(0));
   for (Index r = 0; r < 4 * H; ++r) {
     for (Index k = 0; k < C; ++k) {
-      dx[k] += w.weight_ih(r, k) * dz[r];
-      if (dw.weight_ih) dw.weight_ih(r, k) += dz[r] * x[k];
+      dx[k] += w.weight_ih(r, k) * by_x[r];
+      if (dw.weight_ih) dw.weight_ih(r, k) += by_x[r] * x[k];
     }
     for (Index k = 0; k < S; ++k) {
-      dh[k] += w.weight_hh(r, k) * dz[r];
-      if (dw.weight_hh) dw.weight_hh(r, k) += dz[r] * tape.h_prev[k];
+      dh[k] += w.weight_hh(r, k) * by_h[r];
+      if (dw.weight_hh) dw.weight_hh(r, k) += by_h[r] * tape.h_prev[k];
     }
-    if (dw.bias) dw.bias(r) += dz[r];
   }
   for (Index u = 0; u < S; ++u) dh[u] = dh[u] * masks.h_factor[u] + dh_before[u];
 }
@@ -315,7 +395,7 @@ void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lst
     if (!is_there(sequence, n, t)) continue;
     if (from_end && is_reset(sequence, n, t)) zero_state();
     for (Index u = 0; u < S; ++u) dh[u] += dy[t * dy_stride + u];
-    dcell(config, w, x + t * C, C, masks, tape[t], dh, dc, dx + t * C, dw);
+    dcell(config, w, x + t * C, C, masks, t, tape[t], dh, dc, dx + t * C, dw);
     if (!from_end && is_reset(sequence, n, t)) zero_state();
   }
 }
@@ -381,6 +461,10 @@ void zero(const LstmCellWeights<T>& dw, Index C, Index H, Index S) {
     if (dw.bias) dw.bias(r) = 0;
   }
   for (Index r = 0; dw.peephole && r < 3 * H; ++r) dw.peephole(r) = 0;
+  for (Index r = 0; dw.gain_ih && r < 4 * H; ++r) dw.gain_ih(r) = 0;
+  for (Index r = 0; dw.gain_hh && r < 4 * H; ++r) dw.gain_hh(r) = 0;
+  for (Index r = 0; dw.gain_c && r < H; ++r) dw.gain_c(r) = 0;
+  for (Index r = 0; dw.bias_c && r < H; ++r) dw.bias_c(r) = 0;
   for (Index p = 0; dw.weight_hr && p < S; ++p) {
     for (Index k = 0; k < H; ++k) dw.weight_hr(p, k) = 0;
   }

@@ -13,7 +13,7 @@ template <class T>
 struct GateGradients {
   const RowSet* set = nullptr;
   T* base = nullptr;
-  Index width = 0;       ///< 4 Hp
+  Index width = 0;       ///< of a row of gradients
   Index first_step = 0;  ///< of the range
   T* at(Index step, Index row) const {
     return base + (set->begin(step) - set->begin(first_step) + set->position[static_cast<std::size_t>(row)]) * width;
@@ -31,7 +31,7 @@ class BackwardWalk {
         part_(std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
         zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())),
-        pointers_(11 * part_.rows.size()) {
+        pointers_(16 * part_.rows.size()) {
     const std::size_t size = part_.rows.size();
     dy_ = pointers_.take<const T*>(size);
     c_prev_ = pointers_.take<const T*>(size);
@@ -44,6 +44,10 @@ class BackwardWalk {
     h_ = pointers_.take<const T*>(size);
     dr_ = pointers_.take<T*>(size);
     dm_ = pointers_.take<T*>(size);
+    norm_x_ = pointers_.take<const T*>(size);
+    norm_h_ = pointers_.take<const T*>(size);
+    statistics_ = pointers_.take<const T*>(size);
+    dh_product_ = pointers_.take<T*>(size);
   }
 
   /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
@@ -74,6 +78,12 @@ class BackwardWalk {
       dc_[i] = cell_.dc.at(0, r);
       gates_[i] = cell_.gates.at(step, r);
       dgates_[i] = dgates.at(step, r);
+      dh_product_[i] = dgates_[i] + shape_.h_gradients();
+      if (shape_.normed) {
+        norm_x_[i] = cell_.norm_x.at(step, r);
+        norm_h_[i] = cell_.norm_h.at(step, r);
+        statistics_[i] = cell_.statistics.at(step, r);
+      }
       c_[i] = cell_.c.at(step, r);
       if (cell_.m) {
         h_[i] = cell_.h.at(time, r);
@@ -108,7 +118,12 @@ class BackwardWalk {
     const Range columns = state_columns();
     for (Index i = 0; i < alive_; ++i) {
       for (Index k = columns.begin; k < columns.end; ++k) {
-        const T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
+        T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
+        if (cell_.dh_kept) {
+          const bool kept = zoneout_.h()[i][k] != T(0);
+          dh_kept_[i][k] = kept ? sum : T(0);
+          if (kept) sum = T(0);
+        }
         const bool free = !(cell_.proj_clip > 0) || std::abs(h_[i][k]) < cell_.proj_clip;
         dr_[i][k] = free ? sum : T(0);
       }
@@ -131,27 +146,38 @@ class BackwardWalk {
     s.c = c_;
     s.gates = gates_;
     s.dgates = dgates_;
-    s.extras = {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
+    s.extras = {cell_.variant.options, cell_.variant.peephole, cell_.m ? nullptr : zoneout_.h(), zoneout_.c()};
     s.dh_kept = dh_kept_;
-    kernels_.step_backward(s);
+    if (!shape_.normed) {
+      kernels_.step_backward(s);
+      return;
+    }
+    s.norms = &cell_.variant.norms;
+    s.blocks = shape_.blocks();
+    s.norm_x = norm_x_;
+    s.norm_h = norm_h_;
+    s.statistics = statistics_;
+    kernels_.norm_output_backward(s);
+    part_.meeting.wait();  // the norm of c needs all of a row, and so do the others
+    kernels_.norm_gates_backward(s);
+    part_.meeting.wait();
+    kernels_.norm_rows_backward(s);
   }
 
   /// dh of the step before = dgates W_hh, for this part's own hidden units or share of the projection.
   void state_step(Index step) {
-    kernels_.product(product_of<T>(alive_, dgates_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
-                                   state_panels()));
-    const Index first = part_.blocks.begin * shape_.lanes;
-    const Index last = part_.blocks.end * shape_.lanes;
-    const Index units = std::min(last, shape_.hidden) - first;
+    kernels_.product(product_of<T>(alive_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state,
+                                   dh_, state_panels()));
+    const Index first = state_columns().begin, columns = std::max<Index>(state_columns().size(), 0);
     for (Index i = 0; cell_.variant.h_factor && i < alive_; ++i) {
-      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)) + first, dh_[i] + first, units);
+      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
     }
-    for (Index i = 0; cell_.dh_kept && i < alive_; ++i) kernels_.add(dh_kept_[i] + first, dh_[i] + first, units);
+    for (Index i = 0; cell_.dh_kept && i < alive_; ++i) kernels_.add(dh_kept_[i] + first, dh_[i] + first, columns);
     if (schedule_.resets.empty()) return;
     for (Index i = 0; i < alive_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
-      std::fill(dc_[i] + first, dc_[i] + last, T(0));
-      std::fill(dh_[i] + state_columns().begin, dh_[i] + state_columns().end, T(0));
+      std::fill(dc_[i] + part_.blocks.begin * shape_.lanes, dc_[i] + part_.blocks.end * shape_.lanes, T(0));
+      std::fill_n(dh_[i] + first, columns, T(0));
     }
   }
 
@@ -164,8 +190,8 @@ class BackwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
-  const T **dy_, **c_prev_, **c_, **gates_, **h_;
-  T **dh_, **dc_, **dgates_, **dh_kept_, **dr_, **dm_;
+  const T **dy_, **c_prev_, **c_, **gates_, **h_, **norm_x_, **norm_h_, **statistics_;
+  T **dh_, **dc_, **dgates_, **dh_product_, **dh_kept_, **dr_, **dm_;
 };
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
@@ -174,7 +200,7 @@ std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Range st
                              bool idle_threads) {
   constexpr Index cached_bytes = 1 << 20;
   constexpr Index least_rows = 384;  // or the sums of the weights' gradients would be read and written too often
-  const Index row_bytes = (shape.gates_width() + 2 * shape.padded() + shape.input) * itemsize;
+  const Index row_bytes = (shape.gradients_width() + 2 * shape.padded() + shape.input) * itemsize;
   Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
   // Threads that have no part in the walk follow it with the products.
   if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, set.count(steps) / 6));
@@ -252,7 +278,7 @@ class LayerBackward {
     std::vector<Range> ranges;  ///< of steps, as they are walked
     Index ranges_kept;          ///< whose gradients are in use at the same time
     Index most_rows = 0;        ///< of a range
-    Buffer<T> dgates;           ///< [direction][range][most_rows][4 Hp]
+    Buffer<T> dgates;           ///< [direction][range][most_rows][gradients]
     Buffer<T> dr;               ///< [direction][range][most_rows][padded P], with a projection
 
     Set(const LayerBackward& layer, int sets, int set)
@@ -261,14 +287,14 @@ class LayerBackward {
           ranges_kept(layer.overlapped_ ? 2 : 1) {
       for (const Range& steps : ranges) most_rows = std::max(most_rows, rows.count(steps));
       dgates.resize(
-          static_cast<std::size_t>(layer.directions() * ranges_kept * most_rows * layer.shape_.gates_width()));
+          static_cast<std::size_t>(layer.directions() * ranges_kept * most_rows * layer.shape_.gradients_width()));
       if (!layer.shape_.projected) return;
       dr.resize(static_cast<std::size_t>(layer.directions() * ranges_kept * most_rows * layer.shape_.state_padded()));
     }
     Index range_count() const { return static_cast<Index>(ranges.size()); }
     const Range& steps(Index range) const { return ranges[static_cast<std::size_t>(range)]; }
     GateGradients<T> dgates_of(const CellShape& shape, Index range, Index direction) {
-      const Index width = shape.gates_width();
+      const Index width = shape.gradients_width();
       T* const base = dgates.data() + (direction * ranges_kept + range % ranges_kept) * most_rows * width;
       return {&rows, base, width, steps(range).begin};
     }
@@ -295,6 +321,10 @@ class LayerBackward {
         }
         rows.x.resize(rows.gates.size());
         rows.h_prev.resize(rows.gates.size());
+        const bool normed = layer.shape_.normed;
+        rows.norm_x.resize(normed ? rows.gates.size() : 0);
+        rows.norm_h.resize(rows.norm_x.size());
+        rows.statistics.resize(rows.norm_x.size());
         rows.activations.resize(layer.sums_.peephole_wanted() ? rows.gates.size() : 0);
         rows.c_prev.resize(rows.activations.size());
         rows.m.resize(layer.shape_.projected ? rows.gates.size() : 0);
@@ -415,6 +445,11 @@ class LayerBackward {
         rows.x[at] = cell.x.at(time, row);
         const bool cut = schedule_.cut(row, step, cell.reversed);
         rows.h_prev[at] = cut ? zeros_.data() : cell.h_before(step, time, row);
+        if (!rows.norm_x.empty()) {
+          rows.norm_x[at] = cell.norm_x.at(step, row);
+          rows.norm_h[at] = cell.norm_h.at(step, row);
+          rows.statistics[at] = cell.statistics.at(step, row);
+        }
         if (!rows.m.empty()) {
           rows.m[at] = cell.m.at(step, row);
           rows.dr[at] = dr.at(step, row);
@@ -447,7 +482,7 @@ class LayerBackward {
     const auto take = [&](Index step, Index row) {
       const Index time = schedule_.time(row, step, cell.reversed);
       const auto at = static_cast<std::size_t>(count++);
-      scratch.dx_from[at] = dgates.at(step, row);
+      scratch.dx_from[at] = dgates.at(step, row) + shape_.x_gradients();
       scratch.dx_to[at] = dx_.at(time, row);
       if (directions() > 1) {
         const bool other_reversed = cells_[static_cast<std::size_t>(1 - direction)].reversed;

@@ -99,6 +99,14 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
     peephole.resize(static_cast<std::size_t>(peephole_gates * shape.padded()));
     pack_vector(shape, weights.peephole, peephole_gates, peephole.data());
   }
+  if (shape.normed) {
+    const Index width = shape.gates_width();
+    norms.resize(static_cast<std::size_t>(2 * width + 2 * shape.padded()));
+    pack_vector(shape, weights.gain_ih, gate_count, norms.data());
+    pack_vector(shape, weights.gain_hh, gate_count, norms.data() + width);
+    pack_vector(shape, weights.gain_c, 1, norms.data() + 2 * width);
+    pack_vector(shape, weights.bias_c, 1, norms.data() + 2 * width + shape.padded());
+  }
   if (weights.weight_hr) {
     const View<const T, 2>& matrix = weights.weight_hr;
     projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.hidden, shape.state, shape.lanes)));
@@ -119,6 +127,7 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
   duplicate(bias, copy.bias);
   duplicate(peephole, copy.peephole);
   duplicate(projection, copy.projection);
+  duplicate(norms, copy.norms);
   const DropoutMask mask(rate);
   const std::vector<T> ones(static_cast<std::size_t>(shape.state), T(1));
   const int threads = threads_for(static_cast<double>(shape.gates_width() * shape.state) * 16);

@@ -18,12 +18,17 @@ struct CellShape {
   Index state = 0;   ///< features of h: P with a projection, else H
   Index lanes = 0;   ///< V
   bool projected = false;
+  bool normed = false;  ///< layer norms
 
   Index blocks() const { return (hidden + lanes - 1) / lanes; }
   Index padded() const { return blocks() * lanes; }  ///< Hp
   Index state_padded() const { return (state + lanes - 1) / lanes * lanes; }
   Index block_width() const { return kernels::panel_vectors * lanes; }
   Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
+  // Of a row of gradients: by the pre-activations; with norms then by W x, by U h', by the normed c, and that c.
+  Index gradients_width() const { return normed ? 3 * gates_width() + 2 * padded() : gates_width(); }
+  Index x_gradients() const { return normed ? gates_width() : 0; }
+  Index h_gradients() const { return normed ? 2 * gates_width() : 0; }
 };
 
 /// For the forward: panels over hidden units, the four gates of a block of V units side by side.
@@ -34,6 +39,7 @@ struct ForwardPanels {
   Buffer<T> bias;        ///< [block][4][V]
   Buffer<T> peephole;    ///< [block][i, f, o][V]; empty: none
   Buffer<T> projection;  ///< panels of depth H, columns are features of h; empty: none
+  Buffer<T> norms;       ///< [block][4][V] of W x, the same of U h', then gain and bias of c, [Hp] each; empty: none
 
   ForwardPanels() = default;
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);

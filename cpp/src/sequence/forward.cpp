@@ -24,13 +24,12 @@ class ForwardWalk {
         cell_(cell),
         part_(std::move(part)),
         rows_(static_cast<Index>(part_.rows.size())),
-        chunk_steps_(rows_ >= rows_to_fuse
-                         ? 1
-                         : std::max<Index>(1, std::min(schedule.longest, input_rows / std::max<Index>(1, rows_)))),
-        fused_(chunk_steps_ == 1),
+        chunk_steps_(input_chunk(shape.normed ? schedule.rows : rows_, schedule.longest)),
+        fused_(chunk_steps_ == 1 && !shape.normed),
         zeros_(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0)),
         zoneout_(shape, cell.variant, rows_),
-        pointers_(part_.rows.size() * (11 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
+        statistics_(shape.normed ? part_.rows.size() * kernels::norm_statistics : 0),
+        pointers_(part_.rows.size() * (15 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
     const std::size_t size = part_.rows.size();
     x_ = pointers_.take<const T*>(size);
     h_prev_ = pointers_.take<const T*>(size);
@@ -43,13 +42,17 @@ class ForwardWalk {
     h_factor_ = pointers_.take<const T*>(size);
     h_fed_ = pointers_.take<T*>(size);
     projected_ = pointers_.take<T*>(size);
+    norm_x_ = pointers_.take<const T*>(size);
+    norm_h_ = pointers_.take<T*>(size);
+    fresh_c_ = pointers_.take<T*>(size);
+    row_statistics_ = pointers_.take<T*>(size);
     if (fused_) return;
     const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
     project_x_ = pointers_.take<const T*>(projected);
     project_out_ = pointers_.take<T*>(projected);
     if (!cell.gates) {
       own_width_ = part_.blocks.size() * shape.block_width();
-      own_gates_.resize(projected * static_cast<std::size_t>(own_width_));
+      own_gates_.resize((shape.normed ? size : projected) * static_cast<std::size_t>(own_width_));
     }
   }
 
@@ -61,7 +64,7 @@ class ForwardWalk {
       const Index last = std::min(end, first + chunk_steps_);
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
-        advance(step, (step - first) * rows_);
+        advance(step, shape_.normed ? 0 : (step - first) * rows_);
         if (step + 1 < range.end) part_.meeting.wait();
       }
     }
@@ -77,9 +80,12 @@ class ForwardWalk {
     return alive_;
   }
 
+  /// Of a row of gates, where this part's blocks begin.
+  Index first_column() const { return part_.blocks.begin * shape_.block_width(); }
+
   /// Gates of this part's blocks: in the tape, or in scratch that holds no others.
   T* gates_of(Index slot, Index step, Index i) {
-    if (cell_.gates) return cell_.gates.at(step, row(i)) + part_.blocks.begin * shape_.block_width();
+    if (cell_.gates) return cell_.gates.at(step, row(i)) + first_column();
     return own_gates_.data() + slot * own_width_;
   }
 
@@ -91,7 +97,8 @@ class ForwardWalk {
       while (alive_then > 0 && length(alive_then - 1) <= step) --alive_then;
       for (Index i = 0; i < alive_then; ++i) {
         project_x_[count] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
-        project_out_[count] = gates_of((step - first) * rows_ + i, step, i);
+        project_out_[count] = shape_.normed ? cell_.norm_x.at(step, row(i)) + first_column()
+                                            : gates_of((step - first) * rows_ + i, step, i);
         ++count;
       }
     }
@@ -100,9 +107,9 @@ class ForwardWalk {
     product.depth = shape_.input;
     product.columns = part_.blocks.size() * shape_.block_width();
     product.a = project_x_;
-    product.panels = cell_.weights->x.data() + part_.blocks.begin * shape_.block_width() * shape_.input;
+    product.panels = cell_.weights->x.data() + first_column() * shape_.input;
     product.out = project_out_;
-    product.bias = cell_.weights->bias.data() + part_.blocks.begin * shape_.block_width();
+    product.bias = shape_.normed ? nullptr : cell_.weights->bias.data() + first_column();
     product.panel_end = part_.blocks.size();
     kernels_.product(product);
   }
@@ -165,15 +172,52 @@ class ForwardWalk {
     s.c = c_;
     s.h = h_;
     s.y = cell_.y && !cell_.m ? y_ : nullptr;
-    s.extras = {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
+    s.extras = {cell_.variant.options, cell_.variant.peephole, cell_.m ? nullptr : zoneout_.h(), zoneout_.c()};
     s.h_last = h_last_;
     s.h_factor = h_factor_;
-    s.h_fed = cell_.h_fed ? h_fed_ : nullptr;
-    kernels_.step_forward(s);
+    s.h_fed = cell_.h_fed && !cell_.m ? h_fed_ : nullptr;
+    if (shape_.normed) {
+      normed_step(step, s);
+    } else {
+      kernels_.step_forward(s);
+    }
     if (cell_.m) project();
   }
 
-  /// h = clip(R m), of this part the share of its columns.
+  /// A step whose norms need all of a row: the parts that share it meet before each.
+  void normed_step(Index step, kernels::StepForward<T>& s) {
+    for (Index i = 0; i < alive_; ++i) {
+      norm_x_[i] = cell_.norm_x.at(step, row(i));
+      norm_h_[i] = cell_.norm_h.at(step, row(i)) + first_column();
+      fresh_c_[i] = cell_.fresh_c.at(step, row(i));
+      row_statistics_[i] = statistics_.data() + i * kernels::norm_statistics;
+    }
+    kernels::Product<T> product{};
+    product.rows = alive_;
+    product.depth = shape_.state;
+    product.columns = part_.blocks.size() * shape_.block_width();
+    product.a = h_prev_;
+    product.panels = cell_.weights->h.data() + first_column() * shape_.state;
+    product.out = norm_h_;
+    product.panel_end = part_.blocks.size();
+    kernels_.product(product);
+    part_.meeting.wait();
+    for (Index i = 0; i < alive_; ++i) norm_h_[i] -= first_column();
+    s.norms = &cell_.variant.norms;
+    s.blocks = shape_.blocks();
+    s.norm_x = norm_x_;
+    s.norm_h = norm_h_;
+    s.fresh_c = fresh_c_;
+    s.statistics = row_statistics_;
+    kernels_.norm_gates(s);
+    part_.meeting.wait();
+    kernels_.norm_output(s);
+    for (Index i = 0; cell_.statistics && part_.share == 0 && i < alive_; ++i) {
+      std::copy_n(row_statistics_[i], kernels::norm_statistics, cell_.statistics.at(step, row(i)));
+    }
+  }
+
+  /// h = clip(R m) after zoneout, of this part the share of its columns.
   void project() {
     part_.meeting.wait();  // m is complete
     const Index width = shape_.block_width();
@@ -184,7 +228,16 @@ class ForwardWalk {
     for (Index i = 0; i < alive_ && count > 0; ++i) {
       T* const h = projected_[i] + first;
       if (cell_.proj_clip > 0) kernels_.clip(h, cell_.proj_clip, count);
+      if (zoneout_.h() != nullptr) {
+        zone_out(h_last_[i] + first, zoneout_.h()[i] + first, h, count);
+      } else if (cell_.proj_zoneout > 0) {
+        zone_out(h_last_[i] + first, cell_.proj_zoneout, h, count);
+      }
       if (cell_.y) std::copy(h, h + count, y_[i] + first);
+      if (cell_.h_fed) {
+        std::copy(h, h + count, h_fed_[i] + first);
+        kernels_.multiply(h_factor_[i] + first, h_fed_[i] + first, count);
+      }
     }
   }
 
@@ -201,12 +254,19 @@ class ForwardWalk {
   Buffer<T> own_gates_;
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
+  std::vector<T> statistics_;  ///< of the norms of a step
   PointerArrays pointers_;
-  const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **project_x_ = nullptr;
-  T **gates_, **c_, **h_, **y_, **h_fed_, **projected_, **project_out_ = nullptr;
+  const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **norm_x_, **project_x_ = nullptr;
+  T **gates_, **c_, **h_, **y_, **h_fed_, **projected_, **norm_h_, **fresh_c_, **row_statistics_,
+      **project_out_ = nullptr;
 };
 
 }  // namespace
+
+Index input_chunk(Index rows, Index longest) {
+  if (rows >= rows_to_fuse) return 1;
+  return std::max<Index>(1, std::min(longest, input_rows / std::max<Index>(1, rows)));
+}
 
 template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,

@@ -23,7 +23,7 @@ struct Lstm<T>::Impl {
 
   CellShape shape(Index layer) const {
     return {config.layer_input_size(layer), config.hidden_size, config.state_size(), active_kernels<T>().lanes,
-            config.proj_size > 0};
+            config.proj_size > 0, config.layer_norm};
   }
   std::size_t cell(Index layer, Index direction) const {
     return static_cast<std::size_t>(layer * config.directions() + direction);
@@ -74,7 +74,13 @@ struct LstmTape<T>::Impl {
     Buffer<T> h_factor;        ///< [N][Hp]
     Buffer<T> h0_fed;          ///< [N][H] of one piece
     Buffer<T> h_fed;           ///< [rows of all steps][H]
-    ForwardPanels<T> dropped;  ///< with dropout of the recurrent weights: what is left of all weights
+    // With layer norms: W x and U h' before them, their statistics, and c before zoneout.
+    Buffer<T> norm_x;               ///< [rows of all steps][4 Hp]
+    Buffer<T> norm_h;               ///< the same
+    Buffer<T> statistics;           ///< [rows of all steps][norm_statistics]
+    Buffer<T> fresh_c;              ///< [N][Hp]
+    std::vector<Index> norm_slots;  ///< by step: which place for W x it takes, if there are only some
+    ForwardPanels<T> dropped;       ///< with dropout of the recurrent weights: what is left of all weights
   };
   /// What layers pass to each other, by (time, row).
   struct Layer {

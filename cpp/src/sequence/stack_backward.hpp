@@ -136,6 +136,11 @@ class StackBackward {
         cell.dm = single_rows(schedule_, dm[at].data(), shape.padded());
         cell.proj_clip = static_cast<T>(config_.proj_clip);
       }
+      if (shape.normed) {
+        cell.norm_x = packed(kept.norm_x, shape.gates_width());
+        cell.norm_h = packed(kept.norm_h, shape.gates_width());
+        cell.statistics = packed(kept.statistics, kernels::norm_statistics);
+      }
       cell.variant = lstm_.variant(index, tape_.seed);
       if (cell.variant.zoneout_h.at_work) {
         dh_kept[at].resize(carried.dh[at].size());

@@ -219,6 +219,14 @@ class StackForward {
     if (shape.projected) {
       cell.m = place(kept.m, shape.hidden);
       cell.proj_clip = static_cast<T>(config_.proj_clip);
+      if (tape_ == nullptr) cell.proj_zoneout = static_cast<T>(config_.zoneout_h);
+    }
+    if (shape.normed) {
+      kept.fresh_c.resize(count(schedule_.rows * shape.padded()));
+      cell.fresh_c = single_rows(schedule_, kept.fresh_c.data(), shape.padded());
+      cell.norm_h = place(kept.norm_h, shape.gates_width());
+      cell.norm_x = keeps ? place(kept.norm_x, shape.gates_width()) : norm_slots(shape, kept);
+      if (keeps) cell.statistics = place(kept.statistics, kernels::norm_statistics);
     }
     if (keeps) {
       cell.c = place(kept.c, shape.padded());
@@ -233,6 +241,15 @@ class StackForward {
       std::copy(c - size, c, c);
     }
     cell.c = single_rows(schedule_, c, shape.padded());
+  }
+
+  /// Places for W x of as many steps as are computed together.
+  RowMap<T> norm_slots(const CellShape& shape, Cell& kept) {
+    const Index slots = input_chunk(schedule_.rows, schedule_.longest), width = shape.gates_width();
+    kept.norm_slots.resize(count(std::max<Index>(schedule_.longest, 1)));
+    for (Index step = 0; step < schedule_.longest; ++step) kept.norm_slots[count(step)] = step % slots;
+    kept.norm_x.resize(count(slots * schedule_.rows * width));
+    return {kept.norm_x.data(), kept.norm_slots.data(), schedule_.iota.data(), schedule_.rows * width, width};
   }
 
   /// The state after a piece, before the next one; c is there already.

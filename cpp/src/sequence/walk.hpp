@@ -113,9 +113,21 @@ template <class T>
 struct CellVariant {
   const kernels::CellOptions<T>* options = nullptr;  ///< null: it does not
   const T* peephole = nullptr;                       ///< packed, or null
+  kernels::CellNorms<T> norms{};                     ///< of a shape that is normed
   ZoneoutMask zoneout_h, zoneout_c;                  ///< while training
-  RowMap<const T> h_factor;                          ///< recurrent dropout's mask, Hp elements, or absent
+  RowMap<const T> h_factor;                          ///< recurrent dropout's mask, padded `state` elements, or absent
 };
+
+/// Zoneout of `count` elements of h where no kernel of the cell does it: `before` where it is kept.
+template <class T>
+void zone_out(const T* before, const T* kept, T* h, Index count) {
+  for (Index k = 0; k < count; ++k) h[k] = kept[k] != T(0) ? before[k] : h[k];
+}
+/// Its expectation.
+template <class T>
+void zone_out(const T* before, T rate, T* h, Index count) {
+  for (Index k = 0; k < count; ++k) h[k] = rate * before[k] + (T(1) - rate) * h[k];
+}
 
 /// Masks of zoneout for the rows of a step, computed where they are needed, forward and backward.
 template <class T>
@@ -123,7 +135,8 @@ class ZoneoutRows {
  public:
   ZoneoutRows(const CellShape& shape, const CellVariant<T>& variant, Index rows);
 
-  /// Masks of row i of a step (batch row `batch_row` of `batch`, at `time`), for some blocks.
+  /// Masks of row i of a step (batch row `batch_row` of `batch`, at `time`), for some blocks; with a projection that of
+  /// h for all its features.
   void fill(Index i, Index batch, Index batch_row, Index time, Range blocks);
   const T* const* h() const { return h_.empty() ? nullptr : h_.data(); }
   const T* const* c() const { return c_.empty() ? nullptr : c_.data(); }
@@ -133,7 +146,7 @@ class ZoneoutRows {
 
   const CellShape shape_;
   const ZoneoutMask of_h_, of_c_;
-  std::vector<T> ones_, masks_;
+  std::vector<T> ones_, h_masks_, c_masks_;
   std::vector<const T*> h_, c_;
 };
 
@@ -152,10 +165,18 @@ struct ForwardCell {
   RowMap<T> c;             ///< Hp elements
   RowMap<T> m;             ///< H elements: what h is the projection of; absent: h is no projection
   T proj_clip = 0;
+  T proj_zoneout = 0;  ///< with a projection at inference: the share of h that stays
   CellVariant<T> variant;
   RowMap<const T> h0_fed;  ///< h0 and h times `variant.h_factor`, if that is there: what the product sees
   RowMap<T> h_fed;
+  // With layer norms.
+  RowMap<T> norm_x, norm_h;  ///< 4 Hp elements: W x, in places for at least `input_chunk` steps, and U h'
+  RowMap<T> fresh_c;         ///< Hp elements: c before zoneout
+  RowMap<T> statistics;      ///< kept for the backward; absent at inference
 };
+
+/// Steps whose input part is one product, for a walk of so many rows; 1: each step's own is large enough.
+Index input_chunk(Index rows, Index longest);
 
 /// Backward of one direction of a layer; indices as in the forward.
 template <class T>
@@ -175,6 +196,7 @@ struct BackwardCell {
   RowMap<T> dh, dc;       ///< padded `state` and Hp elements per row: in by the final, out by the initial state
   CellVariant<T> variant;
   RowMap<T> dh_kept;  ///< Hp elements per row, scratch, if there is zoneout of h
+  RowMap<const T> norm_x, norm_h, statistics;  ///< with layer norms
 
   /// h before a step that is not cut off from the one before, as the product saw it.
   const T* h_before(Index step, Index time, Index row) const {

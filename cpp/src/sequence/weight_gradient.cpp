@@ -31,6 +31,42 @@ WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<
   const auto projected = static_cast<std::size_t>(shape.hidden * shape.state_padded());
   projection_.resize(gradients.weight_hr ? projected : 0);
   peephole_.resize(gradients.peephole ? 3 * static_cast<std::size_t>(shape.padded()) : 0);
+  const bool norms = gradients.gain_ih || gradients.gain_hh || gradients.gain_c || gradients.bias_c;
+  norms_.resize(norms ? 2 * width + 2 * static_cast<std::size_t>(shape.padded()) : 0);
+}
+
+template <class T>
+template <class Visit>
+void WeightGradient<T>::visit_norms(Range blocks, Visit&& visit) const {
+  if (norms_.size() == 0) return;
+  const Index width = shape_.gates_width(), padded = shape_.padded();
+  for (const Index begin : {Index{0}, width}) {
+    visit(begin + blocks.begin * shape_.block_width(), blocks.size() * shape_.block_width());
+  }
+  for (const Index begin : {2 * width, 2 * width + padded}) {
+    visit(begin + blocks.begin * shape_.lanes, blocks.size() * shape_.lanes);
+  }
+}
+
+template <class T>
+void WeightGradient<T>::add_norms(const StepRows<T>& rows, bool first, Range blocks) {
+  if (first) visit_norms(blocks, [&](Index at, Index size) { std::fill_n(norms_.data() + at, size, T(0)); });
+  kernels::NormSums<T> sums{};
+  sums.blocks = shape_.blocks();
+  sums.block_begin = blocks.begin;
+  sums.block_end = blocks.end;
+  sums.gain_x = norms_.data();
+  sums.gain_h = sums.gain_x + shape_.gates_width();
+  sums.gain_c = sums.gain_h + shape_.gates_width();
+  sums.bias_c = sums.gain_c + shape_.padded();
+  for (Index k = 0; k < rows.count; ++k) {
+    const auto row = static_cast<std::size_t>(k);
+    sums.dgates = rows.gates[row];
+    sums.norm_x = rows.norm_x[row];
+    sums.norm_h = rows.norm_h[row];
+    sums.statistics = rows.statistics[row];
+    kernels_.add_norms(sums);
+  }
 }
 
 template <class T>
@@ -53,6 +89,7 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
   }
   if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
   if (projection_.size() > 0 && column_part == 0) add_projection(rows, first, blocks, scratch);
+  if (norms_.size() > 0 && column_part == 0) add_norms(rows, first, blocks);
 }
 
 /// dR^T = m^T dr for the blocks' hidden units.
@@ -97,18 +134,25 @@ void WeightGradient<T>::add_peephole(const StepRows<T>& rows, bool first, Range 
   }
 }
 
+/// Columns of rows of gradients, from `offset` on, as panels.
+template <class T>
+void WeightGradient<T>::copy_panels(const StepRows<T>& rows, Index begin, Index depth, Range blocks, Index offset,
+                                    T* panels) const {
+  const Index width = shape_.block_width();
+  for (Index k = 0; k < depth; ++k) {
+    const T* from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + blocks.begin * width;
+    T* to = panels + k * width;
+    for (Index block = 0; block < blocks.size(); ++block, from += width, to += depth * width) {
+      std::copy(from, from + width, to);
+    }
+  }
+}
+
 template <class T>
 void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks,
                                    Range x_columns, Range h_columns, bool with_bias, T* scratch) {
   const Index width = shape_.block_width();
   const Index column = blocks.begin * width;
-  for (Index k = 0; k < depth; ++k) {
-    const T* from = rows.gates[static_cast<std::size_t>(begin + k)] + column;
-    T* to = scratch + k * width;
-    for (Index block = 0; block < blocks.size(); ++block, from += width, to += depth * width) {
-      std::copy(from, from + width, to);
-    }
-  }
   kernels::TransposedProduct<T> product{};
   product.depth = depth;
   product.columns = blocks.size() * width;
@@ -116,20 +160,7 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
   product.out_stride = shape_.gates_width();
   product.accumulate = accumulate;
   product.panel_end = blocks.size();
-  if (x_.size() > 0) {
-    product.a = rows.x.data() + begin;
-    product.out = x_.data() + column;
-    product.row_begin = x_columns.begin;
-    product.row_end = x_columns.end;
-    kernels_.transposed_product(product);
-  }
-  if (h_.size() > 0) {
-    product.a = rows.h_prev.data() + begin;
-    product.out = h_.data() + column;
-    product.row_begin = h_columns.begin;
-    product.row_end = h_columns.end;
-    kernels_.transposed_product(product);
-  }
+  copy_panels(rows, begin, depth, blocks, 0, scratch);
   if (bias_.size() > 0 && with_bias) {
     for (Index block = 0; block < blocks.size(); ++block) {
       T* const bias = bias_.data() + column + block * width;
@@ -137,6 +168,22 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
       if (!accumulate) std::fill(bias, bias + width, T(0));
       for (Index k = 0; k < depth; ++k) kernels_.add(panel + k * width, bias, width);
     }
+  }
+  if (x_.size() > 0) {
+    if (shape_.normed) copy_panels(rows, begin, depth, blocks, shape_.x_gradients(), scratch);
+    product.a = rows.x.data() + begin;
+    product.out = x_.data() + column;
+    product.row_begin = x_columns.begin;
+    product.row_end = x_columns.end;
+    kernels_.transposed_product(product);
+  }
+  if (h_.size() > 0) {
+    if (shape_.normed) copy_panels(rows, begin, depth, blocks, shape_.h_gradients(), scratch);
+    product.a = rows.h_prev.data() + begin;
+    product.out = h_.data() + column;
+    product.row_begin = h_columns.begin;
+    product.row_end = h_columns.end;
+    kernels_.transposed_product(product);
   }
 }
 
@@ -149,6 +196,7 @@ void WeightGradient<T>::clear(Range blocks) {
     const Range units = units_of(shape_, blocks);
     std::fill_n(projection_.data() + units.begin * shape_.state_padded(), units.size() * shape_.state_padded(), T(0));
   }
+  visit_norms(blocks, [&](Index at, Index size) { std::fill_n(norms_.data() + at, size, T(0)); });
   for (Buffer<T>* sums : {&x_, &h_, &bias_}) {
     const Index columns = blocks.size() * shape_.block_width(), end = static_cast<Index>(sums->size());
     for (Index at = blocks.begin * shape_.block_width(); at < end; at += shape_.gates_width()) {
@@ -168,6 +216,8 @@ void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
   add(other.x_, x_);
   add(other.h_, h_);
   add(other.bias_, bias_);
+  visit_norms(blocks,
+              [&](Index at, Index size) { kernels_.add(other.norms_.data() + at, norms_.data() + at, size); });
   if (projection_.size() > 0) {
     const Range units = units_of(shape_, blocks);
     for (Index unit = units.begin; unit < units.end; ++unit) {
@@ -194,6 +244,12 @@ void WeightGradient<T>::write(Range blocks) const {
     }
   }
   if (peephole_.size() > 0) unpack_gradient(shape_, peephole_.data(), blocks, gradients_.peephole, 3);
+  const T* norm = norms_.data();
+  const Index width = shape_.gates_width();
+  if (gradients_.gain_ih) unpack_gradient(shape_, norm, blocks, gradients_.gain_ih, 4);
+  if (gradients_.gain_hh) unpack_gradient(shape_, norm + width, blocks, gradients_.gain_hh, 4);
+  if (gradients_.gain_c) unpack_gradient(shape_, norm + 2 * width, blocks, gradients_.gain_c, 1);
+  if (gradients_.bias_c) unpack_gradient(shape_, norm + 2 * width + shape_.padded(), blocks, gradients_.bias_c, 1);
 }
 
 RowSet::RowSet(const Schedule& schedule, int parts, int part)

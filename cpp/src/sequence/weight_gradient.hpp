@@ -10,10 +10,11 @@ namespace lstmcore {
 template <class T>
 struct StepRows {
   Index count = 0;
-  std::vector<T*> gates;  ///< gradients by the pre-activations
+  std::vector<T*> gates;  ///< rows of gradients (`CellShape::gradients_width`)
   std::vector<const T*> x, h_prev;
   std::vector<const T*> m, dr;                ///< with a projection: its input and the gradient by its output
   std::vector<const T*> activations, c_prev;  ///< gates and c before the step, for peephole weights; else empty
+  std::vector<const T*> norm_x, norm_h, statistics;  ///< with layer norms; else empty
 };
 
 /// The gradients of one direction's weights while they are summed up. Every element is one running sum over all rows,
@@ -23,7 +24,9 @@ class WeightGradient {
  public:
   WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip);
 
-  bool wanted() const { return x_.size() + h_.size() + bias_.size() + peephole_.size() + projection_.size() > 0; }
+  bool wanted() const {
+    return x_.size() + h_.size() + bias_.size() + peephole_.size() + projection_.size() + norms_.size() > 0;
+  }
   bool peephole_wanted() const { return peephole_.size() > 0; }
   /// Elements of scratch that `add` needs.
   static Index scratch_size(const CellShape& shape);
@@ -42,6 +45,11 @@ class WeightGradient {
                   Range h_columns, bool with_bias, T* scratch);
   void add_projection(const StepRows<T>& rows, bool first, Range blocks, T* scratch);
   void add_peephole(const StepRows<T>& rows, bool first, Range blocks);
+  void add_norms(const StepRows<T>& rows, bool first, Range blocks);
+  void copy_panels(const StepRows<T>& rows, Index begin, Index depth, Range blocks, Index offset, T* panels) const;
+  /// Visits the sums of some blocks, in pieces of the same meaning: visit(first, count).
+  template <class Visit>
+  void visit_norms(Range blocks, Visit&& visit) const;
 
   const kernels::Kernels<T>& kernels_;
   const CellShape shape_;
@@ -50,6 +58,7 @@ class WeightGradient {
   Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted
   Buffer<T> peephole_;      ///< [3 Hp]
   Buffer<T> projection_;    ///< [H][padded P]
+  Buffer<T> norms_;         ///< as in ForwardPanels
 };
 
 /// Sorted rows that are walked or summed together. They are packed by (step, row).

@@ -6,26 +6,22 @@ namespace lstmcore {
 template <class T>
 ZoneoutRows<T>::ZoneoutRows(const CellShape& shape, const CellVariant<T>& variant, Index rows)
     : shape_(shape), of_h_(variant.zoneout_h), of_c_(variant.zoneout_c) {
-  const auto size = static_cast<std::size_t>(rows * shape.padded());
-  const std::size_t masks = (of_h_.at_work ? 1 : 0) + (of_c_.at_work ? 1 : 0);
-  if (masks == 0) return;
-  ones_.resize(static_cast<std::size_t>(shape.hidden), T(1));
-  masks_.resize(masks * size, T(0));
-  const T* next = masks_.data();
-  for (std::vector<const T*>* pointers : {of_h_.at_work ? &h_ : nullptr, of_c_.at_work ? &c_ : nullptr}) {
-    if (pointers == nullptr) continue;
-    for (Index row = 0; row < rows; ++row, next += shape.padded()) pointers->push_back(next);
-  }
+  if (of_h_.at_work || of_c_.at_work) ones_.resize(static_cast<std::size_t>(shape.hidden), T(1));
+  const auto make = [rows](Index width, std::vector<T>& masks, std::vector<const T*>& pointers) {
+    masks.resize(static_cast<std::size_t>(rows * width), T(0));
+    for (Index row = 0; row < rows; ++row) pointers.push_back(masks.data() + row * width);
+  };
+  if (of_h_.at_work) make(shape.state_padded(), h_masks_, h_);
+  if (of_c_.at_work) make(shape.padded(), c_masks_, c_);
 }
 
 template <class T>
 void ZoneoutRows<T>::fill(Index i, Index batch, Index batch_row, Index time, Range blocks) {
-  if (masks_.empty()) return;
+  const Index place = time * batch + batch_row;
   const Range units{blocks.begin * shape_.lanes, std::min(blocks.end * shape_.lanes, shape_.hidden)};
-  const Index place = (time * batch + batch_row) * shape_.hidden;
-  T* const rows = masks_.data() + i * shape_.padded();
-  if (of_h_.at_work) fill(of_h_, rows, place, units);
-  if (of_c_.at_work) fill(of_c_, rows + static_cast<Index>(h_.size()) * shape_.padded(), place, units);
+  const Range features = shape_.projected ? Range{0, shape_.state} : units;
+  if (of_h_.at_work) fill(of_h_, h_masks_.data() + i * shape_.state_padded(), place * shape_.state, features);
+  if (of_c_.at_work) fill(of_c_, c_masks_.data() + i * shape_.padded(), place * shape_.hidden, units);
 }
 
 template <class T>

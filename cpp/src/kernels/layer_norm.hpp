@@ -1,0 +1,259 @@
+// The cell with layer norms (Ba et al. 2016). A norm needs all of a row, so that a step comes apart where one begins:
+// forward W x and U h', the gates and c, then h; backward the other way round.
+#pragma once
+
+#include "varied_cell.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+using kernels::CellNorms;
+using kernels::NormSums;
+
+/// 1 for the real hidden units of a block, 0 for those that only fill its vector.
+template <class T>
+EIGEN_ALWAYS_INLINE PacketOf<T> real_units(Index hidden, Index block) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  const P one = constant<P>(1.0);
+  if (hidden - block * lanes >= lanes) return one;
+  alignas(64) T real[lanes] = {};
+  store_part(real, one, hidden - block * lanes);
+  return ei::pload<P>(real);
+}
+
+/// Visits the vectors of a row of blocks of `Vectors`, without the first `skip` of each: visit(v, vector, real units or
+/// null if all are).
+template <class T, int Vectors, class Visit>
+EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, int skip, Visit&& visit) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  const bool whole = hidden == blocks * lanes;
+  for (Index block = 0; block < blocks - (whole ? 0 : 1); ++block) {
+    for (int v = skip; v < Vectors; ++v) visit(v, (block * Vectors + v) * lanes, static_cast<const P*>(nullptr));
+  }
+  if (whole) return;
+  const P real = real_units<T>(hidden, blocks - 1);
+  for (int v = skip; v < Vectors; ++v) visit(v, ((blocks - 1) * Vectors + v) * lanes, &real);
+}
+
+template <class T, int Vectors>
+EIGEN_ALWAYS_INLINE T sum_of(const PacketOf<T> (&sums)[Vectors]) {
+  PacketOf<T> sum = sums[0];
+  for (int v = 1; v < Vectors; ++v) sum = ei::padd(sum, sums[v]);
+  return ei::predux(sum);
+}
+
+/// Mean and 1 / sqrt(variance + epsilon) of a row, of which units that are not there are 0.
+template <class T, int Vectors>
+EIGEN_DONT_INLINE void put_statistics(const T* row, Index blocks, Index hidden, int skip, T epsilon, T* statistics) {
+  using P = PacketOf<T>;
+  const T count = static_cast<T>((Vectors - skip) * hidden);
+  P sums[Vectors];
+  for (P& sum : sums) sum = constant<P>(0.0);
+  visit_row<T, Vectors>(blocks, hidden, skip,
+                        [&](int v, Index at, const P*) { sums[v] = ei::padd(sums[v], ei::ploadu<P>(row + at)); });
+  statistics[0] = sum_of<T, Vectors>(sums) / count;
+  const P mean = ei::pset1<P>(statistics[0]);
+  for (P& sum : sums) sum = constant<P>(0.0);
+  visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P* real) {
+    P distance = ei::psub(ei::ploadu<P>(row + at), mean);
+    if (real != nullptr) distance = ei::pmul(distance, *real);
+    sums[v] = ei::pmadd(distance, distance, sums[v]);
+  });
+  const T variance = sum_of<T, Vectors>(sums) / count;
+  statistics[1] = ei::pfirst(ei::pdiv(constant<P>(1.0), ei::psqrt(ei::pset1<P>(variance + epsilon))));
+}
+
+/// (x - mean) * scale.
+template <class T>
+EIGEN_ALWAYS_INLINE PacketOf<T> normed(const T* x, const T* statistics) {
+  using P = PacketOf<T>;
+  return ei::pmul(ei::psub(ei::ploadu<P>(x), ei::pset1<P>(statistics[0])), ei::pset1<P>(statistics[1]));
+}
+
+template <class T>
+EIGEN_DONT_INLINE void norm_gates(const StepForward<T>& s) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
+  constexpr Index full = vectors * lanes;
+  const CellNorms<T>& norms = *s.norms;
+  const int skip = s.extras.options->coupled ? 1 : 0;
+  for (Index row = 0; row < s.rows; ++row) {
+    T* const statistics = s.statistics[row];
+    put_statistics<T, vectors>(s.norm_x[row], s.blocks, s.hidden, skip, norms.epsilon, statistics);
+    put_statistics<T, vectors>(s.norm_h[row], s.blocks, s.hidden, skip, norms.epsilon, statistics + 2);
+    for (Index block = s.block_begin; block < s.block_end; ++block) {
+      const Index unit = block * lanes;
+      const auto z = [&](Index gate) {
+        const Index at = block * full + gate * lanes;
+        const P from_x = ei::pmadd(ei::ploadu<P>(norms.gain_x + at), normed(s.norm_x[row] + at, statistics),
+                                   ei::ploadu<P>(s.bias + at));
+        return ei::pmadd(ei::ploadu<P>(norms.gain_h + at), normed(s.norm_h[row] + at, statistics + 2), from_x);
+      };
+      const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
+      const FreshCell<P> cell =
+          fresh_cell<T>(*s.extras.options, peephole, s.hidden - unit, ei::ploadu<P>(s.c_prev[row] + unit), z(0), z(1),
+                        z(2), z(3));
+      store_gates(s.gates[row] + (block - s.block_begin) * full, cell);
+      ei::pstoreu(s.fresh_c[row] + unit, cell.c);
+    }
+  }
+}
+
+template <class T>
+EIGEN_DONT_INLINE void norm_output(const StepForward<T>& s) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr Index full = kernels::panel_vectors * lanes;
+  const CellNorms<T>& norms = *s.norms;
+  for (Index row = 0; row < s.rows; ++row) {
+    T* const statistics = s.statistics[row] + 4;
+    put_statistics<T, 1>(s.fresh_c[row], s.blocks, s.hidden, 0, norms.epsilon, statistics);
+    for (Index block = s.block_begin; block < s.block_end; ++block) {
+      const Index unit = block * lanes;
+      const P c = ei::ploadu<P>(s.fresh_c[row] + unit);
+      const P shown = ei::pmadd(ei::ploadu<P>(norms.gain_c + unit), normed(s.fresh_c[row] + unit, statistics),
+                                ei::ploadu<P>(norms.bias_c + unit));
+      const P out = ei::ploadu<P>(s.gates[row] + (block - s.block_begin) * full + 3 * lanes);
+      put_state<T>(s, row, unit, ei::ploadu<P>(s.c_prev[row] + unit), c, out, shown);
+    }
+  }
+}
+
+/// Parts of a row of gradients.
+template <class T>
+struct GradientRow {
+  T *gates, *x, *h, *by_normed_c, *normed_c;
+  GradientRow(T* row, Index blocks) : gates(row) {
+    const Index width = blocks * kernels::panel_vectors * lanes_of<T>;
+    x = gates + width;
+    h = x + width;
+    by_normed_c = h + width;
+    normed_c = by_normed_c + blocks * lanes_of<T>;
+  }
+};
+
+template <class T>
+EIGEN_DONT_INLINE void norm_output_backward(const StepBackward<T>& s) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  const CellOptions<T>& o = *s.extras.options;
+  for (Index row = 0; row < s.rows; ++row) {
+    const GradientRow<T> gradients(s.dgates[row], s.blocks);
+    const P mean = ei::pset1<P>(s.statistics[row][4]), scale = ei::pset1<P>(s.statistics[row][5]);
+    for (Index block = s.block_begin; block < s.block_end; ++block) {
+      const Index unit = block * lanes;
+      const KeptCell<T> cell(s, row, block);
+      const P c = ei::pmul(ei::psub(cell.c, mean), scale);
+      const P shown = ei::pmadd(ei::ploadu<P>(s.norms->gain_c + unit), c, ei::ploadu<P>(s.norms->bias_c + unit));
+      const P r = activate(o.output, shown, o.alpha[2], o.beta[2]);
+      const P d_h = fresh_h_gradient(s, row, unit);
+      ei::pstoreu(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes,
+                  ei::pmul(ei::pmul(d_h, r), gate_slope(o, cell.out)));
+      ei::pstoreu(gradients.by_normed_c + unit,
+                  ei::pmul(ei::pmul(d_h, cell.out), slope(o.output, r, o.alpha[2], o.beta[2])));
+      ei::pstoreu(gradients.normed_c + unit, ei::pmul(c, real_units<T>(s.hidden, block)));
+    }
+  }
+}
+
+/// What takes the gradient by gain * normed to that by what was normed: sums over a row, where units that are not there
+/// have no gradient.
+template <class T, int Vectors>
+struct NormGradient {
+  using P = PacketOf<T>;
+  P mean, along, scale;
+
+  template <class Gain, class Normed>
+  EIGEN_ALWAYS_INLINE NormGradient(const T* gradient, Gain&& gain, Normed&& value, Index blocks, Index hidden, int skip,
+                                   T row_scale) {
+    P sums[Vectors], products[Vectors];
+    for (int v = 0; v < Vectors; ++v) sums[v] = products[v] = constant<P>(0.0);
+    visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P*) {
+      const P scaled = ei::pmul(ei::ploadu<P>(gradient + at), gain(at));
+      sums[v] = ei::padd(sums[v], scaled);
+      products[v] = ei::pmadd(scaled, value(at), products[v]);
+    });
+    const T count = static_cast<T>((Vectors - skip) * hidden);
+    mean = ei::pset1<P>(sum_of<T, Vectors>(sums) / count);
+    along = ei::pset1<P>(sum_of<T, Vectors>(products) / count);
+    scale = ei::pset1<P>(row_scale);
+  }
+
+  /// Of one vector: its gradient times the gain, and its normed value.
+  EIGEN_ALWAYS_INLINE P of(const P& scaled, const P& value) const {
+    return ei::pmul(scale, ei::psub(ei::psub(scaled, mean), ei::pmul(value, along)));
+  }
+};
+
+template <class T>
+EIGEN_DONT_INLINE void norm_gates_backward(const StepBackward<T>& s) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  for (Index row = 0; row < s.rows; ++row) {
+    const GradientRow<T> gradients(s.dgates[row], s.blocks);
+    const auto gain = [&](Index at) { return ei::ploadu<P>(s.norms->gain_c + at); };
+    const auto value = [&](Index at) { return ei::ploadu<P>(gradients.normed_c + at); };
+    const NormGradient<T, 1> norm(gradients.by_normed_c, gain, value, s.blocks, s.hidden, 0, s.statistics[row][5]);
+    for (Index block = s.block_begin; block < s.block_end; ++block) {
+      const Index unit = block * lanes;
+      const P scaled = ei::pmul(ei::ploadu<P>(gradients.by_normed_c + unit), gain(unit));
+      const P by_c = ei::pmul(norm.of(scaled, value(unit)), real_units<T>(s.hidden, block));
+      const P z_o = ei::ploadu<P>(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes);
+      put_gate_gradients(s, row, block, KeptCell<T>(s, row, block), z_o, by_c);
+    }
+  }
+}
+
+template <class T>
+EIGEN_DONT_INLINE void norm_rows_backward(const StepBackward<T>& s) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
+  const int skip = s.extras.options->coupled ? 1 : 0;
+  for (Index row = 0; row < s.rows; ++row) {
+    const GradientRow<T> gradients(s.dgates[row], s.blocks);
+    const auto put = [&](const T* gains, const T* before, const T* statistics, T* to) {
+      const auto gain = [&](Index at) { return ei::ploadu<P>(gains + at); };
+      const auto value = [&](Index at) { return normed(before + at, statistics); };
+      const NormGradient<T, vectors> norm(gradients.gates, gain, value, s.blocks, s.hidden, skip, statistics[1]);
+      for (Index block = s.block_begin; block < s.block_end; ++block) {
+        const P real = real_units<T>(s.hidden, block);
+        if (skip > 0) ei::pstoreu(to + block * vectors * lanes, ei::pzero(real));
+        for (int v = skip; v < vectors; ++v) {
+          const Index at = (block * vectors + v) * lanes;
+          const P scaled = ei::pmul(ei::ploadu<P>(gradients.gates + at), gain(at));
+          ei::pstoreu(to + at, ei::pmul(norm.of(scaled, value(at)), real));
+        }
+      }
+    };
+    put(s.norms->gain_x, s.norm_x[row], s.statistics[row], gradients.x);
+    put(s.norms->gain_h, s.norm_h[row], s.statistics[row] + 2, gradients.h);
+  }
+}
+
+template <class T>
+void add_norms(const NormSums<T>& s) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr Index full = kernels::panel_vectors * lanes;
+  const GradientRow<T> row(const_cast<T*>(s.dgates), s.blocks);
+  const auto add = [](T* sum, const T* gradient, const P& value) {
+    ei::pstoreu(sum, ei::pmadd(ei::ploadu<P>(gradient), value, ei::ploadu<P>(sum)));
+  };
+  for (Index at = s.block_begin * full; at < s.block_end * full; at += lanes) {
+    add(s.gain_x + at, row.gates + at, normed(s.norm_x + at, s.statistics));
+    add(s.gain_h + at, row.gates + at, normed(s.norm_h + at, s.statistics + 2));
+  }
+  for (Index at = s.block_begin * lanes; at < s.block_end * lanes; at += lanes) {
+    add(s.gain_c + at, row.by_normed_c + at, ei::ploadu<P>(row.normed_c + at));
+    add(s.bias_c + at, row.by_normed_c + at, constant<P>(1.0));
+  }
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore
