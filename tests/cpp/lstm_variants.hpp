@@ -57,21 +57,28 @@ inline std::vector<Variant> variants() {
          c.zoneout_h = c.zoneout_c = c.recurrent_dropout = 0.25;
          c.proj_clip = 0.5;
        }},
-      {"layer norms", [](Config& c) { c.layer_norm = true; }},
+      // A spread of c that is small beside epsilon would multiply all rounding: two or three units may have one.
+      {"layer norms",
+       [](Config& c) {
+         c.layer_norm = true;
+         c.layer_norm_epsilon = 0.05;
+       }},
       {"layer norms, no bias",
        [](Config& c) {
          c.layer_norm = true;
+         c.layer_norm_epsilon = 0.05;
          c.bias = false;
        }},
       {"layer norms, coupled gates, peephole, zoneout, recurrent dropout",
        [](Config& c) {
          c.layer_norm = c.coupled_gates = c.peephole = true;
          c.zoneout_h = c.zoneout_c = c.recurrent_dropout = 0.3;
-         c.layer_norm_epsilon = 1e-3;
+         c.layer_norm_epsilon = 0.1;
        }},
       {"layer norms, projection, bounds, dropout of weights",
        [](Config& c) {
          c.layer_norm = true;
+         c.layer_norm_epsilon = 0.05;
          c.proj_size = (c.hidden_size + 1) / 2;
          c.cell_clip = 0.8;
          c.gate_clip = 1.5;
