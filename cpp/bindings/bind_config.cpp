@@ -42,7 +42,8 @@ LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle
                        py::handle coupled_gates, py::handle gate_activation, py::handle cell_activation,
                        py::handle output_activation, py::handle gate_clip, py::handle cell_clip, py::handle zoneout_h,
                        py::handle zoneout_c, py::handle recurrent_dropout, py::handle input_dropout,
-                       py::handle weight_dropout, py::handle proj_size, py::handle proj_clip) {
+                       py::handle weight_dropout, py::handle proj_size, py::handle proj_clip, py::handle layer_norm,
+                       py::handle layer_norm_epsilon) {
   LstmConfig config;
   config.input_size = to_int64(input_size, "input_size");
   config.hidden_size = to_int64(hidden_size, "hidden_size");
@@ -65,6 +66,8 @@ LstmConfig make_config(py::handle input_size, py::handle hidden_size, py::handle
   config.weight_dropout = to_double(weight_dropout, "weight_dropout");
   config.proj_size = to_int64(proj_size, "proj_size");
   config.proj_clip = to_double(proj_clip, "proj_clip");
+  config.layer_norm = to_bool(layer_norm, "layer_norm");
+  config.layer_norm_epsilon = to_double(layer_norm_epsilon, "layer_norm_epsilon");
   config.validate();
   return config;
 }
@@ -80,7 +83,7 @@ void bind_config(py::module_& module) {
            py::arg("output_activation") = "tanh", py::arg("gate_clip") = 0.0, py::arg("cell_clip") = 0.0,
            py::arg("zoneout_h") = 0.0, py::arg("zoneout_c") = 0.0, py::arg("recurrent_dropout") = 0.0,
            py::arg("input_dropout") = 0.0, py::arg("weight_dropout") = 0.0, py::arg("proj_size") = 0,
-           py::arg("proj_clip") = 0.0)
+           py::arg("proj_clip") = 0.0, py::arg("layer_norm") = false, py::arg("layer_norm_epsilon") = 1e-5)
       .def_readonly("input_size", &LstmConfig::input_size)
       .def_readonly("hidden_size", &LstmConfig::hidden_size)
       .def_readonly("num_layers", &LstmConfig::num_layers)
@@ -105,6 +108,8 @@ void bind_config(py::module_& module) {
       .def_readonly("weight_dropout", &LstmConfig::weight_dropout)
       .def_readonly("proj_size", &LstmConfig::proj_size)
       .def_readonly("proj_clip", &LstmConfig::proj_clip)
+      .def_readonly("layer_norm", &LstmConfig::layer_norm)
+      .def_readonly("layer_norm_epsilon", &LstmConfig::layer_norm_epsilon)
       .def("parameters", &parameter_list, "Name and shape of every weight, in order.");
 }
 

@@ -76,7 +76,8 @@ struct HeldCells {
   template <int Rank>
   static Axes<Rank> axes_of(const LstmParameter& parameter) {
     Axes<Rank> axes;
-    axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : "4H", parameter.shape[0]};
+    const bool of_units = parameter.tensor == LstmTensor::gain_c || parameter.tensor == LstmTensor::bias_c;
+    axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : of_units ? "H" : "4H", parameter.shape[0]};
     if constexpr (Rank == 2) {
       axes[1] = {parameter.tensor == LstmTensor::weight_ih ? "C" : "H", parameter.shape[1]};
       if (parameter.tensor == LstmTensor::weight_hr) axes[0].letter = "P";

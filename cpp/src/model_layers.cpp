@@ -39,6 +39,8 @@ const std::map<std::string, Names>& options() {
                              "weight_dropout",
                              "proj_size",
                              "proj_clip",
+                             "layer_norm",
+                             "layer_norm_epsilon",
                              "unit_forget_bias",
                              "kernel_initializer",
                              "recurrent_initializer",
@@ -49,7 +51,7 @@ const std::map<std::string, Names>& options() {
                              "recurrent_constraint",
                              "bias_constraint",
                              "seed"};
-  static const Names walk = {"return_sequences", "return_state", "go_backwards"};
+  static const Names walk = {"return_sequences", "return_state", "go_backwards", "recompute"};
   static const std::map<std::string, Names> all = {
       {"Bidirectional", {"layer", "merge_mode"}},
       {"Dense",
@@ -123,6 +125,12 @@ void read_walk(const Description& from, ModelLayer& layer) {
   layer.return_sequences = from.flag("return_sequences");
   from.flag("return_state");
   layer.lstm.go_backwards = from.flag("go_backwards");
+  const Value& recompute = *from.config->find("recompute");  // of training only
+  const bool every = recompute.is(Kind::integer) && recompute.integer >= 1;
+  const bool root = recompute.is(Kind::string) && recompute.string == "sqrt";
+  if (!every && !root && !recompute.is(Kind::null)) {
+    fail(from.where + ": expected recompute to be null, \"sqrt\" or an integer of at least 1");
+  }
 }
 
 LstmActivation read_activation(const Description& from, const char* option) {
@@ -159,6 +167,8 @@ void read_cell(const Description& from, LstmConfig& lstm) {
   lstm.weight_dropout = from.number("weight_dropout");
   lstm.proj_size = from.at("proj_size", Kind::integer).integer;
   lstm.proj_clip = from.number("proj_clip");
+  lstm.layer_norm = from.flag("layer_norm");
+  lstm.layer_norm_epsilon = from.number("layer_norm_epsilon");
 }
 
 void read_lstm(const Description& from, ModelLayer& layer) {
@@ -175,7 +185,7 @@ bool same_cell(const LstmConfig& a, const LstmConfig& b) {
          a.coupled_gates == b.coupled_gates && a.gate_clip == b.gate_clip && a.cell_clip == b.cell_clip &&
          a.zoneout_h == b.zoneout_h && a.zoneout_c == b.zoneout_c && a.recurrent_dropout == b.recurrent_dropout &&
          a.input_dropout == b.input_dropout && a.weight_dropout == b.weight_dropout && a.proj_size == b.proj_size &&
-         a.proj_clip == b.proj_clip;
+         a.proj_clip == b.proj_clip && a.layer_norm == b.layer_norm && a.layer_norm_epsilon == b.layer_norm_epsilon;
 }
 
 void read_rnn(const Description& from, ModelLayer& layer) {

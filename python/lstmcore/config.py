@@ -81,9 +81,16 @@ class LSTMConfig:
         1) (Merity et al. 2017).
     proj_size : int, default 0
         P: h becomes its product with ``weight_hr_l0`` (P, H), P features wide, at most H (Sak et
-        al. 2014, as in PyTorch); 0: no projection. Not with `zoneout_h` or `recurrent_dropout`.
+        al. 2014, as in PyTorch); 0: no projection.
     proj_clip : float, default 0.0
         Bound of the projected h, on both sides; 0: none.
+    layer_norm : bool, default False
+        Layer normalization (Ba et al. 2016) of the gates' two products, with x and with h, each
+        over all 4H features, and of c on its way to h. Gains ``gain_ih_l0`` and ``gain_hh_l0``
+        (4H,) and ``gain_c_l0`` (H,), bias ``bias_c_l0`` (H,) of the last; the gates' biases are
+        those of the first two.
+    layer_norm_epsilon : float, default 1e-5
+        Added to the variance.
 
     Raises
     ------
@@ -115,6 +122,8 @@ class LSTMConfig:
     weight_dropout: float = field(default=0.0, kw_only=True)
     proj_size: int = field(default=0, kw_only=True)
     proj_clip: float = field(default=0.0, kw_only=True)
+    layer_norm: bool = field(default=False, kw_only=True)
+    layer_norm_epsilon: float = field(default=1e-5, kw_only=True)
 
     def __post_init__(self) -> None:
         core = _core.LstmConfig(**self._values())
@@ -153,7 +162,8 @@ class LSTMConfig:
             ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H) and ``bias_l0`` (4H,) of every layer
             and, with suffix ``_reverse``, of every second direction. Rows are the gates i, f, g, o.
             With peepholes also ``peephole_l0`` (3H,), for the gates i, f, o; with a projection
-            ``weight_hr_l0`` (P, H), and ``weight_hh_l0`` (4H, P).
+            ``weight_hr_l0`` (P, H), and ``weight_hh_l0`` (4H, P); with layer norms ``gain_ih_l0``
+            and ``gain_hh_l0`` (4H,), ``gain_c_l0`` and ``bias_c_l0`` (H,).
         """
         return dict(core_config(self).parameters())
 

@@ -149,8 +149,8 @@ def init_weights(
     """Return new weights with Keras' initial values.
 
     Input weights are Glorot uniform (Glorot & Bengio 2010), recurrent weights orthogonal (Saxe et
-    al. 2014), biases zero but for the forget gate's, which are one (Jozefowicz et al. 2015), and
-    peephole weights zero.
+    al. 2014), biases zero but for the forget gate's, which are one (Jozefowicz et al. 2015),
+    peephole weights zero and gains one.
 
     Parameters
     ----------
@@ -180,8 +180,10 @@ def init_weights(
     random = np.random.default_rng(seed)
     weights: dict[str, FloatArray] = {}
     for name, shape in config.parameter_shapes().items():
-        if name.startswith("peephole"):
+        if name.startswith(("peephole", "bias_c")):
             values = np.zeros(shape)
+        elif name.startswith("gain"):
+            values = np.ones(shape)
         elif name.startswith("bias"):
             values = np.zeros(shape)
             values[config.hidden_size : 2 * config.hidden_size] = remembering
@@ -245,7 +247,7 @@ def lstm(
     return_sequences: bool = True,
     training: Literal[True],
     seed: int = 0,
-    recompute: int | Literal["sqrt"] | None = None,
+    recompute: int | str | None = None,
 ) -> tuple[FloatArray, LSTMState, LSTMTape]: ...
 def lstm(
     x: FloatArray,
@@ -259,7 +261,7 @@ def lstm(
     return_sequences: bool = True,
     training: bool = False,
     seed: int = 0,
-    recompute: int | Literal["sqrt"] | None = None,
+    recompute: int | str | None = None,
 ) -> tuple[FloatArray, LSTMState] | tuple[FloatArray, LSTMState, LSTMTape]:
     """Run an LSTM over a batch of sequences.
 
@@ -324,6 +326,8 @@ def lstm(
     if mask is not None and not isinstance(mask, np.ndarray):
         mask = _flags(mask, "mask")
     again = 0 if recompute is None else recompute_steps(recompute)
+    if again and not training:
+        raise ValueError(f"recompute: expected None without training, got {recompute!r}")
     y, h, c, tape = weights._lstm.forward(
         x, h, c, lengths, reset, return_sequences, training, seed, mask, again
     )
@@ -403,9 +407,12 @@ def lstm_masks(
             shape = (rows, config.state_size)
             every = [draw(shape, rate, kind, cell) for cell in range(cells)]
             masks[kind] = np.stack(every)
-    for kind, rate in (("zoneout_h", config.zoneout_h), ("zoneout_c", config.zoneout_c)):
+    for kind, rate, features in (
+        ("zoneout_h", config.zoneout_h, config.state_size),
+        ("zoneout_c", config.zoneout_c, hidden),
+    ):
         if rate:
-            kept = [draw((times, batch, hidden), 1.0 - rate, kind, n) != 0 for n in range(cells)]
+            kept = [draw((times, batch, features), 1.0 - rate, kind, n) != 0 for n in range(cells)]
             masks[kind] = np.stack(kept).swapaxes(1, 2).astype(np.float64)
     return masks
 

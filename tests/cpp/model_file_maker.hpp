@@ -44,11 +44,12 @@ struct ModelFileMaker {
                                            {"walk.weight_hh_l0", {"F32", {8, 2}}},
                                            {"walk.weight_ih_l0", {"F32", {8, 2}}}};
   std::string walk_config =
-      R"({"units": 2, "return_sequences": false, "return_state": false, "go_backwards": false, "num_layers": 1,)"
+      R"({"units": 2, "return_sequences": false, "return_state": false, "go_backwards": false,)"
+      R"( "recompute": null, "num_layers": 1,)"
       R"( "dropout": 0.0, "activation": "tanh", "recurrent_activation": "sigmoid", "output_activation": null,)"
       R"( "use_bias": true, "peephole": false, "coupled_gates": false, "gate_clip": 0.0, "cell_clip": 0.0,)"
       R"( "zoneout_h": 0.0, "zoneout_c": 0.0, "recurrent_dropout": 0.0, "input_dropout": 0.0,)"
-      R"( "weight_dropout": 0.0, "proj_size": 0, "proj_clip": 0.0,)"
+      R"( "weight_dropout": 0.0, "proj_size": 0, "proj_clip": 0.0, "layer_norm": false, "layer_norm_epsilon": 1e-5,)"
       R"( "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
       R"( "recurrent_initializer": "orthogonal", "kernel_regularizer": null, "recurrent_regularizer": null,)"
       R"( "bias_regularizer": null, "kernel_constraint": null, "recurrent_constraint": null, "bias_constraint": null,)"

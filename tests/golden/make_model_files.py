@@ -33,6 +33,8 @@ def features_model() -> lc.Sequential:
                 cell_clip=2.0,
                 zoneout_c=0.1,
                 proj_size=2,
+                layer_norm=True,
+                recompute="sqrt",
             ),
             lc.layers.Dense(2, activation="tanh"),
         ],

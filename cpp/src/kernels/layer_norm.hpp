@@ -2,6 +2,8 @@
 // forward W x and U h', the gates and c, then h; backward the other way round.
 #pragma once
 
+#include <cmath>
+
 #include "varied_cell.hpp"
 
 namespace lstmcore {
@@ -45,26 +47,51 @@ EIGEN_ALWAYS_INLINE T sum_of(const PacketOf<T> (&sums)[Vectors]) {
   return ei::predux(sum);
 }
 
-/// Mean and 1 / sqrt(variance + epsilon) of a row, of which units that are not there are 0.
-template <class T, int Vectors>
-EIGEN_DONT_INLINE void put_statistics(const T* row, Index blocks, Index hidden, int skip, T epsilon, T* statistics) {
-  using P = PacketOf<T>;
-  const T count = static_cast<T>((Vectors - skip) * hidden);
-  P sums[Vectors];
-  for (P& sum : sums) sum = constant<P>(0.0);
-  visit_row<T, Vectors>(blocks, hidden, skip,
-                        [&](int v, Index at, const P*) { sums[v] = ei::padd(sums[v], ei::ploadu<P>(row + at)); });
-  statistics[0] = sum_of<T, Vectors>(sums) / count;
-  const P mean = ei::pset1<P>(statistics[0]);
-  for (P& sum : sums) sum = constant<P>(0.0);
-  visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P* real) {
-    P distance = ei::psub(ei::ploadu<P>(row + at), mean);
-    if (real != nullptr) distance = ei::pmul(distance, *real);
-    sums[v] = ei::pmadd(distance, distance, sums[v]);
-  });
-  const T variance = sum_of<T, Vectors>(sums) / count;
-  statistics[1] = ei::pfirst(ei::pdiv(constant<P>(1.0), ei::psqrt(ei::pset1<P>(variance + epsilon))));
+/// Rows whose sums are taken side by side, because each waits for itself: few enough for the first-level cache.
+constexpr Index norm_rows = 4;
+
+/// Calls group(first, last) for the rows in groups of `norm_rows`.
+template <class Group>
+EIGEN_ALWAYS_INLINE void for_groups(Index rows, Group&& group) {
+  for (Index first = 0; first < rows; first += norm_rows) group(first, std::min(first + norm_rows, rows));
 }
+
+/// statistics[at] = mean, statistics[at + 1] = 1 / sqrt(variance + epsilon) of some rows, in which units that are not
+/// there are 0.
+template <class T, int Vectors>
+struct RowStatistics {
+  using P = PacketOf<T>;
+  const Index blocks, hidden;
+  const int skip;
+  const T inverse_count, epsilon;
+
+  RowStatistics(Index row_blocks, Index row_hidden, int skipped, T eps)
+      : blocks(row_blocks),
+        hidden(row_hidden),
+        skip(skipped),
+        inverse_count(T(1) / static_cast<T>((Vectors - skipped) * row_hidden)),
+        epsilon(eps) {}
+
+  EIGEN_ALWAYS_INLINE void put_mean(const T* row, T* to) const {
+    P sums[Vectors];
+    for (P& sum : sums) sum = constant<P>(0.0);
+    visit_row<T, Vectors>(blocks, hidden, skip,
+                          [&](int v, Index at, const P*) { sums[v] = ei::padd(sums[v], ei::ploadu<P>(row + at)); });
+    to[0] = sum_of<T, Vectors>(sums) * inverse_count;
+  }
+
+  EIGEN_ALWAYS_INLINE void put_scale(const T* row, T* to) const {
+    const P mean = ei::pset1<P>(to[0]);
+    P sums[Vectors];
+    for (P& sum : sums) sum = constant<P>(0.0);
+    visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P* real) {
+      P distance = ei::psub(ei::ploadu<P>(row + at), mean);
+      if (real != nullptr) distance = ei::pmul(distance, *real);
+      sums[v] = ei::pmadd(distance, distance, sums[v]);
+    });
+    to[1] = T(1) / std::sqrt(sum_of<T, Vectors>(sums) * inverse_count + epsilon);
+  }
+};
 
 /// (x - mean) * scale.
 template <class T>
@@ -73,54 +100,71 @@ EIGEN_ALWAYS_INLINE PacketOf<T> normed(const T* x, const T* statistics) {
   return ei::pmul(ei::psub(ei::ploadu<P>(x), ei::pset1<P>(statistics[0])), ei::pset1<P>(statistics[1]));
 }
 
+/// The gates and c before zoneout of one row.
 template <class T>
-EIGEN_DONT_INLINE void norm_gates(const StepForward<T>& s) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
-  constexpr Index full = vectors * lanes;
-  const CellNorms<T>& norms = *s.norms;
-  const int skip = s.extras.options->coupled ? 1 : 0;
-  for (Index row = 0; row < s.rows; ++row) {
-    T* const statistics = s.statistics[row];
-    put_statistics<T, vectors>(s.norm_x[row], s.blocks, s.hidden, skip, norms.epsilon, statistics);
-    put_statistics<T, vectors>(s.norm_h[row], s.blocks, s.hidden, skip, norms.epsilon, statistics + 2);
-    for (Index block = s.block_begin; block < s.block_end; ++block) {
-      const Index unit = block * lanes;
-      const auto z = [&](Index gate) {
-        const Index at = block * full + gate * lanes;
-        const P from_x = ei::pmadd(ei::ploadu<P>(norms.gain_x + at), normed(s.norm_x[row] + at, statistics),
-                                   ei::ploadu<P>(s.bias + at));
-        return ei::pmadd(ei::ploadu<P>(norms.gain_h + at), normed(s.norm_h[row] + at, statistics + 2), from_x);
-      };
-      const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
-      const FreshCell<P> cell =
-          fresh_cell<T>(*s.extras.options, peephole, s.hidden - unit, ei::ploadu<P>(s.c_prev[row] + unit), z(0), z(1),
-                        z(2), z(3));
-      store_gates(s.gates[row] + (block - s.block_begin) * full, cell);
-      ei::pstoreu(s.fresh_c[row] + unit, cell.c);
-    }
-  }
-}
-
-template <class T>
-EIGEN_DONT_INLINE void norm_output(const StepForward<T>& s) {
+EIGEN_ALWAYS_INLINE void norm_gates_row(const StepForward<T>& s, Index row) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr Index full = kernels::panel_vectors * lanes;
   const CellNorms<T>& norms = *s.norms;
-  for (Index row = 0; row < s.rows; ++row) {
-    T* const statistics = s.statistics[row] + 4;
-    put_statistics<T, 1>(s.fresh_c[row], s.blocks, s.hidden, 0, norms.epsilon, statistics);
-    for (Index block = s.block_begin; block < s.block_end; ++block) {
-      const Index unit = block * lanes;
-      const P c = ei::ploadu<P>(s.fresh_c[row] + unit);
-      const P shown = ei::pmadd(ei::ploadu<P>(norms.gain_c + unit), normed(s.fresh_c[row] + unit, statistics),
-                                ei::ploadu<P>(norms.bias_c + unit));
-      const P out = ei::ploadu<P>(s.gates[row] + (block - s.block_begin) * full + 3 * lanes);
-      put_state<T>(s, row, unit, ei::ploadu<P>(s.c_prev[row] + unit), c, out, shown);
-    }
+  const T* const statistics = s.statistics[row];
+  for (Index block = s.block_begin; block < s.block_end; ++block) {
+    const Index unit = block * lanes;
+    const auto z = [&](Index gate) {
+      const Index at = block * full + gate * lanes;
+      const P from_x = ei::pmadd(ei::ploadu<P>(norms.gain_x + at), normed(s.norm_x[row] + at, statistics),
+                                 ei::ploadu<P>(s.bias + at));
+      return ei::pmadd(ei::ploadu<P>(norms.gain_h + at), normed(s.norm_h[row] + at, statistics + 2), from_x);
+    };
+    const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
+    const FreshCell<P> cell = fresh_cell<T>(*s.extras.options, peephole, s.hidden - unit,
+                                            ei::ploadu<P>(s.c_prev[row] + unit), z(0), z(1), z(2), z(3));
+    store_gates(s.gates[row] + (block - s.block_begin) * full, cell);
+    ei::pstoreu(s.fresh_c[row] + unit, cell.c);
   }
+}
+
+template <class T>
+void norm_gates(const StepForward<T>& s) {
+  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
+  const RowStatistics<T, vectors> of(s.blocks, s.hidden, s.extras.options->coupled ? 1 : 0, s.norms->epsilon);
+  for_groups(s.rows, [&](Index first, Index last) {
+    for (Index row = first; row < last; ++row) {
+      of.put_mean(s.norm_x[row], s.statistics[row]);
+      of.put_mean(s.norm_h[row], s.statistics[row] + 2);
+    }
+    for (Index row = first; row < last; ++row) {
+      of.put_scale(s.norm_x[row], s.statistics[row]);
+      of.put_scale(s.norm_h[row], s.statistics[row] + 2);
+    }
+    for (Index row = first; row < last; ++row) norm_gates_row(s, row);
+  });
+}
+
+template <class T>
+EIGEN_ALWAYS_INLINE void norm_output_row(const StepForward<T>& s, Index row) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr Index full = kernels::panel_vectors * lanes;
+  const T* const statistics = s.statistics[row] + 4;
+  for (Index block = s.block_begin; block < s.block_end; ++block) {
+    const Index unit = block * lanes;
+    const P c = ei::ploadu<P>(s.fresh_c[row] + unit);
+    const P shown = ei::pmadd(ei::ploadu<P>(s.norms->gain_c + unit), normed(s.fresh_c[row] + unit, statistics),
+                              ei::ploadu<P>(s.norms->bias_c + unit));
+    const P out = ei::ploadu<P>(s.gates[row] + (block - s.block_begin) * full + 3 * lanes);
+    put_state<T>(s, row, unit, ei::ploadu<P>(s.c_prev[row] + unit), c, out, shown);
+  }
+}
+
+template <class T>
+void norm_output(const StepForward<T>& s) {
+  const RowStatistics<T, 1> of(s.blocks, s.hidden, 0, s.norms->epsilon);
+  for_groups(s.rows, [&](Index first, Index last) {
+    for (Index row = first; row < last; ++row) of.put_mean(s.fresh_c[row], s.statistics[row] + 4);
+    for (Index row = first; row < last; ++row) of.put_scale(s.fresh_c[row], s.statistics[row] + 4);
+    for (Index row = first; row < last; ++row) norm_output_row(s, row);
+  });
 }
 
 /// Parts of a row of gradients.
@@ -137,7 +181,7 @@ struct GradientRow {
 };
 
 template <class T>
-EIGEN_DONT_INLINE void norm_output_backward(const StepBackward<T>& s) {
+void norm_output_backward(const StepBackward<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   const CellOptions<T>& o = *s.extras.options;
@@ -160,16 +204,19 @@ EIGEN_DONT_INLINE void norm_output_backward(const StepBackward<T>& s) {
   }
 }
 
-/// What takes the gradient by gain * normed to that by what was normed: sums over a row, where units that are not there
+/// What takes the gradient by gain * normed to that by what was normed: means over a row, where units that are not there
 /// have no gradient.
-template <class T, int Vectors>
+template <class T>
 struct NormGradient {
   using P = PacketOf<T>;
-  P mean, along, scale;
+  T mean, along, scale;
 
-  template <class Gain, class Normed>
-  EIGEN_ALWAYS_INLINE NormGradient(const T* gradient, Gain&& gain, Normed&& value, Index blocks, Index hidden, int skip,
-                                   T row_scale) {
+  NormGradient() = default;
+
+  /// gain(at) and value(at): a vector of gains and of normed values.
+  template <int Vectors, class Gain, class Value>
+  EIGEN_ALWAYS_INLINE void take(const T* gradient, Gain&& gain, Value&& value, Index blocks, Index hidden, int skip,
+                                T row_scale) {
     P sums[Vectors], products[Vectors];
     for (int v = 0; v < Vectors; ++v) sums[v] = products[v] = constant<P>(0.0);
     visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P*) {
@@ -177,62 +224,82 @@ struct NormGradient {
       sums[v] = ei::padd(sums[v], scaled);
       products[v] = ei::pmadd(scaled, value(at), products[v]);
     });
-    const T count = static_cast<T>((Vectors - skip) * hidden);
-    mean = ei::pset1<P>(sum_of<T, Vectors>(sums) / count);
-    along = ei::pset1<P>(sum_of<T, Vectors>(products) / count);
-    scale = ei::pset1<P>(row_scale);
+    const T inverse_count = T(1) / static_cast<T>((Vectors - skip) * hidden);
+    mean = sum_of<T, Vectors>(sums) * inverse_count;
+    along = sum_of<T, Vectors>(products) * inverse_count;
+    scale = row_scale;
   }
 
   /// Of one vector: its gradient times the gain, and its normed value.
   EIGEN_ALWAYS_INLINE P of(const P& scaled, const P& value) const {
-    return ei::pmul(scale, ei::psub(ei::psub(scaled, mean), ei::pmul(value, along)));
+    const P rest = ei::psub(ei::psub(scaled, ei::pset1<P>(mean)), ei::pmul(value, ei::pset1<P>(along)));
+    return ei::pmul(ei::pset1<P>(scale), rest);
   }
 };
 
 template <class T>
-EIGEN_DONT_INLINE void norm_gates_backward(const StepBackward<T>& s) {
+void norm_gates_backward(const StepBackward<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  for (Index row = 0; row < s.rows; ++row) {
-    const GradientRow<T> gradients(s.dgates[row], s.blocks);
-    const auto gain = [&](Index at) { return ei::ploadu<P>(s.norms->gain_c + at); };
-    const auto value = [&](Index at) { return ei::ploadu<P>(gradients.normed_c + at); };
-    const NormGradient<T, 1> norm(gradients.by_normed_c, gain, value, s.blocks, s.hidden, 0, s.statistics[row][5]);
+  const auto gain = [&](Index at) { return ei::ploadu<P>(s.norms->gain_c + at); };
+  for_groups(s.rows, [&](Index first, Index last) {
+    NormGradient<T> norms[norm_rows];
+    for (Index row = first; row < last; ++row) {
+      const GradientRow<T> gradients(s.dgates[row], s.blocks);
+      const auto value = [&](Index at) { return ei::ploadu<P>(gradients.normed_c + at); };
+      norms[row - first].template take<1>(gradients.by_normed_c, gain, value, s.blocks, s.hidden, 0,
+                                          s.statistics[row][5]);
+    }
+    for (Index row = first; row < last; ++row) {
+      const GradientRow<T> gradients(s.dgates[row], s.blocks);
+      for (Index block = s.block_begin; block < s.block_end; ++block) {
+        const Index unit = block * lanes;
+        const P scaled = ei::pmul(ei::ploadu<P>(gradients.by_normed_c + unit), gain(unit));
+        const P by_c = ei::pmul(norms[row - first].of(scaled, ei::ploadu<P>(gradients.normed_c + unit)),
+                                real_units<T>(s.hidden, block));
+        const P z_o = ei::ploadu<P>(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes);
+        put_gate_gradients(s, row, block, KeptCell<T>(s, row, block), z_o, by_c);
+      }
+    }
+  });
+}
+
+/// The gradients by one product of a group of rows, W x or U h', from those by the pre-activations.
+template <class T, class To>
+EIGEN_ALWAYS_INLINE void norm_product_backward(const StepBackward<T>& s, Index first, Index last, const T* gains,
+                                               const T* const* before, Index statistics, To&& to) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
+  const int skip = s.extras.options->coupled ? 1 : 0;
+  const auto gain = [&](Index at) { return ei::ploadu<P>(gains + at); };
+  NormGradient<T> norms[norm_rows];
+  for (Index row = first; row < last; ++row) {
+    const T* const numbers = s.statistics[row] + statistics;
+    const auto value = [&](Index at) { return normed(before[row] + at, numbers); };
+    norms[row - first].template take<vectors>(s.dgates[row], gain, value, s.blocks, s.hidden, skip, numbers[1]);
+  }
+  for (Index row = first; row < last; ++row) {
+    const T* const numbers = s.statistics[row] + statistics;
+    T* const gradients = to(GradientRow<T>(s.dgates[row], s.blocks));
     for (Index block = s.block_begin; block < s.block_end; ++block) {
-      const Index unit = block * lanes;
-      const P scaled = ei::pmul(ei::ploadu<P>(gradients.by_normed_c + unit), gain(unit));
-      const P by_c = ei::pmul(norm.of(scaled, value(unit)), real_units<T>(s.hidden, block));
-      const P z_o = ei::ploadu<P>(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes);
-      put_gate_gradients(s, row, block, KeptCell<T>(s, row, block), z_o, by_c);
+      const P real = real_units<T>(s.hidden, block);
+      if (skip > 0) ei::pstoreu(gradients + block * vectors * lanes, ei::pzero(real));
+      for (int v = skip; v < vectors; ++v) {
+        const Index at = (block * vectors + v) * lanes;
+        const P scaled = ei::pmul(ei::ploadu<P>(s.dgates[row] + at), gain(at));
+        ei::pstoreu(gradients + at, ei::pmul(norms[row - first].of(scaled, normed(before[row] + at, numbers)), real));
+      }
     }
   }
 }
 
 template <class T>
-EIGEN_DONT_INLINE void norm_rows_backward(const StepBackward<T>& s) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
-  const int skip = s.extras.options->coupled ? 1 : 0;
-  for (Index row = 0; row < s.rows; ++row) {
-    const GradientRow<T> gradients(s.dgates[row], s.blocks);
-    const auto put = [&](const T* gains, const T* before, const T* statistics, T* to) {
-      const auto gain = [&](Index at) { return ei::ploadu<P>(gains + at); };
-      const auto value = [&](Index at) { return normed(before + at, statistics); };
-      const NormGradient<T, vectors> norm(gradients.gates, gain, value, s.blocks, s.hidden, skip, statistics[1]);
-      for (Index block = s.block_begin; block < s.block_end; ++block) {
-        const P real = real_units<T>(s.hidden, block);
-        if (skip > 0) ei::pstoreu(to + block * vectors * lanes, ei::pzero(real));
-        for (int v = skip; v < vectors; ++v) {
-          const Index at = (block * vectors + v) * lanes;
-          const P scaled = ei::pmul(ei::ploadu<P>(gradients.gates + at), gain(at));
-          ei::pstoreu(to + at, ei::pmul(norm.of(scaled, value(at)), real));
-        }
-      }
-    };
-    put(s.norms->gain_x, s.norm_x[row], s.statistics[row], gradients.x);
-    put(s.norms->gain_h, s.norm_h[row], s.statistics[row] + 2, gradients.h);
-  }
+void norm_rows_backward(const StepBackward<T>& s) {
+  for_groups(s.rows, [&](Index first, Index last) {
+    norm_product_backward(s, first, last, s.norms->gain_x, s.norm_x, 0, [](const GradientRow<T>& row) { return row.x; });
+    norm_product_backward(s, first, last, s.norms->gain_h, s.norm_h, 2, [](const GradientRow<T>& row) { return row.h; });
+  });
 }
 
 template <class T>

@@ -47,6 +47,10 @@ class LSTMCell(Layer):
         P, the width of h after a projection, at most H; 0: no projection.
     proj_clip : float, default 0.0
         Bound of the projected h; 0: none.
+    layer_norm : bool, default False
+        Whether the gates' products and c on its way to h are layer-normalized.
+    layer_norm_epsilon : float, default 1e-5
+        Added to the variance.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
     kernel_initializer, recurrent_initializer : str
@@ -66,8 +70,8 @@ class LSTMCell(Layer):
     -----
     Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H), ``bias`` (4H,), gates in the order
     i, f, g, o, with peepholes ``peephole`` (3H,), i, f, o, and with a projection ``weight_hr``
-    (P, H), ``weight_hh`` being (4H, P); each with the suffix ``_l0`` of the
-    layer where it stands.
+    (P, H), ``weight_hh`` being (4H, P), with layer norms ``gain_ih``, ``gain_hh`` (4H,),
+    ``gain_c`` and ``bias_c`` (H,); each with the suffix ``_l0`` of the layer where it stands.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class LSTMCell(Layer):
         weight_dropout: float = 0.0,
         proj_size: int = 0,
         proj_clip: float = 0.0,
+        layer_norm: bool = False,
+        layer_norm_epsilon: float = 1e-5,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -120,6 +126,8 @@ class LSTMCell(Layer):
         self.weight_dropout = weight_dropout
         self.proj_size = proj_size
         self.proj_clip = proj_clip
+        self.layer_norm = layer_norm
+        self.layer_norm_epsilon = layer_norm_epsilon
         if _checks.integer(proj_size, "proj_size", 0) > self.units:
             raise ValueError(f"proj_size: expected 0 to units, {self.units}, got {proj_size}")
         try:
@@ -227,6 +235,12 @@ class LSTMCell(Layer):
         if self.proj_size:
             projection = _Transposed(initializers.get("glorot_uniform", "projection"))
             specs.append(WeightSpec("weight_hr" + suffix, (self.proj_size, units), projection))
+        if self.layer_norm:
+            for product in ("gain_ih", "gain_hh"):
+                specs.append(WeightSpec(product + suffix, (4 * units,), initializers.ones))
+            specs.append(WeightSpec("gain_c" + suffix, (units,), initializers.ones))
+            if self.use_bias:
+                specs.append(WeightSpec("bias_c" + suffix, (units,), initializers.zeros))
         return specs
 
     def __call__(self, inputs: Any, states: Any = None, **unexpected: Any) -> Any:
@@ -280,6 +294,8 @@ SAME_NAMES = (
     "weight_dropout",
     "proj_size",
     "proj_clip",
+    "layer_norm",
+    "layer_norm_epsilon",
 )
 """Options that a cell and an `LSTMConfig` call the same."""
 

@@ -29,6 +29,9 @@ class LSTM(Recurrent):
     go_backwards : bool, default False
         Whether each sequence is walked from its end. With `return_sequences` the output is then in
         the order of the walk, each row reversed within its own length.
+    recompute : int or "sqrt", optional
+        While training, keep the state of every so many steps only, and compute what lies between
+        them again in the backward; see `functional.lstm`.
     num_layers : int, default 1
         Stacked layers, each on the sequence of the one below.
     dropout : float, default 0.0
@@ -57,6 +60,10 @@ class LSTM(Recurrent):
         P, the width of h after a projection, at most H; 0: no projection.
     proj_clip : float, default 0.0
         Bound of the projected h; 0: none.
+    layer_norm : bool, default False
+        Whether the gates' products and c on its way to h are layer-normalized.
+    layer_norm_epsilon : float, default 1e-5
+        Added to the variance.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 instead of 0.
     kernel_initializer, recurrent_initializer : str
@@ -85,6 +92,7 @@ class LSTM(Recurrent):
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
+        recompute: int | str | None = None,
         num_layers: int = 1,
         dropout: float = 0.0,
         activation: str | Activation = "tanh",
@@ -102,6 +110,8 @@ class LSTM(Recurrent):
         weight_dropout: float = 0.0,
         proj_size: int = 0,
         proj_clip: float = 0.0,
+        layer_norm: bool = False,
+        layer_norm_epsilon: float = 1e-5,
         unit_forget_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
@@ -133,6 +143,8 @@ class LSTM(Recurrent):
             weight_dropout=weight_dropout,
             proj_size=proj_size,
             proj_clip=proj_clip,
+            layer_norm=layer_norm,
+            layer_norm_epsilon=layer_norm_epsilon,
             unit_forget_bias=unit_forget_bias,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
@@ -150,7 +162,9 @@ class LSTM(Recurrent):
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
             )
         cells = [cell] * self.num_layers
-        super().__init__(cells, dropout, return_sequences, return_state, go_backwards, name)
+        super().__init__(
+            cells, dropout, return_sequences, return_state, go_backwards, recompute, name
+        )
         self.activation = cell.activation
         self.recurrent_activation = cell.recurrent_activation
         self.output_activation = cell.output_activation
@@ -166,6 +180,8 @@ class LSTM(Recurrent):
         self.weight_dropout = cell.weight_dropout
         self.proj_size = cell.proj_size
         self.proj_clip = cell.proj_clip
+        self.layer_norm = cell.layer_norm
+        self.layer_norm_epsilon = cell.layer_norm_epsilon
         self.unit_forget_bias = cell.unit_forget_bias
         self.kernel_initializer = cell.kernel_initializer
         self.recurrent_initializer = cell.recurrent_initializer
@@ -185,7 +201,8 @@ class RNN(Recurrent):
     cell : LSTMCell or sequence of LSTMCell
         A sequence stacks its cells, which must have the same units.
     return_sequences, return_state, go_backwards : bool, default False
-        As in `LSTM`.
+        As in `LSTM`, and so is `recompute`.
+    recompute : int or "sqrt", optional
     name : str, optional
         See `Layer`.
 
@@ -201,10 +218,13 @@ class RNN(Recurrent):
         return_state: bool = False,
         go_backwards: bool = False,
         *,
+        recompute: int | str | None = None,
         name: str | None = None,
     ) -> None:
         cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
-        super().__init__(cells, 0.0, return_sequences, return_state, go_backwards, name)
+        super().__init__(
+            cells, 0.0, return_sequences, return_state, go_backwards, recompute, name
+        )
         if len(set(map(id, cells))) < len(cells):
             raise ValueError("cell: expected different cells, got the same one twice")
         self.cell = cell
@@ -257,7 +277,13 @@ class Bidirectional(Recurrent):
                 "layer: expected go_backwards=False, since Bidirectional walks in both directions"
             )
         super().__init__(
-            layer.cells, layer.dropout, layer.return_sequences, layer.return_state, False, name
+            layer.cells,
+            layer.dropout,
+            layer.return_sequences,
+            layer.return_state,
+            False,
+            layer.recompute,
+            name,
         )
         self.layer = layer
         self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)

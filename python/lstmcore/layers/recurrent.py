@@ -37,6 +37,8 @@ class Recurrent(Layer):
         Between stacked layers.
     return_sequences, return_state, go_backwards : bool
         As in `LSTM`.
+    recompute : int, "sqrt" or None
+        As in `LSTM`.
     name : str, optional
         See `Layer`.
     """
@@ -50,6 +52,7 @@ class Recurrent(Layer):
         return_sequences: bool,
         return_state: bool,
         go_backwards: bool,
+        recompute: int | str | None,
         name: str | None,
     ) -> None:
         super().__init__(name=name)
@@ -74,6 +77,8 @@ class Recurrent(Layer):
         self.return_sequences = _checks.flag(return_sequences, "return_sequences")
         self.return_state = _checks.flag(return_state, "return_state")
         self.go_backwards = _checks.flag(go_backwards, "go_backwards")
+        F.recompute_steps(recompute)
+        self.recompute = recompute
         self.seed = self.cells[0].seed
         self.config: LSTMConfig | None = None
         self._packed: tuple[int, Any] | None = None
@@ -207,6 +212,7 @@ class Recurrent(Layer):
                 return_sequences=self.return_sequences,
                 training=True,
                 seed=seed,
+                recompute=self.recompute,
             )
         else:
             y, final = F.lstm(
