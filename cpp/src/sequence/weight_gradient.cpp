@@ -160,15 +160,15 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
   product.out_stride = shape_.gates_width();
   product.accumulate = accumulate;
   product.panel_end = blocks.size();
-  copy_panels(rows, begin, depth, blocks, 0, scratch);
   if (bias_.size() > 0 && with_bias) {
-    for (Index block = 0; block < blocks.size(); ++block) {
-      T* const bias = bias_.data() + column + block * width;
-      const T* const panel = scratch + block * depth * width;
-      if (!accumulate) std::fill(bias, bias + width, T(0));
-      for (Index k = 0; k < depth; ++k) kernels_.add(panel + k * width, bias, width);
+    T* const bias = bias_.data() + column;
+    if (!accumulate) std::fill(bias, bias + product.columns, T(0));
+    for (Index k = 0; k < depth; ++k) {
+      kernels_.add(rows.gates[static_cast<std::size_t>(begin + k)] + column, bias, product.columns);
     }
   }
+  // Without norms the same panels serve both products.
+  if (!shape_.normed) copy_panels(rows, begin, depth, blocks, 0, scratch);
   if (x_.size() > 0) {
     if (shape_.normed) copy_panels(rows, begin, depth, blocks, shape_.x_gradients(), scratch);
     product.a = rows.x.data() + begin;
