@@ -59,6 +59,18 @@ class LSTM(Recurrent):
         Bound of the projected h; 0: none.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 instead of 0.
+    forget_bias : float, optional
+        What the bias of the forget gate begins at; None: as `unit_forget_bias` says. Larger values
+        remember for longer from the start. Not together with ``unit_forget_bias=False``.
+    recurrent_trainable : bool, default True
+        Whether the weights on h are trained. If not, they keep their values, no gradient of them is
+        computed, and their penalty and constraint do nothing.
+    share_recurrent : bool, default False
+        Whether all layers and directions of the stack use one matrix on h, ``weight_hh_l0``, whose
+        gradient is the sum of theirs. Only if there are at least two.
+    stateful : bool, default False
+        Whether the batches of `Sequential.fit`, `evaluate` and `predict` continue each other in
+        this layer; see their `stateful`. A call of the layer alone remembers nothing.
     kernel_initializer, recurrent_initializer : str
         Names of the initial values of the weights on x and on h.
     kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
@@ -103,6 +115,10 @@ class LSTM(Recurrent):
         proj_size: int = 0,
         proj_clip: float = 0.0,
         unit_forget_bias: bool = True,
+        forget_bias: float | None = None,
+        recurrent_trainable: bool = True,
+        share_recurrent: bool = False,
+        stateful: bool = False,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
@@ -134,6 +150,8 @@ class LSTM(Recurrent):
             proj_size=proj_size,
             proj_clip=proj_clip,
             unit_forget_bias=unit_forget_bias,
+            forget_bias=forget_bias,
+            recurrent_trainable=recurrent_trainable,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
             kernel_regularizer=kernel_regularizer,
@@ -150,7 +168,16 @@ class LSTM(Recurrent):
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
             )
         cells = [cell] * self.num_layers
-        super().__init__(cells, dropout, return_sequences, return_state, go_backwards, name)
+        super().__init__(
+            cells,
+            dropout,
+            return_sequences,
+            return_state,
+            go_backwards,
+            name,
+            share_recurrent=share_recurrent,
+            stateful=stateful,
+        )
         self.activation = cell.activation
         self.recurrent_activation = cell.recurrent_activation
         self.output_activation = cell.output_activation
@@ -167,6 +194,8 @@ class LSTM(Recurrent):
         self.proj_size = cell.proj_size
         self.proj_clip = cell.proj_clip
         self.unit_forget_bias = cell.unit_forget_bias
+        self.forget_bias = cell.forget_bias
+        self.recurrent_trainable = cell.recurrent_trainable
         self.kernel_initializer = cell.kernel_initializer
         self.recurrent_initializer = cell.recurrent_initializer
         self.kernel_regularizer = cell.kernel_regularizer
@@ -185,7 +214,7 @@ class RNN(Recurrent):
     cell : LSTMCell or sequence of LSTMCell
         A sequence stacks its cells, which must have the same units.
     return_sequences, return_state, go_backwards : bool, default False
-        As in `LSTM`.
+        As in `LSTM`, like `share_recurrent` and `stateful`.
     name : str, optional
         See `Layer`.
 
@@ -201,10 +230,21 @@ class RNN(Recurrent):
         return_state: bool = False,
         go_backwards: bool = False,
         *,
+        share_recurrent: bool = False,
+        stateful: bool = False,
         name: str | None = None,
     ) -> None:
         cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
-        super().__init__(cells, 0.0, return_sequences, return_state, go_backwards, name)
+        super().__init__(
+            cells,
+            0.0,
+            return_sequences,
+            return_state,
+            go_backwards,
+            name,
+            share_recurrent=share_recurrent,
+            stateful=stateful,
+        )
         if len(set(map(id, cells))) < len(cells):
             raise ValueError("cell: expected different cells, got the same one twice")
         self.cell = cell
@@ -222,7 +262,9 @@ class RNN(Recurrent):
         super().bind(parameters, names)
         for layer, cell in enumerate(self.cells):
             own = (spec.name for spec in cell.weight_specs())
-            cell.bind(parameters, {name: names[name.replace("_l0", f"_l{layer}")] for name in own})
+            suffix = f"_l{layer}"
+            places = {name: self.stored_name(name.replace("_l0", suffix)) for name in own}
+            cell.bind(parameters, {name: names[place] for name, place in places.items()})
 
 
 MERGE_MODES = ("concat", "sum", "mul", "ave")
@@ -256,8 +298,18 @@ class Bidirectional(Recurrent):
             raise ValueError(
                 "layer: expected go_backwards=False, since Bidirectional walks in both directions"
             )
+        if layer.stateful:
+            raise ValueError(
+                "layer: expected stateful=False, since the second direction begins at the end"
+            )
         super().__init__(
-            layer.cells, layer.dropout, layer.return_sequences, layer.return_state, False, name
+            layer.cells,
+            layer.dropout,
+            layer.return_sequences,
+            layer.return_state,
+            False,
+            name,
+            share_recurrent=layer.share_recurrent,
         )
         self.layer = layer
         self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)
