@@ -104,6 +104,11 @@ class Recurrent(Layer):
         """Width of the output."""
         return self.state_size
 
+    def state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Give the shapes of h and c for so many rows."""
+        cells = len(self.cells) * (2 if self.bidirectional else 1)
+        return (cells, rows, self.state_size), (cells, rows, self.units)
+
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C)."""
         self.config = LSTMConfig(
