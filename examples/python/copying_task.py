@@ -62,8 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--delay", type=int, default=50, help="blanks, the mark among them")
     parser.add_argument("--units", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=32, help="sequences in a batch")
-    parser.add_argument("--training-steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=16, help="sequences in a batch")
+    parser.add_argument("--training-steps", type=int, default=12000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 

@@ -159,7 +159,7 @@ class Sequential(Network):
             examples = self._with_reset(self._inputs(x), reset)
             carried = self._is_stateful(stateful)
             if carried:
-                _whole_batches(len(examples), batch_size, "x")
+                batch_size = _whole_batches(len(examples), batch_size, "x")
             if return_state:
                 self.check_forward("return_state")
             if state is not None:
@@ -320,7 +320,7 @@ class Sequential(Network):
             validation = self._validation(validation_data, windows)
             if validation is None and validation_split != 0.0:
                 examples, validation = split(examples, validation_split)
-            plan = self._plan(tbptt, stateful, state, batch_size)
+            plan = self._plan(tbptt, stateful, state, min(batch_size, len(examples)))
             if shuffle is None:
                 shuffle = not plan.stateful
             shuffle = _checks.flag(shuffle, "shuffle")
@@ -644,12 +644,16 @@ def load(
     return checkpoint.load(path, custom_objects)
 
 
-def _whole_batches(samples: int, batch_size: int, name: str) -> None:
+def _whole_batches(samples: int, batch_size: int, name: str) -> int:
+    """Give the size of every batch."""
+    if samples <= batch_size:
+        return max(samples, 1)
     if samples % batch_size:
         raise ValueError(
             f"{name}: expected whole batches of {batch_size} samples, since each continues the one "
             f"before, got {samples} samples"
         )
+    return batch_size
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

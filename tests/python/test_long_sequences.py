@@ -291,6 +291,17 @@ def test_stateful_prediction_and_evaluation(data):
     assert apart[0] != pytest.approx(expected[0], rel=1e-6)
 
 
+def test_samples_that_fill_one_batch_only_are_stateful_too(data):
+    x, y = data
+    model, plain = make_model("adam", stateful=True), make_model("adam")
+    for one in (model, plain):
+        one.fit(x, y, batch_size=32, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(model.parameters.values, plain.parameters.values)
+    np.testing.assert_array_equal(model.predict(x), plain.predict(x))
+    assert model.state["lstm"].h.shape == (2, N, H)
+    model.fit(x, y, batch_size=32, state=model.state, verbose=0)
+
+
 def test_predicting_from_a_state_takes_each_rows_own(data):
     x, _ = data
     model = make_model()
@@ -463,8 +474,8 @@ def test_bad_states_and_options(data):
         (ValueError, r"reset: expected shape \(N, T\)", {"reset": np.zeros(N, bool)}),
         (
             ValueError,
-            "validation_data: expected whole batches of 4",
-            {"stateful": True, "batch_size": N, "validation_data": (x[:3], y[:3])},
+            "validation_data: expected whole batches of 2",
+            {"stateful": True, "batch_size": 2, "validation_data": (x[:3], y[:3])},
         ),
     ):
         refused(model, error, match, lambda m, o=options: m.fit(x, y, verbose=0, **o))
