@@ -65,7 +65,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="sequences in a batch")
     parser.add_argument("--training-steps", type=int, default=12000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads wait for each other in batches this small"
+    )
     options = parser.parse_args()
+    lc.set_num_threads(options.threads)
 
     random = np.random.default_rng([options.seed, 0])
     model = build_model(options.units, options.training_steps, options.seed)
