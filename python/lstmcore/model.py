@@ -564,6 +564,8 @@ class Sequential(Network):
     def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
         if reset is not None and not self.recurrent_layers:
             raise ValueError("reset: the model has no recurrent layer")
+        if reset is not None:
+            self.check_known("reset")
         return add_reset(inputs, reset)
 
     def _is_stateful(self, stateful: bool | None) -> bool:

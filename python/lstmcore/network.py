@@ -258,7 +258,7 @@ class Network:
         network, after = self.network, {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
-            if isinstance(layer, Recurrent):
+            if isinstance(layer, Recurrent) and _tells_state(layer):
                 name = str(layer.name)
                 inputs, lengths, context, after[name] = layer.forward_from(
                     inputs, lengths, training, place, state.get(name), reset
@@ -317,11 +317,21 @@ class Network:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
         if not self.recurrent_layers:
             raise ValueError(f"{name}: the model has no recurrent layer")
+        self.check_known(name)
         for layer in self.recurrent_layers.values():
             if layer.bidirectional or layer.go_backwards:
                 raise ValueError(
                     f"{name}: layer {layer.name!r} walks from the end of the sequence, so it needs "
                     "all of it at once; expected layers that walk forwards only"
+                )
+
+    def check_known(self, name: str) -> None:
+        """Raise ValueError if a recurrent layer has a `forward` of its own, beside the state."""
+        for layer in self.recurrent_layers.values():
+            if not _tells_state(layer):
+                raise ValueError(
+                    f"{name}: layer {layer.name!r} is a {type(layer).__name__} with a forward of "
+                    "its own, which takes and gives no state"
                 )
 
     def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
@@ -478,6 +488,10 @@ class Network:
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
         return Examples(inputs, inputs.lengths)
+
+
+def _tells_state(layer: Recurrent) -> bool:
+    return type(layer).forward is Recurrent.forward
 
 
 def _free_name(class_name: str, taken: set[str | None]) -> str:

@@ -505,6 +505,22 @@ def test_bad_states_and_options(data):
         layers.Bidirectional(layers.LSTM(H, stateful=True))
 
 
+def test_a_layer_with_a_forward_of_its_own_has_no_state(data):
+    class Doubled(layers.LSTM):
+        def forward(self, inputs, lengths, training, seed):
+            outputs, lengths, context = super().forward(inputs, lengths, training, seed)
+            return 2 * outputs, lengths, context
+
+    x, _ = data
+    model = lc.Sequential([Doubled(H, seed=1)], dtype="float64")
+    plain = lc.Sequential([layers.LSTM(H, seed=1)], dtype="float64")
+    np.testing.assert_array_equal(model.predict(x), 2 * plain.predict(x))
+    for options in ({"return_state": True}, {"stateful": True}, {"reset": x[..., 0] > 0}):
+        name = next(iter(options))
+        match = f"{name}: layer 'doubled' is a Doubled with a forward of its own"
+        refused(model, ValueError, match, lambda m, o=options: m.predict(x, **o))
+
+
 def test_bad_streams_are_refused_before_the_first_step(rng):
     x, y = rng.standard_normal((6, 20, C)).astype("f4"), rng.integers(0, U, (6, 20))
     wrong = y.copy()
