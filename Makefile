@@ -19,10 +19,12 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo test test-cpp test-serial test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
+.PHONY: help demo example-adding example-copying test test-cpp test-serial test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
+	@echo "make example-adding, make example-copying"
+	@echo "                  train on the adding problem and on the copying task, and test"
 	@echo "make test         C++ and Python tests"
 	@echo "make bench        time the engine beside its peers, which it installs into build/bench"
 	@echo "make lint         formatting, linters, types, stubs"
@@ -55,6 +57,12 @@ $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/package
 
 demo: $(STAMPS)/package
 	python examples/python/train_sentiment.py
+
+example-adding: $(STAMPS)/package
+	python examples/python/adding_problem.py
+
+example-copying: $(STAMPS)/package
+	python examples/python/copying_task.py
 
 test: test-cpp test-python
 

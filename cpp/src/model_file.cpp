@@ -80,7 +80,7 @@ std::int64_t input_width(const Value& document) {
 /// What an optimizer remembers: each slot has one value for each parameter of the model.
 std::vector<std::string> optimizer_slots(const Value& training) {
   if (training.is(Kind::null)) return {};
-  require_exactly("training", training, {"compile", "iterations", "epoch"}, {"callbacks"});
+  require_exactly("training", training, {"compile", "iterations", "epoch"}, {"callbacks", "state"});
   const Value& compiled = require_member("training", training, "compile", Kind::object);
   const Value& optimizer = require_member("training", compiled, "optimizer", Kind::object);
   const std::string& name = require_member("optimizer", optimizer, "class", Kind::string).string;
@@ -109,6 +109,18 @@ std::vector<std::string> callback_tensors(const Value& training) {
       names.push_back("callbacks." + std::to_string(place) + "." + name.string);
     }
     ++place;
+  }
+  return names;
+}
+
+/// The state that a fit over batches that continue each other ended with: tensors "state.<layer>.h" and ".c".
+std::vector<std::string> state_tensors(const Value& training) {
+  std::vector<std::string> names;
+  if (training.find("state") == nullptr) return names;
+  for (const Value& layer : require_member("training", training, "state", Kind::array).array) {
+    if (!layer.is(Kind::string)) fail("state: expected a list of texts");
+    names.push_back("state." + layer.string + ".h");
+    names.push_back("state." + layer.string + ".c");
   }
   return names;
 }
@@ -169,7 +181,10 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   }
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
   const Value& training = *document.find("training");
-  check_tensors(impl->content, impl->dtype, impl->model, optimizer_slots(training), callback_tensors(training));
+  const std::vector<std::string> slots = optimizer_slots(training);
+  std::vector<std::string> others = callback_tensors(training);
+  for (std::string& name : state_tensors(training)) others.push_back(std::move(name));
+  check_tensors(impl->content, impl->dtype, impl->model, slots, others);
   if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
     fail("the tensors are not those that were saved (wrong checksum)");
   }
@@ -231,7 +246,7 @@ Lstm<T> ModelFile::lstm(const std::string& name) const {
   std::vector<std::vector<T>> values;
   LstmWeights<T> weights(static_cast<std::size_t>(config.num_layers * config.directions()));
   for (const LstmParameter& parameter : lstm_parameters(config)) {
-    values.push_back(tensor<T>(name + "." + parameter.name, parameter.shape));
+    values.push_back(tensor<T>(name + "." + stored_name(found, parameter), parameter.shape));
     const T* const data = values.back().data();
     weights[static_cast<std::size_t>(parameter.cell)].visit(parameter.tensor, [&](auto& view) {
       std::array<std::int64_t, std::decay_t<decltype(view)>::rank> shape{};

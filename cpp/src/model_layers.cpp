@@ -42,6 +42,8 @@ const std::map<std::string, Names>& options() {
                              "layer_norm",
                              "layer_norm_epsilon",
                              "unit_forget_bias",
+                             "forget_bias",
+                             "recurrent_trainable",
                              "kernel_initializer",
                              "recurrent_initializer",
                              "kernel_regularizer",
@@ -51,7 +53,8 @@ const std::map<std::string, Names>& options() {
                              "recurrent_constraint",
                              "bias_constraint",
                              "seed"};
-  static const Names walk = {"return_sequences", "return_state", "go_backwards", "recompute"};
+  static const Names walk = {"return_sequences", "return_state", "go_backwards", "recompute", "share_recurrent",
+                             "stateful"};
   static const std::map<std::string, Names> all = {
       {"Bidirectional", {"layer", "merge_mode"}},
       {"Dense",
@@ -124,7 +127,9 @@ struct Description {
 void read_walk(const Description& from, ModelLayer& layer) {
   layer.return_sequences = from.flag("return_sequences");
   from.flag("return_state");
+  from.flag("stateful");
   layer.lstm.go_backwards = from.flag("go_backwards");
+  layer.share_recurrent = from.flag("share_recurrent");
   const Value& recompute = *from.config->find("recompute");  // of training only
   const bool every = recompute.is(Kind::integer) && recompute.integer >= 1;
   const bool root = recompute.is(Kind::string) && recompute.string == "sqrt";
@@ -151,6 +156,7 @@ LstmActivation read_activation(const Description& from, const char* option) {
 
 /// The variants of the cell.
 void read_cell(const Description& from, LstmConfig& lstm) {
+  from.flag("recurrent_trainable");
   lstm.cell_activation = read_activation(from, "activation");
   lstm.gate_activation = read_activation(from, "recurrent_activation");
   const bool same = from.config->find("output_activation")->is(Kind::null);
@@ -230,6 +236,9 @@ void finish_recurrent(const Description& from, ModelLayer& layer) {
   } catch (const std::invalid_argument& error) {
     fail(from.where + ": " + error.what());
   }
+  if (layer.share_recurrent && layer.lstm.num_layers * layer.lstm.directions() == 1) {
+    fail(from.where + ": expected at least two layers or directions with share_recurrent");
+  }
   const bool side_by_side = layer.merge_mode.empty() || layer.merge_mode == "concat";
   layer.output_size = side_by_side ? layer.lstm.output_size() : layer.lstm.state_size();
 }
@@ -256,8 +265,9 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 void add_tensors(const ModelLayer& layer, Shapes& tensors) {
   const std::string prefix = layer.name + ".";
   if (is_recurrent(layer.class_name)) {
-    for (const LstmParameter& parameter : lstm_parameters(layer.lstm))
-      tensors[prefix + parameter.name] = parameter.shape;
+    for (const LstmParameter& parameter : lstm_parameters(layer.lstm)) {
+      tensors[prefix + stored_name(layer, parameter)] = parameter.shape;
+    }
   } else if (layer.class_name == "Dense") {
     tensors[prefix + "kernel"] = {layer.input_size, layer.output_size};
     if (layer.use_bias) tensors[prefix + "bias"] = {layer.output_size};
@@ -292,6 +302,11 @@ std::string joined(const std::set<std::string>& names) {
 }
 
 }  // namespace
+
+std::string stored_name(const ModelLayer& layer, const LstmParameter& parameter) {
+  const bool shared = layer.share_recurrent && parameter.tensor == LstmTensor::weight_hh;
+  return shared ? "weight_hh_l0" : parameter.name;
+}
 
 void require_exactly(const std::string& what, const Value& value, const std::vector<std::string>& names,
                      const std::vector<std::string>& optional) {

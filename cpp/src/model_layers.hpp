@@ -18,6 +18,9 @@ void require_exactly(const std::string& what, const json::Value& value, const st
 const json::Value& require_member(const std::string& what, const json::Value& value, const char* name,
                                   json::Value::Kind kind);
 
+/// What a recurrent layer's parameter is called in the file, after the layer's name: several may be one tensor there.
+std::string stored_name(const ModelLayer& layer, const LstmParameter& parameter);
+
 struct ModelLayers {
   std::vector<ModelLayer> layers;
   std::map<std::string, std::vector<std::int64_t>> tensors;  ///< shape by name

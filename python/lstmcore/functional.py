@@ -528,7 +528,7 @@ def lstm_backward(
     need_x: bool = True,
     need_state: bool = True,
     need_weights: bool = True,
-    out: Mapping[str, FloatArray] | None = None,
+    out: Mapping[str, FloatArray | None] | None = None,
 ) -> LSTMGradients:
     """Compute the exact gradients of the forward that filled `tape`.
 
@@ -544,7 +544,8 @@ def lstm_backward(
         Which gradients to compute.
     out : mapping of str to ndarray, optional
         An array for the gradient of each weight, C-contiguous, written (not added to) in place,
-        apart from each other, `dy` and `dstate`; new arrays by default.
+        apart from each other, `dy` and `dstate`; new arrays by default. None for a weight whose
+        gradient is not wanted, which is then not computed.
 
     Returns
     -------
@@ -590,17 +591,23 @@ def as_pair(name: str, state: Any) -> StatePair:
 
 
 def _gradient_arrays(
-    tape: LSTMTape, out: Mapping[str, FloatArray] | None, inputs: Sequence[FloatArray | None]
+    tape: LSTMTape,
+    out: Mapping[str, FloatArray | None] | None,
+    inputs: Sequence[FloatArray | None],
 ) -> dict[str, FloatArray]:
     """Give where the gradients go: `out`, which must not overlap itself nor `inputs`."""
     if out is None:
         return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}
     if not isinstance(out, Mapping):
         raise TypeError(f"out: expected a mapping from names to arrays, got {type(out).__name__}")
-    for name, _ in tape.parameters():
+    known = [name for name, _ in tape.parameters()]
+    for name in known:
         if name not in out:
             raise ValueError(f"out: expected an array for {name}, got none")
-    arrays = dict(out)
+    for name, array in out.items():
+        if array is None and name not in known:
+            raise ValueError(f"out: expected no names but {', '.join(known)}, got {name!r}")
+    arrays = {name: array for name, array in out.items() if array is not None}
     _apart(arrays, inputs)
     return arrays
 

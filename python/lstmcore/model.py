@@ -10,7 +10,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Shape
 from lstmcore.layers import Input, Layer
-from lstmcore.network import Network
+from lstmcore.network import ModelState, Network
 from lstmcore.training import checkpoint, loop
 from lstmcore.training.callback_list import CallbackList, CallbackState
 from lstmcore.training.callbacks import Callback, History
@@ -19,8 +19,9 @@ from lstmcore.training.data import Examples
 from lstmcore.training.losses import Loss
 from lstmcore.training.metrics import Metric
 from lstmcore.training.optimizers import Optimizer
-from lstmcore.training.prepare import add_targets, split
+from lstmcore.training.prepare import add_reset, add_targets, split
 from lstmcore.training.progress import reporters
+from lstmcore.training.streamed import Streamed, is_streamed
 from lstmcore.training.summary import summarize
 
 __all__ = ["Sequential", "load"]
@@ -72,6 +73,7 @@ class Sequential(Network):
         self._class_names: list[str] | None = None
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
+        self._state: ModelState | None = None
 
     @property
     def class_names(self) -> list[str] | None:
@@ -113,7 +115,17 @@ class Sequential(Network):
         for line in summarize(self.layers, shapes):
             print_fn(line)
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = "auto") -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 32,
+        verbose: int | str = "auto",
+        *,
+        state: Any = None,
+        reset: Any = None,
+        return_state: bool = False,
+        stateful: bool | None = None,
+    ) -> Any:
         """Compute the outputs, batch by batch.
 
         Parameters
@@ -124,19 +136,42 @@ class Sequential(Network):
             Changes the speed, not the result.
         verbose : {0, 1, 2, "auto"}
             Whether to show a progress bar; none if 0, 2 or not on a terminal.
+        state : mapping of str to LSTMState, optional
+            Where the recurrent layers begin, from `initial_state` or an earlier call; None: zeros.
+            Of all N rows, or of one batch if `stateful`.
+        reset : array_like of bool, shape (N, T), optional
+            True where a new sequence begins; a list of (T_i,) for ragged input.
+        return_state : bool, default False
+            Whether to give the state after each row's last step too.
+        stateful : bool, optional
+            Whether each batch continues the rows of the one before; then batches are of the same
+            size. None: what the recurrent layers' `stateful` says.
 
         Returns
         -------
         ndarray, shape (N, U) or (N, T, U), or list of ndarray, each of shape (T_i, U)
             In the order of `x`; a list if the input is ragged and the outputs have a time axis.
+            With `return_state` a pair of that and the state.
         """
         batch_size = _checks.integer(batch_size, "batch_size", 1)
-        examples = self._inputs(x)
+        return_state = _checks.flag(return_state, "return_state")
+        with nullcontext() if self.built else self.unchanged_on_error():
+            examples = self._with_reset(self._inputs(x), reset)
+            carried = self._is_stateful(stateful)
+            if carried:
+                batch_size = _whole_batches(len(examples), batch_size, "x")
+            if return_state:
+                self.check_forward("return_state")
+            if state is not None:
+                state = self.check_state(state, batch_size if carried else len(examples))
         if len(examples) == 0:
             steps = examples.inputs.shape[1:2]
             middle = steps if len(self.output_shape) > 2 else ()
-            return np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
-        return loop.predict(self, examples, batch_size, verbose)
+            y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
+            after = state or (self.initial_state(0) if return_state else {})
+        else:
+            y, after = loop.predict(self, examples, batch_size, verbose, carried, state or {})
+        return (y, after) if return_state else y
 
     # ---- training ----------------------------------------------------------------------------
 
@@ -200,12 +235,16 @@ class Sequential(Network):
         callbacks: Sequence[Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
-        shuffle: bool = True,
+        shuffle: bool | None = None,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         *,
         validation_batch_size: int | None = None,
+        tbptt: int | None = None,
+        stateful: bool | None = None,
+        state: Any = None,
+        reset: Any = None,
     ) -> History:
         """Train.
 
@@ -226,9 +265,9 @@ class Sequential(Network):
             Share of the samples, the last ones, that are not trained on but evaluated.
         validation_data : tuple, optional
             (x, y) or (x, y, sample_weight) to evaluate instead.
-        shuffle : bool, default True
+        shuffle : bool, optional
             Whether the order of the samples is drawn anew in each epoch. If not, ragged samples
-            are not batched by length either.
+            are not batched by length either. None: yes, but not if `stateful`.
         class_weight : mapping of int to float, optional
             Weight of the samples of each class, times `sample_weight`; 1 for others.
         sample_weight : array_like, shape (N,) or (N, T), optional
@@ -238,6 +277,23 @@ class Sequential(Network):
             classes go on where those of the last `fit`, or of the saved one, were.
         validation_batch_size : int, optional
             None: `batch_size`.
+        tbptt : int, optional
+            Truncated backpropagation through time (Williams & Peng 1990): sequences are worked
+            through in windows of so many steps, the last one maybe shorter, with a step of the
+            optimizer after each. The state passes from window to window, the gradient does not, so
+            memory holds one window. For models with targets at every step and layers that walk
+            forwards only. x, y, `sample_weight` and `reset` may then be anything that is sliced by
+            [rows, steps] like an array, such as a ``numpy.memmap``, and is read window by window.
+            None: the gradient through whole sequences.
+        stateful : bool, optional
+            Whether each batch continues the rows of the one before, so that the state passes from
+            batch to batch within an epoch. Not with `shuffle`, and with whole batches only. None:
+            what the recurrent layers' `stateful` says.
+        state : mapping of str to LSTMState, optional
+            With `stateful`, where each epoch begins; see `initial_state`. None: zeros.
+        reset : array_like of bool, shape (N, T), optional
+            True where a new sequence begins; a list of (T_i,) for ragged input. Not for validation
+            data.
 
         Returns
         -------
@@ -254,14 +310,28 @@ class Sequential(Network):
         validation_batch_size = _checks.integer(validation_batch_size, "validation_batch_size", 1)
         epochs = _checks.integer(epochs, "epochs", 1)
         initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
-        shuffle = _checks.flag(shuffle, "shuffle")
+        if tbptt is not None:
+            tbptt = _checks.integer(tbptt, "tbptt", 1)
         history = History()
         listeners = CallbackList([*(callbacks or []), history, *reporters(verbose)], self)
         with self.unchanged_on_error(self.optimizer):
-            examples = self._examples(x, y, sample_weight, class_weight)
-            validation = self._validation(validation_data)
+            windows = tbptt is not None
+            examples = self._examples(x, y, sample_weight, class_weight, reset, windows)
+            validation = self._validation(validation_data, windows)
             if validation is None and validation_split != 0.0:
                 examples, validation = split(examples, validation_split)
+            plan = self._plan(tbptt, stateful, state, min(batch_size, len(examples)))
+            if shuffle is None:
+                shuffle = not plan.stateful
+            shuffle = _checks.flag(shuffle, "shuffle")
+            if plan.stateful:
+                if shuffle:
+                    raise ValueError(
+                        "shuffle: expected False, since each batch continues the one before"
+                    )
+                _whole_batches(len(examples), batch_size, "x")
+                if validation is not None:
+                    _whole_batches(len(validation), validation_batch_size, "validation_data")
             if self.parameters.values.size == 0:
                 raise ValueError("fit: the model has no weights to train")
             self.optimizer.build(self.parameters)
@@ -279,6 +349,7 @@ class Sequential(Network):
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 shuffle=shuffle,
+                plan=plan,
             )
         finally:
             self._listeners = None
@@ -318,6 +389,19 @@ class Sequential(Network):
         """Keep `states` for a `fit` that goes on at the epoch where they were."""
         self._callback_states = list(states)
 
+    @property
+    def state(self) -> ModelState | None:
+        """The state after the last batch of the last stateful `fit`; saved with the model.
+
+        None if there was none. May be set: a value that nothing but you looks at, such as for
+        ``fit(..., state=model.state)``, which goes on with what comes next.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._state = None if state is None else self.check_state(state)
+
     def __getstate__(self) -> dict[str, Any]:
         return {
             **self.__dict__,
@@ -334,6 +418,8 @@ class Sequential(Network):
         sample_weight: Any = None,
         *,
         return_dict: bool = False,
+        reset: Any = None,
+        stateful: bool | None = None,
     ) -> Any:
         """Compute loss and metrics.
 
@@ -345,6 +431,8 @@ class Sequential(Network):
             As in `predict`.
         return_dict : bool, default False
             Whether to give them by name.
+        reset, stateful
+            As in `predict`.
 
         Returns
         -------
@@ -352,8 +440,12 @@ class Sequential(Network):
             The loss; with metrics, a list of the loss and them.
         """
         batch_size = _checks.integer(batch_size, "batch_size", 1)
-        examples = self._examples(x, y, sample_weight, None)
-        return _results(loop.evaluate(self, examples, batch_size, verbose), return_dict)
+        with nullcontext() if self.built else self.unchanged_on_error():
+            examples = self._examples(x, y, sample_weight, None, reset)
+            plan = self._plan(None, stateful, None, batch_size)
+            if plan.stateful:
+                _whole_batches(len(examples), batch_size, "x")
+        return _results(loop.evaluate(self, examples, batch_size, verbose, plan), return_dict)
 
     def train_on_batch(
         self,
@@ -362,21 +454,63 @@ class Sequential(Network):
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
+        *,
+        state: Any = None,
+        reset: Any = None,
+        return_state: bool = False,
     ) -> Any:
-        """Make one step with all samples; arguments and result as in `fit` and `evaluate`."""
-        examples = self._examples(x, y, sample_weight, class_weight)
-        totals = loop.Totals(self.compiled)
-        loop.train_step(self, examples.batch(slice(None)), totals)
-        return _results(totals.logs(), return_dict)
+        """Make one step of the optimizer with all samples.
+
+        Parameters
+        ----------
+        x, y, sample_weight, class_weight, reset
+            As in `fit`.
+        return_dict
+            As in `evaluate`.
+        state : mapping of str to LSTMState, optional
+            Where the recurrent layers begin; see `initial_state`. No gradient passes to what comes
+            before. None: zeros.
+        return_state : bool, default False
+            Whether to give the state after the last step, too.
+
+        Returns
+        -------
+        float, list of float, or dict of str to float
+            As in `evaluate`; with `return_state` a pair of that and the state.
+        """
+        given = (x, y, sample_weight, class_weight, reset, state)
+        return self._on_batch(loop.train_step, given, return_dict, return_state)
 
     def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        state: Any = None,
+        reset: Any = None,
+        return_state: bool = False,
     ) -> Any:
-        """Compute loss and metrics of all samples at once; as in `evaluate`."""
-        examples = self._examples(x, y, sample_weight, None)
+        """Compute loss and metrics of all samples at once; as `train_on_batch`, without a step."""
+        given = (x, y, sample_weight, None, reset, state)
+        return self._on_batch(loop.test_step, given, return_dict, return_state)
+
+    def _on_batch(
+        self, step: Callable[..., ModelState], given: Any, return_dict: bool, return_state: bool
+    ) -> Any:
+        x, y, sample_weight, class_weight, reset, state = given
+        return_state = _checks.flag(return_state, "return_state")
+        return_dict = _checks.flag(return_dict, "return_dict")
+        with nullcontext() if self.built else self.unchanged_on_error():
+            examples = self._examples(x, y, sample_weight, class_weight, reset)
+            if return_state:
+                self.check_forward("return_state")
+            before = {} if state is None else self.check_state(state, len(examples))
         totals = loop.Totals(self.compiled)
-        loop.test_step(self, examples.batch(slice(None)), totals)
-        return _results(totals.logs(), return_dict)
+        after = step(self, examples.batch(slice(None)), totals, before)
+        results = _results(totals.logs(), return_dict)
+        return (results, after) if return_state else results
 
     # ---- files -------------------------------------------------------------------------------
 
@@ -410,22 +544,74 @@ class Sequential(Network):
     # ---- checks ------------------------------------------------------------------------------
 
     def _examples(
-        self, x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | None,
+        reset: Any = None,
+        windows: bool = False,
     ) -> Examples:
         loss = self.compiled.loss
         with nullcontext() if self.built else self.unchanged_on_error():
-            inputs = self._inputs(x)
+            if windows and (is_streamed(x) or is_streamed(y)):
+                return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset)
+            inputs = self._with_reset(self._inputs(x), reset)
             return add_targets(
                 inputs, loss, self.output_shape, self.dtype, y, sample_weight, class_weight
             )
 
-    def _validation(self, data: Any) -> Examples | None:
+    def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
+        if reset is not None and not self.recurrent_layers:
+            raise ValueError("reset: the model has no recurrent layer")
+        if reset is not None:
+            self.check_known("reset")
+        return add_reset(inputs, reset)
+
+    def _is_stateful(self, stateful: bool | None) -> bool:
+        """Say whether batches continue each other."""
+        layers = self.recurrent_layers
+        if stateful is None:
+            kinds = {layer.stateful for layer in layers.values()}
+            if len(kinds) > 1:
+                names = [name for name, layer in layers.items() if not layer.stateful]
+                raise ValueError(
+                    "stateful: expected all recurrent layers to be stateful or none, got some but "
+                    f"not {', '.join(names)}"
+                )
+            stateful = True in kinds
+        if _checks.flag(stateful, "stateful"):
+            self.check_forward("stateful")
+        return stateful
+
+    def _plan(
+        self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
+    ) -> loop.Plan:
+        """Check what passes from window to window and from batch to batch."""
+        if tbptt is not None:
+            self.check_forward("tbptt")
+            for layer, shape in zip(self.network, self._shapes, strict=True):
+                if len(shape) < 3:
+                    raise ValueError(
+                        f"tbptt: layer {layer.name!r} has one output for a whole sequence, which "
+                        "is only known at its end; expected a model with targets at every step, "
+                        "with return_sequences=True and without pooling"
+                    )
+        carried = self._is_stateful(stateful)
+        if state is None:
+            return loop.Plan(tbptt, carried)
+        if not carried:
+            raise ValueError("state: expected None for batches that do not continue each other")
+        return loop.Plan(tbptt, carried, self.check_state(state, batch_size))
+
+    def _validation(self, data: Any, windows: bool) -> Examples | None:
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
         try:
-            return self._examples(data[0], data[1], data[2] if len(data) == 3 else None, None)
+            weights = data[2] if len(data) == 3 else None
+            return self._examples(data[0], data[1], weights, None, None, windows)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from error
 
@@ -458,6 +644,18 @@ def load(
         wrong shape or type.
     """
     return checkpoint.load(path, custom_objects)
+
+
+def _whole_batches(samples: int, batch_size: int, name: str) -> int:
+    """Give the size of every batch."""
+    if samples <= batch_size:
+        return max(samples, 1)
+    if samples % batch_size:
+        raise ValueError(
+            f"{name}: expected whole batches of {batch_size} samples, since each continues the one "
+            f"before, got {samples} samples"
+        )
+    return batch_size
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

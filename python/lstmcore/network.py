@@ -3,17 +3,23 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
+from lstmcore.functional import LSTMState
 from lstmcore.layers import Input, Layer, LSTMCell, TextVectorization
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
-__all__ = ["Network"]
+__all__ = ["ModelState", "Network"]
+
+ModelState: TypeAlias = dict[str, LSTMState]
+"""State of each recurrent layer, by the layer's name."""
 
 RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
@@ -218,14 +224,50 @@ class Network:
         contexts : list
             For `backward`.
         """
+        return self.forward_from(inputs, lengths, training, seed, logits, {})[:3]
+
+    def forward_from(
+        self,
+        inputs: Array,
+        lengths: Array | None,
+        training: bool,
+        seed: int,
+        logits: bool,
+        state: Mapping[str, LSTMState],
+        reset: Array | None = None,
+    ) -> tuple[Array, Array | None, list[Any], ModelState]:
+        """Compute as `forward` does, from `state`, and also give the state at the end.
+
+        Parameters
+        ----------
+        inputs, lengths, training, seed, logits
+            As in `forward`.
+        state : mapping of str to LSTMState
+            Checked; recurrent layers that are not in it begin with zeros.
+        reset : ndarray of bool, shape (N, T), optional
+            True where a new sequence begins, for all recurrent layers.
+
+        Returns
+        -------
+        outputs, lengths, contexts
+            As of `forward`.
+        state : dict of str to LSTMState
+            Of every recurrent layer after the last valid step of each row.
+        """
         contexts: list[Any] = []
-        network = self.network
+        network, after = self.network, {}
         for index, layer in enumerate(network):
-            run = layer.forward_logits if logits and layer is network[-1] else layer.forward
             place = derive(seed, index) if training else 0
-            inputs, lengths, context = run(inputs, lengths, training, place)
+            if isinstance(layer, Recurrent) and _tells_state(layer):
+                name = str(layer.name)
+                inputs, lengths, context, after[name] = layer.forward_from(
+                    inputs, lengths, training, place, state.get(name), reset
+                )
+            else:
+                run = layer.forward_logits if logits and layer is network[-1] else layer.forward
+                inputs, lengths, context = run(inputs, lengths, training, place)
             contexts.append(context if training else None)
-        return inputs, lengths, contexts
+        return inputs, lengths, contexts, after
 
     def backward(self, contexts: list[Any], dy: Array) -> None:
         """Write the gradients of all weights to ``parameters.gradients``."""
@@ -234,6 +276,111 @@ class Network:
         for index in range(len(network) - 1, first - 1, -1):
             assert gradient is not None
             gradient = network[index].backward(contexts[index], gradient, need_x=index > first)
+
+    # ---- state -------------------------------------------------------------------------------
+
+    @property
+    def recurrent_layers(self) -> dict[str, Recurrent]:
+        """The layers that have a state, by name."""
+        return {str(layer.name): layer for layer in self.network if isinstance(layer, Recurrent)}
+
+    def initial_state(self, batch_size: int) -> ModelState:
+        """Make the state before the first step: zeros.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows, N.
+
+        Returns
+        -------
+        dict of str to LSTMState
+            For each recurrent layer, by name, a pair of h (L, N, H) and c (L, N, H), with L stacked
+            layers; h is P wide with a projection. A value like any other: copy it, choose its rows,
+            change it, pass it on.
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or a state cannot pass from what comes before to what comes
+            after: there is no recurrent layer, or one that begins at the end.
+        """
+        rows = _checks.integer(batch_size, "batch_size", 0)
+        dtype = self.parameters.dtype
+        self.check_forward("initial_state")
+        return {
+            name: LSTMState(*(np.zeros(shape, dtype) for shape in layer.state_shapes(rows)))
+            for name, layer in self.recurrent_layers.items()
+        }
+
+    def check_forward(self, name: str) -> None:
+        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
+        if not self.recurrent_layers:
+            raise ValueError(f"{name}: the model has no recurrent layer")
+        self.check_known(name)
+        for layer in self.recurrent_layers.values():
+            if layer.bidirectional or layer.go_backwards:
+                raise ValueError(
+                    f"{name}: layer {layer.name!r} walks from the end of the sequence, so it needs "
+                    "all of it at once; expected layers that walk forwards only"
+                )
+
+    def check_known(self, name: str) -> None:
+        """Raise ValueError if a recurrent layer has a `forward` of its own, beside the state."""
+        for layer in self.recurrent_layers.values():
+            if not _tells_state(layer):
+                raise ValueError(
+                    f"{name}: layer {layer.name!r} is a {type(layer).__name__} with a forward of "
+                    "its own, which takes and gives no state"
+                )
+
+    def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
+        """Return `state` with its pairs checked.
+
+        Parameters
+        ----------
+        state : mapping of str to pair of ndarray
+            As `initial_state` makes it.
+        rows : int, optional
+            N; None: whatever the first has.
+        name : str
+            What an error calls it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not a state of this model.
+        """
+        self.check_forward(name)
+        layers = self.recurrent_layers
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{name}: expected a mapping from names of layers to pairs (h, c), got "
+                f"{_checks.describe(state)}"
+            )
+        if set(state) != set(layers):
+            raise ValueError(
+                f"{name}: expected entries for {', '.join(layers)}, "
+                f"got {', '.join(map(str, state)) or 'none'}"
+            )
+        checked: ModelState = {}
+        for key, layer in layers.items():
+            pair = state[key]
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise TypeError(
+                    f"{name}[{key!r}]: expected a pair (h, c), got {type(pair).__name__}"
+                )
+            dtype = self.parameters.dtype
+            h, c = (_checks.float_array(part, f"{name}[{key!r}]", dtype) for part in pair)
+            if rows is None:
+                rows = h.shape[1] if h.ndim == 3 else 0
+            for part, array, shape in zip("hc", (h, c), layer.state_shapes(rows), strict=True):
+                if array.shape != shape:
+                    raise ValueError(
+                        f"{name}[{key!r}].{part}: expected shape {shape}, got {array.shape}"
+                    )
+            checked[key] = LSTMState(h, c)
+        return checked
 
     def __call__(self, x: Any, *, training: bool = False, seed: int = 0) -> Array:
         """Compute the outputs of all samples at once.
@@ -341,6 +488,10 @@ class Network:
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
         return Examples(inputs, inputs.lengths)
+
+
+def _tells_state(layer: Recurrent) -> bool:
+    return type(layer).forward is Recurrent.forward
 
 
 def _free_name(class_name: str, taken: set[str | None]) -> str:

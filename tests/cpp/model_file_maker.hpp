@@ -50,7 +50,8 @@ struct ModelFileMaker {
       R"( "use_bias": true, "peephole": false, "coupled_gates": false, "gate_clip": 0.0, "cell_clip": 0.0,)"
       R"( "zoneout_h": 0.0, "zoneout_c": 0.0, "recurrent_dropout": 0.0, "input_dropout": 0.0,)"
       R"( "weight_dropout": 0.0, "proj_size": 0, "proj_clip": 0.0, "layer_norm": false, "layer_norm_epsilon": 1e-5,)"
-      R"( "unit_forget_bias": true, "kernel_initializer": "glorot_uniform",)"
+      R"( "unit_forget_bias": true, "forget_bias": null, "recurrent_trainable": true, "share_recurrent": false,)"
+      R"( "stateful": false, "kernel_initializer": "glorot_uniform",)"
       R"( "recurrent_initializer": "orthogonal", "kernel_regularizer": null, "recurrent_regularizer": null,)"
       R"( "bias_regularizer": null, "kernel_constraint": null, "recurrent_constraint": null, "bias_constraint": null,)"
       R"( "seed": null})";

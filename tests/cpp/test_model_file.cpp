@@ -243,6 +243,34 @@ TEST("what callbacks remember, and class names") {
   refused(maker, "class_names: expected a list of texts");
 }
 
+TEST("the state of a training over batches that continue each other") {
+  ModelFileMaker maker;
+  maker.training =
+      R"({"compile": {"optimizer": {"class": "SGD", "config": {"momentum": 0}}}, "iterations": 3, "epoch": 1,)"
+      R"( "state": ["walk"]})";
+  maker.tensors["state.walk.h"] = {"F32", {1, 3, 2}};
+  refused(maker, "missing tensor \"state.walk.c\"");
+  maker.tensors["state.walk.c"] = {"F32", {1, 3, 2}};
+  CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layers().size(), 2u);
+  maker.training = replaced(maker.training, R"(["walk"])", "[1]");
+  refused(maker, "state: expected a list of texts");
+}
+
+TEST("one recurrent matrix for all layers") {
+  ModelFileMaker maker;
+  maker.walk_config = replaced(maker.walk_config, R"("share_recurrent": false)", R"("share_recurrent": true)");
+  refused(maker, "layer 0 (LSTM): expected at least two layers or directions with share_recurrent");
+  maker.walk_config = replaced(maker.walk_config, R"("num_layers": 1)", R"("num_layers": 2)");
+  maker.tensors["walk.bias_l1"] = {"F32", {8}};
+  maker.tensors["walk.weight_ih_l1"] = {"F32", {8, 2}};
+  const TemporaryFile shared(maker.bytes());
+  const ModelFile file(shared.path());
+  CHECK(file.layer("walk").share_recurrent);
+  CHECK_EQUAL(file.lstm<float>("walk").config().num_layers, 2);
+  maker.tensors["walk.weight_hh_l1"] = {"F32", {8, 2}};
+  refused(maker, "unknown tensor \"walk.weight_hh_l1\"");
+}
+
 TEST("the description of the model") {
   const auto in_document = [](const char* from, const char* to, const char* text) {
     refused(&ModelFileMaker::document, from, to, text);

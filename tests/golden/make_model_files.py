@@ -23,9 +23,14 @@ def features_model() -> lc.Sequential:
     model = lc.Sequential(
         [
             lc.layers.Bidirectional(
-                lc.layers.LSTM(4, return_sequences=True, num_layers=2, dropout=0.25)
+                lc.layers.LSTM(
+                    4, return_sequences=True, num_layers=2, dropout=0.25, share_recurrent=True
+                )
             ),
-            lc.layers.RNN([lc.layers.LSTMCell(5), lc.layers.LSTMCell(5)], return_sequences=True),
+            lc.layers.RNN(
+                [lc.layers.LSTMCell(5, forget_bias=2.0), lc.layers.LSTMCell(5)],
+                return_sequences=True,
+            ),
             lc.layers.LSTM(
                 3,
                 recurrent_activation=lc.Activation("hard_sigmoid", 0.3, 0.5),

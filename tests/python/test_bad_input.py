@@ -259,6 +259,11 @@ BACKWARD = {
         "weights: .*'bias_l2'",
         {"out": {**gradient_arrays(), "bias_l2": np.zeros(16, "f4")}},
     ),
+    "out without an unknown name": (
+        ValueError,
+        "out: .*got 'bias_l2'",
+        {"out": {**gradient_arrays(), "bias_l2": None}},
+    ),
     "out of another shape": (
         ValueError,
         r"weights\['bias_l1'\]: .*got \(15,\)",
@@ -289,7 +294,8 @@ def test_backward_writes_nothing_and_keeps_the_tape(case):
     error, message, arguments = BACKWARD[case]
     y, state, tape = F.lstm(X, WEIGHTS, CONFIG, **ARGUMENTS, training=True)
     out = arguments.get("out", None)
-    before = {k: v.copy() for k, v in out.items()} if isinstance(out, dict) else {}
+    given = out.items() if isinstance(out, dict) else ()
+    before = {name: array.copy() for name, array in given if array is not None}
     with pytest.raises(error, match=message):
         F.lstm_backward(tape, **{"dy": y, "dstate": state, **arguments})
     for name, array in before.items():

@@ -115,6 +115,14 @@ def test_gradients_not_asked_for_change_nothing_else():
     only_weights = backward(need_x=False, need_state=False)
     for name, expected in full.weights.items():
         assert np.array_equal(only_weights.weights[name], expected)
+    for left_out in full.weights:
+        out = {name: None if name == left_out else np.empty_like(weights[name]) for name in weights}
+        some = backward(out=out)
+        assert np.array_equal(some.x, full.x)
+        assert set(some.weights) == set(full.weights) - {left_out}
+        for name, values in some.weights.items():
+            assert values is out[name]
+            assert np.array_equal(values, full.weights[name])
 
 
 @pytest.mark.parametrize("absent", [{"dy"}, {"dh"}, {"dc"}, {"dh", "dc"}, {"dy", "dh", "dc"}])

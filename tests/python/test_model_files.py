@@ -71,6 +71,15 @@ def test_an_unchanged_file_is_read(path):
     assert lc.load(path).epoch == 1
 
 
+def with_state(name, shape):
+    def change(tensors, document):
+        for part in "hc":
+            tensors[f"state.{name}.{part}"] = np.zeros(shape, np.float32)
+        document["training"]["state"] = [name]
+
+    return change
+
+
 def drop(name):
     return lambda tensors, document: tensors.pop(name)
 
@@ -151,6 +160,12 @@ STATE = {"class": "EarlyStopping", "number": 0, "state": {}, "tensors": ["best_w
         (tell("training", "callbacks", [STATE]), "tensors: missing callbacks.0.best_weights"),
         (tell("training", "callbacks", [{**STATE, "number": "0"}]), "callbacks: expected class"),
         (put("callbacks.0.best_weights", np.zeros(2)), "tensors: unknown callbacks.0.best"),
+        (tell("training", "state", "lstm"), "state: expected a list of names"),
+        (tell("training", "state", ["lstm"]), "tensors: missing state.lstm.h, state.lstm.c"),
+        (put("state.lstm.h", np.zeros((1, 2, 4), np.float32)), "tensors: unknown state.lstm.h"),
+        (with_state("walk", (1, 2, 4)), "state: expected entries for lstm, got walk"),
+        (with_state("lstm", (1, 2, 3)), r"state\['lstm'\].h: expected shape \(1, 2, 4\)"),
+        (with_state("lstm", (8,)), r"state\['lstm'\].h: expected shape"),
         (tell("training", "compile", "optimizer", "class", "Optimizer"), "unknown class"),
         (tell("training", "compile", "loss", {"class": "Loss", "config": {}}), "unknown class"),
         (tell("class_names", ["a"]), "class_names: expected 2 names"),

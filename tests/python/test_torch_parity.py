@@ -119,3 +119,46 @@ def test_ragged_batch_is_the_packed_sequence(bidirectional, dtype):
     module, inputs = make(shape, dtype)
     lengths = np.array([25, 1, 7, 25, 13, 2, 24, 9, 3])
     compare(module, inputs, shape, dtype, lengths)
+
+
+def test_training_in_windows_is_a_loop_with_detached_states():
+    """Two epochs of windows of 4 steps, float64: only roundings of the sums differ."""
+    batch, steps, size, hidden, window = 3, 10, 4, 6, 4
+    torch.manual_seed(2)
+    module = torch.nn.LSTM(size, hidden, 2, batch_first=True, dtype=torch.float64)
+    head = torch.nn.Linear(hidden, 1, dtype=torch.float64)
+    x, y = torch.randn(batch, steps, size).double(), torch.randn(batch, steps, 1).double()
+
+    model = lc.Sequential(
+        [lc.layers.LSTM(hidden, num_layers=2, return_sequences=True), lc.layers.Dense(1)],
+        dtype="float64",
+    )
+    model.build((None, None, size))
+    weights = {f"lstm.{name}": values for name, values in weights_of(module).items()}
+    weights["dense.kernel"] = head.weight.detach().numpy().T.copy()
+    weights["dense.bias"] = head.bias.detach().numpy().copy()
+    model.set_weights(weights)
+    model.compile(lc.optimizers.SGD(0.1), "mse")
+    options = {"batch_size": batch, "shuffle": False, "verbose": 0}
+    model.fit(x.numpy(), y.numpy(), epochs=2, tbptt=window, **options)
+
+    # One bias here is two there: half of each step for either.
+    groups = [
+        {"params": [p], "lr": 0.05 if "bias" in name else 0.1}
+        for name, p in module.named_parameters()
+    ]
+    optimizer = torch.optim.SGD([*groups, {"params": head.parameters()}], lr=0.1)
+    for _ in range(2):
+        state = None
+        for begin in range(0, steps, window):
+            part = slice(begin, begin + window)
+            outputs, state = module(x[:, part], state)
+            state = tuple(values.detach() for values in state)
+            loss = torch.nn.functional.mse_loss(head(outputs), y[:, part])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for name, values in weights_of(module).items():
+        np.testing.assert_allclose(model.weights[f"lstm.{name}"], values, rtol=1e-11, atol=1e-13)
+    kernel = head.weight.detach().numpy().T
+    np.testing.assert_allclose(model.weights["dense.kernel"], kernel, rtol=1e-11, atol=1e-13)

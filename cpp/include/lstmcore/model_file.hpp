@@ -24,6 +24,7 @@ struct ModelLayer {
   LstmConfig lstm;                ///< LSTM, RNN, Bidirectional
   /// LSTM, RNN, Bidirectional: whether the model goes on with every step or only with the last h.
   bool return_sequences = false;
+  bool share_recurrent = false;      ///< all layers and directions have one weight_hh, "weight_hh_l0" in the file
   std::string merge_mode;            ///< Bidirectional: "concat", "sum", "mul" or "ave" of the two directions
   std::string activation;            ///< Dense: "linear", "relu", "tanh", "sigmoid" or "softmax"
   bool use_bias = false;             ///< Dense

@@ -53,6 +53,12 @@ class LSTMCell(Layer):
         Added to the variance.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
+    forget_bias : float, optional
+        What the bias of the forget gate begins at; None: as `unit_forget_bias` says. Larger values
+        remember for longer from the start. Not together with ``unit_forget_bias=False``.
+    recurrent_trainable : bool, default True
+        Whether the weights on h are trained. If not, they keep their values, no gradient of them is
+        computed, and their penalty and constraint do nothing.
     kernel_initializer, recurrent_initializer : str
         Names of the initial values of the weights on x and on h.
     kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
@@ -96,6 +102,8 @@ class LSTMCell(Layer):
         layer_norm: bool = False,
         layer_norm_epsilon: float = 1e-5,
         unit_forget_bias: bool = True,
+        forget_bias: float | None = None,
+        recurrent_trainable: bool = True,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
@@ -136,6 +144,8 @@ class LSTMCell(Layer):
             name, colon, rest = str(error).partition(":")
             raise type(error)(OTHER_NAMES.get(name, name) + colon + rest) from None
         self.unit_forget_bias = _checks.flag(unit_forget_bias, "unit_forget_bias")
+        self.forget_bias = self._checked_forget_bias(forget_bias)
+        self.recurrent_trainable = _checks.flag(recurrent_trainable, "recurrent_trainable")
         self.kernel_initializer = kernel_initializer
         self.recurrent_initializer = recurrent_initializer
         self._initializers = (
@@ -151,7 +161,8 @@ class LSTMCell(Layer):
         self.recurrent_constraint = constraints.get(recurrent_constraint, "recurrent_constraint")
         self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
         self.seed = None if seed is None else _checks.integer(seed, "seed")
-        self._bias_initializer = _ForgetBias(self.units) if unit_forget_bias else initializers.zeros
+        remembering = float(unit_forget_bias) if self.forget_bias is None else self.forget_bias
+        self._bias_initializer = _ForgetBias(self.units, remembering)
         self._config: LSTMConfig | None = None
 
     @property
@@ -173,6 +184,18 @@ class LSTMCell(Layer):
     def config(self, width: int) -> LSTMConfig:
         """Return the configuration for inputs of `width`."""
         return LSTMConfig(width, self.units, **self.options())
+
+    def _checked_forget_bias(self, value: float | None) -> float | None:
+        if value is None:
+            return None
+        number = _checks.real(value, "forget_bias")
+        if not self.unit_forget_bias:
+            raise ValueError(
+                f"forget_bias: expected None beside unit_forget_bias=False, got {number}"
+            )
+        if not self.use_bias:
+            raise ValueError(f"forget_bias: expected None without biases, got {number}")
+        return number
 
     def _take_checked(self, config: LSTMConfig) -> None:
         """Keep the options as the configuration has them: plain numbers and flags."""
@@ -201,7 +224,7 @@ class LSTMCell(Layer):
     def specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
         kernel, recurrent = (_Transposed(make) for make in self._initializers)
-        units = self.units
+        units, trained = self.units, self.recurrent_trainable
         specs = [
             WeightSpec(
                 "weight_ih" + suffix,
@@ -215,9 +238,10 @@ class LSTMCell(Layer):
                 "weight_hh" + suffix,
                 (4 * units, self.state_size),
                 recurrent,
-                *regularizers.strengths(self.recurrent_regularizer),
-                constraint=self.recurrent_constraint,
+                *regularizers.strengths(self.recurrent_regularizer if trained else None),
+                constraint=self.recurrent_constraint if trained else None,
                 inputs=1,
+                trainable=trained,
             ),
         ]
         if self.use_bias:
@@ -327,13 +351,14 @@ def check_activation(value: Any, name: str) -> str | Activation:
 
 @dataclass(frozen=True)
 class _ForgetBias:
-    """Zeros but for the forget gate's ones."""
+    """Zeros but for the forget gate."""
 
     units: int
+    value: float
 
     def __call__(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
         bias = np.zeros(shape)
-        bias[self.units : 2 * self.units] = 1.0
+        bias[self.units : 2 * self.units] = self.value
         return bias
 
 

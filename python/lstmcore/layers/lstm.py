@@ -66,6 +66,18 @@ class LSTM(Recurrent):
         Added to the variance.
     unit_forget_bias : bool, default True
         Whether the bias of the forget gate begins at 1 instead of 0.
+    forget_bias : float, optional
+        What the bias of the forget gate begins at; None: as `unit_forget_bias` says. Larger values
+        remember for longer from the start. Not together with ``unit_forget_bias=False``.
+    recurrent_trainable : bool, default True
+        Whether the weights on h are trained. If not, they keep their values, no gradient of them is
+        computed, and their penalty and constraint do nothing.
+    share_recurrent : bool, default False
+        Whether all layers and directions of the stack use one matrix on h, ``weight_hh_l0``, whose
+        gradient is the sum of theirs. Only if there are at least two.
+    stateful : bool, default False
+        Whether the batches of `Sequential.fit`, `evaluate` and `predict` continue each other in
+        this layer; see their `stateful`. A call of the layer alone remembers nothing.
     kernel_initializer, recurrent_initializer : str
         Names of the initial values of the weights on x and on h.
     kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
@@ -113,6 +125,10 @@ class LSTM(Recurrent):
         layer_norm: bool = False,
         layer_norm_epsilon: float = 1e-5,
         unit_forget_bias: bool = True,
+        forget_bias: float | None = None,
+        recurrent_trainable: bool = True,
+        share_recurrent: bool = False,
+        stateful: bool = False,
         kernel_initializer: str = "glorot_uniform",
         recurrent_initializer: str = "orthogonal",
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
@@ -146,6 +162,8 @@ class LSTM(Recurrent):
             layer_norm=layer_norm,
             layer_norm_epsilon=layer_norm_epsilon,
             unit_forget_bias=unit_forget_bias,
+            forget_bias=forget_bias,
+            recurrent_trainable=recurrent_trainable,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
             kernel_regularizer=kernel_regularizer,
@@ -163,7 +181,15 @@ class LSTM(Recurrent):
             )
         cells = [cell] * self.num_layers
         super().__init__(
-            cells, dropout, return_sequences, return_state, go_backwards, recompute, name
+            cells,
+            dropout,
+            return_sequences,
+            return_state,
+            go_backwards,
+            name,
+            recompute=recompute,
+            share_recurrent=share_recurrent,
+            stateful=stateful,
         )
         self.activation = cell.activation
         self.recurrent_activation = cell.recurrent_activation
@@ -183,6 +209,8 @@ class LSTM(Recurrent):
         self.layer_norm = cell.layer_norm
         self.layer_norm_epsilon = cell.layer_norm_epsilon
         self.unit_forget_bias = cell.unit_forget_bias
+        self.forget_bias = cell.forget_bias
+        self.recurrent_trainable = cell.recurrent_trainable
         self.kernel_initializer = cell.kernel_initializer
         self.recurrent_initializer = cell.recurrent_initializer
         self.kernel_regularizer = cell.kernel_regularizer
@@ -201,8 +229,9 @@ class RNN(Recurrent):
     cell : LSTMCell or sequence of LSTMCell
         A sequence stacks its cells, which must have the same units.
     return_sequences, return_state, go_backwards : bool, default False
-        As in `LSTM`, and so is `recompute`.
+        As in `LSTM`, like `share_recurrent` and `stateful`.
     recompute : int or "sqrt", optional
+        As in `LSTM`.
     name : str, optional
         See `Layer`.
 
@@ -219,11 +248,21 @@ class RNN(Recurrent):
         go_backwards: bool = False,
         *,
         recompute: int | str | None = None,
+        share_recurrent: bool = False,
+        stateful: bool = False,
         name: str | None = None,
     ) -> None:
         cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
         super().__init__(
-            cells, 0.0, return_sequences, return_state, go_backwards, recompute, name
+            cells,
+            0.0,
+            return_sequences,
+            return_state,
+            go_backwards,
+            name,
+            recompute=recompute,
+            share_recurrent=share_recurrent,
+            stateful=stateful,
         )
         if len(set(map(id, cells))) < len(cells):
             raise ValueError("cell: expected different cells, got the same one twice")
@@ -242,7 +281,9 @@ class RNN(Recurrent):
         super().bind(parameters, names)
         for layer, cell in enumerate(self.cells):
             own = (spec.name for spec in cell.weight_specs())
-            cell.bind(parameters, {name: names[name.replace("_l0", f"_l{layer}")] for name in own})
+            suffix = f"_l{layer}"
+            places = {name: self.stored_name(name.replace("_l0", suffix)) for name in own}
+            cell.bind(parameters, {name: names[place] for name, place in places.items()})
 
 
 MERGE_MODES = ("concat", "sum", "mul", "ave")
@@ -276,14 +317,19 @@ class Bidirectional(Recurrent):
             raise ValueError(
                 "layer: expected go_backwards=False, since Bidirectional walks in both directions"
             )
+        if layer.stateful:
+            raise ValueError(
+                "layer: expected stateful=False, since the second direction begins at the end"
+            )
         super().__init__(
             layer.cells,
             layer.dropout,
             layer.return_sequences,
             layer.return_state,
             False,
-            layer.recompute,
             name,
+            recompute=layer.recompute,
+            share_recurrent=layer.share_recurrent,
         )
         self.layer = layer
         self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)

@@ -5,7 +5,8 @@ gradients in one call.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ class WeightSpec:
     constraint: MaxNorm | None = None
     inputs: int = 0
     """The axis that counts inputs, for `constraint`."""
+    trainable: bool = True
+    """Whether optimizers change it; the gradient of one that is not is zero."""
 
 
 class Parameters:
@@ -64,11 +67,14 @@ class Parameters:
     def _make_views(self) -> None:
         self._values: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
+        self._frozen: list[slice] = []
         begin = 0
         for name, spec in self.specs.items():
             part = slice(begin, begin + math.prod(spec.shape))
             self._values[name] = self.values[part].reshape(spec.shape)
             self._gradients[name] = self.gradients[part].reshape(spec.shape)
+            if not spec.trainable:
+                self._frozen.append(part)
             begin = part.stop
 
     # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
@@ -91,6 +97,14 @@ class Parameters:
     def gradient(self, name: str) -> Array:
         """Give the writable view of one gradient."""
         return self._gradients[name]
+
+    @contextmanager
+    def untouched_if_frozen(self) -> Iterator[None]:
+        """Give weights that are not trainable their values back after a step over all of them."""
+        kept = [self.values[part].copy() for part in self._frozen]
+        yield
+        for part, values in zip(self._frozen, kept, strict=True):
+            self.values[part] = values
 
     def initialize(self, names: Sequence[str], seed: int) -> None:
         """Give the weights `names` their initial values.

@@ -37,10 +37,12 @@ class Recurrent(Layer):
         Between stacked layers.
     return_sequences, return_state, go_backwards : bool
         As in `LSTM`.
-    recompute : int, "sqrt" or None
-        As in `LSTM`.
     name : str, optional
         See `Layer`.
+    recompute : int or "sqrt", optional
+        As in `LSTM`.
+    share_recurrent, stateful : bool
+        As in `LSTM`.
     """
 
     bidirectional = False
@@ -52,8 +54,11 @@ class Recurrent(Layer):
         return_sequences: bool,
         return_state: bool,
         go_backwards: bool,
-        recompute: int | str | None,
         name: str | None,
+        *,
+        recompute: int | str | None = None,
+        share_recurrent: bool = False,
+        stateful: bool = False,
     ) -> None:
         super().__init__(name=name)
         self.cells = list(cells)
@@ -79,6 +84,17 @@ class Recurrent(Layer):
         self.go_backwards = _checks.flag(go_backwards, "go_backwards")
         F.recompute_steps(recompute)
         self.recompute = recompute
+        self.share_recurrent = _checks.flag(share_recurrent, "share_recurrent")
+        if self.share_recurrent and len({_recurrent_options(cell) for cell in self.cells}) > 1:
+            raise ValueError(
+                "share_recurrent: expected cells with the same recurrent_initializer, "
+                "recurrent_regularizer, recurrent_constraint and recurrent_trainable"
+            )
+        self.stateful = _checks.flag(stateful, "stateful")
+        if self.stateful and self.go_backwards:
+            raise ValueError(
+                "stateful: expected go_backwards=False, since what comes next comes after the end"
+            )
         self.seed = self.cells[0].seed
         self.config: LSTMConfig | None = None
         self._packed: tuple[int, Any] | None = None
@@ -93,6 +109,11 @@ class Recurrent(Layer):
         """Width of the output."""
         return self.state_size
 
+    def state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Give the shapes of h and c for so many rows."""
+        cells = len(self.cells) * (2 if self.bidirectional else 1)
+        return (cells, rows, self.state_size), (cells, rows, self.units)
+
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C)."""
         self.config = LSTMConfig(
@@ -104,6 +125,10 @@ class Recurrent(Layer):
             dropout=self.dropout,
             **self.cells[0].options(),
         )
+        if self.share_recurrent and len(self.cells) * self.config.num_directions == 1:
+            raise ValueError(
+                "share_recurrent: expected at least two layers or directions to share, got one"
+            )
         steps = input_shape[1:2] if self.return_sequences else ()
         return (input_shape[0], *steps, self.output_size)
 
@@ -116,7 +141,11 @@ class Recurrent(Layer):
             for direction in ("", "_reverse") if self.bidirectional else ("",):
                 specs += cell.specs(width, f"_l{layer}{direction}")
             width = self.config.output_size
-        return specs
+        return [spec for spec in specs if self.stored_name(spec.name) == spec.name]
+
+    def stored_name(self, name: str) -> str:
+        """Name the weight that serves as the engine's `name`: another one only if it is shared."""
+        return "weight_hh_l0" if self.share_recurrent and name.startswith("weight_hh") else name
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
         """Take the views of the weights; see `Layer.bind`."""
@@ -130,19 +159,58 @@ class Recurrent(Layer):
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Context]:
         """Walk all sequences; see `Layer.forward`."""
-        outputs, _, context = self._walk(inputs, lengths, None, training, seed)
-        return outputs, lengths if self.return_sequences else None, context
+        outputs, lengths, context, _ = self.forward_from(inputs, lengths, training, seed, None)
+        return outputs, lengths, context
+
+    def forward_from(
+        self,
+        inputs: Array,
+        lengths: Array | None,
+        training: bool,
+        seed: int,
+        state: F.LSTMState | None,
+        reset: Array | None = None,
+    ) -> tuple[Array, Array | None, Context, F.LSTMState]:
+        """Compute as `forward` does, from `state`, and also give the state at the end."""
+        outputs, final, context = self._walk(inputs, lengths, state, training, seed, reset)
+        return outputs, lengths if self.return_sequences else None, context, final
 
     def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
         """Walk back through time; see `Layer.backward`."""
+        out = self._gradient_places()
         gradients = F.lstm_backward(
-            context.tape,
-            self._split(context, dy),
-            need_x=need_x,
-            need_state=False,
-            out=self._gradients,
+            context.tape, self._split(context, dy), need_x=need_x, need_state=False, out=out
         )
+        for name, gradient in out.items():
+            stored = self.stored_name(name)
+            if stored != name and gradient is not None:
+                total = self._gradients[stored]
+                total += gradient
         return gradients.x
+
+    def _engine_weights(self) -> dict[str, Array]:
+        """Give every weight of the engine, a shared one under each of its names."""
+        assert self.config is not None
+        if not self.share_recurrent:
+            return self._weights
+        return {
+            name: self._weights[self.stored_name(name)] for name in self.config.parameter_shapes()
+        }
+
+    def _gradient_places(self) -> dict[str, Array | None]:
+        """Give where the engine writes each gradient: None for a weight that is not trained."""
+        assert self.config is not None
+        assert self.parameters is not None
+        places: dict[str, Array | None] = {}
+        for name in self.config.parameter_shapes():
+            stored = self.stored_name(name)
+            own: Array | None = self._gradients[stored]
+            if not self.parameters.specs[self._names[stored]].trainable:
+                own = None
+            elif stored != name:
+                own = np.empty_like(own)
+            places[name] = own
+        return places
 
     def __call__(
         self,
@@ -150,6 +218,7 @@ class Recurrent(Layer):
         *,
         initial_state: Any = None,
         lengths: Any = None,
+        reset: Any = None,
         training: bool = False,
         seed: int = 0,
     ) -> Any:
@@ -163,6 +232,8 @@ class Recurrent(Layer):
             is P wide with a projection.
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row.
+        reset : array_like of bool, shape (N, T), optional
+            True where a new sequence begins; see `functional.lstm`.
         training : bool, default False
             Whether dropout and zoneout act.
         seed : int, default 0
@@ -176,7 +247,7 @@ class Recurrent(Layer):
         """
         array, valid = self.prepare_call(inputs, lengths)
         state = None if initial_state is None else self._state(initial_state)
-        outputs, final, _ = self._walk(array, valid, state, training, seed)
+        outputs, final, _ = self._walk(array, valid, state, training, seed, reset)
         if not self.return_state:
             return outputs
         h, c = (part[0] if part.shape[0] == 1 else part for part in (final.h, final.c))
@@ -196,8 +267,14 @@ class Recurrent(Layer):
         return F.LSTMState(*(part[None] if part.ndim == 2 else part for part in (h, c)))
 
     def _walk(
-        self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
-    ) -> tuple[Array, Any, Context]:
+        self,
+        x: Array,
+        lengths: Array | None,
+        state: Any,
+        training: bool,
+        seed: int,
+        reset: Any = None,
+    ) -> tuple[Array, F.LSTMState, Context]:
         assert self.config is not None
         tape = None
         if training:
@@ -205,10 +282,11 @@ class Recurrent(Layer):
                 seed = derive(self.seed, seed)
             y, final, tape = F.lstm(
                 x,
-                self._weights,
+                self._engine_weights(),
                 self.config,
                 state=state,
                 lengths=lengths,
+                reset=reset,
                 return_sequences=self.return_sequences,
                 training=True,
                 seed=seed,
@@ -221,6 +299,7 @@ class Recurrent(Layer):
                 self.config,
                 state=state,
                 lengths=lengths,
+                reset=reset,
                 return_sequences=self.return_sequences,
             )
         return self._merge(y, lengths), final, Context(tape, lengths, y)
@@ -231,7 +310,7 @@ class Recurrent(Layer):
         assert self.config is not None
         packed, version = self._packed, self.parameters.version
         if packed is None or packed[0] != version:
-            packed = (version, F.pack(self._weights, self.config))
+            packed = (version, F.pack(self._engine_weights(), self.config))
             self._packed = packed
         return packed[1]
 
@@ -248,6 +327,15 @@ class Recurrent(Layer):
         if not (self.go_backwards and self.return_sequences):
             return y
         return reverse_rows(y, lengths)
+
+
+def _recurrent_options(cell: LSTMCell) -> tuple[str, str, str, bool]:
+    """Give what must agree between cells that share their weights on h."""
+    penalty, limit = (
+        repr(entry and entry.get_config())
+        for entry in (cell.recurrent_regularizer, cell.recurrent_constraint)
+    )
+    return cell.recurrent_initializer, penalty, limit, cell.recurrent_trainable
 
 
 def reverse_rows(y: Array, lengths: Array | None) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from lstmcore import __version__, _checks, constraints, layers, regularizers, weights
 from lstmcore._configurable import encode, make
 from lstmcore._typing import Array
+from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.training.callback_list import CallbackState
@@ -22,7 +23,7 @@ __all__ = ["load", "save"]
 _KEYS = {"lstmcore", "dtype", "seed", "input_shape", "layers", "training"}
 _OPTIONAL_KEYS = {"class_names"}
 _TRAINING_KEYS = {"compile", "iterations", "epoch"}
-_OPTIONAL_TRAINING_KEYS = {"callbacks"}
+_OPTIONAL_TRAINING_KEYS = {"callbacks", "state"}
 _SLOT = "optimizer."
 _MOST_STEPS = 2**62
 
@@ -44,6 +45,10 @@ def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer:
             training["callbacks"] = [
                 _describe_state(place, state, tensors) for place, state in enumerate(states)
             ]
+        if model.state is not None:
+            training["state"] = list(model.state)
+            for name, pair in model.state.items():
+                tensors.update((f"state.{name}.{part}", getattr(pair, part)) for part in "hc")
     document = {
         "lstmcore": __version__,
         "dtype": model.dtype.name,
@@ -128,6 +133,10 @@ def _fill(model: "Sequential", tensors: dict[str, Array], training: Any) -> None
         slots = {_SLOT + name: slot for name, slot in optimizer.slots.items()}
         states, rest = _read_states(training.get("callbacks", []), tensors)
         model.keep_callback_states(states)
+        if "state" in training:
+            state, used = _read_state(training["state"], tensors)
+            model.state = state
+            rest = {**rest, **used}
     _exactly("tensors", tensors, {*model.weights, *slots, *rest})
     _compare(tensors, slots, model.dtype)
     model.parameters.assign({name: tensors[name] for name in model.weights})
@@ -151,6 +160,19 @@ def _compare(
                 f"{name}: expected {dtype} of shape {target.shape}, "
                 f"got {tensor.dtype} of shape {tensor.shape}"
             )
+
+
+def _read_state(
+    names: Any, tensors: Mapping[str, Array]
+) -> tuple[dict[str, LSTMState], dict[str, Array]]:
+    """Give the state of the layers `names`, and the tensors that belong to it."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"state: expected a list of names of layers, got {names!r}")
+    full = [f"state.{name}.{part}" for name in names for part in "hc"]
+    if missing := [name for name in full if name not in tensors]:
+        raise ValueError(f"tensors: missing {', '.join(missing)}")
+    state = {name: LSTMState(*(tensors[f"state.{name}.{part}"] for part in "hc")) for name in names}
+    return state, {name: tensors[name] for name in full}
 
 
 # ---- what callbacks remember ------------------------------------------------------------------

@@ -88,12 +88,15 @@ class Batch:
         (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values.
     weights : ndarray or None
         (N,) or (N, T).
+    reset : ndarray of bool, shape (N, T), or None
+        Where new sequences begin.
     """
 
     inputs: Array
     lengths: Array | None
     targets: Array | None
     weights: Array | None
+    reset: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Examples:
     lengths: Array | None
     targets: Rows | None = None
     weights: Rows | None = None
+    reset: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -116,6 +120,7 @@ class Examples:
             lengths=None if self.lengths is None else self.lengths[rows],
             targets=_choose(self.targets, rows),
             weights=_choose(self.weights, rows),
+            reset=_choose(self.reset, rows),
         )
 
     def batch(self, rows: Array | slice) -> Batch:
@@ -128,7 +133,31 @@ class Examples:
             lengths,
             gather(self.targets, rows, steps),
             gather(self.weights, rows, steps),
+            gather(self.reset, rows, steps),
         )
+
+    def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
+        """Gather the samples `rows` in pieces of `size` time steps, the last one maybe shorter.
+
+        Where rows have ended, their lengths in a piece are 0; where all have, there is no piece.
+        None: all steps at once.
+        """
+        if size is None:
+            yield self.batch(rows)
+            return
+        lengths = None if self.lengths is None else self.lengths[rows]
+        width = self.inputs.shape[1]
+        steps = width if lengths is None else max(1, int(lengths.max(initial=0)))
+        last = steps if isinstance(self.inputs, Ragged) else width
+        for begin in range(0, steps, size):
+            end = min(begin + size, last)
+            yield Batch(
+                _window(self.inputs, rows, begin, end),
+                None if lengths is None else np.clip(lengths - begin, 0, end - begin),
+                _window(self.targets, rows, begin, end),
+                _window(self.weights, rows, begin, end),
+                _window(self.reset, rows, begin, end),
+            )
 
 
 def gather(values: Any, rows: Array | slice, steps: int | None = None) -> Any:
@@ -139,6 +168,19 @@ def gather(values: Any, rows: Array | slice, steps: int | None = None) -> Any:
         return values.take(rows).padded(steps)
     chosen = values[rows]
     return chosen[:, :steps] if steps is not None and chosen.ndim > 1 else chosen
+
+
+def _window(values: Any, rows: Array | slice, begin: int, end: int) -> Any:
+    """Choose `rows` and, of what has a time axis, the steps from `begin` to `end`."""
+    if values is None:
+        return None
+    if isinstance(values, Ragged):
+        taken = values.take(rows)
+        lengths = np.clip(taken.lengths - begin, 0, end - begin)
+        return Ragged(taken.values, lengths, taken.starts + begin).padded(end - begin)
+    if values.ndim == 1:
+        return values[rows]
+    return np.ascontiguousarray(values[rows, begin:end])
 
 
 def _choose(values: Any, rows: slice) -> Any:

@@ -1,6 +1,7 @@
 """Training, evaluation and prediction, batch by batch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import numpy as np
 from lstmcore import _core
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
+from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.network import ModelState
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
@@ -18,7 +21,7 @@ from lstmcore.training.progress import with_bar
 if TYPE_CHECKING:
     from lstmcore.model import Sequential
 
-__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
+__all__ = ["Plan", "Totals", "Walk", "evaluate", "fit", "predict", "test_step", "train_step"]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
 # the optimizer has taken, which a model file keeps: a resumed run draws what an unbroken one does.
@@ -58,12 +61,50 @@ class Totals:
         return logs
 
 
-def train_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
-    """Make one step of the optimizer on `batch`."""
+@dataclass(frozen=True)
+class Plan:
+    """What passes from one piece of the samples to the next.
+
+    Attributes
+    ----------
+    tbptt : int or None
+        Time steps of a window; None: all. The state passes from window to window, gradients do not.
+    stateful : bool
+        Whether the state also passes from batch to batch.
+    first : dict of str to LSTMState
+        The state before the first batch; what is not in it is zero.
+    """
+
+    tbptt: int | None = None
+    stateful: bool = False
+    first: ModelState = field(default_factory=dict)
+
+
+class Walk:
+    """One walk over all batches."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.state = plan, plan.first
+
+    def go(
+        self,
+        examples: Examples,
+        rows: Array | slice,
+        step: Callable[[Batch, ModelState], ModelState],
+    ) -> None:
+        """Make `step` on every window of `rows`; it takes the state before and gives that after."""
+        state = self.state if self.plan.stateful else {}
+        for batch in examples.windows(rows, self.plan.tbptt):
+            state = step(batch, state)
+        self.state = state
+
+
+def train_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+    """Make one step of the optimizer on `batch`, from `state`; give the state after it."""
     compiled, parameters = model.compiled, model.parameters
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
-    outputs, lengths, contexts = model.forward(
-        batch.inputs, batch.lengths, True, seed, compiled.takes_logits
+    outputs, lengths, contexts, after = model.forward_from(
+        batch.inputs, batch.lengths, True, seed, compiled.takes_logits, state, batch.reset
     )
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, gradient = compiled.step_loss.sum(targets, rows, weights, 1.0 / count, True)
@@ -73,18 +114,20 @@ def train_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
     compiled.optimizer.apply(parameters)
     _constrain(parameters)
     totals.add_metrics(targets, rows, mask)
+    return after
 
 
-def test_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
-    """Compute loss and metrics on `batch`."""
+def test_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+    """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
-    outputs, lengths, _ = model.forward(
-        batch.inputs, batch.lengths, False, 0, compiled.takes_logits
+    outputs, lengths, _, after = model.forward_from(
+        batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
     value, _ = compiled.step_loss.sum(targets, rows, weights)
     totals.add(value, _penalty(model.parameters), count)
     totals.add_metrics(targets, rows, mask)
+    return after
 
 
 def fit(
@@ -98,6 +141,7 @@ def fit(
     epochs: int,
     initial_epoch: int,
     shuffle: bool,
+    plan: Plan,
 ) -> None:
     """Train from `initial_epoch` to `epochs`, telling `listeners`, who know that it begins."""
     lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
@@ -106,20 +150,28 @@ def fit(
         for epoch in range(initial_epoch, epochs):
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
-            totals = Totals(model.compiled)
+            totals, walk = Totals(model.compiled), Walk(plan)
+
+            def step(batch: Batch, state: ModelState, totals: Totals = totals) -> ModelState:
+                return train_step(model, batch, totals, state)
+
             order = batch_rows(
                 len(examples), batch_size, lengths, seed if shuffle else None, bucket=shuffle
             )
             for number, rows in enumerate(order):
                 listeners.on_train_batch_begin(number)
-                train_step(model, examples.batch(rows), totals)
+                walk.go(examples, rows, step)
                 listeners.on_train_batch_end(number, totals.logs())
                 if model.stop_training:
                     break
             logs = totals.logs()
             model.epoch = epoch + 1
+            if plan.stateful:
+                model.state = walk.state
             if validation is not None:
-                results = evaluate(model, validation, validation_batch_size)
+                # From zeros: what is validated continues nothing that was trained on.
+                unseen = replace(plan, first={})
+                results = evaluate(model, validation, validation_batch_size, 0, unseen)
                 logs.update((f"val_{name}", value) for name, value in results.items())
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
@@ -133,26 +185,47 @@ def fit(
 
 
 def evaluate(
-    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str = 0
+    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str, plan: Plan
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics over all of `examples`."""
-    totals = Totals(model.compiled)
-    for rows in _sorted_batches(examples, batch_size, "Evaluate", verbose):
-        test_step(model, examples.batch(rows), totals)
+    totals, walk = Totals(model.compiled), Walk(plan)
+
+    def step(batch: Batch, state: ModelState) -> ModelState:
+        return test_step(model, batch, totals, state)
+
+    for rows in _batches(examples, batch_size, "Evaluate", verbose, plan.stateful):
+        walk.go(examples, rows, step)
     return totals.logs()
 
 
 def predict(
-    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str = 0
-) -> Any:
-    """Compute the outputs of all of `examples`, in their order."""
+    model: "Sequential",
+    examples: Examples,
+    batch_size: int,
+    verbose: int | str,
+    stateful: bool,
+    state: ModelState,
+) -> tuple[Any, ModelState]:
+    """Compute the outputs of all of `examples`, in their order, and the state at the end.
+
+    If `stateful`, `state` is that before the first batch, and each batch continues the one before;
+    else it has an entry for each sample. The state that is given back is of the same kind.
+    """
+    after: ModelState = {}
     outputs: Array | list[Array] | None = None
     ragged = isinstance(examples.inputs, Ragged) and len(model.output_shape) > 2
     if ragged:
         outputs = [np.empty(0)] * len(examples)
-    for rows in _sorted_batches(examples, batch_size, "Predict", verbose):
+    for rows in _batches(examples, batch_size, "Predict", verbose, stateful):
         batch = examples.batch(rows)
-        y, lengths, _ = model.forward(batch.inputs, batch.lengths, False, 0, False)
+        before = state if stateful else choose_rows(state, rows)
+        y, lengths, _, end = model.forward_from(
+            batch.inputs, batch.lengths, False, 0, False, before, batch.reset
+        )
+        if stateful:
+            state = after = end
+        else:
+            _put_rows(after, rows, end, len(examples))
         if isinstance(outputs, list):
             assert lengths is not None
             numbers = range(*rows.indices(len(examples))) if isinstance(rows, slice) else rows
@@ -162,14 +235,29 @@ def predict(
         if outputs is None:
             outputs = np.empty((len(examples), *y.shape[1:]), y.dtype)
         outputs[rows] = y
-    return outputs
+    return outputs, after
 
 
-def _sorted_batches(
-    examples: Examples, batch_size: int, what: str, verbose: int | str
+def choose_rows(state: ModelState, rows: Array | slice) -> ModelState:
+    """Choose rows of every h and c."""
+    return {name: LSTMState(h[:, rows], c[:, rows]) for name, (h, c) in state.items()}
+
+
+def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: int) -> None:
+    """Put the rows of `part` where they belong in `state`, of so many rows."""
+    for name, pair in part.items():
+        if name not in state:
+            h, c = (np.empty((len(one), count, one.shape[2]), one.dtype) for one in pair)
+            state[name] = LSTMState(h, c)
+        for whole, values in zip(state[name], pair, strict=True):
+            whole[:, rows] = values
+
+
+def _batches(
+    examples: Examples, batch_size: int, what: str, verbose: int | str, in_order: bool
 ) -> Iterable[Array | slice]:
     lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
-    batches = batch_rows(len(examples), batch_size, lengths, None, bucket=True)
+    batches = batch_rows(len(examples), batch_size, lengths, None, bucket=not in_order)
     return with_bar(batches, -(-len(examples) // batch_size), what, verbose)
 
 

@@ -95,7 +95,8 @@ class Optimizer(Configurable):
         """Clip the gradients and make one step."""
         self.build(parameters)
         self._clip(parameters)
-        self._step(parameters.values, parameters.gradients, self.current_learning_rate())
+        with parameters.untouched_if_frozen():
+            self._step(parameters.values, parameters.gradients, self.current_learning_rate())
         self.iterations += 1
         parameters.touch()
 

@@ -1,6 +1,7 @@
 """From what the caller gives to checked `Examples`: all errors come before anything is computed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from lstmcore._typing import Array, Shape
 from lstmcore.training.data import Examples, Ragged, Rows
 from lstmcore.training.losses import Loss
 
-__all__ = ["add_targets", "split"]
+__all__ = ["add_reset", "add_targets", "split"]
 
 
 def add_targets(
@@ -62,7 +63,48 @@ def add_targets(
     if class_weight is not None:
         factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
         weights = factors if weights is None else _product(weights, factors)
-    return Examples(inputs.inputs, inputs.lengths, targets, weights)
+    return replace(inputs, targets=targets, weights=weights)
+
+
+def add_reset(inputs: Examples, reset: Any) -> Examples:
+    """Add checked places where new sequences begin.
+
+    Parameters
+    ----------
+    inputs : Examples
+    reset : array_like of bool, shape (N, T), or list of array_like of bool, each of shape (T_i,)
+        None: nowhere.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something does not fit.
+    """
+    if reset is None:
+        return inputs
+    if len(inputs.inputs.shape) < 2:
+        raise ValueError("reset: expected None for inputs without a time axis")
+    if _is_ragged(reset, 1):
+        rows = Ragged.from_rows(reset, "reset", width=False)
+        rows.values = _flags(rows.values)
+        _same_count(len(rows), inputs, "reset")
+        _same_lengths(rows.lengths, inputs, "reset")
+        flags: Rows = rows
+        if not isinstance(inputs.inputs, Ragged):
+            flags = rows.padded(inputs.inputs.shape[1])
+        return replace(inputs, reset=flags)
+    array = _flags(_checks.any_array(reset, "reset"))
+    if array.ndim != 2:
+        raise ValueError(f"reset: expected shape (N, T), got {array.shape}")
+    _same_count(len(array), inputs, "reset")
+    _enough_steps(array, inputs, "reset")
+    return replace(inputs, reset=array)
+
+
+def _flags(array: Array) -> Array:
+    if array.size and array.dtype != np.bool_:
+        raise TypeError(f"reset: expected an array of bool, got {array.dtype}")
+    return array.astype(np.bool_, copy=False)
 
 
 def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
