@@ -201,9 +201,9 @@ class PyTape {
 
   /// Starts from a state, with no step yet.
   template <class T>
-  void begin(const LstmState<const T>& state, std::int64_t expected_steps) {
+  void begin(const LstmState<const T>& state, std::int64_t expected_steps, std::uint64_t seed) {
     auto& kept = std::get<TapeOf<T>>(kept_);
-    kept.lstm.begin(batch_, state, kept.tape, expected_steps);
+    kept.lstm.begin(batch_, state, kept.tape, expected_steps, seed);
   }
 
   py::object step(py::handle x, py::handle reset) {
@@ -312,10 +312,12 @@ class PyLstm {
                       lstm_);
   }
 
-  std::unique_ptr<PyTape> begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps) const {
+  std::unique_ptr<PyTape> begin(py::handle batch_size, py::handle h, py::handle c, py::handle expected_steps,
+                                py::handle seed) const {
     const std::int64_t batch = to_int64(batch_size, "batch_size");
     const std::int64_t steps = to_int64(expected_steps, "expected_steps");
-    return std::visit([&](const auto& lstm) { return begin_of(lstm, batch, h, c, steps); }, lstm_);
+    const std::uint64_t masks = to_uint64(seed, "seed");
+    return std::visit([&](const auto& lstm) { return begin_of(lstm, batch, h, c, steps, masks); }, lstm_);
   }
 
  private:
@@ -388,7 +390,7 @@ class PyLstm {
 
   template <class T>
   static std::unique_ptr<PyTape> begin_of(const Lstm<T>& lstm, std::int64_t batch, py::handle h, py::handle c,
-                                          std::int64_t expected_steps) {
+                                          std::int64_t expected_steps, std::uint64_t seed) {
     const LstmConfig& config = lstm.config();
     const Reader<T> reader(weights_type);
     check_size("batch_size", {batch, config.num_layers, config.output_size()},
@@ -398,7 +400,7 @@ class PyLstm {
     if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(h_shape(config, batch)));
     if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(c_shape(config, batch)));
     auto tape = std::make_unique<PyTape>(lstm, batch, 0, true);
-    tape->template begin<T>({h_before.view, c_before.view}, expected_steps);
+    tape->template begin<T>({h_before.view, c_before.view}, expected_steps, seed);
     return tape;
   }
 
@@ -562,7 +564,7 @@ void bind_lstm(py::module_& module) {
            py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(),
            py::arg("recompute") = 0, "Return y, h, c and, when training, a tape.")
       .def("begin", &PyLstm::begin, py::arg("batch_size"), py::arg("h") = py::none(), py::arg("c") = py::none(),
-           py::arg("expected_steps") = 0, "Return a tape that is fed step by step.");
+           py::arg("expected_steps") = 0, py::arg("seed") = 0, "Return a tape that is fed step by step.");
 
   py::class_<PyTape>(module, "LstmTape", "What a training forward keeps for its one backward.")
       .def_property_readonly("ready", &PyTape::ready, "True until the backward has run.")

@@ -124,19 +124,12 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
 
 template <class T>
 void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape,
-                    std::int64_t expected_steps) const {
+                    std::int64_t expected_steps, std::uint64_t seed) const {
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
           "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
-  const auto refuse = [](const char* name, double rate) {
-    require(rate == 0.0, name, ": expected 0 in an LSTM that is fed step by step, got ", rate);
-  };
-  if (config.num_layers > 1) refuse("dropout", config.dropout);
-  refuse("input_dropout", config.input_dropout);
-  refuse("recurrent_dropout", config.recurrent_dropout);
-  refuse("weight_dropout", config.weight_dropout);
-  refuse("zoneout_h", config.zoneout_h);
-  refuse("zoneout_c", config.zoneout_c);
+  require(config.num_layers == 1 || config.dropout == 0.0,
+          "dropout: expected 0 in an LSTM that is fed step by step, got ", config.dropout);
   require(batch >= 1, "batch: expected at least 1, got ", batch);
   require(expected_steps >= 0, "expected_steps: expected at least 0, got ", expected_steps);
   const Index width = config.input_size + 16 * (config.hidden_size + 64);
@@ -149,6 +142,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, 0, {}, {});
   kept.pieces = {};
+  kept.seed = seed;
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   const Index rows = batch * expected_steps;
@@ -168,6 +162,16 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
     cell.c0.resize(count(batch * shape.padded()));
     gather_state(kept.schedule, state.h, count(layer), shape.state, shape.state, cell.h0.data());
     gather_state(kept.schedule, state.c, count(layer), shape.hidden, shape.padded(), cell.c0.data());
+    if (config.weight_dropout > 0.0) {
+      const std::uint64_t stream = mask_seed(seed, MaskKind::weight_dropout, layer);
+      cell.dropped = impl_->forward[count(layer)].with_dropout(shape, config.weight_dropout, stream);
+    }
+    if (config.recurrent_dropout > 0.0) {
+      cell.h_fed.reserve(count(rows * shape.state));
+      recurrent_mask(kept.schedule, config.recurrent_dropout, mask_seed(seed, MaskKind::recurrent_dropout, layer),
+                     shape, cell.h_factor);
+      feed_initial_state(kept.schedule, shape, cell.h0.data(), cell.h_factor, cell.h0_fed);
+    }
   }
   kept.lstm = impl_;
   kept.ready = kept.open = true;
@@ -196,6 +200,10 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
   for (Index row = 0; row < schedule.rows; ++row) {
     for (Index feature = 0; feature < config.input_size; ++feature) *to++ = x(row, feature);
   }
+  if (config.input_dropout > 0.0) {
+    sequence_dropout(schedule, config.input_dropout, mask_seed(kept.seed, MaskKind::input_dropout, 0),
+                     config.input_size, {now, now + 1}, packed_rows(schedule, own_x.data(), config.input_size));
+  }
   RowMap<const T> input = packed_rows<const T>(schedule, own_x.data(), config.input_size);
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
@@ -205,7 +213,7 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
     own.c.grow(count(schedule.total * shape.padded()));
     h.grow(count(schedule.total * shape.state));
     ForwardCell<T> cell;
-    cell.weights = &impl_->forward[count(layer)];
+    cell.weights = config.weight_dropout > 0.0 ? &own.dropped : &impl_->forward[count(layer)];
     cell.x = input;
     cell.h0 = single_rows<const T>(schedule, own.h0.data(), shape.state);
     cell.c0 = single_rows<const T>(schedule, own.c0.data(), shape.padded());
@@ -227,7 +235,13 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
       cell.statistics = packed_rows(schedule, own.statistics.data(), kernels::norm_statistics);
       cell.fresh_c = single_rows(schedule, own.fresh_c.data(), shape.padded());
     }
-    cell.variant = impl_->variant(count(layer));
+    cell.variant = impl_->variant(count(layer), kept.seed);
+    if (config.recurrent_dropout > 0.0) {
+      own.h_fed.grow(count(schedule.total * shape.state));
+      cell.variant.h_factor = single_rows<const T>(schedule, own.h_factor.data(), shape.state_padded());
+      cell.h0_fed = single_rows<const T>(schedule, own.h0_fed.data(), shape.state);
+      cell.h_fed = packed_rows(schedule, own.h_fed.data(), shape.state);
+    }
     if (layer + 1 == config.num_layers && y) {
       cell.y = {y.data, schedule.iota.data(), schedule.order.data(), 0, y.stride[0]};
     }

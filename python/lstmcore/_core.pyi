@@ -129,6 +129,7 @@ class Lstm:
         h: FloatArray | None = None,
         c: FloatArray | None = None,
         expected_steps: int = 0,
+        seed: int = 0,
     ) -> LstmTape:
         """Return a tape without steps, for `LstmTape.step`."""
 

@@ -424,6 +424,7 @@ def lstm_begin(
     batch_size: int = 1,
     state: StatePair | None = None,
     expected_steps: int = 0,
+    seed: int = 0,
 ) -> LSTMTape:
     """Begin a training forward that is fed step by step, such as beside a simulation.
 
@@ -435,14 +436,16 @@ def lstm_begin(
     weights : mapping of str to ndarray, or PackedWeights
         As for `lstm`.
     config : LSTMConfig, optional
-        May be left out with packed weights. Not bidirectional, not ``go_backwards``, no dropout
-        and no zoneout.
+        May be left out with packed weights. Not bidirectional, not ``go_backwards``, and no
+        dropout between layers, whose mask depends on how many steps there will be.
     batch_size : int, default 1
         Rows that take their steps together, N.
     state : pair (h, c), optional
         Initial state, each (layers, N, H) or None for zeros.
     expected_steps : int, default 0
         Memory for so many steps is taken at once, for more as they come.
+    seed : int, default 0
+        Seed of the masks, 0 to 2**64 - 1.
 
     Returns
     -------
@@ -464,7 +467,7 @@ def lstm_begin(
     """
     packed = as_packed(weights, config)
     h, c = (None, None) if state is None else as_pair("state", state)
-    return packed._lstm.begin(batch_size, h, c, expected_steps)
+    return packed._lstm.begin(batch_size, h, c, expected_steps, seed)
 
 
 def lstm_step(

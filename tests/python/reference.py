@@ -39,12 +39,21 @@ def zoned_out(fresh, before, kept, rate):
     return rate * before + (1 - rate) * fresh if kept is None else np.where(kept, before, fresh)
 
 
+def normed(a, config):
+    """`a` without its mean, in units of its spread."""
+    return (a - a.mean()) / np.sqrt(a.var() + config.layer_norm_epsilon)
+
+
 def step(config, x, h, c, cell, masks):
     """One step of one row: the gates i, f, g, o stand below each other in the weights."""
     seen = h * masks.get("recurrent_dropout", 1)
-    a_i, a_f, a_g, a_o = np.split(
-        cell["weight_ih"] @ x + cell["weight_hh"] @ seen + cell.get("bias", 0), 4
-    )
+    from_x, from_h = cell["weight_ih"] @ x, cell["weight_hh"] @ seen
+    if config.layer_norm:  # over the gates that are there
+        first = len(c) if config.coupled_gates else 0
+        from_x[first:] = normed(from_x[first:], config)
+        from_h[first:] = normed(from_h[first:], config)
+        from_x, from_h = cell["gain_ih"] * from_x, cell["gain_hh"] * from_h
+    a_i, a_f, a_g, a_o = np.split(from_x + from_h + cell.get("bias", 0), 4)
     p_i, p_f, p_o = np.split(cell.get("peephole", np.zeros(3 * len(c))), 3)
 
     def gate(a):
@@ -54,7 +63,10 @@ def step(config, x, h, c, cell, masks):
     i = 1 - f if config.coupled_gates else gate(a_i + p_i * c)
     g = activate(config.cell_activation, bounded(a_g, config.gate_clip))
     new_c = bounded(f * c + i * g, config.cell_clip)
-    new_h = gate(a_o + p_o * new_c) * activate(config.output_activation, new_c)
+    shown = new_c
+    if config.layer_norm:
+        shown = cell["gain_c"] * normed(new_c, config) + cell.get("bias_c", 0)
+    new_h = gate(a_o + p_o * new_c) * activate(config.output_activation, shown)
     if config.proj_size:
         new_h = bounded(cell["weight_hr"] @ new_h, config.proj_clip)
     return (
@@ -98,7 +110,17 @@ def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=Non
             suffix = f"_l{layer}" + ("_reverse" if direction else "")
             cell = {
                 name: np.array(weights[name + suffix], np.float64)
-                for name in ("weight_ih", "weight_hh", "bias", "peephole", "weight_hr")
+                for name in (
+                    "weight_ih",
+                    "weight_hh",
+                    "bias",
+                    "peephole",
+                    "weight_hr",
+                    "gain_ih",
+                    "gain_hh",
+                    "gain_c",
+                    "bias_c",
+                )
                 if name + suffix in weights
             }
             backwards = direction == 1 or config.go_backwards

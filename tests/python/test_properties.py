@@ -55,9 +55,11 @@ def configs(draw, activations=ANY, bounds=True):
         cell_clip=draw(clips),
         proj_size=projection,
         proj_clip=draw(clips) if projection else 0.0,
-        zoneout_h=0.0 if projection else draw(RATES),
+        layer_norm=draw(st.sampled_from([False, False, True])),
+        layer_norm_epsilon=0.1,  # the spread of two units may be far below 1e-5
+        zoneout_h=draw(RATES),
         zoneout_c=draw(RATES),
-        recurrent_dropout=0.0 if projection else draw(RATES),
+        recurrent_dropout=draw(RATES),
         input_dropout=draw(RATES),
         weight_dropout=draw(RATES),
     )
@@ -142,6 +144,9 @@ def test_gradient_is_the_slope_in_any_direction(call):
         np.zeros((config.num_layers * config.num_directions, len(x), width))
         for width in (config.state_size, config.hidden_size)
     )
+    options["recompute"] = random.choice([None, 1, 3, "sqrt"])
+    if options["recompute"] not in (None, "sqrt"):
+        options["recompute"] = int(options["recompute"])
     y, state, tape = F.lstm(x, weights, config, **options, state=(h0, c0))
     dy, dh, dc = (random.normal(size=array.shape) for array in (y, *state))
     gradients = F.lstm_backward(tape, dy, (dh, dc))

@@ -286,11 +286,12 @@ class Lstm {
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state, LstmTape<T>& tape) const;
 
   /// Begins a training forward that is fed step by step: `tape` takes the initial state of `batch` rows, absent views
-  /// being zeros, and holds no step yet; memory for `expected_steps` is taken at once, for more as they come. Throws
-  /// std::invalid_argument if the LSTM is bidirectional, walks backwards, drops out or zones out anything, if `batch` <
-  /// 1 or `expected_steps` < 0.
-  void begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape,
-             std::int64_t expected_steps = 0) const;
+  /// being zeros, and holds no step yet; memory for `expected_steps` is taken at once, for more as they come. The masks of
+  /// `seed` are those of one forward over all the steps. Throws std::invalid_argument if the LSTM is bidirectional, walks
+  /// backwards or has dropout between its layers, whose mask depends on how many steps there will be, if `batch` < 1 or
+  /// `expected_steps` < 0.
+  void begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape, std::int64_t expected_steps = 0,
+             std::uint64_t seed = 0) const;
 
   /// Appends a step to a tape that `begin` gave: x (N, C), any strides; y (N, H or P), unit stride on the last axis,
   /// gets the last layer's h unless absent; rows where `reset` (N) is true start from zeros. Outputs and gradients have

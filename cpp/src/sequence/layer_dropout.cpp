@@ -24,11 +24,12 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
 }
 
 template <class T>
-void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, const RowMap<T>& rows) {
+void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, Range times,
+                      const RowMap<T>& rows) {
   const DropoutMask mask(rate);
-  const int threads = threads_for(static_cast<double>(schedule.total * width) * 16);
+  const int threads = threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * 16);
   parallel(threads, [&](int index) {
-    for (Index time = 0; time < schedule.longest; ++time) {
+    for (Index time = times.begin; time < times.end; ++time) {
       const Range some = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
       for (Index row = some.begin; row < some.end; ++row) {
         const auto place = static_cast<std::uint64_t>(schedule.order[static_cast<std::size_t>(row)] * width);
@@ -39,8 +40,38 @@ void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed,
   });
 }
 
-template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, const RowMap<float>&);
-template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, const RowMap<double>&);
+template <class T>
+void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape,
+                    Buffer<T>& mask) {
+  const DropoutMask dropout(rate);
+  const std::vector<T> ones(static_cast<std::size_t>(shape.state), T(1));
+  mask.resize(static_cast<std::size_t>(schedule.rows * shape.state_padded()));
+  std::fill(mask.data(), mask.data() + mask.size(), T(0));
+  for (Index row = 0; row < schedule.rows; ++row) {
+    const auto first = static_cast<std::uint64_t>(schedule.order[static_cast<std::size_t>(row)] * shape.state);
+    active_kernels<T>().dropout(ones.data(), mask.data() + row * shape.state_padded(), shape.state, seed, first,
+                                dropout.threshold, static_cast<T>(dropout.factor));
+  }
+}
+
+template <class T>
+void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
+                        Buffer<T>& fed) {
+  fed.resize(static_cast<std::size_t>(schedule.rows * shape.state));
+  for (Index row = 0; row < schedule.rows; ++row) {
+    T* const to = fed.data() + row * shape.state;
+    std::copy_n(h0 + row * shape.state, shape.state, to);
+    active_kernels<T>().multiply(mask.data() + row * shape.state_padded(), to, shape.state);
+  }
+}
+
+template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, Buffer<float>&);
+template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, Buffer<double>&);
+template void feed_initial_state(const Schedule&, const CellShape&, const float*, const Buffer<float>&, Buffer<float>&);
+template void feed_initial_state(const Schedule&, const CellShape&, const double*, const Buffer<double>&,
+                                 Buffer<double>&);
+template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, Range, const RowMap<float>&);
+template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, Range, const RowMap<double>&);
 template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, Range, const RowMap<const float>&,
                             const RowMap<float>&);
 template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, Range, const RowMap<const double>&,

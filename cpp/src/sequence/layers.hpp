@@ -104,9 +104,17 @@ template <class T>
 void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, Range times,
                    const RowMap<const T>& x, const RowMap<T>& y);
 
-/// Dropout with one mask per row for all steps, in place, of the valid rows of (time, sorted row): element (row n of
-/// the batch, feature k) is at n width + k of the mask.
+/// Dropout with one mask per row for all steps, in place, of the valid rows of (time, sorted row) at some times: element
+/// (row n of the batch, feature k) is at n width + k of the mask.
 template <class T>
-void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, const RowMap<T>& rows);
+void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, Range times,
+                      const RowMap<T>& rows);
+
+/// The mask that recurrent dropout multiplies h with, [N][padded width of h]; and h0 times that.
+template <class T>
+void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, Buffer<T>& mask);
+template <class T>
+void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
+                        Buffer<T>& fed);
 
 }  // namespace lstmcore

@@ -179,7 +179,7 @@ class StackBackward {
     if (!inputs_.x) return;
     if (config_.input_dropout > 0.0) {
       sequence_dropout(schedule_, config_.input_dropout, mask_seed(tape_.seed, MaskKind::input_dropout, 0),
-                       config_.input_size, dx_);
+                       config_.input_size, {0, schedule_.longest}, dx_);
     }
     if (passes_over()) {
       zero(inputs_.x);

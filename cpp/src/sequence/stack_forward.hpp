@@ -124,7 +124,7 @@ class StackForward {
     const RowMap<T> rows = packed_rows(schedule_, copy.data(), x.shape[2]);
     if (tape_ != nullptr && config_.input_dropout > 0.0) {
       sequence_dropout(schedule_, config_.input_dropout, mask_seed(tape_->seed, MaskKind::input_dropout, 0), x.shape[2],
-                       rows);
+                       {0, schedule_.longest}, rows);
     }
     return rows.readable();
   }
@@ -268,29 +268,16 @@ class StackForward {
     const Range steps = pieces_.of(piece);
     const bool keeps = work_ != Work::states;
     if (piece == 0 && work_ != Work::piece_again) {
-      const DropoutMask mask(config_.recurrent_dropout);
       const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
-      const std::vector<T> ones(count(shape.state), T(1));
-      kept.h_factor.resize(count(schedule_.rows * shape.state_padded()));
-      std::fill(kept.h_factor.data(), kept.h_factor.data() + kept.h_factor.size(), T(0));
-      for (Index row = 0; row < schedule_.rows; ++row) {
-        const auto first = static_cast<std::uint64_t>(schedule_.order[count(row)] * shape.state);
-        active_kernels<T>().dropout(ones.data(), kept.h_factor.data() + row * shape.state_padded(), shape.state, seed,
-                                    first, mask.threshold, static_cast<T>(mask.factor));
-      }
+      recurrent_mask(schedule_, config_.recurrent_dropout, seed, shape, kept.h_factor);
     }
-    kept.h0_fed.resize(count(schedule_.rows * shape.state));
+    feed_initial_state(schedule_, shape, cell.h0.base, kept.h_factor, kept.h0_fed);
     // Without a place for each step, two in turn: the product reads one while the cell writes the other.
     kept.h_fed.resize(count((keeps ? schedule_.work(steps.begin, steps.end) : 2 * schedule_.rows) * shape.state));
     cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.state_padded());
     cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.state);
     cell.h_fed = keeps ? packed_rows(schedule_, kept.h_fed.data(), shape.state, steps.begin)
                        : alternating_rows(schedule_, kept.h_fed.data(), shape.state);
-    for (Index row = 0; row < schedule_.rows; ++row) {
-      T* const fed = kept.h0_fed.data() + row * shape.state;
-      std::copy(cell.h0.at(0, row), cell.h0.at(0, row) + shape.state, fed);
-      active_kernels<T>().multiply(cell.variant.h_factor.at(0, row), fed, shape.state);
-    }
   }
 
   /// The state after each row's last step; a row of length 0 keeps its own.
