@@ -139,6 +139,66 @@ class Recurrent(Layer):
         )
         return gradients.x
 
+    def run(
+        self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
+    ) -> tuple[Array, F.LSTMState, Any]:
+        """Walk all sequences from a state to a state, for whoever has gradients by them.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, T, C)
+        lengths : ndarray of int64, shape (N,), or None
+        state : pair (h, c) or None
+        training : bool
+            Whether dropout acts and a tape is wanted.
+        seed : int
+            Of the masks.
+
+        Returns
+        -------
+        y : ndarray
+            Of the directions side by side; of every step with `return_sequences`.
+        state : LSTMState
+        tape : LSTMTape or None
+            For `run_backward`.
+        """
+        packed, every = self._packed_weights(), self.return_sequences
+        if not training:
+            y, final = F.lstm(x, packed, state=state, lengths=lengths, return_sequences=every)
+            return y, final, None
+        return F.lstm(
+            x,
+            packed,
+            state=state,
+            lengths=lengths,
+            return_sequences=every,
+            training=True,
+            seed=seed,
+        )
+
+    def run_backward(
+        self, tape: Any, dy: Array | None, dstate: Any, add: bool = False
+    ) -> tuple[Array, F.LSTMState]:
+        """Give the gradients of a `run` by x and by the state before it.
+
+        Parameters
+        ----------
+        tape : LSTMTape
+        dy : ndarray or None
+        dstate : pair (dh, dc) or None
+        add : bool, default False
+            Whether those of the weights are added to what is there instead of written.
+        """
+        if not add:
+            gradients = F.lstm_backward(tape, dy, dstate, out=self._gradients)
+        else:
+            gradients = F.lstm_backward(tape, dy, dstate)
+            for name, gradient in gradients.weights.items():
+                self._gradients[name] += gradient
+        assert gradients.x is not None
+        assert gradients.state is not None
+        return gradients.x, gradients.state
+
     def __call__(
         self,
         inputs: Any,

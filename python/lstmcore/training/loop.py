@@ -16,7 +16,7 @@ from lstmcore.training.losses import sigmoid, softmax
 from lstmcore.training.progress import with_bar
 
 if TYPE_CHECKING:
-    from lstmcore.model import Sequential
+    from lstmcore.model import Model
 
 __all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
 
@@ -58,7 +58,7 @@ class Totals:
         return logs
 
 
-def train_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
+def train_step(model: "Model", batch: Batch, totals: Totals) -> None:
     """Make one step of the optimizer on `batch`."""
     compiled, parameters = model.compiled, model.parameters
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
@@ -75,7 +75,7 @@ def train_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
     totals.add_metrics(targets, rows, mask)
 
 
-def test_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
+def test_step(model: "Model", batch: Batch, totals: Totals) -> None:
     """Compute loss and metrics on `batch`."""
     compiled = model.compiled
     outputs, lengths, _ = model.forward(
@@ -88,7 +88,7 @@ def test_step(model: "Sequential", batch: Batch, totals: Totals) -> None:
 
 
 def fit(
-    model: "Sequential",
+    model: "Model",
     examples: Examples,
     validation: Examples | None,
     listeners: CallbackList,
@@ -104,6 +104,7 @@ def fit(
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
+            model.begin_epoch(epoch)
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
             totals = Totals(model.compiled)
@@ -133,7 +134,7 @@ def fit(
 
 
 def evaluate(
-    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str = 0
+    model: "Model", examples: Examples, batch_size: int, verbose: int | str = 0
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics over all of `examples`."""
     totals = Totals(model.compiled)
@@ -142,9 +143,7 @@ def evaluate(
     return totals.logs()
 
 
-def predict(
-    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str = 0
-) -> Any:
+def predict(model: "Model", examples: Examples, batch_size: int, verbose: int | str = 0) -> Any:
     """Compute the outputs of all of `examples`, in their order."""
     outputs: Array | list[Array] | None = None
     ragged = isinstance(examples.inputs, Ragged) and len(model.output_shape) > 2
