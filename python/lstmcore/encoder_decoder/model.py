@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable
+from lstmcore._configurable import Configurable, arguments, encode
 from lstmcore._typing import Array, Shape
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
@@ -459,15 +459,16 @@ class EncoderDecoder(Model, Configurable):
             )
         super().compile(optimizer, loss, metrics)
 
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments that make an equal model; see `Configurable`."""
+        names = [name for name in arguments(type(self)) if name != "dtype"]
+        return {**{name: encode(getattr(self, name)) for name in names}, "dtype": self.dtype.name}
+
     def document(self) -> dict[str, Any]:
         """Give what a model file says of the model; see `Model.document`."""
         config = self.get_config()
-        return {
-            "encoder_decoder": {
-                "class": "EncoderDecoder",
-                "config": {name: config[name] for name in config if name not in ("seed", "dtype")},
-            }
-        }
+        del config["seed"], config["dtype"]  # which a file says of every model
+        return {"encoder_decoder": {"class": "EncoderDecoder", "config": config}}
 
     # ---- checks ------------------------------------------------------------------------------
 

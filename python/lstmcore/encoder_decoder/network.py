@@ -69,7 +69,8 @@ class Beams(NamedTuple):
     @classmethod
     def begin(cls, encoded: Encoded, width: int) -> "Beams":
         """Put `width` equal beams at the start of every row."""
-        h, c = (np.repeat(part, width, axis=1) for part in encoded.state)
+        h: Array = np.repeat(encoded.state.h, width, axis=1)
+        c: Array = np.repeat(encoded.state.c, width, axis=1)
         return cls(encoded.memory, LSTMState(h, c), width)
 
     def rows(self, rows: Array) -> "Beams":

@@ -87,10 +87,11 @@ def beam_search(
 
     At every step each beam is continued with every token. Of the `beam_width` likeliest
     continuations, those that end are finished; the others, filled up to `beam_width`, go on. A row
-    is done when it has `beam_width` finished hypotheses or is at its limit, where what has not
-    ended is cut. Hypotheses are ranked by ``log p / ((5 + S + 1) / 6) ** length_penalty``, S tokens
-    and the end (Wu et al. 2016), those that ended before those that were cut. With a width of 1 it
-    is greedy: the likeliest token at every step.
+    is done when it has `beam_width` finished hypotheses and none that goes on can have a better
+    score than the best of them, or at its limit, where what has not ended is cut. Hypotheses are
+    ranked by their score, ``log p / ((5 + S + 1) / 6) ** length_penalty`` for S tokens and the end
+    (Wu et al. 2016), those that ended before those that were cut. With a width of 1 it is greedy:
+    the likeliest token at every step.
 
     Parameters
     ----------
@@ -122,6 +123,8 @@ def beam_search(
     tokens = np.full((count, beam_width), start, np.int64)
     totals = np.full((count, beam_width), -np.inf)
     totals[:, 0] = 0.0  # all beams are equal, so only one counts
+    best = np.full(count, -np.inf)  # score of what is finished
+    longest = _penalty(limits, length_penalty)
     time = 0
     while working.any():
         if 2 * int(working.sum()) <= len(alive):  # less work, at the price of copying the rest
@@ -145,14 +148,15 @@ def beam_search(
             weights if keep_attention else None,
         )
         at_limit = working & (limits[alive] <= time)
+        going_totals = np.take_along_axis(np.where(ends, -np.inf, values), going, 1)
         for at in np.flatnonzero(working & (ends[:, :beam_width].any(axis=1) | at_limit)):
             row = int(alive[at])
-            ended = [rank for rank in range(min(beam_width, ends.shape[1])) if ends[at, rank]]
-            for rank in ended[: beam_width - len(found[row])]:
+            ended = [rank for rank in range(beam_width) if ends[at, rank]]
+            for rank in ended:
                 beam, value = int(parents[at, rank]), float(values[at, rank])
                 found[row].append(_hypothesis(events, row, beam, value, length_penalty, True))
-            done = len(found[row]) >= beam_width
-            if at_limit[at] and not done:
+                best[row] = max(best[row], found[row][-1].score)
+            if at_limit[at]:
                 finished = {int(parents[at, rank]) for rank in ended}
                 for beam in np.argsort(-totals[at], kind="stable"):
                     value = float(totals[at, beam])
@@ -160,9 +164,11 @@ def beam_search(
                         found[row].append(
                             _hypothesis(events, row, int(beam), value, length_penalty, False)
                         )
-            working[at] = not (done or at_limit[at])
+        hopes = going_totals.max(axis=1) / longest[alive]
+        enough = np.array([len(found[row]) >= beam_width for row in alive], bool)
+        working &= ~at_limit & np.isfinite(hopes) & ~(enough & (hopes <= best[alive]))
         events.append(event)
-        tokens, totals = event.tokens, np.take_along_axis(values, going, 1)
+        tokens, totals = event.tokens, going_totals
         state = state.beams(event.parents)
         time += 1
     results = []
@@ -202,9 +208,14 @@ def _hypothesis(
         beam = event.parents[at, beam]
         if event.weights is not None:
             weights.append(event.weights[at, beam])
-    score = value / ((6.0 + len(tokens)) / 6.0) ** penalty
+    score = value / float(_penalty(np.int64(len(tokens)), penalty))
     attention = np.array(weights[::-1]) if weights else None
     return Hypothesis(np.array(tokens[::-1], np.int64), value, score, finished, attention)
+
+
+def _penalty(count: Any, power: float) -> Any:
+    """What the log-probability of so many tokens is divided by."""
+    return ((6.0 + count) / 6.0) ** power
 
 
 def _cut(hypothesis: Hypothesis, length: int) -> Array:
