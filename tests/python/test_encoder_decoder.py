@@ -390,14 +390,14 @@ def reversal(count, seed):
 
 @pytest.mark.parametrize("attention", ["multiplicative", "additive"])
 def test_it_learns_to_reverse_digits(attention):
-    x, y = reversal(2000, 0)
-    model = lc.EncoderDecoder(13, 13, embedding_size=16, units=48, attention=attention, seed=3)
-    model.compile(lc.optimizers.Adam(1e-2, global_clipnorm=1.0), metrics=["accuracy"])
-    model.fit(x, y, epochs=7, batch_size=64, verbose=0)
+    x, y = reversal(1500, 0)
+    model = lc.EncoderDecoder(13, 13, embedding_size=16, units=32, attention=attention, seed=3)
+    model.compile(lc.optimizers.Adam(1.5e-2, global_clipnorm=1.0))
+    model.fit(x, y, epochs=10, verbose=0)
     x, y = reversal(400, 1)
     found = model.predict(x, verbose=0)
     right = np.mean([np.array_equal(*pair) for pair in zip(found, y, strict=True)])
-    assert right > 0.95
+    assert right > 0.95, right
 
 
 def test_scheduled_sampling(rng):
