@@ -329,7 +329,8 @@ class Model(Weighted):
         model = load(path, custom_objects)
         if not isinstance(model, cls):
             raise ValueError(
-                f"{os.fspath(path)}: expected a {cls.__name__}, got a {type(model).__name__}"
+                f"{os.fspath(path)}: expected one of class {cls.__name__}, "
+                f"got {type(model).__name__}"
             )
         return model
 

@@ -506,7 +506,7 @@ def test_save_and_load(rng, attention, tmp_path):
         each.fit(x, y, epochs=5, initial_epoch=2, verbose=0)
     assert np.array_equal(loaded.parameters.values, model.parameters.values)
     assert isinstance(lc.EncoderDecoder.load(path), lc.EncoderDecoder)
-    with pytest.raises(ValueError, match="expected a Sequential, got a EncoderDecoder"):
+    with pytest.raises(ValueError, match="expected one of class Sequential, got EncoderDecoder"):
         lc.Sequential.load(path)
 
 
