@@ -82,7 +82,7 @@ Result<T> run(const Case<T>& c) {
 // Forward and backward of one query, in double, added to the gradients.
 template <class T>
 void add_plain(const Case<T>& c, std::int64_t n, std::int64_t s, Result<double>& r) {
-  const auto& [rows, steps, asked, units, columns] = c.size;
+  const std::int64_t steps = c.size.steps, asked = c.size.asked, units = c.size.units, columns = c.size.columns;
   const std::int64_t length = c.lengths[n], query = n * asked + s;
   if (length == 0 || s >= c.query_lengths[n]) return;
   const auto key = [&](std::int64_t t, std::int64_t u) { return double(c.keys[(n * steps + t) * units + u]); };

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <lstmcore/ops.hpp>
+#include <vector>
 
 #include "../buffer.hpp"
 #include "../check.hpp"
@@ -111,8 +112,8 @@ class SmallProducts {
 
   const kernels::Kernels<T>& kernels_ = active_kernels<T>();
   Buffer<T> panels_;
-  Buffer<const T*> left_;
-  Buffer<T*> out_;
+  std::vector<const T*> left_;
+  std::vector<T*> out_;
 };
 
 /// What all calls of one forward or backward share.
