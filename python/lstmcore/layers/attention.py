@@ -260,6 +260,7 @@ class Attention(Layer):
         kernel = self._weights.get("query_kernel")
         if kernel is None:
             return dmet, dmet, dkeys, dvalues
+        # Only the kernel's gradient, which is left to `query_backward`, would read the queries.
         dquery = _core.dense_backward(
             np.empty((dmet.shape[0] * dmet.shape[1], len(kernel)), dmet.dtype),
             kernel,
