@@ -46,6 +46,7 @@ Value read_document(const safetensors::File& content) {
     fail(std::string("written") + (format > newest_format ? " by a newer lstmcore" : "") + " in format " +
          std::to_string(format) + ", expected format " + std::to_string(newest_format));
   }
+  if (document.find("encoder_decoder") != nullptr) fail("holds an EncoderDecoder, expected a Sequential");
   require_exactly("metadata", document,
                   {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"},
                   {"class_names"});

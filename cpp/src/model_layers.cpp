@@ -56,6 +56,7 @@ const std::map<std::string, Names>& options() {
   static const Names walk = {"return_sequences", "return_state", "go_backwards", "recompute", "share_recurrent",
                              "stateful"};
   static const std::map<std::string, Names> all = {
+      {"Attention", {"kind", "units", "query_size", "scale", "kernel_initializer", "kernel_regularizer", "seed"}},
       {"Bidirectional", {"layer", "merge_mode"}},
       {"Dense",
        {"units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer",
@@ -256,6 +257,19 @@ void read_embedding(const Description& from, ModelLayer& layer) {
   layer.mask_zero = from.flag("mask_zero");
 }
 
+void read_attention(const Description& from, ModelLayer& layer) {
+  if (!from.config->find("query_size")->is(Kind::null)) {
+    fail(from.where + ": expected null as query_size, since a layer of a model has one input");
+  }
+  layer.attention.kind = from.choice("kind", {"additive", "multiplicative"});
+  const bool as_wide = from.config->find("units")->is(Kind::null);
+  layer.attention.units = as_wide ? layer.input_size : from.count("units");
+  layer.attention.scale = from.flag("scale");
+  if (layer.attention.scale && layer.attention.kind == "additive") {
+    fail(from.where + ": expected no scale with additive scores");
+  }
+}
+
 bool is_recurrent(const std::string& class_name) {
   return class_name == "LSTM" || class_name == "RNN" || class_name == "Bidirectional";
 }
@@ -271,6 +285,11 @@ void add_tensors(const ModelLayer& layer, Shapes& tensors) {
   } else if (layer.class_name == "Dense") {
     tensors[prefix + "kernel"] = {layer.input_size, layer.output_size};
     if (layer.use_bias) tensors[prefix + "bias"] = {layer.output_size};
+  } else if (layer.class_name == "Attention") {
+    const bool additive = layer.attention.kind == "additive";
+    tensors[prefix + "kernel"] = {layer.input_size, layer.attention.units};
+    if (additive) tensors[prefix + "bias"] = {layer.attention.units};
+    tensors[prefix + (additive ? "score" : "query")] = {layer.attention.units};
   } else if (layer.class_name == "Embedding") {
     tensors[prefix + "embeddings"] = {layer.vocabulary_size, layer.output_size};
   }
@@ -290,6 +309,7 @@ void read_layer(const Description& from, ModelLayer& layer) {
   if (from.class_name == "RNN") read_rnn(from, layer);
   if (from.class_name == "Bidirectional") read_bidirectional(from, layer);
   if (is_recurrent(from.class_name)) finish_recurrent(from, layer);
+  if (from.class_name == "Attention") read_attention(from, layer);
   if (from.class_name == "Dense") read_dense(from, layer);
   if (from.class_name == "Embedding") read_embedding(from, layer);
   if (from.class_name == "LSTMCell") fail(from.where + ": a cell is no layer of a model");

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
+    from lstmcore.encoder_decoder import EncoderDecoder
     from lstmcore.memory import memory_needed
     from lstmcore.model import Sequential, load
     from lstmcore.stream import LSTMStream
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     # models
     "Sequential",
+    "EncoderDecoder",
     "load",
     "layers",
     "constraints",
@@ -71,6 +73,7 @@ _MODULES = {
 }
 _MEMBERS = {
     "Activation": "config",
+    "EncoderDecoder": "encoder_decoder",
     "LSTMConfig": "config",
     "LSTMStream": "stream",
     "Sequential": "model",

@@ -224,6 +224,31 @@ def max_over_time_forward(
 def max_over_time_backward(argmax: IntArray, dy: FloatArray, steps: int) -> FloatArray: ...
 def mean_over_time_forward(x: FloatArray, lengths: IntArray | None) -> FloatArray: ...
 def mean_over_time_backward(lengths: IntArray | None, dy: FloatArray, steps: int) -> FloatArray: ...
+def attention_forward(
+    keys: FloatArray,
+    queries: FloatArray,
+    values: FloatArray,
+    v: FloatArray | None,
+    scale: float,
+    lengths: IntArray | None,
+    query_lengths: IntArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Context (N, S, C) and weights (N, S, T)."""
+
+def attention_backward(
+    keys: FloatArray,
+    queries: FloatArray,
+    values: FloatArray,
+    v: FloatArray | None,
+    scale: float,
+    lengths: IntArray | None,
+    query_lengths: IntArray | None,
+    weights: FloatArray,
+    dcontext: FloatArray,
+    dv: FloatArray | None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """dkeys, dqueries and dvalues."""
+
 def sgd_step(
     parameter: FloatArray,
     gradient: FloatArray,

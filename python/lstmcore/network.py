@@ -11,12 +11,12 @@ from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
-from lstmcore.layers import Input, Layer, LSTMCell, TextVectorization
+from lstmcore.layers import Attention, Input, Layer, LSTMCell, TextVectorization
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
-__all__ = ["ModelState", "Network"]
+__all__ = ["ModelState", "Network", "Weighted"]
 
 ModelState: TypeAlias = dict[str, LSTMState]
 """State of each recurrent layer, by the layer's name."""
@@ -25,7 +25,115 @@ RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
-class Network:
+class Weighted:
+    """Layers whose weights lie side by side: what every model is.
+
+    Parameters
+    ----------
+    seed, dtype
+        As in `Sequential`.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        Each with its name.
+    """
+
+    def __init__(self, seed: int, dtype: Any) -> None:
+        self.seed = _checks.integer(seed, "seed")
+        self.dtype = _checks.float_dtype(dtype)
+        self.layers: list[Layer] = []
+        self._parameters: Parameters | None = None
+
+    @property
+    def network(self) -> list[Layer]:
+        """The layers that compute."""
+        return self.layers
+
+    @contextmanager
+    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
+        """Give this model, its layers and `others` their attributes back if the block raises.
+
+        So a refused call leaves no half-built model behind, nor one built for refused data.
+        """
+        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
+        before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
+        try:
+            yield
+        except BaseException:
+            for thing, attributes in before:
+                vars(thing).clear()
+                vars(thing).update(attributes)
+            raise
+
+    @property
+    def built(self) -> bool:
+        """Whether the widths are fixed and the weights there."""
+        return self._parameters is not None
+
+    @property
+    def parameters(self) -> Parameters:
+        """All weights in one flat array, and all gradients."""
+        if self._parameters is None:
+            raise ValueError(
+                "the model is not built yet; call build(input_shape), or fit or predict"
+            )
+        return self._parameters
+
+    # ---- weights -----------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Read-only views of all weights by name ("lstm.weight_hh_l0"), in the order of layers."""
+        return self.parameters.as_mapping()
+
+    def get_weights(self) -> list[Array]:
+        """Copy all weights, in the order of `weights`."""
+        return [view.copy() for view in self.weights.values()]
+
+    def set_weights(self, weights: Sequence[Array] | Mapping[str, Array]) -> None:
+        """Copy weights in.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray, or mapping of str to ndarray
+            All, in the order of `get_weights`; or some, by name.
+
+        Raises
+        ------
+        ValueError
+            If the number, a name or a shape is wrong; nothing is changed then.
+        TypeError
+            If a dtype is wrong; nothing is changed then.
+        """
+        if isinstance(weights, Mapping):
+            self.parameters.assign(weights)
+            return
+        names = list(self.parameters.specs)
+        if len(weights) != len(names):
+            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
+        self.parameters.assign(dict(zip(names, weights, strict=True)))
+
+    def count_params(self) -> int:
+        """Count the parameters."""
+        return int(self.parameters.values.size)
+
+    # ---- for subclasses ----------------------------------------------------------------------
+
+    def _make_parameters(self, specs: Mapping[str, WeightSpec]) -> Parameters:
+        parameters = Parameters(specs, self.dtype)
+        for index, layer in enumerate(self.network):
+            names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
+            before = layer.weights
+            seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
+            parameters.initialize(list(names.values()), seed)
+            if before:  # of a layer that was called on its own
+                parameters.assign({names[name]: value for name, value in before.items()})
+            layer.bind(parameters, names)
+        return parameters
+
+
+class Network(Weighted):
     """The computing half of `Sequential`.
 
     Parameters
@@ -35,11 +143,8 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: Any) -> None:
-        self.seed = _checks.integer(seed, "seed")
-        self.dtype = _checks.float_dtype(dtype)
-        self.layers: list[Layer] = []
+        super().__init__(seed, dtype)
         self._declared: Shape | None = None
-        self._parameters: Parameters | None = None
         self._shapes: list[Shape] = []
         self._input_shape: Shape | None = None
         self._first_weighted = 0
@@ -106,22 +211,6 @@ class Network:
             for spec in specs
         }
 
-    @contextmanager
-    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
-        """Give this model, its layers and `others` their attributes back if the block raises.
-
-        So a refused call leaves no half-built model behind, nor one built for refused data.
-        """
-        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
-        before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
-        try:
-            yield
-        except BaseException:
-            for thing, attributes in before:
-                vars(thing).clear()
-                vars(thing).update(attributes)
-            raise
-
     @property
     def network(self) -> list[Layer]:
         """The layers that compute: all but a `TextVectorization`."""
@@ -132,20 +221,6 @@ class Network:
         """The first layer, if it turns text into ids."""
         first = self.layers[0] if self.layers else None
         return first if isinstance(first, TextVectorization) else None
-
-    @property
-    def built(self) -> bool:
-        """Whether the widths are fixed and the weights there."""
-        return self._parameters is not None
-
-    @property
-    def parameters(self) -> Parameters:
-        """All weights in one flat array, and all gradients."""
-        if self._parameters is None:
-            raise ValueError(
-                "the model is not built yet; call build(input_shape), or fit or predict"
-            )
-        return self._parameters
 
     @property
     def input_shape(self) -> Shape:
@@ -159,44 +234,6 @@ class Network:
         """Of a batch, None where it is open."""
         assert self.parameters is not None
         return self._shapes[-1]
-
-    # ---- weights -----------------------------------------------------------------------------
-
-    @property
-    def weights(self) -> dict[str, Array]:
-        """Read-only views of all weights by name ("lstm.weight_hh_l0"), in the order of layers."""
-        return self.parameters.as_mapping()
-
-    def get_weights(self) -> list[Array]:
-        """Copy all weights, in the order of `weights`."""
-        return [view.copy() for view in self.weights.values()]
-
-    def set_weights(self, weights: Sequence[Array] | Mapping[str, Array]) -> None:
-        """Copy weights in.
-
-        Parameters
-        ----------
-        weights : sequence of ndarray, or mapping of str to ndarray
-            All, in the order of `get_weights`; or some, by name.
-
-        Raises
-        ------
-        ValueError
-            If the number, a name or a shape is wrong; nothing is changed then.
-        TypeError
-            If a dtype is wrong; nothing is changed then.
-        """
-        if isinstance(weights, Mapping):
-            self.parameters.assign(weights)
-            return
-        names = list(self.parameters.specs)
-        if len(weights) != len(names):
-            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
-        self.parameters.assign(dict(zip(names, weights, strict=True)))
-
-    def count_params(self) -> int:
-        """Count the parameters."""
-        return int(self.parameters.values.size)
 
     # ---- computation -------------------------------------------------------------------------
 
@@ -403,6 +440,38 @@ class Network:
         batch = examples.batch(slice(None))
         return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
 
+    def inputs_of(self, x: Any, layer: Layer | str) -> tuple[Array, Array | None]:
+        """Compute what comes into a layer, to look at what it makes of it.
+
+        Parameters
+        ----------
+        x : array_like
+            See `Sequential`.
+        layer : Layer or str
+            One of the layers that compute, or its name.
+
+        Returns
+        -------
+        inputs : ndarray
+        lengths : ndarray of int64, shape (N,), or None
+            Valid steps of each row, None if all are.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such layer.
+        """
+        network = self.network
+        places = [at for at, own in enumerate(network) if own is layer or own.name == layer]
+        if not places:
+            names = ", ".join(repr(own.name) for own in network)
+            raise ValueError(f"layer: expected one of {names}, got {_checks.describe(layer)}")
+        batch = self._inputs(x).batch(slice(None))
+        inputs, lengths = batch.inputs, batch.lengths
+        for own in network[: places[0]]:
+            inputs, lengths, _ = own.forward(inputs, lengths, False, 0)
+        return inputs, lengths
+
     # ---- checks ------------------------------------------------------------------------------
 
     def _append(self, layer: Layer | Input) -> None:
@@ -432,6 +501,11 @@ class Network:
                 f"layer {layer.name!r}: return_state=True is for calling the layer on its own; in "
                 "a model each layer has one output"
             )
+        if any(isinstance(inner, Attention) and inner.query_size for inner in layer.inner_layers()):
+            raise ValueError(
+                f"layer {layer.name!r}: query_size is for calling the layer on its own; in a model "
+                "each layer has one input"
+            )
         if layer.input_kind == "text":
             raise ValueError(f"layer {layer.name!r}: TextVectorization may only stand first")
         if layer.input_kind == "ids" and index > 0:
@@ -440,18 +514,6 @@ class Network:
             raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
         if layer.weights and not layer.alone:
             raise ValueError(f"layer {layer.name!r}: belongs to another model already")
-
-    def _make_parameters(self, specs: Mapping[str, WeightSpec]) -> Parameters:
-        parameters = Parameters(specs, self.dtype)
-        for index, layer in enumerate(self.network):
-            names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
-            before = layer.weights
-            seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
-            parameters.initialize(list(names.values()), seed)
-            if before:  # of a layer that was called on its own
-                parameters.assign({names[name]: value for name, value in before.items()})
-            layer.bind(parameters, names)
-        return parameters
 
     def _inputs(self, x: Any) -> Examples:
         """Check inputs; build the model by them if it is not built."""

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <fstream>
 #include <lstmcore/model_file.hpp>
+#include <lstmcore/ops.hpp>
 #include <string>
 #include <vector>
 
@@ -282,6 +283,7 @@ TEST("the description of the model") {
   in_document("[null, null, 2]", "[null, null, 0]", "input_shape");
   in_document("[null, null, 2]", "[null, null, 3]", "expected F32 of shape (8, 3), got F32 of shape (8, 2)");
   in_document("[null, null, 2]", "2", "expected a list as input_shape");
+  in_document("\"seed\": 0, ", "\"seed\": 0, \"encoder_decoder\": {}, ", "holds an EncoderDecoder");
   in_document("[@walk, @out]", "[]", "layers: expected at least one");
   in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" stands twice");
   in_document("[@walk, @out]", "{}", "expected a list as layers");
@@ -310,6 +312,22 @@ TEST("the description of the model") {
   in_config("\"dropout\": 0.0", "\"dropout\": 1.0", "dropout");
   in_config("\"dropout\": 0.0", "\"dropout\": null", "a number as dropout");
   in_config("\"return_sequences\": false", "\"return_sequences\": 0", "true or false as return_sequences");
+
+  const auto attention = [](const std::string& config, const char* text) {
+    const check::Context context(config);
+    ModelFileMaker maker;
+    maker.walk = R"({"class": "Attention", "name": "walk", "config": {)" + config +
+                 R"(, "kernel_initializer": "zeros", "kernel_regularizer": null, "seed": null}})";
+    refused(maker, text);
+  };
+  const std::string rest = R"(, "scale": false)";
+  attention(R"("kind": "dot", "units": 3, "query_size": null)" + rest, "unknown kind \"dot\"");
+  attention(R"("kind": "additive", "units": 0, "query_size": null)" + rest, "units of at least 1, got 0");
+  attention(R"("kind": "additive", "units": 3, "query_size": 2)" + rest, "expected null as query_size");
+  attention(R"("kind": "additive", "units": 3, "query_size": null)", "missing scale");
+  attention(R"("kind": "additive", "units": null, "query_size": null)" + rest, "missing tensor \"walk.bias\"");
+  attention(R"("kind": "multiplicative", "units": 3, "query_size": null)" + rest, "missing tensor \"walk.kernel\"");
+  attention(R"("kind": "additive", "units": 3, "query_size": null, "scale": true)", "no scale with additive");
 
   refused(&ModelFileMaker::out, "\"units\": 1", "\"units\": 2", "tensor \"out.bias\": expected F32 of shape (2,)");
   refused(&ModelFileMaker::out, "\"linear\"", "\"gelu\"", "unknown activation \"gelu\"");
@@ -379,4 +397,52 @@ TEST("every layer of Python's is known here") {
   CHECK(each.time_distributed && !each.use_bias);
   CHECK_EQUAL(each.activation, "relu");
   CHECK_EQUAL(file.lstm<double>(walk.name).config().bidirectional, true);
+}
+
+namespace {
+
+// An LSTM and attention, as docs/cpp.md says it.
+template <class T>
+void check_attention(const std::string& name, const std::string& kind, double tolerance) {
+  const ModelFile file(golden + "/" + name + "_model.safetensors");
+  const Index N = 3, S = 6, C = 3;
+  const ModelLayer &walk = file.layers()[0], &pool = file.layers()[1];
+  CHECK_EQUAL(pool.class_name, "Attention");
+  CHECK_EQUAL(pool.attention.kind, kind);
+  const Index H = walk.output_size, U = pool.attention.units;
+  CHECK_EQUAL(pool.output_size, H);
+  std::vector<T> x, y(N * S * H), keys(N * S * U), weights(N * S), context(N * H);
+  for (Index n = 0; n < N; ++n) {
+    for (Index t = 0; t < S; ++t) {
+      for (Index c = 0; c < C; ++c) x.push_back(static_cast<T>((5 * n + 7 * t + 3 * c) % 11) / 4 - T(1.25));
+    }
+  }
+  file.lstm<T>(walk.name).forward(lstmcore::View<const T, 3>(x.data(), {N, S, C}), {y.data(), {N, S, H}}, {});
+  const bool additive = kind == "additive";
+  const std::vector<T> kernel = file.tensor<T>("attention.kernel", {H, U});
+  const std::vector<T> own = file.tensor<T>(additive ? "attention.score" : "attention.query", {U});
+  const std::vector<T> bias = additive ? file.tensor<T>("attention.bias", {U}) : std::vector<T>();
+  lstmcore::dense_forward<T>({y.data(), {N * S, H}}, {kernel.data(), {H, U}},
+                             additive ? lstmcore::View<const T, 1>(bias.data(), {U}) : lstmcore::View<const T, 1>(),
+                             additive ? lstmcore::Activation::tanh : lstmcore::Activation::linear,
+                             {keys.data(), {N * S, U}});
+  std::vector<T> queries;
+  for (Index n = 0; n < N; ++n) queries.insert(queries.end(), own.begin(), own.end());
+  const double scale = pool.attention.scale ? 1 / std::sqrt(static_cast<double>(U)) : 1.0;
+  lstmcore::attention_forward<T>({keys.data(), {N, S, U}}, {queries.data(), {N, 1, U}}, {y.data(), {N, S, H}}, {},
+                                 scale, {}, {}, {weights.data(), {N, 1, S}}, {context.data(), {N, 1, H}});
+  std::ifstream text(golden + "/" + name + "_model.txt");
+  std::string heading;
+  std::getline(text, heading);
+  std::vector<double> expected;
+  for (double value = 0; text >> value;) expected.push_back(value);
+  CHECK_EQUAL(expected.size(), static_cast<std::size_t>(N * H));
+  CHECK_ARRAYS_CLOSE(context, expected, tolerance);
+}
+
+}  // namespace
+
+TEST("attention of Python's gives the same here") {
+  check_attention<float>("attention", "multiplicative", 1e-6);
+  check_attention<double>("additive", "additive", 1e-8);  // nine digits are written down
 }

@@ -83,6 +83,30 @@ def stream_model() -> lc.Sequential:
     return model
 
 
+def attention_model() -> lc.Sequential:
+    """Attention with a learnt query."""
+    model = lc.Sequential(
+        [
+            lc.layers.LSTM(4, return_sequences=True),
+            lc.layers.Attention("multiplicative", 3, scale=True),
+        ],
+        seed=4,
+    )
+    model.build((None, None, 3))
+    model.set_weights([3 * values for values in model.get_weights()])
+    return model
+
+
+def additive_model() -> lc.Sequential:
+    """Attention of the other kind."""
+    model = lc.Sequential(
+        [lc.layers.LSTM(4, return_sequences=True), lc.layers.Attention()], seed=5, dtype="float64"
+    )
+    model.build((None, None, 3))
+    model.set_weights([3 * values for values in model.get_weights()])
+    return model
+
+
 def main() -> None:
     """Write everything."""
     model = features_model()
@@ -93,6 +117,12 @@ def main() -> None:
     )
     text_model().save(FOLDER / "text_model.safetensors")
     stream_model().save(FOLDER / "stream_model.safetensors")
+    for name, model in (("attention", attention_model()), ("additive", additive_model())):
+        model.save(FOLDER / f"{name}_model.safetensors")
+        x = example_input(3, 6, 3).astype(model.dtype)
+        header = "prediction for example_input(3, 6, 3)"
+        y = model.predict(x, verbose=0)
+        np.savetxt(FOLDER / f"{name}_model.txt", y, fmt="%.9g", header=header)
 
 
 if __name__ == "__main__":

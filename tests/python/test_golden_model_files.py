@@ -35,7 +35,15 @@ def test_predictions(maker):
     np.testing.assert_allclose(y, expected, rtol=0, atol=3e-6)
 
 
-@pytest.mark.parametrize("name", ["features", "text", "stream"])
+@pytest.mark.parametrize("name", ["attention", "additive"])
+def test_predictions_with_attention(maker, name):
+    model = lc.load(GOLDEN / f"{name}_model.safetensors")
+    x = maker.example_input(3, 6, 3).astype(model.dtype)
+    expected = np.loadtxt(GOLDEN / f"{name}_model.txt")
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["features", "text", "stream", "attention", "additive"])
 def test_same_description(maker, name, tmp_path):
     fresh = getattr(maker, f"{name}_model")()
     fresh.save(tmp_path / "fresh.safetensors")

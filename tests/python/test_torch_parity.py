@@ -162,3 +162,36 @@ def test_training_in_windows_is_a_loop_with_detached_states():
         np.testing.assert_allclose(model.weights[f"lstm.{name}"], values, rtol=1e-11, atol=1e-13)
     kernel = head.weight.detach().numpy().T
     np.testing.assert_allclose(model.weights["dense.kernel"], kernel, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("kind", ["additive", "multiplicative"])
+def test_attention_is_a_masked_softmax(kind, dtype):
+    torch.manual_seed(0)
+    lengths = np.array([30, 1, 17, 5, 29])
+    x = torch.randn(5, 30, 24, dtype=getattr(torch, dtype), requires_grad=True)
+    layer = lc.layers.Attention(kind, 16, scale=kind == "multiplicative")
+    layer(x.detach().numpy())
+    w = {
+        name: torch.tensor(np.array(value), requires_grad=True)
+        for name, value in layer.weights.items()
+    }
+    keys = x @ w["kernel"]
+    if kind == "additive":
+        scores = torch.tanh(keys + w["bias"]) @ w["score"]
+    else:
+        scores = keys @ w["query"] / 4
+    there = torch.arange(30) < torch.from_numpy(lengths)[:, None]
+    weights = torch.softmax(scores.masked_fill(~there, -torch.inf), dim=-1)
+    y = (weights[..., None] * x).sum(dim=1)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+
+    own_y, _, context = layer.forward(x.detach().numpy(), lengths, True, 0)
+    dx = layer.backward(context, dy.numpy())
+    forward, backward = TOLERANCES[dtype]
+    assert error(own_y, y) < forward
+    assert error(context.weights[:, 0], weights) < forward
+    assert error(dx, x.grad) < backward
+    for name in w:
+        assert error(layer._gradients[name], w[name].grad) < backward, name

@@ -14,9 +14,18 @@
 
 namespace lstmcore {
 
+/// How an Attention layer scores the steps of a sequence. Its keys are tanh(x kernel + bias) if `kind` is "additive", x
+/// kernel if it is "multiplicative"; its query is the tensor "score" or "query". With `attention_forward`, without v,
+/// the layer's output is the context of that query, one for each row.
+struct ModelAttention {
+  std::string kind;        ///< "additive" or "multiplicative"
+  std::int64_t units = 0;  ///< width of keys and query
+  bool scale = false;      ///< whether scores are divided by the root of `units`
+};
+
 /// One layer of a saved model. What does not concern its class has its default value.
 struct ModelLayer {
-  std::string class_name;         ///< "Embedding", "LSTM", "RNN", "Bidirectional", "Dense", "Dropout", ...
+  std::string class_name;         ///< "Attention", "Embedding", "LSTM", "RNN", "Bidirectional", "Dense", "Dropout", ...
   std::string name;               ///< what its tensors' names begin with
   bool time_distributed = false;  ///< wrapped into a TimeDistributed
   std::int64_t input_size = 0;    ///< features that go in; 0 for token ids and texts
@@ -30,6 +39,7 @@ struct ModelLayer {
   bool use_bias = false;             ///< Dense
   std::int64_t vocabulary_size = 0;  ///< Embedding: ids are below this
   bool mask_zero = false;            ///< Embedding: whether id 0 is padding behind the end
+  ModelAttention attention;          ///< Attention
 };
 
 /// A whole file, read and checked by the constructor. Immutable.
@@ -48,7 +58,8 @@ class ModelFile {
   Lstm<T> lstm(const std::string& layer) const;
 
   /// The elements of a tensor, row-major. `name` is "dense.kernel" and so on; `shape` must be its shape, T its type.
-  /// Dense: kernel (C, U), bias (U). Embedding: embeddings (V, E). Recurrent layers: see `lstm_parameters`.
+  /// Dense: kernel (C, U), bias (U). Embedding: embeddings (V, E). Attention: kernel (C, U), bias (U) and score (U), or
+  /// query (U). Recurrent layers: see `lstm_parameters`.
   template <class T>
   std::vector<T> tensor(const std::string& name, const std::vector<std::int64_t>& shape) const;
 

@@ -81,6 +81,31 @@ void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> leng
 template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx);
 
+// ---- attention
+// -------------------------------------------------------------------------------------------------------
+
+/// Every query n, s looks at the steps t < lengths[n] of its own row: weights[n, s] = softmax over these t of
+///
+///   scale * queries[n, s] . keys[n, t]                                  without v (Luong et al. 2015)
+///   scale * sum_u v[u] tanh(keys[n, t, u] + queries[n, s, u])           with v (Bahdanau et al. 2015)
+///
+/// and 0 past them, context[n, s] = sum_t weights[n, s, t] values[n, t]. A row of length 0 has zero weights and a zero
+/// context, and so have queries s >= query_lengths[n]. Nothing past either length is read.
+///
+/// keys (N, T, U), queries (N, S, U), values (N, T, C), v (U) or absent, lengths (N) and query_lengths (N) or absent
+/// (all), weights (N, S, T), context (N, S, C).
+template <class T>
+void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
+                       double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
+                       View<T, 3> weights, View<T, 3> context);
+/// From the forward's weights and dcontext (N, S, C): the gradients by keys, queries, values and v, each of its shape
+/// and zero past the lengths; dv is absent if v is.
+template <class T>
+void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
+                        double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
+                        View<const T, 3> weights, View<const T, 3> dcontext, View<T, 3> dkeys, View<T, 3> dqueries,
+                        View<T, 3> dvalues, View<T, 1> dv);
+
 // ---- optimizer steps over flat parameters (size P)
 // -------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 
 #include "../check.hpp"
 #include "elements.hpp"
+#include "lengths.hpp"
 
 namespace lstmcore {
 namespace {
@@ -16,21 +17,6 @@ constexpr std::int64_t block_columns = 64;
 /// Time steps counted in integers of T's width, so that values and positions fill vectors of the same number of lanes.
 template <class T>
 using Position = std::conditional_t<sizeof(T) == sizeof(std::int32_t), std::int32_t, std::int64_t>;
-
-void check_lengths(const View<const std::int64_t, 1>& lengths, std::int64_t rows, std::int64_t steps) {
-  require_array_or_none("lengths", lengths, {rows});
-  if (!lengths) return;
-  for (std::int64_t n = 0; n < rows; ++n) {
-    if (lengths.data[n] < 0 || lengths.data[n] > steps) {
-      fail("lengths: expected values from 0 to ", steps, " (the time steps), got ", lengths.data[n], " at position ",
-           n);
-    }
-  }
-}
-
-std::int64_t length_of(const View<const std::int64_t, 1>& lengths, std::int64_t row, std::int64_t steps) {
-  return lengths ? lengths.data[row] : steps;
-}
 
 /// Calls body(n) for every row.
 template <class T, int Rank, class Body>
@@ -103,11 +89,11 @@ void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengt
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
   require(steps <= std::numeric_limits<Position<T>>::max(), "x: expected fewer than 2^31 time steps, got ", steps);
-  check_lengths(lengths, rows, steps);
+  ops::check_lengths("lengths", lengths, rows, steps);
   require_array("y", y, {rows, columns});
   require_array_or_none("argmax", argmax, {rows, columns});
   parallel_rows(x, [&](std::int64_t n) {
-    max_of_row(x.data + n * steps * columns, length_of(lengths, n, steps), columns, y.data + n * columns,
+    max_of_row(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, y.data + n * columns,
                argmax ? argmax.data + n * columns : nullptr);
   });
 }
@@ -138,10 +124,10 @@ template <class T>
 void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y) {
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
-  check_lengths(lengths, rows, steps);
+  ops::check_lengths("lengths", lengths, rows, steps);
   require_array("y", y, {rows, columns});
   parallel_rows(x, [&](std::int64_t n) {
-    mean_of_row(x.data + n * steps * columns, length_of(lengths, n, steps), columns, y.data + n * columns);
+    mean_of_row(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, y.data + n * columns);
   });
 }
 
@@ -149,11 +135,11 @@ template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx) {
   require_contiguous("dx", dx);
   const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2];
-  check_lengths(lengths, rows, steps);
+  ops::check_lengths("lengths", lengths, rows, steps);
   require_array("dy", dy, {rows, columns});
   parallel_rows(dx, [&](std::int64_t n) {
     T* const row = dx.data + n * steps * columns;
-    const std::int64_t length = length_of(lengths, n, steps);
+    const std::int64_t length = ops::length_of(lengths, n, steps);
     if (length > 0) {
       const T divisor = static_cast<T>(length);
       for (std::int64_t column = 0; column < columns; ++column) row[column] = dy.data[n * columns + column] / divisor;

@@ -1,5 +1,6 @@
 """Layers: each maps a batch to a batch, with weights and an exact backward."""
 
+from lstmcore.layers.attention import Attention
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.dense import Dense
@@ -12,6 +13,7 @@ from lstmcore.layers.text import TextVectorization
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
+    "Attention",
     "Bidirectional",
     "Dense",
     "Dropout",

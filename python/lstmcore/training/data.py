@@ -82,7 +82,7 @@ class Batch:
 
     Attributes
     ----------
-    inputs : ndarray, shape (N, ...)
+    inputs : ndarray, shape (N, ...), or what else the model's `forward` takes
     lengths : ndarray of int64, shape (N,), or None
     targets : ndarray or None
         (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values.
@@ -92,7 +92,7 @@ class Batch:
         Where new sequences begin.
     """
 
-    inputs: Array
+    inputs: Any
     lengths: Array | None
     targets: Array | None
     weights: Array | None

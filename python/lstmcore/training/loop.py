@@ -19,7 +19,7 @@ from lstmcore.training.losses import sigmoid, softmax
 from lstmcore.training.progress import with_bar
 
 if TYPE_CHECKING:
-    from lstmcore.model import Sequential
+    from lstmcore.model import Model
 
 __all__ = ["Plan", "Totals", "Walk", "evaluate", "fit", "predict", "test_step", "train_step"]
 
@@ -99,7 +99,7 @@ class Walk:
         self.state = state
 
 
-def train_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Make one step of the optimizer on `batch`, from `state`; give the state after it."""
     compiled, parameters = model.compiled, model.parameters
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
@@ -117,7 +117,7 @@ def train_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelSt
     return after
 
 
-def test_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
     outputs, lengths, _, after = model.forward_from(
@@ -131,7 +131,7 @@ def test_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelSta
 
 
 def fit(
-    model: "Sequential",
+    model: "Model",
     examples: Examples,
     validation: Examples | None,
     listeners: CallbackList,
@@ -148,6 +148,7 @@ def fit(
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
+            model.begin_epoch(epoch)
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
             totals, walk = Totals(model.compiled), Walk(plan)
@@ -185,7 +186,7 @@ def fit(
 
 
 def evaluate(
-    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str, plan: Plan
+    model: "Model", examples: Examples, batch_size: int, verbose: int | str, plan: Plan
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics over all of `examples`."""
     totals, walk = Totals(model.compiled), Walk(plan)
@@ -199,7 +200,7 @@ def evaluate(
 
 
 def predict(
-    model: "Sequential",
+    model: "Model",
     examples: Examples,
     batch_size: int,
     verbose: int | str,
