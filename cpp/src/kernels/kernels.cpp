@@ -2,6 +2,7 @@
 // namespace renamed after it; it exports this one function and nothing else.
 #include "cell.hpp"
 #include "elementwise.hpp"
+#include "normalize.hpp"
 #include "transpose.hpp"
 
 namespace lstmcore {
@@ -28,6 +29,8 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.softmax = &softmax<T>;
   k.add = &add<T>;
   k.multiply = &multiply<T>;
+  k.normalize = &normalize<T>;
+  k.normalize_backward = &normalize_backward<T>;
   k.add_peephole = &add_peephole<T>;
   k.scale = &scale<T>;
   k.clip = &clip<T>;
