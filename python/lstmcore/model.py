@@ -133,7 +133,7 @@ class Sequential(Network):
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         examples = self._inputs(x)
         if len(examples) == 0:
-            steps = examples.inputs.shape[1:2]
+            steps = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
             middle = steps if len(self.output_shape) > 2 else ()
             return np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
         return loop.predict(self, examples, batch_size, verbose)

@@ -227,6 +227,12 @@ class Network:
             contexts.append(context if training else None)
         return inputs, lengths, contexts
 
+    def output_lengths(self, lengths: Array) -> Array:
+        """Give the time steps of the outputs for those of the inputs; see `Layer`."""
+        for layer in self.network:
+            lengths = layer.output_lengths(lengths)
+        return lengths
+
     def backward(self, contexts: list[Any], dy: Array) -> None:
         """Write the gradients of all weights to ``parameters.gradients``."""
         network, first = self.network, self._first_weighted
@@ -335,12 +341,13 @@ class Network:
         values = inputs.values if isinstance(inputs, Ragged) else inputs
         first.check_values(values)
         if not isinstance(inputs, Ragged):
-            return Examples(inputs, first.lengths_of(inputs, None))
+            lengths = first.lengths_of(inputs, None)
+            return Examples(inputs, lengths, output_lengths=self.output_lengths)
         if ids and values.size and not values.all():
             lengths = first.lengths_of(inputs.padded(), inputs.lengths)
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
-        return Examples(inputs, inputs.lengths)
+        return Examples(inputs, inputs.lengths, output_lengths=self.output_lengths)
 
 
 def _free_name(class_name: str, taken: set[str | None]) -> str:

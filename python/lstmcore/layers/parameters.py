@@ -30,8 +30,8 @@ class WeightSpec:
     l1: float = 0.0
     l2: float = 0.0
     constraint: MaxNorm | None = None
-    inputs: int = 0
-    """The axis that counts inputs, for `constraint`."""
+    inputs: int | tuple[int, ...] = 0
+    """The axis, or axes, that count inputs, for `constraint`."""
 
 
 class Parameters:

@@ -1,6 +1,6 @@
 """Samples: checked once, then gathered batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -98,15 +98,34 @@ class Batch:
 
 @dataclass(frozen=True)
 class Examples:
-    """All samples of a call, checked; the fields are those of `Batch`."""
+    """All samples of a call, checked; the fields are those of `Batch`.
+
+    Attributes
+    ----------
+    output_lengths : callable, optional
+        What gives the time steps of the model's outputs for those of its inputs, if they differ.
+    """
 
     inputs: Rows
     lengths: Array | None
     targets: Rows | None = None
     weights: Rows | None = None
+    output_lengths: Callable[[Array], Array] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def output_steps(self, steps: int) -> int:
+        """Give the time steps of the outputs for inputs of `steps`."""
+        if self.output_lengths is None:
+            return steps
+        return int(self.output_lengths(np.array([steps], dtype=np.int64))[0])
+
+    def target_lengths(self) -> Array | None:
+        """Give the valid time steps of each row's outputs; None: all."""
+        if self.lengths is None or self.output_lengths is None:
+            return self.lengths
+        return self.output_lengths(self.lengths)
 
     def part(self, rows: slice) -> "Examples":
         """Choose consecutive samples."""
@@ -122,7 +141,8 @@ class Examples:
         """Gather the samples `rows`."""
         inputs = gather(self.inputs, rows)
         lengths = None if self.lengths is None else self.lengths[rows]
-        steps = inputs.shape[1] if isinstance(self.inputs, Ragged) else None
+        ragged = isinstance(self.inputs, Ragged)
+        steps = self.output_steps(inputs.shape[1]) if ragged else None
         return Batch(
             inputs,
             lengths,
