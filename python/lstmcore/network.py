@@ -11,6 +11,7 @@ from lstmcore._typing import Array, Shape
 from lstmcore.layers import Input, Layer, LSTMCell, TextVectorization
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.residual import parts
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
 __all__ = ["Network"]
@@ -276,7 +277,8 @@ class Network:
             raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
         if isinstance(layer, TextVectorization) and self._declared is not None:
             raise ValueError("layers: texts have no shape, so no Input stands before them")
-        if any(layer is other for other in self.layers):
+        own = {id(part) for part in parts(layer)}
+        if any(id(part) in own for other in self.layers for part in parts(other)):
             raise ValueError(f"layers: the same {type(layer).__name__} object stands there twice")
         names = {other.name for other in self.layers}
         if layer.name is None:

@@ -37,6 +37,12 @@ class _Seeded:
         return self.make(shape, own)
 
 
+def parts(layer: Layer) -> list[Layer]:
+    """List a layer and, if it is a `Residual`, those within it."""
+    inner = layer.layers if isinstance(layer, Residual) else []
+    return [layer, *(part for member in inner for part in parts(member))]
+
+
 class Residual(Layer):
     """``y = x + f(x)``, f being a layer or some layers one after the other (He et al. 2016).
 
@@ -83,15 +89,18 @@ class Residual(Layer):
                 raise ValueError(
                     "layers: expected return_state=False, since what is added is one output"
                 )
-        if len(set(map(id, found))) < len(found):
-            raise ValueError("layers: expected different layers, got the same one twice")
         self.layers: list[Layer] = list(found)
+        if len(set(map(id, parts(self)))) < len(parts(self)):
+            raise ValueError("layers: expected different layers, got the same one twice")
         self.projection = _checks.flag(projection, "projection")
         self._dense: Dense | None = None
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the layers, and the projection if their width is another than C."""
         width = self._accept(input_shape, (2, 3, 4), "(N, C) or (N, T, C)")
+        for layer in parts(self)[1:]:
+            if self.parameters is None and layer.weights and not layer.alone:
+                raise ValueError("layers: belong to another model already")
         try:
             shape = self._build_layers(input_shape)
         except ValueError:
