@@ -104,6 +104,8 @@ class Examples:
     ----------
     output_lengths : callable, optional
         What gives the time steps of the model's outputs for those of its inputs, if they differ.
+    in_time : bool
+        Whether there are targets for each time step.
     """
 
     inputs: Rows
@@ -111,6 +113,7 @@ class Examples:
     targets: Rows | None = None
     weights: Rows | None = None
     output_lengths: Callable[[Array], Array] | None = None
+    in_time: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -141,8 +144,8 @@ class Examples:
         """Gather the samples `rows`."""
         inputs = gather(self.inputs, rows)
         lengths = None if self.lengths is None else self.lengths[rows]
-        ragged = isinstance(self.inputs, Ragged)
-        steps = self.output_steps(inputs.shape[1]) if ragged else None
+        cut = self.in_time and isinstance(self.inputs, Ragged)
+        steps = self.output_steps(inputs.shape[1]) if cut else None
         return Batch(
             inputs,
             lengths,

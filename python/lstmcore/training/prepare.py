@@ -63,7 +63,8 @@ def add_targets(
     if class_weight is not None:
         factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
         weights = factors if weights is None else _product(weights, factors)
-    return replace(inputs, targets=targets, weights=weights)
+    in_time = len(output_shape) == 3
+    return replace(inputs, targets=targets, weights=weights, in_time=in_time)
 
 
 def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
