@@ -1,5 +1,5 @@
-// Layer normalization of one row, forward and backward. Sums run over four vectors of partial sums, which are added in
-// double; where an element stands in memory changes nothing.
+// Layer normalization of one row, forward and backward. Sums run over four vectors of partial sums; where a row
+// stands in memory changes nothing.
 #pragma once
 
 #include <cmath>
@@ -22,9 +22,7 @@ EIGEN_ALWAYS_INLINE double sum_of_elements(Index n, Value&& value) {
     for (Index part = 0; part < parts; ++part) sums[part] = ei::padd(sums[part], value(k + part * lanes, lanes));
   }
   for (; k < n; k += lanes) sums[0] = ei::padd(sums[0], value(k, n - k < lanes ? n - k : lanes));
-  double total = 0;
-  for (const P& sum : sums) total += sum_of_lanes(sum);
-  return total;
+  return static_cast<double>(ei::predux(ei::padd(ei::padd(sums[0], sums[1]), ei::padd(sums[2], sums[3]))));
 }
 
 /// The same number in the first `count` lanes, zeros behind, so that what lies beyond a row adds nothing.
