@@ -214,10 +214,23 @@ const std::string& ModelFile::dtype() const { return impl_->dtype; }
 
 const std::vector<ModelLayer>& ModelFile::layers() const { return impl_->model.layers; }
 
+namespace {
+
+/// The layer of this name among `layers` and those within them; null if there is none.
+const ModelLayer* find_layer(const std::vector<ModelLayer>& layers, const std::string& name) {
+  for (const ModelLayer& layer : layers) {
+    if (layer.name == name) return &layer;
+    if (const ModelLayer* const inner = find_layer(layer.layers, name)) return inner;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 const ModelLayer& ModelFile::layer(const std::string& name) const {
+  if (const ModelLayer* const found = find_layer(impl_->model.layers, name)) return *found;
   std::string known;
   for (const ModelLayer& layer : impl_->model.layers) {
-    if (layer.name == name) return layer;
     known += (known.empty() ? "" : ", ") + layer.name;
   }
   refuse(impl_->path + ": has no layer \"" + name + "\"; its layers are " + known);

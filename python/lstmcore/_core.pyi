@@ -249,6 +249,56 @@ def attention_backward(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """dkeys, dqueries and dvalues."""
 
+def window_counts(
+    steps: IntArray, size: int, strides: int, padding: str, dilation_rate: int
+) -> npt.NDArray[np.int64]:
+    """Return how many windows sequences of so many steps have."""
+
+def conv1d_forward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    kernel: FloatArray,
+    bias: FloatArray | None,
+    strides: int,
+    padding: str,
+    dilation_rate: int,
+    activation: str,
+) -> FloatArray: ...
+def conv1d_backward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    kernel: FloatArray,
+    y: FloatArray,
+    dy: FloatArray,
+    strides: int,
+    padding: str,
+    dilation_rate: int,
+    activation: str,
+    need_x: bool,
+    dkernel: FloatArray | None,
+    dbias: FloatArray | None,
+) -> FloatArray | None: ...
+def max_pool1d_forward(
+    x: FloatArray, lengths: IntArray | None, pool_size: int, strides: int, padding: str
+) -> tuple[FloatArray, npt.NDArray[np.int64]]: ...
+def max_pool1d_backward(argmax: IntArray, dy: FloatArray, steps: int) -> FloatArray: ...
+def layer_norm_forward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    gain: FloatArray | None,
+    shift: FloatArray | None,
+    epsilon: float,
+) -> tuple[FloatArray, FloatArray]: ...
+def layer_norm_backward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    gain: FloatArray | None,
+    moments: FloatArray,
+    dy: FloatArray,
+    need_x: bool,
+    dgain: FloatArray | None,
+    dshift: FloatArray | None,
+) -> FloatArray | None: ...
 def sgd_step(
     parameter: FloatArray,
     gradient: FloatArray,

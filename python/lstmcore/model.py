@@ -656,7 +656,7 @@ class Sequential(Network, Model):
             if state is not None:
                 state = self.check_state(state, batch_size if carried else len(examples))
         if len(examples) == 0:
-            steps = examples.inputs.shape[1:2]
+            steps = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
             middle = steps if len(self.output_shape) > 2 else ()
             y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
             after = state or (self.initial_state(0) if return_state else {})

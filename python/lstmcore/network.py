@@ -14,6 +14,7 @@ from lstmcore.functional import LSTMState
 from lstmcore.layers import Attention, Input, Layer, LSTMCell, TextVectorization
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.residual import parts
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
 __all__ = ["ModelState", "Network", "Weighted"]
@@ -306,6 +307,12 @@ class Network(Weighted):
             contexts.append(context if training else None)
         return inputs, lengths, contexts, after
 
+    def output_lengths(self, lengths: Array) -> Array:
+        """Give the time steps of the outputs for those of the inputs; see `Layer`."""
+        for layer in self.network:
+            lengths = layer.output_lengths(lengths)
+        return lengths
+
     def backward(self, contexts: list[Any], dy: Array) -> None:
         """Write the gradients of all weights to ``parameters.gradients``."""
         network, first = self.network, self._first_weighted
@@ -486,7 +493,8 @@ class Network(Weighted):
             raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
         if isinstance(layer, TextVectorization) and self._declared is not None:
             raise ValueError("layers: texts have no shape, so no Input stands before them")
-        if any(layer is other for other in self.layers):
+        own = {id(part) for part in parts(layer)}
+        if any(id(part) in own for other in self.layers for part in parts(other)):
             raise ValueError(f"layers: the same {type(layer).__name__} object stands there twice")
         names = {other.name for other in self.layers}
         if layer.name is None:
@@ -544,12 +552,13 @@ class Network(Weighted):
         values = inputs.values if isinstance(inputs, Ragged) else inputs
         first.check_values(values)
         if not isinstance(inputs, Ragged):
-            return Examples(inputs, first.lengths_of(inputs, None))
+            lengths = first.lengths_of(inputs, None)
+            return Examples(inputs, lengths, output_lengths=self.output_lengths)
         if ids and values.size and not values.all():
             lengths = first.lengths_of(inputs.padded(), inputs.lengths)
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
-        return Examples(inputs, inputs.lengths)
+        return Examples(inputs, inputs.lengths, output_lengths=self.output_lengths)
 
 
 def _tells_state(layer: Recurrent) -> bool:

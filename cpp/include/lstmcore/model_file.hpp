@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <lstmcore/lstm.hpp>
+#include <lstmcore/ops.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,11 +36,18 @@ struct ModelLayer {
   bool return_sequences = false;
   bool share_recurrent = false;      ///< all layers and directions have one weight_hh, "weight_hh_l0" in the file
   std::string merge_mode;            ///< Bidirectional: "concat", "sum", "mul" or "ave" of the two directions
-  std::string activation;            ///< Dense: "linear", "relu", "tanh", "sigmoid" or "softmax"
-  bool use_bias = false;             ///< Dense
+  std::string activation;            ///< Dense, Conv1D: "linear", "relu", "tanh", "sigmoid" or "softmax"
+  bool use_bias = false;             ///< Dense, Conv1D
+  Windows windows;                   ///< Conv1D, MaxPooling1D
+  double epsilon = 0;                ///< LayerNormalization
+  bool scale = false;                ///< LayerNormalization: whether it has "gamma"
+  bool center = false;               ///< LayerNormalization: whether it has "beta"
   std::int64_t vocabulary_size = 0;  ///< Embedding: ids are below this
   bool mask_zero = false;            ///< Embedding: whether id 0 is padding behind the end
   ModelAttention attention;          ///< Attention
+  /// Residual: what its input is added to the output of. Their names are its own, a dot, and their places from 0.
+  std::vector<ModelLayer> layers;
+  bool projection = false;  ///< Residual: whether the input goes through "projection.kernel" (C, U) before
 };
 
 /// A whole file, read and checked by the constructor. Immutable.
@@ -51,6 +59,7 @@ class ModelFile {
   const std::string& dtype() const;
   /// All layers in order.
   const std::vector<ModelLayer>& layers() const;
+  /// A layer, or one within a Residual.
   const ModelLayer& layer(const std::string& name) const;
 
   /// An LSTM, RNN or Bidirectional layer with its weights. T must be the file's element type.
@@ -58,8 +67,9 @@ class ModelFile {
   Lstm<T> lstm(const std::string& layer) const;
 
   /// The elements of a tensor, row-major. `name` is "dense.kernel" and so on; `shape` must be its shape, T its type.
-  /// Dense: kernel (C, U), bias (U). Embedding: embeddings (V, E). Attention: kernel (C, U), bias (U) and score (U), or
-  /// query (U). Recurrent layers: see `lstm_parameters`.
+  /// Dense: kernel (C, U), bias (U). Conv1D: kernel (K, C, F), bias (F). LayerNormalization: gamma (C), beta (C).
+  /// Embedding: embeddings (V, E). Attention: kernel (C, U), bias (U) and score (U), or query (U). Recurrent layers:
+  /// see `lstm_parameters`.
   template <class T>
   std::vector<T> tensor(const std::string& name, const std::vector<std::int64_t>& shape) const;
 

@@ -8,7 +8,7 @@
 #include "../isa/isa.hpp"
 #include "../pack.hpp"
 #include "elements.hpp"
-#include "lengths.hpp"
+#include "sequences.hpp"
 
 namespace lstmcore {
 namespace {

@@ -127,6 +127,20 @@ class Layer(Configurable):
         """Give the lengths that the inputs themselves tell, for a layer that masks."""
         return lengths
 
+    def output_lengths(self, lengths: Array) -> Array:
+        """Give the time steps of the outputs of sequences of so many time steps.
+
+        Parameters
+        ----------
+        lengths : ndarray of int64, shape (M,)
+
+        Returns
+        -------
+        ndarray of int64, shape (M,)
+            `lengths` themselves, unless the layer makes more or fewer steps.
+        """
+        return lengths
+
     def check_values(self, inputs: Array) -> None:
         """Raise ValueError if inputs of the right type and shape hold something impossible."""
 
