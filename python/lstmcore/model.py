@@ -208,11 +208,11 @@ class Model(Weighted):
             validation = self._validation(validation_data, windows)
             if validation is None and validation_split != 0.0:
                 examples, validation = split(examples, validation_split)
-            plan = self._plan(tbptt, stateful, state, min(batch_size, len(examples)))
+            carry = self._carry(tbptt, stateful, state, min(batch_size, len(examples)))
             if shuffle is None:
-                shuffle = not plan.stateful
+                shuffle = not carry.stateful
             shuffle = _checks.flag(shuffle, "shuffle")
-            if plan.stateful:
+            if carry.stateful:
                 if shuffle:
                     raise ValueError(
                         "shuffle: expected False, since each batch continues the one before"
@@ -237,7 +237,7 @@ class Model(Weighted):
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 shuffle=shuffle,
-                plan=plan,
+                carry=carry,
             )
         finally:
             self._listeners = None
@@ -257,8 +257,8 @@ class Model(Weighted):
         if validation is not None:
             names += [f"val_{name}" for name in names]
         steps = -(-samples // batch_size)
-        plan = {"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch}
-        listeners.set_params(plan, names)
+        params = {"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch}
+        listeners.set_params(params, names)
         listeners.on_train_begin()
         if initial_epoch > 0 and initial_epoch == self.epoch:
             try:
@@ -330,10 +330,10 @@ class Model(Weighted):
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         with nullcontext() if self.built else self.unchanged_on_error():
             examples = self._examples(x, y, sample_weight, None, reset)
-            plan = self._plan(None, stateful, None, batch_size)
-            if plan.stateful:
+            carry = self._carry(None, stateful, None, batch_size)
+            if carry.stateful:
                 _whole_batches(len(examples), batch_size, "x")
-        return _results(loop.evaluate(self, examples, batch_size, verbose, plan), return_dict)
+        return _results(loop.evaluate(self, examples, batch_size, verbose, carry), return_dict)
 
     def train_on_batch(
         self,
@@ -503,15 +503,15 @@ class Model(Weighted):
         """Check samples and targets; with `windows` they may be `Streamed`."""
         raise NotImplementedError
 
-    def _plan(
+    def _carry(
         self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
-    ) -> loop.Plan:
+    ) -> loop.Carry:
         """Check what passes from window to window and from batch to batch."""
         wanted = stateful is not None and _checks.flag(stateful, "stateful")
         given = {"tbptt": tbptt is not None, "stateful": wanted, "state": state is not None}
         for name in [name for name in given if given[name]]:
             self.check_forward(name)
-        return loop.Plan()
+        return loop.Carry()
 
     def _validation(self, data: Any, windows: bool) -> Examples | None:
         if data is None:
@@ -686,6 +686,8 @@ class Sequential(Network, Model):
     ) -> Examples:
         loss = self.compiled.loss
         with nullcontext() if self.built else self.unchanged_on_error():
+            if windows:
+                self.check_forward("tbptt")
             if windows and (is_streamed(x) or is_streamed(y)):
                 return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset)
             inputs = self._with_reset(self._inputs(x), reset)
@@ -694,10 +696,8 @@ class Sequential(Network, Model):
             )
 
     def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
-        if reset is not None and not self.recurrent_layers:
-            raise ValueError("reset: the model has no recurrent layer")
         if reset is not None:
-            self.check_known("reset")
+            self.check_reset("reset")
         return add_reset(inputs, reset)
 
     def _is_stateful(self, stateful: bool | None) -> bool:
@@ -716,12 +716,11 @@ class Sequential(Network, Model):
             self.check_forward("stateful")
         return stateful
 
-    def _plan(
+    def _carry(
         self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
-    ) -> loop.Plan:
+    ) -> loop.Carry:
         """Check what passes from window to window and from batch to batch."""
         if tbptt is not None:
-            self.check_forward("tbptt")
             for layer, shape in zip(self.network, self._shapes, strict=True):
                 if len(shape) < 3:
                     raise ValueError(
@@ -731,10 +730,10 @@ class Sequential(Network, Model):
                     )
         carried = self._is_stateful(stateful)
         if state is None:
-            return loop.Plan(tbptt, carried)
+            return loop.Carry(tbptt, carried)
         if not carried:
             raise ValueError("state: expected None for batches that do not continue each other")
-        return loop.Plan(tbptt, carried, self.check_state(state, batch_size))
+        return loop.Carry(tbptt, carried, self.check_state(state, batch_size))
 
 
 def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None) -> Any:

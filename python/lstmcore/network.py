@@ -11,10 +11,19 @@ from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
-from lstmcore.layers import Attention, Input, Layer, LSTMCell, TextVectorization
+from lstmcore.layers import (
+    Attention,
+    Input,
+    Layer,
+    LSTMCell,
+    Residual,
+    TextVectorization,
+    TimeDistributed,
+)
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
+from lstmcore.layers.states import parts_of, run_from
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
 __all__ = ["ModelState", "Network", "Weighted"]
@@ -293,17 +302,17 @@ class Network(Weighted):
             Of every recurrent layer after the last valid step of each row.
         """
         contexts: list[Any] = []
-        network, after = self.network, {}
+        network = self.network
+        after: ModelState = {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
-            if isinstance(layer, Recurrent) and _tells_state(layer):
-                name = str(layer.name)
-                inputs, lengths, context, after[name] = layer.forward_from(
-                    inputs, lengths, training, place, state.get(name), reset
-                )
+            if logits and layer is network[-1] and not layer.passes_state:
+                inputs, lengths, context = layer.forward_logits(inputs, lengths, training, place)
             else:
-                run = layer.forward_logits if logits and layer is network[-1] else layer.forward
-                inputs, lengths, context = run(inputs, lengths, training, place)
+                inputs, lengths, context, ends = run_from(
+                    str(layer.name), layer, inputs, lengths, training, place, state, reset
+                )
+                after.update(ends)
             contexts.append(context if training else None)
         return inputs, lengths, contexts, after
 
@@ -325,8 +334,11 @@ class Network(Weighted):
 
     @property
     def recurrent_layers(self) -> dict[str, Recurrent]:
-        """The layers that have a state, by name."""
-        return {str(layer.name): layer for layer in self.network if isinstance(layer, Recurrent)}
+        """The layers that have a state, by name; "residual.0" is the first in a `Residual`."""
+        found: dict[str, Recurrent] = {}
+        for layer in self.network:
+            found.update(parts_of(str(layer.name), layer))
+        return found
 
     def initial_state(self, batch_size: int) -> ModelState:
         """Make the state before the first step: zeros.
@@ -359,23 +371,30 @@ class Network(Weighted):
 
     def check_forward(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
-        if not self.recurrent_layers:
-            raise ValueError(f"{name}: the model has no recurrent layer")
-        self.check_known(name)
-        for layer in self.recurrent_layers.values():
+        self.check_reset(name)
+        for key, layer in self.recurrent_layers.items():
             if layer.bidirectional or layer.go_backwards:
                 raise ValueError(
-                    f"{name}: layer {layer.name!r} walks from the end of the sequence, so it needs "
+                    f"{name}: layer {key!r} walks from the end of the sequence, so it needs "
                     "all of it at once; expected layers that walk forwards only"
                 )
 
-    def check_known(self, name: str) -> None:
-        """Raise ValueError if a recurrent layer has a `forward` of its own, beside the state."""
-        for layer in self.recurrent_layers.values():
-            if not _tells_state(layer):
+    def check_reset(self, name: str) -> None:
+        """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
+        for layer in self.network:
+            for part in _hidden_parts(layer):
+                what = "is" if part is layer else "holds"
                 raise ValueError(
-                    f"{name}: layer {layer.name!r} is a {type(layer).__name__} with a forward of "
-                    "its own, which takes and gives no state"
+                    f"{name}: layer {layer.name!r} {what} a {type(part).__name__} with a forward "
+                    "of its own, which takes and gives no state"
+                )
+        if not self.recurrent_layers:
+            raise ValueError(f"{name}: the model has no recurrent layer")
+        for layer in self.network:
+            if layer.mixes_steps:
+                raise ValueError(
+                    f"{name}: layer {layer.name!r} makes an output of several time steps, which "
+                    "must all be there; expected layers that work step by step"
                 )
 
     def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
@@ -514,6 +533,10 @@ class Network(Weighted):
                 f"layer {layer.name!r}: query_size is for calling the layer on its own; in a model "
                 "each layer has one input"
             )
+        if any(part.stateful for part in _hidden_parts(layer)):
+            raise ValueError(
+                f"layer {layer.name!r}: expected stateful=False, since its forward takes no state"
+            )
         if layer.input_kind == "text":
             raise ValueError(f"layer {layer.name!r}: TextVectorization may only stand first")
         if layer.input_kind == "ids" and index > 0:
@@ -561,8 +584,17 @@ class Network(Weighted):
         return Examples(inputs, inputs.lengths, output_lengths=self.output_lengths)
 
 
-def _tells_state(layer: Recurrent) -> bool:
-    return type(layer).forward is Recurrent.forward
+def _hidden_parts(layer: Layer) -> list[Recurrent]:
+    """List what is recurrent in a layer that neither takes nor gives its state.
+
+    A `TimeDistributed` has none to take or give: its sequences begin and end within a step.
+    """
+    if isinstance(layer, TimeDistributed):
+        return []
+    if not layer.passes_state:
+        return [part for part in layer.inner_layers() if isinstance(part, Recurrent)]
+    members = layer.layers if isinstance(layer, Residual) else []
+    return [part for member in members for part in _hidden_parts(member)]
 
 
 def _free_name(class_name: str, taken: set[str | None]) -> str:

@@ -404,16 +404,14 @@ TEST("descriptions of windows, normalization and residual stacks") {
   in_stack(residual(wider, "false"), "layer 0 (Residual): expected layers that keep the width 2, got 3");
   in_stack(residual(wider, "true"), "expected F32 of shape (3");
   in_stack(residual(R"({"class": "GlobalMaxPooling1D", "config": {"name": null}})", "false"), "keeps the time steps");
-  in_stack(
-      residual(R"({"class": "Attention", "config": {"name": null, "kind": "additive", "units": null, "scale": false,
-                      "query_size": null, "kernel_initializer": "zeros", "kernel_regularizer": null, "seed": null}})",
-               "false"),
-      "keeps the time steps");
+  const std::string attention =
+      R"({"class": "Attention", "config": {"name": null, "kind": "additive", "units": null, "scale": false, )"
+      R"("query_size": null, "kernel_initializer": "zeros", "kernel_regularizer": null, "seed": null}})";
+  in_stack(residual(attention, "false"), "keeps the time steps");
   in_stack(residual(R"({"class": "LSTM", "config": {"name": null}})", "false"), "layer 0 (Residual) layer 0 (LSTM): ");
 }
 
-// ---- files that Python wrote
-// -------------------------------------------------------------------------------------------
+// ---- files that Python wrote ----------------------------------------------------------------------------------------
 
 TEST("a model of Python's predicts the same here") {
   const ModelFile file(golden + "/features_model.safetensors");

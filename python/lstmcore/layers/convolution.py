@@ -135,6 +135,11 @@ class Conv1D(Layer):
             )
         return specs
 
+    @property
+    def mixes_steps(self) -> bool:
+        """Whether windows have several steps, or some steps have none."""
+        return self.kernel_size > 1 or self.strides > 1
+
     def output_lengths(self, lengths: Array) -> Array:
         """Count the windows of sequences of `lengths`."""
         return _core.window_counts(lengths, self.kernel_size, *self._windows)

@@ -111,6 +111,11 @@ class MaxPooling1D(Layer):
         windows = windows_of(input_shape, self.pool_size, self._step, self.padding, 1)
         return (input_shape[0], windows, width)
 
+    @property
+    def mixes_steps(self) -> bool:
+        """Whether windows have several steps, or some steps have none."""
+        return self.pool_size > 1 or self._step > 1
+
     def output_lengths(self, lengths: Array) -> Array:
         """Count the windows of sequences of `lengths`."""
         return _core.window_counts(lengths, self.pool_size, self._step, self.padding, 1)

@@ -159,8 +159,7 @@ class Recurrent(Layer):
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Context]:
         """Walk all sequences; see `Layer.forward`."""
-        outputs, lengths, context, _ = self.forward_from(inputs, lengths, training, seed, None)
-        return outputs, lengths, context
+        return self.forward_from(inputs, lengths, training, seed, {})[:3]
 
     def forward_from(
         self,
@@ -168,12 +167,17 @@ class Recurrent(Layer):
         lengths: Array | None,
         training: bool,
         seed: int,
-        state: F.LSTMState | None,
+        state: Mapping[str, F.LSTMState],
         reset: Array | None = None,
-    ) -> tuple[Array, Array | None, Context, F.LSTMState]:
-        """Compute as `forward` does, from `state`, and also give the state at the end."""
-        outputs, final, context = self._walk(inputs, lengths, state, training, seed, reset)
-        return outputs, lengths if self.return_sequences else None, context, final
+    ) -> tuple[Array, Array | None, Context, dict[str, F.LSTMState]]:
+        """Walk all sequences from a state to a state; see `Layer.forward_from`."""
+        before = state.get("")
+        outputs, final, context = self._walk(inputs, lengths, before, training, seed, reset)
+        return outputs, lengths if self.return_sequences else None, context, {"": final}
+
+    def recurrent_parts(self) -> "dict[str, Recurrent]":
+        """List the layer itself."""
+        return {"": self}
 
     def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
         """Walk back through time; see `Layer.backward`."""

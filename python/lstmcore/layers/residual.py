@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
+from lstmcore.functional import LSTMState
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.layers.states import parts_of, run_from
+
+if TYPE_CHECKING:
+    from lstmcore.layers.recurrent import Recurrent
 
 __all__ = ["Residual"]
 
@@ -60,7 +65,8 @@ class Residual(Layer):
     Notes
     -----
     Weights: those of the layers with their places before their names, such as
-    ``0.weight_ih_l0``; and ``projection.kernel`` (C, F). The output past a row's length is zero.
+    ``0.weight_ih_l0``; and ``projection.kernel`` (C, F). States have the places as names, too.
+    The output past a row's length is zero.
     """
 
     def __init__(
@@ -170,16 +176,44 @@ class Residual(Layer):
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, _Context]:
         """Run the layers and add the inputs; see `Layer.forward`."""
+        return self.forward_from(inputs, lengths, training, seed, {})[:3]
+
+    def forward_from(
+        self,
+        inputs: Array,
+        lengths: Array | None,
+        training: bool,
+        seed: int,
+        state: Mapping[str, LSTMState],
+        reset: Array | None = None,
+    ) -> tuple[Array, Array | None, _Context, dict[str, LSTMState]]:
+        """Run the layers from a state to a state; see `Layer.forward_from`."""
         outputs, contexts = inputs, []
+        after: dict[str, LSTMState] = {}
         for place, layer in enumerate(self.layers):
             own = derive(seed, place) if training else 0
-            outputs, _, context = layer.forward(outputs, lengths, training, own)
+            outputs, _, context, ends = run_from(
+                str(place), layer, outputs, lengths, training, own, state, reset
+            )
             contexts.append(context)
+            after.update(ends)
         straight, projected = inputs, None
         if self._dense is not None:
             straight, _, projected = self._dense.forward(inputs, lengths, training, 0)
         total = straight + outputs
-        return self._cut(total, lengths), lengths, _Context(contexts, projected, lengths)
+        return self._cut(total, lengths), lengths, _Context(contexts, projected, lengths), after
+
+    def recurrent_parts(self) -> "dict[str, Recurrent]":
+        """List those of the layers, by their places."""
+        found: dict[str, Recurrent] = {}
+        for place, layer in enumerate(self.layers):
+            found.update(parts_of(str(place), layer))
+        return found
+
+    @property
+    def mixes_steps(self) -> bool:
+        """Whether one of the layers does."""
+        return any(layer.mixes_steps for layer in self.layers)
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Run the layers' backwards and add `dy`; see `Layer.backward`."""
