@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
     from lstmcore.encoder_decoder import EncoderDecoder
     from lstmcore.memory import memory_needed
-    from lstmcore.model import Sequential, load
+    from lstmcore.model import load
+    from lstmcore.sequential import Sequential
     from lstmcore.stream import LSTMStream
     from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
 
@@ -76,7 +77,7 @@ _MEMBERS = {
     "EncoderDecoder": "encoder_decoder",
     "LSTMConfig": "config",
     "LSTMStream": "stream",
-    "Sequential": "model",
+    "Sequential": "sequential",
     "__version__": "_core",
     "cpu_info": "cpu",
     "get_num_threads": "cpu",

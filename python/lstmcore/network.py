@@ -359,17 +359,18 @@ class Network(Weighted):
         ------
         ValueError
             If the model is not built, or a state cannot pass from what comes before to what comes
-            after: there is no recurrent layer, or one that begins at the end.
+            after: there is no recurrent layer, or one that begins at the end, or another that looks
+            at several steps.
         """
         rows = _checks.integer(batch_size, "batch_size", 0)
         dtype = self.parameters.dtype
-        self.check_forward("initial_state")
+        self.check_passes_state("initial_state")
         return {
             name: LSTMState(*(np.zeros(shape, dtype) for shape in layer.state_shapes(rows)))
             for name, layer in self.recurrent_layers.items()
         }
 
-    def check_forward(self, name: str) -> None:
+    def check_passes_state(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
         self.check_reset(name)
         for key, layer in self.recurrent_layers.items():
@@ -414,7 +415,7 @@ class Network(Weighted):
         TypeError, ValueError
             If it is not a state of this model.
         """
-        self.check_forward(name)
+        self.check_passes_state(name)
         layers = self.recurrent_layers
         if not isinstance(state, Mapping):
             raise TypeError(

@@ -492,9 +492,9 @@ class EncoderDecoder(Model, Configurable):
     ) -> PairExamples:
         loss = self.compiled.loss
         if windows:
-            self.check_forward("tbptt")
+            self.check_passes_state("tbptt")
         if reset is not None:
-            self.check_forward("reset")
+            self.check_passes_state("reset")
         sources, targets = self._pairs(x, y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")

@@ -18,7 +18,8 @@ from lstmcore.training.compiled import Compiled
 
 if TYPE_CHECKING:
     from lstmcore.encoder_decoder import EncoderDecoder
-    from lstmcore.model import Model, Sequential
+    from lstmcore.model import Model
+    from lstmcore.sequential import Sequential
 
 __all__ = ["describe", "load", "save"]
 
@@ -93,7 +94,7 @@ def _restore(
 def _sequential(
     tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
 ) -> "Sequential":
-    from lstmcore.model import Sequential
+    from lstmcore.sequential import Sequential
 
     _exactly("metadata", document, _KEYS, _OPTIONAL_KEYS)
     if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):

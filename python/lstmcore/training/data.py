@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array
 
-__all__ = ["Batch", "Examples", "Ragged", "batch_rows", "gather", "prepare_inputs"]
+__all__ = ["Batch", "Examples", "Ragged", "batch_rows", "gather", "prepare_inputs", "whole_batches"]
 
 POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
 
@@ -249,6 +249,18 @@ def batch_rows(
             for batch in _chunks(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
         ]
         yield from (batches[place] for place in random.permutation(len(batches)))
+
+
+def whole_batches(samples: int, batch_size: int, name: str) -> int:
+    """Give the size of every batch."""
+    if samples <= batch_size:
+        return max(samples, 1)
+    if samples % batch_size:
+        raise ValueError(
+            f"{name}: expected whole batches of {batch_size} samples, since each continues the one "
+            f"before, got {samples} samples"
+        )
+    return batch_size
 
 
 def _chunks(values: Array, size: int) -> list[Array]:
