@@ -140,8 +140,10 @@ def _options(run: Run, threads: int) -> Iterator[Claim]:
             if own is None or plain is None:
                 continue
             factor = own.median / plain.median
-            goal = f"{shape.name}, {direction}: at most 1.25 times the plain cell's time"
-            yield Claim(goal, f"{factor:.2f}", factor <= 1.25)
+            goal = (
+                f"{shape.name}, {direction}: at most {shape.cost:.3g} times the plain cell's time"
+            )
+            yield Claim(goal, f"{factor:.2f}", factor <= shape.cost)
 
 
 def _training_step(run: Run, threads: int) -> Iterator[Claim]:

@@ -62,8 +62,12 @@ def make_weights(shape: Shape, dtype: str, seed: int = 1) -> Weights:
         shapes: dict[str, tuple[int, ...]] = {
             "weight_ih": (4 * shape.hidden, inputs),
             "weight_hh": (4 * shape.hidden, state),
-            "bias": (4 * shape.hidden,),
         }
+        if ("bias", False) not in shape.variant:
+            shapes["bias"] = (4 * shape.hidden,)
+        if ("layer_norm", True) in shape.variant:
+            shapes |= dict.fromkeys(("gain_ih", "gain_hh"), (4 * shape.hidden,))
+            shapes |= dict.fromkeys(("gain_c", "bias_c"), (shape.hidden,))
         if ("peephole", True) in shape.variant:
             shapes["peephole"] = (3 * shape.hidden,)
         if shape.projection:

@@ -9,7 +9,7 @@ from bench import svg
 from bench.claims import claims, expected_memory
 from bench.environments import OWN, is_own
 from bench.results import Measurement, Run, disagreements
-from bench.shapes import DIRECTIONS, Case
+from bench.shapes import DIRECTIONS, OPTIONS, PLAIN, Case
 from bench.statistics import median
 
 Rows = list[list[str]]
@@ -136,6 +136,21 @@ def memory(run: Run) -> Rows:
     return table if len(table) > 1 else []
 
 
+def options(run: Run) -> Rows:
+    """Return what each option costs beside the plain cell."""
+    table: Rows = [["option", *(f"{direction}, times plain" for direction in DIRECTIONS), "limit"]]
+    most = max((case.threads for case in run.cases()), default=1)
+    for shape in OPTIONS:
+        row = [shape.name.removeprefix("option-")]
+        for direction in DIRECTIONS:
+            own = run.find(OWN, shape.name, direction, "float32", most)
+            plain = run.find(OWN, PLAIN, direction, "float32", most)
+            row.append(f"{own.median / plain.median:.2f}" if own and plain else "")
+        if any(row[1:]):
+            table.append([*row, f"{shape.cost:.3g}"])
+    return table if len(table) > 1 else []
+
+
 def claim_table(run: Run) -> Rows:
     """Return the goals with their verdicts."""
     most = max((case.threads for case in run.cases()), default=1)
@@ -173,6 +188,7 @@ def sections(run: Run) -> list[tuple[str, Rows]]:
             title = f"{direction.capitalize()}, {noun}, time of a call"
             result.append((title, times(run, direction, threads)))
     result.append(("Share of the limit by instruction set", shares(run)))
+    result.append(("What options cost", options(run)))
     result.append(("One step of a stream from C++", stream(run)))
     result.append(("Memory of one training step", memory(run)))
     result.append(("The machine's limits", limits(run)))

@@ -51,6 +51,12 @@ class Shape:
         Lengths are uniform in shortest..T; 0: every row has all T steps.
     variant : tuple of (str, value)
         Further arguments of `lstmcore.LSTMConfig`.
+    recompute : str
+        Of `functional.lstm` in training; empty: everything is kept.
+    resets, holes : float
+        Share of the steps at which a row is reset, and of those that a mask passes over.
+    cost : float
+        Times the plain cell's time that an option may take; 0: it is none.
     int8 : bool
         Weights quantized to 8 bits, where a peer offers that.
     vocabulary, classes : int
@@ -85,6 +91,10 @@ class Shape:
     projection: int = 0
     shortest: int = 0
     variant: tuple[tuple[str, Any], ...] = ()
+    recompute: str = ""
+    resets: float = 0.0
+    holes: float = 0.0
+    cost: float = 0.0
     int8: bool = False
     vocabulary: int = 0
     classes: int = 0
@@ -116,6 +126,12 @@ class Shape:
         """Steps of all rows together, S."""
         lengths = self.lengths()
         return self.steps * self.batch if lengths is None else int(lengths.sum())
+
+    def flags(self, share: float) -> npt.NDArray[np.bool_] | None:
+        """Mark a share of all steps, always the same ones; None if it is nothing."""
+        if not share:
+            return None
+        return np.asarray(np.random.default_rng(8).random((self.batch, self.steps)) < share)
 
     def describe(self) -> str:
         """T x N x C x H and what is special."""
@@ -406,36 +422,48 @@ OTHERS = (
 PLAIN = "100x32x128x128"
 """What options are compared with."""
 
-OPTIONS = tuple(
-    Shape(
-        "option-" + "-".join(str(part) for pair in variant for part in pair if part is not True),
-        f"an option of the cell: to be compared with {PLAIN}",
-        100,
-        32,
-        128,
-        128,
-        variant=variant,
-        peers=(),
-    )
-    for variant in (
-        (("peephole", True),),
-        (("coupled_gates", True),),
-        (("gate_clip", 3.0),),
-        (("cell_clip", 3.0),),
-        (("zoneout_h", 0.1),),
-        (("zoneout_c", 0.1),),
-        (("recurrent_dropout", 0.2),),
-        (("input_dropout", 0.2),),
-        (("weight_dropout", 0.2),),
-        (("gate_activation", "hard_sigmoid"),),
-        (("cell_activation", "softsign"),),
-        (("output_activation", "softplus"),),
-        (("output_activation", "elu"),),
-    )
-)
-"""Each option of the cell alone."""
 
-SHAPES = CELLS + OTHERS + OPTIONS
+def _option(name: str, cost: float = 1.25, **what: Any) -> Shape:
+    reason = f"an option alone, to be compared with {PLAIN}"
+    return Shape(
+        f"option-{name}", reason, 100, 32, 128, 128, cost=cost, peers=(), quick=True, **what
+    )
+
+
+_VARIANTS: tuple[tuple[str, Any], ...] = (
+    ("bias", False),
+    ("peephole", True),
+    ("coupled_gates", True),
+    ("layer_norm", True),
+    ("gate_clip", 3.0),
+    ("cell_clip", 3.0),
+    ("zoneout_h", 0.1),
+    ("zoneout_c", 0.1),
+    ("recurrent_dropout", 0.2),
+    ("input_dropout", 0.2),
+    ("weight_dropout", 0.2),
+    ("gate_activation", "hard_sigmoid"),
+    ("cell_activation", "softsign"),
+    ("output_activation", "softplus"),
+    ("output_activation", "elu"),
+)
+
+OPTIONS = (
+    *(
+        _option(
+            f"{name}-{value}" if name.endswith("activation") else name, variant=((name, value),)
+        )
+        for name, value in _VARIANTS
+    ),
+    _option("reset", resets=0.02),
+    _option("mask", holes=0.02),
+    # In proportion to its arithmetic: 4 H (C + P) + P H instead of 4 H (C + H).
+    _option("projection-64", 1.25 * 0.8125, projection=64),
+    _option("recompute", 1.4, recompute="sqrt", directions=("training",)),
+)
+"""Each option alone."""
+
+SHAPES = (*CELLS, *OTHERS, *OPTIONS)
 
 
 def select(grid: str) -> list[Shape]:
@@ -447,8 +475,8 @@ def select(grid: str) -> list[Shape]:
         If a name is unknown.
     """
     grids: dict[str, Iterable[Shape]] = {
-        "full": CELLS + OTHERS,
-        "options": [shape for shape in SHAPES if shape.variant or shape.name == PLAIN],
+        "full": SHAPES,
+        "options": [shape for shape in SHAPES if shape.cost or shape.name == PLAIN],
         "cells": CELLS,
         "quick": [shape for shape in SHAPES if shape.quick],
     }

@@ -15,7 +15,7 @@ import numpy as np
 import lstmcore as lc
 from bench.problem import Problem, digest, make_problem, make_weights
 from bench.runners import Prepared, Unsupported
-from bench.shapes import Case
+from bench.shapes import Case, Shape
 from lstmcore import functional as F
 
 
@@ -58,25 +58,40 @@ class LstmcoreRunner:
         return kinds[case.shape.kind](case)
 
 
+def _options(shape: Shape, problem: Problem) -> dict[str, Any]:
+    """Arguments beside x, weights and state."""
+    holes = shape.flags(shape.holes)
+    mask = None if holes is None else ~holes
+    return {"lengths": problem.lengths, "reset": shape.flags(shape.resets), "mask": mask}
+
+
 def _inference(case: Case) -> Prepared:
     config = _config(case)
     problem = make_problem(case)
     packed = F.pack(problem.weights, config)
-    x, lengths = problem.x, problem.lengths
+    x, options = problem.x, _options(case.shape, problem)
 
     def call() -> Any:
-        return F.lstm(x, packed, lengths=lengths)
+        return F.lstm(x, packed, **options)
 
     return Prepared({"functional": call}, lambda: digest(case.shape, call()[0]))
 
 
-def _training_call(problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]:
-    state = (problem.h0, problem.c0)
+def _forward(case: Case, problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]:
+    options = _options(case.shape, problem)
+    options |= {"state": (problem.h0, problem.c0), "recompute": case.shape.recompute or None}
 
     def call() -> Any:
-        y, _, tape = F.lstm(
-            problem.x, problem.weights, config, state=state, lengths=problem.lengths, training=True
-        )
+        return F.lstm(problem.x, problem.weights, config, training=True, **options)
+
+    return call
+
+
+def _training_call(case: Case, problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]:
+    forward = _forward(case, problem, config)
+
+    def call() -> Any:
+        y, _, tape = forward()
         return y, F.lstm_backward(tape, problem.dy)
 
     return call
@@ -85,17 +100,14 @@ def _training_call(problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]
 def _training(case: Case) -> Prepared:
     config = _config(case)
     problem = make_problem(case)
-    call = _training_call(problem, config)
+    call = _training_call(case, problem, config)
 
     def sums() -> dict[str, float]:
         y, gradients = call()
         return digest(case.shape, y, gradients.x)
 
     def facts() -> dict[str, float]:
-        state = (problem.h0, problem.c0)
-        tape = F.lstm(
-            problem.x, problem.weights, config, state=state, lengths=problem.lengths, training=True
-        )[2]
+        tape = _forward(case, problem, config)()[2]
         return {"tape bytes": float(tape.nbytes)}
 
     return Prepared({"functional": call}, sums, facts)

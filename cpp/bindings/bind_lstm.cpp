@@ -561,8 +561,8 @@ void bind_lstm(py::module_& module) {
       .def_property_readonly("dtype", &PyLstm::dtype, "Element type of the weights.")
       .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
-           py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(),
-           py::arg("recompute") = 0, "Return y, h, c and, when training, a tape.")
+           py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(), py::arg("recompute") = 0,
+           "Return y, h, c and, when training, a tape.")
       .def("begin", &PyLstm::begin, py::arg("batch_size"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("expected_steps") = 0, py::arg("seed") = 0, "Return a tape that is fed step by step.");
 

@@ -123,8 +123,8 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
 }
 
 template <class T>
-void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape,
-                    std::int64_t expected_steps, std::uint64_t seed) const {
+void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape, std::int64_t expected_steps,
+                    std::uint64_t seed) const {
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
           "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");

@@ -510,6 +510,8 @@ def test_bad_masks():
         LSTMConfig(5, 20, num_layers=3, bidirectional=True, dropout=0.2),
         LSTMConfig(5, 20, num_layers=2, proj_size=7, weight_dropout=0.3),
         LSTMConfig(5, 20, recurrent_dropout=0.2),
+        LSTMConfig(5, 20, proj_size=7, recurrent_dropout=0.2, zoneout_h=0.2),
+        LSTMConfig(5, 20, num_layers=2, layer_norm=True),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -523,6 +525,21 @@ def test_memory_needed_knows_what_a_tape_holds(config, dtype):
     whole = lc.memory_needed(config, 6, 9, **arguments)
     assert held < lc.memory_needed(config, 6, 9, training=False, **arguments) + held < whole
     assert lc.memory_needed(config, 0, 0) > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"layer_norm": True}])
+def test_memory_needed_with_recomputation(options):
+    config = LSTMConfig(4, 32, num_layers=2, **options)
+    x, weights, _ = random_case(config, 1, 900, np.dtype(np.float32), seed=1)
+    isa = lc.cpu_info().isa
+    needed = {how: lc.memory_needed(config, 1, 900, recompute=how) for how in (None, 2, "sqrt")}
+    assert needed["sqrt"] < needed[2] < needed[None]
+    _, _, tape = F.lstm(x, weights, config, training=True, recompute="sqrt")
+    most = tape_bytes(config, 1, 900, isa, 4, recompute="sqrt")
+    assert tape.nbytes <= most < tape_bytes(config, 1, 900, isa, 4) / 2
+    assert lc.memory_needed(config, 1, 900, recompute=900) == needed[None]
+    with pytest.raises(ValueError, match="recompute: expected None without training"):
+        lc.memory_needed(config, 1, 900, training=False, recompute=3)
 
 
 def test_memory_needed_refuses():

@@ -110,11 +110,11 @@ struct StepForward {
   // Layer norms, whose steps come apart, since each needs all of a row: the products W x and U h', then `norm_gates`,
   // then `norm_output`.
   const CellNorms<T>* norms;
-  Index blocks;             // all of a row
-  const T* const* norm_x;   // row pointers, 4 Hp elements: W x
-  const T* const* norm_h;   // row pointers, 4 Hp elements: U h'
-  T* const* fresh_c;        // row pointers, Hp elements: c before zoneout
-  T* const* statistics;     // row pointers
+  Index blocks;            // all of a row
+  const T* const* norm_x;  // row pointers, 4 Hp elements: W x
+  const T* const* norm_h;  // row pointers, 4 Hp elements: U h'
+  T* const* fresh_c;       // row pointers, Hp elements: c before zoneout
+  T* const* statistics;    // row pointers
 };
 
 /// The cell's backward for one step of some rows and a range of blocks.
@@ -133,9 +133,9 @@ struct StepBackward {
   CellExtras<T> extras;
   T* const* dh_kept;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
 
-  // Layer norms, in three steps: `norm_output_backward`, `norm_gates_backward`, `norm_rows_backward`. A row of dgates then
-  // holds the gradients by the pre-activations, by W x and by U h', 4 Hp elements each, by gain times the normed c plus
-  // bias, and the normed c, Hp elements each.
+  // Layer norms, in three steps: `norm_output_backward`, `norm_gates_backward`, `norm_rows_backward`. A row of dgates
+  // then holds the gradients by the pre-activations, by W x and by U h', 4 Hp elements each, by gain times the normed c
+  // plus bias, and the normed c, Hp elements each.
   const CellNorms<T>* norms;
   Index blocks;
   const T* const* norm_x;
@@ -143,15 +143,18 @@ struct StepBackward {
   const T* const* statistics;
 };
 
-/// The gradients by the gains and biases of layer norms, from one row after the other, for some blocks.
+/// The gradients by the gains and biases of layer norms, the gates' included, from one row after the other, for some
+/// blocks.
 template <class T>
 struct NormSums {
-  Index blocks;              // all of a row
+  Index blocks;  // all of a row
   Index block_begin, block_end;
-  const T* dgates;           // a row, as above
-  const T* norm_x;
-  const T* norm_h;
-  const T* statistics;
+  Index rows;
+  T* const* dgates;  // row pointers, as above
+  const T* const* norm_x;
+  const T* const* norm_h;
+  const T* const* statistics;
+  T* bias;    // [block][4][V], of all blocks; null: not wanted
   T* gain_x;  // [block][4][V], of all blocks
   T* gain_h;
   T* gain_c;  // Hp elements
@@ -169,8 +172,8 @@ struct Kernels {
   void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
   void (*step_forward)(const StepForward<T>&);
   void (*step_backward)(const StepBackward<T>&);
-  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then the
-  /// statistics of c, h, and c after zoneout.
+  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then
+  /// the statistics of c, h, and c after zoneout.
   void (*norm_gates)(const StepForward<T>&);
   void (*norm_output)(const StepForward<T>&);
   /// With layer norms, instead of step_backward: the gradients by o and by the normed c; then those by the

@@ -222,9 +222,9 @@ EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, I
   const Index unit = block * lanes;
   const P before = ei::ploadu<P>(s.c_prev[row] + unit);
   const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
-  const FreshCell<P> cell = fresh_cell<T>(
-      *s.extras.options, peephole, s.hidden - unit, before, ei::ploadu<P>(gates), ei::ploadu<P>(gates + lanes),
-      ei::ploadu<P>(gates + 2 * lanes), ei::ploadu<P>(gates + 3 * lanes));
+  const FreshCell<P> cell =
+      fresh_cell<T>(*s.extras.options, peephole, s.hidden - unit, before, ei::ploadu<P>(gates),
+                    ei::ploadu<P>(gates + lanes), ei::ploadu<P>(gates + 2 * lanes), ei::ploadu<P>(gates + 3 * lanes));
   if (s.keep_gates) store_gates(gates, cell);
   put_state<T>(s, row, unit, before, cell.c, cell.out, cell.c);
 }

@@ -537,8 +537,9 @@ void walk_backward(const CellShape& shape, const Schedule& schedule, const std::
   const int directions = static_cast<int>(cells.size());
   // The walk's product, and those of dx and dW.
   const double walk = walk_work(shape, schedule, steps, shape.state) * directions;
-  const double products =
-      static_cast<double>(schedule.work(steps.begin, steps.end) * shape.gates_width() * (2 * shape.input + shape.state)) * 2;
+  const double products = static_cast<double>(schedule.work(steps.begin, steps.end) * shape.gates_width() *
+                                              (2 * shape.input + shape.state)) *
+                          2;
   const int threads = threads_for(walk + products * directions);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Partition partition = choose_partition(shape, schedule, directions, threads_for(walk), kernels::panel_vectors,

@@ -215,8 +215,8 @@ class StackBackward {
     }
   }
 
-  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below. Groups of
-  /// layers pass all of it on at once, layers of a group a piece.
+  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below. Groups
+  /// of layers pass all of it on at once, layers of a group a piece.
   RowMap<T> dx_rows(Index layer, Range steps) {
     const Index width = config_.layer_input_size(layer);
     if (layer == 0 && !inputs_.x) return {};

@@ -78,8 +78,8 @@ class StackForward {
   }
 
  private:
-  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between pieces, or
-  /// all of one piece.
+  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between pieces,
+  /// or all of one piece.
   enum class Work { everything, states, piece_again };
 
   /// Whether a mask has to be respected between the caller's times and ours.
@@ -321,9 +321,9 @@ class StackForward {
   typename LstmTape<T>::Impl* const tape_ = nullptr;
   const Pieces pieces_;
   const Work work_;
-  Buffer<T> x_;       ///< the first layer's input, if it had to be copied
-  Buffer<T> input_;   ///< any other's
-  RowMap<T> output_;  ///< of the last layer that was walked
+  Buffer<T> x_;         ///< the first layer's input, if it had to be copied
+  Buffer<T> input_;     ///< any other's
+  RowMap<T> output_;    ///< of the last layer that was walked
   Buffer<T> output_h_;  ///< where that lies, if neither tape nor caller holds it
 };
 

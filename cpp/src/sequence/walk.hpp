@@ -195,7 +195,7 @@ struct BackwardCell {
   RowMap<const T> gates;  ///< activations
   RowMap<T> dh, dc;       ///< padded `state` and Hp elements per row: in by the final, out by the initial state
   CellVariant<T> variant;
-  RowMap<T> dh_kept;  ///< Hp elements per row, scratch, if there is zoneout of h
+  RowMap<T> dh_kept;                           ///< Hp elements per row, scratch, if there is zoneout of h
   RowMap<const T> norm_x, norm_h, statistics;  ///< with layer norms
 
   /// h before a step that is not cut off from the one before, as the product saw it.

@@ -1,0 +1,305 @@
+"""Live parity of the cell's variants with those who have them: ONNX Runtime, Keras, PyTorch.
+
+Each part is skipped where its framework is not installed.
+"""
+
+import os
+
+import numpy as np
+import pytest
+
+from lstmcore import functional as F
+from lstmcore.config import Activation, LSTMConfig
+from reference import random_case, relative_error
+
+BATCH, STEPS = 5, 12
+
+# ---- ONNX Runtime ------------------------------------------------------------------------------
+
+# ONNX names its activations otherwise.
+ONNX_NAMES = {
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "leaky_relu": "LeakyRelu",
+    "elu": "Elu",
+    "hard_sigmoid": "HardSigmoid",
+    "softsign": "Softsign",
+    "softplus": "Softplus",
+    "affine": "Affine",
+    "scaled_tanh": "ScaledTanh",
+    "thresholded_relu": "ThresholdedRelu",
+}
+TAKES = {  # alpha, beta
+    "leaky_relu": (True, False),
+    "elu": (True, False),
+    "thresholded_relu": (True, False),
+    "hard_sigmoid": (True, True),
+    "affine": (True, True),
+    "scaled_tanh": (True, True),
+}
+
+ONNX_CASES = {
+    "plain": {},
+    "bidirectional": {"bidirectional": True},
+    "reversed": {"go_backwards": True},
+    "peephole": {"peephole": True, "bidirectional": True},
+    "coupled gates": {"coupled_gates": True},
+    "clip": {"gate_clip": 0.3, "peephole": True},
+    "hard sigmoid, softsign": {
+        "gate_activation": Activation("hard_sigmoid", 0.3, 0.4),
+        "cell_activation": "softsign",
+        "output_activation": "softsign",
+    },
+    "affine, elu": {
+        "gate_activation": Activation("affine", 0.2, 0.5),
+        "cell_activation": Activation("elu", 0.7),
+        "output_activation": "tanh",
+    },
+    "leaky relu, scaled tanh": {
+        "cell_activation": Activation("leaky_relu", 0.1),
+        "output_activation": Activation("scaled_tanh", 1.2, 0.7),
+    },
+    "thresholded relu, softplus": {
+        "cell_activation": Activation("thresholded_relu", 0.1),
+        "output_activation": "softplus",
+    },
+    "relu": {"cell_activation": "relu", "output_activation": "relu", "gate_clip": 2.0},
+}
+
+
+def gates(array, order="iofg"):
+    """Rows of the gates i, f, g, o in another order."""
+    return np.concatenate([dict(zip("ifgo", np.split(array, 4), strict=True))[g] for g in order])
+
+
+def onnx_model(onnx, config, weights):
+    """One LSTM node with every attribute that the configuration asks for."""
+    suffixes = ["_l0", "_l0_reverse"][: config.num_directions]
+    if config.coupled_gates:
+        # ONNX Runtime couples the other way round, f = 1 - sigmoid(z_i), which is sigmoid(-z_i).
+        weights = {name: value.copy() for name, value in weights.items()}
+        for value in weights.values():
+            value[: config.hidden_size] = -value[config.hidden_size : 2 * config.hidden_size]
+    initializers = {
+        "W": [gates(weights["weight_ih" + s]) for s in suffixes],
+        "R": [gates(weights["weight_hh" + s]) for s in suffixes],
+        "B": [
+            np.concatenate([gates(weights["bias" + s]), np.zeros_like(weights["bias" + s])])
+            for s in suffixes
+        ],
+    }
+    if config.peephole:  # ONNX: i, o, f
+        parts = [np.split(weights["peephole" + s], 3) for s in suffixes]
+        initializers["P"] = [np.concatenate([i, o, f]) for i, f, o in parts]
+    roles = (config.gate_activation, config.cell_activation, config.output_activation)
+    attributes = {
+        "hidden_size": config.hidden_size,
+        "direction": "bidirectional"
+        if config.bidirectional
+        else ("reverse" if config.go_backwards else "forward"),
+        "activations": [ONNX_NAMES[role.name] for role in roles] * config.num_directions,
+    }
+    takes = [TAKES.get(role.name, (False, False)) for role in roles]
+    alpha = [role.alpha for role, (a, _) in zip(roles, takes, strict=True) if a]
+    beta = [role.beta for role, (_, b) in zip(roles, takes, strict=True) if b]
+    if alpha:
+        attributes["activation_alpha"] = alpha * config.num_directions
+    if beta:
+        attributes["activation_beta"] = beta * config.num_directions
+    if config.gate_clip:
+        attributes["clip"] = config.gate_clip
+    if config.coupled_gates:
+        attributes["input_forget"] = 1
+    inputs = ["X", "W", "R", "B", "lengths", "h0", "c0", "P" if config.peephole else ""]
+    node = onnx.helper.make_node("LSTM", inputs, ["Y", "Y_h", "Y_c"], **attributes)
+    single, integer = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
+
+    def value(name, kind, rank):
+        return onnx.helper.make_tensor_value_info(name, kind, [None] * rank)
+
+    graph = onnx.helper.make_graph(
+        [node],
+        "lstm",
+        [
+            value(n, integer if n == "lengths" else single, 1 if n == "lengths" else 3)
+            for n in ("X", "lengths", "h0", "c0")
+        ],
+        [value(n, single, 4 if n == "Y" else 3) for n in ("Y", "Y_h", "Y_c")],
+        [onnx.numpy_helper.from_array(np.stack(v), n) for n, v in initializers.items()],
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8
+    )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ONNX_CASES)
+def test_onnx_runtime(name):
+    onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    config = LSTMConfig(3, 7, **ONNX_CASES[name])
+    x, weights, arguments = random_case(
+        config, BATCH, STEPS, np.float32, seed=2, ragged=True, state=True
+    )
+    arguments["lengths"] = np.maximum(arguments["lengths"], 1)  # ONNX Runtime wants no empty row
+    session = runtime.InferenceSession(
+        onnx_model(onnx, config, weights), providers=["CPUExecutionProvider"]
+    )
+    h0, c0 = arguments["state"]
+    y, h, c = session.run(
+        None,
+        {
+            "X": np.ascontiguousarray(x.transpose(1, 0, 2)),
+            "lengths": arguments["lengths"].astype(np.int32),
+            "h0": h0,
+            "c0": c0,
+        },
+    )
+    own_y, state = F.lstm(x, weights, config, **arguments)
+    # (T, D, N, H) to (N, T, D * H)
+    assert relative_error(own_y, y.transpose(2, 0, 1, 3).reshape(own_y.shape)) < 5e-6
+    assert relative_error(state.h, h) < 5e-6
+    assert relative_error(state.c, c) < 5e-6
+
+
+# ---- Keras -------------------------------------------------------------------------------------
+
+
+def keras_weights(weights, suffix):
+    """Kernels transposed, gates i, f, g, o as here."""
+    names = [name for name in ("weight_ih", "weight_hh", "bias") if name + suffix in weights]
+    return [weights[name + suffix].T for name in names]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bias": False},
+        {"go_backwards": True},
+        {"gate_activation": "hard_sigmoid", "cell_activation": "softsign"},
+        {"cell_activation": "elu"},
+    ],
+)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_keras(options, bidirectional):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    if bidirectional and "go_backwards" in options:
+        pytest.skip("the two directions are one option here")
+    options = dict(options)
+    if "cell_activation" in options:  # Keras uses one for both
+        options["output_activation"] = options["cell_activation"]
+    if options.get("gate_activation") == "hard_sigmoid":  # Keras 3: x / 6 + 0.5
+        options["gate_activation"] = Activation("hard_sigmoid", 1 / 6, 0.5)
+    config = LSTMConfig(3, 7, bidirectional=bidirectional, **options)
+    x, weights, arguments = random_case(config, BATCH, STEPS, np.float32, seed=3, ragged=True)
+    arguments["lengths"] = np.maximum(arguments["lengths"], 1)
+    mask = np.arange(STEPS) < arguments["lengths"][:, None]
+    layer = keras.layers.LSTM(
+        7,
+        activation=config.cell_activation.name,
+        recurrent_activation=config.gate_activation.name,
+        use_bias=config.bias,
+        go_backwards=config.go_backwards,
+    )
+    if bidirectional:
+        layer = keras.layers.Bidirectional(layer)
+    layer.build(x.shape)
+    suffixes = ("_l0", "_l0_reverse")[: config.num_directions]
+    layer.set_weights([value for suffix in suffixes for value in keras_weights(weights, suffix)])
+    expected = np.asarray(keras.ops.convert_to_numpy(layer(x, mask=mask)))
+    y, _ = F.lstm(x, weights, config, **arguments, return_sequences=False)
+    assert relative_error(y, expected) < 5e-6
+
+
+@pytest.mark.parametrize("option", ["recurrent_dropout", "input_dropout"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_keras_dropout_is_one_mask_per_sequence(option):
+    """Keras' cell with our masks in the place of its own, which may differ from gate to gate."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    config = LSTMConfig(3, 7, **{option: 0.4})
+    x, weights, _ = random_case(config, BATCH, STEPS, np.float32, seed=3)
+    mask = F.lstm_masks(config, BATCH, STEPS, seed=5)[option]
+    mask = keras.ops.convert_to_tensor(np.float32(mask if mask.ndim == 2 else mask[0]))
+    name = "recurrent_dropout" if option == "recurrent_dropout" else "dropout"
+    cell = keras.layers.LSTMCell(7, implementation=1, **{name: 0.4})
+    cell.build(x.shape[::2])
+    cell.set_weights(keras_weights(weights, "_l0"))
+    setattr(cell, f"get_{name}_mask", lambda _: [mask] * 4)
+    states = [keras.ops.zeros((BATCH, 7))] * 2
+    outputs = []
+    for t in range(STEPS):
+        output, states = cell(keras.ops.convert_to_tensor(x[:, t]), states, training=True)
+        outputs.append(keras.ops.convert_to_numpy(output))
+    y, _, _ = F.lstm(x, weights, config, training=True, seed=5)
+    assert relative_error(y, np.stack(outputs, axis=1)) < 5e-6
+
+
+# ---- PyTorch's autograd ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer_norm": True},
+        {"layer_norm": True, "peephole": True, "cell_clip": 0.9, "proj_size": 4},
+        {"zoneout_h": 0.3, "zoneout_c": 0.2, "recurrent_dropout": 0.3},
+    ],
+)
+def test_autograd(options):
+    """A loop over steps in PyTorch's own operations, with its gradients."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    config = LSTMConfig(3, 7, **options)
+    x, weights, _ = random_case(config, BATCH, STEPS, np.float64, seed=4)
+    masks = F.lstm_masks(config, BATCH, STEPS, seed=6)
+    w = {name[:-3]: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
+    inputs = torch.tensor(x, requires_grad=True)
+    h, c = torch.zeros(BATCH, config.state_size).double(), torch.zeros(BATCH, 7).double()
+    normalize = torch.nn.functional.layer_norm
+    outputs = []
+
+    def kept(name, t, before, fresh):
+        if name not in masks:
+            return fresh
+        return torch.where(torch.tensor(masks[name][0, :, t]) != 0, before, fresh)
+
+    for t in range(STEPS):
+        seen = (
+            h * torch.tensor(masks["recurrent_dropout"][0]) if "recurrent_dropout" in masks else h
+        )
+        from_x, from_h = inputs[:, t] @ w["weight_ih"].T, seen @ w["weight_hh"].T
+        if config.layer_norm:
+            from_x = normalize(from_x, (28,), w["gain_ih"], eps=config.layer_norm_epsilon)
+            from_h = normalize(from_h, (28,), w["gain_hh"], eps=config.layer_norm_epsilon)
+        i, f, g, o = (from_x + from_h + w["bias"]).chunk(4, dim=1)
+        if config.peephole:
+            p_i, p_f, p_o = w["peephole"].chunk(3)
+            i, f = i + p_i * c, f + p_f * c
+        new_c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        if config.cell_clip:
+            new_c = new_c.clamp(-config.cell_clip, config.cell_clip)
+        if config.peephole:
+            o = o + p_o * new_c
+        shown = new_c
+        if config.layer_norm:
+            shown = normalize(new_c, (7,), w["gain_c"], w["bias_c"], config.layer_norm_epsilon)
+        new_h = torch.sigmoid(o) * torch.tanh(shown)
+        if config.proj_size:
+            new_h = new_h @ w["weight_hr"].T
+        h, c = kept("zoneout_h", t, h, new_h), kept("zoneout_c", t, c, new_c)
+        outputs.append(h)
+    y = torch.stack(outputs, dim=1)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+
+    own_y, _, tape = F.lstm(x, weights, config, training=True, seed=6)
+    gradients = F.lstm_backward(tape, dy.numpy())
+    assert relative_error(own_y, y.detach().numpy()) < 1e-12
+    assert relative_error(gradients.x, inputs.grad.numpy()) < 1e-11
+    for name, gradient in gradients.weights.items():
+        assert relative_error(gradient, w[name[:-3]].grad.numpy()) < 1e-11, name
