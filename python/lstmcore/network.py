@@ -384,10 +384,11 @@ class Network(Weighted):
         """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
         for layer in self.network:
             for part in _hidden_parts(layer):
-                what = "is" if part is layer else "holds"
+                kind = type(part).__name__
+                what = f"is a {kind}" if part is layer else f"holds one of class {kind}"
                 raise ValueError(
-                    f"{name}: layer {layer.name!r} {what} a {type(part).__name__} with a forward "
-                    "of its own, which takes and gives no state"
+                    f"{name}: layer {layer.name!r} {what}, but has a forward of its own, which "
+                    "takes and gives no state"
                 )
         if not self.recurrent_layers:
             raise ValueError(f"{name}: the model has no recurrent layer")

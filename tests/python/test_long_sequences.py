@@ -517,7 +517,7 @@ def test_a_layer_with_a_forward_of_its_own_has_no_state(data):
     np.testing.assert_array_equal(model.predict(x), 2 * plain.predict(x))
     for options in ({"return_state": True}, {"stateful": True}, {"reset": x[..., 0] > 0}):
         name = next(iter(options))
-        match = f"{name}: layer 'doubled' is a Doubled with a forward of its own"
+        match = f"{name}: layer 'doubled' is a Doubled, but has a forward of its own"
         refused(model, ValueError, match, lambda m, o=options: m.predict(x, **o))
 
 
@@ -697,3 +697,26 @@ def test_a_window_of_one_step_is_a_layer_of_single_steps(data):
     model.compile(Recorder(), "mse")
     model.fit(x, y, batch_size=N, tbptt=4, verbose=0)
     assert len(model.optimizer.seen) == 3
+
+
+@pytest.mark.parametrize("where", ["holder", "residual"])
+def test_a_layer_that_holds_another_has_no_state(where, data):
+    class Holder(layers.Residual):
+        def forward(self, inputs, lengths, training, seed):
+            outputs, lengths, context = super().forward(inputs, lengths, training, seed)
+            return 2 * outputs, lengths, context
+
+    def model(**options):
+        holder = Holder(layers.LSTM(C, return_sequences=True, **options))
+        made = lc.Sequential(
+            [layers.Residual(holder) if where == "residual" else holder], dtype="float64"
+        )
+        made.compile("sgd", "mse")
+        return made
+
+    x, _ = data
+    for options in ({"return_state": True}, {"stateful": True}, {"reset": x[..., 0] > 0}):
+        match = f"{next(iter(options))}: layer '{where}' holds one of class LSTM, but has a forward"
+        refused(model(), ValueError, match, lambda m, o=options: m.predict(x, **o))
+    refused(model(), ValueError, "^tbptt: layer", lambda m: m.fit(x, x, tbptt=4, verbose=0))
+    refused(model(stateful=True), ValueError, "expected stateful=False", lambda m: m.predict(x))
