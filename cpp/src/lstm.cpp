@@ -103,6 +103,8 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
+  kept.config = sequence.random ? config : without_dropout(config);
+  kept.random = sequence.random;
   kept.seed = sequence.seed;
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
@@ -139,6 +141,8 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, 0, {}, {});
+  kept.config = config;
+  kept.random = true;
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   const Index rows = batch * expected_steps;
@@ -269,10 +273,14 @@ bool LstmTape<T>::ready() const {
 
 template <class T>
 std::size_t LstmTape<T>::bytes() const {
-  if (impl_ == nullptr) return 0;
+  return impl_ != nullptr ? impl_->bytes() : 0;
+}
+
+template <class T>
+std::size_t LstmTape<T>::Impl::bytes() const {
   std::size_t sum = 0;
-  for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
-  for (const auto& cell : impl_->cells) {
+  for (const Layer& layer : layers) sum += layer.input.bytes() + layer.h.bytes();
+  for (const Cell& cell : cells) {
     sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
            cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes();
   }

@@ -28,6 +28,7 @@ struct Product {
   const T* panels;
   T* const* out;                 // row pointers
   const T* bias;                 // start: padded to whole vectors like a panel; null: zeros
+  bool accumulate;               // start from what `out` holds instead
   Index panel_begin, panel_end;  // the panels to compute
 };
 
@@ -112,6 +113,46 @@ struct StepBackward {
   T* const* dh_kept;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
 };
 
+/// Row pointers to values and to their tangents, the derivatives along one direction.
+template <class T>
+struct DualRows {
+  T* const* value;
+  T* const* tangent;
+};
+
+/// The tangents of a step's cell, all blocks: `gates` and c_prev's values are those that the forward kept.
+template <class T>
+struct TangentForward {
+  Index rows;
+  Index hidden;
+  const T* const* gates;     // activations
+  T* const* gates_tangent;   // in: of the pre-activations without peepholes; out: of the activations
+  DualRows<const T> c_prev;  // row pointers, Hp elements
+  T* const* c_tangent;       // Hp elements
+  T* const* h_tangent;       // H elements
+  CellExtras<T> extras;      // options are there, though the cell be a plain one
+  const T* peephole_tangent;
+  const T* const* h_last_tangent;  // H elements: of h before the step, if zoneout keeps some of it
+};
+
+/// The gradients of a step's cell, all blocks, and their tangents. Compare StepBackward.
+template <class T>
+struct TangentBackward {
+  Index rows;
+  Index hidden;
+  DualRows<const T> gates;  // activations
+  DualRows<const T> c_prev;
+  DualRows<const T> dy;  // H elements, or null
+  DualRows<const T> dh;
+  DualRows<T> dc;       // in by c, out by c_prev
+  DualRows<T> dgates;   // out: by the pre-activations
+  DualRows<T> dh_kept;  // out: what zoneout passes on to h before the step; or null
+  CellExtras<T> extras;
+  const T* peephole_tangent;
+  T* const* bias_sums;      // row pointers, 4 Hp elements: the tangents of dgates are added
+  T* const* peephole_sums;  // [block][i, f, o][V]: those of the gradients by the peephole weights are added; or null
+};
+
 /// Everything for one element type.
 template <class T>
 struct Kernels {
@@ -123,6 +164,8 @@ struct Kernels {
   void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
   void (*step_forward)(const StepForward<T>&);
   void (*step_backward)(const StepBackward<T>&);
+  void (*tangent_forward)(const TangentForward<T>&);
+  void (*tangent_backward)(const TangentBackward<T>&);
 
   // Elementwise work over n elements. Pointers need no alignment.
   void (*sigmoid)(const T* x, T* y, Index n);

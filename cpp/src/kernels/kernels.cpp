@@ -2,6 +2,7 @@
 // namespace renamed after it; it exports this one function and nothing else.
 #include "cell.hpp"
 #include "elementwise.hpp"
+#include "tangent_cell.hpp"
 #include "transpose.hpp"
 
 namespace lstmcore {
@@ -18,6 +19,8 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.transpose = &transpose<T>;
   k.step_forward = &step_forward<T>;
   k.step_backward = &step_backward<T>;
+  k.tangent_forward = &tangent_forward<T>;
+  k.tangent_backward = &tangent_backward<T>;
   k.sigmoid = &sigmoid_elements<T>;
   k.tanh = &tanh_elements<T>;
   k.exp = &exp_elements<T>;

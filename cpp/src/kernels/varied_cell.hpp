@@ -200,10 +200,17 @@ EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, I
   }
 }
 
-/// The share of a gradient that belongs to the fresh value; what belongs to the one before is added to `passed`.
+/// The share of a gradient that belongs to the fresh value; what belongs to the one before goes to `passed`. Without a
+/// mask, of the expectation.
 template <class T>
-EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* kept, PacketOf<T>& passed) {
+EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* kept, T rate,
+                                                 PacketOf<T>& passed) {
   using P = PacketOf<T>;
+  if (kept == nullptr) {
+    const P share = ei::pset1<P>(rate);
+    passed = ei::pmul(share, gradient);
+    return ei::pmul(ei::psub(constant<P>(1.0), share), gradient);
+  }
   const P zero = ei::pzero(gradient);
   const P is_fresh = ei::pcmp_eq(ei::ploadu<P>(kept), zero);
   passed = ei::pselect(is_fresh, zero, gradient);
@@ -228,13 +235,17 @@ EIGEN_DONT_INLINE void varied_cell_backward(const StepBackward<T>& s, Index row,
 
   P d_h = ei::ploadu<P>(s.dh[row] + unit);
   if (s.dy != nullptr) d_h = ei::padd(d_h, load_some<P>(s.dy[row] + unit, s.hidden - unit));
-  if (s.extras.kept_h != nullptr) {
+  if (s.extras.kept_h != nullptr || o.zoneout_h > 0) {
     P passed;
-    d_h = zoneout_gradient<T>(d_h, s.extras.kept_h[row] + unit, passed);
+    d_h = zoneout_gradient<T>(d_h, s.extras.kept_h != nullptr ? s.extras.kept_h[row] + unit : nullptr, o.zoneout_h,
+                              passed);
     ei::pstoreu(s.dh_kept[row] + unit, passed);
   }
   P d_c = ei::ploadu<P>(s.dc[row] + unit), passed_c = ei::pzero(d_h);
-  if (s.extras.kept_c != nullptr) d_c = zoneout_gradient<T>(d_c, s.extras.kept_c[row] + unit, passed_c);
+  if (s.extras.kept_c != nullptr || o.zoneout_c > 0) {
+    d_c = zoneout_gradient<T>(d_c, s.extras.kept_c != nullptr ? s.extras.kept_c[row] + unit : nullptr, o.zoneout_c,
+                              passed_c);
+  }
 
   const P r = activate(o.output, c, o.alpha[2], o.beta[2]);
   const auto gate_slope = [&](const P& y) { return bounded_slope(o.gate, y, o.alpha[0], o.beta[0], o.gate_clip); };

@@ -62,10 +62,26 @@ struct LstmTape<T>::Impl {
   bool open = false;  ///< begun, and fed step by step
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
+  LstmConfig config;  ///< as it was at work: without dropout if nothing was random
+  bool random = true;
   std::uint64_t seed = 0;
   std::vector<Layer> layers;
   std::vector<Cell> cells;
+
+  /// What varies in a cell, with the masks of zoneout that were at work.
+  CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
+    return random ? of.variant(cell, seed) : of.variant(cell);
+  }
+  /// The input of a layer by packed index: the layer below's output, if that went on as it stands.
+  Buffer<T>& input_of(Index layer) {
+    const auto at = static_cast<std::size_t>(layer);
+    return layer == 0 || layers[at].input.size() > 0 ? layers[at].input : layers[at - 1].h;
+  }
+  std::size_t bytes() const;
 };
+
+/// A configuration as it is at work where nothing is random.
+LstmConfig without_dropout(LstmConfig config);
 
 /// Dropout between layers: y = mask(x) / (1 - rate) for the output of layer `layer`, or its backward. Rows `width`
 /// wide, packed. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
@@ -77,5 +93,9 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
 /// the batch, feature k) is at n width + k of the mask.
 template <class T>
 void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, const RowMap<T>& rows);
+
+/// Dropout of the recurrent weights, in place: of the gradient by them, from that by what was left of them.
+template <class T>
+void weight_dropout(double rate, std::uint64_t seed, const View<T, 2>& matrix);
 
 }  // namespace lstmcore

@@ -11,7 +11,7 @@ class StackBackward {
  public:
   StackBackward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape,
                 const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs)
-      : lstm_(lstm), config_(lstm.config), tape_(tape), schedule_(tape.schedule), outputs_(outputs), inputs_(inputs) {}
+      : lstm_(lstm), config_(tape.config), tape_(tape), schedule_(tape.schedule), outputs_(outputs), inputs_(inputs) {}
 
   void run() {
     RowMap<const T> dy;
@@ -35,13 +35,6 @@ class StackBackward {
     return packed_rows<const T>(schedule_, own_y_.data(), width);
   }
 
-  RowMap<const T> layer_input(Index layer) const {
-    const auto& kept = tape_.layers[count(layer)];
-    const Index width = config_.layer_input_size(layer);
-    if (kept.input.size() > 0 || layer == 0) return packed_rows<const T>(schedule_, kept.input.data(), width);
-    return packed_rows<const T>(schedule_, tape_.layers[count(layer) - 1].h.data(), width);
-  }
-
   /// Returns the gradient by the layer's input, which is the next one's dy.
   RowMap<const T> run_layer(Index layer, const RowMap<const T>& dy) {
     const CellShape shape = lstm_.shape(layer);
@@ -58,7 +51,9 @@ class StackBackward {
       auto& kept = tape_.cells[index];
       dh[at].resize(count(schedule_.rows * h_width));
       dc[at].resize(state_size);
-      gather_state_gradients(index, shape, lstm_.reversed(direction), dh[at].data(), dc[at].data());
+      const bool reversed = lstm_.reversed(direction);
+      gather_final_gradient(schedule_, reversed, outputs_.h, index, shape.state, h_width, dh[at].data());
+      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), dc[at].data());
       BackwardCell<T>& cell = cells[at];
       if (config_.weight_dropout > 0.0) {
         dropped.emplace_back(shape, kept.dropped);
@@ -66,8 +61,8 @@ class StackBackward {
       } else {
         cell.weights = &lstm_.backward()[index];
       }
-      cell.reversed = lstm_.reversed(direction);
-      cell.x = layer_input(layer);
+      cell.reversed = reversed;
+      cell.x = packed_rows<const T>(schedule_, tape_.input_of(layer).data(), shape.input);
       if (dy) cell.dy = dy.shifted(direction * shape.state);
       cell.h0 = single_rows<const T>(schedule_, kept.h0.data(), shape.state);
       cell.c0 = single_rows<const T>(schedule_, kept.c0.data(), shape.padded());
@@ -85,8 +80,8 @@ class StackBackward {
       }
       cell.dc = single_rows(schedule_, dc[at].data(), shape.padded());
       if (!inputs_.weights.empty()) cell.gradients = inputs_.weights[index];
-      cell.variant = lstm_.variant(index, tape_.seed);
-      if (cell.variant.zoneout_h.at_work) {
+      cell.variant = tape_.variant(lstm_, index);
+      if (config_.zoneout_h > 0.0) {
         dh_kept[at].resize(state_size);
         cell.dh_kept = single_rows(schedule_, dh_kept[at].data(), shape.padded());
       }
@@ -102,7 +97,10 @@ class StackBackward {
       const std::size_t index = lstm_.cell(layer, direction);
       scatter_state(schedule_, dh[count(direction)].data(), h_width, shape.state, index, inputs_.h);
       scatter_state(schedule_, dc[count(direction)].data(), shape.padded(), shape.hidden, index, inputs_.c);
-      if (config_.weight_dropout > 0.0 && !inputs_.weights.empty()) drop_gradient(index, inputs_.weights[index]);
+      if (config_.weight_dropout > 0.0 && !inputs_.weights.empty() && inputs_.weights[index].weight_hh) {
+        const std::uint64_t seed = mask_seed(tape_.seed, MaskKind::weight_dropout, static_cast<Index>(index));
+        weight_dropout(config_.weight_dropout, seed, inputs_.weights[index].weight_hh);
+      }
     }
     if (layer > 0 && config_.dropout > 0.0) {
       layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, shape.input, dx.base, dx.base);
@@ -112,32 +110,6 @@ class StackBackward {
                        dx);
     }
     return dx.readable();
-  }
-
-  /// The gradient by the recurrent weights, from that by what dropout left of them.
-  void drop_gradient(std::size_t index, const LstmCellWeights<T>& gradients) const {
-    const View<T, 2>& matrix = gradients.weight_hh;
-    if (!matrix) return;
-    const DropoutMask mask(config_.weight_dropout);
-    const std::uint64_t seed = mask_seed(tape_.seed, MaskKind::weight_dropout, static_cast<Index>(index));
-    const Index width = matrix.shape[1];
-    std::vector<T> row(count(width));
-    for (Index r = 0; r < matrix.shape[0]; ++r) {
-      for (Index k = 0; k < width; ++k) row[count(k)] = matrix(r, k);
-      active_kernels<T>().dropout(row.data(), row.data(), width, seed, static_cast<std::uint64_t>(r * width),
-                                  mask.threshold, static_cast<T>(mask.factor));
-      for (Index k = 0; k < width; ++k) matrix(r, k) = row[count(k)];
-    }
-  }
-
-  void gather_state_gradients(std::size_t index, const CellShape& shape, bool reversed, T* dh, T* dc) const {
-    gather_state(schedule_, outputs_.h, index, shape.state, shape.state_padded(), dh);
-    gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc);
-    for (Index row = 0; row < schedule_.rows; ++row) {
-      if (!schedule_.cut_at_end(row, reversed)) continue;
-      std::fill_n(dh + row * shape.state_padded(), shape.state_padded(), T(0));
-      std::fill_n(dc + row * shape.padded(), shape.padded(), T(0));
-    }
   }
 
   /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below.

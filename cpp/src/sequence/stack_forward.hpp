@@ -14,7 +14,7 @@ class StackForward {
   StackForward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
                const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
       : lstm_(lstm),
-        config_(lstm.config),
+        config_(tape != nullptr ? tape->config : lstm.config),
         sequence_(sequence),
         y_(y),
         state_(state),
@@ -125,7 +125,7 @@ class StackForward {
       cell.x = input;
       set_state(place.shape, index, kept, cell);
       cell.h = place.output.shifted(direction * config_.state_size());
-      cell.variant = tape_ != nullptr ? lstm_.variant(index, tape_->seed) : lstm_.variant(index);
+      cell.variant = tape_ != nullptr ? tape_->variant(lstm_, index) : lstm_.variant(index);
       if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, kept, cell);
       if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.state_size());
@@ -135,7 +135,10 @@ class StackForward {
 
   void finish(Index layer, const Layer& place) {
     for (Index direction = 0; direction < config_.directions(); ++direction) {
-      write_state(place.shape, lstm_.cell(layer, direction), place.cells[count(direction)]);
+      const ForwardCell<T>& cell = place.cells[count(direction)];
+      const std::size_t index = lstm_.cell(layer, direction);
+      scatter_final(schedule_, cell.reversed, cell.h0, cell.h.readable(), place.shape.state, index, state_.h);
+      scatter_final(schedule_, cell.reversed, cell.c0, cell.c.readable(), place.shape.hidden, index, state_.c);
     }
   }
 
@@ -184,24 +187,6 @@ class StackForward {
     cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.padded());
     cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.hidden);
     cell.h_fed = packed_rows(schedule_, kept.h_fed.data(), shape.hidden);
-  }
-
-  /// The state after each row's last step; a row of length 0 keeps its own.
-  void write_state(const CellShape& shape, std::size_t index, const ForwardCell<T>& cell) {
-    for (Index row = 0; row < schedule_.rows; ++row) {
-      const Index length = schedule_.length[count(row)];
-      const Index time = cell.reversed ? 0 : length - 1;
-      const T* const h = length > 0 ? cell.h.at(time, row) : cell.h0.at(0, row);
-      const T* const c = length > 0 ? cell.c.at(time, row) : cell.c0.at(0, row);
-      const Index to = schedule_.order[count(row)];
-      const bool cut = schedule_.cut_at_end(row, cell.reversed);
-      for (Index unit = 0; state_.h && unit < shape.state; ++unit) {
-        state_.h(static_cast<Index>(index), to, unit) = cut ? T(0) : h[unit];
-      }
-      for (Index unit = 0; state_.c && unit < shape.hidden; ++unit) {
-        state_.c(static_cast<Index>(index), to, unit) = cut ? T(0) : c[unit];
-      }
-    }
   }
 
   RowMap<const T> next_input(Index layer, const RowMap<T>& output) {

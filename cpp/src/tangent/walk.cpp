@@ -1,0 +1,563 @@
+// Tangents through time, forward and back. Every thread walks rows of its own; all blocks of hidden units of a row are
+// done with one stage of a step before its next one begins.
+#include "walk.hpp"
+
+#include <cmath>
+
+#include "../isa/isa.hpp"
+#include "../sequence/weight_gradient.hpp"
+
+namespace lstmcore {
+namespace {
+
+std::size_t count(Index value) { return static_cast<std::size_t>(value); }
+
+/// Row pointers to values and their tangents.
+template <class T>
+struct DualPointers {
+  std::vector<T*> value, tangent;
+
+  explicit DualPointers(Index rows) : value(count(rows)), tangent(count(rows)) {}
+  void set(Index i, const DualMap<T>& map, Index time, Index row) {
+    value[count(i)] = map.value.at(time, row);
+    tangent[count(i)] = map.tangent.at(time, row);
+  }
+  kernels::DualRows<T> rows() const { return {value.data(), tangent.data()}; }
+  kernels::DualRows<const T> readable() const { return {value.data(), tangent.data()}; }
+};
+
+/// The rows of one part of a walk, and what both directions of it have in common.
+template <class T>
+class DualWalk {
+ protected:
+  DualWalk(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell, std::vector<Index> rows)
+      : kernels_(active_kernels<T>()),
+        shape_(shape),
+        schedule_(schedule),
+        cell_(cell),
+        rows_(std::move(rows)),
+        zeros_(count(std::max(shape.padded(), shape.state)), T(0)),
+        zoneout_(shape, cell.variant, size()),
+        gates_(size()),
+        c_prev_(size()) {}
+
+  Index size() const { return static_cast<Index>(rows_.size()); }
+  Index row(Index i) const { return rows_[count(i)]; }
+  Index length(Index i) const { return i < size() ? schedule_.length[count(row(i))] : 0; }
+  Index time(Index i, Index step) const { return schedule_.time(row(i), step, cell_.reversed); }
+
+  /// What came before a step of row i: zeros after a reset.
+  void set_before(DualPointers<T>& pointers, const DualMap<T>& first, const DualMap<T>& later, Index i, Index step) {
+    if (schedule_.cut(row(i), step, cell_.reversed)) {
+      pointers.value[count(i)] = pointers.tangent[count(i)] = zeros_.data();
+    } else if (step == 0) {
+      pointers.set(i, first, 0, row(i));
+    } else {
+      pointers.set(i, later, time(i, step) + (cell_.reversed ? 1 : -1), row(i));
+    }
+  }
+  bool fed() const { return static_cast<bool>(cell_.variant.h_factor); }
+
+  /// What the cell reads at a step of row i.
+  void gather_cell(Index i, Index step) {
+    const Index at = time(i, step), r = row(i);
+    gates_.set(i, cell_.gates, at, r);
+    set_before(c_prev_, cell_.c0, cell_.c, i, step);
+    zoneout_.fill(i, schedule_.rows, schedule_.order[count(r)], schedule_.caller_time(at, r), {0, shape_.blocks()});
+  }
+  kernels::CellExtras<T> extras() const {
+    return {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
+  }
+  Range panels_of(Index columns) const { return {0, (columns + shape_.block_width() - 1) / shape_.block_width()}; }
+
+  const kernels::Kernels<T>& kernels_;
+  const CellShape& shape_;
+  const Schedule& schedule_;
+  const DualCell<T>& cell_;
+  const std::vector<Index> rows_;  ///< sorted rows, rising, so their lengths fall
+  std::vector<T> zeros_;
+  ZoneoutRows<T> zoneout_;
+  DualPointers<T> gates_, c_prev_;
+};
+
+template <class T>
+class TangentForwardWalk : DualWalk<T> {
+ public:
+  TangentForwardWalk(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                     const TangentForwardPanels<T>& weights, const T* bias, std::vector<Index> rows)
+      : DualWalk<T>(shape, schedule, cell, std::move(rows)),
+        weights_(weights),
+        bias_(bias),
+        alive_(size()),
+        chunk_steps_(std::max<Index>(1, input_rows / std::max<Index>(1, size()))),
+        h_prev_(size()),
+        h_last_(size()),
+        c_(size()),
+        h_(size()),
+        m_(size()) {}
+
+  void run() {
+    for (Index first = 0; first < length(0); first += chunk_steps_) {
+      const Index last = std::min(length(0), first + chunk_steps_);
+      input_part(first, last);
+      for (Index step = first; step < last; ++step) advance(step);
+    }
+  }
+
+ private:
+  using Base = DualWalk<T>;
+  using Base::cell_;
+  using Base::kernels_;
+  using Base::length;
+  using Base::row;
+  using Base::schedule_;
+  using Base::shape_;
+  using Base::size;
+  using Base::time;
+
+  /// Rows that the input part of several steps is computed on as one product.
+  static constexpr Index input_rows = 96;
+
+  /// out (+)= the tangent of a product, from `rows` rows of its left factor.
+  void add_product(Index rows, const T* const* value, const T* const* tangent, const StackedPanels<T>& factor,
+                   T* const* out, const T* start, bool accumulate) {
+    left_.resize(count(rows * 2 * factor.depth));
+    left_rows_.resize(count(rows));
+    for (Index i = 0; i < rows; ++i) {
+      T* const to = left_.data() + i * 2 * factor.depth;
+      std::copy_n(tangent[i], factor.depth, to);
+      std::copy_n(value[i], factor.depth, to + factor.depth);
+      left_rows_[count(i)] = to;
+    }
+    kernels::Product<T> product = product_of<T>(rows, left_rows_.data(), 2 * factor.depth, factor.panels.data(),
+                                                factor.columns, out, this->panels_of(factor.columns));
+    product.bias = start;
+    product.accumulate = accumulate;
+    kernels_.product(product);
+  }
+
+  /// b' + W x' + W' x of several steps.
+  void input_part(Index first, Index last) {
+    x_.value.clear();
+    x_.tangent.clear();
+    out_.clear();
+    Index alive = alive_;
+    for (Index step = first; step < last; ++step) {
+      while (length(alive - 1) <= step) --alive;
+      for (Index i = 0; i < alive; ++i) {
+        x_.value.push_back(cell_.x.value.at(time(i, step), row(i)));
+        x_.tangent.push_back(cell_.x.tangent.at(time(i, step), row(i)));
+        out_.push_back(cell_.gates.tangent.at(time(i, step), row(i)));
+      }
+    }
+    add_product(static_cast<Index>(out_.size()), x_.value.data(), x_.tangent.data(), weights_.x, out_.data(), bias_,
+                false);
+  }
+
+  void advance(Index step) {
+    while (length(alive_ - 1) <= step) --alive_;
+    for (Index i = 0; i < alive_; ++i) {
+      this->gather_cell(i, step);
+      this->set_before(h_last_, cell_.h0, cell_.h, i, step);
+      if (this->fed()) this->set_before(h_prev_, cell_.h0_fed, cell_.h_fed, i, step);
+      c_.set(i, cell_.c, time(i, step), row(i));
+      h_.set(i, cell_.h, time(i, step), row(i));
+      if (shape_.projected) m_.set(i, cell_.m, time(i, step), row(i));
+    }
+    const DualPointers<T>& h_prev = this->fed() ? h_prev_ : h_last_;
+    add_product(alive_, h_prev.value.data(), h_prev.tangent.data(), weights_.h, this->gates_.tangent.data(), nullptr,
+                true);
+    kernels::TangentForward<T> s{};
+    s.rows = alive_;
+    s.hidden = shape_.hidden;
+    s.gates = this->gates_.value.data();
+    s.gates_tangent = this->gates_.tangent.data();
+    s.c_prev = this->c_prev_.readable();
+    s.c_tangent = c_.tangent.data();
+    s.h_tangent = shape_.projected ? m_.tangent.data() : h_.tangent.data();
+    s.extras = this->extras();
+    s.peephole_tangent = cell_.peephole_tangent;
+    s.h_last_tangent = h_last_.tangent.data();
+    kernels_.tangent_forward(s);
+    if (shape_.projected) project();
+    if (this->fed()) feed(step);
+  }
+
+  /// The tangent of h = clip(R m).
+  void project() {
+    add_product(alive_, m_.value.data(), m_.tangent.data(), weights_.projection, h_.tangent.data(), nullptr, false);
+    if (!(cell_.proj_clip > 0)) return;
+    for (Index i = 0; i < alive_; ++i) {
+      for (Index k = 0; k < shape_.state; ++k) {
+        if (std::abs(h_.value[count(i)][k]) >= cell_.proj_clip) h_.tangent[count(i)][k] = T(0);
+      }
+    }
+  }
+
+  /// What the next step's product sees of h.
+  void feed(Index step) {
+    for (Index i = 0; i < alive_; ++i) {
+      T* const to = cell_.h_fed.tangent.at(time(i, step), row(i));
+      std::copy_n(h_.tangent[count(i)], shape_.hidden, to);
+      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)), to, shape_.hidden);
+    }
+  }
+
+  const TangentForwardPanels<T>& weights_;
+  const T* const bias_;
+  Index alive_;
+  const Index chunk_steps_;
+  DualPointers<T> h_prev_, h_last_, c_, h_, m_;
+  DualPointers<T> x_{0};
+  std::vector<T*> out_;
+  Buffer<T> left_;
+  std::vector<const T*> left_rows_;
+};
+
+/// Gradients by the pre-activations, and with a projection those by h, of the rows of a range of steps, by (step, row):
+/// of each row the tangents, then the values, as the left factor of a product with stacked panels.
+template <class T>
+struct RangeGradients {
+  const Schedule& schedule;
+  const Index gates_width, state;
+  Index first_step = 0;
+  Buffer<T> gates, r;
+
+  RangeGradients(const CellShape& shape, const Schedule& rows)
+      : schedule(rows), gates_width(shape.gates_width()), state(shape.projected ? shape.state : 0) {}
+  void take(Range steps) {
+    first_step = steps.begin;
+    const Index rows = schedule.work(steps.begin, steps.end);
+    gates.resize(count(rows * 2 * gates_width));
+    r.resize(count(rows * 2 * state));
+  }
+  Index index(Index step, Index row) const { return schedule.packed(step, row) - schedule.packed(first_step, 0); }
+  T* gates_at(Index step, Index row) { return gates.data() + index(step, row) * 2 * gates_width; }
+  T* r_at(Index step, Index row) { return r.data() + index(step, row) * 2 * state; }
+};
+
+template <class T>
+class TangentBackwardWalk : DualWalk<T> {
+ public:
+  TangentBackwardWalk(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                      const BackwardPanels<T>& values, const TangentBackwardPanels<T>& weights,
+                      const DualGradients<T>& gradients, T* bias_sums, T* peephole_sums, std::vector<Index> rows)
+      : DualWalk<T>(shape, schedule, cell, std::move(rows)),
+        values_(values),
+        weights_(weights),
+        gradients_(gradients),
+        bias_sums_(bias_sums),
+        peephole_sums_(peephole_sums),
+        scratch_(count(4 * size() * shape.padded())),
+        dy_(size()),
+        dh_(size()),
+        dc_(size()),
+        dm_(size()),
+        dh_kept_(size()),
+        dgates_(size()),
+        dr_(size()),
+        bias_rows_(count(size())),
+        peephole_rows_(count(size())) {
+    std::fill(scratch_.data(), scratch_.data() + scratch_.size(), T(0));
+    T* next = scratch_.data();
+    for (Index i = 0; i < size(); ++i) {
+      for (std::vector<T*>* pointers : {&dm_.value, &dm_.tangent, &dh_kept_.value, &dh_kept_.tangent}) {
+        (*pointers)[count(i)] = next;
+        next += shape.padded();
+      }
+      dh_.set(i, gradients.dh, 0, row(i));
+      dc_.set(i, gradients.dc, 0, row(i));
+      bias_rows_[count(i)] = bias_sums_ + row(i) * shape.gates_width();
+      peephole_rows_[count(i)] = peephole_sums_ + row(i) * 3 * shape.padded();
+    }
+  }
+
+  /// Walks back over some steps; to be called from the last ones on.
+  void run(Range steps, RangeGradients<T>& range) {
+    for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
+      while (length(alive_) > step) ++alive_;
+      gather(step, range);
+      if (shape_.projected) projection_step();
+      cell_step();
+      state_step(step);
+    }
+  }
+
+ private:
+  using Base = DualWalk<T>;
+  using Base::cell_;
+  using Base::kernels_;
+  using Base::length;
+  using Base::row;
+  using Base::schedule_;
+  using Base::shape_;
+  using Base::size;
+  using Base::time;
+
+  void gather(Index step, RangeGradients<T>& range) {
+    for (Index i = 0; i < alive_; ++i) {
+      this->gather_cell(i, step);
+      dy_.set(i, gradients_.dy, time(i, step), row(i));
+      dgates_.tangent[count(i)] = range.gates_at(step, row(i));
+      dgates_.value[count(i)] = dgates_.tangent[count(i)] + shape_.gates_width();
+      if (!shape_.projected) continue;
+      dr_.tangent[count(i)] = range.r_at(step, row(i));
+      dr_.value[count(i)] = dr_.tangent[count(i)] + shape_.state;
+      h_[count(i)] = cell_.h.value.at(time(i, step), row(i));
+    }
+  }
+
+  /// The gradient by the left factor of a product from that by its result, and the tangent of it.
+  void products(const DualPointers<T>& from, const Buffer<T>& values, const StackedPanels<T>& stacked,
+                const DualPointers<T>& to) {
+    const Range panels = this->panels_of(stacked.columns);
+    kernels_.product(product_of<T>(alive_, from.value.data(), stacked.depth, values.data(), stacked.columns,
+                                   to.value.data(), panels));
+    kernels_.product(product_of<T>(alive_, from.tangent.data(), 2 * stacked.depth, stacked.panels.data(),
+                                   stacked.columns, to.tangent.data(), panels));
+  }
+
+  void projection_step() {
+    for (Index n = 0; n < alive_; ++n) {
+      const std::size_t i = count(n);
+      for (Index k = 0; k < shape_.state; ++k) {
+        const bool free = !(cell_.proj_clip > 0) || std::abs(h_[i][k]) < cell_.proj_clip;
+        dr_.value[i][k] = free ? dh_.value[i][k] + dy_.value[i][k] : T(0);
+        dr_.tangent[i][k] = free ? dh_.tangent[i][k] + dy_.tangent[i][k] : T(0);
+      }
+    }
+    products(dr_, values_.projection, weights_.projection, dm_);
+  }
+
+  void cell_step() {
+    kernels::TangentBackward<T> s{};
+    s.rows = alive_;
+    s.hidden = shape_.hidden;
+    s.gates = this->gates_.readable();
+    s.c_prev = this->c_prev_.readable();
+    if (!shape_.projected) s.dy = dy_.readable();
+    s.dh = shape_.projected ? dm_.readable() : dh_.readable();
+    s.dc = dc_.rows();
+    s.dgates = dgates_.rows();
+    if (keeps()) s.dh_kept = dh_kept_.rows();
+    s.extras = this->extras();
+    s.peephole_tangent = cell_.peephole_tangent;
+    s.bias_sums = bias_rows_.data();
+    s.peephole_sums = peephole_rows_.data();
+    kernels_.tangent_backward(s);
+  }
+
+  bool keeps() const { return cell_.variant.options->zoneout_h > 0; }
+
+  void state_step(Index step) {
+    products(dgates_, values_.h, weights_.h, dh_);
+    for (Index i = 0; i < alive_; ++i) {
+      const bool cut = schedule_.cut(row(i), step, cell_.reversed);
+      const auto finish = [&](T* dh, T* dc, const T* kept) {
+        if (this->fed()) kernels_.multiply(cell_.variant.h_factor.at(0, row(i)), dh, shape_.state);
+        if (keeps()) kernels_.add(kept, dh, shape_.state);
+        if (!cut) return;
+        std::fill_n(dh, shape_.state, T(0));
+        std::fill_n(dc, shape_.padded(), T(0));
+      };
+      const std::size_t at = count(i);
+      finish(dh_.value[at], dc_.value[at], dh_kept_.value[at]);
+      finish(dh_.tangent[at], dc_.tangent[at], dh_kept_.tangent[at]);
+    }
+  }
+
+  const BackwardPanels<T>& values_;
+  const TangentBackwardPanels<T>& weights_;
+  const DualGradients<T>& gradients_;
+  T *const bias_sums_, *const peephole_sums_;
+  Index alive_ = 0;
+  Buffer<T> scratch_;
+  DualPointers<T> dy_, dh_, dc_, dm_, dh_kept_, dgates_, dr_;
+  std::vector<T*> bias_rows_, peephole_rows_;
+  std::vector<const T*> h_ = std::vector<const T*>(count(size()));
+};
+
+/// The backward of one direction of a layer: some steps are walked, then the products over all their rows follow.
+template <class T>
+class TangentBackward {
+ public:
+  TangentBackward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                  const BackwardPanels<T>& values, const TangentBackwardPanels<T>& weights,
+                  const DualGradients<T>& gradients)
+      : kernels_(active_kernels<T>()),
+        shape_(shape),
+        schedule_(schedule),
+        cell_(cell),
+        values_(values),
+        weights_(weights),
+        gradients_(gradients),
+        threads_(threads_for(6.0 * 2 * static_cast<double>(shape.gates_width() * (shape.input + shape.state)) *
+                             static_cast<double>(std::min(schedule.total, least_rows)))),
+        bias_sums_(count(schedule.rows * shape.gates_width())),
+        peephole_sums_(count(schedule.rows * 3 * shape.padded())),
+        sums_(shape, matrices(gradients.weights), T(0)),
+        range_(shape, schedule) {
+    std::fill(bias_sums_.data(), bias_sums_.data() + bias_sums_.size(), T(0));
+    std::fill(peephole_sums_.data(), peephole_sums_.data() + peephole_sums_.size(), T(0));
+    zeros_.resize(count(shape.state), T(0));
+    const int parts = static_cast<int>(std::min<Index>(threads_, std::max<Index>(1, schedule.rows)));
+    walks_.reserve(count(parts));
+    for (int part = 0; part < parts; ++part) {
+      walks_.emplace_back(shape, schedule, cell, values, weights, gradients, bias_sums_.data(), peephole_sums_.data(),
+                          deal_rows(schedule, parts, part));
+    }
+    scratch_.resize(count(threads_));
+    for (Buffer<T>& panel : scratch_) panel.resize(count(WeightGradient<T>::scratch_size(shape)));
+  }
+
+  void run() {
+    const Index row_bytes = 2 * (shape_.gates_width() + shape_.input + shape_.state) * Index{sizeof(T)};
+    const Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
+    for (Index end = schedule_.longest; end > 0;) {
+      Index begin = end - 1;
+      while (begin > 0 && schedule_.work(begin - 1, end) <= most_rows) --begin;
+      range_.take({begin, end});
+      parallel(static_cast<int>(walks_.size()), [&](int part) { walks_[count(part)].run({begin, end}, range_); });
+      gather({begin, end});
+      parallel(threads_, [&](int thread) {
+        input_gradient(thread);
+        const Range blocks = split(shape_.blocks(), threads_, thread);
+        if (sums_.wanted() && blocks.size() > 0) {
+          sums_.add(rows_, end == schedule_.longest, blocks, 1, 0, scratch_[count(thread)].data());
+        }
+      });
+      end = begin;
+    }
+    write();
+  }
+
+ private:
+  static constexpr Index least_rows = 384;
+  static constexpr Index cached_bytes = 1 << 20;
+
+  /// Those whose gradients are products; the others' are summed by the cell.
+  static LstmCellWeights<T> matrices(LstmCellWeights<T> weights) {
+    weights.bias = weights.peephole = {};
+    return weights;
+  }
+
+  /// The rows of some steps: first the tangents of the left factor with the values of the right one, then the other way
+  /// round.
+  void gather(Range steps) {
+    rows_ = {};
+    for (const bool tangents : {true, false}) {
+      const auto part = [&](const DualMap<T>& map) { return tangents ? map.value : map.tangent; };
+      const RowMap<T> x = part(cell_.x), m = part(cell_.m);
+      const bool fed = static_cast<bool>(cell_.variant.h_factor);
+      const RowMap<T> h0 = part(fed ? cell_.h0_fed : cell_.h0), h = part(fed ? cell_.h_fed : cell_.h);
+      for (Index step = steps.end - 1; step >= steps.begin; --step) {
+        for (Index row = 0; row < schedule_.alive[count(step)]; ++row) {
+          const Index time = schedule_.time(row, step, cell_.reversed);
+          rows_.gates.push_back(range_.gates_at(step, row) + (tangents ? 0 : shape_.gates_width()));
+          rows_.x.push_back(x.at(time, row));
+          if (schedule_.cut(row, step, cell_.reversed)) {
+            rows_.h_prev.push_back(zeros_.data());
+          } else {
+            rows_.h_prev.push_back(step == 0 ? h0.at(0, row) : h.at(time + (cell_.reversed ? 1 : -1), row));
+          }
+          if (!shape_.projected) continue;
+          rows_.m.push_back(m.at(time, row));
+          rows_.dr.push_back(range_.r_at(step, row) + (tangents ? 0 : shape_.state));
+        }
+      }
+    }
+    rows_.count = static_cast<Index>(rows_.gates.size());
+    dx_.value.clear();
+    dx_.tangent.clear();
+    for (Index step = steps.end - 1; step >= steps.begin; --step) {
+      for (Index row = 0; row < schedule_.alive[count(step)]; ++row) {
+        const Index time = schedule_.time(row, step, cell_.reversed);
+        if (gradients_.dx.value) dx_.value.push_back(gradients_.dx.value.at(time, row));
+        if (gradients_.dx.tangent) dx_.tangent.push_back(gradients_.dx.tangent.at(time, row));
+      }
+    }
+  }
+
+  /// A share of the rows of dx and its tangent.
+  void input_gradient(int share) {
+    const Index rows = rows_.count / 2;  // tangents first, then values
+    const Range some = split(rows, threads_, share);
+    const auto multiply = [&](const std::vector<T*>& to, Index first, const T* panels, Index depth) {
+      if (to.empty() || some.size() == 0) return;
+      const Range all{0, (shape_.input + shape_.block_width() - 1) / shape_.block_width()};
+      kernels::Product<T> product = product_of<T>(some.size(), rows_.gates.data() + first + some.begin, depth, panels,
+                                                  shape_.input, to.data() + some.begin, all);
+      product.accumulate = gradients_.add_dx;
+      kernels_.product(product);
+    };
+    multiply(dx_.tangent, 0, weights_.x.panels.data(), 2 * shape_.gates_width());
+    multiply(dx_.value, rows, values_.x.data(), shape_.gates_width());
+  }
+
+  void write() {
+    const Range blocks{0, shape_.blocks()};
+    if (schedule_.total == 0) sums_.clear(blocks);
+    sums_.write(blocks);
+    // The rows' sums in their order, to that of the first one.
+    const auto add_rows = [&](Buffer<T>& sums, Index width) {
+      for (Index row = 1; row < schedule_.rows; ++row) kernels_.add(sums.data() + row * width, sums.data(), width);
+    };
+    const auto finish = [&](Buffer<T>& sums, Index width, const View<T, 1>& gradient, Index gates) {
+      if (!gradient) return;
+      if (sums.size() == 0) sums.resize(count(width));
+      if (schedule_.rows == 0) std::fill_n(sums.data(), width, T(0));
+      add_rows(sums, width);
+      unpack_gradient(shape_, sums.data(), blocks, gradient, gates);
+    };
+    finish(bias_sums_, shape_.gates_width(), gradients_.weights.bias, 4);
+    finish(peephole_sums_, 3 * shape_.padded(), gradients_.weights.peephole, 3);
+  }
+
+  const kernels::Kernels<T>& kernels_;
+  const CellShape& shape_;
+  const Schedule& schedule_;
+  const DualCell<T>& cell_;
+  const BackwardPanels<T>& values_;
+  const TangentBackwardPanels<T>& weights_;
+  const DualGradients<T>& gradients_;
+  const int threads_;
+  Buffer<T> bias_sums_, peephole_sums_;  ///< of each row: [N][4 Hp] and [N][3 Hp]
+  WeightGradient<T> sums_;
+  RangeGradients<T> range_;
+  std::vector<T> zeros_;
+  std::vector<TangentBackwardWalk<T>> walks_;
+  std::vector<Buffer<T>> scratch_;  ///< by thread
+  StepRows<T> rows_;
+  DualPointers<T> dx_{0};
+};
+
+}  // namespace
+
+template <class T>
+void tangent_forward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                     const TangentForwardPanels<T>& weights, const T* bias) {
+  const double work = 2 * walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.state);
+  const int parts = static_cast<int>(std::min<Index>(threads_for(work), std::max<Index>(1, schedule.rows)));
+  parallel(parts, [&](int part) {
+    TangentForwardWalk<T>(shape, schedule, cell, weights, bias, deal_rows(schedule, parts, part)).run();
+  });
+}
+
+template <class T>
+void tangent_backward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                      const BackwardPanels<T>& values, const TangentBackwardPanels<T>& weights,
+                      const DualGradients<T>& gradients) {
+  TangentBackward<T>(shape, schedule, cell, values, weights, gradients).run();
+}
+
+template void tangent_forward(const CellShape&, const Schedule&, const DualCell<float>&,
+                              const TangentForwardPanels<float>&, const float*);
+template void tangent_forward(const CellShape&, const Schedule&, const DualCell<double>&,
+                              const TangentForwardPanels<double>&, const double*);
+template void tangent_backward(const CellShape&, const Schedule&, const DualCell<float>&, const BackwardPanels<float>&,
+                               const TangentBackwardPanels<float>&, const DualGradients<float>&);
+template void tangent_backward(const CellShape&, const Schedule&, const DualCell<double>&,
+                               const BackwardPanels<double>&, const TangentBackwardPanels<double>&,
+                               const DualGradients<double>&);
+
+}  // namespace lstmcore
