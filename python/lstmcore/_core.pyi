@@ -197,9 +197,7 @@ def lstm_jvp(
     weights_tangent: Mapping[str, FloatArray] | None,
     training: bool,
     seed: int,
-) -> tuple[
-    FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, LstmTangentTape
-]:
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, LstmTangentTape]:
     """y (N, T, D*H), h, c (layers*D, N, H), their tangents and a tape."""
 
 class LstmStream:
