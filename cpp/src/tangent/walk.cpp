@@ -219,21 +219,13 @@ class TangentForwardWalk : DualWalk<T> {
 template <class T>
 struct RangeGradients {
   const Schedule& schedule;
-  const Index gates_width, state;
-  Index first_step = 0;
-  Buffer<T> gates, r;
+  Range steps;
+  T *gates, *r;
+  Index gates_width, r_width;  ///< of a row's tangents or values
 
-  RangeGradients(const CellShape& shape, const Schedule& rows)
-      : schedule(rows), gates_width(shape.gates_width()), state(shape.projected ? shape.state : 0) {}
-  void take(Range steps) {
-    first_step = steps.begin;
-    const Index rows = schedule.work(steps.begin, steps.end);
-    gates.resize(count(rows * 2 * gates_width));
-    r.resize(count(rows * 2 * state));
-  }
-  Index index(Index step, Index row) const { return schedule.packed(step, row) - schedule.packed(first_step, 0); }
-  T* gates_at(Index step, Index row) { return gates.data() + index(step, row) * 2 * gates_width; }
-  T* r_at(Index step, Index row) { return r.data() + index(step, row) * 2 * state; }
+  Index index(Index step, Index row) const { return schedule.packed(step, row) - schedule.packed(steps.begin, 0); }
+  T* gates_at(Index step, Index row) const { return gates + index(step, row) * 2 * gates_width; }
+  T* r_at(Index step, Index row) const { return r + index(step, row) * 2 * r_width; }
 };
 
 template <class T>
@@ -273,8 +265,8 @@ class TangentBackwardWalk : DualWalk<T> {
   }
 
   /// Walks back over some steps; to be called from the last ones on.
-  void run(Range steps, RangeGradients<T>& range) {
-    for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
+  void run(const RangeGradients<T>& range) {
+    for (Index step = std::min(range.steps.end, length(0)) - 1; step >= range.steps.begin; --step) {
       while (length(alive_) > step) ++alive_;
       gather(step, range);
       if (shape_.projected) projection_step();
@@ -294,7 +286,7 @@ class TangentBackwardWalk : DualWalk<T> {
   using Base::size;
   using Base::time;
 
-  void gather(Index step, RangeGradients<T>& range) {
+  void gather(Index step, const RangeGradients<T>& range) {
     for (Index i = 0; i < alive_; ++i) {
       this->gather_cell(i, step);
       dy_.set(i, gradients_.dy, time(i, step), row(i));
@@ -377,7 +369,8 @@ class TangentBackwardWalk : DualWalk<T> {
   std::vector<const T*> h_ = std::vector<const T*>(count(size()));
 };
 
-/// The backward of one direction of a layer: some steps are walked, then the products over all their rows follow.
+/// The backward of one direction of a layer, in phases: some steps are walked, then the products over all their rows
+/// follow, while what the walk wrote is in a cache.
 template <class T>
 class TangentBackward {
  public:
@@ -391,43 +384,42 @@ class TangentBackward {
         values_(values),
         weights_(weights),
         gradients_(gradients),
-        threads_(threads_for(6.0 * 2 * static_cast<double>(shape.gates_width() * (shape.input + shape.state)) *
-                             static_cast<double>(std::min(schedule.total, least_rows)))),
+        threads_(threads_for(2 * walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.state))),
         bias_sums_(count(schedule.rows * shape.gates_width())),
         peephole_sums_(count(schedule.rows * 3 * shape.padded())),
         sums_(shape, matrices(gradients.weights), T(0)),
-        range_(shape, schedule) {
+        zeros_(count(shape.state), T(0)),
+        scratch_(count(threads_)) {
     std::fill(bias_sums_.data(), bias_sums_.data() + bias_sums_.size(), T(0));
     std::fill(peephole_sums_.data(), peephole_sums_.data() + peephole_sums_.size(), T(0));
-    zeros_.resize(count(shape.state), T(0));
     const int parts = static_cast<int>(std::min<Index>(threads_, std::max<Index>(1, schedule.rows)));
     walks_.reserve(count(parts));
     for (int part = 0; part < parts; ++part) {
       walks_.emplace_back(shape, schedule, cell, values, weights, gradients, bias_sums_.data(), peephole_sums_.data(),
                           deal_rows(schedule, parts, part));
     }
-    scratch_.resize(count(threads_));
     for (Buffer<T>& panel : scratch_) panel.resize(count(WeightGradient<T>::scratch_size(shape)));
+    cut_steps();
   }
 
   void run() {
-    const Index row_bytes = 2 * (shape_.gates_width() + shape_.input + shape_.state) * Index{sizeof(T)};
-    const Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
-    for (Index end = schedule_.longest; end > 0;) {
-      Index begin = end - 1;
-      while (begin > 0 && schedule_.work(begin - 1, end) <= most_rows) --begin;
-      range_.take({begin, end});
-      parallel(static_cast<int>(walks_.size()), [&](int part) { walks_[count(part)].run({begin, end}, range_); });
-      gather({begin, end});
-      parallel(threads_, [&](int thread) {
-        input_gradient(thread);
-        const Range blocks = split(shape_.blocks(), threads_, thread);
-        if (sums_.wanted() && blocks.size() > 0) {
-          sums_.add(rows_, end == schedule_.longest, blocks, 1, 0, scratch_[count(thread)].data());
-        }
-      });
-      end = begin;
-    }
+    const auto in_phases = [&](int team) {
+      const Index walks = static_cast<Index>(walks_.size());
+      return parallel_phases(
+          team, 2 * static_cast<Index>(ranges_.size()),
+          [&](Index phase) { return phase % 2 == 0 ? walks + 1 : Index{threads_}; },
+          [&](Index phase, Index task, int thread) {
+            const RangeGradients<T> range = gradients_of(ranges_[count(phase / 2)]);
+            if (phase % 2 != 0) {
+              products(range.steps, static_cast<int>(task), scratch_[count(thread)].data());
+            } else if (task < walks) {
+              walks_[count(task)].run(range);
+            } else {
+              gather(range);
+            }
+          });
+    };
+    if (!in_phases(threads_)) in_phases(1);
     write();
   }
 
@@ -435,52 +427,83 @@ class TangentBackward {
   static constexpr Index least_rows = 384;
   static constexpr Index cached_bytes = 1 << 20;
 
+  /// Ranges of steps from the end, and room for what the largest needs.
+  void cut_steps() {
+    const Index row_bytes = 2 * (shape_.gates_width() + shape_.input + shape_.state) * Index{sizeof(T)};
+    const Index wanted_rows = std::max(least_rows, cached_bytes / row_bytes);
+    Index most_rows = 0;
+    for (Index end = schedule_.longest; end > 0; end = ranges_.back().begin) {
+      Index begin = end - 1;
+      while (begin > 0 && schedule_.work(begin - 1, end) <= wanted_rows) --begin;
+      ranges_.push_back({begin, end});
+      most_rows = std::max(most_rows, schedule_.work(begin, end));
+    }
+    gates_.resize(count(most_rows * 2 * shape_.gates_width()));
+    r_.resize(shape_.projected ? count(most_rows * 2 * shape_.state) : 0);
+    const auto rows = count(2 * most_rows);
+    rows_.gates.reserve(rows);
+    rows_.x.reserve(rows);
+    rows_.h_prev.reserve(rows);
+    rows_.m.reserve(shape_.projected ? rows : 0);
+    rows_.dr.reserve(shape_.projected ? rows : 0);
+    dx_.value.reserve(gradients_.dx.value ? count(most_rows) : 0);
+    dx_.tangent.reserve(gradients_.dx.tangent ? count(most_rows) : 0);
+  }
+
+  RangeGradients<T> gradients_of(Range steps) {
+    return {schedule_, steps, gates_.data(), r_.data(), shape_.gates_width(), shape_.state};
+  }
+
   /// Those whose gradients are products; the others' are summed by the cell.
   static LstmCellWeights<T> matrices(LstmCellWeights<T> weights) {
     weights.bias = weights.peephole = {};
     return weights;
   }
 
-  /// The rows of some steps: first the tangents of the left factor with the values of the right one, then the other way
-  /// round.
-  void gather(Range steps) {
-    rows_ = {};
-    for (const bool tangents : {true, false}) {
-      const auto part = [&](const DualMap<T>& map) { return tangents ? map.value : map.tangent; };
-      const RowMap<T> x = part(cell_.x), m = part(cell_.m);
-      const bool fed = static_cast<bool>(cell_.variant.h_factor);
-      const RowMap<T> h0 = part(fed ? cell_.h0_fed : cell_.h0), h = part(fed ? cell_.h_fed : cell_.h);
-      for (Index step = steps.end - 1; step >= steps.begin; --step) {
+  /// The rows of some steps, as the sums take them: first the tangents of the gradients beside the values of what they
+  /// were multiplied with, then the other way round.
+  void gather(const RangeGradients<T>& range) {
+    for (auto* pointers : {&rows_.x, &rows_.h_prev, &rows_.m, &rows_.dr}) pointers->clear();
+    for (auto* pointers : {&rows_.gates, &dx_.value, &dx_.tangent}) pointers->clear();
+    const bool fed = static_cast<bool>(cell_.variant.h_factor);
+    const DualMap<T>&h0 = fed ? cell_.h0_fed : cell_.h0, &h = fed ? cell_.h_fed : cell_.h;
+    for (const bool of_values : {false, true}) {
+      const auto other = [of_values](const DualMap<T>& map) { return of_values ? map.tangent : map.value; };
+      const RowMap<T> x = other(cell_.x), m = other(cell_.m), first = other(h0), later = other(h);
+      const RowMap<T>& dx = of_values ? gradients_.dx.value : gradients_.dx.tangent;
+      std::vector<T*>& to = of_values ? dx_.value : dx_.tangent;
+      for (Index step = range.steps.end - 1; step >= range.steps.begin; --step) {
         for (Index row = 0; row < schedule_.alive[count(step)]; ++row) {
           const Index time = schedule_.time(row, step, cell_.reversed);
-          rows_.gates.push_back(range_.gates_at(step, row) + (tangents ? 0 : shape_.gates_width()));
+          rows_.gates.push_back(range.gates_at(step, row) + (of_values ? shape_.gates_width() : 0));
           rows_.x.push_back(x.at(time, row));
           if (schedule_.cut(row, step, cell_.reversed)) {
             rows_.h_prev.push_back(zeros_.data());
           } else {
-            rows_.h_prev.push_back(step == 0 ? h0.at(0, row) : h.at(time + (cell_.reversed ? 1 : -1), row));
+            rows_.h_prev.push_back(step == 0 ? first.at(0, row) : later.at(time + (cell_.reversed ? 1 : -1), row));
           }
-          if (!shape_.projected) continue;
-          rows_.m.push_back(m.at(time, row));
-          rows_.dr.push_back(range_.r_at(step, row) + (tangents ? 0 : shape_.state));
+          if (shape_.projected) {
+            rows_.m.push_back(m.at(time, row));
+            rows_.dr.push_back(range.r_at(step, row) + (of_values ? shape_.state : 0));
+          }
+          if (dx) to.push_back(dx.at(time, row));
         }
       }
     }
     rows_.count = static_cast<Index>(rows_.gates.size());
-    dx_.value.clear();
-    dx_.tangent.clear();
-    for (Index step = steps.end - 1; step >= steps.begin; --step) {
-      for (Index row = 0; row < schedule_.alive[count(step)]; ++row) {
-        const Index time = schedule_.time(row, step, cell_.reversed);
-        if (gradients_.dx.value) dx_.value.push_back(gradients_.dx.value.at(time, row));
-        if (gradients_.dx.tangent) dx_.tangent.push_back(gradients_.dx.tangent.at(time, row));
-      }
-    }
+  }
+
+  /// A share of what follows the walk of some steps.
+  void products(Range steps, int share, T* scratch) {
+    input_gradient(share);
+    const Range blocks = split(shape_.blocks(), threads_, share);
+    if (!sums_.wanted() || blocks.size() == 0) return;
+    sums_.add(rows_, steps.end == schedule_.longest, blocks, 1, 0, scratch);
   }
 
   /// A share of the rows of dx and its tangent.
   void input_gradient(int share) {
-    const Index rows = rows_.count / 2;  // tangents first, then values
+    const Index rows = rows_.count / 2;  // the tangents' gradients are the first half
     const Range some = split(rows, threads_, share);
     const auto multiply = [&](const std::vector<T*>& to, Index first, const T* panels, Index depth) {
       if (to.empty() || some.size() == 0) return;
@@ -498,16 +521,11 @@ class TangentBackward {
     const Range blocks{0, shape_.blocks()};
     if (schedule_.total == 0) sums_.clear(blocks);
     sums_.write(blocks);
-    // The rows' sums in their order, to that of the first one.
-    const auto add_rows = [&](Buffer<T>& sums, Index width) {
-      for (Index row = 1; row < schedule_.rows; ++row) kernels_.add(sums.data() + row * width, sums.data(), width);
-    };
-    const auto finish = [&](Buffer<T>& sums, Index width, const View<T, 1>& gradient, Index gates) {
+    const auto finish = [&](const Buffer<T>& sums, Index width, const View<T, 1>& gradient, Index gates) {
       if (!gradient) return;
-      if (sums.size() == 0) sums.resize(count(width));
-      if (schedule_.rows == 0) std::fill_n(sums.data(), width, T(0));
-      add_rows(sums, width);
-      unpack_gradient(shape_, sums.data(), blocks, gradient, gates);
+      std::vector<T> sum(count(width), T(0));
+      for (Index row = 0; row < schedule_.rows; ++row) kernels_.add(sums.data() + row * width, sum.data(), width);
+      unpack_gradient(shape_, sum.data(), blocks, gradient, gates);
     };
     finish(bias_sums_, shape_.gates_width(), gradients_.weights.bias, 4);
     finish(peephole_sums_, 3 * shape_.padded(), gradients_.weights.peephole, 3);
@@ -523,11 +541,12 @@ class TangentBackward {
   const int threads_;
   Buffer<T> bias_sums_, peephole_sums_;  ///< of each row: [N][4 Hp] and [N][3 Hp]
   WeightGradient<T> sums_;
-  RangeGradients<T> range_;
-  std::vector<T> zeros_;
-  std::vector<TangentBackwardWalk<T>> walks_;
+  const std::vector<T> zeros_;
   std::vector<Buffer<T>> scratch_;  ///< by thread
-  StepRows<T> rows_;
+  std::vector<TangentBackwardWalk<T>> walks_;
+  std::vector<Range> ranges_;  ///< of steps, as they are walked
+  Buffer<T> gates_, r_;        ///< gradients of one range
+  StepRows<T> rows_;           ///< of one range
   DualPointers<T> dx_{0};
 };
 
