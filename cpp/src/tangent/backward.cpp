@@ -1,218 +1,11 @@
-// Tangents through time, forward and back. Every thread walks rows of its own; all blocks of hidden units of a row are
-// done with one stage of a step before its next one begins.
-#include "walk.hpp"
-
+// Gradients and their tangents back through time.
 #include <cmath>
 
-#include "../isa/isa.hpp"
 #include "../sequence/weight_gradient.hpp"
+#include "dual_walk.hpp"
 
 namespace lstmcore {
 namespace {
-
-std::size_t count(Index value) { return static_cast<std::size_t>(value); }
-
-/// Row pointers to values and their tangents.
-template <class T>
-struct DualPointers {
-  std::vector<T*> value, tangent;
-
-  explicit DualPointers(Index rows) : value(count(rows)), tangent(count(rows)) {}
-  void set(Index i, const DualMap<T>& map, Index time, Index row) {
-    value[count(i)] = map.value.at(time, row);
-    tangent[count(i)] = map.tangent.at(time, row);
-  }
-  kernels::DualRows<T> rows() const { return {value.data(), tangent.data()}; }
-  kernels::DualRows<const T> readable() const { return {value.data(), tangent.data()}; }
-};
-
-/// The rows of one part of a walk, and what both directions of it have in common.
-template <class T>
-class DualWalk {
- protected:
-  DualWalk(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell, std::vector<Index> rows)
-      : kernels_(active_kernels<T>()),
-        shape_(shape),
-        schedule_(schedule),
-        cell_(cell),
-        rows_(std::move(rows)),
-        zeros_(count(std::max(shape.padded(), shape.state)), T(0)),
-        zoneout_(shape, cell.variant, size()),
-        gates_(size()),
-        c_prev_(size()) {}
-
-  Index size() const { return static_cast<Index>(rows_.size()); }
-  Index row(Index i) const { return rows_[count(i)]; }
-  Index length(Index i) const { return i < size() ? schedule_.length[count(row(i))] : 0; }
-  Index time(Index i, Index step) const { return schedule_.time(row(i), step, cell_.reversed); }
-
-  /// What came before a step of row i: zeros after a reset.
-  void set_before(DualPointers<T>& pointers, const DualMap<T>& first, const DualMap<T>& later, Index i, Index step) {
-    if (schedule_.cut(row(i), step, cell_.reversed)) {
-      pointers.value[count(i)] = pointers.tangent[count(i)] = zeros_.data();
-    } else if (step == 0) {
-      pointers.set(i, first, 0, row(i));
-    } else {
-      pointers.set(i, later, time(i, step) + (cell_.reversed ? 1 : -1), row(i));
-    }
-  }
-  bool fed() const { return static_cast<bool>(cell_.variant.h_factor); }
-
-  /// What the cell reads at a step of row i.
-  void gather_cell(Index i, Index step) {
-    const Index at = time(i, step), r = row(i);
-    gates_.set(i, cell_.gates, at, r);
-    set_before(c_prev_, cell_.c0, cell_.c, i, step);
-    zoneout_.fill(i, schedule_.rows, schedule_.order[count(r)], schedule_.caller_time(at, r), {0, shape_.blocks()});
-  }
-  kernels::CellExtras<T> extras() const {
-    return {cell_.variant.options, cell_.variant.peephole, zoneout_.h(), zoneout_.c()};
-  }
-  Range panels_of(Index columns) const { return {0, (columns + shape_.block_width() - 1) / shape_.block_width()}; }
-
-  const kernels::Kernels<T>& kernels_;
-  const CellShape& shape_;
-  const Schedule& schedule_;
-  const DualCell<T>& cell_;
-  const std::vector<Index> rows_;  ///< sorted rows, rising, so their lengths fall
-  std::vector<T> zeros_;
-  ZoneoutRows<T> zoneout_;
-  DualPointers<T> gates_, c_prev_;
-};
-
-template <class T>
-class TangentForwardWalk : DualWalk<T> {
- public:
-  TangentForwardWalk(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
-                     const TangentForwardPanels<T>& weights, const T* bias, std::vector<Index> rows)
-      : DualWalk<T>(shape, schedule, cell, std::move(rows)),
-        weights_(weights),
-        bias_(bias),
-        alive_(size()),
-        chunk_steps_(std::max<Index>(1, input_rows / std::max<Index>(1, size()))),
-        h_prev_(size()),
-        h_last_(size()),
-        c_(size()),
-        h_(size()),
-        m_(size()) {}
-
-  void run() {
-    for (Index first = 0; first < length(0); first += chunk_steps_) {
-      const Index last = std::min(length(0), first + chunk_steps_);
-      input_part(first, last);
-      for (Index step = first; step < last; ++step) advance(step);
-    }
-  }
-
- private:
-  using Base = DualWalk<T>;
-  using Base::cell_;
-  using Base::kernels_;
-  using Base::length;
-  using Base::row;
-  using Base::schedule_;
-  using Base::shape_;
-  using Base::size;
-  using Base::time;
-
-  /// Rows that the input part of several steps is computed on as one product.
-  static constexpr Index input_rows = 96;
-
-  /// out (+)= the tangent of a product, from `rows` rows of its left factor.
-  void add_product(Index rows, const T* const* value, const T* const* tangent, const StackedPanels<T>& factor,
-                   T* const* out, const T* start, bool accumulate) {
-    left_.resize(count(rows * 2 * factor.depth));
-    left_rows_.resize(count(rows));
-    for (Index i = 0; i < rows; ++i) {
-      T* const to = left_.data() + i * 2 * factor.depth;
-      std::copy_n(tangent[i], factor.depth, to);
-      std::copy_n(value[i], factor.depth, to + factor.depth);
-      left_rows_[count(i)] = to;
-    }
-    kernels::Product<T> product = product_of<T>(rows, left_rows_.data(), 2 * factor.depth, factor.panels.data(),
-                                                factor.columns, out, this->panels_of(factor.columns));
-    product.bias = start;
-    product.accumulate = accumulate;
-    kernels_.product(product);
-  }
-
-  /// b' + W x' + W' x of several steps.
-  void input_part(Index first, Index last) {
-    x_.value.clear();
-    x_.tangent.clear();
-    out_.clear();
-    Index alive = alive_;
-    for (Index step = first; step < last; ++step) {
-      while (length(alive - 1) <= step) --alive;
-      for (Index i = 0; i < alive; ++i) {
-        x_.value.push_back(cell_.x.value.at(time(i, step), row(i)));
-        x_.tangent.push_back(cell_.x.tangent.at(time(i, step), row(i)));
-        out_.push_back(cell_.gates.tangent.at(time(i, step), row(i)));
-      }
-    }
-    add_product(static_cast<Index>(out_.size()), x_.value.data(), x_.tangent.data(), weights_.x, out_.data(), bias_,
-                false);
-  }
-
-  void advance(Index step) {
-    while (length(alive_ - 1) <= step) --alive_;
-    for (Index i = 0; i < alive_; ++i) {
-      this->gather_cell(i, step);
-      this->set_before(h_last_, cell_.h0, cell_.h, i, step);
-      if (this->fed()) this->set_before(h_prev_, cell_.h0_fed, cell_.h_fed, i, step);
-      c_.set(i, cell_.c, time(i, step), row(i));
-      h_.set(i, cell_.h, time(i, step), row(i));
-      if (shape_.projected) m_.set(i, cell_.m, time(i, step), row(i));
-    }
-    const DualPointers<T>& h_prev = this->fed() ? h_prev_ : h_last_;
-    add_product(alive_, h_prev.value.data(), h_prev.tangent.data(), weights_.h, this->gates_.tangent.data(), nullptr,
-                true);
-    kernels::TangentForward<T> s{};
-    s.rows = alive_;
-    s.hidden = shape_.hidden;
-    s.gates = this->gates_.value.data();
-    s.gates_tangent = this->gates_.tangent.data();
-    s.c_prev = this->c_prev_.readable();
-    s.c_tangent = c_.tangent.data();
-    s.h_tangent = shape_.projected ? m_.tangent.data() : h_.tangent.data();
-    s.extras = this->extras();
-    s.peephole_tangent = cell_.peephole_tangent;
-    s.h_last_tangent = h_last_.tangent.data();
-    kernels_.tangent_forward(s);
-    if (shape_.projected) project();
-    if (this->fed()) feed(step);
-  }
-
-  /// The tangent of h = clip(R m).
-  void project() {
-    add_product(alive_, m_.value.data(), m_.tangent.data(), weights_.projection, h_.tangent.data(), nullptr, false);
-    if (!(cell_.proj_clip > 0)) return;
-    for (Index i = 0; i < alive_; ++i) {
-      for (Index k = 0; k < shape_.state; ++k) {
-        if (std::abs(h_.value[count(i)][k]) >= cell_.proj_clip) h_.tangent[count(i)][k] = T(0);
-      }
-    }
-  }
-
-  /// What the next step's product sees of h.
-  void feed(Index step) {
-    for (Index i = 0; i < alive_; ++i) {
-      T* const to = cell_.h_fed.tangent.at(time(i, step), row(i));
-      std::copy_n(h_.tangent[count(i)], shape_.hidden, to);
-      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)), to, shape_.hidden);
-    }
-  }
-
-  const TangentForwardPanels<T>& weights_;
-  const T* const bias_;
-  Index alive_;
-  const Index chunk_steps_;
-  DualPointers<T> h_prev_, h_last_, c_, h_, m_;
-  DualPointers<T> x_{0};
-  std::vector<T*> out_;
-  Buffer<T> left_;
-  std::vector<const T*> left_rows_;
-};
 
 /// Gradients by the pre-activations, and with a projection those by h, of the rows of a range of steps, by (step, row):
 /// of each row the tangents, then the values, as the left factor of a product with stacked panels.
@@ -553,26 +346,12 @@ class TangentBackward {
 }  // namespace
 
 template <class T>
-void tangent_forward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
-                     const TangentForwardPanels<T>& weights, const T* bias) {
-  const double work = 2 * walk_work(shape, schedule, {0, schedule.longest}, shape.input + shape.state);
-  const int parts = static_cast<int>(std::min<Index>(threads_for(work), std::max<Index>(1, schedule.rows)));
-  parallel(parts, [&](int part) {
-    TangentForwardWalk<T>(shape, schedule, cell, weights, bias, deal_rows(schedule, parts, part)).run();
-  });
-}
-
-template <class T>
 void tangent_backward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
                       const BackwardPanels<T>& values, const TangentBackwardPanels<T>& weights,
                       const DualGradients<T>& gradients) {
   TangentBackward<T>(shape, schedule, cell, values, weights, gradients).run();
 }
 
-template void tangent_forward(const CellShape&, const Schedule&, const DualCell<float>&,
-                              const TangentForwardPanels<float>&, const float*);
-template void tangent_forward(const CellShape&, const Schedule&, const DualCell<double>&,
-                              const TangentForwardPanels<double>&, const double*);
 template void tangent_backward(const CellShape&, const Schedule&, const DualCell<float>&, const BackwardPanels<float>&,
                                const TangentBackwardPanels<float>&, const DualGradients<float>&);
 template void tangent_backward(const CellShape&, const Schedule&, const DualCell<double>&,
