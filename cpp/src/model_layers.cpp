@@ -53,8 +53,8 @@ const std::map<std::string, Names>& options() {
                              "recurrent_constraint",
                              "bias_constraint",
                              "seed"};
-  static const Names walk = {"return_sequences", "return_state", "go_backwards", "recompute", "share_recurrent",
-                             "stateful"};
+  static const Names walk = {"return_sequences", "return_state",    "go_backwards",
+                             "recompute",        "share_recurrent", "stateful"};
   static const std::map<std::string, Names> all = {
       {"Bidirectional", {"layer", "merge_mode"}},
       {"Dense",

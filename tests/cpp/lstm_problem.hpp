@@ -65,11 +65,11 @@ struct Problem {
   std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
   std::vector<std::vector<T>> peephole, weight_hr;         // the same, or empty
   std::vector<std::vector<T>> gain_ih, gain_hh, gain_c, bias_c;
-  std::vector<T> x;                                        // (N, T, C)
-  std::vector<std::int64_t> lengths;                       // (N) or absent
-  std::valarray<bool> reset;                               // (N, T) or absent
-  std::valarray<bool> mask;                                // (N, T) or absent
-  std::vector<T> h0, c0;                                   // (L * D, N, H) or absent
+  std::vector<T> x;                   // (N, T, C)
+  std::vector<std::int64_t> lengths;  // (N) or absent
+  std::valarray<bool> reset;          // (N, T) or absent
+  std::valarray<bool> mask;           // (N, T) or absent
+  std::vector<T> h0, c0;              // (L * D, N, H) or absent
   std::vector<T> dy, dh, dc;
 
   Index cells() const { return config.num_layers * config.directions(); }
@@ -126,7 +126,8 @@ template <class T>
 struct Result {
   std::vector<T> y, h, c;
   std::vector<T> dx, dh0, dc0;
-  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole, dweight_hr, dgain_ih, dgain_hh, dgain_c, dbias_c;
+  std::vector<std::vector<T>> dweight_ih, dweight_hh, dbias, dpeephole, dweight_hr, dgain_ih, dgain_hh, dgain_c,
+      dbias_c;
 };
 
 template <class T>

@@ -49,8 +49,8 @@ struct LstmConfig {
   //
   //   n(W x), n(U h'), n(c)      n(v) = gain (v - mean(v)) / sqrt(variance(v) + layer_norm_epsilon) (+ bias_c for c)
   //
-  // over all four gates' 4H features (3H with coupled_gates, which leaves those of i out) and over the H units of c. The
-  // biases of the first two norms are the gates' b.
+  // over all four gates' 4H features (3H with coupled_gates, which leaves those of i out) and over the H units of c.
+  // The biases of the first two norms are the gates' b.
   //
   // Then zoneout keeps some elements of the h and c before, while training; at inference h becomes
   // zoneout_h h' + (1 - zoneout_h) h, c likewise.
@@ -60,7 +60,7 @@ struct LstmConfig {
   bool bias = true;            ///< whether there are biases b
   bool layer_norm = false;     ///< norms of W x, U h' and c, with gains and biases of their own
   double layer_norm_epsilon = 1e-5;
-  bool peephole = false;  ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
+  bool peephole = false;       ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
   bool coupled_gates = false;  ///< i = 1 - f; the rows of i in all weights are not used and have zero gradients
   LstmActivation gate_activation{LstmFunction::sigmoid};
   LstmActivation cell_activation{LstmFunction::tanh};
@@ -96,10 +96,9 @@ struct LstmConfig {
 /// direction (entry `cell` of LstmWeights; 0 for the input), named by a seed that `lstmcore::dropout` takes too. An
 /// element's place in its stream is, for row n of N, time t, unit u, feature k:
 ///
-///   zoneout_h, zoneout_c   (t N + n) H + u, for h with a projection (t N + n) P + u; the value is kept where dropout of rate 1 - zoneout leaves it
-///   recurrent_dropout      n H + u, with a projection n P + u
-///   input_dropout          n C + k
-///   weight_dropout         r W + k, for row r and column k of weight_hh, W columns wide
+///   zoneout_h, zoneout_c   (t N + n) H + u, for h with a projection (t N + n) P + u; the value is kept where dropout
+///   of rate 1 - zoneout leaves it recurrent_dropout      n H + u, with a projection n P + u input_dropout          n C
+///   + k weight_dropout         r W + k, for row r and column k of weight_hh, W columns wide
 ///
 /// Dropout between layers uses the call's seed itself: ((layer N + n) T + t) D H + u.
 enum class MaskKind : std::uint64_t {
@@ -211,6 +210,7 @@ struct LstmSequence {
   /// the same bits, for about a third more time, and memory no longer grows by all gates of every step (Griewank &
   /// Walther 2000; Chen et al. 2016). 0: everything is kept; or `recompute_sqrt`.
   std::int64_t recompute = 0;
+  bool random = true;  ///< whether a training forward drops and zones out; if not, it computes what inference does
 
   LstmSequence() = default;
   LstmSequence(View<const T, 3> input) : x(input) {}
@@ -243,6 +243,8 @@ struct LstmInputGradients {
 
 template <class T>
 class Lstm;
+template <class T>
+class LstmTangent;
 
 /// What a training forward keeps for its backward: a value that the caller holds, one per forward in flight. It owns
 /// copies of all it needs, so later changes of x or of weights cannot falsify the backward. It serves one backward,
@@ -264,6 +266,7 @@ class LstmTape {
 
  private:
   friend class Lstm<T>;
+  friend class LstmTangent<T>;
   std::unique_ptr<Impl> impl_;
 };
 
@@ -282,14 +285,14 @@ class Lstm {
   /// final state not wanted. N = 0 and T = 0 are allowed: nothing to write, the state stays.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state) const;
 
-  /// Training: also applies dropout and fills `tape`.
+  /// Training: also applies dropout, unless the sequence says otherwise, and fills `tape`.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state, LstmTape<T>& tape) const;
 
   /// Begins a training forward that is fed step by step: `tape` takes the initial state of `batch` rows, absent views
-  /// being zeros, and holds no step yet; memory for `expected_steps` is taken at once, for more as they come. The masks of
-  /// `seed` are those of one forward over all the steps. Throws std::invalid_argument if the LSTM is bidirectional, walks
-  /// backwards or has dropout between its layers, whose mask depends on how many steps there will be, if `batch` < 1 or
-  /// `expected_steps` < 0.
+  /// being zeros, and holds no step yet; memory for `expected_steps` is taken at once, for more as they come. The masks
+  /// of `seed` are those of one forward over all the steps. Throws std::invalid_argument if the LSTM is bidirectional,
+  /// walks backwards or has dropout between its layers, whose mask depends on how many steps there will be, if `batch`
+  /// < 1 or `expected_steps` < 0.
   void begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape, std::int64_t expected_steps = 0,
              std::uint64_t seed = 0) const;
 

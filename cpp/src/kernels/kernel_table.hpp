@@ -28,6 +28,7 @@ struct Product {
   const T* panels;
   T* const* out;                 // row pointers
   const T* bias;                 // start: padded to whole vectors like a panel; null: zeros
+  bool accumulate;               // start from what `out` holds instead
   Index panel_begin, panel_end;  // the panels to compute
 };
 
@@ -110,11 +111,11 @@ struct StepForward {
   // Layer norms, whose steps come apart, since each needs all of a row: the products W x and U h', then `norm_gates`,
   // then `norm_output`.
   const CellNorms<T>* norms;
-  Index blocks;             // all of a row
-  const T* const* norm_x;   // row pointers, 4 Hp elements: W x
-  const T* const* norm_h;   // row pointers, 4 Hp elements: U h'
-  T* const* fresh_c;        // row pointers, Hp elements: c before zoneout
-  T* const* statistics;     // row pointers
+  Index blocks;            // all of a row
+  const T* const* norm_x;  // row pointers, 4 Hp elements: W x
+  const T* const* norm_h;  // row pointers, 4 Hp elements: U h'
+  T* const* fresh_c;       // row pointers, Hp elements: c before zoneout
+  T* const* statistics;    // row pointers
 };
 
 /// The cell's backward for one step of some rows and a range of blocks.
@@ -133,9 +134,9 @@ struct StepBackward {
   CellExtras<T> extras;
   T* const* dh_kept;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
 
-  // Layer norms, in three steps: `norm_output_backward`, `norm_gates_backward`, `norm_rows_backward`. A row of dgates then
-  // holds the gradients by the pre-activations, by W x and by U h', 4 Hp elements each, by gain times the normed c plus
-  // bias, and the normed c, Hp elements each.
+  // Layer norms, in three steps: `norm_output_backward`, `norm_gates_backward`, `norm_rows_backward`. A row of dgates
+  // then holds the gradients by the pre-activations, by W x and by U h', 4 Hp elements each, by gain times the normed c
+  // plus bias, and the normed c, Hp elements each.
   const CellNorms<T>* norms;
   Index blocks;
   const T* const* norm_x;
@@ -146,9 +147,9 @@ struct StepBackward {
 /// The gradients by the gains and biases of layer norms, from one row after the other, for some blocks.
 template <class T>
 struct NormSums {
-  Index blocks;              // all of a row
+  Index blocks;  // all of a row
   Index block_begin, block_end;
-  const T* dgates;           // a row, as above
+  const T* dgates;  // a row, as above
   const T* norm_x;
   const T* norm_h;
   const T* statistics;
@@ -156,6 +157,65 @@ struct NormSums {
   T* gain_h;
   T* gain_c;  // Hp elements
   T* bias_c;
+};
+
+/// Row pointers to values and to their tangents, the derivatives along one direction.
+template <class T>
+struct DualRows {
+  T* const* value;
+  T* const* tangent;
+};
+
+/// The tangents of a step's cell, all blocks: `gates` and c_prev's values are those that the forward kept.
+template <class T>
+struct TangentForward {
+  Index rows;
+  Index hidden;
+  const T* const* gates;     // activations
+  T* const* gates_tangent;   // in: of the pre-activations without peepholes; out: of the activations
+  DualRows<const T> c_prev;  // row pointers, Hp elements
+  T* const* c_tangent;       // Hp elements
+  T* const* h_tangent;       // H elements
+  CellExtras<T> extras;      // options are there, though the cell be a plain one
+  const T* peephole_tangent;
+  const T* const* h_last_tangent;  // H elements: of h before the step, if zoneout keeps some of it
+
+  // Layer norms: the products' tangents come apart from the gates', and leave those of the statistics.
+  const CellNorms<T>* norms;  // null: none, and nothing below is read
+  const CellNorms<T>* norms_tangent;
+  const T* bias_tangent;         // [block][4][V]
+  DualRows<const T> norm_x;      // 4 Hp elements: W x
+  DualRows<const T> norm_h;      // 4 Hp elements: U h'
+  const T* const* statistics;    // row pointers
+  T* const* statistics_tangent;  // out
+  T* scratch;                    // 2 Hp elements
+};
+
+/// The gradients of a step's cell, all blocks, and their tangents. Compare StepBackward.
+template <class T>
+struct TangentBackward {
+  Index rows;
+  Index hidden;
+  DualRows<const T> gates;  // activations
+  DualRows<const T> c_prev;
+  DualRows<const T> dy;  // H elements, or null
+  DualRows<const T> dh;
+  DualRows<T> dc;       // in by c, out by c_prev
+  DualRows<T> dgates;   // out: by the pre-activations; with layer norms by W x
+  DualRows<T> dh_kept;  // out: what zoneout passes on to h before the step; or null
+  CellExtras<T> extras;
+  const T* peephole_tangent;
+  T* const* bias_sums;      // row pointers, 4 Hp elements: the tangents of dgates are added
+  T* const* peephole_sums;  // [block][i, f, o][V]: those of the gradients by the peephole weights are added; or null
+
+  const CellNorms<T>* norms;  // null: none, and nothing below is read
+  const CellNorms<T>* norms_tangent;
+  DualRows<const T> norm_x;
+  DualRows<const T> norm_h;
+  DualRows<const T> statistics;
+  DualRows<T> dgates_h;  // out: by U h'
+  T* scratch;            // 4 Hp elements
+  T* const* norm_sums;   // gains of W x and of U h', gain and bias of c: the tangents of their gradients are added
 };
 
 /// Everything for one element type.
@@ -169,8 +229,8 @@ struct Kernels {
   void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
   void (*step_forward)(const StepForward<T>&);
   void (*step_backward)(const StepBackward<T>&);
-  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then the
-  /// statistics of c, h, and c after zoneout.
+  /// With layer norms, instead of step_forward: the statistics of W x and U h', the gates and c before zoneout; then
+  /// the statistics of c, h, and c after zoneout.
   void (*norm_gates)(const StepForward<T>&);
   void (*norm_output)(const StepForward<T>&);
   /// With layer norms, instead of step_backward: the gradients by o and by the normed c; then those by the
@@ -179,6 +239,8 @@ struct Kernels {
   void (*norm_gates_backward)(const StepBackward<T>&);
   void (*norm_rows_backward)(const StepBackward<T>&);
   void (*add_norms)(const NormSums<T>&);
+  void (*tangent_forward)(const TangentForward<T>&);
+  void (*tangent_backward)(const TangentBackward<T>&);
 
   // Elementwise work over n elements. Pointers need no alignment.
   void (*sigmoid)(const T* x, T* y, Index n);

@@ -3,6 +3,7 @@
 #include "cell.hpp"
 #include "elementwise.hpp"
 #include "layer_norm.hpp"
+#include "tangent_cell.hpp"
 #include "transpose.hpp"
 
 namespace lstmcore {
@@ -25,6 +26,8 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.norm_gates_backward = &norm_gates_backward<T>;
   k.norm_rows_backward = &norm_rows_backward<T>;
   k.add_norms = &add_norms<T>;
+  k.tangent_forward = &tangent_forward<T>;
+  k.tangent_backward = &tangent_backward<T>;
   k.sigmoid = &sigmoid_elements<T>;
   k.tanh = &tanh_elements<T>;
   k.exp = &exp_elements<T>;

@@ -204,8 +204,8 @@ void norm_output_backward(const StepBackward<T>& s) {
   }
 }
 
-/// What takes the gradient by gain * normed to that by what was normed: means over a row, where units that are not there
-/// have no gradient.
+/// What takes the gradient by gain * normed to that by what was normed: means over a row, where units that are not
+/// there have no gradient.
 template <class T>
 struct NormGradient {
   using P = PacketOf<T>;
@@ -297,8 +297,10 @@ EIGEN_ALWAYS_INLINE void norm_product_backward(const StepBackward<T>& s, Index f
 template <class T>
 void norm_rows_backward(const StepBackward<T>& s) {
   for_groups(s.rows, [&](Index first, Index last) {
-    norm_product_backward(s, first, last, s.norms->gain_x, s.norm_x, 0, [](const GradientRow<T>& row) { return row.x; });
-    norm_product_backward(s, first, last, s.norms->gain_h, s.norm_h, 2, [](const GradientRow<T>& row) { return row.h; });
+    norm_product_backward(s, first, last, s.norms->gain_x, s.norm_x, 0,
+                          [](const GradientRow<T>& row) { return row.x; });
+    norm_product_backward(s, first, last, s.norms->gain_h, s.norm_h, 2,
+                          [](const GradientRow<T>& row) { return row.h; });
   });
 }
 

@@ -22,11 +22,11 @@ template <class T>
 struct StepTape {
   std::vector<T> z[4];  // what the activations of i, f, g, o were applied to, before the bound
   std::vector<T> i, f, g, o;
-  std::vector<T> free_c, c;         // before its bound and after it, before zoneout
-  std::vector<T> r;                 // what the output's activation was applied to
-  std::vector<T> m, free_r;         // with a projection: what it is applied to, and its result before the bound
-  std::vector<T> h_prev, c_prev;    // before the step, zero if it was reset; h as the product saw it
-  Norm<T> norm_x, norm_h, norm_c;   // with layer norms: of W x, of U h' (4H), and of c
+  std::vector<T> free_c, c;        // before its bound and after it, before zoneout
+  std::vector<T> r;                // what the output's activation was applied to
+  std::vector<T> m, free_r;        // with a projection: what it is applied to, and its result before the bound
+  std::vector<T> h_prev, c_prev;   // before the step, zero if it was reset; h as the product saw it
+  Norm<T> norm_x, norm_h, norm_c;  // with layer norms: of W x, of U h' (4H), and of c
 };
 
 /// What the forward keeps for the backward.

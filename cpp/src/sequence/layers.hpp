@@ -22,8 +22,8 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
   CellShape shape(Index layer) const {
-    return {config.layer_input_size(layer), config.hidden_size, config.state_size(), active_kernels<T>().lanes,
-            config.proj_size > 0, config.layer_norm};
+    return {config.layer_input_size(layer), config.hidden_size,   config.state_size(),
+            active_kernels<T>().lanes,      config.proj_size > 0, config.layer_norm};
   }
   std::size_t cell(Index layer, Index direction) const {
     return static_cast<std::size_t>(layer * config.directions() + direction);
@@ -71,9 +71,9 @@ struct LstmTape<T>::Impl {
     Buffer<T> h0;     ///< [pieces][N][width of h] before each piece; with several pieces also after the last
     Buffer<T> c0;     ///< [pieces][N][Hp]
     // With recurrent dropout: its mask, and h0 and h times that.
-    Buffer<T> h_factor;        ///< [N][Hp]
-    Buffer<T> h0_fed;          ///< [N][H] of one piece
-    Buffer<T> h_fed;           ///< [rows of all steps][H]
+    Buffer<T> h_factor;  ///< [N][Hp]
+    Buffer<T> h0_fed;    ///< [N][H] of one piece
+    Buffer<T> h_fed;     ///< [rows of all steps][H]
     // With layer norms: W x and U h' before them, their statistics, and c before zoneout.
     Buffer<T> norm_x;               ///< [rows of all steps][4 Hp]
     Buffer<T> norm_h;               ///< the same
@@ -92,20 +92,36 @@ struct LstmTape<T>::Impl {
   bool open = false;  ///< begun, and fed step by step
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
+  LstmConfig config;  ///< as it was at work: without dropout if nothing was random
+  bool random = true;
   std::uint64_t seed = 0;
   Pieces pieces;
   std::vector<Layer> layers;
   std::vector<Cell> cells;
+
+  /// What varies in a cell, with the masks of zoneout that were at work.
+  CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
+    return random ? of.variant(cell, seed) : of.variant(cell);
+  }
+  /// The input of a layer by packed index: the layer below's output, if that went on as it stands.
+  Buffer<T>& input_of(Index layer) {
+    const auto at = static_cast<std::size_t>(layer);
+    return layer == 0 || layers[at].input.size() > 0 ? layers[at].input : layers[at - 1].h;
+  }
+  std::size_t bytes() const;
 };
 
-/// Dropout between layers: y = mask(x) / (1 - rate) for some times of the output of layer `layer`, or its backward. Rows
-/// `width` wide. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
+/// A configuration as it is at work where nothing is random.
+LstmConfig without_dropout(LstmConfig config);
+
+/// Dropout between layers: y = mask(x) / (1 - rate) for some times of the output of layer `layer`, or its backward.
+/// Rows `width` wide. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
 template <class T>
 void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index layer, Index width, Range times,
                    const RowMap<const T>& x, const RowMap<T>& y);
 
-/// Dropout with one mask per row for all steps, in place, of the valid rows of (time, sorted row) at some times: element
-/// (row n of the batch, feature k) is at n width + k of the mask.
+/// Dropout with one mask per row for all steps, in place, of the valid rows of (time, sorted row) at some times:
+/// element (row n of the batch, feature k) is at n width + k of the mask.
 template <class T>
 void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, Range times,
                       const RowMap<T>& rows);
@@ -116,5 +132,9 @@ void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, c
 template <class T>
 void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
                         Buffer<T>& fed);
+
+/// Dropout of the recurrent weights, in place: of the gradient by them, from that by what was left of them.
+template <class T>
+void weight_dropout(double rate, std::uint64_t seed, const View<T, 2>& matrix);
 
 }  // namespace lstmcore

@@ -216,8 +216,7 @@ void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
   add(other.x_, x_);
   add(other.h_, h_);
   add(other.bias_, bias_);
-  visit_norms(blocks,
-              [&](Index at, Index size) { kernels_.add(other.norms_.data() + at, norms_.data() + at, size); });
+  visit_norms(blocks, [&](Index at, Index size) { kernels_.add(other.norms_.data() + at, norms_.data() + at, size); });
   if (projection_.size() > 0) {
     const Range units = units_of(shape_, blocks);
     for (Index unit = units.begin; unit < units.end; ++unit) {

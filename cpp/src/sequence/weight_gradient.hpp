@@ -12,8 +12,8 @@ struct StepRows {
   Index count = 0;
   std::vector<T*> gates;  ///< rows of gradients (`CellShape::gradients_width`)
   std::vector<const T*> x, h_prev;
-  std::vector<const T*> m, dr;                ///< with a projection: its input and the gradient by its output
-  std::vector<const T*> activations, c_prev;  ///< gates and c before the step, for peephole weights; else empty
+  std::vector<const T*> m, dr;                       ///< with a projection: its input and the gradient by its output
+  std::vector<const T*> activations, c_prev;         ///< gates and c before the step, for peephole weights; else empty
   std::vector<const T*> norm_x, norm_h, statistics;  ///< with layer norms; else empty
 };
 
