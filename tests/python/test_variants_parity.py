@@ -7,6 +7,8 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lstmcore import functional as F
 from lstmcore.config import Activation, LSTMConfig
@@ -137,12 +139,46 @@ def onnx_model(onnx, config, weights):
 
 @pytest.mark.parametrize("name", ONNX_CASES)
 def test_onnx_runtime(name):
+    check_onnx_runtime(LSTMConfig(3, 7, **ONNX_CASES[name]), BATCH, STEPS, 2)
+
+
+@st.composite
+def onnx_configs(draw):
+    """Draw what an LSTM node can say and gates do not let grow without bound."""
+    bounded = st.sampled_from(
+        ["tanh", "sigmoid", "softsign", Activation("scaled_tanh", 1.1, 0.8), "hard_sigmoid"]
+    )
+    direction = draw(st.sampled_from(["forward", "reverse", "both"]))
+    coupled = draw(st.booleans())
+    return LSTMConfig(
+        draw(st.integers(1, 6)),
+        draw(st.integers(1, 40)),
+        bidirectional=direction == "both",
+        go_backwards=direction == "reverse",
+        peephole=draw(st.booleans()),
+        coupled_gates=coupled,
+        gate_activation="sigmoid"
+        if coupled
+        else draw(st.sampled_from(["sigmoid", Activation("hard_sigmoid", 0.3, 0.4)])),
+        cell_activation=draw(bounded),
+        output_activation=draw(bounded),
+        # With coupled gates ONNX Runtime clips another pre-activation than this cell.
+        gate_clip=0.0 if coupled else draw(st.sampled_from([0.0, 0.7])),
+    )
+
+
+@given(onnx_configs(), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6))
+def test_onnx_runtime_on_random_calls(config, batch, steps, seed):
+    check_onnx_runtime(config, batch, steps, seed)
+
+
+def check_onnx_runtime(config, batch, steps, seed):
     onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    config = LSTMConfig(3, 7, **ONNX_CASES[name])
     x, weights, arguments = random_case(
-        config, BATCH, STEPS, np.float32, seed=2, ragged=True, state=True
+        config, batch, steps, np.float32, seed=seed, ragged=batch > 1, state=True
     )
+    arguments.setdefault("lengths", np.full(batch, steps))
     arguments["lengths"] = np.maximum(arguments["lengths"], 1)  # ONNX Runtime wants no empty row
     session = runtime.InferenceSession(
         onnx_model(onnx, config, weights), providers=["CPUExecutionProvider"]
@@ -240,7 +276,65 @@ def test_keras_dropout_is_one_mask_per_sequence(option):
     assert relative_error(y, np.stack(outputs, axis=1)) < 5e-6
 
 
-# ---- PyTorch's autograd ------------------------------------------------------------------------
+# ---- PyTorch -----------------------------------------------------------------------------------
+
+
+@st.composite
+def torch_configs(draw):
+    """Draw what ``torch.nn.LSTM`` can be."""
+    hidden = draw(st.integers(2, 40))
+    return LSTMConfig(
+        draw(st.integers(1, 6)),
+        hidden,
+        num_layers=draw(st.integers(1, 3)),
+        bidirectional=draw(st.booleans()),
+        proj_size=draw(st.sampled_from([0, 1, hidden // 2])),
+    )
+
+
+@given(torch_configs(), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6), st.booleans())
+def test_torch_on_random_calls(config, batch, steps, seed, ragged):
+    """Values and gradients, of a packed sequence if the batch is ragged."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, weights, arguments = random_case(
+        config, batch, steps, np.float64, seed=seed, ragged=ragged and batch > 1, state=True
+    )
+    module = torch.nn.LSTM(
+        config.input_size,
+        config.hidden_size,
+        config.num_layers,
+        batch_first=True,
+        bidirectional=config.bidirectional,
+        proj_size=config.proj_size,
+        dtype=torch.float64,
+    )
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.startswith("bias_hh"):
+                parameter.zero_()
+            else:
+                parameter.copy_(torch.from_numpy(weights[name.replace("bias_ih", "bias")]))
+    lengths = np.maximum(arguments.get("lengths", np.full(batch, steps)), 1)
+    inputs = torch.tensor(x, requires_grad=True)
+    state = tuple(torch.tensor(part, requires_grad=True) for part in arguments["state"])
+    packed = torch.nn.utils.rnn.pack_padded_sequence(inputs, lengths, True, False)
+    y, (h, c) = module(packed, state)
+    y = torch.nn.utils.rnn.pad_packed_sequence(y, True, total_length=steps)[0]
+    own_y, own, tape = F.lstm(
+        x, weights, config, state=arguments["state"], lengths=lengths, training=True
+    )
+    dy, dh, dc = (torch.tensor(np.cos(3 * array)) for array in (own_y, *own))
+    ((y * dy).sum() + (h * dh).sum() + (c * dc).sum()).backward()
+    gradients = F.lstm_backward(tape, dy.numpy(), (dh.numpy(), dc.numpy()))
+    for result, expected in zip((own_y, *own), (y, h, c), strict=True):
+        assert relative_error(result, expected.detach().numpy()) < 1e-12
+    assert relative_error(gradients.x, inputs.grad.numpy()) < 1e-11
+    for result, initial in zip(gradients.state, state, strict=True):
+        assert relative_error(result, initial.grad.numpy()) < 1e-11
+    for name, parameter in module.named_parameters():
+        if not name.startswith("bias_hh"):
+            result = gradients.weights[name.replace("bias_ih", "bias")]
+            assert relative_error(result, parameter.grad.numpy()) < 1e-11, name
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ class LstmTangent {
   const LstmConfig& config() const;
 
   /// A training forward, beside that of Lstm. `x_tangent` (N, T, C), any strides, is not read past a row's length;
-  /// `y_tangent` is like `y`, and `state_tangent` is read and written like `state`.
+  /// `y_tangent` is like `y`, and `state_tangent` is read and written like `state`. Throws std::invalid_argument if the
+  /// sequence asks for recomputation: the walks of the tangents need all that a tape can hold.
   void forward(const LstmSequence<T>& sequence, View<const T, 3> x_tangent, View<T, 3> y, View<T, 3> y_tangent,
                const LstmState<T>& state, const LstmState<T>& state_tangent, LstmTangentTape<T>& tape) const;
 

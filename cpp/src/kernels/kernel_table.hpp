@@ -144,15 +144,18 @@ struct StepBackward {
   const T* const* statistics;
 };
 
-/// The gradients by the gains and biases of layer norms, from one row after the other, for some blocks.
+/// The gradients by the gains and biases of layer norms, the gates' included, from one row after the other, for some
+/// blocks.
 template <class T>
 struct NormSums {
   Index blocks;  // all of a row
   Index block_begin, block_end;
-  const T* dgates;  // a row, as above
-  const T* norm_x;
-  const T* norm_h;
-  const T* statistics;
+  Index rows;
+  T* const* dgates;  // row pointers, as above
+  const T* const* norm_x;
+  const T* const* norm_h;
+  const T* const* statistics;
+  T* bias;    // [block][4][V], of all blocks; null: not wanted
   T* gain_x;  // [block][4][V], of all blocks
   T* gain_h;
   T* gain_c;  // Hp elements

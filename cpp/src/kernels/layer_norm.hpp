@@ -309,18 +309,33 @@ void add_norms(const NormSums<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr Index full = kernels::panel_vectors * lanes;
-  const GradientRow<T> row(const_cast<T*>(s.dgates), s.blocks);
-  const auto add = [](T* sum, const T* gradient, const P& value) {
-    ei::pstoreu(sum, ei::pmadd(ei::ploadu<P>(gradient), value, ei::ploadu<P>(sum)));
-  };
-  for (Index at = s.block_begin * full; at < s.block_end * full; at += lanes) {
-    add(s.gain_x + at, row.gates + at, normed(s.norm_x + at, s.statistics));
-    add(s.gain_h + at, row.gates + at, normed(s.norm_h + at, s.statistics + 2));
-  }
-  for (Index at = s.block_begin * lanes; at < s.block_end * lanes; at += lanes) {
-    add(s.gain_c + at, row.by_normed_c + at, ei::ploadu<P>(row.normed_c + at));
-    add(s.bias_c + at, row.by_normed_c + at, constant<P>(1.0));
-  }
+  // A sum is fetched once for a group of rows, and still runs over them in their order.
+  for_groups(s.rows, [&](Index first, Index last) {
+    for (Index at = s.block_begin * full; at < s.block_end * full; at += lanes) {
+      P bias = s.bias != nullptr ? ei::ploadu<P>(s.bias + at) : constant<P>(0.0);
+      P gain_x = ei::ploadu<P>(s.gain_x + at), gain_h = ei::ploadu<P>(s.gain_h + at);
+      for (Index row = first; row < last; ++row) {
+        const P gradient = ei::ploadu<P>(s.dgates[row] + at);
+        bias = ei::padd(bias, gradient);
+        gain_x = ei::pmadd(gradient, normed(s.norm_x[row] + at, s.statistics[row]), gain_x);
+        gain_h = ei::pmadd(gradient, normed(s.norm_h[row] + at, s.statistics[row] + 2), gain_h);
+      }
+      if (s.bias != nullptr) ei::pstoreu(s.bias + at, bias);
+      ei::pstoreu(s.gain_x + at, gain_x);
+      ei::pstoreu(s.gain_h + at, gain_h);
+    }
+    for (Index at = s.block_begin * lanes; at < s.block_end * lanes; at += lanes) {
+      P gain = ei::ploadu<P>(s.gain_c + at), bias = ei::ploadu<P>(s.bias_c + at);
+      for (Index row = first; row < last; ++row) {
+        const GradientRow<T> gradients(s.dgates[row], s.blocks);
+        const P gradient = ei::ploadu<P>(gradients.by_normed_c + at);
+        gain = ei::pmadd(gradient, ei::ploadu<P>(gradients.normed_c + at), gain);
+        bias = ei::padd(bias, gradient);
+      }
+      ei::pstoreu(s.gain_c + at, gain);
+      ei::pstoreu(s.bias_c + at, bias);
+    }
+  });
 }
 
 }  // namespace

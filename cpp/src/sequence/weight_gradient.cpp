@@ -59,14 +59,17 @@ void WeightGradient<T>::add_norms(const StepRows<T>& rows, bool first, Range blo
   sums.gain_h = sums.gain_x + shape_.gates_width();
   sums.gain_c = sums.gain_h + shape_.gates_width();
   sums.bias_c = sums.gain_c + shape_.padded();
-  for (Index k = 0; k < rows.count; ++k) {
-    const auto row = static_cast<std::size_t>(k);
-    sums.dgates = rows.gates[row];
-    sums.norm_x = rows.norm_x[row];
-    sums.norm_h = rows.norm_h[row];
-    sums.statistics = rows.statistics[row];
-    kernels_.add_norms(sums);
+  sums.rows = rows.count;
+  sums.dgates = rows.gates.data();
+  sums.norm_x = rows.norm_x.data();
+  sums.norm_h = rows.norm_h.data();
+  sums.statistics = rows.statistics.data();
+  if (bias_.size() > 0) {
+    sums.bias = bias_.data();
+    const Index column = blocks.begin * shape_.block_width();
+    if (first) std::fill_n(sums.bias + column, blocks.size() * shape_.block_width(), T(0));
   }
+  kernels_.add_norms(sums);
 }
 
 template <class T>
@@ -160,7 +163,7 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
   product.out_stride = shape_.gates_width();
   product.accumulate = accumulate;
   product.panel_end = blocks.size();
-  if (bias_.size() > 0 && with_bias) {
+  if (bias_.size() > 0 && with_bias && norms_.size() == 0) {
     T* const bias = bias_.data() + column;
     if (!accumulate) std::fill(bias, bias + product.columns, T(0));
     for (Index k = 0; k < depth; ++k) {

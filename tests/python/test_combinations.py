@@ -1,0 +1,162 @@
+"""Every pair of options together: against the plain loops, and the gradient against differences.
+
+The table of combinations in docs/variants.md says what this file shows.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+import reference
+from lstmcore import functional as F
+from lstmcore.config import Activation, LSTMConfig
+from reference import random_case, relative_error
+
+OPTIONS = {
+    "stack": {"num_layers": 2},
+    "bidirectional": {"bidirectional": True},
+    "go_backwards": {"go_backwards": True},
+    "no bias": {"bias": False},
+    "peephole": {"peephole": True},
+    "coupled gates": {"coupled_gates": True},
+    "projection": {"proj_size": 3},
+    "layer norms": {"layer_norm": True, "layer_norm_epsilon": 0.05},
+    "activations": {
+        "gate_activation": Activation("hard_sigmoid", 0.3, 0.4),
+        "cell_activation": "softsign",
+        "output_activation": Activation("elu", 0.7),
+    },
+    "gate clip": {"gate_clip": 0.9},
+    "cell clip": {"cell_clip": 0.7},
+    "zoneout of h": {"zoneout_h": 0.3},
+    "zoneout of c": {"zoneout_c": 0.3},
+    "recurrent dropout": {"recurrent_dropout": 0.3},
+    "input dropout": {"input_dropout": 0.3},
+    "weight dropout": {"weight_dropout": 0.3},
+    "dropout": {"dropout": 0.3, "num_layers": 2},
+    # Of a call, not of a configuration.
+    "lengths": {},
+    "mask": {},
+    "reset": {},
+    "recompute": {},
+}
+REFUSED = {("bidirectional", "go_backwards"), ("lengths", "mask")}
+
+BATCH, STEPS = 4, 5
+
+
+def case(pair):
+    """Configuration and arguments of a call with both options."""
+    options = {}
+    for name in pair:
+        options |= OPTIONS[name]
+    config = LSTMConfig(3, 5, **options)
+    x, weights, arguments = random_case(
+        config,
+        BATCH,
+        STEPS,
+        np.float64,
+        seed=3,
+        ragged="lengths" in pair,
+        state=True,
+        resets="reset" in pair,
+    )
+    if "mask" in pair:
+        arguments["mask"] = np.random.default_rng(4).random((BATCH, STEPS)) < 0.7
+    if "recompute" in pair:
+        arguments["recompute"] = 2
+    return config, x, weights, arguments
+
+
+def call(pair):
+    config, x, weights, arguments = case(pair)
+    F.lstm(x, weights, config, training=True, **arguments)
+
+
+@pytest.mark.parametrize("pair", list(combinations(OPTIONS, 2)), ids=" and ".join)
+def test_pair(pair):
+    if pair in REFUSED:
+        with pytest.raises(ValueError, match=f"{pair[1]}: expected"):
+            call(pair)
+        return
+    config, x, weights, arguments = case(pair)
+    seed = {"training": True, "seed": 8}
+    y, state, tape = F.lstm(x, weights, config, **arguments, **seed)
+    dy, dh, dc = (np.cos(3 * array) for array in (y, *state))
+    gradients = F.lstm_backward(tape, dy, (dh, dc))
+
+    check_values(config, x, weights, arguments, (y, *state))
+
+    # The gradient along a random direction.
+    random = np.random.default_rng(5)
+    h0, c0 = arguments.pop("state")
+    inputs = {**weights, "x": x, "h0": h0, "c0": c0}
+    along = {name: random.normal(size=value.shape) for name, value in inputs.items()}
+
+    def loss(distance):
+        at = {name: value + distance * along[name] for name, value in inputs.items()}
+        x, h0, c0 = at.pop("x"), at.pop("h0"), at.pop("c0")
+        y, (h, c), _ = F.lstm(x, at, config, **arguments, **seed, state=(h0, c0))
+        return (y * dy).sum() + (h * dh).sum() + (c * dc).sum()
+
+    parts = dict(gradients.weights)
+    parts |= {"x": gradients.x, "h0": gradients.state.h, "c0": gradients.state.c}
+    terms = np.concatenate([(parts[name] * along[name]).ravel() for name in inputs])
+    width = 1e-5  # narrow enough not to step over a bend or a bound
+    slope = (loss(width) - loss(-width)) / (2 * width)
+    assert abs(terms.sum() - slope) <= 1e-7 * (1 + np.abs(terms).sum())
+
+
+def check_values(config, x, weights, arguments, results):
+    """Against the plain loops; a mask's steps are taken out for them, and put back."""
+    masks = F.lstm_masks(config, BATCH, STEPS, seed=8)
+    there = arguments.get("mask", np.ones((BATCH, STEPS), bool))
+    reset = arguments.get("reset", np.zeros((BATCH, STEPS), bool))
+    lengths = arguments.get("lengths")
+    order = np.argsort(~there, axis=1, kind="stable")
+    row = np.arange(BATCH)[:, None]
+    if "mask" in arguments:
+        lengths = there.sum(axis=1)
+        reset = np.diff(np.cumsum(reset, axis=1)[row, order], axis=1, prepend=0) > 0
+        for name in ("zoneout_h", "zoneout_c", "dropout"):
+            if name in masks:
+                masks[name] = masks[name][:, row, order]
+    h0, c0 = arguments["state"]
+    y, h, c = reference.lstm(x[row, order], weights, config, h0, c0, lengths, reset, masks)
+    whole = np.zeros_like(y)
+    whole[row, order] = y
+    for result, expected in zip(results, (whole, h, c), strict=True):
+        assert relative_error(result, expected) < 1e-12
+
+
+@pytest.mark.parametrize("name", [*filter(OPTIONS.get, OPTIONS)])
+def test_stream(name):
+    config, x, weights, _ = case((name,))
+    if name in ("bidirectional", "go_backwards"):
+        with pytest.raises(ValueError, match="stream"):
+            lc.LSTMStream(weights, config)
+        return
+    y, _ = F.lstm(x, weights, config)
+    stream = lc.LSTMStream(weights, config, batch_size=BATCH)
+    for t in range(STEPS):
+        assert np.array_equal(stream.step(np.ascontiguousarray(x[:, t])), y[:, t])
+
+
+@pytest.mark.parametrize("name", [*filter(OPTIONS.get, OPTIONS), "reset"])
+def test_step_by_step(name):
+    config, x, weights, arguments = case((name,))
+    if name in ("bidirectional", "go_backwards", "dropout"):
+        with pytest.raises(ValueError, match="expected"):
+            F.lstm_begin(weights, config)
+        return
+    reset = arguments.get("reset", np.zeros((BATCH, STEPS), bool))
+    y, _, tape = F.lstm(x, weights, config, training=True, seed=2, reset=reset)
+    whole = F.lstm_backward(tape, np.sin(y))
+    tape = F.lstm_begin(weights, config, batch_size=BATCH, seed=2)
+    for t in range(STEPS):
+        assert np.array_equal(F.lstm_step(tape, x[:, t], reset=reset[:, t]), y[:, t])
+    fed = F.lstm_backward(tape, np.sin(y))
+    for key, gradient in fed.weights.items():
+        assert np.array_equal(gradient, whole.weights[key])
