@@ -162,6 +162,8 @@ def test_training_in_windows_is_a_loop_with_detached_states():
         np.testing.assert_allclose(model.weights[f"lstm.{name}"], values, rtol=1e-11, atol=1e-13)
     kernel = head.weight.detach().numpy().T
     np.testing.assert_allclose(model.weights["dense.kernel"], kernel, rtol=1e-11, atol=1e-13)
+
+
 without_onednn = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
 
 
