@@ -19,12 +19,14 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying test test-cpp test-serial test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-serial test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
 	@echo "make example-adding, make example-copying"
 	@echo "                  train on the adding problem and on the copying task, and test"
+	@echo "make example-dates"
+	@echo "                  teach a model with attention to write dates in one way"
 	@echo "make test         C++ and Python tests"
 	@echo "make bench        time the engine beside its peers, which it installs into build/bench"
 	@echo "make lint         formatting, linters, types, stubs"
@@ -63,6 +65,9 @@ example-adding: $(STAMPS)/package
 
 example-copying: $(STAMPS)/package
 	python examples/python/copying_task.py
+
+example-dates: $(STAMPS)/package
+	python examples/python/normalize_dates.py
 
 test: test-cpp test-python
 

@@ -1,3 +1,4 @@
+#include <limits>
 #include <lstmcore/lstm.hpp>
 #include <lstmcore/ops.hpp>
 #include <map>
@@ -265,6 +266,247 @@ py::object mean_over_time_backward_array(py::handle lengths, py::handle dy, py::
   });
 }
 
+// ---- attention ------------------------------------------------------------------------------------------------------
+
+/// The arguments that forward and backward share.
+template <class T>
+struct AttentionArguments {
+  Argument<const T, 3> keys, queries, values;
+  Argument<const T, 1> v;
+  Argument<const std::int64_t, 1> lengths, query_lengths;
+
+  AttentionArguments(const Reader<T>& reader, py::handle keys_array, py::handle queries_array, py::handle values_array,
+                     py::handle v_array, py::handle lengths_array, py::handle query_lengths_array)
+      : keys(reader.template contiguous<3>(keys_array, "keys", {{{"N"}, {"T"}, {"U"}}})),
+        queries(reader.template contiguous<3>(queries_array, "queries",
+                                              {{{"N", keys.extent(0)}, {"S"}, {"U", keys.extent(2)}}})),
+        values(reader.template contiguous<3>(values_array, "values",
+                                             {{{"N", keys.extent(0)}, {"T", keys.extent(1)}, {"C"}}})),
+        v(optional<T, 1>(reader, v_array, "v", {{{"U", keys.extent(2)}}})),
+        lengths(optional_lengths(lengths_array, keys.extent(0))) {
+    if (!query_lengths_array.is_none()) {
+      query_lengths = read_integers<1>(query_lengths_array, "query_lengths", {{{"N", keys.extent(0)}}});
+    }
+  }
+};
+
+py::tuple attention_forward_array(py::handle keys, py::handle queries, py::handle values, py::handle v,
+                                  py::handle scale, py::handle lengths, py::handle query_lengths) {
+  const double factor = to_double(scale, "scale");
+  return dispatch(element_of(keys, "keys"), [&](auto zero) {
+    using T = decltype(zero);
+    const AttentionArguments<T> given(Reader<T>("keys"), keys, queries, values, v, lengths, query_lengths);
+    const std::int64_t rows = given.keys.extent(0), asked = given.queries.extent(1);
+    check_size("queries", {rows, asked, given.keys.extent(1)}, sizeof(T));
+    check_size("queries", {rows, asked, given.values.extent(2)}, sizeof(T));
+    auto weights = allocate<T, 3>({rows, asked, given.keys.extent(1)});
+    auto context = allocate<T, 3>({rows, asked, given.values.extent(2)});
+    unlocked([&] {
+      attention_forward<T>(given.keys.view, given.queries.view, given.values.view, given.v.view, factor,
+                           given.lengths.view, given.query_lengths.view, weights.view, context.view);
+    });
+    return py::make_tuple(result(std::move(context)), result(std::move(weights)));
+  });
+}
+
+py::tuple attention_backward_array(py::handle keys, py::handle queries, py::handle values, py::handle v,
+                                   py::handle scale, py::handle lengths, py::handle query_lengths, py::handle weights,
+                                   py::handle dcontext, py::handle dv) {
+  const double factor = to_double(scale, "scale");
+  return dispatch(element_of(keys, "keys"), [&](auto zero) {
+    using T = decltype(zero);
+    const Reader<T> reader("keys");
+    const AttentionArguments<T> given(reader, keys, queries, values, v, lengths, query_lengths);
+    const std::int64_t rows = given.keys.extent(0), asked = given.queries.extent(1), steps = given.keys.extent(1);
+    const std::int64_t units = given.keys.extent(2), columns = given.values.extent(2);
+    const auto shares = reader.template contiguous<3>(weights, "weights", {{{"N", rows}, {"S", asked}, {"T", steps}}});
+    const auto slope =
+        reader.template contiguous<3>(dcontext, "dcontext", {{{"N", rows}, {"S", asked}, {"C", columns}}});
+    const auto dvector = optional_writable<T, 1>(reader, dv, "dv", {{{"U", units}}});
+    auto dkeys = allocate<T, 3>({rows, steps, units});
+    auto dqueries = allocate<T, 3>({rows, asked, units});
+    auto dvalues = allocate<T, 3>({rows, steps, columns});
+    unlocked([&] {
+      attention_backward<T>(given.keys.view, given.queries.view, given.values.view, given.v.view, factor,
+                            given.lengths.view, given.query_lengths.view, shares.view, slope.view, dkeys.view,
+                            dqueries.view, dvalues.view, dvector.view);
+    });
+    return py::make_tuple(result(std::move(dkeys)), result(std::move(dqueries)), result(std::move(dvalues)));
+  });
+}
+
+// ---- windows over time ----------------------------------------------------------------------------------------------
+
+Windows to_windows(const char* size_name, std::int64_t size, py::handle strides, py::handle padding,
+                   py::handle dilation_rate) {
+  Windows windows;
+  windows.size = size;
+  windows.stride = to_int64(strides, "strides");
+  windows.dilation = to_int64(dilation_rate, "dilation_rate");
+  if (!py::isinstance<py::str>(padding)) fail_type("padding", "a string", padding);
+  const std::string name = py::str(padding);
+  const std::map<std::string, Padding> paddings = {
+      {"valid", Padding::valid}, {"same", Padding::same}, {"causal", Padding::causal}};
+  const auto found = paddings.find(name);
+  if (found == paddings.end()) fail_value("padding: expected valid, same or causal, got '" + name + "'");
+  windows.padding = found->second;
+  // The engine calls them otherwise.
+  const auto check_number = [](const char* argument, std::int64_t value) {
+    if (value < 1 || value > std::numeric_limits<std::int32_t>::max()) {
+      fail_value(std::string(argument) + ": expected 1 to 2147483647, got " + std::to_string(value));
+    }
+  };
+  check_number(size_name, windows.size);
+  check_number("strides", windows.stride);
+  check_number("dilation_rate", windows.dilation);
+  return windows;
+}
+
+py::object window_counts(py::handle steps, py::handle size, py::handle strides, py::handle padding,
+                         py::handle dilation_rate) {
+  const Windows windows = to_windows("size", to_int64(size, "size"), strides, padding, dilation_rate);
+  const auto lengths = read_integers<1>(steps, "steps", {{{"N"}}});
+  auto counts = allocate<std::int64_t, 1>({lengths.extent(0)});
+  for (std::int64_t n = 0; n < lengths.extent(0); ++n) {
+    const std::int64_t length = lengths.view.data[n];
+    if (length < 0) fail_value("steps: expected numbers of at least 0, got " + std::to_string(length));
+    counts.view.data[n] = windows.count(length);
+  }
+  return result(std::move(counts));
+}
+
+py::object conv1d_forward_array(py::handle x, py::handle lengths, py::handle kernel, py::handle bias,
+                                py::handle strides, py::handle padding, py::handle dilation_rate,
+                                py::handle activation) {
+  const Activation function = to_activation(activation);
+  return dispatch(element_of(x, "x"), [&](auto zero) {
+    using T = decltype(zero);
+    const Reader<T> reader("x");
+    const auto input = reader.template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C"}}});
+    const auto rows = optional_lengths(lengths, input.extent(0));
+    const auto matrix = reader.template contiguous<3>(kernel, "kernel", {{{"K"}, {"C", input.extent(2)}, {"F"}}});
+    const auto offset = optional<T, 1>(reader, bias, "bias", {{{"F", matrix.extent(2)}}});
+    if (matrix.extent(0) < 1) fail_value("kernel: expected at least one step, got none");
+    const Windows windows = to_windows("kernel", matrix.extent(0), strides, padding, dilation_rate);
+    const std::int64_t outputs = windows.count(input.extent(1));
+    check_size("x", {input.extent(0), outputs, matrix.extent(2)}, sizeof(T));
+    auto y = allocate<T, 3>({input.extent(0), outputs, matrix.extent(2)});
+    unlocked([&] { conv1d_forward<T>(input.view, rows.view, matrix.view, offset.view, windows, function, y.view); });
+    return result(std::move(y));
+  });
+}
+
+py::object conv1d_backward_array(py::handle x, py::handle lengths, py::handle kernel, py::handle y, py::handle dy,
+                                 py::handle strides, py::handle padding, py::handle dilation_rate,
+                                 py::handle activation, py::handle need_x, py::handle dkernel, py::handle dbias) {
+  const Activation function = to_activation(activation);
+  const bool with_x = to_bool(need_x, "need_x");
+  return dispatch(element_of(x, "x"), [&](auto zero) {
+    using T = decltype(zero);
+    const Reader<T> reader("x");
+    const auto input = reader.template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C"}}});
+    const std::int64_t batch = input.extent(0);
+    const std::int64_t width = input.extent(2);
+    const auto rows = optional_lengths(lengths, batch);
+    const auto matrix = reader.template contiguous<3>(kernel, "kernel", {{{"K"}, {"C", width}, {"F"}}});
+    const std::int64_t size = matrix.extent(0);
+    const std::int64_t filters = matrix.extent(2);
+    if (size < 1) fail_value("kernel: expected at least one step, got none");
+    const Windows windows = to_windows("kernel", size, strides, padding, dilation_rate);
+    const Axes<3> outputs = {{{"N", batch}, {"windows", windows.count(input.extent(1))}, {"F", filters}}};
+    const auto output = reader.template contiguous<3>(y, "y", outputs);
+    const auto gradient = reader.template contiguous<3>(dy, "dy", outputs);
+    const auto dmatrix =
+        optional_writable<T, 3>(reader, dkernel, "dkernel", {{{"K", size}, {"C", width}, {"F", filters}}});
+    const auto doffset = optional_writable<T, 1>(reader, dbias, "dbias", {{{"F", filters}}});
+    Argument<T, 3> dx;
+    if (with_x) dx = allocate<T, 3>(input.view.shape);
+    unlocked([&] {
+      conv1d_backward<T>(input.view, rows.view, matrix.view, output.view, gradient.view, windows, function, dx.view,
+                         dmatrix.view, doffset.view);
+    });
+    return result(std::move(dx));
+  });
+}
+
+py::tuple max_pool1d_forward_array(py::handle x, py::handle lengths, py::handle pool_size, py::handle strides,
+                                   py::handle padding) {
+  const Windows windows = to_windows("pool_size", to_int64(pool_size, "pool_size"), strides, padding, py::int_(1));
+  return dispatch(element_of(x, "x"), [&](auto zero) {
+    using T = decltype(zero);
+    const auto input = Reader<T>("x").template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C"}}});
+    const auto rows = optional_lengths(lengths, input.extent(0));
+    const std::int64_t outputs = windows.count(input.extent(1));
+    auto y = allocate<T, 3>({input.extent(0), outputs, input.extent(2)});
+    auto argmax = allocate<std::int64_t, 3>({input.extent(0), outputs, input.extent(2)});
+    unlocked([&] { max_pool1d_forward<T>(input.view, rows.view, windows, y.view, argmax.view); });
+    return py::make_tuple(result(std::move(y)), result(std::move(argmax)));
+  });
+}
+
+py::object max_pool1d_backward_array(py::handle argmax, py::handle dy, py::handle steps) {
+  const std::int64_t count = to_steps(steps);
+  return dispatch(element_of(dy, "dy"), [&](auto zero) {
+    using T = decltype(zero);
+    const auto gradient = Reader<T>("dy").template contiguous<3>(dy, "dy", {{{"N"}, {"windows"}, {"C"}}});
+    const std::int64_t batch = gradient.extent(0);
+    const std::int64_t width = gradient.extent(2);
+    const auto places =
+        read_integers<3>(argmax, "argmax", {{{"N", batch}, {"windows", gradient.extent(1)}, {"C", width}}});
+    check_size("steps", {batch, count, width}, sizeof(T));
+    auto dx = allocate<T, 3>({batch, count, width});
+    unlocked([&] { max_pool1d_backward<T>(places.view, gradient.view, dx.view); });
+    return result(std::move(dx));
+  });
+}
+
+// ---- layer normalization --------------------------------------------------------------------------------------------
+
+py::tuple layer_norm_forward_array(py::handle x, py::handle lengths, py::handle gain, py::handle shift,
+                                   py::handle epsilon) {
+  const double offset = to_double(epsilon, "epsilon");
+  return dispatch(element_of(x, "x"), [&](auto zero) {
+    using T = decltype(zero);
+    const Reader<T> reader("x");
+    const auto input = reader.template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C"}}});
+    const std::int64_t width = input.extent(2);
+    const auto rows = optional_lengths(lengths, input.extent(0));
+    const auto factor = optional<T, 1>(reader, gain, "gain", {{{"C", width}}});
+    const auto summand = optional<T, 1>(reader, shift, "shift", {{{"C", width}}});
+    auto y = allocate<T, 3>(input.view.shape);
+    auto moments = allocate<T, 3>({input.extent(0), input.extent(1), 2});
+    unlocked(
+        [&] { layer_norm_forward<T>(input.view, rows.view, factor.view, summand.view, offset, y.view, moments.view); });
+    return py::make_tuple(result(std::move(y)), result(std::move(moments)));
+  });
+}
+
+py::object layer_norm_backward_array(py::handle x, py::handle lengths, py::handle gain, py::handle moments,
+                                     py::handle dy, py::handle need_x, py::handle dgain, py::handle dshift) {
+  const bool with_x = to_bool(need_x, "need_x");
+  return dispatch(element_of(x, "x"), [&](auto zero) {
+    using T = decltype(zero);
+    const Reader<T> reader("x");
+    const auto input = reader.template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C"}}});
+    const std::int64_t batch = input.extent(0);
+    const std::int64_t steps = input.extent(1);
+    const std::int64_t width = input.extent(2);
+    const auto rows = optional_lengths(lengths, batch);
+    const auto factor = optional<T, 1>(reader, gain, "gain", {{{"C", width}}});
+    const auto means = reader.template contiguous<3>(moments, "moments", {{{"N", batch}, {"T", steps}, {"2", 2}}});
+    const auto gradient = reader.template contiguous<3>(dy, "dy", {{{"N", batch}, {"T", steps}, {"C", width}}});
+    const auto dfactor = optional_writable<T, 1>(reader, dgain, "dgain", {{{"C", width}}});
+    const auto dsummand = optional_writable<T, 1>(reader, dshift, "dshift", {{{"C", width}}});
+    Argument<T, 3> dx;
+    if (with_x) dx = allocate<T, 3>(input.view.shape);
+    unlocked([&] {
+      layer_norm_backward<T>(input.view, rows.view, factor.view, means.view, gradient.view, dx.view, dfactor.view,
+                             dsummand.view);
+    });
+    return result(std::move(dx));
+  });
+}
+
 // ---- optimizer steps: arrays of any shape, all of the same ----------------------------------------------------------
 
 void sgd_step_array(py::handle parameter, py::handle gradient, py::handle velocity, py::handle learning_rate,
@@ -366,6 +608,28 @@ void bind_layers(py::module_& module) {
   module.def("mean_over_time_forward", &mean_over_time_forward_array, py::arg("x"), py::arg("lengths"));
   module.def("mean_over_time_backward", &mean_over_time_backward_array, py::arg("lengths"), py::arg("dy"),
              py::arg("steps"));
+  module.def("attention_forward", &attention_forward_array, py::arg("keys"), py::arg("queries"), py::arg("values"),
+             py::arg("v"), py::arg("scale"), py::arg("lengths"), py::arg("query_lengths"));
+  module.def("attention_backward", &attention_backward_array, py::arg("keys"), py::arg("queries"), py::arg("values"),
+             py::arg("v"), py::arg("scale"), py::arg("lengths"), py::arg("query_lengths"), py::arg("weights"),
+             py::arg("dcontext"), py::arg("dv"));
+}
+
+void bind_windows(py::module_& module) {
+  module.def("window_counts", &window_counts, py::arg("steps"), py::arg("size"), py::arg("strides"), py::arg("padding"),
+             py::arg("dilation_rate"));
+  module.def("conv1d_forward", &conv1d_forward_array, py::arg("x"), py::arg("lengths"), py::arg("kernel"),
+             py::arg("bias"), py::arg("strides"), py::arg("padding"), py::arg("dilation_rate"), py::arg("activation"));
+  module.def("conv1d_backward", &conv1d_backward_array, py::arg("x"), py::arg("lengths"), py::arg("kernel"),
+             py::arg("y"), py::arg("dy"), py::arg("strides"), py::arg("padding"), py::arg("dilation_rate"),
+             py::arg("activation"), py::arg("need_x"), py::arg("dkernel"), py::arg("dbias"));
+  module.def("max_pool1d_forward", &max_pool1d_forward_array, py::arg("x"), py::arg("lengths"), py::arg("pool_size"),
+             py::arg("strides"), py::arg("padding"));
+  module.def("max_pool1d_backward", &max_pool1d_backward_array, py::arg("argmax"), py::arg("dy"), py::arg("steps"));
+  module.def("layer_norm_forward", &layer_norm_forward_array, py::arg("x"), py::arg("lengths"), py::arg("gain"),
+             py::arg("shift"), py::arg("epsilon"));
+  module.def("layer_norm_backward", &layer_norm_backward_array, py::arg("x"), py::arg("lengths"), py::arg("gain"),
+             py::arg("moments"), py::arg("dy"), py::arg("need_x"), py::arg("dgain"), py::arg("dshift"));
 }
 
 void bind_losses(py::module_& module) {
@@ -392,6 +656,7 @@ void bind_optimizers(py::module_& module) {
 
 void bind_ops(py::module_& module) {
   bind_layers(module);
+  bind_windows(module);
   bind_losses(module);
   bind_optimizers(module);
 }

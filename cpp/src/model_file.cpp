@@ -46,6 +46,7 @@ Value read_document(const safetensors::File& content) {
     fail(std::string("written") + (format > newest_format ? " by a newer lstmcore" : "") + " in format " +
          std::to_string(format) + ", expected format " + std::to_string(newest_format));
   }
+  if (document.find("encoder_decoder") != nullptr) fail("holds an EncoderDecoder, expected a Sequential");
   require_exactly("metadata", document,
                   {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"},
                   {"class_names"});
@@ -213,10 +214,23 @@ const std::string& ModelFile::dtype() const { return impl_->dtype; }
 
 const std::vector<ModelLayer>& ModelFile::layers() const { return impl_->model.layers; }
 
+namespace {
+
+/// The layer of this name among `layers` and those within them; null if there is none.
+const ModelLayer* find_layer(const std::vector<ModelLayer>& layers, const std::string& name) {
+  for (const ModelLayer& layer : layers) {
+    if (layer.name == name) return &layer;
+    if (const ModelLayer* const inner = find_layer(layer.layers, name)) return inner;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 const ModelLayer& ModelFile::layer(const std::string& name) const {
+  if (const ModelLayer* const found = find_layer(impl_->model.layers, name)) return *found;
   std::string known;
   for (const ModelLayer& layer : impl_->model.layers) {
-    if (layer.name == name) return layer;
     known += (known.empty() ? "" : ", ") + layer.name;
   }
   refuse(impl_->path + ": has no layer \"" + name + "\"; its layers are " + known);

@@ -56,7 +56,11 @@ const std::map<std::string, Names>& options() {
   static const Names walk = {"return_sequences", "return_state",    "go_backwards",
                              "recompute",        "share_recurrent", "stateful"};
   static const std::map<std::string, Names> all = {
+      {"Attention", {"kind", "units", "query_size", "scale", "kernel_initializer", "kernel_regularizer", "seed"}},
       {"Bidirectional", {"layer", "merge_mode"}},
+      {"Conv1D",
+       {"filters", "kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias", "kernel_initializer",
+        "bias_initializer", "kernel_regularizer", "bias_regularizer", "kernel_constraint", "bias_constraint", "seed"}},
       {"Dense",
        {"units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer",
         "bias_regularizer", "kernel_constraint", "bias_constraint", "seed"}},
@@ -67,7 +71,12 @@ const std::map<std::string, Names>& options() {
       {"GlobalMaxPooling1D", {}},
       {"LSTM", cell + walk + Names{"num_layers", "dropout"}},
       {"LSTMCell", cell},
+      {"LayerNormalization",
+       {"epsilon", "center", "scale", "beta_initializer", "gamma_initializer", "beta_regularizer", "gamma_regularizer",
+        "beta_constraint", "gamma_constraint", "seed"}},
+      {"MaxPooling1D", {"pool_size", "strides", "padding"}},
       {"RNN", walk + Names{"cell"}},
+      {"Residual", {"layers", "projection"}},
       {"TextVectorization", {"max_tokens", "standardize", "split", "output_sequence_length", "vocabulary"}},
       {"TimeDistributed", {"layer"}},
   };
@@ -249,11 +258,59 @@ void read_dense(const Description& from, ModelLayer& layer) {
   layer.use_bias = from.flag("use_bias");
 }
 
+/// The padding and the other numbers of a convolution or a pooling, which are in `windows` but for it.
+void read_windows(const Description& from, ModelLayer& layer, const Names& paddings) {
+  const std::string padding = from.choice("padding", paddings);
+  layer.windows.padding = padding == "same" ? Padding::same : padding == "causal" ? Padding::causal : Padding::valid;
+  try {
+    layer.windows.validate();
+  } catch (const std::invalid_argument& error) {
+    fail(from.where + ": " + error.what());
+  }
+}
+
+void read_convolution(const Description& from, ModelLayer& layer) {
+  layer.output_size = from.count("filters");
+  layer.windows.size = from.count("kernel_size");
+  layer.windows.stride = from.count("strides");
+  layer.windows.dilation = from.count("dilation_rate");
+  read_windows(from, layer, {"valid", "same", "causal"});
+  layer.activation = from.choice("activation", {"linear", "relu", "tanh", "sigmoid", "softmax"});
+  layer.use_bias = from.flag("use_bias");
+}
+
+void read_pooling(const Description& from, ModelLayer& layer) {
+  layer.windows.size = from.count("pool_size");
+  const bool apart = from.config->find("strides")->is(Kind::null);
+  layer.windows.stride = apart ? layer.windows.size : from.count("strides");
+  read_windows(from, layer, {"valid", "same"});
+}
+
+void read_normalization(const Description& from, ModelLayer& layer) {
+  layer.epsilon = from.number("epsilon");
+  if (!(layer.epsilon > 0)) fail(from.where + ": expected epsilon greater than 0");
+  layer.center = from.flag("center");
+  layer.scale = from.flag("scale");
+}
+
 void read_embedding(const Description& from, ModelLayer& layer) {
   if (layer.input_size != 0) fail(from.where + ": expected token ids to come in");
   layer.vocabulary_size = from.count("input_dim");
   layer.output_size = from.count("output_dim");
   layer.mask_zero = from.flag("mask_zero");
+}
+
+void read_attention(const Description& from, ModelLayer& layer) {
+  if (!from.config->find("query_size")->is(Kind::null)) {
+    fail(from.where + ": expected null as query_size, since a layer of a model has one input");
+  }
+  layer.attention.kind = from.choice("kind", {"additive", "multiplicative"});
+  const bool as_wide = from.config->find("units")->is(Kind::null);
+  layer.attention.units = as_wide ? layer.input_size : from.count("units");
+  layer.attention.scale = from.flag("scale");
+  if (layer.attention.scale && layer.attention.kind == "additive") {
+    fail(from.where + ": expected no scale with additive scores");
+  }
 }
 
 bool is_recurrent(const std::string& class_name) {
@@ -262,7 +319,11 @@ bool is_recurrent(const std::string& class_name) {
 
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
-void add_tensors(const ModelLayer& layer, Shapes& tensors) {
+/// `most_tensors` are in the file: no more names are made.
+void add_tensors(const ModelLayer& layer, const std::string& where, std::size_t most_tensors, Shapes& tensors) {
+  if (layer.lstm.hidden_size > 0 && layer.lstm.num_layers > static_cast<std::int64_t>(most_tensors)) {
+    fail(where + ": has more layers than the file has tensors");
+  }
   const std::string prefix = layer.name + ".";
   if (is_recurrent(layer.class_name)) {
     for (const LstmParameter& parameter : lstm_parameters(layer.lstm)) {
@@ -271,8 +332,60 @@ void add_tensors(const ModelLayer& layer, Shapes& tensors) {
   } else if (layer.class_name == "Dense") {
     tensors[prefix + "kernel"] = {layer.input_size, layer.output_size};
     if (layer.use_bias) tensors[prefix + "bias"] = {layer.output_size};
+  } else if (layer.class_name == "Attention") {
+    const bool additive = layer.attention.kind == "additive";
+    tensors[prefix + "kernel"] = {layer.input_size, layer.attention.units};
+    if (additive) tensors[prefix + "bias"] = {layer.attention.units};
+    tensors[prefix + (additive ? "score" : "query")] = {layer.attention.units};
+  } else if (layer.class_name == "Conv1D") {
+    tensors[prefix + "kernel"] = {layer.windows.size, layer.input_size, layer.output_size};
+    if (layer.use_bias) tensors[prefix + "bias"] = {layer.output_size};
+  } else if (layer.class_name == "LayerNormalization") {
+    if (layer.scale) tensors[prefix + "gamma"] = {layer.output_size};
+    if (layer.center) tensors[prefix + "beta"] = {layer.output_size};
+  } else if (layer.class_name == "Residual") {
+    for (const ModelLayer& inner : layer.layers) add_tensors(inner, where, most_tensors, tensors);
+    if (layer.projection) tensors[prefix + "projection.kernel"] = {layer.input_size, layer.output_size};
   } else if (layer.class_name == "Embedding") {
     tensors[prefix + "embeddings"] = {layer.vocabulary_size, layer.output_size};
+  }
+}
+
+/// Whether as many steps come out as go in, as a Residual needs.
+bool keeps_steps(const ModelLayer& layer) {
+  if (layer.time_distributed) return true;
+  if (layer.class_name == "Conv1D" || layer.class_name == "MaxPooling1D") {
+    return layer.windows.stride == 1 && (layer.windows.padding != Padding::valid || layer.windows.span() == 1);
+  }
+  const bool pooled = layer.class_name == "GlobalAveragePooling1D" || layer.class_name == "GlobalMaxPooling1D" ||
+                      layer.class_name == "Attention";
+  return !pooled && (!is_recurrent(layer.class_name) || layer.return_sequences);
+}
+
+void read_layer(const Description& from, ModelLayer& layer);
+
+void read_residual(const Description& from, ModelLayer& layer) {
+  const bool may_project = from.flag("projection");
+  const Value& list = from.at("layers", Kind::array);
+  if (list.array.empty()) fail(from.where + ": expected at least one layer");
+  for (const Value& entry : list.array) {
+    const std::string place = std::to_string(layer.layers.size());
+    const Description description(std::string(from.where).append(" layer ").append(place), entry, true);
+    ModelLayer inner;
+    inner.name = layer.name + "." + place;
+    inner.input_size = layer.output_size;
+    if (description.class_name == "Embedding" || description.class_name == "TextVectorization") {
+      fail(description.where + ": expected a layer that takes features");
+    }
+    read_layer(description, inner);
+    if (!keeps_steps(inner)) fail(description.where + ": expected a layer that keeps the time steps");
+    layer.output_size = inner.output_size;
+    layer.layers.push_back(std::move(inner));
+  }
+  layer.projection = layer.output_size != layer.input_size;
+  if (layer.projection && !may_project) {
+    fail(from.where + ": expected layers that keep the width " + std::to_string(layer.input_size) + ", got " +
+         std::to_string(layer.output_size));
   }
 }
 
@@ -290,7 +403,12 @@ void read_layer(const Description& from, ModelLayer& layer) {
   if (from.class_name == "RNN") read_rnn(from, layer);
   if (from.class_name == "Bidirectional") read_bidirectional(from, layer);
   if (is_recurrent(from.class_name)) finish_recurrent(from, layer);
+  if (from.class_name == "Attention") read_attention(from, layer);
   if (from.class_name == "Dense") read_dense(from, layer);
+  if (from.class_name == "Conv1D") read_convolution(from, layer);
+  if (from.class_name == "MaxPooling1D") read_pooling(from, layer);
+  if (from.class_name == "LayerNormalization") read_normalization(from, layer);
+  if (from.class_name == "Residual") read_residual(from, layer);
   if (from.class_name == "Embedding") read_embedding(from, layer);
   if (from.class_name == "LSTMCell") fail(from.where + ": a cell is no layer of a model");
 }
@@ -343,11 +461,7 @@ ModelLayers read_model_layers(const Value& list, std::int64_t width, std::size_t
     if (!names.insert(layer.name).second) fail(place + ": the name \"" + layer.name + "\" stands twice");
     layer.input_size = width;
     read_layer(description, layer);
-    // Before the names of that many tensors are made.
-    if (layer.lstm.hidden_size > 0 && layer.lstm.num_layers > static_cast<std::int64_t>(most_tensors)) {
-      fail(description.where + ": has more layers than the file has tensors");
-    }
-    add_tensors(layer, result.tensors);
+    add_tensors(layer, description.where, most_tensors, result.tensors);
     width = layer.output_size;
     result.layers.push_back(std::move(layer));
   }

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
+    from lstmcore.encoder_decoder import EncoderDecoder
     from lstmcore.memory import memory_needed
-    from lstmcore.model import Sequential, load
+    from lstmcore.model import load
+    from lstmcore.sequential import Sequential
     from lstmcore.stream import LSTMStream
     from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
 
@@ -29,6 +31,7 @@ __all__ = [
     "__version__",
     # models
     "Sequential",
+    "EncoderDecoder",
     "load",
     "layers",
     "constraints",
@@ -71,9 +74,10 @@ _MODULES = {
 }
 _MEMBERS = {
     "Activation": "config",
+    "EncoderDecoder": "encoder_decoder",
     "LSTMConfig": "config",
     "LSTMStream": "stream",
-    "Sequential": "model",
+    "Sequential": "sequential",
     "__version__": "_core",
     "cpu_info": "cpu",
     "get_num_threads": "cpu",

@@ -264,6 +264,81 @@ def max_over_time_forward(
 def max_over_time_backward(argmax: IntArray, dy: FloatArray, steps: int) -> FloatArray: ...
 def mean_over_time_forward(x: FloatArray, lengths: IntArray | None) -> FloatArray: ...
 def mean_over_time_backward(lengths: IntArray | None, dy: FloatArray, steps: int) -> FloatArray: ...
+def attention_forward(
+    keys: FloatArray,
+    queries: FloatArray,
+    values: FloatArray,
+    v: FloatArray | None,
+    scale: float,
+    lengths: IntArray | None,
+    query_lengths: IntArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Context (N, S, C) and weights (N, S, T)."""
+
+def attention_backward(
+    keys: FloatArray,
+    queries: FloatArray,
+    values: FloatArray,
+    v: FloatArray | None,
+    scale: float,
+    lengths: IntArray | None,
+    query_lengths: IntArray | None,
+    weights: FloatArray,
+    dcontext: FloatArray,
+    dv: FloatArray | None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """dkeys, dqueries and dvalues."""
+
+def window_counts(
+    steps: IntArray, size: int, strides: int, padding: str, dilation_rate: int
+) -> npt.NDArray[np.int64]:
+    """Return how many windows sequences of so many steps have."""
+
+def conv1d_forward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    kernel: FloatArray,
+    bias: FloatArray | None,
+    strides: int,
+    padding: str,
+    dilation_rate: int,
+    activation: str,
+) -> FloatArray: ...
+def conv1d_backward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    kernel: FloatArray,
+    y: FloatArray,
+    dy: FloatArray,
+    strides: int,
+    padding: str,
+    dilation_rate: int,
+    activation: str,
+    need_x: bool,
+    dkernel: FloatArray | None,
+    dbias: FloatArray | None,
+) -> FloatArray | None: ...
+def max_pool1d_forward(
+    x: FloatArray, lengths: IntArray | None, pool_size: int, strides: int, padding: str
+) -> tuple[FloatArray, npt.NDArray[np.int64]]: ...
+def max_pool1d_backward(argmax: IntArray, dy: FloatArray, steps: int) -> FloatArray: ...
+def layer_norm_forward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    gain: FloatArray | None,
+    shift: FloatArray | None,
+    epsilon: float,
+) -> tuple[FloatArray, FloatArray]: ...
+def layer_norm_backward(
+    x: FloatArray,
+    lengths: IntArray | None,
+    gain: FloatArray | None,
+    moments: FloatArray,
+    dy: FloatArray,
+    need_x: bool,
+    dgain: FloatArray | None,
+    dshift: FloatArray | None,
+) -> FloatArray | None: ...
 def sgd_step(
     parameter: FloatArray,
     gradient: FloatArray,

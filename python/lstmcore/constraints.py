@@ -24,8 +24,8 @@ class MaxNorm(Configurable):
     def __init__(self, max_value: float = 2.0) -> None:
         self.max_value = _checks.real(max_value, "max_value", 0.0, low_open=True)
 
-    def restore(self, weight: Array, inputs: int) -> None:
-        """Scale `weight` in place; `inputs` is its axis that counts inputs."""
+    def restore(self, weight: Array, inputs: int | tuple[int, ...]) -> None:
+        """Scale `weight` in place; `inputs` is its axis, or axes, that count inputs."""
         norm = np.sqrt(np.square(weight).sum(axis=inputs, keepdims=True))
         np.multiply(weight, self.max_value / np.maximum(norm, self.max_value), out=weight)
 

@@ -1,48 +1,40 @@
-"""The model: layers one after the other, trained and used in Keras' words."""
+"""What every model has: training, evaluation and files, in Keras' words."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from lstmcore import _checks
-from lstmcore._typing import Shape
-from lstmcore.layers import Input, Layer
-from lstmcore.network import ModelState, Network
+from lstmcore._typing import Array, Shape
+from lstmcore.functional import LSTMState
+from lstmcore.network import ModelState, Weighted
 from lstmcore.training import checkpoint, loop
 from lstmcore.training.callback_list import CallbackList, CallbackState
 from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.compiled import Compiled
-from lstmcore.training.data import Examples
+from lstmcore.training.data import Examples, whole_batches
 from lstmcore.training.losses import Loss
 from lstmcore.training.metrics import Metric
 from lstmcore.training.optimizers import Optimizer
-from lstmcore.training.prepare import add_reset, add_targets, split
+from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
-from lstmcore.training.streamed import Streamed, is_streamed
-from lstmcore.training.summary import summarize
 
-__all__ = ["Sequential", "load"]
+__all__ = ["Model", "load"]
+
+ModelT = TypeVar("ModelT", bound="Model")
 
 
-class Sequential(Network):
-    """Layers one after the other.
+class Model(Weighted):
+    """What `Sequential` and `EncoderDecoder` share: how they are trained and saved.
 
     Parameters
     ----------
-    layers : sequence of Layer, optional
-        `Input` may stand first; then the model is built at once, else by the first data it sees.
-        `TextVectorization` may stand first; then the model takes strings.
-    seed : int, default 0
-        Of everything random: initial values, dropout, order of the samples.
-    dtype : {"float32", "float64"}
-        Of all weights and of all inputs and targets that are not integers or text.
+    seed, dtype
+        As in `Sequential`.
 
     Attributes
     ----------
-    layers : list of Layer
     parameters : Parameters
         All weights in one flat array, and all gradients.
     epoch : int
@@ -51,127 +43,17 @@ class Sequential(Network):
         Of the last `fit`.
     stop_training : bool
         Set by callbacks to end the training.
-
-    Notes
-    -----
-    Inputs are arrays (N, T) of token ids, (N, T, C) or (N, C) of values, or strings; or a list of N
-    rows of different lengths, ids (T_i,) or values (T_i, C), which are batched by length.
     """
 
-    def __init__(
-        self,
-        layers: Sequence[Layer | Input] | None = None,
-        *,
-        seed: int = 0,
-        dtype: Any = "float32",
-    ) -> None:
-        super().__init__(layers, seed, dtype)
+    def __init__(self, seed: int, dtype: Any) -> None:
+        super().__init__(seed, dtype)
         self.epoch = 0
         self.history: History | None = None
         self.stop_training = False
         self._compiled: Compiled | None = None
-        self._class_names: list[str] | None = None
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
         self._state: ModelState | None = None
-
-    @property
-    def class_names(self) -> list[str] | None:
-        """Names of the classes, in the order of the outputs; saved with the model.
-
-        Two for a single output: what it is when it is near 0, and near 1. None if there are none.
-        """
-        return None if self._class_names is None else list(self._class_names)
-
-    @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        if names is not None:
-            names = _checks.class_names(names)
-            if self.built:
-                self.check_class_names(names)
-        self._class_names = names
-
-    def check_class_names(self, names: Sequence[str]) -> None:
-        """Raise ValueError unless there are as many names as the outputs have classes."""
-        units = self.output_shape[-1]
-        count = 2 if units == 1 else units
-        if len(names) != count:
-            raise ValueError(
-                f"class_names: expected {count} names for a model with {units} outputs, "
-                f"got {len(names)}"
-            )
-
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters.
-
-        Parameters
-        ----------
-        print_fn : callable, default print
-            Called with each line.
-        """
-        shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
-        if self.vectorizer:
-            shapes.insert(0, (None, None))
-        for line in summarize(self.layers, shapes):
-            print_fn(line)
-
-    def predict(
-        self,
-        x: Any,
-        batch_size: int = 32,
-        verbose: int | str = "auto",
-        *,
-        state: Any = None,
-        reset: Any = None,
-        return_state: bool = False,
-        stateful: bool | None = None,
-    ) -> Any:
-        """Compute the outputs, batch by batch.
-
-        Parameters
-        ----------
-        x : array_like, or list of array_like
-            See `Sequential`.
-        batch_size : int, default 32
-            Changes the speed, not the result.
-        verbose : {0, 1, 2, "auto"}
-            Whether to show a progress bar; none if 0, 2 or not on a terminal.
-        state : mapping of str to LSTMState, optional
-            Where the recurrent layers begin, from `initial_state` or an earlier call; None: zeros.
-            Of all N rows, or of one batch if `stateful`.
-        reset : array_like of bool, shape (N, T), optional
-            True where a new sequence begins; a list of (T_i,) for ragged input.
-        return_state : bool, default False
-            Whether to give the state after each row's last step too.
-        stateful : bool, optional
-            Whether each batch continues the rows of the one before; then batches are of the same
-            size. None: what the recurrent layers' `stateful` says.
-
-        Returns
-        -------
-        ndarray, shape (N, U) or (N, T, U), or list of ndarray, each of shape (T_i, U)
-            In the order of `x`; a list if the input is ragged and the outputs have a time axis.
-            With `return_state` a pair of that and the state.
-        """
-        batch_size = _checks.integer(batch_size, "batch_size", 1)
-        return_state = _checks.flag(return_state, "return_state")
-        with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._with_reset(self._inputs(x), reset)
-            carried = self._is_stateful(stateful)
-            if carried:
-                batch_size = _whole_batches(len(examples), batch_size, "x")
-            if return_state:
-                self.check_forward("return_state")
-            if state is not None:
-                state = self.check_state(state, batch_size if carried else len(examples))
-        if len(examples) == 0:
-            steps = examples.inputs.shape[1:2]
-            middle = steps if len(self.output_shape) > 2 else ()
-            y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
-            after = state or (self.initial_state(0) if return_state else {})
-        else:
-            y, after = loop.predict(self, examples, batch_size, verbose, carried, state or {})
-        return (y, after) if return_state else y
 
     # ---- training ----------------------------------------------------------------------------
 
@@ -201,8 +83,7 @@ class Sequential(Network):
             raise ValueError("compile: the model has no layers")
         if loss is None:
             raise ValueError("loss: expected a Loss or its name, got None")
-        last = self.network[-1].last_activation
-        self._compiled = Compiled.make(optimizer, loss, metrics, last)
+        self._compiled = Compiled.make(optimizer, loss, metrics, self.last_activation)
 
     def set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""
@@ -281,9 +162,10 @@ class Sequential(Network):
             Truncated backpropagation through time (Williams & Peng 1990): sequences are worked
             through in windows of so many steps, the last one maybe shorter, with a step of the
             optimizer after each. The state passes from window to window, the gradient does not, so
-            memory holds one window. For models with targets at every step and layers that walk
-            forwards only. x, y, `sample_weight` and `reset` may then be anything that is sliced by
-            [rows, steps] like an array, such as a ``numpy.memmap``, and is read window by window.
+            memory holds one window. For a `Sequential` with targets at every step and layers that
+            walk forwards only. x, y, `sample_weight` and `reset` may then be anything that is
+            sliced by [rows, steps] like an array, such as a ``numpy.memmap``, and is read window by
+            window.
             None: the gradient through whole sequences.
         stateful : bool, optional
             Whether each batch continues the rows of the one before, so that the state passes from
@@ -320,18 +202,18 @@ class Sequential(Network):
             validation = self._validation(validation_data, windows)
             if validation is None and validation_split != 0.0:
                 examples, validation = split(examples, validation_split)
-            plan = self._plan(tbptt, stateful, state, min(batch_size, len(examples)))
+            carry = self._carry(tbptt, stateful, state, min(batch_size, len(examples)))
             if shuffle is None:
-                shuffle = not plan.stateful
+                shuffle = not carry.stateful
             shuffle = _checks.flag(shuffle, "shuffle")
-            if plan.stateful:
+            if carry.stateful:
                 if shuffle:
                     raise ValueError(
                         "shuffle: expected False, since each batch continues the one before"
                     )
-                _whole_batches(len(examples), batch_size, "x")
+                whole_batches(len(examples), batch_size, "x")
                 if validation is not None:
-                    _whole_batches(len(validation), validation_batch_size, "validation_data")
+                    whole_batches(len(validation), validation_batch_size, "validation_data")
             if self.parameters.values.size == 0:
                 raise ValueError("fit: the model has no weights to train")
             self.optimizer.build(self.parameters)
@@ -349,7 +231,7 @@ class Sequential(Network):
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 shuffle=shuffle,
-                plan=plan,
+                carry=carry,
             )
         finally:
             self._listeners = None
@@ -369,8 +251,8 @@ class Sequential(Network):
         if validation is not None:
             names += [f"val_{name}" for name in names]
         steps = -(-samples // batch_size)
-        plan = {"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch}
-        listeners.set_params(plan, names)
+        params = {"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch}
+        listeners.set_params(params, names)
         listeners.on_train_begin()
         if initial_epoch > 0 and initial_epoch == self.epoch:
             try:
@@ -442,10 +324,10 @@ class Sequential(Network):
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         with nullcontext() if self.built else self.unchanged_on_error():
             examples = self._examples(x, y, sample_weight, None, reset)
-            plan = self._plan(None, stateful, None, batch_size)
-            if plan.stateful:
-                _whole_batches(len(examples), batch_size, "x")
-        return _results(loop.evaluate(self, examples, batch_size, verbose, plan), return_dict)
+            carry = self._carry(None, stateful, None, batch_size)
+            if carry.stateful:
+                whole_batches(len(examples), batch_size, "x")
+        return _results(loop.evaluate(self, examples, batch_size, verbose, carry), return_dict)
 
     def train_on_batch(
         self,
@@ -505,7 +387,7 @@ class Sequential(Network):
         with nullcontext() if self.built else self.unchanged_on_error():
             examples = self._examples(x, y, sample_weight, class_weight, reset)
             if return_state:
-                self.check_forward("return_state")
+                self.check_passes_state("return_state")
             before = {} if state is None else self.check_state(state, len(examples))
         totals = loop.Totals(self.compiled)
         after = step(self, examples.batch(slice(None)), totals, before)
@@ -534,14 +416,74 @@ class Sequential(Network):
         """
         checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 
-    @staticmethod
+    @classmethod
     def load(
-        path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None
-    ) -> "Sequential":
-        """Read a model; see `lstmcore.load`."""
-        return load(path, custom_objects)
+        cls: type[ModelT],
+        path: "str | os.PathLike[str]",
+        custom_objects: Mapping[str, type] | None = None,
+    ) -> ModelT:
+        """Read a model of this class; see `lstmcore.load`."""
+        model = load(path, custom_objects)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"{os.fspath(path)}: expected one of class {cls.__name__}, "
+                f"got {type(model).__name__}"
+            )
+        return model
 
-    # ---- checks ------------------------------------------------------------------------------
+    # ---- for subclasses ----------------------------------------------------------------------
+
+    @property
+    def output_shape(self) -> Shape:
+        """Of a batch, None where it is open."""
+        raise NotImplementedError
+
+    @property
+    def last_activation(self) -> str:
+        """What the outputs went through last; see `Layer.last_activation`."""
+        return self.network[-1].last_activation
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Take note that `fit` begins an epoch, for what depends on its number."""
+
+    def forward(
+        self, inputs: Any, lengths: Array | None, training: bool, seed: int, logits: bool
+    ) -> tuple[Array, Array | None, Any]:
+        """Compute one checked batch; see `Sequential.forward`."""
+        raise NotImplementedError
+
+    def forward_from(
+        self,
+        inputs: Any,
+        lengths: Array | None,
+        training: bool,
+        seed: int,
+        logits: bool,
+        state: Mapping[str, LSTMState],
+        reset: Array | None = None,
+    ) -> tuple[Array, Array | None, Any, ModelState]:
+        """Compute as `forward` does, from a state to a state; see `Sequential.forward_from`."""
+        return (*self.forward(inputs, lengths, training, seed, logits), {})
+
+    def backward(self, contexts: Any, dy: Array) -> None:
+        """Write the gradients of all weights to ``parameters.gradients``."""
+        raise NotImplementedError
+
+    def check_passes_state(self, name: str) -> None:
+        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
+        raise ValueError(
+            f"{name}: not for {type(self).__name__}, which works on whole sequences, so that no "
+            "state passes from one call to the next"
+        )
+
+    def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
+        """Return `state` with its pairs checked; see `Sequential.check_state`."""
+        self.check_passes_state(name)
+        return dict(state)
+
+    def document(self) -> dict[str, Any]:
+        """Give what a model file says of the model, but for its weights and its training."""
+        raise NotImplementedError
 
     def _examples(
         self,
@@ -552,57 +494,18 @@ class Sequential(Network):
         reset: Any = None,
         windows: bool = False,
     ) -> Examples:
-        loss = self.compiled.loss
-        with nullcontext() if self.built else self.unchanged_on_error():
-            if windows and (is_streamed(x) or is_streamed(y)):
-                return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset)
-            inputs = self._with_reset(self._inputs(x), reset)
-            return add_targets(
-                inputs, loss, self.output_shape, self.dtype, y, sample_weight, class_weight
-            )
+        """Check samples and targets; with `windows` they may be `Streamed`."""
+        raise NotImplementedError
 
-    def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
-        if reset is not None and not self.recurrent_layers:
-            raise ValueError("reset: the model has no recurrent layer")
-        if reset is not None:
-            self.check_known("reset")
-        return add_reset(inputs, reset)
-
-    def _is_stateful(self, stateful: bool | None) -> bool:
-        """Say whether batches continue each other."""
-        layers = self.recurrent_layers
-        if stateful is None:
-            kinds = {layer.stateful for layer in layers.values()}
-            if len(kinds) > 1:
-                names = [name for name, layer in layers.items() if not layer.stateful]
-                raise ValueError(
-                    "stateful: expected all recurrent layers to be stateful or none, got some but "
-                    f"not {', '.join(names)}"
-                )
-            stateful = True in kinds
-        if _checks.flag(stateful, "stateful"):
-            self.check_forward("stateful")
-        return stateful
-
-    def _plan(
+    def _carry(
         self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
-    ) -> loop.Plan:
+    ) -> loop.Carry:
         """Check what passes from window to window and from batch to batch."""
-        if tbptt is not None:
-            self.check_forward("tbptt")
-            for layer, shape in zip(self.network, self._shapes, strict=True):
-                if len(shape) < 3:
-                    raise ValueError(
-                        f"tbptt: layer {layer.name!r} has one output for a whole sequence, which "
-                        "is only known at its end; expected a model with targets at every step, "
-                        "with return_sequences=True and without pooling"
-                    )
-        carried = self._is_stateful(stateful)
-        if state is None:
-            return loop.Plan(tbptt, carried)
-        if not carried:
-            raise ValueError("state: expected None for batches that do not continue each other")
-        return loop.Plan(tbptt, carried, self.check_state(state, batch_size))
+        wanted = stateful is not None and _checks.flag(stateful, "stateful")
+        given = {"tbptt": tbptt is not None, "stateful": wanted, "state": state is not None}
+        for name in [name for name in given if given[name]]:
+            self.check_passes_state(name)
+        return loop.Carry()
 
     def _validation(self, data: Any, windows: bool) -> Examples | None:
         if data is None:
@@ -616,10 +519,8 @@ class Sequential(Network):
             raise type(error)(f"validation_data: {error}") from error
 
 
-def load(
-    path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None
-) -> Sequential:
-    """Read a model that `Sequential.save` wrote.
+def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None) -> Any:
+    """Read a model that `Model.save` wrote.
 
     Parameters
     ----------
@@ -629,7 +530,7 @@ def load(
 
     Returns
     -------
-    Sequential
+    Sequential or EncoderDecoder
         Compiled, with the state of its optimizer, if that was saved: `fit` goes on as if it had
         not stopped.
 
@@ -644,18 +545,6 @@ def load(
         wrong shape or type.
     """
     return checkpoint.load(path, custom_objects)
-
-
-def _whole_batches(samples: int, batch_size: int, name: str) -> int:
-    """Give the size of every batch."""
-    if samples <= batch_size:
-        return max(samples, 1)
-    if samples % batch_size:
-        raise ValueError(
-            f"{name}: expected whole batches of {batch_size} samples, since each continues the one "
-            f"before, got {samples} samples"
-        )
-    return batch_size
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

@@ -11,12 +11,22 @@ from lstmcore import _checks
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
-from lstmcore.layers import Input, Layer, LSTMCell, TextVectorization
+from lstmcore.layers import (
+    Attention,
+    Input,
+    Layer,
+    LSTMCell,
+    Residual,
+    TextVectorization,
+    TimeDistributed,
+)
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.residual import parts
+from lstmcore.layers.states import parts_of, run_from
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 
-__all__ = ["ModelState", "Network"]
+__all__ = ["ModelState", "Network", "Weighted"]
 
 ModelState: TypeAlias = dict[str, LSTMState]
 """State of each recurrent layer, by the layer's name."""
@@ -25,7 +35,115 @@ RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
-class Network:
+class Weighted:
+    """Layers whose weights lie side by side: what every model is.
+
+    Parameters
+    ----------
+    seed, dtype
+        As in `Sequential`.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        Each with its name.
+    """
+
+    def __init__(self, seed: int, dtype: Any) -> None:
+        self.seed = _checks.integer(seed, "seed")
+        self.dtype = _checks.float_dtype(dtype)
+        self.layers: list[Layer] = []
+        self._parameters: Parameters | None = None
+
+    @property
+    def network(self) -> list[Layer]:
+        """The layers that compute."""
+        return self.layers
+
+    @contextmanager
+    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
+        """Give this model, its layers and `others` their attributes back if the block raises.
+
+        So a refused call leaves no half-built model behind, nor one built for refused data.
+        """
+        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
+        before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
+        try:
+            yield
+        except BaseException:
+            for thing, attributes in before:
+                vars(thing).clear()
+                vars(thing).update(attributes)
+            raise
+
+    @property
+    def built(self) -> bool:
+        """Whether the widths are fixed and the weights there."""
+        return self._parameters is not None
+
+    @property
+    def parameters(self) -> Parameters:
+        """All weights in one flat array, and all gradients."""
+        if self._parameters is None:
+            raise ValueError(
+                "the model is not built yet; call build(input_shape), or fit or predict"
+            )
+        return self._parameters
+
+    # ---- weights -----------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Read-only views of all weights by name ("lstm.weight_hh_l0"), in the order of layers."""
+        return self.parameters.as_mapping()
+
+    def get_weights(self) -> list[Array]:
+        """Copy all weights, in the order of `weights`."""
+        return [view.copy() for view in self.weights.values()]
+
+    def set_weights(self, weights: Sequence[Array] | Mapping[str, Array]) -> None:
+        """Copy weights in.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray, or mapping of str to ndarray
+            All, in the order of `get_weights`; or some, by name.
+
+        Raises
+        ------
+        ValueError
+            If the number, a name or a shape is wrong; nothing is changed then.
+        TypeError
+            If a dtype is wrong; nothing is changed then.
+        """
+        if isinstance(weights, Mapping):
+            self.parameters.assign(weights)
+            return
+        names = list(self.parameters.specs)
+        if len(weights) != len(names):
+            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
+        self.parameters.assign(dict(zip(names, weights, strict=True)))
+
+    def count_params(self) -> int:
+        """Count the parameters."""
+        return int(self.parameters.values.size)
+
+    # ---- for subclasses ----------------------------------------------------------------------
+
+    def _make_parameters(self, specs: Mapping[str, WeightSpec]) -> Parameters:
+        parameters = Parameters(specs, self.dtype)
+        for index, layer in enumerate(self.network):
+            names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
+            before = layer.weights
+            seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
+            parameters.initialize(list(names.values()), seed)
+            if before:  # of a layer that was called on its own
+                parameters.assign({names[name]: value for name, value in before.items()})
+            layer.bind(parameters, names)
+        return parameters
+
+
+class Network(Weighted):
     """The computing half of `Sequential`.
 
     Parameters
@@ -35,11 +153,8 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: Any) -> None:
-        self.seed = _checks.integer(seed, "seed")
-        self.dtype = _checks.float_dtype(dtype)
-        self.layers: list[Layer] = []
+        super().__init__(seed, dtype)
         self._declared: Shape | None = None
-        self._parameters: Parameters | None = None
         self._shapes: list[Shape] = []
         self._input_shape: Shape | None = None
         self._first_weighted = 0
@@ -106,22 +221,6 @@ class Network:
             for spec in specs
         }
 
-    @contextmanager
-    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
-        """Give this model, its layers and `others` their attributes back if the block raises.
-
-        So a refused call leaves no half-built model behind, nor one built for refused data.
-        """
-        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
-        before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
-        try:
-            yield
-        except BaseException:
-            for thing, attributes in before:
-                vars(thing).clear()
-                vars(thing).update(attributes)
-            raise
-
     @property
     def network(self) -> list[Layer]:
         """The layers that compute: all but a `TextVectorization`."""
@@ -132,20 +231,6 @@ class Network:
         """The first layer, if it turns text into ids."""
         first = self.layers[0] if self.layers else None
         return first if isinstance(first, TextVectorization) else None
-
-    @property
-    def built(self) -> bool:
-        """Whether the widths are fixed and the weights there."""
-        return self._parameters is not None
-
-    @property
-    def parameters(self) -> Parameters:
-        """All weights in one flat array, and all gradients."""
-        if self._parameters is None:
-            raise ValueError(
-                "the model is not built yet; call build(input_shape), or fit or predict"
-            )
-        return self._parameters
 
     @property
     def input_shape(self) -> Shape:
@@ -159,44 +244,6 @@ class Network:
         """Of a batch, None where it is open."""
         assert self.parameters is not None
         return self._shapes[-1]
-
-    # ---- weights -----------------------------------------------------------------------------
-
-    @property
-    def weights(self) -> dict[str, Array]:
-        """Read-only views of all weights by name ("lstm.weight_hh_l0"), in the order of layers."""
-        return self.parameters.as_mapping()
-
-    def get_weights(self) -> list[Array]:
-        """Copy all weights, in the order of `weights`."""
-        return [view.copy() for view in self.weights.values()]
-
-    def set_weights(self, weights: Sequence[Array] | Mapping[str, Array]) -> None:
-        """Copy weights in.
-
-        Parameters
-        ----------
-        weights : sequence of ndarray, or mapping of str to ndarray
-            All, in the order of `get_weights`; or some, by name.
-
-        Raises
-        ------
-        ValueError
-            If the number, a name or a shape is wrong; nothing is changed then.
-        TypeError
-            If a dtype is wrong; nothing is changed then.
-        """
-        if isinstance(weights, Mapping):
-            self.parameters.assign(weights)
-            return
-        names = list(self.parameters.specs)
-        if len(weights) != len(names):
-            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
-        self.parameters.assign(dict(zip(names, weights, strict=True)))
-
-    def count_params(self) -> int:
-        """Count the parameters."""
-        return int(self.parameters.values.size)
 
     # ---- computation -------------------------------------------------------------------------
 
@@ -255,19 +302,25 @@ class Network:
             Of every recurrent layer after the last valid step of each row.
         """
         contexts: list[Any] = []
-        network, after = self.network, {}
+        network = self.network
+        after: ModelState = {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
-            if isinstance(layer, Recurrent) and _tells_state(layer):
-                name = str(layer.name)
-                inputs, lengths, context, after[name] = layer.forward_from(
-                    inputs, lengths, training, place, state.get(name), reset
-                )
+            if logits and layer is network[-1] and not layer.passes_state:
+                inputs, lengths, context = layer.forward_logits(inputs, lengths, training, place)
             else:
-                run = layer.forward_logits if logits and layer is network[-1] else layer.forward
-                inputs, lengths, context = run(inputs, lengths, training, place)
+                inputs, lengths, context, ends = run_from(
+                    str(layer.name), layer, inputs, lengths, training, place, state, reset
+                )
+                after.update(ends)
             contexts.append(context if training else None)
         return inputs, lengths, contexts, after
+
+    def output_lengths(self, lengths: Array) -> Array:
+        """Give the time steps of the outputs for those of the inputs; see `Layer`."""
+        for layer in self.network:
+            lengths = layer.output_lengths(lengths)
+        return lengths
 
     def backward(self, contexts: list[Any], dy: Array) -> None:
         """Write the gradients of all weights to ``parameters.gradients``."""
@@ -281,8 +334,11 @@ class Network:
 
     @property
     def recurrent_layers(self) -> dict[str, Recurrent]:
-        """The layers that have a state, by name."""
-        return {str(layer.name): layer for layer in self.network if isinstance(layer, Recurrent)}
+        """The layers that have a state, by name; "residual.0" is the first in a `Residual`."""
+        found: dict[str, Recurrent] = {}
+        for layer in self.network:
+            found.update(parts_of(str(layer.name), layer))
+        return found
 
     def initial_state(self, batch_size: int) -> ModelState:
         """Make the state before the first step: zeros.
@@ -303,35 +359,44 @@ class Network:
         ------
         ValueError
             If the model is not built, or a state cannot pass from what comes before to what comes
-            after: there is no recurrent layer, or one that begins at the end.
+            after: there is no recurrent layer, or one that begins at the end, or another that looks
+            at several steps.
         """
         rows = _checks.integer(batch_size, "batch_size", 0)
         dtype = self.parameters.dtype
-        self.check_forward("initial_state")
+        self.check_passes_state("initial_state")
         return {
             name: LSTMState(*(np.zeros(shape, dtype) for shape in layer.state_shapes(rows)))
             for name, layer in self.recurrent_layers.items()
         }
 
-    def check_forward(self, name: str) -> None:
+    def check_passes_state(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
-        if not self.recurrent_layers:
-            raise ValueError(f"{name}: the model has no recurrent layer")
-        self.check_known(name)
-        for layer in self.recurrent_layers.values():
+        self.check_reset(name)
+        for key, layer in self.recurrent_layers.items():
             if layer.bidirectional or layer.go_backwards:
                 raise ValueError(
-                    f"{name}: layer {layer.name!r} walks from the end of the sequence, so it needs "
+                    f"{name}: layer {key!r} walks from the end of the sequence, so it needs "
                     "all of it at once; expected layers that walk forwards only"
                 )
 
-    def check_known(self, name: str) -> None:
-        """Raise ValueError if a recurrent layer has a `forward` of its own, beside the state."""
-        for layer in self.recurrent_layers.values():
-            if not _tells_state(layer):
+    def check_reset(self, name: str) -> None:
+        """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
+        for layer in self.network:
+            for part in _hidden_parts(layer):
+                kind = type(part).__name__
+                what = f"is a {kind}" if part is layer else f"holds one of class {kind}"
                 raise ValueError(
-                    f"{name}: layer {layer.name!r} is a {type(layer).__name__} with a forward of "
-                    "its own, which takes and gives no state"
+                    f"{name}: layer {layer.name!r} {what}, but has a forward of its own, which "
+                    "takes and gives no state"
+                )
+        if not self.recurrent_layers:
+            raise ValueError(f"{name}: the model has no recurrent layer")
+        for layer in self.network:
+            if layer.mixes_steps:
+                raise ValueError(
+                    f"{name}: layer {layer.name!r} makes an output of several time steps, which "
+                    "must all be there; expected layers that work step by step"
                 )
 
     def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
@@ -351,7 +416,7 @@ class Network:
         TypeError, ValueError
             If it is not a state of this model.
         """
-        self.check_forward(name)
+        self.check_passes_state(name)
         layers = self.recurrent_layers
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -403,6 +468,38 @@ class Network:
         batch = examples.batch(slice(None))
         return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
 
+    def inputs_of(self, x: Any, layer: Layer | str) -> tuple[Array, Array | None]:
+        """Compute what comes into a layer, to look at what it makes of it.
+
+        Parameters
+        ----------
+        x : array_like
+            See `Sequential`.
+        layer : Layer or str
+            One of the layers that compute, or its name.
+
+        Returns
+        -------
+        inputs : ndarray
+        lengths : ndarray of int64, shape (N,), or None
+            Valid steps of each row, None if all are.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such layer.
+        """
+        network = self.network
+        places = [at for at, own in enumerate(network) if own is layer or own.name == layer]
+        if not places:
+            names = ", ".join(repr(own.name) for own in network)
+            raise ValueError(f"layer: expected one of {names}, got {_checks.describe(layer)}")
+        batch = self._inputs(x).batch(slice(None))
+        inputs, lengths = batch.inputs, batch.lengths
+        for own in network[: places[0]]:
+            inputs, lengths, _ = own.forward(inputs, lengths, False, 0)
+        return inputs, lengths
+
     # ---- checks ------------------------------------------------------------------------------
 
     def _append(self, layer: Layer | Input) -> None:
@@ -417,7 +514,8 @@ class Network:
             raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
         if isinstance(layer, TextVectorization) and self._declared is not None:
             raise ValueError("layers: texts have no shape, so no Input stands before them")
-        if any(layer is other for other in self.layers):
+        own = {id(part) for part in parts(layer)}
+        if any(id(part) in own for other in self.layers for part in parts(other)):
             raise ValueError(f"layers: the same {type(layer).__name__} object stands there twice")
         names = {other.name for other in self.layers}
         if layer.name is None:
@@ -432,6 +530,15 @@ class Network:
                 f"layer {layer.name!r}: return_state=True is for calling the layer on its own; in "
                 "a model each layer has one output"
             )
+        if any(isinstance(inner, Attention) and inner.query_size for inner in layer.inner_layers()):
+            raise ValueError(
+                f"layer {layer.name!r}: query_size is for calling the layer on its own; in a model "
+                "each layer has one input"
+            )
+        if any(part.stateful for part in _hidden_parts(layer)):
+            raise ValueError(
+                f"layer {layer.name!r}: expected stateful=False, since its forward takes no state"
+            )
         if layer.input_kind == "text":
             raise ValueError(f"layer {layer.name!r}: TextVectorization may only stand first")
         if layer.input_kind == "ids" and index > 0:
@@ -440,18 +547,6 @@ class Network:
             raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
         if layer.weights and not layer.alone:
             raise ValueError(f"layer {layer.name!r}: belongs to another model already")
-
-    def _make_parameters(self, specs: Mapping[str, WeightSpec]) -> Parameters:
-        parameters = Parameters(specs, self.dtype)
-        for index, layer in enumerate(self.network):
-            names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
-            before = layer.weights
-            seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
-            parameters.initialize(list(names.values()), seed)
-            if before:  # of a layer that was called on its own
-                parameters.assign({names[name]: value for name, value in before.items()})
-            layer.bind(parameters, names)
-        return parameters
 
     def _inputs(self, x: Any) -> Examples:
         """Check inputs; build the model by them if it is not built."""
@@ -482,16 +577,26 @@ class Network:
         values = inputs.values if isinstance(inputs, Ragged) else inputs
         first.check_values(values)
         if not isinstance(inputs, Ragged):
-            return Examples(inputs, first.lengths_of(inputs, None))
+            lengths = first.lengths_of(inputs, None)
+            return Examples(inputs, lengths, output_lengths=self.output_lengths)
         if ids and values.size and not values.all():
             lengths = first.lengths_of(inputs.padded(), inputs.lengths)
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
-        return Examples(inputs, inputs.lengths)
+        return Examples(inputs, inputs.lengths, output_lengths=self.output_lengths)
 
 
-def _tells_state(layer: Recurrent) -> bool:
-    return type(layer).forward is Recurrent.forward
+def _hidden_parts(layer: Layer) -> list[Recurrent]:
+    """List what is recurrent in a layer that neither takes nor gives its state.
+
+    A `TimeDistributed` has none to take or give: its sequences begin and end within a step.
+    """
+    if isinstance(layer, TimeDistributed):
+        return []
+    if not layer.passes_state:
+        return [part for part in layer.inner_layers() if isinstance(part, Recurrent)]
+    members = layer.layers if isinstance(layer, Residual) else []
+    return [part for member in members for part in _hidden_parts(member)]
 
 
 def _free_name(class_name: str, taken: set[str | None]) -> str:

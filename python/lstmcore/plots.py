@@ -1,4 +1,4 @@
-"""Pictures of a training run as SVG, which every browser shows. Needs no plotting library."""
+"""Pictures of training and attention as SVG, for every browser. Needs no plotting library."""
 
 import math
 import os
@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from xml.sax.saxutils import escape
 
-__all__ = ["learning_curve"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["attention_map", "learning_curve"]
 
 TRAINING_COLOUR = "#2563eb"
 VALIDATION_COLOUR = "#ea580c"
@@ -24,6 +27,7 @@ STYLE = (
 
 PANEL_WIDTH, PANEL_HEIGHT = 380, 260  # of the area inside the axes
 LEFT, RIGHT, TOP, BOTTOM = 74, 26, 88, 58  # around it
+CELL, LETTER = 22, 8  # of a map: side of a cell, width of a letter beside it
 MOST_MARKERS = 40  # above that many epochs, lines alone are clearer
 
 
@@ -98,8 +102,92 @@ def learning_curve(
         left = index * (LEFT + PANEL_WIDTH + RIGHT) + LEFT
         parts += _panel(name, values[name], values.get(f"val_{name}", ()), left)
     parts.append("</svg>\n")
-    document = "\n".join(parts)
+    return _written("\n".join(parts), path)
 
+
+def attention_map(
+    weights: npt.ArrayLike,
+    source: Sequence[str],
+    target: Sequence[str],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Attention",
+) -> str:
+    """Draw what each token of a target looked at, a row of cells for each.
+
+    Parameters
+    ----------
+    weights : array_like, shape (S, T)
+        In 0 .. 1, such as `Hypothesis.attention`; darker is more.
+    source : sequence of str
+        What the T columns stand for; a string is one of characters.
+    target : sequence of str
+        What the S rows stand for.
+    path : path-like, optional
+        Where to write the picture. Missing folders are made.
+    title : str, default "Attention"
+        Stands above.
+
+    Returns
+    -------
+    str
+        The SVG document.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not that of the texts, there is no cell, or a weight is not in 0 .. 1.
+    """
+    cells = np.asarray(weights, np.float64)
+    if cells.shape != (len(target), len(source)):
+        raise ValueError(
+            f"weights: expected shape ({len(target)}, {len(source)}) for {len(target)} tokens that "
+            f"look at {len(source)}, got {cells.shape}"
+        )
+    if cells.size == 0:
+        raise ValueError(f"weights: expected at least one, got shape {cells.shape}")
+    if not (cells.min() >= 0 and cells.max() <= 1 + 1e-6):  # so that NaN is refused too
+        raise ValueError(f"weights: expected numbers in [0, 1], got {cells.min()} to {cells.max()}")
+
+    left = 40 + LETTER * max(len(text) for text in target)
+    top = 62 + LETTER * max(len(text) for text in source)
+    right, bottom = left + CELL * len(source), top + CELL * len(target)
+    width, height = max(right + RIGHT, left + 11 * len(title)), bottom + RIGHT
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f"<style>{STYLE}</style>",
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<text class="title" x="{left}" y="32">{escape(title)}</text>',
+    ]
+    for column, text in enumerate(source):
+        x = left + CELL * (column + 0.5)
+        upright = len(text) == 1
+        place = (
+            f'x="{x}" y="{top - 9}"'
+            if upright
+            else f'transform="translate({x + 4} {top - 9}) rotate(-90)"'
+        )
+        anchor = ' text-anchor="middle"' if upright else ""
+        parts.append(f"<text {place}{anchor}>{escape(text)}</text>")
+    for row, text in enumerate(target):
+        y = top + CELL * row
+        parts.append(
+            f'<text x="{left - 9}" y="{y + CELL / 2 + 4}" text-anchor="end">{escape(text)}</text>'
+        )
+        for column, weight in enumerate(cells[row]):
+            parts.append(
+                f'<rect class="cell" x="{left + CELL * column}" y="{y}" width="{CELL}" '
+                f'height="{CELL}" fill="{TRAINING_COLOUR}" fill-opacity="{min(weight, 1.0):.3f}" '
+                f'stroke="{GRID_COLOUR}"><title>{weight:.3f}</title></rect>'
+            )
+    parts.append("</svg>\n")
+    return _written("\n".join(parts), path)
+
+
+def _written(document: str, path: str | os.PathLike[str] | None) -> str:
+    """Write a document, if it is to be written, and give it back."""
     if path is not None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)

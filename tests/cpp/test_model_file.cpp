@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <fstream>
 #include <lstmcore/model_file.hpp>
+#include <lstmcore/ops.hpp>
 #include <string>
 #include <vector>
 
@@ -282,6 +283,7 @@ TEST("the description of the model") {
   in_document("[null, null, 2]", "[null, null, 0]", "input_shape");
   in_document("[null, null, 2]", "[null, null, 3]", "expected F32 of shape (8, 3), got F32 of shape (8, 2)");
   in_document("[null, null, 2]", "2", "expected a list as input_shape");
+  in_document("\"seed\": 0, ", "\"seed\": 0, \"encoder_decoder\": {}, ", "holds an EncoderDecoder");
   in_document("[@walk, @out]", "[]", "layers: expected at least one");
   in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" stands twice");
   in_document("[@walk, @out]", "{}", "expected a list as layers");
@@ -311,13 +313,105 @@ TEST("the description of the model") {
   in_config("\"dropout\": 0.0", "\"dropout\": null", "a number as dropout");
   in_config("\"return_sequences\": false", "\"return_sequences\": 0", "true or false as return_sequences");
 
+  const auto attention = [](const std::string& config, const char* text) {
+    const check::Context context(config);
+    ModelFileMaker maker;
+    maker.walk = R"({"class": "Attention", "name": "walk", "config": {)" + config +
+                 R"(, "kernel_initializer": "zeros", "kernel_regularizer": null, "seed": null}})";
+    refused(maker, text);
+  };
+  const std::string rest = R"(, "scale": false)";
+  attention(R"("kind": "dot", "units": 3, "query_size": null)" + rest, "unknown kind \"dot\"");
+  attention(R"("kind": "additive", "units": 0, "query_size": null)" + rest, "units of at least 1, got 0");
+  attention(R"("kind": "additive", "units": 3, "query_size": 2)" + rest, "expected null as query_size");
+  attention(R"("kind": "additive", "units": 3, "query_size": null)", "missing scale");
+  attention(R"("kind": "additive", "units": null, "query_size": null)" + rest, "missing tensor \"walk.bias\"");
+  attention(R"("kind": "multiplicative", "units": 3, "query_size": null)" + rest, "missing tensor \"walk.kernel\"");
+  attention(R"("kind": "additive", "units": 3, "query_size": null, "scale": true)", "no scale with additive");
+
   refused(&ModelFileMaker::out, "\"units\": 1", "\"units\": 2", "tensor \"out.bias\": expected F32 of shape (2,)");
   refused(&ModelFileMaker::out, "\"linear\"", "\"gelu\"", "unknown activation \"gelu\"");
   refused(&ModelFileMaker::out, "\"use_bias\": true", "\"use_bias\": false", "unknown tensor \"out.bias\"");
 }
 
-// ---- files that Python wrote
-// -------------------------------------------------------------------------------------------
+TEST("descriptions of windows, normalization and residual stacks") {
+  const std::string conv =
+      R"({"class": "Conv1D", "name": "walk", "config": {"filters": 2, "kernel_size": 3, "strides": 1,)"
+      R"( "padding": "same", "dilation_rate": 1, "activation": "linear", "use_bias": true,)"
+      R"( "kernel_initializer": "zeros", "bias_initializer": "zeros", "kernel_regularizer": null,)"
+      R"( "bias_regularizer": null, "kernel_constraint": null, "bias_constraint": null, "seed": null}})";
+  ModelFileMaker maker;
+  for (const char* name : {"walk.bias_l0", "walk.weight_hh_l0", "walk.weight_ih_l0"}) maker.tensors.erase(name);
+  ModelFileMaker good = maker;
+  good.walk = conv;
+  good.tensors["walk.kernel"] = {"F32", {3, 2, 2}};
+  good.tensors["walk.bias"] = {"F32", {2}};
+  CHECK_EQUAL(ModelFile(TemporaryFile(good.bytes()).path()).layer("walk").windows.size, 3);
+  const auto in_conv = [&](const char* from, const char* to, const char* message) {
+    const check::Context context(std::string(from) + " -> " + to);
+    ModelFileMaker bad = good;
+    bad.walk = replaced(conv, from, to);
+    refused(bad, message);
+  };
+  in_conv("\"same\"", "\"full\"", "layer 0 (Conv1D): unknown padding \"full\"");
+  in_conv("\"strides\": 1", "\"strides\": 0", "strides of at least 1, got 0");
+  in_conv("\"dilation_rate\": 1", "\"dilation_rate\": 4611686018427387904", "dilation: expected 1 to");
+  in_conv("\"kernel_size\": 3", "\"kernel_size\": 2", "tensor \"walk.kernel\": expected F32 of shape (2, 2, 2)");
+  in_conv("\"linear\"", "\"gelu\"", "unknown activation \"gelu\"");
+  in_conv("\"use_bias\": true", "\"use_bias\": false", "unknown tensor \"walk.bias\"");
+  in_conv(", \"seed\": null", "", "missing seed");
+
+  maker.walk = R"({"class": "MaxPooling1D", "name": "walk", "config": {"pool_size": 3, "strides": null,)"
+               R"( "padding": "valid"}})";
+  CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layer("walk").windows.stride, 3);
+  maker.walk = replaced(maker.walk, "valid", "causal");
+  refused(maker, "layer 0 (MaxPooling1D): unknown padding \"causal\"");
+
+  maker.walk = R"({"class": "LayerNormalization", "name": "walk", "config": {"epsilon": 0.5, "center": false,)"
+               R"( "scale": false, "beta_initializer": "zeros", "gamma_initializer": "ones",)"
+               R"( "beta_regularizer": null, "gamma_regularizer": null, "beta_constraint": null,)"
+               R"( "gamma_constraint": null, "seed": null}})";
+  CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layer("walk").epsilon, 0.5);
+  ModelFileMaker scaled = maker;
+  scaled.walk = replaced(maker.walk, "\"scale\": false", "\"scale\": true");
+  refused(scaled, "missing tensor \"walk.gamma\"");
+  maker.walk = replaced(maker.walk, "0.5", "0.0");
+  refused(maker, "expected epsilon greater than 0");
+
+  const auto residual = [](const std::string& layers, const char* projection) {
+    return R"({"class": "Residual", "name": "walk", "config": {"layers": [)" + layers + R"(], "projection": )" +
+           projection + "}}";
+  };
+  const std::string inner =
+      replaced(replaced(conv, "\"name\": \"walk\", ", ""), "\"seed\"", "\"name\": null, \"seed\"");
+  const std::string wider = replaced(inner, "\"filters\": 2", "\"filters\": 3");
+  ModelFileMaker stack = maker;
+  stack.walk = residual(inner, "false");
+  stack.tensors["walk.0.kernel"] = {"F32", {3, 2, 2}};
+  stack.tensors["walk.0.bias"] = {"F32", {2}};
+  CHECK_EQUAL(ModelFile(TemporaryFile(stack.bytes()).path()).layer("walk.0").windows.size, 3);
+  const auto in_stack = [&](const std::string& walk, const char* message) {
+    ModelFileMaker bad = stack;
+    bad.walk = walk;
+    refused(bad, message);
+  };
+  in_stack(residual("", "false"), "layer 0 (Residual): expected at least one layer");
+  in_stack(residual("1", "false"), "layer 0 (Residual) layer 0: expected an object");
+  in_stack(residual(inner, "1"), "true or false as projection");
+  in_stack(residual(inner + ", " + inner, "false"), "missing tensor \"walk.1.");
+  in_stack(residual(replaced(inner, "same", "valid"), "true"),
+           "layer 0 (Residual) layer 0 (Conv1D): expected a layer that keeps the time steps");
+  in_stack(residual(wider, "false"), "layer 0 (Residual): expected layers that keep the width 2, got 3");
+  in_stack(residual(wider, "true"), "expected F32 of shape (3");
+  in_stack(residual(R"({"class": "GlobalMaxPooling1D", "config": {"name": null}})", "false"), "keeps the time steps");
+  const std::string attention =
+      R"({"class": "Attention", "config": {"name": null, "kind": "additive", "units": null, "scale": false, )"
+      R"("query_size": null, "kernel_initializer": "zeros", "kernel_regularizer": null, "seed": null}})";
+  in_stack(residual(attention, "false"), "keeps the time steps");
+  in_stack(residual(R"({"class": "LSTM", "config": {"name": null}})", "false"), "layer 0 (Residual) layer 0 (LSTM): ");
+}
+
+// ---- files that Python wrote ----------------------------------------------------------------------------------------
 
 TEST("a model of Python's predicts the same here") {
   const ModelFile file(golden + "/features_model.safetensors");
@@ -364,6 +458,84 @@ TEST("a model of Python's predicts the same here") {
   CHECK_ARRAYS_CLOSE(y, expected, 3e-6);  // four layers of large weights, and two instruction sets
 }
 
+TEST("windows and a residual stack of Python's predict the same here") {
+  const ModelFile file(golden + "/stack_model.safetensors");
+  const Index N = 3;
+  std::vector<float> values;
+  for (Index n = 0; n < N; ++n) {
+    for (Index t = 0; t < 6; ++t) {
+      for (Index c = 0; c < 3; ++c) values.push_back(static_cast<float>((5 * n + 7 * t + 3 * c) % 11) / 4 - 1.25f);
+    }
+  }
+  Index steps = 6;
+  const auto run = [&](const ModelLayer& layer, const std::vector<float>& x) {
+    const Index width = layer.input_size, units = layer.output_size;
+    const Index after = layer.windows.count(steps);  // of layers without windows: as many as before
+    const lstmcore::View<const float, 3> in(x.data(), {N, steps, width});
+    std::vector<float> y(static_cast<std::size_t>(N * after * units));
+    const lstmcore::View<float, 3> out(y.data(), {N, after, units});
+    if (layer.class_name == "Conv1D") {
+      const Index size = layer.windows.size;
+      const auto kernel = file.tensor<float>(layer.name + ".kernel", {size, width, units});
+      const auto bias = file.tensor<float>(layer.name + ".bias", {units});
+      lstmcore::conv1d_forward<float>(in, {}, {kernel.data(), {size, width, units}}, {bias.data(), {units}},
+                                      layer.windows, lstmcore::Activation::relu, out);
+    } else if (layer.class_name == "MaxPooling1D") {
+      lstmcore::max_pool1d_forward<float>(in, {}, layer.windows, out, {});
+    } else if (layer.class_name == "LayerNormalization") {
+      const auto gamma = file.tensor<float>(layer.name + ".gamma", {units});
+      const auto beta = file.tensor<float>(layer.name + ".beta", {units});
+      lstmcore::layer_norm_forward<float>(in, {}, {gamma.data(), {units}}, {beta.data(), {units}}, layer.epsilon, out,
+                                          {});
+    } else if (layer.class_name == "Dense") {
+      const auto kernel = file.tensor<float>(layer.name + ".kernel", {width, units});
+      const auto bias = file.tensor<float>(layer.name + ".bias", {units});
+      lstmcore::dense_forward<float>({x.data(), {N * steps, width}}, {kernel.data(), {width, units}},
+                                     {bias.data(), {units}}, lstmcore::Activation::linear,
+                                     {y.data(), {N * steps, units}});
+    } else if (layer.class_name == "LSTM") {
+      file.lstm<float>(layer.name).forward(in, out, {});
+    } else {
+      CHECK_EQUAL(layer.class_name, "GlobalAveragePooling1D");
+      y.resize(static_cast<std::size_t>(N * units));
+      lstmcore::mean_over_time_forward<float>(in, {}, {y.data(), {N, units}});
+      steps = 1;
+      return y;
+    }
+    steps = after;
+    return y;
+  };
+  std::string classes;
+  for (const ModelLayer& layer : file.layers()) {
+    classes += layer.class_name + " ";
+    if (layer.class_name != "Residual") {
+      values = run(layer, values);
+      continue;
+    }
+    std::vector<float> inner = values, straight = values;
+    for (const ModelLayer& part : layer.layers) inner = run(part, inner);
+    if (layer.projection) {
+      const auto kernel = file.tensor<float>(layer.name + ".projection.kernel", {layer.input_size, layer.output_size});
+      straight.resize(inner.size());
+      lstmcore::dense_forward<float>({values.data(), {N * steps, layer.input_size}},
+                                     {kernel.data(), {layer.input_size, layer.output_size}}, {},
+                                     lstmcore::Activation::linear, {straight.data(), {N * steps, layer.output_size}});
+    }
+    values.resize(inner.size());
+    for (std::size_t k = 0; k < inner.size(); ++k) values[k] = straight[k] + inner[k];
+  }
+  CHECK_EQUAL(classes, "Conv1D MaxPooling1D LayerNormalization Residual Residual GlobalAveragePooling1D Dense ");
+  CHECK_EQUAL(file.layer("residual.0").lstm.hidden_size, 4);
+  CHECK(file.layer("residual").projection && !file.layer("residual_1").projection);
+  std::ifstream text(golden + "/stack_model.txt");
+  std::string heading;
+  std::getline(text, heading);
+  std::vector<double> expected;
+  for (double value = 0; text >> value;) expected.push_back(value);
+  CHECK_EQUAL(expected.size(), 6u);
+  CHECK_ARRAYS_CLOSE(values, expected, 3e-6);  // eight layers, and two instruction sets
+}
+
 TEST("every layer of Python's is known here") {
   const ModelFile file(golden + "/text_model.safetensors");
   CHECK_EQUAL(file.dtype(), "float64");
@@ -379,4 +551,52 @@ TEST("every layer of Python's is known here") {
   CHECK(each.time_distributed && !each.use_bias);
   CHECK_EQUAL(each.activation, "relu");
   CHECK_EQUAL(file.lstm<double>(walk.name).config().bidirectional, true);
+}
+
+namespace {
+
+// An LSTM and attention, as docs/cpp.md says it.
+template <class T>
+void check_attention(const std::string& name, const std::string& kind, double tolerance) {
+  const ModelFile file(golden + "/" + name + "_model.safetensors");
+  const Index N = 3, S = 6, C = 3;
+  const ModelLayer &walk = file.layers()[0], &pool = file.layers()[1];
+  CHECK_EQUAL(pool.class_name, "Attention");
+  CHECK_EQUAL(pool.attention.kind, kind);
+  const Index H = walk.output_size, U = pool.attention.units;
+  CHECK_EQUAL(pool.output_size, H);
+  std::vector<T> x, y(N * S * H), keys(N * S * U), weights(N * S), context(N * H);
+  for (Index n = 0; n < N; ++n) {
+    for (Index t = 0; t < S; ++t) {
+      for (Index c = 0; c < C; ++c) x.push_back(static_cast<T>((5 * n + 7 * t + 3 * c) % 11) / 4 - T(1.25));
+    }
+  }
+  file.lstm<T>(walk.name).forward(lstmcore::View<const T, 3>(x.data(), {N, S, C}), {y.data(), {N, S, H}}, {});
+  const bool additive = kind == "additive";
+  const std::vector<T> kernel = file.tensor<T>("attention.kernel", {H, U});
+  const std::vector<T> own = file.tensor<T>(additive ? "attention.score" : "attention.query", {U});
+  const std::vector<T> bias = additive ? file.tensor<T>("attention.bias", {U}) : std::vector<T>();
+  lstmcore::dense_forward<T>({y.data(), {N * S, H}}, {kernel.data(), {H, U}},
+                             additive ? lstmcore::View<const T, 1>(bias.data(), {U}) : lstmcore::View<const T, 1>(),
+                             additive ? lstmcore::Activation::tanh : lstmcore::Activation::linear,
+                             {keys.data(), {N * S, U}});
+  std::vector<T> queries;
+  for (Index n = 0; n < N; ++n) queries.insert(queries.end(), own.begin(), own.end());
+  const double scale = pool.attention.scale ? 1 / std::sqrt(static_cast<double>(U)) : 1.0;
+  lstmcore::attention_forward<T>({keys.data(), {N, S, U}}, {queries.data(), {N, 1, U}}, {y.data(), {N, S, H}}, {},
+                                 scale, {}, {}, {weights.data(), {N, 1, S}}, {context.data(), {N, 1, H}});
+  std::ifstream text(golden + "/" + name + "_model.txt");
+  std::string heading;
+  std::getline(text, heading);
+  std::vector<double> expected;
+  for (double value = 0; text >> value;) expected.push_back(value);
+  CHECK_EQUAL(expected.size(), static_cast<std::size_t>(N * H));
+  CHECK_ARRAYS_CLOSE(context, expected, tolerance);
+}
+
+}  // namespace
+
+TEST("attention of Python's gives the same here") {
+  check_attention<float>("attention", "multiplicative", 1e-6);
+  check_attention<double>("additive", "additive", 1e-8);  // nine digits are written down
 }

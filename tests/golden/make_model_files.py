@@ -74,6 +74,28 @@ def text_model() -> lc.Sequential:
     return model
 
 
+def stack_model() -> lc.Sequential:
+    """Windows over time, then a residual stack."""
+    model = lc.Sequential(
+        [
+            lc.layers.Conv1D(5, 3, padding="causal", dilation_rate=2, activation="relu"),
+            lc.layers.MaxPooling1D(2, padding="same"),
+            lc.layers.LayerNormalization(),
+            lc.layers.Residual(
+                [lc.layers.LSTM(4, return_sequences=True), lc.layers.Dense(6)], projection=True
+            ),
+            lc.layers.Residual(lc.layers.LSTM(6, return_sequences=True), projection=True),
+            lc.layers.GlobalAveragePooling1D(),
+            lc.layers.Dense(2),
+        ],
+        seed=4,
+    )
+    model.compile(optimizer="adam", loss="mse")
+    x = example_input(8, 7, 3)
+    model.fit(x, x.sum(axis=1)[:, :2], epochs=2, verbose=0)
+    return model
+
+
 def stream_model() -> lc.Sequential:
     """A small model of the kind that examples/cpp streams through."""
     model = lc.Sequential(
@@ -83,16 +105,49 @@ def stream_model() -> lc.Sequential:
     return model
 
 
+def attention_model() -> lc.Sequential:
+    """Attention with a learnt query."""
+    model = lc.Sequential(
+        [
+            lc.layers.LSTM(4, return_sequences=True),
+            lc.layers.Attention("multiplicative", 3, scale=True),
+        ],
+        seed=4,
+    )
+    model.build((None, None, 3))
+    model.set_weights([3 * values for values in model.get_weights()])
+    return model
+
+
+def additive_model() -> lc.Sequential:
+    """Attention of the other kind."""
+    model = lc.Sequential(
+        [lc.layers.LSTM(4, return_sequences=True), lc.layers.Attention()], seed=5, dtype="float64"
+    )
+    model.build((None, None, 3))
+    model.set_weights([3 * values for values in model.get_weights()])
+    return model
+
+
 def main() -> None:
     """Write everything."""
-    model = features_model()
-    model.save(FOLDER / "features_model.safetensors")
-    y = model.predict(example_input(3, 6, 3), verbose=0)
-    np.savetxt(
-        FOLDER / "features_model.txt", y, fmt="%.9g", header="prediction for example_input(3, 6, 3)"
-    )
+    for name, model in (("features", features_model()), ("stack", stack_model())):
+        model.save(FOLDER / f"{name}_model.safetensors")
+        y = model.predict(example_input(3, 6, 3), verbose=0)
+        np.savetxt(
+            FOLDER / f"{name}_model.txt",
+            y,
+            fmt="%.9g",
+            header="prediction for example_input(3, 6, 3)",
+        )
     text_model().save(FOLDER / "text_model.safetensors")
     stream_model().save(FOLDER / "stream_model.safetensors")
+    for name, model in (("attention", attention_model()), ("additive", additive_model())):
+        model.save(FOLDER / f"{name}_model.safetensors")
+        x = example_input(3, 6, 3).astype(model.dtype)
+        header = "prediction for example_input(3, 6, 3)"
+        y = model.predict(x, verbose=0)
+        np.savetxt(FOLDER / f"{name}_model.txt", y, fmt="%.9g", header=header)
 
 
 if __name__ == "__main__":

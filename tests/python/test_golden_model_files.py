@@ -27,15 +27,24 @@ def maker() -> ModuleType:
     return module
 
 
-def test_predictions(maker):
-    model = lc.load(GOLDEN / "features_model.safetensors")
+@pytest.mark.parametrize("name", ["features", "stack"])
+def test_predictions(maker, name):
+    model = lc.load(GOLDEN / f"{name}_model.safetensors")
     y = model.predict(maker.example_input(3, 6, 3), verbose=0)
     # Four layers of large weights, and perhaps another instruction set.
-    expected = np.loadtxt(GOLDEN / "features_model.txt")
+    expected = np.loadtxt(GOLDEN / f"{name}_model.txt")
     np.testing.assert_allclose(y, expected, rtol=0, atol=3e-6)
 
 
-@pytest.mark.parametrize("name", ["features", "text", "stream"])
+@pytest.mark.parametrize("name", ["attention", "additive"])
+def test_predictions_with_attention(maker, name):
+    model = lc.load(GOLDEN / f"{name}_model.safetensors")
+    x = maker.example_input(3, 6, 3).astype(model.dtype)
+    expected = np.loadtxt(GOLDEN / f"{name}_model.txt")
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["features", "text", "stream", "stack", "attention", "additive"])
 def test_same_description(maker, name, tmp_path):
     fresh = getattr(maker, f"{name}_model")()
     fresh.save(tmp_path / "fresh.safetensors")
@@ -67,4 +76,4 @@ def test_all_layer_classes_are_in_a_golden_file():
         for name in lc.layers.__all__
         if isinstance(getattr(lc.layers, name), type) and name not in ("Layer", "Input")
     }
-    assert known - {"GlobalAveragePooling1D"} == found - {"L2"}
+    assert known == found - {"L2"}

@@ -463,6 +463,35 @@ def test_a_shared_recurrent_matrix_has_the_sum_of_the_gradients(name, lengths, r
     check_gradients(shared, x, lengths, rng)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_walk_in_two_runs_has_the_gradients_of_one(shared, trainable, rng):
+    x, dy = rng.standard_normal((N, T, C)), rng.standard_normal((N, T, H))
+    layer = layers.LSTM(
+        H,
+        num_layers=2,
+        return_sequences=True,
+        share_recurrent=shared,
+        recurrent_trainable=trainable,
+        recompute=2,
+    )
+    y, _, context = built(layer, (N, T, C)).forward(x, None, True, 0)
+    dx = layer.backward(context, dy)
+    whole = {name: gradient.copy() for name, gradient in layer._gradients.items()}
+    first, state, early = layer.run(x[:, :2], None, None, True, 0)
+    rest, _, late = layer.run(x[:, 2:], None, state, True, 0)
+    np.testing.assert_array_equal(np.concatenate([first, rest], axis=1), y)
+    for gradient in layer._gradients.values():
+        gradient.fill(0)
+    dx_rest, dstate = layer.run_backward(late, dy[:, 2:], None)
+    dx_first, _ = layer.run_backward(early, dy[:, :2], dstate, add=True)
+    joined = np.concatenate([dx_first, dx_rest], axis=1)
+    np.testing.assert_allclose(joined, dx, rtol=1e-12, atol=1e-15)
+    for name, gradient in layer._gradients.items():
+        np.testing.assert_allclose(gradient, whole[name], rtol=1e-12, atol=1e-14, err_msg=name)
+        assert np.any(gradient) == (trainable or "weight_hh" not in name)
+
+
 def test_cells_of_a_shared_stack_use_the_shared_matrix(rng):
     x = rng.standard_normal((N, T, C))
     cells = [layers.LSTMCell(H), layers.LSTMCell(H)]

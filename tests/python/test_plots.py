@@ -2,6 +2,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 from lstmcore import plots
@@ -125,3 +126,42 @@ def test_ticks_are_round_and_span_the_values(values, expected):
 def test_nothing_to_draw_is_an_error(history):
     with pytest.raises(ValueError, match=r"history: expected at least one epoch"):
         plots.learning_curve(history)
+
+
+def test_an_attention_map_has_a_cell_for_each_pair():
+    weights = [[0.25, 0.75, 0.0], [1.0, 0.0, 0.0]]
+    document = plots.attention_map(weights, "a<b", ["first", "2"], title="Mine & <yours>")
+    cells = [cell for cell in elements(document, "rect") if cell.get("class") == "cell"]
+    assert [float(cell.get("fill-opacity")) for cell in cells] == [0.25, 0.75, 0, 1, 0, 0]
+    # Rows below each other, columns side by side, none beyond the picture.
+    places = [(float(cell.get("y")), float(cell.get("x"))) for cell in cells]
+    assert places == sorted(places)
+    assert len(set(places)) == 6
+    root = ET.fromstring(document)
+    assert max(x for _, x in places) + plots.CELL <= float(root.get("width"))
+    assert max(y for y, _ in places) + plots.CELL <= float(root.get("height"))
+    assert {"a", "<", "b", "first", "2", "Mine & <yours>"} <= set(texts(document))
+
+
+def test_an_attention_map_is_written(tmp_path):
+    path = tmp_path / "new" / "map.svg"
+    document = plots.attention_map([[1.0]], ["a word"], ["x"], path)
+    assert path.read_text(encoding="utf-8") == document
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (
+            [[0.5, 0.5]],
+            r"weights: expected shape \(1, 3\) for 1 tokens that look at 3, got \(1, 2\)",
+        ),
+        ([[0.5, 0.6, -0.1]], r"weights: expected numbers in \[0, 1\]"),
+        ([[0.5, math.nan, 0.5]], r"weights: expected numbers in \[0, 1\]"),
+    ],
+)
+def test_an_attention_map_refuses(weights, text):
+    with pytest.raises(ValueError, match=text):
+        plots.attention_map(weights, "abc", "x")
+    with pytest.raises(ValueError, match="weights: expected at least one"):
+        plots.attention_map(np.zeros((0, 3)), "abc", "")

@@ -181,6 +181,34 @@ def check_training():
                 )
 
 
+def check_windows():
+    random = np.random.default_rng(0)
+    for dtype in DTYPES:
+        x = random.standard_normal((11, 70, 30)).astype(dtype)
+        kernel = random.standard_normal((4, 30, 50)).astype(dtype)
+        gain, lengths = x[0, 0], random.integers(0, 71, 11)
+        for how in ((1, "same", 1, "tanh"), (2, "causal", 3, "linear")):
+            results = []
+            for threads in (1, 2, 3, 7):
+                _core.set_num_threads(threads)
+                y = _core.conv1d_forward(x, lengths, kernel, None, *how)
+                dkernel, dbias = np.empty_like(kernel), np.empty(50, dtype)
+                dx = _core.conv1d_backward(x, lengths, kernel, y, y, *how, True, dkernel, dbias)
+                z, moments = _core.layer_norm_forward(x, lengths, gain, gain, 1e-3)
+                dgain, dshift = np.empty_like(gain), np.empty_like(gain)
+                dz = _core.layer_norm_backward(x, lengths, gain, moments, z, True, dgain, dshift)
+                results.append([y, dx, dkernel, dbias, z, dz, dgain, dshift])
+            for result in results[1:]:
+                require_same(result, results[0], (how, dtype))
+            counts = _core.window_counts(lengths, 4, *how[:3])
+            for n, (length, count) in enumerate(zip(lengths, counts, strict=True)):
+                alone = x[[n], :length]
+                result = [_core.conv1d_forward(alone, None, kernel, None, *how)]
+                result.append(_core.layer_norm_forward(alone, None, gain, gain, 1e-3)[0])
+                expected = [results[0][0][[n], :count], results[0][4][[n], :length]]
+                require_same(result, expected, (how, n, dtype))
+
+
 CHECKS = {
     name.removeprefix("check_"): value
     for name, value in list(globals().items())

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import lstmcore as lc  # noqa: E402
+from lstmcore import _core  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 
 # (input, hidden, layers, bidirectional, batch, steps[, projection]): each with its reason.
@@ -247,3 +248,114 @@ def test_hessian_vector_product_is_that_of_torch_func():
     )
     for name, wanted in expected.items():
         assert error(product.weights[name.replace("bias_ih", "bias")], wanted) < 1e-12, name
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("kind", ["additive", "multiplicative"])
+def test_attention_is_a_masked_softmax(kind, dtype):
+    torch.manual_seed(0)
+    lengths = np.array([30, 1, 17, 5, 29])
+    x = torch.randn(5, 30, 24, dtype=getattr(torch, dtype), requires_grad=True)
+    layer = lc.layers.Attention(kind, 16, scale=kind == "multiplicative")
+    layer(x.detach().numpy())
+    w = {
+        name: torch.tensor(np.array(value), requires_grad=True)
+        for name, value in layer.weights.items()
+    }
+    keys = x @ w["kernel"]
+    if kind == "additive":
+        scores = torch.tanh(keys + w["bias"]) @ w["score"]
+    else:
+        scores = keys @ w["query"] / 4
+    there = torch.arange(30) < torch.from_numpy(lengths)[:, None]
+    weights = torch.softmax(scores.masked_fill(~there, -torch.inf), dim=-1)
+    y = (weights[..., None] * x).sum(dim=1)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+
+    own_y, _, context = layer.forward(x.detach().numpy(), lengths, True, 0)
+    dx = layer.backward(context, dy.numpy())
+    forward, backward = TOLERANCES[dtype]
+    assert error(own_y, y) < forward
+    assert error(context.weights[:, 0], weights) < forward
+    assert error(dx, x.grad) < backward
+    for name in w:
+        assert error(layer._gradients[name], w[name].grad) < backward, name
+
+
+def random_tensors(dtype, *shapes):
+    torch.manual_seed(1)
+    return [torch.randn(shape, dtype=getattr(torch, dtype), requires_grad=True) for shape in shapes]
+
+
+# (N, T, C, F, K, strides, padding, dilation)
+CONVOLUTIONS = {
+    "same": (6, 30, 12, 20, 5, 1, "same", 1),
+    "an even kernel": (3, 17, 5, 7, 4, 1, "same", 1),
+    "strides": (5, 31, 12, 20, 5, 3, "valid", 1),
+    "dilation": (5, 31, 12, 20, 3, 1, "same", 4),
+    "both": (5, 40, 6, 9, 3, 2, "valid", 3),
+    "causal": (5, 31, 12, 20, 4, 1, "causal", 2),
+    "wide": (4, 50, 64, 130, 3, 1, "same", 1),
+    "one feature": (2, 90, 1, 100, 9, 4, "valid", 1),
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("shape", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_convolution(shape, dtype):
+    n, t, c, f, k, strides, padding, dilation = shape
+    x, weight, bias = random_tensors(dtype, (n, t, c), (f, c, k), (f,))
+    before = {"valid": 0, "causal": dilation * (k - 1), "same": dilation * (k - 1) // 2}[padding]
+    after = dilation * (k - 1) - before if padding == "same" else 0
+    padded = torch.nn.functional.pad(x.transpose(1, 2), (before, after))
+    convolved = torch.nn.functional.conv1d(padded, weight, bias, strides, dilation=dilation)
+    expected = torch.relu(convolved).transpose(1, 2)
+    dy = torch.randn_like(expected)
+    (expected * dy).sum().backward()
+
+    array, offset = x.detach().numpy(), bias.detach().numpy()
+    kernel = np.ascontiguousarray(weight.detach().numpy().transpose(2, 1, 0))
+    how = (strides, padding, dilation, "relu")
+    y = _core.conv1d_forward(array, None, kernel, offset, *how)
+    dkernel, dbias = np.empty_like(kernel), np.empty_like(offset)
+    dx = _core.conv1d_backward(array, None, kernel, y, dy.numpy(), *how, True, dkernel, dbias)
+    forward, backward = TOLERANCES[dtype]
+    assert error(y, expected) < forward
+    assert error(dx, x.grad) < backward
+    assert error(dkernel.transpose(2, 1, 0), weight.grad) < backward
+    assert error(dbias, bias.grad) < backward
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("size", "strides"), [(2, 2), (3, 1), (3, 2), (2, 5)])
+def test_pooling(size, strides, dtype):
+    (x,) = random_tensors(dtype, (5, 30, 12))
+    pooled = torch.nn.functional.max_pool1d(x.transpose(1, 2), size, strides)
+    expected = pooled.transpose(1, 2)
+    dy = torch.randn_like(expected)
+    (expected * dy).sum().backward()
+    y, argmax = _core.max_pool1d_forward(x.detach().numpy(), None, size, strides, "valid")
+    np.testing.assert_array_equal(y, expected.detach().numpy())
+    dx = _core.max_pool1d_backward(argmax, dy.numpy(), 30)
+    assert error(dx, x.grad) < TOLERANCES[dtype][0]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("width", [1, 10, 64, 100, 700])
+def test_layer_normalization(width, dtype):
+    x, gain, shift = random_tensors(dtype, (4, 9, width), (width,), (width,))
+    expected = torch.nn.functional.layer_norm(x, (width,), gain, shift, 1e-3)
+    dy = torch.randn_like(expected)
+    (expected * dy).sum().backward()
+    factor = gain.detach().numpy()
+    arrays = x.detach().numpy(), None, factor
+    y, moments = _core.layer_norm_forward(*arrays, shift.detach().numpy(), 1e-3)
+    dgain, dshift = np.empty_like(factor), np.empty_like(factor)
+    dx = _core.layer_norm_backward(*arrays, moments, dy.numpy(), True, dgain, dshift)
+    forward, backward = TOLERANCES[dtype]
+    assert error(y, expected) < forward
+    if width > 1:  # of one feature dx is zero
+        assert error(dx, x.grad) < backward
+        assert error(dgain, gain.grad) < backward
+    assert error(dshift, shift.grad) < backward

@@ -2,7 +2,8 @@
 // threads. Views must be contiguous (row-major); outputs are written, not added to; arguments are checked before
 // anything is written (std::invalid_argument). T is float or double.
 //
-// Letters: M rows (N, or N * T flattened), C input features, U units or classes, V vocabulary, E embedding width.
+// Letters: M rows (N, or N * T flattened), C input features, U units or classes, V vocabulary, E embedding width, K
+// steps of a kernel, F its filters.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +36,74 @@ void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1>
 template <class T>
 void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2> y, View<const T, 2> dy,
                     Activation activation, View<T, 2> dx, View<T, 2> dkernel, View<T, 1> dbias);
+
+// ---- windows over time: convolution and pooling
+// -----------------------------------------------------------------------------------------------------------
+
+/// How the windows of a sequence begin and end: see Windows.
+enum class Padding { valid, same, causal };
+
+/// Windows of `size` steps, `dilation` apart, the first steps of two neighbours `stride` apart.
+///
+/// valid: as many as lie within the sequence. same: one for every `stride` steps or part of it; what they reach beyond
+/// the sequence is shared between its two ends, the odd step at the end. causal: as many, each with its last step at a
+/// multiple of `stride`, so that none looks ahead. (Keras' definitions.) Beyond its ends a sequence is zero to a
+/// convolution, and does not count for a maximum.
+struct Windows {
+  std::int64_t size = 1;
+  std::int64_t stride = 1;
+  std::int64_t dilation = 1;
+  Padding padding = Padding::valid;
+
+  /// Throws std::invalid_argument unless all numbers are from 1 to 2^31 - 1.
+  void validate() const;
+  /// Steps from the first to the last of a window, both counted.
+  std::int64_t span() const { return (size - 1) * dilation + 1; }
+  /// Windows of a sequence of so many steps.
+  std::int64_t count(std::int64_t steps) const;
+  /// How many steps before the sequence its first window begins.
+  std::int64_t before(std::int64_t steps) const;
+};
+
+/// y[n, t] = activation(bias + sum over k of x[n, step of window t, place k] kernel[k]), for each row as if it were
+/// alone: the steps past its length are zero, and so is y past its windows.count(lengths[n]). x (N, T, C), lengths (N)
+/// or absent (all T), kernel (K, C, F) with K windows.size, bias (F) or absent, y (N, windows.count(T), F).
+template <class T>
+void conv1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
+                    View<const T, 1> bias, const Windows& windows, Activation activation, View<T, 3> y);
+
+/// From y (what the forward gave) and dy: dx (N, T, C), dkernel (K, C, F), dbias (F); each may be absent. What dy holds
+/// past a row's windows does not count; dx is zero past a row's length.
+template <class T>
+void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
+                     View<const T, 3> y, View<const T, 3> dy, const Windows& windows, Activation activation,
+                     View<T, 3> dx, View<T, 3> dkernel, View<T, 1> dbias);
+
+/// y[n, t, c] = max of x[n, ., c] over window t, NaN if one is in it; argmax[n, t, c] the first step that has it, or -1
+/// with y = 0 past a row's windows.count(lengths[n]). x (N, T, C), lengths (N) or absent, y and argmax
+/// (N, windows.count(T), C); argmax may be absent. windows.dilation must be 1, windows.padding valid or same.
+template <class T>
+void max_pool1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, const Windows& windows, View<T, 3> y,
+                        View<std::int64_t, 3> argmax);
+/// dx (N, T, C): the sum of dy over the windows whose argmax points there, in their order.
+template <class T>
+void max_pool1d_backward(View<const std::int64_t, 3> argmax, View<const T, 3> dy, View<T, 3> dx);
+
+// ---- layer normalization
+// -------------------------------------------------------------------------------------------------------
+
+/// y = (x - mean) / sqrt(variance + epsilon) * gain + shift, mean and variance of the C elements of each step (Ba et
+/// al. 2016); zero past a row's length. x and y (N, T, C), lengths (N) or absent, gain and shift (C) or absent (1 and
+/// 0), moments (N, T, 2) or absent: the mean and 1 / sqrt(variance + epsilon).
+template <class T>
+void layer_norm_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 1> gain,
+                        View<const T, 1> shift, double epsilon, View<T, 3> y, View<T, 3> moments);
+/// From the forward's moments and dy: dx (N, T, C), zero past a row's length, dgain (C), dshift (C); each may be
+/// absent.
+template <class T>
+void layer_norm_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 1> gain,
+                         View<const T, 3> moments, View<const T, 3> dy, View<T, 3> dx, View<T, 1> dgain,
+                         View<T, 1> dshift);
 
 // ---- losses: each returns the sum, the caller chooses what to divide by
 // -----------------------------------------------
@@ -80,6 +149,31 @@ template <class T>
 void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y);
 template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx);
+
+// ---- attention
+// -------------------------------------------------------------------------------------------------------
+
+/// Every query n, s looks at the steps t < lengths[n] of its own row: weights[n, s] = softmax over these t of
+///
+///   scale * queries[n, s] . keys[n, t]                                  without v (Luong et al. 2015)
+///   scale * sum_u v[u] tanh(keys[n, t, u] + queries[n, s, u])           with v (Bahdanau et al. 2015)
+///
+/// and 0 past them, context[n, s] = sum_t weights[n, s, t] values[n, t]. A row of length 0 has zero weights and a zero
+/// context, and so have queries s >= query_lengths[n]. Nothing past either length is read.
+///
+/// keys (N, T, U), queries (N, S, U), values (N, T, C), v (U) or absent, lengths (N) and query_lengths (N) or absent
+/// (all), weights (N, S, T), context (N, S, C).
+template <class T>
+void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
+                       double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
+                       View<T, 3> weights, View<T, 3> context);
+/// From the forward's weights and dcontext (N, S, C): the gradients by keys, queries, values and v, each of its shape
+/// and zero past the lengths; dv is absent if v is.
+template <class T>
+void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
+                        double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
+                        View<const T, 3> weights, View<const T, 3> dcontext, View<T, 3> dkeys, View<T, 3> dqueries,
+                        View<T, 3> dvalues, View<T, 1> dv);
 
 // ---- optimizer steps over flat parameters (size P)
 // -------------------------------------------------------------------

@@ -257,6 +257,12 @@ struct Kernels {
   void (*softmax)(const T* x, T* y, Index n);   // one row
   void (*add)(const T* x, T* y, Index n);       // y += x
   void (*multiply)(const T* x, T* y, Index n);  // y *= x
+  /// One row of a layer normalization: y = (x - mean) * scale * gain + shift with scale = 1 / sqrt(variance + epsilon);
+  /// gain and shift may be null. moments: mean, scale.
+  void (*normalize)(const T* x, const T* gain, const T* shift, double epsilon, T* y, T* moments, Index n);
+  /// dx, unless null; dgain += dy (x - mean) scale; dshift += dy.
+  void (*normalize_backward)(const T* x, const T* gain, const T* moments, const T* dy, T* dx, T* dgain, T* dshift,
+                             Index n);
   /// sums[block][i, f, o][V] += the gradients of the peephole weights by one row, from its dgates, gates and c_prev.
   void (*add_peephole)(const T* dgates, const T* gates, const T* c_prev, T cell_clip, T* sums, Index blocks);
   void (*scale)(T* x, T factor, Index n);

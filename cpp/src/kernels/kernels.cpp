@@ -3,6 +3,7 @@
 #include "cell.hpp"
 #include "elementwise.hpp"
 #include "layer_norm.hpp"
+#include "normalize.hpp"
 #include "tangent_cell.hpp"
 #include "transpose.hpp"
 
@@ -38,6 +39,8 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.softmax = &softmax<T>;
   k.add = &add<T>;
   k.multiply = &multiply<T>;
+  k.normalize = &normalize<T>;
+  k.normalize_backward = &normalize_backward<T>;
   k.add_peephole = &add_peephole<T>;
   k.scale = &scale<T>;
   k.clip = &clip<T>;

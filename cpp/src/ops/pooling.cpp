@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "../check.hpp"
-#include "elements.hpp"
+#include "sequences.hpp"
 
 namespace lstmcore {
 namespace {
@@ -16,30 +16,6 @@ constexpr std::int64_t block_columns = 64;
 /// Time steps counted in integers of T's width, so that values and positions fill vectors of the same number of lanes.
 template <class T>
 using Position = std::conditional_t<sizeof(T) == sizeof(std::int32_t), std::int32_t, std::int64_t>;
-
-void check_lengths(const View<const std::int64_t, 1>& lengths, std::int64_t rows, std::int64_t steps) {
-  require_array_or_none("lengths", lengths, {rows});
-  if (!lengths) return;
-  for (std::int64_t n = 0; n < rows; ++n) {
-    if (lengths.data[n] < 0 || lengths.data[n] > steps) {
-      fail("lengths: expected values from 0 to ", steps, " (the time steps), got ", lengths.data[n], " at position ",
-           n);
-    }
-  }
-}
-
-std::int64_t length_of(const View<const std::int64_t, 1>& lengths, std::int64_t row, std::int64_t steps) {
-  return lengths ? lengths.data[row] : steps;
-}
-
-/// Calls body(n) for every row.
-template <class T, int Rank, class Body>
-void parallel_rows(const View<T, Rank>& x, Body&& body) {
-  const double row_size = static_cast<double>(x.shape[1]) * static_cast<double>(x.shape[2]);
-  ops::parallel_ranges(x.shape[0], 10.0 * row_size, 1, [&](std::int64_t begin, std::int64_t count) {
-    for (std::int64_t n = begin; n < begin + count; ++n) body(n);
-  });
-}
 
 /// The maximum and its first place for `width` <= block_columns columns of one row of x, `length` >= 1 steps. The first
 /// NaN counts as the maximum.
@@ -95,6 +71,36 @@ void mean_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y) {
   }
 }
 
+/// Windows of max_pool1d, checked.
+void check_windows(const Windows& windows) {
+  windows.validate();
+  require(windows.dilation == 1, "dilation: expected 1 for pooling, got ", windows.dilation);
+  require(windows.padding != Padding::causal, "padding: expected valid or same for pooling, got causal");
+}
+
+/// One row of max_pool1d_forward; `argmax` may be null.
+template <class T>
+void max_of_windows(const T* x, std::int64_t length, std::int64_t columns, const Windows& windows, std::int64_t outputs,
+                    T* y, std::int64_t* argmax) {
+  const std::int64_t count = windows.count(length), before = windows.before(length);
+  T best[block_columns];
+  Position<T> place[block_columns];
+  for (std::int64_t t = 0; t < count; ++t) {
+    const std::int64_t start = t * windows.stride - before;
+    const std::int64_t begin = std::max<std::int64_t>(start, 0), end = std::min(length, start + windows.size);
+    for (std::int64_t first = 0; first < columns; first += block_columns) {
+      const std::int64_t width = std::min(block_columns, columns - first);
+      max_of_columns(x + begin * columns + first, columns, end - begin, width, best, place);
+      std::copy_n(best, width, y + t * columns + first);
+      if (argmax == nullptr) continue;
+      std::int64_t* const to = argmax + t * columns + first;
+      for (std::int64_t column = 0; column < width; ++column) to[column] = begin + place[column];
+    }
+  }
+  std::fill(y + count * columns, y + outputs * columns, T(0));
+  if (argmax != nullptr) std::fill(argmax + count * columns, argmax + outputs * columns, std::int64_t{-1});
+}
+
 }  // namespace
 
 template <class T>
@@ -103,11 +109,11 @@ void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengt
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
   require(steps <= std::numeric_limits<Position<T>>::max(), "x: expected fewer than 2^31 time steps, got ", steps);
-  check_lengths(lengths, rows, steps);
+  ops::check_lengths("lengths", lengths, rows, steps);
   require_array("y", y, {rows, columns});
   require_array_or_none("argmax", argmax, {rows, columns});
-  parallel_rows(x, [&](std::int64_t n) {
-    max_of_row(x.data + n * steps * columns, length_of(lengths, n, steps), columns, y.data + n * columns,
+  ops::parallel_rows(x, [&](std::int64_t n) {
+    max_of_row(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, y.data + n * columns,
                argmax ? argmax.data + n * columns : nullptr);
   });
 }
@@ -124,7 +130,7 @@ void max_over_time_backward(View<const std::int64_t, 2> argmax, View<const T, 2>
            index / columns, ", ", index % columns, ")");
     }
   }
-  parallel_rows(dx, [&](std::int64_t n) {
+  ops::parallel_rows(dx, [&](std::int64_t n) {
     T* const row = dx.data + n * steps * columns;
     std::fill_n(row, steps * columns, T(0));
     for (std::int64_t column = 0; column < columns; ++column) {
@@ -138,10 +144,10 @@ template <class T>
 void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y) {
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
-  check_lengths(lengths, rows, steps);
+  ops::check_lengths("lengths", lengths, rows, steps);
   require_array("y", y, {rows, columns});
-  parallel_rows(x, [&](std::int64_t n) {
-    mean_of_row(x.data + n * steps * columns, length_of(lengths, n, steps), columns, y.data + n * columns);
+  ops::parallel_rows(x, [&](std::int64_t n) {
+    mean_of_row(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, y.data + n * columns);
   });
 }
 
@@ -149,17 +155,62 @@ template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx) {
   require_contiguous("dx", dx);
   const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2];
-  check_lengths(lengths, rows, steps);
+  ops::check_lengths("lengths", lengths, rows, steps);
   require_array("dy", dy, {rows, columns});
-  parallel_rows(dx, [&](std::int64_t n) {
+  ops::parallel_rows(dx, [&](std::int64_t n) {
     T* const row = dx.data + n * steps * columns;
-    const std::int64_t length = length_of(lengths, n, steps);
+    const std::int64_t length = ops::length_of(lengths, n, steps);
     if (length > 0) {
       const T divisor = static_cast<T>(length);
       for (std::int64_t column = 0; column < columns; ++column) row[column] = dy.data[n * columns + column] / divisor;
     }
     for (std::int64_t t = 1; t < length; ++t) std::copy_n(row, columns, row + t * columns);
     std::fill(row + length * columns, row + steps * columns, T(0));
+  });
+}
+
+template <class T>
+void max_pool1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, const Windows& windows, View<T, 3> y,
+                        View<std::int64_t, 3> argmax) {
+  require_contiguous("x", x);
+  const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
+  check_windows(windows);
+  ops::check_lengths("lengths", lengths, rows, steps);
+  require(lengths || steps >= windows.size || windows.padding != Padding::valid, "x: expected at least ", windows.size,
+          " time steps, which one window takes, got ", steps);
+  const std::int64_t outputs = windows.count(steps);
+  require_array("y", y, {rows, outputs, columns});
+  require_array_or_none("argmax", argmax, {rows, outputs, columns});
+  ops::parallel_rows(x, [&](std::int64_t n) {
+    const std::int64_t first = n * outputs * columns;
+    max_of_windows(x.data + n * steps * columns, ops::length_of(lengths, n, steps), columns, windows, outputs,
+                   y.data + first, argmax ? argmax.data + first : nullptr);
+  });
+}
+
+template <class T>
+void max_pool1d_backward(View<const std::int64_t, 3> argmax, View<const T, 3> dy, View<T, 3> dx) {
+  require_contiguous("dx", dx);
+  require_contiguous("dy", dy);
+  const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2], outputs = dy.shape[1];
+  require_array("dy", dy, {rows, outputs, columns});
+  require_array("argmax", argmax, {rows, outputs, columns});
+  const std::int64_t size = argmax.size();
+  for (std::int64_t index = 0; index < size; ++index) {
+    if (argmax.data[index] < -1 || argmax.data[index] >= steps) {
+      fail("argmax: expected values from -1 to ", steps - 1, ", got ", argmax.data[index], " at position (",
+           index / columns / outputs, ", ", index / columns % outputs, ", ", index % columns, ")");
+    }
+  }
+  ops::parallel_rows(dx, [&](std::int64_t n) {
+    T* const row = dx.data + n * steps * columns;
+    std::fill_n(row, steps * columns, T(0));
+    for (std::int64_t index = n * outputs * columns; index < (n + 1) * outputs * columns; index += columns) {
+      for (std::int64_t column = 0; column < columns; ++column) {
+        const std::int64_t t = argmax.data[index + column];
+        if (t >= 0) row[t * columns + column] += dy.data[index + column];
+      }
+    }
   });
 }
 
@@ -173,5 +224,11 @@ template void mean_over_time_forward<float>(View<const float, 3>, View<const std
 template void mean_over_time_forward<double>(View<const double, 3>, View<const std::int64_t, 1>, View<double, 2>);
 template void mean_over_time_backward<float>(View<const std::int64_t, 1>, View<const float, 2>, View<float, 3>);
 template void mean_over_time_backward<double>(View<const std::int64_t, 1>, View<const double, 2>, View<double, 3>);
+template void max_pool1d_forward<float>(View<const float, 3>, View<const std::int64_t, 1>, const Windows&,
+                                        View<float, 3>, View<std::int64_t, 3>);
+template void max_pool1d_forward<double>(View<const double, 3>, View<const std::int64_t, 1>, const Windows&,
+                                         View<double, 3>, View<std::int64_t, 3>);
+template void max_pool1d_backward<float>(View<const std::int64_t, 3>, View<const float, 3>, View<float, 3>);
+template void max_pool1d_backward<double>(View<const std::int64_t, 3>, View<const double, 3>, View<double, 3>);
 
 }  // namespace lstmcore

@@ -1,4 +1,4 @@
-// Matrix products for the dense layer, spread over threads. Bits do not depend on how the work is cut.
+// Matrix products for the layers around an LSTM, spread over threads. Bits do not depend on how the work is cut.
 #pragma once
 
 #include <algorithm>
@@ -31,6 +31,20 @@ void pack_contiguous_columns(const T* b, Index column_stride, Index depth, Index
   }
 }
 
+/// Rows of a matrix that lie one after the other. Any other class with such a `locate` may stand for the rows of a
+/// factor or a result: it sets rows[r - begin] to where columns `first` .. first + count - 1 of row r are. One with
+/// `copies` may put them into `scratch`, which has room for `count` elements a row.
+template <class T>
+struct PlainRows {
+  static constexpr bool copies = false;
+  T* data;
+  Index width;
+
+  void locate(Index begin, Index end, Index first, Index /*count*/, T** rows, const void* /*scratch*/) const {
+    for (Index row = begin; row < end; ++row) rows[row - begin] = data + row * width + first;
+  }
+};
+
 /// The right factor of products, packed: a row-major matrix (rows, columns) or its transposed.
 template <class T>
 class Factor {
@@ -52,19 +66,23 @@ class Factor {
     return factor;
   }
 
-  /// out[r] = bias + a[r] B for `rows` rows, contiguous; bias (padded to whole vectors) may be null. finish(begin, end)
-  /// is called for ranges of rows that are complete, on the thread that just wrote them where possible.
-  template <class Finish>
-  void multiply(const T* a, Index rows, const T* bias, T* out, Finish&& finish) const {
+  /// out[r] = bias + left[r] B for `rows` rows, which lie where `left` and `out` say (see PlainRows); bias (padded to
+  /// whole vectors) may be null. finish(begin, end) is called for ranges of rows that are complete, on the thread that
+  /// just wrote them where possible.
+  template <class Left, class Out, class Finish>
+  void multiply(const Left& left, Index rows, const T* bias, const Out& out, Finish&& finish) const {
     const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(depth_) * static_cast<double>(columns_);
     const int threads = threads_for(work);
-    if (threads == 1 || rows >= threads * kernels_.tile_rows || panel_count() < threads) {
-      const Index chunk = std::clamp<Index>(65536 / (depth_ + columns_), 24, most_rows);
+    const bool by_rows = threads == 1 || rows >= threads * kernels_.tile_rows || panel_count() < threads;
+    const Index chunk = by_rows ? std::clamp<Index>(65536 / (depth_ + columns_), 24, most_rows) : most_rows;
+    const Index copied = Left::copies ? std::min(chunk, rows) * depth_ : 0;
+    Buffer<T> scratch(static_cast<std::size_t>(threads * copied));
+    if (by_rows) {
       parallel(threads, [&](int thread) {
         const Range range = split(rows, threads, thread);
         for (Index begin = range.begin; begin < range.end; begin += chunk) {
           const Index end = std::min(range.end, begin + chunk);
-          multiply_rows(a, begin, end, {0, panel_count()}, bias, out);
+          multiply_rows(left, begin, end, {0, panel_count()}, bias, out, scratch.data() + thread * copied);
           finish(begin, end);
         }
       });
@@ -72,8 +90,9 @@ class Factor {
     }
     parallel(threads, [&](int thread) {
       const Range panels = split(panel_count(), threads, thread);
-      for (Index begin = 0; begin < rows; begin += most_rows) {
-        multiply_rows(a, begin, std::min(rows, begin + most_rows), panels, bias, out);
+      for (Index begin = 0; begin < rows; begin += chunk) {
+        const Index end = std::min(rows, begin + chunk);
+        multiply_rows(left, begin, end, panels, bias, out, scratch.data() + thread * copied);
       }
     });
     parallel(threads, [&](int thread) {
@@ -103,13 +122,13 @@ class Factor {
   Index panel_columns() const { return kernels::panel_vectors * kernels_.lanes; }
   Index panel_count() const { return (columns_ + panel_columns() - 1) / panel_columns(); }
 
-  void multiply_rows(const T* a, Index begin, Index end, Range panels, const T* bias, T* out) const {
+  template <class Left, class Out>
+  void multiply_rows(const Left& left_rows, Index begin, Index end, Range panels, const T* bias, const Out& out_rows,
+                     T* scratch) const {
     const T* left[most_rows];
     T* result[most_rows];
-    for (Index row = begin; row < end; ++row) {
-      left[row - begin] = a + row * depth_;
-      result[row - begin] = out + row * columns_;
-    }
+    left_rows.locate(begin, end, 0, depth_, left, scratch);
+    out_rows.locate(begin, end, 0, columns_, result, scratch);
     kernels::Product<T> product{};
     product.rows = end - begin;
     product.depth = depth_;
@@ -128,25 +147,31 @@ class Factor {
   Buffer<T> panels_;
 };
 
-/// out (A, B) = a^T b for a (rows, A) and b (rows, B), all contiguous: out is cut into blocks, which threads share out.
+/// out (A, B) = a^T b for a (rows, A) and b (rows, B): out, contiguous, is cut into blocks, which threads share out.
 template <class T>
 class TransposedMultiply {
  public:
-  TransposedMultiply(const T* a, Index a_columns, const T* b, Index b_columns, Index rows, T* out)
-      : a_(a), b_(b), out_(out), a_columns_(a_columns), b_columns_(b_columns), rows_(rows) {}
+  TransposedMultiply(Index a_columns, Index b_columns, Index rows, T* out)
+      : out_(out), a_columns_(a_columns), b_columns_(b_columns), rows_(rows) {}
 
-  void run() {
+  /// `a` and `b` say where rows are; see PlainRows.
+  template <class Left, class Right>
+  void run(const Left& a, const Right& b) {
     const double work =
         2.0 * static_cast<double>(rows_) * static_cast<double>(a_columns_) * static_cast<double>(b_columns_);
     const int threads = threads_for(work);
     choose_blocks(threads);
     const Index blocks = block_count(a_columns_, a_block_) * block_count(b_columns_, b_block_);
-    const Index panels_size = b_block_ * chunk_rows;
-    Buffer<T> scratch(static_cast<std::size_t>(threads * panels_size));
+    const Index a_copied = Left::copies ? a_block_ * chunk_rows : 0,
+                b_copied = Right::copies ? b_block_ * chunk_rows : 0;
+    const Index panels_size = b_block_ * chunk_rows, size = panels_size + a_copied + b_copied;
+    Buffer<T> scratch(static_cast<std::size_t>(threads * size));
     parallel(threads, [&](int thread) {
-      T* const panels = scratch.data() + thread * panels_size;
+      T* const panels = scratch.data() + thread * size;
       const Range range = split(blocks, threads, thread);
-      for (Index block = range.begin; block < range.end; ++block) multiply_block(block, panels);
+      for (Index block = range.begin; block < range.end; ++block) {
+        multiply_block(a, b, block, panels, panels + panels_size, panels + panels_size + a_copied);
+      }
     });
   }
 
@@ -168,7 +193,8 @@ class TransposedMultiply {
     while (blocks() < threads && b_block_ > panel) b_block_ = round_up(b_block_ / 2, panel);
   }
 
-  void multiply_block(Index block, T* panels) const {
+  template <class Left, class Right>
+  void multiply_block(const Left& a, const Right& b, Index block, T* panels, T* a_scratch, T* b_scratch) const {
     const Index across = block_count(b_columns_, b_block_);
     const Index a_first = block / across * a_block_, b_first = block % across * b_block_;
     kernels::TransposedProduct<T> product{};
@@ -181,17 +207,18 @@ class TransposedMultiply {
     for (Index begin = 0; begin < rows_; begin += chunk_rows) {
       product.depth = std::min(chunk_rows, rows_ - begin);
       product.accumulate = begin > 0;
-      const T* rows[chunk_rows];
-      for (Index k = 0; k < product.depth; ++k) rows[k] = a_ + (begin + k) * a_columns_ + a_first;
-      product.a = rows;
-      pack_panels(b_ + begin * b_columns_ + b_first, b_columns_, 1, product.depth, product.columns, kernels_.lanes,
-                  panels);
+      const T* a_rows[chunk_rows];
+      const T* b_rows[chunk_rows];
+      a.locate(begin, begin + product.depth, a_first, product.row_end, a_rows, a_scratch);
+      b.locate(begin, begin + product.depth, b_first, product.columns, b_rows, b_scratch);
+      product.a = a_rows;
+      pack_panels_from(product.depth, product.columns, kernels_.lanes, panels,
+                       [&](Index k, Index column) { return b_rows[k][column]; });
       kernels_.transposed_product(product);
     }
   }
 
   const kernels::Kernels<T>& kernels_ = active_kernels<T>();
-  const T *a_, *b_;
   T* out_;
   Index a_columns_, b_columns_, rows_;
   Index a_block_ = 0, b_block_ = 0;

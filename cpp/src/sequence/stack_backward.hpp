@@ -1,8 +1,6 @@
 // The backward of all layers, from the top, of all steps at once or piece by piece from the end.
 #pragma once
 
-#include <optional>
-
 #include "stack_forward.hpp"
 #include "weight_gradient.hpp"
 
@@ -53,7 +51,7 @@ class StackBackward {
   struct Layer {
     CellShape shape;
     std::vector<Buffer<T>> dh, dc;  ///< by direction: in by the state after a piece, out by the one before
-    std::optional<WeightSums<T>> sums;
+    WeightSums<T> sums;
   };
 
   bool passes_over() const { return !schedule_.there.empty(); }
@@ -74,23 +72,21 @@ class StackBackward {
   }
 
   Layer begin_layer(Index layer) const {
-    Layer carried;
-    carried.shape = lstm_.shape(layer);
+    const CellShape shape = lstm_.shape(layer);
+    std::vector<Buffer<T>> dh, dc;
     std::vector<LstmCellWeights<T>> gradients;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      carried.dh.emplace_back(count(schedule_.rows * carried.shape.state_padded()));
-      carried.dc.emplace_back(count(schedule_.rows * carried.shape.padded()));
-      const CellShape& shape = carried.shape;
       const bool reversed = lstm_.reversed(direction);
+      dh.emplace_back(count(schedule_.rows * shape.state_padded()));
+      dc.emplace_back(count(schedule_.rows * shape.padded()));
       gather_final_gradient(schedule_, reversed, outputs_.h, index, shape.state, shape.state_padded(),
-                            carried.dh.back().data());
-      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(),
-                            carried.dc.back().data());
+                            dh.back().data());
+      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), dc.back().data());
       gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
     }
-    carried.sums.emplace(carried.shape, schedule_, gradients, static_cast<T>(config_.cell_clip));
-    return carried;
+    return {shape, std::move(dh), std::move(dc),
+            WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip))};
   }
 
   /// Returns where the gradient by the layer's input is.
@@ -154,7 +150,7 @@ class StackBackward {
       }
     }
     const RowMap<T> dx = dx_rows(layer, steps);
-    walk_backward(shape, schedule_, cells, dx, *carried.sums, steps);
+    walk_backward(shape, schedule_, cells, dx, carried.sums, steps);
     return dx;
   }
 

@@ -1,18 +1,24 @@
 """Layers: each maps a batch to a batch, with weights and an exact backward."""
 
+from lstmcore.layers.attention import Attention
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
+from lstmcore.layers.convolution import Conv1D
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
 from lstmcore.layers.input import Input
 from lstmcore.layers.lstm import LSTM, RNN, Bidirectional
-from lstmcore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
+from lstmcore.layers.normalization import LayerNormalization
+from lstmcore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from lstmcore.layers.residual import Residual
 from lstmcore.layers.text import TextVectorization
 from lstmcore.layers.time_distributed import TimeDistributed
 
 __all__ = [
+    "Attention",
     "Bidirectional",
+    "Conv1D",
     "Dense",
     "Dropout",
     "Embedding",
@@ -22,7 +28,10 @@ __all__ = [
     "LSTM",
     "LSTMCell",
     "Layer",
+    "LayerNormalization",
+    "MaxPooling1D",
     "RNN",
+    "Residual",
     "TextVectorization",
     "TimeDistributed",
 ]

@@ -1,14 +1,18 @@
 """What every layer is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
 from lstmcore._typing import Array, Shape
+from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
+
+if TYPE_CHECKING:
+    from lstmcore.layers.recurrent import Recurrent
 
 __all__ = ["Layer"]
 
@@ -102,6 +106,49 @@ class Layer(Configurable):
         """Compute as `forward` does, but without the layer's `last_activation`."""
         return self.forward(inputs, lengths, training, seed)
 
+    def forward_from(
+        self,
+        inputs: Array,
+        lengths: Array | None,
+        training: bool,
+        seed: int,
+        state: Mapping[str, LSTMState],
+        reset: Array | None = None,
+    ) -> tuple[Array, Array | None, Any, dict[str, LSTMState]]:
+        """Compute as `forward` does, from `state`, and also give the state at the end.
+
+        Parameters
+        ----------
+        inputs, lengths, training, seed
+            As in `forward`.
+        state : mapping of str to LSTMState
+            By the names in `recurrent_parts`; what is not in it begins with zeros.
+        reset : ndarray of bool, shape (N, T), optional
+            True where a new sequence begins.
+
+        Returns
+        -------
+        outputs, lengths, context
+            As of `forward`.
+        state : dict of str to LSTMState
+            Of all `recurrent_parts` after the last valid step of each row.
+        """
+        return (*self.forward(inputs, lengths, training, seed), {})
+
+    def recurrent_parts(self) -> "dict[str, Recurrent]":
+        """List what has a state that `forward_from` takes and gives: the layer itself is ""."""
+        return {}
+
+    @property
+    def passes_state(self) -> bool:
+        """Whether `forward_from` is what `forward` is: no subclass has changed only the latter."""
+        kinds = type(self).__mro__
+        return next(
+            "forward_from" in vars(kind)
+            for kind in kinds
+            if "forward_from" in vars(kind) or "forward" in vars(kind)
+        )
+
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
         """Compute the gradients of one forward.
 
@@ -126,6 +173,28 @@ class Layer(Configurable):
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
         """Give the lengths that the inputs themselves tell, for a layer that masks."""
         return lengths
+
+    def output_lengths(self, lengths: Array) -> Array:
+        """Give the time steps of the outputs of sequences of so many time steps.
+
+        Parameters
+        ----------
+        lengths : ndarray of int64, shape (M,)
+
+        Returns
+        -------
+        ndarray of int64, shape (M,)
+            `lengths` themselves, unless the layer makes more or fewer steps.
+        """
+        return lengths
+
+    @property
+    def mixes_steps(self) -> bool:
+        """Whether an output step comes of several input steps, in other ways than by a state.
+
+        Such a layer must see whole sequences: pieces of them do not give the same.
+        """
+        return type(self).output_lengths is not Layer.output_lengths
 
     def check_values(self, inputs: Array) -> None:
         """Raise ValueError if inputs of the right type and shape hold something impossible."""

@@ -14,8 +14,8 @@ Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Inputs and outputs."""
-    return int(np.prod(shape[:-1])), shape[-1]
+    """Inputs of an output, and outputs of an input: (K, C, F) has K C and K F."""
+    return int(np.prod(shape[:-1])), int(np.prod(shape[:-2])) * shape[-1]
 
 
 def _within(shape: tuple[int, ...], random: np.random.Generator, square: float) -> Array:

@@ -31,8 +31,8 @@ class WeightSpec:
     l1: float = 0.0
     l2: float = 0.0
     constraint: MaxNorm | None = None
-    inputs: int = 0
-    """The axis that counts inputs, for `constraint`."""
+    inputs: int | tuple[int, ...] = 0
+    """The axis, or axes, that count inputs, for `constraint`."""
     trainable: bool = True
     """Whether optimizers change it; the gradient of one that is not is zero."""
 

@@ -159,8 +159,7 @@ class Recurrent(Layer):
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Context]:
         """Walk all sequences; see `Layer.forward`."""
-        outputs, lengths, context, _ = self.forward_from(inputs, lengths, training, seed, None)
-        return outputs, lengths, context
+        return self.forward_from(inputs, lengths, training, seed, {})[:3]
 
     def forward_from(
         self,
@@ -168,25 +167,78 @@ class Recurrent(Layer):
         lengths: Array | None,
         training: bool,
         seed: int,
-        state: F.LSTMState | None,
+        state: Mapping[str, F.LSTMState],
         reset: Array | None = None,
-    ) -> tuple[Array, Array | None, Context, F.LSTMState]:
-        """Compute as `forward` does, from `state`, and also give the state at the end."""
-        outputs, final, context = self._walk(inputs, lengths, state, training, seed, reset)
-        return outputs, lengths if self.return_sequences else None, context, final
+    ) -> tuple[Array, Array | None, Context, dict[str, F.LSTMState]]:
+        """Walk all sequences from a state to a state; see `Layer.forward_from`."""
+        before = state.get("")
+        outputs, final, context = self._walk(inputs, lengths, before, training, seed, reset)
+        return outputs, lengths if self.return_sequences else None, context, {"": final}
+
+    def recurrent_parts(self) -> "dict[str, Recurrent]":
+        """List the layer itself."""
+        return {"": self}
 
     def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
         """Walk back through time; see `Layer.backward`."""
-        out = self._gradient_places()
-        gradients = F.lstm_backward(
-            context.tape, self._split(context, dy), need_x=need_x, need_state=False, out=out
+        dy = self._split(context, dy)
+        return self._backward(context.tape, dy, None, need_x=need_x, need_state=False).x
+
+    def run(
+        self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
+    ) -> tuple[Array, F.LSTMState, Any]:
+        """Walk all sequences from a state to a state, for whoever has gradients by them.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, T, C)
+        lengths : ndarray of int64, shape (N,), or None
+        state : pair (h, c) or None
+        training : bool
+            Whether dropout acts and a tape is wanted.
+        seed : int
+            Of the masks.
+
+        Returns
+        -------
+        y : ndarray
+            Of the directions side by side; of every step with `return_sequences`.
+        state : LSTMState
+        tape : LSTMTape or None
+            For `run_backward`.
+        """
+        packed, every = self._packed_weights(), self.return_sequences
+        if not training:
+            y, final = F.lstm(x, packed, state=state, lengths=lengths, return_sequences=every)
+            return y, final, None
+        return F.lstm(
+            x,
+            packed,
+            state=state,
+            lengths=lengths,
+            return_sequences=every,
+            training=True,
+            seed=seed,
+            recompute=self.recompute,
         )
-        for name, gradient in out.items():
-            stored = self.stored_name(name)
-            if stored != name and gradient is not None:
-                total = self._gradients[stored]
-                total += gradient
-        return gradients.x
+
+    def run_backward(
+        self, tape: Any, dy: Array | None, dstate: Any, add: bool = False
+    ) -> tuple[Array, F.LSTMState]:
+        """Give the gradients of a `run` by x and by the state before it.
+
+        Parameters
+        ----------
+        tape : LSTMTape
+        dy : ndarray or None
+        dstate : pair (dh, dc) or None
+        add : bool, default False
+            Whether those of the weights are added to what is there instead of written.
+        """
+        gradients = self._backward(tape, dy, dstate, add=add)
+        assert gradients.x is not None
+        assert gradients.state is not None
+        return gradients.x, gradients.state
 
     def _engine_weights(self) -> dict[str, Array]:
         """Give every weight of the engine, a shared one under each of its names."""
@@ -197,8 +249,32 @@ class Recurrent(Layer):
             name: self._weights[self.stored_name(name)] for name in self.config.parameter_shapes()
         }
 
-    def _gradient_places(self) -> dict[str, Array | None]:
-        """Give where the engine writes each gradient: None for a weight that is not trained."""
+    def _backward(
+        self,
+        tape: Any,
+        dy: Array | None,
+        dstate: Any,
+        *,
+        need_x: bool = True,
+        need_state: bool = True,
+        add: bool = False,
+    ) -> F.LSTMGradients:
+        """Walk back, and write the gradients of the weights, or add them to what is there."""
+        out = self._gradient_places(add)
+        gradients = F.lstm_backward(tape, dy, dstate, need_x=need_x, need_state=need_state, out=out)
+        for name, gradient in out.items():
+            stored = self.stored_name(name)
+            if gradient is not None and (add or stored != name):
+                total = self._gradients[stored]
+                total += gradient
+        return gradients
+
+    def _gradient_places(self, apart: bool) -> dict[str, Array | None]:
+        """Give where the engine writes each gradient: None for a weight that is not trained.
+
+        In arrays of their own if they are wanted `apart`, else where they belong, but for what
+        shares a weight with another.
+        """
         assert self.config is not None
         assert self.parameters is not None
         places: dict[str, Array | None] = {}
@@ -207,7 +283,7 @@ class Recurrent(Layer):
             own: Array | None = self._gradients[stored]
             if not self.parameters.specs[self._names[stored]].trainable:
                 own = None
-            elif stored != name:
+            elif apart or stored != name:
                 own = np.empty_like(own)
             places[name] = own
         return places

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lstmcore.training.callbacks import Callback, Logs, ModelCheckpoint
 
 if TYPE_CHECKING:
-    from lstmcore.model import Sequential
+    from lstmcore.model import Model
 
 __all__ = ["CallbackList", "CallbackState"]
 
@@ -16,7 +16,7 @@ __all__ = ["CallbackList", "CallbackState"]
 class CallbackList:
     """Tells all callbacks, in order; see `Callback` for the methods."""
 
-    def __init__(self, callbacks: Sequence[Callback], model: "Sequential") -> None:
+    def __init__(self, callbacks: Sequence[Callback], model: "Model") -> None:
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")

@@ -12,7 +12,7 @@ from lstmcore._typing import Array
 from lstmcore.training.schedules import Schedule
 
 if TYPE_CHECKING:
-    from lstmcore.model import Sequential
+    from lstmcore.model import Model
 
 __all__ = [
     "CSVLogger",
@@ -34,7 +34,7 @@ class Callback:
 
     Attributes
     ----------
-    model : Sequential
+    model : Model
         Being trained. ``model.stop_training = True`` ends the training after this batch.
     params : dict
         ``epochs``, ``initial_epoch``, ``steps``, the batches of an epoch, and ``metrics``, the
@@ -42,7 +42,7 @@ class Callback:
         add others.
     """
 
-    model: "Sequential"
+    model: "Model"
     params: Mapping[str, Any]
     _adds: tuple[str, ...] = ()
     """Names that `on_epoch_end`, if it is one of this package, adds to the logs."""
@@ -296,7 +296,7 @@ class ModelCheckpoint(Callback):
     mode : {"auto", "min", "max"}, default "auto"
         As in `EarlyStopping`.
     include_optimizer : bool, default True
-        As in `Sequential.save`.
+        As in `Model.save`.
     """
 
     def __init__(
@@ -545,7 +545,7 @@ class LambdaCallback(Callback):
             setattr(self, name, function)
 
 
-def _plain_rate(model: "Sequential", who: str) -> float:
+def _plain_rate(model: "Model", who: str) -> float:
     rate = model.optimizer.learning_rate
     if isinstance(rate, Schedule):
         raise ValueError(

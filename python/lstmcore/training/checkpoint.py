@@ -12,15 +12,19 @@ from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import WeightSpec
+from lstmcore.training import schedules
 from lstmcore.training.callback_list import CallbackState
 from lstmcore.training.compiled import Compiled
 
 if TYPE_CHECKING:
-    from lstmcore.model import Sequential
+    from lstmcore.encoder_decoder import EncoderDecoder
+    from lstmcore.model import Model
+    from lstmcore.sequential import Sequential
 
-__all__ = ["load", "save"]
+__all__ = ["describe", "load", "save"]
 
-_KEYS = {"lstmcore", "dtype", "seed", "input_shape", "layers", "training"}
+_COMMON_KEYS = {"lstmcore", "dtype", "seed", "training"}
+_KEYS = {*_COMMON_KEYS, "input_shape", "layers"}
 _OPTIONAL_KEYS = {"class_names"}
 _TRAINING_KEYS = {"compile", "iterations", "epoch"}
 _OPTIONAL_TRAINING_KEYS = {"callbacks", "state"}
@@ -28,8 +32,8 @@ _SLOT = "optimizer."
 _MOST_STEPS = 2**62
 
 
-def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer: bool) -> None:
-    """Write `model`; see `Sequential.save`."""
+def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool) -> None:
+    """Write `model`; see `Model.save`."""
     tensors = dict(model.weights)
     training = None
     if include_optimizer and model.is_compiled:
@@ -53,19 +57,15 @@ def save(model: "Sequential", path: "str | os.PathLike[str]", include_optimizer:
         "lstmcore": __version__,
         "dtype": model.dtype.name,
         "seed": model.seed,
-        "input_shape": list(model.input_shape),
-        "layers": [_describe(layer) for layer in model.layers],
+        **model.document(),
         "training": training,
     }
-    if model.class_names is not None:
-        model.check_class_names(model.class_names)
-        document["class_names"] = model.class_names
     weights.write(path, tensors, document)
 
 
 def load(
     path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None
-) -> "Sequential":
+) -> "Model":
     """Read a model; see `lstmcore.load`."""
     tensors, document = weights.read(path)
     try:
@@ -76,14 +76,30 @@ def load(
 
 def _restore(
     tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
+) -> "Model":
+    model: Model
+    if "encoder_decoder" in document:
+        model = _encoder_decoder(tensors, document, custom_objects)
+    else:
+        model = _sequential(tensors, document, custom_objects)
+    training = document["training"]
+    if training is not None:
+        _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
+        last = model.last_activation
+        model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
+    _fill(model, tensors, training)
+    return model
+
+
+def _sequential(
+    tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
 ) -> "Sequential":
-    from lstmcore.model import Sequential
+    from lstmcore.sequential import Sequential
 
     _exactly("metadata", document, _KEYS, _OPTIONAL_KEYS)
     if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):
         raise ValueError("metadata: expected lists as layers and input_shape")
-    if not isinstance(document["lstmcore"], str):
-        raise ValueError("metadata: expected the version of the package as lstmcore")
+    _check_version(document)
     names = set(layers.__all__) - {"Layer", "Input"}
     classes = {name: getattr(layers, name) for name in names}
     classes = {
@@ -103,21 +119,42 @@ def _restore(
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")
         model.class_names = document["class_names"]
-    training = document["training"]
-    if training is not None:
-        _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
-        last = model.layers[-1].last_activation
-        model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
-    _fill(model, tensors, training)
     return model
 
 
-def _describe(layer: Layer) -> dict[str, Any]:
+def _encoder_decoder(
+    tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
+) -> "EncoderDecoder":
+    from lstmcore.encoder_decoder import EncoderDecoder
+
+    _exactly("metadata", document, {*_COMMON_KEYS, "encoder_decoder"})
+    _check_version(document)
+    known = {name: getattr(schedules, name) for name in schedules.__all__ if name != "Schedule"}
+    entry = document["encoder_decoder"]
+    _exactly("encoder_decoder", entry, {"class", "config"})
+    model: EncoderDecoder = make(
+        entry["class"],
+        entry["config"],
+        {"EncoderDecoder": EncoderDecoder, **known, **custom_objects},
+        seed=document["seed"],
+        dtype=document["dtype"],
+    )
+    _compare(tensors, model.plan(), model.dtype)
+    return model
+
+
+def _check_version(document: Mapping[str, Any]) -> None:
+    if not isinstance(document["lstmcore"], str):
+        raise ValueError("metadata: expected the version of the package as lstmcore")
+
+
+def describe(layer: Layer) -> dict[str, Any]:
+    """Describe a layer as a model file does."""
     config = layer.get_config()
     return {"class": type(layer).__name__, "name": config.pop("name"), "config": config}
 
 
-def _fill(model: "Sequential", tensors: dict[str, Array], training: Any) -> None:
+def _fill(model: "Model", tensors: dict[str, Array], training: Any) -> None:
     """Copy all tensors in, each where it belongs, none left over."""
     slots: dict[str, Array] = {}
     rest: dict[str, Array] = {}

@@ -1,6 +1,6 @@
 """Samples: checked once, then gathered batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array
 
-__all__ = ["Batch", "Examples", "Ragged", "batch_rows", "gather", "prepare_inputs"]
+__all__ = ["Batch", "Examples", "Ragged", "batch_rows", "gather", "prepare_inputs", "whole_batches"]
 
 POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
 
@@ -82,7 +82,7 @@ class Batch:
 
     Attributes
     ----------
-    inputs : ndarray, shape (N, ...)
+    inputs : ndarray, shape (N, ...), or what else the model's `forward` takes
     lengths : ndarray of int64, shape (N,), or None
     targets : ndarray or None
         (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values.
@@ -92,7 +92,7 @@ class Batch:
         Where new sequences begin.
     """
 
-    inputs: Array
+    inputs: Any
     lengths: Array | None
     targets: Array | None
     weights: Array | None
@@ -101,16 +101,38 @@ class Batch:
 
 @dataclass(frozen=True)
 class Examples:
-    """All samples of a call, checked; the fields are those of `Batch`."""
+    """All samples of a call, checked; the fields are those of `Batch`.
+
+    Attributes
+    ----------
+    output_lengths : callable, optional
+        What gives the time steps of the model's outputs for those of its inputs, if they differ.
+    in_time : bool
+        Whether there are targets for each time step.
+    """
 
     inputs: Rows
     lengths: Array | None
     targets: Rows | None = None
     weights: Rows | None = None
     reset: Rows | None = None
+    output_lengths: Callable[[Array], Array] | None = None
+    in_time: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def output_steps(self, steps: int) -> int:
+        """Give the time steps of the outputs for inputs of `steps`."""
+        if self.output_lengths is None:
+            return steps
+        return int(self.output_lengths(np.array([steps], dtype=np.int64))[0])
+
+    def target_lengths(self) -> Array | None:
+        """Give the valid time steps of each row's outputs; None: all."""
+        if self.lengths is None or self.output_lengths is None:
+            return self.lengths
+        return self.output_lengths(self.lengths)
 
     def part(self, rows: slice) -> "Examples":
         """Choose consecutive samples."""
@@ -127,13 +149,14 @@ class Examples:
         """Gather the samples `rows`."""
         inputs = gather(self.inputs, rows)
         lengths = None if self.lengths is None else self.lengths[rows]
-        steps = inputs.shape[1] if isinstance(self.inputs, Ragged) else None
+        width = inputs.shape[1] if isinstance(self.inputs, Ragged) else None
+        steps = self.output_steps(width) if self.in_time and width is not None else None
         return Batch(
             inputs,
             lengths,
             gather(self.targets, rows, steps),
             gather(self.weights, rows, steps),
-            gather(self.reset, rows, steps),
+            gather(self.reset, rows, width),
         )
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
@@ -226,6 +249,18 @@ def batch_rows(
             for batch in _chunks(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
         ]
         yield from (batches[place] for place in random.permutation(len(batches)))
+
+
+def whole_batches(samples: int, batch_size: int, name: str) -> int:
+    """Give the size of every batch."""
+    if samples <= batch_size:
+        return max(samples, 1)
+    if samples % batch_size:
+        raise ValueError(
+            f"{name}: expected whole batches of {batch_size} samples, since each continues the one "
+            f"before, got {samples} samples"
+        )
+    return batch_size
 
 
 def _chunks(values: Array, size: int) -> list[Array]:

@@ -19,9 +19,9 @@ from lstmcore.training.losses import sigmoid, softmax
 from lstmcore.training.progress import with_bar
 
 if TYPE_CHECKING:
-    from lstmcore.model import Sequential
+    from lstmcore.model import Model
 
-__all__ = ["Plan", "Totals", "Walk", "evaluate", "fit", "predict", "test_step", "train_step"]
+__all__ = ["Carry", "Totals", "Walk", "evaluate", "fit", "predict", "test_step", "train_step"]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
 # the optimizer has taken, which a model file keeps: a resumed run draws what an unbroken one does.
@@ -62,7 +62,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Carry:
     """What passes from one piece of the samples to the next.
 
     Attributes
@@ -83,8 +83,8 @@ class Plan:
 class Walk:
     """One walk over all batches."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.state = plan, plan.first
+    def __init__(self, carry: Carry) -> None:
+        self.carry, self.state = carry, carry.first
 
     def go(
         self,
@@ -93,13 +93,13 @@ class Walk:
         step: Callable[[Batch, ModelState], ModelState],
     ) -> None:
         """Make `step` on every window of `rows`; it takes the state before and gives that after."""
-        state = self.state if self.plan.stateful else {}
-        for batch in examples.windows(rows, self.plan.tbptt):
+        state = self.state if self.carry.stateful else {}
+        for batch in examples.windows(rows, self.carry.tbptt):
             state = step(batch, state)
         self.state = state
 
 
-def train_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Make one step of the optimizer on `batch`, from `state`; give the state after it."""
     compiled, parameters = model.compiled, model.parameters
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
@@ -117,7 +117,7 @@ def train_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelSt
     return after
 
 
-def test_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
     outputs, lengths, _, after = model.forward_from(
@@ -131,7 +131,7 @@ def test_step(model: "Sequential", batch: Batch, totals: Totals, state: ModelSta
 
 
 def fit(
-    model: "Sequential",
+    model: "Model",
     examples: Examples,
     validation: Examples | None,
     listeners: CallbackList,
@@ -141,16 +141,17 @@ def fit(
     epochs: int,
     initial_epoch: int,
     shuffle: bool,
-    plan: Plan,
+    carry: Carry,
 ) -> None:
     """Train from `initial_epoch` to `epochs`, telling `listeners`, who know that it begins."""
     lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
+            model.begin_epoch(epoch)
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
-            totals, walk = Totals(model.compiled), Walk(plan)
+            totals, walk = Totals(model.compiled), Walk(carry)
 
             def step(batch: Batch, state: ModelState, totals: Totals = totals) -> ModelState:
                 return train_step(model, batch, totals, state)
@@ -166,11 +167,11 @@ def fit(
                     break
             logs = totals.logs()
             model.epoch = epoch + 1
-            if plan.stateful:
+            if carry.stateful:
                 model.state = walk.state
             if validation is not None:
                 # From zeros: what is validated continues nothing that was trained on.
-                unseen = replace(plan, first={})
+                unseen = replace(carry, first={})
                 results = evaluate(model, validation, validation_batch_size, 0, unseen)
                 logs.update((f"val_{name}", value) for name, value in results.items())
             listeners.on_epoch_end(epoch, logs)
@@ -185,21 +186,21 @@ def fit(
 
 
 def evaluate(
-    model: "Sequential", examples: Examples, batch_size: int, verbose: int | str, plan: Plan
+    model: "Model", examples: Examples, batch_size: int, verbose: int | str, carry: Carry
 ) -> dict[str, float]:
     """Compute the mean loss and the metrics over all of `examples`."""
-    totals, walk = Totals(model.compiled), Walk(plan)
+    totals, walk = Totals(model.compiled), Walk(carry)
 
     def step(batch: Batch, state: ModelState) -> ModelState:
         return test_step(model, batch, totals, state)
 
-    for rows in _batches(examples, batch_size, "Evaluate", verbose, plan.stateful):
+    for rows in _batches(examples, batch_size, "Evaluate", verbose, carry.stateful):
         walk.go(examples, rows, step)
     return totals.logs()
 
 
 def predict(
-    model: "Sequential",
+    model: "Model",
     examples: Examples,
     batch_size: int,
     verbose: int | str,

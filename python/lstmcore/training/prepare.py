@@ -63,7 +63,8 @@ def add_targets(
     if class_weight is not None:
         factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
         weights = factors if weights is None else _product(weights, factors)
-    return replace(inputs, targets=targets, weights=weights)
+    in_time = len(output_shape) == 3
+    return replace(inputs, targets=targets, weights=weights, in_time=in_time)
 
 
 def add_reset(inputs: Examples, reset: Any) -> Examples:
@@ -132,15 +133,16 @@ def _targets(
             _check_labels(rows.values, output_shape[-1])
         if isinstance(inputs.inputs, Ragged):
             return rows
-        return rows.padded(inputs.inputs.shape[1])
+        return rows.padded(inputs.output_steps(inputs.inputs.shape[1]))
     array = loss.targets(y, shape, dtype)
     _same_count(len(array), inputs, "y")
     if in_time:
         _enough_steps(array, inputs, "y")
     if loss.labels:
         valid = array
-        if in_time and inputs.lengths is not None:
-            valid = array[np.arange(array.shape[1]) < inputs.lengths[:, None]]
+        lengths = inputs.target_lengths()
+        if in_time and lengths is not None:
+            valid = array[np.arange(array.shape[1]) < lengths[:, None]]
         _check_labels(valid, output_shape[-1])
     return array
 
@@ -165,7 +167,7 @@ def _sample_weights(
         _same_lengths(rows.lengths, inputs, "sample_weight")
         if isinstance(inputs.inputs, Ragged):
             return rows
-        return rows.padded(inputs.inputs.shape[1])
+        return rows.padded(inputs.output_steps(inputs.inputs.shape[1]))
     array = _weight_values(_checks.any_array(sample_weight, "sample_weight"), dtype)
     if array.ndim != 1 and not (in_time and array.ndim == 2):
         expected = "(N,) or (N, T)" if in_time else "(N,)"
@@ -248,18 +250,28 @@ def _same_count(count: int, inputs: Examples, name: str) -> None:
 
 
 def _same_lengths(lengths: Array, inputs: Examples, name: str) -> None:
-    steps = inputs.inputs.shape[1]
-    expected = inputs.lengths if inputs.lengths is not None else np.full(len(inputs), steps)
+    expected = inputs.target_lengths()
+    if expected is None:
+        expected = np.full(len(inputs), inputs.output_steps(inputs.inputs.shape[1]))
     wrong = np.flatnonzero(lengths != expected)
     if wrong.size:
         row = wrong[0]
         raise ValueError(
-            f"{name}: expected {expected[row]} entries in row {row} like x, got {lengths[row]}"
+            f"{name}: expected {expected[row]} entries in row {row} like {_what(inputs)}, "
+            f"got {lengths[row]}"
         )
 
 
 def _enough_steps(array: Array, inputs: Examples, name: str) -> None:
-    steps = inputs.inputs.shape[1]
+    steps = inputs.output_steps(inputs.inputs.shape[1])
     ragged = isinstance(inputs.inputs, Ragged)
     if array.shape[1] < steps or (not ragged and array.shape[1] != steps):
-        raise ValueError(f"{name}: expected {steps} time steps like x, got {array.shape[1]}")
+        raise ValueError(
+            f"{name}: expected {steps} time steps like {_what(inputs)}, got {array.shape[1]}"
+        )
+
+
+def _what(inputs: Examples) -> str:
+    """Say what targets must be as long as."""
+    steps = inputs.inputs.shape[1]
+    return "x" if inputs.output_steps(steps) == steps else "the model's outputs"

@@ -91,7 +91,7 @@ class Streamed(Examples):
                 raise ValueError(
                     f"{name}: expected {shape[0]} rows of {shape[1]} steps like x, got {came}"
                 )
-        samples = cls(x, None, y, weights, reset, model, loss, class_weight)
+        samples = cls(x, None, y, weights, reset, model=model, loss=loss, class_weight=class_weight)
         samples.check()
         return samples
 

@@ -1,0 +1,515 @@
+"""The model that turns sequences into sequences, trained and used in Keras' words."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._configurable import Configurable, arguments, encode
+from lstmcore._typing import Array, Shape
+from lstmcore.config import MAX_LAYERS
+from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
+from lstmcore.encoder_decoder.pairs import (
+    PADDING,
+    Pair,
+    PairExamples,
+    pair_examples,
+    target_rows,
+    token_rows,
+)
+from lstmcore.encoder_decoder.search import Hypothesis, beam_search, log_softmax
+from lstmcore.layers import Layer
+from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.model import Model
+from lstmcore.training import losses
+from lstmcore.training.data import Ragged, batch_rows
+from lstmcore.training.losses import Loss
+from lstmcore.training.metrics import Metric
+from lstmcore.training.optimizers import Optimizer
+from lstmcore.training.progress import with_bar
+from lstmcore.training.schedules import Schedule
+from lstmcore.training.summary import summarize
+
+__all__ = ["EncoderDecoder"]
+
+ATTENTIONS = ("additive", "multiplicative")
+
+
+class EncoderDecoder(Model, Configurable):
+    """Sequences to sequences: translation, spelling, normalization (Sutskever et al. 2014).
+
+    An encoder LSTM reads the source; a decoder LSTM begins with the encoder's last state and says
+    the target token by token, looking back at all the encoder's outputs through attention.
+
+    Parameters
+    ----------
+    source_vocabulary, target_vocabulary : int
+        How many ids there are, 0, the start and the end token included.
+    embedding_size : int, default 64
+        Width of the vectors of tokens, on both sides.
+    units : int, default 128
+        Width of the decoder, and of each direction of the encoder.
+    num_layers : int, default 1
+        Stacked layers of encoder and decoder.
+    bidirectional : bool, default False
+        Whether the encoder also reads from the end. The last states of both directions then go
+        through a `Dense` layer for each h, with tanh, and each c of the decoder.
+    attention : {"multiplicative", "additive"} or None, default "multiplicative"
+        "multiplicative": each output of the decoder looks back (Luong, Pham & Manning 2015), so
+        that training runs all steps in one call. "additive": the state before each step looks back,
+        and what it sees goes into the step (Bahdanau, Cho & Bengio 2015), which is one call a step.
+        None: the encoder's last state is all that the decoder knows.
+    attention_units : int, optional
+        Width in which additive attention meets; None: `units`.
+    attention_scale : bool, default False
+        See `Attention`.
+    dropout : float, default 0.0
+        Share of the vectors of tokens, of the decoder's outputs, and between stacked layers, that
+        is dropped while training, in [0, 1).
+    scheduled_sampling : float or Schedule, default 0.0
+        Probability that the decoder is given its own prediction in place of a token of the target
+        while training (Bengio et al. 2015); a schedule is asked with the number of the epoch, so
+        ``Warmup(0.25, 10)`` rises from 0 to 0.25 over ten epochs. Predictions are made without
+        dropout, and no gradient passes through them.
+    start, end : int, default 1 and 2
+        Tokens that the model itself puts before and behind each target.
+    seed : int, default 0
+        Of everything random: initial values, dropout, sampling, order of the samples.
+    dtype : {"float32", "float64"}
+        Of all weights.
+
+    Attributes
+    ----------
+    epoch, history, stop_training
+        As in `Sequential`.
+
+    Notes
+    -----
+    Id 0 is padding, in sources and targets. Sources and targets are lists of rows of ids, or arrays
+    padded with 0 on the right; targets are given *without* start and end token. Targets are shifted
+    here: the decoder is given the start token and the target and answers with the target and the
+    end token. Padding takes no part in attention, losses and metrics.
+    """
+
+    def __init__(
+        self,
+        source_vocabulary: int,
+        target_vocabulary: int,
+        *,
+        embedding_size: int = 64,
+        units: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        attention: str | None = "multiplicative",
+        attention_units: int | None = None,
+        attention_scale: bool = False,
+        dropout: float = 0.0,
+        scheduled_sampling: float | Schedule = 0.0,
+        start: int = 1,
+        end: int = 2,
+        seed: int = 0,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(seed, dtype)
+        self.source_vocabulary = _checks.integer(source_vocabulary, "source_vocabulary", 2)
+        self.target_vocabulary = _checks.integer(target_vocabulary, "target_vocabulary", 3)
+        self.embedding_size = _checks.integer(embedding_size, "embedding_size", 1)
+        self.units = _checks.integer(units, "units", 1)
+        self.num_layers = _checks.integer(num_layers, "num_layers", 1)
+        if self.num_layers > MAX_LAYERS:
+            raise ValueError(
+                f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
+            )
+        self.bidirectional = _checks.flag(bidirectional, "bidirectional")
+        self.attention = (
+            None if attention is None else _checks.choice(attention, "attention", ATTENTIONS)
+        )
+        self.attention_units = (
+            None
+            if attention_units is None
+            else _checks.integer(attention_units, "attention_units", 1)
+        )
+        if self.attention_units is not None and self.attention != "additive":
+            raise ValueError(
+                f"attention_units: expected None with attention={self.attention!r}, "
+                f"got {self.attention_units}"
+            )
+        self.attention_scale = _checks.flag(attention_scale, "attention_scale")
+        if self.attention_scale and self.attention != "multiplicative":
+            raise ValueError(
+                f"attention_scale: expected False with attention={self.attention!r}, got True"
+            )
+        self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
+        self.scheduled_sampling = (
+            scheduled_sampling
+            if isinstance(scheduled_sampling, Schedule)
+            else check_share(scheduled_sampling)
+        )
+        self.start, self.end = self._special(start, "start"), self._special(end, "end")
+        if self.start == self.end:
+            raise ValueError(f"end: expected another token than start, got {self.end} for both")
+        self._sampling_epoch = 0
+        self._coder = Coder(
+            self.source_vocabulary,
+            self.target_vocabulary,
+            self.embedding_size,
+            self.units,
+            self.num_layers,
+            self.bidirectional,
+            self.attention,
+            self.attention_units,
+            self.attention_scale,
+            self.dropout,
+        )
+        self.layers = self._coder.layers()
+        self._specs = self._coder.plan()
+
+    def _special(self, token: int, name: str) -> int:
+        token = _checks.integer(token, name, 1)
+        if token >= self.target_vocabulary:
+            raise ValueError(
+                f"{name}: expected a token in 1..{self.target_vocabulary - 1}, got {token}"
+            )
+        return token
+
+    # ---- structure ---------------------------------------------------------------------------
+
+    def plan(self) -> dict[str, WeightSpec]:
+        """List the weights by full name; nothing is allocated yet."""
+        return self._specs
+
+    @property
+    def built(self) -> bool:
+        """True: all widths are known from the start."""
+        return True
+
+    @property
+    def parameters(self) -> Parameters:
+        """All weights in one flat array, and all gradients; made when they are first asked for."""
+        if self._parameters is None:
+            self._parameters = self._make_parameters(self._specs)
+        return self._parameters
+
+    @property
+    def output_shape(self) -> Shape:
+        """(None, None, V): probabilities of all tokens of the target's vocabulary at every step."""
+        return (None, None, self.target_vocabulary)
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers, their output shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable, default print
+            Called with each line.
+        """
+        assert self.parameters is not None
+        shapes = [_output_shape(layer) for layer in self.layers]
+        for line in summarize(self.layers, shapes):
+            print_fn(line)
+
+    def __repr__(self) -> str:
+        return (
+            f"EncoderDecoder({self.source_vocabulary}, {self.target_vocabulary}, "
+            f"units={self.units}, attention={self.attention!r})"
+        )
+
+    # ---- computation -------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Take note of the epoch, for `scheduled_sampling`."""
+        self._sampling_epoch = epoch
+
+    def sampling_probability(self, epoch: int) -> float:
+        """Give the probability of scheduled sampling in an epoch, counted from 0."""
+        chosen = self.scheduled_sampling
+        return check_share(chosen(epoch)) if isinstance(chosen, Schedule) else chosen
+
+    def forward(
+        self, inputs: Pair, lengths: Array | None, training: bool, seed: int, logits: bool
+    ) -> tuple[Array, Array | None, Context | None]:
+        """Compute the outputs for one checked batch of pairs, the targets being given.
+
+        Parameters
+        ----------
+        inputs : Pair
+        lengths : ndarray of int64, shape (N,)
+            Of what the decoder is given: the targets' and one.
+        training : bool
+            Whether dropout and scheduled sampling act and a context is wanted.
+        seed : int
+            Of both.
+        logits : bool
+            Whether the softmax is left out.
+
+        Returns
+        -------
+        outputs : ndarray, shape (N, S, V)
+        lengths : ndarray of int64, shape (N,)
+        context : Context or None
+            For `backward`.
+        """
+        assert self.parameters is not None
+        assert lengths is not None
+        share = self.sampling_probability(self._sampling_epoch) if training else 0.0
+        outputs, context = self._coder.forward(
+            inputs, lengths, training, seed, logits, share, (self.start,)
+        )
+        return outputs, lengths, context
+
+    def backward(self, contexts: Any, dy: Array) -> None:
+        """Write the gradients of all weights to ``parameters.gradients``."""
+        self._coder.backward(contexts, dy)
+
+    def __call__(self, x: Any, y: Any, *, training: bool = False, seed: int = 0) -> Array:
+        """Compute the probabilities of the targets' tokens, the tokens before each being given.
+
+        Parameters
+        ----------
+        x, y : array_like, or list of array_like
+            Sources and targets; see `EncoderDecoder`.
+        training : bool, default False
+            Whether dropout and scheduled sampling act.
+        seed : int, default 0
+            Of both.
+
+        Returns
+        -------
+        ndarray, shape (N, S, V)
+            Of the token of each place, the end token being the last; S is the longest target's
+            length and one.
+        """
+        sources, (given, _) = self._pairs(x, y)
+        pair = Pair(sources.padded(), sources.lengths, given.padded())
+        return self.forward(pair, given.lengths, training, seed, False)[0]
+
+    def log_probabilities(self, x: Any, y: Any, batch_size: int = 32) -> Array:
+        """Compute how likely each target is, given its source.
+
+        Parameters
+        ----------
+        x, y : array_like, or list of array_like
+            Sources and targets; see `EncoderDecoder`.
+        batch_size : int, default 32
+            Changes the speed, not the result.
+
+        Returns
+        -------
+        ndarray of float64, shape (N,)
+            Natural logarithms of the probability of all tokens of a target and the end token.
+        """
+        batch_size = _checks.integer(batch_size, "batch_size", 1)
+        sources, (given, labels) = self._pairs(x, y)
+        examples = PairExamples(sources, sources.lengths + given.lengths, labels, given=given)
+        result = np.zeros(len(sources))
+        for rows in batch_rows(len(sources), batch_size, examples.lengths, None, bucket=True):
+            batch = examples.batch(rows)
+            logits, lengths, _ = self.forward(batch.inputs, batch.lengths, False, 0, True)
+            assert lengths is not None
+            assert batch.targets is not None
+            logs = np.take_along_axis(log_softmax(logits), batch.targets[..., None], 2)[..., 0]
+            # Row by row, so that the padding of the batch does not show in the sum's last bits.
+            result[rows] = [row[:length].sum() for row, length in zip(logs, lengths, strict=True)]
+        return result
+
+    # ---- decoding ----------------------------------------------------------------------------
+
+    def decode(
+        self,
+        x: Any,
+        beam_width: int = 1,
+        *,
+        max_length: int | None = None,
+        length_penalty: float = 0.6,
+        return_attention: bool = False,
+        batch_size: int = 32,
+        verbose: int | str = 0,
+    ) -> list[list[Hypothesis]]:
+        """Find the likeliest targets by beam search.
+
+        Parameters
+        ----------
+        x : array_like, or list of array_like
+            Sources; see `EncoderDecoder`.
+        beam_width : int, default 1
+            How many hypotheses are followed at a time; 1 is greedy decoding.
+        max_length : int, optional
+            The most tokens of a target, the end token not counted. None: twice the length of its
+            source and ten.
+        length_penalty : float, default 0.6
+            Hypotheses are ranked by their log-probability divided by ``((6 + S) / 6)`` to this
+            power, S tokens (Wu et al. 2016). 0 ranks by probability alone, which favours short
+            ones. It does not change what a width of 1 finds.
+        return_attention : bool, default False
+            Whether the hypotheses hold what their tokens looked at.
+        batch_size : int, default 32
+            Sources decoded together. Changes the speed, not the result.
+        verbose : {0, 1, 2, "auto"}
+            As in `Sequential.predict`.
+
+        Returns
+        -------
+        list of list of Hypothesis
+            For each source at most `beam_width`, the best first.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or attention is wanted of a model without.
+        """
+        width = _checks.integer(beam_width, "beam_width", 1)
+        if max_length is not None:
+            max_length = _checks.integer(max_length, "max_length", 1)
+        penalty = _checks.real(length_penalty, "length_penalty", 0.0)
+        batch_size = _checks.integer(batch_size, "batch_size", 1)
+        if _checks.flag(return_attention, "return_attention") and self.attention is None:
+            raise ValueError("return_attention: expected False, since the model has no attention")
+        assert self.parameters is not None
+        sources = token_rows(x, "x", self.source_vocabulary)
+        results: list[list[Hypothesis]] = [[]] * len(sources)
+        numbers = np.arange(len(sources))
+        batches = batch_rows(len(sources), batch_size, sources.lengths, None, bucket=True)
+        total = -(-len(sources) // batch_size)
+        for rows in with_bar(batches, total, "Decode", verbose):
+            chosen = sources.take(rows)
+            encoded, _ = self._coder.encode(chosen.padded(), chosen.lengths, False, 0)
+            limits = 2 * chosen.lengths + 10
+            if max_length is not None:
+                limits = np.full_like(limits, max_length)
+            found = beam_search(
+                self._coder.step,
+                Beams.begin(encoded, width),
+                limits,
+                chosen.lengths,
+                beam_width=width,
+                length_penalty=penalty,
+                start=self.start,
+                end=self.end,
+                forbidden=(PADDING, self.start),
+                keep_attention=return_attention,
+            )
+            for number, hypotheses in zip(numbers[rows], found, strict=True):
+                results[number] = hypotheses
+        return results
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 32,
+        verbose: int | str = "auto",
+        *,
+        beam_width: int = 1,
+        max_length: int | None = None,
+        length_penalty: float = 0.6,
+    ) -> list[Array]:
+        """Find the target of each source: the best hypothesis of `decode`.
+
+        Parameters
+        ----------
+        x, batch_size, beam_width, max_length, length_penalty
+            As in `decode`.
+        verbose : {0, 1, 2, "auto"}
+            Whether to show a progress bar; none if 0, 2 or not on a terminal.
+
+        Returns
+        -------
+        list of ndarray of int64, each of shape (S_i,)
+            Without start and end token.
+        """
+        found = self.decode(
+            x,
+            beam_width,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        nothing = np.zeros(0, np.int64)
+        return [hypotheses[0].tokens if hypotheses else nothing for hypotheses in found]
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Optimizer | str = "adam",
+        loss: Loss | str | None = "sparse_categorical_crossentropy",
+        metrics: Sequence[Metric | str] | None = None,
+    ) -> None:
+        """Choose how to train.
+
+        Parameters
+        ----------
+        optimizer : Optimizer or {"sgd", "rmsprop", "adam", "adamw"}
+        loss : Loss or str, default "sparse_categorical_crossentropy"
+            One whose targets are numbers of classes: the tokens.
+        metrics : sequence of Metric or str, optional
+            "accuracy" is the share of tokens, the end token included, that are the likeliest ones
+            when those before them are given.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown or things do not fit.
+        """
+        if loss is not None and not losses.get(loss).labels:
+            raise ValueError(
+                "loss: expected one whose targets are tokens, such as "
+                f"'sparse_categorical_crossentropy', got {loss!r}"
+            )
+        super().compile(optimizer, loss, metrics)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments that make an equal model; see `Configurable`."""
+        names = [name for name in arguments(type(self)) if name != "dtype"]
+        return {**{name: encode(getattr(self, name)) for name in names}, "dtype": self.dtype.name}
+
+    def document(self) -> dict[str, Any]:
+        """Give what a model file says of the model; see `Model.document`."""
+        config = self.get_config()
+        del config["seed"], config["dtype"]  # which a file says of every model
+        return {"encoder_decoder": {"class": "EncoderDecoder", "config": config}}
+
+    # ---- checks ------------------------------------------------------------------------------
+
+    def _pairs(self, x: Any, y: Any) -> tuple[Ragged, tuple[Ragged, Ragged]]:
+        sources = token_rows(x, "x", self.source_vocabulary)
+        if y is None:
+            raise ValueError("y: expected targets, got None")
+        targets = target_rows(y, "y", self.target_vocabulary, self.start, self.end)
+        if len(sources) != len(targets[0]):
+            raise ValueError(f"y: expected {len(sources)} entries like x, got {len(targets[0])}")
+        return sources, targets
+
+    def _examples(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | None,
+        reset: Any = None,
+        windows: bool = False,
+    ) -> PairExamples:
+        loss = self.compiled.loss
+        if windows:
+            self.check_passes_state("tbptt")
+        if reset is not None:
+            self.check_passes_state("reset")
+        sources, targets = self._pairs(x, y)
+        if len(sources) == 0:
+            raise ValueError("x: expected at least one sample, got none")
+        return pair_examples(
+            sources,
+            targets,
+            self.target_vocabulary,
+            loss,
+            self.dtype,
+            sample_weight,
+            class_weight,
+        )
+
+
+def _output_shape(layer: Layer) -> Shape:
+    """Of a batch, None where it is open."""
+    assert layer.input_shape is not None
+    return layer.build(layer.input_shape)

@@ -1,0 +1,161 @@
+"""Pairs of sequences: checked once, then gathered batch by batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.training.data import Batch, Examples, Ragged, gather, prepare_inputs
+from lstmcore.training.losses import Loss
+from lstmcore.training.prepare import add_targets
+
+__all__ = ["Pair", "PairExamples", "pair_examples", "target_rows", "token_rows"]
+
+PADDING = 0
+
+
+class Pair(NamedTuple):
+    """What goes into one forward of an `EncoderDecoder`."""
+
+    source: Array
+    """(N, T) ids, 0 past each row's length."""
+    source_lengths: Array
+    given: Array
+    """(N, S) ids that the decoder is given: the start token, then the target."""
+
+
+@dataclass(frozen=True)
+class PairExamples(Examples):
+    """Sources as `inputs`, and beside `targets`, which end with the end token, `given`.
+
+    `lengths` are those by which batches are made: of both sequences together.
+    """
+
+    given: Ragged | None = None
+
+    def part(self, rows: slice) -> "PairExamples":
+        """Choose consecutive samples."""
+        assert self.given is not None
+        chosen = super().part(rows)
+        assert isinstance(chosen, PairExamples)
+        return replace(chosen, given=self.given.take(rows))
+
+    def batch(self, rows: Array | slice) -> Batch:
+        """Gather the samples `rows`."""
+        assert isinstance(self.inputs, Ragged)
+        assert self.given is not None
+        source, given = self.inputs.take(rows), self.given.take(rows)
+        pair = Pair(source.padded(), source.lengths, given.padded())
+        return Batch(pair, given.lengths, gather(self.targets, rows), gather(self.weights, rows))
+
+
+def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
+    """Bring rows of token ids, or an array padded with 0 on the right, to rows without padding.
+
+    Raises
+    ------
+    TypeError
+        If they are no integers.
+    ValueError
+        If they are no rows, a token follows padding, or a token is not in the vocabulary.
+    """
+    tokens = prepare_inputs(x, "ids", np.dtype(np.float32), name)
+    if not isinstance(tokens, Ragged):
+        if tokens.shape == (0,):
+            return Ragged(tokens, np.zeros(0, np.int64))
+        if tokens.ndim != 2:
+            raise ValueError(
+                f"{name}: expected rows of token ids, or an array (N, T) padded with 0, "
+                f"got shape {tokens.shape}"
+            )
+        rows = tokens
+    elif tokens.values.all():
+        rows = None
+    else:
+        rows = tokens.padded()
+    if rows is not None:
+        there = rows != PADDING
+        lengths = there.sum(axis=1, dtype=np.int64)
+        wrong = np.flatnonzero((there != (np.arange(rows.shape[1]) < lengths[:, None])).any(axis=1))
+        if wrong.size:
+            raise ValueError(
+                f"{name}: id {PADDING} is padding and may stand only at the right end of a row; "
+                f"row {wrong[0]} has another id after it"
+            )
+        tokens = Ragged(rows[there], lengths)
+    assert isinstance(tokens, Ragged)
+    values = tokens.values
+    outside = (values < 0) | (values >= vocabulary)
+    if outside.any():
+        raise ValueError(
+            f"{name}: expected token ids in 1..{vocabulary - 1}, got {values[outside][0]}"
+        )
+    return tokens
+
+
+def target_rows(y: Any, name: str, vocabulary: int, start: int, end: int) -> tuple[Ragged, Ragged]:
+    """Make what the decoder is given and what it shall answer of targets without start and end.
+
+    Returns
+    -------
+    given : Ragged
+        Each row with the start token before it.
+    labels : Ragged
+        Each row with the end token behind it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `token_rows`, or if there is a start or end token already.
+    """
+    rows = token_rows(y, name, vocabulary)
+    for token, what in ((start, "start"), (end, "end")):
+        if (rows.values == token).any():
+            raise ValueError(
+                f"{name}: expected targets without the {what} token, {token}, which the model "
+                "puts there itself"
+            )
+    ends, lengths = np.cumsum(rows.lengths), rows.lengths + 1
+    given = np.insert(rows.values, ends - rows.lengths, start)
+    return Ragged(given, lengths), Ragged(np.insert(rows.values, ends, end), lengths)
+
+
+def pair_examples(
+    sources: Ragged,
+    targets: tuple[Ragged, Ragged],
+    vocabulary: int,
+    loss: Loss,
+    dtype: "np.dtype[Any]",
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | None,
+) -> PairExamples:
+    """Join checked sources and targets, and check their weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something does not fit.
+    """
+    given, labels = targets
+    if len(sources) != len(given):
+        raise ValueError(f"y: expected {len(sources)} entries like x, got {len(given)}")
+    if sample_weight is not None and _checks.any_array(sample_weight, "sample_weight").ndim != 1:
+        raise ValueError("sample_weight: expected shape (N,), a weight for each pair")
+    rows = [
+        labels.values[begin : begin + length]
+        for begin, length in zip(labels.starts, labels.lengths, strict=True)
+    ]
+    checked = add_targets(
+        Examples(given, given.lengths),
+        loss,
+        (None, None, vocabulary),
+        dtype,
+        rows,
+        sample_weight,
+        class_weight,
+    )
+    lengths = sources.lengths + given.lengths
+    return PairExamples(sources, lengths, checked.targets, checked.weights, given=given)

@@ -1,0 +1,180 @@
+"""Convolution over time."""
+
+from typing import NamedTuple
+
+from lstmcore import _checks, _core, constraints, regularizers
+from lstmcore._typing import Array, Shape
+from lstmcore.layers import initializers
+from lstmcore.layers.base import Layer
+from lstmcore.layers.dense import ACTIVATIONS
+from lstmcore.layers.parameters import WeightSpec
+from lstmcore.layers.pooling import windows_of
+
+__all__ = ["Conv1D"]
+
+PADDINGS = ("valid", "same", "causal")
+
+
+class _Context(NamedTuple):
+    inputs: Array
+    lengths: Array | None
+    outputs: Array
+    activation: str
+
+
+class Conv1D(Layer):
+    """``activation(windows over time * kernel + bias)``: (N, T, C) to (N, T', F).
+
+    Parameters
+    ----------
+    filters : int
+        F, the width of the output.
+    kernel_size : int
+        K, the steps of a window.
+    strides : int, default 1
+        Steps from one window to the next.
+    padding : {"valid", "same", "causal"}, default "valid"
+        With ``span = (kernel_size - 1) * dilation_rate + 1``: "valid": T' is
+        ``(T - span) // strides + 1``, windows that lie within the sequence. "same": T' is
+        T / strides, rounded up; the sequence is padded with zeros, half of them, rounded down,
+        before it. "causal": T' as with "same", ``span - 1`` zeros before the sequence, so that no
+        window looks ahead.
+    dilation_rate : int, default 1
+        Steps from one element of a window to the next.
+    activation : {"linear", "relu", "tanh", "sigmoid", "softmax"}, optional
+        None is "linear".
+    use_bias : bool, default True
+        Whether a bias is added.
+    kernel_initializer, bias_initializer : str
+        Names of the initial values.
+    kernel_regularizer, bias_regularizer : L1, L2, L1L2, float or str, optional
+        Penalties on the weights.
+    kernel_constraint, bias_constraint : MaxNorm or "max_norm", optional
+        Restored after each step of the optimizer; a norm is that of all K C weights of a filter.
+    seed : int, optional
+        Of the initial values; None: the model's.
+    name : str, optional
+        See `Layer`.
+
+    Notes
+    -----
+    Weights: ``kernel`` (K, C, F), the shape that it has in Keras; in PyTorch it is (F, C, K), so
+    ``weight.transpose(2, 1, 0)``; and ``bias`` (F,).
+
+    Each row is treated as if it were alone: steps past its length are zero to every window, its
+    length becomes T' for T its length, with "same" also the padding follows from it, and the output
+    past it is zero. A row that is shorter than a "valid" window has no output. Other than in Keras,
+    `strides` and `dilation_rate` may both be more than 1.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        padding: str = "valid",
+        *,
+        dilation_rate: int = 1,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str = "glorot_uniform",
+        bias_initializer: str = "zeros",
+        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
+        bias_regularizer: regularizers.L1L2 | float | str | None = None,
+        kernel_constraint: constraints.MaxNorm | str | None = None,
+        bias_constraint: constraints.MaxNorm | str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.filters = _checks.integer(filters, "filters", 1)
+        self.kernel_size = _checks.integer(kernel_size, "kernel_size", 1)
+        self.strides = _checks.integer(strides, "strides", 1)
+        self.padding = _checks.choice(padding, "padding", PADDINGS)
+        self.dilation_rate = _checks.integer(dilation_rate, "dilation_rate", 1)
+        linear = activation is None
+        self.activation = (
+            "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
+        )
+        self.last_activation = self.activation
+        self.use_bias = _checks.flag(use_bias, "use_bias")
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self._initializers = (
+            initializers.get(kernel_initializer, "kernel_initializer"),
+            initializers.get(bias_initializer, "bias_initializer"),
+        )
+        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
+        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
+        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
+        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
+        self.seed = None if seed is None else _checks.integer(seed, "seed")
+        self._width = 0
+
+    @property
+    def _windows(self) -> tuple[int, str, int]:
+        return self.strides, self.padding, self.dilation_rate
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Fix C from (N, T, C)."""
+        self._width = self._accept(input_shape, (3,), "(N, T, C)")
+        windows = windows_of(input_shape, self.kernel_size, *self._windows)
+        return (input_shape[0], windows, self.filters)
+
+    def weight_specs(self) -> list[WeightSpec]:
+        """List ``kernel`` (K, C, F) and, if used, ``bias`` (F,)."""
+        kernel, bias = map(regularizers.strengths, (self.kernel_regularizer, self.bias_regularizer))
+        make_kernel, make_bias = self._initializers
+        shape = (self.kernel_size, self._width, self.filters)
+        specs = [
+            WeightSpec("kernel", shape, make_kernel, *kernel, self.kernel_constraint, (0, 1)),
+        ]
+        if self.use_bias:
+            specs.append(
+                WeightSpec("bias", (self.filters,), make_bias, *bias, self.bias_constraint)
+            )
+        return specs
+
+    @property
+    def mixes_steps(self) -> bool:
+        """Whether windows have several steps, or some steps have none."""
+        return self.kernel_size > 1 or self.strides > 1
+
+    def output_lengths(self, lengths: Array) -> Array:
+        """Count the windows of sequences of `lengths`."""
+        return _core.window_counts(lengths, self.kernel_size, *self._windows)
+
+    def forward(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, _Context]:
+        """Compute the outputs; see `Layer.forward`."""
+        return self._apply(inputs, lengths, self.activation)
+
+    def forward_logits(
+        self, inputs: Array, lengths: Array | None, training: bool, seed: int
+    ) -> tuple[Array, Array | None, _Context]:
+        """Compute what the activation would be applied to."""
+        return self._apply(inputs, lengths, "linear")
+
+    def _apply(
+        self, inputs: Array, lengths: Array | None, activation: str
+    ) -> tuple[Array, Array | None, _Context]:
+        kernel, bias = self._weights["kernel"], self._weights.get("bias")
+        outputs = _core.conv1d_forward(inputs, lengths, kernel, bias, *self._windows, activation)
+        valid = None if lengths is None else self.output_lengths(lengths)
+        return outputs, valid, _Context(inputs, lengths, outputs, activation)
+
+    def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
+        """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
+        return _core.conv1d_backward(
+            context.inputs,
+            context.lengths,
+            self._weights["kernel"],
+            context.outputs,
+            dy,
+            *self._windows,
+            context.activation,
+            need_x,
+            self._gradients["kernel"],
+            self._gradients.get("bias"),
+        )

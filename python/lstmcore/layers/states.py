@@ -1,0 +1,52 @@
+"""States by names: those of the layers within a layer have its name and a dot before theirs."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lstmcore._typing import Array
+from lstmcore.functional import LSTMState
+from lstmcore.layers.base import Layer
+
+if TYPE_CHECKING:
+    from lstmcore.layers.recurrent import Recurrent
+
+__all__ = ["parts_of", "run_from"]
+
+
+def parts_of(name: str, layer: Layer) -> "dict[str, Recurrent]":
+    """List what has a state in a layer that is called `name`."""
+    parts = layer.recurrent_parts() if layer.passes_state else {}
+    return {_join(name, key): part for key, part in parts.items()}
+
+
+def run_from(
+    name: str,
+    layer: Layer,
+    inputs: Array,
+    lengths: Array | None,
+    training: bool,
+    seed: int,
+    state: Mapping[str, LSTMState],
+    reset: Array | None,
+) -> tuple[Array, Array | None, Any, dict[str, LSTMState]]:
+    """Run a layer that is called `name` from what is its own in `state`.
+
+    Returns
+    -------
+    outputs, lengths, context
+        As of `Layer.forward`.
+    state : dict of str to LSTMState
+        Of its `parts_of` after the last valid step of each row.
+    """
+    if not layer.passes_state:
+        return (*layer.forward(inputs, lengths, training, seed), {})
+    names = {key: _join(name, key) for key in layer.recurrent_parts()}
+    before = {key: state[full] for key, full in names.items() if full in state}
+    outputs, lengths, context, after = layer.forward_from(
+        inputs, lengths, training, seed, before, reset
+    )
+    return outputs, lengths, context, {names[key]: pair for key, pair in after.items()}
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}.{key}" if key else name

@@ -1,0 +1,232 @@
+"""Layers one after the other, trained and used in Keras' words."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Shape
+from lstmcore.layers import Input, Layer
+from lstmcore.model import Model
+from lstmcore.network import Network
+from lstmcore.training import loop
+from lstmcore.training.checkpoint import describe
+from lstmcore.training.data import Examples, whole_batches
+from lstmcore.training.prepare import add_reset, add_targets
+from lstmcore.training.streamed import Streamed, is_streamed
+from lstmcore.training.summary import summarize
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Network, Model):
+    """Layers one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer, optional
+        `Input` may stand first; then the model is built at once, else by the first data it sees.
+        `TextVectorization` may stand first; then the model takes strings.
+    seed : int, default 0
+        Of everything random: initial values, dropout, order of the samples.
+    dtype : {"float32", "float64"}
+        Of all weights and of all inputs and targets that are not integers or text.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    parameters : Parameters
+        All weights in one flat array, and all gradients.
+    epoch : int
+        Epochs trained, where a resumed training begins: ``fit(..., initial_epoch=model.epoch)``.
+    history : History or None
+        Of the last `fit`.
+    stop_training : bool
+        Set by callbacks to end the training.
+
+    Notes
+    -----
+    Inputs are arrays (N, T) of token ids, (N, T, C) or (N, C) of values, or strings; or a list of N
+    rows of different lengths, ids (T_i,) or values (T_i, C), which are batched by length.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | Input] | None = None,
+        *,
+        seed: int = 0,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(layers, seed, dtype)
+        self._class_names: list[str] | None = None
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, in the order of the outputs; saved with the model.
+
+        Two for a single output: what it is when it is near 0, and near 1. None if there are none.
+        """
+        return None if self._class_names is None else list(self._class_names)
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        if names is not None:
+            names = _checks.class_names(names)
+            if self.built:
+                self.check_class_names(names)
+        self._class_names = names
+
+    def check_class_names(self, names: Sequence[str]) -> None:
+        """Raise ValueError unless there are as many names as the outputs have classes."""
+        units = self.output_shape[-1]
+        count = 2 if units == 1 else units
+        if len(names) != count:
+            raise ValueError(
+                f"class_names: expected {count} names for a model with {units} outputs, "
+                f"got {len(names)}"
+            )
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers, their output shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable, default print
+            Called with each line.
+        """
+        shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
+        if self.vectorizer:
+            shapes.insert(0, (None, None))
+        for line in summarize(self.layers, shapes):
+            print_fn(line)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 32,
+        verbose: int | str = "auto",
+        *,
+        state: Any = None,
+        reset: Any = None,
+        return_state: bool = False,
+        stateful: bool | None = None,
+    ) -> Any:
+        """Compute the outputs, batch by batch.
+
+        Parameters
+        ----------
+        x : array_like, or list of array_like
+            See `Sequential`.
+        batch_size : int, default 32
+            Changes the speed, not the result.
+        verbose : {0, 1, 2, "auto"}
+            Whether to show a progress bar; none if 0, 2 or not on a terminal.
+        state : mapping of str to LSTMState, optional
+            Where the recurrent layers begin, from `initial_state` or an earlier call; None: zeros.
+            Of all N rows, or of one batch if `stateful`.
+        reset : array_like of bool, shape (N, T), optional
+            True where a new sequence begins; a list of (T_i,) for ragged input.
+        return_state : bool, default False
+            Whether to give the state after each row's last step too.
+        stateful : bool, optional
+            Whether each batch continues the rows of the one before; then batches are of the same
+            size. None: what the recurrent layers' `stateful` says.
+
+        Returns
+        -------
+        ndarray, shape (N, U) or (N, T, U), or list of ndarray, each of shape (T_i, U)
+            In the order of `x`; a list if the input is ragged and the outputs have a time axis.
+            With `return_state` a pair of that and the state.
+        """
+        batch_size = _checks.integer(batch_size, "batch_size", 1)
+        return_state = _checks.flag(return_state, "return_state")
+        with nullcontext() if self.built else self.unchanged_on_error():
+            examples = self._with_reset(self._inputs(x), reset)
+            carried = self._is_stateful(stateful)
+            if carried:
+                batch_size = whole_batches(len(examples), batch_size, "x")
+            if return_state:
+                self.check_passes_state("return_state")
+            if state is not None:
+                state = self.check_state(state, batch_size if carried else len(examples))
+        if len(examples) == 0:
+            steps = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
+            middle = steps if len(self.output_shape) > 2 else ()
+            y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
+            after = state or (self.initial_state(0) if return_state else {})
+        else:
+            y, after = loop.predict(self, examples, batch_size, verbose, carried, state or {})
+        return (y, after) if return_state else y
+
+    def document(self) -> dict[str, Any]:
+        """Give what a model file says of the layers; see `Model.document`."""
+        document: dict[str, Any] = {
+            "input_shape": list(self.input_shape),
+            "layers": [describe(layer) for layer in self.layers],
+        }
+        if self.class_names is not None:
+            self.check_class_names(self.class_names)
+            document["class_names"] = self.class_names
+        return document
+
+    def _examples(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | None,
+        reset: Any = None,
+        windows: bool = False,
+    ) -> Examples:
+        loss = self.compiled.loss
+        with nullcontext() if self.built else self.unchanged_on_error():
+            if windows:
+                self.check_passes_state("tbptt")
+            if windows and (is_streamed(x) or is_streamed(y)):
+                return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset)
+            inputs = self._with_reset(self._inputs(x), reset)
+            return add_targets(
+                inputs, loss, self.output_shape, self.dtype, y, sample_weight, class_weight
+            )
+
+    def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
+        if reset is not None:
+            self.check_reset("reset")
+        return add_reset(inputs, reset)
+
+    def _is_stateful(self, stateful: bool | None) -> bool:
+        """Say whether batches continue each other."""
+        layers = self.recurrent_layers
+        if stateful is None:
+            kinds = {layer.stateful for layer in layers.values()}
+            if len(kinds) > 1:
+                names = [name for name, layer in layers.items() if not layer.stateful]
+                raise ValueError(
+                    "stateful: expected all recurrent layers to be stateful or none, got some but "
+                    f"not {', '.join(names)}"
+                )
+            stateful = True in kinds
+        if _checks.flag(stateful, "stateful"):
+            self.check_passes_state("stateful")
+        return stateful
+
+    def _carry(
+        self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
+    ) -> loop.Carry:
+        """Check what passes from window to window and from batch to batch."""
+        if tbptt is not None:
+            for layer, shape in zip(self.network, self._shapes, strict=True):
+                if len(shape) < 3:
+                    raise ValueError(
+                        f"tbptt: layer {layer.name!r} has one output for a whole sequence, which "
+                        "is only known at its end; expected a model with targets at every step, "
+                        "with return_sequences=True and without pooling"
+                    )
+        carried = self._is_stateful(stateful)
+        if state is None:
+            return loop.Carry(tbptt, carried)
+        if not carried:
+            raise ValueError("state: expected None for batches that do not continue each other")
+        return loop.Carry(tbptt, carried, self.check_state(state, batch_size))
