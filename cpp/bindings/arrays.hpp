@@ -99,6 +99,8 @@ struct Argument {
   View<T, Rank> view;
 
   std::int64_t extent(std::size_t axis) const { return view.shape[axis]; }
+  /// The array, or None.
+  py::object take() { return owner ? std::move(owner) : py::object(py::none()); }
 };
 
 /// True if aligned and in the machine's byte order.

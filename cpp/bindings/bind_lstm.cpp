@@ -5,161 +5,13 @@
 #include <variant>
 #include <vector>
 
-#include "arrays.hpp"
 #include "bind.hpp"
 #include "gil.hpp"
+#include "lstm_arguments.hpp"
 
 namespace lstmcore::bindings {
 
 namespace {
-
-// What arguments must have the element type of.
-constexpr const char* weights_type = "the weights";
-constexpr const char* tape_type = "the tape";
-
-// ---- weights by name ------------------------------------------------------------------------------------------------
-
-std::string weight_name(const std::string& name) { return "weights['" + name + "']"; }
-
-/// weights[name], or nothing if there is none.
-py::object find_weight(py::handle weights, const std::string& name) {
-  auto value = py::reinterpret_steal<py::object>(PyObject_GetItem(weights.ptr(), py::str(name).ptr()));
-  if (!value) {
-    if (PyErr_ExceptionMatches(PyExc_KeyError) == 0) throw py::error_already_set();
-    PyErr_Clear();
-  }
-  return value;
-}
-
-void check_mapping(py::handle weights) {
-  if (PyDict_Check(weights.ptr()) != 0) return;
-  if (PyMapping_Check(weights.ptr()) == 0 || !py::hasattr(weights, "keys")) {
-    fail_type("weights", "a mapping from names to NumPy arrays", weights);
-  }
-}
-
-/// Throws ValueError if `weights` has a name that no parameter has.
-void check_names(py::handle weights, const std::vector<LstmParameter>& parameters) {
-  for (const py::handle key : weights) {
-    const std::string name = py::str(key);
-    const bool known = std::any_of(parameters.begin(), parameters.end(),
-                                   [&](const LstmParameter& parameter) { return parameter.name == name; });
-    if (!known) {
-      std::string names;
-      for (const LstmParameter& parameter : parameters) names.append(names.empty() ? "" : ", ").append(parameter.name);
-      fail_value("weights: expected no names but " + names + ", got '" + name + "'");
-    }
-  }
-}
-
-/// Weights of all cells, or (Element not const) where their gradients go, and what keeps them alive.
-template <class Element>
-struct HeldCells {
-  std::vector<LstmCellWeights<Element>> cells;
-  std::vector<py::object> owners;
-
-  explicit HeldCells(const std::vector<LstmParameter>& parameters)
-      : cells(static_cast<std::size_t>(parameters.back().cell) + 1) {}
-
-  /// Puts what `read(axes, name)` makes of an array where it belongs.
-  template <class Read>
-  void put(const LstmParameter& parameter, Read&& read) {
-    const std::string name = weight_name(parameter.name);
-    cells[static_cast<std::size_t>(parameter.cell)].visit(parameter.tensor, [&](auto& view) {
-      auto argument = read(axes_of<std::decay_t<decltype(view)>::rank>(parameter), name);
-      view = argument.view;
-      owners.push_back(std::move(argument.owner));
-    });
-  }
-
- private:
-  template <int Rank>
-  static Axes<Rank> axes_of(const LstmParameter& parameter) {
-    Axes<Rank> axes;
-    const bool of_units = parameter.tensor == LstmTensor::gain_c || parameter.tensor == LstmTensor::bias_c;
-    axes[0] = {parameter.tensor == LstmTensor::peephole ? "3H" : of_units ? "H" : "4H", parameter.shape[0]};
-    if constexpr (Rank == 2) {
-      axes[1] = {parameter.tensor == LstmTensor::weight_ih ? "C" : "H", parameter.shape[1]};
-      if (parameter.tensor == LstmTensor::weight_hr) axes[0].letter = "P";
-    }
-    return axes;
-  }
-};
-
-template <class Axes>
-constexpr int rank_of = static_cast<int>(std::tuple_size_v<std::decay_t<Axes>>);
-
-template <class T>
-HeldCells<const T> read_weights(py::handle weights, const std::vector<LstmParameter>& parameters) {
-  const std::string first = weight_name(parameters.front().name);
-  const Reader<T> reader(first.c_str());
-  HeldCells<const T> held(parameters);
-  for (const LstmParameter& parameter : parameters) {
-    const py::object value = find_weight(weights, parameter.name);
-    if (!value) fail_value("weights: expected an array named '" + parameter.name + "', got none");
-    held.put(parameter, [&](const auto& axes, const std::string& name) {
-      return reader.template strided<rank_of<decltype(axes)>>(value, name, axes);
-    });
-  }
-  return held;
-}
-
-/// Absent where `gradients` has no such name.
-template <class T>
-LstmWeightGradients<T> write_gradients(py::handle gradients, const std::vector<LstmParameter>& parameters,
-                                       std::vector<py::object>& owners) {
-  if (gradients.is_none()) return {};
-  check_mapping(gradients);
-  check_names(gradients, parameters);
-  const Reader<T> reader(tape_type);
-  HeldCells<T> held(parameters);
-  for (const LstmParameter& parameter : parameters) {
-    const py::object value = find_weight(gradients, parameter.name);
-    if (!value) continue;
-    held.put(parameter, [&](const auto& axes, const std::string& name) {
-      return reader.template writable<rank_of<decltype(axes)>>(value, name, axes);
-    });
-  }
-  owners = std::move(held.owners);
-  return std::move(held.cells);
-}
-
-// ---- states ---------------------------------------------------------------------------------------------------------
-
-/// Shapes of h and c.
-std::array<std::int64_t, 3> h_shape(const LstmConfig& config, std::int64_t batch) {
-  return {config.num_layers * config.directions(), batch, config.state_size()};
-}
-std::array<std::int64_t, 3> c_shape(const LstmConfig& config, std::int64_t batch) {
-  return {config.num_layers * config.directions(), batch, config.hidden_size};
-}
-
-Axes<3> state_axes(const std::array<std::int64_t, 3>& shape) {
-  return {{{"layers*D", shape[0]}, {"N", shape[1]}, {"H", shape[2]}}};
-}
-
-template <class T>
-void copy(const View<const T, 3>& from, const View<T, 3>& to) {
-  for (std::int64_t i = 0; i < from.shape[0]; ++i) {
-    for (std::int64_t j = 0; j < from.shape[1]; ++j) {
-      const T* source = from.data + i * from.stride[0] + j * from.stride[1];
-      T* target = to.data + i * to.stride[0] + j * to.stride[1];
-      for (std::int64_t k = 0; k < from.shape[2]; ++k) target[k] = source[k * from.stride[2]];
-    }
-  }
-}
-
-/// A new array for a state: a copy of `initial`, zeros if that is absent.
-template <class T>
-Argument<T, 3> new_state(const Argument<const T, 3>& initial, const std::array<std::int64_t, 3>& shape) {
-  Argument<T, 3> state = allocate<T, 3>(shape);
-  if (initial.view) {
-    copy(initial.view, state.view);
-  } else {
-    std::fill_n(state.view.data, state.view.size(), T(0));
-  }
-  return state;
-}
 
 // ---- the classes ----------------------------------------------------------------------------------------------------
 
@@ -256,36 +108,17 @@ class PyTape {
     if (!kept.tape.ready()) {
       fail_value("tape: expected one whose backward has not run yet, got one that was used already");
     }
-    const Reader<T> reader(tape_type);
-    Argument<const T, 3> y_gradient;
-    Argument<const T, 3> h_gradient;
-    Argument<const T, 3> c_gradient;
-    if (!dy.is_none()) {
-      y_gradient = reader.template rows<3>(dy, "dy", {{{"N", batch_}, {"T", steps_}, {"D*H", config_.output_size()}}});
-    }
-    if (!dh.is_none()) h_gradient = reader.template strided<3>(dh, "dstate h", state_axes(h_shape(config_, batch_)));
-    if (!dc.is_none()) c_gradient = reader.template strided<3>(dc, "dstate c", state_axes(c_shape(config_, batch_)));
+    const HeldOutputGradients<T> outputs(config_, batch_, steps_, {dy, dh, dc}, {"dy", "dstate h", "dstate c"});
     std::vector<py::object> owners;
     LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_), owners);
 
-    Argument<T, 3> dx;
-    Argument<T, 3> dh0;
-    Argument<T, 3> dc0;
-    if (need_x) dx = allocate<T, 3>({batch_, steps_, config_.input_size});
-    if (need_state) {
-      dh0 = allocate<T, 3>(h_shape(config_, batch_));
-      dc0 = allocate<T, 3>(c_shape(config_, batch_));
-    }
+    HeldInputGradients<T> inputs(config_, batch_, steps_, need_x, need_state);
     {
       const WithoutGil released;
-      const LstmOutputGradients<T> outputs{y_gradient.view, h_gradient.view, c_gradient.view};
-      kept.lstm.backward(kept.tape, outputs, {dx.view, dh0.view, dc0.view, std::move(weight_gradients)});
+      kept.lstm.backward(kept.tape, outputs.views(), inputs.views(std::move(weight_gradients)));
       kept.tape = LstmTape<T>();  // gives the memory back even if the caller holds on to the used tape
     }
-    const auto result = [](Argument<T, 3>& argument) {
-      return argument.owner ? std::move(argument.owner) : py::object(py::none());
-    };
-    return py::make_tuple(result(dx), result(dh0), result(dc0));
+    return py::make_tuple(inputs.x.take(), inputs.h.take(), inputs.c.take());
   }
 
   std::variant<TapeOf<float>, TapeOf<double>> kept_;
@@ -347,32 +180,15 @@ class PyLstm {
   static py::tuple forward_of(const Lstm<T>& lstm, py::handle x, py::handle h, py::handle c, py::handle lengths,
                               py::handle reset, py::handle mask, const Options& options) {
     const LstmConfig& config = lstm.config();
-    const Reader<T> reader(weights_type);
-    const Argument<const T, 3> input = reader.template strided<3>(x, "x", {{{"N"}, {"T"}, {"C", config.input_size}}});
-    const std::int64_t batch = input.extent(0);
-    const std::int64_t steps = input.extent(1);
-    check_sizes(config, batch, steps, options.training, static_cast<std::int64_t>(sizeof(T)));
-    LstmSequence<T> sequence(input.view);
-    sequence.seed = options.seed;
+    const HeldSequence<T> held(config, x, h, c, lengths, reset, mask, options.training);
+    const std::int64_t batch = held.batch();
+    const std::int64_t steps = held.steps();
+    LstmSequence<T> sequence = held.views(options.seed);
     sequence.recompute = options.recompute;
-    Argument<const T, 3> h_before;
-    Argument<const T, 3> c_before;
-    Argument<const std::int64_t, 1> row_lengths;
-    Argument<const bool, 2> resets;
-    if (!h.is_none()) h_before = reader.template strided<3>(h, "state h", state_axes(h_shape(config, batch)));
-    if (!c.is_none()) c_before = reader.template strided<3>(c, "state c", state_axes(c_shape(config, batch)));
-    if (!lengths.is_none()) row_lengths = read_integers<1>(lengths, "lengths", {{{"N", batch}}});
-    if (!reset.is_none()) resets = read_bools<2>(reset, "reset", {{{"N", batch}, {"T", steps}}});
-    sequence.lengths = row_lengths.view;
-    sequence.reset = resets.view;
-    Argument<const bool, 2> masks;
-    if (!mask.is_none()) masks = read_bools<2>(mask, "mask", {{{"N", batch}, {"T", steps}}});
-    sequence.mask = masks.view;
-
     Argument<T, 3> y;
     if (options.return_sequences) y = allocate<T, 3>({batch, steps, config.output_size()});
-    Argument<T, 3> h_after = new_state(h_before, h_shape(config, batch));
-    Argument<T, 3> c_after = new_state(c_before, c_shape(config, batch));
+    Argument<T, 3> h_after = new_state(held.h, h_shape(config, batch));
+    Argument<T, 3> c_after = new_state(held.c, c_shape(config, batch));
     const LstmState<T> state{h_after.view, c_after.view};
     std::unique_ptr<PyTape> tape;
     if (options.training) tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences);
@@ -384,8 +200,7 @@ class PyLstm {
         lstm.forward(sequence, y.view, state);
       }
     }
-    return py::make_tuple(y.owner ? std::move(y.owner) : py::object(py::none()), std::move(h_after.owner),
-                          std::move(c_after.owner), std::move(tape));
+    return py::make_tuple(y.take(), std::move(h_after.owner), std::move(c_after.owner), std::move(tape));
   }
 
   template <class T>
@@ -402,18 +217,6 @@ class PyLstm {
     auto tape = std::make_unique<PyTape>(lstm, batch, 0, true);
     tape->template begin<T>({h_before.view, c_before.view}, expected_steps, seed);
     return tape;
-  }
-
-  /// A broadcast x may be far larger than memory: its elements, the output's and what a tape keeps of them must at
-  /// least be countable.
-  static void check_sizes(const LstmConfig& config, std::int64_t batch, std::int64_t steps, bool training,
-                          std::int64_t bytes_each) {
-    check_size("x", {batch, steps, config.input_size}, bytes_each);
-    check_size("x", {batch, steps, config.output_size()}, bytes_each);
-    if (training) {
-      // Gates, c and h of every layer and direction, twice over.
-      check_size("x", {batch, steps, config.num_layers, config.output_size()}, 12 * bytes_each);
-    }
   }
 
   std::variant<Lstm<float>, Lstm<double>> lstm_;
@@ -554,6 +357,10 @@ class PyStream {
 };
 
 }  // namespace
+
+const std::variant<Lstm<float>, Lstm<double>>& engine_of(py::handle lstm) {
+  return lstm.cast<const PyLstm&>().engine();
+}
 
 void bind_lstm(py::module_& module) {
   py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")

@@ -34,11 +34,9 @@ CellVariant<T> Lstm<T>::Impl::variant(std::size_t cell) const {
   variant.peephole = config.peephole ? forward[cell].peephole.data() : nullptr;
   if (config.layer_norm) {
     const CellShape shape = this->shape(static_cast<Index>(cell) / config.directions());
-    const T* const norms = forward[cell].norms.data();
-    const T* const of_c = norms + 2 * shape.gates_width();
-    variant.norms = {static_cast<T>(config.layer_norm_epsilon), norms, norms + shape.gates_width(), of_c,
-                     of_c + shape.padded()};
+    variant.norms = norms_of(shape, forward[cell], static_cast<T>(config.layer_norm_epsilon));
   }
+  if (config.proj_size > 0) variant.proj_zoneout = static_cast<T>(config.zoneout_h);
   return variant;
 }
 
@@ -46,6 +44,7 @@ template <class T>
 CellVariant<T> Lstm<T>::Impl::variant(std::size_t cell, std::uint64_t seed) const {
   CellVariant<T> variant = this->variant(cell);
   const auto index = static_cast<Index>(cell);
+  variant.proj_zoneout = T(0);
   variant.zoneout_h = ZoneoutMask(config.zoneout_h, mask_seed(seed, MaskKind::zoneout_h, index));
   variant.zoneout_c = ZoneoutMask(config.zoneout_c, mask_seed(seed, MaskKind::zoneout_c, index));
   return variant;
@@ -111,6 +110,8 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
+  kept.config = sequence.random ? config : without_dropout(config);
+  kept.random = sequence.random;
   kept.seed = sequence.seed;
   kept.pieces = Pieces(kept.schedule.longest, sequence.recompute);
   kept.layers.resize(count(config.num_layers));
@@ -143,6 +144,8 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   kept.schedule = Schedule(batch, 0, {}, {});
   kept.pieces = {};
   kept.seed = seed;
+  kept.config = config;
+  kept.random = true;
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   const Index rows = batch * expected_steps;
@@ -307,10 +310,14 @@ bool LstmTape<T>::ready() const {
 
 template <class T>
 std::size_t LstmTape<T>::bytes() const {
-  if (impl_ == nullptr) return 0;
+  return impl_ != nullptr ? impl_->bytes() : 0;
+}
+
+template <class T>
+std::size_t LstmTape<T>::Impl::bytes() const {
   std::size_t sum = 0;
-  for (const auto& layer : impl_->layers) sum += layer.input.bytes() + layer.h.bytes();
-  for (const auto& cell : impl_->cells) {
+  for (const Layer& layer : layers) sum += layer.input.bytes() + layer.h.bytes();
+  for (const Cell& cell : cells) {
     sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
            cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes() + cell.norm_x.bytes() +
            cell.norm_h.bytes() + cell.statistics.bytes() + cell.fresh_c.bytes();

@@ -109,28 +109,30 @@ void check_state(const char* h_name, const char* c_name, const LstmConfig& confi
   if (c) require_shape(c_name, c, {cells, batch, config.hidden_size});
 }
 
+/// `what` comes before the names in errors.
 template <class T>
 void check_gradients(const LstmConfig& config, const Schedule& schedule, const LstmOutputGradients<T>& outputs,
-                     const LstmInputGradients<T>& inputs) {
+                     const LstmInputGradients<T>& inputs, const std::string& what = "") {
+  const auto name = [&](const char* argument) { return what + argument; };
   if (outputs.y) {
-    require_shape("dy", outputs.y, {schedule.rows, schedule.steps, config.output_size()});
-    require_unit_stride("dy", outputs.y);
+    require_shape(name("dy").c_str(), outputs.y, {schedule.rows, schedule.steps, config.output_size()});
+    require_unit_stride(name("dy").c_str(), outputs.y);
   }
-  check_state("dh", "dc", config, schedule.rows, outputs.h, outputs.c);
+  check_state(name("dh").c_str(), name("dc").c_str(), config, schedule.rows, outputs.h, outputs.c);
   if (inputs.x) {
-    require_shape("dx", inputs.x, {schedule.rows, schedule.steps, config.input_size});
-    require_unit_stride("dx", inputs.x);
+    require_shape(name("dx").c_str(), inputs.x, {schedule.rows, schedule.steps, config.input_size});
+    require_unit_stride(name("dx").c_str(), inputs.x);
   }
-  check_state("dh0", "dc0", config, schedule.rows, inputs.h, inputs.c);
+  check_state(name("dh0").c_str(), name("dc0").c_str(), config, schedule.rows, inputs.h, inputs.c);
   if (inputs.weights.empty()) return;
   const auto cells = count(config.num_layers * config.directions());
-  require(inputs.weights.size() == cells, "weight gradients: expected ", cells, " entries, got ",
+  require(inputs.weights.size() == cells, what, "weight gradients: expected ", cells, " entries, got ",
           inputs.weights.size());
   require_no_others(config, inputs.weights);
   for (const LstmParameter& parameter : lstm_parameters(config)) {
-    const std::string name = "gradient of " + parameter.name;
+    const std::string full = what + "gradient of " + parameter.name;
     inputs.weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
-      if (view) require_parameter_shape(name.c_str(), parameter, view);
+      if (view) require_parameter_shape(full.c_str(), parameter, view);
     });
   }
 }

@@ -169,6 +169,46 @@ class LstmTape:
     ) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
         """dx, dh, dc; dy is (N, T, D*H). Gradients of the names in ``weights`` go to its arrays."""
 
+class LstmTangentTape:
+    """What a forward with tangents keeps for its one backward; from ``lstm_jvp``."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
+    def backward(
+        self,
+        dy: FloatArray | None,
+        dh: FloatArray | None,
+        dc: FloatArray | None,
+        dy_tangent: FloatArray | None,
+        dh_tangent: FloatArray | None,
+        dc_tangent: FloatArray | None,
+        weights: Mapping[str, FloatArray] | None = None,
+        weights_tangent: Mapping[str, FloatArray] | None = None,
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+        """dx, dh, dc and their tangents; gradients by weights go to the arrays of the mappings."""
+
+def lstm_jvp(
+    lstm: Lstm,
+    x: FloatArray,
+    h: FloatArray | None,
+    c: FloatArray | None,
+    lengths: IntArray | None,
+    reset: BoolArray | None,
+    mask: BoolArray | None,
+    x_tangent: FloatArray | None,
+    h_tangent: FloatArray | None,
+    c_tangent: FloatArray | None,
+    weights_tangent: Mapping[str, FloatArray] | None,
+    training: bool,
+    seed: int,
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, LstmTangentTape]:
+    """y (N, T, D*H), h, c (layers*D, N, H), their tangents and a tape."""
+
 class LstmStream:
     def __init__(self, lstm: Lstm, batch_size: int = 1) -> None: ...
     def step(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:

@@ -23,7 +23,7 @@ bool is_fused() {
   T sum = 0, *out = &sum;
   const std::vector<T> panel(static_cast<std::size_t>(active_kernels<T>().lanes), one_minus),
       start(panel.size(), T(-1));
-  active_kernels<T>().product({1, 1, 1, &a, panel.data(), &out, start.data(), 0, 1});
+  active_kernels<T>().product({1, 1, 1, &a, panel.data(), &out, start.data(), false, 0, 1});
   return sum != 0;  // (1 + e)(1 - e) - 1 is -e^2 if the product is not rounded
 }
 
@@ -85,7 +85,8 @@ struct Case {
       out_rows.push_back(out.data() + r * stride);
     }
     active_kernels<T>().product({rows, depth, columns, a_rows.data(), panels.data(), out_rows.data(),
-                                 start == Start::bias ? bias.data() : nullptr, panel_begin, panel_end});
+                                 start == Start::bias ? bias.data() : nullptr, start == Start::accumulate, panel_begin,
+                                 panel_end});
   }
 
   void run_transposed(Index panel_begin, Index panel_end, Index row_begin, Index row_end) {
@@ -127,7 +128,7 @@ template <class T>
 void check_product() {
   const bool fused = is_fused<T>();
   for_each_shape(active_kernels<T>().lanes, [fused](Index rows, Index depth, Index columns) {
-    for (Start start : {Start::zero, Start::bias}) {
+    for (Start start : {Start::zero, Start::bias, Start::accumulate}) {
       Case<T> whole(rows, depth, columns, start);
       const std::vector<T> expected = whole.expected(fused);
       whole.run(0, whole.panel_count());
@@ -163,7 +164,7 @@ void check_transposed_product() {
 
 template <class T>
 void check_empty_depth() {
-  for (Start start : {Start::zero, Start::bias}) {
+  for (Start start : {Start::zero, Start::bias, Start::accumulate}) {
     Case<T> empty(3, 0, 5, start);
     const std::vector<T> expected = empty.expected(false);
     empty.run(0, empty.panel_count());

@@ -165,6 +165,91 @@ def test_training_in_windows_is_a_loop_with_detached_states():
     np.testing.assert_allclose(model.weights["dense.kernel"], kernel, rtol=1e-11, atol=1e-13)
 
 
+without_onednn = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
+
+
+def twice(module, inputs, directions):
+    """PyTorch's gradients of <direction, gradient of <dy, y>>, by x, all weights and dy.
+
+    Its own loops are used: what oneDNN does forward it cannot differentiate twice.
+    """
+    x, dy = inputs
+    parameters = list(module.parameters())
+    with torch.backends.mkldnn.flags(enabled=False):
+        y, _ = module(x)
+        gradients = torch.autograd.grad((y * dy).sum(), [x, *parameters], create_graph=True)
+        scalar = sum((g * v).sum() for g, v in zip(gradients, directions, strict=True))
+        return torch.autograd.grad(scalar, [x, dy, *parameters])
+
+
+@without_onednn
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(
+    ("layers", "bidirectional"), [(1, False), (2, True)], ids=["one layer", "stacked, both ways"]
+)
+def test_double_backward(layers, bidirectional, dtype):
+    shape = (7, 13, layers, bidirectional, 4, 20)
+    module, inputs = make(shape, dtype)
+    x = inputs["x"]
+    dy = torch.randn(4, 20, 26 if bidirectional else 13, dtype=x.dtype, requires_grad=True)
+    directions = [torch.randn_like(tensor) for tensor in (x, *module.parameters())]
+    by_x, by_dy, *by_weights = twice(module, (x, dy), directions)
+
+    # The two biases are added, and so are their directions.
+    names = [name for name, _ in module.named_parameters()]
+    tangents = {}
+    for name, direction in zip(names, directions[1:], strict=True):
+        own = name.replace("bias_ih", "bias").replace("bias_hh", "bias")
+        tangents[own] = tangents.get(own, 0) + direction.numpy()
+    config = lc.LSTMConfig(7, 13, layers, bidirectional)
+    _, (y_tangent, _), tape = F.lstm_jvp(
+        x.detach().numpy(),
+        weights_of(module),
+        config,
+        x_tangent=directions[0].numpy(),
+        weights_tangent=tangents,
+    )
+    _, twice_own = F.lstm_jvp_backward(tape, dy.detach().numpy())
+    _, tolerance = TOLERANCES[dtype]
+    assert error(y_tangent, by_dy) < tolerance
+    assert error(twice_own.x, by_x) < tolerance
+    for name, expected in zip(names, by_weights, strict=True):
+        if not name.startswith("bias_hh"):
+            own = name.replace("bias_ih", "bias")
+            assert error(twice_own.weights[own], expected) < tolerance, name
+
+
+@without_onednn
+def test_hessian_vector_product_is_that_of_torch_func():
+    shape = (5, 9, 1, False, 3, 12)
+    module, inputs = make(shape, "float64")
+    x = inputs["x"].detach()
+    target = torch.randn(3, 12, 9, dtype=torch.float64)
+    parameters = {name: p.detach() for name, p in module.named_parameters()}
+    vector = {name: torch.randn_like(p) for name, p in parameters.items() if "bias_hh" not in name}
+    fixed = {name: p for name, p in parameters.items() if "bias_hh" in name}
+
+    def loss(moving):
+        y, _ = torch.func.functional_call(module, {**moving, **fixed}, (x,))
+        return ((y - target) ** 2).mean()
+
+    moving = {name: parameters[name] for name in vector}
+    with torch.backends.mkldnn.flags(enabled=False):
+        # Reverse over reverse: PyTorch's LSTM has no forward mode.
+        _, pull = torch.func.vjp(torch.func.grad(loss), moving)
+        (expected,) = pull(vector)
+
+    tangents = {name.replace("bias_ih", "bias"): v.numpy() for name, v in vector.items()}
+    (y, _), (y_tangent, _), tape = F.lstm_jvp(
+        x.numpy(), weights_of(module), lc.LSTMConfig(5, 9), weights_tangent=tangents
+    )
+    _, product = F.lstm_jvp_backward(
+        tape, 2 * (y - target.numpy()) / y.size, dy_tangent=2 * y_tangent / y.size
+    )
+    for name, wanted in expected.items():
+        assert error(product.weights[name.replace("bias_ih", "bias")], wanted) < 1e-12, name
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("kind", ["additive", "multiplicative"])
 def test_attention_is_a_masked_softmax(kind, dtype):

@@ -210,6 +210,7 @@ struct LstmSequence {
   /// the same bits, for about a third more time, and memory no longer grows by all gates of every step (Griewank &
   /// Walther 2000; Chen et al. 2016). 0: everything is kept; or `recompute_sqrt`.
   std::int64_t recompute = 0;
+  bool random = true;  ///< whether a training forward drops and zones out; if not, it computes what inference does
 
   LstmSequence() = default;
   LstmSequence(View<const T, 3> input) : x(input) {}
@@ -242,6 +243,8 @@ struct LstmInputGradients {
 
 template <class T>
 class Lstm;
+template <class T>
+class LstmTangent;
 
 /// What a training forward keeps for its backward: a value that the caller holds, one per forward in flight. It owns
 /// copies of all it needs, so later changes of x or of weights cannot falsify the backward. It serves one backward,
@@ -263,6 +266,7 @@ class LstmTape {
 
  private:
   friend class Lstm<T>;
+  friend class LstmTangent<T>;
   std::unique_ptr<Impl> impl_;
 };
 
@@ -281,7 +285,7 @@ class Lstm {
   /// final state not wanted. N = 0 and T = 0 are allowed: nothing to write, the state stays.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state) const;
 
-  /// Training: also applies dropout and fills `tape`.
+  /// Training: also applies dropout, unless the sequence says otherwise, and fills `tape`.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state, LstmTape<T>& tape) const;
 
   /// Begins a training forward that is fed step by step: `tape` takes the initial state of `batch` rows, absent views

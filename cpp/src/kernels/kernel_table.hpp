@@ -28,6 +28,7 @@ struct Product {
   const T* panels;
   T* const* out;                 // row pointers
   const T* bias;                 // start: padded to whole vectors like a panel; null: zeros
+  bool accumulate;               // start from what `out` holds instead
   Index panel_begin, panel_end;  // the panels to compute
 };
 
@@ -161,6 +162,65 @@ struct NormSums {
   T* bias_c;
 };
 
+/// Row pointers to values and to their tangents, the derivatives along one direction.
+template <class T>
+struct DualRows {
+  T* const* value;
+  T* const* tangent;
+};
+
+/// The tangents of a step's cell, all blocks: `gates` and c_prev's values are those that the forward kept.
+template <class T>
+struct TangentForward {
+  Index rows;
+  Index hidden;
+  const T* const* gates;     // activations
+  T* const* gates_tangent;   // in: of the pre-activations without peepholes; out: of the activations
+  DualRows<const T> c_prev;  // row pointers, Hp elements
+  T* const* c_tangent;       // Hp elements
+  T* const* h_tangent;       // H elements
+  CellExtras<T> extras;      // options are there, though the cell be a plain one
+  const T* peephole_tangent;
+  const T* const* h_last_tangent;  // H elements: of h before the step, if zoneout keeps some of it
+
+  // Layer norms: the products' tangents come apart from the gates', and leave those of the statistics.
+  const CellNorms<T>* norms;  // null: none, and nothing below is read
+  const CellNorms<T>* norms_tangent;
+  const T* bias_tangent;         // [block][4][V]
+  DualRows<const T> norm_x;      // 4 Hp elements: W x
+  DualRows<const T> norm_h;      // 4 Hp elements: U h'
+  const T* const* statistics;    // row pointers
+  T* const* statistics_tangent;  // out
+  T* scratch;                    // 2 Hp elements
+};
+
+/// The gradients of a step's cell, all blocks, and their tangents. Compare StepBackward.
+template <class T>
+struct TangentBackward {
+  Index rows;
+  Index hidden;
+  DualRows<const T> gates;  // activations
+  DualRows<const T> c_prev;
+  DualRows<const T> dy;  // H elements, or null
+  DualRows<const T> dh;
+  DualRows<T> dc;       // in by c, out by c_prev
+  DualRows<T> dgates;   // out: by the pre-activations; with layer norms by W x
+  DualRows<T> dh_kept;  // out: what zoneout passes on to h before the step; or null
+  CellExtras<T> extras;
+  const T* peephole_tangent;
+  T* const* bias_sums;      // row pointers, 4 Hp elements: the tangents of dgates are added
+  T* const* peephole_sums;  // [block][i, f, o][V]: those of the gradients by the peephole weights are added; or null
+
+  const CellNorms<T>* norms;  // null: none, and nothing below is read
+  const CellNorms<T>* norms_tangent;
+  DualRows<const T> norm_x;
+  DualRows<const T> norm_h;
+  DualRows<const T> statistics;
+  DualRows<T> dgates_h;  // out: by U h'
+  T* scratch;            // 4 Hp elements
+  T* const* norm_sums;   // gains of W x and of U h', gain and bias of c: the tangents of their gradients are added
+};
+
 /// Everything for one element type.
 template <class T>
 struct Kernels {
@@ -182,6 +242,8 @@ struct Kernels {
   void (*norm_gates_backward)(const StepBackward<T>&);
   void (*norm_rows_backward)(const StepBackward<T>&);
   void (*add_norms)(const NormSums<T>&);
+  void (*tangent_forward)(const TangentForward<T>&);
+  void (*tangent_backward)(const TangentBackward<T>&);
 
   // Elementwise work over n elements. Pointers need no alignment.
   void (*sigmoid)(const T* x, T* y, Index n);

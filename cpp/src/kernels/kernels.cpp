@@ -4,6 +4,7 @@
 #include "elementwise.hpp"
 #include "layer_norm.hpp"
 #include "normalize.hpp"
+#include "tangent_cell.hpp"
 #include "transpose.hpp"
 
 namespace lstmcore {
@@ -26,6 +27,8 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.norm_gates_backward = &norm_gates_backward<T>;
   k.norm_rows_backward = &norm_rows_backward<T>;
   k.add_norms = &add_norms<T>;
+  k.tangent_forward = &tangent_forward<T>;
+  k.tangent_backward = &tangent_backward<T>;
   k.sigmoid = &sigmoid_elements<T>;
   k.tanh = &tanh_elements<T>;
   k.exp = &exp_elements<T>;

@@ -116,7 +116,9 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
     const Index column = panel * full + first * lanes;
     const Index columns = panel_columns - first * lanes;
     Tile<T, Rows, strip, Panels> tile;
-    if (p.bias != nullptr) {
+    if (p.accumulate) {
+      tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, columns - v * lanes); });
+    } else if (p.bias != nullptr) {
       tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
     } else {
       tile.start([&](int, int) { return constant<P>(0.0); });

@@ -229,10 +229,17 @@ EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, I
   put_state<T>(s, row, unit, before, cell.c, cell.out, cell.c);
 }
 
-/// The share of a gradient that belongs to the fresh value; what belongs to the one before is added to `passed`.
+/// The share of a gradient that belongs to the fresh value; what belongs to the one before goes to `passed`. Without a
+/// mask, of the expectation.
 template <class T>
-EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* kept, PacketOf<T>& passed) {
+EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* kept, T rate,
+                                                 PacketOf<T>& passed) {
   using P = PacketOf<T>;
+  if (kept == nullptr) {
+    const P share = ei::pset1<P>(rate);
+    passed = ei::pmul(share, gradient);
+    return ei::pmul(ei::psub(constant<P>(1.0), share), gradient);
+  }
   const P zero = ei::pzero(gradient);
   const P is_fresh = ei::pcmp_eq(ei::ploadu<P>(kept), zero);
   passed = ei::pselect(is_fresh, zero, gradient);
@@ -269,9 +276,11 @@ EIGEN_ALWAYS_INLINE PacketOf<T> fresh_h_gradient(const StepBackward<T>& s, Index
   using P = PacketOf<T>;
   P d_h = ei::ploadu<P>(s.dh[row] + unit);
   if (s.dy != nullptr) d_h = ei::padd(d_h, load_some<P>(s.dy[row] + unit, s.hidden - unit));
-  if (s.extras.kept_h == nullptr) return d_h;
+  const CellOptions<T>& o = *s.extras.options;
+  if (s.extras.kept_h == nullptr && !(o.zoneout_h > 0)) return d_h;
   P passed;
-  d_h = zoneout_gradient<T>(d_h, s.extras.kept_h[row] + unit, passed);
+  d_h =
+      zoneout_gradient<T>(d_h, s.extras.kept_h != nullptr ? s.extras.kept_h[row] + unit : nullptr, o.zoneout_h, passed);
   ei::pstoreu(s.dh_kept[row] + unit, passed);
   return d_h;
 }
@@ -286,7 +295,10 @@ EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, Index row,
   const CellOptions<T>& o = *s.extras.options;
   const Index unit = block * lanes;
   P d_c = ei::ploadu<P>(s.dc[row] + unit), passed_c = ei::pzero(d_c);
-  if (s.extras.kept_c != nullptr) d_c = zoneout_gradient<T>(d_c, s.extras.kept_c[row] + unit, passed_c);
+  if (s.extras.kept_c != nullptr || o.zoneout_c > 0) {
+    d_c = zoneout_gradient<T>(d_c, s.extras.kept_c != nullptr ? s.extras.kept_c[row] + unit : nullptr, o.zoneout_c,
+                              passed_c);
+  }
   d_c = ei::padd(by_output, d_c);
   const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
   if (peephole != nullptr) d_c = ei::pmadd(z_o, ei::ploadu<P>(peephole + 2 * lanes), d_c);

@@ -31,7 +31,7 @@ class BackwardWalk {
         part_(std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
         zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())),
-        pointers_(16 * part_.rows.size()) {
+        pointers_(17 * part_.rows.size()) {
     const std::size_t size = part_.rows.size();
     dy_ = pointers_.take<const T*>(size);
     c_prev_ = pointers_.take<const T*>(size);
@@ -42,6 +42,7 @@ class BackwardWalk {
     dgates_ = pointers_.take<T*>(size);
     dh_kept_ = pointers_.take<T*>(size);
     h_ = pointers_.take<const T*>(size);
+    h_last_ = pointers_.take<const T*>(size);
     dr_ = pointers_.take<T*>(size);
     dm_ = pointers_.take<T*>(size);
     norm_x_ = pointers_.take<const T*>(size);
@@ -87,6 +88,8 @@ class BackwardWalk {
       c_[i] = cell_.c.at(step, r);
       if (cell_.m) {
         h_[i] = cell_.h.at(time, r);
+        // Of the expectation, without masks, so the product saw what was there.
+        h_last_[i] = schedule_.cut(r, step, cell_.reversed) ? zeros_.data() : cell_.h_before(step, time, r);
         dr_[i] = dr.at(step, r);
         dm_[i] = cell_.dm.at(0, r);
       }
@@ -116,16 +119,14 @@ class BackwardWalk {
   /// From dh and dy the gradient by the projected h, and from that dm, of which dh is the projection.
   void projection_step() {
     const Range columns = state_columns();
+    const T rate = cell_.variant.proj_zoneout;
     for (Index i = 0; i < alive_; ++i) {
+      const T* const masks = zoneout_.h() != nullptr ? zoneout_.h()[i] : nullptr;
       for (Index k = columns.begin; k < columns.end; ++k) {
         T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
-        if (cell_.dh_kept) {
-          const bool kept = zoneout_.h()[i][k] != T(0);
-          dh_kept_[i][k] = kept ? sum : T(0);
-          if (kept) sum = T(0);
-        }
-        const bool free = !(cell_.proj_clip > 0) || std::abs(h_[i][k]) < cell_.proj_clip;
-        dr_[i][k] = free ? sum : T(0);
+        if (cell_.dh_kept) sum = fresh_share(sum, masks != nullptr ? masks + k : nullptr, rate, dh_kept_[i][k]);
+        const T before = rate > 0 ? h_last_[i][k] : T(0);
+        dr_[i][k] = inside_bound(h_[i][k], cell_.proj_clip, before, rate) ? sum : T(0);
       }
     }
     part_.meeting.wait();  // all columns are there
@@ -190,7 +191,7 @@ class BackwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
-  const T **dy_, **c_prev_, **c_, **gates_, **h_, **norm_x_, **norm_h_, **statistics_;
+  const T **dy_, **c_prev_, **c_, **gates_, **h_, **h_last_, **norm_x_, **norm_h_, **statistics_;
   T **dh_, **dc_, **dgates_, **dh_product_, **dh_kept_, **dr_, **dm_;
 };
 

@@ -29,6 +29,45 @@ void scatter_state(const Schedule& schedule, const T* from, Index padded, Index 
   }
 }
 
+/// Where each row's state after its last step is, from rows by time or by step; `first`, if it has none.
+template <class T>
+auto last_by_time(const Schedule& schedule, bool reversed, const RowMap<const T>& first, const RowMap<const T>& rows) {
+  return [&schedule, reversed, first, rows](Index row) {
+    const Index length = schedule.length[count(row)];
+    return length > 0 ? rows.at(schedule.time(row, length - 1, reversed), row) : first.at(0, row);
+  };
+}
+template <class T>
+auto last_by_step(const Schedule& schedule, const RowMap<const T>& first, const RowMap<const T>& rows) {
+  return [&schedule, first, rows](Index row) {
+    const Index length = schedule.length[count(row)];
+    return length > 0 ? rows.at(length - 1, row) : first.at(0, row);
+  };
+}
+
+/// The state after each row's last step, `last(row)`; zeros if a reset cuts it off.
+template <class T, class Last>
+void scatter_final(const Schedule& schedule, bool reversed, Last&& last, Index width, std::size_t cell,
+                   const View<T, 3>& state) {
+  if (!state) return;
+  for (Index row = 0; row < schedule.rows; ++row) {
+    const T* const from = last(row);
+    const Index to = schedule.order[count(row)];
+    const bool cut = schedule.cut_at_end(row, reversed);
+    for (Index unit = 0; unit < width; ++unit) state(static_cast<Index>(cell), to, unit) = cut ? T(0) : from[unit];
+  }
+}
+
+/// The gradient by that state, as `gather_state` gives it: nothing passes where it was cut off.
+template <class T, class State>
+void gather_final_gradient(const Schedule& schedule, bool reversed, const State& state, std::size_t cell, Index width,
+                           Index padded, T* to) {
+  gather_state(schedule, state, cell, width, padded, to);
+  for (Index row = 0; row < schedule.rows; ++row) {
+    if (schedule.cut_at_end(row, reversed)) std::fill_n(to + row * padded, padded, T(0));
+  }
+}
+
 /// x by packed index, [total][C].
 template <class T>
 void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {

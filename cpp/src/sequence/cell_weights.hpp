@@ -49,6 +49,14 @@ struct ForwardPanels {
   std::size_t bytes() const { return x.bytes() + h.bytes() + projection.bytes(); }
 };
 
+/// Where the norms' gains and biases lie.
+template <class T>
+kernels::CellNorms<T> norms_of(const CellShape& shape, const ForwardPanels<T>& weights, T epsilon) {
+  const T* const gains = weights.norms.data();
+  const T* const of_c = gains + 2 * shape.gates_width();
+  return {epsilon, gains, gains + shape.gates_width(), of_c, of_c + shape.padded()};
+}
+
 /// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
 template <class T>
 struct BackwardPanels {

@@ -230,8 +230,8 @@ class ForwardWalk {
       if (cell_.proj_clip > 0) kernels_.clip(h, cell_.proj_clip, count);
       if (zoneout_.h() != nullptr) {
         zone_out(h_last_[i] + first, zoneout_.h()[i] + first, h, count);
-      } else if (cell_.proj_zoneout > 0) {
-        zone_out(h_last_[i] + first, cell_.proj_zoneout, h, count);
+      } else if (cell_.variant.proj_zoneout > 0) {
+        zone_out(h_last_[i] + first, cell_.variant.proj_zoneout, h, count);
       }
       if (cell_.y) std::copy(h, h + count, y_[i] + first);
       if (cell_.h_fed) {

@@ -65,6 +65,26 @@ void feed_initial_state(const Schedule& schedule, const CellShape& shape, const 
   }
 }
 
+template <class T>
+void weight_dropout(double rate, std::uint64_t seed, const View<T, 2>& matrix) {
+  const DropoutMask mask(rate);
+  const Index width = matrix.shape[1];
+  std::vector<T> row(static_cast<std::size_t>(width));
+  for (Index r = 0; r < matrix.shape[0]; ++r) {
+    for (Index k = 0; k < width; ++k) row[static_cast<std::size_t>(k)] = matrix(r, k);
+    active_kernels<T>().dropout(row.data(), row.data(), width, seed, static_cast<std::uint64_t>(r * width),
+                                mask.threshold, static_cast<T>(mask.factor));
+    for (Index k = 0; k < width; ++k) matrix(r, k) = row[static_cast<std::size_t>(k)];
+  }
+}
+
+LstmConfig without_dropout(LstmConfig config) {
+  config.dropout = config.input_dropout = config.recurrent_dropout = config.weight_dropout = 0.0;
+  return config;
+}
+
+template void weight_dropout(double, std::uint64_t, const View<float, 2>&);
+template void weight_dropout(double, std::uint64_t, const View<double, 2>&);
 template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, Buffer<float>&);
 template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, Buffer<double>&);
 template void feed_initial_state(const Schedule&, const CellShape&, const float*, const Buffer<float>&, Buffer<float>&);

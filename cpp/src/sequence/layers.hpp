@@ -92,11 +92,27 @@ struct LstmTape<T>::Impl {
   bool open = false;  ///< begun, and fed step by step
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
+  LstmConfig config;  ///< as it was at work: without dropout if nothing was random
+  bool random = true;
   std::uint64_t seed = 0;
   Pieces pieces;
   std::vector<Layer> layers;
   std::vector<Cell> cells;
+
+  /// What varies in a cell, with the masks of zoneout that were at work.
+  CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
+    return random ? of.variant(cell, seed) : of.variant(cell);
+  }
+  /// The input of a layer by packed index: the layer below's output, if that went on as it stands.
+  Buffer<T>& input_of(Index layer) {
+    const auto at = static_cast<std::size_t>(layer);
+    return layer == 0 || layers[at].input.size() > 0 ? layers[at].input : layers[at - 1].h;
+  }
+  std::size_t bytes() const;
 };
+
+/// A configuration as it is at work where nothing is random.
+LstmConfig without_dropout(LstmConfig config);
 
 /// Dropout between layers: y = mask(x) / (1 - rate) for some times of the output of layer `layer`, or its backward.
 /// Rows `width` wide. An element's place in the mask depends on its place in the caller's (N, T, width) output only.
@@ -116,5 +132,9 @@ void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, c
 template <class T>
 void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
                         Buffer<T>& fed);
+
+/// Dropout of the recurrent weights, in place: of the gradient by them, from that by what was left of them.
+template <class T>
+void weight_dropout(double rate, std::uint64_t seed, const View<T, 2>& matrix);
 
 }  // namespace lstmcore

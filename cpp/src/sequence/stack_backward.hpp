@@ -1,8 +1,6 @@
 // The backward of all layers, from the top, of all steps at once or piece by piece from the end.
 #pragma once
 
-#include <optional>
-
 #include "stack_forward.hpp"
 #include "weight_gradient.hpp"
 
@@ -14,7 +12,7 @@ class StackBackward {
   StackBackward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape,
                 const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs)
       : lstm_(lstm),
-        config_(lstm.config),
+        config_(tape.config),
         tape_(tape),
         schedule_(tape.schedule),
         pieces_(tape.pieces),
@@ -53,7 +51,7 @@ class StackBackward {
   struct Layer {
     CellShape shape;
     std::vector<Buffer<T>> dh, dc;  ///< by direction: in by the state after a piece, out by the one before
-    std::optional<WeightSums<T>> sums;
+    WeightSums<T> sums;
   };
 
   bool passes_over() const { return !schedule_.there.empty(); }
@@ -69,27 +67,26 @@ class StackBackward {
   }
 
   RowMap<const T> layer_input(Index layer, Range steps) const {
-    const auto& kept = tape_.layers[count(layer)];
-    const Index width = config_.layer_input_size(layer);
-    if (layer == 0) return packed_rows<const T>(schedule_, kept.input.data(), width);
-    const Buffer<T>& input = kept.input.size() > 0 ? kept.input : tape_.layers[count(layer) - 1].h;
-    return packed_rows<const T>(schedule_, input.data(), width, first_kept(steps));
+    return packed_rows<const T>(schedule_, tape_.input_of(layer).data(), config_.layer_input_size(layer),
+                                layer == 0 ? 0 : first_kept(steps));
   }
 
   Layer begin_layer(Index layer) const {
-    Layer carried;
-    carried.shape = lstm_.shape(layer);
+    const CellShape shape = lstm_.shape(layer);
+    std::vector<Buffer<T>> dh, dc;
     std::vector<LstmCellWeights<T>> gradients;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      carried.dh.emplace_back(count(schedule_.rows * carried.shape.state_padded()));
-      carried.dc.emplace_back(count(schedule_.rows * carried.shape.padded()));
-      gather_state_gradients(index, carried.shape, lstm_.reversed(direction), carried.dh.back().data(),
-                             carried.dc.back().data());
+      const bool reversed = lstm_.reversed(direction);
+      dh.emplace_back(count(schedule_.rows * shape.state_padded()));
+      dc.emplace_back(count(schedule_.rows * shape.padded()));
+      gather_final_gradient(schedule_, reversed, outputs_.h, index, shape.state, shape.state_padded(),
+                            dh.back().data());
+      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), dc.back().data());
       gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
     }
-    carried.sums.emplace(carried.shape, schedule_, gradients, static_cast<T>(config_.cell_clip));
-    return carried;
+    return {shape, std::move(dh), std::move(dc),
+            WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip))};
   }
 
   /// Returns where the gradient by the layer's input is.
@@ -141,8 +138,8 @@ class StackBackward {
         cell.norm_h = packed(kept.norm_h, shape.gates_width());
         cell.statistics = packed(kept.statistics, kernels::norm_statistics);
       }
-      cell.variant = lstm_.variant(index, tape_.seed);
-      if (cell.variant.zoneout_h.at_work) {
+      cell.variant = tape_.variant(lstm_, index);
+      if (config_.zoneout_h > 0.0) {
         dh_kept[at].resize(carried.dh[at].size());
         cell.dh_kept = single_rows(schedule_, dh_kept[at].data(), shape.state_padded());
       }
@@ -153,7 +150,7 @@ class StackBackward {
       }
     }
     const RowMap<T> dx = dx_rows(layer, steps);
-    walk_backward(shape, schedule_, cells, dx, *carried.sums, steps);
+    walk_backward(shape, schedule_, cells, dx, carried.sums, steps);
     return dx;
   }
 
@@ -164,7 +161,10 @@ class StackBackward {
       const std::size_t index = lstm_.cell(layer, direction), at = count(direction);
       scatter_state(schedule_, carried.dh[at].data(), shape.state_padded(), shape.state, index, inputs_.h);
       scatter_state(schedule_, carried.dc[at].data(), shape.padded(), shape.hidden, index, inputs_.c);
-      if (config_.weight_dropout > 0.0 && !inputs_.weights.empty()) drop_gradient(index, inputs_.weights[index]);
+      if (config_.weight_dropout > 0.0 && !inputs_.weights.empty() && inputs_.weights[index].weight_hh) {
+        const std::uint64_t seed = mask_seed(tape_.seed, MaskKind::weight_dropout, static_cast<Index>(index));
+        weight_dropout(config_.weight_dropout, seed, inputs_.weights[index].weight_hh);
+      }
     }
   }
 
@@ -186,32 +186,6 @@ class StackBackward {
       scatter_steps(schedule_, dx_.readable(), {0, schedule_.longest}, inputs_.x);
     } else {
       zero_padding(schedule_, inputs_.x);
-    }
-  }
-
-  /// The gradient by the recurrent weights, from that by what dropout left of them.
-  void drop_gradient(std::size_t index, const LstmCellWeights<T>& gradients) const {
-    const View<T, 2>& matrix = gradients.weight_hh;
-    if (!matrix) return;
-    const DropoutMask mask(config_.weight_dropout);
-    const std::uint64_t seed = mask_seed(tape_.seed, MaskKind::weight_dropout, static_cast<Index>(index));
-    const Index width = matrix.shape[1];
-    std::vector<T> row(count(width));
-    for (Index r = 0; r < matrix.shape[0]; ++r) {
-      for (Index k = 0; k < width; ++k) row[count(k)] = matrix(r, k);
-      active_kernels<T>().dropout(row.data(), row.data(), width, seed, static_cast<std::uint64_t>(r * width),
-                                  mask.threshold, static_cast<T>(mask.factor));
-      for (Index k = 0; k < width; ++k) matrix(r, k) = row[count(k)];
-    }
-  }
-
-  void gather_state_gradients(std::size_t index, const CellShape& shape, bool reversed, T* dh, T* dc) const {
-    gather_state(schedule_, outputs_.h, index, shape.state, shape.state_padded(), dh);
-    gather_state(schedule_, outputs_.c, index, shape.hidden, shape.padded(), dc);
-    for (Index row = 0; row < schedule_.rows; ++row) {
-      if (!schedule_.cut_at_end(row, reversed)) continue;
-      std::fill_n(dh + row * shape.state_padded(), shape.state_padded(), T(0));
-      std::fill_n(dc + row * shape.padded(), shape.padded(), T(0));
     }
   }
 

@@ -17,7 +17,7 @@ class StackForward {
   StackForward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
                const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
       : lstm_(lstm),
-        config_(lstm.config),
+        config_(tape != nullptr ? tape->config : lstm.config),
         sequence_(sequence),
         y_(y),
         state_(state),
@@ -29,7 +29,7 @@ class StackForward {
   /// The pieces of a tape once more, which a call has filled.
   StackForward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape)
       : lstm_(lstm),
-        config_(lstm.config),
+        config_(tape.config),
         schedule_(tape.schedule),
         tape_(&tape),
         pieces_(tape.pieces),
@@ -171,7 +171,7 @@ class StackForward {
       cell.h = place.output.shifted(direction * config_.state_size());
       set_state(place.shape, index, piece, kept, cell);
       set_places(place.shape, pieces_.of(piece), kept, cell);
-      cell.variant = tape_ != nullptr ? lstm_.variant(index, tape_->seed) : lstm_.variant(index);
+      cell.variant = tape_ != nullptr ? tape_->variant(lstm_, index) : lstm_.variant(index);
       if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, piece, kept, cell);
       if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.state_size());
@@ -219,7 +219,6 @@ class StackForward {
     if (shape.projected) {
       cell.m = place(kept.m, shape.hidden);
       cell.proj_clip = static_cast<T>(config_.proj_clip);
-      if (tape_ == nullptr) cell.proj_zoneout = static_cast<T>(config_.zoneout_h);
     }
     if (shape.normed) {
       kept.fresh_c.resize(count(schedule_.rows * shape.padded()));
@@ -282,23 +281,16 @@ class StackForward {
 
   /// The state after each row's last step; a row of length 0 keeps its own.
   void write_state(const CellShape& shape, std::size_t index, const ForwardCell<T>& cell) {
-    for (Index row = 0; row < schedule_.rows; ++row) {
-      const Index length = schedule_.length[count(row)];
-      const T* h = length > 0 ? cell.h.at(schedule_.time(row, length - 1, cell.reversed), row) : cell.h0.at(0, row);
-      const T* c = length > 0 ? cell.c.at(length - 1, row) : cell.c0.at(0, row);
-      if (work_ == Work::states) {
-        h = state_before(pieces_.count(), tape_->cells[index].h0, shape.state) + row * shape.state;
-        c = cell.c.at(0, row);
-      }
-      const Index to = schedule_.order[count(row)];
-      const bool cut = schedule_.cut_at_end(row, cell.reversed);
-      for (Index unit = 0; state_.h && unit < shape.state; ++unit) {
-        state_.h(static_cast<Index>(index), to, unit) = cut ? T(0) : h[unit];
-      }
-      for (Index unit = 0; state_.c && unit < shape.hidden; ++unit) {
-        state_.c(static_cast<Index>(index), to, unit) = cut ? T(0) : c[unit];
-      }
+    if (work_ == Work::states) {
+      const T* const h = state_before(pieces_.count(), tape_->cells[index].h0, shape.state);
+      const auto last_h = [&](Index row) { return h + row * shape.state; };
+      scatter_final<T>(schedule_, cell.reversed, last_h, shape.state, index, state_.h);
+    } else {
+      scatter_final<T>(schedule_, cell.reversed, last_by_time(schedule_, cell.reversed, cell.h0, cell.h.readable()),
+                       shape.state, index, state_.h);
     }
+    scatter_final<T>(schedule_, cell.reversed, last_by_step(schedule_, cell.c0, cell.c.readable()), shape.hidden, index,
+                     state_.c);
   }
 
   /// What the layer above `layer` reads at some times.

@@ -1,6 +1,7 @@
 // The walk of one layer through time: what it reads and writes, and who does which part of it.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <memory>
 
@@ -114,7 +115,8 @@ struct CellVariant {
   const kernels::CellOptions<T>* options = nullptr;  ///< null: it does not
   const T* peephole = nullptr;                       ///< packed, or null
   kernels::CellNorms<T> norms{};                     ///< of a shape that is normed
-  ZoneoutMask zoneout_h, zoneout_c;                  ///< while training
+  ZoneoutMask zoneout_h, zoneout_c;                  ///< where masks are drawn
+  T proj_zoneout = 0;                                ///< where none are: the share of a projected h that stays
   RowMap<const T> h_factor;                          ///< recurrent dropout's mask, padded `state` elements, or absent
 };
 
@@ -125,8 +127,33 @@ void zone_out(const T* before, const T* kept, T* h, Index count) {
 }
 /// Its expectation.
 template <class T>
+T expected_h(T before, T rate, T fresh) {
+  return rate * before + (T(1) - rate) * fresh;
+}
+template <class T>
 void zone_out(const T* before, T rate, T* h, Index count) {
-  for (Index k = 0; k < count; ++k) h[k] = rate * before[k] + (T(1) - rate) * h[k];
+  for (Index k = 0; k < count; ++k) h[k] = expected_h(before[k], rate, h[k]);
+}
+
+/// Whether an element of a projected h was inside its bound. With zoneout's expectation, `rate` of what was before,
+/// h is known where the bound held.
+template <class T>
+bool inside_bound(T h, T clip, T before, T rate) {
+  if (!(clip > 0)) return true;
+  if (!(rate > 0)) return std::abs(h) < clip;
+  return h != expected_h(before, rate, clip) && h != expected_h(before, rate, -clip);
+}
+
+/// The share of a gradient that belongs to the fresh value; what belongs to the one before goes to `passed`. Without a
+/// mask, of the expectation.
+template <class T>
+T fresh_share(T gradient, const T* kept, T rate, T& passed) {
+  if (kept == nullptr) {
+    passed = rate * gradient;
+    return (T(1) - rate) * gradient;
+  }
+  passed = *kept != T(0) ? gradient : T(0);
+  return *kept != T(0) ? T(0) : gradient;
 }
 
 /// Masks of zoneout for the rows of a step, computed where they are needed, forward and backward.
@@ -165,7 +192,6 @@ struct ForwardCell {
   RowMap<T> c;             ///< Hp elements
   RowMap<T> m;             ///< H elements: what h is the projection of; absent: h is no projection
   T proj_clip = 0;
-  T proj_zoneout = 0;  ///< with a projection at inference: the share of h that stays
   CellVariant<T> variant;
   RowMap<const T> h0_fed;  ///< h0 and h times `variant.h_factor`, if that is there: what the product sees
   RowMap<T> h_fed;
@@ -195,7 +221,7 @@ struct BackwardCell {
   RowMap<const T> gates;  ///< activations
   RowMap<T> dh, dc;       ///< padded `state` and Hp elements per row: in by the final, out by the initial state
   CellVariant<T> variant;
-  RowMap<T> dh_kept;                           ///< Hp elements per row, scratch, if there is zoneout of h
+  RowMap<T> dh_kept;                           ///< padded `state` elements per row, scratch, if there is zoneout of h
   RowMap<const T> norm_x, norm_h, statistics;  ///< with layer norms
 
   /// h before a step that is not cut off from the one before, as the product saw it.

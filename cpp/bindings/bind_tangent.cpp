@@ -1,0 +1,192 @@
+#include <lstmcore/tangent.hpp>
+#include <memory>
+
+#include "bind.hpp"
+#include "gil.hpp"
+#include "lstm_arguments.hpp"
+
+namespace lstmcore::bindings {
+
+namespace {
+
+/// Tangents of weights, absent where `weights` has no such name.
+template <class T>
+HeldCells<const T> read_weight_tangents(py::handle weights, const std::vector<LstmParameter>& parameters) {
+  HeldCells<const T> held(parameters);
+  if (weights.is_none()) return held;
+  check_mapping(weights, "weights_tangent");
+  check_names(weights, parameters, "weights_tangent");
+  const Reader<T> reader(weights_type);
+  for (const LstmParameter& parameter : parameters) {
+    const py::object value = find_weight(weights, parameter.name);
+    if (!value) continue;
+    held.put(
+        parameter,
+        [&](const auto& axes, const std::string& name) {
+          return reader.template strided<rank_of<decltype(axes)>>(value, name, axes);
+        },
+        "weights_tangent");
+  }
+  return held;
+}
+
+template <class T>
+struct TangentTapeOf {
+  LstmTangent<T> lstm;
+  LstmTangentTape<T> tape{};
+};
+
+class PyTangentTape {
+ public:
+  template <class T>
+  PyTangentTape(LstmTangent<T> lstm, std::int64_t batch, std::int64_t steps)
+      : kept_(TangentTapeOf<T>{std::move(lstm)}),
+        config_(std::get<TangentTapeOf<T>>(kept_).lstm.config()),
+        batch_(batch),
+        steps_(steps) {}
+
+  template <class T>
+  TangentTapeOf<T>& kept() {
+    return std::get<TangentTapeOf<T>>(kept_);
+  }
+
+  bool ready() {
+    const Claim claim(taken_, "tape");
+    return std::visit([](const auto& kept) { return kept.tape.ready(); }, kept_);
+  }
+  std::size_t bytes() {
+    const Claim claim(taken_, "tape");
+    return std::visit([](const auto& kept) { return kept.tape.bytes(); }, kept_);
+  }
+  py::dtype dtype() const { return kept_.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>(); }
+  py::list parameters() const { return parameter_list(config_); }
+
+  py::tuple backward(py::handle dy, py::handle dh, py::handle dc, py::handle dy_tangent, py::handle dh_tangent,
+                     py::handle dc_tangent, py::handle weights, py::handle weights_tangent) {
+    const Claim claim(taken_, "tape");
+    const std::array<py::handle, 3> outputs{dy, dh, dc};
+    const std::array<py::handle, 3> tangents{dy_tangent, dh_tangent, dc_tangent};
+    return std::visit([&](auto& kept) { return backward_of(kept, outputs, tangents, weights, weights_tangent); },
+                      kept_);
+  }
+
+ private:
+  template <class T>
+  py::tuple backward_of(TangentTapeOf<T>& kept, const std::array<py::handle, 3>& values,
+                        const std::array<py::handle, 3>& tangents, py::handle weights, py::handle weights_tangent) {
+    if (!kept.tape.ready()) {
+      fail_value("tape: expected one whose backward has not run yet, got one that was used already");
+    }
+    const HeldOutputGradients<T> outputs(config_, batch_, steps_, values, {"dy", "dstate h", "dstate c"});
+    const HeldOutputGradients<T> outputs_tangent(config_, batch_, steps_, tangents,
+                                                 {"dy_tangent", "dstate_tangent h", "dstate_tangent c"});
+    const std::vector<LstmParameter> parameters = lstm_parameters(config_);
+    std::vector<py::object> owners;
+    std::vector<py::object> owners_tangent;
+    LstmWeightGradients<T> gradients = write_gradients<T>(weights, parameters, owners);
+    LstmWeightGradients<T> gradients_tangent = write_gradients<T>(weights_tangent, parameters, owners_tangent);
+    HeldInputGradients<T> inputs(config_, batch_, steps_, true, true);
+    HeldInputGradients<T> inputs_tangent(config_, batch_, steps_, true, true);
+    {
+      const WithoutGil released;
+      kept.lstm.backward(kept.tape, outputs.views(), outputs_tangent.views(), inputs.views(std::move(gradients)),
+                         inputs_tangent.views(std::move(gradients_tangent)));
+      kept.tape = LstmTangentTape<T>();  // gives the memory back even if the caller holds on to the used tape
+    }
+    return py::make_tuple(inputs.x.take(), inputs.h.take(), inputs.c.take(), inputs_tangent.x.take(),
+                          inputs_tangent.h.take(), inputs_tangent.c.take());
+  }
+
+  std::variant<TangentTapeOf<float>, TangentTapeOf<double>> kept_;
+  LstmConfig config_;
+  std::int64_t batch_;
+  std::int64_t steps_;
+  std::atomic<bool> taken_{false};
+};
+
+struct JvpArguments {
+  py::handle x, h, c, lengths, reset, mask, x_tangent, h_tangent, c_tangent, weights_tangent;
+  bool training;
+  std::uint64_t seed;
+};
+
+template <class T>
+py::tuple jvp_of(const Lstm<T>& engine, const JvpArguments& given) {
+  const LstmConfig& config = engine.config();
+  const HeldSequence<T> held(config, given.x, given.h, given.c, given.lengths, given.reset, given.mask, true);
+  const std::int64_t batch = held.batch();
+  const std::int64_t steps = held.steps();
+  LstmSequence<T> sequence = held.views(given.seed);
+  sequence.random = given.training;
+  const Reader<T> reader(weights_type);
+  Argument<const T, 3> x_tangent;
+  Argument<const T, 3> h_before;
+  Argument<const T, 3> c_before;
+  if (!given.x_tangent.is_none()) {
+    x_tangent = reader.template strided<3>(given.x_tangent, "x_tangent",
+                                           {{{"N", batch}, {"T", steps}, {"C", config.input_size}}});
+  }
+  if (!given.h_tangent.is_none()) {
+    h_before = reader.template strided<3>(given.h_tangent, "state_tangent h", state_axes(h_shape(config, batch)));
+  }
+  if (!given.c_tangent.is_none()) {
+    c_before = reader.template strided<3>(given.c_tangent, "state_tangent c", state_axes(c_shape(config, batch)));
+  }
+  const HeldCells<const T> weights = read_weight_tangents<T>(given.weights_tangent, lstm_parameters(config));
+
+  Argument<T, 3> y = allocate<T, 3>({batch, steps, config.output_size()});
+  Argument<T, 3> y_tangent = allocate<T, 3>({batch, steps, config.output_size()});
+  Argument<T, 3> h = new_state(held.h, h_shape(config, batch));
+  Argument<T, 3> c = new_state(held.c, c_shape(config, batch));
+  Argument<T, 3> h_tangent = new_state(h_before, h_shape(config, batch));
+  Argument<T, 3> c_tangent = new_state(c_before, c_shape(config, batch));
+  std::unique_ptr<PyTangentTape> tape;
+  {
+    const WithoutGil released;
+    tape = std::make_unique<PyTangentTape>(LstmTangent<T>(engine, weights.cells), batch, steps);
+    TangentTapeOf<T>& kept = tape->kept<T>();
+    kept.lstm.forward(sequence, x_tangent.view, y.view, y_tangent.view, {h.view, c.view},
+                      {h_tangent.view, c_tangent.view}, kept.tape);
+  }
+  return py::make_tuple(y.take(), h.take(), c.take(), y_tangent.take(), h_tangent.take(), c_tangent.take(),
+                        std::move(tape));
+}
+
+py::tuple jvp(py::handle lstm, py::handle x, py::handle h, py::handle c, py::handle lengths, py::handle reset,
+              py::handle mask, py::handle x_tangent, py::handle h_tangent, py::handle c_tangent,
+              py::handle weights_tangent, py::handle training, py::handle seed) {
+  const JvpArguments given{x,
+                           h,
+                           c,
+                           lengths,
+                           reset,
+                           mask,
+                           x_tangent,
+                           h_tangent,
+                           c_tangent,
+                           weights_tangent,
+                           to_bool(training, "training"),
+                           to_uint64(seed, "seed")};
+  return std::visit([&](const auto& engine) { return jvp_of(engine, given); }, engine_of(lstm));
+}
+
+}  // namespace
+
+void bind_tangent(py::module_& module) {
+  py::class_<PyTangentTape>(module, "LstmTangentTape", "What a forward with tangents keeps for its one backward.")
+      .def_property_readonly("ready", &PyTangentTape::ready, "True until the backward has run.")
+      .def_property_readonly("nbytes", &PyTangentTape::bytes, "Bytes held.")
+      .def_property_readonly("dtype", &PyTangentTape::dtype, "Element type of the forward.")
+      .def("parameters", &PyTangentTape::parameters, "Name and shape of every weight, in order.")
+      .def("backward", &PyTangentTape::backward, py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("dy_tangent"),
+           py::arg("dh_tangent"), py::arg("dc_tangent"), py::arg("weights") = py::none(),
+           py::arg("weights_tangent") = py::none(),
+           "Return dx, dh and dc, and their tangents; write weight gradients and their tangents into the arrays of the "
+           "mappings. Consumes the tape.");
+  module.def("lstm_jvp", &jvp, py::arg("lstm"), py::arg("x"), py::arg("h"), py::arg("c"), py::arg("lengths"),
+             py::arg("reset"), py::arg("mask"), py::arg("x_tangent"), py::arg("h_tangent"), py::arg("c_tangent"),
+             py::arg("weights_tangent"), py::arg("training"), py::arg("seed"),
+             "Return y, h and c, their tangents, and a tape.");
+}
+
+}  // namespace lstmcore::bindings

@@ -1,0 +1,43 @@
+// Weights packed together with their tangents.
+#pragma once
+
+#include "../sequence/cell_weights.hpp"
+
+namespace lstmcore {
+
+/// The packed factor B of a product over the tangent B' of it: with rows (a', a) side by side,
+///
+///   (a', a) [B; B'] = a' B + a B',
+///
+/// the tangent of a B. `depth` and `columns` are those of B.
+template <class T>
+struct StackedPanels {
+  Index depth = 0, columns = 0;
+  Buffer<T> panels;
+
+  StackedPanels() = default;
+  StackedPanels(Index factor_depth, Index factor_columns, Index lanes, const Buffer<T>& value,
+                const Buffer<T>& tangent);
+};
+
+/// For the forward of one layer and direction.
+template <class T>
+struct TangentForwardPanels {
+  StackedPanels<T> x, h, projection;
+
+  TangentForwardPanels(const CellShape& shape, const ForwardPanels<T>& value, const ForwardPanels<T>& tangent);
+};
+
+/// For its backward: the same weights as factors of the gradients by the pre-activations, and by the projected h.
+template <class T>
+struct TangentBackwardPanels {
+  StackedPanels<T> x, h, projection;
+
+  TangentBackwardPanels(const CellShape& shape, const BackwardPanels<T>& value, const BackwardPanels<T>& tangent);
+};
+
+/// The weights' tangents packed like weights; absent ones are zeros.
+template <class T>
+ForwardPanels<T> pack_tangent(const LstmConfig& config, const CellShape& shape, LstmCellWeights<const T> weights);
+
+}  // namespace lstmcore

@@ -1,0 +1,58 @@
+// The walks of one direction of a layer in values and tangents. The values' forward has run: its tape has what it kept.
+#pragma once
+
+#include "../sequence/walk.hpp"
+#include "panels.hpp"
+
+namespace lstmcore {
+
+/// Rows of values, and their tangents in the same places of another array.
+template <class T>
+struct DualMap {
+  RowMap<T> value, tangent;
+
+  DualMap shifted(Index columns) const { return {value.shifted(columns), tangent.shifted(columns)}; }
+};
+
+/// What is kept of one direction of a layer. Rows of x and h are at (time, sorted row), others at (step, sorted row).
+template <class T>
+struct DualCell {
+  bool reversed = false;
+  DualMap<T> x;                         ///< `input` elements
+  DualMap<T> h0, c0;                    ///< `state` and Hp elements; the first index is not used
+  DualMap<T> gates;                     ///< 4 Hp elements, activations
+  DualMap<T> c;                         ///< Hp elements
+  DualMap<T> h;                         ///< `state` elements
+  DualMap<T> m;                         ///< H elements, with a projection
+  T proj_clip = 0;                      ///< of the projection
+  CellVariant<T> variant;               ///< options are there, though the cell be a plain one
+  const T* peephole_tangent = nullptr;  ///< packed, or null
+  DualMap<T> h0_fed, h_fed;             ///< `state` elements, with recurrent dropout: what the product sees of h0 and h
+  // With layer norms.
+  DualMap<T> norm_x, norm_h;  ///< 4 Hp elements: W x and U h'
+  DualMap<T> statistics;      ///< of the norms
+  kernels::CellNorms<T> norms_tangent{};
+};
+
+/// Computes the tangents of gates, c, h, m, h_fed and what norms keep. `bias`: its tangent, [block][4][V].
+template <class T>
+void tangent_forward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                     const TangentForwardPanels<T>& weights, const T* bias);
+
+/// Gradients beside their tangents, in and out. Rows are at (time, sorted row).
+template <class T>
+struct DualGradients {
+  DualMap<T> dy;      ///< `state` elements
+  DualMap<T> dh, dc;  ///< padded `state` and Hp elements per row: in by the final, out by the initial state
+  DualMap<T> dx;      ///< `input` elements; absent: not wanted
+  bool add_dx = false;
+  LstmCellWeights<T> weights;  ///< the tangents of the gradients by the weights; absent views are not computed
+};
+
+/// Goes back over all steps. `values`: the panels that those of `weights` were stacked on.
+template <class T>
+void tangent_backward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
+                      const BackwardPanels<T>& values, const TangentBackwardPanels<T>& weights,
+                      const DualGradients<T>& gradients);
+
+}  // namespace lstmcore
