@@ -443,6 +443,10 @@ _VARIANTS: tuple[tuple[str, Any], ...] = (
     ("input_dropout", 0.2),
     ("weight_dropout", 0.2),
     ("gate_activation", "hard_sigmoid"),
+    ("gate_activation", "softplus"),
+    ("gate_activation", "elu"),
+    ("cell_activation", "leaky_relu"),
+    ("cell_activation", "scaled_tanh"),
     ("cell_activation", "softsign"),
     ("output_activation", "softplus"),
     ("output_activation", "elu"),
@@ -459,6 +463,9 @@ OPTIONS = (
     _option("mask", holes=0.02),
     # In proportion to its arithmetic: 4 H (C + P) + P H instead of 4 H (C + H).
     _option("projection-64", 1.25 * 0.8125, projection=64),
+    _option("projection-64-clip", 1.25 * 0.8125, projection=64, variant=(("proj_clip", 1.0),)),
+    # Twice the layer.
+    _option("dropout-2-layers", 2.5, layers=2, variant=(("dropout", 0.2),)),
     _option("recompute", 1.4, recompute="sqrt", directions=("training",)),
 )
 """Each option alone."""

@@ -50,7 +50,9 @@ def real(
         number < high if high_open else number <= high
     )
     if not inside or abs(number) == float("inf"):
-        interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
+        opening = "(" if low_open or low == -float("inf") else "["
+        closing = ")" if high_open or high == float("inf") else "]"
+        interval = f"{opening}{low:g}, {high:g}{closing}"
         raise ValueError(f"{name}: expected a number in {interval}, got {number}")
     return number
 

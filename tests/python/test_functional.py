@@ -537,6 +537,10 @@ def test_memory_needed_with_recomputation(options):
     _, _, tape = F.lstm(x, weights, config, training=True, recompute="sqrt")
     most = tape_bytes(config, 1, 900, isa, 4, recompute="sqrt")
     assert tape.nbytes <= most < tape_bytes(config, 1, 900, isa, 4) / 2
+    # Places for a piece are as large as the largest from the start.
+    y, _, tape = F.lstm(x, weights, config, training=True, recompute=700)
+    F.lstm_backward(tape, y)
+    assert tape.nbytes <= tape_bytes(config, 1, 900, isa, 4, recompute=700)
     assert lc.memory_needed(config, 1, 900, recompute=900) == needed[None]
     with pytest.raises(ValueError, match="recompute: expected None without training"):
         lc.memory_needed(config, 1, 900, training=False, recompute=3)

@@ -634,3 +634,18 @@ def test_both_directions_give_their_states(rng):
     ahead(x)
     ahead.set_weights([both.weights[name] for name in ahead.weights])
     np.testing.assert_array_equal(ahead(x)[2], c[0])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_layer_takes_a_mask(training):
+    """Padding on the left, on the right, or holes: as if the steps that are not there were taken out."""
+    x = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
+    mask = np.array([[0, 0, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 1, 1, 0, 1]], bool)
+    layer = lc.layers.Bidirectional(lc.layers.LSTM(4))
+    y = layer(x, mask=mask, training=training)
+    for row in range(3):
+        alone = layer(x[row : row + 1, mask[row]], training=training)
+        assert np.array_equal(y[row], alone[0])
+    back = lc.layers.LSTM(4, go_backwards=True, return_sequences=True)
+    with pytest.raises(ValueError, match="mask: expected None in a layer that gives"):
+        back(x, mask=mask)

@@ -94,11 +94,13 @@ struct LstmConfig {
 
 /// The random masks of a training forward. Each kind has a stream of random words of its own in every layer and
 /// direction (entry `cell` of LstmWeights; 0 for the input), named by a seed that `lstmcore::dropout` takes too. An
-/// element's place in its stream is, for row n of N, time t, unit u, feature k:
+/// element's place in its stream is, for row n of N, time t, unit u of h's W = H or P features, feature k:
 ///
-///   zoneout_h, zoneout_c   (t N + n) H + u, for h with a projection (t N + n) P + u; the value is kept where dropout
-///   of rate 1 - zoneout leaves it recurrent_dropout      n H + u, with a projection n P + u input_dropout          n C
-///   + k weight_dropout         r W + k, for row r and column k of weight_hh, W columns wide
+/// - zoneout_h: (t N + n) W + u; the value is kept where dropout of rate 1 - zoneout leaves it
+/// - zoneout_c: (t N + n) H + u, likewise
+/// - recurrent_dropout: n W + u
+/// - input_dropout: n C + k
+/// - weight_dropout: r W + k, for row r and column k of weight_hh
 ///
 /// Dropout between layers uses the call's seed itself: ((layer N + n) T + t) D H + u.
 enum class MaskKind : std::uint64_t {

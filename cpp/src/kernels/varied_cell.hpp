@@ -28,16 +28,18 @@ EIGEN_ALWAYS_INLINE P inside(const P& x, ScalarOf<P> limit, const P& slope) {
   return ei::pselect(ei::pcmp_lt(ei::pabs(x), ei::pset1<P>(limit)), slope, ei::pzero(x));
 }
 
-/// log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)); log1p(u) = log(1 + u) u / ((1 + u) - 1), which takes back what 1 + u
-/// loses (Kahan).
+/// log(1 + exp(x)) = max(x, 0) + log1p(u) with u = exp(-|x|); log1p(u) = 2 artanh(s) with s = u / (2 + u), at most 1/3,
+/// whose series 2 s (1 + s^2/3 + s^4/5 + ...) gains a digit a term.
 template <class P>
 EIGEN_ALWAYS_INLINE P vsoftplus(const P& x) {
-  const P one = constant<P>(1.0), zero = ei::pzero(x);
+  constexpr int terms = sizeof(ScalarOf<P>) == 4 ? 8 : 18;
+  const P zero = ei::pzero(x);
   const P u = vexp(ei::pnegate(ei::pabs(x)));
-  const P w = ei::padd(one, u);
-  const P rounded = ei::psub(w, one);
-  const P log1p = ei::pselect(ei::pcmp_eq(rounded, zero), u, ei::pdiv(ei::pmul(ei::plog(w), u), rounded));
-  return ei::padd(ei::pselect(ei::pcmp_lt(x, zero), zero, x), log1p);
+  const P s = ei::pdiv(u, ei::padd(constant<P>(2.0), u));
+  const P square = ei::pmul(s, s);
+  P series = constant<P>(1.0 / (2 * terms - 1));
+  for (int term = terms - 1; term > 0; --term) series = ei::pmadd(series, square, constant<P>(1.0 / (2 * term - 1)));
+  return ei::pmadd(ei::padd(s, s), series, ei::pselect(ei::pcmp_lt(x, zero), zero, x));
 }
 
 /// exp(x) - 1 for x <= 0, from t = tanh(x / 2): 2 t / (1 - t).

@@ -48,6 +48,12 @@ struct Pieces {
   Pieces() = default;
 
   Index count() const { return static_cast<Index>(steps.size()); }
+  /// Rows of the piece that has most, which is what a place for one piece at a time has to hold.
+  Index most_rows(const Schedule& schedule) const {
+    Index most = 0;
+    for (const Range& piece : steps) most = std::max(most, schedule.work(piece.begin, piece.end));
+    return most;
+  }
   const Range& of(Index piece) const { return steps[static_cast<std::size_t>(piece)]; }
   bool again() const { return steps.size() > 1; }
 };

@@ -200,7 +200,7 @@ class StackBackward {
       return dx_ = packed_rows(schedule_, own_x_.data(), width);
     }
     Buffer<T>& own = between_[layer % 2];
-    own.resize(count((by_piece() ? schedule_.work(steps.begin, steps.end) : schedule_.total) * width));
+    own.resize(count((by_piece() ? pieces_.most_rows(schedule_) : schedule_.total) * width));
     return dx_ = packed_rows(schedule_, own.data(), width, first_kept(steps));
   }
 

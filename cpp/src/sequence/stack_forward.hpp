@@ -105,7 +105,7 @@ class StackForward {
   bool by_piece() const { return pieces_.again() && !config_.bidirectional && !config_.go_backwards; }
   /// Times of the steps of a piece in what layers pass to each other, which is kept from there on.
   Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
-  Index rows_kept(Range steps) const { return by_piece() ? schedule_.work(steps.begin, steps.end) : schedule_.total; }
+  Index rows_kept() const { return by_piece() ? most_rows_ : schedule_.total; }
 
   /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
   int wavefront_threads(Range steps) const {
@@ -134,7 +134,7 @@ class StackForward {
     const Index width = config_.output_size();
     if (tape_ != nullptr) {
       Buffer<T>& h = tape_->layers[count(layer)].h;
-      h.resize(count(rows_kept(steps) * width));
+      h.resize(count(rows_kept() * width));
       return packed_rows(schedule_, h.data(), width, first_kept(steps));
     }
     if (last(layer) && y_ && !passes_over()) return caller_rows(schedule_, y_);
@@ -210,7 +210,7 @@ class StackForward {
   /// Where the cell's own values go: to a place for each step, if the backward reads them next.
   void set_places(const CellShape& shape, Range steps, Cell& kept, ForwardCell<T>& cell) {
     const bool keeps = tape_ != nullptr && work_ != Work::states;
-    const Index rows = keeps ? schedule_.work(steps.begin, steps.end) : schedule_.rows;
+    const Index rows = keeps ? most_rows_ : schedule_.rows;
     const auto place = [&](Buffer<T>& buffer, Index width) {
       buffer.resize(count(rows * width));
       return keeps ? packed_rows(schedule_, buffer.data(), width, steps.begin)
@@ -272,7 +272,7 @@ class StackForward {
     }
     feed_initial_state(schedule_, shape, cell.h0.base, kept.h_factor, kept.h0_fed);
     // Without a place for each step, two in turn: the product reads one while the cell writes the other.
-    kept.h_fed.resize(count((keeps ? schedule_.work(steps.begin, steps.end) : 2 * schedule_.rows) * shape.state));
+    kept.h_fed.resize(count((keeps ? most_rows_ : 2 * schedule_.rows) * shape.state));
     cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.state_padded());
     cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.state);
     cell.h_fed = keeps ? packed_rows(schedule_, kept.h_fed.data(), shape.state, steps.begin)
@@ -298,7 +298,7 @@ class StackForward {
     if (tape_ == nullptr || config_.dropout == 0.0) return output.readable();
     const Index width = config_.output_size();
     Buffer<T>& input = tape_->layers[count(layer) + 1].input;
-    input.resize(count(rows_kept(times) * width));
+    input.resize(count(rows_kept() * width));
     const RowMap<T> rows = packed_rows(schedule_, input.data(), width, first_kept(times));
     layer_dropout(schedule_, config_.dropout, tape_->seed, layer, width, times, output.readable(), rows);
     return rows.readable();
@@ -312,6 +312,7 @@ class StackForward {
   const Schedule& schedule_;
   typename LstmTape<T>::Impl* const tape_ = nullptr;
   const Pieces pieces_;
+  const Index most_rows_ = pieces_.most_rows(schedule_);
   const Work work_;
   Buffer<T> x_;         ///< the first layer's input, if it had to be copied
   Buffer<T> input_;     ///< any other's

@@ -160,6 +160,11 @@ class LSTMCell(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
         self.recurrent_constraint = constraints.get(recurrent_constraint, "recurrent_constraint")
         self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
+        for name in ("bias_regularizer", "bias_constraint"):
+            if not self.use_bias and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}: expected None without biases, got {getattr(self, name)!r}"
+                )
         self.seed = None if seed is None else _checks.integer(seed, "seed")
         remembering = float(unit_forget_bias) if self.forget_bias is None else self.forget_bias
         self._bias_initializer = _ForgetBias(self.units, remembering)

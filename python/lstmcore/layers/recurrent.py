@@ -295,6 +295,7 @@ class Recurrent(Layer):
         initial_state: Any = None,
         lengths: Any = None,
         reset: Any = None,
+        mask: Any = None,
         training: bool = False,
         seed: int = 0,
     ) -> Any:
@@ -310,6 +311,9 @@ class Recurrent(Layer):
             Valid steps of each row.
         reset : array_like of bool, shape (N, T), optional
             True where a new sequence begins; see `functional.lstm`.
+        mask : array_like of bool, shape (N, T), optional
+            True where a step is there; the others are passed over, the state carried over
+            unchanged. So sequences may be padded on either side, or have holes. Not with `lengths`.
         training : bool, default False
             Whether dropout and zoneout act.
         seed : int, default 0
@@ -323,7 +327,7 @@ class Recurrent(Layer):
         """
         array, valid = self.prepare_call(inputs, lengths)
         state = None if initial_state is None else self._state(initial_state)
-        outputs, final, _ = self._walk(array, valid, state, training, seed, reset)
+        outputs, final, _ = self._walk(array, valid, state, training, seed, reset, mask)
         if not self.return_state:
             return outputs
         h, c = (part[0] if part.shape[0] == 1 else part for part in (final.h, final.c))
@@ -350,8 +354,14 @@ class Recurrent(Layer):
         training: bool,
         seed: int,
         reset: Any = None,
+        mask: Any = None,
     ) -> tuple[Array, F.LSTMState, Context]:
         assert self.config is not None
+        if mask is not None and self.go_backwards and self.return_sequences:
+            raise ValueError(
+                "mask: expected None in a layer that gives its steps in the order of a walk from "
+                "the end"
+            )
         tape = None
         if training:
             if self.seed is not None:
@@ -363,6 +373,7 @@ class Recurrent(Layer):
                 state=state,
                 lengths=lengths,
                 reset=reset,
+                mask=mask,
                 return_sequences=self.return_sequences,
                 training=True,
                 seed=seed,
@@ -376,6 +387,7 @@ class Recurrent(Layer):
                 state=state,
                 lengths=lengths,
                 reset=reset,
+                mask=mask,
                 return_sequences=self.return_sequences,
             )
         return self._merge(y, lengths), final, Context(tape, lengths, y)
