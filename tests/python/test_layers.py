@@ -638,7 +638,7 @@ def test_both_directions_give_their_states(rng):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_layer_takes_a_mask(training):
-    """Padding on the left, on the right, or holes: as if the steps that are not there were taken out."""
+    """Padding on either side, or holes: as if steps that are not there were taken out."""
     x = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
     mask = np.array([[0, 0, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 1, 1, 0, 1]], bool)
     layer = lc.layers.Bidirectional(lc.layers.LSTM(4))
