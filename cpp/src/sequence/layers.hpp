@@ -40,31 +40,26 @@ struct Lstm<T>::Impl {
 
 /// The steps of a sequence cut into pieces. If there are several, a forward keeps the states between them only, and the
 /// backward computes the rest of a piece again when it comes to it.
-struct Pieces {
-  std::vector<Range> steps{{0, 0}};
-
+class Pieces {
+ public:
+  Pieces() = default;
   /// `every`: steps of a piece; 0: all; recompute_sqrt: about the square root of all.
   Pieces(Index longest, Index every);
-  Pieces() = default;
 
-  Index count() const { return static_cast<Index>(steps.size()); }
-  /// Rows of the piece that has most, which is what a place for one piece at a time has to hold.
-  Index most_rows(const Schedule& schedule) const {
-    Index most = 0;
-    for (const Range& piece : steps) most = std::max(most, schedule.work(piece.begin, piece.end));
-    return most;
-  }
-  const Range& of(Index piece) const { return steps[static_cast<std::size_t>(piece)]; }
-  bool again() const { return steps.size() > 1; }
+  Index count() const { return count_; }
+  bool again() const { return count_ > 1; }
+  Range of(Index piece) const { return {piece * every_, std::min((piece + 1) * every_, longest_)}; }
+  /// Rows of the piece that has most, the first, which is what a place for one piece at a time has to hold.
+  Index most_rows(const Schedule& schedule) const { return schedule.work(0, of(0).end); }
+
+ private:
+  Index longest_ = 0, every_ = 0, count_ = 1;
 };
 
-/// Layers that go through a piece together, one group after the other. A stack that walks forwards only is one group,
-/// so that nothing between its layers outlives a piece; another's layers wait for all of the one below.
-inline std::vector<Range> layer_groups(const LstmConfig& config, const Pieces& pieces) {
-  if (!pieces.again() || (!config.bidirectional && !config.go_backwards)) return {{0, config.num_layers}};
-  std::vector<Range> groups;
-  for (Index layer = 0; layer < config.num_layers; ++layer) groups.push_back({layer, layer + 1});
-  return groups;
+/// How many layers go through a piece together, before the next ones begin. A stack that walks forwards only is one
+/// group, so that nothing between its layers outlives a piece; another's layers wait for all of the one below.
+inline Index layers_together(const LstmConfig& config, const Pieces& pieces) {
+  return !pieces.again() || (!config.bidirectional && !config.go_backwards) ? config.num_layers : 1;
 }
 
 template <class T>

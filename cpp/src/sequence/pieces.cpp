@@ -4,14 +4,11 @@
 
 namespace lstmcore {
 
-Pieces::Pieces(Index longest, Index every) {
+Pieces::Pieces(Index longest, Index every) : longest_(longest), every_(longest) {
   if (every == recompute_sqrt) every = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(longest))));
-  if (every == 0 || every >= longest) {
-    steps = {{0, longest}};
-    return;
-  }
-  steps.clear();
-  for (Index begin = 0; begin < longest; begin += every) steps.push_back({begin, std::min(begin + every, longest)});
+  if (every == 0 || every >= longest) return;
+  every_ = every;
+  count_ = (longest + every - 1) / every;
 }
 
 }  // namespace lstmcore

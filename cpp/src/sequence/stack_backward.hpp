@@ -25,21 +25,22 @@ class StackBackward {
     for (Index layer = 0; layer < config_.num_layers; ++layer) layers_.push_back(begin_layer(layer));
     RowMap<const T> dy;
     if (outputs_.y) dy = output_gradients();
-    const std::vector<Range> groups = layer_groups(config_, pieces_);
+    const Index together = layers_together(config_, pieces_);
     StackForward<T> forward(lstm_, tape_);
-    for (auto layers = groups.rbegin(); layers != groups.rend(); ++layers) {
+    for (Index first = config_.num_layers - together; first >= 0; first -= together) {
+      const Range layers{first, first + together};
       for (Index piece = pieces_.count() - 1; piece >= 0; --piece) {
         const Range steps = pieces_.of(piece);
-        if (pieces_.again()) forward.walk(*layers, piece, layer_input(layers->begin, steps));
+        if (pieces_.again()) forward.walk(layers, piece, layer_input(first, steps));
         RowMap<const T> by_output = dy;
-        for (Index layer = layers->end - 1; layer >= layers->begin; --layer) {
+        for (Index layer = layers.end - 1; layer >= first; --layer) {
           const RowMap<T> dx = run_layer(layer, piece, by_output);
-          if (layer > layers->begin) drop_input_gradient(layer, steps, dx);
+          if (layer > first) drop_input_gradient(layer, steps, dx);
           by_output = dx.readable();
         }
       }
       // What goes to the group below is complete now.
-      if (layers->begin > 0) drop_input_gradient(layers->begin, {0, schedule_.longest}, dx_);
+      if (first > 0) drop_input_gradient(first, {0, schedule_.longest}, dx_);
       dy = dx_.readable();
     }
     finish_x();

@@ -38,7 +38,9 @@ class StackForward {
   void run() {
     if (y_ && passes_over()) zero(y_);
     RowMap<const T> input = first_input();
-    for (const Range& layers : layer_groups(config_, pieces_)) {
+    const Index together = layers_together(config_, pieces_);
+    for (Index first = 0; first < config_.num_layers; first += together) {
+      const Range layers{first, first + together};
       for (Index piece = 0; piece < pieces_.count(); ++piece) {
         walk(layers, piece, input);
         if (by_piece()) scatter(layers, pieces_.of(piece));
