@@ -126,6 +126,7 @@ class Model(Weighted):
         stateful: bool | None = None,
         state: Any = None,
         reset: Any = None,
+        mask: Any = None,
     ) -> History:
         """Train.
 
@@ -176,6 +177,13 @@ class Model(Weighted):
         reset : array_like of bool, shape (N, T), optional
             True where a new sequence begins; a list of (T_i,) for ragged input. Not for validation
             data.
+        mask : array_like of bool, shape (N, T), optional
+            For a `Sequential` and an x (N, T) of ids or (N, T, C) of values: True where a step is
+            there. The others are taken out before anything is computed, so that all layers see the
+            sequences without the gaps, as if x were a list of the rows ``x[n][mask[n]]``; likewise
+            `y` and `sample_weight` with entries per time step, of which those at gaps may be
+            anything. A reset at a step that is not there acts on the next one of its row that is.
+            Not with what `tbptt` reads window by window, and not for validation data.
 
         Returns
         -------
@@ -198,7 +206,7 @@ class Model(Weighted):
         listeners = CallbackList([*(callbacks or []), history, *reporters(verbose)], self)
         with self.unchanged_on_error(self.optimizer):
             windows = tbptt is not None
-            examples = self._examples(x, y, sample_weight, class_weight, reset, windows)
+            examples = self._examples(x, y, sample_weight, class_weight, reset, windows, mask)
             validation = self._validation(validation_data, windows)
             if validation is None and validation_split != 0.0:
                 examples, validation = split(examples, validation_split)
@@ -302,6 +310,7 @@ class Model(Weighted):
         return_dict: bool = False,
         reset: Any = None,
         stateful: bool | None = None,
+        mask: Any = None,
     ) -> Any:
         """Compute loss and metrics.
 
@@ -313,7 +322,7 @@ class Model(Weighted):
             As in `predict`.
         return_dict : bool, default False
             Whether to give them by name.
-        reset, stateful
+        reset, stateful, mask
             As in `predict`.
 
         Returns
@@ -323,7 +332,7 @@ class Model(Weighted):
         """
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._examples(x, y, sample_weight, None, reset)
+            examples = self._examples(x, y, sample_weight, None, reset, mask=mask)
             carry = self._carry(None, stateful, None, batch_size)
             if carry.stateful:
                 whole_batches(len(examples), batch_size, "x")
@@ -340,12 +349,13 @@ class Model(Weighted):
         state: Any = None,
         reset: Any = None,
         return_state: bool = False,
+        mask: Any = None,
     ) -> Any:
         """Make one step of the optimizer with all samples.
 
         Parameters
         ----------
-        x, y, sample_weight, class_weight, reset
+        x, y, sample_weight, class_weight, reset, mask
             As in `fit`.
         return_dict
             As in `evaluate`.
@@ -360,7 +370,7 @@ class Model(Weighted):
         float, list of float, or dict of str to float
             As in `evaluate`; with `return_state` a pair of that and the state.
         """
-        given = (x, y, sample_weight, class_weight, reset, state)
+        given = (x, y, sample_weight, class_weight, reset, state, mask)
         return self._on_batch(loop.train_step, given, return_dict, return_state)
 
     def test_on_batch(
@@ -373,19 +383,20 @@ class Model(Weighted):
         state: Any = None,
         reset: Any = None,
         return_state: bool = False,
+        mask: Any = None,
     ) -> Any:
         """Compute loss and metrics of all samples at once; as `train_on_batch`, without a step."""
-        given = (x, y, sample_weight, None, reset, state)
+        given = (x, y, sample_weight, None, reset, state, mask)
         return self._on_batch(loop.test_step, given, return_dict, return_state)
 
     def _on_batch(
         self, step: Callable[..., ModelState], given: Any, return_dict: bool, return_state: bool
     ) -> Any:
-        x, y, sample_weight, class_weight, reset, state = given
+        x, y, sample_weight, class_weight, reset, state, mask = given
         return_state = _checks.flag(return_state, "return_state")
         return_dict = _checks.flag(return_dict, "return_dict")
         with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._examples(x, y, sample_weight, class_weight, reset)
+            examples = self._examples(x, y, sample_weight, class_weight, reset, mask=mask)
             if return_state:
                 self.check_passes_state("return_state")
             before = {} if state is None else self.check_state(state, len(examples))
@@ -493,6 +504,7 @@ class Model(Weighted):
         class_weight: Mapping[int, float] | None,
         reset: Any = None,
         windows: bool = False,
+        mask: Any = None,
     ) -> Examples:
         """Check samples and targets; with `windows` they may be `Streamed`."""
         raise NotImplementedError

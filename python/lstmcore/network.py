@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
 from lstmcore.layers.states import parts_of, run_from
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
+from lstmcore.training.masks import check_mask, compact
 
 __all__ = ["ModelState", "Network", "Weighted"]
 
@@ -548,23 +550,51 @@ class Network(Weighted):
         if layer.weights and not layer.alone:
             raise ValueError(f"layer {layer.name!r}: belongs to another model already")
 
-    def _inputs(self, x: Any) -> Examples:
-        """Check inputs; build the model by them if it is not built."""
+    def _inputs(self, x: Any, mask: Any = None) -> Examples:
+        """Check inputs; build the model by them if it is not built.
+
+        With a mask they are made ragged rows of the steps that are there.
+        """
         network = self.network
         if not network:
             raise ValueError("the model has no layers")
         first = network[0]
         inputs: Array | Ragged
+        if mask is not None and self.vectorizer is not None:
+            raise ValueError("mask: expected None for texts, whose steps are all there")
         if self.vectorizer is not None:
             inputs = Ragged(*self.vectorizer.encode(x))
         else:
             inputs = prepare_inputs(x, first.input_kind, self.dtype)
         ids = first.input_kind == "ids"
         rank = len(inputs.shape)
+        there = None if mask is None else check_mask(mask, inputs, first.input_kind)
         with nullcontext() if self.built else self.unchanged_on_error():
             if not self.built:
                 self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
-            return self._examples_of(inputs)
+            if there is None or len(there) == 0:
+                return self._examples_of(inputs)
+            assert not isinstance(inputs, Ragged)
+            self._check_masked(inputs, there)
+            examples = self._examples_of(compact(inputs, there, "x"))
+            return replace(examples, there=there)
+
+    def _check_masked(self, inputs: Array, there: Array) -> None:
+        """Raise ValueError if the mask does not go with the inputs or with the layers."""
+        if getattr(self.network[0], "mask_zero", False):
+            wrong = np.argwhere(there & (inputs == 0))
+            if len(wrong):
+                raise ValueError(
+                    "mask: with mask_zero=True, id 0 is padding, but the mask says that the one at "
+                    f"{tuple(map(int, wrong[0]))} is there; expected mask & (x != 0)"
+                )
+        steps = np.arange(there.shape[1] + 1, dtype=np.int64)
+        for layer in self.network if len(self.output_shape) > 2 else []:
+            if (layer.output_lengths(steps) != steps).any():
+                raise ValueError(
+                    f"mask: layer {layer.name!r} changes the number of steps, so that outputs do "
+                    "not belong to steps of x; expected one output for each step, or for a sequence"
+                )
 
     def _examples_of(self, inputs: Array | Ragged) -> Examples:
         """Check inputs of the right type against what the model was built for."""

@@ -14,6 +14,7 @@ from lstmcore.network import Network
 from lstmcore.training import loop
 from lstmcore.training.checkpoint import describe
 from lstmcore.training.data import Examples, whole_batches
+from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.streamed import Streamed, is_streamed
 from lstmcore.training.summary import summarize
@@ -112,6 +113,7 @@ class Sequential(Network, Model):
         reset: Any = None,
         return_state: bool = False,
         stateful: bool | None = None,
+        mask: Any = None,
     ) -> Any:
         """Compute the outputs, batch by batch.
 
@@ -133,17 +135,20 @@ class Sequential(Network, Model):
         stateful : bool, optional
             Whether each batch continues the rows of the one before; then batches are of the same
             size. None: what the recurrent layers' `stateful` says.
+        mask : array_like of bool, shape (N, T), optional
+            As in `fit`.
 
         Returns
         -------
         ndarray, shape (N, U) or (N, T, U), or list of ndarray, each of shape (T_i, U)
             In the order of `x`; a list if the input is ragged and the outputs have a time axis.
+            With a mask and a time axis an array, 0 at steps that are not there.
             With `return_state` a pair of that and the state.
         """
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         return_state = _checks.flag(return_state, "return_state")
         with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._with_reset(self._inputs(x), reset)
+            examples = self._with_reset(self._inputs(x, mask), reset)
             carried = self._is_stateful(stateful)
             if carried:
                 batch_size = whole_batches(len(examples), batch_size, "x")
@@ -158,6 +163,8 @@ class Sequential(Network, Model):
             after = state or (self.initial_state(0) if return_state else {})
         else:
             y, after = loop.predict(self, examples, batch_size, verbose, carried, state or {})
+            if examples.there is not None and isinstance(y, list):
+                y = spread(y, examples.there)
         return (y, after) if return_state else y
 
     def document(self) -> dict[str, Any]:
@@ -179,14 +186,20 @@ class Sequential(Network, Model):
         class_weight: Mapping[int, float] | None,
         reset: Any = None,
         windows: bool = False,
+        mask: Any = None,
     ) -> Examples:
         loss = self.compiled.loss
         with nullcontext() if self.built else self.unchanged_on_error():
             if windows:
                 self.check_passes_state("tbptt")
             if windows and (is_streamed(x) or is_streamed(y)):
+                if mask is not None:
+                    raise ValueError(
+                        "mask: expected None for x or y that is read window by window, since steps "
+                        "are taken out of all of it at once; expected arrays in memory"
+                    )
                 return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset)
-            inputs = self._with_reset(self._inputs(x), reset)
+            inputs = self._with_reset(self._inputs(x, mask), reset)
             return add_targets(
                 inputs, loss, self.output_shape, self.dtype, y, sample_weight, class_weight
             )

@@ -489,12 +489,17 @@ class EncoderDecoder(Model, Configurable):
         class_weight: Mapping[int, float] | None,
         reset: Any = None,
         windows: bool = False,
+        mask: Any = None,
     ) -> PairExamples:
         loss = self.compiled.loss
         if windows:
             self.check_passes_state("tbptt")
         if reset is not None:
             self.check_passes_state("reset")
+        if mask is not None:
+            raise ValueError(
+                "mask: expected None for EncoderDecoder; leave out of the rows what is not there"
+            )
         sources, targets = self._pairs(x, y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")

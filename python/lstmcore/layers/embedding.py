@@ -26,7 +26,7 @@ class Embedding(Layer):
         Penalty on the vectors.
     mask_zero : bool, default False
         Whether id 0 is padding. Then each row's length is where its padding begins; padding may
-        stand on the right only.
+        stand on the right only, unless a model is given ``mask=(x != 0)`` beside x.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -103,7 +103,8 @@ class Embedding(Layer):
         if wrong.size:
             raise ValueError(
                 "inputs: with mask_zero=True, id 0 is padding and may stand only at the right end "
-                f"of a row; row {wrong[0]} has another id after a 0"
+                f"of a row; row {wrong[0]} has another id after a 0; for padding elsewhere pass "
+                "mask=(x != 0) to fit or predict"
             )
         return counts
 

@@ -109,6 +109,8 @@ class Examples:
         What gives the time steps of the model's outputs for those of its inputs, if they differ.
     in_time : bool
         Whether there are targets for each time step.
+    there : ndarray of bool, shape (N, T), optional
+        Which steps of the inputs that were given are those of `inputs`; None: all.
     """
 
     inputs: Rows
@@ -118,6 +120,7 @@ class Examples:
     reset: Rows | None = None
     output_lengths: Callable[[Array], Array] | None = None
     in_time: bool = False
+    there: Array | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -143,6 +146,7 @@ class Examples:
             targets=_choose(self.targets, rows),
             weights=_choose(self.weights, rows),
             reset=_choose(self.reset, rows),
+            there=_choose(self.there, rows),
         )
 
     def batch(self, rows: Array | slice) -> Batch:

@@ -10,6 +10,7 @@ from lstmcore import _checks
 from lstmcore._typing import Array, Shape
 from lstmcore.training.data import Examples, Ragged, Rows
 from lstmcore.training.losses import Loss
+from lstmcore.training.masks import compact, compact_resets
 
 __all__ = ["add_reset", "add_targets", "split"]
 
@@ -85,6 +86,11 @@ def add_reset(inputs: Examples, reset: Any) -> Examples:
         return inputs
     if len(inputs.inputs.shape) < 2:
         raise ValueError("reset: expected None for inputs without a time axis")
+    if inputs.there is not None:
+        given = _flags(_checks.any_array(reset, "reset"))
+        if given.ndim != 2:
+            raise ValueError(f"reset: expected shape (N, T), got {given.shape}")
+        return replace(inputs, reset=compact_resets(given, inputs.there))
     if _is_ragged(reset, 1):
         rows = Ragged.from_rows(reset, "reset", width=False)
         rows.values = _flags(rows.values)
@@ -124,6 +130,14 @@ def _targets(
 ) -> Rows:
     in_time = len(output_shape) == 3
     shape = output_shape[:-1] if loss.labels else output_shape
+    if in_time and inputs.there is not None:
+        rows = compact(_checks.any_array(y, "y"), inputs.there, "y")
+        if isinstance(y, (list, tuple)) and rows.values.dtype.kind == "f" and not loss.labels:
+            rows.values = rows.values.astype(dtype)  # Python's numbers have no float type
+        rows.values = loss.targets(rows.values, shape[1:], dtype)
+        if loss.labels:
+            _check_labels(rows.values, output_shape[-1])
+        return rows
     if in_time and _is_ragged(y, 1 if loss.labels else 2):
         rows = Ragged.from_rows(y, "y", width=not loss.labels)
         rows.values = loss.targets(rows.values, shape[1:], dtype)
@@ -160,7 +174,13 @@ def _sample_weights(
     sample_weight: Any, inputs: Examples, in_time: bool, dtype: "np.dtype[Any]"
 ) -> Rows:
     """Check weights and convert them to the model's float type."""
-    if in_time and _is_ragged(sample_weight, 1):
+    if in_time and inputs.there is not None:
+        array = _checks.any_array(sample_weight, "sample_weight")
+        if array.ndim == 2:
+            rows = compact(array, inputs.there, "sample_weight")
+            rows.values = _weight_values(rows.values, dtype)
+            return rows
+    elif in_time and _is_ragged(sample_weight, 1):
         rows = Ragged.from_rows(sample_weight, "sample_weight", width=False)
         rows.values = _weight_values(rows.values, dtype)
         _same_count(len(rows), inputs, "sample_weight")

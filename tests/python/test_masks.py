@@ -1,0 +1,287 @@
+"""Masks of models: as if the steps that are not there had been taken out."""
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+
+L = lc.layers
+N, T, C = 13, 9, 3
+
+
+@pytest.fixture
+def there(rng):
+    mask = rng.random((N, T)) < 0.6
+    mask[0], mask[1] = True, False
+    mask[2, :4], mask[3, 4:] = False, False
+    return mask
+
+
+@pytest.fixture
+def x(rng, there):
+    values = rng.standard_normal((N, T, C)).astype(np.float32)
+    values[~there] = np.nan  # what is not there may be anything
+    return values
+
+
+def rows_of(values, there):
+    return [values[row][there[row]] for row in range(len(there))]
+
+
+def of_sequence():
+    return lc.Sequential([L.LSTM(5), L.Dense(3, activation="softmax")], seed=1)
+
+
+def of_steps(units=3):
+    layers = [L.LSTM(5, return_sequences=True), L.Dense(units, activation="softmax")]
+    return lc.Sequential(layers, seed=1)
+
+
+MODELS = {
+    "last step": of_sequence,
+    "steps": of_steps,
+    "bidirectional": lambda: lc.Sequential([L.Bidirectional(L.LSTM(4, return_sequences=True))]),
+    "attention": lambda: lc.Sequential([L.LSTM(4, return_sequences=True), L.Attention()]),
+    "pooling": lambda: lc.Sequential([L.Conv1D(4, 3, padding="same"), L.GlobalMaxPooling1D()]),
+    "strides": lambda: lc.Sequential([L.Conv1D(4, 3, strides=2, padding="same"), L.LSTM(2)]),
+    "convolution": lambda: lc.Sequential([L.Conv1D(4, 3, padding="causal"), L.Dense(2)]),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_predict_is_that_of_each_row_alone_without_its_gaps(name, x, there):
+    model = MODELS[name]()
+    y = model.predict(x, 4, mask=there)
+    assert isinstance(y, np.ndarray)
+    if y.ndim == 3:
+        assert y.shape[:2] == there.shape
+        assert not y[~there].any()
+    for row, values in enumerate(rows_of(x, there)):
+        if len(values):
+            wanted = model.predict(values[None])[0]
+            assert (wanted == (y[row][there[row]] if y.ndim == 3 else y[row])).all()
+
+
+def test_left_padding_is_right_padding(rng):
+    lengths = rng.integers(0, T + 1, N)
+    right = np.arange(T) < lengths[:, None]
+    left = right[:, ::-1]
+    values = rng.standard_normal((N, T, C)).astype(np.float32)
+    x = np.zeros((2, *values.shape), np.float32)
+    x[0][right] = x[1][left] = values[right]
+    model = of_steps()
+    a, b = model.predict(x[0], mask=right), model.predict(x[1], mask=left)
+    assert (a[right] == b[left]).all()
+    model = of_sequence()
+    assert (model.predict(x[0], mask=right) == model.predict(x[1], mask=left)).all()
+
+
+@pytest.mark.parametrize("mask_zero", [False, True])
+def test_embedding_takes_padding_on_the_left_and_holes(rng, there, mask_zero):
+    ids = np.where(there, rng.integers(1, 7, (N, T)), 0)
+    layers = [L.Embedding(7, 4, mask_zero=mask_zero), L.LSTM(5), L.Dense(1, activation="sigmoid")]
+    model = lc.Sequential(layers)
+    model.compile("adam", "binary_crossentropy", ["accuracy"])
+    y = rng.integers(0, 2, N)
+    model.fit(ids, y, epochs=2, verbose=0, mask=ids != 0)
+    wanted = [model.predict([row])[0] for row in rows_of(ids, there)]
+    assert (model.predict(ids, mask=ids != 0) == wanted).all()
+    assert model.evaluate(ids, y, mask=ids != 0) == model.evaluate(rows_of(ids, there), y)
+
+
+def test_embedding_refuses_padding_on_the_left_and_says_what_to_do():
+    model = lc.Sequential([L.Embedding(7, 4, mask_zero=True), L.LSTM(5)])
+    with pytest.raises(ValueError, match=r"only at the right end.*pass mask=\(x != 0\) to fit"):
+        model.predict(np.array([[0, 0, 3]]))
+    with pytest.raises(ValueError, match=r"mask: .*at \(0, 1\) is there; expected mask & \(x"):
+        model.predict(np.array([[0, 0, 3]]), mask=[[False, True, True]])
+
+
+def per_step(rng, there):
+    """Labels and weights; those at gaps are no labels and no weights at all."""
+    y = np.where(there, rng.integers(0, 3, there.shape), -9)
+    weights = np.where(there, rng.random(there.shape), -1.0).astype(np.float32)
+    return y, weights
+
+
+def fitted(model, *given, **options):
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    history = model.fit(*given, 4, 3, verbose=0, **options)
+    return [*history.history["loss"], *history.history["accuracy"]], model.parameters.values
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tbptt": 2}, {"shuffle": False}, {"validation_split": 0.3}, {"weights": True}]
+)
+def test_fit_has_the_bits_of_the_list_of_rows(rng, x, there, options):
+    y, weights = per_step(rng, there)
+    options = dict(options)
+    lists = dict(options)
+    if options.pop("weights", False):
+        options = {"sample_weight": weights, "class_weight": {1: 2.0}}
+        lists = {"sample_weight": rows_of(weights, there), "class_weight": {1: 2.0}}
+    logs, values = fitted(of_steps(), x, y, **options, mask=there)
+    wanted, as_list = fitted(of_steps(), rows_of(x, there), rows_of(y, there), **lists)
+    assert logs == wanted
+    assert (values == as_list).all()
+
+
+def test_fit_of_whole_sequences_has_the_bits_of_the_list_of_rows(rng, x, there):
+    y = rng.integers(0, 3, N)
+    weight = rng.random(N).astype(np.float32)
+    logs, values = fitted(of_sequence(), x, y, sample_weight=weight, mask=there.tolist())
+    wanted, as_list = fitted(of_sequence(), rows_of(x, there), y, sample_weight=weight)
+    assert logs == wanted
+    assert (values == as_list).all()
+
+
+def test_a_mask_of_all_steps_changes_no_outputs(rng):
+    x = rng.standard_normal((N, T, C)).astype(np.float32)
+    model = of_steps()
+    assert (model.predict(x) == model.predict(x, mask=np.ones((N, T), bool))).all()
+
+
+@pytest.mark.parametrize("kind", ["array", "wide", "list"])
+def test_values_per_step(rng, x, there, kind):
+    y = rng.standard_normal((N, T)).astype(np.float32)
+    given = {"array": y, "wide": y[..., None], "list": y.tolist()}[kind]
+    model = lc.Sequential([L.LSTM(5, return_sequences=True), L.Dense(1)])
+    model.compile("adam", "mse")
+    loss = model.evaluate(x, given, mask=there)
+    outputs = model.predict(x, mask=there)[..., 0]
+    assert abs(loss - ((outputs - y)[there] ** 2).mean()) < 1e-6
+    tested = model.test_on_batch(x, given, mask=there)
+    assert abs(tested - loss) < 1e-6
+    assert model.train_on_batch(x, given, mask=there) == tested
+
+
+def plain_resets(reset, there):
+    """By a plain loop: a reset waits for the next step that is there."""
+    rows = []
+    for flags, mask in zip(reset, there, strict=True):
+        rows.append([])
+        waits = False
+        for flag, here in zip(flags, mask, strict=True):
+            waits |= flag
+            if here:
+                rows[-1].append(waits)
+                waits = False
+    return [np.array(row, bool) for row in rows]
+
+
+def test_resets_act_on_the_next_step_that_is_there(rng, x, there):
+    reset = rng.random((N, T)) < 0.3
+    wanted = plain_resets(reset, there)
+    model = of_steps()
+    y = model.predict(x, reset=reset, mask=there)
+    assert (y != model.predict(x, mask=there)).any()
+    rows = model.predict(rows_of(x, there), reset=wanted)
+    assert (y[there] == np.concatenate(rows)).all()
+    targets, _ = per_step(rng, there)
+    for options in ({}, {"tbptt": 2}):
+        logs, values = fitted(of_steps(), x, targets, reset=reset, mask=there, **options)
+        lists = rows_of(x, there), rows_of(targets, there)
+        again, as_list = fitted(of_steps(), *lists, reset=wanted, **options)
+        assert logs == again
+        assert (values == as_list).all()
+
+
+def test_steps_are_passed_over_as_functional_lstm_does(rng, x, there):
+    reset = rng.random((N, T)) < 0.3
+    model = lc.Sequential([L.LSTM(5, return_sequences=True, name="lstm")])
+    y = model.predict(x, reset=reset, mask=there)
+    weights = {name: model.parameters.value(f"lstm.{name}") for name in model.layers[0].weights}
+    config = lc.LSTMConfig(C, 5)
+    wanted, _ = lc.functional.lstm(np.nan_to_num(x), weights, config, reset=reset, mask=there)
+    assert np.abs(y - wanted).max() < 1e-6
+
+
+def test_states_pass_over_gaps(x, there):
+    model = of_steps()
+    y, end = model.predict(x, 4, mask=there, return_state=True)
+    first, state = model.predict(x[:, :5], mask=there[:, :5], return_state=True)
+    rest, after = model.predict(x[:, 5:], mask=there[:, 5:], state=state, return_state=True)
+    assert (np.concatenate([first, rest], axis=1) == y).all()
+    for pair, wanted in zip(after.values(), end.values(), strict=True):
+        assert all((a == b).all() for a, b in zip(pair, wanted, strict=True))
+    by_lists = model.predict(rows_of(x[:8], there[:8]), 4, stateful=True)
+    stateful = model.predict(x[:8], 4, stateful=True, mask=there[:8])
+    assert (stateful[there[:8]] == np.concatenate(by_lists)).all()
+
+
+def test_nothing_there_and_no_rows(x):
+    model = of_steps()
+    assert not model.predict(x, mask=np.zeros((N, T), bool)).any()
+    assert model.predict(x[:0], mask=np.zeros((0, T), bool)).shape == (0, T, 3)
+
+
+GOOD = np.ones((N, T), bool)
+BAD = {
+    "dtype": (TypeError, "mask: expected an array of bool, got int64", {"mask": GOOD.astype("i8")}),
+    "shape": (ValueError, r"mask: expected shape \(N, T\) = \(13, 9\)", {"mask": GOOD[:, 1:]}),
+    "rank": (ValueError, r"mask: .*got \(13,\)", {"mask": GOOD[:, 0]}),
+    "masked": (TypeError, "mask: .*MaskedArray", {"mask": np.ma.array(GOOD)}),
+    "uneven": (ValueError, "mask: .*different lengths", {"mask": [[True], [True, False]]}),
+    "list": (
+        ValueError,
+        "mask: expected None for x that is a list",
+        {"x": [np.ones((2, C), "f4")]},
+    ),
+    "no time": (ValueError, r"mask: expected x of shape \(N, T, C\)", {"x": np.ones((N, C), "f4")}),
+    "y": (
+        ValueError,
+        "y: expected 13 rows of 9 steps like x and mask",
+        {"y": np.ones((N, 8), int)},
+    ),
+    "label": (ValueError, "y: expected labels in 0..2", {"y": np.full((N, T), 3)}),
+    "ragged y": (ValueError, "y: .*different lengths", {"y": [[1]] * (N - 1) + [[1, 2]]}),
+    "weights": (ValueError, "sample_weight: expected 13 rows", {"sample_weight": np.ones((N, 8))}),
+    "weight": (ValueError, "sample_weight: expected finite", {"sample_weight": -np.ones((N, T))}),
+    "reset": (ValueError, "reset: expected 13 rows of 9 steps", {"reset": GOOD[1:]}),
+    "reset's rank": (ValueError, r"reset: expected shape \(N, T\)", {"reset": GOOD[0]}),
+    "reset's dtype": (TypeError, "reset: expected an array of bool", {"reset": GOOD.astype("i8")}),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_does_not_fit_is_refused(name):
+    kind, message, changed = BAD[name]
+    good = {"x": np.ones((N, T, C), np.float32), "y": np.ones((N, T), int), "mask": GOOD}
+    model = of_steps()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    given = {**good, **changed}
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(kind, match=message):
+            call(**given)
+    assert not model.built
+    if not {"y", "sample_weight"} & set(changed):
+        del given["y"]
+        with pytest.raises(kind, match=message):
+            model.predict(**given)
+
+
+def test_layers_that_change_the_number_of_steps_are_refused(x, there):
+    model = lc.Sequential([L.Conv1D(4, 3, name="short"), L.LSTM(2, return_sequences=True)])
+    with pytest.raises(ValueError, match="mask: layer 'short' changes the number of steps"):
+        model.predict(x, mask=there)
+
+
+def test_what_is_read_window_by_window_is_refused(x, there, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    on_disk = np.load(tmp_path / "x.npy", mmap_mode="r")
+    model = of_steps()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="mask: .*window by window"):
+        model.fit(on_disk, np.ones((N, T), int), tbptt=3, mask=there)
+
+
+def test_texts_and_pairs_are_refused():
+    words = L.TextVectorization()
+    words.adapt(["a b", "b"])
+    model = lc.Sequential([words, L.Embedding(words.vocabulary_size(), 2, mask_zero=True)])
+    with pytest.raises(ValueError, match="mask: expected None for texts"):
+        model.predict(["a b"], mask=[[True, True]])
+    pairs = lc.EncoderDecoder(7, 7, embedding_size=2, units=3)
+    pairs.compile("adam")
+    with pytest.raises(ValueError, match="mask: expected None for EncoderDecoder"):
+        pairs.fit([[3, 4]], [[3]], mask=[[True, True]])
