@@ -193,12 +193,13 @@ void norm_output_backward(const StepBackward<T>& s) {
       const KeptCell<T> cell(s, row, block);
       const P c = ei::pmul(ei::psub(cell.c, mean), scale);
       const P shown = ei::pmadd(ei::ploadu<P>(s.norms->gain_c + unit), c, ei::ploadu<P>(s.norms->bias_c + unit));
-      const P r = activate(o.output, shown, o.alpha[2], o.beta[2]);
+      const P r = usually_activate<LstmFunction::tanh>(o.output, shown, o.alpha[2], o.beta[2]);
       const P d_h = fresh_h_gradient(s, row, unit);
       ei::pstoreu(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes,
                   ei::pmul(ei::pmul(d_h, r), gate_slope(o, cell.out)));
-      ei::pstoreu(gradients.by_normed_c + unit,
-                  ei::pmul(ei::pmul(d_h, cell.out), slope(o.output, r, o.alpha[2], o.beta[2])));
+      ei::pstoreu(
+          gradients.by_normed_c + unit,
+          ei::pmul(ei::pmul(d_h, cell.out), usual_slope<LstmFunction::tanh>(o.output, r, o.alpha[2], o.beta[2])));
       ei::pstoreu(gradients.normed_c + unit, ei::pmul(c, real_units<T>(s.hidden, block)));
     }
   }

@@ -123,21 +123,35 @@ EIGEN_DONT_INLINE P slope(LstmFunction function, const P& y, ScalarOf<P> alpha, 
   return one;
 }
 
+/// The same where `usual`, sigmoid or tanh, is the most likely: it is spared the call, which costs about as much as
+/// some of the functions.
+template <LstmFunction usual, class P>
+EIGEN_ALWAYS_INLINE P usually_activate(LstmFunction function, const P& x, ScalarOf<P> alpha, ScalarOf<P> beta) {
+  if (function != usual) return activate(function, x, alpha, beta);
+  return usual == LstmFunction::sigmoid ? vsigmoid(x) : vtanh(x);
+}
+template <LstmFunction usual, class P>
+EIGEN_ALWAYS_INLINE P usual_slope(LstmFunction function, const P& y, ScalarOf<P> alpha, ScalarOf<P> beta) {
+  if (function != usual) return slope(function, y, alpha, beta);
+  const P one = constant<P>(1.0);
+  return usual == LstmFunction::sigmoid ? ei::pmul(y, ei::psub(one, y)) : ei::psub(one, ei::pmul(y, y));
+}
+
 template <class T>
 EIGEN_ALWAYS_INLINE PacketOf<T> gate_of(const CellOptions<T>& o, const PacketOf<T>& z) {
-  return activate(o.gate, bounded(z, o.gate_clip), o.alpha[0], o.beta[0]);
+  return usually_activate<LstmFunction::sigmoid>(o.gate, bounded(z, o.gate_clip), o.alpha[0], o.beta[0]);
 }
 template <class T>
 EIGEN_ALWAYS_INLINE PacketOf<T> candidate_of(const CellOptions<T>& o, const PacketOf<T>& z) {
-  return activate(o.cell, bounded(z, o.gate_clip), o.alpha[1], o.beta[1]);
+  return usually_activate<LstmFunction::tanh>(o.cell, bounded(z, o.gate_clip), o.alpha[1], o.beta[1]);
 }
 
 /// Of an activation's value, the gradient by what its bound was applied to: where the bound held, the value is that of
 /// one of its ends.
-template <class P>
+template <LstmFunction usual, class P>
 EIGEN_ALWAYS_INLINE P bounded_slope(LstmFunction function, const P& y, ScalarOf<P> alpha, ScalarOf<P> beta,
                                     ScalarOf<P> limit) {
-  const P free = slope(function, y, alpha, beta);
+  const P free = usual_slope<usual>(function, y, alpha, beta);
   if (!(limit > 0)) return free;
   const P high = activate(function, ei::pset1<P>(limit), alpha, beta);
   const P low = activate(function, ei::pset1<P>(-limit), alpha, beta);
@@ -191,7 +205,7 @@ EIGEN_ALWAYS_INLINE void put_state(const StepForward<T>& s, Index row, Index uni
                                    const P& shown) {
   const CellOptions<T>& o = *s.extras.options;
   const Index units = s.hidden - unit;
-  P h = ei::pmul(out, activate(o.output, shown, o.alpha[2], o.beta[2]));
+  P h = ei::pmul(out, usually_activate<LstmFunction::tanh>(o.output, shown, o.alpha[2], o.beta[2]));
   if (s.extras.kept_c != nullptr || o.zoneout_c > 0) {
     c = zoned_out<T>(c, before, s.extras.kept_c != nullptr ? s.extras.kept_c[row] + unit : nullptr, o.zoneout_c);
   }
@@ -269,7 +283,7 @@ struct KeptCell {
 
 template <class T>
 EIGEN_ALWAYS_INLINE PacketOf<T> gate_slope(const CellOptions<T>& o, const PacketOf<T>& y) {
-  return bounded_slope(o.gate, y, o.alpha[0], o.beta[0], o.gate_clip);
+  return bounded_slope<LstmFunction::sigmoid>(o.gate, y, o.alpha[0], o.beta[0], o.gate_clip);
 }
 
 /// dh + dy, without what zoneout passes on to h before the step.
@@ -314,7 +328,8 @@ EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, Index row,
     z_i = ei::pmul(d_i, gate_slope(o, cell.i));
   }
   const P z_f = ei::pmul(d_f, gate_slope(o, cell.f));
-  const P z_g = ei::pmul(ei::pmul(d_c, cell.i), bounded_slope(o.cell, cell.g, o.alpha[1], o.beta[1], o.gate_clip));
+  const P z_g = ei::pmul(ei::pmul(d_c, cell.i),
+                         bounded_slope<LstmFunction::tanh>(o.cell, cell.g, o.alpha[1], o.beta[1], o.gate_clip));
   P d_before = ei::pmadd(d_c, cell.f, passed_c);
   if (peephole != nullptr) {
     d_before = ei::pmadd(z_i, ei::ploadu<P>(peephole), d_before);
@@ -334,9 +349,10 @@ EIGEN_DONT_INLINE void varied_cell_backward(const StepBackward<T>& s, Index row,
   const CellOptions<T>& o = *s.extras.options;
   const KeptCell<T> cell(s, row, block);
   const P d_h = fresh_h_gradient(s, row, block * lanes_of<T>);
-  const P r = activate(o.output, cell.c, o.alpha[2], o.beta[2]);
+  const P r = usually_activate<LstmFunction::tanh>(o.output, cell.c, o.alpha[2], o.beta[2]);
   const P z_o = ei::pmul(ei::pmul(d_h, r), gate_slope(o, cell.out));
-  const P by_output = ei::pmul(ei::pmul(d_h, cell.out), slope(o.output, r, o.alpha[2], o.beta[2]));
+  const P by_output =
+      ei::pmul(ei::pmul(d_h, cell.out), usual_slope<LstmFunction::tanh>(o.output, r, o.alpha[2], o.beta[2]));
   put_gate_gradients(s, row, block, cell, z_o, by_output);
 }
 

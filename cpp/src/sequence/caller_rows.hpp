@@ -89,14 +89,23 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   });
 }
 
-/// All of (N, T, width), whose last axis has unit stride.
+/// Zeroes the steps of (N, T, width) that are passed over; its last axis has unit stride.
 template <class T>
-void zero(const View<T, 3>& array) {
-  const int threads = threads_for(static_cast<double>(array.size()));
+void zero_gaps(const Schedule& schedule, const View<T, 3>& array) {
+  const Index width = array.shape[2];
+  const auto zero = [&](Index batch_row, Range times) {
+    for (Index time = times.begin; time < times.end; ++time) std::fill_n(&array(batch_row, time, 0), width, T(0));
+  };
+  const int threads = threads_for(static_cast<double>(array.size() - schedule.total * width + schedule.total));
   parallel(threads, [&](int index) {
-    const Range rows = split(array.shape[0], threads, index);
-    for (Index row = rows.begin; row < rows.end; ++row) {
-      for (Index time = 0; time < array.shape[1]; ++time) std::fill_n(&array(row, time, 0), array.shape[2], T(0));
+    for (Index row = index; row < schedule.rows; row += threads) {
+      Index next = 0;
+      for (Index step = 0; step < schedule.length[count(row)]; ++step) {
+        const Index time = schedule.caller_time(step, row);
+        zero(schedule.order[count(row)], {next, time});
+        next = time + 1;
+      }
+      zero(schedule.order[count(row)], {next, schedule.steps});
     }
   });
 }

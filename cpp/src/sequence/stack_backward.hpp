@@ -183,7 +183,7 @@ class StackBackward {
                        config_.input_size, {0, schedule_.longest}, dx_);
     }
     if (passes_over()) {
-      zero(inputs_.x);
+      zero_gaps(schedule_, inputs_.x);
       scatter_steps(schedule_, dx_.readable(), {0, schedule_.longest}, inputs_.x);
     } else {
       zero_padding(schedule_, inputs_.x);

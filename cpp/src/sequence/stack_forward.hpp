@@ -36,7 +36,7 @@ class StackForward {
         work_(Work::piece_again) {}
 
   void run() {
-    if (y_ && passes_over()) zero(y_);
+    if (y_ && passes_over()) zero_gaps(schedule_, y_);
     RowMap<const T> input = first_input();
     const Index together = layers_together(config_, pieces_);
     for (Index first = 0; first < config_.num_layers; first += together) {
