@@ -9,7 +9,7 @@ from bench import svg
 from bench.claims import claims, expected_memory
 from bench.environments import OWN, is_own
 from bench.results import Measurement, Run, disagreements
-from bench.shapes import DIRECTIONS, OPTIONS, PLAIN, Case
+from bench.shapes import DIRECTIONS, OPTIONS, Case
 from bench.statistics import median
 
 Rows = list[list[str]]
@@ -144,8 +144,8 @@ def options(run: Run) -> Rows:
         row = [shape.name.removeprefix("option-")]
         for direction in DIRECTIONS:
             own = run.find(OWN, shape.name, direction, "float32", most)
-            plain = run.find(OWN, PLAIN, direction, "float32", most)
-            row.append(f"{own.median / plain.median:.2f}" if own and plain else "")
+            factor = own.facts.get("times plain") if own else None
+            row.append(f"{factor:.2f}" if factor is not None else "")
         if any(row[1:]):
             table.append([*row, f"{shape.cost:.3g}"])
     return table if len(table) > 1 else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import lstmcore as lc
 from bench.problem import Problem, digest, make_problem, make_weights
 from bench.runners import Prepared, Unsupported
-from bench.shapes import Case, Shape
+from bench.shapes import PLAIN, SHAPES, Case, Shape
 from lstmcore import functional as F
 
 
@@ -65,6 +66,27 @@ def _options(shape: Shape, problem: Problem) -> dict[str, Any]:
     return {"lengths": problem.lengths, "reset": shape.flags(shape.resets), "mask": mask}
 
 
+def _times_plain(case: Case, call: Callable[[], Any]) -> dict[str, float]:
+    """What an option costs: median ratio of calls in turn with calls of the plain cell.
+
+    Nothing else compares two times that are measured minutes apart, between which a machine may
+    change its pace.
+    """
+    if not case.shape.cost:
+        return {}
+    plain = replace(case, shape=next(shape for shape in SHAPES if shape.name == PLAIN))
+    other = next(iter((_training if case.training else _inference)(plain).variants.values()))
+    ratios = []
+    for _ in range(41):
+        times = []
+        for each in (call, other):
+            begin = perf_counter()
+            each()
+            times.append(perf_counter() - begin)
+        ratios.append(times[0] / times[1])
+    return {"times plain": float(np.median(ratios[1:]))}
+
+
 def _inference(case: Case) -> Prepared:
     config = _config(case)
     problem = make_problem(case)
@@ -74,7 +96,10 @@ def _inference(case: Case) -> Prepared:
     def call() -> Any:
         return F.lstm(x, packed, **options)
 
-    return Prepared({"functional": call}, lambda: digest(case.shape, call()[0]))
+    def facts() -> dict[str, float]:
+        return _times_plain(case, call)
+
+    return Prepared({"functional": call}, lambda: digest(case.shape, call()[0]), facts)
 
 
 def _forward(case: Case, problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]:
@@ -108,7 +133,7 @@ def _training(case: Case) -> Prepared:
 
     def facts() -> dict[str, float]:
         tape = _forward(case, problem, config)()[2]
-        return {"tape bytes": float(tape.nbytes)}
+        return {"tape bytes": float(tape.nbytes)} | _times_plain(case, call)
 
     return Prepared({"functional": call}, sums, facts)
 
