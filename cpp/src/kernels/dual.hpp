@@ -109,11 +109,11 @@ struct DualActivation {
   }
   /// Its value that is known already, from the tangent of what it was applied to.
   EIGEN_ALWAYS_INLINE Dual<P> of(const P& value, const P& tangent) const {
-    return {value, ei::pmul(bounded_slope(function, value, alpha, beta, limit), tangent)};
+    return {value, ei::pmul(bounded_slope<LstmFunction::sigmoid>(function, value, alpha, beta, limit), tangent)};
   }
   /// The slope, from the value. Where the bound holds, it is 0 and stays 0.
   EIGEN_ALWAYS_INLINE Dual<P> slope_of(const Dual<P>& y) const {
-    const P value = bounded_slope(function, y.value, alpha, beta, limit);
+    const P value = bounded_slope<LstmFunction::sigmoid>(function, y.value, alpha, beta, limit);
     // What holds y at a bound has left it no tangent.
     return {value, ei::pmul(bend(function, y.value, alpha, beta), y.tangent)};
   }

@@ -25,19 +25,29 @@ EIGEN_ALWAYS_INLINE PacketOf<T> real_units(Index hidden, Index block) {
   return ei::pload<P>(real);
 }
 
-/// Visits the vectors of a row of blocks of `Vectors`, without the first `skip` of each: visit(v, vector, real units or
+/// Visits the vectors of a row of blocks of `Vectors`, without the first `Skip` of each: visit(v, vector, real units or
 /// null if all are).
-template <class T, int Vectors, class Visit>
-EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, int skip, Visit&& visit) {
+template <class T, int Vectors, int Skip, class Visit>
+EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, Visit&& visit) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   const bool whole = hidden == blocks * lanes;
   for (Index block = 0; block < blocks - (whole ? 0 : 1); ++block) {
-    for (int v = skip; v < Vectors; ++v) visit(v, (block * Vectors + v) * lanes, static_cast<const P*>(nullptr));
+    for (int v = Skip; v < Vectors; ++v) visit(v, (block * Vectors + v) * lanes, static_cast<const P*>(nullptr));
   }
   if (whole) return;
   const P real = real_units<T>(hidden, blocks - 1);
-  for (int v = skip; v < Vectors; ++v) visit(v, ((blocks - 1) * Vectors + v) * lanes, &real);
+  for (int v = Skip; v < Vectors; ++v) visit(v, ((blocks - 1) * Vectors + v) * lanes, &real);
+}
+
+/// The same where it is known only at run time whether the first vector is left out.
+template <class T, int Vectors, class Visit>
+EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, int skip, Visit&& visit) {
+  if (skip == 0) {
+    visit_row<T, Vectors, 0>(blocks, hidden, visit);
+  } else {
+    visit_row<T, Vectors, 1>(blocks, hidden, visit);
+  }
 }
 
 template <class T, int Vectors>
@@ -58,25 +68,23 @@ EIGEN_ALWAYS_INLINE void for_groups(Index rows, Group&& group) {
 
 /// statistics[at] = mean, statistics[at + 1] = 1 / sqrt(variance + epsilon) of some rows, in which units that are not
 /// there are 0.
-template <class T, int Vectors>
+template <class T, int Vectors, int Skip>
 struct RowStatistics {
   using P = PacketOf<T>;
   const Index blocks, hidden;
-  const int skip;
   const T inverse_count, epsilon;
 
-  RowStatistics(Index row_blocks, Index row_hidden, int skipped, T eps)
+  RowStatistics(Index row_blocks, Index row_hidden, T eps)
       : blocks(row_blocks),
         hidden(row_hidden),
-        skip(skipped),
-        inverse_count(T(1) / static_cast<T>((Vectors - skipped) * row_hidden)),
+        inverse_count(T(1) / static_cast<T>((Vectors - Skip) * row_hidden)),
         epsilon(eps) {}
 
   EIGEN_ALWAYS_INLINE void put_mean(const T* row, T* to) const {
     P sums[Vectors];
     for (P& sum : sums) sum = constant<P>(0.0);
-    visit_row<T, Vectors>(blocks, hidden, skip,
-                          [&](int v, Index at, const P*) { sums[v] = ei::padd(sums[v], ei::ploadu<P>(row + at)); });
+    visit_row<T, Vectors, Skip>(
+        blocks, hidden, [&](int v, Index at, const P*) { sums[v] = ei::padd(sums[v], ei::ploadu<P>(row + at)); });
     to[0] = sum_of<T, Vectors>(sums) * inverse_count;
   }
 
@@ -84,7 +92,7 @@ struct RowStatistics {
     const P mean = ei::pset1<P>(to[0]);
     P sums[Vectors];
     for (P& sum : sums) sum = constant<P>(0.0);
-    visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P* real) {
+    visit_row<T, Vectors, Skip>(blocks, hidden, [&](int v, Index at, const P* real) {
       P distance = ei::psub(ei::ploadu<P>(row + at), mean);
       if (real != nullptr) distance = ei::pmul(distance, *real);
       sums[v] = ei::pmadd(distance, distance, sums[v]);
@@ -124,10 +132,9 @@ EIGEN_ALWAYS_INLINE void norm_gates_row(const StepForward<T>& s, Index row) {
   }
 }
 
-template <class T>
-void norm_gates(const StepForward<T>& s) {
-  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
-  const RowStatistics<T, vectors> of(s.blocks, s.hidden, s.extras.options->coupled ? 1 : 0, s.norms->epsilon);
+template <class T, int Skip>
+EIGEN_ALWAYS_INLINE void norm_gates_of(const StepForward<T>& s) {
+  const RowStatistics<T, static_cast<int>(kernels::panel_vectors), Skip> of(s.blocks, s.hidden, s.norms->epsilon);
   for_groups(s.rows, [&](Index first, Index last) {
     for (Index row = first; row < last; ++row) {
       of.put_mean(s.norm_x[row], s.statistics[row]);
@@ -139,6 +146,16 @@ void norm_gates(const StepForward<T>& s) {
     }
     for (Index row = first; row < last; ++row) norm_gates_row(s, row);
   });
+}
+
+/// Whether the gate i is left out, as with coupled gates, is known when this is compiled: sums stay in registers.
+template <class T>
+void norm_gates(const StepForward<T>& s) {
+  if (s.extras.options->coupled) {
+    norm_gates_of<T, 1>(s);
+  } else {
+    norm_gates_of<T, 0>(s);
+  }
 }
 
 template <class T>
@@ -159,7 +176,7 @@ EIGEN_ALWAYS_INLINE void norm_output_row(const StepForward<T>& s, Index row) {
 
 template <class T>
 void norm_output(const StepForward<T>& s) {
-  const RowStatistics<T, 1> of(s.blocks, s.hidden, 0, s.norms->epsilon);
+  const RowStatistics<T, 1, 0> of(s.blocks, s.hidden, s.norms->epsilon);
   for_groups(s.rows, [&](Index first, Index last) {
     for (Index row = first; row < last; ++row) of.put_mean(s.fresh_c[row], s.statistics[row] + 4);
     for (Index row = first; row < last; ++row) of.put_scale(s.fresh_c[row], s.statistics[row] + 4);
@@ -215,17 +232,17 @@ struct NormGradient {
   NormGradient() = default;
 
   /// gain(at) and value(at): a vector of gains and of normed values.
-  template <int Vectors, class Gain, class Value>
-  EIGEN_ALWAYS_INLINE void take(const T* gradient, Gain&& gain, Value&& value, Index blocks, Index hidden, int skip,
+  template <int Vectors, int Skip, class Gain, class Value>
+  EIGEN_ALWAYS_INLINE void take(const T* gradient, Gain&& gain, Value&& value, Index blocks, Index hidden,
                                 T row_scale) {
     P sums[Vectors], products[Vectors];
     for (int v = 0; v < Vectors; ++v) sums[v] = products[v] = constant<P>(0.0);
-    visit_row<T, Vectors>(blocks, hidden, skip, [&](int v, Index at, const P*) {
+    visit_row<T, Vectors, Skip>(blocks, hidden, [&](int v, Index at, const P*) {
       const P scaled = ei::pmul(ei::ploadu<P>(gradient + at), gain(at));
       sums[v] = ei::padd(sums[v], scaled);
       products[v] = ei::pmadd(scaled, value(at), products[v]);
     });
-    const T inverse_count = T(1) / static_cast<T>((Vectors - skip) * hidden);
+    const T inverse_count = T(1) / static_cast<T>((Vectors - Skip) * hidden);
     mean = sum_of<T, Vectors>(sums) * inverse_count;
     along = sum_of<T, Vectors>(products) * inverse_count;
     scale = row_scale;
@@ -248,8 +265,8 @@ void norm_gates_backward(const StepBackward<T>& s) {
     for (Index row = first; row < last; ++row) {
       const GradientRow<T> gradients(s.dgates[row], s.blocks);
       const auto value = [&](Index at) { return ei::ploadu<P>(gradients.normed_c + at); };
-      norms[row - first].template take<1>(gradients.by_normed_c, gain, value, s.blocks, s.hidden, 0,
-                                          s.statistics[row][5]);
+      norms[row - first].template take<1, 0>(gradients.by_normed_c, gain, value, s.blocks, s.hidden,
+                                             s.statistics[row][5]);
     }
     for (Index row = first; row < last; ++row) {
       const GradientRow<T> gradients(s.dgates[row], s.blocks);
@@ -266,27 +283,26 @@ void norm_gates_backward(const StepBackward<T>& s) {
 }
 
 /// The gradients by one product of a group of rows, W x or U h', from those by the pre-activations.
-template <class T, class To>
+template <int Skip, class T, class To>
 EIGEN_ALWAYS_INLINE void norm_product_backward(const StepBackward<T>& s, Index first, Index last, const T* gains,
                                                const T* const* before, Index statistics, To&& to) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr int vectors = static_cast<int>(kernels::panel_vectors);
-  const int skip = s.extras.options->coupled ? 1 : 0;
   const auto gain = [&](Index at) { return ei::ploadu<P>(gains + at); };
   NormGradient<T> norms[norm_rows];
   for (Index row = first; row < last; ++row) {
     const T* const numbers = s.statistics[row] + statistics;
     const auto value = [&](Index at) { return normed(before[row] + at, numbers); };
-    norms[row - first].template take<vectors>(s.dgates[row], gain, value, s.blocks, s.hidden, skip, numbers[1]);
+    norms[row - first].template take<vectors, Skip>(s.dgates[row], gain, value, s.blocks, s.hidden, numbers[1]);
   }
   for (Index row = first; row < last; ++row) {
     const T* const numbers = s.statistics[row] + statistics;
     T* const gradients = to(GradientRow<T>(s.dgates[row], s.blocks));
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       const P real = real_units<T>(s.hidden, block);
-      if (skip > 0) ei::pstoreu(gradients + block * vectors * lanes, ei::pzero(real));
-      for (int v = skip; v < vectors; ++v) {
+      if (Skip > 0) ei::pstoreu(gradients + block * vectors * lanes, ei::pzero(real));
+      for (int v = Skip; v < vectors; ++v) {
         const Index at = (block * vectors + v) * lanes;
         const P scaled = ei::pmul(ei::ploadu<P>(s.dgates[row] + at), gain(at));
         ei::pstoreu(gradients + at, ei::pmul(norms[row - first].of(scaled, normed(before[row] + at, numbers)), real));
@@ -295,14 +311,23 @@ EIGEN_ALWAYS_INLINE void norm_product_backward(const StepBackward<T>& s, Index f
   }
 }
 
+template <class T, int Skip>
+EIGEN_ALWAYS_INLINE void norm_rows_backward_of(const StepBackward<T>& s) {
+  for_groups(s.rows, [&](Index first, Index last) {
+    norm_product_backward<Skip>(s, first, last, s.norms->gain_x, s.norm_x, 0,
+                                [](const GradientRow<T>& row) { return row.x; });
+    norm_product_backward<Skip>(s, first, last, s.norms->gain_h, s.norm_h, 2,
+                                [](const GradientRow<T>& row) { return row.h; });
+  });
+}
+
 template <class T>
 void norm_rows_backward(const StepBackward<T>& s) {
-  for_groups(s.rows, [&](Index first, Index last) {
-    norm_product_backward(s, first, last, s.norms->gain_x, s.norm_x, 0,
-                          [](const GradientRow<T>& row) { return row.x; });
-    norm_product_backward(s, first, last, s.norms->gain_h, s.norm_h, 2,
-                          [](const GradientRow<T>& row) { return row.h; });
-  });
+  if (s.extras.options->coupled) {
+    norm_rows_backward_of<T, 1>(s);
+  } else {
+    norm_rows_backward_of<T, 0>(s);
+  }
 }
 
 template <class T>

@@ -134,7 +134,7 @@ class TangentStack {
 
   /// To the caller's array; zeros where no step is.
   void scatter(const Buffer<T>& rows, const View<T, 3>& to) const {
-    zero(to);
+    zero_gaps(schedule_, to);
     scatter_steps(schedule_, packed_rows<const T>(schedule_, rows.data(), to.shape[2]), all_steps(), to);
   }
 
