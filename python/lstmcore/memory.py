@@ -128,7 +128,9 @@ def _backward_bytes(sizes: _Sizes, batch: int, pieces: _Pieces, threads: int, it
     sets = threads if sizes.directions == 1 and groups % threads == 0 else 1
     rows_of_set = max(batch // sets, 1)
     width = (14 if config.layer_norm else 4) * sizes.hidden
-    rows = max(384, 2**20 // ((width + 2 * sizes.hidden + inputs) * itemsize))
+    rows = max(
+        160 if config.layer_norm else 384, 2**20 // ((width + 2 * sizes.hidden + inputs) * itemsize)
+    )
     rows = min(max(rows // rows_of_set, 1) * rows_of_set * sets, pieces.own_rows)
     panels = min(384 * 4 * sizes.hidden * itemsize, 384 * 2**10)
     width += sizes.padded_state if config.proj_size else 0

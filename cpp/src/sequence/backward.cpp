@@ -200,7 +200,8 @@ class BackwardWalk {
 std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Range steps, Index itemsize,
                              bool idle_threads) {
   constexpr Index cached_bytes = 1 << 20;
-  constexpr Index least_rows = 384;  // or the sums of the weights' gradients would be read and written too often
+  // With fewer rows the sums of the weights' gradients would be read and written too often; rows with norms are long.
+  const Index least_rows = shape.normed ? 160 : 384;
   const Index row_bytes = (shape.gradients_width() + 2 * shape.padded() + shape.input) * itemsize;
   Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
   // Threads that have no part in the walk follow it with the products.
