@@ -83,6 +83,13 @@ class ForwardWalk {
   /// Of a row of gates, where this part's blocks begin.
   Index first_column() const { return part_.blocks.begin * shape_.block_width(); }
 
+  /// A product whose columns are the gates of this part's blocks.
+  kernels::Product<T> gates_product(Index rows, const T* const* a, Index depth, const Buffer<T>& panels,
+                                    T* const* out) const {
+    return product_of<T>(rows, a, depth, panels.data() + first_column() * depth,
+                         part_.blocks.size() * shape_.block_width(), out, {0, part_.blocks.size()});
+  }
+
   /// Gates of this part's blocks: in the tape, or in scratch that holds no others.
   T* gates_of(Index slot, Index step, Index i) {
     if (cell_.gates) return cell_.gates.at(step, row(i)) + first_column();
@@ -102,15 +109,8 @@ class ForwardWalk {
         ++count;
       }
     }
-    kernels::Product<T> product{};
-    product.rows = count;
-    product.depth = shape_.input;
-    product.columns = part_.blocks.size() * shape_.block_width();
-    product.a = project_x_;
-    product.panels = cell_.weights->x.data() + first_column() * shape_.input;
-    product.out = project_out_;
-    product.bias = shape_.normed ? nullptr : cell_.weights->bias.data() + first_column();
-    product.panel_end = part_.blocks.size();
+    kernels::Product<T> product = gates_product(count, project_x_, shape_.input, cell_.weights->x, project_out_);
+    if (!shape_.normed) product.bias = cell_.weights->bias.data() + first_column();
     kernels_.product(product);
   }
 
@@ -192,15 +192,7 @@ class ForwardWalk {
       fresh_c_[i] = cell_.fresh_c.at(step, row(i));
       row_statistics_[i] = statistics_.data() + i * kernels::norm_statistics;
     }
-    kernels::Product<T> product{};
-    product.rows = alive_;
-    product.depth = shape_.state;
-    product.columns = part_.blocks.size() * shape_.block_width();
-    product.a = h_prev_;
-    product.panels = cell_.weights->h.data() + first_column() * shape_.state;
-    product.out = norm_h_;
-    product.panel_end = part_.blocks.size();
-    kernels_.product(product);
+    kernels_.product(gates_product(alive_, h_prev_, shape_.state, cell_.weights->h, norm_h_));
     part_.meeting.wait();
     for (Index i = 0; i < alive_; ++i) norm_h_[i] -= first_column();
     s.norms = &cell_.variant.norms;
