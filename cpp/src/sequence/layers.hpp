@@ -56,10 +56,16 @@ class Pieces {
   Index longest_ = 0, every_ = 0, count_ = 1;
 };
 
-/// How many layers go through a piece together, before the next ones begin. A stack that walks forwards only is one
-/// group, so that nothing between its layers outlives a piece; another's layers wait for all of the one below.
+/// Whether what layers pass to each other is there for one piece at a time: in a stack that walks forwards only, whose
+/// times are steps.
+inline bool passes_pieces(const LstmConfig& config, const Pieces& pieces) {
+  return pieces.again() && !config.bidirectional && !config.go_backwards;
+}
+
+/// How many layers go through a piece together, before the next ones begin. Where pieces are passed on that is all of
+/// them, so that nothing between layers outlives a piece; elsewhere a layer waits for all of the one below.
 inline Index layers_together(const LstmConfig& config, const Pieces& pieces) {
-  return !pieces.again() || (!config.bidirectional && !config.go_backwards) ? config.num_layers : 1;
+  return pieces.again() && !passes_pieces(config, pieces) ? 1 : config.num_layers;
 }
 
 template <class T>

@@ -56,7 +56,7 @@ class StackBackward {
   };
 
   bool passes_over() const { return !schedule_.there.empty(); }
-  bool by_piece() const { return pieces_.again() && !config_.bidirectional && !config_.go_backwards; }
+  bool by_piece() const { return passes_pieces(config_, pieces_); }
   Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
 
   RowMap<const T> output_gradients() {

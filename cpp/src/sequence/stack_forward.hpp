@@ -103,8 +103,7 @@ class StackForward {
   }
 
   bool last(Index layer) const { return layer + 1 == config_.num_layers; }
-  /// Whether what layers pass to each other is there for one piece at a time; then times are steps.
-  bool by_piece() const { return pieces_.again() && !config_.bidirectional && !config_.go_backwards; }
+  bool by_piece() const { return passes_pieces(config_, pieces_); }
   /// Times of the steps of a piece in what layers pass to each other, which is kept from there on.
   Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
   Index rows_kept() const { return by_piece() ? most_rows_ : schedule_.total; }

@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 from lstmcore import _checks, _core, constraints, regularizers
 from lstmcore._typing import Array, Shape
-from lstmcore.layers import initializers
-from lstmcore.layers.base import Layer
-from lstmcore.layers.dense import ACTIVATIONS
+from lstmcore.layers.kernel import KernelLayer
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.pooling import windows_of
 
@@ -22,7 +20,7 @@ class _Context(NamedTuple):
     activation: str
 
 
-class Conv1D(Layer):
+class Conv1D(KernelLayer):
     """``activation(windows over time * kernel + bias)``: (N, T, C) to (N, T', F).
 
     Parameters
@@ -86,29 +84,23 @@ class Conv1D(Layer):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            seed,
+            name,
+        )
         self.filters = _checks.integer(filters, "filters", 1)
         self.kernel_size = _checks.integer(kernel_size, "kernel_size", 1)
         self.strides = _checks.integer(strides, "strides", 1)
         self.padding = _checks.choice(padding, "padding", PADDINGS)
         self.dilation_rate = _checks.integer(dilation_rate, "dilation_rate", 1)
-        linear = activation is None
-        self.activation = (
-            "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
-        )
-        self.last_activation = self.activation
-        self.use_bias = _checks.flag(use_bias, "use_bias")
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self._initializers = (
-            initializers.get(kernel_initializer, "kernel_initializer"),
-            initializers.get(bias_initializer, "bias_initializer"),
-        )
-        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
-        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
-        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
-        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
-        self.seed = None if seed is None else _checks.integer(seed, "seed")
         self._width = 0
 
     @property
@@ -123,17 +115,7 @@ class Conv1D(Layer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (K, C, F) and, if used, ``bias`` (F,)."""
-        kernel, bias = map(regularizers.strengths, (self.kernel_regularizer, self.bias_regularizer))
-        make_kernel, make_bias = self._initializers
-        shape = (self.kernel_size, self._width, self.filters)
-        specs = [
-            WeightSpec("kernel", shape, make_kernel, *kernel, self.kernel_constraint, (0, 1)),
-        ]
-        if self.use_bias:
-            specs.append(
-                WeightSpec("bias", (self.filters,), make_bias, *bias, self.bias_constraint)
-            )
-        return specs
+        return self.kernel_specs((self.kernel_size, self._width, self.filters), inputs=(0, 1))
 
     @property
     def mixes_steps(self) -> bool:
@@ -143,18 +125,6 @@ class Conv1D(Layer):
     def output_lengths(self, lengths: Array) -> Array:
         """Count the windows of sequences of `lengths`."""
         return _core.window_counts(lengths, self.kernel_size, *self._windows)
-
-    def forward(
-        self, inputs: Array, lengths: Array | None, training: bool, seed: int
-    ) -> tuple[Array, Array | None, _Context]:
-        """Compute the outputs; see `Layer.forward`."""
-        return self._apply(inputs, lengths, self.activation)
-
-    def forward_logits(
-        self, inputs: Array, lengths: Array | None, training: bool, seed: int
-    ) -> tuple[Array, Array | None, _Context]:
-        """Compute what the activation would be applied to."""
-        return self._apply(inputs, lengths, "linear")
 
     def _apply(
         self, inputs: Array, lengths: Array | None, activation: str

@@ -4,13 +4,10 @@ from typing import NamedTuple
 
 from lstmcore import _checks, _core, constraints, regularizers
 from lstmcore._typing import Array, Shape
-from lstmcore.layers import initializers
-from lstmcore.layers.base import Layer
+from lstmcore.layers.kernel import KernelLayer
 from lstmcore.layers.parameters import WeightSpec
 
 __all__ = ["Dense"]
-
-ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "softmax")
 
 
 class _Context(NamedTuple):
@@ -19,7 +16,7 @@ class _Context(NamedTuple):
     activation: str
 
 
-class Dense(Layer):
+class Dense(KernelLayer):
     """``activation(x kernel + bias)`` on the last axis: (N, C) to (N, U), (N, T, C) to (N, T, U).
 
     Parameters
@@ -61,25 +58,19 @@ class Dense(Layer):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            seed,
+            name,
+        )
         self.units = _checks.integer(units, "units", 1)
-        linear = activation is None
-        self.activation = (
-            "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
-        )
-        self.last_activation = self.activation
-        self.use_bias = _checks.flag(use_bias, "use_bias")
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self._initializers = (
-            initializers.get(kernel_initializer, "kernel_initializer"),
-            initializers.get(bias_initializer, "bias_initializer"),
-        )
-        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
-        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
-        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
-        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
-        self.seed = None if seed is None else _checks.integer(seed, "seed")
         self._width = 0
 
     def build(self, input_shape: Shape) -> Shape:
@@ -89,28 +80,7 @@ class Dense(Layer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (C, U) and, if used, ``bias`` (U,)."""
-        kernel, bias = map(regularizers.strengths, (self.kernel_regularizer, self.bias_regularizer))
-        make_kernel, make_bias = self._initializers
-        specs = [
-            WeightSpec(
-                "kernel", (self._width, self.units), make_kernel, *kernel, self.kernel_constraint
-            )
-        ]
-        if self.use_bias:
-            specs.append(WeightSpec("bias", (self.units,), make_bias, *bias, self.bias_constraint))
-        return specs
-
-    def forward(
-        self, inputs: Array, lengths: Array | None, training: bool, seed: int
-    ) -> tuple[Array, Array | None, _Context]:
-        """Compute the outputs; see `Layer.forward`."""
-        return self._apply(inputs, lengths, self.activation)
-
-    def forward_logits(
-        self, inputs: Array, lengths: Array | None, training: bool, seed: int
-    ) -> tuple[Array, Array | None, _Context]:
-        """Compute what the activation would be applied to."""
-        return self._apply(inputs, lengths, "linear")
+        return self.kernel_specs((self._width, self.units))
 
     def _apply(
         self, inputs: Array, lengths: Array | None, activation: str
