@@ -10,11 +10,22 @@ PAGES = [
     page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()
 ]
 
+# What a page's examples need beside lstmcore.
+NEEDS = {
+    "pytorch.md": ["torch"],
+    "keras.md": ["keras", "h5py"],
+    "onnx.md": ["onnx", "onnxruntime"],
+    "scikit-learn.md": ["sklearn"],
+    "arrays.md": ["pandas", "polars", "torch"],
+}
+
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in the source tree")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page, tmp_path, monkeypatch):
+    for name in NEEDS.get(page.name, []):
+        pytest.importorskip(name)
     # The blocks of a page go on where the one before ended.
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
