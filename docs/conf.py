@@ -14,7 +14,8 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types and shapes
-autodoc_mock_imports = ["h5py", "keras", "onnx", "sklearn", "torch"]  # not needed to read about the bridges
+# The bridges' reference is built without the frameworks.
+autodoc_mock_imports = ["h5py", "keras", "onnx", "sklearn", "torch"]
 default_role = "code"
 suppress_warnings = ["ref.python"]  # a type called "dtype" means NumPy's, not a property of a class
 
