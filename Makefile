@@ -19,7 +19,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-serial test-python bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-serial test-python test-neighbours bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -28,6 +28,8 @@ help:
 	@echo "make example-dates"
 	@echo "                  teach a model with attention to write dates in one way"
 	@echo "make test         C++ and Python tests"
+	@echo "make test-neighbours"
+	@echo "                  tests beside PyTorch, Keras, ONNX Runtime, scikit-learn and others, which it installs into build/neighbours"
 	@echo "make bench        time the engine beside its peers, which it installs into build/bench"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
@@ -84,6 +86,18 @@ test-serial: $(STAMPS)/build-tools
 
 test-python: $(STAMPS)/package
 	python -m pytest
+
+# The bridges beside the frameworks, in an environment of their own: this very PyTorch wrote the golden files. silero-vad is
+# wanted for its models alone, not for the audio libraries that it needs. WHEEL=... takes a wheel instead of the tree.
+WHEEL ?= .
+NEIGHBOURS := torch==2.13.0 keras h5py onnx onnxruntime scikit-learn aeon pandas polars
+NEIGHBOURLY := build/neighbours/bin/python
+
+test-neighbours:
+	$(PYTHON) -m venv --clear build/neighbours
+	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install $(NEIGHBOURS) '$(WHEEL)[test]'
+	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install --no-deps silero-vad
+	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/test_documentation.py
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install

@@ -111,13 +111,25 @@ void check_size(const char* name, std::initializer_list<std::int64_t> extents, s
   }
 }
 
+py::array as_array(py::handle value, const std::string& name, const char* element) {
+  if (py::isinstance<py::array>(value)) return py::reinterpret_borrow<py::array>(value);
+  // What else exports its memory is Python's business, and no hot path's.
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> converter;
+  const py::object& convert =
+      converter.call_once_and_store_result([] { return py::module_::import("lstmcore._checks").attr("as_array"); })
+          .get_stored();
+  py::object array = convert(value, name);
+  if (!py::isinstance<py::array>(array)) fail_type(name, std::string("an array of ") + element, value);
+  return array;
+}
+
 Element element_of(py::handle value, const std::string& name) {
-  if (py::isinstance<py::array>(value)) {
-    const int number = py::reinterpret_borrow<py::array>(value).dtype().num();
-    if (number == py::dtype::num_of<float>()) return Element::f32;
-    if (number == py::dtype::num_of<double>()) return Element::f64;
-  }
-  fail_type(name, "a NumPy array of float32 or float64", value);
+  constexpr const char* expected = "float32 or float64";
+  const py::array array = as_array(value, name, expected);
+  const int number = array.dtype().num();
+  if (number == py::dtype::num_of<float>()) return Element::f32;
+  if (number == py::dtype::num_of<double>()) return Element::f64;
+  fail_type(name, std::string("an array of ") + expected, value);
 }
 
 void fail_shape(const std::string& name, const Axis* axes, std::size_t rank, const py::array& got) {

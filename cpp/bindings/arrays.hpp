@@ -47,6 +47,10 @@ void check_size(const char* name, std::initializer_list<std::int64_t> extents, s
 
 enum class Element { f32, f64 };
 
+/// A NumPy array, or what another library's object exports through DLPack, the buffer protocol or `__array__`, without
+/// a copy where its memory can be addressed. TypeError, in which `element` names what was expected, if it is neither.
+py::array as_array(py::handle value, const std::string& name, const char* element);
+
 /// Type of a floating-point array; TypeError if `value` is anything else.
 Element element_of(py::handle value, const std::string& name);
 
@@ -174,12 +178,9 @@ class Reader {
 
   /// An array of element type T, any shape and strides.
   py::array array(py::handle value, const std::string& name) const {
-    if (!py::isinstance<py::array>(value)) {
-      fail_type(name, std::string("a NumPy array of ") + element_name<T>(), value);
-    }
-    auto array = py::reinterpret_borrow<py::array>(value);
+    py::array array = as_array(value, name, element_name<T>());
     if (array.dtype().num() != py::dtype::num_of<T>()) {
-      fail_type(name, std::string("dtype ") + element_name<T>() + " like " + like_, value);
+      fail_type(name, std::string("dtype ") + element_name<T>() + " like " + like_, array);
     }
     return array;
   }
@@ -249,10 +250,9 @@ extern template class Reader<double>;
 /// An array of any integer type (not bool) as contiguous int64.
 template <int Rank>
 Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::string& name, const Axes<Rank>& axes) {
-  if (!py::isinstance<py::array>(value)) fail_type(name, "a NumPy array of integers", value);
-  auto array = py::reinterpret_borrow<py::array>(value);
+  const py::array array = as_array(value, name, "integers");
   const char kind = array.dtype().kind();
-  if (kind != 'i' && kind != 'u') fail_type(name, "an integer dtype", value);
+  if (kind != 'i' && kind != 'u') fail_type(name, "an integer dtype", array);
   check_shape<Rank>(array, name, axes);
   // Always a copy: what was checked must not change under the engine, which runs without the GIL.
   py::array converted = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>(
@@ -264,8 +264,7 @@ Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::st
 /// An array of bool, contiguous.
 template <int Rank>
 Argument<const bool, Rank> read_bools(py::handle value, const std::string& name, const Axes<Rank>& axes) {
-  if (!py::isinstance<py::array>(value)) fail_type(name, "a NumPy array of bool", value);
-  auto array = py::reinterpret_borrow<py::array>(value);
+  const py::array array = as_array(value, name, "bool");
   if (array.dtype().num() != py::dtype::num_of<bool>()) fail_type(name, "dtype bool", value);
   check_shape<Rank>(array, name, axes);
   return contiguous_view<const bool, Rank>(contiguous<bool>(array));

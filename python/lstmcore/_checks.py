@@ -8,6 +8,7 @@ import numpy as np
 from lstmcore._typing import Array
 
 FLOAT_TYPES: tuple["np.dtype[Any]", ...] = (np.dtype(np.float32), np.dtype(np.float64))
+CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned memory of the CPU
 
 
 def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
@@ -104,12 +105,48 @@ def float_dtype(value: Any, name: str = "dtype") -> "np.dtype[Any]":
     raise ValueError(f"{name}: expected 'float32' or 'float64', got {value!r}")
 
 
+def as_array(values: Any, name: str) -> Any:
+    """Return what exports an array as that array; anything else (lists, numbers) comes back as is.
+
+    Exporters have `__dlpack__`, the buffer protocol, or `__array__`: PyTorch's and JAX's arrays,
+    `array.array`, memoryviews, the tables and columns of pandas and polars. Nothing is copied where
+    the exporter's own memory can be addressed.
+    """
+    if isinstance(values, np.ndarray):
+        unmasked(values, name)
+        return values
+    if isinstance(values, (list, tuple, str, bytes, int, float, np.generic)) or values is None:
+        return values
+    try:
+        return _export(values)
+    except TypeError:
+        return (
+            values  # no exporter, or of a type that NumPy lacks: the caller says what it expected
+        )
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(
+            f"{name}: expected an array in the CPU's memory, got {type(values).__name__}: {error}"
+        ) from error
+
+
+def _export(values: Any) -> Array:
+    if hasattr(values, "to_numpy"):  # pandas, polars: they know what to do where values are missing
+        return np.asarray(values.to_numpy())
+    if hasattr(values, "__dlpack__"):
+        if values.__dlpack_device__()[0] not in CPU_DEVICES:
+            raise BufferError("it lies on another device; move it to the CPU first")
+        return np.from_dlpack(values)
+    if hasattr(values, "__array__"):
+        return np.asarray(values)
+    return np.asarray(memoryview(values))
+
+
 def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) -> Array:
     """Return `values` as an array of `dtype` (None: float32 or float64), which it must have.
 
     Lists and tuples of Python numbers have no float type of their own and take that one.
     """
-    unmasked(values, name)
+    values = as_array(values, name)
     if isinstance(values, (list, tuple)):
         try:
             array = np.asarray(values, dtype=dtype)
@@ -134,7 +171,12 @@ def integer_array(values: Any, name: str) -> Array:
     if array.size == 0 and isinstance(values, (list, tuple)):
         array = array.astype(np.int64)
     if array.dtype == object and all(isinstance(entry, int) for entry in array.flat):
-        raise ValueError(f"{name}: expected integers of 64 bits, got {describe(values)}")
+        try:
+            array = array.astype(np.int64)
+        except OverflowError:
+            raise ValueError(
+                f"{name}: expected integers of 64 bits, got {describe(values)}"
+            ) from None
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, got {array.dtype}")
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
@@ -144,7 +186,7 @@ def integer_array(values: Any, name: str) -> Array:
 
 def any_array(values: Any, name: str) -> Array:
     """Return `values` as an array of the type that they have."""
-    unmasked(values, name)
+    values = as_array(values, name)
     try:
         return np.asarray(values)
     except ValueError:

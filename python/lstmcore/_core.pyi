@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lstmcore._typing import Exporter
+
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+FloatInput = FloatArray | Exporter
 IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -107,7 +110,7 @@ class Lstm:
     def dtype(self) -> np.dtype[Any]: ...
     def forward(
         self,
-        x: FloatArray,
+        x: FloatInput,
         h: FloatArray | None = None,
         c: FloatArray | None = None,
         lengths: IntArray | None = None,
@@ -154,7 +157,7 @@ class LstmTape:
     def state_shape(self) -> tuple[int, int, int]:
         """(layers*D, N, H)."""
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
-    def step(self, x_t: FloatArray, reset: BoolArray | None = None) -> FloatArray:
+    def step(self, x_t: FloatInput, reset: BoolArray | None = None) -> FloatArray:
         """y_t (N, H) of one more step x_t (N, C)."""
     def get_state(self) -> tuple[FloatArray, FloatArray]:
         """h and c (layers, N, H) after the last step."""
@@ -194,13 +197,13 @@ class LstmTangentTape:
 
 def lstm_jvp(
     lstm: Lstm,
-    x: FloatArray,
+    x: FloatInput,
     h: FloatArray | None,
     c: FloatArray | None,
     lengths: IntArray | None,
     reset: BoolArray | None,
     mask: BoolArray | None,
-    x_tangent: FloatArray | None,
+    x_tangent: FloatInput | None,
     h_tangent: FloatArray | None,
     c_tangent: FloatArray | None,
     weights_tangent: Mapping[str, FloatArray] | None,
@@ -211,7 +214,7 @@ def lstm_jvp(
 
 class LstmStream:
     def __init__(self, lstm: Lstm, batch_size: int = 1) -> None: ...
-    def step(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    def step(self, x: FloatInput, out: FloatArray | None = None) -> FloatArray:
         """x (N, C) gives (N, H); if N is 1, also (C,) gives (H,)."""
     def reset(self, row: int | None = None) -> None: ...
     def get_state(self) -> tuple[FloatArray, FloatArray]: ...

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks, _core
+from lstmcore._typing import Exporter
 from lstmcore.config import LSTMConfig, core_config
 
 __all__ = [
@@ -228,7 +229,7 @@ def as_packed(
 
 @overload
 def lstm(
-    x: FloatArray,
+    x: FloatArray | Exporter,
     weights: Mapping[str, FloatArray] | PackedWeights,
     config: LSTMConfig | None = None,
     *,
@@ -242,7 +243,7 @@ def lstm(
 ) -> tuple[FloatArray, LSTMState]: ...
 @overload
 def lstm(
-    x: FloatArray,
+    x: FloatArray | Exporter,
     weights: Mapping[str, FloatArray] | PackedWeights,
     config: LSTMConfig | None = None,
     *,
@@ -256,7 +257,7 @@ def lstm(
     recompute: int | str | None = None,
 ) -> tuple[FloatArray, LSTMState, LSTMTape]: ...
 def lstm(
-    x: FloatArray,
+    x: FloatArray | Exporter,
     weights: Mapping[str, FloatArray] | PackedWeights,
     config: LSTMConfig | None = None,
     *,
@@ -324,7 +325,7 @@ def lstm(
         weights = as_packed(weights, config)
     h, c = (None, None) if state is None else as_pair("state", state)
     if type(x) is not np.ndarray:
-        _checks.unmasked(x, "x")
+        x = _checks.as_array(x, "x")
     if lengths is not None and (type(lengths) is not np.ndarray or lengths.dtype.char in "LQ"):
         lengths = _checks.integer_array(lengths, "lengths")
     if reset is not None and not isinstance(reset, np.ndarray):
@@ -588,7 +589,7 @@ def lstm_backward(
 
 
 def lstm_jvp(
-    x: FloatArray,
+    x: FloatArray | Exporter,
     weights: Mapping[str, FloatArray] | PackedWeights,
     config: LSTMConfig | None = None,
     *,
@@ -596,7 +597,7 @@ def lstm_jvp(
     lengths: Lengths | None = None,
     reset: Reset | None = None,
     mask: Reset | None = None,
-    x_tangent: FloatArray | None = None,
+    x_tangent: FloatArray | Exporter | None = None,
     weights_tangent: Mapping[str, FloatArray] | None = None,
     state_tangent: StatePair | None = None,
     training: bool = True,
@@ -660,9 +661,9 @@ def lstm_jvp(
     h_tangent, c_tangent = (
         (None, None) if state_tangent is None else as_pair("state_tangent", state_tangent)
     )
-    _checks.unmasked(x, "x")
+    x = _checks.as_array(x, "x")
     if x_tangent is not None:
-        _checks.unmasked(x_tangent, "x_tangent")
+        x_tangent = _checks.as_array(x_tangent, "x_tangent")
     y, h, c, y_tangent, h_tangent, c_tangent, tape = _core.lstm_jvp(
         packed._lstm,
         x,

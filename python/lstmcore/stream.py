@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _core
+from lstmcore._typing import Exporter
 from lstmcore.config import LSTMConfig
 from lstmcore.functional import FloatArray, LSTMState, PackedWeights, as_packed, as_pair
 
@@ -65,7 +66,7 @@ class LSTMStream:
         """Element type, that of the weights."""
         return self._stream.dtype
 
-    def step(self, x_t: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    def step(self, x_t: FloatArray | Exporter, out: FloatArray | None = None) -> FloatArray:
         """Take one step.
 
         Parameters

@@ -40,8 +40,8 @@ FORWARD = {
     "x bool": (TypeError, "x: .*float32.*got bool", {"x": X.astype(bool)}),
     "x complex": (TypeError, "x: .*float32.*got complex64", {"x": X.astype("c8")}),
     "x of objects": (TypeError, "x: .*float32.*got object", {"x": X.astype(object)}),
-    "x a list": (TypeError, "x: expected a NumPy array of float32, got list", {"x": X.tolist()}),
-    "x None": (TypeError, "x: expected a NumPy array of float32, got None", {"x": None}),
+    "x a list": (TypeError, "x: expected an array of float32, got list", {"x": X.tolist()}),
+    "x None": (TypeError, "x: expected an array of float32, got None", {"x": None}),
     "h of another batch": (
         ValueError,
         r"state h: expected shape \(layers\*D=2, N=5, H=4\), got \(2, 4, 4\)",

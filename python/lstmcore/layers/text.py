@@ -211,6 +211,7 @@ def as_texts(texts: Any) -> list[str]:
     """
     if isinstance(texts, (str, bytes)):
         raise TypeError("texts: expected a sequence of strings, got a single one; put it in a list")
+    texts = _checks.as_array(texts, "texts")
     if isinstance(texts, np.ndarray):
         if texts.ndim == 2 and texts.shape[1] == 1:
             texts = texts[:, 0]

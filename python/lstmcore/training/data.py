@@ -9,7 +9,16 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array
 
-__all__ = ["Batch", "Examples", "Ragged", "batch_rows", "gather", "prepare_inputs", "whole_batches"]
+__all__ = [
+    "Batch",
+    "Examples",
+    "Ragged",
+    "batch_rows",
+    "gather",
+    "prepare_inputs",
+    "rows_of",
+    "whole_batches",
+]
 
 POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
 
@@ -271,13 +280,21 @@ def _chunks(values: Array, size: int) -> list[Array]:
     return [values[at : at + size] for at in range(0, len(values), size)]
 
 
+def rows_of(values: Any, name: str) -> Any:
+    """Return what another library's object holds: an array, or a list of the rows of a column."""
+    values = _checks.as_array(values, name)
+    if isinstance(values, np.ndarray) and values.dtype == object and values.ndim == 1:
+        return list(values)
+    return values
+
+
 def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -> Rows:
     """Check the type of the inputs and bring them to an array or to `Ragged`.
 
     Parameters
     ----------
     x : array_like, or list of array_like
-        A list of rows (T_i,) of ids or (T_i, C) of values is ragged.
+        A list (or a column of a table) of rows (T_i,) of ids or (T_i, C) of values is ragged.
     kind : {"ids", "floats"}
     dtype : dtype
         Of values.
@@ -291,10 +308,10 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -
     ValueError
         If there is no sample, or rows do not fit together.
     """
-    if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
-        x = list(x)
+    x = rows_of(x, name)
     ids = kind == "ids"
     if isinstance(x, (list, tuple)) and len(x):
+        x = [row if isinstance(row, np.ndarray) else _checks.as_array(row, name) for row in x]
         rank = max(_rank(row, name) for row in x)
         if (rank == 1 and ids) or (rank == 2 and not ids):
             if not ids and not all(isinstance(row, np.ndarray) for row in x):

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._typing import Array, Shape
-from lstmcore.training.data import Examples, Ragged, Rows
+from lstmcore.training.data import Examples, Ragged, Rows, rows_of
 from lstmcore.training.losses import Loss
 from lstmcore.training.masks import compact, compact_resets
 
@@ -57,9 +57,10 @@ def add_targets(
         raise ValueError("x: expected at least one sample, got none")
     if y is None:
         raise ValueError("y: expected targets, got None")
-    targets = _targets(inputs, loss, output_shape, dtype, y)
+    targets = _targets(inputs, loss, output_shape, dtype, rows_of(y, "y"))
     weights = None
     if sample_weight is not None:
+        sample_weight = rows_of(sample_weight, "sample_weight")
         weights = _sample_weights(sample_weight, inputs, len(output_shape) == 3, dtype)
     if class_weight is not None:
         factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
@@ -86,6 +87,7 @@ def add_reset(inputs: Examples, reset: Any) -> Examples:
         return inputs
     if len(inputs.inputs.shape) < 2:
         raise ValueError("reset: expected None for inputs without a time axis")
+    reset = rows_of(reset, "reset")
     if inputs.there is not None:
         given = _flags(_checks.any_array(reset, "reset"))
         if given.ndim != 2:
@@ -255,8 +257,6 @@ def _product(weights: Rows, factors: Rows) -> Rows:
 
 def _is_ragged(values: Any, rank: int) -> bool:
     """Tell a list of arrays of `rank` from an array or a plain nested list of numbers."""
-    if isinstance(values, np.ndarray):
-        return bool(values.dtype == object)
     return (
         isinstance(values, (list, tuple))
         and len(values) > 0

@@ -24,7 +24,7 @@ def is_streamed(values: Any) -> bool:
     """Tell what is read by slices [rows, steps] from an array or a list in memory."""
     if isinstance(values, np.memmap):
         return values.ndim >= 2
-    if isinstance(values, (np.ndarray, list, tuple, str)):
+    if isinstance(values, (np.ndarray, list, tuple, str)) or hasattr(values, "__dlpack__"):
         return False
     return (
         all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))

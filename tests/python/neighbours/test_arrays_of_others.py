@@ -1,0 +1,156 @@
+"""Tensors, series and frames of PyTorch, pandas and polars where an array is expected."""
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import _checks
+from lstmcore import functional as F
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+@pytest.fixture
+def pandas():
+    return pytest.importorskip("pandas", reason="pandas is not installed")
+
+
+@pytest.fixture
+def polars():
+    return pytest.importorskip("polars", reason="polars is not installed")
+
+
+CONFIG = lc.LSTMConfig(3, 5)
+
+
+def make_model(width=2, loss="sparse_categorical_crossentropy"):
+    activation = None if loss == "mse" else "softmax"
+    model = lc.Sequential(
+        [lc.layers.LSTM(4), lc.layers.Dense(width, activation=activation)], seed=0
+    )
+    model.compile("adam", loss)
+    return model
+
+
+class TestTorch:
+    def test_no_copy(self, torch):
+        x = torch.randn(4, 6, 3)
+        assert _checks.as_array(x, "x").ctypes.data == x.data_ptr()
+        assert _checks.as_array(x.transpose(0, 1), "x").ctypes.data == x.data_ptr()
+
+    def test_functions(self, torch, rng):
+        weights = F.init_weights(CONFIG, seed=0)
+        x = rng.standard_normal((2, 4, 3)).astype(np.float32)
+        expected, _ = F.lstm(x, weights, CONFIG, lengths=[4, 2])
+        tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+        y, _ = F.lstm(torch.from_numpy(x), tensors, CONFIG, lengths=torch.tensor([4, 2]))
+        assert type(y) is np.ndarray
+        assert np.array_equal(y, expected)
+
+    def test_a_gradient_would_be_lost(self, torch):
+        x = torch.zeros(1, 2, 3, requires_grad=True)
+        with pytest.raises(TypeError, match=r"^x: expected .*detach"):
+            F.lstm(x, F.init_weights(CONFIG, seed=0), CONFIG)
+
+    def test_types_that_numpy_lacks(self, torch):
+        x = torch.zeros(1, 2, 3, dtype=torch.bfloat16)
+        with pytest.raises(TypeError, match=r"^x: expected an array"):
+            F.lstm(x, F.init_weights(CONFIG, seed=0), CONFIG)
+
+
+class TestPandas:
+    def test_targets_and_weights(self, pandas, rng):
+        x = rng.standard_normal((8, 5, 3)).astype(np.float32)
+        y, weight = rng.integers(0, 2, 8), rng.random(8)
+        # An index out of order: rows count, not labels.
+        index = rng.permutation(8)
+        expected = make_model()
+        expected.fit(x, y, sample_weight=weight, epochs=2, verbose=0)
+        model = make_model()
+        model.fit(
+            x,
+            pandas.Series(y, index=index),
+            sample_weight=pandas.Series(weight, index=index),
+            epochs=2,
+            verbose=0,
+        )
+        assert np.array_equal(model.predict(x), expected.predict(x))
+
+    def test_a_frame_for_each_sequence(self, pandas, rng):
+        rows = [rng.standard_normal((steps, 3)).astype(np.float32) for steps in (4, 2, 5)]
+        frames = [pandas.DataFrame(row, columns=list("abc")) for row in rows]
+        model = make_model()
+        assert np.array_equal(model.predict(frames), model.predict(rows))
+
+    def test_a_frame_of_targets(self, pandas, rng):
+        x = rng.standard_normal((8, 5, 3)).astype(np.float32)
+        y = rng.standard_normal((8, 2)).astype(np.float32)
+        model = make_model(loss="mse")
+        loss = model.evaluate(x, y, verbose=0)
+        assert model.evaluate(x, pandas.DataFrame(y), verbose=0) == loss
+
+    def test_a_frame_of_ids(self, pandas, rng):
+        ids = rng.integers(1, 9, (4, 6))
+        model = lc.Sequential([lc.layers.Embedding(9, 3), lc.layers.LSTM(4)], seed=0)
+        expected = model.predict(ids)
+        assert np.array_equal(model.predict(pandas.DataFrame(ids)), expected)
+        assert np.array_equal(model.predict(pandas.Series(list(ids))), expected)
+        nullable = pandas.DataFrame(ids).astype("Int64")
+        assert np.array_equal(model.predict(nullable), expected)
+
+    def test_texts(self, pandas):
+        texts = ["good film", "bad film", "a good one"]
+        vectorize = lc.layers.TextVectorization()
+        vectorize.adapt(pandas.Series(texts))
+        model = lc.Sequential(
+            [vectorize, lc.layers.Embedding(20, 3), lc.layers.LSTM(4)],
+            seed=0,
+        )
+        assert np.array_equal(model.predict(pandas.Series(texts)), model.predict(texts))
+
+    def test_missing_values(self, pandas):
+        column = pandas.Series([1, None, 0], dtype="Int64")
+        model = make_model()
+        with pytest.raises(TypeError, match=r"^y: expected"):
+            model.fit(np.zeros((3, 2, 3), np.float32), column, verbose=0)
+
+    def test_mixed_columns(self, pandas):
+        frame = pandas.DataFrame({"a": [1.0], "b": ["x"], "c": [2.0]})
+        with pytest.raises(TypeError, match=r"^x: expected float32"):
+            make_model().predict([frame])
+
+
+class TestPolars:
+    def test_no_copy(self, polars):
+        values = np.arange(4, dtype=np.float32)
+        column = polars.Series(values)
+        first, second = (_checks.as_array(column, "y") for _ in range(2))
+        assert np.shares_memory(first, second)
+
+    def test_targets(self, polars, rng):
+        x = rng.standard_normal((8, 5, 3)).astype(np.float32)
+        y = rng.integers(0, 2, 8)
+        model = make_model()
+        assert model.evaluate(x, polars.Series(y), verbose=0) == model.evaluate(x, y, verbose=0)
+
+    def test_a_frame_for_each_sequence(self, polars, rng):
+        rows = [rng.standard_normal((steps, 3)).astype(np.float32) for steps in (4, 2, 5)]
+        frames = [polars.DataFrame(row, schema=list("abc")) for row in rows]
+        model = make_model()
+        assert np.array_equal(model.predict(frames), model.predict(rows))
+
+    def test_a_column_of_rows(self, polars):
+        rows = [[1, 2, 3], [4, 5]]
+        model = lc.Sequential([lc.layers.Embedding(9, 3), lc.layers.LSTM(4)], seed=0)
+        expected = model.predict(rows)
+        assert np.array_equal(model.predict(polars.Series(rows)), expected)
+
+    def test_texts(self, polars):
+        texts = ["good film", "bad film"]
+        vectorize = lc.layers.TextVectorization()
+        vectorize.adapt(polars.Series(texts))
+        model = lc.Sequential([vectorize, lc.layers.Embedding(20, 3), lc.layers.LSTM(4)], seed=0)
+        assert np.array_equal(model.predict(polars.Series(texts)), model.predict(texts))
