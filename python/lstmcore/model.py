@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from lstmcore import _checks
@@ -309,6 +310,7 @@ class Model(Weighted):
         *,
         return_dict: bool = False,
         reset: Any = None,
+        state: Any = None,
         stateful: bool | None = None,
         mask: Any = None,
     ) -> Any:
@@ -322,7 +324,7 @@ class Model(Weighted):
             As in `predict`.
         return_dict : bool, default False
             Whether to give them by name.
-        reset, stateful, mask
+        reset, state, stateful, mask
             As in `predict`.
 
         Returns
@@ -334,8 +336,11 @@ class Model(Weighted):
         with nullcontext() if self.built else self.unchanged_on_error():
             examples = self._examples(x, y, sample_weight, None, reset, mask=mask)
             carry = self._carry(None, stateful, None, batch_size)
+            rows = len(examples)
             if carry.stateful:
-                whole_batches(len(examples), batch_size, "x")
+                rows = batch_size = whole_batches(rows, batch_size, "x")
+            if state is not None:
+                carry = replace(carry, first=self.check_state(state, rows))
         return _results(loop.evaluate(self, examples, batch_size, verbose, carry), return_dict)
 
     def train_on_batch(

@@ -100,7 +100,8 @@ class Sequential(Network, Model):
         shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
         if self.vectorizer:
             shapes.insert(0, (None, None))
-        for line in summarize(self.layers, shapes):
+        frozen = self.parameters.frozen_size if self.built else 0
+        for line in summarize(self.layers, shapes, frozen):
             print_fn(line)
 
     def predict(

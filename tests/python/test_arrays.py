@@ -130,7 +130,9 @@ def test_another_device():
         TypeError, match=r"^x: expected an array in the CPU's memory, got DLPackOnly"
     ):
         F.lstm(x, weights, CONFIG)
-    with pytest.raises(TypeError, match=r"^weights\['weight_ih_l0'\]: expected an array in the CPU's memory"):
+    with pytest.raises(
+        TypeError, match=r"^weights\['weight_ih_l0'\]: expected an array in the CPU's memory"
+    ):
         F.lstm(
             np.zeros((1, 2, 3), np.float32),
             {**weights, "weight_ih_l0": DLPackOnly(weights["weight_ih_l0"], device=2)},

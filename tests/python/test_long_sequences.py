@@ -287,6 +287,15 @@ def test_stateful_prediction_and_evaluation(data):
     np.testing.assert_array_equal(state["lstm"].c, end["lstm"].c)
     expected = model.test_on_batch(x[:, :8], y[:, :8])
     assert model.evaluate(*pieces, batch_size=N, verbose=0) == pytest.approx(expected, rel=1e-14)
+    # From a state for each sample, or for each row of the batches.
+    _, middle = model.predict(pieces[0][:N], stateful=False, return_state=True)
+    late = x[:, 4:8], y[:, 4:8]
+    expected_late = model.test_on_batch(*late, state=middle)
+    for stateful in (False, True):
+        came = model.evaluate(*late, batch_size=N, stateful=stateful, state=middle, verbose=0)
+        assert came == pytest.approx(expected_late, rel=1e-14)
+    came = model.evaluate(*late, batch_size=2, stateful=False, state=middle, verbose=0)
+    assert came == pytest.approx(expected_late, rel=1e-14)
     apart = model.evaluate(*pieces, batch_size=N, stateful=False, verbose=0)
     assert apart[0] != pytest.approx(expected[0], rel=1e-6)
 

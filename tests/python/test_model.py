@@ -223,6 +223,14 @@ def test_summary_counts_every_parameter():
     assert "(None, None, 6)" in lines[3]
 
 
+def test_summary_says_what_is_not_trained():
+    model = lc.Sequential([layers.LSTM(3, recurrent_trainable=False)])
+    model.build((None, None, 2))
+    lines = []
+    model.summary(print_fn=lines.append)
+    assert lines[-1] == f"Parameters: {12 * (2 + 3 + 1)}, 36 of them not trained"
+
+
 def test_many_threads_may_predict_at_once(rng):
     ids = rng.integers(1, 9, (40, 7))
     model = tagger()

@@ -86,6 +86,11 @@ class Parameters:
         self.__dict__.update(state)
         self._make_views()
 
+    @property
+    def frozen_size(self) -> int:
+        """How many of the parameters are not trained."""
+        return sum(part.stop - part.start for part in self._frozen)
+
     def touch(self) -> None:
         """Say that `values` changed."""
         self.version += 1

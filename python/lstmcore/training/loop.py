@@ -72,7 +72,8 @@ class Carry:
     stateful : bool
         Whether the state also passes from batch to batch.
     first : dict of str to LSTMState
-        The state before the first batch; what is not in it is zero.
+        The state before the first batch or, if not `stateful`, with an entry for each sample; what
+        is not in it is zero.
     """
 
     tbptt: int | None = None
@@ -93,7 +94,7 @@ class Walk:
         step: Callable[[Batch, ModelState], ModelState],
     ) -> None:
         """Make `step` on every window of `rows`; it takes the state before and gives that after."""
-        state = self.state if self.carry.stateful else {}
+        state = self.state if self.carry.stateful else choose_rows(self.carry.first, rows)
         for batch in examples.windows(rows, self.carry.tbptt):
             state = step(batch, state)
         self.state = state

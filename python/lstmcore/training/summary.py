@@ -8,8 +8,13 @@ from lstmcore.layers import Layer
 __all__ = ["summarize"]
 
 
-def summarize(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> list[str]:
-    """Write the lines of the table; a shape of None is not known yet."""
+def summarize(
+    layers: Sequence[Layer], shapes: Sequence[Shape | None], frozen: int = 0
+) -> list[str]:
+    """Write the lines of the table; a shape of None is not known yet.
+
+    `frozen` parameters are not trained.
+    """
     rows = [("Layer", "Output shape", "Parameters")]
     total = 0
     for layer, shape in zip(layers, shapes, strict=True):
@@ -25,11 +30,12 @@ def summarize(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> list[s
         for name, shape, count in rows
     ]
     rule = "-" * len(lines[0])
+    kept = f", {frozen:,} of them not trained" if frozen else ""
     known = all(shape is not None for shape in shapes)
     return [
         lines[0],
         rule,
         *lines[1:],
         rule,
-        f"Parameters: {total:,}" if known else "Not built yet",
+        f"Parameters: {total:,}{kept}" if known else "Not built yet",
     ]
