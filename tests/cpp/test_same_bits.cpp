@@ -268,6 +268,40 @@ void check_strides() {
   check_same_outputs(out.result, infer(equal_rows));
 }
 
+// Gradients that the engine cannot sum where they are wanted, of batches so small that it otherwise would.
+template <class T>
+void check_strides_of_gradients() {
+  for (const auto& [rows, steps] : {std::pair<Index, Index>{1, 1}, {3, 1}, {1, 4}, {2, 3}}) {
+    const check::Context context(std::to_string(rows) + " rows, " + std::to_string(steps) + " steps");
+    const Problem<T> p = make_problem<T>({"", bidirectional(lstm_config(20, 40, 2)), rows, steps});
+    const Result<T> expected = train(p);
+    const lstmcore::Lstm<T> lstm(p.config, p.weights());
+    Outputs<T> out(p);
+    std::vector<std::vector<T>> sparse;
+    const auto spread = [&](lstmcore::View<T, 2>& view) {
+      sparse.push_back(not_a_number<T>(static_cast<std::size_t>(2 * view.size())));
+      view = {sparse.back().data(), view.shape, {2 * view.shape[1], 2}};
+    };
+    const auto gather = [](const lstmcore::View<T, 2>& view, std::vector<T>& values) {
+      for (Index i = 0; i < view.shape[0]; ++i) {
+        for (Index j = 0; j < view.shape[1]; ++j) values[static_cast<std::size_t>(i * view.shape[1] + j)] = view(i, j);
+      }
+    };
+    for (auto& cell : out.inputs.weights) {
+      spread(cell.weight_ih);
+      spread(cell.weight_hh);
+    }
+    lstmcore::LstmTape<T> tape;
+    lstm.forward(p.sequence(), out.y, out.state, tape);
+    lstm.backward(tape, p.output_gradients(), out.inputs);
+    for (std::size_t cell = 0; cell < out.inputs.weights.size(); ++cell) {
+      gather(out.inputs.weights[cell].weight_ih, out.result.dweight_ih[cell]);
+      gather(out.inputs.weights[cell].weight_hh, out.result.dweight_hh[cell]);
+    }
+    check_same_gradients(out.result, expected);
+  }
+}
+
 // A backward that computes pieces of the forward again.
 template <class T>
 void check_recomputation() {
@@ -339,6 +373,8 @@ TEST("computed again piece by piece") {
 TEST("any strides") {
   check_strides<float>();
   check_strides<double>();
+  check_strides_of_gradients<float>();
+  check_strides_of_gradients<double>();
 }
 TEST("concurrent calls") {
   check_concurrent_calls<float>();

@@ -34,6 +34,8 @@ struct Product {
 
 /// Depth of a TransposedProduct: what the first-level cache holds of a few columns.
 constexpr Index most_transposed_depth = 384;
+/// Rows of an OuterProduct: with more, it is the TransposedProduct that pays.
+constexpr Index most_outer_rows = 4;
 
 /// The same with a transposed left factor, for products over all rows of a batch: for the columns c of a in
 /// [row_begin, row_end), out[c][m] (+)= sum over k of a[k][c] * B[k][m].
@@ -48,6 +50,21 @@ struct TransposedProduct {
   Index out_stride;
   bool accumulate;
   Index panel_begin, panel_end;
+};
+
+/// The same for few rows, written where and as the caller wants it: for units u and columns c in [column_begin,
+/// column_end), out[u][c] (+)= sum over rows k of a[k][u] * b[k][c].
+template <class T>
+struct OuterProduct {
+  Index rows;  // 1 to `most_outer_rows`
+  const T* const* a;
+  Index a_begin;  // column of a of the first unit
+  Index units;
+  const T* const* b;
+  Index column_begin, column_end;
+  T* out;
+  Index out_stride;
+  bool accumulate;
 };
 
 /// How a cell departs from the plain one: see LstmConfig. Chosen once per call; each vector asks again, which costs
@@ -228,6 +245,7 @@ struct Kernels {
   Index tile_rows;  // rows that a full tile of one panel holds
   void (*product)(const Product<T>&);
   void (*transposed_product)(const TransposedProduct<T>&);
+  void (*outer_product)(const OuterProduct<T>&);
   /// to[column * to_stride + row] = from[row * from_stride + column].
   void (*transpose)(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride);
   void (*step_forward)(const StepForward<T>&);

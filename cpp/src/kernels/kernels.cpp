@@ -18,6 +18,7 @@ constexpr kernels::Kernels<T> make_kernels() {
   k.tile_rows = tile_rows(kernels::panel_vectors);
   k.product = &product<T>;
   k.transposed_product = &transposed_product<T>;
+  k.outer_product = &outer_product<T>;
   k.transpose = &transpose<T>;
   k.step_forward = &step_forward<T>;
   k.step_backward = &step_backward<T>;

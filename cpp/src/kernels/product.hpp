@@ -8,6 +8,7 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
+using kernels::OuterProduct;
 using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
@@ -260,6 +261,31 @@ void transposed_product(const TransposedProduct<T>& p) {
     by_rows[height - 1](p, row);
     row += height;
   }
+}
+
+template <class T, int Rows>
+void outer_rows(const OuterProduct<T>& p) {
+  using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
+  for (Index unit = 0; unit < p.units; ++unit) {
+    P factors[Rows];
+    for (int k = 0; k < Rows; ++k) factors[k] = ei::pset1<P>(p.a[k][p.a_begin + unit]);
+    T* const out = p.out + unit * p.out_stride;
+    for (Index column = p.column_begin; column < p.column_end; column += lanes) {
+      const Index count = p.column_end - column;
+      P sum = p.accumulate ? load_some<P>(out + column, count) : constant<P>(0.0);
+      for (int k = 0; k < Rows; ++k) sum = ei::pmadd(factors[k], load_some<P>(p.b[k] + column, count), sum);
+      store_some(out + column, sum, count);
+    }
+  }
+}
+
+template <class T>
+void outer_product(const OuterProduct<T>& p) {
+  static_assert(kernels::most_outer_rows == 4, "one entry for each number of rows");
+  using Rows = void (*)(const OuterProduct<T>&);
+  static constexpr Rows by_rows[] = {&outer_rows<T, 1>, &outer_rows<T, 2>, &outer_rows<T, 3>, &outer_rows<T, 4>};
+  by_rows[p.rows - 1](p);
 }
 
 }  // namespace

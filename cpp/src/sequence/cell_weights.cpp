@@ -7,17 +7,7 @@
 namespace lstmcore {
 namespace {
 
-constexpr Index gate_count = 4;
 constexpr Index peephole_gates = 3;
-
-/// Rows of (4H, ...) matrices, gate by gate, beside their place in a block's 4 V columns: visit(column, gate row,
-/// units) for each gate of block `block`, of whose V hidden units `units` are real. Peephole weights have three gates.
-template <class Visit>
-void visit_gates(const CellShape& shape, Index block, Visit&& visit, Index gates = gate_count) {
-  const Index first = block * shape.lanes;
-  const Index units = std::min(shape.lanes, shape.hidden - first);
-  for (Index gate = 0; gate < gates; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
-}
 
 /// Calls pack(blocks) for ranges of blocks on several threads. Moving an element takes about as long as some
 /// arithmetic.

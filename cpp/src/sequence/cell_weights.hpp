@@ -1,6 +1,7 @@
 // The weights of one layer and direction, packed for the kernels.
 #pragma once
 
+#include <algorithm>
 #include <lstmcore/lstm.hpp>
 
 #include "../buffer.hpp"
@@ -30,6 +31,17 @@ struct CellShape {
   Index x_gradients() const { return normed ? gates_width() : 0; }
   Index h_gradients() const { return normed ? 2 * gates_width() : 0; }
 };
+
+constexpr Index gate_count = 4;
+
+/// Rows of (4H, ...) matrices, gate by gate, beside their place in a block's 4 V columns: visit(column, gate row,
+/// units) for each gate of block `block`, of whose V hidden units `units` are real. Peephole weights have three gates.
+template <class Visit>
+void visit_gates(const CellShape& shape, Index block, Visit&& visit, Index gates = gate_count) {
+  const Index first = block * shape.lanes;
+  const Index units = std::min(shape.lanes, shape.hidden - first);
+  for (Index gate = 0; gate < gates; ++gate) visit(gate * shape.lanes, gate * shape.hidden + first, units);
+}
 
 /// For the forward: panels over hidden units, the four gates of a block of V units side by side.
 template <class T>

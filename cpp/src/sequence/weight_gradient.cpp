@@ -14,6 +14,12 @@ Index blocks_at_once(const CellShape& shape, Index itemsize) {
   return std::clamp<Index>(cached_bytes / (chunk_depth * shape.block_width() * itemsize), 1, shape.blocks());
 }
 
+/// Whether the kernels may write there.
+template <class T>
+bool has_unit_stride(const View<T, 2>& matrix) {
+  return !matrix || matrix.stride[1] == 1;
+}
+
 /// Hidden units of some blocks.
 Range units_of(const CellShape& shape, Range blocks) {
   return {blocks.begin * shape.lanes, std::min(blocks.end * shape.lanes, shape.hidden)};
@@ -22,11 +28,16 @@ Range units_of(const CellShape& shape, Range blocks) {
 }  // namespace
 
 template <class T>
-WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip)
-    : kernels_(active_kernels<T>()), shape_(shape), gradients_(gradients), cell_clip_(cell_clip) {
+WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip, Index rows)
+    : kernels_(active_kernels<T>()),
+      shape_(shape),
+      gradients_(gradients),
+      cell_clip_(cell_clip),
+      direct_(rows > 0 && rows <= kernels::most_outer_rows && has_unit_stride(gradients.weight_ih) &&
+              has_unit_stride(gradients.weight_hh)) {
   const auto width = static_cast<std::size_t>(shape.gates_width());
-  x_.resize(gradients.weight_ih ? width * static_cast<std::size_t>(shape.input) : 0);
-  h_.resize(gradients.weight_hh ? width * static_cast<std::size_t>(shape.state) : 0);
+  x_.resize(gradients.weight_ih && !direct_ ? width * static_cast<std::size_t>(shape.input) : 0);
+  h_.resize(gradients.weight_hh && !direct_ ? width * static_cast<std::size_t>(shape.state) : 0);
   bias_.resize(gradients.bias ? width : 0);
   const auto projected = static_cast<std::size_t>(shape.hidden * shape.state_padded());
   projection_.resize(gradients.weight_hr ? projected : 0);
@@ -83,6 +94,14 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
   const Range h_columns = split(shape_.state, column_parts, column_part, kernels_.tile_rows);
   const Index group = blocks_at_once(shape_, sizeof(T));
+  if (direct_ && rows.count > 0) {
+    if (gradients_.weight_ih) {
+      add_directly(rows, first, blocks, shape_.x_gradients(), rows.x, x_columns, gradients_.weight_ih);
+    }
+    if (gradients_.weight_hh) {
+      add_directly(rows, first, blocks, shape_.h_gradients(), rows.h_prev, h_columns, gradients_.weight_hh);
+    }
+  }
   for (Index begin = 0; begin < rows.count; begin += chunk_depth) {
     const Index depth = std::min(chunk_depth, rows.count - begin);
     for (Index block = blocks.begin; block < blocks.end; block += group) {
@@ -93,6 +112,27 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
   if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
   if (projection_.size() > 0 && column_part == 0) add_projection(rows, first, blocks, scratch);
   if (norms_.size() > 0 && column_part == 0) add_norms(rows, first, blocks);
+}
+
+template <class T>
+void WeightGradient<T>::add_directly(const StepRows<T>& rows, bool first, Range blocks, Index offset,
+                                     const std::vector<const T*>& inputs, Range columns, const View<T, 2>& gradient) {
+  kernels::OuterProduct<T> product{};
+  product.rows = rows.count;
+  product.a = rows.gates.data();
+  product.b = inputs.data();
+  product.column_begin = columns.begin;
+  product.column_end = columns.end;
+  product.out_stride = gradient.stride[0];
+  product.accumulate = !first;
+  for (Index block = blocks.begin; block < blocks.end; ++block) {
+    visit_gates(shape_, block, [&](Index column, Index gate_row, Index units) {
+      product.a_begin = offset + block * shape_.block_width() + column;
+      product.units = units;
+      product.out = gradient.data + gate_row * gradient.stride[0];
+      kernels_.outer_product(product);
+    });
+  }
 }
 
 /// dR^T = m^T dr for the blocks' hidden units.
@@ -171,7 +211,7 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
     }
   }
   // Without norms the same panels serve both products.
-  if (!shape_.normed) copy_panels(rows, begin, depth, blocks, 0, scratch);
+  if (!shape_.normed && x_.size() + h_.size() > 0) copy_panels(rows, begin, depth, blocks, 0, scratch);
   if (x_.size() > 0) {
     if (shape_.normed) copy_panels(rows, begin, depth, blocks, shape_.x_gradients(), scratch);
     product.a = rows.x.data() + begin;
@@ -287,7 +327,8 @@ WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
   for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
   for (const LstmCellWeights<T>& direction : gradients) {
     for (int group = 0; group < groups; ++group) {
-      gradients_.emplace_back(shape, direction, cell_clip);
+      gradients_.emplace_back(shape, direction, cell_clip,
+                              groups == 1 ? schedule.total : std::numeric_limits<Index>::max());
       wanted_ = wanted_ || gradients_.back().wanted();
     }
   }

@@ -1,6 +1,8 @@
 // dW and db: products of depth "all rows of all times", summed in a fixed order.
 #pragma once
 
+#include <limits>
+
 #include "walk.hpp"
 
 namespace lstmcore {
@@ -22,10 +24,13 @@ struct StepRows {
 template <class T>
 class WeightGradient {
  public:
-  WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip);
+  /// `rows`: how many there will be in all; few are summed where the caller wants the sums.
+  WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip,
+                 Index rows = std::numeric_limits<Index>::max());
 
   bool wanted() const {
-    return x_.size() + h_.size() + bias_.size() + peephole_.size() + projection_.size() + norms_.size() > 0;
+    return gradients_.weight_ih || gradients_.weight_hh ||
+           bias_.size() + peephole_.size() + projection_.size() + norms_.size() > 0;
   }
   bool peephole_wanted() const { return peephole_.size() > 0; }
   /// Elements of scratch that `add` needs.
@@ -43,6 +48,9 @@ class WeightGradient {
  private:
   void add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks, Range x_columns,
                   Range h_columns, bool with_bias, T* scratch);
+  /// Adds to a gradient (4H, columns) itself; the gates' gradients begin at column `offset` of the rows.
+  void add_directly(const StepRows<T>& rows, bool first, Range blocks, Index offset,
+                    const std::vector<const T*>& inputs, Range columns, const View<T, 2>& gradient);
   void add_projection(const StepRows<T>& rows, bool first, Range blocks, T* scratch);
   void add_peephole(const StepRows<T>& rows, bool first, Range blocks);
   void add_norms(const StepRows<T>& rows, bool first, Range blocks);
@@ -55,7 +63,8 @@ class WeightGradient {
   const CellShape shape_;
   const LstmCellWeights<T> gradients_;
   const T cell_clip_;
-  Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted
+  const bool direct_;       ///< dW is summed in `gradients_` itself
+  Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted, or direct
   Buffer<T> peephole_;      ///< [3 Hp]
   Buffer<T> projection_;    ///< [H][padded P]
   Buffer<T> norms_;         ///< as in ForwardPanels
