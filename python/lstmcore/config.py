@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -133,6 +132,7 @@ class LSTMConfig:
             if name.endswith("_activation"):
                 value = Activation(*value)
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_core", core)
         if self.num_layers > MAX_LAYERS:
             raise ValueError(
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
@@ -167,11 +167,17 @@ class LSTMConfig:
         """
         return dict(core_config(self).parameters())
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self._values()
+
     def _values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@functools.lru_cache(maxsize=256)
 def core_config(config: LSTMConfig) -> _core.LstmConfig:
-    """Return the engine's form of `config`."""
-    return _core.LstmConfig(**config._values())
+    """Return the engine's form of `config`, which stays with it: to hash all options takes longer."""
+    core: _core.LstmConfig | None = config.__dict__.get("_core")
+    if core is None:  # a copy, or from a pickle
+        core = _core.LstmConfig(**config._values())
+        object.__setattr__(config, "_core", core)
+    return core
