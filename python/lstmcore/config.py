@@ -175,7 +175,7 @@ class LSTMConfig:
 
 
 def core_config(config: LSTMConfig) -> _core.LstmConfig:
-    """Return the engine's form of `config`, which stays with it: to hash all options takes longer."""
+    """Return the engine's form of `config`, kept with it since to hash all options takes longer."""
     core: _core.LstmConfig | None = config.__dict__.get("_core")
     if core is None:  # a copy, or from a pickle
         core = _core.LstmConfig(**config._values())
