@@ -1,0 +1,138 @@
+"""The engine's forward and its gradients as functions that PyTorch differentiates, twice if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
+
+from lstmcore.torch import engine
+from lstmcore.torch.engine import Call
+
+
+def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Return y, h and c; a tape is kept only where a gradient can be asked for."""
+    if not _differentiated(x, h, c, weights):
+        return engine.forward(call, x, h, c, weights, False)[:3]  # type: ignore[return-value]
+    y, h_after, c_after, _ = _Forward.apply(call, x, h, c, *weights)
+    return y, h_after, c_after
+
+
+def _differentiated(x: Any, h: Any, c: Any, weights: Sequence[Any]) -> bool:
+    if getattr(forward_ad, "_current_level", -1) >= 0:
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    return (
+        x.requires_grad
+        or any(weight.requires_grad for weight in weights)
+        or (h is not None and h.requires_grad)
+        or (c is not None and c.requires_grad)
+    )
+
+
+class _Forward(torch.autograd.Function):
+    """(call, x, h, c, *weights) to y, h, c and the tape's tensor."""
+
+    @staticmethod
+    def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:
+        return engine.forward(call, x, h, c, weights, True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.call, *tensors = inputs
+        ctx.mark_non_differentiable(output[3])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[3], *tensors)
+        ctx.save_for_forward(output[3], *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        tape, x, h, c, *weights = ctx.saved_tensors
+        call: Call = ctx.call
+        needs = needs_of(call, ctx.needs_input_grad[1:])
+        outputs = grads[:3]
+        if torch.is_grad_enabled():
+            results = _Backward.apply(call, needs, tape, *outputs, x, h, c, *weights)
+        else:
+            results = engine.gradients(call, needs, tape, outputs, x, h, c, weights)
+        return (None, *spread(call, results, ctx.needs_input_grad[1:]))
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *directions: Any) -> Any:
+        _, x, h, c, *weights = ctx.saved_tensors
+        (y, h_after, c_after), _ = engine.tangents(
+            ctx.call, x, h, c, weights, gather(ctx.call, directions)
+        )
+        return y, h_after, c_after, None
+
+
+class _Backward(torch.autograd.Function):
+    """(call, needs, tape, dy, dh, dc, x, h, c, *weights) to what `engine.gradients` returns.
+
+    Its own backward is the double backward: the gradient of <t, J^T dy> is J t by dy, and by the
+    inputs the derivative of J^T dy along t, since a Hessian is symmetric (`lstm_jvp_backward`).
+    """
+
+    @staticmethod
+    def forward(call: Call, needs: Any, tape: Any, *tensors: Any) -> Any:
+        dy, dh, dc, x, h, c, *weights = tensors
+        return tuple(engine.gradients(call, needs, tape, (dy, dh, dc), x, h, c, weights))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.call, _, _, *tensors = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *directions: Any) -> Any:
+        call: Call = ctx.call
+        dy, dh, dc, x, h, c, *weights = ctx.saved_tensors
+        along, tape = engine.tangents(call, x, h, c, weights, directions)
+        by_outputs = [
+            value if needed else None
+            for value, needed in zip(along, ctx.needs_input_grad[3:6], strict=True)
+        ]
+        needs = needs_of(call, ctx.needs_input_grad[6:])
+        by_inputs: list[Any] = [None] * (3 + len(call.plan.places))
+        if any(needs):
+            by_inputs = engine.second_gradients(call, tape, (dy, dh, dc), needs)
+        by_inputs = spread(call, by_inputs, ctx.needs_input_grad[6:])
+        return (None, None, None, *by_outputs, *by_inputs)
+
+
+def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:
+    """From x, h, c and PyTorch's parameters to x, h, c and the engine's weights."""
+    wanted = list(needs[:3])
+    parameters = needs[3:]
+    for _, first, second in call.plan.places:
+        wanted.append(parameters[first] or (second >= 0 and parameters[second]))
+    return wanted
+
+
+def spread(call: Call, results: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+    """The other way round: both of PyTorch's biases have the gradient of their sum."""
+    gradients = [*results[:3], *[None] * len(call.plan.names)]
+    for gradient, (_, first, second) in zip(results[3:], call.plan.places, strict=True):
+        gradients[3 + first] = gradient if needs[3 + first] else None
+        if second >= 0:
+            gradients[3 + second] = gradient if needs[3 + second] else None
+    return gradients
+
+
+def gather(call: Call, directions: Sequence[Any]) -> list[Any]:
+    """Directions of PyTorch's parameters as those of the engine's weights: biases add up."""
+    along = list(directions[:3])
+    parameters = directions[3:]
+    for _, first, second in call.plan.places:
+        direction = parameters[first]
+        if second >= 0 and parameters[second] is not None:
+            other = parameters[second]
+            direction = other if direction is None else direction + other
+        along.append(direction)
+    return along
