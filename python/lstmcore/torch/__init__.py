@@ -1,4 +1,4 @@
-"""PyTorch's LSTM modules on lstmcore's engine: drop-in, with exact gradients, for tensors on the CPU.
+"""PyTorch's LSTM modules on lstmcore's engine: drop-in, with exact gradients, on the CPU.
 
 `LSTM` and `LSTMCell` take the place of ``torch.nn.LSTM`` and ``torch.nn.LSTMCell``: the same
 arguments, parameters, state dict and results. `replace_lstm` changes the modules of a model in

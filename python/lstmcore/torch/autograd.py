@@ -1,4 +1,4 @@
-"""The engine's forward and its gradients as functions that PyTorch differentiates, twice if asked."""
+"""The engine's forward and its gradients as functions that PyTorch differentiates, twice too."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from lstmcore.torch.engine import Call
 def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Return y, h and c; a tape is kept only where a gradient can be asked for."""
     if not _differentiated(x, h, c, weights):
-        return engine.forward(call, x, h, c, weights, False)[:3]  # type: ignore[return-value]
-    y, h_after, c_after, _ = _Forward.apply(call, x, h, c, *weights)
+        y, h_after, c_after, _ = engine.forward(call, x, h, c, weights, False)
+    elif torch._C._are_functorch_transforms_active():
+        y, h_after, c_after, _ = _Transformed.apply(call, x, h, c, *weights)
+    else:
+        y, h_after, c_after = _Forward.apply(call, x, h, c, *weights)
     return y, h_after, c_after
 
 
@@ -35,19 +38,13 @@ def _differentiated(x: Any, h: Any, c: Any, weights: Sequence[Any]) -> bool:
 
 
 class _Forward(torch.autograd.Function):
-    """(call, x, h, c, *weights) to y, h, c and the tape's tensor."""
+    """(call, x, h, c, *weights) to y, h and c."""
 
     @staticmethod
-    def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:
-        return engine.forward(call, x, h, c, weights, True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        ctx.call, *tensors = inputs
-        ctx.mark_non_differentiable(output[3])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(output[3], *tensors)
-        ctx.save_for_forward(output[3], *tensors)
+    def forward(ctx: Any, call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:
+        *outputs, tape = engine.forward(call, x, h, c, weights, True)
+        _save(ctx, call, tape, (x, h, c, *weights))
+        return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -67,7 +64,34 @@ class _Forward(torch.autograd.Function):
         (y, h_after, c_after), _ = engine.tangents(
             ctx.call, x, h, c, weights, gather(ctx.call, directions)
         )
-        return y, h_after, c_after, None
+        return y, h_after, c_after
+
+
+class _Transformed(_Forward):
+    """The same in the form that torch.func asks for, which is slower: the tape is an output."""
+
+    @staticmethod
+    def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:  # type: ignore[override]
+        y, *others = engine.forward(call, x, h, c, weights, True)
+        return (torch.empty(0) if y is None else y, *others)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        call, *tensors = inputs
+        ctx.mark_non_differentiable(output[3])
+        _save(ctx, call, output[3], tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, *directions: Any) -> Any:
+        y, *others = _Forward.jvp(ctx, *directions)
+        return (torch.empty(0) if y is None else y, *others, None)
+
+
+def _save(ctx: Any, call: Call, tape: Any, tensors: Sequence[Any]) -> None:
+    ctx.call = call
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(tape, *tensors)
+    ctx.save_for_forward(tape, *tensors)
 
 
 class _Backward(torch.autograd.Function):

@@ -7,7 +7,7 @@ from typing import Any
 from lstmcore.config import LSTMConfig
 from lstmcore.torch.module import Recurrent, _pair, _shape
 from lstmcore.torch.plan import OPTIONS, Plan, options_repr
-from lstmcore.torch.tensors import check, flags_of
+from lstmcore.torch.tensors import expect_tensor, flags_of
 
 # Options that say something of several steps or layers, or of the order of steps.
 NOT_FOR_CELLS = ("go_backwards",)
@@ -113,9 +113,9 @@ class LSTMCell(Recurrent):
         ValueError
             If a shape or a value is wrong.
         """
+        self._refuse_tracing()
         h, c = _pair(hx)
-        dtype = self._check_weights()
-        check(input, "input", dtype)
+        expect_tensor(input, "input")
         batched = input.dim() == 2
         if input.dim() not in (1, 2) or input.size(-1) != self.input_size:
             raise ValueError(
@@ -131,7 +131,7 @@ class LSTMCell(Recurrent):
         widths = (self.proj_size or self.hidden_size, self.hidden_size)
         for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
             if part is not None:
-                check(part, name, dtype)
+                expect_tensor(part, name)
                 expected = (batch, width) if batched else (width,)
                 if tuple(part.shape) != expected:
                     raise ValueError(f"{name}: expected {expected}, got {_shape(part)}")
@@ -140,9 +140,9 @@ class LSTMCell(Recurrent):
             states.append(part)
         if reset is not None:
             reset = flags_of(reset, "reset", (batch,), "(N,)").unsqueeze(1)
-        _, h_new, c_new = self._run(input, *states, (None, reset, None), seed, cell=True)
+        _, h_new, c_new = self._run(
+            input, states[0], states[1], seed, (None, reset, None), cell=True
+        )
         if not batched:
             h_new, c_new = h_new.squeeze(0), c_new.squeeze(0)
         return h_new, c_new
-
-

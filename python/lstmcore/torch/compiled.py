@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from lstmcore.config import LSTMConfig
 from lstmcore.torch import engine
 from lstmcore.torch.autograd import needs_of, spread
 from lstmcore.torch.engine import Call
@@ -53,17 +54,28 @@ def _call(description: Sequence[Any]) -> Call:
         time_major,
         cell,
         sequences,
-        *(None if tensor is None else tensor.numpy() for tensor in (lengths, reset, mask)),
+        None if lengths is None else lengths.numpy(),
+        None if reset is None else reset.numpy(),
+        None if mask is None else mask.numpy(),
         0 if seed is None else int(seed[0]),
         random,
         None,
     )
 
 
+def _batch(x: Any, config: LSTMConfig, time_major: bool, cell: bool) -> tuple[Any, ...]:
+    """Axes of a state but for the last."""
+    if cell:
+        return (x.shape[0],)
+    return (config.num_layers * config.num_directions, x.shape[1 if time_major else 0])
+
+
 @torch.library.custom_op("lstmcore::lstm", mutates_args=(), schema=_FORWARD)
 def _lstm(x: Any, h: Any, c: Any, weights: Any, *rest: Any) -> Any:
     *description, keep = rest
-    return engine.forward(_call(description), x, h, c, weights, keep)
+    y, h_after, c_after, tape = engine.forward(_call(description), x, h, c, weights, keep)
+    y = x.new_empty(0) if y is None else y
+    return y, h_after, c_after, torch.empty(1, dtype=torch.int64) if tape is None else tape
 
 
 @_lstm.register_fake
@@ -71,10 +83,7 @@ def _(x: Any, h: Any, c: Any, weights: Any, *rest: Any) -> Any:
     _, _, _, _, *of_plan, time_major, cell, sequences, _, _ = rest
     config = _plan(*of_plan).config
     tape = torch.empty((1,), dtype=torch.int64)
-    if cell:
-        batch = (x.shape[0],)
-    else:
-        batch = (config.num_layers * config.num_directions, x.shape[1 if time_major else 0])
+    batch = _batch(x, config, time_major, cell)
     y = (*x.shape[:2], config.output_size) if sequences else (0,)
     return (
         x.new_empty(y),
@@ -97,10 +106,7 @@ def _(needs: Any, tape: Any, dy: Any, dh: Any, dc: Any, *rest: Any) -> Any:
     x, _, _, _, _, _, _, _, *of_plan, time_major, cell, _, _ = rest
     plan = _plan(*of_plan)
     config = plan.config
-    if cell:
-        batch = (x.shape[0],)
-    else:
-        batch = (config.num_layers * config.num_directions, x.shape[1 if time_major else 0])
+    batch = _batch(x, config, time_major, cell)
     shapes = [x.shape, (*batch, config.state_size), (*batch, config.hidden_size)]
     shapes += [plan.shapes[first] for _, first, _ in plan.places]
     return [

@@ -50,11 +50,13 @@ class Call(NamedTuple):
     packed: _core.Lstm | None
 
 
-def forward(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], keep: bool) -> tuple[Any, ...]:
-    """Return y (empty if not wanted), h, c and a tape's tensor, which is -1 unless `keep`."""
+def forward(
+    call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], keep: bool
+) -> tuple[Any, ...]:
+    """Return y, None if not wanted, h, c and a tape's tensor, None unless `keep`."""
     plan = call.plan
     lstm = pack(plan, weights) if call.packed is None else call.packed
-    inputs, h_before, c_before = _inputs(call, x, h, c)
+    inputs, h_before, c_before = _inputs(call, x, h, c, weights[0])
     y, h_after, c_after, tape = lstm.forward(
         inputs,
         h_before,
@@ -71,20 +73,18 @@ def forward(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], keep: bo
     )
     if call.cell:
         h_after, c_after = h_after[0], c_after[0]
-    if y is None:
-        output = torch.empty(0, dtype=x.dtype)
-    else:
+    output = None
+    if y is not None:
         output = torch.from_numpy(y.swapaxes(0, 1) if call.time_major else y)
-    kept = tapes.tensor_of(tape if keep else None)
+    kept = tapes.tensor_of(tape) if keep and tape is not None else None
     return output, torch.from_numpy(h_after), torch.from_numpy(c_after), kept
 
 
-def _inputs(call: Call, x: Any, h: Any, c: Any) -> tuple[Array, Array | None, Array | None]:
+def _inputs(call: Call, x: Any, h: Any, c: Any, like: Any) -> tuple[Any, Any, Any]:
     """Give x, h and c, or tangents of them, the engine's axes."""
-    dtype = x.dtype if x is not None else None
-    h = None if h is None else array_of(h, "hx[0]", dtype)
-    c = None if c is None else array_of(c, "hx[1]", dtype)
-    inputs: Any = None if x is None else array_of(x, "input", dtype)
+    inputs: Any = None if x is None else array_of(x, "input", like)
+    h = None if h is None else array_of(h, "hx[0]", like)
+    c = None if c is None else array_of(c, "hx[1]", like)
     if call.cell:
         inputs = None if inputs is None else inputs[:, None]
         h = None if h is None else h[None]
@@ -161,8 +161,10 @@ def tangents(
     `directions` has a tensor, or None for zeros, for x, h, c and each of the engine's weights.
     """
     lstm = pack(call.plan, weights) if call.packed is None else call.packed
-    inputs, h_before, c_before = _inputs(call, x, h, c)
-    x_tangent, h_tangent, c_tangent = _inputs(call, *directions[:3])
+    inputs, h_before, c_before = _inputs(call, x, h, c, weights[0])
+    x_tangent, h_tangent, c_tangent = _inputs(
+        call, directions[0], directions[1], directions[2], weights[0]
+    )
     along: dict[str, Array] = {}
     for direction, (name, _, _) in zip(directions[3:], call.plan.places, strict=True):
         if direction is not None:
@@ -184,9 +186,9 @@ def tangents(
     )
     if call.cell:
         h_after, c_after = h_after[0], c_after[0]
-    output = torch.from_numpy(y.swapaxes(0, 1) if call.time_major else y)
-    if not call.sequences:
-        output = torch.empty(0, dtype=x.dtype)
+    output = None
+    if call.sequences:
+        output = torch.from_numpy(y.swapaxes(0, 1) if call.time_major else y)
     return (output, torch.from_numpy(h_after), torch.from_numpy(c_after)), tape
 
 
@@ -209,4 +211,3 @@ def second_gradients(
 def arrays_like(tape: _core.LstmTangentTape) -> dict[str, Array]:
     """New arrays for the gradients by all weights of `tape`."""
     return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}
-

@@ -14,7 +14,7 @@ from lstmcore.config import LSTMConfig
 from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, OPTIONS, Plan, options_repr, options_text, plan_of
-from lstmcore.torch.tensors import FLOAT_TYPES, check, flags_of, lengths_of, seed_of
+from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, flags_of, lengths_of, seed_of
 from lstmcore.torch.weights import Frozen
 
 
@@ -88,8 +88,8 @@ class Recurrent(torch.nn.Module):
         x: Any,
         h: Any,
         c: Any,
-        steps: tuple[Any, Any, Any],
         seed: Any,
+        steps: tuple[Any, Any, Any],
         *,
         time_major: bool = False,
         cell: bool = False,
@@ -110,11 +110,6 @@ class Recurrent(torch.nn.Module):
             how = (sizes, self.bias, self.dropout, self.bidirectional, self._options)
             description = (*steps, seed, *how, time_major, cell, sequences, random)
             return compiled.lstm(x, h, c, weights, description, keep)
-        if torch.jit.is_tracing():
-            raise RuntimeError(
-                "torch.jit.trace would record lstmcore's results as constants: use torch.compile or "
-                "torch.export, or trace after restore_lstm(model)"
-            )
         plan = self._plan()
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
         call = Call(
@@ -131,11 +126,12 @@ class Recurrent(torch.nn.Module):
         )
         return autograd.lstm(call, x, h, c, weights)
 
-    def _check_weights(self) -> Any:
-        """Return the dtype of the first weight, which may be anywhere but on the CPU by mistake."""
-        first = getattr(self, self._parameter_names[0])
-        check(first, self._parameter_names[0])
-        return first.dtype
+    def _refuse_tracing(self) -> None:
+        if torch.jit.is_tracing():
+            raise RuntimeError(
+                "torch.jit.trace would record lstmcore's results as constants: use torch.compile "
+                "or torch.export, or trace after restore_lstm(model)"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -176,8 +172,8 @@ class LSTM(Recurrent):
 
     Notes
     -----
-    Weights are read at every call: nothing is kept between two calls (`frozen` is the way to ask for
-    that). Random masks follow ``torch.manual_seed``, but are not those that torch.nn.LSTM would
+    Weights are read at every call: nothing is kept between two calls (`frozen` is the way to ask
+    for that). Random masks follow ``torch.manual_seed``, but are not those that torch.nn.LSTM would
     draw. Gradients may be differentiated once more. A backward with ``retain_graph=True`` uses up
     what the forward kept, so that another backward through the same graph runs the forward again.
     """
@@ -219,7 +215,7 @@ class LSTM(Recurrent):
         )
         if config.dropout > 0 and config.num_layers == 1:
             warnings.warn(
-                f"dropout: acts between layers, of which there is one; {config.dropout} does nothing",
+                f"dropout: acts between layers, and there is one; {config.dropout} does nothing",
                 stacklevel=2,
             )
         self.input_size = config.input_size
@@ -246,9 +242,15 @@ class LSTM(Recurrent):
     def extra_repr(self) -> str:
         """Say what differs from the defaults."""
         text = f"{self.input_size}, {self.hidden_size}"
-        defaults = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False}
-        defaults |= {"dropout": 0.0, "bidirectional": False}
-        for name, default in defaults.items():
+        defaults = (
+            ("proj_size", 0),
+            ("num_layers", 1),
+            ("bias", True),
+            ("batch_first", False),
+            ("dropout", 0.0),
+            ("bidirectional", False),
+        )
+        for name, default in defaults:
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)}"
         return text + options_repr(self._options)
@@ -300,15 +302,16 @@ class LSTM(Recurrent):
         ValueError
             If a shape or a value is wrong.
         """
+        self._refuse_tracing()
         h, c = _pair(hx)
         if isinstance(input, PackedSequence):
             if not (lengths is None and reset is None and mask is None):
                 raise ValueError(
-                    "lengths, reset, mask: expected none beside a PackedSequence, which has lengths; "
-                    "pass the padded tensor with lengths=... instead"
+                    "lengths, reset, mask: expected none beside a PackedSequence, which has "
+                    "lengths; pass the padded tensor with lengths=... instead"
                 )
             return self._packed(input, h, c, return_sequences, seed)
-        check(input, "input", self._check_weights())
+        expect_tensor(input, "input")
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"input: expected {self._input_shape()} or (T, C), got {_shape(input)}"
@@ -344,8 +347,8 @@ class LSTM(Recurrent):
             input,
             h,
             c,
-            (lengths, *flags),
             seed,
+            (lengths, *flags),
             time_major=not self.batch_first,
             sequences=return_sequences,
         )
@@ -364,7 +367,6 @@ class LSTM(Recurrent):
     ) -> tuple[Any, tuple[Any, Any]]:
         """Pad, run with lengths, pack: rows are sorted in a PackedSequence, states as given."""
         data, batch_sizes, order, back = packed
-        check(data, "input.data", self._check_weights())
         if data.dim() != 2 or data.size(1) != self.input_size:
             raise ValueError(
                 f"input.data: expected (steps, C={self.input_size}), got {_shape(data)}"
@@ -374,7 +376,7 @@ class LSTM(Recurrent):
         if order is not None:
             h, c = (None if part is None else part.index_select(1, order) for part in (h, c))
         output, h_n, c_n = self._run(
-            padded, h, c, (lengths, None, None), seed, time_major=True, sequences=return_sequences
+            padded, h, c, seed, (lengths, None, None), time_major=True, sequences=return_sequences
         )
         if back is not None:
             h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
@@ -392,7 +394,7 @@ class LSTM(Recurrent):
         for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
             if part is None:
                 continue
-            check(part, name, self._check_weights())
+            expect_tensor(part, name)
             if tuple(part.shape) == (cells, batch, width):
                 continue
             hint = ""

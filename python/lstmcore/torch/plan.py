@@ -1,4 +1,4 @@
-"""What is the same for all calls of a module: its configuration, and the names of its parameters."""
+"""What is the same for all calls of a module: its configuration and its parameters' names."""
 
 from __future__ import annotations
 

@@ -88,12 +88,13 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     for name, part in module.named_modules():
         if isinstance(part, (LSTM, LSTMCell)):
             foreign = part._options
-            if part.proj_size and (isinstance(part, LSTMCell) or part.proj_size >= part.hidden_size):
+            widest = 0 if isinstance(part, LSTMCell) else part.hidden_size - 1
+            if part.proj_size > widest:
                 foreign += f" proj_size {part.proj_size}"
             if foreign:
                 raise ValueError(
-                    f"restore_lstm: expected modules with torch.nn's options alone, got {name or 'a'}"
-                    f" {type(part).__name__} with {foreign.strip()}"
+                    "restore_lstm: expected modules with torch.nn's options alone, got "
+                    f"{name or 'a module'} ({type(part).__name__}) with {foreign.strip()}"
                 )
             found.append(part)
     for part in found:

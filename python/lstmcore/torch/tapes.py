@@ -1,9 +1,9 @@
 """Tapes that travel as tensors, so that whoever keeps or drops saved tensors keeps or drops tapes.
 
-A tape is owned by an array of one number, and a tensor shares that array's memory: the tape lives as
-long as the tensor's storage. Checkpointing drops it with the other saved tensors; a compiled
-function passes it from its forward to its backward. A copy of the tensor holds the number alone; if
-the tape is gone by then, or was used, the forward is run once more.
+A tape is owned by an array of one number, and a tensor shares that array's memory: the tape lives
+as long as the tensor's storage. Checkpointing drops it with the other saved tensors; a compiled
+function passes it from its forward to its backward. A copy of the tensor holds the number alone;
+if the tape is gone by then, or was used, the forward is run once more.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ class _Owner(np.ndarray[Any, Any]):
 _owners: weakref.WeakValueDictionary[int, _Owner] = weakref.WeakValueDictionary()
 
 
-def tensor_of(tape: _core.LstmTape | None) -> torch.Tensor:
-    """Return a tensor that owns `tape`; -1 for none."""
-    if tape is None:
-        return torch.full((1,), -1, dtype=torch.int64)
+def tensor_of(tape: _core.LstmTape) -> torch.Tensor:
+    """Return a tensor that owns `tape`."""
     owner = np.ndarray.__new__(_Owner, (1,), np.int64)
     number = next(_numbers)
     owner[0] = number

@@ -13,35 +13,31 @@ from lstmcore._typing import Array
 FLOAT_TYPES = (torch.float32, torch.float64)
 
 
-def array_of(tensor: Any, name: str, dtype: Any = None) -> Array:
-    """Return a float32 or float64 tensor, of `dtype` if given, as an array of the same memory."""
-    check(tensor, name, dtype)
+def array_of(tensor: Any, name: str, like: Any = None) -> Array:
+    """Return a tensor as an array of the same memory.
+
+    Raises TypeError unless it is a dense tensor of float32 or float64 on the CPU, of the dtype of
+    the tensor `like` if that is given.
+    """
     try:
-        array: Array = tensor.detach().numpy()
-    except (RuntimeError, TypeError, NotImplementedError) as error:
-        raise TypeError(
-            f"{name}: expected a tensor with memory of its own, got {type(tensor).__name__} "
-            f"({str(error).splitlines()[0]}). Inside torch.func.vmap and under modes that fake "
-            "tensors there is none: loop instead of vmap, or use restore_lstm(model)"
-        ) from error
-    return array
+        array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+        if array.dtype.char in "fd" and (like is None or tensor.dtype is like.dtype):
+            return array
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError) as error:
+        raise TypeError(_complaint(tensor, name, like, error)) from error
+    raise TypeError(_complaint(tensor, name, like, None))
 
 
-def check(tensor: Any, name: str, dtype: Any = None) -> None:
-    """Raise TypeError unless `tensor` is a dense one of `dtype` (None: any that is served) on the CPU."""
-    if (
-        not isinstance(tensor, torch.Tensor)
-        or tensor.dtype not in FLOAT_TYPES
-        or (dtype is not None and tensor.dtype is not dtype)
-        or tensor.device.type != "cpu"
-        or tensor.layout is not torch.strided
-    ):
-        raise TypeError(_complaint(tensor, name, dtype))
+def expect_tensor(value: Any, name: str) -> None:
+    """Raise TypeError unless `value` is a tensor; what kind, the call will see."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(_complaint(value, name, None, None))
 
 
-def _complaint(tensor: Any, name: str, dtype: Any) -> str:
+def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> str:
     """What is wrong with `tensor`, and what to do."""
-    wanted = "torch.float32 or torch.float64" if dtype is None else f"{dtype} like the weights"
+    served = "torch.float32 or torch.float64"
+    wanted = f"{like.dtype} like the weights" if isinstance(like, torch.Tensor) else served
     if not isinstance(tensor, torch.Tensor):
         came = type(tensor).__name__
         advice = "; torch.from_numpy shares its memory" if isinstance(tensor, np.ndarray) else ""
@@ -66,9 +62,15 @@ def _complaint(tensor: Any, name: str, dtype: Any) -> str:
     elif tensor.dtype.is_complex:
         advice = "an LSTM of complex numbers is not defined; pass .real and .imag as features"
     elif tensor.dtype in FLOAT_TYPES:
-        advice = f"convert the tensor by .to({dtype}) or the module by .to({tensor.dtype})"
+        advice = f"convert this by .to(...) or the module by .to({tensor.dtype})"
     else:
         advice = "convert by .float()"
+    if error is not None and tensor.dtype in FLOAT_TYPES:
+        return (
+            f"{name}: expected a tensor with memory of its own, got {type(tensor).__name__} "
+            f"({str(error).splitlines()[0]}). Inside torch.func.vmap there is none: call with a "
+            "batch instead, or use restore_lstm(model)"
+        )
     return f"{name}: expected {wanted}, {came}; nothing is converted silently: {advice}"
 
 
@@ -94,7 +96,9 @@ def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
         hint = ""
         if tuple(value.shape) == (steps,):
             hint = f"; with batch_first={batch_first} the input has {batch} sequences of {steps}"
-        raise ValueError(f"lengths: expected shape (N,) = ({batch},), got {tuple(value.shape)}{hint}")
+        raise ValueError(
+            f"lengths: expected shape (N,) = ({batch},), got {tuple(value.shape)}{hint}"
+        )
     return value.to(torch.int64)
 
 

@@ -15,14 +15,15 @@ from lstmcore.torch.tensors import array_of
 
 
 def arrays_of(plan: Plan, tensors: Sequence[Any]) -> dict[str, Array]:
-    """Return the engine's weights: those of the tensors' memory, but for biases, which are added."""
-    dtype = tensors[0].dtype if isinstance(tensors[0], torch.Tensor) else None
+    """Return the engine's weights, in the tensors' memory but for biases, which are added."""
+    like = tensors[0]
     names = plan.names
+    array_of(like, names[0])  # what all others must be like
     arrays: dict[str, Array] = {}
     for name, first, second in plan.places:
-        array = array_of(tensors[first], names[first], dtype)
+        array = array_of(tensors[first], names[first], like)
         if second >= 0:
-            array = array + array_of(tensors[second], names[second], dtype)
+            array = array + array_of(tensors[second], names[second], like)
         arrays[name] = array
     return arrays
 
@@ -85,8 +86,8 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     Raises
     ------
     RuntimeError
-        By a call inside, if weights were replaced or changed by an operation that PyTorch counts (an
-        optimizer's step, ``load_state_dict``). What writes past PyTorch, through ``.data`` or
+        By a call inside, if weights were replaced or changed by an operation that PyTorch counts
+        (an optimizer's step, ``load_state_dict``). What writes past PyTorch, through ``.data`` or
         ``.numpy()``, is not noticed, and not looked at before the block ends.
 
     Notes
@@ -96,7 +97,9 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     from lstmcore.torch.cell import LSTMCell
     from lstmcore.torch.module import LSTM
 
-    before = [(part, part._frozen) for part in module.modules() if isinstance(part, (LSTM, LSTMCell))]
+    before = [
+        (part, part._frozen) for part in module.modules() if isinstance(part, (LSTM, LSTMCell))
+    ]
     for part, _ in before:
         part._frozen = Frozen()
     try:
