@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 
 from lstmcore.torch import engine
 from lstmcore.torch.engine import Call
@@ -15,10 +14,10 @@ from lstmcore.torch.engine import Call
 
 def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Return y, h and c; a tape is kept only where a gradient can be asked for."""
-    if not _differentiated(x, h, c, weights):
-        y, h_after, c_after, _ = engine.forward(call, x, h, c, weights, False)
-    elif torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active():  # torch.func's
         y, h_after, c_after, _ = _Transformed.apply(call, x, h, c, *weights)
+    elif not _differentiated(x, h, c, weights):
+        y, h_after, c_after, _ = engine.forward(call, x, h, c, weights, False)
     else:
         y, h_after, c_after = _Forward.apply(call, x, h, c, *weights)
     return y, h_after, c_after
@@ -60,11 +59,15 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *directions: Any) -> Any:
-        _, x, h, c, *weights = ctx.saved_tensors
-        (y, h_after, c_after), _ = engine.tangents(
-            ctx.call, x, h, c, weights, gather(ctx.call, directions)
-        )
-        return y, h_after, c_after
+        call: Call = ctx.call
+        _, *tensors = ctx.saved_tensors
+
+        def tangents(*given: Any) -> Any:
+            x, h, c, *weights = given[: len(tensors)]
+            along = gather(call, given[len(tensors) :])
+            return engine.tangents(call, x, h, c, weights, along)[0]
+
+        return _Last.apply(tangents, *tensors, *directions)
 
 
 class _Transformed(_Forward):
@@ -85,6 +88,10 @@ class _Transformed(_Forward):
     def jvp(ctx: Any, *directions: Any) -> Any:
         y, *others = _Forward.jvp(ctx, *directions)
         return (torch.empty(0) if y is None else y, *others, None)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Transformed, info, in_dims, arguments)
 
 
 def _save(ctx: Any, call: Call, tape: Any, tensors: Sequence[Any]) -> None:
@@ -108,26 +115,92 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        ctx.call, _, _, *tensors = inputs
+        ctx.call, ctx.needs, _, *tensors = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *directions: Any) -> Any:
         call: Call = ctx.call
-        dy, dh, dc, x, h, c, *weights = ctx.saved_tensors
-        along, tape = engine.tangents(call, x, h, c, weights, directions)
+        tensors = ctx.saved_tensors
+        needed = ctx.needs_input_grad[3:]
+
+        def double(*given: Any) -> Any:
+            dy, dh, dc, x, h, c, *weights = given[: len(tensors)]
+            along, tape = engine.tangents(call, x, h, c, weights, given[len(tensors) :])
+            needs = needs_of(call, needed[3:])
+            by_inputs: list[Any] = [None] * len(needs)
+            if any(needs):
+                by_inputs = engine.second_gradients(call, tape, (dy, dh, dc), needs)
+            return (*along, *by_inputs)
+
+        results = _Last.apply(double, *tensors, *directions)
         by_outputs = [
-            value if needed else None
-            for value, needed in zip(along, ctx.needs_input_grad[3:6], strict=True)
+            value if wanted else None for value, wanted in zip(results[:3], needed[:3], strict=True)
         ]
-        needs = needs_of(call, ctx.needs_input_grad[6:])
-        by_inputs: list[Any] = [None] * (3 + len(call.plan.places))
-        if any(needs):
-            by_inputs = engine.second_gradients(call, tape, (dy, dh, dc), needs)
-        by_inputs = spread(call, by_inputs, ctx.needs_input_grad[6:])
-        return (None, None, None, *by_outputs, *by_inputs)
+        return (None, None, None, *by_outputs, *spread(call, results[3:], needed[3:]))
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, __: Any, ___: Any, *directions: Any) -> Any:
+        call: Call = ctx.call
+        needs = ctx.needs
+        tensors = ctx.saved_tensors
+
+        def tangents(*given: Any) -> Any:
+            outputs, (x, h, c, *weights) = given[:3], given[3 : len(tensors)]
+            along = given[len(tensors) :]
+            _, tape = engine.tangents(call, x, h, c, weights, gather(call, along[3:]))
+            return engine.second_gradients(call, tape, outputs, needs, along[:3])
+
+        return _Last.apply(tangents, *tensors, *directions)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Backward, info, in_dims, arguments)
+
+
+class _Last(torch.autograd.Function):
+    """A function of tensors whose results are not differentiated any further.
+
+    PyTorch's ``once_differentiable`` leaves gradients out, without a word, where only some inputs'
+    are asked for.
+    """
+
+    @staticmethod
+    def forward(function: Any, *tensors: Any) -> Any:
+        return tuple(function(*tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "lstmcore.torch: expected at most second derivatives, and no gradients of forward-mode "
+            "tangents, got a request for one more; restore_lstm(model) has them"
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Last, info, in_dims, arguments)
+
+
+def _one_by_one(kind: Any, info: Any, in_dims: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    """What torch.func.vmap asks for, by a loop."""
+    results = []
+    for index in range(info.batch_size):
+        parts = [
+            argument.select(axis, index)
+            if isinstance(argument, torch.Tensor) and axis is not None
+            else argument
+            for argument, axis in zip(arguments, in_dims, strict=True)
+        ]
+        results.append(kind.apply(*parts))
+    columns = list(zip(*results, strict=True))
+    outputs = tuple(None if column[0] is None else torch.stack(column) for column in columns)
+    return outputs, tuple(None if output is None else 0 for output in outputs)
 
 
 def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:

@@ -98,7 +98,7 @@ def gradients(
     call: Call,
     needs: Sequence[bool],
     tape_tensor: Any,
-    outputs: tuple[Any, Any, Any],
+    outputs: Sequence[Any],
     x: Any,
     h: Any,
     c: Any,
@@ -123,7 +123,7 @@ def gradients(
     return results
 
 
-def _output_gradients(call: Call, outputs: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+def _output_gradients(call: Call, outputs: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Arrays of gradients by y, h and c, with the engine's axes."""
     dy, dh, dc = (
         None if gradient is None else array_of(gradient, name)
@@ -193,13 +193,20 @@ def tangents(
 
 
 def second_gradients(
-    call: Call, tape: _core.LstmTangentTape, outputs: tuple[Any, Any, Any], needs: Sequence[bool]
+    call: Call,
+    tape: _core.LstmTangentTape,
+    outputs: Sequence[Any],
+    needs: Sequence[bool],
+    output_tangents: Sequence[Any] = (None, None, None),
 ) -> list[Any]:
     """Return the derivatives, along the direction of `tape`, of what `gradients` returns."""
     values = arrays_like(tape)
     derivatives = arrays_like(tape)
     *_, dx, dh0, dc0 = tape.backward(
-        *_output_gradients(call, outputs), None, None, None, values, derivatives
+        *_output_gradients(call, outputs),
+        *_output_gradients(call, output_tangents),
+        values,
+        derivatives,
     )
     results: list[Any] = [None, None, None]
     _put(call, results, needs, (dx, dh0, dc0))

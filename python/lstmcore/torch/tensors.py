@@ -68,8 +68,7 @@ def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> st
     if error is not None and tensor.dtype in FLOAT_TYPES:
         return (
             f"{name}: expected a tensor with memory of its own, got {type(tensor).__name__} "
-            f"({str(error).splitlines()[0]}). Inside torch.func.vmap there is none: call with a "
-            "batch instead, or use restore_lstm(model)"
+            f"({str(error).splitlines()[0]})"
         )
     return f"{name}: expected {wanted}, {came}; nothing is converted silently: {advice}"
 

@@ -12,6 +12,9 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 import lstmcore.torch as lt  # noqa: E402
 from lstmcore.torch import engine, tapes  # noqa: E402
 
+# What PyTorch's forward mode does when it is first used.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
 KINDS = {
     "plain": {},
     "batch first": {"batch_first": True},
@@ -128,8 +131,13 @@ def test_third_derivatives_are_refused():
     x = torch.randn(2, 1, 2, dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad((module(x)[0] ** 3).sum(), x, create_graph=True)
     (second,) = torch.autograd.grad((first**3).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="expected at most second derivatives"):
         torch.autograd.grad(second.sum(), x)
+    with forward_ad.dual_level():
+        y, _ = module(forward_ad.make_dual(x, torch.ones_like(x)))
+        tangent = forward_ad.unpack_dual(y).tangent
+        with pytest.raises(RuntimeError, match="no gradients of forward-mode tangents"):
+            torch.autograd.grad(tangent.sum(), x)
 
 
 def test_functional_transforms():
@@ -149,15 +157,45 @@ def test_functional_transforms():
         gradients = torch.func.grad(loss)(parameters, **options)
         for name, parameter in parameters.items():
             torch.testing.assert_close(gradients[name], parameter.grad)
-    _, tangent = torch.func.jvp(lambda x: module(x)[0].sum(), (x,), (torch.ones_like(x),))
-    _, pull = torch.func.vjp(lambda x: module(x)[0].sum(), x)
-    torch.testing.assert_close(tangent, pull(torch.tensor(1.0, dtype=torch.float64))[0].sum())
-    last = torch.func.jvp(
-        lambda x: module(x, return_sequences=False)[0].sum(), (x,), (torch.ones_like(x),)
-    )
-    assert last[1].abs() > 0
-    with pytest.raises(TypeError, match=r"input: .*torch.func.vmap"):
-        torch.func.vmap(lambda x: module(x)[0])(torch.stack([x, x]).detach())
+
+    def penalty(parameters):
+        return sum((value**2).sum() for value in torch.func.grad(loss)(parameters).values())
+
+    second = torch.func.grad(penalty)(parameters)
+    first = torch.autograd.grad(loss(parameters), parameters.values(), create_graph=True)
+    expected = torch.autograd.grad(sum((value**2).sum() for value in first), parameters.values())
+    for actual, value in zip(second.values(), expected, strict=True):
+        torch.testing.assert_close(actual, value)
+    for options in ({}, {"return_sequences": False}):
+
+        def outputs(x, options=options):
+            return module(x, **options)[0].sum()
+
+        _, tangent = torch.func.jvp(outputs, (x,), (torch.ones_like(x),))
+        _, pull = torch.func.vjp(outputs, x)
+        torch.testing.assert_close(tangent, pull(torch.ones_like(tangent))[0].sum())
+
+
+def test_vmap_and_jacobians():
+    torch.manual_seed(0)
+    module = lt.LSTM(2, 3, dtype=torch.float64)
+    x = torch.randn(4, 2, 2, dtype=torch.float64)
+    stack = torch.stack([x, x * 2, -x], 1)
+    outputs = torch.func.vmap(lambda x: module(x)[0], 1)(stack)
+    for output, part in zip(outputs, stack.unbind(1), strict=True):
+        assert torch.equal(output, module(part)[0])
+    with torch.no_grad():
+        assert torch.equal(torch.func.vmap(lambda x: module(x)[0], 1)(stack), outputs)
+
+    def last(x):
+        return module(x, return_sequences=False)[0]
+
+    expected = torch.autograd.functional.jacobian(last, x)
+    torch.testing.assert_close(torch.func.jacrev(last)(x), expected)
+    torch.testing.assert_close(torch.func.jacfwd(last)(x), expected)
+    hessian = torch.func.hessian(lambda x: (last(x) ** 2).sum())(x)
+    expected = torch.autograd.functional.hessian(lambda x: (last(x) ** 2).sum(), x)
+    torch.testing.assert_close(hessian, expected)
 
 
 def test_forward_mode_without_gradients():
@@ -171,7 +209,7 @@ def test_forward_mode_without_gradients():
     torch.testing.assert_close(tangent, difference, rtol=1e-7, atol=1e-9)
 
 
-# ---- only what is needed --------------------------------------------------------------------------
+# ---- only what is needed ----------------------------------------------------------------------
 
 
 class Watch:
@@ -240,7 +278,7 @@ def test_no_tape_for_nothing(monkeypatch):
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
             y, (h, c) = module(x.clone().requires_grad_())
-        assert not (y.requires_grad or h.requires_grad or c.requires_grad)
+        assert not any(output.requires_grad for output in (y, h, c))
         assert y.is_inference() is (mode is torch.inference_mode)
     module.requires_grad_(False)
     assert not module(x)[0].requires_grad
@@ -255,16 +293,16 @@ def test_tapes_go_with_their_graphs():
     x = torch.randn(4, 2, 2)
     gc.collect()
     before = len(tapes._owners)
-    y, _ = module(x)
+    y, state = module(x)
     assert len(tapes._owners) == before + 1
-    del y
+    del y, state
     assert len(tapes._owners) == before
     y, _ = module(x)
     y.sum().backward()
     assert len(tapes._owners) == before
 
 
-# ---- what graphs are put through --------------------------------------------------------------------
+# ---- what graphs are put through ----------------------------------------------------------------
 
 
 def test_backward_twice():
@@ -335,6 +373,7 @@ def test_saved_tensors_that_were_copied():
     assert torch.equal(x.grad, expected)
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection:UserWarning")
 def test_anomaly_detection_and_hooks():
     module = lt.LSTM(2, 3)
     x = torch.randn(4, 2, 2, requires_grad=True)

@@ -59,20 +59,21 @@ def test_training_and_inference(options):
     torch.manual_seed(0)
     model = Model(**options)
     graph = compiled(model)
-    for batch, steps in ((2, 3), (4, 6), (3, 5), (1, 1)):
+    for batch, steps in ((2, 3), (4, 6), (3, 5)):  # the second makes sizes symbols
         x = torch.randn(batch, steps, 3)
-        for lengths in (None, torch.randint(0, steps + 1, (batch,))):
-            results = []
-            for function in (model, graph):
-                model.zero_grad()
-                loss = loss_of(function(x, lengths))
-                loss.backward()
-                results.append([loss, *(parameter.grad for parameter in model.parameters())])
-            for expected, actual in zip(*results, strict=True):
+        lengths = torch.randint(0, steps + 1, (batch,))
+        results = []
+        for function in (model, graph):
+            model.zero_grad()
+            loss = loss_of(function(x, lengths))
+            loss.backward()
+            results.append([loss, *(parameter.grad for parameter in model.parameters())])
+        for expected, actual in zip(*results, strict=True):
+            torch.testing.assert_close(actual, expected)
+    with torch.no_grad():
+        for arguments in ((x,), (x, lengths)):
+            for expected, actual in zip(model(*arguments), graph(*arguments), strict=True):
                 torch.testing.assert_close(actual, expected)
-            with torch.no_grad():
-                for expected, actual in zip(model(x, lengths), graph(x, lengths), strict=True):
-                    torch.testing.assert_close(actual, expected)
 
 
 def test_state_reset_mask_and_last_output():
@@ -210,7 +211,7 @@ def test_operators_keep_their_promises():
             (x, None, None, weights, *description, True),
             test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
         )
-        y, h, c, tape = torch.ops.lstmcore.lstm(x, None, None, weights, *description, True)
+        y, h, _, tape = torch.ops.lstmcore.lstm(x, None, None, weights, *description, True)
         needs = [True, False, False, True, False, True]
         grads = (torch.ones_like(y) if sequences else None, torch.ones_like(h), None)
         torch.library.opcheck(
