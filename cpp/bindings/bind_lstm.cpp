@@ -25,8 +25,13 @@ struct TapeOf {
 class PyTape {
  public:
   template <class T>
-  PyTape(const Lstm<T>& lstm, std::int64_t batch, std::int64_t steps, bool return_sequences)
-      : kept_(TapeOf<T>{lstm}), config_(lstm.config()), batch_(batch), steps_(steps), sequences_(return_sequences) {}
+  PyTape(const Lstm<T>& lstm, std::int64_t batch, std::int64_t steps, bool return_sequences, bool time_major = false)
+      : kept_(TapeOf<T>{lstm}),
+        config_(lstm.config()),
+        batch_(batch),
+        steps_(steps),
+        sequences_(return_sequences),
+        time_major_(time_major) {}
 
   template <class T>
   LstmTape<T>& tape() {
@@ -112,7 +117,7 @@ class PyTape {
     std::vector<py::object> owners;
     LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_), owners);
 
-    HeldInputGradients<T> inputs(config_, batch_, steps_, need_x, need_state);
+    HeldInputGradients<T> inputs(config_, batch_, steps_, need_x, need_state, time_major_);
     {
       const WithoutGil released;
       kept.lstm.backward(kept.tape, outputs.views(), inputs.views(std::move(weight_gradients)));
@@ -126,6 +131,7 @@ class PyTape {
   std::int64_t batch_;
   std::int64_t steps_;
   bool sequences_;
+  bool time_major_;
   std::atomic<bool> taken_{false};
 };
 
@@ -138,9 +144,13 @@ class PyLstm {
 
   py::tuple forward(py::handle x, py::handle h, py::handle c, py::handle lengths, py::handle reset,
                     py::handle return_sequences, py::handle training, py::handle seed, py::handle mask,
-                    py::handle recompute) const {
-    const Options options{to_bool(return_sequences, "return_sequences"), to_bool(training, "training"),
-                          to_uint64(seed, "seed"), to_int64(recompute, "recompute")};
+                    py::handle recompute, py::handle random, py::handle time_major) const {
+    const Options options{to_bool(return_sequences, "return_sequences"),
+                          to_bool(training, "training"),
+                          to_uint64(seed, "seed"),
+                          to_int64(recompute, "recompute"),
+                          to_bool(random, "random"),
+                          to_bool(time_major, "time_major")};
     return std::visit([&](const auto& lstm) { return forward_of(lstm, x, h, c, lengths, reset, mask, options); },
                       lstm_);
   }
@@ -159,6 +169,8 @@ class PyLstm {
     bool training;
     std::uint64_t seed;
     std::int64_t recompute;
+    bool random;
+    bool time_major;
   };
 
   static std::variant<Lstm<float>, Lstm<double>> pack(const LstmConfig& config, py::handle weights) {
@@ -185,13 +197,18 @@ class PyLstm {
     const std::int64_t steps = held.steps();
     LstmSequence<T> sequence = held.views(options.seed);
     sequence.recompute = options.recompute;
+    sequence.random = options.random;
     Argument<T, 3> y;
-    if (options.return_sequences) y = allocate<T, 3>({batch, steps, config.output_size()});
+    if (options.return_sequences) {
+      y = allocate_sequences<T>({batch, steps, config.output_size()}, options.time_major);
+    }
     Argument<T, 3> h_after = new_state(held.h, h_shape(config, batch));
     Argument<T, 3> c_after = new_state(held.c, c_shape(config, batch));
     const LstmState<T> state{h_after.view, c_after.view};
     std::unique_ptr<PyTape> tape;
-    if (options.training) tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences);
+    if (options.training) {
+      tape = std::make_unique<PyTape>(lstm, batch, steps, options.return_sequences, options.time_major);
+    }
     {
       const WithoutGil released;
       if (tape) {
@@ -369,7 +386,7 @@ void bind_lstm(py::module_& module) {
       .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
            py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(), py::arg("recompute") = 0,
-           "Return y, h, c and, when training, a tape.")
+           py::arg("random") = true, py::arg("time_major") = false, "Return y, h, c and, when training, a tape.")
       .def("begin", &PyLstm::begin, py::arg("batch_size"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("expected_steps") = 0, py::arg("seed") = 0, "Return a tape that is fed step by step.");
 

@@ -208,6 +208,15 @@ struct HeldSequence {
   }
 };
 
+/// A new array (N, T, width), in memory with time first if asked for.
+template <class T>
+Argument<T, 3> allocate_sequences(const std::array<std::int64_t, 3>& shape, bool time_major) {
+  if (!time_major) return allocate<T, 3>(shape);
+  const Argument<T, 3> by_time = allocate<T, 3>({shape[1], shape[0], shape[2]});
+  const View<T, 3> view(by_time.view.data, shape, {shape[2], shape[0] * shape[2], 1});
+  return {by_time.owner.attr("swapaxes")(0, 1), view};
+}
+
 // ---- gradients ------------------------------------------------------------------------------------------------------
 
 /// Gradients by y, h and c, or their tangents, each of which may be None.
@@ -235,8 +244,9 @@ template <class T>
 struct HeldInputGradients {
   Argument<T, 3> x, h, c;
 
-  HeldInputGradients(const LstmConfig& config, std::int64_t batch, std::int64_t steps, bool need_x, bool need_state) {
-    if (need_x) x = allocate<T, 3>({batch, steps, config.input_size});
+  HeldInputGradients(const LstmConfig& config, std::int64_t batch, std::int64_t steps, bool need_x, bool need_state,
+                     bool time_major = false) {
+    if (need_x) x = allocate_sequences<T>({batch, steps, config.input_size}, time_major);
     if (!need_state) return;
     h = allocate<T, 3>(h_shape(config, batch));
     c = allocate<T, 3>(c_shape(config, batch));

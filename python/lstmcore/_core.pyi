@@ -120,11 +120,15 @@ class Lstm:
         seed: int = 0,
         mask: BoolArray | None = None,
         recompute: int = 0,
+        random: bool = True,
+        time_major: bool = False,
     ) -> tuple[FloatArray | None, FloatArray, FloatArray, LstmTape | None]:
         """y (N, T, D*H), h, c (layers*D, N, H) and a tape.
 
         y is None without ``return_sequences``, the tape is None without ``training``. `recompute`:
         steps between two states that are kept, 0: everything is, -1: the root of the longest.
+        Without `random` a tape is filled by what inference computes. With `time_major` y, and dx of
+        the tape, have the time as their first axis in memory; their shape is the same.
         """
     def begin(
         self,

@@ -1,0 +1,22 @@
+"""PyTorch's LSTM modules on lstmcore's engine: drop-in, with exact gradients, on the CPU.
+
+`LSTM` and `LSTMCell` take the place of ``torch.nn.LSTM`` and ``torch.nn.LSTMCell``: the same
+arguments, parameters, state dict and results. `replace_lstm` changes the modules of a model in
+place, `restore_lstm` changes them back. Needs ``pip install "lstmcore[torch]"``.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError(
+        'lstmcore.torch needs PyTorch, which is not installed: pip install "lstmcore[torch]"'
+    ) from None
+
+from lstmcore.torch.cell import LSTMCell
+from lstmcore.torch.module import LSTM
+from lstmcore.torch.replace import replace_lstm, restore_lstm
+from lstmcore.torch.weights import frozen
+
+__all__ = ["LSTM", "LSTMCell", "replace_lstm", "restore_lstm", "frozen"]

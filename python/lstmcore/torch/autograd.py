@@ -1,0 +1,235 @@
+"""The engine's forward and its gradients as functions that PyTorch differentiates, twice too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from lstmcore.torch import engine
+from lstmcore.torch.engine import Call
+
+
+def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Return y, h and c; a tape is kept only where a gradient can be asked for."""
+    if torch._C._are_functorch_transforms_active():  # torch.func's
+        y, h_after, c_after, _ = _Transformed.apply(call, x, h, c, *weights)
+    elif not _differentiated(x, h, c, weights):
+        y, h_after, c_after, _ = engine.forward(call, x, h, c, weights, False)
+    else:
+        y, h_after, c_after = _Forward.apply(call, x, h, c, *weights)
+    return y, h_after, c_after
+
+
+def _differentiated(x: Any, h: Any, c: Any, weights: Sequence[Any]) -> bool:
+    if getattr(forward_ad, "_current_level", -1) >= 0:
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    return (
+        x.requires_grad
+        or any(weight.requires_grad for weight in weights)
+        or (h is not None and h.requires_grad)
+        or (c is not None and c.requires_grad)
+    )
+
+
+class _Forward(torch.autograd.Function):
+    """(call, x, h, c, *weights) to y, h and c."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:
+        *outputs, tape = engine.forward(call, x, h, c, weights, True)
+        _save(ctx, call, tape, (x, h, c, *weights))
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        tape, x, h, c, *weights = ctx.saved_tensors
+        call: Call = ctx.call
+        needs = needs_of(call, ctx.needs_input_grad[1:])
+        outputs = grads[:3]
+        if torch.is_grad_enabled():
+            results = _Backward.apply(call, needs, tape, *outputs, x, h, c, *weights)
+        else:
+            results = engine.gradients(call, needs, tape, outputs, x, h, c, weights)
+        return (None, *spread(call, results, ctx.needs_input_grad[1:]))
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *directions: Any) -> Any:
+        call: Call = ctx.call
+        _, *tensors = ctx.saved_tensors
+
+        def tangents(*given: Any) -> Any:
+            x, h, c, *weights = given[: len(tensors)]
+            along = gather(call, given[len(tensors) :])
+            return engine.tangents(call, x, h, c, weights, along)[0]
+
+        return _Last.apply(tangents, *tensors, *directions)
+
+
+class _Transformed(_Forward):
+    """The same in the form that torch.func asks for, which is slower: the tape is an output."""
+
+    @staticmethod
+    def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:  # type: ignore[override]
+        y, *others = engine.forward(call, x, h, c, weights, True)
+        return (torch.empty(0) if y is None else y, *others)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        call, *tensors = inputs
+        ctx.mark_non_differentiable(output[3])
+        _save(ctx, call, output[3], tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, *directions: Any) -> Any:
+        y, *others = _Forward.jvp(ctx, *directions)
+        return (torch.empty(0) if y is None else y, *others, None)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Transformed, info, in_dims, arguments)
+
+
+def _save(ctx: Any, call: Call, tape: Any, tensors: Sequence[Any]) -> None:
+    ctx.call = call
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(tape, *tensors)
+    ctx.save_for_forward(tape, *tensors)
+
+
+class _Backward(torch.autograd.Function):
+    """(call, needs, tape, dy, dh, dc, x, h, c, *weights) to what `engine.gradients` returns.
+
+    Its own backward is the double backward: the gradient of <t, J^T dy> is J t by dy, and by the
+    inputs the derivative of J^T dy along t, since a Hessian is symmetric (`lstm_jvp_backward`).
+    """
+
+    @staticmethod
+    def forward(call: Call, needs: Any, tape: Any, *tensors: Any) -> Any:
+        dy, dh, dc, x, h, c, *weights = tensors
+        return tuple(engine.gradients(call, needs, tape, (dy, dh, dc), x, h, c, weights))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.call, ctx.needs, _, *tensors = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *directions: Any) -> Any:
+        call: Call = ctx.call
+        tensors = ctx.saved_tensors
+        needed = ctx.needs_input_grad[3:]
+
+        def double(*given: Any) -> Any:
+            dy, dh, dc, x, h, c, *weights = given[: len(tensors)]
+            along, tape = engine.tangents(call, x, h, c, weights, given[len(tensors) :])
+            needs = needs_of(call, needed[3:])
+            by_inputs: list[Any] = [None] * len(needs)
+            if any(needs):
+                by_inputs = engine.second_gradients(call, tape, (dy, dh, dc), needs)
+            return (*along, *by_inputs)
+
+        results = _Last.apply(double, *tensors, *directions)
+        by_outputs = [
+            value if wanted else None for value, wanted in zip(results[:3], needed[:3], strict=True)
+        ]
+        return (None, None, None, *by_outputs, *spread(call, results[3:], needed[3:]))
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, __: Any, ___: Any, *directions: Any) -> Any:
+        call: Call = ctx.call
+        needs = ctx.needs
+        tensors = ctx.saved_tensors
+
+        def tangents(*given: Any) -> Any:
+            outputs, (x, h, c, *weights) = given[:3], given[3 : len(tensors)]
+            along = given[len(tensors) :]
+            _, tape = engine.tangents(call, x, h, c, weights, gather(call, along[3:]))
+            return engine.second_gradients(call, tape, outputs, needs, along[:3])
+
+        return _Last.apply(tangents, *tensors, *directions)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Backward, info, in_dims, arguments)
+
+
+class _Last(torch.autograd.Function):
+    """A function of tensors whose results are not differentiated any further.
+
+    PyTorch's ``once_differentiable`` leaves gradients out, without a word, where only some inputs'
+    are asked for.
+    """
+
+    @staticmethod
+    def forward(function: Any, *tensors: Any) -> Any:
+        return tuple(function(*tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "lstmcore.torch: expected at most second derivatives, and no gradients of forward-mode "
+            "tangents, got a request for one more; restore_lstm(model) has them"
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Last, info, in_dims, arguments)
+
+
+def _one_by_one(kind: Any, info: Any, in_dims: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    """What torch.func.vmap asks for, by a loop."""
+    results = []
+    for index in range(info.batch_size):
+        parts = [
+            argument.select(axis, index)
+            if isinstance(argument, torch.Tensor) and axis is not None
+            else argument
+            for argument, axis in zip(arguments, in_dims, strict=True)
+        ]
+        results.append(kind.apply(*parts))
+    columns = list(zip(*results, strict=True))
+    outputs = tuple(None if column[0] is None else torch.stack(column) for column in columns)
+    return outputs, tuple(None if output is None else 0 for output in outputs)
+
+
+def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:
+    """From x, h, c and PyTorch's parameters to x, h, c and the engine's weights."""
+    wanted = list(needs[:3])
+    parameters = needs[3:]
+    for _, first, second in call.plan.places:
+        wanted.append(parameters[first] or (second >= 0 and parameters[second]))
+    return wanted
+
+
+def spread(call: Call, results: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+    """The other way round: both of PyTorch's biases have the gradient of their sum."""
+    gradients = [*results[:3], *[None] * len(call.plan.names)]
+    for gradient, (_, first, second) in zip(results[3:], call.plan.places, strict=True):
+        gradients[3 + first] = gradient if needs[3 + first] else None
+        if second >= 0:
+            gradients[3 + second] = gradient if needs[3 + second] else None
+    return gradients
+
+
+def gather(call: Call, directions: Sequence[Any]) -> list[Any]:
+    """Directions of PyTorch's parameters as those of the engine's weights: biases add up."""
+    along = list(directions[:3])
+    parameters = directions[3:]
+    for _, first, second in call.plan.places:
+        direction = parameters[first]
+        if second >= 0 and parameters[second] is not None:
+            other = parameters[second]
+            direction = other if direction is None else direction + other
+        along.append(direction)
+    return along

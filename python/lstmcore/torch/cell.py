@@ -1,0 +1,148 @@
+"""`LSTMCell`, in the place of torch.nn.LSTMCell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lstmcore.config import LSTMConfig
+from lstmcore.torch.module import Recurrent, _pair, _shape
+from lstmcore.torch.plan import OPTIONS, Plan, options_repr
+from lstmcore.torch.tensors import expect_tensor, flags_of
+
+# Options that say something of several steps or layers, or of the order of steps.
+NOT_FOR_CELLS = ("go_backwards",)
+
+
+class LSTMCell(Recurrent):
+    """`torch.nn.LSTMCell` on lstmcore's engine, for float32 and float64 on the CPU.
+
+    The same arguments, parameters, names in the state dict, initial values and results. A whole
+    sequence at once, by `LSTM`, is many times as fast as a loop over a cell; where each input
+    depends on the output before, see also `frozen`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias
+        As for ``torch.nn.LSTMCell``.
+    device : optional
+        Where parameters are made. Calls need them on the CPU.
+    dtype : torch.float32 or torch.float64, optional
+        PyTorch's default by default.
+    proj_size : int, default 0
+        P: h is projected to P features by ``weight_hr`` (P, H).
+    **options
+        Any other option of `LSTMConfig` that one step has: ``peephole``, ``layer_norm``,
+        ``zoneout_h``, ``gate_activation`` and so on.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown or has the wrong type.
+    ValueError
+        If a value is wrong or options contradict each other.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        known = [name for name in OPTIONS if name not in NOT_FOR_CELLS]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            expected = ", ".join(known)
+            raise TypeError(f"LSTMCell: expected options among {expected}, got {unknown[0]!r}")
+        config = LSTMConfig(input_size, hidden_size, bias=bias, proj_size=proj_size, **options)
+        self.input_size = config.input_size
+        self.hidden_size = config.hidden_size
+        self.bias = config.bias
+        if config.proj_size:
+            self.proj_size = config.proj_size
+        self._make(config, None, device, dtype)
+        if not self.bias:  # as torch.nn.LSTMCell has them
+            self.register_parameter("bias_ih", None)
+            self.register_parameter("bias_hh", None)
+
+    def _set_names(self, plan: Plan) -> None:
+        super()._set_names(plan)
+        self._parameter_names = tuple(name.removesuffix("_l0") for name in plan.names)
+
+    def extra_repr(self) -> str:
+        """Say what differs from the defaults."""
+        text = f"{self.input_size}, {self.hidden_size}"
+        if not self.bias:
+            text += ", bias=False"
+        if self.proj_size:
+            text += f", proj_size={self.proj_size}"
+        return text + options_repr(self._options)
+
+    def forward(
+        self, input: Any, hx: Any = None, *, reset: Any = None, seed: int | None = None
+    ) -> tuple[Any, Any]:
+        """Take one step.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, C) or (C,)
+            Of the weights' dtype.
+        hx : pair (h, c), optional
+            State, (N, P) and (N, H), without N beside an unbatched input; zeros by default, and for
+            None in the place of one.
+        reset : bool, shape (N,), optional
+            True for rows that begin a new sequence with this step: their state is zeroed before it.
+        seed : int, optional
+            Of the random masks, 0 to 2**63 - 1; drawn from PyTorch's generator by default. With the
+            same seed at every step the dropouts' masks, but those of zoneout too, are the same.
+
+        Returns
+        -------
+        h, c : Tensor
+            The new state.
+
+        Raises
+        ------
+        TypeError
+            If a tensor has another dtype than the weights, is not on the CPU or not dense.
+        ValueError
+            If a shape or a value is wrong.
+        """
+        self._refuse_tracing()
+        h, c = _pair(hx)
+        expect_tensor(input, "input")
+        batched = input.dim() == 2
+        if input.dim() not in (1, 2) or input.size(-1) != self.input_size:
+            raise ValueError(
+                f"input: expected (N, C={self.input_size}) or (C={self.input_size},), "
+                f"got {_shape(input)}"
+            )
+        if not batched:
+            input = input.unsqueeze(0)
+            if reset is not None:
+                raise ValueError("reset: expected None beside an unbatched input; pass no state")
+        batch = input.size(0)
+        states = []
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)
+        for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
+            if part is not None:
+                expect_tensor(part, name)
+                expected = (batch, width) if batched else (width,)
+                if tuple(part.shape) != expected:
+                    raise ValueError(f"{name}: expected {expected}, got {_shape(part)}")
+                if not batched:
+                    part = part.unsqueeze(0)
+            states.append(part)
+        if reset is not None:
+            reset = flags_of(reset, "reset", (batch,), "(N,)").unsqueeze(1)
+        _, h_new, c_new = self._run(
+            input, states[0], states[1], seed, (None, reset, None), cell=True
+        )
+        if not batched:
+            h_new, c_new = h_new.squeeze(0), c_new.squeeze(0)
+        return h_new, c_new

@@ -1,0 +1,220 @@
+"""One call of the engine with tensors: forward, gradients, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lstmcore import _core
+from lstmcore._typing import Array
+from lstmcore.torch import tapes
+from lstmcore.torch.plan import Plan
+from lstmcore.torch.tensors import array_of
+from lstmcore.torch.weights import pack
+
+
+class Call(NamedTuple):
+    """What a call computes, but for the tensors that have gradients.
+
+    Attributes
+    ----------
+    plan : Plan
+    time_major : bool
+        x is (T, N, C) instead of (N, T, C), and so is y.
+    cell : bool
+        One step: x is (N, C), h and c (N, ·), and there is no y.
+    sequences : bool
+        Whether y is wanted.
+    lengths, reset, mask : ndarray or None
+        As the engine takes them, (N,) and (N, T).
+    seed : int
+        Of the masks.
+    random : bool
+        Whether masks are at work.
+    packed : Lstm or None
+        Weights, if they are packed already.
+    """
+
+    plan: Plan
+    time_major: bool
+    cell: bool
+    sequences: bool
+    lengths: Array | None
+    reset: Array | None
+    mask: Array | None
+    seed: int
+    random: bool
+    packed: _core.Lstm | None
+
+
+def forward(
+    call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], keep: bool
+) -> tuple[Any, ...]:
+    """Return y, None if not wanted, h, c and a tape's tensor, None unless `keep`."""
+    plan = call.plan
+    lstm = pack(plan, weights) if call.packed is None else call.packed
+    inputs, h_before, c_before = _inputs(call, x, h, c, weights[0])
+    y, h_after, c_after, tape = lstm.forward(
+        inputs,
+        h_before,
+        c_before,
+        call.lengths,
+        call.reset,
+        call.sequences,
+        keep or call.random,
+        call.seed,
+        call.mask,
+        plan.recompute if keep else 0,
+        call.random,
+        call.time_major,
+    )
+    if call.cell:
+        h_after, c_after = h_after[0], c_after[0]
+    output = None
+    if y is not None:
+        output = torch.from_numpy(y.swapaxes(0, 1) if call.time_major else y)
+    kept = tapes.tensor_of(tape) if keep and tape is not None else None
+    return output, torch.from_numpy(h_after), torch.from_numpy(c_after), kept
+
+
+def _inputs(call: Call, x: Any, h: Any, c: Any, like: Any) -> tuple[Any, Any, Any]:
+    """Give x, h and c, or tangents of them, the engine's axes."""
+    inputs: Any = None if x is None else array_of(x, "input", like)
+    h = None if h is None else array_of(h, "hx[0]", like)
+    c = None if c is None else array_of(c, "hx[1]", like)
+    if call.cell:
+        inputs = None if inputs is None else inputs[:, None]
+        h = None if h is None else h[None]
+        c = None if c is None else c[None]
+    elif call.time_major and inputs is not None:
+        inputs = inputs.swapaxes(0, 1)
+    return inputs, h, c
+
+
+def gradients(
+    call: Call,
+    needs: Sequence[bool],
+    tape_tensor: Any,
+    outputs: Sequence[Any],
+    x: Any,
+    h: Any,
+    c: Any,
+    weights: Sequence[Any],
+) -> list[Any]:
+    """Return gradients by x, h, c and the engine's weights, None where `needs` has false."""
+    tape = tapes.tape_of(tape_tensor)
+    if tape is None:
+        tape_tensor = forward(call, x, h, c, weights, True)[3]
+        tape = tapes.tape_of(tape_tensor)
+        assert tape is not None
+    dy, dh, dc = _output_gradients(call, outputs)
+    arrays: dict[str, Array] = {}
+    results: list[Any] = [None, None, None]
+    for wanted, (name, first, _) in zip(needs[3:], call.plan.places, strict=True):
+        gradient = torch.empty(call.plan.shapes[first], dtype=x.dtype) if wanted else None
+        results.append(gradient)
+        if gradient is not None:
+            arrays[name] = gradient.numpy()
+    dx, dh0, dc0 = tape.backward(dy, dh, dc, needs[0], needs[1] or needs[2], arrays or None)
+    _put(call, results, needs, (dx, dh0, dc0))
+    return results
+
+
+def _output_gradients(call: Call, outputs: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Arrays of gradients by y, h and c, with the engine's axes."""
+    dy, dh, dc = (
+        None if gradient is None else array_of(gradient, name)
+        for gradient, name in zip(outputs, ("dy", "dh", "dc"), strict=True)
+    )
+    if not call.sequences:
+        dy = None
+    elif dy is not None and call.time_major:
+        dy = dy.swapaxes(0, 1)
+    if call.cell:
+        dh = None if dh is None else dh[None]
+        dc = None if dc is None else dc[None]
+    return dy, dh, dc
+
+
+def _put(call: Call, results: list[Any], needs: Sequence[bool], arrays: Sequence[Any]) -> None:
+    """Put gradients by x, h and c, with the caller's axes, where they are needed."""
+    dx, dh0, dc0 = arrays
+    if dx is not None and call.cell:
+        dx = dx[:, 0]
+    elif dx is not None and call.time_major:
+        dx = dx.swapaxes(0, 1)
+    if call.cell and dh0 is not None:
+        dh0, dc0 = dh0[0], dc0[0]
+    for place, array in enumerate((dx, dh0, dc0)):
+        if array is not None and needs[place]:
+            results[place] = torch.from_numpy(array)
+
+
+def tangents(
+    call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], directions: Sequence[Any]
+) -> tuple[tuple[Any, Any, Any], _core.LstmTangentTape]:
+    """Return the tangents of y, h and c along `directions`, and a tape of values and tangents.
+
+    `directions` has a tensor, or None for zeros, for x, h, c and each of the engine's weights.
+    """
+    lstm = pack(call.plan, weights) if call.packed is None else call.packed
+    inputs, h_before, c_before = _inputs(call, x, h, c, weights[0])
+    x_tangent, h_tangent, c_tangent = _inputs(
+        call, directions[0], directions[1], directions[2], weights[0]
+    )
+    along: dict[str, Array] = {}
+    for direction, (name, _, _) in zip(directions[3:], call.plan.places, strict=True):
+        if direction is not None:
+            along[name] = array_of(direction, name)
+    _, _, _, y, h_after, c_after, tape = _core.lstm_jvp(
+        lstm,
+        inputs,
+        h_before,
+        c_before,
+        call.lengths,
+        call.reset,
+        call.mask,
+        x_tangent,
+        h_tangent,
+        c_tangent,
+        along,
+        call.random,
+        call.seed,
+    )
+    if call.cell:
+        h_after, c_after = h_after[0], c_after[0]
+    output = None
+    if call.sequences:
+        output = torch.from_numpy(y.swapaxes(0, 1) if call.time_major else y)
+    return (output, torch.from_numpy(h_after), torch.from_numpy(c_after)), tape
+
+
+def second_gradients(
+    call: Call,
+    tape: _core.LstmTangentTape,
+    outputs: Sequence[Any],
+    needs: Sequence[bool],
+    output_tangents: Sequence[Any] = (None, None, None),
+) -> list[Any]:
+    """Return the derivatives, along the direction of `tape`, of what `gradients` returns."""
+    values = arrays_like(tape)
+    derivatives = arrays_like(tape)
+    *_, dx, dh0, dc0 = tape.backward(
+        *_output_gradients(call, outputs),
+        *_output_gradients(call, output_tangents),
+        values,
+        derivatives,
+    )
+    results: list[Any] = [None, None, None]
+    _put(call, results, needs, (dx, dh0, dc0))
+    for wanted, (name, _, _) in zip(needs[3:], call.plan.places, strict=True):
+        results.append(torch.from_numpy(derivatives[name]) if wanted else None)
+    return results
+
+
+def arrays_like(tape: _core.LstmTangentTape) -> dict[str, Array]:
+    """New arrays for the gradients by all weights of `tape`."""
+    return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}

@@ -1,0 +1,432 @@
+"""`LSTM`, in the place of torch.nn.LSTM."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from lstmcore.config import LSTMConfig
+from lstmcore.torch import autograd, compiled
+from lstmcore.torch.engine import Call
+from lstmcore.torch.plan import MASKS, OPTIONS, Plan, options_repr, options_text, plan_of
+from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, flags_of, lengths_of, seed_of
+from lstmcore.torch.weights import Frozen
+
+
+class Recurrent(torch.nn.Module):
+    """What `LSTM` and `LSTMCell` share: attributes of torch.nn, options of lstmcore, parameters."""
+
+    # As PyTorch's modules have them, so that these may become ours, and ours these.
+    input_size: int
+    hidden_size: int
+    num_layers = 1
+    bias: bool
+    dropout = 0.0
+    bidirectional = False
+    proj_size = 0
+
+    _options = ""
+    _masks = False
+    _frozen: Frozen | None = None
+    _parameter_names: tuple[str, ...]
+
+    def _plan(self) -> Plan:
+        return plan_of(
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bias,
+            self.dropout,
+            self.bidirectional,
+            self.proj_size,
+            self._options,
+        )
+
+    @property
+    def config(self) -> LSTMConfig:
+        """Sizes and options of the engine."""
+        return self._plan().config
+
+    def _make(self, config: LSTMConfig, recompute: Any, device: Any, dtype: Any) -> None:
+        """Set the attributes that do not have PyTorch's names, and make the parameters."""
+        self._options = options_text(config, recompute)
+        plan = self._plan()
+        self._set_names(plan)
+        element = torch.get_default_dtype() if dtype is None else dtype
+        if element not in FLOAT_TYPES:
+            raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {element}")
+        for name, shape in zip(self._parameter_names, plan.shapes, strict=True):
+            values = torch.empty(shape, device=device, dtype=element)
+            self.register_parameter(name, torch.nn.Parameter(values))
+        self.reset_parameters()
+
+    def _set_names(self, plan: Plan) -> None:
+        self._parameter_names = plan.names
+        self._masks = any(getattr(plan.config, name) > 0 for name in MASKS)
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases from U(-1/sqrt(H), 1/sqrt(H)), in the order torch.nn.LSTM does.
+
+        Peephole weights become zero, gains one and the bias of c's norm zero.
+        """
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for name, parameter in self.named_parameters():
+            if name.startswith("gain"):
+                torch.nn.init.ones_(parameter)
+            elif name.startswith(("peephole", "bias_c")):
+                torch.nn.init.zeros_(parameter)
+            else:
+                torch.nn.init.uniform_(parameter, -bound, bound)
+
+    def _run(
+        self,
+        x: Any,
+        h: Any,
+        c: Any,
+        seed: Any,
+        steps: tuple[Any, Any, Any],
+        *,
+        time_major: bool = False,
+        cell: bool = False,
+        sequences: bool = False,
+    ) -> tuple[Any, Any, Any]:
+        """Call the engine; `steps` are lengths, reset and mask as it takes them, but as tensors."""
+        weights = [getattr(self, name) for name in self._parameter_names]
+        random = self.training and (self._masks or (self.dropout > 0 and self.num_layers > 1))
+        if random:
+            seed = seed_of(seed)
+        elif seed is not None:
+            seed_of(seed)
+            seed = None
+        if torch.compiler.is_compiling():
+            tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
+            keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+            sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]
+            how = (sizes, self.bias, self.dropout, self.bidirectional, self._options)
+            description = (*steps, seed, *how, time_major, cell, sequences, random)
+            return compiled.lstm(x, h, c, weights, description, keep)
+        plan = self._plan()
+        lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
+        call = Call(
+            plan,
+            time_major,
+            cell,
+            sequences,
+            lengths,
+            reset,
+            mask,
+            0 if seed is None else int(seed),
+            random,
+            None if self._frozen is None else self._frozen.packed(plan, weights),
+        )
+        return autograd.lstm(call, x, h, c, weights)
+
+    def _refuse_tracing(self) -> None:
+        if torch.jit.is_tracing():
+            raise RuntimeError(
+                "torch.jit.trace would record lstmcore's results as constants: use torch.compile "
+                "or torch.export, or trace after restore_lstm(model)"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_frozen", None)
+        return state
+
+
+class LSTM(Recurrent):
+    """`torch.nn.LSTM` on lstmcore's engine, for float32 and float64 on the CPU.
+
+    The same arguments, parameters, names in the state dict, initial values for a seed of
+    ``torch.manual_seed``, inputs (batched, unbatched, `PackedSequence`) and results. As there, time
+    comes first unless `batch_first`. Letters: N batch, T time steps, C input features, H hidden
+    units, P = H or `proj_size`, D directions.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size
+        As for ``torch.nn.LSTM``.
+    device : optional
+        Where parameters are made. Calls need them on the CPU.
+    dtype : torch.float32 or torch.float64, optional
+        PyTorch's default by default.
+    recompute : int or "sqrt", optional
+        Keep the state of every so many steps only for the backward, which computes the rest again;
+        see `functional.lstm`.
+    **options
+        Any other option of `LSTMConfig`: ``peephole``, ``layer_norm``, ``coupled_gates``,
+        ``go_backwards``, ``zoneout_h``, ``recurrent_dropout``, ``gate_activation``, ``cell_clip``
+        and so on.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown or has the wrong type.
+    ValueError
+        If a value is wrong or options contradict each other.
+
+    Notes
+    -----
+    Weights are read at every call: nothing is kept between two calls (`frozen` is the way to ask
+    for that). Random masks follow ``torch.manual_seed``, but are not those that torch.nn.LSTM would
+    draw. Gradients may be differentiated once more. A backward with ``retain_graph=True`` uses up
+    what the forward kept, so that another backward through the same graph runs the forward again.
+    """
+
+    mode = "LSTM"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recompute: int | str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        unknown = sorted(set(options) - set(OPTIONS))
+        if unknown:
+            expected = ", ".join(OPTIONS)
+            raise TypeError(f"LSTM: expected options among {expected}, got {unknown[0]!r}")
+        if not isinstance(batch_first, bool):
+            raise TypeError(f"batch_first: expected True or False, got {batch_first!r}")
+        config = LSTMConfig(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            dropout=dropout,
+            bias=bias,
+            proj_size=proj_size,
+            **options,
+        )
+        if config.dropout > 0 and config.num_layers == 1:
+            warnings.warn(
+                f"dropout: acts between layers, and there is one; {config.dropout} does nothing",
+                stacklevel=2,
+            )
+        self.input_size = config.input_size
+        self.hidden_size = config.hidden_size
+        self.num_layers = config.num_layers
+        self.bias = config.bias
+        self.batch_first = batch_first
+        self.dropout = config.dropout
+        self.bidirectional = config.bidirectional
+        self.proj_size = config.proj_size
+        self._make(config, recompute, device, dtype)
+
+    @property
+    def all_weights(self) -> list[list[torch.nn.Parameter]]:
+        """Parameters of each layer and direction."""
+        cells: dict[str, list[Any]] = {}
+        for name in self._parameter_names:
+            cells.setdefault(name[name.rindex("_l") :], []).append(getattr(self, name))
+        return list(cells.values())
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: parameters need no particular place in memory here."""
+
+    def extra_repr(self) -> str:
+        """Say what differs from the defaults."""
+        text = f"{self.input_size}, {self.hidden_size}"
+        defaults = (
+            ("proj_size", 0),
+            ("num_layers", 1),
+            ("bias", True),
+            ("batch_first", False),
+            ("dropout", 0.0),
+            ("bidirectional", False),
+        )
+        for name, default in defaults:
+            if getattr(self, name) != default:
+                text += f", {name}={getattr(self, name)}"
+        return text + options_repr(self._options)
+
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset: Any = None,
+        mask: Any = None,
+        return_sequences: bool = True,
+        seed: int | None = None,
+    ) -> tuple[Any, tuple[Any, Any]]:
+        """Run the LSTM.
+
+        Parameters
+        ----------
+        input : Tensor, shape (T, N, C), with `batch_first` (N, T, C), or (T, C); or PackedSequence
+            Of the weights' dtype. N = 0 and T = 0 are allowed.
+        hx : pair (h_0, c_0), optional
+            Initial state, (layers * D, N, P) and (layers * D, N, H), without N beside an unbatched
+            input; zeros by default, and for None in the place of one.
+        lengths : integers, shape (N,), optional
+            Valid steps of each row, 0 to T, in any order. The output is zero past them, and the
+            final state is that of the last one: what packing gives, without it.
+        reset : bool, shape of input without C, optional
+            True where a new sequence starts; see `functional.lstm`.
+        mask : bool, shape of input without C, optional
+            True where a step is there. Instead of `lengths`.
+        return_sequences : bool, default True
+            If false, the output is the last layer's final h, (N, D * P), instead of all of them.
+        seed : int, optional
+            Of all random masks of this call, 0 to 2**63 - 1; drawn from PyTorch's generator by
+            default.
+
+        Returns
+        -------
+        output : Tensor, shape (T, N, D * P), with `batch_first` (N, T, D * P), or (T, D * P)
+            Output of the last layer; a PackedSequence if the input is one.
+        (h_n, c_n) : pair of Tensor
+            Final state, in the shapes of `hx`.
+
+        Raises
+        ------
+        TypeError
+            If a tensor has another dtype than the weights, is not on the CPU or not dense.
+        ValueError
+            If a shape or a value is wrong.
+        """
+        self._refuse_tracing()
+        h, c = _pair(hx)
+        if isinstance(input, PackedSequence):
+            if not (lengths is None and reset is None and mask is None):
+                raise ValueError(
+                    "lengths, reset, mask: expected none beside a PackedSequence, which has "
+                    "lengths; pass the padded tensor with lengths=... instead"
+                )
+            return self._packed(input, h, c, return_sequences, seed)
+        expect_tensor(input, "input")
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"input: expected {self._input_shape()} or (T, C), got {_shape(input)}"
+            )
+        batched = input.dim() == 3
+        batch_axis = 0 if self.batch_first else 1
+        if not batched:
+            if lengths is not None:
+                raise ValueError("lengths: expected None beside one sequence; pass input[:length]")
+            input = input.unsqueeze(batch_axis)
+            h, c = (None if part is None else _unbatched(part) for part in (h, c))
+            if reset is not None:
+                reset = torch.as_tensor(reset).unsqueeze(batch_axis)
+            if mask is not None:
+                mask = torch.as_tensor(mask).unsqueeze(batch_axis)
+        if input.size(-1) != self.input_size:
+            raise ValueError(
+                f"input: expected {self._input_shape()} with C={self.input_size}, since "
+                f"batch_first={self.batch_first}, got {_shape(input)}"
+            )
+        batch, times = input.size(batch_axis), input.size(1 - batch_axis)
+        self._check_state(h, c, batch, times)
+        if lengths is not None:
+            lengths = lengths_of(lengths, batch, self.batch_first, times)
+        letters = "(N, T)" if self.batch_first else "(T, N)"
+        flags = []
+        for value, name in ((reset, "reset"), (mask, "mask")):
+            if value is not None:
+                value = flags_of(value, name, tuple(input.shape[:2]), letters)
+                value = value if self.batch_first else value.transpose(0, 1)
+            flags.append(value)
+        output, h_n, c_n = self._run(
+            input,
+            h,
+            c,
+            seed,
+            (lengths, *flags),
+            time_major=not self.batch_first,
+            sequences=return_sequences,
+        )
+        if not return_sequences:
+            output = self._last(h_n)
+        if not batched:
+            output = output.squeeze(batch_axis if return_sequences else 0)
+            h_n, c_n = h_n.squeeze(1), c_n.squeeze(1)
+        return output, (h_n, c_n)
+
+    def _last(self, h: Any) -> Any:
+        return torch.cat([h[-2], h[-1]], -1) if self.bidirectional else h[-1]
+
+    def _packed(
+        self, packed: Any, h: Any, c: Any, return_sequences: bool, seed: Any
+    ) -> tuple[Any, tuple[Any, Any]]:
+        """Pad, run with lengths, pack: rows are sorted in a PackedSequence, states as given."""
+        data, batch_sizes, order, back = packed
+        if data.dim() != 2 or data.size(1) != self.input_size:
+            raise ValueError(
+                f"input.data: expected (steps, C={self.input_size}), got {_shape(data)}"
+            )
+        padded, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
+        self._check_state(h, c, padded.size(1), padded.size(0))
+        if order is not None:
+            h, c = (None if part is None else part.index_select(1, order) for part in (h, c))
+        output, h_n, c_n = self._run(
+            padded, h, c, seed, (lengths, None, None), time_major=True, sequences=return_sequences
+        )
+        if back is not None:
+            h_n, c_n = h_n.index_select(1, back), c_n.index_select(1, back)
+        if not return_sequences:
+            return self._last(h_n), (h_n, c_n)
+        again = pack_padded_sequence(output, lengths)
+        return PackedSequence(again.data, batch_sizes, order, back), (h_n, c_n)
+
+    def _input_shape(self) -> str:
+        return "(N, T, C)" if self.batch_first else "(T, N, C)"
+
+    def _check_state(self, h: Any, c: Any, batch: int, times: int) -> None:
+        cells = self.num_layers * (2 if self.bidirectional else 1)
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)
+        for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
+            if part is None:
+                continue
+            expect_tensor(part, name)
+            if tuple(part.shape) == (cells, batch, width):
+                continue
+            hint = ""
+            if part.dim() == 3 and tuple(part.shape) == (batch, cells, width):
+                hint = "; a state has N in the middle, with batch_first too"
+            elif part.dim() == 3 and part.size(1) == times:
+                hint = (
+                    f"; with batch_first={self.batch_first} the input is {batch} sequences of "
+                    f"{times} steps"
+                )
+            raise ValueError(
+                f"{name}: expected (layers * D, N, {'P' if self.proj_size else 'H'}) = "
+                f"{(cells, batch, width)}, got {_shape(part)}{hint}"
+            )
+
+
+def _pair(hx: Any) -> tuple[Any, Any]:
+    if hx is None:
+        return None, None
+    if isinstance(hx, torch.Tensor) or not isinstance(hx, Sequence) or len(hx) != 2:
+        came = f"a tensor of shape {_shape(hx)}" if isinstance(hx, torch.Tensor) else repr(hx)[:60]
+        raise TypeError(f"hx: expected a pair (h_0, c_0) of tensors, got {came}")
+    return hx[0], hx[1]
+
+
+def _unbatched(part: Any) -> Any:
+    if part.dim() != 2:
+        raise ValueError(
+            f"hx: expected (layers * D, H) beside an unbatched input (T, C), got {_shape(part)}"
+        )
+    return part.unsqueeze(1)
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.shape)

@@ -1,0 +1,113 @@
+"""What is the same for all calls of a module: its configuration and its parameters' names."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from lstmcore import functional as F
+from lstmcore.config import Activation, LSTMConfig, core_config
+
+# What the constructor of torch.nn.LSTM takes; the other options of LSTMConfig go by keyword.
+OF_TORCH = (
+    "input_size",
+    "hidden_size",
+    "num_layers",
+    "bias",
+    "dropout",
+    "bidirectional",
+    "proj_size",
+)
+OPTIONS = tuple(name for name in LSTMConfig.__dataclass_fields__ if name not in OF_TORCH)
+MASKS = ("zoneout_h", "zoneout_c", "recurrent_dropout", "input_dropout", "weight_dropout")
+_PLAIN = LSTMConfig(1, 1)
+
+
+class Plan:
+    """A configuration with what follows from it.
+
+    Attributes
+    ----------
+    config : LSTMConfig
+    core
+        The engine's form of it.
+    names : tuple of str
+        PyTorch's names of the parameters, each bias twice, in PyTorch's order.
+    shapes : tuple of tuple
+        Of these.
+    places : tuple of (str, int, int)
+        The engine's name of each weight and where PyTorch's tensors for it are in `names`: the sum
+        of two for a bias, else the second is -1.
+    recompute : int
+        The engine's number of steps between states that a tape keeps.
+    """
+
+    def __init__(self, config: LSTMConfig, recompute: int | str | None) -> None:
+        self.config = config
+        self.core = core_config(config)
+        self.recompute = F.recompute_steps(recompute)
+        names: list[str] = []
+        shapes: list[tuple[int, ...]] = []
+        places: list[tuple[str, int, int]] = []
+        for name, shape in config.parameter_shapes().items():
+            if name.startswith("bias_l"):
+                places.append((name, len(names), len(names) + 1))
+                names += [name.replace("bias_l", "bias_ih_l"), name.replace("bias_l", "bias_hh_l")]
+                shapes += [shape, shape]
+            else:
+                places.append((name, len(names), -1))
+                names.append(name)
+                shapes.append(shape)
+        self.names, self.shapes, self.places = tuple(names), tuple(shapes), tuple(places)
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_of(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bias: bool,
+    dropout: float,
+    bidirectional: bool,
+    proj_size: int,
+    options: str,
+) -> Plan:
+    """Return the plan of a module with these attributes and `options` from `options_text`."""
+    values: dict[str, Any] = json.loads(options) if options else {}
+    recompute = values.pop("recompute", None)
+    for name, value in values.items():
+        if name.endswith("_activation") and not isinstance(value, str):
+            values[name] = Activation(*value)
+    config = LSTMConfig(
+        input_size,
+        hidden_size,
+        num_layers,
+        bidirectional,
+        dropout=dropout,
+        bias=bias,
+        proj_size=proj_size,
+        **values,
+    )
+    return Plan(config, recompute)
+
+
+def options_text(config: LSTMConfig, recompute: int | str | None) -> str:
+    """Write the options that torch.nn.LSTM has not, where they differ from the defaults."""
+    values = {name: getattr(config, name) for name in OPTIONS}
+    values = {name: value for name, value in values.items() if value != getattr(_PLAIN, name)}
+    if recompute is not None:
+        values["recompute"] = recompute
+    return json.dumps(values) if values else ""
+
+
+def options_repr(options: str) -> str:
+    """Write what `options_text` wrote as the arguments of a call."""
+    text = ""
+    for name, value in json.loads(options or "{}").items():
+        shown = value
+        if isinstance(value, list):
+            plain = LSTMConfig(1, 1, gate_activation=value[0]).gate_activation
+            shown = value[0] if tuple(value) == plain else tuple(value)
+        text += f", {name}={shown!r}"
+    return text

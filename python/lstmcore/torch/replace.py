@@ -1,0 +1,131 @@
+"""Models change their LSTMs in place: from torch.nn to lstmcore's, and back."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from lstmcore.torch.cell import LSTMCell
+from lstmcore.torch.module import LSTM, Recurrent
+from lstmcore.torch.plan import Plan, plan_of
+
+# What torch.nn.LSTM keeps about its parameters beside them.
+_OF_RNN_BASE = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "_all_weights")
+
+
+def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
+    """Make every ``torch.nn.LSTM`` and ``LSTMCell`` of a model compute by lstmcore, in place.
+
+    The modules stay the objects that they are and become `LSTM` and `LSTMCell`: parameters, names,
+    hooks, and what an optimizer or another part of the model holds on to go on working. Results are
+    the same but for rounding.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A model, or an LSTM itself.
+
+    Returns
+    -------
+    torch.nn.Module
+        `module`.
+
+    Raises
+    ------
+    ValueError
+        If an LSTM has an option that is not served, ``dropout=1``; nothing is changed then.
+
+    Warns
+    -----
+    UserWarning
+        For a module of a class derived from ``torch.nn.LSTM`` or ``LSTMCell``, a parametrized one
+        for instance, which is left as it is.
+    """
+    found: list[tuple[Any, type[Recurrent]]] = []
+    for name, part in module.named_modules():
+        if type(part) is torch.nn.LSTM:
+            found.append((part, LSTM))
+        elif type(part) is torch.nn.LSTMCell:
+            found.append((part, LSTMCell))
+        elif isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell)):
+            warnings.warn(
+                f"replace_lstm leaves {name or 'the module'} as it is: its class "
+                f"{type(part).__name__} is derived from torch.nn's and may compute something else",
+                stacklevel=2,
+            )
+    plans = [_plan(part) for part, _ in found]
+    for (part, kind), plan in zip(found, plans, strict=True):
+        for name in _OF_RNN_BASE:
+            part.__dict__.pop(name, None)
+        part.__class__ = kind
+        part._set_names(plan)
+    return module
+
+
+def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
+    """Make every `LSTM` and `LSTMCell` of a model a ``torch.nn`` one, in place.
+
+    For what lstmcore does not do: other devices, ``torch.jit``, exporters.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A model, or an LSTM itself.
+
+    Returns
+    -------
+    torch.nn.Module
+        `module`.
+
+    Raises
+    ------
+    ValueError
+        If an LSTM has options that ``torch.nn`` does not know; nothing is changed then.
+    """
+    found: list[Any] = []
+    for name, part in module.named_modules():
+        if isinstance(part, (LSTM, LSTMCell)):
+            foreign = part._options
+            widest = 0 if isinstance(part, LSTMCell) else part.hidden_size - 1
+            if part.proj_size > widest:
+                foreign += f" proj_size {part.proj_size}"
+            if foreign:
+                raise ValueError(
+                    "restore_lstm: expected modules with torch.nn's options alone, got "
+                    f"{name or 'a module'} ({type(part).__name__}) with {foreign.strip()}"
+                )
+            found.append(part)
+    for part in found:
+        for name in ("_masks", "_options", "_frozen"):
+            part.__dict__.pop(name, None)
+        names = part.__dict__.pop("_parameter_names")
+        if isinstance(part, LSTMCell):
+            part.__class__ = torch.nn.LSTMCell
+            continue
+        part.__class__ = torch.nn.LSTM
+        part.mode = "LSTM"
+        part._flat_weights = []
+        part._flat_weight_refs = []
+        part._flat_weights_names = list(names)
+        cells: dict[str, list[str]] = {}
+        for name in names:
+            cells.setdefault(name[name.rindex("_l") :], []).append(name)
+        part._all_weights = list(cells.values())
+        part._init_flat_weights()
+    return module
+
+
+def _plan(part: Any) -> Plan:
+    """Of a module of torch.nn; cells have one layer, and so on."""
+    return plan_of(
+        part.input_size,
+        part.hidden_size,
+        getattr(part, "num_layers", 1),
+        part.bias,
+        getattr(part, "dropout", 0.0),
+        getattr(part, "bidirectional", False),
+        getattr(part, "proj_size", 0),
+        "",
+    )

@@ -1,0 +1,111 @@
+"""Tensors as arrays that share their memory, and what to do about tensors that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+
+FLOAT_TYPES = (torch.float32, torch.float64)
+
+
+def array_of(tensor: Any, name: str, like: Any = None) -> Array:
+    """Return a tensor as an array of the same memory.
+
+    Raises TypeError unless it is a dense tensor of float32 or float64 on the CPU, of the dtype of
+    the tensor `like` if that is given.
+    """
+    try:
+        array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+        if array.dtype.char in "fd" and (like is None or tensor.dtype is like.dtype):
+            return array
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError) as error:
+        raise TypeError(_complaint(tensor, name, like, error)) from error
+    raise TypeError(_complaint(tensor, name, like, None))
+
+
+def expect_tensor(value: Any, name: str) -> None:
+    """Raise TypeError unless `value` is a tensor; what kind, the call will see."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(_complaint(value, name, None, None))
+
+
+def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> str:
+    """What is wrong with `tensor`, and what to do."""
+    served = "torch.float32 or torch.float64"
+    wanted = f"{like.dtype} like the weights" if isinstance(like, torch.Tensor) else served
+    if not isinstance(tensor, torch.Tensor):
+        came = type(tensor).__name__
+        advice = "; torch.from_numpy shares its memory" if isinstance(tensor, np.ndarray) else ""
+        return f"{name}: expected a tensor of {wanted}, got {came}{advice}"
+    if tensor.device.type == "meta":
+        return (
+            f"{name}: expected a tensor on the CPU, got one on meta, which has no values: give the "
+            "module memory by .to_empty(device='cpu') and load its weights"
+        )
+    if tensor.device.type != "cpu":
+        return (
+            f"{name}: expected a tensor on the CPU, got one on {tensor.device}: lstmcore computes "
+            "on the CPU only, so call .cpu(), or restore_lstm(model) for torch.nn.LSTM there"
+        )
+    if tensor.layout is not torch.strided:
+        return f"{name}: expected a dense tensor, got {tensor.layout}: call .to_dense()"
+    came = f"got {tensor.dtype}"
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        advice = "convert by .float()"
+        if torch.is_autocast_enabled("cpu"):
+            advice += ", and call inside torch.autocast('cpu', enabled=False)"
+    elif tensor.dtype.is_complex:
+        advice = "an LSTM of complex numbers is not defined; pass .real and .imag as features"
+    elif tensor.dtype in FLOAT_TYPES:
+        advice = f"convert this by .to(...) or the module by .to({tensor.dtype})"
+    else:
+        advice = "convert by .float()"
+    if error is not None and tensor.dtype in FLOAT_TYPES:
+        return (
+            f"{name}: expected a tensor with memory of its own, got {type(tensor).__name__} "
+            f"({str(error).splitlines()[0]})"
+        )
+    return f"{name}: expected {wanted}, {came}; nothing is converted silently: {advice}"
+
+
+def flags_of(value: Any, name: str, shape: tuple[Any, ...], letters: str) -> Any:
+    """Return bools of `shape` as a tensor; `letters` is what an error calls the shape."""
+    flags = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    if flags.dtype is not torch.bool or flags.device.type != "cpu":
+        raise TypeError(f"{name}: expected bools on the CPU, got {flags.dtype} on {flags.device}")
+    if tuple(flags.shape) != shape:
+        raise ValueError(f"{name}: expected shape {letters} = {shape}, got {tuple(flags.shape)}")
+    return flags
+
+
+def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
+    """Return lengths as a tensor of int64 with shape (N,); the engine looks at their values."""
+    if not isinstance(value, torch.Tensor):
+        value = torch.as_tensor(value)
+    if value.dtype is torch.bool or value.dtype.is_floating_point or value.dtype.is_complex:
+        raise TypeError(f"lengths: expected integers, got {value.dtype}")
+    if value.device.type != "cpu":
+        raise TypeError(f"lengths: expected a tensor on the CPU, got one on {value.device}")
+    if tuple(value.shape) != (batch,):
+        hint = ""
+        if tuple(value.shape) == (steps,):
+            hint = f"; with batch_first={batch_first} the input has {batch} sequences of {steps}"
+        raise ValueError(
+            f"lengths: expected shape (N,) = ({batch},), got {tuple(value.shape)}{hint}"
+        )
+    return value.to(torch.int64)
+
+
+def seed_of(value: Any) -> Any:
+    """Return a seed for all masks of a call as a tensor (1,); None draws from torch's generator."""
+    if value is None:
+        return torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
+    number = _checks.integer(value, "seed", 0)
+    if number >= 2**63:
+        raise ValueError(f"seed: expected an integer below 2**63, got {number}")
+    return torch.tensor([number], dtype=torch.int64)

@@ -1,0 +1,847 @@
+"""lstmcore.torch's modules beside torch.nn's: what goes in, what comes out, what is refused."""
+
+import copy
+import io
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import lstmcore as lc  # noqa: E402
+import lstmcore.torch as lt  # noqa: E402
+from lstmcore import functional as F  # noqa: E402
+from lstmcore.torch import plan  # noqa: E402
+
+# What torch.nn.LSTM says of itself.
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
+KINDS = {
+    "plain": {},
+    "batch first": {"batch_first": True},
+    "stacked": {"num_layers": 3},
+    "both directions": {"num_layers": 2, "bidirectional": True, "batch_first": True},
+    "no biases": {"bias": False},
+    "projection": {"proj_size": 3, "num_layers": 2, "bidirectional": True},
+    "projection, no biases": {"proj_size": 3, "bias": False},
+}
+kinds = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+
+
+def pair(dtype=torch.float64, kind=torch.nn.LSTM, **options):
+    """A module of torch.nn and ours with the same weights."""
+    torch.manual_seed(3)
+    theirs = kind(5, 7, **options, dtype=dtype)
+    torch.manual_seed(3)
+    ours = getattr(lt, kind.__name__)(5, 7, **options, dtype=dtype)
+    return theirs, ours
+
+
+def state_of(module, batch):
+    cells = module.num_layers * (2 if module.bidirectional else 1)
+    widths = (module.proj_size or module.hidden_size, module.hidden_size)
+    dtype = module.weight_ih_l0.dtype
+    shape = (cells,) if batch is None else (cells, batch)
+    return tuple(torch.randn(*shape, width, dtype=dtype) for width in widths)
+
+
+def close(actual, expected):
+    tolerance = 1e-12 if expected.dtype == torch.float64 else 2e-6
+    assert actual.dtype == expected.dtype
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def all_close(actual, expected):
+    (y, (h, c)), (expected_y, (expected_h, expected_c)) = actual, expected
+    for one, other in ((y, expected_y), (h, expected_h), (c, expected_c)):
+        close(one, other)
+
+
+# ---- drop-in -------------------------------------------------------------------------------------
+
+
+@kinds
+@dtypes
+def test_same_parameters_results_and_gradients(options, dtype):
+    theirs, ours = pair(dtype, **options)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for name, parameter in theirs.named_parameters():
+        assert torch.equal(ours.get_parameter(name), parameter)
+    assert [[p.shape for p in cell] for cell in ours.all_weights] == [
+        [p.shape for p in cell] for cell in theirs.all_weights
+    ]
+    x = torch.randn(6, 4, 5, dtype=dtype)
+    batch = 6 if options.get("batch_first") else 4
+    for state in (None, state_of(ours, batch)):
+        results = []
+        for module in (theirs, ours):
+            inputs = [x, *(state or ())]
+            inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+            y, (h, c) = module(inputs[0], tuple(inputs[1:]) or None)
+            loss = (y**2).sum() + (h * c.mean()).sum() + c.sin().sum()
+            results.append((y, (h, c), torch.autograd.grad(loss, [*inputs, *module.parameters()])))
+        all_close(results[1][:2], results[0][:2])
+        for actual, expected in zip(results[1][2], results[0][2], strict=True):
+            tolerance = 1e-11 if dtype == torch.float64 else 3e-5
+            torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@kinds
+def test_unbatched(options):
+    theirs, ours = pair(**options)
+    x = torch.randn(6, 5, dtype=torch.float64)
+    for state in (None, state_of(ours, None)):
+        all_close(ours(x, state), theirs(x, state))
+    assert ours(x, return_sequences=False)[0].dim() == 1
+
+
+@kinds
+@pytest.mark.parametrize("lengths", [[6, 4, 4, 1], [2, 6, 1, 3]], ids=["sorted", "unsorted"])
+def test_packed_sequences(options, lengths):
+    theirs, ours = pair(**options)
+    sequences = [torch.randn(length, 5, dtype=torch.float64) for length in lengths]
+    packed = torch.nn.utils.rnn.pack_sequence(sequences, enforce_sorted=False)
+    packed.data.requires_grad_()
+    for state in (None, state_of(ours, 4)):
+        gradients, outputs = [], []
+        for module in (theirs, ours):
+            y, (h, c) = module(packed, state)
+            assert isinstance(y, torch.nn.utils.rnn.PackedSequence)
+            outputs.append((y.data, (h, c)))
+            loss = y.data.sin().sum() + h.sum() + (c**2).sum()
+            gradients.append(torch.autograd.grad(loss, [packed.data, *module.parameters()]))
+            for field in ("batch_sizes", "sorted_indices", "unsorted_indices"):
+                assert torch.equal(getattr(y, field), getattr(packed, field))
+        all_close(outputs[1], outputs[0])
+        for actual, expected in zip(*reversed(gradients), strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
+    last, (h, _) = ours(packed, return_sequences=False)
+    assert torch.equal(last[:, : h.shape[2]], h[-2 if ours.bidirectional else -1])
+
+
+def test_packed_without_indices():
+    theirs, ours = pair()
+    data = torch.nn.utils.rnn.PackedSequence(
+        torch.randn(5, 5, dtype=torch.float64), torch.tensor([2, 2, 1])
+    )
+    (y, state), (expected, expected_state) = ours(data), theirs(data)
+    all_close((y.data, state), (expected.data, expected_state))
+
+
+def test_lengths_are_what_packing_gives():
+    theirs, ours = pair(batch_first=True, num_layers=2, bidirectional=True)
+    x = torch.randn(4, 6, 5, dtype=torch.float64)
+    lengths = [2, 6, 1, 3]
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, True, False)
+    y, state = theirs(packed)
+    y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True)
+    for given in (lengths, torch.tensor(lengths), torch.tensor(lengths, dtype=torch.int32)):
+        all_close(ours(x, lengths=given), (y, state))
+    all_close(ours(x, lengths=np.array(lengths)), (y, state))
+    last, (h, _) = ours(x, lengths=lengths, return_sequences=False)
+    assert torch.equal(last, torch.cat([h[-2], h[-1]], 1))
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5)], ids=["no steps", "no sequences"])
+def test_empty(shape):
+    ours = lt.LSTM(5, 7)
+    x = torch.randn(shape, requires_grad=True)
+    y, (h, c) = ours(x)
+    assert y.shape == (*shape[:2], 7)
+    assert h.shape == c.shape == (1, shape[1], 7)
+    (y.sum() + h.sum()).backward()
+    assert not ours.weight_ih_l0.grad.any()
+    assert x.grad.shape == shape
+
+
+def test_state_dicts_load_both_ways():
+    theirs, _ = pair(num_layers=2, bidirectional=True, proj_size=2)
+    ours = lt.LSTM(5, 7, 2, bidirectional=True, proj_size=2, dtype=torch.float64)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = torch.randn(3, 2, 5, dtype=torch.float64)
+    all_close(ours(x), theirs(x))
+    with torch.no_grad():
+        ours.weight_hh_l0.mul_(2)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    all_close(ours(x), theirs(x))
+
+
+def test_no_stale_weights():
+    """Whatever way weights are changed, the next call sees it."""
+    theirs, ours = pair()
+    x = torch.randn(3, 2, 5, dtype=torch.float64)
+    edits = [
+        lambda m: m.weight_hh_l0.data.mul_(0.5),
+        lambda m: m.weight_ih_l0.detach().numpy().__imul__(0.5),
+        lambda m: setattr(m.bias_ih_l0, "data", torch.ones(28, dtype=torch.float64)),
+        lambda m: m.flatten_parameters(),
+        lambda m: m.load_state_dict({k: v + 0.1 for k, v in m.state_dict().items()}),
+    ]
+
+    def in_inference_mode(module):
+        with torch.inference_mode():
+            module.weight_hh_l0.add_(0.25)
+
+    for edit in [*edits, in_inference_mode]:
+        edit(theirs)
+        edit(ours)
+        all_close(ours(x), theirs(x))
+        with torch.inference_mode():
+            all_close(ours(x), theirs(x))
+
+
+def test_copies_and_files(tmp_path):
+    ours = lt.LSTM(5, 7, 2, dropout=0.1, peephole=True, recompute=3)
+    x = torch.randn(3, 2, 5)
+    ours.eval()
+    y = ours(x)[0]
+    torch.save(ours, tmp_path / "module.pt")
+    others = [
+        copy.deepcopy(ours),
+        copy.copy(ours),
+        pickle.loads(pickle.dumps(ours)),
+        torch.load(tmp_path / "module.pt", weights_only=False),
+    ]
+    with lt.frozen(ours):
+        ours(x)
+        others += [copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))]
+    for other in others:
+        assert torch.equal(other(x)[0], y)
+        assert repr(other) == repr(ours)
+        assert other._frozen is None
+    buffer = io.BytesIO()
+    torch.save(ours.state_dict(), buffer)
+    buffer.seek(0)
+    fresh = lt.LSTM(5, 7, 2, dropout=0.1, peephole=True).eval()
+    fresh.load_state_dict(torch.load(buffer))
+    assert torch.equal(fresh(x)[0], y)
+    assert ours.double()(x.double())[0].dtype == torch.float64
+
+
+def test_default_dtype_and_meta():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert lt.LSTM(2, 3).weight_ih_l0.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    meta = lt.LSTM(5, 7, device="meta")
+    assert meta.weight_ih_l0.device.type == "meta"
+    with pytest.raises(TypeError, match=r"weight_ih_l0: .*meta.*to_empty"):
+        meta(torch.randn(3, 2, 5))
+    meta.to_empty(device="cpu").reset_parameters()
+    assert meta(torch.randn(3, 2, 5))[0].isfinite().all()
+
+
+def test_import_leaves_torch_alone():
+    code = "import sys, lstmcore; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- memory is shared ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_nothing_is_copied_in_or_out(batch_first, monkeypatch):
+    from lstmcore.torch import engine
+
+    seen = []
+
+    class Watched:
+        def __init__(self, lstm):
+            self.lstm = lstm
+
+        def forward(self, x, h, c, *rest):
+            result = self.lstm.forward(x, h, c, *rest)
+            seen.append(([x, h, c], result))
+            return result
+
+    pack = engine.pack
+    monkeypatch.setattr(engine, "pack", lambda *arguments: Watched(pack(*arguments)))
+    ours = lt.LSTM(5, 7, batch_first=batch_first)
+    x, h, c = torch.randn(6, 4, 5), torch.randn(1, 4, 7), torch.randn(1, 4, 7)
+    if batch_first:
+        x = x.transpose(0, 1)  # any strides
+    for mode in (torch.enable_grad(), torch.no_grad()):
+        with mode:
+            y, (h_n, c_n) = ours(x, (h, c))
+        inputs, outputs = seen.pop()
+        for tensor, array in zip((x, h, c, y, h_n, c_n), [*inputs, *outputs[:3]], strict=True):
+            assert tensor.data_ptr() == array.__array_interface__["data"][0]
+        assert inputs[0].shape == (4, 6, 5)
+        assert y.is_contiguous()
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_input_gradient_is_laid_out_like_the_input(batch_first):
+    ours = lt.LSTM(5, 7, batch_first=batch_first)
+    x = torch.randn(6, 4, 5, requires_grad=True)
+    (dx,) = torch.autograd.grad(ours(x)[0].sum(), x)
+    assert dx.is_contiguous()
+
+
+# ---- options -------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "peephole": {"peephole": True},
+    "coupled gates": {"coupled_gates": True},
+    "layer norm": {"layer_norm": True, "layer_norm_epsilon": 1e-3},
+    "layer norm, no biases": {"layer_norm": True, "bias": False},
+    "activations": {
+        "gate_activation": "hard_sigmoid",
+        "cell_activation": lc.Activation("leaky_relu", 0.2),
+        "output_activation": "softsign",
+    },
+    "clips": {"gate_clip": 0.4, "cell_clip": 0.2},
+    "bounded projection": {"proj_size": 3, "proj_clip": 0.1},
+    "backwards": {"go_backwards": True},
+    "zoneout": {"zoneout_h": 0.2, "zoneout_c": 0.3},
+    "dropouts": {"recurrent_dropout": 0.2, "input_dropout": 0.3, "weight_dropout": 0.1},
+    "between layers": {"num_layers": 2, "dropout": 0.4},
+    "in pieces": {"recompute": 2},
+    "in pieces of the root": {"recompute": "sqrt", "num_layers": 2, "bidirectional": True},
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_are_those_of_the_engine(options, training):
+    torch.manual_seed(1)
+    ours = lt.LSTM(5, 7, **options, batch_first=True, dtype=torch.float64).train(training)
+    config = ours.config
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    weights = {
+        name: parameter.detach().numpy()
+        for name, parameter in ours.named_parameters()
+        if not name.startswith(("bias_ih", "bias_hh"))
+    }
+    for name in config.parameter_shapes():
+        if name.startswith("bias_l"):
+            parts = (name.replace("bias", "bias_ih"), name.replace("bias", "bias_hh"))
+            weights[name] = sum(getattr(ours, part).detach().numpy() for part in parts)
+    x = torch.randn(4, 6, 5, dtype=torch.float64, requires_grad=True)
+    lengths = np.array([6, 2, 4, 0])
+    y, (h, c) = ours(x, lengths=lengths, seed=9)
+    recompute = options.get("recompute") if training else None
+    more = {"recompute": recompute} if training else {}
+    expected = F.lstm(
+        x.detach().numpy(), weights, config, lengths=lengths, training=training, seed=9, **more
+    )
+    for actual, array in ((y, expected[0]), (h, expected[1].h), (c, expected[1].c)):
+        np.testing.assert_array_equal(actual.detach().numpy(), array)
+    with torch.no_grad():  # the same without a tape
+        assert torch.equal(ours(x, lengths=lengths, seed=9)[0], y)
+    if training:
+        gradients = F.lstm_backward(expected[2], np.ones_like(expected[0]))
+        y.sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), gradients.x)
+        for name, array in gradients.weights.items():
+            if name.startswith("bias_l"):
+                name = name.replace("bias_l", "bias_hh_l")
+            np.testing.assert_array_equal(getattr(ours, name).grad.numpy(), array)
+
+
+def test_reset_and_mask():
+    reset = np.zeros((4, 6), bool)
+    reset[1, 3] = reset[2, 0] = True
+    mask = np.ones((4, 6), bool)
+    mask[0, 2:4] = mask[3] = False
+    ours = lt.LSTM(5, 7, batch_first=True, bidirectional=True)
+    weights = {
+        name: getattr(ours, name.replace("bias", "bias_ih")).detach().numpy()
+        + (getattr(ours, name.replace("bias", "bias_hh")).detach().numpy() if "bias" in name else 0)
+        for name in ours.config.parameter_shapes()
+    }
+    x = torch.randn(4, 6, 5)
+    expected, state = F.lstm(x.numpy(), weights, ours.config, reset=reset, mask=mask)
+    for given in ((reset, mask), (torch.from_numpy(reset), torch.from_numpy(mask))):
+        y, (h, c) = ours(x, reset=given[0], mask=given[1])
+        for actual, array in ((y, expected), (h, state.h), (c, state.c)):
+            np.testing.assert_array_equal(actual.detach().numpy(), array)
+    ours.batch_first = False
+    y, _ = ours(x.transpose(0, 1), reset=reset.T, mask=mask.T)
+    np.testing.assert_array_equal(y.transpose(0, 1).detach().numpy(), expected)
+    y, _ = ours(x[1], reset=reset[1], mask=mask[1])
+    np.testing.assert_array_equal(y.detach().numpy(), expected[1])
+
+
+def test_masks_follow_manual_seed():
+    ours = lt.LSTM(5, 7, 2, dropout=0.5, recurrent_dropout=0.2)
+    x = torch.randn(3, 2, 5)
+    torch.manual_seed(4)
+    first, second = ours(x)[0], ours(x)[0]
+    torch.manual_seed(4)
+    assert torch.equal(ours(x)[0], first)
+    assert not torch.equal(first, second)
+    assert torch.equal(ours(x, seed=1)[0], ours(x, seed=1)[0])
+    ours.eval()
+    before = torch.random.get_rng_state()
+    assert torch.equal(ours(x)[0], ours(x, seed=3)[0])
+    assert torch.equal(torch.random.get_rng_state(), before)  # nothing drawn for nothing
+    ours.train()
+    ours.dropout = 0.0  # as for torch.nn.LSTM
+    assert ours.config.dropout == 0.0
+
+
+def test_repr_shows_options():
+    module = lt.LSTM(
+        2,
+        3,
+        peephole=True,
+        gate_activation="relu",
+        cell_activation=("elu", 0.5, 0.0),
+        recompute="sqrt",
+    )
+    text = repr(module)
+    assert text.startswith("LSTM(2, 3, peephole=True, gate_activation='relu', cell_activation=(")
+    assert text.endswith(", recompute='sqrt')")
+    assert repr(eval(text, {"LSTM": lt.LSTM})) == text
+    assert repr(lt.LSTMCell(2, 3, False, proj_size=2, peephole=True)) == (
+        "LSTMCell(2, 3, bias=False, proj_size=2, peephole=True)"
+    )
+
+
+def test_every_option_has_a_place():
+    assert set(plan.OF_TORCH) | set(plan.OPTIONS) == set(lc.LSTMConfig.__dataclass_fields__)
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("bias", [True, False])
+def test_cell(bias, dtype):
+    theirs, ours = pair(dtype, torch.nn.LSTMCell, bias=bias)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    assert (ours.bias_ih is None) is (not bias)
+    x = torch.randn(3, 4, 5, dtype=dtype)
+    results = []
+    for module in (theirs, ours):
+        inputs = x.clone().requires_grad_()
+        state, total = None, 0
+        for step in inputs:
+            state = module(step, state)
+            total = total + (state[0] * state[1]).sum()
+        results.append([*state, *torch.autograd.grad(total, [inputs, *module.parameters()])])
+    for actual, expected in zip(*reversed(results), strict=True):
+        tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    unbatched = ours(x[0, 0], (state[0][0], state[1][0]))
+    for actual, expected in zip(
+        unbatched, theirs(x[0, 0], (state[0][0], state[1][0])), strict=True
+    ):
+        close(actual, expected)
+    assert ours(x[0, 0])[0].shape == (7,)
+
+
+def test_cell_options_and_reset():
+    cell = lt.LSTMCell(5, 7, peephole=True, layer_norm=True, proj_size=3, zoneout_c=0.1)
+    assert {"peephole", "weight_hr", "gain_ih", "bias_c", "bias_hh"} <= set(cell.state_dict())
+    whole = lt.LSTM(5, 7, peephole=True, layer_norm=True, proj_size=3, zoneout_c=0.1)
+    whole.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
+    cell.eval()
+    whole.eval()
+    x = torch.randn(3, 2, 5)
+    reset = torch.tensor([[False, False], [False, True], [True, False]])
+    y, (h, c) = whole(x, reset=reset)
+    state, outputs = None, []
+    for step, resets in zip(x, reset, strict=True):
+        state = cell(step, state, reset=resets)
+        outputs.append(state[0])
+    assert torch.equal(torch.stack(outputs), y)
+    assert torch.equal(state[0], h[0])
+    assert torch.equal(state[1], c[0])
+    cell.train()
+    torch.manual_seed(0)
+    first, second = cell(x[0])[1], cell(x[0])[1]
+    assert not torch.equal(first, second)
+    assert torch.equal(cell(x[0], seed=5)[1], cell(x[0], seed=5)[1])
+    with torch.no_grad():
+        assert torch.equal(cell(x[0], seed=5)[1], cell(x[0], seed=5)[1])
+
+
+# ---- frozen --------------------------------------------------------------------------------------
+
+
+def test_frozen_weights_are_packed_once(monkeypatch):
+    from lstmcore.torch import weights
+
+    count = itertools.count()
+    pack = weights.pack
+    monkeypatch.setattr(weights, "pack", lambda *a: (next(count), pack(*a))[1])
+    model = torch.nn.ModuleDict({"lstm": lt.LSTM(5, 7), "cell": lt.LSTMCell(5, 7)})
+    x = torch.randn(3, 2, 5)
+    y, h = model.lstm(x)[0], model.cell(x[0])[0]
+    y.sum().backward()
+    expected = model.lstm.weight_hh_l0.grad.clone()
+    model.zero_grad()
+    with lt.frozen(model) as same:
+        assert same is model
+        for _ in range(3):
+            assert torch.equal(model.lstm(x)[0], y)
+            assert torch.equal(model.cell(x[0])[0], h)
+        model.lstm(x)[0].sum().backward()
+        assert torch.equal(model.lstm.weight_hh_l0.grad, expected)
+        with torch.inference_mode(), lt.frozen(model.lstm):
+            model.lstm(x)
+    assert next(count) == 3
+    with lt.frozen(model):
+        model.lstm(x)
+        with torch.no_grad():
+            model.lstm.weight_hh_l0.mul_(2)
+        with pytest.raises(RuntimeError, match="expected none to change inside"):
+            model.lstm(x)
+    assert not torch.equal(model.lstm(x)[0], y)
+    with torch.inference_mode():
+        inferring = lt.LSTM(5, 7)
+        with lt.frozen(inferring):
+            assert torch.equal(inferring(x)[0], inferring(x)[0])
+
+
+# ---- replace and restore -------------------------------------------------------------------------
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.LSTM(5, 6, 2, batch_first=True, bidirectional=True)
+        self.shared = torch.nn.LSTM(12, 12, batch_first=True, proj_size=4)
+        self.layers = torch.nn.ModuleList([self.shared, torch.nn.Linear(4, 12), self.shared])
+        self.cell = torch.nn.LSTMCell(4, 3)
+
+    def forward(self, x):
+        x, _ = self.first(x)
+        for layer in self.layers:
+            x = layer(x)
+            x = x[0] if isinstance(x, tuple) else x
+        return self.cell(x[:, -1])[0]
+
+
+def test_replace_keeps_parameters_hooks_and_optimizer():
+    torch.manual_seed(0)
+    theirs = Model()
+    ours = copy.deepcopy(theirs)
+    calls = []
+    ours.first.register_forward_hook(lambda *_: calls.append("hook"))
+    parameters = dict(ours.named_parameters())
+    modules = {name: id(module) for name, module in ours.named_modules()}
+    optimizers = [torch.optim.Adam(model.parameters(), 0.01) for model in (theirs, ours)]
+    assert lt.replace_lstm(ours) is ours
+    assert type(ours.first) is type(ours.shared) is lt.LSTM
+    assert type(ours.cell) is lt.LSTMCell
+    assert ours.layers[0] is ours.layers[2] is ours.shared
+    assert {name: id(module) for name, module in ours.named_modules()} == modules
+    for name, parameter in ours.named_parameters():
+        assert parameter is parameters[name]
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert repr(ours) == repr(theirs)
+    x = torch.randn(3, 4, 5)
+    for _ in range(3):
+        losses = []
+        for model, optimizer in zip((theirs, ours), optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert calls == ["hook"] * 3
+    lt.replace_lstm(ours)  # nothing left to do
+    assert lt.restore_lstm(ours) is ours
+    assert type(ours.first) is torch.nn.LSTM
+    assert type(ours.cell) is torch.nn.LSTMCell
+    assert set(ours.first.__dict__) == set(theirs.first.__dict__)
+    assert set(ours.cell.__dict__) == set(theirs.cell.__dict__)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
+    for model in (ours, theirs):
+        model.zero_grad()
+        model.double()(x.double()).sum().backward()
+    assert torch.equal(ours.first.weight_hh_l0.grad, theirs.first.weight_hh_l0.grad)
+
+
+def test_replace_one_and_restore_ours():
+    lstm = torch.nn.LSTM(2, 3)
+    assert lt.replace_lstm(lstm) is lstm
+    assert isinstance(lstm, lt.LSTM)
+    ours = lt.LSTM(2, 3, 2, bidirectional=True, dropout=0.1)
+    assert type(lt.restore_lstm(ours)) is torch.nn.LSTM
+    plain = torch.nn.LSTM(2, 3, 2, bidirectional=True, dropout=0.1)
+    assert set(ours.__dict__) == set(plain.__dict__)
+    assert ours._all_weights == plain._all_weights
+    assert ours._flat_weights_names == plain._flat_weights_names
+    ours(torch.randn(3, 1, 2))
+
+
+def test_replace_what_cannot_be():
+    class Derived(torch.nn.LSTM):
+        pass
+
+    model = torch.nn.Sequential(Derived(2, 3))
+    with pytest.warns(UserWarning, match="leaves 0 as it is: its class Derived"):
+        lt.replace_lstm(model)
+    assert type(model[0]) is Derived
+    model = torch.nn.ModuleList([torch.nn.LSTM(2, 3), torch.nn.LSTM(2, 3, 2, dropout=1.0)])
+    with pytest.raises(ValueError, match="dropout"):
+        lt.replace_lstm(model)
+    assert type(model[0]) is torch.nn.LSTM
+    for options in ({"peephole": True}, {"recompute": 2}, {"proj_size": 3}):
+        model = torch.nn.ModuleList([lt.LSTM(2, 3), lt.LSTM(2, 3, **options)])
+        with pytest.raises(ValueError, match="restore_lstm: .* got 1 "):
+            lt.restore_lstm(model)
+        assert type(model[0]) is lt.LSTM
+    with pytest.raises(ValueError, match="got a module .* proj_size 2"):
+        lt.restore_lstm(lt.LSTMCell(2, 3, proj_size=2))
+
+
+def test_weight_norm_goes_on_working():
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        lstm = torch.nn.utils.weight_norm(torch.nn.LSTM(2, 3), "weight_hh_l0")
+    x = torch.randn(4, 1, 2)
+    expected = lstm(x)[0]
+    actual = lt.replace_lstm(lstm)(x)[0]
+    close(actual, expected)
+    actual.sum().backward()
+    assert lstm.weight_hh_l0_g.grad.any()
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+
+def test_constructor_refuses():
+    for arguments, options, error, text in [
+        ((2, 3), {"peepholes": True}, TypeError, "LSTM: expected options among"),
+        ((2, 3), {"batch_first": 1}, TypeError, "batch_first: expected True or False, got 1"),
+        ((2, 3), {"dropout": 1.0, "num_layers": 2}, ValueError, "dropout"),
+        ((0, 3), {}, ValueError, "input_size"),
+        ((2, 3), {"dtype": torch.bfloat16}, TypeError, "dtype: expected torch.float32 or"),
+        ((2, 3), {"recompute": "cube"}, ValueError, "recompute"),
+    ]:
+        with pytest.raises(error, match=text):
+            lt.LSTM(*arguments, **options)
+    with pytest.raises(TypeError, match="LSTMCell: expected options among .* 'go_backwards'"):
+        lt.LSTMCell(2, 3, go_backwards=True)
+    with pytest.warns(UserWarning, match="dropout: acts between layers"):
+        lt.LSTM(2, 3, dropout=0.5)
+
+
+def x_of(**options):
+    return torch.zeros(3, 2, 5, **options)
+
+
+BAD_INPUTS = {
+    "bfloat16": (lambda: x_of(dtype=torch.bfloat16), {}, TypeError, r"bfloat16; .*\.float\(\)$"),
+    "half": (lambda: x_of(dtype=torch.half), {}, TypeError, r"float16; .*\.float\(\)$"),
+    "float64": (lambda: x_of(dtype=torch.float64), {}, TypeError, "like the weights, got .*64"),
+    "integers": (lambda: x_of(dtype=torch.int64), {}, TypeError, r"int64; .*\.float\(\)"),
+    "complex": (lambda: x_of(dtype=torch.complex64), {}, TypeError, "complex numbers is not"),
+    "sparse": (lambda: x_of().to_sparse(), {}, TypeError, "to_dense"),
+    "meta": (lambda: x_of(device="meta"), {}, TypeError, "input: .* on meta"),
+    "array": (lambda: np.zeros((3, 2, 5), "f4"), {}, TypeError, "got ndarray; torch.from_numpy"),
+    "list": (lambda: [[1.0]], {}, TypeError, "input: expected a tensor .* got list"),
+    "four axes": (lambda: torch.zeros(1, 3, 2, 5), {}, ValueError, r"\(T, N, C\) or \(T, C\)"),
+    "features": (lambda: torch.zeros(3, 2, 4), {}, ValueError, "batch_first=False, got"),
+    "packed features": (
+        lambda: torch.nn.utils.rnn.pack_sequence([torch.zeros(3, 4)]),
+        {},
+        ValueError,
+        r"input.data: expected \(steps, C=5\), got \(3, 4\)",
+    ),
+    "packed and lengths": (
+        lambda: torch.nn.utils.rnn.pack_sequence([torch.zeros(3, 5)]),
+        {"lengths": [3]},
+        ValueError,
+        "expected none beside a PackedSequence",
+    ),
+    "state alone": (x_of, {"hx": torch.zeros(1, 2, 7)}, TypeError, "expected a pair"),
+    "state of three": (x_of, {"hx": (None, None, None)}, TypeError, "expected a pair"),
+    "state of lists": (x_of, {"hx": ([0.0], None)}, TypeError, r"hx\[0\]: expected a tensor"),
+    "state of another batch": (
+        x_of,
+        {"hx": (torch.zeros(1, 3, 7), None)},
+        ValueError,
+        r"\(1, 2, 7\), got \(1, 3, 7\); with batch_first=False the input is 2 sequences of 3",
+    ),
+    "state batch first": (
+        x_of,
+        {"hx": (torch.zeros(2, 1, 7), None)},
+        ValueError,
+        "has N in the middle",
+    ),
+    "cell state": (x_of, {"hx": (None, torch.zeros(1, 2, 6))}, ValueError, r"hx\[1\]"),
+    "state dtype": (
+        x_of,
+        {"hx": (torch.zeros(1, 2, 7, dtype=torch.float64), None)},
+        TypeError,
+        r"hx\[0\]: expected torch.float32 like the weights",
+    ),
+    "unbatched state": (
+        lambda: torch.zeros(3, 5),
+        {"hx": (torch.zeros(1, 1, 7), torch.zeros(1, 1, 7))},
+        ValueError,
+        "unbatched input",
+    ),
+    "unbatched lengths": (lambda: torch.zeros(3, 5), {"lengths": [2]}, ValueError, "length]"),
+    "number of lengths": (
+        x_of,
+        {"lengths": [1, 2, 3]},
+        ValueError,
+        r"\(2,\), got \(3,\); with batch_first=False the input has 2 sequences of 3",
+    ),
+    "lengths": (x_of, {"lengths": [1, 4]}, ValueError, "lengths: expected values from 0 to 3"),
+    "fractions": (x_of, {"lengths": [1.0, 2.0]}, TypeError, "lengths: expected integers"),
+    "lengths elsewhere": (
+        x_of,
+        {"lengths": torch.zeros(2, dtype=torch.int64, device="meta")},
+        TypeError,
+        "lengths: expected a tensor on the CPU",
+    ),
+    "reset shape": (
+        x_of,
+        {"reset": torch.zeros(2, 3, dtype=torch.bool)},
+        ValueError,
+        "reset: .*T, N",
+    ),
+    "reset type": (x_of, {"reset": torch.zeros(3, 2)}, TypeError, "reset: expected bools"),
+    "both": (
+        x_of,
+        {"lengths": [1, 2], "mask": torch.ones(3, 2, dtype=torch.bool)},
+        ValueError,
+        "mask: expected none beside lengths",
+    ),
+    "seed": (x_of, {"seed": -1}, ValueError, "seed: expected an integer of at least 0"),
+    "large seed": (x_of, {"seed": 2**63}, ValueError, r"seed: expected an integer below 2\*\*63"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS.values(), ids=BAD_INPUTS.keys())
+def test_calls_refuse(case):
+    make, options, error, text = case
+    ours = lt.LSTM(5, 7)
+    with pytest.raises(error, match=text):
+        ours(make(), **options)
+
+
+BAD_STEPS = {
+    "features": (lambda: torch.zeros(2, 4), {}, ValueError, r"\(N, C=5\)"),
+    "axes": (x_of, {}, ValueError, r"input: expected \(N, C=5\)"),
+    "state": (lambda: torch.zeros(2, 5), {"hx": (torch.zeros(2, 6), None)}, ValueError, r"hx\[0\]"),
+    "reset": (lambda: torch.zeros(2, 5), {"reset": [True]}, ValueError, "reset: expected shape"),
+    "unbatched reset": (lambda: torch.zeros(5), {"reset": [True]}, ValueError, "pass no state"),
+    "array": (lambda: np.zeros((2, 5), "f4"), {}, TypeError, "input: expected a tensor"),
+    "half": (lambda: torch.zeros(2, 5).half(), {}, TypeError, "float16"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STEPS.values(), ids=BAD_STEPS.keys())
+def test_cells_refuse(case):
+    make, options, error, text = case
+    with pytest.raises(error, match=text):
+        lt.LSTMCell(5, 7)(make(), **options)
+
+
+def test_refuses_weights_that_do_not_fit():
+    ours = lt.LSTM(5, 7).to(torch.bfloat16)
+    with pytest.raises(TypeError, match="weight_ih_l0: expected torch.float32 or torch.float64"):
+        ours(torch.zeros(3, 2, 5, dtype=torch.bfloat16))
+    ours = lt.LSTM(5, 7)
+    ours.weight_hh_l0.data = ours.weight_hh_l0.data.double()
+    with pytest.raises(TypeError, match="weight_hh_l0: expected torch.float32 like the weights"):
+        ours(torch.zeros(3, 2, 5))
+
+
+def test_autocast():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5), lt.LSTM(5, 7))
+    x = torch.randn(3, 2, 4)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(TypeError, match=r"inside torch.autocast\('cpu', enabled=False\)"),
+    ):
+        model(x)
+    with torch.autocast("cpu", torch.bfloat16):  # float32 stays float32
+        assert model[1](torch.randn(3, 2, 5))[0].dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("ours", [lt.LSTM(5, 7), lt.LSTMCell(5, 7)], ids=["lstm", "cell"])
+def test_tracing_is_refused(ours):
+    with pytest.raises(RuntimeError, match=r"torch\.jit\.trace would record"):
+        torch.jit.trace(ours, torch.zeros(3, 5))
+
+
+# ---- threads and processes -----------------------------------------------------------------------
+
+
+def test_threads_share_a_module():
+    torch.manual_seed(0)
+    ours = lt.LSTM(5, 7, 2, dropout=0.0, batch_first=True)
+    inputs = [torch.randn(4, 6, 5, requires_grad=True) for _ in range(8)]
+    expected = [torch.autograd.grad(ours(x)[0].sin().sum(), x)[0] for x in inputs]
+    results = [None] * 8
+
+    def work(index):
+        for _ in range(5):
+            x = inputs[index]
+            results[index] = torch.autograd.grad(ours(x)[0].sin().sum(), x)[0]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for actual, gradient in zip(results, expected, strict=True):
+        assert torch.equal(actual, gradient)
+
+
+def test_replicas():
+    """What DataParallel makes: modules whose parameters are results of an operation."""
+    ours = lt.LSTM(5, 7)
+    replica = ours._replicate_for_data_parallel()
+    for name, parameter in ours.named_parameters():
+        replica._parameters.pop(name, None)
+        setattr(replica, name, parameter * 1.0)
+    x = torch.randn(3, 2, 5)
+    assert torch.equal(replica(x)[0], ours(x)[0])
+    replica(x)[0].sum().backward()
+    assert ours.weight_ih_l0.grad.any()
+
+
+class Rows(torch.utils.data.Dataset):
+    """Items that a worker computes by an LSTM."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        with torch.no_grad():
+            return self.module(torch.full((3, 5), float(index)))[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_by_fork():
+    ours = lt.LSTM(5, 7)
+    rows = Rows(ours)
+    ours(torch.randn(50, 8, 5))[0].sum().backward()  # threads are there before the fork
+    loader = torch.utils.data.DataLoader(
+        rows, batch_size=2, num_workers=2, multiprocessing_context="fork"
+    )
+    loaded = torch.cat(list(loader))
+    assert torch.equal(loaded, torch.stack([rows[index] for index in range(4)]))
