@@ -9,7 +9,7 @@
 namespace lstmcore::bindings {
 
 /// Name and shape of every weight, in order.
-pybind11::list parameter_list(const LstmConfig& config);
+pybind11::list parameter_list(const std::vector<LstmParameter>& parameters);
 
 /// What a Python `Lstm` holds.
 const std::variant<Lstm<float>, Lstm<double>>& engine_of(pybind11::handle lstm);

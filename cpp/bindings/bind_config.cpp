@@ -6,9 +6,9 @@
 
 namespace lstmcore::bindings {
 
-py::list parameter_list(const LstmConfig& config) {
+py::list parameter_list(const std::vector<LstmParameter>& parameters) {
   py::list list;
-  for (const LstmParameter& parameter : lstm_parameters(config)) {
+  for (const LstmParameter& parameter : parameters) {
     py::tuple shape(parameter.shape.size());
     for (std::size_t axis = 0; axis < parameter.shape.size(); ++axis) shape[axis] = parameter.shape[axis];
     list.append(py::make_tuple(parameter.name, shape));
@@ -110,7 +110,9 @@ void bind_config(py::module_& module) {
       .def_readonly("proj_clip", &LstmConfig::proj_clip)
       .def_readonly("layer_norm", &LstmConfig::layer_norm)
       .def_readonly("layer_norm_epsilon", &LstmConfig::layer_norm_epsilon)
-      .def("parameters", &parameter_list, "Name and shape of every weight, in order.");
+      .def(
+          "parameters", [](const LstmConfig& config) { return parameter_list(lstm_parameters(config)); },
+          "Name and shape of every weight, in order.");
 }
 
 }  // namespace lstmcore::bindings

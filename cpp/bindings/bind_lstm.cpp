@@ -49,7 +49,13 @@ class PyTape {
   py::dtype dtype() const {
     return std::holds_alternative<TapeOf<float>>(kept_) ? py::dtype::of<float>() : py::dtype::of<double>();
   }
-  py::list parameters() const { return parameter_list(config_); }
+  /// New arrays for the gradients of all weights, by name.
+  py::dict new_gradients() const {
+    return std::visit([](const auto& kept) { return gradients_of(kept); }, kept_);
+  }
+  py::list parameters() const {
+    return std::visit([](const auto& kept) { return parameter_list(kept.lstm.parameters()); }, kept_);
+  }
   bool return_sequences() const { return sequences_; }
   py::tuple output_shape() const { return py::make_tuple(batch_, steps_, config_.output_size()); }
   py::tuple state_shape() const {
@@ -83,6 +89,17 @@ class PyTape {
 
  private:
   template <class T>
+  static py::dict gradients_of(const TapeOf<T>& kept) {
+    py::dict gradients;
+    for (const LstmParameter& parameter : kept.lstm.parameters()) {
+      const auto& shape = parameter.shape;
+      gradients[py::str(parameter.name)] =
+          shape.size() == 1 ? allocate<T, 1>({shape[0]}).owner : allocate<T, 2>({shape[0], shape[1]}).owner;
+    }
+    return gradients;
+  }
+
+  template <class T>
   py::object step_of(TapeOf<T>& kept, py::handle x, py::handle reset) {
     const Reader<T> reader(tape_type);
     const auto input = reader.template strided<2>(x, "x_t", {{{"N", batch_}, {"C", config_.input_size}}});
@@ -115,7 +132,7 @@ class PyTape {
     }
     const HeldOutputGradients<T> outputs(config_, batch_, steps_, {dy, dh, dc}, {"dy", "dstate h", "dstate c"});
     std::vector<py::object> owners;
-    LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, lstm_parameters(config_), owners);
+    LstmWeightGradients<T> weight_gradients = write_gradients<T>(weights, kept.lstm.parameters(), owners);
 
     HeldInputGradients<T> inputs(config_, batch_, steps_, need_x, need_state, time_major_);
     {
@@ -176,10 +193,10 @@ class PyLstm {
   static std::variant<Lstm<float>, Lstm<double>> pack(const LstmConfig& config, py::handle weights) {
     check_mapping(weights);
     const std::vector<LstmParameter> parameters = lstm_parameters(config);
-    check_names(weights, parameters);
+    check_names(weights, parameters, "weights", parameters.size());
     const std::string& first = parameters.front().name;
     const py::object model = find_weight(weights, first);
-    if (!model) fail_value("weights: expected an array named '" + first + "', got none");
+    if (!model) fail_missing(weights, parameters, first);
     return dispatch(element_of(model, weight_name(first)), [&](auto zero) -> std::variant<Lstm<float>, Lstm<double>> {
       using T = decltype(zero);
       const HeldCells<const T> held = read_weights<T>(weights, parameters);
@@ -397,6 +414,7 @@ void bind_lstm(py::module_& module) {
       .def_property_readonly("return_sequences", &PyTape::return_sequences, "What the forward was asked for.")
       .def_property_readonly("output_shape", &PyTape::output_shape, "(N, T, D*H).")
       .def_property_readonly("state_shape", &PyTape::state_shape, "Of h: (layers*D, N, H or P).")
+      .def("new_gradients", &PyTape::new_gradients, "Return new arrays for the gradients of all weights, by name.")
       .def("parameters", &PyTape::parameters, "Name and shape of every weight, in order.")
       .def("step", &PyTape::step, py::arg("x_t"), py::arg("reset") = py::none(), "Append a step; return its output.")
       .def("get_state", &PyTape::get_state, "Return copies of h and c after the last step.")

@@ -59,7 +59,7 @@ class PyTangentTape {
     return std::visit([](const auto& kept) { return kept.tape.bytes(); }, kept_);
   }
   py::dtype dtype() const { return kept_.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>(); }
-  py::list parameters() const { return parameter_list(config_); }
+  py::list parameters() const { return parameter_list(lstm_parameters(config_)); }
 
   py::tuple backward(py::handle dy, py::handle dh, py::handle dc, py::handle dy_tangent, py::handle dh_tangent,
                      py::handle dc_tangent, py::handle weights, py::handle weights_tangent) {

@@ -37,9 +37,11 @@ inline void check_mapping(py::handle weights, const char* what = "weights") {
   }
 }
 
-/// Throws ValueError if `weights` has a name that no parameter has.
-inline void check_names(py::handle weights, const std::vector<LstmParameter>& parameters,
-                        const char* what = "weights") {
+/// Throws ValueError if `weights` has a name that no parameter has. Not looked for in a dict of `expected` entries,
+/// which then lacks a parameter.
+inline void check_names(py::handle weights, const std::vector<LstmParameter>& parameters, const char* what = "weights",
+                        std::size_t expected = 0) {
+  if (PyDict_CheckExact(weights.ptr()) && static_cast<std::size_t>(PyDict_GET_SIZE(weights.ptr())) == expected) return;
   for (const py::handle key : weights) {
     const std::string name = py::str(key);
     const bool known = std::any_of(parameters.begin(), parameters.end(),
@@ -50,6 +52,12 @@ inline void check_names(py::handle weights, const std::vector<LstmParameter>& pa
       fail_value(std::string(what) + ": expected no names but " + names + ", got '" + name + "'");
     }
   }
+}
+
+[[noreturn]] inline void fail_missing(py::handle weights, const std::vector<LstmParameter>& parameters,
+                                      const std::string& name) {
+  check_names(weights, parameters);  // a name that is wrong says more than one that is missing
+  fail_value("weights: expected an array named '" + name + "', got none");
 }
 
 /// Weights of all cells, or (Element not const) where their gradients go, and what keeps them alive.
@@ -96,7 +104,7 @@ HeldCells<const T> read_weights(py::handle weights, const std::vector<LstmParame
   HeldCells<const T> held(parameters);
   for (const LstmParameter& parameter : parameters) {
     const py::object value = find_weight(weights, parameter.name);
-    if (!value) fail_value("weights: expected an array named '" + parameter.name + "', got none");
+    if (!value) fail_missing(weights, parameters, parameter.name);
     held.put(parameter, [&](const auto& axes, const std::string& name) {
       return reader.template strided<rank_of<decltype(axes)>>(value, name, axes);
     });
@@ -110,16 +118,18 @@ LstmWeightGradients<T> write_gradients(py::handle gradients, const std::vector<L
                                        std::vector<py::object>& owners) {
   if (gradients.is_none()) return {};
   check_mapping(gradients);
-  check_names(gradients, parameters);
   const Reader<T> reader(tape_type);
   HeldCells<T> held(parameters);
+  std::size_t found = 0;
   for (const LstmParameter& parameter : parameters) {
     const py::object value = find_weight(gradients, parameter.name);
     if (!value) continue;
+    ++found;
     held.put(parameter, [&](const auto& axes, const std::string& name) {
       return reader.template writable<rank_of<decltype(axes)>>(value, name, axes);
     });
   }
+  check_names(gradients, parameters, "weights", found);
   owners = std::move(held.owners);
   return std::move(held.cells);
 }

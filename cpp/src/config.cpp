@@ -131,6 +131,7 @@ std::uint64_t mask_seed(std::uint64_t seed, MaskKind kind, std::int64_t cell) {
 std::vector<LstmParameter> lstm_parameters(const LstmConfig& config) {
   config.validate();
   std::vector<LstmParameter> parameters;
+  parameters.reserve(3 * static_cast<std::size_t>(config.num_layers * config.directions()));
   const std::int64_t gates = gate_count * config.hidden_size;
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     for (std::int64_t direction = 0; direction < config.directions(); ++direction) {

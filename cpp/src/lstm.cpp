@@ -65,10 +65,11 @@ const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
 
 template <class T>
 Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights) {
-  config.validate();
+  std::vector<LstmParameter> parameters = lstm_parameters(config);
   check_representable<T>(config);
-  check_weights(config, weights);
+  check_weights(config, parameters, weights);
   auto impl = std::make_shared<Impl>(config);
+  impl->parameters = std::move(parameters);
   impl->forward.reserve(weights.size());
   for (std::size_t index = 0; index < weights.size(); ++index) {
     impl->forward.emplace_back(impl->shape(static_cast<Index>(index) / config.directions()), weights[index]);
@@ -79,6 +80,11 @@ Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights) {
 template <class T>
 const LstmConfig& Lstm<T>::config() const {
   return impl_->config;
+}
+
+template <class T>
+const std::vector<LstmParameter>& Lstm<T>::parameters() const {
+  return impl_->parameters;
 }
 
 template <class T>
@@ -286,7 +292,7 @@ void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
   }
   auto& kept = *tape.impl_;
   require(kept.lstm == impl_, "tape: expected one of a forward with these weights, got one with other weights");
-  check_gradients(impl_->config, kept.schedule, outputs, inputs);
+  check_gradients(impl_->config, impl_->parameters, kept.schedule, outputs, inputs);
   kept.ready = kept.open = false;
   StackBackward<T>(*impl_, kept, outputs, inputs).run();
 }

@@ -54,11 +54,12 @@ void check_representable(const LstmConfig& config) {
 }
 
 template <class T>
-void check_weights(const LstmConfig& config, const LstmWeights<T>& weights) {
+void check_weights(const LstmConfig& config, const std::vector<LstmParameter>& parameters,
+                   const LstmWeights<T>& weights) {
   const auto cells = count(config.num_layers * config.directions());
   require(weights.size() == cells, "weights: expected ", cells, " entries (layers x directions), got ", weights.size());
   require_no_others(config, weights);
-  for (const LstmParameter& parameter : lstm_parameters(config)) {
+  for (const LstmParameter& parameter : parameters) {
     weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
       require_present(parameter.name.c_str(), view);
       require_parameter_shape(parameter.name.c_str(), parameter, view);
@@ -111,8 +112,9 @@ void check_state(const char* h_name, const char* c_name, const LstmConfig& confi
 
 /// `what` comes before the names in errors.
 template <class T>
-void check_gradients(const LstmConfig& config, const Schedule& schedule, const LstmOutputGradients<T>& outputs,
-                     const LstmInputGradients<T>& inputs, const std::string& what = "") {
+void check_gradients(const LstmConfig& config, const std::vector<LstmParameter>& parameters, const Schedule& schedule,
+                     const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs,
+                     const std::string& what = "") {
   const auto name = [&](const char* argument) { return what + argument; };
   if (outputs.y) {
     require_shape(name("dy").c_str(), outputs.y, {schedule.rows, schedule.steps, config.output_size()});
@@ -129,10 +131,11 @@ void check_gradients(const LstmConfig& config, const Schedule& schedule, const L
   require(inputs.weights.size() == cells, what, "weight gradients: expected ", cells, " entries, got ",
           inputs.weights.size());
   require_no_others(config, inputs.weights);
-  for (const LstmParameter& parameter : lstm_parameters(config)) {
-    const std::string full = what + "gradient of " + parameter.name;
+  for (const LstmParameter& parameter : parameters) {
     inputs.weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
-      if (view) require_parameter_shape(full.c_str(), parameter, view);
+      if (!view || std::equal(view.shape.begin(), view.shape.end(), parameter.shape.begin(), parameter.shape.end()))
+        return;
+      require_parameter_shape((what + "gradient of " + parameter.name).c_str(), parameter, view);
     });
   }
 }

@@ -160,6 +160,8 @@ class LstmTape:
     @property
     def state_shape(self) -> tuple[int, int, int]:
         """(layers*D, N, H)."""
+    def new_gradients(self) -> dict[str, FloatArray]:
+        """Return new arrays, not initialized, for the gradients of all weights, by name."""
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
     def step(self, x_t: FloatInput, reset: BoolArray | None = None) -> FloatArray:
         """y_t (N, H) of one more step x_t (N, C)."""

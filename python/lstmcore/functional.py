@@ -770,7 +770,7 @@ def _gradient_arrays(
 ) -> dict[str, FloatArray]:
     """Give where the gradients go: `out`, which must not overlap itself nor `inputs`."""
     if out is None:
-        return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}
+        return tape.new_gradients()
     if not isinstance(out, Mapping):
         raise TypeError(f"out: expected a mapping from names to arrays, got {type(out).__name__}")
     known = [name for name, _ in tape.parameters()]

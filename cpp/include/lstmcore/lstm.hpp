@@ -281,6 +281,8 @@ class Lstm {
   Lstm(const LstmConfig& config, const LstmWeights<T>& weights);
 
   const LstmConfig& config() const;
+  /// Name and shape of every weight: `lstm_parameters(config())`.
+  const std::vector<LstmParameter>& parameters() const;
 
   /// Inference. `y` (N, T, D * H), any strides with unit stride on the last axis, gets the last layer's h, zero past
   /// each row's length; absent: only the state is wanted. `state` is updated in place; absent views: start from zero,

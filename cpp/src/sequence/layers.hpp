@@ -13,6 +13,7 @@ struct Lstm<T>::Impl {
   explicit Impl(const LstmConfig& configuration);
 
   LstmConfig config;
+  std::vector<LstmParameter> parameters;  ///< of `config`
   bool plain;                             ///< no variant of the cell
   kernels::CellOptions<T> options;        ///< what varies
   std::vector<ForwardPanels<T>> forward;  ///< entry layer * D + direction

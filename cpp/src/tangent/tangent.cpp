@@ -239,13 +239,14 @@ class TangentStack {
 
 /// Tangents of weights: each may be absent.
 template <class T>
-void check_weight_tangents(const LstmConfig& config, const LstmWeights<T>& weights) {
+void check_weight_tangents(const LstmConfig& config, const std::vector<LstmParameter>& parameters,
+                           const LstmWeights<T>& weights) {
   if (weights.empty()) return;
   const auto cells = count(config.num_layers * config.directions());
   require(weights.size() == cells, "tangents of weights: expected ", cells, " entries (layers x directions), got ",
           weights.size());
   require_no_others(config, weights);
-  for (const LstmParameter& parameter : lstm_parameters(config)) {
+  for (const LstmParameter& parameter : parameters) {
     const std::string name = "tangent of " + parameter.name;
     weights[count(parameter.cell)].visit(parameter.tensor, [&](const auto& view) {
       if (view) require_parameter_shape(name.c_str(), parameter, view);
@@ -258,7 +259,7 @@ void check_weight_tangents(const LstmConfig& config, const LstmWeights<T>& weigh
 template <class T>
 LstmTangent<T>::LstmTangent(const Lstm<T>& lstm, const LstmWeights<T>& weights) {
   const LstmConfig& config = lstm.config();
-  check_weight_tangents(config, weights);
+  check_weight_tangents(config, lstm.parameters(), weights);
   auto impl = std::make_shared<Impl>(Impl{lstm, {}});
   const auto cells = count(config.num_layers * config.directions());
   for (std::size_t index = 0; index < cells; ++index) {
@@ -307,8 +308,8 @@ void LstmTangent<T>::backward(LstmTangentTape<T>& tape, const LstmOutputGradient
   auto& kept = *tape.impl_;
   require(kept.lstm == impl_, "tape: expected one of a forward with these tangents, got one with others");
   auto& value = *kept.value.impl_;
-  check_gradients(config(), value.schedule, outputs, inputs);
-  check_gradients(config(), value.schedule, outputs_tangent, inputs_tangent, "tangent of ");
+  check_gradients(config(), impl_->lstm.parameters(), value.schedule, outputs, inputs);
+  check_gradients(config(), impl_->lstm.parameters(), value.schedule, outputs_tangent, inputs_tangent, "tangent of ");
   kept.ready = false;
   TangentStack<T>(impl_->lstm.impl(), impl_->weights, value, kept.tangent)
       .backward(outputs, outputs_tangent, inputs_tangent);
