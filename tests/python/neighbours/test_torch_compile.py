@@ -153,6 +153,20 @@ def test_a_loop_over_a_cell():
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_packed_sequence():
+    lstm = lt.LSTM(3, 4)
+    parts = [torch.randn(length, 3) for length in (2, 4, 3)]
+    packed = torch.nn.utils.rnn.pack_sequence(parts, enforce_sorted=False)
+
+    def function(packed):
+        y, (h, _) = lstm(packed)
+        return y.data.sum() + h.sin().sum()
+
+    graph = torch.compile(function, backend="aot_eager")  # PyTorch's padding breaks the graph
+    torch.testing.assert_close(graph(packed), function(packed))
+
+
 def test_tapes_do_not_pile_up():
     from lstmcore.torch import tapes
 

@@ -764,6 +764,30 @@ def test_refuses_weights_that_do_not_fit():
         ours(torch.zeros(3, 2, 5))
 
 
+class Elsewhere(torch.Tensor):
+    """What a tensor on a GPU says of itself."""
+
+    device = torch.device("cuda:0")
+
+    def numpy(self):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_refuses_tensors_elsewhere():
+    ours = lt.LSTM(5, 7)
+    with pytest.raises(TypeError, match=r"input: .* one on cuda:0: .*restore_lstm\(model\)"):
+        ours(torch.zeros(3, 2, 5).as_subclass(Elsewhere))
+
+
+def test_refuses_tensors_without_memory():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        ours = lt.LSTM(5, 7)
+        with pytest.raises(TypeError, match="expected a tensor with memory of its own"):
+            ours(torch.zeros(3, 2, 5))
+
+
 def test_autocast():
     model = torch.nn.Sequential(torch.nn.Linear(4, 5), lt.LSTM(5, 7))
     x = torch.randn(3, 2, 4)

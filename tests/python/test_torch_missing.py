@@ -1,0 +1,20 @@
+"""Without PyTorch, what needs it says what to install."""
+
+import subprocess
+import sys
+
+CODE = """
+import sys
+
+sys.modules["torch"] = None  # as if it were not installed
+try:
+    import lstmcore.torch
+except ImportError as error:
+    sys.exit(0 if 'pip install "lstmcore[torch]"' in str(error) else str(error))
+sys.exit("it was imported")
+"""
+
+
+def test_missing_torch_is_explained():
+    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
