@@ -26,8 +26,11 @@ __all__ = ["SequenceEstimator"]
 
 SOLVERS = ("adam", "adamw", "rmsprop", "sgd")
 RATES = ("constant", "cosine", "onecycle")
-POOLINGS = ("last", "mean", "max", "attention")
-SCALES = ("standard", "series")
+POOLING_LAYERS: dict[str, Any] = {
+    "mean": layers.GlobalAveragePooling1D,
+    "max": layers.GlobalMaxPooling1D,
+    "attention": layers.Attention,
+}
 OWN_OPTIONS = {
     "units": "hidden_size",
     "num_layers": "num_layers",
@@ -79,6 +82,8 @@ class Watch(Callback):
 
 class SequenceEstimator(BaseEstimator):
     """Base of `LSTMClassifier` and `LSTMRegressor`, whose arguments it explains nowhere else."""
+
+    _scales: tuple[str, ...] = ("standard", "series")
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -138,16 +143,29 @@ class SequenceEstimator(BaseEstimator):
                 raise ValueError("sample_weight: expected some that are not zero, got all zero")
             weights = weights / weights.mean()
         random = check_random_state(self.random_state)
-        seed = int(random.randint(np.iinfo(np.int32).max))
-        validation = None
+        held = None
         if self.early_stopping and not incremental:
-            panel, targets, weights, validation = self._hold_out(panel, targets, weights, random)
+            panel, targets, weights, held = self._hold_out(panel, targets, weights, random)
         if reset:
             self._learn_scale(panel)
+        if held is not None:
+            held = (self._scaled(held[0]).inputs(), *held[1:])
         inputs = self._scaled(panel).inputs()
-        if validation is not None:
-            validation = (self._scaled(validation[0]).inputs(), *validation[1:])
-        size = min(self.batch_size, len(panel))
+        self._learn(inputs, targets, weights, held, random, reset, incremental)
+
+    def _learn(
+        self,
+        inputs: Any,
+        targets: Array,
+        weights: Array | None,
+        held: Any,
+        random: Any,
+        reset: bool,
+        incremental: bool,
+    ) -> None:
+        """Train the model, a new one if `reset`; for one epoch if `incremental`."""
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        size = min(self.batch_size, len(inputs))
         if reset:
             self.model_ = self._build(seed)
             self.loss_curve_: list[float] = []
@@ -156,14 +174,14 @@ class SequenceEstimator(BaseEstimator):
             self.n_iter_ = 0
         model = self.model_
         if reset or not incremental:
-            steps = self.max_iter * -(-len(panel) // size)
+            steps = None if incremental else self.max_iter * -(-len(inputs) // size)
             model.seed = derive(seed, len(self.loss_curve_))
+            model.compile(self._optimizer(steps), self._output()[2])
             self.n_iter_ = 0
-            model.compile(self._optimizer(None if incremental else steps), self._output()[2])
-        if validation is not None:
+        if held is not None:
             self.validation_scores_ = self.validation_scores_ or []
             self.best_validation_score_ = None
-        watch = Watch(self, validation)
+        watch = Watch(self, held)
         model.fit(
             inputs,
             targets,
@@ -223,9 +241,10 @@ class SequenceEstimator(BaseEstimator):
             _checks.real(getattr(self, name), name, 0.0, 1.0, high_open=True)
         for name in ("bidirectional", "layer_norm", "shuffle", "early_stopping", "warm_start"):
             _checks.flag(getattr(self, name), name)
-        _checks.choice(self.pooling, "pooling", POOLINGS)
+        if hasattr(self, "pooling"):
+            _checks.choice(self.pooling, "pooling", ("last", *POOLING_LAYERS))
         if self.scale is not None:
-            _checks.choice(self.scale, "scale", SCALES)
+            _checks.choice(self.scale, "scale", self._scales)
         _checks.choice(self.solver, "solver", SOLVERS)
         _checks.choice(self.learning_rate, "learning_rate", RATES)
         _checks.real(self.learning_rate_init, "learning_rate_init", 0.0, low_open=True)
@@ -247,16 +266,21 @@ class SequenceEstimator(BaseEstimator):
                 hint = f"; {other} says it" if other else ""
                 raise ValueError(f"cell_options: {name} is not one of them{hint}")
 
+    def _pooling(self) -> str:
+        """Say how the steps become one: "last", a name of a pooling layer, or "none"."""
+        return str(self.pooling)
+
     def _penalty(self) -> L2 | None:
         return L2(self.alpha / 2) if self.alpha and self.solver != "adamw" else None
 
     def _build(self, seed: int) -> Sequential:
         """Make the model of the hyper-parameters, with its initial values."""
         units, activation, _ = self._output()
+        pooling = self._pooling()
         penalty = self._penalty()
         lstm: Any = layers.LSTM(
             self.hidden_size,
-            return_sequences=self.pooling != "last",
+            return_sequences=pooling != "last",
             num_layers=self.num_layers,
             dropout=self.dropout if self.num_layers > 1 else 0.0,
             recurrent_dropout=self.recurrent_dropout,
@@ -268,13 +292,8 @@ class SequenceEstimator(BaseEstimator):
         )
         parts: list[Any] = [layers.Input((None, self.n_channels_))]
         parts.append(layers.Bidirectional(lstm) if self.bidirectional else lstm)
-        if self.pooling != "last":
-            kinds: dict[str, Any] = {
-                "mean": layers.GlobalAveragePooling1D,
-                "max": layers.GlobalMaxPooling1D,
-                "attention": layers.Attention,
-            }
-            parts.append(kinds[self.pooling]())
+        if pooling in POOLING_LAYERS:
+            parts.append(POOLING_LAYERS[pooling]())
         if self.dropout:
             parts.append(layers.Dropout(self.dropout))
         parts.append(layers.Dense(units, activation=activation, kernel_regularizer=penalty))
