@@ -47,6 +47,24 @@ OWN_OPTIONS = {
     "name": "",
     "seed": "random_state",
 }
+STRUCTURE = (
+    "hidden_size",
+    "num_layers",
+    "bidirectional",
+    "pooling",
+    "dropout",
+    "recurrent_dropout",
+    "input_dropout",
+    "layer_norm",
+    "cell_options",
+    "scale",
+    "dtype",
+    "target",
+    "exogenous",
+    "window",
+    "strategy",
+    "difference",
+)
 PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
 
 
@@ -81,7 +99,7 @@ class Watch(Callback):
 
 
 class SequenceEstimator(BaseEstimator):
-    """Base of `LSTMClassifier` and `LSTMRegressor`, whose arguments it explains nowhere else."""
+    """Base of the estimators; `LSTMClassifier` explains the hyper-parameters."""
 
     _scales: tuple[str, ...] = ("standard", "series")
 
@@ -109,7 +127,7 @@ class SequenceEstimator(BaseEstimator):
             return None
         weights = np.asarray(sample_weight, dtype=np.float64)
         if weights.ndim != 1:
-            raise ValueError("Sample weights must be 1D array or scalar")
+            raise ValueError(f"sample_weight: expected shape (N,), got {weights.shape}")
         check_consistent_length(y, weights)
         if not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError("sample_weight: expected finite numbers of at least 0")
@@ -129,6 +147,8 @@ class SequenceEstimator(BaseEstimator):
         first = not hasattr(self, "model_")
         reset = first or not (incremental or self.warm_start)
         self._check_parameters()
+        if not reset:
+            self._check_unchanged()
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -141,7 +161,8 @@ class SequenceEstimator(BaseEstimator):
         if weights is not None:
             if not weights.any():
                 raise ValueError("sample_weight: expected some that are not zero, got all zero")
-            weights = weights / weights.mean()
+            if not incremental:  # else only the ratios within a call would matter
+                weights = weights / weights.mean()
         random = check_random_state(self.random_state)
         held = None
         if self.early_stopping and not incremental:
@@ -167,9 +188,10 @@ class SequenceEstimator(BaseEstimator):
         seed = int(random.randint(np.iinfo(np.int32).max))
         size = min(self.batch_size, len(inputs))
         if reset:
+            self._made_of = {name: getattr(self, name) for name in self._structure()}
             self.model_ = self._build(seed)
             self.loss_curve_: list[float] = []
-            self.validation_scores_: list[float] | None = None
+            self.validation_scores_: Any = None
             self.best_validation_score_: float | None = None
             self.n_iter_ = 0
         model = self.model_
@@ -266,6 +288,20 @@ class SequenceEstimator(BaseEstimator):
                 hint = f"; {other} says it" if other else ""
                 raise ValueError(f"cell_options: {name} is not one of them{hint}")
 
+    def _structure(self) -> list[str]:
+        """Name the hyper-parameters that a model cannot change once it is made."""
+        names = [name for name in STRUCTURE if hasattr(self, name)]
+        return names if self.solver == "adamw" else [*names, "alpha"]
+
+    def _check_unchanged(self) -> None:
+        """Raise ValueError if a hyper-parameter is not what the model was made with."""
+        for name, value in self._made_of.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name}: expected {value!r}, which the model was made with, since it is kept; "
+                    f"got {getattr(self, name)!r}"
+                )
+
     def _pooling(self) -> str:
         """Say how the steps become one: "last", a name of a pooling layer, or "none"."""
         return str(self.pooling)
@@ -301,18 +337,20 @@ class SequenceEstimator(BaseEstimator):
 
     def _optimizer(self, steps: int | None) -> Optimizer:
         """Make the optimizer; with `steps` None it goes on without an end."""
-        rate: float | Schedule = float(self.learning_rate_init)
+        highest = float(self.learning_rate_init)
+        rate: float | Schedule = highest
         if steps is not None and self.learning_rate == "cosine":
-            rate = CosineDecay(rate, steps)
+            rate = CosineDecay(highest, steps)
         elif steps is not None and self.learning_rate == "onecycle":
-            rate = OneCycle(rate, max(steps, 2))
+            rate = OneCycle(highest, max(steps, 2))
         limit = self.global_clipnorm
         if self.solver == "adamw":
             return AdamW(rate, weight_decay=self.alpha, global_clipnorm=limit)
         if self.solver == "sgd":
             return SGD(rate, momentum=0.9, nesterov=True, global_clipnorm=limit)
-        kind = {"adam": Adam, "rmsprop": RMSprop}[self.solver]
-        return kind(rate, global_clipnorm=limit)
+        if self.solver == "rmsprop":
+            return RMSprop(rate, global_clipnorm=limit)
+        return Adam(rate, global_clipnorm=limit)
 
     def _outputs(self, X: Any) -> Array:
         """Compute what the model gives for `X`."""

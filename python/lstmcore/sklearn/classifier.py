@@ -16,7 +16,111 @@ __all__ = ["LSTMClassifier"]
 
 
 class LSTMClassifier(ClassifierMixin, SequenceEstimator):
-    """Classify sequences by an LSTM.
+    """Tell the classes of sequences by an LSTM.
+
+    Parameters
+    ----------
+    hidden_size : int, default 64
+        Units of each layer and direction.
+    num_layers : int, default 1
+        Stacked layers.
+    bidirectional : bool, default True
+        Whether each layer also walks from the end.
+    pooling : {"mean", "max", "attention", "last"}, default "mean"
+        What becomes of the steps: their mean, their greatest value, a mean by learnt weights, or
+        what each direction ends with.
+    dropout : float, default 0.5
+        Share that is dropped of what stacked layers pass on and of what comes out of pooling.
+    recurrent_dropout, input_dropout : float, default 0.0
+        Share of the state and of the inputs' channels that is dropped, for all steps of a sequence.
+    layer_norm : bool, default False
+        Whether the gates' products are layer-normalized. Not for a single channel, of whose
+        magnitude the normalization would leave nothing.
+    cell_options : mapping, optional
+        Further arguments of `layers.LSTM`, such as ``{"peephole": True, "zoneout_h": 0.05}``.
+    scale : {"standard", "series"}, optional
+        How the inputs are scaled: each channel by its mean and deviation over all steps that `fit`
+        sees, or each series by itself. None: not.
+    solver : {"adamw", "adam", "rmsprop", "sgd"}, default "adamw"
+        "sgd" is with a Nesterov momentum of 0.9.
+    alpha : float, default 0.01
+        For "adamw" the decay of the weights, decoupled from the gradient; for the others the
+        strength of an L2 penalty: half of it times the squares of all kernels, not of biases, is
+        added to the mean loss.
+    batch_size : int, default 32
+    learning_rate : {"onecycle", "cosine", "constant"}, default "onecycle"
+        How the rate goes through all of `max_iter`: up to the maximum and down, down from it, or
+        not at all.
+    learning_rate_init : float, default 0.003
+        The greatest learning rate.
+    global_clipnorm : float, optional
+        Norm that all gradients together have at most, 1 by default. None: any.
+    max_iter : int, default 100
+        Epochs.
+    shuffle : bool, default True
+        Whether the order is drawn anew in each epoch, in batches of similar lengths.
+    early_stopping : bool, default False
+        Whether a part of the data is set aside, the same share of each class, and training stops
+        when its accuracy does not grow by `tol` for `n_iter_no_change` epochs. The weights of the
+        best epoch are then kept. Without it all of `max_iter` epochs are trained.
+    validation_fraction : float, default 0.1
+        That part.
+    n_iter_no_change : int, default 10
+    tol : float, default 1e-4
+    class_weight : mapping of class to float, or "balanced", optional
+        Times `sample_weight`. "balanced": classes weigh the same in all.
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights, classes and scale of the last one, with a new
+        optimizer.
+    random_state : int, RandomState or None
+        Of initial values, dropout, the order, and what is set aside. With an int, everything is the
+        same in each run, bit by bit on one instruction set, for any number of threads.
+    verbose : bool, default False
+        Whether to write a line for each epoch.
+    dtype : {"float32", "float64"}
+        Of all computation.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (K,)
+    model_ : Sequential
+        The trained model, for inputs that are scaled already.
+    n_features_in_ : int
+        Channels; of a table its columns.
+    feature_names_in_ : ndarray of object
+        Names of a frame's columns, if they are strings.
+    n_channels_ : int
+    input_form_ : {"table", "array", "list"}
+    input_mean_, input_scale_ : ndarray of float64, shape (C,)
+        With ``scale="standard"``.
+    n_iter_ : int
+        Epochs of the last `fit`, with those of `partial_fit` since.
+    loss_ : float
+        Of the last epoch.
+    loss_curve_ : list of float
+        Of each epoch.
+    validation_scores_ : list of float or None
+        With early stopping the accuracy after each epoch.
+    best_validation_score_ : float or None
+
+    Notes
+    -----
+    X is an array (N, T, C); a list of N sequences of any lengths, each (T_i, C), (T_i,) or a frame
+    with T_i rows; or a table, (N, T) or a frame with N rows, of N series of one channel. A list of
+    plain lists of numbers, all of one length, is a table too.
+
+    A model that has seen arrays or lists takes sequences of other lengths. A table must have the
+    columns that `fit` saw, as everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lstmcore.sklearn import LSTMClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((rng.integers(5, 15), 2)) for _ in range(80)]
+    >>> y = [x[0, 0] > 0 for x in X]
+    >>> LSTMClassifier(16, max_iter=30, random_state=0).fit(X, y).predict(X[:2]).shape
+    (2,)
     """
 
     def __init__(
@@ -194,8 +298,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         weights = super()._sample_weights(y, sample_weight, incremental)
         if self.class_weight is None:
             return weights
-        factors = np.asarray(compute_sample_weight(self.class_weight, column_or_1d(y)))
-        return factors if weights is None else weights * factors
+        factors: Array = compute_sample_weight(self.class_weight, column_or_1d(y))
+        return factors if weights is None else np.asarray(weights * factors)
 
     def _output(self) -> tuple[int, str, str]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.sklearn.base import PREDICT_ROWS, SequenceEstimator
-from lstmcore.sklearn.inputs import column_names, spread
-from lstmcore.sklearn.series import Series, read_exogenous, read_series
+from lstmcore.sklearn.inputs import spread
+from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
 
 __all__ = ["LSTMForecaster"]
 
@@ -22,7 +22,76 @@ EXOGENOUS = ("known", "past")
 
 
 class LSTMForecaster(SequenceEstimator):
-    """Forecast series by an LSTM that looks at windows of what came before."""
+    """Forecast series by an LSTM that looks at windows of what came before.
+
+    Parameters
+    ----------
+    window : int, default 24
+        Steps that a forecast looks back at.
+    horizon : int, default 1
+        Steps that it looks ahead.
+    strategy : {"direct", "recursive"}, default "direct"
+        "direct": the model gives all `horizon` steps at once. "recursive": it gives the next one,
+        and what it gave is its input for the one after.
+    target : str or sequence of str, optional
+        Columns of the frames `y` that are forecast; the others are exogenous. None: all are
+        forecast.
+    exogenous : {"known", "past"}
+        Whether exogenous columns are known ahead, such as a calendar or a price, so that the model
+        sees them at the steps that it forecasts and `predict` asks for them; or only up to now.
+    difference : int, default 0
+        Lag of differences that are forecast instead of the values: 1 for series with a trend, the
+        length of a season for seasonal ones. 0: none.
+    hidden_size : int, default 64
+    loss : {"squared_error", "absolute_error"}
+    num_layers : int, default 1
+    dropout : float, default 0.0
+    scale : {"standard"}, optional
+        How targets, or their differences, and exogenous columns are scaled; None: not.
+    recurrent_dropout, input_dropout, layer_norm, cell_options, solver, alpha, batch_size
+        As of `LSTMClassifier`, like the following.
+    learning_rate, learning_rate_init, global_clipnorm, shuffle
+        As of `LSTMClassifier`.
+    max_iter : int, default 50
+        Epochs.
+    early_stopping, validation_fraction, n_iter_no_change, tol
+        As of `LSTMClassifier`, by R^2 of the last windows of each series.
+    warm_start, random_state, verbose, dtype
+        As of `LSTMClassifier`.
+
+    Attributes
+    ----------
+    n_targets_, n_exogenous_ : int
+        K and E.
+    steps_ : int
+        Steps that the model gives at once.
+    target_mean_, target_scale_ : ndarray of float64, shape (K,)
+        Of the values or of their differences.
+    exogenous_mean_, exogenous_scale_ : ndarray of float64, shape (E,)
+    n_features_in_ : int
+        K + E.
+    feature_names_in_ : ndarray of object
+        Names of the targets' and the exogenous columns, if all are strings.
+    model_, n_iter_, loss_, loss_curve_, validation_scores_, best_validation_score_
+        As of `LSTMClassifier`; losses are those of scaled targets.
+
+    Notes
+    -----
+    A series is an array or a series (T,), or an array or a frame (T, K) whose K columns are forecast
+    together. A list of series, of any lengths, trains one model on all of them; a list of lists of
+    numbers is one. Rows stand in order, with equal time between them: an index or a column of times
+    is not looked at, and forecasts are arrays.
+
+    Everything is scaled inside, and forecasts are in the units of the series.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lstmcore.sklearn import LSTMForecaster
+    >>> series = np.sin(np.arange(300) / 5)
+    >>> LSTMForecaster(20, 10, max_iter=5, random_state=0).fit(series).predict().shape
+    (10,)
+    """
 
     bidirectional = False
     _scales = ("standard",)
@@ -115,21 +184,15 @@ class LSTMForecaster(SequenceEstimator):
         TypeError, ValueError
             If something does not fit, or no series is as long as a window and what follows it.
         """
-        self._check_parameters()
         reset = not (self.warm_start and hasattr(self, "model_"))
-        series = read_series(self, y, X, reset=reset)
-        if reset:
-            self._learn_scales(series)
-        # Of the class's other arguments `fit` looks at, what the model was made for is kept.
-        if reset:
-            self.steps_ = self._block()
+        series = self._read(y, X, reset)
         random = check_random_state(self.random_state)
         inputs, targets, numbers = self._windows(series)
         held = None
         if self.early_stopping:
-            late = self._late(numbers)
+            early, late = self._parts(numbers)
             held = (inputs[late], targets[late], None)
-            inputs, targets = inputs[~late], targets[~late]
+            inputs, targets = inputs[early], targets[early]
         self._learn(inputs, targets, self._step_weights(len(inputs)), held, random, reset, False)
         self._series = [one.last(self._kept()) for one in series]
         return self
@@ -148,13 +211,9 @@ class LSTMForecaster(SequenceEstimator):
         -------
         self
         """
-        self._check_parameters()
         reset = not hasattr(self, "model_")
-        series = read_series(self, y, X, reset=reset)
-        if reset:
-            self._learn_scales(series)
-            self.steps_ = self._block()
-        else:
+        series = self._read(y, X, reset)
+        if not reset:
             series = self._continued(series)
         random = check_random_state(self.random_state)
         inputs, targets, _ = self._windows(series)
@@ -175,9 +234,21 @@ class LSTMForecaster(SequenceEstimator):
         self
         """
         check_is_fitted(self, "model_")
+        self._check_unchanged()
         series = self._continued(read_series(self, y, X, reset=False))
         self._series = [one.last(self._kept()) for one in series]
         return self
+
+    def _read(self, y: Any, X: Any, reset: bool) -> list[Series]:
+        """Check hyper-parameters and series; with `reset` take note of what a new model is for."""
+        self._check_parameters()
+        if not reset:
+            self._check_unchanged()
+        series = read_series(self, y, X, reset=reset)
+        if reset:
+            self.steps_ = self.horizon if self.strategy == "direct" else 1
+            self._learn_scales(series)
+        return series
 
     def _continued(self, series: list[Series]) -> list[Series]:
         if len(series) != len(self._series):
@@ -212,13 +283,14 @@ class LSTMForecaster(SequenceEstimator):
             As the series: in their units, with their number of axes, a list for a list.
         """
         check_is_fitted(self, "model_")
+        self._check_unchanged()
         steps = _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
         if y is None and past_X is not None:
             raise ValueError("past_X: expected None without y, whose it would be")
         series = self._series
         if y is not None:
             series = read_series(self, y, past_X, reset=False)
-            listed = isinstance(y, (list, tuple)) and len(series) > 0 and np.ndim(y[0]) > 0
+            listed = is_list(y)
         else:
             listed = self._listed
         needed = self.window + self.difference
@@ -228,7 +300,7 @@ class LSTMForecaster(SequenceEstimator):
                     f"y: expected at least {needed} steps, which a forecast looks back at, got "
                     f"{len(one.y)} in series {place}"
                 )
-        ahead = read_exogenous(self, X, steps, len(series))
+        ahead = read_exogenous(self, X, steps, len(series), listed)
         past = np.stack([one.y[-needed:] for one in series])
         beside = np.stack([one.x[-self.window :] for one in series])
         forecasts = self._forecast(past, beside, ahead, steps)
@@ -249,6 +321,7 @@ class LSTMForecaster(SequenceEstimator):
             R^2 of all these forecasts together; 1 is best. The mean over targets.
         """
         check_is_fitted(self, "model_")
+        self._check_unchanged()
         true, forecasts = [], []
         needed, steps = self.window + self.difference, _checks.integer(self.horizon, "horizon", 1)
         for one in read_series(self, y, X, reset=False):
@@ -301,28 +374,32 @@ class LSTMForecaster(SequenceEstimator):
         """Whether the model looks at exogenous columns of the steps that it forecasts."""
         return self.exogenous == "known" and self.n_exogenous_ > 0
 
-    def _block(self) -> int:
-        return self.horizon if self.strategy == "direct" else 1
-
     def _kept(self) -> int:
         """Count the steps of a series that further calls may look at."""
         return int(self.window + self.difference + self.steps_ - 1)
 
-    def _late(self, numbers: list[int]) -> Array:
-        """Choose the last windows of each series, which are not trained on."""
-        late = np.concatenate(
-            [np.arange(count) >= count * (1 - self.validation_fraction) for count in numbers]
-        )
-        if late.all() or not late.any():
+    def _parts(self, numbers: list[int]) -> tuple[Array, Array]:
+        """Choose the last windows of each series to stop by, and those before to train on.
+
+        Between them are windows whose targets are in both.
+        """
+        early, late = [], []
+        for count in numbers:
+            held = int(np.ceil(count * self.validation_fraction))
+            place = np.arange(count)
+            late.append(place >= count - held)
+            early.append(place <= count - held - self.steps_)
+        pair = np.concatenate(early), np.concatenate(late)
+        if not all(part.any() for part in pair):
             raise ValueError(
-                f"validation_fraction: {self.validation_fraction} of {len(late)} windows leaves "
-                "one part without any"
+                f"validation_fraction: {self.validation_fraction} of {sum(numbers)} windows, of "
+                f"{self.steps_} steps ahead, leaves one part without any"
             )
-        return late
+        return pair
 
     def _learn_scales(self, series: list[Series]) -> None:
         lag = self.difference
-        y = np.concatenate([one.y[lag:] - one.y[: len(one.y) - lag] if lag else one.y for one in series])
+        y = np.concatenate([_differences(one.y, lag) for one in series])
         x = np.concatenate([one.x for one in series])
         for name, values in (("target", y), ("exogenous", x)):
             plain = self.scale is None or len(values) == 0
@@ -341,7 +418,7 @@ class LSTMForecaster(SequenceEstimator):
                 f"y: expected at least {size + lag} steps, for a window and what follows it, got "
                 f"{most}"
             )
-        y = [one.y[lag:] - one.y[:-lag] if lag else one.y for one in long]
+        y = [_differences(one.y, lag) for one in long]
         values = np.concatenate([_slide(one, size) for one in y])
         beside = np.concatenate([_slide(one.x[lag:], size) for one in long])
         future = beside[:, window:] if self._known else None
@@ -383,7 +460,7 @@ class LSTMForecaster(SequenceEstimator):
 
     @property
     def n_channels_(self) -> int:
-        """Channels of the model's inputs: targets, exogenous columns, and a mark if these are known ahead."""
+        """Channels of the model's inputs: targets, exogenous columns, and a mark of steps ahead."""
         return int(self.n_targets_ + self.n_exogenous_ + self._known)
 
     def _check_parameters(self) -> None:
@@ -394,6 +471,11 @@ class LSTMForecaster(SequenceEstimator):
         _checks.choice(self.strategy, "strategy", STRATEGIES)
         _checks.choice(self.exogenous, "exogenous", EXOGENOUS)
         _checks.choice(self.loss, "loss", tuple(LOSSES))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.three_d_array = True, False
+        return tags
 
     def _pooling(self) -> str:
         return "none" if self._known else "last"
@@ -406,6 +488,10 @@ class LSTMForecaster(SequenceEstimator):
         rows = (part[:, -self.steps_ :] if self._known else part for part in (targets, outputs))
         true, predicted = (part.reshape(-1, self.n_targets_) for part in rows)
         return float(r2_score(true, predicted))
+
+
+def _differences(values: Array, lag: int) -> Array:
+    return values[lag:] - values[: max(len(values) - lag, 0)] if lag else values
 
 
 def _slide(values: Array, size: int) -> Array:

@@ -67,9 +67,12 @@ def spread(values: Array) -> Array:
 
 
 def column_names(values: Any) -> list[Any] | None:
-    """Name the columns of a frame of pandas or polars; None if `values` is none."""
+    """Name the columns of a frame of pandas or polars, or a series; None if there are no names."""
     columns = getattr(values, "columns", None)
-    return None if columns is None or np.ndim(columns) != 1 else list(columns)
+    if columns is None:
+        name = getattr(values, "name", None)
+        return [name] if isinstance(name, str) and name and hasattr(values, "dtype") else None
+    return list(columns)
 
 
 def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
@@ -149,7 +152,7 @@ def _as_rows(x: Any, fitted: str | None) -> list[Any] | None:
 
 def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
     names = [column_names(row) for row in rows]
-    arrays = []
+    arrays: list[Array] = []
     for place, row in enumerate(rows):
         array = _row(row, place)
         if array.ndim not in (1, 2) or 0 in array.shape:
@@ -164,9 +167,7 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
                 f"{array.shape[1]} at {place}"
             )
         arrays.append(array)
-    values = check_array(
-        np.concatenate(arrays), dtype=FLOATS, estimator=estimator, input_name="X"
-    )
+    values = check_array(np.concatenate(arrays), dtype=FLOATS, estimator=estimator, input_name="X")
     expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
     if expected is not None:
         for place, columns in enumerate(names):
@@ -185,15 +186,15 @@ def _row(row: Any, place: int) -> Array:
         try:
             return np.asarray(row)
         except ValueError:
-            raise ValueError(f"X: expected a sequence of numbers, got uneven lists at {place}") from None
+            raise ValueError(
+                f"X: expected a sequence of numbers, got uneven lists at {place}"
+            ) from None
     return np.asarray(row)
 
 
 def _read_array(estimator: Any, array: Array, reset: bool) -> Panel:
     if array.shape[1] == 0 or array.shape[2] == 0:
-        raise ValueError(
-            f"X: expected at least one step and one channel, got shape {array.shape}"
-        )
+        raise ValueError(f"X: expected at least one step and one channel, got shape {array.shape}")
     _describe(estimator, array.shape[2], "array", reset, None)
     return _uniform(array, "array")
 

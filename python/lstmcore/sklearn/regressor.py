@@ -18,7 +18,43 @@ LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
 
 
 class LSTMRegressor(RegressorMixin, SequenceEstimator):
-    """Predict one or several numbers of each sequence by an LSTM.
+    """Give one or several numbers for each sequence by an LSTM.
+
+    Parameters
+    ----------
+    hidden_size : int, default 64
+    loss : {"squared_error", "absolute_error"}
+        What is made small: the mean of squares or of magnitudes, in units of each target's
+        deviation.
+    num_layers : int, default 1
+    bidirectional : bool, default True
+    pooling : {"last", "mean", "max", "attention"}, default "last"
+    dropout : float, default 0.0
+    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, solver, alpha, batch_size
+        As of `LSTMClassifier`, like the following.
+    learning_rate, learning_rate_init, global_clipnorm, max_iter, shuffle
+        As of `LSTMClassifier`.
+    early_stopping, validation_fraction, n_iter_no_change, tol
+        As of `LSTMClassifier`, by R^2 instead of the accuracy.
+    warm_start, random_state, verbose, dtype
+        As of `LSTMClassifier`.
+
+    Attributes
+    ----------
+    n_outputs_ : int
+        K.
+    target_mean_, target_scale_ : ndarray of float64, shape (K,)
+        By which targets are scaled in training; `predict` undoes it.
+    model_, n_features_in_, feature_names_in_, n_channels_, input_form_
+        As of `LSTMClassifier`, like the following.
+    input_mean_, input_scale_, n_iter_, loss_, loss_curve_
+        As of `LSTMClassifier`; losses are those of scaled targets.
+    validation_scores_, best_validation_score_
+        R^2 of the part that is set aside, with early stopping.
+
+    Notes
+    -----
+    X has the forms that `LSTMClassifier` takes.
     """
 
     def __init__(
@@ -28,8 +64,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         loss: str = "squared_error",
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
-        dropout: float = 0.5,
+        pooling: str = "last",
+        dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
@@ -137,7 +173,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         """
         outputs = self._outputs(X)
         outputs = outputs * self.target_scale_ + self.target_mean_
-        return outputs.reshape(len(outputs), *self._target_shape)
+        return np.asarray(outputs.reshape(len(outputs), *self._target_shape))
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

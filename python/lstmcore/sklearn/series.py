@@ -70,7 +70,9 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
     if names is not None and x is not None:
         raise ValueError("X: expected None, since the columns of y beside target are exogenous")
     found = []
-    for place, (one, more) in enumerate(zip(rows, _beside(x, len(rows), several, "X"), strict=True)):
+    for place, (one, more) in enumerate(
+        zip(rows, _beside(x, len(rows), several, "X"), strict=True)
+    ):
         if names is not None:
             one, more = _divide(one, names)
         values, columns = _table(one, "y"), np.empty((len(one), 0))
@@ -86,6 +88,7 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
             forecaster.n_exogenous_ = columns.shape[1]
             forecaster.n_features_in_ = forecaster.n_targets_ + forecaster.n_exogenous_
             forecaster._names = column_names(one), column_names(more)
+            _name_features(forecaster, *forecaster._names)
         _check_columns(one, values, forecaster.n_targets_, forecaster._names[0], "y")
         _check_columns(more, columns, forecaster.n_exogenous_, forecaster._names[1], "X")
         if (values.ndim == 1) != forecaster._flat:
@@ -97,8 +100,30 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
     return found
 
 
-def read_exogenous(forecaster: Any, x: Any, steps: int, count: int) -> Array | None:
-    """Check the exogenous columns of the steps ahead: (count, steps, E), or None if none are seen."""
+def read_exogenous(forecaster: Any, x: Any, steps: int, count: int, several: bool) -> Array | None:
+    """Check the exogenous columns of the steps ahead.
+
+    Parameters
+    ----------
+    forecaster : LSTMForecaster
+        Fitted.
+    x : array_like, frame, or list of them, optional
+        (steps, E) or (steps,).
+    steps, count : int
+        Of what there must be, and for how many series.
+    several : bool
+        Whether it must be a list.
+
+    Returns
+    -------
+    ndarray of float64, shape (count, steps, E), or None
+        None if the model looks at none of these steps.
+
+    Raises
+    ------
+    ValueError
+        If something does not fit, or is not finite.
+    """
     width = forecaster.n_exogenous_
     if forecaster.exogenous != "known" or width == 0:
         if x is not None:
@@ -108,7 +133,7 @@ def read_exogenous(forecaster: Any, x: Any, steps: int, count: int) -> Array | N
     if x is None:
         raise ValueError(f"X: expected the {width} exogenous columns of {steps} steps, got None")
     tables = []
-    for one in _beside(x, count, is_list(x) and count > 1, "X"):
+    for one in _beside(x, count, several, "X"):
         names = forecaster._names[1]
         given = column_names(one)
         if names is not None and given is not None and set(names) <= set(given):
@@ -116,7 +141,9 @@ def read_exogenous(forecaster: Any, x: Any, steps: int, count: int) -> Array | N
         columns = _wide(_table(one, "X"))
         _check_columns(one, columns, width, names, "X")
         if len(columns) != steps:
-            raise ValueError(f"X: expected {steps} steps, one for each forecast, got {len(columns)}")
+            raise ValueError(
+                f"X: expected {steps} steps, one for each forecast, got {len(columns)}"
+            )
         tables.append(columns)
     return np.stack(tables)
 
@@ -127,7 +154,7 @@ def _beside(x: Any, count: int, several: bool, name: str) -> list[Any]:
     if not several:
         if count > 1:
             raise ValueError(f"{name}: expected a list of {count} like the series, got one")
-        return [x[0] if is_list(x) and len(x) == 1 and np.ndim(x[0]) == 2 else x]
+        return [x]
     if not is_list(x) or len(x) != count:
         raise ValueError(f"{name}: expected a list of {count} like the series")
     return list(x)
@@ -172,3 +199,11 @@ def _check_columns(given: Any, values: Array, width: int, names: Any, name: str)
             f"{name}: expected the columns {', '.join(map(str, names))} in this order, got "
             f"{', '.join(map(str, columns))}"
         )
+
+
+def _name_features(forecaster: Any, targets: Any, others: Any) -> None:
+    names = [*(targets or []), *(others or [])]
+    if len(names) == forecaster.n_features_in_ and all(isinstance(name, str) for name in names):
+        forecaster.feature_names_in_ = np.array(names, dtype=object)
+    elif hasattr(forecaster, "feature_names_in_"):
+        del forecaster.feature_names_in_
