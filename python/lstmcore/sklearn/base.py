@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from lstmcore import _checks, layers
+from lstmcore._configurable import arguments
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.model import load
@@ -287,6 +288,8 @@ class SequenceEstimator(BaseEstimator):
                 other = OWN_OPTIONS[name]
                 hint = f"; {other} says it" if other else ""
                 raise ValueError(f"cell_options: {name} is not one of them{hint}")
+            if name not in arguments(layers.LSTM):
+                raise ValueError(f"cell_options: expected arguments of layers.LSTM, got {name!r}")
 
     def _structure(self) -> list[str]:
         """Name the hyper-parameters that a model cannot change once it is made."""

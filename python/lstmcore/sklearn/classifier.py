@@ -275,7 +275,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return np.asarray(self.classes_[best])
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
-        labels = column_or_1d(y, warn=True)
+        labels: Array = column_or_1d(y, warn=True)
         check_classification_targets(labels)
         if reset:
             found = unique_labels(labels if classes is None else classes)
@@ -299,7 +299,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         if self.class_weight is None:
             return weights
         factors: Array = compute_sample_weight(self.class_weight, column_or_1d(y))
-        return factors if weights is None else np.asarray(weights * factors)
+        return factors if weights is None else np.asarray(factors * weights)
 
     def _output(self) -> tuple[int, str, str]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"

@@ -77,10 +77,10 @@ class LSTMForecaster(SequenceEstimator):
 
     Notes
     -----
-    A series is an array or a series (T,), or an array or a frame (T, K) whose K columns are forecast
-    together. A list of series, of any lengths, trains one model on all of them; a list of lists of
-    numbers is one. Rows stand in order, with equal time between them: an index or a column of times
-    is not looked at, and forecasts are arrays.
+    A series is an array or a series (T,), or an array or a frame (T, K) whose K columns are
+    forecast together. A list of series, of any lengths, trains one model on all of them; a list of
+    lists of numbers is one. Rows stand in order, with equal time between them: an index or a column
+    of times is not looked at, and forecasts are arrays.
 
     Everything is scaled inside, and forecasts are in the units of the series.
 
