@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,9 @@ class SequenceEstimator(BaseEstimator):
         seed = int(random.randint(np.iinfo(np.int32).max))
         size = min(self.batch_size, len(inputs))
         if reset:
+            with one_blas_thread():
+                self.model_ = self._build(seed)
             self._made_of = {name: getattr(self, name) for name in self._structure()}
-            self.model_ = self._build(seed)
             self.loss_curve_: list[float] = []
             self.validation_scores_: Any = None
             self.best_validation_score_: float | None = None
@@ -380,6 +382,16 @@ class SequenceEstimator(BaseEstimator):
         if "model_" in state:
             state["model_"] = from_bytes(state["model_"])
         super().__setstate__(state)
+
+
+def one_blas_thread() -> Any:
+    """Give a context in which BLAS uses one thread.
+
+    Orthogonal initial values come from LAPACK, whose bits may depend on its threads, and whose
+    threads wait long for each other where several processes share the cores, as in a grid search.
+    """
+    threadpoolctl = import_module("threadpoolctl")  # comes with scikit-learn
+    return threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def to_bytes(model: Sequential) -> bytes:

@@ -1,8 +1,11 @@
 """The estimators among scikit-learn's own tools, and what their hyper-parameters do."""
 
 import pickle
+import runpy
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -482,3 +485,25 @@ def test_verbose_writes_lines(capsys):
 def test_forecaster_is_no_classifier_nor_regressor():
     assert not is_classifier(LSTMForecaster())
     assert not is_regressor(LSTMForecaster())
+
+
+# ---- a claim -------------------------------------------------------------------------------------
+
+
+def test_japanese_vowels():
+    pytest.importorskip("aeon", reason="aeon is not installed")
+    path = Path(__file__).parents[3] / "examples" / "python" / "japanese_vowels.py"
+    if not path.exists():
+        pytest.skip("the examples are only in the source tree")
+    example = runpy.run_path(str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # aeon's own, and those of what it imports
+        (x, y), (test_x, test_y) = example["utterances"]("train"), example["utterances"]("test")
+    threads = lc.get_num_threads()
+    lc.set_num_threads(1)
+    try:
+        models = [LSTMClassifier(**example["SETTINGS"], random_state=seed) for seed in range(5)]
+        accuracies = [model.fit(x, y).score(test_x, test_y) for model in models]
+    finally:
+        lc.set_num_threads(threads)
+    assert np.mean(accuracies) >= example["GOAL"], accuracies
