@@ -68,6 +68,8 @@ class LSTMForecaster(SequenceEstimator):
     target_mean_, target_scale_ : ndarray of float64, shape (K,)
         Of the values or of their differences.
     exogenous_mean_, exogenous_scale_ : ndarray of float64, shape (E,)
+    errors_ : ndarray of float64, shape (M, horizon, K)
+        Magnitudes of the errors that `calibrate` saw, in rising order.
     n_features_in_ : int
         K + E.
     feature_names_in_ : ndarray of object
@@ -247,6 +249,8 @@ class LSTMForecaster(SequenceEstimator):
         series = read_series(self, y, X, reset=reset)
         if reset:
             self.steps_ = self.horizon if self.strategy == "direct" else 1
+            if hasattr(self, "errors_"):
+                del self.errors_
             self._learn_scales(series)
         return series
 
@@ -320,13 +324,89 @@ class LSTMForecaster(SequenceEstimator):
         float
             R^2 of all these forecasts together; 1 is best. The mean over targets.
         """
+        true, forecasts = self._rolling(y, X)
+        width = self.n_targets_
+        return float(r2_score(true.reshape(-1, width), forecasts.reshape(-1, width)))
+
+    def calibrate(self, y: Any, X: Any = None) -> "LSTMForecaster":
+        """Learn from series that were not trained on how far forecasts are off.
+
+        Parameters
+        ----------
+        y, X
+            As in `fit`: at least a window, the horizon, and as many steps more as errors are
+            wanted. Forecasts are made as by `score`.
+
+        Returns
+        -------
+        self
+        """
+        true, forecasts = self._rolling(y, X)
+        self.errors_ = np.sort(np.abs(true - forecasts), axis=0)
+        return self
+
+    def predict_interval(
+        self,
+        horizon: int | None = None,
+        X: Any = None,
+        *,
+        coverage: float = 0.9,
+        y: Any = None,
+        past_X: Any = None,
+    ) -> Any:
+        """Give bounds that hold what comes next with a probability of `coverage`, at each step.
+
+        They are as far from the forecast as that share of the errors that `calibrate` saw at the
+        same step (split conformal prediction, Papadopoulos et al. 2002), which is as good as the
+        series there is like what comes next.
+
+        Parameters
+        ----------
+        horizon, X, y, past_X
+            As in `predict`; no further than the estimator's horizon.
+        coverage : float, default 0.9
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of float64, shape (horizon, 2) or (horizon, K, 2), or list of them
+            Lower and upper bounds.
+
+        Raises
+        ------
+        ValueError
+            If there was no `calibrate` since `fit`, or it saw too few errors for the coverage.
+        """
+        check_is_fitted(self, "model_")
+        coverage = _checks.real(coverage, "coverage", 0.0, 1.0, low_open=True, high_open=True)
+        if not hasattr(self, "errors_"):
+            raise ValueError("predict_interval: needs calibrate(y) first, on unseen series")
+        steps = _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
+        count, longest = self.errors_.shape[:2]
+        if steps > longest:
+            raise ValueError(f"horizon: expected at most {longest}, as calibrated, got {steps}")
+        rank = int(np.ceil((count + 1) * coverage))
+        if rank > count:
+            raise ValueError(
+                f"coverage: expected at most {count / (count + 1):.3g} after a calibration with "
+                f"{count} forecasts, got {coverage}"
+            )
+        off = self.errors_[rank - 1, :steps]
+        forecasts = self.predict(steps, X, y=y, past_X=past_X)
+        if self._flat:
+            off = off[:, 0]
+        if isinstance(forecasts, list):
+            return [np.stack([one - off, one + off], axis=-1) for one in forecasts]
+        return np.stack([forecasts - off, forecasts + off], axis=-1)
+
+    def _rolling(self, y: Any, X: Any) -> tuple[Array, Array]:
+        """Give what came and what is forecast from each step with a window before: (M, h, K)."""
         check_is_fitted(self, "model_")
         self._check_unchanged()
         true, forecasts = [], []
         needed, steps = self.window + self.difference, _checks.integer(self.horizon, "horizon", 1)
         for one in read_series(self, y, X, reset=False):
-            count = len(one.y) - needed - steps + 1
-            if count < 1:
+            if len(one.y) < needed + steps:
                 raise ValueError(
                     f"y: expected at least {needed + steps} steps, for a window and the horizon, "
                     f"got {len(one.y)}"
@@ -336,9 +416,7 @@ class LSTMForecaster(SequenceEstimator):
             looked = beside[:, self.difference : needed]
             forecasts.append(self._forecast(values[:, :needed], looked, known, steps))
             true.append(values[:, needed:])
-        width = self.n_targets_
-        pair = (np.concatenate(part).reshape(-1, width) for part in (true, forecasts))
-        return float(r2_score(*pair))
+        return np.concatenate(true), np.concatenate(forecasts)
 
     def _forecast(self, past: Array, beside: Array, ahead: Array | None, steps: int) -> Array:
         """Continue M series: (M, window + difference, K) and (M, window, E) give (M, steps, K)."""

@@ -127,10 +127,13 @@ def test_frames(library):
     frame = frames.DataFrame({f"t{step}": table[:, step] for step in range(4)})
     model = LSTMClassifier(**QUICK).fit(frame, frames.Series(y))
     assert same(model, LSTMClassifier(**QUICK).fit(table, y))
-    assert list(model.feature_names_in_) == ["t0", "t1", "t2", "t3"]
     assert (model.predict(frame) == LSTMClassifier(**QUICK).fit(table, y).predict(table)).all()
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame[["t1", "t0", "t2", "t3"]])
+    if hasattr(model, "feature_names_in_"):  # which scikit-learn finds, if it knows the library
+        assert list(model.feature_names_in_) == ["t0", "t1", "t2", "t3"]
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict(frame[["t1", "t0", "t2", "t3"]])
+    else:
+        assert library == "polars"
 
     rows, labels = sequences()
     listed = [frames.DataFrame({"a": row[:, 0], "b": row[:, 1]}) for row in rows]

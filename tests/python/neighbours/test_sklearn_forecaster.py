@@ -115,6 +115,45 @@ def test_windows_are_what_they_say():
     assert targets[0].tolist() == [16, 20]
 
 
+# ---- intervals -----------------------------------------------------------------------------------
+
+
+def test_intervals_cover_what_they_say():
+    time = np.arange(2000.0)
+    noisy = np.sin(time / 4) + 0.5 * np.random.default_rng(0).standard_normal(2000)
+    model = forecaster(horizon=2, max_iter=5).fit(noisy[:200])
+    model.calibrate(noisy[200:1200])
+    true, forecasts = model._rolling(noisy[1200:], None)
+    inside = np.abs(true - forecasts) <= model.errors_[int(np.ceil(988 * 0.8)) - 1]
+    np.testing.assert_allclose(inside.mean(axis=0), 0.8, atol=0.05)
+    first = model.predict_interval(coverage=0.8, y=noisy[1200:1212])
+    assert (
+        (first[:, 0] <= true[0, :, 0]) & (true[0, :, 0] <= first[:, 1]) == inside[0, :, 0]
+    ).all()
+
+    model = forecaster(horizon=2).fit(WAVE[:120])
+    with pytest.raises(ValueError, match="needs calibrate"):
+        model.predict_interval()
+    model.calibrate(WAVE[106:190])
+    assert model.errors_.shape == (71, 2, 1)
+    forecast, pair = model.predict(), model.predict_interval()
+    np.testing.assert_allclose(pair.mean(axis=1), forecast)
+    # Of 71 errors, and the one that comes, the 65th is the least that nine in ten do not exceed.
+    np.testing.assert_allclose(pair[:, 1] - forecast, model.errors_[64, :, 0])
+    assert model.predict_interval(1).shape == (1, 2)
+    with pytest.raises(ValueError, match="coverage: expected at most 0.986"):
+        model.predict_interval(coverage=0.99)
+    with pytest.raises(ValueError, match="coverage"):
+        model.predict_interval(coverage=1.0)
+    with pytest.raises(ValueError, match="horizon: expected at most 2"):
+        model.predict_interval(3)
+    assert not hasattr(model.fit(WAVE), "errors_")
+
+    two = forecaster(horizon=3).fit([np.column_stack([WAVE, WAVE])] * 2)
+    two.calibrate(np.column_stack([WAVE, WAVE]))
+    assert [one.shape for one in two.predict_interval()] == [(3, 2, 2), (3, 2, 2)]
+
+
 # ---- new steps -----------------------------------------------------------------------------------
 
 
@@ -232,9 +271,7 @@ def test_refused_forecasts():
     with pytest.raises(ValueError, match="at least 15 steps"):
         model.score(WAVE[:14])
     driven = forecaster(horizon=3).fit(DRIVEN, SWITCH)
-    with pytest.raises(
-        ValueError, match="the 1 exogenous columns of 3 steps, got None"
-    ):
+    with pytest.raises(ValueError, match="the 1 exogenous columns of 3 steps, got None"):
         driven.predict()
     with pytest.raises(ValueError, match="X: expected 3 steps, one for each forecast, got 2"):
         driven.predict(X=np.zeros(2))
@@ -251,6 +288,12 @@ def test_grid_search_over_time():
     search = GridSearchCV(forecaster(horizon=2), grid, cv=split, error_score="raise").fit(WAVE)
     assert search.best_params_["hidden_size"] in (4, 8)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"on": SWITCH, "load": DRIVEN})
+    beside = forecaster(horizon=2, target="load")
+    search = GridSearchCV(beside, grid, cv=split, error_score="raise").fit(frame)
+    assert search.best_estimator_.n_exogenous_ == 1
 
 
 def test_copies_and_seeds():
