@@ -217,6 +217,11 @@ class SequenceEstimator(BaseEstimator):
             shuffle=self.shuffle,
             sample_weight=weights,
         )
+        if not np.isfinite(self.loss_):
+            raise ValueError(
+                f"fit: the loss became {self.loss_}; expected a lower learning_rate_init than "
+                f"{self.learning_rate_init}, or other data"
+            )
         if watch.best_weights is not None:
             model.set_weights(watch.best_weights)
 
@@ -244,15 +249,19 @@ class SequenceEstimator(BaseEstimator):
         for name in ("input_mean_", "input_scale_"):
             if hasattr(self, name):
                 delattr(self, name)
+        self._scaling = (
+            self.scale,
+            np.dtype(self.dtype),
+        )  # those of the model, whatever is set later
         if self.scale == "standard":
             values = panel.values.astype(np.float64)
             self.input_mean_, self.input_scale_ = values.mean(axis=0), spread(values)
 
     def _scaled(self, panel: Panel) -> Panel:
-        dtype = np.dtype(self.dtype)
-        if self.scale == "series":
+        scale, dtype = self._scaling
+        if scale == "series":
             return panel.scaled_each(dtype)
-        if self.scale is None:
+        if scale is None:
             return Panel(panel.values.astype(dtype), panel.lengths, panel.form)
         return panel.scaled(self.input_mean_, self.input_scale_, dtype)
 

@@ -67,12 +67,9 @@ def spread(values: Array) -> Array:
 
 
 def column_names(values: Any) -> list[Any] | None:
-    """Name the columns of a frame of pandas or polars, or a series; None if there are no names."""
+    """Name the columns of a frame of pandas or polars; None if `values` is none."""
     columns = getattr(values, "columns", None)
-    if columns is None:
-        name = getattr(values, "name", None)
-        return [name] if isinstance(name, str) and name and hasattr(values, "dtype") else None
-    return list(columns)
+    return None if columns is None else list(columns)
 
 
 def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
@@ -182,14 +179,12 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
 
 
 def _row(row: Any, place: int) -> Array:
-    if not hasattr(row, "shape") or hasattr(row, "columns"):
-        try:
-            return np.asarray(row)
-        except ValueError:
-            raise ValueError(
-                f"X: expected a sequence of numbers, got uneven lists at {place}"
-            ) from None
-    return np.asarray(row)
+    try:
+        return np.asarray(row)
+    except ValueError:
+        raise ValueError(
+            f"X: expected a sequence of numbers, got uneven lists at {place}"
+        ) from None
 
 
 def _read_array(estimator: Any, array: Array, reset: bool) -> Panel:

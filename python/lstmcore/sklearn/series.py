@@ -88,7 +88,8 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
             forecaster.n_exogenous_ = columns.shape[1]
             forecaster.n_features_in_ = forecaster.n_targets_ + forecaster.n_exogenous_
             forecaster._names = column_names(one), column_names(more)
-            _name_features(forecaster, *forecaster._names)
+            targets = [names] if isinstance(names, str) else forecaster._names[0]
+            _name_features(forecaster, targets, forecaster._names[1])
         _check_columns(one, values, forecaster.n_targets_, forecaster._names[0], "y")
         _check_columns(more, columns, forecaster.n_exogenous_, forecaster._names[1], "X")
         if (values.ndim == 1) != forecaster._flat:

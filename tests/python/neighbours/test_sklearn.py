@@ -136,6 +136,10 @@ def test_frames(library):
         assert library == "polars"
 
     rows, labels = sequences()
+    columns = [frames.Series(f"s{place}", row) for place, row in enumerate(table)]
+    if library == "pandas":
+        columns = [frames.Series(row, name=f"s{place}") for place, row in enumerate(table)]
+    assert same(LSTMClassifier(**QUICK).fit(columns, y), LSTMClassifier(**QUICK).fit(table, y))
     listed = [frames.DataFrame({"a": row[:, 0], "b": row[:, 1]}) for row in rows]
     model = LSTMClassifier(**QUICK).fit(listed, labels)
     assert same(model, LSTMClassifier(**QUICK).fit(rows, labels))
@@ -317,6 +321,23 @@ def test_scales():
     plain = LSTMClassifier(**QUICK, scale=None).fit(rows, y)
     inputs = [row.astype(np.float32) for row in rows]
     assert (plain.model_.predict(inputs, verbose=0) == plain.predict_proba(rows)).all()
+
+
+def test_what_is_set_after_fit_changes_no_prediction():
+    rows, y = sequences()
+    model = LSTMClassifier(**QUICK).fit(rows, y)
+    expected = model.predict_proba(rows)
+    model.set_params(scale=None, dtype="float64", hidden_size=3, pooling="last")
+    assert (model.predict_proba(rows) == expected).all()
+
+
+def test_divergence_is_an_error():
+    rows, y = sequences()
+    model = LSTMRegressor(
+        **{**QUICK, "learning_rate_init": 1e30}, solver="sgd", global_clipnorm=None
+    )
+    with pytest.raises(ValueError, match="learning_rate_init"):
+        model.fit(rows, y.astype(float))
 
 
 def test_constant_channels():

@@ -218,6 +218,8 @@ def test_frames(library):
     assert model.score(frame[150:]) == plain.score(DRIVEN[150:], other[150:])
     assert model.predict(X=frame[203:206], y=frame[:203]).shape == (3,)
 
+    named = [frame["load"], frame["day"]]  # series of different names
+    assert len(forecaster(horizon=3).fit(named).predict()) == 2
     both = forecaster(horizon=3, target=["load", "day"]).fit(frame[:200])
     assert both.predict(X=frame[200:203]).shape == (3, 2)
     alone = forecaster(horizon=3).fit(frame["load"])
