@@ -79,6 +79,16 @@ def test_name_does_not_shadow():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_says_what_to_install():
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "try:\n    import lstmcore.sklearn\n"
+        "except ImportError as error:\n    assert 'lstmcore[sklearn]' in str(error)\n"
+        "else:\n    raise AssertionError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # ---- forms of input ------------------------------------------------------------------------------
 
 
