@@ -1,0 +1,17 @@
+"""LSTMs as scikit-learn's estimators: for classes, for values and for what comes next in a series.
+
+Needs scikit-learn, which ``pip install "lstmcore[sklearn]"`` brings.
+"""
+
+try:
+    import sklearn as _sklearn  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'lstmcore.sklearn needs scikit-learn; install it with pip install "lstmcore[sklearn]"'
+    ) from error
+
+from lstmcore.sklearn.classifier import LSTMClassifier
+from lstmcore.sklearn.forecaster import LSTMForecaster
+from lstmcore.sklearn.regressor import LSTMRegressor
+
+__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor"]

@@ -1,0 +1,420 @@
+"""What the estimators share: from hyper-parameters to a `Sequential` that is trained."""
+
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from lstmcore import _checks, layers
+from lstmcore._configurable import arguments
+from lstmcore._seeds import derive
+from lstmcore._typing import Array
+from lstmcore.model import load
+from lstmcore.regularizers import L2
+from lstmcore.sequential import Sequential
+from lstmcore.sklearn.inputs import Panel, read_panel, spread
+from lstmcore.training.callbacks import Callback, Logs
+from lstmcore.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from lstmcore.training.schedules import CosineDecay, OneCycle, Schedule
+
+__all__ = ["SequenceEstimator"]
+
+SOLVERS = ("adam", "adamw", "rmsprop", "sgd")
+RATES = ("constant", "cosine", "onecycle")
+POOLING_LAYERS: dict[str, Any] = {
+    "mean": layers.GlobalAveragePooling1D,
+    "max": layers.GlobalMaxPooling1D,
+    "attention": layers.Attention,
+}
+OWN_OPTIONS = {
+    "units": "hidden_size",
+    "num_layers": "num_layers",
+    "dropout": "dropout",
+    "recurrent_dropout": "recurrent_dropout",
+    "input_dropout": "input_dropout",
+    "layer_norm": "layer_norm",
+    "kernel_regularizer": "alpha",
+    "recurrent_regularizer": "alpha",
+    "return_sequences": "pooling",
+    "return_state": "",
+    "go_backwards": "",
+    "stateful": "",
+    "name": "",
+    "seed": "random_state",
+}
+STRUCTURE = (
+    "hidden_size",
+    "num_layers",
+    "bidirectional",
+    "pooling",
+    "dropout",
+    "recurrent_dropout",
+    "input_dropout",
+    "layer_norm",
+    "cell_options",
+    "scale",
+    "dtype",
+    "target",
+    "exogenous",
+    "window",
+    "strategy",
+    "difference",
+)
+PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
+
+
+class Watch(Callback):
+    """Keeps an epoch's loss and validation score; stops the training when the score stays."""
+
+    def __init__(self, estimator: "SequenceEstimator", validation: Any) -> None:
+        self.estimator, self.validation = estimator, validation
+        self.waited = 0
+        self.best_weights: list[Array] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Take note, and see whether it is enough."""
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.loss_ = logs["loss"]
+        estimator.loss_curve_.append(logs["loss"])
+        if self.validation is None:
+            return
+        x, targets, weights = self.validation
+        outputs = self.model.predict(x, PREDICT_ROWS, 0)  # type: ignore[attr-defined]
+        score = estimator._validation_score(targets, outputs, weights)
+        estimator.validation_scores_.append(score)
+        best = estimator.best_validation_score_
+        improves = best is None or score >= best + estimator.tol
+        self.waited = 0 if improves else self.waited + 1
+        if best is None or score > best:
+            estimator.best_validation_score_ = score
+            self.best_weights = self.model.get_weights()
+        if self.waited >= estimator.n_iter_no_change:
+            self.model.stop_training = True
+
+
+class SequenceEstimator(BaseEstimator):
+    """Base of the estimators; `LSTMClassifier` explains the hyper-parameters."""
+
+    _scales: tuple[str, ...] = ("standard", "series")
+
+    # ---- for subclasses ----------------------------------------------------------------------
+
+    def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
+        """Check `y` and turn it into what the model learns; on `reset` describe it."""
+        raise NotImplementedError
+
+    def _output(self) -> tuple[int, str, str]:
+        """Give the width of the output, its activation and the loss."""
+        raise NotImplementedError
+
+    def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
+        """Score what early stopping looks at, more being better."""
+        raise NotImplementedError
+
+    def _strata(self, targets: Array) -> Array | None:
+        """Give what samples held out shall have the same shares of."""
+        return None
+
+    def _sample_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Array | None:
+        """Give the weight of each sample."""
+        if sample_weight is None:
+            return None
+        weights = np.asarray(sample_weight, dtype=np.float64)
+        if weights.ndim != 1:
+            raise ValueError(f"sample_weight: expected shape (N,), got {weights.shape}")
+        check_consistent_length(y, weights)
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError("sample_weight: expected finite numbers of at least 0")
+        return weights
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        incremental: bool = False,
+        classes: Any = None,
+    ) -> None:
+        first = not hasattr(self, "model_")
+        reset = first or not (incremental or self.warm_start)
+        self._check_parameters()
+        if not reset:
+            self._check_unchanged()
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        panel = read_panel(self, X, reset=reset)
+        targets = self._targets(y, reset, classes)
+        check_consistent_length(panel.lengths, targets)
+        weights = self._sample_weights(y, sample_weight, incremental)
+        if weights is not None:
+            if not weights.any():
+                raise ValueError("sample_weight: expected some that are not zero, got all zero")
+            if not incremental:  # else only the ratios within a call would matter
+                weights = weights / weights.mean()
+        random = check_random_state(self.random_state)
+        held = None
+        if self.early_stopping and not incremental:
+            panel, targets, weights, held = self._hold_out(panel, targets, weights, random)
+        if reset:
+            self._learn_scale(panel)
+        if held is not None:
+            held = (self._scaled(held[0]).inputs(), *held[1:])
+        inputs = self._scaled(panel).inputs()
+        self._learn(inputs, targets, weights, held, random, reset, incremental)
+
+    def _learn(
+        self,
+        inputs: Any,
+        targets: Array,
+        weights: Array | None,
+        held: Any,
+        random: Any,
+        reset: bool,
+        incremental: bool,
+    ) -> None:
+        """Train the model, a new one if `reset`; for one epoch if `incremental`."""
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        size = min(self.batch_size, len(inputs))
+        if reset:
+            with one_blas_thread():
+                self.model_ = self._build(seed)
+            self._made_of = {name: getattr(self, name) for name in self._structure()}
+            self.loss_curve_: list[float] = []
+            self.validation_scores_: Any = None
+            self.best_validation_score_: float | None = None
+            self.n_iter_ = 0
+        model = self.model_
+        if reset or not incremental:
+            steps = None if incremental else self.max_iter * -(-len(inputs) // size)
+            model.seed = derive(seed, len(self.loss_curve_))
+            model.compile(self._optimizer(steps), self._output()[2])
+            self.n_iter_ = 0
+        if held is not None:
+            self.validation_scores_ = self.validation_scores_ or []
+            self.best_validation_score_ = None
+        watch = Watch(self, held)
+        model.fit(
+            inputs,
+            targets,
+            batch_size=size,
+            epochs=1 if incremental else self.max_iter,
+            verbose=2 if self.verbose else 0,
+            callbacks=[watch],
+            shuffle=self.shuffle,
+            sample_weight=weights,
+        )
+        if not np.isfinite(self.loss_):
+            raise ValueError(
+                f"fit: the loss became {self.loss_}; expected a lower learning_rate_init than "
+                f"{self.learning_rate_init}, or other data"
+            )
+        if watch.best_weights is not None:
+            model.set_weights(watch.best_weights)
+
+    def _hold_out(
+        self, panel: Panel, targets: Array, weights: Array | None, random: Any
+    ) -> tuple[Panel, Array, Array | None, Any]:
+        """Set samples aside by which to stop."""
+        numbers = np.arange(len(panel))
+        train, test = train_test_split(
+            numbers,
+            test_size=self.validation_fraction,
+            random_state=random.randint(np.iinfo(np.int32).max),
+            stratify=self._strata(targets),
+        )
+        train.sort()
+        held = (panel.take(test), targets[test], None if weights is None else weights[test])
+        return (
+            panel.take(train),
+            targets[train],
+            None if weights is None else weights[train],
+            held,
+        )
+
+    def _learn_scale(self, panel: Panel) -> None:
+        for name in ("input_mean_", "input_scale_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        self._scaling = (
+            self.scale,
+            np.dtype(self.dtype),
+        )  # those of the model, whatever is set later
+        if self.scale == "standard":
+            values = panel.values.astype(np.float64)
+            self.input_mean_, self.input_scale_ = values.mean(axis=0), spread(values)
+
+    def _scaled(self, panel: Panel) -> Panel:
+        scale, dtype = self._scaling
+        if scale == "series":
+            return panel.scaled_each(dtype)
+        if scale is None:
+            return Panel(panel.values.astype(dtype), panel.lengths, panel.form)
+        return panel.scaled(self.input_mean_, self.input_scale_, dtype)
+
+    # ---- the model ---------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        """Raise TypeError or ValueError if a hyper-parameter is none."""
+        for name in ("hidden_size", "num_layers", "batch_size", "max_iter", "n_iter_no_change"):
+            _checks.integer(getattr(self, name), name, 1)
+        for name in ("dropout", "recurrent_dropout", "input_dropout"):
+            _checks.real(getattr(self, name), name, 0.0, 1.0, high_open=True)
+        for name in ("bidirectional", "layer_norm", "shuffle", "early_stopping", "warm_start"):
+            _checks.flag(getattr(self, name), name)
+        if hasattr(self, "pooling"):
+            _checks.choice(self.pooling, "pooling", ("last", *POOLING_LAYERS))
+        if self.scale is not None:
+            _checks.choice(self.scale, "scale", self._scales)
+        _checks.choice(self.solver, "solver", SOLVERS)
+        _checks.choice(self.learning_rate, "learning_rate", RATES)
+        _checks.real(self.learning_rate_init, "learning_rate_init", 0.0, low_open=True)
+        _checks.real(self.alpha, "alpha", 0.0)
+        _checks.real(self.tol, "tol", 0.0)
+        _checks.real(
+            self.validation_fraction, "validation_fraction", 0.0, 1.0, low_open=True, high_open=True
+        )
+        if self.global_clipnorm is not None:
+            _checks.real(self.global_clipnorm, "global_clipnorm", 0.0, low_open=True)
+        _checks.float_dtype(self.dtype)
+        options = self.cell_options
+        if options is None:
+            return
+        _checks.instance(options, Mapping, "cell_options", "a mapping of options of layers.LSTM")
+        for name in options:
+            if name in OWN_OPTIONS:
+                other = OWN_OPTIONS[name]
+                hint = f"; {other} says it" if other else ""
+                raise ValueError(f"cell_options: {name} is not one of them{hint}")
+            if name not in arguments(layers.LSTM):
+                raise ValueError(f"cell_options: expected arguments of layers.LSTM, got {name!r}")
+
+    def _structure(self) -> list[str]:
+        """Name the hyper-parameters that a model cannot change once it is made."""
+        names = [name for name in STRUCTURE if hasattr(self, name)]
+        return names if self.solver == "adamw" else [*names, "alpha"]
+
+    def _check_unchanged(self) -> None:
+        """Raise ValueError if a hyper-parameter is not what the model was made with."""
+        for name, value in self._made_of.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name}: expected {value!r}, which the model was made with, since it is kept; "
+                    f"got {getattr(self, name)!r}"
+                )
+
+    def _pooling(self) -> str:
+        """Say how the steps become one: "last", a name of a pooling layer, or "none"."""
+        return str(self.pooling)
+
+    def _penalty(self) -> L2 | None:
+        return L2(self.alpha / 2) if self.alpha and self.solver != "adamw" else None
+
+    def _build(self, seed: int) -> Sequential:
+        """Make the model of the hyper-parameters, with its initial values."""
+        units, activation, _ = self._output()
+        pooling = self._pooling()
+        penalty = self._penalty()
+        lstm: Any = layers.LSTM(
+            self.hidden_size,
+            return_sequences=pooling != "last",
+            num_layers=self.num_layers,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
+            recurrent_dropout=self.recurrent_dropout,
+            input_dropout=self.input_dropout,
+            layer_norm=self.layer_norm,
+            kernel_regularizer=penalty,
+            recurrent_regularizer=penalty,
+            **(self.cell_options or {}),
+        )
+        parts: list[Any] = [layers.Input((None, self.n_channels_))]
+        parts.append(layers.Bidirectional(lstm) if self.bidirectional else lstm)
+        if pooling in POOLING_LAYERS:
+            parts.append(POOLING_LAYERS[pooling]())
+        if self.dropout:
+            parts.append(layers.Dropout(self.dropout))
+        parts.append(layers.Dense(units, activation=activation, kernel_regularizer=penalty))
+        return Sequential(parts, seed=seed, dtype=self.dtype)
+
+    def _optimizer(self, steps: int | None) -> Optimizer:
+        """Make the optimizer; with `steps` None it goes on without an end."""
+        highest = float(self.learning_rate_init)
+        rate: float | Schedule = highest
+        if steps is not None and self.learning_rate == "cosine":
+            rate = CosineDecay(highest, steps)
+        elif steps is not None and self.learning_rate == "onecycle":
+            rate = OneCycle(highest, max(steps, 2))
+        limit = self.global_clipnorm
+        if self.solver == "adamw":
+            return AdamW(rate, weight_decay=self.alpha, global_clipnorm=limit)
+        if self.solver == "sgd":
+            return SGD(rate, momentum=0.9, nesterov=True, global_clipnorm=limit)
+        if self.solver == "rmsprop":
+            return RMSprop(rate, global_clipnorm=limit)
+        return Adam(rate, global_clipnorm=limit)
+
+    def _outputs(self, X: Any) -> Array:
+        """Compute what the model gives for `X`."""
+        check_is_fitted(self, "model_")
+        panel = read_panel(self, X, reset=False)
+        outputs: Array = self.model_.predict(self._scaled(panel).inputs(), PREDICT_ROWS, 0)
+        return outputs
+
+    # ---- what scikit-learn asks for ----------------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            state["model_"] = to_bytes(state["model_"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "model_" in state:
+            state["model_"] = from_bytes(state["model_"])
+        super().__setstate__(state)
+
+
+def one_blas_thread() -> Any:
+    """Give a context in which BLAS uses one thread.
+
+    Orthogonal initial values come from LAPACK, whose bits may depend on its threads, and whose
+    threads wait long for each other where several processes share the cores, as in a grid search.
+    """
+    threadpoolctl = import_module("threadpoolctl")  # comes with scikit-learn
+    return threadpoolctl.threadpool_limits(1, user_api="blas")
+
+
+def to_bytes(model: Sequential) -> bytes:
+    """Give what a model file holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        model.save(path)
+        return path.read_bytes()
+
+
+def from_bytes(content: bytes) -> Sequential:
+    """Undo `to_bytes`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(content)
+        model: Sequential = load(path)
+        return model

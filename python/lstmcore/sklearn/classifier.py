@@ -1,0 +1,311 @@
+"""An LSTM that tells classes of sequences apart."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+from lstmcore._typing import Array
+from lstmcore.sklearn.base import SequenceEstimator
+
+__all__ = ["LSTMClassifier"]
+
+
+class LSTMClassifier(ClassifierMixin, SequenceEstimator):
+    """Tell the classes of sequences by an LSTM.
+
+    Parameters
+    ----------
+    hidden_size : int, default 64
+        Units of each layer and direction.
+    num_layers : int, default 1
+        Stacked layers.
+    bidirectional : bool, default True
+        Whether each layer also walks from the end.
+    pooling : {"mean", "max", "attention", "last"}, default "mean"
+        What becomes of the steps: their mean, their greatest value, a mean by learnt weights, or
+        what each direction ends with.
+    dropout : float, default 0.5
+        Share that is dropped of what stacked layers pass on and of what comes out of pooling.
+    recurrent_dropout, input_dropout : float, default 0.0
+        Share of the state and of the inputs' channels that is dropped, for all steps of a sequence.
+    layer_norm : bool, default False
+        Whether the gates' products are layer-normalized. Not for a single channel, of whose
+        magnitude the normalization would leave nothing.
+    cell_options : mapping, optional
+        Further arguments of `layers.LSTM`, such as ``{"peephole": True, "zoneout_h": 0.05}``.
+    scale : {"standard", "series"}, optional
+        How the inputs are scaled: each channel by its mean and deviation over all steps that `fit`
+        sees, or each series by itself. None: not.
+    solver : {"adamw", "adam", "rmsprop", "sgd"}, default "adamw"
+        "sgd" is with a Nesterov momentum of 0.9.
+    alpha : float, default 0.01
+        For "adamw" the decay of the weights, decoupled from the gradient; for the others the
+        strength of an L2 penalty: half of it times the squares of all kernels, not of biases, is
+        added to the mean loss.
+    batch_size : int, default 32
+    learning_rate : {"onecycle", "cosine", "constant"}, default "onecycle"
+        How the rate goes through all of `max_iter`: up to the maximum and down, down from it, or
+        not at all.
+    learning_rate_init : float, default 0.003
+        The greatest learning rate.
+    global_clipnorm : float, optional
+        Norm that all gradients together have at most, 1 by default. None: any.
+    max_iter : int, default 100
+        Epochs.
+    shuffle : bool, default True
+        Whether the order is drawn anew in each epoch, in batches of similar lengths.
+    early_stopping : bool, default False
+        Whether a part of the data is set aside, the same share of each class, and training stops
+        when its accuracy does not grow by `tol` for `n_iter_no_change` epochs. The weights of the
+        best epoch are then kept. Without it all of `max_iter` epochs are trained.
+    validation_fraction : float, default 0.1
+        That part.
+    n_iter_no_change : int, default 10
+    tol : float, default 1e-4
+    class_weight : mapping of class to float, or "balanced", optional
+        Times `sample_weight`. "balanced": classes weigh the same in all.
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights, classes and scale of the last one, with a new
+        optimizer.
+    random_state : int, RandomState or None
+        Of initial values, dropout, the order, and what is set aside. With an int, everything is the
+        same in each run, bit by bit on one instruction set, for any number of threads.
+    verbose : bool, default False
+        Whether to write a line for each epoch.
+    dtype : {"float32", "float64"}
+        Of all computation.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (K,)
+    model_ : Sequential
+        The trained model, for inputs that are scaled already.
+    n_features_in_ : int
+        Channels; of a table its columns.
+    feature_names_in_ : ndarray of object
+        Names of a frame's columns, if they are strings.
+    n_channels_ : int
+    input_form_ : {"table", "array", "list"}
+    input_mean_, input_scale_ : ndarray of float64, shape (C,)
+        With ``scale="standard"``.
+    n_iter_ : int
+        Epochs of the last `fit`, with those of `partial_fit` since.
+    loss_ : float
+        Of the last epoch.
+    loss_curve_ : list of float
+        Of each epoch.
+    validation_scores_ : list of float or None
+        With early stopping the accuracy after each epoch.
+    best_validation_score_ : float or None
+
+    Notes
+    -----
+    X is an array (N, T, C); a list of N sequences of any lengths, each (T_i, C), (T_i,) or a frame
+    with T_i rows; or a table, (N, T) or a frame with N rows, of N series of one channel. A list of
+    plain lists of numbers, all of one length, is a table too.
+
+    A model that has seen arrays or lists takes sequences of other lengths. A table must have the
+    columns that `fit` saw, as everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lstmcore.sklearn import LSTMClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((rng.integers(5, 15), 2)) for _ in range(80)]
+    >>> y = [x[0, 0] > 0 for x in X]
+    >>> LSTMClassifier(16, max_iter=30, random_state=0).fit(X, y).predict(X[:2]).shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 64,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "mean",
+        dropout: float = 0.5,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        layer_norm: bool = False,
+        cell_options: Any = None,
+        scale: str | None = "standard",
+        solver: str = "adamw",
+        alpha: float = 0.01,
+        batch_size: int = 32,
+        learning_rate: str = "onecycle",
+        learning_rate_init: float = 0.003,
+        global_clipnorm: float | None = 1.0,
+        max_iter: int = 100,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+        dtype: Any = "float32",
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.input_dropout = input_dropout
+        self.layer_norm = layer_norm
+        self.cell_options = cell_options
+        self.scale = scale
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.global_clipnorm = global_clipnorm
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.dtype = dtype
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMClassifier":
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like, or list of array_like
+            N sequences; see the class.
+        y : array_like, shape (N,)
+            Their classes: numbers or strings.
+        sample_weight : array_like, shape (N,), optional
+            Weights in the loss, of which only the ratios matter.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something does not fit.
+        """
+        self._train(X, y, sample_weight)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> "LSTMClassifier":
+        """Train for one epoch on these sequences, going on where the last call ended.
+
+        The first call also sets the scale of the inputs. The learning rate is constant, and
+        `early_stopping` does nothing.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array_like, shape (K,), optional
+            All classes that there will ever be; wanted by the first call.
+
+        Returns
+        -------
+        self
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight: 'balanced' is not for partial_fit, which does not see all samples"
+            )
+        if hasattr(self, "model_"):
+            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                    f"{self.classes_!r}"
+                )
+        elif classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        self._train(X, y, sample_weight, incremental=True, classes=classes)
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """Compute the probability of each class.
+
+        Parameters
+        ----------
+        X : array_like, or list of array_like
+            N sequences; see the class.
+
+        Returns
+        -------
+        ndarray, shape (N, K)
+            In the order of `classes_`.
+        """
+        return self._outputs(X)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Compute the logarithm of what `predict_proba` gives."""
+        return np.asarray(np.log(self.predict_proba(X)))
+
+    def predict(self, X: Any) -> Array:
+        """Give the most probable class of each sequence.
+
+        Parameters
+        ----------
+        X : array_like, or list of array_like
+            N sequences; see the class.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+        """
+        best = self._outputs(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+    def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
+        labels: Array = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        if reset:
+            found = unique_labels(labels if classes is None else classes)
+            if len(found) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs samples of at least 2 classes, but the data "
+                    f"contains only one class: {found[0]!r}"
+                )
+            self.classes_ = found
+        places = np.searchsorted(self.classes_, labels)
+        places = np.minimum(places, len(self.classes_) - 1)
+        unknown = self.classes_[places] != labels
+        if unknown.any():
+            raise ValueError(
+                f"y: expected classes {self.classes_} as before, got {labels[unknown][0]!r}"
+            )
+        return places.astype(np.int64)
+
+    def _sample_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Array | None:
+        weights = super()._sample_weights(y, sample_weight, incremental)
+        if self.class_weight is None:
+            return weights
+        factors: Array = compute_sample_weight(self.class_weight, column_or_1d(y))
+        return factors if weights is None else np.asarray(factors * weights)
+
+    def _output(self) -> tuple[int, str, str]:
+        return len(self.classes_), "softmax", "sparse_categorical_crossentropy"
+
+    def _strata(self, targets: Array) -> Array | None:
+        return targets
+
+    def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
+        return float(accuracy_score(targets, outputs.argmax(axis=1), sample_weight=weights))

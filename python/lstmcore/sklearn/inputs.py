@@ -1,0 +1,216 @@
+"""The many forms in which sequences come, brought to one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array, validate_data
+
+from lstmcore._typing import Array
+
+__all__ = ["Panel", "column_names", "read_panel"]
+
+FLOATS = (np.float64, np.float32)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """N sequences, end to end in one array.
+
+    Attributes
+    ----------
+    values : ndarray, shape (sum of lengths, C)
+    lengths : ndarray of int64, shape (N,)
+    form : {"table", "array", "list"}
+        As what it came: (N, T), (N, T, C), or a list of sequences.
+    """
+
+    values: Array
+    lengths: Array
+    form: str
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def scaled(self, mean: Array, scale: Array, dtype: "np.dtype[Any]") -> "Panel":
+        """Subtract `mean`, divide by `scale`, both (C,), and convert to `dtype`."""
+        values = ((self.values - mean) / scale).astype(dtype)
+        return Panel(values, self.lengths, self.form)
+
+    def scaled_each(self, dtype: "np.dtype[Any]") -> "Panel":
+        """Bring every channel of each sequence by itself to mean 0 and deviation 1."""
+        rows = [(row - row.mean(axis=0)) / spread(row) for row in self._split(self.values)]
+        return Panel(np.concatenate(rows).astype(dtype), self.lengths, self.form)
+
+    def take(self, numbers: Array) -> "Panel":
+        """Choose sequences."""
+        rows = self._split(self.values)
+        values = np.concatenate([rows[number] for number in numbers])
+        return Panel(values, self.lengths[numbers], self.form)
+
+    def inputs(self) -> Any:
+        """Give what `Sequential` takes: an array (N, T, C), or a list of arrays (T_i, C)."""
+        if len(self) and (self.lengths == self.lengths[0]).all():
+            return self.values.reshape(len(self), int(self.lengths[0]), -1)
+        return self._split(self.values)
+
+    def _split(self, values: Array) -> list[Array]:
+        return np.split(values, np.cumsum(self.lengths)[:-1])
+
+
+def spread(values: Array) -> Array:
+    """Give the deviation of each column, 1 for those that are constant."""
+    deviation = values.std(axis=0)
+    # What rounding alone makes of a constant column is no deviation.
+    tiny = 10 * np.finfo(values.dtype).eps * np.abs(values).max(axis=0, initial=0.0)
+    return np.where(deviation > tiny, deviation, 1.0)
+
+
+def column_names(values: Any) -> list[Any] | None:
+    """Name the columns of a frame of pandas or polars; None if `values` is none."""
+    columns = getattr(values, "columns", None)
+    return None if columns is None else list(columns)
+
+
+def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
+    """Check sequences and bring them to a `Panel` of float32 or float64.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets the attributes that describe its inputs, or has those of its `fit`.
+    x : array_like, or list of array_like
+        (N, T, C); (N, T) or a frame with N rows, for N sequences of one channel; or a list of N
+        sequences (T_i, C) or (T_i,), or frames with T_i rows.
+    reset : bool
+        Whether to describe `x` instead of comparing it with what `fit` saw.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    TypeError
+        If it is sparse.
+    ValueError
+        If it does not fit, or is not finite.
+    """
+    fitted = None if reset else estimator.input_form_
+    rows = _as_rows(x, fitted)
+    if rows is not None:
+        return _read_list(estimator, rows, reset)
+    rank = _rank(x)
+    if rank == 3:
+        array = check_array(
+            x, dtype=FLOATS, ensure_2d=False, allow_nd=True, estimator=estimator, input_name="X"
+        )
+        return _read_array(estimator, array, reset)
+    if rank == 2 and fitted not in (None, "table"):
+        # A series of one channel for each row, whatever the number of its steps.
+        array = check_array(x, dtype=FLOATS, estimator=estimator, input_name="X")
+        _check_channels(estimator, 1, f"one channel, of shape {array.shape}")
+        return _uniform(array[..., None], "table")
+    array = validate_data(estimator, x, reset=reset, dtype=FLOATS)
+    if reset:
+        estimator.input_form_, estimator.n_channels_ = "table", 1
+    return _uniform(array[..., None], "table")
+
+
+def _uniform(array: Array, form: str) -> Panel:
+    lengths = np.full(len(array), array.shape[1], dtype=np.int64)
+    return Panel(array.reshape(-1, array.shape[2]), lengths, form)
+
+
+def _rank(x: Any) -> int:
+    shape = getattr(x, "shape", None)
+    if shape is not None:
+        return len(shape)
+    try:
+        return np.asarray(x).ndim
+    except ValueError:
+        return 2  # uneven deeper down, which the check of a table tells best
+
+
+def _as_rows(x: Any, fitted: str | None) -> list[Any] | None:
+    """Give the rows of a list of sequences; None if `x` is an array or a table."""
+    if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
+        x = list(x)
+    if not isinstance(x, (list, tuple)) or len(x) == 0:
+        return None
+    if any(hasattr(row, "shape") and len(row.shape) > 0 for row in x):
+        return list(x)
+    if not all(isinstance(row, (list, tuple)) for row in x):
+        return None
+    if fitted == "list" or len({len(row) for row in x}) > 1:
+        return list(x)
+    return None
+
+
+def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
+    names = [column_names(row) for row in rows]
+    arrays: list[Array] = []
+    for place, row in enumerate(rows):
+        array = _row(row, place)
+        if array.ndim not in (1, 2) or 0 in array.shape:
+            raise ValueError(
+                f"X: expected sequences (T, C) or (T,) of at least one step, got shape "
+                f"{array.shape} at {place}"
+            )
+        array = array.reshape(len(array), -1)
+        if arrays and array.shape[1] != arrays[0].shape[1]:
+            raise ValueError(
+                f"X: expected {arrays[0].shape[1]} channels like the first sequence, got "
+                f"{array.shape[1]} at {place}"
+            )
+        arrays.append(array)
+    values = check_array(np.concatenate(arrays), dtype=FLOATS, estimator=estimator, input_name="X")
+    expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
+    if expected is not None:
+        for place, columns in enumerate(names):
+            if columns is not None and columns != list(expected):
+                raise ValueError(
+                    f"X: expected the columns {', '.join(map(str, expected))} in this order, got "
+                    f"{', '.join(map(str, columns))} at {place}"
+                )
+    _describe(estimator, values.shape[1], "list", reset, names[0])
+    lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+    return Panel(values, lengths, "list")
+
+
+def _row(row: Any, place: int) -> Array:
+    try:
+        return np.asarray(row)
+    except ValueError:
+        raise ValueError(
+            f"X: expected a sequence of numbers, got uneven lists at {place}"
+        ) from None
+
+
+def _read_array(estimator: Any, array: Array, reset: bool) -> Panel:
+    if array.shape[1] == 0 or array.shape[2] == 0:
+        raise ValueError(f"X: expected at least one step and one channel, got shape {array.shape}")
+    _describe(estimator, array.shape[2], "array", reset, None)
+    return _uniform(array, "array")
+
+
+def _describe(
+    estimator: Any, channels: int, form: str, reset: bool, names: list[Any] | None
+) -> None:
+    if not reset:
+        _check_channels(estimator, channels, f"{channels} channels")
+        return
+    estimator.n_features_in_ = estimator.n_channels_ = channels
+    estimator.input_form_ = form
+    if names is not None and all(isinstance(name, str) for name in names):
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    elif hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+
+
+def _check_channels(estimator: Any, channels: int, came: str) -> None:
+    if channels != estimator.n_channels_:
+        raise ValueError(
+            f"X: expected sequences of {estimator.n_channels_} channels, as "
+            f"{type(estimator).__name__} was fitted with, got {came}"
+        )

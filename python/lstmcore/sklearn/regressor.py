@@ -1,0 +1,206 @@
+"""An LSTM that gives numbers for sequences."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.sklearn.base import SequenceEstimator
+from lstmcore.sklearn.inputs import spread
+
+__all__ = ["LSTMRegressor"]
+
+LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
+
+
+class LSTMRegressor(RegressorMixin, SequenceEstimator):
+    """Give one or several numbers for each sequence by an LSTM.
+
+    Parameters
+    ----------
+    hidden_size : int, default 64
+    loss : {"squared_error", "absolute_error"}
+        What is made small: the mean of squares or of magnitudes, in units of each target's
+        deviation.
+    num_layers : int, default 1
+    bidirectional : bool, default True
+    pooling : {"last", "mean", "max", "attention"}, default "last"
+    dropout : float, default 0.0
+    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, solver, alpha, batch_size
+        As of `LSTMClassifier`, like the following.
+    learning_rate, learning_rate_init, global_clipnorm, max_iter, shuffle
+        As of `LSTMClassifier`.
+    early_stopping, validation_fraction, n_iter_no_change, tol
+        As of `LSTMClassifier`, by R^2 instead of the accuracy.
+    warm_start, random_state, verbose, dtype
+        As of `LSTMClassifier`.
+
+    Attributes
+    ----------
+    n_outputs_ : int
+        K.
+    target_mean_, target_scale_ : ndarray of float64, shape (K,)
+        By which targets are scaled in training; `predict` undoes it.
+    model_, n_features_in_, feature_names_in_, n_channels_, input_form_
+        As of `LSTMClassifier`, like the following.
+    input_mean_, input_scale_, n_iter_, loss_, loss_curve_
+        As of `LSTMClassifier`; losses are those of scaled targets.
+    validation_scores_, best_validation_score_
+        R^2 of the part that is set aside, with early stopping.
+
+    Notes
+    -----
+    X has the forms that `LSTMClassifier` takes.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 64,
+        *,
+        loss: str = "squared_error",
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "last",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        layer_norm: bool = False,
+        cell_options: Any = None,
+        scale: str | None = "standard",
+        solver: str = "adamw",
+        alpha: float = 0.01,
+        batch_size: int = 32,
+        learning_rate: str = "onecycle",
+        learning_rate_init: float = 0.003,
+        global_clipnorm: float | None = 1.0,
+        max_iter: int = 100,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+        dtype: Any = "float32",
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.loss = loss
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.input_dropout = input_dropout
+        self.layer_norm = layer_norm
+        self.cell_options = cell_options
+        self.scale = scale
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.global_clipnorm = global_clipnorm
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.dtype = dtype
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMRegressor":
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like, or list of array_like
+            N sequences; see the class.
+        y : array_like, shape (N,) or (N, K)
+            One number of each, or K.
+        sample_weight : array_like, shape (N,), optional
+            Weights in the loss, of which only the ratios matter.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something does not fit.
+        """
+        self._train(X, y, sample_weight)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMRegressor":
+        """Train for one epoch on these sequences, going on where the last call ended.
+
+        The first call also sets the scale of inputs and targets. The learning rate is constant, and
+        `early_stopping` does nothing.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        self._train(X, y, sample_weight, incremental=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict, in the units of the targets.
+
+        Parameters
+        ----------
+        X : array_like, or list of array_like
+            N sequences; see the class.
+
+        Returns
+        -------
+        ndarray of float64, shape (N,) or (N, K)
+            As `y` was.
+        """
+        outputs = self._outputs(X)
+        outputs = outputs * self.target_scale_ + self.target_mean_
+        return np.asarray(outputs.reshape(len(outputs), *self._target_shape))
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        _checks.choice(self.loss, "loss", tuple(LOSSES))
+
+    def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
+        values = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y", estimator=self)
+        if values.ndim not in (1, 2):
+            raise ValueError(f"y: expected shape (N,) or (N, K), got {values.shape}")
+        table = values.reshape(len(values), -1)
+        if reset:
+            self._target_shape = values.shape[1:]
+            self.n_outputs_ = table.shape[1]
+            self.target_mean_, self.target_scale_ = table.mean(axis=0), spread(table)
+        elif values.shape[1:] != self._target_shape:
+            expected = ("N", *self._target_shape)
+            raise ValueError(f"y: expected shape {expected} as before, got {values.shape}")
+        scaled: Array = (table - self.target_mean_) / self.target_scale_
+        return scaled.astype(self.dtype)
+
+    def _output(self) -> tuple[int, str, str]:
+        return self.n_outputs_, "linear", LOSSES[self.loss]
+
+    def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
+        return float(r2_score(targets, outputs, sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
