@@ -16,7 +16,18 @@ if find_spec("lstmcore._core") is None:
     )
 
 if TYPE_CHECKING:
-    from lstmcore import constraints, datasets, functional, layers, plots, regularizers
+    from lstmcore import (
+        constraints,
+        convert,
+        datasets,
+        functional,
+        layers,
+        onnx,
+        plots,
+        regularizers,
+        sklearn,
+        torch,
+    )
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
@@ -54,6 +65,11 @@ __all__ = [
     # data
     "datasets",
     "plots",
+    # bridges, of which all but convert need the framework that they lead to
+    "convert",
+    "onnx",
+    "sklearn",
+    "torch",
 ]
 
 # Imported when first used, so that `import lstmcore` costs little and cannot fail for a reason that
@@ -61,15 +77,19 @@ __all__ = [
 _MODULES = {
     "callbacks": "training.callbacks",
     "constraints": "constraints",
+    "convert": "convert",
     "datasets": "datasets",
     "functional": "functional",
     "layers": "layers",
     "losses": "training.losses",
     "metrics": "training.metrics",
+    "onnx": "onnx",
     "optimizers": "training.optimizers",
     "plots": "plots",
     "regularizers": "regularizers",
     "schedules": "training.schedules",
+    "sklearn": "sklearn",
+    "torch": "torch",
     "_core": "_core",
 }
 _MEMBERS = {
