@@ -16,18 +16,10 @@ if find_spec("lstmcore._core") is None:
     )
 
 if TYPE_CHECKING:
-    from lstmcore import (
-        constraints,
-        convert,
-        datasets,
-        functional,
-        layers,
-        onnx,
-        plots,
-        regularizers,
-        sklearn,
-        torch,
-    )
+    from lstmcore import constraints, convert, datasets, functional, layers, plots, regularizers
+    from lstmcore import onnx as onnx
+    from lstmcore import sklearn as sklearn
+    from lstmcore import torch as torch
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
@@ -65,11 +57,9 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # bridges, of which all but convert need the framework that they lead to
+    # to and from other frameworks; onnx, sklearn and torch are there, too, but need what they lead to,
+    # which `from lstmcore import *` should not
     "convert",
-    "onnx",
-    "sklearn",
-    "torch",
 ]
 
 # Imported when first used, so that `import lstmcore` costs little and cannot fail for a reason that
