@@ -57,7 +57,7 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # to and from other frameworks; onnx, sklearn and torch are there, too, but need what they lead to,
+    # other frameworks; onnx, sklearn and torch are there, too, but need what they lead to,
     # which `from lstmcore import *` should not
     "convert",
 ]
