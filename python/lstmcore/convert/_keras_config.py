@@ -259,6 +259,7 @@ def _rnn(options: Options, document: Any, kinds: set[str]) -> Layer:
     cell: Any
     if kind == "StackedRNNCells":
         stack = Options(kind, config, options.training)
+        kinds |= {stack.dtype} if stack.dtype else set()
         cell = [_inner(entry, options, kinds) for entry in stack.take("cells", [])]
         stack.finish()
         if len(cell) > 1 and any(part.input_dropout for part in cell):
@@ -294,6 +295,7 @@ def _bidirectional(options: Options, document: Any, kinds: set[str]) -> Layer:
             "a stack of cells in each direction has no counterpart; expected one cell, since "
             "lstmcore's directions see each other between layers"
         )
+    layer.name = str(layer.name).removeprefix("forward_")
     return Bidirectional(layer, mode, name=options.name)  # type: ignore[arg-type]
 
 

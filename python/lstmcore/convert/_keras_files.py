@@ -91,7 +91,10 @@ def describe_variable(variable: Any) -> Tensor:
     keras = sys.modules["keras"]
 
     def read() -> Array:
-        return np.array(keras.ops.convert_to_numpy(variable))
+        value = getattr(variable, "value", variable)
+        if hasattr(value, "detach"):  # of PyTorch, as which it may be on another device
+            return np.array(value.detach().cpu().numpy())
+        return np.array(keras.ops.convert_to_numpy(value))
 
     return Tensor(tuple(variable.shape), str(variable.dtype), read)
 

@@ -77,8 +77,19 @@ def _object(keras: Any, value: Any) -> Any:
     return value(keras) if callable(value) else value
 
 
+def _inner(layer: Layer, common: dict[str, Any]) -> dict[str, Any]:
+    """Give what a layer within another is given."""
+    named = {} if layer.name is None else {"name": layer.name}
+    return {"dtype": common["dtype"], **named}
+
+
 def _penalty(value: Any) -> Any:
-    return None if value is None else lambda keras: keras.regularizers.L1L2(value.l1, value.l2)
+    if value is None:
+        return None
+    names = {"L1": ("l1",), "L2": ("l2",)}.get(type(value).__name__, ("l1", "l2"))
+    kind = type(value).__name__ if len(names) == 1 else "L1L2"
+    given = {name: getattr(value, name) for name in names}
+    return lambda keras: getattr(keras.regularizers, kind)(**given)
 
 
 def _limit(value: Any, axis: Any) -> Any:
@@ -171,7 +182,7 @@ def _time_distributed(layer: TimeDistributed) -> list[Part]:
     )
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
-        own = {"dtype": common["dtype"]}
+        own = _inner(layer.layer, common)
         return keras.layers.TimeDistributed(inner[0].make(keras, own), **common)
 
     return [Part("TimeDistributed", places, make)]
@@ -275,7 +286,7 @@ def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Itera
         }
         mode = "concat" if not last else getattr(layer, "merge_mode", "concat")
         as_cell = isinstance(inner, RNN)
-        make = _maker(arguments, mode if bidirectional else None, as_cell)
+        make = _maker(arguments, mode if bidirectional else None, as_cell, inner, cell)
         suffix = f"_l{index}"
         if bidirectional:
             places = (
@@ -293,16 +304,16 @@ WALK = ("return_sequences", "return_state", "go_backwards", "stateful")
 
 
 def _maker(
-    arguments: dict[str, Any], mode: str | None, as_cell: bool
+    arguments: dict[str, Any], mode: str | None, as_cell: bool, inner: Layer, step: LSTMCell
 ) -> Callable[[Any, dict[str, Any]], Any]:
     """Make what makes a Keras LSTM, or with a `mode` a Bidirectional of it."""
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
         given = {name: _object(keras, value) for name, value in arguments.items()}
-        own = {"dtype": common["dtype"]} if mode else common
+        own = _inner(inner, common) if mode else common
         if as_cell:
             walk = {name: given.pop(name) for name in WALK}
-            cell = keras.layers.LSTMCell(**given, dtype=common["dtype"])
+            cell = keras.layers.LSTMCell(**given, **_inner(step, common))
             layer = keras.layers.RNN(cell, **walk, **own)
         else:
             layer = keras.layers.LSTM(**given, **own)
@@ -327,13 +338,14 @@ def _rnn(layer: RNN) -> list[Part]:
         places += _cell_places(f"_l{index}", address, cell.use_bias)
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
-        own = {"dtype": common["dtype"]}
         cells = [
             keras.layers.LSTMCell(
-                **{name: _object(keras, value) for name, value in given.items()}, **own
+                **{name: _object(keras, value) for name, value in given.items()},
+                **_inner(cell, common),
             )
-            for given in arguments
+            for given, cell in zip(arguments, layer.cells, strict=True)
         ]
+        own = {"dtype": common["dtype"]}
         cell = cells[0] if alone else keras.layers.StackedRNNCells(cells, **own)
         walk = {name: getattr(layer, name) for name in WALK}
         return keras.layers.RNN(cell, **walk, **common)

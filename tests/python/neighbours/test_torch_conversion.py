@@ -177,6 +177,7 @@ def test_whole_model(form, tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's, about its speed
 def test_single_layers():
     torch.manual_seed(0)
     x = torch.randn(2, 9, 5, dtype=torch.float64)
