@@ -175,13 +175,23 @@ def _join_activations(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         if entry.document.get("class_name") == "Activation":
             name = entry.document["config"].get("activation")
-            before = joined[-1].document if joined else {}
-            config = before.get("config", {})
-            linear = config.get("activation") in (None, "linear")
             if name == "linear":
                 continue
-            if before.get("class_name") in ("Dense", "Conv1D") and linear and name in ACTIVATIONS:
-                joined[-1].document = {**before, "config": {**config, "activation": name}}
+            before = _activated(joined[-1].document, name) if joined else None
+            if before is not None:
+                joined[-1].document = before
                 continue
         joined.append(entry)
     return joined
+
+
+def _activated(document: dict[str, Any], activation: Any) -> dict[str, Any] | None:
+    """Give a linear layer an activation; None if it can have none."""
+    kind, config = document.get("class_name"), document["config"]
+    if kind == "TimeDistributed" and isinstance(config.get("layer"), Mapping):
+        inner = _activated(dict(config["layer"]), activation)
+        return inner and {**document, "config": {**config, "layer": inner}}
+    linear = kind in ("Dense", "Conv1D") and config.get("activation") in (None, "linear")
+    if not linear or activation not in ACTIVATIONS:
+        return None
+    return {**document, "config": {**config, "activation": activation}}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lstmcore.config import Activation, LSTMConfig
-from lstmcore.convert._keras_config import CELL_ACTIVATIONS
+from lstmcore.convert._keras_options import CELL_ACTIVATIONS
 from lstmcore.convert._strict import refuse_options
 from lstmcore.layers import (
     LSTM,

@@ -4,8 +4,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from lstmcore.convert._keras_files import (
     open_file,
 )
 from lstmcore.convert._keras_models import MODELS, check_masks, entries_of
-from lstmcore.convert._keras_parts import Part, parts_of
+from lstmcore.convert._keras_parts import Part, Place, parts_of
 from lstmcore.convert._strict import Tensor
-from lstmcore.layers import Input, Layer
+from lstmcore.layers import Layer
 from lstmcore.sequential import Sequential
 
 __all__ = ["from_keras", "load_keras_weights", "to_keras"]
+
+Wanted: TypeAlias = dict[str, Place]
+"""Where each weight is, by its address."""
 
 
 def from_keras(source: Any, *, training: bool = True) -> Any:
@@ -77,7 +81,12 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
             "load_keras_weights(model, path)"
         )
     with open_file(path) as (document, found):
-        return _model(document, found, training)
+        try:
+            return _model(document, found, training)
+        except (KeyError, IndexError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: its configuration is none that Keras writes ({error!r})"
+            ) from error
 
 
 def load_keras_weights(model: Sequential, source: Any) -> None:
@@ -102,15 +111,17 @@ def load_keras_weights(model: Sequential, source: Any) -> None:
         If a file is to be read and h5py is not installed.
     """
     _checks.instance(model, Sequential, "model", "a Sequential")
-    _ = model.parameters
+    if not model.built:
+        raise ValueError("model: the model is not built; call build(input_shape)")
     numbering = Numbering()
-    wanted: dict[str, tuple[str, bool]] = {}
+    wanted: Wanted = {}
     for layer in model.network:
         if layer.weight_specs():
             for part in parts_of(layer):
                 wanted |= _addressed(part, f"layers/{numbering.next(part.kind)}/", layer)
     with _tensors(source) as found:
-        _assign(model, wanted, found, "source")
+        shapes = {name: value.shape for name, value in model.weights.items()}
+        model.set_weights(_read(wanted, shapes, found, model.dtype))
 
 
 def to_keras(
@@ -234,12 +245,15 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
     check_masks(layers)
-    model = Sequential([Input(shape[1:]), *layers], dtype=kinds.pop() if kinds else "float32")
-    wanted: dict[str, tuple[str, bool]] = {}
+    model = Sequential(layers, dtype=kinds.pop() if kinds else "float32")
+    shapes = {name: spec.shape for name, spec in model.plan(shape).items()}
+    wanted: Wanted = {}
     for layer, entry in zip(layers, entries, strict=True):
         for part in _parts(layer):
             wanted |= _addressed(part, entry.address, layer)
-    _assign(model, wanted, found, "source")
+    values = _read(wanted, shapes, found, model.dtype)
+    model.build(shape)
+    model.set_weights(values)
     return model
 
 
@@ -254,13 +268,12 @@ def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
     last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
     layer.build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
-    wanted: dict[str, tuple[str, bool]] = {}
-    for part in _parts(layer):
-        wanted |= _addressed(part, "", layer)
-    wanted = {
-        address: (name.partition(".")[2], turned) for address, (name, turned) in wanted.items()
-    }
-    _assign(layer, wanted, found, "source")
+    wanted = {place.address: place for part in _parts(layer) for place in part.places}
+    weights, parameters = layer.weights, layer.parameters
+    assert parameters is not None
+    shapes = {name: value.shape for name, value in weights.items()}
+    values = _read(wanted, shapes, found, parameters.dtype, within="")
+    layer.set_weights([values[name] for name in weights])
     return layer
 
 
@@ -277,43 +290,40 @@ def _parts(layer: Layer) -> list[Part]:
         raise ValueError(f"layer {layer.name!r}: {error}") from error
 
 
-def _addressed(part: Part, address: str, layer: Layer) -> dict[str, tuple[str, bool]]:
-    """Give the full name of each weight of a part, and whether it is turned, by its address."""
+def _addressed(part: Part, address: str, layer: Layer) -> Wanted:
+    """Give the places of a part in a model: full names and addresses."""
     return {
-        address + place.address: (f"{layer.name}.{place.name}", place.turned)
+        address + place.address: replace(place, name=f"{layer.name}.{place.name}")
         for place in part.places
     }
 
 
-def _assign(
-    target: Sequential | Layer,
-    wanted: Mapping[str, tuple[str, bool]],
+def _read(
+    wanted: Wanted,
+    shapes: Mapping[str, tuple[int, ...]],
     found: Mapping[str, Tensor],
-    what: str,
-) -> None:
-    """Check all tensors, then copy them into `target`."""
-    parameters = target.parameters
-    assert parameters is not None
-    weights = target.weights
+    dtype: "np.dtype[Any]",
+    within: str = "layers/",
+) -> dict[str, Array]:
+    """Check all tensors, then read them as weights."""
     expected = {
-        address: weights[name].shape[::-1] if turned else weights[name].shape
-        for address, (name, turned) in wanted.items()
+        address: shapes[place.name][::-1] if place.turned else shapes[place.name]
+        for address, place in wanted.items()
     }
-    own = {name: entry for name, entry in found.items() if _is_weight(name, target)}
-    kind = _strict.check(what, expected, own)
-    if expected and kind != parameters.dtype:
-        raise TypeError(f"{what}: expected {parameters.dtype}, got {kind}")
+    # Beside the layers stand the optimizer and metrics, and in some what counts random numbers.
+    own = {
+        address: entry
+        for address, entry in found.items()
+        if address.startswith(within) and "seed_generator" not in address.split("/")
+    }
+    kind = _strict.check("source", expected, own)
+    if expected and kind != dtype:
+        raise TypeError(f"source: expected {dtype}, got {kind}")
     values: dict[str, Array] = {}
-    for address, (name, turned) in wanted.items():
+    for address, place in wanted.items():
         array = own[address].read()
-        values[name] = array.T if turned else array
-    target.set_weights([values[name] for name in weights])
-
-
-def _is_weight(address: str, target: Sequential | Layer) -> bool:
-    """Say whether a tensor is of a layer: others are of the training, or count random numbers."""
-    within = isinstance(target, Layer) or address.startswith("layers/")
-    return within and "seed_generator" not in address.split("/")
+        values[place.name] = array.T if place.turned else array
+    return values
 
 
 @contextmanager

@@ -134,6 +134,10 @@ LAYERS = {
         K.Dense(5, use_bias=False, dtype=d),
         K.Activation("tanh", dtype=d),
     ],
+    "TimeDistributed and Activation": lambda d: [
+        K.TimeDistributed(K.Dense(5, dtype=d), dtype=d),
+        K.Activation("relu", dtype=d),
+    ],
     "TimeDistributed": lambda d: [K.TimeDistributed(K.Dense(5, "relu", dtype=d), dtype=d)],
     "Conv1D": lambda d: [K.Conv1D(5, 3, strides=2, activation="relu", dtype=d)],
     "causal": lambda d: [K.Conv1D(5, 2, padding="causal", dilation_rate=3, dtype=d)],
