@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import lstmcore as lc  # noqa: E402
 from lstmcore.convert import from_keras, load_keras_weights, to_keras  # noqa: E402
 
 K = keras.layers
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 pytestmark = [  # Keras' own, about NumPy and about what it does with masks
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
@@ -235,6 +237,54 @@ def test_functional_chain(tmp_path):
     close(ours.predict(x), theirs(x))
     theirs.save(tmp_path / "a.keras")
     same_weights(from_keras(tmp_path / "a.keras"), ours)
+
+
+def test_functional_within_sequential(tmp_path):
+    x = np.random.default_rng(1).normal(size=(3, 9, 4)).astype("float32")
+    inputs = keras.Input((None, 4))
+    inner = keras.Model(inputs, K.LSTM(3, return_sequences=True)(K.Dense(5)(inputs)), name="part")
+    theirs = model_of([K.LSTM(4, return_sequences=True), inner, K.LSTM(2), K.Dense(5)])
+    theirs.save(tmp_path / "a.keras")
+    ours = from_keras(tmp_path / "a.keras")
+    close(ours.predict(x), theirs(x))
+    same_weights(from_keras(theirs), ours)
+
+
+def test_weights_of_what_is_refused(tmp_path):
+    """Masking has no counterpart, nor has padding that is data; their weights go elsewhere."""
+    x = np.random.default_rng(1).normal(size=(3, 9, 4)).astype("float32")
+    x[0, :4] = x[1, 5:] = x[2, 3] = 0
+    theirs = model_of([K.Masking(), K.LSTM(3, return_sequences=True), K.LSTM(2), K.Dense(5)])
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    layers = lc.layers
+    ours = lc.Sequential(
+        [
+            layers.Input((None, 4)),
+            layers.LSTM(3, return_sequences=True),
+            layers.LSTM(2),
+            layers.Dense(5),
+        ]
+    )
+    load_keras_weights(ours, tmp_path / "a.weights.h5")
+    close(ours.predict(x, mask=(x != 0).any(axis=-1)), theirs(x))
+    theirs = model_of([K.Embedding(9, 4, mask_zero=True), K.Conv1D(3, 2)], (None,), "int32")
+    ours = lc.Sequential(
+        [layers.Input((None,)), layers.Embedding(9, 4, mask_zero=True), layers.Conv1D(3, 2)]
+    )
+    load_keras_weights(ours, theirs)
+    ids = np.array([[1, 2, 3, 8]])  # without padding
+    close(ours.predict(ids), theirs(ids))
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*_model.safetensors")), ids=lambda p: p.stem)
+def test_golden_models_become_keras_models_or_say_why_not(path):
+    model = lc.load(path)
+    if path.stem == "stream_model":
+        theirs = to_keras(model)
+        assert len(theirs.get_weights()) == len(model.get_weights())
+        return
+    with pytest.raises(ValueError, match=r"^layer '"):
+        to_keras(model)
 
 
 @pytest.mark.usefixtures("double")
@@ -477,6 +527,8 @@ def test_wrong_arguments(tmp_path):
         to_keras(model.layers[0], tmp_path / "a.keras")
     with pytest.raises(TypeError, match="model: expected a Sequential or a layer"):
         to_keras(3)
+    with pytest.raises(TypeError, match="training: expected True or False"):
+        from_keras(model, training=1)
     with pytest.raises(TypeError, match="source: expected a Keras object or the path"):
         from_keras(3)
     with pytest.raises(ValueError, match="batch_size: expected None"):
