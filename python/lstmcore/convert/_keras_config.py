@@ -130,7 +130,7 @@ def _bidirectional(options: Options, document: Any, kinds: set[str]) -> Layer:
     layer = _inner(ahead, options, kinds)
     if back is not None:
         _, config = class_of(back)
-        if not config.get("go_backwards"):
+        if config.get("go_backwards") is not True:
             raise ValueError("expected the backward layer to be the one with go_backwards=True")
         turned = {**back, "config": {**config, "go_backwards": False}}
         other = _inner(turned, options, kinds)

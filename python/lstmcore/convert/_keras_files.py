@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,12 @@ def open_file(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
     with content:
         try:
             file = h5py.File(content, "r")
-        except OSError as error:
+        except (OSError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path}: its weights are no HDF5 file: {error}") from error
         with file:
             found: dict[str, Tensor] = {}
-            _collect(h5py, file, "", found, path)
+            with _damage(path):
+                _collect(h5py, file, "", found, path)
             yield config, found
 
 
@@ -149,7 +151,7 @@ def _unzip(path: Path) -> tuple[dict[str, Any], bytes]:
                 raise ValueError(f"{path}: expected a file of Keras 3, got Keras {version!r}")
             config = _json(archive, "config.json", path)
             return config, archive.read("model.weights.h5")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: no zip archive that can be read: {error}") from error
 
 
@@ -179,8 +181,22 @@ def _collect(h5py: Any, group: Any, address: str, found: dict[str, Tensor], path
         elif isinstance(entry, h5py.Dataset):
             if entry.external or entry.is_virtual:
                 raise ValueError(f"{path}: {full} lies in another file")
-            found[full] = Tensor(tuple(entry.shape or ()), entry.dtype.name, _reader(entry))
+            shape, kind = tuple(entry.shape or ()), entry.dtype.name
+            found[full] = Tensor(shape, kind, _reader(entry, path))
 
 
-def _reader(entry: Any) -> Any:
-    return lambda: np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
+def _reader(entry: Any, path: Path) -> Callable[[], Array]:
+    def read() -> Array:
+        with _damage(path):
+            return np.array(entry[()], dtype=entry.dtype.newbyteorder("="))
+
+    return read
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Call by one name what h5py says of damaged files in many ways."""
+    try:
+        yield
+    except (RuntimeError, LookupError, OSError, OverflowError, UnicodeError) as error:
+        raise ValueError(f"{path}: its weights cannot be read: {error}") from error

@@ -50,9 +50,11 @@ class Options:
     def __init__(self, class_name: str, config: Mapping[str, Any], training: bool) -> None:
         self.kind, self.training = class_name, training
         self._left = dict(config)
-        self.name = str(self._left.pop("name", ""))
+        self.name = self._left.pop("name", None)
+        if not isinstance(self.name, str):
+            raise ValueError(f"{class_name}: expected a name, got {show(self.name)}")
         self.dtype = dtype_of(self._left.pop("dtype", None), self.where)
-        if not self._left.pop("trainable", True) and training:
+        if self._left.pop("trainable", True) is not True and training:
             raise ValueError(
                 f"{self.where}: trainable=False has no counterpart; set it to True, or pass "
                 "training=False"

@@ -336,7 +336,9 @@ def _named(model: Sequential, names: Any) -> dict[Layer, str]:
             f"names: expected {', '.join(layers)}, the layers with weights; missing: "
             f"{', '.join(missing) or 'none'}; unknown: {', '.join(map(str, unknown)) or 'none'}"
         )
-    return {layer: str(names[name]) for name, layer in layers.items()}
+    for name, prefix in names.items():
+        _checks.instance(prefix, str, f"names[{name!r}]", "a prefix")
+    return {layer: names[name] for name, layer in layers.items()}
 
 
 def _join(prefix: str, name: str) -> str:

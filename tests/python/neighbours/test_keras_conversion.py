@@ -58,12 +58,6 @@ def double():
         yield
 
 
-@pytest.fixture(params=["float32", "float64"])
-def dtype(request):
-    with computing_in(request.param):
-        yield request.param
-
-
 def randomize(thing, seed=0):
     rng = np.random.default_rng(seed)
     for variable in thing.weights:
@@ -154,8 +148,19 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+# All in float64, where a mistake cannot hide behind rounding; in float32 one of each kind.
+CASES = [(name, "float64") for name in LAYERS] + [
+    (name, "float32") for name in ("LSTM", "Bidirectional", "Dense", "Conv1D", "no beta")
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_layers_compute_the_same(name, dtype, tmp_path):
+    with computing_in(dtype):
+        check_layers(name, dtype, tmp_path)
+
+
+def check_layers(name, dtype, tmp_path):
     x = np.random.default_rng(1).normal(size=(3, 9, 4)).astype(dtype)
     theirs = model_of(LAYERS[name](dtype), dtype=dtype)
     ours = from_keras(theirs)
