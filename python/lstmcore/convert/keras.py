@@ -116,9 +116,14 @@ def load_keras_weights(model: Sequential, source: Any) -> None:
     numbering = Numbering()
     wanted: Wanted = {}
     for layer in model.network:
-        if layer.weight_specs():
-            for part in parts_of(layer):
-                wanted |= _addressed(part, f"layers/{numbering.next(part.kind)}/", layer)
+        try:
+            parts = _parts(layer)
+        except ValueError:
+            if layer.weight_specs():
+                raise
+            continue
+        for part in parts:
+            wanted |= _addressed(part, f"layers/{numbering.next(part.kind)}/", layer)
     with _tensors(source) as found:
         shapes = {name: value.shape for name, value in model.weights.items()}
         model.set_weights(_read(wanted, shapes, found, model.dtype))

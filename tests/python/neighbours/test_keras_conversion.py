@@ -41,6 +41,7 @@ def close(ours, theirs):
 @contextmanager
 def computing_in(dtype):
     """Let Keras compute in `dtype`: with most backends its products are of float32 at best."""
+    keras.config.dtype_policy()  # is made when first asked for, and stays
     before, types = keras.config.floatx(), dtypes.BIT64_TO_BIT32_DTYPE
     shortened = types["float64"]
     keras.config.set_floatx(dtype)
@@ -253,6 +254,16 @@ def test_functional_within_sequential(tmp_path):
     ours = from_keras(tmp_path / "a.keras")
     close(ours.predict(x), theirs(x))
     same_weights(from_keras(theirs), ours)
+
+
+def test_layers_without_weights_are_counted(tmp_path):
+    theirs = model_of([K.TimeDistributed(K.Dropout(0.5)), K.TimeDistributed(K.Dense(3))])
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    ours = from_keras(theirs)
+    before = ours.get_weights()
+    ours.set_weights([0 * value for value in before])
+    load_keras_weights(ours, tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(ours.get_weights()[0], before[0], strict=True)
 
 
 def test_weights_of_what_is_refused(tmp_path):
