@@ -203,10 +203,6 @@ def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
         )
     if not cell.recurrent_trainable:
         raise ValueError("recurrent_trainable: Keras freezes whole layers only, got False")
-    if cell.forget_bias not in (None, 0.0, 1.0):
-        raise ValueError(
-            f"forget_bias: Keras' begins at 0 or 1, got {cell.forget_bias}; set it to None"
-        )
     return {
         "units": cell.units,
         "activation": _activation(config.cell_activation, "activation"),

@@ -146,7 +146,7 @@ def to_keras(
     Returns
     -------
     keras.Sequential, or Keras layer
-        A layer alone becomes a layer, a stack of LSTMs a Sequential.
+        A layer alone becomes a layer, a stack of LSTMs a Sequential. Not compiled.
 
     Raises
     ------
@@ -155,6 +155,11 @@ def to_keras(
         or `path` is another kind of file.
     ImportError
         If Keras is not installed.
+
+    Notes
+    -----
+    A `forget_bias` other than 0 and 1 leaves no trace, since it has been used; so does `recompute`,
+    which changes no result.
     """
     _checks.instance(model, (Sequential, Layer), "model", "a Sequential or a layer")
     target = None if path is None else _target(path, model)

@@ -1,6 +1,7 @@
 """Models, layers and weights from and to Keras 3: the same values, the same outputs of both."""
 
 import os
+import runpy
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -292,6 +293,24 @@ def test_weights_of_what_is_refused(tmp_path):
     close(ours.predict(ids), theirs(ids))
 
 
+def test_example(tmp_path, monkeypatch, capsys):
+    path = Path(__file__).parents[3] / "examples" / "python" / "convert_keras.py"
+    destination = tmp_path / "model.safetensors"
+    source = GOLDEN / "keras_model.keras"
+    monkeypatch.setattr("sys.argv", ["convert", str(source), str(destination), "--compare"])
+    runpy.run_path(str(path), run_name="__main__")
+    assert "greatest difference from Keras" in capsys.readouterr().out
+    assert lc.load(destination).built
+
+
+def test_how_weights_began_leaves_no_trace():
+    model = lc.Sequential([lc.layers.Input((None, 4)), lc.layers.LSTM(3, forget_bias=2.0)])
+    theirs = to_keras(model)
+    assert theirs.layers[0].cell.unit_forget_bias
+    for one, other in zip(model.get_weights(), from_keras(theirs).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*_model.safetensors")), ids=lambda p: p.stem)
 def test_golden_models_become_keras_models_or_say_why_not(path):
     model = lc.load(path)
@@ -514,7 +533,6 @@ def test_what_acts_while_training_can_be_left_out(name):
         (lc.layers.LSTM(3, output_activation="relu"), "output_activation"),
         (lc.layers.LSTM(3, activation=lc.Activation("elu", 0.5)), "activation: Keras has no name"),
         (lc.layers.LSTM(3, recurrent_trainable=False), "recurrent_trainable"),
-        (lc.layers.LSTM(3, forget_bias=2.0), "forget_bias"),
         (lc.layers.LSTM(3, num_layers=2, share_recurrent=True), "share_recurrent"),
         (lc.layers.Attention("additive", 3), "Keras has no Attention"),
         (lc.layers.Residual([lc.layers.Dense(4)]), "Keras has no Residual"),
