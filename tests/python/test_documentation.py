@@ -22,6 +22,8 @@ NEEDS = {
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in the source tree")
 
 
+# Keras' own, about NumPy.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page, tmp_path, monkeypatch):
     for name in NEEDS.get(page.name, []):

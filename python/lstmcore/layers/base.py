@@ -302,7 +302,10 @@ class Layer(Configurable):
             dtype = None if self.parameters is None else self.parameters.dtype
             array = _checks.float_array(inputs, "inputs", dtype)
         if self.input_shape is None:
-            self._build_alone(array)
+            open_axes: Shape = (None,) * array.ndim
+            ids = self.input_kind == "ids"
+            shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
+            self.build_alone(shape, np.float32 if ids else array.dtype)
         self.check_shape(array.shape)
         self.check_values(array)
         if lengths is None:
@@ -320,12 +323,20 @@ class Layer(Configurable):
         ):
             raise ValueError(f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}")
 
-    def _build_alone(self, array: Array) -> None:
-        open_axes: Shape = (None,) * array.ndim
-        ids = self.input_kind == "ids"
-        self.build(open_axes if ids else (*open_axes[:-1], array.shape[-1]))
+    def build_alone(self, input_shape: Shape, dtype: Any) -> None:
+        """Build the layer without a model.
+
+        Parameters
+        ----------
+        input_shape : tuple of int or None
+            As in `build`.
+        dtype : {"float32", "float64"}
+            Of the weights.
+        """
+        element = _checks.float_dtype(dtype)
+        self.build(input_shape)
         specs = {spec.name: spec for spec in self.weight_specs()}
-        parameters = Parameters(specs, np.dtype(np.float32) if ids else array.dtype)
+        parameters = Parameters(specs, element)
         parameters.initialize(list(specs), self.seed or 0)
         self.bind(parameters, {name: name for name in specs})
         self.alone = True

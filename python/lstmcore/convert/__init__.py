@@ -1,0 +1,53 @@
+"""Weights and models from and to other frameworks and file formats.
+
+Values are copied bit for bit, float32 or float64 as they are; what has no counterpart is refused by
+its name. Nothing here imports a framework unless it makes one of its objects or reads one of its
+own files.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lstmcore.convert.keras import from_keras, load_keras_weights, to_keras
+    from lstmcore.convert.pytorch import from_torch, layer_from_torch, load_torch, to_torch
+    from lstmcore.convert.textbook import from_textbook, to_textbook
+
+__all__ = [
+    # PyTorch
+    "from_torch",
+    "layer_from_torch",
+    "load_torch",
+    "to_torch",
+    # Keras
+    "from_keras",
+    "load_keras_weights",
+    "to_keras",
+    # one matrix over [h, x] for each gate
+    "from_textbook",
+    "to_textbook",
+]
+
+_MEMBERS = {
+    "from_keras": "keras",
+    "from_textbook": "textbook",
+    "from_torch": "pytorch",
+    "layer_from_torch": "pytorch",
+    "load_keras_weights": "keras",
+    "load_torch": "pytorch",
+    "to_keras": "keras",
+    "to_textbook": "textbook",
+    "to_torch": "pytorch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MEMBERS:
+        raise AttributeError(f"module 'lstmcore.convert' has no attribute {name!r}")
+    value = getattr(import_module(f"lstmcore.convert.{_MEMBERS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

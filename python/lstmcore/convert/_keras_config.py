@@ -1,0 +1,263 @@
+"""Keras' configurations of layers, turned into layers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lstmcore.convert._keras_options import CELL_ACTIVATIONS, Options, class_of
+from lstmcore.layers import (
+    LSTM,
+    RNN,
+    Bidirectional,
+    Conv1D,
+    Dense,
+    Dropout,
+    Embedding,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    Layer,
+    LayerNormalization,
+    LSTMCell,
+    MaxPooling1D,
+    TimeDistributed,
+)
+from lstmcore.layers.kernel import ACTIVATIONS
+
+INSTEAD = {
+    "GRU": "only LSTMs are computed",
+    "SimpleRNN": "only LSTMs are computed",
+    "Masking": "leave it out and pass mask=(x != mask_value).any(axis=-1) to fit and predict",
+    "TextVectorization": "take it out of the model, and put lstmcore's before the Embedding",
+    "Activation": "give the Dense or Conv1D before it the activation",
+    "ReLU": "give the Dense or Conv1D before it activation='relu'",
+    "Softmax": "give the Dense before it activation='softmax'",
+}
+
+
+def layer_of(document: Mapping[str, Any], training: bool) -> tuple[Layer, set[str]]:
+    """Make a layer of its configuration, and give the element types that it names.
+
+    Raises
+    ------
+    ValueError
+        If the class, or an option, has no counterpart.
+    """
+    kind, config = class_of(document)
+    name = str(config.get("name", ""))
+    known = document.get("registered_name") in (None, kind)
+    if not known or not str(document.get("module") or "keras").startswith("keras"):
+        raise ValueError(f"{kind} {name!r}: a class of its own has no counterpart")
+    if kind not in _MAKERS:
+        instead = INSTEAD.get(kind, f"known are {', '.join(_MAKERS)}")
+        raise ValueError(f"{kind} {name!r}: has no counterpart; {instead}")
+    options = Options(kind, config, training)
+    kinds = {options.dtype} if options.dtype else set()
+    try:
+        layer = _MAKERS[kind](options, document, kinds)
+    except (ValueError, TypeError) as error:
+        message = str(error)
+        if message.startswith(f"{kind} "):
+            raise
+        raise ValueError(f"{options.where}: {message}") from error
+    options.finish()
+    return layer, kinds
+
+
+def _inner(value: Any, options: Options, kinds: set[str]) -> Layer:
+    layer, more = layer_of(value, options.training)
+    kinds |= more
+    return layer
+
+
+def _cell_arguments(options: Options) -> dict[str, Any]:
+    arguments = {
+        "units": options.take("units"),
+        "activation": options.activation("activation", CELL_ACTIVATIONS),
+        "recurrent_activation": options.activation("recurrent_activation", CELL_ACTIVATIONS),
+        "use_bias": options.take("use_bias", True),
+        "unit_forget_bias": options.take("unit_forget_bias", True),
+        "input_dropout": options.take("dropout", 0.0),
+        "recurrent_dropout": options.take("recurrent_dropout", 0.0),
+        "seed": options.seed(),
+        **options.initializers("kernel", "recurrent"),
+        **options.penalties("kernel", "recurrent", "bias"),
+        **options.limits(kernel=0, recurrent=0, bias=0),
+    }
+    options.drop("bias_initializer")
+    return arguments
+
+
+def _walk_arguments(options: Options) -> dict[str, Any]:
+    # Neither how steps are unrolled nor what stands at padding is part of the function.
+    options.drop("unroll", "zero_output_for_mask", "use_cudnn")
+    return {
+        name: options.take(name, False)
+        for name in ("return_sequences", "return_state", "go_backwards", "stateful")
+    }
+
+
+def _lstm(options: Options, document: Any, kinds: set[str]) -> Layer:
+    walk = _walk_arguments(options)
+    return LSTM(**walk, **_cell_arguments(options), name=options.name)
+
+
+def _cell(options: Options, document: Any, kinds: set[str]) -> Layer:
+    return LSTMCell(**_cell_arguments(options), name=options.name)
+
+
+def _rnn(options: Options, document: Any, kinds: set[str]) -> Layer:
+    value = options.take("cell")
+    kind, config = class_of(value)
+    cell: Any
+    if kind == "StackedRNNCells":
+        stack = Options(kind, config, options.training)
+        kinds |= {stack.dtype} if stack.dtype else set()
+        cell = [_inner(entry, options, kinds) for entry in stack.take("cells", [])]
+        stack.finish()
+        if len(cell) > 1 and any(part.input_dropout for part in cell):
+            raise ValueError(
+                f"{stack.where}: dropout of stacked cells has no counterpart; stack LSTM layers"
+            )
+    else:
+        cell = _inner(value, options, kinds)
+    return RNN(cell, **_walk_arguments(options), name=options.name)
+
+
+def _bidirectional(options: Options, document: Any, kinds: set[str]) -> Layer:
+    ahead, back = options.take("layer"), options.take("backward_layer")
+    mode = options.take("merge_mode", "concat")
+    if mode is None:
+        raise ValueError("merge_mode=None has no counterpart, since a layer has one output")
+    layer = _inner(ahead, options, kinds)
+    if back is not None:
+        _, config = class_of(back)
+        if config.get("go_backwards") is not True:
+            raise ValueError("expected the backward layer to be the one with go_backwards=True")
+        turned = {**back, "config": {**config, "go_backwards": False}}
+        other = _inner(turned, options, kinds)
+        mine, its = _compared(layer), _compared(other)
+        different = sorted(key for key in mine.keys() | its.keys() if mine.get(key) != its.get(key))
+        if type(layer) is not type(other) or different:
+            raise ValueError(
+                "expected a backward layer like the forward one, got another "
+                f"{', '.join(different) or 'class'}"
+            )
+    if len(getattr(layer, "cells", [])) > 1:
+        raise ValueError(
+            "a stack of cells in each direction has no counterpart; expected one cell, since "
+            "lstmcore's directions see each other between layers"
+        )
+    layer.name = str(layer.name).removeprefix("forward_")
+    return Bidirectional(layer, mode, name=options.name)  # type: ignore[arg-type]
+
+
+def _compared(layer: Layer) -> dict[str, Any]:
+    """Give what must be the same in both directions."""
+    config = layer.get_config()
+    for own in (config, config.get("cell")):
+        for part in own if isinstance(own, list) else [own]:
+            inner = part.get("config", part) if isinstance(part, dict) else {}
+            for name in ("name", "seed", "kernel_initializer", "recurrent_initializer"):
+                inner.pop(name, None)
+    return config
+
+
+def _time_distributed(options: Options, document: Any, kinds: set[str]) -> Layer:
+    layer = _inner(options.take("layer"), options, kinds)
+    if getattr(layer, "mask_zero", False):
+        raise ValueError("an Embedding with mask_zero=True within it has no counterpart")
+    return TimeDistributed(layer, name=options.name)
+
+
+def _embedding(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.limits(embeddings=None)
+    return Embedding(
+        options.take("input_dim"),
+        options.take("output_dim"),
+        **options.initializers("embeddings"),
+        **options.penalties("embeddings"),
+        mask_zero=options.take("mask_zero", False),
+        name=options.name,
+    )
+
+
+def _kernel_arguments(options: Options, axis: Any) -> dict[str, Any]:
+    return {
+        "activation": options.activation("activation", ACTIVATIONS),
+        "use_bias": options.take("use_bias", True),
+        **options.initializers("kernel", "bias"),
+        **options.penalties("kernel", "bias"),
+        **options.limits(kernel=axis, bias=0),
+        "name": options.name,
+    }
+
+
+def _dense(options: Options, document: Any, kinds: set[str]) -> Layer:
+    return Dense(options.take("units"), **_kernel_arguments(options, 0))
+
+
+def _convolution(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.only(data_format="channels_last", groups=1)
+    return Conv1D(
+        options.take("filters"),
+        options.single("kernel_size"),
+        options.single("strides"),
+        options.take("padding", "valid"),
+        dilation_rate=options.single("dilation_rate"),
+        **_kernel_arguments(options, [0, 1]),
+    )
+
+
+def _max_pooling(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.only(data_format="channels_last")
+    size, strides = options.single("pool_size"), options.single("strides")
+    return MaxPooling1D(size, strides, options.take("padding", "valid"), name=options.name)
+
+
+def _global_pooling(kind: Callable[..., Layer]) -> "Maker":
+    def make(options: Options, document: Any, kinds: set[str]) -> Layer:
+        options.only(data_format="channels_last", keepdims=False)
+        return kind(name=options.name)
+
+    return make
+
+
+def _normalization(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.only(rms_scaling=False)
+    axis = options.take("axis", -1)
+    axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+    shape = (document.get("build_config") or {}).get("input_shape") or ()
+    if axis != -1 and axis != len(shape) - 1:
+        raise ValueError(f"expected axis=-1, got {axis!r}")
+    return LayerNormalization(
+        epsilon=options.take("epsilon", 1e-3),
+        center=options.take("center", True),
+        scale=options.take("scale", True),
+        **options.initializers("beta", "gamma"),
+        **options.penalties("beta", "gamma"),
+        **options.limits(beta=0, gamma=0),
+        name=options.name,
+    )
+
+
+def _dropout(options: Options, document: Any, kinds: set[str]) -> Layer:
+    options.only(noise_shape=None)
+    return Dropout(options.take("rate"), seed=options.seed(), name=options.name)
+
+
+Maker = Callable[[Options, Any, set[str]], Layer]
+
+_MAKERS: dict[str, Maker] = {
+    "LSTM": _lstm,
+    "LSTMCell": _cell,
+    "RNN": _rnn,
+    "Bidirectional": _bidirectional,
+    "TimeDistributed": _time_distributed,
+    "Embedding": _embedding,
+    "Dense": _dense,
+    "Conv1D": _convolution,
+    "MaxPooling1D": _max_pooling,
+    "GlobalMaxPooling1D": _global_pooling(GlobalMaxPooling1D),
+    "GlobalAveragePooling1D": _global_pooling(GlobalAveragePooling1D),
+    "LayerNormalization": _normalization,
+    "Dropout": _dropout,
+}

@@ -1,0 +1,366 @@
+"""Layers as Keras' layers: how to make them, and at which addresses their weights are."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lstmcore.config import Activation, LSTMConfig
+from lstmcore.convert._keras_options import CELL_ACTIVATIONS
+from lstmcore.convert._strict import refuse_options
+from lstmcore.layers import (
+    LSTM,
+    RNN,
+    Bidirectional,
+    Conv1D,
+    Dense,
+    Dropout,
+    Embedding,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    Layer,
+    LayerNormalization,
+    LSTMCell,
+    MaxPooling1D,
+    TimeDistributed,
+)
+from lstmcore.layers.recurrent import Recurrent
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in Keras a weight is."""
+
+    name: str
+    address: str
+    turned: bool = False
+    """Whether Keras has the transpose of it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Keras layer that is a layer, or one of those that together are it."""
+
+    kind: str
+    places: tuple[Place, ...]
+    make: Callable[[Any, dict[str, Any]], Any]
+    """Of the module keras, and of what all layers are given: the name, the dtype."""
+
+
+def parts_of(layer: Layer) -> list[Part]:
+    """List the Keras layers that together are a layer; a stack of LSTMs is several.
+
+    Raises
+    ------
+    ValueError
+        If Keras has no such layer, or lacks an option of it.
+    """
+    if type(layer) in _PARTS:
+        return _PARTS[type(layer)](layer)
+    raise ValueError(f"layer {layer.name!r}: Keras has no {type(layer).__name__}")
+
+
+def _plain(
+    layer: Any, kind: str, arguments: dict[str, Any], *, weights: tuple[str, ...] = ()
+) -> list[Part]:
+    """Describe a layer that Keras calls the same."""
+    places = tuple(Place(name, f"vars/{index}") for index, name in enumerate(weights))
+
+    def make(keras: Any, common: dict[str, Any]) -> Any:
+        given = {name: _object(keras, value) for name, value in arguments.items()}
+        return getattr(keras.layers, kind)(**given, **common)
+
+    return [Part(kind, places, make)]
+
+
+def _object(keras: Any, value: Any) -> Any:
+    """Make Keras' object of a penalty or a constraint."""
+    return value(keras) if callable(value) else value
+
+
+def _inner(layer: Layer, common: dict[str, Any]) -> dict[str, Any]:
+    """Give what a layer within another is given."""
+    named = {} if layer.name is None else {"name": layer.name}
+    return {"dtype": common["dtype"], **named}
+
+
+def _penalty(value: Any) -> Any:
+    if value is None:
+        return None
+    names = {"L1": ("l1",), "L2": ("l2",)}.get(type(value).__name__, ("l1", "l2"))
+    kind = type(value).__name__ if len(names) == 1 else "L1L2"
+    given = {name: getattr(value, name) for name in names}
+    return lambda keras: getattr(keras.regularizers, kind)(**given)
+
+
+def _limit(value: Any, axis: Any) -> Any:
+    if value is None:
+        return None
+    return lambda keras: keras.constraints.MaxNorm(value.max_value, axis=axis)
+
+
+def _kernel(layer: Any, axis: Any) -> dict[str, Any]:
+    return {
+        "activation": layer.activation,
+        "use_bias": layer.use_bias,
+        "kernel_initializer": layer.kernel_initializer,
+        "bias_initializer": layer.bias_initializer,
+        "kernel_regularizer": _penalty(layer.kernel_regularizer),
+        "bias_regularizer": _penalty(layer.bias_regularizer),
+        "kernel_constraint": _limit(layer.kernel_constraint, axis),
+        "bias_constraint": _limit(layer.bias_constraint, 0),
+    }
+
+
+def _dense(layer: Dense) -> list[Part]:
+    weights = ("kernel", "bias") if layer.use_bias else ("kernel",)
+    return _plain(layer, "Dense", {"units": layer.units, **_kernel(layer, 0)}, weights=weights)
+
+
+def _convolution(layer: Conv1D) -> list[Part]:
+    arguments = {
+        "filters": layer.filters,
+        "kernel_size": layer.kernel_size,
+        "strides": layer.strides,
+        "padding": layer.padding,
+        "dilation_rate": layer.dilation_rate,
+        **_kernel(layer, [0, 1]),
+    }
+    if layer.strides > 1 and layer.dilation_rate > 1:
+        raise ValueError(
+            f"layer {layer.name!r}: Keras has no Conv1D with both strides and dilation_rate"
+        )
+    weights = ("kernel", "bias") if layer.use_bias else ("kernel",)
+    return _plain(layer, "Conv1D", arguments, weights=weights)
+
+
+def _embedding(layer: Embedding) -> list[Part]:
+    arguments = {
+        "input_dim": layer.input_dim,
+        "output_dim": layer.output_dim,
+        "embeddings_initializer": layer.embeddings_initializer,
+        "embeddings_regularizer": _penalty(layer.embeddings_regularizer),
+        "mask_zero": layer.mask_zero,
+    }
+    return _plain(layer, "Embedding", arguments, weights=("embeddings",))
+
+
+def _normalization(layer: LayerNormalization) -> list[Part]:
+    arguments = {
+        "epsilon": layer.epsilon,
+        "center": layer.center,
+        "scale": layer.scale,
+        "beta_initializer": layer.beta_initializer,
+        "gamma_initializer": layer.gamma_initializer,
+        "beta_regularizer": _penalty(layer.beta_regularizer),
+        "gamma_regularizer": _penalty(layer.gamma_regularizer),
+        "beta_constraint": _limit(layer.beta_constraint, 0),
+        "gamma_constraint": _limit(layer.gamma_constraint, 0),
+    }
+    weights = tuple(spec.name for spec in layer.weight_specs())
+    return _plain(layer, "LayerNormalization", arguments, weights=weights)
+
+
+def _dropout(layer: Dropout) -> list[Part]:
+    return _plain(layer, "Dropout", {"rate": layer.rate, "seed": layer.seed})
+
+
+def _max_pooling(layer: MaxPooling1D) -> list[Part]:
+    names = ("pool_size", "strides", "padding")
+    return _plain(layer, "MaxPooling1D", {name: getattr(layer, name) for name in names})
+
+
+def _pooling(layer: Layer) -> list[Part]:
+    return _plain(layer, type(layer).__name__, {})
+
+
+def _time_distributed(layer: TimeDistributed) -> list[Part]:
+    inner = parts_of(layer.layer)
+    if len(inner) > 1:
+        raise ValueError(f"layer {layer.name!r}: Keras has no stack of layers in TimeDistributed")
+    places = tuple(
+        Place(place.name, f"layer/{place.address}", place.turned) for place in inner[0].places
+    )
+
+    def make(keras: Any, common: dict[str, Any]) -> Any:
+        own = _inner(layer.layer, common)
+        return keras.layers.TimeDistributed(inner[0].make(keras, own), **common)
+
+    return [Part("TimeDistributed", places, make)]
+
+
+# ---- LSTMs -------------------------------------------------------------------------------------
+
+
+def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
+    """Give a Keras LSTM's or LSTMCell's arguments; `place` is that in a stack."""
+    config = cell.config(1)
+    allowed = ("bias", "recurrent_dropout", "input_dropout", *ACTIVATION_NAMES)
+    refuse_options(config, allowed, "Keras' LSTM")
+    if config.output_activation != config.cell_activation:
+        raise ValueError(
+            "output_activation: Keras' LSTM applies activation to g and c alike, got "
+            f"{cell.output_activation!r} beside {cell.activation!r}"
+        )
+    if not cell.recurrent_trainable:
+        raise ValueError("recurrent_trainable: Keras freezes whole layers only, got False")
+    return {
+        "units": cell.units,
+        "activation": _activation(config.cell_activation, "activation"),
+        "recurrent_activation": _activation(config.gate_activation, "recurrent_activation"),
+        "use_bias": cell.use_bias,
+        "unit_forget_bias": cell.unit_forget_bias and cell.forget_bias != 0.0,
+        "kernel_initializer": cell.kernel_initializer,
+        "recurrent_initializer": cell.recurrent_initializer,
+        "kernel_regularizer": _penalty(cell.kernel_regularizer),
+        "recurrent_regularizer": _penalty(cell.recurrent_regularizer),
+        "bias_regularizer": _penalty(cell.bias_regularizer),
+        "kernel_constraint": _limit(cell.kernel_constraint, 0),
+        "recurrent_constraint": _limit(cell.recurrent_constraint, 0),
+        "bias_constraint": _limit(cell.bias_constraint, 0),
+        "dropout": cell.input_dropout if place == 0 else 0.0,
+        "recurrent_dropout": cell.recurrent_dropout,
+        "seed": cell.seed,
+    }
+
+
+ACTIVATION_NAMES = ("gate_activation", "cell_activation", "output_activation")
+
+
+def _activation(value: str | Activation, name: str) -> str:
+    for known, ours in CELL_ACTIVATIONS.items():
+        config = LSTMConfig(1, 1, gate_activation=ours)
+        if value == config.gate_activation:
+            return known
+    raise ValueError(f"{name}: Keras has no name for {value!r}")
+
+
+def _cell_places(suffix: str, address: str, use_bias: bool) -> tuple[Place, ...]:
+    places = [
+        Place(f"weight_ih{suffix}", f"{address}vars/0", turned=True),
+        Place(f"weight_hh{suffix}", f"{address}vars/1", turned=True),
+    ]
+    if use_bias:
+        places.append(Place(f"bias{suffix}", f"{address}vars/2"))
+    return tuple(places)
+
+
+def _cell(layer: LSTMCell) -> list[Part]:
+    arguments = _cell_arguments(layer, 0)
+    part = _plain(layer, "LSTMCell", arguments)[0]
+    return [Part("LSTMCell", _cell_places("_l0", "", layer.use_bias), part.make)]
+
+
+def _stack(layer: LSTM) -> list[Part]:
+    """Describe an `LSTM`: a Keras layer for each of its stacked ones."""
+    _check(layer)
+    return list(_layers(layer, layer, bidirectional=False))
+
+
+def _bidirectional(layer: Bidirectional) -> list[Part]:
+    _check(layer)
+    return list(_layers(layer, layer.layer, bidirectional=True))
+
+
+def _check(layer: Recurrent) -> None:
+    if layer.share_recurrent:
+        raise ValueError(f"layer {layer.name!r}: Keras has no share_recurrent")
+    if layer.return_state and len(layer.cells) > 1:
+        raise ValueError(f"layer {layer.name!r}: Keras has no return_state of a stack of layers")
+
+
+def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Iterator[Part]:
+    count = len(layer.cells)
+    for index, cell in enumerate(layer.cells):
+        last = index == count - 1
+        arguments = {
+            **_cell_arguments(cell, index),
+            "return_sequences": layer.return_sequences or not last,
+            "return_state": layer.return_state,
+            # What comes out of the first is in the order of its walk.
+            "go_backwards": layer.go_backwards and index == 0,
+            "stateful": layer.stateful,
+        }
+        mode = "concat" if not last else getattr(layer, "merge_mode", "concat")
+        as_cell = isinstance(inner, RNN)
+        make = _maker(arguments, mode if bidirectional else None, as_cell, inner, cell)
+        suffix = f"_l{index}"
+        if bidirectional:
+            places = (
+                *_cell_places(suffix, "forward_layer/cell/", cell.use_bias),
+                *_cell_places(f"{suffix}_reverse", "backward_layer/cell/", cell.use_bias),
+            )
+            yield Part("Bidirectional", places, make)
+        else:
+            yield Part("LSTM", _cell_places(suffix, "cell/", cell.use_bias), make)
+        if layer.dropout and not last:
+            yield _plain(layer, "Dropout", {"rate": layer.dropout})[0]
+
+
+WALK = ("return_sequences", "return_state", "go_backwards", "stateful")
+
+
+def _maker(
+    arguments: dict[str, Any], mode: str | None, as_cell: bool, inner: Layer, step: LSTMCell
+) -> Callable[[Any, dict[str, Any]], Any]:
+    """Make what makes a Keras LSTM, or with a `mode` a Bidirectional of it."""
+
+    def make(keras: Any, common: dict[str, Any]) -> Any:
+        given = {name: _object(keras, value) for name, value in arguments.items()}
+        own = _inner(inner, common) if mode else common
+        if as_cell:
+            walk = {name: given.pop(name) for name in WALK}
+            cell = keras.layers.LSTMCell(**given, **_inner(step, common))
+            layer = keras.layers.RNN(cell, **walk, **own)
+        else:
+            layer = keras.layers.LSTM(**given, **own)
+        if mode is None:
+            return layer
+        return keras.layers.Bidirectional(layer, merge_mode=mode, **common)
+
+    return make
+
+
+def _rnn(layer: RNN) -> list[Part]:
+    """Describe an `RNN`, of one cell or of a Keras stack of cells."""
+    _check(layer)
+    alone = isinstance(layer.cell, LSTMCell)
+    if len(layer.cells) > 1 and layer.cells[0].input_dropout:
+        raise ValueError(f"layer {layer.name!r}: Keras' cells in a stack have their own dropout")
+    arguments = [_cell_arguments(cell, index) for index, cell in enumerate(layer.cells)]
+    places: list[Place] = []
+    for index, cell in enumerate(layer.cells):
+        number = f"lstm_cell_{index}" if index else "lstm_cell"
+        address = "cell/" if alone else f"cell/cells/{number}/"
+        places += _cell_places(f"_l{index}", address, cell.use_bias)
+
+    def make(keras: Any, common: dict[str, Any]) -> Any:
+        cells = [
+            keras.layers.LSTMCell(
+                **{name: _object(keras, value) for name, value in given.items()},
+                **_inner(cell, common),
+            )
+            for given, cell in zip(arguments, layer.cells, strict=True)
+        ]
+        own = {"dtype": common["dtype"]}
+        cell = cells[0] if alone else keras.layers.StackedRNNCells(cells, **own)
+        walk = {name: getattr(layer, name) for name in WALK}
+        return keras.layers.RNN(cell, **walk, **common)
+
+    return [Part("RNN", tuple(places), make)]
+
+
+_PARTS: dict[type, Callable[[Any], list[Part]]] = {
+    Bidirectional: _bidirectional,
+    Conv1D: _convolution,
+    Dense: _dense,
+    Dropout: _dropout,
+    Embedding: _embedding,
+    GlobalAveragePooling1D: _pooling,
+    GlobalMaxPooling1D: _pooling,
+    LSTM: _stack,
+    LSTMCell: _cell,
+    LayerNormalization: _normalization,
+    MaxPooling1D: _max_pooling,
+    RNN: _rnn,
+    TimeDistributed: _time_distributed,
+}

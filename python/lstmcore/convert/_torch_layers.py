@@ -1,0 +1,188 @@
+"""Which tensors of PyTorch's modules are which weights of layers."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lstmcore._typing import Array
+from lstmcore.layers import (
+    LSTM,
+    Bidirectional,
+    Conv1D,
+    Dense,
+    Embedding,
+    Layer,
+    LayerNormalization,
+    TimeDistributed,
+)
+from lstmcore.layers.recurrent import Recurrent
+
+
+def _as_it_is(parts: Sequence[Array]) -> Array:
+    return parts[0]
+
+
+def _turned(parts: Sequence[Array]) -> Array:
+    """Axes in the opposite order: (U, C) to (C, U), (F, C, K) to (K, C, F)."""
+    return parts[0].transpose()
+
+
+def _sum(parts: Sequence[Array]) -> Array:
+    return parts[0] + parts[1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer's weight comes from."""
+
+    name: str
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    """Of each of the sources."""
+    convert: Callable[[Sequence[Array]], Array] = _as_it_is
+
+
+def places_of(layer: Layer) -> list[Place]:
+    """List the sources of all weights of a built layer.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch has no such layer, or not with these weights.
+    """
+    if isinstance(layer, TimeDistributed):
+        return places_of(layer.layer)
+    shapes = {spec.name: spec.shape for spec in layer.weight_specs()}
+    kind = type(layer).__name__
+    if isinstance(layer, (Dense, Conv1D)):
+        places = [Place("kernel", ("weight",), shapes["kernel"][::-1], _turned)]
+        if "bias" in shapes:
+            places.append(Place("bias", ("bias",), shapes["bias"]))
+        return places
+    if isinstance(layer, Embedding):
+        return [Place("embeddings", ("weight",), shapes["embeddings"])]
+    if isinstance(layer, LayerNormalization):
+        if "beta" in shapes and "gamma" not in shapes:
+            raise ValueError(f"layer {layer.name!r}: PyTorch has no LayerNorm with a bias alone")
+        names = {"gamma": "weight", "beta": "bias"}
+        return [Place(name, (names[name],), shape) for name, shape in shapes.items()]
+    if isinstance(layer, Recurrent):
+        return _recurrent(layer, shapes)
+    raise ValueError(f"layer {layer.name!r}: PyTorch's tensors have no form for a {kind}")
+
+
+def _recurrent(layer: Recurrent, shapes: dict[str, tuple[int, ...]]) -> list[Place]:
+    known = ("weight_ih_", "weight_hh_", "weight_hr_", "bias_l")
+    other = [name for name in shapes if not name.startswith(known)]
+    if other:
+        raise ValueError(f"layer {layer.name!r}: PyTorch's LSTM has no {', '.join(other)}")
+    if layer.share_recurrent:
+        raise ValueError(f"layer {layer.name!r}: PyTorch's LSTM has no share_recurrent")
+    return [
+        Place(name, (name,), shape)
+        if name.startswith("weight")
+        else Place(name, tuple(name.replace("bias", half) for half in BIASES), shape, _sum)
+        for name, shape in shapes.items()
+    ]
+
+
+BIASES = ("bias_ih", "bias_hh")
+
+
+def build(module: Any, dtype: str) -> Layer:
+    """Make a built layer like a module, with initial values.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
+    nn = sys.modules["torch"].nn
+    makers: list[tuple[Any, Callable[[Any], tuple[Layer, tuple[int | None, ...]]]]] = [
+        (nn.LSTM, _lstm),
+        (nn.Linear, _dense),
+        (nn.Embedding, _embedding),
+        (nn.Conv1d, _convolution),
+        (nn.LayerNorm, _normalization),
+    ]
+    for kind, make in makers:
+        if isinstance(module, kind) and type(module).forward is kind.forward:
+            layer, shape = make(module)
+            layer.build_alone(shape, dtype)
+            return layer
+    expected = ", ".join(f"nn.{kind.__name__}" for kind, _ in makers)
+    raise ValueError(f"module: expected one of {expected}, got {type(module).__name__}")
+
+
+def _lstm(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    layer = LSTM(
+        module.hidden_size,
+        return_sequences=True,
+        num_layers=module.num_layers,
+        dropout=module.dropout if module.num_layers > 1 else 0.0,
+        use_bias=module.bias,
+        proj_size=module.proj_size,
+    )
+    shape = (None, None, module.input_size)
+    return (Bidirectional(layer) if module.bidirectional else layer), shape
+
+
+def _dense(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    layer = Dense(module.out_features, use_bias=module.bias is not None)
+    return layer, (None, None, module.in_features)
+
+
+def _embedding(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    refuse(module, padding_idx=None, max_norm=None, scale_grad_by_freq=False)
+    return Embedding(module.num_embeddings, module.embedding_dim), (None, None)
+
+
+def _convolution(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    refuse(module, groups=1, padding_mode="zeros")
+    (size,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
+    padding = module.padding
+    if not isinstance(padding, str):
+        (zeros,) = padding
+        even = stride == 1 and 2 * zeros == (size - 1) * dilation
+        if zeros and not even:
+            raise ValueError(
+                f"module: Conv1D has no padding of {zeros} zeros on each side; expected none, or "
+                "as many as keep the number of steps"
+            )
+        padding = "same" if zeros else "valid"
+    layer = Conv1D(
+        module.out_channels,
+        size,
+        stride,
+        padding,
+        dilation_rate=dilation,
+        use_bias=module.bias is not None,
+    )
+    return layer, (None, None, module.in_channels)
+
+
+def _normalization(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
+    if len(module.normalized_shape) != 1:
+        raise ValueError(
+            "module: LayerNormalization is over the last axis alone, got normalized_shape="
+            f"{tuple(module.normalized_shape)}"
+        )
+    layer = LayerNormalization(
+        epsilon=module.eps, center=module.bias is not None, scale=module.weight is not None
+    )
+    return layer, (None, None, *module.normalized_shape)
+
+
+def refuse(module: Any, **expected: Any) -> None:
+    """Raise ValueError if options of a module are not the expected ones."""
+    other = [
+        f"{name}={getattr(module, name)!r}"
+        for name, value in expected.items()
+        if getattr(module, name) != value
+    ]
+    if other:
+        raise ValueError(
+            f"module: no layer does what {type(module).__name__} does with {', '.join(other)}; for "
+            "its weights alone, make a layer and use load_torch"
+        )

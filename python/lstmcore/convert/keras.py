@@ -1,0 +1,354 @@
+"""Models, layers and weights from and to Keras 3: live objects, and files without Keras."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.convert import _strict
+from lstmcore.convert._keras_config import layer_of
+from lstmcore.convert._keras_files import (
+    Numbering,
+    describe_variable,
+    file_path,
+    live_tensors,
+    open_file,
+)
+from lstmcore.convert._keras_models import MODELS, check_masks, entries_of
+from lstmcore.convert._keras_parts import Part, Place, parts_of
+from lstmcore.convert._strict import Tensor
+from lstmcore.layers import Layer
+from lstmcore.sequential import Sequential
+
+__all__ = ["from_keras", "load_keras_weights", "to_keras"]
+
+Wanted: TypeAlias = dict[str, Place]
+"""Where each weight is, by its address."""
+
+
+def from_keras(source: Any, *, training: bool = True) -> Any:
+    """Make a built model, or a layer, of Keras' with the same weights.
+
+    Parameters
+    ----------
+    source : Keras model or layer, or path of a ``.keras`` file
+        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. For
+        a file neither Keras nor one of its backends is needed, only h5py.
+    training : bool, default True
+        Whether what acts while training only must have a counterpart too. False: penalties,
+        constraints and ``trainable=False`` without one are left out.
+
+    Returns
+    -------
+    Sequential or Layer
+        With Keras' names, of the type, float32 or float64, that Keras computes in. Not compiled:
+        optimizer and loss are not converted.
+
+    Raises
+    ------
+    ValueError
+        If a layer or an option has no counterpart; the error names it. If tensors are missing,
+        extra or do not fit; the error names all of them.
+    TypeError
+        If `source` is nothing of Keras', or tensors have another type.
+    ImportError
+        If a file is to be read and h5py is not installed.
+
+    Notes
+    -----
+    Gates are i, f, c, o in Keras and i, f, g, o here: the same. Kernels (C, 4H) are transposed,
+    nothing else is changed. Initial values that have no name here leave no trace: they have been
+    used.
+    """
+    _checks.flag(training, "training")
+    if _is_keras(source):
+        document = sys.modules["keras"].saving.serialize_keras_object(source)
+        found = {name: describe_variable(value) for name, value in live_tensors(source).items()}
+        if document.get("class_name") not in MODELS:
+            return _layer(document, found, training)
+        return _model(document, found, training)
+    path = file_path(source, "source")
+    if path.name.endswith(".weights.h5"):
+        raise ValueError(
+            f"{path}: holds weights without their layers; make the model and use "
+            "load_keras_weights(model, path)"
+        )
+    with open_file(path) as (document, found):
+        try:
+            return _model(document, found, training)
+        except (KeyError, IndexError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: its configuration is none that Keras writes ({error!r})"
+            ) from error
+
+
+def load_keras_weights(model: Sequential, source: Any) -> None:
+    """Copy the weights of a Keras model into a model of the same layers.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built. Its layers must be those of `source`, in their order; a stack of LSTMs stands for as
+        many of Keras' LSTM layers. What has no weights need not be there on either side.
+    source : path of a ``.weights.h5`` or ``.keras`` file, or Keras model
+        Of a Sequential or functional model without models in it.
+
+    Raises
+    ------
+    ValueError
+        If the model is not built, a layer has weights that Keras has not, or tensors are missing,
+        extra or do not fit; the error names all of them, and nothing is written.
+    TypeError
+        If tensors are not of the model's type; nothing is written then.
+    ImportError
+        If a file is to be read and h5py is not installed.
+    """
+    _checks.instance(model, Sequential, "model", "a Sequential")
+    if not model.built:
+        raise ValueError("model: the model is not built; call build(input_shape)")
+    numbering = Numbering()
+    wanted: Wanted = {}
+    for layer in model.network:
+        try:
+            parts = _parts(layer)
+        except ValueError:
+            if layer.weight_specs():
+                raise
+            continue
+        for part in parts:
+            wanted |= _addressed(part, f"layers/{numbering.next(part.kind)}/", layer)
+    with _tensors(source) as found:
+        shapes = {name: value.shape for name, value in model.weights.items()}
+        model.set_weights(_read(wanted, shapes, found, model.dtype))
+
+
+def to_keras(
+    model: Any, path: "str | os.PathLike[str] | None" = None, *, batch_size: int | None = None
+) -> Any:
+    """Make a Keras model or layer with the same weights, and perhaps a file of it.
+
+    Parameters
+    ----------
+    model : Sequential or Layer
+        Built. A stack of LSTMs becomes as many Keras layers.
+    path : str or path, optional
+        Where Keras saves the model (not a layer): ``.keras``, or ``.weights.h5``.
+    batch_size : int, optional
+        Rows of a batch, which Keras must know if a layer is stateful.
+
+    Returns
+    -------
+    keras.Sequential, or Keras layer
+        A layer alone becomes a layer, a stack of LSTMs a Sequential. Not compiled.
+
+    Raises
+    ------
+    ValueError
+        If a layer or an option has no form in Keras; the error names it. If the model is not built,
+        or `path` is another kind of file.
+    ImportError
+        If Keras is not installed.
+
+    Notes
+    -----
+    A `forget_bias` other than 0 and 1 leaves no trace, since it has been used; so does `recompute`,
+    which changes no result.
+    """
+    _checks.instance(model, (Sequential, Layer), "model", "a Sequential or a layer")
+    target = None if path is None else _target(path, model)
+    rows = None if batch_size is None else _checks.integer(batch_size, "batch_size", 1)
+    if isinstance(model, Sequential):
+        dtype, layers = model.parameters.dtype.name, model.network
+        if model.vectorizer is not None:
+            raise ValueError(
+                f"layer {model.vectorizer.name!r}: Keras' models of these layers take token ids; "
+                "expected a model without TextVectorization"
+            )
+        check_masks(layers)
+        shape = model.input_shape
+    else:
+        if model.input_shape is None:
+            raise ValueError("model: the layer is not built; call it first")
+        parameters = model.parameters
+        dtype = "float32" if parameters is None else parameters.dtype.name
+        layers, shape = [model], model.input_shape
+    parts = [(layer, part) for layer in layers for part in _parts(layer)]
+    stateful = any(getattr(layer, "stateful", False) for layer in layers)
+    if (rows is not None) != stateful:
+        expected = "a number for stateful layers" if stateful else "None without stateful layers"
+        raise ValueError(f"batch_size: expected {expected}, got {batch_size}")
+    keras = import_keras()
+    made: list[Any] = []
+    for layer, part in parts:
+        several = sum(other is layer for other, _ in parts) > 1
+        number = sum(other is layer for other, _ in parts[: len(made)])
+        name = f"{layer.name or 'lstm'}_{number}" if several else layer.name
+        common = {"dtype": dtype} if name is None else {"dtype": dtype, "name": name}
+        made.append(part.make(keras, common))
+    alone = isinstance(model, Layer) and len(made) == 1
+    if alone:
+        result = made[0]
+        result.build((rows, *shape[1:]))
+    else:
+        kind = "int32" if layers[0].input_kind == "ids" else dtype
+        result = keras.Sequential([keras.Input(batch_shape=(rows, *shape[1:]), dtype=kind), *made])
+    variables = live_tensors(result)
+    numbering = Numbering()
+    for layer, part in parts:
+        address = "" if alone else f"layers/{numbering.next(part.kind)}/"
+        for place in part.places:
+            value = layer.weights[place.name]
+            variables[address + place.address].assign(
+                np.array(value.T if place.turned else value, order="C")
+            )
+    if target is not None:
+        (result.save if target.suffix == ".keras" else result.save_weights)(target)
+    return result
+
+
+def import_keras() -> Any:
+    """Import Keras.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed, or is not Keras 3.
+    """
+    try:
+        import keras
+    except ImportError as error:
+        raise ImportError(
+            'Keras, or its backend, is not installed: pip install "lstmcore[keras]"'
+        ) from error
+    if not str(keras.__version__).startswith("3."):
+        raise ImportError(f"expected Keras 3, got Keras {keras.__version__}")
+    return keras
+
+
+def _is_keras(source: Any) -> bool:
+    """Say whether `source` is of Keras 3, which has then been imported."""
+    keras = sys.modules.get("keras")
+    if keras is None or not hasattr(keras, "saving"):
+        return False
+    return isinstance(source, keras.layers.Layer)
+
+
+def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool) -> Sequential:
+    kind = document.get("class_name")
+    if kind not in MODELS:
+        raise ValueError(f"{kind}: expected a Sequential or a functional model")
+    shape, entries = entries_of(document, training)
+    if shape is None:
+        raise ValueError(f"{kind}: the model is not built; call it once, or give it an Input")
+    layers, kinds = [], set()
+    for entry in entries:
+        layer, named = layer_of(entry.document, training)
+        layers.append(layer)
+        kinds |= named
+    if len(kinds) > 1:
+        raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
+    check_masks(layers)
+    model = Sequential(layers, dtype=kinds.pop() if kinds else "float32")
+    shapes = {name: spec.shape for name, spec in model.plan(shape).items()}
+    wanted: Wanted = {}
+    for layer, entry in zip(layers, entries, strict=True):
+        for part in _parts(layer):
+            wanted |= _addressed(part, entry.address, layer)
+    values = _read(wanted, shapes, found, model.dtype)
+    model.build(shape)
+    model.set_weights(values)
+    return model
+
+
+def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool) -> Layer:
+    layer, kinds = layer_of(document, training)
+    shape = (document.get("build_config") or {}).get("input_shape")
+    if not shape:
+        if found or not _needs_no_weights(layer):
+            raise ValueError(f"{document['class_name']}: the layer is not built; call it first")
+        return layer
+    if len(kinds) > 1:
+        raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
+    last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
+    layer.build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
+    wanted = {place.address: place for part in _parts(layer) for place in part.places}
+    weights, parameters = layer.weights, layer.parameters
+    assert parameters is not None
+    shapes = {name: value.shape for name, value in weights.items()}
+    values = _read(wanted, shapes, found, parameters.dtype, within="")
+    layer.set_weights([values[name] for name in weights])
+    return layer
+
+
+def _needs_no_weights(layer: Layer) -> bool:
+    return type(layer).weight_specs is Layer.weight_specs
+
+
+def _parts(layer: Layer) -> list[Part]:
+    try:
+        return parts_of(layer)
+    except ValueError as error:
+        if str(error).startswith("layer "):
+            raise
+        raise ValueError(f"layer {layer.name!r}: {error}") from error
+
+
+def _addressed(part: Part, address: str, layer: Layer) -> Wanted:
+    """Give the places of a part in a model: full names and addresses."""
+    return {
+        address + place.address: replace(place, name=f"{layer.name}.{place.name}")
+        for place in part.places
+    }
+
+
+def _read(
+    wanted: Wanted,
+    shapes: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, Tensor],
+    dtype: "np.dtype[Any]",
+    within: str = "layers/",
+) -> dict[str, Array]:
+    """Check all tensors, then read them as weights."""
+    expected = {
+        address: shapes[place.name][::-1] if place.turned else shapes[place.name]
+        for address, place in wanted.items()
+    }
+    # Beside the layers stand the optimizer and metrics, and in some what counts random numbers.
+    own = {
+        address: entry
+        for address, entry in found.items()
+        if address.startswith(within) and "seed_generator" not in address.split("/")
+    }
+    kind = _strict.check("source", expected, own)
+    if expected and kind != dtype:
+        raise TypeError(f"source: expected {dtype}, got {kind}")
+    values: dict[str, Array] = {}
+    for address, place in wanted.items():
+        array = own[address].read()
+        values[place.name] = array.T if place.turned else array
+    return values
+
+
+@contextmanager
+def _tensors(source: Any) -> Iterator[dict[str, Tensor]]:
+    if _is_keras(source):
+        yield {name: describe_variable(value) for name, value in live_tensors(source).items()}
+        return
+    with open_file(file_path(source, "source")) as (_, found):
+        yield found
+
+
+def _target(path: Any, model: Any) -> Path:
+    target = Path(path)
+    if isinstance(model, Layer):
+        raise ValueError(f"path: expected None for a layer, since a file holds a model, got {path}")
+    if target.suffix != ".keras" and not target.name.endswith(".weights.h5"):
+        raise ValueError(f"path: expected .keras or .weights.h5, got {target.name!r}")
+    return target

@@ -1,0 +1,349 @@
+"""Weights from and to PyTorch: modules, state dicts, and files of them."""
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.config import LSTMConfig
+from lstmcore.convert import _strict
+from lstmcore.convert._torch_files import read_state
+from lstmcore.convert._torch_layers import build, places_of
+from lstmcore.layers import Layer
+from lstmcore.sequential import Sequential
+
+__all__ = ["from_torch", "layer_from_torch", "load_torch", "to_torch"]
+
+FORM = "PyTorch's LSTM"
+
+
+def from_torch(
+    source: Any, *, prefix: str = "", dropout: float | None = None
+) -> tuple[dict[str, Array], LSTMConfig]:
+    """Read the weights of an ``nn.LSTM`` or ``nn.LSTMCell``.
+
+    Parameters
+    ----------
+    source : module, mapping of str to tensor or ndarray, or path
+        The module, a module that holds it, a state dict, or a file of one: ``.safetensors``, or
+        ``.pt``, ``.pth`` and ``.bin``, which PyTorch itself reads (``weights_only=True``).
+    prefix : str, default ""
+        Where in `source` the LSTM is: "encoder.lstm" if a name is "encoder.lstm.weight_ih_l0". With
+        "", `source` is the LSTM.
+    dropout : float, optional
+        Between layers, for the configuration: a state dict does not tell it (None: 0), a module
+        does.
+
+    Returns
+    -------
+    weights : dict of str to ndarray
+        As `functional.lstm` takes them. PyTorch's two biases of a gate are added: the function is
+        the same, the split is not kept.
+    config : LSTMConfig
+        The sizes, as the shapes tell them.
+
+    Raises
+    ------
+    ValueError
+        If `source` is no LSTM, or tensors are missing, extra or do not fit; the error names all.
+    TypeError
+        If tensors are not float32 or float64, or not all of one type.
+    ImportError
+        If `source` is a file that only PyTorch can read, and it is not installed.
+
+    Notes
+    -----
+    Names, gate order (i, f, g, o) and shapes are PyTorch's own; so is ``weight_hr_l0`` of a
+    projection. ``batch_first`` changes no weight; arrays here are always batch first.
+    """
+    module = _module(source)
+    if module is not None:
+        if prefix:
+            module, prefix = _submodule(module, prefix), ""
+        kind = _lstm_kind(module)
+        if kind == "LSTM":
+            if dropout is not None:
+                raise ValueError(f"dropout: expected None beside a module, got {dropout}")
+            dropout = float(module.dropout)
+        source = module.state_dict()
+    found = _under(read_state(source), prefix)
+    suffix = "" if "weight_ih_l0" in found or "weight_ih" not in found else "_l0"
+    found = {name + suffix: entry for name, entry in found.items()}
+    config = _config(found, prefix, 0.0 if dropout is None else dropout)
+    _strict.check(FORM, _shapes(config), found)
+    weights: dict[str, Array] = {}
+    for name in config.parameter_shapes():
+        if name.startswith("bias"):
+            pair = (found[name.replace("bias", half)].read() for half in ("bias_ih", "bias_hh"))
+            weights[name] = np.add(*pair)
+        else:
+            weights[name] = found[name].read()
+    return weights, config
+
+
+def to_torch(
+    weights: Mapping[str, Array], config: LSTMConfig, *, prefix: str = "", module: bool = False
+) -> Any:
+    """Write weights as PyTorch has them.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        All weights of `config`.
+    config : LSTMConfig
+        Sizes, biases, ``proj_size`` and ``dropout``; PyTorch has none of the other options.
+    prefix : str, default ""
+        Of the names: "encoder.lstm" makes "encoder.lstm.weight_ih_l0".
+    module : bool, default False
+        Whether to make an ``nn.LSTM``, with ``batch_first=True``, for which PyTorch is imported.
+
+    Returns
+    -------
+    dict of str to ndarray, or nn.LSTM
+        A state dict of new arrays, or the module. Of PyTorch's two biases ``bias_ih_l0`` holds all,
+        and ``bias_hh_l0`` is zero.
+
+    Raises
+    ------
+    ValueError
+        If `config` has options that PyTorch has not, or `weights` are not its weights.
+    TypeError
+        If weights are not float32 or float64, or not all of one type.
+    ImportError
+        If a module is asked for and PyTorch is not installed.
+    """
+    arrays = _strict.check_weights(weights, config)
+    allowed = ("num_layers", "bidirectional", "dropout", "bias", "proj_size")
+    _strict.refuse_options(config, allowed, FORM)
+    if _checks.flag(module, "module") and prefix:
+        raise ValueError(f"prefix: expected '' for a module, got {prefix!r}")
+    state: dict[str, Array] = {}
+    for name in _shapes(config):
+        if name.startswith("bias_hh"):
+            state[name] = np.zeros_like(arrays[name.replace("bias_hh", "bias")])
+        else:
+            state[name] = arrays[name.replace("bias_ih", "bias")]
+    if not module:
+        return {_join(prefix, name): array for name, array in state.items()}
+    torch = import_torch()
+    made = torch.nn.LSTM(
+        config.input_size,
+        config.hidden_size,
+        config.num_layers,
+        bias=config.bias,
+        batch_first=True,
+        dropout=config.dropout,
+        bidirectional=config.bidirectional,
+        proj_size=config.proj_size,
+        dtype=getattr(torch, state["weight_ih_l0"].dtype.name),
+    )
+    made.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    return made
+
+
+def load_torch(
+    target: Layer | Sequential, source: Any, names: str | Mapping[str, str] = ""
+) -> None:
+    """Copy weights from PyTorch into a built layer, or into all layers of a built model.
+
+    Parameters
+    ----------
+    target : Layer or Sequential
+        Of `LSTM`, `RNN`, `Bidirectional`, `Dense`, `Embedding`, `Conv1D`, `LayerNormalization`, and
+        of `TimeDistributed` of these; a model may also have layers without weights.
+    source : module, mapping of str to tensor or ndarray, or path
+        As of `from_torch`.
+    names : str, or mapping of str to str
+        For a layer, the prefix of its tensors ("" if there is none). For a model, the prefix of
+        each layer that has weights, by the layer's name: ``{"lstm": "encoder", "dense": "head"}``.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not named or has weights that PyTorch has not, or tensors are missing, extra
+        or do not fit; the error names all of them, and nothing is written.
+    TypeError
+        If tensors are not of the layers' type; nothing is written then.
+    """
+    module = _module(source)
+    state = read_state(source if module is None else module.state_dict())
+    if isinstance(target, Sequential):
+        dtype = target.parameters.dtype
+        layers = _named(target, names)
+    else:
+        _checks.instance(target, Layer, "target", "a layer or a Sequential")
+        _checks.instance(names, str, "names", "a prefix")
+        if target.parameters is None:
+            raise ValueError("target: the layer has no weights yet; call it or build its model")
+        dtype, layers = target.parameters.dtype, {target: str(names)}
+        state = {name: entry for name, entry in state.items() if _is_under(name, str(names))}
+    places = {layer: places_of(layer) for layer in layers}
+    expected: dict[str, tuple[int, ...]] = {}
+    for layer, prefix in layers.items():
+        for name, shape in ((part, at.shape) for at in places[layer] for part in at.sources):
+            full = _join(prefix, name)
+            if full in expected:
+                raise ValueError(f"names: {full} would be loaded twice")
+            expected[full] = shape
+    kind = _strict.check("source", expected, state)
+    if expected and kind != dtype:
+        raise TypeError(f"source: expected {dtype}, the type of the layers, got {kind}")
+    for layer, prefix in layers.items():
+        values = {
+            place.name: place.convert([state[_join(prefix, part)].read() for part in place.sources])
+            for place in places[layer]
+        }
+        layer.set_weights([values[name] for name in layer.weights])
+
+
+def layer_from_torch(module: Any) -> Layer:
+    """Make a built layer of a PyTorch module, with its weights.
+
+    Parameters
+    ----------
+    module : nn.LSTM, nn.Linear, nn.Embedding, nn.Conv1d or nn.LayerNorm
+
+    Returns
+    -------
+    Layer
+        `LSTM` or `Bidirectional` with ``return_sequences=True``, `Dense`, `Embedding`, `Conv1D` or
+        `LayerNormalization`. Arrays here are batch first and features last, also those of a
+        `Conv1D`, which PyTorch gives its features second.
+
+    Raises
+    ------
+    ValueError
+        If the module, or an option of it, has no counterpart.
+    TypeError
+        If it is no module, or its weights are not float32 or float64.
+    """
+    if _module(module) is None:
+        raise TypeError(f"module: expected a PyTorch module, got {_checks.describe(module)}")
+    kinds = {entry.dtype for entry in read_state(module.state_dict()).values()}
+    layer = build(module, kinds.pop() if len(kinds) == 1 else "float32")
+    load_torch(layer, module)
+    return layer
+
+
+def import_torch() -> Any:
+    """Import PyTorch.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError('PyTorch is not installed: pip install "lstmcore[torch]"') from error
+    return torch
+
+
+def _module(source: Any) -> Any:
+    """Return `source` if it is a module, else None; what PyTorch made has imported PyTorch."""
+    torch = sys.modules.get("torch")
+    return source if torch is not None and isinstance(source, torch.nn.Module) else None
+
+
+def _submodule(module: Any, prefix: str) -> Any:
+    try:
+        return module.get_submodule(prefix)
+    except AttributeError as error:
+        raise ValueError(f"prefix: {error}") from error
+
+
+def _lstm_kind(module: Any) -> str:
+    """Say whether it is an LSTM or an LSTMCell; others are refused."""
+    nn = sys.modules["torch"].nn
+    for kind in (nn.LSTM, nn.LSTMCell):
+        if isinstance(module, kind) and type(module).forward is kind.forward:
+            return str(kind.__name__)
+    inner = [name for name, part in module.named_modules() if name and isinstance(part, nn.LSTM)]
+    hint = f"; prefix may be {' or '.join(map(repr, inner))}" if inner else ""
+    raise ValueError(
+        f"source: expected an nn.LSTM or nn.LSTMCell, got {type(module).__name__}{hint}"
+    )
+
+
+def _under(state: dict[str, _strict.Tensor], prefix: str) -> dict[str, _strict.Tensor]:
+    """Take what is under `prefix`, without it."""
+    _checks.instance(prefix, str, "prefix", "a str")
+    found = {
+        name[len(_join(prefix, "")) :]: entry
+        for name, entry in state.items()
+        if _is_under(name, prefix)
+    }
+    if not any(re.fullmatch(r"weight_ih(_l0)?", name) for name in found):
+        places = [
+            name.rpartition(".")[0] for name in state if re.search(r"(^|\.)weight_ih(_l0)?$", name)
+        ]
+        hint = f"; LSTMs may be at {', '.join(map(repr, places))}" if places else ""
+        raise ValueError(f"source: expected an LSTM, got no {_join(prefix, 'weight_ih_l0')}{hint}")
+    return found
+
+
+def _config(found: Mapping[str, _strict.Tensor], prefix: str, dropout: float) -> LSTMConfig:
+    """Tell the sizes from the shapes."""
+    first, recurrent = found["weight_ih_l0"].shape, found.get("weight_hh_l0")
+    if recurrent is None or len(first) != 2 or len(recurrent.shape) != 2:
+        raise ValueError(
+            f"source: expected matrices {_join(prefix, 'weight_ih_l0')} and weight_hh_l0"
+        )
+    projection = found.get("weight_hr_l0")
+    width = recurrent.shape[1]
+    hidden = projection.shape[-1] if projection is not None and projection.shape else width
+    if hidden == 0 or first[0] != 4 * hidden:
+        gates = {hidden: " (an nn.RNN has 1)", 3 * hidden: " (an nn.GRU has 3)"}.get(first[0], "")
+        raise ValueError(
+            f"source: expected weight_ih_l0 with the rows of 4 gates of {hidden} units, got "
+            f"{first[0]} rows{gates}"
+        )
+    layers = 0
+    while f"weight_ih_l{layers}" in found:
+        layers += 1
+    return LSTMConfig(
+        first[1],
+        hidden,
+        layers,
+        bidirectional="weight_ih_l0_reverse" in found,
+        dropout=dropout,
+        bias=any(name.startswith("bias_") for name in found),
+        proj_size=0 if projection is None else width,
+    )
+
+
+def _shapes(config: LSTMConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of an ``nn.LSTM``."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in config.parameter_shapes().items():
+        halves = ("bias_ih", "bias_hh") if name.startswith("bias") else ("",)
+        shapes |= {name.replace("bias", half) if half else name: shape for half in halves}
+    return shapes
+
+
+def _named(model: Sequential, names: Any) -> dict[Layer, str]:
+    """Give the prefix of each layer that has weights."""
+    _checks.instance(names, Mapping, "names", "a mapping of layers' names to prefixes")
+    layers = {str(layer.name): layer for layer in model.network if layer.weight_specs()}
+    missing, unknown = sorted(set(layers) - set(names)), sorted(set(names) - set(layers))
+    if missing or unknown:
+        raise ValueError(
+            f"names: expected {', '.join(layers)}, the layers with weights; missing: "
+            f"{', '.join(missing) or 'none'}; unknown: {', '.join(map(str, unknown)) or 'none'}"
+        )
+    for name, prefix in names.items():
+        _checks.instance(prefix, str, f"names[{name!r}]", "a prefix")
+    return {layer: names[name] for name, layer in layers.items()}
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix.rstrip('.')}.{name}" if prefix else name
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    return name.startswith(_join(prefix, ""))
