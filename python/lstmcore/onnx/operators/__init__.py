@@ -1,0 +1,16 @@
+"""The operators that models with recurrent layers are made of, by theme."""
+
+from lstmcore.onnx.operators import control, elementwise, lstm, products, reductions, shapes
+from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator
+
+__all__ = [
+    "OPERATORS",
+    "Function",
+    "Operator",
+    "control",
+    "elementwise",
+    "lstm",
+    "products",
+    "reductions",
+    "shapes",
+]

@@ -1,0 +1,396 @@
+"""From a graph to a list of steps: constants folded, products joined with what follows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from onnx import GraphProto, numpy_helper
+
+from lstmcore._typing import Array
+from lstmcore.onnx.graph import Argument, Node, argument_of, node_of
+from lstmcore.onnx.operators import OPERATORS, Function
+
+__all__ = ["Program", "Scope", "compile_graph"]
+
+Values: TypeAlias = list[Any]
+Step: TypeAlias = Callable[[Values], None]
+
+JOINED = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
+"""What the engine applies to a product's result while it is in a cache."""
+
+NOT_FOLDED = frozenset({"Constant", "RandomNormal", "RandomUniform"})
+
+
+class Scope:
+    """The names that a graph sees: its own, then those of the graph around it.
+
+    Parameters
+    ----------
+    opset : int
+    problems : list of tuple
+        Where operators that are missing are noted, with their nodes.
+    parent : Scope, optional
+    """
+
+    def __init__(
+        self, opset: int, problems: list[tuple[str, str]], parent: Scope | None = None
+    ) -> None:
+        self.opset, self.problems, self.parent = opset, problems, parent
+        self.constants: dict[str, Array] = {}
+        self.names: set[str] = set()
+        self.captures: dict[str, None] = {}  # in order
+
+    def constant(self, name: str) -> Array | None:
+        """Return what is known of a value."""
+        if name in self.constants:
+            return self.constants[name]
+        if name in self.names or self.parent is None:
+            return None
+        return self.parent.constant(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a value of this name."""
+        here = name in self.names or name in self.constants
+        return here or (self.parent is not None and self.parent.knows(name))
+
+    def use(self, name: str) -> None:
+        """Note that a value is used; one from outside is captured, unless it is a constant."""
+        if name in self.names or name in self.constants or self.constant(name) is not None:
+            return
+        if self.parent is not None:
+            self.parent.use(name)
+            self.captures[name] = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps over numbered places of a list of values.
+
+    Attributes
+    ----------
+    steps : tuple of callable
+        Each reads and writes the list, and drops what is used no more.
+    nodes : tuple of Node
+        Where the steps come from, for errors.
+    template : list
+        The values before the first step: constants in their places.
+    inputs, outputs, captured : tuple of int
+        Places.
+    captures : tuple of str
+        Names of the values that are taken from the graph around this one.
+    arguments, results : tuple of Argument
+        The inputs and outputs as the graph declares them.
+    """
+
+    steps: tuple[Step, ...]
+    nodes: tuple[Node, ...]
+    template: Values
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    captured: tuple[int, ...]
+    captures: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    results: tuple[Argument, ...]
+
+    def run(self, inputs: Sequence[Any], captured: Sequence[Any] = ()) -> list[Any]:
+        """Run all steps; raise ValueError with the name of the node where one fails."""
+        values = self.template.copy()
+        for place, value in zip(self.inputs, inputs, strict=True):
+            values[place] = value
+        for place, value in zip(self.captured, captured, strict=True):
+            values[place] = value
+        number = 0
+        try:
+            for number, step in enumerate(self.steps):  # noqa: B007
+                step(values)
+        except (TypeError, ValueError, IndexError, ZeroDivisionError, AttributeError) as error:
+            node, text = self.nodes[number], str(error)
+            if text.startswith("node '"):
+                raise
+            raise ValueError(f"{node}: {text}") from error
+        return [values[place] for place in self.outputs]
+
+
+class _Body:
+    """A graph of a node, as its operator calls it."""
+
+    def __init__(self, program: Program, names: list[str]) -> None:
+        self._program = program
+        self._places = [names.index(name) for name in program.captures]
+        self.outputs = program.results
+        self.captures = len(names)
+
+    def __call__(self, inputs: Sequence[Any], captured: Sequence[Any]) -> list[Any]:
+        return self._program.run(inputs, [captured[place] for place in self._places])
+
+
+def compile_graph(graph: Any, scope: Scope) -> Program:
+    """Compile a graph in `scope`, which is its own.
+
+    Raises
+    ------
+    ValueError
+        If a node uses a value that is not there, or its attributes are wrong. Operators that are
+        missing are not an error yet: they are noted in the scope.
+    """
+    for tensor in graph.initializer:
+        scope.constants[tensor.name] = _frozen(numpy_helper.to_array(tensor))
+    if len(graph.sparse_initializer):
+        raise ValueError("model: expected dense initializers, got sparse ones")
+    arguments = tuple(
+        argument_of(entry) for entry in graph.input if entry.name not in scope.constants
+    )
+    scope.names.update(argument.name for argument in arguments)
+    nodes: list[Node] = []
+    for number, proto in enumerate(graph.node):
+        node = _with_bodies(node_of(proto, number, scope.opset), scope)
+        for name in node.inputs:
+            if name and not scope.knows(name):
+                raise ValueError(
+                    f"{node}: expected a value {name!r} from an earlier node, got none"
+                )
+        node = replace(
+            node, constants=tuple(scope.constant(name) if name else None for name in node.inputs)
+        )
+        if _is_missing(node, scope):
+            scope.names.update(node.outputs)
+        elif not _fold(node, scope):
+            scope.names.update(node.outputs)
+            nodes.append(node)
+    results = tuple(map(argument_of, graph.output))
+    for result in results:
+        if not scope.knows(result.name):
+            raise ValueError(f"{result.name}: expected a node that gives this output, got none")
+    if scope.problems:
+        return Program((), (), [], (), (), (), (), arguments, results)
+    nodes = _needed(_join(nodes, [result.name for result in results]), results)
+    return _Layout(scope, arguments, results).program(nodes)
+
+
+def _frozen(array: Array) -> Array:
+    """Make a constant read-only, so that nobody's output can change a model."""
+    array = np.asarray(array)
+    if array.flags.writeable:
+        array.flags.writeable = False
+    return array
+
+
+def _with_bodies(node: Node, scope: Scope) -> Node:
+    """Compile the graphs of a node; what they take from outside becomes inputs of the node."""
+    graphs = {
+        name: value for name, value in node.attributes.items() if isinstance(value, GraphProto)
+    }
+    if not graphs:
+        return node
+    chosen = scope.constant(node.inputs[0]) if node.operator == "If" else None
+    if chosen is not None:  # the other branch is never run, and may hold anything
+        graph = graphs["then_branch" if bool(chosen) else "else_branch"]
+        graphs = {"then_branch": graph, "else_branch": graph}
+    programs: dict[str, Program] = {}
+    for name, graph in graphs.items():
+        programs[name] = compile_graph(graph, Scope(scope.opset, scope.problems, scope))
+    names = list(dict.fromkeys(name for program in programs.values() for name in program.captures))
+    bodies = {name: _Body(program, names) for name, program in programs.items()}
+    return replace(node, attributes={**node.attributes, **bodies}, inputs=(*node.inputs, *names))
+
+
+def _is_missing(node: Node, scope: Scope) -> bool:
+    known = OPERATORS.get(node.operator) if not node.domain else None
+    if known is not None and known.since <= node.opset:
+        return False
+    label = f"{node.domain}.{node.operator}" if node.domain else node.operator
+    if known is not None:
+        label += f" of opset {node.opset} (known from {known.since} on)"
+    scope.problems.append((label, node.name))
+    return True
+
+
+def _fold(node: Node, scope: Scope) -> bool:
+    """Compute a node whose inputs are all known, now and once."""
+    unknown = any(
+        constant is None and name
+        for name, constant in zip(node.inputs, node.constants, strict=True)
+    )
+    if unknown or scope.problems or node.operator in NOT_FOLDED - {"Constant"}:
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            found = OPERATORS[node.operator].build(node)(*node.constants)
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        return False  # an error of the run, if it ever comes to it
+    if not OPERATORS[node.operator].several:
+        found = (found,)
+    for name, value in zip(node.outputs, found, strict=False):
+        if name:
+            scope.constants[name] = _frozen(value)
+    return True
+
+
+def _join(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    """Let a product add the bias and apply the activation that follow, if nothing else sees it."""
+    uses = Counter(name for node in nodes for name in node.inputs)
+    uses.update(outputs)
+    joined: list[Node] = []
+    by_output: dict[str, int] = {}  # where the node of an output stands
+    for node in nodes:
+        place = _product_before(node, joined, by_output, uses)
+        if place is not None:
+            product = joined[place]
+            if node.operator == "Add":
+                other = 1 if node.inputs[0] == product.outputs[0] else 0
+                product = replace(
+                    product,
+                    inputs=(*product.inputs, node.inputs[other]),
+                    constants=(*product.constants, node.constants[other]),
+                )
+            else:
+                product = replace(product, activation=JOINED[node.operator])
+            joined[place] = replace(product, outputs=node.outputs)
+        else:
+            joined.append(node)
+            place = len(joined) - 1
+        for name in node.outputs:
+            by_output[name] = place
+    return joined
+
+
+def _product_before(
+    node: Node, nodes: list[Node], by_output: dict[str, int], uses: Counter[str]
+) -> int | None:
+    """Return the place of the product that `node` may be joined with."""
+    if node.operator not in JOINED and node.operator != "Add":
+        return None
+    for number, name in enumerate(node.inputs):
+        place = by_output.get(name)
+        if place is None or uses[name] != 1:
+            continue
+        product = nodes[place]
+        if product.activation != "linear" or product.operator not in ("Conv", "Gemm", "MatMul"):
+            continue
+        if node.operator in JOINED:
+            return place
+        bias, kernel = node.constants[1 - number], product.constant(1)
+        if (
+            node.opset >= 7
+            and product.operator == "MatMul"
+            and len(product.inputs) == 2
+            and kernel is not None
+            and kernel.ndim == 2
+            and bias is not None
+            and bias.shape == kernel.shape[1:]
+        ):
+            return place
+    return None
+
+
+def _needed(nodes: list[Node], results: Sequence[Argument]) -> list[Node]:
+    """Leave out what no output depends on."""
+    wanted = {result.name for result in results}
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        used = tuple(name if name in wanted else "" for name in node.outputs)
+        if any(used):
+            kept.append(replace(node, outputs=used))
+            wanted.update(node.inputs)
+    return kept[::-1]
+
+
+class _Layout:
+    """Gives each value a place, and makes the steps."""
+
+    def __init__(
+        self, scope: Scope, arguments: tuple[Argument, ...], results: tuple[Argument, ...]
+    ) -> None:
+        self.scope, self.arguments, self.results = scope, arguments, results
+        self.template: Values = [None]  # the first place is what is left out
+        self.places: dict[str, int] = {"": 0}
+
+    def place(self, name: str) -> int:
+        if name not in self.places:
+            self.scope.use(name)
+            self.places[name] = len(self.template)
+            self.template.append(self.scope.constant(name))
+        return self.places[name]
+
+    def program(self, nodes: list[Node]) -> Program:
+        inputs = tuple(self.place(argument.name) for argument in self.arguments)
+        last = {
+            name: number
+            for number, node in enumerate(nodes)
+            for name in (*node.inputs, *node.outputs)
+        }
+        kept = {result.name for result in self.results}
+        steps = []
+        for number, node in enumerate(nodes):
+            ended = {name for name in (*node.inputs, *node.outputs) if last[name] == number}
+            dead = [
+                self.place(name)
+                for name in sorted(ended - kept - {""})
+                if self.scope.constant(name) is None
+            ]
+            entry = OPERATORS[node.operator]
+            function = entry.build(node)
+            sources = [self.place(name) for name in node.inputs]
+            targets = [self.place(name) for name in node.outputs]
+            steps.append(_step(function, sources, targets, tuple(dead), entry.several))
+        outputs = tuple(self.place(result.name) for result in self.results)
+        captures = tuple(self.scope.captures)
+        captured = tuple(self.place(name) for name in captures)
+        return Program(
+            tuple(steps),
+            tuple(nodes),
+            self.template,
+            inputs,
+            outputs,
+            captured,
+            captures,
+            self.arguments,
+            self.results,
+        )
+
+
+def _step(
+    function: Function, sources: list[int], targets: list[int], dead: tuple[int, ...], several: bool
+) -> Step:
+    """Bind a function to places; the common cases have no loop over their inputs."""
+    if several:
+
+        def many(values: Values) -> None:
+            results = function(*[values[place] for place in sources])
+            for place, result in zip(targets, results, strict=False):
+                values[place] = result
+            values[0] = None  # outputs that nobody asked for went there
+            for place in dead:
+                values[place] = None
+
+        return many
+    (target,) = targets
+    if len(sources) == 1:
+        (source,) = sources
+
+        def one(values: Values) -> None:
+            values[target] = function(values[source])
+            for place in dead:
+                values[place] = None
+
+        return one
+    if len(sources) == 2:
+        first, second = sources
+
+        def two(values: Values) -> None:
+            values[target] = function(values[first], values[second])
+            for place in dead:
+                values[place] = None
+
+        return two
+
+    def any_number(values: Values) -> None:
+        values[target] = function(*[values[place] for place in sources])
+        for place in dead:
+            values[place] = None
+
+    return any_number
