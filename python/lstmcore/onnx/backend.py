@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from lstmcore._typing import Array
+from lstmcore.onnx.graph import NEWEST_OPSET
 from lstmcore.onnx.model import Model, load
 
 __all__ = ["Backend", "BackendRep"]
@@ -92,7 +93,7 @@ class Backend:
         **options
             ``opset_version``: the newest one by default.
         """
-        opset = int(options.pop("opset_version", min(onnx.defs.onnx_opset_version(), 26)))
+        opset = int(options.pop("opset_version", min(onnx.defs.onnx_opset_version(), NEWEST_OPSET)))
         _refuse(options)
         names = list(dict.fromkeys(name for name in node.input if name))
         if len(inputs) != len(names):

@@ -15,7 +15,7 @@ from lstmcore._typing import Array
 
 __all__ = ["NEWEST_OPSET", "Argument", "Node", "argument_of", "node_of", "opset_of", "read_model"]
 
-NEWEST_OPSET = 26
+NEWEST_OPSET = 28
 """The newest version of the standard's operators that was looked at."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
@@ -37,8 +37,9 @@ class Node:
         Numbers, strings, arrays, graphs (still in ONNX's form) and lists of them.
     opset : int
         Version of the standard's operators.
-    constants : tuple of (ndarray or None)
-        Those inputs that are known before a run.
+    constants : list of (ndarray or None)
+        Those inputs that are known before a run. Emptied once the node's function is built, which
+        may have packed them.
     activation : str
         What the engine applies to the result of a product in the same go.
     """
@@ -50,7 +51,7 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     opset: int
-    constants: tuple[Array | None, ...] = field(default=(), compare=False)
+    constants: list[Array | None] = field(default_factory=list, compare=False, repr=False)
     activation: str = "linear"
 
     def constant(self, position: int) -> Array | None:

@@ -129,9 +129,11 @@ def _checked(value: Any, argument: Argument) -> Array:
 def _apart(result: Any, inputs: list[Array]) -> Array:
     """Make a result contiguous, and a copy if it is a constant or shares memory with an input."""
     array = np.asarray(result, order="C")
-    if not array.flags.writeable or any(np.may_share_memory(array, value) for value in inputs):
-        return array.copy()
-    return array
+    if array.base is None:
+        shared = any(array is value for value in inputs)
+    else:
+        shared = any(np.may_share_memory(array, value) for value in inputs)
+    return array.copy() if shared or not array.flags.writeable else array
 
 
 def load(model: str | os.PathLike[str] | bytes | Any) -> Model:

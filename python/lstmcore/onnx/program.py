@@ -12,7 +12,7 @@ from onnx import GraphProto, numpy_helper
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, Node, argument_of, node_of
-from lstmcore.onnx.operators import OPERATORS, Function
+from lstmcore.onnx.operators import OPERATORS, Function, bound
 
 __all__ = ["Program", "Scope", "compile_graph"]
 
@@ -43,6 +43,9 @@ class Scope:
         self.constants: dict[str, Array] = {}
         self.names: set[str] = set()
         self.captures: dict[str, None] = {}  # in order
+        # Of inputs and of what Shape gives for them: sizes that the model fixes are integers.
+        self.shapes: dict[str, tuple[int | str | None, ...]] = {}
+        self.sizes: dict[str, tuple[int | str | None, ...]] = {}
 
     def constant(self, name: str) -> Array | None:
         """Return what is known of a value."""
@@ -51,6 +54,12 @@ class Scope:
         if name in self.names or self.parent is None:
             return None
         return self.parent.constant(name)
+
+    def shape(self, name: str) -> tuple[int | str | None, ...] | None:
+        """Return what the model fixes of the shape of an input."""
+        if name in self.names or self.parent is None:
+            return self.shapes.get(name)
+        return self.parent.shape(name)
 
     def knows(self, name: str) -> bool:
         """Whether there is a value of this name."""
@@ -145,6 +154,8 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
         argument_of(entry) for entry in graph.input if entry.name not in scope.constants
     )
     scope.names.update(argument.name for argument in arguments)
+    if scope.parent is None:  # those of graphs inside are not checked at run time
+        scope.shapes = {entry.name: entry.shape for entry in arguments if entry.shape is not None}
     nodes: list[Node] = []
     for number, proto in enumerate(graph.node):
         node = _with_bodies(node_of(proto, number, scope.opset), scope)
@@ -154,11 +165,11 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
                     f"{node}: expected a value {name!r} from an earlier node, got none"
                 )
         node = replace(
-            node, constants=tuple(scope.constant(name) if name else None for name in node.inputs)
+            node, constants=[scope.constant(name) if name else None for name in node.inputs]
         )
         if _is_missing(node, scope):
             scope.names.update(node.outputs)
-        elif not _fold(node, scope):
+        elif not _fold_size(node, scope) and not _fold(node, scope):
             scope.names.update(node.outputs)
             nodes.append(node)
     results = tuple(map(argument_of, graph.output))
@@ -167,7 +178,7 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
             raise ValueError(f"{result.name}: expected a node that gives this output, got none")
     if scope.problems:
         return Program((), (), [], (), (), (), (), arguments, results)
-    nodes = _needed(_join(nodes, [result.name for result in results]), results)
+    nodes = _needed(_join(_pick_sizes(nodes), [result.name for result in results]), results)
     return _Layout(scope, arguments, results).program(nodes)
 
 
@@ -219,7 +230,8 @@ def _fold(node: Node, scope: Scope) -> bool:
         return False
     try:
         with np.errstate(all="ignore"):
-            found = OPERATORS[node.operator].build(node)(*node.constants)
+            function, positions = bound(node)
+            found = function(*(node.constants[place] for place in positions))
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return False  # an error of the run, if it ever comes to it
     if not OPERATORS[node.operator].several:
@@ -228,6 +240,44 @@ def _fold(node: Node, scope: Scope) -> bool:
         if name:
             scope.constants[name] = _frozen(value)
     return True
+
+
+def _fold_size(node: Node, scope: Scope) -> bool:
+    """Take a size that the model fixes for its inputs as known."""
+    if node.operator == "Shape":
+        shape = scope.shape(node.inputs[0])
+        if shape is None:
+            return False
+        scope.sizes[node.outputs[0]] = chosen = shape[node.get("start", 0) : node.get("end")]
+    elif node.operator == "Gather" and node.get("axis", 0) == 0 and node.inputs[0] in scope.sizes:
+        sizes, places = scope.sizes[node.inputs[0]], node.constant(1)
+        if places is None or places.size == 0 or not np.all(np.abs(places + 0.5) < len(sizes)):
+            return False
+        chosen = tuple(sizes[place] for place in places.ravel().tolist())
+    else:
+        return False
+    if not all(isinstance(size, int) for size in chosen):
+        return False
+    array = np.array(chosen, np.int64)
+    places = node.constant(1) if node.operator == "Gather" else None
+    scope.constants[node.outputs[0]] = _frozen(
+        array if places is None else array.reshape(places.shape)
+    )
+    return True
+
+
+def _pick_sizes(nodes: list[Node]) -> list[Node]:
+    """Let Shape give the sizes that a Gather picks of it."""
+    shapes = {node.outputs[0]: node for node in nodes if node.operator == "Shape"}
+    picked: list[Node] = []
+    for node in nodes:
+        places = node.constant(1)
+        shape = shapes.get(node.inputs[0]) if node.operator == "Gather" else None
+        if shape is not None and places is not None and places.ndim < 2 and not node.get("axis", 0):
+            attributes = {**shape.attributes, "pick": places.tolist()}
+            node = replace(shape, name=node.name, outputs=node.outputs, attributes=attributes)
+        picked.append(node)
+    return picked
 
 
 def _join(nodes: list[Node], outputs: list[str]) -> list[Node]:
@@ -245,7 +295,7 @@ def _join(nodes: list[Node], outputs: list[str]) -> list[Node]:
                 product = replace(
                     product,
                     inputs=(*product.inputs, node.inputs[other]),
-                    constants=(*product.constants, node.constants[other]),
+                    constants=[*product.constants, node.constants[other]],
                 )
             else:
                 product = replace(product, activation=JOINED[node.operator])
@@ -332,11 +382,12 @@ class _Layout:
                 for name in sorted(ended - kept - {""})
                 if self.scope.constant(name) is None
             ]
-            entry = OPERATORS[node.operator]
-            function = entry.build(node)
-            sources = [self.place(name) for name in node.inputs]
+            function, positions = bound(node)
+            node.constants.clear()
+            sources = [self.place(node.inputs[position]) for position in positions]
             targets = [self.place(name) for name in node.outputs]
-            steps.append(_step(function, sources, targets, tuple(dead), entry.several))
+            several = OPERATORS[node.operator].several
+            steps.append(_step(function, sources, targets, tuple(dead), several))
         outputs = tuple(self.place(result.name) for result in self.results)
         captures = tuple(self.scope.captures)
         captured = tuple(self.place(name) for name in captures)

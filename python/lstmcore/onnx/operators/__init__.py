@@ -1,12 +1,13 @@
 """The operators that models with recurrent layers are made of, by theme."""
 
 from lstmcore.onnx.operators import control, elementwise, lstm, products, reductions, shapes
-from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator
+from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator, bound
 
 __all__ = [
     "OPERATORS",
     "Function",
     "Operator",
+    "bound",
     "control",
     "elementwise",
     "lstm",

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
-from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator, operator
+from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Operator, operator
 
 UNARY: dict[str, tuple[Function, int]] = {
     "Abs": (np.abs, 6),
@@ -117,21 +117,10 @@ def _dropout(node: Node) -> Function:
 
 
 @operator("Pow", since=1)
-def _pow(node: Node) -> Function:
+def _pow(node: Node) -> Function | Bound:
     exponent = node.constant(1)
-    if exponent is not None and exponent.size == 1 and exponent.ndim <= 1:
-        value = exponent.item()
-        powers: dict[float, Function] = {2: np.square, 1: lambda x: x, 0.5: np.sqrt}
-        if value in powers:
-            simple = powers[value]
-
-            def power(x: Array, _: Array) -> Any:
-                # An exponent of shape (1,) makes a vector of a scalar.
-                if x.ndim < exponent.ndim or (value == 0.5 and x.dtype.kind != "f"):
-                    return _power(x, exponent)
-                return simple(x)
-
-            return power
+    if exponent is not None and exponent.ndim == 0 and exponent == 2:
+        return Bound(np.square, (0,))
     return _with_old_broadcast(node, _power)
 
 
@@ -212,7 +201,7 @@ def _sigmoid(node: Node) -> Function:
 
 @operator("Relu", since=6)
 def _relu(node: Node) -> Function:
-    return lambda x: np.maximum(x, x.dtype.type(0))
+    return lambda x: np.maximum(x, 0)
 
 
 @operator("LeakyRelu", since=6)

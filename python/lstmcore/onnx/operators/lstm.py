@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from lstmcore import functional as F
 from lstmcore._typing import Array
 from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
-from lstmcore.onnx.operators.registry import Function, operator
+from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 ATTRIBUTES = (
     "activations",
@@ -29,7 +30,7 @@ Cells = list[F.PackedWeights]
 
 
 @operator("LSTM", since=1, several=True)
-def _lstm(node: Node) -> Function:
+def _lstm(node: Node) -> Function | Bound:
     """Inputs X, W, R, B, sequence_lens, initial_h, initial_c, P; outputs Y, Y_h, Y_c."""
     unknown = [name for name in node.attributes if name not in (*ATTRIBUTES, "output_sequence")]
     if unknown:
@@ -39,21 +40,8 @@ def _lstm(node: Node) -> Function:
         node.fail(f"layout: expected 0 or 1, got {batch_first}")
     wanted = tuple(node.has_output(place) for place in range(3))
     prepare = _preparation(node)
-    places = (1, 2, 3, 7)  # W, R, B, P
-    known = all(node.constant(place) is not None or not node.has_input(place) for place in places)
-    fixed = prepare(*(node.constant(place) for place in places)) if known else None
 
-    def lstm(
-        x: Array,
-        w: Array,
-        r: Array,
-        b: Array | None = None,
-        lengths: Array | None = None,
-        h: Array | None = None,
-        c: Array | None = None,
-        p: Array | None = None,
-    ) -> Any:
-        cells = prepare(w, r, b, p) if fixed is None else fixed
+    def run(cells: Cells, x: Array, lengths: Any = None, h: Any = None, c: Any = None) -> Any:
         if x.ndim != 3:
             node.fail(f"X: expected three axes, got shape {x.shape}")
         if batch_first:
@@ -64,9 +52,19 @@ def _lstm(node: Node) -> Function:
         y, h, c = _run(cells, x, lengths, h, c, wanted[0])
         if wanted[0]:
             n, steps, _ = y.shape
-            y = y.reshape(n, steps, len(h), -1)  # (N, T, D, H)
+            y = y.reshape(n, steps, len(h), h.shape[2])  # (N, T, D, H)
             y = y if batch_first else y.transpose(1, 2, 0, 3)
         return (y, h.swapaxes(0, 1), c.swapaxes(0, 1)) if batch_first else (y, h, c)
+
+    places = (1, 2, 3, 7)  # W, R, B, P
+    if all(node.constant(place) is not None or not node.has_input(place) for place in places):
+        cells = prepare(*(node.constant(place) for place in places))
+        rest = [place for place in (0, 4, 5, 6) if place < len(node.inputs)]
+        return Bound(partial(run, cells), tuple(rest))
+
+    def lstm(x: Array, w: Array, r: Array, *rest: Array | None) -> Any:
+        b, lengths, h, c, p = ([*rest] + [None] * 5)[:5]
+        return run(prepare(w, r, b, p), x, lengths, h, c)
 
     return lstm
 
@@ -113,9 +111,8 @@ def _differ(options: dict[str, Any]) -> bool:
 def _run(
     cells: Cells, x: Array, lengths: Array | None, h: Array | None, c: Array | None, sequences: bool
 ) -> tuple[Any, Array, Array]:
-    if len(cells) == 1:
-        state = None if h is None and c is None else (h, c)
-        y, (h, c) = F.lstm(x, cells[0], state=state, lengths=lengths, return_sequences=sequences)
+    if len(cells) == 1:  # without the checks of functional.lstm, of which a node has no need
+        y, h, c, _ = cells[0]._lstm.forward(x, h, c, lengths, None, sequences)
         return y, h, c
     outputs, states = [], []
     for place, cell in enumerate(cells):

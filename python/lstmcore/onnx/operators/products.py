@@ -12,7 +12,7 @@ from lstmcore import _core
 from lstmcore._checks import FLOAT_TYPES
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
-from lstmcore.onnx.operators.registry import Function, operator
+from lstmcore.onnx.operators.registry import Bound, Function, operator
 from lstmcore.onnx.operators.shapes import padded
 
 ACTIVATIONS: dict[str, Function] = {
@@ -54,7 +54,7 @@ def _multiply(a: Array, b: Array) -> Any:
 
 
 @operator("Gemm", since=1)
-def _gemm(node: Node) -> Function:
+def _gemm(node: Node) -> Function | Bound:
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     turn_a, turn_b = node.get("transA", 0), node.get("transB", 0)
     finish = ACTIVATIONS[node.activation]
@@ -76,12 +76,12 @@ def _gemm(node: Node) -> Function:
             )
             dense = _dense(scaled, shift, node.activation)
 
-            def known(a: Array, *_: Any) -> Any:
+            def known(a: Array) -> Any:
                 if a.ndim != 2:
                     node.fail(f"A: expected a matrix, got shape {a.shape}")
                 return dense(a.T if turn_a else a)
 
-            return known
+            return Bound(known, (0,))
 
     def gemm(a: Array, b: Array, c: Array | None = None) -> Any:
         product = _multiply(a.T if turn_a else a, b.T if turn_b else b)
@@ -95,7 +95,7 @@ def _gemm(node: Node) -> Function:
 
 
 @operator("MatMul", since=1)
-def _matmul(node: Node) -> Function:
+def _matmul(node: Node) -> Function | Bound:
     """The third input, which the standard does not have, is a bias that was an Add."""
     kernel, bias = node.constant(1), node.constant(2)
     finish = ACTIVATIONS[node.activation]
@@ -103,12 +103,12 @@ def _matmul(node: Node) -> Function:
         width = kernel.shape[0]
         dense = _dense(kernel, bias, node.activation)
 
-        def known(x: Array, *_: Any) -> Any:
+        def known(x: Array) -> Any:
             if x.shape[-1:] != (width,):
                 node.fail(f"A: expected {width} columns, got shape {x.shape}")
             return dense(x)
 
-        return known
+        return Bound(known, (0,))
 
     def matmul(a: Array, b: Array, c: Array | None = None) -> Any:
         if b.ndim == 2 and a.ndim >= 2 and _usable(a, b) and a.shape[-1] == b.shape[0]:
@@ -176,12 +176,12 @@ class Windows:
 
 
 @operator("Conv", since=1)
-def _conv(node: Node) -> Function:
+def _conv(node: Node) -> Function | Bound:
     groups = int(node.get("group", 1))
     kernel, bias = node.constant(1), node.constant(2)
     known = kernel is not None and (bias is not None or not node.has_input(2))
     if known and kernel is not None and kernel.ndim == 3 and _usable(kernel, bias):
-        return _known_conv1d(node, kernel, bias, groups)
+        return Bound(_known_conv1d(node, kernel, bias, groups), (0,))
 
     def conv(x: Array, kernel: Array, bias: Array | None = None) -> Any:
         return _conv_of_any_rank(node, x, kernel, bias, groups)
@@ -214,7 +214,7 @@ def _known_conv1d(node: Node, kernel: Array, bias: Array | None, groups: int) ->
     same = windows.mode.startswith("SAME")
     before, after = windows.pads[0]
 
-    def conv(x: Array, *_: Any) -> Any:
+    def conv(x: Array) -> Any:
         if x.ndim != 3 or x.shape[1] != width * groups:
             node.fail(f"X: expected shape (N, {width * groups}, T), got {x.shape}")
         front, back = windows.padding(x.shape[2:])[0] if same else (before, after)

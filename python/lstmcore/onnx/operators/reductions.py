@@ -8,11 +8,14 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
-from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator, operator
+from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Operator, operator
 
 
 def _mean(x: Array, **where: Any) -> Any:
-    return np.mean(x, dtype=x.dtype if x.dtype.kind == "f" else None, **where).astype(x.dtype)
+    if x.dtype.kind != "f" or x.dtype.itemsize < 4:
+        return np.mean(x, **where).astype(x.dtype)
+    total = np.add.reduce(x, **where)  # many times as fast as NumPy's mean for a small array
+    return total / x.dtype.type(x.size // max(total.size, 1))
 
 
 def _log_sum_exp(x: Array, **where: Any) -> Any:
@@ -52,7 +55,7 @@ REDUCTIONS: dict[str, Function] = {
 }
 
 
-def _reduction(node: Node) -> Function:
+def _reduction(node: Node) -> Function | Bound:
     function = REDUCTIONS[node.operator]
     keep = bool(node.get("keepdims", 1))
     by_input = node.opset >= (13 if node.operator == "ReduceSum" else 18)
@@ -71,7 +74,7 @@ def _reduction(node: Node) -> Function:
     known = node.constant(1)
     if known is not None and known.size:
         fixed = tuple(known.tolist())
-        return lambda x, _: function(x, axis=fixed, keepdims=keep)
+        return Bound(lambda x: function(x, axis=fixed, keepdims=keep), (0,))
     return reduce
 
 
