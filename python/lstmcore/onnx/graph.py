@@ -13,7 +13,17 @@ from onnx import inliner, numpy_helper
 
 from lstmcore._typing import Array
 
-__all__ = ["NEWEST_OPSET", "Argument", "Node", "argument_of", "node_of", "opset_of", "read_model"]
+__all__ = [
+    "NEWEST_OPSET",
+    "Argument",
+    "Node",
+    "argument_of",
+    "array_of",
+    "element_type",
+    "node_of",
+    "opset_of",
+    "read_model",
+]
 
 NEWEST_OPSET = 28
 """The newest version of the standard's operators that was looked at."""
@@ -162,7 +172,7 @@ def argument_of(value: Any) -> Argument:
     tensor = value.type.tensor_type
     dtype = None
     if tensor.elem_type:
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        dtype = element_type(tensor.elem_type, value.name)
     if not tensor.HasField("shape"):
         return Argument(value.name, dtype, None)
     sizes: list[int | str | None] = []
@@ -172,6 +182,31 @@ def argument_of(value: Any) -> Argument:
         else:
             sizes.append(size.dim_param or None)
     return Argument(value.name, dtype, tuple(sizes))
+
+
+def element_type(number: int, name: str) -> np.dtype[Any]:
+    """Return NumPy's form of one of ONNX's element types.
+
+    Raises
+    ------
+    ValueError
+        If NumPy itself has no such type: strings, bfloat16 and what is smaller than a byte.
+    """
+    try:
+        dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
+    except KeyError:
+        raise ValueError(f"{name}: expected one of ONNX's types, got number {number}") from None
+    if dtype.kind not in "biuf" or dtype.isbuiltin != 1:
+        kind = onnx.TensorProto.DataType.Name(number)
+        raise ValueError(f"{name}: expected a type of numbers that NumPy has, or bool, got {kind}")
+    return dtype
+
+
+def array_of(tensor: Any, name: str) -> Array:
+    """Read a tensor of a model."""
+    element_type(tensor.data_type, name)
+    array: Array = numpy_helper.to_array(tensor)
+    return array
 
 
 def node_of(proto: Any, number: int, opset: int) -> Node:
@@ -192,7 +227,7 @@ def _attribute(proto: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, onnx.TensorProto):
-        return numpy_helper.to_array(value)
+        return array_of(value, proto.name)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [
             entry.decode("utf-8", "surrogateescape") if isinstance(entry, bytes) else entry

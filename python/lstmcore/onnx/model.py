@@ -108,22 +108,20 @@ class Model:
 
 def _checked(value: Any, argument: Argument) -> Array:
     name, dtype, shape = argument.name, argument.dtype, argument.shape
-    if isinstance(value, np.generic):
+    if type(value) is not np.ndarray:
+        if not isinstance(value, (np.ndarray, np.generic)) or isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
         value = np.asarray(value)
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
+    array: Array = value
     if dtype is not None and value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
-    if shape is not None and not (
-        len(shape) == value.ndim
-        and all(
-            type(want) is not int or want == size
-            for want, size in zip(shape, value.shape, strict=True)
-        )
-    ):
+    fits = shape is None or len(shape) == value.ndim
+    for want, size in zip(shape or (), value.shape, strict=False):
+        fits = fits and (want == size or want.__class__ is not int)
+    if shape is not None and not fits:
         expected = ", ".join("?" if size is None else str(size) for size in shape)
         raise ValueError(f"{name}: expected shape ({expected}), got {value.shape}")
-    return value
+    return array
 
 
 def _apart(result: Any, inputs: list[Array]) -> Array:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from onnx import GraphProto, numpy_helper
+from onnx import GraphProto
 
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Argument, Node, argument_of, node_of
+from lstmcore.onnx.graph import Argument, Node, argument_of, array_of, node_of
 from lstmcore.onnx.operators import OPERATORS, Function, bound
 
 __all__ = ["Program", "Scope", "compile_graph"]
@@ -147,7 +147,7 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
         missing are not an error yet: they are noted in the scope.
     """
     for tensor in graph.initializer:
-        scope.constants[tensor.name] = _frozen(numpy_helper.to_array(tensor))
+        scope.constants[tensor.name] = _frozen(array_of(tensor, tensor.name))
     if len(graph.sparse_initializer):
         raise ValueError("model: expected dense initializers, got sparse ones")
     arguments = tuple(

@@ -7,19 +7,10 @@ from operator import itemgetter, methodcaller
 from typing import Any
 
 import numpy as np
-import onnx
 
 from lstmcore._typing import Array
-from lstmcore.onnx.graph import Node
+from lstmcore.onnx.graph import Node, element_type
 from lstmcore.onnx.operators.registry import Bound, Function, operator
-
-
-def numpy_type(node: Node, number: int) -> np.dtype[Any]:
-    """Return NumPy's form of one of ONNX's element types."""
-    if number in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
-        node.fail("to: expected a type of numbers or bool, got strings or none")
-    dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
-    return dtype
 
 
 def _axes(node: Node, position: int, since: int) -> tuple[int, ...] | None:
@@ -297,7 +288,7 @@ def _constant_of_shape(node: Node) -> Function:
 
 @operator("Cast", since=6)
 def _cast(node: Node) -> Function:
-    dtype = numpy_type(node, node.get("to"))
+    dtype = element_type(node.get("to"), f"{node}: to")
     return lambda x: x.astype(dtype, copy=False)
 
 
@@ -394,10 +385,15 @@ def _pad(node: Node) -> Function | Bound:
     if constant is not None and not node.has_input(2) and not node.has_input(3):
         numbers = constant.tolist()
         pairs = _pairs(numbers, None, len(numbers) // 2)
+        at = [axis for axis, pair in enumerate(pairs) if pair != (0, 0)]
+        inside = mode in ("reflect", "wrap") and len(at) == 1 and min(numbers) >= 0
+        most = max(numbers, default=0) + (mode == "reflect")
 
         def pad_known(x: Array) -> Any:
             if len(pairs) != x.ndim:
                 node.fail(f"pads: expected {2 * x.ndim} numbers for shape {x.shape}, got {numbers}")
+            if inside and x.shape[at[0]] >= most:
+                return _lengthened(x, at[0], pairs[at[0]], mode)
             return padded(x, pairs, mode, 0)
 
         return Bound(pad_known, (0,))
