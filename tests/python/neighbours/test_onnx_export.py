@@ -12,6 +12,7 @@ from reference import relative_error
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
+import lstmcore.onnx  # noqa: E402
 from lstmcore.onnx import export  # noqa: E402
 
 OPSETS = (14, 17, 20, min(26, onnx.defs.onnx_opset_version()))
@@ -57,6 +58,11 @@ def run(proto, feeds):
     return dict(zip(names, session.run(None, feeds), strict=True))
 
 
+def run_here(proto, feeds):
+    """Run a model in this package's own importer."""
+    return lstmcore.onnx.load(proto.SerializeToString()).run(feeds)
+
+
 def ragged(size, steps, seed=0):
     lengths = np.random.default_rng(seed).integers(1, steps + 1, size)
     lengths[-1] = 1
@@ -64,7 +70,7 @@ def ragged(size, steps, seed=0):
     return lengths
 
 
-def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, run=run):
+def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=(run, run_here)):
     """Compare outputs, their lengths and states."""
     feeds, before = {"x": x}, {}
     if lengths is not None:
@@ -76,15 +82,16 @@ def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, run=ru
         before[key] = lc.functional.LSTMState(*pair)
     own_lengths = None if lengths is None else lengths.astype(np.int64)
     y, valid, _, after = model.forward_from(x, own_lengths, False, 0, False, before)
-    results = run(proto, feeds)
-    assert relative_error(results.pop("y"), y) <= tolerance
-    if "y_lengths" in results:
-        np.testing.assert_array_equal(results.pop("y_lengths"), valid)
-    for key in state or {}:
-        prefix = f"{key}." if several else ""
-        assert relative_error(results.pop(f"{prefix}hn"), after[key].h) <= tolerance
-        assert relative_error(results.pop(f"{prefix}cn"), after[key].c) <= tolerance
-    assert not results
+    for run in runs:
+        results = run(proto, feeds)
+        assert relative_error(results.pop("y"), y) <= tolerance
+        if "y_lengths" in results:
+            np.testing.assert_array_equal(results.pop("y_lengths"), valid)
+        for key in state or {}:
+            prefix = f"{key}." if several else ""
+            assert relative_error(results.pop(f"{prefix}hn"), after[key].h) <= tolerance
+            assert relative_error(results.pop(f"{prefix}cn"), after[key].c) <= tolerance
+        assert not results
 
 
 def check(model, opset=17, *, lengths=True, states=False, sizes=((3, 7), (1, 1), (5, 12)), **more):
@@ -339,8 +346,13 @@ def test_steps_that_are_sequences():
     inner = layers.TimeDistributed(layers.LSTM(4))
     model = build([inner, layers.Bidirectional(layers.LSTM(2))], (None, 5, 3))
     check(model)
-    for part in (layers.Attention(), layers.Conv1D(2, 2), layers.GlobalMaxPooling1D()):
-        check(build([layers.TimeDistributed(part), layers.LSTM(4)], (None, 5, 3)))
+    for parts in (
+        [layers.Attention()],
+        [layers.Conv1D(2, 2), layers.GlobalMaxPooling1D()],
+        [layers.LSTM(2, return_sequences=True, go_backwards=True), layers.Attention()],
+    ):
+        each = [layers.TimeDistributed(part) for part in parts]
+        check(build([*each, layers.LSTM(4)], (None, 5, 3)))
     check(build([layers.LayerNormalization()], (None, 2, 3)))
 
 
@@ -478,7 +490,9 @@ def reference_lstm():
 
 def evaluate(proto, feeds):
     """Run a model in ONNX's own evaluator."""
-    evaluator = onnx.reference.ReferenceEvaluator(proto, new_ops=[reference_lstm()])
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(proto, new_ops=[reference_lstm()])
     return dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True))
 
 
@@ -491,7 +505,7 @@ def test_the_evaluator_of_onnx(name, dtype):
         proto = export(model, lengths=lengths, states=True)
         rows = ragged(4, 6) if lengths else None
         state = random_state(model, 4, 2)
-        agree(model, proto, batch(model, 4, 6), rows, state, tolerance, evaluate)
+        agree(model, proto, batch(model, 4, 6), rows, state, tolerance, [evaluate, run_here])
 
 
 def test_another_dtype():
