@@ -1,4 +1,4 @@
-"""Run ONNX models with recurrent layers on the engine.
+"""ONNX models with recurrent layers, run on the engine, and models of our own as ONNX files.
 
 Needs the package ``onnx``: ``pip install "lstmcore[onnx]"``.
 """
@@ -11,7 +11,8 @@ if find_spec("onnx") is None:
     )
 
 from lstmcore.onnx.backend import Backend, BackendRep
+from lstmcore.onnx.exporter import export
 from lstmcore.onnx.graph import Argument
 from lstmcore.onnx.model import Model, load
 
-__all__ = ["Argument", "Backend", "BackendRep", "Model", "load"]
+__all__ = ["Argument", "Backend", "BackendRep", "Model", "export", "load"]
