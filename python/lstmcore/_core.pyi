@@ -318,6 +318,7 @@ def conv1d_backward(
     dkernel: FloatArray | None,
     dbias: FloatArray | None,
 ) -> FloatArray | None: ...
+
 class PackedConv1d:
     """A convolution with its kernel (K, C, F) packed once; of the bits of ``conv1d_forward``."""
 
