@@ -95,7 +95,7 @@ class PackedConvolution {
   const std::array<std::int64_t, 3>& kernel_shape() const;
   /// Windows of a sequence of so many steps with `before` zeros in front and `after` behind.
   std::int64_t count(std::int64_t steps, std::int64_t before, std::int64_t after) const;
-  /// x (N, T, C), y (N, count(T, before, after), F).
+  /// x (N, T, C), y (N, count(T, before, after), F) with at least one window.
   void forward(View<const T, 3> x, std::int64_t before, std::int64_t after, View<T, 3> y) const;
 
  private:

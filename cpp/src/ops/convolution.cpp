@@ -314,6 +314,8 @@ void PackedConvolution<T>::forward(View<const T, 3> x, std::int64_t before, std:
   require_contiguous("x", x);
   require(x.shape[2] == features, "x: expected shape (N, T, ", features, ") for a kernel of shape (", shape[0], ", ",
           features, ", ", filters, "), got ", shape_text(x));
+  require(outputs >= 1, "x: expected at least ", windows.span(), " time steps with what goes before and after, got ",
+          before + steps + after);
   require_array("y", y, {batch, outputs, filters});
   const ops::Steps numbers(std::vector<Index>(static_cast<std::size_t>(batch), outputs));
   std::vector<Sequence<T>> sequences;
