@@ -683,3 +683,10 @@ def test_refused():
         export(build([layers.Residual(KEEP(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))
     with pytest.raises(ValueError, match=r"^layer 'lstm': coupled_gates: ONNX"):
         export(build([KEEP(3, coupled_gates=True, recurrent_activation="softsign")], (None, 3)))
+
+
+def test_too_large(monkeypatch):
+    monkeypatch.setattr("lstmcore.onnx.export_graph.MOST_BYTES", 600)
+    export(build([layers.LSTM(4)], (None, 3)))
+    with pytest.raises(ValueError, match=r"^layer 'lstm': expected weights of less than 2 GiB"):
+        export(build([layers.LSTM(4, num_layers=2)], (None, 3)))
