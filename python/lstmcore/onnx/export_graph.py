@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lstmcore._typing import Array, Shape
 
@@ -133,17 +133,10 @@ class Graph:
         trimmed = list(inputs)
         while trimmed and not trimmed[-1]:
             trimmed.pop()
-        given = {name: value for name, value in attributes.items() if value is not None}
         written = list(names)
         while not written[-1]:
             written.pop()
-        made = helper.make_node(operator, trimmed, written, name=node)
-        for name, value in given.items():
-            kind = None
-            if isinstance(value, (list, tuple)) and value and isinstance(value[0], float):
-                kind = AttributeProto.FLOATS
-            made.attribute.append(helper.make_attribute(name, value, attr_type=kind))
-        self.nodes.append(made)
+        self.nodes.append(helper.make_node(operator, trimmed, written, name=node, **attributes))
         return names
 
     def weight(self, name: str, array: Array) -> str:

@@ -73,7 +73,13 @@ def ragged(size, steps, seed=0):
     return lengths
 
 
-def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=RUNS):
+def difference(result, expected, least):
+    """The largest, in units of the largest output, or of `least` if all are smaller."""
+    largest = np.abs(expected).max(initial=0.0)
+    return relative_error(result, expected) * min(1.0, largest / least if least else 1.0)
+
+
+def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=RUNS, least=0.0):
     """Compare outputs, their lengths and states."""
     feeds, before = {"x": x}, {}
     if lengths is not None:
@@ -87,13 +93,13 @@ def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=R
     y, valid, _, after = model.forward_from(x, own_lengths, False, 0, False, before)
     for run in runs:
         results = run(proto, feeds)
-        assert relative_error(results.pop("y"), y) <= tolerance
+        assert difference(results.pop("y"), y, least) <= tolerance
         if "y_lengths" in results:
             np.testing.assert_array_equal(results.pop("y_lengths"), valid)
         for key in state or {}:
             prefix = f"{key}." if several else ""
-            assert relative_error(results.pop(f"{prefix}hn"), after[key].h) <= tolerance
-            assert relative_error(results.pop(f"{prefix}cn"), after[key].c) <= tolerance
+            assert difference(results.pop(f"{prefix}hn"), after[key].h, least) <= tolerance
+            assert difference(results.pop(f"{prefix}cn"), after[key].c, least) <= tolerance
         assert not results
 
 
@@ -598,13 +604,15 @@ def test_random_models(model, opset, size, steps, states):
     states = states and bool(model.recurrent_layers)
     x = batch(model, size, steps)
     state = random_state(model, size, 1) if states else None
-    agree(model, export(model, opset=opset, states=states, recurrent="auto"), x, None, state)
+    # A single unit may be near 0, and have lost digits on its way there.
+    options = {"opset": opset, "states": states, "recurrent": "auto"}
+    agree(model, export(model, **options), x, None, state, least=0.1)
     try:
-        proto = export(model, opset=opset, lengths=True, states=states, recurrent="auto")
+        proto = export(model, lengths=True, **options)
     except ValueError as error:
         assert "no layer" in str(error)
         return
-    agree(model, proto, x, ragged(size, steps), state)
+    agree(model, proto, x, ragged(size, steps), state, least=0.1)
 
 
 # ---- files and errors ----------------------------------------------------------------------------
