@@ -13,7 +13,15 @@ from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.config import Activation, LSTMConfig
 
-__all__ = ["ACTIVATIONS", "DIRECTIONS", "check_weights", "from_onnx", "split_directions", "to_onnx"]
+__all__ = [
+    "ACTIVATIONS",
+    "DIRECTIONS",
+    "check_options",
+    "check_weights",
+    "from_onnx",
+    "split_directions",
+    "to_onnx",
+]
 
 ACTIVATIONS = {
     "sigmoid": "Sigmoid",
@@ -230,14 +238,8 @@ def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> d
     layer = _checks.integer(layer, "layer", 0)
     if layer >= config.num_layers:
         raise ValueError(f"layer: expected 0..{config.num_layers - 1}, got {layer}")
-    for option in _WITHOUT_FORM:
-        if getattr(config, option):
-            raise ValueError(
-                f"{option}: ONNX's LSTM operator has no such option, got {getattr(config, option)}"
-            )
+    check_options(config)
     roles = [getattr(config, role) for role in _ROLES]
-    if config.coupled_gates:
-        _check_coupled(roles[0], "coupled_gates", "gate_activation")
     arrays: dict[str, list[Array]] = {}
     for suffix in _suffixes(config, layer):
         found = {
@@ -262,6 +264,17 @@ def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> d
         "clip": config.gate_clip or None,
         "input_forget": int(config.coupled_gates),
     }
+
+
+def check_options(config: LSTMConfig) -> None:
+    """Raise ValueError, which names an option, if ONNX's LSTM operator lacks it."""
+    for option in _WITHOUT_FORM:
+        if getattr(config, option):
+            raise ValueError(
+                f"{option}: ONNX's LSTM operator has no such option, got {getattr(config, option)}"
+            )
+    if config.coupled_gates:
+        _check_coupled(config.gate_activation, "coupled_gates", "gate_activation")
 
 
 def check_weights(weights: Mapping[str, Any], config: LSTMConfig) -> "np.dtype[Any]":

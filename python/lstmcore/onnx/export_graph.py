@@ -1,12 +1,11 @@
 """A graph while it is written: nodes, constants, names, and how the axes of values lie."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lstmcore._typing import Array, Shape
 
@@ -14,6 +13,8 @@ __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "Flow", "Graph", "Lengths", "tensor_t
 
 OLDEST_OPSET, NEWEST_OPSET = 14, 26
 """Versions of the standard's operators that can be written."""
+
+MOST_BYTES = 2**31 - 2**20  # of a message of 2 GiB at most, with room for all that is not weights
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Graph:
         self.final_states: dict[str, tuple[str, str]] = {}
         self._constants: dict[Any, str] = outer._constants if outer else {}
         self._made: dict[Any, Any] = {}
+        self._bytes = 0
 
     # ---- nodes and constants -----------------------------------------------------------------
 
@@ -131,25 +133,30 @@ class Graph:
         trimmed = list(inputs)
         while trimmed and not trimmed[-1]:
             trimmed.pop()
-        given = {name: value for name, value in attributes.items() if value is not None}
         written = list(names)
         while not written[-1]:
             written.pop()
-        made = helper.make_node(operator, trimmed, written, name=node)
-        for name, value in given.items():
-            kind = None
-            if isinstance(value, (list, tuple)) and value and isinstance(value[0], float):
-                kind = AttributeProto.FLOATS
-            made.attribute.append(helper.make_attribute(name, value, attr_type=kind))
-        self.nodes.append(made)
+        self.nodes.append(helper.make_node(operator, trimmed, written, name=node, **attributes))
         return names
 
     def weight(self, name: str, array: Array) -> str:
         """Add a constant of the graph's element type, called `name` within the layer."""
         full = self.scoped(name)
         values = np.ascontiguousarray(array, dtype=self.dtype)
+        self._count(values.nbytes)
         self.initializers.append(numpy_helper.from_array(values, full))
         return full
+
+    def _count(self, size: int) -> None:
+        """Raise ValueError if the weights are too much for one file."""
+        if self.outer is not None:
+            self.outer._count(size)
+            return
+        self._bytes += size
+        if self._bytes > MOST_BYTES:
+            raise ValueError(
+                "expected weights of less than 2 GiB in all, the most that an ONNX file holds"
+            )
 
     def integers(self, *values: int) -> str:
         """Give a constant list of int64."""
@@ -295,10 +302,3 @@ class Graph:
         """Add ``name @ kernel + bias`` of the last axis."""
         result = self.add("MatMul", name, self.weight(f"{scope}kernel", kernel))
         return result if bias is None else self.add("Add", result, self.weight("bias", bias))
-
-    def bytes(self) -> int:
-        """Count the memory of all constants."""
-        return sum(
-            math.prod(entry.dims) * helper.tensor_dtype_to_np_dtype(entry.data_type).itemsize
-            for entry in self.initializers
-        )

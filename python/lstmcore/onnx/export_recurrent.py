@@ -6,7 +6,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.config import Activation, LSTMConfig
-from lstmcore.convert.onnx import to_onnx
+from lstmcore.convert.onnx import check_options, to_onnx
 from lstmcore.layers import Bidirectional
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.onnx.export_graph import Flow, Graph, Lengths
@@ -32,46 +32,41 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
     own = layer.weights
     weights = {name: own[layer.stored_name(name)] for name in config.parameter_shapes()}
     x, lengths, every = graph.arranged(flow, "TNC"), flow.lengths, layer.return_sequences
-    stateful = key is not None and key in graph.states
-    count = config.num_layers
+    states, count = graph.states.get(key or ""), config.num_layers
     before = [("", "")] * count
-    if stateful:
-        assert key is not None
-        parts = [_split(graph, name, config) for name in graph.states[key]]
-        before = list(zip(*parts, strict=True))
-    by_scan = _needs_scan(graph, weights, config)
-    ends: list[tuple[str, str]] = []
-    result = _Walked("", "", "")
+    if states is not None:
+        before = list(zip(*(_split(graph, name, config) for name in states), strict=True))
+    walk = scan if _needs_scan(graph, config) else _node
+    walked: list[_Walked] = []
     for place in range(count):
-        last = place == count - 1
+        last, stateful = place == count - 1, states is not None
         wanted = (not last or every, stateful or (last and not every), stateful)
-        make = scan if by_scan else _node
-        result = _Walked(*make(graph, weights, config, place, x, lengths, before[place], wanted))
-        ends.append((result.h, result.c))
+        one = _Walked(*walk(graph, weights, config, place, x, lengths, before[place], wanted))
+        walked.append(one)
         if not last:
-            x = _side_by_side(graph, result.y, config, 1)
-    if stateful:
-        assert key is not None
-        h, c = (_final(graph, key, lengths, part, [end[part] for end in ends]) for part in (0, 1))
-        graph.final_states[key] = h, c
+            x = _side_by_side(graph, one.y, config, 1)
+    y, h = walked[-1].y, walked[-1].h
+    if states is not None:
+        all_h = _final(graph, states[0], lengths, [one.h for one in walked])
+        all_c = _final(graph, states[1], lengths, [one.c for one in walked])
+        graph.final_states[key or ""] = all_h, all_c
+        if lengths is not None:  # a row without steps gives its state back
+            h = _place(graph, all_h, config, count - 1)
     shape = (*flow.shape[:2], layer.output_size) if every else (flow.shape[0], layer.output_size)
     mode = layer.merge_mode if isinstance(layer, Bidirectional) else "concat"
     if not every:
-        h = result.h
-        if stateful and lengths is not None:  # of a row without steps, the state before them
-            h = _place(graph, graph.final_states[key or ""][0], config, count - 1)
         return Flow(_merged(graph, h, config, mode, 0), "NC", shape)
-    y = _merged(graph, result.y, config, mode, 1)
-    done = Flow(y, "TNC", shape, lengths, lengths is not None)
+    merged = _merged(graph, y, config, mode, 1)
+    done = Flow(merged, "TNC", shape, lengths, lengths is not None)
     return _turned(graph, done) if layer.go_backwards else done
 
 
-def _needs_scan(graph: Graph, weights: dict[str, Array], config: LSTMConfig) -> bool:
+def _needs_scan(graph: Graph, config: LSTMConfig) -> bool:
     """Say which way to go, or raise ValueError if the one that was asked for is none."""
     if graph.recurrent == "scan":
         return True
     try:
-        to_onnx(weights, config)
+        check_options(config)
     except ValueError as error:
         if graph.recurrent == "auto":
             return True
@@ -138,12 +133,11 @@ def _place(graph: Graph, name: str, config: LSTMConfig, place: int) -> str:
     return graph.add("Slice", name, begin, end, graph.integers(0))
 
 
-def _final(graph: Graph, key: str, lengths: Lengths | None, part: int, names: list[str]) -> str:
+def _final(graph: Graph, before: str, lengths: Lengths | None, names: list[str]) -> str:
     """Give a state after the last step: of a row without any, that before them."""
     name = names[0] if len(names) == 1 else graph.add("Concat", *names, axis=0)
     if lengths is None:
         return name
-    before = graph.states[key][part]
     return graph.add("Where", graph.present(lengths, 0, 2), name, before)
 
 

@@ -28,7 +28,6 @@ __all__ = ["export"]
 
 DEFAULT_OPSET = 17
 RECURRENT = ("lstm", "auto", "scan")
-MOST_BYTES = 2**31 - 2**20  # a ModelProto is a message of less than 2 GiB
 
 
 def export(
@@ -88,8 +87,8 @@ def export(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If the model is not built, an argument has a wrong value or nothing to act on, or a layer or
-        one of its options has no form in ONNX; the error names it.
+        If the model is not built or too large, an argument has a wrong value or nothing to act on,
+        or a layer or one of its options has no form in ONNX; the error names it.
 
     Notes
     -----
@@ -114,12 +113,6 @@ def export(
     _checks.choice(recurrent, "recurrent", RECURRENT)
     chosen = model.parameters.dtype if dtype is None else _checks.float_dtype(dtype)
     _check_text(model, _checks.flag(from_ids, "from_ids"))
-    size = sum(value.size for value in model.weights.values()) * chosen.itemsize
-    if size > MOST_BYTES:
-        raise ValueError(
-            f"model: expected weights of less than 2 GiB, the most that a file holds, got {size} "
-            "bytes"
-        )
     graph = Graph(version, chosen, recurrent)
     inputs, flow = _inputs(graph, model, lengths, states)
     for layer in model.network:

@@ -73,7 +73,13 @@ def ragged(size, steps, seed=0):
     return lengths
 
 
-def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=RUNS):
+def difference(result, expected, least):
+    """The largest, in units of the largest output, or of `least` if all are smaller."""
+    largest = np.abs(expected).max(initial=0.0)
+    return relative_error(result, expected) * min(1.0, largest / least if least else 1.0)
+
+
+def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=RUNS, least=0.0):
     """Compare outputs, their lengths and states."""
     feeds, before = {"x": x}, {}
     if lengths is not None:
@@ -87,13 +93,13 @@ def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=R
     y, valid, _, after = model.forward_from(x, own_lengths, False, 0, False, before)
     for run in runs:
         results = run(proto, feeds)
-        assert relative_error(results.pop("y"), y) <= tolerance
+        assert difference(results.pop("y"), y, least) <= tolerance
         if "y_lengths" in results:
             np.testing.assert_array_equal(results.pop("y_lengths"), valid)
         for key in state or {}:
             prefix = f"{key}." if several else ""
-            assert relative_error(results.pop(f"{prefix}hn"), after[key].h) <= tolerance
-            assert relative_error(results.pop(f"{prefix}cn"), after[key].c) <= tolerance
+            assert difference(results.pop(f"{prefix}hn"), after[key].h, least) <= tolerance
+            assert difference(results.pop(f"{prefix}cn"), after[key].c, least) <= tolerance
         assert not results
 
 
@@ -544,7 +550,8 @@ def lstms(draw, sequences):
     if scan:
         options |= {
             "proj_size": draw(st.sampled_from([0, 1, units])),
-            "layer_norm": draw(st.booleans()) and units > 1,
+            "layer_norm": draw(st.booleans()),
+            "layer_norm_epsilon": 0.1,  # a small one may multiply what was rounded by hundreds
             "cell_clip": draw(st.sampled_from([0.0, 0.5])),
             "zoneout_h": draw(st.sampled_from([0.0, 0.3])),
             "zoneout_c": draw(st.sampled_from([0.0, 0.3])),
@@ -597,13 +604,15 @@ def test_random_models(model, opset, size, steps, states):
     states = states and bool(model.recurrent_layers)
     x = batch(model, size, steps)
     state = random_state(model, size, 1) if states else None
-    agree(model, export(model, opset=opset, states=states, recurrent="auto"), x, None, state)
+    # A single unit may be near 0, and have lost digits on its way there.
+    options = {"opset": opset, "states": states, "recurrent": "auto"}
+    agree(model, export(model, **options), x, None, state, least=0.1)
     try:
-        proto = export(model, opset=opset, lengths=True, states=states, recurrent="auto")
+        proto = export(model, lengths=True, **options)
     except ValueError as error:
         assert "no layer" in str(error)
         return
-    agree(model, proto, x, ragged(size, steps), state)
+    agree(model, proto, x, ragged(size, steps), state, least=0.1)
 
 
 # ---- files and errors ----------------------------------------------------------------------------
@@ -683,3 +692,10 @@ def test_refused():
         export(build([layers.Residual(KEEP(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))
     with pytest.raises(ValueError, match=r"^layer 'lstm': coupled_gates: ONNX"):
         export(build([KEEP(3, coupled_gates=True, recurrent_activation="softsign")], (None, 3)))
+
+
+def test_too_large(monkeypatch):
+    monkeypatch.setattr("lstmcore.onnx.export_graph.MOST_BYTES", 600)
+    export(build([layers.LSTM(4)], (None, 3)))
+    with pytest.raises(ValueError, match=r"^layer 'lstm': expected weights of less than 2 GiB"):
+        export(build([layers.LSTM(4, num_layers=2)], (None, 3)))
