@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 NEWEST_OPSET = 28
-"""The newest version of the standard's operators that was looked at."""
+"""The newest version of the standard's operators whose official cases were run."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 

@@ -119,6 +119,14 @@ def test_official_cases(name):
     assert ran > 0
 
 
+def test_the_page_lists_them_all():
+    page = Path(__file__).parents[3] / "docs" / "onnx.md"
+    if not page.exists():
+        pytest.skip("the pages are only in the source tree")
+    text = page.read_text(encoding="utf-8")
+    assert not [name for name in OPERATORS if f"`{name}`" not in text]
+
+
 def test_lstm_cases_in_the_suites_own_runner():
     suite = BackendTest(lc_onnx.Backend, __name__)
     suite.include(r"^test_lstm_.*_cpu$")
