@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from onnx import GraphProto
@@ -21,6 +21,9 @@ Step: TypeAlias = Callable[[Values], None]
 
 JOINED = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 """What the engine applies to a product's result while it is in a cache."""
+
+FAILURES = (TypeError, ValueError, IndexError, ZeroDivisionError, AttributeError)
+"""What NumPy and the engine raise for what does not fit."""
 
 NOT_FOLDED = frozenset({"Constant", "RandomNormal", "RandomUniform"})
 
@@ -104,6 +107,8 @@ class Program:
     captures: tuple[str, ...]
     arguments: tuple[Argument, ...]
     results: tuple[Argument, ...]
+    only: tuple[Function, tuple[int, ...]] | None = None
+    """If there is but one step, from captured values to the output: its function, and which."""
 
     def run(self, inputs: Sequence[Any], captured: Sequence[Any] = ()) -> list[Any]:
         """Run all steps; raise ValueError with the name of the node where one fails."""
@@ -116,12 +121,16 @@ class Program:
         try:
             for number, step in enumerate(self.steps):  # noqa: B007
                 step(values)
-        except (TypeError, ValueError, IndexError, ZeroDivisionError, AttributeError) as error:
-            node, text = self.nodes[number], str(error)
-            if text.startswith("node '"):
-                raise
-            raise ValueError(f"{node}: {text}") from error
+        except FAILURES as error:
+            _blame(error, self.nodes[number])
         return [values[place] for place in self.outputs]
+
+
+def _blame(error: Exception, node: Node) -> NoReturn:
+    """Raise an error that says which node failed, the same one if it does."""
+    if str(error).startswith("node '"):
+        raise error
+    raise ValueError(f"{node}: {error}") from error
 
 
 class _Body:
@@ -132,8 +141,18 @@ class _Body:
         self._places = [names.index(name) for name in program.captures]
         self.outputs = program.results
         self.captures = len(names)
+        self._only = None
+        if program.only is not None:
+            function, places = program.only
+            self._only = (function, [self._places[place] for place in places])
 
     def __call__(self, inputs: Sequence[Any], captured: Sequence[Any]) -> list[Any]:
+        if self._only is not None:
+            function, places = self._only
+            try:
+                return [function(*[captured[place] for place in places])]
+            except FAILURES as error:
+                _blame(error, self._program.nodes[0])
         return self._program.run(inputs, [captured[place] for place in self._places])
 
 
@@ -374,7 +393,7 @@ class _Layout:
             for name in (*node.inputs, *node.outputs)
         }
         kept = {result.name for result in self.results}
-        steps = []
+        steps, alone = [], None
         for number, node in enumerate(nodes):
             ended = {name for name in (*node.inputs, *node.outputs) if last[name] == number}
             dead = [
@@ -387,10 +406,15 @@ class _Layout:
             sources = [self.place(node.inputs[position]) for position in positions]
             targets = [self.place(name) for name in node.outputs]
             several = OPERATORS[node.operator].several
+            if len(nodes) == 1 and not several and kept == set(node.outputs):
+                alone = function, [node.inputs[position] for position in positions]
             steps.append(_step(function, sources, targets, tuple(dead), several))
         outputs = tuple(self.place(result.name) for result in self.results)
         captures = tuple(self.scope.captures)
         captured = tuple(self.place(name) for name in captures)
+        only = None
+        if alone is not None and not inputs and all(name in captures for name in alone[1]):
+            only = alone[0], tuple(captures.index(name) for name in alone[1])
         return Program(
             tuple(steps),
             tuple(nodes),
@@ -401,6 +425,7 @@ class _Layout:
             captures,
             self.arguments,
             self.results,
+            only,
         )
 
 
