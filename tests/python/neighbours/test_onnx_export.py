@@ -51,19 +51,28 @@ def session_of(proto):
     )
 
 
-def run(proto, feeds):
+def in_runtime(proto):
+    """Give what runs a model in ONNX Runtime: inputs to outputs, by name."""
     session = session_of(proto)
     names = [entry.name for entry in session.get_outputs()]
-    assert {entry.name for entry in session.get_inputs()} == set(feeds)
-    return dict(zip(names, session.run(None, feeds), strict=True))
+
+    def run(feeds):
+        assert {entry.name for entry in session.get_inputs()} == set(feeds)
+        return dict(zip(names, session.run(None, feeds), strict=True))
+
+    return run
 
 
-def run_here(proto, feeds):
-    """Run a model in this package's own importer."""
-    return lstmcore.onnx.load(proto.SerializeToString()).run(feeds)
+def run(proto, feeds):
+    return in_runtime(proto)(feeds)
 
 
-RUNS = (run, run_here) if hasattr(lstmcore.onnx, "load") else (run,)
+def in_importer(proto):
+    """Give what runs a model in this package's own importer."""
+    return lstmcore.onnx.load(proto.SerializeToString()).run
+
+
+MAKERS = (in_runtime, in_importer) if hasattr(lstmcore.onnx, "load") else (in_runtime,)
 
 
 def ragged(size, steps, seed=0):
@@ -79,7 +88,12 @@ def difference(result, expected, least):
     return relative_error(result, expected) * min(1.0, largest / least if least else 1.0)
 
 
-def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=RUNS, least=0.0):
+def ready(proto, makers=MAKERS):
+    """Give what runs a model, in each of several places."""
+    return [make(proto) for make in makers]
+
+
+def agree(model, runs, x, lengths=None, state=None, tolerance=TOLERANCE, least=0.0):
     """Compare outputs, their lengths and states."""
     feeds, before = {"x": x}, {}
     if lengths is not None:
@@ -92,7 +106,7 @@ def agree(model, proto, x, lengths=None, state=None, tolerance=TOLERANCE, runs=R
     own_lengths = None if lengths is None else lengths.astype(np.int64)
     y, valid, _, after = model.forward_from(x, own_lengths, False, 0, False, before)
     for run in runs:
-        results = run(proto, feeds)
+        results = run(feeds)
         assert difference(results.pop("y"), y, least) <= tolerance
         if "y_lengths" in results:
             np.testing.assert_array_equal(results.pop("y_lengths"), valid)
@@ -109,11 +123,12 @@ def check(model, opset=17, *, lengths=True, states=False, sizes=((3, 7), (1, 1),
         proto = export(model, opset=opset, lengths=with_lengths, states=states, **more)
         onnx.checker.check_model(proto, full_check=True)
         assert proto.opset_import[0].version == opset
+        runs = ready(proto)
         for number, (size, steps) in enumerate(sizes):
             x = batch(model, size, steps, number)
             rows = ragged(size, x.shape[1], number) if with_lengths else None
             state = random_state(model, size, number) if states else None
-            agree(model, proto, x, rows, state)
+            agree(model, runs, x, rows, state)
 
 
 def random_state(model, size, seed):
@@ -342,7 +357,7 @@ def test_values_past_a_row_change_nothing():
         proto = export(model, lengths=True)
         expected = run(proto, {"x": x, "lengths": lengths.astype(np.int32)})["y"]
         x[np.arange(9) >= lengths[:, None]] = np.nan
-        agree(model, proto, x, lengths)
+        agree(model, ready(proto), x, lengths)
         result = run(proto, {"x": x, "lengths": lengths.astype(np.int32)})["y"]
         np.testing.assert_array_equal(result, expected)
 
@@ -394,7 +409,7 @@ def test_padding_ids(opset):
     assert [entry.name for entry in proto.graph.output] == ["y", "y_lengths"]
     x = np.random.default_rng(0).integers(1, 11, (4, 9))
     x[np.arange(9) >= ragged(4, 9)[:, None]] = 0
-    agree(model, proto, x)
+    agree(model, ready(proto), x)
     with pytest.raises(ValueError, match=r"^lengths: .*mask_zero"):
         export(model, lengths=True)
 
@@ -449,7 +464,9 @@ def test_rows_without_steps_keep_their_state():
     for recurrent in ("lstm", "scan"):
         model = build([layers.Bidirectional(KEEP(3, num_layers=2))], (None, 3))
         proto = export(model, lengths=True, states=True, recurrent=recurrent)
-        agree(model, proto, batch(model, 3, 4), np.array([2, 0, 4]), random_state(model, 3, 1))
+        agree(
+            model, ready(proto), batch(model, 3, 4), np.array([2, 0, 4]), random_state(model, 3, 1)
+        )
 
 
 # ---- float64 -------------------------------------------------------------------------------------
@@ -472,7 +489,7 @@ def test_float64(name):
     for lengths in (False, True):
         proto = export(model, recurrent="scan", lengths=lengths)
         x = batch(model, 4, 6)
-        agree(model, proto, x, ragged(4, 6) if lengths else None, tolerance=1e-12)
+        agree(model, ready(proto), x, ragged(4, 6) if lengths else None, tolerance=1e-12)
 
 
 def reference_lstm():
@@ -497,12 +514,13 @@ def reference_lstm():
     return LSTM
 
 
-def evaluate(proto, feeds):
-    """Run a model in ONNX's own evaluator."""
+def in_evaluator(proto):
+    """Give what runs a model in ONNX's own evaluator."""
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(proto, new_ops=[reference_lstm()])
-    return dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True))
+    names = evaluator.output_names
+    return lambda feeds: dict(zip(names, evaluator.run(None, feeds), strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -514,7 +532,8 @@ def test_the_evaluator_of_onnx(name, dtype):
         proto = export(model, lengths=lengths, states=True)
         rows = ragged(4, 6) if lengths else None
         state = random_state(model, 4, 2)
-        agree(model, proto, batch(model, 4, 6), rows, state, tolerance, [evaluate, *RUNS[1:]])
+        runs = ready(proto, (in_evaluator, *MAKERS[1:]))
+        agree(model, runs, batch(model, 4, 6), rows, state, tolerance)
 
 
 def test_another_dtype():
@@ -606,13 +625,13 @@ def test_random_models(model, opset, size, steps, states):
     state = random_state(model, size, 1) if states else None
     # A single unit may be near 0, and have lost digits on its way there.
     options = {"opset": opset, "states": states, "recurrent": "auto"}
-    agree(model, export(model, **options), x, None, state, least=0.1)
+    agree(model, ready(export(model, **options)), x, None, state, least=0.1)
     try:
         proto = export(model, lengths=True, **options)
     except ValueError as error:
         assert "no layer" in str(error)
         return
-    agree(model, proto, x, ragged(size, steps), state, least=0.1)
+    agree(model, ready(proto), x, ragged(size, steps), state, least=0.1)
 
 
 # ---- files and errors ----------------------------------------------------------------------------
