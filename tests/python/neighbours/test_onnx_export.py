@@ -249,7 +249,7 @@ def test_plain_cells_as_scans(opset):
 
 # ---- other layers --------------------------------------------------------------------------------
 
-KEEP = layers.LSTM
+LSTM = layers.LSTM
 STACKS = {
     "dense": lambda: [layers.Dense(4, "tanh"), layers.Dense(2, use_bias=False)],
     "activations": lambda: [
@@ -258,23 +258,23 @@ STACKS = {
     "dropout alone": lambda: [layers.Dropout(0.5)],
     "max": lambda: [layers.Dense(4), layers.GlobalMaxPooling1D()],
     "mean": lambda: [layers.Dense(4), layers.GlobalAveragePooling1D()],
-    "max of a walk": lambda: [KEEP(4, return_sequences=True), layers.GlobalMaxPooling1D()],
-    "mean of a walk": lambda: [KEEP(4, return_sequences=True), layers.GlobalAveragePooling1D()],
+    "max of a walk": lambda: [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
+    "mean of a walk": lambda: [LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
     "additive": lambda: [layers.Attention(units=3)],
     "multiplicative": lambda: [layers.Attention("multiplicative", 4, scale=True)],
-    "attention to a walk": lambda: [KEEP(4, return_sequences=True), layers.Attention()],
+    "attention to a walk": lambda: [LSTM(4, return_sequences=True), layers.Attention()],
     "norm": lambda: [layers.LayerNormalization()],
     "norm without": lambda: [layers.LayerNormalization(center=False, scale=False, epsilon=0.1)],
-    "norm of a walk": lambda: [KEEP(4, return_sequences=True), layers.LayerNormalization()],
-    "residual": lambda: [layers.Residual([layers.Dense(5), KEEP(3, return_sequences=True)])],
+    "norm of a walk": lambda: [LSTM(4, return_sequences=True), layers.LayerNormalization()],
+    "residual": lambda: [layers.Residual([layers.Dense(5), LSTM(3, return_sequences=True)])],
     "residual, projected": lambda: [layers.Residual(layers.Dense(5), projection=True)],
     "residual, convolution": lambda: [
         layers.Residual([layers.Conv1D(3, 3, padding="causal"), layers.LayerNormalization()])
     ],
     "residuals": lambda: [
-        KEEP(4, return_sequences=True),
-        layers.Residual([layers.Residual(KEEP(4, return_sequences=True))]),
-        KEEP(2),
+        LSTM(4, return_sequences=True),
+        layers.Residual([layers.Residual(LSTM(4, return_sequences=True))]),
+        LSTM(2),
     ],
     "each": lambda: [layers.TimeDistributed(layers.Dense(4, "relu"))],
     "each norm": lambda: [layers.TimeDistributed(layers.LayerNormalization())],
@@ -287,9 +287,9 @@ STACKS = {
     ],
     "classifier": lambda: [
         layers.Conv1D(4, 2, padding="causal"),
-        layers.Bidirectional(KEEP(3, return_sequences=True)),
+        layers.Bidirectional(LSTM(3, return_sequences=True)),
         layers.Dropout(0.3),
-        KEEP(4, num_layers=2),
+        LSTM(4, num_layers=2),
         layers.Dense(3, "softmax"),
     ],
 }
@@ -328,11 +328,11 @@ def test_max_pooling(padding, stride, size):
 def test_rows_that_a_window_leaves_empty():
     """Where a row is shorter than the window, what follows has a row without steps."""
     for after in (
-        [KEEP(4)],
-        [KEEP(4, return_sequences=True), layers.GlobalMaxPooling1D()],
+        [LSTM(4)],
+        [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
         [layers.GlobalAveragePooling1D()],
         [layers.Attention()],
-        [KEEP(2, go_backwards=True, return_sequences=True)],
+        [LSTM(2, go_backwards=True, return_sequences=True)],
     ):
         model = build([layers.Conv1D(4, 3), *after], (None, 3))
         states = bool(model.recurrent_layers)
@@ -343,7 +343,7 @@ def test_rows_that_a_window_leaves_empty():
 
 def test_values_past_a_row_change_nothing():
     for stack in (
-        [KEEP(4, return_sequences=True)],
+        [LSTM(4, return_sequences=True)],
         [layers.Conv1D(4, 3, 2, "same")],
         [layers.GlobalMaxPooling1D()],
         [layers.GlobalAveragePooling1D()],
@@ -433,7 +433,7 @@ def test_texts():
 
 def test_a_sequence_in_pieces():
     model = build(
-        [KEEP(4, return_sequences=True), KEEP(3, num_layers=2), layers.Dense(2)], (None, 3)
+        [LSTM(4, return_sequences=True), LSTM(3, num_layers=2), layers.Dense(2)], (None, 3)
     )
     proto = export(model, states=True)
     assert [entry.name for entry in proto.graph.input] == [
@@ -461,7 +461,7 @@ def test_a_sequence_in_pieces():
 
 def test_rows_without_steps_keep_their_state():
     for recurrent in ("lstm", "scan"):
-        model = build([layers.Bidirectional(KEEP(3, num_layers=2))], (None, 3))
+        model = build([layers.Bidirectional(LSTM(3, num_layers=2))], (None, 3))
         proto = export(model, lengths=True, states=True, recurrent=recurrent)
         agree(
             model, ready(proto), batch(model, 3, 4), np.array([2, 0, 4]), random_state(model, 3, 1)
@@ -471,13 +471,13 @@ def test_rows_without_steps_keep_their_state():
 # ---- float64 -------------------------------------------------------------------------------------
 
 STACKS_64 = {
-    "norms": lambda: [layers.LayerNormalization(), KEEP(4, layer_norm=True), layers.Dense(2)],
+    "norms": lambda: [layers.LayerNormalization(), LSTM(4, layer_norm=True), layers.Dense(2)],
     "walks": lambda: [
-        layers.Bidirectional(KEEP(4, return_sequences=True, peephole=True)),
-        KEEP(3, proj_size=2, go_backwards=True, return_sequences=True),
+        layers.Bidirectional(LSTM(4, return_sequences=True, peephole=True)),
+        LSTM(3, proj_size=2, go_backwards=True, return_sequences=True),
         layers.Attention("multiplicative"),
     ],
-    "pooled": lambda: [KEEP(4, return_sequences=True), layers.GlobalAveragePooling1D()],
+    "pooled": lambda: [LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
 }
 
 
@@ -673,9 +673,9 @@ def test_file(tmp_path):
 
 def test_stacked_walks_are_not_turned_back_and_forth():
     stack = [
-        KEEP(4, return_sequences=True),
+        LSTM(4, return_sequences=True),
         layers.Dense(3),
-        KEEP(4, num_layers=2),
+        LSTM(4, num_layers=2),
         layers.Dense(2),
     ]
     kinds = [node.op_type for node in export(build(stack, (None, 3))).graph.node]
@@ -718,9 +718,9 @@ def test_refused():
     with pytest.raises(ValueError, match=r"^layer 'doubled': a Doubled has no form in ONNX"):
         export(build([Doubled(2)], (3,)))
     with pytest.raises(ValueError, match=r"^layer 'residual': layers\[0\]: zoneout_h: ONNX"):
-        export(build([layers.Residual(KEEP(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))
+        export(build([layers.Residual(LSTM(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))
     with pytest.raises(ValueError, match=r"^layer 'lstm': coupled_gates: ONNX"):
-        export(build([KEEP(3, coupled_gates=True, recurrent_activation="softsign")], (None, 3)))
+        export(build([LSTM(3, coupled_gates=True, recurrent_activation="softsign")], (None, 3)))
 
 
 def test_too_large(monkeypatch):
