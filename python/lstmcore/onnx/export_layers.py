@@ -341,7 +341,7 @@ def _gathered(
         return graph.add("Div", padded, graph.integer(stride))
 
     def covered(name: str) -> str:
-        """Steps beyond the first `stride` windows' begins: (windows - 1) stride + span."""
+        """How many steps the windows reach over: (windows - 1) stride + span."""
         scaled = graph.add("Mul", count(name), graph.integer(stride))
         return graph.add("Add", scaled, graph.integer(span - stride))
 
