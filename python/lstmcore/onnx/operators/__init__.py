@@ -1,6 +1,14 @@
 """The operators that models with recurrent layers are made of, by theme."""
 
-from lstmcore.onnx.operators import control, elementwise, lstm, products, reductions, shapes
+from lstmcore.onnx.operators import (
+    control,
+    elementwise,
+    lstm,
+    padding,
+    products,
+    reductions,
+    shapes,
+)
 from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator, bound
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "control",
     "elementwise",
     "lstm",
+    "padding",
     "products",
     "reductions",
     "shapes",

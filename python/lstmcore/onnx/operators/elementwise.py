@@ -62,7 +62,6 @@ BINARY: dict[str, tuple[Function, int]] = {
     "GreaterOrEqual": (np.greater_equal, 12),
     "Less": (np.less, 1),
     "LessOrEqual": (np.less_equal, 12),
-    "BitShift": (np.left_shift, 11),
     "PRelu": (lambda x, slope: np.where(x < 0, x * slope, x), 7),
 }
 

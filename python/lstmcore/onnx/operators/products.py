@@ -12,8 +12,8 @@ from lstmcore import _core
 from lstmcore._checks import FLOAT_TYPES
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
+from lstmcore.onnx.operators.padding import padded
 from lstmcore.onnx.operators.registry import Bound, Function, operator
-from lstmcore.onnx.operators.shapes import padded
 
 ACTIVATIONS: dict[str, Function] = {
     "linear": lambda x: x,
