@@ -10,6 +10,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+import lstmcore  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 from lstmcore import onnx as lc_onnx  # noqa: E402
 
@@ -322,6 +323,16 @@ VERSIONS = {
         [tensor("w", np.eye(4, 6)), tensor("b", np.arange(6) / 6)],
     ),
     "MatMul of two": (13, [op("Transpose", outputs="t", perm=[0, 2, 1]), op("MatMul", ["x", "t"])]),
+    "MatMul of stacks": (
+        13,
+        [
+            op("Transpose", outputs="t", perm=[0, 2, 1]),
+            op("Unsqueeze", ["t", "u"], "v"),
+            op("MatMul", ["x", "v"]),
+        ],
+        [ints("u", 1)],
+    ),
+    "MatMul with a vector": (13, [op("MatMul", ["x", "w"])], [tensor("w", [1, 2, 3, 4])]),
     "product seen twice": (
         13,
         [op("MatMul", ["x", "w"], "m"), op("Relu", "m", "r"), op("Sub", ["r", "m"])],
@@ -589,6 +600,23 @@ def test_strided_inputs(sequences):
     wide = np.zeros((6, 22, 6), np.float32)
     wide[:, ::2, ::2] = sequences
     np.testing.assert_array_equal(model(wide[:, ::2, ::2])[0], model(sequences)[0])
+
+
+@pytest.mark.parametrize("size", [3, 300])
+def test_same_bits_for_any_number_of_threads(size):
+    """Of a model, and of rows alone."""
+    x = np.random.default_rng(0).normal(0, 1, (size, 40, 3)).astype(np.float32)
+    model, results = lc_onnx.load(recurrent_model()), []
+    before = lstmcore.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            lstmcore.set_num_threads(threads)
+            results.append(model(x)[0])
+            results.append(np.concatenate([model(x[:2])[0], model(x[2:])[0]]))
+    finally:
+        lstmcore.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 def test_several_threads(sequences):

@@ -53,6 +53,19 @@ def _multiply(a: Array, b: Array) -> Any:
     return np.matmul(a, b)
 
 
+def _multiply_stacks(a: Array, b: Array) -> Any:
+    """Multiply stacks of matrices, one pair after the other: the bits are those of each alone."""
+    if min(a.ndim, b.ndim) < 2 or not _usable(a, b) or a.shape[-1] != b.shape[-2]:
+        return np.matmul(a, b)
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left = np.broadcast_to(a, lead + a.shape[-2:]).reshape(-1, *a.shape[-2:])
+    right = np.broadcast_to(b, lead + b.shape[-2:]).reshape(-1, *b.shape[-2:])
+    result = np.empty((len(left), a.shape[-2], b.shape[-1]), a.dtype)
+    for place, pair in enumerate(zip(left, right, strict=True)):
+        result[place] = _core.dense_forward(*pair, None, "linear")
+    return result.reshape(*lead, *result.shape[1:])
+
+
 @operator("Gemm", since=1)
 def _gemm(node: Node) -> Function | Bound:
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
@@ -115,7 +128,7 @@ def _matmul(node: Node) -> Function | Bound:
             flat = _multiply(a.reshape(-1, a.shape[-1]), b)
             product = flat.reshape(*a.shape[:-1], b.shape[1])
         else:
-            product = np.matmul(a, b)
+            product = _multiply_stacks(a, b)
         return finish(product if c is None else product + c)
 
     return matmul
