@@ -2,6 +2,7 @@
 #include <lstmcore/lstm.hpp>
 #include <lstmcore/ops.hpp>
 #include <map>
+#include <variant>
 
 #include "arrays.hpp"
 #include "bind.hpp"
@@ -396,6 +397,49 @@ py::object conv1d_forward_array(py::handle x, py::handle lengths, py::handle ker
   });
 }
 
+/// A convolution with its kernel packed once.
+class PyConvolution {
+ public:
+  PyConvolution(py::handle kernel, py::handle bias, py::handle strides, py::handle dilation_rate, py::handle activation)
+      : packed_(make(kernel, bias, strides, dilation_rate, activation)) {}
+
+  py::object forward(py::handle x, py::handle before, py::handle after) const {
+    const std::int64_t front = to_int64(before, "before"), back = to_int64(after, "after");
+    return std::visit([&](const auto& packed) { return forward_of(packed, x, front, back); }, packed_);
+  }
+
+ private:
+  using Variant = std::variant<PackedConvolution<float>, PackedConvolution<double>>;
+
+  static Variant make(py::handle kernel, py::handle bias, py::handle strides, py::handle dilation_rate,
+                      py::handle activation) {
+    const Activation function = to_activation(activation);
+    return dispatch(element_of(kernel, "kernel"), [&](auto zero) -> Variant {
+      using T = decltype(zero);
+      const Reader<T> reader("kernel");
+      const auto matrix = reader.template contiguous<3>(kernel, "kernel", {{{"K"}, {"C"}, {"F"}}});
+      const auto offset = optional<T, 1>(reader, bias, "bias", {{{"F", matrix.extent(2)}}});
+      if (matrix.extent(0) < 1) fail_value("kernel: expected at least one step, got none");
+      const Windows windows = to_windows("kernel", matrix.extent(0), strides, py::str("valid"), dilation_rate);
+      return PackedConvolution<T>(matrix.view, offset.view, windows.stride, windows.dilation, function);
+    });
+  }
+
+  template <class T>
+  static py::object forward_of(const PackedConvolution<T>& packed, py::handle x, std::int64_t before,
+                               std::int64_t after) {
+    const std::int64_t features = packed.kernel_shape()[1], filters = packed.kernel_shape()[2];
+    const auto input = Reader<T>("kernel").template contiguous<3>(x, "x", {{{"N"}, {"T"}, {"C", features}}});
+    const std::int64_t outputs = packed.count(input.extent(1), before, after);
+    check_size("x", {input.extent(0), outputs, filters}, sizeof(T));
+    auto y = allocate<T, 3>({input.extent(0), outputs, filters});
+    unlocked([&] { packed.forward(input.view, before, after, y.view); });
+    return result(std::move(y));
+  }
+
+  Variant packed_;
+};
+
 py::object conv1d_backward_array(py::handle x, py::handle lengths, py::handle kernel, py::handle y, py::handle dy,
                                  py::handle strides, py::handle padding, py::handle dilation_rate,
                                  py::handle activation, py::handle need_x, py::handle dkernel, py::handle dbias) {
@@ -623,6 +667,12 @@ void bind_windows(py::module_& module) {
   module.def("conv1d_backward", &conv1d_backward_array, py::arg("x"), py::arg("lengths"), py::arg("kernel"),
              py::arg("y"), py::arg("dy"), py::arg("strides"), py::arg("padding"), py::arg("dilation_rate"),
              py::arg("activation"), py::arg("need_x"), py::arg("dkernel"), py::arg("dbias"));
+  py::class_<PyConvolution>(module, "PackedConv1d", "A convolution with its kernel packed once.")
+      .def(py::init<py::handle, py::handle, py::handle, py::handle, py::handle>(), py::arg("kernel"),
+           py::arg("bias") = py::none(), py::arg("strides") = 1, py::arg("dilation_rate") = 1,
+           py::arg("activation") = "linear")
+      .def("forward", &PyConvolution::forward, py::arg("x"), py::arg("before") = 0, py::arg("after") = 0,
+           "Return the outputs, with so many zeros before and after each sequence.");
   module.def("max_pool1d_forward", &max_pool1d_forward_array, py::arg("x"), py::arg("lengths"), py::arg("pool_size"),
              py::arg("strides"), py::arg("padding"));
   module.def("max_pool1d_backward", &max_pool1d_backward_array, py::arg("argmax"), py::arg("dy"), py::arg("steps"));

@@ -327,6 +327,21 @@ def conv1d_backward(
     dkernel: FloatArray | None,
     dbias: FloatArray | None,
 ) -> FloatArray | None: ...
+
+class PackedConv1d:
+    """A convolution with its kernel (K, C, F) packed once; of the bits of ``conv1d_forward``."""
+
+    def __init__(
+        self,
+        kernel: FloatArray,
+        bias: FloatArray | None = None,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        activation: str = "linear",
+    ) -> None: ...
+    def forward(self, x: FloatArray, before: int = 0, after: int = 0) -> FloatArray:
+        """y (N, windows, F) of x (N, T, C) with so many zeros before and after each sequence."""
+
 def max_pool1d_forward(
     x: FloatArray, lengths: IntArray | None, pool_size: int, strides: int, padding: str
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]: ...

@@ -16,7 +16,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array
 
-__all__ = ["FORMAT", "read", "write"]
+__all__ = ["FORMAT", "read", "replace", "write"]
 
 FORMAT = 1
 """The version of the format that this package writes, and the newest that it reads."""
@@ -47,7 +47,7 @@ def write(
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     complete = {"format": FORMAT, **document, "checksum": checksum(arrays)}
     text = json.dumps(complete, ensure_ascii=False, allow_nan=False)
-    _replace(destination, save(arrays, {METADATA_KEY: text}))
+    replace(destination, save(arrays, {METADATA_KEY: text}))
 
 
 def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, Any]]:
@@ -160,7 +160,7 @@ def _tensor(path: Any, file: Any, name: str) -> Array:
     return np.asarray(file.get_tensor(name))
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
     """Write beside `path`, make sure that it has reached the disk, then put it in place."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(

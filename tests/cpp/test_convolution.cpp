@@ -365,6 +365,74 @@ TEST("convolution refuses what does not fit and writes nothing") {
   CHECK_SAME_BITS(d.dx, std::vector<float>(36, 99.0f));
 }
 
+// ---- packed once
+// ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// A convolution of sequences with zeros written before and after them.
+template <class T>
+void check_packed(Index steps, Index before, Index after, const Windows& windows, Activation activation) {
+  const Index batch = 3, features = 5, filters = 19, longer = before + steps + after;
+  Convolution<T> d(batch, longer, features, filters, windows, activation);
+  std::vector<T> x;
+  for (Index n = 0; n < batch; ++n) {
+    T* const row = d.x.data() + n * longer * features;
+    std::fill_n(row, before * features, T(0));
+    std::fill_n(row + (before + steps) * features, after * features, T(0));
+    x.insert(x.end(), row + before * features, row + (before + steps) * features);
+  }
+  d.forward();
+  const lstmcore::PackedConvolution<T> packed(view_of(d.kernel, {windows.size, features, filters}), flat(d.bias),
+                                              windows.stride, windows.dilation, activation);
+  CHECK_EQUAL(packed.count(steps, before, after), d.outputs);
+  CHECK_EQUAL(packed.kernel_shape()[2], filters);
+  std::vector<T> y(d.y.size(), T(99));
+  packed.forward(view_of(x, {batch, steps, features}), before, after, view_of(y, {batch, d.outputs, filters}));
+  CHECK_SAME_BITS(y, d.y);
+}
+
+}  // namespace
+
+TEST("a packed convolution has the bits of one with zeros around its sequences") {
+  for (const Activation activation : {Activation::linear, Activation::relu}) {
+    for (const Index stride : {1, 2, 5}) {
+      for (const Index dilation : {1, 3}) {
+        const Windows windows = windows_of(3, stride, dilation, Padding::valid);
+        check_packed<float>(9, 0, 0, windows, activation);
+        check_packed<float>(9, 1, 1, windows, activation);
+        check_packed<double>(9, 0, 4, windows, activation);
+        check_packed<double>(2, 7, 0, windows, activation);
+        check_packed<float>(0, 4, 5, windows, activation);
+      }
+    }
+  }
+  check_packed<float>(700, 1, 2, windows_of(8, 1, 1, Padding::valid), Activation::sigmoid);
+}
+
+TEST("a packed convolution refuses what does not fit and writes nothing") {
+  const Convolution<float> d(2, 6, 3, 4, windows_of(3, 1, 1, Padding::valid));
+  const View<const float, 3> x = view_of(d.x, {2, 6, 3}), kernel = view_of(d.kernel, {3, 3, 4});
+  const lstmcore::PackedConvolution<float> packed(kernel, flat(d.bias), 1, 1, Activation::linear);
+  std::vector<float> y(48, 99.0f);
+  const auto forward = [&](View<const float, 3> a, Index before, Index after, Index outputs) {
+    packed.forward(a, before, after, view_of(y, {2, outputs, 4}));
+  };
+  CHECK_THROWS(forward(view_of(d.x, {2, 9, 2}), 0, 0, 4), "x: expected shape (N, T, 3)");
+  CHECK_THROWS(forward(x, 0, 0, 3), "y: expected shape (2, 4, 4), got (2, 3, 4)");
+  CHECK_THROWS(forward(x, -1, 0, 3), "before: expected 0 to");
+  CHECK_THROWS(forward(x, 0, -1, 3), "after: expected 0 to");
+  CHECK_THROWS(forward(view_of(d.x, {2, 1, 3}), 1, 0, 0), "x: expected at least 3 time steps");
+  CHECK_SAME_BITS(y, std::vector<float>(48, 99.0f));
+  const auto make = [&](View<const float, 3> weights, View<const float, 1> bias, Index stride, Index dilation) {
+    return lstmcore::PackedConvolution<float>(weights, bias, stride, dilation, Activation::linear);
+  };
+  CHECK_THROWS(make(kernel, flat(d.bias), 0, 1), "stride: expected 1 to");
+  CHECK_THROWS(make(kernel, flat(d.bias), 1, 0), "dilation: expected 1 to");
+  CHECK_THROWS(make(kernel, flat(d.x), 1, 1), "bias: expected shape (4,)");
+  CHECK_THROWS(make(view_of(d.kernel, {0, 3, 4}), flat(d.bias), 1, 1), "kernel: expected at least one step");
+}
+
 // ---- pooling
 // ---------------------------------------------------------------------------------------------------------
 

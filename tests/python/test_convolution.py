@@ -90,6 +90,29 @@ def test_convolution(rng, size, strides, dilation, padding, ragged, dtype):
         assert relative_error(y, expected) < 3 * TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (0, 3), (5, 0)])
+@pytest.mark.parametrize(("size", "strides", "dilation"), [(1, 1, 1), (3, 2, 1), (3, 1, 2)])
+def test_packed_convolution(rng, size, strides, dilation, before, after, dtype):
+    """The bits of a convolution whose sequences have zeros around them."""
+    x, kernel = normal(rng, 5, 11, 4, dtype=dtype), normal(rng, size, 4, 6, dtype=dtype)
+    bias = normal(rng, 6, dtype=dtype)
+    padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
+    for name in ("linear", *ACTIVATIONS):
+        packed = _core.PackedConv1d(kernel, bias, strides, dilation, name)
+        y = packed.forward(x, before, after)
+        assert y.dtype == dtype
+        expected = _core.conv1d_forward(
+            padded, None, kernel, bias, strides, "valid", dilation, name
+        )
+        np.testing.assert_array_equal(y, expected)
+    y = _core.PackedConv1d(kernel, strides=strides, dilation_rate=dilation).forward(x[:, ::-1])
+    expected = _core.conv1d_forward(
+        x[:, ::-1], None, kernel, None, strides, "valid", dilation, "linear"
+    )
+    np.testing.assert_array_equal(y, expected)
+
+
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(
     ("size", "strides", "dilation"), [(3, 1, 1), (3, 2, 1), (2, 3, 1), (3, 1, 2), (3, 4, 2)]
@@ -165,6 +188,41 @@ def test_the_same_bits_for_any_number_of_threads_and_layout(rng, dtype):
 
 BAD = {
     "width": (lambda x, k: _core.conv1d_forward(x[..., :2], None, k, None, 1, "same", 1, "relu"),),
+    "packed width": (
+        lambda x, k: _core.PackedConv1d(k).forward(x[..., :2]),
+        ValueError,
+        "x: expected shape",
+    ),
+    "packed type": (
+        lambda x, k: _core.PackedConv1d(k.astype("f")).forward(x),
+        TypeError,
+        "x: expected dtype float32 like kernel",
+    ),
+    "packed before": (
+        lambda x, k: _core.PackedConv1d(k).forward(x, -1),
+        ValueError,
+        "before: expected 0 to 2147483647, got -1",
+    ),
+    "packed after": (
+        lambda x, k: _core.PackedConv1d(k).forward(x, 0, 1.5),
+        TypeError,
+        "after: expected an integer",
+    ),
+    "packed short": (
+        lambda x, k: _core.PackedConv1d(k).forward(x[:, :1], 1),
+        ValueError,
+        "x: expected at least 3 time steps",
+    ),
+    "packed strides": (
+        lambda x, k: _core.PackedConv1d(k, strides=0),
+        ValueError,
+        "strides: expected 1 to 2147483647, got 0",
+    ),
+    "packed activation": (
+        lambda x, k: _core.PackedConv1d(k, activation="swish"),
+        ValueError,
+        "activation: expected linear",
+    ),
     "padding": (
         lambda x, k: _core.conv1d_forward(x, None, k, None, 1, "full", 1, "relu"),
         ValueError,

@@ -6,8 +6,10 @@
 // steps of a kernel, F its filters.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <lstmcore/tensor.hpp>
+#include <memory>
 
 namespace lstmcore {
 
@@ -78,6 +80,28 @@ template <class T>
 void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
                      View<const T, 3> y, View<const T, 3> dy, const Windows& windows, Activation activation,
                      View<T, 3> dx, View<T, 3> dkernel, View<T, 1> dbias);
+
+/// The same for many calls with the same weights, which are packed once: of the bits of `conv1d_forward`, with any
+/// number of zeros before and after the sequences. Immutable; any number of threads may use it at once, and copies
+/// share what is packed.
+template <class T>
+class PackedConvolution {
+ public:
+  /// kernel (K, C, F), bias (F) or absent.
+  PackedConvolution(View<const T, 3> kernel, View<const T, 1> bias, std::int64_t stride, std::int64_t dilation,
+                    Activation activation);
+
+  /// (K, C, F).
+  const std::array<std::int64_t, 3>& kernel_shape() const;
+  /// Windows of a sequence of so many steps with `before` zeros in front and `after` behind.
+  std::int64_t count(std::int64_t steps, std::int64_t before, std::int64_t after) const;
+  /// x (N, T, C), y (N, count(T, before, after), F) with at least one window.
+  void forward(View<const T, 3> x, std::int64_t before, std::int64_t after, View<T, 3> y) const;
+
+ private:
+  struct Packed;
+  std::shared_ptr<const Packed> packed_;
+};
 
 /// y[n, t, c] = max of x[n, ., c] over window t, NaN if one is in it; argmax[n, t, c] the first step that has it, or -1
 /// with y = 0 past a row's windows.count(lengths[n]). x (N, T, C), lengths (N) or absent, y and argmax

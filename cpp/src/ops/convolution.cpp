@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <limits>
 #include <lstmcore/ops.hpp>
+#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -262,6 +264,72 @@ void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vi
   if (dkernel) kernel_gradient(convolution, numbers, dz, dkernel.data);
   if (dbias) ops::sum_rows(dz, numbers.total(), filters, dbias.data);
 }
+
+// ---- packed once ----------------------------------------------------------------------------------------------------
+
+template <class T>
+struct PackedConvolution<T>::Packed {
+  std::array<std::int64_t, 3> shape;
+  Windows windows;
+  Activation activation;
+  bool with_bias;
+  Buffer<T> bias;
+  ops::Factor<T> factor;
+};
+
+template <class T>
+PackedConvolution<T>::PackedConvolution(View<const T, 3> kernel, View<const T, 1> bias, std::int64_t stride,
+                                        std::int64_t dilation, Activation activation) {
+  const auto [size, features, filters] = kernel.shape;
+  require_contiguous("kernel", kernel);
+  require(size >= 1 && features >= 1 && filters >= 1,
+          "kernel: expected at least one step, one feature and one filter, got shape ", shape_text(kernel));
+  require_array_or_none("bias", bias, {filters});
+  const Windows windows{size, stride, dilation, Padding::valid};
+  windows.validate();
+  ops::check_activation(activation);
+  packed_ = std::make_shared<const Packed>(
+      Packed{kernel.shape, windows, activation, static_cast<bool>(bias), ops::whole_vectors(bias),
+             ops::Factor<T>::plain(View<const T, 2>(kernel.data, {size * features, filters}))});
+}
+
+template <class T>
+const std::array<std::int64_t, 3>& PackedConvolution<T>::kernel_shape() const {
+  return packed_->shape;
+}
+
+template <class T>
+std::int64_t PackedConvolution<T>::count(std::int64_t steps, std::int64_t before, std::int64_t after) const {
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  require(before >= 0 && before <= most, "before: expected 0 to ", most, ", got ", before);
+  require(after >= 0 && after <= most, "after: expected 0 to ", most, ", got ", after);
+  return packed_->windows.count(before + steps + after);
+}
+
+template <class T>
+void PackedConvolution<T>::forward(View<const T, 3> x, std::int64_t before, std::int64_t after, View<T, 3> y) const {
+  const auto& [shape, windows, activation, with_bias, bias, factor] = *packed_;
+  const Index batch = x.shape[0], steps = x.shape[1], features = shape[1], filters = shape[2];
+  const Index outputs = count(steps, before, after);
+  require_contiguous("x", x);
+  require(x.shape[2] == features, "x: expected shape (N, T, ", features, ") for a kernel of shape (", shape[0], ", ",
+          features, ", ", filters, "), got ", shape_text(x));
+  require(outputs >= 1, "x: expected at least ", windows.span(), " time steps with what goes before and after, got ",
+          before + steps + after);
+  require_array("y", y, {batch, outputs, filters});
+  const ops::Steps numbers(std::vector<Index>(static_cast<std::size_t>(batch), outputs));
+  std::vector<Sequence<T>> sequences;
+  sequences.reserve(static_cast<std::size_t>(batch));
+  for (Index n = 0; n < batch; ++n) sequences.push_back({x.data + n * steps * features, steps, -before});
+  const WindowRows<T> rows{numbers, std::move(sequences), features, windows.size, windows.dilation, windows.stride};
+  factor.multiply(rows, numbers.total(), with_bias ? bias.data() : nullptr, ops::PlainRows<T>{y.data, filters},
+                  [&, function = activation](Index begin, Index end) {
+                    ops::activate(function, y.data + begin * filters, end - begin, filters);
+                  });
+}
+
+template class PackedConvolution<float>;
+template class PackedConvolution<double>;
 
 template void conv1d_forward<float>(View<const float, 3>, View<const std::int64_t, 1>, View<const float, 3>,
                                     View<const float, 1>, const Windows&, Activation, View<float, 3>);

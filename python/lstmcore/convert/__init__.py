@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lstmcore.convert.keras import from_keras, load_keras_weights, to_keras
+    from lstmcore.convert.onnx import from_onnx, to_onnx
     from lstmcore.convert.pytorch import from_torch, layer_from_torch, load_torch, to_torch
     from lstmcore.convert.textbook import from_textbook, to_textbook
 
@@ -23,6 +24,9 @@ __all__ = [
     "from_keras",
     "load_keras_weights",
     "to_keras",
+    # one node of ONNX
+    "from_onnx",
+    "to_onnx",
     # one matrix over [h, x] for each gate
     "from_textbook",
     "to_textbook",
@@ -30,12 +34,14 @@ __all__ = [
 
 _MEMBERS = {
     "from_keras": "keras",
+    "from_onnx": "onnx",
     "from_textbook": "textbook",
     "from_torch": "pytorch",
     "layer_from_torch": "pytorch",
     "load_keras_weights": "keras",
     "load_torch": "pytorch",
     "to_keras": "keras",
+    "to_onnx": "onnx",
     "to_textbook": "textbook",
     "to_torch": "pytorch",
 }

@@ -12,41 +12,19 @@ from hypothesis import strategies as st
 
 from lstmcore import functional as F
 from lstmcore.config import Activation, LSTMConfig
+from lstmcore.convert import to_onnx
 from reference import random_case, relative_error
 
 BATCH, STEPS = 5, 12
 
 # ---- ONNX Runtime ------------------------------------------------------------------------------
 
-# ONNX names its activations otherwise.
-ONNX_NAMES = {
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "elu": "Elu",
-    "hard_sigmoid": "HardSigmoid",
-    "softsign": "Softsign",
-    "softplus": "Softplus",
-    "affine": "Affine",
-    "scaled_tanh": "ScaledTanh",
-    "thresholded_relu": "ThresholdedRelu",
-}
-TAKES = {  # alpha, beta
-    "leaky_relu": (True, False),
-    "elu": (True, False),
-    "thresholded_relu": (True, False),
-    "hard_sigmoid": (True, True),
-    "affine": (True, True),
-    "scaled_tanh": (True, True),
-}
-
 ONNX_CASES = {
     "plain": {},
     "bidirectional": {"bidirectional": True},
     "reversed": {"go_backwards": True},
     "peephole": {"peephole": True, "bidirectional": True},
-    "coupled gates": {"coupled_gates": True},
+    "coupled gates": {"coupled_gates": True, "peephole": True, "gate_clip": 0.3},
     "clip": {"gate_clip": 0.3, "peephole": True},
     "hard sigmoid, softsign": {
         "gate_activation": Activation("hard_sigmoid", 0.3, 0.4),
@@ -70,50 +48,13 @@ ONNX_CASES = {
 }
 
 
-def gates(array, order="iofg"):
-    """Rows of the gates i, f, g, o in another order."""
-    return np.concatenate([dict(zip("ifgo", np.split(array, 4), strict=True))[g] for g in order])
-
-
 def onnx_model(onnx, config, weights):
     """One LSTM node with every attribute that the configuration asks for."""
-    suffixes = ["_l0", "_l0_reverse"][: config.num_directions]
-    if config.coupled_gates:
-        # ONNX Runtime couples the other way round, f = 1 - sigmoid(z_i), which is sigmoid(-z_i).
-        weights = {name: value.copy() for name, value in weights.items()}
-        for value in weights.values():
-            value[: config.hidden_size] = -value[config.hidden_size : 2 * config.hidden_size]
-    initializers = {
-        "W": [gates(weights["weight_ih" + s]) for s in suffixes],
-        "R": [gates(weights["weight_hh" + s]) for s in suffixes],
-        "B": [
-            np.concatenate([gates(weights["bias" + s]), np.zeros_like(weights["bias" + s])])
-            for s in suffixes
-        ],
-    }
-    if config.peephole:  # ONNX: i, o, f
-        parts = [np.split(weights["peephole" + s], 3) for s in suffixes]
-        initializers["P"] = [np.concatenate([i, o, f]) for i, f, o in parts]
-    roles = (config.gate_activation, config.cell_activation, config.output_activation)
-    attributes = {
-        "hidden_size": config.hidden_size,
-        "direction": "bidirectional"
-        if config.bidirectional
-        else ("reverse" if config.go_backwards else "forward"),
-        "activations": [ONNX_NAMES[role.name] for role in roles] * config.num_directions,
-    }
-    takes = [TAKES.get(role.name, (False, False)) for role in roles]
-    alpha = [role.alpha for role, (a, _) in zip(roles, takes, strict=True) if a]
-    beta = [role.beta for role, (_, b) in zip(roles, takes, strict=True) if b]
-    if alpha:
-        attributes["activation_alpha"] = alpha * config.num_directions
-    if beta:
-        attributes["activation_beta"] = beta * config.num_directions
-    if config.gate_clip:
-        attributes["clip"] = config.gate_clip
-    if config.coupled_gates:
-        attributes["input_forget"] = 1
-    inputs = ["X", "W", "R", "B", "lengths", "h0", "c0", "P" if config.peephole else ""]
+    parts = to_onnx(weights, config)
+    initializers = {name: parts.pop(name) for name in "WRBP"}
+    attributes = {name: value for name, value in parts.items() if value is not None}
+    inputs = ["X", "W", "R", "B", "lengths", "h0", "c0", "P"]
+    inputs = [name if initializers.get(name, ...) is not None else "" for name in inputs]
     node = onnx.helper.make_node("LSTM", inputs, ["Y", "Y_h", "Y_c"], **attributes)
     single, integer = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
 
@@ -128,7 +69,7 @@ def onnx_model(onnx, config, weights):
             for n in ("X", "lengths", "h0", "c0")
         ],
         [value(n, single, 4 if n == "Y" else 3) for n in ("Y", "Y_h", "Y_c")],
-        [onnx.numpy_helper.from_array(np.stack(v), n) for n, v in initializers.items()],
+        [onnx.numpy_helper.from_array(v, n) for n, v in initializers.items() if v is not None],
     )
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8
@@ -154,16 +95,16 @@ def onnx_configs(draw):
         draw(st.integers(1, 6)),
         draw(st.integers(1, 40)),
         bidirectional=direction == "both",
+        bias=draw(st.booleans()),
         go_backwards=direction == "reverse",
         peephole=draw(st.booleans()),
         coupled_gates=coupled,
-        gate_activation="sigmoid"
-        if coupled
-        else draw(st.sampled_from(["sigmoid", Activation("hard_sigmoid", 0.3, 0.4)])),
+        gate_activation=draw(
+            st.sampled_from(["sigmoid", Activation("hard_sigmoid", 0.3, 0.5 if coupled else 0.4)])
+        ),
         cell_activation=draw(bounded),
         output_activation=draw(bounded),
-        # With coupled gates ONNX Runtime clips another pre-activation than this cell.
-        gate_clip=0.0 if coupled else draw(st.sampled_from([0.0, 0.7])),
+        gate_clip=draw(st.sampled_from([0.0, 0.7])),
     )
 
 

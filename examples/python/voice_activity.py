@@ -1,0 +1,293 @@
+"""Find speech in a recording with Silero's voice activity detector, and draw where it is.
+
+The weights are those of the package `silero-vad` (pip install silero-vad), 309 thousand numbers;
+the model is made of our own layers and functions, and hears a recording at once or as it comes, 32
+milliseconds at a time. Without a recording, a minute of something like speech is made up: vowels
+of a voice that rises and falls, hissing consonants, pauses, things that fall, and noise all over.
+"""
+
+import argparse
+import time
+import wave
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+import lstmcore as lc
+from lstmcore import functional as F
+from lstmcore import plots
+
+Signal = npt.NDArray[np.float32]
+
+RATE = 16_000  # samples a second
+CHUNK, CONTEXT = 512, 64  # samples that come at a time; of those before, what is heard again
+WEIGHTS = "silero_vad_16k.safetensors"
+
+
+# ---- the model -----------------------------------------------------------------------------------
+
+
+class VoiceActivity:
+    """The probability of speech in chunks of sound.
+
+    Each chunk, with the end of the one before it, is cut into four frames; the magnitudes of their
+    spectra go through four convolutions, which leave one vector of a chunk. An LSTM goes from
+    chunk to chunk, and a dense layer gives the probability.
+    """
+
+    def __init__(self, weights: dict[str, Signal]) -> None:
+        self.spectrum = convolution(weights["stft_conv.weight"], None, strides=128)
+        self.encoder = [
+            convolution(weights[f"conv{k}.weight"], weights[f"conv{k}.bias"], strides, "relu")
+            for k, strides in ((1, 1), (2, 2), (3, 2), (4, 1))
+        ]
+        cell = {
+            "weight_ih_l0": weights["lstm_cell.weight_ih"],
+            "weight_hh_l0": weights["lstm_cell.weight_hh"],
+            "bias_l0": weights["lstm_cell.bias_ih"] + weights["lstm_cell.bias_hh"],
+        }
+        self.cell = F.pack(cell, lc.LSTMConfig(128, 128))
+        self.head = convolution(
+            weights["final_conv.weight"], weights["final_conv.bias"], 1, "sigmoid"
+        )
+
+    def encode(self, chunks: Signal) -> Signal:
+        """A vector of each chunk: (N, 64 + 512) samples to (N, 128)."""
+        mirrored = np.concatenate([chunks, chunks[:, -2 : -CONTEXT - 2 : -1]], axis=1)
+        waves = self.spectrum(mirrored[:, :, None])  # cosines, then sines
+        half = waves.shape[2] // 2
+        x = np.sqrt(waves[:, :, :half] ** 2 + waves[:, :, half:] ** 2)
+        for layer in self.encoder:
+            # A zero on either side; where the windows are two steps apart none reaches the last.
+            x = layer(np.pad(x, ((0, 0), (1, 1), (0, 0))))
+        return np.asarray(x[:, 0])
+
+    def __call__(self, recording: Signal) -> Signal:
+        """The probabilities of a whole recording, chunk by chunk."""
+        x = self.encode(chunks_of(recording))
+        y, _ = F.lstm(x[None], self.cell)
+        return np.asarray(self.head(np.maximum(y, 0))[0, :, 0])
+
+
+class Listener:
+    """The same for sound as it comes."""
+
+    def __init__(self, model: VoiceActivity) -> None:
+        self.model = model
+        self.stream = lc.LSTMStream(model.cell)
+        self.context = np.zeros(CONTEXT, np.float32)
+
+    def hear(self, chunk: Signal) -> float:
+        """The probability of speech in the next 512 samples."""
+        heard = np.concatenate([self.context, chunk])
+        self.context = chunk[-CONTEXT:]
+        h = self.stream.step(self.model.encode(heard[None])[0])
+        return float(self.model.head(np.maximum(h, 0)[None, None])[0, 0, 0])
+
+
+def convolution(
+    kernel: Signal, bias: Signal | None, strides: int, activation: str = "linear"
+) -> lc.layers.Conv1D:
+    """A layer with weights; PyTorch's kernels are (F, C, K), ours (K, C, F)."""
+    filters, width, size = kernel.shape
+    layer = lc.layers.Conv1D(
+        filters, size, strides, activation=activation, use_bias=bias is not None
+    )
+    layer(np.zeros((1, size, width), np.float32))  # builds it
+    layer.set_weights([kernel.transpose(2, 1, 0), *([] if bias is None else [bias])])
+    return layer
+
+
+def chunks_of(recording: Signal) -> Signal:
+    """Cut into (N, 64 + 512) samples that overlap; silence goes before and after."""
+    count = -(-len(recording) // CHUNK)
+    padded = np.zeros(CONTEXT + count * CHUNK, np.float32)
+    padded[CONTEXT : CONTEXT + len(recording)] = recording
+    view = np.lib.stride_tricks.sliding_window_view(padded, CONTEXT + CHUNK)
+    return np.ascontiguousarray(view[::CHUNK])
+
+
+def weights_folder() -> Path:
+    """Where the package keeps its files; it is not imported, since that needs PyTorch."""
+    found = find_spec("silero_vad")
+    if found is None or found.origin is None:
+        raise SystemExit("The weights are in the package silero-vad: pip install silero-vad")
+    return Path(found.origin).parent / "data"
+
+
+# ---- sound ---------------------------------------------------------------------------------------
+
+
+def read_recording(path: Path) -> Signal:
+    """Read a WAV file of 16 bits and 16 kHz; of several channels the mean."""
+    with wave.open(str(path)) as file:
+        if file.getframerate() != RATE or file.getsampwidth() != 2:
+            raise SystemExit(
+                f"{path}: expected 16 bits at {RATE} Hz, got {8 * file.getsampwidth()} bits at "
+                f"{file.getframerate()} Hz"
+            )
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        channels = samples.reshape(-1, file.getnchannels()).astype(np.float32)
+    return np.asarray(channels.mean(axis=1) / 32768, np.float32)
+
+
+# Resonances of a vocal tract in Hz: of a, e, i, o, u.
+VOWELS = [
+    (730, 1090, 2440),
+    (530, 1840, 2480),
+    (270, 2290, 3010),
+    (570, 840, 2410),
+    (300, 870, 2240),
+]
+
+
+def vowel(samples: int, pitch: float, start: int, end: int) -> npt.NDArray[np.float64]:
+    """A voice that goes from one vowel to another: harmonics, loud near the resonances."""
+    at = np.linspace(0, 1, samples)
+    frequency = pitch * (1 + 0.12 * np.sin(np.pi * at) - 0.1 * at)
+    phase = 2 * np.pi * np.cumsum(frequency) / RATE
+    sound = np.zeros(samples)
+    for harmonic in range(1, int(4000 / pitch)):
+        height = harmonic * frequency
+        loudness = np.zeros(samples)
+        for place, (low, high) in enumerate(zip(VOWELS[start], VOWELS[end], strict=True)):
+            centre, width = low + (high - low) * at, 60 + 40 * place
+            loudness += 0.6**place / (1 + ((height - centre) / width) ** 2)
+        sound += loudness / harmonic**0.3 * np.sin(harmonic * phase)
+    return sound * np.sin(np.pi * at) ** 0.4
+
+
+def make_recording(seconds: float, seed: int) -> Signal:
+    """Sentences of syllables with pauses between them, now and then a crash, and noise all over."""
+    random = np.random.default_rng(seed)
+    recording = random.normal(0, 0.003, int(seconds * RATE))
+    place = RATE
+    while place < len(recording):
+        pitch, loudness = random.uniform(95, 210), random.uniform(0.08, 0.3)
+        for _ in range(random.integers(5, 14)):
+            if random.random() < 0.5:  # a consonant: noise without its low part
+                hiss = np.diff(random.normal(0, 0.03, int(random.uniform(0.03, 0.08) * RATE)))
+                sound = hiss * np.hanning(len(hiss))
+                place = mix(recording, place, sound)
+            start, end = random.integers(0, len(VOWELS), 2)
+            samples = int(random.uniform(0.09, 0.22) * RATE)
+            sound = vowel(samples, pitch * random.uniform(0.9, 1.1), start, end)
+            place = mix(recording, place, sound * loudness / np.abs(sound).max())
+            place += int(random.uniform(0.0, 0.05) * RATE)
+        place += int(random.uniform(0.7, 2.5) * RATE)
+        if random.random() < 0.4:  # something falls
+            crash = random.normal(0, 0.12, RATE // 2) * np.exp(-np.arange(RATE // 2) / 1500)
+            place = mix(recording, place, crash) + RATE // 2
+    return np.asarray(np.clip(recording, -1, 1), np.float32)
+
+
+def mix(recording: npt.NDArray[np.float64], place: int, sound: npt.NDArray[np.float64]) -> int:
+    """Add a sound, as much as there is room for; give where it ends."""
+    room = recording[place : place + len(sound)]
+    room += sound[: len(room)]
+    return place + len(sound)
+
+
+# ---- the picture ---------------------------------------------------------------------------------
+
+WIDTH, HEIGHT, MARGIN, GAP = 1100, 130, 70, 46
+
+
+def draw(recording: Signal, probability: Signal, path: Path) -> None:
+    """Draw the waveform, what is speech in it, and below it the probability, as SVG."""
+    seconds = len(recording) / RATE
+    top, below = 60, 60 + HEIGHT + GAP
+    total = (WIDTH + MARGIN + 30, below + HEIGHT + 56)
+
+    def across(second: float) -> float:
+        return MARGIN + WIDTH * second / seconds
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total[0]} {total[1]}" '
+        f'width="{total[0]}" height="{total[1]}" role="img">',
+        "<title>Speech in a recording</title>",
+        f"<style>{plots.STYLE}</style>",
+        f'<rect width="{total[0]}" height="{total[1]}" fill="#ffffff"/>',
+        f'<text class="title" x="{MARGIN}" y="32">Where somebody speaks</text>',
+    ]
+    speech = np.diff(np.concatenate([[0], probability > 0.5, [0]]).astype(int))
+    for begin, end in zip(np.flatnonzero(speech > 0), np.flatnonzero(speech < 0), strict=True):
+        left, right = (across(min(k * CHUNK / RATE, seconds)) for k in (begin, end))
+        parts.append(
+            f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{HEIGHT}" '
+            f'fill="{plots.VALIDATION_COLOUR}" fill-opacity="0.22"/>'
+        )
+    columns = np.array_split(recording, min(WIDTH, len(recording)))
+    scale = HEIGHT / 2 / max(float(np.abs(recording).max()), 1e-6)
+    outline = "".join(
+        f"M{MARGIN + k} {top + HEIGHT / 2 - scale * float(part.max()):.1f}"
+        f"V{top + HEIGHT / 2 - scale * float(part.min()) + 0.5:.1f}"
+        for k, part in enumerate(columns)
+    )
+    parts.append(f'<path stroke="{plots.TEXT_COLOUR}" stroke-width="1" d="{outline}"/>')
+    for level in (0.0, 0.5, 1.0):
+        y = below + HEIGHT * (1 - level)
+        parts.append(f'<path class="grid" d="M{MARGIN} {y}h{WIDTH}"/>')
+        parts.append(f'<text x="{MARGIN - 9}" y="{y + 4}" text-anchor="end">{level:g}</text>')
+    points = "L".join(
+        f"{across((k + 0.5) * CHUNK / RATE):.1f} {below + HEIGHT * (1 - float(value)):.1f}"
+        for k, value in enumerate(probability)
+    )
+    parts.append(f'<path class="line" stroke="{plots.TRAINING_COLOUR}" d="M{points}"/>')
+    step = next(size for size in (1, 2, 5, 10, 30, 60, 300, 900, 3600) if seconds / size <= 20)
+    for second in range(0, int(seconds) + 1, step):
+        parts.append(
+            f'<text x="{across(second):.1f}" y="{below + HEIGHT + 20}" text-anchor="middle">'
+            f"{second}</text>"
+        )
+    for y, text in ((top, "sound"), (below, "probability of speech")):
+        parts.append(f'<text class="label" x="{MARGIN}" y="{y - 8}">{text}</text>')
+    parts.append(
+        f'<text class="label" x="{MARGIN + WIDTH / 2}" y="{below + HEIGHT + 42}" '
+        'text-anchor="middle">seconds</text>'
+    )
+    parts.append("</svg>\n")
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def main() -> None:
+    """Find speech, at once and chunk by chunk, and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recording", type=Path, nargs="?", help="a WAV file, 16 bits, 16 kHz")
+    parser.add_argument("--picture", type=Path, default=Path("voice_activity.svg"))
+    parser.add_argument("--seconds", type=float, default=60.0, help="of sound that is made up")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+
+    if options.recording is None:
+        recording = make_recording(options.seconds, options.seed)
+    else:
+        recording = read_recording(options.recording)
+    if len(recording) == 0:
+        raise SystemExit("There is no sound in the recording.")
+    model = VoiceActivity(load_file(weights_folder() / WEIGHTS))
+
+    start = time.perf_counter()
+    probability = model(recording)
+    at_once = time.perf_counter() - start
+    listener = Listener(model)
+    start = time.perf_counter()
+    heard = np.array([listener.hear(chunk[CONTEXT:]) for chunk in chunks_of(recording)])
+    as_it_comes = time.perf_counter() - start
+
+    seconds = len(recording) / RATE
+    print(f"{seconds:.1f} s of sound, speech in {100 * np.mean(probability > 0.5):.0f} % of it")
+    print(
+        f"at once: {1e3 * at_once:.0f} ms, {seconds / at_once:.0f} times as fast as it was spoken"
+    )
+    print(f"as it comes: {1e6 * as_it_comes / len(heard):.0f} microseconds for each 32 ms")
+    print(f"the two differ by at most {np.abs(heard - probability).max():.1e}")
+    draw(recording, probability, options.picture)
+    print(f"picture: {options.picture}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""lstmcore as a backend in the sense of `onnx.backend`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from lstmcore._typing import Array
+from lstmcore.onnx.graph import NEWEST_OPSET
+from lstmcore.onnx.model import Model, load
+
+__all__ = ["Backend", "BackendRep"]
+
+
+class BackendRep:
+    """A model that is ready to run."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def run(self, inputs: Any, **options: Any) -> tuple[Array, ...]:
+        """Return all outputs.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray, mapping of str to ndarray, or ndarray
+            In the order of the model's inputs, by name, or the only one.
+        """
+        _refuse(options)
+        if isinstance(inputs, np.ndarray):
+            inputs = [inputs]
+        if not isinstance(inputs, Mapping):
+            if len(inputs) != len(self.model.inputs):
+                raise ValueError(
+                    f"inputs: expected {len(self.model.inputs)} arrays, got {len(inputs)}"
+                )
+            inputs = {
+                argument.name: value
+                for argument, value in zip(self.model.inputs, inputs, strict=True)
+            }
+        return tuple(self.model.run(inputs).values())
+
+
+class Backend:
+    """The methods that `onnx.backend.base.Backend` asks for; nothing needs to be instantiated."""
+
+    @classmethod
+    def is_compatible(cls, model: Any, device: str = "CPU", **options: Any) -> bool:
+        """Whether all of a model's operators are there."""
+        try:
+            cls.prepare(model, device, **options)
+        except ValueError:
+            return False
+        return True
+
+    @classmethod
+    def prepare(cls, model: Any, device: str = "CPU", **options: Any) -> BackendRep:
+        """Load a model; see `load`."""
+        _refuse(options)
+        if not cls.supports_device(device):
+            raise ValueError(f"device: expected 'CPU', got {device!r}")
+        return BackendRep(load(model))
+
+    @classmethod
+    def run_model(
+        cls, model: Any, inputs: Any, device: str = "CPU", **options: Any
+    ) -> tuple[Array, ...]:
+        """Load a model and run it once."""
+        return cls.prepare(model, device, **options).run(inputs)
+
+    @classmethod
+    def run_node(
+        cls,
+        node: Any,
+        inputs: Sequence[Array],
+        device: str = "CPU",
+        outputs_info: Any = None,
+        **options: Any,
+    ) -> tuple[Array, ...]:
+        """Run one node.
+
+        Parameters
+        ----------
+        node : onnx.NodeProto
+        inputs : sequence of ndarray
+            Those that are there, in order.
+        device : str, default "CPU"
+        outputs_info : object
+            Not needed: what comes out has the types that it has.
+        **options
+            ``opset_version``: the newest one by default.
+        """
+        opset = int(options.pop("opset_version", min(onnx.defs.onnx_opset_version(), NEWEST_OPSET)))
+        _refuse(options)
+        names = list(dict.fromkeys(name for name in node.input if name))
+        if len(inputs) != len(names):
+            raise ValueError(f"inputs: expected {len(names)} arrays, got {len(inputs)}")
+        infos = []
+        for name, value in zip(names, inputs, strict=True):
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
+            infos.append(onnx.helper.make_tensor_value_info(name, kind, np.shape(value)))
+        results = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        graph = onnx.helper.make_graph([node], node.op_type, infos, results)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        return cls.run_model(model, [np.asarray(value) for value in inputs], device)
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        """Whether `device` is the CPU, which may have a number."""
+        return device.split(":")[0] == "CPU"
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    if options:
+        raise TypeError(f"options: expected none, got {', '.join(options)}")

@@ -1,0 +1,236 @@
+"""What a model file says, as plain Python: nodes with their attributes, constants, inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+import onnx
+from onnx import inliner, numpy_helper
+
+from lstmcore._typing import Array
+
+__all__ = [
+    "NEWEST_OPSET",
+    "Argument",
+    "Node",
+    "argument_of",
+    "array_of",
+    "element_type",
+    "node_of",
+    "opset_of",
+    "read_model",
+]
+
+NEWEST_OPSET = 28
+"""The newest version of the standard's operators whose official cases were run."""
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a graph.
+
+    Attributes
+    ----------
+    operator, name : str
+        What it computes, and what errors call it.
+    domain : str
+        Where the operator is defined; empty for the standard's own.
+    inputs, outputs : tuple of str
+        Names of values; an empty one stands for what is left out.
+    attributes : dict
+        Numbers, strings, arrays, graphs (still in ONNX's form) and lists of them.
+    opset : int
+        Version of the standard's operators.
+    constants : list of (ndarray or None)
+        Those inputs that are known before a run. Emptied once the node's function is built, which
+        may have packed them.
+    activation : str
+        What the engine applies to the result of a product in the same go.
+    """
+
+    operator: str
+    name: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    opset: int
+    constants: list[Array | None] = field(default_factory=list, compare=False, repr=False)
+    activation: str = "linear"
+
+    def constant(self, position: int) -> Array | None:
+        """Return what is known of an input, None if nothing is or it is left out."""
+        return self.constants[position] if position < len(self.constants) else None
+
+    def has_input(self, position: int) -> bool:
+        """Whether an input is there."""
+        return position < len(self.inputs) and self.inputs[position] != ""
+
+    def has_output(self, position: int) -> bool:
+        """Whether an output is asked for."""
+        return position < len(self.outputs) and self.outputs[position] != ""
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        """Return an attribute, or what stands for one that is not there."""
+        return self.attributes.get(attribute, default)
+
+    def __str__(self) -> str:
+        return f"node {self.name!r} ({self.operator})"
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise ValueError with the node's name."""
+        raise ValueError(f"{self}: {message}")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An input or output of a model.
+
+    Attributes
+    ----------
+    name : str
+    dtype : numpy.dtype or None
+        None if the model does not say, or NumPy has no such type.
+    shape : tuple of (int, str or None), or None
+        Sizes, or their names, or None where the model says nothing of them.
+    """
+
+    name: str
+    dtype: np.dtype[Any] | None
+    shape: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        shape = (
+            "..."
+            if self.shape is None
+            else ", ".join("?" if s is None else str(s) for s in self.shape)
+        )
+        return f"{self.name}: {self.dtype or 'any'} ({shape})"
+
+
+def read_model(source: Any) -> Any:
+    """Return the ModelProto of a path, of bytes or of itself, with its functions inlined.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If it is no ONNX model, or breaks the standard.
+    """
+    if isinstance(source, onnx.ModelProto):
+        model = source
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        try:
+            model = onnx.load_model_from_string(bytes(source))
+        except Exception as error:  # a class of the library that reads it
+            raise ValueError(
+                f"model: expected an ONNX model, got {len(source)} bytes: {error}"
+            ) from None
+    elif isinstance(source, (str, os.PathLike)):
+        try:
+            model = onnx.load(os.fspath(source))
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"model: {os.fspath(source)}: expected an ONNX model: {error}"
+            ) from None
+    else:
+        raise TypeError(
+            f"model: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}"
+        )
+    if not model.HasField("graph"):
+        raise ValueError("model: expected an ONNX model, got one without a graph")
+    if len(model.functions) > 0:
+        model = inliner.inline_local_functions(model)
+    return model
+
+
+def opset_of(model: Any) -> int:
+    """Return the version of the standard's operators that a model uses."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
+    version = int(versions[0]) if versions else 1
+    if not 1 <= version <= NEWEST_OPSET:
+        raise ValueError(f"model: expected an opset of 1 to {NEWEST_OPSET}, got {version}")
+    return version
+
+
+def argument_of(value: Any) -> Argument:
+    """Read an input or output of a model."""
+    if not value.type.HasField("tensor_type"):
+        kind = value.type.WhichOneof("value")
+        if kind is None:
+            return Argument(value.name, None, None)
+        raise ValueError(f"{value.name}: expected a tensor, got a {kind.removesuffix('_type')}")
+    tensor = value.type.tensor_type
+    dtype = None
+    if tensor.elem_type:
+        dtype = element_type(tensor.elem_type, value.name)
+    if not tensor.HasField("shape"):
+        return Argument(value.name, dtype, None)
+    sizes: list[int | str | None] = []
+    for size in tensor.shape.dim:
+        if size.HasField("dim_value"):
+            sizes.append(int(size.dim_value))
+        else:
+            sizes.append(size.dim_param or None)
+    return Argument(value.name, dtype, tuple(sizes))
+
+
+def element_type(number: int, name: str) -> np.dtype[Any]:
+    """Return NumPy's form of one of ONNX's element types.
+
+    Raises
+    ------
+    ValueError
+        If NumPy itself has no such type: strings, bfloat16 and what is smaller than a byte.
+    """
+    try:
+        dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
+    except KeyError:
+        raise ValueError(f"{name}: expected one of ONNX's types, got number {number}") from None
+    if dtype.kind not in "biuf" or dtype.isbuiltin != 1:
+        kind = onnx.TensorProto.DataType.Name(number)
+        raise ValueError(f"{name}: expected a type of numbers that NumPy has, or bool, got {kind}")
+    return dtype
+
+
+def array_of(tensor: Any, name: str) -> Array:
+    """Read a tensor of a model."""
+    element_type(tensor.data_type, name)
+    array: Array = numpy_helper.to_array(tensor)
+    return array
+
+
+def node_of(proto: Any, number: int, opset: int) -> Node:
+    """Read a node; one without a name is called by what it is and where it stands."""
+    return Node(
+        operator=proto.op_type,
+        name=proto.name or (proto.output[0] if len(proto.output) else f"{proto.op_type}_{number}"),
+        domain="" if proto.domain in STANDARD_DOMAINS else proto.domain,
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        attributes={entry.name: _attribute(entry) for entry in proto.attribute},
+        opset=opset,
+    )
+
+
+def _attribute(proto: Any) -> Any:
+    value = onnx.helper.get_attribute_value(proto)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, onnx.TensorProto):
+        return array_of(value, proto.name)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [
+            entry.decode("utf-8", "surrogateescape") if isinstance(entry, bytes) else entry
+            for entry in value
+        ]
+    return value

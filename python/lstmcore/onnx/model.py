@@ -1,0 +1,179 @@
+"""An ONNX model that is ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lstmcore._typing import Array
+from lstmcore.onnx.graph import Argument, opset_of, read_model
+from lstmcore.onnx.program import Program, Scope, compile_graph
+
+__all__ = ["Model", "load"]
+
+
+class Model:
+    """An ONNX model, compiled; made by `load`.
+
+    Immutable, so any number of threads may run it at once.
+
+    Attributes
+    ----------
+    name : str
+        What the graph is called.
+    opset : int
+        Version of the standard's operators.
+    inputs, outputs : tuple of Argument
+        Names, dtypes and shapes as the model declares them. Initializers are no inputs, although
+        old files list them.
+    """
+
+    def __init__(self, program: Program, name: str, opset: int) -> None:
+        self._program = program
+        self.name = name
+        self.opset = opset
+        self.inputs = program.arguments
+        self.outputs = program.results
+        self._names = tuple(argument.name for argument in self.inputs)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            Every input by its name, of the dtype that the model declares, which is not converted,
+            and of its shape where that is fixed.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Every output by its name, contiguous and apart from the inputs.
+
+        Raises
+        ------
+        TypeError
+            If an input is no array or has another dtype.
+        ValueError
+            If an input is missing, unknown or has a wrong shape, or a node cannot take what it
+            gets, which the error names.
+        """
+        if not isinstance(inputs, Mapping):
+            raise TypeError(
+                f"inputs: expected a mapping from names to arrays, got {type(inputs).__name__}"
+            )
+        missing = [name for name in self._names if name not in inputs]
+        if missing:
+            raise ValueError(f"inputs: missing: {', '.join(missing)}")
+        if len(inputs) != len(self._names):
+            unknown = ", ".join(str(name) for name in inputs if name not in self._names)
+            raise ValueError(f"inputs: expected {', '.join(self._names)}, got also {unknown}")
+        values = [_checked(inputs[argument.name], argument) for argument in self.inputs]
+        with np.errstate(all="ignore"):  # what overflows is infinite, as in other runtimes
+            results = self._program.run(values)
+        return {
+            argument.name: _apart(result, values)
+            for argument, result in zip(self.outputs, results, strict=True)
+        }
+
+    def __call__(self, *arrays: Array, **named: Array) -> Array | tuple[Array, ...]:
+        """Compute all outputs of inputs in their order, or by name; see `run`.
+
+        Returns
+        -------
+        ndarray or tuple of ndarray
+            The output, or all of them in their order.
+        """
+        if len(arrays) > len(self._names):
+            raise TypeError(f"inputs: expected {len(self._names)} arrays, got {len(arrays)}")
+        given = dict(zip(self._names, arrays, strict=False))
+        twice = [name for name in named if name in given]
+        if twice:
+            raise TypeError(f"inputs: got two arrays for {', '.join(twice)}")
+        results = tuple(self.run({**given, **named}).values())
+        return results[0] if len(results) == 1 else results
+
+    def __repr__(self) -> str:
+        lines = [
+            f"lstmcore.onnx.Model {self.name!r}, opset {self.opset}, "
+            f"{len(self._program.nodes)} steps"
+        ]
+        lines += [f"  in   {argument}" for argument in self.inputs]
+        lines += [f"  out  {argument}" for argument in self.outputs]
+        return "\n".join(lines)
+
+
+def _checked(value: Any, argument: Argument) -> Array:
+    name, dtype, shape = argument.name, argument.dtype, argument.shape
+    if type(value) is not np.ndarray:
+        if not isinstance(value, (np.ndarray, np.generic)) or isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
+        value = np.asarray(value)
+    array: Array = value
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
+    fits = shape is None or len(shape) == value.ndim
+    for want, size in zip(shape or (), value.shape, strict=False):
+        fits = fits and (want == size or want.__class__ is not int)
+    if shape is not None and not fits:
+        expected = ", ".join("?" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name}: expected shape ({expected}), got {value.shape}")
+    return array
+
+
+def _apart(result: Any, inputs: list[Array]) -> Array:
+    """Make a result contiguous, and a copy if it is a constant or shares memory with an input."""
+    array = np.asarray(result, order="C")
+    if array.base is None:
+        shared = any(array is value for value in inputs)
+    else:
+        shared = any(np.may_share_memory(array, value) for value in inputs)
+    return array.copy() if shared or not array.flags.writeable else array
+
+
+def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
+    """Read an ONNX model and make it ready to run.
+
+    Parameters
+    ----------
+    model : path-like, bytes or onnx.ModelProto
+        Weights beside the file are read too.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    TypeError
+        If `model` is none of these.
+    OSError
+        If there is no such file.
+    ValueError
+        If it is no ONNX model, or uses what is missing here: the error lists all operators, with
+        their nodes.
+
+    Notes
+    -----
+    What does not depend on the inputs is computed once, here, weights are packed for the engine,
+    and what no output depends on is left out.
+    """
+    proto = read_model(model)
+    opset = opset_of(proto)
+    problems: list[tuple[str, str]] = []
+    program = compile_graph(proto.graph, Scope(opset, problems))
+    if problems:
+        nodes: dict[str, list[str]] = {}
+        for label, name in problems:
+            nodes.setdefault(label, []).append(name)
+        listed = "; ".join(f"{label} ({_some(names)})" for label, names in nodes.items())
+        raise ValueError(f"model: operators that are missing here, in opset {opset}: {listed}")
+    return Model(program, proto.graph.name, opset)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")

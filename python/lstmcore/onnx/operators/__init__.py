@@ -1,0 +1,26 @@
+"""The operators that models with recurrent layers are made of, by theme."""
+
+from lstmcore.onnx.operators import (
+    control,
+    elementwise,
+    lstm,
+    padding,
+    products,
+    reductions,
+    shapes,
+)
+from lstmcore.onnx.operators.registry import OPERATORS, Function, Operator, bound
+
+__all__ = [
+    "OPERATORS",
+    "Function",
+    "Operator",
+    "bound",
+    "control",
+    "elementwise",
+    "lstm",
+    "padding",
+    "products",
+    "reductions",
+    "shapes",
+]

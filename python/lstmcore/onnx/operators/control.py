@@ -1,0 +1,94 @@
+"""Operators with graphs inside: what they hold comes compiled, as `Body`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from lstmcore._typing import Array
+from lstmcore.onnx.graph import Argument, Node
+from lstmcore.onnx.operators.registry import Function, operator
+
+
+class Body(Protocol):
+    """A compiled graph; the values that it takes from around it end a node's inputs."""
+
+    outputs: tuple[Argument, ...]
+    captures: int
+
+    def __call__(self, inputs: Sequence[Any], captured: Sequence[Any]) -> list[Any]:
+        """Run it; `captured` are those of all graphs of the node."""
+
+
+@operator("If", since=1, several=True)
+def _if(node: Node) -> Function:
+    branches: tuple[Body, Body] = (node.get("else_branch"), node.get("then_branch"))
+
+    def choose(condition: Array, *captured: Any) -> Any:
+        return branches[bool(condition)]((), captured)
+
+    return choose
+
+
+@operator("Loop", since=1, several=True)
+def _loop(node: Node) -> Function:
+    body: Body = node.get("body")
+
+    def loop(most: Array | None, condition: Array | None, *rest: Any) -> Any:
+        carried = list(rest[: len(rest) - body.captures])
+        captured = rest[len(rest) - body.captures :]
+        count = len(body.outputs) - 1 - len(carried)
+        kept: list[list[Any]] = [[] for _ in range(count)]
+        goes_on: Any = np.array(True) if condition is None else condition
+        number, limit = 0, None if most is None else int(most.item())
+        while bool(goes_on) and (limit is None or number < limit):
+            goes_on, *results = body((np.array(number, np.int64), goes_on, *carried), captured)
+            carried = results[: len(carried)]
+            for entries, value in zip(kept, results[len(carried) :], strict=True):
+                entries.append(value)
+            number += 1
+        arguments = body.outputs[1 + len(carried) :]
+        return (*carried, *map(_stacked, kept, arguments, [0] * count))
+
+    return loop
+
+
+@operator("Scan", since=9, several=True)
+def _scan(node: Node) -> Function:
+    body: Body = node.get("body")
+    inputs = node.get("num_scan_inputs")
+
+    def scan(*values: Any) -> Any:
+        captured = values[len(values) - body.captures :]
+        given = values[: len(values) - body.captures]
+        carried, scanned = list(given[: len(given) - inputs]), given[len(given) - inputs :]
+        axes = node.get("scan_input_axes") or [0] * inputs
+        backwards = node.get("scan_input_directions") or [0] * inputs
+        rows = [
+            np.moveaxis(np.flip(x, axis) if back else x, axis, 0)
+            for x, axis, back in zip(scanned, axes, backwards, strict=True)
+        ]
+        count = len(body.outputs) - len(carried)
+        kept: list[list[Any]] = [[] for _ in range(count)]
+        for number in range(len(rows[0])):
+            results = body((*carried, *(row[number] for row in rows)), captured)
+            carried = results[: len(carried)]
+            for entries, value in zip(kept, results[len(carried) :], strict=True):
+                entries.append(value)
+        out_axes = node.get("scan_output_axes") or [0] * count
+        turned = node.get("scan_output_directions") or [0] * count
+        ordered = [
+            entries[::-1] if back else entries for entries, back in zip(kept, turned, strict=True)
+        ]
+        return (*carried, *map(_stacked, ordered, body.outputs[len(carried) :], out_axes))
+
+    return scan
+
+
+def _stacked(entries: list[Any], argument: Argument, axis: int) -> Array:
+    if entries:
+        return np.stack(entries, axis)
+    shape = [size if isinstance(size, int) else 0 for size in argument.shape or ()]
+    return np.zeros((0, *shape), argument.dtype or np.float32)

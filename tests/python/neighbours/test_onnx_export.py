@@ -1,0 +1,730 @@
+"""Exported models compute in ONNX Runtime what they compute here, to 1e-5 of the largest output."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lstmcore as lc
+from lstmcore import Activation, layers
+from reference import relative_error
+
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
+runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+
+import lstmcore.onnx  # noqa: E402
+from lstmcore.onnx import export  # noqa: E402
+
+OPSETS = (14, 17, 20, min(26, onnx.defs.onnx_opset_version()))
+TOLERANCE = 1e-5
+
+
+def build(stack, shape, seed=0, dtype="float32", scale=0.5):
+    """A model with random weights of every kind."""
+    model = lc.Sequential([layers.Input(shape), *stack], seed=seed, dtype=dtype)
+    random = np.random.default_rng(seed)
+    model.set_weights(
+        {
+            name: (random.normal(scale=scale, size=value.shape) + (".gain_" in name)).astype(dtype)
+            for name, value in model.weights.items()
+        }
+    )
+    return model
+
+
+def batch(model, size, steps, seed=0):
+    random = np.random.default_rng(seed)
+    shape = [size, *(steps if entry is None else entry for entry in model.input_shape[1:])]
+    first = model.network[0]
+    if first.input_kind != "ids":
+        return random.normal(size=shape).astype(model.dtype)
+    while not hasattr(first, "input_dim"):
+        first = first.layer
+    return random.integers(0, first.input_dim, shape)
+
+
+def session_of(proto):
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    return runtime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def in_runtime(proto):
+    """Give what runs a model in ONNX Runtime: inputs to outputs, by name."""
+    session = session_of(proto)
+    names = [entry.name for entry in session.get_outputs()]
+
+    def run(feeds):
+        assert {entry.name for entry in session.get_inputs()} == set(feeds)
+        return dict(zip(names, session.run(None, feeds), strict=True))
+
+    return run
+
+
+def run(proto, feeds):
+    return in_runtime(proto)(feeds)
+
+
+def in_importer(proto):
+    """Give what runs a model in this package's own importer."""
+    return lstmcore.onnx.load(proto.SerializeToString()).run
+
+
+MAKERS = (in_runtime, in_importer) if hasattr(lstmcore.onnx, "load") else (in_runtime,)
+
+
+def ragged(size, steps, seed=0):
+    lengths = np.random.default_rng(seed).integers(1, steps + 1, size)
+    lengths[-1] = 1
+    lengths[0] = steps
+    return lengths
+
+
+def difference(result, expected, least):
+    """The largest, in units of the largest output, or of `least` if all are smaller."""
+    largest = np.abs(expected).max(initial=0.0)
+    return relative_error(result, expected) * min(1.0, largest / least if least else 1.0)
+
+
+def ready(proto, makers=MAKERS):
+    """Give what runs a model, in each of several places."""
+    return [make(proto) for make in makers]
+
+
+def agree(model, runs, x, lengths=None, state=None, tolerance=TOLERANCE, least=0.0):
+    """Compare outputs, their lengths and states."""
+    feeds, before = {"x": x}, {}
+    if lengths is not None:
+        feeds["lengths"] = lengths.astype(np.int32)
+    several = len(model.recurrent_layers) > 1
+    for key, pair in (state or {}).items():
+        prefix = f"{key}." if several else ""
+        feeds[f"{prefix}h0"], feeds[f"{prefix}c0"] = pair
+        before[key] = lc.functional.LSTMState(*pair)
+    own_lengths = None if lengths is None else lengths.astype(np.int64)
+    y, valid, _, after = model.forward_from(x, own_lengths, False, 0, False, before)
+    for run in runs:
+        results = run(feeds)
+        assert difference(results.pop("y"), y, least) <= tolerance
+        if "y_lengths" in results:
+            np.testing.assert_array_equal(results.pop("y_lengths"), valid)
+        for key in state or {}:
+            prefix = f"{key}." if several else ""
+            assert difference(results.pop(f"{prefix}hn"), after[key].h, least) <= tolerance
+            assert difference(results.pop(f"{prefix}cn"), after[key].c, least) <= tolerance
+        assert not results
+
+
+def check(model, opset=17, *, lengths=True, states=False, sizes=((3, 7), (1, 1), (5, 12)), **more):
+    """Export with and without lengths; run at several sizes."""
+    for with_lengths in (False, True) if lengths else (False,):
+        proto = export(model, opset=opset, lengths=with_lengths, states=states, **more)
+        onnx.checker.check_model(proto, full_check=True)
+        assert proto.opset_import[0].version == opset
+        runs = ready(proto)
+        for number, (size, steps) in enumerate(sizes):
+            x = batch(model, size, steps, number)
+            rows = ragged(size, x.shape[1], number) if with_lengths else None
+            state = random_state(model, size, number) if states else None
+            agree(model, runs, x, rows, state)
+
+
+def random_state(model, size, seed):
+    random = np.random.default_rng(seed)
+    return {
+        key: tuple(
+            random.normal(size=shape).astype(model.dtype) for shape in part.state_shapes(size)
+        )
+        for key, part in model.recurrent_layers.items()
+    }
+
+
+# ---- recurrent layers ----------------------------------------------------------------------------
+
+LSTMS = {
+    "plain": {},
+    "sequences": {"return_sequences": True},
+    "no biases": {"use_bias": False},
+    "peephole": {"peephole": True, "return_sequences": True},
+    "coupled": {"coupled_gates": True, "peephole": True},
+    "coupled, clip": {"coupled_gates": True, "gate_clip": 0.4, "return_sequences": True},
+    "coupled, hard": {
+        "coupled_gates": True,
+        "recurrent_activation": Activation("hard_sigmoid", 0.3, 0.5),
+    },
+    "clip": {"gate_clip": 0.3, "peephole": True},
+    "backwards": {"go_backwards": True},
+    "backwards, sequences": {"go_backwards": True, "return_sequences": True},
+    "stacked": {"num_layers": 3, "dropout": 0.2, "return_sequences": True},
+    "stacked, last": {"num_layers": 2},
+    "shared": {"num_layers": 2, "share_recurrent": True},
+    "dropouts": {"recurrent_dropout": 0.2, "input_dropout": 0.3, "weight_dropout": 0.1},
+    "stateful": {"stateful": True, "return_sequences": True},
+    "activations": {
+        "activation": Activation("leaky_relu", 0.1),
+        "recurrent_activation": "hard_sigmoid",
+        "output_activation": Activation("scaled_tanh", 1.2, 0.7),
+    },
+    "linear": {"activation": "linear", "output_activation": "softsign"},
+    "elu, affine": {
+        "activation": Activation("elu", 0.7),
+        "recurrent_activation": Activation("affine", 0.1, 0.5),
+        "output_activation": "tanh",
+    },
+}
+
+
+@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("name", LSTMS)
+def test_lstm(name, states):
+    check(build([layers.LSTM(5, **LSTMS[name])], (None, 3)), states=states)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset(opset):
+    stack = [
+        layers.Conv1D(4, 3, 2, "same", activation="relu"),
+        layers.LayerNormalization(),
+        layers.Residual([layers.Bidirectional(layers.LSTM(2, return_sequences=True))]),
+        layers.MaxPooling1D(2, 1, "same"),
+        layers.LSTM(5, return_sequences=True, num_layers=2),
+        layers.Attention(),
+        layers.Dense(3, "softmax"),
+    ]
+    check(build(stack, (None, 3)), opset, states=True, sizes=((3, 7), (2, 12)))
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave"])
+def test_bidirectional(mode, sequences):
+    inner = layers.LSTM(4, return_sequences=sequences, num_layers=2)
+    check(build([layers.Bidirectional(inner, mode)], (None, 3)), states=True)
+
+
+def test_cells():
+    cells = [layers.LSTMCell(4, peephole=True) for _ in range(2)]
+    check(build([layers.RNN(cells, return_sequences=True)], (None, 3)), states=True)
+
+
+OTHER_CELLS = {
+    "projection": {"proj_size": 3, "proj_clip": 0.1, "return_sequences": True},
+    "cell_clip": {"cell_clip": 0.2},
+    "zoneout": {"zoneout_h": 0.2, "zoneout_c": 0.3, "return_sequences": True},
+    "norm": {"layer_norm": True, "peephole": True},
+    "norm, coupled": {"layer_norm": True, "coupled_gates": True, "peephole": True},
+    "norm, no bias": {"layer_norm": True, "use_bias": False, "gate_clip": 0.5},
+    "backwards": {"proj_size": 2, "go_backwards": True, "return_sequences": True},
+    "stacked": {"zoneout_h": 0.2, "num_layers": 2, "proj_size": 3},
+    "coupled tanh": {"coupled_gates": True, "recurrent_activation": "tanh"},
+    "activations": {
+        "cell_clip": 3.0,
+        "activation": Activation("leaky_relu", 0.1),
+        "recurrent_activation": "hard_sigmoid",
+        "output_activation": Activation("scaled_tanh", 1.2, 0.7),
+    },
+}
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("name", OTHER_CELLS)
+def test_cells_as_scans(name, bidirectional):
+    options = dict(OTHER_CELLS[name])
+    if bidirectional:
+        options.pop("go_backwards", None)
+    layer = layers.LSTM(5, **options)
+    model = build([layers.Bidirectional(layer) if bidirectional else layer], (None, 3))
+    with pytest.raises(ValueError, match=r"^layer '.*': \w+: ONNX.*recurrent=\"auto\""):
+        export(model)
+    check(model, states=True, recurrent="auto")
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_plain_cells_as_scans(opset):
+    model = build([layers.LSTM(4, num_layers=2, return_sequences=True)], (None, 3))
+    assert "LSTM" in {node.op_type for node in export(model, recurrent="auto").graph.node}
+    check(model, opset, states=True, recurrent="scan")
+
+
+# ---- other layers --------------------------------------------------------------------------------
+
+LSTM = layers.LSTM
+STACKS = {
+    "dense": lambda: [layers.Dense(4, "tanh"), layers.Dense(2, use_bias=False)],
+    "activations": lambda: [
+        layers.Dense(4, name) for name in ("relu", "sigmoid", "softmax", "linear")
+    ],
+    "dropout alone": lambda: [layers.Dropout(0.5)],
+    "max": lambda: [layers.Dense(4), layers.GlobalMaxPooling1D()],
+    "mean": lambda: [layers.Dense(4), layers.GlobalAveragePooling1D()],
+    "max of a walk": lambda: [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
+    "mean of a walk": lambda: [LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
+    "additive": lambda: [layers.Attention(units=3)],
+    "multiplicative": lambda: [layers.Attention("multiplicative", 4, scale=True)],
+    "attention to a walk": lambda: [LSTM(4, return_sequences=True), layers.Attention()],
+    "norm": lambda: [layers.LayerNormalization()],
+    "norm without": lambda: [layers.LayerNormalization(center=False, scale=False, epsilon=0.1)],
+    "norm of a walk": lambda: [LSTM(4, return_sequences=True), layers.LayerNormalization()],
+    "residual": lambda: [layers.Residual([layers.Dense(5), LSTM(3, return_sequences=True)])],
+    "residual, projected": lambda: [layers.Residual(layers.Dense(5), projection=True)],
+    "residual, convolution": lambda: [
+        layers.Residual([layers.Conv1D(3, 3, padding="causal"), layers.LayerNormalization()])
+    ],
+    "residuals": lambda: [
+        LSTM(4, return_sequences=True),
+        layers.Residual([layers.Residual(LSTM(4, return_sequences=True))]),
+        LSTM(2),
+    ],
+    "each": lambda: [layers.TimeDistributed(layers.Dense(4, "relu"))],
+    "each norm": lambda: [layers.TimeDistributed(layers.LayerNormalization())],
+    "each residual": lambda: [layers.TimeDistributed(layers.Residual(layers.Dense(3)))],
+    "pooled convolutions": lambda: [
+        layers.Conv1D(4, 3, padding="same", activation="tanh"),
+        layers.MaxPooling1D(2, padding="same"),
+        layers.Conv1D(3, 2, padding="causal", activation="softmax"),
+        layers.GlobalMaxPooling1D(),
+    ],
+    "classifier": lambda: [
+        layers.Conv1D(4, 2, padding="causal"),
+        layers.Bidirectional(LSTM(3, return_sequences=True)),
+        layers.Dropout(0.3),
+        LSTM(4, num_layers=2),
+        layers.Dense(3, "softmax"),
+    ],
+}
+
+WITHOUT_LENGTHS = ("dense", "activations", "dropout alone", "each", "each norm", "each residual")
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+@pytest.mark.parametrize("name", STACKS)
+def test_layers(name, opset):
+    looks = name not in WITHOUT_LENGTHS
+    model = build(STACKS[name](), (None, 3))
+    check(model, opset, lengths=looks)
+    if not looks:
+        with pytest.raises(ValueError, match="^lengths: .*no layer"):
+            export(model, lengths=True)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_convolution(padding, dilation, stride, size):
+    layer = layers.Conv1D(4, size, stride, padding, dilation_rate=dilation, use_bias=stride != 2)
+    check(build([layer], (None, 3)), sizes=((4, 12), (3, 5), (6, 7), (2, 8)))
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("stride", [None, 1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_max_pooling(padding, stride, size):
+    layer = layers.MaxPooling1D(size, stride, padding)
+    check(build([layer], (None, 3)), sizes=((4, 12), (3, 5), (6, 7), (2, 8)))
+
+
+def test_rows_that_a_window_leaves_empty():
+    """Where a row is shorter than the window, what follows has a row without steps."""
+    for after in (
+        [LSTM(4)],
+        [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
+        [layers.GlobalAveragePooling1D()],
+        [layers.Attention()],
+        [LSTM(2, go_backwards=True, return_sequences=True)],
+    ):
+        model = build([layers.Conv1D(4, 3), *after], (None, 3))
+        states = bool(model.recurrent_layers)
+        check(model, sizes=((4, 6), (3, 3)), states=states)
+        if states:
+            check(model, sizes=((4, 6), (3, 3)), states=True, recurrent="scan")
+
+
+def test_values_past_a_row_change_nothing():
+    for stack in (
+        [LSTM(4, return_sequences=True)],
+        [layers.Conv1D(4, 3, 2, "same")],
+        [layers.GlobalMaxPooling1D()],
+        [layers.GlobalAveragePooling1D()],
+        [layers.Attention()],
+        [layers.LayerNormalization()],
+    ):
+        model = build(stack, (None, 3))
+        x = batch(model, 4, 9)
+        lengths = ragged(4, 9)
+        proto = export(model, lengths=True)
+        expected = run(proto, {"x": x, "lengths": lengths.astype(np.int32)})["y"]
+        x[np.arange(9) >= lengths[:, None]] = np.nan
+        agree(model, ready(proto), x, lengths)
+        result = run(proto, {"x": x, "lengths": lengths.astype(np.int32)})["y"]
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_inputs_without_time():
+    check(build([layers.Dense(4, "relu"), layers.LayerNormalization()], (3,)), lengths=False)
+
+
+def test_steps_that_are_sequences():
+    inner = layers.TimeDistributed(layers.LSTM(4))
+    model = build([inner, layers.Bidirectional(layers.LSTM(2))], (None, 5, 3))
+    check(model)
+    for parts in (
+        [layers.Attention()],
+        [layers.Conv1D(2, 2), layers.GlobalMaxPooling1D()],
+        [layers.LSTM(2, return_sequences=True, go_backwards=True), layers.Attention()],
+    ):
+        each = [layers.TimeDistributed(part) for part in parts]
+        check(build([*each, layers.LSTM(4)], (None, 5, 3)))
+    check(build([layers.LayerNormalization()], (None, 2, 3)))
+
+
+def test_fixed_time():
+    model = build([layers.Conv1D(2, 3, 2), layers.LSTM(4, return_sequences=True)], (9, 3))
+    proto = export(model)
+    dims = [entry.dim_value for entry in proto.graph.output[0].type.tensor_type.shape.dim]
+    assert dims == [0, 4, 4]
+    check(model, sizes=((2, 9), (1, 9)))
+
+
+# ---- ids -----------------------------------------------------------------------------------------
+
+
+def test_ids():
+    for stack in (
+        [layers.Embedding(11, 4), layers.LSTM(3)],
+        [layers.Embedding(11, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)],
+    ):
+        check(build(stack, (None,)))
+    each = [layers.TimeDistributed(layers.Embedding(11, 4)), layers.LSTM(3)]
+    check(build(each, (None,)))
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+def test_padding_ids(opset):
+    stack = [layers.Embedding(11, 4, mask_zero=True), layers.LSTM(3, return_sequences=True)]
+    model = build(stack, (None,))
+    proto = export(model, opset=opset)
+    assert [entry.name for entry in proto.graph.output] == ["y", "y_lengths"]
+    x = np.random.default_rng(0).integers(1, 11, (4, 9))
+    x[np.arange(9) >= ragged(4, 9)[:, None]] = 0
+    agree(model, ready(proto), x)
+    with pytest.raises(ValueError, match=r"^lengths: .*mask_zero"):
+        export(model, lengths=True)
+
+
+def test_texts():
+    vectorizer = layers.TextVectorization()
+    vectorizer.adapt(["one two three", "two three", "three"])
+    stack = [vectorizer, layers.Embedding(8, 4, mask_zero=True), layers.LSTM(3), layers.Dense(2)]
+    model = lc.Sequential(stack, seed=3)
+    texts = ["two one", "three three one two", "what"]
+    expected = model(texts)
+    with pytest.raises(ValueError, match=r"'text_vectorization'.*TextVectorization.*from_ids=True"):
+        export(model)
+    proto = export(model, from_ids=True)
+    assert relative_error(run(proto, {"x": vectorizer(texts)})["y"], expected) < TOLERANCE
+    with pytest.raises(ValueError, match="^from_ids: "):
+        export(build([layers.LSTM(2)], (None, 3)), from_ids=True)
+
+
+# ---- states --------------------------------------------------------------------------------------
+
+
+def test_a_sequence_in_pieces():
+    model = build(
+        [LSTM(4, return_sequences=True), LSTM(3, num_layers=2), layers.Dense(2)], (None, 3)
+    )
+    proto = export(model, states=True)
+    assert [entry.name for entry in proto.graph.input] == [
+        "x",
+        "lstm.h0",
+        "lstm.c0",
+        "lstm_1.h0",
+        "lstm_1.c0",
+    ]
+    session, x = session_of(proto), batch(model, 2, 10)
+    expected, after = model.predict(x, return_state=True)
+    state = {
+        f"{key}.{part}0": getattr(pair, part)
+        for key, pair in model.initial_state(2).items()
+        for part in "hc"
+    }
+    names = [entry.name for entry in session.get_outputs()]
+    for piece in (x[:, :3], x[:, 3:4], x[:, 4:]):
+        results = dict(zip(names, session.run(None, {"x": piece, **state}), strict=True))
+        y = results.pop("y")
+        state = {f"{name[:-1]}0": value for name, value in results.items()}
+    assert relative_error(y, expected) < TOLERANCE
+    assert relative_error(state["lstm_1.c0"], after["lstm_1"].c) < TOLERANCE
+
+
+def test_rows_without_steps_keep_their_state():
+    for recurrent in ("lstm", "scan"):
+        model = build([layers.Bidirectional(LSTM(3, num_layers=2))], (None, 3))
+        proto = export(model, lengths=True, states=True, recurrent=recurrent)
+        agree(
+            model, ready(proto), batch(model, 3, 4), np.array([2, 0, 4]), random_state(model, 3, 1)
+        )
+
+
+# ---- float64 -------------------------------------------------------------------------------------
+
+STACKS_64 = {
+    "norms": lambda: [layers.LayerNormalization(), LSTM(4, layer_norm=True), layers.Dense(2)],
+    "walks": lambda: [
+        layers.Bidirectional(LSTM(4, return_sequences=True, peephole=True)),
+        LSTM(3, proj_size=2, go_backwards=True, return_sequences=True),
+        layers.Attention("multiplicative"),
+    ],
+    "pooled": lambda: [LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
+}
+
+
+@pytest.mark.parametrize("name", STACKS_64)
+def test_float64(name):
+    """ONNX Runtime has no LSTM of float64, but a Scan."""
+    model = build(STACKS_64[name](), (None, 3), dtype="float64")
+    for lengths in (False, True):
+        proto = export(model, recurrent="scan", lengths=lengths)
+        x = batch(model, 4, 6)
+        agree(model, ready(proto), x, ragged(4, 6) if lengths else None, tolerance=1e-12)
+
+
+def reference_lstm():
+    """Give the LSTM operator for ONNX's own evaluator, which lacks most of it, as plain loops."""
+    from onnx.reference.op_run import OpRun
+
+    from lstmcore.convert import from_onnx
+    from reference import lstm
+
+    class LSTM(OpRun):
+        op_domain = ""
+
+        def _run(self, X, W, R, B=None, lengths=None, h0=None, c0=None, P=None, **attributes):
+            known = ("hidden_size", "direction", "activations", "activation_alpha")
+            known += ("activation_beta", "clip", "input_forget")
+            given = {name: attributes[name] for name in known if attributes.get(name) is not None}
+            weights, config = from_onnx(W, R, B, P, **given)
+            y, h, c = lstm(X.transpose(1, 0, 2), weights, config, h0, c0, lengths)
+            y = y.reshape(*y.shape[:2], config.num_directions, -1).transpose(1, 2, 0, 3)
+            return tuple(part.astype(X.dtype) for part in (y, h, c))
+
+    return LSTM
+
+
+def in_evaluator(proto):
+    """Give what runs a model in ONNX's own evaluator."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(proto, new_ops=[reference_lstm()])
+    names = evaluator.output_names
+    return lambda feeds: dict(zip(names, evaluator.run(None, feeds), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["coupled", "clip", "backwards, sequences", "stacked"])
+def test_the_evaluator_of_onnx(name, dtype):
+    model = build([layers.LSTM(5, **LSTMS[name]), layers.Dense(2)], (None, 3), dtype=dtype)
+    tolerance = 1e-5 if dtype == "float32" else 1e-7  # `clip` is an attribute of 32 bits
+    for lengths in (False, True):
+        proto = export(model, lengths=lengths, states=True)
+        rows = ragged(4, 6) if lengths else None
+        state = random_state(model, 4, 2)
+        runs = ready(proto, (in_evaluator, *MAKERS[1:]))
+        agree(model, runs, batch(model, 4, 6), rows, state, tolerance)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_layers_of_float64_in_the_evaluator(name):
+    """By another hand than ONNX Runtime's, which lacks convolutions of float64 too."""
+    model = build(STACKS[name](), (None, 3), dtype="float64")
+    x = batch(model, 4, 9)
+    agree(model, ready(export(model), (in_evaluator,)), x, tolerance=1e-12)
+    if name not in WITHOUT_LENGTHS:
+        runs = ready(export(model, lengths=True), (in_evaluator,))
+        agree(model, runs, x, ragged(4, 9), tolerance=1e-12)
+
+
+def test_another_dtype():
+    model = build([layers.LSTM(4), layers.Dense(2)], (None, 3), dtype="float64")
+    x = batch(model, 3, 5)
+    results = run(export(model, dtype="float32"), {"x": x.astype(np.float32)})
+    assert results["y"].dtype == np.float32
+    assert relative_error(results["y"], model(x)) < TOLERANCE
+    model = build([layers.LSTM(4), layers.Dense(2)], (None, 3))
+    results = run(export(model, dtype="float64", recurrent="scan"), {"x": x})
+    assert relative_error(results["y"], model(x.astype(np.float32))) < TOLERANCE
+
+
+# ---- random models -------------------------------------------------------------------------------
+
+
+@st.composite
+def lstms(draw, sequences):
+    scan = draw(st.integers(0, 3)) == 0
+    both = draw(st.booleans())
+    bounded = st.sampled_from(["tanh", "sigmoid", "softsign", Activation("scaled_tanh", 1.1, 0.8)])
+    options = {
+        "return_sequences": sequences,
+        "num_layers": draw(st.integers(1, 2)),
+        "go_backwards": not both and draw(st.booleans()),
+        "use_bias": draw(st.booleans()),
+        "peephole": draw(st.booleans()),
+        "coupled_gates": draw(st.booleans()),
+        "activation": draw(bounded),
+        "gate_clip": draw(st.sampled_from([0.0, 0.7])),
+    }
+    units = draw(st.integers(1, 6))
+    if scan:
+        options |= {
+            "proj_size": draw(st.sampled_from([0, 1, units])),
+            "layer_norm": draw(st.booleans()),
+            "layer_norm_epsilon": 0.1,  # a small one may multiply what was rounded by hundreds
+            "cell_clip": draw(st.sampled_from([0.0, 0.5])),
+            "zoneout_h": draw(st.sampled_from([0.0, 0.3])),
+            "zoneout_c": draw(st.sampled_from([0.0, 0.3])),
+        }
+    layer = layers.LSTM(units, **options)
+    mode = draw(st.sampled_from(["concat", "sum", "mul", "ave"]))
+    return layers.Bidirectional(layer, mode) if both else layer
+
+
+@st.composite
+def steps(draw):
+    """A layer that has a time axis on both sides."""
+    kind = draw(st.sampled_from(["lstm", "dense", "norm", "conv", "pool", "residual", "each"]))
+    if kind == "lstm":
+        return draw(lstms(True))
+    if kind == "dense":
+        return layers.Dense(draw(st.integers(1, 4)), draw(st.sampled_from(["relu", "softmax"])))
+    if kind == "norm":
+        return layers.LayerNormalization(epsilon=0.1)
+    windows = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    if kind == "conv":
+        return layers.Conv1D(
+            draw(st.integers(1, 4)),
+            *windows,
+            draw(st.sampled_from(["same", "causal"])),
+            dilation_rate=draw(st.integers(1, 2)),
+        )
+    if kind == "pool":
+        return layers.MaxPooling1D(*windows, "same")
+    if kind == "each":
+        return layers.TimeDistributed(layers.Dense(draw(st.integers(1, 4)), "tanh"))
+    return layers.Residual([draw(lstms(True)), layers.Dropout(0.5)], projection=True)
+
+
+@st.composite
+def models(draw):
+    stack = draw(st.lists(steps(), max_size=3))
+    pooling = [layers.GlobalMaxPooling1D, layers.GlobalAveragePooling1D, layers.Attention]
+    last = draw(st.integers(0, 4))
+    if last < 3:
+        stack.append(pooling[last]())
+    elif last == 3:
+        stack.append(draw(lstms(False)))
+    stack.append(layers.Dense(2))
+    return build(stack, (None, 3), draw(st.integers(0, 99)))
+
+
+@given(models(), st.sampled_from(OPSETS), st.integers(1, 5), st.integers(1, 9), st.booleans())
+def test_random_models(model, opset, size, steps, states):
+    states = states and bool(model.recurrent_layers)
+    x = batch(model, size, steps)
+    state = random_state(model, size, 1) if states else None
+    # A single unit may be near 0, and have lost digits on its way there.
+    options = {"opset": opset, "states": states, "recurrent": "auto"}
+    agree(model, ready(export(model, **options)), x, None, state, least=0.1)
+    try:
+        proto = export(model, lengths=True, **options)
+    except ValueError as error:
+        assert "no layer" in str(error)
+        return
+    agree(model, ready(proto), x, ragged(size, steps), state, least=0.1)
+
+
+# ---- files and errors ----------------------------------------------------------------------------
+
+
+def test_file(tmp_path):
+    model = build([layers.LSTM(4, name="walk"), layers.Dense(2, "softmax", name="last")], (None, 3))
+    model.class_names = ["cat", "dog"]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"something before")
+    proto = export(model, path, lengths=True, states=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
+    read = onnx.load(path)
+    assert read == proto
+    assert read.producer_name == "lstmcore"
+    assert read.producer_version == lc.__version__
+    assert {entry.key: entry.value for entry in read.metadata_props} == {
+        "class_names": '["cat", "dog"]'
+    }
+    graph = read.graph
+    assert [entry.name for entry in graph.input] == ["x", "lengths", "h0", "c0"]
+    assert [entry.name for entry in graph.output] == ["y", "hn", "cn"]
+    assert {entry.name for entry in graph.initializer} >= {"walk/W", "walk/R", "walk/B"}
+    assert "walk/LSTM" in {node.name for node in graph.node}
+    assert [
+        entry.dim_param or entry.dim_value for entry in graph.input[0].type.tensor_type.shape.dim
+    ] == ["N", "T", 3]
+
+
+def test_stacked_walks_are_not_turned_back_and_forth():
+    stack = [
+        LSTM(4, return_sequences=True),
+        layers.Dense(3),
+        LSTM(4, num_layers=2),
+        layers.Dense(2),
+    ]
+    kinds = [node.op_type for node in export(build(stack, (None, 3))).graph.node]
+    assert kinds.count("Transpose") == 1
+    assert kinds.count("LSTM") == 3
+
+
+class Doubled(layers.Dense):
+    def forward(self, inputs, lengths, training, seed):
+        y, lengths, context = super().forward(inputs, lengths, training, seed)
+        return 2 * y, lengths, context
+
+
+def test_refused():
+    model = build([layers.LSTM(4), layers.Dense(2)], (None, 3))
+    with pytest.raises(TypeError, match=r"^model: expected a Sequential"):
+        export(layers.LSTM(3))
+    with pytest.raises(ValueError, match="not built"):
+        export(lc.Sequential([layers.LSTM(3)]))
+    for opset in (13, 99):
+        with pytest.raises(ValueError, match=rf"^opset: expected 14 to \d+.*, got {opset}"):
+            export(model, opset=opset)
+    with pytest.raises(TypeError, match="^opset: "):
+        export(model, opset=17.0)
+    with pytest.raises(TypeError, match="^path: "):
+        export(model, 3)
+    with pytest.raises(TypeError, match="^lengths: "):
+        export(model, lengths="auto")
+    with pytest.raises(TypeError, match="^states: "):
+        export(model, states=1)
+    with pytest.raises(ValueError, match="^recurrent: "):
+        export(model, recurrent="gru")
+    with pytest.raises(ValueError, match="^dtype: "):
+        export(model, dtype="float16")
+    flat = build([layers.Dense(2)], (3,))
+    with pytest.raises(ValueError, match="^lengths: .*without a time axis"):
+        export(flat, lengths=True)
+    with pytest.raises(ValueError, match="^states: .*without recurrent layers"):
+        export(flat, states=True)
+    with pytest.raises(ValueError, match=r"^layer 'doubled': a Doubled has no form in ONNX"):
+        export(build([Doubled(2)], (3,)))
+    with pytest.raises(ValueError, match=r"^layer 'residual': layers\[0\]: zoneout_h: ONNX"):
+        export(build([layers.Residual(LSTM(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))
+    with pytest.raises(ValueError, match=r"^layer 'lstm': coupled_gates: ONNX"):
+        export(build([LSTM(3, coupled_gates=True, recurrent_activation="softsign")], (None, 3)))
+
+
+def test_too_large(monkeypatch):
+    monkeypatch.setattr("lstmcore.onnx.export_graph.MOST_BYTES", 600)
+    export(build([layers.LSTM(4)], (None, 3)))
+    with pytest.raises(ValueError, match=r"^layer 'lstm': expected weights of less than 2 GiB"):
+        export(build([layers.LSTM(4, num_layers=2)], (None, 3)))
