@@ -91,13 +91,19 @@ test-python: $(STAMPS)/package
 # wanted for its models alone, not for the audio libraries that it needs. WHEEL=... takes a wheel instead of the tree.
 WHEEL ?= .
 NEIGHBOURS := torch==2.13.0 keras h5py onnx onnxruntime scikit-learn aeon pandas polars
+NEIGHBOURLY_EXAMPLES := pytorch_tutorial japanese_vowels voice_activity onnx_round_trip
 NEIGHBOURLY := build/neighbours/bin/python
 
 test-neighbours:
 	$(PYTHON) -m venv --clear build/neighbours
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install $(NEIGHBOURS) '$(WHEEL)[test]'
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install --no-deps silero-vad
-	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/test_documentation.py
+	export KERAS_BACKEND=torch; \
+	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/test_documentation.py \
+	  tests/python/test_arrays.py tests/python/test_keras_files.py && \
+	for example in $(NEIGHBOURLY_EXAMPLES); do \
+	  echo "--- $$example" && (cd build/neighbours && bin/python ../../examples/python/$$example.py) || exit; \
+	done
 
 bench: $(STAMPS)/package
 	python -m bench --grid quick --install
