@@ -23,8 +23,14 @@ def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[An
     return y, h_after, c_after
 
 
+def _forward_mode() -> bool:
+    """Whether tensors may carry tangents, inside ``torch.autograd.forward_ad.dual_level``."""
+    level: int = forward_ad._current_level
+    return level >= 0
+
+
 def _differentiated(x: Any, h: Any, c: Any, weights: Sequence[Any]) -> bool:
-    if getattr(forward_ad, "_current_level", -1) >= 0:
+    if _forward_mode():
         return True
     if not torch.is_grad_enabled():
         return False
@@ -98,7 +104,8 @@ def _save(ctx: Any, call: Call, tape: Any, tensors: Sequence[Any]) -> None:
     ctx.call = call
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(tape, *tensors)
-    ctx.save_for_forward(tape, *tensors)
+    if _forward_mode():
+        ctx.save_for_forward(tape, *tensors)
 
 
 class _Backward(torch.autograd.Function):

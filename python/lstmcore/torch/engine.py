@@ -125,10 +125,10 @@ def gradients(
 
 def _output_gradients(call: Call, outputs: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Arrays of gradients by y, h and c, with the engine's axes."""
-    dy, dh, dc = (
-        None if gradient is None else array_of(gradient, name)
-        for gradient, name in zip(outputs, ("dy", "dh", "dc"), strict=True)
-    )
+    dy, dh, dc = outputs
+    dy = None if dy is None else array_of(dy, "gradient of the output")
+    dh = None if dh is None else array_of(dh, "gradient of h")
+    dc = None if dc is None else array_of(dc, "gradient of c")
     if not call.sequences:
         dy = None
     elif dy is not None and call.time_major:

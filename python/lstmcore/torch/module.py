@@ -111,6 +111,9 @@ class Recurrent(torch.nn.Module):
             description = (*steps, seed, *how, time_major, cell, sequences, random)
             return compiled.lstm(x, h, c, weights, description, keep)
         plan = self._plan()
+        packed = None
+        if self._frozen is not None and not torch._C._are_functorch_transforms_active():
+            packed = self._frozen.packed(plan, weights)
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
         call = Call(
             plan,
@@ -122,7 +125,7 @@ class Recurrent(torch.nn.Module):
             mask,
             0 if seed is None else int(seed),
             random,
-            None if self._frozen is None else self._frozen.packed(plan, weights),
+            packed,
         )
         return autograd.lstm(call, x, h, c, weights)
 

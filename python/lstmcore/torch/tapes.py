@@ -41,7 +41,7 @@ def tensor_of(tape: _core.LstmTape) -> torch.Tensor:
 
 def tape_of(tensor: torch.Tensor) -> _core.LstmTape | None:
     """Return the tape, if it is still there and no backward has used it."""
-    owner = _owners.get(int(tensor[0]))
+    owner = _owners.get(tensor.item())
     if owner is None or not owner.tape.ready:
         return None
     return owner.tape

@@ -92,7 +92,7 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
 
     Notes
     -----
-    Calls inside ``torch.compile`` lay the weights out each time.
+    Calls inside ``torch.compile`` and ``torch.func`` lay the weights out each time.
     """
     from lstmcore.torch.cell import LSTMCell
     from lstmcore.torch.module import LSTM

@@ -176,6 +176,26 @@ def test_functional_transforms():
         torch.testing.assert_close(tangent, pull(torch.ones_like(tangent))[0].sum())
 
 
+def test_frozen_weights_have_derivatives_too():
+    torch.manual_seed(0)
+    module = lt.LSTM(2, 3, dtype=torch.float64)
+    x = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
+    inputs = (x, module.weight_hh_l0)
+
+    def penalty():
+        gradients = torch.autograd.grad((module(x)[0] ** 2).sum(), inputs, create_graph=True)
+        return torch.autograd.grad(sum((value**2).sum() for value in gradients), inputs)
+
+    def functional(x):
+        return torch.func.grad(lambda x: (module(x)[0] ** 2).sum())(x)
+
+    expected, transformed = penalty(), functional(x)
+    with lt.frozen(module):
+        for actual, value in zip(penalty(), expected, strict=True):
+            assert torch.equal(actual, value)
+        assert torch.equal(functional(x), transformed)
+
+
 def test_vmap_and_jacobians():
     torch.manual_seed(0)
     module = lt.LSTM(2, 3, dtype=torch.float64)
