@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lstmcore.config import LSTMConfig
-from lstmcore.torch.module import Recurrent, _pair, _shape
 from lstmcore.torch.plan import OPTIONS, Plan, options_repr
+from lstmcore.torch.recurrent import Recurrent, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
 
 # Options that say something of several steps or layers, or of the order of steps.
@@ -114,13 +114,13 @@ class LSTMCell(Recurrent):
             If a shape or a value is wrong.
         """
         self._refuse_tracing()
-        h, c = _pair(hx)
+        h, c = pair_of(hx)
         expect_tensor(input, "input")
         batched = input.dim() == 2
         if input.dim() not in (1, 2) or input.size(-1) != self.input_size:
             raise ValueError(
                 f"input: expected (N, C={self.input_size}) or (C={self.input_size},), "
-                f"got {_shape(input)}"
+                f"got {shape_of(input)}"
             )
         if not batched:
             input = input.unsqueeze(0)
@@ -134,7 +134,7 @@ class LSTMCell(Recurrent):
                 expect_tensor(part, name)
                 expected = (batch, width) if batched else (width,)
                 if tuple(part.shape) != expected:
-                    raise ValueError(f"{name}: expected {expected}, got {_shape(part)}")
+                    raise ValueError(f"{name}: expected {expected}, got {shape_of(part)}")
                 if not batched:
                     part = part.unsqueeze(0)
             states.append(part)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from lstmcore.torch.cell import LSTMCell
-from lstmcore.torch.module import LSTM, Recurrent
+from lstmcore.torch.module import LSTM
 from lstmcore.torch.plan import Plan, plan_of
+from lstmcore.torch.recurrent import Recurrent
 
 # What torch.nn.LSTM keeps about its parameters beside them.
 _OF_RNN_BASE = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "_all_weights")

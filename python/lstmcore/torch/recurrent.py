@@ -1,0 +1,156 @@
+"""What `LSTM` and `LSTMCell` share: attributes, parameters, and the way to the engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lstmcore.config import LSTMConfig
+from lstmcore.torch import autograd, compiled
+from lstmcore.torch.engine import Call
+from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
+from lstmcore.torch.tensors import FLOAT_TYPES, seed_of
+from lstmcore.torch.weights import Frozen
+
+
+class Recurrent(torch.nn.Module):
+    """A module with the attributes of torch.nn, the options of lstmcore, and parameters."""
+
+    # As PyTorch's modules have them, so that these may become ours, and ours these.
+    input_size: int
+    hidden_size: int
+    num_layers = 1
+    bias: bool
+    dropout = 0.0
+    bidirectional = False
+    proj_size = 0
+
+    _options = ""
+    _masks = False
+    _frozen: Frozen | None = None
+    _parameter_names: tuple[str, ...]
+
+    def _plan(self) -> Plan:
+        return plan_of(
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bias,
+            self.dropout,
+            self.bidirectional,
+            self.proj_size,
+            self._options,
+        )
+
+    @property
+    def config(self) -> LSTMConfig:
+        """Sizes and options of the engine."""
+        return self._plan().config
+
+    def _make(self, config: LSTMConfig, recompute: Any, device: Any, dtype: Any) -> None:
+        """Set the attributes that do not have PyTorch's names, and make the parameters."""
+        self._options = options_text(config, recompute)
+        plan = self._plan()
+        self._set_names(plan)
+        element = torch.get_default_dtype() if dtype is None else dtype
+        if element not in FLOAT_TYPES:
+            raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {element}")
+        for name, shape in zip(self._parameter_names, plan.shapes, strict=True):
+            values = torch.empty(shape, device=device, dtype=element)
+            self.register_parameter(name, torch.nn.Parameter(values))
+        self.reset_parameters()
+
+    def _set_names(self, plan: Plan) -> None:
+        self._parameter_names = plan.names
+        self._masks = any(getattr(plan.config, name) > 0 for name in MASKS)
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases from U(-1/sqrt(H), 1/sqrt(H)), in the order torch.nn.LSTM does.
+
+        Peephole weights become zero, gains one and the bias of c's norm zero.
+        """
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for name, parameter in self.named_parameters():
+            if name.startswith("gain"):
+                torch.nn.init.ones_(parameter)
+            elif name.startswith(("peephole", "bias_c")):
+                torch.nn.init.zeros_(parameter)
+            else:
+                torch.nn.init.uniform_(parameter, -bound, bound)
+
+    def _run(
+        self,
+        x: Any,
+        h: Any,
+        c: Any,
+        seed: Any,
+        steps: tuple[Any, Any, Any],
+        *,
+        time_major: bool = False,
+        cell: bool = False,
+        sequences: bool = False,
+    ) -> tuple[Any, Any, Any]:
+        """Call the engine; `steps` are lengths, reset and mask as it takes them, but as tensors."""
+        weights = [getattr(self, name) for name in self._parameter_names]
+        random = self.training and (self._masks or (self.dropout > 0 and self.num_layers > 1))
+        if random:
+            seed = seed_of(seed)
+        elif seed is not None:
+            seed_of(seed)
+            seed = None
+        if torch.compiler.is_compiling():
+            tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
+            keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+            sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]
+            how = (sizes, self.bias, self.dropout, self.bidirectional, self._options)
+            description = (*steps, seed, *how, time_major, cell, sequences, random)
+            return compiled.lstm(x, h, c, weights, description, keep)
+        plan = self._plan()
+        packed = None
+        if self._frozen is not None and not torch._C._are_functorch_transforms_active():
+            packed = self._frozen.packed(plan, weights)
+        lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
+        call = Call(
+            plan,
+            time_major,
+            cell,
+            sequences,
+            lengths,
+            reset,
+            mask,
+            0 if seed is None else int(seed),
+            random,
+            packed,
+        )
+        return autograd.lstm(call, x, h, c, weights)
+
+    def _refuse_tracing(self) -> None:
+        if torch.jit.is_tracing():
+            raise RuntimeError(
+                "torch.jit.trace would record lstmcore's results as constants: use torch.compile "
+                "or torch.export, or trace after restore_lstm(model)"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_frozen", None)
+        return state
+
+
+def pair_of(hx: Any) -> tuple[Any, Any]:
+    """Take a state apart; None stands for zeros."""
+    if hx is None:
+        return None, None
+    if isinstance(hx, torch.Tensor):
+        raise TypeError(f"hx: expected a pair (h_0, c_0), got a tensor of shape {shape_of(hx)}")
+    if not isinstance(hx, Sequence) or len(hx) != 2:
+        raise TypeError(f"hx: expected a pair (h_0, c_0) of tensors, got {repr(hx)[:60]}")
+    return hx[0], hx[1]
+
+
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """As errors show it."""
+    return tuple(tensor.shape)
