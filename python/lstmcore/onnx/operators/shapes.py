@@ -201,24 +201,30 @@ def _scatter_elements(node: Node) -> Function:
     axis, how = node.get("axis", 0), node.get("reduction", "none")
 
     def scatter(x: Array, places: Array, updates: Array) -> Any:
-        result = x.copy()
         grid = list(np.indices(places.shape, sparse=True))
         along = axis % x.ndim
         grid[along] = np.where(places < 0, places + x.shape[along], places)
-        where = tuple(grid)
-        functions: dict[str, Any] = {
-            "add": np.add,
-            "mul": np.multiply,
-            "max": np.maximum,
-            "min": np.minimum,
-        }
-        if how == "none":
-            result[where] = updates
-        else:
-            functions[how].at(result, where, updates)
-        return result
+        return _scattered(x, tuple(grid), updates, how)
 
     return scatter
+
+
+_REDUCTIONS: dict[str, Any] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def _scattered(x: Array, where: tuple[Array, ...], updates: Array, how: str) -> Array:
+    """A copy of x with `updates` put, or reduced in, where they belong."""
+    result = x.copy()
+    if how == "none":
+        result[where] = updates
+    else:
+        _REDUCTIONS[how].at(result, where, updates)
+    return result
 
 
 @operator("ScatterND", since=11)
@@ -226,19 +232,8 @@ def _scatter_nd(node: Node) -> Function:
     how = node.get("reduction", "none")
 
     def scatter(x: Array, places: Array, updates: Array) -> Any:
-        result = x.copy()
         where = tuple(places[..., k] for k in range(places.shape[-1]))
-        functions: dict[str, Any] = {
-            "add": np.add,
-            "mul": np.multiply,
-            "max": np.maximum,
-            "min": np.minimum,
-        }
-        if how == "none":
-            result[where] = updates
-        else:
-            functions[how].at(result, where, updates)
-        return result
+        return _scattered(x, where, updates, how)
 
     return scatter
 
