@@ -396,7 +396,37 @@ const std::variant<Lstm<float>, Lstm<double>>& engine_of(py::handle lstm) {
   return lstm.cast<const PyLstm&>().engine();
 }
 
+namespace {
+
+/// Whether arrays, pair by pair, hold the same bytes; false where one is not contiguous.
+bool same_bytes(const py::list& arrays, const py::list& others) {
+  if (arrays.size() != others.size()) fail_value("others: expected as many arrays as in arrays");
+  struct Pair {
+    const void* first;
+    const void* second;
+    std::size_t bytes;
+  };
+  std::vector<Pair> pairs;
+  pairs.reserve(arrays.size());
+  for (std::size_t index = 0; index < arrays.size(); ++index) {
+    const py::array first = as_array(arrays[index], "arrays", "numbers");
+    const py::array second = as_array(others[index], "others", "numbers");
+    if (!is_contiguous(first) || !is_contiguous(second) || first.nbytes() != second.nbytes()) return false;
+    if (first.nbytes() > 0) pairs.push_back({first.data(), second.data(), static_cast<std::size_t>(first.nbytes())});
+  }
+  return std::all_of(pairs.begin(), pairs.end(), [](const Pair& pair) {
+    constexpr std::size_t small = 1 << 18;  // what to let other threads in would take longer than
+    if (pair.bytes <= small) return std::memcmp(pair.first, pair.second, pair.bytes) == 0;
+    const WithoutGil released;
+    return std::memcmp(pair.first, pair.second, pair.bytes) == 0;
+  });
+}
+
+}  // namespace
+
 void bind_lstm(py::module_& module) {
+  module.def("same_bytes", &same_bytes, py::arg("arrays"), py::arg("others"),
+             "Whether arrays, pair by pair, hold the same bytes.");
   py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")
       .def(py::init<const LstmConfig&, py::handle>(), py::arg("config"), py::arg("weights"))
       .def_property_readonly("dtype", &PyLstm::dtype, "Element type of the weights.")

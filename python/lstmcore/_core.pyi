@@ -140,6 +140,9 @@ class Lstm:
     ) -> LstmTape:
         """Return a tape without steps, for `LstmTape.step`."""
 
+def same_bytes(arrays: list[FloatArray], others: list[FloatArray]) -> bool:
+    """Whether arrays, pair by pair, hold the same bytes; false where one is not contiguous."""
+
 class LstmTape:
     """What a training forward keeps for its one backward.
 

@@ -13,7 +13,7 @@ from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
 from lstmcore.torch.tensors import FLOAT_TYPES, seed_of
-from lstmcore.torch.weights import Frozen
+from lstmcore.torch.weights import Frozen, Kept
 
 
 class Recurrent(torch.nn.Module):
@@ -31,6 +31,7 @@ class Recurrent(torch.nn.Module):
     _options = ""
     _masks = False
     _frozen: Frozen | None = None
+    _kept: Kept | None = None
     _parameter_names: tuple[str, ...]
 
     def _plan(self) -> Plan:
@@ -110,8 +111,10 @@ class Recurrent(torch.nn.Module):
             return compiled.lstm(x, h, c, weights, description, keep)
         plan = self._plan()
         packed = None
-        if self._frozen is not None and not torch._C._are_functorch_transforms_active():
-            packed = self._frozen.packed(plan, weights)
+        if not torch._C._are_functorch_transforms_active():
+            if self._kept is None:
+                self._kept = Kept()
+            packed = (self._frozen or self._kept).packed(plan, weights)
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
         call = Call(
             plan,
@@ -136,7 +139,8 @@ class Recurrent(torch.nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state.pop("_frozen", None)
+        for name in ("_frozen", "_kept"):
+            state.pop(name, None)
         return state
 
 

@@ -99,7 +99,7 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
                 )
             found.append(part)
     for part in found:
-        for name in ("_masks", "_options", "_frozen"):
+        for name in ("_masks", "_options", "_frozen", "_kept"):
             part.__dict__.pop(name, None)
         names = part.__dict__.pop("_parameter_names")
         if isinstance(part, LSTMCell):

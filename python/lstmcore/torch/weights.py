@@ -33,6 +33,68 @@ def pack(plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
     return _core.Lstm(plan.core, arrays_of(plan, tensors))
 
 
+_PLAIN = (torch.nn.Parameter, torch.Tensor)  # not those that may have no memory of their own
+
+
+class Kept:
+    """A module's weights as its last call had them, packed, for calls that find them unchanged.
+
+    Any change is seen, one through ``.data`` or ``.numpy()`` too: where the tensors lie tells where
+    to look, and their bytes are compared with a copy, which takes less than to lay them out. The
+    copy is made when a second call in a row finds the same tensors, of the same version as far as
+    PyTorch counts it, so that training by whole sequences does not pay for it.
+    """
+
+    MOST_BYTES = 1 << 24  # of weights, beside which the copy would count
+
+    def __init__(self) -> None:
+        # Replaced as a whole, so that threads which share a module see all of one call's.
+        self._state: tuple[list[Any], list[Array], list[Array], _core.Lstm | None] = (
+            [],
+            [],
+            [],
+            None,
+        )
+
+    def packed(self, plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
+        """Return the packed weights."""
+        if any(type(tensor) not in _PLAIN for tensor in tensors):
+            return pack(plan, tensors)
+        marks = _marks(plan, tensors)
+        seen, views, copies, lstm = self._state
+        if marks != seen:
+            self._state = marks, [], [], None
+            return pack(plan, tensors)
+        if lstm is not None and _core.same_bytes(views, copies):
+            return lstm
+        return self._keep(plan, tensors, marks)
+
+    def _keep(self, plan: Plan, tensors: Sequence[Any], marks: list[Any]) -> _core.Lstm:
+        views = [array_of(tensor, name) for tensor, name in zip(tensors, plan.names, strict=True)]
+        if sum(view.nbytes for view in views) > self.MOST_BYTES:
+            return pack(plan, tensors)
+        # Packed are the copies, so that no change by another thread comes in between.
+        copies = [view.copy() for view in views]
+        lstm = pack(plan, [torch.from_numpy(copy) for copy in copies])
+        self._state = marks, views, copies, lstm
+        return lstm
+
+
+def _marks(plan: Plan, tensors: Sequence[Any]) -> list[Any]:
+    """Where tensors lie, and how often they changed as far as PyTorch counts it."""
+    try:
+        marks: list[Any] = [
+            (tensor.data_ptr(), tensor._version, tensor.shape, tensor.stride(), tensor.dtype)
+            for tensor in tensors
+        ]
+    except RuntimeError:  # tensors made in inference mode have no version
+        marks = [
+            (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors
+        ]
+    marks.append(plan)
+    return marks
+
+
 class Frozen:
     """Weights of one module, packed at its first call inside `frozen`."""
 
@@ -48,10 +110,7 @@ class Frozen:
         RuntimeError
             If a tensor was replaced or, as far as PyTorch counts it, changed since the first call.
         """
-        marks: list[Any] = [plan]
-        for tensor in tensors:
-            version = -1 if tensor.is_inference() else tensor._version
-            marks.append((tensor.data_ptr(), version))
+        marks = _marks(plan, tensors)
         if self._lstm is None:
             lstm = pack(plan, tensors)
             self._marks = marks
@@ -68,10 +127,11 @@ class Frozen:
 def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Promise that the weights of every LSTM and LSTMCell in `module` stay as they are for a while.
 
-    Without it each call lays the weights out anew, about the time of copying them, so that no
-    change of them can go unseen. Inside ``with frozen(model):`` this is done once, at a module's
-    first call, which pays where a call does little else: single steps, small batches, a loop over
-    an `LSTMCell`. Gradients are as ever, by the weights as they were at that call.
+    Without it each call compares the weights with those of the call before, or lays them out anew,
+    about the time of copying them, so that no change of them can go unseen. Inside ``with
+    frozen(model):`` they are laid out once, at a module's first call, which pays where a call does
+    little else: single steps, small batches, a loop over an `LSTMCell`. Gradients are as ever, by
+    the weights as they were at that call.
 
     Parameters
     ----------

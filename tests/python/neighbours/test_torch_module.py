@@ -251,7 +251,7 @@ def test_import_leaves_torch_alone():
 
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_nothing_is_copied_in_or_out(batch_first, monkeypatch):
-    from lstmcore.torch import engine
+    from lstmcore.torch import weights
 
     seen = []
 
@@ -264,8 +264,8 @@ def test_nothing_is_copied_in_or_out(batch_first, monkeypatch):
             seen.append(([x, h, c], result))
             return result
 
-    pack = engine.pack
-    monkeypatch.setattr(engine, "pack", lambda *arguments: Watched(pack(*arguments)))
+    pack = weights.pack
+    monkeypatch.setattr(weights, "pack", lambda *arguments: Watched(pack(*arguments)))
     ours = lt.LSTM(5, 7, batch_first=batch_first)
     x, h, c = torch.randn(6, 4, 5), torch.randn(1, 4, 7), torch.randn(1, 4, 7)
     if batch_first:
@@ -487,6 +487,7 @@ def test_frozen_weights_are_packed_once(monkeypatch):
     y.sum().backward()
     expected = model.lstm.weight_hh_l0.grad.clone()
     model.zero_grad()
+    count = itertools.count()
     with lt.frozen(model) as same:
         assert same is model
         for _ in range(3):
@@ -869,3 +870,72 @@ def test_workers_by_fork():
     )
     loaded = torch.cat(list(loader))
     assert torch.equal(loaded, torch.stack([rows[index] for index in range(4)]))
+
+
+# Of a parameter, in every way that there is.
+CHANGES = {
+    "an operation": lambda p: p.mul_(2.0),
+    "data": lambda p: p.data.mul_(2.0),
+    "numpy": lambda p: np.multiply(p.detach().numpy(), 2.0, out=p.detach().numpy()),
+    "one element": lambda p: p.data.view(-1)[-1:].add_(1.0),
+    "other memory": lambda p: setattr(p, "data", p.data * 2.0),
+    "turned around": lambda p: setattr(p, "data", p.data.flip(0)),
+    "transposed": lambda p: setattr(p, "data", p.data.t().contiguous().t() * 2.0),
+}
+
+
+class TestKeptWeights:
+    """Calls that find their weights unchanged use those of the call before; any change is seen."""
+
+    @pytest.mark.parametrize("calls", [1, 2, 3, 5])
+    @pytest.mark.parametrize("change", CHANGES)
+    def test_changes_are_seen(self, change, calls):
+        ours, theirs = lt.LSTM(3, 5), torch.nn.LSTM(3, 5)
+        theirs.load_state_dict(ours.state_dict())
+        x = torch.randn(4, 2, 3)
+        with torch.no_grad():
+            for _ in range(calls):
+                ours(x)
+            for module in (ours, theirs):
+                CHANGES[change](module.weight_hh_l0)
+            for _ in range(3):
+                torch.testing.assert_close(ours(x)[0], theirs(x)[0])
+
+    def test_same_address_and_other_strides(self):
+        module = lt.LSTMCell(5, 5)
+        square = torch.randn(20, 20)
+        plain = torch.nn.LSTMCell(5, 5)
+        x = torch.randn(2, 5)
+        with torch.no_grad():
+            for view in (square[:, :5], square[:, :5], square[:, :5], square.t()[:, :5]):
+                module.weight_ih.data = view
+                plain.load_state_dict(module.state_dict())
+                torch.testing.assert_close(module(x), plain(x))
+
+    def test_gradients_in_a_loop(self):
+        ours, theirs = lt.LSTMCell(3, 4), torch.nn.LSTMCell(3, 4)
+        theirs.load_state_dict(ours.state_dict())
+        x = torch.randn(6, 2, 3)
+        for module in (ours, theirs):
+            state = None
+            for step in x:
+                state = module(step, state)
+            (state[0] ** 2).sum().backward()
+        for name, parameter in ours.named_parameters():
+            torch.testing.assert_close(parameter.grad, theirs.get_parameter(name).grad)
+
+    def test_copies_and_pickles_keep_nothing(self):
+        module = lt.LSTM(3, 4)
+        for _ in range(3):
+            module(torch.randn(2, 1, 3))
+        assert module._kept is not None
+        assert copy.deepcopy(module)._kept is None
+        assert pickle.loads(pickle.dumps(module))._kept is None
+
+    def test_inference_mode(self):
+        with torch.inference_mode():
+            module = lt.LSTM(3, 4)
+            x = torch.randn(2, 1, 3)
+            before = [module(x)[0] for _ in range(3)][-1]
+            module.weight_ih_l0.mul_(3.0)
+            assert not torch.equal(module(x)[0], before)
