@@ -116,7 +116,7 @@ py::array as_array(py::handle value, const std::string& name, const char* elemen
   // What else exports its memory is Python's business, and no hot path's.
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> converter;
   const py::object& convert =
-      converter.call_once_and_store_result([] { return py::module_::import("lstmcore._checks").attr("as_array"); })
+      converter.call_once_and_store_result([] { return py::module_::import("lstmcore._arrays").attr("as_array"); })
           .get_stored();
   py::object array = convert(value, name);
   if (!py::isinstance<py::array>(array)) fail_type(name, std::string("an array of ") + element, value);

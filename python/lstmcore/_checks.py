@@ -5,10 +5,10 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from lstmcore._arrays import as_array
 from lstmcore._typing import Array
 
 FLOAT_TYPES: tuple["np.dtype[Any]", ...] = (np.dtype(np.float32), np.dtype(np.float64))
-CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned memory of the CPU
 
 
 def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
@@ -105,42 +105,6 @@ def float_dtype(value: Any, name: str = "dtype") -> "np.dtype[Any]":
     raise ValueError(f"{name}: expected 'float32' or 'float64', got {value!r}")
 
 
-def as_array(values: Any, name: str) -> Any:
-    """Return what exports an array as that array; anything else (lists, numbers) comes back as is.
-
-    Exporters have `__dlpack__`, the buffer protocol, or `__array__`: PyTorch's and JAX's arrays,
-    `array.array`, memoryviews, the tables and columns of pandas and polars. Nothing is copied where
-    the exporter's own memory can be addressed.
-    """
-    if isinstance(values, np.ndarray):
-        unmasked(values, name)
-        return values
-    if isinstance(values, (list, tuple, str, bytes, int, float, np.generic)) or values is None:
-        return values
-    try:
-        return _export(values)
-    except TypeError:
-        return (
-            values  # no exporter, or of a type that NumPy lacks: the caller says what it expected
-        )
-    except (BufferError, RuntimeError, ValueError) as error:
-        raise TypeError(
-            f"{name}: expected an array in the CPU's memory, got {type(values).__name__}: {error}"
-        ) from error
-
-
-def _export(values: Any) -> Array:
-    if hasattr(values, "to_numpy"):  # pandas, polars: they know what to do where values are missing
-        return np.asarray(values.to_numpy())
-    if hasattr(values, "__dlpack__"):
-        if values.__dlpack_device__()[0] not in CPU_DEVICES:
-            raise BufferError("it lies on another device; move it to the CPU first")
-        return np.from_dlpack(values)
-    if hasattr(values, "__array__"):
-        return np.asarray(values)
-    return np.asarray(memoryview(values))
-
-
 def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) -> Array:
     """Return `values` as an array of `dtype` (None: float32 or float64), which it must have.
 
@@ -193,15 +157,6 @@ def any_array(values: Any, name: str) -> Array:
         raise ValueError(
             f"{name}: expected an array, got rows of different lengths, {describe(values)}"
         ) from None
-
-
-def unmasked(values: Any, name: str) -> None:
-    """Raise TypeError if `values` is a masked array, whose mask would be ignored."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name}: expected an array without a mask, got a MaskedArray; "
-            "say what is valid by lengths or sample_weight, and pass .filled(0)"
-        )
 
 
 def lengths_array(lengths: Any, rows: int, steps: int) -> Array:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks, _core
+from lstmcore._arrays import as_array
 from lstmcore._typing import Exporter
 from lstmcore.config import LSTMConfig, core_config
 
@@ -325,7 +326,7 @@ def lstm(
         weights = as_packed(weights, config)
     h, c = (None, None) if state is None else as_pair("state", state)
     if type(x) is not np.ndarray:
-        x = _checks.as_array(x, "x")
+        x = as_array(x, "x")
     if lengths is not None and (type(lengths) is not np.ndarray or lengths.dtype.char in "LQ"):
         lengths = _checks.integer_array(lengths, "lengths")
     if reset is not None and not isinstance(reset, np.ndarray):
@@ -661,9 +662,9 @@ def lstm_jvp(
     h_tangent, c_tangent = (
         (None, None) if state_tangent is None else as_pair("state_tangent", state_tangent)
     )
-    x = _checks.as_array(x, "x")
+    x = as_array(x, "x")
     if x_tangent is not None:
-        x_tangent = _checks.as_array(x_tangent, "x_tangent")
+        x_tangent = as_array(x_tangent, "x_tangent")
     y, h, c, y_tangent, h_tangent, c_tangent, tape = _core.lstm_jvp(
         packed._lstm,
         x,

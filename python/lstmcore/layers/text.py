@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import as_array
 from lstmcore._typing import Array, Shape
 from lstmcore.layers.base import Layer
 
@@ -211,7 +212,7 @@ def as_texts(texts: Any) -> list[str]:
     """
     if isinstance(texts, (str, bytes)):
         raise TypeError("texts: expected a sequence of strings, got a single one; put it in a list")
-    texts = _checks.as_array(texts, "texts")
+    texts = as_array(texts, "texts")
     if isinstance(texts, np.ndarray):
         if texts.ndim == 2 and texts.shape[1] == 1:
             texts = texts[:, 0]

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import as_array
 from lstmcore._typing import Array
 
 __all__ = [
@@ -282,7 +283,7 @@ def _chunks(values: Array, size: int) -> list[Array]:
 
 def rows_of(values: Any, name: str) -> Any:
     """Return what another library's object holds: an array, or a list of the rows of a column."""
-    values = _checks.as_array(values, name)
+    values = as_array(values, name)
     if isinstance(values, np.ndarray) and values.dtype == object and values.ndim == 1:
         return list(values)
     return values
@@ -311,7 +312,7 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -
     x = rows_of(x, name)
     ids = kind == "ids"
     if isinstance(x, (list, tuple)) and len(x):
-        x = [row if isinstance(row, np.ndarray) else _checks.as_array(row, name) for row in x]
+        x = [row if isinstance(row, np.ndarray) else as_array(row, name) for row in x]
         rank = max(_rank(row, name) for row in x)
         if (rank == 1 and ids) or (rank == 2 and not ids):
             if not ids and not all(isinstance(row, np.ndarray) for row in x):
