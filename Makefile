@@ -98,7 +98,7 @@ test-neighbours:
 	$(PYTHON) -m venv --clear build/neighbours
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install $(NEIGHBOURS) '$(WHEEL)[test]'
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install --no-deps silero-vad
-	export KERAS_BACKEND=torch; \
+	export KERAS_BACKEND=torch NEIGHBOURS=all; \
 	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/test_documentation.py \
 	  tests/python/test_arrays.py tests/python/test_keras_files.py && \
 	for example in $(NEIGHBOURLY_EXAMPLES); do \

@@ -17,6 +17,18 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lstmcore"))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With NEIGHBOURS=all, what is skipped because a framework is missing is a failure."""
+    if os.environ.get("NEIGHBOURS") != "all":
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
+    absent = sorted(reason for reason in reasons if "installed" in reason or "import" in reason)
+    if absent:
+        reporter.write_line(f"NEIGHBOURS=all: {'; '.join(absent)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20)
