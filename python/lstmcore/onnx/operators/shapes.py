@@ -201,7 +201,7 @@ def _scatter_elements(node: Node) -> Function:
     axis, how = node.get("axis", 0), node.get("reduction", "none")
 
     def scatter(x: Array, places: Array, updates: Array) -> Any:
-        grid = list(np.indices(places.shape, sparse=True))
+        grid: list[Array] = list(np.indices(places.shape, sparse=True))
         along = axis % x.ndim
         grid[along] = np.where(places < 0, places + x.shape[along], places)
         return _scattered(x, tuple(grid), updates, how)
