@@ -15,11 +15,11 @@ from lstmcore.torch.engine import Call
 def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Return y, h and c; a tape is kept only where a gradient can be asked for."""
     if torch._C._are_functorch_transforms_active():  # torch.func's
-        y, h_after, c_after, _ = _Transformed.apply(call, x, h, c, *weights)
+        y, h_after, c_after, _ = _Transformed.apply(engine.own_steps(call), x, h, c, *weights)
     elif not _differentiated(x, h, c, weights):
         y, h_after, c_after, _ = engine.forward(call, x, h, c, weights, False)
     else:
-        y, h_after, c_after = _Forward.apply(call, x, h, c, *weights)
+        y, h_after, c_after = _Forward.apply(engine.own_steps(call), x, h, c, *weights)
     return y, h_after, c_after
 
 
@@ -82,7 +82,7 @@ class _Transformed(_Forward):
     @staticmethod
     def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:  # type: ignore[override]
         y, *others = engine.forward(call, x, h, c, weights, True)
-        return (torch.empty(0) if y is None else y, *others)
+        return (torch.empty(0, device="cpu") if y is None else y, *others)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
@@ -93,7 +93,7 @@ class _Transformed(_Forward):
     @staticmethod
     def jvp(ctx: Any, *directions: Any) -> Any:
         y, *others = _Forward.jvp(ctx, *directions)
-        return (torch.empty(0) if y is None else y, *others, None)
+        return (torch.empty(0, device="cpu") if y is None else y, *others, None)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
@@ -220,12 +220,16 @@ def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:
 
 
 def spread(call: Call, results: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-    """The other way round: both of PyTorch's biases have the gradient of their sum."""
+    """The other way round: both of PyTorch's biases have the gradient of their sum.
+
+    Each has a tensor of its own, since callers edit gradients in place.
+    """
     gradients = [*results[:3], *[None] * len(call.plan.names)]
     for gradient, (_, first, second) in zip(results[3:], call.plan.places, strict=True):
         gradients[3 + first] = gradient if needs[3 + first] else None
-        if second >= 0:
-            gradients[3 + second] = gradient if needs[3 + second] else None
+        if second >= 0 and needs[3 + second]:
+            both = needs[3 + first] and gradient is not None
+            gradients[3 + second] = gradient.clone() if both else gradient
     return gradients
 
 

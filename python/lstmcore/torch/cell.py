@@ -6,7 +6,7 @@ from typing import Any
 
 from lstmcore.config import LSTMConfig
 from lstmcore.torch.plan import OPTIONS, Plan, options_repr
-from lstmcore.torch.recurrent import Recurrent, pair_of, shape_of
+from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
 
 # Options that say something of several steps or layers, or of the order of steps.
@@ -59,7 +59,13 @@ class LSTMCell(Recurrent):
         if unknown:
             expected = ", ".join(known)
             raise TypeError(f"LSTMCell: expected options among {expected}, got {unknown[0]!r}")
-        config = LSTMConfig(input_size, hidden_size, bias=bias, proj_size=proj_size, **options)
+        config = LSTMConfig(
+            input_size,
+            hidden_size,
+            bias=flag_of(bias, "bias"),
+            proj_size=proj_size,
+            **options,
+        )
         self.input_size = config.input_size
         self.hidden_size = config.hidden_size
         self.bias = config.bias

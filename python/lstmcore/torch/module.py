@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from lstmcore.config import LSTMConfig
 from lstmcore.torch.plan import OPTIONS, options_repr
-from lstmcore.torch.recurrent import Recurrent, pair_of, shape_of
+from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of, lengths_of
 
 
@@ -82,7 +82,7 @@ class LSTM(Recurrent):
             input_size,
             hidden_size,
             num_layers,
-            bidirectional,
+            flag_of(bidirectional, "bidirectional"),
             dropout=dropout,
             bias=bias,
             proj_size=proj_size,
@@ -196,12 +196,17 @@ class LSTM(Recurrent):
         if not batched:
             if lengths is not None:
                 raise ValueError("lengths: expected None beside one sequence; pass input[:length]")
+            reset, mask = (
+                None
+                if value is None
+                else flags_of(value, name, (input.size(0),), "(T,)").unsqueeze(batch_axis)
+                for value, name in ((reset, "reset"), (mask, "mask"))
+            )
             input = input.unsqueeze(batch_axis)
-            h, c = (None if part is None else _unbatched(part) for part in (h, c))
-            if reset is not None:
-                reset = torch.as_tensor(reset).unsqueeze(batch_axis)
-            if mask is not None:
-                mask = torch.as_tensor(mask).unsqueeze(batch_axis)
+            h, c = (
+                None if part is None else _unbatched(part, name)
+                for part, name in ((h, "hx[0]"), (c, "hx[1]"))
+            )
         if input.size(-1) != self.input_size:
             raise ValueError(
                 f"input: expected {self._input_shape()} with C={self.input_size}, since "
@@ -286,9 +291,11 @@ class LSTM(Recurrent):
             )
 
 
-def _unbatched(part: Any) -> Any:
+def _unbatched(part: Any, name: str) -> Any:
+    expect_tensor(part, name)
     if part.dim() != 2:
         raise ValueError(
-            f"hx: expected (layers * D, H) beside an unbatched input (T, C), got {shape_of(part)}"
+            f"{name}: expected (layers * D, H) beside an unbatched input (T, C), "
+            f"got {shape_of(part)}"
         )
     return part.unsqueeze(1)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from lstmcore.config import LSTMConfig
@@ -30,7 +31,7 @@ class Recurrent(torch.nn.Module):
 
     _options = ""
     _masks = False
-    _frozen: Frozen | None = None
+    _frozen: tuple[Frozen, ...] = ()  # of the blocks that are open, the last of which counts
     _kept: Kept | None = None
     _parameter_names: tuple[str, ...]
 
@@ -39,9 +40,9 @@ class Recurrent(torch.nn.Module):
             self.input_size,
             self.hidden_size,
             self.num_layers,
-            self.bias,
+            bool(self.bias),  # of torch.nn's modules they may be numbers
             self.dropout,
-            self.bidirectional,
+            bool(self.bidirectional),
             self.proj_size,
             self._options,
         )
@@ -106,7 +107,13 @@ class Recurrent(torch.nn.Module):
             tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
             keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]
-            how = (sizes, self.bias, self.dropout, self.bidirectional, self._options)
+            how = (
+                sizes,
+                bool(self.bias),
+                self.dropout,
+                bool(self.bidirectional),
+                self._options,
+            )
             description = (*steps, seed, *how, time_major, cell, sequences, random)
             return compiled.lstm(x, h, c, weights, description, keep)
         plan = self._plan()
@@ -114,7 +121,8 @@ class Recurrent(torch.nn.Module):
         if not torch._C._are_functorch_transforms_active():
             if self._kept is None:
                 self._kept = Kept()
-            packed = (self._frozen or self._kept).packed(plan, weights)
+            blocks = self._frozen  # looked at once: another thread's block may end
+            packed = (blocks[-1] if blocks else self._kept).packed(plan, weights)
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
         call = Call(
             plan,
@@ -142,6 +150,13 @@ class Recurrent(torch.nn.Module):
         for name in ("_frozen", "_kept"):
             state.pop(name, None)
         return state
+
+
+def flag_of(value: Any, name: str) -> bool:
+    """Return a constructor's True or False, for which torch.nn takes 1 and 0 as well."""
+    if not isinstance(value, (bool, int, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
 
 
 def pair_of(hx: Any) -> tuple[Any, Any]:
