@@ -118,7 +118,9 @@ class Recurrent(torch.nn.Module):
             return compiled.lstm(x, h, c, weights, description, keep)
         plan = self._plan()
         packed = None
-        if not torch._C._are_functorch_transforms_active():
+        if torch._C._are_functorch_transforms_active():
+            _refuse_batched(*steps, seed)
+        else:
             if self._kept is None:
                 self._kept = Kept()
             blocks = self._frozen  # looked at once: another thread's block may end
@@ -150,6 +152,19 @@ class Recurrent(torch.nn.Module):
         for name in ("_frozen", "_kept"):
             state.pop(name, None)
         return state
+
+
+def _refuse_batched(*tensors: Any) -> None:
+    """Raise for what differs between the examples of a ``torch.func.vmap``."""
+    for tensor, name in zip(tensors, ("lengths", "reset", "mask", "seed"), strict=True):
+        if tensor is not None and torch._C._functorch.is_batchedtensor(tensor):
+            advice = "make it a batch of the LSTM's, or loop"
+            if name == "seed":
+                advice += ', or ask for the same masks, by vmap(..., randomness="same")'
+            raise RuntimeError(
+                f"{name}: expected the same for all examples of torch.func.vmap, got one for each: "
+                f"{advice}"
+            )
 
 
 def flag_of(value: Any, name: str) -> bool:
