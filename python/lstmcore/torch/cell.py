@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.fx import Proxy
+
 from lstmcore.config import LSTMConfig
 from lstmcore.torch.plan import OPTIONS, Plan, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
@@ -120,6 +122,8 @@ class LSTMCell(Recurrent):
             If a shape or a value is wrong.
         """
         self._refuse_tracing()
+        if isinstance(input, Proxy):
+            return self._as_node(input, hx, {"reset": reset, "seed": seed})  # type: ignore[no-any-return]
         h, c = pair_of(hx)
         expect_tensor(input, "input")
         batched = input.dim() == 2

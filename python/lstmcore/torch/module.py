@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import torch
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmcore.config import LSTMConfig
@@ -178,6 +179,10 @@ class LSTM(Recurrent):
             If a shape or a value is wrong.
         """
         self._refuse_tracing()
+        if isinstance(input, Proxy):
+            options = {"lengths": lengths, "reset": reset, "mask": mask, "seed": seed}
+            options["return_sequences"] = None if return_sequences is True else return_sequences
+            return self._as_node(input, hx, options)  # type: ignore[no-any-return]
         h, c = pair_of(hx)
         if isinstance(input, PackedSequence):
             if not (lengths is None and reset is None and mask is None):

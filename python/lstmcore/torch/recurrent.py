@@ -140,6 +140,30 @@ class Recurrent(torch.nn.Module):
         )
         return autograd.lstm(call, x, h, c, weights)
 
+    def _slow_forward(self, *arguments: Any, **options: Any) -> Any:
+        """What PyTorch calls in the place of `forward` while it traces, before arguments fit."""
+        self._refuse_tracing()
+        return super()._slow_forward(*arguments, **options)
+
+    def __prepare_scriptable__(self) -> Any:
+        """What torch.jit.script asks for."""
+        raise RuntimeError(
+            "torch.jit.script cannot compile lstmcore's modules: use torch.compile or "
+            "torch.export, or compile after restore_lstm(model)"
+        )
+
+    def _as_node(self, input: Any, hx: Any, options: dict[str, Any]) -> Any:
+        """Put the module as it is into the graph of torch.fx, which does so for torch.nn's own."""
+        given = {name: value for name, value in options.items() if value is not None}
+        arguments = (input,) if hx is None else (input, hx)
+        path = input.tracer.path_of_module(self)
+        if not path:
+            raise RuntimeError(
+                "torch.fx.symbolic_trace: expected a model that has this module in it, got the "
+                "module itself, which is traced as a whole"
+            )
+        return input.tracer.create_proxy("call_module", path, arguments, given)
+
     def _refuse_tracing(self) -> None:
         if torch.jit.is_tracing():
             raise RuntimeError(

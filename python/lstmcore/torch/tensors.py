@@ -121,7 +121,10 @@ def seed_of(value: Any) -> Any:
     """Return a seed for all masks of a call as a tensor (1,); None draws from torch's generator."""
     if value is None:
         return torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
-    number = _checks.integer(value, "seed", 0)
+    if torch.compiler.is_compiling() and type(value) is int and value >= 0:
+        number = value  # which stays a symbol: a graph serves all seeds
+    else:
+        number = _checks.integer(value, "seed", 0)
     if number >= 2**63:
         raise ValueError(f"seed: expected an integer below 2**63, got {number}")
     return torch.tensor([number], dtype=torch.int64, device="cpu")

@@ -922,6 +922,45 @@ def test_tracing_is_refused(ours):
 # ---- threads and processes -----------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("ours", [lt.LSTM(5, 7), lt.LSTMCell(5, 7)], ids=["lstm", "cell"])
+def test_scripts_and_the_old_exporter_are_refused(ours):
+    model = torch.nn.Sequential(torch.nn.Linear(5, 5), ours)
+    for module in (ours, model):
+        with pytest.raises(RuntimeError, match=r"torch\.jit\.script cannot .* restore_lstm"):
+            torch.jit.script(module)
+        with pytest.raises(RuntimeError, match=r"or trace after restore_lstm\(model\)"):
+            torch.onnx.export(module, (torch.zeros(3, 5),), io.BytesIO(), dynamo=False)
+
+
+class Steps(torch.nn.Module):
+    """A model that torch.fx takes apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(3, 5)
+        self.lstm = lt.LSTM(5, 6, batch_first=True)
+        self.cell = lt.LSTMCell(6, 2)
+
+    def forward(self, x, lengths):
+        y, (h, c) = self.lstm(torch.relu(self.first(x)), lengths=lengths)
+        last, _ = self.lstm(torch.relu(self.first(x)), (h, c), return_sequences=False)
+        return y, self.cell(last, (h[0, :, :2], c[0, :, :2]))
+
+
+def test_symbolic_tracing_keeps_the_modules_whole():
+    model = Steps()
+    graph = torch.fx.symbolic_trace(model)
+    called = [node.target for node in graph.graph.nodes if node.op == "call_module"]
+    assert called == ["first", "lstm", "first", "lstm", "cell"]
+    arguments = torch.randn(2, 4, 3), torch.tensor([4, 2])
+    (y, state), (expected, expected_state) = graph(*arguments), model(*arguments)
+    assert torch.equal(y, expected)
+    assert torch.equal(state[1], expected_state[1])
+    with pytest.raises(RuntimeError, match="expected a model that has this module in it"):
+        torch.fx.symbolic_trace(lt.LSTM(5, 7))
+
+
 def test_threads_share_a_module():
     torch.manual_seed(0)
     ours = lt.LSTM(5, 7, 2, dropout=0.0, batch_first=True)
