@@ -137,22 +137,14 @@ class LSTMCell(Recurrent):
             if reset is not None:
                 raise ValueError("reset: expected None beside an unbatched input; pass no state")
         batch = input.size(0)
-        states = []
-        widths = (self.proj_size or self.hidden_size, self.hidden_size)
-        for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
-            if part is not None:
-                expect_tensor(part, name)
-                expected = (batch, width) if batched else (width,)
-                if tuple(part.shape) != expected:
-                    raise ValueError(f"{name}: expected {expected}, got {shape_of(part)}")
-                if not batched:
-                    part = part.unsqueeze(0)
-            states.append(part)
+        if batched:
+            self._expect_state(h, c, (batch,), "N, ")
+        else:
+            self._expect_state(h, c, (), "")
+            h, c = (None if part is None else part.unsqueeze(0) for part in (h, c))
         if reset is not None:
             reset = flags_of(reset, "reset", (batch,), "(N,)").unsqueeze(1)
-        _, h_new, c_new = self._run(
-            input, states[0], states[1], seed, (None, reset, None), cell=True
-        )
+        _, h_new, c_new = self._run(input, h, c, seed, (None, reset, None), cell=True)
         if not batched:
             h_new, c_new = h_new.squeeze(0), c_new.squeeze(0)
         return h_new, c_new

@@ -48,10 +48,11 @@ class LSTM(Recurrent):
 
     Notes
     -----
-    Weights are read at every call: nothing is kept between two calls (`frozen` is the way to ask
-    for that). Random masks follow ``torch.manual_seed``, but are not those that torch.nn.LSTM would
-    draw. Gradients may be differentiated once more. A backward with ``retain_graph=True`` uses up
-    what the forward kept, so that another backward through the same graph runs the forward again.
+    Weights are read at every call, so that no change of them goes unseen (`frozen` is the way to
+    promise that there is none). Random masks follow ``torch.manual_seed``, but are not those that
+    torch.nn.LSTM would draw. Gradients may be differentiated once more. A backward with
+    ``retain_graph=True`` uses up what the forward kept, so that another backward through the same
+    graph runs the forward again.
     """
 
     mode = "LSTM"
@@ -275,25 +276,20 @@ class LSTM(Recurrent):
 
     def _check_state(self, h: Any, c: Any, batch: int, times: int) -> None:
         cells = self.num_layers * (2 if self.bidirectional else 1)
-        widths = (self.proj_size or self.hidden_size, self.hidden_size)
-        for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
-            if part is None:
-                continue
-            expect_tensor(part, name)
-            if tuple(part.shape) == (cells, batch, width):
-                continue
-            hint = ""
-            if part.dim() == 3 and tuple(part.shape) == (batch, cells, width):
-                hint = "; a state has N in the middle, with batch_first too"
-            elif part.dim() == 3 and part.size(1) == times:
-                hint = (
+
+        def hint(shape: tuple[int, ...]) -> str:
+            if len(shape) != 3:
+                return ""
+            if shape[:2] == (batch, cells) != (cells, batch):
+                return "; a state has N in the middle, with batch_first too"
+            if shape[1] == times != batch:
+                return (
                     f"; with batch_first={self.batch_first} the input is {batch} sequences of "
                     f"{times} steps"
                 )
-            raise ValueError(
-                f"{name}: expected (layers * D, N, {'P' if self.proj_size else 'H'}) = "
-                f"{(cells, batch, width)}, got {shape_of(part)}{hint}"
-            )
+            return ""
+
+        self._expect_state(h, c, (cells, batch), "layers * D, N, ", hint)
 
 
 def _unbatched(part: Any, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from lstmcore.config import LSTMConfig
 from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
-from lstmcore.torch.tensors import FLOAT_TYPES, seed_of
+from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, seed_of
 from lstmcore.torch.weights import Frozen, Kept
 
 
@@ -139,6 +139,33 @@ class Recurrent(torch.nn.Module):
             packed,
         )
         return autograd.lstm(call, x, h, c, weights)
+
+    def _expect_state(
+        self,
+        h: Any,
+        c: Any,
+        axes: tuple[int, ...],
+        letters: str,
+        hint: Callable[[tuple[int, ...]], str] = lambda shape: "",
+    ) -> None:
+        """Raise unless h and c are None or tensors with `axes` before their features.
+
+        `letters` is what an error calls the axes, and `hint` what it says of a wrong shape.
+        """
+        parts = (
+            (h, "hx[0]", "P" if self.proj_size else "H", self.proj_size or self.hidden_size),
+            (c, "hx[1]", "H", self.hidden_size),
+        )
+        for part, name, letter, width in parts:
+            if part is None:
+                continue
+            expect_tensor(part, name)
+            shape = shape_of(part)
+            if shape != (*axes, width):
+                raise ValueError(
+                    f"{name}: expected ({letters}{letter}) = {(*axes, width)}, got "
+                    f"{shape}{hint(shape)}"
+                )
 
     def _slow_forward(self, *arguments: Any, **options: Any) -> Any:
         """What PyTorch calls in the place of `forward` while it traces, before arguments fit."""
