@@ -104,6 +104,13 @@ class Recurrent(torch.nn.Module):
             seed_of(seed)
             seed = None
         if torch.compiler.is_compiling():
+            if torch._C._are_functorch_transforms_active():
+                # The operator has no rules for them, and jvp would take it for a constant. Unless
+                # fullgraph is asked for, PyTorch then runs the function as it is.
+                raise RuntimeError(
+                    "torch.compile: expected no transform of torch.func around lstmcore's modules "
+                    "inside compiled functions, got one: apply it outside torch.compile"
+                )
             tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
             keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]

@@ -156,6 +156,30 @@ def test_lengths_in_an_array_are_no_constants():
     assert backend.frame_count == 1
 
 
+TRANSFORMED = {
+    "jvp": lambda f, x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1],
+    "grad": lambda f, x: torch.func.grad(lambda x: f(x).sum())(x),
+    "vmap": lambda f, x: torch.func.vmap(f, 1)(x),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("function", TRANSFORMED.values(), ids=TRANSFORMED.keys())
+def test_transforms_inside_are_not_compiled(function):
+    """They have PyTorch run the function as it is, and none is silently left out."""
+    lstm = lt.LSTM(3, 4)
+    x = torch.randn(6, 2, 3)
+
+    def call(x):
+        return function(lambda x: lstm(x)[0], x)
+
+    expected = call(x)
+    torch.testing.assert_close(torch.compile(call, backend="aot_eager")(x), expected)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="Observed exception"):
+        compiled(call)(x)
+
+
 def test_a_loop_over_a_cell():
     torch.manual_seed(0)
     cell = lt.LSTMCell(3, 4)
