@@ -15,11 +15,11 @@ from lstmcore.torch.engine import Call
 def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Return y, h and c; a tape is kept only where a gradient can be asked for."""
     if torch._C._are_functorch_transforms_active():  # torch.func's
-        y, h_after, c_after, _ = _Transformed.apply(call, x, h, c, *weights)
+        y, h_after, c_after, _ = _Transformed.apply(engine.own_steps(call), x, h, c, *weights)
     elif not _differentiated(x, h, c, weights):
         y, h_after, c_after, _ = engine.forward(call, x, h, c, weights, False)
     else:
-        y, h_after, c_after = _Forward.apply(call, x, h, c, *weights)
+        y, h_after, c_after = _Forward.apply(engine.own_steps(call), x, h, c, *weights)
     return y, h_after, c_after
 
 
@@ -57,8 +57,9 @@ class _Forward(torch.autograd.Function):
         call: Call = ctx.call
         needs = needs_of(call, ctx.needs_input_grad[1:])
         outputs = grads[:3]
-        if torch.is_grad_enabled():
-            results = _Backward.apply(call, needs, tape, *outputs, x, h, c, *weights)
+        transformed = torch._C._are_functorch_transforms_active() or _any_batched(outputs)
+        if torch.is_grad_enabled() or transformed:
+            results = _apply(_Backward, call, needs, tape, *outputs, x, h, c, *weights)
         else:
             results = engine.gradients(call, needs, tape, outputs, x, h, c, weights)
         return (None, *spread(call, results, ctx.needs_input_grad[1:]))
@@ -73,7 +74,7 @@ class _Forward(torch.autograd.Function):
             along = gather(call, given[len(tensors) :])
             return engine.tangents(call, x, h, c, weights, along)[0]
 
-        return _Last.apply(tangents, *tensors, *directions)
+        return _apply(_Last, tangents, *tensors, *directions)
 
 
 class _Transformed(_Forward):
@@ -82,7 +83,7 @@ class _Transformed(_Forward):
     @staticmethod
     def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:  # type: ignore[override]
         y, *others = engine.forward(call, x, h, c, weights, True)
-        return (torch.empty(0) if y is None else y, *others)
+        return (torch.empty(0, device="cpu") if y is None else y, *others)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
@@ -93,11 +94,11 @@ class _Transformed(_Forward):
     @staticmethod
     def jvp(ctx: Any, *directions: Any) -> Any:
         y, *others = _Forward.jvp(ctx, *directions)
-        return (torch.empty(0) if y is None else y, *others, None)
+        return (torch.empty(0, device="cpu") if y is None else y, *others, None)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        return _one_by_one(_Transformed, info, in_dims, arguments)
+        return _one_by_one(_Transformed, info.batch_size, in_dims, arguments)
 
 
 def _save(ctx: Any, call: Call, tape: Any, tensors: Sequence[Any]) -> None:
@@ -133,16 +134,10 @@ class _Backward(torch.autograd.Function):
         tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[3:]
 
-        def double(*given: Any) -> Any:
-            dy, dh, dc, x, h, c, *weights = given[: len(tensors)]
-            along, tape = engine.tangents(call, x, h, c, weights, given[len(tensors) :])
-            needs = needs_of(call, needed[3:])
-            by_inputs: list[Any] = [None] * len(needs)
-            if any(needs):
-                by_inputs = engine.second_gradients(call, tape, (dy, dh, dc), needs)
-            return (*along, *by_inputs)
-
-        results = _Last.apply(double, *tensors, *directions)
+        needs = needs_of(call, needed[3:])
+        if torch.is_grad_enabled():
+            tensors = _apply(_Guard, *tensors)
+        results = _apply(_Double, call, needs, len(tensors), *tensors, *directions)
         by_outputs = [
             value if wanted else None for value, wanted in zip(results[:3], needed[:3], strict=True)
         ]
@@ -160,11 +155,81 @@ class _Backward(torch.autograd.Function):
             _, tape = engine.tangents(call, x, h, c, weights, gather(call, along[3:]))
             return engine.second_gradients(call, tape, outputs, needs, along[:3])
 
-        return _Last.apply(tangents, *tensors, *directions)
+        return _apply(_Last, tangents, *tensors, *directions)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        return _one_by_one(_Backward, info, in_dims, arguments)
+        return _one_by_one(_Backward, info.batch_size, in_dims, arguments)
+
+
+class _Double(torch.autograd.Function):
+    """(call, needs, count, dy, dh, dc, x, h, c, *weights, *directions) to double gradients.
+
+    The directions are those of the engine's inputs, `count` says how many tensors come before them.
+    What comes out is linear in the directions, and has gradients by them (which
+    ``torch.autograd.functional.hvp`` asks for): J t for dy and H t for the inputs, whose transpose
+    is J^T u + H s. Gradients by the tensors would be third derivatives, see `_Guard`.
+    """
+
+    @staticmethod
+    def forward(call: Call, needs: Any, count: int, *given: Any) -> Any:
+        (dy, dh, dc, x, h, c, *weights), directions = given[:count], given[count:]
+        along, tape = engine.tangents(call, x, h, c, weights, directions)
+        by_inputs: list[Any] = [None] * len(needs)
+        if any(needs):
+            by_inputs = engine.second_gradients(call, tape, (dy, dh, dc), needs)
+        return (*along, *by_inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.call, _, ctx.count, *given = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*given[: ctx.count])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        call: Call = ctx.call
+        tensors = ctx.saved_tensors
+        needs = ctx.needs_input_grad[3 + ctx.count :]
+
+        def transposed(*given: Any) -> Any:
+            outputs, (x, h, c, *weights) = given[:3], given[3 : ctx.count]
+            cotangents = given[ctx.count :]
+            _, tape = engine.tangents(call, x, h, c, weights, cotangents[3:])
+            return engine.second_gradients(call, tape, outputs, needs, cotangents[:3])
+
+        results = _apply(_Last, transposed, *tensors, *grads)
+        return (None, None, None, *[None] * ctx.count, *results)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _one_by_one(_Double, info.batch_size, in_dims, arguments)
+
+
+_ONE_MORE = (
+    "lstmcore.torch: expected at most second derivatives, and no gradients of forward-mode "
+    "tangents, got a request for one more; restore_lstm(model) has them"
+)
+
+
+class _Guard(torch.autograd.Function):
+    """Tensors as they are, but for a gradient by them, which is refused."""
+
+    @staticmethod
+    def forward(*tensors: Any) -> Any:
+        return tuple(None if tensor is None else tensor.view_as(tensor) for tensor in tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(_ONE_MORE)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return _Guard.apply(*arguments), in_dims
 
 
 class _Last(torch.autograd.Function):
@@ -184,30 +249,68 @@ class _Last(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(
-            "lstmcore.torch: expected at most second derivatives, and no gradients of forward-mode "
-            "tangents, got a request for one more; restore_lstm(model) has them"
-        )
+        raise RuntimeError(_ONE_MORE)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
-        return _one_by_one(_Last, info, in_dims, arguments)
+        return _one_by_one(_Last, info.batch_size, in_dims, arguments)
 
 
-def _one_by_one(kind: Any, info: Any, in_dims: Sequence[Any], arguments: Sequence[Any]) -> Any:
+def _one_by_one(kind: Any, size: int, in_dims: Sequence[Any], arguments: Sequence[Any]) -> Any:
     """What torch.func.vmap asks for, by a loop."""
     results = []
-    for index in range(info.batch_size):
+    for index in range(max(size, 1)):
         parts = [
-            argument.select(axis, index)
+            _part(argument, axis, index)
             if isinstance(argument, torch.Tensor) and axis is not None
             else argument
             for argument, axis in zip(arguments, in_dims, strict=True)
         ]
         results.append(kind.apply(*parts))
     columns = list(zip(*results, strict=True))
-    outputs = tuple(None if column[0] is None else torch.stack(column) for column in columns)
+    # Of nothing, the shapes of one result tell the shapes.
+    outputs = tuple(None if column[0] is None else torch.stack(column)[:size] for column in columns)
     return outputs, tuple(None if output is None else 0 for output in outputs)
+
+
+def _part(tensor: Any, axis: int, index: int) -> Any:
+    if tensor.size(axis):
+        return tensor.select(axis, index)
+    shape = [size for place, size in enumerate(tensor.shape) if place != axis]
+    return tensor.new_full(shape, -1 if tensor.dtype is torch.int64 else 0)  # -1 is no tape
+
+
+def _any_batched(tensors: Sequence[Any]) -> bool:
+    """Whether there are tensors batched by torch.autograd's own, older vmap.
+
+    It is at work in ``torch.autograd.grad(..., is_grads_batched=True)`` and where
+    ``torch.autograd.functional`` has ``vectorize=True``.
+    """
+    is_batched = torch._C._functorch.is_legacy_batchedtensor
+    return any(isinstance(tensor, torch.Tensor) and is_batched(tensor) for tensor in tensors)
+
+
+def _apply(kind: Any, *arguments: Any) -> Any:
+    """`kind.apply`, by a loop where `_any_batched` of the arguments."""
+    if not _any_batched(arguments):
+        return kind.apply(*arguments)
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    axes = [0 if _any_batched((argument,)) else None for argument in arguments]
+    parts = [
+        argument if axis is None else torch._remove_batch_dim(argument, level, 1, 0)
+        for argument, axis in zip(arguments, axes, strict=True)
+    ]
+    if _any_batched(parts):
+        raise RuntimeError(
+            "lstmcore.torch: expected vectorize=True or is_grads_batched=True once, got one inside "
+            "another; take torch.func.vmap"
+        )
+    size = next(part.size(0) for part, axis in zip(parts, axes, strict=True) if axis == 0)
+    outputs, _ = _one_by_one(kind, size, axes, parts)
+    return tuple(
+        None if output is None else torch._add_batch_dim(output, 0, level) for output in outputs
+    )
 
 
 def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:
@@ -220,12 +323,16 @@ def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:
 
 
 def spread(call: Call, results: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-    """The other way round: both of PyTorch's biases have the gradient of their sum."""
+    """The other way round: both of PyTorch's biases have the gradient of their sum.
+
+    Each has a tensor of its own, since callers edit gradients in place.
+    """
     gradients = [*results[:3], *[None] * len(call.plan.names)]
     for gradient, (_, first, second) in zip(results[3:], call.plan.places, strict=True):
         gradients[3 + first] = gradient if needs[3 + first] else None
-        if second >= 0:
-            gradients[3 + second] = gradient if needs[3 + second] else None
+        if second >= 0 and needs[3 + second]:
+            both = needs[3 + first] and gradient is not None
+            gradients[3 + second] = gradient.clone() if both else gradient
     return gradients
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch.fx import Proxy
+
 from lstmcore.config import LSTMConfig
 from lstmcore.torch.plan import OPTIONS, Plan, options_repr
-from lstmcore.torch.recurrent import Recurrent, pair_of, shape_of
+from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
 
 # Options that say something of several steps or layers, or of the order of steps.
@@ -59,7 +61,13 @@ class LSTMCell(Recurrent):
         if unknown:
             expected = ", ".join(known)
             raise TypeError(f"LSTMCell: expected options among {expected}, got {unknown[0]!r}")
-        config = LSTMConfig(input_size, hidden_size, bias=bias, proj_size=proj_size, **options)
+        config = LSTMConfig(
+            input_size,
+            hidden_size,
+            bias=flag_of(bias, "bias"),
+            proj_size=proj_size,
+            **options,
+        )
         self.input_size = config.input_size
         self.hidden_size = config.hidden_size
         self.bias = config.bias
@@ -114,6 +122,8 @@ class LSTMCell(Recurrent):
             If a shape or a value is wrong.
         """
         self._refuse_tracing()
+        if isinstance(input, Proxy):
+            return self._as_node(input, hx, {"reset": reset, "seed": seed})  # type: ignore[no-any-return]
         h, c = pair_of(hx)
         expect_tensor(input, "input")
         batched = input.dim() == 2
@@ -127,22 +137,14 @@ class LSTMCell(Recurrent):
             if reset is not None:
                 raise ValueError("reset: expected None beside an unbatched input; pass no state")
         batch = input.size(0)
-        states = []
-        widths = (self.proj_size or self.hidden_size, self.hidden_size)
-        for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
-            if part is not None:
-                expect_tensor(part, name)
-                expected = (batch, width) if batched else (width,)
-                if tuple(part.shape) != expected:
-                    raise ValueError(f"{name}: expected {expected}, got {shape_of(part)}")
-                if not batched:
-                    part = part.unsqueeze(0)
-            states.append(part)
+        if batched:
+            self._expect_state(h, c, (batch,), "N, ")
+        else:
+            self._expect_state(h, c, (), "")
+            h, c = (None if part is None else part.unsqueeze(0) for part in (h, c))
         if reset is not None:
             reset = flags_of(reset, "reset", (batch,), "(N,)").unsqueeze(1)
-        _, h_new, c_new = self._run(
-            input, states[0], states[1], seed, (None, reset, None), cell=True
-        )
+        _, h_new, c_new = self._run(input, h, c, seed, (None, reset, None), cell=True)
         if not batched:
             h_new, c_new = h_new.squeeze(0), c_new.squeeze(0)
         return h_new, c_new

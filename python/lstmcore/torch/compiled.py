@@ -75,14 +75,19 @@ def _lstm(x: Any, h: Any, c: Any, weights: Any, *rest: Any) -> Any:
     *description, keep = rest
     y, h_after, c_after, tape = engine.forward(_call(description), x, h, c, weights, keep)
     y = x.new_empty(0) if y is None else y
-    return y, h_after, c_after, torch.empty(1, dtype=torch.int64) if tape is None else tape
+    return (
+        y,
+        h_after,
+        c_after,
+        torch.empty(1, dtype=torch.int64, device="cpu") if tape is None else tape,
+    )
 
 
 @_lstm.register_fake
 def _(x: Any, h: Any, c: Any, weights: Any, *rest: Any) -> Any:
     _, _, _, _, *of_plan, time_major, cell, sequences, _, _ = rest
     config = _plan(*of_plan).config
-    tape = torch.empty((1,), dtype=torch.int64)
+    tape = torch.empty((1,), dtype=torch.int64, device="cpu")
     batch = _batch(x, config, time_major, cell)
     y = (*x.shape[:2], config.output_size) if sequences else (0,)
     return (

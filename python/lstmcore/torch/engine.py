@@ -50,6 +50,15 @@ class Call(NamedTuple):
     packed: _core.Lstm | None
 
 
+def own_steps(call: Call) -> Call:
+    """Return `call` with copies of the caller's arrays, for graphs that outlive the call."""
+    if call.lengths is None and call.reset is None and call.mask is None:
+        return call
+    arrays = (call.lengths, call.reset, call.mask)
+    lengths, reset, mask = (None if array is None else array.copy() for array in arrays)
+    return call._replace(lengths=lengths, reset=reset, mask=mask)
+
+
 def forward(
     call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], keep: bool
 ) -> tuple[Any, ...]:
@@ -105,19 +114,19 @@ def gradients(
     weights: Sequence[Any],
 ) -> list[Any]:
     """Return gradients by x, h, c and the engine's weights, None where `needs` has false."""
-    tape = tapes.tape_of(tape_tensor)
-    if tape is None:
-        tape_tensor = forward(call, x, h, c, weights, True)[3]
-        tape = tapes.tape_of(tape_tensor)
-        assert tape is not None
     dy, dh, dc = _output_gradients(call, outputs)
+    tape = tapes.take(tape_tensor)
+    if tape is None:
+        tape = tapes.take(forward(call, x, h, c, weights, True)[3])
+        assert tape is not None
     arrays: dict[str, Array] = {}
     results: list[Any] = [None, None, None]
     for wanted, (name, first, _) in zip(needs[3:], call.plan.places, strict=True):
-        gradient = torch.empty(call.plan.shapes[first], dtype=x.dtype) if wanted else None
-        results.append(gradient)
-        if gradient is not None:
+        gradient: Any = None
+        if wanted:
+            gradient = torch.empty(call.plan.shapes[first], dtype=x.dtype, device="cpu")
             arrays[name] = gradient.numpy()
+        results.append(gradient)
     dx, dh0, dc0 = tape.backward(dy, dh, dc, needs[0], needs[1] or needs[2], arrays or None)
     _put(call, results, needs, (dx, dh0, dc0))
     return results

@@ -6,11 +6,12 @@ import warnings
 from typing import Any
 
 import torch
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmcore.config import LSTMConfig
 from lstmcore.torch.plan import OPTIONS, options_repr
-from lstmcore.torch.recurrent import Recurrent, pair_of, shape_of
+from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of, lengths_of
 
 
@@ -47,10 +48,11 @@ class LSTM(Recurrent):
 
     Notes
     -----
-    Weights are read at every call: nothing is kept between two calls (`frozen` is the way to ask
-    for that). Random masks follow ``torch.manual_seed``, but are not those that torch.nn.LSTM would
-    draw. Gradients may be differentiated once more. A backward with ``retain_graph=True`` uses up
-    what the forward kept, so that another backward through the same graph runs the forward again.
+    Weights are read at every call, so that no change of them goes unseen (`frozen` is the way to
+    promise that there is none). Random masks follow ``torch.manual_seed``, but are not those that
+    torch.nn.LSTM would draw. Gradients may be differentiated once more. A backward with
+    ``retain_graph=True`` uses up what the forward kept, so that another backward through the same
+    graph runs the forward again.
     """
 
     mode = "LSTM"
@@ -82,7 +84,7 @@ class LSTM(Recurrent):
             input_size,
             hidden_size,
             num_layers,
-            bidirectional,
+            flag_of(bidirectional, "bidirectional"),
             dropout=dropout,
             bias=bias,
             proj_size=proj_size,
@@ -178,6 +180,10 @@ class LSTM(Recurrent):
             If a shape or a value is wrong.
         """
         self._refuse_tracing()
+        if isinstance(input, Proxy):
+            options = {"lengths": lengths, "reset": reset, "mask": mask, "seed": seed}
+            options["return_sequences"] = None if return_sequences is True else return_sequences
+            return self._as_node(input, hx, options)  # type: ignore[no-any-return]
         h, c = pair_of(hx)
         if isinstance(input, PackedSequence):
             if not (lengths is None and reset is None and mask is None):
@@ -196,12 +202,17 @@ class LSTM(Recurrent):
         if not batched:
             if lengths is not None:
                 raise ValueError("lengths: expected None beside one sequence; pass input[:length]")
+            reset, mask = (
+                None
+                if value is None
+                else flags_of(value, name, (input.size(0),), "(T,)").unsqueeze(batch_axis)
+                for value, name in ((reset, "reset"), (mask, "mask"))
+            )
             input = input.unsqueeze(batch_axis)
-            h, c = (None if part is None else _unbatched(part) for part in (h, c))
-            if reset is not None:
-                reset = torch.as_tensor(reset).unsqueeze(batch_axis)
-            if mask is not None:
-                mask = torch.as_tensor(mask).unsqueeze(batch_axis)
+            h, c = (
+                None if part is None else _unbatched(part, name)
+                for part, name in ((h, "hx[0]"), (c, "hx[1]"))
+            )
         if input.size(-1) != self.input_size:
             raise ValueError(
                 f"input: expected {self._input_shape()} with C={self.input_size}, since "
@@ -265,30 +276,27 @@ class LSTM(Recurrent):
 
     def _check_state(self, h: Any, c: Any, batch: int, times: int) -> None:
         cells = self.num_layers * (2 if self.bidirectional else 1)
-        widths = (self.proj_size or self.hidden_size, self.hidden_size)
-        for part, width, name in ((h, widths[0], "hx[0]"), (c, widths[1], "hx[1]")):
-            if part is None:
-                continue
-            expect_tensor(part, name)
-            if tuple(part.shape) == (cells, batch, width):
-                continue
-            hint = ""
-            if part.dim() == 3 and tuple(part.shape) == (batch, cells, width):
-                hint = "; a state has N in the middle, with batch_first too"
-            elif part.dim() == 3 and part.size(1) == times:
-                hint = (
+
+        def hint(shape: tuple[int, ...]) -> str:
+            if len(shape) != 3:
+                return ""
+            if shape[:2] == (batch, cells) != (cells, batch):
+                return "; a state has N in the middle, with batch_first too"
+            if shape[1] == times != batch:
+                return (
                     f"; with batch_first={self.batch_first} the input is {batch} sequences of "
                     f"{times} steps"
                 )
-            raise ValueError(
-                f"{name}: expected (layers * D, N, {'P' if self.proj_size else 'H'}) = "
-                f"{(cells, batch, width)}, got {shape_of(part)}{hint}"
-            )
+            return ""
+
+        self._expect_state(h, c, (cells, batch), "layers * D, N, ", hint)
 
 
-def _unbatched(part: Any) -> Any:
+def _unbatched(part: Any, name: str) -> Any:
+    expect_tensor(part, name)
     if part.dim() != 2:
         raise ValueError(
-            f"hx: expected (layers * D, H) beside an unbatched input (T, C), got {shape_of(part)}"
+            f"{name}: expected (layers * D, H) beside an unbatched input (T, C), "
+            f"got {shape_of(part)}"
         )
     return part.unsqueeze(1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from lstmcore.config import LSTMConfig
 from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
-from lstmcore.torch.tensors import FLOAT_TYPES, seed_of
+from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, seed_of
 from lstmcore.torch.weights import Frozen, Kept
 
 
@@ -30,7 +31,7 @@ class Recurrent(torch.nn.Module):
 
     _options = ""
     _masks = False
-    _frozen: Frozen | None = None
+    _frozen: tuple[Frozen, ...] = ()  # of the blocks that are open, the last of which counts
     _kept: Kept | None = None
     _parameter_names: tuple[str, ...]
 
@@ -39,9 +40,9 @@ class Recurrent(torch.nn.Module):
             self.input_size,
             self.hidden_size,
             self.num_layers,
-            self.bias,
+            bool(self.bias),  # of torch.nn's modules they may be numbers
             self.dropout,
-            self.bidirectional,
+            bool(self.bidirectional),
             self.proj_size,
             self._options,
         )
@@ -103,18 +104,34 @@ class Recurrent(torch.nn.Module):
             seed_of(seed)
             seed = None
         if torch.compiler.is_compiling():
+            if torch._C._are_functorch_transforms_active():
+                # The operator has no rules for them, and jvp would take it for a constant. Unless
+                # fullgraph is asked for, PyTorch then runs the function as it is.
+                raise RuntimeError(
+                    "torch.compile: expected no transform of torch.func around lstmcore's modules "
+                    "inside compiled functions, got one: apply it outside torch.compile"
+                )
             tensors = [tensor for tensor in (x, h, c, *weights) if tensor is not None]
             keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             sizes = [self.input_size, self.hidden_size, self.num_layers, self.proj_size]
-            how = (sizes, self.bias, self.dropout, self.bidirectional, self._options)
+            how = (
+                sizes,
+                bool(self.bias),
+                self.dropout,
+                bool(self.bidirectional),
+                self._options,
+            )
             description = (*steps, seed, *how, time_major, cell, sequences, random)
             return compiled.lstm(x, h, c, weights, description, keep)
         plan = self._plan()
         packed = None
-        if not torch._C._are_functorch_transforms_active():
+        if torch._C._are_functorch_transforms_active():
+            _refuse_batched(*steps, seed)
+        else:
             if self._kept is None:
                 self._kept = Kept()
-            packed = (self._frozen or self._kept).packed(plan, weights)
+            blocks = self._frozen  # looked at once: another thread's block may end
+            packed = (blocks[-1] if blocks else self._kept).packed(plan, weights)
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
         call = Call(
             plan,
@@ -130,6 +147,57 @@ class Recurrent(torch.nn.Module):
         )
         return autograd.lstm(call, x, h, c, weights)
 
+    def _expect_state(
+        self,
+        h: Any,
+        c: Any,
+        axes: tuple[int, ...],
+        letters: str,
+        hint: Callable[[tuple[int, ...]], str] = lambda shape: "",
+    ) -> None:
+        """Raise unless h and c are None or tensors with `axes` before their features.
+
+        `letters` is what an error calls the axes, and `hint` what it says of a wrong shape.
+        """
+        parts = (
+            (h, "hx[0]", "P" if self.proj_size else "H", self.proj_size or self.hidden_size),
+            (c, "hx[1]", "H", self.hidden_size),
+        )
+        for part, name, letter, width in parts:
+            if part is None:
+                continue
+            expect_tensor(part, name)
+            shape = shape_of(part)
+            if shape != (*axes, width):
+                raise ValueError(
+                    f"{name}: expected ({letters}{letter}) = {(*axes, width)}, got "
+                    f"{shape}{hint(shape)}"
+                )
+
+    def _slow_forward(self, *arguments: Any, **options: Any) -> Any:
+        """What PyTorch calls in the place of `forward` while it traces, before arguments fit."""
+        self._refuse_tracing()
+        return super()._slow_forward(*arguments, **options)
+
+    def __prepare_scriptable__(self) -> Any:
+        """What torch.jit.script asks for."""
+        raise RuntimeError(
+            "torch.jit.script cannot compile lstmcore's modules: use torch.compile or "
+            "torch.export, or compile after restore_lstm(model)"
+        )
+
+    def _as_node(self, input: Any, hx: Any, options: dict[str, Any]) -> Any:
+        """Put the module as it is into the graph of torch.fx, which does so for torch.nn's own."""
+        given = {name: value for name, value in options.items() if value is not None}
+        arguments = (input,) if hx is None else (input, hx)
+        path = input.tracer.path_of_module(self)
+        if not path:
+            raise RuntimeError(
+                "torch.fx.symbolic_trace: expected a model that has this module in it, got the "
+                "module itself, which is traced as a whole"
+            )
+        return input.tracer.create_proxy("call_module", path, arguments, given)
+
     def _refuse_tracing(self) -> None:
         if torch.jit.is_tracing():
             raise RuntimeError(
@@ -142,6 +210,26 @@ class Recurrent(torch.nn.Module):
         for name in ("_frozen", "_kept"):
             state.pop(name, None)
         return state
+
+
+def _refuse_batched(*tensors: Any) -> None:
+    """Raise for what differs between the examples of a ``torch.func.vmap``."""
+    for tensor, name in zip(tensors, ("lengths", "reset", "mask", "seed"), strict=True):
+        if tensor is not None and torch._C._functorch.is_batchedtensor(tensor):
+            advice = "make it a batch of the LSTM's, or loop"
+            if name == "seed":
+                advice += ', or ask for the same masks, by vmap(..., randomness="same")'
+            raise RuntimeError(
+                f"{name}: expected the same for all examples of torch.func.vmap, got one for each: "
+                f"{advice}"
+            )
+
+
+def flag_of(value: Any, name: str) -> bool:
+    """Return a constructor's True or False, for which torch.nn takes 1 and 0 as well."""
+    if not isinstance(value, (bool, int, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
 
 
 def pair_of(hx: Any) -> tuple[Any, Any]:

@@ -15,6 +15,8 @@ from lstmcore.torch.recurrent import Recurrent
 # What torch.nn.LSTM keeps about its parameters beside them.
 _OF_RNN_BASE = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "_all_weights")
 
+_SCRIPTED = ("LSTM", "LSTMCell")  # as torch.jit's modules know what they were
+
 
 def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
     """Make every ``torch.nn.LSTM`` and ``LSTMCell`` of a model compute by lstmcore, in place.
@@ -42,22 +44,25 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
     -----
     UserWarning
         For a module of a class derived from ``torch.nn.LSTM`` or ``LSTMCell``, a parametrized one
-        for instance, which is left as it is.
+        for instance, and for one compiled by ``torch.jit``, which are left as they are.
     """
-    found: list[tuple[Any, type[Recurrent]]] = []
+    found: list[tuple[str, Any, type[Recurrent]]] = []
     for name, part in module.named_modules():
         if type(part) is torch.nn.LSTM:
-            found.append((part, LSTM))
+            found.append((name, part, LSTM))
         elif type(part) is torch.nn.LSTMCell:
-            found.append((part, LSTMCell))
-        elif isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell)):
+            found.append((name, part, LSTMCell))
+        elif getattr(part, "original_name", "") in _SCRIPTED and _is_script(part):
             warnings.warn(
-                f"replace_lstm leaves {name or 'the module'} as it is: its class "
-                f"{type(part).__name__} is derived from torch.nn's and may compute something else",
+                f"replace_lstm leaves {name or 'the module'} as it is: it is a compiled "
+                f"{part.original_name} of torch.jit; call replace_lstm before, and torch.compile "
+                "in the place of torch.jit",
                 stacklevel=2,
             )
-    plans = [_plan(part) for part, _ in found]
-    for (part, kind), plan in zip(found, plans, strict=True):
+        elif isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell)):
+            _warn_of_derived("replace_lstm", name, part, "torch.nn's")
+    plans = [_plan(name, part) for name, part, _ in found]
+    for (_, part, kind), plan in zip(found, plans, strict=True):
         for name in _OF_RNN_BASE:
             part.__dict__.pop(name, None)
         part.__class__ = kind
@@ -84,10 +89,17 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     ------
     ValueError
         If an LSTM has options that ``torch.nn`` does not know; nothing is changed then.
+
+    Warns
+    -----
+    UserWarning
+        For a module of a class derived from `LSTM` or `LSTMCell`, a parametrized one for instance,
+        which is left as it is.
     """
     found: list[Any] = []
+    derived: list[tuple[str, Any]] = []
     for name, part in module.named_modules():
-        if isinstance(part, (LSTM, LSTMCell)):
+        if type(part) in (LSTM, LSTMCell):
             foreign = part._options
             widest = 0 if isinstance(part, LSTMCell) else part.hidden_size - 1
             if part.proj_size > widest:
@@ -98,6 +110,10 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
                     f"{name or 'a module'} ({type(part).__name__}) with {foreign.strip()}"
                 )
             found.append(part)
+        elif isinstance(part, (LSTM, LSTMCell)):
+            derived.append((name, part))
+    for name, part in derived:
+        _warn_of_derived("restore_lstm", name, part, "lstmcore.torch's")
     for part in found:
         for name in ("_masks", "_options", "_frozen", "_kept"):
             part.__dict__.pop(name, None)
@@ -118,15 +134,30 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def _plan(part: Any) -> Plan:
-    """Of a module of torch.nn; cells have one layer, and so on."""
-    return plan_of(
-        part.input_size,
-        part.hidden_size,
-        getattr(part, "num_layers", 1),
-        part.bias,
-        getattr(part, "dropout", 0.0),
-        getattr(part, "bidirectional", False),
-        getattr(part, "proj_size", 0),
-        "",
+def _warn_of_derived(function: str, name: str, part: Any, whose: str) -> None:
+    warnings.warn(
+        f"{function} leaves {name or 'the module'} as it is: its class {type(part).__name__} is "
+        f"derived from {whose} and may compute something else",
+        stacklevel=3,
     )
+
+
+def _plan(name: str, part: Any) -> Plan:
+    """Of a module of torch.nn; cells have one layer, and so on."""
+    try:
+        return plan_of(
+            part.input_size,
+            part.hidden_size,
+            getattr(part, "num_layers", 1),
+            bool(part.bias),
+            getattr(part, "dropout", 0.0),
+            bool(getattr(part, "bidirectional", False)),
+            getattr(part, "proj_size", 0),
+            "",
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"replace_lstm: {name or 'the module'}: {error}") from error
+
+
+def _is_script(part: Any) -> bool:
+    return isinstance(part, torch.jit.ScriptModule)

@@ -23,7 +23,7 @@ _numbers = itertools.count()
 class _Owner(np.ndarray[Any, Any]):
     """An array with a tape."""
 
-    tape: _core.LstmTape
+    tape: _core.LstmTape  # until it is taken
 
 
 _owners: weakref.WeakValueDictionary[int, _Owner] = weakref.WeakValueDictionary()
@@ -39,9 +39,10 @@ def tensor_of(tape: _core.LstmTape) -> torch.Tensor:
     return torch.from_numpy(owner)
 
 
-def tape_of(tensor: torch.Tensor) -> _core.LstmTape | None:
-    """Return the tape, if it is still there and no backward has used it."""
-    owner = _owners.get(tensor.item())
-    if owner is None or not owner.tape.ready:
-        return None
-    return owner.tape
+def take(tensor: torch.Tensor) -> _core.LstmTape | None:
+    """Return the tape for a backward, which uses it up, or None if it is gone or taken already.
+
+    Of several threads one gets it: to pop from a dict is one step.
+    """
+    owner = _owners.get(int(tensor))
+    return None if owner is None else vars(owner).pop("tape", None)

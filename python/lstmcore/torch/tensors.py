@@ -14,13 +14,13 @@ FLOAT_TYPES = (torch.float32, torch.float64)
 
 
 def array_of(tensor: Any, name: str, like: Any = None) -> Array:
-    """Return a tensor as an array of the same memory.
+    """Return a tensor as an array of the same memory (a copy of a lazily negated one).
 
     Raises TypeError unless it is a dense tensor of float32 or float64 on the CPU, of the dtype of
     the tensor `like` if that is given.
     """
     try:
-        array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+        array: Array = (tensor.detach() if tensor.requires_grad else tensor).resolve_neg().numpy()
         if array.dtype.char in "fd" and (like is None or tensor.dtype is like.dtype):
             return array
     except (AttributeError, RuntimeError, TypeError, NotImplementedError) as error:
@@ -29,8 +29,8 @@ def array_of(tensor: Any, name: str, like: Any = None) -> Array:
 
 
 def expect_tensor(value: Any, name: str) -> None:
-    """Raise TypeError unless `value` is a tensor; what kind, the call will see."""
-    if not isinstance(value, torch.Tensor):
+    """Raise TypeError unless `value` is a tensor with a shape; what kind, the call will see."""
+    if not isinstance(value, torch.Tensor) or value.is_nested:
         raise TypeError(_complaint(value, name, None, None))
 
 
@@ -51,6 +51,11 @@ def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> st
         return (
             f"{name}: expected a tensor on the CPU, got one on {tensor.device}: lstmcore computes "
             "on the CPU only, so call .cpu(), or restore_lstm(model) for torch.nn.LSTM there"
+        )
+    if tensor.is_nested:
+        return (
+            f"{name}: expected a dense tensor, got a nested one: call .to_padded_tensor(0.0), and "
+            "pass lengths"
         )
     if tensor.layout is not torch.strided:
         return f"{name}: expected a dense tensor, got {tensor.layout}: call .to_dense()"
@@ -75,7 +80,7 @@ def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> st
 
 def flags_of(value: Any, name: str, shape: tuple[Any, ...], letters: str) -> Any:
     """Return bools of `shape` as a tensor; `letters` is what an error calls the shape."""
-    flags = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    flags = _small(value, name, "bools")
     if flags.dtype is not torch.bool or flags.device.type != "cpu":
         raise TypeError(f"{name}: expected bools on the CPU, got {flags.dtype} on {flags.device}")
     if tuple(flags.shape) != shape:
@@ -83,10 +88,21 @@ def flags_of(value: Any, name: str, shape: tuple[Any, ...], letters: str) -> Any
     return flags
 
 
+def _small(value: Any, name: str, what: str) -> Any:
+    """Return what a caller gave for a tensor of `what` as one."""
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        if isinstance(value, np.ndarray):  # one that is read-only or has negative strides, too
+            value = np.array(value)
+        return torch.as_tensor(value, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: expected {what}, got {repr(value)[:60]}") from error
+
+
 def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
     """Return lengths as a tensor of int64 with shape (N,); the engine looks at their values."""
-    if not isinstance(value, torch.Tensor):
-        value = torch.as_tensor(value)
+    value = _small(value, "lengths", "integers")
     if value.dtype is torch.bool or value.dtype.is_floating_point or value.dtype.is_complex:
         raise TypeError(f"lengths: expected integers, got {value.dtype}")
     if value.device.type != "cpu":
@@ -104,8 +120,11 @@ def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
 def seed_of(value: Any) -> Any:
     """Return a seed for all masks of a call as a tensor (1,); None draws from torch's generator."""
     if value is None:
-        return torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
-    number = _checks.integer(value, "seed", 0)
+        return torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
+    if torch.compiler.is_compiling() and type(value) is int and value >= 0:
+        number = value  # which stays a symbol: a graph serves all seeds
+    else:
+        number = _checks.integer(value, "seed", 0)
     if number >= 2**63:
         raise ValueError(f"seed: expected an integer below 2**63, got {number}")
-    return torch.tensor([number], dtype=torch.int64)
+    return torch.tensor([number], dtype=torch.int64, device="cpu")

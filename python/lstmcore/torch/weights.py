@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,15 +17,15 @@ from lstmcore.torch.tensors import array_of
 
 def arrays_of(plan: Plan, tensors: Sequence[Any]) -> dict[str, Array]:
     """Return the engine's weights, in the tensors' memory but for biases, which are added."""
-    like = tensors[0]
     names = plan.names
-    array_of(like, names[0])  # what all others must be like
+    like: Any = None  # the first, which is what all others must be like
     arrays: dict[str, Array] = {}
     for name, first, second in plan.places:
         array = array_of(tensors[first], names[first], like)
         if second >= 0:
             array = array + array_of(tensors[second], names[second], like)
         arrays[name] = array
+        like = tensors[0]
     return arrays
 
 
@@ -33,7 +34,8 @@ def pack(plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
     return _core.Lstm(plan.core, arrays_of(plan, tensors))
 
 
-_PLAIN = (torch.nn.Parameter, torch.Tensor)  # not those that may have no memory of their own
+# Not those that may have no memory of their own, as lazily negated ones do not.
+_PLAIN = (torch.nn.Parameter, torch.Tensor)
 
 
 class Kept:
@@ -58,7 +60,7 @@ class Kept:
 
     def packed(self, plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
         """Return the packed weights."""
-        if any(type(tensor) not in _PLAIN for tensor in tensors):
+        if any(type(tensor) not in _PLAIN or tensor.is_neg() for tensor in tensors):
             return pack(plan, tensors)
         marks = _marks(plan, tensors)
         seen, views, copies, lstm = self._state
@@ -123,6 +125,9 @@ class Frozen:
         return self._lstm
 
 
+_lock = threading.Lock()
+
+
 @contextlib.contextmanager
 def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Promise that the weights of every LSTM and LSTMCell in `module` stay as they are for a while.
@@ -154,16 +159,18 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     -----
     Calls inside ``torch.compile`` and ``torch.func`` lay the weights out each time.
     """
-    from lstmcore.torch.cell import LSTMCell
-    from lstmcore.torch.module import LSTM
+    from lstmcore.torch.recurrent import Recurrent
 
-    before = [
-        (part, part._frozen) for part in module.modules() if isinstance(part, (LSTM, LSTMCell))
-    ]
-    for part, _ in before:
-        part._frozen = Frozen()
+    # Each block takes away what it put there, since blocks may end in any order, and a module may
+    # be another's by then.
+    blocks = [(part, Frozen()) for part in module.modules() if isinstance(part, Recurrent)]
+    with _lock:
+        for part, block in blocks:
+            part._frozen = (*part._frozen, block)
     try:
         yield module
     finally:
-        for part, packed in before:
-            part._frozen = packed
+        with _lock:
+            for part, block in blocks:
+                if isinstance(part, Recurrent):
+                    part._frozen = tuple(other for other in part._frozen if other is not block)

@@ -1,6 +1,7 @@
 """Gradients through lstmcore.torch: exact, twice, only what is needed, and no tape for nothing."""
 
 import gc
+import threading
 
 import pytest
 
@@ -238,18 +239,18 @@ class Watch:
     def __init__(self, monkeypatch):
         self.tapes = 0
         self.asked = []
-        tensor_of, tape_of = tapes.tensor_of, tapes.tape_of
+        tensor_of, take = tapes.tensor_of, tapes.take
 
         def count(tape):
             self.tapes += 1
             return tensor_of(tape)
 
         def watch(tensor):
-            tape = tape_of(tensor)
+            tape = take(tensor)
             return None if tape is None else Tape(self, tape)
 
         monkeypatch.setattr(engine.tapes, "tensor_of", count)
-        monkeypatch.setattr(engine.tapes, "tape_of", watch)
+        monkeypatch.setattr(engine.tapes, "take", watch)
 
 
 class Tape:
@@ -412,3 +413,215 @@ def test_strided_and_expanded_gradients():
     expected = torch.autograd.grad([y, h], x, [dy.contiguous(), torch.ones_like(h)], True)[0]
     actual = torch.autograd.grad([y, h], x, [dy, torch.ones(1).double().expand_as(h)])[0]
     assert torch.equal(actual, expected)
+
+
+# ---- PyTorch's ways to ask for many gradients at once --------------------------------------------
+
+
+def twins():
+    torch.manual_seed(0)
+    theirs = torch.nn.LSTM(2, 3, dtype=torch.float64)
+    ours = lt.LSTM(2, 3, dtype=torch.float64)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours, torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
+
+
+def last(module):
+    return lambda x: module(x)[1][0]
+
+
+def energy(module):
+    return lambda x: (module(x)[0] ** 2).sum()
+
+
+def batched(module, x, **options):
+    y, _ = module(x)
+    dy = torch.linspace(-1, 1, 3 * y.numel(), dtype=y.dtype).view(3, *y.shape)
+    return torch.autograd.grad(y, x, dy, is_grads_batched=True, **options)[0]
+
+
+def mapped(module, x):
+    y, _ = module(x)
+    dy = torch.linspace(-1, 1, 3 * y.numel(), dtype=y.dtype).view(3, *y.shape)
+    return torch.func.vmap(lambda dy: torch.autograd.grad(y, x, dy, retain_graph=True)[0])(dy)
+
+
+def slope(value, x):
+    return torch.autograd.grad((value**2).sum(), x)[0]
+
+
+MANY = {
+    "jacobian": lambda m, x: torch.autograd.functional.jacobian(last(m), x, vectorize=True),
+    "its gradient": lambda m, x: slope(
+        torch.autograd.functional.jacobian(last(m), x, vectorize=True, create_graph=True), x
+    ),
+    "hessian": lambda m, x: torch.autograd.functional.hessian(energy(m), x, vectorize=True),
+    "batched": batched,
+    "gradient of batched": lambda m, x: slope(batched(m, x, create_graph=True), x),
+    "mapped": mapped,
+}
+
+
+@pytest.mark.parametrize("function", MANY.values(), ids=MANY.keys())
+def test_many_gradients_at_once(function):
+    theirs, ours, x = twins()
+    torch.testing.assert_close(function(ours, x), function(theirs, x), rtol=1e-12, atol=1e-13)
+
+
+def test_forward_mode_vectorized():
+    theirs, ours, x = twins()
+    options = {"vectorize": True, "strategy": "forward-mode"}
+    actual = torch.autograd.functional.jacobian(last(ours), x, **options)
+    expected = torch.autograd.functional.jacobian(last(theirs), x)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["hvp", "vhp", "jvp"])
+def test_products(name):
+    """Also hvp, which differentiates the second derivative by the direction."""
+    theirs, ours, x = twins()
+    direction = torch.linspace(-1, 1, 16, dtype=x.dtype).view_as(x)
+    product = getattr(torch.autograd.functional, name)
+    actual, expected = (product(energy(module), x, direction)[1] for module in (ours, theirs))
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_hessian_vector_product_by_the_weights():
+    theirs, ours, x = twins()
+    names, parameters = zip(*ours.named_parameters(), strict=True)
+    parameters = tuple(parameter.detach() for parameter in parameters)
+    directions = tuple(torch.randn_like(parameter) for parameter in parameters)
+    results = []
+    for module in (ours, theirs):
+
+        def loss(*parameters, module=module):
+            named = dict(zip(names, parameters, strict=True))
+            y, (_, c) = torch.func.functional_call(module, named, (x.detach(),))
+            return (y**2).sum() + c.sin().sum()
+
+        results.append(torch.autograd.functional.hvp(loss, parameters, directions)[1])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_products_are_not_differentiated_further():
+    _, ours, x = twins()
+    direction = torch.ones_like(x)
+    _, product = torch.autograd.functional.hvp(energy(ours), x, direction, create_graph=True)
+    with pytest.raises(RuntimeError, match="expected at most second derivatives"):
+        torch.autograd.grad(product.sum(), x)
+
+
+def test_map_over_nothing():
+    _, ours, _ = twins()
+    nothing = torch.zeros(0, 4, 2, 2, dtype=torch.float64)
+    assert torch.func.vmap(lambda x: ours(x)[0])(nothing).shape == (0, 4, 2, 3)
+    gradients = torch.func.vmap(torch.func.grad(energy(ours)))(nothing)
+    assert gradients.shape == nothing.shape
+
+
+def test_map_refuses_what_differs():
+    _, ours, _ = twins()
+    x = torch.zeros(3, 4, 2, 2, dtype=torch.float64)
+    for name, value in (
+        ("lengths", torch.ones(3, 2, dtype=torch.int64)),
+        ("mask", torch.ones(3, 4, 2, dtype=torch.bool)),
+    ):
+        call = torch.func.vmap(lambda x, value, name=name: ours(x, **{name: value})[0])
+        with pytest.raises(RuntimeError, match=f"{name}: expected the same for all examples"):
+            call(x, value)
+    random = lt.LSTM(2, 3, zoneout_h=0.5, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r'by vmap\(..., randomness="same"\)'):
+        torch.func.vmap(lambda x: random(x)[0], randomness="different")(x)
+    y = torch.func.vmap(lambda x: random(x)[0], randomness="same")(x)
+    assert torch.equal(y[0], y[1])
+
+
+# ---- what callers do to their tensors afterwards -------------------------------------------------
+
+
+def test_each_bias_has_a_gradient_of_its_own():
+    module = lt.LSTM(2, 3, 2)
+    x = torch.randn(4, 2, 2)
+    parameters = list(module.parameters())
+    expected = torch.autograd.grad(module(x)[0].sum(), parameters)
+    actual = torch.autograd.grad(module(x)[0].sum(), parameters)
+    torch._foreach_mul_(actual, 0.5)
+    for one, other in zip(actual, expected, strict=True):
+        torch.testing.assert_close(one, other / 2)
+    named = dict(module.named_parameters())
+    functional = torch.func.grad(
+        lambda named: torch.func.functional_call(module, named, (x,))[0].sum()
+    )(named)
+    assert functional["bias_ih_l0"].data_ptr() != functional["bias_hh_l0"].data_ptr()
+    module.bias_ih_l1.register_hook(lambda gradient: [gradient.mul_(2), None][1])
+    module(x)[0].sum().backward()
+    torch.testing.assert_close(module.bias_hh_l1.grad, expected[-1])
+
+
+def steps_of():
+    lengths = torch.tensor([4, 2])
+    starts = torch.zeros(2, 4, dtype=torch.bool)
+    starts[0, 2] = True
+    there = torch.ones(2, 4, dtype=torch.bool)
+    there[0, 2:] = False
+    return {"lengths": lengths, "reset": starts, "mask": there}
+
+
+@pytest.mark.parametrize("name", ["lengths", "reset", "mask"])
+@pytest.mark.parametrize("how", ["twice", "differentiated"])
+def test_steps_changed_after_the_call(name, how):
+    """The graph has those of the call."""
+    torch.manual_seed(0)
+    module = lt.LSTM(2, 3, batch_first=True, dtype=torch.float64)
+    x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
+    results = []
+    for change in (False, True):
+        given = steps_of()[name]
+        y, _ = module(x, **{name: given})
+        loss = (y**2).sum()
+        if how == "twice":
+            torch.autograd.grad(loss, x, retain_graph=True)
+        (first,) = torch.autograd.grad(loss, x, retain_graph=True, create_graph=how != "twice")
+        if change:
+            given.fill_(1) if name == "lengths" else given.logical_not_()
+        if how == "twice":
+            results.append(torch.autograd.grad(loss, x)[0])
+        else:
+            results.append(torch.autograd.grad((first**2).sum(), x)[0])
+    assert torch.equal(*results)
+
+
+def test_backwards_of_several_threads():
+    """One has the tape, the others run the forward again; all find the same."""
+    torch.manual_seed(0)
+    module = lt.LSTM(8, 16)
+    x = torch.randn(20, 4, 8, requires_grad=True)
+    (expected,) = torch.autograd.grad(module(x)[0].sum(), x)
+    for _ in range(20):
+        loss = module(x)[0].sum()
+        results = []
+        gate = threading.Barrier(4)
+
+        def run(loss=loss, results=results, gate=gate):
+            gate.wait()
+            try:
+                results.append(torch.autograd.grad(loss, x, retain_graph=True)[0])
+            except Exception as error:
+                results.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(torch.equal(result, expected) for result in results), results
+
+
+def test_a_tape_is_taken_once():
+    module = lt.LSTM(2, 3)
+    x = torch.randn(4, 2, 2, requires_grad=True)
+    y, _ = module(x)
+    tensor = y.grad_fn.saved_tensors[0]
+    assert tapes.take(tensor) is not None
+    assert tapes.take(tensor) is None

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -132,6 +133,51 @@ def test_dropout_is_drawn_at_every_call():
     lstm.train()
     lstm.dropout = 0.0  # is seen
     torch.testing.assert_close(graph(x, 5), lstm(x, seed=5)[0])
+
+
+def test_a_graph_serves_all_seeds():
+    lstm = lt.LSTM(3, 4, zoneout_h=0.5)
+    backend = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    graph = compiled(lambda x, seed: lstm(x, seed=seed)[0], backend=backend)
+    x = torch.randn(6, 2, 3)
+    for seed in (*range(2, 14), 2**62):
+        torch.testing.assert_close(graph(x, seed), lstm(x, seed=seed)[0])
+    assert backend.frame_count == 2  # for one seed, then for all
+
+
+def test_lengths_in_an_array_are_no_constants():
+    lstm = lt.LSTM(3, 4)
+    backend = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    graph = compiled(lambda x, lengths: lstm(x, lengths=lengths)[0], backend=backend)
+    x = torch.randn(6, 2, 3)
+    for length in range(7):
+        lengths = np.array([length, 6 - length])
+        torch.testing.assert_close(graph(x, lengths), lstm(x, lengths=lengths)[0])
+    assert backend.frame_count == 1
+
+
+TRANSFORMED = {
+    "jvp": lambda f, x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1],
+    "grad": lambda f, x: torch.func.grad(lambda x: f(x).sum())(x),
+    "vmap": lambda f, x: torch.func.vmap(f, 1)(x),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("function", TRANSFORMED.values(), ids=TRANSFORMED.keys())
+def test_transforms_inside_are_not_compiled(function):
+    """They have PyTorch run the function as it is, and none is silently left out."""
+    lstm = lt.LSTM(3, 4)
+    x = torch.randn(6, 2, 3)
+
+    def call(x):
+        return function(lambda x: lstm(x)[0], x)
+
+    expected = call(x)
+    torch.testing.assert_close(torch.compile(call, backend="aot_eager")(x), expected)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="Observed exception"):
+        compiled(call)(x)
 
 
 def test_a_loop_over_a_cell():

@@ -217,7 +217,7 @@ def test_copies_and_files(tmp_path):
     for other in others:
         assert torch.equal(other(x)[0], y)
         assert repr(other) == repr(ours)
-        assert other._frozen is None
+        assert other._frozen == ()
     buffer = io.BytesIO()
     torch.save(ours.state_dict(), buffer)
     buffer.seek(0)
@@ -620,6 +620,71 @@ def test_weight_norm_goes_on_working():
     assert lstm.weight_hh_l0_g.grad.any()
 
 
+def test_numbers_for_flags():
+    """torch.nn makes modules with them."""
+    expected, _ = pair(bidirectional=True)
+    module, ours = pair(bidirectional=1)
+    x = torch.randn(4, 2, 5, dtype=torch.float64)
+    close(lt.replace_lstm(module)(x)[0], expected(x)[0])
+    close(ours(x)[0], expected(x)[0])
+    assert ours.bidirectional is True
+    assert lt.LSTMCell(5, 7, bias=1).bias is True
+
+
+def test_replace_names_the_module():
+    model = torch.nn.ModuleDict({"encoder": torch.nn.LSTM(5, 7, 2, dropout=1.0)})
+    with pytest.raises(ValueError, match="replace_lstm: encoder: dropout"):
+        lt.replace_lstm(model)
+
+
+class Derived(lt.LSTM):
+    def forward(self, input, hx=None):
+        return super().forward(input * 2, hx)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_restore_leaves_derived_classes():
+    model = torch.nn.Sequential(Derived(5, 7), lt.LSTMCell(5, 7))
+    x = torch.randn(4, 2, 5)
+    expected = model[0](x)[0]
+    with pytest.warns(UserWarning, match="restore_lstm leaves 0 as it is: its class Derived is"):
+        lt.restore_lstm(model)
+    assert type(model[1]) is torch.nn.LSTMCell
+    assert torch.equal(model[0](x)[0], expected)
+    normed = torch.nn.utils.parametrizations.weight_norm(lt.LSTM(5, 7), "weight_hh_l0")
+    expected = normed(x)[0]
+    with pytest.warns(UserWarning, match="restore_lstm leaves the module as it is"):
+        lt.restore_lstm(normed)
+    assert torch.equal(normed(x)[0], expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_replace_says_that_a_compiled_script_is_left():
+    model = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(5, 5), torch.nn.LSTM(5, 7)))
+    with pytest.warns(UserWarning, match="replace_lstm leaves 1 as it is: it is a compiled LSTM"):
+        lt.replace_lstm(model)
+
+
+def test_frozen_blocks_end_in_any_order():
+    lstm = lt.LSTM(5, 7)
+    x = torch.randn(4, 2, 5)
+    first, second = lt.frozen(lstm), lt.frozen(lstm)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    y, _ = lstm(x)
+    with torch.no_grad():
+        lstm.bias_ih_l0.add_(1)
+    with pytest.raises(RuntimeError, match="expected none to change inside"):
+        lstm(x)
+    second.__exit__(None, None, None)
+    assert not torch.equal(lstm(x)[0], y)
+    with lt.frozen(lstm):
+        lt.restore_lstm(lstm)
+    assert "_frozen" not in vars(lstm)
+    lstm(x)
+
+
 # ---- refusals ------------------------------------------------------------------------------------
 
 
@@ -627,6 +692,7 @@ def test_constructor_refuses():
     for arguments, options, error, text in [
         ((2, 3), {"peepholes": True}, TypeError, "LSTM: expected options among"),
         ((2, 3), {"batch_first": 1}, TypeError, "batch_first: expected True or False, got 1"),
+        ((2, 3), {"bidirectional": 1.0}, TypeError, "bidirectional: expected True or False, got 1"),
         ((2, 3), {"dropout": 1.0, "num_layers": 2}, ValueError, "dropout"),
         ((0, 3), {}, ValueError, "input_size"),
         ((2, 3), {"dtype": torch.bfloat16}, TypeError, "dtype: expected torch.float32 or"),
@@ -729,6 +795,51 @@ BAD_INPUTS = {
 }
 
 
+UNCLEAR = {
+    "state of arrays": (
+        (3, 5),
+        {"hx": (np.zeros((1, 7), np.float32), None)},
+        TypeError,
+        r"hx\[0\]: expected a tensor of .*, got ndarray",
+    ),
+    "one flag": ((3, 5), {"mask": True}, ValueError, r"mask: expected shape \(T,\) = \(3,\)"),
+    "flags, batched": ((3, 5), {"reset": [[True]]}, ValueError, r"reset: expected shape \(T,\)"),
+    "text": ((3, 2, 5), {"lengths": "ab"}, TypeError, "lengths: expected integers, got 'ab'"),
+    "ragged": ((3, 2, 5), {"mask": [[True], []]}, TypeError, "mask: expected bools, got"),
+}
+
+
+@pytest.mark.parametrize("case", UNCLEAR.values(), ids=UNCLEAR.keys())
+def test_what_is_no_tensor_is_named(case):
+    shape, options, error, text = case
+    with pytest.raises(error, match=text):
+        lt.LSTM(5, 7)(torch.zeros(shape), **options)
+
+
+def test_nested_tensors_are_refused():
+    parts = [torch.zeros(2, 5), torch.zeros(3, 5)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nested = [
+            torch.nested.nested_tensor(parts, layout=layout)
+            for layout in (torch.strided, torch.jagged)
+        ]
+    for tensor in nested:
+        with pytest.raises(TypeError, match="input: expected a dense tensor, got a nested one"):
+            lt.LSTM(5, 7)(tensor)
+
+
+def test_arrays_of_any_layout():
+    ours = lt.LSTM(5, 7)
+    x = torch.randn(3, 2, 5)
+    lengths = np.array([3, 1])
+    lengths.flags.writeable = False
+    expected = ours(x, lengths=torch.tensor([1, 3]))[0]
+    assert torch.equal(ours(x, lengths=lengths[::-1])[0], expected)
+    mask = np.arange(3)[:, None] < lengths
+    assert torch.equal(ours(x, mask=mask[:, ::-1])[0], expected)
+
+
 @pytest.mark.parametrize("case", BAD_INPUTS.values(), ids=BAD_INPUTS.keys())
 def test_calls_refuse(case):
     make, options, error, text = case
@@ -809,6 +920,45 @@ def test_tracing_is_refused(ours):
 
 
 # ---- threads and processes -----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("ours", [lt.LSTM(5, 7), lt.LSTMCell(5, 7)], ids=["lstm", "cell"])
+def test_scripts_and_the_old_exporter_are_refused(ours):
+    model = torch.nn.Sequential(torch.nn.Linear(5, 5), ours)
+    for module in (ours, model):
+        with pytest.raises(RuntimeError, match=r"torch\.jit\.script cannot .* restore_lstm"):
+            torch.jit.script(module)
+        with pytest.raises(RuntimeError, match=r"or trace after restore_lstm\(model\)"):
+            torch.onnx.export(module, (torch.zeros(3, 5),), io.BytesIO(), dynamo=False)
+
+
+class Steps(torch.nn.Module):
+    """A model that torch.fx takes apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(3, 5)
+        self.lstm = lt.LSTM(5, 6, batch_first=True)
+        self.cell = lt.LSTMCell(6, 2)
+
+    def forward(self, x, lengths):
+        y, (h, c) = self.lstm(torch.relu(self.first(x)), lengths=lengths)
+        last, _ = self.lstm(torch.relu(self.first(x)), (h, c), return_sequences=False)
+        return y, self.cell(last, (h[0, :, :2], c[0, :, :2]))
+
+
+def test_symbolic_tracing_keeps_the_modules_whole():
+    model = Steps()
+    graph = torch.fx.symbolic_trace(model)
+    called = [node.target for node in graph.graph.nodes if node.op == "call_module"]
+    assert called == ["first", "lstm", "first", "lstm", "cell"]
+    arguments = torch.randn(2, 4, 3), torch.tensor([4, 2])
+    (y, state), (expected, expected_state) = graph(*arguments), model(*arguments)
+    assert torch.equal(y, expected)
+    assert torch.equal(state[1], expected_state[1])
+    with pytest.raises(RuntimeError, match="expected a model that has this module in it"):
+        torch.fx.symbolic_trace(lt.LSTM(5, 7))
 
 
 def test_threads_share_a_module():
@@ -939,3 +1089,48 @@ class TestKeptWeights:
             before = [module(x)[0] for _ in range(3)][-1]
             module.weight_ih_l0.mul_(3.0)
             assert not torch.equal(module(x)[0], before)
+
+
+def test_default_device_is_not_asked():
+    """What the modules make for themselves is on the CPU."""
+    ours = lt.LSTM(5, 7, 2, dropout=0.5)
+    cell = lt.LSTMCell(5, 7)
+    x = torch.randn(3, 2, 5)
+
+    def run():
+        ours.zero_grad()
+        y, _ = ours(x, lengths=[3, 1], reset=[[True, False]] * 3, seed=5)
+        (ours(x)[0] + y).sum().backward()
+        cell(x[0], reset=[True, False])[0].sum().backward()
+        torch.func.vjp(lambda x: ours(x, return_sequences=False)[1][0], x)[1](
+            torch.ones_like(y[:2, :, :7])
+        )
+        return y
+
+    expected = run()
+    with torch.device("meta"):
+        assert torch.equal(run(), expected)
+
+
+def test_lazily_negated_tensors():
+    ours = lt.LSTM(5, 7, dtype=torch.float64)
+    z = torch.randn(3, 2, 5, dtype=torch.complex128)
+    x = z.conj().imag
+    assert x.is_neg()
+    with torch.no_grad():
+        assert torch.equal(ours(x)[0], ours(x.resolve_neg())[0])
+    leaf = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    results = []
+    for dy in (torch._neg_view(torch.ones(3, 2, 7).double()), -torch.ones(3, 2, 7).double()):
+        results.append(torch.autograd.grad(ours(leaf)[0], leaf, dy)[0])
+    assert torch.equal(*results)
+    # A weight, too, and one whose sign turns where it lies.
+    plain = leaf.detach()
+    with torch.no_grad():
+        for _ in range(3):
+            before = ours(plain)[0]
+        ours.weight_hh_l0.data = torch._neg_view(ours.weight_hh_l0.data)
+        after = ours(plain)[0]
+        ours.weight_hh_l0.data = ours.weight_hh_l0.data.resolve_neg()
+        assert torch.equal(after, ours(plain)[0])
+        assert not torch.equal(after, before)
