@@ -167,7 +167,7 @@ def test_frames(library):
         (np.zeros((2, 0, 3)), "at least one step"),
         (np.zeros((2, 3, 4, 5)), "dim"),
         (np.zeros(2), "Reshape your data"),
-        ([], "Reshape your data"),
+        ([], "X: expected at least one sequence, got none"),
         ([[1.0, 2.0], [[1.0], [2.0, 3.0]]], "inhomogeneous"),
         ([[1.0], [[1.0], [2.0, 3.0]]], "uneven lists at 1"),
         (np.full((2, 3, 1), np.inf), "infinity"),

@@ -85,7 +85,8 @@ def test_several_targets_and_series():
     assert model.predict(7).shape == (7, 2)
     np.testing.assert_allclose(model.predict()[:, 1], two[200:203, 1], atol=0.02)
 
-    many = forecaster(horizon=3).fit([WAVE[:100], WAVE[20:150], WAVE[:5]])
+    with pytest.warns(UserWarning, match="1 of 3 series, the first at 2, .*not trained on"):
+        many = forecaster(horizon=3).fit([WAVE[:100], WAVE[20:150], WAVE[:5]])
     first, second = many.predict(4, y=[WAVE[:100], WAVE[20:150]])
     assert (first == many.predict(4, y=WAVE[:100])).all()
     assert (second == many.predict(4, y=WAVE[:150])).all()
@@ -97,10 +98,9 @@ def test_several_targets_and_series():
 def test_windows_are_what_they_say():
     model = forecaster(window=3, horizon=2, scale=None, max_iter=1)
     model.fit(np.arange(8.0), np.arange(8.0) + 100)
-    inputs, targets, numbers = model._windows(
-        model._read(np.arange(8.0), np.arange(8.0) + 100, False)
-    )
-    assert numbers == [4]
+    series = model._read(np.arange(8.0), np.arange(8.0) + 100, False)
+    inputs, targets = model._windows(series)
+    assert model._count_windows(series) == [4]
     assert inputs.shape == (4, 5, 3)
     expected = [[0, 100, 0], [1, 101, 0], [2, 102, 0], [0, 103, 1], [0, 104, 1]]
     assert inputs[0].tolist() == expected
@@ -110,7 +110,7 @@ def test_windows_are_what_they_say():
     plain = forecaster(window=3, horizon=2, difference=2, scale=None, max_iter=1)
     squares = np.arange(9.0) ** 2
     plain.fit(squares)
-    inputs, targets, _ = plain._windows(plain._read(squares, None, False))
+    inputs, targets = plain._windows(plain._read(squares, None, False))
     assert inputs[0, :, 0].tolist() == [4, 8, 12]
     assert targets[0].tolist() == [16, 20]
 
