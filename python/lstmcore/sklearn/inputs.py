@@ -102,9 +102,15 @@ def cast(values: Array, dtype: "np.dtype[Any]", name: str) -> Array:
 
 
 def column_names(values: Any) -> list[Any] | None:
-    """Name the columns of a frame of pandas or polars; None if `values` is none."""
+    """Name the columns of a frame of pandas or polars, all different; None if it is none."""
     columns = getattr(values, "columns", None)
-    return None if columns is None else list(columns)
+    if columns is None:
+        return None
+    names = list(columns)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"columns: expected different names, got {twice} more than once")
+    return names
 
 
 def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
