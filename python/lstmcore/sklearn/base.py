@@ -437,7 +437,8 @@ class SequenceEstimator(BaseEstimator):
 
     def _outputs(self, X: Any) -> Array:
         """Compute what the model gives for `X`."""
-        check_is_fitted(self, "model_")
+        if not hasattr(self, "model_"):  # most often it is, and this is quicker
+            check_is_fitted(self, "model_")
         panel = read_panel(self, X, reset=False)
         outputs: Array = self.model_.predict(self._scaled(panel).inputs(), PREDICT_ROWS, 0)
         return outputs

@@ -143,10 +143,7 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
         return _read_list(estimator, rows, reset)
     rank = _rank(x)
     if rank == 3:
-        array = check_array(
-            x, dtype=FLOATS, ensure_2d=False, allow_nd=True, estimator=estimator, input_name="X"
-        )
-        return _read_array(estimator, array, reset)
+        return _read_array(estimator, _checked(estimator, x), reset)
     if rank == 2 and fitted not in (None, "table"):
         # A series of one channel for each row, whatever the number of its steps.
         array = check_array(x, dtype=FLOATS, estimator=estimator, input_name="X")
@@ -156,6 +153,21 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
     if reset:
         estimator.input_form_, estimator.n_channels_ = "table", 1
     return _uniform(array[..., None], "table")
+
+
+def _checked(estimator: Any, values: Any) -> Array:
+    # What needs no conversion is spared check_array, which takes longer than a small model.
+    if (
+        type(values) is np.ndarray
+        and values.dtype in FLOATS
+        and values.size
+        and np.isfinite(values).all()
+    ):
+        return values
+    checked: Array = check_array(
+        values, dtype=FLOATS, ensure_2d=False, allow_nd=True, estimator=estimator, input_name="X"
+    )
+    return checked
 
 
 def _uniform(array: Array, form: str) -> Panel:
@@ -209,7 +221,7 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
                 f"{array.shape[1]} at {place}"
             )
         arrays.append(array)
-    values = check_array(np.concatenate(arrays), dtype=FLOATS, estimator=estimator, input_name="X")
+    values = _checked(estimator, np.concatenate(arrays))
     expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
     if expected is not None:
         for place, columns in enumerate(names):

@@ -1,6 +1,7 @@
 """What a second call does: going on, changed hyper-parameters, and calls that are refused."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -214,6 +215,21 @@ def test_a_training_that_diverges_changes_nothing(warm_start, early_stopping):
     assert not hasattr(fresh, "model_")
 
 
+@pytest.mark.parametrize("name", ["fit", "partial_fit"])
+def test_an_interruption_changes_nothing(name, monkeypatch):
+    def interrupt(self, epoch, logs):
+        raise KeyboardInterrupt
+
+    for model, data in ((regressor(), (ARRAY, SUMS)), (forecaster(), (WAVE,))):
+        model.fit(*data)
+        before = state(model)
+        with monkeypatch.context() as patch:
+            patch.setattr("lstmcore.sklearn.base.Watch.on_epoch_end", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                getattr(model, name)(*data)
+        assert state(model) == before
+
+
 # ---- what is set aside ---------------------------------------------------------------------------
 
 
@@ -336,3 +352,20 @@ def test_huge_weights_and_series():
     model = forecaster().fit(WAVE)
     with pytest.raises(ValueError, match="y: expected values that float32"):
         model.predict(y=1e99 * WAVE)
+
+
+@pytest.mark.parametrize("exogenous", ["known", "past"])
+def test_windows_take_little_more_than_their_size(exogenous):
+    series, beside = np.tile(WAVE, 10), np.ones((3000, 5))
+    model = forecaster(exogenous=exogenous, max_iter=1, batch_size=4096).fit(series, beside)
+    read = model._read(series, beside, False)
+    tracemalloc.start()
+    try:
+        inputs, targets = model._windows(read)
+        weights = model._step_weights(len(inputs))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(inputs) == len(targets) == 3000 - 24
+    assert weights is None or weights.shape == inputs.shape[:2]
+    assert peak < 1.5 * inputs.nbytes
