@@ -46,7 +46,13 @@ GRID = {
 
 def utterances(split: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Sequences (T, 12) and their speakers; aeon has the channels first."""
-    cases, speakers = import_module("aeon.datasets").load_japanese_vowels(split=split)
+    try:
+        datasets = import_module("aeon.datasets")
+    except ImportError as error:
+        sys.exit(
+            f'the data come with the package aeon: pip install "lstmcore[sklearn]" aeon ({error})'
+        )
+    cases, speakers = datasets.load_japanese_vowels(split=split)
     return [np.asarray(case).T for case in cases], speakers
 
 

@@ -132,13 +132,20 @@ class Weighted:
 
     # ---- for subclasses ----------------------------------------------------------------------
 
-    def _make_parameters(self, specs: Mapping[str, WeightSpec]) -> Parameters:
+    def _make_parameters(
+        self, specs: Mapping[str, WeightSpec], initialize: bool = True
+    ) -> Parameters:
+        """Allocate all weights and bind the layers to them.
+
+        Without `initialize` they are zeros, for who writes all of them next.
+        """
         parameters = Parameters(specs, self.dtype)
         for index, layer in enumerate(self.network):
             names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
             before = layer.weights
             seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
-            parameters.initialize(list(names.values()), seed)
+            if initialize:
+                parameters.initialize(list(names.values()), seed)
             if before:  # of a layer that was called on its own
                 parameters.assign({names[name]: value for name, value in before.items()})
             layer.bind(parameters, names)
@@ -186,11 +193,18 @@ class Network(Weighted):
         ValueError
             If the model is built already or the layers do not fit.
         """
+        self._build(input_shape, initialize=True)
+
+    def build_to_fill(self, input_shape: Sequence[int | None]) -> None:
+        """Do as `build`, but for the initial values: for who writes all weights next."""
+        self._build(input_shape, initialize=False)
+
+    def _build(self, input_shape: Sequence[int | None], initialize: bool) -> None:
         if self._parameters is not None:
             raise ValueError("build: the model is built already")
         with self.unchanged_on_error():
             specs = self.plan(input_shape)
-            self._parameters = self._make_parameters(specs)
+            self._parameters = self._make_parameters(specs, initialize)
 
     def plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
         """Fix all widths, and list the weights by full name; nothing is allocated yet.

@@ -382,3 +382,22 @@ def test_copies_of_what_is_not_a_trained_model(how, rng):
     fresh = COPIES[how](lc.Sequential([layers.TimeDistributed(layers.Dense(2))], seed=3))
     same = lc.Sequential([layers.TimeDistributed(layers.Dense(2))], seed=3)
     np.testing.assert_array_equal(fresh.predict(x), same.predict(x))
+
+
+def test_loading_makes_no_initial_values(tmp_path, monkeypatch):
+    model = lc.Sequential([layers.Input((None, 2)), layers.LSTM(3), layers.Dense(1)], seed=1)
+    translator = lc.EncoderDecoder(5, 6, embedding_size=3, units=4, seed=2)
+    x = np.ones((2, 4, 2), np.float32)
+    expected = model.predict(x, verbose=0)
+    for place, one in enumerate((model, translator)):
+        one.save(tmp_path / str(place))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "lstmcore.layers.parameters.Parameters.initialize",
+            lambda *_: pytest.fail("initial values, only to be written over"),
+        )
+        copies = [lc.load(tmp_path / str(place)) for place in range(2)]
+    for one, copy_ in zip((model, translator), copies, strict=True):
+        assert list(one.weights) == list(copy_.weights)
+        assert all((one.weights[name] == copy_.weights[name]).all() for name in one.weights)
+    assert (copies[0].predict(x, verbose=0) == expected).all()

@@ -191,6 +191,10 @@ class EncoderDecoder(Model, Configurable):
             self._parameters = self._make_parameters(self._specs)
         return self._parameters
 
+    def build_to_fill(self) -> None:
+        """Make `parameters` without initial values: for who writes all weights next."""
+        self._parameters = self._make_parameters(self._specs, initialize=False)
+
     @property
     def output_shape(self) -> Shape:
         """(None, None, V): probabilities of all tokens of the target's vocabulary at every step."""

@@ -1,9 +1,6 @@
 """What the estimators share: from hyper-parameters to a `Sequential` that is trained."""
 
-import tempfile
 from collections.abc import Mapping
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +13,16 @@ from lstmcore import _checks, layers
 from lstmcore._configurable import arguments
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
-from lstmcore.model import load
 from lstmcore.regularizers import L2
 from lstmcore.sequential import Sequential
-from lstmcore.sklearn.inputs import Panel, read_panel, spread
+from lstmcore.sklearn.inputs import Panel, cast, read_panel, statistics
+from lstmcore.sklearn.keeping import (
+    from_bytes,
+    one_blas_thread,
+    settled,
+    to_bytes,
+    unchanged_on_error,
+)
 from lstmcore.training.callbacks import Callback, Logs
 from lstmcore.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from lstmcore.training.schedules import CosineDecay, OneCycle, Schedule
@@ -67,6 +70,7 @@ STRUCTURE = (
     "strategy",
     "difference",
 )
+PENALTY = "solver, alpha: L2 penalty"
 PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
 
 
@@ -88,6 +92,8 @@ class Watch(Callback):
             return
         x, targets, weights = self.validation
         outputs = self.model.predict(x, PREDICT_ROWS, 0)  # type: ignore[attr-defined]
+        if not np.isfinite(outputs).all():
+            raise estimator._diverged("outputs became NaN or infinite")
         score = estimator._validation_score(targets, outputs, weights)
         estimator.validation_scores_.append(score)
         best = estimator.best_validation_score_
@@ -108,8 +114,15 @@ class SequenceEstimator(BaseEstimator):
     # ---- for subclasses ----------------------------------------------------------------------
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
-        """Check `y` and turn it into what the model learns; on `reset` describe it."""
+        """Check `y` and give numbers; on `reset` describe it."""
         raise NotImplementedError
+
+    def _learn_targets(self, targets: Array) -> None:
+        """Learn the scale of what `_targets` gave, but for what is set aside."""
+
+    def _prepared(self, targets: Array) -> Array:
+        """Scale what `_targets` gave."""
+        return targets
 
     def _output(self) -> tuple[int, str, str]:
         """Give the width of the output, its activation and the loss."""
@@ -119,6 +132,14 @@ class SequenceEstimator(BaseEstimator):
         """Score what early stopping looks at, more being better."""
         raise NotImplementedError
 
+    def _check_held(self, targets: Array, weights: Array | None) -> None:
+        """Raise ValueError if what is set aside has no score."""
+        if weights is not None and not weights.any():
+            raise ValueError(
+                f"sample_weight: all {len(targets)} samples that early stopping sets aside have "
+                "the weight 0; expected a greater validation_fraction, or other weights"
+            )
+
     def _strata(self, targets: Array) -> Array | None:
         """Give what samples held out shall have the same shares of."""
         return None
@@ -127,7 +148,7 @@ class SequenceEstimator(BaseEstimator):
         """Give the weight of each sample."""
         if sample_weight is None:
             return None
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights: Array = np.asarray(sample_weight, dtype=np.float64)
         if weights.ndim != 1:
             raise ValueError(f"sample_weight: expected shape (N,), got {weights.shape}")
         check_consistent_length(y, weights)
@@ -156,25 +177,43 @@ class SequenceEstimator(BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        panel = read_panel(self, X, reset=reset)
-        targets = self._targets(y, reset, classes)
-        check_consistent_length(panel.lengths, targets)
-        weights = self._sample_weights(y, sample_weight, incremental)
-        if weights is not None:
-            if not weights.any():
-                raise ValueError("sample_weight: expected some that are not zero, got all zero")
-            if not incremental:  # else only the ratios within a call would matter
-                weights = weights / weights.mean()
-        random = check_random_state(self.random_state)
-        held = None
-        if self.early_stopping and not incremental:
-            panel, targets, weights, held = self._hold_out(panel, targets, weights, random)
-        if reset:
-            self._learn_scale(panel)
-        if held is not None:
-            held = (self._scaled(held[0]).inputs(), *held[1:])
-        inputs = self._scaled(panel).inputs()
-        self._learn(inputs, targets, weights, held, random, reset, incremental)
+        with unchanged_on_error(self, None if reset else self.model_):
+            panel = read_panel(self, X, reset=reset)
+            targets = self._targets(y, reset, classes)
+            check_consistent_length(panel.lengths, targets)
+            weights = self._sample_weights(y, sample_weight, incremental)
+            if weights is not None:
+                weights = self._normalized(weights, incremental)
+            random = check_random_state(self.random_state)
+            held = None
+            if self.early_stopping and not incremental:
+                panel, targets, weights, held = self._hold_out(panel, targets, weights, random)
+                if weights is not None and not weights.any():
+                    raise ValueError(
+                        "sample_weight: all samples that are not set aside have the weight 0"
+                    )
+            if reset:
+                self._learn_scale(panel)
+                self._learn_targets(targets)
+            if held is not None:
+                held = (self._scaled(held[0]).inputs(), self._prepared(held[1]), held[2])
+            inputs = self._scaled(panel).inputs()
+            self._learn(inputs, self._prepared(targets), weights, held, random, reset, incremental)
+
+    def _normalized(self, weights: Array, incremental: bool) -> Array:
+        """Bring weights to the mean 1, so that only their ratios matter."""
+        if not weights.any():
+            raise ValueError("sample_weight: expected some that are not zero, got all zero")
+        if not np.isfinite(weights).all():
+            raise ValueError("sample_weight: expected finite numbers, also times class_weight")
+        if incremental:  # else only the ratios within a call would matter
+            return cast(weights, np.dtype(self.dtype), "sample_weight")
+        with np.errstate(over="ignore"):
+            mean = weights.mean()
+        if not np.isfinite(mean):
+            weights = weights / weights.max()
+            mean = weights.mean()
+        return np.asarray(weights / mean)
 
     def _learn(
         self,
@@ -187,14 +226,19 @@ class SequenceEstimator(BaseEstimator):
         incremental: bool,
     ) -> None:
         """Train the model, a new one if `reset`; for one epoch if `incremental`."""
+        if held is not None:
+            self._check_held(*held[1:])
         seed = int(random.randint(np.iinfo(np.int32).max))
         size = min(self.batch_size, len(inputs))
         if reset:
             with one_blas_thread():
                 self.model_ = self._build(seed)
-            self._made_of = {name: getattr(self, name) for name in self._structure()}
-            self.loss_curve_: list[float] = []
-            self.validation_scores_: Any = None
+            self._made_of = self._structure()
+        # New lists, so that a call that is refused leaves the old ones as they were.
+        self.loss_curve_: list[float] = [] if reset else [*self.loss_curve_]
+        if reset or not incremental:
+            earlier = [] if reset else self.validation_scores_ or []
+            self.validation_scores_: Any = None if held is None else [*earlier]
             self.best_validation_score_: float | None = None
             self.n_iter_ = 0
         model = self.model_
@@ -202,10 +246,9 @@ class SequenceEstimator(BaseEstimator):
             steps = None if incremental else self.max_iter * -(-len(inputs) // size)
             model.seed = derive(seed, len(self.loss_curve_))
             model.compile(self._optimizer(steps), self._output()[2])
-            self.n_iter_ = 0
-        if held is not None:
-            self.validation_scores_ = self.validation_scores_ or []
-            self.best_validation_score_ = None
+            self._compiled_with = self._trained_by()
+        else:
+            self._go_on()
         watch = Watch(self, held)
         model.fit(
             inputs,
@@ -218,12 +261,35 @@ class SequenceEstimator(BaseEstimator):
             sample_weight=weights,
         )
         if not np.isfinite(self.loss_):
-            raise ValueError(
-                f"fit: the loss became {self.loss_}; expected a lower learning_rate_init than "
-                f"{self.learning_rate_init}, or other data"
-            )
+            raise self._diverged(f"the loss became {self.loss_}")
         if watch.best_weights is not None:
             model.set_weights(watch.best_weights)
+        if not np.isfinite(model.parameters.values).all():
+            raise self._diverged("weights became NaN or infinite")
+
+    def _diverged(self, what: str) -> ValueError:
+        return ValueError(
+            f"fit: {what}; expected a lower learning_rate_init than {self.learning_rate_init}, or "
+            "other data"
+        )
+
+    def _trained_by(self) -> dict[str, Any]:
+        """Give the hyper-parameters that last as long as an optimizer."""
+        return {name: getattr(self, name) for name in ("solver", "loss") if hasattr(self, name)}
+
+    def _go_on(self) -> None:
+        """Let the optimizer go on at a constant rate, by the hyper-parameters as they are now."""
+        for name, value in self._trained_by().items():
+            if value != self._compiled_with[name]:
+                raise ValueError(
+                    f"{name}: expected {self._compiled_with[name]!r}, which the optimizer was made "
+                    f"with that partial_fit goes on with; got {value!r}"
+                )
+        optimizer = self.model_.optimizer
+        optimizer.learning_rate = float(self.learning_rate_init)
+        optimizer.global_clipnorm = self.global_clipnorm
+        if isinstance(optimizer, AdamW):
+            optimizer.weight_decay = float(self.alpha)
 
     def _hold_out(
         self, panel: Panel, targets: Array, weights: Array | None, random: Any
@@ -255,14 +321,14 @@ class SequenceEstimator(BaseEstimator):
         )  # those of the model, whatever is set later
         if self.scale == "standard":
             values = panel.values.astype(np.float64)
-            self.input_mean_, self.input_scale_ = values.mean(axis=0), spread(values)
+            self.input_mean_, self.input_scale_ = statistics(values, "X")
 
     def _scaled(self, panel: Panel) -> Panel:
         scale, dtype = self._scaling
         if scale == "series":
             return panel.scaled_each(dtype)
         if scale is None:
-            return Panel(panel.values.astype(dtype), panel.lengths, panel.form)
+            return Panel(cast(panel.values, dtype, "X"), panel.lengths, panel.form)
         return panel.scaled(self.input_mean_, self.input_scale_, dtype)
 
     # ---- the model ---------------------------------------------------------------------------
@@ -302,18 +368,21 @@ class SequenceEstimator(BaseEstimator):
             if name not in arguments(layers.LSTM):
                 raise ValueError(f"cell_options: expected arguments of layers.LSTM, got {name!r}")
 
-    def _structure(self) -> list[str]:
-        """Name the hyper-parameters that a model cannot change once it is made."""
-        names = [name for name in STRUCTURE if hasattr(self, name)]
-        return names if self.solver == "adamw" else [*names, "alpha"]
+    def _structure(self) -> dict[str, Any]:
+        """Give the hyper-parameters that a model cannot change once it is made."""
+        made = {
+            name: settled(name, getattr(self, name)) for name in STRUCTURE if hasattr(self, name)
+        }
+        return {**made, PENALTY: self.alpha if self.solver != "adamw" else 0.0}
 
-    def _check_unchanged(self) -> None:
+    def _check_unchanged(self, names: tuple[str, ...] | None = None) -> None:
         """Raise ValueError if a hyper-parameter is not what the model was made with."""
+        now = self._structure()
         for name, value in self._made_of.items():
-            if getattr(self, name) != value:
+            if (names is None or name in names) and now.get(name) != value:
                 raise ValueError(
                     f"{name}: expected {value!r}, which the model was made with, since it is kept; "
-                    f"got {getattr(self, name)!r}"
+                    f"got {now.get(name)!r}"
                 )
 
     def _pooling(self) -> str:
@@ -368,7 +437,8 @@ class SequenceEstimator(BaseEstimator):
 
     def _outputs(self, X: Any) -> Array:
         """Compute what the model gives for `X`."""
-        check_is_fitted(self, "model_")
+        if not hasattr(self, "model_"):  # most often it is, and this is quicker
+            check_is_fitted(self, "model_")
         panel = read_panel(self, X, reset=False)
         outputs: Array = self.model_.predict(self._scaled(panel).inputs(), PREDICT_ROWS, 0)
         return outputs
@@ -393,28 +463,10 @@ class SequenceEstimator(BaseEstimator):
         super().__setstate__(state)
 
 
-def one_blas_thread() -> Any:
-    """Give a context in which BLAS uses one thread.
-
-    Orthogonal initial values come from LAPACK, whose bits may depend on its threads, and whose
-    threads wait long for each other where several processes share the cores, as in a grid search.
-    """
-    threadpoolctl = import_module("threadpoolctl")  # comes with scikit-learn
-    return threadpoolctl.threadpool_limits(1, user_api="blas")
-
-
-def to_bytes(model: Sequential) -> bytes:
-    """Give what a model file holds."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
-        model.save(path)
-        return path.read_bytes()
-
-
-def from_bytes(content: bytes) -> Sequential:
-    """Undo `to_bytes`."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
-        path.write_bytes(content)
-        model: Sequential = load(path)
-        return model
+def check_r2_exists(targets: Array) -> None:
+    """Raise ValueError unless some column of (M, K) has two values, so that there is an R^2."""
+    if (targets == targets[:1]).all():
+        raise ValueError(
+            f"validation_fraction: the {len(targets)} targets that early stopping sets aside are "
+            "all the same, so that they have no R^2; expected a greater fraction"
+        )

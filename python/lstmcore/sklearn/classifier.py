@@ -1,5 +1,6 @@
 """An LSTM that tells classes of sequences apart."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.sklearn.base import SequenceEstimator
 
@@ -107,10 +109,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     -----
     X is an array (N, T, C); a list of N sequences of any lengths, each (T_i, C), (T_i,) or a frame
     with T_i rows; or a table, (N, T) or a frame with N rows, of N series of one channel. A list of
-    plain lists of numbers, all of one length, is a table too.
+    plain lists of numbers, all of one length, is fitted as a table, too.
 
-    A model that has seen arrays or lists takes sequences of other lengths. A table must have the
-    columns that `fit` saw, as everywhere in scikit-learn.
+    A model takes lists of sequences of other lengths than it has seen, and arrays, too, if it has
+    seen arrays or lists. A table must have the columns of a table that `fit` saw, as everywhere in
+    scikit-learn.
 
     Examples
     --------
@@ -201,7 +204,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit.
+            If something does not fit, or the training diverges; nothing is changed then.
         """
         self._train(X, y, sample_weight)
         return self
@@ -211,8 +214,9 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     ) -> "LSTMClassifier":
         """Train for one epoch on these sequences, going on where the last call ended.
 
-        The first call also sets the scale of the inputs. The learning rate is constant, and
-        `early_stopping` does nothing.
+        The first call also sets the scale of the inputs. The learning rate is constant, whatever
+        `learning_rate` says, and `early_stopping` does nothing. After a `fit` its optimizer goes
+        on, too. `learning_rate_init`, `global_clipnorm` and the decay may change between calls.
 
         Parameters
         ----------
@@ -225,7 +229,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         -------
         self
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight: 'balanced' is not for partial_fit, which does not see all samples"
             )
@@ -285,6 +289,10 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
                     f"contains only one class: {found[0]!r}"
                 )
             self.classes_ = found
+        return self._places(labels)
+
+    def _places(self, labels: Array) -> Array:
+        """Find labels in `classes_`."""
         places = np.searchsorted(self.classes_, labels)
         places = np.minimum(places, len(self.classes_) - 1)
         unknown = self.classes_[places] != labels
@@ -298,8 +306,36 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         weights = super()._sample_weights(y, sample_weight, incremental)
         if self.class_weight is None:
             return weights
-        factors: Array = compute_sample_weight(self.class_weight, column_or_1d(y))
-        return factors if weights is None else np.asarray(factors * weights)
+        labels: Array = column_or_1d(y)
+        if isinstance(self.class_weight, str):
+            factors: Array = compute_sample_weight(self.class_weight, labels)
+        else:
+            factors = self._class_factors()[self._places(labels)]
+        with np.errstate(over="ignore"):
+            return factors if weights is None else np.asarray(factors * weights)
+
+    def _class_factors(self) -> Array:
+        """Give the weight of each of `classes_`, of which a batch need not have all."""
+        known = self.classes_.tolist()
+        unknown = [key for key in self.class_weight if key not in known]
+        if unknown and any(key not in self.class_weight for key in known):
+            # Else all have one, and what is more may be a class that a part of the data lacks.
+            raise ValueError(f"class_weight: expected classes of {known}, got {unknown[0]!r}")
+        return np.array(
+            [
+                _checks.real(self.class_weight.get(key, 1.0), f"class_weight[{key!r}]", 0.0)
+                for key in known
+            ]
+        )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if isinstance(self.class_weight, str):
+            _checks.choice(self.class_weight, "class_weight", ("balanced",))
+        elif self.class_weight is not None:
+            _checks.instance(
+                self.class_weight, Mapping, "class_weight", '"balanced" or a mapping of classes'
+            )
 
     def _output(self) -> tuple[int, str, str]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"

@@ -1,5 +1,6 @@
 """An LSTM that continues series."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
 from lstmcore._typing import Array
-from lstmcore.sklearn.base import PREDICT_ROWS, SequenceEstimator
-from lstmcore.sklearn.inputs import spread
+from lstmcore.sklearn.base import PREDICT_ROWS, SequenceEstimator, check_r2_exists
+from lstmcore.sklearn.inputs import cast, statistics
+from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
 
 __all__ = ["LSTMForecaster"]
@@ -19,6 +21,7 @@ __all__ = ["LSTMForecaster"]
 LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
 STRATEGIES = ("direct", "recursive")
 EXOGENOUS = ("known", "past")
+LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, too
 
 
 class LSTMForecaster(SequenceEstimator):
@@ -184,25 +187,22 @@ class LSTMForecaster(SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit, or no series is as long as a window and what follows it.
+            If something does not fit, no series is as long as a window and what follows it, or
+            the training diverges; nothing is changed then.
+
+        Warns
+        -----
+        UserWarning
+            If some series are that short: they are not trained on.
         """
-        reset = not (self.warm_start and hasattr(self, "model_"))
-        series = self._read(y, X, reset)
-        random = check_random_state(self.random_state)
-        inputs, targets, numbers = self._windows(series)
-        held = None
-        if self.early_stopping:
-            early, late = self._parts(numbers)
-            held = (inputs[late], targets[late], None)
-            inputs, targets = inputs[early], targets[early]
-        self._learn(inputs, targets, self._step_weights(len(inputs)), held, random, reset, False)
-        self._series = [one.last(self._kept()) for one in series]
+        self._train_on(y, X, incremental=False)
         return self
 
     def partial_fit(self, y: Any, X: Any = None) -> "LSTMForecaster":
         """Take new steps of the same series in, and train for one epoch on what leads to them.
 
-        The first call is a `fit` of one epoch. The learning rate is constant.
+        The first call is a `fit` of one epoch. The learning rate is constant, whatever
+        `learning_rate` says; see `LSTMClassifier.partial_fit`. What `calibrate` saw is forgotten.
 
         Parameters
         ----------
@@ -213,14 +213,7 @@ class LSTMForecaster(SequenceEstimator):
         -------
         self
         """
-        reset = not hasattr(self, "model_")
-        series = self._read(y, X, reset)
-        if not reset:
-            series = self._continued(series)
-        random = check_random_state(self.random_state)
-        inputs, targets, _ = self._windows(series)
-        self._learn(inputs, targets, self._step_weights(len(inputs)), None, random, reset, True)
-        self._series = [one.last(self._kept()) for one in series]
+        self._train_on(y, X, incremental=True)
         return self
 
     def update(self, y: Any, X: Any = None) -> "LSTMForecaster":
@@ -236,10 +229,41 @@ class LSTMForecaster(SequenceEstimator):
         self
         """
         check_is_fitted(self, "model_")
-        self._check_unchanged()
+        self._check_unchanged(LOOKED_AT)
         series = self._continued(read_series(self, y, X, reset=False))
         self._series = [one.last(self._kept()) for one in series]
         return self
+
+    def _train_on(self, y: Any, X: Any, *, incremental: bool) -> None:
+        reset = not ((incremental or self.warm_start) and hasattr(self, "model_"))
+        with unchanged_on_error(self, None if reset else self.model_):
+            series = self._read(y, X, reset)
+            if incremental and not reset:
+                series = self._continued(series)
+            numbers = self._count_windows(series)
+            short = [place for place, count in enumerate(numbers) if not count]
+            if short and not incremental:
+                warnings.warn(
+                    f"y: {len(short)} of {len(numbers)} series, the first at {short[0]}, are not "
+                    "as long as a window and what follows it, so they are not trained on",
+                    stacklevel=3,
+                )
+            early = late = None
+            if self.early_stopping and not incremental:
+                early, late = self._parts(numbers)
+            if reset:
+                self._learn_scales(series, numbers, early)
+            if hasattr(self, "errors_"):
+                del self.errors_
+            random = check_random_state(self.random_state)
+            inputs, targets = self._windows(series)
+            held = None
+            if early is not None:
+                held = (inputs[late], targets[late], None)
+                inputs, targets = inputs[early], targets[early]
+            weights = self._step_weights(len(inputs))
+            self._learn(inputs, targets, weights, held, random, reset, incremental)
+            self._series = [one.last(self._kept()) for one in series]
 
     def _read(self, y: Any, X: Any, reset: bool) -> list[Series]:
         """Check hyper-parameters and series; with `reset` take note of what a new model is for."""
@@ -249,9 +273,7 @@ class LSTMForecaster(SequenceEstimator):
         series = read_series(self, y, X, reset=reset)
         if reset:
             self.steps_ = self.horizon if self.strategy == "direct" else 1
-            if hasattr(self, "errors_"):
-                del self.errors_
-            self._learn_scales(series)
+            self._dtype = np.dtype(self.dtype)
         return series
 
     def _continued(self, series: list[Series]) -> list[Series]:
@@ -287,8 +309,8 @@ class LSTMForecaster(SequenceEstimator):
             As the series: in their units, with their number of axes, a list for a list.
         """
         check_is_fitted(self, "model_")
-        self._check_unchanged()
-        steps = _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
+        self._check_unchanged(LOOKED_AT)
+        steps = self._steps_ahead(horizon)
         if y is None and past_X is not None:
             raise ValueError("past_X: expected None without y, whose it would be")
         series = self._series
@@ -381,7 +403,7 @@ class LSTMForecaster(SequenceEstimator):
         coverage = _checks.real(coverage, "coverage", 0.0, 1.0, low_open=True, high_open=True)
         if not hasattr(self, "errors_"):
             raise ValueError("predict_interval: needs calibrate(y) first, on unseen series")
-        steps = _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
+        steps = self._steps_ahead(horizon)
         count, longest = self.errors_.shape[:2]
         if steps > longest:
             raise ValueError(f"horizon: expected at most {longest}, as calibrated, got {steps}")
@@ -399,10 +421,18 @@ class LSTMForecaster(SequenceEstimator):
             return [np.stack([one - off, one + off], axis=-1) for one in forecasts]
         return np.stack([forecasts - off, forecasts + off], axis=-1)
 
+    def _steps_ahead(self, horizon: Any) -> int:
+        if np.ndim(horizon) or hasattr(horizon, "columns"):
+            raise TypeError(
+                f"horizon: expected an integer, got {_checks.describe(horizon)}; predict(y=series) "
+                "continues another series than that of fit"
+            )
+        return _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
+
     def _rolling(self, y: Any, X: Any) -> tuple[Array, Array]:
         """Give what came and what is forecast from each step with a window before: (M, h, K)."""
         check_is_fitted(self, "model_")
-        self._check_unchanged()
+        self._check_unchanged(LOOKED_AT)
         true, forecasts = [], []
         needed, steps = self.window + self.difference, _checks.integer(self.horizon, "horizon", 1)
         for one in read_series(self, y, X, reset=False):
@@ -456,6 +486,17 @@ class LSTMForecaster(SequenceEstimator):
         """Count the steps of a series that further calls may look at."""
         return int(self.window + self.difference + self.steps_ - 1)
 
+    def _count_windows(self, series: list[Series]) -> list[int]:
+        """Count the windows of each series, with what follows them."""
+        size = self.window + self.steps_ + self.difference
+        numbers = [max(len(one.y) - size + 1, 0) for one in series]
+        if not any(numbers):
+            most = max(len(one.y) for one in series)
+            raise ValueError(
+                f"y: expected at least {size} steps, for a window and what follows it, got {most}"
+            )
+        return numbers
+
     def _parts(self, numbers: list[int]) -> tuple[Array, Array]:
         """Choose the last windows of each series to stop by, and those before to train on.
 
@@ -475,64 +516,80 @@ class LSTMForecaster(SequenceEstimator):
             )
         return pair
 
-    def _learn_scales(self, series: list[Series]) -> None:
-        lag = self.difference
-        y = np.concatenate([_differences(one.y, lag) for one in series])
-        x = np.concatenate([one.x for one in series])
+    def _learn_scales(self, series: list[Series], numbers: list[int], early: Array | None) -> None:
+        """Learn from the steps of all series, or of the windows `early` alone."""
+        lag, size = self.difference, self.window + self.steps_
+        ends = [len(one.y) - lag for one in series]
+        if early is not None:
+            parts = np.split(early, np.cumsum(numbers)[:-1])
+            ends = [int(part.sum()) + size - 1 if part.any() else 0 for part in parts]
+        y = np.concatenate(
+            [_differences(one.y, lag)[: max(end, 0)] for one, end in zip(series, ends, strict=True)]
+        )
+        x = np.concatenate(
+            [one.x[: max(end + lag, 0)] for one, end in zip(series, ends, strict=True) if end > 0]
+        )
         for name, values in (("target", y), ("exogenous", x)):
-            plain = self.scale is None or len(values) == 0
             width = values.shape[1]
-            setattr(self, f"{name}_mean_", np.zeros(width) if plain else values.mean(axis=0))
-            setattr(self, f"{name}_scale_", np.ones(width) if plain else spread(values))
+            mean, scale = np.zeros(width), np.ones(width)
+            if self.scale is not None and len(values) > 0:
+                mean, scale = statistics(values, "y" if name == "target" else "X")
+            setattr(self, f"{name}_mean_", mean)
+            setattr(self, f"{name}_scale_", scale)
 
-    def _windows(self, series: list[Series]) -> tuple[Array, Array, list[int]]:
-        """Give all windows as inputs and targets, and how many are each series'."""
+    def _scaled_columns(self, name: str, values: Array) -> Array:
+        """Scale targets or exogenous columns, and convert them to what the model takes."""
+        with np.errstate(over="ignore"):
+            scaled = (values - getattr(self, f"{name}_mean_")) / getattr(self, f"{name}_scale_")
+        return cast(scaled, self._dtype, "y" if name == "target" else "X")
+
+    def _windows(self, series: list[Series]) -> tuple[Array, Array]:
+        """Give all windows as inputs and targets."""
         window, block, lag = self.window, self.steps_, self.difference
         size = window + block
-        long = [one for one in series if len(one.y) >= size + lag]
-        if not long:
-            most = max(len(one.y) for one in series)
-            raise ValueError(
-                f"y: expected at least {size + lag} steps, for a window and what follows it, got "
-                f"{most}"
-            )
-        y = [_differences(one.y, lag) for one in long]
-        values = np.concatenate([_slide(one, size) for one in y])
-        beside = np.concatenate([_slide(one.x[lag:], size) for one in long])
-        future = beside[:, window:] if self._known else None
-        inputs = self._inputs(values[:, :window], beside[:, :window], future)
-        targets = ((values - self.target_mean_) / self.target_scale_).astype(self.dtype)
-        if not self._known:
-            targets = targets[:, window:].reshape(len(values), -1)
-        return inputs, targets, [len(one) - size + 1 for one in y]
+        numbers = self._count_windows(series)
+        steps = size if self._known else window
+        inputs = np.zeros((sum(numbers), steps, self.n_channels_), self._dtype)
+        parts, begin = [], 0
+        for one, count in zip(series, numbers, strict=True):
+            if not count:
+                continue
+            values = _slide(self._scaled_columns("target", _differences(one.y, lag)), size)
+            beside = _slide(self._scaled_columns("exogenous", one.x[lag:]), size)
+            self._fill(inputs[begin : begin + count], values[:, :window], beside[:, :steps])
+            parts.append(values if self._known else values[:, window:].reshape(count, -1))
+            begin += count
+        # With an output at each step a view of the one series, where it can be, is no copy.
+        return inputs, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _inputs(self, values: Array, beside: Array, future: Array | None) -> Array:
-        """Make what the model takes of windows in the series' units.
+        """Make what the model takes of windows in the series' units."""
+        exogenous = beside if future is None else np.concatenate([beside, future], axis=1)
+        inputs = np.zeros((len(values), exogenous.shape[1], self.n_channels_), self._dtype)
+        scaled = self._scaled_columns("exogenous", exogenous)
+        self._fill(inputs, self._scaled_columns("target", values), scaled)
+        return inputs
+
+    def _fill(self, inputs: Array, values: Array, exogenous: Array) -> None:
+        """Write scaled windows into `inputs`, which are zeros.
 
         Exogenous columns that are known ahead stand in further steps behind the window, which a
         last column marks; there the targets are 0, for they are what is asked for.
         """
-        window = values.shape[1]
-        steps = window + (0 if future is None else future.shape[1])
-        width, columns = values.shape[2], beside.shape[2]
-        marked = future is not None
-        inputs = np.zeros((len(values), steps, width + columns + marked), self.dtype)
-        inputs[:, :window, :width] = (values - self.target_mean_) / self.target_scale_
-        exogenous = beside if future is None else np.concatenate([beside, future], axis=1)
-        scaled = (exogenous - self.exogenous_mean_) / self.exogenous_scale_
-        inputs[:, :, width : width + columns] = scaled
-        if marked:
+        window, width = values.shape[1:]
+        inputs[:, :window, :width] = values
+        inputs[:, :, width : width + exogenous.shape[2]] = exogenous
+        if self._known:
             inputs[:, window:, -1] = 1.0
-        return inputs
 
     def _step_weights(self, count: int) -> Array | None:
         """Let only the steps behind the windows count, if the model has an output at each."""
         if not self._known:
             return None
         steps = self.window + self.steps_
-        weights = np.zeros((count, steps), self.dtype)
-        weights[:, self.window :] = steps / self.steps_
-        return weights
+        weights = np.zeros(steps, self._dtype)
+        weights[self.window :] = steps / self.steps_
+        return np.broadcast_to(weights, (count, steps))
 
     # ---- the model ---------------------------------------------------------------------------
 
@@ -554,6 +611,15 @@ class LSTMForecaster(SequenceEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.one_d_array, tags.input_tags.three_d_array = True, False
         return tags
+
+    def _structure(self) -> dict[str, Any]:
+        made = super()._structure()
+        return {**made, "horizon": self.horizon} if self.strategy == "direct" else made
+
+    def _check_held(self, targets: Array, weights: Array | None) -> None:
+        if self._known:
+            targets = targets[:, -self.steps_ :]
+        check_r2_exists(targets.reshape(-1, self.n_targets_))
 
     def _pooling(self) -> str:
         return "none" if self._known else "last"

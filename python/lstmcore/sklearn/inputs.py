@@ -34,13 +34,20 @@ class Panel:
 
     def scaled(self, mean: Array, scale: Array, dtype: "np.dtype[Any]") -> "Panel":
         """Subtract `mean`, divide by `scale`, both (C,), and convert to `dtype`."""
-        values = ((self.values - mean) / scale).astype(dtype)
+        with np.errstate(over="ignore"):
+            values = cast((self.values - mean) / scale, dtype, "X")
         return Panel(values, self.lengths, self.form)
 
     def scaled_each(self, dtype: "np.dtype[Any]") -> "Panel":
         """Bring every channel of each sequence by itself to mean 0 and deviation 1."""
-        rows = [(row - row.mean(axis=0)) / spread(row) for row in self._split(self.values)]
-        return Panel(np.concatenate(rows).astype(dtype), self.lengths, self.form)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = self._split(self.values)
+            scales = [spread(row) for row in parts]
+            rows = [
+                (row - row.mean(axis=0)) / scale for row, scale in zip(parts, scales, strict=True)
+            ]
+        _check_spread(np.concatenate(scales), self.values, "X")
+        return Panel(cast(np.concatenate(rows), dtype, "X"), self.lengths, self.form)
 
     def take(self, numbers: Array) -> "Panel":
         """Choose sequences."""
@@ -66,10 +73,44 @@ def spread(values: Array) -> Array:
     return np.where(deviation > tiny, deviation, 1.0)
 
 
+def statistics(values: Array, name: str) -> tuple[Array, Array]:
+    """Give mean and spread of each column; `name` is what an error calls the values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = values.mean(axis=0), spread(values)
+    _check_spread(np.concatenate([mean, scale]), values, name)
+    return mean, scale
+
+
+def _check_spread(computed: Array, values: Array, name: str) -> None:
+    if not np.isfinite(computed).all():
+        raise ValueError(
+            f"{name}: expected values whose squares add up in {values.dtype}, got magnitudes up to "
+            f"{np.abs(values).max():.3g}"
+        )
+
+
+def cast(values: Array, dtype: "np.dtype[Any]", name: str) -> Array:
+    """Convert scaled values; raise ValueError, which calls them `name`, if they do not fit."""
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype)
+    if not np.isfinite(converted).all():
+        raise ValueError(
+            f"{name}: expected values that {np.dtype(dtype)}, in which is computed, can hold once "
+            "they are scaled, got much greater ones"
+        )
+    return converted
+
+
 def column_names(values: Any) -> list[Any] | None:
-    """Name the columns of a frame of pandas or polars; None if `values` is none."""
+    """Name the columns of a frame of pandas or polars, all different; None if it is none."""
     columns = getattr(values, "columns", None)
-    return None if columns is None else list(columns)
+    if columns is None:
+        return None
+    names = list(columns)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"columns: expected different names, got {twice} more than once")
+    return names
 
 
 def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
@@ -102,10 +143,7 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
         return _read_list(estimator, rows, reset)
     rank = _rank(x)
     if rank == 3:
-        array = check_array(
-            x, dtype=FLOATS, ensure_2d=False, allow_nd=True, estimator=estimator, input_name="X"
-        )
-        return _read_array(estimator, array, reset)
+        return _read_array(estimator, _checked(estimator, x), reset)
     if rank == 2 and fitted not in (None, "table"):
         # A series of one channel for each row, whatever the number of its steps.
         array = check_array(x, dtype=FLOATS, estimator=estimator, input_name="X")
@@ -115,6 +153,21 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
     if reset:
         estimator.input_form_, estimator.n_channels_ = "table", 1
     return _uniform(array[..., None], "table")
+
+
+def _checked(estimator: Any, values: Any) -> Array:
+    # What needs no conversion is spared check_array, which takes longer than a small model.
+    if (
+        type(values) is np.ndarray
+        and values.dtype in FLOATS
+        and values.size
+        and np.isfinite(values).all()
+    ):
+        return values
+    checked: Array = check_array(
+        values, dtype=FLOATS, ensure_2d=False, allow_nd=True, estimator=estimator, input_name="X"
+    )
+    return checked
 
 
 def _uniform(array: Array, form: str) -> Panel:
@@ -136,13 +189,17 @@ def _as_rows(x: Any, fitted: str | None) -> list[Any] | None:
     """Give the rows of a list of sequences; None if `x` is an array or a table."""
     if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
         x = list(x)
-    if not isinstance(x, (list, tuple)) or len(x) == 0:
+    if not isinstance(x, (list, tuple)):
         return None
+    if len(x) == 0:
+        raise ValueError("X: expected at least one sequence, got none")
     if any(hasattr(row, "shape") and len(row.shape) > 0 for row in x):
         return list(x)
     if not all(isinstance(row, (list, tuple)) for row in x):
         return None
-    if fitted == "list" or len({len(row) for row in x}) > 1:
+    # Plain lists of one length are a table as everywhere in scikit-learn, but may be what a fold of
+    # a cross-validation happens to have of sequences: what comes later is taken as sequences.
+    if fitted is not None or len({len(row) for row in x}) > 1:
         return list(x)
     return None
 
@@ -164,7 +221,7 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
                 f"{array.shape[1]} at {place}"
             )
         arrays.append(array)
-    values = check_array(np.concatenate(arrays), dtype=FLOATS, estimator=estimator, input_name="X")
+    values = _checked(estimator, np.concatenate(arrays))
     expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
     if expected is not None:
         for place, columns in enumerate(names):

@@ -9,8 +9,8 @@ from sklearn.utils import check_array
 
 from lstmcore import _checks
 from lstmcore._typing import Array
-from lstmcore.sklearn.base import SequenceEstimator
-from lstmcore.sklearn.inputs import spread
+from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
+from lstmcore.sklearn.inputs import cast, statistics
 
 __all__ = ["LSTMRegressor"]
 
@@ -135,7 +135,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit.
+            If something does not fit, or the training diverges; nothing is changed then.
         """
         self._train(X, y, sample_weight)
         return self
@@ -143,8 +143,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMRegressor":
         """Train for one epoch on these sequences, going on where the last call ended.
 
-        The first call also sets the scale of inputs and targets. The learning rate is constant, and
-        `early_stopping` does nothing.
+        As of `LSTMClassifier`; the first call also sets the scale of inputs and targets.
 
         Parameters
         ----------
@@ -187,12 +186,23 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         if reset:
             self._target_shape = values.shape[1:]
             self.n_outputs_ = table.shape[1]
-            self.target_mean_, self.target_scale_ = table.mean(axis=0), spread(table)
         elif values.shape[1:] != self._target_shape:
             expected = ("N", *self._target_shape)
             raise ValueError(f"y: expected shape {expected} as before, got {values.shape}")
-        scaled: Array = (table - self.target_mean_) / self.target_scale_
-        return scaled.astype(self.dtype)
+        return np.asarray(table)
+
+    def _learn_targets(self, targets: Array) -> None:
+        self.target_mean_, self.target_scale_ = statistics(targets, "y")
+
+    def _prepared(self, targets: Array) -> Array:
+        with np.errstate(over="ignore"):
+            scaled = (targets - self.target_mean_) / self.target_scale_
+        return cast(scaled, self._scaling[1], "y")
+
+    def _check_held(self, targets: Array, weights: Array | None) -> None:
+        super()._check_held(targets, weights)
+        counted = targets if weights is None else targets[weights > 0]
+        check_r2_exists(counted)
 
     def _output(self) -> tuple[int, str, str]:
         return self.n_outputs_, "linear", LOSSES[self.loss]

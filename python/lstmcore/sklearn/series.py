@@ -1,11 +1,14 @@
 """Series and what stands beside them, in the forms that `LSTMForecaster` takes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.sklearn.inputs import column_names
 
@@ -64,6 +67,8 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
     ValueError
         If something does not fit, or is not finite.
     """
+    if isinstance(y, (list, tuple)) and len(y) == 0:
+        raise ValueError("y: expected a series, or a list of them, got an empty one")
     several = is_list(y)
     rows = list(y) if several else [y]
     names = forecaster.target
@@ -75,7 +80,12 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
     ):
         if names is not None:
             one, more = _divide(one, names)
-        values, columns = _table(one, "y"), np.empty((len(one), 0))
+        if not (reset and place == 0):
+            more = _in_order(more, forecaster._names[1])
+            if names is None:
+                one = _in_order(one, forecaster._names[0])
+        values = _table(one, "y")
+        columns = np.empty((len(values), 0))
         if more is not None:
             columns = _wide(_table(more, "X"))
         if len(columns) != len(values):
@@ -136,9 +146,7 @@ def read_exogenous(forecaster: Any, x: Any, steps: int, count: int, several: boo
     tables = []
     for one in _beside(x, count, several, "X"):
         names = forecaster._names[1]
-        given = column_names(one)
-        if names is not None and given is not None and set(names) <= set(given):
-            one = one[names]
+        one = _in_order(one, names, others=True)
         columns = _wide(_table(one, "X"))
         _check_columns(one, columns, width, names, "X")
         if len(columns) != steps:
@@ -177,7 +185,21 @@ def _divide(frame: Any, target: Any) -> tuple[Any, Any]:
     return frame[target if isinstance(target, str) else names], frame[others] if others else None
 
 
+def _in_order(frame: Any, names: list[Any] | None, others: bool = False) -> Any:
+    """Put a frame's columns in the order of `names`, if they are these, or among `others`."""
+    given = column_names(frame)
+    if names is None or given is None or given == names:
+        return frame
+    if set(names) == set(given) or (others and set(names) <= set(given)):
+        return frame[names]
+    return frame
+
+
 def _table(values: Any, name: str) -> Array:
+    if issparse(values):
+        raise TypeError(f"{name}: expected dense values, got sparse ones")
+    if values is None or isinstance(values, (str, bytes, Mapping)):
+        raise TypeError(f"{name}: expected a series of numbers, got {_checks.describe(values)}")
     array = np.asarray(values)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name}: expected shape (T,) or (T, columns), got {array.shape}")
@@ -197,7 +219,7 @@ def _check_columns(given: Any, values: Array, width: int, names: Any, name: str)
     columns = column_names(given)
     if names is not None and columns is not None and columns != names:
         raise ValueError(
-            f"{name}: expected the columns {', '.join(map(str, names))} in this order, got "
+            f"{name}: expected the columns {', '.join(map(str, names))}, got "
             f"{', '.join(map(str, columns))}"
         )
 

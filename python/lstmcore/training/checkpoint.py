@@ -114,7 +114,7 @@ def _sequential(
         _checks.label(entry["name"])
         model.add(make(entry["class"], entry["config"], classes, name=entry["name"]))
     _compare(tensors, model.plan(document["input_shape"]), model.dtype)
-    model.build(document["input_shape"])
+    model.build_to_fill(document["input_shape"])  # by _fill
     if "class_names" in document:
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")
@@ -140,6 +140,7 @@ def _encoder_decoder(
         dtype=document["dtype"],
     )
     _compare(tensors, model.plan(), model.dtype)
+    model.build_to_fill()  # by _fill
     return model
 
 

@@ -156,6 +156,10 @@ def test_frames(library):
     assert list(model.feature_names_in_) == ["a", "b"]
     with pytest.raises(ValueError, match=r"columns a, b in this order, got b, a at 0"):
         model.predict([listed[0][["b", "a"]]])
+    if library == "pandas":
+        twice = listed[0].rename(columns={"b": "a"})
+        with pytest.raises(ValueError, match="columns: expected different names, got a more than"):
+            LSTMClassifier(**QUICK).fit([twice, twice], [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_frames(library):
         (np.zeros((2, 0, 3)), "at least one step"),
         (np.zeros((2, 3, 4, 5)), "dim"),
         (np.zeros(2), "Reshape your data"),
-        ([], "Reshape your data"),
+        ([], "X: expected at least one sequence, got none"),
         ([[1.0, 2.0], [[1.0], [2.0, 3.0]]], "inhomogeneous"),
         ([[1.0], [[1.0], [2.0, 3.0]]], "uneven lists at 1"),
         (np.full((2, 3, 1), np.inf), "infinity"),
@@ -524,12 +528,22 @@ def test_forecaster_is_no_classifier_nor_regressor():
 # ---- a claim -------------------------------------------------------------------------------------
 
 
-def test_japanese_vowels():
-    pytest.importorskip("aeon", reason="aeon is not installed")
+def japanese_vowels():
     path = Path(__file__).parents[3] / "examples" / "python" / "japanese_vowels.py"
     if not path.exists():
         pytest.skip("the examples are only in the source tree")
-    example = runpy.run_path(str(path))
+    return runpy.run_path(str(path))
+
+
+def test_example_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aeon.datasets", None)
+    with pytest.raises(SystemExit, match="the data come with the package aeon"):
+        japanese_vowels()["utterances"]("train")
+
+
+def test_japanese_vowels():
+    pytest.importorskip("aeon", reason="aeon is not installed")
+    example = japanese_vowels()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # aeon's own, and those of what it imports
         (x, y), (test_x, test_y) = example["utterances"]("train"), example["utterances"]("test")

@@ -7,11 +7,15 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstmcore.sklearn import LSTMForecaster
+
+SMALL = {"hidden_size": 4, "max_iter": 1}
 
 QUICK = {"window": 12, "hidden_size": 8, "max_iter": 4, "learning_rate_init": 0.02}
 TIME = np.arange(240.0)
@@ -85,7 +89,8 @@ def test_several_targets_and_series():
     assert model.predict(7).shape == (7, 2)
     np.testing.assert_allclose(model.predict()[:, 1], two[200:203, 1], atol=0.02)
 
-    many = forecaster(horizon=3).fit([WAVE[:100], WAVE[20:150], WAVE[:5]])
+    with pytest.warns(UserWarning, match="1 of 3 series, the first at 2, .*not trained on"):
+        many = forecaster(horizon=3).fit([WAVE[:100], WAVE[20:150], WAVE[:5]])
     first, second = many.predict(4, y=[WAVE[:100], WAVE[20:150]])
     assert (first == many.predict(4, y=WAVE[:100])).all()
     assert (second == many.predict(4, y=WAVE[:150])).all()
@@ -97,10 +102,9 @@ def test_several_targets_and_series():
 def test_windows_are_what_they_say():
     model = forecaster(window=3, horizon=2, scale=None, max_iter=1)
     model.fit(np.arange(8.0), np.arange(8.0) + 100)
-    inputs, targets, numbers = model._windows(
-        model._read(np.arange(8.0), np.arange(8.0) + 100, False)
-    )
-    assert numbers == [4]
+    series = model._read(np.arange(8.0), np.arange(8.0) + 100, False)
+    inputs, targets = model._windows(series)
+    assert model._count_windows(series) == [4]
     assert inputs.shape == (4, 5, 3)
     expected = [[0, 100, 0], [1, 101, 0], [2, 102, 0], [0, 103, 1], [0, 104, 1]]
     assert inputs[0].tolist() == expected
@@ -110,7 +114,7 @@ def test_windows_are_what_they_say():
     plain = forecaster(window=3, horizon=2, difference=2, scale=None, max_iter=1)
     squares = np.arange(9.0) ** 2
     plain.fit(squares)
-    inputs, targets, _ = plain._windows(plain._read(squares, None, False))
+    inputs, targets = plain._windows(plain._read(squares, None, False))
     assert inputs[0, :, 0].tolist() == [4, 8, 12]
     assert targets[0].tolist() == [16, 20]
 
@@ -226,8 +230,22 @@ def test_frames(library):
     assert same(alone, forecaster(horizon=3).fit(DRIVEN))
     with pytest.raises(ValueError, match="target: expected columns of y, which are on, load, day"):
         forecaster(target="price").fit(frame)
-    with pytest.raises(ValueError, match="expected the columns on, day in this order"):
-        model.update(frame[["day", "load", "on"]][200:203])
+    again = model.predict(X=frame[200:203], y=frame[["day", "load", "on"]][:200])
+    assert (again == expected).all()
+    both_again = both.predict(X=frame[200:203], y=frame[["day", "on", "load"]][:200])
+    assert (both_again == both.predict(X=frame[200:203])).all()
+    two = forecaster(horizon=3).fit(frame[["load", "day"]][:200], frame[["on"]][:200])
+    mixed = two.predict(
+        X=frame[200:203], y=frame[["day", "load"]][:200], past_X=frame[["on"]][:200]
+    )
+    assert (mixed == two.predict(X=frame[200:203])).all()
+    renamed = frames.DataFrame({"day": TIME[:30], "load": DRIVEN[:30], "off": TIME[:30]})
+    with pytest.raises(ValueError, match="expected the columns on, day, got day, off"):
+        model.update(renamed)
+    if library == "pandas":
+        twice = frame.rename(columns={"day": "on"})
+        with pytest.raises(ValueError, match="columns: expected different names, got on more than"):
+            forecaster(target="load").fit(twice)
     with pytest.raises(ValueError, match="X: expected None, since the columns of y"):
         forecaster(target="load").fit(frame, other)
 
@@ -281,7 +299,68 @@ def test_refused_forecasts():
         driven.predict(X=np.zeros((3, 2)))
 
 
+@pytest.mark.parametrize(
+    ("y", "error", "match"),
+    [
+        (None, TypeError, "y: expected a series of numbers, got None"),
+        ("wave", TypeError, "y: expected a series of numbers, got "),
+        ({"load": WAVE}, TypeError, "y: expected a series of numbers, got "),
+        ([], ValueError, "y: expected a series, or a list of them, got an empty one"),
+        (7.0, ValueError, r"y: expected shape \(T,\) or \(T, columns\), got \(\)"),
+    ],
+)
+def test_no_series(y, error, match):
+    with pytest.raises(error, match=match):
+        forecaster().fit(y)
+    with pytest.raises(TypeError, match="dense"):
+        forecaster().fit(csr_matrix(np.eye(20)))
+
+
+def test_a_series_is_no_horizon():
+    model = forecaster().fit(WAVE)
+    for wrong in (WAVE, [1.0, 2.0]):
+        with pytest.raises(TypeError, match=r"horizon: expected an integer, .*predict\(y=series\)"):
+            model.predict(wrong)
+
+
 # ---- among scikit-learn's tools ------------------------------------------------------------------
+
+
+# `fit` takes y first, as its tests take X, and `predict` a horizon, which they do not know; nor can
+# scipy make a sparse series of one axis in all of its formats.
+OTHER_SIGNATURES = {
+    "check_estimator_sparse_array",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_dtype_object",
+    "check_estimators_dtypes",
+    "check_estimators_nan_inf",
+    "check_estimators_pickle",
+    "check_f_contiguous_array_estimator",
+    "check_fit1d",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_fit2d_predict1d",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+}
+
+
+def checks():
+    for instance, check in estimator_checks_generator(LSTMForecaster(2, **SMALL)):
+        name = getattr(check, "func", check).__name__
+        if name not in OTHER_SIGNATURES:
+            yield pytest.param(instance, check, id=name)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
+def test_common_checks(estimator, check):
+    check(estimator)
 
 
 def test_grid_search_over_time():
