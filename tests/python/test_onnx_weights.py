@@ -249,11 +249,6 @@ BAD_NODES = {
     "activations: expected a list of names": {"activations": "Tanh"},
     "activations: expected names, got 3": {"activations": ["Tanh", 3, "Tanh"]},
     "activations: expected some of Sigmoid": {"activations": ["Tanh", "Gelu", "Tanh"]},
-    "activation_alpha: expected at most 0 numbers": {"activation_alpha": [0.1]},
-    "activation_beta: expected at most 1 numbers": {
-        "activations": ["HardSigmoid", "Tanh", "Tanh"],
-        "activation_beta": [0.1, 0.2],
-    },
     "activation_alpha: expected a list": {"activation_alpha": 0.1},
     "activation_alpha: expected a number": {
         "activations": ["HardSigmoid", "Tanh", "Tanh"],

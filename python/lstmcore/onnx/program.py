@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
+import onnx
 from onnx import GraphProto
 
 from lstmcore._typing import Array
@@ -19,7 +20,7 @@ __all__ = ["Program", "Scope", "compile_graph"]
 Values: TypeAlias = list[Any]
 Step: TypeAlias = Callable[[Values], None]
 
-FAILURES = (TypeError, ValueError, IndexError, ZeroDivisionError, AttributeError)
+FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 """What NumPy and the engine raise for what does not fit."""
 
 
@@ -171,8 +172,13 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     if scope.parent is None:  # those of graphs inside are not checked at run time
         scope.shapes = {entry.name: entry.shape for entry in arguments if entry.shape is not None}
     nodes: list[Node] = []
+    wanted = _wanted(graph)
     for number, proto in enumerate(graph.node):
-        node = _with_bodies(node_of(proto, number, scope.opset), scope)
+        node = node_of(proto, number, scope.opset)
+        if wanted.isdisjoint(node.outputs):  # not to be computed, and perhaps too large to be
+            _name_outputs(node, scope)
+            continue
+        node = _with_bodies(node, scope)
         for name in node.inputs:
             if name and not scope.knows(name):
                 raise ValueError(
@@ -181,10 +187,9 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
         node = replace(
             node, constants=[scope.constant(name) if name else None for name in node.inputs]
         )
-        if _is_missing(node, scope):
-            scope.names.update(node.outputs)
-        elif not _fold_size(node, scope) and not _fold(node, scope):
-            scope.names.update(node.outputs)
+        missing = _is_missing(node, scope)
+        _name_outputs(node, scope)
+        if not missing and not _fold_size(node, scope) and not _fold(node, scope):
             nodes.append(node)
     results = tuple(map(argument_of, graph.output))
     for result in results:
@@ -193,6 +198,36 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     if scope.problems:
         return Program((), (), [], (), (), (), (), arguments, results)
     return _Layout(scope, arguments, results).program(simplify(nodes, results))
+
+
+def _wanted(graph: Any) -> set[str]:
+    """Return the names of all values that an output depends on."""
+    wanted = {entry.name for entry in graph.output}
+    for proto in reversed(graph.node):
+        if not wanted.isdisjoint(proto.output):
+            wanted.update(proto.input)
+            for entry in proto.attribute:  # graphs inside may take any value that is around them
+                if entry.type == onnx.AttributeProto.GRAPH:
+                    wanted.update(_mentioned(entry.g))
+    return wanted - {""}
+
+
+def _mentioned(graph: Any) -> set[str]:
+    names = {entry.name for entry in graph.output}
+    for proto in graph.node:
+        names.update(proto.input)
+        for entry in proto.attribute:
+            if entry.type == onnx.AttributeProto.GRAPH:
+                names |= _mentioned(entry.g)
+    return names
+
+
+def _name_outputs(node: Node, scope: Scope) -> None:
+    """Enter the names of what a node gives."""
+    for name in filter(None, node.outputs):
+        if name in scope.names or name in scope.constants:
+            node.fail(f"outputs: expected names of their own, got {name!r} a second time")
+        scope.names.add(name)
 
 
 def _frozen(array: Array) -> Array:
@@ -245,13 +280,14 @@ def _fold(node: Node, scope: Scope) -> bool:
         with np.errstate(all="ignore"):
             function, positions = bound(node)
             found = function(*(node.constants[place] for place in positions))
-    except FAILURES:
+    except (*FAILURES, MemoryError):
         return False  # an error of the run, if it ever comes to it
     if not OPERATORS[node.operator].several:
         found = (found,)
     for name, value in zip(node.outputs, found, strict=False):
         if name:
             scope.constants[name] = _frozen(value)
+            scope.names.discard(name)
     return True
 
 
@@ -276,6 +312,7 @@ def _fold_size(node: Node, scope: Scope) -> bool:
     scope.constants[node.outputs[0]] = _frozen(
         array if places is None else array.reshape(places.shape)
     )
+    scope.names.discard(node.outputs[0])
     return True
 
 
@@ -312,7 +349,13 @@ class _Layout:
                 for name in sorted(ended - kept - {""})
                 if self.scope.constant(name) is None
             ]
-            function, positions = bound(node)
+            try:
+                function, positions = bound(node)
+            except FAILURES as error:
+                message = str(error)
+                raise ValueError(
+                    message if message.startswith("node '") else f"{node}: {message}"
+                ) from error
             node.constants.clear()
             sources = [self.place(node.inputs[position]) for position in positions]
             targets = [self.place(name) for name in node.outputs]

@@ -1,0 +1,104 @@
+"""Convolutions: those over one axis in the engine, the others as products of matrices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _core
+from lstmcore._typing import Array
+from lstmcore.onnx.graph import Node
+from lstmcore.onnx.operators.products import ACTIVATIONS, multiply, usable
+from lstmcore.onnx.operators.registry import Bound, Function, operator
+from lstmcore.onnx.operators.windows import Windows
+
+
+@operator("Conv", since=1)
+def _conv(node: Node) -> Function | Bound:
+    groups = int(node.get("group", 1))
+    if groups < 1:
+        node.fail(f"group: expected at least 1, got {groups}")
+    kernel, bias = node.constant(1), node.constant(2)
+    known = kernel is not None and (bias is not None or not node.has_input(2))
+    if known and kernel is not None and kernel.ndim == 3 and usable(kernel, bias):
+        return Bound(_known_conv1d(node, kernel, bias, groups), (0,))
+
+    def conv(x: Array, kernel: Array, bias: Array | None = None) -> Any:
+        return _conv_of_any_rank(node, x, kernel, bias, groups)
+
+    return conv
+
+
+def _known_conv1d(node: Node, kernel: Array, bias: Array | None, groups: int) -> Function:
+    """A convolution over one axis, in the engine.
+
+    The engine wants (N, T, C). What it gives is turned by a view, and the next convolution turns
+    it back by another: between the two nothing is copied.
+    """
+    filters, width, size = kernel.shape
+    windows = Windows(node, (size,))
+    (stride,), (dilation,) = windows.strides, windows.dilations
+    if filters % groups:
+        node.fail(f"group: expected a divisor of the {filters} filters, got {groups}")
+    each = filters // groups
+    packed = [
+        _core.PackedConv1d(
+            kernel[group * each : (group + 1) * each].transpose(2, 1, 0),
+            None if bias is None else bias[group * each : (group + 1) * each],
+            stride,
+            dilation,
+            node.activation,
+        )
+        for group in range(groups)
+    ]
+    same = windows.mode.startswith("SAME")
+    before, after = windows.pads[0]
+
+    def conv(x: Array) -> Any:
+        if x.ndim != 3 or x.shape[1] != width * groups:
+            node.fail(f"X: expected shape (N, {width * groups}, T), got {x.shape}")
+        front, back = windows.padding(x.shape[2:])[0] if same else (before, after)
+        if x.shape[2] + front + back < windows.span[0]:
+            node.fail(
+                f"X: expected at least one window of {windows.span[0]} steps, got {x.shape[2]}"
+            )
+        flat = width == 1 and groups == 1  # nothing to turn
+        rows = x.reshape(len(x), -1, 1) if flat else x.transpose(0, 2, 1)
+        if groups == 1:
+            return packed[0].forward(rows, front, back).transpose(0, 2, 1)
+        parts = [
+            part.forward(rows[:, :, group * width : (group + 1) * width], front, back)
+            for group, part in enumerate(packed)
+        ]
+        return np.concatenate(parts, axis=2).transpose(0, 2, 1)
+
+    return conv
+
+
+def _conv_of_any_rank(node: Node, x: Array, kernel: Array, bias: Array | None, groups: int) -> Any:
+    """Windows are copied side by side, and multiplied with the kernel as a matrix."""
+    filters, width = kernel.shape[:2]
+    if x.ndim != kernel.ndim or x.shape[1] != width * groups or filters % groups:
+        node.fail(
+            f"X: expected shape (N, {width * groups}, ...) for a kernel of shape "
+            f"{kernel.shape}, got {x.shape}"
+        )
+    windows = Windows(node, kernel.shape[2:])
+    view = windows.over(x, windows.padding(x.shape[2:]), 0)
+    spatial = x.ndim - 2
+    places = view.shape[2 : 2 + spatial]
+    # (N, places ..., C, window ...)
+    order = (0, *range(2, 2 + spatial), 1, *range(2 + spatial, 2 + 2 * spatial))
+    each, parts = filters // groups, []
+    for group in range(groups):
+        rows = view[:, group * width : (group + 1) * width].transpose(order)
+        rows = rows.reshape(-1, math.prod(kernel.shape[1:]))
+        matrix = kernel[group * each : (group + 1) * each].reshape(each, -1).T
+        parts.append(multiply(rows, matrix))
+    result = parts[0] if groups == 1 else np.concatenate(parts, axis=1)
+    if bias is not None:
+        result = result + bias
+    result = ACTIVATIONS[node.activation](result)
+    return np.moveaxis(result.reshape(len(x), *places, filters), -1, 1)
