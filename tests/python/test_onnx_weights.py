@@ -239,7 +239,7 @@ BAD_NODES = {
     "W: expected float32 or float64, got int64": {"W": np.zeros((1, 12, C), int)},
     "R: expected shape (1, 12, 3), got (1, 12, 2)": {"R": np.zeros((1, 12, 2), np.float32)},
     "R: expected float32, got float64": {"R": np.zeros((1, 12, 3))},
-    "R: expected float32, got object": {"R": None},
+    "R: expected an array, got None": {"R": None},
     "B: expected shape (1, 24), got (1, 12)": {"B": np.zeros((1, 12), np.float32)},
     "P: expected shape (1, 9), got (9,)": {"P": np.zeros(9, np.float32)},
     "hidden_size: expected an integer, got 3.0": {"hidden_size": 3.0},

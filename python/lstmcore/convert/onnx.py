@@ -321,6 +321,9 @@ def _suffixes(config: LSTMConfig, layer: int) -> list[str]:
 
 def _arrays(W: Any, R: Any, B: Any, P: Any, directions: int, hidden: int) -> dict[str, Array]:
     """Check shapes and dtypes of what is there."""
+    for name, value in (("W", W), ("R", R)):
+        if value is None:
+            raise TypeError(f"{name}: expected an array, got None; only B and P may be left out")
     first = _checks.float_array(W, "W")
     expected = (directions, 4 * hidden)
     if first.ndim != 3 or first.shape[:2] != expected or first.shape[2] == 0:
