@@ -213,6 +213,8 @@ def nested(depth):
         (set_layer(6, module="elsewhere"), "Dense 'dense': a class of its own"),
         (set_layer(6, config=None), "none that Keras writes"),
         (lambda d: d["config"]["layers"][6].update(class_name=None), "has no counterpart"),
+        (set_option(0, batch_shape="text"), "a.keras: its conf|InputLayer"),
+        (lambda d: d["config"]["layers"].__setitem__(3, "text"), "a.keras: its conf"),
         (lambda d: d["config"].update(layers=None), "no configuration of a Sequential"),
         (lambda d: d.update(class_name="Own"), "Own: expected a Sequential or a functional"),
         (lambda d: d.update(registered_name="my>Model"), "a class of its own"),

@@ -1,5 +1,7 @@
 """`lstmcore.onnx.load` on models that are broken, odd, or larger than need be."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -217,3 +219,29 @@ def test_numbers_of_activations_that_need_none():
     for first in ("Sigmoid", "HardSigmoid"):
         node = op("LSTM", "x,w,r", hidden_size=2, activations=[first, "Tanh", "Tanh"], **numbers)
         one(node, {"x": x}, weights)
+
+
+def test_the_error_function_is_exact_to_its_last_digits():
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.normal(size=20_000),
+            rng.uniform(-7, 7, 20_000),
+            [0.0, -0.0, 1e-300, 0.46875, 0.5, 4.0, -4.0, 3.92, 6.0, 30.0, np.inf, -np.inf, np.nan],
+        ]
+    )
+    model = lc_onnx.load(make_model([op("Erf")], [value("x", None, TensorProto.DOUBLE)], ["y"]))
+    expected = np.array([math.erf(number) for number in x])
+    y = model(x)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+    np.testing.assert_array_equal(np.signbit(y[:-1]), np.signbit(x[:-1]))
+    np.testing.assert_array_max_ulp(y[:-1], expected[:-1], 2)
+    x = x[:-1].astype(np.float32)
+    expected = np.array([math.erf(number) for number in x], np.float32)
+    y = lc_onnx.load(make_model([op("Erf")], ["x"], ["y"]))(x)
+    np.testing.assert_array_max_ulp(y, expected, 1)
+    assert np.abs(y).max() == 1
+    np.testing.assert_array_equal(
+        lc_onnx.load(make_model([op("Erf")], ["x"], ["y"]))(x[::7].reshape(-1, 4)[:, ::2]),
+        y[::7].reshape(-1, 4)[:, ::2],
+    )

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
+from lstmcore.onnx.operators.error_function import erf
 from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Operator, operator
 
 UNARY: dict[str, tuple[Function, int]] = {
@@ -286,14 +287,6 @@ def _mish(node: Node) -> Function:
 @operator("Erf", since=9)
 def _erf(node: Node) -> Function:
     return erf
-
-
-def erf(x: Array) -> Any:
-    """The error function, number by number, so for the odd small array."""
-    values = np.asarray(x)
-    return np.fromiter(map(math.erf, values.ravel().tolist()), values.dtype, values.size).reshape(
-        values.shape
-    )
 
 
 @operator("Gelu", since=20)
