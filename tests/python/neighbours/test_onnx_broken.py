@@ -245,3 +245,32 @@ def test_the_error_function_is_exact_to_its_last_digits():
         lc_onnx.load(make_model([op("Erf")], ["x"], ["y"]))(x[::7].reshape(-1, 4)[:, ::2]),
         y[::7].reshape(-1, 4)[:, ::2],
     )
+
+
+@pytest.mark.parametrize("size", [3, 70])
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "Conv"])
+def test_windows_in_passes_and_at_once(kind, size):
+    """Up to 64 places of a window are gone through one by one, more are one view."""
+    x = np.random.default_rng(0).normal(size=(40, 5, 150)).astype(np.float32)
+    options = {"strides": [2], "pads": [2, 1]}
+    if kind == "Conv":
+        weights = [tensor("w", np.random.default_rng(1).normal(size=(5, 1, size)) / size)]
+        one(op("Conv", "x,w", group=5, dilations=[2], **options), {"x": x}, weights)
+    else:
+        if kind == "AveragePool":
+            one(op(kind, kernel_shape=[size], count_include_pad=1, **options), {"x": x})
+        one(op(kind, kernel_shape=[size], **options), {"x": x})
+        model = lc_onnx.load(make_model([op(kind, kernel_shape=[size])], ["x"], ["y"]))
+        np.testing.assert_array_equal(model(x)[7:9], model(x[7:9]))
+        np.testing.assert_array_equal(model(x[..., :80]), model(x)[..., : 81 - size])
+        with pytest.raises(ValueError, match=f"expected windows of .{size},. to fit"):
+            model(x[..., :2])
+
+
+def test_rows_of_a_channel_by_channel_convolution_stand_alone():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, 6, 31, 40)).astype(np.float32)
+    weights = [tensor("w", rng.normal(size=(6, 1, 3, 3)) / 9), tensor("b", rng.normal(size=6))]
+    y = one(op("Conv", "x,w,b", group=6, pads=[1, 0, 1, 2]), {"x": x}, weights)
+    model = make_model([op("Conv", "x,w,b", group=6, pads=[1, 0, 1, 2])], ["x"], ["y"], weights)
+    np.testing.assert_array_equal(lc_onnx.load(model)(x[3:4]), y[3:4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ def _conv(node: Node) -> Function | Bound:
         node.fail(f"group: expected at least 1, got {groups}")
     kernel, bias = node.constant(1), node.constant(2)
     known = kernel is not None and (bias is not None or not node.has_input(2))
-    if known and kernel is not None and kernel.ndim == 3 and usable(kernel, bias):
+    alone = kernel is not None and kernel.shape[:2] == (groups, 1) and groups > 1
+    if known and kernel is not None and kernel.ndim == 3 and usable(kernel, bias) and not alone:
         return Bound(_known_conv1d(node, kernel, bias, groups), (0,))
 
     def conv(x: Array, kernel: Array, bias: Array | None = None) -> Any:
@@ -86,6 +88,8 @@ def _conv_of_any_rank(node: Node, x: Array, kernel: Array, bias: Array | None, g
             f"{kernel.shape}, got {x.shape}"
         )
     windows = Windows(node, kernel.shape[2:])
+    if width == 1 and filters == groups and windows.few and usable(x, kernel, bias):
+        return ACTIVATIONS[node.activation](_channel_by_channel(windows, x, kernel, bias))
     view = windows.over(x, windows.padding(x.shape[2:]), 0)
     spatial = x.ndim - 2
     places = view.shape[2 : 2 + spatial]
@@ -102,3 +106,22 @@ def _conv_of_any_rank(node: Node, x: Array, kernel: Array, bias: Array | None, g
         result = result + bias
     result = ACTIVATIONS[node.activation](result)
     return np.moveaxis(result.reshape(len(x), *places, filters), -1, 1)
+
+
+def _channel_by_channel(windows: Windows, x: Array, kernel: Array, bias: Array | None) -> Array:
+    """Convolve each channel with a filter of its own: too little work for products of matrices."""
+    spatial = (1,) * (x.ndim - 2)
+    columns = kernel.reshape(len(kernel), -1).T.reshape(-1, len(kernel), *spatial)
+
+    def passes(places: Iterator[Array], result: Array) -> None:
+        product = np.empty_like(result)
+        for number, (entry, column) in enumerate(zip(places, columns, strict=True)):
+            if number == 0:
+                np.multiply(entry, column, out=result)
+            else:
+                np.multiply(entry, column, out=product)
+                result += product
+        if bias is not None:
+            result += bias.reshape(-1, *spatial)
+
+    return windows.reduce(x, windows.padding(x.shape[2:]), 0, passes)

@@ -308,10 +308,14 @@ def _softmax(node: Node) -> Function:
     axis = node.get("axis", -1 if node.opset >= 13 else 1)
 
     def along(x: Array, axis: int) -> Any:
-        shifted = x - x.max(axis=axis, keepdims=True)
-        powers = np.exp(shifted)
-        total = powers.sum(axis=axis, keepdims=True)
-        return shifted - np.log(total) if logarithm else powers / total
+        shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+        powers = np.exp(shifted, out=None if logarithm else shifted)
+        total = np.add.reduce(powers, axis=axis, keepdims=True)
+        if logarithm:
+            shifted -= np.log(total)
+        else:
+            shifted /= total
+        return shifted
 
     def softmax(x: Array) -> Any:
         if x.size == 0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,12 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.padding import padded
+
+FEW = 64
+"""Places in a window up to which a pass over the whole input for each of them is the fastest."""
+
+BLOCK = 1 << 16
+"""Numbers of an input that such passes go over while they are in a cache."""
 
 
 class Windows:
@@ -37,6 +45,7 @@ class Windows:
         if self.mode == "VALID":
             pads = [0] * (2 * rank)
         self.pads = tuple(zip(pads[:rank], pads[rank:], strict=True))
+        self.few = math.prod(self.size) <= FEW
         self.span = tuple((s - 1) * d + 1 for s, d in zip(self.size, self.dilations, strict=True))
 
     def padding(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -54,17 +63,66 @@ class Windows:
 
     def over(self, x: Array, pairs: Sequence[tuple[int, int]], fill: Any) -> Array:
         """Return all windows of x (N, C, ...) as a view (N, C, places ..., window ...)."""
-        whole = [(0, 0), (0, 0), *pairs]
-        if any(before or after for before, after in pairs):
-            x = padded(x, whole, "constant", fill)
+        x = self._with_pads(x, pairs, fill)
         axes = tuple(range(2, x.ndim))
-        if any(size < span for size, span in zip(x.shape[2:], self.span, strict=True)):
-            raise ValueError(
-                f"X: expected windows of {self.span} to fit, got {x.shape[2:]} with pads"
-            )
         slide: Any = np.lib.stride_tricks.sliding_window_view
         view: Array = slide(x, self.span, axes)
         places = tuple(slice(None, None, stride) for stride in self.strides)
         inside = tuple(slice(None, None, dilation) for dilation in self.dilations)
         result: Array = view[(slice(None), slice(None), *places, *inside)]
         return result
+
+    def reduce(
+        self,
+        x: Array,
+        pairs: Sequence[tuple[int, int]],
+        fill: Any,
+        passes: Callable[[Iterator[Array], Array], None],
+    ) -> Array:
+        """Make one number of each window of x (N, C, ...), in passes over blocks of rows.
+
+        Parameters
+        ----------
+        x : ndarray
+        pairs : sequence of tuple of int
+            What goes before and after each axis.
+        fill : object
+            The number that goes there.
+        passes : callable
+            Gets views of the places of all windows, one place after the other in the order of the
+            kernel, and the array (n, C, places ...) to fill.
+
+        Returns
+        -------
+        ndarray, shape (N, C, places ...)
+        """
+        x = self._with_pads(x, pairs, fill)
+        places = [
+            (size - span) // stride + 1
+            for size, span, stride in zip(x.shape[2:], self.span, self.strides, strict=True)
+        ]
+        result = np.empty((*x.shape[:2], *places), x.dtype)
+        rows = max(BLOCK // max(math.prod(x.shape[1:]), 1), 1)
+        for start in range(0, len(x), rows):
+            block = slice(start, start + rows)
+            passes(self._shifted(x[block], places), result[block])
+        return result
+
+    def _shifted(self, x: Array, places: Sequence[int]) -> Iterator[Array]:
+        for inside in product(*map(range, self.size)):
+            cut = [slice(None), slice(None)]
+            for number, dilation, stride, count in zip(
+                inside, self.dilations, self.strides, places, strict=True
+            ):
+                first = number * dilation
+                cut.append(slice(first, first + (count - 1) * stride + 1, stride))
+            yield x[tuple(cut)]
+
+    def _with_pads(self, x: Array, pairs: Sequence[tuple[int, int]], fill: Any) -> Array:
+        if any(before or after for before, after in pairs):
+            x = padded(x, [(0, 0), (0, 0), *pairs], "constant", fill)
+        if any(size < span for size, span in zip(x.shape[2:], self.span, strict=True)):
+            raise ValueError(
+                f"X: expected windows of {self.span} to fit, got {x.shape[2:]} with pads"
+            )
+        return x
