@@ -274,3 +274,40 @@ def test_rows_of_a_channel_by_channel_convolution_stand_alone():
     y = one(op("Conv", "x,w,b", group=6, pads=[1, 0, 1, 2]), {"x": x}, weights)
     model = make_model([op("Conv", "x,w,b", group=6, pads=[1, 0, 1, 2])], ["x"], ["y"], weights)
     np.testing.assert_array_equal(lc_onnx.load(model)(x[3:4]), y[3:4])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": [3], "pads": [2, 1], "output_padding": [1]},
+        {"strides": [2], "dilations": [2], "group": 2},
+        {"strides": [2], "auto_pad": "SAME_UPPER"},
+        {"strides": [2], "output_shape": [17]},
+        {"strides": [2], "output_shape": [20]},
+    ],
+)
+def test_transposed_convolutions(options):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4, 9)).astype(np.float32)
+    kernel = rng.normal(size=(4, 2, 3)) / 4
+    bias = tensor("b", rng.normal(size=2 * options.get("group", 1)))
+    node = op("ConvTranspose", "x,w,b", **options)
+    one(node, {"x": x}, [tensor("w", kernel), bias])
+    one(node, {"x": x[:0]}, [tensor("w", kernel), bias])
+
+
+def test_transposed_convolutions_fill_their_output():
+    weights = [tensor("w", np.ones((4, 2, 3)))]
+    node = op("ConvTranspose", "x,w", strides=[2], output_shape=[21])
+    with pytest.raises(ValueError, match="output_shape: expected less than 21, got 21"):
+        lc_onnx.load(make_model([node], ["x"], ["y"], weights))(np.ones((1, 4, 9), np.float32))
+
+
+def test_sums_of_products_by_their_letters():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4, 5)).astype(np.float32)
+    w = tensor("w", rng.normal(size=(3, 5, 2)))
+    one(op("Einsum", "x,w", equation="bij,bjk->bik"), {"x": x}, [w])
+    one(op("Einsum", "x,w", equation="bij,cjk->bc"), {"x": x}, [w])
+    one(op("Einsum", "x", equation="...ij->...ji"), {"x": x})

@@ -125,3 +125,62 @@ def _channel_by_channel(windows: Windows, x: Array, kernel: Array, bias: Array |
             result += bias.reshape(-1, *spatial)
 
     return windows.reduce(x, windows.padding(x.shape[2:]), 0, passes)
+
+
+@operator("ConvTranspose", since=1)
+def _conv_transpose(node: Node) -> Function:
+    """Each input adds the kernel, times itself, to the places of its window in the output."""
+    groups = int(node.get("group", 1))
+    if groups < 1:
+        node.fail(f"group: expected at least 1, got {groups}")
+
+    def conv(x: Array, kernel: Array, bias: Array | None = None) -> Any:
+        width, each = kernel.shape[:2]
+        if x.ndim != kernel.ndim or x.shape[1] != width or width % groups:
+            node.fail(
+                f"X: expected shape (N, {width}, ...) for a kernel of shape {kernel.shape}, "
+                f"got {x.shape}"
+            )
+        windows = Windows(node, kernel.shape[2:])
+        whole, cut = _transposed_places(node, windows, x.shape[2:])
+        part, count, places = width // groups, math.prod(x.shape[2:]), math.prod(windows.size)
+        result = np.zeros((len(x), each * groups, *whole), x.dtype)
+        rows = np.moveaxis(x, 1, -1).reshape(-1, width)
+        products = [
+            multiply(
+                rows[:, group * part : (group + 1) * part],
+                kernel[group * part : (group + 1) * part].reshape(part, -1),
+            ).reshape(len(x), count, each, places)
+            for group in range(groups)
+        ]
+        filled = np.concatenate(products, axis=2).transpose(0, 2, 3, 1)
+        for number, place in enumerate(windows.shifted(result, x.shape[2:])):
+            place += filled[:, :, number].reshape(place.shape)
+        result = result[(slice(None), slice(None), *cut)]
+        return result if bias is None else result + bias.reshape(-1, *(1,) * (x.ndim - 2))
+
+    return conv
+
+
+def _transposed_places(
+    node: Node, windows: Windows, shape: tuple[int, ...]
+) -> tuple[list[int], list[slice]]:
+    """Return the sizes that all windows need, with room behind them, and what is cut out of it."""
+    extra = node.get("output_padding") or [0] * len(shape)
+    wanted = node.get("output_shape")
+    whole, cut = [], []
+    for axis, size in enumerate(shape):
+        stride = windows.strides[axis]
+        full = (size - 1) * stride + windows.span[axis] + extra[axis]
+        start, after = windows.pads[axis]
+        end = full - after
+        if wanted is not None or windows.mode.startswith("SAME"):
+            target = size * stride if wanted is None else wanted[axis]
+            if target - full >= stride:
+                node.fail(f"output_shape: expected less than {full + stride}, got {target}")
+            left = max(full - target, 0)
+            start = left // 2 if windows.mode == "SAME_UPPER" else left - left // 2
+            end = start + target
+        whole.append(max(full, end))
+        cut.append(slice(start, end))
+    return whole, cut

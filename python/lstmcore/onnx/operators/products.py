@@ -136,3 +136,9 @@ def _matmul(node: Node) -> Function | Bound:
         return finish(product if c is None else product + c)
 
     return matmul
+
+
+@operator("Einsum", since=12)
+def _einsum(node: Node) -> Function:
+    equation = node.get("equation")
+    return lambda *arrays: np.einsum(equation, *arrays, optimize=len(arrays) > 1)

@@ -105,10 +105,11 @@ class Windows:
         rows = max(BLOCK // max(math.prod(x.shape[1:]), 1), 1)
         for start in range(0, len(x), rows):
             block = slice(start, start + rows)
-            passes(self._shifted(x[block], places), result[block])
+            passes(self.shifted(x[block], places), result[block])
         return result
 
-    def _shifted(self, x: Array, places: Sequence[int]) -> Iterator[Array]:
+    def shifted(self, x: Array, places: Sequence[int]) -> Iterator[Array]:
+        """Give the view of each place of the kernel, in its order."""
         for inside in product(*map(range, self.size)):
             cut = [slice(None), slice(None)]
             for number, dilation, stride, count in zip(
