@@ -10,7 +10,8 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, opset_of, read_model
-from lstmcore.onnx.program import Program, Scope, compile_graph
+from lstmcore.onnx.program import Program, compile_graph
+from lstmcore.onnx.scope import Scope
 
 __all__ = ["Model", "load"]
 

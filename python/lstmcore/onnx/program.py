@@ -7,71 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-import onnx
 from onnx import GraphProto
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, Node, argument_of, array_of, node_of
 from lstmcore.onnx.operators import OPERATORS, Function, bound
 from lstmcore.onnx.passes import simplify
+from lstmcore.onnx.scope import Scope, name_outputs, wanted_names
 
-__all__ = ["Program", "Scope", "compile_graph"]
+__all__ = ["Program", "compile_graph"]
 
 Values: TypeAlias = list[Any]
 Step: TypeAlias = Callable[[Values], None]
 
 FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 """What NumPy and the engine raise for what does not fit."""
-
-
-class Scope:
-    """The names that a graph sees: its own, then those of the graph around it.
-
-    Parameters
-    ----------
-    opset : int
-    problems : list of tuple
-        Where operators that are missing are noted, with their nodes.
-    parent : Scope, optional
-    """
-
-    def __init__(
-        self, opset: int, problems: list[tuple[str, str]], parent: Scope | None = None
-    ) -> None:
-        self.opset, self.problems, self.parent = opset, problems, parent
-        self.constants: dict[str, Array] = {}
-        self.names: set[str] = set()
-        self.captures: dict[str, None] = {}  # in order
-        # Of inputs and of what Shape gives for them: sizes that the model fixes are integers.
-        self.shapes: dict[str, tuple[int | str | None, ...]] = {}
-        self.sizes: dict[str, tuple[int | str | None, ...]] = {}
-
-    def constant(self, name: str) -> Array | None:
-        """Return what is known of a value."""
-        if name in self.constants:
-            return self.constants[name]
-        if name in self.names or self.parent is None:
-            return None
-        return self.parent.constant(name)
-
-    def shape(self, name: str) -> tuple[int | str | None, ...] | None:
-        """Return what the model fixes of the shape of an input."""
-        if name in self.names or self.parent is None:
-            return self.shapes.get(name)
-        return self.parent.shape(name)
-
-    def knows(self, name: str) -> bool:
-        """Whether there is a value of this name."""
-        here = name in self.names or name in self.constants
-        return here or (self.parent is not None and self.parent.knows(name))
-
-    def use(self, name: str) -> None:
-        """Note that a value is used; one from outside is captured, unless it is a constant."""
-        if name in self.names or name in self.constants or self.constant(name) is not None:
-            return
-        if self.parent is not None:
-            self.parent.use(name)
-            self.captures[name] = None
 
 
 @dataclass(frozen=True)
@@ -172,11 +122,11 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     if scope.parent is None:  # those of graphs inside are not checked at run time
         scope.shapes = {entry.name: entry.shape for entry in arguments if entry.shape is not None}
     nodes: list[Node] = []
-    wanted = _wanted(graph)
+    wanted = wanted_names(graph)
     for number, proto in enumerate(graph.node):
         node = node_of(proto, number, scope.opset)
         if wanted.isdisjoint(node.outputs):  # not to be computed, and perhaps too large to be
-            _name_outputs(node, scope)
+            name_outputs(node, scope)
             continue
         node = _with_bodies(node, scope)
         for name in node.inputs:
@@ -188,7 +138,7 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
             node, constants=[scope.constant(name) if name else None for name in node.inputs]
         )
         missing = _is_missing(node, scope)
-        _name_outputs(node, scope)
+        name_outputs(node, scope)
         if not missing and not _fold_size(node, scope) and not _fold(node, scope):
             nodes.append(node)
     results = tuple(map(argument_of, graph.output))
@@ -198,36 +148,6 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     if scope.problems:
         return Program((), (), [], (), (), (), (), arguments, results)
     return _Layout(scope, arguments, results).program(simplify(nodes, results))
-
-
-def _wanted(graph: Any) -> set[str]:
-    """Return the names of all values that an output depends on."""
-    wanted = {entry.name for entry in graph.output}
-    for proto in reversed(graph.node):
-        if not wanted.isdisjoint(proto.output):
-            wanted.update(proto.input)
-            for entry in proto.attribute:  # graphs inside may take any value that is around them
-                if entry.type == onnx.AttributeProto.GRAPH:
-                    wanted.update(_mentioned(entry.g))
-    return wanted - {""}
-
-
-def _mentioned(graph: Any) -> set[str]:
-    names = {entry.name for entry in graph.output}
-    for proto in graph.node:
-        names.update(proto.input)
-        for entry in proto.attribute:
-            if entry.type == onnx.AttributeProto.GRAPH:
-                names |= _mentioned(entry.g)
-    return names
-
-
-def _name_outputs(node: Node, scope: Scope) -> None:
-    """Enter the names of what a node gives."""
-    for name in filter(None, node.outputs):
-        if name in scope.names or name in scope.constants:
-            node.fail(f"outputs: expected names of their own, got {name!r} a second time")
-        scope.names.add(name)
 
 
 def _frozen(array: Array) -> Array:
