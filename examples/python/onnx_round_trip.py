@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -72,9 +71,7 @@ def runners(path: Path) -> dict[str, Run]:
         found["ONNX Runtime"] = lambda inputs: dict(
             zip(names, session.run(None, dict(inputs)), strict=True)
         )
-    load: Any = getattr(bridge, "load", None)
-    if load is not None:
-        found["lstmcore.onnx"] = load(path).run
+    found["lstmcore.onnx"] = bridge.load(path).run
     return found
 
 

@@ -83,7 +83,7 @@ class Listener:
     def hear(self, chunk: Signal) -> float:
         """The probability of speech in the next 512 samples."""
         heard = np.concatenate([self.context, chunk])
-        self.context = chunk[-CONTEXT:]
+        self.context = heard[-CONTEXT:].copy()  # the caller may fill the same array again
         h = self.stream.step(self.model.encode(heard[None])[0])
         return float(self.model.head(np.maximum(h, 0)[None, None])[0, 0, 0])
 

@@ -163,9 +163,11 @@ def _tensor(path: Any, file: Any, name: str) -> Array:
 def replace(path: Path, content: bytes) -> None:
     """Write beside `path`, make sure that it has reached the disk, then put it in place."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(
-        beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(beside, flags, 0o666)
+    except OSError as error:  # nobody knows the name of the file beside
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

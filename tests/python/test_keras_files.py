@@ -213,6 +213,8 @@ def nested(depth):
         (set_layer(6, module="elsewhere"), "Dense 'dense': a class of its own"),
         (set_layer(6, config=None), "none that Keras writes"),
         (lambda d: d["config"]["layers"][6].update(class_name=None), "has no counterpart"),
+        (lambda d: d["config"].update(layers="text"), "a.keras: its configuration is none that"),
+        (lambda d: d["config"].update(layers=[1]), "a.keras: its configuration is none that"),
         (lambda d: d["config"].update(layers=None), "no configuration of a Sequential"),
         (lambda d: d.update(class_name="Own"), "Own: expected a Sequential or a functional"),
         (lambda d: d.update(registered_name="my>Model"), "a class of its own"),

@@ -24,6 +24,8 @@ def tensor(value: Any, name: str) -> Tensor:
     """Describe an array or another framework's tensor."""
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         kind = str(value.dtype).removeprefix("torch.")
+        if str(getattr(value, "device", "")) == "meta":
+            raise ValueError(f"{name}: expected a tensor with numbers, got one of device 'meta'")
         return Tensor(tuple(value.shape), kind, lambda: _copy(value.detach().cpu().numpy()))
     if isinstance(value, Mapping):
         raise TypeError(f"{name}: expected an array, got a mapping; pass the one that holds arrays")

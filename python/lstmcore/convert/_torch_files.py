@@ -1,7 +1,7 @@
 """State dicts: mappings, safetensors files, and files that PyTorch reads."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ PICKLED = (".pt", ".pth", ".bin")
 SAFE_NAMES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16"}
 
 
-def read_state(source: Any) -> dict[str, Tensor]:
-    """Describe the tensors of a state dict or of a file of one, by name."""
+def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Describe the tensors of a state dict or of a file of one, by name.
+
+    Of a checkpoint, in which state dicts stand beside other things, those are read that prefixes
+    begin with the names of, and their names begin the tensors' names.
+    """
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.suffix == ".safetensors":
@@ -25,15 +29,50 @@ def read_state(source: Any) -> dict[str, Tensor]:
             raise ValueError(
                 f"source: expected a file .safetensors, {', '.join(PICKLED)}, got {path.name!r}"
             )
-        from lstmcore.convert.pytorch import import_torch
-
-        source = import_torch().load(path, map_location="cpu", weights_only=True)
+        source = _load(path)
     if not isinstance(source, Mapping):
         raise TypeError(
             "source: expected a PyTorch module, a state dict or the path of one, got "
             f"{_checks.describe(source)}"
         )
-    return {str(name): tensor(value, str(name)) for name, value in source.items()}
+    return {name: tensor(value, name) for name, value in _reached(source, prefixes).items()}
+
+
+def _load(path: Path) -> Any:
+    from lstmcore.convert.pytorch import import_torch
+
+    try:
+        return import_torch().load(path, map_location="cpu", weights_only=True)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # of many classes, with advice to run what the file says
+        raise ValueError(
+            f"{path}: expected a file of a state dict, as torch.save(module.state_dict(), path) "
+            "writes it; this one is damaged, or holds other objects, such as a whole module, which "
+            f"PyTorch does not make of a file that may not run code ({type(error).__name__})"
+        ) from None
+
+
+def _reached(source: Mapping[Any, Any], prefixes: Iterable[str]) -> dict[str, Any]:
+    """Take what prefixes reach into, if there are mappings within; else all of it."""
+    inner = {str(name): part for name, part in source.items() if isinstance(part, Mapping)}
+    if not inner:
+        return {str(name): value for name, value in source.items()}
+    found: dict[str, Any] = {}
+    for name, part in inner.items():
+        rest = [
+            prefix[len(name) + 1 :] for prefix in prefixes if f"{prefix}.".startswith(f"{name}.")
+        ]
+        if rest:
+            found |= {f"{name}.{key}": value for key, value in _reached(part, rest).items()}
+    if not found:
+        name = next(iter(inner))
+        raise TypeError(
+            f"{name}: expected an array, got a mapping; a state dict in a checkpoint is read by a "
+            f"prefix that begins with its name, such as {name!r}; there are "
+            f"{', '.join(map(repr, inner))}"
+        )
+    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -90,8 +90,8 @@ def _recurrent(layer: Recurrent, shapes: dict[str, tuple[int, ...]]) -> list[Pla
 BIASES = ("bias_ih", "bias_hh")
 
 
-def build(module: Any, dtype: str) -> Layer:
-    """Make a built layer like a module, with initial values.
+def build(module: Any, dtype: str, training: bool) -> Layer:
+    """Make a built layer like a module, with initial values; perhaps for inference only.
 
     Raises
     ------
@@ -108,6 +108,8 @@ def build(module: Any, dtype: str) -> Layer:
     ]
     for kind, make in makers:
         if isinstance(module, kind) and type(module).forward is kind.forward:
+            if training and kind is nn.Embedding:
+                _refuse_gradients(module)
             layer, shape = make(module)
             layer.build_alone(shape, dtype)
             return layer
@@ -134,8 +136,18 @@ def _dense(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
 
 
 def _embedding(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
-    refuse(module, padding_idx=None, max_norm=None, scale_grad_by_freq=False)
+    refuse(module, max_norm=None)
     return Embedding(module.num_embeddings, module.embedding_dim), (None, None)
+
+
+def _refuse_gradients(module: Any) -> None:
+    """Raise ValueError if an embedding has options that change its gradient."""
+    try:
+        refuse(module, padding_idx=None, scale_grad_by_freq=False)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; training=False leaves them out, which change gradients alone"
+        ) from None
 
 
 def _convolution(module: Any) -> tuple[Layer, tuple[int | None, ...]]:

@@ -87,6 +87,12 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
             raise ValueError(
                 f"{path}: its configuration is none that Keras writes ({error!r})"
             ) from error
+        except TypeError as error:
+            if str(error).startswith("source: "):  # of tensors
+                raise
+            raise ValueError(
+                f"{path}: its configuration is none that Keras writes ({error})"
+            ) from error
 
 
 def load_keras_weights(model: Sequential, source: Any) -> None:
@@ -185,11 +191,9 @@ def to_keras(
         expected = "a number for stateful layers" if stateful else "None without stateful layers"
         raise ValueError(f"batch_size: expected {expected}, got {batch_size}")
     keras = import_keras()
+    names = _keras_names(parts)
     made: list[Any] = []
-    for layer, part in parts:
-        several = sum(other is layer for other, _ in parts) > 1
-        number = sum(other is layer for other, _ in parts[: len(made)])
-        name = f"{layer.name or 'lstm'}_{number}" if several else layer.name
+    for (_, part), name in zip(parts, names, strict=True):
         common = {"dtype": dtype} if name is None else {"dtype": dtype, "name": name}
         made.append(part.make(keras, common))
     alone = isinstance(model, Layer) and len(made) == 1
@@ -211,6 +215,25 @@ def to_keras(
     if target is not None:
         (result.save if target.suffix == ".keras" else result.save_weights)(target)
     return result
+
+
+def _keras_names(parts: list[tuple[Layer, Part]]) -> list[str | None]:
+    """Name what is made; of a stack each layer gets a number that makes the name its own."""
+    taken = {layer.name for layer, _ in parts}
+    names: list[str | None] = []
+    for place, (layer, _) in enumerate(parts):
+        if layer.name is not None and "/" in layer.name:
+            raise ValueError(f"layer {layer.name!r}: Keras has no names with a '/'; rename it")
+        if sum(other is layer for other, _ in parts) == 1:
+            names.append(layer.name)
+            continue
+        number = sum(other is layer for other, _ in parts[:place])
+        name = f"{layer.name or 'lstm'}_{number}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def import_keras() -> Any:

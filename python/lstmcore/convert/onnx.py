@@ -85,6 +85,7 @@ def from_onnx(
         Three for each direction, in upper or lower case; None: Sigmoid, Tanh, Tanh.
     activation_alpha, activation_beta : sequence of float, optional
         Of those activations that have one, in their order; the usual value where the list ends.
+        More numbers than that mean nothing, as in ONNX Runtime.
     clip : float, optional
         Bound of what activations are applied to.
     input_forget : {0, 1}, default 0
@@ -320,6 +321,9 @@ def _suffixes(config: LSTMConfig, layer: int) -> list[str]:
 
 def _arrays(W: Any, R: Any, B: Any, P: Any, directions: int, hidden: int) -> dict[str, Array]:
     """Check shapes and dtypes of what is there."""
+    for name, value in (("W", W), ("R", R)):
+        if value is None:
+            raise TypeError(f"{name}: expected an array, got None; only B and P may be left out")
     first = _checks.float_array(W, "W")
     expected = (directions, 4 * hidden)
     if first.ndim != 3 or first.shape[:2] != expected or first.shape[2] == 0:
@@ -381,16 +385,14 @@ def _complete(name: str, alpha: float | None, beta: float | None) -> Activation:
 def _parameters(
     values: Sequence[float] | None, name: str, own: list[str], takers: tuple[str, ...]
 ) -> list[float | None]:
-    """Deal the values of a list to those of the activations that take one."""
+    """Deal the values of a list to those of the activations that take one.
+
+    Some writers give every activation a number; what is left over is nobody's.
+    """
     if values is not None and not isinstance(values, (list, tuple, np.ndarray)):
         raise TypeError(f"{name}: expected a list of numbers, got {_checks.describe(values)}")
     numbers = [] if values is None else [_checks.real(value, name) for value in values]
     places = [place for place, entry in enumerate(own) if entry in takers]
-    if len(numbers) > len(places):
-        raise ValueError(
-            f"{name}: expected at most {len(places)} numbers for {', '.join(own)}, "
-            f"got {len(numbers)}"
-        )
     dealt: list[float | None] = [None] * len(own)
     for place, number in zip(places, numbers, strict=False):
         dealt[place] = number

@@ -33,7 +33,8 @@ def from_torch(
         ``.pt``, ``.pth`` and ``.bin``, which PyTorch itself reads (``weights_only=True``).
     prefix : str, default ""
         Where in `source` the LSTM is: "encoder.lstm" if a name is "encoder.lstm.weight_ih_l0". With
-        "", `source` is the LSTM.
+        "", `source` is the LSTM. In a checkpoint, which holds state dicts beside other things, the
+        name of one comes first: "state_dict.encoder.lstm".
     dropout : float, optional
         Between layers, for the configuration: a state dict does not tell it (None: 0), a module
         does.
@@ -70,7 +71,8 @@ def from_torch(
                 raise ValueError(f"dropout: expected None beside a module, got {dropout}")
             dropout = float(module.dropout)
         source = module.state_dict()
-    found = _under(read_state(source), prefix)
+    _checks.instance(prefix, str, "prefix", "a str")
+    found = _under(read_state(source, [prefix]), prefix)
     suffix = "" if "weight_ih_l0" in found or "weight_ih" not in found else "_l0"
     found = {name + suffix: entry for name, entry in found.items()}
     config = _config(found, prefix, 0.0 if dropout is None else dropout)
@@ -170,7 +172,11 @@ def load_torch(
         If tensors are not of the layers' type; nothing is written then.
     """
     module = _module(source)
-    state = read_state(source if module is None else module.state_dict())
+    prefixes = names.values() if isinstance(names, Mapping) else [names]
+    state = read_state(
+        source if module is None else module.state_dict(),
+        [prefix for prefix in prefixes if isinstance(prefix, str)],
+    )
     if isinstance(target, Sequential):
         dtype = target.parameters.dtype
         layers = _named(target, names)
@@ -200,12 +206,15 @@ def load_torch(
         layer.set_weights([values[name] for name in layer.weights])
 
 
-def layer_from_torch(module: Any) -> Layer:
+def layer_from_torch(module: Any, *, training: bool = True) -> Layer:
     """Make a built layer of a PyTorch module, with its weights.
 
     Parameters
     ----------
     module : nn.LSTM, nn.Linear, nn.Embedding, nn.Conv1d or nn.LayerNorm
+    training : bool, default True
+        Whether what acts while training only must have a counterpart too. False: `padding_idx` and
+        `scale_grad_by_freq` of an ``nn.Embedding``, which change gradients alone, are left out.
 
     Returns
     -------
@@ -221,10 +230,11 @@ def layer_from_torch(module: Any) -> Layer:
     TypeError
         If it is no module, or its weights are not float32 or float64.
     """
+    _checks.flag(training, "training")
     if _module(module) is None:
         raise TypeError(f"module: expected a PyTorch module, got {_checks.describe(module)}")
     kinds = {entry.dtype for entry in read_state(module.state_dict()).values()}
-    layer = build(module, kinds.pop() if len(kinds) == 1 else "float32")
+    layer = build(module, kinds.pop() if len(kinds) == 1 else "float32", training)
     load_torch(layer, module)
     return layer
 
@@ -272,7 +282,6 @@ def _lstm_kind(module: Any) -> str:
 
 def _under(state: dict[str, _strict.Tensor], prefix: str) -> dict[str, _strict.Tensor]:
     """Take what is under `prefix`, without it."""
-    _checks.instance(prefix, str, "prefix", "a str")
     found = {
         name[len(_join(prefix, "")) :]: entry
         for name, entry in state.items()

@@ -178,7 +178,8 @@ def argument_of(value: Any) -> Argument:
     sizes: list[int | str | None] = []
     for size in tensor.shape.dim:
         if size.HasField("dim_value"):
-            sizes.append(int(size.dim_value))
+            # A negative number is what some writers put where a size is open.
+            sizes.append(int(size.dim_value) if size.dim_value >= 0 else None)
         else:
             sizes.append(size.dim_param or None)
     return Argument(value.name, dtype, tuple(sizes))
@@ -205,13 +206,29 @@ def element_type(number: int, name: str) -> np.dtype[Any]:
 def array_of(tensor: Any, name: str) -> Array:
     """Read a tensor of a model."""
     element_type(tensor.data_type, name)
-    array: Array = numpy_helper.to_array(tensor)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise ValueError(
+            f"{name}: its numbers are in a file beside the model, which is found if load gets the "
+            "model's path"
+        )
+    try:
+        array: Array = numpy_helper.to_array(tensor)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected a tensor of shape {tuple(tensor.dims)} with its numbers: {error}"
+        ) from None
     return array
 
 
 def node_of(proto: Any, number: int, opset: int) -> Node:
-    """Read a node; one without a name is called by what it is and where it stands."""
-    return Node(
+    """Read a node; one without a name is called by what it is and where it stands.
+
+    Raises
+    ------
+    ValueError
+        If its inputs, outputs or attributes are not those that the standard has for the operator.
+    """
+    node = Node(
         operator=proto.op_type,
         name=proto.name or (proto.output[0] if len(proto.output) else f"{proto.op_type}_{number}"),
         domain="" if proto.domain in STANDARD_DOMAINS else proto.domain,
@@ -220,6 +237,40 @@ def node_of(proto: Any, number: int, opset: int) -> Node:
         attributes={entry.name: _attribute(entry) for entry in proto.attribute},
         opset=opset,
     )
+    if not node.domain:
+        _check_form(node, {entry.name: entry.type for entry in proto.attribute})
+    return node
+
+
+def _check_form(node: Node, kinds: dict[str, int]) -> None:
+    """Compare a node with what the standard says of its operator, if it knows it."""
+    try:
+        schema = onnx.defs.get_schema(node.operator, node.opset, "")
+    except onnx.defs.SchemaError:
+        return  # told with all others that are missing
+    known = schema.attributes
+    unknown = [name for name in kinds if name not in known]
+    if unknown:
+        expected = ", ".join(known) or "none"
+        node.fail(f"attributes: expected {expected}, got {', '.join(unknown)}")
+    for name, entry in known.items():
+        if name not in kinds and entry.required:
+            node.fail(f"{name}: expected this attribute, got none")
+        kind = entry.type.value
+        if kinds.get(name, 0) not in (0, kind):  # very old files do not say their types
+            names = onnx.AttributeProto.AttributeType
+            node.fail(f"{name}: expected {names.Name(kind)}, got {names.Name(kinds[name])}")
+    for what, count, least, most in (
+        ("inputs", len(node.inputs), schema.min_input, schema.max_input),
+        ("outputs", len(node.outputs), schema.min_output, schema.max_output),
+    ):
+        if not least <= count <= most:
+            span = f"{least}" if least == most else f"{least} to {most}"
+            node.fail(f"{what}: expected {span}, got {count}")
+    required = onnx.defs.OpSchema.FormalParameterOption.Single
+    for name, entry in zip(node.inputs, schema.inputs, strict=False):
+        if not name and entry.option == required:
+            node.fail(f"{entry.name}: expected this input, got none")
 
 
 def _attribute(proto: Any) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, opset_of, read_model
-from lstmcore.onnx.program import Program, Scope, compile_graph
+from lstmcore.onnx.program import Program, compile_graph
+from lstmcore.onnx.scope import Scope
 
 __all__ = ["Model", "load"]
 
@@ -51,7 +52,7 @@ class Model:
         Returns
         -------
         dict of str to ndarray
-            Every output by its name, contiguous and apart from the inputs.
+            Every output by its name, contiguous and apart from the inputs and from each other.
 
         Raises
         ------
@@ -74,10 +75,11 @@ class Model:
         values = [_checked(inputs[argument.name], argument) for argument in self.inputs]
         with np.errstate(all="ignore"):  # what overflows is infinite, as in other runtimes
             results = self._program.run(values)
-        return {
-            argument.name: _apart(result, values)
-            for argument, result in zip(self.outputs, results, strict=True)
-        }
+        found: dict[str, Array] = {}
+        for argument, result in zip(self.outputs, results, strict=True):
+            found[argument.name] = array = _apart(result, values)
+            values.append(array)
+        return found
 
     def __call__(self, *arrays: Array, **named: Array) -> Array | tuple[Array, ...]:
         """Compute all outputs of inputs in their order, or by name; see `run`.
@@ -124,14 +126,22 @@ def _checked(value: Any, argument: Argument) -> Array:
     return array
 
 
-def _apart(result: Any, inputs: list[Array]) -> Array:
-    """Make a result contiguous, and a copy if it is a constant or shares memory with an input."""
+ROOM = 1 << 16
+"""Bytes that a result may keep alive beside its own."""
+
+
+def _apart(result: Any, others: list[Array]) -> Array:
+    """Make a result contiguous, and a copy if it is a constant or a view of more than itself.
+
+    Inputs and results before it, the `others`, share no memory with it then.
+    """
     array = np.asarray(result, order="C")
-    if array.base is None:
-        shared = any(array is value for value in inputs)
-    else:
-        shared = any(np.may_share_memory(array, value) for value in inputs)
-    return array.copy() if shared or not array.flags.writeable else array
+    shared = not array.flags.writeable or any(
+        array is value or np.may_share_memory(array, value) for value in others
+    )
+    if not shared and array.base is not None:
+        shared = getattr(array.base, "nbytes", 0) > 2 * array.nbytes + ROOM
+    return array.copy() if shared else array
 
 
 def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
@@ -153,8 +163,8 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
     OSError
         If there is no such file.
     ValueError
-        If it is no ONNX model, or uses what is missing here: the error lists all operators, with
-        their nodes.
+        If it is no ONNX model, a node is not as the standard has it, which the error names, or
+        operators are missing here: the error lists all of them, with their nodes.
 
     Notes
     -----

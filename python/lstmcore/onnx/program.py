@@ -13,64 +13,15 @@ from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, Node, argument_of, array_of, node_of
 from lstmcore.onnx.operators import OPERATORS, Function, bound
 from lstmcore.onnx.passes import simplify
+from lstmcore.onnx.scope import Scope, name_outputs, wanted_names
 
-__all__ = ["Program", "Scope", "compile_graph"]
+__all__ = ["Program", "compile_graph"]
 
 Values: TypeAlias = list[Any]
 Step: TypeAlias = Callable[[Values], None]
 
-FAILURES = (TypeError, ValueError, IndexError, ZeroDivisionError, AttributeError)
+FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 """What NumPy and the engine raise for what does not fit."""
-
-
-class Scope:
-    """The names that a graph sees: its own, then those of the graph around it.
-
-    Parameters
-    ----------
-    opset : int
-    problems : list of tuple
-        Where operators that are missing are noted, with their nodes.
-    parent : Scope, optional
-    """
-
-    def __init__(
-        self, opset: int, problems: list[tuple[str, str]], parent: Scope | None = None
-    ) -> None:
-        self.opset, self.problems, self.parent = opset, problems, parent
-        self.constants: dict[str, Array] = {}
-        self.names: set[str] = set()
-        self.captures: dict[str, None] = {}  # in order
-        # Of inputs and of what Shape gives for them: sizes that the model fixes are integers.
-        self.shapes: dict[str, tuple[int | str | None, ...]] = {}
-        self.sizes: dict[str, tuple[int | str | None, ...]] = {}
-
-    def constant(self, name: str) -> Array | None:
-        """Return what is known of a value."""
-        if name in self.constants:
-            return self.constants[name]
-        if name in self.names or self.parent is None:
-            return None
-        return self.parent.constant(name)
-
-    def shape(self, name: str) -> tuple[int | str | None, ...] | None:
-        """Return what the model fixes of the shape of an input."""
-        if name in self.names or self.parent is None:
-            return self.shapes.get(name)
-        return self.parent.shape(name)
-
-    def knows(self, name: str) -> bool:
-        """Whether there is a value of this name."""
-        here = name in self.names or name in self.constants
-        return here or (self.parent is not None and self.parent.knows(name))
-
-    def use(self, name: str) -> None:
-        """Note that a value is used; one from outside is captured, unless it is a constant."""
-        if name in self.names or name in self.constants or self.constant(name) is not None:
-            return
-        if self.parent is not None:
-            self.parent.use(name)
-            self.captures[name] = None
 
 
 @dataclass(frozen=True)
@@ -171,8 +122,13 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     if scope.parent is None:  # those of graphs inside are not checked at run time
         scope.shapes = {entry.name: entry.shape for entry in arguments if entry.shape is not None}
     nodes: list[Node] = []
+    wanted = wanted_names(graph)
     for number, proto in enumerate(graph.node):
-        node = _with_bodies(node_of(proto, number, scope.opset), scope)
+        node = node_of(proto, number, scope.opset)
+        if wanted.isdisjoint(node.outputs):  # not to be computed, and perhaps too large to be
+            name_outputs(node, scope)
+            continue
+        node = _with_bodies(node, scope)
         for name in node.inputs:
             if name and not scope.knows(name):
                 raise ValueError(
@@ -181,10 +137,9 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
         node = replace(
             node, constants=[scope.constant(name) if name else None for name in node.inputs]
         )
-        if _is_missing(node, scope):
-            scope.names.update(node.outputs)
-        elif not _fold_size(node, scope) and not _fold(node, scope):
-            scope.names.update(node.outputs)
+        missing = _is_missing(node, scope)
+        name_outputs(node, scope)
+        if not missing and not _fold_size(node, scope) and not _fold(node, scope):
             nodes.append(node)
     results = tuple(map(argument_of, graph.output))
     for result in results:
@@ -245,13 +200,14 @@ def _fold(node: Node, scope: Scope) -> bool:
         with np.errstate(all="ignore"):
             function, positions = bound(node)
             found = function(*(node.constants[place] for place in positions))
-    except FAILURES:
+    except (*FAILURES, MemoryError):
         return False  # an error of the run, if it ever comes to it
     if not OPERATORS[node.operator].several:
         found = (found,)
     for name, value in zip(node.outputs, found, strict=False):
         if name:
             scope.constants[name] = _frozen(value)
+            scope.names.discard(name)
     return True
 
 
@@ -276,6 +232,7 @@ def _fold_size(node: Node, scope: Scope) -> bool:
     scope.constants[node.outputs[0]] = _frozen(
         array if places is None else array.reshape(places.shape)
     )
+    scope.names.discard(node.outputs[0])
     return True
 
 
@@ -312,7 +269,13 @@ class _Layout:
                 for name in sorted(ended - kept - {""})
                 if self.scope.constant(name) is None
             ]
-            function, positions = bound(node)
+            try:
+                function, positions = bound(node)
+            except FAILURES as error:
+                message = str(error)
+                raise ValueError(
+                    message if message.startswith("node '") else f"{node}: {message}"
+                ) from error
             node.constants.clear()
             sources = [self.place(node.inputs[position]) for position in positions]
             targets = [self.place(name) for name in node.outputs]

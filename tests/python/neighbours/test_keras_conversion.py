@@ -593,3 +593,29 @@ def test_weights_of_another_model_are_refused(tmp_path):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="use load_keras_weights"):
         from_keras(path)
+
+
+def test_names_of_a_stack_are_its_own():
+    stack = [
+        lc.layers.LSTM(3, num_layers=2, return_sequences=True, name="lstm"),
+        lc.layers.Dense(2, name="lstm_0"),
+    ]
+    model = lc.Sequential(stack)
+    model.build((None, None, 4))
+    made = to_keras(model)
+    names = [layer.name for layer in made.layers]
+    assert len(set(names)) == 3
+    assert names[2] == "lstm_0"
+    x = np.ones((2, 5, 4), np.float32)
+    close(model.predict(x, verbose=0), made.predict(x, verbose=0))
+    model = lc.Sequential([lc.layers.Dense(2, name="a/b")])
+    model.build((None, 4))
+    with pytest.raises(ValueError, match="layer 'a/b': Keras has no names with a '/'"):
+        to_keras(model)
+
+
+def test_cells_of_a_stack_must_be_alike():
+    stack = K.RNN([K.LSTMCell(3), K.LSTMCell(4)])
+    stack.build((None, None, 2))
+    with pytest.raises(ValueError, match="expected|units"):
+        from_keras(stack)

@@ -671,6 +671,14 @@ def test_file(tmp_path):
     ] == ["N", "T", 3]
 
 
+def test_a_folder_that_is_missing(tmp_path):
+    model = build([layers.LSTM(2)], (None, 3))
+    path = tmp_path / "missing" / "model.onnx"
+    with pytest.raises(FileNotFoundError) as error:
+        export(model, path)
+    assert error.value.filename == str(path)
+
+
 def test_stacked_walks_are_not_turned_back_and_forth():
     stack = [
         LSTM(4, return_sequences=True),

@@ -262,8 +262,10 @@ def test_wrong_arguments():
         from_torch(Tagger(), prefix="nothing")
     with pytest.raises(TypeError, match="source: expected a PyTorch module"):
         from_torch(3)
-    with pytest.raises(TypeError, match="model: expected an array, got a mapping"):
+    with pytest.raises(TypeError, match="model: expected an array, got a mapping.* are 'model'"):
         from_torch({"model": module.state_dict()})
+    with pytest.raises(ValueError, match="weight_ih_l0: expected a tensor with numbers.*'meta'"):
+        from_torch(torch.nn.LSTM(2, 3, device="meta"))
     with pytest.raises(ValueError, match="expected a file .safetensors"):
         from_torch("weights.h5")
     config = lc.LSTMConfig(2, 3)
@@ -334,3 +336,59 @@ def test_loading_is_all_or_nothing():
     peephole(np.zeros((1, 1, 2), np.float32))
     with pytest.raises(ValueError, match="has no peephole_l0"):
         load_torch(peephole, torch.nn.LSTM(2, 3))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_checkpoints(saved, tmp_path):
+    """State dicts beside other things are reached by prefixes that begin with their names."""
+    module = Tagger().double()
+    optimizer = torch.optim.Adam(module.parameters())
+    checkpoint = {
+        "epoch": 3,
+        "state_dict": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    if saved:
+        torch.save(checkpoint, tmp_path / "checkpoint.pt")
+        checkpoint = tmp_path / "checkpoint.pt"
+    found, config = from_torch(checkpoint, prefix="state_dict.encoder")
+    expected, same = from_torch(module, prefix="encoder")
+    assert config == same
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+    model = tagger()
+    load_torch(model, checkpoint, {name: f"state_dict.{prefix}" for name, prefix in NAMES.items()})
+    np.testing.assert_array_equal(
+        model.weights["words.embeddings"], module.words.weight.detach().numpy()
+    )
+    with pytest.raises(TypeError, match="there are 'state_dict', 'optimizer'"):
+        from_torch(checkpoint, prefix="encoder")
+    with pytest.raises(ValueError, match="LSTMs may be at 'state_dict.encoder'"):
+        from_torch(checkpoint, prefix="state_dict")
+
+
+def test_files_that_hold_no_state_dict(tmp_path):
+    whole, damaged, empty = (tmp_path / name for name in ("whole.pt", "damaged.pt", "empty.pt"))
+    torch.save(torch.nn.LSTM(2, 3), whole)
+    damaged.write_bytes(b"nothing of PyTorch")
+    empty.write_bytes(b"")
+    for path in (whole, damaged, empty):
+        with pytest.raises(ValueError, match=f"{path.name}: expected a file of a state") as error:
+            from_torch(path)
+        assert "weights_only" not in str(error.value)
+    with pytest.raises(FileNotFoundError):
+        from_torch(tmp_path / "nothing.pt")
+
+
+def test_what_acts_while_training_only_can_be_left_out():
+    for options in ({"padding_idx": 0}, {"scale_grad_by_freq": True}):
+        module = torch.nn.Embedding(5, 3, **options)
+        with pytest.raises(ValueError, match=f"{next(iter(options))}.*training=False leaves"):
+            layer_from_torch(module)
+        ids = np.array([[1, 4, 0]])
+        np.testing.assert_array_equal(
+            layer_from_torch(module, training=False)(ids),
+            module(torch.from_numpy(ids)).detach().numpy(),
+        )
+    with pytest.raises(ValueError, match=r"max_norm=1\.0"):
+        layer_from_torch(torch.nn.Embedding(5, 3, max_norm=1.0), training=False)

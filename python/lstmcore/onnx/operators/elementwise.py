@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Node
+from lstmcore.onnx.operators.error_function import erf
 from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Operator, operator
 
 UNARY: dict[str, tuple[Function, int]] = {
@@ -288,14 +289,6 @@ def _erf(node: Node) -> Function:
     return erf
 
 
-def erf(x: Array) -> Any:
-    """The error function, number by number, so for the odd small array."""
-    values = np.asarray(x)
-    return np.fromiter(map(math.erf, values.ravel().tolist()), values.dtype, values.size).reshape(
-        values.shape
-    )
-
-
 @operator("Gelu", since=20)
 def _gelu(node: Node) -> Function:
     if node.get("approximate", "none") == "tanh":
@@ -315,10 +308,14 @@ def _softmax(node: Node) -> Function:
     axis = node.get("axis", -1 if node.opset >= 13 else 1)
 
     def along(x: Array, axis: int) -> Any:
-        shifted = x - x.max(axis=axis, keepdims=True)
-        powers = np.exp(shifted)
-        total = powers.sum(axis=axis, keepdims=True)
-        return shifted - np.log(total) if logarithm else powers / total
+        shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+        powers = np.exp(shifted, out=None if logarithm else shifted)
+        total = np.add.reduce(powers, axis=axis, keepdims=True)
+        if logarithm:
+            shifted -= np.log(total)
+        else:
+            shifted /= total
+        return shifted
 
     def softmax(x: Array) -> Any:
         if x.size == 0:

@@ -14,17 +14,6 @@ from lstmcore.convert.onnx import from_onnx, split_directions
 from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
-ATTRIBUTES = (
-    "activations",
-    "activation_alpha",
-    "activation_beta",
-    "clip",
-    "direction",
-    "hidden_size",
-    "input_forget",
-    "layout",
-)
-
 Cells = list[F.PackedWeights]
 """One LSTM of all directions, or two of one direction each where their activations differ."""
 
@@ -32,9 +21,6 @@ Cells = list[F.PackedWeights]
 @operator("LSTM", since=1, several=True)
 def _lstm(node: Node) -> Function | Bound:
     """Inputs X, W, R, B, sequence_lens, initial_h, initial_c, P; outputs Y, Y_h, Y_c."""
-    unknown = [name for name in node.attributes if name not in (*ATTRIBUTES, "output_sequence")]
-    if unknown:
-        node.fail(f"attributes: expected {', '.join(ATTRIBUTES)}, got {', '.join(unknown)}")
     batch_first = node.get("layout", 0)
     if batch_first not in (0, 1):
         node.fail(f"layout: expected 0 or 1, got {batch_first}")

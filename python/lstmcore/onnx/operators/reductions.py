@@ -19,10 +19,13 @@ def _mean(x: Array, **where: Any) -> Any:
 
 
 def _log_sum_exp(x: Array, **where: Any) -> Any:
+    kind = x.dtype
+    if kind.kind != "f":
+        x = x.astype(np.float64)
     highest = np.max(x, axis=where["axis"], keepdims=True, initial=-np.inf)
     highest = np.where(np.isfinite(highest), highest, x.dtype.type(0)).astype(x.dtype)
     total = np.sum(np.exp(x - highest), **where)
-    return np.log(total) + highest.reshape(np.shape(total))
+    return (np.log(total) + highest.reshape(np.shape(total))).astype(kind)
 
 
 def _extreme(function: Any, lowest: bool) -> Function:
@@ -44,7 +47,7 @@ def _extreme(function: Any, lowest: bool) -> Function:
 REDUCTIONS: dict[str, Function] = {
     "ReduceL1": lambda x, **where: np.sum(np.abs(x), dtype=x.dtype, **where),
     "ReduceL2": lambda x, **where: np.sqrt(np.sum(np.square(x), **where)).astype(x.dtype),
-    "ReduceLogSum": lambda x, **where: np.log(np.sum(x, **where)),
+    "ReduceLogSum": lambda x, **where: np.log(np.sum(x, **where)).astype(x.dtype),
     "ReduceLogSumExp": _log_sum_exp,
     "ReduceMax": _extreme(np.max, lowest=True),
     "ReduceMean": _mean,
@@ -109,8 +112,10 @@ def _cum_sum(node: Node) -> Function:
         along = int(axis.item())
         values = np.flip(x, along) if reverse else x
         total = np.cumsum(values, axis=along, dtype=x.dtype)
-        if exclusive:
-            total = total - values
+        if exclusive:  # shifted: to take x away again would round, and inf - inf is nan
+            shifted = np.moveaxis(np.zeros_like(total), along, 0)
+            shifted[1:] = np.moveaxis(total, along, 0)[:-1]
+            total = np.moveaxis(shifted, 0, along)
         return np.flip(total, along) if reverse else total
 
     return cum_sum

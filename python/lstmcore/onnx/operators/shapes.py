@@ -186,7 +186,9 @@ def _gather_nd(node: Node) -> Function:
         if batch == 0:
             return x[tuple(places[..., k] for k in range(depth))]
         lead = x.shape[:batch]
-        rows = x.reshape(-1, *x.shape[batch:])
+        if 0 in lead:
+            return np.zeros((*places.shape[:-1], *x.shape[batch + depth :]), x.dtype)
+        rows = x.reshape(math.prod(lead), *x.shape[batch:])
         where = places.reshape(len(rows), *places.shape[batch:])
         found = [
             row[tuple(w[..., k] for k in range(depth))] for row, w in zip(rows, where, strict=True)
