@@ -1,5 +1,6 @@
 """lstmcore.torch inside torch.compile and torch.export: one graph, the results of eager calls."""
 
+import gc
 import os
 import shutil
 
@@ -219,13 +220,15 @@ def test_tapes_do_not_pile_up():
     model = Model()
     graph = compiled(model)
     x = torch.randn(2, 3, 3)
+    gc.collect()
+    before = len(tapes._owners)  # of a test whose traceback somebody keeps
     for _ in range(3):
         loss_of(graph(x)).backward()
-    assert len(tapes._owners) == 0
+    assert len(tapes._owners) == before
     loss = loss_of(graph(x))
-    assert len(tapes._owners) == 1
+    assert len(tapes._owners) == before + 1
     del loss
-    assert len(tapes._owners) == 0
+    assert len(tapes._owners) == before
 
 
 @pytest.mark.skipif(
