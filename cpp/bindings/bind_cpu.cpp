@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <lstmcore/cpu.hpp>
+#include <lstmcore/precision.hpp>
 #include <string>
 
 #include "arrays.hpp"
@@ -23,6 +24,12 @@ void set_threads(py::handle count) {
   set_num_threads(static_cast<int>(std::clamp(to_int64(count, "count"), smallest, largest)));
 }
 
+py::list precision_list() {
+  py::list names;
+  for (const std::string& name : precision_names()) names.append(name);
+  return names;
+}
+
 }  // namespace
 
 void bind_cpu(py::module_& module) {
@@ -30,6 +37,10 @@ void bind_cpu(py::module_& module) {
   module.def("supported_isas", &supported_isa_list, "Instruction sets that this machine can run, slowest first.");
   module.def("get_num_threads", &get_num_threads, "Largest number of threads that one call may use.");
   module.def("set_num_threads", &set_threads, py::arg("count"), "Set the largest number of threads of one call.");
+  module.def("precision_names", &precision_list, "Names of the precisions of products.");
+  module.def(
+      "product_unit", [](const std::string& name) { return product_unit_name(precision_of(name, "precision")); },
+      py::arg("precision"), "What computes products of this precision here.");
   module.def("has_openmp", &has_openmp, "True if built with OpenMP.");
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <lstmcore/lstm.hpp>
+#include <lstmcore/precision.hpp>
 #include <memory>
 #include <variant>
 #include <vector>
@@ -154,7 +155,12 @@ class PyTape {
 
 class PyLstm {
  public:
-  PyLstm(const LstmConfig& config, py::handle weights) : lstm_(pack(config, weights)) {}
+  PyLstm(const LstmConfig& config, py::handle weights, const std::string& precision)
+      : lstm_(pack(config, weights, precision_of(precision, "precision"))) {}
+
+  std::string precision() const {
+    return std::visit([](const auto& lstm) { return precision_name(lstm.precision()); }, lstm_);
+  }
 
   py::dtype dtype() const { return lstm_.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>(); }
   const std::variant<Lstm<float>, Lstm<double>>& engine() const { return lstm_; }
@@ -190,7 +196,8 @@ class PyLstm {
     bool time_major;
   };
 
-  static std::variant<Lstm<float>, Lstm<double>> pack(const LstmConfig& config, py::handle weights) {
+  static std::variant<Lstm<float>, Lstm<double>> pack(const LstmConfig& config, py::handle weights,
+                                                      Precision precision) {
     check_mapping(weights);
     const std::vector<LstmParameter> parameters = lstm_parameters(config);
     check_names(weights, parameters, "weights", parameters.size());
@@ -201,7 +208,7 @@ class PyLstm {
       using T = decltype(zero);
       const HeldCells<const T> held = read_weights<T>(weights, parameters);
       const WithoutGil released;
-      return Lstm<T>(config, held.cells);
+      return Lstm<T>(config, held.cells, precision);
     });
   }
 
@@ -428,8 +435,10 @@ void bind_lstm(py::module_& module) {
   module.def("same_bytes", &same_bytes, py::arg("arrays"), py::arg("others"),
              "Whether arrays, pair by pair, hold the same bytes.");
   py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")
-      .def(py::init<const LstmConfig&, py::handle>(), py::arg("config"), py::arg("weights"))
+      .def(py::init<const LstmConfig&, py::handle, const std::string&>(), py::arg("config"), py::arg("weights"),
+           py::arg("precision") = "fp32")
       .def_property_readonly("dtype", &PyLstm::dtype, "Element type of the weights.")
+      .def_property_readonly("precision", &PyLstm::precision, "How exactly products are computed.")
       .def("forward", &PyLstm::forward, py::arg("x"), py::arg("h") = py::none(), py::arg("c") = py::none(),
            py::arg("lengths") = py::none(), py::arg("reset") = py::none(), py::arg("return_sequences") = true,
            py::arg("training") = false, py::arg("seed") = 0, py::arg("mask") = py::none(), py::arg("recompute") = 0,

@@ -9,9 +9,14 @@ check_cxx_source_compiles("
   #endif
   int main() { return 0; }" LSTMCORE_X86)
 
+# An optional fourth argument is the source, of the kernels' folder.
 function(lstmcore_add_kernels library isa flags)
   set(objects lstmcore_kernels_${isa})
-  add_library(${objects} OBJECT ${PROJECT_SOURCE_DIR}/cpp/src/kernels/kernels.cpp)
+  set(source kernels.cpp)
+  if(ARGC GREATER 3)
+    set(source ${ARGV3})
+  endif()
+  add_library(${objects} OBJECT ${PROJECT_SOURCE_DIR}/cpp/src/kernels/${source})
   target_compile_features(${objects} PRIVATE cxx_std_17)
   target_compile_definitions(${objects} PRIVATE LSTMCORE_ISA=${isa} Eigen=lstmcore_eigen_${isa} EIGEN_NO_DEBUG
                                                 EIGEN_DONT_PARALLELIZE EIGEN_NO_IO)
@@ -29,9 +34,21 @@ function(lstmcore_add_kernels library isa flags)
     endif()
   endif()
   target_include_directories(${objects} SYSTEM PRIVATE ${LSTMCORE_EIGEN_INCLUDE})
-  target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/cpp/include)
+  target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/cpp/include ${PROJECT_SOURCE_DIR}/cpp/src/kernels)
   set_target_properties(${objects} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
                                               INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden)
   target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
   set_property(GLOBAL APPEND PROPERTY LSTMCORE_KERNEL_OBJECTS ${objects})
+endfunction()
+
+# A unit for products of numbers smaller than float, where the compiler knows its instructions: defines `definition` for
+# the library.
+function(lstmcore_add_unit library unit definition flags test)
+  set(CMAKE_REQUIRED_FLAGS "${flags}")
+  check_cxx_source_compiles("${test}" ${definition})
+  if(${definition})
+    separate_arguments(flags)
+    lstmcore_add_kernels(${library} ${unit} "${flags}" units/${unit}.cpp)
+    target_compile_definitions(${library} PRIVATE ${definition})
+  endif()
 endfunction()

@@ -9,7 +9,11 @@ namespace lstmcore {
 // ------------------------------------------------------------------------------------------------------------
 
 template <class T>
-Lstm<T>::Impl::Impl(const LstmConfig& configuration) : config(configuration), plain(configuration.plain_cell()) {
+Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
+    : config(configuration),
+      precision(of_products),
+      arithmetic(std::is_same_v<T, float> ? arithmetic_for(of_products, configuration.hidden_size) : Arithmetic{}),
+      plain(configuration.plain_cell()) {
   options.gate = config.gate_activation.function;
   options.cell = config.cell_activation.function;
   options.output = config.output_activation.function;
@@ -24,6 +28,11 @@ Lstm<T>::Impl::Impl(const LstmConfig& configuration) : config(configuration), pl
   // Of a projected h it is no matter of the cell.
   options.zoneout_h = config.proj_size > 0 ? T(0) : static_cast<T>(config.zoneout_h);
   options.zoneout_c = static_cast<T>(config.zoneout_c);
+}
+
+template <class T>
+void Lstm<T>::Impl::require_training() const {
+  require(precision != Precision::int8, "precision: expected one to train with, got \"int8\", which is for inference");
 }
 
 template <class T>
@@ -64,11 +73,14 @@ const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
 }
 
 template <class T>
-Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights) {
+Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights, Precision precision) {
   std::vector<LstmParameter> parameters = lstm_parameters(config);
+  if (!std::is_same_v<T, float> && precision != Precision::fp32 && precision != Precision::automatic) {
+    fail("precision: expected \"fp32\" or \"auto\" for weights of double, got \"", precision_name(precision), "\"");
+  }
   check_representable<T>(config);
   check_weights(config, parameters, weights);
-  auto impl = std::make_shared<Impl>(config);
+  auto impl = std::make_shared<Impl>(config, precision);
   impl->parameters = std::move(parameters);
   impl->forward.reserve(weights.size());
   for (std::size_t index = 0; index < weights.size(); ++index) {
@@ -80,6 +92,11 @@ Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights) {
 template <class T>
 const LstmConfig& Lstm<T>::config() const {
   return impl_->config;
+}
+
+template <class T>
+Precision Lstm<T>::precision() const {
+  return impl_->precision;
 }
 
 template <class T>
@@ -112,6 +129,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
     require_unit_stride("y", y);
   }
   check_state("h", "c", config, batch, state.h, state.c);
+  impl_->require_training();
   if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
@@ -137,6 +155,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
           "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
   require(config.num_layers == 1 || config.dropout == 0.0,
           "dropout: expected 0 in an LSTM that is fed step by step, got ", config.dropout);
+  impl_->require_training();
   require(batch >= 1, "batch: expected at least 1, got ", batch);
   require(expected_steps >= 0, "expected_steps: expected at least 0, got ", expected_steps);
   const Index width = config.input_size + 16 * (config.hidden_size + 64);

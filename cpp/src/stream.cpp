@@ -25,6 +25,10 @@ struct LstmStream<T>::Impl {
     kernels::Product<T> x_product{}, h_product{};
     std::vector<const T*> x_rows[2];  ///< by turn; for the first layer they are set by each step
     kernels::StepForward<T> step{};
+    // In a lower precision.
+    LeftWords x_words, h_words, m_words;
+    const ForwardPanels<T>* weights = nullptr;
+    kernels::StepWords step_words{};
   };
 
   Lstm<T> lstm;
@@ -65,6 +69,8 @@ struct LstmStream<T>::Impl {
       }
     }
     const ForwardPanels<T>& weights = lstm.impl().forward[index];
+    layer.weights = &weights;
+    if (weights.h_words) prepare_words(layer);
     layer.step.rows = batch;
     layer.step.hidden = hidden;
     layer.step.h_depth = state;
@@ -80,6 +86,24 @@ struct LstmStream<T>::Impl {
     if (layer.shape.projected) prepare_projection(layer, weights);
     if (layer.shape.normed) prepare_norms(layer, weights, variant);
     clear(layer, 0, batch);
+  }
+
+  void prepare_words(Layer& layer) {
+    const ForwardPanels<T>& weights = *layer.weights;
+    layer.x_words.prepare(weights.x_words, batch);
+    layer.h_words.prepare(weights.h_words, batch);
+    layer.m_words.prepare(weights.projection_words, batch);
+    kernels::StepWords& words = layer.step_words;
+    words.unit = weights.h_words.arithmetic().unit;
+    words.pieces = weights.h_words.arithmetic().pieces;
+    words.columns = layer.shape.gates_width();
+    words.x = weights.x_words.factors();
+    words.h = weights.h_words.factors();
+    layer.x_words.add_to(words.x);
+    layer.h_words.add_to(words.h);
+    words.x_plain = layer.x_words.plain();
+    words.h_plain = layer.h_words.plain();
+    layer.step.words = &words;
   }
 
   void prepare_projection(Layer& layer, const ForwardPanels<T>& weights) {
@@ -129,6 +153,7 @@ struct LstmStream<T>::Impl {
   }
 
   void step(const T* x, T* y) noexcept {
+    const UnitSession session(lstm.impl().arithmetic);
     const int next = 1 - turn;
     Layer& first = layers.front();
     for (Index row = 0; row < batch; ++row) {
@@ -142,16 +167,21 @@ struct LstmStream<T>::Impl {
       if (layer.shape.normed) {
         layer.x_product.a = layer.step.x;
         layer.h_product.a = layer.step.h_prev;
-        kernels.product(layer.x_product);
-        kernels.product(layer.h_product);
+        multiply(layer.x_product, layer.weights->x_words, layer.x_words);
+        multiply(layer.h_product, layer.weights->h_words, layer.h_words);
         kernels.norm_gates(layer.step);
         kernels.norm_output(layer.step);
       } else {
+        if (layer.step.words != nullptr) {
+          set_rows(layer.x_words, layer.step.x, batch);
+          set_rows(layer.h_words, layer.step.h_prev, batch);
+          layer.step_words.any_plain = layer.x_words.any_plain(batch) || layer.h_words.any_plain(batch);
+        }
         kernels.step_forward(layer.step);
       }
       if (!layer.shape.projected) continue;
       layer.projection.out = layer.h_rows[next].data();
-      kernels.product(layer.projection);
+      multiply(layer.projection, layer.weights->projection_words, layer.m_words);
       if (proj_clip > 0) kernels.clip(layer.h[next].data(), proj_clip, static_cast<Index>(layer.h[next].size()));
       if (proj_zoneout > 0) {
         zone_out(layer.h[turn].data(), proj_zoneout, layer.h[next].data(), static_cast<Index>(layer.h[next].size()));

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lstmcore.encoder_decoder import EncoderDecoder
     from lstmcore.memory import memory_needed
     from lstmcore.model import load
+    from lstmcore.precision import get_precision, set_precision
     from lstmcore.sequential import Sequential
     from lstmcore.stream import LSTMStream
     from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
@@ -52,8 +53,10 @@ __all__ = [
     "functional",
     "cpu_info",
     "get_num_threads",
+    "get_precision",
     "memory_needed",
     "set_num_threads",
+    "set_precision",
     # data
     "datasets",
     "plots",
@@ -91,9 +94,11 @@ _MEMBERS = {
     "__version__": "_core",
     "cpu_info": "cpu",
     "get_num_threads": "cpu",
+    "get_precision": "precision",
     "load": "model",
     "memory_needed": "memory",
     "set_num_threads": "cpu",
+    "set_precision": "precision",
 }
 
 

@@ -27,6 +27,9 @@ class CPUInfo:
         True if the engine was built with OpenMP; without it, every call runs on one thread.
     version : str
         Version of the engine.
+    product_units : dict of str to str
+        What computes products of each precision: ``"amx"``, ``"avx512_bf16"``, ``"avx512_vnni"``,
+        or the instruction set; with `` fp32`` behind it, its plain multiply-adds stand in.
     """
 
     isa: str
@@ -34,6 +37,7 @@ class CPUInfo:
     num_threads: int
     openmp: bool
     version: str
+    product_units: dict[str, str]
 
 
 def cpu_info() -> CPUInfo:
@@ -49,4 +53,5 @@ def cpu_info() -> CPUInfo:
         num_threads=_core.get_num_threads(),
         openmp=_core.has_openmp(),
         version=_core.__version__,
+        product_units={name: _core.product_unit(name) for name in _core.precision_names()},
     )

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks, _core
+from lstmcore import precision as _precision
 from lstmcore._arrays import as_array
 from lstmcore._typing import Exporter
 from lstmcore.config import LSTMConfig, core_config
@@ -104,13 +105,18 @@ class PackedWeights:
         All weights of `config`, and no others; float32 or float64, all the same.
     config : LSTMConfig
         Sizes and options.
+    precision : str, optional
+        How exactly products are computed: ``"fp32"``, ``"bf16x3"``, ``"bf16x2"``, ``"bf16"``,
+        ``"int8"`` (inference only) or ``"auto"``; see `lstmcore.set_precision`, which sets the
+        default of float32 weights. Sums, cells and states are float32 in all of them.
 
     Raises
     ------
     TypeError
         If an array is missing its type: not an array, not float32 or float64, or mixed.
     ValueError
-        If a name is missing or unknown, or a shape is wrong.
+        If a name is missing or unknown, a shape is wrong, or float64 weights are to be computed in
+        another precision than their own.
     """
 
     __slots__ = ("_config", "_lstm")
@@ -118,10 +124,15 @@ class PackedWeights:
     _config: LSTMConfig
     _lstm: _core.Lstm
 
-    def __init__(self, weights: Mapping[str, FloatArray], config: LSTMConfig) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, FloatArray],
+        config: LSTMConfig,
+        precision: str | None = None,
+    ) -> None:
         if not isinstance(config, LSTMConfig):
             raise TypeError(f"config: expected an LSTMConfig, got {type(config).__name__}")
-        self._lstm = _core.Lstm(core_config(config), weights)
+        self._lstm = _core.Lstm(core_config(config), weights, _precision_for(weights, precision))
         self._config = config
 
     @property
@@ -134,8 +145,14 @@ class PackedWeights:
         """Element type, that of the arrays given."""
         return self._lstm.dtype
 
+    @property
+    def precision(self) -> str:
+        """How exactly products are computed."""
+        return self._lstm.precision
+
     def __repr__(self) -> str:
-        return f"PackedWeights({self._config}, dtype={self.dtype})"
+        precision = "" if self.precision == "fp32" else f", precision={self.precision!r}"
+        return f"PackedWeights({self._config}, dtype={self.dtype}{precision})"
 
     def __copy__(self) -> PackedWeights:
         return self
@@ -145,6 +162,17 @@ class PackedWeights:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("PackedWeights cannot be pickled: save the weights and pack them again")
+
+
+def _precision_for(weights: Mapping[str, FloatArray], precision: str | None) -> str:
+    """Return what weights are packed for: what is asked for, or the default of their type."""
+    if precision is not None:
+        return str(_precision.checked(precision))
+    default = _precision.get_precision()
+    if default == "fp32" or not isinstance(weights, Mapping):
+        return "fp32"
+    first = next(iter(weights.values()), None)
+    return default if getattr(first, "dtype", None) == np.float32 else "fp32"
 
 
 def init_weights(
@@ -210,21 +238,30 @@ def _orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDAr
     return np.asarray(basis * np.where(np.diag(triangle) < 0, -1.0, 1.0), np.float64)
 
 
-def pack(weights: Mapping[str, FloatArray], config: LSTMConfig) -> PackedWeights:
+def pack(
+    weights: Mapping[str, FloatArray], config: LSTMConfig, precision: str | None = None
+) -> PackedWeights:
     """Lay `weights` out for many calls; see `PackedWeights`."""
-    return PackedWeights(weights, config)
+    return PackedWeights(weights, config, precision)
 
 
 def as_packed(
-    weights: Mapping[str, FloatArray] | PackedWeights, config: LSTMConfig | None
+    weights: Mapping[str, FloatArray] | PackedWeights,
+    config: LSTMConfig | None,
+    precision: str | None = None,
 ) -> PackedWeights:
     """Return packed weights, those given if they are packed and belong to `config`."""
     if not isinstance(weights, PackedWeights):
         if config is None:
             raise TypeError("config: expected an LSTMConfig beside unpacked weights, got None")
-        return PackedWeights(weights, config)
+        return PackedWeights(weights, config, precision)
     if config is not None and config != weights.config:
         raise ValueError(f"config: expected that of the weights, {weights.config}, got {config}")
+    if precision is not None and precision != weights.precision:
+        raise ValueError(
+            f"precision: expected that of the packed weights, {weights.precision!r}, "
+            f"got {precision!r}"
+        )
     return weights
 
 
@@ -241,6 +278,7 @@ def lstm(
     return_sequences: bool = True,
     training: Literal[False] = False,
     seed: int = 0,
+    precision: str | None = None,
 ) -> tuple[FloatArray, LSTMState]: ...
 @overload
 def lstm(
@@ -256,6 +294,7 @@ def lstm(
     training: Literal[True],
     seed: int = 0,
     recompute: int | str | None = None,
+    precision: str | None = None,
 ) -> tuple[FloatArray, LSTMState, LSTMTape]: ...
 def lstm(
     x: FloatArray | Exporter,
@@ -270,6 +309,7 @@ def lstm(
     training: bool = False,
     seed: int = 0,
     recompute: int | str | None = None,
+    precision: str | None = None,
 ) -> tuple[FloatArray, LSTMState] | tuple[FloatArray, LSTMState, LSTMTape]:
     """Run an LSTM over a batch of sequences.
 
@@ -305,6 +345,8 @@ def lstm(
         between them again: gradients of the same bits for about a third more time, and memory that
         no longer grows by all gates of every step (Chen et al. 2016). "sqrt": the square root of
         the longest sequence, which takes the least memory. None: everything is kept.
+    precision : str, optional
+        How exactly products are computed; see `PackedWeights`. Packed weights have theirs.
 
     Returns
     -------
@@ -322,8 +364,12 @@ def lstm(
     ValueError
         If a shape or a value is wrong.
     """
-    if type(weights) is not PackedWeights or not (config is None or config is weights._config):
-        weights = as_packed(weights, config)
+    if (
+        type(weights) is not PackedWeights
+        or not (config is None or config is weights._config)
+        or precision is not None
+    ):
+        weights = as_packed(weights, config, precision)
     h, c = (None, None) if state is None else as_pair("state", state)
     if type(x) is not np.ndarray:
         x = as_array(x, "x")

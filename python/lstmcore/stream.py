@@ -30,6 +30,9 @@ class LSTMStream:
         ``go_backwards``. Dropout does not apply.
     batch_size : int, default 1
         Rows that take their steps together, N.
+    precision : str, optional
+        How exactly products are computed; see `functional.PackedWeights`. Packed weights have
+        theirs.
 
     Raises
     ------
@@ -46,8 +49,9 @@ class LSTMStream:
         weights: Mapping[str, FloatArray] | PackedWeights,
         config: LSTMConfig | None = None,
         batch_size: int = 1,
+        precision: str | None = None,
     ) -> None:
-        packed = as_packed(weights, config)
+        packed = as_packed(weights, config, precision)
         self._config = packed.config
         self._stream = _core.LstmStream(packed._lstm, batch_size)
 

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <lstmcore/activation.hpp>
+#include <lstmcore/precision.hpp>
 #include <lstmcore/tensor.hpp>
 #include <memory>
 #include <string>
@@ -277,10 +278,12 @@ class LstmTape {
 template <class T>
 class Lstm {
  public:
-  /// Copies and packs `weights`, which are not needed afterwards.
-  Lstm(const LstmConfig& config, const LstmWeights<T>& weights);
+  /// Copies and packs `weights`, which are not needed afterwards, for products of this precision. Throws
+  /// std::invalid_argument if that is not one for T: double has Precision::fp32, its own, and automatic.
+  Lstm(const LstmConfig& config, const LstmWeights<T>& weights, Precision precision = Precision::fp32);
 
   const LstmConfig& config() const;
+  Precision precision() const;
   /// Name and shape of every weight: `lstm_parameters(config())`.
   const std::vector<LstmParameter>& parameters() const;
 

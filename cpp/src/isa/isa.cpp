@@ -1,16 +1,11 @@
 // Which instruction set to use. Compiled for the baseline, so that it runs on every machine.
 #include "isa.hpp"
 
-#include <cstdint>
 #include <cstdlib>
 #include <lstmcore/cpu.hpp>
 #include <stdexcept>
 
-#if defined(_MSC_VER)
-#include <intrin.h>
-#elif defined(__x86_64__)
-#include <cpuid.h>
-#endif
+#include "cpuid.hpp"
 
 namespace lstmcore {
 
@@ -29,37 +24,6 @@ const kernels::KernelTable& kernel_table();
 namespace {
 
 #ifdef LSTMCORE_X86
-
-struct CpuidResult {
-  std::uint32_t eax, ebx, ecx, edx;
-};
-
-CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
-#if defined(_MSC_VER)
-  int r[4];
-  __cpuidex(r, static_cast<int>(leaf), static_cast<int>(subleaf));
-  return {static_cast<std::uint32_t>(r[0]), static_cast<std::uint32_t>(r[1]), static_cast<std::uint32_t>(r[2]),
-          static_cast<std::uint32_t>(r[3])};
-#else
-  CpuidResult r{};
-  __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
-  return r;
-#endif
-}
-
-/// Which registers the operating system saves: a processor's feature is of no use without it.
-std::uint64_t saved_registers() {
-#if defined(_MSC_VER)
-  return _xgetbv(0);
-#else
-  std::uint32_t low = 0, high = 0;
-  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (static_cast<std::uint64_t>(high) << 32) | low;
-#endif
-}
-
-constexpr bool all(std::uint64_t word, std::uint64_t bits) { return (word & bits) == bits; }
-constexpr std::uint32_t bit(int index) { return std::uint32_t{1} << index; }
 
 bool has_osxsave() { return cpuid(0).eax >= 7 && all(cpuid(1).ecx, bit(27)); }
 

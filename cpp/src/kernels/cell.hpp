@@ -2,8 +2,11 @@
 // (product, then cell, while the tile of pre-activations is still in the first-level cache).
 #pragma once
 
+#include <type_traits>
+
 #include "product.hpp"
 #include "varied_cell.hpp"
+#include "word_factors.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -55,6 +58,19 @@ EIGEN_ALWAYS_INLINE void cell_backward(const T* gates, T* dgates, const T* c_pre
   ei::pstoreu(dc, ei::pmul(d_c, f));
 }
 
+template <class T>
+EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
+  const Index unit = block * lanes_of<T>;
+  T* const y = s.y != nullptr ? s.y[row] + unit : nullptr;
+  const Index units = s.hidden - unit;
+  const T* const c_prev = s.c_prev[row] + unit;
+  if (s.keep_gates) {
+    cell_forward<T, true>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+  } else {
+    cell_forward<T, false>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+  }
+}
+
 /// One tile: `Rows` rows from `row`, `Blocks` blocks from `block`.
 template <class T, int Rows, int Blocks>
 void step_tile(const StepForward<T>& s, Index row, Index block) {
@@ -93,17 +109,7 @@ void step_tile(const StepForward<T>& s, Index row, Index block) {
     return;
   }
   for (int r = 0; r < Rows; ++r) {
-    for (int b = 0; b < Blocks; ++b) {
-      const Index unit = (block + b) * lanes;
-      T* const y = s.y != nullptr ? s.y[row + r] + unit : nullptr;
-      const Index units = s.hidden - unit;
-      const T* const c_prev = s.c_prev[row + r] + unit;
-      if (s.keep_gates) {
-        cell_forward<T, true>(gates[r] + b * full, c_prev, s.c[row + r] + unit, s.h[row + r] + unit, y, units);
-      } else {
-        cell_forward<T, false>(gates[r] + b * full, c_prev, s.c[row + r] + unit, s.h[row + r] + unit, y, units);
-      }
-    }
+    for (int b = 0; b < Blocks; ++b) plain_cell_forward(s, row + r, block + b, gates[r] + b * full);
   }
 }
 
@@ -143,8 +149,111 @@ bool turning_pays(const StepForward<T>& s) {
   return bytes > (24 << 10) && bytes < (192 << 10);
 }
 
+/// The products of some rows and one block on a unit for smaller numbers.
+inline void step_words_product(const StepForward<float>& s, Index row, Index rows, Index block, float* const* gates) {
+  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
+  const kernels::StepWords& words = *s.words;
+  kernels::WordProduct p{};
+  p.rows = rows;
+  p.columns = full;
+  p.panel_width = full;
+  p.pieces = words.pieces;
+  p.out = gates;
+  p.panel_end = 1;
+  const auto take = [&](const kernels::WordFactors& factors) {
+    kernels::WordFactors& own = p.factors[p.count++];
+    own = factors;
+    own.a += row * own.a_stride;
+    own.panels += block * words.pieces * own.words * full;
+    if (own.a_scale != nullptr) own.a_scale += row;
+    if (own.scale != nullptr) own.scale += block * full;
+    if (own.start != nullptr) own.start += block * full;
+  };
+  if (s.x_depth > 0) {
+    p.bias = s.bias + block * full;
+    take(words.x);
+  } else {
+    p.accumulate = true;
+  }
+  take(words.h);
+  words.unit->product(p);
+}
+
+/// The same for a row with a factor that cannot be split: one product after the other, so that the sums have the order
+/// that they have when the input part of many steps goes first.
+inline void step_row_plainly(const StepForward<float>& s, Index row, Index block, float* gates) {
+  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
+  const kernels::StepWords& words = *s.words;
+  const auto add = [&](const kernels::WordFactors& factors, bool plain, const float* from, Index depth,
+                       const float* panels, bool first) {
+    const float* const bias = first ? s.bias + block * full : nullptr;
+    if (!plain) {
+      kernels::WordProduct p{1, full, full, words.pieces, 1, {factors, {}}, &gates, bias, !first, 0, 1};
+      kernels::WordFactors& own = p.factors[0];
+      own.a += row * own.a_stride;
+      own.panels += block * words.pieces * own.words * full;
+      if (own.a_scale != nullptr) own.a_scale += row;
+      if (own.scale != nullptr) own.scale += block * full;
+      if (own.start != nullptr) own.start += block * full;
+      words.unit->product(p);
+    } else if (panels != nullptr) {
+      product(kernels::Product<float>{1, depth, full, &from, panels + block * depth * full, &gates, bias, !first, 0, 1});
+    } else {
+      if (first) std::memcpy(gates, bias, static_cast<std::size_t>(full) * sizeof(float));
+      add_dequantized(from, depth, factors.panels + block * factors.words * full, full, full,
+                      factors.scale + block * full, gates);
+    }
+  };
+  if (s.x_depth > 0) add(words.x, words.x_plain[row] != 0, s.x[row], s.x_depth, s.x_panels, true);
+  add(words.h, words.h_plain[row] != 0, s.h_prev[row], s.h_depth, s.h_panels, false);
+}
+
+inline void step_forward_words(const StepForward<float>& s) {
+  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
+  constexpr Index most_rows = 32;
+  const Index height = s.words->unit->tile_rows;
+  alignas(64) float scratch[most_rows * full];
+  float* gates[most_rows];
+  for (Index turn = s.block_begin; turn < s.block_end; ++turn) {
+    const Index block = s.backwards ? s.block_end - 1 - (turn - s.block_begin) : turn;
+    for (Index row = 0, rows = 0; row < s.rows; row += rows) {
+      rows = height == most_rows ? (s.rows - row < height ? s.rows - row : height) : next_height(s.rows - row, height);
+      for (Index r = 0; r < rows; ++r) {
+        gates[r] = s.gates != nullptr ? s.gates[row + r] + (block - s.block_begin) * full : scratch + r * full;
+      }
+      if (s.words->any_plain) {
+        const auto plain = [&](Index r) {
+          return (s.x_depth > 0 && s.words->x_plain[row + r] != 0) || s.words->h_plain[row + r] != 0;
+        };
+        for (Index r = 0; r < rows; ++r) {
+          if (plain(r)) {
+            step_row_plainly(s, row + r, block, gates[r]);
+          } else {
+            step_words_product(s, row + r, 1, block, gates + r);
+          }
+        }
+      } else {
+        step_words_product(s, row, rows, block, gates);
+      }
+      for (Index r = 0; r < rows; ++r) {
+        if (s.extras.options != nullptr) {
+          varied_cell_forward(s, row + r, block, gates[r]);
+        } else {
+          plain_cell_forward(s, row + r, block, gates[r]);
+        }
+      }
+    }
+  }
+}
+
 template <class T>
 void step_forward(const StepForward<T>& s) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (s.words != nullptr) {
+      step_forward_words(s);
+      return;
+    }
+  }
   Index block = s.block_begin;
   if (s.rows == 1 && !turning_pays(s)) {
     constexpr Index wide = wide_panels(1);

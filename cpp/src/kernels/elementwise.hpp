@@ -188,13 +188,14 @@ double squared_norm(const T* x, Index n) {
 // ---- dropout
 // ---------------------------------------------------------------------------------------------------------
 
+using kernels::Word;
+
 constexpr int philox_most_blocks = 32;
 
 /// The words of `blocks` (at most philox_most_blocks) blocks at counters counter, counter + 1, ... of Philox 4x32-10
 /// (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), block after block. The compiler
 /// makes vectors of the loops over blocks as long as it does not know how short they are.
 inline void philox(std::uint64_t seed, std::uint64_t counter, int blocks, std::uint32_t* words) {
-  using Word = std::uint32_t;
   Word a[philox_most_blocks], b[philox_most_blocks], c[philox_most_blocks], d[philox_most_blocks];
   for (int block = 0; block < blocks; ++block) {
     const std::uint64_t at = counter + static_cast<std::uint64_t>(block);

@@ -6,12 +6,11 @@
 // are no multiple of V are padded with zero weights: a padded row has Hp = blocks * V units.
 #pragma once
 
-#include <cstdint>
 #include <lstmcore/activation.hpp>
 
-namespace lstmcore::kernels {
+#include "word_table.hpp"
 
-using Index = std::int64_t;
+namespace lstmcore::kernels {
 
 /// Columns of a full panel, in vectors.
 constexpr Index panel_vectors = 4;
@@ -100,6 +99,17 @@ struct CellExtras {
   const T* const* kept_c;
 };
 
+/// The two products of a step on a unit for smaller numbers.
+struct StepWords {
+  const ProductUnit* unit;
+  int pieces;
+  WordFactors x, h;     // `x` is not read if the input part is there already; panels of all blocks
+  const char* x_plain;  // by row: not 0 where it could not be split, and its product is a plain one
+  const char* h_plain;
+  bool any_plain;
+  Index columns;  // 4 Hp
+};
+
 /// One step of some rows of an LSTM layer, for a range of blocks: gate pre-activations, then the cell.
 template <class T>
 struct StepForward {
@@ -120,6 +130,7 @@ struct StepForward {
   T* const* c;             // row pointers, Hp elements; may be c_prev
   T* const* h;             // row pointers, H elements; must not overlap h_prev
   T* const* y;             // a second place for h, or null
+  const StepWords* words;  // null: plain products
   CellExtras<T> extras;
   const T* const* h_last;    // row pointers, H elements: h before the step, if zoneout keeps some of it
   const T* const* h_factor;  // row pointers, Hp elements: what the next step sees of h is h times this; or null
@@ -300,6 +311,7 @@ struct Kernels {
 struct KernelTable {
   Kernels<float> f32;
   Kernels<double> f64;
+  WordKernels words;
 };
 
 template <class T>

@@ -2,10 +2,12 @@
 // namespace renamed after it; it exports this one function and nothing else.
 #include "cell.hpp"
 #include "elementwise.hpp"
+#include "int8_dot.hpp"
 #include "layer_norm.hpp"
 #include "normalize.hpp"
 #include "tangent_cell.hpp"
 #include "transpose.hpp"
+#include "word_factors.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -53,7 +55,13 @@ constexpr kernels::Kernels<T> make_kernels() {
   return k;
 }
 
-constexpr kernels::KernelTable table{make_kernels<float>(), make_kernels<double>()};
+#define LSTMCORE_QUOTED(name) #name
+#define LSTMCORE_NAME(name) LSTMCORE_QUOTED(name)
+
+constexpr kernels::KernelTable table{make_kernels<float>(),
+                                     make_kernels<double>(),
+                                     {&split_row, &split_panel, &quantize_row, &quantize_panel, &add_dequantized,
+                                      vector_unit<Int8Dot>(LSTMCORE_NAME(LSTMCORE_ISA), 4, 0)}};
 
 }  // namespace
 

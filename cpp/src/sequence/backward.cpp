@@ -49,6 +49,8 @@ class BackwardWalk {
     norm_h_ = pointers_.take<const T*>(size);
     statistics_ = pointers_.take<const T*>(size);
     dh_product_ = pointers_.take<T*>(size);
+    dgates_words_.prepare(cell.weights->h_words, static_cast<Index>(size));
+    dr_words_.prepare(cell.weights->projection_words, static_cast<Index>(size));
   }
 
   /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
@@ -130,8 +132,9 @@ class BackwardWalk {
       }
     }
     part_.meeting.wait();  // all columns are there
-    kernels_.product(
-        product_of<T>(alive_, dr_, shape_.state, cell_.weights->projection.data(), shape_.hidden, dm_, unit_panels()));
+    multiply(
+        product_of<T>(alive_, dr_, shape_.state, cell_.weights->projection.data(), shape_.hidden, dm_, unit_panels()),
+        cell_.weights->projection_words, dr_words_);
   }
 
   void cell_step() {
@@ -167,8 +170,9 @@ class BackwardWalk {
 
   /// dh of the step before = dgates W_hh, for this part's own hidden units or share of the projection.
   void state_step(Index step) {
-    kernels_.product(product_of<T>(alive_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state,
-                                   dh_, state_panels()));
+    multiply(product_of<T>(alive_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
+                           state_panels()),
+             cell_.weights->h_words, dgates_words_);
     const Index first = state_columns().begin, columns = std::max<Index>(state_columns().size(), 0);
     for (Index i = 0; cell_.variant.h_factor && i < alive_; ++i) {
       kernels_.multiply(cell_.variant.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
@@ -191,6 +195,7 @@ class BackwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
+  LeftWords dgates_words_, dr_words_;
   const T **dy_, **c_prev_, **c_, **gates_, **h_, **h_last_, **norm_x_, **norm_h_, **statistics_;
   T **dh_, **dc_, **dgates_, **dh_product_, **dh_kept_, **dr_, **dm_;
 };
@@ -258,6 +263,7 @@ class LayerBackward {
       return parallel_phases(
           threads_, completes() ? 2 : 1, [&](Index phase) { return phase == 0 ? Index{threads_} : block_parts_; },
           [&](Index phase, Index task, int thread) {
+            const UnitSession session(shape_.arithmetic);
             if (phase == 0) {
               run_set(task, scratch(thread));
             } else {
@@ -267,7 +273,10 @@ class LayerBackward {
     }
     return parallel_phases(
         threads_, last_phase() + 1, [&](Index phase) { return tasks(phase).end(); },
-        [&](Index phase, Index task, int thread) { run_task(phase, task, scratch(thread)); });
+        [&](Index phase, Index task, int thread) {
+          const UnitSession session(shape_.arithmetic);
+          run_task(phase, task, scratch(thread));
+        });
   }
 
  private:
@@ -312,6 +321,7 @@ class LayerBackward {
     StepRows<T> rows;  ///< of a range
     Buffer<T> panel;   ///< of `WeightGradient::add`
     Buffer<T> dx;      ///< of one direction, to be added to the other's
+    LeftWords dx_words;
     std::array<const T*, dx_rows> dx_from;
     std::array<T*, dx_rows> dx_to, dx_sum;
 
@@ -332,6 +342,9 @@ class LayerBackward {
         rows.m.resize(layer.shape_.projected ? rows.gates.size() : 0);
         rows.dr.resize(rows.m.size());
         panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
+      }
+      if (layer.dx_) {
+        for (const BackwardCell<T>& cell : layer.cells_) dx_words.prepare(cell.weights->x_words, dx_rows);
       }
       if (layer.dx_ && layer.directions() > 1) dx.resize(static_cast<std::size_t>(dx_rows * layer.shape_.input));
     }
@@ -473,8 +486,9 @@ class LayerBackward {
     Index count = 0, sums = 0;
     const auto compute = [&] {
       const Range panels{0, (shape_.input + shape_.block_width() - 1) / shape_.block_width()};
-      active_kernels<T>().product(product_of<T>(count, scratch.dx_from.data(), shape_.gates_width(),
-                                                cell.weights->x.data(), shape_.input, scratch.dx_to.data(), panels));
+      multiply(product_of<T>(count, scratch.dx_from.data(), shape_.gates_width(), cell.weights->x.data(), shape_.input,
+                             scratch.dx_to.data(), panels),
+               cell.weights->x_words, scratch.dx_words);
       for (Index i = 0; i < sums; ++i) {
         active_kernels<T>().add(scratch.dx.data() + i * shape_.input, scratch.dx_sum[static_cast<std::size_t>(i)],
                                 shape_.input);

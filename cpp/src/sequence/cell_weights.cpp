@@ -1,5 +1,8 @@
 #include "cell_weights.hpp"
 
+#include <atomic>
+#include <type_traits>
+
 #include "../dropout_mask.hpp"
 #include "../isa/isa.hpp"
 #include "../pack.hpp"
@@ -73,7 +76,39 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
   }
 }
 
+/// Some panels as words, in parallel; false if a value cannot be represented.
+bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>& panels, Index depth, Index columns,
+                 WordPanels& words) {
+  words.prepare(arithmetic, depth, columns, lanes);
+  const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.pieces) * 16);
+  std::atomic<bool> exact{true};
+  parallel(threads, [&](int index) {
+    const Range own = split(words.panels(), threads, index);
+    if (!words.fill(panels.data(), own.begin, own.end)) exact = false;
+  });
+  return exact;
+}
+
 }  // namespace
+
+template <class T>
+void ForwardPanels<T>::make_words(const CellShape& shape) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (!shape.arithmetic) return;
+    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, WordPanels& words) {
+      return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, words);
+    };
+    bool exact = make(x, shape.input, shape.gates_width(), x_words);
+    exact = make(h, shape.state, shape.gates_width(), h_words) && exact;
+    if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_words) && exact;
+    if (!exact) {
+      // An infinity or NaN, or next to it: plain products say best what becomes of it.
+      for (WordPanels* words : {&x_words, &h_words, &projection_words}) words->clear();
+    } else if (shape.arithmetic.quantized()) {
+      for (Buffer<T>* floats : {&x, &h, &projection}) floats->clear();
+    }
+  }
+}
 
 template <class T>
 ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights)
@@ -103,6 +138,7 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
     pack_panels(matrix.data, matrix.stride[1], matrix.stride[0], shape.hidden, shape.state, shape.lanes,
                 projection.data());
   }
+  make_words(shape);
 }
 
 template <class T>
@@ -137,6 +173,7 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
       });
     }
   });
+  copy.make_words(shape);
   return copy;
 }
 
@@ -148,14 +185,25 @@ BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>
     transpose_panels(shape, blocks, shape.input, forward.x.data(), x.data());
     transpose_panels(shape, blocks, shape.state, forward.h.data(), h.data());
   });
-  if (!shape.projected) return;
-  projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.state, shape.hidden, shape.lanes)));
-  const Index full = shape.block_width();
-  pack_panels_from(shape.state, shape.hidden, shape.lanes, projection.data(), [&](Index k, Index unit) {
-    const Index panel = k / full;
-    return forward.projection
-        .data()[panel * full * shape.hidden + unit * panel_width(panel, shape.state, shape.lanes) + k % full];
-  });
+  if (shape.projected) {
+    projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.state, shape.hidden, shape.lanes)));
+    const Index full = shape.block_width();
+    pack_panels_from(shape.state, shape.hidden, shape.lanes, projection.data(), [&](Index k, Index unit) {
+      const Index panel = k / full;
+      return forward.projection
+          .data()[panel * full * shape.hidden + unit * panel_width(panel, shape.state, shape.lanes) + k % full];
+    });
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (!forward.x_words) return;
+    // What the forward's panels could hold, these can.
+    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, WordPanels& words) {
+      make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, words);
+    };
+    make(x, shape.gates_width(), shape.input, x_words);
+    make(h, shape.gates_width(), shape.state, h_words);
+    if (shape.projected) make(projection, shape.state, shape.hidden, projection_words);
+  }
 }
 
 template <class T>

@@ -7,6 +7,7 @@
 #include "../buffer.hpp"
 #include "../kernels/kernel_table.hpp"
 #include "../threads.hpp"
+#include "../word_panels.hpp"
 
 namespace lstmcore {
 
@@ -20,6 +21,7 @@ struct CellShape {
   Index lanes = 0;   ///< V
   bool projected = false;
   bool normed = false;  ///< layer norms
+  Arithmetic arithmetic{};  ///< of the products
 
   Index blocks() const { return (hidden + lanes - 1) / lanes; }
   Index padded() const { return blocks() * lanes; }  ///< Hp
@@ -52,13 +54,20 @@ struct ForwardPanels {
   Buffer<T> peephole;    ///< [block][i, f, o][V]; empty: none
   Buffer<T> projection;  ///< panels of depth H, columns are features of h; empty: none
   Buffer<T> norms;       ///< [block][4][V] of W x, the same of U h', then gain and bias of c, [Hp] each; empty: none
+  /// The same for products of a lower precision; absent: plain ones. Quantized panels come instead of x, h, projection.
+  WordPanels x_words, h_words, projection_words;
 
   ForwardPanels() = default;
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
   /// A copy with dropout of the recurrent weights, whose mask's stream is named by `seed`.
   ForwardPanels with_dropout(const CellShape& shape, double rate, std::uint64_t seed) const;
   /// Of the weights, but for the vectors.
-  std::size_t bytes() const { return x.bytes() + h.bytes() + projection.bytes(); }
+  std::size_t bytes() const {
+    return x.bytes() + h.bytes() + projection.bytes() + x_words.bytes() + h_words.bytes() + projection_words.bytes();
+  }
+
+ private:
+  void make_words(const CellShape& shape);
 };
 
 /// Where the norms' gains and biases lie.
@@ -75,6 +84,7 @@ struct BackwardPanels {
   Buffer<T> x;           ///< columns are input features
   Buffer<T> h;           ///< columns are features of h
   Buffer<T> projection;  ///< of depth P, columns are hidden units; empty: none
+  WordPanels x_words, h_words, projection_words;  ///< as in the forward
 
   BackwardPanels() = default;
   BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);

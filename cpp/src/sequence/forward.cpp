@@ -46,6 +46,9 @@ class ForwardWalk {
     norm_h_ = pointers_.take<T*>(size);
     fresh_c_ = pointers_.take<T*>(size);
     row_statistics_ = pointers_.take<T*>(size);
+    x_words_.prepare(cell.weights->x_words, rows_ * chunk_steps_);
+    h_words_.prepare(cell.weights->h_words, rows_);
+    m_words_.prepare(cell.weights->projection_words, rows_);
     if (fused_) return;
     const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
     project_x_ = pointers_.take<const T*>(projected);
@@ -59,6 +62,7 @@ class ForwardWalk {
   /// Some steps; to be called from the first ones on.
   void run(Range range) {
     if (rows_ == 0) return;
+    const UnitSession session(cell_.weights->h_words.arithmetic());
     const Index end = std::min(range.end, length(0));
     for (Index first = range.begin; first < end; first += chunk_steps_) {
       const Index last = std::min(end, first + chunk_steps_);
@@ -86,7 +90,8 @@ class ForwardWalk {
   /// A product whose columns are the gates of this part's blocks.
   kernels::Product<T> gates_product(Index rows, const T* const* a, Index depth, const Buffer<T>& panels,
                                     T* const* out) const {
-    return product_of<T>(rows, a, depth, panels.data() + first_column() * depth,
+    const T* const own = panels.size() > 0 ? panels.data() + first_column() * depth : nullptr;
+    return product_of<T>(rows, a, depth, own,
                          part_.blocks.size() * shape_.block_width(), out, {0, part_.blocks.size()});
   }
 
@@ -111,7 +116,7 @@ class ForwardWalk {
     }
     kernels::Product<T> product = gates_product(count, project_x_, shape_.input, cell_.weights->x, project_out_);
     if (!shape_.normed) product.bias = cell_.weights->bias.data() + first_column();
-    kernels_.product(product);
+    multiply(product, cell_.weights->x_words, x_words_, part_.blocks.begin);
   }
 
   void gather(Index step, Index slot) {
@@ -179,9 +184,27 @@ class ForwardWalk {
     if (shape_.normed) {
       normed_step(step, s);
     } else {
+      s.words = words_of_step();
       kernels_.step_forward(s);
     }
     if (cell_.m) project();
+  }
+
+  /// Left factors of a step in a lower precision.
+  const kernels::StepWords* words_of_step() {
+    const WordPanels& h = cell_.weights->h_words;
+    if (!h) return nullptr;
+    set_rows(h_words_, h_prev_, alive_);
+    step_words_ = {h.arithmetic().unit, h.arithmetic().pieces,     {}, h.factors(), nullptr, h_words_.plain(),
+                   h_words_.any_plain(alive_), shape_.gates_width()};
+    h_words_.add_to(step_words_.h);
+    if (!fused_) return &step_words_;
+    set_rows(x_words_, x_, alive_);
+    step_words_.x = cell_.weights->x_words.factors();
+    x_words_.add_to(step_words_.x);
+    step_words_.x_plain = x_words_.plain();
+    step_words_.any_plain = step_words_.any_plain || x_words_.any_plain(alive_);
+    return &step_words_;
   }
 
   /// A step whose norms need all of a row: the parts that share it meet before each.
@@ -192,7 +215,8 @@ class ForwardWalk {
       fresh_c_[i] = cell_.fresh_c.at(step, row(i));
       row_statistics_[i] = statistics_.data() + i * kernels::norm_statistics;
     }
-    kernels_.product(gates_product(alive_, h_prev_, shape_.state, cell_.weights->h, norm_h_));
+    multiply(gates_product(alive_, h_prev_, shape_.state, cell_.weights->h, norm_h_), cell_.weights->h_words, h_words_,
+             part_.blocks.begin);
     part_.meeting.wait();
     for (Index i = 0; i < alive_; ++i) norm_h_[i] -= first_column();
     s.norms = &cell_.variant.norms;
@@ -214,8 +238,9 @@ class ForwardWalk {
     part_.meeting.wait();  // m is complete
     const Index width = shape_.block_width();
     const Range panels = split((shape_.state + width - 1) / width, part_.shares, part_.share);
-    kernels_.product(
-        product_of<T>(alive_, h_, shape_.hidden, cell_.weights->projection.data(), shape_.state, projected_, panels));
+    const Buffer<T>& projection = cell_.weights->projection;
+    multiply(product_of<T>(alive_, h_, shape_.hidden, projection.data(), shape_.state, projected_, panels),
+             cell_.weights->projection_words, m_words_);
     const Index first = panels.begin * width, count = std::min(panels.end * width, shape_.state) - first;
     for (Index i = 0; i < alive_ && count > 0; ++i) {
       T* const h = projected_[i] + first;
@@ -247,6 +272,8 @@ class ForwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   std::vector<T> statistics_;  ///< of the norms of a step
+  LeftWords x_words_, h_words_, m_words_;
+  kernels::StepWords step_words_{};
   PointerArrays pointers_;
   const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **norm_x_, **project_x_ = nullptr;
   T **gates_, **c_, **h_, **y_, **h_fed_, **projected_, **norm_h_, **fresh_c_, **row_statistics_,

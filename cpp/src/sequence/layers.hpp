@@ -10,21 +10,26 @@ namespace lstmcore {
 
 template <class T>
 struct Lstm<T>::Impl {
-  explicit Impl(const LstmConfig& configuration);
+  Impl(const LstmConfig& configuration, Precision of_products);
 
   LstmConfig config;
+  Precision precision;
+  Arithmetic arithmetic;                  ///< what computes it here
   std::vector<LstmParameter> parameters;  ///< of `config`
   bool plain;                             ///< no variant of the cell
   kernels::CellOptions<T> options;        ///< what varies
   std::vector<ForwardPanels<T>> forward;  ///< entry layer * D + direction
 
+  /// Throws std::invalid_argument if this is for inference only.
+  void require_training() const;
   /// What varies in a cell; `seed`: of a training forward.
   CellVariant<T> variant(std::size_t cell) const;
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
   CellShape shape(Index layer) const {
     return {config.layer_input_size(layer), config.hidden_size,   config.state_size(),
-            active_kernels<T>().lanes,      config.proj_size > 0, config.layer_norm};
+            active_kernels<T>().lanes,      config.proj_size > 0, config.layer_norm,
+            arithmetic};
   }
   std::size_t cell(Index layer, Index direction) const {
     return static_cast<std::size_t>(layer * config.directions() + direction);

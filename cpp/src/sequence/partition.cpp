@@ -18,9 +18,10 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   if (share == 1) return {1, false, threads};
   const Index units = (shape.blocks() + unit_granularity - 1) / unit_granularity;
   const double weights = static_cast<double>(shape.gates_width() * (shape.state + shape.input));
-  const bool rows_suffice = schedule.rows >= share * tile_rows;
+  const Index full_tile = shape.arithmetic ? std::max(tile_rows, shape.arithmetic.unit->row_multiple) : tile_rows;
+  const bool rows_suffice = schedule.rows >= share * full_tile;
   const bool units_suffice = units >= share && 2 * weights * static_cast<double>(schedule.rows) > flops_per_meeting;
-  if (units_suffice && (!rows_suffice || 4 * weights > private_cache_bytes)) return {share, true, threads};
+  if (units_suffice && (!rows_suffice || shape.arithmetic.weight_bytes() * weights > private_cache_bytes)) return {share, true, threads};
   return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
 }
 
@@ -57,7 +58,7 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
 double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth) {
   const double weights = static_cast<double>(shape.gates_width() * depth);
   // With few rows a step takes as long as its weights take to arrive: about as long as this many rows' arithmetic.
-  const double rows_of_traffic = 4 * weights > private_cache_bytes / 2 ? 6 : 1;
+  const double rows_of_traffic = shape.arithmetic.weight_bytes() * weights > private_cache_bytes / 2 ? 6 : 1;
   return 2 * weights *
          std::max(static_cast<double>(schedule.work(steps.begin, steps.end)),
                   rows_of_traffic * static_cast<double>(steps.size()));

@@ -1,0 +1,147 @@
+// Which unit computes the products of a precision. Compiled for the baseline.
+#include "units.hpp"
+
+#include <array>
+#include <atomic>
+#include <lstmcore/cpu.hpp>
+#include <stdexcept>
+
+#include "cpuid.hpp"
+#include "isa.hpp"
+
+#if defined(LSTMCORE_AMX) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace lstmcore {
+
+#ifdef LSTMCORE_AVX512_BF16
+namespace avx512_bf16 {
+const kernels::ProductUnit& product_unit();
+}
+#endif
+#ifdef LSTMCORE_AVX512_VNNI
+namespace avx512_vnni {
+const kernels::ProductUnit& product_unit();
+}
+#endif
+#ifdef LSTMCORE_AMX
+namespace amx {
+const kernels::ProductUnit& product_unit(bool of_int8);
+}
+#endif
+
+namespace {
+
+constexpr std::array<const char*, 6> names{"fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"};
+
+/// Hidden units from which splitting pays.
+constexpr kernels::Index least_hidden = 96;
+
+/// Units belong to the widest instruction set: their vectors are its own.
+bool widest() { return isa() == "avx512"; }
+
+#ifdef LSTMCORE_AMX
+/// Linux saves the tiles of processes that have asked for it.
+bool ask_for_tiles() {
+#ifdef __linux__
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
+/// AMX with tiles, bfloat16 and int8, whose state the system saves.
+bool has_amx() {
+  return all(cpuid(7).edx, bit(22) | bit(24) | bit(25)) && all(saved_registers(), 0x60000) && ask_for_tiles();
+}
+#endif
+
+const kernels::ProductUnit* bf16_dot_unit() {
+#ifdef LSTMCORE_AVX512_BF16
+  static const bool there = widest() && all(cpuid(7, 1).eax, bit(5));
+  if (there) return &avx512_bf16::product_unit();
+#endif
+  return nullptr;
+}
+
+const kernels::ProductUnit& int8_unit() {
+#ifdef LSTMCORE_AVX512_VNNI
+  static const bool there = widest() && all(cpuid(7).ecx, bit(11));
+  if (there) return avx512_vnni::product_unit();
+#endif
+  return active_table().words.int8;
+}
+
+struct MatrixUnits {
+  std::atomic<const kernels::ProductUnit*> bf16{nullptr}, int8{nullptr};
+};
+
+MatrixUnits& for_tests() {
+  static MatrixUnits units;
+  return units;
+}
+
+const kernels::ProductUnit* matrix_unit(bool of_int8) {
+  const kernels::ProductUnit* const forced = (of_int8 ? for_tests().int8 : for_tests().bf16).load();
+  return forced != nullptr ? forced : machine_matrix_unit(of_int8);
+}
+
+}  // namespace
+
+const char* precision_name(Precision precision) { return names.at(static_cast<std::size_t>(precision)); }
+
+std::vector<std::string> precision_names() { return {names.begin(), names.end()}; }
+
+Precision precision_of(const std::string& name, const char* argument) {
+  std::string expected;
+  for (std::size_t index = 0; index < names.size(); ++index) {
+    if (name == names[index]) return static_cast<Precision>(index);
+    expected += (index == 0 ? "\"" : ", \"") + std::string(names[index]) + "\"";
+  }
+  throw std::invalid_argument(std::string(argument) + ": expected one of " + expected + ", got \"" + name + "\"");
+}
+
+const kernels::ProductUnit* machine_matrix_unit(bool of_int8) {
+#ifdef LSTMCORE_AMX
+  static const bool there = widest() && has_amx();
+  return there ? &amx::product_unit(of_int8) : nullptr;
+#else
+  return of_int8 ? nullptr : nullptr;
+#endif
+}
+
+void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUnit* int8) {
+  for_tests().bf16 = bf16;
+  for_tests().int8 = int8;
+}
+
+Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
+  switch (precision) {
+    case Precision::fp32:
+      return {};
+    case Precision::bf16x3:
+    case Precision::bf16x2:
+      // Six products, or three, at twice the speed of multiply-adds gain nothing: only a matrix unit is faster than that.
+      if (matrix_unit(false) == nullptr) return {};
+      return {matrix_unit(false), precision == Precision::bf16x3 ? 3 : 2};
+    case Precision::bf16:
+      if (matrix_unit(false) != nullptr) return {matrix_unit(false), 1};
+      if (bf16_dot_unit() != nullptr) return {bf16_dot_unit(), 1};
+      return {};
+    case Precision::int8:
+      return {matrix_unit(true) != nullptr ? matrix_unit(true) : &int8_unit(), 1};
+    case Precision::automatic:
+      return hidden >= least_hidden ? arithmetic_for(Precision::bf16x3, hidden) : Arithmetic{};
+  }
+  return {};
+}
+
+std::string product_unit_name(Precision precision) {
+  const Arithmetic arithmetic = arithmetic_for(precision, least_hidden);
+  return arithmetic ? arithmetic.unit->name : isa() + " fp32";
+}
+
+}  // namespace lstmcore

@@ -1,0 +1,91 @@
+// Words of four int8 numbers, multiplied and added by the plain instruction set.
+#pragma once
+
+#include <cstring>
+
+#include "word_product.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+#if defined(EIGEN_VECTORIZE_AVX512)
+/// The product of unsigned by signed bytes takes the sign of the left factor from the right one: |a| (sign(a) b). Two of
+/// them fit 16 bits, since neither factor is ever -128.
+struct Int8Dot {
+  using Sum = __m512i;
+  using Words = __m512i;
+  static constexpr bool integer = true;
+  static Sum zero() { return _mm512_setzero_si512(); }
+  static Sum load_sum(const std::int32_t* from) { return _mm512_loadu_si512(from); }
+  static Words load(const Word* from) { return _mm512_loadu_si512(from); }
+  static Words broadcast(const Word* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
+  static Sum dot(Sum sum, Words a, Words b) {
+    const Words signed_b = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), _mm512_setzero_si512(), b);
+    const Words pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), signed_b);
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  }
+  static PacketOf<float> to_float(Sum sum) { return _mm512_cvtepi32_ps(sum); }
+};
+#elif defined(EIGEN_VECTORIZE_AVX2)
+/// See above.
+struct Int8Dot {
+  using Sum = __m256i;
+  using Words = __m256i;
+  static constexpr bool integer = true;
+  static Sum zero() { return _mm256_setzero_si256(); }
+  static Sum load_sum(const std::int32_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static Words load(const Word* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+  static Words broadcast(const Word* from) { return _mm256_set1_epi32(static_cast<int>(*from)); }
+  static Sum dot(Sum sum, Words a, Words b) {
+    const Words pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static PacketOf<float> to_float(Sum sum) { return _mm256_cvtepi32_ps(sum); }
+};
+#else
+/// Byte by byte.
+struct Int8Dot {
+  static constexpr int lanes = lanes_of<float>;
+  struct Sum {
+    std::int32_t lane[lanes];
+  };
+  struct Words {
+    std::int8_t byte[4 * lanes];
+  };
+  static constexpr bool integer = true;
+  static Sum zero() { return Sum{}; }
+  static Sum load_sum(const std::int32_t* from) {
+    Sum sum;
+    std::memcpy(&sum, from, sizeof sum);
+    return sum;
+  }
+  static Words load(const Word* from) {
+    Words words;
+    std::memcpy(&words, from, sizeof words);
+    return words;
+  }
+  static Words broadcast(const Word* from) {
+    Words words;
+    for (int lane = 0; lane < lanes; ++lane) std::memcpy(words.byte + 4 * lane, from, 4);
+    return words;
+  }
+  static Sum dot(Sum sum, const Words& a, const Words& b) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      for (int k = 4 * lane; k < 4 * lane + 4; ++k) sum.lane[lane] += a.byte[k] * b.byte[k];
+    }
+    return sum;
+  }
+  static PacketOf<float> to_float(const Sum& sum) {
+    float values[lanes];
+    for (int lane = 0; lane < lanes; ++lane) values[lane] = static_cast<float>(sum.lane[lane]);
+    return ei::ploadu<PacketOf<float>>(values);
+  }
+};
+#endif
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

@@ -1,0 +1,159 @@
+// Products of words by a matrix unit, whose registers are tiles: 16 rows of 16 words or sums. `Tiles` says how they are
+// loaded, multiplied and stored, by the processor's instructions or by an emulation of them. Nothing here is compiled
+// for more than the baseline.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "word_table.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+using kernels::Index;
+using kernels::PiecePair;
+using kernels::Word;
+using kernels::WordFactors;
+using kernels::WordProduct;
+
+constexpr Index tile_side = 16;  // rows of a tile, and words or sums of a row
+
+template <class Body, int... I>
+inline void unroll(std::integer_sequence<int, I...>, Body&& body) {
+  (body(std::integral_constant<int, I>{}), ...);
+}
+template <int count, class Body>
+inline void unroll(Body&& body) {
+  unroll(std::make_integer_sequence<int, count>{}, static_cast<Body&&>(body));
+}
+
+/// `RowTiles` by `ColumnTiles` tiles of sums, the first four registers. With two rows of tiles, two registers hold what
+/// comes from the left and two what comes from the right; with one, one and three, each loaded just before its turn.
+template <class Tiles, int RowTiles, int ColumnTiles>
+struct MatrixTile {
+  static constexpr int left = 4, right = RowTiles == 2 ? 6 : 5, right_tiles = 8 - right;
+  static_assert(RowTiles * ColumnTiles <= 4 && RowTiles <= 2);
+
+  static void load_left(const Word* from, Index stride) {
+    unroll<RowTiles>([&](auto r) { Tiles::template load<left + r>(from + r * tile_side * stride, stride); });
+  }
+
+  /// Adds the products of some words, `panel` being the first column's.
+  static void add_products(const WordFactors& f, const Word* a, const Word* panel, Index width, int pieces) {
+    const kernels::PiecePair* const pairs = kernels::piece_pairs[pieces - 1];
+    const int count = kernels::piece_pair_counts[pieces - 1];
+    for (Index k = 0; k < f.words; k += tile_side) {
+      for (int pair = 0; pair < count; ++pair) {
+        const PiecePair now = pairs[pair];
+        const bool new_left = pair == 0 || pairs[pair - 1].left != now.left;
+        const bool new_right = pair == 0 || pairs[pair - 1].right != now.right;
+        if (new_left) load_left(a + now.left * f.words + k, f.a_stride);
+        const Word* const from = panel + (now.right * f.words + k) * width;
+        unroll<ColumnTiles>([&](auto c) {
+          constexpr int b = right + c % right_tiles;
+          if (new_right || ColumnTiles > right_tiles) Tiles::template load<b>(from + c * tile_side, width);
+          unroll<RowTiles>([&](auto r) { Tiles::template dot<r * ColumnTiles + c, left + r, b>(); });
+        });
+      }
+    }
+  }
+
+  static void run(const WordProduct& p, Index row, Index panel, Index width, Index first) {
+    using Sum = typename Tiles::Sum;
+    constexpr Index columns = ColumnTiles * tile_side;
+    alignas(64) Sum sums[RowTiles * tile_side * columns];
+    const Index begin = panel * p.panel_width + first;
+    const Index rows = p.rows - row < RowTiles * tile_side ? p.rows - row : RowTiles * tile_side;
+    const Index real = p.columns - begin < columns ? p.columns - begin : columns;
+    float* const* const out = p.out + row;
+    for (int index = 0; index < p.count; ++index) {
+      const WordFactors& f = p.factors[index];
+      // Sums of floats go on from one pair of factors to the next.
+      if (index == 0 || Tiles::integer) {
+        if constexpr (Tiles::integer) {
+          std::memset(sums, 0, sizeof sums);
+        } else {
+          fill(p, out, rows, real, begin, sums);
+        }
+        unroll<RowTiles * ColumnTiles>([&](auto t) {
+          Tiles::template load<t>(sums + (t / ColumnTiles * columns + t % ColumnTiles) * tile_side, columns);
+        });
+      }
+      add_products(f, f.a + row * f.a_stride, f.panels + panel * p.pieces * f.words * p.panel_width + first, width,
+                   p.pieces);
+      if (index + 1 < p.count && !Tiles::integer) continue;
+      unroll<RowTiles * ColumnTiles>([&](auto t) {
+        Tiles::template store<t>(sums + (t / ColumnTiles * columns + t % ColumnTiles) * tile_side, columns);
+      });
+      for (Index r = 0; r < rows; ++r) {
+        if constexpr (Tiles::integer) {
+          for (Index c = 0; c < real; ++c) {
+            const float before = index > 0 || p.accumulate ? out[r][begin + c]
+                                 : p.bias != nullptr       ? p.bias[begin + c]
+                                                           : 0.0f;
+            const float scale = f.a_scale[row + r] * f.scale[begin + c];
+            out[r][begin + c] = before + static_cast<float>(sums[r * columns + c]) * scale;
+          }
+        } else {
+          std::memcpy(out[r] + begin, sums + r * columns, static_cast<std::size_t>(real) * sizeof(float));
+        }
+      }
+    }
+  }
+
+  /// Where the sums start; zeros where there are none.
+  static void fill(const WordProduct& p, float* const* out, Index rows, Index real, Index begin,
+                   typename Tiles::Sum* sums) {
+    constexpr Index columns = ColumnTiles * tile_side;
+    if (!p.accumulate && p.bias == nullptr) {
+      std::memset(sums, 0, RowTiles * tile_side * columns * sizeof(float));
+      return;
+    }
+    for (Index r = 0; r < RowTiles * tile_side; ++r, sums += columns) {
+      Index there = 0;
+      if (r < rows) {
+        there = real;
+        std::memcpy(sums, (p.accumulate ? out[r] : p.bias) + begin, static_cast<std::size_t>(real) * sizeof(float));
+      }
+      std::memset(sums + there, 0, static_cast<std::size_t>(columns - there) * sizeof(float));
+    }
+  }
+};
+
+template <class Tiles, int RowTiles, int ColumnTiles>
+void matrix_tile(const WordProduct& p, Index row, Index panel, Index width, Index first) {
+  MatrixTile<Tiles, RowTiles, ColumnTiles>::run(p, row, panel, width, first);
+}
+
+template <class Tiles>
+void matrix_product(const WordProduct& p) {
+  using Tile = void (*)(const WordProduct&, Index, Index, Index, Index);
+  static constexpr Tile single[] = {&matrix_tile<Tiles, 1, 1>, &matrix_tile<Tiles, 1, 2>, &matrix_tile<Tiles, 1, 3>,
+                                    &matrix_tile<Tiles, 1, 4>};
+  static constexpr Tile twin[] = {&matrix_tile<Tiles, 2, 1>, &matrix_tile<Tiles, 2, 2>};
+  for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
+    const Index width = kernels::word_panel_width(panel * p.panel_width, p.columns, p.panel_width, tile_side);
+    // Right tiles come from the second-level cache, left ones from the first: all rows pass by two columns of tiles.
+    Index row = 0;
+    const Index paired = p.rows > tile_side ? (p.rows + tile_side - 1) / (2 * tile_side) * 2 * tile_side : 0;
+    for (Index first = 0; first < width && paired > 0; first += 2 * tile_side) {
+      const Index tiles = (width - first) / tile_side < 2 ? 1 : 2;
+      for (row = 0; row < p.rows && row < paired; row += 2 * tile_side) twin[tiles - 1](p, row, panel, width, first);
+    }
+    for (row = paired; row < p.rows; row += tile_side) single[width / tile_side - 1](p, row, panel, width, 0);
+  }
+}
+
+/// A unit of such tiles.
+template <class Tiles>
+constexpr kernels::ProductUnit matrix_unit(const char* name) {
+  return {name, Tiles::integer ? 4 : 2,       tile_side,      tile_side,  tile_side, 2 * tile_side, 0,
+          &matrix_product<Tiles>, Tiles::begin, Tiles::end};
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

@@ -1,0 +1,27 @@
+// AVX-512's dot product of bfloat16 pairs: two multiply-adds an element of a vector, for one piece.
+#include "../word_product.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+struct Bf16Dot {
+  using Sum = __m512;
+  using Words = __m512bh;
+  static constexpr bool integer = false;
+  static Words load(const Word* from) { return reinterpret_cast<Words>(_mm512_loadu_si512(from)); }
+  static Words broadcast(const Word* from) {
+    return reinterpret_cast<Words>(_mm512_set1_epi32(static_cast<int>(*from)));
+  }
+  static Sum dot(Sum sum, Words a, Words b) { return _mm512_dpbf16_ps(sum, a, b); }
+};
+
+constexpr kernels::ProductUnit unit = vector_unit<Bf16Dot>("avx512_bf16", 2, 0);
+
+}  // namespace
+
+const kernels::ProductUnit& product_unit();
+const kernels::ProductUnit& product_unit() { return unit; }
+
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

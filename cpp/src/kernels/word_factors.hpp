@@ -1,0 +1,178 @@
+// Making factors of words: splitting floats into bfloat16 pieces, and quantizing them.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "vector.hpp"
+#include "word_table.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+using kernels::Word;
+
+inline Word bits_of(float value) {
+  Word bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+inline float float_of(Word bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/// Above this the nearest bfloat16 is infinite.
+constexpr Word largest_split = 0x7F7F7FFFu;
+
+/// The bits of the nearest bfloat16, ties to even, in the upper half.
+inline Word round_to_bfloat16(Word bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }
+
+template <int Pieces>
+bool split_row_in(const float* from, Index depth, Index words, Word* to) {
+  std::uint16_t* const halves = reinterpret_cast<std::uint16_t*>(to);
+  Word largest = 0;
+  for (Index k = 0; k < depth; ++k) {
+    float rest = from[k];
+    const Word magnitude = bits_of(rest) & 0x7FFFFFFFu;
+    largest = largest < magnitude ? magnitude : largest;
+    for (int piece = 0; piece < Pieces; ++piece) {
+      const Word rounded = round_to_bfloat16(bits_of(rest));
+      halves[2 * piece * words + k] = static_cast<std::uint16_t>(rounded >> 16);
+      rest -= float_of(rounded);
+    }
+  }
+  for (int piece = 0; piece < Pieces; ++piece) {
+    std::memset(halves + 2 * piece * words + depth, 0, static_cast<std::size_t>(2 * words - depth) * 2);
+  }
+  if (largest <= largest_split) return true;
+  std::memset(to, 0, static_cast<std::size_t>(Pieces * words) * sizeof(Word));
+  return false;
+}
+
+inline bool split_row(const float* from, Index depth, int pieces, Index words, Word* to) {
+  if (pieces == 1) return split_row_in<1>(from, depth, words, to);
+  if (pieces == 2) return split_row_in<2>(from, depth, words, to);
+  return split_row_in<3>(from, depth, words, to);
+}
+
+template <int Pieces>
+bool split_panel_in(const float* const* rows, Index depth, Index first, Index real, Index width, Index words,
+                    Word* to) {
+  static constexpr float zeros[4 * lanes_of<float>] = {};
+  Word largest = 0;
+  for (Index word = 0; word < words; ++word) {
+    const bool there = 2 * word < depth, both = 2 * word + 1 < depth;
+    const float* const even = there ? rows[2 * word] + first : zeros;
+    const float* const odd = both ? rows[2 * word + 1] + first : zeros;
+    Word* const row = to + word * width;
+    for (Index column = 0; column < real; ++column) {
+      float rest_even = even[column], rest_odd = odd[column];
+      const Word magnitude_even = bits_of(rest_even) & 0x7FFFFFFFu, magnitude_odd = bits_of(rest_odd) & 0x7FFFFFFFu;
+      const Word magnitude = magnitude_even < magnitude_odd ? magnitude_odd : magnitude_even;
+      largest = largest < magnitude ? magnitude : largest;
+      for (int piece = 0; piece < Pieces; ++piece) {
+        const Word rounded_even = round_to_bfloat16(bits_of(rest_even));
+        const Word rounded_odd = round_to_bfloat16(bits_of(rest_odd));
+        row[piece * words * width + column] = (rounded_even >> 16) | rounded_odd;
+        rest_even -= float_of(rounded_even);
+        rest_odd -= float_of(rounded_odd);
+      }
+    }
+    for (int piece = 0; piece < Pieces; ++piece) {
+      for (Index column = real; column < width; ++column) row[piece * words * width + column] = 0;
+    }
+  }
+  return largest <= largest_split;
+}
+
+inline bool split_panel(const float* const* rows, Index depth, Index first, Index real, Index width, int pieces,
+                        Index words, Word* to) {
+  if (pieces == 1) return split_panel_in<1>(rows, depth, first, real, width, words, to);
+  if (pieces == 2) return split_panel_in<2>(rows, depth, first, real, width, words, to);
+  return split_panel_in<3>(rows, depth, first, real, width, words, to);
+}
+
+/// The scale of numbers up to `largest`: 16 digits, so that its multiples by an int8 are floats and quantizing them once
+/// more changes nothing.
+inline float scale_of(float largest) {
+  const float scale = largest / 127.0f;
+  return float_of((bits_of(scale) + 0xFFu) & 0xFFFFFF00u);
+}
+
+/// Below it a scale's inverse would overflow, and what it would scale is as good as zero.
+constexpr float least_scale = 1e-37f;
+
+inline Word quantized(float value, float inverse) {
+  // Rounds to nearest, ties to even: the sum's unit in the last place is one.
+  constexpr float shift = 12582912.0f;  // 1.5 * 2^23
+  return bits_of(value * inverse + shift) & 0xFFu;
+}
+
+inline float quantize_row(const float* from, Index depth, Index words, Word flip, Word* to) {
+  Word largest = 0;
+  for (Index k = 0; k < depth; ++k) {
+    const Word magnitude = bits_of(from[k]) & 0x7FFFFFFFu;
+    largest = largest < magnitude ? magnitude : largest;
+  }
+  std::uint8_t* const bytes = reinterpret_cast<std::uint8_t*>(to);
+  const auto flip_byte = static_cast<std::uint8_t>(flip & 0xFFu);
+  const bool finite = largest < 0x7F800000u;
+  const float scale = finite ? scale_of(float_of(largest)) : 0.0f;
+  const bool tiny = scale < least_scale;
+  const float inverse = tiny ? 0.0f : 1.0f / scale;
+  if (finite) {
+    for (Index k = 0; k < depth; ++k) bytes[k] = static_cast<std::uint8_t>(quantized(from[k], inverse) ^ flip_byte);
+  }
+  const Index begin = finite ? depth : 0;
+  std::memset(bytes + begin, flip_byte, static_cast<std::size_t>(4 * words - begin));
+  return !finite ? -1.0f : tiny ? 0.0f : scale;
+}
+
+inline bool quantize_panel(const float* const* rows, Index depth, Index first, Index real, Index width, Index words,
+                           bool unsigned_left, Word* to, float* scale, std::int32_t* start) {
+  bool finite = true;
+  std::memset(to, 0, static_cast<std::size_t>(words * width) * sizeof(Word));
+  for (Index column = 0; column < width; ++column) {
+    scale[column] = 0.0f;
+    start[column] = 0;
+    if (column >= real) continue;
+    Word largest = 0;
+    for (Index k = 0; k < depth; ++k) {
+      const Word magnitude = bits_of(rows[k][first + column]) & 0x7FFFFFFFu;
+      largest = largest < magnitude ? magnitude : largest;
+    }
+    if (largest >= 0x7F800000u) {
+      finite = false;
+      continue;
+    }
+    const float own = scale_of(float_of(largest));
+    if (own < least_scale) continue;
+    const float inverse = 1.0f / own;
+    std::int32_t sum = 0;
+    for (Index k = 0; k < depth; ++k) {
+      const Word byte = quantized(rows[k][first + column], inverse);
+      sum += static_cast<std::int8_t>(byte);
+      to[k / 4 * width + column] |= byte << (8 * (k % 4));
+    }
+    scale[column] = own;
+    if (unsigned_left) start[column] = -128 * sum;
+  }
+  return finite;
+}
+
+inline void add_dequantized(const float* a, Index depth, const Word* panel, Index width, Index columns,
+                            const float* scale, float* out) {
+  for (Index k = 0; k < depth; ++k) {
+    for (Index column = 0; column < columns; ++column) {
+      const auto byte = static_cast<std::int8_t>(panel[k / 4 * width + column] >> (8 * (k % 4)));
+      out[column] += a[k] * (static_cast<float>(byte) * scale[column]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

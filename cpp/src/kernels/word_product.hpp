@@ -1,0 +1,150 @@
+// Products of words by instructions that multiply and add the elements of a word, vector by vector. Compare
+// product.hpp: tiles of a few rows by a few vectors of columns, over k in rising order.
+#pragma once
+
+#include "vector.hpp"
+#include "word_table.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+using kernels::Word;
+using kernels::WordFactors;
+using kernels::WordProduct;
+
+/// Rows of a full tile, four vectors wide.
+constexpr int word_tile_rows = vector_registers == 32 ? 6 : 3;
+
+/// Sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` has a type `Sum`, its operands' type `Words`, and
+/// says with `integer` whether sums are to be scaled.
+template <class Dot, int Rows, int Vectors, int Panels>
+struct WordTile {
+  static constexpr int lanes = lanes_of<float>;
+  static constexpr int width = Vectors * Panels;
+  typename Dot::Sum sum[Rows][width];
+
+  EIGEN_ALWAYS_INLINE void add_products(const Word* const* left, Index words, const Word* panel, Index panel_stride) {
+    constexpr Index ahead = 8 * Vectors * lanes;
+    for (Index k = 0; k < words; ++k) {
+      typename Dot::Words right[width];
+      for (int p = 0; p < Panels; ++p) {
+        for (int v = 0; v < Vectors; ++v) {
+          right[p * Vectors + v] = Dot::load(panel + p * panel_stride + v * lanes);
+          if (4 * lanes * v % 64 == 0) {
+            ei::prefetch(reinterpret_cast<const float*>(panel + p * panel_stride + v * lanes + ahead));
+          }
+        }
+      }
+      for (int r = 0; r < Rows; ++r) {
+        const typename Dot::Words a = Dot::broadcast(left[r] + k);
+        for (int v = 0; v < width; ++v) sum[r][v] = Dot::dot(sum[r][v], a, right[v]);
+      }
+      panel += Vectors * lanes;
+    }
+  }
+};
+
+template <class Dot, int Rows, int Vectors, int Panels>
+void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns) {
+  using P = PacketOf<float>;
+  constexpr Index lanes = lanes_of<float>;
+  const Index first = panel * p.panel_width;
+  float* const* out = p.out + row;
+  WordTile<Dot, Rows, Vectors, Panels> tile;
+  const auto start = [&](int r, int v, bool first_factors) {
+    const Index column = first + v * lanes;
+    if (p.accumulate || !first_factors) return load_some<P>(out[r] + column, panel_columns - v * lanes);
+    return p.bias != nullptr ? ei::ploadu<P>(p.bias + column) : constant<P>(0.0);
+  };
+  for (int index = 0; index < p.count; ++index) {
+    const WordFactors& f = p.factors[index];
+    const Word* left[Rows];
+    for (int r = 0; r < Rows; ++r) left[r] = f.a + (row + r) * f.a_stride;
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < tile.width; ++v) {
+        if constexpr (Dot::integer) {
+          tile.sum[r][v] = f.start != nullptr ? Dot::load_sum(f.start + first + v * lanes) : Dot::zero();
+        } else if (index == 0) {
+          tile.sum[r][v] = start(r, v, true);
+        }
+      }
+    }
+    tile.add_products(left, f.words, f.panels + panel * f.words * p.panel_width, f.words * p.panel_width);
+    if constexpr (Dot::integer) {
+      for (int r = 0; r < Rows; ++r) {
+        const P of_row = ei::pset1<P>(f.a_scale[row + r]);
+        for (int v = 0; v < tile.width; ++v) {
+          const P scale = ei::pmul(of_row, ei::ploadu<P>(f.scale + first + v * lanes));
+          const P sum = ei::padd(start(r, v, index == 0), ei::pmul(Dot::to_float(tile.sum[r][v]), scale));
+          store_some(out[r] + first + v * lanes, sum, panel_columns - v * lanes);
+        }
+      }
+    }
+  }
+  if constexpr (!Dot::integer) {
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < tile.width; ++v) {
+        store_some(out[r] + first + v * lanes, tile.sum[r][v], panel_columns - v * lanes);
+      }
+    }
+  }
+}
+
+template <class Dot, int Vectors>
+void word_panel(const WordProduct& p, Index panel, Index panel_columns) {
+  using Tile = void (*)(const WordProduct&, Index, Index, Index);
+  static constexpr Tile tiles[6] = {&word_tile<Dot, 1, Vectors, 1>,
+                                    &word_tile<Dot, 2, Vectors, 1>,
+                                    &word_tile<Dot, 3, Vectors, 1>,
+                                    &word_tile<Dot, word_tile_rows == 6 ? 4 : 1, Vectors, 1>,
+                                    &word_tile<Dot, word_tile_rows == 6 ? 5 : 1, Vectors, 1>,
+                                    &word_tile<Dot, word_tile_rows == 6 ? 6 : 1, Vectors, 1>};
+  for (Index row = 0; row < p.rows;) {
+    const Index left = p.rows - row, count = (left + word_tile_rows - 1) / word_tile_rows;
+    const Index height = (left + count - 1) / count;
+    tiles[height - 1](p, row, panel, panel_columns);
+    row += height;
+  }
+}
+
+template <class Dot>
+void word_product(const WordProduct& p) {
+  constexpr Index lanes = lanes_of<float>;
+  constexpr Index full = 4 * lanes;
+  constexpr int wide = vector_registers == 32 ? 4 : 2;  // panels that one row is computed on together
+  const Index full_end = p.columns / full;
+  Index panel = p.panel_begin;
+  if (p.rows == 1) {
+    for (; panel + wide <= (p.panel_end < full_end ? p.panel_end : full_end); panel += wide) {
+      word_tile<Dot, 1, 4, wide>(p, 0, panel, wide * full);
+    }
+  }
+  for (; panel < p.panel_end; ++panel) {
+    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
+    switch ((columns + lanes - 1) / lanes) {
+      case 4:
+        word_panel<Dot, 4>(p, panel, columns);
+        break;
+      case 3:
+        word_panel<Dot, 3>(p, panel, columns);
+        break;
+      case 2:
+        word_panel<Dot, 2>(p, panel, columns);
+        break;
+      default:
+        word_panel<Dot, 1>(p, panel, columns);
+        break;
+    }
+  }
+}
+
+/// A unit of such instructions.
+template <class Dot>
+constexpr kernels::ProductUnit vector_unit(const char* name, Index group, Word flip) {
+  return {name, group, 1, 1, lanes_of<float>, word_tile_rows, flip, &word_product<Dot>, nullptr, nullptr};
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore
