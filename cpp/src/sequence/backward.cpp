@@ -247,7 +247,9 @@ class LayerBackward {
     const int sets = own_rows_ ? threads : 1;
     sets_.reserve(static_cast<std::size_t>(sets));
     for (int set = 0; set < sets; ++set) sets_.emplace_back(*this, sets, set);
-    zeros_.resize(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0));
+    const Index widest = std::max({shape.padded(), shape.state, sums.row_multiple() > 1 ? shape.input : 0,
+                                   sums.row_multiple() > 1 ? shape.gradients_width() : 0});
+    zeros_.resize(static_cast<std::size_t>(widest), T(0));
 
     const Index pieces = threads == 1 ? 1 : 2 * threads;
     block_parts_ = sums.wanted() ? std::min(pieces, shape.blocks()) : 0;
@@ -320,6 +322,7 @@ class LayerBackward {
   struct Scratch {
     StepRows<T> rows;  ///< of a range
     Buffer<T> panel;   ///< of `WeightGradient::add`
+    GradientWords words;
     Buffer<T> dx;      ///< of one direction, to be added to the other's
     LeftWords dx_words;
     std::array<const T*, dx_rows> dx_from;
@@ -328,7 +331,10 @@ class LayerBackward {
     explicit Scratch(const LayerBackward& layer) {
       if (layer.sums_.wanted()) {
         for (const Set& set : layer.sets_) {
-          const auto size = std::max(rows.gates.size(), static_cast<std::size_t>(set.most_rows));
+          Index most_steps = 0;
+          for (const Range& steps : set.ranges) most_steps = std::max(most_steps, steps.size());
+          const Index filled = set.most_rows + most_steps * (layer.sums_.row_multiple() - 1);
+          const auto size = std::max(rows.gates.size(), static_cast<std::size_t>(filled));
           rows.gates.resize(size);
         }
         rows.x.resize(rows.gates.size());
@@ -342,6 +348,7 @@ class LayerBackward {
         rows.m.resize(layer.shape_.projected ? rows.gates.size() : 0);
         rows.dr.resize(rows.m.size());
         panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
+        if (layer.sums_.row_multiple() > 1) words.prepare(layer.shape_);
       }
       if (layer.dx_) {
         for (const BackwardCell<T>& cell : layer.cells_) dx_words.prepare(cell.weights->x_words, dx_rows);
@@ -442,7 +449,8 @@ class LayerBackward {
     const RowSet& rows = sums_.group(group);
     gather(set, range, direction, rows, scratch.rows);
     const bool first = rows.longest(schedule_) <= set.steps(range).end;
-    sums_.of(direction, group).add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data());
+    sums_.of(direction, group)
+        .add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data(), scratch.words);
   }
 
   /// A group's rows of a range of steps, for the sums of the weights' gradients.
@@ -473,8 +481,17 @@ class LayerBackward {
         rows.activations[at] = cell.gates.at(step, row);
         rows.c_prev[at] = cut ? zeros_.data() : cell.c_before(step, row);
       }
+      for (; static_cast<Index>(at) % sums_.row_multiple() != 0; ++at) fill_up(rows, at);
     }
     rows.count = static_cast<Index>(at);
+  }
+
+  /// A row that adds nothing.
+  void fill_up(StepRows<T>& rows, std::size_t at) {
+    rows.gates[at] = zeros_.data();
+    rows.x[at] = rows.h_prev[at] = zeros_.data();
+    if (!rows.m.empty()) rows.m[at] = rows.dr[at] = zeros_.data();
+    if (!rows.activations.empty()) rows.activations[at] = rows.c_prev[at] = zeros_.data();
   }
 
   /// dx = dgates W_ih for a share of the rows of a range of steps. Of two directions the second to come to a row adds

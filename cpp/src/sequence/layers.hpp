@@ -31,6 +31,12 @@ struct Lstm<T>::Impl {
             active_kernels<T>().lanes,      config.proj_size > 0, config.layer_norm,
             arithmetic};
   }
+  /// Tangents are computed in the precision of T, whatever that of the values.
+  CellShape shape_of_tangents(Index layer) const {
+    CellShape own = shape(layer);
+    own.arithmetic = {};
+    return own;
+  }
   std::size_t cell(Index layer, Index direction) const {
     return static_cast<std::size_t>(layer * config.directions() + direction);
   }

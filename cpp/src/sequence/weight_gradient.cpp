@@ -1,5 +1,7 @@
 #include "weight_gradient.hpp"
 
+#include <type_traits>
+
 #include "../isa/isa.hpp"
 #include "../pack.hpp"
 
@@ -28,13 +30,15 @@ Range units_of(const CellShape& shape, Range blocks) {
 }  // namespace
 
 template <class T>
-WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip, Index rows)
+WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip, Index rows,
+                                  bool in_words)
     : kernels_(active_kernels<T>()),
       shape_(shape),
       gradients_(gradients),
       cell_clip_(cell_clip),
       direct_(rows > 0 && rows <= kernels::most_outer_rows && has_unit_stride(gradients.weight_ih) &&
-              has_unit_stride(gradients.weight_hh)) {
+              has_unit_stride(gradients.weight_hh)),
+      in_words_(in_words && !direct_) {
   const auto width = static_cast<std::size_t>(shape.gates_width());
   x_.resize(gradients.weight_ih && !direct_ ? width * static_cast<std::size_t>(shape.input) : 0);
   h_.resize(gradients.weight_hh && !direct_ ? width * static_cast<std::size_t>(shape.state) : 0);
@@ -90,7 +94,7 @@ Index WeightGradient<T>::scratch_size(const CellShape& shape) {
 
 template <class T>
 void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part,
-                            T* scratch) {
+                            T* scratch, GradientWords& words) {
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
   const Range h_columns = split(shape_.state, column_parts, column_part, kernels_.tile_rows);
   const Index group = blocks_at_once(shape_, sizeof(T));
@@ -104,6 +108,10 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
   }
   for (Index begin = 0; begin < rows.count; begin += chunk_depth) {
     const Index depth = std::min(chunk_depth, rows.count - begin);
+    if (in_words_ && add_words(rows, begin, depth, !first || begin > 0, blocks, x_columns, h_columns, words)) {
+      if (column_part == 0) add_bias(rows, begin, depth, !first || begin > 0, blocks);
+      continue;
+    }
     for (Index block = blocks.begin; block < blocks.end; block += group) {
       const Range some{block, std::min(block + group, blocks.end)};
       add_blocks(rows, begin, depth, !first || begin > 0, some, x_columns, h_columns, column_part == 0, scratch);
@@ -203,13 +211,7 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
   product.out_stride = shape_.gates_width();
   product.accumulate = accumulate;
   product.panel_end = blocks.size();
-  if (bias_.size() > 0 && with_bias && norms_.size() == 0) {
-    T* const bias = bias_.data() + column;
-    if (!accumulate) std::fill(bias, bias + product.columns, T(0));
-    for (Index k = 0; k < depth; ++k) {
-      kernels_.add(rows.gates[static_cast<std::size_t>(begin + k)] + column, bias, product.columns);
-    }
-  }
+  if (with_bias) add_bias(rows, begin, depth, accumulate, blocks);
   // Without norms the same panels serve both products.
   if (!shape_.normed && x_.size() + h_.size() > 0) copy_panels(rows, begin, depth, blocks, 0, scratch);
   if (x_.size() > 0) {
@@ -227,6 +229,105 @@ void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index d
     product.row_begin = h_columns.begin;
     product.row_end = h_columns.end;
     kernels_.transposed_product(product);
+  }
+}
+
+template <class T>
+void WeightGradient<T>::add_bias(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks) {
+  if (bias_.size() == 0 || norms_.size() > 0) return;
+  const Index column = blocks.begin * shape_.block_width(), columns = blocks.size() * shape_.block_width();
+  T* const bias = bias_.data() + column;
+  if (!accumulate) std::fill(bias, bias + columns, T(0));
+  for (Index k = 0; k < depth; ++k) {
+    kernels_.add(rows.gates[static_cast<std::size_t>(begin + k)] + column, bias, columns);
+  }
+}
+
+void GradientWords::prepare(const CellShape& shape) {
+  const Arithmetic& arithmetic = shape.arithmetic;
+  const Index words = arithmetic.words(chunk_depth) * arithmetic.pieces;
+  const Index columns = shape.input + shape.state + 2 * arithmetic.unit->row_multiple;
+  left.resize(static_cast<std::size_t>(words * columns));
+  turned.resize(static_cast<std::size_t>(words * shape.block_width()));
+  right.resize(static_cast<std::size_t>(words * shape.block_width() * blocks_at_once(shape, sizeof(float))));
+  out.resize(static_cast<std::size_t>(std::max(shape.input, shape.state)));
+  std::fill_n(left.data(), left.size(), Word{0});
+}
+
+template <class T>
+bool WeightGradient<T>::add_words(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks,
+                                  Range x_columns, Range h_columns, GradientWords& words) {
+  if constexpr (std::is_same_v<T, float>) {
+    const kernels::WordKernels& kernels = active_table().words;
+    const Arithmetic& arithmetic = shape_.arithmetic;
+    const Index count = arithmetic.words(depth), stride = count * arithmetic.pieces, width = shape_.block_width();
+    const auto split_columns = [&](const std::vector<const float*>& inputs, Range columns, Word* to) {
+      for (Index first = columns.begin; first < columns.end; first += width) {
+        const Index real = std::min(width, columns.end - first);
+        if (!kernels.split_panel(inputs.data() + begin, depth, first, real, real, arithmetic.pieces, count,
+                                 words.turned.data())) {
+          return false;
+        }
+        for (Index piece = 0; piece < arithmetic.pieces; ++piece) {
+          // Words are moved, not computed with.
+          kernels_.transpose(reinterpret_cast<const float*>(words.turned.data() + piece * count * real), real, count,
+                             real, reinterpret_cast<float*>(to + (first - columns.begin) * stride + piece * count),
+                             stride);
+        }
+      }
+      return true;
+    };
+    const Index of_x = x_.size() > 0 ? x_columns.size() : 0, of_h = h_.size() > 0 ? h_columns.size() : 0;
+    Word* const x_left = words.left.data();
+    Word* const h_left = x_left + (of_x + arithmetic.unit->row_multiple) * stride;
+    if (of_x > 0 && !split_columns(rows.x, x_columns, x_left)) return false;
+    if (of_h > 0 && !split_columns(rows.h_prev, h_columns, h_left)) return false;
+    const std::vector<const float*> gates(rows.gates.begin() + begin, rows.gates.begin() + begin + depth);
+    const auto right_of = [&](Index block) {
+      return kernels.split_panel(gates.data(), depth, block * width, width, width, arithmetic.pieces, count,
+                                 words.right.data());
+    };
+    const Index group = blocks_at_once(shape_, sizeof(T));
+    if (blocks.size() > group) {
+      // Nothing may have been added when a value turns out not to be one that can be split.
+      for (Index block = blocks.begin; block < blocks.end; ++block) {
+        if (!right_of(block)) return false;
+      }
+    }
+    for (Index first = blocks.begin; first < blocks.end; first += group) {
+      const Range some{first, std::min(first + group, blocks.end)};
+      for (Index block = some.begin; block < some.end; ++block) {
+        Word* const panel = words.right.data() + (block - first) * stride * width;
+        if (!kernels.split_panel(gates.data(), depth, block * width, width, width, arithmetic.pieces, count, panel)) {
+          return false;
+        }
+      }
+      const auto add = [&](const Word* left, Range columns, Buffer<float>& sums) {
+        for (Index column = columns.begin; column < columns.end; ++column) {
+          words.out[static_cast<std::size_t>(column - columns.begin)] =
+              sums.data() + column * shape_.gates_width() + first * width;
+        }
+        kernels::WordProduct product{};
+        product.rows = columns.size();
+        product.columns = some.size() * width;
+        product.panel_width = width;
+        product.pieces = arithmetic.pieces;
+        product.count = 1;
+        product.factors[0].words = count;
+        product.factors[0].a = left;
+        product.factors[0].a_stride = stride;
+        product.factors[0].panels = words.right.data();
+        product.out = words.out.data();
+        product.accumulate = accumulate;
+        product.panel_end = some.size();
+        arithmetic.unit->product(product);
+      };
+      if (of_x > 0) add(x_left, x_columns, x_);
+      if (of_h > 0) add(h_left, h_columns, h_);
+    }
+    return true;
+  } else {
+    return false;
   }
 }
 
@@ -308,8 +409,18 @@ RowSet::RowSet(const Schedule& schedule, int parts, int part)
 
 namespace {
 
-int row_groups(const CellShape& shape, const Schedule& schedule) {
-  constexpr Index least_rows = 8, most_sums = 1 << 18, most_groups = 4;
+/// Rows that a step's are filled up to where gradients are summed in a lower precision: whole words, or tiles, so that
+/// neither the cut into calls nor into pieces changes the order of the sums. 1: the precision is float's, also where
+/// most would be filling.
+Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
+  if (!shape.arithmetic || shape.arithmetic.quantized() || shape.normed) return 1;
+  const Index multiple = shape.arithmetic.unit->group * shape.arithmetic.unit->word_multiple;
+  return 2 * schedule.rows >= multiple ? multiple : 1;
+}
+
+int row_groups(const CellShape& shape, const Schedule& schedule, Index row_multiple) {
+  constexpr Index most_sums = 1 << 18, most_groups = 4;
+  const Index least_rows = std::max<Index>(8, row_multiple);
   const Index weights = shape.gates_width() * (shape.input + shape.state);
   Index groups = 1;
   while (2 * groups <= most_groups && 2 * groups * least_rows <= schedule.rows && 2 * groups * weights <= most_sums) {
@@ -323,12 +434,13 @@ int row_groups(const CellShape& shape, const Schedule& schedule) {
 template <class T>
 WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
                           const std::vector<LstmCellWeights<T>>& gradients, T cell_clip) {
-  const int groups = row_groups(shape, schedule);
+  row_multiple_ = gradient_row_multiple(shape, schedule);
+  const int groups = row_groups(shape, schedule, row_multiple_);
   for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
   for (const LstmCellWeights<T>& direction : gradients) {
     for (int group = 0; group < groups; ++group) {
       gradients_.emplace_back(shape, direction, cell_clip,
-                              groups == 1 ? schedule.total : std::numeric_limits<Index>::max());
+                              groups == 1 ? schedule.total : std::numeric_limits<Index>::max(), row_multiple_ > 1);
       wanted_ = wanted_ || gradients_.back().wanted();
     }
   }

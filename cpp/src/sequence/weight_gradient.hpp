@@ -19,14 +19,26 @@ struct StepRows {
   std::vector<const T*> norm_x, norm_h, statistics;  ///< with layer norms; else empty
 };
 
+/// What sums of a lower precision need: both factors of some rows as words.
+struct GradientWords {
+  Buffer<Word> left;    ///< [column of x or h][piece][words]
+  Buffer<Word> turned;  ///< [piece][words][columns] of a panel
+  Buffer<Word> right;   ///< [block][piece][words][4 V]
+  std::vector<float*> out;
+
+  void prepare(const CellShape& shape);
+};
+
 /// The gradients of one direction's weights while they are summed up. Every element is one running sum over all rows,
 /// so that neither the cut into calls nor who computes which element changes its bits.
 template <class T>
 class WeightGradient {
  public:
   /// `rows`: how many there will be in all; few are summed where the caller wants the sums.
+  /// `in_words`: sums of a lower precision, whose rows come step by step, each filled up with rows of
+  /// zeros to `WeightSums::row_multiple`.
   WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip,
-                 Index rows = std::numeric_limits<Index>::max());
+                 Index rows = std::numeric_limits<Index>::max(), bool in_words = false);
 
   bool wanted() const {
     return gradients_.weight_ih || gradients_.weight_hh ||
@@ -37,7 +49,8 @@ class WeightGradient {
   static Index scratch_size(const CellShape& shape);
   /// Adds these rows' part for some blocks of hidden units, and of the columns of x and h the part `column_part` of
   /// `column_parts`. The first rows of all begin the sums.
-  void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch);
+  void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch,
+           GradientWords& words);
   /// The sums over no rows at all, for some blocks.
   void clear(Range blocks);
   /// Adds the sums over other rows, for some blocks.
@@ -48,6 +61,10 @@ class WeightGradient {
  private:
   void add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks, Range x_columns,
                   Range h_columns, bool with_bias, T* scratch);
+  /// Adds some rows' part in a lower precision; false, and nothing is done, if a value cannot be split.
+  bool add_words(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks, Range x_columns,
+                 Range h_columns, GradientWords& words);
+  void add_bias(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks);
   /// Adds to a gradient (4H, columns) itself; the gates' gradients begin at column `offset` of the rows.
   void add_directly(const StepRows<T>& rows, bool first, Range blocks, Index offset,
                     const std::vector<const T*>& inputs, Range columns, const View<T, 2>& gradient);
@@ -64,6 +81,7 @@ class WeightGradient {
   const LstmCellWeights<T> gradients_;
   const T cell_clip_;
   const bool direct_;       ///< dW is summed in `gradients_` itself
+  const bool in_words_;
   Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted, or direct
   Buffer<T> peephole_;      ///< [3 Hp]
   Buffer<T> projection_;    ///< [H][padded P]
@@ -99,6 +117,8 @@ class WeightSums {
 
   bool wanted() const { return wanted_; }
   bool peephole_wanted() const;
+  /// The rows of each step of a group are filled up to a multiple of this.
+  Index row_multiple() const { return row_multiple_; }
   const std::vector<RowSet>& groups() const { return groups_; }
   const RowSet& group(Index index) const { return groups_[static_cast<std::size_t>(index)]; }
   WeightGradient<T>& of(Index direction, Index group) {
@@ -110,6 +130,7 @@ class WeightSums {
  private:
   std::vector<RowSet> groups_;
   std::vector<WeightGradient<T>> gradients_;  ///< [direction][group]
+  Index row_multiple_ = 1;
   bool wanted_ = false;
 };
 

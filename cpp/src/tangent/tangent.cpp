@@ -45,7 +45,7 @@ class TangentStack {
     gather_steps(x, config_.input_size, tangent_.layers[0].input);
     if (config_.input_dropout > 0.0) drop_input(tangent_.layers[0].input);
     for (Index layer = 0; layer < config_.num_layers; ++layer) {
-      const CellShape shape = lstm_.shape(layer);
+      const CellShape shape = lstm_.shape_of_tangents(layer);
       tangent_.layers[count(layer)].h.resize(count(schedule_.total * config_.output_size()));
       for (Index direction = 0; direction < config_.directions(); ++direction) {
         const std::size_t index = lstm_.cell(layer, direction);
@@ -75,7 +75,7 @@ class TangentStack {
     gather_steps(outputs.y, config_.output_size(), dy);
     gather_steps(outputs_tangent.y, config_.output_size(), dy_tangent);
     for (Index layer = config_.num_layers - 1; layer >= 0; --layer) {
-      const CellShape shape = lstm_.shape(layer);
+      const CellShape shape = lstm_.shape_of_tangents(layer);
       DualGradients<T> gradients;
       if (layer > 0) dx.resize(count(schedule_.total * shape.input));
       if (layer > 0 || inputs.x) dx_tangent.resize(count(schedule_.total * shape.input));
@@ -171,7 +171,7 @@ class TangentStack {
   }
 
   DualCell<T> cell_of(Index layer, Index direction) {
-    const CellShape shape = lstm_.shape(layer);
+    const CellShape shape = lstm_.shape_of_tangents(layer);
     const std::size_t index = lstm_.cell(layer, direction), at = count(layer);
     auto &value = value_.cells[index], &tangent = tangent_.cells[index];
     DualCell<T> cell;
@@ -203,7 +203,7 @@ class TangentStack {
   void backward(Index layer, Index direction, const LstmOutputGradients<T>& outputs,
                 const LstmOutputGradients<T>& outputs_tangent, const LstmInputGradients<T>& inputs,
                 DualGradients<T> gradients) {
-    const CellShape shape = lstm_.shape(layer);
+    const CellShape shape = lstm_.shape_of_tangents(layer);
     const std::size_t index = lstm_.cell(layer, direction);
     const DualCell<T> cell = cell_of(layer, direction);
     Buffer<T> h[2], c[2];
@@ -259,11 +259,12 @@ void check_weight_tangents(const LstmConfig& config, const std::vector<LstmParam
 template <class T>
 LstmTangent<T>::LstmTangent(const Lstm<T>& lstm, const LstmWeights<T>& weights) {
   const LstmConfig& config = lstm.config();
+  lstm.impl().require_training();
   check_weight_tangents(config, lstm.parameters(), weights);
   auto impl = std::make_shared<Impl>(Impl{lstm, {}});
   const auto cells = count(config.num_layers * config.directions());
   for (std::size_t index = 0; index < cells; ++index) {
-    const CellShape shape = lstm.impl().shape(static_cast<Index>(index) / config.directions());
+    const CellShape shape = lstm.impl().shape_of_tangents(static_cast<Index>(index) / config.directions());
     impl->weights.push_back(
         pack_tangent<T>(config, shape, weights.empty() ? LstmCellWeights<const T>() : weights[index]));
   }

@@ -14,7 +14,15 @@ struct Int8Dot {
   static Sum load_sum(const std::int32_t* from) { return _mm512_loadu_si512(from); }
   static Words load(const Word* from) { return _mm512_loadu_si512(from); }
   static Words broadcast(const Word* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
-  static Sum dot(Sum sum, Words a, Words b) { return _mm512_dpbusd_epi32(sum, a, b); }
+  static Sum dot(Sum sum, Words a, Words b) {
+#if defined(__GNUC__)
+    // Of the intrinsic GCC 12 makes a copy of every sum at every step.
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+#else
+    return _mm512_dpbusd_epi32(sum, a, b);
+#endif
+  }
   static PacketOf<float> to_float(Sum sum) { return _mm512_cvtepi32_ps(sum); }
 };
 
