@@ -51,6 +51,25 @@ class Claim:
         return {True: "holds", False: "FALLS SHORT", None: "not measured"}[self.holds]
 
 
+PRECISION_GOALS = {
+    ("inference", "100x64x256x512"): {"bf16x3": 1.6, "bf16x2": 2.6, "bf16": 1.25, "int8": 1.3},
+    ("inference", "50x128x1024x1024"): {"bf16x3": 1.5, "bf16x2": 2.7, "bf16": 1.2, "int8": 1.3},
+    ("inference", "100x32x128x128"): {"bf16x3": 1.3, "bf16x2": 2.0, "bf16": 1.8, "int8": 1.5},
+    ("training", "100x64x256x512"): {"bf16x3": 1.7, "bf16x2": 2.6, "bf16": 1.5},
+    ("training", "50x128x1024x1024"): {"bf16x3": 1.4, "bf16x2": 2.3, "bf16": 1.4},
+    ("training", "100x32x128x128"): {"bf16x3": 1.6, "bf16x2": 2.2, "bf16": 1.3},
+}
+"""Speed that a precision must reach, as a multiple of `PRECISION_PEERS`. The first two are for
+machines with a matrix unit."""
+
+PRECISION_PEERS = {
+    "bf16x3": "the best peer in float32",
+    "bf16x2": "the best peer in float32",
+    "bf16": "pytorch@bf16",
+    "int8": "onnxruntime@int8",
+}
+
+
 def claims(run: Run, threads: int = 2) -> list[Claim]:
     """Return every goal with its verdict, for results on `threads` threads."""
     makers: tuple[Callable[[Run, int], Iterator[Claim]], ...] = (
@@ -65,6 +84,7 @@ def claims(run: Run, threads: int = 2) -> list[Claim]:
         _memory,
         _overhead,
         _options,
+        _precisions,
         _agreement,
     )
     return [claim for maker in makers for claim in maker(run, threads)]
@@ -205,6 +225,25 @@ def _stream(run: Run, threads: int) -> Iterator[Claim]:
         allowed, median = stream_goal(hidden, limit), steps[hidden]["median"]
         text = f"{median:.3f} us, allowed {allowed:.3f} at {limit:.0f} GF/s"
         yield Claim(goal, text, median <= allowed)
+
+
+def _precisions(run: Run, threads: int) -> Iterator[Claim]:
+    """Layers in lower precision, beside the peer that has the same or float32."""
+    for (direction, shape), goals in PRECISION_GOALS.items():
+        name = f"precision-{shape}"
+        for precision, least in goals.items():
+            own = run.find(f"{OWN}@{precision}", name, direction, "float32", threads)
+            goal = f"{precision}, {direction} {shape}: {least} times {PRECISION_PEERS[precision]}"
+            if own is None:
+                yield Claim(goal, "", None)
+                continue
+            other = run.best_peer(own.case)
+            if "@" in PRECISION_PEERS[precision]:
+                peer = PRECISION_PEERS[precision]
+                other = run.find(peer, name, direction, "float32", threads)
+            unit = run.versions.get(own.peer, {}).get(f"unit of {precision}", "")
+            speed = other.median / own.median if other else None
+            yield _at_least(goal, speed, least, f", computed by {unit}" if unit else "")
 
 
 def _small_models(run: Run, threads: int) -> Iterator[Claim]:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import environments, native
-from bench.environments import OWN, is_own
+from bench.environments import OWN, PRECISIONS, is_own, precision_of
 from bench.results import Measurement, Run
 from bench.shapes import ALL_PEERS, Case
 
@@ -119,11 +119,20 @@ class Peer:
         return answer
 
 
+LOWER = (("pytorch", "bf16"), ("onnxruntime", "int8"))
+"""What peers have beside float32."""
+
+
 def peers_of(case: Case, asked: Sequence[str], run_isa: str) -> list[str]:
     """Return those of `asked` that measure `case`, lstmcore first."""
     shape = case.shape
     wanted = shape.peers if shape.peers is not None else ALL_PEERS
-    names = [name for name in asked if is_own(name) or name in wanted]
+    names = [name for name in asked if is_own(name) or name.partition("@")[0] in wanted]
+    if shape.precisions:
+        whole = case.dtype == "float32"
+        names = [name for name in names if "@" not in name or (whole and precision_of(name))]
+        return sorted(names, key=lambda name: not is_own(name))
+    names = [name for name in names if not precision_of(name)]
     if not shape.share or case.dtype != "float32" or run_isa not in ("", "avx512"):
         names = [name for name in names if "@" not in name]
     return sorted(names, key=lambda name: not is_own(name))
@@ -269,4 +278,6 @@ def asked_peers(names: Sequence[str] | None) -> list[str]:
     for name in chosen:
         if name not in known:
             raise ValueError(f"peers: expected some of {', '.join(known)}, got {name!r}")
-    return [OWN, f"{OWN}@avx2", *chosen]
+    lower = [f"{OWN}@{precision}" for precision in PRECISIONS]
+    lower += [f"{peer}@{precision}" for peer, precision in LOWER if peer in chosen]
+    return [OWN, f"{OWN}@avx2", *chosen, *lower]

@@ -23,7 +23,17 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 _ENVIRONMENT = {"keras": "tensorflow"}
 
 OWN = "lstmcore"
-"""Name of lstmcore among the peers; ``lstmcore@avx2`` is the same on another instruction set."""
+"""Name of lstmcore among the peers; ``lstmcore@avx2`` is the same on another instruction set, and
+``@bf16`` behind a peer's name the same peer with products of that precision."""
+
+PRECISIONS = ("bf16x3", "bf16x2", "bf16", "int8")
+"""Of products, as lstmcore names them."""
+
+
+def precision_of(peer: str) -> str:
+    """Return the precision in the name of `peer`, or nothing."""
+    suffix = peer.partition("@")[2]
+    return suffix if suffix in PRECISIONS else ""
 
 
 def is_own(peer: str) -> bool:
@@ -35,6 +45,7 @@ def interpreter(peer: str) -> Path:
     """Where the Python of `peer` is, or would be: this one for lstmcore."""
     if is_own(peer):
         return Path(sys.executable)
+    peer = peer.partition("@")[0]
     scripts = "Scripts" if os.name == "nt" else "bin"
     return FOLDER / _ENVIRONMENT.get(peer, peer) / scripts / "python"
 
@@ -68,8 +79,11 @@ def variables(peer: str, threads: int, isa: str | None, compile_torch: bool) -> 
     }
     result |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     result["OPENBLAS_NUM_THREADS"] = "1"
+    precision = precision_of(peer)
+    if precision:
+        result["LSTMCORE_BENCH_PRECISION"] = precision
     if is_own(peer):
-        isa = peer.partition("@")[2] or isa
+        isa = isa if precision else peer.partition("@")[2] or isa
         if isa:
             result["LSTMCORE_ISA"] = isa
         return result

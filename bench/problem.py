@@ -5,7 +5,7 @@ Weights have the names, shapes and gate order (i, f, g, o) of ``lstmcore.functio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +112,17 @@ def digest(shape: Shape, y: Array, dx: Array | None = None) -> dict[str, float]:
         sums[name] = float(np.abs(values).sum())
         sums[name + " by place"] = float((values * place).sum() + np.abs(values).sum())
     return sums
+
+
+def as_float64(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return copies of another element type."""
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
+
+
+def largest_error(arrays: Sequence[Array], exact: Sequence[Array]) -> float:
+    """Return the largest difference between arrays, each relative to the largest entry."""
+    pairs = zip(arrays, exact, strict=True)
+    return max(float(np.abs(array - true).max() / np.abs(true).max()) for array, true in pairs)
 
 
 def gates(matrix: Array, order: str) -> Array:

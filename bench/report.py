@@ -151,6 +151,28 @@ def options(run: Run) -> Rows:
     return table if len(table) > 1 else []
 
 
+def precisions(run: Run) -> Rows:
+    """Return what each precision of products takes, and how exact it is."""
+    table: Rows = [["T x N x C x H", "", "threads", "precision", "time", "x float32", "error"]]
+    for case in run.cases():
+        if not case.shape.precisions:
+            continue
+        found = {m.peer: m for m in run.of_case(case.key) if m.timed}
+        plainly = found.get(OWN)
+        for peer, m in found.items():
+            error = m.facts.get("error")
+            row = [
+                case.shape.describe(),
+                case.direction,
+                str(case.threads),
+                peer,
+                duration(m.median),
+            ]
+            row.append(f"{plainly.median / m.median:.2f}" if plainly else "")
+            table.append([*row, f"{error:.1e}" if error is not None else ""])
+    return table if len(table) > 1 else []
+
+
 def claim_table(run: Run) -> Rows:
     """Return the goals with their verdicts."""
     most = max((case.threads for case in run.cases()), default=1)
@@ -192,6 +214,7 @@ def sections(run: Run) -> list[tuple[str, Rows]]:
     result.append(("One step of a stream from C++", stream(run)))
     result.append(("Memory of one training step", memory(run)))
     result.append(("The machine's limits", limits(run)))
+    result.append(("Precisions", precisions(run)))
     result.append(("Goals", claim_table(run)))
     return [(title, table) for title, table in result if table]
 
@@ -262,6 +285,28 @@ def _roofline(run: Run, threads: int) -> str | None:
     return svg.roofline(f"One layer, float32, {noun}", points, peak, bandwidths)
 
 
+def _precision_bars(run: Run, direction: str, threads: int) -> str | None:
+    rows = []
+    for case in run.cases():
+        if not case.shape.precisions or (case.direction, case.threads) != (direction, threads):
+            continue
+        best = run.best_peer(case)
+        if best is None:
+            continue
+        for m in (m for m in run.of_case(case.key) if m.timed):
+            error = m.facts.get("error")
+            exact = f", error {error:.0e}" if error is not None else ""
+            label = f"{case.shape.name.removeprefix('precision-')} {m.peer}"
+            rows.append(svg.Bar(label, best.median / m.median, f"x{exact}"))
+    if not rows:
+        return None
+    noun = f"{threads} thread{'s' * (threads > 1)}"
+    title = (
+        f"Speed as a multiple of the best float32 peer's, and largest error: {direction}, {noun}"
+    )
+    return svg.bars(title, rows, 1.0, "best float32 peer")
+
+
 def pictures(run: Run) -> Iterable[tuple[str, str]]:
     """Yield names and contents of the pictures that the run has data for."""
     for threads in sorted({case.threads for case in run.cases()}, reverse=True):
@@ -269,6 +314,9 @@ def pictures(run: Run) -> Iterable[tuple[str, str]]:
             picture = _ratio_bars(run, direction, threads)
             if picture:
                 yield f"ratio-{direction}-{threads}.svg", picture
+            picture = _precision_bars(run, direction, threads)
+            if picture:
+                yield f"precision-{direction}-{threads}.svg", picture
         picture = _roofline(run, threads)
         if picture:
             yield f"roofline-{threads}.svg", picture

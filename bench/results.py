@@ -127,6 +127,7 @@ class Run:
     def best_peer(self, case: Case) -> Measurement | None:
         """Return the fastest measurement that is not lstmcore's, or None."""
         others = [m for m in self.of_case(case.key) if m.timed and not is_own(m.peer)]
+        others = [m for m in others if "@" not in m.peer]
         return min(others, key=lambda m: m.median, default=None)
 
     def ratio(self, case: Case) -> float | None:

@@ -77,6 +77,8 @@ class Shape:
         Whether the memory of one training step is measured.
     quick : bool
         Whether it belongs to the quick grid.
+    precisions : bool
+        Whether it is measured in every precision of products, and nothing else.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Shape:
     share: bool = False
     memory: bool = False
     quick: bool = False
+    precisions: bool = False
 
     @property
     def num_directions(self) -> int:
@@ -470,11 +473,30 @@ OPTIONS = (
 )
 """Each option alone."""
 
-SHAPES = (*CELLS, *OTHERS, *OPTIONS)
+PRECISION = tuple(
+    Shape(
+        f"precision-{steps}x{batch}x{inputs}x{hidden}",
+        reason,
+        steps,
+        batch,
+        inputs,
+        hidden,
+        peers=("pytorch", "onnxruntime", "openvino", "jax"),
+        precisions=True,
+    )
+    for steps, batch, inputs, hidden, reason in (
+        (100, 32, 128, 128, "products in lower precision: weights in a core's own cache"),
+        (100, 64, 256, 512, "the same: weights that two cores share"),
+        (50, 128, 1024, 1024, "the same: weights from the last cache"),
+    )
+)
+"""Layers in every precision of products."""
+
+SHAPES = (*CELLS, *OTHERS, *OPTIONS, *PRECISION)
 
 
 def select(grid: str) -> list[Shape]:
-    """Return the shapes of a grid: "quick", "full", "cells", "options", or names with commas.
+    """Return the shapes of a grid: by name, or shapes by theirs, with commas between.
 
     Raises
     ------
@@ -485,6 +507,7 @@ def select(grid: str) -> list[Shape]:
         "full": SHAPES,
         "options": [shape for shape in SHAPES if shape.cost or shape.name == PLAIN],
         "cells": CELLS,
+        "precision": PRECISION,
         "quick": [shape for shape in SHAPES if shape.quick],
     }
     chosen: dict[str, Shape] = {}

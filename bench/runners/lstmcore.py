@@ -4,6 +4,7 @@ training, where they change every step.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,20 @@ from typing import Any
 import numpy as np
 
 import lstmcore as lc
-from bench.problem import Problem, digest, make_problem, make_weights
+from bench.problem import (
+    Problem,
+    as_float64,
+    digest,
+    largest_error,
+    make_problem,
+    make_weights,
+)
 from bench.runners import Prepared, Unsupported
 from bench.shapes import PLAIN, SHAPES, Case, Shape
 from lstmcore import functional as F
+
+PRECISION = os.environ.get("LSTMCORE_BENCH_PRECISION", "fp32")
+"""Of the products of the shapes that are measured in several."""
 
 
 def load(threads: int) -> LstmcoreRunner:
@@ -45,7 +56,10 @@ class LstmcoreRunner:
 
     def versions(self) -> dict[str, str]:
         info = lc.cpu_info()
-        return {"lstmcore": info.version, "isa": info.isa, "numpy": np.__version__}
+        versions = {"lstmcore": info.version, "isa": info.isa, "numpy": np.__version__}
+        if PRECISION != "fp32":
+            versions[f"unit of {PRECISION}"] = info.product_units[PRECISION]
+        return versions
 
     def prepare(self, case: Case) -> Prepared:
         kinds: dict[str, Callable[[Case], Prepared]] = {
@@ -90,21 +104,34 @@ def _times_plain(case: Case, call: Callable[[], Any]) -> dict[str, float]:
 def _inference(case: Case) -> Prepared:
     config = _config(case)
     problem = make_problem(case)
-    packed = F.pack(problem.weights, config)
+    packed = F.pack(problem.weights, config, _precision(case))
     x, options = problem.x, _options(case.shape, problem)
 
     def call() -> Any:
         return F.lstm(x, packed, **options)
 
     def facts() -> dict[str, float]:
+        if case.shape.precisions:
+            exact = F.lstm(x.astype(np.float64), as_float64(problem.weights), config)[0]
+            return {"error": largest_error([call()[0]], [exact])}
         return _times_plain(case, call)
 
-    return Prepared({"functional": call}, lambda: digest(case.shape, call()[0]), facts)
+    def sums() -> dict[str, float]:
+        return {} if _precision(case) else digest(case.shape, call()[0])
+
+    return Prepared({"functional": call}, sums, facts)
+
+
+def _precision(case: Case) -> str | None:
+    return PRECISION if case.shape.precisions and PRECISION != "fp32" else None
 
 
 def _forward(case: Case, problem: Problem, config: lc.LSTMConfig) -> Callable[[], Any]:
     options = _options(case.shape, problem)
     options |= {"state": (problem.h0, problem.c0), "recompute": case.shape.recompute or None}
+    if _precision(case) == "int8":
+        raise Unsupported("8-bit weights are for inference")
+    options["precision"] = _precision(case)
 
     def call() -> Any:
         return F.lstm(problem.x, problem.weights, config, training=True, **options)
@@ -128,10 +155,24 @@ def _training(case: Case) -> Prepared:
     call = _training_call(case, problem, config)
 
     def sums() -> dict[str, float]:
+        if _precision(case):
+            return {}
         y, gradients = call()
         return digest(case.shape, y, gradients.x)
 
     def facts() -> dict[str, float]:
+        if case.shape.precisions:
+            state = (problem.h0.astype(np.float64), problem.c0.astype(np.float64))
+            weights = as_float64(problem.weights)
+            tape = F.lstm(
+                problem.x.astype(np.float64), weights, config, state=state, training=True
+            )[2]
+            exact = F.lstm_backward(tape, problem.dy.astype(np.float64))
+            own: F.LSTMGradients = call()[1]
+            assert own.x is not None
+            assert exact.x is not None
+            gradients = [own.x, *own.weights.values()]
+            return {"error": largest_error(gradients, [exact.x, *exact.weights.values()])}
         tape = _forward(case, problem, config)()[2]
         return {"tape bytes": float(tape.nbytes)} | _times_plain(case, call)
 

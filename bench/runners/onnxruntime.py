@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,10 @@ from bench.runners.onnx_model import batch_major, lstm_model, onnx
 from bench.shapes import Case
 
 ort: Any = import_module("onnxruntime")
+
+
+INT8 = os.environ.get("LSTMCORE_BENCH_PRECISION") == "int8"
+"""Whether weights are quantized, and activations dynamically."""
 
 
 def load(threads: int) -> OnnxRuntimeRunner:
@@ -43,7 +48,7 @@ class OnnxRuntimeRunner:
             raise Unsupported("its LSTM computes in float32 only")
         problem = make_problem(case)
         model = lstm_model(case, problem.weights).SerializeToString()
-        if case.shape.int8:
+        if case.shape.int8 or INT8:
             model = _quantized(model)
         session = ort.InferenceSession(model, self.options, providers=["CPUExecutionProvider"])
         feeds = {"x": time_major(problem.x)}
@@ -71,7 +76,7 @@ class OnnxRuntimeRunner:
 
 def _digest(case: Case, y: Any) -> dict[str, float]:
     # Quantized results differ too much to be compared.
-    return {} if case.shape.int8 else digest(case.shape, y)
+    return {} if case.shape.int8 or INT8 else digest(case.shape, y)
 
 
 def _quantized(model: bytes) -> bytes:

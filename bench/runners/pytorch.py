@@ -18,6 +18,7 @@ from bench.problem import (
     Weights,
     cell_names,
     digest,
+    largest_error,
     make_problem,
     make_weights,
     time_major,
@@ -26,6 +27,10 @@ from bench.runners import Prepared, Unsupported
 from bench.shapes import Case, Shape
 
 torch: Any = import_module("torch")
+
+
+PRECISION = os.environ.get("LSTMCORE_BENCH_PRECISION", "")
+"""``"bf16"``: modules and tensors of bfloat16."""
 
 
 def load(threads: int) -> PytorchRunner:
@@ -96,8 +101,8 @@ def _padded(packed: Any, steps: int) -> Any:
 
 def _inference(case: Case) -> Prepared:
     problem = make_problem(case)
-    module = _module(case.shape, problem.weights, case.dtype).eval()
-    x = torch.from_numpy(time_major(problem.x))
+    module = _lowered(_module(case.shape, problem.weights, case.dtype).eval())
+    x = _lowered(torch.from_numpy(time_major(problem.x)))
     ragged = problem.lengths is not None
 
     def call() -> Any:
@@ -106,19 +111,32 @@ def _inference(case: Case) -> Prepared:
                 return _padded(module(_packed(x, problem))[0], case.shape.steps)
             return module(x)[0]
 
+    def sums() -> dict[str, float]:
+        return {} if PRECISION else digest(case.shape, _batch_major(call().clone()))
+
+    def facts() -> dict[str, float]:
+        if not case.shape.precisions:
+            return {}
+        exact = _module(case.shape, problem.weights, case.dtype).double()
+        with torch.inference_mode():
+            true = exact(torch.from_numpy(time_major(problem.x)).double())[0].numpy()
+        return {"error": largest_error([call().double().numpy()], [true])}
+
     name = "packed sequence" if ragged else "nn.LSTM"
-    return Prepared(
-        _with_compiled({name: call}), lambda: digest(case.shape, _batch_major(call().clone()))
-    )
+    return Prepared(_with_compiled({name: call}), sums, facts)
+
+
+def _lowered(module_or_tensor: Any) -> Any:
+    """Return the same in the precision asked for."""
+    return module_or_tensor.to(torch.bfloat16) if PRECISION else module_or_tensor
 
 
 def _training(case: Case) -> Prepared:
     problem = make_problem(case)
-    module = _module(case.shape, problem.weights, case.dtype)
-    x = torch.from_numpy(time_major(problem.x)).requires_grad_()
-    dy = torch.from_numpy(time_major(problem.dy))
-    h0 = torch.from_numpy(problem.h0).requires_grad_()
-    c0 = torch.from_numpy(problem.c0).requires_grad_()
+    module = _lowered(_module(case.shape, problem.weights, case.dtype))
+    arrays = (time_major(problem.x), problem.h0, problem.c0)
+    x, h0, c0 = (_lowered(torch.from_numpy(array)).requires_grad_() for array in arrays)
+    dy = _lowered(torch.from_numpy(time_major(problem.dy)))
     inputs = [x, h0, c0, *module.parameters()]
     ragged = problem.lengths is not None
 
@@ -130,11 +148,27 @@ def _training(case: Case) -> Prepared:
         return y, torch.autograd.grad(y, inputs, dy)
 
     def sums() -> dict[str, float]:
+        if PRECISION:
+            return {}
         y, gradients = call()
         return digest(case.shape, _batch_major(y), _batch_major(gradients[0]))
 
+    def facts() -> dict[str, float]:
+        if not case.shape.precisions:
+            return {}
+        exact = _module(case.shape, problem.weights, case.dtype).double()
+        doubles = [torch.from_numpy(array).double().requires_grad_() for array in arrays]
+        y = exact(doubles[0], (doubles[1], doubles[2]))[0]
+        wanted = [doubles[0], *exact.parameters()]
+        true = torch.autograd.grad(y, wanted, torch.from_numpy(time_major(problem.dy)).double())
+        gradients = call()[1]
+        own = [gradients[0], *gradients[3:]]
+        return {
+            "error": largest_error([g.double().numpy() for g in own], [g.numpy() for g in true])
+        }
+
     name = "packed sequence" if ragged else "nn.LSTM"
-    return Prepared(_with_compiled({name: call}), sums)
+    return Prepared(_with_compiled({name: call}), sums, facts)
 
 
 def _cell_steps(case: Case) -> Prepared:
