@@ -62,8 +62,9 @@ struct Problem {
   Index N = 0, steps = 0;
   std::uint64_t seed = 0;
   Index recompute = 0;
-  std::vector<std::vector<T>> weight_ih, weight_hh, bias;  // [layer * D + direction]
-  std::vector<std::vector<T>> peephole, weight_hr;         // the same, or empty
+  lstmcore::Precision precision = lstmcore::Precision::fp32;  // of the engine
+  std::vector<std::vector<T>> weight_ih, weight_hh, bias;     // [layer * D + direction]
+  std::vector<std::vector<T>> peephole, weight_hr;            // the same, or empty
   std::vector<std::vector<T>> gain_ih, gain_hh, gain_c, bias_c;
   std::vector<T> x;                   // (N, T, C)
   std::vector<std::int64_t> lengths;  // (N) or absent
@@ -280,7 +281,7 @@ struct Outputs {
 template <class T>
 Result<T> infer(const Problem<T>& p) {
   Outputs<T> out(p);
-  lstmcore::Lstm<T>(p.config, p.weights()).forward(p.sequence(), out.y, out.state);
+  lstmcore::Lstm<T>(p.config, p.weights(), p.precision).forward(p.sequence(), out.y, out.state);
   return out.result;
 }
 
@@ -288,7 +289,7 @@ Result<T> infer(const Problem<T>& p) {
 template <class T>
 Result<T> train(const Problem<T>& p) {
   Outputs<T> out(p);
-  const lstmcore::Lstm<T> lstm(p.config, p.weights());
+  const lstmcore::Lstm<T> lstm(p.config, p.weights(), p.precision);
   lstmcore::LstmTape<T> tape;
   lstm.forward(p.sequence(), out.y, out.state, tape);
   lstm.backward(tape, p.output_gradients(), out.inputs);

@@ -1,0 +1,196 @@
+#include "matrix_unit.hpp"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#define LSTMCORE_ISA emulated
+#include "../kernels/matrix_product.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+/// What is smaller becomes zero after it was rounded to a float's digits: half a step below the least normal number.
+constexpr double least_kept = 0x1p-126 - 0x1p-151;
+
+/// To the nearest float. In double, a product of two bfloat16 numbers is exact, and a sum with a float that is not is
+/// too far from the middle between two floats for its rounding to show.
+inline float rounded(double value) {
+  const double kept = std::fabs(value) < least_kept ? std::copysign(0.0, value) : value;
+  return static_cast<float>(kept);
+}
+
+inline float without_subnormals(float value) {
+  return std::fabs(value) < 0x1p-126f ? std::copysign(0.0f, value) : value;
+}
+
+inline float bfloat16(std::uint32_t bits) {
+  const std::uint32_t shifted = bits << 16;
+  float value;
+  std::memcpy(&value, &shifted, sizeof value);
+  return without_subnormals(value);
+}
+
+inline float added(float a, float b) {
+  return rounded(static_cast<double>(without_subnormals(a)) + without_subnormals(b));
+}
+
+inline std::int32_t wrapped(std::int64_t value) {
+  const auto bits = static_cast<std::uint32_t>(value);
+  std::int32_t result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
+std::atomic<long> violations{0}, products{0};
+
+struct Registers {
+  Word tile[8][tile_side][tile_side];
+  bool configured = false;
+};
+
+Registers& registers() {
+  thread_local Registers own;
+  return own;
+}
+
+struct EmulatedTiles {
+  static void begin() {
+    Registers& own = registers();
+    if (own.configured) ++violations;
+    own.configured = true;
+    std::memset(own.tile, 0, sizeof own.tile);
+  }
+  static void end() {
+    Registers& own = registers();
+    if (!own.configured) ++violations;
+    own.configured = false;
+    // Whoever goes on without a `begin` gets numbers that show.
+    std::memset(own.tile, 0x7B, sizeof own.tile);
+  }
+  static Registers& in_use() {
+    Registers& own = registers();
+    if (!own.configured) ++violations;
+    return own;
+  }
+  template <int tile, class Element>
+  static void load(const Element* from, Index stride) {
+    static_assert(sizeof(Element) == 4 && tile >= 0 && tile < 8);
+    Registers& own = in_use();
+    for (Index row = 0; row < tile_side; ++row) {
+      std::memcpy(own.tile[tile][row], from + row * stride, sizeof own.tile[tile][row]);
+    }
+  }
+  template <int tile, class Element>
+  static void store(Element* to, Index stride) {
+    static_assert(sizeof(Element) == 4 && tile >= 0 && tile < 8);
+    Registers& own = in_use();
+    for (Index row = 0; row < tile_side; ++row) {
+      std::memcpy(to + row * stride, own.tile[tile][row], sizeof own.tile[tile][row]);
+    }
+  }
+};
+
+/// TDPBF16PS: of each element, the products of even elements of the words and those of odd ones are summed up on their
+/// own, from zero.
+struct Bf16Tiles : EmulatedTiles {
+  using Sum = float;
+  static constexpr bool integer = false;
+  template <int sum, int a, int b>
+  static void dot() {
+    Registers& own = in_use();
+    products.fetch_add(1, std::memory_order_relaxed);
+    double even_b[tile_side][tile_side], odd_b[tile_side][tile_side];
+    for (Index k = 0; k < tile_side; ++k) {
+      for (Index n = 0; n < tile_side; ++n) {
+        even_b[k][n] = bfloat16(own.tile[b][k][n] & 0xFFFFu);
+        odd_b[k][n] = bfloat16(own.tile[b][k][n] >> 16);
+      }
+    }
+    for (Index m = 0; m < tile_side; ++m) {
+      float even[tile_side] = {}, odd[tile_side] = {}, before[tile_side];
+      for (Index k = 0; k < tile_side; ++k) {
+        const double even_a = bfloat16(own.tile[a][m][k] & 0xFFFFu), odd_a = bfloat16(own.tile[a][m][k] >> 16);
+        for (Index n = 0; n < tile_side; ++n) even[n] = rounded(even_a * even_b[k][n] + even[n]);
+        for (Index n = 0; n < tile_side; ++n) odd[n] = rounded(odd_a * odd_b[k][n] + odd[n]);
+      }
+      std::memcpy(before, own.tile[sum][m], sizeof before);
+      for (Index n = 0; n < tile_side; ++n) before[n] = added(before[n], added(even[n], odd[n]));
+      std::memcpy(own.tile[sum][m], before, sizeof before);
+    }
+  }
+};
+
+/// TDPBSSD.
+struct Int8Tiles : EmulatedTiles {
+  using Sum = std::int32_t;
+  static constexpr bool integer = true;
+  template <int sum, int a, int b>
+  static void dot() {
+    Registers& own = in_use();
+    products.fetch_add(1, std::memory_order_relaxed);
+    for (Index m = 0; m < tile_side; ++m) {
+      for (Index n = 0; n < tile_side; ++n) {
+        std::int32_t value;
+        std::memcpy(&value, &own.tile[sum][m][n], sizeof value);
+        for (Index k = 0; k < tile_side; ++k) {
+          value = reference::dot_int8(own.tile[a][m][k], own.tile[b][k][n], value);
+        }
+        std::memcpy(&own.tile[sum][m][n], &value, sizeof value);
+      }
+    }
+  }
+};
+
+constexpr kernels::ProductUnit bf16 = matrix_unit<Bf16Tiles>("emulated");
+constexpr kernels::ProductUnit int8 = matrix_unit<Int8Tiles>("emulated");
+
+template <class Left>
+std::int32_t dot_bytes(Word a, Word b, std::int32_t sum) {
+  std::int64_t total = sum;
+  for (int byte = 0; byte < 4; ++byte) {
+    const auto left = static_cast<Left>(a >> (8 * byte));
+    const auto right = static_cast<std::int8_t>(b >> (8 * byte));
+    total += static_cast<std::int64_t>(left) * right;
+  }
+  return wrapped(total);
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+
+namespace reference {
+
+using kernels::Word;
+
+const kernels::ProductUnit& emulated_matrix_unit(bool of_int8) { return of_int8 ? emulated::int8 : emulated::bf16; }
+long matrix_unit_violations() { return emulated::violations; }
+long matrix_unit_products() { return emulated::products; }
+
+float multiply_add_bf16(std::uint16_t a, std::uint16_t b, float sum) {
+  // In one rounding, and not by way of the double that the tiles use.
+  const float exact = std::fma(emulated::bfloat16(a), emulated::bfloat16(b), emulated::without_subnormals(sum));
+  if (std::fabs(exact) > 0x1p-126f || !(std::fabs(exact) >= 0)) return exact;
+  return emulated::rounded(static_cast<double>(emulated::bfloat16(a)) * emulated::bfloat16(b) +
+                           emulated::without_subnormals(sum));
+}
+
+float add_flushed(float a, float b) {
+  return emulated::without_subnormals(emulated::without_subnormals(a) + emulated::without_subnormals(b));
+}
+
+float dot_bf16(Word a, Word b, float sum) {
+  const auto low = [](Word word) { return static_cast<std::uint16_t>(word & 0xFFFFu); };
+  const auto high = [](Word word) { return static_cast<std::uint16_t>(word >> 16); };
+  return multiply_add_bf16(low(a), low(b), multiply_add_bf16(high(a), high(b), sum));
+}
+
+std::int32_t dot_unsigned_int8(Word a, Word b, std::int32_t sum) {
+  return emulated::dot_bytes<std::uint8_t>(a, b, sum);
+}
+std::int32_t dot_int8(Word a, Word b, std::int32_t sum) { return emulated::dot_bytes<std::int8_t>(a, b, sum); }
+
+}  // namespace reference
+}  // namespace lstmcore

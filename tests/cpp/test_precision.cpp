@@ -1,0 +1,594 @@
+// LSTMs whose products are computed in a lower precision, by this machine's units and by an emulated matrix unit.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <lstmcore/cpu.hpp>
+#include <lstmcore/precision.hpp>
+#include <lstmcore/tangent.hpp>
+#include <string>
+#include <vector>
+
+#include "allocation_counter.hpp"
+#include "check.hpp"
+#include "isa/isa.hpp"
+#include "isa/units.hpp"
+#include "lstm_problem.hpp"
+#include "lstm_shapes.hpp"
+#include "lstm_variants.hpp"
+#include "reference/matrix_unit.hpp"
+#include "same_bits.hpp"
+
+namespace {
+
+using lstmcore::Lstm;
+using lstmcore::LstmStream;
+using lstmcore::Precision;
+
+/// Puts the emulated matrix unit in place while it lives, and sees to its use.
+class Emulation {
+ public:
+  explicit Emulation(bool on) : violations_(lstmcore::reference::matrix_unit_violations()) {
+    if (!on) return;
+    lstmcore::use_matrix_unit(&lstmcore::reference::emulated_matrix_unit(false),
+                              &lstmcore::reference::emulated_matrix_unit(true));
+  }
+  ~Emulation() {
+    lstmcore::use_matrix_unit(nullptr, nullptr);
+    CHECK_EQUAL(lstmcore::reference::matrix_unit_violations(), violations_);
+  }
+  Emulation(const Emulation&) = delete;
+  Emulation& operator=(const Emulation&) = delete;
+
+ private:
+  long violations_;
+};
+
+struct Setting {
+  Precision precision;
+  bool emulated;
+
+  bool trains() const { return precision != Precision::int8; }
+};
+
+std::vector<Setting> settings() {
+  return {{Precision::bf16x3, true}, {Precision::bf16x2, true}, {Precision::bf16, true},
+          {Precision::int8, true},   {Precision::bf16, false},  {Precision::int8, false}};
+}
+
+/// Calls body(setting) for each, with its unit in place.
+template <class Body>
+void for_each_setting(Body&& body) {
+  for (const Setting& setting : settings()) {
+    const check::Context context(std::string(lstmcore::precision_name(setting.precision)) +
+                                 (setting.emulated ? ", emulated" : ", own unit"));
+    const Emulation emulation(setting.emulated);
+    const long products = lstmcore::reference::matrix_unit_products();
+    body(setting);
+    if (setting.emulated) CHECK(lstmcore::reference::matrix_unit_products() > products);
+  }
+}
+
+Problem<float> make(const Shape& shape, Precision precision) {
+  Problem<float> p = make_problem<float>(shape);
+  p.precision = precision;
+  return p;
+}
+
+Index lanes() { return lstmcore::active_kernels<float>().lanes; }
+
+// ---- near the reference ---------------------------------------------------------------------------------------------
+
+struct Bounds {
+  double forward, backward;
+};
+
+/// Relative to the largest entry.
+Bounds bounds(Precision precision) {
+  switch (precision) {
+    case Precision::bf16x3:
+      return {1e-6, 2e-6};
+    case Precision::bf16x2:
+      return {1e-5, 2e-5};
+    case Precision::bf16:
+      return {0.03, 0.05};
+    default:
+      return {0.05, 0.0};
+  }
+}
+
+/// Rounding can tip a bend or a bound over, whose gradient jumps; and without a bound it grows.
+bool is_smooth(const lstmcore::LstmConfig& config) {
+  if (config.gate_clip > 0 || config.cell_clip > 0 || config.proj_clip > 0) return false;
+  using lstmcore::LstmFunction;
+  const auto calm = [](const lstmcore::LstmActivation& a) {
+    return a.function == LstmFunction::sigmoid || a.function == LstmFunction::tanh ||
+           a.function == LstmFunction::hard_sigmoid || a.function == LstmFunction::softsign;
+  };
+  return calm(config.gate_activation) && calm(config.cell_activation) && calm(config.output_activation);
+}
+
+std::vector<Shape> accuracy_shapes(Precision precision) {
+  std::vector<Shape> all;
+  for (const Shape& shape : all_shapes(lanes())) {
+    if (precision == Precision::bf16x3 || is_smooth(shape.config)) all.push_back(shape);
+  }
+  return all;
+}
+
+double worst[2][6];
+template <class V>
+void measure(const V& a, const std::vector<double>& e, double g, double& w) {
+  double l = 0, d = 0;
+  for (std::size_t k = 0; k < e.size(); ++k) {
+    l = std::fmax(l, std::fabs(e[k]));
+    d = std::fmax(d, std::fabs(double(a[k]) - e[k]));
+  }
+  if (l > 0) w = std::fmax(w, d / l / g);
+}
+
+void check_near(const Result<float>& result, const Result<double>& expected, double bound) {
+  CHECK_ARRAYS_CLOSE(result.y, expected.y, bound);
+  CHECK_ARRAYS_CLOSE(result.h, expected.h, bound);
+  CHECK_ARRAYS_CLOSE(result.c, expected.c, bound);
+}
+
+void check_gradients_near(const Result<float>& result, const Result<double>& expected, double bound) {
+  CHECK_ARRAYS_CLOSE(result.dx, expected.dx, bound);
+  CHECK_ARRAYS_CLOSE(result.dh0, expected.dh0, bound);
+  CHECK_ARRAYS_CLOSE(result.dc0, expected.dc0, bound);
+  for (std::size_t cell = 0; cell < expected.dbias.size(); ++cell) {
+    CHECK_ARRAYS_CLOSE(result.dweight_ih[cell], expected.dweight_ih[cell], bound);
+    CHECK_ARRAYS_CLOSE(result.dweight_hh[cell], expected.dweight_hh[cell], bound);
+    if (!std::isnan(expected.dbias[cell][0])) CHECK_ARRAYS_CLOSE(result.dbias[cell], expected.dbias[cell], bound);
+    if (!expected.dweight_hr.empty()) {
+      CHECK_ARRAYS_CLOSE(result.dweight_hr[cell], expected.dweight_hr[cell], bound);
+    }
+  }
+}
+
+void check_accuracy(const Setting& setting) {
+  const Bounds most = bounds(setting.precision);
+  for (const Shape& shape : accuracy_shapes(setting.precision)) {
+    const check::Context context(shape.reason);
+    const Problem<float> p = make(shape, setting.precision);
+    const Result<float> inferred = infer(p);
+    const double more = growth(p.config);
+    const Result<double> expected = reference_infer(converted<double>(p));
+    check_near(inferred, expected, more * most.forward);
+    measure(inferred.y, expected.y, more, worst[0][(int)setting.precision]);
+    if (!setting.trains()) continue;
+    const Result<float> trained = train(p);
+    if (!has_random_masks(p.config)) check_same_outputs(trained, inferred);
+    const Result<double> wanted = reference_train(converted<double>(p));
+    check_near(trained, wanted, more * most.forward);
+    check_gradients_near(trained, wanted, more * most.backward);
+    measure(trained.dx, wanted.dx, more, worst[1][(int)setting.precision]);
+  }
+  std::printf("MEASURE %d: %g %g\n", (int)setting.precision, worst[0][(int)setting.precision],
+              worst[1][(int)setting.precision]);
+}
+
+// ---- the same bits --------------------------------------------------------------------------------------------------
+
+void check_same_gradients_if(const Setting& setting, const Problem<float>& p, const Result<float>& expected) {
+  if (!setting.trains()) return;
+  const Result<float> again = train(p);
+  check_same_outputs(again, expected);
+  check_same_gradients(again, expected);
+}
+
+std::vector<Shape> threaded_shapes() {
+  std::vector<std::int64_t> lengths;
+  for (Index n = 0; n < 41; ++n) lengths.push_back((n * 7) % 13);
+  std::vector<Shape> all;
+  all.push_back({"rows over threads", lstm_config(20, 40), 37, 12});
+  all.push_back({"rows over threads, ragged", bidirectional(lstm_config(20, 40, 2)), 41, 12, lengths});
+  all.push_back({"rows over threads, dropout", with_dropout(lstm_config(20, 40, 2), 0.5), 41, 12, lengths});
+  all.push_back({"groups of rows, several ranges of steps", lstm_config(20, 40, 2), 33, 45});
+  all.push_back({"few rows, units over threads", lstm_config(100, 200), 3, 5, {5, 2, 4}});
+  all.push_back({"many rows, units over threads", lstm_config(64, 288), 70, 2});
+  all.push_back({"one row", lstm_config(100, 257), 1, 4});
+  all.push_back({"few rows, both directions", bidirectional(lstm_config(60, 130)), 4, 5, {5, 2, 0, 4}});
+  all.push_back({"layers over threads", lstm_config(30, 32, 3), 1, 150});
+  for (const Variant& variant : variants()) {
+    if (variant.name.find("projection") == std::string::npos && variant.name.find("norms") == std::string::npos &&
+        variant.name != "everything" && variant.name != "dropout of the recurrent weights") {
+      continue;
+    }
+    all.push_back({variant.name + ", rows over threads", variant.of(lstm_config(20, 40)), 37, 5});
+    all.push_back({variant.name + ", units over threads", variant.of(lstm_config(60, 200)), 3, 3, {3, 2, 1}});
+  }
+  return all;
+}
+
+void check_threads(const Setting& setting) {
+  for (const Shape& shape : threaded_shapes()) {
+    const check::Context context(shape.reason);
+    Problem<float> p = make(shape, setting.precision);
+    Result<float> inferred, trained;
+    for (int count : {1, 2, 3}) {
+      const check::Context threads(std::to_string(count) + " threads");
+      const ThreadCount several(count);
+      if (count == 1) {
+        inferred = infer(p);
+        if (setting.trains()) trained = train(p);
+        if (setting.trains() && !has_random_masks(p.config)) check_same_outputs(trained, inferred);
+        continue;
+      }
+      check_same_outputs(infer(p), inferred);
+      check_same_gradients_if(setting, p, trained);
+      p.recompute = 2;
+      check_same_gradients_if(setting, p, trained);
+      p.recompute = 0;
+    }
+  }
+}
+
+std::vector<Shape> companion_shapes() {
+  std::vector<Shape> all = option_shapes(lanes());
+  all.push_back({"rows of several tiles", lstm_config(20, 40), 49, 4});
+  all.push_back({"few rows, units over threads", lstm_config(60, 200), 3, 3, {3, 1, 2}});
+  for (const Variant& variant : variants()) {
+    if (variant.name.find(" for the ") != std::string::npos) continue;
+    all.push_back({variant.name, variant.of(lstm_config(5, 2 * lanes() + 3)), 18, 4});
+  }
+  return all;
+}
+
+void check_companions(const Setting& setting) {
+  for (const Shape& shape : companion_shapes()) {
+    if (has_random_masks(shape.config)) continue;  // its mask belongs to a place in the batch
+    const check::Context context(shape.reason);
+    const Problem<float> p = make(shape, setting.precision);
+    const Result<float> inferred = infer(p);
+    const Result<float> trained = setting.trains() ? train(p) : Result<float>{};
+    const Index Y = p.config.output_size();
+    for (Index n = 0; n < p.N; n += p.N > 20 ? 5 : 1) {
+      const Row<float> row{p, n};
+      for (bool cut : {false, true}) {
+        const check::Context which("row " + std::to_string(n) + (cut ? ", cut to its length" : ", padded"));
+        const Problem<float> alone = row.problem(cut);
+        const Result<float> single = infer(alone);
+        CHECK_SAME_BITS(single.y, row.sequence(inferred.y, Y, alone.steps));
+        CHECK_SAME_BITS(single.h, row.h(inferred.h));
+        CHECK_SAME_BITS(single.c, row.c(inferred.c));
+        if (!setting.trains()) continue;
+        const Result<float> gradients = train(alone);
+        CHECK_SAME_BITS(gradients.y, row.sequence(trained.y, Y, alone.steps));
+        CHECK_SAME_BITS(gradients.dx, row.sequence(trained.dx, p.config.input_size, alone.steps));
+        CHECK_SAME_BITS(gradients.dh0, row.h(trained.dh0));
+        CHECK_SAME_BITS(gradients.dc0, row.c(trained.dc0));
+      }
+    }
+  }
+}
+
+std::vector<Shape> walked_shapes() {
+  std::vector<Shape> all;
+  all.push_back({"one layer", lstm_config(5, 11), 3, 17});
+  all.push_back({"three layers, one row", lstm_config(5, 40, 3), 1, 17});
+  all.push_back({"units over threads", lstm_config(60, 200), 2, 11});
+  all.push_back({"rows over threads", lstm_config(20, 40, 2), 37, 11});
+  all.push_back({"few inputs, depth of one word", lstm_config(1, 11), 3, 17});
+  for (const Variant& variant : variants()) {
+    if (variant.name.find(" for the ") != std::string::npos) continue;
+    all.push_back({variant.name, variant.of(lstm_config(5, 11, 2)), 3, 12});
+  }
+  return all;
+}
+
+/// A sequence in pieces of 1, 2, 7 and the rest, the state handed on.
+Result<float> in_pieces(const Problem<float>& p) {
+  const Lstm<float> lstm(p.config, p.weights(), p.precision);
+  Outputs<float> out(p);
+  Index begin = 0;
+  for (Index end : {Index{1}, Index{3}, Index{10}, p.steps}) {
+    if (end <= begin || end > p.steps) continue;
+    lstmcore::LstmSequence<float> piece = p.sequence();
+    lstmcore::View<float, 3> y = out.y;
+    piece.x.shape[1] = y.shape[1] = end - begin;
+    piece.x.data += begin * piece.x.stride[1];
+    y.data += begin * y.stride[1];
+    lstm.forward(piece, y, out.state);
+    begin = end;
+  }
+  return out.result;
+}
+
+/// One step at a time.
+Result<float> streamed(const Problem<float>& p) {
+  LstmStream<float> stream(Lstm<float>(p.config, p.weights(), p.precision), p.N);
+  Outputs<float> out(p);
+  const Index C = p.config.input_size, Y = p.config.output_size();
+  stream.set_state({{out.state.h.data, out.state.h.shape}, {out.state.c.data, out.state.c.shape}});
+  std::vector<float> x(static_cast<std::size_t>(p.N * C)), y(static_cast<std::size_t>(p.N * Y));
+  for (Index t = 0; t < p.steps; ++t) {
+    for (Index n = 0; n < p.N; ++n) std::copy_n(p.x.data() + (n * p.steps + t) * C, C, x.data() + n * C);
+    stream.step(x.data(), y.data());
+    for (Index n = 0; n < p.N; ++n) std::copy_n(y.data() + n * Y, Y, out.result.y.data() + (n * p.steps + t) * Y);
+  }
+  stream.get_state(out.state);
+  return out.result;
+}
+
+/// A training forward that is fed step by step, and its backward.
+Result<float> trained_by_steps(const Problem<float>& p) {
+  const Lstm<float> lstm(p.config, p.weights(), p.precision);
+  Outputs<float> out(p);
+  lstmcore::LstmTape<float> tape;
+  lstm.begin(p.N, {{out.state.h.data, out.state.h.shape}, {out.state.c.data, out.state.c.shape}}, tape, 0, p.seed);
+  for (Index t = 0; t < p.steps; ++t) {
+    const Index C = p.config.input_size, Y = p.config.output_size();
+    lstm.step({p.x.data() + t * C, {p.N, C}, {p.steps * C, 1}}, {out.result.y.data() + t * Y, {p.N, Y}, {p.steps * Y, 1}},
+              {}, tape);
+  }
+  lstm.get_state(tape, out.state);
+  lstm.backward(tape, p.output_gradients(), out.inputs);
+  return out.result;
+}
+
+void check_walks(const Setting& setting) {
+  for (const Shape& shape : walked_shapes()) {
+    const check::Context context(shape.reason);
+    const Problem<float> p = make(shape, setting.precision);
+    const Result<float> whole = infer(p);
+    {
+      const check::Context walk("in pieces");
+      check_same_outputs(in_pieces(p), whole);
+    }
+    {
+      const check::Context walk("streamed");
+      check_same_outputs(streamed(p), whole);
+    }
+    if (!setting.trains() || p.config.dropout > 0) continue;
+    const check::Context walk("trained by steps");
+    const Result<float> by_steps = trained_by_steps(p), trained = train(p);
+    check_same_outputs(by_steps, trained);
+    check_same_gradients(by_steps, trained);
+  }
+}
+
+// ---- infinities and NaN ---------------------------------------------------------------------------------------------
+
+const float infinity = std::numeric_limits<float>::infinity();
+const float nan_value = std::numeric_limits<float>::quiet_NaN();
+
+/// The same LSTM in float, of the numbers that int8 makes of the weights: what it computes, but for x and h.
+Problem<float> plain_twin(const Problem<float>& p) {
+  Problem<float> twin = p;
+  twin.precision = Precision::fp32;
+  if (p.precision != Precision::int8) return twin;
+  const auto quantize = [](std::vector<float>& weights, Index depth) {
+    std::vector<lstmcore::kernels::Word> row(static_cast<std::size_t>(depth + 1));
+    for (std::size_t first = 0; first < weights.size(); first += static_cast<std::size_t>(depth)) {
+      const float scale =
+          lstmcore::active_table().words.quantize_row(weights.data() + first, depth, depth, 0, row.data());
+      for (Index k = 0; k < depth; ++k) {
+        const auto byte = static_cast<std::int8_t>(row[static_cast<std::size_t>(k / 4)] >> (8 * (k % 4)));
+        weights[first + static_cast<std::size_t>(k)] = static_cast<float>(byte) * scale;
+      }
+    }
+  };
+  for (Index cell = 0; cell < p.cells(); ++cell) {
+    quantize(twin.weight_ih[cell], p.config.layer_input_size(cell / p.config.directions()));
+    quantize(twin.weight_hh[cell], p.config.state_size());
+    if (p.config.proj_size > 0) quantize(twin.weight_hr[cell], p.config.hidden_size);
+  }
+  return twin;
+}
+
+std::string kinds(const std::vector<float>& values) {
+  std::string all;
+  for (const float value : values) all += std::isnan(value) ? 'N' : std::isinf(value) ? 'I' : '.';
+  return all;
+}
+
+void check_kinds(const Result<float>& result, const Result<float>& expected, bool gradients) {
+  CHECK_EQUAL(kinds(result.y), kinds(expected.y));
+  CHECK_EQUAL(kinds(result.h), kinds(expected.h));
+  CHECK_EQUAL(kinds(result.c), kinds(expected.c));
+  if (!gradients) return;
+  CHECK_EQUAL(kinds(result.dx), kinds(expected.dx));
+  CHECK_EQUAL(kinds(result.dh0), kinds(expected.dh0));
+  CHECK_EQUAL(kinds(result.dc0), kinds(expected.dc0));
+  for (std::size_t cell = 0; cell < expected.dbias.size(); ++cell) {
+    CHECK_EQUAL(kinds(result.dweight_ih[cell]), kinds(expected.dweight_ih[cell]));
+    CHECK_EQUAL(kinds(result.dweight_hh[cell]), kinds(expected.dweight_hh[cell]));
+  }
+}
+
+std::vector<Shape> poisoned_shapes() {
+  std::vector<Shape> all;
+  all.push_back({"plain", lstm_config(5, 11), 19, 4});
+  all.push_back({"two layers", lstm_config(5, 2 * lanes() + 1, 2), 3, 4});
+  all.push_back({"one row", lstm_config(5, 9), 2, 3});
+  for (const Variant& variant : variants()) {
+    if (variant.name == "projection" || variant.name == "layer norms" || variant.name == "peephole" ||
+        variant.name == "bound of c") {
+      all.push_back({variant.name, variant.of(lstm_config(5, 11)), 3, 4});
+    }
+  }
+  return all;
+}
+
+void check_poison(const Setting& setting, const Problem<float>& clean, const Problem<float>& p) {
+  const Result<float> result = infer(p), expected = infer(plain_twin(p)), undisturbed = infer(clean);
+  check_kinds(result, expected, false);
+  check_same_outputs(streamed(p), result);
+  check_same_outputs(in_pieces(p), result);
+  const auto check_others = [&](const Result<float>& own, const Result<float>& other) {
+    for (Index n = 1; n < p.N; ++n) {
+      const Row<float> row{p, n};
+      CHECK_SAME_BITS(row.sequence(own.y, p.config.output_size(), p.steps),
+                      row.sequence(other.y, p.config.output_size(), p.steps));
+      CHECK_SAME_BITS(row.h(own.h), row.h(other.h));
+      CHECK_SAME_BITS(row.c(own.c), row.c(other.c));
+      if (own.dh0.empty()) continue;
+      CHECK_SAME_BITS(row.sequence(own.dx, p.config.input_size, p.steps),
+                      row.sequence(other.dx, p.config.input_size, p.steps));
+      CHECK_SAME_BITS(row.h(own.dh0), row.h(other.dh0));
+      CHECK_SAME_BITS(row.c(own.dc0), row.c(other.dc0));
+    }
+  };
+  Result<float> mine = result, theirs = undisturbed;
+  mine.dh0.clear();
+  theirs.dh0.clear();
+  check_others(mine, theirs);
+  if (!setting.trains()) return;
+  const Result<float> trained = train(p);
+  check_same_outputs(trained, result);
+  check_kinds(trained, train(plain_twin(p)), true);
+  check_others(trained, train(clean));
+}
+
+void check_infinities(const Setting& setting) {
+  for (const Shape& shape : poisoned_shapes()) {
+    const Problem<float> clean = make(shape, setting.precision);
+    for (const float value : {infinity, -infinity, nan_value, 3.4e38f, -3.4e38f}) {
+      const check::Context context(shape.reason + ", " + check::text(value));
+      {
+        const check::Context where("in x");
+        Problem<float> p = clean;
+        p.x[static_cast<std::size_t>(p.config.input_size + 2)] = value;  // row 0, step 1
+        check_poison(setting, clean, p);
+      }
+      {
+        const check::Context where("in h0");
+        Problem<float> p = clean;
+        p.h0[1] = value;
+        check_poison(setting, clean, p);
+      }
+      {
+        const check::Context where("in dy");
+        Problem<float> p = clean;
+        p.dy[static_cast<std::size_t>(p.config.output_size() + 1)] = value;
+        check_poison(setting, clean, p);
+      }
+      for (const bool recurrent : {false, true}) {
+        const check::Context where(recurrent ? "in weight_hh" : "in weight_ih");
+        Problem<float> p = clean;
+        (recurrent ? p.weight_hh : p.weight_ih)[0][7] = value;
+        if (setting.precision == Precision::int8 && std::isfinite(value)) {
+          check_kinds(infer(p), infer(plain_twin(p)), false);
+          continue;
+        }
+        Problem<float> plain = p;
+        plain.precision = Precision::fp32;
+        const Result<float> result = infer(p), expected = infer(plain);
+        if (p.cells() > 1) {  // the other cells compute as ever
+          check_kinds(result, expected, false);
+          continue;
+        }
+        check_same_outputs(result, expected);
+        check_same_outputs(streamed(p), expected);
+        if (!setting.trains()) continue;
+        const Result<float> gradients = train(p), wanted = train(plain);
+        check_same_outputs(gradients, wanted);
+        check_same_gradients(gradients, wanted);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST("near the reference") {
+  for_each_setting(check_accuracy);
+}
+TEST("any number of threads") { for_each_setting(check_threads); }
+TEST("any companions and any padding") { for_each_setting(check_companions); }
+TEST("whole, in pieces or by steps") { for_each_setting(check_walks); }
+TEST("infinities and NaN") { for_each_setting(check_infinities); }
+
+TEST("automatic takes three pieces where they pay, whatever the batch") {
+  const Emulation emulation(true);
+  for (const auto& [hidden, same] : {std::pair<Index, Precision>{128, Precision::bf16x3}, {16, Precision::fp32}}) {
+    for (const Index rows : {1, 20}) {
+      const check::Context context("H " + std::to_string(hidden) + ", rows " + std::to_string(rows));
+      const Shape shape{"", lstm_config(10, hidden), rows, 3};
+      const Result<float> chosen = train(make(shape, Precision::automatic)), expected = train(make(shape, same));
+      check_same_outputs(chosen, expected);
+      check_same_gradients(chosen, expected);
+    }
+  }
+}
+
+TEST("where no unit is worth it, products are plain") {
+  for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::automatic}) {
+    if (lstmcore::arithmetic_for(precision, 1000)) continue;  // this machine has a matrix unit
+    const Shape shape{"", lstm_config(10, 128), 5, 3};
+    const Result<float> chosen = train(make(shape, precision)), expected = train(make(shape, Precision::fp32));
+    check_same_outputs(chosen, expected);
+    check_same_gradients(chosen, expected);
+  }
+}
+
+TEST("a stream's step allocates nothing") {
+  for_each_setting([](const Setting& setting) {
+    for (const Index rows : {1, 7, 40}) {
+      for (const bool projected : {false, true}) {
+        const check::Context context("N " + std::to_string(rows) + (projected ? ", projected" : ""));
+        lstmcore::LstmConfig config = lstm_config(40, 64, 2);
+        if (projected) config.proj_size = 24;
+        Problem<float> p = make({"", config, rows, 1}, setting.precision);
+        LstmStream<float> stream(Lstm<float>(p.config, p.weights(), p.precision), rows);
+        std::vector<float> y(static_cast<std::size_t>(p.y_size()));
+        stream.step(p.x.data(), y.data());  // the emulation's tiles of this thread come with their first use
+        const long before = allocations();
+        for (int t = 0; t < 3; ++t) stream.step(p.x.data(), y.data());
+        p.x[3] = infinity;
+        stream.step(p.x.data(), y.data());
+        stream.reset();
+        CHECK_EQUAL(allocations() - before, 0);
+      }
+    }
+  });
+}
+
+TEST("int8 is for inference") {
+  const Problem<float> p = make({"", lstm_config(3, 5), 2, 3}, Precision::int8);
+  CHECK_THROWS(train(p), "precision");
+  CHECK_THROWS(trained_by_steps(p), "precision");
+  const Lstm<float> lstm(p.config, p.weights(), p.precision);
+  CHECK(lstm.precision() == Precision::int8);
+  CHECK_THROWS(lstmcore::LstmTangent<float>(lstm, {}), "precision");
+  bool refused = false;
+  try {
+    train(p);
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  CHECK(refused);
+}
+
+TEST("double has its own precision") {
+  Problem<double> p = make_problem<double>({"", lstm_config(3, 5), 2, 3});
+  const Result<double> expected = train(p);
+  for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::bf16, Precision::int8}) {
+    p.precision = precision;
+    CHECK_THROWS(infer(p), lstmcore::precision_name(precision));
+  }
+  p.precision = Precision::automatic;
+  check_same_outputs(train(p), expected);
+  check_same_gradients(train(p), expected);
+}
+
+TEST("names of precisions and units") {
+  const std::vector<std::string> names = lstmcore::precision_names();
+  CHECK_EQUAL(names.size(), std::size_t{6});
+  for (const std::string& name : names) {
+    CHECK_EQUAL(lstmcore::precision_name(lstmcore::precision_of(name, "p")), name);
+    CHECK(!lstmcore::product_unit_name(lstmcore::precision_of(name, "p")).empty());
+  }
+  CHECK(lstmcore::precision_of("auto", "p") == Precision::automatic);
+  for (const char* wrong : {"", "fp16", "BF16", "bf16x", "automatic"}) {
+    CHECK_THROWS(lstmcore::precision_of(wrong, "my argument"), "my argument");
+    CHECK_THROWS(lstmcore::precision_of(wrong, "my argument"), "bf16x3");
+  }
+  CHECK_EQUAL(lstmcore::product_unit_name(Precision::fp32), lstmcore::isa() + " fp32");
+  const Emulation emulation(true);
+  for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::bf16, Precision::int8}) {
+    CHECK_EQUAL(lstmcore::product_unit_name(precision), std::string("emulated"));
+  }
+  CHECK_EQUAL(lstmcore::product_unit_name(Precision::automatic), std::string("emulated"));
+}

@@ -1,0 +1,460 @@
+// Numbers smaller than float: how factors are made of them, and the units that multiply them, bit for bit against
+// scalar loops over what one instruction does.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <lstmcore/cpu.hpp>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "isa/isa.hpp"
+#include "isa/units.hpp"
+#include "lstm_problem.hpp"
+#include "pack.hpp"
+#include "reference/matrix_unit.hpp"
+#include "word_panels.hpp"
+
+namespace {
+
+using lstmcore::Arithmetic;
+using lstmcore::Precision;
+using lstmcore::kernels::ProductUnit;
+using lstmcore::kernels::Word;
+using lstmcore::kernels::WordFactors;
+using lstmcore::kernels::WordKernels;
+using lstmcore::kernels::WordProduct;
+
+const WordKernels& words() { return lstmcore::active_table().words; }
+Index lanes() { return lstmcore::active_kernels<float>().lanes; }
+
+float float_of(Word bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Half a word as a number; `k` counts halves.
+float half_of(const Word* row, Index k) { return float_of((row[k / 2] >> (16 * (k % 2))) << 16); }
+int byte_of(const Word* row, Index k, Word flip = 0) {
+  return static_cast<std::int8_t>((row[k / 4] ^ flip) >> (8 * (k % 4)));
+}
+
+// Numbers with exponents in [least, most], some of them powers of two or zeros.
+std::vector<float> spread_values(Index count, std::uint64_t seed, int least, int most) {
+  std::mt19937_64 generator(seed);
+  std::vector<float> values = random_values<float>(count, seed + 1);
+  for (float& value : values) {
+    const int exponent = least + static_cast<int>(generator() % static_cast<std::uint64_t>(most - least + 1));
+    const std::uint64_t kind = generator() % 16;
+    const float digits = kind == 0 ? 0.0f : kind == 1 ? 1.0f : 1.0f + std::fabs(value);
+    value = std::copysign(std::ldexp(digits, exponent), value);
+  }
+  return values;
+}
+
+constexpr Word garbage = 0xA5A5A5A5u;
+
+// ---- splitting ------------------------------------------------------------------------------------------------------
+
+double joined(const Word* row, Index words_of_piece, int pieces, Index k) {
+  double sum = 0;
+  for (int piece = 0; piece < pieces; ++piece) sum += half_of(row + piece * words_of_piece, k);
+  return sum;
+}
+
+void check_joined(double sum, float value, int pieces) {
+  // The third piece's last digit must be a bfloat16's, whose least is 2^-133.
+  const double step = 0x1p-133, error = std::fabs(sum - value);
+  const double relative = pieces == 3 ? 0 : pieces == 2 ? 0x1p-16 : 0x1p-8;
+  const double least = std::fabs(value) < 0x1p-110 ? step / 2 : 0;
+  if (!(error <= std::max(relative * std::fabs(value), least))) {
+    check::fail(__FILE__, __LINE__, check::text(value) + " was split into " + check::text(sum));
+  }
+}
+
+void check_split(const std::vector<float>& values, int pieces) {
+  const auto depth = static_cast<Index>(values.size());
+  for (const Index own_words : {(depth + 1) / 2, (depth + 31) / 32 * 16}) {
+    std::vector<Word> row(static_cast<std::size_t>(pieces * own_words + 1), garbage);
+    CHECK(words().split_row(values.data(), depth, pieces, own_words, row.data()));
+    CHECK_EQUAL(row.back(), garbage);
+    for (Index k = 0; k < 2 * own_words; ++k) {
+      check_joined(joined(row.data(), own_words, pieces, k), k < depth ? values[k] : 0.0f, pieces);
+    }
+    for (int piece = 0; piece < pieces; ++piece) {
+      for (Index k = depth; k < 2 * own_words; ++k) CHECK_EQUAL(half_of(row.data() + piece * own_words, k), 0.0f);
+    }
+
+    // The same numbers as columns 3.. of a panel: column c holds them from c on, in turn.
+    const Index real = lanes() + 1, width = 2 * lanes(), first = 3;
+    std::vector<std::vector<float>> matrix;
+    std::vector<const float*> rows;
+    for (Index k = 0; k < depth; ++k) {
+      matrix.emplace_back(static_cast<std::size_t>(first + real), std::numeric_limits<float>::quiet_NaN());
+      for (Index c = 0; c < real; ++c) matrix.back()[first + c] = values[(k + c) % depth];
+    }
+    for (const auto& own : matrix) rows.push_back(own.data());
+    std::vector<Word> panel(static_cast<std::size_t>(pieces * own_words * width + 1), garbage), expected = panel;
+    CHECK(words().split_panel(rows.data(), depth, first, real, width, pieces, own_words, panel.data()));
+    std::fill(expected.begin(), expected.end() - 1, Word{0});
+    for (Index c = 0; c < real; ++c) {
+      std::vector<float> column;
+      for (Index k = 0; k < depth; ++k) column.push_back(values[(k + c) % depth]);
+      words().split_row(column.data(), depth, pieces, own_words, row.data());
+      for (Index word = 0; word < pieces * own_words; ++word) expected[word * width + c] = row[word];
+    }
+    CHECK_SAME_BITS(panel, expected);
+  }
+}
+
+// What the nearest bfloat16 of is not finite, or is not itself.
+std::vector<float> no_pieces() {
+  const float infinity = std::numeric_limits<float>::infinity();
+  return {infinity,
+          -infinity,
+          std::numeric_limits<float>::quiet_NaN(),
+          std::numeric_limits<float>::max(),
+          float_of(0x7F7F8000u),
+          3.4e38f,
+          -3.4e38f};
+}
+
+// ---- units ----------------------------------------------------------------------------------------------------------
+
+enum class Start { zero, bias, accumulate };
+
+struct Factors {
+  lstmcore::WordPanels right;
+  lstmcore::LeftWords left;
+  WordFactors views{};
+
+  Factors(const Arithmetic& arithmetic, Index rows, Index depth, Index columns, std::uint64_t seed, int least) {
+    const std::vector<float> a = spread_values(rows * depth, seed, least, 3);
+    const std::vector<float> b = spread_values(depth * columns, seed + 10, least, 3);
+    std::vector<float> panels(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, lanes())));
+    lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, lanes(), panels.data());
+    right.prepare(arithmetic, depth, columns, lanes());
+    CHECK(right.fill(panels.data(), 0, right.panels()));
+    left.prepare(arithmetic, rows, depth);
+    for (Index row = 0; row < rows; ++row) left.set(row, a.data() + row * depth);
+    CHECK(!left.any_plain(rows));
+    views = right.factors();
+    left.add_to(views);
+  }
+
+  Word a(Index row, int piece, Index word) const { return views.a[row * views.a_stride + piece * views.words + word]; }
+  Word b(Index column, int piece, Index word) const {
+    const Index panel = column / right.panel_width();
+    return right.panel(panel)[(piece * views.words + word) * right.width(panel) + column % right.panel_width()];
+  }
+};
+
+// What a unit's instruction does to a running sum; the order of the sums is that of its loops.
+float matrix_sum(const Factors& f, Index row, Index column, int pieces, float sum) {
+  using namespace lstmcore::reference;
+  // Left and right, the smallest products first.
+  const std::vector<std::vector<std::pair<int, int>>> orders = {
+      {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
+  for (Index first = 0; first < f.views.words; first += 16) {
+    for (const auto& [left, right] : orders[static_cast<std::size_t>(pieces - 1)]) {
+      float even = 0, odd = 0;
+      for (Index word = first; word < first + 16; ++word) {
+        const Word a = f.a(row, left, word), b = f.b(column, right, word);
+        even =
+            multiply_add_bf16(static_cast<std::uint16_t>(a & 0xFFFFu), static_cast<std::uint16_t>(b & 0xFFFFu), even);
+        odd = multiply_add_bf16(static_cast<std::uint16_t>(a >> 16), static_cast<std::uint16_t>(b >> 16), odd);
+      }
+      sum = add_flushed(sum, add_flushed(even, odd));
+    }
+  }
+  return sum;
+}
+
+float vector_sum(const Factors& f, Index row, Index column, float sum) {
+  for (Index word = 0; word < f.views.words; ++word) {
+    sum = lstmcore::reference::dot_bf16(f.a(row, 0, word), f.b(column, 0, word), sum);
+  }
+  return sum;
+}
+
+float int8_sum(const Factors& f, Index row, Index column, Word flip, float before) {
+  std::int64_t exact = 0;
+  std::int32_t unsigned_sum = f.views.start != nullptr ? f.views.start[column] : 0;
+  for (Index word = 0; word < f.views.words; ++word) {
+    const Word a = f.a(row, 0, word), b = f.b(column, 0, word);
+    for (int k = 0; k < 4; ++k) exact += byte_of(&a, k, flip) * byte_of(&b, k);
+    unsigned_sum = lstmcore::reference::dot_unsigned_int8(a, b, unsigned_sum);
+  }
+  if (flip != 0) CHECK_EQUAL(unsigned_sum, exact);  // 128 more on the left is taken back by the start
+  const float scale = f.views.a_scale[row] * f.views.scale[column];
+  const volatile float product = static_cast<float>(exact) * scale;
+  return before + product;
+}
+
+// Calls sum(factors, row, column, before) for every element and pair of factors.
+template <class Sum>
+void check_unit_case(const Arithmetic& arithmetic, Index rows, Index depth, Index columns, Start start, int count,
+                     int least, Sum&& sum) {
+  const ProductUnit& unit = *arithmetic.unit;
+  const Index stride = columns + 3, padded = (columns / 64 + 1) * 64;
+  std::vector<Factors> factors;
+  factors.reserve(2);
+  for (int index = 0; index < count; ++index) {
+    factors.emplace_back(arithmetic, rows, index == 0 ? depth : depth % 40 + 3, columns, 100 + index, least);
+  }
+  const std::vector<float> before = spread_values(rows * columns, 7, least, 3);
+  const std::vector<float> bias = spread_values(padded, 8, least, 3);
+  std::vector<float> out = not_a_number<float>(static_cast<std::size_t>(rows * stride)), expected = out;
+  for (Index r = 0; r < rows; ++r) {
+    for (Index c = 0; c < columns; ++c) {
+      float value = start == Start::zero ? 0.0f : start == Start::bias ? bias[c] : before[r * columns + c];
+      if (start == Start::accumulate) out[r * stride + c] = value;
+      for (const Factors& own : factors) value = sum(own, r, c, value);
+      expected[r * stride + c] = value;
+    }
+  }
+  std::vector<float*> out_rows;
+  std::vector<float> pieces = out;
+  const auto run = [&](std::vector<float>& to, Index panel_begin, Index panel_end) {
+    WordProduct p{};
+    p.rows = rows;
+    p.columns = columns;
+    p.panel_width = 4 * lanes();
+    p.pieces = arithmetic.pieces;
+    p.count = count;
+    for (int index = 0; index < count; ++index) p.factors[index] = factors[static_cast<std::size_t>(index)].views;
+    out_rows.clear();
+    for (Index r = 0; r < rows; ++r) out_rows.push_back(to.data() + r * stride);
+    p.out = out_rows.data();
+    p.bias = start == Start::bias ? bias.data() : nullptr;
+    p.accumulate = start == Start::accumulate;
+    p.panel_begin = panel_begin;
+    p.panel_end = panel_end;
+    unit.product(p);
+  };
+  const lstmcore::UnitSession session(arithmetic);
+  const Index panels = factors[0].right.panels();
+  run(out, 0, panels);
+  CHECK_SAME_BITS(out, expected);
+  for (Index panel = panels - 1; panel >= 0; --panel) run(pieces, panel, panel + 1);
+  CHECK_SAME_BITS(pieces, expected);
+}
+
+// Every number of rows up to 40 with every number of columns; the rest by turns.
+template <class Sum>
+void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
+  const check::Context unit(std::string(arithmetic.unit->name) + ", " + std::to_string(arithmetic.pieces) + " pieces");
+  const Index V = lanes();
+  const std::vector<Index> depths = {1, 2, 31, 32, 33, 100, 7};
+  int turn = 0;
+  for (Index rows = 1; rows <= 40; ++rows) {
+    for (const Index columns : {Index{1}, V - 1, 15 + rows % 3, 2 * V + 1, 4 * V, 8 * V + 3, 17 * V + 2}) {
+      const Index depth = depths[static_cast<std::size_t>(turn) % depths.size()];
+      const auto start = static_cast<Start>(turn % 3);
+      const int count = 1 + turn / 2 % 2;
+      const int least = turn % 5 == 0 ? -75 : -6;  // products of the least ones would be subnormal
+      const check::Context context("rows " + std::to_string(rows) + ", columns " + std::to_string(columns) +
+                                   ", depth " + std::to_string(depth) + ", start " + std::to_string(turn % 3) + ", " +
+                                   std::to_string(count) + " products, exponents from " + std::to_string(least));
+      check_unit_case(arithmetic, rows, depth, columns, start, count, least, sum);
+      turn += 1 + (columns == V - 1 ? 1 : 0);
+    }
+  }
+}
+
+void check_bf16_matrix_unit(const ProductUnit& unit) {
+  for (int pieces = 1; pieces <= 3; ++pieces) {
+    check_unit({&unit, pieces}, [pieces](const Factors& f, Index row, Index column, float before) {
+      return matrix_sum(f, row, column, pieces, before);
+    });
+  }
+}
+
+void check_int8_unit(const ProductUnit& unit) {
+  check_unit({&unit, 1}, [&unit](const Factors& f, Index row, Index column, float before) {
+    return int8_sum(f, row, column, unit.flip, before);
+  });
+}
+
+}  // namespace
+
+TEST("three pieces are the float, two and one as near as they can be") {
+  for (int pieces = 1; pieces <= 3; ++pieces) {
+    const check::Context context(std::to_string(pieces) + " pieces");
+    check_split(spread_values(1001, 1, -126, 126), pieces);
+    check_split(spread_values(64, 2, -149, -100), pieces);
+    check_split(random_values<float>(31, 3), pieces);
+    check_split({0.0f, -0.0f, 1.0f, -1.0f, float_of(0x7F7F7FFFu), float_of(0x7F7F0000u), -float_of(0x7F7F7FFFu)},
+                pieces);
+    // Digits that are all ones round up to a power of two; ties go to even.
+    check_split({float_of(0x3FFFFFFFu), float_of(0x3F808000u), float_of(0x3F818000u), float_of(0x3F808080u)}, pieces);
+    check_split({2.5f}, pieces);
+  }
+  const float tie = float_of(0x3F808000u), odd_tie = float_of(0x3F818000u);
+  for (const auto& [value, nearest] : {std::pair<float, float>{tie, 1.0f}, {odd_tie, float_of(0x3F820000u)}}) {
+    Word word = garbage;
+    CHECK(words().split_row(&value, 1, 1, 1, &word));
+    CHECK_EQUAL(half_of(&word, 0), nearest);
+  }
+}
+
+TEST("what has no pieces is told, and is zeros") {
+  for (const float value : no_pieces()) {
+    const check::Context context(check::text(value));
+    for (int pieces = 1; pieces <= 3; ++pieces) {
+      for (const Index where : {0, 5, 8}) {
+        std::vector<float> values = random_values<float>(9, 1);
+        values[where] = value;
+        std::vector<Word> row(static_cast<std::size_t>(16 * pieces), garbage);
+        CHECK(!words().split_row(values.data(), 9, pieces, 16, row.data()));
+        CHECK_SAME_BITS(row, std::vector<Word>(row.size(), 0));
+        std::vector<const float*> rows;
+        for (const float& own : values) rows.push_back(&own);
+        const Index width = lanes();
+        std::vector<Word> panel(static_cast<std::size_t>(5 * pieces * width));
+        CHECK(!words().split_panel(rows.data(), 9, 0, 1, width, pieces, 5, panel.data()));
+      }
+    }
+  }
+}
+
+TEST("quantized rows") {
+  for (const Word flip : {0u, 0x80808080u}) {
+    for (const double size : {1.0, 1e-30, 3e37, 3.3e38}) {
+      for (const Index depth : {1, 2, 3, 4, 5, 64, 101}) {
+        const check::Context context("size " + check::text(size) + ", depth " + std::to_string(depth));
+        const std::vector<float> values = random_values<float>(depth, 3, size);
+        const Index own_words = (depth + 3) / 4 + 2;
+        std::vector<Word> row(static_cast<std::size_t>(own_words + 1), garbage), again = row;
+        const float scale = words().quantize_row(values.data(), depth, own_words, flip, row.data());
+        CHECK_EQUAL(row.back(), garbage);
+        float largest = 0;
+        for (const float value : values) largest = std::max(largest, std::fabs(value));
+        CHECK(scale * 127.0 >= largest);
+        CHECK(scale * 127.0 <= largest * (1 + 0x1p-14));
+        std::vector<float> rounded_values;
+        for (Index k = 0; k < depth; ++k) {
+          const int byte = byte_of(row.data(), k, flip);
+          CHECK(byte >= -127);
+          // The inverse's rounding and the product's: some 2^-24 of 127 steps.
+          CHECK(std::fabs(static_cast<double>(byte) * scale - values[k]) <= (0.5 + 0x1p-15) * scale);
+          rounded_values.push_back(static_cast<float>(byte) * scale);
+          CHECK_EQUAL(static_cast<double>(rounded_values.back()), static_cast<double>(byte) * scale);
+        }
+        for (Index k = depth; k < 4 * own_words; ++k) CHECK_EQUAL(byte_of(row.data(), k, flip), 0);
+        CHECK_EQUAL(words().quantize_row(rounded_values.data(), depth, own_words, flip, again.data()), scale);
+        CHECK_SAME_BITS(again, row);
+      }
+    }
+  }
+}
+
+TEST("what cannot be quantized is told") {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const Word flip : {0u, 0x80808080u}) {
+    for (const float value : {infinity, -infinity, nan}) {
+      std::vector<float> values = random_values<float>(7, 1);
+      values[4] = value;
+      std::vector<Word> row(3, garbage);
+      CHECK(words().quantize_row(values.data(), 7, 3, flip, row.data()) < 0);
+      CHECK_SAME_BITS(row, std::vector<Word>(3, flip));
+    }
+    for (const float value : {0.0f, -0.0f, 1e-45f, 1e-38f, -1e-36f}) {  // the scale's inverse would be infinite
+      const std::vector<float> values(7, value);
+      std::vector<Word> row(3, garbage);
+      CHECK_EQUAL(words().quantize_row(values.data(), 7, 3, flip, row.data()), 0.0f);
+      CHECK_SAME_BITS(row, std::vector<Word>(3, flip));
+    }
+  }
+}
+
+TEST("quantized panels") {
+  const Index depth = 10, first = 2, real = lanes() + 1, width = 2 * lanes(), own_words = 4;
+  std::vector<std::vector<float>> matrix;
+  std::vector<const float*> rows;
+  for (Index k = 0; k < depth; ++k) {
+    matrix.push_back(random_values<float>(first + real, 50 + k));
+    for (Index c = 0; c < real; ++c) matrix.back()[first + c] *= std::ldexp(1.0f, static_cast<int>(c));
+    matrix.back()[first] = 1e-40f;  // a tiny column
+  }
+  for (const auto& own : matrix) rows.push_back(own.data());
+  for (const bool unsigned_left : {false, true}) {
+    std::vector<Word> panel(static_cast<std::size_t>(own_words * width), garbage), expected(panel.size(), 0);
+    std::vector<float> scale(static_cast<std::size_t>(width), -1.0f), expected_scale(scale.size(), 0.0f);
+    std::vector<std::int32_t> start(scale.size(), -1), expected_start(scale.size(), 0);
+    CHECK(words().quantize_panel(rows.data(), depth, first, real, width, own_words, unsigned_left, panel.data(),
+                                 scale.data(), start.data()));
+    for (Index c = 0; c < real; ++c) {
+      std::vector<float> column;
+      std::vector<Word> row(static_cast<std::size_t>(own_words));
+      for (Index k = 0; k < depth; ++k) column.push_back(matrix[k][first + c]);
+      expected_scale[c] = words().quantize_row(column.data(), depth, own_words, 0, row.data());
+      for (Index word = 0; word < own_words; ++word) expected[word * width + c] = row[word];
+      for (Index k = 0; k < depth && unsigned_left; ++k) expected_start[c] -= 128 * byte_of(row.data(), k);
+    }
+    CHECK_SAME_BITS(panel, expected);
+    CHECK_SAME_BITS(scale, expected_scale);
+    CHECK_SAME_BITS(start, expected_start);
+    const float kept = matrix[5][first + 3];
+    matrix[5][first + 3] = std::numeric_limits<float>::infinity();
+    CHECK(!words().quantize_panel(rows.data(), depth, first, real, width, own_words, unsigned_left, panel.data(),
+                                  scale.data(), start.data()));
+    matrix[5][first + 3] = kept;
+  }
+}
+
+TEST("the emulated matrix unit, pieces of bfloat16") {
+  const long before = lstmcore::reference::matrix_unit_violations();
+  check_bf16_matrix_unit(lstmcore::reference::emulated_matrix_unit(false));
+  CHECK_EQUAL(lstmcore::reference::matrix_unit_violations(), before);
+}
+
+TEST("the emulated matrix unit, int8") { check_int8_unit(lstmcore::reference::emulated_matrix_unit(true)); }
+
+TEST("the emulation tells of tiles without a configuration") {
+  const Arithmetic arithmetic{&lstmcore::reference::emulated_matrix_unit(false), 1};
+  const Factors factors(arithmetic, 1, 1, 1, 1, -1);
+  float sum = 0, *out = &sum;
+  WordProduct p{1, 1, 4 * lanes(), 1, 1, {factors.views, {}}, &out, nullptr, false, 0, 1};
+  const long before = lstmcore::reference::matrix_unit_violations();
+  {
+    const lstmcore::UnitSession session(arithmetic);
+    arithmetic.unit->product(p);
+  }
+  CHECK_EQUAL(lstmcore::reference::matrix_unit_violations(), before);
+  arithmetic.unit->product(p);
+  CHECK(lstmcore::reference::matrix_unit_violations() > before);
+}
+
+TEST("this machine's matrix unit") {
+  const ProductUnit* const bf16 = lstmcore::machine_matrix_unit(false);
+  const ProductUnit* const int8 = lstmcore::machine_matrix_unit(true);
+  CHECK_EQUAL(bf16 == nullptr, int8 == nullptr);
+  if (bf16 == nullptr) {
+    std::printf("skipped: no matrix unit here\n");
+    return;
+  }
+  check_bf16_matrix_unit(*bf16);
+  check_int8_unit(*int8);
+}
+
+TEST("dot products of bfloat16 pairs") {
+  const Arithmetic arithmetic = lstmcore::arithmetic_for(Precision::bf16, 1);
+  if (!arithmetic || arithmetic.unit->word_multiple != 1) {
+    std::printf("skipped: no vector unit for bfloat16 here\n");
+    return;
+  }
+  check_unit(arithmetic, [](const Factors& f, Index row, Index column, float before) {
+    return vector_sum(f, row, column, before);
+  });
+}
+
+TEST("dot products of int8") {
+  check_int8_unit(words().int8);
+  const Arithmetic best = lstmcore::arithmetic_for(Precision::int8, 1);
+  CHECK(best.quantized());
+  check_int8_unit(*best.unit);
+}
