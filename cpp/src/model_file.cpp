@@ -156,6 +156,18 @@ void check_tensors(const safetensors::File& content, const std::string& dtype, c
   }
 }
 
+/// double is computed as such.
+void check_precisions(const std::vector<ModelLayer>& layers, const std::string& dtype) {
+  for (const ModelLayer& layer : layers) {
+    const bool own = layer.precision.empty() || layer.precision == "fp32" || layer.precision == "auto";
+    if (dtype == "float64" && !own) {
+      fail("layer \"" + layer.name + "\": expected \"fp32\" or \"auto\" as precision for float64, got \"" +
+           layer.precision + "\"");
+    }
+    check_precisions(layer.layers, dtype);
+  }
+}
+
 /// CRC-32 (ISO 3309, as in zlib) of all tensors' bytes in the order of their names.
 std::uint32_t checksum(const safetensors::File& content) {
   std::array<std::uint32_t, 256> table{};
@@ -181,6 +193,7 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
     fail("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
   }
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
+  check_precisions(impl->model.layers, impl->dtype);
   const Value& training = *document.find("training");
   const std::vector<std::string> slots = optimizer_slots(training);
   std::vector<std::string> others = callback_tensors(training);
@@ -252,7 +265,7 @@ std::vector<T> ModelFile::tensor(const std::string& name, const std::vector<std:
 }
 
 template <class T>
-Lstm<T> ModelFile::lstm(const std::string& name) const {
+Lstm<T> ModelFile::lstm(const std::string& name, Precision precision) const {
   require_type<T>(*impl_);
   const ModelLayer& found = layer(name);
   const LstmConfig& config = found.lstm;
@@ -268,11 +281,12 @@ Lstm<T> ModelFile::lstm(const std::string& name) const {
       view = {data, shape};
     });
   }
-  return Lstm<T>(config, weights);
+  if (!found.precision.empty()) precision = precision_of(found.precision, "precision");
+  return Lstm<T>(config, weights, precision);
 }
 
-template Lstm<float> ModelFile::lstm<float>(const std::string&) const;
-template Lstm<double> ModelFile::lstm<double>(const std::string&) const;
+template Lstm<float> ModelFile::lstm<float>(const std::string&, Precision) const;
+template Lstm<double> ModelFile::lstm<double>(const std::string&, Precision) const;
 template std::vector<float> ModelFile::tensor<float>(const std::string&, const std::vector<std::int64_t>&) const;
 template std::vector<double> ModelFile::tensor<double>(const std::string&, const std::vector<std::int64_t>&) const;
 

@@ -22,6 +22,9 @@ Names operator+(Names names, const Names& more) {
   return names;
 }
 
+/// What need not be there: it came after the first version, and its absence says that nothing is asked for.
+const Names optional = {"precision"};
+
 const std::map<std::string, Names>& options() {
   static const Names cell = {"units",
                              "activation",
@@ -99,7 +102,9 @@ struct Description {
     if (known == options().end()) fail(where + ": unknown class \"" + class_name + "\"");
     where += " (" + class_name + ")";
     config = &require_member(where, value, "config", Kind::object);
-    require_exactly(where, *config, nested ? known->second + Names{"name"} : known->second);
+    const bool engine = class_name == "LSTM" || class_name == "LSTMCell";
+    require_exactly(where, *config, nested ? known->second + Names{"name"} : known->second,
+                    engine ? optional : Names{});
   }
 
   const Value& at(const char* option, Kind kind) const { return require_member(where, *config, option, kind); }
@@ -186,8 +191,16 @@ void read_cell(const Description& from, LstmConfig& lstm) {
   lstm.layer_norm_epsilon = from.number("layer_norm_epsilon");
 }
 
+/// That of the products, if anything is said of it.
+std::string read_precision(const Description& from) {
+  const Value* const value = from.config->find("precision");
+  if (value == nullptr || value->is(Kind::null)) return {};
+  return from.choice("precision", precision_names());
+}
+
 void read_lstm(const Description& from, ModelLayer& layer) {
   read_walk(from, layer);
+  layer.precision = read_precision(from);
   read_cell(from, layer.lstm);
   layer.lstm.hidden_size = from.count("units");
   layer.lstm.num_layers = from.count("num_layers");
@@ -218,8 +231,13 @@ void read_rnn(const Description& from, ModelLayer& layer) {
     }
     LstmConfig options;
     read_cell(description, options);
-    if (&entry == &cells.front()) read_cell(description, layer.lstm);
+    const std::string precision = read_precision(description);
+    if (&entry == &cells.front()) {
+      read_cell(description, layer.lstm);
+      layer.precision = precision;
+    }
     if (!same_cell(options, layer.lstm)) fail(description.where + ": expected cells with the same options");
+    if (precision != layer.precision) fail(description.where + ": expected cells with the same precision");
     layer.lstm.hidden_size = units;
   }
   layer.lstm.num_layers = static_cast<std::int64_t>(cells.size());

@@ -13,6 +13,7 @@
 
 using lstmcore::ModelFile;
 using lstmcore::ModelLayer;
+using lstmcore::Precision;
 
 namespace {
 
@@ -93,6 +94,61 @@ TEST("float64") {
   CHECK(file.tensor<double>("out.kernel", {2, 1}) == std::vector<double>{1, 2});
   CHECK_EQUAL(file.lstm<double>("walk").config().hidden_size, 2);
   CHECK_THROWS(file.lstm<float>("walk"), "holds float64, asked for float32");
+}
+
+TEST("precision") {
+  const auto opened = [](const char* seed) {
+    ModelFileMaker maker;
+    maker.walk_config = replaced(maker.walk_config, "\"seed\": null", seed);
+    const TemporaryFile temporary(maker.bytes());
+    return ModelFile(temporary.path());
+  };
+  const ModelFile silent = opened("\"seed\": null"), null = opened("\"seed\": null, \"precision\": null");
+  for (const ModelFile& file : {silent, null}) {
+    CHECK_EQUAL(file.layer("walk").precision, "");
+    CHECK(file.lstm<float>("walk").precision() == Precision::fp32);
+    CHECK(file.lstm<float>("walk", Precision::int8).precision() == Precision::int8);
+  }
+  for (const std::string& name : lstmcore::precision_names()) {
+    const check::Context context(name);
+    const ModelFile file = opened(("\"seed\": null, \"precision\": \"" + name + "\"").c_str());
+    CHECK_EQUAL(file.layer("walk").precision, name);
+    const Precision precision = lstmcore::precision_of(name, "precision");
+    const lstmcore::Lstm<float> lstm = file.lstm<float>("walk", Precision::bf16x2);  // what the file says goes first
+    CHECK(lstm.precision() == precision);
+
+    // As it is computed when the engine is asked for it, in a stream too.
+    const lstmcore::Lstm<float> asked = silent.lstm<float>("walk", precision);
+    const std::vector<float> x = {0.3F, -0.7F, 1.1F, 0.02F, -0.4F, 0.9F};
+    std::vector<float> y(6), expected(6), step(2);
+    const lstmcore::LstmSequence<float> sequence{{x.data(), {1, 3, 2}}};
+    lstm.forward(sequence, lstmcore::View<float, 3>(y.data(), {1, 3, 2}), {});
+    asked.forward(sequence, lstmcore::View<float, 3>(expected.data(), {1, 3, 2}), {});
+    CHECK(y == expected);
+    lstmcore::LstmStream<float> stream(lstm);
+    for (std::size_t t = 0; t < 3; ++t) {
+      stream.step(x.data() + 2 * t, step.data());
+      CHECK_EQUAL(step[0], y[2 * t]);
+      CHECK_EQUAL(step[1], y[2 * t + 1]);
+    }
+  }
+  const char* const seed = "\"seed\": null";
+  refused(&ModelFileMaker::walk_config, seed, "\"seed\": null, \"precision\": \"fp16\"",
+          "layer 0 (LSTM): unknown precision \"fp16\"");
+  refused(&ModelFileMaker::walk_config, seed, "\"seed\": null, \"precision\": 8", "expected a text as precision");
+  refused(&ModelFileMaker::out, seed, "\"seed\": null, \"precision\": \"fp32\"", "layer 1 (Dense): unknown precision");
+
+  ModelFileMaker wide;
+  for (auto& [name, tensor] : wide.tensors) tensor.first = "F64";
+  wide.document = replaced(wide.document, "float32", "float64");
+  const std::string config = wide.walk_config;
+  for (const char* const name : {"bf16", "int8"}) {
+    wide.walk_config = replaced(config, seed, "\"seed\": null, \"precision\": \"" + std::string(name) + "\"");
+    refused(wide, "layer \"walk\": expected \"fp32\" or \"auto\" as precision for float64");
+  }
+  wide.walk_config = replaced(config, seed, "\"seed\": null, \"precision\": \"auto\"");
+  const TemporaryFile temporary(wide.bytes());
+  CHECK(ModelFile(temporary.path()).lstm<double>("walk").precision() == Precision::automatic);
 }
 
 TEST("no file, no model file") {

@@ -34,6 +34,8 @@ struct ModelLayer {
   LstmConfig lstm;                ///< LSTM, RNN, Bidirectional
   /// LSTM, RNN, Bidirectional: whether the model goes on with every step or only with the last h.
   bool return_sequences = false;
+  /// LSTM, RNN, Bidirectional: name of the precision of its products; empty: that of whoever runs it.
+  std::string precision;
   bool share_recurrent = false;      ///< all layers and directions have one weight_hh, "weight_hh_l0" in the file
   std::string merge_mode;            ///< Bidirectional: "concat", "sum", "mul" or "ave" of the two directions
   std::string activation;            ///< Dense, Conv1D: "linear", "relu", "tanh", "sigmoid" or "softmax"
@@ -62,9 +64,10 @@ class ModelFile {
   /// A layer, or one within a Residual.
   const ModelLayer& layer(const std::string& name) const;
 
-  /// An LSTM, RNN or Bidirectional layer with its weights. T must be the file's element type.
+  /// An LSTM, RNN or Bidirectional layer with its weights. T must be the file's element type. Products are computed in
+  /// the precision that the file asks for, else in this one.
   template <class T>
-  Lstm<T> lstm(const std::string& layer) const;
+  Lstm<T> lstm(const std::string& layer, Precision precision = Precision::fp32) const;
 
   /// The elements of a tensor, row-major. `name` is "dense.kernel" and so on; `shape` must be its shape, T its type.
   /// Dense: kernel (C, U), bias (U). Conv1D: kernel (K, C, F), bias (F). LayerNormalization: gamma (C), beta (C).

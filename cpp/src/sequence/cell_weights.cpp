@@ -1,5 +1,6 @@
 #include "cell_weights.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <type_traits>
 
@@ -76,6 +77,10 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
   }
 }
 
+/// Products of two int8 numbers sum up in 32 bits without a loss as far as this, also where one factor is made
+/// unsigned.
+constexpr Index most_quantized_depth = Index{1} << 17;
+
 /// Some panels as words, in parallel; false if a value cannot be represented.
 bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>& panels, Index depth, Index columns,
                  WordPanels& words) {
@@ -95,6 +100,8 @@ template <class T>
 void ForwardPanels<T>::make_words(const CellShape& shape) {
   if constexpr (std::is_same_v<T, float>) {
     if (!shape.arithmetic) return;
+    const Index deepest = std::max({shape.input, shape.state, shape.hidden});
+    if (shape.arithmetic.quantized() && deepest > most_quantized_depth) return;  // plain products
     const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, WordPanels& words) {
       return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, words);
     };
