@@ -1,8 +1,8 @@
 """Objects that say how they were made, so that a model file can make them again."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ class Configurable:
     Every argument of the constructor is kept as an attribute of the same name.
     """
 
+    left_out_if_none: ClassVar[tuple[str, ...]] = ()
+    """Arguments that are told of only if they are not None."""
+
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal object, as JSON can hold them.
 
@@ -21,13 +24,23 @@ class Configurable:
         dict
             Argument names and values; nested objects as ``{"class": ..., "config": ...}``.
         """
-        return {name: encode(getattr(self, name)) for name in arguments(type(self))}
+        return describe_arguments(self, arguments(type(self)))
 
 
 def arguments(kind: type) -> list[str]:
     """Name the arguments of the constructor of `kind`, but for those gathered in ``**keras``."""
     parameters = inspect.signature(kind).parameters.values()
     return [entry.name for entry in parameters if entry.kind is not entry.VAR_KEYWORD]
+
+
+def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, Any]:
+    """Give the values of some arguments of `thing`, as JSON can hold them."""
+    values = {name: getattr(thing, name) for name in names}
+    return {
+        name: encode(value)
+        for name, value in values.items()
+        if value is not None or name not in thing.left_out_if_none
+    }
 
 
 def encode(value: Any) -> Any:
@@ -66,7 +79,8 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     expected = set(arguments(kind)) - set(more)
     if unknown := sorted(set(config) - expected):
         raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}")
-    if missing := sorted(expected - set(config)):
+    optional = getattr(kind, "left_out_if_none", ())
+    if missing := sorted(expected - set(config) - set(optional)):
         raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")
     values = {key: decode(entry, classes) for key, entry in config.items()}
     try:

@@ -168,11 +168,10 @@ def _precision_for(weights: Mapping[str, FloatArray], precision: str | None) -> 
     """Return what weights are packed for: what is asked for, or the default of their type."""
     if precision is not None:
         return str(_precision.checked(precision))
-    default = _precision.get_precision()
-    if default == "fp32" or not isinstance(weights, Mapping):
+    if _precision.get_precision() == "fp32" or not isinstance(weights, Mapping):
         return "fp32"
     first = next(iter(weights.values()), None)
-    return default if getattr(first, "dtype", None) == np.float32 else "fp32"
+    return _precision.in_force(None, getattr(first, "dtype", None))
 
 
 def init_weights(
@@ -479,6 +478,7 @@ def lstm_begin(
     state: StatePair | None = None,
     expected_steps: int = 0,
     seed: int = 0,
+    precision: str | None = None,
 ) -> LSTMTape:
     """Begin a training forward that is fed step by step, such as beside a simulation.
 
@@ -500,6 +500,9 @@ def lstm_begin(
         Memory for so many steps is taken at once, for more as they come.
     seed : int, default 0
         Seed of the masks, 0 to 2**64 - 1.
+    precision : str, optional
+        How exactly products are computed, all but ``"int8"``; see `PackedWeights`. Packed weights
+        have theirs.
 
     Returns
     -------
@@ -519,7 +522,7 @@ def lstm_begin(
     >>> outputs = [F.lstm_step(tape, x_t) for x_t in steps]
     >>> gradients = F.lstm_backward(tape, dy)  # dy (N, T, H)
     """
-    packed = as_packed(weights, config)
+    packed = as_packed(weights, config, precision)
     h, c = (None, None) if state is None else as_pair("state", state)
     return packed._lstm.begin(batch_size, h, c, expected_steps, seed)
 
@@ -649,6 +652,7 @@ def lstm_jvp(
     state_tangent: StatePair | None = None,
     training: bool = True,
     seed: int = 0,
+    precision: str | None = None,
 ) -> tuple[tuple[FloatArray, LSTMState], tuple[FloatArray, LSTMState], LSTMTangentTape]:
     """Run an LSTM and differentiate it along a direction (forward mode).
 
@@ -672,6 +676,9 @@ def lstm_jvp(
         The tape is for a backward in both cases.
     seed : int, default 0
         Seed of the masks, as for `lstm`.
+    precision : str, optional
+        How exactly the products of values and gradients are computed, all but ``"int8"``; see
+        `PackedWeights`. Those of tangents are plain multiply-adds in every precision.
 
     Returns
     -------
@@ -703,7 +710,7 @@ def lstm_jvp(
     >>> _, product = F.lstm_jvp_backward(tape, dy, dy_tangent=y_tangent / y.size)
     >>> product.weights["weight_hh_l0"]
     """
-    packed = as_packed(weights, config)
+    packed = as_packed(weights, config, precision)
     h, c = (None, None) if state is None else as_pair("state", state)
     h_tangent, c_tangent = (
         (None, None) if state_tangent is None else as_pair("state_tangent", state_tangent)

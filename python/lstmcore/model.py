@@ -249,6 +249,7 @@ class Model(Weighted):
                     whole_batches(len(validation), validation_batch_size, "validation_data")
             if self.parameters.values.size == 0:
                 raise ValueError("fit: the model has no weights to train")
+            self.check_trains()
             self.optimizer.build(self.parameters)
             self.history = history
             self.stop_training = False
@@ -430,6 +431,8 @@ class Model(Weighted):
             if return_state:
                 self.check_passes_state("return_state")
             before = {} if state is None else self.check_state(state, len(examples))
+            if step is loop.train_step:
+                self.check_trains()
         totals = loop.Totals(self.compiled)
         after = step(self, examples.batch(slice(None)), totals, before)
         results = _results(totals.logs(), return_dict)

@@ -162,6 +162,14 @@ class Weighted:
 
     # ---- for subclasses ----------------------------------------------------------------------
 
+    def check_trains(self) -> None:
+        """Raise ValueError if a layer computes in a precision that is for inference only."""
+        assert self.parameters is not None  # all layers are bound to them
+        for layer in self.network:
+            for inner in layer.inner_layers():
+                if isinstance(inner, Recurrent) and inner.parameters is not None:
+                    inner.check_trains()
+
     def _make_parameters(
         self, specs: Mapping[str, WeightSpec], initialize: bool = True
     ) -> Parameters:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from lstmcore import _checks, _core
 
-__all__ = ["get_precision", "set_precision", "checked"]
+__all__ = ["get_precision", "set_precision", "checked", "in_force"]
 
 _NAMES = tuple(_core.precision_names())
 
@@ -15,6 +19,24 @@ def checked(precision: str | None, name: str = "precision") -> str | None:
     """Return `precision` if it is None or the name of one."""
     if precision is not None:
         _checks.choice(precision, name, _NAMES)
+    return precision
+
+
+def in_force(precision: str | None, dtype: Any) -> str:
+    """Return what weights of `dtype` are packed for: what is asked for, or their default.
+
+    Raises
+    ------
+    ValueError
+        If float64 is to be computed in another precision than its own.
+    """
+    if precision is None:
+        return _default if dtype == np.float32 else "fp32"
+    if dtype == np.float64 and precision not in ("fp32", "auto"):
+        raise ValueError(
+            f'precision: expected "fp32" or "auto" for float64, whose products are computed as '
+            f"such, got {precision!r}"
+        )
     return precision
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments, encode
+from lstmcore._configurable import Configurable, arguments, describe_arguments
 from lstmcore._typing import Array, Shape
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
@@ -22,6 +22,7 @@ from lstmcore.encoder_decoder.search import Hypothesis, beam_search, log_softmax
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.model import Model
+from lstmcore.precision import checked, in_force
 from lstmcore.training import losses
 from lstmcore.training.data import Ragged, batch_rows
 from lstmcore.training.losses import Loss
@@ -74,6 +75,8 @@ class EncoderDecoder(Model, Configurable):
         dropout, and no gradient passes through them.
     start, end : int, default 1 and 2
         Tokens that the model itself puts before and behind each target.
+    precision : str, optional
+        How exactly the products of encoder and decoder are computed; see `layers.LSTM`.
     seed : int, default 0
         Of everything random: initial values, dropout, sampling, order of the samples.
     dtype : {"float32", "float64"}
@@ -92,6 +95,8 @@ class EncoderDecoder(Model, Configurable):
     end token. Padding takes no part in attention, losses and metrics.
     """
 
+    left_out_if_none = ("precision",)
+
     def __init__(
         self,
         source_vocabulary: int,
@@ -108,6 +113,7 @@ class EncoderDecoder(Model, Configurable):
         scheduled_sampling: float | Schedule = 0.0,
         start: int = 1,
         end: int = 2,
+        precision: str | None = None,
         seed: int = 0,
         dtype: Any = "float32",
     ) -> None:
@@ -149,6 +155,8 @@ class EncoderDecoder(Model, Configurable):
         self.start, self.end = self._special(start, "start"), self._special(end, "end")
         if self.start == self.end:
             raise ValueError(f"end: expected another token than start, got {self.end} for both")
+        self.precision = checked(precision)
+        in_force(self.precision, self.dtype)
         self._sampling_epoch = 0
         self._coder = Coder(
             self.source_vocabulary,
@@ -161,6 +169,7 @@ class EncoderDecoder(Model, Configurable):
             self.attention_units,
             self.attention_scale,
             self.dropout,
+            self.precision,
         )
         self.layers = self._coder.layers()
         self._specs = self._coder.plan()
@@ -471,7 +480,7 @@ class EncoderDecoder(Model, Configurable):
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal model; see `Configurable`."""
         names = [name for name in arguments(type(self)) if name != "dtype"]
-        return {**{name: encode(getattr(self, name)) for name in names}, "dtype": self.dtype.name}
+        return {**describe_arguments(self, names), "dtype": self.dtype.name}
 
     def document(self) -> dict[str, Any]:
         """Give what a model file says of the model; see `Model.document`."""

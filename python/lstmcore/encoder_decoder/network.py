@@ -116,12 +116,18 @@ class Coder:
         attention_units: int | None,
         attention_scale: bool,
         dropout: float,
+        precision: str | None,
     ) -> None:
         between = dropout if num_layers > 1 else 0.0
 
         def walk(name: str | None) -> layers.LSTM:
             return layers.LSTM(
-                units, return_sequences=True, num_layers=num_layers, dropout=between, name=name
+                units,
+                return_sequences=True,
+                num_layers=num_layers,
+                dropout=between,
+                precision=precision,
+                name=name,
             )
 
         self.units = units

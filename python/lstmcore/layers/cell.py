@@ -12,7 +12,8 @@ from lstmcore._typing import Array, Shape
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
-from lstmcore.layers.parameters import WeightSpec
+from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.precision import checked, in_force
 
 __all__ = ["LSTMCell"]
 
@@ -65,6 +66,9 @@ class LSTMCell(Layer):
         Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
     kernel_constraint, recurrent_constraint, bias_constraint : MaxNorm or "max_norm", optional
         Restored after each step of the optimizer.
+    precision : str, optional
+        How exactly products are computed; see `lstmcore.set_precision`, which sets what None stands
+        for when the weights are packed. ``"int8"`` is for inference only.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -112,6 +116,7 @@ class LSTMCell(Layer):
         kernel_constraint: constraints.MaxNorm | str | None = None,
         recurrent_constraint: constraints.MaxNorm | str | None = None,
         bias_constraint: constraints.MaxNorm | str | None = None,
+        precision: str | None = None,
         seed: int | None = None,
         name: str | None = None,
         **keras: Any,
@@ -165,10 +170,13 @@ class LSTMCell(Layer):
                 raise ValueError(
                     f"{name}: expected None without biases, got {getattr(self, name)!r}"
                 )
+        self.precision = checked(precision)
         self.seed = None if seed is None else _checks.integer(seed, "seed")
         remembering = float(unit_forget_bias) if self.forget_bias is None else self.forget_bias
         self._bias_initializer = _ForgetBias(self.units, remembering)
         self._config: LSTMConfig | None = None
+
+    left_out_if_none = ("precision",)
 
     @property
     def state_size(self) -> int:
@@ -220,6 +228,11 @@ class LSTMCell(Layer):
         width = self._accept(input_shape, (2,), "(N, C)")
         self._config = self.config(width)
         return (input_shape[0], self.state_size)
+
+    def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
+        """Take the views of the weights; see `Layer.bind`."""
+        in_force(self.precision, parameters.dtype)
+        super().bind(parameters, names)
 
     def weight_specs(self) -> list[WeightSpec]:
         """List the weights of the step."""
@@ -301,7 +314,12 @@ class LSTMCell(Layer):
             h, c = (_checks.float_array(part, "states", dtype) for part in states)
             state = F.LSTMState(h[None], c[None])
         _, final = F.lstm(
-            array[:, None], self._weights, self._config, state=state, return_sequences=False
+            array[:, None],
+            self._weights,
+            self._config,
+            state=state,
+            return_sequences=False,
+            precision=self.precision,
         )
         return final.h[0], (final.h[0], final.c[0])
 

@@ -84,6 +84,9 @@ class LSTM(Recurrent):
         Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
     kernel_constraint, recurrent_constraint, bias_constraint : MaxNorm or "max_norm", optional
         Restored after each step of the optimizer.
+    precision : str, optional
+        How exactly products are computed; see `lstmcore.set_precision`, which sets what None stands
+        for when the weights are packed. ``"int8"`` is for inference only.
     seed : int, optional
         Of the initial values and the dropout masks; None: the model's.
     name : str, optional
@@ -96,6 +99,8 @@ class LSTM(Recurrent):
     Weights: ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,), then ``_l1``
     and so on; gates in the order i, f, g, o. With peepholes also ``peephole_l0`` (3H,), i, f, o.
     """
+
+    left_out_if_none = ("precision",)
 
     def __init__(
         self,
@@ -137,6 +142,7 @@ class LSTM(Recurrent):
         kernel_constraint: constraints.MaxNorm | str | None = None,
         recurrent_constraint: constraints.MaxNorm | str | None = None,
         bias_constraint: constraints.MaxNorm | str | None = None,
+        precision: str | None = None,
         seed: int | None = None,
         name: str | None = None,
         **keras: Any,
@@ -172,6 +178,7 @@ class LSTM(Recurrent):
             kernel_constraint=kernel_constraint,
             recurrent_constraint=recurrent_constraint,
             bias_constraint=bias_constraint,
+            precision=precision,
             seed=seed,
         )
         self.num_layers = _checks.integer(num_layers, "num_layers", 1)
@@ -227,7 +234,7 @@ class RNN(Recurrent):
     Parameters
     ----------
     cell : LSTMCell or sequence of LSTMCell
-        A sequence stacks its cells, which must have the same units.
+        A sequence stacks its cells, which must have the same units, options and precision.
     return_sequences, return_state, go_backwards : bool, default False
         As in `LSTM`, like `share_recurrent` and `stateful`.
     recompute : int or "sqrt", optional

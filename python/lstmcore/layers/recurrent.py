@@ -13,6 +13,7 @@ from lstmcore.config import LSTMConfig
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.precision import in_force
 
 __all__ = ["Recurrent"]
 
@@ -72,6 +73,9 @@ class Recurrent(Layer):
             )
         if len({cell.config(1) for cell in self.cells if cell.units == self.cells[0].units}) > 1:
             raise ValueError("cell: expected cells with the same options, got different ones")
+        if len(precisions := {cell.precision for cell in self.cells}) > 1:
+            shown = ", ".join(sorted(map(repr, precisions)))
+            raise ValueError(f"cell: expected cells with the same precision, got {shown}")
         self.units = self.cells[0].units
         self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
         if self.dropout and len(self.cells) == 1:
@@ -97,12 +101,34 @@ class Recurrent(Layer):
             )
         self.seed = self.cells[0].seed
         self.config: LSTMConfig | None = None
-        self._packed: tuple[int, Any] | None = None
+        self._packed: tuple[tuple[int, str], Any] | None = None
 
     @property
     def state_size(self) -> int:
         """Width of h: P with a projection, else H."""
         return self.cells[0].state_size
+
+    @property
+    def precision(self) -> str | None:
+        """How exactly products are computed; None: as `lstmcore.get_precision` says."""
+        return self.cells[0].precision
+
+    @property
+    def precision_in_force(self) -> str:
+        """How exactly products are computed now that the layer is built."""
+        assert self.parameters is not None
+        return in_force(self.precision, self.parameters.dtype)
+
+    def check_trains(self) -> None:
+        """Raise ValueError if the precision is for inference only."""
+        if self.precision_in_force != "int8":
+            return
+        whose = type(self).__name__ if self.name is None else f"layer {self.name!r}"
+        asked = "" if self.precision is not None else ", the default of set_precision"
+        raise ValueError(
+            f"precision: expected one to train with in {whose}, got 'int8'{asked}, "
+            "which is for inference only"
+        )
 
     @property
     def output_size(self) -> int:
@@ -149,6 +175,7 @@ class Recurrent(Layer):
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
         """Take the views of the weights; see `Layer.bind`."""
+        in_force(self.precision, parameters.dtype)
         super().bind(parameters, names)
         self._packed = None
 
@@ -207,6 +234,8 @@ class Recurrent(Layer):
         tape : LSTMTape or None
             For `run_backward`.
         """
+        if training:
+            self.check_trains()
         packed, every = self._packed_weights(), self.return_sequences
         if not training:
             y, final = F.lstm(x, packed, state=state, lengths=lengths, return_sequences=every)
@@ -364,6 +393,7 @@ class Recurrent(Layer):
             )
         tape = None
         if training:
+            self.check_trains()
             if self.seed is not None:
                 seed = derive(self.seed, seed)
             y, final, tape = F.lstm(
@@ -378,6 +408,7 @@ class Recurrent(Layer):
                 training=True,
                 seed=seed,
                 recompute=self.recompute,
+                precision=self.precision_in_force,
             )
         else:
             y, final = F.lstm(
@@ -396,9 +427,9 @@ class Recurrent(Layer):
         """Pack the weights once for as long as they stay what they are."""
         assert self.parameters is not None
         assert self.config is not None
-        packed, version = self._packed, self.parameters.version
-        if packed is None or packed[0] != version:
-            packed = (version, F.pack(self._engine_weights(), self.config))
+        packed, now = self._packed, (self.parameters.version, self.precision_in_force)
+        if packed is None or packed[0] != now:
+            packed = (now, F.pack(self._engine_weights(), self.config, now[1]))
             self._packed = packed
         return packed[1]
 
