@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <lstmcore/model_file.hpp>
 #include <stdexcept>
 #include <type_traits>
@@ -15,6 +17,7 @@ struct ModelFile::Impl {
   std::string path;
   safetensors::File content;
   std::string dtype;
+  bool quantized = false;
   ModelLayers model;
 };
 
@@ -24,7 +27,7 @@ using json::Value;
 using Kind = json::Value::Kind;
 using safetensors::shape_text;
 
-constexpr std::int64_t newest_format = 1;
+constexpr std::int64_t plain_format = 1, quantized_format = 2;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
@@ -42,14 +45,16 @@ Value read_document(const safetensors::File& content) {
     fail(std::string("its metadata is not proper ") + error.what());
   }
   const std::int64_t format = require_member("metadata", document, "format", Kind::integer).integer;
-  if (format != newest_format) {
-    fail(std::string("written") + (format > newest_format ? " by a newer lstmcore" : "") + " in format " +
-         std::to_string(format) + ", expected format " + std::to_string(newest_format));
+  if (format != plain_format && format != quantized_format) {
+    fail(std::string("written") + (format > quantized_format ? " by a newer lstmcore" : "") + " in format " +
+         std::to_string(format) + ", expected format " + std::to_string(plain_format) + " or " +
+         std::to_string(quantized_format));
   }
   if (document.find("encoder_decoder") != nullptr) fail("holds an EncoderDecoder, expected a Sequential");
-  require_exactly("metadata", document,
-                  {"format", "lstmcore", "dtype", "seed", "input_shape", "layers", "training", "checksum"},
-                  {"class_names"});
+  std::vector<std::string> entries = {"format",      "lstmcore", "dtype",    "seed",
+                                      "input_shape", "layers",   "training", "checksum"};
+  if (format == quantized_format) entries.emplace_back("quantization");
+  require_exactly("metadata", document, entries, {"class_names"});
   if (document.find("class_names") != nullptr) {
     for (const Value& name : require_member("metadata", document, "class_names", Kind::array).array) {
       if (!name.is(Kind::string)) fail("class_names: expected a list of texts");
@@ -126,17 +131,106 @@ std::vector<std::string> state_tensors(const Value& training) {
   return names;
 }
 
-/// Returns the number of elements.
-std::int64_t check_tensor(const safetensors::File& content, const std::string& dtype, const std::string& name,
-                          const std::vector<std::int64_t>& shape) {
+/// `type` as the file calls it. Throws if the file's tensor is another.
+const safetensors::Tensor& require_tensor(const safetensors::File& content, const std::string& type,
+                                          const std::string& name, const std::vector<std::int64_t>& shape) {
   const auto found = content.tensors.find(name);
   if (found == content.tensors.end()) fail("missing tensor \"" + name + "\"");
   const safetensors::Tensor& tensor = found->second;
-  if (tensor.shape != shape || tensor.dtype != name_in_file(dtype)) {
-    fail("tensor \"" + name + "\": expected " + name_in_file(dtype) + " of shape " + shape_text(shape) + ", got " +
-         tensor.dtype + " of shape " + shape_text(tensor.shape));
+  if (tensor.shape != shape || tensor.dtype != type) {
+    fail("tensor \"" + name + "\": expected " + type + " of shape " + shape_text(shape) + ", got " + tensor.dtype +
+         " of shape " + shape_text(tensor.shape));
   }
+  return tensor;
+}
+
+/// Returns the number of elements.
+std::int64_t check_tensor(const safetensors::File& content, const std::string& dtype, const std::string& name,
+                          const std::vector<std::int64_t>& shape) {
+  const safetensors::Tensor& tensor = require_tensor(content, name_in_file(dtype), name, shape);
   return static_cast<std::int64_t>((tensor.end - tensor.begin) / (dtype == "float32" ? 4 : 8));
+}
+
+// ---- matrices of 8 bits: `quantize_panel` in kernels/word_factors.hpp makes such numbers and scales ----
+
+/// A matrix whose outputs, along its first axis or its last, have a scale each.
+struct Quantized {
+  std::size_t size = 0, outputs = 0, stride = 0;  // elements; scales; elements from one output's to the next one's
+  const unsigned char* numbers = nullptr;
+  std::vector<float> scales;
+
+  std::size_t output(std::size_t at) const { return at / stride % outputs; }
+  int number(std::size_t at) const { return static_cast<std::int8_t>(numbers[at]); }
+};
+
+std::vector<float> floats_of(const safetensors::File& content, const safetensors::Tensor& tensor) {
+  std::vector<float> values((tensor.end - tensor.begin) / sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), content.data.data() + tensor.begin, tensor.end - tensor.begin);
+  return values;
+}
+
+std::string scale_name(const std::string& name) { return name + ".scale"; }
+
+Quantized read_quantized(const safetensors::File& content, const std::string& name,
+                         const std::vector<std::int64_t>& shape) {
+  const safetensors::Tensor& tensor = require_tensor(content, "I8", name, shape);
+  const bool first = outputs_first(name);
+  const std::int64_t outputs = first ? shape.front() : shape.back();
+  Quantized matrix;
+  matrix.size = tensor.end - tensor.begin;
+  matrix.outputs = static_cast<std::size_t>(outputs);
+  matrix.stride = first ? matrix.size / matrix.outputs : 1;
+  matrix.numbers = content.data.data() + tensor.begin;
+  matrix.scales = floats_of(content, require_tensor(content, "F32", scale_name(name), {outputs}));
+  return matrix;
+}
+
+/// Throws unless quantizing the matrix once more would give the same numbers and scales, so that the engine, which does
+/// that to an LSTM's weights, computes with just these.
+void check_quantized(const std::string& name, const Quantized& matrix) {
+  constexpr int largest_number = 127;
+  constexpr float least_scale = 1e-37f, largest_scale = std::numeric_limits<float>::max() / largest_number;
+  for (const float scale : matrix.scales) {
+    const bool in_range = (scale >= least_scale && scale <= largest_scale) || (scale == 0 && !std::signbit(scale));
+    if (!in_range) {
+      fail("tensor \"" + scale_name(name) + "\": expected 0 or finite scales of at least 1e-37, got " +
+           std::to_string(scale));
+    }
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &scale, sizeof bits);
+    if ((bits & 0xFFu) != 0) {
+      fail("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " + std::to_string(scale));
+    }
+  }
+  std::vector<int> largest(matrix.outputs);
+  for (std::size_t at = 0; at < matrix.size; ++at) {
+    int& own = largest[matrix.output(at)];
+    own = std::max(own, std::abs(matrix.number(at)));
+  }
+  for (std::size_t output = 0; output < matrix.outputs; ++output) {
+    const int expected = matrix.scales[output] > 0 ? largest_number : 0;
+    if (largest[output] != expected) {
+      fail("tensor \"" + name + "\": expected " + std::to_string(expected) + " as the largest magnitude of what scale " +
+           std::to_string(output) + " belongs to, got " + std::to_string(largest[output]));
+    }
+  }
+}
+
+void check_quantized_tensors(const safetensors::File& content, const std::map<std::string, std::vector<std::int64_t>>& tensors) {
+  for (const auto& [name, shape] : tensors) {
+    if (shape.size() < 2) {
+      check_tensor(content, "float32", name, shape);
+      continue;
+    }
+    check_quantized(name, read_quantized(content, name, shape));
+  }
+  for (const auto& [name, tensor] : content.tensors) {
+    const std::size_t end = name.size() < 6 ? std::string::npos : name.size() - 6;
+    const auto whose = tensors.find(name.substr(0, end));
+    const bool scale = end != std::string::npos && name.compare(end, 6, ".scale") == 0 && whose != tensors.end() &&
+                       whose->second.size() > 1;
+    if (tensors.count(name) == 0 && !scale) fail("unknown tensor \"" + name + "\"");
+  }
 }
 
 void check_tensors(const safetensors::File& content, const std::string& dtype, const ModelLayers& model,
@@ -183,6 +277,25 @@ std::uint32_t checksum(const safetensors::File& content) {
   return ~crc;
 }
 
+void check_int8(const std::vector<ModelLayer>& layers) {
+  for (const ModelLayer& layer : layers) {
+    if (layer.lstm.hidden_size > 0 && layer.precision != "int8") {
+      fail("layer \"" + layer.name + "\": expected \"int8\" as precision in a quantized model, got \"" +
+           layer.precision + "\"");
+    }
+    check_int8(layer.layers);
+  }
+}
+
+/// What the metadata of a quantized model says beyond that of another.
+void check_quantization(const Value& document, const std::string& dtype, const std::vector<ModelLayer>& layers) {
+  const std::string& kind = require_member("metadata", document, "quantization", Kind::string).string;
+  if (kind != "int8") fail("quantization: expected int8, got \"" + kind + "\"");
+  if (dtype != "float32") fail("dtype: expected float32 in a quantized model, got \"" + dtype + "\"");
+  if (!document.find("training")->is(Kind::null)) fail("training: expected null in a quantized model");
+  check_int8(layers);
+}
+
 std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   auto impl = std::make_shared<ModelFile::Impl>();
   impl->path = path;
@@ -195,10 +308,16 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
   check_precisions(impl->model.layers, impl->dtype);
   const Value& training = *document.find("training");
-  const std::vector<std::string> slots = optimizer_slots(training);
-  std::vector<std::string> others = callback_tensors(training);
-  for (std::string& name : state_tensors(training)) others.push_back(std::move(name));
-  check_tensors(impl->content, impl->dtype, impl->model, slots, others);
+  impl->quantized = document.find("quantization") != nullptr;
+  if (impl->quantized) {
+    check_quantization(document, impl->dtype, impl->model.layers);
+    check_quantized_tensors(impl->content, impl->model.tensors);
+  } else {
+    const std::vector<std::string> slots = optimizer_slots(training);
+    std::vector<std::string> others = callback_tensors(training);
+    for (std::string& name : state_tensors(training)) others.push_back(std::move(name));
+    check_tensors(impl->content, impl->dtype, impl->model, slots, others);
+  }
   if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
     fail("the tensors are not those that were saved (wrong checksum)");
   }
@@ -224,6 +343,8 @@ ModelFile::ModelFile(const std::string& path) {
 }
 
 const std::string& ModelFile::dtype() const { return impl_->dtype; }
+
+bool ModelFile::quantized() const { return impl_->quantized; }
 
 const std::vector<ModelLayer>& ModelFile::layers() const { return impl_->model.layers; }
 
@@ -258,6 +379,14 @@ std::vector<T> ModelFile::tensor(const std::string& name, const std::vector<std:
   if (tensor.shape != shape) {
     refuse(impl_->path + ": tensor \"" + name + "\" has shape " + shape_text(tensor.shape) + ", asked for " +
            shape_text(shape));
+  }
+  if (tensor.dtype == "I8") {
+    const Quantized matrix = read_quantized(impl_->content, name, shape);
+    std::vector<T> values(matrix.size);
+    for (std::size_t at = 0; at < matrix.size; ++at) {
+      values[at] = static_cast<T>(matrix.number(at)) * static_cast<T>(matrix.scales[matrix.output(at)]);
+    }
+    return values;
   }
   std::vector<T> values((tensor.end - tensor.begin) / sizeof(T));
   if (!values.empty()) std::memcpy(values.data(), impl_->content.data.data() + tensor.begin, values.size() * sizeof(T));

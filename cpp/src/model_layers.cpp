@@ -444,6 +444,11 @@ std::string stored_name(const ModelLayer& layer, const LstmParameter& parameter)
   return shared ? "weight_hh_l0" : parameter.name;
 }
 
+bool outputs_first(const std::string& name) {
+  const std::string last = name.substr(name.rfind('.') + 1);
+  return last == "embeddings" || last.compare(0, 7, "weight_") == 0;
+}
+
 void require_exactly(const std::string& what, const Value& value, const std::vector<std::string>& names,
                      const std::vector<std::string>& optional) {
   if (!value.is(Kind::object)) fail(what + ": expected an object");

@@ -23,7 +23,8 @@ std::string quoted(const std::string& name) { return "tensor \"" + name + "\": "
 std::uint64_t size_of_type(const std::string& name, const std::string& dtype) {
   if (dtype == "F32") return 4;
   if (dtype == "F64") return 8;
-  fail(quoted(name) + "expected F32 or F64, got " + dtype);
+  if (dtype == "I8") return 1;
+  fail(quoted(name) + "expected F32, F64 or I8, got " + dtype);
 }
 
 const json::Value& member(const std::string& name, const json::Value& tensor, const char* key, Kind kind) {

@@ -12,7 +12,7 @@
 namespace lstmcore::safetensors {
 
 struct Tensor {
-  std::string dtype;  ///< "F32", "F64", ...
+  std::string dtype;  ///< "F32", "F64" or "I8"
   std::vector<std::int64_t> shape;
   std::size_t begin = 0, end = 0;  ///< of its bytes in `File::data`: row-major, little-endian
 };
@@ -25,7 +25,7 @@ struct File {
 
 /// Throws std::runtime_error if the file cannot be read, is truncated or longer than it says, if its header is no
 /// proper one, if tensors overlap, leave holes or lie outside, or if a tensor's bytes are not those of its shape and
-/// type. Only F32 and F64 are known.
+/// type. Only F32, F64 and I8 are known.
 File read(const std::string& path);
 
 /// "(2, 3)"; one axis is "(2,)".

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lstmcore.memory import memory_needed
     from lstmcore.model import load
     from lstmcore.precision import get_precision, set_precision
+    from lstmcore.quantization import QuantizationReport, quantization_report, quantize
     from lstmcore.sequential import Sequential
     from lstmcore.stream import LSTMStream
     from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
@@ -37,6 +38,9 @@ __all__ = [
     "Sequential",
     "EncoderDecoder",
     "load",
+    "quantize",
+    "quantization_report",
+    "QuantizationReport",
     "layers",
     "constraints",
     "regularizers",
@@ -90,6 +94,7 @@ _MEMBERS = {
     "EncoderDecoder": "encoder_decoder",
     "LSTMConfig": "config",
     "LSTMStream": "stream",
+    "QuantizationReport": "quantization",
     "Sequential": "sequential",
     "__version__": "_core",
     "cpu_info": "cpu",
@@ -97,6 +102,8 @@ _MEMBERS = {
     "get_precision": "precision",
     "load": "model",
     "memory_needed": "memory",
+    "quantization_report": "quantization",
+    "quantize": "quantization",
     "set_num_threads": "cpu",
     "set_precision": "precision",
 }

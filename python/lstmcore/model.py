@@ -60,7 +60,7 @@ class Model(Weighted):
 
     def compile(
         self,
-        optimizer: Optimizer | str = "rmsprop",
+        optimizer: Optimizer | str | None = "rmsprop",
         loss: Loss | str | None = None,
         metrics: Sequence[Metric | str] | None = None,
     ) -> None:
@@ -69,6 +69,7 @@ class Model(Weighted):
         Parameters
         ----------
         optimizer : Optimizer or {"sgd", "rmsprop", "adam", "adamw"}
+            None for a quantized model, and only for that: it is evaluated, not trained.
         loss : Loss or str
             "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy",
             "mse" or "mae".
@@ -84,6 +85,15 @@ class Model(Weighted):
             raise ValueError("compile: the model has no layers")
         if loss is None:
             raise ValueError("loss: expected a Loss or its name, got None")
+        if self.quantized:
+            if optimizer is not None:
+                raise ValueError(
+                    "optimizer: expected None for a quantized model, which can be evaluated but "
+                    f"not trained, got {optimizer!r}"
+                )
+            optimizer = "sgd"  # which nothing asks for
+        elif optimizer is None:
+            raise ValueError("optimizer: expected an Optimizer or its name, got None")
         self._compiled = Compiled.make(optimizer, loss, metrics, self.last_activation)
 
     def set_compiled(self, compiled: Compiled) -> None:
@@ -105,7 +115,20 @@ class Model(Weighted):
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer."""
+        self._check_has_optimizer("optimizer")
         return self.compiled.optimizer
+
+    def _check_has_optimizer(self, name: str) -> None:
+        if self.quantized:
+            raise ValueError(
+                f"{name}: a quantized model is for inference only; train the model that it was "
+                "made of and quantize that again"
+            )
+
+    def forget_training(self) -> None:
+        """Leave behind what the last `fit` left: history, epochs, states."""
+        self.epoch, self.history, self.stop_training = 0, None, False
+        self._listeners, self._callback_states, self._state = None, [], None
 
     def fit(
         self,
@@ -195,6 +218,7 @@ class Model(Weighted):
         TypeError, ValueError
             If something does not fit; nothing is changed then.
         """
+        self._check_has_optimizer("fit")
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         if validation_batch_size is None:
             validation_batch_size = batch_size
@@ -376,6 +400,7 @@ class Model(Weighted):
         float, list of float, or dict of str to float
             As in `evaluate`; with `return_state` a pair of that and the state.
         """
+        self._check_has_optimizer("train_on_batch")
         given = (x, y, sample_weight, class_weight, reset, state, mask)
         return self._on_batch(loop.train_step, given, return_dict, return_state)
 

@@ -56,6 +56,7 @@ class Weighted:
         self.dtype = _checks.float_dtype(dtype)
         self.layers: list[Layer] = []
         self._parameters: Parameters | None = None
+        self._quantized = False
 
     @property
     def network(self) -> list[Layer]:
@@ -92,6 +93,29 @@ class Weighted:
             )
         return self._parameters
 
+    @property
+    def quantized(self) -> bool:
+        """Whether this is a model for inference with weights of 8 bits; see `quantize`."""
+        return self._quantized
+
+    def become_quantized(self) -> None:
+        """Take note that the matrices are multiples of their scales, and compute accordingly."""
+        for layer in self.network:
+            for cell in layer.inner_layers():
+                if isinstance(cell, LSTMCell):
+                    cell.precision = "int8"
+        self._quantized = True
+
+    def check_quantized(self) -> None:
+        """Raise ValueError if a layer does not compute as those of a quantized model do."""
+        for layer in self.network:
+            for cell in layer.inner_layers():
+                if isinstance(cell, LSTMCell) and cell.precision != "int8":
+                    raise ValueError(
+                        f"layer {layer.name!r}: expected precision 'int8' in a quantized model, "
+                        f"got {cell.precision!r}"
+                    )
+
     # ---- weights -----------------------------------------------------------------------------
 
     @property
@@ -114,10 +138,16 @@ class Weighted:
         Raises
         ------
         ValueError
-            If the number, a name or a shape is wrong; nothing is changed then.
+            If the number, a name or a shape is wrong, or the model is quantized; nothing is changed
+            then.
         TypeError
             If a dtype is wrong; nothing is changed then.
         """
+        if self.quantized:
+            raise ValueError(
+                "set_weights: a quantized model keeps the weights that quantize gave it; set those "
+                "of the model that it was made of and quantize that again"
+            )
         if isinstance(weights, Mapping):
             self.parameters.assign(weights)
             return

@@ -16,15 +16,18 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array
 
-__all__ = ["FORMAT", "read", "replace", "write"]
+__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "replace", "write"]
 
 FORMAT = 1
-"""The version of the format that this package writes, and the newest that it reads."""
+"""The version of the format of models whose tensors are all of one type."""
+
+QUANTIZED_FORMAT = 2
+"""That of quantized models, the newest that this package reads; also has tensors of int8."""
 
 METADATA_KEY = "lstmcore"
 DEEPEST = 64  # objects and lists within each other in the metadata
 
-_DTYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
+_DTYPES = {FORMAT: ("F32", "F64"), QUANTIZED_FORMAT: ("F32", "I8")}
 
 
 def write(
@@ -37,7 +40,7 @@ def write(
     path : str or path
         Replaced if it is there.
     tensors : mapping of str to ndarray
-        float32 or float64.
+        float32 or float64; with "quantization" in `document` float32 or int8.
     document : mapping
         Everything else, as JSON can hold it; "format" and "checksum" are added.
     """
@@ -45,7 +48,8 @@ def write(
 
     destination = _path(path)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    complete = {"format": FORMAT, **document, "checksum": checksum(arrays)}
+    version = QUANTIZED_FORMAT if "quantization" in document else FORMAT
+    complete = {"format": version, **document, "checksum": checksum(arrays)}
     text = json.dumps(complete, ensure_ascii=False, allow_nan=False)
     replace(destination, save(arrays, {METADATA_KEY: text}))
 
@@ -80,7 +84,9 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             document = _document(path, file.metadata())
-            tensors = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
+            known = _DTYPES[QUANTIZED_FORMAT if "quantization" in document else FORMAT]
+            names = file.keys()
+            tensors = {name: _tensor(path, file, name, known) for name in names}
     except SafetensorError as error:
         raise ValueError(f"{path}: truncated, damaged or no safetensors file: {error}") from error
     found = document.pop("checksum", None)
@@ -113,9 +119,15 @@ def _document(path: Any, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     if not isinstance(document, dict) or type(document.get("format")) is not int:
         raise ValueError(f"{path}: its metadata has no format number")
     version = document.pop("format")
-    if version != FORMAT:
-        newer = " by a newer lstmcore" if version > FORMAT else ""
-        raise ValueError(f"{path}: written{newer} in format {version}, expected format {FORMAT}")
+    if version not in _DTYPES:
+        newer = " by a newer lstmcore" if version > QUANTIZED_FORMAT else ""
+        raise ValueError(
+            f"{path}: written{newer} in format {version}, "
+            f"expected format {FORMAT} or {QUANTIZED_FORMAT}"
+        )
+    if ("quantization" in document) != (version == QUANTIZED_FORMAT):
+        problem = "missing" if version == QUANTIZED_FORMAT else f"format {version} has no"
+        raise ValueError(f"{path}: metadata: {problem} quantization")
     return document
 
 
@@ -153,10 +165,10 @@ def _path(path: Any) -> Path:
     return Path(path)
 
 
-def _tensor(path: Any, file: Any, name: str) -> Array:
+def _tensor(path: Any, file: Any, name: str, known: tuple[str, ...]) -> Array:
     dtype = file.get_slice(name).get_dtype()
-    if dtype not in _DTYPES:
-        raise ValueError(f"{path}: {name}: expected F32 or F64, got {dtype}")
+    if dtype not in known:
+        raise ValueError(f"{path}: {name}: expected {' or '.join(known)}, got {dtype}")
     return np.asarray(file.get_tensor(name))
 
 

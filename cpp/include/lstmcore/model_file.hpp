@@ -57,8 +57,11 @@ class ModelFile {
  public:
   explicit ModelFile(const std::string& path);
 
-  /// "float32" or "float64": the element type of all tensors.
+  /// "float32" or "float64": the element type of all tensors as `tensor` gives them.
   const std::string& dtype() const;
+  /// Whether the file has matrices as 8-bit integers with scales. `tensor` multiplies them, and `lstm` computes with
+  /// the integers again.
+  bool quantized() const;
   /// All layers in order.
   const std::vector<ModelLayer>& layers() const;
   /// A layer, or one within a Residual.

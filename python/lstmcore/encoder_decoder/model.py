@@ -230,6 +230,11 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- computation -------------------------------------------------------------------------
 
+    def become_quantized(self) -> None:
+        """Also tell what the constructor was given; see `Weighted.become_quantized`."""
+        super().become_quantized()
+        self.precision = "int8"
+
     def begin_epoch(self, epoch: int) -> None:
         """Take note of the epoch, for `scheduled_sampling`."""
         self._sampling_epoch = epoch

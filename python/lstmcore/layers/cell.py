@@ -276,7 +276,8 @@ class LSTMCell(Layer):
             specs.append(WeightSpec("peephole" + suffix, (3 * units,), initializers.zeros))
         if self.proj_size:
             projection = _Transposed(initializers.get("glorot_uniform", "projection"))
-            specs.append(WeightSpec("weight_hr" + suffix, (self.proj_size, units), projection))
+            shape = (self.proj_size, units)
+            specs.append(WeightSpec("weight_hr" + suffix, shape, projection, inputs=1))
         if self.layer_norm:
             for product in ("gain_ih", "gain_hh"):
                 specs.append(WeightSpec(product + suffix, (4 * units,), initializers.ones))

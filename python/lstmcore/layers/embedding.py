@@ -70,7 +70,8 @@ class Embedding(Layer):
         """List ``embeddings`` (V, E)."""
         penalty = regularizers.strengths(self.embeddings_regularizer)
         shape = (self.input_dim, self.output_dim)
-        return [WeightSpec("embeddings", shape, self._initializer, *penalty)]
+        # Of the vocabulary's entries, each is an output of its own.
+        return [WeightSpec("embeddings", shape, self._initializer, *penalty, inputs=1)]
 
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int

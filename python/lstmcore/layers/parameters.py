@@ -32,7 +32,7 @@ class WeightSpec:
     l2: float = 0.0
     constraint: MaxNorm | None = None
     inputs: int | tuple[int, ...] = 0
-    """The axis, or axes, that count inputs, for `constraint`."""
+    """The axis, or axes, that count inputs, for `constraint` and for the scales of `quantize`."""
     trainable: bool = True
     """Whether optimizers change it; the gradient of one that is not is zero."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore import __version__, _checks, constraints, layers, regularizers, weights
+from lstmcore import __version__, _checks, _int8, constraints, layers, regularizers, weights
 from lstmcore._configurable import encode, make
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
@@ -29,6 +29,7 @@ _OPTIONAL_KEYS = {"class_names"}
 _TRAINING_KEYS = {"compile", "iterations", "epoch"}
 _OPTIONAL_TRAINING_KEYS = {"callbacks", "state"}
 _SLOT = "optimizer."
+_INT8 = "int8"
 _MOST_STEPS = 2**62
 
 
@@ -36,7 +37,12 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
     """Write `model`; see `Model.save`."""
     tensors = dict(model.weights)
     training = None
-    if include_optimizer and model.is_compiled:
+    quantization = {}
+    if model.quantized:
+        model.check_quantized()
+        tensors = _int8.pack(tensors, model.parameters.specs)
+        quantization = {"quantization": _INT8}
+    elif include_optimizer and model.is_compiled:
         optimizer = model.optimizer
         optimizer.build(model.parameters)
         tensors.update((_SLOT + name, slot) for name, slot in optimizer.slots.items())
@@ -55,6 +61,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
                 tensors.update((f"state.{name}.{part}", getattr(pair, part)) for part in "hc")
     document = {
         "lstmcore": __version__,
+        **quantization,
         "dtype": model.dtype.name,
         "seed": model.seed,
         **model.document(),
@@ -78,22 +85,44 @@ def _restore(
     tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
 ) -> "Model":
     model: Model
+    quantized = "quantization" in document
+    if quantized:
+        _check_quantization(document)
     if "encoder_decoder" in document:
-        model = _encoder_decoder(tensors, document, custom_objects)
+        model, tensors = _encoder_decoder(tensors, document, custom_objects, quantized)
     else:
-        model = _sequential(tensors, document, custom_objects)
+        model, tensors = _sequential(tensors, document, custom_objects, quantized)
     training = document["training"]
     if training is not None:
         _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
         last = model.last_activation
         model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
     _fill(model, tensors, training)
+    if quantized:
+        model.check_quantized()
+        model.become_quantized()
     return model
 
 
+def _check_quantization(document: dict[str, Any]) -> None:
+    """Raise ValueError unless the file is that of a quantized model; take the entry out."""
+    kind = document.pop("quantization")
+    if kind != _INT8:
+        raise ValueError(f"quantization: expected {_INT8!r}, got {kind!r}")
+    if document.get("dtype") != "float32":
+        raise ValueError(
+            f"dtype: expected 'float32' in a quantized model, got {document.get('dtype')!r}"
+        )
+    if document.get("training") is not None:
+        raise ValueError("training: expected null in a quantized model")
+
+
 def _sequential(
-    tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
-) -> "Sequential":
+    tensors: dict[str, Array],
+    document: dict[str, Any],
+    custom_objects: Mapping[str, type],
+    quantized: bool,
+) -> "tuple[Sequential, dict[str, Array]]":
     from lstmcore.sequential import Sequential
 
     _exactly("metadata", document, _KEYS, _OPTIONAL_KEYS)
@@ -113,18 +142,24 @@ def _sequential(
         _exactly("layer", entry, {"class", "name", "config"})
         _checks.label(entry["name"])
         model.add(make(entry["class"], entry["config"], classes, name=entry["name"]))
-    _compare(tensors, model.plan(document["input_shape"]), model.dtype)
+    specs = model.plan(document["input_shape"])
+    if quantized:
+        tensors = _int8.unpack(tensors, specs)
+    _compare(tensors, specs, model.dtype)
     model.build_to_fill(document["input_shape"])  # by _fill
     if "class_names" in document:
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")
         model.class_names = document["class_names"]
-    return model
+    return model, tensors
 
 
 def _encoder_decoder(
-    tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
-) -> "EncoderDecoder":
+    tensors: dict[str, Array],
+    document: dict[str, Any],
+    custom_objects: Mapping[str, type],
+    quantized: bool,
+) -> "tuple[EncoderDecoder, dict[str, Array]]":
     from lstmcore.encoder_decoder import EncoderDecoder
 
     _exactly("metadata", document, {*_COMMON_KEYS, "encoder_decoder"})
@@ -139,9 +174,11 @@ def _encoder_decoder(
         seed=document["seed"],
         dtype=document["dtype"],
     )
+    if quantized:
+        tensors = _int8.unpack(tensors, model.plan())
     _compare(tensors, model.plan(), model.dtype)
     model.build_to_fill()  # by _fill
-    return model
+    return model, tensors
 
 
 def _check_version(document: Mapping[str, Any]) -> None:

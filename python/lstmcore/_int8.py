@@ -1,0 +1,169 @@
+"""Matrices as 8-bit integers with a float32 scale for each output, as the engine makes them.
+
+``quantize_panel`` in ``cpp/src/kernels/word_factors.hpp`` computes the same numbers, and
+``cpp/src/model_file.cpp`` checks the same of what a file holds.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lstmcore._typing import Array
+from lstmcore.layers.parameters import WeightSpec
+
+__all__ = ["SCALE", "decode", "encode", "is_matrix", "pack", "unpack"]
+
+SCALE = ".scale"
+"""What follows a tensor's name in that of its scales."""
+
+LARGEST = 127
+LEAST_SCALE = np.float32(1e-37)
+"""Below it a scale's inverse would overflow, and what it would scale is as good as zero."""
+
+_LOW_DIGITS = np.uint32(0xFF)
+
+
+def encode(name: str, values: Array, inputs: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """Round `values` to multiples of a scale for each output.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    values : ndarray of float32
+    inputs : int or tuple of int
+        The axes that an output sums over; the others number the outputs.
+
+    Returns
+    -------
+    numbers : ndarray of int8, shape of `values`
+        -127 to 127, the nearest, ties to even.
+    scales : ndarray of float32
+        The largest magnitude of an output's values by 127, rounded up to 16 binary digits: so the
+        product of a number and a scale is exact, and encoding such products gives the same again.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or so large that its rounding is not.
+    """
+    largest = np.abs(values).max(axis=inputs, keepdims=True)
+    if not np.isfinite(largest).all():
+        raise ValueError(f"{name}: expected finite values, got {_first_other(values)}")
+    bits = (largest / np.float32(LARGEST)).view(np.uint32)
+    scales: Array = ((bits + _LOW_DIGITS) & ~_LOW_DIGITS).view(np.float32)
+    if (scales > np.finfo(np.float32).max / LARGEST).any():
+        raise ValueError(f"{name}: too large to be rounded, got {largest.max()}")
+    scales[scales < LEAST_SCALE] = 0.0
+    inverse = np.divide(np.float32(1), scales, out=np.zeros_like(scales), where=scales > 0)
+    numbers: Array = np.rint(values * inverse).astype(np.int8)
+    return numbers, scales.squeeze(inputs)
+
+
+def decode(numbers: Array, scales: Array, inputs: int | tuple[int, ...]) -> Array:
+    """Give the float32 values of numbers and scales; see `encode`."""
+    values: Array = numbers.astype(np.float32) * np.expand_dims(scales, inputs)
+    return values
+
+
+def scale_shape(spec: WeightSpec) -> tuple[int, ...]:
+    """Give the shape of the scales of a matrix: that of its outputs."""
+    inputs = (spec.inputs,) if isinstance(spec.inputs, int) else spec.inputs
+    summed = {axis % len(spec.shape) for axis in inputs}
+    return tuple(size for axis, size in enumerate(spec.shape) if axis not in summed)
+
+
+def is_matrix(spec: WeightSpec) -> bool:
+    """Say whether a weight is stored as integers: whatever is no vector."""
+    return len(spec.shape) > 1
+
+
+def pack(weights: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[str, Array]:
+    """Turn the weights of a quantized model into the tensors of a file.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is not what numbers and scales represent: somebody wrote to it.
+    """
+    tensors: dict[str, Array] = {}
+    for name, values in weights.items():
+        spec = specs[name]
+        if not is_matrix(spec):
+            tensors[name] = values
+            continue
+        numbers, scales = encode(name, values, spec.inputs)
+        if not np.array_equal(decode(numbers, scales, spec.inputs), values):
+            raise ValueError(
+                f"{name}: expected what 8 bits and a scale represent, as quantize left it, got "
+                "values that were changed afterwards; change the model and quantize it again"
+            )
+        if name + SCALE in weights:
+            raise ValueError(f"{name + SCALE}: expected no weight of this name beside {name}")
+        tensors[name], tensors[name + SCALE] = numbers, scales
+    return tensors
+
+
+def unpack(tensors: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[str, Array]:
+    """Undo `pack`, strictly; tensors that belong to no weight are passed on.
+
+    Raises
+    ------
+    ValueError
+        If numbers or scales are missing, or are not what `encode` gives.
+    """
+    rest = dict(tensors)
+    values: dict[str, Array] = {}
+    for name, spec in specs.items():
+        if not is_matrix(spec):
+            continue
+        numbers = _take(rest, name, spec.shape, np.dtype(np.int8))
+        scales = _take(rest, name + SCALE, scale_shape(spec), np.dtype(np.float32))
+        _check_scales(name + SCALE, scales)
+        largest = np.abs(numbers.astype(np.int16)).max(axis=spec.inputs)
+        wrong = largest != np.where(scales > 0, LARGEST, 0)
+        if wrong.any():
+            place = tuple(map(int, np.argwhere(wrong)[0]))
+            expected = LARGEST if scales[place] > 0 else 0
+            raise ValueError(
+                f"{name}: expected {expected} as the largest magnitude of what {name + SCALE} "
+                f"scales by {scales[place]}, got {largest[place]}"
+            )
+        values[name] = decode(numbers, scales, spec.inputs)
+    return {**rest, **values}
+
+
+def _take(
+    tensors: dict[str, Array], name: str, shape: tuple[int, ...], dtype: "np.dtype[np.generic]"
+) -> Array:
+    if name not in tensors:
+        raise ValueError(f"tensors: missing {name}")
+    tensor = tensors.pop(name)
+    if tensor.shape != shape or tensor.dtype != dtype:
+        raise ValueError(
+            f"{name}: expected {dtype} of shape {shape}, got {tensor.dtype} of shape {tensor.shape}"
+        )
+    return tensor
+
+
+def _check_scales(name: str, scales: Array) -> None:
+    """Raise ValueError unless `encode` may have made such scales."""
+    finite = np.isfinite(scales)
+    limit = np.finfo(np.float32).max / LARGEST
+    in_range = (scales == 0) | ((scales >= LEAST_SCALE) & (scales <= limit))
+    wrong = ~(finite & in_range) | np.signbit(scales)
+    if wrong.any():
+        raise ValueError(
+            f"{name}: expected 0 or finite scales of at least {LEAST_SCALE}, "
+            f"got {scales[wrong].flat[0]}"
+        )
+    long = (np.ascontiguousarray(scales).view(np.uint32) & _LOW_DIGITS) != 0
+    if long.any():
+        raise ValueError(
+            f"{name}: expected scales of 16 binary digits, got {float(scales[long].flat[0])!r}"
+        )
+
+
+def _first_other(values: Array) -> str:
+    """Show the first value that is not finite."""
+    return str(values[~np.isfinite(values)].flat[0])
