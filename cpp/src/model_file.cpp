@@ -210,13 +210,15 @@ void check_quantized(const std::string& name, const Quantized& matrix) {
   for (std::size_t output = 0; output < matrix.outputs; ++output) {
     const int expected = matrix.scales[output] > 0 ? largest_number : 0;
     if (largest[output] != expected) {
-      fail("tensor \"" + name + "\": expected " + std::to_string(expected) + " as the largest magnitude of what scale " +
-           std::to_string(output) + " belongs to, got " + std::to_string(largest[output]));
+      fail("tensor \"" + name + "\": expected " + std::to_string(expected) +
+           " as the largest magnitude of what scale " + std::to_string(output) + " belongs to, got " +
+           std::to_string(largest[output]));
     }
   }
 }
 
-void check_quantized_tensors(const safetensors::File& content, const std::map<std::string, std::vector<std::int64_t>>& tensors) {
+void check_quantized_tensors(const safetensors::File& content,
+                             const std::map<std::string, std::vector<std::int64_t>>& tensors) {
   for (const auto& [name, shape] : tensors) {
     if (shape.size() < 2) {
       check_tensor(content, "float32", name, shape);

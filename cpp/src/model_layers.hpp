@@ -21,8 +21,8 @@ const json::Value& require_member(const std::string& what, const json::Value& va
 /// What a recurrent layer's parameter is called in the file, after the layer's name: several may be one tensor there.
 std::string stored_name(const ModelLayer& layer, const LstmParameter& parameter);
 
-/// Whether the rows of a matrix of this name are its outputs, as of an LSTM's weights and an embedding; else its columns
-/// are, whatever the rank. In a file of a quantized model each output has a scale.
+/// Whether the rows of a matrix of this name are its outputs, as of an LSTM's weights and an embedding; else its
+/// columns are, whatever the rank. In a file of a quantized model each output has a scale.
 bool outputs_first(const std::string& name);
 
 struct ModelLayers {

@@ -319,8 +319,8 @@ Result<float> trained_by_steps(const Problem<float>& p) {
   lstm.begin(p.N, {{out.state.h.data, out.state.h.shape}, {out.state.c.data, out.state.c.shape}}, tape, 0, p.seed);
   for (Index t = 0; t < p.steps; ++t) {
     const Index C = p.config.input_size, Y = p.config.output_size();
-    lstm.step({p.x.data() + t * C, {p.N, C}, {p.steps * C, 1}}, {out.result.y.data() + t * Y, {p.N, Y}, {p.steps * Y, 1}},
-              {}, tape);
+    lstm.step({p.x.data() + t * C, {p.N, C}, {p.steps * C, 1}},
+              {out.result.y.data() + t * Y, {p.N, Y}, {p.steps * Y, 1}}, {}, tape);
   }
   lstm.get_state(tape, out.state);
   lstm.backward(tape, p.output_gradients(), out.inputs);
@@ -492,9 +492,7 @@ void check_infinities(const Setting& setting) {
 
 }  // namespace
 
-TEST("near the reference") {
-  for_each_setting(check_accuracy);
-}
+TEST("near the reference") { for_each_setting(check_accuracy); }
 TEST("any number of threads") { for_each_setting(check_threads); }
 TEST("any companions and any padding") { for_each_setting(check_companions); }
 TEST("whole, in pieces or by steps") { for_each_setting(check_walks); }

@@ -124,7 +124,8 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
       return {};
     case Precision::bf16x3:
     case Precision::bf16x2:
-      // Six products, or three, at twice the speed of multiply-adds gain nothing: only a matrix unit is faster than that.
+      // Six products, or three, at twice the speed of multiply-adds gain nothing: only a matrix unit is faster than
+      // that.
       if (matrix_unit(false) == nullptr) return {};
       return {matrix_unit(false), precision == Precision::bf16x3 ? 3 : 2};
     case Precision::bf16:

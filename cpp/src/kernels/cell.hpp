@@ -197,7 +197,8 @@ inline void step_row_plainly(const StepForward<float>& s, Index row, Index block
       if (own.start != nullptr) own.start += block * full;
       words.unit->product(p);
     } else if (panels != nullptr) {
-      product(kernels::Product<float>{1, depth, full, &from, panels + block * depth * full, &gates, bias, !first, 0, 1});
+      product(
+          kernels::Product<float>{1, depth, full, &from, panels + block * depth * full, &gates, bias, !first, 0, 1});
     } else {
       if (first) std::memcpy(gates, bias, static_cast<std::size_t>(full) * sizeof(float));
       add_dequantized(from, depth, factors.panels + block * factors.words * full, full, full,

@@ -10,8 +10,8 @@ namespace LSTMCORE_ISA {
 namespace {
 
 #if defined(EIGEN_VECTORIZE_AVX512)
-/// The product of unsigned by signed bytes takes the sign of the left factor from the right one: |a| (sign(a) b). Two of
-/// them fit 16 bits, since neither factor is ever -128.
+/// The product of unsigned by signed bytes takes the sign of the left factor from the right one: |a| (sign(a) b). Two
+/// of them fit 16 bits, since neither factor is ever -128.
 struct Int8Dot {
   using Sum = __m512i;
   using Words = __m512i;
@@ -34,9 +34,7 @@ struct Int8Dot {
   using Words = __m256i;
   static constexpr bool integer = true;
   static Sum zero() { return _mm256_setzero_si256(); }
-  static Sum load_sum(const std::int32_t* from) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  }
+  static Sum load_sum(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
   static Words load(const Word* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
   static Words broadcast(const Word* from) { return _mm256_set1_epi32(static_cast<int>(*from)); }
   static Sum dot(Sum sum, Words a, Words b) {
@@ -81,7 +79,7 @@ struct Int8Dot {
   static PacketOf<float> to_float(const Sum& sum) {
     float values[lanes];
     for (int lane = 0; lane < lanes; ++lane) values[lane] = static_cast<float>(sum.lane[lane]);
-    return ei::ploadu<PacketOf<float>>(values);
+    return ei::ploadu<PacketOf<float> >(values);
   }
 };
 #endif

@@ -150,8 +150,8 @@ void matrix_product(const WordProduct& p) {
 /// A unit of such tiles.
 template <class Tiles>
 constexpr kernels::ProductUnit matrix_unit(const char* name) {
-  return {name, Tiles::integer ? 4 : 2,       tile_side,      tile_side,  tile_side, 2 * tile_side, 0,
-          &matrix_product<Tiles>, Tiles::begin, Tiles::end};
+  return {name, Tiles::integer ? 4 : 2, tile_side,    tile_side, tile_side, 2 * tile_side,
+          0,    &matrix_product<Tiles>, Tiles::begin, Tiles::end};
 }
 
 }  // namespace

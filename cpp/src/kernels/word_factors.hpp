@@ -95,8 +95,8 @@ inline bool split_panel(const float* const* rows, Index depth, Index first, Inde
   return split_panel_in<3>(rows, depth, first, real, width, words, to);
 }
 
-/// The scale of numbers up to `largest`: 16 digits, so that its multiples by an int8 are floats and quantizing them once
-/// more changes nothing.
+/// The scale of numbers up to `largest`: 16 digits, so that its multiples by an int8 are floats and quantizing them
+/// once more changes nothing.
 inline float scale_of(float largest) {
   const float scale = largest / 127.0f;
   return float_of((bits_of(scale) + 0xFFu) & 0xFFFFFF00u);

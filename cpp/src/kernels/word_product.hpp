@@ -97,9 +97,15 @@ void word_panel(const WordProduct& p, Index panel, Index panel_columns) {
   static constexpr Tile tiles[6] = {&word_tile<Dot, 1, Vectors, 1>,
                                     &word_tile<Dot, 2, Vectors, 1>,
                                     &word_tile<Dot, 3, Vectors, 1>,
-                                    &word_tile<Dot, word_tile_rows == 6 ? 4 : 1, Vectors, 1>,
-                                    &word_tile<Dot, word_tile_rows == 6 ? 5 : 1, Vectors, 1>,
-                                    &word_tile<Dot, word_tile_rows == 6 ? 6 : 1, Vectors, 1>};
+                                    &word_tile < Dot,
+                                    word_tile_rows == 6 ? 4 : 1,
+                                    Vectors,
+                                    1 >,
+                                    &word_tile < Dot,
+                                    word_tile_rows == 6 ? 5 : 1,
+                                    Vectors,
+                                    1 >
+                                    , &word_tile < Dot, word_tile_rows == 6 ? 6 : 1, Vectors, 1 > };
   for (Index row = 0; row < p.rows;) {
     const Index left = p.rows - row, count = (left + word_tile_rows - 1) / word_tile_rows;
     const Index height = (left + count - 1) / count;

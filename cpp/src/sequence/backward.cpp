@@ -323,7 +323,7 @@ class LayerBackward {
     StepRows<T> rows;  ///< of a range
     Buffer<T> panel;   ///< of `WeightGradient::add`
     GradientWords words;
-    Buffer<T> dx;      ///< of one direction, to be added to the other's
+    Buffer<T> dx;  ///< of one direction, to be added to the other's
     LeftWords dx_words;
     std::array<const T*, dx_rows> dx_from;
     std::array<T*, dx_rows> dx_to, dx_sum;

@@ -20,7 +20,7 @@ struct CellShape {
   Index state = 0;   ///< features of h: P with a projection, else H
   Index lanes = 0;   ///< V
   bool projected = false;
-  bool normed = false;  ///< layer norms
+  bool normed = false;      ///< layer norms
   Arithmetic arithmetic{};  ///< of the products
 
   Index blocks() const { return (hidden + lanes - 1) / lanes; }
@@ -81,9 +81,9 @@ kernels::CellNorms<T> norms_of(const CellShape& shape, const ForwardPanels<T>& w
 /// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
 template <class T>
 struct BackwardPanels {
-  Buffer<T> x;           ///< columns are input features
-  Buffer<T> h;           ///< columns are features of h
-  Buffer<T> projection;  ///< of depth P, columns are hidden units; empty: none
+  Buffer<T> x;                                    ///< columns are input features
+  Buffer<T> h;                                    ///< columns are features of h
+  Buffer<T> projection;                           ///< of depth P, columns are hidden units; empty: none
   WordPanels x_words, h_words, projection_words;  ///< as in the forward
 
   BackwardPanels() = default;

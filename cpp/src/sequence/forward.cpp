@@ -91,8 +91,8 @@ class ForwardWalk {
   kernels::Product<T> gates_product(Index rows, const T* const* a, Index depth, const Buffer<T>& panels,
                                     T* const* out) const {
     const T* const own = panels.size() > 0 ? panels.data() + first_column() * depth : nullptr;
-    return product_of<T>(rows, a, depth, own,
-                         part_.blocks.size() * shape_.block_width(), out, {0, part_.blocks.size()});
+    return product_of<T>(rows, a, depth, own, part_.blocks.size() * shape_.block_width(), out,
+                         {0, part_.blocks.size()});
   }
 
   /// Gates of this part's blocks: in the tape, or in scratch that holds no others.
@@ -195,7 +195,7 @@ class ForwardWalk {
     const WordPanels& h = cell_.weights->h_words;
     if (!h) return nullptr;
     set_rows(h_words_, h_prev_, alive_);
-    step_words_ = {h.arithmetic().unit, h.arithmetic().pieces,     {}, h.factors(), nullptr, h_words_.plain(),
+    step_words_ = {h.arithmetic().unit,        h.arithmetic().pieces, {}, h.factors(), nullptr, h_words_.plain(),
                    h_words_.any_plain(alive_), shape_.gates_width()};
     h_words_.add_to(step_words_.h);
     if (!fused_) return &step_words_;

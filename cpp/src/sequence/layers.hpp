@@ -27,9 +27,8 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
   CellShape shape(Index layer) const {
-    return {config.layer_input_size(layer), config.hidden_size,   config.state_size(),
-            active_kernels<T>().lanes,      config.proj_size > 0, config.layer_norm,
-            arithmetic};
+    return {config.layer_input_size(layer), config.hidden_size, config.state_size(), active_kernels<T>().lanes,
+            config.proj_size > 0,           config.layer_norm,  arithmetic};
   }
   /// Tangents are computed in the precision of T, whatever that of the values.
   CellShape shape_of_tangents(Index layer) const {

@@ -21,7 +21,8 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   const Index full_tile = shape.arithmetic ? std::max(tile_rows, shape.arithmetic.unit->row_multiple) : tile_rows;
   const bool rows_suffice = schedule.rows >= share * full_tile;
   const bool units_suffice = units >= share && 2 * weights * static_cast<double>(schedule.rows) > flops_per_meeting;
-  if (units_suffice && (!rows_suffice || shape.arithmetic.weight_bytes() * weights > private_cache_bytes)) return {share, true, threads};
+  if (units_suffice && (!rows_suffice || shape.arithmetic.weight_bytes() * weights > private_cache_bytes))
+    return {share, true, threads};
   return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
 }
 

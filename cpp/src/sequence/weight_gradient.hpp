@@ -80,7 +80,7 @@ class WeightGradient {
   const CellShape shape_;
   const LstmCellWeights<T> gradients_;
   const T cell_clip_;
-  const bool direct_;       ///< dW is summed in `gradients_` itself
+  const bool direct_;  ///< dW is summed in `gradients_` itself
   const bool in_words_;
   Buffer<T> x_, h_, bias_;  ///< [columns][4 Hp]; empty: not wanted, or direct
   Buffer<T> peephole_;      ///< [3 Hp]

@@ -398,7 +398,7 @@ class TangentBackward {
   Buffer<T> bias_sums_, peephole_sums_;  ///< of each row: [N][4 Hp] and [N][3 Hp]
   Buffer<T> norm_sums_;                  ///< of each row, with layer norms: gains of W x and U h', gain and bias of c
   GradientWords no_words_;
-  WeightGradient<T> sums_, h_sums_;      ///< h_sums_: of weight_hh, with layer norms
+  WeightGradient<T> sums_, h_sums_;  ///< h_sums_: of weight_hh, with layer norms
   const std::vector<T> zeros_;
   std::vector<Buffer<T>> scratch_;  ///< by thread
   std::vector<TangentBackwardWalk<T>> walks_;
