@@ -310,6 +310,9 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   impl->path = path;
   impl->content = safetensors::read(path);
   const Value document = read_document(impl->content);
+  if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
+    fail("the tensors are not those that were saved (wrong checksum)");
+  }
   impl->dtype = require_member("metadata", document, "dtype", Kind::string).string;
   if (impl->dtype != "float32" && impl->dtype != "float64") {
     fail("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
@@ -326,9 +329,6 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
     std::vector<std::string> others = callback_tensors(training);
     for (std::string& name : state_tensors(training)) others.push_back(std::move(name));
     check_tensors(impl->content, impl->dtype, impl->model, slots, others);
-  }
-  if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
-    fail("the tensors are not those that were saved (wrong checksum)");
   }
   return impl;
 }
