@@ -69,7 +69,8 @@ class Parameters:
         self._values: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
         self._frozen: list[slice] = []
-        self.values.flags.writeable = self._locked is None
+        if self._locked is not None:
+            self.values.flags.writeable = False
         begin = 0
         for name, spec in self.specs.items():
             part = slice(begin, begin + math.prod(spec.shape))
