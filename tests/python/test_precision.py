@@ -311,17 +311,18 @@ def test_training_with_any_number_of_threads(precision, variant, rng):
     config = VARIANTS[variant]
     packed = F.pack(weights_of(config), config, precision)
     for rows in (1, 40):
-        x, lengths = inputs(config, rng, rows, 12), rng.integers(1, 13, rows)
+        x = inputs(config, rng, rows, 12)
+        options = {"lengths": rng.integers(1, 13, rows), "reset": rng.random((rows, 12)) < 0.2}
         dy = rng.standard_normal((rows, 12, config.output_size)).astype(np.float32)
         results = []
         for threads, recompute in itertools.product((1, 2, 3), (None, "sqrt")):
             lc.set_num_threads(threads)
-            y, state, tape = F.lstm(x, packed, lengths=lengths, training=True, recompute=recompute)
+            y, state, tape = F.lstm(x, packed, **options, training=True, recompute=recompute)
             got = F.lstm_backward(tape, dy)
             results.append((y, *state, got.x, *got.state, *got.weights.values()))
         for other in results[1:]:
             same(results[0], other)
-        same(results[0][:1], F.lstm(x, packed, lengths=lengths)[:1])
+        same(results[0][:1], F.lstm(x, packed, **options)[:1])
 
 
 @pytest.mark.parametrize("precision", TRAINED)
