@@ -241,6 +241,20 @@ def test_gradients_beside_float64(precision, variant, rng):
         assert relative(got.weights[name], gradient) < limit, name
 
 
+@pytest.mark.parametrize("precision", TRAINED)
+def test_gradients_of_few_rows(precision, rng):
+    """Up to four rows of all steps are summed by a way of their own."""
+    weights = weights_of(CONFIG)
+    for rows, steps in ((1, 1), (1, 3), (1, 4), (3, 1), (2, 2), (1, 5)):
+        x, state = inputs(CONFIG, rng, rows, steps), rng.random((2, 2, rows, 130), "float32")
+        y, _, tape = F.lstm(x, weights, CONFIG, state=state, training=True)
+        expected = F.lstm_backward(tape, y)
+        _, _, tape = F.lstm(x, weights, CONFIG, state=state, training=True, precision=precision)
+        got = F.lstm_backward(tape, y)
+        for name, gradient in expected.weights.items():
+            assert relative(got.weights[name], gradient) < 2e-2, (rows, steps, name)
+
+
 def relative(got, expected):
     return np.linalg.norm(got - expected) / np.linalg.norm(expected)
 
