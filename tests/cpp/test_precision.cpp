@@ -24,15 +24,17 @@ using lstmcore::Lstm;
 using lstmcore::LstmStream;
 using lstmcore::Precision;
 
-/// Puts the emulated matrix unit in place while it lives, and sees to its use.
+/// Puts the emulated matrix unit in place while it lives, and sees to its use; or else has whatever unit there is.
 class Emulation {
  public:
-  explicit Emulation(bool on) : violations_(lstmcore::reference::matrix_unit_violations()) {
+  explicit Emulation(bool on)
+      : any_(lstmcore::use_any_unit(!on)), violations_(lstmcore::reference::matrix_unit_violations()) {
     if (!on) return;
     lstmcore::use_matrix_unit(&lstmcore::reference::emulated_matrix_unit(false),
                               &lstmcore::reference::emulated_matrix_unit(true));
   }
   ~Emulation() {
+    lstmcore::use_any_unit(any_);
     lstmcore::use_matrix_unit(nullptr, nullptr);
     CHECK_EQUAL(lstmcore::reference::matrix_unit_violations(), violations_);
   }
@@ -40,6 +42,7 @@ class Emulation {
   Emulation& operator=(const Emulation&) = delete;
 
  private:
+  bool any_;
   long violations_;
 };
 
@@ -51,17 +54,24 @@ struct Setting {
 };
 
 std::vector<Setting> settings() {
-  return {{Precision::bf16x3, true}, {Precision::bf16x2, true}, {Precision::bf16, true},
-          {Precision::int8, true},   {Precision::bf16, false},  {Precision::int8, false}};
+  return {{Precision::bf16x3, true},  {Precision::bf16x2, true},  {Precision::bf16, true},  {Precision::int8, true},
+          {Precision::bf16x3, false}, {Precision::bf16x2, false}, {Precision::bf16, false}, {Precision::int8, false}};
+}
+
+/// One of each kind of arithmetic, for tests that take long: more pieces are more of the same.
+std::vector<Setting> few_settings() {
+  return {{Precision::bf16x2, true}, {Precision::int8, true}, {Precision::bf16, false}, {Precision::int8, false}};
 }
 
 /// Calls body(setting) for each, with its unit in place.
 template <class Body>
-void for_each_setting(Body&& body) {
-  for (const Setting& setting : settings()) {
+void for_each(const std::vector<Setting>& settings, Body&& body) {
+  for (const Setting& setting : settings) {
     const check::Context context(std::string(lstmcore::precision_name(setting.precision)) +
                                  (setting.emulated ? ", emulated" : ", own unit"));
     const Emulation emulation(setting.emulated);
+    // Without a unit for it, the products are plain: other tests have these.
+    if (!lstmcore::arithmetic_for(setting.precision, 1000)) continue;
     const long products = lstmcore::reference::matrix_unit_products();
     body(setting);
     if (setting.emulated) CHECK(lstmcore::reference::matrix_unit_products() > products);
@@ -83,12 +93,12 @@ struct Bounds {
 };
 
 /// Relative to the largest entry.
-Bounds bounds(Precision precision) {
-  switch (precision) {
-    case Precision::bf16x3:
-      return {1e-6, 2e-6};
-    case Precision::bf16x2:
-      return {1e-5, 2e-5};
+Bounds bounds(const Setting& setting) {
+  switch (setting.precision) {
+    case Precision::bf16x3:  // dot products sum all six in one chain; tiles begin a new one with every 32 elements
+      return setting.emulated ? Bounds{1e-6, 2e-6} : Bounds{3e-6, 6e-6};
+    case Precision::bf16x2:  // a product is within 3 * 2^-18 = 1.1e-5
+      return {3e-5, 6e-5};
     case Precision::bf16:
       return {0.03, 0.05};
     default:
@@ -115,17 +125,6 @@ std::vector<Shape> accuracy_shapes(Precision precision) {
   return all;
 }
 
-double worst[2][6];
-template <class V>
-void measure(const V& a, const std::vector<double>& e, double g, double& w) {
-  double l = 0, d = 0;
-  for (std::size_t k = 0; k < e.size(); ++k) {
-    l = std::fmax(l, std::fabs(e[k]));
-    d = std::fmax(d, std::fabs(double(a[k]) - e[k]));
-  }
-  if (l > 0) w = std::fmax(w, d / l / g);
-}
-
 void check_near(const Result<float>& result, const Result<double>& expected, double bound) {
   CHECK_ARRAYS_CLOSE(result.y, expected.y, bound);
   CHECK_ARRAYS_CLOSE(result.h, expected.h, bound);
@@ -147,7 +146,7 @@ void check_gradients_near(const Result<float>& result, const Result<double>& exp
 }
 
 void check_accuracy(const Setting& setting) {
-  const Bounds most = bounds(setting.precision);
+  const Bounds most = bounds(setting);
   for (const Shape& shape : accuracy_shapes(setting.precision)) {
     const check::Context context(shape.reason);
     const Problem<float> p = make(shape, setting.precision);
@@ -155,17 +154,13 @@ void check_accuracy(const Setting& setting) {
     const double more = growth(p.config);
     const Result<double> expected = reference_infer(converted<double>(p));
     check_near(inferred, expected, more * most.forward);
-    measure(inferred.y, expected.y, more, worst[0][(int)setting.precision]);
     if (!setting.trains()) continue;
     const Result<float> trained = train(p);
     if (!has_random_masks(p.config)) check_same_outputs(trained, inferred);
     const Result<double> wanted = reference_train(converted<double>(p));
     check_near(trained, wanted, more * most.forward);
     check_gradients_near(trained, wanted, more * most.backward);
-    measure(trained.dx, wanted.dx, more, worst[1][(int)setting.precision]);
   }
-  std::printf("MEASURE %d: %g %g\n", (int)setting.precision, worst[0][(int)setting.precision],
-              worst[1][(int)setting.precision]);
 }
 
 // ---- the same bits --------------------------------------------------------------------------------------------------
@@ -206,7 +201,7 @@ void check_threads(const Setting& setting) {
     const check::Context context(shape.reason);
     Problem<float> p = make(shape, setting.precision);
     Result<float> inferred, trained;
-    for (int count : {1, 2, 3}) {
+    for (int count : {1, 3}) {
       const check::Context threads(std::to_string(count) + " threads");
       const ThreadCount several(count);
       if (count == 1) {
@@ -492,11 +487,11 @@ void check_infinities(const Setting& setting) {
 
 }  // namespace
 
-TEST("near the reference") { for_each_setting(check_accuracy); }
-TEST("any number of threads") { for_each_setting(check_threads); }
-TEST("any companions and any padding") { for_each_setting(check_companions); }
-TEST("whole, in pieces or by steps") { for_each_setting(check_walks); }
-TEST("infinities and NaN") { for_each_setting(check_infinities); }
+TEST("near the reference") { for_each(settings(), check_accuracy); }
+TEST("any number of threads") { for_each(few_settings(), check_threads); }
+TEST("any companions and any padding") { for_each(few_settings(), check_companions); }
+TEST("whole, in pieces or by steps") { for_each(settings(), check_walks); }
+TEST("infinities and NaN") { for_each(settings(), check_infinities); }
 
 TEST("automatic takes three pieces where they pay, whatever the batch") {
   const Emulation emulation(true);
@@ -522,7 +517,7 @@ TEST("where no unit is worth it, products are plain") {
 }
 
 TEST("a stream's step allocates nothing") {
-  for_each_setting([](const Setting& setting) {
+  for_each(settings(), [](const Setting& setting) {
     for (const Index rows : {1, 7, 40}) {
       for (const bool projected : {false, true}) {
         const check::Context context("N " + std::to_string(rows) + (projected ? ", projected" : ""));

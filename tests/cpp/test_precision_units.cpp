@@ -152,14 +152,15 @@ struct Factors {
   }
 };
 
+// Which piece of the left factor meets which of the right one.
+const std::vector<std::vector<std::pair<int, int>>> piece_orders = {
+    {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
+
 // What a unit's instruction does to a running sum; the order of the sums is that of its loops.
 float matrix_sum(const Factors& f, Index row, Index column, int pieces, float sum) {
   using namespace lstmcore::reference;
-  // Left and right, the smallest products first.
-  const std::vector<std::vector<std::pair<int, int>>> orders = {
-      {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
   for (Index first = 0; first < f.views.words; first += 16) {
-    for (const auto& [left, right] : orders[static_cast<std::size_t>(pieces - 1)]) {
+    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(pieces - 1)]) {
       float even = 0, odd = 0;
       for (Index word = first; word < first + 16; ++word) {
         const Word a = f.a(row, left, word), b = f.b(column, right, word);
@@ -173,9 +174,11 @@ float matrix_sum(const Factors& f, Index row, Index column, int pieces, float su
   return sum;
 }
 
-float vector_sum(const Factors& f, Index row, Index column, float sum) {
-  for (Index word = 0; word < f.views.words; ++word) {
-    sum = lstmcore::reference::dot_bf16(f.a(row, 0, word), f.b(column, 0, word), sum);
+float vector_sum(const Factors& f, Index row, Index column, int pieces, float sum) {
+  for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(pieces - 1)]) {
+    for (Index word = 0; word < f.views.words; ++word) {
+      sum = lstmcore::reference::dot_bf16(f.a(row, left, word), f.b(column, right, word), sum);
+    }
   }
   return sum;
 }
@@ -447,9 +450,11 @@ TEST("dot products of bfloat16 pairs") {
     std::printf("skipped: no vector unit for bfloat16 here\n");
     return;
   }
-  check_unit(arithmetic, [](const Factors& f, Index row, Index column, float before) {
-    return vector_sum(f, row, column, before);
-  });
+  for (int pieces = 1; pieces <= 3; ++pieces) {
+    check_unit({arithmetic.unit, pieces}, [pieces](const Factors& f, Index row, Index column, float before) {
+      return vector_sum(f, row, column, pieces, before);
+    });
+  }
 }
 
 TEST("dot products of int8") {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <lstmcore/cpu.hpp>
 #include <stdexcept>
 
@@ -75,6 +76,17 @@ const kernels::ProductUnit& int8_unit() {
   return active_table().words.int8;
 }
 
+/// LSTMCORE_UNITS=any.
+std::atomic<bool>& any_unit() {
+  static std::atomic<bool> any{[] {
+    const char* const text = std::getenv("LSTMCORE_UNITS");
+    if (text == nullptr || *text == 0) return false;
+    if (std::string(text) == "any") return true;
+    throw std::runtime_error("LSTMCORE_UNITS: expected \"any\" or nothing, got \"" + std::string(text) + "\"");
+  }()};
+  return any;
+}
+
 struct MatrixUnits {
   std::atomic<const kernels::ProductUnit*> bf16{nullptr}, int8{nullptr};
 };
@@ -118,16 +130,21 @@ void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUni
   for_tests().int8 = int8;
 }
 
+bool use_any_unit(bool any) { return any_unit().exchange(any); }
+
 Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
   switch (precision) {
     case Precision::fp32:
       return {};
     case Precision::bf16x3:
-    case Precision::bf16x2:
-      // Six products, or three, at twice the speed of multiply-adds gain nothing: only a matrix unit is faster than
-      // that.
-      if (matrix_unit(false) == nullptr) return {};
-      return {matrix_unit(false), precision == Precision::bf16x3 ? 3 : 2};
+    case Precision::bf16x2: {
+      const int pieces = precision == Precision::bf16x3 ? 3 : 2;
+      if (matrix_unit(false) != nullptr) return {matrix_unit(false), pieces};
+      // Six products, or three, at twice the speed of multiply-adds gain nothing: who wants to know what they give
+      // says so.
+      if (any_unit() && bf16_dot_unit() != nullptr) return {bf16_dot_unit(), pieces};
+      return {};
+    }
     case Precision::bf16:
       if (matrix_unit(false) != nullptr) return {matrix_unit(false), 1};
       if (bf16_dot_unit() != nullptr) return {bf16_dot_unit(), 1};
@@ -135,7 +152,8 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
     case Precision::int8:
       return {matrix_unit(true) != nullptr ? matrix_unit(true) : &int8_unit(), 1};
     case Precision::automatic:
-      return hidden >= least_hidden ? arithmetic_for(Precision::bf16x3, hidden) : Arithmetic{};
+      if (hidden < least_hidden || matrix_unit(false) == nullptr) return {};
+      return arithmetic_for(Precision::bf16x3, hidden);
   }
   return {};
 }

@@ -29,6 +29,10 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden);
 /// Takes another matrix unit's place, for tests; null: what the machine has.
 void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUnit* int8);
 
+/// Whether pieces are multiplied by any unit that can, also where plain multiply-adds are faster: for tests, and for
+/// what LSTMCORE_UNITS=any says from the beginning. Returns what was.
+bool use_any_unit(bool any);
+
 /// From the processor's own tile unit; null if there is none or the system does not let us have it.
 const kernels::ProductUnit* machine_matrix_unit(bool of_int8);
 

@@ -24,9 +24,11 @@ struct WordTile {
   static constexpr int width = Vectors * Panels;
   typename Dot::Sum sum[Rows][width];
 
-  EIGEN_ALWAYS_INLINE void add_products(const Word* const* left, Index words, const Word* panel, Index panel_stride) {
+  /// From word `first` of the left rows on.
+  EIGEN_ALWAYS_INLINE void add_products(const Word* const* left, Index first, Index words, const Word* panel,
+                                        Index panel_stride) {
     constexpr Index ahead = 8 * Vectors * lanes;
-    for (Index k = 0; k < words; ++k) {
+    for (Index k = first; k < first + words; ++k) {
       typename Dot::Words right[width];
       for (int p = 0; p < Panels; ++p) {
         for (int v = 0; v < Vectors; ++v) {
@@ -70,7 +72,12 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
         }
       }
     }
-    tile.add_products(left, f.words, f.panels + panel * f.words * p.panel_width, f.words * p.panel_width);
+    const kernels::PiecePair* const pairs = kernels::piece_pairs[p.pieces - 1];
+    const Index panel_stride = p.pieces * f.words * p.panel_width;
+    for (int pair = 0; pair < kernels::piece_pair_counts[p.pieces - 1]; ++pair) {
+      const Word* const right = f.panels + panel * panel_stride + pairs[pair].right * f.words * Vectors * lanes;
+      tile.add_products(left, pairs[pair].left * f.words, f.words, right, panel_stride);
+    }
     if constexpr (Dot::integer) {
       for (int r = 0; r < Rows; ++r) {
         const P of_row = ei::pset1<P>(f.a_scale[row + r]);

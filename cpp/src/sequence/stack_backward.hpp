@@ -76,6 +76,7 @@ class StackBackward {
     const CellShape shape = lstm_.shape(layer);
     std::vector<Buffer<T>> dh, dc;
     std::vector<LstmCellWeights<T>> gradients;
+    bool in_words = true;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       const bool reversed = lstm_.reversed(direction);
@@ -85,9 +86,10 @@ class StackBackward {
                             dh.back().data());
       gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), dc.back().data());
       gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
+      in_words = in_words && lstm_.forward[index].x_words;
     }
     return {shape, std::move(dh), std::move(dc),
-            WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip))};
+            WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip), in_words)};
   }
 
   /// Returns where the gradient by the layer's input is.

@@ -282,25 +282,21 @@ bool WeightGradient<T>::add_words(const StepRows<T>& rows, Index begin, Index de
     Word* const h_left = x_left + (of_x + arithmetic.unit->row_multiple) * stride;
     if (of_x > 0 && !split_columns(rows.x, x_columns, x_left)) return false;
     if (of_h > 0 && !split_columns(rows.h_prev, h_columns, h_left)) return false;
-    const std::vector<const float*> gates(rows.gates.begin() + begin, rows.gates.begin() + begin + depth);
-    const auto right_of = [&](Index block) {
-      return kernels.split_panel(gates.data(), depth, block * width, width, width, arithmetic.pieces, count,
-                                 words.right.data());
+    const float* const* const gates = rows.gates.data() + begin;
+    const auto split_block = [&](Index block, Word* to) {
+      return kernels.split_panel(gates, depth, block * width, width, width, arithmetic.pieces, count, to);
     };
     const Index group = blocks_at_once(shape_, sizeof(T));
     if (blocks.size() > group) {
       // Nothing may have been added when a value turns out not to be one that can be split.
       for (Index block = blocks.begin; block < blocks.end; ++block) {
-        if (!right_of(block)) return false;
+        if (!split_block(block, words.right.data())) return false;
       }
     }
     for (Index first = blocks.begin; first < blocks.end; first += group) {
       const Range some{first, std::min(first + group, blocks.end)};
       for (Index block = some.begin; block < some.end; ++block) {
-        Word* const panel = words.right.data() + (block - first) * stride * width;
-        if (!kernels.split_panel(gates.data(), depth, block * width, width, width, arithmetic.pieces, count, panel)) {
-          return false;
-        }
+        if (!split_block(block, words.right.data() + (block - first) * stride * width)) return false;
       }
       const auto add = [&](const Word* left, Range columns, Buffer<float>& sums) {
         for (Index column = columns.begin; column < columns.end; ++column) {
@@ -411,9 +407,9 @@ namespace {
 
 /// Rows that a step's are filled up to where gradients are summed in a lower precision: whole words, or tiles, so that
 /// neither the cut into calls nor into pieces changes the order of the sums. 1: the precision is float's, also where
-/// most would be filling.
+/// most would be filling, and for the few rows that are summed where the caller wants the sums.
 Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
-  if (!shape.arithmetic || shape.arithmetic.quantized() || shape.normed) return 1;
+  if (shape.arithmetic.quantized() || shape.normed || schedule.total <= kernels::most_outer_rows) return 1;
   const Index multiple = shape.arithmetic.unit->group * shape.arithmetic.unit->word_multiple;
   return 2 * schedule.rows >= multiple ? multiple : 1;
 }
@@ -433,8 +429,8 @@ int row_groups(const CellShape& shape, const Schedule& schedule, Index row_multi
 
 template <class T>
 WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
-                          const std::vector<LstmCellWeights<T>>& gradients, T cell_clip) {
-  row_multiple_ = gradient_row_multiple(shape, schedule);
+                          const std::vector<LstmCellWeights<T>>& gradients, T cell_clip, bool in_words) {
+  if (in_words) row_multiple_ = gradient_row_multiple(shape, schedule);
   const int groups = row_groups(shape, schedule, row_multiple_);
   for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
   for (const LstmCellWeights<T>& direction : gradients) {

@@ -111,9 +111,9 @@ struct RowSet {
 template <class T>
 class WeightSums {
  public:
-  /// `gradients`: where those of each direction are wanted.
+  /// `gradients`: where those of each direction are wanted. `in_words`: in the precision of the layer's products.
   WeightSums(const CellShape& shape, const Schedule& schedule, const std::vector<LstmCellWeights<T>>& gradients,
-             T cell_clip);
+             T cell_clip, bool in_words);
 
   bool wanted() const { return wanted_; }
   bool peephole_wanted() const;
