@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import claims, controller, environments, native, report, results, shapes
+from bench import accuracy, claims, controller, demo, environments, native, report, results, shapes
 
 RESULTS = environments.FOLDER / "results"
 DOCUMENTATION = environments.ROOT / "docs" / "performance"
@@ -39,7 +39,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
-        epilog="Also: report PATH, claims PATH, micro [options of Google Benchmark], install.",
+        epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install.",
     )
     add = parser.add_argument
     add(
@@ -142,7 +142,14 @@ def install(arguments: Sequence[str]) -> int:
 
 def main() -> int:
     """Carry out one command."""
-    commands = {"report": show, "claims": judge, "micro": native.micro, "install": install}
+    commands = {
+        "report": show,
+        "claims": judge,
+        "accuracy": accuracy.main,
+        "demo": demo.main,
+        "micro": native.micro,
+        "install": install,
+    }
     arguments = sys.argv[1:]
     if arguments and arguments[0] in commands:
         return commands[arguments[0]](arguments[1:])

@@ -163,3 +163,24 @@ def roofline(
         picture.dot((720, 80 + 22 * index), COLOURS.get(peer, INK), peer)
         picture.text((732, 84 + 22 * index), peer)
     return picture.render()
+
+
+def points(title: str, rows: Sequence[str], values: Sequence[tuple[str, str, float]]) -> str:
+    """Return dots on a logarithmic axis: one row a name, with (name, what the dot is, value)."""
+    left, top, height = 250, 60, 28
+    picture = Picture(900, top + height * len(rows) + 50)
+    found = [value for _, _, value in values] or [1.0]
+    x = LogAxis(min(found) / 2, max(found) * 2, left, picture.width - 30)
+    bottom = top + height * len(rows)
+    picture.text((16, 26), title, size=16)
+    for value in x.ticks():
+        picture.line((x.place(value), top), (x.place(value), bottom), PALE)
+        picture.text((x.place(value), bottom + 18), f"{value:g}", "middle")
+    for index, row in enumerate(rows):
+        y = top + index * height + height / 2
+        colour = COLOURS["pytorch"] if row.startswith("PyTorch") else COLOURS["lstmcore"]
+        picture.text((left - 8, y + 4), row, "end")
+        for name, what, value in values:
+            if name == row:
+                picture.dot((x.place(value), y), colour, f"{what}: {value:.1e}")
+    return picture.render()

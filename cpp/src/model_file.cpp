@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <lstmcore/model_file.hpp>
+#include <set>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -185,21 +187,26 @@ Quantized read_quantized(const safetensors::File& content, const std::string& na
   return matrix;
 }
 
+std::string number_text(float value) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%.9g", static_cast<double>(value));
+  return text;
+}
+
 /// Throws unless quantizing the matrix once more would give the same numbers and scales, so that the engine, which does
 /// that to an LSTM's weights, computes with just these.
 void check_quantized(const std::string& name, const Quantized& matrix) {
   constexpr int largest_number = 127;
   constexpr float least_scale = 1e-37f, largest_scale = std::numeric_limits<float>::max() / largest_number;
   for (const float scale : matrix.scales) {
-    const bool in_range = (scale >= least_scale && scale <= largest_scale) || (scale == 0 && !std::signbit(scale));
-    if (!in_range) {
-      fail("tensor \"" + scale_name(name) + "\": expected 0 or finite scales of at least 1e-37, got " +
-           std::to_string(scale));
-    }
     std::uint32_t bits = 0;
     std::memcpy(&bits, &scale, sizeof bits);
+    if (bits != 0 && !(scale >= least_scale && scale <= largest_scale)) {
+      fail("tensor \"" + scale_name(name) + "\": expected scales of 0 or from " + number_text(least_scale) + " to " +
+           number_text(largest_scale) + ", got " + number_text(scale));
+    }
     if ((bits & 0xFFu) != 0) {
-      fail("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " + std::to_string(scale));
+      fail("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " + number_text(scale));
     }
   }
   std::vector<int> largest(matrix.outputs);
@@ -219,19 +226,18 @@ void check_quantized(const std::string& name, const Quantized& matrix) {
 
 void check_quantized_tensors(const safetensors::File& content,
                              const std::map<std::string, std::vector<std::int64_t>>& tensors) {
+  std::set<std::string> known;
   for (const auto& [name, shape] : tensors) {
-    if (shape.size() < 2) {
-      check_tensor(content, "float32", name, shape);
-      continue;
+    known.insert(name);
+    if (shape.size() > 1) {
+      known.insert(scale_name(name));
+      check_quantized(name, read_quantized(content, name, shape));
+    } else {
+      require_tensor(content, "F32", name, shape);
     }
-    check_quantized(name, read_quantized(content, name, shape));
   }
   for (const auto& [name, tensor] : content.tensors) {
-    const std::size_t end = name.size() < 6 ? std::string::npos : name.size() - 6;
-    const auto whose = tensors.find(name.substr(0, end));
-    const bool scale = end != std::string::npos && name.compare(end, 6, ".scale") == 0 && whose != tensors.end() &&
-                       whose->second.size() > 1;
-    if (tensors.count(name) == 0 && !scale) fail("unknown tensor \"" + name + "\"");
+    if (known.count(name) == 0) fail("unknown tensor \"" + name + "\"");
   }
 }
 
@@ -249,6 +255,7 @@ void check_tensors(const safetensors::File& content, const std::string& dtype, c
   for (const auto& [name, tensor] : content.tensors) {
     if (model.tensors.count(name) == 0 && !holds(slots, name) && !holds(others, name))
       fail("unknown tensor \"" + name + "\"");
+    if (tensor.dtype == "I8") fail("tensor \"" + name + "\": expected F32 or F64, got I8");
   }
 }
 
@@ -303,6 +310,9 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   impl->path = path;
   impl->content = safetensors::read(path);
   const Value document = read_document(impl->content);
+  if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
+    fail("the tensors are not those that were saved (wrong checksum)");
+  }
   impl->dtype = require_member("metadata", document, "dtype", Kind::string).string;
   if (impl->dtype != "float32" && impl->dtype != "float64") {
     fail("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
@@ -319,9 +329,6 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
     std::vector<std::string> others = callback_tensors(training);
     for (std::string& name : state_tensors(training)) others.push_back(std::move(name));
     check_tensors(impl->content, impl->dtype, impl->model, slots, others);
-  }
-  if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
-    fail("the tensors are not those that were saved (wrong checksum)");
   }
   return impl;
 }

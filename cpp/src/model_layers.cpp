@@ -14,8 +14,7 @@ using Names = std::vector<std::string>;
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
-// ---- what a class may be configured with: the arguments of the Python layers
-// --------------------------------------------
+// ---- what a class may be configured with: the arguments of the Python layers ----
 
 Names operator+(Names names, const Names& more) {
   names.insert(names.end(), more.begin(), more.end());
@@ -86,8 +85,7 @@ const std::map<std::string, Names>& options() {
   return all;
 }
 
-// ---- one layer
-// -------------------------------------------------------------------------------------------------------
+// ---- one layer ----
 
 /// A class and its options, where they stand.
 struct Description {

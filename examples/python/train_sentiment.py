@@ -41,6 +41,28 @@ def build_model(sentences: list[str], seed: int) -> lc.Sequential:
     return model
 
 
+def train_model(
+    model: lc.Sequential, train: Snippets, validation: Snippets, epochs: int, verbose: int = 0
+) -> lc.callbacks.History:
+    """Train until the loss on the validation sentences no longer falls; keep the best weights."""
+    model.compile(
+        optimizer=lc.optimizers.Adam(1e-3),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model.fit(
+        train.sentences,
+        train.labels,
+        validation_data=(validation.sentences, validation.labels),
+        epochs=epochs,
+        batch_size=32,
+        callbacks=[
+            lc.callbacks.EarlyStopping(monitor="val_loss", patience=2, restore_best_weights=True)
+        ],
+        verbose=verbose,
+    )
+
+
 def majority_accuracy(train: Snippets, test: Snippets) -> float:
     """Accuracy of always answering the class that is more frequent in training."""
     majority = np.bincount(train.labels).argmax()
@@ -80,8 +102,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="FOLDER")
     parser.add_argument("--epochs", type=int, default=8, help="at most (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the training")
+    parser.add_argument("--precision", default="fp32", help="of the LSTM: fp32, bf16 and so on")
     options = parser.parse_args()
 
+    lc.set_precision(options.precision)
     train, validation, test = movie_snippets(options.seed)
     print(
         f"{len(train.sentences)} sentences to train, {len(validation.sentences)} to validate, "
@@ -89,23 +113,9 @@ def main() -> None:
     )
 
     model = build_model(train.sentences, options.seed)
-    model.compile(
-        optimizer=lc.optimizers.Adam(1e-3),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
     start = time.perf_counter()
-    history = model.fit(
-        train.sentences,
-        train.labels,
-        validation_data=(validation.sentences, validation.labels),
-        epochs=options.epochs,
-        batch_size=32,
-        callbacks=[
-            lc.callbacks.EarlyStopping(monitor="val_loss", patience=2, restore_best_weights=True)
-        ],
-        verbose=1 if sys.stderr.isatty() else 2,
-    )
+    verbose = 1 if sys.stderr.isatty() else 2
+    history = train_model(model, train, validation, options.epochs, verbose)
     seconds = time.perf_counter() - start
     epochs = len(history.history["loss"])
     print(f"\n{epochs} epochs in {seconds:.1f} s, {seconds / epochs:.1f} s each")

@@ -11,14 +11,16 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.layers.parameters import WeightSpec
 
-__all__ = ["SCALE", "decode", "encode", "is_matrix", "pack", "unpack"]
+__all__ = ["check_names", "decode", "encode", "is_matrix", "pack", "unpack"]
 
 SCALE = ".scale"
 """What follows a tensor's name in that of its scales."""
 
-LARGEST = 127
+LARGEST = np.float32(127)
 LEAST_SCALE = np.float32(1e-37)
 """Below it a scale's inverse would overflow, and what it would scale is as good as zero."""
+MOST_SCALE = np.finfo(np.float32).max / LARGEST
+"""Above it a number's product with its scale would."""
 
 _LOW_DIGITS = np.uint32(0xFF)
 
@@ -47,12 +49,12 @@ def encode(name: str, values: Array, inputs: int | tuple[int, ...]) -> tuple[Arr
     ValueError
         If a value is not finite, or so large that its rounding is not.
     """
-    largest = np.abs(values).max(axis=inputs, keepdims=True)
+    largest = np.abs(values).max(axis=inputs, keepdims=True, initial=0)
     if not np.isfinite(largest).all():
         raise ValueError(f"{name}: expected finite values, got {_first_other(values)}")
-    bits = (largest / np.float32(LARGEST)).view(np.uint32)
+    bits = (largest / LARGEST).view(np.uint32)
     scales: Array = ((bits + _LOW_DIGITS) & ~_LOW_DIGITS).view(np.float32)
-    if (scales > np.finfo(np.float32).max / LARGEST).any():
+    if (scales > MOST_SCALE).any():
         raise ValueError(f"{name}: too large to be rounded, got {largest.max()}")
     scales[scales < LEAST_SCALE] = 0.0
     inverse = np.divide(np.float32(1), scales, out=np.zeros_like(scales), where=scales > 0)
@@ -66,7 +68,7 @@ def decode(numbers: Array, scales: Array, inputs: int | tuple[int, ...]) -> Arra
     return values
 
 
-def scale_shape(spec: WeightSpec) -> tuple[int, ...]:
+def _scale_shape(spec: WeightSpec) -> tuple[int, ...]:
     """Give the shape of the scales of a matrix: that of its outputs."""
     inputs = (spec.inputs,) if isinstance(spec.inputs, int) else spec.inputs
     summed = {axis % len(spec.shape) for axis in inputs}
@@ -76,6 +78,16 @@ def scale_shape(spec: WeightSpec) -> tuple[int, ...]:
 def is_matrix(spec: WeightSpec) -> bool:
     """Say whether a weight is stored as integers: whatever is no vector."""
     return len(spec.shape) > 1
+
+
+def check_names(specs: Mapping[str, WeightSpec]) -> None:
+    """Raise ValueError if a matrix's scales would have the name of another weight."""
+    for name, spec in specs.items():
+        if is_matrix(spec) and name + SCALE in specs:
+            raise ValueError(
+                f"{name + SCALE}: expected no weight of this name, which a file has for the scales "
+                f"of {name}"
+            )
 
 
 def pack(weights: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[str, Array]:
@@ -98,8 +110,6 @@ def pack(weights: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[
                 f"{name}: expected what 8 bits and a scale represent, as quantize left it, got "
                 "values that were changed afterwards; change the model and quantize it again"
             )
-        if name + SCALE in weights:
-            raise ValueError(f"{name + SCALE}: expected no weight of this name beside {name}")
         tensors[name], tensors[name + SCALE] = numbers, scales
     return tensors
 
@@ -118,13 +128,13 @@ def unpack(tensors: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dic
         if not is_matrix(spec):
             continue
         numbers = _take(rest, name, spec.shape, np.dtype(np.int8))
-        scales = _take(rest, name + SCALE, scale_shape(spec), np.dtype(np.float32))
+        scales = _take(rest, name + SCALE, _scale_shape(spec), np.dtype(np.float32))
         _check_scales(name + SCALE, scales)
-        largest = np.abs(numbers.astype(np.int16)).max(axis=spec.inputs)
+        largest = np.abs(numbers.astype(np.int16)).max(axis=spec.inputs, initial=0)
         wrong = largest != np.where(scales > 0, LARGEST, 0)
         if wrong.any():
             place = tuple(map(int, np.argwhere(wrong)[0]))
-            expected = LARGEST if scales[place] > 0 else 0
+            expected = int(LARGEST) if scales[place] > 0 else 0
             raise ValueError(
                 f"{name}: expected {expected} as the largest magnitude of what {name + SCALE} "
                 f"scales by {scales[place]}, got {largest[place]}"
@@ -148,19 +158,18 @@ def _take(
 
 def _check_scales(name: str, scales: Array) -> None:
     """Raise ValueError unless `encode` may have made such scales."""
-    finite = np.isfinite(scales)
-    limit = np.finfo(np.float32).max / LARGEST
-    in_range = (scales == 0) | ((scales >= LEAST_SCALE) & (scales <= limit))
-    wrong = ~(finite & in_range) | np.signbit(scales)
+    flat = scales.reshape(-1)
+    in_range = (flat >= LEAST_SCALE) & (flat <= MOST_SCALE)
+    wrong = ~in_range & (flat.view(np.uint32) != 0)
     if wrong.any():
         raise ValueError(
-            f"{name}: expected 0 or finite scales of at least {LEAST_SCALE}, "
-            f"got {scales[wrong].flat[0]}"
+            f"{name}: expected scales of 0 or from {LEAST_SCALE} to {MOST_SCALE}, "
+            f"got {flat[wrong][0]}"
         )
-    long = (np.ascontiguousarray(scales).view(np.uint32) & _LOW_DIGITS) != 0
-    if long.any():
+    longer = (flat.view(np.uint32) & _LOW_DIGITS) != 0
+    if longer.any():
         raise ValueError(
-            f"{name}: expected scales of 16 binary digits, got {float(scales[long].flat[0])!r}"
+            f"{name}: expected scales of 16 binary digits, got {float(flat[longer][0])!r}"
         )
 
 

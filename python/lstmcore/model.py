@@ -449,14 +449,15 @@ class Model(Weighted):
             Replaced if it is there.
         include_optimizer : bool, default True
             Whether also what is needed to go on training: the optimizer, its slots, loss, metrics,
-            the numbers of steps and epochs taken, and what callbacks remember.
+            the numbers of steps and epochs taken, and what callbacks remember. A quantized model
+            has none of it.
 
         Raises
         ------
         TypeError
             If `path` is no path.
         ValueError
-            If the model is not built.
+            If the model is not built, or is quantized and a layer's precision was changed.
         """
         checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 
@@ -486,6 +487,10 @@ class Model(Weighted):
     def last_activation(self) -> str:
         """What the outputs went through last; see `Layer.last_activation`."""
         return self.network[-1].last_activation
+
+    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+        """Compute all outputs, without steps that are not there, as rows (M, U)."""
+        raise NotImplementedError
 
     def begin_epoch(self, epoch: int) -> None:
         """Take note that `fit` begins an epoch, for what depends on its number."""

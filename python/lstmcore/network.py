@@ -99,11 +99,18 @@ class Weighted:
         return self._quantized
 
     def become_quantized(self) -> None:
-        """Take note that the matrices are multiples of their scales, and compute accordingly."""
+        """Take note that the matrices are multiples of their scales, and compute accordingly.
+
+        From now on nobody writes to the weights.
+        """
         for layer in self.network:
             for cell in layer.inner_layers():
                 if isinstance(cell, LSTMCell):
                     cell.precision = "int8"
+        self.parameters.lock(
+            "set_weights: a quantized model keeps the weights that quantize gave it; set those of "
+            "the model that it was made of and quantize that again"
+        )
         self._quantized = True
 
     def check_quantized(self) -> None:
@@ -143,11 +150,6 @@ class Weighted:
         TypeError
             If a dtype is wrong; nothing is changed then.
         """
-        if self.quantized:
-            raise ValueError(
-                "set_weights: a quantized model keeps the weights that quantize gave it; set those "
-                "of the model that it was made of and quantize that again"
-            )
         if isinstance(weights, Mapping):
             self.parameters.assign(weights)
             return

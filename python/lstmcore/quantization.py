@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lstmcore import _checks, _int8
 from lstmcore._typing import Array
 from lstmcore.model import Model
-from lstmcore.sequential import Sequential
 from lstmcore.training import optimizers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["QuantizationReport", "quantization_report", "quantize"]
 
@@ -45,7 +41,8 @@ def quantize(model: ModelT) -> ModelT:
     Sequential or EncoderDecoder
         A new model with ``quantized`` True. It predicts and evaluates, with the loss and the
         metrics of `model` if that is compiled, or of ``compile(None, loss, metrics)``. It has no
-        optimizer and cannot be trained, and its weights cannot be set.
+        optimizer and cannot be trained, and its weights cannot be set. Of a quantized model: a
+        copy.
 
     Raises
     ------
@@ -53,7 +50,7 @@ def quantize(model: ModelT) -> ModelT:
         If `model` is no model.
     ValueError
         If it is not built, if it is of float64, which the engine has no integers for, or if a
-        weight is not finite.
+        weight is not finite, or too large for its rounding to be.
 
     Examples
     --------
@@ -62,12 +59,15 @@ def quantize(model: ModelT) -> ModelT:
     >>> small.save("small.safetensors")
     """
     _checks.instance(model, Model, "model", "a Sequential or EncoderDecoder")
+    if model.quantized:
+        return copy.deepcopy(model)
     parameters = model.parameters
     if model.dtype != np.float32:
         raise ValueError(
-            f"model: expected one of float32, got {model.dtype.name}; copy its weights, as float32, "
-            "into a model of float32"
+            f"model: expected one of float32, got {model.dtype.name}; copy its weights, as "
+            "float32, into a model of float32"
         )
+    _int8.check_names(parameters.specs)
     values = {
         name: _int8.decode(*_int8.encode(name, weight, spec.inputs), spec.inputs)
         for name, weight in model.weights.items()
@@ -118,16 +118,16 @@ class QuantizationReport:
         if self.agreement is not None:
             lines.append(f"same class          {self.agreement:.3%} of the outputs")
         share = self.quantized_bytes / self.bytes if self.bytes else 1.0
-        lines.append(
-            f"weights in a file   {self.quantized_bytes} bytes instead of {self.bytes} ({share:.1%})"
-        )
+        sizes = f"{self.quantized_bytes} bytes instead of {self.bytes}"
+        lines.append(f"weights in a file   {sizes} ({share:.1%})")
         return "\n".join(lines)
 
 
 def quantization_report(
-    model: Sequential,
-    quantized: Sequential,
+    model: Model,
+    quantized: Model,
     x: Any,
+    y: Any = None,
     *,
     classes: bool | None = None,
     batch_size: int = 32,
@@ -137,15 +137,18 @@ def quantization_report(
 
     Parameters
     ----------
-    model, quantized : Sequential
+    model, quantized : Sequential or EncoderDecoder
         Any model, and one from `quantize`, or loaded, with outputs of the same shape.
     x : array_like, or list of array_like
-        At least one sample, as `Sequential.predict` takes it.
+        At least one sample, as `predict` takes it.
+    y : array_like, or list of array_like, optional
+        Of an `EncoderDecoder` the targets: the probabilities of their tokens are compared, those
+        before being given. None for a `Sequential`.
     classes : bool, optional
         Whether outputs are scores of classes along the last axis, at least two, so that it is asked
         which is the largest. None: if the model ends in a softmax.
     batch_size, mask
-        As in `Sequential.predict`. Steps that the mask takes out are not compared.
+        As in `Sequential.predict`. Steps that are not there are not compared.
 
     Returns
     -------
@@ -154,13 +157,13 @@ def quantization_report(
     Raises
     ------
     TypeError
-        If one is no `Sequential`.
+        If one is no model.
     ValueError
         If `quantized` is not quantized, outputs differ in shape, there are none, or they are no
         classes where they should be.
     """
     for name, one in (("model", model), ("quantized", quantized)):
-        _checks.instance(one, Sequential, name, "a Sequential")
+        _checks.instance(one, Model, name, "a Sequential or EncoderDecoder")
     if not quantized.quantized:
         raise ValueError("quantized: expected a model that quantize made, got another")
     if model.output_shape != quantized.output_shape:
@@ -173,12 +176,12 @@ def quantization_report(
         classes = model.last_activation == "softmax" and units > 1
     elif _checks.flag(classes, "classes") and units < 2:
         raise ValueError(f"classes: expected False for a single output, got {classes}")
-    before, after = (_outputs(one, x, batch_size, mask) for one in (model, quantized))
+    batch_size = _checks.integer(batch_size, "batch_size", 1)
+    before, after = (one.output_rows(x, y, batch_size, mask) for one in (model, quantized))
     if before.size == 0:
-        raise ValueError("x: expected at least one sample, got none")
+        raise ValueError("x: expected at least one sample with an output, got none")
     difference = np.abs(after.astype(np.float64) - before)
-    scale = _root_mean_square(before)
-    error = _root_mean_square(difference)
+    scale, error = _root_mean_square(before), _root_mean_square(difference)
     agreement = None
     if classes:
         agreement = float((before.argmax(axis=-1) == after.argmax(axis=-1)).mean())
@@ -193,29 +196,13 @@ def quantization_report(
     )
 
 
-def _outputs(model: Sequential, x: Any, batch_size: int, mask: Any) -> Array:
-    """Predict, and give all that counts as rows (M, U)."""
-    y = model.predict(x, batch_size, 0, mask=mask)
-    units = model.output_shape[-1]
-    if isinstance(y, list):
-        return np.concatenate([row.reshape(-1, units) for row in y]) if y else np.empty((0, units))
-    array: Array = np.asarray(y)
-    if mask is not None and array.ndim > 2 and array.size:
-        array = array[np.asarray(mask, dtype=bool)]
-    return array.reshape(-1, units)
-
-
 def _root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
-def _stored_bytes(model: Sequential) -> int:
+def _stored_bytes(model: Model) -> int:
     """Count the bytes that the weights of a model take in its file."""
-    return sum(_sizes(model))
-
-
-def _sizes(model: Sequential) -> Iterator[int]:
     tensors = model.weights
     if model.quantized:
         tensors = _int8.pack(tensors, model.parameters.specs)
-    return (tensor.nbytes for tensor in tensors.values())
+    return sum(tensor.nbytes for tensor in tensors.values())

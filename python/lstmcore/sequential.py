@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Shape
+from lstmcore._typing import Array, Shape
 from lstmcore.layers import Input, Layer
 from lstmcore.model import Model
 from lstmcore.network import Network
@@ -167,6 +167,16 @@ class Sequential(Network, Model):
             if examples.there is not None and isinstance(y, list):
                 y = spread(y, examples.there)
         return (y, after) if return_state else y
+
+    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+        """Compute all outputs, without steps that are not there; see `Model.output_rows`."""
+        if y is not None:
+            raise ValueError("y: expected None for a Sequential, whose outputs follow from x")
+        examples = self._inputs(x, mask)
+        carried = self._is_stateful(None)
+        if carried:
+            batch_size = whole_batches(len(examples), batch_size, "x")
+        return loop.output_rows(self, examples, batch_size, carried)
 
     def document(self) -> dict[str, Any]:
         """Give what a model file says of the layers; see `Model.document`."""

@@ -64,8 +64,13 @@ struct ModelFileMaker {
       R"({"format": 1, "lstmcore": "0.1.0", "dtype": "float32", "seed": 0, "input_shape": [null, null, 2],)"
       R"( "layers": [@walk, @out], "training": @training, "checksum": @checksum})";
   std::string training = "null";
-  std::string checksum{};  // empty: the right one
-  std::string header{};    // empty: that of the tensors
+  std::string checksum{};                         // empty: the right one
+  std::string header{};                           // empty: that of the tensors
+  std::map<std::string, std::string> contents{};  // bytes of those tensors that do not just count on
+
+  static std::size_t element_size(const Tensor& tensor) {
+    return tensor.first == "F64" ? 8 : tensor.first == "I8" ? 1 : 4;
+  }
 
   static std::size_t elements(const Tensor& tensor) {
     std::size_t count = 1;
@@ -77,9 +82,13 @@ struct ModelFileMaker {
     std::string bytes;
     float value = 0;
     for (const auto& [name, tensor] : tensors) {
-      for (std::size_t k = 0; k < elements(tensor); ++k, ++value) {
+      const auto own = contents.find(name);
+      if (own != contents.end()) bytes += own->second;
+      for (std::size_t k = 0; k < elements(tensor) && own == contents.end(); ++k, ++value) {
         const double wide = value;
-        if (tensor.first == "F64") {
+        if (tensor.first == "I8") {
+          bytes += static_cast<char>(value);
+        } else if (tensor.first == "F64") {
           bytes.append(reinterpret_cast<const char*>(&wide), 8);
         } else {
           bytes.append(reinterpret_cast<const char*>(&value), 4);
@@ -107,7 +116,7 @@ struct ModelFileMaker {
     std::string text = R"({"__metadata__":{"lstmcore":")" + escaped(metadata()) + "\"}";
     std::size_t begin = 0;
     for (const auto& [name, tensor] : tensors) {
-      const std::size_t end = begin + elements(tensor) * (tensor.first == "F64" ? 8 : 4);
+      const std::size_t end = begin + elements(tensor) * element_size(tensor);
       std::string shape;
       for (const std::int64_t extent : tensor.second) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
       text.append(",\"").append(name).append("\":{\"dtype\":\"").append(tensor.first);

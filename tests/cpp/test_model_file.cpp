@@ -1,15 +1,20 @@
 // Model files: those that Python wrote, one made here, and that one spoilt in every way.
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
+#include <limits>
 #include <lstmcore/model_file.hpp>
 #include <lstmcore/ops.hpp>
 #include <string>
 #include <vector>
 
 #include "check.hpp"
+#include "isa/isa.hpp"
 #include "lstm_problem.hpp"
 #include "model_file_maker.hpp"
+#include "safetensors.hpp"
 
 using lstmcore::ModelFile;
 using lstmcore::ModelLayer;
@@ -158,14 +163,16 @@ TEST("no file, no model file") {
   CHECK_THROWS(ModelFile(text.path()), "no safetensors file");
   refused_header("\"lstmcore\"", "\"somebody\"", "no lstmcore model");
   refused(&ModelFileMaker::document, "{\"format\"", "[\"format\"", "its metadata is not proper JSON");
-  refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 2", "by a newer lstmcore in format 2");
+  refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 3",
+          "by a newer lstmcore in format 3, expected format 1 or 2");
   refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 0", "in format 0");
   refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 1.5", "an integer as format");
   refused(&ModelFileMaker::document, "\"format\": 1, ", "", "missing format");
 }
 
-TEST("every truncation, and trailing bytes") {
-  const std::string bytes = ModelFileMaker().bytes();
+namespace {
+
+void check_truncations(const std::string& bytes) {
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     const TemporaryFile file(bytes.substr(0, size));
     const check::Context context("first " + std::to_string(size) + " bytes");
@@ -176,9 +183,9 @@ TEST("every truncation, and trailing bytes") {
 }
 
 // One bit of each byte turned: an error or, in a name or the like, another good file; never anything else.
-TEST("every damaged byte") {
-  const std::string bytes = ModelFileMaker().bytes();
-  const std::size_t data = bytes.size() - ModelFileMaker().data().size();
+void check_damages(const ModelFileMaker& maker) {
+  const std::string bytes = maker.bytes();
+  const std::size_t data = bytes.size() - maker.data().size();
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     const check::Context context("byte " + std::to_string(at));
     std::string damaged = bytes;
@@ -197,8 +204,14 @@ TEST("every damaged byte") {
   }
 }
 
+}  // namespace
+
+TEST("every truncation, and trailing bytes") { check_truncations(ModelFileMaker().bytes()); }
+
+TEST("every damaged byte") { check_damages(ModelFileMaker()); }
+
 TEST("the header of safetensors") {
-  refused_header("\"F32\"", "\"F16\"", "tensor \"out.bias\": expected F32 or F64, got F16");
+  refused_header("\"F32\"", "\"F16\"", "tensor \"out.bias\": expected F32, F64 or I8, got F16");
   refused_header("\"F32\"", "32", "no proper \"dtype\"");
   refused_header("[1]", "[-1]", "no proper number");
   refused_header("[1]", "[1.0]", "no proper number");
@@ -247,6 +260,11 @@ TEST("unknown, missing, wrongly shaped and wrongly typed tensors") {
     ModelFileMaker maker;
     maker.tensors["walk.bias_l0"].first = "F64";
     refused(maker, "expected F32 of shape (8,), got F64 of shape (8,)");
+  }
+  {
+    ModelFileMaker maker;
+    maker.tensors["walk.bias_l0"].first = "I8";  // of quantized models alone
+    refused(maker, "expected F32 of shape (8,), got I8 of shape (8,)");
   }
   ModelFileMaker maker;
   maker.checksum = "1";
@@ -309,6 +327,8 @@ TEST("the state of a training over batches that continue each other") {
   refused(maker, "missing tensor \"state.walk.c\"");
   maker.tensors["state.walk.c"] = {"F32", {1, 3, 2}};
   CHECK_EQUAL(ModelFile(TemporaryFile(maker.bytes()).path()).layers().size(), 2u);
+  maker.tensors["state.walk.c"].first = "I8";
+  refused(maker, "tensor \"state.walk.c\": expected F32 or F64, got I8");
   maker.training = replaced(maker.training, R"(["walk"])", "[1]");
   refused(maker, "state: expected a list of texts");
 }
@@ -467,6 +487,237 @@ TEST("descriptions of windows, normalization and residual stacks") {
   in_stack(residual(R"({"class": "LSTM", "config": {"name": null}})", "false"), "layer 0 (Residual) layer 0 (LSTM): ");
 }
 
+// ---- quantized models -----------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string int8_bytes(const std::vector<int>& numbers) {
+  std::string bytes;
+  for (const int number : numbers) bytes += static_cast<char>(number);
+  return bytes;
+}
+
+std::string float_bytes(const std::vector<float>& values) {
+  std::string bytes(values.size() * sizeof(float), '\0');
+  std::memcpy(&bytes[0], values.data(), bytes.size());
+  return bytes;
+}
+
+const std::vector<int> numbers_ih = {-127, 5, 127, 127, 0, 127, 0, 0, 3, -127, 127, -1, 90, 127, -127, -127};
+const std::vector<float> scales_ih = {0.5f, 0.01171875f, 1.0f, 0.0f, 0.25f, 0.125f, 1e-2f, 3.0f};
+const std::vector<int> numbers_hh = {127, 1, 2, 127, -127, 3, 4, 127, 127, 5, 6, -127, 127, 7, 8, 127};
+const std::vector<float> scales_hh = {0.0078125f, 0.5f, 0.03125f, 0.25f, 0.0625f, 0.125f, 0.015625f, 1.0f};
+
+// The scale of 16 binary digits next to a value.
+float short_scale(float value) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits &= 0xFFFFFF00u;
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+std::vector<float> shortened(std::vector<float> scales) {
+  for (float& scale : scales) scale = short_scale(scale);
+  return scales;
+}
+
+ModelFileMaker quantized_maker() {
+  ModelFileMaker maker;
+  maker.document = replaced(maker.document, "\"format\": 1, ", "\"format\": 2, \"quantization\": \"int8\", ");
+  maker.walk_config = replaced(maker.walk_config, "\"seed\": null", "\"seed\": null, \"precision\": \"int8\"");
+  maker.tensors["out.kernel"].first = maker.tensors["walk.weight_ih_l0"].first = "I8";
+  maker.tensors["walk.weight_hh_l0"].first = "I8";
+  maker.tensors["out.kernel.scale"] = {"F32", {1}};
+  maker.tensors["walk.weight_ih_l0.scale"] = maker.tensors["walk.weight_hh_l0.scale"] = {"F32", {8}};
+  maker.contents["out.kernel"] = int8_bytes({127, -3});
+  maker.contents["out.kernel.scale"] = float_bytes({0.5f});
+  maker.contents["walk.weight_ih_l0"] = int8_bytes(numbers_ih);
+  maker.contents["walk.weight_ih_l0.scale"] = float_bytes(shortened(scales_ih));
+  maker.contents["walk.weight_hh_l0"] = int8_bytes(numbers_hh);
+  maker.contents["walk.weight_hh_l0.scale"] = float_bytes(shortened(scales_hh));
+  return maker;
+}
+
+void refused_content(const char* name, const std::string& bytes, const char* text) {
+  ModelFileMaker maker = quantized_maker();
+  maker.contents[name] = bytes;
+  refused(maker, text);
+}
+
+std::vector<float> products(const std::vector<int>& numbers, const std::vector<float>& scales) {
+  std::vector<float> values;
+  for (std::size_t k = 0; k < numbers.size(); ++k) {
+    values.push_back(static_cast<float>(numbers[k]) * short_scale(scales[k / 2]));
+  }
+  return values;
+}
+
+// What the engine makes of a matrix (K, U) with a scale for each of the U: numbers (K, U), as Python's `encode`.
+struct Encoded {
+  std::vector<std::int8_t> numbers;
+  std::vector<float> scales;
+};
+
+Encoded encoded(const std::vector<float>& matrix, Index depth, Index columns) {
+  using lstmcore::kernels::Word;
+  const auto& table = lstmcore::active_table();
+  const Index lanes = lstmcore::active_kernels<float>().lanes, words = (depth + 3) / 4;
+  const Index width = (columns + lanes - 1) / lanes * lanes;
+  std::vector<const float*> rows;
+  for (Index k = 0; k < depth; ++k) rows.push_back(matrix.data() + k * columns);
+  std::vector<Word> panel(static_cast<std::size_t>(words * width));
+  std::vector<float> scales(static_cast<std::size_t>(width));
+  std::vector<std::int32_t> start(static_cast<std::size_t>(width));
+  CHECK(table.words.quantize_panel(rows.data(), depth, 0, columns, width, words, false, panel.data(), scales.data(),
+                                   start.data()));
+  Encoded result;
+  for (Index k = 0; k < depth; ++k) {
+    for (Index column = 0; column < columns; ++column) {
+      result.numbers.push_back(static_cast<std::int8_t>(panel[k / 4 * width + column] >> (8 * (k % 4))));
+    }
+  }
+  result.scales.assign(scales.begin(), scales.begin() + static_cast<std::ptrdiff_t>(columns));
+  return result;
+}
+
+// A tensor's elements as the file has them.
+template <class T>
+std::vector<T> stored(const lstmcore::safetensors::File& file, const std::string& name) {
+  const lstmcore::safetensors::Tensor& tensor = file.tensors.at(name);
+  std::vector<T> values((tensor.end - tensor.begin) / sizeof(T));
+  std::memcpy(values.data(), file.data.data() + tensor.begin, tensor.end - tensor.begin);
+  return values;
+}
+
+}  // namespace
+
+TEST("a good quantized file") {
+  const TemporaryFile temporary(quantized_maker().bytes());
+  const ModelFile file(temporary.path());
+  CHECK(file.quantized());
+  CHECK(!ModelFile(golden + "/features_model.safetensors").quantized());
+  CHECK_EQUAL(file.dtype(), "float32");
+  CHECK(file.tensor<float>("out.kernel", {2, 1}) == std::vector<float>{63.5f, -1.5f});
+  CHECK(file.tensor<float>("out.kernel.scale", {1}) == std::vector<float>{0.5f});
+  CHECK_EQUAL(file.tensor<float>("walk.bias_l0", {8}).size(), 8u);
+  const std::vector<float> ih = file.tensor<float>("walk.weight_ih_l0", {8, 2});
+  const std::vector<float> hh = file.tensor<float>("walk.weight_hh_l0", {8, 2});
+  const std::vector<float> bias = file.tensor<float>("walk.bias_l0", {8});
+  CHECK(ih == products(numbers_ih, scales_ih));
+  CHECK(hh == products(numbers_hh, scales_hh));
+  CHECK_THROWS(file.tensor<float>("out.kernel", {1, 2}), "has shape (2, 1), asked for (1, 2)");
+  CHECK_THROWS(file.tensor<double>("out.kernel", {2, 1}), "holds float32, asked for float64");
+  CHECK_THROWS(file.lstm<double>("walk"), "holds float32, asked for float64");
+
+  const lstmcore::Lstm<float> lstm = file.lstm<float>("walk", Precision::fp32);  // what the file says goes first
+  CHECK(lstm.precision() == Precision::int8);
+  const lstmcore::Lstm<float> same(lstm.config(), {{{ih.data(), {8, 2}}, {hh.data(), {8, 2}}, {bias.data(), {8}}}},
+                                   Precision::int8);
+  const std::vector<float> x = {0.3F, -0.7F, 1.1F, 0.02F, -0.4F, 0.9F};
+  std::vector<float> y(6), expected(6);
+  const lstmcore::LstmSequence<float> sequence{{x.data(), {1, 3, 2}}};
+  lstm.forward(sequence, lstmcore::View<float, 3>(y.data(), {1, 3, 2}), {});
+  same.forward(sequence, lstmcore::View<float, 3>(expected.data(), {1, 3, 2}), {});
+  CHECK_SAME_BITS(y, expected);
+}
+
+TEST("a quantized file cut and damaged") {
+  check_truncations(quantized_maker().bytes());
+  check_damages(quantized_maker());
+}
+
+// One bit of each number and each scale turned, with the right checksum: refused, or other numbers.
+TEST("a quantized file of other numbers") {
+  const ModelFileMaker maker = quantized_maker();
+  int good = 0, bad = 0;
+  for (const auto& [name, bytes] : maker.contents) {
+    for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+      ModelFileMaker other = maker;
+      other.contents[name][bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+      const TemporaryFile file(other.bytes());
+      try {
+        const ModelFile model(file.path());
+        CHECK(encoded(model.tensor<float>("out.kernel", {2, 1}), 2, 1).numbers[0] == 127);
+        ++good;
+      } catch (const std::runtime_error& error) {
+        CHECK(std::string(error.what()).find("walk.weight_") != std::string::npos ||
+              std::string(error.what()).find("out.kernel") != std::string::npos);
+        ++bad;
+      }
+    }
+  }
+  CHECK(good > 100 && bad > 100);
+}
+
+TEST("numbers and scales that quantizing does not make") {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  const float most = std::numeric_limits<float>::max();
+  for (const float scale : {infinity, nan, -0.5f, -0.0f, 1e-38f, 1e-45f, most, most / 100}) {
+    const check::Context context(check::text(scale));
+    refused_content("out.kernel.scale", float_bytes({scale}),
+                    "tensor \"out.kernel.scale\": expected scales of 0 or from 9.99999991e-38 to 2.67938871e+36");
+  }
+  refused_content("out.kernel.scale", float_bytes({0.1f}),
+                  "tensor \"out.kernel.scale\": expected scales of 16 binary digits, got 0.100000001");
+  refused_content("out.kernel.scale", float_bytes({0.0f}),
+                  "tensor \"out.kernel\": expected 0 as the largest magnitude of what scale 0 belongs to, got 127");
+  refused_content("out.kernel", int8_bytes({126, -3}), "expected 127 as the largest magnitude");
+  refused_content("out.kernel", int8_bytes({127, -128}), "what scale 0 belongs to, got 128");
+  refused_content("out.kernel", int8_bytes({0, 0}), "got 0");
+  std::vector<int> numbers = numbers_hh;
+  numbers[10] = 126, numbers[11] = 0;
+  refused_content("walk.weight_hh_l0", int8_bytes(numbers),
+                  "tensor \"walk.weight_hh_l0\": expected 127 as the largest magnitude of what scale 5 belongs to");
+}
+
+TEST("tensors of a quantized file") {
+  const auto changed = [](const char* name, const char* type, const std::vector<std::int64_t>& shape,
+                          const char* text) {
+    ModelFileMaker maker = quantized_maker();
+    maker.contents.erase(name);
+    maker.tensors[name] = {type, shape};
+    refused(maker, text);
+  };
+  changed("out.kernel", "F32", {2, 1}, "tensor \"out.kernel\": expected I8 of shape (2, 1), got F32 of shape (2, 1)");
+  changed("out.kernel", "I8", {1, 2}, "expected I8 of shape (2, 1), got I8 of shape (1, 2)");
+  changed("out.bias", "I8", {1}, "tensor \"out.bias\": expected F32 of shape (1,), got I8 of shape (1,)");
+  changed("out.kernel.scale", "F64", {1}, "expected F32 of shape (1,), got F64 of shape (1,)");
+  changed("out.kernel.scale", "F32", {2}, "tensor \"out.kernel.scale\": expected F32 of shape (1,)");
+  changed("walk.weight_ih_l0.scale", "F32", {2}, "expected F32 of shape (8,), got F32 of shape (2,)");
+  changed("walk.bias_l0.scale", "F32", {8}, "unknown tensor \"walk.bias_l0.scale\"");
+  changed("optimizer.m", "F32", {43}, "unknown tensor \"optimizer.m\"");
+  for (const char* name : {"out.kernel", "out.kernel.scale", "out.bias", "walk.weight_hh_l0.scale"}) {
+    ModelFileMaker maker = quantized_maker();
+    maker.tensors.erase(name);
+    refused(maker, ("missing tensor \"" + std::string(name) + "\"").c_str());
+  }
+}
+
+TEST("the description of a quantized model") {
+  const auto changed = [](std::string ModelFileMaker::* part, const char* from, const char* to, const char* text) {
+    const check::Context context(std::string(from) + " -> " + to);
+    ModelFileMaker maker = quantized_maker();
+    maker.*part = replaced(maker.*part, from, to);
+    refused(maker, text);
+  };
+  const auto document = &ModelFileMaker::document;
+  changed(document, "\"quantization\": \"int8\", ", "", "metadata: missing quantization");
+  changed(document, "\"format\": 2", "\"format\": 1", "metadata: unknown quantization");
+  changed(document, "\"int8\"", "\"int4\"", "quantization: expected int8, got \"int4\"");
+  changed(document, "\"int8\"", "8", "expected a text as quantization");
+  changed(document, "\"float32\"", "\"float64\"", "expected \"fp32\" or \"auto\" as precision for float64");
+  changed(&ModelFileMaker::training, "null", "{}", "training: expected null in a quantized model");
+  const char* const message = "layer \"walk\": expected \"int8\" as precision in a quantized model, got \"";
+  changed(&ModelFileMaker::walk_config, "\"int8\"", "\"fp32\"", message);
+  changed(&ModelFileMaker::walk_config, "\"int8\"", "null", message);
+  changed(&ModelFileMaker::walk_config, ", \"precision\": \"int8\"", "", message);
+  ModelFileMaker wide = quantized_maker();
+  wide.document = replaced(wide.document, "\"float32\"", "\"float64\"");
+  wide.walk_config = replaced(wide.walk_config, "\"int8\"", "\"auto\"");
+  refused(wide, "dtype: expected float32 in a quantized model, got \"float64\"");
+}
+
 // ---- files that Python wrote ----------------------------------------------------------------------------------------
 
 TEST("a model of Python's predicts the same here") {
@@ -514,82 +765,192 @@ TEST("a model of Python's predicts the same here") {
   CHECK_ARRAYS_CLOSE(y, expected, 3e-6);  // four layers of large weights, and two instruction sets
 }
 
-TEST("windows and a residual stack of Python's predict the same here") {
-  const ModelFile file(golden + "/stack_model.safetensors");
-  const Index N = 3;
+namespace {
+
+lstmcore::Activation activation_of(const ModelLayer& layer) {
+  return layer.activation == "relu"   ? lstmcore::Activation::relu
+         : layer.activation == "tanh" ? lstmcore::Activation::tanh
+                                      : lstmcore::Activation::linear;
+}
+
+// What the layers of a file compute of `rows` sequences, one after the other, in float.
+struct Prediction {
+  const ModelFile& file;
+  Index rows, steps;
   std::vector<float> values;
-  for (Index n = 0; n < N; ++n) {
-    for (Index t = 0; t < 6; ++t) {
-      for (Index c = 0; c < 3; ++c) values.push_back(static_cast<float>((5 * n + 7 * t + 3 * c) % 11) / 4 - 1.25f);
-    }
-  }
-  Index steps = 6;
-  const auto run = [&](const ModelLayer& layer, const std::vector<float>& x) {
+  std::string classes{};
+
+  // The layer's own part: not what goes around a Residual.
+  std::vector<float> run(const ModelLayer& layer, const std::vector<float>& x) {
     const Index width = layer.input_size, units = layer.output_size;
     const Index after = layer.windows.count(steps);  // of layers without windows: as many as before
-    const lstmcore::View<const float, 3> in(x.data(), {N, steps, width});
-    std::vector<float> y(static_cast<std::size_t>(N * after * units));
-    const lstmcore::View<float, 3> out(y.data(), {N, after, units});
+    const lstmcore::View<const float, 3> in(x.data(), {rows, steps, width});
+    std::vector<float> y(static_cast<std::size_t>(rows * after * units));
+    const lstmcore::View<float, 3> out(y.data(), {rows, after, units});
+    const auto vector_of = [&](const char* name) { return file.tensor<float>(layer.name + "." + name, {units}); };
     if (layer.class_name == "Conv1D") {
       const Index size = layer.windows.size;
       const auto kernel = file.tensor<float>(layer.name + ".kernel", {size, width, units});
-      const auto bias = file.tensor<float>(layer.name + ".bias", {units});
+      const auto bias = vector_of("bias");
       lstmcore::conv1d_forward<float>(in, {}, {kernel.data(), {size, width, units}}, {bias.data(), {units}},
-                                      layer.windows, lstmcore::Activation::relu, out);
+                                      layer.windows, activation_of(layer), out);
     } else if (layer.class_name == "MaxPooling1D") {
       lstmcore::max_pool1d_forward<float>(in, {}, layer.windows, out, {});
     } else if (layer.class_name == "LayerNormalization") {
-      const auto gamma = file.tensor<float>(layer.name + ".gamma", {units});
-      const auto beta = file.tensor<float>(layer.name + ".beta", {units});
+      const auto gamma = vector_of("gamma"), beta = vector_of("beta");
       lstmcore::layer_norm_forward<float>(in, {}, {gamma.data(), {units}}, {beta.data(), {units}}, layer.epsilon, out,
                                           {});
     } else if (layer.class_name == "Dense") {
-      const auto kernel = file.tensor<float>(layer.name + ".kernel", {width, units});
-      const auto bias = file.tensor<float>(layer.name + ".bias", {units});
-      lstmcore::dense_forward<float>({x.data(), {N * steps, width}}, {kernel.data(), {width, units}},
-                                     {bias.data(), {units}}, lstmcore::Activation::linear,
-                                     {y.data(), {N * steps, units}});
-    } else if (layer.class_name == "LSTM") {
-      file.lstm<float>(layer.name).forward(in, out, {});
-    } else {
-      CHECK_EQUAL(layer.class_name, "GlobalAveragePooling1D");
-      y.resize(static_cast<std::size_t>(N * units));
-      lstmcore::mean_over_time_forward<float>(in, {}, {y.data(), {N, units}});
+      const auto bias = vector_of("bias");
+      y = multiply(x, layer.name + ".kernel", width, units, {bias.data(), {units}}, activation_of(layer));
+    } else if (layer.class_name == "GlobalAveragePooling1D") {
+      y.resize(static_cast<std::size_t>(rows * units));
+      lstmcore::mean_over_time_forward<float>(in, {}, {y.data(), {rows, units}});
       steps = 1;
       return y;
+    } else {
+      file.lstm<float>(layer.name).forward(in, out, {});
+      if (!layer.return_sequences) {
+        std::vector<float> last;
+        for (Index n = 0; n < rows; ++n) {
+          const float* const row = y.data() + ((n + 1) * steps - 1) * units;
+          last.insert(last.end(), row, row + units);
+        }
+        steps = 1;
+        return last;
+      }
     }
     steps = after;
     return y;
-  };
-  std::string classes;
-  for (const ModelLayer& layer : file.layers()) {
+  }
+
+  std::vector<float> multiply(const std::vector<float>& x, const std::string& name, Index width, Index units,
+                              lstmcore::View<const float, 1> bias, lstmcore::Activation activation) const {
+    const std::vector<float> kernel = file.tensor<float>(name, {width, units});
+    std::vector<float> y(static_cast<std::size_t>(rows * steps * units));
+    lstmcore::dense_forward<float>({x.data(), {rows * steps, width}}, {kernel.data(), {width, units}}, bias, activation,
+                                   {y.data(), {rows * steps, units}});
+    return y;
+  }
+
+  void apply(const ModelLayer& layer) {
     classes += layer.class_name + " ";
     if (layer.class_name != "Residual") {
       values = run(layer, values);
-      continue;
+      return;
     }
     std::vector<float> inner = values, straight = values;
     for (const ModelLayer& part : layer.layers) inner = run(part, inner);
     if (layer.projection) {
-      const auto kernel = file.tensor<float>(layer.name + ".projection.kernel", {layer.input_size, layer.output_size});
-      straight.resize(inner.size());
-      lstmcore::dense_forward<float>({values.data(), {N * steps, layer.input_size}},
-                                     {kernel.data(), {layer.input_size, layer.output_size}}, {},
-                                     lstmcore::Activation::linear, {straight.data(), {N * steps, layer.output_size}});
+      straight = multiply(values, layer.name + ".projection.kernel", layer.input_size, layer.output_size, {},
+                          lstmcore::Activation::linear);
     }
     values.resize(inner.size());
     for (std::size_t k = 0; k < inner.size(); ++k) values[k] = straight[k] + inner[k];
   }
-  CHECK_EQUAL(classes, "Conv1D MaxPooling1D LayerNormalization Residual Residual GlobalAveragePooling1D Dense ");
-  CHECK_EQUAL(file.layer("residual.0").lstm.hidden_size, 4);
-  CHECK(file.layer("residual").projection && !file.layer("residual_1").projection);
-  std::ifstream text(golden + "/stack_model.txt");
+};
+
+std::vector<double> numbers_in(const std::string& name) {
+  std::ifstream text(golden + "/" + name);
   std::string heading;
   std::getline(text, heading);
-  std::vector<double> expected;
-  for (double value = 0; text >> value;) expected.push_back(value);
+  std::vector<double> numbers;
+  for (double value = 0; text >> value;) numbers.push_back(value);
+  return numbers;
+}
+
+}  // namespace
+
+TEST("windows and a residual stack of Python's predict the same here") {
+  const ModelFile file(golden + "/stack_model.safetensors");
+  Prediction prediction{file, 3, 6, {}};
+  for (Index n = 0; n < 3; ++n) {
+    for (Index t = 0; t < 6; ++t) {
+      for (Index c = 0; c < 3; ++c) {
+        prediction.values.push_back(static_cast<float>((5 * n + 7 * t + 3 * c) % 11) / 4 - 1.25f);
+      }
+    }
+  }
+  for (const ModelLayer& layer : file.layers()) prediction.apply(layer);
+  CHECK_EQUAL(prediction.classes,
+              "Conv1D MaxPooling1D LayerNormalization Residual Residual GlobalAveragePooling1D Dense ");
+  CHECK_EQUAL(file.layer("residual.0").lstm.hidden_size, 4);
+  CHECK(file.layer("residual").projection && !file.layer("residual_1").projection);
+  const std::vector<double> expected = numbers_in("stack_model.txt");
   CHECK_EQUAL(expected.size(), 6u);
-  CHECK_ARRAYS_CLOSE(values, expected, 3e-6);  // eight layers, and two instruction sets
+  CHECK_ARRAYS_CLOSE(prediction.values, expected, 3e-6);  // eight layers, and two instruction sets
+}
+
+TEST("a quantized model of Python's predicts the same here") {
+  const ModelFile file(golden + "/quantized_model.safetensors");
+  CHECK(file.quantized());
+  Prediction prediction{file, 3, 6, {}};
+  const ModelLayer& embedding = file.layers().front();
+  const Index V = embedding.vocabulary_size, E = embedding.output_size;
+  const std::vector<float> table = file.tensor<float>("embedding.embeddings", {V, E});
+  for (Index n = 0; n < 3; ++n) {
+    for (Index t = 0; t < 6; ++t) {
+      const float* const row = table.data() + (5 * n + 7 * t) % 11 * E;
+      prediction.values.insert(prediction.values.end(), row, row + E);
+    }
+  }
+  for (const ModelLayer& layer : file.layers()) {
+    if (&layer != &embedding) prediction.apply(layer);
+  }
+  CHECK_EQUAL(prediction.classes, "Conv1D Bidirectional Residual RNN Dense ");
+  const std::vector<double> expected = numbers_in("quantized_model.txt");
+  CHECK_EQUAL(expected.size(), 9u);
+  // Rounding to 8 bits takes away what instruction sets differ in, or makes it a thousand times larger.
+  CHECK_ARRAYS_CLOSE(prediction.values, expected, 2e-6);
+}
+
+TEST("the engine makes of what a quantized file holds the same numbers and scales again") {
+  const std::string path = golden + "/quantized_model.safetensors";
+  const lstmcore::safetensors::File content = lstmcore::safetensors::read(path);
+  const ModelFile file(path);
+  int matrices = 0;
+  for (const auto& [name, tensor] : content.tensors) {
+    if (tensor.dtype != "I8") continue;
+    const check::Context context(name);
+    ++matrices;
+    const Index count = static_cast<Index>(tensor.end - tensor.begin);
+    const std::vector<float> values = file.tensor<float>(name, tensor.shape);
+    const std::vector<std::int8_t> numbers = stored<std::int8_t>(content, name);
+    const bool rows = name.find("weight_") != std::string::npos || name == "embedding.embeddings";
+    const Index outputs = rows ? tensor.shape.front() : tensor.shape.back(), depth = count / outputs;
+    std::vector<float> matrix(values.size());
+    std::vector<std::int8_t> expected(values.size());
+    for (Index k = 0; k < depth; ++k) {
+      for (Index u = 0; u < outputs; ++u) {
+        const Index from = rows ? u * depth + k : k * outputs + u;
+        matrix[k * outputs + u] = values[from];
+        expected[k * outputs + u] = numbers[from];
+      }
+    }
+    const Encoded again = encoded(matrix, depth, outputs);
+    CHECK_SAME_BITS(again.numbers, expected);
+    CHECK_SAME_BITS(again.scales, stored<float>(content, name + ".scale"));
+  }
+  CHECK_EQUAL(matrices, 18);
+}
+
+TEST("the engine and Python's encode round the same way") {
+  const lstmcore::safetensors::File content = lstmcore::safetensors::read(golden + "/rounding_model.safetensors");
+  const Index depth = 30, columns = 27;
+  std::vector<float> matrix(static_cast<std::size_t>(depth * columns));
+  for (Index k = 0; k < depth; ++k) {
+    float* const row = matrix.data() + k * columns;
+    for (Index u = 0; u < 24; ++u) {
+      const Index digits = (7919 * k * k + 104729 * k * u + 31 * u) % 65521 - 32760;
+      row[u] = std::ldexp(static_cast<float>(digits), static_cast<int>(11 * u - 149));
+    }
+    row[24] = 0.0f;
+    row[25] = k == 7 ? 127.0f : static_cast<float>(k) * 5 - 72.5f;
+    row[26] = k % 2 == 0 ? 1.0f : -1.0f;
+  }
+  const Encoded result = encoded(matrix, depth, columns);
+  CHECK_SAME_BITS(result.numbers, stored<std::int8_t>(content, "dense.kernel"));
+  CHECK_SAME_BITS(result.scales, stored<float>(content, "dense.kernel.scale"));
 }
 
 TEST("every layer of Python's is known here") {

@@ -18,6 +18,12 @@ def example_input(batch: int, steps: int, features: int) -> np.ndarray:
     return ((5 * n + 7 * t + 3 * c) % 11 / 4 - 1.25).astype(np.float32)
 
 
+def example_ids(batch: int, steps: int) -> np.ndarray:
+    """Tokens that C++ makes the same way."""
+    n, t = np.ogrid[:batch, :steps]
+    return (5 * n + 7 * t) % 11
+
+
 def features_model() -> lc.Sequential:
     """Every recurrent layer, stacked in every way."""
     model = lc.Sequential(
@@ -129,6 +135,49 @@ def additive_model() -> lc.Sequential:
     return model
 
 
+def quantized_model() -> lc.Sequential:
+    """Matrices of 8 bits in every kind of layer that has one."""
+    model = lc.Sequential(
+        [
+            lc.layers.Embedding(11, 6),
+            lc.layers.Conv1D(8, 3, padding="same", activation="tanh"),
+            lc.layers.Bidirectional(
+                lc.layers.LSTM(6, return_sequences=True, num_layers=2, share_recurrent=True)
+            ),
+            lc.layers.Residual(
+                [lc.layers.LSTM(5, return_sequences=True), lc.layers.Dense(7)], projection=True
+            ),
+            lc.layers.RNN([lc.layers.LSTMCell(9, proj_size=4, peephole=True) for _ in range(2)]),
+            lc.layers.Dense(3),
+        ],
+        seed=6,
+    )
+    model.build((None, None))
+    model.set_weights([3 * values for values in model.get_weights()])
+    return lc.quantize(model)
+
+
+def awkward_matrix() -> np.ndarray:
+    """Columns that are not easily rounded, of numbers that C++ makes the same way."""
+    k, u = np.ogrid[:30, :27]
+    digits = (7919 * k * k + 104729 * k * u + 31 * u) % 65521 - 32760
+    values = np.ldexp(digits.astype(np.float32), 11 * np.minimum(u, 23) - 149)
+    values[:, 24] = 0
+    values[:, 25] = k[:, 0] * 5 - 72.5  # the nearest multiples of the scale, 1, are two
+    values[:, 26] = 1 - k[:, 0] % 2 * 2
+    values[7, 25] = 127
+    return values
+
+
+def rounding_model() -> lc.Sequential:
+    """What is made of an awkward matrix."""
+    matrix = awkward_matrix()
+    model = lc.Sequential([lc.layers.Dense(matrix.shape[1], use_bias=False)])
+    model.build((None, matrix.shape[0]))
+    model.set_weights([matrix])
+    return lc.quantize(model)
+
+
 def main() -> None:
     """Write everything."""
     for name, model in (("features", features_model()), ("stack", stack_model())):
@@ -140,6 +189,12 @@ def main() -> None:
             fmt="%.9g",
             header="prediction for example_input(3, 6, 3)",
         )
+    model = quantized_model()
+    model.save(FOLDER / "quantized_model.safetensors")
+    header = "prediction for example_ids(3, 6)"
+    y = model.predict(example_ids(3, 6), verbose=0)
+    np.savetxt(FOLDER / "quantized_model.txt", y, fmt="%.9g", header=header)
+    rounding_model().save(FOLDER / "rounding_model.safetensors")
     text_model().save(FOLDER / "text_model.safetensors")
     stream_model().save(FOLDER / "stream_model.safetensors")
     for name, model in (("attention", attention_model()), ("additive", additive_model())):

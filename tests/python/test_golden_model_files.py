@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore import weights
+from lstmcore import _int8, weights
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -44,7 +44,34 @@ def test_predictions_with_attention(maker, name):
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["features", "text", "stream", "stack", "attention", "additive"])
+def test_predictions_of_a_quantized_model(maker):
+    model = lc.load(GOLDEN / "quantized_model.safetensors")
+    y = model.predict(maker.example_ids(3, 6), verbose=0)
+    expected = np.loadtxt(GOLDEN / "quantized_model.txt")
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-5)
+
+
+def test_same_rounding(maker):
+    tensors, _ = weights.read(GOLDEN / "rounding_model.safetensors")
+    matrix = maker.awkward_matrix()
+    numbers, scales = _int8.encode("matrix", matrix, 0)
+    np.testing.assert_array_equal(numbers, tensors["dense.kernel"])
+    np.testing.assert_array_equal(scales, tensors["dense.kernel.scale"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "features",
+        "text",
+        "stream",
+        "stack",
+        "attention",
+        "additive",
+        "quantized",
+        "rounding",
+    ],
+)
 def test_same_description(maker, name, tmp_path):
     fresh = getattr(maker, f"{name}_model")()
     fresh.save(tmp_path / "fresh.safetensors")

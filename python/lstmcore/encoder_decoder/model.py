@@ -23,7 +23,7 @@ from lstmcore.layers import Layer
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.model import Model
 from lstmcore.precision import checked, in_force
-from lstmcore.training import losses
+from lstmcore.training import loop, losses
 from lstmcore.training.data import Ragged, batch_rows
 from lstmcore.training.losses import Loss
 from lstmcore.training.metrics import Metric
@@ -318,10 +318,9 @@ class EncoderDecoder(Model, Configurable):
             Natural logarithms of the probability of all tokens of a target and the end token.
         """
         batch_size = _checks.integer(batch_size, "batch_size", 1)
-        sources, (given, labels) = self._pairs(x, y)
-        examples = PairExamples(sources, sources.lengths + given.lengths, labels, given=given)
-        result = np.zeros(len(sources))
-        for rows in batch_rows(len(sources), batch_size, examples.lengths, None, bucket=True):
+        examples = self._pair_examples(x, y)
+        result = np.zeros(len(examples))
+        for rows in batch_rows(len(examples), batch_size, examples.lengths, None, bucket=True):
             batch = examples.batch(rows)
             logits, lengths, _ = self.forward(batch.inputs, batch.lengths, False, 0, True)
             assert lengths is not None
@@ -330,6 +329,11 @@ class EncoderDecoder(Model, Configurable):
             # Row by row, so that the padding of the batch does not show in the sum's last bits.
             result[rows] = [row[:length].sum() for row, length in zip(logs, lengths, strict=True)]
         return result
+
+    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+        """Compute the probabilities at all steps of the targets; see `Model.output_rows`."""
+        self._check_no_mask(mask)
+        return loop.output_rows(self, self._pair_examples(x, y), batch_size, False)
 
     # ---- decoding ----------------------------------------------------------------------------
 
@@ -450,7 +454,7 @@ class EncoderDecoder(Model, Configurable):
 
     def compile(
         self,
-        optimizer: Optimizer | str = "adam",
+        optimizer: Optimizer | str | None = "adam",
         loss: Loss | str | None = "sparse_categorical_crossentropy",
         metrics: Sequence[Metric | str] | None = None,
     ) -> None:
@@ -459,6 +463,7 @@ class EncoderDecoder(Model, Configurable):
         Parameters
         ----------
         optimizer : Optimizer or {"sgd", "rmsprop", "adam", "adamw"}
+            None for a quantized model, and only for that.
         loss : Loss or str, default "sparse_categorical_crossentropy"
             One whose targets are numbers of classes: the tokens.
         metrics : sequence of Metric or str, optional
@@ -499,6 +504,17 @@ class EncoderDecoder(Model, Configurable):
             raise ValueError(f"y: expected {len(sources)} entries like x, got {len(targets[0])}")
         return sources, targets
 
+    def _pair_examples(self, x: Any, y: Any) -> PairExamples:
+        """Check pairs without weights, for which no loss is asked."""
+        sources, (given, labels) = self._pairs(x, y)
+        return PairExamples(sources, sources.lengths + given.lengths, labels, given=given)
+
+    def _check_no_mask(self, mask: Any) -> None:
+        if mask is not None:
+            raise ValueError(
+                "mask: expected None for EncoderDecoder; leave out of the rows what is not there"
+            )
+
     def _examples(
         self,
         x: Any,
@@ -514,10 +530,7 @@ class EncoderDecoder(Model, Configurable):
             self.check_passes_state("tbptt")
         if reset is not None:
             self.check_passes_state("reset")
-        if mask is not None:
-            raise ValueError(
-                "mask: expected None for EncoderDecoder; leave out of the rows what is not there"
-            )
+        self._check_no_mask(mask)
         sources, targets = self._pairs(x, y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")

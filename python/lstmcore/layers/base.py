@@ -255,7 +255,7 @@ class Layer(Configurable):
         Raises
         ------
         ValueError
-            If the layer is not built, or the number or a shape is wrong.
+            If the layer is not built, its model is quantized, or the number or a shape is wrong.
         TypeError
             If a dtype is wrong.
         """

@@ -62,12 +62,15 @@ class Parameters:
         self.values: Array = np.zeros(size, dtype)
         self.gradients: Array = np.zeros(size, dtype)
         self.version = 0
+        self._locked: str | None = None
         self._make_views()
 
     def _make_views(self) -> None:
         self._values: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
         self._frozen: list[slice] = []
+        if self._locked is not None:
+            self.values.flags.writeable = False
         begin = 0
         for name, spec in self.specs.items():
             part = slice(begin, begin + math.prod(spec.shape))
@@ -91,12 +94,17 @@ class Parameters:
         """How many of the parameters are not trained."""
         return sum(part.stop - part.start for part in self._frozen)
 
+    def lock(self, reason: str) -> None:
+        """Let nobody write to `values` any more; `reason` is what `assign` says then."""
+        self._locked = reason
+        self._make_views()
+
     def touch(self) -> None:
         """Say that `values` changed."""
         self.version += 1
 
     def value(self, name: str) -> Array:
-        """Give the writable view of one weight."""
+        """Give the view of one weight, writable unless `lock` was called."""
         return self._values[name]
 
     def gradient(self, name: str) -> Array:
@@ -128,10 +136,12 @@ class Parameters:
         Raises
         ------
         ValueError
-            If a name is unknown or a shape is wrong; nothing is written then.
+            If `lock` was called, a name is unknown or a shape is wrong; nothing is written then.
         TypeError
             If a dtype is wrong; nothing is written then.
         """
+        if self._locked is not None:
+            raise ValueError(self._locked)
         arrays = {}
         for name, value in values.items():
             if name not in self._values:

@@ -240,6 +240,26 @@ def predict(
     return outputs, after
 
 
+def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: bool) -> Array:
+    """Compute the outputs of all samples, or of their steps that are there, as rows (M, U).
+
+    The order of the rows is that of the batches, the same for every model.
+    """
+    state: ModelState = {}
+    found: list[Array] = []
+    for rows in _batches(examples, batch_size, "Predict", 0, stateful):
+        batch = examples.batch(rows)
+        y, lengths, _, end = model.forward_from(
+            batch.inputs, batch.lengths, False, 0, False, state, batch.reset
+        )
+        if stateful:
+            state = end
+        if y.ndim > 2 and lengths is not None:
+            y = y[np.arange(y.shape[1]) < lengths[:, None]]
+        found.append(y.reshape(-1, y.shape[-1]))
+    return np.concatenate(found) if found else np.empty((0, model.output_shape[-1] or 0))
+
+
 def choose_rows(state: ModelState, rows: Array | slice) -> ModelState:
     """Choose rows of every h and c."""
     return {name: LSTMState(h[:, rows], c[:, rows]) for name, (h, c) in state.items()}
