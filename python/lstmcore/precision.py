@@ -63,7 +63,7 @@ def set_precision(precision: str) -> None:
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         If `precision` is no such name.
     """
     global _default

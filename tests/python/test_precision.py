@@ -5,6 +5,7 @@ on all of them, also where plain multiply-adds stand in.
 """
 
 import copy
+import functools
 import itertools
 import json
 import pickle
@@ -15,8 +16,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lstmcore as lc
+from lstmcore import _int8, layers
 from lstmcore import functional as F
-from lstmcore import layers
 from lstmcore import weights as model_weights
 
 PRECISIONS = ("fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto")
@@ -52,8 +53,13 @@ def keep_default():
     lc.set_precision(before)
 
 
+@functools.cache
+def drawn(config):
+    return F.init_weights(config, 3, "float64")
+
+
 def weights_of(config, dtype="float32"):
-    return F.init_weights(config, 3, dtype)
+    return {name: array.astype(dtype) for name, array in drawn(config).items()}
 
 
 def inputs(config, rng, rows=9, steps=7):
@@ -121,18 +127,16 @@ def test_the_scope_of_set_precision(rng):
         same((y,), F.lstm(x, before)[:1])
         assert F.pack(wide, CONFIG).precision == "fp32"
         same((y_wide,), F.lstm(x.astype(np.float64), wide, CONFIG)[:1])
-        model = lc.Sequential([layers.LSTM(100)], dtype="float64")
-        model.build((None, None, 20))
+        model = lc.Sequential([layers.Input((None, 2)), layers.LSTM(3)], dtype="float64")
         assert model.layers[0].precision_in_force == "fp32"
-    with pytest.raises(ValueError, match="precision"):
-        lc.set_precision("fp16")
-    with pytest.raises(TypeError, match="precision"):
-        lc.set_precision(None)
+    for wrong in ("fp16", None):
+        with pytest.raises(ValueError, match="precision: expected one of 'fp32', "):
+            lc.set_precision(wrong)
     assert lc.get_precision() == PRECISIONS[-1]
 
 
-@pytest.mark.parametrize("wrong", ["fp16", "BF16", "", "int8 "])
-def test_unknown_names(wrong, rng):
+@pytest.mark.parametrize("wrong", ["fp16", "BF16", "", "int8 ", b"bf16", 8, True, np.float32])
+def test_what_is_no_precision(wrong, rng):
     weights, x = weights_of(CONFIG), inputs(CONFIG, rng)
     for call in (
         lambda: F.pack(weights, CONFIG, wrong),
@@ -144,19 +148,7 @@ def test_unknown_names(wrong, rng):
         lambda: layers.LSTMCell(3, precision=wrong),
         lambda: lc.EncoderDecoder(5, 5, precision=wrong),
     ):
-        with pytest.raises(ValueError, match="precision: expected"):
-            call()
-
-
-@pytest.mark.parametrize("wrong", [8, True, b"bf16", np.float32])
-def test_wrong_types(wrong):
-    for call in (
-        lambda: F.pack(weights_of(CONFIG), CONFIG, wrong),
-        lambda: layers.LSTM(3, precision=wrong),
-        lambda: layers.LSTMCell(3, precision=wrong),
-        lambda: lc.set_precision(wrong),
-    ):
-        with pytest.raises(TypeError, match="precision"):
+        with pytest.raises(ValueError, match="precision: expected one of 'fp32', "):
             call()
 
 
@@ -180,20 +172,20 @@ def test_float64_is_computed_as_such(precision, rng):
     if precision in ("fp32", "auto"):
         same(F.lstm(x, weights, CONFIG)[:1], F.lstm(x, weights, CONFIG, precision=precision)[:1])
         return
-    cell = layers.LSTMCell(100, precision=precision)
+    cell = layers.LSTMCell(4, precision=precision)
     for call in (
         lambda: F.pack(weights, CONFIG, precision),
-        lambda: layers.LSTM(100, precision=precision)(x),
+        lambda: layers.LSTM(4, precision=precision)(x),
         lambda: cell(x[:, 0]),
-        lambda: layers.Bidirectional(layers.LSTM(100, precision=precision))(x),
+        lambda: layers.Bidirectional(layers.LSTM(4, precision=precision))(x),
         lambda: lc.Sequential(
-            [lc.Input((None, 20)), layers.LSTM(100, precision=precision)], dtype="float64"
+            [layers.Input((None, 20)), layers.LSTM(4, precision=precision)], dtype="float64"
         ),
         lambda: lc.EncoderDecoder(5, 5, precision=precision, dtype="float64"),
     ):
         with pytest.raises(ValueError, match=r"precision: .*\"fp32\" or \"auto\""):
             call()
-    model = lc.Sequential([layers.LSTM(100, precision=precision)], dtype="float64")
+    model = lc.Sequential([layers.LSTM(4, precision=precision)], dtype="float64")
     with pytest.raises(ValueError, match="precision"):
         model.predict(x)
     assert not model.built
@@ -241,12 +233,26 @@ def test_gradients_beside_float64(precision, variant, rng):
     expected = F.lstm_backward(tape, dy)
     _, _, tape = F.lstm(x, weights, config, lengths=lengths, training=True, precision=precision)
     got = F.lstm_backward(tape, dy.astype(np.float32))
-    limit = 1e-2 if precision == "bf16" else 1e-4 if precision == "bf16x2" else 5e-6
+    limit = {"bf16": 1e-2, "bf16x2": 1e-4}.get(precision, 5e-6) * (2 if config.layer_norm else 1)
     assert relative(got.x, expected.x) < limit
     assert relative(got.state.h, expected.state.h) < limit
     assert relative(got.state.c, expected.state.c) < limit
     for name, gradient in expected.weights.items():
         assert relative(got.weights[name], gradient) < limit, name
+
+
+@pytest.mark.parametrize("precision", TRAINED)
+def test_gradients_of_few_rows(precision, rng):
+    """Up to four rows of all steps are summed by a way of their own."""
+    weights = weights_of(CONFIG)
+    for rows, steps in ((1, 1), (1, 3), (1, 4), (3, 1), (2, 2), (1, 5)):
+        x, state = inputs(CONFIG, rng, rows, steps), rng.random((2, 2, rows, 130), "float32")
+        y, _, tape = F.lstm(x, weights, CONFIG, state=state, training=True)
+        expected = F.lstm_backward(tape, y)
+        _, _, tape = F.lstm(x, weights, CONFIG, state=state, training=True, precision=precision)
+        got = F.lstm_backward(tape, y)
+        for name, gradient in expected.weights.items():
+            assert relative(got.weights[name], gradient) < 2e-2, (rows, steps, name)
 
 
 def relative(got, expected):
@@ -319,17 +325,18 @@ def test_training_with_any_number_of_threads(precision, variant, rng):
     config = VARIANTS[variant]
     packed = F.pack(weights_of(config), config, precision)
     for rows in (1, 40):
-        x, lengths = inputs(config, rng, rows, 12), rng.integers(1, 13, rows)
+        x = inputs(config, rng, rows, 12)
+        options = {"lengths": rng.integers(1, 13, rows), "reset": rng.random((rows, 12)) < 0.2}
         dy = rng.standard_normal((rows, 12, config.output_size)).astype(np.float32)
         results = []
         for threads, recompute in itertools.product((1, 2, 3), (None, "sqrt")):
             lc.set_num_threads(threads)
-            y, state, tape = F.lstm(x, packed, lengths=lengths, training=True, recompute=recompute)
+            y, state, tape = F.lstm(x, packed, **options, training=True, recompute=recompute)
             got = F.lstm_backward(tape, dy)
             results.append((y, *state, got.x, *got.state, *got.weights.values()))
         for other in results[1:]:
             same(results[0], other)
-        same(results[0][:1], F.lstm(x, packed, lengths=lengths)[:1])
+        same(results[0][:1], F.lstm(x, packed, **options)[:1])
 
 
 @pytest.mark.parametrize("precision", TRAINED)
@@ -347,6 +354,14 @@ def test_a_tape_that_is_fed_step_by_step(precision, rng):
 # ---- what is no ordinary number ----------------------------------------------------------------
 
 
+def rounded(weights):
+    """The numbers that int8 computes with."""
+    return {
+        name: _int8.decode(*_int8.encode(name, a, 1), 1) if a.ndim == 2 else a
+        for name, a in weights.items()
+    }
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38, -3.4e38, 1e-40])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_extreme_inputs(precision, value, rng):
@@ -359,6 +374,8 @@ def test_extreme_inputs(precision, value, rng):
     others = np.arange(9) != 4
     np.testing.assert_array_equal(y[others], clean[others])
     np.testing.assert_array_equal(y[4, :2], clean[4, :2])
+    if precision == "int8":  # a row that is no finite numbers meets the rounded weights
+        weights = rounded(weights)
     plain = F.lstm(spoilt, weights, CONFIG, precision="fp32")[0]
     np.testing.assert_array_equal(np.isfinite(y), np.isfinite(plain))
     alone, _ = F.lstm(spoilt[4:5], packed)
@@ -399,7 +416,7 @@ def test_sums_of_int8_do_not_overflow():
 def tiny(precision=None, seed=0, **options):
     model = lc.Sequential(
         [
-            lc.Input((None, 20)),
+            layers.Input((None, 20)),
             layers.LSTM(100, return_sequences=True, precision=precision, name="lower"),
             layers.Bidirectional(layers.LSTM(16, precision=precision), name="upper"),
             layers.Dense(2, activation="softmax"),
@@ -449,12 +466,12 @@ def test_the_packing_follows_the_default(rng):
     x = inputs(CONFIG, rng)
     layer, fixed = layers.LSTM(100), layers.LSTM(100, precision="bf16x2")
     expected = {}
-    layer(x), fixed(x)
+    layer(x)  # makes the weights
+    before = fixed(x)
     for precision in PRECISIONS:
         config = lc.LSTMConfig(20, 100)
         options = {"return_sequences": False, "precision": precision}
         expected[precision] = F.lstm(x, layer.weights, config, **options)[0]
-    before = fixed(x)
     for precision in (*PRECISIONS, *reversed(PRECISIONS)):
         lc.set_precision(precision)
         np.testing.assert_array_equal(layer(x), expected[precision])
@@ -486,11 +503,11 @@ def test_a_model_runs_step_by_step_in_its_precision(rng):
     for precision in PRECISIONS:
         model = lc.Sequential(
             [
-                lc.Input((None, 20)),
+                layers.Input((None, 20)),
                 layers.LSTM(100, return_sequences=True, precision=precision, name="walk"),
             ]
         )
-        whole, stream = model.predict(x, verbose=0), None
+        whole = model.predict(x, verbose=0)
         layer = model.layers[0]
         stream = lc.LSTMStream(
             layer.weights, layer.config, batch_size=3, precision=layer.precision_in_force
@@ -505,7 +522,7 @@ def test_a_model_runs_step_by_step_in_its_precision(rng):
 
 def test_int8_models_do_not_train(rng):
     x, y = samples(rng)
-    model, before = tiny("int8"), None
+    model = tiny("int8")
     before = model.get_weights()
     calls = []
 
@@ -564,12 +581,15 @@ def test_an_encoder_decoder(rng):
         model.fit(sources, targets, epochs=1, verbose=0)
         other = make(None, attention)
         other.set_weights(model.get_weights())
-        expected, _ = other.evaluate(sources, targets, verbose=0), None
+        expected = other.evaluate(sources, targets, verbose=0)
         np.testing.assert_allclose(model.evaluate(sources, targets, verbose=0), expected, rtol=0.01)
         model = make("int8", attention)
         with pytest.raises(ValueError, match="in layer 'encoder', got 'int8'"):
             model.fit(sources, targets, verbose=0)
-        assert len(model.translate(sources)) == 6 if hasattr(model, "translate") else True
+        model.set_weights(other.get_weights())
+        loss = model.evaluate(sources, targets, verbose=0)
+        np.testing.assert_allclose(loss, expected, rtol=0.01)
+        assert len(model.predict(sources, verbose=0)) == 6
 
 
 # ---- files -------------------------------------------------------------------------------------
@@ -587,7 +607,7 @@ def test_a_file_keeps_it(precision, tmp_path, rng):
     cells = [layers.LSTMCell(5, precision=precision), layers.LSTMCell(5, precision=precision)]
     model = lc.Sequential(
         [
-            lc.Input((None, 20)),
+            layers.Input((None, 20)),
             layers.LSTM(100, return_sequences=True, precision=precision),
             layers.Bidirectional(layers.RNN(cells)),
         ]
@@ -617,7 +637,7 @@ def test_a_file_of_an_encoder_decoder(tmp_path):
 
 def test_files_with_a_wrong_precision(tmp_path):
     path = tmp_path / "model.safetensors"
-    model = lc.Sequential([lc.Input((None, 3)), layers.LSTM(4, precision="bf16")])
+    model = lc.Sequential([layers.Input((None, 3)), layers.LSTM(4, precision="bf16")])
     model.save(path)
 
     def spoilt(**changes):
