@@ -60,7 +60,11 @@ std::vector<Setting> settings() {
 
 /// One of each kind of arithmetic, for tests that take long: more pieces are more of the same.
 std::vector<Setting> few_settings() {
-  return {{Precision::bf16x2, true}, {Precision::int8, true}, {Precision::bf16, false}, {Precision::int8, false}};
+  return {{Precision::bf16x2, true},
+          {Precision::int8, true},
+          {Precision::bf16x2, false},
+          {Precision::bf16, false},
+          {Precision::int8, false}};
 }
 
 /// Calls body(setting) for each, with its unit in place.

@@ -175,8 +175,8 @@ float matrix_sum(const Factors& f, Index row, Index column, int pieces, float su
 }
 
 float vector_sum(const Factors& f, Index row, Index column, int pieces, float sum) {
-  for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(pieces - 1)]) {
-    for (Index word = 0; word < f.views.words; ++word) {
+  for (Index word = 0; word < f.views.words; ++word) {
+    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(pieces - 1)]) {
       sum = lstmcore::reference::dot_bf16(f.a(row, left, word), f.b(column, right, word), sum);
     }
   }

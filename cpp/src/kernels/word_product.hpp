@@ -72,11 +72,16 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
         }
       }
     }
-    const kernels::PiecePair* const pairs = kernels::piece_pairs[p.pieces - 1];
     const Index panel_stride = p.pieces * f.words * p.panel_width;
-    for (int pair = 0; pair < kernels::piece_pair_counts[p.pieces - 1]; ++pair) {
-      const Word* const right = f.panels + panel * panel_stride + pairs[pair].right * f.words * Vectors * lanes;
-      tile.add_products(left, pairs[pair].left * f.words, f.words, right, panel_stride);
+    const Word* const right = f.panels + panel * panel_stride;
+    // Several pieces take turns at every word, so that a sum that is cut goes on as if it had not been.
+    const Index at_once = p.pieces == 1 ? f.words : 1;
+    const kernels::PiecePair* const pairs = kernels::piece_pairs[p.pieces - 1];
+    for (Index k = 0; k < f.words; k += at_once) {
+      for (int pair = 0; pair < kernels::piece_pair_counts[p.pieces - 1]; ++pair) {
+        const Word* const words = right + (pairs[pair].right * f.words + k) * Vectors * lanes;
+        tile.add_products(left, pairs[pair].left * f.words + k, at_once, words, panel_stride);
+      }
     }
     if constexpr (Dot::integer) {
       for (int r = 0; r < Rows; ++r) {
