@@ -152,24 +152,20 @@ def options(run: Run) -> Rows:
 
 
 def precisions(run: Run) -> Rows:
-    """Return what each precision of products takes, and how exact it is."""
-    table: Rows = [["T x N x C x H", "", "threads", "precision", "time", "x float32", "error"]]
-    for case in run.cases():
-        if not case.shape.precisions:
-            continue
+    """Return what each precision of products takes, a column each, and below how exact it is."""
+    cases = [case for case in run.cases() if case.shape.precisions]
+    measured = {m.peer for case in cases for m in run.of_case(case.key) if m.timed}
+    peers = sorted(measured, key=lambda peer: (not is_own(peer), run.peers().index(peer)))
+    table: Rows = [["T x N x C x H", "", "threads", "", *peers]]
+    for case in cases:
         found = {m.peer: m for m in run.of_case(case.key) if m.timed}
-        plainly = found.get(OWN)
-        for peer, m in found.items():
-            error = m.facts.get("error")
-            row = [
-                case.shape.describe(),
-                case.direction,
-                str(case.threads),
-                peer,
-                duration(m.median),
-            ]
-            row.append(f"{plainly.median / m.median:.2f}" if plainly else "")
-            table.append([*row, f"{error:.1e}" if error is not None else ""])
+        head = [case.shape.describe(), case.direction, str(case.threads)]
+        times, errors = [*head, "time"], ["", "", "", "error"]
+        for peer in peers:
+            error = found[peer].facts.get("error") if peer in found else None
+            times.append(duration(found[peer].median) if peer in found else "")
+            errors.append(f"{error:.1e}" if error is not None else "")
+        table += [times, errors]
     return table if len(table) > 1 else []
 
 

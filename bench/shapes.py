@@ -483,6 +483,7 @@ PRECISION = tuple(
         hidden,
         peers=("pytorch", "onnxruntime", "openvino", "jax"),
         precisions=True,
+        quick=hidden == 128,
     )
     for steps, batch, inputs, hidden, reason in (
         (100, 32, 128, 128, "products in lower precision: weights in a core's own cache"),
