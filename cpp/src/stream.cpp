@@ -96,7 +96,6 @@ struct LstmStream<T>::Impl {
     kernels::StepWords& words = layer.step_words;
     words.unit = weights.h_words.arithmetic().unit;
     words.pieces = weights.h_words.arithmetic().pieces;
-    words.columns = layer.shape.gates_width();
     words.x = weights.x_words.factors();
     words.h = weights.h_words.factors();
     layer.x_words.add_to(words.x);

@@ -32,20 +32,22 @@ bool WordPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
     const Index stride = std::min(full_, (rest + lanes - 1) / lanes * lanes);
     const float* const from = panels + panel * full_ * depth_;
     for (Index k = 0; k < depth_; ++k) rows[static_cast<std::size_t>(k)] = from + k * stride;
-    exact = fill_panel(panel, rows.data(), depth_, 0) && exact;
+    exact = fill_panel(panel, rows.data()) && exact;
   }
   return exact;
 }
 
-bool WordPanels::fill_panel(Index panel, const float* const* rows, Index depth, Index first) {
-  const Index real = std::min(full_, columns_ - panel * full_);
-  const Index words = arithmetic_.words(depth), columns = width(panel);
-  Word* const to = words_data_.data() + panel * arithmetic_.pieces * words * full_;
-  if (arithmetic_.quantized()) {
-    return word_kernels().quantize_panel(rows, depth, first, real, columns, words, arithmetic_.unit->flip != 0, to,
-                                         scale_.data() + panel * full_, start_.data() + panel * full_);
+bool WordPanels::fill_panel(Index panel, const float* const* rows) {
+  constexpr float largest_scale = 0x1p55f / 127.0f;  // beyond it a product of two scales might be infinite
+  const Index real = std::min(full_, columns_ - panel * full_), columns = width(panel);
+  Word* const to = words_data_.data() + panel * arithmetic_.pieces * words_ * full_;
+  if (!arithmetic_.quantized()) {
+    return word_kernels().split_panel(rows, depth_, 0, real, columns, arithmetic_.pieces, words_, to);
   }
-  return word_kernels().split_panel(rows, depth, first, real, columns, arithmetic_.pieces, words, to);
+  float* const scale = scale_.data() + panel * full_;
+  const bool finite = word_kernels().quantize_panel(rows, depth_, 0, real, columns, words_, arithmetic_.unit->flip != 0,
+                                                    to, scale, start_.data() + panel * full_);
+  return finite && std::all_of(scale, scale + real, [](float own) { return own <= largest_scale; });
 }
 
 kernels::WordFactors WordPanels::factors(Index first_panel) const {
@@ -150,12 +152,11 @@ void multiply_words(const kernels::Product<float>& product, const WordPanels& ri
     run(0, product.rows);
     return;
   }
-  for (Index row = 0; row < product.rows; ++row) {
-    if (left.plain(row)) {
-      multiply_plainly(product, row, right, first_panel);
-    } else {
-      run(row, 1);
-    }
+  for (Index row = 0, first = 0; row <= product.rows; ++row) {
+    if (row < product.rows && !left.plain(row)) continue;
+    run(first, row - first);
+    if (row < product.rows) multiply_plainly(product, row, right, first_panel);
+    first = row + 1;
   }
 }
 

@@ -22,8 +22,6 @@ class WordPanels {
   void prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes);
   /// False if a value cannot be represented.
   bool fill(const float* panels, Index panel_begin, Index panel_end);
-  /// One panel, from `depth` rows, whose columns begin at `first`; `depth` may be less than was prepared.
-  bool fill_panel(Index panel, const float* const* rows, Index depth, Index first);
 
   explicit operator bool() const { return static_cast<bool>(arithmetic_); }
   const Arithmetic& arithmetic() const { return arithmetic_; }
@@ -32,7 +30,6 @@ class WordPanels {
   /// Of a product from panel `first_panel` on. The left factor is to be added.
   kernels::WordFactors factors(Index first_panel = 0) const;
   Index panel_width() const { return full_; }
-  Index words() const { return words_; }
   const Word* panel(Index index) const { return words_data_.data() + index * arithmetic_.pieces * words_ * full_; }
   const float* scale(Index panel) const { return scale_.data() + panel * full_; }
   Index width(Index panel) const {
@@ -43,6 +40,8 @@ class WordPanels {
   void clear();
 
  private:
+  bool fill_panel(Index panel, const float* const* rows);
+
   Arithmetic arithmetic_;
   Index depth_ = 0, columns_ = 0, words_ = 0, full_ = 0;
   Buffer<Word> words_data_;
@@ -65,16 +64,12 @@ class LeftWords {
   bool plain(Index row) const { return plain_[static_cast<std::size_t>(row)] != 0; }
   bool any_plain(Index rows) const noexcept;
   const char* plain() const { return plain_.data(); }
-  /// Room for rows that are made elsewhere.
-  Word* row(Index index) { return words_.data() + index * stride(); }
-  Index stride() const { return stride_; }
   /// Of a product of rows from `first_row` on.
   void add_to(kernels::WordFactors& factors, Index first_row = 0) const {
     factors.a = words_.data() + first_row * stride_;
     factors.a_stride = stride_;
     factors.a_scale = scale_.data() + first_row;
   }
-  Index rows() const { return static_cast<Index>(plain_.size()); }
 
  private:
   Arithmetic arithmetic_;

@@ -34,7 +34,7 @@ T multiply_add(T a, T b, T sum, bool fused) {
   return product + sum;
 }
 
-enum class Start { zero, bias, accumulate };
+enum class Start { zero, bias, accumulate, add };
 
 // A row-major product with NaN around what may be written.
 template <class T>
@@ -52,7 +52,7 @@ struct Case {
     panels.resize(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, lanes)));
     lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, lanes, panels.data());
     out = not_a_number<T>(static_cast<std::size_t>(rows * stride));
-    if (start == Start::accumulate) {
+    if (start == Start::accumulate || start == Start::add) {
       const std::vector<T> before = random_values<T>(rows * columns, 4);
       for (Index r = 0; r < rows; ++r) {
         for (Index c = 0; c < columns; ++c) out[r * stride + c] = before[r * columns + c];
@@ -69,9 +69,9 @@ struct Case {
     std::vector<T> values = out;
     for (Index r = 0; r < rows; ++r) {
       for (Index c = 0; c < columns; ++c) {
-        T sum = start == Start::zero ? T(0) : start == Start::bias ? bias[c] : values[r * stride + c];
+        T sum = start == Start::bias ? bias[c] : start == Start::accumulate ? values[r * stride + c] : T(0);
         for (Index k = 0; k < depth; ++k) sum = multiply_add(a[r * depth + k], b[k * columns + c], sum, fused);
-        values[r * stride + c] = sum;
+        values[r * stride + c] = start == Start::add ? values[r * stride + c] + sum : sum;
       }
     }
     return values;
@@ -99,7 +99,7 @@ struct Case {
     }
     active_kernels<T>().transposed_product({row_begin, row_end, depth, columns, rows_of_transposed.data(),
                                             panels.data(), out.data(), stride, start == Start::accumulate, panel_begin,
-                                            panel_end});
+                                            panel_end, start == Start::add});
   }
 };
 
@@ -145,7 +145,7 @@ template <class T>
 void check_transposed_product() {
   const bool fused = is_fused<T>();
   for_each_shape(active_kernels<T>().lanes, [fused](Index rows, Index depth, Index columns) {
-    for (Start start : {Start::zero, Start::accumulate}) {
+    for (Start start : {Start::zero, Start::accumulate, Start::add}) {
       Case<T> whole(rows, depth, columns, start);
       const std::vector<T> expected = whole.expected(fused);
       whole.run_transposed(0, whole.panel_count(), 0, rows);

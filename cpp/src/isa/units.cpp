@@ -116,12 +116,12 @@ Precision precision_of(const std::string& name, const char* argument) {
   throw std::invalid_argument(std::string(argument) + ": expected one of " + expected + ", got \"" + name + "\"");
 }
 
-const kernels::ProductUnit* machine_matrix_unit(bool of_int8) {
+const kernels::ProductUnit* machine_matrix_unit([[maybe_unused]] bool of_int8) {
 #ifdef LSTMCORE_AMX
   static const bool there = widest() && has_amx();
   return there ? &amx::product_unit(of_int8) : nullptr;
 #else
-  return of_int8 ? nullptr : nullptr;
+  return nullptr;
 #endif
 }
 

@@ -188,7 +188,7 @@ inline void step_row_plainly(const StepForward<float>& s, Index row, Index block
                        const float* panels, bool first) {
     const float* const bias = first ? s.bias + block * full : nullptr;
     if (!plain) {
-      kernels::WordProduct p{1, full, full, words.pieces, 1, {factors, {}}, &gates, bias, !first, 0, 1};
+      kernels::WordProduct p{1, full, full, words.pieces, 1, {factors, {}}, &gates, bias, !first, 0, 1, false};
       kernels::WordFactors& own = p.factors[0];
       own.a += row * own.a_stride;
       own.panels += block * words.pieces * own.words * full;
@@ -226,12 +226,11 @@ inline void step_forward_words(const StepForward<float>& s) {
         const auto plain = [&](Index r) {
           return (s.x_depth > 0 && s.words->x_plain[row + r] != 0) || s.words->h_plain[row + r] != 0;
         };
-        for (Index r = 0; r < rows; ++r) {
-          if (plain(r)) {
-            step_row_plainly(s, row + r, block, gates[r]);
-          } else {
-            step_words_product(s, row + r, 1, block, gates + r);
-          }
+        for (Index r = 0, first = 0; r <= rows; ++r) {
+          if (r < rows && !plain(r)) continue;
+          if (first < r) step_words_product(s, row + first, r - first, block, gates + first);
+          if (r < rows) step_row_plainly(s, row + r, block, gates[r]);
+          first = r + 1;
         }
       } else {
         step_words_product(s, row, rows, block, gates);

@@ -47,8 +47,9 @@ struct TransposedProduct {
   const T* panels;    // as above
   T* out;             // row c at out + c * out_stride
   Index out_stride;
-  bool accumulate;
+  bool accumulate;  // the sums go on from what is in `out`
   Index panel_begin, panel_end;
+  bool add;  // the sums begin with zeros and are added to what is in `out`
 };
 
 /// The same for few rows, written where and as the caller wants it: for units u and columns c in [column_begin,
@@ -107,7 +108,6 @@ struct StepWords {
   const char* x_plain;  // by row: not 0 where it could not be split, and its product is a plain one
   const char* h_plain;
   bool any_plain;
-  Index columns;  // 4 Hp
 };
 
 /// One step of some rows of an LSTM layer, for a range of blocks: gate pre-activations, then the cell.

@@ -217,8 +217,11 @@ void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index 
       tile.start([&](int, int) { return constant<P>(0.0); });
     }
     tile.template add_products<Vectors>(left, p.depth, p.panels + p.depth * panel_column + first * lanes, 0);
-    tile.finish(
-        [&](int r, int v, const P& sum) { store_some(out + r * p.out_stride + v * lanes, sum, columns - v * lanes); });
+    tile.finish([&](int r, int v, const P& sum) {
+      T* const to = out + r * p.out_stride + v * lanes;
+      const Index count = columns - v * lanes;
+      store_some(to, p.add ? ei::padd(load_some<P>(to, count), sum) : sum, count);
+    });
   }
 }
 

@@ -24,8 +24,11 @@ inline float float_of(Word bits) {
   return value;
 }
 
-/// Above this the nearest bfloat16 is infinite.
-constexpr Word largest_split = 0x7F7F7FFFu;
+/// Larger numbers are not split or quantized, so that no sum of products of two that are is infinite on the way to one
+/// that is finite.
+constexpr float largest_split = 0x1p55f;
+
+inline bool can_be_split(Word magnitude) { return magnitude <= bits_of(largest_split); }
 
 /// The bits of the nearest bfloat16, ties to even, in the upper half.
 inline Word round_to_bfloat16(Word bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }
@@ -47,7 +50,7 @@ bool split_row_in(const float* from, Index depth, Index words, Word* to) {
   for (int piece = 0; piece < Pieces; ++piece) {
     std::memset(halves + 2 * piece * words + depth, 0, static_cast<std::size_t>(2 * words - depth) * 2);
   }
-  if (largest <= largest_split) return true;
+  if (can_be_split(largest)) return true;
   std::memset(to, 0, static_cast<std::size_t>(Pieces * words) * sizeof(Word));
   return false;
 }
@@ -73,6 +76,8 @@ bool split_panel_in(const float* const* rows, Index depth, Index first, Index re
       const Word magnitude_even = bits_of(rest_even) & 0x7FFFFFFFu, magnitude_odd = bits_of(rest_odd) & 0x7FFFFFFFu;
       const Word magnitude = magnitude_even < magnitude_odd ? magnitude_odd : magnitude_even;
       largest = largest < magnitude ? magnitude : largest;
+      rest_even = can_be_split(magnitude_even) ? rest_even : 0.0f;
+      rest_odd = can_be_split(magnitude_odd) ? rest_odd : 0.0f;
       for (int piece = 0; piece < Pieces; ++piece) {
         const Word rounded_even = round_to_bfloat16(bits_of(rest_even));
         const Word rounded_odd = round_to_bfloat16(bits_of(rest_odd));
@@ -85,7 +90,7 @@ bool split_panel_in(const float* const* rows, Index depth, Index first, Index re
       for (Index column = real; column < width; ++column) row[piece * words * width + column] = 0;
     }
   }
-  return largest <= largest_split;
+  return can_be_split(largest);
 }
 
 inline bool split_panel(const float* const* rows, Index depth, Index first, Index real, Index width, int pieces,
@@ -119,7 +124,7 @@ inline float quantize_row(const float* from, Index depth, Index words, Word flip
   }
   std::uint8_t* const bytes = reinterpret_cast<std::uint8_t*>(to);
   const auto flip_byte = static_cast<std::uint8_t>(flip & 0xFFu);
-  const bool finite = largest < 0x7F800000u;
+  const bool finite = can_be_split(largest);
   const float scale = finite ? scale_of(float_of(largest)) : 0.0f;
   const bool tiny = scale < least_scale;
   const float inverse = tiny ? 0.0f : 1.0f / scale;

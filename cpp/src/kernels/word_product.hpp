@@ -97,7 +97,9 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
   if constexpr (!Dot::integer) {
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < tile.width; ++v) {
-        store_some(out[r] + first + v * lanes, tile.sum[r][v], panel_columns - v * lanes);
+        float* const to = out[r] + first + v * lanes;
+        const Index real = panel_columns - v * lanes;
+        store_some(to, p.add ? ei::padd(load_some<P>(to, real), tile.sum[r][v]) : tile.sum[r][v], real);
       }
     }
   }
@@ -106,18 +108,11 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
 template <class Dot, int Vectors>
 void word_panel(const WordProduct& p, Index panel, Index panel_columns) {
   using Tile = void (*)(const WordProduct&, Index, Index, Index);
-  static constexpr Tile tiles[6] = {&word_tile<Dot, 1, Vectors, 1>,
-                                    &word_tile<Dot, 2, Vectors, 1>,
-                                    &word_tile<Dot, 3, Vectors, 1>,
-                                    &word_tile < Dot,
-                                    word_tile_rows == 6 ? 4 : 1,
-                                    Vectors,
-                                    1 >,
-                                    &word_tile < Dot,
-                                    word_tile_rows == 6 ? 5 : 1,
-                                    Vectors,
-                                    1 >
-                                    , &word_tile < Dot, word_tile_rows == 6 ? 6 : 1, Vectors, 1 > };
+  constexpr int four = word_tile_rows == 6 ? 4 : 1, five = word_tile_rows == 6 ? 5 : 1,
+                six = word_tile_rows == 6 ? 6 : 1;  // else never used
+  static constexpr Tile tiles[6] = {&word_tile<Dot, 1, Vectors, 1>,    &word_tile<Dot, 2, Vectors, 1>,
+                                    &word_tile<Dot, 3, Vectors, 1>,    &word_tile<Dot, four, Vectors, 1>,
+                                    &word_tile<Dot, five, Vectors, 1>, &word_tile<Dot, six, Vectors, 1>};
   for (Index row = 0; row < p.rows;) {
     const Index left = p.rows - row, count = (left + word_tile_rows - 1) / word_tile_rows;
     const Index height = (left + count - 1) / count;
@@ -160,7 +155,8 @@ void word_product(const WordProduct& p) {
 /// A unit of such instructions.
 template <class Dot>
 constexpr kernels::ProductUnit vector_unit(const char* name, Index group, Word flip) {
-  return {name, group, 1, 1, lanes_of<float>, word_tile_rows, flip, &word_product<Dot>, nullptr, nullptr};
+  const double speed = static_cast<double>(group);
+  return {name, group, 1, 1, lanes_of<float>, word_tile_rows, flip, speed, &word_product<Dot>, nullptr, nullptr};
 }
 
 }  // namespace

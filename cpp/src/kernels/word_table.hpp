@@ -33,6 +33,10 @@ struct WordFactors {
   const std::int32_t* start;  // by column, or null
 };
 
+/// Words of the depth after which a matrix unit's sums of several pieces begin again, to be added up: every addition to
+/// a long sum rounds more.
+constexpr Index summed_words = 256;
+
 /// out[r][0..columns) = start + the products of one or two pairs of factors, one after the other. Compare Product.
 struct WordProduct {
   Index rows;
@@ -43,8 +47,9 @@ struct WordProduct {
   WordFactors factors[2];
   float* const* out;
   const float* bias;  // by column, for whole vectors; null: zeros
-  bool accumulate;
+  bool accumulate;    // instead of that, from what is in `out`
   Index panel_begin, panel_end;
+  bool add;  // the sums begin with zeros and are added to what is in `out`
 };
 
 /// What computes such products. Every element is summed in an order that does not depend on the other rows or columns.
@@ -56,6 +61,7 @@ struct ProductUnit {
   Index column_multiple;  // the last panel is narrowed to it
   Index tile_rows;        // rows that it likes to work on together
   Word flip;              // what words of the left factor are xored with: the unit takes unsigned numbers there
+  double speed;           // products in the time of one multiply-add of floats, about
   void (*product)(const WordProduct&);
   void (*begin)();  // on each thread before products, and after them; or null
   void (*end)();
@@ -63,13 +69,14 @@ struct ProductUnit {
 
 /// Making factors. Rows are given by pointers, `depth` of them for a panel.
 struct WordKernels {
-  /// One row of a left factor, [piece][words]. False, and zeros, if a value cannot be split: not finite or beyond the
-  /// largest bfloat16.
+  /// One row of a left factor, [piece][words]. False, and zeros, if a value cannot be split: not finite or above 2^55.
   bool (*split_row)(const float* from, Index depth, int pieces, Index words, Word* to);
-  /// Columns [first, first + real) of `depth` rows as a panel `width` wide, [piece][words][width].
+  /// Columns [first, first + real) of `depth` rows as a panel `width` wide, [piece][words][width]. A value that cannot
+  /// be split is a zero there.
   bool (*split_panel)(const float* const* rows, Index depth, Index first, Index real, Index width, int pieces,
                       Index words, Word* to);
-  /// The same in int8: returns the scale, or a negative number if a value is not finite.
+  /// The same in int8: returns the scale, or a negative number if a value is not finite or above 2^55. Of a panel all
+  /// finite values can be quantized.
   float (*quantize_row)(const float* from, Index depth, Index words, Word flip, Word* to);
   bool (*quantize_panel)(const float* const* rows, Index depth, Index first, Index real, Index width, Index words,
                          bool unsigned_left, Word* to, float* scale, std::int32_t* start);

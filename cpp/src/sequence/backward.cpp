@@ -202,8 +202,8 @@ class BackwardWalk {
 
 /// Steps that are walked before the products over their rows follow: few enough for what the walk has just written to
 /// be still in a cache.
-std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Range steps, Index itemsize,
-                             bool idle_threads) {
+std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, const RowSet& group, Range steps,
+                             Index itemsize, bool idle_threads) {
   constexpr Index cached_bytes = 1 << 20;
   // With fewer rows the sums of the weights' gradients would be read and written too often; rows with norms are long.
   const Index least_rows = shape.normed ? 160 : 384;
@@ -215,6 +215,11 @@ std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, Range st
   for (Index end = steps.end; end > steps.begin;) {
     Index begin = end - 1;
     while (begin > steps.begin && set.count({begin - 1, end}) <= most_rows) --begin;
+    // Whole blocks of a group need no sums of their own.
+    Index whole = end - 1;
+    while (whole > steps.begin && 4 * set.count({whole - 1, end}) <= 5 * most_rows) --whole;
+    while (whole < end && whole > steps.begin && !group.closes_at(whole)) ++whole;
+    if (whole < end && !idle_threads) begin = whole;
     ranges.push_back({begin, end});
     end = begin;
   }
@@ -296,7 +301,8 @@ class LayerBackward {
 
     Set(const LayerBackward& layer, int sets, int set)
         : rows(layer.schedule_, sets, set),
-          ranges(cut_steps(layer.shape_, rows, layer.steps_of(rows), sizeof(T), layer.overlapped_)),
+          ranges(
+              cut_steps(layer.shape_, rows, layer.sums_.group(0), layer.steps_of(rows), sizeof(T), layer.overlapped_)),
           ranges_kept(layer.overlapped_ ? 2 : 1) {
       for (const Range& steps : ranges) most_rows = std::max(most_rows, rows.count(steps));
       dgates.resize(
@@ -459,6 +465,9 @@ class LayerBackward {
     const GateGradients<T> dgates = set.dgates_of(shape_, range, direction);
     const GateGradients<T> dr = set.dr_of(shape_, range, direction);
     const Range steps = set.steps(range);
+    const bool fresh = steps.end >= group.longest(schedule_) || group.closes_at(steps.end);
+    SumBlock block{0, 0, fresh, false, false};
+    rows.blocks.clear();
     std::size_t at = 0;
     for (Index step = steps.end - 1; step >= steps.begin; --step) {
       for (Index i = 0; i < group.alive(step); ++i, ++at) {
@@ -482,6 +491,12 @@ class LayerBackward {
         rows.c_prev[at] = cut ? zeros_.data() : cell.c_before(step, row);
       }
       for (; static_cast<Index>(at) % sums_.row_multiple() != 0; ++at) fill_up(rows, at);
+      if (step > steps.begin && !group.closes_at(step)) continue;
+      block.end = static_cast<Index>(at);
+      block.ends = group.closes_at(step);
+      block.first = step >= group.first_closed;
+      if (block.end > block.begin) rows.blocks.push_back(block);
+      block = {block.end, block.end, true, false, false};
     }
     rows.count = static_cast<Index>(at);
   }

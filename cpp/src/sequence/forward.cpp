@@ -195,8 +195,8 @@ class ForwardWalk {
     const WordPanels& h = cell_.weights->h_words;
     if (!h) return nullptr;
     set_rows(h_words_, h_prev_, alive_);
-    step_words_ = {h.arithmetic().unit,        h.arithmetic().pieces, {}, h.factors(), nullptr, h_words_.plain(),
-                   h_words_.any_plain(alive_), shape_.gates_width()};
+    step_words_ = {h.arithmetic().unit, h.arithmetic().pieces,     {}, h.factors(), nullptr,
+                   h_words_.plain(),    h_words_.any_plain(alive_)};
     h_words_.add_to(step_words_.h);
     if (!fused_) return &step_words_;
     set_rows(x_words_, x_, alive_);

@@ -1,5 +1,7 @@
 #include "weight_gradient.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <type_traits>
 
 #include "../isa/isa.hpp"
@@ -9,6 +11,9 @@ namespace lstmcore {
 namespace {
 
 constexpr Index chunk_depth = kernels::most_transposed_depth;
+
+/// As in kernels/word_factors.hpp.
+constexpr double largest_split = 0x1p55;
 
 /// Blocks of hidden units whose panels the second-level cache holds beside what they are multiplied with.
 Index blocks_at_once(const CellShape& shape, Index itemsize) {
@@ -31,23 +36,78 @@ Range units_of(const CellShape& shape, Range blocks) {
 
 template <class T>
 WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip, Index rows,
-                                  bool in_words)
+                                  bool several_blocks, bool in_words)
     : kernels_(active_kernels<T>()),
       shape_(shape),
       gradients_(gradients),
       cell_clip_(cell_clip),
       direct_(rows > 0 && rows <= kernels::most_outer_rows && has_unit_stride(gradients.weight_ih) &&
               has_unit_stride(gradients.weight_hh)),
+      several_blocks_(several_blocks && !direct_),
       in_words_(in_words && !direct_) {
   const auto width = static_cast<std::size_t>(shape.gates_width());
-  x_.resize(gradients.weight_ih && !direct_ ? width * static_cast<std::size_t>(shape.input) : 0);
-  h_.resize(gradients.weight_hh && !direct_ ? width * static_cast<std::size_t>(shape.state) : 0);
-  bias_.resize(gradients.bias ? width : 0);
+  sums_.x.resize(gradients.weight_ih && !direct_ ? width * static_cast<std::size_t>(shape.input) : 0);
+  sums_.h.resize(gradients.weight_hh && !direct_ ? width * static_cast<std::size_t>(shape.state) : 0);
+  sums_.bias.resize(gradients.bias ? width : 0);
   const auto projected = static_cast<std::size_t>(shape.hidden * shape.state_padded());
   projection_.resize(gradients.weight_hr ? projected : 0);
   peephole_.resize(gradients.peephole ? 3 * static_cast<std::size_t>(shape.padded()) : 0);
   const bool norms = gradients.gain_ih || gradients.gain_hh || gradients.gain_c || gradients.bias_c;
   norms_.resize(norms ? 2 * width + 2 * static_cast<std::size_t>(shape.padded()) : 0);
+}
+
+template <class T>
+typename WeightGradient<T>::Sums WeightGradient<T>::like_sums(bool zeros) const {
+  Sums like;
+  const auto make = [&](const Buffer<T>& of, Buffer<T>& to) {
+    to.resize(of.size());
+    if (zeros) std::fill(to.data(), to.data() + to.size(), T(0));
+  };
+  make(sums_.x, like.x);
+  make(sums_.h, like.h);
+  make(sums_.bias, like.bias);
+  return like;
+}
+
+template <class T>
+typename WeightGradient<T>::Sums& WeightGradient<T>::block_sums() {
+  std::call_once(apart_->block_made, [&] { apart_->block = like_sums(false); });
+  return apart_->block;
+}
+
+template <class T>
+typename WeightGradient<T>::Sums& WeightGradient<T>::unsplit_sums() {
+  std::call_once(apart_->unsplit_made, [&] {
+    apart_->unsplit = like_sums(true);
+    apart_->any_unsplit = true;
+  });
+  return apart_->unsplit;
+}
+
+template <class T>
+typename WeightGradient<T>::Area WeightGradient<T>::all_of(Range blocks) const {
+  return {blocks, {0, shape_.input}, {0, shape_.state}, true};
+}
+
+template <class T>
+void WeightGradient<T>::add_sums(const Sums& from, Sums& to, const Area& area, bool copy) const {
+  const Index width = shape_.gates_width();
+  const Index first = area.blocks.begin * shape_.block_width(), count = area.blocks.size() * shape_.block_width();
+  const auto add = [&](const Buffer<T>& values, Buffer<T>& sums, Range rows) {
+    if (sums.size() == 0) return;
+    for (Index row = rows.begin; row < rows.end; ++row) {
+      const T* const source = values.data() + row * width + first;
+      T* const target = sums.data() + row * width + first;
+      if (copy) {
+        std::copy_n(source, count, target);
+      } else {
+        kernels_.add(source, target, count);
+      }
+    }
+  };
+  add(from.x, to.x, area.x_columns);
+  add(from.h, to.h, area.h_columns);
+  if (area.with_bias) add(from.bias, to.bias, {0, 1});
 }
 
 template <class T>
@@ -79,8 +139,8 @@ void WeightGradient<T>::add_norms(const StepRows<T>& rows, bool first, Range blo
   sums.norm_x = rows.norm_x.data();
   sums.norm_h = rows.norm_h.data();
   sums.statistics = rows.statistics.data();
-  if (bias_.size() > 0) {
-    sums.bias = bias_.data();
+  if (sums_.bias.size() > 0) {
+    sums.bias = sums_.bias.data();
     const Index column = blocks.begin * shape_.block_width();
     if (first) std::fill_n(sums.bias + column, blocks.size() * shape_.block_width(), T(0));
   }
@@ -97,7 +157,6 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
                             T* scratch, GradientWords& words) {
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
   const Range h_columns = split(shape_.state, column_parts, column_part, kernels_.tile_rows);
-  const Index group = blocks_at_once(shape_, sizeof(T));
   if (direct_ && rows.count > 0) {
     if (gradients_.weight_ih) {
       add_directly(rows, first, blocks, shape_.x_gradients(), rows.x, x_columns, gradients_.weight_ih);
@@ -106,20 +165,30 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
       add_directly(rows, first, blocks, shape_.h_gradients(), rows.h_prev, h_columns, gradients_.weight_hh);
     }
   }
-  for (Index begin = 0; begin < rows.count; begin += chunk_depth) {
-    const Index depth = std::min(chunk_depth, rows.count - begin);
-    if (in_words_ && add_words(rows, begin, depth, !first || begin > 0, blocks, x_columns, h_columns, words)) {
-      if (column_part == 0) add_bias(rows, begin, depth, !first || begin > 0, blocks);
-      continue;
-    }
-    for (Index block = blocks.begin; block < blocks.end; block += group) {
-      const Range some{block, std::min(block + group, blocks.end)};
-      add_blocks(rows, begin, depth, !first || begin > 0, some, x_columns, h_columns, column_part == 0, scratch);
-    }
-  }
+  const Area area{blocks, x_columns, h_columns, column_part == 0};
+  for (const SumBlock& block : rows.blocks) add_block(rows, block, area, scratch, words);
   if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
   if (projection_.size() > 0 && column_part == 0) add_projection(rows, first, blocks, scratch);
   if (norms_.size() > 0 && column_part == 0) add_norms(rows, first, blocks);
+}
+
+template <class T>
+void WeightGradient<T>::add_block(const StepRows<T>& rows, const SumBlock& block, const Area& area, T* scratch,
+                                  GradientWords& words) {
+  const bool whole = block.starts && block.ends && block.end - block.begin <= chunk_depth;
+  const bool apart = several_blocks_ && !whole;
+  Sums& sums = apart ? block_sums() : sums_;
+  for (Index begin = block.begin; begin < block.end; begin += chunk_depth) {
+    const bool starts = block.starts && begin == block.begin, on_top = several_blocks_ && whole && !block.first;
+    const Part part{begin, std::min(chunk_depth, block.end - begin), sums, !starts && !on_top, on_top};
+    if (area.with_bias) add_bias(rows, part, area.blocks);
+    if (in_words_) {
+      add_words(rows, part, area, words);
+    } else {
+      add_floats(rows, part, area, scratch);
+    }
+  }
+  if (apart && block.ends) add_sums(sums, sums_, area, block.first);
 }
 
 template <class T>
@@ -200,46 +269,52 @@ void WeightGradient<T>::copy_panels(const StepRows<T>& rows, Index begin, Index 
 }
 
 template <class T>
-void WeightGradient<T>::add_blocks(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks,
-                                   Range x_columns, Range h_columns, bool with_bias, T* scratch) {
-  const Index width = shape_.block_width();
-  const Index column = blocks.begin * width;
+void WeightGradient<T>::add_floats(const StepRows<T>& rows, const Part& part, const Area& area, T* scratch) {
+  const Index width = shape_.block_width(), group = blocks_at_once(shape_, sizeof(T));
   kernels::TransposedProduct<T> product{};
-  product.depth = depth;
-  product.columns = blocks.size() * width;
+  product.depth = part.depth;
   product.panels = scratch;
   product.out_stride = shape_.gates_width();
-  product.accumulate = accumulate;
-  product.panel_end = blocks.size();
-  if (with_bias) add_bias(rows, begin, depth, accumulate, blocks);
-  // Without norms the same panels serve both products.
-  if (!shape_.normed && x_.size() + h_.size() > 0) copy_panels(rows, begin, depth, blocks, 0, scratch);
-  if (x_.size() > 0) {
-    if (shape_.normed) copy_panels(rows, begin, depth, blocks, shape_.x_gradients(), scratch);
-    product.a = rows.x.data() + begin;
-    product.out = x_.data() + column;
-    product.row_begin = x_columns.begin;
-    product.row_end = x_columns.end;
-    kernels_.transposed_product(product);
-  }
-  if (h_.size() > 0) {
-    if (shape_.normed) copy_panels(rows, begin, depth, blocks, shape_.h_gradients(), scratch);
-    product.a = rows.h_prev.data() + begin;
-    product.out = h_.data() + column;
-    product.row_begin = h_columns.begin;
-    product.row_end = h_columns.end;
-    kernels_.transposed_product(product);
+  product.accumulate = part.accumulate;
+  product.add = part.add;
+  for (Index block = area.blocks.begin; block < area.blocks.end; block += group) {
+    const Range some{block, std::min(block + group, area.blocks.end)};
+    product.columns = some.size() * width;
+    product.panel_end = some.size();
+    const auto add = [&](const std::vector<const T*>& left, Range columns, Buffer<T>& sums) {
+      if (sums.size() == 0) return;
+      product.a = left.data() + part.begin;
+      product.out = sums.data() + some.begin * width;
+      product.row_begin = columns.begin;
+      product.row_end = columns.end;
+      kernels_.transposed_product(product);
+    };
+    // Without norms the same panels serve both products.
+    const bool wanted = part.sums.x.size() + part.sums.h.size() > 0;
+    if (wanted) copy_panels(rows, part.begin, part.depth, some, shape_.x_gradients(), scratch);
+    add(rows.x, area.x_columns, part.sums.x);
+    if (wanted && shape_.normed) copy_panels(rows, part.begin, part.depth, some, shape_.h_gradients(), scratch);
+    add(rows.h_prev, area.h_columns, part.sums.h);
   }
 }
 
 template <class T>
-void WeightGradient<T>::add_bias(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks) {
-  if (bias_.size() == 0 || norms_.size() > 0) return;
+void WeightGradient<T>::add_bias(const StepRows<T>& rows, const Part& part, Range blocks) {
+  if (part.sums.bias.size() == 0 || norms_.size() > 0) return;
   const Index column = blocks.begin * shape_.block_width(), columns = blocks.size() * shape_.block_width();
-  T* const bias = bias_.data() + column;
-  if (!accumulate) std::fill(bias, bias + columns, T(0));
-  for (Index k = 0; k < depth; ++k) {
-    kernels_.add(rows.gates[static_cast<std::size_t>(begin + k)] + column, bias, columns);
+  T* const bias = part.sums.bias.data() + column;
+  if (part.add) {
+    // Row by row from zeros, and then on top: the last to come is what was there before.
+    std::vector<T> block(static_cast<std::size_t>(columns));
+    for (Index k = 0; k < part.depth; ++k) {
+      kernels_.add(rows.gates[static_cast<std::size_t>(part.begin + k)] + column, block.data(), columns);
+    }
+    kernels_.add(block.data(), bias, columns);
+    return;
+  }
+  if (!part.accumulate) std::fill(bias, bias + columns, T(0));
+  for (Index k = 0; k < part.depth; ++k) {
+    kernels_.add(rows.gates[static_cast<std::size_t>(part.begin + k)] + column, bias, columns);
   }
 }
 
@@ -255,19 +330,19 @@ void GradientWords::prepare(const CellShape& shape) {
 }
 
 template <class T>
-bool WeightGradient<T>::add_words(const StepRows<T>& rows, Index begin, Index depth, bool accumulate, Range blocks,
-                                  Range x_columns, Range h_columns, GradientWords& words) {
+void WeightGradient<T>::add_words(const StepRows<T>& rows, const Part& part, const Area& area, GradientWords& words) {
   if constexpr (std::is_same_v<T, float>) {
     const kernels::WordKernels& kernels = active_table().words;
     const Arithmetic& arithmetic = shape_.arithmetic;
-    const Index count = arithmetic.words(depth), stride = count * arithmetic.pieces, width = shape_.block_width();
+    const Index count = arithmetic.words(part.depth), stride = count * arithmetic.pieces;
+    const Index width = shape_.block_width(), group = blocks_at_once(shape_, sizeof(T));
+    bool exact = true;
     const auto split_columns = [&](const std::vector<const float*>& inputs, Range columns, Word* to) {
       for (Index first = columns.begin; first < columns.end; first += width) {
         const Index real = std::min(width, columns.end - first);
-        if (!kernels.split_panel(inputs.data() + begin, depth, first, real, real, arithmetic.pieces, count,
-                                 words.turned.data())) {
-          return false;
-        }
+        exact = kernels.split_panel(inputs.data() + part.begin, part.depth, first, real, real, arithmetic.pieces, count,
+                                    words.turned.data()) &&
+                exact;
         for (Index piece = 0; piece < arithmetic.pieces; ++piece) {
           // Words are moved, not computed with.
           kernels_.transpose(reinterpret_cast<const float*>(words.turned.data() + piece * count * real), real, count,
@@ -275,28 +350,19 @@ bool WeightGradient<T>::add_words(const StepRows<T>& rows, Index begin, Index de
                              stride);
         }
       }
-      return true;
     };
-    const Index of_x = x_.size() > 0 ? x_columns.size() : 0, of_h = h_.size() > 0 ? h_columns.size() : 0;
+    const Index of_x = part.sums.x.size() > 0 ? area.x_columns.size() : 0;
+    const Index of_h = part.sums.h.size() > 0 ? area.h_columns.size() : 0;
     Word* const x_left = words.left.data();
     Word* const h_left = x_left + (of_x + arithmetic.unit->row_multiple) * stride;
-    if (of_x > 0 && !split_columns(rows.x, x_columns, x_left)) return false;
-    if (of_h > 0 && !split_columns(rows.h_prev, h_columns, h_left)) return false;
-    const float* const* const gates = rows.gates.data() + begin;
-    const auto split_block = [&](Index block, Word* to) {
-      return kernels.split_panel(gates, depth, block * width, width, width, arithmetic.pieces, count, to);
-    };
-    const Index group = blocks_at_once(shape_, sizeof(T));
-    if (blocks.size() > group) {
-      // Nothing may have been added when a value turns out not to be one that can be split.
-      for (Index block = blocks.begin; block < blocks.end; ++block) {
-        if (!split_block(block, words.right.data())) return false;
-      }
-    }
-    for (Index first = blocks.begin; first < blocks.end; first += group) {
-      const Range some{first, std::min(first + group, blocks.end)};
+    if (of_x > 0) split_columns(rows.x, area.x_columns, x_left);
+    if (of_h > 0) split_columns(rows.h_prev, area.h_columns, h_left);
+    for (Index first = area.blocks.begin; first < area.blocks.end; first += group) {
+      const Range some{first, std::min(first + group, area.blocks.end)};
       for (Index block = some.begin; block < some.end; ++block) {
-        if (!split_block(block, words.right.data() + (block - first) * stride * width)) return false;
+        exact = kernels.split_panel(rows.gates.data() + part.begin, part.depth, block * width, width, width,
+                                    arithmetic.pieces, count, words.right.data() + (block - first) * stride * width) &&
+                exact;
       }
       const auto add = [&](const Word* left, Range columns, Buffer<float>& sums) {
         for (Index column = columns.begin; column < columns.end; ++column) {
@@ -314,16 +380,43 @@ bool WeightGradient<T>::add_words(const StepRows<T>& rows, Index begin, Index de
         product.factors[0].a_stride = stride;
         product.factors[0].panels = words.right.data();
         product.out = words.out.data();
-        product.accumulate = accumulate;
+        product.accumulate = part.accumulate;
+        product.add = part.add;
         product.panel_end = some.size();
         arithmetic.unit->product(product);
       };
-      if (of_x > 0) add(x_left, x_columns, x_);
-      if (of_h > 0) add(h_left, h_columns, h_);
+      if (of_x > 0) add(x_left, area.x_columns, part.sums.x);
+      if (of_h > 0) add(h_left, area.h_columns, part.sums.h);
     }
-    return true;
-  } else {
-    return false;
+    if (!exact) add_unsplit(rows, part, area);
+  }
+}
+
+template <class T>
+void WeightGradient<T>::add_unsplit(const StepRows<T>& rows, const Part& part, const Area& area) {
+  Sums& sums = unsplit_sums();
+  const Index first = area.blocks.begin * shape_.block_width(), count = area.blocks.size() * shape_.block_width();
+  const auto unsplit = [](T value) { return !(std::abs(value) <= static_cast<T>(largest_split)); };
+  std::vector<Index> columns;  // of gates that cannot be split
+  for (Index k = part.begin; k < part.begin + part.depth; ++k) {
+    const auto at = static_cast<std::size_t>(k);
+    const T* const gates = rows.gates[at] + first;
+    columns.clear();
+    for (Index column = 0; column < count; ++column) {
+      if (unsplit(gates[column])) columns.push_back(column);
+    }
+    const auto add = [&](const T* left, Range own, Buffer<T>& to) {
+      for (Index row = own.begin; row < own.end && to.size() > 0; ++row) {
+        T* const sum = to.data() + row * shape_.gates_width() + first;
+        if (unsplit(left[row])) {
+          for (Index column = 0; column < count; ++column) sum[column] += left[row] * gates[column];
+        } else {
+          for (const Index column : columns) sum[column] += left[row] * gates[column];
+        }
+      }
+    };
+    add(rows.x[at], area.x_columns, sums.x);
+    add(rows.h_prev[at], area.h_columns, sums.h);
   }
 }
 
@@ -337,7 +430,7 @@ void WeightGradient<T>::clear(Range blocks) {
     std::fill_n(projection_.data() + units.begin * shape_.state_padded(), units.size() * shape_.state_padded(), T(0));
   }
   visit_norms(blocks, [&](Index at, Index size) { std::fill_n(norms_.data() + at, size, T(0)); });
-  for (Buffer<T>* sums : {&x_, &h_, &bias_}) {
+  for (Buffer<T>* sums : {&sums_.x, &sums_.h, &sums_.bias}) {
     const Index columns = blocks.size() * shape_.block_width(), end = static_cast<Index>(sums->size());
     for (Index at = blocks.begin * shape_.block_width(); at < end; at += shape_.gates_width()) {
       std::fill(sums->data() + at, sums->data() + at + columns, T(0));
@@ -346,16 +439,13 @@ void WeightGradient<T>::clear(Range blocks) {
 }
 
 template <class T>
+void WeightGradient<T>::finish(Range blocks) {
+  if (apart_->any_unsplit) add_sums(apart_->unsplit, sums_, all_of(blocks), false);
+}
+
+template <class T>
 void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
-  const Index width = shape_.gates_width();
-  const Index first = blocks.begin * shape_.block_width(), columns = blocks.size() * shape_.block_width();
-  const auto add = [&](const Buffer<T>& from, Buffer<T>& to) {
-    const Index end = static_cast<Index>(to.size());
-    for (Index at = first; at < end; at += width) kernels_.add(from.data() + at, to.data() + at, columns);
-  };
-  add(other.x_, x_);
-  add(other.h_, h_);
-  add(other.bias_, bias_);
+  add_sums(other.sums_, sums_, all_of(blocks), false);
   visit_norms(blocks, [&](Index at, Index size) { kernels_.add(other.norms_.data() + at, norms_.data() + at, size); });
   if (projection_.size() > 0) {
     const Range units = units_of(shape_, blocks);
@@ -372,9 +462,9 @@ void WeightGradient<T>::add(const WeightGradient& other, Range blocks) {
 
 template <class T>
 void WeightGradient<T>::write(Range blocks) const {
-  if (x_.size() > 0) unpack_gradient(shape_, x_.data(), blocks, gradients_.weight_ih);
-  if (h_.size() > 0) unpack_gradient(shape_, h_.data(), blocks, gradients_.weight_hh);
-  if (bias_.size() > 0) unpack_gradient(shape_, bias_.data(), blocks, gradients_.bias, 4);
+  if (sums_.x.size() > 0) unpack_gradient(shape_, sums_.x.data(), blocks, gradients_.weight_ih);
+  if (sums_.h.size() > 0) unpack_gradient(shape_, sums_.h.data(), blocks, gradients_.weight_hh);
+  if (sums_.bias.size() > 0) unpack_gradient(shape_, sums_.bias.data(), blocks, gradients_.bias, 4);
   if (projection_.size() > 0) {
     const Range units = units_of(shape_, blocks);
     for (Index unit = units.begin; unit < units.end; ++unit) {
@@ -403,6 +493,24 @@ RowSet::RowSet(const Schedule& schedule, int parts, int part)
   }
 }
 
+void RowSet::cut_blocks(Index row_multiple) {
+  const Index steps = static_cast<Index>(offset.size()) - 1;
+  std::vector<char> ends(static_cast<std::size_t>(steps), 0);
+  Index count = 0;
+  for (Index step = steps - 1; step >= 0; --step) {
+    const Index more = (alive(step) + row_multiple - 1) / row_multiple * row_multiple;
+    if (count > 0 && count + more > chunk_depth) {
+      ends[static_cast<std::size_t>(step + 1)] = 1;
+      first_closed = std::max(first_closed, step + 1);
+      count = 0;
+    }
+    count += more;
+  }
+  if (first_closed == 0) return;  // one block
+  ends[0] = 1;
+  closes = std::move(ends);
+}
+
 namespace {
 
 /// Rows that a step's are filled up to where gradients are summed in a lower precision: whole words, or tiles, so that
@@ -410,8 +518,17 @@ namespace {
 /// most would be filling, and for the few rows that are summed where the caller wants the sums.
 Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
   if (shape.arithmetic.quantized() || shape.normed || schedule.total <= kernels::most_outer_rows) return 1;
-  const Index multiple = shape.arithmetic.unit->group * shape.arithmetic.unit->word_multiple;
-  return 2 * schedule.rows >= multiple ? multiple : 1;
+  const kernels::ProductUnit& unit = *shape.arithmetic.unit;
+  const Index multiple = unit.group * unit.word_multiple;
+  const int products = kernels::piece_pair_counts[shape.arithmetic.pieces - 1];
+  const double most_filling = std::max(1.25, 0.75 * unit.speed / products);
+  Index filled = 0;
+  Index alive = schedule.rows;
+  for (Index step = 0; step < schedule.longest; ++step) {
+    while (alive > 0 && schedule.length[static_cast<std::size_t>(alive - 1)] <= step) --alive;
+    filled += (alive + multiple - 1) / multiple * multiple;
+  }
+  return static_cast<double>(filled) <= most_filling * static_cast<double>(schedule.total) ? multiple : 1;
 }
 
 int row_groups(const CellShape& shape, const Schedule& schedule, Index row_multiple) {
@@ -432,11 +549,15 @@ WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
                           const std::vector<LstmCellWeights<T>>& gradients, T cell_clip, bool in_words) {
   if (in_words) row_multiple_ = gradient_row_multiple(shape, schedule);
   const int groups = row_groups(shape, schedule, row_multiple_);
-  for (int group = 0; group < groups; ++group) groups_.emplace_back(schedule, groups, group);
+  for (int group = 0; group < groups; ++group) {
+    groups_.emplace_back(schedule, groups, group);
+    groups_.back().cut_blocks(row_multiple_);
+  }
   for (const LstmCellWeights<T>& direction : gradients) {
     for (int group = 0; group < groups; ++group) {
       gradients_.emplace_back(shape, direction, cell_clip,
-                              groups == 1 ? schedule.total : std::numeric_limits<Index>::max(), row_multiple_ > 1);
+                              groups == 1 ? schedule.total : std::numeric_limits<Index>::max(),
+                              !groups_[static_cast<std::size_t>(group)].closes.empty(), row_multiple_ > 1);
       wanted_ = wanted_ || gradients_.back().wanted();
     }
   }
@@ -451,8 +572,12 @@ template <class T>
 void WeightSums<T>::write(const Schedule& schedule, Index direction, Range blocks) {
   WeightGradient<T>& sum = of(direction, 0);
   if (schedule.total == 0) sum.clear(blocks);
+  sum.finish(blocks);
   for (std::size_t group = 1; group < groups_.size(); ++group) {
-    if (groups_[group].longest(schedule) > 0) sum.add(of(direction, static_cast<Index>(group)), blocks);
+    if (groups_[group].longest(schedule) == 0) continue;
+    WeightGradient<T>& other = of(direction, static_cast<Index>(group));
+    other.finish(blocks);
+    sum.add(other, blocks);
   }
   sum.write(blocks);
 }

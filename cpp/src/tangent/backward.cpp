@@ -334,6 +334,8 @@ class TangentBackward {
     }
     rows_.count = static_cast<Index>(rows_.gates.size());
     h_rows_.count = static_cast<Index>(h_rows_.gates.size());
+    const bool first = range.steps.end == schedule_.longest;
+    for (StepRows<T>* rows : {&rows_, &h_rows_}) rows->blocks = {{0, rows->count, first, false, true}};
     if (shape_.normed) h_rows_.h_prev = rows_.h_prev;
   }
 
