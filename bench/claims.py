@@ -243,6 +243,9 @@ def _precisions(run: Run, threads: int) -> Iterator[Claim]:
                 other = run.find(peer, name, direction, "float32", threads)
             unit = run.versions.get(own.peer, {}).get(f"unit of {precision}", "")
             speed = other.median / own.median if other else None
+            if unit.endswith("fp32") and speed is not None:
+                yield Claim(goal, f"{speed:.2f}; no matrix unit here, computed by {unit}", None)
+                continue
             yield _at_least(goal, speed, least, f", computed by {unit}" if unit else "")
 
 

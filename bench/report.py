@@ -173,7 +173,10 @@ def claim_table(run: Run) -> Rows:
     """Return the goals with their verdicts."""
     most = max((case.threads for case in run.cases()), default=1)
     table: Rows = [["goal", "measured", ""]]
-    table += [[claim.goal, claim.measured, claim.verdict] for claim in claims(run, most)]
+    found = [
+        claim for claim in claims(run, most) if claim.measured
+    ]  # the others belong to other grids
+    table += [[claim.goal, claim.measured, claim.verdict] for claim in found]
     return table
 
 
