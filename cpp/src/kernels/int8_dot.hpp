@@ -23,7 +23,7 @@ struct Int8Dot {
   static Sum dot(Sum sum, Words a, Words b) {
     const Words signed_b = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), _mm512_setzero_si512(), b);
     const Words pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), signed_b);
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    return ei::padd(ei::Packet16i(sum), ei::Packet16i(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
   }
   static PacketOf<float> to_float(Sum sum) { return _mm512_cvtepi32_ps(sum); }
 };
@@ -39,7 +39,7 @@ struct Int8Dot {
   static Words broadcast(const Word* from) { return _mm256_set1_epi32(static_cast<int>(*from)); }
   static Sum dot(Sum sum, Words a, Words b) {
     const Words pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return ei::padd(ei::Packet8i(sum), ei::Packet8i(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
   }
   static PacketOf<float> to_float(Sum sum) { return _mm256_cvtepi32_ps(sum); }
 };
