@@ -38,7 +38,8 @@ bool WordPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
 }
 
 bool WordPanels::fill_panel(Index panel, const float* const* rows) {
-  constexpr float largest_scale = 0x1p55f / 127.0f;  // beyond it a product of two scales might be infinite
+  constexpr float largest_scale =
+      kernels::largest_split / 127.0f;  // beyond it a product of two scales might be infinite
   const Index real = std::min(full_, columns_ - panel * full_), columns = width(panel);
   Word* const to = words_data_.data() + panel * arithmetic_.pieces * words_ * full_;
   if (!arithmetic_.quantized()) {

@@ -1,11 +1,12 @@
-// What the tests of the training operations share: views of vectors, thread counts, types.
+// What the tests of the training operations share: views of vectors, types.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <lstmcore/cpu.hpp>
 #include <lstmcore/tensor.hpp>
 #include <vector>
+
+#include "thread_count.hpp"
 
 template <class T, std::size_t Rank>
 lstmcore::View<T, static_cast<int>(Rank)> view_of(std::vector<T>& values, const std::int64_t (&shape)[Rank]) {
@@ -31,18 +32,6 @@ template <class T>
 lstmcore::View<const T, 1> flat(const std::vector<T>& values) {
   return view_of(values, {static_cast<std::int64_t>(values.size())});
 }
-
-/// Sets the number of threads for a block.
-class Threads {
- public:
-  explicit Threads(int count) : before_(lstmcore::get_num_threads()) { lstmcore::set_num_threads(count); }
-  ~Threads() { lstmcore::set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
 
 /// `single` for float, `twice` for double.
 template <class T>

@@ -1,11 +1,11 @@
 // What the tests that compare bits share.
 #pragma once
 
-#include <lstmcore/cpu.hpp>
 #include <vector>
 
 #include "check.hpp"
 #include "lstm_problem.hpp"
+#include "thread_count.hpp"
 
 template <class T>
 void check_same_outputs(const Result<T>& result, const Result<T>& expected) {
@@ -32,17 +32,6 @@ void check_same_gradients(const Result<T>& result, const Result<T>& expected) {
     CHECK_SAME_BITS(result.dbias_c[cell], expected.dbias_c[cell]);
   }
 }
-
-class ThreadCount {
- public:
-  explicit ThreadCount(int count) : before_(lstmcore::get_num_threads()) { lstmcore::set_num_threads(count); }
-  ~ThreadCount() { lstmcore::set_num_threads(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
 
 /// Row `n` of a problem and of its result, alone.
 template <class T>

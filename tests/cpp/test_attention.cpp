@@ -143,7 +143,7 @@ void check_case(const Case<T>& c) {
   for (std::int64_t n = 0; n < rows; ++n) {
     for (std::int64_t s = 0; s < asked; ++s) add_plain(c, n, s, expected);
   }
-  const Threads one(1);
+  const ThreadCount one(1);
   const Result<T> result = run(c);
   // Sums of up to some hundred products, and scores of some units' size in an exponential.
   const double close = tolerance<T>(2e-5, 2e-13);
@@ -154,7 +154,7 @@ void check_case(const Case<T>& c) {
   CHECK_ARRAYS_CLOSE(result.dvalues, expected.dvalues, close);
   if (!c.v.empty()) CHECK_ARRAYS_CLOSE(result.dv, expected.dv, close);
   for (int count : {2, 3, 7}) {
-    const Threads threads(count);
+    const ThreadCount threads(count);
     const Result<T> other = run(c);
     CHECK_SAME_BITS(other.weights, result.weights);
     CHECK_SAME_BITS(other.context, result.context);

@@ -186,12 +186,12 @@ template <class T>
 void check_threads(const Convolution<T>& start) {
   Convolution<T> one = start;
   {
-    const Threads threads(1);
+    const ThreadCount threads(1);
     one.forward();
     one.backward();
   }
   for (const int count : {2, 3, 5}) {
-    const Threads threads(count);
+    const ThreadCount threads(count);
     Convolution<T> many = start;
     many.forward();
     many.backward();
@@ -508,11 +508,11 @@ TEST("pooling against loops") {
 TEST("pooling has the same bits for any number of threads") {
   Pooling<float> one(20, 60, 200, windows_of(3, 2, 1, Padding::same));
   {
-    const Threads threads(1);
+    const ThreadCount threads(1);
     one.run();
   }
   for (const int count : {2, 3}) {
-    const Threads threads(count);
+    const ThreadCount threads(count);
     Pooling<float> many(20, 60, 200, one.windows);
     many.run();
     CHECK_SAME_BITS(many.y, one.y);

@@ -187,13 +187,13 @@ template <class T>
 void check_threads(std::int64_t rows, std::int64_t features, std::int64_t units) {
   Dense<T> one(rows, features, units, Activation::softmax), many = one;
   {
-    const Threads threads(1);
+    const ThreadCount threads(1);
     one.forward();
     one.backward();
   }
   for (int count : {2, 3, 7}) {
     const check::Context context("threads " + std::to_string(count) + ", M " + std::to_string(rows));
-    const Threads threads(count);
+    const ThreadCount threads(count);
     many.forward();
     many.backward();
     CHECK_SAME_BITS(many.y, one.y);

@@ -150,10 +150,10 @@ TEST("losses have the same bits for any number of threads") {
     for (auto loss : {&Problem<float>::by_label, &Problem<float>::by_target, &Problem<float>::squared}) {
       double expected = 0, actual = 0;
       {
-        const Threads threads(1);
+        const ThreadCount threads(1);
         expected = (one.*loss)(1.0, true);
       }
-      const Threads threads(count);
+      const ThreadCount threads(count);
       actual = (many.*loss)(1.0, true);
       CHECK_EQUAL(actual, expected);
       CHECK_SAME_BITS(many.gradient, one.gradient);

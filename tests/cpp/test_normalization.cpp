@@ -138,12 +138,12 @@ TEST("layer normalization gradients against finite differences") {
 TEST("layer normalization has the same bits for any number of threads, and whatever the padding") {
   Normalization<float> one(30, 90, 65, true, std::vector<Index>(30, 80));
   {
-    const Threads threads(1);
+    const ThreadCount threads(1);
     one.forward();
     one.backward();
   }
   for (const int count : {2, 3, 7}) {
-    const Threads threads(count);
+    const ThreadCount threads(count);
     Normalization<float> many = one;
     many.forward();
     many.backward();

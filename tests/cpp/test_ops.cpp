@@ -47,7 +47,7 @@ void check_embedding(std::int64_t count, std::int64_t vocabulary, std::int64_t w
   }
   for (int count_of_threads : {1, 2, 3, 7}) {
     const check::Context context("threads " + std::to_string(count_of_threads));
-    const Threads threads(count_of_threads);
+    const ThreadCount threads(count_of_threads);
     lstmcore::embedding_forward<T>(view_of(table, {vocabulary, width}), flat(ids), view_of(y, {count, width}));
     CHECK_SAME_BITS(y, expected);
     // The same bits even as the loop's, because the order of the sum is the same.
@@ -64,7 +64,7 @@ void check_dropout(std::int64_t count, double rate, std::uint64_t seed) {
     expected[k] = kept ? x[k] * factor : T(0);
   }
   for (int count_of_threads : {1, 2, 3, 7}) {
-    const Threads threads(count_of_threads);
+    const ThreadCount threads(count_of_threads);
     std::vector<T> y(x.size(), T(99)), in_place = x;
     lstmcore::dropout<T>(flat(std::as_const(x)), rate, seed, flat(y));
     lstmcore::dropout<T>(flat(std::as_const(in_place)), rate, seed, flat(in_place));
@@ -240,10 +240,10 @@ TEST("pooling has the same bits for any number of threads") {
     lstmcore::mean_over_time_forward<float>(s.view(), flat(s.lengths), View<float, 2>(y.data() + 2800, {40, 70}));
     return y;
   };
-  const Threads before(1);
+  const ThreadCount before(1);
   const std::vector<float> expected = run();
   for (int count : {2, 3, 7}) {
-    const Threads threads(count);
+    const ThreadCount threads(count);
     CHECK_SAME_BITS(run(), expected);
   }
 }

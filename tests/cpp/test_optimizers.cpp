@@ -131,11 +131,11 @@ TEST("Adam over the whole range of a gradient") {
 }
 
 TEST("the steps have the same bits for any number of threads and at any place") {
-  const Threads before(1);
+  const ThreadCount before(1);
   const std::vector<float> single = all_steps<float>(100003);
   const std::vector<double> twice = all_steps<double>(100003);
   for (int threads : {2, 3, 7}) {
-    const Threads now(threads);
+    const ThreadCount now(threads);
     CHECK_SAME_BITS(all_steps<float>(100003), single);
     CHECK_SAME_BITS(all_steps<double>(100003), twice);
   }

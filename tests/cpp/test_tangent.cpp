@@ -8,6 +8,7 @@
 #include "lstm_shapes.hpp"
 #include "lstm_tangent.hpp"
 #include "lstm_variants.hpp"
+#include "thread_count.hpp"
 
 namespace {
 
@@ -129,17 +130,6 @@ Result<double> train_without_masks(const Problem<double>& p, Index every) {
   lstm.backward(tape, p.output_gradients(), out.inputs);
   return out.result;
 }
-
-class ThreadCount {
- public:
-  explicit ThreadCount(int count) : before_(lstmcore::get_num_threads()) { lstmcore::set_num_threads(count); }
-  ~ThreadCount() { lstmcore::set_num_threads(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
 
 template <class T>
 void check_same(const Result<T>& actual, const Result<T>& expected) {

@@ -149,6 +149,19 @@ bool turning_pays(const StepForward<T>& s) {
   return bytes > (24 << 10) && bytes < (192 << 10);
 }
 
+/// Factors from row `row` on and for one block.
+inline kernels::WordFactors factors_of(const kernels::StepWords& words, const kernels::WordFactors& all, Index row,
+                                       Index block) {
+  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
+  kernels::WordFactors own = all;
+  own.a += row * own.a_stride;
+  own.panels += block * words.pieces * own.words * full;
+  if (own.a_scale != nullptr) own.a_scale += row;
+  if (own.scale != nullptr) own.scale += block * full;
+  if (own.start != nullptr) own.start += block * full;
+  return own;
+}
+
 /// The products of some rows and one block on a unit for smaller numbers.
 inline void step_words_product(const StepForward<float>& s, Index row, Index rows, Index block, float* const* gates) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
@@ -160,22 +173,13 @@ inline void step_words_product(const StepForward<float>& s, Index row, Index row
   p.pieces = words.pieces;
   p.out = gates;
   p.panel_end = 1;
-  const auto take = [&](const kernels::WordFactors& factors) {
-    kernels::WordFactors& own = p.factors[p.count++];
-    own = factors;
-    own.a += row * own.a_stride;
-    own.panels += block * words.pieces * own.words * full;
-    if (own.a_scale != nullptr) own.a_scale += row;
-    if (own.scale != nullptr) own.scale += block * full;
-    if (own.start != nullptr) own.start += block * full;
-  };
   if (s.x_depth > 0) {
     p.bias = s.bias + block * full;
-    take(words.x);
+    p.factors[p.count++] = factors_of(words, words.x, row, block);
   } else {
     p.accumulate = true;
   }
-  take(words.h);
+  p.factors[p.count++] = factors_of(words, words.h, row, block);
   words.unit->product(p);
 }
 
@@ -188,13 +192,9 @@ inline void step_row_plainly(const StepForward<float>& s, Index row, Index block
                        const float* panels, bool first) {
     const float* const bias = first ? s.bias + block * full : nullptr;
     if (!plain) {
-      kernels::WordProduct p{1, full, full, words.pieces, 1, {factors, {}}, &gates, bias, !first, 0, 1, false};
-      kernels::WordFactors& own = p.factors[0];
-      own.a += row * own.a_stride;
-      own.panels += block * words.pieces * own.words * full;
-      if (own.a_scale != nullptr) own.a_scale += row;
-      if (own.scale != nullptr) own.scale += block * full;
-      if (own.start != nullptr) own.start += block * full;
+      kernels::WordProduct p{
+          1,      full, full, words.pieces, 1, {factors_of(words, factors, row, block), {}}, &gates, bias,
+          !first, 0,    1,    false};
       words.unit->product(p);
     } else if (panels != nullptr) {
       product(

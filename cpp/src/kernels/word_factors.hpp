@@ -24,11 +24,7 @@ inline float float_of(Word bits) {
   return value;
 }
 
-/// Larger numbers are not split or quantized, so that no sum of products of two that are is infinite on the way to one
-/// that is finite.
-constexpr float largest_split = 0x1p55f;
-
-inline bool can_be_split(Word magnitude) { return magnitude <= bits_of(largest_split); }
+inline bool can_be_split(Word magnitude) { return magnitude <= bits_of(kernels::largest_split); }
 
 /// The bits of the nearest bfloat16, ties to even, in the upper half.
 inline Word round_to_bfloat16(Word bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }

@@ -12,6 +12,10 @@ using Word = std::uint32_t;
 
 constexpr int most_pieces = 3;
 
+/// Larger numbers are not split or quantized, so that no sum of products of two that are is infinite on the way to one
+/// that is finite.
+constexpr float largest_split = 0x1p55f;
+
 /// Which piece of the left factor meets which of the right one, in the order of the sums: from one to the next only one
 /// of the two changes.
 struct PiecePair {

@@ -12,9 +12,6 @@ namespace {
 
 constexpr Index chunk_depth = kernels::most_transposed_depth;
 
-/// As in kernels/word_factors.hpp.
-constexpr double largest_split = 0x1p55;
-
 /// Blocks of hidden units whose panels the second-level cache holds beside what they are multiplied with.
 Index blocks_at_once(const CellShape& shape, Index itemsize) {
   constexpr Index cached_bytes = 384 << 10;
@@ -396,7 +393,7 @@ template <class T>
 void WeightGradient<T>::add_unsplit(const StepRows<T>& rows, const Part& part, const Area& area) {
   Sums& sums = unsplit_sums();
   const Index first = area.blocks.begin * shape_.block_width(), count = area.blocks.size() * shape_.block_width();
-  const auto unsplit = [](T value) { return !(std::abs(value) <= static_cast<T>(largest_split)); };
+  const auto unsplit = [](T value) { return !(std::abs(value) <= static_cast<T>(kernels::largest_split)); };
   std::vector<Index> columns;  // of gates that cannot be split
   for (Index k = part.begin; k < part.begin + part.depth; ++k) {
     const auto at = static_cast<std::size_t>(k);

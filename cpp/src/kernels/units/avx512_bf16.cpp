@@ -1,4 +1,4 @@
-// AVX-512's dot product of bfloat16 pairs: two multiply-adds an element of a vector, for one piece.
+// AVX-512's dot product of bfloat16 pairs: two multiply-adds an element of a vector.
 #include "../word_product.hpp"
 
 namespace lstmcore {
