@@ -218,6 +218,11 @@ class Loss(Configurable):
             )
         return self.with_logits(), True
 
+    @property
+    def shows_logits(self) -> bool:
+        """Whether what metrics see are logits: the model's outputs, if this loss takes such."""
+        return self.from_logits
+
     def with_logits(self) -> "Loss":
         """Return this loss, with the same options, as one that takes logits."""
         options = {name: getattr(self, name) for name in arguments(type(self))}

@@ -162,7 +162,7 @@ def check_gradient(
     gradient = rows * loss.value_and_gradient(y_true, outputs)[1]
     differences = np.empty_like(outputs)
     for place in np.ndindex(*outputs.shape):
-        width = step * max(1.0, abs(outputs[place]))
+        width = step * max(1.0, abs(float(outputs[place])))
         ends = []
         for moved in (outputs[place] + width, outputs[place] - width):
             shifted = outputs.copy()

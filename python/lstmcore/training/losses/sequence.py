@@ -85,6 +85,11 @@ class SequenceLoss(Loss):
         raise NotImplementedError
 
     @property
+    def shows_logits(self) -> bool:
+        """Whether what metrics see are logits: never, they see what `for_metrics` returns."""
+        return False
+
+    @property
     def has_metrics(self) -> bool:
         """Whether metrics can stand beside this loss."""
         return type(self).for_metrics is not SequenceLoss.for_metrics
