@@ -316,6 +316,8 @@ def _loss(
     if isinstance(loss, SequenceLoss):
         assert batch.targets is not None
         assert batch.target_lengths is not None
+        if lengths is None:
+            lengths = np.full(len(outputs), outputs.shape[1], np.int64)
         sequences = (batch.targets, batch.target_lengths, outputs, lengths)
         count, weights = max(len(outputs), 1), batch.weights
         value, gradient = loss.sum_sequences(*sequences, weights, 1.0 / count, need_gradient)

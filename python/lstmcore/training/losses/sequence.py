@@ -38,7 +38,7 @@ class SequenceLoss(Loss):
         targets: Array,
         target_lengths: Array,
         outputs: Array,
-        lengths: Array | None,
+        lengths: Array,
         weights: Array | None = None,
         scale: float = 1.0,
         need_gradient: bool = False,
@@ -52,8 +52,8 @@ class SequenceLoss(Loss):
         target_lengths : ndarray of int64, shape (N,)
             Labels of each row.
         outputs : ndarray, shape (N, T, U)
-        lengths : ndarray of int64, shape (N,), or None
-            Valid steps of each row of outputs; None: all T.
+        lengths : ndarray of int64, shape (N,)
+            Valid steps of each row of outputs.
         weights : ndarray, shape (N,), optional
             None: all 1. A sequence of weight 0 does not count.
         scale : float, default 1.0
@@ -69,7 +69,7 @@ class SequenceLoss(Loss):
         raise NotImplementedError
 
     def for_metrics(
-        self, targets: Array, target_lengths: Array, outputs: Array, lengths: Array | None
+        self, targets: Array, target_lengths: Array, outputs: Array, lengths: Array
     ) -> tuple[Array, Array]:
         """Return targets and predictions for metrics, one row for each sequence.
 
@@ -157,7 +157,9 @@ class SequenceLoss(Loss):
         rows = self.label_rows(y_true, units, "y_true")
         if len(rows) != count:
             raise ValueError(f"y_true: expected {count} rows like y_pred, got {len(rows)}")
-        if lengths is not None:
+        if lengths is None:
+            lengths = np.full(count, steps, np.int64)
+        else:
             lengths = _checks.lengths_array(lengths, count, steps)
         weights = None
         if sample_weight is not None:
@@ -265,7 +267,7 @@ class PresenceCrossentropy(SequenceLoss):
         targets: Array,
         target_lengths: Array,
         outputs: Array,
-        lengths: Array | None,
+        lengths: Array,
         weights: Array | None = None,
         scale: float = 1.0,
         need_gradient: bool = False,
@@ -289,7 +291,7 @@ class PresenceCrossentropy(SequenceLoss):
         return value, np.asarray(np.where(valid, gradient, 0), outputs.dtype)
 
     def for_metrics(
-        self, targets: Array, target_lengths: Array, outputs: Array, lengths: Array | None
+        self, targets: Array, target_lengths: Array, outputs: Array, lengths: Array
     ) -> tuple[Array, Array]:
         """See `SequenceLoss.for_metrics`."""
         present = -np.expm1(-self._absence(outputs, _valid(outputs, lengths)))
@@ -320,9 +322,6 @@ class PresenceCrossentropy(SequenceLoss):
         return np.where(free, 1.0 / (1.0 - clipped), 0.0)
 
 
-def _valid(outputs: Array, lengths: Array | None) -> Array:
+def _valid(outputs: Array, lengths: Array) -> Array:
     """Return which steps count, (N, T, 1)."""
-    steps = outputs.shape[1]
-    if lengths is None:
-        return np.ones((1, steps, 1), np.bool_)
-    return (np.arange(steps) < lengths[:, None])[:, :, None]
+    return (np.arange(outputs.shape[1]) < lengths[:, None])[:, :, None]
