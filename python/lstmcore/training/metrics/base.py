@@ -99,6 +99,8 @@ class Metric(Configurable):
         """
         outputs = np.asarray(y_pred)
         outputs = outputs.reshape(-1, outputs.shape[-1])
+        if not len(outputs):
+            return
         targets = self.match(np.asarray(y_true), outputs)
         if len(targets) != len(outputs):
             raise ValueError(f"y_true: expected {len(outputs)} labels, got {len(targets)}")
