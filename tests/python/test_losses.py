@@ -439,6 +439,17 @@ def test_targets_in_time_with_ends_and_weights(loss, rng):
     ]
     value = model.evaluate(x, y, sample_weight=weights, verbose=0)
     assert value == pytest.approx(sum(parts) / sum(lengths), rel=1e-12)
+    # The same with steps taken out by a mask, where targets may be anything.
+    mask = np.zeros((3, 6), bool)
+    for row, length in enumerate(lengths):
+        mask[row, 1 : 1 + length] = True
+    spread = [np.full((3, 6, entries[0].shape[1]), 7.0) for entries in (x, y)]
+    for whole, entries in zip(spread, (x, y), strict=True):
+        whole[mask] = np.concatenate(entries)
+    padded = np.zeros((3, 6))
+    padded[mask] = np.concatenate(weights)
+    again = model.evaluate(*spread, sample_weight=padded, mask=mask, verbose=0)
+    assert again == pytest.approx(value, rel=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -520,6 +531,22 @@ def test_a_function_of_labels_is_a_loss(rng):
     x = rng.standard_normal((200, 3))
     model.fit(x, x.argmax(axis=1), epochs=10, verbose=0)
     assert model.evaluate(x, x.argmax(axis=1), verbose=0)[1] > 0.9
+
+
+def test_class_weights_of_labels_whatever_the_loss(rng):
+    def miss(y_true, y_pred):
+        return 1 - y_pred[np.arange(len(y_true)), y_true]
+
+    model = model_of(2, "softmax")
+    model.compile("sgd", losses.Function(miss, lambda y, p: -np.eye(2)[y], labels=True))
+    x, y = rng.standard_normal((5, 3)), np.array([0, 1, 1, 0, 1])
+    model.build((None, 3))
+    expected = miss(y, model.predict(x, verbose=0)) * np.where(y == 1, 3.0, 1.0)
+    assert model.train_on_batch(x, y, class_weight={1: 3.0}) == pytest.approx(expected.mean())
+    model = model_of(2)
+    model.compile("sgd", "huber")
+    with pytest.raises(ValueError, match="class_weight: Huber with 2 outputs has no classes"):
+        model.fit(x, x[:, :2], class_weight={1: 3.0}, verbose=0)
 
 
 def test_a_wrong_gradient_is_found():

@@ -500,6 +500,26 @@ def test_weighted_metrics_are_weighted_and_others_are_not(rng, tmp_path):
     assert loaded.evaluate(x, y, sample_weight=w, verbose=0) == [loss, mae, wmae, shift]
 
 
+def test_metrics_of_an_encoder_decoder(rng):
+    """Of tokens, the end token included, those of heavier pairs counting more if asked for."""
+    model = lc.EncoderDecoder(6, 6, embedding_size=3, units=3)
+    top = metrics.TopK(2)
+    model.compile("sgd", metrics=["accuracy", "perplexity", top], weighted_metrics=[sums_of_labels])
+    x, y = [[3, 4], [5]], [[3], [4, 5, 3]]
+    loss, accuracy, perplexity, share, total = model.evaluate(x, y, verbose=0, sample_weight=[2.0, 0.5])
+    plain = model.evaluate(x, y, verbose=0)
+    assert perplexity == pytest.approx(math.exp(plain[0]), rel=1e-6)
+    assert 0 <= share <= 1
+    assert plain[1:4] == [accuracy, perplexity, share]
+    assert loss != plain[0]
+    assert total == 2.0 * (3 + 2) + 0.5 * (4 + 5 + 3 + 2)  # the end token is 2
+    assert plain[4] == 3 + 2 + 4 + 5 + 3 + 2
+
+
+def sums_of_labels(y_true, y_pred, sample_weight=None):
+    return (y_true * (1.0 if sample_weight is None else sample_weight)).sum()
+
+
 def test_class_weights_are_weights(rng):
     model = compiled("sigmoid", 1, "binary_crossentropy", None, ["accuracy"])
     x, y = rng.standard_normal((ROWS, 3)), rng.integers(0, 2, ROWS)
@@ -526,6 +546,7 @@ def test_metrics_of_epochs_stand_in_no_logs_of_batches(rng):
 
 
 def test_one_metric_may_stand_without_a_list():
+    assert metrics.get(losses.Function(bias, bias, "own"), losses.Huber()).name == "own"
     for wanted, name in (
         ("mae", "mae"),
         (metrics.R2(), "r2"),

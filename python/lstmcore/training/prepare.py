@@ -248,7 +248,7 @@ def _class_weights(
     binary = loss.activation == "sigmoid" and units == 1
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: expected a mapping, got {_checks.describe(class_weight)}")
-    if loss.activation is None or (loss.activation == "sigmoid" and not binary):
+    if not (loss.labels or binary or loss.activation == "softmax"):
         raise ValueError(f"class_weight: {type(loss).__name__} with {units} outputs has no classes")
     count = 2 if binary else units
     table = np.ones(count, dtype)

@@ -109,7 +109,7 @@ def get(metric: MetricLike, loss: Loss) -> Metric:
         raise TypeError(f"metrics: expected an object, got the class {metric.__name__}; call it")
     if isinstance(metric, Loss):
         names = [name for name, kind in losses.NAMES.items() if kind is type(metric)]
-        return MeanLoss(metric, names[0] if names else type(metric).__name__.lower())
+        return MeanLoss(metric, names[0] if names else getattr(metric, "name", None))
     if metric in ("accuracy", "acc"):
         return _accuracy(str(metric), loss)
     if isinstance(metric, str):
