@@ -506,7 +506,8 @@ def test_metrics_of_an_encoder_decoder(rng):
     top = metrics.TopK(2)
     model.compile("sgd", metrics=["accuracy", "perplexity", top], weighted_metrics=[sums_of_labels])
     x, y = [[3, 4], [5]], [[3], [4, 5, 3]]
-    loss, accuracy, perplexity, share, total = model.evaluate(x, y, verbose=0, sample_weight=[2.0, 0.5])
+    result = model.evaluate(x, y, verbose=0, sample_weight=[2.0, 0.5])
+    loss, accuracy, perplexity, share, total = result
     plain = model.evaluate(x, y, verbose=0)
     assert perplexity == pytest.approx(math.exp(plain[0]), rel=1e-6)
     assert 0 <= share <= 1
