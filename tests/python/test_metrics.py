@@ -222,6 +222,9 @@ def test_r2_of_constant_targets():
         assert metric.result() == expected
         metric.update([[3.3]], [[3.3]])
         assert metric.result() == expected
+        # The weighted mean of these is 3.2999999999999994.
+        metric.update([[3.3]] * 3, [[3.3]] * 3, [0.3, 0.7, 0.1])
+        assert metric.result() == expected
 
 
 def test_mape_of_zeros_is_finite():
