@@ -13,10 +13,9 @@ from lstmcore.network import ModelState, Weighted
 from lstmcore.training import checkpoint, loop
 from lstmcore.training.callback_list import CallbackList, CallbackState
 from lstmcore.training.callbacks import Callback, History
-from lstmcore.training.compiled import Compiled
+from lstmcore.training.compiled import Compiled, Metrics
 from lstmcore.training.data import Examples, whole_batches
-from lstmcore.training.losses import Loss
-from lstmcore.training.metrics import Metric
+from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
@@ -61,8 +60,9 @@ class Model(Weighted):
     def compile(
         self,
         optimizer: Optimizer | str | None = "rmsprop",
-        loss: Loss | str | None = None,
-        metrics: Sequence[Metric | str] | None = None,
+        loss: LossLike | None = None,
+        metrics: Metrics = None,
+        weighted_metrics: Metrics = None,
     ) -> None:
         """Choose how to train.
 
@@ -71,10 +71,15 @@ class Model(Weighted):
         optimizer : Optimizer or {"sgd", "rmsprop", "adam", "adamw"}
             None for a quantized model, and only for that: it is evaluated, not trained.
         loss : Loss or str
-            "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy",
-            "mse" or "mae".
-        metrics : sequence of Metric or str, optional
-            "accuracy" stands for the one that fits the loss.
+            A short name, as "mse" or "sparse_categorical_crossentropy", means the loss with its
+            default options; see `lstmcore.losses`. A function of your own with its gradient is a
+            `lstmcore.losses.Function`.
+        metrics : Metric, str, Loss or callable, or a sequence of them, optional
+            "accuracy" stands for the one that fits the loss, the name of a loss for its mean. A
+            function of (y_true, y_pred), such as scikit-learn's, is called with all of an epoch;
+            see `lstmcore.metrics.Function`.
+        weighted_metrics : as `metrics`, optional
+            Those that `sample_weight` and `class_weight` weigh as they do the loss.
 
         Raises
         ------
@@ -94,7 +99,9 @@ class Model(Weighted):
             optimizer = "sgd"  # which nothing asks for
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
-        self._compiled = Compiled.make(optimizer, loss, metrics, self.last_activation)
+        self._compiled = Compiled.make(
+            optimizer, loss, metrics, self.last_activation, weighted_metrics
+        )
 
     def set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""
@@ -177,7 +184,8 @@ class Model(Weighted):
         class_weight : mapping of int to float, optional
             Weight of the samples of each class, times `sample_weight`; 1 for others.
         sample_weight : array_like, shape (N,) or (N, T), optional
-            Weights in the loss, not in metrics; converted to the model's dtype.
+            Weights in the loss and in `weighted_metrics`, not in metrics; converted to the model's
+            dtype.
         initial_epoch : int, default 0
             Epoch to begin with. If it is `epoch`, the training is resumed: callbacks of the same
             classes go on where those of the last `fit`, or of the saved one, were.
@@ -465,7 +473,7 @@ class Model(Weighted):
     def load(
         cls: type[ModelT],
         path: "str | os.PathLike[str]",
-        custom_objects: Mapping[str, type] | None = None,
+        custom_objects: Mapping[str, Any] | None = None,
     ) -> ModelT:
         """Read a model of this class; see `lstmcore.load`."""
         model = load(path, custom_objects)
@@ -569,14 +577,15 @@ class Model(Weighted):
             raise type(error)(f"validation_data: {error}") from error
 
 
-def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None) -> Any:
+def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Read a model that `Model.save` wrote.
 
     Parameters
     ----------
     path : str or path
-    custom_objects : mapping of str to type, optional
-        Classes of your own, by name: layers, losses, metrics, optimizers, schedules.
+    custom_objects : mapping of str to type or callable, optional
+        Classes of your own, by name: layers, losses, metrics, optimizers, schedules; and functions
+        that are metrics, and each `lstmcore.losses.Function`, by the name that it has.
 
     Returns
     -------

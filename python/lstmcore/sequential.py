@@ -14,6 +14,7 @@ from lstmcore.network import Network
 from lstmcore.training import loop
 from lstmcore.training.checkpoint import describe
 from lstmcore.training.data import Examples, whole_batches
+from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.streamed import Streamed, is_streamed
@@ -203,6 +204,11 @@ class Sequential(Network, Model):
         with nullcontext() if self.built else self.unchanged_on_error():
             if windows:
                 self.check_passes_state("tbptt")
+                if isinstance(loss, SequenceLoss):
+                    raise ValueError(
+                        f"tbptt: expected None for {type(loss).__name__}, which is about whole "
+                        "sequences"
+                    )
             if windows and (is_streamed(x) or is_streamed(y)):
                 if mask is not None:
                     raise ValueError(

@@ -395,7 +395,7 @@ COMPILES = {
     "optimizer": ({"optimizer": "ftrl"}, "optimizer: expected an Optimizer or one of 'sgd'"),
     "loss": ({"loss": "hinge"}, "loss: expected a Loss or one of"),
     "no loss": ({"loss": None}, "loss: expected a Loss or its name"),
-    "metric": ({"metrics": ["auc"]}, "metrics: expected a Metric or one of"),
+    "metric": ({"metrics": ["area"]}, "metrics: expected a Metric, a function of .* or one of"),
     "metric twice": ({"metrics": ["accuracy", "accuracy"]}, "different names"),
     "metric of values": ({"metrics": ["mae"]}, "MeanAbsoluteError expects values"),
     "accuracy of values": ({"loss": "mse", "metrics": ["accuracy"]}, "has no meaning"),

@@ -1,6 +1,6 @@
 """The model that turns sequences into sequences, trained and used in Keras' words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.model import Model
 from lstmcore.precision import checked, in_force
 from lstmcore.training import loop, losses
+from lstmcore.training.compiled import Metrics
 from lstmcore.training.data import Ragged, batch_rows
-from lstmcore.training.losses import Loss
-from lstmcore.training.metrics import Metric
+from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.progress import with_bar
 from lstmcore.training.schedules import Schedule
@@ -455,8 +455,9 @@ class EncoderDecoder(Model, Configurable):
     def compile(
         self,
         optimizer: Optimizer | str | None = "adam",
-        loss: Loss | str | None = "sparse_categorical_crossentropy",
-        metrics: Sequence[Metric | str] | None = None,
+        loss: LossLike | None = "sparse_categorical_crossentropy",
+        metrics: Metrics = None,
+        weighted_metrics: Metrics = None,
     ) -> None:
         """Choose how to train.
 
@@ -466,9 +467,11 @@ class EncoderDecoder(Model, Configurable):
             None for a quantized model, and only for that.
         loss : Loss or str, default "sparse_categorical_crossentropy"
             One whose targets are numbers of classes: the tokens.
-        metrics : sequence of Metric or str, optional
+        metrics : Metric, str, Loss or callable, or a sequence of them, optional
             "accuracy" is the share of tokens, the end token included, that are the likeliest ones
             when those before them are given.
+        weighted_metrics : as `metrics`, optional
+            Those that `sample_weight` and `class_weight` weigh as they do the loss.
 
         Raises
         ------
@@ -480,7 +483,7 @@ class EncoderDecoder(Model, Configurable):
                 "loss: expected one whose targets are tokens, such as "
                 f"'sparse_categorical_crossentropy', got {loss!r}"
             )
-        super().compile(optimizer, loss, metrics)
+        super().compile(optimizer, loss, metrics, weighted_metrics)
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal model; see `Configurable`."""

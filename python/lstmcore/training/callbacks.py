@@ -123,10 +123,19 @@ class _Monitor:
         self.best: float | None = None
 
     def require(self, callback: Callback) -> None:
-        """Raise ValueError if it is known before the training that the figure will not be there."""
+        """Raise ValueError if it is known before the training that the figure will not be there.
+
+        With mode "auto", also ask the model's metrics which way is better.
+        """
         known = getattr(callback, "params", {}).get("metrics")
         if known is not None:
             self._find(known)
+        model = getattr(callback, "model", None)
+        if self.mode == "auto" and model is not None and model.is_compiled:
+            for metric in model.compiled.metrics:
+                known_way = metric.greater_is_better
+                if metric.name == self.monitor.removeprefix("val_") and known_way is not None:
+                    self.sign = 1.0 if known_way else -1.0
 
     def value(self, logs: Logs) -> float:
         self._find(logs)
@@ -175,7 +184,8 @@ class EarlyStopping(Callback):
     patience : int, default 0
         Epochs without improvement after which training stops.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies.
+        Whether smaller or greater is better; "auto": what the metric says
+        of itself, else greater for a name with "acc".
     baseline : float, optional
         What the figure must improve on too.
     restore_best_weights : bool, default False

@@ -71,7 +71,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
 
 
 def load(
-    path: "str | os.PathLike[str]", custom_objects: Mapping[str, type] | None = None
+    path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
 ) -> "Model":
     """Read a model; see `lstmcore.load`."""
     tensors, document = weights.read(path)
@@ -82,7 +82,7 @@ def load(
 
 
 def _restore(
-    tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, type]
+    tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, Any]
 ) -> "Model":
     model: Model
     quantized = "quantization" in document
@@ -120,7 +120,7 @@ def _check_quantization(document: dict[str, Any]) -> None:
 def _sequential(
     tensors: dict[str, Array],
     document: dict[str, Any],
-    custom_objects: Mapping[str, type],
+    custom_objects: Mapping[str, Any],
     quantized: bool,
 ) -> "tuple[Sequential, dict[str, Array]]":
     from lstmcore.sequential import Sequential
@@ -157,7 +157,7 @@ def _sequential(
 def _encoder_decoder(
     tensors: dict[str, Array],
     document: dict[str, Any],
-    custom_objects: Mapping[str, type],
+    custom_objects: Mapping[str, Any],
     quantized: bool,
 ) -> "tuple[EncoderDecoder, dict[str, Array]]":
     from lstmcore.encoder_decoder import EncoderDecoder

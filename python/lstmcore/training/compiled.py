@@ -1,16 +1,22 @@
 """What `Sequential.compile` sets up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from lstmcore._configurable import encode, make
 from lstmcore.training import losses, metrics, optimizers, schedules
-from lstmcore.training.losses import Loss
-from lstmcore.training.metrics import Metric
+from lstmcore.training.losses import Loss, LossLike, SequenceLoss
+from lstmcore.training.metrics import Metric, MetricLike
 from lstmcore.training.optimizers import Optimizer
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "Metrics"]
+
+Metrics: TypeAlias = Sequence[MetricLike] | MetricLike | None
+"""What `compile` takes as metrics: one, several, or none."""
+
+_KEYS = {"optimizer", "loss", "metrics"}
+_OPTIONAL_KEYS = {"weighted_metrics"}
 
 
 @dataclass(frozen=True)
@@ -23,10 +29,13 @@ class Compiled:
     loss : Loss
         As the user gave it.
     metrics : tuple of Metric
+        All of them, the weighted ones last.
     step_loss : Loss
         What a step computes: `loss`, or its form that takes logits.
     takes_logits : bool
         Whether the last layer leaves its activation to `step_loss`.
+    weighted : tuple of Metric
+        Those of `metrics` that are given the weights of samples.
     """
 
     optimizer: Optimizer
@@ -34,57 +43,97 @@ class Compiled:
     metrics: tuple[Metric, ...]
     step_loss: Loss
     takes_logits: bool
+    weighted: tuple[Metric, ...] = ()
 
     @classmethod
     def make(
         cls,
         optimizer: Optimizer | str,
-        loss: Loss | str,
-        names: Sequence[Metric | str] | Metric | str | None,
+        loss: LossLike,
+        plain: Metrics,
         last_activation: str,
+        weighted: Metrics = None,
     ) -> "Compiled":
         """Find everything by name; see `Sequential.compile`."""
         chosen_loss = losses.get(loss)
-        entries = [names] if isinstance(names, (str, Metric)) else list(names or [])
-        found = tuple(metrics.get(entry, chosen_loss) for entry in entries)
+        unweighted, with_weights = (
+            tuple(metrics.get(entry, chosen_loss) for entry in _entries(given))
+            for given in (plain, weighted)
+        )
+        found = (*unweighted, *with_weights)
         keys = ["loss", *(metric.name for metric in found)]
         if len(set(keys)) < len(keys):
             raise ValueError(f"metrics: expected different names, got {', '.join(keys[1:])}")
+        if found and isinstance(chosen_loss, SequenceLoss) and not chosen_loss.has_metrics:
+            raise ValueError(
+                f"metrics: expected none beside {type(chosen_loss).__name__}, whose targets are "
+                "sequences of other lengths than the outputs"
+            )
         step_loss, takes_logits = chosen_loss.behind(last_activation)
-        return cls(optimizers.get(optimizer), chosen_loss, found, step_loss, takes_logits)
+        sequences = isinstance(chosen_loss, SequenceLoss)  # which show metrics no logits
+        for metric in found:
+            metric.bind(chosen_loss, chosen_loss if sequences else step_loss)
+        for metric in with_weights:
+            if not metric.takes_weights:
+                raise ValueError(
+                    f"weighted_metrics: the function of {metric.name!r} has no argument "
+                    "sample_weight; put it into metrics"
+                )
+        optimizer = optimizers.get(optimizer)
+        return cls(optimizer, chosen_loss, found, step_loss, takes_logits, with_weights)
 
     def get_config(self) -> dict[str, Any]:
         """Describe everything but the optimizer's slots, as JSON can hold it."""
-        return {
+        plain = [metric for metric in self.metrics if metric not in self.weighted]
+        config = {
             "optimizer": encode(self.optimizer),
             "loss": encode(self.loss),
-            "metrics": encode(self.metrics),
+            "metrics": encode(plain),
         }
+        if self.weighted:
+            config["weighted_metrics"] = encode(self.weighted)
+        return config
 
     @classmethod
     def from_config(
-        cls, config: Any, last_activation: str, custom_objects: Mapping[str, type]
+        cls, config: Any, last_activation: str, custom_objects: Mapping[str, Any]
     ) -> "Compiled":
         """Undo `get_config`; see `lstmcore.load` for `custom_objects`."""
-        keys = {"optimizer", "loss", "metrics"}
-        if not isinstance(config, dict) or set(config) != keys:
-            raise ValueError(f"compile: expected {', '.join(sorted(keys))}, got {config!r}")
+        if not isinstance(config, dict) or not _KEYS <= set(config) <= _KEYS | _OPTIONAL_KEYS:
+            raise ValueError(f"compile: expected {', '.join(sorted(_KEYS))}, got {config!r}")
         steering = {**_public(optimizers), **_public(schedules), **custom_objects}
         optimizer = _make(config["optimizer"], steering)
-        loss = _make(config["loss"], {**_public(losses), **custom_objects})
-        entries = config["metrics"]
-        if not isinstance(entries, list):
-            raise ValueError(f"compile: expected a list of metrics, got {entries!r}")
-        known = {**_public(metrics), **custom_objects}
-        found = [_make(entry, known) for entry in entries]
+        known_losses = {
+            **_public(losses),
+            **custom_objects,
+            "Function": _restore_loss(custom_objects),
+        }
+        loss = _make(config["loss"], known_losses)
+        known = {
+            **_public(metrics),
+            **custom_objects,
+            "Function": _restore_metric(custom_objects),
+        }
+        lists = [config["metrics"], config.get("weighted_metrics", [])]
+        if not all(isinstance(entries, list) for entries in lists):
+            raise ValueError(f"compile: expected lists of metrics, got {lists!r}")
+        plain, weighted = (
+            [_make_metric(entry, known, known_losses) for entry in entries] for entries in lists
+        )
         if not isinstance(optimizer, Optimizer):
             raise ValueError(f"compile: {type(optimizer).__name__} is no optimizer")
-        return cls.make(optimizer, loss, found, last_activation)
+        return cls.make(optimizer, loss, plain, last_activation, weighted)
+
+
+def _entries(given: Metrics) -> list[MetricLike]:
+    if given is None:
+        return []
+    return [given] if isinstance(given, (str, Metric, Loss)) or callable(given) else list(given)
 
 
 def _public(module: Any) -> dict[str, type]:
     values = {name: getattr(module, name) for name in module.__all__}
-    bases = (Loss, Metric, Optimizer, schedules.Schedule)
+    bases = (Loss, SequenceLoss, Metric, Optimizer, schedules.Schedule)
     return {
         name: value
         for name, value in values.items()
@@ -92,7 +141,70 @@ def _public(module: Any) -> dict[str, type]:
     }
 
 
-def _make(spec: Any, classes: dict[str, type]) -> Any:
+def _make(spec: Any, classes: Mapping[str, Any]) -> Any:
     if not isinstance(spec, dict) or set(spec) != {"class", "config"}:
         raise ValueError(f"compile: expected a class and its config, got {spec!r}")
     return make(spec["class"], spec["config"], classes)
+
+
+def _make_metric(spec: Any, known: Mapping[str, Any], known_losses: Mapping[str, Any]) -> Any:
+    """Make a metric; a loss within it is not of the metrics' classes, some of its name."""
+    config = spec.get("config") if isinstance(spec, dict) else None
+    if not isinstance(config, dict) or "loss" not in config or set(spec) != {"class", "config"}:
+        return _make(spec, known)
+    rest = {key: value for key, value in config.items() if key != "loss"}
+    return make(spec["class"], rest, known, loss=_make(config["loss"], known_losses))
+
+
+# ---- functions, of which a file has only the names ---------------------------------------------
+
+
+def _restore_loss(custom_objects: Mapping[str, Any]) -> Callable[..., Loss]:
+    """Return what takes the place of `losses.Function` where a file is read."""
+
+    def restore(name: str, labels: bool) -> Loss:
+        given = _given(name, custom_objects, f"lstmcore.losses.Function({name}, gradient=...)")
+        if not isinstance(given, losses.Function):
+            raise ValueError(
+                f"custom_objects[{name!r}]: expected the loss that the model was compiled with, "
+                f"lstmcore.losses.Function({name}, gradient=...), got {given!r}"
+            )
+        if given.labels != labels or given.name != name:
+            raise ValueError(
+                f"custom_objects[{name!r}]: expected a Function with name={name!r} and "
+                f"labels={labels}, got name={given.name!r} and labels={given.labels}"
+            )
+        return given
+
+    return restore
+
+
+def _restore_metric(custom_objects: Mapping[str, Any]) -> Callable[..., Metric]:
+    """Return what takes the place of `metrics.Function` where a file is read."""
+
+    def restore(
+        name: str, response: str, threshold: float, greater_is_better: bool | None
+    ) -> Metric:
+        given = _given(name, custom_objects, name)
+        if isinstance(given, metrics.Function):
+            given = given.function
+        if isinstance(given, type) or not callable(given):
+            raise ValueError(f"custom_objects[{name!r}]: expected a function, got {given!r}")
+        return metrics.Function(
+            given,
+            name,
+            response=response,
+            threshold=threshold,
+            greater_is_better=greater_is_better,
+        )
+
+    return restore
+
+
+def _given(name: str, custom_objects: Mapping[str, Any], what: str) -> Any:
+    if name not in custom_objects:
+        raise ValueError(
+            f"the model was compiled with the function {name!r}, which a file cannot hold; give it "
+            f"by load(path, custom_objects={{{name!r}: {what}}})"
+        )
+    return custom_objects[name]

@@ -100,6 +100,8 @@ class Batch:
         (N,) or (N, T).
     reset : ndarray of bool, shape (N, T), or None
         Where new sequences begin.
+    target_lengths : ndarray of int64, shape (N,), or None
+        Of targets (N, S) that are sequences of lengths of their own, for a `SequenceLoss`.
     """
 
     inputs: Any
@@ -107,6 +109,7 @@ class Batch:
     targets: Array | None
     weights: Array | None
     reset: Array | None = None
+    target_lengths: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,9 @@ class Examples:
             gather(self.targets, rows, steps),
             gather(self.weights, rows, steps),
             gather(self.reset, rows, width),
+            self.targets.lengths[rows]
+            if isinstance(self.targets, Ragged) and not self.in_time
+            else None,
         )
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:

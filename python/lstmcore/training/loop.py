@@ -15,7 +15,8 @@ from lstmcore.network import ModelState
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
-from lstmcore.training.losses import sigmoid, softmax
+from lstmcore.training.losses import SequenceLoss
+from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Totals:
     def __init__(self, compiled: Compiled) -> None:
         self.loss, self.count = 0.0, 0
         self.compiled = compiled
+        # Of sequences, metrics see what the loss makes of the logits.
+        self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
         for metric in compiled.metrics:
             metric.reset()
 
@@ -42,22 +45,46 @@ class Totals:
         self.loss += value + penalty * count
         self.count += count
 
-    def add_metrics(self, targets: Array, rows: Array, mask: Array | None) -> None:
-        """Take in predictions."""
-        probabilities = None
-        for metric in self.compiled.metrics:
-            outputs = rows
-            if self.compiled.takes_logits and not metric.takes_logits:
-                if probabilities is None:
-                    activate = sigmoid if self.compiled.loss.activation == "sigmoid" else softmax
-                    probabilities = activate(rows)
-                outputs = probabilities
-            metric.update(targets, outputs, mask)
+    def add_metrics(
+        self, targets: Array, outputs: Array, mask: Array | None, weights: Array | None
+    ) -> None:
+        """Take in the predictions of a batch.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (M,) or (M, K)
+        outputs : ndarray, shape (M, U)
+            Logits if the step takes them.
+        mask : ndarray, shape (M,), or None
+            0 for rows that are padding.
+        weights : ndarray, shape (M,), or None
+            Those in the loss, 0 where `mask` is.
+        """
+        compiled = self.compiled
+        if not compiled.metrics:
+            return
+        logits = outputs
+        if self.logits and not all(metric.takes_logits for metric in compiled.metrics):
+            outputs = compiled.loss.activate(logits)
+        predictions = compiled.loss.predictions(outputs)
+        for metric in compiled.metrics:
+            if self.logits and metric.takes_logits:
+                seen = logits
+            else:
+                seen = outputs if metric.takes_outputs else predictions
+            metric.update(targets, seen, weights if metric in compiled.weighted else mask)
 
     def logs(self) -> dict[str, float]:
-        """Give the means by name."""
+        """Return loss and metrics by name."""
+        return self._logs(self.compiled.metrics)
+
+    def batch_logs(self) -> dict[str, float]:
+        """Return loss and metrics so far, without those that are for whole epochs."""
+        return self._logs([metric for metric in self.compiled.metrics if metric.running])
+
+    def _logs(self, metrics: Iterable[Metric]) -> dict[str, float]:
         logs = {"loss": self.loss / max(self.count, 1)}
-        logs.update((metric.name, metric.result()) for metric in self.compiled.metrics)
+        logs.update((metric.name, metric.result()) for metric in metrics)
         return logs
 
 
@@ -107,14 +134,13 @@ def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) 
     outputs, lengths, contexts, after = model.forward_from(
         batch.inputs, batch.lengths, True, seed, compiled.takes_logits, state, batch.reset
     )
-    rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
-    value, gradient = compiled.step_loss.sum(targets, rows, weights, 1.0 / count, True)
+    value, gradient, count, seen = _loss(compiled, outputs, lengths, batch, True)
     assert gradient is not None
-    model.backward(contexts, gradient.reshape(outputs.shape))
+    model.backward(contexts, gradient)
     totals.add(value, _add_penalties(parameters), count)
     compiled.optimizer.apply(parameters)
     _constrain(parameters)
-    totals.add_metrics(targets, rows, mask)
+    totals.add_metrics(*seen)
     return after
 
 
@@ -124,10 +150,9 @@ def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -
     outputs, lengths, _, after = model.forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
-    rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
-    value, _ = compiled.step_loss.sum(targets, rows, weights)
+    value, _, count, seen = _loss(compiled, outputs, lengths, batch, False)
     totals.add(value, _penalty(model.parameters), count)
-    totals.add_metrics(targets, rows, mask)
+    totals.add_metrics(*seen)
     return after
 
 
@@ -163,7 +188,7 @@ def fit(
             for number, rows in enumerate(order):
                 listeners.on_train_batch_begin(number)
                 walk.go(examples, rows, step)
-                listeners.on_train_batch_end(number, totals.logs())
+                listeners.on_train_batch_end(number, totals.batch_logs())
                 if model.stop_training:
                     break
             logs = totals.logs()
@@ -283,6 +308,28 @@ def _batches(
     return with_bar(batches, -(-len(examples) // batch_size), what, verbose)
 
 
+def _loss(
+    compiled: Compiled, outputs: Array, lengths: Array | None, batch: Batch, need_gradient: bool
+) -> tuple[float, Array | None, int, tuple[Array, Array, Array | None, Array | None]]:
+    """Return the losses' sum, the gradient of their mean, their number, and what metrics see."""
+    loss = compiled.step_loss
+    if isinstance(loss, SequenceLoss):
+        assert batch.targets is not None
+        assert batch.target_lengths is not None
+        if lengths is None:
+            lengths = np.full(len(outputs), outputs.shape[1], np.int64)
+        sequences = (batch.targets, batch.target_lengths, outputs, lengths)
+        count, weights = max(len(outputs), 1), batch.weights
+        value, gradient = loss.sum_sequences(*sequences, weights, 1.0 / count, need_gradient)
+        seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
+        return value, gradient, count, (*seen, None, weights)
+    rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
+    value, gradient = loss.sum(targets, rows, weights, 1.0 / count, need_gradient)
+    if gradient is not None:
+        gradient = gradient.reshape(outputs.shape)
+    return value, gradient, count, (targets, rows, mask, weights)
+
+
 def _flatten(
     outputs: Array, lengths: Array | None, batch: Batch
 ) -> tuple[Array, Array, Array | None, Array | None, int]:
@@ -305,7 +352,7 @@ def _flatten(
             weights if weights.ndim == 2 else weights[:, None], (samples, steps)
         )
         weights = weights if mask is None else weights * mask
-    flat = (-1,) if targets.ndim == 2 else (-1, units)
+    flat = (-1,) if targets.ndim == 2 else (-1, targets.shape[2])
     return (
         outputs.reshape(-1, units),
         targets.reshape(flat),

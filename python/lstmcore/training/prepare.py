@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array, Shape
 from lstmcore.training.data import Examples, Ragged, Rows, rows_of
-from lstmcore.training.losses import Loss
+from lstmcore.training.losses import Loss, SequenceLoss
 from lstmcore.training.masks import compact, compact_resets
 
 __all__ = ["add_reset", "add_targets", "split"]
@@ -57,6 +57,8 @@ def add_targets(
         raise ValueError("x: expected at least one sample, got none")
     if y is None:
         raise ValueError("y: expected targets, got None")
+    if isinstance(loss, SequenceLoss):
+        return _add_sequences(inputs, loss, output_shape, dtype, y, sample_weight, class_weight)
     targets = _targets(inputs, loss, output_shape, dtype, rows_of(y, "y"))
     weights = None
     if sample_weight is not None:
@@ -67,6 +69,32 @@ def add_targets(
         weights = factors if weights is None else _product(weights, factors)
     in_time = len(output_shape) == 3
     return replace(inputs, targets=targets, weights=weights, in_time=in_time)
+
+
+def _add_sequences(
+    inputs: Examples,
+    loss: SequenceLoss,
+    output_shape: Shape,
+    dtype: "np.dtype[Any]",
+    y: Any,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | None,
+) -> Examples:
+    """Add targets that are sequences of lengths of their own, and weights of whole sequences."""
+    if class_weight is not None:
+        raise ValueError(
+            f"class_weight: expected None for {type(loss).__name__}, whose targets are not one "
+            "class; use sample_weight"
+        )
+    loss.target_shape(output_shape)
+    units = output_shape[-1]
+    assert units is not None
+    targets = loss.label_rows(rows_of(y, "y"), units)
+    _same_count(len(targets), inputs, "y")
+    weights = None
+    if sample_weight is not None:
+        weights = _sample_weights(rows_of(sample_weight, "sample_weight"), inputs, False, dtype)
+    return replace(inputs, targets=targets, weights=weights)
 
 
 def add_reset(inputs: Examples, reset: Any) -> Examples:
@@ -131,7 +159,7 @@ def _targets(
     inputs: Examples, loss: Loss, output_shape: Shape, dtype: "np.dtype[Any]", y: Any
 ) -> Rows:
     in_time = len(output_shape) == 3
-    shape = output_shape[:-1] if loss.labels else output_shape
+    shape = loss.target_shape(output_shape)
     if in_time and inputs.there is not None:
         rows = compact(_checks.any_array(y, "y"), inputs.there, "y")
         if isinstance(y, (list, tuple)) and rows.values.dtype.kind == "f" and not loss.labels:
@@ -220,7 +248,7 @@ def _class_weights(
     binary = loss.activation == "sigmoid" and units == 1
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: expected a mapping, got {_checks.describe(class_weight)}")
-    if loss.activation is None or (loss.activation == "sigmoid" and not binary):
+    if not (loss.labels or binary or loss.activation == "softmax"):
         raise ValueError(f"class_weight: {type(loss).__name__} with {units} outputs has no classes")
     count = 2 if binary else units
     table = np.ones(count, dtype)

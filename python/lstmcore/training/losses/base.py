@@ -1,0 +1,319 @@
+"""What every loss is, and what the losses share.
+
+Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._configurable import Configurable, arguments
+from lstmcore._typing import Array, Shape
+
+__all__ = [
+    "Elementwise",
+    "Loss",
+    "by_row",
+    "clip_probabilities",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "weighted_sum",
+]
+
+SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
+
+
+class Loss(Configurable):
+    """Base of the losses.
+
+    A subclass overrides `sum`. If the outputs are no guesses of the targets themselves, as with a
+    mean and a variance for each target, it also overrides `target_width` and `predictions`.
+
+    Attributes
+    ----------
+    labels : bool
+        Whether targets are class numbers, one for each row of outputs, instead of K values.
+    activation : str or None
+        The activation that turns logits into the probabilities that the loss is about.
+    from_logits : bool
+        Whether it takes logits.
+    """
+
+    labels = False
+    activation: str | None = None
+    from_logits = False
+
+    def sum(
+        self,
+        targets: Array,
+        outputs: Array,
+        weights: Array | None = None,
+        scale: float = 1.0,
+        need_gradient: bool = False,
+    ) -> tuple[float, Array | None]:
+        """Compute the weighted sum of the losses of all rows.
+
+        Parameters
+        ----------
+        targets : ndarray of int64, shape (M,), or float, shape (M, K)
+            Class numbers if `labels`, else values, with K = ``target_width(U)``.
+        outputs : ndarray, shape (M, U)
+        weights : ndarray, shape (M,), optional
+            None: all 1. A row of weight 0 does not count, and its label is not looked at.
+        scale : float, default 1.0
+            Factor of the gradient.
+        need_gradient : bool, default False
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray, shape (M, U), or None
+            With respect to the outputs, times `scale`.
+        """
+        raise NotImplementedError
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """Compute the mean loss.
+
+        Parameters
+        ----------
+        y_true : array_like
+            Targets: shape (..., K), or (...) for class numbers.
+        y_pred : array_like, shape (..., U)
+        sample_weight : array_like, shape (...), optional
+
+        Returns
+        -------
+        float
+        """
+        return self._mean(y_true, y_pred, sample_weight, False)[0]
+
+    def value_and_gradient(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> tuple[float, Array]:
+        """Compute the mean loss and its gradient.
+
+        Parameters
+        ----------
+        y_true, y_pred, sample_weight : array_like
+            As in a call.
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray, shape (..., U)
+            With respect to `y_pred`.
+        """
+        value, gradient = self._mean(y_true, y_pred, sample_weight, True)
+        assert gradient is not None
+        return value, gradient
+
+    def _mean(
+        self, y_true: Any, y_pred: Any, sample_weight: Any, need_gradient: bool
+    ) -> tuple[float, Array | None]:
+        outputs = _checks.float_array(y_pred, "y_pred")
+        if outputs.ndim == 0:
+            raise ValueError("y_pred: expected shape (..., U), got a single number")
+        rows = outputs.reshape(-1, outputs.shape[-1])
+        targets = self.targets(y_true, self.target_shape(outputs.shape), outputs.dtype, "y_true")
+        weights = None
+        if sample_weight is not None:
+            weights = np.ascontiguousarray(sample_weight, dtype=outputs.dtype).reshape(-1)
+            if weights.shape != rows.shape[:1]:
+                raise ValueError(
+                    f"sample_weight: expected shape {outputs.shape[:-1]}, "
+                    f"got {np.shape(sample_weight)}"
+                )
+        flat = targets.reshape(-1) if self.labels else targets.reshape(len(rows), -1)
+        count = max(len(rows), 1)
+        value, gradient = self.sum(flat, rows, weights, 1.0 / count, need_gradient)
+        return value / count, None if gradient is None else gradient.reshape(outputs.shape)
+
+    def target_width(self, units: int) -> int:
+        """Return K, how many values a row of targets has beside `units` outputs.
+
+        Raises
+        ------
+        ValueError
+            If there cannot be so many outputs.
+        """
+        return units
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        """Return the shape of the targets for outputs of a shape (..., U)."""
+        units = output_shape[-1]
+        if self.labels or units is None:
+            return output_shape[:-1]
+        return (*output_shape[:-1], self.target_width(units))
+
+    def predictions(self, outputs: Array) -> Array:
+        """Return what the outputs predict, to be compared with targets, as metrics do.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (..., U)
+
+        Returns
+        -------
+        ndarray, shape (..., K), or (..., U) if `labels`
+            By default the outputs themselves.
+        """
+        return outputs
+
+    def targets(self, y: Any, shape: Shape, dtype: "np.dtype[Any]", name: str = "y") -> Array:
+        """Check targets and bring them to `shape`: an axis of width 1 may be missing or too many.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is wrong.
+        ValueError
+            If the shape is wrong, or a value is one that this loss cannot have.
+        """
+        if self.labels:
+            array = _checks.integer_array(y, name)
+        else:
+            array = _checks.any_array(y, name)
+            exact = array.dtype.kind in "iub"
+            array = array.astype(dtype) if exact else _checks.float_array(y, name, dtype)
+        if self.labels and array.ndim == len(shape) + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        if not self.labels and array.ndim == len(shape) - 1 and shape[-1] == 1:
+            array = array[..., None]
+        if array.ndim != len(shape) or any(
+            size is not None and size != came for size, came in zip(shape, array.shape, strict=True)
+        ):
+            hint = ""
+            if self.activation == "softmax" and not self.labels and array.ndim == len(shape) - 1:
+                hint = "; for numbers of classes use sparse_categorical_crossentropy"
+            raise ValueError(
+                f"{name}: expected shape {_checks.show_shape(shape)} for {type(self).__name__}, "
+                f"got {array.shape}{hint}"
+            )
+        self.check_targets(array, name)
+        return array
+
+    def check_targets(self, targets: Array, name: str) -> None:
+        """Raise ValueError if a value is one that this loss cannot have."""
+
+    def behind(self, activation: str) -> "tuple[Loss, bool]":
+        """Choose how to compute the loss behind a last layer with `activation`.
+
+        Returns
+        -------
+        loss : Loss
+            To use.
+        takes_logits : bool
+            Whether the last layer shall leave its activation to this loss, which then computes both
+            together: faster, and exact where probabilities are close to 0 or 1.
+        """
+        if self.activation != activation:
+            return self, False
+        if self.from_logits:
+            raise ValueError(
+                f"loss: {type(self).__name__}(from_logits=True) expects logits, but the last layer "
+                f"applies {activation} already; use from_logits=False or activation=None"
+            )
+        return self.with_logits(), True
+
+    @property
+    def shows_logits(self) -> bool:
+        """Whether what metrics see are logits: the model's outputs, if this loss takes such."""
+        return self.from_logits
+
+    def with_logits(self) -> "Loss":
+        """Return this loss, with the same options, as one that takes logits."""
+        options = {name: getattr(self, name) for name in arguments(type(self))}
+        return type(self)(**{**options, "from_logits": True})
+
+    def activate(self, logits: Array) -> Array:
+        """Turn logits (..., U) into the probabilities that the loss is about."""
+        return sigmoid(logits) if self.activation == "sigmoid" else softmax(logits)
+
+
+class Elementwise(Loss):
+    """Base of the losses that are a mean, over a row, of what each output costs."""
+
+    def elements(
+        self, targets: Array, outputs: Array, need_gradient: bool
+    ) -> tuple[Array, Array | None]:
+        """Compute the loss of each output, and its derivative with respect to that output.
+
+        Parameters
+        ----------
+        targets, outputs : ndarray, shape (M, U)
+        need_gradient : bool
+
+        Returns
+        -------
+        losses : ndarray, shape (M, U)
+        derivatives : ndarray, shape (M, U), or None
+        """
+        raise NotImplementedError
+
+    def sum(
+        self,
+        targets: Array,
+        outputs: Array,
+        weights: Array | None = None,
+        scale: float = 1.0,
+        need_gradient: bool = False,
+    ) -> tuple[float, Array | None]:
+        """See `Loss.sum`."""
+        losses, derivatives = self.elements(targets, outputs, need_gradient)
+        value = weighted_sum(losses.mean(axis=-1), weights)
+        if derivatives is None:
+            return value, None
+        share = outputs.dtype.type(scale / outputs.shape[-1])
+        return value, by_row(np.asarray(derivatives * share, outputs.dtype), weights)
+
+
+def clip_probabilities(loss: Loss, outputs: Array) -> tuple[Array, Array]:
+    """Clip probabilities away from 0 and 1, and say where that changed nothing.
+
+    Raises
+    ------
+    ValueError
+        If they are no probabilities.
+    """
+    if (outputs < 0).any() or (outputs > 1 + 1e-4).any():
+        kind = type(loss).__name__
+        raise ValueError(
+            f"loss: {kind} expects probabilities in [0, 1]; end the model with "
+            f"activation={loss.activation!r}, or use {kind}(from_logits=True)"
+        )
+    clipped = np.clip(outputs, SMALLEST, 1 - SMALLEST)
+    return clipped, clipped == outputs
+
+
+def sigmoid(values: Array) -> Array:
+    """Logistic function without overflow."""
+    small = np.exp(-np.abs(values))
+    return np.asarray(np.where(values >= 0, 1, small) / (1 + small), dtype=values.dtype)
+
+
+def softmax(values: Array) -> Array:
+    """Softmax over the last axis without overflow."""
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=values.dtype)
+
+
+def softplus(values: Array) -> Array:
+    """``log(1 + exp(x))`` without overflow."""
+    return np.asarray(np.maximum(values, 0) + np.log1p(np.exp(-np.abs(values))))
+
+
+def weighted_sum(losses: Array, weights: Array | None) -> float:
+    """Sum the losses (M,) of all rows times their weights; a row of weight 0 may hold anything."""
+    if weights is not None:
+        losses = np.where(weights == 0, 0, losses * weights)
+    return float(losses.sum(dtype=np.float64))
+
+
+def by_row(gradient: Array, weights: Array | None) -> Array:
+    """Multiply the rows of a gradient (M, U) by weights (M,); rows of weight 0 become 0."""
+    if weights is None:
+        return gradient
+    return np.asarray(np.where(weights[:, None] == 0, 0, gradient * weights[:, None]))

@@ -1,0 +1,327 @@
+"""Losses of whole sequences, whose targets have lengths of their own.
+
+Letters: N sequences, T steps of outputs, S places of targets, U outputs of a step.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array, Shape
+from lstmcore.training.losses.base import (
+    Loss,
+    by_row,
+    clip_probabilities,
+    sigmoid,
+    softplus,
+    weighted_sum,
+)
+
+if TYPE_CHECKING:
+    from lstmcore.training.data import Ragged
+
+__all__ = ["PresenceCrossentropy", "SequenceLoss"]
+
+
+class SequenceLoss(Loss):
+    """Base of the losses that see a whole sequence of outputs and a sequence of labels at once.
+
+    Targets are a list of N rows (S_n,) of class numbers, of any lengths, or an array (N, S); the
+    model's outputs have the shape (N, T, U). The reported value is the mean over sequences, and
+    `sample_weight` has one number for each. A subclass overrides `sum_sequences` and, if metrics
+    can stand beside it, `for_metrics`.
+    """
+
+    def sum_sequences(
+        self,
+        targets: Array,
+        target_lengths: Array,
+        outputs: Array,
+        lengths: Array,
+        weights: Array | None = None,
+        scale: float = 1.0,
+        need_gradient: bool = False,
+    ) -> tuple[float, Array | None]:
+        """Compute the weighted sum of the losses of all sequences.
+
+        Parameters
+        ----------
+        targets : ndarray of int64, shape (N, S)
+            Labels; what stands past a row's length is not looked at.
+        target_lengths : ndarray of int64, shape (N,)
+            Labels of each row.
+        outputs : ndarray, shape (N, T, U)
+        lengths : ndarray of int64, shape (N,)
+            Valid steps of each row of outputs.
+        weights : ndarray, shape (N,), optional
+            None: all 1. A sequence of weight 0 does not count.
+        scale : float, default 1.0
+            Factor of the gradient.
+        need_gradient : bool, default False
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray, shape (N, T, U), or None
+            With respect to the outputs, times `scale`; 0 past each row's length.
+        """
+        raise NotImplementedError
+
+    def for_metrics(
+        self, targets: Array, target_lengths: Array, outputs: Array, lengths: Array
+    ) -> tuple[Array, Array]:
+        """Return targets and predictions for metrics, one row for each sequence.
+
+        Parameters
+        ----------
+        targets, target_lengths, outputs, lengths
+            As in `sum_sequences`.
+
+        Returns
+        -------
+        targets, predictions : ndarray, shape (N, U)
+        """
+        raise NotImplementedError
+
+    @property
+    def shows_logits(self) -> bool:
+        """Whether what metrics see are logits: never, they see what `for_metrics` returns."""
+        return False
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether metrics can stand beside this loss."""
+        return type(self).for_metrics is not SequenceLoss.for_metrics
+
+    def sum(
+        self,
+        targets: Array,
+        outputs: Array,
+        weights: Array | None = None,
+        scale: float = 1.0,
+        need_gradient: bool = False,
+    ) -> tuple[float, Array | None]:
+        """Refuse: rows are not enough; see `sum_sequences`."""
+        raise TypeError(
+            f"loss: {type(self).__name__} is about whole sequences; see SequenceLoss.sum_sequences"
+        )
+
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, lengths: Any = None
+    ) -> float:
+        """Compute the mean loss.
+
+        Parameters
+        ----------
+        y_true : list of array_like of int, or array_like of int, shape (N, S)
+            Labels.
+        y_pred : array_like, shape (N, T, U)
+        sample_weight : array_like, shape (N,), optional
+        lengths : array_like of int, shape (N,), optional
+            Valid steps of `y_pred`.
+
+        Returns
+        -------
+        float
+        """
+        return self._sequence_mean(y_true, y_pred, sample_weight, lengths, False)[0]
+
+    def value_and_gradient(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, lengths: Any = None
+    ) -> tuple[float, Array]:
+        """Compute the mean loss and its gradient.
+
+        Parameters
+        ----------
+        y_true, y_pred, sample_weight, lengths
+            As in a call.
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray, shape (N, T, U)
+            With respect to `y_pred`.
+        """
+        value, gradient = self._sequence_mean(y_true, y_pred, sample_weight, lengths, True)
+        assert gradient is not None
+        return value, gradient
+
+    def _sequence_mean(
+        self, y_true: Any, y_pred: Any, sample_weight: Any, lengths: Any, need_gradient: bool
+    ) -> tuple[float, Array | None]:
+        outputs = _checks.float_array(y_pred, "y_pred")
+        if outputs.ndim != 3:
+            raise ValueError(f"y_pred: expected shape (N, T, U), got {outputs.shape}")
+        count, steps, units = outputs.shape
+        rows = self.label_rows(y_true, units, "y_true")
+        if len(rows) != count:
+            raise ValueError(f"y_true: expected {count} rows like y_pred, got {len(rows)}")
+        if lengths is None:
+            lengths = np.full(count, steps, np.int64)
+        else:
+            lengths = _checks.lengths_array(lengths, count, steps)
+        weights = None
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight, outputs.dtype)
+            if weights.shape != (count,):
+                raise ValueError(f"sample_weight: expected shape ({count},), got {weights.shape}")
+        value, gradient = self.sum_sequences(
+            rows.padded(),
+            rows.lengths,
+            outputs,
+            lengths,
+            weights,
+            1.0 / max(count, 1),
+            need_gradient,
+        )
+        return value / max(count, 1), gradient
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        """Return (N, S), S open.
+
+        Raises
+        ------
+        ValueError
+            If the outputs have no time axis.
+        """
+        if len(output_shape) != 3:
+            raise ValueError(
+                f"loss: {type(self).__name__} expects a model with outputs (N, T, U), this model's "
+                f"have {_checks.show_shape(output_shape)}; use return_sequences=True"
+            )
+        return (output_shape[0], None)
+
+    def label_rows(self, y: Any, units: int, name: str = "y") -> "Ragged":
+        """Check targets and bring them to rows of their own lengths.
+
+        Parameters
+        ----------
+        y : list of array_like of int, or array_like of int, shape (N, S)
+        units : int
+            U, the number of classes.
+        name : str
+            What an error calls it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no rows of labels in 0 .. U - 1.
+        """
+        from lstmcore.training.data import Ragged  # which knows losses
+
+        if isinstance(y, (list, tuple)):
+            found = [_checks.integer_array(row, f"{name}[{place}]") for place, row in enumerate(y)]
+            wrong = [place for place, row in enumerate(found) if row.ndim != 1]
+            if wrong:
+                raise ValueError(
+                    f"{name}: expected rows (S,) of labels, got shape {found[wrong[0]].shape} at "
+                    f"{wrong[0]}"
+                )
+            lengths = np.array([len(row) for row in found], np.int64)
+            values = np.concatenate(found) if found else np.zeros(0, np.int64)
+        else:
+            array = _checks.integer_array(y, name)
+            if array.ndim != 2:
+                raise ValueError(
+                    f"{name}: expected a list of rows of labels, or an array (N, S), for "
+                    f"{type(self).__name__}, got shape {array.shape}"
+                )
+            lengths, values = np.full(len(array), array.shape[1], np.int64), array.reshape(-1)
+        if values.size and (values.min() < 0 or values.max() >= units):
+            wrong_value = values[(values < 0) | (values >= units)][0]
+            raise ValueError(
+                f"{name}: expected labels in 0..{units - 1} (the model has {units} outputs), "
+                f"got {wrong_value}"
+            )
+        return Ragged(values, lengths)
+
+
+class PresenceCrossentropy(SequenceLoss):
+    """Which labels occur somewhere in a sequence, learnt by outputs that say where.
+
+    The output p[t, u] is the probability that the label u is there at step t. That it occurs at
+    all is ``P[u] = 1 - prod_t (1 - p[t, u])``, the noisy-or of multiple-instance learning (Maron &
+    Lozano-Perez 1998; Zhang, Platt & Viola 2005). The loss is the mean over the U labels of
+    ``-log P[u]`` if u is among the targets and ``-log(1 - P[u])`` if it is not. So labels of whole
+    sequences, without places, train a model that finds the places. A sequence without valid steps
+    costs nothing.
+
+    Targets are the labels that occur, (S_n,) for each sequence, in any order; none is an empty row.
+    Metrics see P (N, U) beside 0 and 1.
+
+    Parameters
+    ----------
+    from_logits : bool, default False
+        Whether the outputs are logits. With False, and a last layer that ends with sigmoid, loss
+        and activation are computed together from logits all the same.
+    """
+
+    activation = "sigmoid"
+
+    def __init__(self, from_logits: bool = False) -> None:
+        self.from_logits = _checks.flag(from_logits, "from_logits")
+
+    def sum_sequences(
+        self,
+        targets: Array,
+        target_lengths: Array,
+        outputs: Array,
+        lengths: Array,
+        weights: Array | None = None,
+        scale: float = 1.0,
+        need_gradient: bool = False,
+    ) -> tuple[float, Array | None]:
+        """See `SequenceLoss.sum_sequences`."""
+        units = outputs.shape[-1]
+        there = self._present(targets, target_lengths, units)
+        valid = _valid(outputs, lengths)
+        absence = self._absence(outputs, valid)
+        nothing = absence == 0  # without valid steps; log P would be infinite
+        counted = np.where(nothing, 1.0, absence)
+        losses = np.where(there, -np.log(-np.expm1(-counted)), absence)
+        value = weighted_sum(np.where(nothing, 0.0, losses).mean(axis=1), weights)
+        if not need_gradient:
+            return value, None
+        slopes = np.where(there, -1.0 / np.expm1(counted), 1.0)
+        slopes = np.where(nothing, 0.0, slopes) * (scale / units)
+        gradient = by_row(slopes, weights)[:, None, :] * self._absence_slopes(outputs)
+        if weights is not None:
+            valid = valid & (weights != 0)[:, None, None]
+        return value, np.asarray(np.where(valid, gradient, 0), outputs.dtype)
+
+    def for_metrics(
+        self, targets: Array, target_lengths: Array, outputs: Array, lengths: Array
+    ) -> tuple[Array, Array]:
+        """See `SequenceLoss.for_metrics`."""
+        present = -np.expm1(-self._absence(outputs, _valid(outputs, lengths)))
+        there = self._present(targets, target_lengths, outputs.shape[-1])
+        return there.astype(outputs.dtype), present.astype(outputs.dtype)
+
+    def _present(self, targets: Array, target_lengths: Array, units: int) -> Array:
+        """Return which labels are targets, (N, U)."""
+        samples, places = targets.shape
+        there = np.zeros((samples, units), np.bool_)
+        rows = np.repeat(np.arange(samples), target_lengths)
+        there[rows, targets[np.arange(places) < target_lengths[:, None]]] = True
+        return there
+
+    def _absence(self, outputs: Array, valid: Array) -> Array:
+        """Return -log(1 - P), (N, U) in float64: the sum over the valid steps of -log(1 - p)."""
+        if self.from_logits:
+            steps = softplus(outputs.astype(np.float64))
+        else:
+            steps = -np.log1p(-clip_probabilities(self, outputs.astype(np.float64))[0])
+        return np.asarray(np.where(valid, steps, 0).sum(axis=1))
+
+    def _absence_slopes(self, outputs: Array) -> Array:
+        """Return the derivatives of -log(1 - p) with respect to the outputs, (N, T, U)."""
+        if self.from_logits:
+            return sigmoid(outputs.astype(np.float64))
+        clipped, free = clip_probabilities(self, outputs.astype(np.float64))
+        return np.where(free, 1.0 / (1.0 - clipped), 0.0)
+
+
+def _valid(outputs: Array, lengths: Array) -> Array:
+    """Return which steps count, (N, T, 1)."""
+    return (np.arange(outputs.shape[1]) < lengths[:, None])[:, :, None]

@@ -1,0 +1,139 @@
+"""Metrics: figures about predictions that are reported but not minimized."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from lstmcore.training import losses
+from lstmcore.training.losses import Loss
+from lstmcore.training.metrics.base import Metric, middle
+from lstmcore.training.metrics.classes import F1, Precision, Recall
+from lstmcore.training.metrics.function import Function
+from lstmcore.training.metrics.means import (
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanLoss,
+    MeanSquaredError,
+    Perplexity,
+    RootMeanSquaredError,
+    SparseCategoricalAccuracy,
+    TopK,
+)
+from lstmcore.training.metrics.ranks import AUC
+from lstmcore.training.metrics.regression import R2
+
+__all__ = [
+    "AUC",
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "F1",
+    "Function",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanLoss",
+    "MeanSquaredError",
+    "Metric",
+    "Perplexity",
+    "Precision",
+    "R2",
+    "Recall",
+    "RootMeanSquaredError",
+    "SparseCategoricalAccuracy",
+    "TopK",
+    "get",
+]
+
+MetricLike: TypeAlias = Metric | Loss | str | Callable[..., Any]
+"""What `compile` takes as a metric."""
+
+NAMES: dict[str, tuple[type[Metric], dict[str, Any]]] = {
+    "sparse_categorical_accuracy": (SparseCategoricalAccuracy, {}),
+    "categorical_accuracy": (CategoricalAccuracy, {}),
+    "binary_accuracy": (BinaryAccuracy, {}),
+    "top_k": (TopK, {}),
+    "top_k_categorical_accuracy": (TopK, {}),
+    "sparse_top_k_categorical_accuracy": (TopK, {}),
+    **{
+        f"{name}{ending}": (kind, {"average": average})
+        for name, kind in (("precision", Precision), ("recall", Recall), ("f1", F1))
+        for ending, average in (
+            ("", "auto"),
+            ("_macro", "macro"),
+            ("_micro", "micro"),
+            ("_weighted", "weighted"),
+        )
+    },
+    "auc": (AUC, {}),
+    "roc_auc": (AUC, {}),
+    "pr_auc": (AUC, {"curve": "PR"}),
+    "average_precision": (AUC, {"curve": "PR"}),
+    "perplexity": (Perplexity, {}),
+    "mse": (MeanSquaredError, {}),
+    "mean_squared_error": (MeanSquaredError, {}),
+    "rmse": (RootMeanSquaredError, {}),
+    "root_mean_squared_error": (RootMeanSquaredError, {}),
+    "mae": (MeanAbsoluteError, {}),
+    "mean_absolute_error": (MeanAbsoluteError, {}),
+    "mape": (MeanAbsolutePercentageError, {}),
+    "mean_absolute_percentage_error": (MeanAbsolutePercentageError, {}),
+    "r2": (R2, {}),
+}
+"""Beside these, "accuracy" and "acc", and every name of a loss, which means its mean."""
+
+
+def get(metric: MetricLike, loss: Loss) -> Metric:
+    """Find a metric.
+
+    Parameters
+    ----------
+    metric : Metric, str, Loss or callable
+        "accuracy" means the one that fits `loss`; the name of a loss, or a loss, its mean; any
+        other callable becomes a `Function`.
+    loss : Loss
+        Of the model: what its outputs are.
+
+    Returns
+    -------
+    Metric
+        `metric` itself if it is one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such metric.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, type):
+        raise TypeError(f"metrics: expected an object, got the class {metric.__name__}; call it")
+    if isinstance(metric, Loss):
+        names = [name for name, kind in losses.NAMES.items() if kind is type(metric)]
+        return MeanLoss(metric, names[0] if names else getattr(metric, "name", None))
+    if metric in ("accuracy", "acc"):
+        return _accuracy(str(metric), loss)
+    if isinstance(metric, str):
+        if metric in NAMES:
+            kind, options = NAMES[metric]
+            return kind.named(metric, loss, **options)
+        if metric in losses.NAMES:
+            own = losses.get(metric)
+            logits = loss.shows_logits and own.activation == loss.activation
+            return MeanLoss(own.with_logits() if logits else own, metric)
+    elif callable(metric):
+        return Function(metric, threshold=middle(loss))
+    known = ", ".join(repr(name) for name in ("accuracy", *NAMES, *losses.NAMES))
+    raise ValueError(
+        f"metrics: expected a Metric, a function of (y_true, y_pred) or one of {known}, "
+        f"got {metric!r}"
+    )
+
+
+def _accuracy(name: str, loss: Loss) -> Metric:
+    if loss.labels:
+        return SparseCategoricalAccuracy(name)
+    if loss.activation == "softmax":
+        return CategoricalAccuracy(name)
+    if loss.activation == "sigmoid":
+        return BinaryAccuracy.named(name, loss)
+    raise ValueError(f"metrics: {name!r} has no meaning with {type(loss).__name__}")

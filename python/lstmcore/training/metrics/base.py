@@ -1,0 +1,174 @@
+"""What every metric is, and the ones that are means over rows.
+
+Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._configurable import Configurable
+from lstmcore._typing import Array
+from lstmcore.training.losses import Loss
+
+__all__ = ["Metric", "counted_rows", "middle"]
+
+
+class Metric(Configurable):
+    """A figure gathered batch by batch: by default a weighted mean over rows.
+
+    A mean overrides `values`. What is no mean of rows overrides `reset`, `accumulate` and `result`.
+
+    Parameters
+    ----------
+    name : str, optional
+        Its key in logs and histories.
+
+    Attributes
+    ----------
+    labels : bool or None
+        Whether targets are class numbers instead of values; None: it takes both.
+    takes_logits : bool
+        Whether logits serve as well as probabilities.
+    takes_outputs : bool
+        Whether it needs the outputs as they are and not what they predict, which is something else
+        for losses such as `GaussianNLL`; see `Loss.predictions`.
+    takes_weights : bool
+        Whether it can stand among `weighted_metrics`.
+    running : bool
+        Whether the figure so far stands in the logs of batches, or only in those of epochs, since
+        it takes long or means little before the end.
+    greater_is_better : bool or None
+        For callbacks with mode "auto"; None: not known.
+    """
+
+    labels: bool | None = False
+    takes_logits = False
+    takes_outputs = False
+    takes_weights = True
+    running = True
+    greater_is_better: bool | None = None
+    default_name = "metric"
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = self.default_name if name is None else _checks.label(name)
+        self.reset()
+
+    @classmethod
+    def named(cls, name: str, loss: Loss, **options: Any) -> "Metric":
+        """Make the metric that a short name means beside `loss`."""
+        return cls(name=name, **options)
+
+    def bind(self, loss: Loss, step_loss: Loss) -> None:
+        """Take note of the losses of the model, before it is trained or evaluated.
+
+        Parameters
+        ----------
+        loss : Loss
+            As the user gave it.
+        step_loss : Loss
+            What a step computes: `loss`, or its form that takes logits.
+
+        Raises
+        ------
+        ValueError
+            If the metric needs other targets than the loss.
+        """
+        if self.labels is not None and self.labels != loss.labels:
+            expected = "class numbers" if self.labels else "values of the outputs' shape"
+            raise ValueError(
+                f"metrics: {type(self).__name__} expects {expected} as targets, "
+                f"{type(loss).__name__} does not"
+            )
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._total, self._weight = 0.0, 0.0
+
+    def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take a batch in.
+
+        Parameters
+        ----------
+        y_true : array_like
+            Targets: shape (..., K), or (...) for class numbers.
+        y_pred : array_like, shape (..., U)
+        sample_weight : array_like, shape (...), optional
+            A row of weight 0 does not count, whatever it holds.
+        """
+        outputs = np.asarray(y_pred)
+        outputs = outputs.reshape(-1, outputs.shape[-1])
+        if not len(outputs):
+            return
+        targets = self.match(np.asarray(y_true), outputs)
+        if len(targets) != len(outputs):
+            raise ValueError(f"y_true: expected {len(outputs)} labels, got {len(targets)}")
+        weights = None
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight).reshape(-1)
+            if len(weights) != len(outputs):
+                raise ValueError(
+                    f"sample_weight: expected {len(outputs)} like y_pred, got {len(weights)}"
+                )
+        self.accumulate(targets, outputs, weights)
+
+    def match(self, targets: Array, outputs: Array) -> Array:
+        """Bring targets to the shape (M,) or (M, K) that goes with outputs (M, U)."""
+        labels = self.labels
+        if labels is None:
+            labels = targets.size == len(outputs) and outputs.shape[1] != 1
+        return targets.reshape((-1,) if labels else outputs.shape)
+
+    def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
+        """Take rows in.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (M,) or (M, K)
+        outputs : ndarray, shape (M, U)
+        weights : ndarray, shape (M,), or None
+        """
+        values = self.values(targets, outputs)
+        if weights is not None:
+            values = np.where(weights == 0, 0, values * weights)
+        self.add(float(values.sum(dtype=np.float64)), len(outputs), weights)
+
+    def add(self, total: float, rows: int, weights: Array | None) -> None:
+        """Take in the weighted sum of the figures of `rows` rows."""
+        self._total += total
+        self._weight += rows if weights is None else float(weights.sum(dtype=np.float64))
+
+    def result(self) -> float:
+        """Return the figure over all batches since `reset`; for a mean of nothing 0."""
+        return self._total / self._weight if self._weight else 0.0
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """Compute the figure of each row.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (M,) or (M, K)
+        outputs : ndarray, shape (M, U)
+
+        Returns
+        -------
+        ndarray, shape (M,)
+        """
+        raise NotImplementedError
+
+
+def counted_rows(
+    targets: Array, outputs: Array, weights: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """Leave out rows of weight 0; weights that are all 1 become None."""
+    if weights is None:
+        return targets, outputs, None
+    if not (there := weights != 0).all():
+        targets, outputs, weights = targets[there], outputs[there], weights[there]
+    return targets, outputs, None if (weights == 1).all() else weights
+
+
+def middle(loss: Loss) -> float:
+    """Return the output that is as near to one of two classes as to the other."""
+    return 0.0 if loss.shows_logits else 0.5

@@ -1,0 +1,233 @@
+"""Precision, recall and F1: metrics of decisions between classes, counted batch by batch."""
+
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.training.losses import Loss
+from lstmcore.training.losses.crossentropy import check_labels
+from lstmcore.training.metrics.base import Metric, counted_rows, middle
+
+__all__ = [
+    "F1",
+    "Precision",
+    "Recall",
+    "class_numbers",
+    "decide",
+    "in_columns",
+    "is_multilabel",
+    "optional_flag",
+]
+
+AVERAGES = ("auto", "binary", "macro", "micro", "weighted")
+
+
+class _Decisions(Metric):
+    """Base of the metrics of decisions; see `Precision` for the arguments."""
+
+    labels = None
+    greater_is_better = True
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        average: str = "auto",
+        threshold: float = 0.5,
+        multilabel: bool | None = None,
+    ) -> None:
+        self.average = _checks.choice(average, "average", AVERAGES)
+        self.threshold = _checks.real(threshold, "threshold")
+        self.multilabel = optional_flag(multilabel, "multilabel")
+        self._multilabel = self.multilabel
+        super().__init__(name)
+
+    @classmethod
+    def named(cls, name: str, loss: Loss, **options: Any) -> "Metric":
+        """See `Metric.named`."""
+        return cls(name, threshold=middle(loss), **options)
+
+    def bind(self, loss: Loss, step_loss: Loss) -> None:
+        """See `Metric.bind`."""
+        super().bind(loss, step_loss)
+        self._multilabel = is_multilabel(self.multilabel, loss)
+
+    def reset(self) -> None:
+        """See `Metric.reset`."""
+        self._hits = self._decided = self._wanted = np.zeros(1)  # of every class
+
+    def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
+        """See `Metric.accumulate`."""
+        targets, outputs, weights = counted_rows(targets, outputs, weights)
+        wanted, chosen = decide(targets, outputs, self.threshold, self._multilabel)
+        factors = np.ones(len(outputs)) if weights is None else weights.astype(np.float64)
+        self._columns = wanted.ndim == 2
+        classes = max(2, outputs.shape[1])
+        if self.average == "binary" and (self._columns or classes > 2):
+            raise ValueError(
+                f"average: expected 'macro', 'micro' or 'weighted' for {classes} "
+                f"{'labels' if self._columns else 'classes'}, got 'binary'"
+            )
+        if self._columns:
+            counts = [factors @ flags for flags in (chosen & wanted, chosen, wanted)]
+        else:
+            hits = chosen == wanted
+            counts = [
+                np.bincount(rows, factors[which], classes).astype(np.float64)
+                for rows, which in ((chosen[hits], hits), (chosen, ...), (wanted, ...))
+            ]
+        self._hits, self._decided, self._wanted = (
+            before + more
+            for before, more in zip((self._hits, self._decided, self._wanted), counts, strict=True)
+        )
+
+    def denominators(self, decided: Array, wanted: Array) -> Array:
+        """Return what hits are divided by, for each class.
+
+        Parameters
+        ----------
+        decided, wanted : ndarray
+            How often each class was decided for, and how often it was the target.
+        """
+        raise NotImplementedError
+
+    def result(self) -> float:
+        """See `Metric.result`; 0 where 0 would be divided by 0."""
+        if not self._wanted.any():
+            return 0.0
+        hits, below = self._hits, self.denominators(self._decided, self._wanted)
+        average = self.average
+        if average == "auto":
+            average = "macro" if self._columns or len(hits) > 2 else "binary"
+        if average == "binary":
+            return _share(hits[1], below[1])
+        if average == "micro":
+            return _share(hits.sum(), below.sum())
+        figures = np.divide(hits, below, out=np.zeros(len(hits)), where=below > 0)
+        if average == "weighted":
+            return _share((figures * self._wanted).sum(), self._wanted.sum())
+        occurring = self._decided + self._wanted > 0
+        counted = figures if self._columns else figures[occurring]
+        return float(counted.mean()) if len(counted) else 0.0
+
+
+class Precision(_Decisions):
+    """How many of the decisions for a class are right.
+
+    Parameters
+    ----------
+    name : str, optional
+        See `Metric`.
+    average : {"auto", "binary", "macro", "micro", "weighted"}
+        "binary": the figure of class 1 of two. "macro": the mean over classes, of those alone that
+        occur in targets or decisions unless `multilabel`. "micro": that of all decisions together.
+        "weighted": the mean over classes weighted by how often they are targets. "auto": "binary"
+        for one output or two classes, else "macro". All as in scikit-learn, where 0/0 is 0.
+    threshold : float, default 0.5
+        Outputs above it are 1, where there is one output or one for each of several labels.
+    multilabel : bool, optional
+        Whether several outputs are an answer of yes or no each, not one class of several. None: so
+        unless targets are class numbers or the model's loss is about a softmax.
+
+    Notes
+    -----
+    Targets are class numbers (M,), or values (M, K), of which the greatest is the class or, for a
+    single output or `multilabel`, those above 1/2 are 1.
+    """
+
+    default_name = "precision"
+
+    def denominators(self, decided: Array, wanted: Array) -> Array:
+        """Return how often each class was decided for."""
+        return decided
+
+
+class Recall(_Decisions):
+    """How many of a class's targets are found.
+
+    Parameters
+    ----------
+    name, average, threshold, multilabel
+        As in `Precision`.
+    """
+
+    default_name = "recall"
+
+    def denominators(self, decided: Array, wanted: Array) -> Array:
+        """Return how often each class was the target."""
+        return wanted
+
+
+class F1(_Decisions):
+    """Harmonic mean of precision and recall.
+
+    Parameters
+    ----------
+    name, average, threshold, multilabel
+        As in `Precision`.
+    """
+
+    default_name = "f1"
+
+    def denominators(self, decided: Array, wanted: Array) -> Array:
+        """Return the mean of both."""
+        return (decided + wanted) / 2
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def optional_flag(value: bool | None, name: str) -> bool | None:
+    """Return `value`, which must be True, False or None."""
+    return None if value is None else _checks.flag(value, name)
+
+
+def decide(
+    targets: Array, outputs: Array, threshold: float, multilabel: bool | None
+) -> tuple[Array, Array]:
+    """Return what targets and outputs decide for.
+
+    Parameters
+    ----------
+    targets : ndarray, shape (M,) or (M, K)
+    outputs : ndarray, shape (M, U)
+    threshold : float
+        Outputs above it are 1, where there is one, or one for each of several labels.
+    multilabel : bool or None
+        See `Precision`.
+
+    Returns
+    -------
+    wanted, chosen : ndarray
+        Class numbers (M,), or bool (M, U) for several labels.
+    """
+    if in_columns(targets, multilabel):
+        return targets > 0.5, outputs > threshold
+    if outputs.shape[1] == 1:
+        both = targets[:, 0] > 0.5, outputs[:, 0] > threshold
+        return both[0].astype(np.int64), both[1].astype(np.int64)
+    return class_numbers(targets, outputs), outputs.argmax(axis=1)
+
+
+def in_columns(targets: Array, multilabel: bool | None) -> bool:
+    """Tell whether each column of targets is a label of its own."""
+    return targets.ndim == 2 and targets.shape[1] > 1 and multilabel is not False
+
+
+def class_numbers(targets: Array, outputs: Array) -> Array:
+    """Return the classes (M,) that targets (M,) or (M, U) stand for.
+
+    Raises
+    ------
+    ValueError
+        If one is no class of the outputs.
+    """
+    return check_labels(targets, outputs, None) if targets.ndim == 1 else targets.argmax(axis=1)
+
+
+def is_multilabel(given: bool | None, loss: Loss) -> bool:
+    """Tell whether several outputs are an answer of yes or no each: as `given`, or by the loss."""
+    return (not loss.labels and loss.activation != "softmax") if given is None else given

@@ -1,0 +1,261 @@
+"""Metrics that are means over rows, or a function of one."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.training.losses import (
+    CategoricalCrossentropy,
+    Loss,
+    SequenceLoss,
+    SparseCategoricalCrossentropy,
+)
+from lstmcore.training.metrics.base import Metric, middle
+
+__all__ = [
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanLoss",
+    "MeanSquaredError",
+    "Perplexity",
+    "RootMeanSquaredError",
+    "SparseCategoricalAccuracy",
+    "TopK",
+]
+
+
+class SparseCategoricalAccuracy(Metric):
+    """How often the greatest output is that of the label; targets are class numbers."""
+
+    labels = True
+    takes_logits = True
+    greater_is_better = True
+    default_name = "sparse_categorical_accuracy"
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        return np.asarray(outputs.argmax(axis=-1) == targets)
+
+
+class CategoricalAccuracy(Metric):
+    """How often the greatest output is where the target is greatest."""
+
+    takes_logits = True
+    greater_is_better = True
+    default_name = "categorical_accuracy"
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        return np.asarray(outputs.argmax(axis=-1) == targets.argmax(axis=-1))
+
+
+class BinaryAccuracy(Metric):
+    """How often outputs are on the target's side of a threshold.
+
+    Parameters
+    ----------
+    name : str, optional
+        See `Metric`.
+    threshold : float, default 0.5
+        Outputs above it are 1.
+    """
+
+    greater_is_better = True
+    default_name = "binary_accuracy"
+
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
+        super().__init__(name)
+        self.threshold = _checks.real(threshold, "threshold")
+
+    @classmethod
+    def named(cls, name: str, loss: Loss, **options: Any) -> "Metric":
+        """See `Metric.named`: the middle between two classes is at logit 0."""
+        return cls(name, threshold=middle(loss), **options)
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        return np.asarray((targets == (outputs > self.threshold)).mean(axis=-1))
+
+
+class TopK(Metric):
+    """How often the target's class is among the k greatest outputs; a tie with the k-th counts.
+
+    Targets are class numbers, or distributions whose greatest entry is the class.
+
+    Parameters
+    ----------
+    k : int, default 5
+        1 up to the number of classes.
+    name : str, optional
+        See `Metric`.
+    """
+
+    labels = None
+    takes_logits = True
+    greater_is_better = True
+    default_name = "top_k"
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.k = _checks.integer(k, "k", 1)
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        classes = outputs.shape[-1]
+        if self.k > classes:
+            raise ValueError(f"k: expected at most {classes}, the number of classes, got {self.k}")
+        if targets.ndim == 2:
+            targets = targets.argmax(axis=-1)
+        # A label that is no class may stand in a row of weight 0.
+        known = (targets >= 0) & (targets < classes)
+        own = np.take_along_axis(outputs, np.where(known, targets, 0)[:, None], axis=-1)
+        return np.asarray(known & np.isfinite(own[:, 0]) & ((outputs > own).sum(axis=-1) < self.k))
+
+
+class MeanSquaredError(Metric):
+    """Mean over the outputs of ``(output - target)**2``."""
+
+    greater_is_better = False
+    default_name = "mse"
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        return np.asarray(((outputs - targets) ** 2).mean(axis=-1))
+
+
+class RootMeanSquaredError(MeanSquaredError):
+    """Square root of the mean, over all rows and outputs, of ``(output - target)**2``."""
+
+    default_name = "rmse"
+
+    def result(self) -> float:
+        """See `Metric.result`."""
+        return math.sqrt(super().result())
+
+
+class MeanAbsoluteError(Metric):
+    """Mean over the outputs of ``abs(output - target)``."""
+
+    greater_is_better = False
+    default_name = "mae"
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        return np.asarray(np.abs(outputs - targets).mean(axis=-1))
+
+
+class MeanAbsolutePercentageError(Metric):
+    """Mean over the outputs of ``abs(output - target) / abs(target)``: 0.1 is 10 %.
+
+    Defined as in scikit-learn, which multiplies by no 100, as Keras does, and where a target of 0
+    counts as 2.2e-16, so that the figure becomes very large but stays finite.
+    """
+
+    greater_is_better = False
+    default_name = "mape"
+
+    def values(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.values`."""
+        sizes = np.maximum(np.abs(targets, dtype=np.float64), np.finfo(np.float64).eps)
+        return np.asarray((np.abs(outputs - targets) / sizes).mean(axis=-1))
+
+
+class MeanLoss(Metric):
+    """The mean of a loss that is not the one minimized.
+
+    Parameters
+    ----------
+    loss : Loss
+        Of outputs as the model's loss takes them.
+    name : str, optional
+        See `Metric`.
+    """
+
+    greater_is_better = False
+    default_name = "mean_loss"
+
+    def __init__(self, loss: Loss, name: str | None = None) -> None:
+        super().__init__(name)
+        if not isinstance(loss, Loss) or isinstance(loss, SequenceLoss):
+            raise TypeError(f"loss: expected a Loss of rows, got {_checks.describe(loss)}")
+        self.loss = loss
+        self.labels = loss.labels
+        # Outputs that describe a distribution are what such a loss is about.
+        self.takes_outputs = type(loss).predictions is not Loss.predictions
+        self._computed = loss
+
+    def bind(self, loss: Loss, step_loss: Loss) -> None:
+        """See `Metric.bind`: where a step has logits, they are taken, as by the model's loss."""
+        super().bind(loss, step_loss)
+        self._computed, self.takes_logits = self.loss, False
+        if step_loss is not loss and step_loss.activation is not None:
+            self._computed, self.takes_logits = self.loss.behind(step_loss.activation)
+
+    def match(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.match`."""
+        shape = self.loss.target_shape(outputs.shape)
+        return targets.reshape((-1,) if self.labels else tuple(size or -1 for size in shape))
+
+    def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
+        """See `Metric.accumulate`."""
+        if not self.labels:
+            targets = targets.astype(outputs.dtype, copy=False)
+        self.add(self._computed.sum(targets, outputs, weights)[0], len(outputs), weights)
+
+
+class Perplexity(MeanLoss):
+    """``exp`` of the mean cross-entropy: among how many classes the model wavers.
+
+    Targets are class numbers or distributions.
+
+    Parameters
+    ----------
+    name : str, optional
+        See `Metric`.
+    from_logits : bool, default False
+        Whether the outputs are logits.
+    """
+
+    default_name = "perplexity"
+
+    def __init__(self, name: str | None = None, *, from_logits: bool = False) -> None:
+        super().__init__(SparseCategoricalCrossentropy(from_logits), name)
+        self.from_logits = self.loss.from_logits
+        self.labels = None
+
+    @classmethod
+    def named(cls, name: str, loss: Loss, **options: Any) -> "Metric":
+        """See `Metric.named`."""
+        return cls(name, from_logits=loss.shows_logits, **options)
+
+    def bind(self, loss: Loss, step_loss: Loss) -> None:
+        """See `Metric.bind`."""
+        if loss.activation == "sigmoid":
+            raise ValueError(
+                f"metrics: Perplexity expects a loss about classes, got {type(loss).__name__}"
+            )
+        super().bind(loss, step_loss)
+
+    def match(self, targets: Array, outputs: Array) -> Array:
+        """See `Metric.match`."""
+        return Metric.match(self, targets, outputs)
+
+    def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
+        """See `Metric.accumulate`."""
+        if targets.ndim == 2:
+            dense = CategoricalCrossentropy(self._computed.from_logits)
+            targets = targets.astype(outputs.dtype, copy=False)
+            total = dense.sum(targets, outputs, weights)[0]
+        else:
+            total = self._computed.sum(targets, outputs, weights)[0]
+        self.add(total, len(outputs), weights)
+
+    def result(self) -> float:
+        """See `Metric.result`; infinite where ``exp`` overflows."""
+        mean = super().result()
+        return math.exp(mean) if mean < 709.0 else math.inf

@@ -1,0 +1,68 @@
+"""The coefficient of determination."""
+
+import math
+import warnings
+
+import numpy as np
+
+from lstmcore._typing import Array
+from lstmcore.training.metrics.base import Metric, counted_rows
+
+__all__ = ["R2"]
+
+
+class R2(Metric):
+    """Coefficient of determination: 1 less the squared error's share of the targets' variance.
+
+    The mean over outputs, as scikit-learn's `r2_score`: 1 is perfect, 0 is as good as the mean of
+    the targets. Where all targets of an output are equal, it is 1 if they are met, else 0. Of less
+    than two rows it is not defined: NaN, with a RuntimeWarning.
+
+    Parameters
+    ----------
+    name : str, optional
+        See `Metric`.
+    """
+
+    running = False
+    greater_is_better = True
+    default_name = "r2"
+
+    def reset(self) -> None:
+        """See `Metric.reset`."""
+        self._rows, self._weight = 0, 0.0
+        self._mean = self._spread = self._error = np.zeros(1)
+        self._lowest, self._highest = np.array([np.inf]), np.array([-np.inf])
+
+    def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
+        """See `Metric.accumulate`."""
+        targets, outputs, weights = counted_rows(targets, outputs, weights)
+        if not len(targets):
+            return
+        y = targets.astype(np.float64)
+        factors = (np.ones(len(y)) if weights is None else weights.astype(np.float64))[:, None]
+        weight = float(factors.sum())
+        mean = (factors * y).sum(axis=0) / weight
+        spread = (factors * (y - mean) ** 2).sum(axis=0)
+        # Variances of parts join without the cancellation of sums of squares (Chan et al. 1983).
+        total, shift = self._weight + weight, mean - self._mean
+        self._spread = self._spread + spread + shift**2 * (self._weight * weight / total)
+        self._mean = self._mean + shift * (weight / total)
+        self._error = self._error + (factors * (y - outputs) ** 2).sum(axis=0)
+        self._lowest = np.minimum(self._lowest, y.min(axis=0))
+        self._highest = np.maximum(self._highest, y.max(axis=0))
+        self._rows, self._weight = self._rows + len(y), total
+
+    def result(self) -> float:
+        """See `Metric.result`; NaN if it is not defined."""
+        if self._rows < 2:
+            warnings.warn(
+                f"{self.name} is not defined: expected at least two rows, got {self._rows}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return math.nan
+        varying = self._lowest < self._highest
+        share = np.divide(self._error, self._spread, out=np.zeros_like(self._error), where=varying)
+        figures = np.where(varying, 1 - share, np.where(self._error == 0, 1.0, 0.0))
+        return float(figures.mean())
