@@ -101,8 +101,9 @@ class Sequential(Network, Model):
         shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
         if self.vectorizer:
             shapes.insert(0, (None, None))
-        frozen = self.parameters.frozen_size if self.built else 0
-        for line in summarize(self.layers, shapes, frozen):
+        if self.built:
+            self.follow_trainable()
+        for line in summarize(self.layers, shapes):
             print_fn(line)
 
     def predict(
