@@ -351,8 +351,8 @@ class Network(Weighted):
     def pop(self) -> Layer:
         """Take the last layer out of the model.
 
-        The others keep their weights, and the optimizer what it remembers of them. What `compile`
-        was told stays, if it fits what is now the last layer.
+        The others keep their weights, and the optimizer what it remembers of them. The optimizer,
+        loss and metrics of `compile` stay; `class_names` only if there are as many outputs as names.
 
         Returns
         -------

@@ -90,6 +90,15 @@ class Sequential(Network, Model):
                 f"got {len(names)}"
             )
 
+    def _structure_changed(self) -> None:
+        """Drop names of classes that the outputs do not have any more; see `Model`."""
+        super()._structure_changed()
+        if self._class_names is not None:
+            try:
+                self.check_class_names(self._class_names)
+            except ValueError:
+                self._class_names = None
+
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, their output shapes and numbers of parameters.
 

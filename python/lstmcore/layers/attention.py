@@ -325,6 +325,8 @@ class Attention(Layer):
         self, look: Look, dcontext: Array, v: Array | None, dv: Array | None
     ) -> tuple[Array, Array, Array]:
         memory = look.memory
+        if v is not None and dv is None:
+            dv = np.empty_like(v)  # which the engine writes whenever there is a v
         return _core.attention_backward(
             memory.keys,
             look.queries,

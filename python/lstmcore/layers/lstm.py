@@ -183,6 +183,7 @@ class LSTM(Recurrent):
             bias_constraint=bias_constraint,
             precision=precision,
             seed=seed,
+            trainable=trainable,
         )
         self.num_layers = _checks.integer(num_layers, "num_layers", 1)
         if self.num_layers > MAX_LAYERS:
