@@ -352,7 +352,7 @@ class Network(Weighted):
         """Take the last layer out of the model.
 
         The others keep their weights, and the optimizer what it remembers of them. The optimizer,
-        loss and metrics of `compile` stay; `class_names` only if there are as many outputs as names.
+        loss and metrics of `compile` stay; `class_names` only if they are as many as the outputs.
 
         Returns
         -------

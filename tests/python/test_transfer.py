@@ -88,7 +88,7 @@ def test_all_weights_of_a_model(source, by_name, data, tmp_path):
     assert all(map(np.array_equal, model.get_weights(), donor.get_weights()))
     np.testing.assert_array_equal(model.predict(data[0]), donor.predict(data[0]))
     assert report.loaded == ["lstm", "residual", "rnn", "head"]
-    assert not (report.skipped or report.missing or report.unused)
+    assert (report.skipped, report.missing, report.unused) == ({}, [], [])
     assert str(report) == "loaded   lstm, residual, rnn, head"
 
 
