@@ -17,7 +17,11 @@ class Configurable:
     """Arguments that are told of only if they are not None."""
 
     set_when_made: ClassVar[tuple[str, ...]] = ()
-    """Attributes that a configuration may name: set after the object is made."""
+    """Attributes that a configuration may name: set by `restore_entry` after the object is made."""
+
+    def restore_entry(self, name: str, value: Any) -> None:
+        """Set one of `set_when_made` to what a configuration says."""
+        setattr(self, name, value)
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal object, as JSON can hold them.
@@ -90,7 +94,7 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     try:
         made = kind(**values, **more)
         for name in later:
-            setattr(made, name, config[name])
+            made.restore_entry(name, config[name])
     except TypeError as error:
         raise ValueError(f"{class_name}: wrong configuration: {error}") from error
     return made

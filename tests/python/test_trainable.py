@@ -205,17 +205,28 @@ def test_a_part_may_be_frozen_in_what_trains(ids, y):
         np.testing.assert_array_equal(
             gradient, np.zeros_like(gradient) if name in frozen else expected[name], err_msg=name
         )
-    # One part says it all where there is no other.
+    # A layer is trainable if one of those is that it has its weights from.
     assert model.get_layer("each").trainable is model.get_layer("both").trainable is False
     assert model.get_layer("res").trainable is model.get_layer("rnn").trainable is True
 
 
-def test_a_part_does_not_train_in_what_is_frozen():
-    """Keras' rule."""
+def test_what_was_set_last_counts(tmp_path):
     model = made()
-    model.get_layer("res").trainable = False
+    model.trainable = False
     model.get_layer("res").layers[0].trainable = True
-    assert frozen_names(model) == of(model, "res.")
+    model.get_layer("rnn").cells[0].trainable = True
+    model.get_layer("both").layer.trainable = True
+    model.get_layer("each").layer.trainable = True
+    model.get_layer("lstm").cells[0].trainable = True
+    trained = of(model, "res.0.", "both.", "each.", "lstm.") | {
+        name for name in of(model, "rnn.") if name.endswith("_l0")
+    }
+    assert frozen_names(model) == set(model.weights) - trained
+    for name in ("res", "rnn", "both", "each", "lstm"):
+        assert model.get_layer(name).trainable is True
+    # Files hold all of it, the projection's too.
+    model.save(tmp_path / "model.safetensors")
+    assert frozen_names(lc.load(tmp_path / "model.safetensors")) == frozen_names(model)
 
 
 def test_the_lowest_part_of_a_residual_ends_the_backward(ids, y, monkeypatch):

@@ -60,11 +60,14 @@ class Layer(Configurable):
     def trainable(self) -> bool:
         """Whether training changes the weights; may be set at any time, for the steps to come.
 
-        A weight is trained if its layer and all layers around it are trainable. Setting this also
-        sets it for the layers and cells within; these can be set one by one afterwards. A frozen
-        weight keeps its bits: no step, decay, penalty or constraint acts on it, its gradient is not
-        computed and is 0 in `clipnorm` and `global_clipnorm`, and what the optimizer remembers of
-        it stays as it is until it is trained again. Dropout acts in a frozen layer as in others.
+        Setting it sets the layers and cells within, too; these can be set one by one afterwards,
+        and what was set last counts. A layer that has its weights from those within it is trainable
+        if one of them is.
+
+        A frozen weight keeps its bits: no step, decay, penalty or constraint acts on it, and its
+        gradient is not computed and has no part in `clipnorm` and `global_clipnorm`. What the
+        optimizer remembers of it stays as it is until it is trained again. Dropout acts in a frozen
+        layer as in others.
         """
         return self._is_trainable()
 
@@ -78,8 +81,11 @@ class Layer(Configurable):
         return self._trainable
 
     def frozen_weights(self) -> set[str]:
-        """Name the weights that this layer freezes, as `parameters` calls them."""
-        return set() if self.trainable else set(self._names.values())
+        """Name the weights that this layer freezes, as `parameters` calls them.
+
+        Without those that belong to a layer within it, which names them itself.
+        """
+        return set() if self._trainable else set(self._names.values())
 
     @property
     def trains(self) -> bool:

@@ -232,9 +232,6 @@ class LSTM(Recurrent):
         self.recurrent_constraint = cell.recurrent_constraint
         self.bias_constraint = cell.bias_constraint
 
-    def _is_trainable(self) -> bool:
-        return self._trainable and self.cells[0].trainable
-
 
 class RNN(Recurrent):
     """Walk through time with a cell, or with several stacked ones, in one engine call.
@@ -364,9 +361,6 @@ class Bidirectional(Recurrent):
         if not trainable:
             self.trainable = False  # of the layer too
         self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)
-
-    def _is_trainable(self) -> bool:
-        return self._trainable and self.layer.trainable
 
     @property
     def output_size(self) -> int:

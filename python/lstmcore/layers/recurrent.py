@@ -271,14 +271,14 @@ class Recurrent(Layer):
         assert gradients.state is not None
         return gradients.x, gradients.state
 
+    def _is_trainable(self) -> bool:
+        return any(cell.trainable for cell in self.cells)
+
     def frozen_weights(self) -> set[str]:
         """Name the weights of cells that are frozen; one that cells share is if one of them is."""
-        if not self.trainable:
-            return super().frozen_weights()
         frozen = {f"_l{place}" for place, cell in enumerate(self.cells) if not cell.trainable}
-        if not frozen:
+        if not frozen or self.config is None or not self._names:
             return set()
-        assert self.config is not None
         return {
             self._names[self.stored_name(name)]
             for name in self.config.parameter_shapes()

@@ -106,6 +106,27 @@ class Residual(Layer):
         if not trainable:
             self.trainable = False  # of the layers too
 
+    def _is_trainable(self) -> bool:
+        if any(layer.trainable for layer in self.layers):
+            return True
+        projects = self.projection and (self.input_shape is None or self._dense is not None)
+        return projects and self._trainable
+
+    def frozen_weights(self) -> set[str]:
+        """Name the projection's, if it is frozen: the others belong to the layers."""
+        own = self._names.get("projection.kernel")
+        return set() if self._trainable or own is None else {own}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments; ``trainable`` speaks of the projection, layers of themselves."""
+        config = super().get_config()
+        config.pop("trainable", None)
+        return config if self._trainable else {**config, "trainable": False}
+
+    def restore_entry(self, name: str, value: Any) -> None:
+        """Set ``trainable`` of the projection alone."""
+        self._trainable = _checks.flag(value, name)
+
     def build(self, input_shape: Shape) -> Shape:
         """Build the layers, and the projection if their width is another than C."""
         width = self._accept(input_shape, (2, 3, 4), "(N, C) or (N, T, C)")
@@ -120,7 +141,7 @@ class Residual(Layer):
         self._dense = None
         if shape[-1] != width:
             assert shape[-1] is not None
-            self._dense = Dense(shape[-1], use_bias=False)
+            self._dense = Dense(shape[-1], use_bias=False, trainable=self._trainable)
             self._dense.build(input_shape)
         return shape
 

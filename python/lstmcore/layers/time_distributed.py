@@ -45,7 +45,11 @@ class TimeDistributed(Layer):
             self.trainable = False  # of the layer too
 
     def _is_trainable(self) -> bool:
-        return self._trainable and self.layer.trainable
+        return self.layer.trainable
+
+    def frozen_weights(self) -> set[str]:
+        """Name none, since all belong to the wrapped layer."""
+        return set()
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the wrapped layer for one step."""
