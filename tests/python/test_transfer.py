@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -502,3 +504,20 @@ def test_a_copy_of_a_layer_that_is_not_built():
     assert twin is not layer
     assert twin.get_config() == layer.get_config()
     assert twin.parameters is None
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is only in the source tree")
+def test_what_was_learned_helps_where_there_is_little_data(tmp_path, monkeypatch):
+    """The program of the documentation, on fresh data; others are run with their pages."""
+    text = PAGE.read_text(encoding="utf-8").split("## Layers and weights for other models")[1]
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(compile(program, PAGE.name, "exec"), found)
+    assert found["lent_accuracy"] > 0.95
+    assert found["alone_accuracy"] < 0.85
+    before, after = (found[name].get_layer("lstm").get_weights() for name in ("trained", "other"))
+    assert all(map(np.array_equal, before, after))
