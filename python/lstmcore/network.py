@@ -37,6 +37,7 @@ ModelState: TypeAlias = dict[str, LSTMState]
 """State of each recurrent layer, by the layer's name."""
 
 RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
+NO_CONTEXT = "no context"  # of a layer beneath all that train: its memory is free again
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
@@ -535,6 +536,10 @@ class Network(Weighted):
         """
         contexts: list[Any] = []
         network = self.network
+        first = len(network)
+        if training:
+            self.follow_trainable()
+            first = lowest_trained(network)
         after: ModelState = {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
@@ -545,7 +550,7 @@ class Network(Weighted):
                     str(layer.name), layer, inputs, lengths, training, place, state, reset
                 )
                 after.update(ends)
-            contexts.append(context if training else None)
+            contexts.append(context if index >= first else NO_CONTEXT)
         return inputs, lengths, contexts, after
 
     def output_lengths(self, lengths: Array) -> Array:
@@ -561,7 +566,8 @@ class Network(Weighted):
         """
         self.follow_trainable()
         network = self.network
-        first = lowest_trained(network)
+        kept = next((at for at, own in enumerate(contexts) if own is not NO_CONTEXT), len(network))
+        first = max(lowest_trained(network), kept)  # more may train since the forward
         gradient: Array | None = dy
         for index in range(len(network) - 1, first - 1, -1):
             assert gradient is not None

@@ -130,6 +130,25 @@ def test_nothing_is_computed_beneath_the_lowest_that_trains(name, ids, y, monkey
     assert asked == {place: place > at for place in range(at, len(NAMES))}
 
 
+def test_no_tape_is_kept_beneath_the_lowest_that_trains(ids, y):
+    model = made()
+    expected = gradients(model, ids, y)
+    for layer in model.layers[:4]:  # up to the LSTM
+        layer.trainable = False
+    _, _, contexts = model.forward(ids, None, True, 0, False)
+    assert [hasattr(context, "tape") for context in contexts] == [False] * 4 + [True, True] + 4 * [
+        False
+    ]
+    # What is thawed now trains from the next step on.
+    model.trainable = True
+    model.parameters.gradients.fill(0)
+    model.backward(contexts, np.ones((N, 2)))
+    assert not any(model.parameters.gradient(name).any() for name in of(model, "lstm.", "conv."))
+    assert all(model.parameters.gradient(name).any() for name in of(model, "both.", "dense."))
+    for name, gradient in gradients(model, ids, y).items():
+        np.testing.assert_array_equal(gradient, expected[name])
+
+
 def test_the_engine_is_given_no_place_for_a_frozen_gradient(ids, y, monkeypatch):
     model = made()
     for name in ("lstm", "both", "conv", "norm", "each", "dense"):
