@@ -342,12 +342,17 @@ class Network(Weighted):
             return
         self._check_may_change("add")
         inner = layer.inner_layers() if isinstance(layer, Layer) else []
-        with self.unchanged_on_error(*inner, self.parameters):
-            self._append(layer)
-            added = self.network[-1]
-            shape, specs = self._plan_layer(added, len(self.network) - 1, self._shapes[-1])
-            self._shapes = [*self._shapes, shape]
-            self._change({**self.parameters.specs, **specs})
+        count = len(self.layers)
+        try:
+            with self.unchanged_on_error(*inner, self.parameters):
+                self._append(layer)
+                added = self.network[-1]
+                shape, specs = self._plan_layer(added, len(self.network) - 1, self._shapes[-1])
+                self._shapes = [*self._shapes, shape]
+                self._change({**self.parameters.specs, **specs})
+        except BaseException:
+            del self.layers[count:]
+            raise
 
     def pop(self) -> Layer:
         """Take the last layer out of the model.
@@ -368,10 +373,10 @@ class Network(Weighted):
         if not self.layers:
             raise ValueError("pop: the model has no layers")
         self._check_may_change("pop")
-        *rest, last = self.layers
+        last = self.layers[-1]
         if self._parameters is not None and last in self.network:
             last.leave()
-        self.layers = rest
+        self.layers.pop()
         if self._parameters is None:
             return last
         if not self.network:
@@ -765,7 +770,7 @@ class Network(Weighted):
             layer.name = _free_name(type(layer).__name__, names)
         elif layer.name in names or layer.name in RESERVED:
             raise ValueError(f"layers: the name {layer.name!r} is taken")
-        self.layers = [*self.layers, layer]
+        self.layers.append(layer)
 
     def _check_place(self, layer: Layer, index: int) -> None:
         if isinstance(layer, Recurrent) and layer.return_state:

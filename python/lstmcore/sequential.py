@@ -110,8 +110,6 @@ class Sequential(Network, Model):
         shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
         if self.vectorizer:
             shapes.insert(0, (None, None))
-        if self.built:
-            self.follow_trainable()
         for line in summarize(self.layers, shapes):
             print_fn(line)
 

@@ -348,7 +348,7 @@ def test_a_layer_that_does_not_fit_changes_nothing(data):
     model = made()
     model.compile("adam", "mse")
     model.fit(*data, verbose=0)
-    before, layers_before = model.get_weights(), model.layers
+    before, layers_before = model.get_weights(), list(model.layers)
     for layer, error, message in (
         (layers.LSTM(3), ValueError, "layer 'lstm_1': .*expected inputs of shape"),
         (layers.Embedding(3, 2), ValueError, "takes token ids, so it must stand first"),

@@ -234,7 +234,7 @@ class EncoderDecoder(Model, Configurable):
         print_fn : callable, default print
             Called with each line.
         """
-        self.follow_trainable()
+        assert self.parameters is not None
         shapes = [_output_shape(layer) for layer in self.layers]
         for line in summarize(self.layers, shapes):
             print_fn(line)

@@ -1,6 +1,7 @@
 """What every layer is."""
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,18 @@ class Layer(Configurable):
         Without those that belong to a layer within it, which names them itself.
         """
         return set() if self._trainable else set(self._names.values())
+
+    @property
+    def frozen_size(self) -> int:
+        """How many of the layer's parameters are not trained."""
+        if self.parameters is None:
+            return 0
+        specs, frozen = self.parameters.specs, frozen_weights(self.inner_layers())
+        return sum(
+            math.prod(specs[name].shape)
+            for name in self._names.values()
+            if name in frozen or not specs[name].trainable
+        )
 
     @property
     def trains(self) -> bool:

@@ -140,6 +140,11 @@ class Parameters:
         self._find_trained_parts()
         self.touch()
 
+    @property
+    def frozen_size(self) -> int:
+        """How many of the parameters are not trained."""
+        return sum(math.prod(self.specs[name].shape) for name in self.frozen)
+
     def part(self, names: Iterable[str]) -> "Parameters":
         """Copy some weights into parameters of their own, in the order of `names`."""
         part = Parameters({name: self.specs[name] for name in names}, self.dtype)

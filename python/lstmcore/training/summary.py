@@ -17,7 +17,7 @@ def summarize(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> list[s
     total = frozen = 0
     for layer, shape in zip(layers, shapes, strict=True):
         count = sum(view.size for view in layer.weights.values())
-        kept = sum(layer.weights[name].size for name in layer.weights if not layer.is_trained(name))
+        kept = layer.frozen_size
         total, frozen = total + count, frozen + kept
         shown = "?" if shape is None else str(shape)
         mark = "" if not kept else ", frozen" if kept == count else ", partly frozen"
