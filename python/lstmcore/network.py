@@ -214,6 +214,8 @@ class Weighted:
     ) -> LoadedWeights:
         """Copy the weights of another model, or of its file, into this model's layers.
 
+        What is frozen is loaded too, and what the optimizer remembers stays.
+
         Parameters
         ----------
         source : str, path or model

@@ -379,6 +379,26 @@ def test_no_sources():
     assert model.log_probabilities([], []).shape == (0,)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"frozen": "encoder"}, "expected a list as frozen"),
+        ({"frozen": ["encodre"]}, "got 'encodre'; did you mean 'encoder'"),
+        ({"frozen": [3]}, "name: expected a str"),
+        ({"target_tokens": {"a": 1}}, "expected a list as target_tokens"),
+        ({"target_tokens": [3]}, "target_tokens: expected strings"),
+    ],
+)
+def test_spoilt_entries_of_a_file(entry, message, tmp_path):
+    path = tmp_path / "model.safetensors"
+    small_model(None).save(path)
+    tensors, document = lc.weights.read(path)
+    assert not {"frozen", "target_tokens"} & set(document)
+    lc.weights.write(path, tensors, {**document, **entry})
+    with pytest.raises(ValueError, match=message):
+        lc.load(path)
+
+
 # ---- what is never said --------------------------------------------------------------------------
 
 

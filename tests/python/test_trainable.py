@@ -111,6 +111,26 @@ def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
         assert not np.array_equal(old, new), full
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_step_of_a_part_has_the_same_bits(optimizer, dtype, rng):
+    """The engine steps over each run of trained weights: of odd sizes, at odd places."""
+    x, y = rng.standard_normal((8, 3)).astype(dtype), rng.standard_normal((8, 1)).astype(dtype)
+    results = []
+    for frozen in ((), (1, 3)):
+        model = lc.Sequential(
+            [layers.Dense(units, "tanh") for units in (37, 5, 3, 1, 1)], dtype=dtype
+        )
+        for place in frozen:
+            model.layers[place].trainable = False
+        model.compile(optimizer, "mse")
+        model.train_on_batch(x, y)
+        results.append(model.weights)
+    for name, values in results[0].items():
+        still = name.startswith(("dense_1.", "dense_3."))
+        assert np.array_equal(values, results[1][name]) == (not still), name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_computed_beneath_the_lowest_that_trains(name, ids, y, monkeypatch):
     model = made()

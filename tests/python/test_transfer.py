@@ -498,6 +498,18 @@ def test_a_copy_works_by_itself(place, data):
     np.testing.assert_array_equal(again(inputs), twin(inputs))
 
 
+def test_a_copy_with_another_name(data):
+    model = made()
+    model.pop()
+    twin = model.layers[-1].copy(name="twin")
+    assert (twin.name, model.layers[-1].name) == ("twin", "rnn")
+    both = lc.Sequential([layers.LSTM(6, return_sequences=True), twin], dtype="float64")
+    both.build((None, None, C))
+    np.testing.assert_array_equal(both.weights["twin.bias_l1"], model.weights["rnn.bias_l1"])
+    with pytest.raises(ValueError, match="name: expected a non-empty string without dots"):
+        twin.copy(name="a.b")
+
+
 def test_a_copy_of_a_layer_that_is_not_built():
     layer = layers.LSTM(3, trainable=False)
     twin = layer.copy()

@@ -361,7 +361,7 @@ class Layer(Configurable):
             )
         self.parameters.assign(dict(zip(self._names.values(), weights, strict=True)))
 
-    def copy(self) -> "Layer":
+    def copy(self, *, name: str | None = None) -> "Layer":
         """Make a layer like this one that belongs to no model.
 
         It can stand in another model, which then begins with these weights::
@@ -369,18 +369,26 @@ class Layer(Configurable):
             body = [layer.copy() for layer in trained.layers[:-1]]
             model = lc.Sequential([*body, lc.layers.Dense(3)])
 
+        Parameters
+        ----------
+        name : str, optional
+            None: that of this layer.
+
         Returns
         -------
         Layer
-            Of the same class, options and name, built if this one is, with weights of its own that
-            have the same values.
+            Of the same class and options, frozen where this one is, built if this one is, with
+            weights of its own that have the same values.
         """
         shared = self.parameters
         if shared is None:
-            return copy.deepcopy(self)
-        own = shared.part(self._names.values())
-        twin = copy.deepcopy(self, {id(shared): own})
-        twin.alone = True
+            twin = copy.deepcopy(self)
+        else:
+            own = shared.part(self._names.values())
+            twin = copy.deepcopy(self, {id(shared): own})
+            twin.alone = True
+        if name is not None:
+            twin.name = _checks.label(name)
         return twin
 
     def leave(self) -> None:
