@@ -16,11 +16,11 @@ class Configurable:
     left_out_if_none: ClassVar[tuple[str, ...]] = ()
     """Arguments that are told of only if they are not None."""
 
-    set_when_made: ClassVar[tuple[str, ...]] = ()
-    """Attributes that a configuration may name: set by `restore_entry` after the object is made."""
+    _set_when_made: ClassVar[tuple[str, ...]] = ()
+    """Attributes that a configuration may name; `_restore_entry` sets them in the new object."""
 
-    def restore_entry(self, name: str, value: Any) -> None:
-        """Set one of `set_when_made` to what a configuration says."""
+    def _restore_entry(self, name: str, value: Any) -> None:
+        """Set one of `_set_when_made` to what a configuration says."""
         setattr(self, name, value)
 
     def get_config(self) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
         raise ValueError(f"unknown class {class_name!r}; known are {', '.join(sorted(classes))}")
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")
-    later = {name for name in getattr(kind, "set_when_made", ()) if name in config}
-    expected = set(arguments(kind)) - set(more) - set(getattr(kind, "set_when_made", ()))
+    later = {name for name in getattr(kind, "_set_when_made", ()) if name in config}
+    expected = set(arguments(kind)) - set(more) - set(getattr(kind, "_set_when_made", ()))
     if unknown := sorted(set(config) - expected - later):
         raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}")
     optional = getattr(kind, "left_out_if_none", ())
@@ -94,7 +94,7 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     try:
         made = kind(**values, **more)
         for name in later:
-            made.restore_entry(name, config[name])
+            made._restore_entry(name, config[name])
     except TypeError as error:
         raise ValueError(f"{class_name}: wrong configuration: {error}") from error
     return made

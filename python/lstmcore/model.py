@@ -282,7 +282,7 @@ class Model(Weighted):
         """Raise ValueError, which calls the method `name`, if there is nothing to train."""
         if self.parameters.values.size == 0:
             raise ValueError(f"{name}: the model has no weights to train")
-        self.follow_trainable()
+        self._follow_trainable()
         if not self.parameters.trained_parts:
             raise ValueError(
                 f"{name}: expected a layer that is trained, but all with weights are frozen; set "

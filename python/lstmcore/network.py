@@ -167,7 +167,7 @@ class Weighted:
         for layer in self.layers:
             layer.trainable = value
 
-    def follow_trainable(self) -> None:
+    def _follow_trainable(self) -> None:
         """Tell `parameters` which weights are frozen now; every step begins with this."""
         self.parameters.freeze(frozen_weights(self._inner_layers))
 
@@ -377,7 +377,7 @@ class Network(Weighted):
         self._check_may_change("pop")
         last = self.layers[-1]
         if self._parameters is not None and last in self.network:
-            last.leave()
+            last._leave()
         self.layers.pop()
         if self._parameters is None:
             return last
@@ -398,7 +398,7 @@ class Network(Weighted):
         bound = [layer for layer in self.network if layer.parameters is parameters]
         parameters.change(specs)
         for layer in bound:
-            layer.bind(parameters, layer.weight_names)
+            layer.bind(parameters, layer._names)
         if len(bound) < len(self.network):
             self._give_place(parameters, len(bound), initialize=True)
         self._find_inner_layers()
@@ -545,7 +545,7 @@ class Network(Weighted):
         network = self.network
         first = len(network)
         if training:
-            self.follow_trainable()
+            self._follow_trainable()
             first = lowest_trained(network)
         after: ModelState = {}
         for index, layer in enumerate(network):
@@ -571,7 +571,7 @@ class Network(Weighted):
 
         Nothing is computed beneath the lowest layer that trains.
         """
-        self.follow_trainable()
+        self._follow_trainable()
         network = self.network
         kept = next((at for at, own in enumerate(contexts) if own is not NO_CONTEXT), len(network))
         first = max(lowest_trained(network), kept)  # more may train since the forward

@@ -54,7 +54,7 @@ def test_predictions_of_a_quantized_model(maker):
 def test_what_is_frozen(maker):
     """As the maker says: neither more nor less than in the model that was saved."""
     model = lc.load(GOLDEN / "frozen_model.safetensors")
-    model.follow_trainable()
+    model._follow_trainable()
     parts = ("embedding.", "bidirectional.", "time_distributed.", "residual.0.")
     assert model.parameters.frozen == {
         name

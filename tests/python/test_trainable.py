@@ -205,7 +205,7 @@ def test_the_engine_is_given_no_place_for_a_frozen_gradient(ids, y, monkeypatch)
 
 
 def frozen_names(model):
-    model.follow_trainable()
+    model._follow_trainable()
     frozen = set(model.parameters.frozen)
     counted = sum(layer.frozen_size for layer in model.layers)
     assert counted == model.parameters.frozen_size == sum(model.weights[one].size for one in frozen)

@@ -295,7 +295,7 @@ class EncoderDecoder(Model, Configurable):
 
     def backward(self, contexts: Any, dy: Array) -> None:
         """Write the gradients of all trained weights to ``parameters.gradients``."""
-        self.follow_trainable()
+        self._follow_trainable()
         self._coder.backward(contexts, dy)
 
     def __call__(self, x: Any, y: Any, *, training: bool = False, seed: int = 0) -> Array:
@@ -525,8 +525,8 @@ class EncoderDecoder(Model, Configurable):
         document: dict[str, Any] = {
             "encoder_decoder": {"class": "EncoderDecoder", "config": config}
         }
-        self.follow_trainable()
-        if frozen := [layer.name for layer in self.layers if not layer.trains]:
+        self._follow_trainable()
+        if frozen := [layer.name for layer in self.layers if not layer._trains]:
             document["frozen"] = frozen
         if self.target_tokens is not None:
             document["target_tokens"] = self.target_tokens

@@ -225,7 +225,7 @@ class Coder:
     ) -> None:
         """Write the gradients of the encoder's trained weights."""
         if self.bridges:
-            beneath = self.encoder.trains or self.source.trains
+            beneath = self.encoder._trains or self.source._trains
             both: tuple[list[Array], list[Array]] = ([], [])
             for layer, pair in enumerate(self.bridges):
                 for place, (part, gradient, bridge) in enumerate(
@@ -240,7 +240,7 @@ class Coder:
                 return
             dstate = LSTMState(*(np.stack(part) for part in both))
         dx, _ = self.encoder.run_backward(context.tape, dvalues, dstate)
-        if self.source.trains:
+        if self.source._trains:
             self.source.backward(context.embedding, self.dropout.backward(context.dropout, dx))
 
     # ---- the decoder, all steps at once -------------------------------------------------------
@@ -347,10 +347,10 @@ class Coder:
         """Write the gradients of all trained weights, and stop beneath the lowest of them."""
         decoder, attention, memory = context.decoder, self.attention, context.memory
         bridges = [part for pair in self.bridges for part in pair]
-        reads = any(layer.trains for layer in (self.source, self.encoder, *bridges))
-        walks = reads or self.target.trains or self.decoder.trains
-        looks = walks or (attention is not None and attention.trains)
-        beneath = looks or (self.combine is not None and self.combine.trains)
+        reads = any(layer._trains for layer in (self.source, self.encoder, *bridges))
+        walks = reads or self.target._trains or self.decoder._trains
+        looks = walks or (attention is not None and attention._trains)
+        beneath = looks or (self.combine is not None and self.combine._trains)
         gradient = self.output.backward(decoder.output, dy, beneath)
         if gradient is None:
             return
@@ -373,9 +373,9 @@ class Coder:
                     dx, dstate = self.decoder.run_backward(decoder.tape, dh + asked, None)
             assert decoder.queries is not None
             attention.query_backward(decoder.queries, dmet)
-            if reads or attention.trains:
+            if reads or attention._trains:
                 dvalues = attention.remember_backward(memory, dkeys, dvalues, reads)
-        if self.target.trains:
+        if self.target._trains:
             self.target.backward(decoder.embedding, self.dropout.backward(decoder.dropout, dx))
         if reads:
             self.encode_backward(context.encoder, dvalues, dstate)

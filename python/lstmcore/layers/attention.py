@@ -161,7 +161,7 @@ class Attention(Layer):
 
     def backward(self, context: Look, dy: Array, need_x: bool = True) -> Array | None:
         """Write the gradients of the weights, and give that by the inputs; see `Layer.backward`."""
-        self.follow_trainable()
+        self._follow_trainable()
         dkeys, dqueries, dvalues = self._look_back(context, dy[:, None], None, None)
         own = self.gradient_place("score" if self._additive else "query")
         if own is not None:

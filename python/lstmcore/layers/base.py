@@ -40,7 +40,7 @@ class Layer(Configurable):
     last_activation: str = "linear"
     """What is applied last, which a loss may take over to compute it stably from logits."""
 
-    set_when_made = ("trainable",)
+    _set_when_made = ("trainable",)
 
     seed: int | None = None
     """Of the initial values and of what is random while training; None: the model's."""
@@ -81,7 +81,7 @@ class Layer(Configurable):
     def _is_trainable(self) -> bool:
         return self._trainable
 
-    def frozen_weights(self) -> set[str]:
+    def _frozen_weights(self) -> set[str]:
         """Name the weights that this layer freezes, as `parameters` calls them.
 
         Without those that belong to a layer within it, which names them itself.
@@ -101,18 +101,18 @@ class Layer(Configurable):
         )
 
     @property
-    def trains(self) -> bool:
+    def _trains(self) -> bool:
         """Whether any weight is trained, as far as `parameters` knows."""
         if self.parameters is None:
             return False
-        return any(map(self.is_trained, self._names))
+        return any(map(self._is_trained, self._names))
 
-    def is_trained(self, name: str) -> bool:
+    def _is_trained(self, name: str) -> bool:
         """Whether training changes the weight `name`, as far as `parameters` knows."""
         assert self.parameters is not None
         return self._names[name] not in self.parameters.frozen
 
-    def follow_trainable(self) -> None:
+    def _follow_trainable(self) -> None:
         """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
         if self.alone and self.parameters is not None:
             self.parameters.freeze(frozen_weights(self.inner_layers()))
@@ -125,7 +125,7 @@ class Layer(Configurable):
         ndarray or None
             Writable; None if there is no such weight or it is not trained.
         """
-        return self._gradients[name] if name in self._names and self.is_trained(name) else None
+        return self._gradients[name] if name in self._names and self._is_trained(name) else None
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class Layer(Configurable):
         """Compute the gradients of one forward.
 
         Weight gradients are written (not added) to what `gradient_place` returns, unless that is
-        None. First of all `follow_trainable` is called.
+        None.
 
         Parameters
         ----------
@@ -331,11 +331,6 @@ class Layer(Configurable):
         views = self.parameters.as_mapping()
         return {name: views[full] for name, full in self._names.items()}
 
-    @property
-    def weight_names(self) -> dict[str, str]:
-        """From the names in `weights` to those in `parameters`."""
-        return dict(self._names)
-
     def get_weights(self) -> list[Array]:
         """Copy the weights, in the order of `weights`."""
         return [view.copy() for view in self._weights.values()]
@@ -391,7 +386,7 @@ class Layer(Configurable):
             twin.name = _checks.label(name)
         return twin
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Take the weights out of the model's parameters into parameters of the layer's own."""
         if self.parameters is not None:
             self.bind(self.parameters.part(self._names.values()), self._names)
@@ -497,9 +492,9 @@ def lowest_trained(layers: Sequence[Layer]) -> int:
 
     Beneath it no backward need be computed.
     """
-    return next((place for place, layer in enumerate(layers) if layer.trains), len(layers))
+    return next((place for place, layer in enumerate(layers) if layer._trains), len(layers))
 
 
 def frozen_weights(layers: Iterable[Layer]) -> set[str]:
     """Name all weights that one of `layers` freezes, as their parameters call them."""
-    return {name for layer in layers for name in layer.frozen_weights()}
+    return {name for layer in layers for name in layer._frozen_weights()}

@@ -140,7 +140,7 @@ class Conv1D(KernelLayer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
-        self.follow_trainable()
+        self._follow_trainable()
         return _core.conv1d_backward(
             context.inputs,
             context.lengths,

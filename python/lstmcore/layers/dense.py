@@ -97,7 +97,7 @@ class Dense(KernelLayer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
-        self.follow_trainable()
+        self._follow_trainable()
         dx = _core.dense_backward(
             context.inputs.reshape(-1, self._width),
             self._weights["kernel"],

@@ -87,7 +87,7 @@ class Embedding(Layer):
 
     def backward(self, context: Array, dy: Array, need_x: bool = True) -> None:
         """Write the gradient of the vectors; ids have none."""
-        self.follow_trainable()
+        self._follow_trainable()
         gradient = self.gradient_place("embeddings")
         if gradient is not None:
             _core.embedding_backward(context, dy.reshape(-1, self.output_dim), gradient)

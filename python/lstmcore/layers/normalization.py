@@ -113,7 +113,7 @@ class LayerNormalization(Layer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of gamma and beta; see `Layer.backward`."""
-        self.follow_trainable()
+        self._follow_trainable()
         dx = _core.layer_norm_backward(
             context.inputs,
             context.lengths,

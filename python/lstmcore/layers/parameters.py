@@ -65,11 +65,11 @@ class Parameters:
         self.values: Array = np.zeros(size, dtype)
         self.gradients: Array = np.zeros(size, dtype)
         self.version = 0
-        self.frozen: frozenset[str] = frozenset()
-        self.trained_parts: list[slice] = []
+        self._fixed = self._find_fixed()
+        self.frozen = self._fixed
+        self.trained_parts = self._find_trained_parts()
         self._locked: str | None = None
         self._make_views()
-        self.freeze(())
 
     def _make_views(self) -> None:
         self._values: dict[str, Array] = {}
@@ -98,16 +98,19 @@ class Parameters:
         The gradient of a weight that is not trained is zero, so sums over all gradients count the
         trained ones alone.
         """
-        fixed = (name for name, spec in self.specs.items() if not spec.trainable)
-        frozen = frozenset(self.specs).intersection(names).union(fixed)
-        if frozen == self.frozen and self.trained_parts:
+        frozen = frozenset(self.specs).intersection(names).union(self._fixed)
+        if frozen == self.frozen:
             return
         for name in frozen - self.frozen:
             self._gradients[name].fill(0)
         self.frozen = frozen
-        self._find_trained_parts()
+        self.trained_parts = self._find_trained_parts()
 
-    def _find_trained_parts(self) -> None:
+    def _find_fixed(self) -> frozenset[str]:
+        """Name the weights that are never trained."""
+        return frozenset(name for name, spec in self.specs.items() if not spec.trainable)
+
+    def _find_trained_parts(self) -> list[slice]:
         parts: list[slice] = []
         begin = 0
         for name, spec in self.specs.items():
@@ -118,7 +121,7 @@ class Parameters:
                 else:
                     parts.append(slice(begin, end))
             begin = end
-        self.trained_parts = parts
+        return parts
 
     def change(self, specs: Mapping[str, WeightSpec]) -> None:
         """Hold the weights `specs` instead, of which those in front stay as they are.
@@ -135,9 +138,10 @@ class Parameters:
         if grown:
             values[:old], gradients[:old] = self.values, self.gradients
         self.values, self.gradients = values, gradients
-        self.frozen = self.frozen.intersection(self.specs)
+        self._fixed = self._find_fixed()
+        self.frozen = self.frozen.intersection(self.specs) | self._fixed
+        self.trained_parts = self._find_trained_parts()
         self._make_views()
-        self._find_trained_parts()
         self.touch()
 
     @property

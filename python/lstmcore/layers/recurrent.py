@@ -209,7 +209,7 @@ class Recurrent(Layer):
 
     def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
         """Walk back through time; see `Layer.backward`."""
-        self.follow_trainable()
+        self._follow_trainable()
         dy = self._split(context, dy)
         return self._backward(context.tape, dy, None, need_x=need_x, need_state=False).x
 
@@ -274,7 +274,7 @@ class Recurrent(Layer):
     def _is_trainable(self) -> bool:
         return any(cell.trainable for cell in self.cells)
 
-    def frozen_weights(self) -> set[str]:
+    def _frozen_weights(self) -> set[str]:
         """Name the weights of cells that are frozen; one that cells share is if one of them is."""
         frozen = {f"_l{place}" for place, cell in enumerate(self.cells) if not cell.trainable}
         if not frozen or self.config is None or not self._names:

@@ -112,7 +112,7 @@ class Residual(Layer):
         projects = self.projection and (self.input_shape is None or self._dense is not None)
         return projects and self._trainable
 
-    def frozen_weights(self) -> set[str]:
+    def _frozen_weights(self) -> set[str]:
         """Name the projection's, if it is frozen: the others belong to the layers."""
         own = self._names.get("projection.kernel")
         return set() if self._trainable or own is None else {own}
@@ -123,7 +123,7 @@ class Residual(Layer):
         config.pop("trainable", None)
         return config if self._trainable else {**config, "trainable": False}
 
-    def restore_entry(self, name: str, value: Any) -> None:
+    def _restore_entry(self, name: str, value: Any) -> None:
         """Set ``trainable`` of the projection alone."""
         self._trainable = _checks.flag(value, name)
 
@@ -243,7 +243,7 @@ class Residual(Layer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Run the layers' backwards and add `dy`; see `Layer.backward`."""
-        self.follow_trainable()
+        self._follow_trainable()
         if context.lengths is not None:
             dy = self._cut(dy.copy(), context.lengths)
         gradient: Array | None = dy
@@ -253,7 +253,7 @@ class Residual(Layer):
             wanted = need_x or place > last
             gradient = self.layers[place].backward(context.inner[place], gradient, wanted)
         straight: Array | None = dy
-        if self._dense is not None and (need_x or self._dense.trains):
+        if self._dense is not None and (need_x or self._dense._trains):
             straight = self._dense.backward(context.projection, dy, need_x)
         if not need_x:
             return None

@@ -47,7 +47,7 @@ class TimeDistributed(Layer):
     def _is_trainable(self) -> bool:
         return self.layer.trainable
 
-    def frozen_weights(self) -> set[str]:
+    def _frozen_weights(self) -> set[str]:
         """Name none, since all belong to the wrapped layer."""
         return set()
 
@@ -84,7 +84,7 @@ class TimeDistributed(Layer):
 
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
         """Run the wrapped layer's backward on all steps at once."""
-        self.follow_trainable()
+        self._follow_trainable()
         shape, inner = context
         dx = self.layer.backward(inner, dy.reshape((-1, *dy.shape[2:])), need_x)
         return None if dx is None else dx.reshape(shape)

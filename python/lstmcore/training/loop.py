@@ -147,7 +147,7 @@ def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) 
 def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
-    model.follow_trainable()
+    model._follow_trainable()
     outputs, lengths, _, after = model.forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )

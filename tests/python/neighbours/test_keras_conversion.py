@@ -645,7 +645,7 @@ def test_what_is_frozen_in_keras_is_frozen_here(how, tmp_path):
     if how == "file":
         theirs.save(tmp_path / "model.keras")
     ours = from_keras(theirs if how == "model" else tmp_path / "model.keras")
-    ours.follow_trainable()
+    ours._follow_trainable()
     trained = sum(
         values.size for name, values in ours.weights.items() if name not in ours.parameters.frozen
     )
