@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -303,7 +303,8 @@ class Model(Weighted):
         compiled.optimizer.resize()
         self._compiled = None
         if self.network:
-            self._compiled = compiled.for_activation(self.last_activation)
+            with suppress(ValueError):  # the loss does not go with this activation
+                self._compiled = compiled.for_activation(self.last_activation)
 
     def _begin(
         self,

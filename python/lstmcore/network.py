@@ -332,7 +332,8 @@ class Network(Weighted):
         ----------
         layer : Layer
             To a model that is built already it is built at once, for what the last layer returns.
-            The other layers keep their weights, and the optimizer what it remembers of them.
+            The other layers keep their weights, and the optimizer what it remembers of them; see
+            also `pop`.
 
         Raises
         ------
@@ -359,8 +360,9 @@ class Network(Weighted):
     def pop(self) -> Layer:
         """Take the last layer out of the model.
 
-        The others keep their weights, and the optimizer what it remembers of them. The optimizer,
-        loss and metrics of `compile` stay; `class_names` only if they are as many as the outputs.
+        The others keep their weights, and the optimizer what it remembers of them. What `compile`
+        was told stays, unless the loss does not go with what is the last activation now, and so do
+        `class_names` if they are as many as the outputs.
 
         Returns
         -------

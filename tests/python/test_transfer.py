@@ -304,6 +304,18 @@ def test_the_loss_follows_the_last_layer(rng):
         model.evaluate(x - 9, y, verbose=0)
 
 
+def test_a_loss_that_does_not_go_with_the_last_layer_is_forgotten(rng):
+    model = lc.Sequential([layers.Dense(2)], dtype="float64")
+    model.build((None, C))
+    model.compile("sgd", lc.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.add(layers.Dense(2))
+    assert model.is_compiled
+    model.add(layers.Dense(2, "softmax"))
+    assert not model.is_compiled
+    with pytest.raises(ValueError, match="not compiled yet"):
+        model.fit(rng.standard_normal((4, C)), rng.integers(0, 2, 4))
+
+
 def test_all_layers_can_go_and_come_back(data):
     model = made()
     model.compile("adam", "mse")

@@ -1,6 +1,6 @@
 """The model that turns sequences into sequences, trained and used in Keras' words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
