@@ -21,8 +21,9 @@ Names operator+(Names names, const Names& more) {
   return names;
 }
 
-/// What need not be there: it came after the first version, and its absence says that nothing is asked for.
-const Names optional = {"precision"};
+/// What need not be there, in any class and in those with a cell: its absence says that nothing is asked for.
+const Names optional = {"trainable"};
+const Names optional_of_cells = {"trainable", "precision"};
 
 const std::map<std::string, Names>& options() {
   static const Names cell = {"units",
@@ -102,7 +103,8 @@ struct Description {
     config = &require_member(where, value, "config", Kind::object);
     const bool engine = class_name == "LSTM" || class_name == "LSTMCell";
     require_exactly(where, *config, nested ? known->second + Names{"name"} : known->second,
-                    engine ? optional : Names{});
+                    engine ? optional_of_cells : optional);
+    if (config->find("trainable") != nullptr) flag("trainable");  // of training only
   }
 
   const Value& at(const char* option, Kind kind) const { return require_member(where, *config, option, kind); }

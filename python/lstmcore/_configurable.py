@@ -16,6 +16,13 @@ class Configurable:
     left_out_if_none: ClassVar[tuple[str, ...]] = ()
     """Arguments that are told of only if they are not None."""
 
+    _set_when_made: ClassVar[tuple[str, ...]] = ()
+    """Attributes that a configuration may name; `_restore_entry` sets them in the new object."""
+
+    def _restore_entry(self, name: str, value: Any) -> None:
+        """Set one of `_set_when_made` to what a configuration says."""
+        setattr(self, name, value)
+
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal object, as JSON can hold them.
 
@@ -76,14 +83,18 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
         raise ValueError(f"unknown class {class_name!r}; known are {', '.join(sorted(classes))}")
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")
-    expected = set(arguments(kind)) - set(more)
-    if unknown := sorted(set(config) - expected):
+    later = {name for name in getattr(kind, "_set_when_made", ()) if name in config}
+    expected = set(arguments(kind)) - set(more) - set(getattr(kind, "_set_when_made", ()))
+    if unknown := sorted(set(config) - expected - later):
         raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}")
     optional = getattr(kind, "left_out_if_none", ())
     if missing := sorted(expected - set(config) - set(optional)):
         raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")
-    values = {key: decode(entry, classes) for key, entry in config.items()}
+    values = {key: decode(config[key], classes) for key in config if key not in later}
     try:
-        return kind(**values, **more)
+        made = kind(**values, **more)
+        for name in later:
+            made._restore_entry(name, config[name])
     except TypeError as error:
         raise ValueError(f"{class_name}: wrong configuration: {error}") from error
+    return made

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -255,8 +255,7 @@ class Model(Weighted):
                 whole_batches(len(examples), batch_size, "x")
                 if validation is not None:
                     whole_batches(len(validation), validation_batch_size, "validation_data")
-            if self.parameters.values.size == 0:
-                raise ValueError("fit: the model has no weights to train")
+            self._check_trains_something("fit")
             self.check_trains()
             self.optimizer.build(self.parameters)
             self.history = history
@@ -278,6 +277,34 @@ class Model(Weighted):
         finally:
             self._listeners = None
         return history
+
+    def _check_trains_something(self, name: str) -> None:
+        """Raise ValueError, which calls the method `name`, if there is nothing to train."""
+        if self.parameters.values.size == 0:
+            raise ValueError(f"{name}: the model has no weights to train")
+        self._follow_trainable()
+        if not self.parameters.trained_parts:
+            raise ValueError(
+                f"{name}: expected a layer that is trained, but all with weights are frozen; set "
+                "trainable = True on one of them, or on the model for all"
+            )
+
+    def _check_may_change(self, name: str) -> None:
+        super()._check_may_change(name)
+        if self._listeners is not None:
+            raise ValueError(f"{name}: fit is running; change the layers when it has ended")
+
+    def _structure_changed(self) -> None:
+        """Keep what `compile` was told, if it fits, and drop what the last `fit` left."""
+        self._callback_states, self._state = [], None
+        compiled = self._compiled
+        if compiled is None:
+            return
+        compiled.optimizer.resize()
+        self._compiled = None
+        if self.network:
+            with suppress(ValueError):  # the loss does not go with this activation
+                self._compiled = compiled.for_activation(self.last_activation)
 
     def _begin(
         self,
@@ -440,6 +467,7 @@ class Model(Weighted):
                 self.check_passes_state("return_state")
             before = {} if state is None else self.check_state(state, len(examples))
             if step is loop.train_step:
+                self._check_trains_something("train_on_batch")
                 self.check_trains()
         totals = loop.Totals(self.compiled)
         after = step(self, examples.batch(slice(None)), totals, before)

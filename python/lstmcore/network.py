@@ -1,5 +1,6 @@
 """Layers one after the other: structure, weights, forward and backward."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,12 +22,14 @@ from lstmcore.layers import (
     TextVectorization,
     TimeDistributed,
 )
+from lstmcore.layers.base import HOW_TO_REUSE, frozen_weights, lowest_trained
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
 from lstmcore.layers.states import parts_of, run_from
 from lstmcore.training.data import Examples, Ragged, prepare_inputs
 from lstmcore.training.masks import check_mask, compact
+from lstmcore.transfer import LoadedWeights, find_layer, layer_weights, load_weights, read_weights
 
 __all__ = ["ModelState", "Network", "Weighted"]
 
@@ -34,6 +37,7 @@ ModelState: TypeAlias = dict[str, LSTMState]
 """State of each recurrent layer, by the layer's name."""
 
 RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
+NO_CONTEXT = "no context"  # of a layer beneath all that train: its memory is free again
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
@@ -57,6 +61,7 @@ class Weighted:
         self.layers: list[Layer] = []
         self._parameters: Parameters | None = None
         self._quantized = False
+        self._inner_layers: tuple[Layer, ...] = ()  # all layers with weights, inner ones too
 
     @property
     def network(self) -> list[Layer]:
@@ -123,6 +128,49 @@ class Weighted:
                         f"got {cell.precision!r}"
                     )
 
+    # ---- layers ------------------------------------------------------------------------------
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return a layer by its name or by its place in `layers`.
+
+        Parameters
+        ----------
+        name : str, optional
+        index : int, optional
+            From 0; negative from the end. Either `name` or `index` is given.
+
+        Returns
+        -------
+        Layer
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer; the error says which there are.
+        TypeError
+            If `name` is no string or `index` no integer.
+        """
+        return find_layer(self.layers, name, index)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of the layers is trainable; setting it sets all; see `Layer.trainable`.
+
+        A model has no switch of its own beside those of its layers: after
+        ``model.trainable = False`` and ``model.layers[-1].trainable = True`` the last layer trains.
+        """
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = _checks.flag(value, "trainable")
+        for layer in self.layers:
+            layer.trainable = value
+
+    def _follow_trainable(self) -> None:
+        """Tell `parameters` which weights are frozen now; every step begins with this."""
+        self.parameters.freeze(frozen_weights(self._inner_layers))
+
     # ---- weights -----------------------------------------------------------------------------
 
     @property
@@ -158,6 +206,49 @@ class Weighted:
             raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
         self.parameters.assign(dict(zip(names, weights, strict=True)))
 
+    def load_weights(
+        self,
+        source: "str | os.PathLike[str] | Weighted",
+        by_name: bool = True,
+        skip_mismatch: bool = False,
+    ) -> LoadedWeights:
+        """Copy the weights of another model, or of its file, into this model's layers.
+
+        What is frozen is loaded too, and what the optimizer remembers stays.
+
+        Parameters
+        ----------
+        source : str, path or model
+            A file that `Model.save` wrote, or a built model. Weights are converted to this model's
+            dtype.
+        by_name : bool, default True
+            Whether layers are matched by their names; layers that only one side has are left
+            alone. False: by their order, counting those that have weights, of which both sides must
+            have equally many.
+        skip_mismatch : bool, default False
+            Whether a layer whose weights have other names or shapes than its counterpart's is
+            skipped instead of being an error.
+
+        Returns
+        -------
+        LoadedWeights
+            Which layers were loaded, skipped, and not found.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        TypeError
+            If `source` is neither a path nor a model.
+        ValueError
+            If the file is damaged or no model file, this model or `source` is not built, this model
+            is quantized, layers do not fit, or there is nothing to load. Nothing is changed then.
+        """
+        by_name = _checks.flag(by_name, "by_name")
+        skip_mismatch = _checks.flag(skip_mismatch, "skip_mismatch")
+        found = layer_weights(source) if isinstance(source, Weighted) else read_weights(source)
+        return load_weights(self, found, by_name, skip_mismatch)
+
     def count_params(self) -> int:
         """Count the parameters."""
         return int(self.parameters.values.size)
@@ -180,16 +271,37 @@ class Weighted:
         Without `initialize` they are zeros, for who writes all of them next.
         """
         parameters = Parameters(specs, self.dtype)
-        for index, layer in enumerate(self.network):
-            names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
-            before = layer.weights
-            seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
-            if initialize:
-                parameters.initialize(list(names.values()), seed)
-            if before:  # of a layer that was called on its own
-                parameters.assign({names[name]: value for name, value in before.items()})
-            layer.bind(parameters, names)
+        for index in range(len(self.network)):
+            self._give_place(parameters, index, initialize)
+        self._find_inner_layers()
         return parameters
+
+    def _give_place(self, parameters: Parameters, index: int, initialize: bool) -> None:
+        """Bind the layer at `index` to `parameters`, where its weights have their places."""
+        layer = self.network[index]
+        names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
+        before = layer.weights
+        seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
+        if initialize:
+            parameters.initialize(list(names.values()), seed)
+        if before:  # of a layer that was called on its own
+            parameters.assign({names[name]: value for name, value in before.items()})
+        layer.bind(parameters, names)
+
+    def _find_inner_layers(self) -> None:
+        every = (inner for layer in self.network for inner in layer.inner_layers())
+        self._inner_layers = tuple(dict.fromkeys(every))
+
+    def _check_may_change(self, name: str) -> None:
+        """Raise ValueError, which calls the method `name`, unless layers may come and go."""
+        if self.quantized:
+            raise ValueError(
+                f"{name}: the layers of a quantized model are fixed; change the model that it was "
+                "made of and quantize that again"
+            )
+
+    def _structure_changed(self) -> None:
+        """Let go of what belongs to the layers that the model had before."""
 
 
 class Network(Weighted):
@@ -206,7 +318,6 @@ class Network(Weighted):
         self._declared: Shape | None = None
         self._shapes: list[Shape] = []
         self._input_shape: Shape | None = None
-        self._first_weighted = 0
         for layer in layers or []:
             self._append(layer)
         if self._declared is not None and self.layers:
@@ -215,10 +326,85 @@ class Network(Weighted):
     # ---- structure ---------------------------------------------------------------------------
 
     def add(self, layer: Layer | Input) -> None:
-        """Append a layer to a model that is not built yet."""
-        if self._parameters is not None:
-            raise ValueError("add: the model is built already; add all layers before")
-        self._append(layer)
+        """Append a layer.
+
+        Parameters
+        ----------
+        layer : Layer
+            To a model that is built already it is built at once, for what the last layer returns.
+            The other layers keep their weights, and the optimizer what it remembers of them; see
+            also `pop`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layer does not fit; nothing is changed then.
+        """
+        if self._parameters is None:
+            self._append(layer)
+            return
+        self._check_may_change("add")
+        inner = layer.inner_layers() if isinstance(layer, Layer) else []
+        count = len(self.layers)
+        try:
+            with self.unchanged_on_error(*inner, self.parameters):
+                self._append(layer)
+                added = self.network[-1]
+                shape, specs = self._plan_layer(added, len(self.network) - 1, self._shapes[-1])
+                self._shapes = [*self._shapes, shape]
+                self._change({**self.parameters.specs, **specs})
+        except BaseException:
+            del self.layers[count:]
+            raise
+
+    def pop(self) -> Layer:
+        """Take the last layer out of the model.
+
+        The others keep their weights, and the optimizer what it remembers of them. What `compile`
+        was told stays, unless the loss does not go with what is the last activation now, and so do
+        `class_names` if they are as many as the outputs.
+
+        Returns
+        -------
+        Layer
+            With its weights, which are its own now: it can stand in another model.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer, the model is quantized, or `fit` is running.
+        """
+        if not self.layers:
+            raise ValueError("pop: the model has no layers")
+        self._check_may_change("pop")
+        last = self.layers[-1]
+        if self._parameters is not None and last in self.network:
+            last._leave()
+        self.layers.pop()
+        if self._parameters is None:
+            return last
+        if not self.network:
+            self._parameters, self._input_shape, self._shapes = None, None, []
+            self._inner_layers = ()
+            self._structure_changed()
+            return last
+        self._shapes = self._shapes[: len(self.network)]
+        own = f"{last.name}."
+        specs = self.parameters.specs
+        self._change({name: specs[name] for name in specs if not name.startswith(own)})
+        return last
+
+    def _change(self, specs: Mapping[str, WeightSpec]) -> None:
+        """Hold the weights `specs`: those of the last layer came or went."""
+        parameters = self.parameters
+        bound = [layer for layer in self.network if layer.parameters is parameters]
+        parameters.change(specs)
+        for layer in bound:
+            layer.bind(parameters, layer._names)
+        if len(bound) < len(self.network):
+            self._give_place(parameters, len(bound), initialize=True)
+        self._find_inner_layers()
+        self._structure_changed()
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Fix all widths and make the initial values.
@@ -258,24 +444,24 @@ class Network(Weighted):
             None if size is None else _checks.integer(size, "input_shape", 1)
             for size in input_shape
         )
-        shapes = [shape]
+        self._shapes, self._input_shape = [], shape
+        specs: dict[str, WeightSpec] = {}
         for index, layer in enumerate(network):
-            self._check_place(layer, index)
-            try:
-                shape = layer.build(shape)
-            except ValueError as error:
-                raise ValueError(f"layer {layer.name!r}: {error}") from error
-            shapes.append(shape)
-        self._shapes, self._input_shape = shapes[1:], shapes[0]
-        lists = [layer.weight_specs() for layer in network]
-        self._first_weighted = next(
-            (index for index, specs in enumerate(lists) if specs), len(network)
-        )
-        return {
-            f"{layer.name}.{spec.name}": spec
-            for layer, specs in zip(network, lists, strict=True)
-            for spec in specs
-        }
+            shape, own = self._plan_layer(layer, index, shape)
+            self._shapes.append(shape)
+            specs.update(own)
+        return specs
+
+    def _plan_layer(
+        self, layer: Layer, index: int, shape: Shape
+    ) -> tuple[Shape, dict[str, WeightSpec]]:
+        """Build a layer for inputs of `shape`; return that of its outputs, and its weights."""
+        self._check_place(layer, index)
+        try:
+            shape = layer.build(shape)
+        except ValueError as error:
+            raise ValueError(f"layer {layer.name!r}: {error}") from error
+        return shape, {f"{layer.name}.{spec.name}": spec for spec in layer.weight_specs()}
 
     @property
     def network(self) -> list[Layer]:
@@ -359,6 +545,10 @@ class Network(Weighted):
         """
         contexts: list[Any] = []
         network = self.network
+        first = len(network)
+        if training:
+            self._follow_trainable()
+            first = lowest_trained(network)
         after: ModelState = {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
@@ -369,7 +559,7 @@ class Network(Weighted):
                     str(layer.name), layer, inputs, lengths, training, place, state, reset
                 )
                 after.update(ends)
-            contexts.append(context if training else None)
+            contexts.append(context if index >= first else NO_CONTEXT)
         return inputs, lengths, contexts, after
 
     def output_lengths(self, lengths: Array) -> Array:
@@ -379,8 +569,14 @@ class Network(Weighted):
         return lengths
 
     def backward(self, contexts: list[Any], dy: Array) -> None:
-        """Write the gradients of all weights to ``parameters.gradients``."""
-        network, first = self.network, self._first_weighted
+        """Write the gradients of all trained weights to ``parameters.gradients``.
+
+        Nothing is computed beneath the lowest layer that trains.
+        """
+        self._follow_trainable()
+        network = self.network
+        kept = next((at for at, own in enumerate(contexts) if own is not NO_CONTEXT), len(network))
+        first = max(lowest_trained(network), kept)  # more may train since the forward
         gradient: Array | None = dy
         for index in range(len(network) - 1, first - 1, -1):
             assert gradient is not None
@@ -602,7 +798,9 @@ class Network(Weighted):
         if self.vectorizer and index == 0 and layer.input_kind != "ids":
             raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
         if layer.weights and not layer.alone:
-            raise ValueError(f"layer {layer.name!r}: belongs to another model already")
+            raise ValueError(
+                f"layer {layer.name!r}: belongs to another model already; {HOW_TO_REUSE}"
+            )
 
     def _inputs(self, x: Any, mask: Any = None) -> Examples:
         """Check inputs; build the model by them if it is not built.

@@ -90,6 +90,15 @@ class Sequential(Network, Model):
                 f"got {len(names)}"
             )
 
+    def _structure_changed(self) -> None:
+        """Drop names of classes that the outputs do not have any more; see `Model`."""
+        super()._structure_changed()
+        if self._class_names is not None:
+            try:
+                self.check_class_names(self._class_names)
+            except ValueError:
+                self._class_names = None
+
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, their output shapes and numbers of parameters.
 
@@ -101,8 +110,7 @@ class Sequential(Network, Model):
         shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
         if self.vectorizer:
             shapes.insert(0, (None, None))
-        frozen = self.parameters.frozen_size if self.built else 0
-        for line in summarize(self.layers, shapes, frozen):
+        for line in summarize(self.layers, shapes):
             print_fn(line)
 
     def predict(

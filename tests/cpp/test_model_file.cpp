@@ -101,6 +101,23 @@ TEST("float64") {
   CHECK_THROWS(file.lstm<float>("walk"), "holds float64, asked for float32");
 }
 
+TEST("what is frozen is read like any other layer") {
+  const ModelFile file(golden + "/frozen_model.safetensors");
+  CHECK_EQUAL(file.layers().size(), 7u);
+  CHECK_EQUAL(file.layer("embedding").vocabulary_size, 5);
+  CHECK_EQUAL(file.lstm<float>("rnn").config().num_layers, 2);
+  const char* const seed = "\"seed\": null";
+  for (std::string ModelFileMaker::* const part : {&ModelFileMaker::walk_config, &ModelFileMaker::out}) {
+    for (const char* const value : {"false", "true"}) {
+      ModelFileMaker maker;
+      maker.*part = replaced(maker.*part, seed, std::string(seed) + ", \"trainable\": " + value);
+      const TemporaryFile temporary(maker.bytes());
+      CHECK_EQUAL(ModelFile(temporary.path()).layers().size(), 2u);
+    }
+    refused(part, seed, "\"seed\": null, \"trainable\": 0", "as trainable");
+  }
+}
+
 TEST("precision") {
   const auto opened = [](const char* seed) {
     ModelFileMaker maker;

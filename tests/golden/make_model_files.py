@@ -135,6 +135,27 @@ def additive_model() -> lc.Sequential:
     return model
 
 
+def frozen_model() -> lc.Sequential:
+    """Frozen layers of every kind, whole and in part."""
+    layers = lc.layers
+    model = lc.Sequential(
+        [
+            layers.Embedding(5, 3, trainable=False),
+            layers.Bidirectional(layers.LSTM(2, return_sequences=True, trainable=False)),
+            layers.RNN(
+                [layers.LSTMCell(3, trainable=False), layers.LSTMCell(3)], return_sequences=True
+            ),
+            layers.TimeDistributed(layers.Dense(3), trainable=False),
+            layers.Residual([layers.Dense(3, trainable=False), layers.Dense(3)]),
+            layers.LSTM(2),
+            layers.Dense(1),
+        ],
+        seed=7,
+    )
+    model.build((None, None))
+    return model
+
+
 def quantized_model() -> lc.Sequential:
     """Matrices of 8 bits in every kind of layer that has one."""
     model = lc.Sequential(
@@ -197,6 +218,7 @@ def main() -> None:
     rounding_model().save(FOLDER / "rounding_model.safetensors")
     text_model().save(FOLDER / "text_model.safetensors")
     stream_model().save(FOLDER / "stream_model.safetensors")
+    frozen_model().save(FOLDER / "frozen_model.safetensors")
     for name, model in (("attention", attention_model()), ("additive", additive_model())):
         model.save(FOLDER / f"{name}_model.safetensors")
         x = example_input(3, 6, 3).astype(model.dtype)

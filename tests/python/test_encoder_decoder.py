@@ -379,6 +379,142 @@ def test_no_sources():
     assert model.log_probabilities([], []).shape == (0,)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"frozen": "encoder"}, "expected a list as frozen"),
+        ({"frozen": ["encodre"]}, "got 'encodre'; did you mean 'encoder'"),
+        ({"frozen": [3]}, "name: expected a str"),
+        ({"target_tokens": {"a": 1}}, "expected a list as target_tokens"),
+        ({"target_tokens": [3]}, "target_tokens: expected strings"),
+    ],
+)
+def test_spoilt_entries_of_a_file(entry, message, tmp_path):
+    path = tmp_path / "model.safetensors"
+    small_model(None).save(path)
+    tensors, document = lc.weights.read(path)
+    assert not {"frozen", "target_tokens"} & set(document)
+    lc.weights.write(path, tensors, {**document, **entry})
+    with pytest.raises(ValueError, match=message):
+        lc.load(path)
+
+
+# ---- what is never said --------------------------------------------------------------------------
+
+
+def wanting(rng, *tokens):
+    """A model that would say these tokens at every step, the first rather than the next."""
+    model = spread(small_model("multiplicative"), rng, 0.1)
+    bias = np.zeros(6, np.float32)
+    bias[list(tokens)] = np.arange(len(tokens), 0, -1) * 20.0
+    model.set_weights({"output.bias": bias})
+    return model
+
+
+def said(model, **how):
+    """The tokens of all hypotheses."""
+    found = model.decode([[3, 4], [5]], max_length=3, **how)
+    return {int(token) for row in found for one in row for token in one.tokens}
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_forbidden_tokens_are_not_said(rng, width):
+    model = wanting(rng, 0, START, 3, 4, 5)
+    assert 3 in said(model, beam_width=width)
+    assert not said(model, beam_width=width) & {0, START}
+    assert not said(model, beam_width=width, forbidden=()) & {0, START}
+    for forbidden in (3, [3], (3, 3), {3}, np.array([3])):
+        found = said(model, beam_width=width, forbidden=forbidden)
+        assert 3 not in found
+        assert 4 in found
+    assert said(model, beam_width=width, forbidden=[3, 4]) == {5}
+    assert [list(row) for row in model.predict([[3, 4]], max_length=3, forbidden=[3, 4])] == [
+        [5, 5, 5]
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_tokens_by_their_texts(rng, width):
+    """The unknown one is left out unless it is asked for."""
+    model = wanting(rng, 3, 4, 5)
+    model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat"]  # 5 has no text
+    assert 3 not in said(model, beam_width=width)
+    assert 4 in said(model, beam_width=width)
+    assert 3 in said(model, beam_width=width, forbidden=())
+    assert 3 in said(model, beam_width=width, forbidden="cat")
+    assert 4 not in said(model, beam_width=width, forbidden="cat")
+    assert said(model, beam_width=width, forbidden=["[UNK]", "cat"]) == {5}
+    assert said(model, beam_width=width, forbidden=["[UNK]", 5]) == {4}
+    model.target_tokens = None
+    assert 3 in said(model, beam_width=width)
+
+
+def test_the_vocabulary_of_texts_is_kept(rng, tmp_path):
+    """That of a TextVectorization, with start and end behind it, as docs/seq2seq.md says."""
+    words = lc.layers.TextVectorization(vocabulary=["dog", "cat"])
+    tokens = words.get_vocabulary()
+    model = lc.EncoderDecoder(5, 6, units=3, start=4, end=5)
+    assert model.target_tokens is None
+    model.target_tokens = tokens
+    model.set_weights({"output.bias": np.float32([0, 60, 40, 20, 0, 0])})
+    model.save(tmp_path / "model.safetensors")
+    for one in (
+        model,
+        lc.load(tmp_path / "model.safetensors"),
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        lc.quantize(model),
+    ):
+        assert one.target_tokens == ["", "[UNK]", "dog", "cat"]
+        (row,) = one.predict([[2, 3]], max_length=2)
+        assert [tokens[number] for number in row] == ["dog", "dog"]
+        (row,) = one.predict([[2, 3]], max_length=2, forbidden=())
+        assert [tokens[number] for number in row] == ["[UNK]", "[UNK]"]
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "error", "message"),
+    [
+        (END, ValueError, "other tokens than the end token, 2"),
+        (6, ValueError, r"ids in 0..5, got 6"),
+        (-1, ValueError, "forbidden"),
+        ([3, 4, 5], ValueError, "got all but the end token"),
+        ("cta", ValueError, "text of target_tokens, got 'cta'; did you mean 'cat'"),
+        ("<end>", ValueError, "other tokens than the end token"),
+        (2.0, TypeError, "forbidden: expected ids or texts"),
+        ([True], TypeError, "forbidden"),
+        ([None], TypeError, "forbidden"),
+    ],
+)
+def test_what_cannot_be_forbidden(rng, forbidden, error, message):
+    model = small_model(None)
+    model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat"]
+    for call in (model.decode, model.predict):
+        with pytest.raises(error, match=message):
+            call([[3]], forbidden=forbidden)
+
+
+def test_texts_that_the_model_does_not_know():
+    with pytest.raises(ValueError, match="expected ids, .*'cat'; set model.target_tokens"):
+        small_model(None).predict([[3]], forbidden="cat")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "error", "message"),
+    [
+        ("abc", TypeError, "a sequence of strings, got 'abc'"),
+        (["a", 3], TypeError, "expected strings, got .*int.* at 1"),
+        (["a", "b", "a"], ValueError, "different strings, got 'a' twice"),
+        (list("abcdefg"), ValueError, "at most 6, the size of the target's vocabulary, got 7"),
+    ],
+)
+def test_target_tokens_that_are_none(tokens, error, message):
+    model = small_model(None)
+    with pytest.raises(error, match=f"target_tokens: .*{message}"):
+        model.target_tokens = tokens
+    assert model.target_tokens is None
+
+
 # ---- training ------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,18 @@ def test_predictions_of_a_quantized_model(maker):
     np.testing.assert_allclose(y, expected, rtol=0, atol=2e-5)
 
 
+def test_what_is_frozen(maker):
+    """As the maker says: neither more nor less than in the model that was saved."""
+    model = lc.load(GOLDEN / "frozen_model.safetensors")
+    model._follow_trainable()
+    parts = ("embedding.", "bidirectional.", "time_distributed.", "residual.0.")
+    assert model.parameters.frozen == {
+        name
+        for name in model.weights
+        if name.startswith(parts) or (name.startswith("rnn.") and name.endswith("_l0"))
+    }
+
+
 def test_same_rounding(maker):
     tensors, _ = weights.read(GOLDEN / "rounding_model.safetensors")
     matrix = maker.awkward_matrix()
@@ -66,6 +78,7 @@ def test_same_rounding(maker):
         "text",
         "stream",
         "stack",
+        "frozen",
         "attention",
         "additive",
         "quantized",

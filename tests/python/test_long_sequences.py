@@ -21,7 +21,7 @@ class Recorder(lc.optimizers.SGD):
         super().__init__(0.0)
         self.seen = []
 
-    def _step(self, values, gradients, learning_rate):
+    def _step(self, values, gradients, slots, learning_rate):
         self.seen.append(gradients.copy())
 
 

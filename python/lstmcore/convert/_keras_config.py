@@ -59,6 +59,8 @@ def layer_of(document: Mapping[str, Any], training: bool) -> tuple[Layer, set[st
             raise
         raise ValueError(f"{options.where}: {message}") from error
     options.finish()
+    if not options.trainable:
+        layer.trainable = False
     return layer, kinds
 
 
@@ -113,6 +115,8 @@ def _rnn(options: Options, document: Any, kinds: set[str]) -> Layer:
         kinds |= {stack.dtype} if stack.dtype else set()
         cell = [_inner(entry, options, kinds) for entry in stack.take("cells", [])]
         stack.finish()
+        for part in cell if not stack.trainable else []:
+            part.trainable = False
         if len(cell) > 1 and any(part.input_dropout for part in cell):
             raise ValueError(
                 f"{stack.where}: dropout of stacked cells has no counterpart; stack LSTM layers"

@@ -28,7 +28,7 @@ class Entry:
 
 
 def entries_of(
-    document: Mapping[str, Any], training: bool
+    document: Mapping[str, Any],
 ) -> tuple[tuple[int | None, ...] | None, list[Entry]]:
     """List the layers of a model, those of models within it in their place.
 
@@ -38,7 +38,7 @@ def entries_of(
         Of a batch, None if the model does not say.
     entries : list of Entry
     """
-    shape, entries = _model(document, "", training)
+    shape, entries = _model(document, "")
     return shape, _join_activations(entries)
 
 
@@ -71,7 +71,7 @@ def _shifts(layer: Recurrent) -> bool:
 
 
 def _model(
-    document: Mapping[str, Any], address: str, training: bool
+    document: Mapping[str, Any], address: str
 ) -> tuple[tuple[int | None, ...] | None, list[Entry]]:
     kind, config = document.get("class_name"), document.get("config")
     if not isinstance(config, Mapping) or not isinstance(config.get("layers"), Sequence):
@@ -79,11 +79,6 @@ def _model(
     name = str(config.get("name", ""))
     if document.get("registered_name") not in (None, kind):
         raise ValueError(f"{kind} {name!r}: a class of its own has no counterpart")
-    if training and not config.get("trainable", True):
-        raise ValueError(
-            f"{kind} {name!r}: trainable=False has no counterpart; set it to True, or pass "
-            "training=False"
-        )
     chained = _chain(kind, config) if kind != "Sequential" else list(config["layers"])
     numbering, places = Numbering(), {}
     for entry in config["layers"]:
@@ -96,9 +91,12 @@ def _model(
         if entry["class_name"] == "InputLayer":
             shape = _input_shape(entry["config"])
         elif entry["class_name"] in MODELS:
-            found += _model(entry, places[id(entry)], training)[1]
+            found += _model(entry, places[id(entry)])[1]
         else:
             found.append(Entry(dict(entry), places[id(entry)]))
+    if not config.get("trainable", True):  # nothing within a frozen model is trained
+        for one in found:
+            one.document["config"] = {**one.document["config"], "trainable": False}
     build = config.get("build_input_shape")
     if shape is None and isinstance(build, (list, tuple)) and len(build) > 1:
         shape = tuple(build)

@@ -54,11 +54,7 @@ class Options:
         if not isinstance(self.name, str):
             raise ValueError(f"{class_name}: expected a name, got {show(self.name)}")
         self.dtype = dtype_of(self._left.pop("dtype", None), self.where)
-        if self._left.pop("trainable", True) is not True and training:
-            raise ValueError(
-                f"{self.where}: trainable=False has no counterpart; set it to True, or pass "
-                "training=False"
-            )
+        self.trainable = self._left.pop("trainable", True) is True
 
     @property
     def where(self) -> str:

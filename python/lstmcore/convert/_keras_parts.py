@@ -43,7 +43,7 @@ class Part:
     kind: str
     places: tuple[Place, ...]
     make: Callable[[Any, dict[str, Any]], Any]
-    """Of the module keras, and of what all layers are given: the name, the dtype."""
+    """Of the module keras, and of what all layers are given: name, dtype, trainable."""
 
 
 def parts_of(layer: Layer) -> list[Part]:
@@ -80,7 +80,12 @@ def _object(keras: Any, value: Any) -> Any:
 def _inner(layer: Layer, common: dict[str, Any]) -> dict[str, Any]:
     """Give what a layer within another is given."""
     named = {} if layer.name is None else {"name": layer.name}
-    return {"dtype": common["dtype"], **named}
+    return {"dtype": common["dtype"], **named, **frozen_option(layer)}
+
+
+def frozen_option(layer: Layer) -> dict[str, Any]:
+    """Return the argument that freezes a Keras layer, if this one is frozen."""
+    return {} if layer.trainable else {"trainable": False}
 
 
 def _penalty(value: Any) -> Any:

@@ -111,10 +111,30 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
             if training and kind is nn.Embedding:
                 _refuse_gradients(module)
             layer, shape = make(module)
+            layer.trainable = _is_trained(module, training)
             layer.build_alone(shape, dtype)
             return layer
     expected = ", ".join(f"nn.{kind.__name__}" for kind, _ in makers)
     raise ValueError(f"module: expected one of {expected}, got {type(module).__name__}")
+
+
+def _is_trained(module: Any, training: bool) -> bool:
+    """Say whether the parameters of a module ask for gradients.
+
+    Raises
+    ------
+    ValueError
+        If some do and some do not, and it matters.
+    """
+    asked = {name: part.requires_grad for name, part in module.named_parameters()}
+    trained = any(asked.values()) or not asked
+    if training and trained and not all(asked.values()):
+        without = ", ".join(name for name, wanted in asked.items() if not wanted)
+        raise ValueError(
+            f"module: a layer is trained as a whole, got requires_grad=False for {without} alone; "
+            "training=False leaves it out"
+        )
+    return trained
 
 
 def _lstm(module: Any) -> tuple[Layer, tuple[int | None, ...]]:

@@ -22,7 +22,7 @@ from lstmcore.convert._keras_files import (
     open_file,
 )
 from lstmcore.convert._keras_models import MODELS, check_masks, entries_of
-from lstmcore.convert._keras_parts import Part, Place, parts_of
+from lstmcore.convert._keras_parts import Part, Place, frozen_option, parts_of
 from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer
 from lstmcore.sequential import Sequential
@@ -42,14 +42,14 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
         A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. For
         a file neither Keras nor one of its backends is needed, only h5py.
     training : bool, default True
-        Whether what acts while training only must have a counterpart too. False: penalties,
-        constraints and ``trainable=False`` without one are left out.
+        Whether what acts while training only must have a counterpart too. False: penalties and
+        constraints without one are left out.
 
     Returns
     -------
     Sequential or Layer
-        With Keras' names, of the type, float32 or float64, that Keras computes in. Not compiled:
-        optimizer and loss are not converted.
+        With Keras' names, frozen where Keras' layers are, of the type, float32 or float64, that
+        Keras computes in. Not compiled: optimizer and loss are not converted.
 
     Raises
     ------
@@ -193,8 +193,10 @@ def to_keras(
     keras = import_keras()
     names = _keras_names(parts)
     made: list[Any] = []
-    for (_, part), name in zip(parts, names, strict=True):
-        common = {"dtype": dtype} if name is None else {"dtype": dtype, "name": name}
+    for (layer, part), name in zip(parts, names, strict=True):
+        common = {"dtype": dtype, **frozen_option(layer)}
+        if name is not None:
+            common["name"] = name
         made.append(part.make(keras, common))
     alone = isinstance(model, Layer) and len(made) == 1
     if alone:
@@ -267,7 +269,7 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     kind = document.get("class_name")
     if kind not in MODELS:
         raise ValueError(f"{kind}: expected a Sequential or a functional model")
-    shape, entries = entries_of(document, training)
+    shape, entries = entries_of(document)
     if shape is None:
         raise ValueError(f"{kind}: the model is not built; call it once, or give it an Input")
     layers, kinds = [], set()

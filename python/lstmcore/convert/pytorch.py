@@ -214,7 +214,9 @@ def layer_from_torch(module: Any, *, training: bool = True) -> Layer:
     module : nn.LSTM, nn.Linear, nn.Embedding, nn.Conv1d or nn.LayerNorm
     training : bool, default True
         Whether what acts while training only must have a counterpart too. False: `padding_idx` and
-        `scale_grad_by_freq` of an ``nn.Embedding``, which change gradients alone, are left out.
+        `scale_grad_by_freq` of an ``nn.Embedding``, which change gradients alone, are left out, and
+        so is ``requires_grad=False`` of some of its parameters. A module none of whose parameters
+        asks for a gradient becomes a frozen layer.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """The model that turns sequences into sequences, trained and used in Keras' words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from lstmcore._typing import Array, Shape
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
 from lstmcore.encoder_decoder.pairs import (
-    PADDING,
     Pair,
     PairExamples,
     pair_examples,
@@ -19,6 +18,7 @@ from lstmcore.encoder_decoder.pairs import (
     token_rows,
 )
 from lstmcore.encoder_decoder.search import Hypothesis, beam_search, log_softmax
+from lstmcore.encoder_decoder.tokens import forbidden_ids, token_texts
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.model import Model
@@ -171,6 +171,7 @@ class EncoderDecoder(Model, Configurable):
             self.dropout,
             self.precision,
         )
+        self._target_tokens: list[str] | None = None
         self.layers = self._coder.layers()
         self._specs = self._coder.plan()
 
@@ -181,6 +182,22 @@ class EncoderDecoder(Model, Configurable):
                 f"{name}: expected a token in 1..{self.target_vocabulary - 1}, got {token}"
             )
         return token
+
+    @property
+    def target_tokens(self) -> list[str] | None:
+        """What the ids of targets stand for, in their order from 0; saved with the model.
+
+        Such as `get_vocabulary` of the targets' `TextVectorization`; ids behind its end, start and
+        end token for instance, have no text. None if it was not set. `decode` and `predict` take
+        these texts in `forbidden`, and if "[UNK]" is among them they do not say it.
+        """
+        return None if self._target_tokens is None else list(self._target_tokens)
+
+    @target_tokens.setter
+    def target_tokens(self, tokens: Sequence[str] | None) -> None:
+        self._target_tokens = (
+            None if tokens is None else token_texts(tokens, self.target_vocabulary)
+        )
 
     # ---- structure ---------------------------------------------------------------------------
 
@@ -277,7 +294,8 @@ class EncoderDecoder(Model, Configurable):
         return outputs, lengths, context
 
     def backward(self, contexts: Any, dy: Array) -> None:
-        """Write the gradients of all weights to ``parameters.gradients``."""
+        """Write the gradients of all trained weights to ``parameters.gradients``."""
+        self._follow_trainable()
         self._coder.backward(contexts, dy)
 
     def __call__(self, x: Any, y: Any, *, training: bool = False, seed: int = 0) -> Array:
@@ -344,6 +362,7 @@ class EncoderDecoder(Model, Configurable):
         *,
         max_length: int | None = None,
         length_penalty: float = 0.6,
+        forbidden: int | str | Sequence[int | str] | None = None,
         return_attention: bool = False,
         batch_size: int = 32,
         verbose: int | str = 0,
@@ -363,6 +382,10 @@ class EncoderDecoder(Model, Configurable):
             Hypotheses are ranked by their log-probability divided by ``((6 + S) / 6)`` to this
             power, S tokens (Wu et al. 2016). 0 ranks by probability alone, which favours short
             ones. It does not change what a width of 1 finds.
+        forbidden : int, str, or sequence of int or str, optional
+            Tokens that are never said, beside padding and the start token, which never are: ids, or
+            texts of `target_tokens`. None: the unknown token, "[UNK]", if `target_tokens` has it.
+            ``()``: no others.
         return_attention : bool, default False
             Whether the hypotheses hold what their tokens looked at.
         batch_size : int, default 32
@@ -384,6 +407,9 @@ class EncoderDecoder(Model, Configurable):
         if max_length is not None:
             max_length = _checks.integer(max_length, "max_length", 1)
         penalty = _checks.real(length_penalty, "length_penalty", 0.0)
+        barred = forbidden_ids(
+            forbidden, self._target_tokens, self.target_vocabulary, self.start, self.end
+        )
         batch_size = _checks.integer(batch_size, "batch_size", 1)
         if _checks.flag(return_attention, "return_attention") and self.attention is None:
             raise ValueError("return_attention: expected False, since the model has no attention")
@@ -408,7 +434,7 @@ class EncoderDecoder(Model, Configurable):
                 length_penalty=penalty,
                 start=self.start,
                 end=self.end,
-                forbidden=(PADDING, self.start),
+                forbidden=barred,
                 keep_attention=return_attention,
             )
             for number, hypotheses in zip(numbers[rows], found, strict=True):
@@ -424,12 +450,13 @@ class EncoderDecoder(Model, Configurable):
         beam_width: int = 1,
         max_length: int | None = None,
         length_penalty: float = 0.6,
+        forbidden: int | str | Sequence[int | str] | None = None,
     ) -> list[Array]:
         """Find the target of each source: the best hypothesis of `decode`.
 
         Parameters
         ----------
-        x, batch_size, beam_width, max_length, length_penalty
+        x, batch_size, beam_width, max_length, length_penalty, forbidden
             As in `decode`.
         verbose : {0, 1, 2, "auto"}
             Whether to show a progress bar; none if 0, 2 or not on a terminal.
@@ -444,6 +471,7 @@ class EncoderDecoder(Model, Configurable):
             beam_width,
             max_length=max_length,
             length_penalty=length_penalty,
+            forbidden=forbidden,
             batch_size=batch_size,
             verbose=verbose,
         )
@@ -494,7 +522,15 @@ class EncoderDecoder(Model, Configurable):
         """Give what a model file says of the model; see `Model.document`."""
         config = self.get_config()
         del config["seed"], config["dtype"]  # which a file says of every model
-        return {"encoder_decoder": {"class": "EncoderDecoder", "config": config}}
+        document: dict[str, Any] = {
+            "encoder_decoder": {"class": "EncoderDecoder", "config": config}
+        }
+        self._follow_trainable()
+        if frozen := [layer.name for layer in self.layers if not layer._trains]:
+            document["frozen"] = frozen
+        if self.target_tokens is not None:
+            document["target_tokens"] = self.target_tokens
+        return document
 
     # ---- checks ------------------------------------------------------------------------------
 

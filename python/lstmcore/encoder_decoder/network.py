@@ -223,19 +223,25 @@ class Coder:
     def encode_backward(
         self, context: _EncoderContext, dvalues: Array | None, dstate: LSTMState
     ) -> None:
-        """Write the gradients of the encoder's weights."""
+        """Write the gradients of the encoder's trained weights."""
         if self.bridges:
+            beneath = self.encoder._trains or self.source._trains
             both: tuple[list[Array], list[Array]] = ([], [])
             for layer, pair in enumerate(self.bridges):
                 for place, (part, gradient, bridge) in enumerate(
                     zip(both, dstate, pair, strict=True)
                 ):
-                    joined = bridge.backward(context.bridges[2 * layer + place], gradient[layer])
-                    assert joined is not None
-                    part += np.hsplit(joined, 2)
+                    joined = bridge.backward(
+                        context.bridges[2 * layer + place], gradient[layer], beneath
+                    )
+                    if joined is not None:
+                        part += np.hsplit(joined, 2)
+            if not beneath:
+                return
             dstate = LSTMState(*(np.stack(part) for part in both))
         dx, _ = self.encoder.run_backward(context.tape, dvalues, dstate)
-        self.source.backward(context.embedding, self.dropout.backward(context.dropout, dx))
+        if self.source._trains:
+            self.source.backward(context.embedding, self.dropout.backward(context.dropout, dx))
 
     # ---- the decoder, all steps at once -------------------------------------------------------
 
@@ -338,17 +344,24 @@ class Coder:
         return y, seen, queries, looks, tapes
 
     def backward(self, context: Context, dy: Array) -> None:
-        """Write the gradients of all weights."""
+        """Write the gradients of all trained weights, and stop beneath the lowest of them."""
         decoder, attention, memory = context.decoder, self.attention, context.memory
-        gradient = self.output.backward(decoder.output, dy)
-        assert gradient is not None
+        bridges = [part for pair in self.bridges for part in pair]
+        reads = any(layer._trains for layer in (self.source, self.encoder, *bridges))
+        walks = reads or self.target._trains or self.decoder._trains
+        looks = walks or (attention is not None and attention._trains)
+        beneath = looks or (self.combine is not None and self.combine._trains)
+        gradient = self.output.backward(decoder.output, dy, beneath)
+        if gradient is None:
+            return
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
         dvalues: Array | None = None
         if attention is None or self.combine is None or memory is None:
             dx, dstate = self.decoder.run_backward(decoder.tape, gradient, None)
         else:
-            joined = self.combine.backward(decoder.combine, gradient)
-            assert joined is not None
+            joined = self.combine.backward(decoder.combine, gradient, looks)
+            if joined is None:
+                return
             width = memory.values.shape[2]
             dseen, dh = joined[..., :width], joined[..., width:]
             if self.feeding:
@@ -356,12 +369,16 @@ class Coder:
             else:
                 (look,) = decoder.looks
                 asked, dmet, dkeys, dvalues = attention.look_backward(look, dseen, None)
-                dx, dstate = self.decoder.run_backward(decoder.tape, dh + asked, None)
+                if walks:
+                    dx, dstate = self.decoder.run_backward(decoder.tape, dh + asked, None)
             assert decoder.queries is not None
             attention.query_backward(decoder.queries, dmet)
-            dvalues = attention.remember_backward(memory, dkeys, dvalues)
-        self.target.backward(decoder.embedding, self.dropout.backward(decoder.dropout, dx))
-        self.encode_backward(context.encoder, dvalues, dstate)
+            if reads or attention._trains:
+                dvalues = attention.remember_backward(memory, dkeys, dvalues, reads)
+        if self.target._trains:
+            self.target.backward(decoder.embedding, self.dropout.backward(decoder.dropout, dx))
+        if reads:
+            self.encode_backward(context.encoder, dvalues, dstate)
 
     def _walk_back(
         self, decoder: _DecoderContext, memory: Memory, dseen: Array, dh: Array

@@ -69,6 +69,8 @@ class Attention(Layer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -88,8 +90,9 @@ class Attention(Layer):
         kernel_regularizer: regularizers.L1L2 | float | str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.kind = _checks.choice(kind, "kind", KINDS)
         self.units = None if units is None else _checks.integer(units, "units", 1)
         self.query_size = (
@@ -158,9 +161,11 @@ class Attention(Layer):
 
     def backward(self, context: Look, dy: Array, need_x: bool = True) -> Array | None:
         """Write the gradients of the weights, and give that by the inputs; see `Layer.backward`."""
+        self._follow_trainable()
         dkeys, dqueries, dvalues = self._look_back(context, dy[:, None], None, None)
-        own = self._gradients["score" if self._additive else "query"]
-        own[...] = dqueries.sum(axis=(0, 1))
+        own = self.gradient_place("score" if self._additive else "query")
+        if own is not None:
+            own[...] = dqueries.sum(axis=(0, 1))
         return self.remember_backward(context.memory, dkeys, dvalues, need_x)
 
     # ---- the parts, for whoever looks more than once -----------------------------------------
@@ -206,8 +211,8 @@ class Attention(Layer):
             dkeys.reshape(-1, self._units),
             self._key_activation,
             need_x,
-            self._gradients["kernel"],
-            self._gradients.get("bias"),
+            self.gradient_place("kernel"),
+            self.gradient_place("bias"),
         )
         if dx is None:
             return None
@@ -244,7 +249,7 @@ class Attention(Layer):
         look : Look
         dcontext : ndarray, shape (N, S, C)
         dscore : ndarray, shape (U,), or None
-            Where the gradient of ``score`` goes, if the layer has one.
+            Where the gradient of ``score`` goes, if it is wanted.
 
         Returns
         -------
@@ -282,16 +287,16 @@ class Attention(Layer):
         query : ndarray, shape (N, S, Q)
         dmet : ndarray, shape (N, S, U)
         """
-        kernel = self._weights.get("query_kernel")
-        if kernel is not None:
+        target = self.gradient_place("query_kernel")
+        if target is not None:
+            kernel = self._weights["query_kernel"]
             rows, gradients = query.reshape(-1, len(kernel)), dmet.reshape(-1, self._units)
-            target = self._gradients["query_kernel"]
             _core.dense_backward(rows, kernel, gradients, gradients, "linear", False, target, None)
 
     @property
     def score_gradient(self) -> Array | None:
-        """Where the gradient of ``score`` belongs; None if there is no such weight."""
-        return self._gradients.get("score")
+        """Where the gradient of ``score`` belongs; None if no such weight is trained."""
+        return self.gradient_place("score")
 
     @property
     def _key_activation(self) -> str:
@@ -320,6 +325,8 @@ class Attention(Layer):
         self, look: Look, dcontext: Array, v: Array | None, dv: Array | None
     ) -> tuple[Array, Array, Array]:
         memory = look.memory
+        if v is not None and dv is None:
+            dv = np.empty_like(v)  # which the engine writes whenever there is a v
         return _core.attention_backward(
             memory.keys,
             look.queries,

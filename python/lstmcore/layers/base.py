@@ -1,12 +1,14 @@
 """What every layer is."""
 
-from collections.abc import Mapping, Sequence
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable
+from lstmcore._configurable import Configurable, arguments, describe_arguments
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -28,6 +30,8 @@ class Layer(Configurable):
     ----------
     name : str, optional
         Unique within a model; the model chooses one ("lstm", "lstm_1", ...) if it is not given.
+    trainable : bool, default True
+        Whether training changes the weights; see `trainable`.
     """
 
     input_kind: str = "floats"
@@ -36,17 +40,92 @@ class Layer(Configurable):
     last_activation: str = "linear"
     """What is applied last, which a loss may take over to compute it stably from logits."""
 
+    _set_when_made = ("trainable",)
+
     seed: int | None = None
     """Of the initial values and of what is random while training; None: the model's."""
 
-    def __init__(self, *, name: str | None = None) -> None:
+    def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self.name = None if name is None else _checks.label(name)
+        self._trainable = _checks.flag(trainable, "trainable")
         self.input_shape: Shape | None = None
         self.parameters: Parameters | None = None
         self.alone = False
         self._names: dict[str, str] = {}
         self._weights: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
+
+    # ---- what is trained ---------------------------------------------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; may be set at any time, for the steps to come.
+
+        Setting it sets the layers and cells within, too; these can be set one by one afterwards,
+        and what was set last counts. A layer that has its weights from those within it is trainable
+        if one of them is.
+
+        A frozen weight keeps its bits: no step, decay, penalty or constraint acts on it, and its
+        gradient is not computed and has no part in `clipnorm` and `global_clipnorm`. What the
+        optimizer remembers of it stays as it is until it is trained again. Dropout acts in a frozen
+        layer as in others.
+        """
+        return self._is_trainable()
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = _checks.flag(value, "trainable")
+        for layer in self.inner_layers():
+            layer._trainable = value
+
+    def _is_trainable(self) -> bool:
+        return self._trainable
+
+    def _frozen_weights(self) -> set[str]:
+        """Name the weights that this layer freezes, as `parameters` calls them.
+
+        Without those that belong to a layer within it, which names them itself.
+        """
+        return set() if self._trainable else set(self._names.values())
+
+    @property
+    def frozen_size(self) -> int:
+        """How many of the layer's parameters are not trained."""
+        if self.parameters is None:
+            return 0
+        specs, frozen = self.parameters.specs, frozen_weights(self.inner_layers())
+        return sum(
+            math.prod(specs[name].shape)
+            for name in self._names.values()
+            if name in frozen or not specs[name].trainable
+        )
+
+    @property
+    def _trains(self) -> bool:
+        """Whether any weight is trained, as far as `parameters` knows."""
+        if self.parameters is None:
+            return False
+        return any(map(self._is_trained, self._names))
+
+    def _is_trained(self, name: str) -> bool:
+        """Whether training changes the weight `name`, as far as `parameters` knows."""
+        assert self.parameters is not None
+        return self._names[name] not in self.parameters.frozen
+
+    def _follow_trainable(self) -> None:
+        """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
+        if self.alone and self.parameters is not None:
+            self.parameters.freeze(frozen_weights(self.inner_layers()))
+
+    def gradient_place(self, name: str) -> Array | None:
+        """Return where the gradient of the weight `name` goes.
+
+        Returns
+        -------
+        ndarray or None
+            Writable; None if there is no such weight or it is not trained.
+        """
+        return self._gradients[name] if name in self._names and self._is_trained(name) else None
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -152,7 +231,8 @@ class Layer(Configurable):
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
         """Compute the gradients of one forward.
 
-        Weight gradients are written (not added) to the views that `bind` gave.
+        Weight gradients are written (not added) to what `gradient_place` returns, unless that is
+        None.
 
         Parameters
         ----------
@@ -209,6 +289,12 @@ class Layer(Configurable):
         return found
 
     # ---- weights -----------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal layer; ``trainable`` only if it is False."""
+        names = [name for name in arguments(type(self)) if name != "trainable"]
+        config = describe_arguments(self, names)
+        return config if self.trainable else {**config, "trainable": False}
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
         """Take the views of this layer's weights.
@@ -269,6 +355,42 @@ class Layer(Configurable):
                 f"got {len(weights)}"
             )
         self.parameters.assign(dict(zip(self._names.values(), weights, strict=True)))
+
+    def copy(self, *, name: str | None = None) -> "Layer":
+        """Make a layer like this one that belongs to no model.
+
+        It can stand in another model, which then begins with these weights::
+
+            body = [layer.copy() for layer in trained.layers[:-1]]
+            model = lc.Sequential([*body, lc.layers.Dense(3)])
+
+        Parameters
+        ----------
+        name : str, optional
+            None: that of this layer.
+
+        Returns
+        -------
+        Layer
+            Of the same class and options, frozen where this one is, built if this one is, with
+            weights of its own that have the same values.
+        """
+        shared = self.parameters
+        if shared is None:
+            twin = copy.deepcopy(self)
+        else:
+            own = shared.part(self._names.values())
+            twin = copy.deepcopy(self, {id(shared): own})
+            twin.alone = True
+        if name is not None:
+            twin.name = _checks.label(name)
+        return twin
+
+    def _leave(self) -> None:
+        """Take the weights out of the model's parameters into parameters of the layer's own."""
+        if self.parameters is not None:
+            self.bind(self.parameters.part(self._names.values()), self._names)
+            self.alone = True
 
     # ---- a layer on its own ------------------------------------------------------------------
 
@@ -356,3 +478,23 @@ class Layer(Configurable):
             )
         self.input_shape = (None, *input_shape[1:])
         return width or 0
+
+
+HOW_TO_REUSE = (
+    "give it a copy, layer.copy(), which begins with the same weights, or take the layer out of "
+    "the other model with pop()"
+)
+"""What an error says of a layer that cannot be in two models."""
+
+
+def lowest_trained(layers: Sequence[Layer]) -> int:
+    """Return the place of the first of `layers` that trains, or how many there are if none does.
+
+    Beneath it no backward need be computed.
+    """
+    return next((place for place, layer in enumerate(layers) if layer._trains), len(layers))
+
+
+def frozen_weights(layers: Iterable[Layer]) -> set[str]:
+    """Name all weights that one of `layers` freezes, as their parameters call them."""
+    return {name for layer in layers for name in layer._frozen_weights()}

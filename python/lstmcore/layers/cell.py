@@ -73,6 +73,8 @@ class LSTMCell(Layer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
     **keras
         Keras' other arguments, such as ``unroll=False``, with Keras' default values only.
 
@@ -119,10 +121,11 @@ class LSTMCell(Layer):
         precision: str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
         **keras: Any,
     ) -> None:
         only_defaults("LSTMCell", keras)
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.units = _checks.integer(units, "units", 1)
         self.activation: str | Activation = activation
         self.recurrent_activation = recurrent_activation

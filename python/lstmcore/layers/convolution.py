@@ -53,6 +53,8 @@ class Conv1D(KernelLayer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -83,6 +85,7 @@ class Conv1D(KernelLayer):
         bias_constraint: constraints.MaxNorm | str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__(
             activation,
@@ -95,6 +98,7 @@ class Conv1D(KernelLayer):
             bias_constraint,
             seed,
             name,
+            trainable,
         )
         self.filters = _checks.integer(filters, "filters", 1)
         self.kernel_size = _checks.integer(kernel_size, "kernel_size", 1)
@@ -136,6 +140,7 @@ class Conv1D(KernelLayer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
+        self._follow_trainable()
         return _core.conv1d_backward(
             context.inputs,
             context.lengths,
@@ -145,6 +150,6 @@ class Conv1D(KernelLayer):
             *self._windows,
             context.activation,
             need_x,
-            self._gradients["kernel"],
-            self._gradients.get("bias"),
+            self.gradient_place("kernel"),
+            self.gradient_place("bias"),
         )

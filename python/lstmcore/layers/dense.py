@@ -37,6 +37,8 @@ class Dense(KernelLayer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -57,6 +59,7 @@ class Dense(KernelLayer):
         *,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__(
             activation,
@@ -69,6 +72,7 @@ class Dense(KernelLayer):
             bias_constraint,
             seed,
             name,
+            trainable,
         )
         self.units = _checks.integer(units, "units", 1)
         self._width = 0
@@ -93,6 +97,7 @@ class Dense(KernelLayer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of kernel and bias; see `Layer.backward`."""
+        self._follow_trainable()
         dx = _core.dense_backward(
             context.inputs.reshape(-1, self._width),
             self._weights["kernel"],
@@ -100,7 +105,7 @@ class Dense(KernelLayer):
             dy.reshape(-1, self.units),
             context.activation,
             need_x,
-            self._gradients["kernel"],
-            self._gradients.get("bias"),
+            self.gradient_place("kernel"),
+            self.gradient_place("bias"),
         )
         return None if dx is None else dx.reshape(context.inputs.shape)

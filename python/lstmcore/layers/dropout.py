@@ -19,6 +19,8 @@ class Dropout(Layer):
         Of the masks, together with the training step; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -26,8 +28,15 @@ class Dropout(Layer):
     place of the element only, not on the number of threads.
     """
 
-    def __init__(self, rate: float, *, seed: int | None = None, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(
+        self,
+        rate: float,
+        *,
+        seed: int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
         self.rate = _checks.real(rate, "rate", 0.0, 1.0, high_open=True)
         self.seed = None if seed is None else _checks.integer(seed, "seed")
 

@@ -31,6 +31,8 @@ class Embedding(Layer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -49,8 +51,9 @@ class Embedding(Layer):
         mask_zero: bool = False,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.input_dim = _checks.integer(input_dim, "input_dim", 1)
         self.output_dim = _checks.integer(output_dim, "output_dim", 1)
         self.mask_zero = _checks.flag(mask_zero, "mask_zero")
@@ -84,8 +87,10 @@ class Embedding(Layer):
 
     def backward(self, context: Array, dy: Array, need_x: bool = True) -> None:
         """Write the gradient of the vectors; ids have none."""
-        gradient = self._gradients["embeddings"]
-        _core.embedding_backward(context, dy.reshape(-1, self.output_dim), gradient)
+        self._follow_trainable()
+        gradient = self.gradient_place("embeddings")
+        if gradient is not None:
+            _core.embedding_backward(context, dy.reshape(-1, self.output_dim), gradient)
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
         """Give where the padding of each row begins.

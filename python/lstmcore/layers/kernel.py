@@ -31,8 +31,9 @@ class KernelLayer(Layer):
         bias_constraint: constraints.MaxNorm | str | None,
         seed: int | None,
         name: str | None,
+        trainable: bool,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         linear = activation is None
         self.activation = (
             "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)

@@ -91,6 +91,8 @@ class LSTM(Recurrent):
         Of the initial values and the dropout masks; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
     **keras
         Keras' other arguments, such as ``unroll=False``, with Keras' default values only.
 
@@ -145,6 +147,7 @@ class LSTM(Recurrent):
         precision: str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
         **keras: Any,
     ) -> None:
         only_defaults("LSTM", keras)
@@ -180,6 +183,7 @@ class LSTM(Recurrent):
             bias_constraint=bias_constraint,
             precision=precision,
             seed=seed,
+            trainable=trainable,
         )
         self.num_layers = _checks.integer(num_layers, "num_layers", 1)
         if self.num_layers > MAX_LAYERS:
@@ -194,6 +198,7 @@ class LSTM(Recurrent):
             return_state,
             go_backwards,
             name,
+            trainable=trainable,
             recompute=recompute,
             share_recurrent=share_recurrent,
             stateful=stateful,
@@ -241,6 +246,8 @@ class RNN(Recurrent):
         As in `LSTM`.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -258,6 +265,7 @@ class RNN(Recurrent):
         share_recurrent: bool = False,
         stateful: bool = False,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
         super().__init__(
@@ -267,6 +275,7 @@ class RNN(Recurrent):
             return_state,
             go_backwards,
             name,
+            trainable=trainable,
             recompute=recompute,
             share_recurrent=share_recurrent,
             stateful=stateful,
@@ -274,6 +283,8 @@ class RNN(Recurrent):
         if len(set(map(id, cells))) < len(cells):
             raise ValueError("cell: expected different cells, got the same one twice")
         self.cell = cell
+        if not trainable:
+            self.trainable = False  # of the cells too
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C), for the cells too."""
@@ -307,6 +318,8 @@ class Bidirectional(Recurrent):
         How the outputs of the two become one. Between stacked layers they stand side by side.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -317,7 +330,12 @@ class Bidirectional(Recurrent):
     bidirectional = True
 
     def __init__(
-        self, layer: Recurrent, merge_mode: str = "concat", *, name: str | None = None
+        self,
+        layer: Recurrent,
+        merge_mode: str = "concat",
+        *,
+        name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         _checks.instance(layer, LSTM | RNN, "layer", "an LSTM or RNN layer")
         if layer.go_backwards:
@@ -335,10 +353,13 @@ class Bidirectional(Recurrent):
             layer.return_state,
             False,
             name,
+            trainable=trainable,
             recompute=layer.recompute,
             share_recurrent=layer.share_recurrent,
         )
         self.layer = layer
+        if not trainable:
+            self.trainable = False  # of the layer too
         self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)
 
     @property

@@ -42,6 +42,8 @@ class LayerNormalization(Layer):
         Of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -62,8 +64,9 @@ class LayerNormalization(Layer):
         gamma_constraint: constraints.MaxNorm | str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.epsilon = _checks.real(epsilon, "epsilon", 0.0, low_open=True)
         self.center = _checks.flag(center, "center")
         self.scale = _checks.flag(scale, "scale")
@@ -110,6 +113,7 @@ class LayerNormalization(Layer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Compute dx and write the gradients of gamma and beta; see `Layer.backward`."""
+        self._follow_trainable()
         dx = _core.layer_norm_backward(
             context.inputs,
             context.lengths,
@@ -117,7 +121,7 @@ class LayerNormalization(Layer):
             context.moments,
             dy.reshape(context.inputs.shape),
             need_x,
-            self._gradients.get("gamma"),
-            self._gradients.get("beta"),
+            self.gradient_place("gamma"),
+            self.gradient_place("beta"),
         )
         return None if dx is None else dx.reshape(dy.shape)

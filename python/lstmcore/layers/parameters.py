@@ -5,8 +5,7 @@ gradients in one call.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +33,7 @@ class WeightSpec:
     inputs: int | tuple[int, ...] = 0
     """The axis, or axes, that count inputs, for `constraint` and for the scales of `quantize`."""
     trainable: bool = True
-    """Whether optimizers change it; the gradient of one that is not is zero."""
+    """Whether optimizers may ever change it; see also `Layer.trainable`."""
 
 
 class Parameters:
@@ -53,6 +52,10 @@ class Parameters:
         Flat. Whoever writes to `values` calls `touch`.
     version : int
         Grows with every change of `values`, so that what was derived from them can be kept.
+    frozen : frozenset of str
+        Names of the weights that are not trained; see `freeze`.
+    trained_parts : list of slice
+        Where the others are in the flat arrays, neighbours joined.
     """
 
     def __init__(self, specs: Mapping[str, WeightSpec], dtype: "np.dtype[Any]") -> None:
@@ -62,13 +65,15 @@ class Parameters:
         self.values: Array = np.zeros(size, dtype)
         self.gradients: Array = np.zeros(size, dtype)
         self.version = 0
+        self._fixed = self._find_fixed()
+        self.frozen = self._fixed
+        self.trained_parts = self._find_trained_parts()
         self._locked: str | None = None
         self._make_views()
 
     def _make_views(self) -> None:
         self._values: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
-        self._frozen: list[slice] = []
         if self._locked is not None:
             self.values.flags.writeable = False
         begin = 0
@@ -76,8 +81,6 @@ class Parameters:
             part = slice(begin, begin + math.prod(spec.shape))
             self._values[name] = self.values[part].reshape(spec.shape)
             self._gradients[name] = self.gradients[part].reshape(spec.shape)
-            if not spec.trainable:
-                self._frozen.append(part)
             begin = part.stop
 
     # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
@@ -89,10 +92,70 @@ class Parameters:
         self.__dict__.update(state)
         self._make_views()
 
+    def freeze(self, names: Collection[str]) -> None:
+        """From now on train all weights but `names` and those whose spec is not trainable.
+
+        The gradient of a weight that is not trained is zero, so sums over all gradients count the
+        trained ones alone.
+        """
+        frozen = frozenset(self.specs).intersection(names).union(self._fixed)
+        if frozen == self.frozen:
+            return
+        for name in frozen - self.frozen:
+            self._gradients[name].fill(0)
+        self.frozen = frozen
+        self.trained_parts = self._find_trained_parts()
+
+    def _find_fixed(self) -> frozenset[str]:
+        """Name the weights that are never trained."""
+        return frozenset(name for name, spec in self.specs.items() if not spec.trainable)
+
+    def _find_trained_parts(self) -> list[slice]:
+        parts: list[slice] = []
+        begin = 0
+        for name, spec in self.specs.items():
+            end = begin + math.prod(spec.shape)
+            if name not in self.frozen:
+                if parts and parts[-1].stop == begin:
+                    parts[-1] = slice(parts[-1].start, end)
+                else:
+                    parts.append(slice(begin, end))
+            begin = end
+        return parts
+
+    def change(self, specs: Mapping[str, WeightSpec]) -> None:
+        """Hold the weights `specs` instead, of which those in front stay as they are.
+
+        Weights are added or taken away at the end. New ones are zero. The layers must be bound
+        again, and an optimizer told.
+        """
+        self.specs = dict(specs)
+        size = sum(math.prod(spec.shape) for spec in self.specs.values())
+        old, grown = self.values.size, size > self.values.size
+        # Views of weights that stay remain valid where the array gets shorter.
+        values = np.zeros(size, self.dtype) if grown else self.values[:size]
+        gradients = np.zeros(size, self.dtype) if grown else self.gradients[:size]
+        if grown:
+            values[:old], gradients[:old] = self.values, self.gradients
+        self.values, self.gradients = values, gradients
+        self._fixed = self._find_fixed()
+        self.frozen = self.frozen.intersection(self.specs) | self._fixed
+        self.trained_parts = self._find_trained_parts()
+        self._make_views()
+        self.touch()
+
     @property
     def frozen_size(self) -> int:
         """How many of the parameters are not trained."""
-        return sum(part.stop - part.start for part in self._frozen)
+        return sum(math.prod(self.specs[name].shape) for name in self.frozen)
+
+    def part(self, names: Iterable[str]) -> "Parameters":
+        """Copy some weights into parameters of their own, in the order of `names`."""
+        part = Parameters({name: self.specs[name] for name in names}, self.dtype)
+        for name in part.specs:
+            part.value(name)[...] = self.value(name)
+        part.touch()
+        return part
 
     def lock(self, reason: str) -> None:
         """Let nobody write to `values` any more; `reason` is what `assign` says then."""
@@ -110,14 +173,6 @@ class Parameters:
     def gradient(self, name: str) -> Array:
         """Give the writable view of one gradient."""
         return self._gradients[name]
-
-    @contextmanager
-    def untouched_if_frozen(self) -> Iterator[None]:
-        """Give weights that are not trainable their values back after a step over all of them."""
-        kept = [self.values[part].copy() for part in self._frozen]
-        yield
-        for part, values in zip(self._frozen, kept, strict=True):
-            self.values[part] = values
 
     def initialize(self, names: Sequence[str], seed: int) -> None:
         """Give the weights `names` their initial values.

@@ -31,6 +31,8 @@ class GlobalMaxPooling1D(_Pooling):
     ----------
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
     """
 
     def forward(
@@ -83,6 +85,8 @@ class MaxPooling1D(Layer):
         between its two ends, the odd step at the end, and does not count.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -98,8 +102,9 @@ class MaxPooling1D(Layer):
         padding: str = "valid",
         *,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.pool_size = _checks.integer(pool_size, "pool_size", 1)
         self.strides = None if strides is None else _checks.integer(strides, "strides", 1)
         self.padding = _checks.choice(padding, "padding", ("valid", "same"))
@@ -148,6 +153,8 @@ class GlobalAveragePooling1D(_Pooling):
     Parameters
     ----------
     name : str, optional
+        See `Layer`.
+    trainable : bool, default True
         See `Layer`.
     """
 

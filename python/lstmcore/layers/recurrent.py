@@ -38,7 +38,7 @@ class Recurrent(Layer):
         Between stacked layers.
     return_sequences, return_state, go_backwards : bool
         As in `LSTM`.
-    name : str, optional
+    name, trainable
         See `Layer`.
     recompute : int or "sqrt", optional
         As in `LSTM`.
@@ -57,11 +57,12 @@ class Recurrent(Layer):
         go_backwards: bool,
         name: str | None,
         *,
+        trainable: bool = True,
         recompute: int | str | None = None,
         share_recurrent: bool = False,
         stateful: bool = False,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.cells = list(cells)
         if not self.cells or not all(isinstance(cell, LSTMCell) for cell in self.cells):
             raise TypeError(f"cell: expected an LSTMCell or a list of them, got {cells!r}")
@@ -208,6 +209,7 @@ class Recurrent(Layer):
 
     def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
         """Walk back through time; see `Layer.backward`."""
+        self._follow_trainable()
         dy = self._split(context, dy)
         return self._backward(context.tape, dy, None, need_x=need_x, need_state=False).x
 
@@ -269,6 +271,20 @@ class Recurrent(Layer):
         assert gradients.state is not None
         return gradients.x, gradients.state
 
+    def _is_trainable(self) -> bool:
+        return any(cell.trainable for cell in self.cells)
+
+    def _frozen_weights(self) -> set[str]:
+        """Name the weights of cells that are frozen; one that cells share is if one of them is."""
+        frozen = {f"_l{place}" for place, cell in enumerate(self.cells) if not cell.trainable}
+        if not frozen or self.config is None or not self._names:
+            return set()
+        return {
+            self._names[self.stored_name(name)]
+            for name in self.config.parameter_shapes()
+            if name[name.rindex("_l") :].removesuffix("_reverse") in frozen
+        }
+
     def _engine_weights(self) -> dict[str, Array]:
         """Give every weight of the engine, a shared one under each of its names."""
         assert self.config is not None
@@ -305,14 +321,11 @@ class Recurrent(Layer):
         shares a weight with another.
         """
         assert self.config is not None
-        assert self.parameters is not None
         places: dict[str, Array | None] = {}
         for name in self.config.parameter_shapes():
             stored = self.stored_name(name)
-            own: Array | None = self._gradients[stored]
-            if not self.parameters.specs[self._names[stored]].trainable:
-                own = None
-            elif apart or stored != name:
+            own = self.gradient_place(stored)
+            if own is not None and (apart or stored != name):
                 own = np.empty_like(own)
             places[name] = own
         return places

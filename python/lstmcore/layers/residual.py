@@ -11,7 +11,7 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import initializers
-from lstmcore.layers.base import Layer
+from lstmcore.layers.base import HOW_TO_REUSE, Layer, lowest_trained
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -61,6 +61,8 @@ class Residual(Layer):
         Where f keeps it, x is added as it is.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
@@ -75,8 +77,9 @@ class Residual(Layer):
         projection: bool = False,
         *,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         found = [layers] if isinstance(layers, Layer) else layers
         if not isinstance(found, (list, tuple)) or not found:
             raise TypeError(
@@ -100,13 +103,36 @@ class Residual(Layer):
             raise ValueError("layers: expected different layers, got the same one twice")
         self.projection = _checks.flag(projection, "projection")
         self._dense: Dense | None = None
+        if not trainable:
+            self.trainable = False  # of the layers too
+
+    def _is_trainable(self) -> bool:
+        if any(layer.trainable for layer in self.layers):
+            return True
+        projects = self.projection and (self.input_shape is None or self._dense is not None)
+        return projects and self._trainable
+
+    def _frozen_weights(self) -> set[str]:
+        """Name the projection's, if it is frozen: the others belong to the layers."""
+        own = self._names.get("projection.kernel")
+        return set() if self._trainable or own is None else {own}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments; ``trainable`` speaks of the projection, layers of themselves."""
+        config = super().get_config()
+        config.pop("trainable", None)
+        return config if self._trainable else {**config, "trainable": False}
+
+    def _restore_entry(self, name: str, value: Any) -> None:
+        """Set ``trainable`` of the projection alone."""
+        self._trainable = _checks.flag(value, name)
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the layers, and the projection if their width is another than C."""
         width = self._accept(input_shape, (2, 3, 4), "(N, C) or (N, T, C)")
         for layer in parts(self)[1:]:
             if self.parameters is None and layer.weights and not layer.alone:
-                raise ValueError("layers: belong to another model already")
+                raise ValueError(f"layers: belong to another model already; {HOW_TO_REUSE}")
         try:
             shape = self._build_layers(input_shape)
         except ValueError:
@@ -115,7 +141,7 @@ class Residual(Layer):
         self._dense = None
         if shape[-1] != width:
             assert shape[-1] is not None
-            self._dense = Dense(shape[-1], use_bias=False)
+            self._dense = Dense(shape[-1], use_bias=False, trainable=self._trainable)
             self._dense.build(input_shape)
         return shape
 
@@ -217,15 +243,17 @@ class Residual(Layer):
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
         """Run the layers' backwards and add `dy`; see `Layer.backward`."""
+        self._follow_trainable()
         if context.lengths is not None:
             dy = self._cut(dy.copy(), context.lengths)
         gradient: Array | None = dy
-        for place in range(len(self.layers) - 1, -1, -1):
+        last = 0 if need_x else lowest_trained(self.layers)
+        for place in range(len(self.layers) - 1, last - 1, -1):
             assert gradient is not None
-            layer, wanted = self.layers[place], need_x or place > 0
-            gradient = layer.backward(context.inner[place], gradient, wanted)
+            wanted = need_x or place > last
+            gradient = self.layers[place].backward(context.inner[place], gradient, wanted)
         straight: Array | None = dy
-        if self._dense is not None:
+        if self._dense is not None and (need_x or self._dense._trains):
             straight = self._dense.backward(context.projection, dy, need_x)
         if not need_x:
             return None

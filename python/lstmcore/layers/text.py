@@ -40,6 +40,8 @@ class TextVectorization(Layer):
         The tokens from number 2 on, instead of `adapt`.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
     """
 
     input_kind = "text"
@@ -53,8 +55,9 @@ class TextVectorization(Layer):
         output_sequence_length: int | None = None,
         vocabulary: Sequence[str] | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.max_tokens = (
             None if max_tokens is None else _checks.integer(max_tokens, "max_tokens", 3)
         )

@@ -20,14 +20,16 @@ class TimeDistributed(Layer):
         With its weights shared by all steps. `Dense` and `Dropout` work on (N, T, C) by themselves.
     name : str, optional
         See `Layer`.
+    trainable : bool, default True
+        See `Layer`.
 
     Notes
     -----
     Weights: those of `layer`.
     """
 
-    def __init__(self, layer: Layer, *, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(self, layer: Layer, *, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
         _checks.instance(layer, Layer, "layer", "a layer")
         if getattr(layer, "return_state", False):
             raise ValueError("layer: expected return_state=False, since a step has one output")
@@ -39,6 +41,15 @@ class TimeDistributed(Layer):
         self.input_kind = layer.input_kind
         self.last_activation = layer.last_activation
         self.seed = layer.seed
+        if not trainable:
+            self.trainable = False  # of the layer too
+
+    def _is_trainable(self) -> bool:
+        return self.layer.trainable
+
+    def _frozen_weights(self) -> set[str]:
+        """Name none, since all belong to the wrapped layer."""
+        return set()
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the wrapped layer for one step."""
@@ -73,6 +84,7 @@ class TimeDistributed(Layer):
 
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
         """Run the wrapped layer's backward on all steps at once."""
+        self._follow_trainable()
         shape, inner = context
         dx = self.layer.backward(inner, dy.reshape((-1, *dy.shape[2:])), need_x)
         return None if dx is None else dx.reshape(shape)

@@ -26,6 +26,7 @@ __all__ = ["describe", "load", "save"]
 _COMMON_KEYS = {"lstmcore", "dtype", "seed", "training"}
 _KEYS = {*_COMMON_KEYS, "input_shape", "layers"}
 _OPTIONAL_KEYS = {"class_names"}
+_OPTIONAL_PAIR_KEYS = {"frozen", "target_tokens"}
 _TRAINING_KEYS = {"compile", "iterations", "epoch"}
 _OPTIONAL_TRAINING_KEYS = {"callbacks", "state"}
 _SLOT = "optimizer."
@@ -162,7 +163,7 @@ def _encoder_decoder(
 ) -> "tuple[EncoderDecoder, dict[str, Array]]":
     from lstmcore.encoder_decoder import EncoderDecoder
 
-    _exactly("metadata", document, {*_COMMON_KEYS, "encoder_decoder"})
+    _exactly("metadata", document, {*_COMMON_KEYS, "encoder_decoder"}, _OPTIONAL_PAIR_KEYS)
     _check_version(document)
     known = {name: getattr(schedules, name) for name in schedules.__all__ if name != "Schedule"}
     entry = document["encoder_decoder"]
@@ -178,6 +179,12 @@ def _encoder_decoder(
         tensors = _int8.unpack(tensors, model.plan())
     _compare(tensors, model.plan(), model.dtype)
     model.build_to_fill()  # by _fill
+    for key in _OPTIONAL_PAIR_KEYS & set(document):
+        if not isinstance(document[key], list):
+            raise ValueError(f"metadata: expected a list as {key}")
+    for name in document.get("frozen", []):
+        model.get_layer(name).trainable = False
+    model.target_tokens = document.get("target_tokens")
     return model, tensors
 
 

@@ -82,6 +82,11 @@ class Compiled:
         optimizer = optimizers.get(optimizer)
         return cls(optimizer, chosen_loss, found, step_loss, takes_logits, with_weights)
 
+    def for_activation(self, last_activation: str) -> "Compiled":
+        """Make this anew for a model that ends in another activation; the optimizer stays."""
+        plain = [metric for metric in self.metrics if metric not in self.weighted]
+        return self.make(self.optimizer, self.loss, plain, last_activation, self.weighted)
+
     def get_config(self) -> dict[str, Any]:
         """Describe everything but the optimizer's slots, as JSON can hold it."""
         plain = [metric for metric in self.metrics if metric not in self.weighted]

@@ -147,6 +147,7 @@ def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) 
 def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
+    model._follow_trainable()
     outputs, lengths, _, after = model.forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
@@ -364,13 +365,18 @@ def _flatten(
 
 def _constrain(parameters: Parameters) -> None:
     for name, spec in parameters.specs.items():
-        if spec.constraint is not None:
+        if spec.constraint is not None and name not in parameters.frozen:
             spec.constraint.restore(parameters.value(name), spec.inputs)
             parameters.touch()
 
 
 def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:
-    return [(name, spec) for name, spec in parameters.specs.items() if spec.l1 or spec.l2]
+    """List what has a penalty: as in Keras, no weight that is not trained."""
+    return [
+        (name, spec)
+        for name, spec in parameters.specs.items()
+        if (spec.l1 or spec.l2) and name not in parameters.frozen
+    ]
 
 
 def _penalty(parameters: Parameters) -> float:

@@ -1,6 +1,6 @@
 """Optimizers: each step is one call of the engine over all parameters at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,7 +32,8 @@ class Optimizer(Configurable):
     iterations : int
         Steps taken.
     slots : dict of str to ndarray, shape (P,)
-        What the optimizer remembers, one value for each parameter, in their order.
+        What the optimizer remembers, one value for each parameter, in their order. Those of a
+        frozen weight (`Layer.trainable`) stay as they are until it is trained again.
     """
 
     slot_names: tuple[str, ...] = ()
@@ -91,33 +92,53 @@ class Optimizer(Configurable):
         elif self._parameters is not parameters:
             raise ValueError("optimizer: it serves another model already; make a new one")
 
+    def resize(self) -> None:
+        """Follow the model's parameters, which got more or fewer at the end: new slots are zero."""
+        if self._parameters is None:
+            return
+        size = self._parameters.values.size
+        for name, slot in self.slots.items():
+            resized = np.zeros(size, slot.dtype)
+            kept = min(size, slot.size)
+            resized[:kept] = slot[:kept]
+            self.slots[name] = resized
+
     def apply(self, parameters: Parameters) -> None:
-        """Clip the gradients and make one step."""
+        """Clip the gradients and make one step; frozen weights are not touched."""
         self.build(parameters)
         self._clip(parameters)
-        with parameters.untouched_if_frozen():
-            self._step(parameters.values, parameters.gradients, self.current_learning_rate())
+        rate = self.current_learning_rate()
+        for part in parameters.trained_parts:
+            slots = {name: slot[part] for name, slot in self.slots.items()}
+            self._step(parameters.values[part], parameters.gradients[part], slots, rate)
         self.iterations += 1
         parameters.touch()
 
-    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
+    def _step(
+        self, values: Array, gradients: Array, slots: Mapping[str, Array], learning_rate: float
+    ) -> None:
+        """Change a part of the parameters; `slots` are the same part of those in `self.slots`."""
         raise NotImplementedError
 
     def _clip(self, parameters: Parameters) -> None:
+        parts = [parameters.gradients[part] for part in parameters.trained_parts]
         if self.clipvalue is not None:
-            _core.clip(parameters.gradients, self.clipvalue)
+            for part in parts:
+                _core.clip(part, self.clipvalue)
         elif self.global_clipnorm is not None:
-            _clip_norm([parameters.gradients], self.global_clipnorm)
+            _clip_norm(parts, self.global_clipnorm)
         elif self.clipnorm is not None:
-            _clip_norm([parameters.gradient(name) for name in parameters.specs], self.clipnorm)
+            for name in parameters.specs:
+                if name not in parameters.frozen:
+                    _clip_norm([parameters.gradient(name).reshape(-1)], self.clipnorm)
 
 
-def _clip_norm(gradients: Sequence[Array], limit: float) -> None:
-    for gradient in gradients:
-        flat = gradient.reshape(-1)
-        norm = float(np.sqrt(_core.squared_norm(flat)))
-        if norm > limit:
-            _core.scale(flat, limit / norm)
+def _clip_norm(parts: Sequence[Array], limit: float) -> None:
+    """Scale arrays of one axis so that their norm, all together, is at most `limit`."""
+    norm = float(np.sqrt(sum(_core.squared_norm(part) for part in parts)))
+    if norm > limit:
+        for part in parts:
+            _core.scale(part, limit / norm)
 
 
 class SGD(Optimizer):
@@ -150,8 +171,10 @@ class SGD(Optimizer):
         if self.momentum:
             self.slot_names = ("velocity",)
 
-    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        velocity = self.slots.get("velocity")
+    def _step(
+        self, values: Array, gradients: Array, slots: Mapping[str, Array], learning_rate: float
+    ) -> None:
+        velocity = slots.get("velocity")
         _core.sgd_step(values, gradients, velocity, learning_rate, self.momentum, self.nesterov)
 
 
@@ -185,8 +208,10 @@ class RMSprop(Optimizer):
         self.rho = _checks.real(rho, "rho", 0.0, 1.0, high_open=True)
         self.epsilon = _checks.real(epsilon, "epsilon", 0.0)
 
-    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        mean_square = self.slots["mean_square"]
+    def _step(
+        self, values: Array, gradients: Array, slots: Mapping[str, Array], learning_rate: float
+    ) -> None:
+        mean_square = slots["mean_square"]
         _core.rmsprop_step(values, gradients, mean_square, learning_rate, self.rho, self.epsilon)
 
 
@@ -224,12 +249,14 @@ class Adam(Optimizer):
         self.beta_2 = _checks.real(beta_2, "beta_2", 0.0, 1.0, high_open=True)
         self.epsilon = _checks.real(epsilon, "epsilon", 0.0)
 
-    def _step(self, values: Array, gradients: Array, learning_rate: float) -> None:
+    def _step(
+        self, values: Array, gradients: Array, slots: Mapping[str, Array], learning_rate: float
+    ) -> None:
         _core.adam_step(
             values,
             gradients,
-            self.slots["m"],
-            self.slots["v"],
+            slots["m"],
+            slots["v"],
             self.iterations + 1,
             learning_rate,
             self.beta_1,

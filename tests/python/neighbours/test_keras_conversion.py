@@ -418,12 +418,6 @@ class OwnModel(keras.Model):
         return self.lstm(x)
 
 
-def frozen():
-    layer = K.Dense(3)
-    layer.trainable = False
-    return layer
-
-
 REFUSED = {
     "GRU": (seen(lambda: [K.GRU(3)]), "GRU 'gru.*only LSTMs"),
     "Masking": (seen(lambda: [K.Masking(), K.LSTM(3)]), "Masking.*pass mask="),
@@ -449,7 +443,6 @@ REFUSED = {
         seen(lambda: [K.LSTM(3, activity_regularizer="l2")]),
         "activity_regularizer",
     ),
-    "frozen": (seen(lambda: [frozen()]), "trainable=False"),
     "merge": (
         seen(lambda: [K.Bidirectional(K.LSTM(3), merge_mode=None)]),
         "merge_mode=None",
@@ -518,7 +511,7 @@ def test_what_has_no_counterpart_is_named(name):
         from_keras(make())
 
 
-@pytest.mark.parametrize("name", ["regularizer", "constraint", "activity", "frozen"])
+@pytest.mark.parametrize("name", ["regularizer", "constraint", "activity"])
 def test_what_acts_while_training_can_be_left_out(name):
     theirs = randomize(REFUSED[name][0]())
     x = np.random.default_rng(1).normal(size=(2, 5, 4)).astype("float32")
@@ -619,3 +612,73 @@ def test_cells_of_a_stack_must_be_alike():
     stack.build((None, None, 2))
     with pytest.raises(ValueError, match="expected|units"):
         from_keras(stack)
+
+
+# ---- frozen layers -------------------------------------------------------------------------------
+
+
+def some_frozen():
+    """Frozen by themselves, with what is around them, in part, and not at all."""
+    inner = keras.Sequential([K.Dense(3, name="in_frozen"), K.Dropout(0.1)], name="inner")
+    inner.trainable = False
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4)),
+            K.LSTM(3, return_sequences=True, trainable=False, name="lstm"),
+            K.Bidirectional(K.LSTM(2, return_sequences=True), name="both"),
+            K.TimeDistributed(K.Dense(3), name="each"),
+            K.RNN(
+                [K.LSTMCell(3, trainable=False), K.LSTMCell(3)], return_sequences=True, name="rnn"
+            ),
+            inner,
+            K.Dense(2, name="head"),
+        ]
+    )
+    model.get_layer("each").layer.trainable = False
+    model.get_layer("both").trainable = False
+    return model
+
+
+@pytest.mark.parametrize("how", ["model", "file"])
+def test_what_is_frozen_in_keras_is_frozen_here(how, tmp_path):
+    theirs = some_frozen()
+    if how == "file":
+        theirs.save(tmp_path / "model.keras")
+    ours = from_keras(theirs if how == "model" else tmp_path / "model.keras")
+    ours._follow_trainable()
+    trained = sum(
+        values.size for name, values in ours.weights.items() if name not in ours.parameters.frozen
+    )
+    assert trained == sum(int(np.prod(part.shape)) for part in theirs.trainable_weights)
+    beginnings = ("lstm.", "both.", "each.", "in_frozen.")
+    assert ours.parameters.frozen == {
+        name
+        for name in ours.weights
+        if name.startswith(beginnings) or (name.startswith("rnn.") and name.endswith("_l0"))
+    }
+    # And there again.
+    back = to_keras(ours)
+    count = sum(int(np.prod(part.shape)) for part in back.trainable_weights)
+    assert count == trained
+    assert back.get_layer("lstm").trainable is back.get_layer("both").trainable is False
+    assert back.get_layer("head").trainable is True
+
+
+def test_frozen_penalties():
+    """Keras does not count them in the loss, and neither does this package."""
+    theirs = keras.Sequential(
+        [
+            keras.Input((4,)),
+            K.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5), trainable=False),
+            K.Dense(1, kernel_regularizer=keras.regularizers.L1(0.25)),
+        ]
+    )
+    ours = from_keras(theirs)
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    y = np.ones((6, 1), "float32")
+    ours.compile("sgd", "mse")
+    predicted = theirs.predict(x, verbose=0)
+    rest = float(np.mean((predicted - y) ** 2))
+    expected = rest + sum(float(keras.ops.convert_to_numpy(loss)) for loss in theirs.losses)
+    assert len(theirs.losses) == 1
+    assert ours.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=2e-6)

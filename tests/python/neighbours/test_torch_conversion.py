@@ -392,3 +392,20 @@ def test_what_acts_while_training_only_can_be_left_out():
         )
     with pytest.raises(ValueError, match=r"max_norm=1\.0"):
         layer_from_torch(torch.nn.Embedding(5, 3, max_norm=1.0), training=False)
+
+
+def test_modules_that_ask_for_no_gradient_become_frozen_layers():
+    pretrained = torch.nn.Embedding.from_pretrained(torch.randn(5, 3))  # freezes by itself
+    assert layer_from_torch(pretrained).trainable is False
+    for module in (torch.nn.Linear(3, 2), torch.nn.LSTM(3, 2, bidirectional=True)):
+        assert layer_from_torch(module).trainable is True
+        module.requires_grad_(False)
+        assert layer_from_torch(module).trainable is False
+
+
+def test_modules_that_are_frozen_in_part():
+    module = torch.nn.Linear(3, 2)
+    module.bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="trained as a whole, got requires_grad=False for bias"):
+        layer_from_torch(module)
+    assert layer_from_torch(module, training=False).trainable is True
