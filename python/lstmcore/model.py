@@ -19,6 +19,7 @@ from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
+from lstmcore.training.summary import summarize, summarize_html
 
 __all__ = ["Model", "load"]
 
@@ -171,8 +172,9 @@ class Model(Weighted):
         batch_size : int, default 32
         epochs : int, default 1
             Number of the epoch at which training ends.
-        verbose : {0, 1, 2, "auto"}
-            0: nothing; 1 and "auto": a progress bar, if on a terminal; 2: a line for each epoch.
+        verbose : {0, 1, 2, "auto"} or bool
+            0: nothing; 2: a line for each epoch, and one that says what the training did; 1 and
+            "auto": the same and, in a terminal or a notebook, a bar for the batches.
         callbacks : sequence of Callback, optional
         validation_split : float, default 0.0
             Share of the samples, the last ones, that are not trained on but evaluated.
@@ -236,7 +238,7 @@ class Model(Weighted):
         if tbptt is not None:
             tbptt = _checks.integer(tbptt, "tbptt", 1)
         history = History()
-        listeners = CallbackList([*(callbacks or []), history, *reporters(verbose)], self)
+        listeners = CallbackList([*(callbacks or []), history, *reporters(verbose, history)], self)
         with self.unchanged_on_error(self.optimizer):
             windows = tbptt is not None
             examples = self._examples(x, y, sample_weight, class_weight, reset, windows, mask)
@@ -380,8 +382,9 @@ class Model(Weighted):
         ----------
         x, y, batch_size, sample_weight
             As in `fit`.
-        verbose : {0, 1, 2, "auto"}
-            As in `predict`.
+        verbose : {0, 1, 2, "auto"} or bool
+            0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line with the results; 1:
+            both.
         return_dict : bool, default False
             Whether to give them by name.
         reset, state, stateful, mask
@@ -474,6 +477,20 @@ class Model(Weighted):
         results = _results(totals.logs(), return_dict)
         return (results, after) if return_state else results
 
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers, their output shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable, default print
+            Called with each line.
+        """
+        for line in summarize(self.layers, self._layer_shapes()):
+            print_fn(line)
+
+    def _repr_html_(self) -> str:
+        return summarize_html(repr(self), self.layers, self._layer_shapes())
+
     # ---- files -------------------------------------------------------------------------------
 
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
@@ -517,6 +534,10 @@ class Model(Weighted):
     @property
     def output_shape(self) -> Shape:
         """Of a batch, None where it is open."""
+        raise NotImplementedError
+
+    def _layer_shapes(self) -> list[Shape | None]:
+        """List the shapes of the outputs of `layers`, None for one that is not known yet."""
         raise NotImplementedError
 
     @property
