@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore import callbacks, layers
+from lstmcore import _notebook, callbacks, layers
 from lstmcore.training import progress
 from lstmcore.training.history import History
 
@@ -278,16 +278,16 @@ def as_kernel(monkeypatch, kind):
 
 def test_a_notebook_is_told_from_a_terminal(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert not progress.in_notebook()
+    assert not _notebook.in_notebook()
     as_kernel(monkeypatch, "TerminalIPythonApp")
-    assert not progress.in_notebook()
+    assert not _notebook.in_notebook()
     assert not progress.can_move()
     as_kernel(monkeypatch, "IPKernelApp")
-    assert progress.in_notebook()
+    assert _notebook.in_notebook()
     assert progress.can_move()
     shell = types.SimpleNamespace(get_ipython=lambda: None)  # imported, but not running
     monkeypatch.setitem(sys.modules, "IPython", shell)
-    assert not progress.in_notebook()
+    assert not _notebook.in_notebook()
 
 
 # ---- the last line -------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Losses, metrics, batches, and what a training does with all of them."""
 
-
 import numpy as np
 import pytest
 

@@ -81,7 +81,7 @@ class History(Callback):
         metrics: str | Sequence[str] | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
-        title: str = "Learning curve",
+        title: str | None = None,
         ax: "Axes | Sequence[Axes] | None" = None,
     ) -> "list[Axes]":
         """Draw the figures by epoch; see `lstmcore.plots.learning_curve`, which does it."""

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, TypeVar
 
+from lstmcore._notebook import in_notebook
 from lstmcore.training.callback import Callback, Logs
 from lstmcore.training.history import Best, History, describe_best
 
@@ -265,13 +266,6 @@ def _shown(
 def can_move() -> bool:
     """Tell whether a bar can move: in a terminal and in a notebook, not in a file or a pipe."""
     return in_notebook() or bool(getattr(sys.stderr, "isatty", lambda: False)())
-
-
-def in_notebook() -> bool:
-    """Tell whether a Jupyter kernel runs this code; IPython in a terminal is none."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return shell is not None and "IPKernelApp" in shell.config
 
 
 def duration(seconds: float) -> str:
