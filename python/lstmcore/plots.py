@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -195,12 +195,11 @@ def new_figure(width: float, height: float) -> "Figure":
             "pictures need matplotlib, which is not installed: pip install matplotlib, or install "
             "it with the package: pip install 'lstmcore[plot]'"
         ) from error
-    figure = Figure(
+    return Figure(
         figsize=(width, height),
         facecolor="white",
         layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
     )
-    return figure
 
 
 def new_axes(figure: "Figure", rows: int = 1, columns: int = 1) -> "list[Axes]":
