@@ -32,6 +32,7 @@ MOST_COLUMNS = 3  # of panels side by side
 MOST_MARKERS = 40  # above that many epochs, lines alone are clearer
 CELL = 0.27  # inches, the side of a map's cell
 LETTER = 0.09  # inches, the width of a letter beside a map
+LINE = 12.0  # points, the least distance of two labels
 DPI = 150  # of pictures that consist of pixels
 
 
@@ -348,23 +349,29 @@ def _draw_panel(
 
 def _label_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write what each line is behind its end, the labels far enough apart to be read."""
-    low, high = ax.get_ylim()
-    height = ax.get_window_extent().height * 72 / ax.figure.dpi  # in points, as the shifts are
-    places = [(value - low) / (high - low) * height for _, value, _, _ in ends]
-    shifts = [0.0] * len(ends)
-    apart = 11.0
-    if len(ends) == 2 and abs(places[0] - places[1]) < apart:
-        upper = 0 if places[0] >= places[1] else 1
-        push = (apart - abs(places[0] - places[1])) / 2
-        shifts[upper], shifts[1 - upper] = push, -push
-    for (x, y, label, colour), shift in zip(ends, shifts, strict=True):
+    notes = [
         ax.annotate(
             label,
             (x, y),
-            xytext=(6, shift),
+            xytext=(6, 0),
             textcoords="offset points",
             color=colour,
             fontsize=9,
             va="center",
             annotation_clip=False,
         )
+        for x, y, label, colour in ends
+    ]
+    if len(notes) != 2:
+        return
+
+    def spread(ax: "Axes") -> None:
+        low, high = ax.get_ylim()
+        height = ax.get_window_extent().height * 72 / _whole(ax).dpi  # in points, as offsets are
+        places = [(y - low) / (high - low) * height for _, y, _, _ in ends]
+        push = max(0.0, LINE - abs(places[0] - places[1])) / 2
+        upper = 0 if places[0] >= places[1] else 1
+        notes[upper].xyann, notes[1 - upper].xyann = (6, push), (6, -push)
+
+    spread(ax)
+    ax.callbacks.connect("ylim_changed", spread)

@@ -159,12 +159,15 @@ def test_every_curve_stays_inside_its_axes(values):
     assert 1 <= len(ax.get_xticks()) <= 12
 
 
-def test_labels_of_ends_that_meet_do_not_overlap():
-    (ax,) = plots.learning_curve({"loss": [1.0, 0.5], "val_loss": [1.0, 0.5]})
-    ax.figure.savefig(io.BytesIO(), format="png")
-    one, other = (text.get_window_extent() for text in ax.texts)
-    assert not one.overlaps(other)
-    assert labels(ax) == ["training", "validation"]
+@pytest.mark.parametrize("last", [0.5, 0.51, 0.49])
+def test_labels_of_ends_that_meet_do_not_overlap(last):
+    (ax,) = plots.learning_curve({"loss": [1.0, 0.5], "val_loss": [1.0, last]})
+    for limits in (ax.get_ylim(), (0.0, 5.0)):  # also after somebody changed the axis
+        ax.set_ylim(limits)
+        ax.figure.savefig(io.BytesIO(), format="png")
+        one, other = (text.get_window_extent() for text in ax.texts)
+        assert not one.overlaps(other)
+        assert (one.y0 < other.y0) == (last > 0.5)  # in the order of the lines
 
 
 @pytest.mark.parametrize("history", [{}, {"loss": []}, {"val_loss": [1.0]}])

@@ -48,6 +48,7 @@ def on_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(progress, "TERMINAL_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     return screen
 
 
@@ -244,6 +245,19 @@ def test_evaluate_and_predict_show_a_bar_in_a_terminal(data, monkeypatch):
     assert terminal.screen() == []
     loss, mae = built.evaluate(*data, batch_size=4, verbose=1)
     matches(terminal.screen(), [rf"Evaluate - loss: {loss:.4g} - mae: {mae:.4g}{TIME}"])
+
+
+def test_a_quick_prediction_shows_no_bar(data, monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    clock = [0.0]
+    monkeypatch.setattr(progress, "PATIENCE", 0.5)
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
+    for step, shown in ((0.01, False), (0.25, True)):
+        for batch in progress.with_bar(range(4), 4, "Predict", "auto"):
+            assert ("Predict" in terminal.getvalue()) == (shown and batch >= 2)
+            clock[0] += step
+    assert re.search(r"Predict: +50%[^\r]* 2/4 ", terminal.getvalue())
+    assert terminal.screen() == []
 
 
 def test_decode_shows_a_bar_too(monkeypatch):

@@ -113,6 +113,10 @@ def built(dtype="float32"):
             "PackedWeights(LSTMConfig(2, 3), dtype=float32)",
         ),
         (
+            lc.datasets.Snippets(["a", "b"], np.array([0, 1]), np.array([-1.0, 1.0])),
+            "Snippets(sentences=['a', 'b'], labels=int64 (2,), ratings=float64 (2,))",
+        ),
+        (
             built().initial_state(5),
             "{'reader': LSTMState(h=float32 (1, 5, 8), c=float32 (1, 5, 8))}",
         ),

@@ -23,6 +23,9 @@ __all__ = ["Bar", "Reporter", "reporters", "with_bar"]
 TERMINAL_INTERVAL = 0.1
 NOTEBOOK_INTERVAL = 0.25
 
+PATIENCE = 0.5
+"""Seconds that `evaluate` and `predict` take before they show a bar; most calls are shorter."""
+
 
 class Bar:
     """A bar that is drawn now and then; what is printed meanwhile appears above it.
@@ -33,22 +36,25 @@ class Bar:
         Steps; None if nobody knows.
     what : str
         Stands in front of it.
+    done : int, default 0
+        Steps that are made already.
     """
 
-    def __init__(self, total: int | None, what: str) -> None:
+    def __init__(self, total: int | None, what: str, done: int = 0) -> None:
         notebook = in_notebook()
         self._interval = NOTEBOOK_INTERVAL if notebook else TERMINAL_INTERVAL
         self._bar = _tqdm(notebook)(
             total=total,
+            initial=done,
             desc=what,
-            unit="batch",
+            unit=" batch",
             file=_innermost(sys.stderr),
             leave=notebook,
             mininterval=0.0,  # `advance` keeps the time
             miniters=1,
             dynamic_ncols=not notebook,
         )
-        self._count, self._logs = 0, Logs()
+        self._count, self._logs = done, Logs()
         self._drawn = True
         self._due = time.perf_counter() + self._interval
         self._replaced: list[tuple[str, Any, _Above]] = []
@@ -250,9 +256,12 @@ def _shown(
     results: Callable[[], Logs] | None,
 ) -> Iterator[Item]:
     begin = time.perf_counter()
-    bar = Bar(total, what) if level in (1, "auto") and can_move() else None
+    watched = level in (1, "auto") and can_move()
+    bar = None
     try:
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if watched and bar is None and time.perf_counter() - begin >= PATIENCE:
+                bar = Bar(total, what, number)
             yield batch
             if bar is not None:
                 bar.advance()
