@@ -9,6 +9,7 @@ MOST_ROWS = 20
 """Of a longer table, the beginning and the end are shown."""
 
 # Only lines between rows, in a grey that shows on white and on black; the rest is the notebook's.
+TABLE = "border-collapse: collapse; color: inherit; font: inherit; white-space: nowrap"
 RULE = "border-bottom: 1px solid rgba(128, 128, 128, 0.35);"
 FIRST = f"text-align: left; padding: 0.2em 1em 0.2em 0; {RULE}"
 OTHERS = f"text-align: right; padding: 0.2em 0 0.2em 1em; {RULE}"
@@ -35,7 +36,7 @@ def as_html(
         HTML in which all of these texts are escaped and nothing has a colour of its own.
     """
     lines = [_row("th", head), *(_row("td", row) for row in rows)]
-    table = f'<table style="border-collapse: collapse">\n{chr(10).join(lines)}\n</table>'
+    table = f'<table style="{TABLE}">\n{chr(10).join(lines)}\n</table>'
     if folded:
         summary = f'<summary style="cursor: pointer">{escape(title)}</summary>'
         return f"<details>{summary}\n{table}\n</details>"
