@@ -1,6 +1,7 @@
 """What `fit`, `evaluate` and `predict` show in terminals, notebooks and logs."""
 
 import io
+import os
 import re
 import sys
 import types
@@ -260,11 +261,47 @@ def test_a_quick_prediction_shows_no_bar(data, monkeypatch):
     assert terminal.screen() == []
 
 
+def test_a_bar_without_an_end(monkeypatch):
+    """Of batches that come until they stop, nobody knows how many there are."""
+    terminal = on_terminal(monkeypatch)
+    assert list(progress.with_bar(iter(range(3)), None, "Predict", "auto")) == [0, 1, 2]
+    assert "\rPredict: 2 [00:00]\r" in terminal.getvalue()
+    bar = progress.Bar(None, "Epoch 1/2")
+    bar.advance({"loss": 0.5})
+    assert terminal.getvalue().endswith("\rEpoch 1/2: 1 [00:00, loss=0.5]")
+    bar.restart(4, "Epoch 2/2")  # by now it is known
+    bar.advance({"loss": 0.25})
+    assert re.search(r"\rEpoch 2/2:  25%\|.*\| 1/4 \[00:00<.*, loss=0\.25\]$", terminal.getvalue())
+    bar.close()
+
+
 def test_decode_shows_a_bar_too(monkeypatch):
     terminal = on_terminal(monkeypatch)
     built = lc.EncoderDecoder(9, 8, units=4, embedding_size=3)
     built.decode([[3, 4], [5]], batch_size=1, max_length=2, verbose="auto")
     assert re.search(r"Decode: 100%[^\r]* 2/2 ", terminal.getvalue())
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs the terminals of Unix")
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (24, 50)])
+def test_a_terminal_of_the_system(rows, columns, monkeypatch):
+    """Also one that says that it has no size, in which tqdm by itself shows nothing."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    with os.fdopen(theirs, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        bar = progress.Bar(3, "Epoch 1/1")
+        bar.close()
+        monkeypatch.undo()
+        shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    first = shown.split("\r")[1]
+    assert first.startswith("Epoch 1/1:   0%|")
+    assert len(first) <= (columns or 80)
 
 
 def test_two_lines_mean_no_bar(data, monkeypatch):

@@ -4,6 +4,7 @@ A line for each epoch on the standard output, wherever that leads; and, where so
 move, a bar on the standard error: in a terminal, and in a notebook.
 """
 
+import os
 import sys
 import time
 import warnings
@@ -22,6 +23,8 @@ __all__ = ["Bar", "Reporter", "reporters", "with_bar"]
 # whose widgets are sent a message for each change, up to 2 ms: under 1 % of the time.
 TERMINAL_INTERVAL = 0.1
 NOTEBOOK_INTERVAL = 0.25
+
+USUAL_SIZE = {"ncols": 80, "nrows": 24}
 
 PATIENCE = 0.5
 """Seconds that `evaluate` and `predict` take before they show a bar; most calls are shorter."""
@@ -43,16 +46,19 @@ class Bar:
     def __init__(self, total: int | None, what: str, done: int = 0) -> None:
         notebook = in_notebook()
         self._interval = NOTEBOOK_INTERVAL if notebook else TERMINAL_INTERVAL
+        stream = _innermost(sys.stderr)
+        measured = not notebook and not _hides_size(stream)
         self._bar = _tqdm(notebook)(
             total=total,
             initial=done,
-            desc=what,
-            unit=" batch",
-            file=_innermost(sys.stderr),
+            desc=f"{what}: ",
+            bar_format=_format(total),
+            file=stream,
             leave=notebook,
             mininterval=0.0,  # `advance` keeps the time
             miniters=1,
-            dynamic_ncols=not notebook,
+            dynamic_ncols=measured,
+            **USUAL_SIZE if _hides_size(stream) else {},
         )
         self._count, self._logs = done, Logs()
         self._drawn = True
@@ -78,6 +84,8 @@ class Bar:
         self._bar.start_t = self._bar.last_print_t = time.time()
         self._bar.set_description(what, refresh=False)
         if total != self._bar.total:
+            self._bar.bar_format = _format(total)
+            self._bar.total = total
             self._bar.reset(total)
 
     def write_above(self, stream: TextIO, text: str) -> None:
@@ -118,6 +126,21 @@ def _tqdm(notebook: bool) -> Any:
         warnings.simplefilter("ignore")  # about ipywidgets, which nobody must have
         from tqdm.auto import tqdm as auto
     return auto
+
+
+def _format(total: int | None) -> str:
+    """Return the form of a bar: without tqdm's rate, which would squeeze it in 80 columns."""
+    if total is None:
+        return "{desc}{n_fmt} [{elapsed}{postfix}]"
+    return "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
+
+def _hides_size(stream: Any) -> bool:
+    """Tell whether a terminal says that it has no columns or no rows, as some containers' do."""
+    try:
+        return 0 in os.get_terminal_size(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # not of the operating system
+        return False
 
 
 def _innermost(stream: Any) -> Any:
