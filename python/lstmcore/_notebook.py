@@ -4,7 +4,7 @@ import io
 import sys
 from typing import Any
 
-__all__ = ["in_notebook", "show_after_cell"]
+__all__ = ["in_notebook", "show_after_cell", "show_html"]
 
 
 def _shell() -> Any:
@@ -16,6 +16,13 @@ def in_notebook() -> bool:
     """Tell whether a Jupyter kernel runs this code; IPython in a terminal is none."""
     shell = _shell()
     return shell is not None and "IPKernelApp" in shell.config
+
+
+def show_html(html: str, text: str) -> None:
+    """Show HTML, or `text` where the notebook is read as text."""
+    from IPython.display import display
+
+    display({"text/html": html, "text/plain": text}, raw=True)
 
 
 def show_after_cell(figure: Any) -> None:

@@ -19,14 +19,14 @@ from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
-from lstmcore.training.summary import summarize, summarize_html
+from lstmcore.training.summary import Summarized
 
 __all__ = ["Model", "load"]
 
 ModelT = TypeVar("ModelT", bound="Model")
 
 
-class Model(Weighted):
+class Model(Weighted, Summarized):
     """What `Sequential` and `EncoderDecoder` share: how they are trained and saved.
 
     Parameters
@@ -477,20 +477,6 @@ class Model(Weighted):
         results = _results(totals.logs(), return_dict)
         return (results, after) if return_state else results
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters.
-
-        Parameters
-        ----------
-        print_fn : callable, default print
-            Called with each line.
-        """
-        for line in summarize(self.layers, self._layer_shapes()):
-            print_fn(line)
-
-    def _repr_html_(self) -> str:
-        return summarize_html(repr(self), self.layers, self._layer_shapes())
-
     # ---- files -------------------------------------------------------------------------------
 
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
@@ -534,10 +520,6 @@ class Model(Weighted):
     @property
     def output_shape(self) -> Shape:
         """Of a batch, None where it is open."""
-        raise NotImplementedError
-
-    def _layer_shapes(self) -> list[Shape | None]:
-        """List the shapes of the outputs of `layers`, None for one that is not known yet."""
         raise NotImplementedError
 
     @property

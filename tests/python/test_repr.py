@@ -220,6 +220,14 @@ def test_a_notebook_shows_the_table_of_layers():
     assert set(re.findall(r"color: (\w+)", html)) == {"inherit"}
 
 
+def test_a_script_prints_the_table(capsys):
+    model, lines = built(), []
+    model.summary()
+    model.summary(lines.append)
+    assert capsys.readouterr().out.splitlines() == lines
+    assert lines[-1] == "Parameters: 1,906"
+
+
 def test_the_table_marks_what_is_not_trained():
     model = lc.Sequential(
         [

@@ -48,8 +48,9 @@ class History(Callback):
         epochs". None if none did.
     """
 
+    stop_reason: str | None = None
+
     def __init__(self) -> None:
-        self.stop_reason: str | None = None
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 

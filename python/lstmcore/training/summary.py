@@ -1,12 +1,43 @@
 """A table of a model's layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from lstmcore._notebook import in_notebook, show_html
 from lstmcore._typing import Shape
 from lstmcore.layers import Layer
 from lstmcore.training.tables import as_html
 
-__all__ = ["summarize", "summarize_html"]
+__all__ = ["Summarized", "summarize", "summarize_html"]
+
+
+class Summarized:
+    """Base of models: shows their layers as a table."""
+
+    layers: list[Layer]
+
+    def _layer_shapes(self) -> list[Shape | None]:
+        """List the shapes of the outputs of `layers`, None for one that is not known yet."""
+        raise NotImplementedError
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Show a table of the layers, their output shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable, optional
+            Called with each line. None: `print` or, in a notebook, a table as the notebook has
+            them.
+        """
+        lines = summarize(self.layers, self._layer_shapes())
+        if print_fn is None and in_notebook():
+            show_html(self._repr_html_(), "\n".join(lines))
+            return
+        for line in lines:
+            (print_fn or print)(line)
+
+    def _repr_html_(self) -> str:
+        return summarize_html(repr(self), self.layers, self._layer_shapes())
 
 
 def summarize(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> list[str]:

@@ -134,6 +134,16 @@ x = np.zeros((40, 3, 1), np.float32)
 """
 
 
+def test_a_summary_is_a_table(tmp_path):
+    build = "model.build((None, None, 3))\nmodel.summary()"
+    (_, cell, lines) = run_cells(tmp_path, MODEL, build, "model.summary(print)")
+    (html,) = shown(cell, "text/html")
+    assert "<table" in html
+    assert "lstm (LSTM)" in html
+    assert shown(cell, "text/plain") == [streamed(lines).rstrip("\n")]
+    assert streamed(cell) == ""
+
+
 def test_without_ipywidgets_the_bar_is_text(tmp_path):
     hidden = "import sys; sys.modules['ipywidgets'] = None"
     printing = "lc.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print('hello'))"
