@@ -237,11 +237,19 @@ def test_the_table_marks_what_is_not_trained():
             layers.Dense(2),
         ]
     )
-    assert [row[-1] for row in cells(model._repr_html_())] == ["Trained", "36 of them", "", "yes"]
+    names = ["lstm (LSTM, partly frozen)", "dropout (Dropout)", "dense (Dense)"]
+    html = model._repr_html_()
+    assert [row[0] for row in cells(html)[1:]] == names
+    note = "Parameters: 80 (44 trained, 36 frozen)"
+    assert list(ET.fromstring(html).itertext())[-2] == note
     lines = []
     model.summary(lines.append)
-    assert lines[0].split()[-1] == "Trained"
-    assert lines[2].endswith("72  36 of them")
+    assert lines[-1] == note
+    model.layers[0].trainable = False
+    assert cells(model._repr_html_())[1][0] == "lstm (LSTM, frozen)"
+    assert repr(model.layers[0]) == (
+        "LSTM(3, recurrent_trainable=False, name='lstm', trainable=False)"
+    )
 
 
 def test_a_model_that_is_not_built_has_a_table():

@@ -66,13 +66,11 @@ def summarize(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> list[s
 
 def summarize_html(title: str, layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> str:
     """Write the table as HTML under `title`, for notebooks."""
-    rows, _ = _table(layers, shapes)
-    return as_html(title, rows[0], rows[1:])
+    rows, total = _table(layers, shapes)
+    return as_html(title, rows[0], rows[1:], note=total)
 
 
-def _table(
-    layers: Sequence[Layer], shapes: Sequence[Shape | None]
-) -> tuple[list[list[str]], str]:
+def _table(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> tuple[list[list[str]], str]:
     """Return the head and a row for each layer, and a line about all of them."""
     rows = [["Layer", "Output shape", "Parameters"]]
     total = frozen = 0

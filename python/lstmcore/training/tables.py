@@ -16,7 +16,12 @@ OTHERS = f"text-align: right; padding: 0.2em 0 0.2em 1em; {RULE}"
 
 
 def as_html(
-    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, folded: bool = False
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    note: str = "",
+    folded: bool = False,
 ) -> str:
     """Write a table.
 
@@ -27,6 +32,8 @@ def as_html(
     head : sequence of str
         Names of the columns. The first is flush left, the others flush right.
     rows : sequence of sequence of str
+    note : str, optional
+        Stands below it.
     folded : bool, default False
         Whether the title alone is shown until it is clicked on.
 
@@ -37,6 +44,8 @@ def as_html(
     """
     lines = [_row("th", head), *(_row("td", row) for row in rows)]
     table = f'<table style="{TABLE}">\n{chr(10).join(lines)}\n</table>'
+    if note:
+        table += f"\n<div>{escape(note)}</div>"
     if folded:
         summary = f'<summary style="cursor: pointer">{escape(title)}</summary>'
         return f"<details>{summary}\n{table}\n</details>"
