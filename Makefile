@@ -50,7 +50,7 @@ $(STAMPS)/build-tools: $(STAMPS)/venv
 
 $(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
 	@echo "building the engine, which takes a few minutes the first time"
-	$(INSTALL) '.[test]'
+	$(INSTALL) '.[test,plot]'
 	@touch $@
 
 $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/package
@@ -90,7 +90,8 @@ test-python: $(STAMPS)/package
 # The bridges beside the frameworks, in an environment of their own: this very PyTorch wrote the golden files. silero-vad is
 # wanted for its models alone, not for the audio libraries that it needs. WHEEL=... takes a wheel instead of the tree.
 WHEEL ?= .
-NEIGHBOURS := torch==2.13.0 keras h5py onnx onnxruntime scikit-learn aeon pandas polars
+NEIGHBOURS := torch==2.13.0 keras h5py onnx onnxruntime scikit-learn aeon pandas polars \
+  matplotlib nbclient ipykernel ipywidgets
 NEIGHBOURLY_EXAMPLES := pytorch_tutorial japanese_vowels voice_activity onnx_round_trip
 NEIGHBOURLY := build/neighbours/bin/python
 

@@ -17,15 +17,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import native, svg
+from bench import native, pictures
 from bench.environments import ROOT, interpreter
 from bench.problem import Array, Problem, make_problem
 from bench.report import Rows, markdown, plain
 from bench.shapes import Case, Shape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHAPES = (
     Shape("short and narrow", "little is summed up", 10, 32, 64, 64),
@@ -232,19 +235,17 @@ def main(arguments: Sequence[str]) -> int:
     print(plain(table(entries)), end="")
     text = "# Errors by float64\n\nWhat the columns mean stands in [Accuracy](../accuracy.md).\n\n"
     (options.output / "accuracy.md").write_text(text + markdown(table(entries)))
-    picture = options.output / "accuracy.svg"
-    picture.write_text(draw(entries))
+    pictures.save(draw(entries), options.output / "accuracy.svg")
     return 0
 
 
-def draw(entries: Sequence[Entry]) -> str:
+def draw(entries: Sequence[Entry]) -> Figure:
     """Return a picture of the mean errors of outputs, a dot for each shape."""
-    dots = []
-    for entry in entries:
-        size = " x ".join(str(entry[letter]) for letter in "TNCH")
-        dots.append((entry["who"], size, entry["errors"]["y"]["mean"]))
-    names = list(dict.fromkeys(name for name, _, _ in dots))
-    return svg.points("Mean error of outputs by float64, a dot for each shape", names, dots)
+    dots = [(entry["who"], entry["errors"]["y"]["mean"]) for entry in entries]
+    names = list(dict.fromkeys(name for name, _ in dots))
+    return pictures.dots(
+        "Mean error of outputs compared with float64, a dot for each shape", names, dots
+    )
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench import svg
+from bench import pictures
 from bench.claims import claims, expected_memory
 from bench.environments import OWN, is_own
 from bench.results import Measurement, Run, disagreements
 from bench.shapes import DIRECTIONS, OPTIONS, Case
 from bench.statistics import median
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Rows = list[list[str]]
 
@@ -249,42 +253,41 @@ def terminal(run: Run) -> str:
     return "\n".join(parts)
 
 
-def _ratio_bars(run: Run, direction: str, threads: int) -> str | None:
+def _ratio_bars(run: Run, direction: str, threads: int) -> Figure | None:
     rows = []
     for case in run.cases():
         ratio, best = run.ratio(case), run.best_peer(case)
         if (case.direction, case.threads) == (direction, threads) and ratio and best:
             label = case.shape.name + (" float64" if case.dtype == "float64" else "")
-            rows.append(svg.Bar(label, ratio, f"x {best.peer}, {duration(best.median)}"))
+            rows.append(
+                pictures.Bar(
+                    label, ratio, f"\N{MULTIPLICATION SIGN} {best.peer}, {duration(best.median)}"
+                )
+            )
     if not rows:
         return None
     noun = f"{threads} thread{'s' * (threads > 1)}"
     title = f"Speed as a multiple of the best peer's: {direction}, {noun}"
-    return svg.bars(title, rows, 1.0, "best peer")
+    return pictures.bars(title, rows, 1.0, "best peer")
 
 
-def _roofline(run: Run, threads: int) -> str | None:
+def _roofline(run: Run, threads: int) -> Figure | None:
     peak = run.limit(run.isa(), "float32", threads)
     found = [m for m in run.measurements if m.timed and m.case.shape.cell and "@" not in m.peer]
     found = [m for m in found if (m.case.dtype, m.case.threads) == ("float32", threads)]
     if peak is None or not found:
         return None
     points = [
-        svg.Point(
-            m.case.flops / m.case.bytes,
-            m.gflops,
-            m.peer,
-            f"{m.peer}, {m.case.shape.name} {m.case.direction}: {m.gflops:.0f} GF/s",
-        )
+        pictures.Point(m.case.flops / m.case.bytes, m.gflops, m.peer)
         for m in sorted(found, key=lambda m: is_own(m.peer))
     ]
     reads = [e for e in run.limits.get("read", []) if e["threads"] == threads]
     bandwidths = [(str(e["level"]), float(e["gigabytes"])) for e in reads]
     noun = f"{threads} thread{'s' * (threads > 1)}"
-    return svg.roofline(f"One layer, float32, {noun}", points, peak, bandwidths)
+    return pictures.roofline(f"One layer, float32, {noun}", points, peak, bandwidths)
 
 
-def _precision_bars(run: Run, direction: str, threads: int) -> str | None:
+def _precision_bars(run: Run, direction: str, threads: int) -> Figure | None:
     rows = []
     for case in run.cases():
         if not case.shape.precisions or (case.direction, case.threads) != (direction, threads):
@@ -296,18 +299,19 @@ def _precision_bars(run: Run, direction: str, threads: int) -> str | None:
             error = m.facts.get("error")
             exact = f", error {error:.0e}" if error is not None else ""
             label = f"{case.shape.name.removeprefix('precision-')} {m.peer}"
-            rows.append(svg.Bar(label, best.median / m.median, f"x{exact}"))
+            note = f"\N{MULTIPLICATION SIGN}{exact}"
+            rows.append(pictures.Bar(label, best.median / m.median, note, is_own(m.peer)))
     if not rows:
         return None
     noun = f"{threads} thread{'s' * (threads > 1)}"
     title = (
         f"Speed as a multiple of the best float32 peer's, and largest error: {direction}, {noun}"
     )
-    return svg.bars(title, rows, 1.0, "best float32 peer")
+    return pictures.bars(title, rows, 1.0, "best float32 peer")
 
 
-def pictures(run: Run) -> Iterable[tuple[str, str]]:
-    """Yield names and contents of the pictures that the run has data for."""
+def drawn(run: Run) -> Iterable[tuple[str, Figure]]:
+    """Yield names and figures of the pictures that the run has data for."""
     for threads in sorted({case.threads for case in run.cases()}, reverse=True):
         for direction in DIRECTIONS:
             picture = _ratio_bars(run, direction, threads)
@@ -324,13 +328,13 @@ def pictures(run: Run) -> Iterable[tuple[str, str]]:
 def write(run: Run, folder: Path) -> Sequence[Path]:
     """Write tables.md and the pictures into `folder`; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = dict(pictures(run))
+    figures = dict(drawn(run))
     parts = ["# Measurements\n", "\n".join(preamble(run)) + "\n"]
-    parts += [f"![{name.removesuffix('.svg')}]({name})\n" for name in drawn]
+    parts += [f"![{name.removesuffix('.svg')}]({name})\n" for name in figures]
     parts += [f"## {title}\n\n{markdown(table)}" for title, table in sections(run)]
     written = [folder / "tables.md"]
     written[0].write_text("\n".join(parts))
-    for name, content in drawn.items():
-        (folder / name).write_text(content)
+    for name, figure in figures.items():
+        pictures.save(figure, folder / name)
         written.append(folder / name)
     return written

@@ -4,7 +4,6 @@ Makes its own data. Writes ``model.safetensors`` and ``attention.svg`` into ``--
 """
 
 import argparse
-import sys
 import time
 from datetime import date, timedelta
 from pathlib import Path
@@ -100,7 +99,6 @@ def main() -> None:
         epochs=options.epochs,
         batch_size=64,
         validation_data=(to_ids(others, SOURCE_CHARACTERS), to_ids(right, TARGET_CHARACTERS)),
-        verbose=1 if sys.stderr.isatty() else 2,
     )
     print(f"\ntrained in {time.perf_counter() - begin:.1f} s")
     print("exactly right of 1000 dates that it was not trained on")

@@ -193,64 +193,39 @@ def mix(recording: npt.NDArray[np.float64], place: int, sound: npt.NDArray[np.fl
 
 # ---- the picture ---------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, MARGIN, GAP = 1100, 130, 70, 46
+SPEECH, SOUND, PROBABILITY = "#fbd9c5", "#374151", "#2563eb"
+COLUMNS = 1000  # the sound as so many ranges from smallest to largest; more cannot be seen
 
 
 def draw(recording: Signal, probability: Signal, path: Path) -> None:
-    """Draw the waveform, what is speech in it, and below it the probability, as SVG."""
+    """Draw the waveform, what is speech in it, and below it the probability."""
     seconds = len(recording) / RATE
-    top, below = 60, 60 + HEIGHT + GAP
-    total = (WIDTH + MARGIN + 30, below + HEIGHT + 56)
+    figure = plots.new_figure(11.0, 4.2)
+    figure.suptitle("Where somebody speaks", x=0.015, ha="left", fontweight="bold")
+    above, below = plots.new_axes(figure, rows=2)
+    above.sharex(below)
 
-    def across(second: float) -> float:
-        return MARGIN + WIDTH * second / seconds
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total[0]} {total[1]}" '
-        f'width="{total[0]}" height="{total[1]}" role="img">',
-        "<title>Speech in a recording</title>",
-        f"<style>{plots.STYLE}</style>",
-        f'<rect width="{total[0]}" height="{total[1]}" fill="#ffffff"/>',
-        f'<text class="title" x="{MARGIN}" y="32">Where somebody speaks</text>',
-    ]
+    parts = np.array_split(recording, min(COLUMNS, len(recording)))
+    at = np.linspace(0, seconds, len(parts), endpoint=False)
+    lowest, highest = [part.min() for part in parts], [part.max() for part in parts]
+    above.fill_between(at, lowest, highest, color=SOUND, linewidth=0.4)
     speech = np.diff(np.concatenate([[0], probability > 0.5, [0]]).astype(int))
     for begin, end in zip(np.flatnonzero(speech > 0), np.flatnonzero(speech < 0), strict=True):
-        left, right = (across(min(k * CHUNK / RATE, seconds)) for k in (begin, end))
-        parts.append(
-            f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{HEIGHT}" '
-            f'fill="{plots.VALIDATION_COLOUR}" fill-opacity="0.22"/>'
-        )
-    columns = np.array_split(recording, min(WIDTH, len(recording)))
-    scale = HEIGHT / 2 / max(float(np.abs(recording).max()), 1e-6)
-    outline = "".join(
-        f"M{MARGIN + k} {top + HEIGHT / 2 - scale * float(part.max()):.1f}"
-        f"V{top + HEIGHT / 2 - scale * float(part.min()) + 0.5:.1f}"
-        for k, part in enumerate(columns)
-    )
-    parts.append(f'<path stroke="{plots.TEXT_COLOUR}" stroke-width="1" d="{outline}"/>')
-    for level in (0.0, 0.5, 1.0):
-        y = below + HEIGHT * (1 - level)
-        parts.append(f'<path class="grid" d="M{MARGIN} {y}h{WIDTH}"/>')
-        parts.append(f'<text x="{MARGIN - 9}" y="{y + 4}" text-anchor="end">{level:g}</text>')
-    points = "L".join(
-        f"{across((k + 0.5) * CHUNK / RATE):.1f} {below + HEIGHT * (1 - float(value)):.1f}"
-        for k, value in enumerate(probability)
-    )
-    parts.append(f'<path class="line" stroke="{plots.TRAINING_COLOUR}" d="M{points}"/>')
-    step = next(size for size in (1, 2, 5, 10, 30, 60, 300, 900, 3600) if seconds / size <= 20)
-    for second in range(0, int(seconds) + 1, step):
-        parts.append(
-            f'<text x="{across(second):.1f}" y="{below + HEIGHT + 20}" text-anchor="middle">'
-            f"{second}</text>"
-        )
-    for y, text in ((top, "sound"), (below, "probability of speech")):
-        parts.append(f'<text class="label" x="{MARGIN}" y="{y - 8}">{text}</text>')
-    parts.append(
-        f'<text class="label" x="{MARGIN + WIDTH / 2}" y="{below + HEIGHT + 42}" '
-        'text-anchor="middle">seconds</text>'
-    )
-    parts.append("</svg>\n")
-    path.write_text("\n".join(parts), encoding="utf-8")
+        left, right = (min(k * CHUNK / RATE, seconds) for k in (begin, end))
+        above.axvspan(left, right, color=SPEECH, linewidth=0, zorder=0)
+    middles = (np.arange(len(probability)) + 0.5) * CHUNK / RATE
+    below.plot(middles, probability, color=PROBABILITY, linewidth=1.2)
+
+    for ax, text in ((above, "sound; shaded: speech"), (below, "probability of speech")):
+        plots.tidy(ax)
+        ax.set_title(text, loc="left", fontsize=10)
+    above.set_yticks([])
+    above.spines["bottom"].set_visible(False)
+    above.tick_params(labelbottom=False, length=0)
+    below.set_yticks([0.0, 0.5, 1.0])
+    below.set_xlim(0, seconds)
+    below.set_xlabel("seconds", fontsize=9)
+    plots.save(figure, path)
 
 
 def main() -> None:

@@ -2,9 +2,13 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
+
+MOST_ENTRIES = 6
+"""Longer lists, such as vocabularies, are shown in part."""
 
 
 class Configurable:
@@ -33,6 +37,9 @@ class Configurable:
         """
         return describe_arguments(self, arguments(type(self)))
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 def arguments(kind: type) -> list[str]:
     """Name the arguments of the constructor of `kind`, but for those gathered in ``**keras``."""
@@ -48,6 +55,77 @@ def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, A
         for name, value in values.items()
         if value is not None or name not in thing.left_out_if_none
     }
+
+
+def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
+    """Write `thing` as a call of its class with the arguments that differ from their defaults.
+
+    Arguments without a default come first, without their names. An argument whose attribute does
+    not exist is left out. Where the class has ``default_name`` or the like, that is what None
+    stands for.
+
+    Parameters
+    ----------
+    thing : object
+        Keeps its arguments as attributes of the same names.
+    values : mapping of str to object, optional
+        To show instead of some attributes.
+    """
+    values = values or {}
+    shown = []
+    for name, argument in inspect.signature(type(thing)).parameters.items():
+        if argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL):
+            continue
+        try:
+            value = values[name] if name in values else getattr(thing, name)
+        except AttributeError:
+            continue
+        if isinstance(value, np.dtype):
+            value = value.name
+        if getattr(value, "__self__", None) is thing:  # a method, where no function was given
+            continue
+        required = argument.default is argument.empty
+        default = getattr(type(thing), f"default_{name}", argument.default)
+        if not required and (_same(value, default) or _same(value, argument.default)):
+            continue
+        positional = required and argument.kind is not argument.KEYWORD_ONLY
+        shown.append(brief(value) if positional else f"{name}={brief(value)}")
+    return f"{type(thing).__name__}({', '.join(shown)})"
+
+
+def named_fields(thing: Any) -> str:
+    """Write a named tuple with all its fields, each as `brief` writes it."""
+    fields = (f"{name}={brief(value)}" for name, value in thing._asdict().items())
+    return f"{type(thing).__name__}({', '.join(fields)})"
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Tell whether two values are equal and of one type: True is not 1."""
+    if isinstance(value, np.ndarray) or isinstance(default, np.ndarray):
+        return value is default
+    return type(value) is type(default) and bool(value == default)
+
+
+def brief(value: Any) -> str:
+    """Write a value in one line: arrays by their shapes, long lists by their beginnings."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        return value.__name__
+    if type(value) in (list, tuple):
+        first = [brief(entry) for entry in value[:MOST_ENTRIES]]
+        if len(value) > MOST_ENTRIES:
+            first.append(f"... {len(value):,} in all")
+        body = ", ".join(first)
+        if type(value) is list:
+            return f"[{body}]"
+        return f"({body},)" if len(value) == 1 else f"({body})"
+    if isinstance(value, dict):
+        entries = [f"{key!r}: {brief(entry)}" for key, entry in value.items()]
+        return f"{{{', '.join(entries)}}}"
+    return " ".join(repr(value).split())
 
 
 def encode(value: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lstmcore import _core
+from lstmcore._configurable import one_line
 
 MAX_LAYERS = 4096
 """Far beyond any use; a greater number is a mistake, which would fill the memory with names."""
@@ -30,6 +31,9 @@ class Activation(NamedTuple):
     name: str
     alpha: float | None = None
     beta: float | None = None
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 @dataclass(frozen=True)
@@ -167,11 +171,21 @@ class LSTMConfig:
         """
         return dict(core_config(self).parameters())
 
+    def __repr__(self) -> str:
+        names = (name for name in self.__dataclass_fields__ if name.endswith("_activation"))
+        return one_line(self, {name: _as_given(getattr(self, name)) for name in names})
+
     def __getstate__(self) -> dict[str, Any]:
         return self._values()
 
     def _values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def _as_given(activation: Activation) -> str | Activation:
+    """Return the name alone, if it stands for these parameters."""
+    plain = _core.LstmConfig(1, 1, gate_activation=activation.name).gate_activation
+    return activation.name if tuple(plain) == tuple(activation) else activation
 
 
 def core_config(config: LSTMConfig) -> _core.LstmConfig:

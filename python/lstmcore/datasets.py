@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lstmcore._configurable import named_fields
+
 __all__ = [
     "MOVIE_SNIPPET_CLASSES",
     "MovieSnippets",
@@ -39,6 +41,9 @@ class Snippets(NamedTuple):
     sentences: list[str]
     labels: npt.NDArray[np.int64]
     ratings: npt.NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        return named_fields(self)
 
 
 class MovieSnippets(NamedTuple):

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from lstmcore import _checks, _core
 from lstmcore import precision as _precision
 from lstmcore._arrays import as_array
+from lstmcore._configurable import named_fields
 from lstmcore._typing import Exporter
 from lstmcore.config import LSTMConfig, core_config
 
@@ -74,6 +75,9 @@ class LSTMState(NamedTuple):
     h: FloatArray
     c: FloatArray
 
+    def __repr__(self) -> str:
+        return named_fields(self)
+
 
 class LSTMGradients(NamedTuple):
     """Gradients by the inputs of a forward.
@@ -91,6 +95,9 @@ class LSTMGradients(NamedTuple):
     x: FloatArray | None
     state: LSTMState | None
     weights: dict[str, FloatArray]
+
+    def __repr__(self) -> str:
+        return named_fields(self)
 
 
 class PackedWeights:

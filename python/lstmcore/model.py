@@ -19,13 +19,14 @@ from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
+from lstmcore.training.summary import Summarized
 
 __all__ = ["Model", "load"]
 
 ModelT = TypeVar("ModelT", bound="Model")
 
 
-class Model(Weighted):
+class Model(Weighted, Summarized):
     """What `Sequential` and `EncoderDecoder` share: how they are trained and saved.
 
     Parameters
@@ -171,8 +172,9 @@ class Model(Weighted):
         batch_size : int, default 32
         epochs : int, default 1
             Number of the epoch at which training ends.
-        verbose : {0, 1, 2, "auto"}
-            0: nothing; 1 and "auto": a progress bar, if on a terminal; 2: a line for each epoch.
+        verbose : {0, 1, 2, "auto"} or bool
+            0: nothing; 2: a line for each epoch, and one that says what the training did; 1 and
+            "auto": the same and, in a terminal or a notebook, a bar for the batches.
         callbacks : sequence of Callback, optional
         validation_split : float, default 0.0
             Share of the samples, the last ones, that are not trained on but evaluated.
@@ -236,7 +238,7 @@ class Model(Weighted):
         if tbptt is not None:
             tbptt = _checks.integer(tbptt, "tbptt", 1)
         history = History()
-        listeners = CallbackList([*(callbacks or []), history, *reporters(verbose)], self)
+        listeners = CallbackList([*(callbacks or []), history, *reporters(verbose, history)], self)
         with self.unchanged_on_error(self.optimizer):
             windows = tbptt is not None
             examples = self._examples(x, y, sample_weight, class_weight, reset, windows, mask)
@@ -380,8 +382,9 @@ class Model(Weighted):
         ----------
         x, y, batch_size, sample_weight
             As in `fit`.
-        verbose : {0, 1, 2, "auto"}
-            As in `predict`.
+        verbose : {0, 1, 2, "auto"} or bool
+            0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line with the results; 1:
+            both.
         return_dict : bool, default False
             Whether to give them by name.
         reset, state, stateful, mask

@@ -1,14 +1,24 @@
-"""Pictures of training and attention as SVG, for every browser. Needs no plotting library."""
+"""Pictures of training and attention, by matplotlib (``pip install matplotlib``).
+
+Every function draws into the axes that it is given, or makes a figure, and returns the axes; their
+``figure`` is what can be changed and saved in any format. A notebook shows a figure that was made
+here below the cell. Nothing here touches pyplot, so that no window opens and no setting changes.
+"""
 
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+
+from lstmcore._notebook import in_notebook, show_after_cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["attention_map", "learning_curve"]
 
@@ -16,19 +26,14 @@ TRAINING_COLOUR = "#2563eb"
 VALIDATION_COLOUR = "#ea580c"
 GRID_COLOUR = "#e5e7eb"
 TEXT_COLOUR = "#374151"
-STYLE = (
-    "text { font-family: 'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif; "
-    f"font-size: 12px; fill: {TEXT_COLOUR}; }} "
-    ".title { font-size: 17px; font-weight: 600; } .label { font-size: 13px; } "
-    f".grid {{ stroke: {GRID_COLOUR}; stroke-width: 1; }} "
-    f".axis {{ stroke: {TEXT_COLOUR}; stroke-width: 1; }} "
-    ".line { fill: none; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }"
-)
 
-PANEL_WIDTH, PANEL_HEIGHT = 380, 260  # of the area inside the axes
-LEFT, RIGHT, TOP, BOTTOM = 74, 26, 88, 58  # around it
-CELL, LETTER = 22, 8  # of a map: side of a cell, width of a letter beside it
+PANEL_SIZE = (4.6, 3.2)  # inches
+MOST_COLUMNS = 3  # of panels side by side
 MOST_MARKERS = 40  # above that many epochs, lines alone are clearer
+CELL = 0.27  # inches, the side of a map's cell
+LETTER = 0.09  # inches, the width of a letter beside a map
+LINE = 12.0  # points, the least distance of two labels
+DPI = 150  # of pictures that consist of pixels
 
 
 class HistoryLike(Protocol):
@@ -39,70 +44,64 @@ class HistoryLike(Protocol):
         """Values of each epoch by name."""
 
 
-class _Axis(NamedTuple):
-    """A linear map from values to pixels, with its ticks."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-    ticks: list[float]
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return self.start + share * (self.stop - self.start)
-
-
 def learning_curve(
     history: HistoryLike | Mapping[str, Sequence[float]],
     path: str | os.PathLike[str] | None = None,
     *,
-    title: str = "Learning curve",
-) -> str:
-    """Draw loss and metrics by epoch, training beside validation.
+    metrics: str | Sequence[str] | None = None,
+    title: str | None = None,
+    ax: "Axes | Sequence[Axes] | None" = None,
+) -> "list[Axes]":
+    """Draw loss and metrics by epoch, a panel each, training beside validation.
 
     Parameters
     ----------
     history : History or mapping of str to sequence of float
         What `fit` returned, or its ``history``: one value per epoch for each name. ``val_*`` shares
-        the panel of the name without the prefix. Learning rates are left out. Values that are not
-        finite leave a gap.
+        the panel of the name without the prefix. Values that are not finite leave a gap.
     path : path-like, optional
-        Where to write the picture. Missing folders are made.
-    title : str, default "Learning curve"
-        Stands above the panels.
+        Where to write the picture, in the format of its ending: ``.png``, ``.svg``, ``.pdf``, ...
+        Missing folders are made.
+    metrics : str or sequence of str, optional
+        Names of the panels, in order. None: all but learning rates.
+    title : str, optional
+        Stands above the panels; None: "Learning curve". Not with `ax`, whose figure is yours.
+    ax : Axes or sequence of Axes, optional
+        Where to draw, one for each panel. None: a new figure, which a notebook shows.
 
     Returns
     -------
-    str
-        The SVG document.
+    list of Axes
+        One for each panel; ``axes[0].figure`` is the picture.
 
     Raises
     ------
     ValueError
-        If there is no epoch to draw.
+        If there is no epoch to draw, a name is unknown, or there are not as many axes as panels.
+    ImportError
+        If matplotlib is not installed.
     """
     values = history if isinstance(history, Mapping) else history.history
-    names = [name for name in values if _is_panel(name) and len(values[name]) > 0]
-    if not names:
-        raise ValueError("history: expected at least one epoch of at least one metric, got none")
-
-    width = len(names) * (LEFT + PANEL_WIDTH + RIGHT)
-    height = TOP + PANEL_HEIGHT + BOTTOM
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f"<style>{STYLE}</style>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        f'<text class="title" x="{LEFT}" y="32">{escape(title)}</text>',
-        *_legend(any(f"val_{name}" in values for name in names)),
-    ]
-    for index, name in enumerate(names):
-        left = index * (LEFT + PANEL_WIDTH + RIGHT) + LEFT
-        parts += _panel(name, values[name], values.get(f"val_{name}", ()), left)
-    parts.append("</svg>\n")
-    return _written("\n".join(parts), path)
+    names = _panels(values, metrics)
+    if ax is None:
+        axes = _new_axes(len(names), "Learning curve" if title is None else title)
+    else:
+        several = isinstance(ax, Sequence | np.ndarray)
+        axes = list(np.ravel(np.asarray(ax, dtype=object))) if several else [cast("Axes", ax)]
+        if len(axes) != len(names):
+            raise ValueError(
+                f"ax: expected {len(names)} axes, one for each of {', '.join(names)}, got "
+                f"{len(axes)}; choose the panels by metrics"
+            )
+        if title is not None:
+            raise ValueError(
+                f"title: expected None with ax, whose figure has a title of its own, got {title!r}"
+            )
+    epochs = [number + 1 for number in getattr(history, "epoch", ())]
+    for panel, name in zip(axes, names, strict=True):
+        _draw_panel(panel, name, values[name], values.get(f"val_{name}", ()), epochs)
+    _finish(axes[0], path, ax is None)
+    return axes
 
 
 def attention_map(
@@ -112,7 +111,8 @@ def attention_map(
     path: str | os.PathLike[str] | None = None,
     *,
     title: str = "Attention",
-) -> str:
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw what each token of a target looked at, a row of cells for each.
 
     Parameters
@@ -124,19 +124,22 @@ def attention_map(
     target : sequence of str
         What the S rows stand for.
     path : path-like, optional
-        Where to write the picture. Missing folders are made.
+        As in `learning_curve`.
     title : str, default "Attention"
         Stands above.
+    ax : Axes, optional
+        Where to draw. None: a new figure, which a notebook shows.
 
     Returns
     -------
-    str
-        The SVG document.
+    Axes
 
     Raises
     ------
     ValueError
         If the shape is not that of the texts, there is no cell, or a weight is not in 0 .. 1.
+    ImportError
+        If matplotlib is not installed.
     """
     cells = np.asarray(weights, np.float64)
     if cells.shape != (len(target), len(source)):
@@ -149,161 +152,226 @@ def attention_map(
     if not (cells.min() >= 0 and cells.max() <= 1 + 1e-6):  # so that NaN is refused too
         raise ValueError(f"weights: expected numbers in [0, 1], got {cells.min()} to {cells.max()}")
 
-    left = 40 + LETTER * max(len(text) for text in target)
-    top = 62 + LETTER * max(len(text) for text in source)
-    right, bottom = left + CELL * len(source), top + CELL * len(target)
-    width, height = max(right + RIGHT, left + 11 * len(title)), bottom + RIGHT
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f"<style>{STYLE}</style>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        f'<text class="title" x="{left}" y="32">{escape(title)}</text>',
-    ]
-    for column, text in enumerate(source):
-        x = left + CELL * (column + 0.5)
-        upright = len(text) == 1
-        place = (
-            f'x="{x}" y="{top - 9}"'
-            if upright
-            else f'transform="translate({x + 4} {top - 9}) rotate(-90)"'
-        )
-        anchor = ' text-anchor="middle"' if upright else ""
-        parts.append(f"<text {place}{anchor}>{escape(text)}</text>")
-    for row, text in enumerate(target):
-        y = top + CELL * row
-        parts.append(
-            f'<text x="{left - 9}" y="{y + CELL / 2 + 4}" text-anchor="end">{escape(text)}</text>'
-        )
-        for column, weight in enumerate(cells[row]):
-            parts.append(
-                f'<rect class="cell" x="{left + CELL * column}" y="{y}" width="{CELL}" '
-                f'height="{CELL}" fill="{TRAINING_COLOUR}" fill-opacity="{min(weight, 1.0):.3f}" '
-                f'stroke="{GRID_COLOUR}"><title>{weight:.3f}</title></rect>'
-            )
-    parts.append("</svg>\n")
-    return _written("\n".join(parts), path)
+    made = ax is None
+    if ax is None:
+        width = CELL * len(source) + LETTER * max(map(len, target)) + 0.4
+        height = CELL * len(target) + LETTER * max(map(len, source)) + 0.6
+        (ax,) = new_axes(new_figure(max(width, 2.0), height))
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list("attention", ["#ffffff", TRAINING_COLOUR])
+    ax.imshow(cells, cmap=shades, vmin=0.0, vmax=1.0, interpolation="nearest")
+    ax.xaxis.tick_top()
+    upright = all(len(text) == 1 for text in source)
+    ax.set_xticks(range(len(source)), list(source), rotation=0 if upright else 90, parse_math=False)
+    ax.set_yticks(range(len(target)), list(target), parse_math=False)
+    ax.set_xticks(np.arange(len(source) + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(len(target) + 1) - 0.5, minor=True)
+    text, pale = inks(ax)
+    ax.grid(which="minor", color=pale, linewidth=0.8)
+    ax.tick_params(which="both", length=0, colors=text, labelsize=9)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_title(title, loc="left", color=text, fontsize=11, fontweight="bold", parse_math=False)
+    _finish(ax, path, made)
+    return ax
 
 
-def _written(document: str, path: str | os.PathLike[str] | None) -> str:
-    """Write a document, if it is to be written, and give it back."""
+# ---- figures, for these pictures and for others in the same style --------------------------------
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return a white figure of so many inches that pyplot knows nothing of.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise ImportError(
+            "pictures need matplotlib, which is not installed: pip install matplotlib, or install "
+            "it with the package: pip install 'lstmcore[plot]'"
+        ) from error
+    return Figure(
+        figsize=(width, height),
+        facecolor="white",
+        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
+    )
+
+
+def new_axes(figure: "Figure", rows: int = 1, columns: int = 1) -> "list[Axes]":
+    """Return white axes in a grid, row by row."""
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in axes:
+        ax.set_facecolor("white")
+    return axes
+
+
+def inks(ax: "Axes") -> tuple[str, str]:
+    """Return the colours of text and of a grid that can be seen on the figure of `ax`."""
+    from matplotlib.colors import to_rgba
+
+    red, green, blue, opacity = to_rgba(_whole(ax).get_facecolor())
+    dark = opacity > 0 and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    return (GRID_COLOUR, TEXT_COLOUR) if dark else (TEXT_COLOUR, GRID_COLOUR)
+
+
+def tidy(ax: "Axes", *, grid: Literal["both", "x", "y"] = "y") -> None:
+    """Leave of axes what helps to read them: the bottom line and a pale grid."""
+    text, pale = inks(ax)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(text)
+    ax.set_axisbelow(True)
+    ax.grid(axis=grid, color=pale, linewidth=0.8)
+    ax.tick_params(axis="both", which="both", colors=text, labelsize=9, length=0)
+    ax.tick_params(axis="x", which="major", length=3)
+
+
+def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure in the format of the path's ending; missing folders are made.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format.
+    """
+    target = Path(path)
+    known = figure.canvas.get_supported_filetypes()
+    ending = target.suffix[1:].lower()
+    if ending not in known:
+        expected = ", ".join(f".{name}" for name in sorted(known))
+        raise ValueError(
+            f"path: expected a name that ends in one of {expected}, got {os.fspath(path)!r}"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Without the date, the same picture is the same file.
+    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "ps": {}, "eps": {}}
+    figure.savefig(target, dpi=DPI, metadata=dated.get(ending))
+
+
+def _whole(ax: "Axes") -> "Figure":
+    """Return the figure of axes that may stand in a subfigure."""
+    figure: Figure = ax.figure.figure
+    return figure
+
+
+def _finish(ax: "Axes", path: str | os.PathLike[str] | None, made: bool) -> None:
+    """Write the picture, if it is to be written; show it, if it was made here."""
+    figure = _whole(ax)
     if path is not None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(document, encoding="utf-8")
-    return document
+        save(figure, path)
+    if made and in_notebook():
+        show_after_cell(figure)
 
 
-def _is_panel(name: str) -> bool:
-    return not name.startswith("val_") and name not in ("lr", "learning_rate")
+# ---- learning curves -----------------------------------------------------------------------------
 
 
-def _legend(with_validation: bool) -> list[str]:
-    parts = []
-    entries = [("training", TRAINING_COLOUR), ("validation", VALIDATION_COLOUR)]
-    for index, (text, colour) in enumerate(entries[: 1 + with_validation]):
-        x = LEFT + 96 * index
-        parts += [
-            f'<path class="line" stroke="{colour}" d="M{x} 56h22"/>',
-            f'<circle cx="{x + 11}" cy="56" r="3.2" fill="{colour}"/>',
-            f'<text x="{x + 29}" y="60">{text}</text>',
-        ]
-    return parts
-
-
-def _panel(
-    name: str, training: Sequence[float], validation: Sequence[float], left: int
+def _panels(
+    values: Mapping[str, Sequence[float]], metrics: str | Sequence[str] | None
 ) -> list[str]:
-    epochs = max(len(training), len(validation))
-    x = _epoch_axis(epochs, left + 12, left + PANEL_WIDTH - 12)
-    finite = [float(value) for value in (*training, *validation) if math.isfinite(value)]
-    y = _value_axis(finite or [0.0], TOP + PANEL_HEIGHT, TOP)
-    right, bottom = left + PANEL_WIDTH, TOP + PANEL_HEIGHT
+    there = [name for name in values if not name.startswith("val_") and len(values[name]) > 0]
+    if metrics is None:
+        names = [name for name in there if name not in ("lr", "learning_rate")]
+    else:
+        names = [metrics] if isinstance(metrics, str) else list(metrics)
+        for name in names:
+            if name not in there:
+                raise ValueError(f"metrics: expected names out of {', '.join(there)}, got {name!r}")
+    if not names:
+        raise ValueError("history: expected at least one epoch of at least one metric, got none")
+    return names
 
-    parts = ["<g>"]
-    for tick in y.ticks:
-        parts += [
-            f'<path class="grid" d="M{left} {y(tick):.1f}H{right}"/>',
-            f'<text x="{left - 9}" y="{y(tick) + 4:.1f}" text-anchor="end">'
-            f"{_tick_text(tick, y.ticks)}</text>",
-        ]
-    for tick in x.ticks:
-        parts += [
-            f'<path class="axis" d="M{x(tick):.1f} {bottom}v5"/>',
-            f'<text x="{x(tick):.1f}" y="{bottom + 20}" text-anchor="middle">{tick:.0f}</text>',
-        ]
-    middle = TOP + PANEL_HEIGHT / 2
-    parts += [
-        f'<path class="axis" d="M{left} {bottom}H{right}"/>',
-        f'<text class="label" x="{(left + right) / 2}" y="{bottom + 43}" text-anchor="middle">'
-        "epoch</text>",
-        f'<text class="label" text-anchor="middle" '
-        f'transform="translate({left - 54} {middle}) rotate(-90)">'
-        f"{escape(name.replace('_', ' '))}</text>",
-        *_series(training, TRAINING_COLOUR, x, y),
-        *_series(validation, VALIDATION_COLOUR, x, y),
-        "</g>",
+
+def _new_axes(count: int, title: str) -> "list[Axes]":
+    columns = min(count, MOST_COLUMNS)
+    rows = -(-count // columns)
+    figure = new_figure(PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.4)
+    axes = new_axes(figure, rows, columns)
+    for empty in axes[count:]:
+        empty.remove()
+    figure.suptitle(
+        title, x=0.015, ha="left", color=TEXT_COLOUR, fontweight="bold", parse_math=False
+    )
+    return axes[:count]
+
+
+def _draw_panel(
+    ax: "Axes",
+    name: str,
+    training: Sequence[float],
+    validation: Sequence[float],
+    epochs: Sequence[int],
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    count = max(len(training), len(validation))
+    numbers = epochs if len(epochs) == count else range(1, count + 1)
+    ends = []
+    for values, label, colour in (
+        (training, "training", TRAINING_COLOUR),
+        (validation, "validation", VALIDATION_COLOUR),
+    ):
+        points = [value if math.isfinite(value) else math.nan for value in values]
+        if not points:
+            continue
+        marker = "o" if count <= MOST_MARKERS else None
+        ax.plot(
+            numbers[: len(points)],
+            points,
+            color=colour,
+            linewidth=1.8,
+            marker=marker,
+            markersize=3.5,
+            label=label,
+            solid_capstyle="round",
+        )
+        last = [place for place, value in enumerate(points) if math.isfinite(value)]
+        if last:
+            ends.append((numbers[last[-1]], points[last[-1]], label, colour))
+    tidy(ax)
+    if count == 1:
+        ax.set_xlim(numbers[0] - 1, numbers[0] + 1)
+        ax.set_xticks([numbers[0]])
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    text, _ = inks(ax)
+    ax.set_xlabel("epoch", color=text, fontsize=9)
+    ax.set_title(name.replace("_", " "), loc="left", color=text, fontsize=10, parse_math=False)
+    _label_ends(ax, ends)
+
+
+def _label_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write what each line is behind its end, the labels far enough apart to be read."""
+    notes = [
+        ax.annotate(
+            label,
+            (x, y),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=colour,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
+        )
+        for x, y, label, colour in ends
     ]
-    return parts
+    if len(notes) != 2:
+        return
 
+    def spread(ax: "Axes") -> None:
+        low, high = ax.get_ylim()
+        height = ax.get_window_extent().height * 72 / _whole(ax).dpi  # in points, as offsets are
+        places = [(y - low) / (high - low) * height for _, y, _, _ in ends]
+        push = max(0.0, LINE - abs(places[0] - places[1])) / 2
+        upper = 0 if places[0] >= places[1] else 1
+        notes[upper].xyann, notes[1 - upper].xyann = (6, push), (6, -push)
 
-def _series(values: Sequence[float], colour: str, x: _Axis, y: _Axis) -> list[str]:
-    points = [
-        (x(epoch), y(float(value))) if math.isfinite(value) else None
-        for epoch, value in enumerate(values, start=1)
-    ]
-    commands, pen_down = [], False
-    for point in points:
-        if point is not None:
-            commands.append(f"{'L' if pen_down else 'M'}{point[0]:.1f} {point[1]:.1f}")
-        pen_down = point is not None
-    if not commands:
-        return []
-    parts = [f'<path class="line" stroke="{colour}" d="{"".join(commands)}"/>']
-    if len(values) <= MOST_MARKERS:
-        parts += [
-            f'<circle cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="3.2" fill="{colour}"/>'
-            for point in points
-            if point is not None
-        ]
-    return parts
-
-
-def _epoch_axis(epochs: int, start: float, stop: float) -> _Axis:
-    """Whole epochs from 1."""
-    step = max(1.0, _nice_step(epochs / 10))
-    ticks = [1.0] if step > 1 else []
-    ticks += [step * index for index in range(1, int(epochs / step) + 1)]
-    # A single epoch stands in the middle of an axis that has room around it.
-    low, high = (1.0, float(epochs)) if epochs > 1 else (0.0, 2.0)
-    return _Axis(low, high, start, stop, ticks)
-
-
-def _value_axis(values: Sequence[float], start: float, stop: float) -> _Axis:
-    """A range that holds every value, with round ticks at both ends."""
-    low, high = min(values), max(values)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a flat line
-        margin = 0.1 * abs(low) or 1.0
-        low, high = low - margin, high + margin
-    step = _nice_step((high - low) / 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = [index * step for index in range(first, last + 1)]
-    return _Axis(ticks[0], ticks[-1], start, stop, ticks)
-
-
-def _nice_step(rough: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `rough`."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    factors = (1, 2, 5, 10) if rough >= 1 else (1, 2, 2.5, 5, 10)
-    return next(factor * power for factor in factors if factor * power >= rough * (1 - 1e-9))
-
-
-def _tick_text(tick: float, ticks: Sequence[float]) -> str:
-    """Every tick of an axis with the same number of decimals, just enough to tell them apart."""
-    largest, step = max(map(abs, ticks)), ticks[1] - ticks[0]
-    if largest >= 1e6 or step < 1e-4:
-        return f"{tick:.3g}"
-    decimals = next(d for d in range(7) if abs(step - round(step, d)) <= 1e-6 * step)
-    text = f"{tick:.{decimals}f}"
-    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text.lstrip("-")
+    spread(ax)
+    ax.callbacks.connect("ylim_changed", spread)

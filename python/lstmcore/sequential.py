@@ -1,6 +1,6 @@
 """Layers one after the other, trained and used in Keras' words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +18,6 @@ from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.streamed import Streamed, is_streamed
-from lstmcore.training.summary import summarize
 
 __all__ = ["Sequential"]
 
@@ -99,19 +98,26 @@ class Sequential(Network, Model):
             except ValueError:
                 self._class_names = None
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters.
-
-        Parameters
-        ----------
-        print_fn : callable, default print
-            Called with each line.
-        """
+    def _layer_shapes(self) -> list[Shape | None]:
         shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
         if self.vectorizer:
             shapes.insert(0, (None, None))
-        for line in summarize(self.layers, shapes):
-            print_fn(line)
+        return shapes
+
+    def __repr__(self) -> str:
+        count = len(self.layers)
+        parts = [f"{count} layer{'s' * (count != 1)}"]
+        if self.built:
+            parts.append(f"{self.count_params():,} parameters")
+            given = "texts" if self.vectorizer else _checks.show_shape(self.input_shape)
+            parts.append(f"{given} -> {_checks.show_shape(self.output_shape)}")
+        else:
+            parts.append("not built yet")
+        if self.dtype != np.float32:
+            parts.append(str(self.dtype))
+        if self.quantized:
+            parts.append("quantized")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def predict(
         self,
@@ -133,8 +139,8 @@ class Sequential(Network, Model):
             See `Sequential`.
         batch_size : int, default 32
             Changes the speed, not the result.
-        verbose : {0, 1, 2, "auto"}
-            Whether to show a progress bar; none if 0, 2 or not on a terminal.
+        verbose : {0, 1, 2, "auto"} or bool
+            0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line at the end; 1: both.
         state : mapping of str to LSTMState, optional
             Where the recurrent layers begin, from `initial_state` or an earlier call; None: zeros.
             Of all N rows, or of one batch if `stateful`.

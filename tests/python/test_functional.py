@@ -272,7 +272,7 @@ def test_packed_weights_are_immutable():
     with pytest.raises(AttributeError):
         packed.extra = 1
     assert copy.deepcopy(packed) is packed
-    assert "hidden_size=9" in repr(packed)
+    assert "LSTMConfig(5, 9, " in repr(packed)
     with pytest.raises(TypeError, match="pack them again"):
         pickle.dumps(packed)
 

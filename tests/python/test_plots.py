@@ -1,11 +1,23 @@
+"""Pictures: what is drawn, where, in which files, and that nothing else of matplotlib changes."""
+
+import io
 import math
-import re
+import subprocess
+import sys
+import textwrap
+import types
 import xml.etree.ElementTree as ET
 
+import matplotlib
+import matplotlib.style
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
-from lstmcore import plots
+from lstmcore import _notebook, plots
+from lstmcore.training.history import History
 
 HISTORY = {
     "loss": [0.69, 0.5, 0.3],
@@ -16,80 +28,119 @@ HISTORY = {
 }
 
 
-def elements(document, tag):
-    return list(ET.fromstring(document).iter(f"{{http://www.w3.org/2000/svg}}{tag}"))
+def curves(ax):
+    """The values of the lines by their labels."""
+    return {line.get_label(): list(line.get_ydata()) for line in ax.lines}
 
 
-def texts(document):
-    return [element.text for element in elements(document, "text")]
-
-
-def lines(document, colour):
-    """The points of every curve of a colour; the first is the legend's."""
-    found = [
-        re.findall(r"[ML]([\d.-]+) ([\d.-]+)", path.get("d"))
-        for path in elements(document, "path")
-        if path.get("stroke") == colour
-    ]
-    return [[(float(x), float(y)) for x, y in points] for points in found][1:]
+def labels(ax):
+    return [text.get_text() for text in ax.texts]
 
 
 def test_a_panel_for_each_metric_with_both_curves():
-    document = plots.learning_curve(HISTORY, title="Mine & <yours>")
+    axes = plots.learning_curve(HISTORY)
+    assert [ax.get_title(loc="left") for ax in axes] == ["loss", "accuracy"]
+    assert curves(axes[0]) == {"training": HISTORY["loss"], "validation": HISTORY["val_loss"]}
+    assert curves(axes[1])["validation"] == HISTORY["val_accuracy"]
+    for ax in axes:
+        assert isinstance(ax, Axes)
+        assert labels(ax) == ["training", "validation"]
+        assert [to_hex(line.get_color()) for line in ax.lines] == [
+            plots.TRAINING_COLOUR,
+            plots.VALIDATION_COLOUR,
+        ]
+        assert list(ax.lines[0].get_xdata()) == [1, 2, 3]
+        assert all(tick == int(tick) for tick in ax.get_xticks())
+    assert axes[0].figure is axes[1].figure
+    assert axes[0].figure.get_suptitle() == "Learning curve"
 
-    assert {"Mine & <yours>", "loss", "accuracy", "training", "validation", "epoch"} <= set(
-        texts(document)
-    )
-    assert "learning rate" not in texts(document)
-    assert len(lines(document, plots.TRAINING_COLOUR)) == 2
-    assert len(lines(document, plots.VALIDATION_COLOUR)) == 2
-    assert [text for text in texts(document) if text in ("1", "2", "3")] == ["1", "2", "3"] * 2
+
+def test_metrics_are_chosen():
+    for chosen in ("accuracy", ["accuracy"]):
+        (ax,) = plots.learning_curve(HISTORY, metrics=chosen)
+        assert ax.get_title(loc="left") == "accuracy"
+    axes = plots.learning_curve(HISTORY, metrics=["learning_rate", "loss"])
+    assert [ax.get_title(loc="left") for ax in axes] == ["learning rate", "loss"]
+    with pytest.raises(ValueError, match="metrics: expected names out of loss, accuracy, learn"):
+        plots.learning_curve(HISTORY, metrics="val_loss")
 
 
-def test_curves_pass_through_the_values():
-    points = lines(plots.learning_curve({"loss": [0.0, 1.0, 0.25]}), plots.TRAINING_COLOUR)[0]
-    (x1, y1), (x2, y2), (x3, y3) = points
-
-    # Larger values stand higher, which is a smaller y; 0.05 is half of the last digit written.
-    assert x3 - x2 == pytest.approx(x2 - x1, abs=0.1)
-    assert y1 == plots.TOP + plots.PANEL_HEIGHT
-    assert y2 == plots.TOP
-    assert y3 == pytest.approx(y1 + 0.25 * (y2 - y1), abs=0.05)
+def test_many_panels_stand_in_rows():
+    values = {f"metric{n}": [1.0, 2.0] for n in range(5)}
+    axes = plots.learning_curve(values)
+    assert len(axes) == len(axes[0].figure.axes) == 5
+    tops = [round(ax.get_position().y1, 3) for ax in axes]
+    assert tops[0] == tops[1] == tops[2] > tops[3] == tops[4]
 
 
 def test_takes_what_fit_returns():
-    class History:
-        history = HISTORY
-
-    assert plots.learning_curve(History()) == plots.learning_curve(HISTORY)
-
-
-def test_writes_the_file_and_its_folder(tmp_path):
-    target = tmp_path / "new" / "curve.svg"
-    document = plots.learning_curve(HISTORY, target)
-    assert target.read_text(encoding="utf-8") == document
+    history = History()
+    for epoch in range(2, 5):  # as of a resumed training
+        history.on_epoch_end(epoch, {"loss": 1.0 / epoch})
+    for axes in (plots.learning_curve(history), history.plot()):
+        assert list(axes[0].lines[0].get_xdata()) == [3, 4, 5]
+        assert curves(axes[0]) == {"training": [1 / 2, 1 / 3, 1 / 4]}
 
 
-def test_without_validation_the_legend_has_one_entry():
-    document = plots.learning_curve({"loss": [1.0, 0.5]})
-    assert "training" in texts(document)
-    assert "validation" not in texts(document)
+def test_draws_into_axes_that_are_given():
+    figure = Figure()
+    ax = figure.add_subplot()
+    assert plots.learning_curve(HISTORY, metrics="loss", ax=ax) == [ax]
+    assert set(curves(ax)) == {"training", "validation"}
+    both = figure.subplots(1, 2)
+    assert plots.learning_curve(HISTORY, ax=both) == list(both)
+    with pytest.raises(ValueError, match=r"ax: expected 2 axes, one for each of loss, accuracy, g"):
+        plots.learning_curve(HISTORY, ax=ax)
+    with pytest.raises(ValueError, match="title: expected None with ax"):
+        plots.learning_curve(HISTORY, metrics="loss", ax=ax, title="Mine")
+
+
+def test_axes_of_a_subfigure_are_written_as_a_whole(tmp_path):
+    figure = Figure()
+    ax = figure.subfigures(1, 2)[0].add_subplot()
+    plots.learning_curve(HISTORY, tmp_path / "a.png", metrics="loss", ax=ax)
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"),
+    [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89PNG")],
+)
+def test_the_ending_chooses_the_format(ending, start, tmp_path):
+    target = tmp_path / "new" / f"curve.{ending}"
+    axes = plots.learning_curve(HISTORY, target, title="Mine & <yours> for 5$ or 6$")
+    content = target.read_bytes()
+    assert content.startswith(start)
+    assert len(axes) == 2
+    plots.learning_curve(HISTORY, target, title="Mine & <yours> for 5$ or 6$")
+    if ending == "pdf":
+        assert target.read_bytes() == content  # there is no date in it
+    if ending == "svg":
+        assert ET.parse(target).getroot().tag.endswith("svg")
+        assert b"dc:date" not in content
+
+
+@pytest.mark.parametrize("name", ["curve.xyz", "curve"])
+def test_other_endings_are_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=r"path: expected a name that ends in one of .*\.png.*got"):
+        plots.learning_curve(HISTORY, tmp_path / "new" / name)
+    assert not (tmp_path / "new").exists()
 
 
 def test_values_that_are_not_finite_leave_a_gap():
-    document = plots.learning_curve({"loss": [1.0, 0.8, math.nan, 0.5, math.inf, 0.3]})
-    assert "nan" not in document
-    assert "inf" not in document
-    assert len(lines(document, plots.TRAINING_COLOUR)[0]) == 4
-    path = elements(document, "path")[-1].get("d")
-    assert [command for command in path if command.isalpha()] == ["M", "L", "M", "M"]
+    (ax,) = plots.learning_curve({"loss": [1.0, 0.8, math.nan, 0.5, math.inf]})
+    drawn = curves(ax)["training"]
+    assert drawn[:2] == [1.0, 0.8]
+    assert math.isnan(drawn[2])
+    assert math.isnan(drawn[4])
+    assert ax.texts[0].xy == (4, 0.5)  # the label stands behind the last point that there is
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param([3.0], id="one epoch"),
-        pytest.param([0.5, 0.5], id="flat"),
+        pytest.param([0.5], id="one"),
+        pytest.param([0.5] * 4, id="flat"),
         pytest.param([0.0, 0.0], id="zero"),
         pytest.param([math.nan], id="nothing finite"),
         pytest.param([1e-9, 3e-9], id="tiny"),
@@ -99,27 +150,24 @@ def test_values_that_are_not_finite_leave_a_gap():
     ],
 )
 def test_every_curve_stays_inside_its_axes(values):
-    document = plots.learning_curve({"loss": values})
-    for line in lines(document, plots.TRAINING_COLOUR):
-        for x, y in line:
-            assert plots.LEFT <= x <= plots.LEFT + plots.PANEL_WIDTH
-            assert plots.TOP <= y <= plots.TOP + plots.PANEL_HEIGHT
-    assert 2 <= len(elements(document, "text")) <= 30
+    (ax,) = plots.learning_curve({"loss": values})
+    low, high = ax.get_ylim()
+    left, right = ax.get_xlim()
+    assert all(low < value < high for value in values if math.isfinite(value))
+    assert left < 1 <= len(values) < right
+    ax.figure.savefig(io.BytesIO(), format="png")
+    assert 1 <= len(ax.get_xticks()) <= 12
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.14, 0.7], ["0.0", "0.2", "0.4", "0.6", "0.8"]),
-        ([0.52, 0.71], ["0.50", "0.55", "0.60", "0.65", "0.70", "0.75"]),
-        ([-1.0, 1.0], ["−1.0", "−0.5", "0.0", "0.5", "1.0"]),
-        ([3.0, 14.0], ["0", "5", "10", "15"]),
-    ],
-)
-def test_ticks_are_round_and_span_the_values(values, expected):
-    document = plots.learning_curve({"loss": values})
-    ticks = [e.text for e in elements(document, "text") if e.get("text-anchor") == "end"]
-    assert ticks == expected
+@pytest.mark.parametrize("last", [0.5, 0.51, 0.49])
+def test_labels_of_ends_that_meet_do_not_overlap(last):
+    (ax,) = plots.learning_curve({"loss": [1.0, 0.5], "val_loss": [1.0, last]})
+    for limits in (ax.get_ylim(), (0.0, 5.0)):  # also after somebody changed the axis
+        ax.set_ylim(limits)
+        ax.figure.savefig(io.BytesIO(), format="png")
+        one, other = (text.get_window_extent() for text in ax.texts)
+        assert not one.overlaps(other)
+        assert (one.y0 < other.y0) == (last > 0.5)  # in the order of the lines
 
 
 @pytest.mark.parametrize("history", [{}, {"loss": []}, {"val_loss": [1.0]}])
@@ -130,23 +178,32 @@ def test_nothing_to_draw_is_an_error(history):
 
 def test_an_attention_map_has_a_cell_for_each_pair():
     weights = [[0.25, 0.75, 0.0], [1.0, 0.0, 0.0]]
-    document = plots.attention_map(weights, "a<b", ["first", "2"], title="Mine & <yours>")
-    cells = [cell for cell in elements(document, "rect") if cell.get("class") == "cell"]
-    assert [float(cell.get("fill-opacity")) for cell in cells] == [0.25, 0.75, 0, 1, 0, 0]
-    # Rows below each other, columns side by side, none beyond the picture.
-    places = [(float(cell.get("y")), float(cell.get("x"))) for cell in cells]
-    assert places == sorted(places)
-    assert len(set(places)) == 6
-    root = ET.fromstring(document)
-    assert max(x for _, x in places) + plots.CELL <= float(root.get("width"))
-    assert max(y for y, _ in places) + plots.CELL <= float(root.get("height"))
-    assert {"a", "<", "b", "first", "2", "Mine & <yours>"} <= set(texts(document))
+    ax = plots.attention_map(weights, "a<$", ["first $", "2"], title="5$ & 6$")
+    (image,) = ax.images
+    assert image.get_array().tolist() == weights
+    assert image.get_clim() == (0.0, 1.0)
+    white, blue = (to_hex(image.to_rgba(np.array([[value]]))[0, 0]) for value in (0.0, 1.0))
+    assert (white, blue) == ("#ffffff", plots.TRAINING_COLOUR)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "<", "$"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["first $", "2"]
+    assert ax.get_title(loc="left") == "5$ & 6$"
+    assert ax.xaxis.get_ticks_position() == "top"
+    ax.figure.savefig(io.BytesIO(), format="png")
 
 
-def test_an_attention_map_is_written(tmp_path):
+def test_long_tokens_stand_upright():
+    rotations = [
+        plots.attention_map([[0.5, 0.5]], source, "x").get_xticklabels()[0].get_rotation()
+        for source in ("ab", ["word", "b"])
+    ]
+    assert rotations == [0, 90]
+
+
+def test_an_attention_map_is_written_and_goes_into_axes(tmp_path):
     path = tmp_path / "new" / "map.svg"
-    document = plots.attention_map([[1.0]], ["a word"], ["x"], path)
-    assert path.read_text(encoding="utf-8") == document
+    ax = Figure().add_subplot()
+    assert plots.attention_map([[1.0]], ["a word"], ["x"], path, ax=ax) is ax
+    assert ET.parse(path).getroot().tag.endswith("svg")
 
 
 @pytest.mark.parametrize(
@@ -165,3 +222,89 @@ def test_an_attention_map_refuses(weights, text):
         plots.attention_map(weights, "abc", "x")
     with pytest.raises(ValueError, match="weights: expected at least one"):
         plots.attention_map(np.zeros((0, 3)), "abc", "")
+
+
+# ---- beside the rest of matplotlib ---------------------------------------------------------------
+
+
+def test_nothing_global_changes(tmp_path):
+    """In a process of its own, since here others may have imported pyplot."""
+    code = f"""
+        import sys
+        import matplotlib
+        before = dict(dict.items(matplotlib.rcParams))  # to ask for the backend would choose one
+        from lstmcore import plots
+        plots.learning_curve({HISTORY!r}, {str(tmp_path / "a.svg")!r})
+        plots.attention_map([[1.0]], "a", "b", {str(tmp_path / "b.png")!r})
+        assert dict(dict.items(matplotlib.rcParams)) == before
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_the_package_does_not_need_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for draw in (
+        lambda: plots.learning_curve(HISTORY),
+        lambda: plots.attention_map([[1.0]], "a", "b"),
+    ):
+        with pytest.raises(ImportError, match=r"pip install matplotlib.*lstmcore\[plot\]"):
+            draw()
+
+
+class Kernel:
+    """As much of a notebook's kernel as shows pictures: what happens when a cell has ended."""
+
+    def __init__(self, monkeypatch):
+        self.waiting, self.shown = [], []
+        self.events = types.SimpleNamespace(
+            register=lambda name, call: self.waiting.append((name, call)),
+            unregister=lambda name, call: self.waiting.remove((name, call)),
+        )
+        self.config = {"IPKernelApp": {}}
+        ipython = types.ModuleType("IPython")
+        ipython.get_ipython = lambda: self
+        display = types.ModuleType("IPython.display")
+        display.display = self.shown.append
+        display.Image = lambda data, format, retina: data
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        monkeypatch.setitem(sys.modules, "IPython.display", display)
+
+    def end_of_cell(self):
+        for name, call in list(self.waiting):
+            assert name == "post_execute"
+            call()
+
+
+def test_a_notebook_shows_the_picture_when_the_cell_has_ended(monkeypatch, tmp_path):
+    kernel = Kernel(monkeypatch)
+    axes = plots.learning_curve(HISTORY, tmp_path / "a.png")
+    assert kernel.shown == []
+    axes[0].set_title("changed since")
+    kernel.end_of_cell()
+    assert [data[:4] for data in kernel.shown] == [b"\x89PNG"]
+    kernel.end_of_cell()  # the next cell shows nothing again
+    assert len(kernel.shown) == 1
+    plots.attention_map([[1.0]], "a", "b", ax=axes[0])  # the figure is somebody else's
+    kernel.end_of_cell()
+    assert len(kernel.shown) == 1
+
+
+def test_a_script_shows_nothing(monkeypatch):
+    called = []
+    monkeypatch.setattr(plots, "show_after_cell", called.append)
+    assert not _notebook.in_notebook()
+    plots.learning_curve(HISTORY)
+    assert called == []
+
+
+def test_pictures_look_the_same_in_every_style():
+    """Dark text on white, also for who works in a dark style."""
+    with matplotlib.rc_context({**matplotlib.style.library["dark_background"]}):
+        (ax,) = plots.learning_curve({"loss": [1.0, 0.5]})
+        found = [ax.figure.get_facecolor(), ax.get_facecolor(), ax.get_xticklabels()[0].get_color()]
+        assert [to_hex(colour) for colour in found] == ["#ffffff", "#ffffff", plots.TEXT_COLOUR]
+        # In a dark figure of the user's, the text is light.
+        own = Figure().add_subplot()
+        plots.learning_curve({"loss": [1.0, 0.5]}, ax=own)
+        assert to_hex(own.get_xticklabels()[0].get_color()) == plots.GRID_COLOUR

@@ -1,8 +1,5 @@
 """Losses, metrics, batches, and what a training does with all of them."""
 
-import io
-import sys
-
 import numpy as np
 import pytest
 
@@ -461,36 +458,6 @@ def test_regression_of_a_running_sum(rng):
     history = model.fit(x, y, epochs=15, verbose=0).history
     assert history["loss"][-1] < 0.1 * history["loss"][0]
     assert history["loss"][-1] < 0.05
-
-
-def test_all_of_it_is_quiet_unless_asked(rng, capfd):
-    x, y = small_data(rng, 8)
-    model = small_model()
-    model.fit(x, y)  # not a terminal
-    model.evaluate(x, y)
-    model.predict(x)
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ("", "")
-    model.fit(x, y, epochs=2, verbose=2)
-    captured = capfd.readouterr()
-    assert captured.out.startswith("Epoch 1/2 - loss: ")
-    assert captured.out.count("\n") == 2
-
-
-def test_a_terminal_gets_a_bar(rng, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    model = small_model()
-    model.fit(*small_data(rng, 8), epochs=2)
-    shown = terminal.getvalue()
-    assert "Epoch 1/2: 100%" in shown
-    assert "Epoch 2/2: 100%" in shown
-    assert "loss=" in shown
-    assert "accuracy=" in shown
 
 
 def test_loss_and_metrics_are_reported_together(rng):

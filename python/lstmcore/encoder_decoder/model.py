@@ -1,6 +1,6 @@
 """The model that turns sequences into sequences, trained and used in Keras' words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,6 @@ from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.progress import with_bar
 from lstmcore.training.schedules import Schedule
-from lstmcore.training.summary import summarize
 
 __all__ = ["EncoderDecoder"]
 
@@ -226,24 +225,9 @@ class EncoderDecoder(Model, Configurable):
         """(None, None, V): probabilities of all tokens of the target's vocabulary at every step."""
         return (None, None, self.target_vocabulary)
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of parameters.
-
-        Parameters
-        ----------
-        print_fn : callable, default print
-            Called with each line.
-        """
-        assert self.parameters is not None
-        shapes = [_output_shape(layer) for layer in self.layers]
-        for line in summarize(self.layers, shapes):
-            print_fn(line)
-
-    def __repr__(self) -> str:
-        return (
-            f"EncoderDecoder({self.source_vocabulary}, {self.target_vocabulary}, "
-            f"units={self.units}, attention={self.attention!r})"
-        )
+    def _layer_shapes(self) -> list[Shape | None]:
+        assert self.parameters is not None  # all layers are bound to them
+        return [_output_shape(layer) for layer in self.layers]
 
     # ---- computation -------------------------------------------------------------------------
 
@@ -458,8 +442,8 @@ class EncoderDecoder(Model, Configurable):
         ----------
         x, batch_size, beam_width, max_length, length_penalty, forbidden
             As in `decode`.
-        verbose : {0, 1, 2, "auto"}
-            Whether to show a progress bar; none if 0, 2 or not on a terminal.
+        verbose : {0, 1, 2, "auto"} or bool
+            As in `Sequential.predict`.
 
         Returns
         -------

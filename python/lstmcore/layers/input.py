@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lstmcore import _checks
+from lstmcore._configurable import one_line
 
 __all__ = ["Input"]
 
@@ -23,3 +24,6 @@ class Input:
         self.shape = tuple(
             None if size is None else _checks.integer(size, "shape", 1) for size in shape
         )
+
+    def __repr__(self) -> str:
+        return one_line(self)

@@ -19,6 +19,8 @@ class KernelLayer(Layer):
     Subclasses give the product as `_apply`. The parameters are those of `Dense`.
     """
 
+    default_activation = "linear"
+
     def __init__(
         self,
         activation: str | None,
@@ -36,7 +38,9 @@ class KernelLayer(Layer):
         super().__init__(name=name, trainable=trainable)
         linear = activation is None
         self.activation = (
-            "linear" if linear else _checks.choice(str(activation), "activation", ACTIVATIONS)
+            self.default_activation
+            if linear
+            else _checks.choice(str(activation), "activation", ACTIVATIONS)
         )
         self.last_activation = self.activation
         self.use_bias = _checks.flag(use_bias, "use_bias")

@@ -83,6 +83,13 @@ class Parameters:
             self._gradients[name] = self.gradients[part].reshape(spec.shape)
             begin = part.stop
 
+    def __repr__(self) -> str:
+        frozen = f", {self.frozen_size:,} not trained" if self.frozen_size else ""
+        return (
+            f"Parameters({self.values.size:,} {self.dtype} values of {len(self.specs)} weights"
+            f"{frozen})"
+        )
+
     # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
 
     def __getstate__(self) -> dict[str, Any]:

@@ -99,6 +99,11 @@ class Model:
         return results[0] if len(results) == 1 else results
 
     def __repr__(self) -> str:
+        given, come = (", ".join(map(str, entries)) for entries in (self.inputs, self.outputs))
+        steps = len(self._program.nodes)
+        return f"Model({self.name!r}, opset {self.opset}, {steps} steps, {given} -> {come})"
+
+    def __str__(self) -> str:
         lines = [
             f"lstmcore.onnx.Model {self.name!r}, opset {self.opset}, "
             f"{len(self._program.nodes)} steps"

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lstmcore.training.callbacks import Callback, Logs, ModelCheckpoint
+from lstmcore.training.callback import Callback, Logs
+from lstmcore.training.callbacks import ModelCheckpoint
+from lstmcore.training.history import History
 
 if TYPE_CHECKING:
     from lstmcore.model import Model
@@ -17,6 +19,8 @@ class CallbackList:
     """Tells all callbacks, in order; see `Callback` for the methods."""
 
     def __init__(self, callbacks: Sequence[Callback], model: "Model") -> None:
+        self.model = model
+        self._stopped = False
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
@@ -76,6 +80,7 @@ class CallbackList:
         """Tell."""
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, {})
+            self._notice_stop(callback)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Tell; all checkpoints judge before the first one saves."""
@@ -88,16 +93,28 @@ class CallbackList:
                     if isinstance(other, ModelCheckpoint):
                         other.judge(logs)
             callback.on_epoch_end(epoch, logs)
+            self._notice_stop(callback)
+
+    def _notice_stop(self, callback: Callback) -> None:
+        """Let histories know why the training ends, if `callback` has just ended it."""
+        if self._stopped or not self.model.stop_training:
+            return
+        self._stopped = True
+        for other in self.callbacks:
+            if isinstance(other, History):
+                other.stop_reason = callback._stop_reason()
 
     def on_train_batch_begin(self, batch: int) -> None:
         """Tell."""
         for callback in self.callbacks:
             callback.on_train_batch_begin(batch, {})
+            self._notice_stop(callback)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Tell."""
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
+            self._notice_stop(callback)
 
 
 def _added_names(callback: Callback) -> tuple[str, ...] | None:

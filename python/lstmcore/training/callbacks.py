@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from lstmcore import _checks
 from lstmcore._typing import Array
+from lstmcore.training.callback import Callback
+from lstmcore.training.callback import Logs as Logs  # for callbacks outside this module
+from lstmcore.training.history import History
 from lstmcore.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -25,87 +28,6 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
-
-Logs = dict[str, float]
-
-
-class Callback:
-    """Base of the callbacks; each method may be overridden.
-
-    Attributes
-    ----------
-    model : Model
-        Being trained. ``model.stop_training = True`` ends the training after this batch.
-    params : dict
-        ``epochs``, ``initial_epoch``, ``steps``, the batches of an epoch, and ``metrics``, the
-        names that this callback will find in the logs of an epoch; None if callbacks before it may
-        add others.
-    """
-
-    model: "Model"
-    params: Mapping[str, Any]
-    _adds: tuple[str, ...] = ()
-    """Names that `on_epoch_end`, if it is one of this package, adds to the logs."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Give what this callback must remember for a resumed training to go on as if unbroken.
-
-        Returns
-        -------
-        dict
-            Numbers, text, lists and objects as JSON can hold them, and arrays of float32 or
-            float64; empty if there is nothing.
-        """
-        return {}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `get_state` gave, after `on_train_begin` of a training that is resumed.
-
-        Raises
-        ------
-        ValueError
-            If it does not fit.
-        """
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Take note that `fit` begins."""
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Take note that `fit` ends, be it by an error or an interruption."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Take note that an epoch begins; `epoch` counts from 0."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Take note of an epoch's results: "loss", metrics, and the same with ``val_`` in front."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Take note that a batch begins; `batch` counts from 0 in each epoch."""
-
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Take note of the means so far in this epoch."""
-
-
-class History(Callback):
-    """Keeps what `fit` reports; `fit` returns one.
-
-    Attributes
-    ----------
-    epoch : list of int
-        Epochs that ended.
-    history : dict of str to list of float
-        For each name of the logs ("loss", "val_accuracy", ...) its value in each of them.
-    """
-
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Append the results."""
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
 
 
 class _Monitor:
@@ -172,7 +94,28 @@ class _Monitor:
         return True
 
 
-class EarlyStopping(Callback):
+class _Monitoring(Callback):
+    """A callback that looks at one figure of the logs."""
+
+    _monitor: _Monitor
+
+    @property
+    def monitor(self) -> str:
+        """Name of the figure in the logs."""
+        return self._monitor.monitor
+
+    @property
+    def mode(self) -> str:
+        """Whether smaller ("min") or greater ("max") is better; "auto": by the name."""
+        return self._monitor.mode
+
+    @property
+    def min_delta(self) -> float:
+        """Smaller changes are no improvement."""
+        return self._monitor.min_delta
+
+
+class EarlyStopping(_Monitoring):
     """Stop when a figure no longer improves.
 
     Parameters
@@ -234,6 +177,12 @@ class EarlyStopping(Callback):
         self._monitor.require(self)
         self._begin()
 
+    def _stop_reason(self) -> str:
+        reason = f"{self.monitor} did not improve for {self.wait} epoch{'s' * (self.wait != 1)}"
+        if self.restore_best_weights and self.best_epoch is not None:
+            reason += f", weights of epoch {self.best_epoch + 1} restored"
+        return reason
+
     def _begin(self) -> None:
         self._monitor.reset()
         self.wait = 0
@@ -292,7 +241,7 @@ class EarlyStopping(Callback):
             self._best_weights = None
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(_Monitoring):
     """Save the model after epochs; from such a file training can go on.
 
     Parameters
@@ -363,7 +312,7 @@ class ModelCheckpoint(Callback):
         self.model.save(path, include_optimizer=self.include_optimizer)
 
 
-class ReduceLROnPlateau(Callback):
+class ReduceLROnPlateau(_Monitoring):
     """Lower the learning rate when a figure no longer improves.
 
     Parameters
@@ -486,6 +435,7 @@ class CSVLogger(Callback):
     def __init__(
         self, filename: "str | os.PathLike[str]", separator: str = ",", append: bool = False
     ) -> None:
+        self.filename = os.fspath(filename)
         self.path = Path(filename)
         self.separator = separator
         self.append = _checks.flag(append, "append")
@@ -519,6 +469,9 @@ class CSVLogger(Callback):
 
 class TerminateOnNaN(Callback):
     """Stop as soon as the loss is not a finite number."""
+
+    def _stop_reason(self) -> str:
+        return "the loss was not a finite number"
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Look at the loss."""

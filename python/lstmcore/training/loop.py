@@ -12,6 +12,7 @@ from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.network import ModelState
+from lstmcore.training.callback import Logs
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
@@ -221,7 +222,7 @@ def evaluate(
     def step(batch: Batch, state: ModelState) -> ModelState:
         return test_step(model, batch, totals, state)
 
-    for rows in _batches(examples, batch_size, "Evaluate", verbose, carry.stateful):
+    for rows in _batches(examples, batch_size, "Evaluate", verbose, carry.stateful, totals.logs):
         walk.go(examples, rows, step)
     return totals.logs()
 
@@ -302,11 +303,16 @@ def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: i
 
 
 def _batches(
-    examples: Examples, batch_size: int, what: str, verbose: int | str, in_order: bool
+    examples: Examples,
+    batch_size: int,
+    what: str,
+    verbose: int | str,
+    in_order: bool,
+    results: Callable[[], Logs] | None = None,
 ) -> Iterable[Array | slice]:
     lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
     batches = batch_rows(len(examples), batch_size, lengths, None, bucket=not in_order)
-    return with_bar(batches, -(-len(examples) // batch_size), what, verbose)
+    return with_bar(batches, -(-len(examples) // batch_size), what, verbose, results)
 
 
 def _loss(

@@ -1,42 +1,90 @@
 """A table of a model's layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from lstmcore._notebook import in_notebook, show_html
 from lstmcore._typing import Shape
 from lstmcore.layers import Layer
+from lstmcore.training.tables import as_html
 
-__all__ = ["summarize"]
+__all__ = ["Summarized", "summarize", "summarize_html"]
+
+
+class Summarized:
+    """Base of models: shows their layers as a table."""
+
+    layers: list[Layer]
+
+    def _layer_shapes(self) -> list[Shape | None]:
+        """List the shapes of the outputs of `layers`, None for one that is not known yet."""
+        raise NotImplementedError
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Show a table of the layers, their output shapes and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable, optional
+            Called with each line. None: `print` or, in a notebook, a table as the notebook has
+            them.
+        """
+        lines = summarize(self.layers, self._layer_shapes())
+        if print_fn is None and in_notebook():
+            show_html(self._repr_html_(), "\n".join(lines))
+            return
+        for line in lines:
+            (print_fn or print)(line)
+
+    def _repr_html_(self) -> str:
+        return summarize_html(repr(self), self.layers, self._layer_shapes())
 
 
 def summarize(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> list[str]:
-    """Write the lines of the table; a shape of None is not known yet.
+    """Write the lines of the table.
 
-    Layers with weights that are not trained are marked, and counted at the end.
+    Parameters
+    ----------
+    layers : sequence of Layer
+    shapes : sequence of shapes or None
+        Of the layers' outputs; None: not known yet.
+
+    Returns
+    -------
+    list of str
+        Layers with weights that are not trained are marked, and counted at the end.
     """
-    rows = [("Layer", "Output shape", "Parameters")]
-    total = frozen = 0
-    for layer, shape in zip(layers, shapes, strict=True):
-        count = sum(view.size for view in layer.weights.values())
-        kept = layer.frozen_size
-        total, frozen = total + count, frozen + kept
-        shown = "?" if shape is None else str(shape)
-        mark = "" if not kept else ", frozen" if kept == count else ", partly frozen"
-        if shape is None and not layer.trainable:
-            mark = ", frozen"
-        title = f"{layer.name} ({type(layer).__name__}{mark})"
-        rows.append((title, shown, f"{count:,}" if shape else "?"))
+    rows, total = _table(layers, shapes)
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}"
         for name, shape, count in rows
     ]
     rule = "-" * len(lines[0])
+    return [lines[0], rule, *lines[1:], rule, total]
+
+
+def summarize_html(title: str, layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> str:
+    """Write the table as HTML under `title`, for notebooks."""
+    rows, total = _table(layers, shapes)
+    return as_html(title, rows[0], rows[1:], note=total)
+
+
+def _table(layers: Sequence[Layer], shapes: Sequence[Shape | None]) -> tuple[list[list[str]], str]:
+    """Return the head and a row for each layer, and a line about all of them."""
+    rows = [["Layer", "Output shape", "Parameters"]]
+    total = frozen = 0
+    for layer, shape in zip(layers, shapes, strict=True):
+        count = sum(view.size for view in layer.weights.values())
+        kept = layer.frozen_size
+        total, frozen = total + count, frozen + kept
+        mark = "" if not kept else ", frozen" if kept == count else ", partly frozen"
+        if shape is None and not layer.trainable:
+            mark = ", frozen"
+        known = shape is not None
+        name = f"{layer.name} ({type(layer).__name__}{mark})"
+        rows.append([name, str(shape) if known else "?", f"{count:,}" if known else "?"])
+    if any(shape is None for shape in shapes):
+        return rows, "Not built yet"
     split = f" ({total - frozen:,} trained, {frozen:,} frozen)" if frozen else ""
-    known = all(shape is not None for shape in shapes)
-    return [
-        lines[0],
-        rule,
-        *lines[1:],
-        rule,
-        f"Parameters: {total:,}{split}" if known else "Not built yet",
-    ]
+    return rows, f"Parameters: {total:,}{split}"

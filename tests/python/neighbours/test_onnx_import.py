@@ -477,6 +477,8 @@ def test_what_load_takes(sequences, tmp_path):
     assert model.outputs[1].dtype == np.int64
     assert model.opset == 15
     assert "x: float32 (batch, steps, 3)" in repr(model)
+    assert "\n" not in repr(model)
+    assert "\n  in   x: float32 (batch, steps, 3)\n  out  " in str(model)
 
 
 def test_a_function_of_the_model(sequences):

@@ -516,8 +516,9 @@ def test_verbose_writes_lines(capsys):
     assert capsys.readouterr().out == ""
     LSTMClassifier(**QUICK, verbose=True).fit(rows, y)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert lines[0].startswith("Epoch 1/8 - loss: ")
+    assert lines[8].startswith("Trained 8 epochs in ")
 
 
 def test_forecaster_is_no_classifier_nor_regressor():
