@@ -21,6 +21,8 @@ def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
     if low is not None and number < low:
         raise ValueError(f"{name}: expected an integer of at least {low}, got {number}")
+    if not -(2**63) <= number < 2**64:  # what model files and the engine can hold
+        raise ValueError(f"{name}: expected an integer of 64 bits, got one of {number.bit_length()}")
     return number
 
 
@@ -70,6 +72,19 @@ def label(value: Any, name: str = "name") -> str:
     """Return `value`, which must be a string without dots."""
     if not isinstance(value, str) or not value or "." in value:
         raise ValueError(f"{name}: expected a non-empty string without dots, got {value!r}")
+    return text(value, name)
+
+
+def text(value: str, name: str) -> str:
+    """Return `value`, which must be text that UTF-8, and so a file, can hold."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name}: expected text that UTF-8 can hold, got half of a surrogate pair, "
+            f"{value[error.start]!r}, in {describe(value)}; "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends it"
+        ) from None
     return value
 
 

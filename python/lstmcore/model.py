@@ -496,7 +496,8 @@ class Model(Weighted, Summarized):
         TypeError
             If `path` is no path.
         ValueError
-            If the model is not built, or is quantized and a layer's precision was changed.
+            If the model is not built, or is quantized and a layer's precision was changed; or if
+            the ending of `path` is that of another format, such as ``.keras``.
         """
         checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 

@@ -5,18 +5,16 @@ The format is described in docs/model_files.md. Files are written atomically and
 
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks
+from lstmcore._files import OWN, as_path, check_ending, reading_hint, replace
 from lstmcore._typing import Array
 
-__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "replace", "write"]
+__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "write"]
 
 FORMAT = 1
 """The version of the format of models whose tensors are all of one type."""
@@ -46,7 +44,8 @@ def write(
     """
     from safetensors.numpy import save
 
-    destination = _path(path)
+    destination = as_path(path)
+    check_ending(destination, OWN)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     version = QUANTIZED_FORMAT if "quantization" in document else FORMAT
     complete = {"format": version, **document, "checksum": checksum(arrays)}
@@ -78,7 +77,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     """
     from safetensors import SafetensorError, safe_open
 
-    _path(path)
+    as_path(path)
     with open(path, "rb"):  # for the usual errors if it is missing or unreadable
         pass
     try:
@@ -88,7 +87,9 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
             names = file.keys()
             tensors = {name: _tensor(path, file, name, known) for name in names}
     except SafetensorError as error:
-        raise ValueError(f"{path}: truncated, damaged or no safetensors file: {error}") from error
+        raise ValueError(
+            f"{path}: truncated, damaged or no safetensors file: {error}{reading_hint(path)}"
+        ) from error
     found = document.pop("checksum", None)
     if type(found) is not int or found != checksum(tensors):
         raise ValueError(f"{path}: the tensors are not those that were saved (wrong checksum)")
@@ -159,39 +160,8 @@ def _check_depth(document: Any) -> None:
     raise ValueError(f"nested more than {DEEPEST} deep")
 
 
-def _path(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path: expected a str or a path, got {_checks.describe(path)}")
-    return Path(path)
-
-
 def _tensor(path: Any, file: Any, name: str, known: tuple[str, ...]) -> Array:
     dtype = file.get_slice(name).get_dtype()
     if dtype not in known:
         raise ValueError(f"{path}: {name}: expected {' or '.join(known)}, got {dtype}")
     return np.asarray(file.get_tensor(name))
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write beside `path`, make sure that it has reached the disk, then put it in place."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(beside, flags, 0o666)
-    except OSError as error:  # nobody knows the name of the file beside
-        raise type(error)(error.errno, error.strerror, str(path)) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
