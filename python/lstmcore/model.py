@@ -51,6 +51,7 @@ class Model(Weighted, Summarized):
         self.epoch = 0
         self.history: History | None = None
         self.stop_training = False
+        self._metadata: dict[str, str] = {}
         self._compiled: Compiled | None = None
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
@@ -478,6 +479,18 @@ class Model(Weighted, Summarized):
         return (results, after) if return_state else results
 
     # ---- files -------------------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Texts of yours by name, saved with the model; the library never reads them.
+
+        A copy: set all of it anew to change it. "lstmcore" is no name for one.
+        """
+        return dict(self._metadata)
+
+    @metadata.setter
+    def metadata(self, texts: Mapping[str, str]) -> None:
+        self._metadata = _checks.metadata(texts)
 
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
         """Write the model to one safetensors file, atomically.

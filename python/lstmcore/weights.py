@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore._checks import METADATA_KEY
 from lstmcore._files import OWN, as_path, check_ending, reading_hint, replace
 from lstmcore._typing import Array
 
-__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "write"]
+__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "read_notes", "write"]
 
 FORMAT = 1
 """The version of the format of models whose tensors are all of one type."""
@@ -22,14 +23,16 @@ FORMAT = 1
 QUANTIZED_FORMAT = 2
 """That of quantized models, the newest that this package reads; also has tensors of int8."""
 
-METADATA_KEY = "lstmcore"
 DEEPEST = 64  # objects and lists within each other in the metadata
 
 _DTYPES = {FORMAT: ("F32", "F64"), QUANTIZED_FORMAT: ("F32", "I8")}
 
 
 def write(
-    path: "str | os.PathLike[str]", tensors: Mapping[str, Array], document: Mapping[str, Any]
+    path: "str | os.PathLike[str]",
+    tensors: Mapping[str, Array],
+    document: Mapping[str, Any],
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a model file; at no time is there half a file at `path`.
 
@@ -41,6 +44,14 @@ def write(
         float32 or float64; with "quantization" in `document` float32 or int8.
     document : mapping
         Everything else, as JSON can hold it; "format" and "checksum" are added.
+    notes : mapping of str to str, optional
+        Other entries of the metadata, which no reader of models looks at.
+
+    Raises
+    ------
+    ValueError
+        If the ending of `path` is that of another format, or `document` is nested too deeply to be
+        read again.
     """
     from safetensors.numpy import save
 
@@ -48,9 +59,10 @@ def write(
     check_ending(destination, OWN)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     version = QUANTIZED_FORMAT if "quantization" in document else FORMAT
+    _check_depth(document)
     complete = {"format": version, **document, "checksum": checksum(arrays)}
     text = json.dumps(complete, ensure_ascii=False, allow_nan=False)
-    replace(destination, save(arrays, {METADATA_KEY: text}))
+    replace(destination, save(arrays, {**(notes or {}), METADATA_KEY: text}))
 
 
 def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, Any]]:
@@ -94,6 +106,15 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     if type(found) is not int or found != checksum(tensors):
         raise ValueError(f"{path}: the tensors are not those that were saved (wrong checksum)")
     return tensors, document
+
+
+def read_notes(path: "str | os.PathLike[str]") -> dict[str, str]:
+    """Read the entries of the metadata that are not the model's, of a file that `read` has read."""
+    from safetensors import safe_open
+
+    with safe_open(os.fspath(path), framework="numpy") as file:
+        metadata = file.metadata() or {}
+    return {name: text for name, text in metadata.items() if name != METADATA_KEY}
 
 
 def checksum(tensors: Mapping[str, Array]) -> int:
@@ -152,8 +173,8 @@ def _check_depth(document: Any) -> None:
         level = [
             entry
             for value in level
-            if isinstance(value, (dict, list))
-            for entry in (value.values() if isinstance(value, dict) else value)
+            if isinstance(value, (Mapping, list))
+            for entry in (value.values() if isinstance(value, Mapping) else value)
         ]
         if not level:
             return
