@@ -68,8 +68,8 @@ def check_ending(path: "str | os.PathLike[str]", owner: str, name: str = "path")
     if found is not None and found.owner != owner:
         expected = next(key for key, entry in _FORMATS.items() if entry.owner == owner)
         raise ValueError(
-            f"{name}: expected an ending that fits {owner}'s format, such as {expected}, got "
-            f"{ending} ({os.fspath(path)}), which is {found.owner}'s; {found.write} writes that"
+            f"{name}: expected an ending of {owner}, such as {expected}, got {ending} "
+            f"({os.fspath(path)}), which is one of {found.owner}; {found.write} writes that"
         )
 
 
@@ -78,7 +78,7 @@ def reading_hint(path: "str | os.PathLike[str]") -> str:
     ending, found = _format(path)
     if found is None or found.owner == OWN:
         return ""
-    return f"; {ending} is {found.owner}'s, which {found.read} reads"
+    return f"; files of {found.owner} ({ending}) are read by {found.read}"
 
 
 def _format(path: "str | os.PathLike[str]") -> tuple[str, _Format | None]:

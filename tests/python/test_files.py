@@ -166,7 +166,7 @@ def test_endings_of_other_formats_are_refused(tmp_path, name, owner, hint):
     path = tmp_path / name
     pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
     for model in (small_model(), pairs, lc.quantize(small_model())):
-        with pytest.raises(ValueError, match=rf"path: expected an ending.*{owner}'s; .*{hint}"):
+        with pytest.raises(ValueError, match=rf"path: expected an ending.*{owner}; .*{hint}"):
             model.save(path)
     with pytest.raises(ValueError, match=rf"filepath: expected an ending.*{hint}"):
         callbacks.ModelCheckpoint(path)
@@ -195,7 +195,7 @@ def test_other_endings_are_free(tmp_path, name):
 def test_reading_another_format_says_what_reads_it(tmp_path, name, reader):
     path = tmp_path / name
     path.write_bytes(b"PK of something else")
-    with pytest.raises(ValueError, match=rf"no safetensors file.*{reader} reads"):
+    with pytest.raises(ValueError, match=rf"no safetensors file.*read by .*{reader}"):
         lc.load(path)
 
 
@@ -204,6 +204,6 @@ def test_onnx_is_not_written_under_the_ending_of_another_format(tmp_path, name):
     pytest.importorskip("onnx")
     from lstmcore.onnx import export
 
-    with pytest.raises(ValueError, match=r"path: expected an ending that fits ONNX's format"):
+    with pytest.raises(ValueError, match=r"path: expected an ending of ONNX, such as \.onnx"):
         export(small_model(), tmp_path / name)
     assert not list(tmp_path.iterdir())

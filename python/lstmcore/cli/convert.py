@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lstmcore.cli.answers import load_model
+from lstmcore.cli.layout import METADATA_NAME
 from lstmcore.cli.names import did_you_mean
 from lstmcore.cli.options import add_command
 from lstmcore.sequential import Sequential
@@ -57,6 +58,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.from_ids:
         model = _without_text(model)
     _write(options, model, target)
+    if METADATA_NAME in model.metadata and target != ".safetensors":
+        print(
+            f"lstmcore: note: {options.target} does not say what the model's columns and classes "
+            "are, nor how they are standardized",
+            file=sys.stderr,
+        )
     print(f"wrote {options.target}")
     return 0
 
@@ -101,8 +108,11 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
     if ending == ".safetensors":
         model.save(options.target)
         return
-    if model.metadata:
-        print("note: what columns are to the model stays behind", file=sys.stderr)
+    if model.vectorizer is not None and ending in (".keras", ".weights.h5", ".onnx"):
+        raise ValueError(
+            f"--from-ids: expected for {options.source}, which takes texts, since {ending} has no "
+            "form for what makes token ids of them"
+        )
     if ending in (".keras", ".weights.h5"):
         from lstmcore.convert import to_keras
 

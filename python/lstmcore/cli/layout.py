@@ -3,7 +3,7 @@
 import argparse
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lstmcore.cli.tables import Table, as_number, is_missing
@@ -13,6 +13,7 @@ __all__ = ["METADATA_NAME", "Layout", "choose_layout"]
 METADATA_NAME = "lstmcore.table"
 """The entry of a model's metadata that holds its `Layout` as JSON."""
 
+KINDS = ("text", "sequences", "series")
 MOST_CLASSES = 20  # more whole numbers than that are taken for amounts
 
 
@@ -71,19 +72,30 @@ class Layout:
         """
         try:
             values = json.loads(text)
-            known = {entry.name: type(entry.default) for entry in fields(cls)}
-            if not isinstance(values, dict) or set(values) != set(known):
-                raise ValueError("unknown or missing entries")
+            if not isinstance(values, dict):
+                raise ValueError("expected an object")
             made = cls(**{name: _tuple(value) for name, value in values.items()})
-            if not len(made.features) == len(made.means) == len(made.scales):
-                raise ValueError("as many means and scales as features are needed")
-            if not all(map(math.isfinite, (*made.means, *made.scales, made.target_scale))):
-                raise ValueError("means and scales must be finite")
+            made.check()
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{source}: its metadata {METADATA_NAME!r} is damaged: {error}"
             ) from None
         return made
+
+    def check(self) -> None:
+        """Raise ValueError, or TypeError, if it is none that training makes."""
+        names = (self.target, self.text, self.key, self.time, *self.features)
+        numbers = (*self.means, *self.scales, self.target_mean, self.target_scale)
+        steps = (self.window, self.horizon) if self.kind == "series" else ()
+        if (
+            self.kind not in KINDS
+            or not all(name is None or isinstance(name, str) for name in names)
+            or not len(self.features) == len(self.means) == len(self.scales)
+            or not all(map(math.isfinite, numbers))
+            or not all((*self.scales, self.target_scale))
+            or not all(type(count) is int and count > 0 for count in steps)
+        ):
+            raise ValueError("columns, numbers or their kinds do not go together")
 
     def columns(self) -> list[str]:
         """Name all columns that predictions need."""

@@ -45,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from lstmcore import __version__
     from lstmcore.cli import convert, evaluate, info, predict, train
+    from lstmcore.cli.options import Parser
 
-    parser = argparse.ArgumentParser(
-        prog="lstmcore", description="Long short-term memory networks on the CPU."
-    )
+    parser = Parser(prog="lstmcore", description="Long short-term memory networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"lstmcore {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (train, predict, evaluate, info, convert):

@@ -1,10 +1,19 @@
 """What the options of several commands share."""
 
 import argparse
+import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-__all__ = ["add_command", "add_json", "add_model_columns", "above", "share"]
+__all__ = ["Parser", "add_command", "add_json", "add_model_columns", "above", "share"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Report, and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help says more\n")
 
 
 def add_command(
@@ -13,8 +22,8 @@ def add_command(
     """Add a command whose help ends with an example."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=about[0].lower() + about[1:].partition(".")[0],
-        description=about,
+        help=about[0].lower() + about[1:].partition(". ")[0].removesuffix("."),
+        description=textwrap.fill(about, 78),
         epilog=f"example:\n{example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,7 +49,6 @@ def add_model_columns(parser: argparse.ArgumentParser) -> None:
 
 def above(low: float, kind: Callable[[str], Any], *, equal: bool = False) -> Callable[[str], Any]:
     """Return what reads a number above `low`, or with `equal` of at least `low`."""
-
     what = "a whole number" if kind is int else "a number"
     bound = f"of at least {low:g}" if equal else f"above {low:g}"
 

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from lstmcore.sequential import Sequential
 
 __all__ = ["add_parser"]
 
-EXAMPLE = """  lstmcore predict reviews.safetensors "a funny film" < /dev/null
+EXAMPLE = """  lstmcore predict reviews.safetensors "a funny film"
   lstmcore predict reviews.safetensors < sentences.txt
   lstmcore predict gestures.safetensors new_gestures.csv"""
 
@@ -58,6 +59,10 @@ def _run(options: argparse.Namespace) -> int:
     model = load_model(options.model)
     if model.vectorizer is not None and options.data is None:
         lines = [options.inputs] if options.inputs else _lines_of_stdin()
+        if len(options.inputs) == 1 and Path(options.inputs[0]).is_file():
+            file = options.inputs[0]
+            hint = f"< {file} reads its lines, --data {file} reads it as a table"
+            print(f"lstmcore: note: {file!r} is taken for a text; {hint}", file=sys.stderr)
         _predict_texts(model, options, lines)
         return 0
     if len(options.inputs) + (options.data is not None) > 1:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lstmcore.cli.answers import Answers, read_layout
 from lstmcore.cli.layout import Layout
+from lstmcore.cli.names import did_you_mean
 from lstmcore.cli.samples import Samples
 from lstmcore.cli.tables import Table
 from lstmcore.sequential import Sequential
@@ -48,9 +49,12 @@ def layout_for(
             f"--features: expected {len(layout.means)} columns, as many as the model takes, got "
             f"{', '.join(layout.features)}"
         )
-    table.check_names(layout.columns(), "columns of the model")
-    if targets:
-        table.check_names([layout.target], "--target")
+    for name in [*layout.columns(), *([layout.target] if targets else [])]:
+        if name not in table.names:
+            raise ValueError(
+                f"{table.source}: expected a column {name!r}, which the model needs, got "
+                f"{', '.join(table.names)}{did_you_mean(name, table.names)}"
+            )
     return layout
 
 
