@@ -69,10 +69,13 @@ def _at_random(
     for name, share in zip(("validation", "test"), shares, strict=True):
         wanted = max(1, round(share * count)) if share else 0
         rest, parts[name] = _draw(rest, strata, wanted)
-    if len(rest) < 2:
+    lacking = [
+        name for name, share in zip(parts, shares, strict=True) if share and not len(parts[name])
+    ]
+    if len(rest) < 2 or lacking:
         raise ValueError(
-            f"{table.source}: expected at least {4 if all(shares) else 3} {UNITS[layout.kind]}, so "
-            f"that some can be held out, got {count}"
+            f"{table.source}: expected more {UNITS[layout.kind]}, so that some of each class can be "
+            f"held out, got {count}; --validation 0 and --test 0 train on all"
         )
     parts["train"] = np.sort(rest)
     rows = np.concatenate([groups[place].rows for place in rest]) if groups else rest

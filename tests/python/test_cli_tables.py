@@ -1,0 +1,700 @@
+"""``lstmcore train`` and what follows it, on texts, sequences and series in tables."""
+
+import csv
+import gzip
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import cli
+from lstmcore.cli.layout import METADATA_NAME
+from lstmcore.cli.tables import read_table
+from lstmcore.datasets import movie_snippets
+
+
+def write(path, header, rows, separator=","):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return str(path)
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def succeed(capsys, *arguments):
+    status, out, err = run(capsys, *arguments)
+    assert status == 0, err
+    return out
+
+
+def report(capsys, *arguments):
+    """Run with ``--json`` and return what the last line says."""
+    return json.loads(succeed(capsys, *arguments, "--json").splitlines()[-1])
+
+
+def walks(count, seed, target):
+    """Random walks of 5 to 39 steps in `count` sequences; `target` makes targets of a walk."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        steps = rng.standard_normal(rng.integers(5, 40))
+        for step, entry in zip(steps, target(np.cumsum(steps)), strict=True):
+            # Far from 0 and of another size: training must standardize.
+            rows.append([f"w{number}", f"{1000 + 50 * step:.3f}", entry])
+    return ["walk", "step", "end"], rows
+
+
+def sign_of_the_end(walk):
+    return ["up" if walk[-1] > 0 else "down"] * len(walk)
+
+
+def end(walk):
+    return [f"{500 + 100 * walk[-1]:.3f}"] * len(walk)
+
+
+def sign_so_far(walk):
+    return ["up" if value > 0 else "down" for value in walk]
+
+
+def height_so_far(walk):
+    return [f"{500 + 100 * value:.3f}" for value in walk]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    lc.set_num_threads(1)  # these models are small
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+@pytest.fixture(scope="module")
+def classifier(folder):
+    """A small model of walks, for tests that do not ask how good it is."""
+    data = write(folder / "few.csv", *walks(40, 1, sign_of_the_end))
+    model = str(folder / "few.safetensors")
+    options = ["--key", "walk", "--target", "end", "--units", "4", "--epochs", "2", "--quiet"]
+    assert cli.main(["train", data, "--out", model, *options]) == 0
+    return model, data
+
+
+# ---- what is learnt -----------------------------------------------------------------------------
+
+
+def test_texts_are_classified(tmp_path, capsys):
+    # Some seconds: fewer than four thousand sentences do not show whether words are learnt.
+    parts = movie_snippets()
+    header = ["sentence", "label"]
+
+    def rows(part, count):
+        labels = [["bad", "good"][label] for label in part.labels]
+        return list(zip(part.sentences, labels, strict=True))[:count]
+
+    data = write(tmp_path / "train.csv", header, rows(parts.train, 4000))
+    fresh = write(tmp_path / "fresh.tsv", header, rows(parts.test, None), "\t")
+    model = tmp_path / "model.safetensors"
+    options = ["--target", "label", "--units", 16, "--epochs", 3]
+    trained = report(capsys, "train", data, "--out", model, *options)
+    # Always the same class is 0.5.
+    assert trained["accuracy"] > 0.68
+    assert 0.45 < trained["majority_accuracy"] < 0.55
+    figures = report(capsys, "evaluate", model, fresh)
+    assert figures["accuracy"] > 0.68
+    assert figures["count"] == len(parts.test.labels)
+    assert lc.load(model).class_names == ["bad", "good"]
+
+
+@pytest.mark.parametrize(
+    ("target", "figure", "least"),
+    [
+        (sign_of_the_end, "accuracy", 0.92),
+        (end, "r2", 0.95),
+        (sign_so_far, "accuracy", 0.95),
+        (height_so_far, "r2", 0.97),
+    ],
+)
+def test_ragged_sequences_are_learnt(tmp_path, capsys, target, figure, least):
+    data = write(tmp_path / "train.csv", *walks(400, 1, target))
+    fresh = write(tmp_path / "fresh.csv", *walks(400, 2, target))
+    model = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--units", 16, "--epochs", 40]
+    trained = report(capsys, "train", data, "--out", model, *options)
+    assert trained["held_out"] == "test"
+    figures = report(capsys, "evaluate", model, fresh)
+    assert figures[figure] > least
+    if figure == "r2":  # in the units of the target
+        assert figures["mae"] < 0.2 * figures["mean_mae"]
+        assert 100 < figures["mean_mae"] < 600
+    else:
+        assert figures["majority_accuracy"] < 0.6
+
+
+def series(steps, seed):
+    """A trend, a season of 12 steps and noise with a deviation of 3."""
+    time = np.arange(steps)
+    noise = np.random.default_rng(seed).normal(0, 3, steps)
+    return 200 + 0.5 * time + 30 * np.sin(2 * np.pi * time / 12) + noise
+
+
+def test_a_series_is_forecast(tmp_path, capsys):
+    values = series(400, 0)
+    rows = [[f"2020-01-01T00:{step:04}", f"{value:.3f}"] for step, value in enumerate(values)]
+    data = write(tmp_path / "sales.csv", ["day", "sales"], rows[:388])
+    model = tmp_path / "model.safetensors"
+    options = ["--target", "sales", "--horizon", 12, "--units", 16, "--epochs", 40]
+    trained = report(capsys, "train", data, "--out", model, *options)
+    # The noise alone has a mean absolute error of 2.4; the last value is off by 25.
+    assert trained["mae"] < 5
+    assert trained["last_value_mae"] > 15
+    forecast = report(capsys, "predict", model, data)["values"]
+    assert np.abs(np.array(forecast) - values[388:]).mean() < 5
+    lines = succeed(capsys, "predict", model, data).splitlines()
+    assert lines[0] == "step\tsales"
+    assert lines[1:] == [f"{step}\t{value:.6g}" for step, value in enumerate(forecast, 1)]
+
+
+# ---- what is predicted --------------------------------------------------------------------------
+
+
+def test_sequences_are_answered_in_the_order_of_the_file(classifier, capsys, tmp_path):
+    model, data = classifier
+    table = read_table(data)
+    keys = list(dict.fromkeys(table.texts("walk")))
+    lines = succeed(capsys, "predict", model, data).splitlines()
+    assert lines[0] == "walk\tend\tprobability"
+    assert [line.split("\t")[0] for line in lines[1:]] == keys
+    # Rows of different sequences may be mixed; those of one keep their order.
+    order = np.argsort(np.random.default_rng(0).random(len(table)))
+    rank = {}
+    mixed = []
+    for key in [table.rows[place][0] for place in order]:
+        own = [row for row in table.rows if row[0] == key]
+        mixed.append(own[rank.setdefault(key, 0)])
+        rank[key] += 1
+    shuffled = write(tmp_path / "mixed.csv", table.names, mixed)
+    again = succeed(capsys, "predict", model, shuffled).splitlines()
+    assert again[0] == lines[0]
+    assert sorted(again[1:]) == sorted(lines[1:])
+
+
+def test_the_same_in_python(classifier, capsys):
+    path, data = classifier
+    model, table = lc.load(path), read_table(data)
+    layout = json.loads(model.metadata[METADATA_NAME])
+    assert layout["features"] == ["step"]
+    keys, values = table.texts("walk"), table.numbers("step")
+    scaled = (values - layout["means"][0]) / layout["scales"][0]
+    x = [
+        scaled[[place for place, own in enumerate(keys) if own == key]][:, None].astype(np.float32)
+        for key in dict.fromkeys(keys)
+    ]
+    outputs = model.predict(x, verbose=0)
+    out = succeed(capsys, "predict", path, data, "--json")
+    for line, row in zip(out.splitlines(), outputs, strict=True):
+        answer = json.loads(line)
+        assert answer["class"] == model.class_names[row.argmax()]
+        # Batches of other sizes make float32 sums in another order.
+        np.testing.assert_allclose(list(answer["probabilities"].values()), row, atol=1e-6)
+
+
+def test_statistics_are_those_of_the_part_to_train(tmp_path, capsys):
+    # With no part held out they are those of all rows.
+    header, rows = walks(40, 1, end)
+    data = write(tmp_path / "data.csv", header, rows)
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2]
+    path = tmp_path / "model.safetensors"
+    out = succeed(
+        capsys, "train", data, "--out", path, *options, "--validation", 0, "--test", 0, "--quiet"
+    )
+    assert "held out" not in out
+    layout = json.loads(lc.load(path).metadata[METADATA_NAME])
+    values = np.array([float(row[1]) for row in rows])
+    ends = np.array(list({row[0]: float(row[2]) for row in rows}.values()))
+    np.testing.assert_allclose(layout["means"], values.mean(), rtol=1e-12)
+    np.testing.assert_allclose(layout["scales"], values.std(), rtol=1e-12)
+    np.testing.assert_allclose(layout["target_mean"], ends.mean(), rtol=1e-12)
+    np.testing.assert_allclose(layout["target_scale"], ends.std(), rtol=1e-12)
+
+
+def test_answers_for_steps_stand_beside_their_rows(tmp_path, capsys):
+    header, rows = walks(20, 1, sign_so_far)
+    rows = [[key, place, *rest] for place, (key, *rest) in enumerate(rows)]
+    header = ["walk", "time", "step", "up"]
+    data = write(tmp_path / "data.csv", header, rows)
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--time", "time", "--target", "up", "--epochs", 1, "--quiet"]
+    succeed(capsys, "train", data, "--out", path, *options)
+    lines = succeed(capsys, "predict", path, data).splitlines()
+    assert lines[0] == "walk\tup\tprobability"
+    assert [line.split("\t")[0] for line in lines[1:]] == [row[0] for row in rows]
+    # Sorted by time, rows may stand in any order, and the answers stand in the same one.
+    order = np.random.default_rng(0).permutation(len(rows))
+    shuffled = write(tmp_path / "shuffled.csv", header, [rows[place] for place in order])
+    again = succeed(capsys, "predict", path, shuffled).splitlines()
+    assert again[1:] == [lines[1 + place] for place in order]
+
+
+def test_a_table_of_texts_is_answered_row_by_row(tmp_path, capsys):
+    texts = ['he said "no"', "", "two\nlines", "a\ttab", *["yes", "no"] * 20]
+    rows = [[text, ["a", "b"][place % 2]] for place, text in enumerate(texts)]
+    data = write(tmp_path / "data.csv", ["text", "label"], rows)
+    path = tmp_path / "model.safetensors"
+    succeed(capsys, "train", data, "--target", "label", "--out", path, "--epochs", 1, "--quiet")
+    out = succeed(capsys, "predict", path, "--data", data)
+    answers = list(csv.reader(io.StringIO(out, newline=""), delimiter="\t"))
+    assert answers[0] == ["label", "probability", "text"]
+    assert [row[2] for row in answers[1:]] == texts
+    as_json = succeed(capsys, "predict", path, "--data", data, "--json").splitlines()
+    assert [json.loads(line)["text"] for line in as_json] == texts
+
+
+def test_several_series_are_forecast_by_key(tmp_path, capsys):
+    rows = [
+        [shop, step, f"{value:.3f}", step % 7]
+        for shop, seed in (("a", 0), ("b", 1))
+        for step, value in enumerate(series(80, seed))
+    ]
+    data = write(tmp_path / "sales.csv", ["shop", "day", "sales", "weekday"], rows)
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "shop", "--time", "day", "--target", "sales", "--features", "weekday"]
+    sizes = ["--horizon", 2, "--window", 5, "--epochs", 1, "--quiet"]
+    out = succeed(capsys, "train", data, "--out", path, *options, *sizes)
+    assert "its next 2 values from the last 5" in out
+    lines = succeed(capsys, "predict", path, data).splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [
+        ["shop", "step"],
+        ["a", "1"],
+        ["a", "2"],
+        ["b", "1"],
+        ["b", "2"],
+    ]
+    assert lc.load(path).input_shape == (None, None, 2)
+    # What moves all of a series moves the forecast by as much.
+    moved = [[shop, day, f"{float(value) + 1000:.3f}", week] for shop, day, value, week in rows]
+    higher = write(tmp_path / "higher.csv", ["shop", "day", "sales", "weekday"], moved)
+    for line, other in zip(
+        lines[1:], succeed(capsys, "predict", path, higher).splitlines()[1:], strict=True
+    ):
+        # Six digits are printed.
+        assert float(other.split("\t")[2]) == pytest.approx(
+            float(line.split("\t")[2]) + 1000, abs=0.02
+        )
+    # Too little to look back at.
+    short = write(tmp_path / "short.csv", ["shop", "day", "sales", "weekday"], rows[:4])
+    status, _, err = run(capsys, "predict", path, short)
+    assert status == 1
+    assert "expected at least 5 rows in series 'a' (window 5), got 4" in err
+
+
+# ---- models that were saved from Python ---------------------------------------------------------
+
+
+def sequence_model(units, activation=None, *, per_step=False, dtype="float32", width=2):
+    return lc.Sequential(
+        [
+            lc.layers.Input((None, width)),
+            lc.layers.LSTM(3, return_sequences=per_step),
+            lc.layers.Dense(units, activation=activation or "linear"),
+        ],
+        dtype=dtype,
+    )
+
+
+def numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((12, 2))
+    rows = [
+        [f"s{place // 3}", *map(repr, values.tolist()), place % 2] for place, values in enumerate(x)
+    ]
+    return write(tmp_path / "data.csv", ["id", "a", "b", "y"], rows), x.reshape(4, 3, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("per_step", [False, True])
+def test_a_model_of_numbers_takes_columns_by_option(tmp_path, capsys, dtype, per_step):
+    data, x = numbers(tmp_path)
+    model = sequence_model(1, per_step=per_step, dtype=dtype)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    out = succeed(capsys, "predict", path, data, "--key", "id", "--features", "a", "b")
+    expected = model.predict(x.astype(dtype), verbose=0).reshape(-1)
+    lines = out.splitlines()
+    assert lines[0] == "id\tvalue"
+    for line, value in zip(lines[1:], expected, strict=True):
+        assert float(line.split("\t")[1]) == pytest.approx(value, rel=1e-5)  # six digits
+    # The figures of a model that is not compiled are those of its kind.
+    options = ["--key", "id", "--features", "a", "b", "--target", "y"]
+    if per_step:
+        figures = report(capsys, "evaluate", path, data, *options)
+        targets = np.arange(12) % 2
+        assert figures["loss"] == pytest.approx(((expected - targets) ** 2).mean(), rel=1e-5)
+        assert figures["mae"] == pytest.approx(np.abs(expected - targets).mean(), rel=1e-5)
+        return
+    status, _, err = run(capsys, "evaluate", path, data, *options)
+    assert status == 1
+    assert "line 3, column 'y': expected the same target in all rows of id 's0'" in err
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss"),
+    [
+        (1, "sigmoid", None),
+        (1, "sigmoid", "binary_crossentropy"),
+        (2, "softmax", None),
+        (2, "softmax", "categorical_crossentropy"),
+        (2, "softmax", "sparse_categorical_crossentropy"),
+    ],
+)
+def test_classes_are_evaluated_under_every_loss(tmp_path, capsys, units, activation, loss):
+    data, x = numbers(tmp_path)
+    model = sequence_model(units, activation, per_step=True)
+    if loss is not None:
+        model.compile("adam", loss)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    options = ["--key", "id", "--features", "a", "b", "--target", "y"]
+    figures = report(capsys, "evaluate", path, data, *options)
+    shares = model.predict(x.astype(np.float32), verbose=0).reshape(12, units).astype(float)
+    if units == 1:
+        shares = np.hstack([1 - shares, shares])
+    labels = np.arange(12) % 2
+    assert figures["accuracy"] == (shares.argmax(axis=1) == labels).mean()
+    assert figures["loss"] == pytest.approx(-np.log(shares[range(12), labels]).mean(), rel=1e-5)
+    for number in (0, 1):
+        row = figures["classes"][str(number)]
+        chosen = shares.argmax(axis=1) == number
+        hits = (chosen & (labels == number)).sum()
+        assert row["count"] == 6
+        assert row["recall"] == hits / 6
+        assert row["precision"] == (hits / chosen.sum() if chosen.any() else 0)
+        assert row["f1"] == pytest.approx(2 * hits / (6 + chosen.sum()), rel=1e-12)
+
+
+def test_a_quantized_model_is_evaluated(classifier, tmp_path, capsys):
+    path, data = classifier
+    small = tmp_path / "small.safetensors"
+    lc.quantize(lc.load(path)).save(small)
+    assert lc.load(small).metadata == lc.load(path).metadata
+    figures = report(capsys, "evaluate", small, data)
+    exact = report(capsys, "evaluate", path, data)
+    assert figures["loss"] == pytest.approx(exact["loss"], abs=0.05)
+
+
+def test_a_model_of_token_ids_takes_one_column(tmp_path, capsys):
+    model = lc.Sequential(
+        [lc.layers.Embedding(5, 2), lc.layers.LSTM(2), lc.layers.Dense(2, activation="softmax")]
+    )
+    ids = np.array([[1, 2, 3], [4, 0, 1]])
+    expected = model.predict(ids, verbose=0)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    rows = [[key, token] for key, row in zip("ab", ids, strict=True) for token in row]
+    data = write(tmp_path / "data.csv", ["id", "token"], rows)
+    out = succeed(capsys, "predict", path, data, "--key", "id")
+    for line, row in zip(out.splitlines()[1:], expected, strict=True):
+        assert line.split("\t")[1:] == [str(row.argmax()), f"{row.max():.4f}"]
+    wrong = write(tmp_path / "wrong.csv", ["id", "token"], [["a", 1.5]])
+    status, _, err = run(capsys, "predict", path, wrong, "--key", "id")
+    assert status == 1
+    assert "expected whole numbers, the ids of tokens" in err
+
+
+def test_a_table_from_the_standard_input(classifier, capsys, monkeypatch):
+    model, data = classifier
+    expected = succeed(capsys, "predict", model, data)
+    with open(data, "rb") as file:
+        content = file.read()
+    for typed in (content, b"\xef\xbb\xbf" + content, gzip.compress(content)):
+        for arguments in ([], ["-"], ["--data", "-"]):
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed)))
+            assert succeed(capsys, "predict", model, *arguments) == expected
+
+
+def test_a_renamed_column_is_told_by_option(classifier, tmp_path, capsys):
+    model, data = classifier
+    expected = succeed(capsys, "predict", model, data)
+    table = read_table(data)
+    renamed = write(tmp_path / "renamed.csv", ["walk", "stride", "end"], table.rows)
+    status, _, err = run(capsys, "predict", model, renamed)
+    assert status == 1
+    assert "expected a column 'step', which the model needs, got walk, stride, end" in err
+    assert succeed(capsys, "predict", model, renamed, "--features", "stride") == expected
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz", "a.tsv.gz", "a.txt", "a"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_tables_are_read_in_every_form(tmp_path, name, mark, line_end):
+    separator = "\t" if ".tsv" in name else ","
+    lines = [["name", "x"], ["ä, b" if separator == "\t" else '"ä, b"', "1.5"], ["c", "-2e3"]]
+    text = mark + "".join(separator.join(line) + line_end for line in lines)
+    content = text.encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    table = read_table(str(path))
+    assert table.names == ["name", "x"]
+    assert table.texts("name") == ["ä, b", "c"]
+    assert table.numbers("x").tolist() == [1.5, -2000.0]
+    assert table.lines == [2, 3]
+
+
+def test_semicolons_separate_where_the_header_has_them(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("name;x\na;1\n")
+    assert read_table(str(path)).names == ["name", "x"]
+
+
+BROKEN = [
+    ("", "expected a header with the names of columns, got nothing"),
+    ("a,b\n", "expected rows below the header, got none"),
+    ("a,,c\n1,2,3\n", "expected a name for each column, got none for number 2"),
+    ("a,a\n1,2\n", "expected different names of columns, got 'a' twice"),
+    ("a,b\n1,2\n1,2,3\n", "line 3: expected 2 fields like the header, got 3"),
+    ('a,b\n1,2\n"1,2\n', "line 3: unexpected end of data; a field with quotes"),
+    ('a,b\n"1"2,2\n', "line 2: ',' expected after"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BROKEN)
+def test_broken_tables_are_errors_of_one_line(tmp_path, capsys, content, message):
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    status, out, err = run(capsys, "train", path, "--target", "b", "--out", tmp_path / "m")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"lstmcore: error: {path}")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path, capsys):
+    path = tmp_path / "data.csv"
+    path.write_bytes("a,b\n1,2\né,3\n".encode("latin-1"))
+    _, _, err = run(capsys, "train", path, "--target", "b", "--out", tmp_path / "m")
+    assert f"{path}, line 3: expected text in UTF-8, got the byte 0xe9" in err
+    path = tmp_path / "data.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n1,2\n")[:-6])
+    _, _, err = run(capsys, "train", path, "--target", "b", "--out", tmp_path / "m")
+    assert f"{path}: damaged gzip file" in err
+
+
+# What is wrong with a table of sequences: what replaces a row, more options, and what is said.
+HEADER = ["id", "day", "x", "y"]
+ROWS = [[f"s{place // 2}", f"2024-01-{place + 1:02}", place, place % 4 // 2] for place in range(24)]
+KEYED = ["--key", "id", "--target", "y"]
+REFUSED = [
+    ({}, KEYED, "line 2, column 'day': expected a number, got the date '2024-01-01'; sort by it"),
+    ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "line 6, column 'x': expected a number"),
+    ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "(1 of 24 are missing); fill them in"),
+    ({4: ["s2", "x", "NA", 0]}, [*KEYED, "--drop", "day"], "got 'NA' (1 of 24 are missing)"),
+    ({4: ["s2", "x", "inf", 0]}, [*KEYED, "--drop", "day"], "expected a finite number, got 'inf'"),
+    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; leave the column out"),
+    ({4: ["", "x", 1, 0]}, [*KEYED, "--time", "day"], "column 'id': expected a key, got an empty"),
+    ({4: ["s2", "x", 1, 0]}, [*KEYED, "--time", "day"], "line 6, column 'day': expected a number"),
+    ({4: ["s2", "", 1, ""]}, [*KEYED, "--drop", "day"], "column 'y': expected a target, got an em"),
+    (
+        {4: ["s2", "", 1, "NA"]},
+        [*KEYED, "--drop", "day"],
+        "column 'y': expected a number, got 'NA'",
+    ),
+    ({}, ["--key", "ID", "--target", "y"], "--key: expected columns of"),
+    ({}, ["--key", "idd", "--target", "y"], "got 'idd'; did you mean 'id'?"),
+    ({}, ["--key", "id", "--target", "id"], "--key: expected another column than --target"),
+    ({}, [*KEYED, "--features", "x", "--drop", "z"], "--drop: expected columns of"),
+    ({}, [*KEYED, "--drop", "x", "day"], "expected columns of numbers beside target, key and time"),
+    ({}, [*KEYED, "--text", "x"], "--text: has no meaning for a table with --key"),
+    ({}, [*KEYED, "--window", "2"], "--window: has no meaning for a table with --key"),
+    ({}, ["--target", "y"], "expected one column of texts beside the target, got id, day, x; say"),
+    (
+        {},
+        ["--target", "y", "--text", "id", "--time", "day"],
+        "--time: has no meaning for a table of",
+    ),
+    ({}, ["--target", "x", "--horizon", "30"], "got none in the part for train, validation"),
+    ({}, ["--target", "x", "--horizon", "2", "--task", "classify"], "--task: expected regress"),
+    ({}, ["--target", "day", "--horizon", "2"], "line 2, column 'day': expected a number"),
+    (
+        {3: ["s1", "", 1, 0]},
+        [*KEYED, "--features", "x", "--per", "sequence"],
+        "--per: expected one",
+    ),
+    ({}, [*KEYED, "--features", "x", "--task", "regress", "--seed", "-1"], None),
+]
+
+
+@pytest.mark.parametrize(("changes", "options", "message"), REFUSED)
+def test_what_cannot_be_trained_on_is_an_error_of_one_line(
+    tmp_path, capsys, changes, options, message
+):
+    rows = [changes.get(place, row) for place, row in enumerate(ROWS)]
+    data = write(tmp_path / "data.csv", HEADER, rows)
+    out = tmp_path / "model.safetensors"
+    arguments = ["train", data, "--out", str(out), "--epochs", "1", "--quiet", *options]
+    if message is None:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 2
+        assert "expected a whole number of at least 0, got '-1'" in capsys.readouterr().err
+        return
+    status, printed, err = run(capsys, *arguments)
+    assert (status, printed) == (1, "")
+    assert err.startswith("lstmcore: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not out.exists()
+
+
+def test_one_class_is_no_task(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", HEADER, [[*row[:3], "same"] for row in ROWS])
+    arguments = ["train", data, *KEYED, "--drop", "day", "--out", tmp_path / "model.safetensors"]
+    status, _, err = run(capsys, *arguments)
+    assert status == 1
+    assert "expected at least two classes in column 'y', got only 'same'" in err
+
+
+def test_too_few_sequences_are_an_error(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", HEADER, ROWS[:6])
+    arguments = ["train", data, *KEYED, "--drop", "day", "--out", tmp_path / "model.safetensors"]
+    status, _, err = run(capsys, *arguments)
+    assert status == 1
+    assert "expected more sequences, so that some of each class can be held out, got 3" in err
+
+
+@pytest.mark.parametrize("name", ["m.keras", "nowhere/m.safetensors", ""])
+def test_where_the_model_goes_is_checked_before_training(tmp_path, capsys, name):
+    status, printed, err = run(
+        capsys, "train", "missing.csv", "--target", "y", "--out", tmp_path / name
+    )
+    assert (status, printed) == (1, "")
+    assert err.startswith("lstmcore: error: --out: expected")
+
+
+def test_a_class_that_was_not_trained_on_is_named(classifier, tmp_path, capsys):
+    model, data = classifier
+    table = read_table(data)
+    rows = [[*row[:2], "sideways"] for row in table.rows]
+    status, _, err = run(capsys, "evaluate", model, write(tmp_path / "data.csv", table.names, rows))
+    assert status == 1
+    assert "line 2, column 'end': expected one of down, up, got 'sideways'" in err
+
+
+def test_damaged_metadata_is_an_error(classifier, tmp_path, capsys):
+    path, data = classifier
+    good = json.loads(lc.load(path).metadata[METADATA_NAME])
+    damaged = tmp_path / "damaged.safetensors"
+    for text in (
+        "no json",
+        "[]",
+        "{}",
+        json.dumps({**good, "more": 1}),
+        json.dumps({**good, "kind": "picture"}),
+        json.dumps({**good, "means": []}),
+        json.dumps({**good, "scales": [0.0]}),
+        json.dumps({**good, "features": [1]}),
+        json.dumps({**good, "features": ["a", "b"], "means": [0, 0], "scales": [1, 1]}),
+        json.dumps({**good, "kind": "series", "horizon": "2"}),
+    ):
+        model = lc.load(path)
+        model.metadata = {METADATA_NAME: text}
+        model.save(damaged)
+        for command in ("predict", "evaluate"):
+            status, out, err = run(capsys, command, damaged, data)
+            assert (status, out) == (1, "")
+            assert METADATA_NAME in err
+
+
+# ---- the report ---------------------------------------------------------------------------------
+
+
+def test_training_reports_as_json_lines(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 3, "--units", 2, "--patience", 9]
+    lines = succeed(capsys, "train", data, "--out", path, *options, "--json").splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry.get("epoch") for entry in entries] == [1, 2, 3, None]
+    assert set(entries[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
+    best = min(entries[:3], key=lambda entry: entry["val_loss"])
+    assert entries[3]["best_epoch"] == best["epoch"]
+    assert entries[3]["file"] == str(path)
+    # The weights are those of the best epoch, the figures those of the part held out.
+    again = report(capsys, "train", data, "--out", path, *options)
+    assert again["accuracy"] == entries[3]["accuracy"]
+
+
+def test_options_make_the_model_that_they_say(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 2, "--batch-size", 10]
+    sizes = ["--units", 3, "--layers", 2, "--bidirectional", "--learning-rate", 0.25, "--seed", 5]
+    succeed(capsys, "train", data, "--out", path, *options, *sizes, "--quiet")
+    model = lc.load(path)
+    recurrent = model.layers[0]
+    assert isinstance(recurrent, lc.layers.Bidirectional)
+    assert (recurrent.layer.units, recurrent.layer.num_layers) == (3, 2)
+    assert (model.seed, model.epoch) == (5, 2)
+    assert model.optimizer.learning_rate == 0.25
+    assert model.optimizer.iterations == 2 * 4  # 32 sequences to train, in batches of 10
+    # Another seed draws other parts and other weights.
+    before = model.get_weights()
+    succeed(capsys, "train", data, "--out", path, *options, *sizes[:-1], 6, "--quiet")
+    assert not np.array_equal(before[0], lc.load(path).get_weights()[0])
+
+
+def test_an_epoch_a_line_goes_to_the_error_stream(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
+    options = ["--key", "walk", "--target", "end", "--epochs", 2, "--units", 2]
+    arguments = ["train", data, "--out", tmp_path / "model.safetensors", *options]
+    status, out, err = run(capsys, *arguments)
+    assert status == 0
+    assert [line.split()[1] for line in err.splitlines()] == ["1/2", "2/2"]
+    assert "'end' is one of 2 classes" in out
+    assert "32 sequences for train, 4 sequences for validation, 4 sequences for test" in out
+
+
+def test_numbers_are_classes_only_where_they_are_few_and_whole(tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+
+    def outputs(target, *more):
+        data = write(tmp_path / "data.csv", *walks(60, 1, target))
+        succeed(capsys, "train", data, "--out", path, *options, *more)
+        model = lc.load(path)
+        return model.output_shape[-1], model.class_names
+
+    def count(walk):
+        return [len(walk) % 3 * 5] * len(walk)
+
+    assert outputs(count) == (3, ["0", "5", "10"])  # by size, not by letters
+    assert outputs(count, "--task", "regress") == (1, None)
+    assert outputs(lambda walk: [len(walk)] * len(walk)) == (1, None)  # more than 20 of them
+    assert outputs(lambda walk: [len(walk) % 2 / 2] * len(walk)) == (1, None)
+    assert outputs(lambda walk: [len(walk) % 2 / 2] * len(walk), "--task", "classify") == (
+        2,
+        ["0.0", "0.5"],
+    )
+
+
+def test_every_class_is_trained_on(tmp_path, capsys):
+    # One of 41 sequences is of a class of its own; it is never held out.
+    header, rows = walks(41, 1, sign_of_the_end)
+    rows = [[key, step, "rare" if key == "w7" else target] for key, step, target in rows]
+    data = write(tmp_path / "data.csv", header, rows)
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--test", 0.4]
+    for seed in range(5):
+        path = tmp_path / "model.safetensors"
+        succeed(capsys, "train", data, "--out", path, *options, "--seed", seed, "--quiet")
+        assert lc.load(path).class_names == ["down", "rare", "up"]
