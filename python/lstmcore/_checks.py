@@ -23,12 +23,11 @@ def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+    if not -(2**63) <= number < 2**64:  # what model files and the engine can hold
+        bits = number.bit_length()
+        raise ValueError(f"{name}: expected an integer of 64 bits, got one of {bits} bits")
     if low is not None and number < low:
         raise ValueError(f"{name}: expected an integer of at least {low}, got {number}")
-    if not -(2**63) <= number < 2**64:  # what model files and the engine can hold
-        raise ValueError(
-            f"{name}: expected an integer of 64 bits, got one of {number.bit_length()}"
-        )
     return number
 
 

@@ -106,8 +106,9 @@ def test_texts_are_classified(tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     options = ["--target", "label", "--units", 16, "--epochs", 3]
     trained = report(capsys, "train", data, "--out", model, *options)
-    # Always the same class is 0.5.
-    assert trained["accuracy"] > 0.68
+    # Seeds 0 to 3 reach 0.69 to 0.73 here and 0.71 to 0.72 on fresh sentences. Always the same
+    # class is 0.5.
+    assert trained["accuracy"] > 0.66
     assert 0.45 < trained["majority_accuracy"] < 0.55
     figures = report(capsys, "evaluate", model, fresh)
     assert figures["accuracy"] > 0.68
@@ -115,6 +116,8 @@ def test_texts_are_classified(tmp_path, capsys):
     assert lc.load(model).class_names == ["bad", "good"]
 
 
+# Seeds 0 to 3 reach 0.935 to 0.970, 0.987 to 0.992, 0.975 to 0.980 and 0.988 to 0.995 on fresh
+# walks; the guesses are 0.5 and R2 0.
 @pytest.mark.parametrize(
     ("target", "figure", "least"),
     [
@@ -154,8 +157,9 @@ def test_a_series_is_forecast(tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     options = ["--target", "sales", "--horizon", 12, "--units", 16, "--epochs", 40]
     trained = report(capsys, "train", data, "--out", model, *options)
-    # The noise alone has a mean absolute error of 2.4; the last value is off by 25.
-    assert trained["mae"] < 5
+    # Seeds 0 to 3 reach 2.9 to 3.0. The noise alone has a mean absolute error of 2.4; the last
+    # value is off by 25.
+    assert trained["mae"] < 4
     assert trained["last_value_mae"] > 15
     forecast = report(capsys, "predict", model, data)["values"]
     assert np.abs(np.array(forecast) - values[388:]).mean() < 5

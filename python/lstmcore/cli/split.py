@@ -74,8 +74,8 @@ def _at_random(
     ]
     if len(rest) < 2 or lacking:
         raise ValueError(
-            f"{table.source}: expected more {UNITS[layout.kind]}, so that some of each class can be "
-            f"held out, got {count}; --validation 0 and --test 0 train on all"
+            f"{table.source}: expected more {UNITS[layout.kind]}, so that some of each class can "
+            f"be held out, got {count}; --validation 0 and --test 0 train on all"
         )
     parts["train"] = np.sort(rest)
     rows = np.concatenate([groups[place].rows for place in rest]) if groups else rest
