@@ -406,6 +406,7 @@ def test_info_describes_a_model(tmp_path, capsys):
     about = json.loads(out)
     assert about["parameters"] == model.count_params()
     assert about["classes"] == ["bad", "good"]
+    assert about["output_shape"] == "(N, 2)"
     assert [layer["class"] for layer in about["layers"]] == [
         type(layer).__name__ for layer in model.layers
     ]
@@ -432,3 +433,12 @@ def test_errors_take_one_line(tmp_path, capsys):
     status, _, err = run(capsys, "predict", str(path), "a")
     assert status == 1
     assert err.count("\n") == 1
+
+
+def test_only_a_line_feed_ends_a_line(softmax_model, capsys, monkeypatch):
+    path, _ = softmax_model
+    texts = ["good\u2028film", "good\x0cfilm", "good\x85film", "good\rfilm"]
+    type_in(monkeypatch, "\n".join(texts).encode())
+    status, out, _ = run(capsys, "predict", path)
+    assert status == 0
+    assert [line.split("\t")[2] for line in out.split("\n")[:-1]] == texts

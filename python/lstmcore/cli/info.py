@@ -37,7 +37,8 @@ def _run(options: argparse.Namespace) -> int:
     else:
         about, lines = _model(options.model)
     if options.json:
-        print(json.dumps(about, ensure_ascii=False))
+        names = {name: name.replace(" ", "_").lower() for name in about}
+        print(json.dumps({names[name]: value for name, value in about.items()}, ensure_ascii=False))
         return 0
     for name, value in about.items():
         if name != "layers":

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -96,18 +97,10 @@ def _predict_texts(
             texts = available[begin : begin + ROWS]
             outputs = model.predict(texts, ROWS, verbose=0)
             if options.json:
-                lines = [
-                    json.dumps({"text": text, **answer}, ensure_ascii=False)
-                    for text, answer in zip(
-                        texts, _objects(model, answers, texts, outputs), strict=True
-                    )
-                ]
-            else:
-                lines = [
-                    "\t".join([*answer, " ".join(text.splitlines())])
-                    for text, answer in zip(texts, _texts(answers, outputs), strict=True)
-                ]
-            print("\n".join(lines))
+                _dump(_objects(model, answers, texts, outputs))
+                continue
+            for text, answer in zip(texts, _texts(answers, outputs), strict=True):
+                print("\t".join([*answer, re.sub(r"\r?\n", " ", text)]))  # a line for each text
         sys.stdout.flush()
 
 
