@@ -226,14 +226,14 @@ def test_wrong_usage_exits_with_two(arguments, capsys):
     assert "--help says more" in err
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info", "convert"])
+@pytest.mark.parametrize("command", ["", "train", "predict", "evaluate", "info", "convert"])
 def test_help_ends_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
-        cli.main([command, "--help"])
+        cli.main([command, "--help"] if command else ["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    examples = out.split("\nexample:\n")[1].splitlines()
-    assert all(line.startswith(f"  lstmcore {command} ") for line in examples)
+    examples = out.split("\nexample:\n")[1].partition("\n\n")[0].splitlines()
+    assert all(line.startswith(f"  lstmcore {command}") for line in examples)
     # The parser takes what the example writes.
     for line in examples:
         words = shlex.split(line.partition("<")[0])[1:]

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+EXAMPLE = """  lstmcore train reviews.csv --target label --out reviews.safetensors
+  lstmcore predict reviews.safetensors < sentences.txt"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -47,7 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     from lstmcore.cli import convert, evaluate, info, predict, train
     from lstmcore.cli.options import Parser
 
-    parser = Parser(prog="lstmcore", description="Long short-term memory networks on the CPU.")
+    parser = Parser(
+        prog="lstmcore",
+        description="Long short-term memory networks on the CPU.",
+        epilog=f"example:\n{EXAMPLE}\n\nEach command has a --help of its own.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"lstmcore {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (train, predict, evaluate, info, convert):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore._typing import Array
+from lstmcore.training.metrics import R2
 
 __all__ = ["class_table", "score_amounts", "score_classes"]
 
@@ -60,13 +61,15 @@ def score_amounts(targets: Array, predicted: Array, guess: Any, baseline: str) -
         Of the shape of the targets.
     """
     error, other = predicted - targets, guess - targets
-    spread = float(np.square(targets - targets.mean()).sum())
     figures = {
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt(np.square(error).mean())),
         f"{baseline}_mae": float(np.abs(other).mean()),
         f"{baseline}_rmse": float(np.sqrt(np.square(other).mean())),
     }
-    if spread > 0:
-        figures["r2"] = 1.0 - float(np.square(error).sum()) / spread
+    rows = targets.reshape(len(targets), -1)
+    if len(rows) > 1 and (rows != rows[0]).any():
+        r2 = R2()
+        r2.update(rows, predicted.reshape(rows.shape))
+        figures["r2"] = r2.result()
     return figures

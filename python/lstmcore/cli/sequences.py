@@ -132,7 +132,8 @@ def windows_of(table: Table, layout: Layout, group: Group, ahead: int) -> Window
         name = f"series {group.key!r}" if layout.key else "the series"
         raise ValueError(
             f"{table.source}: expected at least {window + ahead} rows in {name} (window {window}"
-            f"{f' and horizon {ahead}' if ahead else ''}), got {len(series)}"
+            f"{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; leave a series that "
+            "is too short out, or train with a smaller --window"
         )
     starts = slice(0, count) if ahead else slice(count - 1, count)
     seen = sliding_window_view(series, window)[starts]
