@@ -233,7 +233,7 @@ def test_text_that_no_file_holds_is_refused_where_it_comes_in():
     with pytest.raises(ValueError, match="class_names: expected printable names"):
         model.class_names = ["\ud800", "b"]
     with pytest.raises(ValueError, match=r"target_tokens\[1\]: expected text that UTF-8 can hold"):
-        lc.EncoderDecoder(4, 4, target_tokens=["a", "\ud800"])
+        lc.EncoderDecoder(4, 4).target_tokens = ["a", "\ud800"]
     # The advice in the error helps.
     mended = SURROGATE.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     words.adapt([mended])
