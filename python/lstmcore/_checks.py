@@ -1,12 +1,16 @@
 """Checks of arguments: each error names the argument, what was expected and what came."""
 
 import operator
+from collections.abc import Mapping
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from lstmcore._arrays import as_array
 from lstmcore._typing import Array
+
+METADATA_KEY = "lstmcore"
+"""Name of the model's own entry in the metadata of a model file."""
 
 FLOAT_TYPES: tuple["np.dtype[Any]", ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -19,6 +23,9 @@ def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
+    if not -(2**63) <= number < 2**64:  # what model files and the engine can hold
+        bits = number.bit_length()
+        raise ValueError(f"{name}: expected an integer of 64 bits, got one of {bits} bits")
     if low is not None and number < low:
         raise ValueError(f"{name}: expected an integer of at least {low}, got {number}")
     return number
@@ -47,6 +54,8 @@ def real(
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
+    except OverflowError:  # of an integer that no float can hold
+        number = float("inf") if value > 0 else -float("inf")
     inside = (number > low if low_open else number >= low) and (
         number < high if high_open else number <= high
     )
@@ -70,7 +79,36 @@ def label(value: Any, name: str = "name") -> str:
     """Return `value`, which must be a string without dots."""
     if not isinstance(value, str) or not value or "." in value:
         raise ValueError(f"{name}: expected a non-empty string without dots, got {value!r}")
+    return text(value, name)
+
+
+def text(value: str, name: str) -> str:
+    """Return `value`, which must be text that UTF-8, and so a file, can hold."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name}: expected text that UTF-8 can hold, got half of a surrogate pair, "
+            f"{value[error.start]!r}, in {describe(value)}; "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends it"
+        ) from None
     return value
+
+
+def metadata(values: Any) -> dict[str, str]:
+    """Return `values` as a dict of texts by name, none of them the entry of model files."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"metadata: expected a mapping from str to str, got {describe(values)}")
+    for key, value in values.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(
+                f"metadata: expected a str for each str, got {describe(value)} for {describe(key)}"
+            )
+        if not key or key == METADATA_KEY:
+            raise ValueError(f"metadata: expected names other than '' and {METADATA_KEY!r}")
+        text(key, "metadata")
+        text(value, f"metadata[{key!r}]")
+    return {str(key): str(value) for key, value in values.items()}
 
 
 def class_names(names: Any) -> list[str]:

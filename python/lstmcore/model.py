@@ -51,6 +51,7 @@ class Model(Weighted, Summarized):
         self.epoch = 0
         self.history: History | None = None
         self.stop_training = False
+        self._metadata: dict[str, str] = {}
         self._compiled: Compiled | None = None
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
@@ -479,6 +480,18 @@ class Model(Weighted, Summarized):
 
     # ---- files -------------------------------------------------------------------------------
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Texts of yours by name, saved with the model; the library never reads them.
+
+        A copy: set all of it anew to change it. "lstmcore" is no name for one.
+        """
+        return dict(self._metadata)
+
+    @metadata.setter
+    def metadata(self, texts: Mapping[str, str]) -> None:
+        self._metadata = _checks.metadata(texts)
+
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
         """Write the model to one safetensors file, atomically.
 
@@ -496,7 +509,8 @@ class Model(Weighted, Summarized):
         TypeError
             If `path` is no path.
         ValueError
-            If the model is not built, or is quantized and a layer's precision was changed.
+            If the model is not built, or is quantized and a layer's precision was changed; or if
+            the ending of `path` is that of another format, such as ``.keras``.
         """
         checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 

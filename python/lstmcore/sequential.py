@@ -60,8 +60,8 @@ class Sequential(Network, Model):
         seed: int = 0,
         dtype: Any = "float32",
     ) -> None:
-        super().__init__(layers, seed, dtype)
         self._class_names: list[str] | None = None
+        super().__init__(layers, seed, dtype)
 
     @property
     def class_names(self) -> list[str] | None:
@@ -78,6 +78,12 @@ class Sequential(Network, Model):
             if self.built:
                 self.check_class_names(names)
         self._class_names = names
+
+    def _build(self, input_shape: Sequence[int | None], initialize: bool) -> None:
+        with self.unchanged_on_error():
+            super()._build(input_shape, initialize)
+            if self._class_names is not None:
+                self.check_class_names(self._class_names)
 
     def check_class_names(self, names: Sequence[str]) -> None:
         """Raise ValueError unless there are as many names as the outputs have classes."""
@@ -200,7 +206,6 @@ class Sequential(Network, Model):
             "layers": [describe(layer) for layer in self.layers],
         }
         if self.class_names is not None:
-            self.check_class_names(self.class_names)
             document["class_names"] = self.class_names
         return document
 

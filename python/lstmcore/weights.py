@@ -5,18 +5,17 @@ The format is described in docs/model_files.md. Files are written atomically and
 
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks
+from lstmcore._checks import METADATA_KEY
+from lstmcore._files import OWN, as_path, check_ending, reading_hint, replace
 from lstmcore._typing import Array
 
-__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "replace", "write"]
+__all__ = ["FORMAT", "QUANTIZED_FORMAT", "read", "read_notes", "write"]
 
 FORMAT = 1
 """The version of the format of models whose tensors are all of one type."""
@@ -24,14 +23,16 @@ FORMAT = 1
 QUANTIZED_FORMAT = 2
 """That of quantized models, the newest that this package reads; also has tensors of int8."""
 
-METADATA_KEY = "lstmcore"
 DEEPEST = 64  # objects and lists within each other in the metadata
 
 _DTYPES = {FORMAT: ("F32", "F64"), QUANTIZED_FORMAT: ("F32", "I8")}
 
 
 def write(
-    path: "str | os.PathLike[str]", tensors: Mapping[str, Array], document: Mapping[str, Any]
+    path: "str | os.PathLike[str]",
+    tensors: Mapping[str, Array],
+    document: Mapping[str, Any],
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a model file; at no time is there half a file at `path`.
 
@@ -43,15 +44,25 @@ def write(
         float32 or float64; with "quantization" in `document` float32 or int8.
     document : mapping
         Everything else, as JSON can hold it; "format" and "checksum" are added.
+    notes : mapping of str to str, optional
+        Other entries of the metadata, which no reader of models looks at.
+
+    Raises
+    ------
+    ValueError
+        If the ending of `path` is that of another format, or `document` is nested too deeply to be
+        read again.
     """
     from safetensors.numpy import save
 
-    destination = _path(path)
+    destination = as_path(path)
+    check_ending(destination, OWN)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     version = QUANTIZED_FORMAT if "quantization" in document else FORMAT
+    _check_depth(document)
     complete = {"format": version, **document, "checksum": checksum(arrays)}
     text = json.dumps(complete, ensure_ascii=False, allow_nan=False)
-    replace(destination, save(arrays, {METADATA_KEY: text}))
+    replace(destination, save(arrays, {**(notes or {}), METADATA_KEY: text}))
 
 
 def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, Any]]:
@@ -78,7 +89,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     """
     from safetensors import SafetensorError, safe_open
 
-    _path(path)
+    as_path(path)
     with open(path, "rb"):  # for the usual errors if it is missing or unreadable
         pass
     try:
@@ -88,11 +99,22 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
             names = file.keys()
             tensors = {name: _tensor(path, file, name, known) for name in names}
     except SafetensorError as error:
-        raise ValueError(f"{path}: truncated, damaged or no safetensors file: {error}") from error
+        raise ValueError(
+            f"{path}: truncated, damaged or no safetensors file: {error}{reading_hint(path)}"
+        ) from error
     found = document.pop("checksum", None)
     if type(found) is not int or found != checksum(tensors):
         raise ValueError(f"{path}: the tensors are not those that were saved (wrong checksum)")
     return tensors, document
+
+
+def read_notes(path: "str | os.PathLike[str]") -> dict[str, str]:
+    """Read the entries of the metadata that are not the model's, of a file that `read` has read."""
+    from safetensors import safe_open
+
+    with safe_open(os.fspath(path), framework="numpy") as file:
+        metadata = file.metadata() or {}
+    return {name: text for name, text in metadata.items() if name != METADATA_KEY}
 
 
 def checksum(tensors: Mapping[str, Array]) -> int:
@@ -151,18 +173,12 @@ def _check_depth(document: Any) -> None:
         level = [
             entry
             for value in level
-            if isinstance(value, (dict, list))
-            for entry in (value.values() if isinstance(value, dict) else value)
+            if isinstance(value, (Mapping, list))
+            for entry in (value.values() if isinstance(value, Mapping) else value)
         ]
         if not level:
             return
     raise ValueError(f"nested more than {DEEPEST} deep")
-
-
-def _path(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path: expected a str or a path, got {_checks.describe(path)}")
-    return Path(path)
 
 
 def _tensor(path: Any, file: Any, name: str, known: tuple[str, ...]) -> Array:
@@ -170,28 +186,3 @@ def _tensor(path: Any, file: Any, name: str, known: tuple[str, ...]) -> Array:
     if dtype not in known:
         raise ValueError(f"{path}: {name}: expected {' or '.join(known)}, got {dtype}")
     return np.asarray(file.get_tensor(name))
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write beside `path`, make sure that it has reached the disk, then put it in place."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(beside, flags, 0o666)
-    except OSError as error:  # nobody knows the name of the file beside
-        raise type(error)(error.errno, error.strerror, str(path)) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

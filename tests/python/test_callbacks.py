@@ -161,7 +161,7 @@ def test_an_unknown_figure_is_told_before_the_training(data, callback, tmp_path)
     with pytest.raises(ValueError, match=f"monitor: expected one of {known}.*, got 'val_loss'"):
         model.fit(*data, callbacks=others, verbose=0)
     assert model.optimizer.iterations == 0
-    assert table._file is None
+    assert table._table is None
     model.fit(*data, callbacks=others[:2], verbose=0)
     model.fit(*data, validation_data=data, callbacks=[callbacks.EarlyStopping()], verbose=0)
 
@@ -181,7 +181,7 @@ def test_all_are_told_of_the_end_though_one_fails(data, tmp_path):
     with pytest.raises(RuntimeError, match="first"):
         model.fit(*data, epochs=3, callbacks=[script, *failing, stopper, table], verbose=0)
     assert same(model.get_weights(), script.weights[0])
-    assert table._file is None
+    assert table._table is None
 
 
 def test_checkpoints_of_every_epoch(data, tmp_path):

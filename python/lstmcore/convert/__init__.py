@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lstmcore.convert.keras import from_keras, load_keras_weights, to_keras
     from lstmcore.convert.onnx import from_onnx, to_onnx
-    from lstmcore.convert.pytorch import from_torch, layer_from_torch, load_torch, to_torch
+    from lstmcore.convert.pytorch import (
+        from_torch,
+        layer_from_torch,
+        load_torch,
+        save_torch,
+        to_torch,
+    )
     from lstmcore.convert.textbook import from_textbook, to_textbook
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "from_torch",
     "layer_from_torch",
     "load_torch",
+    "save_torch",
     "to_torch",
     # Keras
     "from_keras",
@@ -40,6 +47,7 @@ _MEMBERS = {
     "layer_from_torch": "pytorch",
     "load_keras_weights": "keras",
     "load_torch": "pytorch",
+    "save_torch": "pytorch",
     "to_keras": "keras",
     "to_onnx": "onnx",
     "to_textbook": "textbook",

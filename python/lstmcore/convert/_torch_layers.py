@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lstmcore._typing import Array
 from lstmcore.layers import (
     LSTM,
@@ -19,17 +21,18 @@ from lstmcore.layers import (
 from lstmcore.layers.recurrent import Recurrent
 
 
-def _as_it_is(parts: Sequence[Array]) -> Array:
-    return parts[0]
+@dataclass(frozen=True)
+class Form:
+    """How PyTorch's tensors make a weight, and a weight makes PyTorch's tensors."""
+
+    convert: Callable[[Sequence[Array]], Array]
+    undo: Callable[[Array], list[Array]]
 
 
-def _turned(parts: Sequence[Array]) -> Array:
-    """Axes in the opposite order: (U, C) to (C, U), (F, C, K) to (K, C, F)."""
-    return parts[0].transpose()
-
-
-def _sum(parts: Sequence[Array]) -> Array:
-    return parts[0] + parts[1]
+_AS_IT_IS = Form(lambda parts: parts[0], lambda weight: [weight])
+# Axes in the opposite order: (U, C) and (C, U), (F, C, K) and (K, C, F).
+_TURNED = Form(lambda parts: parts[0].transpose(), lambda weight: [weight.transpose()])
+_SUM = Form(lambda parts: parts[0] + parts[1], lambda weight: [weight, np.zeros_like(weight)])
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Place:
     sources: tuple[str, ...]
     shape: tuple[int, ...]
     """Of each of the sources."""
-    convert: Callable[[Sequence[Array]], Array] = _as_it_is
+    form: Form = _AS_IT_IS
 
 
 def places_of(layer: Layer) -> list[Place]:
@@ -56,7 +59,7 @@ def places_of(layer: Layer) -> list[Place]:
     shapes = {spec.name: spec.shape for spec in layer.weight_specs()}
     kind = type(layer).__name__
     if isinstance(layer, (Dense, Conv1D)):
-        places = [Place("kernel", ("weight",), shapes["kernel"][::-1], _turned)]
+        places = [Place("kernel", ("weight",), shapes["kernel"][::-1], _TURNED)]
         if "bias" in shapes:
             places.append(Place("bias", ("bias",), shapes["bias"]))
         return places
@@ -82,7 +85,7 @@ def _recurrent(layer: Recurrent, shapes: dict[str, tuple[int, ...]]) -> list[Pla
     return [
         Place(name, (name,), shape)
         if name.startswith("weight")
-        else Place(name, tuple(name.replace("bias", half) for half in BIASES), shape, _sum)
+        else Place(name, tuple(name.replace("bias", half) for half in BIASES), shape, _SUM)
         for name, shape in shapes.items()
     ]
 

@@ -1,5 +1,7 @@
 """Weights from and to PyTorch: modules, state dicts, and files of them."""
 
+import io
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._files import as_path, replace
 from lstmcore._typing import Array
 from lstmcore.config import LSTMConfig
 from lstmcore.convert import _strict
@@ -16,9 +19,10 @@ from lstmcore.convert._torch_layers import build, places_of
 from lstmcore.layers import Layer
 from lstmcore.sequential import Sequential
 
-__all__ = ["from_torch", "layer_from_torch", "load_torch", "to_torch"]
+__all__ = ["from_torch", "layer_from_torch", "load_torch", "save_torch", "to_torch"]
 
 FORM = "PyTorch's LSTM"
+WRITTEN = (".pt", ".pth")
 
 
 def from_torch(
@@ -200,10 +204,61 @@ def load_torch(
         raise TypeError(f"source: expected {dtype}, the type of the layers, got {kind}")
     for layer, prefix in layers.items():
         values = {
-            place.name: place.convert([state[_join(prefix, part)].read() for part in place.sources])
+            place.name: place.form.convert(
+                [state[_join(prefix, part)].read() for part in place.sources]
+            )
             for place in places[layer]
         }
         layer.set_weights([values[name] for name in layer.weights])
+
+
+def save_torch(
+    model: Sequential, path: "str | os.PathLike[str]", names: Mapping[str, str] | None = None
+) -> None:
+    """Write the weights of a model as a file of a state dict, which PyTorch loads.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built, of the layers that `load_torch` knows.
+    path : str or path
+        ``.pt`` or ``.pth``; written atomically, and replaced if it is there.
+    names : mapping of str to str, optional
+        The prefix of each layer that has weights, as in `load_torch`; None: the layers' names.
+
+    Raises
+    ------
+    ValueError
+        If the model is not built, a layer is not named or has weights that PyTorch has not, or
+        `path` has another ending.
+    ImportError
+        If PyTorch is not installed.
+
+    Notes
+    -----
+    What computes is code in PyTorch, which no state dict holds: modules with these names must be
+    made there. Of the two biases of a gate ``bias_ih_l0`` holds all, and ``bias_hh_l0`` is zero.
+    """
+    _checks.instance(model, Sequential, "model", "a Sequential")
+    target = as_path(path)
+    if target.suffix.lower() not in WRITTEN:
+        raise ValueError(f"path: expected {' or '.join(WRITTEN)}, got {target.name!r}")
+    weights = model.weights
+    if names is None:
+        names = {str(layer.name): str(layer.name) for layer in model.network if layer.weights}
+    state: dict[str, Array] = {}
+    for layer, prefix in _named(model, names).items():
+        for place in places_of(layer):
+            parts = place.form.undo(weights[f"{layer.name}.{place.name}"])
+            for part, values in zip(place.sources, parts, strict=True):
+                full = _join(prefix, part)
+                if full in state:
+                    raise ValueError(f"names: {full} would be written twice")
+                state[full] = np.array(values, order="C")
+    torch = import_torch()
+    content = io.BytesIO()
+    torch.save({name: torch.from_numpy(values) for name, values in state.items()}, content)
+    replace(target, content.getvalue())
 
 
 def layer_from_torch(module: Any, *, training: bool = True) -> Layer:

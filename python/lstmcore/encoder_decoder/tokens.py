@@ -21,7 +21,7 @@ def token_texts(tokens: Any, vocabulary: int) -> list[str]:
     TypeError
         If they are no sequence of strings.
     ValueError
-        If a text stands twice, or there are more than ids.
+        If a text stands twice or is one that no file can hold, or there are more than ids.
     """
     if isinstance(tokens, (str, bytes)):
         raise TypeError(f"target_tokens: expected a sequence of strings, got {tokens!r}")
@@ -31,6 +31,7 @@ def token_texts(tokens: Any, vocabulary: int) -> list[str]:
             raise TypeError(
                 f"target_tokens: expected strings, got {_checks.describe(text)} at {place}"
             )
+        _checks.text(text, f"target_tokens[{place}]")
     if len(texts) > vocabulary:
         raise ValueError(
             f"target_tokens: expected at most {vocabulary}, the size of the target's vocabulary, "

@@ -88,11 +88,12 @@ class TextVectorization(Layer):
         TypeError
             If an entry is not a string.
         ValueError
-            If there is no token in them.
+            If there is no token in them, or one has half of a surrogate pair, which no file can
+            hold.
         """
         counts: Counter[str] = Counter()
-        for text in as_texts(texts):
-            counts.update(self.tokens(text))
+        for place, text in enumerate(as_texts(texts)):
+            counts.update(self.tokens(_checks.text(text, f"texts[{place}]")))
         counts.pop(UNKNOWN, None)
         if not counts:
             raise ValueError("texts: expected at least one token, got none")
@@ -107,13 +108,15 @@ class TextVectorization(Layer):
         TypeError
             If it is no sequence of strings.
         ValueError
-            If tokens are empty or repeated, or more than `max_tokens` allows.
+            If tokens are empty or repeated, have half of a surrogate pair, which no file can hold,
+            or are more than `max_tokens` allows.
         """
-        if isinstance(vocabulary, (str, Mapping)) or not all(
-            isinstance(token, str) for token in vocabulary
-        ):
+        tokens = None if isinstance(vocabulary, (str, Mapping)) else list(vocabulary)
+        if tokens is None or not all(isinstance(token, str) for token in tokens):
             raise TypeError("vocabulary: expected a sequence of strings")
-        tokens = list(vocabulary)
+        tokens = [
+            _checks.text(str(token), f"vocabulary[{place}]") for place, token in enumerate(tokens)
+        ]
         if tokens[:2] == [PADDING, UNKNOWN]:
             tokens = tokens[2:]
         numbers = {token: number for number, token in enumerate(tokens, start=2)}
@@ -153,6 +156,9 @@ class TextVectorization(Layer):
 
     def encode(self, texts: Iterable[str]) -> tuple[Array, Array]:
         """Number the tokens of `texts`.
+
+        Any text will do: half of a surrogate pair is an unknown token, like all others that are
+        not in the vocabulary.
 
         Returns
         -------

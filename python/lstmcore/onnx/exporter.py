@@ -2,14 +2,14 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from lstmcore import __version__, _checks, weights
+from lstmcore import __version__, _checks
+from lstmcore._files import ONNX, as_path, check_ending, replace
 from lstmcore._typing import Shape
 from lstmcore.layers import Layer, TextVectorization
 from lstmcore.onnx.export_graph import (
@@ -88,7 +88,8 @@ def export(
         If an argument has the wrong type.
     ValueError
         If the model is not built or too large, an argument has a wrong value or nothing to act on,
-        or a layer or one of its options has no form in ONNX; the error names it.
+        `path` has the ending of another format, such as ``.keras``, or a layer or one of its
+        options has no form in ONNX; the error names it.
 
     Notes
     -----
@@ -106,7 +107,9 @@ def export(
     >>> session.run(["y"], {"x": x, "lengths": np.array([7, 3], np.int32)})
     """
     _checks.instance(model, Sequential, "model", "a Sequential")
-    destination = None if path is None else _path(path)
+    destination = None if path is None else as_path(path)
+    if destination is not None:
+        check_ending(destination, ONNX)
     version = _opset(opset)
     _checks.flag(lengths, "lengths")
     _checks.flag(states, "states")
@@ -124,17 +127,11 @@ def export(
     proto = _model(graph, model, inputs, outputs)
     onnx.checker.check_model(proto, full_check=True)
     if destination is not None:
-        weights.replace(destination, proto.SerializeToString())
+        replace(destination, proto.SerializeToString())
     return proto
 
 
 # ---- arguments -----------------------------------------------------------------------------------
-
-
-def _path(path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path: expected a str or a path, got {_checks.describe(path)}")
-    return Path(path)
 
 
 def _opset(opset: int) -> int:

@@ -1,17 +1,18 @@
 """Callbacks: told of every epoch and batch of a training, they watch, save and steer."""
 
-import csv
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from lstmcore import _checks
+from lstmcore._files import OWN, check_ending
 from lstmcore._typing import Array
 from lstmcore.training.callback import Callback
 from lstmcore.training.callback import Logs as Logs  # for callbacks outside this module
 from lstmcore.training.history import History
+from lstmcore.training.log_table import LogTable
 from lstmcore.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class _Monitor:
         self.best = None if best is None else _checks.real(best, "best")
 
     def better(self, value: float, than: float | None) -> bool:
-        if math.isnan(value):
+        if not math.isfinite(value):  # no figure of use, and none that a model file can hold
             return False
         return than is None or self.sign * (value - than) > self.min_delta
 
@@ -248,6 +249,7 @@ class ModelCheckpoint(_Monitoring):
     ----------
     filepath : str or path
         May hold "{epoch}", counted from 1, and names of the logs: "{epoch:02d}-{val_loss:.3f}".
+        An ending of another format, such as ``.keras``, is refused.
     monitor : str, default "val_loss"
         What `save_best_only` looks at.
     save_best_only : bool, default False
@@ -268,6 +270,7 @@ class ModelCheckpoint(_Monitoring):
         include_optimizer: bool = True,
     ) -> None:
         self.filepath = os.fspath(filepath)
+        check_ending(self.filepath, OWN, "filepath")
         self._monitor = _Monitor(monitor, mode)
         self.save_best_only = _checks.flag(save_best_only, "save_best_only")
         self.include_optimizer = _checks.flag(include_optimizer, "include_optimizer")
@@ -428,8 +431,12 @@ class CSVLogger(Callback):
     ----------
     filename : str or path
     separator : str, default ","
+        One character.
     append : bool, default False
-        Whether to go on in a file that is there, instead of replacing it.
+        Whether to go on in a table that is there, instead of replacing it: figures go under their
+        names in its header, with empty fields where there is none. Figures that the header lacks
+        are refused, before training begins where they are known by then. A last line that was not
+        written to its end is dropped.
     """
 
     def __init__(
@@ -437,34 +444,37 @@ class CSVLogger(Callback):
     ) -> None:
         self.filename = os.fspath(filename)
         self.path = Path(filename)
+        if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
+            raise ValueError(f"separator: expected one character, got {separator!r}")
         self.separator = separator
         self.append = _checks.flag(append, "append")
-        self._file: TextIO | None = None
+        self._table: LogTable | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Open the file."""
-        self._header = not (self.append and self.path.exists() and self.path.stat().st_size)
-        self._file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
-        self._keys: list[str] | None = None
+        """Open the file.
+
+        Raises
+        ------
+        ValueError
+            If there is a table to go on with, and its header lacks a figure.
+        """
+        self._table = LogTable(self.path, self.separator, self.append)
+        try:
+            self._table.check(getattr(self, "params", {}).get("metrics") or [])
+        except ValueError:
+            self.on_train_end()
+            raise
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write a line."""
-        assert self._file is not None
-        writer = csv.writer(self._file, delimiter=self.separator)
-        if self._keys is None:
-            self._keys = list(logs)
-            if self._header:
-                writer.writerow(["epoch", *self._keys])
-        writer.writerow(
-            [epoch, *(repr(float(logs[key])) if key in logs else "" for key in self._keys)]
-        )
-        self._file.flush()
+        assert self._table is not None
+        self._table.write(epoch, logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._table is not None:
+            self._table.close()
+            self._table = None
 
 
 class TerminateOnNaN(Callback):

@@ -68,7 +68,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
         **model.document(),
         "training": training,
     }
-    weights.write(path, tensors, document)
+    weights.write(path, tensors, document, model.metadata)
 
 
 def load(
@@ -77,9 +77,11 @@ def load(
     """Read a model; see `lstmcore.load`."""
     tensors, document = weights.read(path)
     try:
-        return _restore(tensors, document, custom_objects or {})
+        model = _restore(tensors, document, custom_objects or {})
+        model.metadata = weights.read_notes(path)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from error
+    return model
 
 
 def _restore(

@@ -7,7 +7,13 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import lstmcore as lc  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
-from lstmcore.convert import from_torch, layer_from_torch, load_torch, to_torch  # noqa: E402
+from lstmcore.convert import (  # noqa: E402
+    from_torch,
+    layer_from_torch,
+    load_torch,
+    save_torch,
+    to_torch,
+)
 
 # Relative to the largest entry; the sums have other orders.
 TOLERANCES = {"float64": 1e-12, "float32": 2e-6}
@@ -409,3 +415,37 @@ def test_modules_that_are_frozen_in_part():
     with pytest.raises(ValueError, match="trained as a whole, got requires_grad=False for bias"):
         layer_from_torch(module)
     assert layer_from_torch(module, training=False).trainable is True
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's, about its speed
+def test_a_whole_model_is_written_as_a_state_dict(tmp_path):
+    model = tagger()
+    path = tmp_path / "model.pt"
+    save_torch(model, path)
+    module = Tagger().double().eval()
+    module.load_state_dict(torch.load(path, weights_only=True))
+    ids = np.random.default_rng(0).integers(0, 20, (4, 9))
+    close(model.predict(ids), module(torch.from_numpy(ids)))
+
+    again = tagger()
+    again.set_weights([np.zeros_like(value) for value in again.get_weights()])
+    load_torch(again, path, NAMES)
+    for name, value in model.weights.items():
+        np.testing.assert_array_equal(again.weights[name], value)
+
+
+def test_what_no_state_dict_holds_is_refused(tmp_path):
+    model = tagger()
+    for path in ("model.bin", "model.safetensors", "model"):
+        with pytest.raises(ValueError, match=r"path: expected \.pt or \.pth"):
+            save_torch(model, tmp_path / path)
+    with pytest.raises(ValueError, match="names: expected words"):
+        save_torch(model, tmp_path / "model.pt", {"words": "words"})
+    with pytest.raises(ValueError, match=r"names: .*weight would be written twice"):
+        save_torch(model, tmp_path / "model.pt", dict.fromkeys(NAMES, "same"))
+    with pytest.raises(ValueError, match="not built"):
+        save_torch(lc.Sequential([lc.layers.LSTM(2)]), tmp_path / "model.pt")
+    peephole = lc.Sequential([lc.layers.Input((None, 2)), lc.layers.LSTM(2, peephole=True)])
+    with pytest.raises(ValueError, match="PyTorch's LSTM has no peephole_l0"):
+        save_torch(peephole, tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())

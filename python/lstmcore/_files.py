@@ -1,0 +1,182 @@
+"""Files: written whole or not at all, and known by their endings."""
+
+import os
+import platform
+import re
+import secrets
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from lstmcore import _checks
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that somebody has open cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["ONNX", "OWN", "as_path", "check_ending", "reading_hint", "remove_unfinished", "replace"]
+
+
+def as_path(path: Any) -> Path:
+    """Return `path` as a path.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a str or a path, got {_checks.describe(path)}")
+    return Path(path)
+
+
+# ---- formats of others ---------------------------------------------------------------------------
+
+
+class _Format(NamedTuple):
+    owner: str
+    write: str
+    read: str
+
+
+OWN, ONNX = "lstmcore", "ONNX"
+_KERAS = _Format("Keras", "lstmcore.convert.to_keras(model, PATH)", "lstmcore.convert.from_keras")
+_OLD_KERAS = _KERAS._replace(write="lstmcore.convert.to_keras(model, PATH), PATH ending in .keras")
+_TORCH = _Format(
+    "PyTorch", "lstmcore.convert.save_torch(model, PATH)", "lstmcore.convert.load_torch"
+)
+_FORMATS = {
+    ".safetensors": _Format(OWN, "model.save(PATH)", "lstmcore.load"),
+    ".weights.h5": _KERAS._replace(read="lstmcore.convert.load_keras_weights"),
+    ".keras": _KERAS,
+    ".h5": _OLD_KERAS,
+    ".hdf5": _OLD_KERAS,
+    ".onnx": _Format(ONNX, "lstmcore.onnx.export(model, PATH)", "lstmcore.onnx.load"),
+    ".pt": _TORCH,
+    ".pth": _TORCH,
+}
+"""Endings that say whose format a file has; the first that fits counts."""
+
+
+def check_ending(path: "str | os.PathLike[str]", owner: str, name: str = "path") -> None:
+    """Raise ValueError if the ending of `path` promises the format of another than `owner`."""
+    ending, found = _format(path)
+    if found is not None and found.owner != owner:
+        expected = next(key for key, entry in _FORMATS.items() if entry.owner == owner)
+        raise ValueError(
+            f"{name}: expected an ending of {owner}, such as {expected}, got {ending} "
+            f"({os.fspath(path)}), which is one of {found.owner}; {found.write} writes that"
+        )
+
+
+def reading_hint(path: "str | os.PathLike[str]") -> str:
+    """Say what reads a file of another format; "" if the ending promises none."""
+    ending, found = _format(path)
+    if found is None or found.owner == OWN:
+        return ""
+    return f"; files of {found.owner} ({ending}) are read by {found.read}"
+
+
+def _format(path: "str | os.PathLike[str]") -> tuple[str, _Format | None]:
+    name = os.fspath(path).lower()
+    return next(
+        ((ending, found) for ending, found in _FORMATS.items() if name.endswith(ending)), ("", None)
+    )
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+# The name of a file that is being written: whose machine, and a number of its own. It does not hold
+# the name of the destination, which may be as long as a name can be.
+_UNFINISHED = re.compile(r"\.lstmcore-([0-9a-f]{8})-[0-9a-f]{16}\.unfinished")
+_DAY = 24 * 60 * 60
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write beside `path`, make sure that it has reached the disk, then put it in place.
+
+    First, what killed writers have left unfinished in the folder is removed.
+    """
+    remove_unfinished(path.parent)
+    with _beside(path) as (beside, file):
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()  # Windows moves no open file
+        os.replace(beside, path)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files in `folder` that a killed writer left; never those of a living one.
+
+    A writer holds a lock on its file, which the system lets go when the writer dies. Not every
+    network file system shows a lock to other machines, so files of those must also be a day old.
+    """
+    now = time.time()
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _UNFINISHED.fullmatch(entry.name)
+            if found is None:
+                continue
+            with suppress(OSError):
+                own = found.group(1) == _machine()
+                if (own and fcntl is not None) or now - entry.stat().st_mtime > _DAY:
+                    _remove_if_unlocked(entry.path)
+
+
+def _remove_if_unlocked(path: str) -> None:
+    if fcntl is None:
+        os.unlink(path)
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(handle)
+
+
+def _machine() -> str:
+    """Eight digits that tell this machine from others."""
+    return f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a new file in the folder of `path`, locked; it is removed if the block raises."""
+    beside, file = _open_beside(path)
+    # Before it was locked, somebody may have taken it for a dead writer's.
+    while not beside.exists():
+        file.close()
+        beside, file = _open_beside(path)
+    try:
+        yield beside, file
+    except BaseException:
+        file.close()  # Windows removes no open file
+        beside.unlink(missing_ok=True)
+        raise
+    file.close()
+
+
+def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
+    beside = path.with_name(f".lstmcore-{_machine()}-{secrets.token_hex(8)}.unfinished")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(beside, flags, 0o666)
+    except OSError as error:  # nobody knows the name of the file beside
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    if fcntl is not None:
+        with suppress(OSError):  # of file systems without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    return beside, os.fdopen(handle, "wb")

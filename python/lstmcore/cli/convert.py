@@ -1,0 +1,151 @@
+"""``lstmcore convert``: from one format of models to another, as the endings say."""
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+from lstmcore.cli.answers import load_model
+from lstmcore.cli.layout import METADATA_NAME
+from lstmcore.cli.names import did_you_mean
+from lstmcore.cli.options import add_command
+from lstmcore.sequential import Sequential
+
+__all__ = ["add_parser"]
+
+EXAMPLE = """  lstmcore convert model.keras model.safetensors
+  lstmcore convert model.safetensors model.onnx
+  lstmcore convert trained.pt model.safetensors --like model.safetensors --names lstm=encoder"""
+
+READ = (".safetensors", ".keras", ".weights.h5", ".pt", ".pth", ".bin")
+WRITTEN = (".safetensors", ".keras", ".weights.h5", ".onnx", ".pt", ".pth")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "convert",
+        _run,
+        "Convert a model to another format, which the endings of the files tell. "
+        f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold weights alone "
+        "(.weights.h5, and state dicts of PyTorch) need --like, a model of the same layers.",
+        EXAMPLE,
+    )
+    parser.add_argument("source", metavar="IN", help="file to read")
+    parser.add_argument("target", metavar="OUT", help="file to write; replaced if it is there")
+    parser.add_argument("--like", metavar="MODEL", help="model of lstmcore whose layers to fill")
+    parser.add_argument(
+        "--names",
+        metavar="LAYER=PREFIX",
+        nargs="+",
+        help="where the weights of layers are in PyTorch's file (default: under the layers' names)",
+    )
+    parser.add_argument(
+        "--from-ids",
+        action="store_true",
+        help="leave out what makes token ids of texts, for which other formats have no form",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    source, target = _ending(options.source, "IN", READ), _ending(options.target, "OUT", WRITTEN)
+    torch = {".pt", ".pth", ".bin"}
+    if options.names is not None and not {source, target} & torch:
+        raise ValueError("--names: expected with a file of PyTorch, .pt or .pth, alone")
+    model = _read(options, source)
+    if options.from_ids:
+        model = _without_text(model)
+    _write(options, model, target)
+    if METADATA_NAME in model.metadata and target != ".safetensors":
+        print(
+            f"lstmcore: note: {options.target} does not say what the model's columns and classes "
+            "are, nor how they are standardized",
+            file=sys.stderr,
+        )
+    print(f"wrote {options.target}")
+    return 0
+
+
+def _ending(path: str, name: str, known: tuple[str, ...]) -> str:
+    for ending in known:
+        if path.lower().endswith(ending):
+            return ending
+    found = Path(path).suffix
+    hint = " (Keras 2's; load it with Keras and save it as .keras)" if found == ".h5" else ""
+    raise ValueError(
+        f"{name}: expected a file ending in {', '.join(known)}, got {path}{hint}"
+        f"{did_you_mean(found, known) if not hint else ''}"
+    )
+
+
+def _read(options: argparse.Namespace, ending: str) -> Sequential:
+    from lstmcore.convert import from_keras, load_keras_weights, load_torch
+
+    Path(options.source).open("rb").close()  # for the usual errors if it is missing
+    weights_alone = ending in (".weights.h5", ".pt", ".pth", ".bin")
+    if weights_alone != (options.like is not None):
+        raise ValueError(
+            f"--like: expected {'a model of the same layers' if weights_alone else 'none'} beside "
+            f"IN {options.source}, which holds "
+            f"{'weights without their layers' if weights_alone else 'a whole model'}"
+        )
+    if ending == ".safetensors":
+        return load_model(options.source)
+    if ending == ".keras":
+        made: Sequential = from_keras(options.source, training=False)
+        return made
+    model = load_model(options.like)
+    if ending == ".weights.h5":
+        load_keras_weights(model, options.source)
+    else:
+        load_torch(model, options.source, _prefixes(model, options.names))
+    return model
+
+
+def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
+    if ending == ".safetensors":
+        model.save(options.target)
+        return
+    if model.vectorizer is not None and ending in (".keras", ".weights.h5", ".onnx"):
+        raise ValueError(
+            f"--from-ids: expected for {options.source}, which takes texts, since {ending} has no "
+            "form for what makes token ids of them"
+        )
+    if ending in (".keras", ".weights.h5"):
+        from lstmcore.convert import to_keras
+
+        to_keras(model, options.target)
+    elif ending == ".onnx":
+        from lstmcore.onnx import export
+
+        export(model, options.target)
+    else:
+        from lstmcore.convert import save_torch
+
+        save_torch(model, options.target, _prefixes(model, options.names))
+
+
+def _prefixes(model: Sequential, names: list[str] | None) -> dict[str, str]:
+    """Return the prefix of each layer with weights: as told, else its name."""
+    prefixes = {str(layer.name): str(layer.name) for layer in model.network if layer.weights}
+    for entry in names or []:
+        layer, equals, prefix = entry.partition("=")
+        if not equals or layer not in prefixes:
+            raise ValueError(
+                f"--names: expected LAYER=PREFIX for layers out of {', '.join(prefixes)}, got "
+                f"{entry!r}{did_you_mean(layer, prefixes)}"
+            )
+        prefixes[layer] = prefix
+    return prefixes
+
+
+def _without_text(model: Sequential) -> Sequential:
+    """Copy a model without its TextVectorization."""
+    if model.vectorizer is None:
+        raise ValueError("--from-ids: expected a model that takes texts, got one that takes none")
+    result = copy.deepcopy(model)
+    result.layers = result.layers[1:]
+    result.metadata = {}
+    return result

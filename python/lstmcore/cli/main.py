@@ -1,0 +1,63 @@
+"""The program itself: its commands, and its errors in one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+EXAMPLE = """  lstmcore train reviews.csv --target label --out reviews.safetensors
+  lstmcore predict reviews.safetensors < sentences.txt"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 after an error that was reported on the standard error stream. Wrong
+        usage exits with 2.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Input is UTF-8 wherever it comes from, so output is; what no text can hold is escaped.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        options = _parser().parse_args(arguments)
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (ImportError, OSError, OverflowError, TypeError, ValueError) as error:
+        print(f"lstmcore: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    from lstmcore import __version__
+    from lstmcore.cli import convert, evaluate, info, predict, train
+    from lstmcore.cli.options import Parser
+
+    parser = Parser(
+        prog="lstmcore",
+        description="Long short-term memory networks on the CPU.",
+        epilog=f"example:\n{EXAMPLE}\n\nEach command has a --help of its own.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lstmcore {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (train, predict, evaluate, info, convert):
+        command.add_parser(commands)
+    return parser

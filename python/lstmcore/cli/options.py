@@ -1,0 +1,75 @@
+"""What the options of several commands share."""
+
+import argparse
+import textwrap
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+__all__ = ["Parser", "add_command", "add_json", "add_model_columns", "above", "share"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Report, and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help says more\n")
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], about: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a command whose help ends with an example."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about[0].lower() + about[1:].partition(". ")[0].removesuffix("."),
+        description=textwrap.fill(about, 78),
+        epilog=f"example:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help=f"write {what} as JSON")
+
+
+def add_model_columns(parser: argparse.ArgumentParser) -> None:
+    """Add what tells the columns of a model that was saved from Python."""
+    group = parser.add_argument_group(
+        "columns", "For models saved from Python; those of 'lstmcore train' know their columns."
+    )
+    group.add_argument("--text", metavar="COLUMN", help="the texts")
+    group.add_argument("--key", metavar="COLUMN", help="rows with the same key are one sequence")
+    group.add_argument("--time", metavar="COLUMN", help="what sorts the rows of a sequence")
+    group.add_argument("--features", metavar="COLUMN", nargs="+", help="the numbers of a step")
+
+
+def above(low: float, kind: Callable[[str], Any], *, equal: bool = False) -> Callable[[str], Any]:
+    """Return what reads a number above `low`, or with `equal` of at least `low`."""
+    what = "a whole number" if kind is int else "a number"
+    bound = f"of at least {low:g}" if equal else f"above {low:g}"
+
+    def read(text: str) -> Any:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not low <= number < float("inf") or (number == low and not equal):
+            raise argparse.ArgumentTypeError(f"expected {what} {bound}, got {text!r}")
+        return number
+
+    return read
+
+
+def share(text: str) -> float:
+    """Read a share of the samples."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number < 1.0:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, got {text!r}")
+    return number

@@ -1,0 +1,232 @@
+"""``lstmcore predict``: what a model says of texts, or of the rows of a table."""
+
+import argparse
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from lstmcore.cli.answers import Answers, load_model, read_layout
+from lstmcore.cli.layout import Layout
+from lstmcore.cli.options import add_command, add_json, add_model_columns
+from lstmcore.cli.samples import ROWS
+from lstmcore.cli.sequences import features_of, groups_of, windows_of
+from lstmcore.cli.table_models import as_inputs, layout_for
+from lstmcore.cli.tables import Table, decode, read_table
+from lstmcore.sequential import Sequential
+
+__all__ = ["add_parser"]
+
+EXAMPLE = """  lstmcore predict reviews.safetensors "a funny film"
+  lstmcore predict reviews.safetensors < sentences.txt
+  lstmcore predict gestures.safetensors new_gestures.csv"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "predict",
+        _run,
+        "Predict classes or amounts. Of texts, each line of the output belongs to a line of the "
+        "input: class and probability, or amounts, then the text, separated by tabs; of a model "
+        "with answers for each token, all of them, separated by blanks. Of a table the output is a "
+        "table with a header: a line for each sequence, for each row where steps have answers of "
+        "their own, or for each step that is forecast.",
+        EXAMPLE,
+    )
+    parser.add_argument("model", metavar="MODEL", help="file of a model")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        help="texts, for a model of texts; else the file of a table. Without one, the lines of the "
+        "standard input",
+    )
+    parser.add_argument(
+        "--data", metavar="FILE", help="table, also of texts; - is the standard input"
+    )
+    add_model_columns(parser)
+    add_json(parser, "a line for each answer")
+
+
+def _run(options: argparse.Namespace) -> int:
+    model = load_model(options.model)
+    if model.vectorizer is not None and options.data is None:
+        lines = [options.inputs] if options.inputs else _lines_of_stdin()
+        if len(options.inputs) == 1 and Path(options.inputs[0]).is_file():
+            file = options.inputs[0]
+            hint = f"< {file} reads its lines, --data {file} reads it as a table"
+            print(f"lstmcore: note: {file!r} is taken for a text; {hint}", file=sys.stderr)
+        _predict_texts(model, options, lines)
+        return 0
+    if len(options.inputs) + (options.data is not None) > 1:
+        raise ValueError(
+            f"INPUT: expected one table, got {len(options.inputs)} arguments"
+            f"{' and --data' if options.data is not None else ''}"
+        )
+    table = read_table(options.data or (options.inputs or ["-"])[0])
+    layout = layout_for(model, options, table, targets=False)
+    answers = Answers.of(model, layout)
+    forecasts = layout.kind == "series"
+    write = {"text": _text_table, "sequences": _sequences, "series": _forecasts}[layout.kind]
+    columns = [layout.text] if layout.kind == "text" else [layout.key] if layout.key else []
+    if not options.json:
+        header = _names(model, answers, layout)
+        place = ["step"] if forecasts else []
+        _print([[*header, *columns] if layout.kind == "text" else [*columns, *place, *header]])
+    write(model, answers, layout, table, options.json)
+    return 0
+
+
+# ---- texts ---------------------------------------------------------------------------------------
+
+
+def _predict_texts(
+    model: Sequential, options: argparse.Namespace, sources: Iterable[list[str]]
+) -> None:
+    answers = Answers.of(model, read_layout(model, options.model))
+    for available in sources:
+        for begin in range(0, len(available), ROWS):
+            texts = available[begin : begin + ROWS]
+            outputs = model.predict(texts, ROWS, verbose=0)
+            if options.json:
+                _dump(_objects(model, answers, texts, outputs))
+                continue
+            for text, answer in zip(texts, _texts(answers, outputs), strict=True):
+                print("\t".join([*answer, re.sub(r"\r?\n", " ", text)]))  # a line for each text
+        sys.stdout.flush()
+
+
+def _lines_of_stdin() -> Iterator[list[str]]:
+    """Yield the lines that have come, as soon as they have come, blank ones included."""
+    rest, first = b"", 1
+    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    while chunk := stream.read1(1 << 16):  # waits for no more than what is there
+        *whole, rest = (rest + chunk).split(b"\n")
+        if whole:
+            yield _decoded(whole, first)
+            first += len(whole)
+    if rest:
+        yield _decoded([rest], first)
+
+
+def _decoded(lines: Sequence[bytes], first: int) -> list[str]:
+    text = decode(b"\n".join(lines), "standard input", first)
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _texts(answers: Answers, outputs: Any) -> list[list[str]]:
+    """Write the answers for each text: fields, of which those of tokens are in one."""
+    if not answers.per_step:
+        return answers.texts(outputs)
+    used = 1 if answers.classes is not None else None  # no probabilities among the classes
+    return [
+        [" ".join(",".join(fields[:used]) for fields in answers.texts(rows))] for rows in outputs
+    ]
+
+
+def _objects(
+    model: Sequential, answers: Answers, texts: Sequence[str], outputs: Any
+) -> list[dict[str, Any]]:
+    """Describe each text and the answers for it."""
+    if not answers.per_step:
+        found = answers.objects(outputs)
+        return [{"text": text, **answer} for text, answer in zip(texts, found, strict=True)]
+    assert model.vectorizer is not None
+    objects = []
+    for text, rows in zip(texts, outputs, strict=True):
+        tokens = model.vectorizer.tokens(text)[: len(rows)]
+        answered = zip(tokens, answers.objects(rows), strict=True)
+        objects.append(
+            {"text": text, "tokens": [{"token": token, **answer} for token, answer in answered]}
+        )
+    return objects
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def _names(model: Sequential, answers: Answers, layout: Layout) -> list[str]:
+    """Name the columns of the answers."""
+    target = layout.target or ("value" if answers.classes is None else "class")
+    if answers.classes is not None:
+        return [target, "probability"]
+    units = 1 if layout.kind == "series" else model.output_shape[-1] or 1
+    return [target] if units == 1 else [f"{target}_{number}" for number in range(1, units + 1)]
+
+
+def _text_table(
+    model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
+) -> None:
+    assert layout.text is not None
+    texts = table.texts(layout.text)
+    for begin in range(0, len(texts), ROWS):
+        part = texts[begin : begin + ROWS]
+        outputs = model.predict(part, ROWS, verbose=0)
+        if as_json:
+            _dump(_objects(model, answers, part, outputs))
+        else:
+            _print(
+                [*answer, text] for answer, text in zip(_texts(answers, outputs), part, strict=True)
+            )
+
+
+def _sequences(
+    model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
+) -> None:
+    groups = groups_of(table, layout)
+    x = as_inputs(model, features_of(table, layout, groups))
+    keys = [group.key for group in groups]
+    outputs: Any = model.predict(x, ROWS, verbose=0)
+    if answers.per_step:
+        # In the order of the table's rows, so that the lines of both go together.
+        if any(len(rows) != len(group.rows) for rows, group in zip(outputs, groups, strict=True)):
+            raise ValueError(
+                "MODEL: expected an answer for each row, got a model that changes the number of "
+                "steps; use it in Python"
+            )
+        order = np.argsort(np.concatenate([group.rows for group in groups]))
+        outputs = np.concatenate([np.asarray(rows) for rows in outputs])[order]
+        keys = table.texts(layout.key) if layout.key else [""] * len(table)
+    _answer(answers, layout, keys, outputs, as_json)
+
+
+def _answer(
+    answers: Answers, layout: Layout, keys: Sequence[str], outputs: Any, as_json: bool
+) -> None:
+    if as_json:
+        objects = zip(keys, answers.objects(outputs), strict=True)
+        _dump({**({"key": key} if layout.key else {}), **answer} for key, answer in objects)
+        return
+    lines = zip(keys, answers.texts(outputs), strict=True)
+    _print([*([key] if layout.key else []), *answer] for key, answer in lines)
+
+
+def _forecasts(
+    model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
+) -> None:
+    for group in groups_of(table, layout):
+        window = windows_of(table, layout, group, 0)
+        changes = model.predict(window.inputs, verbose=0)[0]
+        values = answers.amounts(changes) + window.last[0]
+        own = [group.key] if layout.key else []
+        if as_json:
+            _dump([{**({"key": group.key} if layout.key else {}), "values": values.tolist()}])
+        else:
+            _print([*own, str(step), f"{value:.6g}"] for step, value in enumerate(values, 1))
+
+
+def _print(rows: Iterable[Sequence[str | None]]) -> None:
+    csv.writer(sys.stdout, delimiter="\t", lineterminator="\n").writerows(rows)
+
+
+def _dump(objects: Iterable[dict[str, Any]]) -> None:
+    for entry in objects:
+        print(json.dumps(entry, ensure_ascii=False))

@@ -1,0 +1,147 @@
+"""From a table and what its columns are to what models take."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lstmcore._typing import Array
+from lstmcore.cli.layout import Layout
+from lstmcore.cli.tables import Table
+
+__all__ = [
+    "Group",
+    "features_of",
+    "groups_of",
+    "labels_of",
+    "standardized",
+    "mean_and_scale",
+    "windows_of",
+]
+
+
+class Group(NamedTuple):
+    """The rows of one sequence.
+
+    Attributes
+    ----------
+    key : str
+        What they have in common.
+    rows : ndarray of int64, shape (T,)
+        Their places in the table, in the order of steps.
+    """
+
+    key: str
+    rows: Array
+
+
+def groups_of(table: Table, layout: Layout) -> list[Group]:
+    """Put rows with the same key together, in the order of the file or of the time column."""
+    moments = None if layout.time is None else table.moments(layout.time)
+    found: dict[str, list[int]] = {}
+    if layout.key is None:
+        found[""] = list(range(len(table)))
+    else:
+        for row, key in enumerate(table.filled(layout.key, "a key")):
+            found.setdefault(key, []).append(row)
+    groups = []
+    for key, places in found.items():
+        rows = np.array(places, dtype=np.int64)
+        if moments is not None:
+            rows = rows[np.argsort(moments[rows], kind="stable")]
+        groups.append(Group(key, rows))
+    return groups
+
+
+def features_of(table: Table, layout: Layout, groups: Sequence[Group]) -> list[Array]:
+    """Return the standardized features of each sequence, (T_i, C) of float32."""
+    columns = _scaled(table, layout)
+    return [columns[group.rows].astype(np.float32) for group in groups]
+
+
+def _scaled(table: Table, layout: Layout) -> Array:
+    columns = [
+        (table.numbers(name) - mean) / scale
+        for name, mean, scale in zip(layout.features, layout.means, layout.scales, strict=True)
+    ]
+    return np.column_stack(columns) if columns else np.empty((len(table), 0))
+
+
+def standardized(table: Table, layout: Layout, rows: Array) -> Layout:
+    """Return `layout` with the means and deviations of the features in `rows`."""
+    means, scales = [], []
+    for name in layout.features:
+        mean, scale = mean_and_scale(table.numbers(name)[rows])
+        means.append(mean)
+        scales.append(scale)
+    return replace(layout, means=tuple(means), scales=tuple(scales))
+
+
+def mean_and_scale(values: Array) -> tuple[float, float]:
+    """Return mean and standard deviation, 1 in place of a deviation of 0."""
+    scale = float(values.std())
+    return float(values.mean()), scale if scale > 0 else 1.0
+
+
+def labels_of(table: Table, layout: Layout, classes: Sequence[str]) -> Array:
+    """Return the number of each row's class.
+
+    Raises
+    ------
+    ValueError
+        If a row has a class that is none of `classes`; the error says where.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+    fields = table.filled(layout.target, "a class")
+    for row, field in enumerate(fields):
+        if field not in numbers:
+            raise ValueError(
+                f"{table.place(row, layout.target)}: expected one of {', '.join(classes)}, got "
+                f"{field!r}"
+            )
+    return np.array([numbers[field] for field in fields], dtype=np.int64)
+
+
+class Windows(NamedTuple):
+    """What a forecaster sees and what comes next.
+
+    Attributes
+    ----------
+    inputs : ndarray of float32, shape (N, window, 1 + C)
+        The series, less its last value, in units of its scale; then the features.
+    last : ndarray of float64, shape (N,)
+        The last value seen.
+    following : ndarray of float64, shape (N, horizon)
+        What came next; (N, 0) if it is not known.
+    """
+
+    inputs: Array
+    last: Array
+    following: Array
+
+
+def windows_of(table: Table, layout: Layout, group: Group, ahead: int) -> Windows:
+    """Cut a series into all windows with `ahead` values behind them; with 0 only the last one."""
+    series = table.numbers(layout.target)[group.rows]
+    others = _scaled(table, layout)[group.rows]
+    window = layout.window
+    count = len(series) - window - ahead + 1
+    if count < 1:
+        name = f"series {group.key!r}" if layout.key else "the series"
+        raise ValueError(
+            f"{table.source}: expected at least {window + ahead} rows in {name} (window {window}"
+            f"{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; leave a series that "
+            "is too short out, or train with a smaller --window"
+        )
+    starts = slice(0, count) if ahead else slice(count - 1, count)
+    seen = sliding_window_view(series, window)[starts]
+    last = seen[:, -1]
+    channels = [((seen - last[:, None]) / layout.target_scale)[:, :, None]]
+    if others.shape[1]:
+        channels.append(sliding_window_view(others, window, axis=0)[starts].transpose(0, 2, 1))
+    following = np.empty((len(seen), 0))
+    if ahead:
+        following = sliding_window_view(series[window:], ahead)[:count]
+    return Windows(np.concatenate(channels, axis=2).astype(np.float32), last, following)

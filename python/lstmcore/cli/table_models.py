@@ -1,0 +1,135 @@
+"""A model beside a table: which columns it takes, in which types, and how it is judged."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lstmcore.cli.answers import Answers, read_layout
+from lstmcore.cli.layout import Layout
+from lstmcore.cli.names import did_you_mean
+from lstmcore.cli.samples import Samples
+from lstmcore.cli.tables import Table
+from lstmcore.sequential import Sequential
+from lstmcore.training import losses
+
+__all__ = ["as_inputs", "layout_for", "ready_to_evaluate"]
+
+
+def layout_for(
+    model: Sequential, options: argparse.Namespace, table: Table, *, targets: bool
+) -> Layout:
+    """Tell what the columns of `table` are to `model`.
+
+    What `lstmcore train` has kept in the model's file says so; of another model the options do. An
+    option that is given counts in any case, such as for a column that has another name now.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing, or there are not as many as the model takes.
+    """
+    kept = read_layout(model, options.model)
+    given: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("text", "key", "time")
+        if getattr(options, name) is not None
+    }
+    if options.features is not None:
+        given["features"] = tuple(options.features)
+    target = getattr(options, "target", None)
+    if target is not None:
+        given["target"] = target
+    layout = _from_options(model, options, table, given) if kept is None else replace(kept, **given)
+    if targets and not layout.target:
+        raise ValueError("--target: expected the column of the targets, got none")
+    if len(layout.features) != len(layout.means):
+        raise ValueError(
+            f"--features: expected {len(layout.means)} columns, as many as the model takes, got "
+            f"{', '.join(layout.features)}"
+        )
+    for name in [*layout.columns(), *([layout.target] if targets else [])]:
+        if name not in table.names:
+            raise ValueError(
+                f"{table.source}: expected a column {name!r}, which the model needs, got "
+                f"{', '.join(table.names)}{did_you_mean(name, table.names)}"
+            )
+    return layout
+
+
+def _from_options(
+    model: Sequential, options: argparse.Namespace, table: Table, given: dict[str, Any]
+) -> Layout:
+    """Make a layout for a model that was saved from Python."""
+    taken = {given.get(name) for name in ("key", "time", "target")}
+    rest = [name for name in table.names if name not in taken]
+    given.setdefault("target", "")
+    if model.vectorizer is not None:
+        if "text" not in given and len(rest) != 1:
+            raise ValueError(
+                f"--text: expected the column of the texts, one of {', '.join(rest)}, got none"
+            )
+        return Layout("text", **{"text": rest[0] if rest else None, **given})
+    features = given.pop("features", tuple(rest))
+    shape = model.input_shape
+    if len(shape) == 3 or model.network[0].input_kind == "ids":
+        width = shape[2] if len(shape) == 3 else 1
+    else:
+        raise ValueError(
+            f"MODEL: expected a model of sequences, got {options.model}, which takes one row of "
+            f"{shape[-1]} numbers for each answer"
+        )
+    if len(features) != width:
+        raise ValueError(
+            f"--features: expected {width} columns of numbers, as many as the model takes, got "
+            f"{len(features)}: {', '.join(features)}; say which they are, and --key or --time for "
+            "columns that are not among them"
+        )
+    ones = (1.0,) * len(features)
+    return Layout(
+        "sequences",
+        per_step=len(model.output_shape) == 3,
+        features=features,
+        means=(0.0,) * len(features),
+        scales=ones,
+        **given,
+    )
+
+
+def as_inputs(model: Sequential, x: list[Any]) -> list[Any]:
+    """Return inputs in the type that the model takes: token ids, or numbers of its dtype."""
+    if model.vectorizer is not None:
+        return x
+    if model.network[0].input_kind != "ids":
+        return [np.asarray(row, dtype=model.dtype) for row in x]
+    for row in x:
+        if (row != np.floor(row)).any():
+            raise ValueError("--features: expected whole numbers, the ids of tokens")
+    return [row[:, 0].astype(np.int64) for row in x]
+
+
+def ready_to_evaluate(model: Sequential, answers: Answers, samples: Samples) -> Samples:
+    """Compile the model if it is not; return the samples in the types that it and its loss take."""
+    units = model.output_shape[-1] or 1
+    if not model.is_compiled:
+        logits = answers.activation is not None
+        loss: losses.Loss | str = "mse"
+        if answers.classes is not None:
+            kind = losses.BinaryCrossentropy if units == 1 else losses.SparseCategoricalCrossentropy
+            loss = kind(from_logits=logits)
+        model.compile(None if model.quantized else "sgd", loss)
+    if answers.classes is None:
+        if units > 1 and samples.kind != "series":
+            raise ValueError(
+                f"MODEL: expected one output for a target, got {units}; evaluate such a model in "
+                "Python"
+            )
+        y = [np.asarray(target, dtype=model.dtype) for target in samples.y]
+    elif model.compiled.loss.labels:
+        y = samples.y
+    elif units == 1:
+        y = [np.asarray(target, dtype=model.dtype)[..., None] for target in samples.y]
+    else:
+        y = [np.eye(units, dtype=model.dtype)[target] for target in samples.y]
+    return replace(samples, x=as_inputs(model, samples.x), y=y)

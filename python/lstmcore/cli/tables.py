@@ -1,0 +1,233 @@
+"""Tables of text: CSV and TSV, plain or in gzip, from a file or the standard input."""
+
+import csv
+import gzip
+import io
+import re
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from lstmcore._typing import Array
+from lstmcore.cli.names import did_you_mean
+
+__all__ = ["Table", "as_number", "decode", "is_missing", "read_table"]
+
+LONGEST_FIELD = 1 << 30  # Python's own limit, 128 KiB, is less than a long text
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
+_MISSING = ("", "na", "n/a", "nan", "null", "none")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose fields are text.
+
+    Attributes
+    ----------
+    source : str
+        What errors call it.
+    names : list of str
+        Of the columns.
+    rows : list of list of str
+        Each as long as `names`.
+    lines : list of int
+        The line of the file that each row ends in, from 1.
+    """
+
+    source: str
+    names: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def check_names(self, names: Sequence[str], option: str) -> None:
+        """Raise ValueError unless all `names` are columns."""
+        for name in names:
+            if name not in self.names:
+                raise ValueError(
+                    f"{option}: expected columns of {self.source} ({', '.join(self.names)}), got "
+                    f"{name!r}{did_you_mean(name, self.names)}"
+                )
+
+    def texts(self, name: str) -> list[str]:
+        """Return a column as it is."""
+        place = self.names.index(name)
+        return [row[place] for row in self.rows]
+
+    def filled(self, name: str, what: str) -> list[str]:
+        """Return a column that may not have empty fields, which holds `what`."""
+        found = [field.strip() for field in self.texts(name)]
+        for row, field in enumerate(found):
+            if not field:
+                raise ValueError(f"{self.place(row, name)}: expected {what}, got an empty field")
+        return found
+
+    def numbers(self, name: str) -> Array:
+        """Return a column of finite numbers.
+
+        Raises
+        ------
+        ValueError
+            If a field is none; the error says where.
+        """
+        fields = self.texts(name)
+        values = np.empty(len(fields))
+        for row, field in enumerate(fields):
+            number = as_number(field)
+            if number is None or not np.isfinite(number):
+                raise ValueError(self._no_number(row, name, field, fields))
+            values[row] = number
+        return values
+
+    def is_numeric(self, name: str) -> bool:
+        """Say whether most of the first fields that are not empty are numbers."""
+        found = [field for field in self.texts(name)[:1000] if not is_missing(field)]
+        return sum(as_number(field) is not None for field in found) * 2 > len(found)
+
+    def moments(self, name: str) -> Array:
+        """Return a column of times as numbers that grow with them: numbers, or ISO 8601 dates."""
+        fields = self.filled(name, "a time")
+        if all(as_number(field) is not None for field in fields):
+            return self.numbers(name)
+        times = np.empty(len(fields))
+        for row, field in enumerate(fields):
+            try:
+                moment = datetime.fromisoformat(field.replace("Z", "+00:00"))
+            except ValueError:
+                raise ValueError(
+                    f"{self.place(row, name)}: expected a number or a date such as "
+                    f"2024-01-31T18:30, got {field!r}"
+                ) from None
+            zone = moment.utcoffset() or timedelta(0)
+            times[row] = (moment.replace(tzinfo=None) - zone - datetime(1970, 1, 1)).total_seconds()
+        return times
+
+    def place(self, row: int, name: str) -> str:
+        """Say where a field is."""
+        return f"{self.source}, line {self.lines[row]}, column {name!r}"
+
+    def _no_number(self, row: int, name: str, field: str, fields: list[str]) -> str:
+        where = self.place(row, name)
+        if is_missing(field):
+            count = sum(map(is_missing, fields))
+            what = f"got {field.strip()!r}" if field.strip() else "got an empty field"
+            return (
+                f"{where}: expected a number, {what} ({count} of {len(fields)} are missing); fill "
+                f"them in, or leave the column out with --drop {name}"
+            )
+        if _DATE.fullmatch(field.strip()):
+            return (
+                f"{where}: expected a number, got the date {field.strip()!r}; sort by it with "
+                f"--time {name}, or leave the column out with --drop {name}"
+            )
+        return (
+            f"{where}: expected a finite number, got {field[:60]!r}; leave the column out with "
+            f"--drop {name}, or make numbers of it"
+        )
+
+
+def as_number(field: str) -> float | None:
+    """Return the number that a field holds, None if it is none."""
+    try:
+        return None if "_" in field else float(field)
+    except ValueError:
+        return None
+
+
+def is_missing(field: str) -> bool:
+    """Say whether a field stands for a number that is not known."""
+    return field.strip().lower() in _MISSING
+
+
+def decode(content: bytes, source: str, first_line: int = 1) -> str:
+    """Decode UTF-8, without a byte-order mark."""
+    try:
+        return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + content.count(b"\n", 0, error.start)
+        raise ValueError(
+            f"{source}, line {line}: expected text in UTF-8, got the byte "
+            f"0x{content[error.start]:02x}"
+        ) from None
+
+
+def read_table(path: str) -> Table:
+    """Read a table: ``.csv``, ``.tsv``, either with ``.gz`` behind; "-" is the standard input.
+
+    The separator follows from the ending; otherwise it is the one of comma, tab and semicolon that
+    stands most often in the header.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no such table; the error says where.
+    """
+    source = "standard input" if path == "-" else path
+    content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{source}: damaged gzip file: {error}") from None
+    text = decode(content, source)
+    header = text[: text.find("\n")] if "\n" in text else text
+    endings = [ending.lower() for ending in Path(path).suffixes if ending.lower() != ".gz"]
+    separator = SEPARATORS.get(endings[-1] if endings else "", "")
+    if not separator or (separator == "," and "," not in header):
+        separator = max(",\t;", key=header.count)
+    return _parse(text, source, separator)
+
+
+def _parse(text: str, source: str, separator: str) -> Table:
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    # Lines end where the file says so; within quotes nothing is changed.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        _check_header(names, source)
+        for row in reader:
+            if not row:
+                if len(names) > 1:
+                    continue
+                row = [""]  # a blank line in a table of one column is an empty field
+            if len(row) != len(names):
+                raise ValueError(
+                    f"{source}, line {reader.line_num}: expected {len(names)} fields like the "
+                    f"header, got {len(row)}"
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ValueError(
+            f"{source}, line {reader.line_num}: {error}; a field with quotes in it is written in "
+            'quotes, its own twice: "he said ""no"""'
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+    if not rows:
+        raise ValueError(f"{source}: expected rows below the header, got none")
+    return Table(source, names, rows, lines)
+
+
+def _check_header(names: list[str], source: str) -> None:
+    if not any(names):
+        raise ValueError(f"{source}: expected a header with the names of columns, got nothing")
+    if "" in names:
+        raise ValueError(
+            f"{source}: expected a name for each column, got none for number {names.index('') + 1}"
+        )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{source}: expected different names of columns, got {twice[0]!r} twice")

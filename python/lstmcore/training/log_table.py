@@ -1,0 +1,84 @@
+"""The table that `CSVLogger` writes: a header of names, then a line for each epoch."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+__all__ = ["LogTable"]
+
+
+class LogTable:
+    """A file of figures by epoch, whose columns are found by their names.
+
+    Parameters
+    ----------
+    path : Path
+    separator : str
+    append : bool
+        Whether to go on in a table that is there. A last line that was not written to its end is
+        dropped.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If what is there is no such table.
+    """
+
+    def __init__(self, path: Path, separator: str, append: bool) -> None:
+        self.path, self.separator, self.append = path, separator, append
+        self.names: list[str] | None = None
+        self._file = path.open("a+" if append else "w", newline="", encoding="utf-8")
+        try:
+            if append:
+                self.names = self._header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise ValueError if the table that is gone on with has no column for one of `names`."""
+        if not self.append or self.names is None:
+            return
+        if missing := [name for name in names if name not in self.names]:
+            raise ValueError(
+                f"append: expected columns for {', '.join(missing)} in {self.path}, got "
+                f"{', '.join(['epoch', *self.names])}; write another file, or replace this one by "
+                "append=False"
+            )
+
+    def write(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Write a line; the first one of a new table names the columns."""
+        self.check(figures)
+        writer = csv.writer(self._file, delimiter=self.separator)
+        if self.names is None:
+            self.names = list(figures)
+            writer.writerow(["epoch", *self.names])
+        fields = (repr(float(figures[name])) if name in figures else "" for name in self.names)
+        writer.writerow([epoch, *fields])
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _header(self) -> list[str] | None:
+        """Read the names in the header, None if there is none yet; drop what is half a line."""
+        self._file.seek(0)
+        text = self._file.read()
+        if not text:
+            return None
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator), [""])
+        whole = text[: text.rfind("\n") + 1]
+        ours = header[:1] == ["epoch"] and len(set(header)) == len(header)
+        if not ours and (whole or not "epoch".startswith(text)):
+            raise ValueError(
+                f"filename: expected a table of CSVLogger(separator={self.separator!r}) in "
+                f"{self.path}, whose header begins with 'epoch', got "
+                f"{self.separator.join(header)!r}"
+            )
+        if len(whole) < len(text):
+            self._file.truncate(len(whole.encode("utf-8")))
+        return header[1:] if whole else None

@@ -1,0 +1,61 @@
+"""What the tests of ``lstmcore`` on tables share."""
+
+import csv
+import json
+
+import numpy as np
+
+from lstmcore import cli
+
+
+def write(path, header, rows, separator=","):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return str(path)
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def succeed(capsys, *arguments):
+    status, out, err = run(capsys, *arguments)
+    assert status == 0, err
+    return out
+
+
+def report(capsys, *arguments):
+    """Run with ``--json`` and return what the last line says."""
+    return json.loads(succeed(capsys, *arguments, "--json").splitlines()[-1])
+
+
+def walks(count, seed, target):
+    """Random walks of 5 to 39 steps in `count` sequences; `target` makes targets of a walk."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        steps = rng.standard_normal(rng.integers(5, 40))
+        for step, entry in zip(steps, target(np.cumsum(steps)), strict=True):
+            # Far from 0 and of another size: training must standardize.
+            rows.append([f"w{number}", f"{1000 + 50 * step:.3f}", entry])
+    return ["walk", "step", "end"], rows
+
+
+def sign_of_the_end(walk):
+    return ["up" if walk[-1] > 0 else "down"] * len(walk)
+
+
+def end(walk):
+    return [f"{500 + 100 * walk[-1]:.3f}"] * len(walk)
+
+
+def sign_so_far(walk):
+    return ["up" if value > 0 else "down" for value in walk]
+
+
+def height_so_far(walk):
+    return [f"{500 + 100 * value:.3f}" for value in walk]

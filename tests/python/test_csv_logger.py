@@ -1,0 +1,124 @@
+"""Tables of epochs that are gone on with: by the names in their header, or not at all."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import callbacks
+
+X = np.random.default_rng(0).standard_normal((8, 3, 2)).astype(np.float32)
+Y = X[:, :, 0].sum(axis=1)
+
+
+def fit(path, *, metrics=(), validation=False, before=(), **options):
+    model = lc.Sequential([lc.layers.LSTM(2), lc.layers.Dense(1)])
+    model.compile("adam", "mse", list(metrics))
+    logger = callbacks.CSVLogger(path, **options)
+    return model.fit(
+        X,
+        Y,
+        epochs=2,
+        verbose=0,
+        validation_data=(X, Y) if validation else None,
+        callbacks=[*before, logger],
+    )
+
+
+def rows_of(path, separator=","):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter=separator, strict=True))
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_figures_go_under_their_names(tmp_path, separator):
+    path = tmp_path / "log.csv"
+    fit(path, metrics=["mae"], validation=True, separator=separator)
+    # This run has no mae; val_loss must not go into its column.
+    history = fit(path, validation=True, append=True, separator=separator)
+    rows = rows_of(path, separator)
+    assert list(rows[0]) == ["epoch", "loss", "mae", "val_loss", "val_mae"]
+    assert len(rows) == 4
+    for row, loss, held_out in zip(
+        rows[2:], history.history["loss"], history.history["val_loss"], strict=True
+    ):
+        assert (float(row["loss"]), float(row["val_loss"])) == (loss, held_out)
+        assert (row["mae"], row["val_mae"]) == ("", "")
+
+
+def test_a_figure_without_a_column_is_refused_before_training(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(path)
+    before = path.read_bytes()
+    trained = []
+    watch = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: trained.append(epoch))
+    with pytest.raises(ValueError, match=r"append: expected columns for mae, val_loss, val_mae"):
+        fit(path, metrics=["mae"], validation=True, append=True, before=[watch])
+    assert trained == []
+    assert path.read_bytes() == before
+
+
+def test_a_figure_that_only_shows_itself_later_is_refused_too(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(path)
+    before = path.read_bytes()
+
+    class Adds(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["mine"] = 1.0
+
+    with pytest.raises(ValueError, match="append: expected columns for mine"):
+        fit(path, append=True, before=[Adds()])
+    assert path.read_bytes() == before
+
+
+def test_a_resumed_training_goes_on_in_its_table(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(path, metrics=["mae"])
+    model = lc.Sequential([lc.layers.LSTM(2), lc.layers.Dense(1)])
+    model.compile("adam", "mse", ["mae"])
+    model.fit(X, Y, epochs=2, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    again = lc.load(tmp_path / "m.safetensors")
+    logger = callbacks.CSVLogger(path, append=True)
+    again.fit(X, Y, epochs=3, initial_epoch=2, verbose=0, callbacks=[logger])
+    assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "2"]
+
+
+def test_half_a_line_of_a_killed_run_is_dropped(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("2,0.12")
+    fit(path, append=True)
+    assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "0", "1"]
+
+
+def test_half_a_header_is_written_anew(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,lo")
+    fit(path, append=True)
+    assert [row["epoch"] for row in rows_of(path)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("content", ["loss,epoch\n1,2\n", "notes", "epoch,loss,loss\n", "\n\n"])
+def test_what_is_no_such_table_is_left_alone(tmp_path, content):
+    path = tmp_path / "log.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="filename: expected a table of CSVLogger"):
+        fit(path, append=True)
+    assert path.read_text() == content
+
+
+def test_another_separator_is_no_such_table(tmp_path):
+    path = tmp_path / "log.csv"
+    fit(path)
+    with pytest.raises(ValueError, match="begins with 'epoch', got 'epoch,loss'"):
+        fit(path, append=True, separator=";")
+
+
+@pytest.mark.parametrize("separator", ["", ";;", "\n", '"', None])
+def test_a_separator_is_one_character(tmp_path, separator):
+    with pytest.raises(ValueError, match="separator: expected one character"):
+        callbacks.CSVLogger(tmp_path / "log.csv", separator)
