@@ -139,17 +139,20 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         layer_norm: bool = False,
         cell_options: Any = None,
         scale: str | None = "standard",
+        patch_size: int | str = "auto",
+        positions: bool = True,
         solver: str = "adamw",
         alpha: float = 0.01,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         learning_rate: str = "onecycle",
         learning_rate_init: float = 0.003,
         global_clipnorm: float | None = 1.0,
-        max_iter: int = 100,
+        max_iter: int | None = None,
+        max_updates: int | None = None,
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         class_weight: Any = None,
         warm_start: bool = False,
@@ -167,6 +170,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.layer_norm = layer_norm
         self.cell_options = cell_options
         self.scale = scale
+        self.patch_size = patch_size
+        self.positions = positions
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
@@ -174,6 +179,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.learning_rate_init = learning_rate_init
         self.global_clipnorm = global_clipnorm
         self.max_iter = max_iter
+        self.max_updates = max_updates
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -339,6 +345,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     def _output(self) -> tuple[int, str, str]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"
+
+    def _constant_loss(self, targets: Array, weights: Array | None) -> float:
+        shares = np.bincount(targets, weights, len(self.classes_)) / len(targets)
+        known = shares[shares > 0]
+        return float(-(known * np.log(known / known.sum())).sum())
 
     def _strata(self, targets: Array) -> Array | None:
         return targets

@@ -10,11 +10,21 @@ from sklearn.utils import check_array
 from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
+from lstmcore.sklearn.columns import check_finite, check_numbers
 from lstmcore.sklearn.inputs import cast, statistics
 
 __all__ = ["LSTMRegressor"]
 
 LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
+
+
+def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
+    """Return the loss of the mean of targets (M, K), or of their median for absolute errors."""
+    if loss == "squared_error":
+        errors = (targets - np.average(targets, axis=0, weights=weights)) ** 2
+    else:
+        errors = np.abs(targets - np.median(targets, axis=0))
+    return float(np.average(errors, axis=0, weights=weights).mean())
 
 
 class LSTMRegressor(RegressorMixin, SequenceEstimator):
@@ -71,17 +81,20 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         layer_norm: bool = False,
         cell_options: Any = None,
         scale: str | None = "standard",
+        patch_size: int | str = "auto",
+        positions: bool = True,
         solver: str = "adamw",
         alpha: float = 0.01,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         learning_rate: str = "onecycle",
         learning_rate_init: float = 0.003,
         global_clipnorm: float | None = 1.0,
-        max_iter: int = 100,
+        max_iter: int | None = None,
+        max_updates: int | None = None,
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: Any = None,
@@ -99,6 +112,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.layer_norm = layer_norm
         self.cell_options = cell_options
         self.scale = scale
+        self.patch_size = patch_size
+        self.positions = positions
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
@@ -106,6 +121,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.learning_rate_init = learning_rate_init
         self.global_clipnorm = global_clipnorm
         self.max_iter = max_iter
+        self.max_updates = max_updates
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -179,7 +195,16 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         _checks.choice(self.loss, "loss", tuple(LOSSES))
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
-        values = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y", estimator=self)
+        check_numbers(y, "y")
+        values = check_array(
+            y,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite=False,
+            input_name="y",
+            estimator=self,
+        )
+        check_finite(values, "y")
         if values.ndim not in (1, 2):
             raise ValueError(f"y: expected shape (N,) or (N, K), got {values.shape}")
         table = values.reshape(len(values), -1)
@@ -206,6 +231,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     def _output(self) -> tuple[int, str, str]:
         return self.n_outputs_, "linear", LOSSES[self.loss]
+
+    def _constant_loss(self, targets: Array, weights: Array | None) -> float:
+        return constant_loss(self.loss, targets, weights)
 
     def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
         return float(r2_score(targets, outputs, sample_weight=weights))
