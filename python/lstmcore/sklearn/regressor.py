@@ -40,9 +40,11 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     bidirectional : bool, default True
     pooling : {"last", "mean", "max", "attention"}, default "last"
     dropout : float, default 0.0
-    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, solver, alpha, batch_size
+    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, positions
         As of `LSTMClassifier`, like the following.
-    learning_rate, learning_rate_init, global_clipnorm, max_iter, shuffle
+    solver, alpha, batch_size, learning_rate, learning_rate_init, global_clipnorm
+        As of `LSTMClassifier`.
+    max_iter, max_updates, shuffle
         As of `LSTMClassifier`.
     early_stopping, validation_fraction, n_iter_no_change, tol
         As of `LSTMClassifier`, by R^2 instead of the accuracy.
@@ -57,7 +59,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         By which targets are scaled in training; `predict` undoes it.
     model_, n_features_in_, feature_names_in_, n_channels_, input_form_
         As of `LSTMClassifier`, like the following.
-    input_mean_, input_scale_, n_iter_, loss_, loss_curve_
+    input_mean_, input_scale_, patch_size_, n_iter_, n_updates_, loss_, loss_curve_
         As of `LSTMClassifier`; losses are those of scaled targets.
     validation_scores_, best_validation_score_
         R^2 of the part that is set aside, with early stopping.
@@ -152,6 +154,11 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         ------
         TypeError, ValueError
             If something does not fit, or the training diverges; nothing is changed then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            As of `LSTMClassifier.fit`.
         """
         self._train(X, y, sample_weight)
         return self
