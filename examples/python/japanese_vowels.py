@@ -31,6 +31,7 @@ GOAL = 0.97
 SETTINGS: dict[str, Any] = {
     "hidden_size": 128,
     "pooling": "mean",
+    "slopes": False,
     "positions": False,
     "layer_norm": True,
     "recurrent_dropout": 0.3,

@@ -17,6 +17,7 @@ from lstmcore.regularizers import L2
 from lstmcore.sequential import Sequential
 from lstmcore.sklearn.budget import (
     PREDICT_ROWS,
+    UPDATES,
     Watch,
     auto_or_integer,
     plan,
@@ -44,6 +45,7 @@ POOLING_LAYERS: dict[str, Any] = {
 }
 FLAGS = (
     "bidirectional",
+    "slopes",
     "positions",
     "layer_norm",
     "shuffle",
@@ -79,6 +81,7 @@ STRUCTURE = (
     "cell_options",
     "scale",
     "patch_size",
+    "slopes",
     "positions",
     "dtype",
     "target",
@@ -95,6 +98,7 @@ class SequenceEstimator(BaseEstimator):
     """Base of the estimators; `LSTMClassifier` explains the hyper-parameters."""
 
     _scales: tuple[str, ...] = ("standard", "series")
+    _updates = UPDATES
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -308,7 +312,7 @@ class SequenceEstimator(BaseEstimator):
         )
 
     def _learn_scale(self, panel: Panel) -> None:
-        for name in ("input_mean_", "input_scale_"):
+        for name in ("input_mean_", "input_scale_", "slope_scale_"):
             if hasattr(self, name):
                 delattr(self, name)
         self._scaling = (
@@ -322,11 +326,23 @@ class SequenceEstimator(BaseEstimator):
         if self.scale == "standard":
             values = panel.values.astype(np.float64)
             self.input_mean_, self.input_scale_ = statistics(values, "X")
+        self._slopes = self.slopes
+        if self._slopes:
+            slopes = self._scaled(panel).slopes().astype(np.float64)
+            self.slope_scale_ = statistics(slopes, "X")[1]
+            if self.scale is None:
+                self.slope_scale_ = np.ones_like(self.slope_scale_)
 
     def _model_inputs(self, panel: Panel) -> Any:
-        """Return what the model takes: scaled, in patches, with the positions."""
-        panel = self._scaled(panel).patched(self.patch_size_)
-        return (panel.with_positions() if self._positions else panel).inputs()
+        """Return what the model takes: scaled, with slopes and positions, in patches."""
+        scaled = self._with_slopes(self._scaled(panel)).patched(self.patch_size_)
+        return (scaled.beside(scaled.positions()) if self._positions else scaled).inputs()
+
+    def _with_slopes(self, panel: Panel) -> Panel:
+        if not self._slopes:
+            return panel
+        with np.errstate(over="ignore"):
+            return panel.beside(cast(panel.slopes() / self.slope_scale_, self._scaling[1], "X"))
 
     def _scaled(self, panel: Panel) -> Panel:
         scale, dtype = self._scaling
@@ -403,7 +419,7 @@ class SequenceEstimator(BaseEstimator):
 
     def _input_width(self) -> int:
         """Return the channels that a step of the model's inputs has."""
-        return int(self.n_channels_ * self.patch_size_ + self._positions)
+        return int(self.n_channels_ * (1 + self._slopes) * self.patch_size_ + self._positions)
 
     def _penalty(self) -> L2 | None:
         return L2(self.alpha / 2) if self.alpha and self.solver != "adamw" else None

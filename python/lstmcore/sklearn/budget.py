@@ -68,7 +68,7 @@ def plan(estimator: "SequenceEstimator", rows: int, *, incremental: bool) -> Bud
 def _epochs(estimator: "SequenceEstimator", batches: int) -> int:
     most, updates = estimator.max_iter, estimator.max_updates
     if most is None and updates is None:
-        return max(EPOCHS, -(-UPDATES // batches))
+        return max(EPOCHS, -(-estimator._updates // batches))
     if updates is None:
         return int(most)
     whole = -(-int(updates) // batches)

@@ -53,6 +53,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Steps that the LSTM takes in at once, side by side as channels. "auto": as few as bring the
         longest sequence that `fit` sees to at most 64; gradients do not reach further, and time
         falls with it.
+    slopes : bool, default True
+        Whether each channel comes with a second one, its rise from step to step.
     positions : bool, default True
         Whether a channel says where in its sequence a step is, from the first to the last.
     batch_size : int or "auto", default "auto"
@@ -108,6 +110,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     input_form_ : {"table", "array", "list"}
     input_mean_, input_scale_ : ndarray of float64, shape (C,)
         With ``scale="standard"``.
+    slope_scale_ : ndarray of float64, shape (C,)
+        With `slopes`, by which those of the scaled channels are divided.
     patch_size_ : int
         As given, or as chosen.
     n_iter_ : int
@@ -157,6 +161,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         cell_options: Any = None,
         scale: str | None = "standard",
         patch_size: int | str = "auto",
+        slopes: bool = True,
         positions: bool = True,
         solver: str = "adamw",
         alpha: float = 0.01,
@@ -188,6 +193,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.cell_options = cell_options
         self.scale = scale
         self.patch_size = patch_size
+        self.slopes = slopes
         self.positions = positions
         self.solver = solver
         self.alpha = alpha

@@ -50,6 +50,19 @@ class Panel:
         _check_spread(np.concatenate(scales), self.values, "X")
         return Panel(cast(np.concatenate(rows), dtype, "X"), self.lengths, self.form)
 
+    def slopes(self) -> Array:
+        """Return how much each channel rises in a step, by central differences: (steps, C)."""
+        rows = [
+            np.gradient(row, axis=0) if len(row) > 1 else np.zeros_like(row)
+            for row in self._split(self.values)
+        ]
+        return np.concatenate(rows)
+
+    def beside(self, values: Array) -> "Panel":
+        """Append further channels (steps, D)."""
+        values = values.astype(self.values.dtype)
+        return Panel(np.column_stack([self.values, values]), self.lengths, self.form)
+
     def patched(self, size: int) -> "Panel":
         """Make one step of each `size` steps, with ``size * C`` channels.
 
@@ -66,19 +79,18 @@ class Panel:
         values = self.values[np.concatenate(steps)]
         return Panel(values.reshape(len(values) // size, -1), lengths, self.form)
 
-    def with_positions(self) -> "Panel":
-        """Append a channel that rises from the first step of each sequence to its last.
+    def positions(self) -> Array:
+        """Return numbers that rise from the first step of each sequence to its last: (steps, 1).
 
-        From -sqrt(3) to sqrt(3), which has about the deviation 1 of the scaled channels; 0 where
-        there is but one step.
+        From -sqrt(3) to sqrt(3), which has about the deviation 1 of scaled channels; 0 where there
+        is but one step.
         """
         edge = 3.0**0.5
         rises = [
             np.linspace(-edge, edge, length) if length > 1 else np.zeros(1)
             for length in self.lengths
         ]
-        column = np.concatenate(rises).astype(self.values.dtype)
-        return Panel(np.column_stack([self.values, column]), self.lengths, self.form)
+        return np.concatenate(rises)[:, None]
 
     def take(self, numbers: Array) -> "Panel":
         """Choose sequences."""

@@ -40,7 +40,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     bidirectional : bool, default True
     pooling : {"last", "mean", "max", "attention"}, default "last"
     dropout : float, default 0.0
-    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, positions
+    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, slopes, positions
         As of `LSTMClassifier`, like the following.
     solver, alpha, batch_size, learning_rate, learning_rate_init, global_clipnorm
         As of `LSTMClassifier`.
@@ -59,7 +59,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         By which targets are scaled in training; `predict` undoes it.
     model_, n_features_in_, feature_names_in_, n_channels_, input_form_
         As of `LSTMClassifier`, like the following.
-    input_mean_, input_scale_, patch_size_, n_iter_, n_updates_, loss_, loss_curve_
+    input_mean_, input_scale_, slope_scale_, patch_size_, n_iter_, n_updates_, loss_, loss_curve_
         As of `LSTMClassifier`; losses are those of scaled targets.
     validation_scores_, best_validation_score_
         R^2 of the part that is set aside, with early stopping.
@@ -84,6 +84,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         cell_options: Any = None,
         scale: str | None = "standard",
         patch_size: int | str = "auto",
+        slopes: bool = True,
         positions: bool = True,
         solver: str = "adamw",
         alpha: float = 0.01,
@@ -115,6 +116,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.cell_options = cell_options
         self.scale = scale
         self.patch_size = patch_size
+        self.slopes = slopes
         self.positions = positions
         self.solver = solver
         self.alpha = alpha

@@ -4,7 +4,9 @@ Both are found on what is trained on, without a training: the season by the auto
 by forecasts of a ridge regression.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,11 +15,15 @@ from lstmcore._typing import Array
 
 __all__ = ["choose_lag", "find_season"]
 
+K = TypeVar("K")
+Forecast = Callable[[Array, Array, int], Array]  # of `ahead` steps beyond each of `origins`
+
 LEAST_CORRELATION = 0.2
 SHARE = 0.8  # of the highest correlation; the first such peak is the season, not a multiple of it
 CYCLES = 4  # that a series must have of a season
 LEAST_GAIN = 0.9  # of the error without a season, below which a season is believed
 RIDGE = 10.0  # penalty beside windows of deviation 1; from 1 to 100 the choices are nearly the same
+LEVEL_COST = 1.03  # factor of the error without differences, so that they win what is nearly equal
 TRAINED = 2 / 3  # share of a series that the regression is fitted to, before the rest is forecast
 LEAST_WINDOWS = 8  # to fit it to
 MOST_SERIES = 32  # the longest ones, that the choices are made by
@@ -26,9 +32,11 @@ MOST_SERIES = 32  # the longest ones, that the choices are made by
 def find_season(series: Sequence[Array], horizon: int) -> int | None:
     """Find the season of series by their autocorrelation.
 
-    It is believed if repeating the last season is clearly better than repeating the last value, or
-    the mean of the past: forecasts from each step of the second half of each series, `horizon`
-    steps ahead, by their mean absolute error.
+    It is believed if repeating the last season is clearly better than repeating the last value,
+    with or without the drift of the past, and than the mean of the past. These are forecasts from
+    each step of the second half of each series, `horizon` steps ahead, compared by their mean
+    absolute error. A season is repeated as it was, or moved to where the last value is, as suits a
+    series with a trend; the better of the two counts.
 
     Parameters
     ----------
@@ -42,11 +50,17 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
     """
     series = _longest(series)
     found = sorted({lag for values in series for column in values.T for lag in _peaks(column)})
-    errors = _naive_errors(series, horizon, [0, 1, *found])
-    if not found or errors is None:
+    if not found:
         return None
-    best = min(found, key=errors.__getitem__)
-    return best if errors[best] < LEAST_GAIN * min(errors[0], errors[1]) else None
+    plain = _errors(series, horizon, {"mean": _mean, "last": _last, "drift": _drift}, max(found))
+    repeated = {lag: partial(_repeat, lag=lag) for lag in found}
+    moved = {lag: partial(_repeat, lag=lag, moved=True) for lag in found}
+    errors = [_errors(series, horizon, kind, max(found)) for kind in (repeated, moved)]
+    if not plain:
+        return None
+    best = {lag: min(error[lag] for error in errors) for lag in found}
+    season = min(found, key=best.__getitem__)
+    return season if best[season] < LEAST_GAIN * min(plain.values()) else None
 
 
 def choose_lag(series: Sequence[Array], window: int, horizon: int, lags: Sequence[int]) -> int:
@@ -55,7 +69,8 @@ def choose_lag(series: Sequence[Array], window: int, horizon: int, lags: Sequenc
     Each lag is tried by a ridge regression from the last `window` differences to the next
     `horizon`, fitted to the first two thirds of each column; what it forecasts is held in the range
     of what it was fitted to, as the forecasts of an LSTM are, and so does not follow a trend out of
-    it. The least mean absolute error in the last third wins.
+    it. The least mean absolute error in the last third wins; differences win what is
+    nearly equal, since an LSTM does not follow a level as a line does.
 
     Parameters
     ----------
@@ -72,10 +87,14 @@ def choose_lag(series: Sequence[Array], window: int, horizon: int, lags: Sequenc
     """
     series = _longest(series)
     tried = {lag: _ridge_error(series, window, horizon, lag) for lag in lags}
-    errors = {lag: error for lag, error in tried.items() if error is not None}
+    errors = {
+        lag: error * (1.0 if lag else LEVEL_COST)
+        for lag, error in tried.items()
+        if error is not None
+    }
     if not errors:
-        short = [lag for lag in lags if lag <= 1]
-        errors = _naive_errors(series, horizon, short) or {}
+        plain = {lag: (_mean, _last)[lag] for lag in lags if lag <= 1}
+        errors = _errors(series, horizon, plain, 0)
     return min(errors, key=errors.__getitem__) if errors else min(lags)
 
 
@@ -129,29 +148,49 @@ def _first_peak(values: Array, top: int) -> list[int]:
     return [lag for lag in high if correlation[lag] >= least][:1]
 
 
-def _naive_errors(
-    series: Sequence[Array], horizon: int, lags: Sequence[int]
-) -> dict[int, float] | None:
-    """Return the error of repeating what was `lag` steps ago, the mean of the past for a lag of 0.
+def _mean(values: Array, origins: Array, ahead: int) -> Array:
+    return np.asarray((np.cumsum(values, axis=0) / _counts(values))[origins - 1])
 
-    All from the same steps; None if no series has any.
+
+def _last(values: Array, origins: Array, ahead: int) -> Array:
+    return np.asarray(values[origins - 1])
+
+
+def _drift(values: Array, origins: Array, ahead: int) -> Array:
+    slope = (values - values[0]) / np.maximum(_counts(values) - 1, 1)
+    return np.asarray(values[origins - 1] + (ahead + 1) * slope[origins - 1])
+
+
+def _repeat(values: Array, origins: Array, ahead: int, *, lag: int, moved: bool = False) -> Array:
+    """Repeat what was `lag` steps ago, if `moved` with what the last value has risen since."""
+    forecast = values[origins + ahead - lag * (ahead // lag + 1)]
+    if moved:
+        forecast = forecast + values[origins - 1] - values[origins - 1 - lag]
+    return np.asarray(forecast)
+
+
+def _counts(values: Array) -> Array:
+    return np.arange(1, len(values) + 1)[:, None]
+
+
+def _errors(
+    series: Sequence[Array], horizon: int, forecasts: Mapping[K, Forecast], longest: int
+) -> dict[K, float]:
+    """Return the errors of forecasts that look back at most `longest` steps.
+
+    From each step of the second halves; empty if no series has any.
     """
-    totals = dict.fromkeys(lags, 0.0)
+    totals = dict.fromkeys(forecasts, 0.0)
     counted = 0
     for values in series:
-        begin = max(len(values) // 2, *lags, 1)
-        origins = np.arange(begin, len(values) - horizon + 1)
-        if not len(origins):
-            continue
+        origins = np.arange(max(len(values) // 2, longest) + 1, len(values) - horizon + 1)
         unit = _unit(values)
-        mean = (np.cumsum(values, axis=0) / np.arange(1, len(values) + 1)[:, None])[origins - 1]
-        for lag in lags:
-            for ahead in range(horizon):
-                forecast = values[origins + ahead - lag * (ahead // lag + 1)] if lag else mean
-                error = np.abs(values[origins + ahead] - forecast) / unit
-                totals[lag] += float(error.mean(axis=1).sum())
+        for name, forecast in forecasts.items():
+            for ahead in range(horizon if len(origins) else 0):
+                error = np.abs(values[origins + ahead] - forecast(values, origins, ahead)) / unit
+                totals[name] += float(error.mean(axis=1).sum())
         counted += len(origins)
-    return totals if counted else None
+    return totals if counted else {}
 
 
 # ---- the lag ---------------------------------------------------------------------------------
