@@ -321,7 +321,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             if len(found) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes, but the data "
-                    f"contains only one class: {found[0]!r}"
+                    f"contains only one class: {found.tolist()[0]!r}"
                 )
             self.classes_ = found
         return self._places(labels)
@@ -332,9 +332,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         places = np.minimum(places, len(self.classes_) - 1)
         unknown = self.classes_[places] != labels
         if unknown.any():
-            raise ValueError(
-                f"y: expected classes {self.classes_} as before, got {labels[unknown][0]!r}"
-            )
+            other = labels[unknown].tolist()[0]
+            raise ValueError(f"y: expected classes {self.classes_} as before, got {other!r}")
         return places.astype(np.int64)
 
     def _sample_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Array | None:

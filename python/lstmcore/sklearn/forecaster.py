@@ -59,8 +59,12 @@ class LSTMForecaster(WindowEstimator):
         How targets, or their differences, and exogenous columns are scaled; None: not.
     recurrent_dropout, input_dropout, layer_norm, cell_options, solver, alpha, batch_size
         As of `LSTMClassifier`, like the following.
-    learning_rate, learning_rate_init, global_clipnorm, max_iter, max_updates, shuffle
+    learning_rate, global_clipnorm, shuffle
         As of `LSTMClassifier`.
+    learning_rate_init : float, default 0.003
+        The greatest learning rate.
+    max_iter, max_updates : int, optional
+        As of `LSTMClassifier`, but 300 updates, and at least 20 epochs, if neither is given.
     early_stopping, validation_fraction, n_iter_no_change, tol
         As of `LSTMClassifier`, by R^2 of the last windows of each series.
     warm_start, random_state, verbose, dtype

@@ -38,7 +38,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         deviation.
     num_layers : int, default 1
     bidirectional : bool, default True
-    pooling : {"last", "mean", "max", "attention"}, default "last"
+    pooling : {"mean", "max", "attention", "last"}, default "mean"
     dropout : float, default 0.0
     recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, slopes, positions
         As of `LSTMClassifier`, like the following.
@@ -76,7 +76,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         loss: str = "squared_error",
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "last",
+        pooling: str = "mean",
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -90,7 +90,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         alpha: float = 0.01,
         batch_size: int | str = "auto",
         learning_rate: str = "onecycle",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float = 0.01,
         global_clipnorm: float | None = 1.0,
         max_iter: int | None = None,
         max_updates: int | None = None,
