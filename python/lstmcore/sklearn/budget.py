@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Watch", "auto_or_integer", "plan", "warn_unless_converged"]
 
-# Chosen on data sets of 20 to 60 rows that are none of those whose figures docs/scikit-learn.md
-# reports: with fewer updates the loss still falls, with twice as many nothing was better.
+# Chosen on sets of 20 to 60 rows; see docs/scikit-learn.md. Twice as many updates gained nothing.
 UPDATES = 1000
 EPOCHS = 20  # at least, where an epoch has many batches
 BATCHES = (8, 32)  # the least and the greatest size, of a quarter of the rows
@@ -26,6 +25,7 @@ PATIENCE = (10, 4)  # epochs at least, and the share of all epochs is 1 / 4
 
 PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
 STILL_FALLING = 0.1  # share of all progress that the last quarter of the epochs may have made
+NEGLIGIBLE = 0.01  # of the first loss: one that is lower need not fall further
 NOTHING_LEARNT = 0.95  # of the loss of the best constant output
 
 
@@ -124,8 +124,8 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     Warns
     -----
     ConvergenceWarning
-        If the last quarter of the epochs made more than a tenth of all progress, or the loss is
-        hardly below `constant`.
+        If the last quarter of the epochs made more than a tenth of all progress and left a loss
+        that is not negligible, or if the loss is hardly below `constant`.
     """
     advice = "raise max_updates or max_iter, or learning_rate_init"
     if constant and losses[-1] > NOTHING_LEARNT * constant:
@@ -140,9 +140,11 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     begin = len(losses) - max(len(losses) // 4, 1) - 1
     if begin < 0:
         return
-    before = float(np.mean(losses[max(begin - tail + 1, 0) : begin + 1]))
-    after = float(np.mean(losses[-tail:]))
-    if before - after > STILL_FALLING * (max(losses[0], constant or 0.0) - after):
+    # Medians, since the loss of a single epoch may jump.
+    before = float(np.median(losses[max(begin - tail + 1, 0) : begin + 1]))
+    after = float(np.median(losses[-tail:]))
+    first = max(losses[0], constant or 0.0)
+    if after > NEGLIGIBLE * first and before - after > STILL_FALLING * (first - after):
         warnings.warn(
             f"fit: after {updates} updates the training loss still falls, from {before:.3g} to "
             f"{after:.3g} in the last quarter of the epochs; {advice}",

@@ -44,9 +44,8 @@ class LSTMForecaster(WindowEstimator):
     difference : int or "auto", default "auto"
         Lag of the differences that are forecast instead of the values: 1 for series with a trend,
         the length of a season for seasonal ones, 0 for none. "auto": the one of these with which a
-        ridge regression on the same windows, which does not leave the range it has seen, forecasts
-        the last third of what is trained on best. A season longer than the window is not taken
-        beside exogenous columns, whose values a season ago the model would not see.
+        small model, trained on the first two thirds, forecasts the rest of what is trained on best;
+        the values themselves only if they are clearly better. Takes about a second.
     season : int, "auto" or None, default "auto"
         Steps of a season that ``difference="auto"`` may take, such as 12 for months. "auto": a peak
         of the autocorrelation, if repeating the last season is better than repeating the last

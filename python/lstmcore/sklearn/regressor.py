@@ -39,7 +39,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     num_layers : int, default 1
     bidirectional : bool, default True
     pooling : {"mean", "max", "attention", "last"}, default "mean"
-    dropout : float, default 0.0
+    dropout : float, default 0.3
     recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, slopes, positions
         As of `LSTMClassifier`, like the following.
     solver, alpha, batch_size, learning_rate, learning_rate_init, global_clipnorm
@@ -77,7 +77,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         num_layers: int = 1,
         bidirectional: bool = True,
         pooling: str = "mean",
-        dropout: float = 0.0,
+        dropout: float = 0.3,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,

@@ -1,19 +1,14 @@
-"""The season of series, and the lag of the differences by which they are forecast best.
-
-Both are found on what is trained on, without a training: the season by the autocorrelation, the lag
-by forecasts of a ridge regression.
-"""
+"""The season of series, by their autocorrelation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from lstmcore._typing import Array
 
-__all__ = ["choose_lag", "find_season"]
+__all__ = ["find_season", "mean_step"]
 
 K = TypeVar("K")
 Forecast = Callable[[Array, Array, int], Array]  # of `ahead` steps beyond each of `origins`
@@ -22,11 +17,7 @@ LEAST_CORRELATION = 0.2
 SHARE = 0.8  # of the highest correlation; the first such peak is the season, not a multiple of it
 CYCLES = 4  # that a series must have of a season
 LEAST_GAIN = 0.9  # of the error without a season, below which a season is believed
-RIDGE = 10.0  # penalty beside windows of deviation 1; from 1 to 100 the choices are nearly the same
-LEVEL_COST = 1.03  # factor of the error without differences, so that they win what is nearly equal
-TRAINED = 2 / 3  # share of a series that the regression is fitted to, before the rest is forecast
-LEAST_WINDOWS = 8  # to fit it to
-MOST_SERIES = 32  # the longest ones, that the choices are made by
+MOST_SERIES = 32  # the longest ones, that the season is found by
 
 
 def find_season(series: Sequence[Array], horizon: int) -> int | None:
@@ -48,7 +39,7 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
     int or None
         Its steps, at least 2; None if there is no season.
     """
-    series = _longest(series)
+    series = sorted(series, key=len, reverse=True)[:MOST_SERIES]
     found = sorted({lag for values in series for column in values.T for lag in _peaks(column)})
     if not found:
         return None
@@ -63,52 +54,13 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
     return season if best[season] < LEAST_GAIN * min(plain.values()) else None
 
 
-def choose_lag(series: Sequence[Array], window: int, horizon: int, lags: Sequence[int]) -> int:
-    """Choose the lag of differences with which windows tell best what follows them.
+def mean_step(values: Array) -> Array:
+    """Return the mean size of a step of each column of (T, K), 1 where there is none.
 
-    Each lag is tried by a ridge regression from the last `window` differences to the next
-    `horizon`, fitted to the first two thirds of each column; what it forecasts is held in the range
-    of what it was fitted to, as the forecasts of an LSTM are, and so does not follow a trend out of
-    it. The least mean absolute error in the last third wins; differences win what is
-    nearly equal, since an LSTM does not follow a level as a line does.
-
-    Parameters
-    ----------
-    series : sequence of ndarray, shape (T_i, K)
-    window, horizon : int
-    lags : sequence of int
-        To choose from, 0 for the values themselves.
-
-    Returns
-    -------
-    int
-        One of `lags`. If the series are too short for a regression, the one of 0 and 1 whose
-        forecast without any learning is better: the mean of the past, or the last value.
+    A unit for errors, so that no column outweighs the others.
     """
-    series = _longest(series)
-    tried = {lag: _ridge_error(series, window, horizon, lag) for lag in lags}
-    errors = {
-        lag: error * (1.0 if lag else LEVEL_COST)
-        for lag, error in tried.items()
-        if error is not None
-    }
-    if not errors:
-        plain = {lag: (_mean, _last)[lag] for lag in lags if lag <= 1}
-        errors = _errors(series, horizon, plain, 0)
-    return min(errors, key=errors.__getitem__) if errors else min(lags)
-
-
-def _longest(series: Sequence[Array]) -> list[Array]:
-    return sorted(series, key=len, reverse=True)[:MOST_SERIES]
-
-
-def _unit(values: Array) -> Array:
-    """Return the mean step of each column of (T, K), so that none outweighs the others."""
     unit = np.abs(np.diff(values, axis=0)).mean(axis=0)
     return np.where(unit > 0, unit, 1.0)
-
-
-# ---- the season ------------------------------------------------------------------------------
 
 
 def _peaks(values: Array) -> list[int]:
@@ -184,51 +136,10 @@ def _errors(
     counted = 0
     for values in series:
         origins = np.arange(max(len(values) // 2, longest) + 1, len(values) - horizon + 1)
-        unit = _unit(values)
+        unit = mean_step(values)
         for name, forecast in forecasts.items():
             for ahead in range(horizon if len(origins) else 0):
                 error = np.abs(values[origins + ahead] - forecast(values, origins, ahead)) / unit
                 totals[name] += float(error.mean(axis=1).sum())
         counted += len(origins)
     return totals if counted else {}
-
-
-# ---- the lag ---------------------------------------------------------------------------------
-
-
-def _ridge_error(series: Sequence[Array], window: int, horizon: int, lag: int) -> float | None:
-    """Return the mean error of a regression's forecasts; None if all series are too short."""
-    total, count = 0.0, 0
-    for values in series:
-        border = int(TRAINED * len(values))  # what follows is forecast
-        fitted = border - lag - window - horizon + 1
-        if fitted < LEAST_WINDOWS or len(values) - border < horizon:
-            continue
-        for column, unit in zip(values.T, _unit(values), strict=True):
-            errors = _forecast_errors(column, window, horizon, lag, border)
-            total, count = total + float(errors.sum() / unit), count + errors.size
-    return total / count if count else None
-
-
-def _forecast_errors(values: Array, window: int, horizon: int, lag: int, border: int) -> Array:
-    """Return magnitudes of errors (M, horizon) of forecasts from each step after `border`."""
-    changes = values[lag:] - values[:-lag] if lag else values
-    seen = changes[: border - lag]
-    deviation = float(seen.std())
-    scaled = (changes - seen.mean()) / (deviation if deviation > 0 else 1.0)
-    rows = sliding_window_view(scaled, window + horizon)
-    inputs = np.column_stack([rows[:, :window], np.ones(len(rows))])
-    fitted = border - lag - window - horizon + 1
-    penalty = np.diag([*[RIDGE] * window, 0.0])
-    products = inputs[:fitted].T @ inputs[:fitted] + penalty
-    weights = np.linalg.solve(products, inputs[:fitted].T @ rows[:fitted, window:])
-    begin = border - lag - window  # the first whose targets were not seen
-    low, high = scaled[: border - lag].min(), scaled[: border - lag].max()
-    forecast = np.clip(inputs[begin:] @ weights, low, high)
-    forecast = forecast * (deviation if deviation > 0 else 1.0) + seen.mean()
-    origins = np.arange(len(forecast)) + border
-    for ahead in range(horizon if lag else 0):
-        before = forecast[:, ahead - lag] if ahead >= lag else values[origins + ahead - lag]
-        forecast[:, ahead] += before
-    true = sliding_window_view(values, horizon)[border:]
-    return np.asarray(np.abs(true - forecast))

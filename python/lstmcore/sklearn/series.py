@@ -28,6 +28,10 @@ class Series:
     y: Array
     x: Array
 
+    def first(self, steps: int) -> "Series":
+        """Return the first steps."""
+        return Series(self.y[:steps], self.x[:steps])
+
     def last(self, steps: int) -> "Series":
         """Give the last steps, or all if there are fewer."""
         return Series(self.y[-steps:].copy(), self.x[-steps:].copy())

@@ -11,8 +11,9 @@ from lstmcore._typing import Array
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.budget import auto_or_integer
 from lstmcore.sklearn.inputs import cast, statistics
+from lstmcore.sklearn.lags import choose_lag
 from lstmcore.sklearn.regressor import LOSSES, constant_loss
-from lstmcore.sklearn.seasons import choose_lag, find_season
+from lstmcore.sklearn.seasons import find_season
 from lstmcore.sklearn.series import Series
 
 __all__ = ["WindowEstimator", "slide"]
@@ -72,17 +73,17 @@ class WindowEstimator(SequenceEstimator):
     def _learn_lag(self, series: list[Series]) -> None:
         """Choose the lag of differences from the steps that are trained on."""
         held = self.validation_fraction if self.early_stopping else 0.0
-        seen = [one.y[: len(one.y) - int(np.ceil(held * len(one.y)))] for one in series]
-        self.season_ = find_season(seen, self.horizon) if self.season == "auto" else self.season
+        seen = [one.first(len(one.y) - int(np.ceil(held * len(one.y)))) for one in series]
+        self.season_ = self.season
+        if self.season == "auto":
+            self.season_ = find_season([one.y for one in seen], self.horizon)
         if self.difference != "auto":
             self.difference_ = int(self.difference)
             return
         # At least half of the windows of the longest series are left.
-        longest = max((max(map(len, seen)) - self.window - self.steps_) // 2, 0)
-        if self.n_exogenous_:  # whose values a lag ago, too, must be in the window
-            longest = min(longest, self.window)
-        lags = [lag for lag in sorted({0, 1, self.season_ or 0}) if lag <= longest]
-        self.difference_ = choose_lag(seen, self.window, self.horizon, lags)
+        longest = (max(len(one.y) for one in seen) - self.window - self.steps_) // 2
+        lags = [lag for lag in sorted({0, 1, self.season_ or 0}) if lag <= max(longest, 0)]
+        self.difference_ = choose_lag(self, seen, lags)
 
     def _learn_scales(self, series: list[Series], numbers: list[int], early: Array | None) -> None:
         """Learn from the steps of all series, or of the windows `early` alone."""

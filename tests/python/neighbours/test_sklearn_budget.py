@@ -109,6 +109,8 @@ def test_warns(losses, constant, match):
         ([0.1], 1.0),  # of one epoch nothing is known
         (np.zeros(20), 0.0),  # a constant target
         ([0.5] * 20, None),
+        ([*[1.0] * 4, 0.3, 0.001], 1.0),  # falls, but to nothing
+        ([*[0.1] * 30, 0.6, *[0.1] * 9], 1.0),  # one jump
     ],
 )
 def test_does_not_warn(losses, constant):
