@@ -25,6 +25,7 @@ PATIENCE = (10, 4)  # epochs at least, and the share of all epochs is 1 / 4
 
 PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
 STILL_FALLING = 0.1  # share of all progress that the last quarter of the epochs may have made
+STACK = 5  # up to the caller of `fit`, whose warning it is
 NEGLIGIBLE = 0.01  # of the first loss: one that is lower need not fall further
 NOTHING_LEARNT = 0.95  # of the loss of the best constant output
 
@@ -133,7 +134,7 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
             f"fit: after {updates} updates the training loss, {losses[-1]:.3g}, is hardly below "
             f"the {constant:.3g} of one constant output, so next to nothing was learnt; {advice}",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=STACK,
         )
         return
     tail = max(len(losses) // 8, 1)
@@ -149,7 +150,7 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
             f"fit: after {updates} updates the training loss still falls, from {before:.3g} to "
             f"{after:.3g} in the last quarter of the epochs; {advice}",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=STACK,
         )
 
 

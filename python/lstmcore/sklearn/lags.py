@@ -25,7 +25,12 @@ TRIAL: dict[str, Any] = {
     "num_layers": 1,
     "max_iter": None,
     "max_updates": 150,
+    "batch_size": "auto",
+    "solver": "adamw",
+    "alpha": 0.01,
+    "learning_rate": "onecycle",
     "learning_rate_init": 0.01,
+    "global_clipnorm": 1.0,
     "early_stopping": False,
     "warm_start": False,
     "verbose": False,
@@ -42,8 +47,8 @@ def choose_lag(forecaster: "WindowEstimator", series: Sequence[Series], lags: Se
     """Choose the lag of differences with which a small model forecasts best.
 
     For each lag one is trained on the first two thirds of each series, with the options of the
-    forecaster but for its size and budget, and forecasts the rest, `horizon` steps from each step.
-    The least mean absolute error wins, each target in units of its mean step.
+    forecaster but for its size and how it is trained, and forecasts the rest, `horizon` steps from
+    each step. The least mean absolute error wins, each target in units of its mean step.
 
     Parameters
     ----------
