@@ -1,7 +1,7 @@
 """The figures of docs/scikit-learn.md: with default settings, small sets are learnt.
 
-Each fit takes some seconds, as long as the claim says: it is the whole default budget that is
-claimed, and on these sets, from which nothing was chosen.
+Each fit takes some seconds: it is the whole default budget that is claimed. That page says on which
+other sets the defaults were chosen.
 """
 
 import warnings
