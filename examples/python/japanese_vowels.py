@@ -30,10 +30,14 @@ from lstmcore.sklearn import LSTMClassifier
 GOAL = 0.97
 SETTINGS: dict[str, Any] = {
     "hidden_size": 128,
+    "pooling": "mean",
+    "slopes": False,
+    "positions": False,
     "layer_norm": True,
     "recurrent_dropout": 0.3,
     "input_dropout": 0.2,
     "batch_size": 16,
+    "learning_rate_init": 0.003,
     "max_iter": 60,
 }
 GRID = {

@@ -15,6 +15,14 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.regularizers import L2
 from lstmcore.sequential import Sequential
+from lstmcore.sklearn.budget import (
+    PREDICT_ROWS,
+    UPDATES,
+    Watch,
+    auto_or_integer,
+    plan,
+    warn_unless_converged,
+)
 from lstmcore.sklearn.inputs import Panel, cast, read_panel, statistics
 from lstmcore.sklearn.keeping import (
     from_bytes,
@@ -23,7 +31,6 @@ from lstmcore.sklearn.keeping import (
     to_bytes,
     unchanged_on_error,
 )
-from lstmcore.training.callbacks import Callback, Logs
 from lstmcore.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from lstmcore.training.schedules import CosineDecay, OneCycle, Schedule
 
@@ -36,6 +43,16 @@ POOLING_LAYERS: dict[str, Any] = {
     "max": layers.GlobalMaxPooling1D,
     "attention": layers.Attention,
 }
+FLAGS = (
+    "bidirectional",
+    "slopes",
+    "positions",
+    "layer_norm",
+    "shuffle",
+    "early_stopping",
+    "warm_start",
+)
+LONGEST = 64  # steps that the LSTM walks with patch_size="auto"; longer ones lose its gradient
 OWN_OPTIONS = {
     "units": "hidden_size",
     "num_layers": "num_layers",
@@ -63,53 +80,25 @@ STRUCTURE = (
     "layer_norm",
     "cell_options",
     "scale",
+    "patch_size",
+    "slopes",
+    "positions",
     "dtype",
     "target",
     "exogenous",
     "window",
     "strategy",
     "difference",
+    "season",
 )
 PENALTY = "solver, alpha: L2 penalty"
-PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
-
-
-class Watch(Callback):
-    """Keeps an epoch's loss and validation score; stops the training when the score stays."""
-
-    def __init__(self, estimator: "SequenceEstimator", validation: Any) -> None:
-        self.estimator, self.validation = estimator, validation
-        self.waited = 0
-        self.best_weights: list[Array] | None = None
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Take note, and see whether it is enough."""
-        estimator = self.estimator
-        estimator.n_iter_ += 1
-        estimator.loss_ = logs["loss"]
-        estimator.loss_curve_.append(logs["loss"])
-        if self.validation is None:
-            return
-        x, targets, weights = self.validation
-        outputs = self.model.predict(x, PREDICT_ROWS, 0)  # type: ignore[attr-defined]
-        if not np.isfinite(outputs).all():
-            raise estimator._diverged("outputs became NaN or infinite")
-        score = estimator._validation_score(targets, outputs, weights)
-        estimator.validation_scores_.append(score)
-        best = estimator.best_validation_score_
-        improves = best is None or score >= best + estimator.tol
-        self.waited = 0 if improves else self.waited + 1
-        if best is None or score > best:
-            estimator.best_validation_score_ = score
-            self.best_weights = self.model.get_weights()
-        if self.waited >= estimator.n_iter_no_change:
-            self.model.stop_training = True
 
 
 class SequenceEstimator(BaseEstimator):
     """Base of the estimators; `LSTMClassifier` explains the hyper-parameters."""
 
     _scales: tuple[str, ...] = ("standard", "series")
+    _updates = UPDATES
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -130,6 +119,10 @@ class SequenceEstimator(BaseEstimator):
 
     def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
         """Score what early stopping looks at, more being better."""
+        raise NotImplementedError
+
+    def _constant_loss(self, targets: Array, weights: Array | None) -> float:
+        """Return the training loss of the best output that is the same for all inputs."""
         raise NotImplementedError
 
     def _check_held(self, targets: Array, weights: Array | None) -> None:
@@ -196,8 +189,8 @@ class SequenceEstimator(BaseEstimator):
                 self._learn_scale(panel)
                 self._learn_targets(targets)
             if held is not None:
-                held = (self._scaled(held[0]).inputs(), self._prepared(held[1]), held[2])
-            inputs = self._scaled(panel).inputs()
+                held = (self._model_inputs(held[0]), self._prepared(held[1]), held[2])
+            inputs = self._model_inputs(panel)
             self._learn(inputs, self._prepared(targets), weights, held, random, reset, incremental)
 
     def _normalized(self, weights: Array, incremental: bool) -> Array:
@@ -229,7 +222,7 @@ class SequenceEstimator(BaseEstimator):
         if held is not None:
             self._check_held(*held[1:])
         seed = int(random.randint(np.iinfo(np.int32).max))
-        size = min(self.batch_size, len(inputs))
+        budget = plan(self, len(inputs), incremental=incremental)
         if reset:
             with one_blas_thread():
                 self.model_ = self._build(seed)
@@ -243,18 +236,20 @@ class SequenceEstimator(BaseEstimator):
             self.n_iter_ = 0
         model = self.model_
         if reset or not incremental:
-            steps = None if incremental else self.max_iter * -(-len(inputs) // size)
             model.seed = derive(seed, len(self.loss_curve_))
-            model.compile(self._optimizer(steps), self._output()[2])
+            model.compile(
+                self._optimizer(None if incremental else budget.updates), self._output()[2]
+            )
             self._compiled_with = self._trained_by()
         else:
             self._go_on()
-        watch = Watch(self, held)
+        watch = Watch(self, held, budget.patience)
+        before = len(self.loss_curve_)
         model.fit(
             inputs,
             targets,
-            batch_size=size,
-            epochs=1 if incremental else self.max_iter,
+            batch_size=budget.batch_size,
+            epochs=budget.epochs,
             verbose=2 if self.verbose else 0,
             callbacks=[watch],
             shuffle=self.shuffle,
@@ -266,6 +261,11 @@ class SequenceEstimator(BaseEstimator):
             model.set_weights(watch.best_weights)
         if not np.isfinite(model.parameters.values).all():
             raise self._diverged("weights became NaN or infinite")
+        self.n_updates_ = int(model.optimizer.iterations)
+        if not (incremental or watch.stopped):
+            # A penalty in the loss says nothing about the targets.
+            constant = None if self._penalty() else self._constant_loss(targets, weights)
+            warn_unless_converged(self.loss_curve_[before:], constant, self.n_updates_)
 
     def _diverged(self, what: str) -> ValueError:
         return ValueError(
@@ -312,16 +312,37 @@ class SequenceEstimator(BaseEstimator):
         )
 
     def _learn_scale(self, panel: Panel) -> None:
-        for name in ("input_mean_", "input_scale_"):
+        for name in ("input_mean_", "input_scale_", "slope_scale_"):
             if hasattr(self, name):
                 delattr(self, name)
         self._scaling = (
             self.scale,
             np.dtype(self.dtype),
         )  # those of the model, whatever is set later
+        self._positions = self.positions
+        self.patch_size_ = self.patch_size
+        if self.patch_size == "auto":
+            self.patch_size_ = -(-int(panel.lengths.max()) // LONGEST)
         if self.scale == "standard":
             values = panel.values.astype(np.float64)
             self.input_mean_, self.input_scale_ = statistics(values, "X")
+        self._slopes = self.slopes
+        if self._slopes:
+            slopes = self._scaled(panel).slopes().astype(np.float64)
+            self.slope_scale_ = statistics(slopes, "X")[1]
+            if self.scale is None:
+                self.slope_scale_ = np.ones_like(self.slope_scale_)
+
+    def _model_inputs(self, panel: Panel) -> Any:
+        """Return what the model takes: scaled, with slopes and positions, in patches."""
+        scaled = self._with_slopes(self._scaled(panel)).patched(self.patch_size_)
+        return (scaled.beside(scaled.positions()) if self._positions else scaled).inputs()
+
+    def _with_slopes(self, panel: Panel) -> Panel:
+        if not self._slopes:
+            return panel
+        with np.errstate(over="ignore"):
+            return panel.beside(cast(panel.slopes() / self.slope_scale_, self._scaling[1], "X"))
 
     def _scaled(self, panel: Panel) -> Panel:
         scale, dtype = self._scaling
@@ -335,12 +356,19 @@ class SequenceEstimator(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise TypeError or ValueError if a hyper-parameter is none."""
-        for name in ("hidden_size", "num_layers", "batch_size", "max_iter", "n_iter_no_change"):
+        for name in ("hidden_size", "num_layers"):
             _checks.integer(getattr(self, name), name, 1)
+        for name in ("max_iter", "max_updates"):
+            if getattr(self, name) is not None:
+                _checks.integer(getattr(self, name), name, 1)
+        for name in ("batch_size", "n_iter_no_change", "patch_size"):
+            if hasattr(self, name):
+                auto_or_integer(getattr(self, name), name, 1)
         for name in ("dropout", "recurrent_dropout", "input_dropout"):
             _checks.real(getattr(self, name), name, 0.0, 1.0, high_open=True)
-        for name in ("bidirectional", "layer_norm", "shuffle", "early_stopping", "warm_start"):
-            _checks.flag(getattr(self, name), name)
+        for name in FLAGS:
+            if hasattr(self, name):
+                _checks.flag(getattr(self, name), name)
         if hasattr(self, "pooling"):
             _checks.choice(self.pooling, "pooling", ("last", *POOLING_LAYERS))
         if self.scale is not None:
@@ -389,6 +417,10 @@ class SequenceEstimator(BaseEstimator):
         """Say how the steps become one: "last", a name of a pooling layer, or "none"."""
         return str(self.pooling)
 
+    def _input_width(self) -> int:
+        """Return the channels that a step of the model's inputs has."""
+        return int(self.n_channels_ * (1 + self._slopes) * self.patch_size_ + self._positions)
+
     def _penalty(self) -> L2 | None:
         return L2(self.alpha / 2) if self.alpha and self.solver != "adamw" else None
 
@@ -409,7 +441,7 @@ class SequenceEstimator(BaseEstimator):
             recurrent_regularizer=penalty,
             **(self.cell_options or {}),
         )
-        parts: list[Any] = [layers.Input((None, self.n_channels_))]
+        parts: list[Any] = [layers.Input((None, self._input_width()))]
         parts.append(layers.Bidirectional(lstm) if self.bidirectional else lstm)
         if pooling in POOLING_LAYERS:
             parts.append(POOLING_LAYERS[pooling]())
@@ -440,7 +472,7 @@ class SequenceEstimator(BaseEstimator):
         if not hasattr(self, "model_"):  # most often it is, and this is quicker
             check_is_fitted(self, "model_")
         panel = read_panel(self, X, reset=False)
-        outputs: Array = self.model_.predict(self._scaled(panel).inputs(), PREDICT_ROWS, 0)
+        outputs: Array = self.model_.predict(self._model_inputs(panel), PREDICT_ROWS, 0)
         return outputs
 
     # ---- what scikit-learn asks for ----------------------------------------------------------

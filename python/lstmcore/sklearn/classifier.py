@@ -28,9 +28,9 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Stacked layers.
     bidirectional : bool, default True
         Whether each layer also walks from the end.
-    pooling : {"mean", "max", "attention", "last"}, default "mean"
-        What becomes of the steps: their mean, their greatest value, a mean by learnt weights, or
-        what each direction ends with.
+    pooling : {"max", "mean", "attention", "last"}, default "max"
+        What becomes of the steps: the greatest value of each unit, so that a feature counts
+        wherever it appears; their mean; a mean by learnt weights; or what each direction ends with.
     dropout : float, default 0.5
         Share that is dropped of what stacked layers pass on and of what comes out of pooling.
     recurrent_dropout, input_dropout : float, default 0.0
@@ -49,25 +49,40 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         For "adamw" the decay of the weights, decoupled from the gradient; for the others the
         strength of an L2 penalty: half of it times the squares of all kernels, not of biases, is
         added to the mean loss.
-    batch_size : int, default 32
+    patch_size : int or "auto", default "auto"
+        Steps that the LSTM takes in at once, side by side as channels. "auto": as few as bring the
+        longest sequence that `fit` sees to at most 64; gradients do not reach further, and time
+        falls with it.
+    slopes : bool, default True
+        Whether each channel comes with a second one, its rise from step to step.
+    positions : bool, default True
+        Whether a channel says where in its sequence a step is, from the first to the last.
+    batch_size : int or "auto", default "auto"
+        "auto": a power of two up to a quarter of the rows, from 8 to 32.
     learning_rate : {"onecycle", "cosine", "constant"}, default "onecycle"
-        How the rate goes through all of `max_iter`: up to the maximum and down, down from it, or
-        not at all.
-    learning_rate_init : float, default 0.003
+        How the rate goes through all epochs: up to the maximum and down, down from it, or not at
+        all.
+    learning_rate_init : float, default 0.01
         The greatest learning rate.
     global_clipnorm : float, optional
         Norm that all gradients together have at most, 1 by default. None: any.
-    max_iter : int, default 100
-        Epochs.
+    max_iter : int, optional
+        Epochs, if there are as many: see `max_updates`.
+    max_updates : int, optional
+        Steps of the optimizer, one a batch, rounded up to whole epochs. If both are given, the
+        training ends with the first that is reached. If neither is, it takes 1000 updates, but
+        at least 20 epochs: few rows make few updates in an epoch, and need more epochs.
     shuffle : bool, default True
         Whether the order is drawn anew in each epoch, in batches of similar lengths.
     early_stopping : bool, default False
         Whether a part of the data is set aside, the same share of each class, and training stops
         when its accuracy does not grow by `tol` for `n_iter_no_change` epochs. The weights of the
-        best epoch are then kept. Without it all of `max_iter` epochs are trained.
+        best epoch, of equal ones the last, are then kept. Without it all epochs are trained.
     validation_fraction : float, default 0.1
         That part.
-    n_iter_no_change : int, default 10
+    n_iter_no_change : int or "auto", default "auto"
+        "auto": a quarter of all epochs, but at least 10, so that the rising part of "onecycle"
+        ends nothing.
     tol : float, default 1e-4
     class_weight : mapping of class to float, or "balanced", optional
         Times `sample_weight`. "balanced": classes weigh the same in all.
@@ -95,8 +110,14 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     input_form_ : {"table", "array", "list"}
     input_mean_, input_scale_ : ndarray of float64, shape (C,)
         With ``scale="standard"``.
+    slope_scale_ : ndarray of float64, shape (C,)
+        With `slopes`, by which those of the scaled channels are divided.
+    patch_size_ : int
+        As given, or as chosen.
     n_iter_ : int
         Epochs of the last `fit`, with those of `partial_fit` since.
+    n_updates_ : int
+        Steps of the optimizer in them.
     loss_ : float
         Of the last epoch.
     loss_curve_ : list of float
@@ -132,24 +153,28 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         *,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
+        pooling: str = "max",
         dropout: float = 0.5,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         cell_options: Any = None,
         scale: str | None = "standard",
+        patch_size: int | str = "auto",
+        slopes: bool = True,
+        positions: bool = True,
         solver: str = "adamw",
         alpha: float = 0.01,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         learning_rate: str = "onecycle",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float = 0.01,
         global_clipnorm: float | None = 1.0,
-        max_iter: int = 100,
+        max_iter: int | None = None,
+        max_updates: int | None = None,
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         class_weight: Any = None,
         warm_start: bool = False,
@@ -167,6 +192,9 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.layer_norm = layer_norm
         self.cell_options = cell_options
         self.scale = scale
+        self.patch_size = patch_size
+        self.slopes = slopes
+        self.positions = positions
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
@@ -174,6 +202,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.learning_rate_init = learning_rate_init
         self.global_clipnorm = global_clipnorm
         self.max_iter = max_iter
+        self.max_updates = max_updates
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -205,6 +234,12 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         ------
         TypeError, ValueError
             If something does not fit, or the training diverges; nothing is changed then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the training loss still falls at the end, or is hardly below that of an output that
+            is the same for all inputs.
         """
         self._train(X, y, sample_weight)
         return self
@@ -286,7 +321,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             if len(found) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes, but the data "
-                    f"contains only one class: {found[0]!r}"
+                    f"contains only one class: {found.tolist()[0]!r}"
                 )
             self.classes_ = found
         return self._places(labels)
@@ -297,9 +332,8 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         places = np.minimum(places, len(self.classes_) - 1)
         unknown = self.classes_[places] != labels
         if unknown.any():
-            raise ValueError(
-                f"y: expected classes {self.classes_} as before, got {labels[unknown][0]!r}"
-            )
+            other = labels[unknown].tolist()[0]
+            raise ValueError(f"y: expected classes {self.classes_} as before, got {other!r}")
         return places.astype(np.int64)
 
     def _sample_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Array | None:
@@ -339,6 +373,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     def _output(self) -> tuple[int, str, str]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"
+
+    def _constant_loss(self, targets: Array, weights: Array | None) -> float:
+        shares = np.bincount(targets, weights, len(self.classes_)) / len(targets)
+        known = shares[shares > 0]
+        return float(-(known * np.log(known / known.sum())).sum())
 
     def _strata(self, targets: Array) -> Array | None:
         return targets

@@ -4,17 +4,16 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
 from lstmcore._typing import Array
-from lstmcore.sklearn.base import PREDICT_ROWS, SequenceEstimator, check_r2_exists
-from lstmcore.sklearn.inputs import cast, statistics
+from lstmcore.sklearn.budget import PREDICT_ROWS
 from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
+from lstmcore.sklearn.windows import WindowEstimator, slide
 
 __all__ = ["LSTMForecaster"]
 
@@ -24,7 +23,7 @@ EXOGENOUS = ("known", "past")
 LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, too
 
 
-class LSTMForecaster(SequenceEstimator):
+class LSTMForecaster(WindowEstimator):
     """Forecast series by an LSTM that looks at windows of what came before.
 
     Parameters
@@ -42,9 +41,15 @@ class LSTMForecaster(SequenceEstimator):
     exogenous : {"known", "past"}
         Whether exogenous columns are known ahead, such as a calendar or a price, so that the model
         sees them at the steps that it forecasts and `predict` asks for them; or only up to now.
-    difference : int, default 0
-        Lag of differences that are forecast instead of the values: 1 for series with a trend, the
-        length of a season for seasonal ones. 0: none.
+    difference : int or "auto", default "auto"
+        Lag of the differences that are forecast instead of the values: 1 for series with a trend,
+        the length of a season for seasonal ones, 0 for none. "auto": the one of these with which a
+        small model, trained on the first two thirds, forecasts the rest of what is trained on best;
+        the values themselves only if they are clearly better. Takes about a second.
+    season : int, "auto" or None, default "auto"
+        Steps of a season that ``difference="auto"`` may take, such as 12 for months. "auto": a peak
+        of the autocorrelation, if repeating the last season is better than repeating the last
+        value or the mean. None: none.
     hidden_size : int, default 64
     loss : {"squared_error", "absolute_error"}
     num_layers : int, default 1
@@ -53,10 +58,12 @@ class LSTMForecaster(SequenceEstimator):
         How targets, or their differences, and exogenous columns are scaled; None: not.
     recurrent_dropout, input_dropout, layer_norm, cell_options, solver, alpha, batch_size
         As of `LSTMClassifier`, like the following.
-    learning_rate, learning_rate_init, global_clipnorm, shuffle
+    learning_rate, global_clipnorm, shuffle
         As of `LSTMClassifier`.
-    max_iter : int, default 50
-        Epochs.
+    learning_rate_init : float, default 0.003
+        The greatest learning rate.
+    max_iter, max_updates : int, optional
+        As of `LSTMClassifier`, but 300 updates, and at least 20 epochs, if neither is given.
     early_stopping, validation_fraction, n_iter_no_change, tol
         As of `LSTMClassifier`, by R^2 of the last windows of each series.
     warm_start, random_state, verbose, dtype
@@ -66,6 +73,10 @@ class LSTMForecaster(SequenceEstimator):
     ----------
     n_targets_, n_exogenous_ : int
         K and E.
+    difference_ : int
+        Lag of the differences that are forecast, 0 for the values themselves.
+    season_ : int or None
+        Steps of the season that was given or found; None if there is none.
     steps_ : int
         Steps that the model gives at once.
     target_mean_, target_scale_ : ndarray of float64, shape (K,)
@@ -77,7 +88,7 @@ class LSTMForecaster(SequenceEstimator):
         K + E.
     feature_names_in_ : ndarray of object
         Names of the targets' and the exogenous columns, if all are strings.
-    model_, n_iter_, loss_, loss_curve_, validation_scores_, best_validation_score_
+    model_, n_iter_, n_updates_, loss_, loss_curve_, validation_scores_, best_validation_score_
         As of `LSTMClassifier`; losses are those of scaled targets.
 
     Notes
@@ -98,9 +109,6 @@ class LSTMForecaster(SequenceEstimator):
     (10,)
     """
 
-    bidirectional = False
-    _scales = ("standard",)
-
     def __init__(
         self,
         window: int = 24,
@@ -109,7 +117,8 @@ class LSTMForecaster(SequenceEstimator):
         strategy: str = "direct",
         target: Any = None,
         exogenous: str = "known",
-        difference: int = 0,
+        difference: int | str = "auto",
+        season: int | str | None = "auto",
         hidden_size: int = 64,
         loss: str = "squared_error",
         num_layers: int = 1,
@@ -121,15 +130,16 @@ class LSTMForecaster(SequenceEstimator):
         scale: str | None = "standard",
         solver: str = "adamw",
         alpha: float = 0.01,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         learning_rate: str = "onecycle",
         learning_rate_init: float = 0.003,
         global_clipnorm: float | None = 1.0,
-        max_iter: int = 50,
+        max_iter: int | None = None,
+        max_updates: int | None = None,
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: Any = None,
@@ -142,6 +152,7 @@ class LSTMForecaster(SequenceEstimator):
         self.target = target
         self.exogenous = exogenous
         self.difference = difference
+        self.season = season
         self.hidden_size = hidden_size
         self.loss = loss
         self.num_layers = num_layers
@@ -158,6 +169,7 @@ class LSTMForecaster(SequenceEstimator):
         self.learning_rate_init = learning_rate_init
         self.global_clipnorm = global_clipnorm
         self.max_iter = max_iter
+        self.max_updates = max_updates
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -167,6 +179,12 @@ class LSTMForecaster(SequenceEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.dtype = dtype
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text: str = super().__repr__(N_CHAR_MAX)
+        if not hasattr(self, "difference_"):
+            return text
+        return f"{text}  # difference_={self.difference_}, season_={self.season_}"
 
     # ---- training ----------------------------------------------------------------------------
 
@@ -194,6 +212,8 @@ class LSTMForecaster(SequenceEstimator):
         -----
         UserWarning
             If some series are that short: they are not trained on.
+        ConvergenceWarning
+            As of `LSTMClassifier.fit`.
         """
         self._train_on(y, X, incremental=False)
         return self
@@ -240,6 +260,8 @@ class LSTMForecaster(SequenceEstimator):
             series = self._read(y, X, reset)
             if incremental and not reset:
                 series = self._continued(series)
+            if reset:
+                self._learn_lag(series)
             numbers = self._count_windows(series)
             short = [place for place, count in enumerate(numbers) if not count]
             if short and not incremental:
@@ -299,7 +321,7 @@ class LSTMForecaster(SequenceEstimator):
         X : array_like, frame, or list of them, optional
             With exogenous columns that are known ahead, their values at these steps: (horizon, E).
         y : array_like, frame, or list of them, optional
-            Other series, to continue these instead: at least `window` steps, and `difference` more.
+            Other series, to continue these instead: at least ``window + difference_`` steps.
         past_X : array_like, frame, or list of them, optional
             Beside `y`, as X in `fit`.
 
@@ -319,7 +341,7 @@ class LSTMForecaster(SequenceEstimator):
             listed = is_list(y)
         else:
             listed = self._listed
-        needed = self.window + self.difference
+        needed = self.window + self.difference_
         for place, one in enumerate(series):
             if len(one.y) < needed:
                 raise ValueError(
@@ -434,23 +456,23 @@ class LSTMForecaster(SequenceEstimator):
         check_is_fitted(self, "model_")
         self._check_unchanged(LOOKED_AT)
         true, forecasts = [], []
-        needed, steps = self.window + self.difference, _checks.integer(self.horizon, "horizon", 1)
+        needed, steps = self.window + self.difference_, _checks.integer(self.horizon, "horizon", 1)
         for one in read_series(self, y, X, reset=False):
             if len(one.y) < needed + steps:
                 raise ValueError(
                     f"y: expected at least {needed + steps} steps, for a window and the horizon, "
                     f"got {len(one.y)}"
                 )
-            values, beside = _slide(one.y, needed + steps), _slide(one.x, needed + steps)
+            values, beside = slide(one.y, needed + steps), slide(one.x, needed + steps)
             known = beside[:, needed:] if self._known else None
-            looked = beside[:, self.difference : needed]
+            looked = beside[:, self.difference_ : needed]
             forecasts.append(self._forecast(values[:, :needed], looked, known, steps))
             true.append(values[:, needed:])
         return np.concatenate(true), np.concatenate(forecasts)
 
     def _forecast(self, past: Array, beside: Array, ahead: Array | None, steps: int) -> Array:
-        """Continue M series: (M, window + difference, K) and (M, window, E) give (M, steps, K)."""
-        lag, window, block = self.difference, self.window, self.steps_
+        """Continue M series: (M, window + lag, K) and (M, window, E) give (M, steps, K)."""
+        lag, window, block = self.difference_, self.window, self.steps_
         if not self._known and beside.shape[2] and steps > block:
             raise ValueError(
                 f"horizon: expected at most {block}, since the exogenous columns beyond are not "
@@ -474,170 +496,3 @@ class LSTMForecaster(SequenceEstimator):
             if future is not None:
                 beside = np.concatenate([beside, future], axis=1)[:, -window:]
         return past[:, begin : begin + steps]
-
-    # ---- windows -----------------------------------------------------------------------------
-
-    @property
-    def _known(self) -> bool:
-        """Whether the model looks at exogenous columns of the steps that it forecasts."""
-        return self.exogenous == "known" and self.n_exogenous_ > 0
-
-    def _kept(self) -> int:
-        """Count the steps of a series that further calls may look at."""
-        return int(self.window + self.difference + self.steps_ - 1)
-
-    def _count_windows(self, series: list[Series]) -> list[int]:
-        """Count the windows of each series, with what follows them."""
-        size = self.window + self.steps_ + self.difference
-        numbers = [max(len(one.y) - size + 1, 0) for one in series]
-        if not any(numbers):
-            most = max(len(one.y) for one in series)
-            raise ValueError(
-                f"y: expected at least {size} steps, for a window and what follows it, got {most}"
-            )
-        return numbers
-
-    def _parts(self, numbers: list[int]) -> tuple[Array, Array]:
-        """Choose the last windows of each series to stop by, and those before to train on.
-
-        Between them are windows whose targets are in both.
-        """
-        early, late = [], []
-        for count in numbers:
-            held = int(np.ceil(count * self.validation_fraction))
-            place = np.arange(count)
-            late.append(place >= count - held)
-            early.append(place <= count - held - self.steps_)
-        pair = np.concatenate(early), np.concatenate(late)
-        if not all(part.any() for part in pair):
-            raise ValueError(
-                f"validation_fraction: {self.validation_fraction} of {sum(numbers)} windows, of "
-                f"{self.steps_} steps ahead, leaves one part without any"
-            )
-        return pair
-
-    def _learn_scales(self, series: list[Series], numbers: list[int], early: Array | None) -> None:
-        """Learn from the steps of all series, or of the windows `early` alone."""
-        lag, size = self.difference, self.window + self.steps_
-        ends = [len(one.y) - lag for one in series]
-        if early is not None:
-            parts = np.split(early, np.cumsum(numbers)[:-1])
-            ends = [int(part.sum()) + size - 1 if part.any() else 0 for part in parts]
-        y = np.concatenate(
-            [_differences(one.y, lag)[: max(end, 0)] for one, end in zip(series, ends, strict=True)]
-        )
-        x = np.concatenate(
-            [one.x[: max(end + lag, 0)] for one, end in zip(series, ends, strict=True) if end > 0]
-        )
-        for name, values in (("target", y), ("exogenous", x)):
-            width = values.shape[1]
-            mean, scale = np.zeros(width), np.ones(width)
-            if self.scale is not None and len(values) > 0:
-                mean, scale = statistics(values, "y" if name == "target" else "X")
-            setattr(self, f"{name}_mean_", mean)
-            setattr(self, f"{name}_scale_", scale)
-
-    def _scaled_columns(self, name: str, values: Array) -> Array:
-        """Scale targets or exogenous columns, and convert them to what the model takes."""
-        with np.errstate(over="ignore"):
-            scaled = (values - getattr(self, f"{name}_mean_")) / getattr(self, f"{name}_scale_")
-        return cast(scaled, self._dtype, "y" if name == "target" else "X")
-
-    def _windows(self, series: list[Series]) -> tuple[Array, Array]:
-        """Give all windows as inputs and targets."""
-        window, block, lag = self.window, self.steps_, self.difference
-        size = window + block
-        numbers = self._count_windows(series)
-        steps = size if self._known else window
-        inputs = np.zeros((sum(numbers), steps, self.n_channels_), self._dtype)
-        parts, begin = [], 0
-        for one, count in zip(series, numbers, strict=True):
-            if not count:
-                continue
-            values = _slide(self._scaled_columns("target", _differences(one.y, lag)), size)
-            beside = _slide(self._scaled_columns("exogenous", one.x[lag:]), size)
-            self._fill(inputs[begin : begin + count], values[:, :window], beside[:, :steps])
-            parts.append(values if self._known else values[:, window:].reshape(count, -1))
-            begin += count
-        # With an output at each step a view of the one series, where it can be, is no copy.
-        return inputs, parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _inputs(self, values: Array, beside: Array, future: Array | None) -> Array:
-        """Make what the model takes of windows in the series' units."""
-        exogenous = beside if future is None else np.concatenate([beside, future], axis=1)
-        inputs = np.zeros((len(values), exogenous.shape[1], self.n_channels_), self._dtype)
-        scaled = self._scaled_columns("exogenous", exogenous)
-        self._fill(inputs, self._scaled_columns("target", values), scaled)
-        return inputs
-
-    def _fill(self, inputs: Array, values: Array, exogenous: Array) -> None:
-        """Write scaled windows into `inputs`, which are zeros.
-
-        Exogenous columns that are known ahead stand in further steps behind the window, which a
-        last column marks; there the targets are 0, for they are what is asked for.
-        """
-        window, width = values.shape[1:]
-        inputs[:, :window, :width] = values
-        inputs[:, :, width : width + exogenous.shape[2]] = exogenous
-        if self._known:
-            inputs[:, window:, -1] = 1.0
-
-    def _step_weights(self, count: int) -> Array | None:
-        """Let only the steps behind the windows count, if the model has an output at each."""
-        if not self._known:
-            return None
-        steps = self.window + self.steps_
-        weights = np.zeros(steps, self._dtype)
-        weights[self.window :] = steps / self.steps_
-        return np.broadcast_to(weights, (count, steps))
-
-    # ---- the model ---------------------------------------------------------------------------
-
-    @property
-    def n_channels_(self) -> int:
-        """Channels of the model's inputs: targets, exogenous columns, and a mark of steps ahead."""
-        return int(self.n_targets_ + self.n_exogenous_ + self._known)
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        _checks.integer(self.window, "window", 1)
-        _checks.integer(self.horizon, "horizon", 1)
-        _checks.integer(self.difference, "difference", 0)
-        _checks.choice(self.strategy, "strategy", STRATEGIES)
-        _checks.choice(self.exogenous, "exogenous", EXOGENOUS)
-        _checks.choice(self.loss, "loss", tuple(LOSSES))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array, tags.input_tags.three_d_array = True, False
-        return tags
-
-    def _structure(self) -> dict[str, Any]:
-        made = super()._structure()
-        return {**made, "horizon": self.horizon} if self.strategy == "direct" else made
-
-    def _check_held(self, targets: Array, weights: Array | None) -> None:
-        if self._known:
-            targets = targets[:, -self.steps_ :]
-        check_r2_exists(targets.reshape(-1, self.n_targets_))
-
-    def _pooling(self) -> str:
-        return "none" if self._known else "last"
-
-    def _output(self) -> tuple[int, str, str]:
-        width = self.n_targets_ if self._known else self.n_targets_ * self.steps_
-        return width, "linear", LOSSES[self.loss]
-
-    def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
-        rows = (part[:, -self.steps_ :] if self._known else part for part in (targets, outputs))
-        true, predicted = (part.reshape(-1, self.n_targets_) for part in rows)
-        return float(r2_score(true, predicted))
-
-
-def _differences(values: Array, lag: int) -> Array:
-    return values[lag:] - values[: max(len(values) - lag, 0)] if lag else values
-
-
-def _slide(values: Array, size: int) -> Array:
-    """Give all windows of (T, K): (T - size + 1, size, K)."""
-    return np.asarray(sliding_window_view(values, size, axis=0).transpose(0, 2, 1))

@@ -7,8 +7,9 @@ import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 from lstmcore._typing import Array
+from lstmcore.sklearn.columns import check_finite, check_numbers, column_names
 
-__all__ = ["Panel", "column_names", "read_panel"]
+__all__ = ["Panel", "read_panel"]
 
 FLOATS = (np.float64, np.float32)
 
@@ -48,6 +49,48 @@ class Panel:
             ]
         _check_spread(np.concatenate(scales), self.values, "X")
         return Panel(cast(np.concatenate(rows), dtype, "X"), self.lengths, self.form)
+
+    def slopes(self) -> Array:
+        """Return how much each channel rises in a step, by central differences: (steps, C)."""
+        rows = [
+            np.gradient(row, axis=0) if len(row) > 1 else np.zeros_like(row)
+            for row in self._split(self.values)
+        ]
+        return np.concatenate(rows)
+
+    def beside(self, values: Array) -> "Panel":
+        """Append further channels (steps, D)."""
+        values = values.astype(self.values.dtype)
+        return Panel(np.column_stack([self.values, values]), self.lengths, self.form)
+
+    def patched(self, size: int) -> "Panel":
+        """Make one step of each `size` steps, with ``size * C`` channels.
+
+        A last patch that is not full is filled up with the last step.
+        """
+        if size == 1:
+            return self
+        lengths = -(-self.lengths // size)
+        begins = np.cumsum(self.lengths) - self.lengths
+        steps = [
+            begin + np.minimum(np.arange(count * size), length - 1)
+            for begin, count, length in zip(begins, lengths, self.lengths, strict=True)
+        ]
+        values = self.values[np.concatenate(steps)]
+        return Panel(values.reshape(len(values) // size, -1), lengths, self.form)
+
+    def positions(self) -> Array:
+        """Return numbers that rise from the first step of each sequence to its last: (steps, 1).
+
+        From -sqrt(3) to sqrt(3), which has about the deviation 1 of scaled channels; 0 where there
+        is but one step.
+        """
+        edge = 3.0**0.5
+        rises = [
+            np.linspace(-edge, edge, length) if length > 1 else np.zeros(1)
+            for length in self.lengths
+        ]
+        return np.concatenate(rises)[:, None]
 
     def take(self, numbers: Array) -> "Panel":
         """Choose sequences."""
@@ -101,18 +144,6 @@ def cast(values: Array, dtype: "np.dtype[Any]", name: str) -> Array:
     return converted
 
 
-def column_names(values: Any) -> list[Any] | None:
-    """Name the columns of a frame of pandas or polars, all different; None if it is none."""
-    columns = getattr(values, "columns", None)
-    if columns is None:
-        return None
-    names = list(columns)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"columns: expected different names, got {twice} more than once")
-    return names
-
-
 def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
     """Check sequences and bring them to a `Panel` of float32 or float64.
 
@@ -135,21 +166,28 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
     TypeError
         If it is sparse.
     ValueError
-        If it does not fit, or is not finite.
+        If it does not fit, is not finite, or has columns of dates or text.
     """
     fitted = None if reset else estimator.input_form_
     rows = _as_rows(x, fitted)
     if rows is not None:
         return _read_list(estimator, rows, reset)
+    check_numbers(x, "X")
     rank = _rank(x)
     if rank == 3:
-        return _read_array(estimator, _checked(estimator, x), reset)
+        array = _checked(estimator, x)
+        check_finite(array, "X")
+        return _read_array(estimator, array, reset)
     if rank == 2 and fitted not in (None, "table"):
         # A series of one channel for each row, whatever the number of its steps.
-        array = check_array(x, dtype=FLOATS, estimator=estimator, input_name="X")
+        array = check_array(
+            x, dtype=FLOATS, ensure_all_finite=False, estimator=estimator, input_name="X"
+        )
+        check_finite(array, "X")
         _check_channels(estimator, 1, f"one channel, of shape {array.shape}")
         return _uniform(array[..., None], "table")
-    array = validate_data(estimator, x, reset=reset, dtype=FLOATS)
+    array = validate_data(estimator, x, reset=reset, dtype=FLOATS, ensure_all_finite=False)
+    check_finite(array, "X")
     if reset:
         estimator.input_form_, estimator.n_channels_ = "table", 1
     return _uniform(array[..., None], "table")
@@ -157,15 +195,16 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
 
 def _checked(estimator: Any, values: Any) -> Array:
     # What needs no conversion is spared check_array, which takes longer than a small model.
-    if (
-        type(values) is np.ndarray
-        and values.dtype in FLOATS
-        and values.size
-        and np.isfinite(values).all()
-    ):
+    if type(values) is np.ndarray and values.dtype in FLOATS and values.size:
         return values
     checked: Array = check_array(
-        values, dtype=FLOATS, ensure_2d=False, allow_nd=True, estimator=estimator, input_name="X"
+        values,
+        dtype=FLOATS,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_all_finite=False,
+        estimator=estimator,
+        input_name="X",
     )
     return checked
 
@@ -208,6 +247,7 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
     names = [column_names(row) for row in rows]
     arrays: list[Array] = []
     for place, row in enumerate(rows):
+        check_numbers(row, f"X[{place}]")
         array = _row(row, place)
         if array.ndim not in (1, 2) or 0 in array.shape:
             raise ValueError(
@@ -222,6 +262,11 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
             )
         arrays.append(array)
     values = _checked(estimator, np.concatenate(arrays))
+    if not np.isfinite(values).all():
+        begin = 0
+        for place, array in enumerate(arrays):
+            check_finite(values[begin : begin + len(array)], "X", f"[{place}]")
+            begin += len(array)
     expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
     if expected is not None:
         for place, columns in enumerate(names):

@@ -10,11 +10,21 @@ from sklearn.utils import check_array
 from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
+from lstmcore.sklearn.columns import check_finite, check_numbers
 from lstmcore.sklearn.inputs import cast, statistics
 
 __all__ = ["LSTMRegressor"]
 
 LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
+
+
+def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
+    """Return the loss of the mean of targets (M, K), or of their median for absolute errors."""
+    if loss == "squared_error":
+        errors = (targets - np.average(targets, axis=0, weights=weights)) ** 2
+    else:
+        errors = np.abs(targets - np.median(targets, axis=0))
+    return float(np.average(errors, axis=0, weights=weights).mean())
 
 
 class LSTMRegressor(RegressorMixin, SequenceEstimator):
@@ -28,11 +38,13 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         deviation.
     num_layers : int, default 1
     bidirectional : bool, default True
-    pooling : {"last", "mean", "max", "attention"}, default "last"
-    dropout : float, default 0.0
-    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, solver, alpha, batch_size
+    pooling : {"mean", "max", "attention", "last"}, default "mean"
+    dropout : float, default 0.3
+    recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, slopes, positions
         As of `LSTMClassifier`, like the following.
-    learning_rate, learning_rate_init, global_clipnorm, max_iter, shuffle
+    solver, alpha, batch_size, learning_rate, learning_rate_init, global_clipnorm
+        As of `LSTMClassifier`.
+    max_iter, max_updates, shuffle
         As of `LSTMClassifier`.
     early_stopping, validation_fraction, n_iter_no_change, tol
         As of `LSTMClassifier`, by R^2 instead of the accuracy.
@@ -47,7 +59,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         By which targets are scaled in training; `predict` undoes it.
     model_, n_features_in_, feature_names_in_, n_channels_, input_form_
         As of `LSTMClassifier`, like the following.
-    input_mean_, input_scale_, n_iter_, loss_, loss_curve_
+    input_mean_, input_scale_, slope_scale_, patch_size_, n_iter_, n_updates_, loss_, loss_curve_
         As of `LSTMClassifier`; losses are those of scaled targets.
     validation_scores_, best_validation_score_
         R^2 of the part that is set aside, with early stopping.
@@ -64,24 +76,28 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         loss: str = "squared_error",
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "last",
-        dropout: float = 0.0,
+        pooling: str = "mean",
+        dropout: float = 0.3,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         cell_options: Any = None,
         scale: str | None = "standard",
+        patch_size: int | str = "auto",
+        slopes: bool = True,
+        positions: bool = True,
         solver: str = "adamw",
         alpha: float = 0.01,
-        batch_size: int = 32,
+        batch_size: int | str = "auto",
         learning_rate: str = "onecycle",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float = 0.01,
         global_clipnorm: float | None = 1.0,
-        max_iter: int = 100,
+        max_iter: int | None = None,
+        max_updates: int | None = None,
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: Any = None,
@@ -99,6 +115,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.layer_norm = layer_norm
         self.cell_options = cell_options
         self.scale = scale
+        self.patch_size = patch_size
+        self.slopes = slopes
+        self.positions = positions
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size
@@ -106,6 +125,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.learning_rate_init = learning_rate_init
         self.global_clipnorm = global_clipnorm
         self.max_iter = max_iter
+        self.max_updates = max_updates
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -136,6 +156,11 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         ------
         TypeError, ValueError
             If something does not fit, or the training diverges; nothing is changed then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            As of `LSTMClassifier.fit`.
         """
         self._train(X, y, sample_weight)
         return self
@@ -179,7 +204,16 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         _checks.choice(self.loss, "loss", tuple(LOSSES))
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
-        values = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y", estimator=self)
+        check_numbers(y, "y")
+        values = check_array(
+            y,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite=False,
+            input_name="y",
+            estimator=self,
+        )
+        check_finite(values, "y")
         if values.ndim not in (1, 2):
             raise ValueError(f"y: expected shape (N,) or (N, K), got {values.shape}")
         table = values.reshape(len(values), -1)
@@ -206,6 +240,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     def _output(self) -> tuple[int, str, str]:
         return self.n_outputs_, "linear", LOSSES[self.loss]
+
+    def _constant_loss(self, targets: Array, weights: Array | None) -> float:
+        return constant_loss(self.loss, targets, weights)
 
     def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
         return float(r2_score(targets, outputs, sample_weight=weights))

@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 
 from lstmcore import _checks
 from lstmcore._typing import Array
-from lstmcore.sklearn.inputs import column_names
+from lstmcore.sklearn.columns import check_finite, check_numbers, column_names
 
 __all__ = ["Series", "read_exogenous", "read_series"]
 
@@ -27,6 +27,10 @@ class Series:
 
     y: Array
     x: Array
+
+    def first(self, steps: int) -> "Series":
+        """Return the first steps."""
+        return Series(self.y[:steps], self.x[:steps])
 
     def last(self, steps: int) -> "Series":
         """Give the last steps, or all if there are fewer."""
@@ -200,10 +204,14 @@ def _table(values: Any, name: str) -> Array:
         raise TypeError(f"{name}: expected dense values, got sparse ones")
     if values is None or isinstance(values, (str, bytes, Mapping)):
         raise TypeError(f"{name}: expected a series of numbers, got {_checks.describe(values)}")
+    check_numbers(values, name)
     array = np.asarray(values)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name}: expected shape (T,) or (T, columns), got {array.shape}")
-    checked: Array = check_array(array, dtype=np.float64, ensure_2d=False, input_name=name)
+    checked: Array = check_array(
+        array, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name=name
+    )
+    check_finite(checked, name)
     return checked
 
 

@@ -22,6 +22,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import lstmcore as lc
 from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
+# Most fits here are cut short on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 QUICK = {"hidden_size": 8, "max_iter": 8, "learning_rate_init": 0.02, "random_state": 0}
 EXPECTED_FAILED_CHECKS = {
     "check_sample_weight_equivalence_on_dense_data": "batches and their order differ with the "
@@ -206,7 +209,15 @@ def test_other_channels_than_fitted():
         ("scale", "minmax", ValueError),
         ("solver", "lbfgs", ValueError),
         ("alpha", -1.0, ValueError),
-        ("batch_size", "auto", TypeError),
+        ("batch_size", "all", ValueError),
+        ("batch_size", 2.5, TypeError),
+        ("patch_size", 0, ValueError),
+        ("patch_size", "long", ValueError),
+        ("positions", 1, TypeError),
+        ("slopes", "yes", TypeError),
+        ("max_updates", 0, ValueError),
+        ("max_updates", "auto", TypeError),
+        ("n_iter_no_change", "never", ValueError),
         ("learning_rate", "adaptive", ValueError),
         ("learning_rate_init", 0.0, ValueError),
         ("global_clipnorm", 0.0, ValueError),
@@ -332,7 +343,7 @@ def test_scales():
     np.testing.assert_allclose(each.predict_proba(moved), each.predict_proba(rows), atol=1e-5)
     assert not hasattr(each, "input_mean_")
 
-    plain = LSTMClassifier(**QUICK, scale=None).fit(rows, y)
+    plain = LSTMClassifier(**QUICK, scale=None, slopes=False, positions=False).fit(rows, y)
     inputs = [row.astype(np.float32) for row in rows]
     assert (plain.model_.predict(inputs, verbose=0) == plain.predict_proba(rows)).all()
 
@@ -422,14 +433,14 @@ def test_warm_start_goes_on():
 
 def test_partial_fit():
     rows, y = sequences()
-    model = LSTMClassifier(**QUICK)
+    model = LSTMClassifier(**QUICK, batch_size=32)
     with pytest.raises(ValueError, match="classes must be passed"):
         model.partial_fit(rows, y)
     for _ in range(6):
         for part in (slice(0, 30), slice(30, 60)):
             model.partial_fit(rows[part], y[part], classes=[False, True])
     assert model.n_iter_ == len(model.loss_curve_) == 12
-    assert model.model_.optimizer.iterations == 12
+    assert model.n_updates_ == model.model_.optimizer.iterations == 12
     assert model.score(rows, y) > 0.9
     with pytest.raises(ValueError, match="not the same"):
         model.partial_fit(rows, y, classes=[0, 1, 2])

@@ -15,7 +15,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstmcore.sklearn import LSTMForecaster
 
-SMALL = {"hidden_size": 4, "max_iter": 1}
+# Most fits here are cut short on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+SMALL = {"hidden_size": 4, "max_iter": 1, "difference": 0}
 
 QUICK = {"window": 12, "hidden_size": 8, "max_iter": 4, "learning_rate_init": 0.02}
 TIME = np.arange(240.0)
@@ -25,7 +28,7 @@ DRIVEN = WAVE + 30 * SWITCH
 
 
 def forecaster(**settings):
-    return LSTMForecaster(**{**QUICK, "random_state": 0, **settings})
+    return LSTMForecaster(**{**QUICK, "random_state": 0, "difference": 0, **settings})
 
 
 def same(a, b):
@@ -266,6 +269,9 @@ def test_frames(library):
         ({"window": 0}, WAVE, None, "window"),
         ({"horizon": 0}, WAVE, None, "horizon"),
         ({"difference": -1}, WAVE, None, "difference"),
+        ({"difference": "yes"}, WAVE, None, 'difference: expected "auto" or an integer'),
+        ({"season": 1}, WAVE, None, "season: expected an integer of at least 2"),
+        ({"season": "year"}, WAVE, None, 'season: expected "auto"'),
         ({"strategy": "both"}, WAVE, None, "strategy"),
         ({"exogenous": "future"}, WAVE, None, "exogenous"),
         ({"loss": "huber"}, WAVE, None, "loss"),

@@ -13,6 +13,9 @@ from sklearn.model_selection import KFold, cross_val_score
 from lstmcore.regularizers import L2
 from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
+# Most fits here are cut short on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 ARRAY = np.random.default_rng(0).standard_normal((80, 5, 2))
 SUMS = ARRAY[:, :, 0].sum(axis=1)
 LABELS = (SUMS > 0).astype(int)
@@ -29,7 +32,7 @@ def regressor(**settings):
 
 def forecaster(**settings):
     plain = {"window": 20, "horizon": 5, "hidden_size": 8, "max_iter": 3, "random_state": 0}
-    return LSTMForecaster(**{**plain, **settings})
+    return LSTMForecaster(**{**plain, "difference": 0, **settings})
 
 
 def state(model):
@@ -322,7 +325,7 @@ def test_folds_of_plain_lists():
 
 
 @pytest.mark.parametrize("scale", [None, "standard", "series"])
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::sklearn.exceptions.ConvergenceWarning")
 def test_huge_values_are_said(scale):
     if scale is not None:
         with pytest.raises(ValueError, match="X: expected values whose squares"):
@@ -339,7 +342,7 @@ def test_huge_values_are_said(scale):
     )
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::sklearn.exceptions.ConvergenceWarning")
 def test_huge_weights_and_series():
     weights = np.where(LABELS, 1e308, 5e307)
     huge = regressor().fit(ARRAY, SUMS, weights)

@@ -1,0 +1,137 @@
+"""What stands in the columns of a frame or an array, and where what cannot be trained on stands."""
+
+import datetime
+import re
+from typing import Any
+
+import numpy as np
+
+from lstmcore._typing import Array
+
+__all__ = ["check_finite", "check_numbers", "column_names"]
+
+DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+
+DATE = re.compile(r"\s*\d{1,4}([-/.]\d{1,2}[-/.]\d{1,4}|-\d{1,2}\s*$|\s?Q[1-4])")
+
+
+def column_names(values: Any) -> list[Any] | None:
+    """Return the names of the columns of a frame of pandas or polars; None if it is none.
+
+    Raises
+    ------
+    ValueError
+        If two are the same.
+    """
+    columns = getattr(values, "columns", None)
+    if columns is None:
+        return None
+    names = list(columns)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"columns: expected different names, got {twice} more than once")
+    return names
+
+
+def check_numbers(values: Any, name: str) -> None:
+    """Raise ValueError, which names the column, if some hold dates or text.
+
+    Parameters
+    ----------
+    values : array_like or frame
+        Dates would otherwise become nanoseconds without a word, and text an error that names no
+        column.
+    name : str
+        What an error calls them.
+    """
+    columns = column_names(values)
+    if columns is not None:
+        for column in columns:
+            _refuse(_kind(values[column]), f"column {column!r}", name)
+        return
+    array = _as_array(values)
+    label = getattr(values, "name", None)  # of a series
+    if array is None or array.dtype.kind not in "mMOUST":
+        return
+    if label is None and array.ndim > 1 and array.dtype == object:
+        for number in range(array.shape[-1]):
+            _refuse(_kind(array[..., number]), f"column {number}", name)
+    else:
+        _refuse(_kind(array), "the whole" if label is None else f"column {label!r}", name)
+
+
+def _refuse(kind: str | None, place: str, name: str) -> None:
+    if kind == "dates":
+        raise ValueError(
+            f"{name}: expected numbers, but {place} holds dates; drop it, or make numbers of it "
+            "that mean something to a model, such as the month or the day of the week"
+        )
+    if kind == "text":
+        raise ValueError(
+            f"{name}: expected numbers, but {place} holds text; drop it, or encode it, as by "
+            "sklearn.preprocessing.OneHotEncoder"
+        )
+
+
+def _as_array(values: Any) -> Array | None:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):  # of what cannot be an array, others tell
+        return None
+
+
+def _kind(column: Any) -> str | None:
+    """Say what a column or an array holds if that is "dates" or "text"."""
+    array = _as_array(column)
+    if array is None:
+        return None
+    if array.dtype.kind in "mM":
+        return "dates"
+    if array.dtype.kind in "OUST":
+        return _kind_of_objects(array)
+    return None
+
+
+def _kind_of_objects(array: Array) -> str | None:
+    for entry in array.flat:
+        if isinstance(entry, DATES):
+            return "dates"
+        if isinstance(entry, (str, bytes)) and not _is_number(entry):
+            return "dates" if _is_date(entry) else "text"
+    return None
+
+
+def _is_number(text: str | bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_date(text: str | bytes) -> bool:
+    return (
+        DATE.match(text.decode(errors="replace") if isinstance(text, bytes) else text) is not None
+    )
+
+
+def check_finite(values: Any, name: str, where: str = "") -> None:
+    """Raise ValueError, which says where, if an array has a NaN or an infinity.
+
+    Parameters
+    ----------
+    values : ndarray of numbers
+    name : str
+        What an error calls them; `where` is what stands behind it, such as the number of a series.
+    """
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    place = np.argwhere(~finite)[0]
+    value = values[tuple(place)]
+    what = "NaN" if np.isnan(value) else "infinity"
+    at = ", ".join(map(str, place))
+    raise ValueError(
+        f"{name}: expected finite numbers, got {what}, the first at {name}{where}[{at}]; fill "
+        "missing values in, or leave them out"
+    )

@@ -1,0 +1,145 @@
+"""The season of series, by their autocorrelation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from lstmcore._typing import Array
+
+__all__ = ["find_season", "mean_step"]
+
+K = TypeVar("K")
+Forecast = Callable[[Array, Array, int], Array]  # of `ahead` steps beyond each of `origins`
+
+LEAST_CORRELATION = 0.2
+SHARE = 0.8  # of the highest correlation; the first such peak is the season, not a multiple of it
+CYCLES = 4  # that a series must have of a season
+LEAST_GAIN = 0.9  # of the error without a season, below which a season is believed
+MOST_SERIES = 32  # the longest ones, that the season is found by
+
+
+def find_season(series: Sequence[Array], horizon: int) -> int | None:
+    """Find the season of series by their autocorrelation.
+
+    It is believed if repeating the last season is clearly better than repeating the last value,
+    with or without the drift of the past, and than the mean of the past. These are forecasts from
+    each step of the second half of each series, `horizon` steps ahead, compared by their mean
+    absolute error. A season is repeated as it was, or moved to where the last value is, as suits a
+    series with a trend; the better of the two counts.
+
+    Parameters
+    ----------
+    series : sequence of ndarray, shape (T_i, K)
+    horizon : int
+
+    Returns
+    -------
+    int or None
+        Its steps, at least 2; None if there is no season.
+    """
+    series = sorted(series, key=len, reverse=True)[:MOST_SERIES]
+    found = sorted({lag for values in series for column in values.T for lag in _peaks(column)})
+    if not found:
+        return None
+    plain = _errors(series, horizon, {"mean": _mean, "last": _last, "drift": _drift}, max(found))
+    repeated = {lag: partial(_repeat, lag=lag) for lag in found}
+    moved = {lag: partial(_repeat, lag=lag, moved=True) for lag in found}
+    errors = [_errors(series, horizon, kind, max(found)) for kind in (repeated, moved)]
+    if not plain:
+        return None
+    best = {lag: min(error[lag] for error in errors) for lag in found}
+    season = min(found, key=best.__getitem__)
+    return season if best[season] < LEAST_GAIN * min(plain.values()) else None
+
+
+def mean_step(values: Array) -> Array:
+    """Return the mean size of a step of each column of (T, K), 1 where there is none.
+
+    A unit for errors, so that no column outweighs the others.
+    """
+    unit = np.abs(np.diff(values, axis=0)).mean(axis=0)
+    return np.where(unit > 0, unit, 1.0)
+
+
+def _peaks(values: Array) -> list[int]:
+    """Return lags at which a series (T,) resembles itself, and their neighbours.
+
+    From 2 steps to a quarter of the series: the first high peak of the autocorrelation, once of
+    what is left without a quadratic trend, and once of the differences between steps, in which
+    slow waves, which hide a short season, are small.
+    """
+    steps = len(values)
+    top = steps // CYCLES
+    if top < 2:
+        return []
+    time = np.linspace(-1.0, 1.0, steps)
+    trend = np.polynomial.Polynomial.fit(time, values, 2)
+    found = {*_first_peak(values - trend(time), top), *_first_peak(np.diff(values), top)}
+    return sorted({near for lag in found for near in (lag - 1, lag, lag + 1) if 2 <= near <= top})
+
+
+def _first_peak(values: Array, top: int) -> list[int]:
+    """Return the first lag up to `top` whose autocorrelation is a peak and high, if one is."""
+    steps = len(values)
+    values = values - values.mean()
+    largest = np.abs(values).max()
+    if largest == 0.0:
+        return []
+    power = np.abs(np.fft.rfft(values / largest, 2 * steps)) ** 2
+    sums = np.fft.irfft(power, 2 * steps)[: top + 2]
+    correlation = sums / sums[0] * (steps / (steps - np.arange(len(sums))))
+    high = [
+        lag
+        for lag in range(2, top + 1)
+        if correlation[lag] > LEAST_CORRELATION
+        and correlation[lag - 1] <= correlation[lag] >= correlation[lag + 1]
+    ]
+    least = SHARE * max((correlation[lag] for lag in high), default=0.0)
+    return [lag for lag in high if correlation[lag] >= least][:1]
+
+
+def _mean(values: Array, origins: Array, ahead: int) -> Array:
+    return np.asarray((np.cumsum(values, axis=0) / _counts(values))[origins - 1])
+
+
+def _last(values: Array, origins: Array, ahead: int) -> Array:
+    return np.asarray(values[origins - 1])
+
+
+def _drift(values: Array, origins: Array, ahead: int) -> Array:
+    slope = (values - values[0]) / np.maximum(_counts(values) - 1, 1)
+    return np.asarray(values[origins - 1] + (ahead + 1) * slope[origins - 1])
+
+
+def _repeat(values: Array, origins: Array, ahead: int, *, lag: int, moved: bool = False) -> Array:
+    """Repeat what was `lag` steps ago, if `moved` with what the last value has risen since."""
+    forecast = values[origins + ahead - lag * (ahead // lag + 1)]
+    if moved:
+        forecast = forecast + values[origins - 1] - values[origins - 1 - lag]
+    return np.asarray(forecast)
+
+
+def _counts(values: Array) -> Array:
+    return np.arange(1, len(values) + 1)[:, None]
+
+
+def _errors(
+    series: Sequence[Array], horizon: int, forecasts: Mapping[K, Forecast], longest: int
+) -> dict[K, float]:
+    """Return the errors of forecasts that look back at most `longest` steps.
+
+    From each step of the second halves; empty if no series has any.
+    """
+    totals = dict.fromkeys(forecasts, 0.0)
+    counted = 0
+    for values in series:
+        origins = np.arange(max(len(values) // 2, longest) + 1, len(values) - horizon + 1)
+        unit = mean_step(values)
+        for name, forecast in forecasts.items():
+            for ahead in range(horizon if len(origins) else 0):
+                error = np.abs(values[origins + ahead] - forecast(values, origins, ahead)) / unit
+                totals[name] += float(error.mean(axis=1).sum())
+        counted += len(origins)
+    return totals if counted else {}

@@ -1,0 +1,222 @@
+"""The windows of series that a forecaster is trained on, and their scales."""
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.metrics import r2_score
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
+from lstmcore.sklearn.budget import auto_or_integer
+from lstmcore.sklearn.inputs import cast, statistics
+from lstmcore.sklearn.lags import choose_lag
+from lstmcore.sklearn.regressor import LOSSES, constant_loss
+from lstmcore.sklearn.seasons import find_season
+from lstmcore.sklearn.series import Series
+
+__all__ = ["WindowEstimator", "slide"]
+
+STRATEGIES = ("direct", "recursive")
+EXOGENOUS = ("known", "past")
+
+
+class WindowEstimator(SequenceEstimator):
+    """Base of `LSTMForecaster`: makes windows, scales them, and says what the model is."""
+
+    bidirectional = False
+    _scales = ("standard",)
+    _updates = 300  # windows overlap, and more made forecasts worse on nine of eleven series
+
+    # ---- windows -----------------------------------------------------------------------------
+
+    @property
+    def _known(self) -> bool:
+        """Whether the model looks at exogenous columns of the steps that it forecasts."""
+        return bool(self.exogenous == "known" and self.n_exogenous_ > 0)
+
+    def _kept(self) -> int:
+        """Count the steps of a series that further calls may look at."""
+        return int(self.window + self.difference_ + self.steps_ - 1)
+
+    def _count_windows(self, series: list[Series]) -> list[int]:
+        """Count the windows of each series, with what follows them."""
+        size = self.window + self.steps_ + self.difference_
+        numbers = [max(len(one.y) - size + 1, 0) for one in series]
+        if not any(numbers):
+            most = max(len(one.y) for one in series)
+            raise ValueError(
+                f"y: expected at least {size} steps, for a window and what follows it, got {most}"
+            )
+        return numbers
+
+    def _parts(self, numbers: list[int]) -> tuple[Array, Array]:
+        """Choose the last windows of each series to stop by, and those before to train on.
+
+        Between them are windows whose targets are in both.
+        """
+        early, late = [], []
+        for count in numbers:
+            held = int(np.ceil(count * self.validation_fraction))
+            place = np.arange(count)
+            late.append(place >= count - held)
+            early.append(place <= count - held - self.steps_)
+        pair = np.concatenate(early), np.concatenate(late)
+        if not all(part.any() for part in pair):
+            raise ValueError(
+                f"validation_fraction: {self.validation_fraction} of {sum(numbers)} windows, of "
+                f"{self.steps_} steps ahead, leaves one part without any"
+            )
+        return pair
+
+    def _learn_lag(self, series: list[Series]) -> None:
+        """Choose the lag of differences from the steps that are trained on."""
+        held = self.validation_fraction if self.early_stopping else 0.0
+        seen = [one.first(len(one.y) - int(np.ceil(held * len(one.y)))) for one in series]
+        self.season_ = self.season
+        if self.season == "auto":
+            self.season_ = find_season([one.y for one in seen], self.horizon)
+        if self.difference != "auto":
+            self.difference_ = int(self.difference)
+            return
+        # At least half of the windows of the longest series are left.
+        longest = (max(len(one.y) for one in seen) - self.window - self.steps_) // 2
+        lags = [lag for lag in sorted({0, 1, self.season_ or 0}) if lag <= max(longest, 0)]
+        self.difference_ = choose_lag(self, seen, lags)
+
+    def _learn_scales(self, series: list[Series], numbers: list[int], early: Array | None) -> None:
+        """Learn from the steps of all series, or of the windows `early` alone."""
+        lag, size = self.difference_, self.window + self.steps_
+        ends = [len(one.y) - lag for one in series]
+        if early is not None:
+            parts = np.split(early, np.cumsum(numbers)[:-1])
+            ends = [int(part.sum()) + size - 1 if part.any() else 0 for part in parts]
+        y = np.concatenate(
+            [_differences(one.y, lag)[: max(end, 0)] for one, end in zip(series, ends, strict=True)]
+        )
+        x = np.concatenate(
+            [one.x[: max(end + lag, 0)] for one, end in zip(series, ends, strict=True) if end > 0]
+        )
+        for name, values in (("target", y), ("exogenous", x)):
+            width = values.shape[1]
+            mean, scale = np.zeros(width), np.ones(width)
+            if self.scale is not None and len(values) > 0:
+                mean, scale = statistics(values, "y" if name == "target" else "X")
+            setattr(self, f"{name}_mean_", mean)
+            setattr(self, f"{name}_scale_", scale)
+
+    def _scaled_columns(self, name: str, values: Array) -> Array:
+        """Scale targets or exogenous columns, and convert them to what the model takes."""
+        with np.errstate(over="ignore"):
+            scaled = (values - getattr(self, f"{name}_mean_")) / getattr(self, f"{name}_scale_")
+        return cast(scaled, self._dtype, "y" if name == "target" else "X")
+
+    def _windows(self, series: list[Series]) -> tuple[Array, Array]:
+        """Give all windows as inputs and targets."""
+        window, block, lag = self.window, self.steps_, self.difference_
+        size = window + block
+        numbers = self._count_windows(series)
+        steps = size if self._known else window
+        inputs = np.zeros((sum(numbers), steps, self.n_channels_), self._dtype)
+        parts, begin = [], 0
+        for one, count in zip(series, numbers, strict=True):
+            if not count:
+                continue
+            values = slide(self._scaled_columns("target", _differences(one.y, lag)), size)
+            beside = slide(self._scaled_columns("exogenous", one.x[lag:]), size)
+            self._fill(inputs[begin : begin + count], values[:, :window], beside[:, :steps])
+            parts.append(values if self._known else values[:, window:].reshape(count, -1))
+            begin += count
+        # With an output at each step a view of the one series, where it can be, is no copy.
+        return inputs, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _inputs(self, values: Array, beside: Array, future: Array | None) -> Array:
+        """Make what the model takes of windows in the series' units."""
+        exogenous = beside if future is None else np.concatenate([beside, future], axis=1)
+        inputs = np.zeros((len(values), exogenous.shape[1], self.n_channels_), self._dtype)
+        scaled = self._scaled_columns("exogenous", exogenous)
+        self._fill(inputs, self._scaled_columns("target", values), scaled)
+        return inputs
+
+    def _fill(self, inputs: Array, values: Array, exogenous: Array) -> None:
+        """Write scaled windows into `inputs`, which are zeros.
+
+        Exogenous columns that are known ahead stand in further steps behind the window, which a
+        last column marks; there the targets are 0, for they are what is asked for.
+        """
+        window, width = values.shape[1:]
+        inputs[:, :window, :width] = values
+        inputs[:, :, width : width + exogenous.shape[2]] = exogenous
+        if self._known:
+            inputs[:, window:, -1] = 1.0
+
+    def _step_weights(self, count: int) -> Array | None:
+        """Let only the steps behind the windows count, if the model has an output at each."""
+        if not self._known:
+            return None
+        steps = self.window + self.steps_
+        weights = np.zeros(steps, self._dtype)
+        weights[self.window :] = steps / self.steps_
+        return np.broadcast_to(weights, (count, steps))
+
+    # ---- the model ---------------------------------------------------------------------------
+
+    @property
+    def n_channels_(self) -> int:
+        """Channels of the model's inputs: targets, exogenous columns, and a mark of steps ahead."""
+        return int(self.n_targets_ + self.n_exogenous_ + self._known)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        _checks.integer(self.window, "window", 1)
+        _checks.integer(self.horizon, "horizon", 1)
+        auto_or_integer(self.difference, "difference", 0)
+        if self.season is not None:
+            auto_or_integer(self.season, "season", 2)
+        _checks.choice(self.strategy, "strategy", STRATEGIES)
+        _checks.choice(self.exogenous, "exogenous", EXOGENOUS)
+        _checks.choice(self.loss, "loss", tuple(LOSSES))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.three_d_array = True, False
+        return tags
+
+    def _structure(self) -> dict[str, Any]:
+        made = super()._structure()
+        return {**made, "horizon": self.horizon} if self.strategy == "direct" else made
+
+    def _check_held(self, targets: Array, weights: Array | None) -> None:
+        if self._known:
+            targets = targets[:, -self.steps_ :]
+        check_r2_exists(targets.reshape(-1, self.n_targets_))
+
+    def _input_width(self) -> int:
+        return self.n_channels_
+
+    def _constant_loss(self, targets: Array, weights: Array | None) -> float:
+        if self._known:
+            targets = targets[:, -self.steps_ :]
+        return constant_loss(self.loss, targets.reshape(len(targets), -1), None)
+
+    def _pooling(self) -> str:
+        return "none" if self._known else "last"
+
+    def _output(self) -> tuple[int, str, str]:
+        width = self.n_targets_ if self._known else self.n_targets_ * self.steps_
+        return width, "linear", LOSSES[self.loss]
+
+    def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
+        rows = (part[:, -self.steps_ :] if self._known else part for part in (targets, outputs))
+        true, predicted = (part.reshape(-1, self.n_targets_) for part in rows)
+        return float(r2_score(true, predicted))
+
+
+def _differences(values: Array, lag: int) -> Array:
+    return values[lag:] - values[: max(len(values) - lag, 0)] if lag else values
+
+
+def slide(values: Array, size: int) -> Array:
+    """Give all windows of (T, K): (T - size + 1, size, K)."""
+    return np.asarray(sliding_window_view(values, size, axis=0).transpose(0, 2, 1))

@@ -1,0 +1,139 @@
+"""What comes in: dates and text, which are named; NaN and infinity, whose place is; other types."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
+from lstmcore.sklearn.columns import check_numbers
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+STEPS = 30
+VALUES = np.sin(np.arange(float(STEPS)))
+LABELS = np.arange(STEPS) % 2
+DAYS = [datetime.date(2024, 1, 1) + datetime.timedelta(days=day) for day in range(STEPS)]
+COLUMNS = {
+    "dates": {
+        "date": DAYS,
+        "time": [datetime.datetime.combine(day, datetime.time(12)) for day in DAYS],
+        "since": [day - DAYS[0] for day in DAYS],
+        "iso": [day.isoformat() for day in DAYS],
+        "slashes": [day.strftime("%d/%m/%Y") for day in DAYS],
+        "month": [day.strftime("%Y-%m") for day in DAYS],
+        "quarter": ["2024Q1"] * STEPS,
+    },
+    "text": {"city": ["Rome", "Oslo"] * (STEPS // 2), "some": [*["1.5"] * (STEPS - 1), "none"]},
+}
+CASES = [
+    pytest.param(kind, name, entries, id=name)
+    for kind, columns in COLUMNS.items()
+    for name, entries in columns.items()
+]
+SMALL = {"hidden_size": 2, "max_iter": 1, "random_state": 0}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(("kind", "name", "entries"), CASES)
+def test_the_column_is_named(library, kind, name, entries):
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
+    frame = frames.DataFrame({"load": VALUES, name: entries})
+    said = f"expected numbers, but column '{name}' holds {kind}; drop it"
+    for model in (LSTMClassifier(**SMALL), LSTMRegressor(**SMALL)):
+        with pytest.raises(ValueError, match=f"X: {said}"):
+            model.fit(frame, LABELS)
+        with pytest.raises(ValueError, match=rf"X\[1\]: {said}"):
+            model.fit([frame[["load"]], frame], LABELS[:2])
+        fitted = model.fit(frame[["load"]], LABELS)
+        with pytest.raises(ValueError, match=f"X: {said}"):
+            fitted.predict(frame[[name]])
+    with pytest.raises(ValueError, match=f"y: {said}"):
+        LSTMRegressor(**SMALL).fit(VALUES[:, None], frame[name])
+    forecaster = LSTMForecaster(4, **SMALL)
+    with pytest.raises(ValueError, match=f"y: {said}"):
+        forecaster.fit(frame)
+    with pytest.raises(ValueError, match=f"X: {said}"):
+        forecaster.set_params(target="load").fit(frame)
+    with pytest.raises(ValueError, match=f"y: {said}"):
+        LSTMForecaster(4, **SMALL).fit(frame[name])
+    with pytest.raises(ValueError, match=f"X: {said}"):
+        LSTMForecaster(4, **SMALL).fit(VALUES, frame[[name]])
+
+
+def test_arrays_and_lists():
+    dates = np.array(DAYS, dtype="datetime64[D]")
+    with pytest.raises(ValueError, match="X: expected numbers, but the whole holds dates"):
+        LSTMClassifier(**SMALL).fit(dates[:, None], LABELS)
+    with pytest.raises(ValueError, match="y: expected numbers, but the whole holds dates"):
+        LSTMForecaster(4, **SMALL).fit(dates)
+    with pytest.raises(ValueError, match="y: expected numbers, but the whole holds dates"):
+        LSTMRegressor(**SMALL).fit(VALUES[:, None], COLUMNS["dates"]["iso"])
+    table = np.empty((STEPS, 2), dtype=object)
+    table[:, 0], table[:, 1] = VALUES, DAYS
+    with pytest.raises(ValueError, match="X: expected numbers, but column 1 holds dates"):
+        LSTMClassifier(**SMALL).fit(table, LABELS)
+    with pytest.raises(ValueError, match=r"X\[0\]: expected numbers, but the whole holds text"):
+        LSTMClassifier(**SMALL).fit([np.array(["a", "b"])] * 2, [0, 1])
+
+
+def test_numbers_pass():
+    for values in (VALUES, VALUES.tolist(), ["1.5", "-2e3", "nan"], [[1], [2, 3]], [True], [], 7.0):
+        check_numbers(values, "X")
+    objects = np.empty(2, dtype=object)
+    objects[:] = [1.5, None]  # of None the check of numbers tells
+    check_numbers(objects, "X")
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+def test_the_first_place_that_is_not_finite(value, said):
+    array = np.zeros((STEPS, 5, 2))
+    array[3, 2, 1] = array[4, 0, 0] = value
+    cases = [
+        (array, r"X\[3, 2, 1\]"),
+        (array.astype(np.float32), r"X\[3, 2, 1\]"),
+        (list(array), r"X\[3\]\[2, 1\]"),
+        (list(array[..., 1]), r"X\[3\]\[2, 0\]"),
+        (array[..., 1], r"X\[3, 2\]"),
+    ]
+    for x, place in cases:
+        for model in (LSTMClassifier(**SMALL), LSTMRegressor(**SMALL)):
+            with pytest.raises(
+                ValueError, match=f"X: expected finite numbers, got {said}.*{place}"
+            ):
+                model.fit(x, LABELS)
+            fitted = model.fit(np.nan_to_num(array, posinf=0, neginf=0), LABELS)
+            with pytest.raises(ValueError, match=f"X: .*{said}"):
+                fitted.predict(x)
+    targets = np.zeros((STEPS, 3))
+    targets[7, 1] = value
+    with pytest.raises(ValueError, match=rf"y: expected finite numbers, got {said}.*y\[7, 1\]"):
+        LSTMRegressor(**SMALL).fit(VALUES[:, None], targets)
+    with pytest.raises(ValueError, match=rf"y: expected finite numbers, got {said}.*y\[7, 1\]"):
+        LSTMForecaster(4, **SMALL).fit(targets)
+    with pytest.raises(ValueError, match=rf"X: expected finite numbers, got {said}.*X\[7, 1\]"):
+        LSTMForecaster(4, **SMALL).fit(VALUES, targets)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int8, np.uint64, bool])
+def test_types_are_converted(dtype):
+    x = (np.abs(VALUES) > 0.5).astype(dtype).reshape(6, 5)
+    model = LSTMClassifier(**SMALL).fit(x, [True, False] * 3)
+    expected = LSTMClassifier(**SMALL).fit(x.astype(np.float32), [True, False] * 3)
+    assert model.predict(x).dtype == bool
+    np.testing.assert_array_equal(model.predict_proba(x), expected.predict_proba(x))
+    regressor = LSTMRegressor(**SMALL).fit(x, x[:, 0])
+    assert np.isfinite(regressor.predict(x)).all()
+    assert np.isfinite(LSTMForecaster(4, **SMALL).fit(x.ravel()).predict()).all()
+
+
+def test_labels_of_any_type():
+    for labels in (["a", "b"] * 3, np.array(["a", "b"] * 3, dtype=object), [10, -3] * 3):
+        model = LSTMClassifier(**SMALL).fit(VALUES.reshape(6, 5), labels)
+        assert set(model.predict(VALUES.reshape(6, 5))) <= set(labels)
+    with pytest.raises(ValueError, match="contains only one class: 'a'"):
+        LSTMClassifier(**SMALL).fit(VALUES.reshape(6, 5), ["a"] * 6)
+    constant = LSTMRegressor(**SMALL).fit(VALUES.reshape(6, 5), [2.5] * 6)
+    np.testing.assert_allclose(constant.predict(VALUES.reshape(6, 5)), 2.5, atol=1.0)

@@ -1,0 +1,154 @@
+"""Which season and which differences the forecaster finds in drawn series, and what they are worth.
+
+Of 300 steps each, with noise of the deviation 1 or less, from a fixed seed: whatever is asserted of
+one draw holds for nearly all others.
+"""
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from sklearn.base import clone
+
+from lstmcore.sklearn import LSTMForecaster
+from lstmcore.sklearn.seasons import find_season
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+TIME = np.arange(300)
+NOISE = np.random.default_rng(0).standard_normal(300)
+WEEK = np.tile([3.0, -1.0, 0.0, 2.0, -2.0, -4.0, 2.0], 43)[:300]
+SEASON12 = 3 * np.sin(2 * np.pi * TIME / 12)
+SEASON40 = 3 * np.sin(2 * np.pi * TIME / 40) + 2 * np.cos(2 * np.pi * TIME / 20)
+TREND = 0.2 * TIME
+
+
+def chosen(series, window=24, horizon=6, **settings):
+    model = LSTMForecaster(window, horizon, hidden_size=2, max_updates=1, **settings).fit(series)
+    return model.difference_, model.season_
+
+
+@pytest.mark.parametrize(
+    ("series", "season"),
+    [
+        (NOISE, None),
+        (NOISE.cumsum(), None),
+        (TREND + NOISE, None),
+        (np.full(300, 5.0), None),
+        (TREND, None),
+        (WEEK + 0.5 * NOISE, 7),
+        (SEASON12 + NOISE, 12),
+        (SEASON12 + NOISE + TREND, 12),
+        (SEASON12 + 0.1 * NOISE.cumsum(), 12),
+        (SEASON40 + 0.5 * NOISE + TREND, 40),
+        (1e9 + 1e3 * SEASON12, 12),
+        (np.exp(0.01 * TIME + 0.1 * SEASON12), 12),  # grows with the level, as air travel does
+    ],
+)
+def test_seasons(series, season):
+    assert find_season([series[:, None]], 6) == season
+    assert chosen(series)[1] == season
+
+
+@pytest.mark.parametrize(
+    ("series", "lags"),
+    [
+        (NOISE, {0, 1}),  # a window of differences tells nearly as well where the mean is
+        (WEEK + 0.5 * NOISE, {0, 7}),  # the window shows the season: both can be learnt
+        (SEASON12 + NOISE, {0}),
+        (NOISE.cumsum(), {1}),
+        (TREND + NOISE, {1}),
+        (SEASON12 + NOISE + TREND, {1, 12}),
+        (SEASON40 + 0.1 * NOISE + TREND, {40}),  # longer than the window
+        (np.full(300, 5.0), {0}),
+    ],
+)
+def test_differences(series, lags):
+    assert chosen(series)[0] in lags
+    # In other units the same is chosen.
+    assert chosen(1e6 * series - 3e8)[0] in lags
+
+
+def test_neither_trend_nor_season():
+    """One difference says less of where the mean is than one value."""
+    for seed in range(3):
+        noise = np.random.default_rng(seed).standard_normal(300)
+        assert chosen(noise, window=1) == (0, None)
+        assert chosen(noise + 100, window=1) == (0, None)
+
+
+def test_of_given_seasons_and_differences():
+    series = SEASON40 + 0.1 * NOISE + TREND
+    assert chosen(series, season=40) == (40, 40)
+    assert chosen(series, season=None) == (1, None)
+    assert chosen(series, difference=3) == (3, 40)
+    assert chosen(series, difference=0, season=17) == (0, 17)
+    # The half of the windows of 130 steps would not be left.
+    assert chosen(series[:90], season=40)[0] == 1
+
+
+def test_several_series_and_targets_choose_together():
+    long = SEASON40 + 0.1 * NOISE + TREND
+    assert chosen([long, 1e-3 * long[:250], long[100:]]) == (40, 40)
+    assert chosen(np.column_stack([long, 1e6 * long])) == (40, 40)
+    # A short one, and one without a season, among them change nothing.
+    with pytest.warns(UserWarning, match="1 of 3 series"):
+        assert chosen([long, long[50:], long[:20]]) == (40, 40)
+
+
+def test_columns_are_seen_by_the_trials():
+    """A column that drives the series explains it; the season beyond the window it does not."""
+    driver = np.random.default_rng(1).choice([0.0, 10.0], 300)
+    model = LSTMForecaster(24, 6, hidden_size=2, max_updates=1)
+    assert model.fit(driver + 0.1 * NOISE, driver).difference_ == 0
+
+
+def test_what_is_set_aside_is_not_looked_at():
+    """A season that begins in the last tenth is not found before it is trained on."""
+    late = np.where(TIME < 240, NOISE, 50 * SEASON12)
+    assert chosen(late, early_stopping=True, validation_fraction=0.2)[1] is None
+
+
+def test_series_that_are_too_short_to_try():
+    assert find_season([NOISE[:3, None]], 2) is None
+    assert chosen(TREND[:7], window=4, horizon=2) == (0, None)
+
+
+def test_is_said_and_kept():
+    model = LSTMForecaster(24, 6, hidden_size=2, max_updates=1, random_state=0)
+    assert "difference_" not in repr(model)
+    series = SEASON40 + 0.1 * NOISE + TREND
+    model.fit(series)
+    assert repr(model).endswith("  # difference_=40, season_=40")
+    forecast = model.predict()
+    copy = pickle.loads(pickle.dumps(model))
+    assert (copy.difference_, copy.season_) == (40, 40)
+    assert (copy.predict() == forecast).all()
+    model.update(NOISE)
+    assert model.partial_fit(NOISE).difference_ == 40
+    assert not hasattr(clone(model), "difference_")
+    with pytest.raises(ValueError, match="at least 64 steps"):
+        model.predict(y=NOISE[:63])
+
+
+@pytest.mark.parametrize(("wave", "season"), [(SEASON12, 12), (SEASON40, 40)])
+def test_beats_the_seasonal_naive_forecast_on_a_trend(wave, season):
+    """With `difference=0` the forecasts stay in the range seen, below the trend."""
+    series = wave + 0.3 * NOISE + 0.1 * TIME
+    errors = {}
+    for difference in ("auto", 0):
+        model = LSTMForecaster(24, 12, hidden_size=16, difference=difference, max_updates=300)
+        model.set_params(random_state=0).fit(series[:240])
+        true, forecasts = model._rolling(series[240 - 24 - model.difference_ :], None)
+        errors[difference] = np.abs(true - forecasts).mean()
+    naive = np.mean(
+        [
+            np.abs(series[begin : begin + 12] - series[begin - season + np.arange(12)])
+            for begin in range(240, 289)
+        ]
+    )
+    assert errors["auto"] < 0.8 * naive
+    assert errors[0] > 2 * errors["auto"]
