@@ -48,6 +48,19 @@ void fail_type(const std::string& name, const std::string& expected, py::handle 
   throw py::type_error(name + ": expected " + expected + ", got " + describe(got));
 }
 
+void fail_element(const std::string& name, const std::string& expected, const char* dtype, py::handle got) {
+  std::string advice;
+  if (py::isinstance<py::array>(got)) {
+    const char kind = py::reinterpret_borrow<py::array>(got).dtype().kind();
+    if (std::string("fiub").find(kind) != std::string::npos) {
+      advice = std::string("; convert it with .astype('") + dtype + "')";
+    }
+  } else if (py::isinstance<py::list>(got) || py::isinstance<py::tuple>(got)) {
+    advice = std::string("; convert it with numpy.asarray(..., dtype='") + dtype + "')";
+  }
+  throw py::type_error(name + ": expected " + expected + ", got " + describe(got) + advice);
+}
+
 void fail_value(const std::string& message) { throw py::value_error(message); }
 
 std::string dtype_name(const py::array& array) { return std::string(py::str(array.dtype())); }
@@ -119,7 +132,11 @@ py::array as_array(py::handle value, const std::string& name, const char* elemen
       converter.call_once_and_store_result([] { return py::module_::import("lstmcore._arrays").attr("as_array"); })
           .get_stored();
   py::object array = convert(value, name);
-  if (!py::isinstance<py::array>(array)) fail_type(name, std::string("an array of ") + element, value);
+  if (!py::isinstance<py::array>(array)) {
+    const std::string expected = std::string("an array of ") + element;
+    if (std::string(element).rfind("float", 0) != 0) fail_type(name, expected, value);
+    fail_element(name, expected, std::string(element) == "float64" ? "float64" : "float32", value);
+  }
   return array;
 }
 
@@ -129,7 +146,7 @@ Element element_of(py::handle value, const std::string& name) {
   const int number = array.dtype().num();
   if (number == py::dtype::num_of<float>()) return Element::f32;
   if (number == py::dtype::num_of<double>()) return Element::f64;
-  fail_type(name, std::string("an array of ") + expected, value);
+  fail_element(name, std::string("an array of ") + expected, "float32", array);
 }
 
 void fail_shape(const std::string& name, const Axis* axes, std::size_t rank, const py::array& got) {

@@ -25,6 +25,8 @@ namespace py = pybind11;
 // ---- errors and numbers ---------------------------------------------------------------------------------------------
 
 [[noreturn]] void fail_type(const std::string& name, const std::string& expected, py::handle got);
+/// Of an element type that nothing here converts: names the conversion for the caller to write.
+[[noreturn]] void fail_element(const std::string& name, const std::string& expected, const char* dtype, py::handle got);
 [[noreturn]] void fail_value(const std::string& message);
 
 /// "float32 array of shape (2, 3)" or the name of the type.
@@ -180,7 +182,7 @@ class Reader {
   py::array array(py::handle value, const std::string& name) const {
     py::array array = as_array(value, name, element_name<T>());
     if (array.dtype().num() != py::dtype::num_of<T>()) {
-      fail_type(name, std::string("dtype ") + element_name<T>() + " like " + like_, array);
+      fail_element(name, std::string("dtype ") + element_name<T>() + " like " + like_, element_name<T>(), array);
     }
     return array;
   }
@@ -252,7 +254,7 @@ template <int Rank>
 Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::string& name, const Axes<Rank>& axes) {
   const py::array array = as_array(value, name, "integers");
   const char kind = array.dtype().kind();
-  if (kind != 'i' && kind != 'u') fail_type(name, "an integer dtype", array);
+  if (kind != 'i' && kind != 'u') fail_element(name, "an integer dtype", "int64", array);
   check_shape<Rank>(array, name, axes);
   // Always a copy: what was checked must not change under the engine, which runs without the GIL.
   py::array converted = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>(
@@ -265,7 +267,7 @@ Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::st
 template <int Rank>
 Argument<const bool, Rank> read_bools(py::handle value, const std::string& name, const Axes<Rank>& axes) {
   const py::array array = as_array(value, name, "bool");
-  if (array.dtype().num() != py::dtype::num_of<bool>()) fail_type(name, "dtype bool", value);
+  if (array.dtype().num() != py::dtype::num_of<bool>()) fail_element(name, "dtype bool", "bool", value);
   check_shape<Rank>(array, name, axes);
   return contiguous_view<const bool, Rank>(contiguous<bool>(array));
 }

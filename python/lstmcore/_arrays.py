@@ -6,7 +6,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["as_array"]
+__all__ = ["as_array", "columns_of", "is_frame"]
 
 CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned memory of the CPU
 _PLAIN = (list, tuple, str, bytes, int, float, np.generic, type(None))
@@ -79,12 +79,13 @@ def _from_table(values: Any, name: str) -> Array:
             "leave those rows out"
         )
     array = np.asarray(values.to_numpy())
-    if (
-        array.dtype == object and array.ndim == 2
-    ):  # pandas: columns know their types, a frame does not
-        columns = [np.asarray(column.to_numpy()) for column in _columns(values)]
-        if columns and all(column.dtype.kind in "fiub" for column in columns):
+    if is_frame(values) and len({str(kind) for kind in values.dtypes}) > 1:
+        # Columns know their types, a frame does not: pandas makes objects of them, polars even
+        # numbers of dates.
+        columns = [np.asarray(column.to_numpy()) for _, column in columns_of(values)]
+        if all(column.dtype.kind in "fiub" for column in columns):
             return np.stack(columns, axis=1)
+        return array.astype(object)
     return array
 
 
@@ -93,12 +94,17 @@ def _missing(values: Any) -> int:
     if hasattr(values, "null_count"):
         counts = values.null_count()
         return int(counts if isinstance(counts, int) else np.sum(counts.to_numpy()))
-    with_place = [column for column in _columns(values) if hasattr(column.dtype, "na_value")]
+    columns = [values] if not is_frame(values) else [column for _, column in columns_of(values)]
+    with_place = [column for column in columns if hasattr(column.dtype, "na_value")]
     return sum(int(np.sum(column.isna().to_numpy())) for column in with_place)
 
 
-def _columns(values: Any) -> list[Any]:
-    """Columns of a frame of pandas, by place, since names may occur twice; a column by itself."""
-    if values.ndim == 1:
-        return [values]
-    return [values.iloc[:, place] for place in range(values.shape[1])]
+def is_frame(values: Any) -> bool:
+    """Tell a table with columns from a single column and from an array."""
+    return hasattr(values, "to_numpy") and hasattr(values, "columns")
+
+
+def columns_of(frame: Any) -> list[tuple[Any, Any]]:
+    """List the names and columns of a frame, by place, since pandas' names may occur twice."""
+    by_place = frame.iloc if hasattr(frame, "iloc") else frame
+    return [(label, by_place[:, place]) for place, label in enumerate(frame.columns)]

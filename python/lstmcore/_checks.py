@@ -197,6 +197,20 @@ def any_array(values: Any, name: str) -> Array:
         ) from None
 
 
+def flags_array(values: Any, name: str) -> Array:
+    """Return `values` as an array of bool, which they must be; an empty list has no type."""
+    array = any_array(values, name)
+    if array.size == 0 or (
+        array.dtype == object and all(isinstance(entry, (bool, np.bool_)) for entry in array.flat)
+    ):
+        return array.astype(np.bool_)
+    if array.dtype != np.bool_:
+        raise TypeError(
+            f"{name}: expected an array of bool, got {array.dtype}; for 0 and 1 pass .astype(bool)"
+        )
+    return array
+
+
 def lengths_array(lengths: Any, rows: int, steps: int) -> Array:
     """Return `lengths` as int64 of shape (rows,), every entry in 0..steps."""
     array = integer_array(lengths, "lengths")
@@ -213,7 +227,7 @@ def describe(value: Any) -> str:
     """Say in a few words what `value` is, for an error message."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} with shape {value.shape}"
-    text = repr(value)
+    text = " ".join(repr(value).split())  # an error is a line
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
 
 

@@ -25,7 +25,18 @@ class MaxNorm(Configurable):
         self.max_value = _checks.real(max_value, "max_value", 0.0, low_open=True)
 
     def restore(self, weight: Array, inputs: int | tuple[int, ...]) -> None:
-        """Scale `weight` in place; `inputs` is its axis, or axes, that count inputs."""
+        """Scale `weight` in place; `inputs` is its axis, or axes, that count inputs.
+
+        Raises
+        ------
+        TypeError
+            If it is no array of floats: nothing is converted that is changed in place.
+        """
+        if not (isinstance(weight, np.ndarray) and weight.dtype.kind == "f"):
+            raise TypeError(
+                "weight: expected an array of floats, which is changed in place, got "
+                f"{_checks.describe(weight)}"
+            )
         norm = np.sqrt(np.square(weight).sum(axis=inputs, keepdims=True))
         np.multiply(weight, self.max_value / np.maximum(norm, self.max_value), out=weight)
 

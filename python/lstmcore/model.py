@@ -1,24 +1,24 @@
 """What every model has: training, evaluation and files, in Keras' words."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.network import ModelState, Weighted
-from lstmcore.training import checkpoint, loop
+from lstmcore.training import checkpoint, fitting, loop, losses
 from lstmcore.training.callback_list import CallbackList, CallbackState
 from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.compiled import Compiled, Metrics
-from lstmcore.training.data import Examples, whole_batches
+from lstmcore.training.data import Examples
+from lstmcore.training.fitting import Samples
+from lstmcore.training.heads import check_head
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
-from lstmcore.training.prepare import split
-from lstmcore.training.progress import reporters
 from lstmcore.training.summary import Summarized
 
 __all__ = ["Model", "load"]
@@ -86,7 +86,8 @@ class Model(Weighted, Summarized):
         Raises
         ------
         ValueError
-            If a name is unknown or things do not fit.
+            If a name is unknown or things do not fit, as a loss of probabilities behind a last
+            layer that does not make them.
         """
         if not self.network:
             raise ValueError("compile: the model has no layers")
@@ -101,6 +102,7 @@ class Model(Weighted, Summarized):
             optimizer = "sgd"  # which nothing asks for
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
+        check_head(losses.get(loss), self.network[-1])
         self._compiled = Compiled.make(
             optimizer, loss, metrics, self.last_activation, weighted_metrics
         )
@@ -143,10 +145,10 @@ class Model(Weighted, Summarized):
         self,
         x: Any,
         y: Any = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool | None = None,
@@ -154,33 +156,42 @@ class Model(Weighted, Summarized):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         *,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         tbptt: int | None = None,
         stateful: bool | None = None,
         state: Any = None,
         reset: Any = None,
         mask: Any = None,
+        check_finite: bool = True,
+        on_nan: str = "raise",
     ) -> History:
         """Train.
 
         Parameters
         ----------
-        x : array_like, or list of array_like
-            Inputs; see `Sequential`.
+        x : array_like, list of array_like, or what yields batches
+            Inputs; see `Sequential`. Or a generator, an iterable such as PyTorch's `DataLoader`, or
+            a sequence with ``__len__`` and ``__getitem__`` such as Keras' `PyDataset`, of tuples
+            (x, y) or (x, y, sample_weight), each one batch; `y`, `sample_weight`, `batch_size`,
+            `validation_split`, `shuffle`, `reset` and `mask` have no place beside it.
         y : array_like
-            Targets: (N,) or (N, T) numbers of classes, of any integer type; (N, U) or (N, T, U)
-            values, of the model's dtype or integers. Entries per time step may also be a list.
-        batch_size : int, default 32
+            Targets: (N,) or (N, T) numbers of classes; (N, U) or (N, T, U) values. Entries per time
+            step may also be a list. Numbers of any type are converted, x likewise: ids and classes
+            to int64, which must be whole, and others to the model's dtype.
+        batch_size : int, optional
+            None: 32.
         epochs : int, default 1
             Number of the epoch at which training ends.
         verbose : {0, 1, 2, "auto"} or bool
             0: nothing; 2: a line for each epoch, and one that says what the training did; 1 and
             "auto": the same and, in a terminal or a notebook, a bar for the batches.
-        callbacks : sequence of Callback, optional
+        callbacks : sequence of Callback, or Callback, optional
         validation_split : float, default 0.0
             Share of the samples, the last ones, that are not trained on but evaluated.
-        validation_data : tuple, optional
-            (x, y) or (x, y, sample_weight) to evaluate instead.
+        validation_data : tuple, or what yields batches, optional
+            (x, y) or (x, y, sample_weight) to evaluate instead, or as `x`.
         shuffle : bool, optional
             Whether the order of the samples is drawn anew in each epoch. If not, ragged samples
             are not batched by length either. None: yes, but not if `stateful`.
@@ -192,6 +203,12 @@ class Model(Weighted, Summarized):
         initial_epoch : int, default 0
             Epoch to begin with. If it is `epoch`, the training is resumed: callbacks of the same
             classes go on where those of the last `fit`, or of the saved one, were.
+        steps_per_epoch : int, optional
+            Batches of an epoch. An iterator then goes on where the epoch before stopped, and so
+            does what can be iterated anew, which begins anew at its end. None: all that there are;
+            an iterator, which can be walked through only once, then serves one epoch only.
+        validation_steps : int, optional
+            As `steps_per_epoch`, for validation.
         validation_batch_size : int, optional
             None: `batch_size`.
         tbptt : int, optional
@@ -219,78 +236,51 @@ class Model(Weighted, Summarized):
             `y` and `sample_weight` with entries per time step, of which those at gaps may be
             anything. A reset at a step that is not there acts on the next one of its row that is.
             Not with what `tbptt` reads window by window, and not for validation data.
+        check_finite : bool, default True
+            Whether NaN and infinities in x, y and `state` are refused. Steps that are not there, by
+            `mask` or past a row's end, may hold anything.
+        on_nan : {"raise", "ignore"}
+            What is done if the loss or a gradient is not finite. "raise": FloatingPointError before
+            the step is made, so that the weights are those after the step before. A
+            `TerminateOnNaN` among the callbacks decides instead.
 
         Returns
         -------
         History
 
+        Warns
+        -----
+        RuntimeWarning
+            If finite values become infinite in the model's dtype.
+
         Raises
         ------
         TypeError, ValueError
-            If something does not fit; nothing is changed then.
+            If something does not fit; nothing is changed then, unless a later batch is at fault.
+        FloatingPointError
+            See `on_nan`. Callbacks were told that the training ended.
         """
         self._check_has_optimizer("fit")
-        batch_size = _checks.integer(batch_size, "batch_size", 1)
-        if validation_batch_size is None:
-            validation_batch_size = batch_size
-        validation_batch_size = _checks.integer(validation_batch_size, "validation_batch_size", 1)
-        epochs = _checks.integer(epochs, "epochs", 1)
-        initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
-        if tbptt is not None:
-            tbptt = _checks.integer(tbptt, "tbptt", 1)
-        history = History()
-        listeners = CallbackList([*(callbacks or []), history, *reporters(verbose, history)], self)
-        with self.unchanged_on_error(self.optimizer):
-            windows = tbptt is not None
-            examples = self._examples(x, y, sample_weight, class_weight, reset, windows, mask)
-            validation = self._validation(validation_data, windows)
-            if validation is None and validation_split != 0.0:
-                examples, validation = split(examples, validation_split)
-            carry = self._carry(tbptt, stateful, state, min(batch_size, len(examples)))
-            if shuffle is None:
-                shuffle = not carry.stateful
-            shuffle = _checks.flag(shuffle, "shuffle")
-            if carry.stateful:
-                if shuffle:
-                    raise ValueError(
-                        "shuffle: expected False, since each batch continues the one before"
-                    )
-                whole_batches(len(examples), batch_size, "x")
-                if validation is not None:
-                    whole_batches(len(validation), validation_batch_size, "validation_data")
-            self._check_trains_something("fit")
-            self.check_trains()
-            self.optimizer.build(self.parameters)
-            self.history = history
-            self.stop_training = False
-            self._begin(listeners, epochs, initial_epoch, len(examples), batch_size, validation)
-        try:
-            loop.fit(
-                self,
-                examples,
-                validation,
-                listeners,
-                batch_size=batch_size,
-                validation_batch_size=validation_batch_size,
-                epochs=epochs,
-                initial_epoch=initial_epoch,
-                shuffle=shuffle,
-                carry=carry,
-            )
-        finally:
-            self._listeners = None
-        return history
-
-    def _check_trains_something(self, name: str) -> None:
-        """Raise ValueError, which calls the method `name`, if there is nothing to train."""
-        if self.parameters.values.size == 0:
-            raise ValueError(f"{name}: the model has no weights to train")
-        self._follow_trainable()
-        if not self.parameters.trained_parts:
-            raise ValueError(
-                f"{name}: expected a layer that is trained, but all with weights are frozen; set "
-                "trainable = True on one of them, or on the model for all"
-            )
+        return fitting.fit(
+            self,
+            Samples(x, y, sample_weight, class_weight, reset, mask),
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            tbptt=tbptt,
+            stateful=stateful,
+            state=state,
+            check_finite=check_finite,
+            on_nan=on_nan,
+        )
 
     def _check_may_change(self, name: str) -> None:
         super()._check_may_change(name)
@@ -308,31 +298,6 @@ class Model(Weighted, Summarized):
         if self.network:
             with suppress(ValueError):  # the loss does not go with this activation
                 self._compiled = compiled.for_activation(self.last_activation)
-
-    def _begin(
-        self,
-        listeners: CallbackList,
-        epochs: int,
-        initial_epoch: int,
-        samples: int,
-        batch_size: int,
-        validation: Examples | None,
-    ) -> None:
-        """Tell callbacks that the training begins, and where it stopped if it is resumed."""
-        names = ["loss", *(metric.name for metric in self.compiled.metrics)]
-        if validation is not None:
-            names += [f"val_{name}" for name in names]
-        steps = -(-samples // batch_size)
-        params = {"epochs": epochs, "steps": steps, "initial_epoch": initial_epoch}
-        listeners.set_params(params, names)
-        listeners.on_train_begin()
-        if initial_epoch > 0 and initial_epoch == self.epoch:
-            try:
-                listeners.set_states(self._callback_states)
-            except BaseException:
-                listeners.on_train_end({})
-                raise
-        self._listeners = listeners
 
     @property
     def callback_states(self) -> list[CallbackState]:
@@ -367,25 +332,29 @@ class Model(Weighted, Summarized):
         self,
         x: Any,
         y: Any = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         verbose: int | str = "auto",
         sample_weight: Any = None,
         *,
+        steps: int | None = None,
         return_dict: bool = False,
         reset: Any = None,
         state: Any = None,
         stateful: bool | None = None,
         mask: Any = None,
+        check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics.
 
         Parameters
         ----------
-        x, y, batch_size, sample_weight
+        x, y, batch_size, sample_weight, check_finite
             As in `fit`.
         verbose : {0, 1, 2, "auto"} or bool
             0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line with the results; 1:
             both.
+        steps : int, optional
+            How many batches; None: all. With an iterator that never ends it must be given.
         return_dict : bool, default False
             Whether to give them by name.
         reset, state, stateful, mask
@@ -396,16 +365,17 @@ class Model(Weighted, Summarized):
         float, list of float, or dict of str to float
             The loss; with metrics, a list of the loss and them.
         """
-        batch_size = _checks.integer(batch_size, "batch_size", 1)
-        with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._examples(x, y, sample_weight, None, reset, mask=mask)
-            carry = self._carry(None, stateful, None, batch_size)
-            rows = len(examples)
-            if carry.stateful:
-                rows = batch_size = whole_batches(rows, batch_size, "x")
-            if state is not None:
-                carry = replace(carry, first=self.check_state(state, rows))
-        return _results(loop.evaluate(self, examples, batch_size, verbose, carry), return_dict)
+        return fitting.evaluate(
+            self,
+            Samples(x, y, sample_weight, None, reset, mask),
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+            state=state,
+            stateful=stateful,
+            check_finite=check_finite,
+            return_dict=return_dict,
+        )
 
     def train_on_batch(
         self,
@@ -419,13 +389,14 @@ class Model(Weighted, Summarized):
         reset: Any = None,
         return_state: bool = False,
         mask: Any = None,
+        check_finite: bool = True,
     ) -> Any:
         """Make one step of the optimizer with all samples.
 
         Parameters
         ----------
-        x, y, sample_weight, class_weight, reset, mask
-            As in `fit`.
+        x, y, sample_weight, class_weight, reset, mask, check_finite
+            As in `fit`, but for x that yields batches.
         return_dict
             As in `evaluate`.
         state : mapping of str to LSTMState, optional
@@ -440,8 +411,9 @@ class Model(Weighted, Summarized):
             As in `evaluate`; with `return_state` a pair of that and the state.
         """
         self._check_has_optimizer("train_on_batch")
-        given = (x, y, sample_weight, class_weight, reset, state, mask)
-        return self._on_batch(loop.train_step, given, return_dict, return_state)
+        given = Samples(x, y, sample_weight, class_weight, reset, mask)
+        flags = (check_finite, return_dict, return_state)
+        return fitting.on_batch(self, loop.train_step, given, state, *flags)
 
     def test_on_batch(
         self,
@@ -454,29 +426,12 @@ class Model(Weighted, Summarized):
         reset: Any = None,
         return_state: bool = False,
         mask: Any = None,
+        check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics of all samples at once; as `train_on_batch`, without a step."""
-        given = (x, y, sample_weight, None, reset, state, mask)
-        return self._on_batch(loop.test_step, given, return_dict, return_state)
-
-    def _on_batch(
-        self, step: Callable[..., ModelState], given: Any, return_dict: bool, return_state: bool
-    ) -> Any:
-        x, y, sample_weight, class_weight, reset, state, mask = given
-        return_state = _checks.flag(return_state, "return_state")
-        return_dict = _checks.flag(return_dict, "return_dict")
-        with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._examples(x, y, sample_weight, class_weight, reset, mask=mask)
-            if return_state:
-                self.check_passes_state("return_state")
-            before = {} if state is None else self.check_state(state, len(examples))
-            if step is loop.train_step:
-                self._check_trains_something("train_on_batch")
-                self.check_trains()
-        totals = loop.Totals(self.compiled)
-        after = step(self, examples.batch(slice(None)), totals, before)
-        results = _results(totals.logs(), return_dict)
-        return (results, after) if return_state else results
+        given = Samples(x, y, sample_weight, None, reset, mask)
+        flags = (check_finite, return_dict, return_state)
+        return fitting.on_batch(self, loop.test_step, given, state, *flags)
 
     # ---- files -------------------------------------------------------------------------------
 
@@ -578,7 +533,13 @@ class Model(Weighted, Summarized):
             "state passes from one call to the next"
         )
 
-    def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
+    def check_state(
+        self,
+        state: Any,
+        rows: int | None = None,
+        name: str = "state",
+        intake: Intake | None = None,
+    ) -> ModelState:
         """Return `state` with its pairs checked; see `Sequential.check_state`."""
         self.check_passes_state(name)
         return dict(state)
@@ -596,12 +557,18 @@ class Model(Weighted, Summarized):
         reset: Any = None,
         windows: bool = False,
         mask: Any = None,
+        intake: Intake | None = None,
     ) -> Examples:
         """Check samples and targets; with `windows` they may be `Streamed`."""
         raise NotImplementedError
 
     def _carry(
-        self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
+        self,
+        tbptt: int | None,
+        stateful: bool | None,
+        state: Any,
+        batch_size: int | None,
+        intake: Intake | None = None,
     ) -> loop.Carry:
         """Check what passes from window to window and from batch to batch."""
         wanted = stateful is not None and _checks.flag(stateful, "stateful")
@@ -609,17 +576,6 @@ class Model(Weighted, Summarized):
         for name in [name for name in given if given[name]]:
             self.check_passes_state(name)
         return loop.Carry()
-
-    def _validation(self, data: Any, windows: bool) -> Examples | None:
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
-        try:
-            weights = data[2] if len(data) == 3 else None
-            return self._examples(data[0], data[1], weights, None, None, windows)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from error
 
 
 def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -649,10 +605,3 @@ def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | Non
         wrong shape or type.
     """
     return checkpoint.load(path, custom_objects)
-
-
-def _results(logs: dict[str, float], return_dict: bool) -> Any:
-    if _checks.flag(return_dict, "return_dict"):
-        return logs
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
@@ -27,7 +28,7 @@ from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
 from lstmcore.layers.states import parts_of, run_from
-from lstmcore.training.data import Examples, Ragged, prepare_inputs
+from lstmcore.training.data import Examples, Ragged, Rows, explain_lists, read_inputs, typed
 from lstmcore.training.masks import check_mask, compact
 from lstmcore.transfer import LoadedWeights, find_layer, layer_weights, load_weights, read_weights
 
@@ -188,7 +189,8 @@ class Weighted:
         Parameters
         ----------
         weights : sequence of ndarray, or mapping of str to ndarray
-            All, in the order of `get_weights`; or some, by name.
+            All, in the order of `get_weights`; or some, by name. Numbers of any type are converted
+            to the model's.
 
         Raises
         ------
@@ -196,15 +198,15 @@ class Weighted:
             If the number, a name or a shape is wrong, or the model is quantized; nothing is changed
             then.
         TypeError
-            If a dtype is wrong; nothing is changed then.
+            If they are no numbers; nothing is changed then.
         """
         if isinstance(weights, Mapping):
-            self.parameters.assign(weights)
+            self.parameters.assign(weights, convert=True)
             return
         names = list(self.parameters.specs)
         if len(weights) != len(names):
             raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
-        self.parameters.assign(dict(zip(names, weights, strict=True)))
+        self.parameters.assign(dict(zip(names, weights, strict=True)), convert=True)
 
     def load_weights(
         self,
@@ -651,8 +653,14 @@ class Network(Weighted):
                     "must all be there; expected layers that work step by step"
                 )
 
-    def check_state(self, state: Any, rows: int | None = None, name: str = "state") -> ModelState:
-        """Return `state` with its pairs checked.
+    def check_state(
+        self,
+        state: Any,
+        rows: int | None = None,
+        name: str = "state",
+        intake: Intake | None = None,
+    ) -> ModelState:
+        """Return `state` with its pairs checked, in the model's type.
 
         Parameters
         ----------
@@ -662,12 +670,15 @@ class Network(Weighted):
             N; None: whatever the first has.
         name : str
             What an error calls it.
+        intake : Intake, optional
+            None: as it is by default.
 
         Raises
         ------
         TypeError, ValueError
             If it is not a state of this model.
         """
+        intake = Intake(switch=False) if intake is None else intake
         self.check_passes_state(name)
         layers = self.recurrent_layers
         if not isinstance(state, Mapping):
@@ -688,7 +699,10 @@ class Network(Weighted):
                     f"{name}[{key!r}]: expected a pair (h, c), got {type(pair).__name__}"
                 )
             dtype = self.parameters.dtype
-            h, c = (_checks.float_array(part, f"{name}[{key!r}]", dtype) for part in pair)
+            h, c = (
+                intake.floats(part, f"{name}[{key!r}].{letter}", dtype)
+                for part, letter in zip(pair, "hc", strict=True)
+            )
             if rows is None:
                 rows = h.shape[1] if h.ndim == 3 else 0
             for part, array, shape in zip("hc", (h, c), layer.state_shapes(rows), strict=True):
@@ -802,7 +816,7 @@ class Network(Weighted):
                 f"layer {layer.name!r}: belongs to another model already; {HOW_TO_REUSE}"
             )
 
-    def _inputs(self, x: Any, mask: Any = None) -> Examples:
+    def _inputs(self, x: Any, mask: Any = None, intake: Intake | None = None) -> Examples:
         """Check inputs; build the model by them if it is not built.
 
         With a mask they are made ragged rows of the steps that are there.
@@ -810,17 +824,25 @@ class Network(Weighted):
         network = self.network
         if not network:
             raise ValueError("the model has no layers")
+        intake = Intake(switch=False) if intake is None else intake
         first = network[0]
-        inputs: Array | Ragged
+        there: Array | None = None
         if mask is not None and self.vectorizer is not None:
             raise ValueError("mask: expected None for texts, whose steps are all there")
         if self.vectorizer is not None:
-            inputs = Ragged(*self.vectorizer.encode(x))
-        else:
-            inputs = prepare_inputs(x, first.input_kind, self.dtype)
+            inputs: Rows = Ragged(*self.vectorizer.encode(x))
+            return self._build_and_check(inputs, there)
+        with explain_lists(x):
+            inputs = read_inputs(x, first.input_kind, "x", intake)
+            if mask is not None:
+                there = check_mask(mask, inputs, first.input_kind)
+            inputs = typed(inputs, first.input_kind, self.dtype, "x", intake, there)
+            return self._build_and_check(inputs, there)
+
+    def _build_and_check(self, inputs: Rows, there: Array | None) -> Examples:
+        first = self.network[0]
         ids = first.input_kind == "ids"
         rank = len(inputs.shape)
-        there = None if mask is None else check_mask(mask, inputs, first.input_kind)
         with nullcontext() if self.built else self.unchanged_on_error():
             if not self.built:
                 self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))

@@ -7,16 +7,27 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.layers import Input, Layer
 from lstmcore.model import Model
-from lstmcore.network import Network
+from lstmcore.network import ModelState, Network
 from lstmcore.training import loop
+from lstmcore.training.batches import (
+    BATCH_SIZE,
+    InMemory,
+    Iterated,
+    inputs_of,
+    is_batches,
+    joined,
+    refuse_beside,
+)
 from lstmcore.training.checkpoint import describe
-from lstmcore.training.data import Examples, whole_batches
+from lstmcore.training.data import Examples, explain_lists, whole_batches
 from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
+from lstmcore.training.progress import with_bar
 from lstmcore.training.streamed import Streamed, is_streamed
 
 __all__ = ["Sequential"]
@@ -33,7 +44,7 @@ class Sequential(Network, Model):
     seed : int, default 0
         Of everything random: initial values, dropout, order of the samples.
     dtype : {"float32", "float64"}
-        Of all weights and of all inputs and targets that are not integers or text.
+        Of all weights, to which inputs and targets are converted that are no ids, classes or text.
 
     Attributes
     ----------
@@ -128,25 +139,30 @@ class Sequential(Network, Model):
     def predict(
         self,
         x: Any,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         verbose: int | str = "auto",
         *,
+        steps: int | None = None,
         state: Any = None,
         reset: Any = None,
         return_state: bool = False,
         stateful: bool | None = None,
         mask: Any = None,
+        check_finite: bool = True,
     ) -> Any:
         """Compute the outputs, batch by batch.
 
         Parameters
         ----------
-        x : array_like, or list of array_like
-            See `Sequential`.
-        batch_size : int, default 32
-            Changes the speed, not the result.
+        x : array_like, list of array_like, or what yields batches
+            See `Sequential`. Batches as in `Model.fit`, or of x alone; `batch_size`, `reset` and
+            `mask` have no place beside them, and the states only with `stateful`.
+        batch_size : int, optional
+            Changes the speed, not the result. None: 32.
         verbose : {0, 1, 2, "auto"} or bool
             0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line at the end; 1: both.
+        steps : int, optional
+            How many batches; None: all. With an iterator that never ends it must be given.
         state : mapping of str to LSTMState, optional
             Where the recurrent layers begin, from `initial_state` or an earlier call; None: zeros.
             Of all N rows, or of one batch if `stateful`.
@@ -159,28 +175,43 @@ class Sequential(Network, Model):
             size. None: what the recurrent layers' `stateful` says.
         mask : array_like of bool, shape (N, T), optional
             As in `fit`.
+        check_finite : bool, default True
+            Whether NaN and infinities in `x` and `state` are refused; see `fit`.
 
         Returns
         -------
         ndarray, shape (N, U) or (N, T, U), or list of ndarray, each of shape (T_i, U)
-            In the order of `x`; a list if the input is ragged and the outputs have a time axis.
+            In the order of `x`; a list if the input is ragged, or batches differ in their number of
+            steps, and the outputs have a time axis.
             With a mask and a time axis an array, 0 at steps that are not there.
             With `return_state` a pair of that and the state.
         """
-        batch_size = _checks.integer(batch_size, "batch_size", 1)
         return_state = _checks.flag(return_state, "return_state")
+        intake = Intake(check_finite)
+        if is_batches(x, x):
+            refuse_beside(batch_size=batch_size, reset=reset, mask=mask)
+            return self._predict_batches(x, verbose, steps, state, return_state, stateful, intake)
+        if batch_size is None:
+            batch_size = BATCH_SIZE
+        batch_size = _checks.integer(batch_size, "batch_size", 1)
         with nullcontext() if self.built else self.unchanged_on_error():
-            examples = self._with_reset(self._inputs(x, mask), reset)
+            examples = self._with_reset(self._inputs(x, mask, intake), reset)
             carried = self._is_stateful(stateful)
             if carried:
                 batch_size = whole_batches(len(examples), batch_size, "x")
+            if steps is not None:
+                steps = InMemory(
+                    examples, batch_size, False, _checks.integer(steps, "steps", 1)
+                ).steps
+                examples = examples.part(slice(0, steps * batch_size))
             if return_state:
                 self.check_passes_state("return_state")
             if state is not None:
-                state = self.check_state(state, batch_size if carried else len(examples))
+                rows = batch_size if carried else len(examples)
+                state = self.check_state(state, rows, intake=intake)
         if len(examples) == 0:
-            steps = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
-            middle = steps if len(self.output_shape) > 2 else ()
+            widths = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
+            middle = widths if len(self.output_shape) > 2 else ()
             y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
             after = state or (self.initial_state(0) if return_state else {})
         else:
@@ -188,6 +219,42 @@ class Sequential(Network, Model):
             if examples.there is not None and isinstance(y, list):
                 y = spread(y, examples.there)
         return (y, after) if return_state else y
+
+    def _predict_batches(
+        self,
+        x: Any,
+        verbose: int | str,
+        steps: int | None,
+        state: Any,
+        return_state: bool,
+        stateful: bool | None,
+        intake: Intake,
+    ) -> Any:
+        """Compute the outputs of all batches that `x` yields."""
+
+        def prepare(item: Any) -> Examples:
+            texts = self.vectorizer is not None
+            ids = bool(self.network) and self.network[0].input_kind == "ids"
+            rank = 1 if texts else len(self.input_shape) if self.built else 2 if ids else 3
+            return self._inputs(inputs_of(item, rank), None, intake)
+
+        source = Iterated(x, prepare, "x", steps, "steps")
+        with nullcontext() if self.built else self.unchanged_on_error():
+            source.peek()
+            carried = self._is_stateful(stateful)
+            if not carried:
+                refuse_beside(state=state, return_state=return_state or None)
+            after: ModelState = {}
+            if state is not None:
+                after = self.check_state(state, intake=intake)
+        outputs, walk = [], loop.Walk(loop.Carry(stateful=carried, first=after))
+        for examples, _ in with_bar(source.batches(), source.steps, "Predict", verbose):
+            walk.check_rows(len(examples))
+            y, end = loop.predict(self, examples, max(len(examples), 1), 0, carried, walk.state)
+            outputs.append(y)
+            if carried:
+                walk.state = end
+        return (joined(outputs), walk.state) if return_state else joined(outputs)
 
     def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute all outputs, without steps that are not there; see `Model.output_rows`."""
@@ -218,7 +285,9 @@ class Sequential(Network, Model):
         reset: Any = None,
         windows: bool = False,
         mask: Any = None,
+        intake: Intake | None = None,
     ) -> Examples:
+        intake = Intake() if intake is None else intake
         loss = self.compiled.loss
         with nullcontext() if self.built else self.unchanged_on_error():
             if windows:
@@ -234,11 +303,13 @@ class Sequential(Network, Model):
                         "mask: expected None for x or y that is read window by window, since steps "
                         "are taken out of all of it at once; expected arrays in memory"
                     )
-                return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset)
-            inputs = self._with_reset(self._inputs(x, mask), reset)
-            return add_targets(
-                inputs, loss, self.output_shape, self.dtype, y, sample_weight, class_weight
-            )
+                return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset, intake)
+            inputs = self._with_reset(self._inputs(x, mask, intake), reset)
+            shape = self.output_shape
+            with explain_lists(x):
+                return add_targets(
+                    inputs, loss, shape, self.dtype, y, sample_weight, class_weight, intake
+                )
 
     def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
         if reset is not None:
@@ -262,7 +333,12 @@ class Sequential(Network, Model):
         return stateful
 
     def _carry(
-        self, tbptt: int | None, stateful: bool | None, state: Any, batch_size: int
+        self,
+        tbptt: int | None,
+        stateful: bool | None,
+        state: Any,
+        batch_size: int | None,
+        intake: Intake | None = None,
     ) -> loop.Carry:
         """Check what passes from window to window and from batch to batch."""
         if tbptt is not None:
@@ -278,4 +354,4 @@ class Sequential(Network, Model):
             return loop.Carry(tbptt, carried)
         if not carried:
             raise ValueError("state: expected None for batches that do not continue each other")
-        return loop.Carry(tbptt, carried, self.check_state(state, batch_size))
+        return loop.Carry(tbptt, carried, self.check_state(state, batch_size, intake=intake))

@@ -217,10 +217,13 @@ CALLS = {
         ValueError,
         r"LSTM: expected inputs of shape \(N, T, C\)",
     ),
-    "integers": (lambda: layers.LSTM(2)(IDS), TypeError, "inputs: expected float32 or float64"),
-    "complex": (lambda: layers.Dense(2)(X + 1j), TypeError, "inputs: .* got complex64"),
-    "half": (lambda: layers.Dense(2)(X.astype(np.float16)), TypeError, "got float16"),
-    "float ids": (lambda: layers.Embedding(5, 2)(X), TypeError, "inputs: expected integers"),
+    "complex": (lambda: layers.Dense(2)(X + 1j), TypeError, "inputs: .* got complex numbers"),
+    "strings": (lambda: layers.Dense(2)([["1"]]), TypeError, "inputs: expected numbers, got str"),
+    "float ids": (
+        lambda: layers.Embedding(5, 2)([[1.0, 1.5]]),
+        ValueError,
+        r"inputs: expected whole numbers, but inputs\[0, 1\] is 1.5",
+    ),
     "ids above": (
         lambda: layers.Embedding(5, 2)([[1, 5]]),
         ValueError,
@@ -244,7 +247,8 @@ CALLS = {
         "lengths: expected 0..5, got 6 in row 2",
     ),
     "lengths below": (lambda: layers.LSTM(2)(X, lengths=[1, -2, 5, 1]), ValueError, "got -2"),
-    "lengths float": (lambda: layers.LSTM(2)(X, lengths=[1.0] * 4), TypeError, "lengths: expected"),
+    "lengths float": (lambda: layers.LSTM(2)(X, lengths=[1.5] * 4), ValueError, "lengths: expec"),
+    "lengths bool": (lambda: layers.LSTM(2)(X, lengths=[True] * 4), TypeError, "lengths: .* bool"),
     "lengths of no time": (
         lambda: layers.Dropout(0.1)(np.zeros(3), lengths=[1]),
         ValueError,
@@ -261,9 +265,9 @@ CALLS = {
         "expected",
     ),
     "state type": (
-        lambda: layers.LSTM(2)(X, initial_state=(np.zeros((4, 2)),) * 2),
+        lambda: layers.LSTM(2)(X, initial_state=(np.full((4, 2), "a"),) * 2),
         TypeError,
-        "initial_state h: expected float32, got float64",
+        "initial_state h: expected numbers, got strings",
     ),
     "one text": (lambda: text_layer()("a b"), TypeError, "a single one; put it in a list"),
     "no text": (lambda: text_layer()(["a", 3]), TypeError, "expected strings, got 3"),
@@ -289,8 +293,7 @@ def test_a_layer_keeps_its_width_and_type():
     layer(X)
     with pytest.raises(ValueError, match=r"inputs: expected shape \(N, T, 3\), got \(4, 5, 2\)"):
         layer(X[..., :2])
-    with pytest.raises(TypeError, match="inputs: expected float32, got float64"):
-        layer(X.astype(np.float64))
+    assert layer(X.astype(np.float64)).dtype == np.float32
     kernel = layer.get_weights()[0]
     with pytest.raises(ValueError, match="expected 2 arrays"):
         layer.set_weights([kernel])
@@ -332,14 +335,13 @@ def classifier(**options):
 
 
 FITS = {
-    "x type": ({"x": X.astype(np.float64)}, TypeError, "x: expected float32, got float64"),
-    "x integers": ({"x": X.astype(int)}, TypeError, "x: expected float32, got int64"),
+    "x type": ({"x": X.astype(str)}, TypeError, "x: expected numbers, got strings"),
     "x rank": ({"x": X[0]}, ValueError, r"expected shape \(N, T, 3\), got \(5, 3\)"),
     "x width": ({"x": X[..., :2]}, ValueError, r"expected shape \(N, T, 3\), got \(4, 5, 2\)"),
     "x ragged types": (
-        {"x": [X[0], X[1].astype(np.float64), X[2], X[3]]},
+        {"x": [X[0], X[1].astype(complex), X[2], X[3]]},
         TypeError,
-        "x: expected all rows alike, got float64 .* at 1",
+        r"x\[1\]: expected numbers, got complex numbers",
     ),
     "x ragged widths": ({"x": [X[0], X[1][:, :2], X[2], X[3]]}, ValueError, "all rows alike"),
     "x uneven": ({"x": [[[1.0], [1.0, 2.0]]]}, ValueError, "x: .* uneven lists"),
@@ -347,7 +349,7 @@ FITS = {
     "no targets": ({"y": None}, ValueError, "y: expected targets, got None"),
     "labels above": ({"y": [0, 1, 2, 0]}, ValueError, "y: expected labels in 0..1 .* got 2"),
     "labels below": ({"y": [0, 1, -1, 0]}, ValueError, "y: expected labels in 0..1 .* got -1"),
-    "labels float": ({"y": [0.0, 1, 1, 0]}, TypeError, "y: expected integers, got float64"),
+    "labels float": ({"y": [0.0, 1.5, 1, 0]}, ValueError, r"y: expected whole .* y\[1\] is 1.5"),
     "labels count": ({"y": [0, 1]}, ValueError, "y: expected 4 entries like x, got 2"),
     "labels shape": ({"y": np.eye(2, dtype=int)[LABELS]}, ValueError, r"y: expected shape \(N,\)"),
     "weights count": ({"sample_weight": [1.0]}, ValueError, "sample_weight: expected 4 entries"),
@@ -401,7 +403,7 @@ COMPILES = {
     "accuracy of values": ({"loss": "mse", "metrics": ["accuracy"]}, "has no meaning"),
     "logits": (
         {"loss": losses.SparseCategoricalCrossentropy(from_logits=True)},
-        "expects logits, but the last layer applies softmax",
+        "expects logits, but layer 'dense' applies softmax",
     ),
 }
 
@@ -417,8 +419,8 @@ def test_compile(name):
 def test_values_as_targets():
     model = lc.Sequential([layers.LSTM(2)])
     model.compile("sgd", "mse")
-    with pytest.raises(TypeError, match="y: expected float32, got float64"):
-        model.fit(X, np.zeros((4, 2)), verbose=0)
+    with pytest.raises(TypeError, match="y: expected numbers, got strings"):
+        model.fit(X, np.full((4, 2), "0"), verbose=0)
     with pytest.raises(ValueError, match=r"y: expected shape \(N, 2\) .* got \(4, 3\)"):
         model.fit(X, np.zeros((4, 3), np.float32), verbose=0)
     model.fit(X, np.zeros((4, 2), int), verbose=0)
@@ -428,12 +430,12 @@ def test_values_as_targets():
         categorical.fit(X, LABELS, verbose=0)
     binary = lc.Sequential([layers.LSTM(2), layers.Dense(1, activation="sigmoid")])
     binary.compile("sgd", "binary_crossentropy")
-    with pytest.raises(ValueError, match=r"targets in \[0, 1\], got 0.0 to 2.0"):
+    with pytest.raises(ValueError, match=r"targets in \[0, 1\], got 0 to 2; for the labels 0 to 2"):
         binary.fit(X, [0, 1, 2, 0], verbose=0)
 
 
 def test_no_probabilities():
-    model = lc.Sequential([layers.Dense(2, kernel_initializer="ones")])
+    model = lc.Sequential([layers.Dense(2, kernel_initializer="ones"), layers.Dropout(0.0)])
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="expects probabilities in"):
         model.fit(X[:, 0] + 1, LABELS, verbose=0)
@@ -476,8 +478,8 @@ def test_set_weights_changes_all_or_nothing():
         model.set_weights(before[:1])
     with pytest.raises(ValueError, match=r"dense.bias: expected shape \(2,\)"):
         model.set_weights([view + 1 for view in before[:-1]] + [np.zeros(3, np.float32)])
-    with pytest.raises(TypeError, match="lstm.bias_l0: expected float32, got float64"):
-        model.set_weights({"dense.bias": before[-1] + 1, "lstm.bias_l0": np.zeros(16)})
+    with pytest.raises(TypeError, match="lstm.bias_l0: expected numbers, got strings"):
+        model.set_weights({"dense.bias": before[-1] + 1, "lstm.bias_l0": ["a"] * 16})
     with pytest.raises(ValueError, match="got 'dense.weight'"):
         model.set_weights({"dense.weight": before[-1]})
     for view, old in zip(model.get_weights(), before, strict=True):
@@ -507,7 +509,7 @@ def masked(values):
     ("x", "y", "weights", "name"),
     [
         (masked(X), LABELS, None, "x"),
-        ([masked(X[0]), *X[1:]], LABELS, None, "x"),
+        ([masked(X[0]), *X[1:]], LABELS, None, r"x\[0\]"),
         (X, masked(LABELS), None, "y"),
         (X, LABELS, masked(np.ones(4)), "sample_weight"),
     ],

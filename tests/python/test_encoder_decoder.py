@@ -749,8 +749,8 @@ def test_wrong_data(x, y, text):
 
 def test_wrong_calls():
     model = small_model(None)
-    with pytest.raises(TypeError, match="x: expected integers, got float64"):
-        model.decode([[3.0]])
+    with pytest.raises(ValueError, match=r"x: expected whole numbers, but x\[0\]\[0\] is 3.5"):
+        model.decode([[3.5]])
     with pytest.raises(ValueError, match="not compiled yet"):
         model.fit([[3]], [[3]])
     with pytest.raises(

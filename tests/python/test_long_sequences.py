@@ -459,7 +459,7 @@ def test_bad_states_and_options(data):
         (ValueError, "state: expected entries for lstm, got walk", {"walk": (h, c)}),
         (ValueError, "state: expected entries for lstm, got none", {}),
         (TypeError, r"state\['lstm'\]: expected a pair", {"lstm": h}),
-        (TypeError, "state.*expected float64, got float32", {"lstm": (h, c.astype("f4"))}),
+        (TypeError, r"state\['lstm'\].c: expected numbers", {"lstm": (h, c.astype(str))}),
         (ValueError, r"state\['lstm'\].c: expected shape \(2, 4, 5\)", {"lstm": (h, c[:1])}),
         (ValueError, r"state\['lstm'\].h: expected shape", model.initial_state(3)),
     ):
@@ -543,14 +543,14 @@ def test_bad_streams_are_refused_before_the_first_step(rng):
         return made
 
     for error, match, given, options in (
-        (TypeError, "x: expected float32, got float64", (Source(x.astype("f8")), y), {}),
+        (TypeError, "x: expected numbers, got complex", (Source(x.astype("c8")), y), {}),
         (ValueError, r"x: expected shape \(N, T, C\)", (Source(x[..., 0]), y), {}),
         (ValueError, "y: expected labels in 0..1", (Source(x), Source(wrong)), {}),
         (ValueError, "y: expected 6 rows of 20 steps", (Source(x), Source(y[:5])), {}),
         (ValueError, "y: expected 6 rows of 20 steps", (Source(x), y[:, :19]), {}),
         (TypeError, "y: expected something that is sliced", (Source(x), list(y)), {}),
         (ValueError, "y: expected targets, got None", (Source(x), None), {}),
-        (TypeError, "y: expected integers", (Source(x), Source(y.astype("f4"))), {}),
+        (ValueError, "y: expected whole numbers", (Source(x), Source(y + 0.5)), {}),
         (ValueError, "numbers of at least 0", (Source(x), y), {"sample_weight": -np.ones(6)}),
         (TypeError, "reset", (Source(x), y), {"reset": Source(y)}),
     ):

@@ -358,7 +358,7 @@ def model_of(units, activation=None, **options):
     ],
 )
 def test_outputs_of_no_fitting_width_are_refused(loss, units, match):
-    model = model_of(units)
+    model = model_of(units, losses.get(loss).activation)
     model.compile("sgd", loss)
     with pytest.raises(ValueError, match=match):
         model.fit(np.ones((4, 2)), np.ones((4, units)), verbose=0)

@@ -659,9 +659,10 @@ def test_every_public_metric_has_a_name():
     ],
 )
 def test_metrics_that_do_not_fit_are_refused(metric, loss, error, match):
-    activation = "sigmoid" if loss == "binary_crossentropy" else None
+    activations = {"binary_crossentropy": "sigmoid", "sparse_categorical_crossentropy": "softmax"}
+    activation = activations.get(loss) if isinstance(loss, str) else None
     with pytest.raises(error, match=match):
-        compiled(activation, 1, loss, metric)
+        compiled(activation, 2 if activation == "softmax" else 1, loss, metric)
 
 
 def test_functions_without_weights_are_refused_among_weighted_metrics():

@@ -300,7 +300,7 @@ def test_the_loss_follows_the_last_layer(rng):
     model.pop()
     assert model.is_compiled is True
     assert model.last_activation == "linear"
-    with pytest.raises(ValueError, match="expects probabilities"):
+    with pytest.raises(ValueError, match="expects the probabilities that softmax makes"):
         model.evaluate(x - 9, y, verbose=0)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable, arguments, describe_arguments
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
@@ -14,18 +15,18 @@ from lstmcore.encoder_decoder.pairs import (
     Pair,
     PairExamples,
     pair_examples,
+    source_chunks,
     target_rows,
     token_rows,
 )
 from lstmcore.encoder_decoder.search import Hypothesis, beam_search, log_softmax
 from lstmcore.encoder_decoder.tokens import forbidden_ids, token_texts
-from lstmcore.layers import Layer
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.model import Model
 from lstmcore.precision import checked, in_force
 from lstmcore.training import loop, losses
 from lstmcore.training.compiled import Metrics
-from lstmcore.training.data import Ragged, batch_rows
+from lstmcore.training.data import Ragged, batch_rows, explain_lists
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.progress import with_bar
@@ -227,7 +228,7 @@ class EncoderDecoder(Model, Configurable):
 
     def _layer_shapes(self) -> list[Shape | None]:
         assert self.parameters is not None  # all layers are bound to them
-        return [_output_shape(layer) for layer in self.layers]
+        return [layer.build(layer.input_shape or ()) for layer in self.layers]
 
     # ---- computation -------------------------------------------------------------------------
 
@@ -398,7 +399,7 @@ class EncoderDecoder(Model, Configurable):
         if _checks.flag(return_attention, "return_attention") and self.attention is None:
             raise ValueError("return_attention: expected False, since the model has no attention")
         assert self.parameters is not None
-        sources = token_rows(x, "x", self.source_vocabulary)
+        sources = x if isinstance(x, Ragged) else token_rows(x, "x", self.source_vocabulary)
         results: list[list[Hypothesis]] = [[]] * len(sources)
         numbers = np.arange(len(sources))
         batches = batch_rows(len(sources), batch_size, sources.lengths, None, bucket=True)
@@ -428,9 +429,10 @@ class EncoderDecoder(Model, Configurable):
     def predict(
         self,
         x: Any,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         verbose: int | str = "auto",
         *,
+        steps: int | None = None,
         beam_width: int = 1,
         max_length: int | None = None,
         length_penalty: float = 0.6,
@@ -440,25 +442,33 @@ class EncoderDecoder(Model, Configurable):
 
         Parameters
         ----------
-        x, batch_size, beam_width, max_length, length_penalty, forbidden
-            As in `decode`.
+        x, beam_width, max_length, length_penalty, forbidden
+            As in `decode`; `x` may also yield batches, as in `Model.fit` or of sources alone.
+        batch_size : int, optional
+            As in `decode`; None: 32. It has no place beside batches.
         verbose : {0, 1, 2, "auto"} or bool
             As in `Sequential.predict`.
+        steps : int, optional
+            How many batches, the first ones; None: all.
 
         Returns
         -------
         list of ndarray of int64, each of shape (S_i,)
             Without start and end token.
         """
-        found = self.decode(
-            x,
-            beam_width,
-            max_length=max_length,
-            length_penalty=length_penalty,
-            forbidden=forbidden,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
+        found = [
+            hypotheses
+            for chunk in source_chunks(x, self.source_vocabulary, batch_size, steps, verbose)
+            for hypotheses in self.decode(
+                chunk.sources,
+                beam_width,
+                max_length=max_length,
+                length_penalty=length_penalty,
+                forbidden=forbidden,
+                batch_size=chunk.batch_size,
+                verbose=chunk.verbose,
+            )
+        ]
         nothing = np.zeros(0, np.int64)
         return [hypotheses[0].tokens if hypotheses else nothing for hypotheses in found]
 
@@ -547,6 +557,7 @@ class EncoderDecoder(Model, Configurable):
         reset: Any = None,
         windows: bool = False,
         mask: Any = None,
+        intake: Intake | None = None,
     ) -> PairExamples:
         loss = self.compiled.loss
         if windows:
@@ -554,7 +565,8 @@ class EncoderDecoder(Model, Configurable):
         if reset is not None:
             self.check_passes_state("reset")
         self._check_no_mask(mask)
-        sources, targets = self._pairs(x, y)
+        with explain_lists(x):
+            sources, targets = self._pairs(x, y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")
         return pair_examples(
@@ -565,10 +577,5 @@ class EncoderDecoder(Model, Configurable):
             self.dtype,
             sample_weight,
             class_weight,
+            Intake() if intake is None else intake,
         )
-
-
-def _output_shape(layer: Layer) -> Shape:
-    """Of a batch, None where it is open."""
-    assert layer.input_shape is not None
-    return layer.build(layer.input_shape)

@@ -1,18 +1,28 @@
 """Pairs of sequences: checked once, then gathered batch by batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._typing import Array
+from lstmcore.training.batches import (
+    BATCH_SIZE,
+    InMemory,
+    Iterated,
+    inputs_of,
+    is_batches,
+    refuse_beside,
+)
 from lstmcore.training.data import Batch, Examples, Ragged, gather, prepare_inputs
 from lstmcore.training.losses import Loss
 from lstmcore.training.prepare import add_targets
+from lstmcore.training.progress import with_bar
 
-__all__ = ["Pair", "PairExamples", "pair_examples", "target_rows", "token_rows"]
+__all__ = ["Pair", "PairExamples", "pair_examples", "source_chunks", "target_rows", "token_rows"]
 
 PADDING = 0
 
@@ -55,14 +65,16 @@ class PairExamples(Examples):
 def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
     """Bring rows of token ids, or an array padded with 0 on the right, to rows without padding.
 
+    The ids are whole numbers of any type.
+
     Raises
     ------
     TypeError
-        If they are no integers.
+        If they are no numbers.
     ValueError
-        If they are no rows, a token follows padding, or a token is not in the vocabulary.
+        If they are no rows or not whole, a token follows padding or is not in the vocabulary.
     """
-    tokens = prepare_inputs(x, "ids", np.dtype(np.float32), name)
+    tokens = prepare_inputs(x, "ids", np.dtype(np.float32), name, Intake())
     if not isinstance(tokens, Ragged):
         if tokens.shape == (0,):
             return Ragged(tokens, np.zeros(0, np.int64))
@@ -94,6 +106,45 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
             f"{name}: expected token ids in 1..{vocabulary - 1}, got {values[outside][0]}"
         )
     return tokens
+
+
+class Chunk(NamedTuple):
+    """Sources that are decoded by one call."""
+
+    sources: Ragged
+    batch_size: int
+    verbose: int | str
+
+
+def source_chunks(
+    x: Any, vocabulary: int, batch_size: int | None, steps: int | None, verbose: int | str
+) -> Iterator[Chunk]:
+    """Yield the sources that `predict` decodes: all at once, or batch by batch if `x` yields such.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `token_rows`, or if `batch_size` or `steps` do not fit.
+    """
+
+    def examples_of(item: Any) -> Examples:
+        sources = token_rows(inputs_of(item, rank=2), "x", vocabulary)
+        return Examples(sources, sources.lengths)
+
+    if is_batches(x, x):
+        refuse_beside(batch_size=batch_size)
+        batches = Iterated(x, examples_of, "x", steps, "steps")
+        for examples, _ in with_bar(batches.batches(), batches.steps, "Decode", verbose):
+            assert isinstance(examples.inputs, Ragged)
+            yield Chunk(examples.inputs, max(len(examples), 1), 0)
+        return
+    rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
+    sources = token_rows(x, "x", vocabulary)
+    if steps is not None:
+        steps = _checks.integer(steps, "steps", 1)
+        limited = InMemory(Examples(sources, sources.lengths), rows, False, steps)
+        sources = sources.take(slice(0, limited.steps * rows))
+    yield Chunk(sources, rows, verbose)
 
 
 def target_rows(y: Any, name: str, vocabulary: int, start: int, end: int) -> tuple[Ragged, Ragged]:
@@ -131,6 +182,7 @@ def pair_examples(
     dtype: "np.dtype[Any]",
     sample_weight: Any,
     class_weight: Mapping[int, float] | None,
+    intake: Intake,
 ) -> PairExamples:
     """Join checked sources and targets, and check their weights.
 
@@ -156,6 +208,7 @@ def pair_examples(
         rows,
         sample_weight,
         class_weight,
+        intake,
     )
     lengths = sources.lengths + given.lengths
     return PairExamples(sources, lengths, checked.targets, checked.weights, given=given)

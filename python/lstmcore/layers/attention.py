@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstmcore import _checks, _core, regularizers
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
@@ -409,7 +410,7 @@ class Attention(Layer):
         if query is None:
             outputs, _, look = self.forward(array, valid, False, 0)
             return outputs, look.weights[:, 0]
-        queries = _checks.float_array(query, "query", array.dtype)
+        queries = Intake(switch=False).floats(query, "query", array.dtype)
         expected = (len(array), self.query_size)
         if queries.ndim not in (2, 3) or (queries.shape[0], queries.shape[-1]) != expected:
             raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable, arguments, describe_arguments
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -336,14 +337,14 @@ class Layer(Configurable):
         return [view.copy() for view in self._weights.values()]
 
     def set_weights(self, weights: Sequence[Array]) -> None:
-        """Copy `weights` in, in the order of `get_weights`.
+        """Copy `weights` in, in the order of `get_weights`, converted to the layer's type.
 
         Raises
         ------
         ValueError
             If the layer is not built, its model is quantized, or the number or a shape is wrong.
         TypeError
-            If a dtype is wrong.
+            If they are no numbers.
         """
         if self.parameters is None:
             raise ValueError(
@@ -354,7 +355,7 @@ class Layer(Configurable):
                 f"weights: expected {len(self._weights)} arrays ({', '.join(self._weights)}), "
                 f"got {len(weights)}"
             )
-        self.parameters.assign(dict(zip(self._names.values(), weights, strict=True)))
+        self.parameters.assign(dict(zip(self._names.values(), weights, strict=True)), convert=True)
 
     def copy(self, *, name: str | None = None) -> "Layer":
         """Make a layer like this one that belongs to no model.
@@ -402,8 +403,10 @@ class Layer(Configurable):
         Parameters
         ----------
         inputs : array_like
+            Finite numbers. The first call with float64 makes a layer of float64; anything else one
+            of float32, to which numbers of other types are converted.
         lengths : array_like of int, shape (N,), optional
-            Valid steps of each row.
+            Valid steps of each row. Those behind may hold anything.
         training : bool, default False
             Whether dropout acts.
         seed : int, default 0
@@ -416,13 +419,32 @@ class Layer(Configurable):
         array, valid = self.prepare_call(inputs, lengths)
         return self.forward(array, valid, training, seed)[0]
 
-    def prepare_call(self, inputs: Any, lengths: Any) -> tuple[Array, Array | None]:
-        """Check the arguments of a call and build the layer if this is the first."""
+    def prepare_call(
+        self, inputs: Any, lengths: Any, mask: Any = None
+    ) -> tuple[Array, Array | None]:
+        """Check and convert the arguments of a call, and build the layer if this is the first.
+
+        Steps past a row's length, or where `mask` is False, may hold anything.
+        """
+        intake = Intake(switch=False)
+        given = intake.numbers(inputs, "inputs")
+        valid = steps = None
+        if mask is not None:
+            flags = _checks.flags_array(mask, "mask")
+            valid = flags if flags.shape == given.shape[:2] else None  # the engine says what fits
+        if lengths is not None:
+            if given.ndim < 2:
+                raise ValueError(f"lengths: inputs of shape {given.shape} have no time axis")
+            lengths = intake.numbers(lengths, "lengths")
+            if lengths.dtype != np.bool_:  # which would be a mask
+                lengths = intake.integers(lengths, "lengths")
+            steps = _checks.lengths_array(lengths, given.shape[0], given.shape[1])
+            valid = np.arange(given.shape[1]) < steps[:, None]
         if self.input_kind == "ids":
-            array = _checks.integer_array(inputs, "inputs")
+            array = intake.integers(given, "inputs", valid)
         else:
             dtype = None if self.parameters is None else self.parameters.dtype
-            array = _checks.float_array(inputs, "inputs", dtype)
+            array = intake.floats(given, "inputs", dtype, valid)
         if self.input_shape is None:
             open_axes: Shape = (None,) * array.ndim
             ids = self.input_kind == "ids"
@@ -430,11 +452,7 @@ class Layer(Configurable):
             self.build_alone(shape, np.float32 if ids else array.dtype)
         self.check_shape(array.shape)
         self.check_values(array)
-        if lengths is None:
-            return array, None
-        if array.ndim < 2:
-            raise ValueError(f"lengths: inputs of shape {array.shape} have no time axis")
-        return array, _checks.lengths_array(lengths, array.shape[0], array.shape[1])
+        return array, steps
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless `shape` is what the layer was built for."""

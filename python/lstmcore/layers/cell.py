@@ -8,6 +8,7 @@ import numpy as np
 
 from lstmcore import _checks, constraints, regularizers
 from lstmcore import functional as F
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
@@ -314,7 +315,11 @@ class LSTMCell(Layer):
             if not isinstance(states, (list, tuple)) or len(states) != 2:
                 raise TypeError(f"states: expected a pair (h, c), got {_checks.describe(states)}")
             dtype = self.parameters.dtype
-            h, c = (_checks.float_array(part, "states", dtype) for part in states)
+            intake = Intake(switch=False)
+            h, c = (
+                intake.floats(part, f"states {name}", dtype)
+                for part, name in zip(states, "hc", strict=True)
+            )
             state = F.LSTMState(h[None], c[None])
         _, final = F.lstm(
             array[:, None],

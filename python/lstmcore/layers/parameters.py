@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.constraints import MaxNorm
@@ -192,8 +193,8 @@ class Parameters:
             self._values[name][...] = spec.initializer(spec.shape, random)
         self.touch()
 
-    def assign(self, values: Mapping[str, Any]) -> None:
-        """Copy `values` in, after checking all of them.
+    def assign(self, values: Mapping[str, Any], convert: bool = False) -> None:
+        """Copy `values` in, after checking all of them; with `convert` numbers of any type.
 
         Raises
         ------
@@ -205,10 +206,16 @@ class Parameters:
         if self._locked is not None:
             raise ValueError(self._locked)
         arrays = {}
+        intake = Intake(check_finite=False)
         for name, value in values.items():
             if name not in self._values:
                 raise ValueError(f"weights: expected {', '.join(self._values)}; got {name!r}")
-            array, target = _checks.any_array(value, name), self._values[name]
+            target = self._values[name]
+            array = (
+                intake.floats(value, name, target.dtype)
+                if convert
+                else _checks.any_array(value, name)
+            )
             if array.shape != target.shape:
                 raise ValueError(f"{name}: expected shape {target.shape}, got {array.shape}")
             if array.dtype != target.dtype:

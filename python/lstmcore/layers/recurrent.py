@@ -7,6 +7,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore import functional as F
+from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, Shape
 from lstmcore.config import LSTMConfig
@@ -367,7 +368,7 @@ class Recurrent(Layer):
             The outputs; with ``return_state=True`` also h and c after the last valid step, in the
             shape of `initial_state`.
         """
-        array, valid = self.prepare_call(inputs, lengths)
+        array, valid = self.prepare_call(inputs, lengths, mask)
         state = None if initial_state is None else self._state(initial_state)
         outputs, final, _ = self._walk(array, valid, state, training, seed, reset, mask)
         if not self.return_state:
@@ -382,8 +383,9 @@ class Recurrent(Layer):
                 f"initial_state: expected a pair (h, c), got {_checks.describe(initial_state)}"
             )
         dtype = self.parameters.dtype
+        intake = Intake(switch=False)
         h, c = (
-            _checks.float_array(part, f"initial_state {name}", dtype)
+            intake.floats(part, f"initial_state {name}", dtype)
             for part, name in zip(initial_state, "hc", strict=True)
         )
         return F.LSTMState(*(part[None] if part.ndim == 2 else part for part in (h, c)))

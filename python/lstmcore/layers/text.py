@@ -228,6 +228,8 @@ def as_texts(texts: Any) -> list[str]:
         if texts.ndim != 1:
             raise ValueError(f"texts: expected shape (N,), got {texts.shape}")
         texts = texts.tolist()
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"texts: expected a sequence of strings, got {_checks.describe(texts)}")
     result = list(texts)
     for place, text in enumerate(result):
         if not isinstance(text, str):

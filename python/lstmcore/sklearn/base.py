@@ -245,16 +245,19 @@ class SequenceEstimator(BaseEstimator):
             self._go_on()
         watch = Watch(self, held, budget.patience)
         before = len(self.loss_curve_)
-        model.fit(
-            inputs,
-            targets,
-            batch_size=budget.batch_size,
-            epochs=budget.epochs,
-            verbose=2 if self.verbose else 0,
-            callbacks=[watch],
-            shuffle=self.shuffle,
-            sample_weight=weights,
-        )
+        try:
+            model.fit(
+                inputs,
+                targets,
+                batch_size=budget.batch_size,
+                epochs=budget.epochs,
+                verbose=2 if self.verbose else 0,
+                callbacks=[watch],
+                shuffle=self.shuffle,
+                sample_weight=weights,
+            )
+        except FloatingPointError as error:
+            raise self._diverged("the loss or a gradient became NaN or infinite") from error
         if not np.isfinite(self.loss_):
             raise self._diverged(f"the loss became {self.loss_}")
         if watch.best_weights is not None:

@@ -23,7 +23,8 @@ class CallbackList:
         self._stopped = False
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+                call = "; call it to make one" if isinstance(callback, type) else ""
+                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}{call}")
             callback.model = model
         # Checkpoints come after those that change the optimizer, so that they hold the change.
         self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))

@@ -1,13 +1,15 @@
 """Samples: checked once, then gathered batch by batch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._arrays import as_array
+from lstmcore._arrays import as_array, is_frame
+from lstmcore._intake import Intake
 from lstmcore._typing import Array
 
 __all__ = [
@@ -15,12 +17,16 @@ __all__ = [
     "Examples",
     "Ragged",
     "batch_rows",
+    "explain_lists",
     "gather",
     "prepare_inputs",
+    "read_inputs",
     "rows_of",
+    "typed",
     "whole_batches",
 ]
 
+_NUMBERS = (int, float, complex, np.generic)
 POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
 
 
@@ -40,23 +46,30 @@ class Ragged:
         self.starts = np.cumsum(lengths) - lengths if starts is None else starts
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Any], name: str, width: bool) -> "Ragged":
-        """Join rows of shape (T_i,) or, with `width`, (T_i, C)."""
-        arrays = [_checks.any_array(row, name) for row in rows]
-        rank = 2 if width else 1
+    def from_rows(cls, rows: Sequence[Any], name: str, width: bool, intake: Intake) -> "Ragged":
+        """Join rows of numbers of shape (T_i,) or, with `width`, (T_i, C); of the widest type."""
+        arrays = [intake.numbers(row, f"{name}[{place}]") for place, row in enumerate(rows)]
+        return cls._joined(arrays, name, 2 if width else 1)
+
+    @classmethod
+    def from_flags(cls, rows: Sequence[Any], name: str) -> "Ragged":
+        """Join rows of bools of shape (T_i,)."""
+        arrays = [_checks.flags_array(row, f"{name}[{place}]") for place, row in enumerate(rows)]
+        return cls._joined(arrays, name, 1)
+
+    @classmethod
+    def _joined(cls, arrays: list[Array], name: str, rank: int) -> "Ragged":
         filled = [array for array in arrays if array.size] or arrays[:1]
         for place, array in enumerate(arrays):
             if array.ndim != rank and array.size:
-                shape = "(T, C)" if width else "(T,)"
+                shape = "(T, C)" if rank == 2 else "(T,)"
                 raise ValueError(
                     f"{name}: expected rows of shape {shape}, got {array.shape} at {place}"
                 )
-            if array.size and (
-                array.dtype != filled[0].dtype or array.shape[1:] != filled[0].shape[1:]
-            ):
-                raise (ValueError if array.dtype == filled[0].dtype else TypeError)(
-                    f"{name}: expected all rows alike, got {array.dtype} of shape {array.shape} "
-                    f"at {place}, {filled[0].dtype} of shape {filled[0].shape} before"
+            if array.size and array.shape[1:] != filled[0].shape[1:]:
+                raise ValueError(
+                    f"{name}: expected all rows alike, got shape {array.shape} at {place}, "
+                    f"{filled[0].shape} before"
                 )
         lengths = np.array([len(array) for array in arrays], dtype=np.int64)
         return cls(np.concatenate(filled), lengths)
@@ -68,6 +81,12 @@ class Ragged:
     def shape(self) -> tuple[int, ...]:
         """That of all rows padded to the longest."""
         return (len(self), int(self.lengths.max(initial=0)), *self.values.shape[1:])
+
+    def where(self, index: tuple[int, ...]) -> str:
+        """Write the place of an element of `values`, before any `take`: "[3][17, 0]"."""
+        row = int(np.searchsorted(self.starts + self.lengths, index[0], side="right"))
+        step = index[0] - int(self.starts[row])
+        return f"[{row}][{', '.join(map(str, (step, *index[1:])))}]"
 
     def take(self, rows: Array | slice) -> "Ragged":
         """Choose rows; their values stay where they are."""
@@ -288,54 +307,114 @@ def _chunks(values: Array, size: int) -> list[Array]:
 
 
 def rows_of(values: Any, name: str) -> Any:
-    """Return what another library's object holds: an array, or a list of the rows of a column."""
+    """Return what another library's object holds: an array, or a list of the rows of a column.
+
+    A table stays what it is, since it knows the names of its columns.
+    """
+    if is_frame(values):
+        return values
     values = as_array(values, name)
     if isinstance(values, np.ndarray) and values.dtype == object and values.ndim == 1:
         return list(values)
     return values
 
 
-def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str = "x") -> Rows:
-    """Check the type of the inputs and bring them to an array or to `Ragged`.
+def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
+    """Bring inputs to an array of numbers or to `Ragged`, of the type that they have.
 
     Parameters
     ----------
     x : array_like, or list of array_like
         A list (or a column of a table) of rows (T_i,) of ids or (T_i, C) of values is ragged.
     kind : {"ids", "floats"}
-    dtype : dtype
-        Of values.
     name : str
         What an error calls it.
+    intake : Intake
 
     Raises
     ------
     TypeError
-        If the dtype is wrong.
+        If they are no numbers.
     ValueError
         If there is no sample, or rows do not fit together.
     """
-    x = rows_of(x, name)
+    if isinstance(x, (Mapping, Set)):
+        raise TypeError(
+            f"{name}: expected an array or a list of rows, got {_checks.describe(x)}; a model has "
+            "one input"
+        )
+    if isinstance(x, range):
+        x = np.array(x)
+    given, x = x, rows_of(x, name)
+    if not (isinstance(x, (np.ndarray, list, tuple, str, *_NUMBERS)) or is_frame(x)):
+        call = "; call it and pass what it returns" if callable(given) else ""
+        raise TypeError(
+            f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
+            "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "
+            f"{_checks.describe(given)}{call}"
+        )
     ids = kind == "ids"
     if isinstance(x, (list, tuple)) and len(x):
-        x = [row if isinstance(row, np.ndarray) else as_array(row, name) for row in x]
+        x = [
+            row if isinstance(row, np.ndarray) or is_frame(row) else as_array(row, name)
+            for row in x
+        ]
         rank = max(_rank(row, name) for row in x)
         if (rank == 1 and ids) or (rank == 2 and not ids):
-            if not ids and not all(isinstance(row, np.ndarray) for row in x):
-                x = [_checks.float_array(row, name, dtype) for row in x]
-            ragged = Ragged.from_rows(x, name, width=not ids)
-            ragged.values = (
-                _checks.integer_array(ragged.values, name)
-                if ids and ragged.values.size
-                else ragged.values.astype(np.int64)
-                if ids
-                else _checks.float_array(ragged.values, name, dtype)
-            )
-            return ragged
-    array = _checks.integer_array(x, name) if ids else _checks.float_array(x, name, dtype)
+            return Ragged.from_rows(x, name, not ids, intake)
+    array = intake.numbers(x, name)
     if array.ndim == 0:
         raise ValueError(f"{name}: expected a batch of samples, got a single number")
     return array
+
+
+def typed(
+    rows: Rows,
+    kind: str,
+    dtype: "np.dtype[Any]",
+    name: str,
+    intake: Intake,
+    valid: Array | None = None,
+) -> Rows:
+    """Convert numbers: ids to int64, floats to `dtype`; see `Intake` for `valid`."""
+    where = rows.where if isinstance(rows, Ragged) else None
+    values = rows.values if isinstance(rows, Ragged) else rows
+    converted = (
+        intake.integers(values, name, valid, where)
+        if kind == "ids"
+        else intake.floats(values, name, dtype, valid, where)
+    )
+    if isinstance(rows, Ragged):
+        return Ragged(converted, rows.lengths, rows.starts)
+    return converted
+
+
+def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str, intake: Intake) -> Rows:
+    """Bring inputs to an array of the model's type or to `Ragged`; see `read_inputs`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `read_inputs`, or if a value is not finite, or an id is not whole.
+    """
+    return typed(read_inputs(x, kind, name, intake), kind, dtype, name, intake)
+
+
+@contextmanager
+def explain_lists(x: Any) -> Iterator[None]:
+    """Add to an error of the block that a model has one input, if `x` may be meant as several."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not (isinstance(x, (list, tuple)) and 2 <= len(x) < 10):
+            raise
+        shapes: list[tuple[int, ...]] = [getattr(entry, "shape", ()) for entry in x]
+        if any(len(shape) < 2 or shape[0] != shapes[0][0] for shape in shapes):
+            raise
+        raise type(error)(
+            f"{error}; if x is meant as {len(x)} inputs of {shapes[0][0]} samples, a model has one "
+            "input: join them by numpy.concatenate(x, axis=-1)"
+        ) from error
 
 
 def _rank(row: Any, name: str) -> int:

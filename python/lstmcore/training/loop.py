@@ -1,5 +1,6 @@
 """Training, evaluation and prediction, batch by batch."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -7,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmcore import _core
+from lstmcore._intake import is_finite
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.network import ModelState
-from lstmcore.training.callback import Logs
+from lstmcore.training.batches import InMemory, Source
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.compiled import Compiled
-from lstmcore.training.data import Batch, Examples, Ragged, batch_rows
+from lstmcore.training.data import Batch, Examples, Ragged
 from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
@@ -115,6 +117,16 @@ class Walk:
     def __init__(self, carry: Carry) -> None:
         self.carry, self.state = carry, carry.first
 
+    def check_rows(self, count: int) -> None:
+        """Raise ValueError unless a batch of so many rows can continue the one before."""
+        if self.carry.stateful and self.state:
+            before = next(iter(self.state.values())).h.shape[1]
+            if count != before:
+                raise ValueError(
+                    f"x: expected a batch of {before} rows, since each continues the one before "
+                    f"it, or the state, got {count}"
+                )
+
     def go(
         self,
         examples: Examples,
@@ -122,14 +134,21 @@ class Walk:
         step: Callable[[Batch, ModelState], ModelState],
     ) -> None:
         """Make `step` on every window of `rows`; it takes the state before and gives that after."""
+        if isinstance(rows, slice):
+            self.check_rows(len(range(*rows.indices(len(examples)))))
         state = self.state if self.carry.stateful else choose_rows(self.carry.first, rows)
         for batch in examples.windows(rows, self.carry.tbptt):
             state = step(batch, state)
         self.state = state
 
 
-def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
-    """Make one step of the optimizer on `batch`, from `state`; give the state after it."""
+def train_step(
+    model: "Model", batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
+) -> ModelState:
+    """Make one step of the optimizer on `batch`, from `state`; give the state after it.
+
+    If `guarded`, raise FloatingPointError before the step if the loss or a gradient is not finite.
+    """
     compiled, parameters = model.compiled, model.parameters
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
     outputs, lengths, contexts, after = model.forward_from(
@@ -138,11 +157,32 @@ def train_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) 
     value, gradient, count, seen = _loss(compiled, outputs, lengths, batch, True)
     assert gradient is not None
     model.backward(contexts, gradient)
-    totals.add(value, _add_penalties(parameters), count)
+    penalty = _add_penalties(parameters)
+    if guarded:
+        _guard(model, value / count + penalty)
+    totals.add(value, penalty, count)
     compiled.optimizer.apply(parameters)
     _constrain(parameters)
     totals.add_metrics(*seen)
     return after
+
+
+def _guard(model: "Model", loss: float) -> None:
+    gradients = model.parameters.gradients
+    if math.isfinite(loss):
+        if is_finite(gradients) or np.isfinite(gradients).all():
+            return
+        what = "a gradient of the loss is not finite"
+    else:
+        what = f"the loss is {loss}"
+    rate = model.optimizer.learning_rate
+    now = f" (now {rate:g})" if isinstance(rate, float) else ""
+    raise FloatingPointError(
+        f"fit: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was not "
+        f"made: the weights are those before it. Try a lower learning_rate{now}, global_clipnorm=1 "
+        "in the optimizer, or x and y scaled to about mean 0 and deviation 1. on_nan='ignore' "
+        "trains on; callbacks.TerminateOnNaN() ends the training without an error"
+    )
 
 
 def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
@@ -160,19 +200,17 @@ def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -
 
 def fit(
     model: "Model",
-    examples: Examples,
-    validation: Examples | None,
+    source: Source,
+    validation: Source | None,
     listeners: CallbackList,
     *,
-    batch_size: int,
-    validation_batch_size: int,
     epochs: int,
     initial_epoch: int,
     shuffle: bool,
     carry: Carry,
+    guarded: bool,
 ) -> None:
     """Train from `initial_epoch` to `epochs`, telling `listeners`, who know that it begins."""
-    lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
@@ -182,12 +220,9 @@ def fit(
             totals, walk = Totals(model.compiled), Walk(carry)
 
             def step(batch: Batch, state: ModelState, totals: Totals = totals) -> ModelState:
-                return train_step(model, batch, totals, state)
+                return train_step(model, batch, totals, state, guarded)
 
-            order = batch_rows(
-                len(examples), batch_size, lengths, seed if shuffle else None, bucket=shuffle
-            )
-            for number, rows in enumerate(order):
+            for number, (examples, rows) in enumerate(source.batches(seed if shuffle else None)):
                 listeners.on_train_batch_begin(number)
                 walk.go(examples, rows, step)
                 listeners.on_train_batch_end(number, totals.batch_logs())
@@ -200,7 +235,7 @@ def fit(
             if validation is not None:
                 # From zeros: what is validated continues nothing that was trained on.
                 unseen = replace(carry, first={})
-                results = evaluate(model, validation, validation_batch_size, 0, unseen)
+                results = evaluate(model, validation, 0, unseen)
                 logs.update((f"val_{name}", value) for name, value in results.items())
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
@@ -213,16 +248,15 @@ def fit(
             listeners.on_train_end(logs)
 
 
-def evaluate(
-    model: "Model", examples: Examples, batch_size: int, verbose: int | str, carry: Carry
-) -> dict[str, float]:
-    """Compute the mean loss and the metrics over all of `examples`."""
+def evaluate(model: "Model", source: Source, verbose: int | str, carry: Carry) -> dict[str, float]:
+    """Compute the mean loss and the metrics over all batches of `source`."""
     totals, walk = Totals(model.compiled), Walk(carry)
 
     def step(batch: Batch, state: ModelState) -> ModelState:
         return test_step(model, batch, totals, state)
 
-    for rows in _batches(examples, batch_size, "Evaluate", verbose, carry.stateful, totals.logs):
+    batches = with_bar(source.batches(), source.steps, "Evaluate", verbose, totals.logs)
+    for examples, rows in batches:
         walk.go(examples, rows, step)
     return totals.logs()
 
@@ -245,7 +279,8 @@ def predict(
     ragged = isinstance(examples.inputs, Ragged) and len(model.output_shape) > 2
     if ragged:
         outputs = [np.empty(0)] * len(examples)
-    for rows in _batches(examples, batch_size, "Predict", verbose, stateful):
+    source = InMemory(examples, batch_size, bucket=not stateful)
+    for _, rows in with_bar(source.batches(), source.steps, "Predict", verbose):
         batch = examples.batch(rows)
         before = state if stateful else choose_rows(state, rows)
         y, lengths, _, end = model.forward_from(
@@ -274,7 +309,7 @@ def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: b
     """
     state: ModelState = {}
     found: list[Array] = []
-    for rows in _batches(examples, batch_size, "Predict", 0, stateful):
+    for _, rows in InMemory(examples, batch_size, bucket=not stateful).batches():
         batch = examples.batch(rows)
         y, lengths, _, end = model.forward_from(
             batch.inputs, batch.lengths, False, 0, False, state, batch.reset
@@ -300,19 +335,6 @@ def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: i
             state[name] = LSTMState(h, c)
         for whole, values in zip(state[name], pair, strict=True):
             whole[:, rows] = values
-
-
-def _batches(
-    examples: Examples,
-    batch_size: int,
-    what: str,
-    verbose: int | str,
-    in_order: bool,
-    results: Callable[[], Logs] | None = None,
-) -> Iterable[Array | slice]:
-    lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
-    batches = batch_rows(len(examples), batch_size, lengths, None, bucket=not in_order)
-    return with_bar(batches, -(-len(examples) // batch_size), what, verbose, results)
 
 
 def _loss(

@@ -37,9 +37,7 @@ def check_mask(mask: Any, inputs: Rows, kind: str) -> Array:
     rank, letters = (2, "(N, T)") if kind == "ids" else (3, "(N, T, C)")
     if inputs.ndim != rank:
         raise ValueError(f"mask: expected x of shape {letters} beside it, got {inputs.shape}")
-    there = _checks.any_array(mask, "mask")
-    if there.size and there.dtype != np.bool_:
-        raise TypeError(f"mask: expected an array of bool, got {there.dtype}")
+    there = _checks.flags_array(mask, "mask")
     if there.shape != inputs.shape[:2]:
         raise ValueError(
             f"mask: expected shape (N, T) = {inputs.shape[:2]} like x, got {there.shape}"

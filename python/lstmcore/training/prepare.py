@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake, Where
 from lstmcore._typing import Array, Shape
-from lstmcore.training.data import Examples, Ragged, Rows, rows_of
+from lstmcore.training.data import Examples, Ragged, Rows, rows_of, typed
 from lstmcore.training.losses import Loss, SequenceLoss
 from lstmcore.training.masks import compact, compact_resets
 
@@ -23,6 +24,7 @@ def add_targets(
     y: Any,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    intake: Intake | None = None,
 ) -> Examples:
     """Add checked targets and weights to inputs.
 
@@ -42,12 +44,15 @@ def add_targets(
     sample_weight : array_like, shape (N,) or (N, T), optional
     class_weight : mapping of int to float, optional
         Weight of the samples of each class; 1 for the others.
+    intake : Intake, optional
+        None: as it is by default.
 
     Raises
     ------
     TypeError, ValueError
         If something does not fit.
     """
+    intake = Intake() if intake is None else intake
     if len(output_shape) not in (2, 3):
         raise ValueError(
             "training needs outputs of shape (N, U) or (N, T, U), this model's have "
@@ -58,12 +63,14 @@ def add_targets(
     if y is None:
         raise ValueError("y: expected targets, got None")
     if isinstance(loss, SequenceLoss):
-        return _add_sequences(inputs, loss, output_shape, dtype, y, sample_weight, class_weight)
-    targets = _targets(inputs, loss, output_shape, dtype, rows_of(y, "y"))
+        return _add_sequences(
+            inputs, loss, output_shape, dtype, y, sample_weight, class_weight, intake
+        )
+    targets = _targets(inputs, loss, output_shape, dtype, rows_of(y, "y"), intake)
     weights = None
     if sample_weight is not None:
         sample_weight = rows_of(sample_weight, "sample_weight")
-        weights = _sample_weights(sample_weight, inputs, len(output_shape) == 3, dtype)
+        weights = _sample_weights(sample_weight, inputs, len(output_shape) == 3, dtype, intake)
     if class_weight is not None:
         factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
         weights = factors if weights is None else _product(weights, factors)
@@ -79,6 +86,7 @@ def _add_sequences(
     y: Any,
     sample_weight: Any,
     class_weight: Mapping[int, float] | None,
+    intake: Intake,
 ) -> Examples:
     """Add targets that are sequences of lengths of their own, and weights of whole sequences."""
     if class_weight is not None:
@@ -93,7 +101,8 @@ def _add_sequences(
     _same_count(len(targets), inputs, "y")
     weights = None
     if sample_weight is not None:
-        weights = _sample_weights(rows_of(sample_weight, "sample_weight"), inputs, False, dtype)
+        sample_weight = rows_of(sample_weight, "sample_weight")
+        weights = _sample_weights(sample_weight, inputs, False, dtype, intake)
     return replace(inputs, targets=targets, weights=weights)
 
 
@@ -117,31 +126,24 @@ def add_reset(inputs: Examples, reset: Any) -> Examples:
         raise ValueError("reset: expected None for inputs without a time axis")
     reset = rows_of(reset, "reset")
     if inputs.there is not None:
-        given = _flags(_checks.any_array(reset, "reset"))
+        given = _checks.flags_array(reset, "reset")
         if given.ndim != 2:
             raise ValueError(f"reset: expected shape (N, T), got {given.shape}")
         return replace(inputs, reset=compact_resets(given, inputs.there))
     if _is_ragged(reset, 1):
-        rows = Ragged.from_rows(reset, "reset", width=False)
-        rows.values = _flags(rows.values)
+        rows = Ragged.from_flags(reset, "reset")
         _same_count(len(rows), inputs, "reset")
         _same_lengths(rows.lengths, inputs, "reset")
         flags: Rows = rows
         if not isinstance(inputs.inputs, Ragged):
             flags = rows.padded(inputs.inputs.shape[1])
         return replace(inputs, reset=flags)
-    array = _flags(_checks.any_array(reset, "reset"))
+    array = _checks.flags_array(reset, "reset")
     if array.ndim != 2:
         raise ValueError(f"reset: expected shape (N, T), got {array.shape}")
     _same_count(len(array), inputs, "reset")
     _enough_steps(array, inputs, "reset")
     return replace(inputs, reset=array)
-
-
-def _flags(array: Array) -> Array:
-    if array.size and array.dtype != np.bool_:
-        raise TypeError(f"reset: expected an array of bool, got {array.dtype}")
-    return array.astype(np.bool_, copy=False)
 
 
 def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
@@ -156,39 +158,77 @@ def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
 
 
 def _targets(
-    inputs: Examples, loss: Loss, output_shape: Shape, dtype: "np.dtype[Any]", y: Any
+    inputs: Examples,
+    loss: Loss,
+    output_shape: Shape,
+    dtype: "np.dtype[Any]",
+    y: Any,
+    intake: Intake,
 ) -> Rows:
     in_time = len(output_shape) == 3
     shape = loss.target_shape(output_shape)
-    if in_time and inputs.there is not None:
-        rows = compact(_checks.any_array(y, "y"), inputs.there, "y")
-        if isinstance(y, (list, tuple)) and rows.values.dtype.kind == "f" and not loss.labels:
-            rows.values = rows.values.astype(dtype)  # Python's numbers have no float type
-        rows.values = loss.targets(rows.values, shape[1:], dtype)
+    classes = output_shape[-1]
+    kind = "ids" if loss.labels else "floats"
+
+    def checked(values: Array, shape: Shape) -> Array:
+        """Check values all of which count."""
         if loss.labels:
-            _check_labels(rows.values, output_shape[-1])
+            _check_labels(values, classes)
+        elif loss.activation == "sigmoid":
+            _check_shares(values, loss)
+        return loss.targets(values, shape, dtype)
+
+    if in_time and inputs.there is not None:
+        given = intake.numbers(y, "y")
+        if given.shape[:2] == inputs.there.shape:
+            given = _array(typed(given, kind, dtype, "y", intake, inputs.there))
+        rows = compact(given, inputs.there, "y")
+        rows.values = checked(rows.values, shape[1:])
         return rows
     if in_time and _is_ragged(y, 1 if loss.labels else 2):
-        rows = Ragged.from_rows(y, "y", width=not loss.labels)
-        rows.values = loss.targets(rows.values, shape[1:], dtype)
+        rows = _ragged(
+            typed(Ragged.from_rows(y, "y", not loss.labels, intake), kind, dtype, "y", intake)
+        )
+        rows.values = checked(rows.values, shape[1:])
         _same_count(len(rows), inputs, "y")
         _same_lengths(rows.lengths, inputs, "y")
-        if loss.labels:
-            _check_labels(rows.values, output_shape[-1])
         if isinstance(inputs.inputs, Ragged):
             return rows
         return rows.padded(inputs.output_steps(inputs.inputs.shape[1]))
-    array = loss.targets(y, shape, dtype)
+    given = intake.numbers(y, "y")
+    valid = _valid_steps(given, inputs) if in_time else None
+    if loss.labels and given.ndim == len(shape) + 1 and given.shape[-1] == classes != 1:
+        raise ValueError(
+            f"y: expected shape {_checks.show_shape(shape)} for {type(loss).__name__}, "
+            f"got {given.shape}; for targets with an entry for each class use "
+            "categorical_crossentropy, or pass y.argmax(axis=-1)"
+        )
+    array = _array(typed(given, kind, dtype, "y", intake, valid))
+    if valid is not None:  # what does not count may be anything
+        array = np.where(valid.reshape(valid.shape + (1,) * (array.ndim - 2)), array, 0)
+    array = checked(array, shape)
     _same_count(len(array), inputs, "y")
     if in_time:
         _enough_steps(array, inputs, "y")
-    if loss.labels:
-        valid = array
-        lengths = inputs.target_lengths()
-        if in_time and lengths is not None:
-            valid = array[np.arange(array.shape[1]) < lengths[:, None]]
-        _check_labels(valid, output_shape[-1])
     return array
+
+
+def _array(rows: Rows) -> Array:
+    assert isinstance(rows, np.ndarray)
+    return rows
+
+
+def _ragged(rows: Rows) -> Ragged:
+    assert isinstance(rows, Ragged)
+    return rows
+
+
+def _valid_steps(array: Array, inputs: Examples) -> Array | None:
+    """Say which steps (N, T) of an array that has one for each of the outputs count; None: all."""
+    lengths = inputs.target_lengths()
+    if lengths is None or array.ndim < 2 or len(array) != len(lengths):
+        return None
+    return np.arange(array.shape[1]) < lengths[:, None]
 
 
 def _check_labels(labels: Array, classes: int | None) -> None:
@@ -197,28 +237,56 @@ def _check_labels(labels: Array, classes: int | None) -> None:
         wrong = labels[(labels < 0) | (labels >= classes)].flat[0]
         raise ValueError(
             f"y: expected labels in 0..{classes - 1} (the model has {classes} outputs), got {wrong}"
+            + _how_to_number(labels, classes)
         )
 
 
+def _check_shares(targets: Array, loss: Loss) -> None:
+    if targets.size and (targets.min() < 0 or targets.max() > 1):
+        raise ValueError(
+            f"y: {type(loss).__name__} expects targets in [0, 1], got {targets.min():g} to "
+            f"{targets.max():g}" + _how_to_number(targets, 2)
+        )
+
+
+def _how_to_number(labels: Array, classes: int) -> str:
+    """Say how to make the numbers 0, 1, ... of labels that are off in a usual way."""
+    low, high = labels.min(), labels.max()
+    if low == -1 and (np.abs(labels) == 1).all():
+        return "; of -1 and 1 make 0 and 1 by y > 0"
+    if not (labels == np.trunc(labels)).all():
+        return ""
+    if low == 1 and high == classes:
+        return f"; labels count from 0, so of 1 to {classes} make 0 to {classes - 1} by y - 1"
+    if low >= 0 and high <= 1000:
+        return (
+            f"; for the labels 0 to {int(high)} end the model with "
+            f"Dense({int(high) + 1}, activation='softmax') and use sparse_categorical_crossentropy"
+        )
+    return ""
+
+
 def _sample_weights(
-    sample_weight: Any, inputs: Examples, in_time: bool, dtype: "np.dtype[Any]"
+    sample_weight: Any, inputs: Examples, in_time: bool, dtype: "np.dtype[Any]", intake: Intake
 ) -> Rows:
     """Check weights and convert them to the model's float type."""
     if in_time and inputs.there is not None:
-        array = _checks.any_array(sample_weight, "sample_weight")
+        array = intake.numbers(sample_weight, "sample_weight")
+        if array.shape == inputs.there.shape:
+            array = _weight_values(array, dtype, intake, inputs.there)
         if array.ndim == 2:
-            rows = compact(array, inputs.there, "sample_weight")
-            rows.values = _weight_values(rows.values, dtype)
-            return rows
+            return compact(array, inputs.there, "sample_weight")
     elif in_time and _is_ragged(sample_weight, 1):
-        rows = Ragged.from_rows(sample_weight, "sample_weight", width=False)
-        rows.values = _weight_values(rows.values, dtype)
+        rows = Ragged.from_rows(sample_weight, "sample_weight", False, intake)
+        rows.values = _weight_values(rows.values, dtype, intake, where=rows.where)
         _same_count(len(rows), inputs, "sample_weight")
         _same_lengths(rows.lengths, inputs, "sample_weight")
         if isinstance(inputs.inputs, Ragged):
             return rows
         return rows.padded(inputs.output_steps(inputs.inputs.shape[1]))
-    array = _weight_values(_checks.any_array(sample_weight, "sample_weight"), dtype)
+    array = intake.numbers(sample_weight, "sample_weight")
+    valid = _valid_steps(array, inputs) if in_time and array.ndim == 2 else None
+    array = _weight_values(array, dtype, intake, valid)
     if array.ndim != 1 and not (in_time and array.ndim == 2):
         expected = "(N,) or (N, T)" if in_time else "(N,)"
         raise ValueError(f"sample_weight: expected shape {expected}, got {array.shape}")
@@ -228,12 +296,23 @@ def _sample_weights(
     return array
 
 
-def _weight_values(array: Array, dtype: "np.dtype[Any]") -> Array:
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"sample_weight: expected numbers, got {array.dtype}")
-    if array.size and not (array.min() >= 0 and array.max() < np.inf):
-        raise ValueError("sample_weight: expected finite numbers of at least 0")
-    return array.astype(dtype)
+def _weight_values(
+    array: Array,
+    dtype: "np.dtype[Any]",
+    intake: Intake,
+    valid: Array | None = None,
+    where: Where | None = None,
+) -> Array:
+    """Convert weights, which must be finite whatever else may be, and 0 where nothing is valid."""
+    intake.refuse_infinite(array, "sample_weight", valid, where)
+    converted = intake.floats(array, "sample_weight", dtype, valid, where)
+    if valid is not None:
+        converted = np.where(valid, converted, 0)
+    if converted.size and not converted.min() >= 0:
+        raise ValueError(
+            f"sample_weight: expected finite numbers of at least 0, got {converted.min():g}"
+        )
+    return converted
 
 
 def _class_weights(

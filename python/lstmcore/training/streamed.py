@@ -1,12 +1,13 @@
 """Samples that are read window by window, for those that do not fit into memory."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._typing import Array
 from lstmcore.training.data import Batch, Examples, prepare_inputs
 from lstmcore.training.prepare import add_reset, add_targets
@@ -44,6 +45,7 @@ class Streamed(Examples):
     model: Any = None
     loss: Any = None
     class_weight: Mapping[int, float] | None = None
+    intake: Intake = field(default_factory=Intake)
 
     @classmethod
     def make(
@@ -55,8 +57,11 @@ class Streamed(Examples):
         weights: Any,
         class_weight: Mapping[int, float] | None,
         reset: Any,
+        intake: Intake,
     ) -> "Streamed":
-        """Check everything but for x, if that is no token ids.
+        """Check what may be wrong but for values that need not be looked at all at once.
+
+        Whether those of x and y are finite is checked window by window.
 
         Raises
         ------
@@ -91,7 +96,17 @@ class Streamed(Examples):
                 raise ValueError(
                     f"{name}: expected {shape[0]} rows of {shape[1]} steps like x, got {came}"
                 )
-        samples = cls(x, None, y, weights, reset, model=model, loss=loss, class_weight=class_weight)
+        samples = cls(
+            x,
+            None,
+            y,
+            weights,
+            reset,
+            model=model,
+            loss=loss,
+            class_weight=class_weight,
+            intake=intake,
+        )
         samples.check()
         return samples
 
@@ -140,9 +155,13 @@ class Streamed(Examples):
     def read(self, rows: Array | slice, begin: int, end: int, blank: Array | None = None) -> Batch:
         """Read a window, with `blank` everywhere instead of x if it is given, and check it."""
         model = self.model
+        intake = self.intake.of_window(
+            range(*rows.indices(len(self))) if isinstance(rows, slice) else rows, begin
+        )
         first = model.network[0]
         if blank is None:
-            x = prepare_inputs(_read(self.inputs, rows, begin, end), first.input_kind, model.dtype)
+            window = _read(self.inputs, rows, begin, end)
+            x = prepare_inputs(window, first.input_kind, model.dtype, "x", intake)
             assert isinstance(x, np.ndarray)
             first.check_values(x)
         else:
@@ -156,7 +175,7 @@ class Streamed(Examples):
         shape = model.output_shape
         inputs = add_reset(Examples(x, None), reset)
         return add_targets(
-            inputs, self.loss, shape, model.dtype, y, weights, self.class_weight
+            inputs, self.loss, shape, model.dtype, y, weights, self.class_weight, intake
         ).batch(slice(None))
 
 

@@ -132,8 +132,44 @@ class TestPandas:
 
     def test_mixed_columns(self, pandas):
         frame = pandas.DataFrame({"a": [1.0], "b": ["x"], "c": [2.0]})
-        with pytest.raises(TypeError, match=r"^x: expected float32"):
+        with pytest.raises(TypeError, match=r"^x\[0\]: column 'b': expected numbers, got 'x'"):
             make_model().predict([frame])
+        days = pandas.DataFrame({"a": [1.0], "when": pandas.to_datetime(["2020-01-01"])})
+        for spoilt in (days, days[["when"]], days.assign(when=days["when"].astype(object))):
+            with pytest.raises(TypeError, match=r"^x\[0\]: column 'when': .* dates.* the hour"):
+                make_model().predict([spoilt])
+        with pytest.raises(TypeError, match="^x: column 'when': expected numbers, got dates"):
+            make_model().predict(days)
+        with pytest.raises(TypeError, match="^y: expected numbers, got dates"):
+            make_model().fit(np.zeros((1, 2, 3)), days["when"], verbose=0)
+        late = pandas.DataFrame({"when": days["when"] - days["when"]})
+        with pytest.raises(TypeError, match="^y: column 'when': expected numbers, got durations"):
+            make_model(1, "mse").fit(np.zeros((1, 2, 3)), late, verbose=0)
+
+    @pytest.mark.parametrize("kind", ["float64", "Float64", "object", "int64", "Int64", "boolean"])
+    def test_columns_of_all_types_of_numbers(self, pandas, kind, rng):
+        rows = rng.integers(0, 2, (6, 4, 3)).astype(np.float32)
+        frames = [pandas.DataFrame(row, columns=list("abc")).astype(kind) for row in rows]
+        mixed = [frame.assign(b=frame["b"].astype("float32")) for frame in frames]
+        y, weight = rows[:, 0, 0], rows[:, 1, 0] + 1
+        expected, model = make_model(), make_model()
+        expected.fit(list(rows), y, sample_weight=weight, verbose=0)
+        model.fit(
+            frames, pandas.Series(y).astype(kind), sample_weight=pandas.Series(weight), verbose=0
+        )
+        wanted = expected.predict(list(rows))
+        assert np.array_equal(model.predict(frames), wanted)
+        assert np.array_equal(model.predict(mixed), wanted)
+
+    def test_nan_is_refused_by_place(self, pandas):
+        frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [0.5, np.nan]})
+        with pytest.raises(ValueError, match=r"^x\[1\]\[1, 1\] is nan"):
+            make_model().predict([frame.fillna(0.0), frame])
+
+    def test_numbers_written_as_strings(self, pandas):
+        for column in (pandas.Series(["0", "1"]), pandas.Series(["0", "1"], dtype="category")):
+            with pytest.raises(TypeError, match="^y: expected numbers, got .*numpy.unique"):
+                make_model().fit(np.zeros((2, 2, 3)), column, verbose=0)
 
 
 class TestPolars:
@@ -157,8 +193,20 @@ class TestPolars:
 
     def test_missing_values(self, polars):
         frames = [polars.DataFrame({"a": [1.0, None], "b": [2.0, 3.0], "c": [None, 1.0]})]
-        with pytest.raises(ValueError, match=r"^x: expected a value in every place, got 2 missing"):
+        with pytest.raises(ValueError, match=r"^x\[0\]: .* in every place, got 2 missing"):
             make_model().predict(frames)
+
+    def test_columns_that_are_no_numbers(self, polars):
+        frame = polars.DataFrame({"a": [1.0], "when": ["2020-01-01"]})
+        with pytest.raises(TypeError, match=r"^x\[0\]: column 'when': expected numbers, got .*str"):
+            make_model().predict([frame])
+        days = frame.with_columns(polars.col("when").str.to_date())
+        with pytest.raises(TypeError, match=r"^x\[0\]: column 'when': expected numbers, got dates"):
+            make_model().predict([days])
+        whole = polars.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, 1.5]})
+        rows = np.array([[[1, 1, 0.5], [2, 0, 1.5]]], np.float32)
+        model = make_model()
+        assert np.array_equal(model.predict([whole]), model.predict(list(rows)))
 
     def test_a_column_of_rows(self, polars):
         rows = [[1, 2, 3], [4, 5]]

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable, arguments
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 
 __all__ = [
@@ -113,14 +114,17 @@ class Loss(Configurable):
     def _mean(
         self, y_true: Any, y_pred: Any, sample_weight: Any, need_gradient: bool
     ) -> tuple[float, Array | None]:
-        outputs = _checks.float_array(y_pred, "y_pred")
+        intake = Intake(switch=False)
+        outputs = intake.floats(y_pred, "y_pred", None)
         if outputs.ndim == 0:
             raise ValueError("y_pred: expected shape (..., U), got a single number")
         rows = outputs.reshape(-1, outputs.shape[-1])
-        targets = self.targets(y_true, self.target_shape(outputs.shape), outputs.dtype, "y_true")
+        given = intake.numbers(y_true, "y_true")
+        intake.refuse_infinite(given, "y_true")
+        targets = self.targets(given, self.target_shape(outputs.shape), outputs.dtype, "y_true")
         weights = None
         if sample_weight is not None:
-            weights = np.ascontiguousarray(sample_weight, dtype=outputs.dtype).reshape(-1)
+            weights = intake.floats(sample_weight, "sample_weight", outputs.dtype).reshape(-1)
             if weights.shape != rows.shape[:1]:
                 raise ValueError(
                     f"sample_weight: expected shape {outputs.shape[:-1]}, "
@@ -168,16 +172,12 @@ class Loss(Configurable):
         Raises
         ------
         TypeError
-            If the dtype is wrong.
+            If they are no numbers.
         ValueError
-            If the shape is wrong, or a value is one that this loss cannot have.
+            If the shape is wrong, a label is not whole, or a value one that this loss cannot have.
         """
-        if self.labels:
-            array = _checks.integer_array(y, name)
-        else:
-            array = _checks.any_array(y, name)
-            exact = array.dtype.kind in "iub"
-            array = array.astype(dtype) if exact else _checks.float_array(y, name, dtype)
+        intake = Intake(check_finite=False)  # who calls has looked
+        array = intake.integers(y, name) if self.labels else intake.floats(y, name, dtype)
         if self.labels and array.ndim == len(shape) + 1 and array.shape[-1] == 1:
             array = array[..., 0]
         if not self.labels and array.ndim == len(shape) - 1 and shape[-1] == 1:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._typing import Array
 from lstmcore.training.losses.base import Loss, by_row, sigmoid, softplus, weighted_sum
 
@@ -142,7 +143,7 @@ class GaussianNLL(Loss):
         -------
         mean, variance : ndarray, shape (..., K)
         """
-        outputs = _checks.float_array(outputs, "outputs")
+        outputs = Intake(check_finite=False).floats(outputs, "outputs", None)
         count = self.target_width(outputs.shape[-1])
         log_variances, _ = self._log_variances(outputs[..., count:])
         return outputs[..., :count], np.asarray(np.exp(log_variances))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._typing import Array, Shape
 from lstmcore.training.losses.base import (
     Loss,
@@ -150,7 +151,9 @@ class SequenceLoss(Loss):
     def _sequence_mean(
         self, y_true: Any, y_pred: Any, sample_weight: Any, lengths: Any, need_gradient: bool
     ) -> tuple[float, Array | None]:
-        outputs = _checks.float_array(y_pred, "y_pred")
+        # Past the lengths, outputs may be anything.
+        intake = Intake(check_finite=lengths is None, switch=False)
+        outputs = intake.floats(y_pred, "y_pred", None)
         if outputs.ndim != 3:
             raise ValueError(f"y_pred: expected shape (N, T, U), got {outputs.shape}")
         count, steps, units = outputs.shape
@@ -163,7 +166,7 @@ class SequenceLoss(Loss):
             lengths = _checks.lengths_array(lengths, count, steps)
         weights = None
         if sample_weight is not None:
-            weights = np.asarray(sample_weight, outputs.dtype)
+            weights = intake.floats(sample_weight, "sample_weight", outputs.dtype)
             if weights.shape != (count,):
                 raise ValueError(f"sample_weight: expected shape ({count},), got {weights.shape}")
         value, gradient = self.sum_sequences(
@@ -210,8 +213,9 @@ class SequenceLoss(Loss):
         """
         from lstmcore.training.data import Ragged  # which knows losses
 
+        intake = Intake()
         if isinstance(y, (list, tuple)):
-            found = [_checks.integer_array(row, f"{name}[{place}]") for place, row in enumerate(y)]
+            found = [intake.integers(row, f"{name}[{place}]") for place, row in enumerate(y)]
             wrong = [place for place, row in enumerate(found) if row.ndim != 1]
             if wrong:
                 raise ValueError(
@@ -221,7 +225,7 @@ class SequenceLoss(Loss):
             lengths = np.array([len(row) for row in found], np.int64)
             values = np.concatenate(found) if found else np.zeros(0, np.int64)
         else:
-            array = _checks.integer_array(y, name)
+            array = intake.integers(y, name)
             if array.ndim != 2:
                 raise ValueError(
                     f"{name}: expected a list of rows of labels, or an array (N, S), for "

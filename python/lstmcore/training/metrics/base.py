@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
+from lstmcore._intake import Intake
 from lstmcore._typing import Array
 from lstmcore.training.losses import Loss
 
@@ -97,16 +98,21 @@ class Metric(Configurable):
         sample_weight : array_like, shape (...), optional
             A row of weight 0 does not count, whatever it holds.
         """
-        outputs = np.asarray(y_pred)
+        intake = Intake(check_finite=False)
+        outputs = intake.floats(y_pred, "y_pred", None)
         outputs = outputs.reshape(-1, outputs.shape[-1])
         if not len(outputs):
             return
-        targets = self.match(np.asarray(y_true), outputs)
+        read = intake.integers if self.labels else intake.numbers
+        given = read(y_true, "y_true")
+        if self.labels is False and given.dtype == np.bool_:  # which have no difference
+            given = given.astype(outputs.dtype)
+        targets = self.match(given, outputs)
         if len(targets) != len(outputs):
             raise ValueError(f"y_true: expected {len(outputs)} labels, got {len(targets)}")
         weights = None
         if sample_weight is not None:
-            weights = np.asarray(sample_weight).reshape(-1)
+            weights = intake.numbers(sample_weight, "sample_weight").reshape(-1)
             if len(weights) != len(outputs):
                 raise ValueError(
                     f"sample_weight: expected {len(outputs)} like y_pred, got {len(weights)}"

@@ -1,0 +1,276 @@
+"""What comes in: turned into numbers of the right type, and refused by place where it cannot be."""
+
+import copy
+import datetime
+import decimal
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._arrays import columns_of, is_frame
+from lstmcore._typing import Array
+
+__all__ = ["Intake", "Where", "is_finite"]
+
+Where: TypeAlias = Callable[[tuple[int, ...]], str]
+"""Writes the place of an element of an array as the caller would: "[3, 17, 0]"."""
+
+_HERE = os.path.dirname(__file__) + os.sep
+_INTEGERS = (int, np.integer, np.bool_)  # bool is an int
+_ADVICE = {
+    "U": "strings; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
+    "S": "bytes; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
+    "T": "strings; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
+    "M": "dates; pass numbers made of them, such as the hour or the weekday, or leave them out",
+    "m": "durations; pass them as numbers, such as seconds: values / numpy.timedelta64(1, 's')",
+    "c": "complex numbers; pass .real and .imag as features",
+}
+
+
+class Intake:
+    """The rules for the arrays that come into one call.
+
+    Numbers of any type become the type that is wanted, which is a copy unless they have it already.
+
+    Parameters
+    ----------
+    check_finite : bool, default True
+        Whether NaN and infinities are refused.
+    switch : bool, default True
+        Whether the call has an argument `check_finite`, for errors to name.
+    """
+
+    def __init__(self, check_finite: bool = True, switch: bool = True) -> None:
+        self.check_finite = _checks.flag(check_finite, "check_finite")
+        self.switch = switch
+        self._warned: set[str] = set()
+        self._where: Where = _written
+
+    def of_window(self, rows: Sequence[int] | Array, begin: int) -> "Intake":
+        """Return the same rules for windows of larger arrays, whose places errors name.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            The numbers of the window's rows.
+        begin : int
+            The number of its first step.
+        """
+
+        def where(index: tuple[int, ...]) -> str:
+            row, *steps = index
+            if steps:
+                steps[0] += begin
+            return _written((int(rows[row]), *steps))
+
+        found = copy.copy(self)  # what was warned of is shared
+        found._where = where
+        return found
+
+    def numbers(self, values: Any, name: str) -> Array:
+        """Return `values` as an array of bool, integers or floats of any width.
+
+        Raises
+        ------
+        TypeError
+            If they are no real numbers: strings (of digits, too), dates, complex numbers.
+        ValueError
+            If a value is missing, or rows have different lengths.
+        """
+        array = _checks.any_array(values, name)
+        kind = array.dtype.kind
+        if kind in "fiub":
+            return array
+        if is_frame(values):
+            columns = [
+                self.numbers(column, f"{name}: column {label!r}")
+                for label, column in columns_of(values)
+            ]
+            return np.stack(columns, axis=1)
+        if kind == "O":
+            return _from_objects(array, name)
+        what = _ADVICE.get(kind, f"{array.dtype}; pass an array of floats or integers")
+        raise TypeError(f"{name}: expected numbers, got {what}")
+
+    def floats(
+        self,
+        values: Any,
+        name: str,
+        dtype: "np.dtype[Any] | None",
+        valid: Array | None = None,
+        where: Where | None = None,
+    ) -> Array:
+        """Return `values` as an array of `dtype`.
+
+        Parameters
+        ----------
+        values : array_like
+        name : str
+            What an error calls it.
+        dtype : dtype or None
+            float32 or float64; None: float64 where that or a wider type came, else float32.
+        valid : ndarray of bool, optional
+            Over the first axes of `values`: where it is True, values must be finite. None:
+            everywhere.
+        where : callable, optional
+            See `Where`; None: the place in the array.
+
+        Warns
+        -----
+        RuntimeWarning
+            Once for each name, if finite values become infinite because `dtype` cannot hold them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `numbers`, or if a value is NaN or infinite, unless `check_finite` is off.
+        """
+        array = self.numbers(values, name)
+        if self.check_finite:
+            self.refuse_infinite(array, name, valid, where)
+        if dtype is None:
+            wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+            dtype = np.dtype(np.float64 if wide else np.float32)
+        if array.dtype == dtype:
+            return array
+        try:
+            with np.errstate(over="raise"):
+                return array.astype(dtype)
+        except FloatingPointError:
+            with np.errstate(over="ignore"):
+                converted = array.astype(dtype)
+        lost = _among(np.isinf(converted) & np.isfinite(array), valid)
+        if lost.any() and name not in self._warned:
+            self._warned.add(name)
+            place, value = _first(lost, array, where or self._where)
+            warnings.warn(
+                f"{name}: {int(lost.sum())} of {array.size} values became infinite, since {dtype} "
+                f"ends at {np.finfo(dtype).max:.2g}; the first is {name}{place} = {value:.3g}. "
+                "Scale the data, or make the model with dtype='float64'",
+                RuntimeWarning,
+                stacklevel=_levels_to_the_caller(),
+            )
+        return converted
+
+    def integers(
+        self, values: Any, name: str, valid: Array | None = None, where: Where | None = None
+    ) -> Array:
+        """Return `values`, whole numbers of any type, as a contiguous array of int64.
+
+        Parameters
+        ----------
+        values, name, where
+            As of `floats`.
+        valid : ndarray of bool, optional
+            Where it is False, values may be anything, and become 0 if they are floats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `numbers`, or if a value is not whole or does not fit into 64 bits.
+        """
+        array = self.numbers(values, name)
+        if array.dtype.kind == "f":
+            # float16 ends far below 2**63, which it cannot even be compared with.
+            fits = np.isfinite(array) if array.dtype.itemsize < 4 else np.abs(array) < 2.0**63
+            with np.errstate(invalid="ignore"):
+                wrong = _among(~(fits & (array == np.trunc(array))), valid)
+            if wrong.any():
+                place, value = _first(wrong, array, where or self._where)
+                raise ValueError(f"{name}: expected whole numbers, but {name}{place} is {value}")
+            if valid is not None:
+                array = np.where(_spread(valid, array), array, 0)
+        if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise ValueError(f"{name}: expected integers below 2**63, got {array.max()}")
+        return np.ascontiguousarray(array, dtype=np.int64)
+
+    def refuse_infinite(
+        self, array: Array, name: str, valid: Array | None = None, where: Where | None = None
+    ) -> None:
+        """Raise ValueError if a value of `array` is NaN or infinite; see `floats`."""
+        if is_finite(array):
+            return
+        wrong = _among(~np.isfinite(array), valid)
+        if wrong.any():
+            place, value = _first(wrong, array, where or self._where)
+            raise ValueError(
+                f"{name}{place} is {value}; expected finite numbers: fill it in, leave the row "
+                "out, or say by a mask, lengths or rows of different lengths that the step is not "
+                "there" + ("; check_finite=False lets it pass" if self.switch else "")
+            )
+
+
+def is_finite(array: Array) -> bool:
+    """Tell whether the sum of `array` is finite: if so, all of its values are.
+
+    The other way round holds but for values so large that their sum overflows. One walk through
+    memory, where `numpy.isfinite` writes an array as well.
+    """
+    if array.dtype.kind != "f":
+        return True
+    with np.errstate(all="ignore"):
+        total = array.sum(dtype=np.float32 if array.dtype.itemsize < 4 else None)
+    return bool(np.isfinite(total))
+
+
+def _from_objects(array: Array, name: str) -> Array:
+    """Return Python's and other libraries' numbers, one object each, as int64 or float64."""
+    kinds = {type(value) for value in array.flat}
+    wrong = {kind for kind in kinds if not issubclass(kind, (Real, *_INTEGERS, decimal.Decimal))}
+    if wrong:
+        for place, value in np.ndenumerate(array):
+            if type(value) in wrong:
+                _refuse_object(value, name, f" at {_written(place)}" if place else "")
+    whole = all(issubclass(kind, _INTEGERS) for kind in kinds)
+    try:
+        return array.astype(np.int64 if whole and array.size else np.float64)
+    except OverflowError:
+        what = "integers of 64 bits" if whole else "numbers that float64 can hold"
+        raise ValueError(f"{name}: expected {what}, got {_checks.describe(array)}") from None
+
+
+def _refuse_object(value: Any, name: str, place: str) -> NoReturn:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        raise ValueError(
+            f"{name}: expected a value in every place, got {value}{place}; fill it in or leave "
+            "that row out"
+        )
+    advice = ""
+    if isinstance(value, (str, bytes)):
+        advice = f"; for strings {_ADVICE['U'].partition('; ')[2]}"
+    elif isinstance(value, datetime.date):
+        advice = f"; for dates {_ADVICE['M'].partition('; ')[2]}"
+    raise TypeError(f"{name}: expected numbers, got {_checks.describe(value)}{place}{advice}")
+
+
+def _spread(valid: Array, array: Array) -> Array:
+    """Bring flags over the first axes to a shape that broadcasts over all axes of `array`."""
+    return valid.reshape(valid.shape + (1,) * (array.ndim - valid.ndim))
+
+
+def _among(wrong: Array, valid: Array | None) -> Array:
+    return wrong if valid is None else wrong & _spread(valid, wrong)
+
+
+def _first(wrong: Array, array: Array, where: Where) -> tuple[str, Any]:
+    """Return the place and the value of the first element that is wrong."""
+    index = tuple(map(int, np.unravel_index(int(np.argmax(wrong)), wrong.shape)))
+    return where(index), array[index]
+
+
+def _written(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else ""
+
+
+def _levels_to_the_caller() -> int:
+    """Count the frames from a warning up to the line outside this package that led to it."""
+    level = 1
+    while sys._getframe(level).f_code.co_filename.startswith(_HERE):
+        level += 1
+    return level

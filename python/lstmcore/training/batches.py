@@ -1,0 +1,328 @@
+"""Where batches come from: samples in memory, or whatever yields one batch after the other."""
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any, Protocol
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._typing import Array
+from lstmcore.training.data import Examples, Ragged, batch_rows
+from lstmcore.training.streamed import is_streamed
+
+__all__ = [
+    "BATCH_SIZE",
+    "InMemory",
+    "Iterated",
+    "Source",
+    "inputs_of",
+    "is_batches",
+    "joined",
+    "parts_of",
+    "refuse_beside",
+]
+
+BATCH_SIZE = 32
+"""Rows of a batch if nobody says how many."""
+
+_NO_BATCHES = (np.ndarray, list, tuple, str, bytes, Mapping, Set, range, type(None))
+_EXPORTS = ("__array__", "__array_interface__", "__dlpack__", "to_numpy")
+
+
+class Source(Protocol):
+    """What `fit` and `evaluate` walk through."""
+
+    @property
+    def steps(self) -> int | None:
+        """Batches of an epoch; None if that shows only at its end."""
+
+    def batches(self, seed: int | None = None) -> "Iterator[tuple[Examples, Array | slice]]":
+        """Yield the batches of one epoch: rows of samples; `seed` is that of a random order."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Samples that are all there.
+
+    Attributes
+    ----------
+    examples : Examples
+    batch_size : int
+    bucket : bool
+        Whether batches shall hold samples of similar lengths.
+    limit : int or None
+        How many of the batches make an epoch; None: all.
+    name : str
+        What an error calls `limit`.
+    """
+
+    examples: Examples
+    batch_size: int
+    bucket: bool
+    limit: int | None = None
+    name: str = "steps"
+
+    def __post_init__(self) -> None:
+        there = -(-len(self.examples) // self.batch_size)
+        if self.limit is not None and self.limit > there:
+            raise ValueError(
+                f"{self.name}: expected at most {there}, the number of batches of "
+                f"{self.batch_size} in {len(self.examples)} samples, got {self.limit}"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.limit or -(-len(self.examples) // self.batch_size)
+
+    def batches(self, seed: int | None = None) -> Iterator[tuple[Examples, Array | slice]]:
+        """Yield the batches of one epoch; see `Source`."""
+        examples = self.examples
+        lengths = examples.lengths if isinstance(examples.inputs, Ragged) else None
+        order = batch_rows(len(examples), self.batch_size, lengths, seed, self.bucket)
+        for rows in islice(order, self.limit):
+            yield examples, rows
+
+
+class Iterated:
+    """Batches that something else makes: a generator, an iterable, a sequence of batches.
+
+    What can be walked through once goes on where the epoch before stopped. What can be iterated
+    anew begins anew in each epoch; with a number of steps it, too, goes on, and begins anew where
+    it ends.
+
+    Parameters
+    ----------
+    x : iterator, iterable, or object with __len__ and __getitem__
+    prepare : callable
+        From what `x` yields to checked `Examples`.
+    name : str
+        What an error calls `x`.
+    steps : int or None
+        Batches of an epoch; None: as many as there are.
+    argument : str
+        What an error calls `steps`.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        prepare: Callable[[Any], Examples],
+        name: str,
+        steps: int | None,
+        argument: str,
+    ) -> None:
+        _refuse_single_samples(x, name)
+        self.x, self.prepare, self.name = x, prepare, name
+        self.limit = None if steps is None else _checks.integer(steps, argument, 1)
+        self.argument = argument
+        self.once = hasattr(x, "__next__")
+        self._walk: Iterator[Any] | None = None
+        self._first: list[Examples] = []  # looked at before its turn
+        self._number = 0  # of the batch within its walk
+
+    @property
+    def steps(self) -> int | None:
+        """Batches of an epoch; None if that shows only at its end."""
+        return self.limit if self.limit is not None else _length(self.x)
+
+    def check_epochs(self, epochs: int) -> None:
+        """Raise ValueError unless so many epochs can be made of what is there."""
+        if self.once and self.limit is None and epochs > 1:
+            raise ValueError(
+                f"{self.argument}: expected the number of batches of an epoch, since {self.name} "
+                "is an iterator (such as a generator), which can be walked through once only or "
+                f"never ends; got None for {epochs} epochs. Or pass what can be iterated anew: a "
+                "DataLoader, a sequence with __len__ and __getitem__, an object with __iter__"
+            )
+
+    def peek(self) -> Examples:
+        """Look at the first batch before its turn."""
+        if not self._first:
+            first = self._next()
+            if first is None:
+                raise ValueError(f"{self.name}: expected at least one batch, got none")
+            self._first = [first]
+        return self._first[0]
+
+    def batches(self, seed: int | None = None) -> Iterator[tuple[Examples, Array | slice]]:
+        """Yield the batches of one epoch; see `Source`. Their order is that of `x`."""
+        made = 0
+        while self.limit is None or made < self.limit:
+            examples = self._next()
+            if examples is None and self.limit is None:
+                break
+            before = self._number
+            if examples is None and not self.once:  # begin anew
+                examples = self._next()
+            if examples is None:
+                raise ValueError(
+                    f"{self.name}: expected {self.limit} batches in each epoch ({self.argument}), "
+                    f"but it ended after {before} batches, {made} into an epoch; pass what can be "
+                    "iterated anew, or ask for fewer"
+                )
+            made += 1
+            yield examples, slice(None)
+        if made == 0:
+            raise ValueError(f"{self.name}: expected at least one batch, got none")
+
+    def _next(self) -> Examples | None:
+        """Take the next batch of the walk; None where it ends."""
+        if self._first:
+            return self._first.pop()
+        if self._walk is None:
+            self._walk, self._number = _walk(self.x, self.limit is not None, self.argument), 0
+            _tell(self.x, "on_epoch_begin")
+        try:
+            item = next(self._walk)
+        except StopIteration:
+            self._walk = None
+            _tell(self.x, "on_epoch_end")
+            return None
+        number, self._number = self._number, self._number + 1
+        where = f"batch {number}" if self.name == "x" else f"{self.name}: batch {number}"
+        try:
+            return self.prepare(item)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}: {error}") from error
+
+
+def is_batches(x: Any, y: Any = None) -> bool:
+    """Tell what yields batches from samples: arrays, lists of rows, what is sliced like an array.
+
+    A list of tuples (x, y) of arrays without a `y` beside it is one of batches, too.
+    """
+    if isinstance(x, list) and x and y is None:
+        return all(
+            isinstance(entry, tuple) and len(entry) in (2, 3) and hasattr(entry[0], "shape")
+            for entry in x
+        )
+    if isinstance(x, _NO_BATCHES) or any(hasattr(x, name) for name in _EXPORTS) or is_streamed(x):
+        return False
+    try:
+        memoryview(x)
+        return False
+    except TypeError:
+        pass
+    if isinstance(x, type):
+        return False
+    if hasattr(x, "__iter__") or hasattr(x, "__next__"):
+        return True
+    return hasattr(x, "__getitem__") and (hasattr(x, "__len__") or _counts(x))
+
+
+def refuse_beside(**given: Any) -> None:
+    """Raise ValueError if one of the arguments that have no place beside batches is not None."""
+    reasons = {
+        "y": "each batch is a tuple (x, y); if x is a sequence of rows, pass list(x)",
+        "sample_weight": "each batch may be a tuple (x, y, sample_weight)",
+        "batch_size": "the batches are as large as they come",
+        "validation_split": "no one knows where the last part begins; use validation_data",
+        "shuffle": "the batches come in their own order; shuffle where they are made",
+        "reset": "it is for samples in memory",
+        "mask": "it is for samples in memory; leave steps out, as in lists of rows",
+        "state": "batches that do not continue each other begin with zeros; with stateful=True "
+        "it is that before the first",
+        "return_state": "only with stateful=True does one state follow from all batches",
+    }
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected none beside x that yields batches, since {reasons[name]}"
+            )
+
+
+def parts_of(item: Any) -> tuple[Any, Any, Any]:
+    """Return x, y and the weights, if any, of a batch to learn from or to be measured on."""
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+        raise TypeError(
+            "x: expected each batch to be a tuple (x, y) or (x, y, sample_weight), got "
+            f"{_checks.describe(item)}"
+        )
+    x, y, *weights = item
+    if getattr(y, "ndim", None) == 0 or isinstance(y, (int, float, str)):
+        raise ValueError(
+            f"y: expected the targets of a batch, got a single one, {_checks.describe(y)}; what x "
+            "yields must be batches of samples, not samples"
+        )
+    return x, y, weights[0] if weights else None
+
+
+def inputs_of(item: Any, rank: int) -> Any:
+    """Return x of a batch that is x itself or begins with it.
+
+    A list is one of rows, unless the first of its at most three entries has already the `rank` of a
+    batch, as in what a `DataLoader` collates.
+    """
+    if isinstance(item, tuple) and item:
+        return item[0]
+    if isinstance(item, list) and 1 <= len(item) <= 3 and _rank(item[0]) == rank:
+        return item[0]
+    return item
+
+
+def joined(outputs: list[Any]) -> Any:
+    """Join the outputs of batches: an array, or a list of rows if their lengths differ."""
+    if all(
+        isinstance(part, np.ndarray) and part.shape[1:] == outputs[0].shape[1:] for part in outputs
+    ):
+        return np.concatenate(outputs)
+    return [row for part in outputs for row in part]
+
+
+def _walk(x: Any, limited: bool, argument: str) -> Iterator[Any]:
+    # Keras' PyDataset, which counts its batches, iterates for ever if it has no number of them.
+    if not _counts(x) and (hasattr(x, "__iter__") or hasattr(x, "__next__")):
+        return iter(x)
+    length = _length(x)
+    if length is None and not limited:
+        raise ValueError(
+            f"{argument}: expected the number of batches of an epoch, since "
+            f"{type(x).__name__} does not say how many it has; got None"
+        )
+    return (x[number] for number in (count() if length is None else range(length)))
+
+
+def _counts(x: Any) -> bool:
+    return hasattr(type(x), "num_batches")
+
+
+def _length(x: Any) -> int | None:
+    """Return the number of batches in `x`, if it is known."""
+    try:
+        return int(x.num_batches)  # of Keras' PyDataset
+    except (AttributeError, TypeError, NotImplementedError):
+        pass
+    try:
+        return len(x)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _tell(x: Any, name: str) -> None:
+    """Call the method of `x`, if it has one, as Keras does with its data sets."""
+    method = getattr(x, name, None)
+    if callable(method):
+        method()
+
+
+def _rank(value: Any) -> int:
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return len(shape)
+    try:
+        return np.ndim(value)
+    except ValueError:  # rows of different lengths, so a batch of them
+        return 2
+
+
+def _refuse_single_samples(x: Any, name: str) -> None:
+    """Refuse PyTorch's data sets, which hold samples, and are made batches by a loader."""
+    for kind in type(x).__mro__:
+        if kind.__name__ == "Dataset" and kind.__module__.startswith("torch.utils.data"):
+            raise TypeError(
+                f"{name}: expected batches, got a data set of single samples, {type(x).__name__}; "
+                "pass torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)"
+            )

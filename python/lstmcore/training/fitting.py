@@ -1,0 +1,372 @@
+"""From the arguments of `fit` and `evaluate` to sources of checked batches."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from lstmcore import _checks
+from lstmcore._intake import Intake
+from lstmcore.network import ModelState
+from lstmcore.training import loop
+from lstmcore.training.batches import (
+    BATCH_SIZE,
+    InMemory,
+    Iterated,
+    Source,
+    is_batches,
+    parts_of,
+    refuse_beside,
+)
+from lstmcore.training.callback_list import CallbackList
+from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
+from lstmcore.training.data import Examples, Ragged, whole_batches
+from lstmcore.training.heads import check_head
+from lstmcore.training.prepare import split
+from lstmcore.training.progress import reporters
+
+if TYPE_CHECKING:
+    from lstmcore.model import Model
+
+__all__ = ["Samples", "Step", "evaluate", "fit", "on_batch"]
+
+Step: TypeAlias = Callable[..., ModelState]
+"""`loop.train_step` or `loop.test_step`."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a caller gives to learn from or to be measured on; see `Model.fit`."""
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+    class_weight: Mapping[int, float] | None = None
+    reset: Any = None
+    mask: Any = None
+
+    def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
+        """Check and convert them."""
+        check_head(model.compiled.loss, model.network[-1])  # layers may have come and gone
+        return model._examples(
+            self.x,
+            self.y,
+            self.sample_weight,
+            self.class_weight,
+            self.reset,
+            windows,
+            self.mask,
+            intake,
+        )
+
+    def iterated(
+        self,
+        model: "Model",
+        intake: Intake,
+        name: str,
+        steps: int | None,
+        argument: str,
+        windows: bool = False,
+    ) -> Iterated:
+        """Check and convert what `x` yields, batch by batch; look at the first one now."""
+
+        def prepare(item: Any) -> Examples:
+            x, y, weights = parts_of(item)
+            return Samples(x, y, weights, self.class_weight).examples(model, intake, windows)
+
+        source = Iterated(self.x, prepare, name, steps, argument)
+        source.peek()
+        return source
+
+
+def fit(
+    model: "Model",
+    samples: Samples,
+    *,
+    batch_size: int | None,
+    epochs: int,
+    verbose: int | str,
+    callbacks: Sequence[Callback] | Callback | None,
+    validation_split: float,
+    validation_data: Any,
+    shuffle: bool | None,
+    initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    validation_batch_size: int | None,
+    tbptt: int | None,
+    stateful: bool | None,
+    state: Any,
+    check_finite: bool,
+    on_nan: str,
+) -> History:
+    """Check everything, then train; see `Model.fit`."""
+    streaming = is_batches(samples.x, samples.y)
+    if streaming:
+        refuse_beside(
+            y=samples.y,
+            sample_weight=samples.sample_weight,
+            batch_size=batch_size,
+            validation_split=validation_split or None,
+            shuffle=shuffle or None,
+            reset=samples.reset,
+            mask=samples.mask,
+        )
+        shuffle = False
+    rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
+    validation_rows = _checks.integer(
+        rows if validation_batch_size is None else validation_batch_size,
+        "validation_batch_size",
+        1,
+    )
+    epochs = _checks.integer(epochs, "epochs", 1)
+    initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
+    steps = _steps(steps_per_epoch, "steps_per_epoch")
+    validation_steps = _steps(validation_steps, "validation_steps")
+    if validation_steps is not None and validation_data is None and not validation_split:
+        raise ValueError("validation_steps: expected None without anything to validate on")
+    if tbptt is not None:
+        tbptt = _checks.integer(tbptt, "tbptt", 1)
+    on_nan = _checks.choice(on_nan, "on_nan", ("raise", "ignore"))
+    intake = Intake(check_finite)
+    listed = _listed(callbacks)
+    history = History()
+    listeners = CallbackList([*listed, history, *reporters(verbose, history)], model)
+    with model.unchanged_on_error(model.optimizer):
+        windows = tbptt is not None
+        training: Examples | Iterated
+        if streaming:
+            training = samples.iterated(model, intake, "x", steps, "steps_per_epoch", windows)
+        else:
+            training = samples.examples(model, intake, windows)
+            _refuse_zeros(training.weights)
+        held_out = _held_out(model, validation_data, intake, validation_steps, windows)
+        if held_out is None and validation_split != 0.0:
+            assert isinstance(training, Examples)
+            training, held_out = split(training, validation_split)
+        for part in (training, held_out):
+            if isinstance(part, Iterated):
+                part.check_epochs(epochs - initial_epoch)
+        count = min(rows, len(training)) if isinstance(training, Examples) else None
+        carry = model._carry(tbptt, stateful, state, count, intake)
+        shuffle = _checks.flag(not carry.stateful if shuffle is None else shuffle, "shuffle")
+        if carry.stateful and shuffle:
+            raise ValueError("shuffle: expected False, since each batch continues the one before")
+        source = _source(training, "x", carry, rows, shuffle, steps, "steps_per_epoch")
+        validation: Source | None = None
+        if held_out is not None:
+            bucket = not carry.stateful and validation_steps is None
+            validation = _source(
+                held_out,
+                "validation_data",
+                carry,
+                validation_rows,
+                bucket,
+                validation_steps,
+                "validation_steps",
+            )
+        _check_trains(model, "fit")
+        model.optimizer.build(model.parameters)
+        model.history = history
+        model.stop_training = False
+        names = ["loss", *(metric.name for metric in model.compiled.metrics)]
+        if validation is not None:
+            names += [f"val_{name}" for name in names]
+        params = {"epochs": epochs, "steps": source.steps, "initial_epoch": initial_epoch}
+        _begin(model, listeners, params, names)
+    judged = any(isinstance(callback, TerminateOnNaN) for callback in listed)
+    try:
+        loop.fit(
+            model,
+            source,
+            validation,
+            listeners,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            shuffle=shuffle,
+            carry=carry,
+            guarded=on_nan == "raise" and not judged,
+        )
+    finally:
+        model._listeners = None
+    return history
+
+
+def evaluate(
+    model: "Model",
+    samples: Samples,
+    *,
+    batch_size: int | None,
+    verbose: int | str,
+    steps: int | None,
+    state: Any,
+    stateful: bool | None,
+    check_finite: bool,
+    return_dict: bool,
+) -> Any:
+    """Check everything, then compute loss and metrics; see `Model.evaluate`."""
+    steps = _steps(steps, "steps")
+    intake = Intake(check_finite)
+    rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
+    source: Source
+    with nullcontext() if model.built else model.unchanged_on_error():
+        if is_batches(samples.x, samples.y):
+            refuse_beside(
+                y=samples.y,
+                sample_weight=samples.sample_weight,
+                batch_size=batch_size,
+                reset=samples.reset,
+                mask=samples.mask,
+            )
+            source = samples.iterated(model, intake, "x", steps, "steps")
+            carry = model._carry(None, stateful, None, None)
+            if not carry.stateful:
+                refuse_beside(state=state)
+            count = None
+        else:
+            examples = samples.examples(model, intake)
+            carry = model._carry(None, stateful, None, rows)
+            count = len(examples)
+            if carry.stateful:
+                count = rows = whole_batches(count, rows, "x")
+            # With a number of steps the first ones, not the shortest ones.
+            source = InMemory(examples, rows, not carry.stateful and steps is None, steps, "steps")
+        if state is not None:
+            carry = replace(carry, first=model.check_state(state, count, intake=intake))
+    return _results(loop.evaluate(model, source, verbose, carry), return_dict)
+
+
+def on_batch(
+    model: "Model",
+    step: Step,
+    samples: Samples,
+    state: Any,
+    check_finite: bool,
+    return_dict: bool,
+    return_state: bool,
+) -> Any:
+    """Check everything, then make `step` on all samples; see `Model.train_on_batch`."""
+    intake = Intake(check_finite)
+    return_state = _checks.flag(return_state, "return_state")
+    return_dict = _checks.flag(return_dict, "return_dict")
+    with nullcontext() if model.built else model.unchanged_on_error():
+        if is_batches(samples.x, samples.y):
+            raise TypeError(
+                "x: expected one batch, an array or a list of rows, got "
+                f"{_checks.describe(samples.x)}, which yields several; use fit or evaluate"
+            )
+        examples = samples.examples(model, intake)
+        if return_state:
+            model.check_passes_state("return_state")
+        before: ModelState = {}
+        if state is not None:
+            before = model.check_state(state, len(examples), intake=intake)
+        if step is loop.train_step:
+            _check_trains(model, "train_on_batch")
+    totals = loop.Totals(model.compiled)
+    after = step(model, examples.batch(slice(None)), totals, before)
+    results = _results(totals.logs(), return_dict)
+    return (results, after) if return_state else results
+
+
+def _results(logs: dict[str, float], return_dict: bool) -> Any:
+    """Return loss and metrics in the form that Keras' users know."""
+    if _checks.flag(return_dict, "return_dict"):
+        return logs
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def _check_trains(model: "Model", name: str) -> None:
+    """Raise ValueError, which calls the method `name`, if there is nothing that can be trained."""
+    if model.parameters.values.size == 0:
+        raise ValueError(f"{name}: the model has no weights to train")
+    model._follow_trainable()
+    if not model.parameters.trained_parts:
+        raise ValueError(
+            f"{name}: expected a layer that is trained, but all with weights are frozen; set "
+            "trainable = True on one of them, or on the model for all"
+        )
+    model.check_trains()
+
+
+def _begin(
+    model: "Model", listeners: CallbackList, params: Mapping[str, Any], names: Sequence[str]
+) -> None:
+    """Tell callbacks that the training begins, and where it stopped if it is resumed."""
+    listeners.set_params(params, names)
+    listeners.on_train_begin()
+    if params["initial_epoch"] > 0 and params["initial_epoch"] == model.epoch:
+        try:
+            listeners.set_states(model._callback_states)
+        except BaseException:
+            listeners.on_train_end({})
+            raise
+    model._listeners = listeners
+
+
+def _listed(callbacks: Any) -> list[Callback]:
+    """Return what may be one callback as a list; those in it are looked at by `CallbackList`."""
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(
+            f"callbacks: expected Callback objects, got {_checks.describe(callbacks)}; for a "
+            "function pass callbacks.LambdaCallback(on_epoch_end=function)"
+        )
+    return list(callbacks)
+
+
+def _refuse_zeros(weights: Any) -> None:
+    values = weights.values if isinstance(weights, Ragged) else weights
+    if isinstance(values, np.ndarray) and not values.any():
+        raise ValueError(
+            "sample_weight: expected a weight above 0, got zeros only (times those of "
+            "class_weight), with which nothing is learnt"
+        )
+
+
+def _source(
+    part: Examples | Iterated,
+    name: str,
+    carry: loop.Carry,
+    rows: int,
+    bucket: bool,
+    limit: int | None,
+    argument: str,
+) -> Source:
+    """Make batches of samples in memory, if they are none yet."""
+    if isinstance(part, Iterated):
+        return part
+    if carry.stateful:
+        whole_batches(len(part), rows, name)
+    return InMemory(part, rows, bucket, limit, argument)
+
+
+def _steps(value: int | None, name: str) -> int | None:
+    return None if value is None else _checks.integer(value, name, 1)
+
+
+def _held_out(
+    model: "Model", data: Any, intake: Intake, steps: int | None, windows: bool
+) -> Examples | Iterated | None:
+    """Check what `fit` validates on: samples, or what yields batches."""
+    if data is None:
+        return None
+    if is_batches(data, data):
+        return Samples(data).iterated(
+            model, intake, "validation_data", steps, "validation_steps", windows
+        )
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise ValueError(
+            "validation_data: expected (x, y), (x, y, sample_weight), or what yields such batches, "
+            f"got {_checks.describe(data)}"
+        )
+    try:
+        return Samples(*data).examples(model, intake, windows)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from error

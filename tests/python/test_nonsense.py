@@ -1,0 +1,243 @@
+"""What cannot learn is refused before it trains, and what is meant is accepted."""
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import callbacks, layers, losses
+
+N, T, C = 6, 4, 3
+X = np.random.default_rng(3).standard_normal((N, T, C))
+LABELS = np.arange(N) % 2
+
+
+def model_of(units, activation, head=layers.Dense, loss=None, **options):
+    last = head(units, activation=activation, **options)
+    model = lc.Sequential([layers.LSTM(2, return_sequences=head is not layers.Dense), last])
+    if loss is not None:
+        model.compile("sgd", loss)
+    return model
+
+
+def in_time(units, activation):
+    return layers.TimeDistributed(layers.Dense(units, activation=activation))
+
+
+def convolution(units, activation):
+    return layers.Conv1D(units, 1, activation=activation)
+
+
+LOSSES = {
+    "mse": "mse",
+    "mae": "mae",
+    "binary": "binary_crossentropy",
+    "sparse": "sparse_categorical_crossentropy",
+    "categorical": "categorical_crossentropy",
+    "binary logits": losses.BinaryCrossentropy(from_logits=True),
+    "sparse logits": losses.SparseCategoricalCrossentropy(from_logits=True),
+    "categorical logits": losses.CategoricalCrossentropy(from_logits=True),
+}
+HEADS = [
+    # units, activation, losses, what the error says; None: accepted
+    (1, "softmax", list(LOSSES), "several units with softmax.*activation='sigmoid'.*=None"),
+    (2, "softmax", ["mse", "mae", "sparse", "categorical"], None),
+    (2, "softmax", ["binary"], "ends with activation='softmax'; for one of several .* categorical"),
+    (2, "softmax", ["binary logits"], "expects logits, but layer 'last' applies softmax"),
+    (2, "softmax", ["sparse logits", "categorical logits"], "applies softmax already"),
+    (1, "sigmoid", ["mse", "mae", "binary"], None),
+    (3, "sigmoid", ["mse", "mae", "binary"], None),
+    (3, "sigmoid", ["sparse", "categorical"], "ends with activation='sigmoid'; .*='softmax'"),
+    (1, "sigmoid", ["sparse", "categorical"], "a unit for each class.*binary_crossentropy"),
+    (3, "sigmoid", ["sparse logits"], "expects logits, but layer 'last' applies sigmoid"),
+    (1, None, ["mse", "mae", "binary logits"], None),
+    (3, None, ["mse", "mae", "binary logits", "sparse logits", "categorical logits"], None),
+    (1, None, ["binary"], r"activation='sigmoid', or use BinaryCrossentropy\(from_logits=True\)"),
+    (1, None, ["sparse logits", "categorical logits", "sparse"], "expected a unit for each class"),
+    (3, None, ["sparse", "categorical"], r"activation='softmax', or use .*\(from_logits=True\)"),
+    (3, "relu", ["binary", "sparse"], "ends with activation='relu'"),
+    (3, "tanh", ["categorical", "binary"], "ends with activation='tanh'"),
+]
+
+
+@pytest.mark.parametrize("head", [layers.Dense, in_time, convolution])
+@pytest.mark.parametrize(("units", "activation", "names", "message"), HEADS)
+def test_last_layers_and_losses(head, units, activation, names, message):
+    for name in names:
+        last = head(units, activation=activation)
+        last.name = "last"
+        model = lc.Sequential([layers.LSTM(2, return_sequences=True), last])
+        if message is None:
+            model.compile("sgd", LOSSES[name])
+            continue
+        with pytest.raises(ValueError, match=f"'last'.*{message}|{message}"):
+            model.compile("sgd", LOSSES[name])
+        assert not model.is_compiled
+
+
+def test_layers_without_an_activation_of_their_own_are_judged_by_their_outputs():
+    pooled = lc.Sequential(
+        [
+            layers.LSTM(2, return_sequences=True),
+            layers.Dense(1, activation="sigmoid"),
+            layers.GlobalMaxPooling1D(),
+        ]
+    )
+    pooled.compile("sgd", "binary_crossentropy")
+    pooled.fit(X, LABELS, verbose=0)
+    plain = lc.Sequential([layers.LSTM(1)])
+    plain.compile("sgd", "binary_crossentropy")
+    with pytest.raises(ValueError, match=r"expects probabilities in \[0, 1\]"):
+        plain.fit(100 * X, LABELS, verbose=0)
+
+
+# ---- targets -------------------------------------------------------------------------------------
+
+TARGETS = {
+    # units, activation, loss, y, what the error says
+    "binary -1 and 1": (1, "sigmoid", "binary", 2 * LABELS - 1, r"\[0, 1\], got -1 to 1; .* y > 0"),
+    "binary 1 and 2": (1, "sigmoid", "binary", LABELS + 1, r"got 1 to 2; .* by y - 1"),
+    "binary several": (1, "sigmoid", "binary", np.arange(N) % 3, "got 0 to 2; .*Dense.3, .*sparse"),
+    "binary numbers": (1, "sigmoid", "binary", X[:, 0, 0], r"\[0, 1\], got -?\d\S* to \d\.\d*$"),
+    "binary logits": (1, None, "binary logits", LABELS + 1, r"got 1 to 2; .* by y - 1"),
+    "labels 1 and 2": (2, "softmax", "sparse", LABELS + 1, r"0\.\.1 .*got 2; .* by y - 1"),
+    "labels -1 and 1": (2, "softmax", "sparse", 2 * LABELS - 1, r"0\.\.1 .*got -1; .* y > 0"),
+    "labels above": (
+        2,
+        "softmax",
+        "sparse",
+        np.arange(N),
+        r"got 2; for the labels 0 to 5 .*Dense.6",
+    ),
+    "labels far above": (2, "softmax", "sparse", LABELS * 10**6, r"got 1000000$"),
+    "labels of text": (2, "softmax", "sparse", ["a", "b"] * 3, "got strings; .*numpy.unique"),
+    "labels of digits": (2, "softmax", "sparse", ["0", "1"] * 3, "got strings"),
+    "labels between": (2, "softmax", "sparse", LABELS + 0.5, r"whole numbers, but y\[0\] is 0.5"),
+    "one-hot": (2, "softmax", "sparse", np.eye(2)[LABELS], r"\(6, 2\); .*argmax\(axis=-1\)"),
+    "labels for one-hot": (2, "softmax", "categorical", LABELS, "sparse_categorical_crossentropy"),
+    "labels for mse": (2, "softmax", "mse", LABELS, r"y: expected shape \(N, 2\) .* got \(6,\)"),
+    "text for mse": (1, None, "mse", ["1.5"] * N, "got strings"),
+    "wide for mse": (1, None, "mse", np.zeros((N, 2)), r"y: expected shape \(N, 1\)"),
+    "narrow for mse": (2, None, "mse", np.zeros((N, 1)), r"y: expected shape \(N, 2\)"),
+    "one for all": (1, None, "mse", 1.0, r"y: expected shape \(N, 1\)"),
+    "one row for all": (1, None, "mse", [[1.0]], "y: expected 6 entries like x, got 1"),
+    "steps for sequences": (1, None, "mse", X[..., :1], r"y: expected shape \(N, 1\)"),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_targets_that_do_not_fit(name):
+    units, activation, loss, y, message = TARGETS[name]
+    model = model_of(units, activation, loss=LOSSES[loss])
+    calls = (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch)
+    for call in calls:
+        with pytest.raises((TypeError, ValueError), match=message):
+            call(X, y)
+    assert not model.built
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss", "y"),
+    [
+        (1, "sigmoid", "binary", LABELS > 0),
+        (1, "sigmoid", "binary", (LABELS > 0)[:, None]),
+        (1, "sigmoid", "binary", np.full(N, 0.5)),
+        (2, "softmax", "sparse", LABELS > 0),
+        (2, "softmax", "sparse", LABELS[:, None].astype(float)),
+        (2, "softmax", "categorical", np.eye(2)[LABELS] > 0),
+        (1, None, "mse", np.ones(N, int)),  # constants are dull, not wrong
+    ],
+)
+def test_targets_that_are_meant(units, activation, loss, y):
+    model = model_of(units, activation, loss=LOSSES[loss])
+    history = model.fit(np.ones((N, T, C)), y, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    "weights", [{"sample_weight": np.zeros(N)}, {"class_weight": {0: 0, 1: 0}}]
+)
+def test_weights_of_nothing(weights):
+    model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+    with pytest.raises(
+        ValueError, match="sample_weight: expected a weight above 0, got zeros only"
+    ):
+        model.fit(X, LABELS, verbose=0, **weights)
+    assert not model.built
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("balanced", "class_weight: expected a mapping"),
+        ([1.0, 2.0], "class_weight: expected a mapping"),
+        ({2: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
+        ({"0": 1.0}, "class_weight: expected an integer, got '0'"),
+        ({0: -1.0}, r"class_weight\[0\]: expected a number"),
+        ({0: "1"}, r"class_weight\[0\]: expected a number"),
+    ],
+)
+def test_class_weights_that_do_not_fit(weights, message):
+    model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.fit(X, LABELS, class_weight=weights, verbose=0)
+
+
+# ---- inputs, callbacks, metrics ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "x",
+    [[X, X], (X, X, X), [X[:, 0], X[:, 1]], [X[:, 0], X[:, 1, :2]]],
+    ids=["two", "three", "rows", "widths"],
+)
+def test_two_inputs(x):
+    model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+    message = rf"if x is meant as {len(x)} inputs of 6 samples.*numpy.concatenate\(x, axis=-1\)"
+    for call in (model.fit, model.evaluate, model.train_on_batch):
+        with pytest.raises(ValueError, match=message):
+            call(x, LABELS)
+    ids = lc.Sequential([layers.Embedding(3, 2), layers.LSTM(2), layers.Dense(1)])
+    ids.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="if x is meant as 2 inputs"):
+        ids.fit([LABELS[:, None]] * 2, LABELS)
+    coder = lc.EncoderDecoder(5, 5)
+    coder.compile()
+    with pytest.raises(ValueError, match="if x is meant as 2 inputs"):
+        coder.fit([np.full((N, T), 3)] * 2, np.full((N, T), 3))
+    for named in ({"a": X}, {1, 2}):
+        with pytest.raises(TypeError, match="x: expected an array or a list .* one input"):
+            model.fit(named, LABELS)
+
+
+def test_rows_of_other_widths_are_no_inputs():
+    model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+    with pytest.raises(
+        ValueError, match=r"all rows alike, got shape \(3, 2\) at 1, \(4, 3\) before$"
+    ):
+        model.fit([X[0], X[1, :3, :2]], [0, 1])
+
+
+def test_one_callback_and_one_metric():
+    model = lc.Sequential([layers.LSTM(2), layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics="accuracy")
+    seen = []
+    note = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(sorted(logs)))
+    for given in (note, [note], (note,), iter([note]), None, []):
+        model.fit(X, LABELS, callbacks=given, verbose=0)
+    assert seen == [["accuracy", "loss"]] * 4
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (print, r"got <built-in .*callbacks.LambdaCallback\(on_epoch_end=function\)"),
+        (callbacks.History, "call it to make one|for a function pass"),
+        ([callbacks.History], "got <class .*; call it to make one"),
+        ([None], "expected Callback objects, got None$"),
+        ("early", "expected Callback objects, got 'e'"),
+    ],
+)
+def test_callbacks_that_are_none(given, message):
+    model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=f"callbacks: .*{message}"):
+        model.fit(X, LABELS, callbacks=given, verbose=0)
