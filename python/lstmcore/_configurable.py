@@ -7,15 +7,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lstmcore._options import Checked, arguments
+from lstmcore._suggest import did_you_mean
+
 MOST_ENTRIES = 6
 """Longer lists, such as vocabularies, are shown in part."""
 
 
-class Configurable:
+class Configurable(Checked):
     """Base of everything that a model file describes.
 
     Every argument of the constructor is kept as an attribute of the same name.
     """
+
+    def _why_fixed(self, name: str) -> str | None:
+        return "it is fixed when the object is made; make a new one with it"
 
     left_out_if_none: ClassVar[tuple[str, ...]] = ()
     """Arguments that are told of only if they are not None."""
@@ -39,12 +45,6 @@ class Configurable:
 
     def __repr__(self) -> str:
         return one_line(self)
-
-
-def arguments(kind: type) -> list[str]:
-    """Name the arguments of the constructor of `kind`, but for those gathered in ``**keras``."""
-    parameters = inspect.signature(kind).parameters.values()
-    return [entry.name for entry in parameters if entry.kind is not entry.VAR_KEYWORD]
 
 
 def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, Any]:
@@ -75,6 +75,8 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
     shown = []
     for name, argument in inspect.signature(type(thing)).parameters.items():
         if argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL):
+            continue
+        if name in getattr(type(thing), "_keras_only", ()):
             continue
         try:
             value = values[name] if name in values else getattr(thing, name)
@@ -158,13 +160,15 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     """Make an object of the class `class_name` from exactly the arguments that it has."""
     kind = classes.get(class_name) if isinstance(class_name, str) else None
     if kind is None:
-        raise ValueError(f"unknown class {class_name!r}; known are {', '.join(sorted(classes))}")
+        hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}"
+        raise ValueError(f"unknown class {class_name!r}{hint}")
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")
     later = {name for name in getattr(kind, "_set_when_made", ()) if name in config}
     expected = set(arguments(kind)) - set(more) - set(getattr(kind, "_set_when_made", ()))
     if unknown := sorted(set(config) - expected - later):
-        raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}")
+        hint = did_you_mean(unknown[0], expected)
+        raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}{hint}")
     optional = getattr(kind, "left_out_if_none", ())
     if missing := sorted(expected - set(config) - set(optional)):
         raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")

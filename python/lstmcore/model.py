@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
+from lstmcore._suggest import suggests
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.network import ModelState, Weighted
@@ -46,6 +47,8 @@ class Model(Weighted, Summarized):
         Set by callbacks to end the training.
     """
 
+    _open_attributes = ("epoch", "history", "stop_training")
+
     def __init__(self, seed: int, dtype: Any) -> None:
         super().__init__(seed, dtype)
         self.epoch = 0
@@ -59,6 +62,7 @@ class Model(Weighted, Summarized):
 
     # ---- training ----------------------------------------------------------------------------
 
+    @suggests
     def compile(
         self,
         optimizer: Optimizer | str | None = "rmsprop",
@@ -141,6 +145,7 @@ class Model(Weighted, Summarized):
         self.epoch, self.history, self.stop_training = 0, None, False
         self._listeners, self._callback_states, self._state = None, [], None
 
+    @suggests
     def fit(
         self,
         x: Any,
@@ -328,6 +333,7 @@ class Model(Weighted, Summarized):
             "_callback_states": self.callback_states,
         }
 
+    @suggests
     def evaluate(
         self,
         x: Any,
@@ -377,6 +383,7 @@ class Model(Weighted, Summarized):
             return_dict=return_dict,
         )
 
+    @suggests
     def train_on_batch(
         self,
         x: Any,
@@ -415,6 +422,7 @@ class Model(Weighted, Summarized):
         flags = (check_finite, return_dict, return_state)
         return fitting.on_batch(self, loop.train_step, given, state, *flags)
 
+    @suggests
     def test_on_batch(
         self,
         x: Any,
@@ -447,6 +455,7 @@ class Model(Weighted, Summarized):
     def metadata(self, texts: Mapping[str, str]) -> None:
         self._metadata = _checks.metadata(texts)
 
+    @suggests
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
         """Write the model to one safetensors file, atomically.
 
@@ -578,6 +587,7 @@ class Model(Weighted, Summarized):
         return loop.Carry()
 
 
+@suggests
 def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Read a model that `Model.save` wrote.
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
+from lstmcore._options import Checked
 from lstmcore._seeds import derive
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import (
@@ -42,7 +44,7 @@ NO_CONTEXT = "no context"  # of a layer beneath all that train: its memory is fr
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
-class Weighted:
+class Weighted(Checked):
     """Layers whose weights lie side by side: what every model is.
 
     Parameters
@@ -57,12 +59,31 @@ class Weighted:
     """
 
     def __init__(self, seed: int, dtype: Any) -> None:
-        self.seed = _checks.integer(seed, "seed")
+        self.seed = seed
         self.dtype = _checks.float_dtype(dtype)
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
         self._parameters: Parameters | None = None
         self._quantized = False
         self._inner_layers: tuple[Layer, ...] = ()  # all layers with weights, inner ones too
+
+    def _why_fixed(self, name: str) -> str | None:
+        if name == "layers":
+            return "layers are added by add and removed by pop"
+        return "it is fixed when the model is made; make a new one with it"
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, each with its name; `add` and `pop` change them."""
+        return self._layers
+
+    @property
+    def seed(self) -> int:
+        """Of everything random; set after building, it acts on what is drawn from then on."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = _checks.integer(seed, "seed")
 
     @property
     def network(self) -> list[Layer]:
@@ -356,7 +377,7 @@ class Network(Weighted):
                 self._shapes = [*self._shapes, shape]
                 self._change({**self.parameters.specs, **specs})
         except BaseException:
-            del self.layers[count:]
+            del self._layers[count:]
             raise
 
     def pop(self) -> Layer:
@@ -382,7 +403,8 @@ class Network(Weighted):
         last = self.layers[-1]
         if self._parameters is not None and last in self.network:
             last._leave()
-        self.layers.pop()
+        self._layers.pop()
+        last._held_by = None
         if self._parameters is None:
             return last
         if not self.network:
@@ -468,7 +490,7 @@ class Network(Weighted):
     @property
     def network(self) -> list[Layer]:
         """The layers that compute: all but a `TextVectorization`."""
-        return self.layers[1:] if self.vectorizer else self.layers
+        return self._layers[1:] if self.vectorizer else self._layers
 
     @property
     def vectorizer(self) -> TextVectorization | None:
@@ -758,8 +780,11 @@ class Network(Weighted):
         network = self.network
         places = [at for at, own in enumerate(network) if own is layer or own.name == layer]
         if not places:
-            names = ", ".join(repr(own.name) for own in network)
-            raise ValueError(f"layer: expected one of {names}, got {_checks.describe(layer)}")
+            known = [str(own.name) for own in network]
+            raise ValueError(
+                f"layer: expected one of {', '.join(map(repr, known))}, "
+                f"got {_checks.describe(layer)}{did_you_mean(layer, known)}"
+            )
         batch = self._inputs(x).batch(slice(None))
         inputs, lengths = batch.inputs, batch.lengths
         for own in network[: places[0]]:
@@ -788,7 +813,8 @@ class Network(Weighted):
             layer.name = _free_name(type(layer).__name__, names)
         elif layer.name in names or layer.name in RESERVED:
             raise ValueError(f"layers: the name {layer.name!r} is taken")
-        self.layers.append(layer)
+        layer._held_by = type(self).__name__
+        self._layers.append(layer)
 
     def _check_place(self, layer: Layer, index: int) -> None:
         if isinstance(layer, Recurrent) and layer.return_state:
@@ -811,7 +837,7 @@ class Network(Weighted):
             raise ValueError(f"layer {layer.name!r}: takes token ids, so it must stand first")
         if self.vectorizer and index == 0 and layer.input_kind != "ids":
             raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
-        if layer.weights and not layer.alone:
+        if layer.weights and not layer._alone:
             raise ValueError(
                 f"layer {layer.name!r}: belongs to another model already; {HOW_TO_REUSE}"
             )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from lstmcore import _checks, _int8
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike, Inputs
 from lstmcore.model import Model
 from lstmcore.training import optimizers
 
@@ -126,12 +126,12 @@ class QuantizationReport:
 def quantization_report(
     model: Model,
     quantized: Model,
-    x: Any,
-    y: Any = None,
+    x: Inputs,
+    y: Inputs | None = None,
     *,
     classes: bool | None = None,
     batch_size: int = 32,
-    mask: Any = None,
+    mask: ArrayLike | None = None,
 ) -> QuantizationReport:
     """Compare what a model and its quantized form give for the same inputs.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
+from lstmcore._suggest import suggests
 from lstmcore._typing import Array, Shape
 from lstmcore.layers import Input, Layer
 from lstmcore.model import Model
@@ -136,6 +137,7 @@ class Sequential(Network, Model):
             parts.append("quantized")
         return f"{type(self).__name__}({', '.join(parts)})"
 
+    @suggests
     def predict(
         self,
         x: Any,

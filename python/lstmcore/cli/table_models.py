@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import Answers, read_layout
 from lstmcore.cli.layout import Layout
-from lstmcore.cli.names import did_you_mean
 from lstmcore.cli.samples import Samples
 from lstmcore.cli.tables import Table
 from lstmcore.sequential import Sequential

@@ -176,7 +176,7 @@ def _refuse_gradients(module: Any) -> None:
 def _convolution(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
     refuse(module, groups=1, padding_mode="zeros")
     (size,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
-    padding = module.padding
+    padding: Any = module.padding
     if not isinstance(padding, str):
         (zeros,) = padding
         even = stride == 1 and 2 * zeros == (size - 1) * dilation

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 
@@ -27,10 +27,21 @@ from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer
 from lstmcore.sequential import Sequential
 
+if TYPE_CHECKING:
+    import keras
+
 __all__ = ["from_keras", "load_keras_weights", "to_keras"]
 
 Wanted: TypeAlias = dict[str, Place]
 """Where each weight is, by its address."""
+
+
+@overload
+def from_keras(source: "str | os.PathLike[str]", *, training: bool = True) -> Sequential: ...
+
+
+@overload
+def from_keras(source: "keras.Layer", *, training: bool = True) -> Any: ...
 
 
 def from_keras(source: Any, *, training: bool = True) -> Any:
@@ -95,7 +106,7 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
             ) from error
 
 
-def load_keras_weights(model: Sequential, source: Any) -> None:
+def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | keras.Model") -> None:
     """Copy the weights of a Keras model into a model of the same layers.
 
     Parameters
@@ -136,7 +147,10 @@ def load_keras_weights(model: Sequential, source: Any) -> None:
 
 
 def to_keras(
-    model: Any, path: "str | os.PathLike[str] | None" = None, *, batch_size: int | None = None
+    model: Sequential | Layer,
+    path: "str | os.PathLike[str] | None" = None,
+    *,
+    batch_size: int | None = None,
 ) -> Any:
     """Make a Keras model or layer with the same weights, and perhaps a file of it.
 

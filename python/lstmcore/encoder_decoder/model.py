@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments, describe_arguments
+from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._options import arguments
+from lstmcore._suggest import suggests
+from lstmcore._typing import Array, AttentionKind, Precision, Shape, choices
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
 from lstmcore.encoder_decoder.pairs import (
@@ -33,8 +35,6 @@ from lstmcore.training.progress import with_bar
 from lstmcore.training.schedules import Schedule
 
 __all__ = ["EncoderDecoder"]
-
-ATTENTIONS = ("additive", "multiplicative")
 
 
 class EncoderDecoder(Model, Configurable):
@@ -106,14 +106,14 @@ class EncoderDecoder(Model, Configurable):
         units: int = 128,
         num_layers: int = 1,
         bidirectional: bool = False,
-        attention: str | None = "multiplicative",
+        attention: AttentionKind | None = "multiplicative",
         attention_units: int | None = None,
         attention_scale: bool = False,
         dropout: float = 0.0,
         scheduled_sampling: float | Schedule = 0.0,
         start: int = 1,
         end: int = 2,
-        precision: str | None = None,
+        precision: Precision | None = None,
         seed: int = 0,
         dtype: Any = "float32",
     ) -> None:
@@ -128,9 +128,9 @@ class EncoderDecoder(Model, Configurable):
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
             )
         self.bidirectional = _checks.flag(bidirectional, "bidirectional")
-        self.attention = (
-            None if attention is None else _checks.choice(attention, "attention", ATTENTIONS)
-        )
+        if attention is not None:
+            _checks.choice(attention, "attention", choices(AttentionKind))
+        self.attention: AttentionKind | None = attention
         self.attention_units = (
             None
             if attention_units is None
@@ -172,7 +172,7 @@ class EncoderDecoder(Model, Configurable):
             self.precision,
         )
         self._target_tokens: list[str] | None = None
-        self.layers = self._coder.layers()
+        self._layers = self._coder.layers()
         self._specs = self._coder.plan()
 
     def _special(self, token: int, name: str) -> int:
@@ -200,6 +200,9 @@ class EncoderDecoder(Model, Configurable):
         )
 
     # ---- structure ---------------------------------------------------------------------------
+
+    def _why_fixed(self, name: str) -> str | None:
+        return None if name == "scheduled_sampling" else super()._why_fixed(name)
 
     def plan(self) -> dict[str, WeightSpec]:
         """List the weights by full name; nothing is allocated yet."""
@@ -235,7 +238,7 @@ class EncoderDecoder(Model, Configurable):
     def become_quantized(self) -> None:
         """Also tell what the constructor was given; see `Weighted.become_quantized`."""
         super().become_quantized()
-        self.precision = "int8"
+        object.__setattr__(self, "precision", "int8")  # which no user can set
 
     def begin_epoch(self, epoch: int) -> None:
         """Take note of the epoch, for `scheduled_sampling`."""
@@ -340,6 +343,7 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- decoding ----------------------------------------------------------------------------
 
+    @suggests
     def decode(
         self,
         x: Any,
@@ -426,6 +430,7 @@ class EncoderDecoder(Model, Configurable):
                 results[number] = hypotheses
         return results
 
+    @suggests
     def predict(
         self,
         x: Any,
@@ -474,6 +479,7 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- training ----------------------------------------------------------------------------
 
+    @suggests
     def compile(
         self,
         optimizer: Optimizer | str | None = "adam",
@@ -509,8 +515,8 @@ class EncoderDecoder(Model, Configurable):
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal model; see `Configurable`."""
-        names = [name for name in arguments(type(self)) if name != "dtype"]
-        return {**describe_arguments(self, names), "dtype": self.dtype.name}
+        given = [name for name in arguments(type(self)) if name != "dtype"]
+        return {**describe_arguments(self, given), "dtype": self.dtype.name}
 
     def document(self) -> dict[str, Any]:
         """Give what a model file says of the model; see `Model.document`."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from lstmcore import _checks, layers
 from lstmcore._seeds import derive
-from lstmcore._typing import Array
+from lstmcore._typing import Array, AttentionKind, Precision
 from lstmcore.encoder_decoder.pairs import PADDING, Pair
 from lstmcore.functional import LSTMState
 from lstmcore.layers.attention import Look, Memory
@@ -112,11 +112,11 @@ class Coder:
         units: int,
         num_layers: int,
         bidirectional: bool,
-        attention: str | None,
+        attention: AttentionKind | None,
         attention_units: int | None,
         attention_scale: bool,
         dropout: float,
-        precision: str | None,
+        precision: Precision | None,
     ) -> None:
         between = dropout if num_layers > 1 else 0.0
 

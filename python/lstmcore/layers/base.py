@@ -3,14 +3,15 @@
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments, describe_arguments
+from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._options import arguments
+from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
 
@@ -47,14 +48,61 @@ class Layer(Configurable):
     """Of the initial values and of what is random while training; None: the model's."""
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
-        self.name = None if name is None else _checks.label(name)
+        self._held_by: str | None = None  # the class of the model or layer that it is in
+        self._frozen_by: str | None = None  # the class of the layer that has read its options
+        self.name = name
         self._trainable = _checks.flag(trainable, "trainable")
-        self.input_shape: Shape | None = None
-        self.parameters: Parameters | None = None
-        self.alone = False
+        self._input_shape: Shape | None = None
+        self._parameters: Parameters | None = None
+        self._alone = False
         self._names: dict[str, str] = {}
         self._weights: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
+
+    @property
+    def name(self) -> str | None:
+        """The name; may be set until the layer is in a model, whose weights are called by it."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if self._held_by is not None:
+            raise AttributeError(
+                f"name: cannot be set, since the layer is part of a {self._held_by}, "
+                "which calls its weights by it"
+            )
+        self._name = None if name is None else _checks.label(name)
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Of a batch, as the layer was built for it, None where it is open; None if it is not."""
+        return self._input_shape
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """Where the weights are, those of the whole model; None if the layer is not built."""
+        return self._parameters
+
+    # ---- options -----------------------------------------------------------------------------
+
+    _live_options: ClassVar[tuple[str, ...]] = ()
+    """Options that may change at any time, since they are read whenever they act."""
+
+    def _why_fixed(self, name: str) -> str | None:
+        if name in self._live_options:
+            return None
+        if self._input_shape is not None or self._parameters is not None:
+            return "the layer is built; make a new one with it"
+        if self._frozen_by is not None:
+            return f"a {self._frozen_by} was made of the layer; set it before that"
+        return None
+
+    def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
+        if name in self._live_options:
+            super()._take_over(name, found)
+        else:  # with everything that the constructor makes of it
+            kept = {"_made", "_held_by", *self._open_attributes}
+            vars(self).update((key, entry) for key, entry in found.items() if key not in kept)
 
     # ---- what is trained ---------------------------------------------------------------------
 
@@ -115,7 +163,7 @@ class Layer(Configurable):
 
     def _follow_trainable(self) -> None:
         """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
-        if self.alone and self.parameters is not None:
+        if self._alone and self.parameters is not None:
             self.parameters.freeze(frozen_weights(self.inner_layers()))
 
     def gradient_place(self, name: str) -> Array | None:
@@ -307,7 +355,7 @@ class Layer(Configurable):
         names : mapping of str to str
             From this layer's names to those in `parameters`.
         """
-        self.parameters, self.alone, self._names = parameters, False, dict(names)
+        self._parameters, self._alone, self._names = parameters, False, dict(names)
         self._take_views()
 
     def _take_views(self) -> None:
@@ -382,7 +430,8 @@ class Layer(Configurable):
         else:
             own = shared.part(self._names.values())
             twin = copy.deepcopy(self, {id(shared): own})
-            twin.alone = True
+            twin._alone = True
+        twin._held_by = twin._frozen_by = None
         if name is not None:
             twin.name = _checks.label(name)
         return twin
@@ -391,13 +440,18 @@ class Layer(Configurable):
         """Take the weights out of the model's parameters into parameters of the layer's own."""
         if self.parameters is not None:
             self.bind(self.parameters.part(self._names.values()), self._names)
-            self.alone = True
+            self._alone = True
 
     # ---- a layer on its own ------------------------------------------------------------------
 
     def __call__(
-        self, inputs: Any, *, lengths: Any = None, training: bool = False, seed: int = 0
-    ) -> Any:
+        self,
+        inputs: ArrayLike,
+        *,
+        lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: int = 0,
+    ) -> Array:
         """Apply the layer to an array; the first call fixes the widths and the element type.
 
         Parameters
@@ -479,7 +533,7 @@ class Layer(Configurable):
         parameters = Parameters(specs, element)
         parameters.initialize(list(specs), self.seed or 0)
         self.bind(parameters, {name: name for name in specs})
-        self.alone = True
+        self._alone = True
 
     def _accept(self, input_shape: Shape, ranks: tuple[int, ...], expected: str) -> int:
         """Remember the input shape, and give the width of its last axis."""
@@ -494,7 +548,7 @@ class Layer(Configurable):
                 f"{type(self).__name__}: the width of the inputs, their last axis, must be known "
                 f"and at least 1, got {_checks.show_shape(input_shape)}"
             )
-        self.input_shape = (None, *input_shape[1:])
+        self._input_shape = (None, *input_shape[1:])
         return width or 0
 
 

@@ -3,14 +3,14 @@
 from typing import Any
 
 from lstmcore import _checks, constraints, regularizers
-from lstmcore._typing import Array
+from lstmcore._typing import Array, InitializerName, LayerActivation, choices
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
 
 __all__ = ["KernelLayer"]
 
-ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "softmax")
+ACTIVATIONS = choices(LayerActivation)
 
 
 class KernelLayer(Layer):
@@ -23,14 +23,14 @@ class KernelLayer(Layer):
 
     def __init__(
         self,
-        activation: str | None,
+        activation: LayerActivation | None,
         use_bias: bool,
-        kernel_initializer: str,
-        bias_initializer: str,
-        kernel_regularizer: regularizers.L1L2 | float | str | None,
-        bias_regularizer: regularizers.L1L2 | float | str | None,
-        kernel_constraint: constraints.MaxNorm | str | None,
-        bias_constraint: constraints.MaxNorm | str | None,
+        kernel_initializer: InitializerName,
+        bias_initializer: InitializerName,
+        kernel_regularizer: regularizers.RegularizerLike,
+        bias_regularizer: regularizers.RegularizerLike,
+        kernel_constraint: constraints.ConstraintLike,
+        bias_constraint: constraints.ConstraintLike,
         seed: int | None,
         name: str | None,
         trainable: bool,

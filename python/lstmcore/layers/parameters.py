@@ -14,6 +14,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._seeds import derive
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 from lstmcore.constraints import MaxNorm
 from lstmcore.layers.initializers import Initializer
@@ -209,7 +210,8 @@ class Parameters:
         intake = Intake(check_finite=False)
         for name, value in values.items():
             if name not in self._values:
-                raise ValueError(f"weights: expected {', '.join(self._values)}; got {name!r}")
+                hint = did_you_mean(name, self._values)
+                raise ValueError(f"weights: expected {', '.join(self._values)}; got {name!r}{hint}")
             target = self._values[name]
             array = (
                 intake.floats(value, name, target.dtype)

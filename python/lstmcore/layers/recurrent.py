@@ -9,12 +9,12 @@ from lstmcore import _checks
 from lstmcore import functional as F
 from lstmcore._intake import Intake
 from lstmcore._seeds import derive
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, ArrayLike, Precision, Recompute, Shape
 from lstmcore.config import LSTMConfig
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.precision import in_force
+from lstmcore.precision import checked, in_force
 
 __all__ = ["Recurrent"]
 
@@ -35,8 +35,8 @@ class Recurrent(Layer):
     ----------
     cells : sequence of LSTMCell
         One per stacked layer, all of the same width.
-    dropout : float
-        Between stacked layers.
+    between : float
+        Dropout between stacked layers.
     return_sequences, return_state, go_backwards : bool
         As in `LSTM`.
     name, trainable
@@ -52,14 +52,14 @@ class Recurrent(Layer):
     def __init__(
         self,
         cells: Sequence[LSTMCell],
-        dropout: float,
+        between: float,
         return_sequences: bool,
         return_state: bool,
         go_backwards: bool,
         name: str | None,
         *,
         trainable: bool = True,
-        recompute: int | str | None = None,
+        recompute: Recompute = None,
         share_recurrent: bool = False,
         stateful: bool = False,
     ) -> None:
@@ -78,13 +78,10 @@ class Recurrent(Layer):
         if len(precisions := {cell.precision for cell in self.cells}) > 1:
             shown = ", ".join(sorted(map(repr, precisions)))
             raise ValueError(f"cell: expected cells with the same precision, got {shown}")
+        for cell in self.cells:
+            cell._frozen_by = type(self).__name__
         self.units = self.cells[0].units
-        self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
-        if self.dropout and len(self.cells) == 1:
-            raise ValueError(
-                "dropout: acts between stacked layers, so num_layers must be at least 2; "
-                "input_dropout drops inputs, a Dropout layer after this one outputs"
-            )
+        self._between = between  # checked by the LSTM that has the option
         self.return_sequences = _checks.flag(return_sequences, "return_sequences")
         self.return_state = _checks.flag(return_state, "return_state")
         self.go_backwards = _checks.flag(go_backwards, "go_backwards")
@@ -102,8 +99,13 @@ class Recurrent(Layer):
                 "stateful: expected go_backwards=False, since what comes next comes after the end"
             )
         self.seed = self.cells[0].seed
-        self.config: LSTMConfig | None = None
+        self._config: LSTMConfig | None = None
         self._packed: tuple[tuple[int, str], Any] | None = None
+
+    @property
+    def config(self) -> LSTMConfig | None:
+        """Sizes and options as the engine has them; None if the layer is not built."""
+        return self._config
 
     @property
     def state_size(self) -> int:
@@ -111,12 +113,23 @@ class Recurrent(Layer):
         return self.cells[0].state_size
 
     @property
-    def precision(self) -> str | None:
-        """How exactly products are computed; None: as `lstmcore.get_precision` says."""
+    def precision(self) -> Precision | None:
+        """How exactly products are computed; None: as `lstmcore.get_precision` says.
+
+        May be set at any time.
+        """
         return self.cells[0].precision
 
+    @precision.setter
+    def precision(self, precision: Precision | None) -> None:
+        checked(precision)
+        if self._parameters is not None:
+            in_force(precision, self._parameters.dtype)
+        for cell in self.cells:
+            cell.precision = precision
+
     @property
-    def precision_in_force(self) -> str:
+    def precision_in_force(self) -> Precision:
         """How exactly products are computed now that the layer is built."""
         assert self.parameters is not None
         return in_force(self.precision, self.parameters.dtype)
@@ -144,16 +157,16 @@ class Recurrent(Layer):
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C)."""
-        self.config = LSTMConfig(
+        self._config = LSTMConfig(
             input_size=self._accept(input_shape, (3,), "(N, T, C)"),
             hidden_size=self.units,
             num_layers=len(self.cells),
             bidirectional=self.bidirectional,
             go_backwards=self.go_backwards,
-            dropout=self.dropout,
+            dropout=self._between,
             **self.cells[0].options(),
         )
-        if self.share_recurrent and len(self.cells) * self.config.num_directions == 1:
+        if self.share_recurrent and len(self.cells) * self._config.num_directions == 1:
             raise ValueError(
                 "share_recurrent: expected at least two layers or directions to share, got one"
             )
@@ -162,13 +175,13 @@ class Recurrent(Layer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List the weights by the engine's names, ``weight_ih_l0`` (4H, C) and so on."""
-        assert self.config is not None
+        assert self._config is not None
         specs: list[WeightSpec] = []
-        width = self.config.input_size
+        width = self._config.input_size
         for layer, cell in enumerate(self.cells):
             for direction in ("", "_reverse") if self.bidirectional else ("",):
                 specs += cell.specs(width, f"_l{layer}{direction}")
-            width = self.config.output_size
+            width = self._config.output_size
         return [spec for spec in specs if self.stored_name(spec.name) == spec.name]
 
     def stored_name(self, name: str) -> str:
@@ -288,11 +301,11 @@ class Recurrent(Layer):
 
     def _engine_weights(self) -> dict[str, Array]:
         """Give every weight of the engine, a shared one under each of its names."""
-        assert self.config is not None
+        assert self._config is not None
         if not self.share_recurrent:
             return self._weights
         return {
-            name: self._weights[self.stored_name(name)] for name in self.config.parameter_shapes()
+            name: self._weights[self.stored_name(name)] for name in self._config.parameter_shapes()
         }
 
     def _backward(
@@ -321,9 +334,9 @@ class Recurrent(Layer):
         In arrays of their own if they are wanted `apart`, else where they belong, but for what
         shares a weight with another.
         """
-        assert self.config is not None
+        assert self._config is not None
         places: dict[str, Array | None] = {}
-        for name in self.config.parameter_shapes():
+        for name in self._config.parameter_shapes():
             stored = self.stored_name(name)
             own = self.gradient_place(stored)
             if own is not None and (apart or stored != name):
@@ -333,12 +346,12 @@ class Recurrent(Layer):
 
     def __call__(
         self,
-        inputs: Any,
+        inputs: ArrayLike,
         *,
-        initial_state: Any = None,
-        lengths: Any = None,
-        reset: Any = None,
-        mask: Any = None,
+        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         training: bool = False,
         seed: int = 0,
     ) -> Any:
@@ -400,7 +413,7 @@ class Recurrent(Layer):
         reset: Any = None,
         mask: Any = None,
     ) -> tuple[Array, F.LSTMState, Context]:
-        assert self.config is not None
+        assert self._config is not None
         if mask is not None and self.go_backwards and self.return_sequences:
             raise ValueError(
                 "mask: expected None in a layer that gives its steps in the order of a walk from "
@@ -414,7 +427,7 @@ class Recurrent(Layer):
             y, final, tape = F.lstm(
                 x,
                 self._engine_weights(),
-                self.config,
+                self._config,
                 state=state,
                 lengths=lengths,
                 reset=reset,
@@ -429,7 +442,7 @@ class Recurrent(Layer):
             y, final = F.lstm(
                 x,
                 self._packed_weights(),
-                self.config,
+                self._config,
                 state=state,
                 lengths=lengths,
                 reset=reset,
@@ -441,10 +454,10 @@ class Recurrent(Layer):
     def _packed_weights(self) -> Any:
         """Pack the weights once for as long as they stay what they are."""
         assert self.parameters is not None
-        assert self.config is not None
+        assert self._config is not None
         packed, now = self._packed, (self.parameters.version, self.precision_in_force)
         if packed is None or packed[0] != now:
-            packed = (now, F.pack(self._engine_weights(), self.config, now[1]))
+            packed = (now, F.pack(self._engine_weights(), self._config, now[1]))
             self._packed = packed
         return packed[1]
 

@@ -37,6 +37,7 @@ class TimeDistributed(Layer):
             raise ValueError(
                 "layer: expected stateful=False, since each step is a sequence of its own"
             )
+        layer._frozen_by = "TimeDistributed"
         self.layer = layer
         self.input_kind = layer.input_kind
         self.last_activation = layer.last_activation

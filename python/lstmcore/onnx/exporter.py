@@ -10,7 +10,7 @@ from onnx import helper
 
 from lstmcore import __version__, _checks
 from lstmcore._files import ONNX, as_path, check_ending, replace
-from lstmcore._typing import Shape
+from lstmcore._typing import DType, RecurrentForm, Shape, choices
 from lstmcore.layers import Layer, TextVectorization
 from lstmcore.onnx.export_graph import (
     NEWEST_OPSET,
@@ -27,7 +27,7 @@ from lstmcore.sequential import Sequential
 __all__ = ["export"]
 
 DEFAULT_OPSET = 17
-RECURRENT = ("lstm", "auto", "scan")
+RECURRENT = choices(RecurrentForm)
 
 
 def export(
@@ -37,10 +37,10 @@ def export(
     opset: int = DEFAULT_OPSET,
     lengths: bool = False,
     states: bool = False,
-    recurrent: str = "lstm",
-    dtype: Any = None,
+    recurrent: RecurrentForm = "lstm",
+    dtype: DType | None = None,
     from_ids: bool = False,
-) -> Any:
+) -> onnx.ModelProto:
     """Write what a model computes at inference as an ONNX model.
 
     Parameters

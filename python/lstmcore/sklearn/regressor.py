@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, LayerActivation
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.columns import check_finite, check_numbers
 from lstmcore.sklearn.inputs import cast, statistics
@@ -238,7 +238,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         counted = targets if weights is None else targets[weights > 0]
         check_r2_exists(counted)
 
-    def _output(self) -> tuple[int, str, str]:
+    def _output(self) -> tuple[int, LayerActivation, str]:
         return self.n_outputs_, "linear", LOSSES[self.loss]
 
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:

@@ -614,6 +614,18 @@ def test_cells_of_a_stack_must_be_alike():
         from_keras(stack)
 
 
+def test_dropout_is_called_the_same():
+    layers = lc.layers
+    for ours in (layers.LSTM(3, dropout=0.25), layers.RNN(layers.LSTMCell(3, dropout=0.25))):
+        ours(np.zeros((1, 2, 4), np.float32))
+        theirs = to_keras(ours)
+        assert theirs.get_config().get("dropout", 0.25) == theirs.cell.dropout == 0.25
+        back = from_keras(theirs)
+        assert back.get_config()["name"] == theirs.name
+        cell = back.cells[0]
+        assert (cell.dropout, getattr(back, "dropout", 0.25)) == (0.25, 0.25)
+
+
 # ---- frozen layers -------------------------------------------------------------------------------
 
 

@@ -4,8 +4,9 @@ The reported value is the sum over all samples (and valid time steps) of loss ti
 by their number, as Keras does.
 """
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from lstmcore._suggest import did_you_mean, public
 from lstmcore.training.losses.base import Loss
 from lstmcore.training.losses.crossentropy import (
     BinaryCrossentropy,
@@ -49,6 +50,9 @@ __all__ = [
     "check_gradient",
     "get",
 ]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 LossLike: TypeAlias = Loss | str
 """What `compile` takes as a loss."""
@@ -96,5 +100,6 @@ def get(loss: LossLike) -> Loss:
     kind = NAMES.get(str(loss))
     if kind is None:
         names = ", ".join(repr(name) for name in NAMES)
-        raise ValueError(f"loss: expected a Loss or one of {names}, got {loss!r}")
+        hint = did_you_mean(loss, NAMES)
+        raise ValueError(f"loss: expected a Loss or one of {names}, got {loss!r}{hint}")
     return kind()

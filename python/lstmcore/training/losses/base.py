@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments
+from lstmcore._configurable import Configurable
 from lstmcore._intake import Intake
+from lstmcore._options import arguments
 from lstmcore._typing import Array, Shape
 
 __all__ = [
