@@ -3,12 +3,23 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import (
+    Array,
+    ArrayLike,
+    DType,
+    Inputs,
+    OnNan,
+    OptimizerName,
+    Shape,
+    State,
+    ValidationData,
+    Verbose,
+)
 from lstmcore.functional import LSTMState
 from lstmcore.network import ModelState, Weighted
 from lstmcore.training import checkpoint, fitting, loop, losses
@@ -21,6 +32,10 @@ from lstmcore.training.heads import check_head
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.summary import Summarized
+
+if TYPE_CHECKING:
+    from lstmcore.encoder_decoder import EncoderDecoder
+    from lstmcore.sequential import Sequential
 
 __all__ = ["Model", "load"]
 
@@ -49,7 +64,7 @@ class Model(Weighted, Summarized):
 
     _open_attributes = ("epoch", "history", "stop_training")
 
-    def __init__(self, seed: int, dtype: Any) -> None:
+    def __init__(self, seed: int, dtype: DType) -> None:
         super().__init__(seed, dtype)
         self.epoch = 0
         self.history: History | None = None
@@ -65,7 +80,7 @@ class Model(Weighted, Summarized):
     @suggests
     def compile(
         self,
-        optimizer: Optimizer | str | None = "rmsprop",
+        optimizer: Optimizer | OptimizerName | None = "rmsprop",
         loss: LossLike | None = None,
         metrics: Metrics = None,
         weighted_metrics: Metrics = None,
@@ -148,17 +163,17 @@ class Model(Weighted, Summarized):
     @suggests
     def fit(
         self,
-        x: Any,
-        y: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: int | str = "auto",
+        verbose: Verbose = "auto",
         callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
-        validation_data: Any = None,
+        validation_data: ValidationData | None = None,
         shuffle: bool | None = None,
         class_weight: Mapping[int, float] | None = None,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         initial_epoch: int = 0,
         *,
         steps_per_epoch: int | None = None,
@@ -166,11 +181,11 @@ class Model(Weighted, Summarized):
         validation_batch_size: int | None = None,
         tbptt: int | None = None,
         stateful: bool | None = None,
-        state: Any = None,
-        reset: Any = None,
-        mask: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
-        on_nan: str = "raise",
+        on_nan: OnNan = "raise",
     ) -> History:
         """Train.
 
@@ -323,7 +338,7 @@ class Model(Weighted, Summarized):
         return self._state
 
     @state.setter
-    def state(self, state: Any) -> None:
+    def state(self, state: State) -> None:
         self._state = None if state is None else self.check_state(state)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -333,21 +348,57 @@ class Model(Weighted, Summarized):
             "_callback_states": self.callback_states,
         }
 
+    @overload
+    def evaluate(
+        self,
+        x: Inputs,
+        y: Inputs | None = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
+        *,
+        steps: int | None = None,
+        return_dict: Literal[False] = False,
+        reset: ArrayLike | None = None,
+        state: State | None = None,
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> Any: ...
+
+    @overload
+    def evaluate(
+        self,
+        x: Inputs,
+        y: Inputs | None = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
+        *,
+        steps: int | None = None,
+        return_dict: Literal[True],
+        reset: ArrayLike | None = None,
+        state: State | None = None,
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> dict[str, float]: ...
+
     @suggests
     def evaluate(
         self,
-        x: Any,
-        y: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
         batch_size: int | None = None,
-        verbose: int | str = "auto",
-        sample_weight: Any = None,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
         *,
         steps: int | None = None,
         return_dict: bool = False,
-        reset: Any = None,
-        state: Any = None,
+        reset: ArrayLike | None = None,
+        state: State | None = None,
         stateful: bool | None = None,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics.
@@ -386,16 +437,16 @@ class Model(Weighted, Summarized):
     @suggests
     def train_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
+        sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
         *,
-        state: Any = None,
-        reset: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
         return_state: bool = False,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Make one step of the optimizer with all samples.
@@ -425,15 +476,15 @@ class Model(Weighted, Summarized):
     @suggests
     def test_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
+        sample_weight: ArrayLike | None = None,
         return_dict: bool = False,
         *,
-        state: Any = None,
-        reset: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
         return_state: bool = False,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics of all samples at once; as `train_on_batch`, without a step."""
@@ -588,7 +639,9 @@ class Model(Weighted, Summarized):
 
 
 @suggests
-def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None) -> Any:
+def load(
+    path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
+) -> "Sequential | EncoderDecoder":
     """Read a model that `Model.save` wrote.
 
     Parameters
@@ -614,4 +667,4 @@ def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | Non
         If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
         wrong shape or type.
     """
-    return checkpoint.load(path, custom_objects)
+    return cast("Sequential | EncoderDecoder", checkpoint.load(path, custom_objects))

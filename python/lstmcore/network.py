@@ -14,7 +14,7 @@ from lstmcore._intake import Intake
 from lstmcore._options import Checked
 from lstmcore._seeds import derive
 from lstmcore._suggest import did_you_mean
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, DType, Inputs, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import (
     Attention,
@@ -58,7 +58,7 @@ class Weighted(Checked):
         Each with its name.
     """
 
-    def __init__(self, seed: int, dtype: Any) -> None:
+    def __init__(self, seed: int, dtype: DType) -> None:
         self.seed = seed
         self.dtype = _checks.float_dtype(dtype)
         self._layers: list[Layer] = []
@@ -336,7 +336,7 @@ class Network(Weighted):
         As in `Sequential`.
     """
 
-    def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: Any) -> None:
+    def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: DType) -> None:
         super().__init__(seed, dtype)
         self._declared: Shape | None = None
         self._shapes: list[Shape] = []
@@ -735,7 +735,7 @@ class Network(Weighted):
             checked[key] = LSTMState(h, c)
         return checked
 
-    def __call__(self, x: Any, *, training: bool = False, seed: int = 0) -> Array:
+    def __call__(self, x: Inputs, *, training: bool = False, seed: int = 0) -> Array:
         """Compute the outputs of all samples at once.
 
         Parameters
@@ -756,7 +756,7 @@ class Network(Weighted):
         batch = examples.batch(slice(None))
         return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
 
-    def inputs_of(self, x: Any, layer: Layer | str) -> tuple[Array, Array | None]:
+    def inputs_of(self, x: Inputs, layer: Layer | str) -> tuple[Array, Array | None]:
         """Compute what comes into a layer, to look at what it makes of it.
 
         Parameters

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, ArrayLike, DType, Inputs, Shape, State, Verbose
 from lstmcore.layers import Input, Layer
 from lstmcore.model import Model
 from lstmcore.network import ModelState, Network
@@ -70,7 +70,7 @@ class Sequential(Network, Model):
         layers: Sequence[Layer | Input] | None = None,
         *,
         seed: int = 0,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         self._class_names: list[str] | None = None
         super().__init__(layers, seed, dtype)
@@ -137,19 +137,51 @@ class Sequential(Network, Model):
             parts.append("quantized")
         return f"{type(self).__name__}({', '.join(parts)})"
 
+    @overload
+    def predict(
+        self,
+        x: Inputs,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        *,
+        steps: int | None = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
+        return_state: Literal[False] = False,
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        x: Inputs,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        *,
+        steps: int | None = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
+        return_state: Literal[True],
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> tuple[Array, ModelState]: ...
+
     @suggests
     def predict(
         self,
-        x: Any,
+        x: Inputs,
         batch_size: int | None = None,
-        verbose: int | str = "auto",
+        verbose: Verbose = "auto",
         *,
         steps: int | None = None,
-        state: Any = None,
-        reset: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
         return_state: bool = False,
         stateful: bool | None = None,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute the outputs, batch by batch.

@@ -78,8 +78,8 @@ def test_names_are_those_that_are_found():
     assert set(get_args(_typing.InitializerName)) == set(initializers._INITIALIZERS)
     for alias, table in (
         (_typing.OptimizerName, optimizers._NAMES),
-        (_typing.LossName, losses._NAMES),
-        (_typing.MetricName, {"accuracy", "acc", *metrics._NAMES}),
+        (_typing.LossName, losses.NAMES),
+        (_typing.MetricName, {"accuracy", "acc", *metrics.NAMES}),
     ):
         assert set(get_args(alias)) == set(table)
 

@@ -114,7 +114,7 @@ def ready_to_evaluate(model: Sequential, answers: Answers, samples: Samples) -> 
     units = model.output_shape[-1] or 1
     if not model.is_compiled:
         logits = answers.activation is not None
-        loss: losses.Loss | str = "mse"
+        loss: losses.LossLike = "mse"
         if answers.classes is not None:
             kind = losses.BinaryCrossentropy if units == 1 else losses.SparseCategoricalCrossentropy
             loss = kind(from_logits=logits)

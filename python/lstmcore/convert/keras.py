@@ -294,7 +294,7 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
     check_masks(layers)
-    model = Sequential(layers, dtype=kinds.pop() if kinds else "float32")
+    model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
     shapes = {name: spec.shape for name, spec in model.plan(shape).items()}
     wanted: Wanted = {}
     for layer, entry in zip(layers, entries, strict=True):

@@ -10,7 +10,17 @@ from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
 from lstmcore._options import arguments
 from lstmcore._suggest import suggests
-from lstmcore._typing import Array, AttentionKind, Precision, Shape, choices
+from lstmcore._typing import (
+    Array,
+    AttentionKind,
+    DType,
+    Inputs,
+    OptimizerName,
+    Precision,
+    Shape,
+    Verbose,
+    choices,
+)
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
 from lstmcore.encoder_decoder.pairs import (
@@ -115,7 +125,7 @@ class EncoderDecoder(Model, Configurable):
         end: int = 2,
         precision: Precision | None = None,
         seed: int = 0,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         super().__init__(seed, dtype)
         self.source_vocabulary = _checks.integer(source_vocabulary, "source_vocabulary", 2)
@@ -286,7 +296,7 @@ class EncoderDecoder(Model, Configurable):
         self._follow_trainable()
         self._coder.backward(contexts, dy)
 
-    def __call__(self, x: Any, y: Any, *, training: bool = False, seed: int = 0) -> Array:
+    def __call__(self, x: Inputs, y: Inputs, *, training: bool = False, seed: int = 0) -> Array:
         """Compute the probabilities of the targets' tokens, the tokens before each being given.
 
         Parameters
@@ -308,7 +318,7 @@ class EncoderDecoder(Model, Configurable):
         pair = Pair(sources.padded(), sources.lengths, given.padded())
         return self.forward(pair, given.lengths, training, seed, False)[0]
 
-    def log_probabilities(self, x: Any, y: Any, batch_size: int = 32) -> Array:
+    def log_probabilities(self, x: Inputs, y: Inputs, batch_size: int = 32) -> Array:
         """Compute how likely each target is, given its source.
 
         Parameters
@@ -346,7 +356,7 @@ class EncoderDecoder(Model, Configurable):
     @suggests
     def decode(
         self,
-        x: Any,
+        x: Inputs,
         beam_width: int = 1,
         *,
         max_length: int | None = None,
@@ -354,7 +364,7 @@ class EncoderDecoder(Model, Configurable):
         forbidden: int | str | Sequence[int | str] | None = None,
         return_attention: bool = False,
         batch_size: int = 32,
-        verbose: int | str = 0,
+        verbose: Verbose = 0,
     ) -> list[list[Hypothesis]]:
         """Find the likeliest targets by beam search.
 
@@ -433,9 +443,9 @@ class EncoderDecoder(Model, Configurable):
     @suggests
     def predict(
         self,
-        x: Any,
+        x: Inputs,
         batch_size: int | None = None,
-        verbose: int | str = "auto",
+        verbose: Verbose = "auto",
         *,
         steps: int | None = None,
         beam_width: int = 1,
@@ -482,7 +492,7 @@ class EncoderDecoder(Model, Configurable):
     @suggests
     def compile(
         self,
-        optimizer: Optimizer | str | None = "adam",
+        optimizer: Optimizer | OptimizerName | None = "adam",
         loss: LossLike | None = "sparse_categorical_crossentropy",
         metrics: Metrics = None,
         weighted_metrics: Metrics = None,

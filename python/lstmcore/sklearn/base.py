@@ -13,7 +13,7 @@ from lstmcore import _checks, layers
 from lstmcore._options import arguments
 from lstmcore._seeds import derive
 from lstmcore._suggest import did_you_mean
-from lstmcore._typing import Array, LayerActivation
+from lstmcore._typing import Array, LayerActivation, LossName
 from lstmcore.regularizers import L2
 from lstmcore.sequential import Sequential
 from lstmcore.sklearn.budget import (
@@ -114,7 +114,7 @@ class SequenceEstimator(BaseEstimator):
         """Scale what `_targets` gave."""
         return targets
 
-    def _output(self) -> tuple[int, LayerActivation, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         """Give the width of the output, its activation and the loss."""
         raise NotImplementedError
 

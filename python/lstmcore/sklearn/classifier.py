@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from lstmcore import _checks
-from lstmcore._typing import Array, LayerActivation
+from lstmcore._typing import Array, LayerActivation, LossName
 from lstmcore.sklearn.base import SequenceEstimator
 
 __all__ = ["LSTMClassifier"]
@@ -371,7 +371,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
                 self.class_weight, Mapping, "class_weight", '"balanced" or a mapping of classes'
             )
 
-    def _output(self) -> tuple[int, LayerActivation, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"
 
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:

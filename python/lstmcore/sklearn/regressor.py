@@ -8,14 +8,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 
 from lstmcore import _checks
-from lstmcore._typing import Array, LayerActivation
+from lstmcore._typing import Array, LayerActivation, LossName
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.columns import check_finite, check_numbers
 from lstmcore.sklearn.inputs import cast, statistics
 
 __all__ = ["LSTMRegressor"]
 
-LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
+LOSSES: dict[str, LossName] = {"squared_error": "mse", "absolute_error": "mae"}
 
 
 def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
@@ -238,7 +238,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         counted = targets if weights is None else targets[weights > 0]
         check_r2_exists(counted)
 
-    def _output(self) -> tuple[int, LayerActivation, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         return self.n_outputs_, "linear", LOSSES[self.loss]
 
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:

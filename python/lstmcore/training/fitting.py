@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
+from lstmcore._typing import OnNan, choices
 from lstmcore.network import ModelState
 from lstmcore.training import loop
 from lstmcore.training.batches import (
@@ -129,7 +130,7 @@ def fit(
         raise ValueError("validation_steps: expected None without anything to validate on")
     if tbptt is not None:
         tbptt = _checks.integer(tbptt, "tbptt", 1)
-    on_nan = _checks.choice(on_nan, "on_nan", ("raise", "ignore"))
+    on_nan = _checks.choice(on_nan, "on_nan", choices(OnNan))
     intake = Intake(check_finite)
     listed = _listed(callbacks)
     history = History()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lstmcore._suggest import did_you_mean, public
+from lstmcore._typing import LossName, MetricName
 from lstmcore.training import losses
 from lstmcore.training.losses import Loss
 from lstmcore.training.metrics.base import Metric, middle
@@ -48,7 +49,7 @@ __all__ = [
 if not TYPE_CHECKING:  # which would take it for a module with any name
     __getattr__, __dir__ = public(__name__, __all__)
 
-MetricLike: TypeAlias = Metric | Loss | str | Callable[..., Any]
+MetricLike: TypeAlias = Metric | Loss | MetricName | LossName | Callable[..., Any]
 """What `compile` takes as a metric."""
 
 NAMES: dict[str, tuple[type[Metric], dict[str, Any]]] = {
