@@ -23,7 +23,7 @@ class Configurable(Checked):
     def _why_fixed(self, name: str) -> str | None:
         return "it is fixed when the object is made; make a new one with it"
 
-    left_out_if_none: ClassVar[tuple[str, ...]] = ()
+    _left_out_if_none: ClassVar[tuple[str, ...]] = ()
     """Arguments that are told of only if they are not None."""
 
     _set_when_made: ClassVar[tuple[str, ...]] = ()
@@ -53,7 +53,7 @@ def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, A
     return {
         name: encode(value)
         for name, value in values.items()
-        if value is not None or name not in thing.left_out_if_none
+        if value is not None or name not in thing._left_out_if_none
     }
 
 
@@ -87,7 +87,9 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
         if getattr(value, "__self__", None) is thing:  # a method, where no function was given
             continue
         required = argument.default is argument.empty
-        default = getattr(type(thing), f"default_{name}", argument.default)
+        default = argument.default
+        for stands_for_none in (f"default_{name}", f"_default_{name}"):
+            default = getattr(type(thing), stands_for_none, default)
         if not required and (_same(value, default) or _same(value, argument.default)):
             continue
         positional = required and argument.kind is not argument.KEYWORD_ONLY
@@ -169,7 +171,7 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     if unknown := sorted(set(config) - expected - later):
         hint = did_you_mean(unknown[0], expected)
         raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}{hint}")
-    optional = getattr(kind, "left_out_if_none", ())
+    optional = getattr(kind, "_left_out_if_none", ())
     if missing := sorted(expected - set(config) - set(optional)):
         raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")
     values = {key: decode(config[key], classes) for key in config if key not in later}

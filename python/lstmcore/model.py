@@ -108,7 +108,7 @@ class Model(Weighted, Summarized):
             If a name is unknown or things do not fit, as a loss of probabilities behind a last
             layer that does not make them.
         """
-        if not self.network:
+        if not self._network:
             raise ValueError("compile: the model has no layers")
         if loss is None:
             raise ValueError("loss: expected a Loss or its name, got None")
@@ -121,12 +121,12 @@ class Model(Weighted, Summarized):
             optimizer = "sgd"  # which nothing asks for
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
-        check_head(losses.get(loss), self.network[-1])
+        check_head(losses.get(loss), self._network[-1])
         self._compiled = Compiled.make(
-            optimizer, loss, metrics, self.last_activation, weighted_metrics
+            optimizer, loss, metrics, self._last_activation, weighted_metrics
         )
 
-    def set_compiled(self, compiled: Compiled) -> None:
+    def _set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""
         self._compiled = compiled
 
@@ -155,7 +155,7 @@ class Model(Weighted, Summarized):
                 "made of and quantize that again"
             )
 
-    def forget_training(self) -> None:
+    def _forget_training(self) -> None:
         """Leave behind what the last `fit` left: history, epochs, states."""
         self.epoch, self.history, self.stop_training = 0, None, False
         self._listeners, self._callback_states, self._state = None, [], None
@@ -313,18 +313,18 @@ class Model(Weighted, Summarized):
         compiled = self._compiled
         if compiled is None:
             return
-        compiled.optimizer.resize()
+        compiled.optimizer._resize()
         self._compiled = None
-        if self.network:
+        if self._network:
             with suppress(ValueError):  # the loss does not go with this activation
-                self._compiled = compiled.for_activation(self.last_activation)
+                self._compiled = compiled.for_activation(self._last_activation)
 
     @property
-    def callback_states(self) -> list[CallbackState]:
+    def _states_of_callbacks(self) -> list[CallbackState]:
         """What the callbacks of the `fit` that runs, or of the last one, remember."""
         return self._callback_states if self._listeners is None else self._listeners.states()
 
-    def keep_callback_states(self, states: Sequence[CallbackState]) -> None:
+    def _keep_callback_states(self, states: Sequence[CallbackState]) -> None:
         """Keep `states` for a `fit` that goes on at the epoch where they were."""
         self._callback_states = list(states)
 
@@ -339,13 +339,13 @@ class Model(Weighted, Summarized):
 
     @state.setter
     def state(self, state: State) -> None:
-        self._state = None if state is None else self.check_state(state)
+        self._state = None if state is None else self._check_state(state)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
             **self.__dict__,
             "_listeners": None,
-            "_callback_states": self.callback_states,
+            "_callback_states": self._states_of_callbacks,
         }
 
     @overload
@@ -552,15 +552,15 @@ class Model(Weighted, Summarized):
         raise NotImplementedError
 
     @property
-    def last_activation(self) -> str:
+    def _last_activation(self) -> str:
         """What the outputs went through last; see `Layer.last_activation`."""
-        return self.network[-1].last_activation
+        return self._network[-1].last_activation
 
-    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+    def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute all outputs, without steps that are not there, as rows (M, U)."""
         raise NotImplementedError
 
-    def begin_epoch(self, epoch: int) -> None:
+    def _begin_epoch(self, epoch: int) -> None:
         """Take note that `fit` begins an epoch, for what depends on its number."""
 
     def forward(
@@ -569,7 +569,7 @@ class Model(Weighted, Summarized):
         """Compute one checked batch; see `Sequential.forward`."""
         raise NotImplementedError
 
-    def forward_from(
+    def _forward_from(
         self,
         inputs: Any,
         lengths: Array | None,
@@ -579,32 +579,32 @@ class Model(Weighted, Summarized):
         state: Mapping[str, LSTMState],
         reset: Array | None = None,
     ) -> tuple[Array, Array | None, Any, ModelState]:
-        """Compute as `forward` does, from a state to a state; see `Sequential.forward_from`."""
+        """Compute as `forward` does, from a state to a state; see `Sequential._forward_from`."""
         return (*self.forward(inputs, lengths, training, seed, logits), {})
 
     def backward(self, contexts: Any, dy: Array) -> None:
         """Write the gradients of all weights to ``parameters.gradients``."""
         raise NotImplementedError
 
-    def check_passes_state(self, name: str) -> None:
+    def _check_passes_state(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
         raise ValueError(
             f"{name}: not for {type(self).__name__}, which works on whole sequences, so that no "
             "state passes from one call to the next"
         )
 
-    def check_state(
+    def _check_state(
         self,
         state: Any,
         rows: int | None = None,
         name: str = "state",
         intake: Intake | None = None,
     ) -> ModelState:
-        """Return `state` with its pairs checked; see `Sequential.check_state`."""
-        self.check_passes_state(name)
+        """Return `state` with its pairs checked; see `Sequential._check_state`."""
+        self._check_passes_state(name)
         return dict(state)
 
-    def document(self) -> dict[str, Any]:
+    def _document(self) -> dict[str, Any]:
         """Give what a model file says of the model, but for its weights and its training."""
         raise NotImplementedError
 
@@ -634,7 +634,7 @@ class Model(Weighted, Summarized):
         wanted = stateful is not None and _checks.flag(stateful, "stateful")
         given = {"tbptt": tbptt is not None, "stateful": wanted, "state": state is not None}
         for name in [name for name in given if given[name]]:
-            self.check_passes_state(name)
+            self._check_passes_state(name)
         return loop.Carry()
 
 

@@ -86,17 +86,17 @@ class Weighted(Checked):
         self._seed = _checks.integer(seed, "seed")
 
     @property
-    def network(self) -> list[Layer]:
+    def _network(self) -> list[Layer]:
         """The layers that compute."""
         return self.layers
 
     @contextmanager
-    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
+    def _unchanged_on_error(self, *others: Any) -> Iterator[None]:
         """Give this model, its layers and `others` their attributes back if the block raises.
 
         So a refused call leaves no half-built model behind, nor one built for refused data.
         """
-        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
+        layers = [inner for layer in self.layers for inner in layer._layers_within()]
         before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
         try:
             yield
@@ -125,25 +125,25 @@ class Weighted(Checked):
         """Whether this is a model for inference with weights of 8 bits; see `quantize`."""
         return self._quantized
 
-    def become_quantized(self) -> None:
+    def _become_quantized(self) -> None:
         """Take note that the matrices are multiples of their scales, and compute accordingly.
 
         From now on nobody writes to the weights.
         """
-        for layer in self.network:
-            for cell in layer.inner_layers():
+        for layer in self._network:
+            for cell in layer._layers_within():
                 if isinstance(cell, LSTMCell):
                     cell.precision = "int8"
-        self.parameters.lock(
+        self.parameters._lock(
             "set_weights: a quantized model keeps the weights that quantize gave it; set those of "
             "the model that it was made of and quantize that again"
         )
         self._quantized = True
 
-    def check_quantized(self) -> None:
+    def _check_quantized(self) -> None:
         """Raise ValueError if a layer does not compute as those of a quantized model do."""
-        for layer in self.network:
-            for cell in layer.inner_layers():
+        for layer in self._network:
+            for cell in layer._layers_within():
                 if isinstance(cell, LSTMCell) and cell.precision != "int8":
                     raise ValueError(
                         f"layer {layer.name!r}: expected precision 'int8' in a quantized model, "
@@ -278,13 +278,13 @@ class Weighted(Checked):
 
     # ---- for subclasses ----------------------------------------------------------------------
 
-    def check_trains(self) -> None:
+    def _check_trains(self) -> None:
         """Raise ValueError if a layer computes in a precision that is for inference only."""
         assert self.parameters is not None  # all layers are bound to them
-        for layer in self.network:
-            for inner in layer.inner_layers():
+        for layer in self._network:
+            for inner in layer._layers_within():
                 if isinstance(inner, Recurrent) and inner.parameters is not None:
-                    inner.check_trains()
+                    inner._check_trains()
 
     def _make_parameters(
         self, specs: Mapping[str, WeightSpec], initialize: bool = True
@@ -294,14 +294,14 @@ class Weighted(Checked):
         Without `initialize` they are zeros, for who writes all of them next.
         """
         parameters = Parameters(specs, self.dtype)
-        for index in range(len(self.network)):
+        for index in range(len(self._network)):
             self._give_place(parameters, index, initialize)
         self._find_inner_layers()
         return parameters
 
     def _give_place(self, parameters: Parameters, index: int, initialize: bool) -> None:
         """Bind the layer at `index` to `parameters`, where its weights have their places."""
-        layer = self.network[index]
+        layer = self._network[index]
         names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
         before = layer.weights
         seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
@@ -312,7 +312,7 @@ class Weighted(Checked):
         layer.bind(parameters, names)
 
     def _find_inner_layers(self) -> None:
-        every = (inner for layer in self.network for inner in layer.inner_layers())
+        every = (inner for layer in self._network for inner in layer._layers_within())
         self._inner_layers = tuple(dict.fromkeys(every))
 
     def _check_may_change(self, name: str) -> None:
@@ -367,13 +367,13 @@ class Network(Weighted):
             self._append(layer)
             return
         self._check_may_change("add")
-        inner = layer.inner_layers() if isinstance(layer, Layer) else []
+        inner = layer._layers_within() if isinstance(layer, Layer) else []
         count = len(self.layers)
         try:
-            with self.unchanged_on_error(*inner, self.parameters):
+            with self._unchanged_on_error(*inner, self.parameters):
                 self._append(layer)
-                added = self.network[-1]
-                shape, specs = self._plan_layer(added, len(self.network) - 1, self._shapes[-1])
+                added = self._network[-1]
+                shape, specs = self._plan_layer(added, len(self._network) - 1, self._shapes[-1])
                 self._shapes = [*self._shapes, shape]
                 self._change({**self.parameters.specs, **specs})
         except BaseException:
@@ -401,18 +401,18 @@ class Network(Weighted):
             raise ValueError("pop: the model has no layers")
         self._check_may_change("pop")
         last = self.layers[-1]
-        if self._parameters is not None and last in self.network:
+        if self._parameters is not None and last in self._network:
             last._leave()
         self._layers.pop()
         last._held_by = None
         if self._parameters is None:
             return last
-        if not self.network:
+        if not self._network:
             self._parameters, self._input_shape, self._shapes = None, None, []
             self._inner_layers = ()
             self._structure_changed()
             return last
-        self._shapes = self._shapes[: len(self.network)]
+        self._shapes = self._shapes[: len(self._network)]
         own = f"{last.name}."
         specs = self.parameters.specs
         self._change({name: specs[name] for name in specs if not name.startswith(own)})
@@ -421,11 +421,11 @@ class Network(Weighted):
     def _change(self, specs: Mapping[str, WeightSpec]) -> None:
         """Hold the weights `specs`: those of the last layer came or went."""
         parameters = self.parameters
-        bound = [layer for layer in self.network if layer.parameters is parameters]
+        bound = [layer for layer in self._network if layer.parameters is parameters]
         parameters.change(specs)
         for layer in bound:
             layer.bind(parameters, layer._names)
-        if len(bound) < len(self.network):
+        if len(bound) < len(self._network):
             self._give_place(parameters, len(bound), initialize=True)
         self._find_inner_layers()
         self._structure_changed()
@@ -445,23 +445,23 @@ class Network(Weighted):
         """
         self._build(input_shape, initialize=True)
 
-    def build_to_fill(self, input_shape: Sequence[int | None]) -> None:
+    def _build_to_fill(self, input_shape: Sequence[int | None]) -> None:
         """Do as `build`, but for the initial values: for who writes all weights next."""
         self._build(input_shape, initialize=False)
 
     def _build(self, input_shape: Sequence[int | None], initialize: bool) -> None:
         if self._parameters is not None:
             raise ValueError("build: the model is built already")
-        with self.unchanged_on_error():
-            specs = self.plan(input_shape)
+        with self._unchanged_on_error():
+            specs = self._plan(input_shape)
             self._parameters = self._make_parameters(specs, initialize)
 
-    def plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
+    def _plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
         """Fix all widths, and list the weights by full name; nothing is allocated yet.
 
         The half of `build` that tells whether layers fit together.
         """
-        network = self.network
+        network = self._network
         if not network:
             raise ValueError("layers: expected at least one layer that computes, got none")
         shape: Shape = tuple(
@@ -488,7 +488,7 @@ class Network(Weighted):
         return shape, {f"{layer.name}.{spec.name}": spec for spec in layer.weight_specs()}
 
     @property
-    def network(self) -> list[Layer]:
+    def _network(self) -> list[Layer]:
         """The layers that compute: all but a `TextVectorization`."""
         return self._layers[1:] if self.vectorizer else self._layers
 
@@ -537,9 +537,9 @@ class Network(Weighted):
         contexts : list
             For `backward`.
         """
-        return self.forward_from(inputs, lengths, training, seed, logits, {})[:3]
+        return self._forward_from(inputs, lengths, training, seed, logits, {})[:3]
 
-    def forward_from(
+    def _forward_from(
         self,
         inputs: Array,
         lengths: Array | None,
@@ -568,7 +568,7 @@ class Network(Weighted):
             Of every recurrent layer after the last valid step of each row.
         """
         contexts: list[Any] = []
-        network = self.network
+        network = self._network
         first = len(network)
         if training:
             self._follow_trainable()
@@ -576,7 +576,7 @@ class Network(Weighted):
         after: ModelState = {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
-            if logits and layer is network[-1] and not layer.passes_state:
+            if logits and layer is network[-1] and not layer._passes_state:
                 inputs, lengths, context = layer.forward_logits(inputs, lengths, training, place)
             else:
                 inputs, lengths, context, ends = run_from(
@@ -586,9 +586,9 @@ class Network(Weighted):
             contexts.append(context if index >= first else NO_CONTEXT)
         return inputs, lengths, contexts, after
 
-    def output_lengths(self, lengths: Array) -> Array:
+    def _output_lengths(self, lengths: Array) -> Array:
         """Give the time steps of the outputs for those of the inputs; see `Layer`."""
-        for layer in self.network:
+        for layer in self._network:
             lengths = layer.output_lengths(lengths)
         return lengths
 
@@ -598,7 +598,7 @@ class Network(Weighted):
         Nothing is computed beneath the lowest layer that trains.
         """
         self._follow_trainable()
-        network = self.network
+        network = self._network
         kept = next((at for at, own in enumerate(contexts) if own is not NO_CONTEXT), len(network))
         first = max(lowest_trained(network), kept)  # more may train since the forward
         gradient: Array | None = dy
@@ -612,7 +612,7 @@ class Network(Weighted):
     def recurrent_layers(self) -> dict[str, Recurrent]:
         """The layers that have a state, by name; "residual.0" is the first in a `Residual`."""
         found: dict[str, Recurrent] = {}
-        for layer in self.network:
+        for layer in self._network:
             found.update(parts_of(str(layer.name), layer))
         return found
 
@@ -640,15 +640,15 @@ class Network(Weighted):
         """
         rows = _checks.integer(batch_size, "batch_size", 0)
         dtype = self.parameters.dtype
-        self.check_passes_state("initial_state")
+        self._check_passes_state("initial_state")
         return {
-            name: LSTMState(*(np.zeros(shape, dtype) for shape in layer.state_shapes(rows)))
+            name: LSTMState(*(np.zeros(shape, dtype) for shape in layer._state_shapes(rows)))
             for name, layer in self.recurrent_layers.items()
         }
 
-    def check_passes_state(self, name: str) -> None:
+    def _check_passes_state(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
-        self.check_reset(name)
+        self._check_reset(name)
         for key, layer in self.recurrent_layers.items():
             if layer.bidirectional or layer.go_backwards:
                 raise ValueError(
@@ -656,9 +656,9 @@ class Network(Weighted):
                     "all of it at once; expected layers that walk forwards only"
                 )
 
-    def check_reset(self, name: str) -> None:
+    def _check_reset(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
-        for layer in self.network:
+        for layer in self._network:
             for part in _hidden_parts(layer):
                 kind = type(part).__name__
                 what = f"is a {kind}" if part is layer else f"holds one of class {kind}"
@@ -668,14 +668,14 @@ class Network(Weighted):
                 )
         if not self.recurrent_layers:
             raise ValueError(f"{name}: the model has no recurrent layer")
-        for layer in self.network:
+        for layer in self._network:
             if layer.mixes_steps:
                 raise ValueError(
                     f"{name}: layer {layer.name!r} makes an output of several time steps, which "
                     "must all be there; expected layers that work step by step"
                 )
 
-    def check_state(
+    def _check_state(
         self,
         state: Any,
         rows: int | None = None,
@@ -701,7 +701,7 @@ class Network(Weighted):
             If it is not a state of this model.
         """
         intake = Intake(switch=False) if intake is None else intake
-        self.check_passes_state(name)
+        self._check_passes_state(name)
         layers = self.recurrent_layers
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -727,7 +727,7 @@ class Network(Weighted):
             )
             if rows is None:
                 rows = h.shape[1] if h.ndim == 3 else 0
-            for part, array, shape in zip("hc", (h, c), layer.state_shapes(rows), strict=True):
+            for part, array, shape in zip("hc", (h, c), layer._state_shapes(rows), strict=True):
                 if array.shape != shape:
                     raise ValueError(
                         f"{name}[{key!r}].{part}: expected shape {shape}, got {array.shape}"
@@ -777,7 +777,7 @@ class Network(Weighted):
         ValueError
             If the model has no such layer.
         """
-        network = self.network
+        network = self._network
         places = [at for at, own in enumerate(network) if own is layer or own.name == layer]
         if not places:
             known = [str(own.name) for own in network]
@@ -822,7 +822,8 @@ class Network(Weighted):
                 f"layer {layer.name!r}: return_state=True is for calling the layer on its own; in "
                 "a model each layer has one output"
             )
-        if any(isinstance(inner, Attention) and inner.query_size for inner in layer.inner_layers()):
+        within = layer._layers_within()
+        if any(isinstance(inner, Attention) and inner.query_size for inner in within):
             raise ValueError(
                 f"layer {layer.name!r}: query_size is for calling the layer on its own; in a model "
                 "each layer has one input"
@@ -847,7 +848,7 @@ class Network(Weighted):
 
         With a mask they are made ragged rows of the steps that are there.
         """
-        network = self.network
+        network = self._network
         if not network:
             raise ValueError("the model has no layers")
         intake = Intake(switch=False) if intake is None else intake
@@ -866,10 +867,10 @@ class Network(Weighted):
             return self._build_and_check(inputs, there)
 
     def _build_and_check(self, inputs: Rows, there: Array | None) -> Examples:
-        first = self.network[0]
+        first = self._network[0]
         ids = first.input_kind == "ids"
         rank = len(inputs.shape)
-        with nullcontext() if self.built else self.unchanged_on_error():
+        with nullcontext() if self.built else self._unchanged_on_error():
             if not self.built:
                 self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
             if there is None or len(there) == 0:
@@ -881,7 +882,7 @@ class Network(Weighted):
 
     def _check_masked(self, inputs: Array, there: Array) -> None:
         """Raise ValueError if the mask does not go with the inputs or with the layers."""
-        if getattr(self.network[0], "mask_zero", False):
+        if getattr(self._network[0], "mask_zero", False):
             wrong = np.argwhere(there & (inputs == 0))
             if len(wrong):
                 raise ValueError(
@@ -889,7 +890,7 @@ class Network(Weighted):
                     f"{tuple(map(int, wrong[0]))} is there; expected mask & (x != 0)"
                 )
         steps = np.arange(there.shape[1] + 1, dtype=np.int64)
-        for layer in self.network if len(self.output_shape) > 2 else []:
+        for layer in self._network if len(self.output_shape) > 2 else []:
             if (layer.output_lengths(steps) != steps).any():
                 raise ValueError(
                     f"mask: layer {layer.name!r} changes the number of steps, so that outputs do "
@@ -898,22 +899,22 @@ class Network(Weighted):
 
     def _examples_of(self, inputs: Array | Ragged) -> Examples:
         """Check inputs of the right type against what the model was built for."""
-        first = self.network[0]
+        first = self._network[0]
         ids = first.input_kind == "ids"
         shape, fixed = inputs.shape, self.input_shape[1:2]
         if isinstance(inputs, Ragged) and fixed != (None,) and shape[1] <= (fixed[0] or 0):
             shape = (shape[0], fixed[0] or 0, *shape[2:])
-        first.check_shape(shape)
+        first._check_shape(shape)
         values = inputs.values if isinstance(inputs, Ragged) else inputs
         first.check_values(values)
         if not isinstance(inputs, Ragged):
             lengths = first.lengths_of(inputs, None)
-            return Examples(inputs, lengths, output_lengths=self.output_lengths)
+            return Examples(inputs, lengths, output_lengths=self._output_lengths)
         if ids and values.size and not values.all():
             lengths = first.lengths_of(inputs.padded(), inputs.lengths)
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
-        return Examples(inputs, inputs.lengths, output_lengths=self.output_lengths)
+        return Examples(inputs, inputs.lengths, output_lengths=self._output_lengths)
 
 
 def _hidden_parts(layer: Layer) -> list[Recurrent]:
@@ -923,8 +924,8 @@ def _hidden_parts(layer: Layer) -> list[Recurrent]:
     """
     if isinstance(layer, TimeDistributed):
         return []
-    if not layer.passes_state:
-        return [part for part in layer.inner_layers() if isinstance(part, Recurrent)]
+    if not layer._passes_state:
+        return [part for part in layer._layers_within() if isinstance(part, Recurrent)]
     members = layer.layers if isinstance(layer, Residual) else []
     return [part for member in members for part in _hidden_parts(member)]
 

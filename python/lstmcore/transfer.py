@@ -77,7 +77,7 @@ def find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:
 def layer_weights(model: "Weighted") -> LayerWeights:
     """List the weights of a built model, layer by layer."""
     _ = model.parameters  # which raises an error if the model is not built
-    return {str(layer.name): layer.weights for layer in model.network if layer.weights}
+    return {str(layer.name): layer.weights for layer in model._network if layer.weights}
 
 
 def read_weights(path: "str | os.PathLike[str]") -> LayerWeights:

@@ -129,7 +129,7 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
 
 def _prefixes(model: Sequential, names: list[str] | None) -> dict[str, str]:
     """Return the prefix of each layer with weights: as told, else its name."""
-    prefixes = {str(layer.name): str(layer.name) for layer in model.network if layer.weights}
+    prefixes = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     for entry in names or []:
         layer, equals, prefix = entry.partition("=")
         if not equals or layer not in prefixes:

@@ -73,7 +73,7 @@ def _from_options(
         return Layout("text", **{"text": rest[0] if rest else None, **given})
     features = given.pop("features", tuple(rest))
     shape = model.input_shape
-    if len(shape) == 3 or model.network[0].input_kind == "ids":
+    if len(shape) == 3 or model._network[0].input_kind == "ids":
         width = shape[2] if len(shape) == 3 else 1
     else:
         raise ValueError(
@@ -101,7 +101,7 @@ def as_inputs(model: Sequential, x: list[Any]) -> list[Any]:
     """Return inputs in the type that the model takes: token ids, or numbers of its dtype."""
     if model.vectorizer is not None:
         return x
-    if model.network[0].input_kind != "ids":
+    if model._network[0].input_kind != "ids":
         return [np.asarray(row, dtype=model.dtype) for row in x]
     for row in x:
         if (row != np.floor(row)).any():

@@ -199,7 +199,7 @@ def _time_distributed(layer: TimeDistributed) -> list[Part]:
 
 def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
     """Give a Keras LSTM's or LSTMCell's arguments; `place` is that in a stack."""
-    config = cell.config(1)
+    config = cell._config_for(1)
     allowed = ("bias", "recurrent_dropout", "input_dropout", *ACTIVATION_NAMES)
     refuse_options(config, allowed, "Keras' LSTM")
     if config.output_activation != config.cell_activation:

@@ -115,7 +115,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
                 _refuse_gradients(module)
             layer, shape = make(module)
             layer.trainable = _is_trained(module, training)
-            layer.build_alone(shape, dtype)
+            layer._build_alone(shape, dtype)
             return layer
     expected = ", ".join(f"nn.{kind.__name__}" for kind, _ in makers)
     raise ValueError(f"module: expected one of {expected}, got {type(module).__name__}")

@@ -132,7 +132,7 @@ def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | kera
         raise ValueError("model: the model is not built; call build(input_shape)")
     numbering = Numbering()
     wanted: Wanted = {}
-    for layer in model.network:
+    for layer in model._network:
         try:
             parts = _parts(layer)
         except ValueError:
@@ -185,7 +185,7 @@ def to_keras(
     target = None if path is None else _target(path, model)
     rows = None if batch_size is None else _checks.integer(batch_size, "batch_size", 1)
     if isinstance(model, Sequential):
-        dtype, layers = model.parameters.dtype.name, model.network
+        dtype, layers = model.parameters.dtype.name, model._network
         if model.vectorizer is not None:
             raise ValueError(
                 f"layer {model.vectorizer.name!r}: Keras' models of these layers take token ids; "
@@ -295,7 +295,7 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
     check_masks(layers)
     model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
-    shapes = {name: spec.shape for name, spec in model.plan(shape).items()}
+    shapes = {name: spec.shape for name, spec in model._plan(shape).items()}
     wanted: Wanted = {}
     for layer, entry in zip(layers, entries, strict=True):
         for part in _parts(layer):
@@ -316,7 +316,7 @@ def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     if len(kinds) > 1:
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
     last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
-    layer.build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
+    layer._build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
     wanted = {place.address: place for part in _parts(layer) for place in part.places}
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None

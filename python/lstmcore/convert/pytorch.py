@@ -268,7 +268,7 @@ def save_torch(
         raise ValueError(f"path: expected {' or '.join(WRITTEN)}, got {target.name!r}")
     weights = model.weights
     if names is None:
-        names = {str(layer.name): str(layer.name) for layer in model.network if layer.weights}
+        names = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     state: dict[str, Array] = {}
     for layer, prefix in _named(model, names).items():
         for place in places_of(layer):
@@ -418,7 +418,7 @@ def _shapes(config: LSTMConfig) -> dict[str, tuple[int, ...]]:
 def _named(model: Sequential, names: Any) -> dict[Layer, str]:
     """Give the prefix of each layer that has weights."""
     _checks.instance(names, Mapping, "names", "a mapping of layers' names to prefixes")
-    layers = {str(layer.name): layer for layer in model.network if layer.weight_specs()}
+    layers = {str(layer.name): layer for layer in model._network if layer.weight_specs()}
     missing, unknown = sorted(set(layers) - set(names)), sorted(set(names) - set(layers))
     if missing or unknown:
         raise ValueError(

@@ -105,7 +105,7 @@ class EncoderDecoder(Model, Configurable):
     end token. Padding takes no part in attention, losses and metrics.
     """
 
-    left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision",)
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class EncoderDecoder(Model, Configurable):
     def _why_fixed(self, name: str) -> str | None:
         return None if name == "scheduled_sampling" else super()._why_fixed(name)
 
-    def plan(self) -> dict[str, WeightSpec]:
+    def _plan(self) -> dict[str, WeightSpec]:
         """List the weights by full name; nothing is allocated yet."""
         return self._specs
 
@@ -230,7 +230,7 @@ class EncoderDecoder(Model, Configurable):
             self._parameters = self._make_parameters(self._specs)
         return self._parameters
 
-    def build_to_fill(self) -> None:
+    def _build_to_fill(self) -> None:
         """Make `parameters` without initial values: for who writes all weights next."""
         self._parameters = self._make_parameters(self._specs, initialize=False)
 
@@ -245,12 +245,12 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- computation -------------------------------------------------------------------------
 
-    def become_quantized(self) -> None:
-        """Also tell what the constructor was given; see `Weighted.become_quantized`."""
-        super().become_quantized()
+    def _become_quantized(self) -> None:
+        """Also tell what the constructor was given; see `Weighted._become_quantized`."""
+        super()._become_quantized()
         object.__setattr__(self, "precision", "int8")  # which no user can set
 
-    def begin_epoch(self, epoch: int) -> None:
+    def _begin_epoch(self, epoch: int) -> None:
         """Take note of the epoch, for `scheduled_sampling`."""
         self._sampling_epoch = epoch
 
@@ -346,8 +346,8 @@ class EncoderDecoder(Model, Configurable):
             result[rows] = [row[:length].sum() for row, length in zip(logs, lengths, strict=True)]
         return result
 
-    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
-        """Compute the probabilities at all steps of the targets; see `Model.output_rows`."""
+    def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+        """Compute the probabilities at all steps of the targets; see `Model._output_rows`."""
         self._check_no_mask(mask)
         return loop.output_rows(self, self._pair_examples(x, y), batch_size, False)
 
@@ -528,8 +528,8 @@ class EncoderDecoder(Model, Configurable):
         given = [name for name in arguments(type(self)) if name != "dtype"]
         return {**describe_arguments(self, given), "dtype": self.dtype.name}
 
-    def document(self) -> dict[str, Any]:
-        """Give what a model file says of the model; see `Model.document`."""
+    def _document(self) -> dict[str, Any]:
+        """Give what a model file says of the model; see `Model._document`."""
         config = self.get_config()
         del config["seed"], config["dtype"]  # which a file says of every model
         document: dict[str, Any] = {
@@ -577,9 +577,9 @@ class EncoderDecoder(Model, Configurable):
     ) -> PairExamples:
         loss = self.compiled.loss
         if windows:
-            self.check_passes_state("tbptt")
+            self._check_passes_state("tbptt")
         if reset is not None:
-            self.check_passes_state("reset")
+            self._check_passes_state("reset")
         self._check_no_mask(mask)
         with explain_lists(x):
             sources, targets = self._pairs(x, y)

@@ -293,7 +293,7 @@ class Attention(Layer):
             _core.dense_backward(rows, kernel, gradients, gradients, "linear", False, target, None)
 
     @property
-    def score_gradient(self) -> Array | None:
+    def _score_gradient(self) -> Array | None:
         """Where the gradient of ``score`` belongs; None if no such weight is trained."""
         return self.gradient_place("score")
 
@@ -430,7 +430,7 @@ class Attention(Layer):
                 if self._asked
                 else "query: expected none, since the layer has no query_size"
             )
-        array, valid = self.prepare_call(inputs, lengths)
+        array, valid = self._prepare_call(inputs, lengths)
         if query is None:
             outputs, _, look = self.forward(array, valid, False, 0)
             return outputs, look.weights[:, 0]

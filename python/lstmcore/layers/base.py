@@ -124,7 +124,7 @@ class Layer(Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         value = _checks.flag(value, "trainable")
-        for layer in self.inner_layers():
+        for layer in self._layers_within():
             layer._trainable = value
 
     def _is_trainable(self) -> bool:
@@ -142,7 +142,7 @@ class Layer(Configurable):
         """How many of the layer's parameters are not trained."""
         if self.parameters is None:
             return 0
-        specs, frozen = self.parameters.specs, frozen_weights(self.inner_layers())
+        specs, frozen = self.parameters.specs, frozen_weights(self._layers_within())
         return sum(
             math.prod(specs[name].shape)
             for name in self._names.values()
@@ -164,7 +164,7 @@ class Layer(Configurable):
     def _follow_trainable(self) -> None:
         """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
         if self._alone and self.parameters is not None:
-            self.parameters.freeze(frozen_weights(self.inner_layers()))
+            self.parameters.freeze(frozen_weights(self._layers_within()))
 
     def gradient_place(self, name: str) -> Array | None:
         """Return where the gradient of the weight `name` goes.
@@ -268,7 +268,7 @@ class Layer(Configurable):
         return {}
 
     @property
-    def passes_state(self) -> bool:
+    def _passes_state(self) -> bool:
         """Whether `forward_from` is what `forward` is: no subclass has changed only the latter."""
         kinds = type(self).__mro__
         return next(
@@ -328,13 +328,13 @@ class Layer(Configurable):
     def check_values(self, inputs: Array) -> None:
         """Raise ValueError if inputs of the right type and shape hold something impossible."""
 
-    def inner_layers(self) -> list["Layer"]:
+    def _layers_within(self) -> list["Layer"]:
         """List this layer and all those within it, such as cells."""
         found: list[Layer] = [self]
         for value in vars(self).values():
             for entry in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(entry, Layer):
-                    found += entry.inner_layers()
+                    found += entry._layers_within()
         return found
 
     # ---- weights -----------------------------------------------------------------------------
@@ -470,10 +470,10 @@ class Layer(Configurable):
         -------
         ndarray
         """
-        array, valid = self.prepare_call(inputs, lengths)
+        array, valid = self._prepare_call(inputs, lengths)
         return self.forward(array, valid, training, seed)[0]
 
-    def prepare_call(
+    def _prepare_call(
         self, inputs: Any, lengths: Any, mask: Any = None
     ) -> tuple[Array, Array | None]:
         """Check and convert the arguments of a call, and build the layer if this is the first.
@@ -503,12 +503,12 @@ class Layer(Configurable):
             open_axes: Shape = (None,) * array.ndim
             ids = self.input_kind == "ids"
             shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
-            self.build_alone(shape, np.float32 if ids else array.dtype)
-        self.check_shape(array.shape)
+            self._build_alone(shape, np.float32 if ids else array.dtype)
+        self._check_shape(array.shape)
         self.check_values(array)
         return array, steps
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless `shape` is what the layer was built for."""
         expected = self.input_shape
         assert expected is not None
@@ -517,7 +517,7 @@ class Layer(Configurable):
         ):
             raise ValueError(f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}")
 
-    def build_alone(self, input_shape: Shape, dtype: Any) -> None:
+    def _build_alone(self, input_shape: Shape, dtype: Any) -> None:
         """Build the layer without a model.
 
         Parameters

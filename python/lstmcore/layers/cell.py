@@ -163,7 +163,7 @@ class LSTMCell(Layer):
         if _checks.integer(proj_size, "proj_size", 0) > self.units:
             raise ValueError(f"proj_size: expected 0 to units, {self.units}, got {proj_size}")
         try:
-            self._take_checked(self.config(1))
+            self._take_checked(self._config_for(1))
         except (TypeError, ValueError) as error:
             name, colon, rest = str(error).partition(":")
             raise type(error)(OTHER_NAMES.get(name, name) + colon + rest) from None
@@ -195,7 +195,7 @@ class LSTMCell(Layer):
         self._bias_initializer = _ForgetBias(self.units, remembering)
         self._config: LSTMConfig | None = None
 
-    left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision",)
 
     _keras_only = ("dropout", "bias_initializer", "implementation")
 
@@ -225,7 +225,7 @@ class LSTMCell(Layer):
         """Width of h: P with a projection, else H."""
         return self.proj_size or self.units
 
-    def options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         """Give the variants of the cell as arguments of an `LSTMConfig`."""
         output = self.activation if self.output_activation is None else self.output_activation
         return {
@@ -236,9 +236,9 @@ class LSTMCell(Layer):
             **{name: getattr(self, name) for name in SAME_NAMES},
         }
 
-    def config(self, width: int) -> LSTMConfig:
+    def _config_for(self, width: int) -> LSTMConfig:
         """Return the configuration for inputs of `width`."""
-        return LSTMConfig(width, self.units, **self.options())
+        return LSTMConfig(width, self.units, **self._options())
 
     def _checked_forget_bias(self, value: float | None) -> float | None:
         if value is None:
@@ -268,7 +268,7 @@ class LSTMCell(Layer):
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, C)."""
         width = self._accept(input_shape, (2,), "(N, C)")
-        self._config = self.config(width)
+        self._config = self._config_for(width)
         return (input_shape[0], self.state_size)
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
@@ -279,9 +279,9 @@ class LSTMCell(Layer):
     def weight_specs(self) -> list[WeightSpec]:
         """List the weights of the step."""
         assert self._config is not None
-        return self.specs(self._config.input_size, "_l0")
+        return self._specs(self._config.input_size, "_l0")
 
-    def specs(self, width: int, suffix: str) -> list[WeightSpec]:
+    def _specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
         kernel, recurrent = (_Transposed(make) for make in self._initializers)
         units, trained = self.units, self.recurrent_trainable
@@ -346,7 +346,7 @@ class LSTMCell(Layer):
         states : tuple of two ndarray, each of shape (N, H)
             h and c after the step.
         """
-        array, _ = self.prepare_call(inputs, None)
+        array, _ = self._prepare_call(inputs, None)
         assert self.parameters is not None
         assert self._config is not None
         state = None

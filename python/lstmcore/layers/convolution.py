@@ -117,7 +117,7 @@ class Conv1D(KernelLayer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (K, C, F) and, if used, ``bias`` (F,)."""
-        return self.kernel_specs((self.kernel_size, self._width, self.filters), inputs=(0, 1))
+        return self._kernel_specs((self.kernel_size, self._width, self.filters), inputs=(0, 1))
 
     @property
     def mixes_steps(self) -> bool:

@@ -84,7 +84,7 @@ class Dense(KernelLayer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (C, U) and, if used, ``bias`` (U,)."""
-        return self.kernel_specs((self._width, self.units))
+        return self._kernel_specs((self._width, self.units))
 
     def _apply(
         self, inputs: Array, lengths: Array | None, activation: str

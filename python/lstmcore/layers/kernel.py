@@ -19,7 +19,7 @@ class KernelLayer(Layer):
     Subclasses give the product as `_apply`. The parameters are those of `Dense`.
     """
 
-    default_activation = "linear"
+    _default_activation = "linear"
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class KernelLayer(Layer):
         super().__init__(name=name, trainable=trainable)
         linear = activation is None
         self.activation = (
-            self.default_activation
+            self._default_activation
             if linear
             else _checks.choice(str(activation), "activation", ACTIVATIONS)
         )
@@ -56,7 +56,7 @@ class KernelLayer(Layer):
         self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
         self.seed = None if seed is None else _checks.integer(seed, "seed")
 
-    def kernel_specs(
+    def _kernel_specs(
         self, shape: tuple[int, ...], inputs: int | tuple[int, ...] = 0
     ) -> list[WeightSpec]:
         """List ``kernel`` of `shape`, outputs last, and, if used, ``bias``.

@@ -114,7 +114,7 @@ class LSTM(Recurrent):
     and so on; gates in the order i, f, g, o. With peepholes also ``peephole_l0`` (3H,), i, f, o.
     """
 
-    left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision",)
 
     _keras_only = (
         "bias_initializer",
@@ -348,7 +348,7 @@ class RNN(Recurrent):
         for layer, cell in enumerate(self.cells):
             own = (spec.name for spec in cell.weight_specs())
             suffix = f"_l{layer}"
-            places = {name: self.stored_name(name.replace("_l0", suffix)) for name in own}
+            places = {name: self._stored_name(name.replace("_l0", suffix)) for name in own}
             cell.bind(parameters, {name: names[place] for name, place in places.items()})
 
 

@@ -166,7 +166,7 @@ class Parameters:
         part.touch()
         return part
 
-    def lock(self, reason: str) -> None:
+    def _lock(self, reason: str) -> None:
         """Let nobody write to `values` any more; `reason` is what `assign` says then."""
         self._locked = reason
         self._make_views()
@@ -176,7 +176,7 @@ class Parameters:
         self.version += 1
 
     def value(self, name: str) -> Array:
-        """Give the view of one weight, writable unless `lock` was called."""
+        """Give the view of one weight, writable unless `_lock` was called."""
         return self._values[name]
 
     def gradient(self, name: str) -> Array:
@@ -200,7 +200,7 @@ class Parameters:
         Raises
         ------
         ValueError
-            If `lock` was called, a name is unknown or a shape is wrong; nothing is written then.
+            If `_lock` was called, a name is unknown or a shape is wrong; nothing is written then.
         TypeError
             If a dtype is wrong; nothing is written then.
         """

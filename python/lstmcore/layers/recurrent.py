@@ -73,7 +73,7 @@ class Recurrent(Layer):
                 f"cell: expected cells of the same units, got {widths}; for different widths "
                 "stack layers, each but the last with return_sequences=True"
             )
-        if len({cell.config(1) for cell in self.cells if cell.units == self.cells[0].units}) > 1:
+        if len({cell._config_for(1) for cell in self.cells}) > 1:
             raise ValueError("cell: expected cells with the same options, got different ones")
         if len(precisions := {cell.precision for cell in self.cells}) > 1:
             shown = ", ".join(sorted(map(repr, precisions)))
@@ -129,14 +129,14 @@ class Recurrent(Layer):
             cell.precision = precision
 
     @property
-    def precision_in_force(self) -> Precision:
+    def _precision_in_force(self) -> Precision:
         """How exactly products are computed now that the layer is built."""
         assert self.parameters is not None
         return in_force(self.precision, self.parameters.dtype)
 
-    def check_trains(self) -> None:
+    def _check_trains(self) -> None:
         """Raise ValueError if the precision is for inference only."""
-        if self.precision_in_force != "int8":
+        if self._precision_in_force != "int8":
             return
         whose = type(self).__name__ if self.name is None else f"layer {self.name!r}"
         asked = "" if self.precision is not None else ", the default of set_precision"
@@ -150,7 +150,7 @@ class Recurrent(Layer):
         """Width of the output."""
         return self.state_size
 
-    def state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    def _state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Give the shapes of h and c for so many rows."""
         cells = len(self.cells) * (2 if self.bidirectional else 1)
         return (cells, rows, self.state_size), (cells, rows, self.units)
@@ -164,7 +164,7 @@ class Recurrent(Layer):
             bidirectional=self.bidirectional,
             go_backwards=self.go_backwards,
             dropout=self._between,
-            **self.cells[0].options(),
+            **self.cells[0]._options(),
         )
         if self.share_recurrent and len(self.cells) * self._config.num_directions == 1:
             raise ValueError(
@@ -180,11 +180,11 @@ class Recurrent(Layer):
         width = self._config.input_size
         for layer, cell in enumerate(self.cells):
             for direction in ("", "_reverse") if self.bidirectional else ("",):
-                specs += cell.specs(width, f"_l{layer}{direction}")
+                specs += cell._specs(width, f"_l{layer}{direction}")
             width = self._config.output_size
-        return [spec for spec in specs if self.stored_name(spec.name) == spec.name]
+        return [spec for spec in specs if self._stored_name(spec.name) == spec.name]
 
-    def stored_name(self, name: str) -> str:
+    def _stored_name(self, name: str) -> str:
         """Name the weight that serves as the engine's `name`: another one only if it is shared."""
         return "weight_hh_l0" if self.share_recurrent and name.startswith("weight_hh") else name
 
@@ -227,7 +227,7 @@ class Recurrent(Layer):
         dy = self._split(context, dy)
         return self._backward(context.tape, dy, None, need_x=need_x, need_state=False).x
 
-    def run(
+    def _run(
         self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
     ) -> tuple[Array, F.LSTMState, Any]:
         """Walk all sequences from a state to a state, for whoever has gradients by them.
@@ -248,10 +248,10 @@ class Recurrent(Layer):
             Of the directions side by side; of every step with `return_sequences`.
         state : LSTMState
         tape : LSTMTape or None
-            For `run_backward`.
+            For `_run_backward`.
         """
         if training:
-            self.check_trains()
+            self._check_trains()
         packed, every = self._packed_weights(), self.return_sequences
         if not training:
             y, final = F.lstm(x, packed, state=state, lengths=lengths, return_sequences=every)
@@ -267,10 +267,10 @@ class Recurrent(Layer):
             recompute=self.recompute,
         )
 
-    def run_backward(
+    def _run_backward(
         self, tape: Any, dy: Array | None, dstate: Any, add: bool = False
     ) -> tuple[Array, F.LSTMState]:
-        """Give the gradients of a `run` by x and by the state before it.
+        """Give the gradients of a `_run` by x and by the state before it.
 
         Parameters
         ----------
@@ -294,7 +294,7 @@ class Recurrent(Layer):
         if not frozen or self.config is None or not self._names:
             return set()
         return {
-            self._names[self.stored_name(name)]
+            self._names[self._stored_name(name)]
             for name in self.config.parameter_shapes()
             if name[name.rindex("_l") :].removesuffix("_reverse") in frozen
         }
@@ -305,7 +305,7 @@ class Recurrent(Layer):
         if not self.share_recurrent:
             return self._weights
         return {
-            name: self._weights[self.stored_name(name)] for name in self._config.parameter_shapes()
+            name: self._weights[self._stored_name(name)] for name in self._config.parameter_shapes()
         }
 
     def _backward(
@@ -322,7 +322,7 @@ class Recurrent(Layer):
         out = self._gradient_places(add)
         gradients = F.lstm_backward(tape, dy, dstate, need_x=need_x, need_state=need_state, out=out)
         for name, gradient in out.items():
-            stored = self.stored_name(name)
+            stored = self._stored_name(name)
             if gradient is not None and (add or stored != name):
                 total = self._gradients[stored]
                 total += gradient
@@ -337,7 +337,7 @@ class Recurrent(Layer):
         assert self._config is not None
         places: dict[str, Array | None] = {}
         for name in self._config.parameter_shapes():
-            stored = self.stored_name(name)
+            stored = self._stored_name(name)
             own = self.gradient_place(stored)
             if own is not None and (apart or stored != name):
                 own = np.empty_like(own)
@@ -381,7 +381,7 @@ class Recurrent(Layer):
             The outputs; with ``return_state=True`` also h and c after the last valid step, in the
             shape of `initial_state`.
         """
-        array, valid = self.prepare_call(inputs, lengths, mask)
+        array, valid = self._prepare_call(inputs, lengths, mask)
         state = None if initial_state is None else self._state(initial_state)
         outputs, final, _ = self._walk(array, valid, state, training, seed, reset, mask)
         if not self.return_state:
@@ -421,7 +421,7 @@ class Recurrent(Layer):
             )
         tape = None
         if training:
-            self.check_trains()
+            self._check_trains()
             if self.seed is not None:
                 seed = derive(self.seed, seed)
             y, final, tape = F.lstm(
@@ -436,7 +436,7 @@ class Recurrent(Layer):
                 training=True,
                 seed=seed,
                 recompute=self.recompute,
-                precision=self.precision_in_force,
+                precision=self._precision_in_force,
             )
         else:
             y, final = F.lstm(
@@ -455,7 +455,7 @@ class Recurrent(Layer):
         """Pack the weights once for as long as they stay what they are."""
         assert self.parameters is not None
         assert self._config is not None
-        packed, now = self._packed, (self.parameters.version, self.precision_in_force)
+        packed, now = self._packed, (self.parameters.version, self._precision_in_force)
         if packed is None or packed[0] != now:
             packed = (now, F.pack(self._engine_weights(), self._config, now[1]))
             self._packed = packed

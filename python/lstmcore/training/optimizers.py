@@ -102,7 +102,7 @@ class Optimizer(Configurable):
         elif self._parameters is not parameters:
             raise ValueError("optimizer: it serves another model already; make a new one")
 
-    def resize(self) -> None:
+    def _resize(self) -> None:
         """Follow the model's parameters, which got more or fewer at the end: new slots are zero."""
         if self._parameters is None:
             return

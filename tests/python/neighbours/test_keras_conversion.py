@@ -183,7 +183,7 @@ def check_layers(name, dtype, tmp_path):
     close(ours.predict(x), back(x))
     same_weights(from_keras(tmp_path / "b.keras"), ours)
     again = from_keras(back)
-    assert again.document() == ours.document()
+    assert again._document() == ours._document()
     close(ours.predict(x), keras.saving.load_model(tmp_path / "b.keras")(x))
     to_keras(ours, tmp_path / "b.weights.h5")
     back.load_weights(tmp_path / "b.weights.h5")
