@@ -281,10 +281,9 @@ class Weighted(Checked):
     def _check_trains(self) -> None:
         """Raise ValueError if a layer computes in a precision that is for inference only."""
         assert self.parameters is not None  # all layers are bound to them
-        for layer in self._network:
-            for inner in layer._layers_within():
-                if isinstance(inner, Recurrent) and inner.parameters is not None:
-                    inner._check_trains()
+        for inner in self._inner_layers:
+            if isinstance(inner, Recurrent) and inner.parameters is not None:
+                inner._check_trains()
 
     def _make_parameters(
         self, specs: Mapping[str, WeightSpec], initialize: bool = True

@@ -23,7 +23,7 @@ MARK = re.compile(r"# error: (.+)$")
 
 @pytest.fixture(scope="module")
 def findings():
-    """Errors of all programs: file, line and message."""
+    """Errors of all programs: file, line and message; pyright reads the whole package, once."""
     if find_spec("pyright") is None:
         pytest.skip("pyright is not installed")
     run = subprocess.run(
