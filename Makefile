@@ -119,6 +119,7 @@ lint: $(STAMPS)/dev
 	ruff check
 	ruff format --check
 	mypy
+	python -m pytest -q tests/python/test_types.py
 	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
 	@echo clang-format --dry-run --Werror
 	@clang-format --dry-run --Werror $(CXX_FILES)

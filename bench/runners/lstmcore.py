@@ -122,7 +122,7 @@ def _inference(case: Case) -> Prepared:
     return Prepared({"functional": call}, sums, facts)
 
 
-def _precision(case: Case) -> str | None:
+def _precision(case: Case) -> Any:
     return PRECISION if case.shape.precisions and PRECISION != "fp32" else None
 
 

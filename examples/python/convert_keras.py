@@ -46,7 +46,7 @@ def main() -> None:
     model.summary()
     model.save(options.destination)
     if options.compare:
-        x = random_input(lc.load(options.destination), 8, options.length)
+        x = random_input(lc.Sequential.load(options.destination), 8, options.length)
         difference = compare(options.source, model, x)
         print(f"greatest difference from Keras: {difference:.1e} of the largest output")
         if not difference <= GREATEST:

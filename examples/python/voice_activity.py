@@ -11,6 +11,7 @@ import time
 import wave
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,10 @@ class Listener:
 
 
 def convolution(
-    kernel: Signal, bias: Signal | None, strides: int, activation: str = "linear"
+    kernel: Signal,
+    bias: Signal | None,
+    strides: int,
+    activation: Literal["linear", "relu", "sigmoid"] = "linear",
 ) -> lc.layers.Conv1D:
     """A layer with weights; PyTorch's kernels are (F, C, K), ours (K, C, F)."""
     filters, width, size = kernel.shape

@@ -6,7 +6,7 @@ Layers and models in Keras' words (`Sequential`, `layers`), the same as plain fu
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if find_spec("lstmcore._core") is None:
     raise ImportError(
@@ -108,17 +108,19 @@ _MEMBERS = {
     "set_precision": "precision",
 }
 
+if not TYPE_CHECKING:  # which would take it for a module with any name
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value: Any = import_module(f"lstmcore.{_MODULES[name]}")
-    elif name in _MEMBERS:
-        value = getattr(import_module(f"lstmcore.{_MEMBERS[name]}"), name)
-    else:
-        raise AttributeError(f"module 'lstmcore' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            value = import_module(f"lstmcore.{_MODULES[name]}")
+        elif name in _MEMBERS:
+            value = getattr(import_module(f"lstmcore.{_MEMBERS[name]}"), name)
+        else:
+            from lstmcore._suggest import no_attribute
 
+            raise no_attribute("module 'lstmcore'", name, __dir__())
+        globals()[name] = value
+        return value
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*_MODULES, *_MEMBERS} - {"_core"})

@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from lstmcore._arrays import as_array
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 
 METADATA_KEY = "lstmcore"
@@ -71,7 +72,8 @@ def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     """Return `value`, which must be one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         expected = ", ".join(repr(entry) for entry in choices)
-        raise ValueError(f"{name}: expected one of {expected}, got {value!r}")
+        hint = did_you_mean(value, choices)
+        raise ValueError(f"{name}: expected one of {expected}, got {value!r}{hint}")
     return value
 
 

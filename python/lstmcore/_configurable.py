@@ -7,17 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lstmcore._options import Checked, arguments
+from lstmcore._suggest import did_you_mean
+
 MOST_ENTRIES = 6
 """Longer lists, such as vocabularies, are shown in part."""
 
 
-class Configurable:
+class Configurable(Checked):
     """Base of everything that a model file describes.
 
     Every argument of the constructor is kept as an attribute of the same name.
     """
 
-    left_out_if_none: ClassVar[tuple[str, ...]] = ()
+    def _why_fixed(self, name: str) -> str | None:
+        return "it is fixed when the object is made; make a new one with it"
+
+    _left_out_if_none: ClassVar[tuple[str, ...]] = ()
     """Arguments that are told of only if they are not None."""
 
     _set_when_made: ClassVar[tuple[str, ...]] = ()
@@ -41,19 +47,13 @@ class Configurable:
         return one_line(self)
 
 
-def arguments(kind: type) -> list[str]:
-    """Name the arguments of the constructor of `kind`, but for those gathered in ``**keras``."""
-    parameters = inspect.signature(kind).parameters.values()
-    return [entry.name for entry in parameters if entry.kind is not entry.VAR_KEYWORD]
-
-
 def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, Any]:
     """Give the values of some arguments of `thing`, as JSON can hold them."""
     values = {name: getattr(thing, name) for name in names}
     return {
         name: encode(value)
         for name, value in values.items()
-        if value is not None or name not in thing.left_out_if_none
+        if value is not None or name not in thing._left_out_if_none
     }
 
 
@@ -76,6 +76,8 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
     for name, argument in inspect.signature(type(thing)).parameters.items():
         if argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL):
             continue
+        if name in getattr(type(thing), "_keras_only", ()):
+            continue
         try:
             value = values[name] if name in values else getattr(thing, name)
         except AttributeError:
@@ -85,7 +87,9 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
         if getattr(value, "__self__", None) is thing:  # a method, where no function was given
             continue
         required = argument.default is argument.empty
-        default = getattr(type(thing), f"default_{name}", argument.default)
+        default = argument.default
+        for stands_for_none in (f"default_{name}", f"_default_{name}"):
+            default = getattr(type(thing), stands_for_none, default)
         if not required and (_same(value, default) or _same(value, argument.default)):
             continue
         positional = required and argument.kind is not argument.KEYWORD_ONLY
@@ -158,14 +162,16 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     """Make an object of the class `class_name` from exactly the arguments that it has."""
     kind = classes.get(class_name) if isinstance(class_name, str) else None
     if kind is None:
-        raise ValueError(f"unknown class {class_name!r}; known are {', '.join(sorted(classes))}")
+        hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}"
+        raise ValueError(f"unknown class {class_name!r}{hint}")
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")
     later = {name for name in getattr(kind, "_set_when_made", ()) if name in config}
     expected = set(arguments(kind)) - set(more) - set(getattr(kind, "_set_when_made", ()))
     if unknown := sorted(set(config) - expected - later):
-        raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}")
-    optional = getattr(kind, "left_out_if_none", ())
+        hint = did_you_mean(unknown[0], expected)
+        raise ValueError(f"{class_name}: unknown configuration {', '.join(unknown)}{hint}")
+    optional = getattr(kind, "_left_out_if_none", ())
     if missing := sorted(expected - set(config) - set(optional)):
         raise ValueError(f"{class_name}: missing configuration {', '.join(missing)}")
     values = {key: decode(config[key], classes) for key in config if key not in later}

@@ -1,7 +1,12 @@
-"""Type aliases. Letters: N batch, T time steps, C features, U units of an output."""
+"""Type aliases, and the names that options have, written once: run-time checks ask `choices`.
 
-from typing import Any, Protocol, TypeAlias
+Letters: N batch, T time steps, C features, U units of an output.
+"""
 
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -21,3 +26,132 @@ class _SupportsArray(Protocol):
 
 Exporter: TypeAlias = _SupportsDLPack | _SupportsArray
 """Another library's array or table, such as PyTorch's or pandas', which is read where it lies."""
+
+ArrayLike: TypeAlias = npt.ArrayLike | Exporter
+"""What becomes an array: arrays, tables, numbers, strings and lists of them, ragged ones too."""
+
+Inputs: TypeAlias = ArrayLike | Iterable[Any]
+"""What a model is given: an array, a list of rows, texts, or an iterable of batches."""
+
+ValidationData: TypeAlias = (
+    tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Iterable[Any]
+)
+"""What a model is evaluated on after each epoch: x and y, perhaps weights, or batches of them."""
+
+State: TypeAlias = Mapping[str, tuple[Array, Array]]
+"""h and c of each recurrent layer of a model, by the layer's name."""
+
+DTypeName: TypeAlias = Literal["float32", "float64"]
+DType: TypeAlias = DTypeName | type[np.float32] | type[np.float64] | np.dtype[Any]
+"""The element type of a model's weights."""
+
+# ---- names of options -------------------------------------------------------------------------
+
+LayerActivation: TypeAlias = Literal["linear", "relu", "tanh", "sigmoid", "softmax"]
+CellActivation: TypeAlias = Literal[
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "hard_sigmoid",
+    "softsign",
+    "softplus",
+    "affine",
+    "scaled_tanh",
+    "thresholded_relu",
+    "linear",
+]
+InitializerName: TypeAlias = Literal[
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "uniform",
+    "zeros",
+    "ones",
+]
+RegularizerName: TypeAlias = Literal["l1", "l2", "l1_l2"]
+ConstraintName: TypeAlias = Literal["max_norm"]
+Precision: TypeAlias = Literal["fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"]
+Padding: TypeAlias = Literal["valid", "same", "causal"]
+PoolPadding: TypeAlias = Literal["valid", "same"]
+MergeMode: TypeAlias = Literal["concat", "sum", "mul", "ave"]
+AttentionKind: TypeAlias = Literal["additive", "multiplicative"]
+Standardize: TypeAlias = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation"]
+Split: TypeAlias = Literal["whitespace", "character"]
+GateOrder: TypeAlias = Literal["hx", "xh"]
+Candidate: TypeAlias = Literal["c", "g"]
+Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]
+RecurrentForm: TypeAlias = Literal["lstm", "auto", "scan"]
+Recompute: TypeAlias = int | Literal["sqrt"] | None
+OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw"]
+LossName: TypeAlias = Literal[
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "binary_crossentropy",
+    "sparse_categorical_focal_crossentropy",
+    "categorical_focal_crossentropy",
+    "binary_focal_crossentropy",
+    "mse",
+    "mean_squared_error",
+    "mae",
+    "mean_absolute_error",
+    "huber",
+    "log_cosh",
+    "quantile",
+    "pinball",
+    "gaussian_nll",
+    "poisson",
+    "presence_crossentropy",
+]
+MetricName: TypeAlias = Literal[
+    "accuracy",
+    "acc",
+    "sparse_categorical_accuracy",
+    "categorical_accuracy",
+    "binary_accuracy",
+    "top_k",
+    "top_k_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+    "precision",
+    "precision_macro",
+    "precision_micro",
+    "precision_weighted",
+    "recall",
+    "recall_macro",
+    "recall_micro",
+    "recall_weighted",
+    "f1",
+    "f1_macro",
+    "f1_micro",
+    "f1_weighted",
+    "auc",
+    "roc_auc",
+    "pr_auc",
+    "average_precision",
+    "perplexity",
+    "mse",
+    "mean_squared_error",
+    "rmse",
+    "root_mean_squared_error",
+    "mae",
+    "mean_absolute_error",
+    "mape",
+    "mean_absolute_percentage_error",
+    "r2",
+]
+OnNan: TypeAlias = Literal["raise", "ignore"]
+Mode: TypeAlias = Literal["auto", "min", "max"]
+Verbose: TypeAlias = int | Literal["auto"]
+
+
+def choices(alias: Any) -> tuple[str, ...]:
+    """List the names of a `Literal`."""
+    return get_args(alias)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
-from lstmcore import _core
+from lstmcore import _checks, _core
 from lstmcore._configurable import one_line
+from lstmcore._typing import CellActivation, choices
 
 MAX_LAYERS = 4096
 """Far beyond any use; a greater number is a mistake, which would fill the memory with names."""
@@ -28,12 +29,38 @@ class Activation(NamedTuple):
         ``thresholded_relu``.
     """
 
-    name: str
+    name: CellActivation
     alpha: float | None = None
     beta: float | None = None
 
     def __repr__(self) -> str:
         return one_line(self)
+
+
+class StepOptions(TypedDict, total=False):
+    """Options of `LSTMConfig` that PyTorch's LSTMCell does not have, as keywords."""
+
+    peephole: bool
+    coupled_gates: bool
+    gate_activation: CellActivation | Activation
+    cell_activation: CellActivation | Activation
+    output_activation: CellActivation | Activation
+    gate_clip: float
+    cell_clip: float
+    zoneout_h: float
+    zoneout_c: float
+    recurrent_dropout: float
+    input_dropout: float
+    weight_dropout: float
+    proj_clip: float
+    layer_norm: bool
+    layer_norm_epsilon: float
+
+
+class WalkOptions(StepOptions, total=False):
+    """Options of `LSTMConfig` that PyTorch's LSTM does not have, as keywords."""
+
+    go_backwards: bool
 
 
 @dataclass(frozen=True)
@@ -113,9 +140,9 @@ class LSTMConfig:
     bias: bool = field(default=True, kw_only=True)
     peephole: bool = field(default=False, kw_only=True)
     coupled_gates: bool = field(default=False, kw_only=True)
-    gate_activation: str | Activation = field(default="sigmoid", kw_only=True)
-    cell_activation: str | Activation = field(default="tanh", kw_only=True)
-    output_activation: str | Activation = field(default="tanh", kw_only=True)
+    gate_activation: CellActivation | Activation = field(default="sigmoid", kw_only=True)
+    cell_activation: CellActivation | Activation = field(default="tanh", kw_only=True)
+    output_activation: CellActivation | Activation = field(default="tanh", kw_only=True)
     gate_clip: float = field(default=0.0, kw_only=True)
     cell_clip: float = field(default=0.0, kw_only=True)
     zoneout_h: float = field(default=0.0, kw_only=True)
@@ -129,6 +156,9 @@ class LSTMConfig:
     layer_norm_epsilon: float = field(default=1e-5, kw_only=True)
 
     def __post_init__(self) -> None:
+        for name in ("gate_activation", "cell_activation", "output_activation"):
+            if isinstance(value := getattr(self, name), str):
+                _checks.choice(value, name, choices(CellActivation))
         core = _core.LstmConfig(**self._values())
         # Plain Python numbers, whatever number types came.
         for name in self.__dataclass_fields__:

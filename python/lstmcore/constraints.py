@@ -1,12 +1,18 @@
 """Constraints on weights, restored after every step of the optimizer."""
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
-from lstmcore._typing import Array
+from lstmcore._suggest import public
+from lstmcore._typing import Array, ConstraintName, choices
 
 __all__ = ["MaxNorm"]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 
 class MaxNorm(Configurable):
@@ -41,7 +47,11 @@ class MaxNorm(Configurable):
         np.multiply(weight, self.max_value / np.maximum(norm, self.max_value), out=weight)
 
 
-def get(value: "MaxNorm | str | None", name: str) -> MaxNorm | None:
+ConstraintLike: TypeAlias = MaxNorm | ConstraintName | None
+"""What stands for a constraint on weights where a layer takes one."""
+
+
+def get(value: ConstraintLike, name: str) -> MaxNorm | None:
     """Turn what a layer's argument may be into a constraint.
 
     Parameters
@@ -59,7 +69,7 @@ def get(value: "MaxNorm | str | None", name: str) -> MaxNorm | None:
         If the name is unknown.
     """
     if isinstance(value, str):
-        _checks.choice(value, name, ("max_norm",))
+        _checks.choice(value, name, choices(ConstraintName))
         return MaxNorm()
     if value is None or isinstance(value, MaxNorm):
         return value

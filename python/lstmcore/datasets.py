@@ -7,12 +7,13 @@ from the review collection of Pang & Lee (2004). The full notice lies beside the
 
 import gzip
 from importlib import resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lstmcore._configurable import named_fields
+from lstmcore._suggest import public
 
 __all__ = [
     "MOVIE_SNIPPET_CLASSES",
@@ -21,6 +22,9 @@ __all__ = [
     "movie_snippet_ratings",
     "movie_snippets",
 ]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 MOVIE_SNIPPET_CLASSES = ("negative", "positive")
 

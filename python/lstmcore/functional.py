@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ from lstmcore import _checks, _core
 from lstmcore import precision as _precision
 from lstmcore._arrays import as_array
 from lstmcore._configurable import named_fields
-from lstmcore._typing import Exporter
+from lstmcore._suggest import public
+from lstmcore._typing import Exporter, Precision
 from lstmcore.config import LSTMConfig, core_config
 
 __all__ = [
@@ -48,6 +49,9 @@ __all__ = [
     "lstm_jvp",
     "lstm_jvp_backward",
 ]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Lengths: TypeAlias = npt.NDArray[np.integer[Any]] | Sequence[int]
@@ -135,7 +139,7 @@ class PackedWeights:
         self,
         weights: Mapping[str, FloatArray],
         config: LSTMConfig,
-        precision: str | None = None,
+        precision: Precision | None = None,
     ) -> None:
         if not isinstance(config, LSTMConfig):
             raise TypeError(f"config: expected an LSTMConfig, got {type(config).__name__}")
@@ -171,10 +175,11 @@ class PackedWeights:
         raise TypeError("PackedWeights cannot be pickled: save the weights and pack them again")
 
 
-def _precision_for(weights: Mapping[str, FloatArray], precision: str | None) -> str:
+def _precision_for(weights: Mapping[str, FloatArray], precision: Precision | None) -> Precision:
     """Return what weights are packed for: what is asked for, or the default of their type."""
     if precision is not None:
-        return str(_precision.checked(precision))
+        _precision.checked(precision)
+        return precision
     if _precision.get_precision() == "fp32" or not isinstance(weights, Mapping):
         return "fp32"
     first = next(iter(weights.values()), None)
@@ -245,7 +250,7 @@ def _orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDAr
 
 
 def pack(
-    weights: Mapping[str, FloatArray], config: LSTMConfig, precision: str | None = None
+    weights: Mapping[str, FloatArray], config: LSTMConfig, precision: Precision | None = None
 ) -> PackedWeights:
     """Lay `weights` out for many calls; see `PackedWeights`."""
     return PackedWeights(weights, config, precision)
@@ -254,7 +259,7 @@ def pack(
 def as_packed(
     weights: Mapping[str, FloatArray] | PackedWeights,
     config: LSTMConfig | None,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> PackedWeights:
     """Return packed weights, those given if they are packed and belong to `config`."""
     if not isinstance(weights, PackedWeights):
@@ -284,7 +289,7 @@ def lstm(
     return_sequences: bool = True,
     training: Literal[False] = False,
     seed: int = 0,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> tuple[FloatArray, LSTMState]: ...
 @overload
 def lstm(
@@ -300,7 +305,7 @@ def lstm(
     training: Literal[True],
     seed: int = 0,
     recompute: int | str | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> tuple[FloatArray, LSTMState, LSTMTape]: ...
 def lstm(
     x: FloatArray | Exporter,
@@ -315,7 +320,7 @@ def lstm(
     training: bool = False,
     seed: int = 0,
     recompute: int | str | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> tuple[FloatArray, LSTMState] | tuple[FloatArray, LSTMState, LSTMTape]:
     """Run an LSTM over a batch of sequences.
 
@@ -485,7 +490,7 @@ def lstm_begin(
     state: StatePair | None = None,
     expected_steps: int = 0,
     seed: int = 0,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> LSTMTape:
     """Begin a training forward that is fed step by step, such as beside a simulation.
 
@@ -659,7 +664,7 @@ def lstm_jvp(
     state_tangent: StatePair | None = None,
     training: bool = True,
     seed: int = 0,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> tuple[tuple[FloatArray, LSTMState], tuple[FloatArray, LSTMState], LSTMTangentTape]:
     """Run an LSTM and differentiate it along a direction (forward mode).
 

@@ -3,11 +3,23 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    ArrayLike,
+    DType,
+    Inputs,
+    OnNan,
+    OptimizerName,
+    Shape,
+    State,
+    ValidationData,
+    Verbose,
+)
 from lstmcore.functional import LSTMState
 from lstmcore.network import ModelState, Weighted
 from lstmcore.training import checkpoint, fitting, loop, losses
@@ -20,6 +32,10 @@ from lstmcore.training.heads import check_head
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.summary import Summarized
+
+if TYPE_CHECKING:
+    from lstmcore.encoder_decoder import EncoderDecoder
+    from lstmcore.sequential import Sequential
 
 __all__ = ["Model", "load"]
 
@@ -46,7 +62,9 @@ class Model(Weighted, Summarized):
         Set by callbacks to end the training.
     """
 
-    def __init__(self, seed: int, dtype: Any) -> None:
+    _open_attributes = ("epoch", "history", "stop_training")
+
+    def __init__(self, seed: int, dtype: DType) -> None:
         super().__init__(seed, dtype)
         self.epoch = 0
         self.history: History | None = None
@@ -59,9 +77,10 @@ class Model(Weighted, Summarized):
 
     # ---- training ----------------------------------------------------------------------------
 
+    @suggests
     def compile(
         self,
-        optimizer: Optimizer | str | None = "rmsprop",
+        optimizer: Optimizer | OptimizerName | None = "rmsprop",
         loss: LossLike | None = None,
         metrics: Metrics = None,
         weighted_metrics: Metrics = None,
@@ -89,7 +108,7 @@ class Model(Weighted, Summarized):
             If a name is unknown or things do not fit, as a loss of probabilities behind a last
             layer that does not make them.
         """
-        if not self.network:
+        if not self._network:
             raise ValueError("compile: the model has no layers")
         if loss is None:
             raise ValueError("loss: expected a Loss or its name, got None")
@@ -102,12 +121,12 @@ class Model(Weighted, Summarized):
             optimizer = "sgd"  # which nothing asks for
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
-        check_head(losses.get(loss), self.network[-1])
+        check_head(losses.get(loss), self._network[-1])
         self._compiled = Compiled.make(
-            optimizer, loss, metrics, self.last_activation, weighted_metrics
+            optimizer, loss, metrics, self._last_activation, weighted_metrics
         )
 
-    def set_compiled(self, compiled: Compiled) -> None:
+    def _set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""
         self._compiled = compiled
 
@@ -136,24 +155,25 @@ class Model(Weighted, Summarized):
                 "made of and quantize that again"
             )
 
-    def forget_training(self) -> None:
+    def _forget_training(self) -> None:
         """Leave behind what the last `fit` left: history, epochs, states."""
         self.epoch, self.history, self.stop_training = 0, None, False
         self._listeners, self._callback_states, self._state = None, [], None
 
+    @suggests
     def fit(
         self,
-        x: Any,
-        y: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: int | str = "auto",
+        verbose: Verbose = "auto",
         callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
-        validation_data: Any = None,
+        validation_data: ValidationData | None = None,
         shuffle: bool | None = None,
         class_weight: Mapping[int, float] | None = None,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         initial_epoch: int = 0,
         *,
         steps_per_epoch: int | None = None,
@@ -161,11 +181,11 @@ class Model(Weighted, Summarized):
         validation_batch_size: int | None = None,
         tbptt: int | None = None,
         stateful: bool | None = None,
-        state: Any = None,
-        reset: Any = None,
-        mask: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
-        on_nan: str = "raise",
+        on_nan: OnNan = "raise",
     ) -> History:
         """Train.
 
@@ -293,18 +313,18 @@ class Model(Weighted, Summarized):
         compiled = self._compiled
         if compiled is None:
             return
-        compiled.optimizer.resize()
+        compiled.optimizer._resize()
         self._compiled = None
-        if self.network:
+        if self._network:
             with suppress(ValueError):  # the loss does not go with this activation
-                self._compiled = compiled.for_activation(self.last_activation)
+                self._compiled = compiled.for_activation(self._last_activation)
 
     @property
-    def callback_states(self) -> list[CallbackState]:
+    def _states_of_callbacks(self) -> list[CallbackState]:
         """What the callbacks of the `fit` that runs, or of the last one, remember."""
         return self._callback_states if self._listeners is None else self._listeners.states()
 
-    def keep_callback_states(self, states: Sequence[CallbackState]) -> None:
+    def _keep_callback_states(self, states: Sequence[CallbackState]) -> None:
         """Keep `states` for a `fit` that goes on at the epoch where they were."""
         self._callback_states = list(states)
 
@@ -318,30 +338,67 @@ class Model(Weighted, Summarized):
         return self._state
 
     @state.setter
-    def state(self, state: Any) -> None:
-        self._state = None if state is None else self.check_state(state)
+    def state(self, state: State) -> None:
+        self._state = None if state is None else self._check_state(state)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
             **self.__dict__,
             "_listeners": None,
-            "_callback_states": self.callback_states,
+            "_callback_states": self._states_of_callbacks,
         }
 
+    @overload
     def evaluate(
         self,
-        x: Any,
-        y: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
         batch_size: int | None = None,
-        verbose: int | str = "auto",
-        sample_weight: Any = None,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
+        *,
+        steps: int | None = None,
+        return_dict: Literal[False] = False,
+        reset: ArrayLike | None = None,
+        state: State | None = None,
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> Any: ...
+
+    @overload
+    def evaluate(
+        self,
+        x: Inputs,
+        y: Inputs | None = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
+        *,
+        steps: int | None = None,
+        return_dict: Literal[True],
+        reset: ArrayLike | None = None,
+        state: State | None = None,
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> dict[str, float]: ...
+
+    @suggests
+    def evaluate(
+        self,
+        x: Inputs,
+        y: Inputs | None = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: ArrayLike | None = None,
         *,
         steps: int | None = None,
         return_dict: bool = False,
-        reset: Any = None,
-        state: Any = None,
+        reset: ArrayLike | None = None,
+        state: State | None = None,
         stateful: bool | None = None,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics.
@@ -377,18 +434,19 @@ class Model(Weighted, Summarized):
             return_dict=return_dict,
         )
 
+    @suggests
     def train_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
+        sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
         *,
-        state: Any = None,
-        reset: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
         return_state: bool = False,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Make one step of the optimizer with all samples.
@@ -415,17 +473,18 @@ class Model(Weighted, Summarized):
         flags = (check_finite, return_dict, return_state)
         return fitting.on_batch(self, loop.train_step, given, state, *flags)
 
+    @suggests
     def test_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        x: Inputs,
+        y: Inputs | None = None,
+        sample_weight: ArrayLike | None = None,
         return_dict: bool = False,
         *,
-        state: Any = None,
-        reset: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
         return_state: bool = False,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute loss and metrics of all samples at once; as `train_on_batch`, without a step."""
@@ -447,6 +506,7 @@ class Model(Weighted, Summarized):
     def metadata(self, texts: Mapping[str, str]) -> None:
         self._metadata = _checks.metadata(texts)
 
+    @suggests
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
         """Write the model to one safetensors file, atomically.
 
@@ -492,15 +552,15 @@ class Model(Weighted, Summarized):
         raise NotImplementedError
 
     @property
-    def last_activation(self) -> str:
+    def _last_activation(self) -> str:
         """What the outputs went through last; see `Layer.last_activation`."""
-        return self.network[-1].last_activation
+        return self._network[-1].last_activation
 
-    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+    def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute all outputs, without steps that are not there, as rows (M, U)."""
         raise NotImplementedError
 
-    def begin_epoch(self, epoch: int) -> None:
+    def _begin_epoch(self, epoch: int) -> None:
         """Take note that `fit` begins an epoch, for what depends on its number."""
 
     def forward(
@@ -509,7 +569,7 @@ class Model(Weighted, Summarized):
         """Compute one checked batch; see `Sequential.forward`."""
         raise NotImplementedError
 
-    def forward_from(
+    def _forward_from(
         self,
         inputs: Any,
         lengths: Array | None,
@@ -519,32 +579,32 @@ class Model(Weighted, Summarized):
         state: Mapping[str, LSTMState],
         reset: Array | None = None,
     ) -> tuple[Array, Array | None, Any, ModelState]:
-        """Compute as `forward` does, from a state to a state; see `Sequential.forward_from`."""
+        """Compute as `forward` does, from a state to a state; see `Sequential._forward_from`."""
         return (*self.forward(inputs, lengths, training, seed, logits), {})
 
     def backward(self, contexts: Any, dy: Array) -> None:
         """Write the gradients of all weights to ``parameters.gradients``."""
         raise NotImplementedError
 
-    def check_passes_state(self, name: str) -> None:
+    def _check_passes_state(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
         raise ValueError(
             f"{name}: not for {type(self).__name__}, which works on whole sequences, so that no "
             "state passes from one call to the next"
         )
 
-    def check_state(
+    def _check_state(
         self,
         state: Any,
         rows: int | None = None,
         name: str = "state",
         intake: Intake | None = None,
     ) -> ModelState:
-        """Return `state` with its pairs checked; see `Sequential.check_state`."""
-        self.check_passes_state(name)
+        """Return `state` with its pairs checked; see `Sequential._check_state`."""
+        self._check_passes_state(name)
         return dict(state)
 
-    def document(self) -> dict[str, Any]:
+    def _document(self) -> dict[str, Any]:
         """Give what a model file says of the model, but for its weights and its training."""
         raise NotImplementedError
 
@@ -574,11 +634,14 @@ class Model(Weighted, Summarized):
         wanted = stateful is not None and _checks.flag(stateful, "stateful")
         given = {"tbptt": tbptt is not None, "stateful": wanted, "state": state is not None}
         for name in [name for name in given if given[name]]:
-            self.check_passes_state(name)
+            self._check_passes_state(name)
         return loop.Carry()
 
 
-def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None) -> Any:
+@suggests
+def load(
+    path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
+) -> "Sequential | EncoderDecoder":
     """Read a model that `Model.save` wrote.
 
     Parameters
@@ -604,4 +667,4 @@ def load(path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | Non
         If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
         wrong shape or type.
     """
-    return checkpoint.load(path, custom_objects)
+    return cast("Sequential | EncoderDecoder", checkpoint.load(path, custom_objects))

@@ -11,8 +11,10 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
+from lstmcore._options import Checked
 from lstmcore._seeds import derive
-from lstmcore._typing import Array, Shape
+from lstmcore._suggest import did_you_mean
+from lstmcore._typing import Array, DType, Inputs, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers import (
     Attention,
@@ -42,7 +44,7 @@ NO_CONTEXT = "no context"  # of a layer beneath all that train: its memory is fr
 INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
-class Weighted:
+class Weighted(Checked):
     """Layers whose weights lie side by side: what every model is.
 
     Parameters
@@ -56,26 +58,45 @@ class Weighted:
         Each with its name.
     """
 
-    def __init__(self, seed: int, dtype: Any) -> None:
-        self.seed = _checks.integer(seed, "seed")
+    def __init__(self, seed: int, dtype: DType) -> None:
+        self.seed = seed
         self.dtype = _checks.float_dtype(dtype)
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
         self._parameters: Parameters | None = None
         self._quantized = False
         self._inner_layers: tuple[Layer, ...] = ()  # all layers with weights, inner ones too
 
+    def _why_fixed(self, name: str) -> str | None:
+        if name == "layers":
+            return "layers are added by add and removed by pop"
+        return "it is fixed when the model is made; make a new one with it"
+
     @property
-    def network(self) -> list[Layer]:
+    def layers(self) -> list[Layer]:
+        """The layers, each with its name; `add` and `pop` change them."""
+        return self._layers
+
+    @property
+    def seed(self) -> int:
+        """Of everything random; set after building, it acts on what is drawn from then on."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = _checks.integer(seed, "seed")
+
+    @property
+    def _network(self) -> list[Layer]:
         """The layers that compute."""
         return self.layers
 
     @contextmanager
-    def unchanged_on_error(self, *others: Any) -> Iterator[None]:
+    def _unchanged_on_error(self, *others: Any) -> Iterator[None]:
         """Give this model, its layers and `others` their attributes back if the block raises.
 
         So a refused call leaves no half-built model behind, nor one built for refused data.
         """
-        layers = [inner for layer in self.layers for inner in layer.inner_layers()]
+        layers = [inner for layer in self.layers for inner in layer._layers_within()]
         before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
         try:
             yield
@@ -104,25 +125,25 @@ class Weighted:
         """Whether this is a model for inference with weights of 8 bits; see `quantize`."""
         return self._quantized
 
-    def become_quantized(self) -> None:
+    def _become_quantized(self) -> None:
         """Take note that the matrices are multiples of their scales, and compute accordingly.
 
         From now on nobody writes to the weights.
         """
-        for layer in self.network:
-            for cell in layer.inner_layers():
+        for layer in self._network:
+            for cell in layer._layers_within():
                 if isinstance(cell, LSTMCell):
                     cell.precision = "int8"
-        self.parameters.lock(
+        self.parameters._lock(
             "set_weights: a quantized model keeps the weights that quantize gave it; set those of "
             "the model that it was made of and quantize that again"
         )
         self._quantized = True
 
-    def check_quantized(self) -> None:
+    def _check_quantized(self) -> None:
         """Raise ValueError if a layer does not compute as those of a quantized model do."""
-        for layer in self.network:
-            for cell in layer.inner_layers():
+        for layer in self._network:
+            for cell in layer._layers_within():
                 if isinstance(cell, LSTMCell) and cell.precision != "int8":
                     raise ValueError(
                         f"layer {layer.name!r}: expected precision 'int8' in a quantized model, "
@@ -257,13 +278,12 @@ class Weighted:
 
     # ---- for subclasses ----------------------------------------------------------------------
 
-    def check_trains(self) -> None:
+    def _check_trains(self) -> None:
         """Raise ValueError if a layer computes in a precision that is for inference only."""
         assert self.parameters is not None  # all layers are bound to them
-        for layer in self.network:
-            for inner in layer.inner_layers():
-                if isinstance(inner, Recurrent) and inner.parameters is not None:
-                    inner.check_trains()
+        for inner in self._inner_layers:
+            if isinstance(inner, Recurrent) and inner.parameters is not None:
+                inner._check_trains()
 
     def _make_parameters(
         self, specs: Mapping[str, WeightSpec], initialize: bool = True
@@ -273,14 +293,14 @@ class Weighted:
         Without `initialize` they are zeros, for who writes all of them next.
         """
         parameters = Parameters(specs, self.dtype)
-        for index in range(len(self.network)):
+        for index in range(len(self._network)):
             self._give_place(parameters, index, initialize)
         self._find_inner_layers()
         return parameters
 
     def _give_place(self, parameters: Parameters, index: int, initialize: bool) -> None:
         """Bind the layer at `index` to `parameters`, where its weights have their places."""
-        layer = self.network[index]
+        layer = self._network[index]
         names = {spec.name: f"{layer.name}.{spec.name}" for spec in layer.weight_specs()}
         before = layer.weights
         seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
@@ -291,7 +311,7 @@ class Weighted:
         layer.bind(parameters, names)
 
     def _find_inner_layers(self) -> None:
-        every = (inner for layer in self.network for inner in layer.inner_layers())
+        every = (inner for layer in self._network for inner in layer._layers_within())
         self._inner_layers = tuple(dict.fromkeys(every))
 
     def _check_may_change(self, name: str) -> None:
@@ -315,7 +335,7 @@ class Network(Weighted):
         As in `Sequential`.
     """
 
-    def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: Any) -> None:
+    def __init__(self, layers: Sequence[Layer | Input] | None, seed: int, dtype: DType) -> None:
         super().__init__(seed, dtype)
         self._declared: Shape | None = None
         self._shapes: list[Shape] = []
@@ -346,17 +366,17 @@ class Network(Weighted):
             self._append(layer)
             return
         self._check_may_change("add")
-        inner = layer.inner_layers() if isinstance(layer, Layer) else []
+        inner = layer._layers_within() if isinstance(layer, Layer) else []
         count = len(self.layers)
         try:
-            with self.unchanged_on_error(*inner, self.parameters):
+            with self._unchanged_on_error(*inner, self.parameters):
                 self._append(layer)
-                added = self.network[-1]
-                shape, specs = self._plan_layer(added, len(self.network) - 1, self._shapes[-1])
+                added = self._network[-1]
+                shape, specs = self._plan_layer(added, len(self._network) - 1, self._shapes[-1])
                 self._shapes = [*self._shapes, shape]
                 self._change({**self.parameters.specs, **specs})
         except BaseException:
-            del self.layers[count:]
+            del self._layers[count:]
             raise
 
     def pop(self) -> Layer:
@@ -380,17 +400,18 @@ class Network(Weighted):
             raise ValueError("pop: the model has no layers")
         self._check_may_change("pop")
         last = self.layers[-1]
-        if self._parameters is not None and last in self.network:
+        if self._parameters is not None and last in self._network:
             last._leave()
-        self.layers.pop()
+        self._layers.pop()
+        last._held_by = None
         if self._parameters is None:
             return last
-        if not self.network:
+        if not self._network:
             self._parameters, self._input_shape, self._shapes = None, None, []
             self._inner_layers = ()
             self._structure_changed()
             return last
-        self._shapes = self._shapes[: len(self.network)]
+        self._shapes = self._shapes[: len(self._network)]
         own = f"{last.name}."
         specs = self.parameters.specs
         self._change({name: specs[name] for name in specs if not name.startswith(own)})
@@ -399,11 +420,11 @@ class Network(Weighted):
     def _change(self, specs: Mapping[str, WeightSpec]) -> None:
         """Hold the weights `specs`: those of the last layer came or went."""
         parameters = self.parameters
-        bound = [layer for layer in self.network if layer.parameters is parameters]
+        bound = [layer for layer in self._network if layer.parameters is parameters]
         parameters.change(specs)
         for layer in bound:
             layer.bind(parameters, layer._names)
-        if len(bound) < len(self.network):
+        if len(bound) < len(self._network):
             self._give_place(parameters, len(bound), initialize=True)
         self._find_inner_layers()
         self._structure_changed()
@@ -423,23 +444,23 @@ class Network(Weighted):
         """
         self._build(input_shape, initialize=True)
 
-    def build_to_fill(self, input_shape: Sequence[int | None]) -> None:
+    def _build_to_fill(self, input_shape: Sequence[int | None]) -> None:
         """Do as `build`, but for the initial values: for who writes all weights next."""
         self._build(input_shape, initialize=False)
 
     def _build(self, input_shape: Sequence[int | None], initialize: bool) -> None:
         if self._parameters is not None:
             raise ValueError("build: the model is built already")
-        with self.unchanged_on_error():
-            specs = self.plan(input_shape)
+        with self._unchanged_on_error():
+            specs = self._plan(input_shape)
             self._parameters = self._make_parameters(specs, initialize)
 
-    def plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
+    def _plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
         """Fix all widths, and list the weights by full name; nothing is allocated yet.
 
         The half of `build` that tells whether layers fit together.
         """
-        network = self.network
+        network = self._network
         if not network:
             raise ValueError("layers: expected at least one layer that computes, got none")
         shape: Shape = tuple(
@@ -466,9 +487,9 @@ class Network(Weighted):
         return shape, {f"{layer.name}.{spec.name}": spec for spec in layer.weight_specs()}
 
     @property
-    def network(self) -> list[Layer]:
+    def _network(self) -> list[Layer]:
         """The layers that compute: all but a `TextVectorization`."""
-        return self.layers[1:] if self.vectorizer else self.layers
+        return self._layers[1:] if self.vectorizer else self._layers
 
     @property
     def vectorizer(self) -> TextVectorization | None:
@@ -515,9 +536,9 @@ class Network(Weighted):
         contexts : list
             For `backward`.
         """
-        return self.forward_from(inputs, lengths, training, seed, logits, {})[:3]
+        return self._forward_from(inputs, lengths, training, seed, logits, {})[:3]
 
-    def forward_from(
+    def _forward_from(
         self,
         inputs: Array,
         lengths: Array | None,
@@ -546,7 +567,7 @@ class Network(Weighted):
             Of every recurrent layer after the last valid step of each row.
         """
         contexts: list[Any] = []
-        network = self.network
+        network = self._network
         first = len(network)
         if training:
             self._follow_trainable()
@@ -554,7 +575,7 @@ class Network(Weighted):
         after: ModelState = {}
         for index, layer in enumerate(network):
             place = derive(seed, index) if training else 0
-            if logits and layer is network[-1] and not layer.passes_state:
+            if logits and layer is network[-1] and not layer._passes_state:
                 inputs, lengths, context = layer.forward_logits(inputs, lengths, training, place)
             else:
                 inputs, lengths, context, ends = run_from(
@@ -564,9 +585,9 @@ class Network(Weighted):
             contexts.append(context if index >= first else NO_CONTEXT)
         return inputs, lengths, contexts, after
 
-    def output_lengths(self, lengths: Array) -> Array:
+    def _output_lengths(self, lengths: Array) -> Array:
         """Give the time steps of the outputs for those of the inputs; see `Layer`."""
-        for layer in self.network:
+        for layer in self._network:
             lengths = layer.output_lengths(lengths)
         return lengths
 
@@ -576,7 +597,7 @@ class Network(Weighted):
         Nothing is computed beneath the lowest layer that trains.
         """
         self._follow_trainable()
-        network = self.network
+        network = self._network
         kept = next((at for at, own in enumerate(contexts) if own is not NO_CONTEXT), len(network))
         first = max(lowest_trained(network), kept)  # more may train since the forward
         gradient: Array | None = dy
@@ -590,7 +611,7 @@ class Network(Weighted):
     def recurrent_layers(self) -> dict[str, Recurrent]:
         """The layers that have a state, by name; "residual.0" is the first in a `Residual`."""
         found: dict[str, Recurrent] = {}
-        for layer in self.network:
+        for layer in self._network:
             found.update(parts_of(str(layer.name), layer))
         return found
 
@@ -618,15 +639,15 @@ class Network(Weighted):
         """
         rows = _checks.integer(batch_size, "batch_size", 0)
         dtype = self.parameters.dtype
-        self.check_passes_state("initial_state")
+        self._check_passes_state("initial_state")
         return {
-            name: LSTMState(*(np.zeros(shape, dtype) for shape in layer.state_shapes(rows)))
+            name: LSTMState(*(np.zeros(shape, dtype) for shape in layer._state_shapes(rows)))
             for name, layer in self.recurrent_layers.items()
         }
 
-    def check_passes_state(self, name: str) -> None:
+    def _check_passes_state(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
-        self.check_reset(name)
+        self._check_reset(name)
         for key, layer in self.recurrent_layers.items():
             if layer.bidirectional or layer.go_backwards:
                 raise ValueError(
@@ -634,9 +655,9 @@ class Network(Weighted):
                     "all of it at once; expected layers that walk forwards only"
                 )
 
-    def check_reset(self, name: str) -> None:
+    def _check_reset(self, name: str) -> None:
         """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
-        for layer in self.network:
+        for layer in self._network:
             for part in _hidden_parts(layer):
                 kind = type(part).__name__
                 what = f"is a {kind}" if part is layer else f"holds one of class {kind}"
@@ -646,14 +667,14 @@ class Network(Weighted):
                 )
         if not self.recurrent_layers:
             raise ValueError(f"{name}: the model has no recurrent layer")
-        for layer in self.network:
+        for layer in self._network:
             if layer.mixes_steps:
                 raise ValueError(
                     f"{name}: layer {layer.name!r} makes an output of several time steps, which "
                     "must all be there; expected layers that work step by step"
                 )
 
-    def check_state(
+    def _check_state(
         self,
         state: Any,
         rows: int | None = None,
@@ -679,7 +700,7 @@ class Network(Weighted):
             If it is not a state of this model.
         """
         intake = Intake(switch=False) if intake is None else intake
-        self.check_passes_state(name)
+        self._check_passes_state(name)
         layers = self.recurrent_layers
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -705,7 +726,7 @@ class Network(Weighted):
             )
             if rows is None:
                 rows = h.shape[1] if h.ndim == 3 else 0
-            for part, array, shape in zip("hc", (h, c), layer.state_shapes(rows), strict=True):
+            for part, array, shape in zip("hc", (h, c), layer._state_shapes(rows), strict=True):
                 if array.shape != shape:
                     raise ValueError(
                         f"{name}[{key!r}].{part}: expected shape {shape}, got {array.shape}"
@@ -713,7 +734,7 @@ class Network(Weighted):
             checked[key] = LSTMState(h, c)
         return checked
 
-    def __call__(self, x: Any, *, training: bool = False, seed: int = 0) -> Array:
+    def __call__(self, x: Inputs, *, training: bool = False, seed: int = 0) -> Array:
         """Compute the outputs of all samples at once.
 
         Parameters
@@ -734,7 +755,7 @@ class Network(Weighted):
         batch = examples.batch(slice(None))
         return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
 
-    def inputs_of(self, x: Any, layer: Layer | str) -> tuple[Array, Array | None]:
+    def inputs_of(self, x: Inputs, layer: Layer | str) -> tuple[Array, Array | None]:
         """Compute what comes into a layer, to look at what it makes of it.
 
         Parameters
@@ -755,11 +776,14 @@ class Network(Weighted):
         ValueError
             If the model has no such layer.
         """
-        network = self.network
+        network = self._network
         places = [at for at, own in enumerate(network) if own is layer or own.name == layer]
         if not places:
-            names = ", ".join(repr(own.name) for own in network)
-            raise ValueError(f"layer: expected one of {names}, got {_checks.describe(layer)}")
+            known = [str(own.name) for own in network]
+            raise ValueError(
+                f"layer: expected one of {', '.join(map(repr, known))}, "
+                f"got {_checks.describe(layer)}{did_you_mean(layer, known)}"
+            )
         batch = self._inputs(x).batch(slice(None))
         inputs, lengths = batch.inputs, batch.lengths
         for own in network[: places[0]]:
@@ -788,7 +812,8 @@ class Network(Weighted):
             layer.name = _free_name(type(layer).__name__, names)
         elif layer.name in names or layer.name in RESERVED:
             raise ValueError(f"layers: the name {layer.name!r} is taken")
-        self.layers.append(layer)
+        layer._held_by = type(self).__name__
+        self._layers.append(layer)
 
     def _check_place(self, layer: Layer, index: int) -> None:
         if isinstance(layer, Recurrent) and layer.return_state:
@@ -796,7 +821,8 @@ class Network(Weighted):
                 f"layer {layer.name!r}: return_state=True is for calling the layer on its own; in "
                 "a model each layer has one output"
             )
-        if any(isinstance(inner, Attention) and inner.query_size for inner in layer.inner_layers()):
+        within = layer._layers_within()
+        if any(isinstance(inner, Attention) and inner.query_size for inner in within):
             raise ValueError(
                 f"layer {layer.name!r}: query_size is for calling the layer on its own; in a model "
                 "each layer has one input"
@@ -811,7 +837,7 @@ class Network(Weighted):
             raise ValueError(f"layer {layer.name!r}: takes token ids, so it must stand first")
         if self.vectorizer and index == 0 and layer.input_kind != "ids":
             raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
-        if layer.weights and not layer.alone:
+        if layer.weights and not layer._alone:
             raise ValueError(
                 f"layer {layer.name!r}: belongs to another model already; {HOW_TO_REUSE}"
             )
@@ -821,7 +847,7 @@ class Network(Weighted):
 
         With a mask they are made ragged rows of the steps that are there.
         """
-        network = self.network
+        network = self._network
         if not network:
             raise ValueError("the model has no layers")
         intake = Intake(switch=False) if intake is None else intake
@@ -840,10 +866,10 @@ class Network(Weighted):
             return self._build_and_check(inputs, there)
 
     def _build_and_check(self, inputs: Rows, there: Array | None) -> Examples:
-        first = self.network[0]
+        first = self._network[0]
         ids = first.input_kind == "ids"
         rank = len(inputs.shape)
-        with nullcontext() if self.built else self.unchanged_on_error():
+        with nullcontext() if self.built else self._unchanged_on_error():
             if not self.built:
                 self.build((None,) * rank if ids else (*(None,) * (rank - 1), inputs.shape[-1]))
             if there is None or len(there) == 0:
@@ -855,7 +881,7 @@ class Network(Weighted):
 
     def _check_masked(self, inputs: Array, there: Array) -> None:
         """Raise ValueError if the mask does not go with the inputs or with the layers."""
-        if getattr(self.network[0], "mask_zero", False):
+        if getattr(self._network[0], "mask_zero", False):
             wrong = np.argwhere(there & (inputs == 0))
             if len(wrong):
                 raise ValueError(
@@ -863,7 +889,7 @@ class Network(Weighted):
                     f"{tuple(map(int, wrong[0]))} is there; expected mask & (x != 0)"
                 )
         steps = np.arange(there.shape[1] + 1, dtype=np.int64)
-        for layer in self.network if len(self.output_shape) > 2 else []:
+        for layer in self._network if len(self.output_shape) > 2 else []:
             if (layer.output_lengths(steps) != steps).any():
                 raise ValueError(
                     f"mask: layer {layer.name!r} changes the number of steps, so that outputs do "
@@ -872,22 +898,22 @@ class Network(Weighted):
 
     def _examples_of(self, inputs: Array | Ragged) -> Examples:
         """Check inputs of the right type against what the model was built for."""
-        first = self.network[0]
+        first = self._network[0]
         ids = first.input_kind == "ids"
         shape, fixed = inputs.shape, self.input_shape[1:2]
         if isinstance(inputs, Ragged) and fixed != (None,) and shape[1] <= (fixed[0] or 0):
             shape = (shape[0], fixed[0] or 0, *shape[2:])
-        first.check_shape(shape)
+        first._check_shape(shape)
         values = inputs.values if isinstance(inputs, Ragged) else inputs
         first.check_values(values)
         if not isinstance(inputs, Ragged):
             lengths = first.lengths_of(inputs, None)
-            return Examples(inputs, lengths, output_lengths=self.output_lengths)
+            return Examples(inputs, lengths, output_lengths=self._output_lengths)
         if ids and values.size and not values.all():
             lengths = first.lengths_of(inputs.padded(), inputs.lengths)
             assert lengths is not None
             inputs = Ragged(inputs.values, lengths, inputs.starts)
-        return Examples(inputs, inputs.lengths, output_lengths=self.output_lengths)
+        return Examples(inputs, inputs.lengths, output_lengths=self._output_lengths)
 
 
 def _hidden_parts(layer: Layer) -> list[Recurrent]:
@@ -897,8 +923,8 @@ def _hidden_parts(layer: Layer) -> list[Recurrent]:
     """
     if isinstance(layer, TimeDistributed):
         return []
-    if not layer.passes_state:
-        return [part for part in layer.inner_layers() if isinstance(part, Recurrent)]
+    if not layer._passes_state:
+        return [part for part in layer._layers_within() if isinstance(part, Recurrent)]
     members = layer.layers if isinstance(layer, Residual) else []
     return [part for member in members for part in _hidden_parts(member)]
 

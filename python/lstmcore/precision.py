@@ -6,23 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks, _core
+from lstmcore import _checks
+from lstmcore._typing import Precision, choices
 
 __all__ = ["get_precision", "set_precision", "checked", "in_force"]
 
-_NAMES = tuple(_core.precision_names())
+_NAMES = choices(Precision)
 
-_default = "fp32"
+_default: Precision = "fp32"
 
 
-def checked(precision: str | None, name: str = "precision") -> str | None:
+def checked(precision: Precision | None, name: str = "precision") -> Precision | None:
     """Return `precision` if it is None or the name of one."""
     if precision is not None:
         _checks.choice(precision, name, _NAMES)
     return precision
 
 
-def in_force(precision: str | None, dtype: Any) -> str:
+def in_force(precision: Precision | None, dtype: Any) -> Precision:
     """Return what weights of `dtype` are packed for: what is asked for, or their default.
 
     Raises
@@ -40,12 +41,12 @@ def in_force(precision: str | None, dtype: Any) -> str:
     return precision
 
 
-def get_precision() -> str:
+def get_precision() -> Precision:
     """Return the precision of float32 weights that are packed without one; see `set_precision`."""
     return _default
 
 
-def set_precision(precision: str) -> None:
+def set_precision(precision: Precision) -> None:
     """Set the precision of float32 weights that are packed without one, for the whole process.
 
     Weights that are packed already keep theirs. float64 always is computed as such.

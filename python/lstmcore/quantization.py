@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from lstmcore import _checks, _int8
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike, Inputs
 from lstmcore.model import Model
 from lstmcore.training import optimizers
 
@@ -74,11 +74,11 @@ def quantize(model: ModelT) -> ModelT:
         if _int8.is_matrix(spec := parameters.specs[name])
     }
     result = copy.deepcopy(model)
-    result.forget_training()
+    result._forget_training()
     if result.is_compiled:  # nothing asks for the optimizer
-        result.set_compiled(replace(result.compiled, optimizer=optimizers.SGD()))
+        result._set_compiled(replace(result.compiled, optimizer=optimizers.SGD()))
     result.parameters.assign(values)
-    result.become_quantized()
+    result._become_quantized()
     return result
 
 
@@ -126,12 +126,12 @@ class QuantizationReport:
 def quantization_report(
     model: Model,
     quantized: Model,
-    x: Any,
-    y: Any = None,
+    x: Inputs,
+    y: Inputs | None = None,
     *,
     classes: bool | None = None,
     batch_size: int = 32,
-    mask: Any = None,
+    mask: ArrayLike | None = None,
 ) -> QuantizationReport:
     """Compare what a model and its quantized form give for the same inputs.
 
@@ -173,11 +173,11 @@ def quantization_report(
         )
     units = model.output_shape[-1] or 0
     if classes is None:
-        classes = model.last_activation == "softmax" and units > 1
+        classes = model._last_activation == "softmax" and units > 1
     elif _checks.flag(classes, "classes") and units < 2:
         raise ValueError(f"classes: expected False for a single output, got {classes}")
     batch_size = _checks.integer(batch_size, "batch_size", 1)
-    before, after = (one.output_rows(x, y, batch_size, mask) for one in (model, quantized))
+    before, after = (one._output_rows(x, y, batch_size, mask) for one in (model, quantized))
     if before.size == 0:
         raise ValueError("x: expected at least one sample with an output, got none")
     difference = np.abs(after.astype(np.float64) - before)

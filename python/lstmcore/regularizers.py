@@ -1,11 +1,17 @@
 """Penalties on weights, added to the loss."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
+from lstmcore._suggest import public
+from lstmcore._typing import RegularizerName, choices
 
 __all__ = ["L1", "L1L2", "L2"]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 
 class L1L2(Configurable):
@@ -50,7 +56,11 @@ class L2(L1L2):
         super().__init__(0.0, l2)
 
 
-def get(value: "L1L2 | float | str | None", name: str) -> L1L2 | None:
+RegularizerLike: TypeAlias = L1L2 | float | RegularizerName | None
+"""What stands for a penalty on weights where a layer takes one."""
+
+
+def get(value: RegularizerLike, name: str) -> L1L2 | None:
     """Turn what a layer's argument may be into a penalty.
 
     Parameters
@@ -71,7 +81,7 @@ def get(value: "L1L2 | float | str | None", name: str) -> L1L2 | None:
     if value is None or isinstance(value, L1L2):
         return value
     if isinstance(value, str):
-        return _BY_NAME[_checks.choice(value, name, tuple(_BY_NAME))]()
+        return _BY_NAME[_checks.choice(value, name, choices(RegularizerName))]()
     return L2(_checks.real(value, name, 0.0))
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._suggest import suggests
+from lstmcore._typing import Array, ArrayLike, DType, Inputs, Shape, State, Verbose
 from lstmcore.layers import Input, Layer
 from lstmcore.model import Model
 from lstmcore.network import ModelState, Network
@@ -69,7 +70,7 @@ class Sequential(Network, Model):
         layers: Sequence[Layer | Input] | None = None,
         *,
         seed: int = 0,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         self._class_names: list[str] | None = None
         super().__init__(layers, seed, dtype)
@@ -87,16 +88,16 @@ class Sequential(Network, Model):
         if names is not None:
             names = _checks.class_names(names)
             if self.built:
-                self.check_class_names(names)
+                self._check_class_names(names)
         self._class_names = names
 
     def _build(self, input_shape: Sequence[int | None], initialize: bool) -> None:
-        with self.unchanged_on_error():
+        with self._unchanged_on_error():
             super()._build(input_shape, initialize)
             if self._class_names is not None:
-                self.check_class_names(self._class_names)
+                self._check_class_names(self._class_names)
 
-    def check_class_names(self, names: Sequence[str]) -> None:
+    def _check_class_names(self, names: Sequence[str]) -> None:
         """Raise ValueError unless there are as many names as the outputs have classes."""
         units = self.output_shape[-1]
         count = 2 if units == 1 else units
@@ -111,12 +112,12 @@ class Sequential(Network, Model):
         super()._structure_changed()
         if self._class_names is not None:
             try:
-                self.check_class_names(self._class_names)
+                self._check_class_names(self._class_names)
             except ValueError:
                 self._class_names = None
 
     def _layer_shapes(self) -> list[Shape | None]:
-        shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self.network)
+        shapes: list[Shape | None] = [*self._shapes] if self.built else [None] * len(self._network)
         if self.vectorizer:
             shapes.insert(0, (None, None))
         return shapes
@@ -136,18 +137,51 @@ class Sequential(Network, Model):
             parts.append("quantized")
         return f"{type(self).__name__}({', '.join(parts)})"
 
+    @overload
     def predict(
         self,
-        x: Any,
+        x: Inputs,
         batch_size: int | None = None,
-        verbose: int | str = "auto",
+        verbose: Verbose = "auto",
         *,
         steps: int | None = None,
-        state: Any = None,
-        reset: Any = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
+        return_state: Literal[False] = False,
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        x: Inputs,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        *,
+        steps: int | None = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
+        return_state: Literal[True],
+        stateful: bool | None = None,
+        mask: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> tuple[Array, ModelState]: ...
+
+    @suggests
+    def predict(
+        self,
+        x: Inputs,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        *,
+        steps: int | None = None,
+        state: State | None = None,
+        reset: ArrayLike | None = None,
         return_state: bool = False,
         stateful: bool | None = None,
-        mask: Any = None,
+        mask: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> Any:
         """Compute the outputs, batch by batch.
@@ -194,7 +228,7 @@ class Sequential(Network, Model):
         if batch_size is None:
             batch_size = BATCH_SIZE
         batch_size = _checks.integer(batch_size, "batch_size", 1)
-        with nullcontext() if self.built else self.unchanged_on_error():
+        with nullcontext() if self.built else self._unchanged_on_error():
             examples = self._with_reset(self._inputs(x, mask, intake), reset)
             carried = self._is_stateful(stateful)
             if carried:
@@ -205,10 +239,10 @@ class Sequential(Network, Model):
                 ).steps
                 examples = examples.part(slice(0, steps * batch_size))
             if return_state:
-                self.check_passes_state("return_state")
+                self._check_passes_state("return_state")
             if state is not None:
                 rows = batch_size if carried else len(examples)
-                state = self.check_state(state, rows, intake=intake)
+                state = self._check_state(state, rows, intake=intake)
         if len(examples) == 0:
             widths = [examples.output_steps(size) for size in examples.inputs.shape[1:2]]
             middle = widths if len(self.output_shape) > 2 else ()
@@ -234,19 +268,19 @@ class Sequential(Network, Model):
 
         def prepare(item: Any) -> Examples:
             texts = self.vectorizer is not None
-            ids = bool(self.network) and self.network[0].input_kind == "ids"
+            ids = bool(self._network) and self._network[0].input_kind == "ids"
             rank = 1 if texts else len(self.input_shape) if self.built else 2 if ids else 3
             return self._inputs(inputs_of(item, rank), None, intake)
 
         source = Iterated(x, prepare, "x", steps, "steps")
-        with nullcontext() if self.built else self.unchanged_on_error():
+        with nullcontext() if self.built else self._unchanged_on_error():
             source.peek()
             carried = self._is_stateful(stateful)
             if not carried:
                 refuse_beside(state=state, return_state=return_state or None)
             after: ModelState = {}
             if state is not None:
-                after = self.check_state(state, intake=intake)
+                after = self._check_state(state, intake=intake)
         outputs, walk = [], loop.Walk(loop.Carry(stateful=carried, first=after))
         for examples, _ in with_bar(source.batches(), source.steps, "Predict", verbose):
             walk.check_rows(len(examples))
@@ -256,8 +290,8 @@ class Sequential(Network, Model):
                 walk.state = end
         return (joined(outputs), walk.state) if return_state else joined(outputs)
 
-    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
-        """Compute all outputs, without steps that are not there; see `Model.output_rows`."""
+    def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+        """Compute all outputs, without steps that are not there; see `Model._output_rows`."""
         if y is not None:
             raise ValueError("y: expected None for a Sequential, whose outputs follow from x")
         examples = self._inputs(x, mask)
@@ -266,8 +300,8 @@ class Sequential(Network, Model):
             batch_size = whole_batches(len(examples), batch_size, "x")
         return loop.output_rows(self, examples, batch_size, carried)
 
-    def document(self) -> dict[str, Any]:
-        """Give what a model file says of the layers; see `Model.document`."""
+    def _document(self) -> dict[str, Any]:
+        """Give what a model file says of the layers; see `Model._document`."""
         document: dict[str, Any] = {
             "input_shape": list(self.input_shape),
             "layers": [describe(layer) for layer in self.layers],
@@ -289,9 +323,9 @@ class Sequential(Network, Model):
     ) -> Examples:
         intake = Intake() if intake is None else intake
         loss = self.compiled.loss
-        with nullcontext() if self.built else self.unchanged_on_error():
+        with nullcontext() if self.built else self._unchanged_on_error():
             if windows:
-                self.check_passes_state("tbptt")
+                self._check_passes_state("tbptt")
                 if isinstance(loss, SequenceLoss):
                     raise ValueError(
                         f"tbptt: expected None for {type(loss).__name__}, which is about whole "
@@ -313,7 +347,7 @@ class Sequential(Network, Model):
 
     def _with_reset(self, inputs: Examples, reset: Any) -> Examples:
         if reset is not None:
-            self.check_reset("reset")
+            self._check_reset("reset")
         return add_reset(inputs, reset)
 
     def _is_stateful(self, stateful: bool | None) -> bool:
@@ -329,7 +363,7 @@ class Sequential(Network, Model):
                 )
             stateful = True in kinds
         if _checks.flag(stateful, "stateful"):
-            self.check_passes_state("stateful")
+            self._check_passes_state("stateful")
         return stateful
 
     def _carry(
@@ -342,7 +376,7 @@ class Sequential(Network, Model):
     ) -> loop.Carry:
         """Check what passes from window to window and from batch to batch."""
         if tbptt is not None:
-            for layer, shape in zip(self.network, self._shapes, strict=True):
+            for layer, shape in zip(self._network, self._shapes, strict=True):
                 if len(shape) < 3:
                     raise ValueError(
                         f"tbptt: layer {layer.name!r} has one output for a whole sequence, which "
@@ -354,4 +388,4 @@ class Sequential(Network, Model):
             return loop.Carry(tbptt, carried)
         if not carried:
             raise ValueError("state: expected None for batches that do not continue each other")
-        return loop.Carry(tbptt, carried, self.check_state(state, batch_size, intake=intake))
+        return loop.Carry(tbptt, carried, self._check_state(state, batch_size, intake=intake))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _core
-from lstmcore._typing import Exporter
+from lstmcore._typing import Exporter, Precision
 from lstmcore.config import LSTMConfig
 from lstmcore.functional import FloatArray, LSTMState, PackedWeights, as_packed, as_pair
 
@@ -49,7 +49,7 @@ class LSTMStream:
         weights: Mapping[str, FloatArray] | PackedWeights,
         config: LSTMConfig | None = None,
         batch_size: int = 1,
-        precision: str | None = None,
+        precision: Precision | None = None,
     ) -> None:
         packed = as_packed(weights, config, precision)
         self._config = packed.config

@@ -1,6 +1,5 @@
 """Weights from one model into another, layer by layer."""
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks, weights
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 from lstmcore.layers import Layer
 
@@ -69,8 +69,7 @@ def find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:
         return layers[place]
     _checks.instance(name, str, "name", "a str")
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names)
         raise ValueError(f"name: expected one of {known}, got {name!r}{hint}")
     return layers[names.index(name)]
 
@@ -78,7 +77,7 @@ def find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:
 def layer_weights(model: "Weighted") -> LayerWeights:
     """List the weights of a built model, layer by layer."""
     _ = model.parameters  # which raises an error if the model is not built
-    return {str(layer.name): layer.weights for layer in model.network if layer.weights}
+    return {str(layer.name): layer.weights for layer in model._network if layer.weights}
 
 
 def read_weights(path: "str | os.PathLike[str]") -> LayerWeights:

@@ -136,7 +136,7 @@ def test_gradients_by_given_queries(rng, kind):
 
     assert not look()[0][3].any()
     context = look()[1]
-    dquery, dmet, dkeys, dvalues = layer.look_backward(context, dcontext, layer.score_gradient)
+    dquery, dmet, dkeys, dvalues = layer.look_backward(context, dcontext, layer._score_gradient)
     layer.query_backward(query, dmet)
     dx = layer.remember_backward(context.memory, dkeys, dvalues)
     assert relative_error(dx, derivative(loss, x)) < 1e-9
@@ -202,7 +202,7 @@ def test_a_classifier_looks_where_the_answer_is(rng, kind, tmp_path):
     x, y = marked_tokens(rng, 100)
     assert model.evaluate(x, y, verbose=0)[1] > 0.9
     inputs, lengths = model.inputs_of(x, "look")
-    weights = model.network[2].attention_weights(inputs, lengths)
+    weights = model._network[2].attention_weights(inputs, lengths)
     assert weights.shape == inputs.shape[:2]
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
     assert not weights[np.arange(weights.shape[1]) >= lengths[:, None]].any()
@@ -212,13 +212,13 @@ def test_a_classifier_looks_where_the_answer_is(rng, kind, tmp_path):
         for row, tokens in zip(weights, x, strict=True)
     ]
     assert np.mean(before) < 0.2
-    pooled = model.network[2](inputs, lengths=lengths)
-    assert np.array_equal(model.network[3](pooled), model(x))
+    pooled = model._network[2](inputs, lengths=lengths)
+    assert np.array_equal(model._network[3](pooled), model(x))
 
     path = tmp_path / "model.safetensors"
     model.save(path)
     loaded = lc.load(path)
-    assert loaded.network[2].get_config() == model.network[2].get_config()
+    assert loaded._network[2].get_config() == model._network[2].get_config()
     assert np.array_equal(loaded(x), model(x))
 
 

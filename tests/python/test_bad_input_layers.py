@@ -24,7 +24,11 @@ CONSTRUCTORS = {
     "rate 1": (lambda: layers.Dropout(1.0), ValueError, r"rate: expected a number in \[0, 1\)"),
     "rate nan": (lambda: layers.Dropout(float("nan")), ValueError, "rate: expected"),
     "rate str": (lambda: layers.Dropout("0.5"), TypeError, "rate: expected a number"),
-    "one layer": (lambda: layers.LSTM(2, dropout=0.1), ValueError, "dropout: .* num_layers"),
+    "both names": (
+        lambda: layers.LSTM(2, dropout=0.1, input_dropout=0.2),
+        ValueError,
+        "dropout: expected 0 beside input_dropout=0.2",
+    ),
     "merge": (
         lambda: layers.Bidirectional(layers.LSTM(2), merge_mode=None),
         ValueError,
@@ -154,7 +158,7 @@ CONSTRUCTORS = {
     "unknown activation": (
         lambda: layers.LSTM(2, activation="swish"),
         ValueError,
-        "expected one of sigmoid, tanh, relu",
+        "expected one of 'sigmoid', 'tanh', 'relu'",
     ),
     "bias no flag": (
         lambda: layers.LSTMCell(2, use_bias=1),
@@ -547,7 +551,7 @@ def test_a_refused_call_leaves_the_model_as_it_was(name):
         REFUSED[name](model)
     assert not model.built
     assert cell.input_shape is None
-    assert head.alone
+    assert head._alone
     assert model.history is None
     assert model.optimizer.slots == {}
     assert model.fit(X, LABELS, verbose=0).epoch == [0]  # three features are as good as seven

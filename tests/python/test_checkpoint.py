@@ -333,8 +333,8 @@ def test_a_state_that_does_not_fit_is_named(data, tmp_path):
     model = make_model("sgd")
     plateau = callbacks.ReduceLROnPlateau("loss")
     model.fit(*data, callbacks=[plateau], verbose=0)
-    (state,) = model.callback_states
-    model.keep_callback_states([state._replace(state={**state.state, "wait": "long"})])
+    (state,) = model._states_of_callbacks
+    model._keep_callback_states([state._replace(state={**state.state, "wait": "long"})])
     with pytest.raises(ValueError, match="callbacks: the saved state of ReduceLROnPlateau: wait"):
         model.fit(*data, epochs=2, initial_epoch=1, callbacks=[plateau], verbose=0)
     assert model.epoch == 1

@@ -478,13 +478,13 @@ def test_a_walk_in_two_runs_has_the_gradients_of_one(shared, trainable, rng):
     y, _, context = built(layer, (N, T, C)).forward(x, None, True, 0)
     dx = layer.backward(context, dy)
     whole = {name: gradient.copy() for name, gradient in layer._gradients.items()}
-    first, state, early = layer.run(x[:, :2], None, None, True, 0)
-    rest, _, late = layer.run(x[:, 2:], None, state, True, 0)
+    first, state, early = layer._run(x[:, :2], None, None, True, 0)
+    rest, _, late = layer._run(x[:, 2:], None, state, True, 0)
     np.testing.assert_array_equal(np.concatenate([first, rest], axis=1), y)
     for gradient in layer._gradients.values():
         gradient.fill(0)
-    dx_rest, dstate = layer.run_backward(late, dy[:, 2:], None)
-    dx_first, _ = layer.run_backward(early, dy[:, :2], dstate, add=True)
+    dx_rest, dstate = layer._run_backward(late, dy[:, 2:], None)
+    dx_first, _ = layer._run_backward(early, dy[:, :2], dstate, add=True)
     joined = np.concatenate([dx_first, dx_rest], axis=1)
     np.testing.assert_allclose(joined, dx, rtol=1e-12, atol=1e-15)
     for name, gradient in layer._gradients.items():

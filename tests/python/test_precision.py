@@ -128,7 +128,7 @@ def test_the_scope_of_set_precision(rng):
         assert F.pack(wide, CONFIG).precision == "fp32"
         same((y_wide,), F.lstm(x.astype(np.float64), wide, CONFIG)[:1])
         model = lc.Sequential([layers.Input((None, 2)), layers.LSTM(3)], dtype="float64")
-        assert model.layers[0].precision_in_force == "fp32"
+        assert model.layers[0]._precision_in_force == "fp32"
     for wrong in ("fp16", None):
         with pytest.raises(ValueError, match="precision: expected one of 'fp32', "):
             lc.set_precision(wrong)
@@ -510,7 +510,7 @@ def test_a_model_runs_step_by_step_in_its_precision(rng):
         whole = model.predict(x, verbose=0)
         layer = model.layers[0]
         stream = lc.LSTMStream(
-            layer.weights, layer.config, batch_size=3, precision=layer.precision_in_force
+            layer.weights, layer.config, batch_size=3, precision=layer._precision_in_force
         )
         steps = [stream.step(np.ascontiguousarray(x[:, t])) for t in range(x.shape[1])]
         np.testing.assert_array_equal(np.stack(steps, 1), whole)

@@ -250,16 +250,16 @@ def test_every_lstm_computes_in_8_bits(pair):
     small = lc.quantize(model)
     cells = [
         cell
-        for layer in small.network
-        for cell in layer.inner_layers()
+        for layer in small._network
+        for cell in layer._layers_within()
         if isinstance(cell, layers.LSTMCell)
     ]
     assert cells
     assert {cell.precision for cell in cells} == {"int8"}
     before = [
         cell.precision
-        for layer in model.network
-        for cell in layer.inner_layers()
+        for layer in model._network
+        for cell in layer._layers_within()
         if isinstance(cell, layers.LSTMCell)
     ]
     assert "int8" not in before
@@ -508,7 +508,7 @@ def test_its_weights_stay(pair):
     for change in (before, {}, dict(small.weights)):
         with pytest.raises(ValueError, match=keeps):
             small.set_weights(change)
-    for layer in small.network:
+    for layer in small._network:
         if layer.weights:
             with pytest.raises(ValueError, match=keeps):
                 layer.set_weights(layer.get_weights())

@@ -220,7 +220,7 @@ def test_a_wrapper_sets_what_is_within():
     model = made()
     for name in ("res", "each", "both", "rnn"):
         model.get_layer(name).trainable = False
-    rest = [part for layer in model.layers for part in layer.inner_layers()]
+    rest = [part for layer in model.layers for part in layer._layers_within()]
     assert {part.trainable for part in rest} == {True, False}
     res, each, both, rnn = map(model.get_layer, ("res", "each", "both", "rnn"))
     for part in (*res.layers, each.layer, both.layer, *rnn.cells):
@@ -341,7 +341,7 @@ def test_recurrent_trainable_beside_it(rng):
 def test_a_layer_of_its_own(layer, rng):
     """Without a model: its backward writes no gradient while it is frozen."""
     x = rng.integers(0, 7, (N, T)) if layer.name == "embedding" else rng.standard_normal((N, T, C))
-    layer.build_alone((None, None, C)[: x.ndim], "float64")
+    layer._build_alone((None, None, C)[: x.ndim], "float64")
     places = layer.parameters.gradients
     for trainable in (False, True):
         layer.trainable = trainable
@@ -438,7 +438,7 @@ def test_every_layer_takes_the_keyword_and_writes_it_only_if_it_is_frozen(name):
     assert "trainable" not in kind(*needs).get_config()
     frozen = kind(*needs, trainable=False)
     assert frozen.trainable is False
-    assert not any(part.trainable for part in frozen.inner_layers())
+    assert not any(part.trainable for part in frozen._layers_within())
     assert frozen.get_config()["trainable"] is False
 
 
@@ -455,8 +455,6 @@ def test_the_global_norm_counts_what_trains(ids, y):
     moves = []
     for model in models:
         before = np.concatenate([values.ravel() for values in model.get_weights()])
-        # No constraint, which would move weights too.
-        model.get_layer("lstm").kernel_constraint = None
         model.train_on_batch(ids, y)
         after = np.concatenate([values.ravel() for values in model.get_weights()])
         moves.append(after - before)
@@ -600,7 +598,7 @@ def test_a_frozen_encoder_is_not_walked_back(rng, monkeypatch):
     model.compile("adamw")
     for name in ("source_embedding", "encoder", "bridge_h_l0", "bridge_c_l0"):
         model.get_layer(name).trainable = False
-    monkeypatch.setattr(model.get_layer("encoder"), "run_backward", None)
+    monkeypatch.setattr(model.get_layer("encoder"), "_run_backward", None)
     before = model.get_weights()
     model.fit(x, y, epochs=2, verbose=0)
     for name, old, new in zip(model.weights, before, model.get_weights(), strict=True):

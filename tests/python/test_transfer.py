@@ -299,7 +299,7 @@ def test_the_loss_follows_the_last_layer(rng):
     assert model.evaluate(x, y, verbose=0) == fresh.evaluate(x, y, verbose=0)
     model.pop()
     assert model.is_compiled is True
-    assert model.last_activation == "linear"
+    assert model._last_activation == "linear"
     with pytest.raises(ValueError, match="expects the probabilities that softmax makes"):
         model.evaluate(x - 9, y, verbose=0)
 

@@ -254,7 +254,10 @@ def test_masks_are_what_was_asked_for():
         ({"proj_clip": 0.1}, "proj_clip: expected 0 without a projection"),
         ({"gate_activation": Activation("sigmoid", 3.0)}, "gate_activation: expected no alpha"),
         ({"gate_activation": Activation("elu", 1.0, 3.0)}, "gate_activation: expected no beta"),
-        ({"gate_activation": "swish"}, "gate_activation: expected one of sigmoid, tanh.*'swish'"),
+        (
+            {"gate_activation": "swish"},
+            "gate_activation: expected one of 'sigmoid', 'tanh'.*'swish'",
+        ),
         ({"cell_activation": Activation("elu", -1.0)}, "cell_activation: expected an alpha of at"),
         (
             {"output_activation": Activation("scaled_tanh", 0.0)},

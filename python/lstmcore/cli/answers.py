@@ -124,7 +124,7 @@ class Answers:
 
 def _kind(model: Sequential, units: int) -> tuple[str | None, str | None]:
     """Return "classes" or None, and the activation that the model leaves to its loss."""
-    last = model.last_activation
+    last = model._last_activation
     if (last == "softmax" and units > 1) or (last == "sigmoid" and units == 1):
         return "classes", None
     loss = model.compiled.loss if model.is_compiled else None

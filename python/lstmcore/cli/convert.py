@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import load_model
 from lstmcore.cli.layout import METADATA_NAME
-from lstmcore.cli.names import did_you_mean
 from lstmcore.cli.options import add_command
 from lstmcore.sequential import Sequential
 
@@ -129,7 +129,7 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
 
 def _prefixes(model: Sequential, names: list[str] | None) -> dict[str, str]:
     """Return the prefix of each layer with weights: as told, else its name."""
-    prefixes = {str(layer.name): str(layer.name) for layer in model.network if layer.weights}
+    prefixes = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     for entry in names or []:
         layer, equals, prefix = entry.partition("=")
         if not equals or layer not in prefixes:
@@ -146,6 +146,6 @@ def _without_text(model: Sequential) -> Sequential:
     if model.vectorizer is None:
         raise ValueError("--from-ids: expected a model that takes texts, got one that takes none")
     result = copy.deepcopy(model)
-    result.layers = result.layers[1:]
+    result._layers = result.layers[1:]
     result.metadata = {}
     return result

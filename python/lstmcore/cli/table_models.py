@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import Answers, read_layout
 from lstmcore.cli.layout import Layout
-from lstmcore.cli.names import did_you_mean
 from lstmcore.cli.samples import Samples
 from lstmcore.cli.tables import Table
 from lstmcore.sequential import Sequential
@@ -73,7 +73,7 @@ def _from_options(
         return Layout("text", **{"text": rest[0] if rest else None, **given})
     features = given.pop("features", tuple(rest))
     shape = model.input_shape
-    if len(shape) == 3 or model.network[0].input_kind == "ids":
+    if len(shape) == 3 or model._network[0].input_kind == "ids":
         width = shape[2] if len(shape) == 3 else 1
     else:
         raise ValueError(
@@ -101,7 +101,7 @@ def as_inputs(model: Sequential, x: list[Any]) -> list[Any]:
     """Return inputs in the type that the model takes: token ids, or numbers of its dtype."""
     if model.vectorizer is not None:
         return x
-    if model.network[0].input_kind != "ids":
+    if model._network[0].input_kind != "ids":
         return [np.asarray(row, dtype=model.dtype) for row in x]
     for row in x:
         if (row != np.floor(row)).any():
@@ -114,7 +114,7 @@ def ready_to_evaluate(model: Sequential, answers: Answers, samples: Samples) -> 
     units = model.output_shape[-1] or 1
     if not model.is_compiled:
         logits = answers.activation is not None
-        loss: losses.Loss | str = "mse"
+        loss: losses.LossLike = "mse"
         if answers.classes is not None:
             kind = losses.BinaryCrossentropy if units == 1 else losses.SparseCategoricalCrossentropy
             loss = kind(from_logits=logits)

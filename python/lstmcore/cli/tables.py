@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
-from lstmcore.cli.names import did_you_mean
 
 __all__ = ["Table", "as_number", "decode", "is_missing", "read_table"]
 

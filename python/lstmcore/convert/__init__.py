@@ -6,7 +6,9 @@ own files.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lstmcore._suggest import no_attribute
 
 if TYPE_CHECKING:
     from lstmcore.convert.keras import from_keras, load_keras_weights, to_keras
@@ -55,13 +57,14 @@ _MEMBERS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MEMBERS:
-        raise AttributeError(f"module 'lstmcore.convert' has no attribute {name!r}")
-    value = getattr(import_module(f"lstmcore.convert.{_MEMBERS[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which would take it for a module with any name
 
+    def __getattr__(name: str) -> object:
+        if name not in _MEMBERS:
+            raise no_attribute(f"module {__name__!r}", name, __all__)
+        value = getattr(import_module(f"lstmcore.convert.{_MEMBERS[name]}"), name)
+        globals()[name] = value
+        return value
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -77,7 +77,7 @@ def _cell_arguments(options: Options) -> dict[str, Any]:
         "recurrent_activation": options.activation("recurrent_activation", CELL_ACTIVATIONS),
         "use_bias": options.take("use_bias", True),
         "unit_forget_bias": options.take("unit_forget_bias", True),
-        "input_dropout": options.take("dropout", 0.0),
+        "dropout": options.take("dropout", 0.0),
         "recurrent_dropout": options.take("recurrent_dropout", 0.0),
         "seed": options.seed(),
         **options.initializers("kernel", "recurrent"),

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstmcore import constraints, regularizers
+from lstmcore._typing import CellActivation
 from lstmcore.config import Activation
 from lstmcore.layers import initializers
 
-CELL_ACTIVATIONS: dict[str, str | Activation] = {
+CELL_ACTIVATIONS: dict[str, CellActivation | Activation] = {
     "linear": "linear",
     "tanh": "tanh",
     "sigmoid": "sigmoid",

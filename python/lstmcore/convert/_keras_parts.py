@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lstmcore._typing import CellActivation
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.convert._keras_options import CELL_ACTIVATIONS
 from lstmcore.convert._strict import refuse_options
@@ -198,7 +199,7 @@ def _time_distributed(layer: TimeDistributed) -> list[Part]:
 
 def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
     """Give a Keras LSTM's or LSTMCell's arguments; `place` is that in a stack."""
-    config = cell.config(1)
+    config = cell._config_for(1)
     allowed = ("bias", "recurrent_dropout", "input_dropout", *ACTIVATION_NAMES)
     refuse_options(config, allowed, "Keras' LSTM")
     if config.output_activation != config.cell_activation:
@@ -231,7 +232,7 @@ def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
 ACTIVATION_NAMES = ("gate_activation", "cell_activation", "output_activation")
 
 
-def _activation(value: str | Activation, name: str) -> str:
+def _activation(value: CellActivation | Activation, name: str) -> str:
     for known, ours in CELL_ACTIVATIONS.items():
         config = LSTMConfig(1, 1, gate_activation=ours)
         if value == config.gate_activation:
@@ -297,8 +298,8 @@ def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Itera
             yield Part("Bidirectional", places, make)
         else:
             yield Part("LSTM", _cell_places(suffix, "cell/", cell.use_bias), make)
-        if layer.dropout and not last:
-            yield _plain(layer, "Dropout", {"rate": layer.dropout})[0]
+        if layer._between and not last:
+            yield _plain(layer, "Dropout", {"rate": layer._between})[0]
 
 
 WALK = ("return_sequences", "return_state", "go_backwards", "stateful")

@@ -115,7 +115,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
                 _refuse_gradients(module)
             layer, shape = make(module)
             layer.trainable = _is_trained(module, training)
-            layer.build_alone(shape, dtype)
+            layer._build_alone(shape, dtype)
             return layer
     expected = ", ".join(f"nn.{kind.__name__}" for kind, _ in makers)
     raise ValueError(f"module: expected one of {expected}, got {type(module).__name__}")
@@ -176,7 +176,7 @@ def _refuse_gradients(module: Any) -> None:
 def _convolution(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
     refuse(module, groups=1, padding_mode="zeros")
     (size,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
-    padding = module.padding
+    padding: Any = module.padding
     if not isinstance(padding, str):
         (zeros,) = padding
         even = stride == 1 and 2 * zeros == (size - 1) * dilation

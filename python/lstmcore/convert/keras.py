@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 
@@ -27,10 +27,21 @@ from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer
 from lstmcore.sequential import Sequential
 
+if TYPE_CHECKING:
+    import keras
+
 __all__ = ["from_keras", "load_keras_weights", "to_keras"]
 
 Wanted: TypeAlias = dict[str, Place]
 """Where each weight is, by its address."""
+
+
+@overload
+def from_keras(source: "str | os.PathLike[str]", *, training: bool = True) -> Sequential: ...
+
+
+@overload
+def from_keras(source: "keras.Layer", *, training: bool = True) -> Any: ...
 
 
 def from_keras(source: Any, *, training: bool = True) -> Any:
@@ -95,7 +106,7 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
             ) from error
 
 
-def load_keras_weights(model: Sequential, source: Any) -> None:
+def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | keras.Model") -> None:
     """Copy the weights of a Keras model into a model of the same layers.
 
     Parameters
@@ -121,7 +132,7 @@ def load_keras_weights(model: Sequential, source: Any) -> None:
         raise ValueError("model: the model is not built; call build(input_shape)")
     numbering = Numbering()
     wanted: Wanted = {}
-    for layer in model.network:
+    for layer in model._network:
         try:
             parts = _parts(layer)
         except ValueError:
@@ -136,7 +147,10 @@ def load_keras_weights(model: Sequential, source: Any) -> None:
 
 
 def to_keras(
-    model: Any, path: "str | os.PathLike[str] | None" = None, *, batch_size: int | None = None
+    model: Sequential | Layer,
+    path: "str | os.PathLike[str] | None" = None,
+    *,
+    batch_size: int | None = None,
 ) -> Any:
     """Make a Keras model or layer with the same weights, and perhaps a file of it.
 
@@ -171,7 +185,7 @@ def to_keras(
     target = None if path is None else _target(path, model)
     rows = None if batch_size is None else _checks.integer(batch_size, "batch_size", 1)
     if isinstance(model, Sequential):
-        dtype, layers = model.parameters.dtype.name, model.network
+        dtype, layers = model.parameters.dtype.name, model._network
         if model.vectorizer is not None:
             raise ValueError(
                 f"layer {model.vectorizer.name!r}: Keras' models of these layers take token ids; "
@@ -280,8 +294,8 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
     check_masks(layers)
-    model = Sequential(layers, dtype=kinds.pop() if kinds else "float32")
-    shapes = {name: spec.shape for name, spec in model.plan(shape).items()}
+    model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
+    shapes = {name: spec.shape for name, spec in model._plan(shape).items()}
     wanted: Wanted = {}
     for layer, entry in zip(layers, entries, strict=True):
         for part in _parts(layer):
@@ -302,7 +316,7 @@ def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     if len(kinds) > 1:
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
     last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
-    layer.build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
+    layer._build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
     wanted = {place.address: place for part in _parts(layer) for place in part.places}
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None

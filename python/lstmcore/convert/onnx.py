@@ -5,12 +5,13 @@ the order i, o, f, and all directions of one layer in one array.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._suggest import did_you_mean
+from lstmcore._typing import Array, ArrayLike, CellActivation, Direction, choices
 from lstmcore.config import Activation, LSTMConfig
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
     "to_onnx",
 ]
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[CellActivation, str] = {
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
     "relu": "Relu",
@@ -40,7 +41,7 @@ ACTIVATIONS = {
 
 TAKES_ALPHA = ("leaky_relu", "elu", "thresholded_relu", "hard_sigmoid", "affine", "scaled_tanh")
 TAKES_BETA = ("hard_sigmoid", "affine", "scaled_tanh")
-DIRECTIONS = ("forward", "reverse", "bidirectional")
+DIRECTIONS = choices(Direction)
 
 _OWN_NAMES = {name.lower(): own for own, name in ACTIVATIONS.items()}
 _USUAL = ("Sigmoid", "Tanh", "Tanh")
@@ -52,18 +53,18 @@ _WITHOUT_FORM = ("cell_clip", "zoneout_h", "zoneout_c", "proj_size", "layer_norm
 
 
 def from_onnx(
-    W: Any,
-    R: Any,
-    B: Any = None,
-    P: Any = None,
+    W: ArrayLike,
+    R: ArrayLike,
+    B: ArrayLike | None = None,
+    P: ArrayLike | None = None,
     *,
     hidden_size: int,
-    direction: str = "forward",
+    direction: Direction = "forward",
     activations: Sequence[str] | None = None,
     activation_alpha: Sequence[float] | None = None,
     activation_beta: Sequence[float] | None = None,
     clip: float | None = None,
-    input_forget: int = 0,
+    input_forget: Literal[0, 1] = 0,
 ) -> tuple[dict[str, Array], LSTMConfig]:
     """Take over what an ONNX LSTM node has; the arguments are the operator's, None: not there.
 
@@ -157,17 +158,17 @@ def from_onnx(
 
 
 def split_directions(
-    W: Any,
-    R: Any,
-    B: Any = None,
-    P: Any = None,
+    W: ArrayLike,
+    R: ArrayLike,
+    B: ArrayLike | None = None,
+    P: ArrayLike | None = None,
     *,
     hidden_size: int,
     activations: Sequence[str] | None = None,
     activation_alpha: Sequence[float] | None = None,
     activation_beta: Sequence[float] | None = None,
     clip: float | None = None,
-    input_forget: int = 0,
+    input_forget: Literal[0, 1] = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make two LSTMs of one direction each out of a bidirectional ONNX node.
 
@@ -365,7 +366,8 @@ def _activations(
         _checks.instance(name, str, "activations", "names")
         if name.lower() not in _OWN_NAMES:
             expected = ", ".join(ACTIVATIONS.values())
-            raise ValueError(f"activations: expected some of {expected}, got {name!r}")
+            hint = did_you_mean(name, ACTIVATIONS.values())
+            raise ValueError(f"activations: expected some of {expected}, got {name!r}{hint}")
         own.append(_OWN_NAMES[name.lower()])
     alphas = _parameters(alpha, "activation_alpha", own, TAKES_ALPHA)
     betas = _parameters(beta, "activation_beta", own, TAKES_BETA)
@@ -373,7 +375,7 @@ def _activations(
     return [tuple(chosen[3 * place : 3 * place + 3]) for place in range(directions)]
 
 
-def _complete(name: str, alpha: float | None, beta: float | None) -> Activation:
+def _complete(name: CellActivation, alpha: float | None, beta: float | None) -> Activation:
     """Fill in the usual parameters, which a configuration knows, as it knows what is allowed."""
     try:
         config = LSTMConfig(1, 1, gate_activation=Activation(name, alpha, beta))
@@ -383,7 +385,7 @@ def _complete(name: str, alpha: float | None, beta: float | None) -> Activation:
 
 
 def _parameters(
-    values: Sequence[float] | None, name: str, own: list[str], takers: tuple[str, ...]
+    values: Sequence[float] | None, name: str, own: Sequence[str], takers: tuple[str, ...]
 ) -> list[float | None]:
     """Deal the values of a list to those of the activations that take one.
 

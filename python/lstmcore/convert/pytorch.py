@@ -5,13 +5,13 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._files import as_path, replace
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike
 from lstmcore.config import LSTMConfig
 from lstmcore.convert import _strict
 from lstmcore.convert._torch_files import read_state
@@ -19,14 +19,21 @@ from lstmcore.convert._torch_layers import build, places_of
 from lstmcore.layers import Layer
 from lstmcore.sequential import Sequential
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["from_torch", "layer_from_torch", "load_torch", "save_torch", "to_torch"]
 
 FORM = "PyTorch's LSTM"
 WRITTEN = (".pt", ".pth")
 
+State: TypeAlias = "Mapping[str, ArrayLike | torch.Tensor]"
+Source: TypeAlias = "str | os.PathLike[str] | State | torch.nn.Module"
+"""A module, a state dict, or a file of one."""
+
 
 def from_torch(
-    source: Any, *, prefix: str = "", dropout: float | None = None
+    source: Source, *, prefix: str = "", dropout: float | None = None
 ) -> tuple[dict[str, Array], LSTMConfig]:
     """Read the weights of an ``nn.LSTM`` or ``nn.LSTMCell``.
 
@@ -91,6 +98,22 @@ def from_torch(
     return weights, config
 
 
+@overload
+def to_torch(
+    weights: Mapping[str, Array],
+    config: LSTMConfig,
+    *,
+    prefix: str = "",
+    module: Literal[False] = False,
+) -> dict[str, Array]: ...
+
+
+@overload
+def to_torch(
+    weights: Mapping[str, Array], config: LSTMConfig, *, prefix: str = "", module: Literal[True]
+) -> "torch.nn.LSTM": ...
+
+
 def to_torch(
     weights: Mapping[str, Array], config: LSTMConfig, *, prefix: str = "", module: bool = False
 ) -> Any:
@@ -152,7 +175,7 @@ def to_torch(
 
 
 def load_torch(
-    target: Layer | Sequential, source: Any, names: str | Mapping[str, str] = ""
+    target: Layer | Sequential, source: Source, names: str | Mapping[str, str] = ""
 ) -> None:
     """Copy weights from PyTorch into a built layer, or into all layers of a built model.
 
@@ -245,7 +268,7 @@ def save_torch(
         raise ValueError(f"path: expected {' or '.join(WRITTEN)}, got {target.name!r}")
     weights = model.weights
     if names is None:
-        names = {str(layer.name): str(layer.name) for layer in model.network if layer.weights}
+        names = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     state: dict[str, Array] = {}
     for layer, prefix in _named(model, names).items():
         for place in places_of(layer):
@@ -261,7 +284,7 @@ def save_torch(
     replace(target, content.getvalue())
 
 
-def layer_from_torch(module: Any, *, training: bool = True) -> Layer:
+def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Layer:
     """Make a built layer of a PyTorch module, with its weights.
 
     Parameters
@@ -395,7 +418,7 @@ def _shapes(config: LSTMConfig) -> dict[str, tuple[int, ...]]:
 def _named(model: Sequential, names: Any) -> dict[Layer, str]:
     """Give the prefix of each layer that has weights."""
     _checks.instance(names, Mapping, "names", "a mapping of layers' names to prefixes")
-    layers = {str(layer.name): layer for layer in model.network if layer.weight_specs()}
+    layers = {str(layer.name): layer for layer in model._network if layer.weight_specs()}
     missing, unknown = sorted(set(layers) - set(names)), sorted(set(names) - set(layers))
     if missing or unknown:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Candidate, GateOrder, choices
 from lstmcore.config import LSTMConfig
 from lstmcore.convert import _strict
 
@@ -15,11 +15,12 @@ __all__ = ["from_textbook", "to_textbook"]
 Gates: TypeAlias = Mapping[str, Any]
 """``W_f``, ``b_f`` and so on of one LSTM cell."""
 
-ORDERS = ("hx", "xh")
-
 
 def from_textbook(
-    gates: Gates | Sequence[Gates | Sequence[Gates]], *, order: str = "hx", dropout: float = 0.0
+    gates: Gates | Sequence[Gates | Sequence[Gates]],
+    *,
+    order: GateOrder = "hx",
+    dropout: float = 0.0,
 ) -> tuple[dict[str, Array], LSTMConfig]:
     """Read weights in the form ``f = sigmoid(W_f [h, x] + b_f)``.
 
@@ -49,7 +50,7 @@ def from_textbook(
     TypeError
         If they are not float32 or float64, or not all of one type.
     """
-    _checks.choice(order, "order", ORDERS)
+    _checks.choice(order, "order", choices(GateOrder))
     cells = _cells(gates)
     found = [
         {name: _strict.tensor(value, name) for name, value in cell.items()} for _, cell in cells
@@ -102,7 +103,11 @@ def from_textbook(
 
 
 def to_textbook(
-    weights: Mapping[str, Array], config: LSTMConfig, *, order: str = "hx", candidate: str = "c"
+    weights: Mapping[str, Array],
+    config: LSTMConfig,
+    *,
+    order: GateOrder = "hx",
+    candidate: Candidate = "c",
 ) -> Any:
     """Write weights in the form ``f = sigmoid(W_f [h, x] + b_f)``.
 
@@ -130,8 +135,8 @@ def to_textbook(
     TypeError
         If weights are not float32 or float64, or not all of one type.
     """
-    _checks.choice(order, "order", ORDERS)
-    _checks.choice(candidate, "candidate", ("c", "g"))
+    _checks.choice(order, "order", choices(GateOrder))
+    _checks.choice(candidate, "candidate", choices(Candidate))
     arrays = _strict.check_weights(weights, config)
     sizes = ("num_layers", "bidirectional", "dropout", "bias")
     _strict.refuse_options(config, sizes, "the textbook form")

@@ -6,9 +6,21 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments, describe_arguments
+from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._options import arguments
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    AttentionKind,
+    DType,
+    Inputs,
+    OptimizerName,
+    Precision,
+    Shape,
+    Verbose,
+    choices,
+)
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
 from lstmcore.encoder_decoder.pairs import (
@@ -33,8 +45,6 @@ from lstmcore.training.progress import with_bar
 from lstmcore.training.schedules import Schedule
 
 __all__ = ["EncoderDecoder"]
-
-ATTENTIONS = ("additive", "multiplicative")
 
 
 class EncoderDecoder(Model, Configurable):
@@ -95,7 +105,7 @@ class EncoderDecoder(Model, Configurable):
     end token. Padding takes no part in attention, losses and metrics.
     """
 
-    left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision",)
 
     def __init__(
         self,
@@ -106,16 +116,16 @@ class EncoderDecoder(Model, Configurable):
         units: int = 128,
         num_layers: int = 1,
         bidirectional: bool = False,
-        attention: str | None = "multiplicative",
+        attention: AttentionKind | None = "multiplicative",
         attention_units: int | None = None,
         attention_scale: bool = False,
         dropout: float = 0.0,
         scheduled_sampling: float | Schedule = 0.0,
         start: int = 1,
         end: int = 2,
-        precision: str | None = None,
+        precision: Precision | None = None,
         seed: int = 0,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         super().__init__(seed, dtype)
         self.source_vocabulary = _checks.integer(source_vocabulary, "source_vocabulary", 2)
@@ -128,9 +138,9 @@ class EncoderDecoder(Model, Configurable):
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
             )
         self.bidirectional = _checks.flag(bidirectional, "bidirectional")
-        self.attention = (
-            None if attention is None else _checks.choice(attention, "attention", ATTENTIONS)
-        )
+        if attention is not None:
+            _checks.choice(attention, "attention", choices(AttentionKind))
+        self.attention: AttentionKind | None = attention
         self.attention_units = (
             None
             if attention_units is None
@@ -172,7 +182,7 @@ class EncoderDecoder(Model, Configurable):
             self.precision,
         )
         self._target_tokens: list[str] | None = None
-        self.layers = self._coder.layers()
+        self._layers = self._coder.layers()
         self._specs = self._coder.plan()
 
     def _special(self, token: int, name: str) -> int:
@@ -201,7 +211,10 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- structure ---------------------------------------------------------------------------
 
-    def plan(self) -> dict[str, WeightSpec]:
+    def _why_fixed(self, name: str) -> str | None:
+        return None if name == "scheduled_sampling" else super()._why_fixed(name)
+
+    def _plan(self) -> dict[str, WeightSpec]:
         """List the weights by full name; nothing is allocated yet."""
         return self._specs
 
@@ -217,7 +230,7 @@ class EncoderDecoder(Model, Configurable):
             self._parameters = self._make_parameters(self._specs)
         return self._parameters
 
-    def build_to_fill(self) -> None:
+    def _build_to_fill(self) -> None:
         """Make `parameters` without initial values: for who writes all weights next."""
         self._parameters = self._make_parameters(self._specs, initialize=False)
 
@@ -232,12 +245,12 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- computation -------------------------------------------------------------------------
 
-    def become_quantized(self) -> None:
-        """Also tell what the constructor was given; see `Weighted.become_quantized`."""
-        super().become_quantized()
-        self.precision = "int8"
+    def _become_quantized(self) -> None:
+        """Also tell what the constructor was given; see `Weighted._become_quantized`."""
+        super()._become_quantized()
+        object.__setattr__(self, "precision", "int8")  # which no user can set
 
-    def begin_epoch(self, epoch: int) -> None:
+    def _begin_epoch(self, epoch: int) -> None:
         """Take note of the epoch, for `scheduled_sampling`."""
         self._sampling_epoch = epoch
 
@@ -283,7 +296,7 @@ class EncoderDecoder(Model, Configurable):
         self._follow_trainable()
         self._coder.backward(contexts, dy)
 
-    def __call__(self, x: Any, y: Any, *, training: bool = False, seed: int = 0) -> Array:
+    def __call__(self, x: Inputs, y: Inputs, *, training: bool = False, seed: int = 0) -> Array:
         """Compute the probabilities of the targets' tokens, the tokens before each being given.
 
         Parameters
@@ -305,7 +318,7 @@ class EncoderDecoder(Model, Configurable):
         pair = Pair(sources.padded(), sources.lengths, given.padded())
         return self.forward(pair, given.lengths, training, seed, False)[0]
 
-    def log_probabilities(self, x: Any, y: Any, batch_size: int = 32) -> Array:
+    def log_probabilities(self, x: Inputs, y: Inputs, batch_size: int = 32) -> Array:
         """Compute how likely each target is, given its source.
 
         Parameters
@@ -333,16 +346,17 @@ class EncoderDecoder(Model, Configurable):
             result[rows] = [row[:length].sum() for row, length in zip(logs, lengths, strict=True)]
         return result
 
-    def output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
-        """Compute the probabilities at all steps of the targets; see `Model.output_rows`."""
+    def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
+        """Compute the probabilities at all steps of the targets; see `Model._output_rows`."""
         self._check_no_mask(mask)
         return loop.output_rows(self, self._pair_examples(x, y), batch_size, False)
 
     # ---- decoding ----------------------------------------------------------------------------
 
+    @suggests
     def decode(
         self,
-        x: Any,
+        x: Inputs,
         beam_width: int = 1,
         *,
         max_length: int | None = None,
@@ -350,7 +364,7 @@ class EncoderDecoder(Model, Configurable):
         forbidden: int | str | Sequence[int | str] | None = None,
         return_attention: bool = False,
         batch_size: int = 32,
-        verbose: int | str = 0,
+        verbose: Verbose = 0,
     ) -> list[list[Hypothesis]]:
         """Find the likeliest targets by beam search.
 
@@ -426,11 +440,12 @@ class EncoderDecoder(Model, Configurable):
                 results[number] = hypotheses
         return results
 
+    @suggests
     def predict(
         self,
-        x: Any,
+        x: Inputs,
         batch_size: int | None = None,
-        verbose: int | str = "auto",
+        verbose: Verbose = "auto",
         *,
         steps: int | None = None,
         beam_width: int = 1,
@@ -474,9 +489,10 @@ class EncoderDecoder(Model, Configurable):
 
     # ---- training ----------------------------------------------------------------------------
 
+    @suggests
     def compile(
         self,
-        optimizer: Optimizer | str | None = "adam",
+        optimizer: Optimizer | OptimizerName | None = "adam",
         loss: LossLike | None = "sparse_categorical_crossentropy",
         metrics: Metrics = None,
         weighted_metrics: Metrics = None,
@@ -509,11 +525,11 @@ class EncoderDecoder(Model, Configurable):
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that make an equal model; see `Configurable`."""
-        names = [name for name in arguments(type(self)) if name != "dtype"]
-        return {**describe_arguments(self, names), "dtype": self.dtype.name}
+        given = [name for name in arguments(type(self)) if name != "dtype"]
+        return {**describe_arguments(self, given), "dtype": self.dtype.name}
 
-    def document(self) -> dict[str, Any]:
-        """Give what a model file says of the model; see `Model.document`."""
+    def _document(self) -> dict[str, Any]:
+        """Give what a model file says of the model; see `Model._document`."""
         config = self.get_config()
         del config["seed"], config["dtype"]  # which a file says of every model
         document: dict[str, Any] = {
@@ -561,9 +577,9 @@ class EncoderDecoder(Model, Configurable):
     ) -> PairExamples:
         loss = self.compiled.loss
         if windows:
-            self.check_passes_state("tbptt")
+            self._check_passes_state("tbptt")
         if reset is not None:
-            self.check_passes_state("reset")
+            self._check_passes_state("reset")
         self._check_no_mask(mask)
         with explain_lists(x):
             sources, targets = self._pairs(x, y)

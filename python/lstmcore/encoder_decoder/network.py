@@ -6,7 +6,7 @@ import numpy as np
 
 from lstmcore import _checks, layers
 from lstmcore._seeds import derive
-from lstmcore._typing import Array
+from lstmcore._typing import Array, AttentionKind, Precision
 from lstmcore.encoder_decoder.pairs import PADDING, Pair
 from lstmcore.functional import LSTMState
 from lstmcore.layers.attention import Look, Memory
@@ -112,11 +112,11 @@ class Coder:
         units: int,
         num_layers: int,
         bidirectional: bool,
-        attention: str | None,
+        attention: AttentionKind | None,
         attention_units: int | None,
         attention_scale: bool,
         dropout: float,
-        precision: str | None,
+        precision: Precision | None,
     ) -> None:
         between = dropout if num_layers > 1 else 0.0
 
@@ -206,7 +206,7 @@ class Coder:
         """Read sources: ids (N, T)."""
         x, _, embedding = self.source.forward(source, lengths, training, 0)
         x, _, dropout = self.dropout.forward(x, lengths, training, derive(seed, SOURCE))
-        values, state, tape = self.encoder.run(x, lengths, None, training, derive(seed, ENCODER))
+        values, state, tape = self.encoder._run(x, lengths, None, training, derive(seed, ENCODER))
         bridges: list[Any] = []
         if self.bridges:
             parts: tuple[list[Array], list[Array]] = ([], [])
@@ -239,7 +239,7 @@ class Coder:
             if not beneath:
                 return
             dstate = LSTMState(*(np.stack(part) for part in both))
-        dx, _ = self.encoder.run_backward(context.tape, dvalues, dstate)
+        dx, _ = self.encoder._run_backward(context.tape, dvalues, dstate)
         if self.source._trains:
             self.source.backward(context.embedding, self.dropout.backward(context.dropout, dx))
 
@@ -292,7 +292,7 @@ class Coder:
         looks: list[Look] = []
         place = derive(seed, DECODER)
         if self.attention is None or self.combine is None or memory is None:
-            y, _, tape = self.decoder.run(x, lengths, encoded.state, training, place)
+            y, _, tape = self.decoder._run(x, lengths, encoded.state, training, place)
             combine = None
         else:
             if self.feeding:
@@ -300,7 +300,7 @@ class Coder:
                     x, lengths, encoded.state, memory, training, place
                 )
             else:
-                y, _, tape = self.decoder.run(x, lengths, encoded.state, training, place)
+                y, _, tape = self.decoder._run(x, lengths, encoded.state, training, place)
                 seen, look = self.attention.look(memory, y, lengths)
                 queries, looks = y, [look]
             joined = np.concatenate([seen, y], axis=-1)
@@ -336,7 +336,7 @@ class Coder:
             queries[:, step] = state.h[-1]
             context, look = self.attention.look(memory, queries[:, step : step + 1], there)
             fed = np.concatenate([x[:, step : step + 1], context], axis=-1)
-            out, state, tape = self.decoder.run(fed, there, state, training, derive(seed, step))
+            out, state, tape = self.decoder._run(fed, there, state, training, derive(seed, step))
             y[:, step], seen[:, step] = out[:, 0], context[:, 0]
             if training:
                 looks.append(look)
@@ -357,7 +357,7 @@ class Coder:
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
         dvalues: Array | None = None
         if attention is None or self.combine is None or memory is None:
-            dx, dstate = self.decoder.run_backward(decoder.tape, gradient, None)
+            dx, dstate = self.decoder._run_backward(decoder.tape, gradient, None)
         else:
             joined = self.combine.backward(decoder.combine, gradient, looks)
             if joined is None:
@@ -370,7 +370,7 @@ class Coder:
                 (look,) = decoder.looks
                 asked, dmet, dkeys, dvalues = attention.look_backward(look, dseen, None)
                 if walks:
-                    dx, dstate = self.decoder.run_backward(decoder.tape, dh + asked, None)
+                    dx, dstate = self.decoder._run_backward(decoder.tape, dh + asked, None)
             assert decoder.queries is not None
             attention.query_backward(decoder.queries, dmet)
             if reads or attention._trains:
@@ -390,14 +390,14 @@ class Coder:
         dx = np.empty((samples, steps, fed), dseen.dtype)
         dmet = np.empty((samples, steps, memory.keys.shape[2]), dseen.dtype)
         dkeys, dvalues = np.zeros_like(memory.keys), np.zeros_like(memory.values)
-        dscore = attention.score_gradient
+        dscore = attention._score_gradient
         part = None if dscore is None else np.empty_like(dscore)
         if dscore is not None:
             dscore[...] = 0
         dstate: LSTMState | None = None
         for step in reversed(range(steps)):
             now = slice(step, step + 1)
-            gradient, dstate = self.decoder.run_backward(
+            gradient, dstate = self.decoder._run_backward(
                 decoder.tape[step], dh[:, now], dstate, add=step + 1 < steps
             )
             dx[:, now] = gradient[..., :fed]
@@ -422,7 +422,7 @@ class Coder:
 
         def run(fed: Array) -> tuple[Array, LSTMState]:
             flat = np.ascontiguousarray(fed).reshape(rows * width, 1, -1)
-            y, state, _ = self.decoder.run(flat, None, beams.state, False, 0)
+            y, state, _ = self.decoder._run(flat, None, beams.state, False, 0)
             return y.reshape(rows, width, -1), state
 
         if self.attention is None or self.combine is None or memory is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Verbose
 from lstmcore.training.batches import (
     BATCH_SIZE,
     InMemory,
@@ -111,13 +111,13 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
 class Chunk(NamedTuple):
     """Sources that are decoded by one call."""
 
-    sources: Ragged
+    sources: Any  # Ragged
     batch_size: int
-    verbose: int | str
+    verbose: Verbose
 
 
 def source_chunks(
-    x: Any, vocabulary: int, batch_size: int | None, steps: int | None, verbose: int | str
+    x: Any, vocabulary: int, batch_size: int | None, steps: int | None, verbose: Verbose
 ) -> Iterator[Chunk]:
     """Yield the sources that `predict` decodes: all at once, or batch by batch if `x` yields such.
 

@@ -1,12 +1,12 @@
 """What the ids of targets stand for, and which of them are never said."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._suggest import did_you_mean
 from lstmcore.encoder_decoder.pairs import PADDING
 from lstmcore.layers.text import UNKNOWN
 
@@ -99,7 +99,6 @@ def _number(text: str, texts: Sequence[str] | None) -> int:
             f"{text!r}; set model.target_tokens to name tokens by their texts"
         )
     if text not in texts:
-        near = difflib.get_close_matches(text, texts, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(text, texts)
         raise ValueError(f"forbidden: expected a text of target_tokens, got {text!r}{hint}")
     return texts.index(text)

@@ -1,5 +1,8 @@
 """Layers: each maps a batch to a batch, with weights and an exact backward."""
 
+from typing import TYPE_CHECKING
+
+from lstmcore._suggest import public
 from lstmcore.layers.attention import Attention
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
@@ -35,3 +38,6 @@ __all__ = [
     "TextVectorization",
     "TimeDistributed",
 ]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)

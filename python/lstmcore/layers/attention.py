@@ -1,19 +1,17 @@
 """Attention: a weighted mean over time whose weights are learnt."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from lstmcore import _checks, _core, regularizers
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, ArrayLike, AttentionKind, InitializerName, Shape, choices
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
 
 __all__ = ["Attention", "Look", "Memory"]
-
-KINDS = ("additive", "multiplicative")
 
 
 class Memory(NamedTuple):
@@ -82,19 +80,19 @@ class Attention(Layer):
 
     def __init__(
         self,
-        kind: str = "additive",
+        kind: AttentionKind = "additive",
         units: int | None = None,
         *,
         query_size: int | None = None,
         scale: bool = False,
-        kernel_initializer: str = "glorot_uniform",
-        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
+        kernel_initializer: InitializerName = "glorot_uniform",
+        kernel_regularizer: regularizers.RegularizerLike = None,
         seed: int | None = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        self.kind = _checks.choice(kind, "kind", KINDS)
+        self.kind = _checks.choice(kind, "kind", choices(AttentionKind))
         self.units = None if units is None else _checks.integer(units, "units", 1)
         self.query_size = (
             None if query_size is None else _checks.integer(query_size, "query_size", 1)
@@ -295,7 +293,7 @@ class Attention(Layer):
             _core.dense_backward(rows, kernel, gradients, gradients, "linear", False, target, None)
 
     @property
-    def score_gradient(self) -> Array | None:
+    def _score_gradient(self) -> Array | None:
         """Where the gradient of ``score`` belongs; None if no such weight is trained."""
         return self.gradient_place("score")
 
@@ -343,12 +341,36 @@ class Attention(Layer):
 
     # ---- a layer on its own ------------------------------------------------------------------
 
+    @overload
     def __call__(
         self,
-        inputs: Any,
-        query: Any = None,
+        inputs: ArrayLike,
+        query: ArrayLike | None = None,
         *,
-        lengths: Any = None,
+        lengths: ArrayLike | None = None,
+        return_weights: Literal[False] = False,
+        training: bool = False,
+        seed: int = 0,
+    ) -> Array: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: ArrayLike,
+        query: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        return_weights: Literal[True],
+        training: bool = False,
+        seed: int = 0,
+    ) -> tuple[Array, Array]: ...
+
+    def __call__(
+        self,
+        inputs: ArrayLike,
+        query: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
         return_weights: bool = False,
         training: bool = False,
         seed: int = 0,
@@ -382,7 +404,9 @@ class Attention(Layer):
         context, weights = self._call(inputs, query, lengths)
         return (context, weights) if wanted else context
 
-    def attention_weights(self, inputs: Any, lengths: Any = None, query: Any = None) -> Array:
+    def attention_weights(
+        self, inputs: ArrayLike, lengths: ArrayLike | None = None, query: ArrayLike | None = None
+    ) -> Array:
         """Give the weights of all steps, to be looked at.
 
         Parameters
@@ -406,7 +430,7 @@ class Attention(Layer):
                 if self._asked
                 else "query: expected none, since the layer has no query_size"
             )
-        array, valid = self.prepare_call(inputs, lengths)
+        array, valid = self._prepare_call(inputs, lengths)
         if query is None:
             outputs, _, look = self.forward(array, valid, False, 0)
             return outputs, look.weights[:, 0]

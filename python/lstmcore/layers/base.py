@@ -3,14 +3,15 @@
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments, describe_arguments
+from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._options import arguments
+from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
 
@@ -47,14 +48,61 @@ class Layer(Configurable):
     """Of the initial values and of what is random while training; None: the model's."""
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
-        self.name = None if name is None else _checks.label(name)
+        self._held_by: str | None = None  # the class of the model or layer that it is in
+        self._frozen_by: str | None = None  # the class of the layer that has read its options
+        self.name = name
         self._trainable = _checks.flag(trainable, "trainable")
-        self.input_shape: Shape | None = None
-        self.parameters: Parameters | None = None
-        self.alone = False
+        self._input_shape: Shape | None = None
+        self._parameters: Parameters | None = None
+        self._alone = False
         self._names: dict[str, str] = {}
         self._weights: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
+
+    @property
+    def name(self) -> str | None:
+        """The name; may be set until the layer is in a model, whose weights are called by it."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if self._held_by is not None:
+            raise AttributeError(
+                f"name: cannot be set, since the layer is part of a {self._held_by}, "
+                "which calls its weights by it"
+            )
+        self._name = None if name is None else _checks.label(name)
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Of a batch, as the layer was built for it, None where it is open; None if it is not."""
+        return self._input_shape
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """Where the weights are, those of the whole model; None if the layer is not built."""
+        return self._parameters
+
+    # ---- options -----------------------------------------------------------------------------
+
+    _live_options: ClassVar[tuple[str, ...]] = ()
+    """Options that may change at any time, since they are read whenever they act."""
+
+    def _why_fixed(self, name: str) -> str | None:
+        if name in self._live_options:
+            return None
+        if self._input_shape is not None or self._parameters is not None:
+            return "the layer is built; make a new one with it"
+        if self._frozen_by is not None:
+            return f"a {self._frozen_by} was made of the layer; set it before that"
+        return None
+
+    def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
+        if name in self._live_options:
+            super()._take_over(name, found)
+        else:  # with everything that the constructor makes of it
+            kept = {"_made", "_held_by", *self._open_attributes}
+            vars(self).update((key, entry) for key, entry in found.items() if key not in kept)
 
     # ---- what is trained ---------------------------------------------------------------------
 
@@ -76,7 +124,7 @@ class Layer(Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         value = _checks.flag(value, "trainable")
-        for layer in self.inner_layers():
+        for layer in self._layers_within():
             layer._trainable = value
 
     def _is_trainable(self) -> bool:
@@ -94,7 +142,7 @@ class Layer(Configurable):
         """How many of the layer's parameters are not trained."""
         if self.parameters is None:
             return 0
-        specs, frozen = self.parameters.specs, frozen_weights(self.inner_layers())
+        specs, frozen = self.parameters.specs, frozen_weights(self._layers_within())
         return sum(
             math.prod(specs[name].shape)
             for name in self._names.values()
@@ -115,8 +163,8 @@ class Layer(Configurable):
 
     def _follow_trainable(self) -> None:
         """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
-        if self.alone and self.parameters is not None:
-            self.parameters.freeze(frozen_weights(self.inner_layers()))
+        if self._alone and self.parameters is not None:
+            self.parameters.freeze(frozen_weights(self._layers_within()))
 
     def gradient_place(self, name: str) -> Array | None:
         """Return where the gradient of the weight `name` goes.
@@ -220,7 +268,7 @@ class Layer(Configurable):
         return {}
 
     @property
-    def passes_state(self) -> bool:
+    def _passes_state(self) -> bool:
         """Whether `forward_from` is what `forward` is: no subclass has changed only the latter."""
         kinds = type(self).__mro__
         return next(
@@ -280,13 +328,13 @@ class Layer(Configurable):
     def check_values(self, inputs: Array) -> None:
         """Raise ValueError if inputs of the right type and shape hold something impossible."""
 
-    def inner_layers(self) -> list["Layer"]:
+    def _layers_within(self) -> list["Layer"]:
         """List this layer and all those within it, such as cells."""
         found: list[Layer] = [self]
         for value in vars(self).values():
             for entry in value if isinstance(value, (list, tuple)) else (value,):
                 if isinstance(entry, Layer):
-                    found += entry.inner_layers()
+                    found += entry._layers_within()
         return found
 
     # ---- weights -----------------------------------------------------------------------------
@@ -307,7 +355,7 @@ class Layer(Configurable):
         names : mapping of str to str
             From this layer's names to those in `parameters`.
         """
-        self.parameters, self.alone, self._names = parameters, False, dict(names)
+        self._parameters, self._alone, self._names = parameters, False, dict(names)
         self._take_views()
 
     def _take_views(self) -> None:
@@ -382,7 +430,8 @@ class Layer(Configurable):
         else:
             own = shared.part(self._names.values())
             twin = copy.deepcopy(self, {id(shared): own})
-            twin.alone = True
+            twin._alone = True
+        twin._held_by = twin._frozen_by = None
         if name is not None:
             twin.name = _checks.label(name)
         return twin
@@ -391,13 +440,18 @@ class Layer(Configurable):
         """Take the weights out of the model's parameters into parameters of the layer's own."""
         if self.parameters is not None:
             self.bind(self.parameters.part(self._names.values()), self._names)
-            self.alone = True
+            self._alone = True
 
     # ---- a layer on its own ------------------------------------------------------------------
 
     def __call__(
-        self, inputs: Any, *, lengths: Any = None, training: bool = False, seed: int = 0
-    ) -> Any:
+        self,
+        inputs: ArrayLike,
+        *,
+        lengths: ArrayLike | None = None,
+        training: bool = False,
+        seed: int = 0,
+    ) -> Array:
         """Apply the layer to an array; the first call fixes the widths and the element type.
 
         Parameters
@@ -416,10 +470,10 @@ class Layer(Configurable):
         -------
         ndarray
         """
-        array, valid = self.prepare_call(inputs, lengths)
+        array, valid = self._prepare_call(inputs, lengths)
         return self.forward(array, valid, training, seed)[0]
 
-    def prepare_call(
+    def _prepare_call(
         self, inputs: Any, lengths: Any, mask: Any = None
     ) -> tuple[Array, Array | None]:
         """Check and convert the arguments of a call, and build the layer if this is the first.
@@ -449,12 +503,12 @@ class Layer(Configurable):
             open_axes: Shape = (None,) * array.ndim
             ids = self.input_kind == "ids"
             shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
-            self.build_alone(shape, np.float32 if ids else array.dtype)
-        self.check_shape(array.shape)
+            self._build_alone(shape, np.float32 if ids else array.dtype)
+        self._check_shape(array.shape)
         self.check_values(array)
         return array, steps
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless `shape` is what the layer was built for."""
         expected = self.input_shape
         assert expected is not None
@@ -463,7 +517,7 @@ class Layer(Configurable):
         ):
             raise ValueError(f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}")
 
-    def build_alone(self, input_shape: Shape, dtype: Any) -> None:
+    def _build_alone(self, input_shape: Shape, dtype: Any) -> None:
         """Build the layer without a model.
 
         Parameters
@@ -479,7 +533,7 @@ class Layer(Configurable):
         parameters = Parameters(specs, element)
         parameters.initialize(list(specs), self.seed or 0)
         self.bind(parameters, {name: name for name in specs})
-        self.alone = True
+        self._alone = True
 
     def _accept(self, input_shape: Shape, ranks: tuple[int, ...], expected: str) -> int:
         """Remember the input shape, and give the width of its last axis."""
@@ -494,7 +548,7 @@ class Layer(Configurable):
                 f"{type(self).__name__}: the width of the inputs, their last axis, must be known "
                 f"and at least 1, got {_checks.show_shape(input_shape)}"
             )
-        self.input_shape = (None, *input_shape[1:])
+        self._input_shape = (None, *input_shape[1:])
         return width or 0
 
 

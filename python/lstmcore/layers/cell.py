@@ -2,17 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from lstmcore import _checks, constraints, regularizers
 from lstmcore import functional as F
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    ArrayLike,
+    CellActivation,
+    InitializerName,
+    Precision,
+    Shape,
+    choices,
+)
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
+from lstmcore.layers.keras_words import check_keras
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.precision import checked, in_force
 
@@ -76,8 +86,10 @@ class LSTMCell(Layer):
         See `Layer`.
     trainable : bool, default True
         See `Layer`.
-    **keras
-        Keras' other arguments, such as ``unroll=False``, with Keras' default values only.
+    dropout : float, default 0.0
+        Keras' name of `input_dropout`.
+    bias_initializer, implementation
+        Of Keras; only what is computed here anyway, "zeros" and any implementation.
 
     Notes
     -----
@@ -91,9 +103,9 @@ class LSTMCell(Layer):
         self,
         units: int,
         *,
-        activation: str | Activation = "tanh",
-        recurrent_activation: str | Activation = "sigmoid",
-        output_activation: str | Activation | None = None,
+        activation: CellActivation | Activation = "tanh",
+        recurrent_activation: CellActivation | Activation = "sigmoid",
+        output_activation: CellActivation | Activation | None = None,
         use_bias: bool = True,
         peephole: bool = False,
         coupled_gates: bool = False,
@@ -111,24 +123,26 @@ class LSTMCell(Layer):
         unit_forget_bias: bool = True,
         forget_bias: float | None = None,
         recurrent_trainable: bool = True,
-        kernel_initializer: str = "glorot_uniform",
-        recurrent_initializer: str = "orthogonal",
-        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
-        recurrent_regularizer: regularizers.L1L2 | float | str | None = None,
-        bias_regularizer: regularizers.L1L2 | float | str | None = None,
-        kernel_constraint: constraints.MaxNorm | str | None = None,
-        recurrent_constraint: constraints.MaxNorm | str | None = None,
-        bias_constraint: constraints.MaxNorm | str | None = None,
-        precision: str | None = None,
+        kernel_initializer: InitializerName = "glorot_uniform",
+        recurrent_initializer: InitializerName = "orthogonal",
+        kernel_regularizer: regularizers.RegularizerLike = None,
+        recurrent_regularizer: regularizers.RegularizerLike = None,
+        bias_regularizer: regularizers.RegularizerLike = None,
+        kernel_constraint: constraints.ConstraintLike = None,
+        recurrent_constraint: constraints.ConstraintLike = None,
+        bias_constraint: constraints.ConstraintLike = None,
+        precision: Precision | None = None,
         seed: int | None = None,
         name: str | None = None,
         trainable: bool = True,
-        **keras: Any,
+        dropout: float = 0.0,
+        bias_initializer: Literal["zeros"] = "zeros",
+        implementation: Literal[1, 2] = 2,
     ) -> None:
-        only_defaults("LSTMCell", keras)
+        check_keras(bias_initializer=bias_initializer, implementation=implementation)
         super().__init__(name=name, trainable=trainable)
         self.units = _checks.integer(units, "units", 1)
-        self.activation: str | Activation = activation
+        self.activation: CellActivation | Activation = activation
         self.recurrent_activation = recurrent_activation
         self.output_activation = output_activation
         self.use_bias = use_bias
@@ -139,7 +153,8 @@ class LSTMCell(Layer):
         self.zoneout_h = zoneout_h
         self.zoneout_c = zoneout_c
         self.recurrent_dropout = recurrent_dropout
-        self.input_dropout = input_dropout
+        self.input_dropout = either_dropout(dropout, input_dropout)
+        self._says_dropout = self.input_dropout != 0.0 and dropout != 0.0
         self.weight_dropout = weight_dropout
         self.proj_size = proj_size
         self.proj_clip = proj_clip
@@ -148,7 +163,7 @@ class LSTMCell(Layer):
         if _checks.integer(proj_size, "proj_size", 0) > self.units:
             raise ValueError(f"proj_size: expected 0 to units, {self.units}, got {proj_size}")
         try:
-            self._take_checked(self.config(1))
+            self._take_checked(self._config_for(1))
         except (TypeError, ValueError) as error:
             name, colon, rest = str(error).partition(":")
             raise type(error)(OTHER_NAMES.get(name, name) + colon + rest) from None
@@ -174,20 +189,43 @@ class LSTMCell(Layer):
                 raise ValueError(
                     f"{name}: expected None without biases, got {getattr(self, name)!r}"
                 )
-        self.precision = checked(precision)
+        self.precision = precision
         self.seed = None if seed is None else _checks.integer(seed, "seed")
         remembering = float(unit_forget_bias) if self.forget_bias is None else self.forget_bias
         self._bias_initializer = _ForgetBias(self.units, remembering)
         self._config: LSTMConfig | None = None
 
-    left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision",)
+
+    _keras_only = ("dropout", "bias_initializer", "implementation")
+
+    @property
+    def dropout(self) -> float:
+        """Keras' name of `input_dropout`."""
+        return self.input_dropout
+
+    @dropout.setter
+    def dropout(self, share: float) -> None:
+        self.input_dropout = share
+
+    @property
+    def precision(self) -> Precision | None:
+        """How exactly products are computed; may be set at any time."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: Precision | None) -> None:
+        checked(precision)
+        if self._parameters is not None:
+            in_force(precision, self._parameters.dtype)
+        self._precision = precision
 
     @property
     def state_size(self) -> int:
         """Width of h: P with a projection, else H."""
         return self.proj_size or self.units
 
-    def options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         """Give the variants of the cell as arguments of an `LSTMConfig`."""
         output = self.activation if self.output_activation is None else self.output_activation
         return {
@@ -198,9 +236,9 @@ class LSTMCell(Layer):
             **{name: getattr(self, name) for name in SAME_NAMES},
         }
 
-    def config(self, width: int) -> LSTMConfig:
+    def _config_for(self, width: int) -> LSTMConfig:
         """Return the configuration for inputs of `width`."""
-        return LSTMConfig(width, self.units, **self.options())
+        return LSTMConfig(width, self.units, **self._options())
 
     def _checked_forget_bias(self, value: float | None) -> float | None:
         if value is None:
@@ -230,7 +268,7 @@ class LSTMCell(Layer):
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, C)."""
         width = self._accept(input_shape, (2,), "(N, C)")
-        self._config = self.config(width)
+        self._config = self._config_for(width)
         return (input_shape[0], self.state_size)
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
@@ -241,9 +279,9 @@ class LSTMCell(Layer):
     def weight_specs(self) -> list[WeightSpec]:
         """List the weights of the step."""
         assert self._config is not None
-        return self.specs(self._config.input_size, "_l0")
+        return self._specs(self._config.input_size, "_l0")
 
-    def specs(self, width: int, suffix: str) -> list[WeightSpec]:
+    def _specs(self, width: int, suffix: str) -> list[WeightSpec]:
         """List the weights for inputs of `width`, with `suffix` added to their names."""
         kernel, recurrent = (_Transposed(make) for make in self._initializers)
         units, trained = self.units, self.recurrent_trainable
@@ -290,7 +328,10 @@ class LSTMCell(Layer):
                 specs.append(WeightSpec("bias_c" + suffix, (units,), initializers.zeros))
         return specs
 
-    def __call__(self, inputs: Any, states: Any = None, **unexpected: Any) -> Any:
+    @suggests
+    def __call__(  # type: ignore[override]
+        self, inputs: ArrayLike, states: tuple[ArrayLike, ArrayLike] | None = None
+    ) -> tuple[Array, tuple[Array, Array]]:
         """Make one step.
 
         Parameters
@@ -305,9 +346,7 @@ class LSTMCell(Layer):
         states : tuple of two ndarray, each of shape (N, H)
             h and c after the step.
         """
-        if unexpected:
-            raise TypeError(f"LSTMCell: unexpected argument {', '.join(unexpected)}")
-        array, _ = self.prepare_call(inputs, None)
+        array, _ = self._prepare_call(inputs, None)
         assert self.parameters is not None
         assert self._config is not None
         state = None
@@ -364,7 +403,25 @@ OTHER_NAMES = {
 """What a cell calls options of an `LSTMConfig`."""
 
 
-def check_activation(value: Any, name: str) -> str | Activation:
+def either_dropout(dropout: float, input_dropout: float) -> float:
+    """Return the one of two names of the same option that is given.
+
+    Raises
+    ------
+    ValueError
+        If both are.
+    """
+    for name, share in (("dropout", dropout), ("input_dropout", input_dropout)):
+        _checks.real(share, name, 0.0, 1.0, high_open=True)
+    if dropout and input_dropout:
+        raise ValueError(
+            f"dropout: expected 0 beside input_dropout={input_dropout}, which is the same: the "
+            f"share of x that is dropped; got {dropout}"
+        )
+    return dropout or input_dropout
+
+
+def check_activation(value: Any, name: str) -> CellActivation | Activation:
     """Check the form of an activation; a model file holds a list.
 
     Raises
@@ -373,7 +430,7 @@ def check_activation(value: Any, name: str) -> str | Activation:
         If it is neither a name nor a name with its parameters.
     """
     if isinstance(value, str):
-        return value
+        return cast(CellActivation, _checks.choice(value, name, choices(CellActivation)))
     if isinstance(value, (tuple, list)) and len(value) == 3:
         return Activation(*value)
     raise TypeError(
@@ -402,33 +459,3 @@ class _Transposed:
 
     def __call__(self, shape: tuple[int, ...], random: np.random.Generator) -> Array:
         return self.initializer(shape[::-1], random).T
-
-
-KERAS_DEFAULTS: Mapping[str, Any] = {
-    "bias_initializer": "zeros",
-    "activity_regularizer": None,
-    "stateful": False,
-    "unroll": False,
-}
-"""Arguments of Keras' layers that say what is computed here anyway."""
-
-
-def only_defaults(layer: str, given: Mapping[str, Any]) -> None:
-    """Accept arguments of Keras that have their default values.
-
-    Raises
-    ------
-    TypeError
-        If an argument is unknown.
-    ValueError
-        If a value is another.
-    """
-    for name, value in given.items():
-        if name not in KERAS_DEFAULTS:
-            raise TypeError(f"{layer}: unexpected argument {name!r}")
-        default = KERAS_DEFAULTS[name]
-        same_type = isinstance(value, bool) == isinstance(default, bool)
-        if not same_type or value != default:
-            raise ValueError(
-                f"{name}: expected {default!r}, which is all that {layer} computes, got {value!r}"
-            )

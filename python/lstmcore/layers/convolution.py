@@ -3,14 +3,12 @@
 from typing import NamedTuple
 
 from lstmcore import _checks, _core, constraints, regularizers
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, InitializerName, LayerActivation, Padding, Shape, choices
 from lstmcore.layers.kernel import KernelLayer
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.pooling import windows_of
 
 __all__ = ["Conv1D"]
-
-PADDINGS = ("valid", "same", "causal")
 
 
 class _Context(NamedTuple):
@@ -72,17 +70,17 @@ class Conv1D(KernelLayer):
         filters: int,
         kernel_size: int,
         strides: int = 1,
-        padding: str = "valid",
+        padding: Padding = "valid",
         *,
         dilation_rate: int = 1,
-        activation: str | None = None,
+        activation: LayerActivation | None = None,
         use_bias: bool = True,
-        kernel_initializer: str = "glorot_uniform",
-        bias_initializer: str = "zeros",
-        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
-        bias_regularizer: regularizers.L1L2 | float | str | None = None,
-        kernel_constraint: constraints.MaxNorm | str | None = None,
-        bias_constraint: constraints.MaxNorm | str | None = None,
+        kernel_initializer: InitializerName = "glorot_uniform",
+        bias_initializer: InitializerName = "zeros",
+        kernel_regularizer: regularizers.RegularizerLike = None,
+        bias_regularizer: regularizers.RegularizerLike = None,
+        kernel_constraint: constraints.ConstraintLike = None,
+        bias_constraint: constraints.ConstraintLike = None,
         seed: int | None = None,
         name: str | None = None,
         trainable: bool = True,
@@ -103,7 +101,7 @@ class Conv1D(KernelLayer):
         self.filters = _checks.integer(filters, "filters", 1)
         self.kernel_size = _checks.integer(kernel_size, "kernel_size", 1)
         self.strides = _checks.integer(strides, "strides", 1)
-        self.padding = _checks.choice(padding, "padding", PADDINGS)
+        self.padding = _checks.choice(padding, "padding", choices(Padding))
         self.dilation_rate = _checks.integer(dilation_rate, "dilation_rate", 1)
         self._width = 0
 
@@ -119,7 +117,7 @@ class Conv1D(KernelLayer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (K, C, F) and, if used, ``bias`` (F,)."""
-        return self.kernel_specs((self.kernel_size, self._width, self.filters), inputs=(0, 1))
+        return self._kernel_specs((self.kernel_size, self._width, self.filters), inputs=(0, 1))
 
     @property
     def mixes_steps(self) -> bool:

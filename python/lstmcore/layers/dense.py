@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from lstmcore import _checks, _core, constraints, regularizers
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, InitializerName, LayerActivation, Shape
 from lstmcore.layers.kernel import KernelLayer
 from lstmcore.layers.parameters import WeightSpec
 
@@ -48,14 +48,14 @@ class Dense(KernelLayer):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: LayerActivation | None = None,
         use_bias: bool = True,
-        kernel_initializer: str = "glorot_uniform",
-        bias_initializer: str = "zeros",
-        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
-        bias_regularizer: regularizers.L1L2 | float | str | None = None,
-        kernel_constraint: constraints.MaxNorm | str | None = None,
-        bias_constraint: constraints.MaxNorm | str | None = None,
+        kernel_initializer: InitializerName = "glorot_uniform",
+        bias_initializer: InitializerName = "zeros",
+        kernel_regularizer: regularizers.RegularizerLike = None,
+        bias_regularizer: regularizers.RegularizerLike = None,
+        kernel_constraint: constraints.ConstraintLike = None,
+        bias_constraint: constraints.ConstraintLike = None,
         *,
         seed: int | None = None,
         name: str | None = None,
@@ -84,7 +84,7 @@ class Dense(KernelLayer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List ``kernel`` (C, U) and, if used, ``bias`` (U,)."""
-        return self.kernel_specs((self._width, self.units))
+        return self._kernel_specs((self._width, self.units))
 
     def _apply(
         self, inputs: Array, lengths: Array | None, activation: str

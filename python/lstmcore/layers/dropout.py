@@ -28,6 +28,8 @@ class Dropout(Layer):
     place of the element only, not on the number of threads.
     """
 
+    _live_options = ("rate", "seed")
+
     def __init__(
         self,
         rate: float,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lstmcore import _checks, _core, regularizers
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, InitializerName, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
@@ -45,8 +45,8 @@ class Embedding(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer: str = "uniform",
-        embeddings_regularizer: regularizers.L1L2 | float | str | None = None,
+        embeddings_initializer: InitializerName = "uniform",
+        embeddings_regularizer: regularizers.RegularizerLike = None,
         *,
         mask_zero: bool = False,
         seed: int | None = None,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, InitializerName, choices
 
 __all__ = ["NAMES", "get"]
 
@@ -98,7 +98,7 @@ def ones(shape: tuple[int, ...], random: np.random.Generator) -> Array:
     return np.ones(shape)
 
 
-_INITIALIZERS: dict[str, Initializer] = {
+_INITIALIZERS: dict[InitializerName, Initializer] = {
     "glorot_normal": glorot_normal,
     "glorot_uniform": glorot_uniform,
     "he_normal": he_normal,
@@ -114,9 +114,10 @@ _INITIALIZERS: dict[str, Initializer] = {
     "ones": ones,
 }
 
-NAMES = tuple(_INITIALIZERS)
+NAMES = choices(InitializerName)
 
 
-def get(name: str, argument: str) -> Initializer:
+def get(name: InitializerName, argument: str) -> Initializer:
     """Find an initializer by name; `argument` is what an error calls it."""
-    return _INITIALIZERS[_checks.choice(name, argument, NAMES)]
+    _checks.choice(name, argument, NAMES)
+    return _INITIALIZERS[name]

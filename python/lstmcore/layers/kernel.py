@@ -3,14 +3,14 @@
 from typing import Any
 
 from lstmcore import _checks, constraints, regularizers
-from lstmcore._typing import Array
+from lstmcore._typing import Array, InitializerName, LayerActivation, choices
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
 
 __all__ = ["KernelLayer"]
 
-ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "softmax")
+ACTIVATIONS = choices(LayerActivation)
 
 
 class KernelLayer(Layer):
@@ -19,18 +19,18 @@ class KernelLayer(Layer):
     Subclasses give the product as `_apply`. The parameters are those of `Dense`.
     """
 
-    default_activation = "linear"
+    _default_activation = "linear"
 
     def __init__(
         self,
-        activation: str | None,
+        activation: LayerActivation | None,
         use_bias: bool,
-        kernel_initializer: str,
-        bias_initializer: str,
-        kernel_regularizer: regularizers.L1L2 | float | str | None,
-        bias_regularizer: regularizers.L1L2 | float | str | None,
-        kernel_constraint: constraints.MaxNorm | str | None,
-        bias_constraint: constraints.MaxNorm | str | None,
+        kernel_initializer: InitializerName,
+        bias_initializer: InitializerName,
+        kernel_regularizer: regularizers.RegularizerLike,
+        bias_regularizer: regularizers.RegularizerLike,
+        kernel_constraint: constraints.ConstraintLike,
+        bias_constraint: constraints.ConstraintLike,
         seed: int | None,
         name: str | None,
         trainable: bool,
@@ -38,7 +38,7 @@ class KernelLayer(Layer):
         super().__init__(name=name, trainable=trainable)
         linear = activation is None
         self.activation = (
-            self.default_activation
+            self._default_activation
             if linear
             else _checks.choice(str(activation), "activation", ACTIVATIONS)
         )
@@ -56,7 +56,7 @@ class KernelLayer(Layer):
         self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
         self.seed = None if seed is None else _checks.integer(seed, "seed")
 
-    def kernel_specs(
+    def _kernel_specs(
         self, shape: tuple[int, ...], inputs: int | tuple[int, ...] = 0
     ) -> list[WeightSpec]:
         """List ``kernel`` of `shape`, outputs last, and, if used, ``bias``.

@@ -1,14 +1,24 @@
 """LSTM layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lstmcore import _checks, constraints, regularizers
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import (
+    Array,
+    CellActivation,
+    InitializerName,
+    MergeMode,
+    Precision,
+    Recompute,
+    Shape,
+    choices,
+)
 from lstmcore.config import MAX_LAYERS, Activation
-from lstmcore.layers.cell import LSTMCell, only_defaults
+from lstmcore.layers.cell import LSTMCell, either_dropout
+from lstmcore.layers.keras_words import check_keras
 from lstmcore.layers.parameters import Parameters
 from lstmcore.layers.recurrent import Context, Recurrent
 
@@ -35,8 +45,10 @@ class LSTM(Recurrent):
     num_layers : int, default 1
         Stacked layers, each on the sequence of the one below.
     dropout : float, default 0.0
-        Share of each stacked layer's output but the last that is dropped while training, in [0, 1).
-        (Not Keras' `dropout`, which drops inputs: that is `input_dropout` here.)
+        In [0, 1). With one layer, as in Keras, the share of x that is dropped while training, the
+        same for all steps of a sequence: another name of `input_dropout`. With more layers, as in
+        PyTorch, the share of each layer's output but the last, anew at every step; x is then
+        dropped by `input_dropout`, and outputs by a `Dropout` layer behind this one.
     activation : str or Activation, default "tanh"
         Of the candidate g and, unless `output_activation` says otherwise, of c on its way to h.
     recurrent_activation : str or Activation, default "sigmoid"
@@ -93,8 +105,8 @@ class LSTM(Recurrent):
         See `Layer`.
     trainable : bool, default True
         See `Layer`.
-    **keras
-        Keras' other arguments, such as ``unroll=False``, with Keras' default values only.
+    bias_initializer, activity_regularizer, unroll, time_major, implementation, use_cudnn
+        Of Keras; only with values that say what is computed here anyway.
 
     Notes
     -----
@@ -102,7 +114,16 @@ class LSTM(Recurrent):
     and so on; gates in the order i, f, g, o. With peepholes also ``peephole_l0`` (3H,), i, f, o.
     """
 
-    left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision",)
+
+    _keras_only = (
+        "bias_initializer",
+        "activity_regularizer",
+        "unroll",
+        "time_major",
+        "implementation",
+        "use_cudnn",
+    )
 
     def __init__(
         self,
@@ -111,12 +132,12 @@ class LSTM(Recurrent):
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
-        recompute: int | str | None = None,
+        recompute: Recompute = None,
         num_layers: int = 1,
         dropout: float = 0.0,
-        activation: str | Activation = "tanh",
-        recurrent_activation: str | Activation = "sigmoid",
-        output_activation: str | Activation | None = None,
+        activation: CellActivation | Activation = "tanh",
+        recurrent_activation: CellActivation | Activation = "sigmoid",
+        output_activation: CellActivation | Activation | None = None,
         use_bias: bool = True,
         peephole: bool = False,
         coupled_gates: bool = False,
@@ -136,21 +157,40 @@ class LSTM(Recurrent):
         recurrent_trainable: bool = True,
         share_recurrent: bool = False,
         stateful: bool = False,
-        kernel_initializer: str = "glorot_uniform",
-        recurrent_initializer: str = "orthogonal",
-        kernel_regularizer: regularizers.L1L2 | float | str | None = None,
-        recurrent_regularizer: regularizers.L1L2 | float | str | None = None,
-        bias_regularizer: regularizers.L1L2 | float | str | None = None,
-        kernel_constraint: constraints.MaxNorm | str | None = None,
-        recurrent_constraint: constraints.MaxNorm | str | None = None,
-        bias_constraint: constraints.MaxNorm | str | None = None,
-        precision: str | None = None,
+        kernel_initializer: InitializerName = "glorot_uniform",
+        recurrent_initializer: InitializerName = "orthogonal",
+        kernel_regularizer: regularizers.RegularizerLike = None,
+        recurrent_regularizer: regularizers.RegularizerLike = None,
+        bias_regularizer: regularizers.RegularizerLike = None,
+        kernel_constraint: constraints.ConstraintLike = None,
+        recurrent_constraint: constraints.ConstraintLike = None,
+        bias_constraint: constraints.ConstraintLike = None,
+        precision: Precision | None = None,
         seed: int | None = None,
         name: str | None = None,
         trainable: bool = True,
-        **keras: Any,
+        bias_initializer: Literal["zeros"] = "zeros",
+        activity_regularizer: None = None,
+        unroll: Literal[False] = False,
+        time_major: Literal[False] = False,
+        implementation: Literal[1, 2] = 2,
+        use_cudnn: Literal["auto", False] = "auto",
     ) -> None:
-        only_defaults("LSTM", keras)
+        check_keras(
+            bias_initializer=bias_initializer,
+            activity_regularizer=activity_regularizer,
+            unroll=unroll,
+            time_major=time_major,
+            implementation=implementation,
+            use_cudnn=use_cudnn,
+        )
+        self.num_layers = _checks.integer(num_layers, "num_layers", 1)
+        if self.num_layers > MAX_LAYERS:
+            raise ValueError(
+                f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
+            )
+        single = self.num_layers == 1
+        self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
         cell = LSTMCell(
             units,
             activation=activation,
@@ -164,7 +204,7 @@ class LSTM(Recurrent):
             zoneout_h=zoneout_h,
             zoneout_c=zoneout_c,
             recurrent_dropout=recurrent_dropout,
-            input_dropout=input_dropout,
+            input_dropout=either_dropout(dropout, input_dropout) if single else input_dropout,
             weight_dropout=weight_dropout,
             proj_size=proj_size,
             proj_clip=proj_clip,
@@ -185,15 +225,10 @@ class LSTM(Recurrent):
             seed=seed,
             trainable=trainable,
         )
-        self.num_layers = _checks.integer(num_layers, "num_layers", 1)
-        if self.num_layers > MAX_LAYERS:
-            raise ValueError(
-                f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
-            )
         cells = [cell] * self.num_layers
         super().__init__(
             cells,
-            dropout,
+            0.0 if single else self.dropout,
             return_sequences,
             return_state,
             go_backwards,
@@ -214,7 +249,7 @@ class LSTM(Recurrent):
         self.zoneout_h = cell.zoneout_h
         self.zoneout_c = cell.zoneout_c
         self.recurrent_dropout = cell.recurrent_dropout
-        self.input_dropout = cell.input_dropout
+        self.input_dropout = float(input_dropout)
         self.weight_dropout = cell.weight_dropout
         self.proj_size = cell.proj_size
         self.proj_clip = cell.proj_clip
@@ -248,11 +283,15 @@ class RNN(Recurrent):
         See `Layer`.
     trainable : bool, default True
         See `Layer`.
+    activity_regularizer, unroll, time_major
+        Of Keras, as in `LSTM`.
 
     Notes
     -----
     Weights: as in `LSTM`. The cells share them, so they can be called for single steps.
     """
+
+    _keras_only = ("activity_regularizer", "unroll", "time_major")
 
     def __init__(
         self,
@@ -261,12 +300,16 @@ class RNN(Recurrent):
         return_state: bool = False,
         go_backwards: bool = False,
         *,
-        recompute: int | str | None = None,
+        recompute: Recompute = None,
         share_recurrent: bool = False,
         stateful: bool = False,
         name: str | None = None,
         trainable: bool = True,
+        activity_regularizer: None = None,
+        unroll: Literal[False] = False,
+        time_major: Literal[False] = False,
     ) -> None:
+        check_keras(activity_regularizer=activity_regularizer, unroll=unroll, time_major=time_major)
         cells: list[Any] = list(cell) if isinstance(cell, (list, tuple)) else [cell]
         super().__init__(
             cells,
@@ -282,6 +325,11 @@ class RNN(Recurrent):
         )
         if len(set(map(id, cells))) < len(cells):
             raise ValueError("cell: expected different cells, got the same one twice")
+        if len(cells) > 1 and any(entry._says_dropout for entry in cells):
+            raise ValueError(
+                "cell: expected dropout=0 in each of several cells, since only x is dropped; use "
+                "input_dropout for x, or stack LSTM layers with a dropout of their own"
+            )
         self.cell = cell
         if not trainable:
             self.trainable = False  # of the cells too
@@ -300,11 +348,8 @@ class RNN(Recurrent):
         for layer, cell in enumerate(self.cells):
             own = (spec.name for spec in cell.weight_specs())
             suffix = f"_l{layer}"
-            places = {name: self.stored_name(name.replace("_l0", suffix)) for name in own}
+            places = {name: self._stored_name(name.replace("_l0", suffix)) for name in own}
             cell.bind(parameters, {name: names[place] for name, place in places.items()})
-
-
-MERGE_MODES = ("concat", "sum", "mul", "ave")
 
 
 class Bidirectional(Recurrent):
@@ -320,6 +365,8 @@ class Bidirectional(Recurrent):
         See `Layer`.
     trainable : bool, default True
         See `Layer`.
+    backward_layer
+        Of Keras; None, since the second direction is made like the first.
 
     Notes
     -----
@@ -329,14 +376,18 @@ class Bidirectional(Recurrent):
 
     bidirectional = True
 
+    _keras_only = ("backward_layer",)
+
     def __init__(
         self,
         layer: Recurrent,
-        merge_mode: str = "concat",
+        merge_mode: MergeMode = "concat",
         *,
         name: str | None = None,
         trainable: bool = True,
+        backward_layer: None = None,
     ) -> None:
+        check_keras(backward_layer=backward_layer)
         _checks.instance(layer, LSTM | RNN, "layer", "an LSTM or RNN layer")
         if layer.go_backwards:
             raise ValueError(
@@ -348,7 +399,7 @@ class Bidirectional(Recurrent):
             )
         super().__init__(
             layer.cells,
-            layer.dropout,
+            layer._between,
             layer.return_sequences,
             layer.return_state,
             False,
@@ -357,10 +408,11 @@ class Bidirectional(Recurrent):
             recompute=layer.recompute,
             share_recurrent=layer.share_recurrent,
         )
+        layer._frozen_by = "Bidirectional"
         self.layer = layer
         if not trainable:
             self.trainable = False  # of the layer too
-        self.merge_mode = _checks.choice(merge_mode, "merge_mode", MERGE_MODES)
+        self.merge_mode = _checks.choice(merge_mode, "merge_mode", choices(MergeMode))
 
     @property
     def output_size(self) -> int:

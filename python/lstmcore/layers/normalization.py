@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from lstmcore import _checks, _core, constraints, regularizers
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, InitializerName, Shape
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
 from lstmcore.layers.parameters import WeightSpec
@@ -56,12 +56,12 @@ class LayerNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: str = "zeros",
-        gamma_initializer: str = "ones",
-        beta_regularizer: regularizers.L1L2 | float | str | None = None,
-        gamma_regularizer: regularizers.L1L2 | float | str | None = None,
-        beta_constraint: constraints.MaxNorm | str | None = None,
-        gamma_constraint: constraints.MaxNorm | str | None = None,
+        beta_initializer: InitializerName = "zeros",
+        gamma_initializer: InitializerName = "ones",
+        beta_regularizer: regularizers.RegularizerLike = None,
+        gamma_regularizer: regularizers.RegularizerLike = None,
+        beta_constraint: constraints.ConstraintLike = None,
+        gamma_constraint: constraints.ConstraintLike = None,
         seed: int | None = None,
         name: str | None = None,
         trainable: bool = True,

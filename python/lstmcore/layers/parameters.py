@@ -14,6 +14,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._seeds import derive
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 from lstmcore.constraints import MaxNorm
 from lstmcore.layers.initializers import Initializer
@@ -165,7 +166,7 @@ class Parameters:
         part.touch()
         return part
 
-    def lock(self, reason: str) -> None:
+    def _lock(self, reason: str) -> None:
         """Let nobody write to `values` any more; `reason` is what `assign` says then."""
         self._locked = reason
         self._make_views()
@@ -175,7 +176,7 @@ class Parameters:
         self.version += 1
 
     def value(self, name: str) -> Array:
-        """Give the view of one weight, writable unless `lock` was called."""
+        """Give the view of one weight, writable unless `_lock` was called."""
         return self._values[name]
 
     def gradient(self, name: str) -> Array:
@@ -199,7 +200,7 @@ class Parameters:
         Raises
         ------
         ValueError
-            If `lock` was called, a name is unknown or a shape is wrong; nothing is written then.
+            If `_lock` was called, a name is unknown or a shape is wrong; nothing is written then.
         TypeError
             If a dtype is wrong; nothing is written then.
         """
@@ -209,7 +210,8 @@ class Parameters:
         intake = Intake(check_finite=False)
         for name, value in values.items():
             if name not in self._values:
-                raise ValueError(f"weights: expected {', '.join(self._values)}; got {name!r}")
+                hint = did_you_mean(name, self._values)
+                raise ValueError(f"weights: expected {', '.join(self._values)}; got {name!r}{hint}")
             target = self._values[name]
             array = (
                 intake.floats(value, name, target.dtype)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstmcore import _checks, _core
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, PoolPadding, Shape, choices
 from lstmcore.layers.base import Layer
 
 __all__ = ["GlobalAveragePooling1D", "GlobalMaxPooling1D", "MaxPooling1D", "windows_of"]
@@ -99,7 +99,7 @@ class MaxPooling1D(Layer):
         self,
         pool_size: int = 2,
         strides: int | None = None,
-        padding: str = "valid",
+        padding: PoolPadding = "valid",
         *,
         name: str | None = None,
         trainable: bool = True,
@@ -107,7 +107,7 @@ class MaxPooling1D(Layer):
         super().__init__(name=name, trainable=trainable)
         self.pool_size = _checks.integer(pool_size, "pool_size", 1)
         self.strides = None if strides is None else _checks.integer(strides, "strides", 1)
-        self.padding = _checks.choice(padding, "padding", ("valid", "same"))
+        self.padding = _checks.choice(padding, "padding", choices(PoolPadding))
         self._step = self.pool_size if self.strides is None else self.strides
 
     def build(self, input_shape: Shape) -> Shape:

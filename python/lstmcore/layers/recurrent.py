@@ -9,12 +9,12 @@ from lstmcore import _checks
 from lstmcore import functional as F
 from lstmcore._intake import Intake
 from lstmcore._seeds import derive
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, ArrayLike, Precision, Recompute, Shape
 from lstmcore.config import LSTMConfig
 from lstmcore.layers.base import Layer
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.precision import in_force
+from lstmcore.precision import checked, in_force
 
 __all__ = ["Recurrent"]
 
@@ -35,8 +35,8 @@ class Recurrent(Layer):
     ----------
     cells : sequence of LSTMCell
         One per stacked layer, all of the same width.
-    dropout : float
-        Between stacked layers.
+    between : float
+        Dropout between stacked layers.
     return_sequences, return_state, go_backwards : bool
         As in `LSTM`.
     name, trainable
@@ -52,14 +52,14 @@ class Recurrent(Layer):
     def __init__(
         self,
         cells: Sequence[LSTMCell],
-        dropout: float,
+        between: float,
         return_sequences: bool,
         return_state: bool,
         go_backwards: bool,
         name: str | None,
         *,
         trainable: bool = True,
-        recompute: int | str | None = None,
+        recompute: Recompute = None,
         share_recurrent: bool = False,
         stateful: bool = False,
     ) -> None:
@@ -73,18 +73,15 @@ class Recurrent(Layer):
                 f"cell: expected cells of the same units, got {widths}; for different widths "
                 "stack layers, each but the last with return_sequences=True"
             )
-        if len({cell.config(1) for cell in self.cells if cell.units == self.cells[0].units}) > 1:
+        if len({cell._config_for(1) for cell in self.cells}) > 1:
             raise ValueError("cell: expected cells with the same options, got different ones")
         if len(precisions := {cell.precision for cell in self.cells}) > 1:
             shown = ", ".join(sorted(map(repr, precisions)))
             raise ValueError(f"cell: expected cells with the same precision, got {shown}")
+        for cell in self.cells:
+            cell._frozen_by = type(self).__name__
         self.units = self.cells[0].units
-        self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
-        if self.dropout and len(self.cells) == 1:
-            raise ValueError(
-                "dropout: acts between stacked layers, so num_layers must be at least 2; "
-                "input_dropout drops inputs, a Dropout layer after this one outputs"
-            )
+        self._between = between  # checked by the LSTM that has the option
         self.return_sequences = _checks.flag(return_sequences, "return_sequences")
         self.return_state = _checks.flag(return_state, "return_state")
         self.go_backwards = _checks.flag(go_backwards, "go_backwards")
@@ -102,8 +99,13 @@ class Recurrent(Layer):
                 "stateful: expected go_backwards=False, since what comes next comes after the end"
             )
         self.seed = self.cells[0].seed
-        self.config: LSTMConfig | None = None
+        self._config: LSTMConfig | None = None
         self._packed: tuple[tuple[int, str], Any] | None = None
+
+    @property
+    def config(self) -> LSTMConfig | None:
+        """Sizes and options as the engine has them; None if the layer is not built."""
+        return self._config
 
     @property
     def state_size(self) -> int:
@@ -111,19 +113,30 @@ class Recurrent(Layer):
         return self.cells[0].state_size
 
     @property
-    def precision(self) -> str | None:
-        """How exactly products are computed; None: as `lstmcore.get_precision` says."""
+    def precision(self) -> Precision | None:
+        """How exactly products are computed; None: as `lstmcore.get_precision` says.
+
+        May be set at any time.
+        """
         return self.cells[0].precision
 
+    @precision.setter
+    def precision(self, precision: Precision | None) -> None:
+        checked(precision)
+        if self._parameters is not None:
+            in_force(precision, self._parameters.dtype)
+        for cell in self.cells:
+            cell.precision = precision
+
     @property
-    def precision_in_force(self) -> str:
+    def _precision_in_force(self) -> Precision:
         """How exactly products are computed now that the layer is built."""
         assert self.parameters is not None
         return in_force(self.precision, self.parameters.dtype)
 
-    def check_trains(self) -> None:
+    def _check_trains(self) -> None:
         """Raise ValueError if the precision is for inference only."""
-        if self.precision_in_force != "int8":
+        if self._precision_in_force != "int8":
             return
         whose = type(self).__name__ if self.name is None else f"layer {self.name!r}"
         asked = "" if self.precision is not None else ", the default of set_precision"
@@ -137,23 +150,23 @@ class Recurrent(Layer):
         """Width of the output."""
         return self.state_size
 
-    def state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    def _state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Give the shapes of h and c for so many rows."""
         cells = len(self.cells) * (2 if self.bidirectional else 1)
         return (cells, rows, self.state_size), (cells, rows, self.units)
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, T, C)."""
-        self.config = LSTMConfig(
+        self._config = LSTMConfig(
             input_size=self._accept(input_shape, (3,), "(N, T, C)"),
             hidden_size=self.units,
             num_layers=len(self.cells),
             bidirectional=self.bidirectional,
             go_backwards=self.go_backwards,
-            dropout=self.dropout,
-            **self.cells[0].options(),
+            dropout=self._between,
+            **self.cells[0]._options(),
         )
-        if self.share_recurrent and len(self.cells) * self.config.num_directions == 1:
+        if self.share_recurrent and len(self.cells) * self._config.num_directions == 1:
             raise ValueError(
                 "share_recurrent: expected at least two layers or directions to share, got one"
             )
@@ -162,16 +175,16 @@ class Recurrent(Layer):
 
     def weight_specs(self) -> list[WeightSpec]:
         """List the weights by the engine's names, ``weight_ih_l0`` (4H, C) and so on."""
-        assert self.config is not None
+        assert self._config is not None
         specs: list[WeightSpec] = []
-        width = self.config.input_size
+        width = self._config.input_size
         for layer, cell in enumerate(self.cells):
             for direction in ("", "_reverse") if self.bidirectional else ("",):
-                specs += cell.specs(width, f"_l{layer}{direction}")
-            width = self.config.output_size
-        return [spec for spec in specs if self.stored_name(spec.name) == spec.name]
+                specs += cell._specs(width, f"_l{layer}{direction}")
+            width = self._config.output_size
+        return [spec for spec in specs if self._stored_name(spec.name) == spec.name]
 
-    def stored_name(self, name: str) -> str:
+    def _stored_name(self, name: str) -> str:
         """Name the weight that serves as the engine's `name`: another one only if it is shared."""
         return "weight_hh_l0" if self.share_recurrent and name.startswith("weight_hh") else name
 
@@ -214,7 +227,7 @@ class Recurrent(Layer):
         dy = self._split(context, dy)
         return self._backward(context.tape, dy, None, need_x=need_x, need_state=False).x
 
-    def run(
+    def _run(
         self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
     ) -> tuple[Array, F.LSTMState, Any]:
         """Walk all sequences from a state to a state, for whoever has gradients by them.
@@ -235,10 +248,10 @@ class Recurrent(Layer):
             Of the directions side by side; of every step with `return_sequences`.
         state : LSTMState
         tape : LSTMTape or None
-            For `run_backward`.
+            For `_run_backward`.
         """
         if training:
-            self.check_trains()
+            self._check_trains()
         packed, every = self._packed_weights(), self.return_sequences
         if not training:
             y, final = F.lstm(x, packed, state=state, lengths=lengths, return_sequences=every)
@@ -254,10 +267,10 @@ class Recurrent(Layer):
             recompute=self.recompute,
         )
 
-    def run_backward(
+    def _run_backward(
         self, tape: Any, dy: Array | None, dstate: Any, add: bool = False
     ) -> tuple[Array, F.LSTMState]:
-        """Give the gradients of a `run` by x and by the state before it.
+        """Give the gradients of a `_run` by x and by the state before it.
 
         Parameters
         ----------
@@ -281,18 +294,18 @@ class Recurrent(Layer):
         if not frozen or self.config is None or not self._names:
             return set()
         return {
-            self._names[self.stored_name(name)]
+            self._names[self._stored_name(name)]
             for name in self.config.parameter_shapes()
             if name[name.rindex("_l") :].removesuffix("_reverse") in frozen
         }
 
     def _engine_weights(self) -> dict[str, Array]:
         """Give every weight of the engine, a shared one under each of its names."""
-        assert self.config is not None
+        assert self._config is not None
         if not self.share_recurrent:
             return self._weights
         return {
-            name: self._weights[self.stored_name(name)] for name in self.config.parameter_shapes()
+            name: self._weights[self._stored_name(name)] for name in self._config.parameter_shapes()
         }
 
     def _backward(
@@ -309,7 +322,7 @@ class Recurrent(Layer):
         out = self._gradient_places(add)
         gradients = F.lstm_backward(tape, dy, dstate, need_x=need_x, need_state=need_state, out=out)
         for name, gradient in out.items():
-            stored = self.stored_name(name)
+            stored = self._stored_name(name)
             if gradient is not None and (add or stored != name):
                 total = self._gradients[stored]
                 total += gradient
@@ -321,10 +334,10 @@ class Recurrent(Layer):
         In arrays of their own if they are wanted `apart`, else where they belong, but for what
         shares a weight with another.
         """
-        assert self.config is not None
+        assert self._config is not None
         places: dict[str, Array | None] = {}
-        for name in self.config.parameter_shapes():
-            stored = self.stored_name(name)
+        for name in self._config.parameter_shapes():
+            stored = self._stored_name(name)
             own = self.gradient_place(stored)
             if own is not None and (apart or stored != name):
                 own = np.empty_like(own)
@@ -333,12 +346,12 @@ class Recurrent(Layer):
 
     def __call__(
         self,
-        inputs: Any,
+        inputs: ArrayLike,
         *,
-        initial_state: Any = None,
-        lengths: Any = None,
-        reset: Any = None,
-        mask: Any = None,
+        initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         training: bool = False,
         seed: int = 0,
     ) -> Any:
@@ -368,7 +381,7 @@ class Recurrent(Layer):
             The outputs; with ``return_state=True`` also h and c after the last valid step, in the
             shape of `initial_state`.
         """
-        array, valid = self.prepare_call(inputs, lengths, mask)
+        array, valid = self._prepare_call(inputs, lengths, mask)
         state = None if initial_state is None else self._state(initial_state)
         outputs, final, _ = self._walk(array, valid, state, training, seed, reset, mask)
         if not self.return_state:
@@ -400,7 +413,7 @@ class Recurrent(Layer):
         reset: Any = None,
         mask: Any = None,
     ) -> tuple[Array, F.LSTMState, Context]:
-        assert self.config is not None
+        assert self._config is not None
         if mask is not None and self.go_backwards and self.return_sequences:
             raise ValueError(
                 "mask: expected None in a layer that gives its steps in the order of a walk from "
@@ -408,13 +421,13 @@ class Recurrent(Layer):
             )
         tape = None
         if training:
-            self.check_trains()
+            self._check_trains()
             if self.seed is not None:
                 seed = derive(self.seed, seed)
             y, final, tape = F.lstm(
                 x,
                 self._engine_weights(),
-                self.config,
+                self._config,
                 state=state,
                 lengths=lengths,
                 reset=reset,
@@ -423,13 +436,13 @@ class Recurrent(Layer):
                 training=True,
                 seed=seed,
                 recompute=self.recompute,
-                precision=self.precision_in_force,
+                precision=self._precision_in_force,
             )
         else:
             y, final = F.lstm(
                 x,
                 self._packed_weights(),
-                self.config,
+                self._config,
                 state=state,
                 lengths=lengths,
                 reset=reset,
@@ -441,10 +454,10 @@ class Recurrent(Layer):
     def _packed_weights(self) -> Any:
         """Pack the weights once for as long as they stay what they are."""
         assert self.parameters is not None
-        assert self.config is not None
-        packed, now = self._packed, (self.parameters.version, self.precision_in_force)
+        assert self._config is not None
+        packed, now = self._packed, (self.parameters.version, self._precision_in_force)
         if packed is None or packed[0] != now:
-            packed = (now, F.pack(self._engine_weights(), self.config, now[1]))
+            packed = (now, F.pack(self._engine_weights(), self._config, now[1]))
             self._packed = packed
         return packed[1]
 

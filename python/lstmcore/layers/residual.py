@@ -99,6 +99,8 @@ class Residual(Layer):
                     "layers: expected return_state=False, since what is added is one output"
                 )
         self.layers: list[Layer] = list(found)
+        for layer in found:
+            layer._frozen_by = "Residual"
         if len(set(map(id, parts(self)))) < len(parts(self)):
             raise ValueError("layers: expected different layers, got the same one twice")
         self.projection = _checks.flag(projection, "projection")
@@ -131,12 +133,12 @@ class Residual(Layer):
         """Build the layers, and the projection if their width is another than C."""
         width = self._accept(input_shape, (2, 3, 4), "(N, C) or (N, T, C)")
         for layer in parts(self)[1:]:
-            if self.parameters is None and layer.weights and not layer.alone:
+            if self.parameters is None and layer.weights and not layer._alone:
                 raise ValueError(f"layers: belong to another model already; {HOW_TO_REUSE}")
         try:
             shape = self._build_layers(input_shape)
         except ValueError:
-            self.input_shape = None
+            self._input_shape = None
             raise
         self._dense = None
         if shape[-1] != width:

@@ -15,7 +15,7 @@ __all__ = ["parts_of", "run_from"]
 
 def parts_of(name: str, layer: Layer) -> "dict[str, Recurrent]":
     """List what has a state in a layer that is called `name`."""
-    parts = layer.recurrent_parts() if layer.passes_state else {}
+    parts = layer.recurrent_parts() if layer._passes_state else {}
     return {_join(name, key): part for key, part in parts.items()}
 
 
@@ -38,7 +38,7 @@ def run_from(
     state : dict of str to LSTMState
         Of its `parts_of` after the last valid step of each row.
     """
-    if not layer.passes_state:
+    if not layer._passes_state:
         return (*layer.forward(inputs, lengths, training, seed), {})
     names = {key: _join(name, key) for key in layer.recurrent_parts()}
     before = {key: state[full] for key, full in names.items() if full in state}

@@ -10,14 +10,15 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._arrays import as_array
-from lstmcore._typing import Array, Shape
+from lstmcore._suggest import suggests
+from lstmcore._typing import Array, Shape, Split, Standardize, choices
 from lstmcore.layers.base import Layer
 
 __all__ = ["TextVectorization"]
 
 PADDING, UNKNOWN = "", "[UNK]"
 
-STANDARDIZE = "lower_and_strip_punctuation"
+STANDARDIZE: Standardize = "lower_and_strip_punctuation"
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -49,8 +50,8 @@ class TextVectorization(Layer):
     def __init__(
         self,
         max_tokens: int | None = None,
-        standardize: str | None = STANDARDIZE,
-        split: str = "whitespace",
+        standardize: Standardize | None = STANDARDIZE,
+        split: Split = "whitespace",
         *,
         output_sequence_length: int | None = None,
         vocabulary: Sequence[str] | None = None,
@@ -62,19 +63,27 @@ class TextVectorization(Layer):
             None if max_tokens is None else _checks.integer(max_tokens, "max_tokens", 3)
         )
         if standardize is not None:
-            choices = (STANDARDIZE, "lower", "strip_punctuation")
-            standardize = _checks.choice(standardize, "standardize", choices)
+            _checks.choice(standardize, "standardize", choices(Standardize))
         self.standardize = standardize
-        self.split = _checks.choice(split, "split", ("whitespace", "character"))
+        self.split = _checks.choice(split, "split", choices(Split))
         self.output_sequence_length = (
             None
             if output_sequence_length is None
             else _checks.integer(output_sequence_length, "output_sequence_length", 1)
         )
-        self.vocabulary: list[str] | None = None
+        self._vocabulary: list[str] | None = None
         self._numbers: dict[str, int] = {}
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
+
+    @property
+    def vocabulary(self) -> list[str] | None:
+        """The tokens from number 2 on; may be set, see `set_vocabulary`. None if there are none."""
+        return self._vocabulary
+
+    @vocabulary.setter
+    def vocabulary(self, vocabulary: Sequence[str]) -> None:
+        self.set_vocabulary(vocabulary)
 
     def adapt(self, texts: Iterable[str]) -> None:
         """Learn the vocabulary: the most frequent tokens first, equally frequent ones by name.
@@ -130,7 +139,7 @@ class TextVectorization(Layer):
                 f"vocabulary: expected at most {self.max_tokens - 2} tokens beside '' and '[UNK]' "
                 f"(max_tokens={self.max_tokens}), got {len(tokens)}"
             )
-        self.vocabulary, self._numbers = tokens, numbers
+        self._vocabulary, self._numbers = tokens, numbers
 
     def get_vocabulary(self) -> list[str]:
         """List all tokens by number, "" and "[UNK]" first.
@@ -180,7 +189,8 @@ class TextVectorization(Layer):
         ids = [number for row in rows for number in row]
         return np.array(ids, dtype=np.int64), np.array([len(row) for row in rows], dtype=np.int64)
 
-    def __call__(self, inputs: Any, **unexpected: Any) -> Array:
+    @suggests
+    def __call__(self, inputs: Iterable[str]) -> Array:  # type: ignore[override]
         """Number the tokens of texts.
 
         Parameters
@@ -193,8 +203,6 @@ class TextVectorization(Layer):
         ndarray of int64, shape (N, T)
             Padded with 0; T is `output_sequence_length`, or the longest text's number of tokens.
         """
-        if unexpected:
-            raise TypeError(f"TextVectorization: unexpected argument {', '.join(unexpected)}")
         ids, lengths = self.encode(inputs)
         steps = self.output_sequence_length or int(lengths.max(initial=0))
         padded = np.zeros((len(lengths), steps), dtype=np.int64)
@@ -206,9 +214,9 @@ class TextVectorization(Layer):
         return (None, None)
 
     def _known(self) -> list[str]:
-        if self.vocabulary is None:
+        if self._vocabulary is None:
             raise ValueError("TextVectorization: no vocabulary yet; call adapt(texts) first")
-        return self.vocabulary
+        return self._vocabulary
 
 
 def as_texts(texts: Any) -> list[str]:

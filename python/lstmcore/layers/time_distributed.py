@@ -33,10 +33,11 @@ class TimeDistributed(Layer):
         _checks.instance(layer, Layer, "layer", "a layer")
         if getattr(layer, "return_state", False):
             raise ValueError("layer: expected return_state=False, since a step has one output")
-        if any(getattr(inner, "stateful", False) for inner in layer.inner_layers()):
+        if any(getattr(inner, "stateful", False) for inner in layer._layers_within()):
             raise ValueError(
                 "layer: expected stateful=False, since each step is a sequence of its own"
             )
+        layer._frozen_by = "TimeDistributed"
         self.layer = layer
         self.input_kind = layer.input_kind
         self.last_activation = layer.last_activation

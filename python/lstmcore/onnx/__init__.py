@@ -4,15 +4,20 @@ Needs the package ``onnx``: ``pip install "lstmcore[onnx]"``.
 """
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 if find_spec("onnx") is None:
     raise ImportError(
         'lstmcore.onnx needs the package onnx, which is missing: pip install "lstmcore[onnx]"'
     )
 
+from lstmcore._suggest import public
 from lstmcore.onnx.backend import Backend, BackendRep
 from lstmcore.onnx.exporter import export
 from lstmcore.onnx.graph import Argument
 from lstmcore.onnx.model import Model, load
 
 __all__ = ["Argument", "Backend", "BackendRep", "Model", "export", "load"]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)

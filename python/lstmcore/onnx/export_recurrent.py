@@ -30,7 +30,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
     config = layer.config
     assert config is not None
     own = layer.weights
-    weights = {name: own[layer.stored_name(name)] for name in config.parameter_shapes()}
+    weights = {name: own[layer._stored_name(name)] for name in config.parameter_shapes()}
     x, lengths, every = graph.arranged(flow, "TNC"), flow.lengths, layer.return_sequences
     states, count = graph.states.get(key or ""), config.num_layers
     before = [("", "")] * count

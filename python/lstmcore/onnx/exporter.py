@@ -10,7 +10,7 @@ from onnx import helper
 
 from lstmcore import __version__, _checks
 from lstmcore._files import ONNX, as_path, check_ending, replace
-from lstmcore._typing import Shape
+from lstmcore._typing import DType, RecurrentForm, Shape, choices
 from lstmcore.layers import Layer, TextVectorization
 from lstmcore.onnx.export_graph import (
     NEWEST_OPSET,
@@ -27,7 +27,7 @@ from lstmcore.sequential import Sequential
 __all__ = ["export"]
 
 DEFAULT_OPSET = 17
-RECURRENT = ("lstm", "auto", "scan")
+RECURRENT = choices(RecurrentForm)
 
 
 def export(
@@ -37,10 +37,10 @@ def export(
     opset: int = DEFAULT_OPSET,
     lengths: bool = False,
     states: bool = False,
-    recurrent: str = "lstm",
-    dtype: Any = None,
+    recurrent: RecurrentForm = "lstm",
+    dtype: DType | None = None,
     from_ids: bool = False,
-) -> Any:
+) -> onnx.ModelProto:
     """Write what a model computes at inference as an ONNX model.
 
     Parameters
@@ -118,7 +118,7 @@ def export(
     _check_text(model, _checks.flag(from_ids, "from_ids"))
     graph = Graph(version, chosen, recurrent)
     inputs, flow = _inputs(graph, model, lengths, states)
-    for layer in model.network:
+    for layer in model._network:
         flow = _add(graph, layer, flow)
     if lengths and not graph.lengths_used:
         raise ValueError("lengths: expected False, since no layer of the model looks at lengths")
@@ -171,7 +171,7 @@ def _add(graph: Graph, layer: Layer, flow: Flow) -> Flow:
 
 def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tuple[list[Any], Flow]:
     """Declare what comes in."""
-    first, shape = model.network[0], model.input_shape
+    first, shape = model._network[0], model.input_shape
     ids = first.input_kind == "ids"
     kind = np.int64 if ids else graph.dtype
     inputs = [_value(graph.unique("x"), kind, _dimensions(shape, "T"))]
@@ -195,7 +195,7 @@ def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tup
         for key, layer in found.items():
             prefix = "" if len(found) == 1 else f"{key}."
             names = graph.unique(f"{prefix}h0"), graph.unique(f"{prefix}c0")
-            for name, (cells, _, width) in zip(names, layer.state_shapes(0), strict=True):
+            for name, (cells, _, width) in zip(names, layer._state_shapes(0), strict=True):
                 inputs.append(_value(name, graph.dtype, [cells, "N", width]))
             graph.states[key] = names
     return inputs, flow
@@ -211,7 +211,7 @@ def _outputs(graph: Graph, model: Sequential, flow: Flow) -> list[Any]:
         outputs.append(_value(name, np.int32, ["N"]))
     for key, names in graph.final_states.items():
         prefix = "" if len(graph.final_states) == 1 else f"{key}."
-        shapes = model.recurrent_layers[key].state_shapes(0)
+        shapes = model.recurrent_layers[key]._state_shapes(0)
         for name, end, (cells, _, width) in zip(names, ("hn", "cn"), shapes, strict=True):
             renamed = _renamed(graph, name, prefix + end)
             outputs.append(_value(renamed, graph.dtype, [cells, "N", width]))
@@ -221,7 +221,7 @@ def _outputs(graph: Graph, model: Sequential, flow: Flow) -> list[Any]:
 def _keeps_time(model: Sequential) -> bool:
     """Tell whether as many steps come out as go in, for any number of them."""
     before = np.arange(64)
-    return bool(np.array_equal(model.output_lengths(before), before))
+    return bool(np.array_equal(model._output_lengths(before), before))
 
 
 def _dimensions(shape: Shape, steps: str) -> list[int | str | None]:
@@ -249,7 +249,7 @@ def _renamed(graph: Graph, name: str, new: str) -> str:
 
 
 def _model(graph: Graph, model: Sequential, inputs: list[Any], outputs: list[Any]) -> Any:
-    kinds = ", ".join(type(layer).__name__ for layer in model.network)
+    kinds = ", ".join(type(layer).__name__ for layer in model._network)
     body = helper.make_graph(
         graph.nodes, "lstmcore", inputs, outputs, graph.initializers, doc_string=kinds
     )

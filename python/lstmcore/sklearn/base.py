@@ -10,9 +10,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from lstmcore import _checks, layers
-from lstmcore._configurable import arguments
+from lstmcore._options import arguments
 from lstmcore._seeds import derive
-from lstmcore._typing import Array
+from lstmcore._suggest import did_you_mean
+from lstmcore._typing import Array, LayerActivation, LossName
 from lstmcore.regularizers import L2
 from lstmcore.sequential import Sequential
 from lstmcore.sklearn.budget import (
@@ -113,7 +114,7 @@ class SequenceEstimator(BaseEstimator):
         """Scale what `_targets` gave."""
         return targets
 
-    def _output(self) -> tuple[int, str, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         """Give the width of the output, its activation and the loss."""
         raise NotImplementedError
 
@@ -397,7 +398,10 @@ class SequenceEstimator(BaseEstimator):
                 hint = f"; {other} says it" if other else ""
                 raise ValueError(f"cell_options: {name} is not one of them{hint}")
             if name not in arguments(layers.LSTM):
-                raise ValueError(f"cell_options: expected arguments of layers.LSTM, got {name!r}")
+                hint = did_you_mean(name, arguments(layers.LSTM))
+                raise ValueError(
+                    f"cell_options: expected arguments of layers.LSTM, got {name!r}{hint}"
+                )
 
     def _structure(self) -> dict[str, Any]:
         """Give the hyper-parameters that a model cannot change once it is made."""

@@ -1,7 +1,7 @@
 """An LSTM that tells classes of sequences apart."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike, DType, Inputs, LayerActivation, LossName
 from lstmcore.sklearn.base import SequenceEstimator
 
 __all__ = ["LSTMClassifier"]
@@ -158,7 +158,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
-        cell_options: Any = None,
+        cell_options: Mapping[str, object] | None = None,
         scale: str | None = "standard",
         patch_size: int | str = "auto",
         slopes: bool = True,
@@ -176,11 +176,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
-        class_weight: Any = None,
+        class_weight: Mapping[Hashable, float] | Literal["balanced"] | None = None,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -214,7 +214,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.verbose = verbose
         self.dtype = dtype
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMClassifier":
+    def fit(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> "LSTMClassifier":
         """Train.
 
         Parameters
@@ -245,7 +245,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return self
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+        self,
+        X: Inputs,
+        y: Inputs,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> "LSTMClassifier":
         """Train for one epoch on these sequences, going on where the last call ended.
 
@@ -269,7 +273,9 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
                 "class_weight: 'balanced' is not for partial_fit, which does not see all samples"
             )
         if hasattr(self, "model_"):
-            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            if classes is not None and not np.array_equal(
+                np.unique(np.asarray(classes)), self.classes_
+            ):
                 raise ValueError(
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
                     f"{self.classes_!r}"
@@ -279,7 +285,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self._train(X, y, sample_weight, incremental=True, classes=classes)
         return self
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Inputs) -> Array:
         """Compute the probability of each class.
 
         Parameters
@@ -294,11 +300,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """
         return self._outputs(X)
 
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: Inputs) -> Array:
         """Compute the logarithm of what `predict_proba` gives."""
         return np.asarray(np.log(self.predict_proba(X)))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Inputs) -> Array:
         """Give the most probable class of each sequence.
 
         Parameters
@@ -350,16 +356,14 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
 
     def _class_factors(self) -> Array:
         """Give the weight of each of `classes_`, of which a batch need not have all."""
+        given: Any = self.class_weight
         known = self.classes_.tolist()
-        unknown = [key for key in self.class_weight if key not in known]
-        if unknown and any(key not in self.class_weight for key in known):
+        unknown = [key for key in given if key not in known]
+        if unknown and any(key not in given for key in known):
             # Else all have one, and what is more may be a class that a part of the data lacks.
             raise ValueError(f"class_weight: expected classes of {known}, got {unknown[0]!r}")
         return np.array(
-            [
-                _checks.real(self.class_weight.get(key, 1.0), f"class_weight[{key!r}]", 0.0)
-                for key in known
-            ]
+            [_checks.real(given.get(key, 1.0), f"class_weight[{key!r}]", 0.0) for key in known]
         )
 
     def _check_parameters(self) -> None:
@@ -371,7 +375,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
                 self.class_weight, Mapping, "class_weight", '"balanced" or a mapping of classes'
             )
 
-    def _output(self) -> tuple[int, str, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         return len(self.classes_), "softmax", "sparse_categorical_crossentropy"
 
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:

@@ -1,6 +1,7 @@
 """An LSTM that continues series."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, DType, Inputs
 from lstmcore.sklearn.budget import PREDICT_ROWS
 from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
@@ -126,7 +127,7 @@ class LSTMForecaster(WindowEstimator):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
-        cell_options: Any = None,
+        cell_options: Mapping[str, object] | None = None,
         scale: str | None = "standard",
         solver: str = "adamw",
         alpha: float = 0.01,
@@ -142,9 +143,9 @@ class LSTMForecaster(WindowEstimator):
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         self.window = window
         self.horizon = horizon
@@ -188,7 +189,7 @@ class LSTMForecaster(WindowEstimator):
 
     # ---- training ----------------------------------------------------------------------------
 
-    def fit(self, y: Any, X: Any = None) -> "LSTMForecaster":
+    def fit(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
         """Train on all windows of one series, or of several.
 
         Parameters
@@ -218,7 +219,7 @@ class LSTMForecaster(WindowEstimator):
         self._train_on(y, X, incremental=False)
         return self
 
-    def partial_fit(self, y: Any, X: Any = None) -> "LSTMForecaster":
+    def partial_fit(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
         """Take new steps of the same series in, and train for one epoch on what leads to them.
 
         The first call is a `fit` of one epoch. The learning rate is constant, whatever
@@ -236,7 +237,7 @@ class LSTMForecaster(WindowEstimator):
         self._train_on(y, X, incremental=True)
         return self
 
-    def update(self, y: Any, X: Any = None) -> "LSTMForecaster":
+    def update(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
         """Take new steps of the same series in, to forecast from their end; nothing is trained.
 
         Parameters
@@ -309,7 +310,12 @@ class LSTMForecaster(WindowEstimator):
     # ---- forecasts ---------------------------------------------------------------------------
 
     def predict(
-        self, horizon: int | None = None, X: Any = None, *, y: Any = None, past_X: Any = None
+        self,
+        horizon: int | None = None,
+        X: Inputs | None = None,
+        *,
+        y: Inputs | None = None,
+        past_X: Inputs | None = None,
     ) -> Any:
         """Forecast what comes next.
 
@@ -355,7 +361,7 @@ class LSTMForecaster(WindowEstimator):
         rows = [row[:, 0] if self._flat else row for row in forecasts]
         return rows if listed else rows[0]
 
-    def score(self, y: Any, X: Any = None) -> float:
+    def score(self, y: Inputs, X: Inputs | None = None) -> float:
         """Forecast `horizon` steps from each step of `y` that has a window before it.
 
         Parameters
@@ -372,7 +378,7 @@ class LSTMForecaster(WindowEstimator):
         width = self.n_targets_
         return float(r2_score(true.reshape(-1, width), forecasts.reshape(-1, width)))
 
-    def calibrate(self, y: Any, X: Any = None) -> "LSTMForecaster":
+    def calibrate(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
         """Learn from series that were not trained on how far forecasts are off.
 
         Parameters
@@ -392,11 +398,11 @@ class LSTMForecaster(WindowEstimator):
     def predict_interval(
         self,
         horizon: int | None = None,
-        X: Any = None,
+        X: Inputs | None = None,
         *,
         coverage: float = 0.9,
-        y: Any = None,
-        past_X: Any = None,
+        y: Inputs | None = None,
+        past_X: Inputs | None = None,
     ) -> Any:
         """Give bounds that hold what comes next with a probability of `coverage`, at each step.
 

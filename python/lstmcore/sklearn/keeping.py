@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from lstmcore._configurable import encode
-from lstmcore.model import load
 from lstmcore.sequential import Sequential
 
 __all__ = ["from_bytes", "one_blas_thread", "settled", "to_bytes", "unchanged_on_error"]
@@ -96,5 +95,4 @@ def from_bytes(content: bytes) -> Sequential:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(content)
-        model: Sequential = load(path)
-        return model
+        return Sequential.load(path)

@@ -1,5 +1,6 @@
 """An LSTM that gives numbers for sequences."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike, DType, Inputs, LayerActivation, LossName
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.columns import check_finite, check_numbers
 from lstmcore.sklearn.inputs import cast, statistics
 
 __all__ = ["LSTMRegressor"]
 
-LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
+LOSSES: dict[str, LossName] = {"squared_error": "mse", "absolute_error": "mae"}
 
 
 def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
@@ -81,7 +82,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
-        cell_options: Any = None,
+        cell_options: Mapping[str, object] | None = None,
         scale: str | None = "standard",
         patch_size: int | str = "auto",
         slopes: bool = True,
@@ -100,9 +101,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ) -> None:
         self.hidden_size = hidden_size
         self.loss = loss
@@ -136,7 +137,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.verbose = verbose
         self.dtype = dtype
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMRegressor":
+    def fit(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> "LSTMRegressor":
         """Train.
 
         Parameters
@@ -165,7 +166,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self._train(X, y, sample_weight)
         return self
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LSTMRegressor":
+    def partial_fit(
+        self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None
+    ) -> "LSTMRegressor":
         """Train for one epoch on these sequences, going on where the last call ended.
 
         As of `LSTMClassifier`; the first call also sets the scale of inputs and targets.
@@ -182,7 +185,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self._train(X, y, sample_weight, incremental=True)
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Inputs) -> Array:
         """Predict, in the units of the targets.
 
         Parameters
@@ -238,7 +241,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         counted = targets if weights is None else targets[weights > 0]
         check_r2_exists(counted)
 
-    def _output(self) -> tuple[int, str, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         return self.n_outputs_, "linear", LOSSES[self.loss]
 
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:

@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import r2_score
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, LayerActivation, LossName
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.budget import auto_or_integer
 from lstmcore.sklearn.inputs import cast, statistics
@@ -203,7 +203,7 @@ class WindowEstimator(SequenceEstimator):
     def _pooling(self) -> str:
         return "none" if self._known else "last"
 
-    def _output(self) -> tuple[int, str, str]:
+    def _output(self) -> tuple[int, LayerActivation, LossName]:
         width = self.n_targets_ if self._known else self.n_targets_ * self.steps_
         return width, "linear", LOSSES[self.loss]
 

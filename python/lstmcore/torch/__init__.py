@@ -5,6 +5,8 @@ arguments, parameters, state dict and results. `replace_lstm` changes the module
 place, `restore_lstm` changes them back. Needs ``pip install "lstmcore[torch]"``.
 """
 
+from typing import TYPE_CHECKING
+
 try:
     import torch as _torch  # noqa: F401
 except ModuleNotFoundError as error:
@@ -14,9 +16,13 @@ except ModuleNotFoundError as error:
         'lstmcore.torch needs PyTorch, which is not installed: pip install "lstmcore[torch]"'
     ) from None
 
+from lstmcore._suggest import public
 from lstmcore.torch.cell import LSTMCell
 from lstmcore.torch.module import LSTM
 from lstmcore.torch.replace import replace_lstm, restore_lstm
 from lstmcore.torch.weights import frozen
 
 __all__ = ["LSTM", "LSTMCell", "replace_lstm", "restore_lstm", "frozen"]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)

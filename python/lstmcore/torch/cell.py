@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
 from torch.fx import Proxy
 
-from lstmcore.config import LSTMConfig
-from lstmcore.torch.plan import OPTIONS, Plan, options_repr
+from lstmcore._suggest import did_you_mean
+from lstmcore._typing import ArrayLike
+from lstmcore.config import LSTMConfig, StepOptions
+from lstmcore.torch.plan import Plan, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
 
-# Options that say something of several steps or layers, or of the order of steps.
-NOT_FOR_CELLS = ("go_backwards",)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class LSTMCell(Recurrent):
@@ -49,18 +53,21 @@ class LSTMCell(Recurrent):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
         proj_size: int = 0,
-        **options: Any,
+        **options: Unpack[StepOptions],
     ) -> None:
         super().__init__()
-        known = [name for name in OPTIONS if name not in NOT_FOR_CELLS]
+        known = tuple(StepOptions.__annotations__)
         unknown = sorted(set(options) - set(known))
         if unknown:
             expected = ", ".join(known)
-            raise TypeError(f"LSTMCell: expected options among {expected}, got {unknown[0]!r}")
+            hint = did_you_mean(unknown[0], known)
+            raise TypeError(
+                f"LSTMCell: expected options among {expected}, got {unknown[0]!r}{hint}"
+            )
         config = LSTMConfig(
             input_size,
             hidden_size,
@@ -92,8 +99,13 @@ class LSTMCell(Recurrent):
         return text + options_repr(self._options)
 
     def forward(
-        self, input: Any, hx: Any = None, *, reset: Any = None, seed: int | None = None
-    ) -> tuple[Any, Any]:
+        self,
+        input: Tensor,
+        hx: tuple[Tensor | None, Tensor | None] | None = None,
+        *,
+        reset: Tensor | ArrayLike | None = None,
+        seed: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Take one step.
 
         Parameters

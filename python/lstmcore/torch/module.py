@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstmcore.config import LSTMConfig
-from lstmcore.torch.plan import OPTIONS, options_repr
+from lstmcore._suggest import did_you_mean
+from lstmcore._typing import ArrayLike, Recompute
+from lstmcore.config import LSTMConfig, WalkOptions
+from lstmcore.torch.plan import OF_TORCH, OPTIONS, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of, lengths_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class LSTM(Recurrent):
@@ -67,17 +73,18 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
-        device: Any = None,
-        dtype: Any = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
         *,
-        recompute: int | str | None = None,
-        **options: Any,
+        recompute: Recompute = None,
+        **options: Unpack[WalkOptions],
     ) -> None:
         super().__init__()
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
             expected = ", ".join(OPTIONS)
-            raise TypeError(f"LSTM: expected options among {expected}, got {unknown[0]!r}")
+            hint = did_you_mean(unknown[0], (*OF_TORCH, *OPTIONS))
+            raise TypeError(f"LSTM: expected options among {expected}, got {unknown[0]!r}{hint}")
         if not isinstance(batch_first, bool):
             raise TypeError(f"batch_first: expected True or False, got {batch_first!r}")
         config = LSTMConfig(
@@ -134,15 +141,15 @@ class LSTM(Recurrent):
 
     def forward(
         self,
-        input: Any,
-        hx: Any = None,
+        input: Tensor | PackedSequence,
+        hx: tuple[Tensor | None, Tensor | None] | None = None,
         *,
-        lengths: Any = None,
-        reset: Any = None,
-        mask: Any = None,
+        lengths: Tensor | ArrayLike | None = None,
+        reset: Tensor | ArrayLike | None = None,
+        mask: Tensor | ArrayLike | None = None,
         return_sequences: bool = True,
         seed: int | None = None,
-    ) -> tuple[Any, tuple[Any, Any]]:
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
         """Run the LSTM.
 
         Parameters
@@ -223,7 +230,7 @@ class LSTM(Recurrent):
         if lengths is not None:
             lengths = lengths_of(lengths, batch, self.batch_first, times)
         letters = "(N, T)" if self.batch_first else "(T, N)"
-        flags = []
+        flags: list[Any] = []
         for value, name in ((reset, "reset"), (mask, "mask")):
             if value is not None:
                 value = flags_of(value, name, tuple(input.shape[:2]), letters)
@@ -234,7 +241,7 @@ class LSTM(Recurrent):
             h,
             c,
             seed,
-            (lengths, *flags),
+            (lengths, flags[0], flags[1]),
             time_major=not self.batch_first,
             sequences=return_sequences,
         )

@@ -7,19 +7,12 @@ import json
 from typing import Any
 
 from lstmcore import functional as F
-from lstmcore.config import Activation, LSTMConfig, core_config
+from lstmcore._typing import Recompute
+from lstmcore.config import Activation, LSTMConfig, WalkOptions, core_config
 
-# What the constructor of torch.nn.LSTM takes; the other options of LSTMConfig go by keyword.
-OF_TORCH = (
-    "input_size",
-    "hidden_size",
-    "num_layers",
-    "bias",
-    "dropout",
-    "bidirectional",
-    "proj_size",
-)
-OPTIONS = tuple(name for name in LSTMConfig.__dataclass_fields__ if name not in OF_TORCH)
+# Options that go by keyword, and what the constructor of torch.nn.LSTM takes besides.
+OPTIONS = tuple(WalkOptions.__annotations__)
+OF_TORCH = tuple(name for name in LSTMConfig.__dataclass_fields__ if name not in OPTIONS)
 MASKS = ("zoneout_h", "zoneout_c", "recurrent_dropout", "input_dropout", "weight_dropout")
 _PLAIN = LSTMConfig(1, 1)
 
@@ -43,7 +36,7 @@ class Plan:
         The engine's number of steps between states that a tape keeps.
     """
 
-    def __init__(self, config: LSTMConfig, recompute: int | str | None) -> None:
+    def __init__(self, config: LSTMConfig, recompute: Recompute) -> None:
         self.config = config
         self.core = core_config(config)
         self.recompute = F.recompute_steps(recompute)

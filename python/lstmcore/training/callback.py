@@ -1,9 +1,10 @@
 """What every callback is."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lstmcore._configurable import one_line
+from lstmcore._options import Checked
 
 if TYPE_CHECKING:
     from lstmcore.model import Model
@@ -13,7 +14,7 @@ __all__ = ["Callback", "Logs"]
 Logs = dict[str, float]
 
 
-class Callback:
+class Callback(Checked):
     """Base of the callbacks; each method may be overridden.
 
     Attributes
@@ -28,6 +29,9 @@ class Callback:
 
     model: "Model"
     params: Mapping[str, Any]
+    _open_attributes: ClassVar[tuple[str, ...]] = ("model", "params")
+    _methods_name_state = True
+
     _adds: tuple[str, ...] = ()
     """Names that `on_epoch_end`, if it is one of this package, adds to the logs."""
 

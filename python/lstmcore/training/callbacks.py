@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lstmcore import _checks
 from lstmcore._files import OWN, check_ending
-from lstmcore._typing import Array
+from lstmcore._suggest import did_you_mean, public
+from lstmcore._typing import Array, Mode, choices
 from lstmcore.training.callback import Callback
 from lstmcore.training.callback import Logs as Logs  # for callbacks outside this module
 from lstmcore.training.history import History
@@ -30,13 +31,16 @@ __all__ = [
     "TerminateOnNaN",
 ]
 
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
+
 
 class _Monitor:
     """Tells whether a logged figure is the best so far."""
 
-    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+    def __init__(self, monitor: str, mode: Mode, min_delta: float = 0.0) -> None:
         self.monitor = monitor
-        self.mode = _checks.choice(mode, "mode", ("auto", "min", "max"))
+        self.mode = _checks.choice(mode, "mode", choices(Mode))
         self.min_delta = _checks.real(min_delta, "min_delta", 0.0)
         growing = "acc" in monitor if mode == "auto" else mode == "max"
         self.sign = 1.0 if growing else -1.0
@@ -66,9 +70,11 @@ class _Monitor:
 
     def _find(self, names: Iterable[str]) -> None:
         if self.monitor not in names:
+            known = list(names)
+            blind = self.monitor.startswith("val_") and not any(n.startswith("val_") for n in known)
+            hint = "; fit has no validation data" if blind else did_you_mean(self.monitor, known)
             raise ValueError(
-                f"monitor: expected one of {', '.join(names)}, got {self.monitor!r}"
-                + ("; fit has no validation data" if self.monitor.startswith("val_") else "")
+                f"monitor: expected one of {', '.join(known)}, got {self.monitor!r}{hint}"
             )
 
     def get_state(self) -> dict[str, Any]:
@@ -98,7 +104,8 @@ class _Monitor:
 class _Monitoring(Callback):
     """A callback that looks at one figure of the logs."""
 
-    _monitor: _Monitor
+    def __init__(self, monitor: str, mode: Mode, min_delta: float = 0.0) -> None:
+        self._monitor = _Monitor(monitor, mode, min_delta)
 
     @property
     def monitor(self) -> str:
@@ -114,6 +121,16 @@ class _Monitoring(Callback):
     def min_delta(self) -> float:
         """Smaller changes are no improvement."""
         return self._monitor.min_delta
+
+    @property
+    def best(self) -> float | None:
+        """The best value of the figure so far."""
+        return self._monitor.best
+
+    def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
+        if name in ("monitor", "mode", "min_delta"):  # which begin anew
+            name = "_monitor"
+        super()._take_over(name, found)
 
 
 class EarlyStopping(_Monitoring):
@@ -150,22 +167,17 @@ class EarlyStopping(_Monitoring):
         min_delta: float = 0.0,
         patience: int = 0,
         *,
-        mode: str = "auto",
+        mode: Mode = "auto",
         baseline: float | None = None,
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        self._monitor = _Monitor(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta)
         self.patience = _checks.integer(patience, "patience", 0)
         self.baseline = None if baseline is None else _checks.real(baseline, "baseline")
         self.restore_best_weights = _checks.flag(restore_best_weights, "restore_best_weights")
         self.start_from_epoch = _checks.integer(start_from_epoch, "start_from_epoch", 0)
         self._begin()
-
-    @property
-    def best(self) -> float | None:
-        """The best value of the figure so far."""
-        return self._monitor.best
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begin anew.
@@ -266,20 +278,15 @@ class ModelCheckpoint(_Monitoring):
         monitor: str = "val_loss",
         *,
         save_best_only: bool = False,
-        mode: str = "auto",
+        mode: Mode = "auto",
         include_optimizer: bool = True,
     ) -> None:
         self.filepath = os.fspath(filepath)
         check_ending(self.filepath, OWN, "filepath")
-        self._monitor = _Monitor(monitor, mode)
+        super().__init__(monitor, mode)
         self.save_best_only = _checks.flag(save_best_only, "save_best_only")
         self.include_optimizer = _checks.flag(include_optimizer, "include_optimizer")
         self._due: bool | None = None
-
-    @property
-    def best(self) -> float | None:
-        """The best value of the figure so far; kept from one `fit` to the next."""
-        return self._monitor.best
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Raise ValueError if there will be no such figure."""
@@ -342,12 +349,12 @@ class ReduceLROnPlateau(_Monitoring):
         factor: float = 0.1,
         patience: int = 10,
         *,
-        mode: str = "auto",
+        mode: Mode = "auto",
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
-        self._monitor = _Monitor(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta)
         self._adds = ("learning_rate",)
         self.factor = _checks.real(factor, "factor", 0.0, 1.0, low_open=True, high_open=True)
         self.patience = _checks.integer(patience, "patience", 0)
@@ -443,12 +450,16 @@ class CSVLogger(Callback):
         self, filename: "str | os.PathLike[str]", separator: str = ",", append: bool = False
     ) -> None:
         self.filename = os.fspath(filename)
-        self.path = Path(filename)
         if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
             raise ValueError(f"separator: expected one character, got {separator!r}")
         self.separator = separator
         self.append = _checks.flag(append, "append")
         self._table: LogTable | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the table is."""
+        return Path(self.filename)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the file.

@@ -40,7 +40,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
     training = None
     quantization = {}
     if model.quantized:
-        model.check_quantized()
+        model._check_quantized()
         tensors = _int8.pack(tensors, model.parameters.specs)
         quantization = {"quantization": _INT8}
     elif include_optimizer and model.is_compiled:
@@ -52,7 +52,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
             "iterations": optimizer.iterations,
             "epoch": model.epoch,
         }
-        if states := model.callback_states:
+        if states := model._states_of_callbacks:
             training["callbacks"] = [
                 _describe_state(place, state, tensors) for place, state in enumerate(states)
             ]
@@ -65,7 +65,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
         **quantization,
         "dtype": model.dtype.name,
         "seed": model.seed,
-        **model.document(),
+        **model._document(),
         "training": training,
     }
     weights.write(path, tensors, document, model.metadata)
@@ -98,12 +98,12 @@ def _restore(
     training = document["training"]
     if training is not None:
         _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
-        last = model.last_activation
-        model.set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
+        last = model._last_activation
+        model._set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
     _fill(model, tensors, training)
     if quantized:
-        model.check_quantized()
-        model.become_quantized()
+        model._check_quantized()
+        model._become_quantized()
     return model
 
 
@@ -145,11 +145,11 @@ def _sequential(
         _exactly("layer", entry, {"class", "name", "config"})
         _checks.label(entry["name"])
         model.add(make(entry["class"], entry["config"], classes, name=entry["name"]))
-    specs = model.plan(document["input_shape"])
+    specs = model._plan(document["input_shape"])
     if quantized:
         tensors = _int8.unpack(tensors, specs)
     _compare(tensors, specs, model.dtype)
-    model.build_to_fill(document["input_shape"])  # by _fill
+    model._build_to_fill(document["input_shape"])  # by _fill
     if "class_names" in document:
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")
@@ -178,9 +178,9 @@ def _encoder_decoder(
         dtype=document["dtype"],
     )
     if quantized:
-        tensors = _int8.unpack(tensors, model.plan())
-    _compare(tensors, model.plan(), model.dtype)
-    model.build_to_fill()  # by _fill
+        tensors = _int8.unpack(tensors, model._plan())
+    _compare(tensors, model._plan(), model.dtype)
+    model._build_to_fill()  # by _fill
     for key in _OPTIONAL_PAIR_KEYS & set(document):
         if not isinstance(document[key], list):
             raise ValueError(f"metadata: expected a list as {key}")
@@ -216,7 +216,7 @@ def _fill(model: "Model", tensors: dict[str, Array], training: Any) -> None:
         optimizer.iterations, model.epoch = training["iterations"], training["epoch"]
         slots = {_SLOT + name: slot for name, slot in optimizer.slots.items()}
         states, rest = _read_states(training.get("callbacks", []), tensors)
-        model.keep_callback_states(states)
+        model._keep_callback_states(states)
         if "state" in training:
             state, used = _read_state(training["state"], tensors)
             model.state = state

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
+from lstmcore._typing import OnNan, choices
 from lstmcore.network import ModelState
 from lstmcore.training import loop
 from lstmcore.training.batches import (
@@ -49,7 +50,7 @@ class Samples:
 
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
-        check_head(model.compiled.loss, model.network[-1])  # layers may have come and gone
+        check_head(model.compiled.loss, model._network[-1])  # layers may have come and gone
         return model._examples(
             self.x,
             self.y,
@@ -129,12 +130,12 @@ def fit(
         raise ValueError("validation_steps: expected None without anything to validate on")
     if tbptt is not None:
         tbptt = _checks.integer(tbptt, "tbptt", 1)
-    on_nan = _checks.choice(on_nan, "on_nan", ("raise", "ignore"))
+    on_nan = _checks.choice(on_nan, "on_nan", choices(OnNan))
     intake = Intake(check_finite)
     listed = _listed(callbacks)
     history = History()
     listeners = CallbackList([*listed, history, *reporters(verbose, history)], model)
-    with model.unchanged_on_error(model.optimizer):
+    with model._unchanged_on_error(model.optimizer):
         windows = tbptt is not None
         training: Examples | Iterated
         if streaming:
@@ -211,7 +212,7 @@ def evaluate(
     intake = Intake(check_finite)
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
     source: Source
-    with nullcontext() if model.built else model.unchanged_on_error():
+    with nullcontext() if model.built else model._unchanged_on_error():
         if is_batches(samples.x, samples.y):
             refuse_beside(
                 y=samples.y,
@@ -234,7 +235,7 @@ def evaluate(
             # With a number of steps the first ones, not the shortest ones.
             source = InMemory(examples, rows, not carry.stateful and steps is None, steps, "steps")
         if state is not None:
-            carry = replace(carry, first=model.check_state(state, count, intake=intake))
+            carry = replace(carry, first=model._check_state(state, count, intake=intake))
     return _results(loop.evaluate(model, source, verbose, carry), return_dict)
 
 
@@ -251,7 +252,7 @@ def on_batch(
     intake = Intake(check_finite)
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
-    with nullcontext() if model.built else model.unchanged_on_error():
+    with nullcontext() if model.built else model._unchanged_on_error():
         if is_batches(samples.x, samples.y):
             raise TypeError(
                 "x: expected one batch, an array or a list of rows, got "
@@ -259,10 +260,10 @@ def on_batch(
             )
         examples = samples.examples(model, intake)
         if return_state:
-            model.check_passes_state("return_state")
+            model._check_passes_state("return_state")
         before: ModelState = {}
         if state is not None:
-            before = model.check_state(state, len(examples), intake=intake)
+            before = model._check_state(state, len(examples), intake=intake)
         if step is loop.train_step:
             _check_trains(model, "train_on_batch")
     totals = loop.Totals(model.compiled)
@@ -289,7 +290,7 @@ def _check_trains(model: "Model", name: str) -> None:
             f"{name}: expected a layer that is trained, but all with weights are frozen; set "
             "trainable = True on one of them, or on the model for all"
         )
-    model.check_trains()
+    model._check_trains()
 
 
 def _begin(

@@ -151,7 +151,7 @@ def train_step(
     """
     compiled, parameters = model.compiled, model.parameters
     seed = derive(model.seed, DROPOUT, compiled.optimizer.iterations)
-    outputs, lengths, contexts, after = model.forward_from(
+    outputs, lengths, contexts, after = model._forward_from(
         batch.inputs, batch.lengths, True, seed, compiled.takes_logits, state, batch.reset
     )
     value, gradient, count, seen = _loss(compiled, outputs, lengths, batch, True)
@@ -189,7 +189,7 @@ def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -
     """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
     model._follow_trainable()
-    outputs, lengths, _, after = model.forward_from(
+    outputs, lengths, _, after = model._forward_from(
         batch.inputs, batch.lengths, False, 0, compiled.takes_logits, state, batch.reset
     )
     value, _, count, seen = _loss(compiled, outputs, lengths, batch, False)
@@ -214,7 +214,7 @@ def fit(
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
-            model.begin_epoch(epoch)
+            model._begin_epoch(epoch)
             listeners.on_epoch_begin(epoch)
             seed = derive(model.seed, SHUFFLE, model.compiled.optimizer.iterations)
             totals, walk = Totals(model.compiled), Walk(carry)
@@ -243,7 +243,7 @@ def fit(
     finally:
         # Also after an interruption: best weights come back, files are closed.
         try:
-            model.keep_callback_states(listeners.states())
+            model._keep_callback_states(listeners.states())
         finally:
             listeners.on_train_end(logs)
 
@@ -283,7 +283,7 @@ def predict(
     for _, rows in with_bar(source.batches(), source.steps, "Predict", verbose):
         batch = examples.batch(rows)
         before = state if stateful else choose_rows(state, rows)
-        y, lengths, _, end = model.forward_from(
+        y, lengths, _, end = model._forward_from(
             batch.inputs, batch.lengths, False, 0, False, before, batch.reset
         )
         if stateful:
@@ -311,7 +311,7 @@ def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: b
     found: list[Array] = []
     for _, rows in InMemory(examples, batch_size, bucket=not stateful).batches():
         batch = examples.batch(rows)
-        y, lengths, _, end = model.forward_from(
+        y, lengths, _, end = model._forward_from(
             batch.inputs, batch.lengths, False, 0, False, state, batch.reset
         )
         if stateful:

@@ -1,16 +1,21 @@
 """Optimizers: each step is one call of the engine over all parameters at once."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstmcore import _checks, _core
 from lstmcore._configurable import Configurable
+from lstmcore._suggest import did_you_mean, public
 from lstmcore._typing import Array
 from lstmcore.layers.parameters import Parameters
 from lstmcore.training.schedules import Schedule
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 
 class Optimizer(Configurable):
@@ -37,6 +42,11 @@ class Optimizer(Configurable):
     """
 
     slot_names: tuple[str, ...] = ()
+
+    _open_attributes = ("iterations", "slots")
+
+    def _why_fixed(self, name: str) -> str | None:
+        return None  # each step reads all options
 
     def __init__(
         self,
@@ -92,7 +102,7 @@ class Optimizer(Configurable):
         elif self._parameters is not parameters:
             raise ValueError("optimizer: it serves another model already; make a new one")
 
-    def resize(self) -> None:
+    def _resize(self) -> None:
         """Follow the model's parameters, which got more or fewer at the end: new slots are zero."""
         if self._parameters is None:
             return
@@ -168,8 +178,17 @@ class SGD(Optimizer):
         super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
         self.momentum = _checks.real(momentum, "momentum", 0.0, 1.0)
         self.nesterov = _checks.flag(nesterov, "nesterov")
-        if self.momentum:
-            self.slot_names = ("velocity",)
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The velocity, if there is a momentum."""
+        return ("velocity",) if self.momentum else ()
+
+    def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
+        super()._take_over(name, found)
+        if self._parameters is not None:  # a momentum that begins, or ends, with the next step
+            fresh = np.zeros_like(self._parameters.values)
+            self.slots = {slot: self.slots.get(slot, fresh) for slot in self.slot_names}
 
     def _step(
         self, values: Array, gradients: Array, slots: Mapping[str, Array], learning_rate: float
@@ -319,5 +338,8 @@ def get(optimizer: Optimizer | str) -> Optimizer:
     kind = _NAMES.get(str(optimizer).lower())
     if kind is None:
         names = ", ".join(repr(name) for name in _NAMES)
-        raise ValueError(f"optimizer: expected an Optimizer or one of {names}, got {optimizer!r}")
+        hint = did_you_mean(optimizer, _NAMES)
+        raise ValueError(
+            f"optimizer: expected an Optimizer or one of {names}, got {optimizer!r}{hint}"
+        )
     return kind()

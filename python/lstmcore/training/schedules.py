@@ -1,15 +1,23 @@
 """Learning-rate schedules: pure functions of the training step, so a resumed run continues them."""
 
 import math
+from typing import TYPE_CHECKING
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
+from lstmcore._suggest import public
 
 __all__ = ["Constant", "CosineDecay", "ExponentialDecay", "OneCycle", "Schedule", "Warmup"]
+
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
 
 
 class Schedule(Configurable):
     """A function from the number of steps already taken to the learning rate of the next."""
+
+    def _why_fixed(self, name: str) -> str | None:
+        return None  # each call reads all options
 
     def __call__(self, step: int) -> float:
         """Give the learning rate after `step` steps, which counts from 0."""

@@ -68,7 +68,7 @@ class Streamed(Examples):
         TypeError, ValueError
             If something does not fit.
         """
-        first = model.network[0]
+        first = model._network[0]
         if model.vectorizer is not None:
             raise TypeError(f"x: expected texts, got {_checks.describe(x)}")
         rank = 2 if first.input_kind == "ids" else 3
@@ -83,7 +83,7 @@ class Streamed(Examples):
             )
         if not model.built:
             model.build((None,) * rank if rank == 2 else (None, None, shape[2]))
-        first.check_shape(shape)
+        first._check_shape(shape)
         for name, source, ranks in (
             ("y", y, (2, 3)),
             ("sample_weight", weights, (1, 2)),
@@ -158,7 +158,7 @@ class Streamed(Examples):
         intake = self.intake.of_window(
             range(*rows.indices(len(self))) if isinstance(rows, slice) else rows, begin
         )
-        first = model.network[0]
+        first = model._network[0]
         if blank is None:
             window = _read(self.inputs, rows, begin, end)
             x = prepare_inputs(window, first.input_kind, model.dtype, "x", intake)

@@ -14,7 +14,10 @@ __all__ = ["Summarized", "summarize", "summarize_html"]
 class Summarized:
     """Base of models: shows their layers as a table."""
 
-    layers: list[Layer]
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, each with its name."""
+        raise NotImplementedError
 
     def _layer_shapes(self) -> list[Shape | None]:
         """List the shapes of the outputs of `layers`, None for one that is not known yet."""

@@ -183,7 +183,7 @@ def check_layers(name, dtype, tmp_path):
     close(ours.predict(x), back(x))
     same_weights(from_keras(tmp_path / "b.keras"), ours)
     again = from_keras(back)
-    assert again.document() == ours.document()
+    assert again._document() == ours._document()
     close(ours.predict(x), keras.saving.load_model(tmp_path / "b.keras")(x))
     to_keras(ours, tmp_path / "b.weights.h5")
     back.load_weights(tmp_path / "b.weights.h5")
@@ -612,6 +612,18 @@ def test_cells_of_a_stack_must_be_alike():
     stack.build((None, None, 2))
     with pytest.raises(ValueError, match="expected|units"):
         from_keras(stack)
+
+
+def test_dropout_is_called_the_same():
+    layers = lc.layers
+    for ours in (layers.LSTM(3, dropout=0.25), layers.RNN(layers.LSTMCell(3, dropout=0.25))):
+        ours(np.zeros((1, 2, 4), np.float32))
+        theirs = to_keras(ours)
+        assert theirs.get_config().get("dropout", 0.25) == theirs.cell.dropout == 0.25
+        back = from_keras(theirs)
+        assert back.get_config()["name"] == theirs.name
+        cell = back.cells[0]
+        assert (cell.dropout, getattr(back, "dropout", 0.25)) == (0.25, 0.25)
 
 
 # ---- frozen layers -------------------------------------------------------------------------------

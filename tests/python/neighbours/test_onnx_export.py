@@ -35,7 +35,7 @@ def build(stack, shape, seed=0, dtype="float32", scale=0.5):
 def batch(model, size, steps, seed=0):
     random = np.random.default_rng(seed)
     shape = [size, *(steps if entry is None else entry for entry in model.input_shape[1:])]
-    first = model.network[0]
+    first = model._network[0]
     if first.input_kind != "ids":
         return random.normal(size=shape).astype(model.dtype)
     while not hasattr(first, "input_dim"):
@@ -104,7 +104,7 @@ def agree(model, runs, x, lengths=None, state=None, tolerance=TOLERANCE, least=0
         feeds[f"{prefix}h0"], feeds[f"{prefix}c0"] = pair
         before[key] = lc.functional.LSTMState(*pair)
     own_lengths = None if lengths is None else lengths.astype(np.int64)
-    y, valid, _, after = model.forward_from(x, own_lengths, False, 0, False, before)
+    y, valid, _, after = model._forward_from(x, own_lengths, False, 0, False, before)
     for run in runs:
         results = run(feeds)
         assert difference(results.pop("y"), y, least) <= tolerance
@@ -135,7 +135,7 @@ def random_state(model, size, seed):
     random = np.random.default_rng(seed)
     return {
         key: tuple(
-            random.normal(size=shape).astype(model.dtype) for shape in part.state_shapes(size)
+            random.normal(size=shape).astype(model.dtype) for shape in part._state_shapes(size)
         )
         for key, part in model.recurrent_layers.items()
     }

@@ -62,7 +62,7 @@ def _preparation(node: Node) -> Callable[..., Cells]:
         for name in ("activations", "activation_alpha", "activation_beta", "clip")
     }
     options["input_forget"] = node.get("input_forget", 0)
-    direction = str(node.get("direction", "forward")).lower()
+    direction: Any = str(node.get("direction", "forward")).lower()
     names = node.get("activations")
     apart = direction == "bidirectional" and names is not None and _differ(options)
 

@@ -4,8 +4,10 @@ The reported value is the sum over all samples (and valid time steps) of loss ti
 by their number, as Keras does.
 """
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from lstmcore._suggest import did_you_mean, public
+from lstmcore._typing import LossName
 from lstmcore.training.losses.base import Loss
 from lstmcore.training.losses.crossentropy import (
     BinaryCrossentropy,
@@ -50,10 +52,13 @@ __all__ = [
     "get",
 ]
 
-LossLike: TypeAlias = Loss | str
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
+
+LossLike: TypeAlias = Loss | LossName
 """What `compile` takes as a loss."""
 
-NAMES: dict[str, type[Loss]] = {
+NAMES: dict[LossName, type[Loss]] = {
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
     "categorical_crossentropy": CategoricalCrossentropy,
     "binary_crossentropy": BinaryCrossentropy,
@@ -93,8 +98,8 @@ def get(loss: LossLike) -> Loss:
             f"loss: expected a Loss or its name, got the function {loss!r}, whose gradient is not "
             f"known; write {HOW}"
         )
-    kind = NAMES.get(str(loss))
-    if kind is None:
+    if not isinstance(loss, str) or loss not in NAMES:
         names = ", ".join(repr(name) for name in NAMES)
-        raise ValueError(f"loss: expected a Loss or one of {names}, got {loss!r}")
-    return kind()
+        hint = did_you_mean(loss, NAMES)
+        raise ValueError(f"loss: expected a Loss or one of {names}, got {loss!r}{hint}")
+    return NAMES[loss]()

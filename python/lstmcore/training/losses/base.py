@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable, arguments
+from lstmcore._configurable import Configurable
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._options import arguments
+from lstmcore._typing import Array, ArrayLike, Shape
 
 __all__ = [
     "Elementwise",
@@ -75,7 +76,9 @@ class Loss(Configurable):
         """
         raise NotImplementedError
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Compute the mean loss.
 
         Parameters
@@ -92,7 +95,7 @@ class Loss(Configurable):
         return self._mean(y_true, y_pred, sample_weight, False)[0]
 
     def value_and_gradient(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[float, Array]:
         """Compute the mean loss and its gradient.
 

@@ -27,7 +27,7 @@ __all__ = [
 class Probabilistic(Loss):
     """Base of the losses about probabilities: they take these or logits, and may smooth labels."""
 
-    left_out_if_none = ("label_smoothing",)  # files from before there was one
+    _left_out_if_none = ("label_smoothing",)  # files from before there was one
 
     def __init__(self, from_logits: bool = False, *, label_smoothing: float = 0.0) -> None:
         self.from_logits = _checks.flag(from_logits, "from_logits")

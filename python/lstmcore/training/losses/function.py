@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike
 from lstmcore.training.losses.base import Loss, by_row, weighted_sum
 
 __all__ = ["Function", "check_gradient", "function_name"]
@@ -123,7 +123,7 @@ def function_name(function: Any, name: str | None) -> str:
 
 
 def check_gradient(
-    loss: Loss, y_true: Any, y_pred: Any, *, tolerance: float = 1e-5, step: float = 1e-5
+    loss: Loss, y_true: ArrayLike, y_pred: ArrayLike, *, tolerance: float = 1e-5, step: float = 1e-5
 ) -> float:
     """Compare a loss's gradient with finite differences of its value.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import Array, Shape
+from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.training.losses.base import (
     Loss,
     by_row,
@@ -109,7 +109,12 @@ class SequenceLoss(Loss):
         )
 
     def __call__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, lengths: Any = None
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
     ) -> float:
         """Compute the mean loss.
 
@@ -129,7 +134,12 @@ class SequenceLoss(Loss):
         return self._sequence_mean(y_true, y_pred, sample_weight, lengths, False)[0]
 
     def value_and_gradient(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, lengths: Any = None
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
     ) -> tuple[float, Array]:
         """Compute the mean loss and its gradient.
 

@@ -1,8 +1,10 @@
 """Metrics: figures about predictions that are reported but not minimized."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lstmcore._suggest import did_you_mean, public
+from lstmcore._typing import LossName, MetricName
 from lstmcore.training import losses
 from lstmcore.training.losses import Loss
 from lstmcore.training.metrics.base import Metric, middle
@@ -44,7 +46,10 @@ __all__ = [
     "get",
 ]
 
-MetricLike: TypeAlias = Metric | Loss | str | Callable[..., Any]
+if not TYPE_CHECKING:  # which would take it for a module with any name
+    __getattr__, __dir__ = public(__name__, __all__)
+
+MetricLike: TypeAlias = Metric | Loss | MetricName | LossName | Callable[..., Any]
 """What `compile` takes as a metric."""
 
 NAMES: dict[str, tuple[type[Metric], dict[str, Any]]] = {
@@ -122,10 +127,11 @@ def get(metric: MetricLike, loss: Loss) -> Metric:
             return MeanLoss(own.with_logits() if logits else own, metric)
     elif callable(metric):
         return Function(metric, threshold=middle(loss))
-    known = ", ".join(repr(name) for name in ("accuracy", *NAMES, *losses.NAMES))
+    every = ("accuracy", *NAMES, *losses.NAMES)
+    known = ", ".join(map(repr, every))
     raise ValueError(
         f"metrics: expected a Metric, a function of (y_true, y_pred) or one of {known}, "
-        f"got {metric!r}"
+        f"got {metric!r}{did_you_mean(metric, every)}"
     )
 
 

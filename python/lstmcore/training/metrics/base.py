@@ -10,7 +10,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
 from lstmcore._intake import Intake
-from lstmcore._typing import Array
+from lstmcore._typing import Array, ArrayLike
 from lstmcore.training.losses import Loss
 
 __all__ = ["Metric", "counted_rows", "middle"]
@@ -87,7 +87,9 @@ class Metric(Configurable):
         """Forget everything."""
         self._total, self._weight = 0.0, 0.0
 
-    def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Take a batch in.
 
         Parameters

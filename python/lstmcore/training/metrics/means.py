@@ -179,6 +179,8 @@ class MeanLoss(Metric):
     greater_is_better = False
     default_name = "mean_loss"
 
+    _open_attributes = ("takes_logits",)
+
     def __init__(self, loss: Loss, name: str | None = None) -> None:
         super().__init__(name)
         if not isinstance(loss, Loss) or isinstance(loss, SequenceLoss):

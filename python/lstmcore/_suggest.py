@@ -1,0 +1,100 @@
+"""Did you mean: errors that name what was probably meant."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+__all__ = ["did_you_mean", "keywords_of", "no_attribute", "public", "suggests", "unexpected"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KERAS_WORDS = {
+    "input_shape": "put lc.layers.Input(shape) first in the model",
+    "batch_input_shape": "put lc.layers.Input(shape) first in the model",
+    "input_dim": "put lc.layers.Input(shape) first in the model",
+    "dtype": "it is an argument of the model, Sequential(layers, dtype=...)",
+    "lr": "it is called learning_rate",
+    "decay": "pass a schedule of lc.schedules as learning_rate",
+}
+"""Arguments of Keras' classes that have another place here."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return the end of an error message: the known name that is most like `name`, if one is.
+
+    Upper and lower case are the same, as are hyphens, blanks and underscores.
+
+    Returns
+    -------
+    str
+        ``"; did you mean 'softmax'?"``, or nothing.
+    """
+    if not isinstance(name, str):
+        return ""
+    import difflib  # only where there is an error to tell
+
+    plain = {_plain(entry): entry for entry in known}
+    close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.65)
+    return f"; did you mean {plain[close[0]]!r}?" if close else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(" ", "_")
+
+
+def no_attribute(what: str, name: str, known: Iterable[str]) -> AttributeError:
+    """Return the error for an attribute that `what` does not have."""
+    return AttributeError(f"{what} has no attribute {name!r}{did_you_mean(name, known)}", name=name)
+
+
+def public(
+    module: str, names: Sequence[str]
+) -> tuple[Callable[[str], NoReturn], Callable[[], list[str]]]:
+    """Return the `__getattr__` and the `__dir__` of a module of the package with these names.
+
+    They are hidden from type checkers, which would take a module with a `__getattr__` for one that
+    has every name: ``if not TYPE_CHECKING: __getattr__, __dir__ = public(__name__, __all__)``.
+    """
+
+    def __getattr__(name: str) -> NoReturn:
+        shown = module.replace(".training.", ".")  # where the package itself shows it
+        raise no_attribute(f"module {shown!r}", name, names)
+
+    def __dir__() -> list[str]:
+        return sorted(names)
+
+    return __getattr__, __dir__
+
+
+def suggests(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate `function` so that an unknown keyword is an error that names what was meant."""
+    known = keywords_of(function)
+    if known is None:
+        return function
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not kwargs.keys() <= known.keys():
+            raise TypeError(unexpected(function.__name__, kwargs, known))
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def keywords_of(function: Callable[..., Any]) -> dict[str, None] | None:
+    """Collect the keywords that `function` takes, in their order; None if it takes any."""
+    entries = list(inspect.signature(function).parameters.values())
+    if any(entry.kind is entry.VAR_KEYWORD for entry in entries):
+        return None
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = [entry.name for entry in entries if entry.kind in named]
+    return dict.fromkeys(found[1:] if found[:1] == ["self"] else found)
+
+
+def unexpected(owner: str, given: Iterable[str], known: Iterable[str]) -> str:
+    """Return the message for a call of `owner` with keywords that it does not have."""
+    name = next(name for name in given if name not in known)
+    hint = f"; {KERAS_WORDS[name]}" if name in KERAS_WORDS else did_you_mean(name, known)
+    return f"{owner}: unexpected argument {name!r}{hint or '; expected ' + ', '.join(known)}"

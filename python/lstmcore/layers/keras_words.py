@@ -1,0 +1,44 @@
+"""Arguments of Keras' recurrent layers that say what is computed here anyway."""
+
+from typing import Any, NamedTuple
+
+from lstmcore import _checks
+
+__all__ = ["check_keras"]
+
+
+class _Word(NamedTuple):
+    accepted: tuple[Any, ...]
+    reason: str
+
+
+WORDS = {
+    "bias_initializer": _Word(
+        ("zeros",),
+        "biases begin at 0, but the forget gate's, for which there are unit_forget_bias and "
+        "forget_bias",
+    ),
+    "activity_regularizer": _Word((None,), "there are penalties on weights only"),
+    "unroll": _Word((False,), "the walk through time is compiled code, with nothing to unroll"),
+    "time_major": _Word((False,), "arrays are (N, T, C); pass x.swapaxes(0, 1)"),
+    "implementation": _Word((1, 2), "these are Keras' two ways to compute the same"),
+    "use_cudnn": _Word(("auto", False), "the engine runs on the CPU"),
+    "backward_layer": _Word((None,), "the second direction is made like the first"),
+}
+
+
+def check_keras(**given: Any) -> None:
+    """Accept arguments of Keras that say what is computed here anyway.
+
+    Raises
+    ------
+    ValueError
+        If a value is another.
+    """
+    for name, value in given.items():
+        word = WORDS[name]
+        if not any(type(value) is type(one) and value == one for one in word.accepted):
+            expected = " or ".join(map(repr, word.accepted))
+            raise ValueError(
+                f"{name}: expected {expected}, got {_checks.describe(value)}; {word.reason}"
+            )

@@ -1,0 +1,124 @@
+"""Programs without errors: a type checker has nothing to say about them. They are not run."""
+
+import numpy as np
+
+import lstmcore as lc
+from lstmcore import callbacks, convert, layers, losses, metrics, optimizers, schedules
+from lstmcore import functional as F
+
+x = np.zeros((8, 30, 3))
+labels = [0, 1] * 4
+texts = ["a good film", "a bad one"] * 4
+ragged = [np.zeros((5, 3), np.float32), np.zeros((7, 3), np.float32)]
+
+# models
+model = lc.Sequential(
+    [
+        layers.Input((None, 3)),
+        layers.Conv1D(8, 3, padding="causal", activation="relu"),
+        layers.MaxPooling1D(2, padding="same"),
+        layers.Bidirectional(layers.LSTM(16, return_sequences=True, dropout=0.2), "sum"),
+        layers.Residual(layers.LSTM(16, return_sequences=True)),
+        layers.LSTM(
+            16,
+            activation=lc.Activation("leaky_relu", 0.1),
+            recurrent_activation="hard_sigmoid",
+            kernel_regularizer=0.1,
+            kernel_initializer="he_normal",
+            recurrent_constraint="max_norm",
+            precision="bf16x3",
+            unroll=False,
+        ),
+        layers.Dense(1, activation="sigmoid"),
+    ],
+    seed=1,
+    dtype="float64",
+)
+model.compile("adam", "binary_crossentropy", ["accuracy"])
+model.compile(optimizers.AdamW(1e-3, clipnorm=1.0), losses.BinaryCrossentropy(), ["accuracy"])
+model.compile(
+    optimizers.SGD(schedules.Warmup(schedules.CosineDecay(0.1, 100), 10), momentum=0.9),
+    "mse",
+    [metrics.MeanAbsoluteError()],
+)
+history = model.fit(
+    x,
+    labels,
+    epochs=3,
+    verbose=0,
+    validation_split=0.25,
+    callbacks=[callbacks.EarlyStopping(patience=2, mode="min"), callbacks.TerminateOnNaN()],
+)
+best: float = min(history.history["val_loss"])
+places = model.predict(x).argmax(axis=-1)
+ragged_outputs = model.predict(ragged, verbose=0)
+outputs, state = model.predict(x, return_state=True)
+more = model.predict(x, state=state, return_state=False)
+scores = model.evaluate(x, labels, return_dict=True)["accuracy"]
+loss, accuracy = model.evaluate(x, labels)
+model.train_on_batch(x, labels)
+model.summary()
+model.stop_training = True
+model.optimizer.learning_rate = 1e-4
+
+# files
+model.save("model.safetensors")
+lc.load("model.safetensors").predict(x)
+lc.Sequential.load("model.safetensors").predict(x).mean()
+lc.quantize(model).predict(x)
+
+# text
+reader = layers.TextVectorization(100, standardize="lower", split="character")
+reader.adapt(texts)
+numbers = reader(texts)
+lc.Sequential([reader, layers.Embedding(reader.vocabulary_size(), 8), layers.LSTM(8)]).predict(
+    texts
+)
+
+# pairs
+pairs = lc.EncoderDecoder(10, 12, units=8, attention="additive", num_layers=2)
+pairs.compile("adam")
+pairs.fit([[3, 4], [5]], [[3], [4, 5]], epochs=1)
+best_tokens = pairs.predict([[3, 4]])[0].tolist()
+pairs.decode([[3, 4]], 4)[0][0].tokens.tolist()
+
+# layers alone, options of a layer and of an optimizer
+lstm = layers.LSTM(4, return_state=True)
+lstm.units = 8
+lstm.name = "reader"
+y, h, c = lstm(x)
+step, (h, c) = layers.LSTMCell(4)(x[:, 0], (h, c))
+pooled, weights = layers.Attention("additive")(x, return_weights=True)
+adam = optimizers.Adam()
+adam.learning_rate = 0.1
+adam.clipnorm = 2.0
+
+# functions
+config = lc.LSTMConfig(3, 4, num_layers=2, peephole=True, gate_activation="hard_sigmoid")
+floats = x.astype(np.float32)
+values = F.init_weights(config)
+y_f, last = F.lstm(floats, values, config, precision="auto")
+stream = lc.LSTMStream(values, config, precision="int8")
+stream.step(floats[:1, 0])
+lc.set_precision("fp32")
+imported, imported_config = convert.from_torch({"weight_ih_l0": floats})
+
+
+# classes of one's own
+class Doubled(layers.Dense):
+    """A layer."""
+
+    def __init__(self, factor: float = 2.0) -> None:
+        super().__init__(4, activation="relu")
+        self.factor = factor
+
+
+class Patient(callbacks.Callback):
+    """A callback."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.last = logs["loss"]
+        self.model.stop_training = self.last < 0.1
+
+
+Doubled(3.0).factor = 4.0
