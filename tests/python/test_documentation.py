@@ -48,6 +48,8 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "precision.md": {"unexplained": (0.0, 0.2)},
     "model_files.md": {"unexplained": (0.0, 0.1)},
     "arrays.md": {"accuracy": (0.9, 1.0)},
+    "coming_from_keras.md": {"accuracy": (0.9, 1.0)},
+    "coming_from_pytorch.md": {"unexplained": (0.0, 0.2)},
     "keras.md": {"accuracy": (0.9, 1.0)},
     "pytorch.md": {"accuracy": (0.9, 1.0)},
 }
