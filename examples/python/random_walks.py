@@ -1,7 +1,7 @@
-"""The README's program with a picture: does a random walk of 30 steps end above its start?
+"""Learn to tell whether a random walk of 30 steps ends above its start: the README's program.
 
-Writes ``random_walks.svg`` into ``--output``: walks that the model has not seen, coloured by what it expects after each
-step, and its accuracy by epoch.
+Writes ``random_walks.svg`` into ``--output``: walks that the model has not seen, coloured by what
+it expects after each step, and its accuracy by epoch.
 """
 
 import argparse
@@ -56,8 +56,19 @@ def picture(
 
     accuracy = history.history["val_accuracy"]
     right.plot(range(1, len(accuracy) + 1), accuracy, color=ABOVE, marker="o", markersize=4)
-    right.annotate(f"{accuracy[-1]:.2f}", (len(accuracy), accuracy[-1]), (0, 7), textcoords="offset points", ha="center")
-    right.set(xlabel="epoch", title="Accuracy on new walks", ylim=(0.5, 1.02), xticks=range(1, len(accuracy) + 1))
+    right.annotate(
+        f"{accuracy[-1]:.2f}",
+        (len(accuracy), accuracy[-1]),
+        (0, 7),
+        textcoords="offset points",
+        ha="center",
+    )
+    right.set(
+        xlabel="epoch",
+        title="Accuracy on new walks",
+        ylim=(0.5, 1.02),
+        xticks=range(1, len(accuracy) + 1),
+    )
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -72,7 +83,9 @@ def main() -> None:
 
     steps, above = draw_walks(2000, options.seed)
     new_steps, new_above = draw_walks(1000, options.seed + 1000)
-    model = lc.Sequential([lc.layers.LSTM(16), lc.layers.Dense(1, activation="sigmoid")], seed=options.seed)
+    model = lc.Sequential(
+        [lc.layers.LSTM(16), lc.layers.Dense(1, activation="sigmoid")], seed=options.seed
+    )
     model.compile(lc.optimizers.Adam(1e-2), loss="binary_crossentropy", metrics=["accuracy"])
     history = model.fit(steps, above, epochs=8, validation_data=(new_steps, new_above), verbose=0)
     print(f"accuracy on 1,000 new walks: {history.history['val_accuracy'][-1]:.3f}")
