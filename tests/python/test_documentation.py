@@ -1,4 +1,4 @@
-"""The Python examples of the README and the documentation run as they stand, and what they train learns."""
+"""The examples of README and documentation run as they stand, and what they train learns."""
 
 import doctest
 import importlib
@@ -25,8 +25,9 @@ NEEDS = {
     "arrays.md": ["pandas", "polars", "torch"],
 }
 
-# What each program that trains must reach on fresh data, by the name that the page gives the figure: low and high. Seeds
-# are fixed, so a figure changes only where rounding does, with the instruction set; the bounds leave room for that.
+# What each program that trains must reach on fresh data, by the name that the page gives the figure:
+# low and high. Seeds are fixed, so that a figure changes only where rounding does, with the
+# instruction set; the bounds leave room for that.
 FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "README.md": {"accuracy": (0.93, 1.0)},
     "quickstart.md": {"accuracy": (0.93, 1.0), "praise_accuracy": (0.76, 0.9)},
