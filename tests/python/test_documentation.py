@@ -25,7 +25,7 @@ NEEDS = {
     "arrays.md": ["pandas", "polars", "torch"],
 }
 
-# What each program that trains must reach on fresh data, by the name that the page gives the figure:
+# What each program that trains must reach on fresh data, by the name that the page gives it:
 # low and high. Seeds are fixed, so that a figure changes only where rounding does, with the
 # instruction set; the bounds leave room for that.
 FIGURES: dict[str, dict[str, tuple[float, float]]] = {
