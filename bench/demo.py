@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench demo", description=__doc__)
     results = ROOT / "bench" / "results" / "demo.json"
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 (default: 5)")
-    parser.add_argument("--epochs", type=int, default=8, help="at most (default: 8)")
+    parser.add_argument("--epochs", type=int, default=5, help="of each (default: 5)")
     parser.add_argument("--json", type=Path, default=results, help="where the accuracies go")
     output = ROOT / "docs" / "performance" / "demo_precisions.md"
     parser.add_argument("--output", type=Path, default=output, help="where the table goes")

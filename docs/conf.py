@@ -7,8 +7,12 @@ author = "The lstmcore authors"
 copyright = author
 version = release = lstmcore.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
+exclude_patterns = ["_templates"]
+templates_path = ["_templates"]
+autosummary_imported_members = True
+autosummary_ignore_module_all = False
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True

@@ -16,7 +16,20 @@ if find_spec("lstmcore._core") is None:
     )
 
 if TYPE_CHECKING:
-    from lstmcore import constraints, convert, datasets, functional, layers, plots, regularizers
+    from lstmcore import (
+        callbacks,
+        constraints,
+        convert,
+        datasets,
+        functional,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        plots,
+        regularizers,
+        schedules,
+    )
     from lstmcore import onnx as onnx
     from lstmcore import sklearn as sklearn
     from lstmcore import torch as torch
@@ -30,7 +43,6 @@ if TYPE_CHECKING:
     from lstmcore.quantization import QuantizationReport, quantization_report, quantize
     from lstmcore.sequential import Sequential
     from lstmcore.stream import LSTMStream
-    from lstmcore.training import callbacks, losses, metrics, optimizers, schedules
 
 __all__ = [
     "__version__",
@@ -72,22 +84,22 @@ __all__ = [
 # Imported when first used, so that `import lstmcore` costs little and cannot fail for a reason that
 # the command line should report in one line, such as an unknown LSTMCORE_ISA.
 _MODULES = {
-    "callbacks": "training.callbacks",
-    "constraints": "constraints",
-    "convert": "convert",
-    "datasets": "datasets",
-    "functional": "functional",
-    "layers": "layers",
-    "losses": "training.losses",
-    "metrics": "training.metrics",
-    "onnx": "onnx",
-    "optimizers": "training.optimizers",
-    "plots": "plots",
-    "regularizers": "regularizers",
-    "schedules": "training.schedules",
-    "sklearn": "sklearn",
-    "torch": "torch",
-    "_core": "_core",
+    "callbacks",
+    "constraints",
+    "convert",
+    "datasets",
+    "functional",
+    "layers",
+    "losses",
+    "metrics",
+    "onnx",
+    "optimizers",
+    "plots",
+    "regularizers",
+    "schedules",
+    "sklearn",
+    "torch",
+    "_core",
 }
 _MEMBERS = {
     "Activation": "config",
@@ -112,7 +124,7 @@ if not TYPE_CHECKING:  # which would take it for a module with any name
 
     def __getattr__(name: str) -> object:
         if name in _MODULES:
-            value = import_module(f"lstmcore.{_MODULES[name]}")
+            value = import_module(f"lstmcore.{name}")
         elif name in _MEMBERS:
             value = getattr(import_module(f"lstmcore.{_MEMBERS[name]}"), name)
         else:

@@ -15,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lstmcore._notebook import in_notebook, show_after_cell
+from lstmcore._suggest import public
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["attention_map", "learning_curve"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public(__name__, __all__)
 
 TRAINING_COLOUR = "#2563eb"
 VALIDATION_COLOUR = "#ea580c"

@@ -1,5 +1,7 @@
-"""The Python examples of the README and the documentation run as they stand."""
+"""The examples of README and documentation run as they stand, and what they train learns."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -7,11 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()
 ]
 
 # What a page's examples need beside lstmcore.
 NEEDS = {
+    "README.md": ["matplotlib"],
+    "quickstart.md": ["matplotlib"],
+    "training.md": ["matplotlib"],
+    "seq2seq.md": ["matplotlib"],
     "pytorch.md": ["torch"],
     "keras.md": ["keras", "h5py"],
     "onnx.md": ["onnx", "onnxruntime"],
@@ -19,20 +25,64 @@ NEEDS = {
     "arrays.md": ["pandas", "polars", "torch"],
 }
 
+# What each program that trains must reach on fresh data, by the name that the page gives it:
+# low and high. Seeds are fixed, so that a figure changes only where rounding does, with the
+# instruction set; the bounds leave room for that.
+FIGURES: dict[str, dict[str, tuple[float, float]]] = {
+    "README.md": {"accuracy": (0.93, 1.0)},
+    "quickstart.md": {"accuracy": (0.93, 1.0), "praise_accuracy": (0.76, 0.9)},
+    "training.md": {
+        "accuracy": (0.95, 1.0),
+        "scheduled_accuracy": (0.95, 1.0),
+        "unexplained": (0.0, 0.03),
+        "streamed": (0.0, 0.02),
+        "stopped_accuracy": (0.95, 1.0),
+        "resumed_accuracy": (0.95, 1.0),
+    },
+    "layers.md": {
+        "praise_accuracy": (0.95, 1.0),
+        "lent_accuracy": (0.95, 1.0),
+        "peak_accuracy": (0.95, 1.0),
+        "deep_accuracy": (0.95, 1.0),
+    },
+    "seq2seq.md": {"exact": (0.9, 1.0)},
+    "quantization.md": {"accuracy": (0.9, 1.0), "small_accuracy": (0.9, 1.0)},
+    "precision.md": {"unexplained": (0.0, 0.2)},
+    "model_files.md": {"unexplained": (0.0, 0.1)},
+    "arrays.md": {"accuracy": (0.9, 1.0)},
+    "coming_from_keras.md": {"accuracy": (0.9, 1.0)},
+    "coming_from_pytorch.md": {"unexplained": (0.0, 0.2)},
+    "scikit-learn.md": {},  # asserts its scores itself, as scikit-learn's users would
+    "keras.md": {"accuracy": (0.9, 1.0)},
+    "pytorch.md": {"accuracy": (0.9, 1.0)},
+}
+
 pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in the source tree")
+
+
+def program(page):
+    """The Python blocks of a page: each goes on where the one before ended."""
+    text = page.read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
 # Keras' own, about NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_run(page, tmp_path, monkeypatch):
+def test_examples_run_and_learn(page, tmp_path, monkeypatch):
     for name in NEEDS.get(page.name, []):
         pytest.importorskip(name)
-    # The blocks of a page go on where the one before ended.
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(blocks), page.name, "exec"), {"__name__": page.stem})
+    variables = {"__name__": page.stem}
+    exec(compile(program(page), page.name, "exec"), variables)
+    for name, (low, high) in FIGURES.get(page.name, {}).items():
+        assert low <= variables[name] <= high, f"{page.name}: {name} is {variables[name]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_that_train_have_a_figure(page):
+    trains = re.search(r"\.fit\(|\.train_on_batch\(|\.backward\(\)\n *optimizer", program(page))
+    assert bool(trains) == (page.name in FIGURES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -43,3 +93,16 @@ def test_links_lead_somewhere(page):
         target for target in targets if "://" not in target and not (page.parent / target).exists()
     ]
     assert not missing
+
+
+# Docstrings whose examples train; they assert their figures themselves.
+TRAINING_DOCSTRINGS = ["classifier", "forecaster"]
+
+
+@pytest.mark.parametrize("name", TRAINING_DOCSTRINGS)
+def test_docstrings_run_and_learn(name):
+    pytest.importorskip("sklearn")
+    module = importlib.import_module(f"lstmcore.sklearn.{name}")
+    failures, tests = doctest.testmod(module)
+    assert failures == 0
+    assert tests

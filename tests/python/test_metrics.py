@@ -740,3 +740,9 @@ def test_own_metrics_that_are_no_means(rng, tmp_path):
     model.save(tmp_path / "model.safetensors")
     loaded = lc.load(tmp_path / "model.safetensors", custom_objects={"Worst": Worst})
     assert loaded.evaluate(x, y, verbose=0)[1] == expected
+
+
+def test_accuracy_of_probabilities_as_targets():
+    metric = lc.metrics.BinaryAccuracy()
+    metric.update([[0.9], [0.2], [0.6], [0.5]], [[0.7], [0.4], [0.1], [0.3]])
+    assert metric.result() == 0.75

@@ -141,10 +141,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     >>> import numpy as np
     >>> from lstmcore.sklearn import LSTMClassifier
     >>> rng = np.random.default_rng(0)
-    >>> X = [rng.standard_normal((rng.integers(5, 15), 2)) for _ in range(80)]
+    >>> X = [rng.standard_normal((rng.integers(5, 15), 2)) for _ in range(400)]
     >>> y = [x[0, 0] > 0 for x in X]
-    >>> LSTMClassifier(16, max_iter=30, random_state=0).fit(X, y).predict(X[:2]).shape
-    (2,)
+    >>> classifier = LSTMClassifier(16, random_state=0).fit(X[:200], y[:200])
+    >>> classifier.score(X[200:], y[200:]) > 0.9
+    True
     """
 
     def __init__(

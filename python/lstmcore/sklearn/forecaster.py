@@ -105,9 +105,10 @@ class LSTMForecaster(WindowEstimator):
     --------
     >>> import numpy as np
     >>> from lstmcore.sklearn import LSTMForecaster
-    >>> series = np.sin(np.arange(300) / 5)
-    >>> LSTMForecaster(20, 10, max_iter=5, random_state=0).fit(series).predict().shape
-    (10,)
+    >>> wave = np.sin(np.arange(310) / 5)
+    >>> forecast = LSTMForecaster(20, 10, random_state=0).fit(wave[:300]).predict()
+    >>> bool(np.abs(forecast - wave[300:]).max() < 0.1)
+    True
     """
 
     def __init__(

@@ -55,7 +55,9 @@ class CategoricalAccuracy(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """How often outputs are on the target's side of a threshold.
+    """How often outputs are on the target's side: above the threshold where it is above 0.5.
+
+    So probabilities serve as targets, too. (Keras compares them with 0 and 1, and never finds them.)
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ class BinaryAccuracy(Metric):
 
     def values(self, targets: Array, outputs: Array) -> Array:
         """See `Metric.values`."""
-        return np.asarray((targets == (outputs > self.threshold)).mean(axis=-1))
+        return np.asarray(((targets > 0.5) == (outputs > self.threshold)).mean(axis=-1))
 
 
 class TopK(Metric):
