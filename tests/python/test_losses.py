@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore import layers, losses
+from lstmcore import layers
+from lstmcore.training import losses
 
 ROWS, UNITS = 5, 4
 WEIGHTS = np.array([1.0, 0.0, 2.0, 0.5, 3.0])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore import layers, losses, metrics
+from lstmcore import layers
+from lstmcore.training import losses, metrics
 
 ROWS = 60
 

@@ -1,5 +1,7 @@
 """Errors that say what was probably meant."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -153,3 +155,13 @@ def test_what_the_package_lists():
     for module in (lc.layers, lc.callbacks, lc.losses, lc.metrics, lc.optimizers, lc.functional):
         assert dir(module) == sorted(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("name", ["callbacks", "losses", "metrics", "optimizers", "schedules"])
+def test_modules_of_training_are_where_users_of_keras_look(name):
+    module = importlib.import_module(f"lstmcore.{name}")
+    assert module is getattr(lc, name)
+    assert dir(module) == sorted(module.__all__)
+    first = module.__all__[0]
+    with pytest.raises(AttributeError, match=f"did you mean '{first}'"):
+        getattr(module, first + "s")

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from lstmcore import losses
+from lstmcore.training import losses
 
 ROWS, UNITS = 7, 6
 

@@ -57,7 +57,7 @@ class CategoricalAccuracy(Metric):
 class BinaryAccuracy(Metric):
     """How often outputs are on the target's side: above the threshold where it is above 0.5.
 
-    So probabilities serve as targets, too. (Keras compares them with 0 and 1, and never finds them.)
+    So probabilities serve as targets, too; Keras compares them with 0 and 1, and finds none.
 
     Parameters
     ----------
