@@ -6,8 +6,8 @@ Templates compiled for one instruction set must never be merged by the linker wi
 a host program's. So a weak or global symbol may be defined only inside ``lstmcore::ISA`` or the
 renamed Eigen, ``lstmcore_eigen_ISA``; the strong symbols of all objects together are
 ``lstmcore::ISA::kernel_table()`` and the functions that fill the table, ``lstmcore::ISA::put_*``,
-one for each other source, each defined once; and nothing may run before ``main`` (no ``.init_array``), as it would on machines that lack the
-instruction set.
+each defined once; and nothing may run before ``main`` (no ``.init_array``), as it would on machines
+that lack the instruction set.
 """
 
 from __future__ import annotations
