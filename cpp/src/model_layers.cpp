@@ -5,14 +5,14 @@
 #include <stdexcept>
 #include <utility>
 
+#include "file_error.hpp"
+
 namespace lstmcore {
 namespace {
 
 using json::Value;
 using Kind = json::Value::Kind;
 using Names = std::vector<std::string>;
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
 // ---- what a class may be configured with: the arguments of the Python layers ----
 
@@ -98,7 +98,7 @@ struct Description {
     require_exactly(where, value, nested ? Names{"class", "config"} : Names{"class", "name", "config"});
     class_name = require_member(where, value, "class", Kind::string).string;
     const auto known = options().find(class_name);
-    if (known == options().end()) fail(where + ": unknown class \"" + class_name + "\"");
+    if (known == options().end()) fail_reading(where + ": unknown class \"" + class_name + "\"");
     where += " (" + class_name + ")";
     config = &require_member(where, value, "config", Kind::object);
     const bool engine = class_name == "LSTM" || class_name == "LSTMCell";
@@ -112,14 +112,14 @@ struct Description {
 
   std::int64_t count(const char* option) const {
     const std::int64_t value = at(option, Kind::integer).integer;
-    if (value < 1) fail(where + ": expected " + option + " of at least 1, got " + std::to_string(value));
+    if (value < 1) fail_reading(where + ": expected " + option + " of at least 1, got " + std::to_string(value));
     return value;
   }
 
   std::string choice(const char* option, const Names& choices) const {
     const std::string& value = at(option, Kind::string).string;
     if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
-      fail(where + ": unknown " + option + " \"" + value + "\"");
+      fail_reading(where + ": unknown " + option + " \"" + value + "\"");
     }
     return value;
   }
@@ -133,7 +133,7 @@ struct Description {
   /// The same for a parameter of an activation.
   double parameter(const Value& value, const char* option) const {
     if (value.is(Kind::integer)) return static_cast<double>(value.integer);
-    if (!value.is(Kind::real)) fail(where + ": expected " + option + " to be a name or [name, alpha, beta]");
+    if (!value.is(Kind::real)) fail_reading(where + ": expected " + option + " to be a name or [name, alpha, beta]");
     return value.real;
   }
 };
@@ -148,7 +148,7 @@ void read_walk(const Description& from, ModelLayer& layer) {
   const bool every = recompute.is(Kind::integer) && recompute.integer >= 1;
   const bool root = recompute.is(Kind::string) && recompute.string == "sqrt";
   if (!every && !root && !recompute.is(Kind::null)) {
-    fail(from.where + ": expected recompute to be null, \"sqrt\" or an integer of at least 1");
+    fail_reading(from.where + ": expected recompute to be null, \"sqrt\" or an integer of at least 1");
   }
 }
 
@@ -163,9 +163,9 @@ LstmActivation read_activation(const Description& from, const char* option) {
       return activation;
     }
   } catch (const std::invalid_argument& error) {
-    fail(from.where + ": " + error.what());
+    fail_reading(from.where + ": " + error.what());
   }
-  fail(from.where + ": expected " + option + " to be a name or [name, alpha, beta]");
+  fail_reading(from.where + ": expected " + option + " to be a name or [name, alpha, beta]");
 }
 
 /// The variants of the cell.
@@ -220,13 +220,13 @@ void read_rnn(const Description& from, ModelLayer& layer) {
   read_walk(from, layer);
   const Value* const cell = from.config->find("cell");
   const std::vector<Value> cells = cell->is(Kind::array) ? cell->array : std::vector<Value>{*cell};
-  if (cells.empty()) fail(from.where + ": expected at least one cell");
+  if (cells.empty()) fail_reading(from.where + ": expected at least one cell");
   for (const Value& entry : cells) {
     const Description description(from.where + " cell", entry, true);
-    if (description.class_name != "LSTMCell") fail(description.where + ": expected an LSTMCell");
+    if (description.class_name != "LSTMCell") fail_reading(description.where + ": expected an LSTMCell");
     const std::int64_t units = description.count("units");
     if (layer.lstm.hidden_size != 0 && layer.lstm.hidden_size != units) {
-      fail(description.where + ": expected cells of the same units, got " + std::to_string(layer.lstm.hidden_size) +
+      fail_reading(description.where + ": expected cells of the same units, got " + std::to_string(layer.lstm.hidden_size) +
            " and " + std::to_string(units));
     }
     LstmConfig options;
@@ -236,8 +236,8 @@ void read_rnn(const Description& from, ModelLayer& layer) {
       read_cell(description, layer.lstm);
       layer.precision = precision;
     }
-    if (!same_cell(options, layer.lstm)) fail(description.where + ": expected cells with the same options");
-    if (precision != layer.precision) fail(description.where + ": expected cells with the same precision");
+    if (!same_cell(options, layer.lstm)) fail_reading(description.where + ": expected cells with the same options");
+    if (precision != layer.precision) fail_reading(description.where + ": expected cells with the same precision");
     layer.lstm.hidden_size = units;
   }
   layer.lstm.num_layers = static_cast<std::int64_t>(cells.size());
@@ -251,7 +251,7 @@ void read_bidirectional(const Description& from, ModelLayer& layer) {
   } else if (inner.class_name == "RNN") {
     read_rnn(inner, layer);
   } else {
-    fail(inner.where + ": expected an LSTM or RNN");
+    fail_reading(inner.where + ": expected an LSTM or RNN");
   }
   layer.lstm.bidirectional = true;
 }
@@ -261,10 +261,10 @@ void finish_recurrent(const Description& from, ModelLayer& layer) {
   try {
     layer.lstm.validate();
   } catch (const std::invalid_argument& error) {
-    fail(from.where + ": " + error.what());
+    fail_reading(from.where + ": " + error.what());
   }
   if (layer.share_recurrent && layer.lstm.num_layers * layer.lstm.directions() == 1) {
-    fail(from.where + ": expected at least two layers or directions with share_recurrent");
+    fail_reading(from.where + ": expected at least two layers or directions with share_recurrent");
   }
   const bool side_by_side = layer.merge_mode.empty() || layer.merge_mode == "concat";
   layer.output_size = side_by_side ? layer.lstm.output_size() : layer.lstm.state_size();
@@ -283,7 +283,7 @@ void read_windows(const Description& from, ModelLayer& layer, const Names& paddi
   try {
     layer.windows.validate();
   } catch (const std::invalid_argument& error) {
-    fail(from.where + ": " + error.what());
+    fail_reading(from.where + ": " + error.what());
   }
 }
 
@@ -306,13 +306,13 @@ void read_pooling(const Description& from, ModelLayer& layer) {
 
 void read_normalization(const Description& from, ModelLayer& layer) {
   layer.epsilon = from.number("epsilon");
-  if (!(layer.epsilon > 0)) fail(from.where + ": expected epsilon greater than 0");
+  if (!(layer.epsilon > 0)) fail_reading(from.where + ": expected epsilon greater than 0");
   layer.center = from.flag("center");
   layer.scale = from.flag("scale");
 }
 
 void read_embedding(const Description& from, ModelLayer& layer) {
-  if (layer.input_size != 0) fail(from.where + ": expected token ids to come in");
+  if (layer.input_size != 0) fail_reading(from.where + ": expected token ids to come in");
   layer.vocabulary_size = from.count("input_dim");
   layer.output_size = from.count("output_dim");
   layer.mask_zero = from.flag("mask_zero");
@@ -320,14 +320,14 @@ void read_embedding(const Description& from, ModelLayer& layer) {
 
 void read_attention(const Description& from, ModelLayer& layer) {
   if (!from.config->find("query_size")->is(Kind::null)) {
-    fail(from.where + ": expected null as query_size, since a layer of a model has one input");
+    fail_reading(from.where + ": expected null as query_size, since a layer of a model has one input");
   }
   layer.attention.kind = from.choice("kind", {"additive", "multiplicative"});
   const bool as_wide = from.config->find("units")->is(Kind::null);
   layer.attention.units = as_wide ? layer.input_size : from.count("units");
   layer.attention.scale = from.flag("scale");
   if (layer.attention.scale && layer.attention.kind == "additive") {
-    fail(from.where + ": expected no scale with additive scores");
+    fail_reading(from.where + ": expected no scale with additive scores");
   }
 }
 
@@ -340,7 +340,7 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 /// `most_tensors` are in the file: no more names are made.
 void add_tensors(const ModelLayer& layer, const std::string& where, std::size_t most_tensors, Shapes& tensors) {
   if (layer.lstm.hidden_size > 0 && layer.lstm.num_layers > static_cast<std::int64_t>(most_tensors)) {
-    fail(where + ": has more layers than the file has tensors");
+    fail_reading(where + ": has more layers than the file has tensors");
   }
   const std::string prefix = layer.name + ".";
   if (is_recurrent(layer.class_name)) {
@@ -385,7 +385,7 @@ void read_layer(const Description& from, ModelLayer& layer);
 void read_residual(const Description& from, ModelLayer& layer) {
   const bool may_project = from.flag("projection");
   const Value& list = from.at("layers", Kind::array);
-  if (list.array.empty()) fail(from.where + ": expected at least one layer");
+  if (list.array.empty()) fail_reading(from.where + ": expected at least one layer");
   for (const Value& entry : list.array) {
     const std::string place = std::to_string(layer.layers.size());
     const Description description(std::string(from.where).append(" layer ").append(place), entry, true);
@@ -393,16 +393,16 @@ void read_residual(const Description& from, ModelLayer& layer) {
     inner.name = layer.name + "." + place;
     inner.input_size = layer.output_size;
     if (description.class_name == "Embedding" || description.class_name == "TextVectorization") {
-      fail(description.where + ": expected a layer that takes features");
+      fail_reading(description.where + ": expected a layer that takes features");
     }
     read_layer(description, inner);
-    if (!keeps_steps(inner)) fail(description.where + ": expected a layer that keeps the time steps");
+    if (!keeps_steps(inner)) fail_reading(description.where + ": expected a layer that keeps the time steps");
     layer.output_size = inner.output_size;
     layer.layers.push_back(std::move(inner));
   }
   layer.projection = layer.output_size != layer.input_size;
   if (layer.projection && !may_project) {
-    fail(from.where + ": expected layers that keep the width " + std::to_string(layer.input_size) + ", got " +
+    fail_reading(from.where + ": expected layers that keep the width " + std::to_string(layer.input_size) + ", got " +
          std::to_string(layer.output_size));
   }
 }
@@ -415,7 +415,7 @@ void read_layer(const Description& from, ModelLayer& layer) {
   }
   layer.class_name = from.class_name;
   const bool takes_ids = from.class_name == "Embedding" || from.class_name == "TextVectorization";
-  if (!takes_ids && layer.input_size == 0) fail(from.where + ": expected features to come in, not token ids");
+  if (!takes_ids && layer.input_size == 0) fail_reading(from.where + ": expected features to come in, not token ids");
   layer.output_size = layer.input_size;
   if (from.class_name == "LSTM") read_lstm(from, layer);
   if (from.class_name == "RNN") read_rnn(from, layer);
@@ -428,7 +428,7 @@ void read_layer(const Description& from, ModelLayer& layer) {
   if (from.class_name == "LayerNormalization") read_normalization(from, layer);
   if (from.class_name == "Residual") read_residual(from, layer);
   if (from.class_name == "Embedding") read_embedding(from, layer);
-  if (from.class_name == "LSTMCell") fail(from.where + ": a cell is no layer of a model");
+  if (from.class_name == "LSTMCell") fail_reading(from.where + ": a cell is no layer of a model");
 }
 
 std::string joined(const std::set<std::string>& names) {
@@ -451,22 +451,22 @@ bool outputs_first(const std::string& name) {
 
 void require_exactly(const std::string& what, const Value& value, const std::vector<std::string>& names,
                      const std::vector<std::string>& optional) {
-  if (!value.is(Kind::object)) fail(what + ": expected an object");
+  if (!value.is(Kind::object)) fail_reading(what + ": expected an object");
   std::set<std::string> missing(names.begin(), names.end()), unknown;
   for (const json::Member& member : value.object) {
     const bool may_be = std::find(optional.begin(), optional.end(), member.name) != optional.end();
     if (missing.erase(member.name) == 0 && !may_be) unknown.insert(member.name);
   }
-  if (!unknown.empty()) fail(what + ": unknown " + joined(unknown));
-  if (!missing.empty()) fail(what + ": missing " + joined(missing));
+  if (!unknown.empty()) fail_reading(what + ": unknown " + joined(unknown));
+  if (!missing.empty()) fail_reading(what + ": missing " + joined(missing));
 }
 
 const Value& require_member(const std::string& what, const Value& value, const char* name, Kind kind) {
   static const char* const kinds[] = {"null",   "true or false", "an integer", "a number",
                                       "a text", "a list",        "an object"};
   const Value* const member = value.find(name);
-  if (member == nullptr) fail(what + ": missing " + name);
-  if (!member->is(kind)) fail(what + ": expected " + kinds[static_cast<int>(kind)] + " as " + name);
+  if (member == nullptr) fail_reading(what + ": missing " + name);
+  if (!member->is(kind)) fail_reading(what + ": expected " + kinds[static_cast<int>(kind)] + " as " + name);
   return *member;
 }
 
@@ -479,16 +479,16 @@ ModelLayers read_model_layers(const Value& list, std::int64_t width, std::size_t
     ModelLayer layer;
     layer.name = require_member(place, entry, "name", Kind::string).string;
     if (layer.name.empty() || layer.name.find('.') != std::string::npos) {
-      fail(place + ": expected a name without dots, got \"" + layer.name + "\"");
+      fail_reading(place + ": expected a name without dots, got \"" + layer.name + "\"");
     }
-    if (!names.insert(layer.name).second) fail(place + ": the name \"" + layer.name + "\" stands twice");
+    if (!names.insert(layer.name).second) fail_reading(place + ": the name \"" + layer.name + "\" stands twice");
     layer.input_size = width;
     read_layer(description, layer);
     add_tensors(layer, description.where, most_tensors, result.tensors);
     width = layer.output_size;
     result.layers.push_back(std::move(layer));
   }
-  if (result.layers.empty()) fail("layers: expected at least one");
+  if (result.layers.empty()) fail_reading("layers: expected at least one");
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "file_error.hpp"
 #include "json.hpp"
 
 namespace lstmcore::safetensors {
@@ -16,20 +17,18 @@ using Kind = json::Value::Kind;
 constexpr std::uint64_t length_bytes = 8;
 constexpr std::uint64_t longest_header = 100'000'000;  // as in the format's own reader
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
 std::string quoted(const std::string& name) { return "tensor \"" + name + "\": "; }
 
 std::uint64_t size_of_type(const std::string& name, const std::string& dtype) {
   if (dtype == "F32") return 4;
   if (dtype == "F64") return 8;
   if (dtype == "I8") return 1;
-  fail(quoted(name) + "expected F32, F64 or I8, got " + dtype);
+  fail_reading(quoted(name) + "expected F32, F64 or I8, got " + dtype);
 }
 
 const json::Value& member(const std::string& name, const json::Value& tensor, const char* key, Kind kind) {
   const json::Value* const value = tensor.find(key);
-  if (value == nullptr || !value->is(kind)) fail(quoted(name) + "its header has no proper \"" + key + "\"");
+  if (value == nullptr || !value->is(kind)) fail_reading(quoted(name) + "its header has no proper \"" + key + "\"");
   return *value;
 }
 
@@ -38,7 +37,7 @@ std::vector<std::int64_t> counts(const std::string& name, const json::Value& ten
   std::vector<std::int64_t> result;
   for (const json::Value& entry : member(name, tensor, key, Kind::array).array) {
     if (!entry.is(Kind::integer) || entry.integer < 0)
-      fail(quoted(name) + "its \"" + key + "\" holds no proper number");
+      fail_reading(quoted(name) + "its \"" + key + "\" holds no proper number");
     result.push_back(entry.integer);
   }
   return result;
@@ -49,7 +48,7 @@ std::uint64_t bytes_of(const std::string& name, const Tensor& tensor) {
   if (std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end()) return 0;
   for (const std::int64_t extent : tensor.shape) {
     const auto factor = static_cast<std::uint64_t>(extent);
-    if (size > std::numeric_limits<std::uint64_t>::max() / factor) fail(quoted(name) + "its size overflows");
+    if (size > std::numeric_limits<std::uint64_t>::max() / factor) fail_reading(quoted(name) + "its size overflows");
     size *= factor;
   }
   return size;
@@ -57,21 +56,21 @@ std::uint64_t bytes_of(const std::string& name, const Tensor& tensor) {
 
 Tensor read_tensor(const std::string& name, const json::Value& header, std::uint64_t data_size) {
   if (!header.is(Kind::object) || header.object.size() != 3) {
-    fail(quoted(name) + "expected dtype, shape and data_offsets in its header");
+    fail_reading(quoted(name) + "expected dtype, shape and data_offsets in its header");
   }
   Tensor tensor;
   tensor.dtype = member(name, header, "dtype", Kind::string).string;
   tensor.shape = counts(name, header, "shape");
   const std::vector<std::int64_t> offsets = counts(name, header, "data_offsets");
-  if (offsets.size() != 2 || offsets[0] > offsets[1]) fail(quoted(name) + "expected data_offsets from begin to end");
+  if (offsets.size() != 2 || offsets[0] > offsets[1]) fail_reading(quoted(name) + "expected data_offsets from begin to end");
   tensor.begin = static_cast<std::size_t>(offsets[0]);
   tensor.end = static_cast<std::size_t>(offsets[1]);
   if (tensor.end > data_size) {
-    fail(quoted(name) + "ends at byte " + std::to_string(tensor.end) + " of " + std::to_string(data_size));
+    fail_reading(quoted(name) + "ends at byte " + std::to_string(tensor.end) + " of " + std::to_string(data_size));
   }
   const std::uint64_t expected = bytes_of(name, tensor);
   if (tensor.end - tensor.begin != expected) {
-    fail(quoted(name) + "expected " + std::to_string(expected) + " bytes for " + tensor.dtype + " of shape " +
+    fail_reading(quoted(name) + "expected " + std::to_string(expected) + " bytes for " + tensor.dtype + " of shape " +
          shape_text(tensor.shape) + ", got " + std::to_string(tensor.end - tensor.begin));
   }
   return tensor;
@@ -83,24 +82,24 @@ void check_layout(const File& file, std::uint64_t data_size) {
   std::sort(pieces.begin(), pieces.end());
   std::size_t end = 0;
   for (const auto& [piece_begin, piece_end] : pieces) {
-    if (piece_begin < end) fail("tensors overlap at byte " + std::to_string(piece_begin));
-    if (piece_begin > end) fail("bytes from " + std::to_string(end) + " on belong to no tensor");
+    if (piece_begin < end) fail_reading("tensors overlap at byte " + std::to_string(piece_begin));
+    if (piece_begin > end) fail_reading("bytes from " + std::to_string(end) + " on belong to no tensor");
     end = piece_end;
   }
-  if (end != data_size) fail("bytes from " + std::to_string(end) + " on belong to no tensor");
+  if (end != data_size) fail_reading("bytes from " + std::to_string(end) + " on belong to no tensor");
 }
 
 void read_header(const std::string& text, std::uint64_t data_size, File& file) {
   const json::Value header = json::parse(text);
-  if (text.empty() || text.front() != '{') fail("expected a header that begins with '{'");
+  if (text.empty() || text.front() != '{') fail_reading("expected a header that begins with '{'");
   for (const json::Member& entry : header.object) {
     if (entry.name != "__metadata__") {
       file.tensors.emplace(entry.name, read_tensor(entry.name, entry.value, data_size));
       continue;
     }
-    if (!entry.value.is(Kind::object)) fail("expected an object as __metadata__");
+    if (!entry.value.is(Kind::object)) fail_reading("expected an object as __metadata__");
     for (const json::Member& pair : entry.value.object) {
-      if (!pair.value.is(Kind::string)) fail("expected a text as \"" + pair.name + "\" in __metadata__");
+      if (!pair.value.is(Kind::string)) fail_reading("expected a text as \"" + pair.name + "\" in __metadata__");
       file.metadata.emplace(pair.name, pair.value.string);
     }
   }
@@ -109,13 +108,13 @@ void read_header(const std::string& text, std::uint64_t data_size, File& file) {
 
 std::uint64_t header_length(std::ifstream& stream, std::uint64_t size) {
   unsigned char bytes[length_bytes] = {};
-  if (size < length_bytes) fail("truncated: expected at least 8 bytes, got " + std::to_string(size));
-  if (!stream.read(reinterpret_cast<char*>(bytes), length_bytes)) fail("cannot be read");
+  if (size < length_bytes) fail_reading("truncated: expected at least 8 bytes, got " + std::to_string(size));
+  if (!stream.read(reinterpret_cast<char*>(bytes), length_bytes)) fail_reading("cannot be read");
   std::uint64_t length = 0;
   for (std::uint64_t k = length_bytes; k-- > 0;) length = length << 8 | bytes[k];
-  if (length > longest_header) fail("no safetensors file: its header would have " + std::to_string(length) + " bytes");
+  if (length > longest_header) fail_reading("no safetensors file: its header would have " + std::to_string(length) + " bytes");
   if (length > size - length_bytes) {
-    fail("truncated: its header has " + std::to_string(length) + " bytes, but only " +
+    fail_reading("truncated: its header has " + std::to_string(length) + " bytes, but only " +
          std::to_string(size - length_bytes) + " are there");
   }
   return length;
@@ -132,21 +131,21 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 File read(const std::string& path) {
   std::ifstream stream(path, std::ios::binary | std::ios::ate);
   const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
-  if (size < 0) fail("cannot be read");
+  if (size < 0) fail_reading("cannot be read");
   stream.seekg(0);
   const std::uint64_t length = header_length(stream, static_cast<std::uint64_t>(size));
   const std::uint64_t data_size = static_cast<std::uint64_t>(size) - length_bytes - length;
   std::string text(static_cast<std::size_t>(length), '\0');
-  if (!stream.read(text.data(), static_cast<std::streamsize>(length))) fail("cannot be read");
+  if (!stream.read(text.data(), static_cast<std::streamsize>(length))) fail_reading("cannot be read");
   File file;
   try {
     read_header(text, data_size, file);
   } catch (const std::invalid_argument& error) {
-    fail(std::string("its header is not proper ") + error.what());
+    fail_reading(std::string("its header is not proper ") + error.what());
   }
   file.data.resize(static_cast<std::size_t>(data_size));
   if (!stream.read(reinterpret_cast<char*>(file.data.data()), static_cast<std::streamsize>(data_size))) {
-    fail("cannot be read");
+    fail_reading("cannot be read");
   }
   return file;
 }

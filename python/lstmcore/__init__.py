@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if find_spec("lstmcore._core") is None:
     raise ImportError(
-        "lstmcore's compiled engine is missing. Install the package (pip install lstmcore, or "
-        "pip install . in its source tree) and import it from outside the source tree; the engine "
-        "must be built for this Python."
+        "lstmcore's compiled engine is missing. Install the package (pip install . in its source "
+        "tree, or pip install of a wheel for this Python that make wheel left in dist/) and import "
+        "it from outside the source tree."
     )
 
 if TYPE_CHECKING:

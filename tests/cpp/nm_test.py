@@ -4,9 +4,10 @@ Usage: nm_test.py NM ISA OBJECT...
 
 Templates compiled for one instruction set must never be merged by the linker with another's or with
 a host program's. So a weak or global symbol may be defined only inside ``lstmcore::ISA`` or the
-renamed Eigen, ``lstmcore_eigen_ISA``; the one strong symbol is ``lstmcore::ISA::kernel_table()``;
-and nothing may run before ``main`` (no ``.init_array``), as it would on machines that lack the
-instruction set.
+renamed Eigen, ``lstmcore_eigen_ISA``; the strong symbols of all objects together are
+``lstmcore::ISA::kernel_table()`` and the functions that fill the table, ``lstmcore::ISA::put_*``,
+each defined once; and nothing may run before ``main`` (no ``.init_array``), as it would on machines
+that lack the instruction set.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+
+WEAK = "VvWwu"
 
 
 def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
@@ -47,25 +50,41 @@ def is_inside(name: str, isa: str) -> bool:
     return qualified.startswith((f"lstmcore::{isa}::", f"lstmcore_eigen_{isa}::"))
 
 
-def problems(nm: str, isa: str, path: str) -> list[str]:
-    """What is wrong with one object."""
-    found = []
-    table = f"lstmcore::{isa}::kernel_table()"
-    symbols = defined_symbols(nm, path)
-    strong = [name for kind, name in symbols if kind not in "VvWwu"]
-    if strong != [table]:
-        found.append(f"strong symbols: expected {table} alone, got {strong}")
-    for kind, name in symbols:
-        if kind in "VvWwu" and not is_inside(name, isa):
-            found.append(f"a symbol ({kind}) outside the two namespaces: {name}")
+def problems_of_object(nm: str, isa: str, path: str) -> list[str]:
+    """What is wrong with one object by itself."""
+    found = [
+        f"a symbol ({kind}) outside the two namespaces: {name}"
+        for kind, name in defined_symbols(nm, path)
+        if kind in WEAK and not is_inside(name, isa)
+    ]
     if runs_before_main(path):
         found.append("has code that runs before main")
+    return [f"{path}: {problem}" for problem in found]
+
+
+def problems_of_exports(strong: list[str], isa: str) -> list[str]:
+    """What is wrong with the strong symbols of all objects together."""
+    table = f"lstmcore::{isa}::kernel_table()"
+    part = re.compile(rf"lstmcore::{isa}::put_\w+\(lstmcore::kernels::KernelTable&\)")
+    found = [
+        f"a strong symbol that is neither {table} nor a part of it: {name}"
+        for name in strong
+        if name != table and not part.fullmatch(name)
+    ]
+    if table not in strong:
+        found.append(f"{table} is not defined")
+    if len(set(strong)) < len(strong):
+        found.append(f"strong symbols that are defined twice: {sorted(strong)}")
     return found
 
 
 def main(nm: str, isa: str, *paths: str) -> int:
     """Print what is wrong; the exit status says whether anything is."""
-    failures = [f"{path}: {problem}" for path in paths for problem in problems(nm, isa, path)]
+    strong = [
+        name for path in paths for kind, name in defined_symbols(nm, path) if kind not in WEAK
+    ]
+    failures = [problem for path in paths for problem in problems_of_object(nm, isa, path)]
+    failures += problems_of_exports(strong, isa)
     for failure in failures:
         print(failure)
     print(f"{len(paths)} objects, {len(failures)} problems")

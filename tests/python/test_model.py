@@ -265,7 +265,8 @@ def test_a_missing_engine_is_explained(tmp_path):
     result = run_python(f"{code}; import lstmcore", cwd=tmp_path)
     assert result.returncode != 0
     assert "ImportError: lstmcore's compiled engine is missing" in result.stderr
-    assert "pip install" in result.stderr
+    assert "pip install . in its source tree" in result.stderr
+    assert "make wheel" in result.stderr
 
 
 def test_importing_is_explicit():

@@ -71,6 +71,23 @@ EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, 
   }
 }
 
+/// The cells of a tile, whose pre-activations are in `gates`. Not a part of each tile: the code would be there once for
+/// every shape.
+template <class T>
+EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, Index row, Index rows, Index block, Index blocks,
+                                     T* const* gates) {
+  constexpr Index full = kernels::panel_vectors * lanes_of<T>;
+  for (Index r = 0; r < rows; ++r) {
+    for (Index b = 0; b < blocks; ++b) {
+      if (s.extras.options != nullptr) {
+        varied_cell_forward(s, row + r, block + b, gates[r] + b * full);
+      } else {
+        plain_cell_forward(s, row + r, block + b, gates[r] + b * full);
+      }
+    }
+  }
+}
+
 /// One tile: `Rows` rows from `row`, `Blocks` blocks from `block`.
 template <class T, int Rows, int Blocks>
 void step_tile(const StepForward<T>& s, Index row, Index block) {
@@ -102,15 +119,7 @@ void step_tile(const StepForward<T>& s, Index row, Index block) {
     tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + offset + v * lanes, sum); });
   }
 
-  if (s.extras.options != nullptr) {
-    for (int r = 0; r < Rows; ++r) {
-      for (int b = 0; b < Blocks; ++b) varied_cell_forward(s, row + r, block + b, gates[r] + b * full);
-    }
-    return;
-  }
-  for (int r = 0; r < Rows; ++r) {
-    for (int b = 0; b < Blocks; ++b) plain_cell_forward(s, row + r, block + b, gates[r] + b * full);
-  }
+  cells_forward(s, row, Rows, block, Blocks, gates);
 }
 
 template <class T>
@@ -235,13 +244,7 @@ inline void step_forward_words(const StepForward<float>& s) {
       } else {
         step_words_product(s, row, rows, block, gates);
       }
-      for (Index r = 0; r < rows; ++r) {
-        if (s.extras.options != nullptr) {
-          varied_cell_forward(s, row + r, block, gates[r]);
-        } else {
-          plain_cell_forward(s, row + r, block, gates[r]);
-        }
-      }
+      cells_forward(s, row, rows, block, 1, gates);
     }
   }
 }

@@ -117,8 +117,9 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
     const Index column = panel * full + first * lanes;
     const Index columns = panel_columns - first * lanes;
     Tile<T, Rows, strip, Panels> tile;
+    const auto count = [&](int v) { return elements_of<T>(columns, v, tile.width); };
     if (p.accumulate) {
-      tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, columns - v * lanes); });
+      tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, count(v)); });
     } else if (p.bias != nullptr) {
       tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
     } else {
@@ -126,7 +127,7 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
     }
     const T* const from = p.panels + p.depth * panel * full + first * lanes;
     tile.template add_products<Vectors>(left, p.depth, from, p.depth * full);
-    tile.finish([&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, columns - v * lanes); });
+    tile.finish([&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, count(v)); });
   }
 }
 
@@ -211,16 +212,16 @@ void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index 
     const Index columns = panel_columns - first * lanes;
     T* const out = p.out + row * p.out_stride + panel_column + first * lanes;
     Tile<T, Rows, strip> tile;
+    const auto count = [&](int v) { return elements_of<T>(columns, v, tile.width); };
     if (p.accumulate) {
-      tile.start([&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, columns - v * lanes); });
+      tile.start([&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, count(v)); });
     } else {
       tile.start([&](int, int) { return constant<P>(0.0); });
     }
     tile.template add_products<Vectors>(left, p.depth, p.panels + p.depth * panel_column + first * lanes, 0);
     tile.finish([&](int r, int v, const P& sum) {
       T* const to = out + r * p.out_stride + v * lanes;
-      const Index count = columns - v * lanes;
-      store_some(to, p.add ? ei::padd(load_some<P>(to, count), sum) : sum, count);
+      store_some(to, p.add ? ei::padd(load_some<P>(to, count(v)), sum) : sum, count(v));
     });
   }
 }

@@ -88,6 +88,13 @@ inline void store_some(ScalarOf<P>* to, const P& value, Index count) {
   }
 }
 
+/// Elements of vector v of a tile that is `vectors` wide and has `columns` columns left: only its last vector can have
+/// fewer than all, so that the others need no code for it.
+template <class T>
+constexpr Index elements_of(Index columns, int v, int vectors) {
+  return v + 1 < vectors ? lanes_of<T> : columns - v * lanes_of<T>;
+}
+
 }  // namespace
 }  // namespace LSTMCORE_ISA
 }  // namespace lstmcore

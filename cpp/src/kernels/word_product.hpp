@@ -54,9 +54,10 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
   const Index first = panel * p.panel_width;
   float* const* out = p.out + row;
   WordTile<Dot, Rows, Vectors, Panels> tile;
+  const auto count = [&](int v) { return elements_of<float>(panel_columns, v, tile.width); };
   const auto start = [&](int r, int v, bool first_factors) {
     const Index column = first + v * lanes;
-    if (p.accumulate || !first_factors) return load_some<P>(out[r] + column, panel_columns - v * lanes);
+    if (p.accumulate || !first_factors) return load_some<P>(out[r] + column, count(v));
     return p.bias != nullptr ? ei::ploadu<P>(p.bias + column) : constant<P>(0.0);
   };
   for (int index = 0; index < p.count; ++index) {
@@ -89,7 +90,7 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
         for (int v = 0; v < tile.width; ++v) {
           const P scale = ei::pmul(of_row, ei::ploadu<P>(f.scale + first + v * lanes));
           const P sum = ei::padd(start(r, v, index == 0), ei::pmul(Dot::to_float(tile.sum[r][v]), scale));
-          store_some(out[r] + first + v * lanes, sum, panel_columns - v * lanes);
+          store_some(out[r] + first + v * lanes, sum, count(v));
         }
       }
     }
@@ -98,8 +99,7 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < tile.width; ++v) {
         float* const to = out[r] + first + v * lanes;
-        const Index real = panel_columns - v * lanes;
-        store_some(to, p.add ? ei::padd(load_some<P>(to, real), tile.sum[r][v]) : tile.sum[r][v], real);
+        store_some(to, p.add ? ei::padd(load_some<P>(to, count(v)), tile.sum[r][v]) : tile.sum[r][v], count(v));
       }
     }
   }

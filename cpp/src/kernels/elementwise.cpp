@@ -1,0 +1,50 @@
+// What works on rows of elements: activations, norms, dropout, the optimizers' steps.
+#include "elementwise.hpp"
+
+#include "layer_norm.hpp"
+#include "normalize.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+template <class T>
+void put_elementwise(kernels::Kernels<T>& k) {
+  k.norm_gates = &norm_gates<T>;
+  k.norm_output = &norm_output<T>;
+  k.norm_output_backward = &norm_output_backward<T>;
+  k.norm_gates_backward = &norm_gates_backward<T>;
+  k.norm_rows_backward = &norm_rows_backward<T>;
+  k.add_norms = &add_norms<T>;
+  k.sigmoid = &sigmoid_elements<T>;
+  k.tanh = &tanh_elements<T>;
+  k.exp = &exp_elements<T>;
+  k.relu = &relu<T>;
+  k.sigmoid_backward = &sigmoid_backward<T>;
+  k.tanh_backward = &tanh_backward<T>;
+  k.relu_backward = &relu_backward<T>;
+  k.softmax = &softmax<T>;
+  k.add = &add<T>;
+  k.multiply = &multiply<T>;
+  k.normalize = &normalize<T>;
+  k.normalize_backward = &normalize_backward<T>;
+  k.add_peephole = &add_peephole<T>;
+  k.scale = &scale<T>;
+  k.clip = &clip<T>;
+  k.dropout = &dropout<T>;
+  k.sgd = &sgd<T>;
+  k.rmsprop = &rmsprop<T>;
+  k.adam = &adam<T>;
+  k.squared_norm = &squared_norm<T>;
+}
+
+}  // namespace
+
+void put_elementwise(kernels::KernelTable& table);
+void put_elementwise(kernels::KernelTable& table) {
+  put_elementwise(table.f32);
+  put_elementwise(table.f64);
+}
+
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore

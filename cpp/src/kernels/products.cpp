@@ -1,0 +1,37 @@
+// What multiplies matrices, and a layer's step, which is compiled with its product.
+#include "cell.hpp"
+#include "int8_dot.hpp"
+#include "transpose.hpp"
+#include "word_factors.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+template <class T>
+void put_products(kernels::Kernels<T>& k) {
+  k.lanes = lanes_of<T>;
+  k.tile_rows = tile_rows(kernels::panel_vectors);
+  k.product = &product<T>;
+  k.transposed_product = &transposed_product<T>;
+  k.outer_product = &outer_product<T>;
+  k.transpose = &transpose<T>;
+  k.step_forward = &step_forward<T>;
+  k.step_backward = &step_backward<T>;
+}
+
+#define LSTMCORE_QUOTED(name) #name
+#define LSTMCORE_NAME(name) LSTMCORE_QUOTED(name)
+
+}  // namespace
+
+void put_products(kernels::KernelTable& table);
+void put_products(kernels::KernelTable& table) {
+  put_products(table.f32);
+  put_products(table.f64);
+  table.words = {&split_row,      &split_panel,     &quantize_row,
+                 &quantize_panel, &add_dequantized, vector_unit<Int8Dot>(LSTMCORE_NAME(LSTMCORE_ISA), 4, 0)};
+}
+
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore
