@@ -29,7 +29,7 @@ class Compiled:
     loss : Loss
         As the user gave it.
     metrics : tuple of Metric
-        All of them, the weighted ones last.
+        All of them, the weighted ones last; copies of those that were given, which are not changed.
     step_loss : Loss
         What a step computes: `loss`, or its form that takes logits.
     takes_logits : bool
@@ -57,7 +57,7 @@ class Compiled:
         """Find everything by name; see `Sequential.compile`."""
         chosen_loss = losses.get(loss)
         unweighted, with_weights = (
-            tuple(metrics.get(entry, chosen_loss) for entry in _entries(given))
+            tuple(metrics.get(entry, chosen_loss).fresh() for entry in _entries(given))
             for given in (plain, weighted)
         )
         found = (*unweighted, *with_weights)
