@@ -121,7 +121,7 @@ class Model(Weighted, Summarized):
             optimizer = "sgd"  # which nothing asks for
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
-        check_head(losses.get(loss), self._network[-1])
+        check_head(losses.get(loss), self._network)
         self._compiled = Compiled.make(
             optimizer, loss, metrics, self._last_activation, weighted_metrics
         )

@@ -74,6 +74,48 @@ def test_last_layers_and_losses(head, units, activation, names, message):
         assert not model.is_compiled
 
 
+BEHIND = {
+    "pooled": [layers.GlobalMaxPooling1D()],
+    "averaged": [layers.GlobalAveragePooling1D()],
+    "in windows": [layers.MaxPooling1D(2)],
+    "dropped out": [layers.Dropout(0.1)],
+    "several": [layers.TimeDistributed(layers.Dropout(0.1)), layers.GlobalAveragePooling1D()],
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize(("units", "activation", "names", "message"), HEADS)
+def test_last_layers_are_judged_behind_those_that_keep_or_pool(
+    behind, units, activation, names, message
+):
+    for name in names:
+        last = layers.Dense(units, activation, name="last")
+        kept = [layer.copy() for layer in BEHIND[behind]]
+        model = lc.Sequential([layers.LSTM(2, return_sequences=True), last, *kept])
+        if message is None:
+            model.compile("sgd", LOSSES[name])
+            continue
+        with pytest.raises(ValueError, match=f"'last'.*{message}|{message}"):
+            model.compile("sgd", LOSSES[name])
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        lambda: layers.Dense(1, activation="softmax"),
+        lambda: convolution(1, "softmax"),
+        lambda: in_time(1, "softmax"),
+        lambda: layers.Residual([in_time(1, "softmax"), layers.Dense(2)]),
+    ],
+)
+def test_softmax_of_one_unit_is_refused_anywhere(within):
+    middle = within()
+    middle.name = "middle"
+    model = lc.Sequential([layers.LSTM(2, return_sequences=True), middle, layers.LSTM(2)])
+    with pytest.raises(ValueError, match="layer 'middle': expected several units with softmax"):
+        model.compile("sgd", "mse")
+
+
 def test_layers_without_an_activation_of_their_own_are_judged_by_their_outputs():
     pooled = lc.Sequential(
         [

@@ -50,7 +50,7 @@ class Samples:
 
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
-        check_head(model.compiled.loss, model._network[-1])  # layers may have come and gone
+        check_head(model.compiled.loss, model._network)  # layers may have come and gone
         return model._examples(
             self.x,
             self.y,
