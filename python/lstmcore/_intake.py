@@ -6,7 +6,7 @@ import decimal
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NoReturn, TypeAlias
 
@@ -16,7 +16,7 @@ from lstmcore import _checks
 from lstmcore._arrays import columns_of, is_frame
 from lstmcore._typing import Array
 
-__all__ = ["Intake", "Where", "is_finite"]
+__all__ = ["Intake", "Where", "is_finite", "warn_of_infinite"]
 
 Where: TypeAlias = Callable[[tuple[int, ...]], str]
 """Writes the place of an element of an array as the caller would: "[3, 17, 0]"."""
@@ -217,6 +217,20 @@ def is_finite(array: Array) -> bool:
     with np.errstate(all="ignore"):
         total = array.sum(dtype=np.float32 if array.dtype.itemsize < 4 else None)
     return bool(np.isfinite(total))
+
+
+def warn_of_infinite(weights: Mapping[str, Array]) -> None:
+    """Warn whoever writes a file if weights are not finite, with the name of the first such one."""
+    spoilt = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    if spoilt:
+        more = f" (and {len(spoilt) - 1} more of {len(weights)} do)" if len(spoilt) > 1 else ""
+        warnings.warn(
+            f"weight {spoilt[0]!r} holds NaN or infinite values{more}, which are written as they "
+            "are; such a model predicts NaN: train it anew with a lower learning_rate, or load what "
+            "was saved before",
+            RuntimeWarning,
+            stacklevel=_levels_to_the_caller(),
+        )
 
 
 def _from_objects(array: Array, name: str) -> Array:

@@ -448,6 +448,7 @@ class Model(Weighted, Summarized):
         return_state: bool = False,
         mask: ArrayLike | None = None,
         check_finite: bool = True,
+        on_nan: OnNan = "raise",
     ) -> Any:
         """Make one step of the optimizer with all samples.
 
@@ -462,16 +463,25 @@ class Model(Weighted, Summarized):
             before. None: zeros.
         return_state : bool, default False
             Whether to give the state after the last step, too.
+        on_nan : {"raise", "ignore"}
+            As in `fit`: "raise" leaves the weights as they were before the call.
 
         Returns
         -------
         float, list of float, or dict of str to float
             As in `evaluate`; with `return_state` a pair of that and the state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something does not fit; nothing is changed then.
+        FloatingPointError
+            See `on_nan`.
         """
         self._check_has_optimizer("train_on_batch")
         given = Samples(x, y, sample_weight, class_weight, reset, mask)
         flags = (check_finite, return_dict, return_state)
-        return fitting.on_batch(self, loop.train_step, given, state, *flags)
+        return fitting.on_batch(self, loop.train_step, given, state, *flags, on_nan)
 
     @suggests
     def test_on_batch(
@@ -526,6 +536,11 @@ class Model(Weighted, Summarized):
         ValueError
             If the model is not built, or is quantized and a layer's precision was changed; or if
             the ending of `path` is that of another format, such as ``.keras``.
+
+        Warns
+        -----
+        RuntimeWarning
+            If weights are NaN or infinite; the first of them is named.
         """
         checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -247,9 +248,13 @@ def on_batch(
     check_finite: bool,
     return_dict: bool,
     return_state: bool,
+    on_nan: str | None = None,
 ) -> Any:
     """Check everything, then make `step` on all samples; see `Model.train_on_batch`."""
     intake = Intake(check_finite)
+    if on_nan is not None:  # of what trains
+        guarded = _checks.choice(on_nan, "on_nan", choices(OnNan)) == "raise"
+        step = partial(step, guarded=guarded)
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
     with nullcontext() if model.built else model._unchanged_on_error():
@@ -264,7 +269,7 @@ def on_batch(
         before: ModelState = {}
         if state is not None:
             before = model._check_state(state, len(examples), intake=intake)
-        if step is loop.train_step:
+        if on_nan is not None:
             _check_trains(model, "train_on_batch")
     totals = loop.Totals(model.compiled)
     after = step(model, examples.batch(slice(None)), totals, before)
