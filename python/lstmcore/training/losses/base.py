@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
-from lstmcore._intake import Intake
+from lstmcore._intake import Intake, Where
 from lstmcore._options import arguments
 from lstmcore._typing import Array, ArrayLike, Shape
 
@@ -134,6 +134,12 @@ class Loss(Configurable):
                     f"got {np.shape(sample_weight)}"
                 )
         flat = targets.reshape(-1) if self.labels else targets.reshape(len(rows), -1)
+        wrong = self.wrong_rows(flat)
+        if wrong is not None:
+            if weights is not None:
+                wrong &= weights != 0
+            wrong, shaped = wrong.reshape(outputs.shape[:-1]), flat.reshape(targets.shape)
+            self.refuse_rows(shaped, wrong, "y_true")
         count = max(len(rows), 1)
         value, gradient = self.sum(flat, rows, weights, 1.0 / count, need_gradient)
         return value / count, None if gradient is None else gradient.reshape(outputs.shape)
@@ -200,6 +206,35 @@ class Loss(Configurable):
 
     def check_targets(self, targets: Array, name: str) -> None:
         """Raise ValueError if a value is one that this loss cannot have."""
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """Tell which rows of targets this loss cannot have, of those that have a weight.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (..., K), or (...) for class numbers
+
+        Returns
+        -------
+        ndarray of bool, shape (...), or None
+            None: it can have all of them.
+        """
+        return None
+
+    def refuse_rows(
+        self, targets: Array, wrong: Array, name: str, where: Where | None = None
+    ) -> None:
+        """Raise ValueError, which names the first row of `wrong`, if there is one.
+
+        Parameters
+        ----------
+        targets, wrong
+            As `wrong_rows` takes and returns them; `wrong` without rows of weight 0.
+        name : str
+            What the error calls the targets.
+        where : callable, optional
+            Writes the place of a row; None: the place in the array.
+        """
 
     def behind(self, activation: str) -> "tuple[Loss, bool]":
         """Choose how to compute the loss behind a last layer with `activation`.
