@@ -226,8 +226,8 @@ def warn_of_infinite(weights: Mapping[str, Array]) -> None:
         more = f" (and {len(spoilt) - 1} more of {len(weights)} do)" if len(spoilt) > 1 else ""
         warnings.warn(
             f"weight {spoilt[0]!r} holds NaN or infinite values{more}, which are written as they "
-            "are; such a model predicts NaN: train it anew with a lower learning_rate, or load what "
-            "was saved before",
+            "are; such a model predicts NaN: train it anew with a lower learning_rate, or load "
+            "what was saved before",
             RuntimeWarning,
             stacklevel=_levels_to_the_caller(),
         )

@@ -181,9 +181,9 @@ def _guard(model: "Model", loss: float) -> None:
     fitting = model._listeners is not None
     caller = "fit" if fitting else "train_on_batch"
     raise FloatingPointError(
-        f"{caller}: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was not "
-        f"made: the weights are those before it. Try a lower learning_rate{now}, global_clipnorm=1 "
-        "in the optimizer, or x and y scaled to about mean 0 and deviation 1. on_nan='ignore' "
+        f"{caller}: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was "
+        f"not made: the weights are those before it. Try a lower learning_rate{now}, "
+        "global_clipnorm=1 in the optimizer, or x and y scaled to about mean 0 and deviation 1. on_nan='ignore' "
         f"trains on{'; callbacks.TerminateOnNaN() ends the training without an error' * fitting}"
     )
 
