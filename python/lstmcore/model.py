@@ -122,9 +122,10 @@ class Model(Weighted, Summarized):
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
         check_head(losses.get(loss), self._network)
-        self._compiled = Compiled.make(
-            optimizer, loss, metrics, self._last_activation, weighted_metrics
-        )
+        compiled = Compiled.make(optimizer, loss, metrics, self._last_activation, weighted_metrics)
+        if self.built and (units := self.output_shape[-1]) is not None:
+            compiled.check_outputs(units)
+        self._compiled = compiled
 
     def _set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""

@@ -113,3 +113,143 @@ def test_what_was_compiled_is_left_as_it_was(data):
     classifier([accuracy]).evaluate(x, y, verbose=0)
     assert accuracy.result() == 0.5
     assert accuracy.fresh().result() == 0
+
+
+# ---- functions that are objects ------------------------------------------------------------------
+
+
+class Gathers:
+    """As a metric of Keras: what it was called with stays until `reset_state`."""
+
+    name = "gathered"
+
+    def __init__(self):
+        self.right = self.count = 0
+
+    def reset_state(self):
+        self.right = self.count = 0
+
+    def __call__(self, y_true, y_pred):
+        self.right += int((y_pred.argmax(axis=-1) == y_true).sum())
+        self.count += len(y_true)
+        return self.right / self.count
+
+
+def test_objects_that_gather_are_reset(data):
+    x, y = data
+    model = classifier(["accuracy", Gathers()])
+    halves = (x[:25], y[:25]), (x[25:], y[25:])
+    history = model.fit(*halves[0], 8, epochs=3, validation_data=halves[1], verbose=0).history
+    assert len(set(history["accuracy"])) == 1  # the learning rate is 0
+    # Both are a quotient of the same two whole numbers.
+    assert history["gathered"] == history["accuracy"]
+    assert history["val_gathered"] == history["val_accuracy"]
+    assert history["gathered"] != history["val_gathered"]
+
+
+class LikeTorchmetrics:
+    def __call__(self, preds, target):
+        return 0.0
+
+    update = compute = reset = __call__
+
+
+def test_objects_that_take_predictions_first_are_refused():
+    with pytest.raises(TypeError, match="takes predictions first; pass a function that resets it"):
+        classifier([LikeTorchmetrics()])
+    with pytest.raises(TypeError, match="got the class Gathers; call it"):
+        classifier([Gathers])
+
+
+# ---- what cannot fit -----------------------------------------------------------------------------
+
+
+def only_binary(y_true, y_pred, *, average="binary"):
+    """As scikit-learn's `f1_score`, in its module."""
+    if average == "binary" and len(np.unique(y_true)) > 2:
+        raise ValueError("Target is multiclass but average='binary'.")
+    return 1.0
+
+
+only_binary.__module__ = "sklearn.metrics._classification"
+
+UNFIT = {
+    # metric, units, loss, what the error says
+    "top_k": ("top_k", 2, "sparse", "'top_k': k: expected at most 2, .* got 5"),
+    "top_k of numbers": (metrics.TopK(1), 1, "mse", "'top_k': expected an output for each class"),
+    "f1": (metrics.F1(average="binary"), 3, "sparse", "'f1': average: .* 3 classes"),
+    "f1 of labels": (metrics.F1(average="binary"), 2, "binary", "'f1': average: .* 2 labels"),
+    "accuracy": ("categorical_accuracy", 1, "binary", "'categorical_accuracy': expected an output"),
+    "perplexity": ("perplexity", 1, "mse", "'perplexity': expected an output for each class"),
+    "quantiles": (losses.Quantile([0.1, 0.9]), 3, "mse", "'quantile': loss: Quantile with 2"),
+    "moments": ("gaussian_nll", 2, "mse", "'gaussian_nll': GaussianNLL with 2 .* 1 targets"),
+    "function": (only_binary, 3, "sparse", "'only_binary': Target is multiclass"),
+    "function of shares": (only_binary, 3, "categorical", "'only_binary': Target is multiclass"),
+}
+LOSSES = {
+    "sparse": ("sparse_categorical_crossentropy", "softmax"),
+    "categorical": ("categorical_crossentropy", "softmax"),
+    "binary": ("binary_crossentropy", "sigmoid"),
+    "mse": ("mse", None),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+@pytest.mark.parametrize("built", [False, True])
+def test_metrics_that_cannot_fit_are_found_before_a_step(case, built, rng):
+    wanted, units, name, message = UNFIT[case]
+    loss, activation = LOSSES[name]
+    model = lc.Sequential([layers.Dense(units, activation)], dtype="float64")
+    x, labels = rng.standard_normal((8, 4)), np.arange(8) % units
+    y = labels if name == "sparse" else np.eye(max(units, 2))[labels][:, :units]
+    message = f"^metrics: {message}"
+    if built:
+        model.build((None, 4))
+        with pytest.raises(ValueError, match=message):
+            model.compile("adam", loss, [wanted])
+        assert not model.is_compiled
+        return
+    model.compile("adam", loss, [wanted])
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match=message):
+            call(x, y)
+    assert not model.built
+    assert model.optimizer.iterations == 0
+
+
+def test_metrics_that_fit_are_asked_once(data):
+    """A function of scikit-learn is tried once, and any other is not called before its time."""
+    calls = []
+
+    def own(y_true, y_pred):
+        calls.append(len(y_true))
+        return 0.0
+
+    def tried(y_true, y_pred):
+        calls.append("tried")
+        return 0.0
+
+    tried.__module__ = "sklearn.metrics._classification"
+    x, y = data
+    model = classifier([own, tried])
+    assert calls == []  # how many outputs there are is known at the first batch
+    model.train_on_batch(x, y)
+    model.evaluate(x, y, verbose=0)
+    assert calls == ["tried", ROWS, "tried", ROWS, "tried"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (TypeError("no such thing"), TypeError, "no such thing"),
+        (UnicodeEncodeError("ascii", "é", 0, 1, "not ASCII"), ValueError, "not ASCII"),
+        (KeyError("a"), RuntimeError, "KeyError: 'a'"),
+    ],
+)
+def test_errors_of_functions_have_the_name_of_the_metric(data, error, kind, text):
+    def fails(y_true, y_pred):
+        raise error
+
+    with pytest.raises(kind, match=f"^metrics: 'fails': .*{text}") as caught:
+        classifier([fails]).evaluate(*data, verbose=0)
+    assert caught.value.__cause__ is error

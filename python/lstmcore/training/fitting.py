@@ -52,7 +52,7 @@ class Samples:
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
         check_head(model.compiled.loss, model._network)  # layers may have come and gone
-        return model._examples(
+        examples = model._examples(
             self.x,
             self.y,
             self.sample_weight,
@@ -62,6 +62,8 @@ class Samples:
             self.mask,
             intake,
         )
+        _check_metrics(model)
+        return examples
 
     def iterated(
         self,
@@ -276,6 +278,12 @@ def on_batch(
     after = step(model, examples.batch(slice(None)), totals, before)
     results = _results(totals.logs(), return_dict)
     return (results, after) if return_state else results
+
+
+def _check_metrics(model: "Model") -> None:
+    units = model.output_shape[-1]
+    assert units is not None  # of what is built
+    model.compiled.check_outputs(units)
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

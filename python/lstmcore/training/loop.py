@@ -178,13 +178,15 @@ def _guard(model: "Model", loss: float) -> None:
         what = f"the loss is {loss}"
     rate = model.optimizer.learning_rate
     now = f" (now {rate:g})" if isinstance(rate, float) else ""
-    fitting = model._listeners is not None
-    caller = "fit" if fitting else "train_on_batch"
+    caller, also = "train_on_batch", ""
+    if model._listeners is not None:
+        caller = "fit"
+        also = "; callbacks.TerminateOnNaN() ends the training without an error"
     raise FloatingPointError(
         f"{caller}: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was "
         f"not made: the weights are those before it. Try a lower learning_rate{now}, "
-        "global_clipnorm=1 in the optimizer, or x and y scaled to about mean 0 and deviation 1. on_nan='ignore' "
-        f"trains on{'; callbacks.TerminateOnNaN() ends the training without an error' * fitting}"
+        "global_clipnorm=1 in the optimizer, or x and y scaled to about mean 0 and deviation 1. "
+        f"on_nan='ignore' trains on{also}"
     )
 
 

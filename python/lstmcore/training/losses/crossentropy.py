@@ -129,7 +129,7 @@ class SparseCategoricalCrossentropy(Probabilistic):
 
 
 class CategoricalCrossentropy(Probabilistic):
-    """``-sum(y * log p)`` over the outputs; targets are distributions.
+    """``-sum(y * log p)`` over the outputs; targets are distributions, which sum to 1.
 
     Parameters
     ----------

@@ -86,6 +86,22 @@ class Metric(Configurable):
                 f"{type(loss).__name__} does not"
             )
 
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """Look whether it can judge the outputs of a model, before that is trained or evaluated.
+
+        Parameters
+        ----------
+        units : int
+            U, the width of the outputs that it will be given.
+        targets : int or None
+            K, the width of the targets; None: they are class numbers.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
+
     def fresh(self: MetricT) -> MetricT:
         """Return a copy that has gathered nothing and shares nothing that a batch changes.
 
