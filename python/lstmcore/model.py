@@ -106,7 +106,12 @@ class Model(Weighted, Summarized):
         ------
         ValueError
             If a name is unknown or things do not fit, as a loss of probabilities behind a last
-            layer that does not make them.
+            layer that does not make them. What depends on the number of outputs, as a top 5 of 2
+            classes, is found here if the model is built, else by `fit` before its first step.
+
+        Notes
+        -----
+        "mape" is a share, as in scikit-learn: 0.1 is 10 %, where Keras says 10.
         """
         if not self._network:
             raise ValueError("compile: the model has no layers")

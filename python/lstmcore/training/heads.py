@@ -14,7 +14,7 @@ from lstmcore.layers import (
 )
 from lstmcore.training.losses import Loss
 
-__all__ = ["check_head"]
+__all__ = ["check_head", "head_of"]
 
 PROBABILITIES = ("sigmoid", "softmax")
 
@@ -31,10 +31,8 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
     for layer in network:
         for inner in layer._layers_within():
             _check_softmax(inner, f"layer {layer.name!r}")
-    remaining = list(network)
-    while len(remaining) > 1 and isinstance(_innermost(remaining[-1]), _TRANSPARENT):
-        remaining.pop()
-    name, layer = remaining[-1].name, _innermost(remaining[-1])
+    head = head_of(network)
+    name, layer = head.name, _innermost(head)
     if not isinstance(layer, (Dense, Conv1D)):
         return
     kind, where = type(loss).__name__, f"layer {name!r}"
@@ -70,6 +68,14 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
         f"loss: {kind} expects the probabilities that {loss.activation} makes, but {where} ends "
         f"with activation={activation!r}; {advice}"
     )
+
+
+def head_of(network: Sequence[Layer]) -> Layer:
+    """Return the layer that says what the outputs are: the last but those that keep or pool."""
+    remaining = list(network)
+    while len(remaining) > 1 and isinstance(_innermost(remaining[-1]), _TRANSPARENT):
+        remaining.pop()
+    return remaining[-1]
 
 
 def _innermost(layer: Layer) -> Layer:

@@ -318,6 +318,16 @@ def test_functions_that_fit_are_not_refused(rng):
             assert np.isfinite([loss_value, figure]).all()
 
 
+def test_percentages_are_shares_beside_keras(rng):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    y, p = rng.uniform(1, 2, (50, 3)), rng.uniform(1, 2, (50, 3))
+    metric = metrics.MeanAbsolutePercentageError()
+    metric.update(y, p)
+    theirs = keras.metrics.MeanAbsolutePercentageError()
+    assert 100 * metric.result() == pytest.approx(float(theirs(y, p)), rel=1e-5)  # in float32
+
+
 def test_metrics_of_keras_forget_the_epoch_before(rng):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")

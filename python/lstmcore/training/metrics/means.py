@@ -163,8 +163,8 @@ class MeanAbsoluteError(Metric):
 class MeanAbsolutePercentageError(Metric):
     """Mean over the outputs of ``abs(output - target) / abs(target)``: 0.1 is 10 %.
 
-    Defined as in scikit-learn, which multiplies by no 100, as Keras does, and where a target of 0
-    counts as 2.2e-16, so that the figure becomes very large but stays finite.
+    Defined as in scikit-learn, and not in percent as in Keras, whose figure is 100 times this one.
+    A target of 0 counts as 2.2e-16, so that the figure becomes very large but stays finite.
     """
 
     greater_is_better = False
