@@ -6,7 +6,7 @@ import decimal
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, NoReturn, TypeAlias
 
@@ -16,7 +16,7 @@ from lstmcore import _checks
 from lstmcore._arrays import columns_of, is_frame
 from lstmcore._typing import Array
 
-__all__ = ["Intake", "Where", "is_finite"]
+__all__ = ["Intake", "Where", "first_place", "is_finite", "warn_of_infinite", "written"]
 
 Where: TypeAlias = Callable[[tuple[int, ...]], str]
 """Writes the place of an element of an array as the caller would: "[3, 17, 0]"."""
@@ -50,7 +50,7 @@ class Intake:
         self.check_finite = _checks.flag(check_finite, "check_finite")
         self.switch = switch
         self._warned: set[str] = set()
-        self._where: Where = _written
+        self.where: Where = written
 
     def of_window(self, rows: Sequence[int] | Array, begin: int) -> "Intake":
         """Return the same rules for windows of larger arrays, whose places errors name.
@@ -67,10 +67,10 @@ class Intake:
             row, *steps = index
             if steps:
                 steps[0] += begin
-            return _written((int(rows[row]), *steps))
+            return written((int(rows[row]), *steps))
 
         found = copy.copy(self)  # what was warned of is shared
-        found._where = where
+        found.where = where
         return found
 
     def numbers(self, values: Any, name: str) -> Array:
@@ -148,7 +148,7 @@ class Intake:
         lost = _among(np.isinf(converted) & np.isfinite(array), valid)
         if lost.any() and name not in self._warned:
             self._warned.add(name)
-            place, value = _first(lost, array, where or self._where)
+            place, value = _first(lost, array, where or self.where)
             warnings.warn(
                 f"{name}: {int(lost.sum())} of {array.size} values became infinite, since {dtype} "
                 f"ends at {np.finfo(dtype).max:.2g}; the first is {name}{place} = {value:.3g}. "
@@ -182,7 +182,7 @@ class Intake:
             with np.errstate(invalid="ignore"):
                 wrong = _among(~(fits & (array == np.trunc(array))), valid)
             if wrong.any():
-                place, value = _first(wrong, array, where or self._where)
+                place, value = _first(wrong, array, where or self.where)
                 raise ValueError(f"{name}: expected whole numbers, but {name}{place} is {value}")
             if valid is not None:
                 array = np.where(_spread(valid, array), array, 0)
@@ -198,7 +198,7 @@ class Intake:
             return
         wrong = _among(~np.isfinite(array), valid)
         if wrong.any():
-            place, value = _first(wrong, array, where or self._where)
+            place, value = _first(wrong, array, where or self.where)
             raise ValueError(
                 f"{name}{place} is {value}; expected finite numbers: fill it in, leave the row "
                 "out, or say by a mask, lengths or rows of different lengths that the step is not "
@@ -219,6 +219,20 @@ def is_finite(array: Array) -> bool:
     return bool(np.isfinite(total))
 
 
+def warn_of_infinite(weights: Mapping[str, Array]) -> None:
+    """Warn whoever writes a file if weights are not finite, with the name of the first such one."""
+    spoilt = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    if spoilt:
+        more = f" (and {len(spoilt) - 1} more of {len(weights)} do)" if len(spoilt) > 1 else ""
+        warnings.warn(
+            f"weight {spoilt[0]!r} holds NaN or infinite values{more}, which are written as they "
+            "are; such a model predicts NaN: train it anew with a lower learning_rate, or load "
+            "what was saved before",
+            RuntimeWarning,
+            stacklevel=_levels_to_the_caller(),
+        )
+
+
 def _from_objects(array: Array, name: str) -> Array:
     """Return Python's and other libraries' numbers, one object each, as int64 or float64."""
     kinds = {type(value) for value in array.flat}
@@ -226,7 +240,7 @@ def _from_objects(array: Array, name: str) -> Array:
     if wrong:
         for place, value in np.ndenumerate(array):
             if type(value) in wrong:
-                _refuse_object(value, name, f" at {_written(place)}" if place else "")
+                _refuse_object(value, name, f" at {written(place)}" if place else "")
     whole = all(issubclass(kind, _INTEGERS) for kind in kinds)
     try:
         return array.astype(np.int64 if whole and array.size else np.float64)
@@ -258,13 +272,18 @@ def _among(wrong: Array, valid: Array | None) -> Array:
     return wrong if valid is None else wrong & _spread(valid, wrong)
 
 
+def first_place(wrong: Array) -> tuple[int, ...]:
+    """Return the index of the first element that is True."""
+    return tuple(map(int, np.unravel_index(int(np.argmax(wrong)), wrong.shape)))
+
+
 def _first(wrong: Array, array: Array, where: Where) -> tuple[str, Any]:
     """Return the place and the value of the first element that is wrong."""
-    index = tuple(map(int, np.unravel_index(int(np.argmax(wrong)), wrong.shape)))
+    index = first_place(wrong)
     return where(index), array[index]
 
 
-def _written(index: tuple[int, ...]) -> str:
+def written(index: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 

@@ -106,7 +106,12 @@ class Model(Weighted, Summarized):
         ------
         ValueError
             If a name is unknown or things do not fit, as a loss of probabilities behind a last
-            layer that does not make them.
+            layer that does not make them. What depends on the number of outputs, as a top 5 of 2
+            classes, is found here if the model is built, else by `fit` before its first step.
+
+        Notes
+        -----
+        "mape" is a share, as in scikit-learn: 0.1 is 10 %, where Keras says 10.
         """
         if not self._network:
             raise ValueError("compile: the model has no layers")
@@ -121,10 +126,11 @@ class Model(Weighted, Summarized):
             optimizer = "sgd"  # which nothing asks for
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
-        check_head(losses.get(loss), self._network[-1])
-        self._compiled = Compiled.make(
-            optimizer, loss, metrics, self._last_activation, weighted_metrics
-        )
+        check_head(losses.get(loss), self._network)
+        compiled = Compiled.make(optimizer, loss, metrics, self._last_activation, weighted_metrics)
+        if self.built and (units := self.output_shape[-1]) is not None:
+            compiled.check_outputs(units)
+        self._compiled = compiled
 
     def _set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""
@@ -228,7 +234,8 @@ class Model(Weighted, Summarized):
             does what can be iterated anew, which begins anew at its end. None: all that there are;
             an iterator, which can be walked through only once, then serves one epoch only.
         validation_steps : int, optional
-            As `steps_per_epoch`, for validation.
+            Batches to validate on: the first ones, the same after each epoch, but for an iterator,
+            which goes on. None: as for `steps_per_epoch`.
         validation_batch_size : int, optional
             None: `batch_size`.
         tbptt : int, optional
@@ -448,6 +455,7 @@ class Model(Weighted, Summarized):
         return_state: bool = False,
         mask: ArrayLike | None = None,
         check_finite: bool = True,
+        on_nan: OnNan = "raise",
     ) -> Any:
         """Make one step of the optimizer with all samples.
 
@@ -462,16 +470,25 @@ class Model(Weighted, Summarized):
             before. None: zeros.
         return_state : bool, default False
             Whether to give the state after the last step, too.
+        on_nan : {"raise", "ignore"}
+            As in `fit`: "raise" leaves the weights as they were before the call.
 
         Returns
         -------
         float, list of float, or dict of str to float
             As in `evaluate`; with `return_state` a pair of that and the state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something does not fit; nothing is changed then.
+        FloatingPointError
+            See `on_nan`.
         """
         self._check_has_optimizer("train_on_batch")
         given = Samples(x, y, sample_weight, class_weight, reset, mask)
         flags = (check_finite, return_dict, return_state)
-        return fitting.on_batch(self, loop.train_step, given, state, *flags)
+        return fitting.on_batch(self, loop.train_step, given, state, *flags, on_nan)
 
     @suggests
     def test_on_batch(
@@ -526,6 +543,11 @@ class Model(Weighted, Summarized):
         ValueError
             If the model is not built, or is quantized and a layer's precision was changed; or if
             the ending of `path` is that of another format, such as ``.keras``.
+
+        Warns
+        -----
+        RuntimeWarning
+            If weights are NaN or infinite; the first of them is named.
         """
         checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
 

@@ -97,7 +97,9 @@ def test_the_check_can_be_turned_off(x):
     assert np.isnan(model.test_on_batch(wrong, y, **given))
     with pytest.raises(FloatingPointError, match="the loss is nan"):
         model.fit(wrong, y, verbose=0, **given)
-    assert np.isnan(model.train_on_batch(wrong, y, **given))
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        model.train_on_batch(wrong, y, **given)
+    assert np.isnan(model.train_on_batch(wrong, y, on_nan="ignore", **given))
     with pytest.raises(ValueError, match=r"^sample_weight\[0\] is nan"):  # of no use to anybody
         model.evaluate(x, y, sample_weight=np.full(N, np.nan), **given)
     for call in (*calls(model), lambda x, y, **options: model.predict(x, **options)):
@@ -273,6 +275,49 @@ def test_nan_can_be_ignored_or_left_to_a_callback(x):
     assert not np.isfinite(history.history["loss"][-1])
     with pytest.raises(ValueError, match="on_nan: expected one of 'raise', 'ignore', got 'stop'"):
         model.fit(x, x[:, 0, 0], on_nan="stop")
+
+
+def test_one_batch_is_guarded_as_fit_is(x, tmp_path):
+    model = regressor()
+    model.compile(optimizers.SGD(1e10), "mse")
+    y = 100 * x[:, 0, 0]
+    before = []
+
+    def train():
+        for _ in range(20):
+            model.train_on_batch(x, y)
+            before[:] = model.get_weights(), model.optimizer.iterations
+
+    with pytest.raises(FloatingPointError, match="^train_on_batch: .*not made") as caught:
+        train()
+    assert "TerminateOnNaN" not in str(caught.value)  # which has no place here
+    for left, right in zip(model.get_weights(), before[0], strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert model.optimizer.iterations == before[1]
+    model.save(tmp_path / "model.safetensors")  # without a warning, which would be an error here
+    for _ in range(20):
+        model.train_on_batch(x, y, on_nan="ignore")
+    assert not np.isfinite(model.get_weights()[0]).any()
+    with pytest.raises(ValueError, match="on_nan: expected one of 'raise', 'ignore', got 'stop'"):
+        model.train_on_batch(x, y, on_nan="stop")
+
+
+def test_saving_weights_that_are_not_finite_warns(x, tmp_path):
+    model = regressor()
+    model.fit(x, x[:, 0, 0], verbose=0)
+    path = tmp_path / "model.safetensors"
+    values = model.get_weights()
+    values[1][2, 1] = np.inf
+    model.set_weights(values)
+    with pytest.warns(RuntimeWarning, match=r"^weight 'lstm\.weight_hh_l0' holds NaN") as caught:
+        model.save(path)
+    assert caught[0].filename == __file__
+    values[4][0] = np.nan
+    model.set_weights(values)
+    with pytest.warns(RuntimeWarning, match=r"'lstm.weight_hh_l0' .*and 1 more of 5 do"):
+        model.save(path, include_optimizer=False)
+    for written, kept in zip(lc.load(path).get_weights(), values, strict=True):
+        np.testing.assert_array_equal(written, kept)
 
 
 def test_the_guard_changes_no_bit(x):

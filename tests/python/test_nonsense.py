@@ -74,6 +74,143 @@ def test_last_layers_and_losses(head, units, activation, names, message):
         assert not model.is_compiled
 
 
+# ---- distributions as targets --------------------------------------------------------------------
+
+DISTRIBUTIONS = [losses.CategoricalCrossentropy, losses.CategoricalFocalCrossentropy]
+SHARES = np.array([[0.2, 0.8], [1, 0], [0, 1], [0.5, 0.5], [0.9991, 0], [1, 0]])
+WRONG = {
+    "numbers": (
+        np.linspace(-2, 3, 2 * N).reshape(N, 2),
+        0,
+        r"\[-2, -1\.54545\] with the sum -3\.5",
+    ),
+    "nothing": (np.where(np.arange(N)[:, None] == 3, 0, SHARES), 3, r"\[0, 0\] with the sum 0;"),
+    "too much": (5 * SHARES, 0, r"\[1, 4\] with the sum 5;"),
+    "a little off": (np.where(np.arange(N)[:, None] == 4, [0.4, 0.598], SHARES), 4, "sum 0.998"),
+    "negative": (np.where(np.arange(N)[:, None] == 5, [-1, 2], SHARES), 5, "sum 1; .*several"),
+    "two classes": (np.where(np.arange(N)[:, None] == 2, [1, 1], SHARES), 2, "binary_crossentr"),
+}
+
+
+@pytest.mark.parametrize("loss", DISTRIBUTIONS)
+@pytest.mark.parametrize("case", WRONG)
+def test_targets_that_are_no_distributions_are_refused(loss, case):
+    wrong, row, message = WRONG[case]
+    model = model_of(2, "softmax", loss=loss())
+    message = rf"y\[{row}\]: {loss.__name__} expects a share .* got .*{message}"
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            call(X, wrong)
+    assert not model.built
+    model.fit(X, SHARES, verbose=0)
+    with pytest.raises(ValueError, match=f"^validation_data: {message}"):
+        model.fit(X, SHARES, validation_data=(X, wrong), verbose=0)
+    with pytest.raises(ValueError, match=f"^batch 0: {message}"):
+        model.fit(iter([(X, wrong)]), verbose=0)
+    outputs = np.full((N, 2), 0.5)
+    with pytest.raises(ValueError, match=message.replace("y", "y_true", 1)):
+        loss()(wrong, outputs)
+    weights = np.ones(N)
+    weights[row:] = 0
+    weights[:row] = 1
+    if row:  # what does not count may be anything
+        expected = model.evaluate(X, SHARES, sample_weight=weights, verbose=0)
+        assert model.evaluate(X, wrong, sample_weight=weights, verbose=0) == expected
+        assert loss()(wrong, outputs, weights) == loss()(SHARES, outputs, weights)
+
+
+def test_distributions_are_looked_at_where_steps_count():
+    """Of padded, masked and ragged rows, and of those read window by window."""
+    rng = np.random.default_rng(5)
+    steps = X.shape[1]
+    y = np.eye(3)[rng.integers(0, 3, (N, steps))]
+    ids = rng.integers(1, 5, (N, steps))
+    ids[2, 2:] = 0
+    model = lc.Sequential(
+        [
+            layers.Embedding(5, 2, mask_zero=True),
+            layers.LSTM(2, return_sequences=True),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "categorical_crossentropy")
+    blank = np.where((ids == 0)[..., None], 0, y)
+    model.fit(ids, blank, verbose=0)
+    wrong = blank.copy()
+    wrong[2, 1] = wrong[4, 0] = 2
+    refused = r"^y\[2, 1\]: Categ.* sum 6"
+    weights = np.ones((N, steps))
+    weights[2, 1] = 0
+    for given, message in (
+        ({}, refused),
+        ({"sample_weight": weights}, r"^y\[4, 0\]: "),
+        ({"sample_weight": np.arange(N) != 2}, r"^y\[4, 0\]: "),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(ids, wrong, verbose=0, **given)
+    plain = lc.Sequential([layers.LSTM(2, return_sequences=True), layers.Dense(3, "softmax")])
+    plain.compile("sgd", "categorical_crossentropy")
+    there = ids != 0
+    plain.fit(X, blank, mask=there, verbose=0)
+    with pytest.raises(ValueError, match=refused):
+        plain.fit(X, wrong, mask=there, verbose=0)
+    with pytest.raises(ValueError, match=r"^y\[4, 0\]: "):
+        plain.fit(X, wrong, mask=there, sample_weight=weights, verbose=0)
+    rows = [x[:count] for x, count in zip(X, there.sum(axis=1), strict=True)]
+    ragged = [values[: len(x)] for values, x in zip(wrong, rows, strict=True)]
+    with pytest.raises(ValueError, match=r"^y\[2\]\[1\]: "):
+        plain.fit(rows, ragged, verbose=0)
+    own = [values[: len(x)] for values, x in zip(weights, rows, strict=True)]
+    for some in (own, weights, np.arange(N) != 2):
+        with pytest.raises(ValueError, match=r"^y\[4\]\[0\]: "):
+            plain.fit(rows, ragged, sample_weight=some, verbose=0)
+    assert model.evaluate(ids, wrong, sample_weight=np.zeros(N), verbose=0) == 0
+    with pytest.raises(ValueError, match=r"^y\[4, 0\]: "):  # weights that are rows, for an array
+        plain.fit(X, wrong, sample_weight=list(weights * there), verbose=0)
+
+
+BEHIND = {
+    "pooled": [layers.GlobalMaxPooling1D()],
+    "averaged": [layers.GlobalAveragePooling1D()],
+    "in windows": [layers.MaxPooling1D(2)],
+    "dropped out": [layers.Dropout(0.1)],
+    "several": [layers.TimeDistributed(layers.Dropout(0.1)), layers.GlobalAveragePooling1D()],
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize(("units", "activation", "names", "message"), HEADS)
+def test_last_layers_are_judged_behind_those_that_keep_or_pool(
+    behind, units, activation, names, message
+):
+    for name in names:
+        last = layers.Dense(units, activation, name="last")
+        kept = [layer.copy() for layer in BEHIND[behind]]
+        model = lc.Sequential([layers.LSTM(2, return_sequences=True), last, *kept])
+        if message is None:
+            model.compile("sgd", LOSSES[name])
+            continue
+        with pytest.raises(ValueError, match=f"'last'.*{message}|{message}"):
+            model.compile("sgd", LOSSES[name])
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        lambda: layers.Dense(1, activation="softmax"),
+        lambda: convolution(1, "softmax"),
+        lambda: in_time(1, "softmax"),
+        lambda: layers.Residual([in_time(1, "softmax"), layers.Dense(2)]),
+    ],
+)
+def test_softmax_of_one_unit_is_refused_anywhere(within):
+    middle = within()
+    middle.name = "middle"
+    model = lc.Sequential([layers.LSTM(2, return_sequences=True), middle, layers.LSTM(2)])
+    with pytest.raises(ValueError, match="layer 'middle': expected several units with softmax"):
+        model.compile("sgd", "mse")
+
+
 def test_layers_without_an_activation_of_their_own_are_judged_by_their_outputs():
     pooled = lc.Sequential(
         [

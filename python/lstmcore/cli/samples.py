@@ -144,7 +144,8 @@ def score(
         return figures
     if samples.last is not None:
         targets, last = np.stack(samples.targets), samples.last[:, None]
-        return figures | score_amounts(targets, rows * answers.scale + last, last, "last_value")
+        amounts = answers.predictions(rows) + last
+        return figures | score_amounts(targets, amounts, last, "last_value")
     targets = np.concatenate(samples.targets)
-    amounts = answers.amounts(rows)[:, 0]
+    amounts = answers.predictions(rows)[:, 0]
     return figures | score_amounts(targets, amounts, targets.mean(), "mean")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.convert import _strict
 from lstmcore.convert._keras_config import layer_of
@@ -229,6 +230,7 @@ def to_keras(
                 np.array(value.T if place.turned else value, order="C")
             )
     if target is not None:
+        warn_of_infinite(model.weights)
         (result.save if target.suffix == ".keras" else result.save_weights)(target)
     return result
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._files import as_path, replace
+from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array, ArrayLike
 from lstmcore.config import LSTMConfig
 from lstmcore.convert import _strict
@@ -267,6 +268,7 @@ def save_torch(
     if target.suffix.lower() not in WRITTEN:
         raise ValueError(f"path: expected {' or '.join(WRITTEN)}, got {target.name!r}")
     weights = model.weights
+    warn_of_infinite(weights)
     if names is None:
         names = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     state: dict[str, Array] = {}

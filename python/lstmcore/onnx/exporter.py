@@ -10,6 +10,7 @@ from onnx import helper
 
 from lstmcore import __version__, _checks
 from lstmcore._files import ONNX, as_path, check_ending, replace
+from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import DType, RecurrentForm, Shape, choices
 from lstmcore.layers import Layer, TextVectorization
 from lstmcore.onnx.export_graph import (
@@ -127,6 +128,7 @@ def export(
     proto = _model(graph, model, inputs, outputs)
     onnx.checker.check_model(proto, full_check=True)
     if destination is not None:
+        warn_of_infinite(model.weights)
         replace(destination, proto.SerializeToString())
     return proto
 

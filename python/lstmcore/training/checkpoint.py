@@ -8,6 +8,7 @@ import numpy as np
 
 from lstmcore import __version__, _checks, _int8, constraints, layers, regularizers, weights
 from lstmcore._configurable import encode, make
+from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer
@@ -37,6 +38,7 @@ _MOST_STEPS = 2**62
 def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool) -> None:
     """Write `model`; see `Model.save`."""
     tensors = dict(model.weights)
+    warn_of_infinite(tensors)
     training = None
     quantization = {}
     if model.quantized:

@@ -1,8 +1,10 @@
 """What `Sequential.compile` sets up."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from lstmcore._configurable import encode, make
 from lstmcore.training import losses, metrics, optimizers, schedules
@@ -29,13 +31,15 @@ class Compiled:
     loss : Loss
         As the user gave it.
     metrics : tuple of Metric
-        All of them, the weighted ones last.
+        All of them, the weighted ones last; copies of those that were given, which are not changed.
     step_loss : Loss
         What a step computes: `loss`, or its form that takes logits.
     takes_logits : bool
         Whether the last layer leaves its activation to `step_loss`.
     weighted : tuple of Metric
         Those of `metrics` that are given the weights of samples.
+    checked : set of int
+        Widths of outputs that `check_outputs` has accepted.
     """
 
     optimizer: Optimizer
@@ -44,6 +48,7 @@ class Compiled:
     step_loss: Loss
     takes_logits: bool
     weighted: tuple[Metric, ...] = ()
+    checked: set[int] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
     def make(
@@ -57,7 +62,7 @@ class Compiled:
         """Find everything by name; see `Sequential.compile`."""
         chosen_loss = losses.get(loss)
         unweighted, with_weights = (
-            tuple(metrics.get(entry, chosen_loss) for entry in _entries(given))
+            tuple(metrics.get(entry, chosen_loss).fresh() for entry in _entries(given))
             for given in (plain, weighted)
         )
         found = (*unweighted, *with_weights)
@@ -81,6 +86,21 @@ class Compiled:
                 )
         optimizer = optimizers.get(optimizer)
         return cls(optimizer, chosen_loss, found, step_loss, takes_logits, with_weights)
+
+    def check_outputs(self, units: int) -> None:
+        """Raise ValueError if a metric cannot judge `units` outputs beside this loss."""
+        loss = self.loss
+        if units in self.checked or isinstance(loss, SequenceLoss):
+            return
+        targets = None if loss.labels else loss.target_width(units)
+        predicted = loss.predictions(np.zeros((1, units))).shape[-1]
+        for metric in self.metrics:
+            try:
+                metric.check_outputs(units if metric.takes_outputs else predicted, targets)
+            except ValueError as error:
+                start = f"metrics: {metric.name!r}: "
+                raise ValueError(start + str(error).removeprefix(start)) from error
+        self.checked.add(units)
 
     def for_activation(self, last_activation: str) -> "Compiled":
         """Make this anew for a model that ends in another activation; the optimizer stays."""

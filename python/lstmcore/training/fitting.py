@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -50,8 +51,8 @@ class Samples:
 
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
-        check_head(model.compiled.loss, model._network[-1])  # layers may have come and gone
-        return model._examples(
+        check_head(model.compiled.loss, model._network)  # layers may have come and gone
+        examples = model._examples(
             self.x,
             self.y,
             self.sample_weight,
@@ -61,6 +62,8 @@ class Samples:
             self.mask,
             intake,
         )
+        _check_metrics(model)
+        return examples
 
     def iterated(
         self,
@@ -70,6 +73,7 @@ class Samples:
         steps: int | None,
         argument: str,
         windows: bool = False,
+        same: bool = False,
     ) -> Iterated:
         """Check and convert what `x` yields, batch by batch; look at the first one now."""
 
@@ -77,7 +81,7 @@ class Samples:
             x, y, weights = parts_of(item)
             return Samples(x, y, weights, self.class_weight).examples(model, intake, windows)
 
-        source = Iterated(self.x, prepare, name, steps, argument)
+        source = Iterated(self.x, prepare, name, steps, argument, same)
         source.peek()
         return source
 
@@ -247,9 +251,13 @@ def on_batch(
     check_finite: bool,
     return_dict: bool,
     return_state: bool,
+    on_nan: str | None = None,
 ) -> Any:
     """Check everything, then make `step` on all samples; see `Model.train_on_batch`."""
     intake = Intake(check_finite)
+    if on_nan is not None:  # of what trains
+        guarded = _checks.choice(on_nan, "on_nan", choices(OnNan)) == "raise"
+        step = partial(step, guarded=guarded)
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
     with nullcontext() if model.built else model._unchanged_on_error():
@@ -264,12 +272,18 @@ def on_batch(
         before: ModelState = {}
         if state is not None:
             before = model._check_state(state, len(examples), intake=intake)
-        if step is loop.train_step:
+        if on_nan is not None:
             _check_trains(model, "train_on_batch")
     totals = loop.Totals(model.compiled)
     after = step(model, examples.batch(slice(None)), totals, before)
     results = _results(totals.logs(), return_dict)
     return (results, after) if return_state else results
+
+
+def _check_metrics(model: "Model") -> None:
+    units = model.output_shape[-1]
+    assert units is not None  # of what is built
+    model.compiled.check_outputs(units)
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:
@@ -360,7 +374,7 @@ def _held_out(
         return None
     if is_batches(data, data):
         return Samples(data).iterated(
-            model, intake, "validation_data", steps, "validation_steps", windows
+            model, intake, "validation_data", steps, "validation_steps", windows, same=True
         )
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(

@@ -1,33 +1,42 @@
 """Which last layers go with which losses: what cannot learn is refused before it trains."""
 
-from lstmcore.layers import Conv1D, Dense, Layer, TimeDistributed
+from collections.abc import Sequence
+
+from lstmcore.layers import (
+    Conv1D,
+    Dense,
+    Dropout,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    Layer,
+    MaxPooling1D,
+    TimeDistributed,
+)
 from lstmcore.training.losses import Loss
 
-__all__ = ["check_head"]
+__all__ = ["check_head", "head_of"]
 
 PROBABILITIES = ("sigmoid", "softmax")
 
+_TRANSPARENT = (Dropout, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D)
+"""Layers that keep or pool the values of the layer before them, which is what the loss is about."""
 
-def check_head(loss: Loss, layer: Layer) -> None:
-    """Raise ValueError if the outputs of `layer`, the last one, are not what `loss` is about.
 
-    Only layers with an activation of their own are looked at; behind others, such as pooling,
-    outputs show what they are when they are computed.
+def check_head(loss: Loss, network: Sequence[Layer]) -> None:
+    """Raise ValueError if the outputs of a network are not what `loss` is about.
+
+    Judged is the last layer with an activation of its own, before layers that only keep or pool
+    values. Outputs of others, such as an `LSTM`, show what they are when they are computed.
     """
-    name, kind = layer.name, type(loss).__name__
-    while isinstance(layer, TimeDistributed):
-        layer = layer.layer
+    for layer in network:
+        for inner in layer._layers_within():
+            _check_softmax(inner, f"layer {layer.name!r}")
+    head = head_of(network)
+    name, layer = head.name, _innermost(head)
     if not isinstance(layer, (Dense, Conv1D)):
         return
-    units = layer.units if isinstance(layer, Dense) else layer.filters
-    activation = layer.last_activation
-    where = f"layer {name!r}"
-    if activation == "softmax" and units == 1:
-        raise ValueError(
-            f"{where}: expected several units with softmax, whose shares of a single unit are "
-            "always 1, so that nothing is learnt; for two classes use activation='sigmoid', for a "
-            "number activation=None"
-        )
+    kind, where = type(loss).__name__, f"layer {name!r}"
+    units, activation = _units(layer), layer.last_activation
     if loss.activation is None:
         return
     if loss.activation == "softmax" and units == 1:
@@ -59,3 +68,33 @@ def check_head(loss: Loss, layer: Layer) -> None:
         f"loss: {kind} expects the probabilities that {loss.activation} makes, but {where} ends "
         f"with activation={activation!r}; {advice}"
     )
+
+
+def head_of(network: Sequence[Layer]) -> Layer:
+    """Return the layer that says what the outputs are: the last but those that keep or pool."""
+    remaining = list(network)
+    while len(remaining) > 1 and isinstance(_innermost(remaining[-1]), _TRANSPARENT):
+        remaining.pop()
+    return remaining[-1]
+
+
+def _innermost(layer: Layer) -> Layer:
+    while isinstance(layer, TimeDistributed):
+        layer = layer.layer
+    return layer
+
+
+def _units(layer: Dense | Conv1D) -> int:
+    return layer.units if isinstance(layer, Dense) else layer.filters
+
+
+def _check_softmax(layer: Layer, where: str) -> None:
+    """Raise ValueError if `layer`, at any place of a network, is a softmax over a single unit."""
+    if not isinstance(layer, (Dense, Conv1D)):
+        return
+    if layer.last_activation == "softmax" and _units(layer) == 1:
+        raise ValueError(
+            f"{where}: expected several units with softmax, whose shares of a single unit are "
+            "always 1, so that nothing is learnt; for two classes use activation='sigmoid', for a "
+            "number activation=None"
+        )

@@ -40,8 +40,9 @@ class Totals:
         self.compiled = compiled
         # Of sequences, metrics see what the loss makes of the logits.
         self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
-        for metric in compiled.metrics:
-            metric.reset()
+        # Copies: while a walk is under way, a callback may begin another.
+        self.metrics = [metric.fresh() for metric in compiled.metrics]
+        self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
     def add(self, value: float, penalty: float, count: int) -> None:
         """Take in the sum of `count` losses and the penalty on the weights of that moment."""
@@ -64,26 +65,26 @@ class Totals:
             Those in the loss, 0 where `mask` is.
         """
         compiled = self.compiled
-        if not compiled.metrics:
+        if not self.metrics:
             return
         logits = outputs
-        if self.logits and not all(metric.takes_logits for metric in compiled.metrics):
+        if self.logits and not all(metric.takes_logits for metric in self.metrics):
             outputs = compiled.loss.activate(logits)
         predictions = compiled.loss.predictions(outputs)
-        for metric in compiled.metrics:
+        for number, metric in enumerate(self.metrics):
             if self.logits and metric.takes_logits:
                 seen = logits
             else:
                 seen = outputs if metric.takes_outputs else predictions
-            metric.update(targets, seen, weights if metric in compiled.weighted else mask)
+            metric.update(targets, seen, mask if number < self.unweighted else weights)
 
     def logs(self) -> dict[str, float]:
         """Return loss and metrics by name."""
-        return self._logs(self.compiled.metrics)
+        return self._logs(self.metrics)
 
     def batch_logs(self) -> dict[str, float]:
         """Return loss and metrics so far, without those that are for whole epochs."""
-        return self._logs([metric for metric in self.compiled.metrics if metric.running])
+        return self._logs([metric for metric in self.metrics if metric.running])
 
     def _logs(self, metrics: Iterable[Metric]) -> dict[str, float]:
         logs = {"loss": self.loss / max(self.count, 1)}
@@ -177,11 +178,15 @@ def _guard(model: "Model", loss: float) -> None:
         what = f"the loss is {loss}"
     rate = model.optimizer.learning_rate
     now = f" (now {rate:g})" if isinstance(rate, float) else ""
+    caller, also = "train_on_batch", ""
+    if model._listeners is not None:
+        caller = "fit"
+        also = "; callbacks.TerminateOnNaN() ends the training without an error"
     raise FloatingPointError(
-        f"fit: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was not "
-        f"made: the weights are those before it. Try a lower learning_rate{now}, global_clipnorm=1 "
-        "in the optimizer, or x and y scaled to about mean 0 and deviation 1. on_nan='ignore' "
-        "trains on; callbacks.TerminateOnNaN() ends the training without an error"
+        f"{caller}: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was "
+        f"not made: the weights are those before it. Try a lower learning_rate{now}, "
+        "global_clipnorm=1 in the optimizer, or x and y scaled to about mean 0 and deviation 1. "
+        f"on_nan='ignore' trains on{also}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._intake import Intake, Where
+from lstmcore._intake import Intake, Where, written
 from lstmcore._typing import Array, Shape
 from lstmcore.training.data import Examples, Ragged, Rows, rows_of, typed
 from lstmcore.training.losses import Loss, SequenceLoss
@@ -74,8 +74,47 @@ def add_targets(
     if class_weight is not None:
         factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
         weights = factors if weights is None else _product(weights, factors)
+    _refuse_rows(loss, targets, weights, inputs, intake)
     in_time = len(output_shape) == 3
     return replace(inputs, targets=targets, weights=weights, in_time=in_time)
+
+
+def _refuse_rows(
+    loss: Loss, targets: Rows, weights: Rows | None, inputs: Examples, intake: Intake
+) -> None:
+    """Raise ValueError if a row of targets that counts is one that `loss` cannot have."""
+    values = targets.values if isinstance(targets, Ragged) else targets
+    wrong = loss.wrong_rows(values)
+    if wrong is None:
+        return
+    if isinstance(targets, Ragged):
+        if isinstance(weights, Ragged):
+            wrong &= weights.values != 0
+        elif weights is not None:
+            steps = targets.shape[1]
+            spread = np.broadcast_to(
+                weights[:, :steps] if weights.ndim == 2 else weights[:, None], (len(targets), steps)
+            )
+            wrong &= spread[np.arange(steps) < targets.lengths[:, None]] != 0
+        where = targets.where
+        if inputs.there is not None:  # the rows are those of an array, without its gaps
+            steps_there = np.argwhere(inputs.there)
+
+            def where(index: tuple[int, ...]) -> str:
+                return written(tuple(map(int, steps_there[index[0]])))
+
+        loss.refuse_rows(values, wrong, "y", where)
+        return
+    valid = _valid_steps(values, inputs) if wrong.ndim == 2 else None
+    if valid is not None:
+        wrong &= valid
+    if isinstance(weights, Ragged):
+        weights = weights.padded(wrong.shape[1])
+    if weights is not None and weights.ndim < wrong.ndim:
+        weights = weights[:, None]
+    if weights is not None:
+        wrong &= weights[:, : wrong.shape[1]] != 0 if wrong.ndim == 2 else weights != 0
+    loss.refuse_rows(values, wrong, "y", intake.where)
 
 
 def _add_sequences(

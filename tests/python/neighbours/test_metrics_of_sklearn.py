@@ -1,5 +1,6 @@
 """Metrics beside scikit-learn's, and scikit-learn's functions as metrics."""
 
+import os
 import warnings
 from functools import partial
 
@@ -242,3 +243,103 @@ def test_functions_come_back_by_name(rng, tmp_path):
     known = {"f1_score": sk.f1_score, "roc_auc_score": sk.roc_auc_score}
     loaded = lc.load(path, custom_objects=known)
     assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+
+
+def trained_on_nothing(units, activation, loss, wanted):
+    model = lc.Sequential([layers.Dense(units, activation)], dtype="float64", seed=2)
+    model.compile(lc.optimizers.SGD(0.0), loss, wanted)
+    return model
+
+
+def test_functions_that_cannot_fit_are_found_before_a_step(rng):
+    x, y = rng.standard_normal((30, 4)), np.arange(30) % 3
+    for function, message in (
+        (sk.f1_score, "'f1_score': Target is multiclass but average='binary'"),
+        (sk.roc_auc_score, "'roc_auc_score': multi_class must be in"),
+        (sk.confusion_matrix, "'confusion_matrix' must return a number"),
+    ):
+        model = trained_on_nothing(3, "softmax", "sparse_categorical_crossentropy", [function])
+        with pytest.raises((ValueError, TypeError), match=message):
+            model.fit(x, y, verbose=0)
+        assert model.optimizer.iterations == 0
+
+
+def test_functions_that_fit_are_not_refused(rng):
+    """Every scorer's function, beside the outputs that it is for."""
+    x, y = rng.standard_normal((60, 4)), np.arange(60) % 3
+    several = [
+        partial(sk.f1_score, average="macro"),
+        sk.accuracy_score,
+        sk.balanced_accuracy_score,
+        sk.matthews_corrcoef,
+        sk.cohen_kappa_score,
+        sk.log_loss,
+        sk.hamming_loss,
+        sk.zero_one_loss,
+        sk.top_k_accuracy_score,
+        partial(sk.roc_auc_score, multi_class="ovr"),
+    ]
+    two = [
+        sk.f1_score,
+        sk.precision_score,
+        sk.recall_score,
+        sk.jaccard_score,
+        sk.roc_auc_score,
+        partial(sk.roc_auc_score, max_fpr=0.1),
+        sk.average_precision_score,
+        sk.brier_score_loss,
+    ]
+    amounts = [
+        sk.r2_score,
+        sk.explained_variance_score,
+        sk.max_error,
+        sk.median_absolute_error,
+        sk.mean_absolute_percentage_error,
+        sk.mean_pinball_loss,
+        sk.d2_absolute_error_score,
+    ]
+    positive = [
+        sk.mean_poisson_deviance,
+        sk.mean_gamma_deviance,
+        sk.mean_squared_log_error,
+        partial(sk.mean_tweedie_deviance, power=1.5),
+    ]
+    for units, activation, loss, targets, functions in (
+        (3, "softmax", "sparse_categorical_crossentropy", y, several),
+        (3, "softmax", "categorical_crossentropy", np.eye(3)[y], several),
+        (2, "softmax", "sparse_categorical_crossentropy", y % 2, two),
+        (1, "sigmoid", "binary_crossentropy", y % 2, two),
+        (1, None, "mse", rng.standard_normal(60), amounts),
+        (1, "sigmoid", "mse", y + 1.0, positive),
+    ):
+        for function in functions:
+            model = trained_on_nothing(units, activation, loss, [function])
+            loss_value, figure = model.evaluate(x, targets, verbose=0)
+            assert np.isfinite([loss_value, figure]).all()
+
+
+def test_percentages_are_shares_beside_keras(rng):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    y, p = rng.uniform(1, 2, (50, 3)), rng.uniform(1, 2, (50, 3))
+    metric = metrics.MeanAbsolutePercentageError()
+    metric.update(y, p)
+    theirs = keras.metrics.MeanAbsolutePercentageError()
+    assert 100 * metric.result() == pytest.approx(float(theirs(y, p)), rel=1e-5)  # in float32
+
+
+def test_metrics_of_keras_forget_the_epoch_before(rng):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    x, y = rng.standard_normal((40, 4)), np.arange(40) % 3
+    theirs = keras.metrics.SparseCategoricalAccuracy(name="theirs")
+    entropy = keras.metrics.SparseCategoricalCrossentropy()
+    model = trained_on_nothing(
+        3, "softmax", "sparse_categorical_crossentropy", ["accuracy", theirs, entropy]
+    )
+    history = model.fit(x[:25], y[:25], 8, 3, 0, validation_data=(x[25:], y[25:])).history
+    for start in ("", "val_"):
+        # Theirs are computed in float32.
+        assert history[f"{start}theirs"] == pytest.approx(history[f"{start}accuracy"], rel=1e-6)
+        own = history[f"{start}sparse_categorical_crossentropy"]
+        assert own == pytest.approx(history[f"{start}loss"], rel=1e-6)

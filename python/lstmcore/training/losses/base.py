@@ -3,17 +3,18 @@
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
-from lstmcore._intake import Intake
+from lstmcore._intake import Intake, Where
 from lstmcore._options import arguments
 from lstmcore._typing import Array, ArrayLike, Shape
 
 __all__ = [
+    "Amount",
     "Elementwise",
     "Loss",
     "by_row",
@@ -25,6 +26,24 @@ __all__ = [
 ]
 
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
+
+
+class Amount(NamedTuple):
+    """One of the figures that outputs say of each target.
+
+    Attributes
+    ----------
+    name : str
+        What it is; "" for the prediction itself.
+    values : ndarray, shape (..., K)
+        In the units of the targets.
+    spread : bool
+        Whether it is a distance, which stays the same if targets are shifted.
+    """
+
+    name: str
+    values: Array
+    spread: bool = False
 
 
 class Loss(Configurable):
@@ -134,6 +153,12 @@ class Loss(Configurable):
                     f"got {np.shape(sample_weight)}"
                 )
         flat = targets.reshape(-1) if self.labels else targets.reshape(len(rows), -1)
+        wrong = self.wrong_rows(flat)
+        if wrong is not None:
+            if weights is not None:
+                wrong &= weights != 0
+            wrong, shaped = wrong.reshape(outputs.shape[:-1]), flat.reshape(targets.shape)
+            self.refuse_rows(shaped, wrong, "y_true")
         count = max(len(rows), 1)
         value, gradient = self.sum(flat, rows, weights, 1.0 / count, need_gradient)
         return value / count, None if gradient is None else gradient.reshape(outputs.shape)
@@ -169,6 +194,20 @@ class Loss(Configurable):
         """
         return outputs
 
+    def amounts(self, outputs: Array) -> list[Amount]:
+        """Return all that the outputs say of each target, to be shown.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (..., U)
+
+        Returns
+        -------
+        list of Amount
+            By default only the predictions.
+        """
+        return [Amount("", self.predictions(outputs))]
+
     def targets(self, y: Any, shape: Shape, dtype: "np.dtype[Any]", name: str = "y") -> Array:
         """Check targets and bring them to `shape`: an axis of width 1 may be missing or too many.
 
@@ -200,6 +239,35 @@ class Loss(Configurable):
 
     def check_targets(self, targets: Array, name: str) -> None:
         """Raise ValueError if a value is one that this loss cannot have."""
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """Tell which rows of targets this loss cannot have, of those that have a weight.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (..., K), or (...) for class numbers
+
+        Returns
+        -------
+        ndarray of bool, shape (...), or None
+            None: it can have all of them.
+        """
+        return None
+
+    def refuse_rows(
+        self, targets: Array, wrong: Array, name: str, where: Where | None = None
+    ) -> None:
+        """Raise ValueError, which names the first row of `wrong`, if there is one.
+
+        Parameters
+        ----------
+        targets, wrong
+            As `wrong_rows` takes and returns them; `wrong` without rows of weight 0.
+        name : str
+            What the error calls the targets.
+        where : callable, optional
+            Writes the place of a row; None: the place in the array.
+        """
 
     def behind(self, activation: str) -> "tuple[Loss, bool]":
         """Choose how to compute the loss behind a last layer with `activation`.

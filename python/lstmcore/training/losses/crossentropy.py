@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks, _core
+from lstmcore._intake import Where, first_place, written
 from lstmcore._typing import Array
 from lstmcore.training.losses.base import (
     Loss,
@@ -22,6 +23,11 @@ __all__ = [
     "check_labels",
     "one_hot",
 ]
+
+SUM_TOLERANCE = 1e-3
+"""How far from 1 the shares of a target may sum up: float16 keeps each to 5e-4 of its size."""
+
+SHOWN = 6  # entries of a target in an error
 
 
 class Probabilistic(Loss):
@@ -41,6 +47,32 @@ class Probabilistic(Loss):
         if not config["label_smoothing"]:
             del config["label_smoothing"]
         return config
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """Tell which rows are no distributions, where those are the targets; see `Loss`."""
+        if self.labels or self.activation != "softmax":
+            return None
+        wrong = np.abs(targets.sum(axis=-1) - 1) > SUM_TOLERANCE
+        if targets.size and targets.min() < 0:
+            wrong |= (targets < 0).any(axis=-1)
+        return wrong if wrong.any() else None
+
+    def refuse_rows(
+        self, targets: Array, wrong: Array, name: str, where: Where | None = None
+    ) -> None:
+        """Raise ValueError if a row is no distribution; see `Loss`."""
+        if not wrong.any():
+            return
+        index = first_place(wrong)
+        row = targets[index]
+        shown = ", ".join(f"{value:g}" for value in row[:SHOWN])
+        more = ", ..." if len(row) > SHOWN else ""
+        raise ValueError(
+            f"{name}{(where or written)(index)}: {type(self).__name__} expects a share of at least "
+            f"0 for each class, together 1, got [{shown}{more}] with the sum {row.sum():g}; for "
+            "several classes at a time use activation='sigmoid' and loss='binary_crossentropy', "
+            "for numbers activation=None and loss='mse'; a row of sample_weight 0 may hold anything"
+        )
 
     def smoothed(self, targets: Array) -> Array:
         """Mix targets (M, U) with the distribution that knows nothing.
@@ -97,7 +129,7 @@ class SparseCategoricalCrossentropy(Probabilistic):
 
 
 class CategoricalCrossentropy(Probabilistic):
-    """``-sum(y * log p)`` over the outputs; targets are distributions.
+    """``-sum(y * log p)`` over the outputs; targets are distributions, which sum to 1.
 
     Parameters
     ----------

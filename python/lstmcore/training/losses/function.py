@@ -102,7 +102,7 @@ class Function(Loss):
 
 
 def function_name(function: Any, name: str | None) -> str:
-    """Return `name`, or what `function` is called.
+    """Return `name`, or what `function` is called: its ``__name__``, ``name`` or class.
 
     Raises
     ------
@@ -113,7 +113,9 @@ def function_name(function: Any, name: str | None) -> str:
         return _checks.label(name)
     while isinstance(function, partial):
         function = function.func
-    found = getattr(function, "__name__", type(function).__name__)
+    found = getattr(function, "__name__", None) or getattr(function, "name", None)
+    if not isinstance(found, str):
+        found = type(function).__name__
     if found == "<lambda>":
         raise ValueError(
             "name: expected a name for a lambda, by which logs and files call it; "

@@ -3,7 +3,7 @@
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from lstmcore._typing import Array, ArrayLike
 from lstmcore.training.losses import Loss
 
 __all__ = ["Metric", "counted_rows", "middle"]
+
+MetricT = TypeVar("MetricT", bound="Metric")
+_CHANGED_IN_PLACE = (list, dict, set, np.ndarray)
 
 
 class Metric(Configurable):
@@ -82,6 +85,36 @@ class Metric(Configurable):
                 f"metrics: {type(self).__name__} expects {expected} as targets, "
                 f"{type(loss).__name__} does not"
             )
+
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """Look whether it can judge the outputs of a model, before that is trained or evaluated.
+
+        Parameters
+        ----------
+        units : int
+            U, the width of the outputs that it will be given.
+        targets : int or None
+            K, the width of the targets; None: they are class numbers.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
+
+    def fresh(self: MetricT) -> MetricT:
+        """Return a copy that has gathered nothing and shares nothing that a batch changes.
+
+        Models gather in such copies, so that a metric may be compiled into several of them, and a
+        callback may call `evaluate` in the middle of an epoch.
+        """
+        copy = object.__new__(type(self))
+        copy.__dict__.update(
+            (name, value.copy() if isinstance(value, _CHANGED_IN_PLACE) else value)
+            for name, value in self.__dict__.items()
+        )
+        copy.reset()
+        return copy
 
     def reset(self) -> None:
         """Forget everything."""

@@ -65,11 +65,7 @@ class _Decisions(Metric):
         factors = np.ones(len(outputs)) if weights is None else weights.astype(np.float64)
         self._columns = wanted.ndim == 2
         classes = max(2, outputs.shape[1])
-        if self.average == "binary" and (self._columns or classes > 2):
-            raise ValueError(
-                f"average: expected 'macro', 'micro' or 'weighted' for {classes} "
-                f"{'labels' if self._columns else 'classes'}, got 'binary'"
-            )
+        self._check_average(classes, self._columns)
         if self._columns:
             counts = [factors @ flags for flags in (chosen & wanted, chosen, wanted)]
         else:
@@ -82,6 +78,18 @@ class _Decisions(Metric):
             before + more
             for before, more in zip((self._hits, self._decided, self._wanted), counts, strict=True)
         )
+
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """See `Metric.check_outputs`."""
+        several = targets is not None and targets > 1 and self._multilabel is not False
+        self._check_average(units, several)
+
+    def _check_average(self, classes: int, labels: bool) -> None:
+        if self.average == "binary" and (labels or classes > 2):
+            raise ValueError(
+                f"average: expected 'macro', 'micro' or 'weighted' for {classes} "
+                f"{'labels' if labels else 'classes'}, got 'binary'"
+            )
 
     def denominators(self, decided: Array, wanted: Array) -> Array:
         """Return what hits are divided by, for each class.

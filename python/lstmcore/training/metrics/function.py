@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,10 +28,13 @@ class Function(Metric):
     ----------
     function : callable
         ``function(y_true, y_pred)`` returns a number. If it has an argument `sample_weight`, it is
-        called with the weights of the rows where there are any, as among `weighted_metrics`.
+        called with the weights of the rows where there are any, as among `weighted_metrics`. An
+        object with a method ``reset_state()``, such as a metric of Keras, is reset before each
+        call, so that it forgets the epoch before.
     name : str, optional
         Its key in logs, and by which a model file names it: `lstmcore.load` then needs
-        ``custom_objects={name: function}``. None: the function's own.
+        ``custom_objects={name: function}``. None: the function's own, or
+        the object's ``name``.
     response : {"auto", "classes", "scores", "values", "outputs"}
         What the function is given; M rows, those that a mask takes out left out.
 
@@ -65,6 +69,13 @@ class Function(Metric):
             raise TypeError(
                 f"function: expected one of (y_true, y_pred), got {_checks.describe(function)}"
             )
+        if all(callable(getattr(function, name, None)) for name in ("update", "compute", "reset")):
+            raise TypeError(
+                "function: expected one of (y_true, y_pred) on arrays, got "
+                f"{_checks.describe(function)}, which like those of torchmetrics gathers batches "
+                "and takes predictions first; pass a function that resets it, calls it with "
+                "tensors and returns a float"
+            )
         self.function = function
         self.response = _checks.choice(response, "response", RESPONSES)
         self.threshold = _checks.real(threshold, "threshold")
@@ -90,6 +101,23 @@ class Function(Metric):
         """See `Metric.bind`."""
         super().bind(loss, step_loss)
         self._multilabel = is_multilabel(None, loss)
+
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """See `Metric.check_outputs`: ask a function of scikit-learn about made-up rows.
+
+        Those have no side effects, and their errors would come after a whole epoch only. Any other
+        function is called with what the model makes alone.
+        """
+        if not _of_sklearn(self.function) or self._response == "outputs":
+            return
+        classes = np.tile(np.arange(max(units, 2)), 4)
+        outputs = np.eye(units)[classes] if units > 1 else classes[:, None].astype(np.float64)
+        if self._response == "values":
+            outputs = outputs + 1.0  # some deviances are about positive numbers
+        given = classes if targets is None else outputs
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._ask(given, outputs, {})
 
     def reset(self) -> None:
         """See `Metric.reset`."""
@@ -131,7 +159,20 @@ class Function(Metric):
                 np.ones(len(rows)) if given is None else given for _, rows, given in self._parts
             ]
             options["sample_weight"] = np.concatenate(weights)
-        value = self.function(*self._arguments(targets, outputs), **options)
+        return self._ask(targets, outputs, options)
+
+    def _ask(self, targets: Array, outputs: Array, options: dict[str, Any]) -> float:
+        """Return what the function says; its errors get the metric's name."""
+        arguments = self._arguments(targets, outputs)
+        forget = getattr(self.function, "reset_state", None)
+        try:
+            if callable(forget):
+                forget()
+            value = self.function(*arguments, **options)
+        except Exception as error:
+            kind = next((k for k in (TypeError, ValueError) if isinstance(error, k)), RuntimeError)
+            what = str(error) if kind is not RuntimeError else f"{type(error).__name__}: {error}"
+            raise kind(f"metrics: {self.name!r}: {what}") from error
         if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "fiub":
             raise TypeError(
                 f"metrics: the function of {self.name!r} must return a number, got "
@@ -167,11 +208,15 @@ def _parameters(function: Any) -> list[str]:
         return []
 
 
+def _of_sklearn(function: Any) -> bool:
+    return str(getattr(_innermost(function), "__module__", "")).startswith("sklearn.")
+
+
 def _response_of(function: Any) -> str:
     """Choose what scikit-learn's scorers would pass; see `Function`."""
     function = _innermost(function)
     module = str(getattr(function, "__module__", ""))
-    if not module.startswith("sklearn."):
+    if not _of_sklearn(function):
         return "outputs"
     if module.endswith("._regression"):
         return "values"

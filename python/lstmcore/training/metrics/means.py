@@ -49,6 +49,10 @@ class CategoricalAccuracy(Metric):
     greater_is_better = True
     default_name = "categorical_accuracy"
 
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """See `Metric.check_outputs`."""
+        _several(units)
+
     def values(self, targets: Array, outputs: Array) -> Array:
         """See `Metric.values`."""
         return np.asarray(outputs.argmax(axis=-1) == targets.argmax(axis=-1))
@@ -106,11 +110,16 @@ class TopK(Metric):
         super().__init__(name)
         self.k = _checks.integer(k, "k", 1)
 
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """See `Metric.check_outputs`."""
+        if self.k > units:
+            raise ValueError(f"k: expected at most {units}, the number of classes, got {self.k}")
+        _several(units)
+
     def values(self, targets: Array, outputs: Array) -> Array:
         """See `Metric.values`."""
         classes = outputs.shape[-1]
-        if self.k > classes:
-            raise ValueError(f"k: expected at most {classes}, the number of classes, got {self.k}")
+        self.check_outputs(classes, None)
         if targets.ndim == 2:
             targets = targets.argmax(axis=-1)
         # A label that is no class may stand in a row of weight 0.
@@ -154,8 +163,8 @@ class MeanAbsoluteError(Metric):
 class MeanAbsolutePercentageError(Metric):
     """Mean over the outputs of ``abs(output - target) / abs(target)``: 0.1 is 10 %.
 
-    Defined as in scikit-learn, which multiplies by no 100, as Keras does, and where a target of 0
-    counts as 2.2e-16, so that the figure becomes very large but stays finite.
+    Defined as in scikit-learn, and not in percent as in Keras, whose figure is 100 times this one.
+    A target of 0 counts as 2.2e-16, so that the figure becomes very large but stays finite.
     """
 
     greater_is_better = False
@@ -199,6 +208,15 @@ class MeanLoss(Metric):
         self._computed, self.takes_logits = self.loss, False
         if step_loss is not loss and step_loss.activation is not None:
             self._computed, self.takes_logits = self.loss.behind(step_loss.activation)
+
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """See `Metric.check_outputs`."""
+        width = None if self.labels else self.loss.target_width(units)
+        if width != targets:
+            raise ValueError(
+                f"{type(self.loss).__name__} with {units} outputs expects {width} targets, the "
+                f"model's loss has {targets}"
+            )
 
     def match(self, targets: Array, outputs: Array) -> Array:
         """See `Metric.match`."""
@@ -245,6 +263,10 @@ class Perplexity(MeanLoss):
             )
         super().bind(loss, step_loss)
 
+    def check_outputs(self, units: int, targets: int | None) -> None:
+        """See `Metric.check_outputs`."""
+        _several(units)
+
     def match(self, targets: Array, outputs: Array) -> Array:
         """See `Metric.match`."""
         return Metric.match(self, targets, outputs)
@@ -263,3 +285,12 @@ class Perplexity(MeanLoss):
         """See `Metric.result`; infinite where ``exp`` overflows."""
         mean = super().result()
         return math.exp(mean) if mean < 709.0 else math.inf
+
+
+def _several(units: int) -> None:
+    """Raise ValueError unless there are several classes."""
+    if units < 2:
+        raise ValueError(
+            "expected an output for each class, got a single one, which is the greatest in any "
+            "case; for two classes and one output use 'binary_accuracy'"
+        )
