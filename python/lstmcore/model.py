@@ -228,7 +228,8 @@ class Model(Weighted, Summarized):
             does what can be iterated anew, which begins anew at its end. None: all that there are;
             an iterator, which can be walked through only once, then serves one epoch only.
         validation_steps : int, optional
-            As `steps_per_epoch`, for validation.
+            Batches to validate on: the first ones, the same after each epoch, but for an iterator,
+            which goes on. None: as for `steps_per_epoch`.
         validation_batch_size : int, optional
             None: `batch_size`.
         tbptt : int, optional

@@ -440,3 +440,35 @@ def test_what_yields_batches(data):
     assert not is_batches(cut(x, x), x)  # rows beside their targets
     ids = lc.Sequential([layers.Embedding(5, 2)])
     assert ids.predict(range(3), verbose=0).shape == ids.predict([0, 1, 2], verbose=0).shape
+
+
+@pytest.mark.parametrize("kind", [Sequence, Iterable])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
+    """At a learning rate of 0 the figures of all epochs are those of the first batches."""
+    x, y, w = data
+    model = classifier()
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy", ["accuracy"])
+    source = kind(cut(x, y))
+    history = model.fit(
+        x, y, epochs=3, validation_data=source, validation_steps=steps, verbose=0
+    ).history
+    expected = model.evaluate(x[: steps * SIZE], y[: steps * SIZE], SIZE, verbose=0)
+    for name, value in zip(("val_loss", "val_accuracy"), expected, strict=True):
+        # The mean of a batch's losses is that of evaluate, batch by batch, to the bit.
+        assert history[name] == [value] * 3
+    if kind is Sequence:
+        assert source.told == ["begin", "end"] * 3
+    else:
+        assert source.walks == 3
+
+
+def test_validation_goes_on_with_an_iterator(data):
+    x, y, w = data
+    model = classifier()
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    batches = cut(x, y)
+    history = model.fit(
+        x, y, epochs=3, validation_data=iter(batches), validation_steps=1, verbose=0
+    ).history
+    assert history["val_loss"] == [model.evaluate(*batch, verbose=0) for batch in batches]

@@ -91,7 +91,7 @@ class Iterated:
 
     What can be walked through once goes on where the epoch before stopped. What can be iterated
     anew begins anew in each epoch; with a number of steps it, too, goes on, and begins anew where
-    it ends.
+    it ends, unless each epoch shall have the same batches.
 
     Parameters
     ----------
@@ -104,6 +104,8 @@ class Iterated:
         Batches of an epoch; None: as many as there are.
     argument : str
         What an error calls `steps`.
+    same : bool, default False
+        Whether every epoch begins anew, as for validation, whose figures shall be comparable.
     """
 
     def __init__(
@@ -113,11 +115,12 @@ class Iterated:
         name: str,
         steps: int | None,
         argument: str,
+        same: bool = False,
     ) -> None:
         _refuse_single_samples(x, name)
         self.x, self.prepare, self.name = x, prepare, name
         self.limit = None if steps is None else _checks.integer(steps, argument, 1)
-        self.argument = argument
+        self.argument, self.same = argument, same
         self.once = hasattr(x, "__next__")
         self._walk: Iterator[Any] | None = None
         self._first: list[Examples] = []  # looked at before its turn
@@ -167,6 +170,13 @@ class Iterated:
             yield examples, slice(None)
         if made == 0:
             raise ValueError(f"{self.name}: expected at least one batch, got none")
+        if self.same and not self.once and self._walk is not None:
+            self._end()
+
+    def _end(self) -> None:
+        """End the walk, so that the next batch is the first of another one."""
+        self._walk = None
+        _tell(self.x, "on_epoch_end")
 
     def _next(self) -> Examples | None:
         """Take the next batch of the walk; None where it ends."""
@@ -178,8 +188,7 @@ class Iterated:
         try:
             item = next(self._walk)
         except StopIteration:
-            self._walk = None
-            _tell(self.x, "on_epoch_end")
+            self._end()
             return None
         number, self._number = self._number, self._number + 1
         where = f"batch {number}" if self.name == "x" else f"{self.name}: batch {number}"

@@ -70,6 +70,7 @@ class Samples:
         steps: int | None,
         argument: str,
         windows: bool = False,
+        same: bool = False,
     ) -> Iterated:
         """Check and convert what `x` yields, batch by batch; look at the first one now."""
 
@@ -77,7 +78,7 @@ class Samples:
             x, y, weights = parts_of(item)
             return Samples(x, y, weights, self.class_weight).examples(model, intake, windows)
 
-        source = Iterated(self.x, prepare, name, steps, argument)
+        source = Iterated(self.x, prepare, name, steps, argument, same)
         source.peek()
         return source
 
@@ -360,7 +361,7 @@ def _held_out(
         return None
     if is_batches(data, data):
         return Samples(data).iterated(
-            model, intake, "validation_data", steps, "validation_steps", windows
+            model, intake, "validation_data", steps, "validation_steps", windows, same=True
         )
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
