@@ -553,6 +553,11 @@ class Model(Weighted, Summarized):
         raise NotImplementedError
 
     @property
+    def _batch_rank(self) -> int:
+        """How many axes x of one batch has; 1 for texts."""
+        raise NotImplementedError
+
+    @property
     def _last_activation(self) -> str:
         """What the outputs went through last; see `Layer.last_activation`."""
         return self._network[-1].last_activation

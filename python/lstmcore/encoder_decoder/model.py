@@ -24,6 +24,7 @@ from lstmcore._typing import (
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
 from lstmcore.encoder_decoder.pairs import (
+    BATCH_RANK,
     Pair,
     PairExamples,
     pair_examples,
@@ -345,6 +346,10 @@ class EncoderDecoder(Model, Configurable):
             # Row by row, so that the padding of the batch does not show in the sum's last bits.
             result[rows] = [row[:length].sum() for row, length in zip(logs, lengths, strict=True)]
         return result
+
+    @property
+    def _batch_rank(self) -> int:
+        return BATCH_RANK
 
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute the probabilities at all steps of the targets; see `Model._output_rows`."""

@@ -48,6 +48,12 @@ class Samples:
     reset: Any = None
     mask: Any = None
 
+    def are_batches(self, model: "Model") -> bool:
+        """Tell whether `x` yields batches of samples."""
+        if isinstance(self.x, list) and self.y is not None:
+            return False  # rows beside their targets
+        return is_batches(self.x, model._batch_rank, lone=True)
+
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
         check_head(model.compiled.loss, model._network[-1])  # layers may have come and gone
@@ -105,7 +111,7 @@ def fit(
     on_nan: str,
 ) -> History:
     """Check everything, then train; see `Model.fit`."""
-    streaming = is_batches(samples.x, samples.y)
+    streaming = samples.are_batches(model)
     if streaming:
         refuse_beside(
             y=samples.y,
@@ -214,7 +220,7 @@ def evaluate(
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
     source: Source
     with nullcontext() if model.built else model._unchanged_on_error():
-        if is_batches(samples.x, samples.y):
+        if samples.are_batches(model):
             refuse_beside(
                 y=samples.y,
                 sample_weight=samples.sample_weight,
@@ -254,7 +260,7 @@ def on_batch(
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
     with nullcontext() if model.built else model._unchanged_on_error():
-        if is_batches(samples.x, samples.y):
+        if samples.are_batches(model):
             raise TypeError(
                 "x: expected one batch, an array or a list of rows, got "
                 f"{_checks.describe(samples.x)}, which yields several; use fit or evaluate"
@@ -359,7 +365,7 @@ def _held_out(
     """Check what `fit` validates on: samples, or what yields batches."""
     if data is None:
         return None
-    if is_batches(data, data):
+    if is_batches(data, model._batch_rank):
         return Samples(data).iterated(
             model, intake, "validation_data", steps, "validation_steps", windows, same=True
         )
