@@ -220,4 +220,11 @@ def pair_examples(
         intake,
     )
     lengths = sources.lengths + given.lengths
-    return PairExamples(sources, lengths, checked.targets, checked.weights, given=given)
+    return PairExamples(
+        sources,
+        lengths,
+        checked.targets,
+        checked.weights,
+        sample_weights=checked.sample_weights,
+        given=given,
+    )

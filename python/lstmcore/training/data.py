@@ -143,6 +143,8 @@ class Examples:
         Whether there are targets for each time step.
     there : ndarray of bool, shape (N, T), optional
         Which steps of the inputs that were given are those of `inputs`; None: all.
+    sample_weights : ndarray, Ragged or None
+        `weights` without those of classes.
     """
 
     inputs: Rows
@@ -153,6 +155,7 @@ class Examples:
     output_lengths: Callable[[Array], Array] | None = None
     in_time: bool = False
     there: Array | None = None
+    sample_weights: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -179,7 +182,12 @@ class Examples:
             weights=_choose(self.weights, rows),
             reset=_choose(self.reset, rows),
             there=_choose(self.there, rows),
+            sample_weights=_choose(self.sample_weights, rows),
         )
+
+    def without_class_weight(self) -> "Examples":
+        """Return the same samples, of which none weighs more for its class."""
+        return replace(self, weights=self.sample_weights)
 
     def batch(self, rows: Array | slice) -> Batch:
         """Gather the samples `rows`."""

@@ -149,11 +149,12 @@ def fit(
             training = samples.iterated(model, intake, "x", steps, "steps_per_epoch", windows)
         else:
             training = samples.examples(model, intake, windows)
-            _refuse_zeros(training.weights)
         held_out = _held_out(model, validation_data, intake, validation_steps, windows)
         if held_out is None and validation_split != 0.0:
             assert isinstance(training, Examples)
             training, held_out = split(training, validation_split)
+        if isinstance(training, Examples):
+            _refuse_zeros(training.weights)
         for part in (training, held_out):
             if isinstance(part, Iterated):
                 part.check_epochs(epochs - initial_epoch)

@@ -67,15 +67,18 @@ def add_targets(
             inputs, loss, output_shape, dtype, y, sample_weight, class_weight, intake
         )
     targets = _targets(inputs, loss, output_shape, dtype, rows_of(y, "y"), intake)
-    weights = None
-    if sample_weight is not None:
-        sample_weight = rows_of(sample_weight, "sample_weight")
-        weights = _sample_weights(sample_weight, inputs, len(output_shape) == 3, dtype, intake)
-    if class_weight is not None:
-        factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
-        weights = factors if weights is None else _product(weights, factors)
     in_time = len(output_shape) == 3
-    return replace(inputs, targets=targets, weights=weights, in_time=in_time)
+    own = None
+    if sample_weight is not None:
+        own = _sample_weights(
+            rows_of(sample_weight, "sample_weight"), inputs, in_time, dtype, intake
+        )
+    weights = own
+    if class_weight is not None:
+        weights = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
+        if own is not None:
+            weights = _product(own, weights)
+    return replace(inputs, targets=targets, weights=weights, sample_weights=own, in_time=in_time)
 
 
 def _add_sequences(
@@ -103,7 +106,7 @@ def _add_sequences(
     if sample_weight is not None:
         sample_weight = rows_of(sample_weight, "sample_weight")
         weights = _sample_weights(sample_weight, inputs, False, dtype, intake)
-    return replace(inputs, targets=targets, weights=weights)
+    return replace(inputs, targets=targets, weights=weights, sample_weights=weights)
 
 
 def add_reset(inputs: Examples, reset: Any) -> Examples:
@@ -147,14 +150,15 @@ def add_reset(inputs: Examples, reset: Any) -> Examples:
 
 
 def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
-    """Take the last `share` of the samples off, for validation."""
+    """Take the last `share` of the samples off, for validation, where classes weigh alike."""
     share = _checks.real(share, "validation_split", 0.0, 1.0, high_open=True)
     at = int(len(examples) * (1.0 - share))
     if at == 0 or at == len(examples):
         raise ValueError(
             f"validation_split: {share} of {len(examples)} samples leaves one part without any"
         )
-    return examples.part(slice(0, at)), examples.part(slice(at, len(examples)))
+    held_out = examples.part(slice(at, len(examples)))
+    return examples.part(slice(0, at)), held_out.without_class_weight()
 
 
 def _targets(

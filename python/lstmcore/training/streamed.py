@@ -141,6 +141,10 @@ class Streamed(Examples):
             reset=choose(self.reset),
         )
 
+    def without_class_weight(self) -> "Streamed":
+        """Return the same samples, of which none weighs more for its class."""
+        return replace(self, class_weight=None)
+
     def batch(self, rows: Array | slice) -> Batch:
         """Read the samples `rows`, all steps."""
         return self.read(rows, 0, self.inputs.shape[1])
