@@ -472,6 +472,36 @@ def test_evaluation_does_not_depend_on_the_batch_size(rng):
     assert model.test_on_batch(x, y) == whole
 
 
+def test_rows_without_steps_do_not_count(rng):
+    lengths = [3, 5, 0, 2]
+    x = [rng.standard_normal((length, 3)) for length in lengths]
+    y = [rng.integers(0, 2, length) for length in lengths]
+    model = lc.Sequential(
+        [
+            layers.LSTM(4, return_sequences=True, kernel_regularizer=0.1),
+            layers.Dense(2, activation="softmax"),
+        ],
+        dtype="float64",
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    model.build((None, None, 3))
+    full = [row for row in x if len(row)], [row for row in y if len(row)]
+    expected = model.evaluate(*full, verbose=0)
+    for size in (1, 2, 3, 4):
+        # Sums in another order.
+        found = model.evaluate(x, y, size, verbose=0)
+        assert found == pytest.approx(expected, rel=1e-14)
+    for batches in ([(x[:2], y[:2]), (x[2:3], y[2:3]), (x[3:], y[3:])], [([*x], [*y])]):
+        assert model.evaluate(batches, verbose=0) == pytest.approx(expected, rel=1e-14)
+    # Of nothing but such rows the loss is the penalty alone.
+    penalty = 0.1 * (model.weights["lstm.weight_ih_l0"] ** 2).sum()
+    assert model.test_on_batch(x[2:3], y[2:3])[0] == pytest.approx(penalty, rel=1e-14)
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    assert model.train_on_batch(x[2:3], y[2:3]) == pytest.approx(penalty, rel=1e-14)
+    history = model.fit(x, y, 1, verbose=0).history
+    assert history["loss"] == [pytest.approx(expected[0], rel=1e-14)]
+
+
 def test_without_shuffling_samples_come_in_order(rng):
     x, y = small_data(rng, 8)
     one, other = small_model(), small_model()
