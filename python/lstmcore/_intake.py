@@ -191,19 +191,28 @@ class Intake:
         return np.ascontiguousarray(array, dtype=np.int64)
 
     def refuse_infinite(
-        self, array: Array, name: str, valid: Array | None = None, where: Where | None = None
+        self,
+        array: Array,
+        name: str,
+        valid: Array | None = None,
+        where: Where | None = None,
+        always: str = "",
     ) -> None:
-        """Raise ValueError if a value of `array` is NaN or infinite; see `floats`."""
+        """Raise ValueError if a value of `array` is NaN or infinite; see `floats`.
+
+        `always` is the advice on what must be finite whatever `check_finite` says.
+        """
         if is_finite(array):
             return
         wrong = _among(~np.isfinite(array), valid)
         if wrong.any():
             place, value = _first(wrong, array, where or self._where)
-            raise ValueError(
-                f"{name}{place} is {value}; expected finite numbers: fill it in, leave the row "
-                "out, or say by a mask, lengths or rows of different lengths that the step is not "
-                "there" + ("; check_finite=False lets it pass" if self.switch else "")
+            advice = always or (
+                "fill it in, leave the row out, or say by a mask, lengths or rows of different "
+                "lengths that the step is not there"
+                + ("; check_finite=False lets it pass" if self.switch else "")
             )
+            raise ValueError(f"{name}{place} is {value}; expected finite numbers: {advice}")
 
 
 def is_finite(array: Array) -> bool:

@@ -168,10 +168,13 @@ def test_weights_of_nothing(weights):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ("balanced", "class_weight: expected a mapping"),
-        ([1.0, 2.0], "class_weight: expected a mapping"),
+        ("balanced", r"class_weight: expected a mapping .*such as \{0: .*np.bincount\(y\)"),
+        ([1.0, 2.0], r"class_weight: expected a mapping .*make dict\(enumerate\(weights\)\)"),
         ({2: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
+        ({2.0: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
         ({"0": 1.0}, "class_weight: expected an integer, got '0'"),
+        ({0.5: 1.0}, "class_weight: expected an integer, got 0.5"),
+        ({np.nan: 1.0}, "class_weight: expected an integer, got nan"),
         ({0: -1.0}, r"class_weight\[0\]: expected a number"),
         ({0: "1"}, r"class_weight\[0\]: expected a number"),
     ],
@@ -180,6 +183,27 @@ def test_class_weights_that_do_not_fit(weights, message):
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises((TypeError, ValueError), match=message):
         model.fit(X, LABELS, class_weight=weights, verbose=0)
+
+
+def test_balanced_class_weights_as_the_error_makes_them():
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    counts = np.bincount(labels)
+    balanced = dict(enumerate(len(labels) / (len(counts) * counts)))
+    assert balanced == {0: 6 / 9, 1: 6 / 6, 2: 6 / 3}
+    model = model_of(3, "softmax", loss="sparse_categorical_crossentropy")
+    model.fit(X, labels, class_weight=balanced, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "keys", [(0.0, 1.0), (False, True), (np.float32(0), np.float64(1)), (np.bool_(0), np.int8(1))]
+)
+def test_classes_may_be_of_any_type_that_labels_are(keys):
+    values = []
+    for classes in ((0, 1), keys):
+        model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+        weights = dict(zip(classes, (0.5, 3.0), strict=True))
+        values.append(model.train_on_batch(X, LABELS, class_weight=weights))
+    assert values[0] == values[1]
 
 
 # ---- inputs, callbacks, metrics ------------------------------------------------------------------

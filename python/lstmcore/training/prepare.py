@@ -308,7 +308,8 @@ def _weight_values(
     where: Where | None = None,
 ) -> Array:
     """Convert weights, which must be finite whatever else may be, and 0 where nothing is valid."""
-    intake.refuse_infinite(array, "sample_weight", valid, where)
+    advice = "0 for what shall not count"
+    intake.refuse_infinite(array, "sample_weight", valid, where, advice)
     converted = intake.floats(array, "sample_weight", dtype, valid, where)
     if valid is not None:
         converted = np.where(valid, converted, 0)
@@ -330,13 +331,22 @@ def _class_weights(
     assert units is not None
     binary = loss.activation == "sigmoid" and units == 1
     if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight: expected a mapping, got {_checks.describe(class_weight)}")
+        raise TypeError(
+            "class_weight: expected a mapping from numbers of classes to weights, such as "
+            f"{{0: 1.0, 1: 3.0}}, got {_checks.describe(class_weight)}; "
+            + (
+                "balanced ones are counts = np.bincount(y); "
+                "dict(enumerate(len(y) / (len(counts) * counts)))"
+                if isinstance(class_weight, str)
+                else "of a list with one for each class make dict(enumerate(weights))"
+            )
+        )
     if not (loss.labels or binary or loss.activation == "softmax"):
         raise ValueError(f"class_weight: {type(loss).__name__} with {units} outputs has no classes")
     count = 2 if binary else units
     table = np.ones(count, dtype)
     for number, weight in class_weight.items():
-        number = _checks.integer(number, "class_weight")
+        number = _class_number(number)
         if not 0 <= number < count:
             raise ValueError(f"class_weight: expected classes 0..{count - 1}, got {number}")
         table[number] = _checks.real(weight, f"class_weight[{number}]", 0.0)
@@ -350,6 +360,15 @@ def _class_weights(
     if isinstance(targets, Ragged):
         return Ragged(factors, targets.lengths, targets.starts)
     return factors
+
+
+def _class_number(key: Any) -> int:
+    """Return the number of a class; labels may be bools or whole floats, and so may these."""
+    if isinstance(key, (bool, np.bool_)) or (
+        isinstance(key, (float, np.floating)) and float(key).is_integer()
+    ):
+        return int(key)
+    return _checks.integer(key, "class_weight")
 
 
 def _product(weights: Rows, factors: Rows) -> Rows:
