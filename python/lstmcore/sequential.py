@@ -346,7 +346,7 @@ class Sequential(Network, Model):
                 return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset, intake)
             inputs = self._with_reset(self._inputs(x, mask, intake), reset)
             shape = self.output_shape
-            with explain_lists(x):
+            with explain_lists(x, y):
                 return add_targets(
                     inputs, loss, shape, self.dtype, y, sample_weight, class_weight, intake
                 )

@@ -233,12 +233,55 @@ def test_two_inputs(x):
             model.fit(named, LABELS)
 
 
+def test_only_errors_about_x_speak_of_two_inputs():
+    model = lc.Sequential([layers.LSTM(2, return_sequences=True), in_time(2, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = [X[0], X[1]], [LABELS[:T], LABELS[:T]]
+    model.fit(x, y, verbose=0)  # two rows of equal lengths
+    cases = [
+        (x, [y[0], y[1] + 7], {}, "y: expected labels in 0..1"),
+        (x, [y[0], y[1][:-1]], {}, "y: expected 4 entries in row 1"),
+        (x, np.array(3), {}, "y: expected"),
+        (x, y, {"sample_weight": [1.0, -1.0]}, "sample_weight: expected finite"),
+        (x, y, {"class_weight": {7: 1.0}}, "class_weight: expected classes"),
+        (x, y, {"mask": np.ones((2, T), np.int64)}, "mask: expected"),
+        ([X[0], X[1] * np.nan], y, {}, r"x\[1\]\[0, 0\] is nan"),
+    ]
+    for given, targets, options, message in cases:
+        with pytest.raises((TypeError, ValueError), match=f"^{message}") as error:
+            model.fit(given, targets, verbose=0, **options)
+        assert "meant as" not in str(error.value)
+
+
 def test_rows_of_other_widths_are_no_inputs():
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises(
         ValueError, match=r"all rows alike, got shape \(3, 2\) at 1, \(4, 3\) before$"
     ):
         model.fit([X[0], X[1, :3, :2]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: model.compile(lc.optimizers.Adam, "mse"),
+        lambda model: model.compile("adam", lc.losses.Huber),
+        lambda model: model.compile("adam", "mse", lc.metrics.R2),
+        lambda model: model.compile("adam", "mse", weighted_metrics=[lc.metrics.R2]),
+        lambda _: lc.Sequential([layers.LSTM]),
+        lambda model: model.add(layers.Dense),
+        lambda _: layers.Bidirectional(layers.LSTM),
+        lambda _: layers.TimeDistributed(layers.Dense),
+        lambda _: layers.Residual(layers.LSTM),
+        lambda _: layers.RNN(layers.LSTMCell),
+        lambda _: layers.Dense(2, kernel_regularizer=lc.regularizers.L2),
+        lambda _: layers.Dense(2, kernel_constraint=lc.constraints.MaxNorm),
+        lambda _: lc.optimizers.Adam(lc.schedules.CosineDecay),
+    ],
+)
+def test_a_class_in_the_place_of_an_object(make):
+    with pytest.raises(TypeError, match="expected .*got the class [A-Z0-9a-z]+; call it"):
+        make(model_of(1, None))
 
 
 def test_one_callback_and_one_metric():
@@ -255,10 +298,12 @@ def test_one_callback_and_one_metric():
     ("given", "message"),
     [
         (print, r"got <built-in .*callbacks.LambdaCallback\(on_epoch_end=function\)"),
-        (callbacks.History, "call it to make one|for a function pass"),
-        ([callbacks.History], "got <class .*; call it to make one"),
-        ([None], "expected Callback objects, got None$"),
-        ("early", "expected Callback objects, got 'e'"),
+        ([print], r"got <built-in .*callbacks.LambdaCallback\(on_epoch_end=function\)"),
+        (callbacks.History, "got the class History; call it to make an object$"),
+        ([callbacks.History], "got the class History; call it to make an object$"),
+        ([None], r"expected Callback objects, got None \(NoneType\)$"),
+        (3, r"expected Callback objects, got 3 \(int\)$"),
+        ("early", "expected Callback objects, got 'early'"),
     ],
 )
 def test_callbacks_that_are_none(given, message):

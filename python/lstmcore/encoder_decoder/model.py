@@ -550,7 +550,8 @@ class EncoderDecoder(Model, Configurable):
     # ---- checks ------------------------------------------------------------------------------
 
     def _pairs(self, x: Any, y: Any) -> tuple[Ragged, tuple[Ragged, Ragged]]:
-        sources = token_rows(x, "x", self.source_vocabulary)
+        with explain_lists(x):
+            sources = token_rows(x, "x", self.source_vocabulary)
         if y is None:
             raise ValueError("y: expected targets, got None")
         targets = target_rows(y, "y", self.target_vocabulary, self.start, self.end)
@@ -586,8 +587,7 @@ class EncoderDecoder(Model, Configurable):
         if reset is not None:
             self._check_passes_state("reset")
         self._check_no_mask(mask)
-        with explain_lists(x):
-            sources, targets = self._pairs(x, y)
+        sources, targets = self._pairs(x, y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")
         return pair_examples(

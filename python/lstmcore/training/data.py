@@ -355,7 +355,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         x = np.array(x)
     given, x = x, rows_of(x, name)
     if not (isinstance(x, (np.ndarray, list, tuple, str, *_NUMBERS)) or is_frame(x)):
-        call = "; call it and pass what it returns" if callable(given) else ""
+        plain = callable(given) and not isinstance(given, type)
+        call = "; call it and pass what it returns" if plain else ""
         raise TypeError(
             f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
             "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "
@@ -409,8 +410,12 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str, intake:
 
 
 @contextmanager
-def explain_lists(x: Any) -> Iterator[None]:
-    """Add to an error of the block that a model has one input, if `x` may be meant as several."""
+def explain_lists(x: Any, y: Any = None) -> Iterator[None]:
+    """Add to an error of the block that a model has one input, if `x` may be meant as several.
+
+    With `y`, the block is about targets, and an error says so only if there is one for each sample
+    of such inputs, and not for each entry of `x`.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -419,10 +424,19 @@ def explain_lists(x: Any) -> Iterator[None]:
         shapes: list[tuple[int, ...]] = [getattr(entry, "shape", ()) for entry in x]
         if any(len(shape) < 2 or shape[0] != shapes[0][0] for shape in shapes):
             raise
+        if y is not None and _count(y) not in {shapes[0][0]} - {len(x)}:
+            raise
         raise type(error)(
             f"{error}; if x is meant as {len(x)} inputs of {shapes[0][0]} samples, a model has one "
             "input: join them by numpy.concatenate(x, axis=-1)"
         ) from error
+
+
+def _count(values: Any) -> int | None:
+    try:
+        return len(values)
+    except TypeError:  # of a single number, which an error is about
+        return None
 
 
 def _rank(row: Any, name: str) -> int:

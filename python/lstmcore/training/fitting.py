@@ -317,16 +317,11 @@ def _begin(
 
 
 def _listed(callbacks: Any) -> list[Callback]:
-    """Return what may be one callback as a list; those in it are looked at by `CallbackList`."""
+    """Return what may be one callback as a list; `CallbackList` judges what is in it."""
     if callbacks is None:
         return []
-    if isinstance(callbacks, Callback):
+    if isinstance(callbacks, (Callback, type, str)) or not isinstance(callbacks, Iterable):
         return [callbacks]
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(
-            f"callbacks: expected Callback objects, got {_checks.describe(callbacks)}; for a "
-            "function pass callbacks.LambdaCallback(on_epoch_end=function)"
-        )
     return list(callbacks)
 
 
