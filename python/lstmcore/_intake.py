@@ -95,7 +95,9 @@ class Intake:
             return np.stack(columns, axis=1)
         if kind == "O":
             return _from_objects(array, name)
-        what = _ADVICE.get(kind, f"{array.dtype}; pass an array of floats or integers")
+        foreign = kind == "V" and array.dtype.names is None  # such as bfloat16 of ml_dtypes
+        how = ".astype('float32')" if foreign else "an array of floats or integers"
+        what = _ADVICE.get(kind, f"{array.dtype}; pass {how}")
         raise TypeError(f"{name}: expected numbers, got {what}")
 
     def floats(

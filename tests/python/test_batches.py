@@ -455,7 +455,9 @@ def test_what_cannot_be_iterated_is_told_what_can(thing):
     with pytest.raises(TypeError, match=message):
         coder.fit(thing, [[3]], verbose=0)
     if callable(thing):
-        with pytest.raises(TypeError, match="; call it (and pass what it returns|to make an object)$"):
+        with pytest.raises(
+            TypeError, match="; call it (and pass what it returns|to make an object)$"
+        ):
             model.predict(thing)
     text = lc.Sequential([layers.TextVectorization(vocabulary=["a"]), layers.Embedding(3, 2)])
     with pytest.raises(TypeError, match="texts: expected a sequence of strings"):

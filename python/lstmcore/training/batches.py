@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import is_sparse
 from lstmcore._typing import Array
 from lstmcore.training.data import Examples, Ragged, batch_rows
 from lstmcore.training.streamed import is_streamed
@@ -214,10 +215,14 @@ def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
         return bool(x) and all(
             isinstance(entry, tuple)
             and 1 <= len(entry) <= 3
-            and (_rank(entry[0]) == rank or (lone and len(entry) > 1 and hasattr(entry[0], "shape")))
+            and (
+                _rank(entry[0]) == rank or (lone and len(entry) > 1 and hasattr(entry[0], "shape"))
+            )
             for entry in x
         )
-    if isinstance(x, _NO_BATCHES) or any(hasattr(x, name) for name in _EXPORTS) or is_streamed(x):
+    if isinstance(x, _NO_BATCHES) or any(hasattr(x, name) for name in _EXPORTS):
+        return False
+    if is_streamed(x) or is_sparse(x):
         return False
     try:
         memoryview(x)

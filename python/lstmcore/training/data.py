@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._arrays import as_array, is_frame
+from lstmcore._arrays import as_array, is_frame, refuse_sparse
 from lstmcore._intake import Intake
 from lstmcore._typing import Array
 
@@ -347,6 +347,7 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         If there is no sample, or rows do not fit together.
     """
     if isinstance(x, (Mapping, Set)):
+        refuse_sparse(x, name)  # SciPy's dok_matrix is a dict, too
         raise TypeError(
             f"{name}: expected an array or a list of rows, got {_checks.describe(x)}; a model has "
             "one input"
