@@ -57,18 +57,15 @@ def is_sparse(values: Any) -> bool:
     """Tell a sparse matrix, of scipy.sparse and the like, or a sparse tensor of PyTorch."""
     if hasattr(values, "nnz"):
         return any(hasattr(values, method) for method in _DENSE)
-    return hasattr(values, "is_sparse") and "strided" not in str(
-        getattr(values, "layout", "strided")
-    )
+    return hasattr(values, "to_dense") and str(getattr(values, "layout", "")) != "torch.strided"
 
 
 def refuse_sparse(values: Any, name: str) -> None:
     """Raise TypeError, which says how to make it dense, if `values` are a sparse array."""
     if is_sparse(values):
+        kind = type(values).__name__
         method = next(method for method in _DENSE if hasattr(values, method))
-        raise TypeError(
-            f"{name}: expected a dense array, got a sparse {type(values).__name__}; pass .{method}()"
-        )
+        raise TypeError(f"{name}: expected a dense array, got a sparse {kind}; pass .{method}()")
 
 
 def _conversion(values: Any) -> str:

@@ -27,9 +27,8 @@ class CallbackList:
                 advice = ""
                 if callable(callback) and not isinstance(callback, type):
                     advice = "; for a function pass callbacks.LambdaCallback(on_epoch_end=function)"
-                raise TypeError(
-                    f"callbacks: expected Callback objects, got {_checks.describe(callback)}{advice}"
-                )
+                came = _checks.describe(callback)
+                raise TypeError(f"callbacks: expected Callback objects, got {came}{advice}")
             callback.model = model
         # Checkpoints come after those that change the optimizer, so that they hold the change.
         self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))

@@ -320,9 +320,8 @@ def _listed(callbacks: Any) -> list[Callback]:
     """Return what may be one callback as a list; `CallbackList` judges what is in it."""
     if callbacks is None:
         return []
-    if isinstance(callbacks, (Callback, type, str)) or not isinstance(callbacks, Iterable):
-        return [callbacks]
-    return list(callbacks)
+    single = isinstance(callbacks, (Callback, type, str)) or not isinstance(callbacks, Iterable)
+    return [callbacks] if single else list(callbacks)
 
 
 def _refuse_zeros(weights: Any) -> None:
