@@ -487,7 +487,7 @@ def test_what_yields_batches(data):
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
     """At a learning rate of 0 the figures of all epochs are those of the first batches."""
-    x, y, w = data
+    x, y, _ = data
     model = classifier()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy", ["accuracy"])
     source = kind(cut(x, y))
@@ -505,7 +505,7 @@ def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
 
 
 def test_validation_goes_on_with_an_iterator(data):
-    x, y, w = data
+    x, y, _ = data
     model = classifier()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
     batches = cut(x, y)
