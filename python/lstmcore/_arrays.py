@@ -6,9 +6,10 @@ import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["as_array", "columns_of", "is_frame"]
+__all__ = ["as_array", "columns_of", "is_frame", "is_sparse", "refuse_sparse"]
 
 CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned memory of the CPU
+_DENSE = ("toarray", "todense", "to_dense")  # methods of scipy.sparse, sparse and PyTorch
 _PLAIN = (list, tuple, str, bytes, int, float, np.generic, type(None))
 
 
@@ -37,6 +38,7 @@ def as_array(values: Any, name: str) -> Any:
         return values
     if hasattr(values, "to_numpy"):
         return _from_table(values, name)
+    refuse_sparse(values, name)
     try:
         if hasattr(values, "__dlpack__") and hasattr(values, "__dlpack_device__"):
             return _from_dlpack(values, name)
@@ -47,7 +49,32 @@ def as_array(values: Any, name: str) -> Any:
     except (BufferError, RuntimeError, ValueError) as error:
         raise TypeError(
             f"{name}: expected an array that NumPy can read, got {type(values).__name__}: {error}"
+            + _conversion(values)
         ) from error
+
+
+def is_sparse(values: Any) -> bool:
+    """Tell a sparse matrix, of scipy.sparse and the like, or a sparse tensor of PyTorch."""
+    if hasattr(values, "nnz"):
+        return any(hasattr(values, method) for method in _DENSE)
+    return hasattr(values, "to_dense") and str(getattr(values, "layout", "")) != "torch.strided"
+
+
+def refuse_sparse(values: Any, name: str) -> None:
+    """Raise TypeError, which says how to make it dense, if `values` are a sparse array."""
+    if is_sparse(values):
+        kind = type(values).__name__
+        method = next(method for method in _DENSE if hasattr(values, method))
+        raise TypeError(f"{name}: expected a dense array, got a sparse {kind}; pass .{method}()")
+
+
+def _conversion(values: Any) -> str:
+    """Say how to convert floats of a type that NumPy lacks, such as bfloat16, if it is that."""
+    kind = str(getattr(values, "dtype", "")).removeprefix("torch.")
+    if not kind.startswith(("bfloat", "float8", "float4")):
+        return ""
+    method = "float()" if hasattr(values, "float") else "astype('float32')"
+    return f" NumPy has no {kind}; pass .{method}"
 
 
 def _view(values: Any) -> memoryview | None:

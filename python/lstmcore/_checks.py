@@ -229,6 +229,8 @@ def describe(value: Any) -> str:
     """Say in a few words what `value` is, for an error message."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} with shape {value.shape}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}; call it to make an object"
     text = " ".join(repr(value).split())  # an error is a line
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
 

@@ -95,7 +95,9 @@ class Intake:
             return np.stack(columns, axis=1)
         if kind == "O":
             return _from_objects(array, name)
-        what = _ADVICE.get(kind, f"{array.dtype}; pass an array of floats or integers")
+        foreign = kind == "V" and array.dtype.names is None  # such as bfloat16 of ml_dtypes
+        how = ".astype('float32')" if foreign else "an array of floats or integers"
+        what = _ADVICE.get(kind, f"{array.dtype}; pass {how}")
         raise TypeError(f"{name}: expected numbers, got {what}")
 
     def floats(
@@ -191,19 +193,28 @@ class Intake:
         return np.ascontiguousarray(array, dtype=np.int64)
 
     def refuse_infinite(
-        self, array: Array, name: str, valid: Array | None = None, where: Where | None = None
+        self,
+        array: Array,
+        name: str,
+        valid: Array | None = None,
+        where: Where | None = None,
+        always: str = "",
     ) -> None:
-        """Raise ValueError if a value of `array` is NaN or infinite; see `floats`."""
+        """Raise ValueError if a value of `array` is NaN or infinite; see `floats`.
+
+        `always` is the advice on what must be finite whatever `check_finite` says.
+        """
         if is_finite(array):
             return
         wrong = _among(~np.isfinite(array), valid)
         if wrong.any():
             place, value = _first(wrong, array, where or self.where)
-            raise ValueError(
-                f"{name}{place} is {value}; expected finite numbers: fill it in, leave the row "
-                "out, or say by a mask, lengths or rows of different lengths that the step is not "
-                "there" + ("; check_finite=False lets it pass" if self.switch else "")
+            advice = always or (
+                "fill it in, leave the row out, or say by a mask, lengths or rows of different "
+                "lengths that the step is not there"
+                + ("; check_finite=False lets it pass" if self.switch else "")
             )
+            raise ValueError(f"{name}{place} is {value}; expected finite numbers: {advice}")
 
 
 def is_finite(array: Array) -> bool:

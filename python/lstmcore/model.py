@@ -222,7 +222,8 @@ class Model(Weighted, Summarized):
             Whether the order of the samples is drawn anew in each epoch. If not, ragged samples
             are not batched by length either. None: yes, but not if `stateful`.
         class_weight : mapping of int to float, optional
-            Weight of the samples of each class, times `sample_weight`; 1 for others.
+            Weight of the samples of each class in training, times `sample_weight`; 1 for others.
+            What is validated on has none.
         sample_weight : array_like, shape (N,) or (N, T), optional
             Weights in the loss and in `weighted_metrics`, not in metrics; converted to the model's
             dtype.
@@ -571,6 +572,11 @@ class Model(Weighted, Summarized):
     @property
     def output_shape(self) -> Shape:
         """Of a batch, None where it is open."""
+        raise NotImplementedError
+
+    @property
+    def _batch_rank(self) -> int:
+        """How many axes x of one batch has; 1 for texts."""
         raise NotImplementedError
 
     @property

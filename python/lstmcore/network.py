@@ -860,9 +860,10 @@ class Network(Weighted):
             return self._build_and_check(inputs, there)
         with explain_lists(x):
             inputs = read_inputs(x, first.input_kind, "x", intake)
-            if mask is not None:
-                there = check_mask(mask, inputs, first.input_kind)
-            inputs = typed(inputs, first.input_kind, self.dtype, "x", intake, there)
+        if mask is not None:
+            there = check_mask(mask, inputs, first.input_kind)
+        inputs = typed(inputs, first.input_kind, self.dtype, "x", intake, there)
+        with explain_lists(x):  # of shapes that do not fit, not of values
             return self._build_and_check(inputs, there)
 
     def _build_and_check(self, inputs: Rows, there: Array | None) -> Examples:

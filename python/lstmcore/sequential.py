@@ -222,7 +222,7 @@ class Sequential(Network, Model):
         """
         return_state = _checks.flag(return_state, "return_state")
         intake = Intake(check_finite)
-        if is_batches(x, x):
+        if is_batches(x, self._batch_rank):
             refuse_beside(batch_size=batch_size, reset=reset, mask=mask)
             return self._predict_batches(x, verbose, steps, state, return_state, stateful, intake)
         if batch_size is None:
@@ -267,10 +267,7 @@ class Sequential(Network, Model):
         """Compute the outputs of all batches that `x` yields."""
 
         def prepare(item: Any) -> Examples:
-            texts = self.vectorizer is not None
-            ids = bool(self._network) and self._network[0].input_kind == "ids"
-            rank = 1 if texts else len(self.input_shape) if self.built else 2 if ids else 3
-            return self._inputs(inputs_of(item, rank), None, intake)
+            return self._inputs(inputs_of(item, self._batch_rank), None, intake)
 
         source = Iterated(x, prepare, "x", steps, "steps")
         with nullcontext() if self.built else self._unchanged_on_error():
@@ -289,6 +286,15 @@ class Sequential(Network, Model):
             if carried:
                 walk.state = end
         return (joined(outputs), walk.state) if return_state else joined(outputs)
+
+    @property
+    def _batch_rank(self) -> int:
+        if self.vectorizer is not None:
+            return 1
+        if self.built:
+            return len(self.input_shape)
+        ids = bool(self._network) and self._network[0].input_kind == "ids"
+        return 2 if ids else 3
 
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute all outputs, without steps that are not there; see `Model._output_rows`."""
@@ -340,7 +346,7 @@ class Sequential(Network, Model):
                 return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset, intake)
             inputs = self._with_reset(self._inputs(x, mask, intake), reset)
             shape = self.output_shape
-            with explain_lists(x):
+            with explain_lists(x, y):
                 return add_targets(
                     inputs, loss, shape, self.dtype, y, sample_weight, class_weight, intake
                 )

@@ -107,6 +107,58 @@ def test_models(kind, rng):
     assert np.array_equal(*outputs)
 
 
+class SparseOnly:
+    """As a matrix of scipy.sparse: it has a shape, is sliced and iterated, and is no array."""
+
+    nnz, dtype = 2, np.dtype(np.float32)
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def __iter__(self):
+        return iter([self])
+
+    def __getitem__(self, key):
+        return self
+
+    def toarray(self):
+        return np.zeros(self.shape)
+
+
+def test_sparse_matrices_are_told_how_to_become_dense(weights, rng):
+    x = rng.standard_normal((4, 5, 3)).astype(np.float32)
+    model = lc.Sequential([lc.layers.LSTM(2, return_sequences=True), lc.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    flat = lc.Sequential([lc.layers.Dense(1)])
+    flat.compile("sgd", "mse")
+    expected = r": expected a dense array, got a sparse SparseOnly; pass \.toarray\(\)$"
+    for thing in (SparseOnly((4, 5)), SparseOnly((4, 5, 3)), [SparseOnly((5, 3))]):
+        for call in (
+            flat.predict,
+            lambda thing: flat.fit(thing, [[1]] * 4),
+            lambda thing: model.fit(thing, x[..., :1], tbptt=2),
+            lambda thing: flat.evaluate(thing, [[1]] * 4),
+            lambda thing: flat.train_on_batch(thing, [[1]] * 4),
+        ):
+            with pytest.raises(TypeError, match="^x" + expected):
+                call(thing)
+    for name, options in (("y", {}), ("y", {"tbptt": 2})):
+        with pytest.raises(TypeError, match=f"^{name}" + expected):
+            model.fit(x, SparseOnly((4, 5)), **options)
+    with pytest.raises(TypeError, match="^sample_weight" + expected):
+        model.fit(x, x[..., :1], sample_weight=SparseOnly((4, 5)))
+    with pytest.raises(TypeError, match="^x" + expected):
+        F.lstm(SparseOnly((4, 5, 3)), weights, CONFIG)
+
+
+def test_values_that_are_no_numbers_of_numpy():
+    foreign = np.zeros((4, 3), dtype="V2")  # as NumPy shows bfloat16
+    with pytest.raises(
+        TypeError, match=r"^x: expected numbers, got .*; pass .astype\('float32'\)$"
+    ):
+        lc.Sequential([lc.layers.Dense(1)]).predict(foreign)
+
+
 def test_rows_may_be_anything(rng):
     rows = [rng.standard_normal((steps, 3)).astype(np.float32) for steps in (4, 2, 5)]
     model = lc.Sequential([lc.layers.LSTM(4)], seed=0)

@@ -98,8 +98,6 @@ def test_batches_train_as_arrays_do(name, weighted, data):
         verbose=0,
     )
     held_out = make(cut(*given))
-    if isinstance(held_out, list):  # which is (x, y) there
-        held_out = Iterable(held_out)
     steps = {"validation_steps": 3} if options else {}
     got = model.fit(
         make(cut(*given)), epochs=2, validation_data=held_out, **options, **steps, verbose=0
@@ -112,10 +110,7 @@ def test_batches_train_as_arrays_do(name, weighted, data):
         x, y, SIZE, sample_weight=weights if weighted else None, verbose=0
     )
     expected = reference.predict(x, verbose=0)
-    if name != "list":  # which is one of rows there
-        np.testing.assert_array_equal(
-            model.predict(make(cut(*given)), **steps, verbose=0), expected
-        )
+    np.testing.assert_array_equal(model.predict(make(cut(*given)), **steps, verbose=0), expected)
 
 
 def test_predict_takes_batches_of_inputs_alone(data):
@@ -276,6 +271,42 @@ def test_callbacks_are_told_how_many_batches_there_are(make, options, steps, ver
     assert ("loss:" in capsys.readouterr().out) == (verbose != 0)
 
 
+def test_lists_of_batches_and_lists_of_tuples(data):
+    x, y, weights = data
+    model = classifier()
+    model.fit(x, y, verbose=0, validation_data=[x, y])  # x and y in a list, as ever
+    rows = [tuple(row[:3]) for row in x]  # samples of three steps each
+    expected = model.predict(x[:, :3], verbose=0)
+    np.testing.assert_array_equal(model.predict(rows, verbose=0), expected)
+    assert model.evaluate(rows, y, verbose=0) == model.evaluate(x[:, :3], y, verbose=0)
+    options = {"epochs": 2, "verbose": 0}
+    alone = model.evaluate(x, y, SIZE, sample_weight=weights, verbose=0)
+    assert model.evaluate(cut(x, y, weights), verbose=0) == alone
+    for call in (model.train_on_batch, model.test_on_batch):
+        with pytest.raises(TypeError, match="x: expected one batch, .* use fit or evaluate"):
+            call(cut(x, y))
+    with pytest.raises(ValueError, match="validation_data: batch 1: y: expected 8 entries"):
+        model.fit(x, y, validation_data=[(x[:8], y[:8]), (x[8:16], y[:3])], **options)
+    vectorizer = layers.TextVectorization(vocabulary=["good", "bad"])
+    text = lc.Sequential(
+        [vectorizer, layers.Embedding(4, 2), layers.LSTM(2), layers.Dense(1, activation="sigmoid")]
+    )
+    text.compile("sgd", "binary_crossentropy")
+    batches = [(["good", "bad"], [1, 0]), (["bad bad", "good"], [0, 1])]
+    history = text.fit(batches, validation_data=batches, **options).history
+    assert history["val_loss"][-1] == text.evaluate(batches, verbose=0)
+    np.testing.assert_array_equal(
+        text.predict(batches, verbose=0),
+        text.predict([*batches[0][0], *batches[1][0]], verbose=0),
+    )
+    coder = lc.EncoderDecoder(5, 5, embedding_size=3, units=3)
+    coder.compile()
+    pairs = [(np.array([[3, 4], [4, 4]]), [[3], [4, 3]]), ([[3], [4, 3]], [[4], [3]])]
+    history = coder.fit(pairs, validation_data=pairs, **options).history
+    assert history["val_loss"][-1] == coder.evaluate(pairs, verbose=0)
+    assert len(coder.predict(pairs, verbose=0)) == 4
+
+
 def test_an_endless_sequence_says_so(data):
     class Endless:
         num_batches = None  # as Keras' PyDataset without a length
@@ -424,7 +455,9 @@ def test_what_cannot_be_iterated_is_told_what_can(thing):
     with pytest.raises(TypeError, match=message):
         coder.fit(thing, [[3]], verbose=0)
     if callable(thing):
-        with pytest.raises(TypeError, match="call it and pass what it returns"):
+        with pytest.raises(
+            TypeError, match="; call it (and pass what it returns|to make an object)$"
+        ):
             model.predict(thing)
     text = lc.Sequential([layers.TextVectorization(vocabulary=["a"]), layers.Embedding(3, 2)])
     with pytest.raises(TypeError, match="texts: expected a sequence of strings"):
@@ -433,11 +466,19 @@ def test_what_cannot_be_iterated_is_told_what_can(thing):
 
 def test_what_yields_batches(data):
     x = data[0]
-    for thing in (x, list(x), tuple(x), "text", range(3), {1: x}, {1}, memoryview(x), None, 3):
-        assert not is_batches(thing)
+    for thing in (x, list(x), tuple(x), "text", range(3), {1: x}, {1}, memoryview(x), None, 3, []):
+        assert not is_batches(thing, 3)
     for thing in (iter(x), Sequence([]), Iterable([]), endless([]), map(abs, x), cut(x, x)):
-        assert is_batches(thing)
-    assert not is_batches(cut(x, x), x)  # rows beside their targets
+        assert is_batches(thing, 3)
+    uneven = [[x[0], x[1, :2]], [x[2, :1]]]
+    for thing in ([(part, [1]) for part in uneven], [(part,) for part in uneven]):
+        assert is_batches(thing, 3)
+    for thing in ([tuple(x[0]), tuple(x[1])], [(x[0], x[1]), (x[2], x[3])]):
+        assert not is_batches(thing, 3)  # samples, whose rows are tuples; x and y of tuples
+    assert is_batches([(x[0], 1), (x[1], 0)], 3, lone=True)  # so that an error says what they are
+    assert not is_batches([(x[0], 1), (x[1], 0)], 3)
+    assert is_batches([(["a", "b"], [0, 1])], 1)
+    assert not is_batches([("a", "b"), (0, 1)], 1)
     ids = lc.Sequential([layers.Embedding(5, 2)])
     assert ids.predict(range(3), verbose=0).shape == ids.predict([0, 1, 2], verbose=0).shape
 

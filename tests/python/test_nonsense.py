@@ -305,10 +305,13 @@ def test_weights_of_nothing(weights):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ("balanced", "class_weight: expected a mapping"),
-        ([1.0, 2.0], "class_weight: expected a mapping"),
+        ("balanced", r"class_weight: expected a mapping .*such as \{0: .*np.bincount\(y\)"),
+        ([1.0, 2.0], r"class_weight: expected a mapping .*make dict\(enumerate\(weights\)\)"),
         ({2: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
+        ({2.0: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
         ({"0": 1.0}, "class_weight: expected an integer, got '0'"),
+        ({0.5: 1.0}, "class_weight: expected an integer, got 0.5"),
+        ({np.nan: 1.0}, "class_weight: expected an integer, got nan"),
         ({0: -1.0}, r"class_weight\[0\]: expected a number"),
         ({0: "1"}, r"class_weight\[0\]: expected a number"),
     ],
@@ -317,6 +320,27 @@ def test_class_weights_that_do_not_fit(weights, message):
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises((TypeError, ValueError), match=message):
         model.fit(X, LABELS, class_weight=weights, verbose=0)
+
+
+def test_balanced_class_weights_as_the_error_makes_them():
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    counts = np.bincount(labels)
+    balanced = dict(enumerate(len(labels) / (len(counts) * counts)))
+    assert balanced == {0: 6 / 9, 1: 6 / 6, 2: 6 / 3}
+    model = model_of(3, "softmax", loss="sparse_categorical_crossentropy")
+    model.fit(X, labels, class_weight=balanced, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "keys", [(0.0, 1.0), (False, True), (np.float32(0), np.float64(1)), (np.bool_(0), np.int8(1))]
+)
+def test_classes_may_be_of_any_type_that_labels_are(keys):
+    values = []
+    for classes in ((0, 1), keys):
+        model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
+        weights = dict(zip(classes, (0.5, 3.0), strict=True))
+        values.append(model.train_on_batch(X, LABELS, class_weight=weights))
+    assert values[0] == values[1]
 
 
 # ---- inputs, callbacks, metrics ------------------------------------------------------------------
@@ -346,12 +370,55 @@ def test_two_inputs(x):
             model.fit(named, LABELS)
 
 
+def test_only_errors_about_x_speak_of_two_inputs():
+    model = lc.Sequential([layers.LSTM(2, return_sequences=True), in_time(2, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = [X[0], X[1]], [LABELS[:T], LABELS[:T]]
+    model.fit(x, y, verbose=0)  # two rows of equal lengths
+    cases = [
+        (x, [y[0], y[1] + 7], {}, "y: expected labels in 0..1"),
+        (x, [y[0], y[1][:-1]], {}, "y: expected 4 entries in row 1"),
+        (x, np.array(3), {}, "y: expected"),
+        (x, y, {"sample_weight": [1.0, -1.0]}, "sample_weight: expected finite"),
+        (x, y, {"class_weight": {7: 1.0}}, "class_weight: expected classes"),
+        (x, y, {"mask": np.ones((2, T), np.int64)}, "mask: expected"),
+        ([X[0], X[1] * np.nan], y, {}, r"x\[1\]\[0, 0\] is nan"),
+    ]
+    for given, targets, options, message in cases:
+        with pytest.raises((TypeError, ValueError), match=f"^{message}") as error:
+            model.fit(given, targets, verbose=0, **options)
+        assert "meant as" not in str(error.value)
+
+
 def test_rows_of_other_widths_are_no_inputs():
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises(
         ValueError, match=r"all rows alike, got shape \(3, 2\) at 1, \(4, 3\) before$"
     ):
         model.fit([X[0], X[1, :3, :2]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: model.compile(lc.optimizers.Adam, "mse"),
+        lambda model: model.compile("adam", lc.losses.Huber),
+        lambda model: model.compile("adam", "mse", lc.metrics.R2),
+        lambda model: model.compile("adam", "mse", weighted_metrics=[lc.metrics.R2]),
+        lambda _: lc.Sequential([layers.LSTM]),
+        lambda model: model.add(layers.Dense),
+        lambda _: layers.Bidirectional(layers.LSTM),
+        lambda _: layers.TimeDistributed(layers.Dense),
+        lambda _: layers.Residual(layers.LSTM),
+        lambda _: layers.RNN(layers.LSTMCell),
+        lambda _: layers.Dense(2, kernel_regularizer=lc.regularizers.L2),
+        lambda _: layers.Dense(2, kernel_constraint=lc.constraints.MaxNorm),
+        lambda _: lc.optimizers.Adam(lc.schedules.CosineDecay),
+    ],
+)
+def test_a_class_in_the_place_of_an_object(make):
+    with pytest.raises(TypeError, match="expected .*got the class [A-Z0-9a-z]+; call it"):
+        make(model_of(1, None))
 
 
 def test_one_callback_and_one_metric():
@@ -368,10 +435,12 @@ def test_one_callback_and_one_metric():
     ("given", "message"),
     [
         (print, r"got <built-in .*callbacks.LambdaCallback\(on_epoch_end=function\)"),
-        (callbacks.History, "call it to make one|for a function pass"),
-        ([callbacks.History], "got <class .*; call it to make one"),
-        ([None], "expected Callback objects, got None$"),
-        ("early", "expected Callback objects, got 'e'"),
+        ([print], r"got <built-in .*callbacks.LambdaCallback\(on_epoch_end=function\)"),
+        (callbacks.History, "got the class History; call it to make an object$"),
+        ([callbacks.History], "got the class History; call it to make an object$"),
+        ([None], r"expected Callback objects, got None \(NoneType\)$"),
+        (3, r"expected Callback objects, got 3 \(int\)$"),
+        ("early", "expected Callback objects, got 'early'"),
     ],
 )
 def test_callbacks_that_are_none(given, message):

@@ -377,6 +377,59 @@ def test_class_weight_is_sample_weight_by_class(rng):
     np.testing.assert_array_equal(one.parameters.values, both.parameters.values)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["rows", "ragged", "streamed", "pairs"])
+def test_class_weights_act_on_training_alone(kind, weighted, rng, tmp_path):
+    held, options = slice(30, 40), {}
+    if kind == "pairs":
+        x, y = rng.integers(3, 6, (40, 3)), rng.integers(3, 6, (40, 2))
+        model = lc.EncoderDecoder(6, 6, embedding_size=3, units=3)
+    elif kind == "rows":
+        x, y = small_data(rng)
+        model = small_model()
+    else:
+        x, y = rng.standard_normal((40, 6, 3)).astype(np.float32), rng.integers(0, 4, (40, 6))
+        model = lc.Sequential(
+            [layers.LSTM(4, return_sequences=True), layers.Dense(4, activation="softmax")]
+        )
+        options["tbptt"] = 3
+        if kind == "ragged":
+            lengths = rng.integers(1, 7, 40)
+            x, y = ([row[:n] for row, n in zip(rows, lengths, strict=True)] for rows in (x, y))
+        else:
+            np.save(tmp_path / "x.npy", x)
+            x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy", [], ["accuracy"])
+    weights = rng.uniform(0.5, 2, 40) if weighted else None
+    classes = {1: 30.0, 3: 20.0} if kind != "rows" else {1: 30.0}
+    history = model.fit(
+        x,
+        y,
+        sample_weight=weights,
+        class_weight=classes,
+        validation_split=0.25,
+        verbose=0,
+        **options,
+    ).history
+    own = None if weights is None else weights[held]
+    expected = model.evaluate(
+        np.asarray(x[held]) if kind == "streamed" else x[held],
+        y[held],
+        sample_weight=own,
+        verbose=0,
+    )
+    assert [history["val_loss"][0], history["val_accuracy"][0]] == pytest.approx(expected, rel=1e-6)
+    assert history["loss"][0] > 2 * history["val_loss"][0]  # which the classes do weigh
+
+
+def test_weights_that_are_zero_in_what_is_trained_on_are_refused(rng):
+    x, y = small_data(rng, 8)
+    y = np.array([0] * 6 + [1] * 2)
+    for weights in ({"class_weight": {0: 0.0}}, {"sample_weight": y}):
+        with pytest.raises(ValueError, match="sample_weight: expected a weight above 0"):
+            small_model().fit(x, y, validation_split=0.25, verbose=0, **weights)
+
+
 def test_a_weight_of_zero_leaves_a_sample_out_of_the_gradient(rng):
     x, y = small_data(rng, 8)
     model = small_model()
@@ -417,6 +470,36 @@ def test_evaluation_does_not_depend_on_the_batch_size(rng):
     named = model.evaluate(x, y, batch_size=40, return_dict=True, verbose=0)
     assert named == dict(zip(("loss", "accuracy"), whole, strict=True))
     assert model.test_on_batch(x, y) == whole
+
+
+def test_rows_without_steps_do_not_count(rng):
+    lengths = [3, 5, 0, 2]
+    x = [rng.standard_normal((length, 3)) for length in lengths]
+    y = [rng.integers(0, 2, length) for length in lengths]
+    model = lc.Sequential(
+        [
+            layers.LSTM(4, return_sequences=True, kernel_regularizer=0.1),
+            layers.Dense(2, activation="softmax"),
+        ],
+        dtype="float64",
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    model.build((None, None, 3))
+    full = [row for row in x if len(row)], [row for row in y if len(row)]
+    expected = model.evaluate(*full, verbose=0)
+    for size in (1, 2, 3, 4):
+        # Sums in another order.
+        found = model.evaluate(x, y, size, verbose=0)
+        assert found == pytest.approx(expected, rel=1e-14)
+    for batches in ([(x[:2], y[:2]), (x[2:3], y[2:3]), (x[3:], y[3:])], [([*x], [*y])]):
+        assert model.evaluate(batches, verbose=0) == pytest.approx(expected, rel=1e-14)
+    # Of nothing but such rows the loss is the penalty alone.
+    penalty = 0.1 * (model.weights["lstm.weight_ih_l0"] ** 2).sum()
+    assert model.test_on_batch(x[2:3], y[2:3])[0] == pytest.approx(penalty, rel=1e-14)
+    model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    assert model.train_on_batch(x[2:3], y[2:3]) == pytest.approx(penalty, rel=1e-14)
+    history = model.fit(x, y, 1, verbose=0).history
+    assert history["loss"] == [pytest.approx(expected[0], rel=1e-14)]
 
 
 def test_without_shuffling_samples_come_in_order(rng):

@@ -24,6 +24,7 @@ from lstmcore._typing import (
 from lstmcore.config import MAX_LAYERS
 from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
 from lstmcore.encoder_decoder.pairs import (
+    BATCH_RANK,
     Pair,
     PairExamples,
     pair_examples,
@@ -346,6 +347,10 @@ class EncoderDecoder(Model, Configurable):
             result[rows] = [row[:length].sum() for row, length in zip(logs, lengths, strict=True)]
         return result
 
+    @property
+    def _batch_rank(self) -> int:
+        return BATCH_RANK
+
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
         """Compute the probabilities at all steps of the targets; see `Model._output_rows`."""
         self._check_no_mask(mask)
@@ -545,7 +550,8 @@ class EncoderDecoder(Model, Configurable):
     # ---- checks ------------------------------------------------------------------------------
 
     def _pairs(self, x: Any, y: Any) -> tuple[Ragged, tuple[Ragged, Ragged]]:
-        sources = token_rows(x, "x", self.source_vocabulary)
+        with explain_lists(x):
+            sources = token_rows(x, "x", self.source_vocabulary)
         if y is None:
             raise ValueError("y: expected targets, got None")
         targets = target_rows(y, "y", self.target_vocabulary, self.start, self.end)
@@ -581,8 +587,7 @@ class EncoderDecoder(Model, Configurable):
         if reset is not None:
             self._check_passes_state("reset")
         self._check_no_mask(mask)
-        with explain_lists(x):
-            sources, targets = self._pairs(x, y)
+        sources, targets = self._pairs(x, y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")
         return pair_examples(

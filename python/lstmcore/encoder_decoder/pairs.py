@@ -22,9 +22,18 @@ from lstmcore.training.losses import Loss
 from lstmcore.training.prepare import add_targets
 from lstmcore.training.progress import with_bar
 
-__all__ = ["Pair", "PairExamples", "pair_examples", "source_chunks", "target_rows", "token_rows"]
+__all__ = [
+    "BATCH_RANK",
+    "Pair",
+    "PairExamples",
+    "pair_examples",
+    "source_chunks",
+    "target_rows",
+    "token_rows",
+]
 
 PADDING = 0
+BATCH_RANK = 2  # of sources and targets: rows of token ids
 
 
 class Pair(NamedTuple):
@@ -128,10 +137,10 @@ def source_chunks(
     """
 
     def examples_of(item: Any) -> Examples:
-        sources = token_rows(inputs_of(item, rank=2), "x", vocabulary)
+        sources = token_rows(inputs_of(item, BATCH_RANK), "x", vocabulary)
         return Examples(sources, sources.lengths)
 
-    if is_batches(x, x):
+    if is_batches(x, BATCH_RANK):
         refuse_beside(batch_size=batch_size)
         batches = Iterated(x, examples_of, "x", steps, "steps")
         for examples, _ in with_bar(batches.batches(), batches.steps, "Decode", verbose):
@@ -211,4 +220,11 @@ def pair_examples(
         intake,
     )
     lengths = sources.lengths + given.lengths
-    return PairExamples(sources, lengths, checked.targets, checked.weights, given=given)
+    return PairExamples(
+        sources,
+        lengths,
+        checked.targets,
+        checked.weights,
+        sample_weights=checked.sample_weights,
+        given=given,
+    )

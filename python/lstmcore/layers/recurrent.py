@@ -65,8 +65,10 @@ class Recurrent(Layer):
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.cells = list(cells)
-        if not self.cells or not all(isinstance(cell, LSTMCell) for cell in self.cells):
-            raise TypeError(f"cell: expected an LSTMCell or a list of them, got {cells!r}")
+        wrong = [cell for cell in self.cells if not isinstance(cell, LSTMCell)]
+        if wrong or not self.cells:
+            came = _checks.describe(wrong[0] if wrong else cells)
+            raise TypeError(f"cell: expected an LSTMCell or a list of them, got {came}")
         if len({cell.units for cell in self.cells}) > 1:
             widths = [cell.units for cell in self.cells]
             raise ValueError(

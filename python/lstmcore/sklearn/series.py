@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from lstmcore import _checks
+from lstmcore._arrays import refuse_sparse
 from lstmcore._typing import Array
 from lstmcore.sklearn.columns import check_finite, check_numbers, column_names
 
@@ -200,8 +200,7 @@ def _in_order(frame: Any, names: list[Any] | None, others: bool = False) -> Any:
 
 
 def _table(values: Any, name: str) -> Array:
-    if issparse(values):
-        raise TypeError(f"{name}: expected dense values, got sparse ones")
+    refuse_sparse(values, name)
     if values is None or isinstance(values, (str, bytes, Mapping)):
         raise TypeError(f"{name}: expected a series of numbers, got {_checks.describe(values)}")
     check_numbers(values, name)

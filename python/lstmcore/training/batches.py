@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import is_sparse
 from lstmcore._typing import Array
 from lstmcore.training.data import Examples, Ragged, batch_rows
 from lstmcore.training.streamed import is_streamed
@@ -27,7 +28,7 @@ __all__ = [
 BATCH_SIZE = 32
 """Rows of a batch if nobody says how many."""
 
-_NO_BATCHES = (np.ndarray, list, tuple, str, bytes, Mapping, Set, range, type(None))
+_NO_BATCHES = (np.ndarray, tuple, str, bytes, Mapping, Set, range, type(None))
 _EXPORTS = ("__array__", "__array_interface__", "__dlpack__", "to_numpy")
 
 
@@ -198,17 +199,30 @@ class Iterated:
             raise type(error)(f"{where}: {error}") from error
 
 
-def is_batches(x: Any, y: Any = None) -> bool:
+def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
     """Tell what yields batches from samples: arrays, lists of rows, what is sliced like an array.
 
-    A list of tuples (x, y) of arrays without a `y` beside it is one of batches, too.
+    Parameters
+    ----------
+    x : anything
+    rank : int
+        That of the model's x. A list of tuples whose first entries have it is one of batches, too.
+    lone : bool, default False
+        Whether targets are missing unless they are in `x`: then a list of tuples (x, y) of arrays
+        of any rank is meant as batches.
     """
-    if isinstance(x, list) and x and y is None:
-        return all(
-            isinstance(entry, tuple) and len(entry) in (2, 3) and hasattr(entry[0], "shape")
+    if isinstance(x, list):
+        return bool(x) and all(
+            isinstance(entry, tuple)
+            and 1 <= len(entry) <= 3
+            and (
+                _rank(entry[0]) == rank or (lone and len(entry) > 1 and hasattr(entry[0], "shape"))
+            )
             for entry in x
         )
-    if isinstance(x, _NO_BATCHES) or any(hasattr(x, name) for name in _EXPORTS) or is_streamed(x):
+    if isinstance(x, _NO_BATCHES) or any(hasattr(x, name) for name in _EXPORTS):
+        return False
+    if is_streamed(x) or is_sparse(x):
         return False
     try:
         memoryview(x)
@@ -318,13 +332,13 @@ def _tell(x: Any, name: str) -> None:
 
 
 def _rank(value: Any) -> int:
+    """Count the axes of an array, or of lists whose rows may have different lengths."""
     shape = getattr(value, "shape", None)
     if shape is not None:
         return len(shape)
-    try:
-        return np.ndim(value)
-    except ValueError:  # rows of different lengths, so a batch of them
-        return 2
+    if isinstance(value, (list, tuple)):
+        return 1 + (_rank(value[0]) if value else 0)
+    return np.ndim(value)
 
 
 def _refuse_single_samples(x: Any, name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lstmcore import _checks
 from lstmcore.training.callback import Callback, Logs
 from lstmcore.training.callbacks import ModelCheckpoint
 from lstmcore.training.history import History
@@ -23,8 +24,11 @@ class CallbackList:
         self._stopped = False
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                call = "; call it to make one" if isinstance(callback, type) else ""
-                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}{call}")
+                advice = ""
+                if callable(callback) and not isinstance(callback, type):
+                    advice = "; for a function pass callbacks.LambdaCallback(on_epoch_end=function)"
+                came = _checks.describe(callback)
+                raise TypeError(f"callbacks: expected Callback objects, got {came}{advice}")
             callback.model = model
         # Checkpoints come after those that change the optimizer, so that they hold the change.
         self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))

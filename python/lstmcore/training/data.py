@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._arrays import as_array, is_frame
+from lstmcore._arrays import as_array, is_frame, refuse_sparse
 from lstmcore._intake import Intake
 from lstmcore._typing import Array
 
@@ -143,6 +143,8 @@ class Examples:
         Whether there are targets for each time step.
     there : ndarray of bool, shape (N, T), optional
         Which steps of the inputs that were given are those of `inputs`; None: all.
+    sample_weights : ndarray, Ragged or None
+        `weights` without those of classes.
     """
 
     inputs: Rows
@@ -153,6 +155,7 @@ class Examples:
     output_lengths: Callable[[Array], Array] | None = None
     in_time: bool = False
     there: Array | None = None
+    sample_weights: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -179,7 +182,12 @@ class Examples:
             weights=_choose(self.weights, rows),
             reset=_choose(self.reset, rows),
             there=_choose(self.there, rows),
+            sample_weights=_choose(self.sample_weights, rows),
         )
+
+    def without_class_weight(self) -> "Examples":
+        """Return the same samples, of which none weighs more for its class."""
+        return replace(self, weights=self.sample_weights)
 
     def batch(self, rows: Array | slice) -> Batch:
         """Gather the samples `rows`."""
@@ -339,6 +347,7 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         If there is no sample, or rows do not fit together.
     """
     if isinstance(x, (Mapping, Set)):
+        refuse_sparse(x, name)  # SciPy's dok_matrix is a dict, too
         raise TypeError(
             f"{name}: expected an array or a list of rows, got {_checks.describe(x)}; a model has "
             "one input"
@@ -347,7 +356,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         x = np.array(x)
     given, x = x, rows_of(x, name)
     if not (isinstance(x, (np.ndarray, list, tuple, str, *_NUMBERS)) or is_frame(x)):
-        call = "; call it and pass what it returns" if callable(given) else ""
+        plain = callable(given) and not isinstance(given, type)
+        call = "; call it and pass what it returns" if plain else ""
         raise TypeError(
             f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
             "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "
@@ -401,8 +411,12 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str, intake:
 
 
 @contextmanager
-def explain_lists(x: Any) -> Iterator[None]:
-    """Add to an error of the block that a model has one input, if `x` may be meant as several."""
+def explain_lists(x: Any, y: Any = None) -> Iterator[None]:
+    """Add to an error of the block that a model has one input, if `x` may be meant as several.
+
+    With `y`, the block is about targets, and an error says so only if there is one for each sample
+    of such inputs, and not for each entry of `x`.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -411,10 +425,19 @@ def explain_lists(x: Any) -> Iterator[None]:
         shapes: list[tuple[int, ...]] = [getattr(entry, "shape", ()) for entry in x]
         if any(len(shape) < 2 or shape[0] != shapes[0][0] for shape in shapes):
             raise
+        if y is not None and _count(y) not in {shapes[0][0]} - {len(x)}:
+            raise
         raise type(error)(
             f"{error}; if x is meant as {len(x)} inputs of {shapes[0][0]} samples, a model has one "
             "input: join them by numpy.concatenate(x, axis=-1)"
         ) from error
+
+
+def _count(values: Any) -> int | None:
+    try:
+        return len(values)
+    except TypeError:  # of a single number, which an error is about
+        return None
 
 
 def _rank(row: Any, name: str) -> int:

@@ -49,6 +49,12 @@ class Samples:
     reset: Any = None
     mask: Any = None
 
+    def are_batches(self, model: "Model") -> bool:
+        """Tell whether `x` yields batches of samples."""
+        if isinstance(self.x, list) and self.y is not None:
+            return False  # rows beside their targets
+        return is_batches(self.x, model._batch_rank, lone=True)
+
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
         check_head(model.compiled.loss, model._network)  # layers may have come and gone
@@ -108,7 +114,7 @@ def fit(
     on_nan: str,
 ) -> History:
     """Check everything, then train; see `Model.fit`."""
-    streaming = is_batches(samples.x, samples.y)
+    streaming = samples.are_batches(model)
     if streaming:
         refuse_beside(
             y=samples.y,
@@ -146,11 +152,12 @@ def fit(
             training = samples.iterated(model, intake, "x", steps, "steps_per_epoch", windows)
         else:
             training = samples.examples(model, intake, windows)
-            _refuse_zeros(training.weights)
         held_out = _held_out(model, validation_data, intake, validation_steps, windows)
         if held_out is None and validation_split != 0.0:
             assert isinstance(training, Examples)
             training, held_out = split(training, validation_split)
+        if isinstance(training, Examples):
+            _refuse_zeros(training.weights)
         for part in (training, held_out):
             if isinstance(part, Iterated):
                 part.check_epochs(epochs - initial_epoch)
@@ -217,7 +224,7 @@ def evaluate(
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
     source: Source
     with nullcontext() if model.built else model._unchanged_on_error():
-        if is_batches(samples.x, samples.y):
+        if samples.are_batches(model):
             refuse_beside(
                 y=samples.y,
                 sample_weight=samples.sample_weight,
@@ -261,7 +268,7 @@ def on_batch(
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
     with nullcontext() if model.built else model._unchanged_on_error():
-        if is_batches(samples.x, samples.y):
+        if samples.are_batches(model):
             raise TypeError(
                 "x: expected one batch, an array or a list of rows, got "
                 f"{_checks.describe(samples.x)}, which yields several; use fit or evaluate"
@@ -323,17 +330,11 @@ def _begin(
 
 
 def _listed(callbacks: Any) -> list[Callback]:
-    """Return what may be one callback as a list; those in it are looked at by `CallbackList`."""
+    """Return what may be one callback as a list; `CallbackList` judges what is in it."""
     if callbacks is None:
         return []
-    if isinstance(callbacks, Callback):
-        return [callbacks]
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(
-            f"callbacks: expected Callback objects, got {_checks.describe(callbacks)}; for a "
-            "function pass callbacks.LambdaCallback(on_epoch_end=function)"
-        )
-    return list(callbacks)
+    single = isinstance(callbacks, (Callback, type, str)) or not isinstance(callbacks, Iterable)
+    return [callbacks] if single else list(callbacks)
 
 
 def _refuse_zeros(weights: Any) -> None:
@@ -372,7 +373,7 @@ def _held_out(
     """Check what `fit` validates on: samples, or what yields batches."""
     if data is None:
         return None
-    if is_batches(data, data):
+    if is_batches(data, model._batch_rank):
         return Samples(data).iterated(
             model, intake, "validation_data", steps, "validation_steps", windows, same=True
         )

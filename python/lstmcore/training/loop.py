@@ -36,7 +36,7 @@ class Totals:
     """Running loss and metrics over the batches of an epoch."""
 
     def __init__(self, compiled: Compiled) -> None:
-        self.loss, self.count = 0.0, 0
+        self.loss, self.count, self.penalty = 0.0, 0, 0.0
         self.compiled = compiled
         # Of sequences, metrics see what the loss makes of the logits.
         self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
@@ -45,9 +45,13 @@ class Totals:
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
     def add(self, value: float, penalty: float, count: int) -> None:
-        """Take in the sum of `count` losses and the penalty on the weights of that moment."""
+        """Take in the sum of `count` losses and the penalty on the weights of that moment.
+
+        `count` is 0 for a batch of rows without steps, which weighs nothing in the mean.
+        """
         self.loss += value + penalty * count
         self.count += count
+        self.penalty = penalty
 
     def add_metrics(
         self, targets: Array, outputs: Array, mask: Array | None, weights: Array | None
@@ -87,7 +91,7 @@ class Totals:
         return self._logs([metric for metric in self.metrics if metric.running])
 
     def _logs(self, metrics: Iterable[Metric]) -> dict[str, float]:
-        logs = {"loss": self.loss / max(self.count, 1)}
+        logs = {"loss": self.loss / self.count if self.count else self.penalty}
         logs.update((metric.name, metric.result()) for metric in metrics)
         return logs
 
@@ -160,7 +164,7 @@ def train_step(
     model.backward(contexts, gradient)
     penalty = _add_penalties(parameters)
     if guarded:
-        _guard(model, value / count + penalty)
+        _guard(model, value / max(count, 1) + penalty)
     totals.add(value, penalty, count)
     compiled.optimizer.apply(parameters)
     _constrain(parameters)
@@ -353,12 +357,13 @@ def _loss(
         if lengths is None:
             lengths = np.full(len(outputs), outputs.shape[1], np.int64)
         sequences = (batch.targets, batch.target_lengths, outputs, lengths)
-        count, weights = max(len(outputs), 1), batch.weights
-        value, gradient = loss.sum_sequences(*sequences, weights, 1.0 / count, need_gradient)
+        count, weights = len(outputs), batch.weights
+        scale = 1.0 / max(count, 1)
+        value, gradient = loss.sum_sequences(*sequences, weights, scale, need_gradient)
         seen = loss.for_metrics(*sequences) if compiled.metrics else (batch.targets, outputs)
         return value, gradient, count, (*seen, None, weights)
     rows, targets, weights, mask, count = _flatten(outputs, lengths, batch)
-    value, gradient = loss.sum(targets, rows, weights, 1.0 / count, need_gradient)
+    value, gradient = loss.sum(targets, rows, weights, 1.0 / max(count, 1), need_gradient)
     if gradient is not None:
         gradient = gradient.reshape(outputs.shape)
     return value, gradient, count, (targets, rows, mask, weights)
@@ -392,7 +397,7 @@ def _flatten(
         targets.reshape(flat),
         None if weights is None else weights.reshape(-1),
         None if mask is None else mask.reshape(-1),
-        max(count, 1),
+        count,
     )
 
 

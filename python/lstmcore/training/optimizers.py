@@ -335,6 +335,8 @@ def get(optimizer: Optimizer | str) -> Optimizer:
     """Turn a name, in any case, into an optimizer with default values; pass an optimizer on."""
     if isinstance(optimizer, Optimizer):
         return optimizer
+    if isinstance(optimizer, type):
+        raise TypeError(f"optimizer: expected an object, got {_checks.describe(optimizer)}")
     kind = _NAMES.get(str(optimizer).lower())
     if kind is None:
         names = ", ".join(repr(name) for name in _NAMES)

@@ -67,16 +67,19 @@ def add_targets(
             inputs, loss, output_shape, dtype, y, sample_weight, class_weight, intake
         )
     targets = _targets(inputs, loss, output_shape, dtype, rows_of(y, "y"), intake)
-    weights = None
-    if sample_weight is not None:
-        sample_weight = rows_of(sample_weight, "sample_weight")
-        weights = _sample_weights(sample_weight, inputs, len(output_shape) == 3, dtype, intake)
-    if class_weight is not None:
-        factors = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
-        weights = factors if weights is None else _product(weights, factors)
-    _refuse_rows(loss, targets, weights, inputs, intake)
     in_time = len(output_shape) == 3
-    return replace(inputs, targets=targets, weights=weights, in_time=in_time)
+    own = None
+    if sample_weight is not None:
+        own = _sample_weights(
+            rows_of(sample_weight, "sample_weight"), inputs, in_time, dtype, intake
+        )
+    weights = own
+    if class_weight is not None:
+        weights = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
+        if own is not None:
+            weights = _product(own, weights)
+    _refuse_rows(loss, targets, weights, inputs, intake)
+    return replace(inputs, targets=targets, weights=weights, sample_weights=own, in_time=in_time)
 
 
 def _refuse_rows(
@@ -142,7 +145,7 @@ def _add_sequences(
     if sample_weight is not None:
         sample_weight = rows_of(sample_weight, "sample_weight")
         weights = _sample_weights(sample_weight, inputs, False, dtype, intake)
-    return replace(inputs, targets=targets, weights=weights)
+    return replace(inputs, targets=targets, weights=weights, sample_weights=weights)
 
 
 def add_reset(inputs: Examples, reset: Any) -> Examples:
@@ -186,14 +189,15 @@ def add_reset(inputs: Examples, reset: Any) -> Examples:
 
 
 def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
-    """Take the last `share` of the samples off, for validation."""
+    """Take the last `share` of the samples off, for validation, where classes weigh alike."""
     share = _checks.real(share, "validation_split", 0.0, 1.0, high_open=True)
     at = int(len(examples) * (1.0 - share))
     if at == 0 or at == len(examples):
         raise ValueError(
             f"validation_split: {share} of {len(examples)} samples leaves one part without any"
         )
-    return examples.part(slice(0, at)), examples.part(slice(at, len(examples)))
+    held_out = examples.part(slice(at, len(examples)))
+    return examples.part(slice(0, at)), held_out.without_class_weight()
 
 
 def _targets(
@@ -343,7 +347,8 @@ def _weight_values(
     where: Where | None = None,
 ) -> Array:
     """Convert weights, which must be finite whatever else may be, and 0 where nothing is valid."""
-    intake.refuse_infinite(array, "sample_weight", valid, where)
+    advice = "0 for what shall not count"
+    intake.refuse_infinite(array, "sample_weight", valid, where, advice)
     converted = intake.floats(array, "sample_weight", dtype, valid, where)
     if valid is not None:
         converted = np.where(valid, converted, 0)
@@ -365,13 +370,22 @@ def _class_weights(
     assert units is not None
     binary = loss.activation == "sigmoid" and units == 1
     if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight: expected a mapping, got {_checks.describe(class_weight)}")
+        raise TypeError(
+            "class_weight: expected a mapping from numbers of classes to weights, such as "
+            f"{{0: 1.0, 1: 3.0}}, got {_checks.describe(class_weight)}; "
+            + (
+                "balanced ones are counts = np.bincount(y); "
+                "dict(enumerate(len(y) / (len(counts) * counts)))"
+                if isinstance(class_weight, str)
+                else "of a list with one for each class make dict(enumerate(weights))"
+            )
+        )
     if not (loss.labels or binary or loss.activation == "softmax"):
         raise ValueError(f"class_weight: {type(loss).__name__} with {units} outputs has no classes")
     count = 2 if binary else units
     table = np.ones(count, dtype)
     for number, weight in class_weight.items():
-        number = _checks.integer(number, "class_weight")
+        number = _class_number(number)
         if not 0 <= number < count:
             raise ValueError(f"class_weight: expected classes 0..{count - 1}, got {number}")
         table[number] = _checks.real(weight, f"class_weight[{number}]", 0.0)
@@ -385,6 +399,15 @@ def _class_weights(
     if isinstance(targets, Ragged):
         return Ragged(factors, targets.lengths, targets.starts)
     return factors
+
+
+def _class_number(key: Any) -> int:
+    """Return the number of a class; labels may be bools or whole floats, and so may these."""
+    if isinstance(key, (bool, np.bool_)) or (
+        isinstance(key, (float, np.floating)) and float(key).is_integer()
+    ):
+        return int(key)
+    return _checks.integer(key, "class_weight")
 
 
 def _product(weights: Rows, factors: Rows) -> Rows:

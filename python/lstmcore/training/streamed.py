@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._arrays import is_sparse, refuse_sparse
 from lstmcore._intake import Intake
 from lstmcore._typing import Array
 from lstmcore.training.data import Batch, Examples, prepare_inputs
@@ -26,6 +27,8 @@ def is_streamed(values: Any) -> bool:
     if isinstance(values, np.memmap):
         return values.ndim >= 2
     if isinstance(values, (np.ndarray, list, tuple, str)) or hasattr(values, "__dlpack__"):
+        return False
+    if is_sparse(values):
         return False
     return (
         all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
@@ -141,6 +144,10 @@ class Streamed(Examples):
             reset=choose(self.reset),
         )
 
+    def without_class_weight(self) -> "Streamed":
+        """Return the same samples, of which none weighs more for its class."""
+        return replace(self, class_weight=None)
+
     def batch(self, rows: Array | slice) -> Batch:
         """Read the samples `rows`, all steps."""
         return self.read(rows, 0, self.inputs.shape[1])
@@ -199,6 +206,7 @@ class _Rows:
 def _shape(source: Any, name: str) -> tuple[int, ...]:
     if source is None:
         raise ValueError(f"{name}: expected targets, got None")
+    refuse_sparse(source, name)
     if isinstance(source, (list, tuple)) or not hasattr(source, "shape"):
         raise TypeError(
             f"{name}: expected something that is sliced by [rows, steps] like x, got "

@@ -57,14 +57,51 @@ class TestTorch:
 
     def test_types_that_numpy_lacks(self, torch):
         x = torch.zeros(1, 2, 3, dtype=torch.bfloat16)
-        with pytest.raises(TypeError, match=r"^x: expected an array that NumPy can read"):
+        message = (
+            r"^x: expected an array that NumPy can read.* NumPy has no bfloat16; .*\.float\(\)"
+        )
+        with pytest.raises(TypeError, match=message):
             F.lstm(x, F.init_weights(CONFIG, seed=0), CONFIG)
+        model = make_model()
+        with pytest.raises(TypeError, match=message):
+            model.predict(x, verbose=0)
+        with pytest.raises(TypeError, match=message.replace("bfloat16", "float8_e5m2")):
+            model.predict(x.to(torch.float8_e5m2), verbose=0)
+        assert model.predict(x.float(), verbose=0).shape == (1, 2)
+        halves = model.predict(x.half(), verbose=0)  # which NumPy has
+        np.testing.assert_array_equal(halves, model.predict(x.float(), verbose=0))
+
+    @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+    def test_sparse_tensors(self, torch):
+        x = torch.eye(3)
+        model = lc.Sequential([lc.layers.Dense(1)])
+        for thing in (x.to_sparse(), x.to_sparse_csr()):
+            with pytest.raises(TypeError, match=r"^x: expected a dense .* pass \.to_dense\(\)$"):
+                model.predict(thing, verbose=0)
+            assert model.predict(thing.to_dense(), verbose=0).shape == (3, 1)
 
     def test_a_sign_that_is_still_to_be_changed(self, torch):
         weights = F.init_weights(CONFIG, seed=0)
         x = torch.randn(2, 4, 3, dtype=torch.complex64).conj().imag
         assert x.is_neg()
         assert np.array_equal(F.lstm(x, weights, CONFIG)[0], F.lstm(x.clone(), weights, CONFIG)[0])
+
+
+class TestSciPy:
+    @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr", "dia", "dok", "lil"])
+    @pytest.mark.parametrize("interface", ["array", "matrix"])
+    def test_sparse(self, kind, interface):
+        sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+        x = getattr(sparse, f"{kind}_{interface}")(np.eye(4))
+        model = lc.Sequential([lc.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        message = r"^x: expected a dense array, got a sparse .*; pass \.toarray\(\)$"
+        for call in (model.predict, lambda x: model.fit(x, [[1]] * 4), model.evaluate):
+            with pytest.raises(TypeError, match=message):
+                call(x)
+        with pytest.raises(TypeError, match=message.replace("x", "y", 1)):
+            model.fit(np.eye(4), x)
+        assert model.predict(x.toarray(), verbose=0).shape == (4, 1)
 
 
 class TestPandas:
