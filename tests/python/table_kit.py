@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 
-import lstmcore as lc
 from lstmcore import cli
 
 
@@ -60,23 +59,3 @@ def sign_so_far(walk):
 
 def height_so_far(walk):
     return [f"{500 + 100 * value:.3f}" for value in walk]
-
-
-def sequence_model(units, activation=None, *, per_step=False, dtype="float32", width=2):
-    return lc.Sequential(
-        [
-            lc.layers.Input((None, width)),
-            lc.layers.LSTM(3, return_sequences=per_step),
-            lc.layers.Dense(units, activation=activation or "linear"),
-        ],
-        dtype=dtype,
-    )
-
-
-def numbers(tmp_path):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((12, 2))
-    rows = [
-        [f"s{place // 3}", *map(repr, values.tolist()), place % 2] for place, values in enumerate(x)
-    ]
-    return write(tmp_path / "data.csv", ["id", "a", "b", "y"], rows), x.reshape(4, 3, 2)

@@ -17,10 +17,8 @@ from lstmcore.datasets import movie_snippets
 from table_kit import (
     end,
     height_so_far,
-    numbers,
     report,
     run,
-    sequence_model,
     sign_of_the_end,
     sign_so_far,
     succeed,
@@ -262,6 +260,26 @@ def test_several_series_are_forecast_by_key(tmp_path, capsys):
 
 
 # ---- models that were saved from Python ---------------------------------------------------------
+
+
+def sequence_model(units, activation=None, *, per_step=False, dtype="float32", width=2):
+    return lc.Sequential(
+        [
+            lc.layers.Input((None, width)),
+            lc.layers.LSTM(3, return_sequences=per_step),
+            lc.layers.Dense(units, activation=activation or "linear"),
+        ],
+        dtype=dtype,
+    )
+
+
+def numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((12, 2))
+    rows = [
+        [f"s{place // 3}", *map(repr, values.tolist()), place % 2] for place, values in enumerate(x)
+    ]
+    return write(tmp_path / "data.csv", ["id", "a", "b", "y"], rows), x.reshape(4, 3, 2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

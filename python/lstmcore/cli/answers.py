@@ -8,9 +8,6 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.cli.layout import METADATA_NAME, Layout
 from lstmcore.sequential import Sequential
-from lstmcore.training.heads import head_of
-from lstmcore.training.losses import Loss
-from lstmcore.training.losses.base import Amount
 
 __all__ = ["Answers", "load_model", "read_layout"]
 
@@ -60,9 +57,7 @@ class Answers:
     activation : {"softmax", "sigmoid"} or None
         What is still to be applied.
     mean, scale : float
-        Amounts are what the outputs predict times `scale`, plus `mean`.
-    loss : Loss or None
-        Of amounts: what the outputs predict; None: they are the predictions.
+        Amounts are outputs times `scale`, plus `mean`.
     """
 
     classes: list[str] | None
@@ -70,7 +65,6 @@ class Answers:
     activation: str | None = None
     mean: float = 0.0
     scale: float = 1.0
-    loss: Loss | None = None
 
     @classmethod
     def of(cls, model: Sequential, layout: Layout | None) -> "Answers":
@@ -79,10 +73,9 @@ class Answers:
         per_step = len(model.output_shape) == 3
         kind, activation = _kind(model, units)
         if kind is None:
-            loss = model.compiled.loss if model.is_compiled else None
             if layout is None:
-                return cls(None, per_step, loss=loss)
-            return cls(None, per_step, None, layout.target_mean, layout.target_scale, loss)
+                return cls(None, per_step)
+            return cls(None, per_step, None, layout.target_mean, layout.target_scale)
         names = model.class_names or [str(number) for number in range(max(units, 2))]
         return cls(names, per_step, activation)
 
@@ -99,38 +92,14 @@ class Answers:
             values = np.concatenate([1.0 - values, values], axis=-1)
         return values
 
-    def amounts(self, outputs: Any) -> list[Amount]:
-        """Return all that outputs (..., U) say of each target, in its units."""
-        values = np.asarray(outputs, dtype=np.float64)
-        found = [Amount("", values)] if self.loss is None else self.loss.amounts(values)
-        return [
-            Amount(name, values * self.scale + (0.0 if spread else self.mean), spread)
-            for name, values, spread in found
-        ]
-
-    def predictions(self, outputs: Any) -> Array:
-        """Return what outputs (..., U) predict, (..., K), in the units of the targets."""
-        values = np.asarray(outputs, dtype=np.float64)
-        if self.loss is not None:
-            values = self.loss.predictions(values)
-        return values * self.scale + self.mean
-
-    def columns(self, target: str, units: int) -> list[str]:
-        """Name the fields that `texts` writes for `units` outputs."""
-        if self.classes is not None:
-            return [target, "probability"]
-        names = []
-        for name, values, _ in self.amounts(np.zeros((1, units))):
-            count = values.shape[-1]
-            numbers = [""] if count == 1 else [str(number) for number in range(1, count + 1)]
-            names += ["_".join(filter(None, (target, number, name))) for number in numbers]
-        return names
+    def amounts(self, outputs: Any) -> Array:
+        """Return the amounts in the units of the target, (..., U)."""
+        return np.asarray(outputs, dtype=np.float64) * self.scale + self.mean
 
     def texts(self, outputs: Any) -> list[list[str]]:
         """Write the answers of rows (M, U): a class and its probability, or amounts."""
         if self.classes is None:
-            table = np.concatenate([amount.values for amount in self.amounts(outputs)], axis=-1)
-            return [[f"{value:.6g}" for value in row] for row in table]
+            return [[f"{value:.6g}" for value in row] for row in self.amounts(outputs)]
         table = self.probabilities(outputs)
         return [
             [self.classes[best], f"{row[best]:.4f}"]
@@ -140,7 +109,8 @@ class Answers:
     def objects(self, outputs: Any) -> list[dict[str, Any]]:
         """Describe the answers of rows (M, U) as JSON can hold them."""
         if self.classes is None:
-            return self._amount_objects(outputs)
+            rows = self.amounts(outputs).tolist()
+            return [{"value": row[0]} if len(row) == 1 else {"values": row} for row in rows]
         table = self.probabilities(outputs)
         return [
             {
@@ -151,21 +121,10 @@ class Answers:
             for row, best in zip(table, table.argmax(axis=1), strict=True)
         ]
 
-    def _amount_objects(self, outputs: Any) -> list[dict[str, Any]]:
-        """Describe amounts: what is predicted, and all else that is said of it by name."""
-        predicted = self.predictions(outputs)
-        only = predicted.shape[-1] == 1
-        columns = {"value" if only else "values": predicted}
-        columns |= {name: values for name, values, _ in self.amounts(outputs) if name}
-        return [
-            {name: row[0] if only else row for name, row in zip(columns, rows, strict=True)}
-            for rows in zip(*(values.tolist() for values in columns.values()), strict=True)
-        ]
-
 
 def _kind(model: Sequential, units: int) -> tuple[str | None, str | None]:
     """Return "classes" or None, and the activation that the model leaves to its loss."""
-    last = head_of(model._network).last_activation
+    last = model._last_activation
     if (last == "softmax" and units > 1) or (last == "sigmoid" and units == 1):
         return "classes", None
     loss = model.compiled.loss if model.is_compiled else None

@@ -156,10 +156,10 @@ def _objects(
 def _names(model: Sequential, answers: Answers, layout: Layout) -> list[str]:
     """Name the columns of the answers."""
     target = layout.target or ("value" if answers.classes is None else "class")
-    units = model.output_shape[-1] or 1
-    if layout.kind == "series":  # a line for each step
-        units //= layout.horizon
-    return answers.columns(target, units)
+    if answers.classes is not None:
+        return [target, "probability"]
+    units = 1 if layout.kind == "series" else model.output_shape[-1] or 1
+    return [target] if units == 1 else [f"{target}_{number}" for number in range(1, units + 1)]
 
 
 def _text_table(
@@ -215,21 +215,12 @@ def _forecasts(
     for group in groups_of(table, layout):
         window = windows_of(table, layout, group, 0)
         changes = model.predict(window.inputs, verbose=0)[0]
-        found = answers.amounts(changes)
-        shown = [values + (0.0 if spread else window.last[0]) for _, values, spread in found]
+        values = answers.amounts(changes) + window.last[0]
         own = [group.key] if layout.key else []
         if as_json:
-            values = answers.predictions(changes) + window.last[0]
-            entry: dict[str, Any] = {"key": group.key} if layout.key else {}
-            entry["values"] = values.tolist()
-            named = zip(found, shown, strict=True)
-            entry.update((amount.name, row.tolist()) for amount, row in named if amount.name)
-            _dump([entry])
+            _dump([{**({"key": group.key} if layout.key else {}), "values": values.tolist()}])
         else:
-            _print(
-                [*own, str(step), *(f"{value:.6g}" for value in row)]
-                for step, row in enumerate(zip(*shown, strict=True), 1)
-            )
+            _print([*own, str(step), f"{value:.6g}"] for step, value in enumerate(values, 1))
 
 
 def _print(rows: Iterable[Sequence[str | None]]) -> None:

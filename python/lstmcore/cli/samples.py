@@ -144,8 +144,7 @@ def score(
         return figures
     if samples.last is not None:
         targets, last = np.stack(samples.targets), samples.last[:, None]
-        amounts = answers.predictions(rows) + last
-        return figures | score_amounts(targets, amounts, last, "last_value")
+        return figures | score_amounts(targets, rows * answers.scale + last, last, "last_value")
     targets = np.concatenate(samples.targets)
-    amounts = answers.predictions(rows)[:, 0]
+    amounts = answers.amounts(rows)[:, 0]
     return figures | score_amounts(targets, amounts, targets.mean(), "mean")

@@ -3,7 +3,7 @@
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from lstmcore._options import arguments
 from lstmcore._typing import Array, ArrayLike, Shape
 
 __all__ = [
-    "Amount",
     "Elementwise",
     "Loss",
     "by_row",
@@ -26,24 +25,6 @@ __all__ = [
 ]
 
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
-
-
-class Amount(NamedTuple):
-    """One of the figures that outputs say of each target.
-
-    Attributes
-    ----------
-    name : str
-        What it is; "" for the prediction itself.
-    values : ndarray, shape (..., K)
-        In the units of the targets.
-    spread : bool
-        Whether it is a distance, which stays the same if targets are shifted.
-    """
-
-    name: str
-    values: Array
-    spread: bool = False
 
 
 class Loss(Configurable):
@@ -193,20 +174,6 @@ class Loss(Configurable):
             By default the outputs themselves.
         """
         return outputs
-
-    def amounts(self, outputs: Array) -> list[Amount]:
-        """Return all that the outputs say of each target, to be shown.
-
-        Parameters
-        ----------
-        outputs : ndarray, shape (..., U)
-
-        Returns
-        -------
-        list of Amount
-            By default only the predictions.
-        """
-        return [Amount("", self.predictions(outputs))]
 
     def targets(self, y: Any, shape: Shape, dtype: "np.dtype[Any]", name: str = "y") -> Array:
         """Check targets and bring them to `shape`: an axis of width 1 may be missing or too many.

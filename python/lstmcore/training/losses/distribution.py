@@ -8,7 +8,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import Array
-from lstmcore.training.losses.base import Amount, Loss, by_row, sigmoid, softplus, weighted_sum
+from lstmcore.training.losses.base import Loss, by_row, sigmoid, softplus, weighted_sum
 
 __all__ = ["GaussianNLL", "Quantile"]
 
@@ -72,14 +72,6 @@ class Quantile(Loss):
         """Return, for each target, the quantile nearest to 0.5."""
         middle = int(np.argmin(np.abs(np.asarray(self._quantiles) - 0.5)))
         return outputs[..., middle :: len(self._quantiles)]
-
-    def amounts(self, outputs: Array) -> list[Amount]:
-        """Return all quantiles, such as "q0.1"."""
-        levels = self._quantiles
-        return [
-            Amount(f"q{level:g}", outputs[..., place :: len(levels)])
-            for place, level in enumerate(levels)
-        ]
 
 
 class GaussianNLL(Loss):
@@ -168,8 +160,3 @@ class GaussianNLL(Loss):
     def predictions(self, outputs: Array) -> Array:
         """Return the means."""
         return outputs[..., : outputs.shape[-1] // 2]
-
-    def amounts(self, outputs: Array) -> list[Amount]:
-        """Return the means, and the standard deviations as "deviation"."""
-        mean, variance = self.mean_and_variance(outputs)
-        return [Amount("", mean), Amount("deviation", np.sqrt(variance), spread=True)]
