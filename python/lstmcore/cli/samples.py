@@ -144,7 +144,7 @@ def score(
         return figures
     if samples.last is not None:
         targets, last = np.stack(samples.targets), samples.last[:, None]
-        return figures | score_amounts(targets, rows * answers.scale + last, last, "last_value")
+        return figures | score_amounts(targets, answers.amounts(rows) + last, last, "last_value")
     targets = np.concatenate(samples.targets)
     amounts = answers.amounts(rows)[:, 0]
     return figures | score_amounts(targets, amounts, targets.mean(), "mean")

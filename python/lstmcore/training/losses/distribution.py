@@ -73,6 +73,14 @@ class Quantile(Loss):
         middle = int(np.argmin(np.abs(np.asarray(self._quantiles) - 0.5)))
         return outputs[..., middle :: len(self._quantiles)]
 
+    def estimates(self, outputs: Array, mean: float = 0.0, scale: float = 1.0) -> dict[str, Array]:
+        """Return each quantile, as "quantile_0.9" and so on; see `Loss.estimates`."""
+        count = len(self._quantiles)
+        return {
+            f"quantile_{level:g}": np.asarray(outputs[..., place::count] * scale + mean)
+            for place, level in enumerate(self._quantiles)
+        }
+
 
 class GaussianNLL(Loss):
     """Negative log-likelihood of a normal distribution, whose mean and variance are the outputs.
@@ -160,3 +168,11 @@ class GaussianNLL(Loss):
     def predictions(self, outputs: Array) -> Array:
         """Return the means."""
         return outputs[..., : outputs.shape[-1] // 2]
+
+    def estimates(self, outputs: Array, mean: float = 0.0, scale: float = 1.0) -> dict[str, Array]:
+        """Return "mean" and "standard_deviation"; see `Loss.estimates`."""
+        means, variances = self.mean_and_variance(outputs)
+        return {
+            "mean": np.asarray(means * scale + mean),
+            "standard_deviation": np.asarray(np.sqrt(variances) * abs(scale)),
+        }
