@@ -18,8 +18,8 @@ def gaussian(outputs):
     return outputs[..., 0], np.sqrt(np.log1p(np.exp(outputs[..., 1])) + 1e-6)
 
 
-# A loss, how many outputs it has for one target, the names of what they say, what that is, and which
-# of it the figures of `evaluate` are about.
+# A loss, how many outputs it has for one target, the names of what they say, what that is, and
+# which of it the figures of `evaluate` are about.
 CASES = {
     "poisson": (lc.losses.Poisson(log_rate=True), 1, ["value"], lambda o: [np.exp(o[..., 0])], 0),
     "gaussian": (lc.losses.GaussianNLL(), 2, ["mean", "standard_deviation"], gaussian, 0),

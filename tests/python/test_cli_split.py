@@ -1,4 +1,4 @@
-"""How the command line draws its parts, and counts classes, where there are many of them."""
+"""How the command line reads, draws and counts where there are many classes or series."""
 
 import sys
 import tracemalloc
@@ -6,8 +6,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from lstmcore.cli.layout import Layout
+from lstmcore.cli.samples import read_samples
 from lstmcore.cli.scores import class_table
 from lstmcore.cli.split import _draw
+from lstmcore.cli.tables import Table
 
 
 def drawn_class_by_class(rest, strata, wanted):
@@ -78,3 +81,32 @@ def test_many_classes_are_counted_without_a_table_of_all_pairs():
     assert peak < count * 1000  # bytes; a table of all pairs has 8 * count**2
     assert found["0"] == {"precision": 1 / count, "recall": 1.0, "f1": 2 / (count + 1), "count": 1}
     assert found["1"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 1}
+
+
+def test_columns_are_read_once_for_many_series(monkeypatch):
+    rows = [[f"s{number}", str(step), str(number)] for number in range(20) for step in range(6)]
+    table = Table("data.csv", ["id", "sales", "price"], rows, list(range(2, 122)))
+    layout = Layout(
+        "series",
+        "sales",
+        key="id",
+        features=("price",),
+        means=(1.0,),
+        scales=(2.0,),
+        window=3,
+        horizon=2,
+    )
+    read = []
+    numbers = Table.numbers
+    monkeypatch.setattr(
+        Table, "numbers", lambda table, name: read.append(name) or numbers(table, name)
+    )
+    samples = read_samples(table, layout, None)
+    assert sorted(read) == ["price", "sales"]
+    assert len(samples) == 40
+    for number in range(20):
+        for start in (0, 1):
+            place = 2 * number + start
+            assert samples.targets[place].tolist() == [start + 3, start + 4]
+            expected = [[step - 2, (number - 1) / 2] for step in range(3)]
+            assert samples.x[place].tolist() == expected

@@ -205,8 +205,8 @@ def _answer(
 def _forecasts(
     model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
 ) -> None:
-    for group in groups_of(table, layout):
-        window = windows_of(table, layout, group, 0)
+    groups = groups_of(table, layout)
+    for group, window in zip(groups, windows_of(table, layout, groups, 0), strict=True):
         changes = model.predict(window.inputs, verbose=0)[0]
         following = replace(answers, mean=answers.mean + float(window.last[0])).estimates(changes)
         own = [group.key] if layout.key else []
