@@ -50,7 +50,8 @@ class LSTMForecaster(WindowEstimator):
     season : int, "auto" or None, default "auto"
         Steps of a season that ``difference="auto"`` may take, such as 12 for months. "auto": a peak
         of the autocorrelation, if repeating the last season is better than repeating the last
-        value or the mean. None: none.
+        value or the mean. None: none. One that is too long to be tried on the series is left out,
+        with a warning.
     hidden_size : int, default 64
     loss : {"squared_error", "absolute_error"}
     num_layers : int, default 1
@@ -77,7 +78,8 @@ class LSTMForecaster(WindowEstimator):
     difference_ : int
         Lag of the differences that are forecast, 0 for the values themselves.
     season_ : int or None
-        Steps of the season that was given or found; None if there is none.
+        Steps of the season that was given or found; None if there is none, or if it is too long to
+        be tried by ``difference="auto"``.
     steps_ : int
         Steps that the model gives at once.
     target_mean_, target_scale_ : ndarray of float64, shape (K,)
@@ -213,7 +215,8 @@ class LSTMForecaster(WindowEstimator):
         Warns
         -----
         UserWarning
-            If some series are that short: they are not trained on.
+            If some series are that short: they are not trained on. If `season` is too long to be
+            tried.
         ConvergenceWarning
             As of `LSTMClassifier.fit`.
         """
@@ -344,7 +347,7 @@ class LSTMForecaster(WindowEstimator):
             raise ValueError("past_X: expected None without y, whose it would be")
         series = self._series
         if y is not None:
-            series = read_series(self, y, past_X, reset=False)
+            series = read_series(self, y, past_X, reset=False, x_name="past_X")
             listed = is_list(y)
         else:
             listed = self._listed

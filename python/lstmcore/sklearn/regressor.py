@@ -216,7 +216,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             input_name="y",
             estimator=self,
         )
-        check_finite(values, "y")
+        check_finite(values, "y", given=y)
         if values.ndim not in (1, 2):
             raise ValueError(f"y: expected shape (N,) or (N, K), got {values.shape}")
         table = values.reshape(len(values), -1)

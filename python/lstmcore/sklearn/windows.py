@@ -1,5 +1,6 @@
 """The windows of series that a forecaster is trained on, and their scales."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from lstmcore._typing import Array, LayerActivation, LossName
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.budget import auto_or_integer
 from lstmcore.sklearn.inputs import cast, statistics
-from lstmcore.sklearn.lags import choose_lag
+from lstmcore.sklearn.lags import choose_lag, longest_lag
 from lstmcore.sklearn.regressor import LOSSES, constant_loss
 from lstmcore.sklearn.seasons import find_season
 from lstmcore.sklearn.series import Series
@@ -80,8 +81,17 @@ class WindowEstimator(SequenceEstimator):
         if self.difference != "auto":
             self.difference_ = int(self.difference)
             return
-        # At least half of the windows of the longest series are left.
-        longest = (max(len(one.y) for one in seen) - self.window - self.steps_) // 2
+        longest = longest_lag(self, seen)
+        if self.season_ is not None and self.season_ > longest:
+            if self.season != "auto":
+                warnings.warn(
+                    f"season: {self.season} steps are left out, for difference='auto' can try at "
+                    f"most {max(longest, 0)} on these series with window={self.window} and "
+                    f"horizon={self.horizon}; use longer series or a smaller window, or "
+                    f"difference={self.season}, which is not tried",
+                    stacklevel=4,
+                )
+            self.season_ = None
         lags = [lag for lag in sorted({0, 1, self.season_ or 0}) if lag <= max(longest, 0)]
         self.difference_ = choose_lag(self, seen, lags)
 
@@ -102,7 +112,7 @@ class WindowEstimator(SequenceEstimator):
             width = values.shape[1]
             mean, scale = np.zeros(width), np.ones(width)
             if self.scale is not None and len(values) > 0:
-                mean, scale = statistics(values, "y" if name == "target" else "X")
+                mean, scale = statistics(values, self._argument(name))
             setattr(self, f"{name}_mean_", mean)
             setattr(self, f"{name}_scale_", scale)
 
@@ -110,7 +120,11 @@ class WindowEstimator(SequenceEstimator):
         """Scale targets or exogenous columns, and convert them to what the model takes."""
         with np.errstate(over="ignore"):
             scaled = (values - getattr(self, f"{name}_mean_")) / getattr(self, f"{name}_scale_")
-        return cast(scaled, self._dtype, "y" if name == "target" else "X")
+        return cast(scaled, self._dtype, self._argument(name))
+
+    def _argument(self, name: str) -> str:
+        """Return the argument of `fit` that the "target" or "exogenous" columns came in."""
+        return "X" if name == "exogenous" and self.target is None else "y"
 
     def _windows(self, series: list[Series]) -> tuple[Array, Array]:
         """Give all windows as inputs and targets."""
