@@ -1,7 +1,7 @@
 """An LSTM that continues series."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
-from lstmcore._typing import Array, DType, Inputs
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    AutoOrInt,
+    DType,
+    Exogenous,
+    ForecasterScale,
+    Inputs,
+    OptimizerName,
+    RateCourse,
+    RegressionLoss,
+    Strategy,
+)
 from lstmcore.sklearn.budget import PREDICT_ROWS
 from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
@@ -18,9 +30,6 @@ from lstmcore.sklearn.windows import WindowEstimator, slide
 
 __all__ = ["LSTMForecaster"]
 
-LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
-STRATEGIES = ("direct", "recursive")
-EXOGENOUS = ("known", "past")
 LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, too
 
 
@@ -113,29 +122,30 @@ class LSTMForecaster(WindowEstimator):
     True
     """
 
+    @suggests
     def __init__(
         self,
         window: int = 24,
         horizon: int = 1,
         *,
-        strategy: str = "direct",
-        target: Any = None,
-        exogenous: str = "known",
-        difference: int | str = "auto",
-        season: int | str | None = "auto",
+        strategy: Strategy = "direct",
+        target: Hashable | Sequence[Hashable] | None = None,
+        exogenous: Exogenous = "known",
+        difference: AutoOrInt = "auto",
+        season: AutoOrInt | None = "auto",
         hidden_size: int = 64,
-        loss: str = "squared_error",
+        loss: RegressionLoss = "squared_error",
         num_layers: int = 1,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         cell_options: Mapping[str, object] | None = None,
-        scale: str | None = "standard",
-        solver: str = "adamw",
+        scale: ForecasterScale | None = "standard",
+        solver: OptimizerName = "adamw",
         alpha: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: str = "onecycle",
+        batch_size: AutoOrInt = "auto",
+        learning_rate: RateCourse = "onecycle",
         learning_rate_init: float = 0.003,
         global_clipnorm: float | None = 1.0,
         max_iter: int | None = None,
@@ -143,7 +153,7 @@ class LSTMForecaster(WindowEstimator):
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | str = "auto",
+        n_iter_no_change: AutoOrInt = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,

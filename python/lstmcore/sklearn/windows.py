@@ -8,7 +8,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import r2_score
 
 from lstmcore import _checks
-from lstmcore._typing import Array, LayerActivation, LossName
+from lstmcore._typing import (
+    Array,
+    Exogenous,
+    ForecasterScale,
+    LayerActivation,
+    LossName,
+    RegressionLoss,
+    Strategy,
+    choices,
+)
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.budget import auto_or_integer
 from lstmcore.sklearn.inputs import cast, statistics
@@ -19,15 +28,12 @@ from lstmcore.sklearn.series import Series
 
 __all__ = ["WindowEstimator", "slide"]
 
-STRATEGIES = ("direct", "recursive")
-EXOGENOUS = ("known", "past")
-
 
 class WindowEstimator(SequenceEstimator):
     """Base of `LSTMForecaster`: makes windows, scales them, and says what the model is."""
 
     bidirectional = False
-    _scales = ("standard",)
+    _scales = choices(ForecasterScale)
     _updates = 300  # windows overlap, and more made forecasts worse on nine of eleven series
 
     # ---- windows -----------------------------------------------------------------------------
@@ -188,9 +194,9 @@ class WindowEstimator(SequenceEstimator):
         auto_or_integer(self.difference, "difference", 0)
         if self.season is not None:
             auto_or_integer(self.season, "season", 2)
-        _checks.choice(self.strategy, "strategy", STRATEGIES)
-        _checks.choice(self.exogenous, "exogenous", EXOGENOUS)
-        _checks.choice(self.loss, "loss", tuple(LOSSES))
+        _checks.choice(self.strategy, "strategy", choices(Strategy))
+        _checks.choice(self.exogenous, "exogenous", choices(Exogenous))
+        _checks.choice(self.loss, "loss", choices(RegressionLoss))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

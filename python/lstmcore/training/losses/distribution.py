@@ -7,7 +7,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import Array
+from lstmcore._typing import Array, VarianceForm, choices
 from lstmcore.training.losses.base import Loss, by_row, sigmoid, softplus, weighted_sum
 
 __all__ = ["GaussianNLL", "Quantile"]
@@ -101,9 +101,9 @@ class GaussianNLL(Loss):
     """
 
     def __init__(
-        self, variance: str = "softplus", smallest: float = 1e-6, full: bool = False
+        self, variance: VarianceForm = "softplus", smallest: float = 1e-6, full: bool = False
     ) -> None:
-        self.variance = _checks.choice(variance, "variance", ("softplus", "log"))
+        self.variance = _checks.choice(variance, "variance", choices(VarianceForm))
         self.smallest = _checks.real(smallest, "smallest", 0.0, low_open=True)
         self.full = _checks.flag(full, "full")
 
