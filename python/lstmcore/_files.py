@@ -1,5 +1,6 @@
 """Files: written whole or not at all, and known by their endings."""
 
+import errno
 import os
 import platform
 import re
@@ -18,7 +19,16 @@ try:
 except ImportError:  # Windows, where a file that somebody has open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["ONNX", "OWN", "as_path", "check_ending", "reading_hint", "remove_unfinished", "replace"]
+__all__ = [
+    "ONNX",
+    "OWN",
+    "as_path",
+    "check_ending",
+    "check_no_folder",
+    "reading_hint",
+    "remove_unfinished",
+    "replace",
+]
 
 
 def as_path(path: Any) -> Path:
@@ -100,7 +110,27 @@ def replace(path: Path, content: bytes) -> None:
     """Write beside `path`, make sure that it has reached the disk, then put it in place.
 
     First, what killed writers have left unfinished in the folder is removed.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the error names `path`, not the file beside it.
     """
+    check_no_folder(path)
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def check_no_folder(path: "str | os.PathLike[str]", name: str = "path") -> None:
+    """Raise IsADirectoryError if `path`, where a file is to be written, is a folder."""
+    if os.path.isdir(path):
+        message = f"{name}: expected that of a file, got a folder; name a file in it"
+        raise IsADirectoryError(errno.EISDIR, message, os.fspath(path))
+
+
+def _replace(path: Path, content: bytes) -> None:
     remove_unfinished(path.parent)
     with _beside(path) as (beside, file):
         file.write(content)
@@ -172,10 +202,7 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
     beside = path.with_name(f".lstmcore-{_machine()}-{secrets.token_hex(8)}.unfinished")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(beside, flags, 0o666)
-    except OSError as error:  # nobody knows the name of the file beside
-        raise type(error)(error.errno, error.strerror, str(path)) from None
+    handle = os.open(beside, flags, 0o666)
     if fcntl is not None:
         with suppress(OSError):  # of file systems without locks
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -77,7 +77,9 @@ def suggests(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs.keys() <= known.keys():
-            raise TypeError(unexpected(function.__name__, kwargs, known))
+            constructs = function.__name__ == "__init__"
+            owner = type(args[0]).__name__ if constructs else function.__name__
+            raise TypeError(unexpected(owner, kwargs, known))
         return function(*args, **kwargs)
 
     return checked

@@ -147,9 +147,24 @@ MetricName: TypeAlias = Literal[
     "mean_absolute_percentage_error",
     "r2",
 ]
+Average: TypeAlias = Literal["auto", "binary", "macro", "micro", "weighted"]
+AreaAverage: TypeAlias = Literal["auto", "macro", "micro"]
+Curve: TypeAlias = Literal["ROC", "PR"]
+Response: TypeAlias = Literal["auto", "classes", "scores", "values", "outputs"]
+VarianceForm: TypeAlias = Literal["softplus", "log"]
 OnNan: TypeAlias = Literal["raise", "ignore"]
 Mode: TypeAlias = Literal["auto", "min", "max"]
 Verbose: TypeAlias = int | Literal["auto"]
+
+# Of scikit-learn's estimators.
+AutoOrInt: TypeAlias = int | Literal["auto"]
+Pooling: TypeAlias = Literal["max", "mean", "attention", "last"]
+Scale: TypeAlias = Literal["standard", "series"]
+ForecasterScale: TypeAlias = Literal["standard"]
+RateCourse: TypeAlias = Literal["onecycle", "cosine", "constant"]
+RegressionLoss: TypeAlias = Literal["squared_error", "absolute_error"]
+Strategy: TypeAlias = Literal["direct", "recursive"]
+Exogenous: TypeAlias = Literal["known", "past"]
 
 
 def choices(alias: Any) -> tuple[str, ...]:

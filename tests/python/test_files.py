@@ -104,6 +104,43 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
+    """Nobody knows the name of the file beside it."""
+
+    def fail(*arguments):
+        raise OSError(errno.EACCES, "Permission denied", *map(str, arguments))
+
+    monkeypatch.setattr(_files.os, name, fail)
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(PermissionError) as error:
+        small_model().save(path)
+    assert str(error.value) == f"[Errno {errno.EACCES}] Permission denied: {str(path)!r}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_file(tmp_path):
+    path = tmp_path / "runs"
+    path.mkdir()
+    pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
+    said = r"path: expected that of a file, got a folder; name a file in it: '.*runs'$"
+    for model in (small_model(), pairs, lc.quantize(small_model())):
+        with pytest.raises(IsADirectoryError, match=said):
+            model.save(path)
+        with pytest.raises(IsADirectoryError, match=said):
+            model.save(str(path) + os.sep)
+    with pytest.raises(IsADirectoryError, match="filepath: expected that of a file"):
+        callbacks.ModelCheckpoint(path)  # now, not after an epoch
+    assert list(tmp_path.iterdir()) == [path]
+    assert not list(path.iterdir())
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    path = tmp_path / "missing" / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors'$"):
+        small_model().save(path)
+
+
 def test_a_file_taken_for_a_dead_writers_is_made_again(tmp_path, monkeypatch):
     # Somebody removes the first file between its creation and its lock.
     opened = _files._open_beside

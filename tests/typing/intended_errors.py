@@ -5,6 +5,7 @@ import numpy as np
 import lstmcore as lc
 from lstmcore import callbacks, layers, losses, metrics, optimizers, schedules
 from lstmcore import functional as F
+from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
 x = np.zeros((8, 30, 3), np.float32)
 
@@ -22,6 +23,8 @@ callbacks.EarlyStopping(patiance=3)  # error: patiance
 lc.Sequential(layer=[])  # error: layer
 lc.EncoderDecoder(5, 5, hidden=3)  # error: hidden
 lc.LSTMConfig(3, 4, layers=2)  # error: layers
+LSTMClassifier(hiden_size=3)  # error: hiden_size
+LSTMForecaster(horizons=3)  # error: horizons
 
 # values
 layers.Dense(4, activation="sofmax")  # error: sofmax
@@ -48,6 +51,21 @@ lc.EncoderDecoder(5, 5, attention="luong")  # error: luong
 lc.Sequential(dtype="float16")  # error: float16
 lc.set_precision("double")  # error: double
 callbacks.ReduceLROnPlateau(mode="down")  # error: down
+
+losses.GaussianNLL("exp")  # error: exp
+metrics.F1(average="makro")  # error: makro
+metrics.AUC("roc")  # error: roc
+metrics.Function(max, response="labels")  # error: labels
+LSTMClassifier(pooling="maxx")  # error: maxx
+LSTMClassifier(scale="minmax")  # error: minmax
+LSTMClassifier(batch_size="32")  # error: 32
+LSTMRegressor(loss="mse")  # error: mse
+LSTMRegressor(solver="adm")  # error: adm
+LSTMRegressor(learning_rate=0.01)  # error: learning_rate
+LSTMForecaster(strategy="recursiv")  # error: recursiv
+LSTMForecaster(exogenous="future")  # error: future
+LSTMForecaster(season="auot")  # error: auot
+LSTMForecaster(scale="series")  # error: series
 
 # models
 model = lc.Sequential([layers.Dense(4)])

@@ -5,6 +5,7 @@ import numpy as np
 import lstmcore as lc
 from lstmcore import callbacks, convert, layers, losses, metrics, optimizers, schedules
 from lstmcore import functional as F
+from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
 x = np.zeros((8, 30, 3))
 labels = [0, 1] * 4
@@ -102,6 +103,13 @@ stream = lc.LSTMStream(values, config, precision="int8")
 stream.step(floats[:1, 0])
 lc.set_precision("fp32")
 imported, imported_config = convert.from_torch({"weight_ih_l0": floats})
+
+
+# estimators
+LSTMClassifier(8, pooling="attention", scale=None, solver="sgd", patch_size=2, n_iter_no_change=5)
+LSTMRegressor(loss="absolute_error", learning_rate="cosine", batch_size="auto").fit(x, labels)
+LSTMForecaster(season=12, difference="auto", target=["v"], exogenous="past", strategy="recursive")
+metrics.AUC("PR", average="micro")
 
 
 # classes of one's own

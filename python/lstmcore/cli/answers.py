@@ -1,6 +1,6 @@
 """What the outputs of a model say: classes, amounts, or either at every step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,9 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.cli.layout import METADATA_NAME, Layout
 from lstmcore.sequential import Sequential
+from lstmcore.training.losses import Loss
 
-__all__ = ["Answers", "load_model", "read_layout"]
+__all__ = ["Answers", "entries", "load_model", "read_layout"]
 
 
 def load_model(path: str) -> Sequential:
@@ -57,7 +58,9 @@ class Answers:
     activation : {"softmax", "sigmoid"} or None
         What is still to be applied.
     mean, scale : float
-        Amounts are outputs times `scale`, plus `mean`.
+        Amounts are what the outputs predict times `scale`, plus `mean`.
+    loss : Loss
+        Says what outputs predict; one that was never compiled predicts by its outputs themselves.
     """
 
     classes: list[str] | None
@@ -65,6 +68,7 @@ class Answers:
     activation: str | None = None
     mean: float = 0.0
     scale: float = 1.0
+    loss: Loss = field(default_factory=Loss)
 
     @classmethod
     def of(cls, model: Sequential, layout: Layout | None) -> "Answers":
@@ -73,9 +77,11 @@ class Answers:
         per_step = len(model.output_shape) == 3
         kind, activation = _kind(model, units)
         if kind is None:
-            if layout is None:
-                return cls(None, per_step)
-            return cls(None, per_step, None, layout.target_mean, layout.target_scale)
+            loss = model.compiled.loss if model.is_compiled else Loss()
+            mean, scale = (
+                (0.0, 1.0) if layout is None else (layout.target_mean, layout.target_scale)
+            )
+            return cls(None, per_step, None, mean, scale, loss)
         names = model.class_names or [str(number) for number in range(max(units, 2))]
         return cls(names, per_step, activation)
 
@@ -93,13 +99,42 @@ class Answers:
         return values
 
     def amounts(self, outputs: Any) -> Array:
-        """Return the amounts in the units of the target, (..., U)."""
-        return np.asarray(outputs, dtype=np.float64) * self.scale + self.mean
+        """Return the amounts that are predicted, in the units of the target: (..., K)."""
+        predicted = self.loss.predictions(np.asarray(outputs, dtype=np.float64))
+        return np.asarray(predicted * self.scale + self.mean)
+
+    def estimates(self, outputs: Any) -> dict[str, Array]:
+        """Return all that outputs say of amounts, such as quantiles, by name: each (..., K)."""
+        values = np.asarray(outputs, dtype=np.float64)
+        return self.loss.estimates(values, self.mean, self.scale)
+
+    def columns(self, units: int, target: str, *, one_each: bool = False) -> list[str]:
+        """Name the columns that `texts` writes for rows of `units` outputs.
+
+        Parameters
+        ----------
+        units : int
+        target : str
+            What is predicted; "" if that has no name.
+        one_each : bool, default False
+            Whether several amounts stand one below the other, as the steps of a forecast do.
+        """
+        if self.classes is not None:
+            return [target or "class", "probability"]
+        names = []
+        for name, values in self.estimates(np.zeros((1, units))).items():
+            known = [part for part in (target, name) if part and part != "value"]
+            own = "_".join(known) or name
+            several = values.shape[-1] > 1 and not one_each
+            count = values.shape[-1] if several else 1
+            names += [f"{own}_{number}" if several else own for number in range(1, count + 1)]
+        return names
 
     def texts(self, outputs: Any) -> list[list[str]]:
         """Write the answers of rows (M, U): a class and its probability, or amounts."""
         if self.classes is None:
-            return [[f"{value:.6g}" for value in row] for row in self.amounts(outputs)]
+            rows = np.concatenate(list(self.estimates(outputs).values()), axis=-1)
+            return [[f"{value:.6g}" for value in row] for row in rows]
         table = self.probabilities(outputs)
         return [
             [self.classes[best], f"{row[best]:.4f}"]
@@ -109,8 +144,11 @@ class Answers:
     def objects(self, outputs: Any) -> list[dict[str, Any]]:
         """Describe the answers of rows (M, U) as JSON can hold them."""
         if self.classes is None:
-            rows = self.amounts(outputs).tolist()
-            return [{"value": row[0]} if len(row) == 1 else {"values": row} for row in rows]
+            found = self.estimates(outputs)
+            return [
+                entries({name: values[row] for name, values in found.items()})
+                for row in range(len(outputs))
+            ]
         table = self.probabilities(outputs)
         return [
             {
@@ -120,6 +158,17 @@ class Answers:
             }
             for row, best in zip(table, table.argmax(axis=1), strict=True)
         ]
+
+
+def entries(estimates: dict[str, Array], *, steps: bool = False) -> dict[str, Any]:
+    """Write the estimates of one row (K,) as JSON can hold them.
+
+    Numbers where K is 1 and they are no `steps` of a forecast, else lists.
+    """
+    if not steps and all(len(values) == 1 for values in estimates.values()):
+        return {name: values.item() for name, values in estimates.items()}
+    plural = {"value": "values"}
+    return {plural.get(name, name): values.tolist() for name, values in estimates.items()}
 
 
 def _kind(model: Sequential, units: int) -> tuple[str | None, str | None]:

@@ -7,12 +7,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from lstmcore.cli.answers import Answers, load_model, read_layout
+from lstmcore.cli.answers import Answers, entries, load_model, read_layout
 from lstmcore.cli.layout import Layout
 from lstmcore.cli.options import add_command, add_json, add_model_columns
 from lstmcore.cli.samples import ROWS
@@ -78,7 +79,8 @@ def _run(options: argparse.Namespace) -> int:
     write = {"text": _text_table, "sequences": _sequences, "series": _forecasts}[layout.kind]
     columns = [layout.text] if layout.kind == "text" else [layout.key] if layout.key else []
     if not options.json:
-        header = _names(model, answers, layout)
+        units = model.output_shape[-1] or 1
+        header = answers.columns(units, layout.target, one_each=forecasts)
         place = ["step"] if forecasts else []
         _print([[*header, *columns] if layout.kind == "text" else [*columns, *place, *header]])
     write(model, answers, layout, table, options.json)
@@ -153,15 +155,6 @@ def _objects(
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def _names(model: Sequential, answers: Answers, layout: Layout) -> list[str]:
-    """Name the columns of the answers."""
-    target = layout.target or ("value" if answers.classes is None else "class")
-    if answers.classes is not None:
-        return [target, "probability"]
-    units = 1 if layout.kind == "series" else model.output_shape[-1] or 1
-    return [target] if units == 1 else [f"{target}_{number}" for number in range(1, units + 1)]
-
-
 def _text_table(
     model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
 ) -> None:
@@ -212,15 +205,20 @@ def _answer(
 def _forecasts(
     model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
 ) -> None:
-    for group in groups_of(table, layout):
-        window = windows_of(table, layout, group, 0)
+    groups = groups_of(table, layout)
+    for group, window in zip(groups, windows_of(table, layout, groups, 0), strict=True):
         changes = model.predict(window.inputs, verbose=0)[0]
-        values = answers.amounts(changes) + window.last[0]
+        following = replace(answers, mean=answers.mean + float(window.last[0])).estimates(changes)
         own = [group.key] if layout.key else []
         if as_json:
-            _dump([{**({"key": group.key} if layout.key else {}), "values": values.tolist()}])
-        else:
-            _print([*own, str(step), f"{value:.6g}"] for step, value in enumerate(values, 1))
+            key = {"key": group.key} if layout.key else {}
+            _dump([{**key, **entries(following, steps=True)}])
+            continue
+        steps = zip(*following.values(), strict=True)
+        _print(
+            [*own, str(step), *(f"{value:.6g}" for value in values)]
+            for step, values in enumerate(steps, 1)
+        )
 
 
 def _print(rows: Iterable[Sequence[str | None]]) -> None:

@@ -114,7 +114,7 @@ def read_samples(table: Table, layout: Layout, classes: Sequence[str] | None) ->
 
 
 def _windows(table: Table, layout: Layout) -> Samples:
-    cut = [windows_of(table, layout, group, layout.horizon) for group in groups_of(table, layout)]
+    cut = windows_of(table, layout, groups_of(table, layout), layout.horizon)
     inputs = np.concatenate([part.inputs for part in cut])
     last = np.concatenate([part.last for part in cut])
     following = np.concatenate([part.following for part in cut])
@@ -144,7 +144,7 @@ def score(
         return figures
     if samples.last is not None:
         targets, last = np.stack(samples.targets), samples.last[:, None]
-        return figures | score_amounts(targets, rows * answers.scale + last, last, "last_value")
+        return figures | score_amounts(targets, answers.amounts(rows) + last, last, "last_value")
     targets = np.concatenate(samples.targets)
     amounts = answers.amounts(rows)[:, 0]
     return figures | score_amounts(targets, amounts, targets.mean(), "mean")

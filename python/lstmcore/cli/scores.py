@@ -31,11 +31,10 @@ def class_table(labels: Array, chosen: Array, classes: Sequence[str]) -> dict[st
     ----------
     labels, chosen : ndarray of int64, shape (M,)
     """
-    count = len(classes)
-    confusion = np.zeros((count, count), dtype=np.int64)
-    np.add.at(confusion, (labels, chosen), 1)
-    right = np.diag(confusion)
-    wanted, found = confusion.sum(axis=1), confusion.sum(axis=0)
+    right, wanted, found = (
+        np.bincount(numbers, minlength=len(classes))
+        for numbers in (labels[labels == chosen], labels, chosen)
+    )
     return {
         name: {
             "precision": _ratio(right[number], found[number]),

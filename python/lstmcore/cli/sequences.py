@@ -122,19 +122,26 @@ class Windows(NamedTuple):
     following: Array
 
 
-def windows_of(table: Table, layout: Layout, group: Group, ahead: int) -> Windows:
-    """Cut a series into all windows with `ahead` values behind them; with 0 only the last one."""
-    series = table.numbers(layout.target)[group.rows]
-    others = _scaled(table, layout)[group.rows]
+def windows_of(table: Table, layout: Layout, groups: Sequence[Group], ahead: int) -> list[Windows]:
+    """Cut each series into all windows with `ahead` values behind them; with 0 only the last."""
+    target, features = table.numbers(layout.target), _scaled(table, layout)  # read once for all
+    found = []
+    for group in groups:
+        series, others = target[group.rows], features[group.rows]
+        if len(series) < layout.window + ahead:
+            name = f"series {group.key!r}" if layout.key else "the series"
+            raise ValueError(
+                f"{table.source}: expected at least {layout.window + ahead} rows in {name} (window "
+                f"{layout.window}{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; "
+                "leave a series that is too short out, or train with a smaller --window"
+            )
+        found.append(_cut(series, others, layout, ahead))
+    return found
+
+
+def _cut(series: Array, others: Array, layout: Layout, ahead: int) -> Windows:
     window = layout.window
     count = len(series) - window - ahead + 1
-    if count < 1:
-        name = f"series {group.key!r}" if layout.key else "the series"
-        raise ValueError(
-            f"{table.source}: expected at least {window + ahead} rows in {name} (window {window}"
-            f"{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; leave a series that "
-            "is too short out, or train with a smaller --window"
-        )
     starts = slice(0, count) if ahead else slice(count - 1, count)
     seen = sliding_window_view(series, window)[starts]
     last = seen[:, -1]

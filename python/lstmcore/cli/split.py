@@ -95,10 +95,9 @@ def _draw(rest: Array, strata: Array, wanted: int) -> tuple[Array, Array]:
     places = ((np.arange(wanted) + 0.5) * len(order) / max(wanted, 1)).astype(np.int64)
     taken = np.zeros(len(order), dtype=np.bool_)
     taken[places[places < len(order)]] = True
-    for stratum in np.unique(strata[order]):
-        own = np.flatnonzero(strata[order] == stratum)
-        if taken[own].all():
-            taken[own[0]] = False
+    begins = np.unique(strata[order], return_index=True)[1]
+    whole = np.logical_and.reduceat(taken, begins)
+    taken[begins[whole]] = False
     return order[~taken], np.sort(order[taken])
 
 

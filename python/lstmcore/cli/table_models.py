@@ -120,10 +120,11 @@ def ready_to_evaluate(model: Sequential, answers: Answers, samples: Samples) -> 
             loss = kind(from_logits=logits)
         model.compile(None if model.quantized else "sgd", loss)
     if answers.classes is None:
-        if units > 1 and samples.kind != "series":
+        width = model.compiled.loss.target_width(units)
+        if width > 1 and samples.kind != "series":
             raise ValueError(
-                f"MODEL: expected one output for a target, got {units}; evaluate such a model in "
-                "Python"
+                f"MODEL: expected a model of one target, got one of {width}; evaluate such a model "
+                "in Python"
             )
         y = [np.asarray(target, dtype=model.dtype) for target in samples.y]
     elif model.compiled.loss.labels:

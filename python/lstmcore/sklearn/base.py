@@ -13,7 +13,16 @@ from lstmcore import _checks, layers
 from lstmcore._options import arguments
 from lstmcore._seeds import derive
 from lstmcore._suggest import did_you_mean
-from lstmcore._typing import Array, LayerActivation, LossName
+from lstmcore._typing import (
+    Array,
+    LayerActivation,
+    LossName,
+    OptimizerName,
+    Pooling,
+    RateCourse,
+    Scale,
+    choices,
+)
 from lstmcore.regularizers import L2
 from lstmcore.sequential import Sequential
 from lstmcore.sklearn.budget import (
@@ -37,8 +46,6 @@ from lstmcore.training.schedules import CosineDecay, OneCycle, Schedule
 
 __all__ = ["SequenceEstimator"]
 
-SOLVERS = ("adam", "adamw", "rmsprop", "sgd")
-RATES = ("constant", "cosine", "onecycle")
 POOLING_LAYERS: dict[str, Any] = {
     "mean": layers.GlobalAveragePooling1D,
     "max": layers.GlobalMaxPooling1D,
@@ -98,7 +105,7 @@ PENALTY = "solver, alpha: L2 penalty"
 class SequenceEstimator(BaseEstimator):
     """Base of the estimators; `LSTMClassifier` explains the hyper-parameters."""
 
-    _scales: tuple[str, ...] = ("standard", "series")
+    _scales = choices(Scale)
     _updates = UPDATES
 
     # ---- for subclasses ----------------------------------------------------------------------
@@ -374,11 +381,11 @@ class SequenceEstimator(BaseEstimator):
             if hasattr(self, name):
                 _checks.flag(getattr(self, name), name)
         if hasattr(self, "pooling"):
-            _checks.choice(self.pooling, "pooling", ("last", *POOLING_LAYERS))
+            _checks.choice(self.pooling, "pooling", choices(Pooling))
         if self.scale is not None:
             _checks.choice(self.scale, "scale", self._scales)
-        _checks.choice(self.solver, "solver", SOLVERS)
-        _checks.choice(self.learning_rate, "learning_rate", RATES)
+        _checks.choice(self.solver, "solver", choices(OptimizerName))
+        _checks.choice(self.learning_rate, "learning_rate", choices(RateCourse))
         _checks.real(self.learning_rate_init, "learning_rate_init", 0.0, low_open=True)
         _checks.real(self.alpha, "alpha", 0.0)
         _checks.real(self.tol, "tol", 0.0)
@@ -483,6 +490,27 @@ class SequenceEstimator(BaseEstimator):
         return outputs
 
     # ---- what scikit-learn asks for ----------------------------------------------------------
+
+    def set_params(self, **params: Any) -> Any:
+        """Set hyper-parameters.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If one is none of this estimator; the error says which may be meant.
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            known = arguments(type(self))
+            hint = "".join(did_you_mean(name, known) for name in params if name not in known)
+            if not hint:
+                raise
+            raise ValueError(f"{str(error).removesuffix('.')}{hint}") from None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

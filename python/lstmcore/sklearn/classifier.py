@@ -11,7 +11,20 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from lstmcore import _checks
-from lstmcore._typing import Array, ArrayLike, DType, Inputs, LayerActivation, LossName
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    ArrayLike,
+    AutoOrInt,
+    DType,
+    Inputs,
+    LayerActivation,
+    LossName,
+    OptimizerName,
+    Pooling,
+    RateCourse,
+    Scale,
+)
 from lstmcore.sklearn.base import SequenceEstimator
 
 __all__ = ["LSTMClassifier"]
@@ -148,26 +161,27 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     True
     """
 
+    @suggests
     def __init__(
         self,
         hidden_size: int = 64,
         *,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "max",
+        pooling: Pooling = "max",
         dropout: float = 0.5,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         cell_options: Mapping[str, object] | None = None,
-        scale: str | None = "standard",
-        patch_size: int | str = "auto",
+        scale: Scale | None = "standard",
+        patch_size: AutoOrInt = "auto",
         slopes: bool = True,
         positions: bool = True,
-        solver: str = "adamw",
+        solver: OptimizerName = "adamw",
         alpha: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: str = "onecycle",
+        batch_size: AutoOrInt = "auto",
+        learning_rate: RateCourse = "onecycle",
         learning_rate_init: float = 0.01,
         global_clipnorm: float | None = 1.0,
         max_iter: int | None = None,
@@ -175,7 +189,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | str = "auto",
+        n_iter_no_change: AutoOrInt = "auto",
         tol: float = 1e-4,
         class_weight: Mapping[Hashable, float] | Literal["balanced"] | None = None,
         warm_start: bool = False,

@@ -115,7 +115,16 @@ def _is_date(text: str | bytes) -> bool:
     )
 
 
-def check_finite(values: Any, name: str, where: str = "") -> None:
+def _named(place: Array, given: Any) -> list[Any]:
+    """Return the column of `given` that `place` (1,) counts, or is () of a series, by its name."""
+    names = column_names(given)
+    if names is not None and len(place):
+        return [repr(names[place[0]])]
+    label = getattr(given, "name", None)  # of a series
+    return [repr(label)] if label and not len(place) else list(place)
+
+
+def check_finite(values: Any, name: str, where: str = "", given: Any = None) -> None:
     """Raise ValueError, which says where, if an array has a NaN or an infinity.
 
     Parameters
@@ -123,6 +132,8 @@ def check_finite(values: Any, name: str, where: str = "") -> None:
     values : ndarray of numbers
     name : str
         What an error calls them; `where` is what stands behind it, such as the number of a series.
+    given : array_like or frame, optional
+        What `values` came as, whose columns an error names if they have names.
     """
     finite = np.isfinite(values)
     if finite.all():
@@ -130,7 +141,7 @@ def check_finite(values: Any, name: str, where: str = "") -> None:
     place = np.argwhere(~finite)[0]
     value = values[tuple(place)]
     what = "NaN" if np.isnan(value) else "infinity"
-    at = ", ".join(map(str, place))
+    at = ", ".join(map(str, [place[0], *_named(place[1:], given)]))
     raise ValueError(
         f"{name}: expected finite numbers, got {what}, the first at {name}{where}[{at}]; fill "
         "missing values in, or leave them out"

@@ -1,7 +1,7 @@
 """An LSTM that continues series."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from lstmcore import _checks
-from lstmcore._typing import Array, DType, Inputs
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    AutoOrInt,
+    DType,
+    Exogenous,
+    ForecasterScale,
+    Inputs,
+    OptimizerName,
+    RateCourse,
+    RegressionLoss,
+    Strategy,
+)
 from lstmcore.sklearn.budget import PREDICT_ROWS
 from lstmcore.sklearn.keeping import unchanged_on_error
 from lstmcore.sklearn.series import Series, is_list, read_exogenous, read_series
@@ -18,9 +30,6 @@ from lstmcore.sklearn.windows import WindowEstimator, slide
 
 __all__ = ["LSTMForecaster"]
 
-LOSSES = {"squared_error": "mse", "absolute_error": "mae"}
-STRATEGIES = ("direct", "recursive")
-EXOGENOUS = ("known", "past")
 LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, too
 
 
@@ -50,7 +59,8 @@ class LSTMForecaster(WindowEstimator):
     season : int, "auto" or None, default "auto"
         Steps of a season that ``difference="auto"`` may take, such as 12 for months. "auto": a peak
         of the autocorrelation, if repeating the last season is better than repeating the last
-        value or the mean. None: none.
+        value or the mean. None: none. One that is too long to be tried on the series is left out,
+        with a warning.
     hidden_size : int, default 64
     loss : {"squared_error", "absolute_error"}
     num_layers : int, default 1
@@ -77,7 +87,8 @@ class LSTMForecaster(WindowEstimator):
     difference_ : int
         Lag of the differences that are forecast, 0 for the values themselves.
     season_ : int or None
-        Steps of the season that was given or found; None if there is none.
+        Steps of the season that was given or found; None if there is none, or if it is too long to
+        be tried by ``difference="auto"``.
     steps_ : int
         Steps that the model gives at once.
     target_mean_, target_scale_ : ndarray of float64, shape (K,)
@@ -111,29 +122,30 @@ class LSTMForecaster(WindowEstimator):
     True
     """
 
+    @suggests
     def __init__(
         self,
         window: int = 24,
         horizon: int = 1,
         *,
-        strategy: str = "direct",
-        target: Any = None,
-        exogenous: str = "known",
-        difference: int | str = "auto",
-        season: int | str | None = "auto",
+        strategy: Strategy = "direct",
+        target: Hashable | Sequence[Hashable] | None = None,
+        exogenous: Exogenous = "known",
+        difference: AutoOrInt = "auto",
+        season: AutoOrInt | None = "auto",
         hidden_size: int = 64,
-        loss: str = "squared_error",
+        loss: RegressionLoss = "squared_error",
         num_layers: int = 1,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         cell_options: Mapping[str, object] | None = None,
-        scale: str | None = "standard",
-        solver: str = "adamw",
+        scale: ForecasterScale | None = "standard",
+        solver: OptimizerName = "adamw",
         alpha: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: str = "onecycle",
+        batch_size: AutoOrInt = "auto",
+        learning_rate: RateCourse = "onecycle",
         learning_rate_init: float = 0.003,
         global_clipnorm: float | None = 1.0,
         max_iter: int | None = None,
@@ -141,7 +153,7 @@ class LSTMForecaster(WindowEstimator):
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | str = "auto",
+        n_iter_no_change: AutoOrInt = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -213,7 +225,8 @@ class LSTMForecaster(WindowEstimator):
         Warns
         -----
         UserWarning
-            If some series are that short: they are not trained on.
+            If some series are that short: they are not trained on. If `season` is too long to be
+            tried.
         ConvergenceWarning
             As of `LSTMClassifier.fit`.
         """
@@ -344,7 +357,7 @@ class LSTMForecaster(WindowEstimator):
             raise ValueError("past_X: expected None without y, whose it would be")
         series = self._series
         if y is not None:
-            series = read_series(self, y, past_X, reset=False)
+            series = read_series(self, y, past_X, reset=False, x_name="past_X")
             listed = is_list(y)
         else:
             listed = self._listed

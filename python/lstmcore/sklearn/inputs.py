@@ -183,11 +183,11 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
         array = check_array(
             x, dtype=FLOATS, ensure_all_finite=False, estimator=estimator, input_name="X"
         )
-        check_finite(array, "X")
+        check_finite(array, "X", given=x)
         _check_channels(estimator, 1, f"one channel, of shape {array.shape}")
         return _uniform(array[..., None], "table")
     array = validate_data(estimator, x, reset=reset, dtype=FLOATS, ensure_all_finite=False)
-    check_finite(array, "X")
+    check_finite(array, "X", given=x)
     if reset:
         estimator.input_form_, estimator.n_channels_ = "table", 1
     return _uniform(array[..., None], "table")
@@ -265,7 +265,8 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
     if not np.isfinite(values).all():
         begin = 0
         for place, array in enumerate(arrays):
-            check_finite(values[begin : begin + len(array)], "X", f"[{place}]")
+            part = values[begin : begin + len(array)]
+            check_finite(part, "X", f"[{place}]", rows[place])
             begin += len(array)
     expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
     if expected is not None:

@@ -14,7 +14,7 @@ from lstmcore.sklearn.series import Series
 if TYPE_CHECKING:
     from lstmcore.sklearn.windows import WindowEstimator
 
-__all__ = ["choose_lag"]
+__all__ = ["choose_lag", "longest_lag"]
 
 TRAINED = 2 / 3  # share of each series that a trial is trained on, before the rest is forecast
 MOST_SERIES = 8  # the longest ones, that trials are made with
@@ -64,31 +64,62 @@ def choose_lag(forecaster: "WindowEstimator", series: Sequence[Series], lags: Se
     int
         One of `lags`; the least if the series are too short for a trial.
     """
-    longest = sorted(series, key=lambda one: len(one.y), reverse=True)[:MOST_SERIES]
-    longest = [one.last(MOST_STEPS) for one in longest]
+    tried = _tried(series)
     errors = {}
     for lag in lags if len(lags) > 1 else ():
-        error = _error(forecaster, longest, lag)
+        error = _error(forecaster, tried, lag)
         if error is not None:
             errors[lag] = error * (1.0 if lag else LEVEL_COST)
     return min(errors, key=errors.__getitem__) if errors else min(lags)
 
 
+def longest_lag(forecaster: "WindowEstimator", series: Sequence[Series]) -> int:
+    """Return the longest lag that `choose_lag` can try; below 0 if there can be no trial.
+
+    At least half of the windows of the longest series are left, and a trial has something to be
+    trained on and something to forecast.
+    """
+    half: int = (max(len(one.y) for one in series) - forecaster.window - forecaster.steps_) // 2
+    return min(half, max(_room(forecaster, one) for one in _tried(series)))
+
+
+def _tried(series: Sequence[Series]) -> list[Series]:
+    longest = sorted(series, key=lambda one: len(one.y), reverse=True)[:MOST_SERIES]
+    return [one.last(MOST_STEPS) for one in longest]
+
+
+def _border(one: Series) -> int:
+    """Count the steps that a trial is trained on."""
+    return int(TRAINED * len(one.y))
+
+
+def _room(forecaster: "WindowEstimator", one: Series) -> int:
+    """Return the longest lag for which a series has steps enough before and after the border."""
+    if len(one.y) - _border(one) < forecaster.horizon:
+        return -1
+    return _border(one) - int(forecaster.window) - int(forecaster.horizon)
+
+
 def _error(forecaster: "WindowEstimator", series: Sequence[Series], lag: int) -> float | None:
-    """Return the error of a trial with a lag; None if no series is long enough."""
+    """Return the error of a trial with a lag; None if no series is long enough, or it fails."""
     size = forecaster.window + lag
     trial: Any = clone(forecaster).set_params(**TRIAL, difference=lag)
     early, late = [], []
     for one in series:
-        border = int(TRAINED * len(one.y))
-        if border >= size + forecaster.horizon and len(one.y) - border >= forecaster.horizon:
+        border = _border(one)
+        if lag <= _room(forecaster, one):
             early.append(one.first(border))
             late.append(Series(one.y[border - size :], one.x[border - size :]))
     if not early:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        trial.fit(*_columns(early))
+        try:
+            trial.fit(*_columns(early))
+        except ValueError:
+            # It diverged, or the values are too large. If the training itself fails as well, its
+            # error is about the arguments that the caller knows.
+            return None
     total, count = 0.0, 0
     unit = np.mean([mean_step(one.y) for one in early], axis=0)
     for one in late:

@@ -9,14 +9,29 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 
 from lstmcore import _checks
-from lstmcore._typing import Array, ArrayLike, DType, Inputs, LayerActivation, LossName
+from lstmcore._suggest import suggests
+from lstmcore._typing import (
+    Array,
+    ArrayLike,
+    AutoOrInt,
+    DType,
+    Inputs,
+    LayerActivation,
+    LossName,
+    OptimizerName,
+    Pooling,
+    RateCourse,
+    RegressionLoss,
+    Scale,
+    choices,
+)
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.columns import check_finite, check_numbers
 from lstmcore.sklearn.inputs import cast, statistics
 
 __all__ = ["LSTMRegressor"]
 
-LOSSES: dict[str, LossName] = {"squared_error": "mse", "absolute_error": "mae"}
+LOSSES: dict[RegressionLoss, LossName] = {"squared_error": "mse", "absolute_error": "mae"}
 
 
 def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
@@ -70,27 +85,28 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     X has the forms that `LSTMClassifier` takes.
     """
 
+    @suggests
     def __init__(
         self,
         hidden_size: int = 64,
         *,
-        loss: str = "squared_error",
+        loss: RegressionLoss = "squared_error",
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
+        pooling: Pooling = "mean",
         dropout: float = 0.3,
         recurrent_dropout: float = 0.0,
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         cell_options: Mapping[str, object] | None = None,
-        scale: str | None = "standard",
-        patch_size: int | str = "auto",
+        scale: Scale | None = "standard",
+        patch_size: AutoOrInt = "auto",
         slopes: bool = True,
         positions: bool = True,
-        solver: str = "adamw",
+        solver: OptimizerName = "adamw",
         alpha: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: str = "onecycle",
+        batch_size: AutoOrInt = "auto",
+        learning_rate: RateCourse = "onecycle",
         learning_rate_init: float = 0.01,
         global_clipnorm: float | None = 1.0,
         max_iter: int | None = None,
@@ -98,7 +114,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | str = "auto",
+        n_iter_no_change: AutoOrInt = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -204,7 +220,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        _checks.choice(self.loss, "loss", tuple(LOSSES))
+        _checks.choice(self.loss, "loss", choices(RegressionLoss))
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
         check_numbers(y, "y")
@@ -216,7 +232,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
             input_name="y",
             estimator=self,
         )
-        check_finite(values, "y")
+        check_finite(values, "y", given=y)
         if values.ndim not in (1, 2):
             raise ValueError(f"y: expected shape (N,) or (N, K), got {values.shape}")
         table = values.reshape(len(values), -1)

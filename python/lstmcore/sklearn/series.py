@@ -48,7 +48,7 @@ def is_list(values: Any) -> bool:
     )
 
 
-def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]:
+def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool, x_name: str = "X") -> list[Series]:
     """Check series, and what stands beside them.
 
     Parameters
@@ -61,6 +61,8 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
         (T, E) or (T,).
     reset : bool
         Whether to describe the series instead of comparing them with those that `fit` saw.
+    x_name : str
+        What errors call `x`. Columns beside the forecaster's `target` are of `y`, and called so.
 
     Returns
     -------
@@ -77,24 +79,29 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
     rows = list(y) if several else [y]
     names = forecaster.target
     if names is not None and x is not None:
-        raise ValueError("X: expected None, since the columns of y beside target are exogenous")
+        raise ValueError(
+            f"{x_name}: expected None, since the columns of y beside target are exogenous"
+        )
     found = []
-    for place, (one, more) in enumerate(
-        zip(rows, _beside(x, len(rows), several, "X"), strict=True)
-    ):
+    beside = _beside(x, len(rows), several, x_name)
+    if names is not None:
+        x_name = "y"
+    for place, (one, more) in enumerate(zip(rows, beside, strict=True)):
         if names is not None:
             one, more = _divide(one, names)
         if not (reset and place == 0):
             more = _in_order(more, forecaster._names[1])
             if names is None:
                 one = _in_order(one, forecaster._names[0])
-        values = _table(one, "y")
+        where = f"[{place}]" if several else ""
+        values = _table(one, "y", where)
         columns = np.empty((len(values), 0))
         if more is not None:
-            columns = _wide(_table(more, "X"))
+            columns = _wide(_table(more, x_name, where))
         if len(columns) != len(values):
             raise ValueError(
-                f"X: expected {len(values)} steps like y, got {len(columns)} in series {place}"
+                f"{x_name}: expected {len(values)} steps like y, got {len(columns)} in series "
+                f"{place}"
             )
         if reset and place == 0:
             forecaster._listed, forecaster._flat = several, values.ndim == 1
@@ -105,7 +112,8 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool) -> list[Series]
             targets = [names] if isinstance(names, str) else forecaster._names[0]
             _name_features(forecaster, targets, forecaster._names[1])
         _check_columns(one, values, forecaster.n_targets_, forecaster._names[0], "y")
-        _check_columns(more, columns, forecaster.n_exogenous_, forecaster._names[1], "X")
+        kind = "" if names is None else " beside target"
+        _check_columns(more, columns, forecaster.n_exogenous_, forecaster._names[1], x_name, kind)
         if (values.ndim == 1) != forecaster._flat:
             shape = "(T,)" if forecaster._flat else f"(T, {forecaster.n_targets_})"
             raise ValueError(
@@ -199,7 +207,7 @@ def _in_order(frame: Any, names: list[Any] | None, others: bool = False) -> Any:
     return frame
 
 
-def _table(values: Any, name: str) -> Array:
+def _table(values: Any, name: str, where: str = "") -> Array:
     refuse_sparse(values, name)
     if values is None or isinstance(values, (str, bytes, Mapping)):
         raise TypeError(f"{name}: expected a series of numbers, got {_checks.describe(values)}")
@@ -210,7 +218,7 @@ def _table(values: Any, name: str) -> Array:
     checked: Array = check_array(
         array, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name=name
     )
-    check_finite(checked, name)
+    check_finite(checked, name, where, values)
     return checked
 
 
@@ -218,16 +226,18 @@ def _wide(values: Array) -> Array:
     return values.reshape(len(values), -1)
 
 
-def _check_columns(given: Any, values: Array, width: int, names: Any, name: str) -> None:
+def _check_columns(
+    given: Any, values: Array, width: int, names: Any, name: str, kind: str = ""
+) -> None:
     if _wide(values).shape[1] != width:
         raise ValueError(
-            f"{name}: expected {width} columns as before, got {_wide(values).shape[1]}"
+            f"{name}: expected {width} columns{kind} as before, got {_wide(values).shape[1]}"
         )
     columns = column_names(given)
     if names is not None and columns is not None and columns != names:
         raise ValueError(
             f"{name}: expected the columns {', '.join(map(str, names))}, got "
-            f"{', '.join(map(str, columns))}"
+            f"{', '.join(map(str, columns))}{kind}"
         )
 
 

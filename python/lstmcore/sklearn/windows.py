@@ -1,5 +1,6 @@
 """The windows of series that a forecaster is trained on, and their scales."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,26 +8,32 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import r2_score
 
 from lstmcore import _checks
-from lstmcore._typing import Array, LayerActivation, LossName
+from lstmcore._typing import (
+    Array,
+    Exogenous,
+    ForecasterScale,
+    LayerActivation,
+    LossName,
+    RegressionLoss,
+    Strategy,
+    choices,
+)
 from lstmcore.sklearn.base import SequenceEstimator, check_r2_exists
 from lstmcore.sklearn.budget import auto_or_integer
 from lstmcore.sklearn.inputs import cast, statistics
-from lstmcore.sklearn.lags import choose_lag
+from lstmcore.sklearn.lags import choose_lag, longest_lag
 from lstmcore.sklearn.regressor import LOSSES, constant_loss
 from lstmcore.sklearn.seasons import find_season
 from lstmcore.sklearn.series import Series
 
 __all__ = ["WindowEstimator", "slide"]
 
-STRATEGIES = ("direct", "recursive")
-EXOGENOUS = ("known", "past")
-
 
 class WindowEstimator(SequenceEstimator):
     """Base of `LSTMForecaster`: makes windows, scales them, and says what the model is."""
 
     bidirectional = False
-    _scales = ("standard",)
+    _scales = choices(ForecasterScale)
     _updates = 300  # windows overlap, and more made forecasts worse on nine of eleven series
 
     # ---- windows -----------------------------------------------------------------------------
@@ -80,8 +87,17 @@ class WindowEstimator(SequenceEstimator):
         if self.difference != "auto":
             self.difference_ = int(self.difference)
             return
-        # At least half of the windows of the longest series are left.
-        longest = (max(len(one.y) for one in seen) - self.window - self.steps_) // 2
+        longest = longest_lag(self, seen)
+        if self.season_ is not None and self.season_ > longest:
+            if self.season != "auto":
+                warnings.warn(
+                    f"season: {self.season} steps are left out, for difference='auto' can try at "
+                    f"most {max(longest, 0)} on these series with window={self.window} and "
+                    f"horizon={self.horizon}; use longer series or a smaller window, or "
+                    f"difference={self.season}, which is not tried",
+                    stacklevel=4,
+                )
+            self.season_ = None
         lags = [lag for lag in sorted({0, 1, self.season_ or 0}) if lag <= max(longest, 0)]
         self.difference_ = choose_lag(self, seen, lags)
 
@@ -102,7 +118,7 @@ class WindowEstimator(SequenceEstimator):
             width = values.shape[1]
             mean, scale = np.zeros(width), np.ones(width)
             if self.scale is not None and len(values) > 0:
-                mean, scale = statistics(values, "y" if name == "target" else "X")
+                mean, scale = statistics(values, self._argument(name))
             setattr(self, f"{name}_mean_", mean)
             setattr(self, f"{name}_scale_", scale)
 
@@ -110,7 +126,11 @@ class WindowEstimator(SequenceEstimator):
         """Scale targets or exogenous columns, and convert them to what the model takes."""
         with np.errstate(over="ignore"):
             scaled = (values - getattr(self, f"{name}_mean_")) / getattr(self, f"{name}_scale_")
-        return cast(scaled, self._dtype, "y" if name == "target" else "X")
+        return cast(scaled, self._dtype, self._argument(name))
+
+    def _argument(self, name: str) -> str:
+        """Return the argument of `fit` that the "target" or "exogenous" columns came in."""
+        return "X" if name == "exogenous" and self.target is None else "y"
 
     def _windows(self, series: list[Series]) -> tuple[Array, Array]:
         """Give all windows as inputs and targets."""
@@ -174,9 +194,9 @@ class WindowEstimator(SequenceEstimator):
         auto_or_integer(self.difference, "difference", 0)
         if self.season is not None:
             auto_or_integer(self.season, "season", 2)
-        _checks.choice(self.strategy, "strategy", STRATEGIES)
-        _checks.choice(self.exogenous, "exogenous", EXOGENOUS)
-        _checks.choice(self.loss, "loss", tuple(LOSSES))
+        _checks.choice(self.strategy, "strategy", choices(Strategy))
+        _checks.choice(self.exogenous, "exogenous", choices(Exogenous))
+        _checks.choice(self.loss, "loss", choices(RegressionLoss))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

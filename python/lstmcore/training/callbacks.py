@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstmcore import _checks
-from lstmcore._files import OWN, check_ending
+from lstmcore._files import OWN, check_ending, check_no_folder
 from lstmcore._suggest import did_you_mean, public
 from lstmcore._typing import Array, Mode, choices
 from lstmcore.training.callback import Callback
@@ -283,6 +283,7 @@ class ModelCheckpoint(_Monitoring):
     ) -> None:
         self.filepath = os.fspath(filepath)
         check_ending(self.filepath, OWN, "filepath")
+        check_no_folder(self.filepath, "filepath")
         super().__init__(monitor, mode)
         self.save_best_only = _checks.flag(save_best_only, "save_best_only")
         self.include_optimizer = _checks.flag(include_optimizer, "include_optimizer")

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lstmcore._configurable import encode, make
+from lstmcore._typing import Response
 from lstmcore.training import losses, metrics, optimizers, schedules
 from lstmcore.training.losses import Loss, LossLike, SequenceLoss
 from lstmcore.training.metrics import Metric, MetricLike
@@ -208,7 +209,7 @@ def _restore_metric(custom_objects: Mapping[str, Any]) -> Callable[..., Metric]:
     """Return what takes the place of `metrics.Function` where a file is read."""
 
     def restore(
-        name: str, response: str, threshold: float, greater_is_better: bool | None
+        name: str, response: Response, threshold: float, greater_is_better: bool | None
     ) -> Metric:
         given = _given(name, custom_objects, name)
         if isinstance(given, metrics.Function):

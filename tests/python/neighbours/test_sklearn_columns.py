@@ -55,7 +55,7 @@ def test_the_column_is_named(library, kind, name, entries):
     forecaster = LSTMForecaster(4, **SMALL)
     with pytest.raises(ValueError, match=f"y: {said}"):
         forecaster.fit(frame)
-    with pytest.raises(ValueError, match=f"X: {said}"):
+    with pytest.raises(ValueError, match=f"y: {said}"):
         forecaster.set_params(target="load").fit(frame)
     with pytest.raises(ValueError, match=f"y: {said}"):
         LSTMForecaster(4, **SMALL).fit(frame[name])
@@ -115,6 +115,69 @@ def test_the_first_place_that_is_not_finite(value, said):
         LSTMForecaster(4, **SMALL).fit(targets)
     with pytest.raises(ValueError, match=rf"X: expected finite numbers, got {said}.*X\[7, 1\]"):
         LSTMForecaster(4, **SMALL).fit(VALUES, targets)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_the_column_of_what_is_not_finite_is_named(library):
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
+    whole = frames.DataFrame({"load": VALUES, "wind": VALUES})
+    holed = frames.DataFrame({"load": VALUES, "wind": np.where(np.arange(STEPS) == 7, np.nan, 1.0)})
+    swapped = holed[["wind", "load"]]
+    for model in (LSTMClassifier(**SMALL), LSTMRegressor(**SMALL)):
+        with pytest.raises(ValueError, match=r"X: .*NaN, the first at X\[7, 'wind'\]"):
+            model.fit(holed, LABELS)
+        with pytest.raises(ValueError, match=r"X: .*NaN, the first at X\[1\]\[7, 'wind'\]"):
+            model.fit([whole, holed], [0, 1])
+    with pytest.raises(ValueError, match=r"y: .*NaN, the first at y\[7, 'wind'\]"):
+        LSTMRegressor(**SMALL).fit(VALUES[:, None], holed)
+    with pytest.raises(ValueError, match=r"y: .*NaN, the first at y\[7, 'wind'\]"):
+        LSTMForecaster(4, **SMALL).fit(holed)
+    with pytest.raises(ValueError, match=r"y: .*NaN, the first at y\[1\]\[7, 'wind'\]"):
+        LSTMForecaster(4, **SMALL).fit([whole, holed])
+    with pytest.raises(ValueError, match=r"X: .*NaN, the first at X\[7, 'wind'\]"):
+        LSTMForecaster(4, **SMALL).fit(VALUES, swapped)
+    for target in ("load", "wind", ["wind"], ["load", "wind"]):
+        for frame in (holed, swapped):
+            with pytest.raises(ValueError, match=r"^y: .*NaN, the first at y\[7, 'wind'\]"):
+                LSTMForecaster(4, target=target, **SMALL).fit(frame)
+
+
+def test_what_is_wrong_beside_the_target_is_wrong_in_y():
+    """Whoever passes one frame has not heard of X."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"load": VALUES, "wind": np.cos(np.arange(STEPS))})
+    fitted = LSTMForecaster(4, target="load", **SMALL).fit(frame)
+    with pytest.raises(ValueError, match="^y: expected 1 columns beside target as before, got 2"):
+        fitted.update(frame.assign(sun=1.0))
+    other = frame.rename(columns={"wind": "sun"})
+    with pytest.raises(ValueError, match="^y: expected the columns wind, got sun beside target"):
+        fitted.predict(1, VALUES[:1], y=other)
+    # Squares that float64 cannot add up, and values that float32 cannot hold.
+    for value, scale in ((1e200, "standard"), (1e60, None)):
+        huge = frame.assign(wind=frame.wind * value)
+        for difference in (0, "auto"):
+            model = LSTMForecaster(4, target="load", scale=scale, difference=difference, **SMALL)
+            with pytest.raises(ValueError, match="^y: expected values"):
+                model.fit(huge)
+            with pytest.raises(ValueError, match="^X: expected values"):
+                model.set_params(target=None).fit(frame.load, huge.wind)
+    # Columns of steps ahead do come in X.
+    with pytest.raises(ValueError, match="^X: expected 1 steps"):
+        fitted.predict(1, VALUES[:2])
+
+
+def test_exogenous_columns_of_another_series_are_called_past_x():
+    forecaster = LSTMForecaster(4, exogenous="past", **SMALL).fit(VALUES, VALUES)
+    for wrong, said in (
+        (VALUES[:-1], "expected 30 steps like y, got 29"),
+        (np.stack([VALUES, VALUES], 1), "expected 1 columns as before, got 2"),
+        (np.where(VALUES > 0.9, np.nan, VALUES), r"expected finite .* past_X\["),
+        (DAYS, "expected numbers, but the whole holds dates"),
+    ):
+        with pytest.raises(ValueError, match=f"^past_X: {said}"):
+            forecaster.predict(y=VALUES, past_X=wrong)
+    with pytest.raises(ValueError, match="^past_X: expected a list of 2 like the series"):
+        forecaster.predict(y=[VALUES, VALUES], past_X=[VALUES])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int8, np.uint64, bool])

@@ -13,7 +13,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from sklearn.base import clone
 
-from lstmcore.sklearn import LSTMForecaster
+from lstmcore.sklearn import LSTMForecaster, lags
 from lstmcore.sklearn.seasons import find_season
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -86,8 +86,43 @@ def test_of_given_seasons_and_differences():
     assert chosen(series, season=None) == (1, None)
     assert chosen(series, difference=3) == (3, 40)
     assert chosen(series, difference=0, season=17) == (0, 17)
-    # The half of the windows of 130 steps would not be left.
-    assert chosen(series[:90], season=40)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "window", "season", "longest"),
+    [
+        (90, 24, 40, 30),  # the half of the windows would not be left
+        (144, 24, 500, 57),  # longer than the series
+        (144, 60, 30, 30),  # a trial has two thirds, 96 steps, for window, lag and horizon
+        (144, 60, 31, 30),
+        (2600, 100, 1250, 1227),  # and no more than the last 2000 steps
+        (12, 6, 2, 0),  # too short for any trial
+        (15, 1, 3, 0),  # what a trial leaves, 5 steps, is shorter than the horizon
+    ],
+)
+def test_a_season_that_cannot_be_tried_is_told(steps, window, season, longest):
+    series = TREND[-1] * np.sin(2 * np.pi * np.arange(steps) / season) + np.arange(steps)
+    if season <= longest:
+        assert chosen(series, window, season=season)[1] == season
+        return
+    said = f"season: {season} steps are left out, .* at most {longest} on these series"
+    with pytest.warns(UserWarning, match=said) as caught:
+        assert chosen(series, window, season=season)[1] is None
+    assert caught[0].filename == __file__
+    # A number for difference is taken at its word, if there are steps enough.
+    if steps > window + season + 6:
+        assert chosen(series, window, season=season, difference=season) == (season, season)
+
+
+def test_a_season_that_is_found_and_cannot_be_tried_is_none():
+    assert find_season([SEASON40[:200, None]], 6) == 40
+    assert chosen(SEASON40[:200], window=100)[1] is None
+
+
+def test_a_trial_that_fails_is_not_chosen(monkeypatch):
+    """A rate at which the trials diverge is no reason for the training not to begin."""
+    monkeypatch.setitem(lags.TRIAL, "learning_rate_init", 1e30)
+    assert chosen(SEASON12 + TREND)[0] == 0
 
 
 def test_several_series_and_targets_choose_together():

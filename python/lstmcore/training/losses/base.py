@@ -175,6 +175,24 @@ class Loss(Configurable):
         """
         return outputs
 
+    def estimates(self, outputs: Array, mean: float = 0.0, scale: float = 1.0) -> dict[str, Array]:
+        """Return everything that the outputs say of the targets, by name.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (..., U)
+        mean, scale : float
+            Of targets that were standardized as ``(target - mean) / scale``: estimates are in the
+            units from before.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (..., K)
+            By default the predictions as "value", probabilities where the outputs are logits.
+        """
+        values = self.activate(outputs) if self.from_logits else self.predictions(outputs)
+        return {"value": np.asarray(values * scale + mean)}
+
     def targets(self, y: Any, shape: Shape, dtype: "np.dtype[Any]", name: str = "y") -> Array:
         """Check targets and bring them to `shape`: an axis of width 1 may be missing or too many.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._typing import Array
+from lstmcore._typing import Array, VarianceForm, choices
 from lstmcore.training.losses.base import Loss, by_row, sigmoid, softplus, weighted_sum
 
 __all__ = ["GaussianNLL", "Quantile"]
@@ -73,6 +73,14 @@ class Quantile(Loss):
         middle = int(np.argmin(np.abs(np.asarray(self._quantiles) - 0.5)))
         return outputs[..., middle :: len(self._quantiles)]
 
+    def estimates(self, outputs: Array, mean: float = 0.0, scale: float = 1.0) -> dict[str, Array]:
+        """Return each quantile, as "quantile_0.9" and so on; see `Loss.estimates`."""
+        count = len(self._quantiles)
+        return {
+            f"quantile_{level:g}": np.asarray(outputs[..., place::count] * scale + mean)
+            for place, level in enumerate(self._quantiles)
+        }
+
 
 class GaussianNLL(Loss):
     """Negative log-likelihood of a normal distribution, whose mean and variance are the outputs.
@@ -93,9 +101,9 @@ class GaussianNLL(Loss):
     """
 
     def __init__(
-        self, variance: str = "softplus", smallest: float = 1e-6, full: bool = False
+        self, variance: VarianceForm = "softplus", smallest: float = 1e-6, full: bool = False
     ) -> None:
-        self.variance = _checks.choice(variance, "variance", ("softplus", "log"))
+        self.variance = _checks.choice(variance, "variance", choices(VarianceForm))
         self.smallest = _checks.real(smallest, "smallest", 0.0, low_open=True)
         self.full = _checks.flag(full, "full")
 
@@ -160,3 +168,11 @@ class GaussianNLL(Loss):
     def predictions(self, outputs: Array) -> Array:
         """Return the means."""
         return outputs[..., : outputs.shape[-1] // 2]
+
+    def estimates(self, outputs: Array, mean: float = 0.0, scale: float = 1.0) -> dict[str, Array]:
+        """Return "mean" and "standard_deviation"; see `Loss.estimates`."""
+        means, variances = self.mean_and_variance(outputs)
+        return {
+            "mean": np.asarray(means * scale + mean),
+            "standard_deviation": np.asarray(np.sqrt(variances) * abs(scale)),
+        }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Average, choices
 from lstmcore.training.losses import Loss
 from lstmcore.training.losses.crossentropy import check_labels
 from lstmcore.training.metrics.base import Metric, counted_rows, middle
@@ -21,8 +21,6 @@ __all__ = [
     "optional_flag",
 ]
 
-AVERAGES = ("auto", "binary", "macro", "micro", "weighted")
-
 
 class _Decisions(Metric):
     """Base of the metrics of decisions; see `Precision` for the arguments."""
@@ -34,11 +32,11 @@ class _Decisions(Metric):
         self,
         name: str | None = None,
         *,
-        average: str = "auto",
+        average: Average = "auto",
         threshold: float = 0.5,
         multilabel: bool | None = None,
     ) -> None:
-        self.average = _checks.choice(average, "average", AVERAGES)
+        self.average = _checks.choice(average, "average", choices(Average))
         self.threshold = _checks.real(threshold, "threshold")
         self.multilabel = optional_flag(multilabel, "multilabel")
         self._multilabel = self.multilabel

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import Array, Response, choices
 from lstmcore.training.losses import Loss
 from lstmcore.training.losses.function import function_name
 from lstmcore.training.metrics.base import Metric, counted_rows
 from lstmcore.training.metrics.classes import decide, is_multilabel, optional_flag
 
 __all__ = ["Function"]
-
-RESPONSES = ("auto", "classes", "scores", "values", "outputs")
 
 
 class Function(Metric):
@@ -61,7 +59,7 @@ class Function(Metric):
         function: Callable[..., Any],
         name: str | None = None,
         *,
-        response: str = "auto",
+        response: Response = "auto",
         threshold: float = 0.5,
         greater_is_better: bool | None = None,
     ) -> None:
@@ -77,7 +75,7 @@ class Function(Metric):
                 "tensors and returns a float"
             )
         self.function = function
-        self.response = _checks.choice(response, "response", RESPONSES)
+        self.response = _checks.choice(response, "response", choices(Response))
         self.threshold = _checks.real(threshold, "threshold")
         if optional_flag(greater_is_better, "greater_is_better") is None:
             greater_is_better = _direction(function)

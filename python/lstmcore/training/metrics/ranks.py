@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._typing import Array
+from lstmcore._typing import AreaAverage, Array, Curve, choices
 from lstmcore.training.losses import Loss
 from lstmcore.training.losses.base import softmax
 from lstmcore.training.metrics.base import Metric, counted_rows
@@ -54,15 +54,15 @@ class AUC(Metric):
 
     def __init__(
         self,
-        curve: str = "ROC",
+        curve: Curve = "ROC",
         *,
-        average: str = "auto",
+        average: AreaAverage = "auto",
         multilabel: bool | None = None,
         from_logits: bool = False,
         name: str | None = None,
     ) -> None:
-        self.curve = _checks.choice(curve, "curve", ("ROC", "PR"))
-        self.average = _checks.choice(average, "average", ("auto", "macro", "micro"))
+        self.curve = _checks.choice(curve, "curve", choices(Curve))
+        self.average = _checks.choice(average, "average", choices(AreaAverage))
         self.multilabel = optional_flag(multilabel, "multilabel")
         self.from_logits = _checks.flag(from_logits, "from_logits")
         self._multilabel = self.multilabel
