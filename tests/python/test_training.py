@@ -422,6 +422,17 @@ def test_class_weights_act_on_training_alone(kind, weighted, rng, tmp_path):
     assert history["loss"][0] > 2 * history["val_loss"][0]  # which the classes do weigh
 
 
+def test_targets_of_a_class_of_weight_0_are_looked_at(rng):
+    """In what is held out they count."""
+    x, labels = small_data(rng, 8)
+    y = np.eye(2)[labels]
+    y[7] = 0, 7
+    model = small_model()
+    model.compile("sgd", "categorical_crossentropy")
+    with pytest.raises(ValueError, match=r"y\[7"):
+        model.fit(x, y, class_weight={1: 0.0}, validation_split=0.5, verbose=0)
+
+
 def test_weights_that_are_zero_in_what_is_trained_on_are_refused(rng):
     x, y = small_data(rng, 8)
     y = np.array([0] * 6 + [1] * 2)

@@ -78,7 +78,7 @@ def add_targets(
         weights = _class_weights(class_weight, targets, loss, output_shape[-1], dtype)
         if own is not None:
             weights = _product(own, weights)
-    _refuse_rows(loss, targets, weights, inputs, intake)
+    _refuse_rows(loss, targets, own, inputs, intake)
     return replace(inputs, targets=targets, weights=weights, sample_weights=own, in_time=in_time)
 
 
