@@ -58,6 +58,8 @@ class Parameters:
         Names of the weights that are not trained; see `freeze`.
     trained_parts : list of slice
         Where the others are in the flat arrays, neighbours joined.
+    followed : int or None
+        Up to which change of the layers `frozen` follows them; see `base.follow_trainable`.
     """
 
     def __init__(self, specs: Mapping[str, WeightSpec], dtype: "np.dtype[Any]") -> None:
@@ -69,6 +71,7 @@ class Parameters:
         self.version = 0
         self._fixed = self._find_fixed()
         self.frozen = self._fixed
+        self.followed: int | None = None
         self.trained_parts = self._find_trained_parts()
         self._locked: str | None = None
         self._make_views()
@@ -95,7 +98,7 @@ class Parameters:
     # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_values": None, "_gradients": None}
+        return {**self.__dict__, "_values": None, "_gradients": None, "followed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -107,6 +110,7 @@ class Parameters:
         The gradient of a weight that is not trained is zero, so sums over all gradients count the
         trained ones alone.
         """
+        self.followed = None
         frozen = frozenset(self.specs).intersection(names).union(self._fixed)
         if frozen == self.frozen:
             return
@@ -149,6 +153,7 @@ class Parameters:
         self.values, self.gradients = values, gradients
         self._fixed = self._find_fixed()
         self.frozen = self.frozen.intersection(self.specs) | self._fixed
+        self.followed = None
         self.trained_parts = self._find_trained_parts()
         self._make_views()
         self.touch()
