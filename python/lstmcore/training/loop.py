@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmcore import _core
-from lstmcore._intake import is_finite
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
@@ -80,7 +79,9 @@ class Totals:
                 seen = logits
             else:
                 seen = outputs if metric.takes_outputs else predictions
-            metric.update(targets, seen, mask if number < self.unweighted else weights)
+            own = type(metric).update is not Metric.update
+            take = metric.update if own else metric.update_rows
+            take(targets, seen, mask if number < self.unweighted else weights)
 
     def logs(self) -> dict[str, float]:
         """Return loss and metrics by name."""
@@ -173,9 +174,8 @@ def train_step(
 
 
 def _guard(model: "Model", loss: float) -> None:
-    gradients = model.parameters.gradients
     if math.isfinite(loss):
-        if is_finite(gradients) or np.isfinite(gradients).all():
+        if model.parameters.gradients_are_finite():
             return
         what = "a gradient of the loss is not finite"
     else:
