@@ -1,6 +1,7 @@
 """What every layer is."""
 
 import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -278,12 +279,7 @@ class Layer(Configurable):
     @property
     def _passes_state(self) -> bool:
         """Whether `forward_from` is what `forward` is: no subclass has changed only the latter."""
-        kinds = type(self).__mro__
-        return next(
-            "forward_from" in vars(kind)
-            for kind in kinds
-            if "forward_from" in vars(kind) or "forward" in vars(kind)
-        )
+        return _passes_state(type(self))
 
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
         """Compute the gradients of one forward.
@@ -558,6 +554,15 @@ class Layer(Configurable):
             )
         self._input_shape = (None, *input_shape[1:])
         return width or 0
+
+
+@functools.lru_cache(maxsize=1024)
+def _passes_state(kind: type[Layer]) -> bool:
+    return next(
+        "forward_from" in vars(base)
+        for base in kind.__mro__
+        if "forward_from" in vars(base) or "forward" in vars(base)
+    )
 
 
 class Switches:

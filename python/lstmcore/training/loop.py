@@ -277,11 +277,13 @@ def predict(
     verbose: int | str,
     stateful: bool,
     state: ModelState,
+    want_state: bool = True,
 ) -> tuple[Any, ModelState]:
     """Compute the outputs of all of `examples`, in their order, and the state at the end.
 
     If `stateful`, `state` is that before the first batch, and each batch continues the one before;
-    else it has an entry for each sample. The state that is given back is of the same kind.
+    else it has an entry for each sample. The state that is returned is of the same kind; without
+    `want_state` it is left empty where it would have to be gathered.
     """
     after: ModelState = {}
     outputs: Array | list[Array] | None = None
@@ -297,7 +299,7 @@ def predict(
         )
         if stateful:
             state = after = end
-        else:
+        elif want_state:
             _put_rows(after, rows, end, len(examples))
         if isinstance(outputs, list):
             assert lengths is not None
