@@ -1,7 +1,6 @@
 """What every layer is."""
 
 import copy
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
-from lstmcore._options import arguments
+from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -556,7 +555,7 @@ class Layer(Configurable):
         return width or 0
 
 
-@functools.lru_cache(maxsize=1024)
+@by_class
 def _passes_state(kind: type[Layer]) -> bool:
     return next(
         "forward_from" in vars(base)

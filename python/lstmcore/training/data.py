@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _NUMBERS = (int, float, complex, np.generic)
+_NOTHING = nullcontext()
 POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
 
 
@@ -420,7 +421,7 @@ def explain_lists(x: Any, y: Any = None) -> AbstractContextManager[None]:
     With `y`, the block is about targets, and an error says so only if there is one for each sample
     of such inputs, and not for each entry of `x`.
     """
-    return _explained(x, y) if isinstance(x, (list, tuple)) else nullcontext()
+    return _explained(x, y) if isinstance(x, (list, tuple)) else _NOTHING
 
 
 @contextmanager
