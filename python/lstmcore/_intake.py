@@ -3,6 +3,7 @@
 import copy
 import datetime
 import decimal
+import math
 import os
 import sys
 import warnings
@@ -12,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from lstmcore import _checks
+from lstmcore import _checks, _core
 from lstmcore._arrays import columns_of, is_frame
 from lstmcore._typing import Array
 
@@ -83,7 +84,7 @@ class Intake:
         ValueError
             If a value is missing, or rows have different lengths.
         """
-        array = _checks.any_array(values, name)
+        array = values if type(values) is np.ndarray else _checks.any_array(values, name)
         kind = array.dtype.kind
         if kind in "fiub":
             return array
@@ -178,6 +179,8 @@ class Intake:
             As `numbers`, or if a value is not whole or does not fit into 64 bits.
         """
         array = self.numbers(values, name)
+        if array.dtype == np.int64 and array.flags.c_contiguous:
+            return array
         if array.dtype.kind == "f":
             # float16 ends far below 2**63, which it cannot even be compared with.
             fits = np.isfinite(array) if array.dtype.itemsize < 4 else np.abs(array) < 2.0**63
@@ -218,13 +221,15 @@ class Intake:
 
 
 def is_finite(array: Array) -> bool:
-    """Tell whether the sum of `array` is finite: if so, all of its values are.
+    """Tell whether the sum of `array`, or of its squares, is finite: if so, all its values are.
 
-    The other way round holds but for values so large that their sum overflows. One walk through
+    The other way round holds but for values so large that the sum overflows. One walk through
     memory, where `numpy.isfinite` writes an array as well.
     """
     if array.dtype.kind != "f":
         return True
+    if array.flags.c_contiguous and array.dtype in _checks.FLOAT_TYPES:
+        return math.isfinite(_core.squared_norm(array))  # in double, and with all threads
     with np.errstate(all="ignore"):
         total = array.sum(dtype=np.float32 if array.dtype.itemsize < 4 else None)
     return bool(np.isfinite(total))

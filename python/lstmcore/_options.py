@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from lstmcore._suggest import did_you_mean, keywords_of, unexpected
 
-__all__ = ["Checked", "arguments"]
+__all__ = ["Checked", "arguments", "by_class"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,12 +111,12 @@ def _constructor(function: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
-def _once(function: F) -> F:
+def by_class(function: F) -> F:
     """Remember results by class."""
     return cast(F, functools.lru_cache(maxsize=1024)(function))
 
 
-@_once
+@by_class
 def arguments(kind: type) -> tuple[str, ...]:
     """Name the arguments of the constructor of `kind` that are kept as attributes."""
     ignored = getattr(kind, "_keras_only", ())
@@ -132,14 +132,14 @@ def _ours(kind: type) -> bool:
     return kind.__module__.startswith(_PACKAGE)
 
 
-@_once
+@by_class
 def _owner(kind: type[Checked], name: str) -> type[Checked] | None:
     """Find the class of the package whose constructor has the option `name`."""
     first = next(base for base in kind.__mro__ if _ours(base) and issubclass(base, Checked))
     return first if name in arguments(first) else None
 
 
-@_once
+@by_class
 def _own_names(kind: type[Checked]) -> frozenset[str]:
     """Collect what the methods of the user's classes assign, and what their bodies annotate.
 

@@ -71,6 +71,7 @@ class Model(Weighted, Summarized):
         self.stop_training = False
         self._metadata: dict[str, str] = {}
         self._compiled: Compiled | None = None
+        self._judged: Compiled | None = None  # what goes with the layers; see _check_head
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
         self._state: ModelState | None = None
@@ -131,6 +132,15 @@ class Model(Weighted, Summarized):
         if self.built and (units := self.output_shape[-1]) is not None:
             compiled.check_outputs(units)
         self._compiled = compiled
+
+    def _check_head(self) -> None:
+        """Raise ValueError if the loss does not go with layers that have come since `compile`.
+
+        A built model whose layers change is given a new `Compiled`, so it is judged once.
+        """
+        if self._judged is not self.compiled:
+            check_head(self.compiled.loss, self._network)
+            self._judged = self.compiled if self.built else None
 
     def _set_compiled(self, compiled: Compiled) -> None:
         """Set what `compile` makes."""

@@ -25,7 +25,7 @@ from lstmcore.layers import (
     TextVectorization,
     TimeDistributed,
 )
-from lstmcore.layers.base import HOW_TO_REUSE, frozen_weights, lowest_trained
+from lstmcore.layers.base import HOW_TO_REUSE, SWITCHES, follow_trainable, lowest_trained
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
@@ -104,6 +104,7 @@ class Weighted(Checked):
             for thing, attributes in before:
                 vars(thing).clear()
                 vars(thing).update(attributes)
+            SWITCHES.note()  # among the attributes is what is frozen
             raise
 
     @property
@@ -191,7 +192,7 @@ class Weighted(Checked):
 
     def _follow_trainable(self) -> None:
         """Tell `parameters` which weights are frozen now; every step begins with this."""
-        self.parameters.freeze(frozen_weights(self._inner_layers))
+        follow_trainable(self.parameters, lambda: self._inner_layers)
 
     # ---- weights -----------------------------------------------------------------------------
 
@@ -494,7 +495,7 @@ class Network(Weighted):
     @property
     def vectorizer(self) -> TextVectorization | None:
         """The first layer, if it turns text into ids."""
-        first = self.layers[0] if self.layers else None
+        first = self._layers[0] if self._layers else None
         return first if isinstance(first, TextVectorization) else None
 
     @property
@@ -598,8 +599,9 @@ class Network(Weighted):
         """
         self._follow_trainable()
         network = self._network
-        kept = next((at for at, own in enumerate(contexts) if own is not NO_CONTEXT), len(network))
-        first = max(lowest_trained(network), kept)  # more may train since the forward
+        first = lowest_trained(network)
+        while first < len(network) and contexts[first] is NO_CONTEXT:
+            first += 1  # what trains only since the forward
         gradient: Array | None = dy
         for index in range(len(network) - 1, first - 1, -1):
             assert gradient is not None

@@ -249,7 +249,9 @@ class Sequential(Network, Model):
             y = np.empty((0, *middle, *self.output_shape[1 + len(middle) :]), self.dtype)
             after = state or (self.initial_state(0) if return_state else {})
         else:
-            y, after = loop.predict(self, examples, batch_size, verbose, carried, state or {})
+            y, after = loop.predict(
+                self, examples, batch_size, verbose, carried, state or {}, return_state
+            )
             if examples.there is not None and isinstance(y, list):
                 y = spread(y, examples.there)
         return (y, after) if return_state else y

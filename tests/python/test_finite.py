@@ -110,10 +110,33 @@ def test_the_check_can_be_turned_off(x):
             call(x, y, check_finite=1)
 
 
-def test_large_values_are_no_infinities(x):
-    huge = np.full((2, 2, C), 3e38, np.float32)  # whose sum overflows
+@pytest.mark.parametrize(
+    "huge",
+    [
+        np.full((2, 2, C), 1e200),  # whose squares overflow
+        np.full((2, 2, C), 3e38, np.float32)[:, ::-1],  # whose sum does
+    ],
+)
+def test_large_values_are_no_infinities(huge):
     assert not _intake.is_finite(huge)
-    assert regressor().predict(huge, verbose=0).shape == (2, 1)
+    model = lc.Sequential([layers.LSTM(3), layers.Dense(1)], dtype=huge.dtype)
+    assert np.isfinite(model.predict(huge, verbose=0)).all()
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", np.longdouble])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_shows_wherever_it_stands_and_however_the_array_lies(dtype, value):
+    for place in range(35):  # longer than what is summed at once
+        array = np.ones((5, 7), dtype)
+        assert _intake.is_finite(array)
+        array.flat[place] = value
+        off = np.zeros(array.nbytes + 1, np.uint8)[1:].view(dtype).reshape(5, 7)
+        off[...] = array
+        assert not off.flags.aligned
+        for same in (array, array.T, array[::-1], array[:, ::-1], off):
+            assert not _intake.is_finite(same)
+        assert not _intake.is_finite(np.array(value, dtype))
+    assert _intake.is_finite(np.empty((0, 3), dtype))
 
 
 def test_steps_that_are_not_there_may_hold_anything(x, rng):

@@ -1,8 +1,9 @@
 """What every layer is."""
 
 import copy
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._configurable import Configurable, describe_arguments
 from lstmcore._intake import Intake
-from lstmcore._options import arguments
+from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
@@ -127,6 +128,16 @@ class Layer(Configurable):
         for layer in self._layers_within():
             layer._trainable = value
 
+    @property
+    def _trainable(self) -> bool:
+        """Whether the layer itself trains, whatever those within it do."""
+        return self._switch
+
+    @_trainable.setter
+    def _trainable(self, value: bool) -> None:
+        self._switch = value
+        SWITCHES.note()
+
     def _is_trainable(self) -> bool:
         return self._trainable
 
@@ -152,19 +163,13 @@ class Layer(Configurable):
     @property
     def _trains(self) -> bool:
         """Whether any weight is trained, as far as `parameters` knows."""
-        if self.parameters is None:
-            return False
-        return any(map(self._is_trained, self._names))
-
-    def _is_trained(self, name: str) -> bool:
-        """Whether training changes the weight `name`, as far as `parameters` knows."""
-        assert self.parameters is not None
-        return self._names[name] not in self.parameters.frozen
+        parameters = self._parameters
+        return parameters is not None and not parameters.frozen.issuperset(self._names.values())
 
     def _follow_trainable(self) -> None:
         """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
-        if self._alone and self.parameters is not None:
-            self.parameters.freeze(frozen_weights(self._layers_within()))
+        if self._alone and self._parameters is not None:
+            follow_trainable(self._parameters, self._layers_within)
 
     def gradient_place(self, name: str) -> Array | None:
         """Return where the gradient of the weight `name` goes.
@@ -174,7 +179,10 @@ class Layer(Configurable):
         ndarray or None
             Writable; None if there is no such weight or it is not trained.
         """
-        return self._gradients[name] if name in self._names and self._is_trained(name) else None
+        full = self._names.get(name)
+        if full is None or self._parameters is None or full in self._parameters.frozen:
+            return None
+        return self._gradients[name]
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -270,12 +278,7 @@ class Layer(Configurable):
     @property
     def _passes_state(self) -> bool:
         """Whether `forward_from` is what `forward` is: no subclass has changed only the latter."""
-        kinds = type(self).__mro__
-        return next(
-            "forward_from" in vars(kind)
-            for kind in kinds
-            if "forward_from" in vars(kind) or "forward" in vars(kind)
-        )
+        return _passes_state(type(self))
 
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
         """Compute the gradients of one forward.
@@ -552,6 +555,35 @@ class Layer(Configurable):
         return width or 0
 
 
+@by_class
+def _passes_state(kind: type[Layer]) -> bool:
+    return next(
+        "forward_from" in vars(base)
+        for base in kind.__mro__
+        if "forward_from" in vars(base) or "forward" in vars(base)
+    )
+
+
+class Switches:
+    """Counts how often any layer was made trainable or frozen, so that steps need not ask all.
+
+    Attributes
+    ----------
+    now : int
+        Another number after every change.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)  # whose next is one step, also among threads
+        self.now = 0
+
+    def note(self) -> None:
+        """Count a change that has been made."""
+        self.now = next(self._numbers)
+
+
+SWITCHES = Switches()
+
 HOW_TO_REUSE = (
     "give it a copy, layer.copy(), which begins with the same weights, or take the layer out of "
     "the other model with pop()"
@@ -564,9 +596,20 @@ def lowest_trained(layers: Sequence[Layer]) -> int:
 
     Beneath it no backward need be computed.
     """
-    return next((place for place, layer in enumerate(layers) if layer._trains), len(layers))
+    for place, layer in enumerate(layers):
+        if layer._trains:
+            return place
+    return len(layers)
 
 
 def frozen_weights(layers: Iterable[Layer]) -> set[str]:
     """Name all weights that one of `layers` freezes, as their parameters call them."""
     return {name for layer in layers for name in layer._frozen_weights()}
+
+
+def follow_trainable(parameters: Parameters, layers: Callable[[], Iterable[Layer]]) -> None:
+    """Tell `parameters` which weights `layers` freeze, unless it knows since no layer changed."""
+    now = SWITCHES.now  # read before the layers are asked, for a change in the meantime
+    if parameters.followed != now:
+        parameters.freeze(frozen_weights(layers()))
+        parameters.followed = now

@@ -1,5 +1,7 @@
 """Vectors for token ids."""
 
+import math
+
 import numpy as np
 
 from lstmcore import _checks, _core, regularizers
@@ -90,7 +92,21 @@ class Embedding(Layer):
         self._follow_trainable()
         gradient = self.gradient_place("embeddings")
         if gradient is not None:
-            _core.embedding_backward(context, dy.reshape(-1, self.output_dim), gradient)
+            dy = dy.reshape(-1, self.output_dim)
+            _core.embedding_backward(context, dy, gradient)
+            self._note_finite(dy)
+
+    def _note_finite(self, dy: Array) -> None:
+        """Tell from `dy` alone, if that is possible, that the gradient, a large one, is finite.
+
+        Each of its entries sums entries of dy, so it is at most ``sqrt(dy.size) * norm(dy)``
+        (Cauchy and Schwarz), of which a tenth of the range is far from rounding to infinity.
+        """
+        assert self.parameters is not None
+        bound = math.sqrt(dy.size * _core.squared_norm(dy))
+        finite = bound < 0.1 * float(np.finfo(dy.dtype).max)
+        own = type(self).backward is Embedding.backward  # not that of a subclass, which may differ
+        self.parameters.note_finite(self._names["embeddings"], finite and own)
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
         """Give where the padding of each row begins.

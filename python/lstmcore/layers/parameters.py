@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore import _checks
+from lstmcore import _checks, _core
 from lstmcore._intake import Intake
 from lstmcore._seeds import derive
 from lstmcore._suggest import did_you_mean
@@ -58,6 +58,8 @@ class Parameters:
         Names of the weights that are not trained; see `freeze`.
     trained_parts : list of slice
         Where the others are in the flat arrays, neighbours joined.
+    followed : int or None
+        Up to which change of the layers `frozen` follows them; see `base.follow_trainable`.
     """
 
     def __init__(self, specs: Mapping[str, WeightSpec], dtype: "np.dtype[Any]") -> None:
@@ -69,7 +71,10 @@ class Parameters:
         self.version = 0
         self._fixed = self._find_fixed()
         self.frozen = self._fixed
-        self.trained_parts = self._find_trained_parts()
+        self.followed: int | None = None
+        self.trained_parts = self._find_parts_without(self.frozen)
+        self._finite: frozenset[str] = frozenset()
+        self._unknown_parts = self.trained_parts
         self._locked: str | None = None
         self._make_views()
 
@@ -95,7 +100,7 @@ class Parameters:
     # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_values": None, "_gradients": None}
+        return {**self.__dict__, "_values": None, "_gradients": None, "followed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -107,30 +112,57 @@ class Parameters:
         The gradient of a weight that is not trained is zero, so sums over all gradients count the
         trained ones alone.
         """
+        self.followed = None
         frozen = frozenset(self.specs).intersection(names).union(self._fixed)
         if frozen == self.frozen:
             return
         for name in frozen - self.frozen:
             self._gradients[name].fill(0)
         self.frozen = frozen
-        self.trained_parts = self._find_trained_parts()
+        self._find_parts()
 
     def _find_fixed(self) -> frozenset[str]:
         """Name the weights that are never trained."""
         return frozenset(name for name, spec in self.specs.items() if not spec.trainable)
 
-    def _find_trained_parts(self) -> list[slice]:
+    def _find_parts(self) -> None:
+        self.trained_parts = self._find_parts_without(self.frozen)
+        self._unknown_parts = self._find_parts_without(self.frozen | self._finite)
+
+    def _find_parts_without(self, names: Collection[str]) -> list[slice]:
+        """Find where the weights but `names` are in the flat arrays; neighbours are joined."""
         parts: list[slice] = []
         begin = 0
         for name, spec in self.specs.items():
             end = begin + math.prod(spec.shape)
-            if name not in self.frozen:
+            if name not in names:
                 if parts and parts[-1].stop == begin:
                     parts[-1] = slice(parts[-1].start, end)
                 else:
                     parts.append(slice(begin, end))
             begin = end
         return parts
+
+    def note_finite(self, name: str, finite: bool) -> None:
+        """Say whether the gradient `name`, just written, is known to be finite.
+
+        For large ones that come of few numbers: looking at these is much quicker than
+        `gradients_are_finite`, which then leaves the gradient out.
+        """
+        spec = self.specs[name]
+        finite = finite and not (spec.l1 or spec.l2)  # whose gradients are still to come
+        if finite != (name in self._finite):
+            self._finite ^= {name}
+            self._find_parts()
+
+    def gradients_are_finite(self) -> bool:
+        """Tell whether the gradients of all trained weights are free of NaN and infinities."""
+        for part in self._unknown_parts:
+            gradients = self.gradients[part]
+            finite = math.isfinite(_core.squared_norm(gradients))  # or its sum overflows
+            if not finite and not np.isfinite(gradients).all():
+                return False
+        return True
 
     def change(self, specs: Mapping[str, WeightSpec]) -> None:
         """Hold the weights `specs` instead, of which those in front stay as they are.
@@ -149,7 +181,8 @@ class Parameters:
         self.values, self.gradients = values, gradients
         self._fixed = self._find_fixed()
         self.frozen = self.frozen.intersection(self.specs) | self._fixed
-        self.trained_parts = self._find_trained_parts()
+        self.followed, self._finite = None, frozenset()
+        self._find_parts()
         self._make_views()
         self.touch()
 

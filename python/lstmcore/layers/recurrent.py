@@ -323,7 +323,7 @@ class Recurrent(Layer):
         """Walk back, and write the gradients of the weights, or add them to what is there."""
         out = self._gradient_places(add)
         gradients = F.lstm_backward(tape, dy, dstate, need_x=need_x, need_state=need_state, out=out)
-        for name, gradient in out.items():
+        for name, gradient in out.items() if add or self.share_recurrent else ():
             stored = self._stored_name(name)
             if gradient is not None and (add or stored != name):
                 total = self._gradients[stored]
@@ -337,6 +337,8 @@ class Recurrent(Layer):
         shares a weight with another.
         """
         assert self._config is not None
+        if not apart and not self.share_recurrent:  # so that the engine's names are the weights'
+            return {name: self.gradient_place(name) for name in self._names}
         places: dict[str, Array | None] = {}
         for name in self._config.parameter_shapes():
             stored = self._stored_name(name)

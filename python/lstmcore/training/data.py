@@ -1,7 +1,7 @@
 """Samples: checked once, then gathered batch by batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _NUMBERS = (int, float, complex, np.generic)
+_NOTHING = nullcontext()
 POOL = 50  # batches whose rows are sorted by length together, so that few steps are padding
 
 
@@ -319,6 +320,8 @@ def rows_of(values: Any, name: str) -> Any:
 
     A table stays what it is, since it knows the names of its columns.
     """
+    if type(values) is np.ndarray and values.dtype.kind != "O":
+        return values
     if is_frame(values):
         return values
     values = as_array(values, name)
@@ -346,6 +349,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
     ValueError
         If there is no sample, or rows do not fit together.
     """
+    if type(x) is np.ndarray and x.dtype.kind in "fiub" and x.ndim:  # the usual case, at once
+        return x
     if isinstance(x, (Mapping, Set)):
         refuse_sparse(x, name)  # SciPy's dok_matrix is a dict, too
         raise TypeError(
@@ -410,17 +415,21 @@ def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str, intake:
     return typed(read_inputs(x, kind, name, intake), kind, dtype, name, intake)
 
 
-@contextmanager
-def explain_lists(x: Any, y: Any = None) -> Iterator[None]:
+def explain_lists(x: Any, y: Any = None) -> AbstractContextManager[None]:
     """Add to an error of the block that a model has one input, if `x` may be meant as several.
 
     With `y`, the block is about targets, and an error says so only if there is one for each sample
     of such inputs, and not for each entry of `x`.
     """
+    return _explained(x, y) if isinstance(x, (list, tuple)) else _NOTHING
+
+
+@contextmanager
+def _explained(x: list[Any] | tuple[Any, ...], y: Any) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        if not (isinstance(x, (list, tuple)) and 2 <= len(x) < 10):
+        if not 2 <= len(x) < 10:
             raise
         shapes: list[tuple[int, ...]] = [getattr(entry, "shape", ()) for entry in x]
         if any(len(shape) < 2 or shape[0] != shapes[0][0] for shape in shapes):

@@ -25,7 +25,6 @@ from lstmcore.training.batches import (
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
 from lstmcore.training.data import Examples, Ragged, whole_batches
-from lstmcore.training.heads import check_head
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
 
@@ -57,7 +56,7 @@ class Samples:
 
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
-        check_head(model.compiled.loss, model._network)  # layers may have come and gone
+        model._check_head()
         examples = model._examples(
             self.x,
             self.y,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmcore import _core
-from lstmcore._intake import is_finite
 from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
@@ -80,7 +79,9 @@ class Totals:
                 seen = logits
             else:
                 seen = outputs if metric.takes_outputs else predictions
-            metric.update(targets, seen, mask if number < self.unweighted else weights)
+            own = type(metric).update is not Metric.update
+            take = metric.update if own else metric.update_rows
+            take(targets, seen, mask if number < self.unweighted else weights)
 
     def logs(self) -> dict[str, float]:
         """Return loss and metrics by name."""
@@ -173,9 +174,8 @@ def train_step(
 
 
 def _guard(model: "Model", loss: float) -> None:
-    gradients = model.parameters.gradients
     if math.isfinite(loss):
-        if is_finite(gradients) or np.isfinite(gradients).all():
+        if model.parameters.gradients_are_finite():
             return
         what = "a gradient of the loss is not finite"
     else:
@@ -277,11 +277,13 @@ def predict(
     verbose: int | str,
     stateful: bool,
     state: ModelState,
+    want_state: bool = True,
 ) -> tuple[Any, ModelState]:
     """Compute the outputs of all of `examples`, in their order, and the state at the end.
 
     If `stateful`, `state` is that before the first batch, and each batch continues the one before;
-    else it has an entry for each sample. The state that is given back is of the same kind.
+    else it has an entry for each sample. The state that is returned is of the same kind; without
+    `want_state` it is left empty where it would have to be gathered.
     """
     after: ModelState = {}
     outputs: Array | list[Array] | None = None
@@ -297,7 +299,7 @@ def predict(
         )
         if stateful:
             state = after = end
-        else:
+        elif want_state:
             _put_rows(after, rows, end, len(examples))
         if isinstance(outputs, list):
             assert lengths is not None

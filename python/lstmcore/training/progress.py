@@ -268,7 +268,8 @@ def with_bar(
     results : callable, optional
         Asked after the last batch for the figures of the line.
     """
-    return _shown(batches, total, what, _level(verbose), results)
+    level = _level(verbose)
+    return iter(batches) if level == 0 else _shown(batches, total, what, level, results)
 
 
 def _shown(

@@ -142,9 +142,9 @@ class Metric(Configurable):
         given = read(y_true, "y_true")
         if self.labels is False and given.dtype == np.bool_:  # which have no difference
             given = given.astype(outputs.dtype)
-        targets = self.match(given, outputs)
-        if len(targets) != len(outputs):
-            raise ValueError(f"y_true: expected {len(outputs)} labels, got {len(targets)}")
+        count = len(self.match(given, outputs))
+        if count != len(outputs):
+            raise ValueError(f"y_true: expected {len(outputs)} labels, got {count}")
         weights = None
         if sample_weight is not None:
             weights = intake.numbers(sample_weight, "sample_weight").reshape(-1)
@@ -152,7 +152,20 @@ class Metric(Configurable):
                 raise ValueError(
                     f"sample_weight: expected {len(outputs)} like y_pred, got {len(weights)}"
                 )
-        self.accumulate(targets, outputs, weights)
+        self.update_rows(given, outputs, weights)
+
+    def update_rows(self, targets: Array, outputs: Array, weights: Array | None) -> None:
+        """Take in rows that are checked already: `update` without its checks and conversions.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (M,) or (M, K)
+            int64 if `labels`, else numbers.
+        outputs : ndarray, shape (M, U)
+        weights : ndarray, shape (M,), or None
+        """
+        if len(outputs):
+            self.accumulate(self.match(targets, outputs), outputs, weights)
 
     def match(self, targets: Array, outputs: Array) -> Array:
         """Bring targets to the shape (M,) or (M, K) that goes with outputs (M, U)."""
