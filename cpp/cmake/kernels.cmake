@@ -9,8 +9,8 @@ check_cxx_source_compiles("
   #endif
   int main() { return 0; }" LSTMCORE_X86)
 
-# Optional arguments after the flags are the sources, of the kernels' folder. The one that takes longest comes first, so
-# that no core is left alone with it at the end.
+# Optional arguments after the flags are the sources, of the kernels' folder. In a group they share what Eigen's headers
+# take, a second for each.
 function(lstmcore_add_kernels library isa flags)
   set(objects lstmcore_kernels_${isa})
   set(sources products.cpp elementwise.cpp tangent.cpp kernels.cpp)
@@ -19,13 +19,10 @@ function(lstmcore_add_kernels library isa flags)
   endif()
   list(TRANSFORM sources PREPEND ${PROJECT_SOURCE_DIR}/cpp/src/kernels/)
   add_library(${objects} OBJECT ${sources})
-  # Eigen's headers take a third of the time of a small unit.
-  set_property(SOURCE ${PROJECT_SOURCE_DIR}/cpp/src/kernels/elementwise.cpp ${PROJECT_SOURCE_DIR}/cpp/src/kernels/tangent.cpp
-               PROPERTY UNITY_GROUP rows)
   target_compile_features(${objects} PRIVATE cxx_std_17)
   target_compile_definitions(${objects} PRIVATE LSTMCORE_ISA=${isa} Eigen=lstmcore_eigen_${isa} EIGEN_NO_DEBUG
                                                 EIGEN_DONT_PARALLELIZE EIGEN_NO_IO)
-  target_compile_options(${objects} PRIVATE ${flags} ${LSTMCORE_CXX_WARNINGS})
+  target_compile_options(${objects} PRIVATE ${flags} ${LSTMCORE_CXX_OPTIONS})
   if(NOT MSVC)
     # The same bits for the same element wherever it stands: the compiler must not fuse a*b + c in one place only.
     target_compile_options(${objects} PRIVATE -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti)
@@ -44,9 +41,13 @@ function(lstmcore_add_kernels library isa flags)
   target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/cpp/include ${PROJECT_SOURCE_DIR}/cpp/src/kernels)
   set_target_properties(${objects} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
                                               INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden
-                                              UNITY_BUILD ${LSTMCORE_UNITY} UNITY_BUILD_MODE GROUP)
-  target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
-  set_property(GLOBAL APPEND PROPERTY LSTMCORE_KERNEL_OBJECTS ${objects})
+                                              UNITY_BUILD ${LSTMCORE_UNITY} UNITY_BUILD_BATCH_SIZE 0)
+  get_target_property(type ${library} TYPE)
+  if(type STREQUAL "OBJECT_LIBRARY")
+    target_link_libraries(${library} INTERFACE $<TARGET_OBJECTS:${objects}>)
+  else()
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endif()
 endfunction()
 
 # A unit for products of numbers smaller than float, where the compiler knows its instructions: defines `definition` for

@@ -5,14 +5,10 @@ execute_process(COMMAND ${Python_EXECUTABLE} -m pybind11 --cmakedir OUTPUT_VARIA
                 OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 find_package(pybind11 CONFIG REQUIRED HINTS ${LSTMCORE_PYBIND11_DIR})
 
-file(GLOB LSTMCORE_BINDINGS CONFIGURE_DEPENDS *.cpp)
+file(GLOB LSTMCORE_BINDINGS CONFIGURE_DEPENDS cpp/bindings/*.cpp)
 pybind11_add_module(_core MODULE NO_EXTRAS ${LSTMCORE_BINDINGS})
 target_link_libraries(_core PRIVATE lstmcore)
-target_compile_options(_core PRIVATE ${LSTMCORE_CXX_WARNINGS})
-if(NOT MSVC)
-  # Checks of arguments and calls of the engine: what little is faster at -O3 is lost in a call from Python.
-  target_compile_options(_core PRIVATE $<$<CONFIG:Release>:-Os>)
-endif()
+target_compile_options(_core PRIVATE ${LSTMCORE_CXX_OPTIONS})
 # As one unit: pybind11's headers and templates take longer than all that is compiled with them.
 set_target_properties(_core PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden UNITY_BUILD ${LSTMCORE_UNITY}
                                        UNITY_BUILD_BATCH_SIZE 0)
