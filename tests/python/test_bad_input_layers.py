@@ -439,7 +439,7 @@ def test_values_as_targets():
 
 
 def test_no_probabilities():
-    model = lc.Sequential([layers.Dense(2, kernel_initializer="ones"), layers.Dropout(0.0)])
+    model = lc.Sequential([layers.Dense(2), layers.LayerNormalization()])
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="expects probabilities in"):
         model.fit(X[:, 0] + 1, LABELS, verbose=0)
