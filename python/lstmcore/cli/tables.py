@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lstmcore._files import SEPARATORS
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 
 __all__ = ["Table", "as_number", "decode", "is_missing", "read_table"]
 
 LONGEST_FIELD = 1 << 30  # Python's own limit, 128 KiB, is less than a long text
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
 
