@@ -72,7 +72,7 @@ _FORMATS = {
     ".onnx": _Format(ONNX, "lstmcore.onnx.export(model, PATH)", "lstmcore.onnx.load"),
     ".pt": _TORCH,
     ".pth": _TORCH,
-    **{ending: _TABLE for ending in (*SEPARATORS, ".gz")},
+    **dict.fromkeys((*SEPARATORS, ".gz"), _TABLE),
 }
 """Endings that say whose format a file has; the first that fits counts."""
 

@@ -98,10 +98,10 @@ KEYED = ["--key", "id", "--target", "y"]
 REFUSED = [
     ({}, KEYED, "line 2, column 'day': expected a number, got the date '2024-01-01'; sort by it"),
     ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "line 6, column 'x': expected a number"),
-    ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "(1 of 24 are missing); fill them in"),
-    ({4: ["s2", "x", "NA", 0]}, [*KEYED, "--drop", "day"], "got 'NA' (1 of 24 are missing)"),
+    ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "(1 of 24 missing); fill it in"),
+    ({4: ["s2", "x", "NA", 0]}, [*KEYED, "--drop", "day"], "got 'NA' (1 of 24 missing)"),
     ({4: ["s2", "x", "inf", 0]}, [*KEYED, "--drop", "day"], "expected a finite number, got 'inf'"),
-    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; leave the column out"),
+    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; make a number of it"),
     ({4: ["", "x", 1, 0]}, [*KEYED, "--time", "day"], "column 'id': expected a key, got an empty"),
     ({4: ["s2", "x", 1, 0]}, [*KEYED, "--time", "day"], "line 6, column 'day': expected a number"),
     ({4: ["s2", "", 1, ""]}, [*KEYED, "--drop", "day"], "column 'y': expected a target, got an em"),

@@ -234,12 +234,12 @@ def test_several_series_are_forecast_by_key(tmp_path, capsys):
     out = succeed(capsys, "train", data, "--out", path, *options, *sizes)
     assert "its next 2 values from the last 5" in out
     lines = succeed(capsys, "predict", path, data).splitlines()
-    assert [line.split("\t")[:2] for line in lines] == [
-        ["shop", "step"],
-        ["a", "1"],
-        ["a", "2"],
-        ["b", "1"],
-        ["b", "2"],
+    assert [line.split("\t")[:3] for line in lines] == [
+        ["shop", "step", "day"],
+        ["a", "1", "80"],
+        ["a", "2", "81"],
+        ["b", "1", "80"],
+        ["b", "2", "81"],
     ]
     assert lc.load(path).input_shape == (None, None, 2)
     # What moves all of a series moves the forecast by as much.
@@ -249,8 +249,8 @@ def test_several_series_are_forecast_by_key(tmp_path, capsys):
         lines[1:], succeed(capsys, "predict", path, higher).splitlines()[1:], strict=True
     ):
         # Six digits are printed.
-        assert float(other.split("\t")[2]) == pytest.approx(
-            float(line.split("\t")[2]) + 1000, abs=0.02
+        assert float(other.split("\t")[3]) == pytest.approx(
+            float(line.split("\t")[3]) + 1000, abs=0.02
         )
     # Too little to look back at.
     short = write(tmp_path / "short.csv", ["shop", "day", "sales", "weekday"], rows[:4])
