@@ -131,10 +131,10 @@ def test_commands_advise_no_option_that_they_lack(
 
 
 def test_a_series_that_is_too_short_is_told_before_any_forecast(tmp_path, capsys):
-    rows = ROWS + [["short", "2024-03-01", 1, 1.0]]
-    good = write(tmp_path / "good.csv", HEADER, ROWS)
-    assert train(capsys, good, tmp_path, *SERIES, "--key", "id", "--test", 0.3)[0] == 0
-    data = write(tmp_path / "data.csv", HEADER, rows)
+    rows = [["long", *row[1:]] for row in ROWS]
+    good = write(tmp_path / "good.csv", HEADER, rows)
+    assert train(capsys, good, tmp_path, *SERIES, "--key", "id")[0] == 0
+    data = write(tmp_path / "data.csv", HEADER, [*rows, ["short", "2024-03-01", 1, 1.0]])
     status, out, err = run(capsys, "predict", tmp_path / "model.safetensors", data)
     assert (status, out) == (1, "")
     assert "expected at least 2 rows in series 'short' (window 2), got 1" in err

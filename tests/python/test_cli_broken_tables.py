@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
@@ -180,6 +181,38 @@ def test_where_the_model_goes_is_checked_before_training(tmp_path, capsys, name)
     )
     assert (status, printed) == (1, "")
     assert err.startswith("lstmcore: error: --out: expected")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.tab", "t.csv.gz", "T.GZ"])
+def test_a_model_does_not_replace_a_table(tmp_path, capsys, name):
+    path = tmp_path / name
+    path.write_text("label,text\n")
+    status, printed, err = run(capsys, "train", path, "--target", "label", "--out", path)
+    assert (status, printed) == (1, "")
+    assert err.startswith("lstmcore: error: --out: expected an ending of lstmcore, such as .safe")
+    assert path.read_text() == "label,text\n"
+
+
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, link):
+    model, data = classifier
+    source = tmp_path / "table"  # without an ending that would tell
+    source.write_bytes(Path(data).read_bytes())
+    out = source
+    if link is not None:
+        out = tmp_path / "link"
+        getattr(out, link)(source)
+    before = source.read_bytes()
+    options = ["--key", "walk", "--target", "end"]
+    status, printed, err = run(capsys, "train", source, *options, "--out", out)
+    assert (status, printed) == (1, "")
+    assert err == (
+        f"lstmcore: error: --out: expected another file than the one that is read, got {out}\n"
+    )
+    assert source.read_bytes() == before
+    status, _, err = run(capsys, "convert", model, model)
+    assert status == 1
+    assert err.startswith("lstmcore: error: OUT: expected another file than the one that is read")
 
 
 def test_a_class_that_was_not_trained_on_is_named(classifier, tmp_path, capsys):

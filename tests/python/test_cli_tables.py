@@ -4,6 +4,9 @@ import csv
 import gzip
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,7 +14,9 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import cli
+from lstmcore.cli import train
 from lstmcore.cli.layout import METADATA_NAME
+from lstmcore.cli.report import counted
 from lstmcore.cli.tables import read_table
 from lstmcore.datasets import movie_snippets
 from table_kit import (
@@ -476,3 +481,110 @@ def test_every_class_is_trained_on(tmp_path, capsys):
         path = tmp_path / "model.safetensors"
         succeed(capsys, "train", data, "--out", path, *options, "--seed", seed, "--quiet")
         assert lc.load(path).class_names == ["down", "rare", "up"]
+
+
+def test_one_of_a_thing_is_named_as_one(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", *walks(6, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+    out = succeed(capsys, "train", data, "--out", path, *options)
+    assert "4 sequences for train, 1 sequence for validation, 1 sequence for test\n" in out
+    assert "\n1 epoch in " in out
+    assert "\n1 sequence held out: " in out
+    header, rows = walks(1, 1, sign_of_the_end)
+    out = succeed(capsys, "evaluate", path, write(tmp_path / "one.csv", header, rows))
+    assert out.startswith("1 sequence: accuracy")
+    values = [[f"{value:.3f}"] for value in series(60, 0)]
+    sales = write(tmp_path / "sales.csv", ["sales"], values)
+    sizes = ["--horizon", 1, "--window", 1, "--units", 2, "--epochs", 1, "--quiet"]
+    out = succeed(capsys, "train", sales, "--target", "sales", "--out", path, *sizes)
+    assert "60 rows; 'sales' is its next value from the last 1\n" in out
+
+
+def test_counts_are_written_with_commas():
+    assert [counted(number, "row") for number in (0, 1, 2, 2000)] == [
+        "0 rows",
+        "1 row",
+        "2 rows",
+        "2,000 rows",
+    ]
+
+
+# ---- pooling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pooling", "layer"),
+    [
+        (None, lc.layers.GlobalMaxPooling1D),
+        ("max", lc.layers.GlobalMaxPooling1D),
+        ("mean", lc.layers.GlobalAveragePooling1D),
+        ("last", lc.layers.Dropout),
+    ],
+)
+def test_pooling_of_texts(tmp_path, capsys, pooling, layer):
+    rows = [[text, text[-1]] for text in ("a b", "b a") * 20]
+    data = write(tmp_path / "data.csv", ["text", "label"], rows)
+    path = tmp_path / "model.safetensors"
+    options = [] if pooling is None else ["--pooling", pooling]
+    sizes = ["--epochs", 1, "--units", 2, "--quiet"]
+    succeed(capsys, "train", data, "--target", "label", "--out", path, *sizes, *options)
+    layers = lc.load(path).layers
+    assert type(layers[3]) is layer
+    assert layers[2].return_sequences == (pooling != "last")
+
+
+def test_pooling_of_sequences(tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    data = write(tmp_path / "data.csv", *walks(20, 1, sign_of_the_end))
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+    for more, layer in (([], "Dropout"), (["--pooling", "mean"], "GlobalAveragePooling1D")):
+        succeed(capsys, "train", data, "--out", path, *options, *more)
+        assert type(lc.load(path).layers[1]).__name__ == layer
+    # Where each step has an answer there is nothing to pool.
+    for more in (["--per", "step"], ["--horizon", 2]):
+        arguments = ["train", data, "--out", path, *options, *more, "--pooling", "max"]
+        status, _, err = run(capsys, *arguments)
+        assert status == 1
+        assert err.startswith("lstmcore: error: --pooling: has no meaning")
+
+
+# ---- Ctrl-C -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [("train_model", "nothing was written to"), ("score", "the model is in")],
+)
+def test_an_interrupt_says_what_was_written(tmp_path, capsys, monkeypatch, where, told):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, where, interrupt)
+    data = write(tmp_path / "data.csv", *walks(20, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+    status, _, err = run(capsys, "train", data, "--out", path, *options)
+    assert status == 130
+    assert err == f"lstmcore: interrupted; {told} {path}\n"
+    assert path.exists() == (where == "score")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal as the keyboard sends it")
+def test_ctrl_c_ends_a_training(tmp_path):
+    data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    arguments = ["train", data, "--key", "walk", "--target", "end", "--out", str(path)]
+    endless = ["--epochs", "100000", "--patience", "100000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "lstmcore", *arguments, *endless],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().startswith("epoch 1/")
+        process.send_signal(signal.SIGINT)
+        *_, last = process.stderr
+    assert process.returncode == 130
+    assert last == f"lstmcore: interrupted; nothing was written to {path}\n"
+    assert not path.exists()

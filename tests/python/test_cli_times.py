@@ -76,21 +76,16 @@ def test_a_forecast_tells_its_dates(tmp_path, capsys):
         for shop in "ba"
         for step, month in (("1", "2003-05-01"), ("2", "2003-06-01"))
     ]
-    objects = [
-        json.loads(row) for row in succeed(capsys, "predict", path, data, "--json").splitlines()
-    ]
+    out = succeed(capsys, "predict", path, data, "--json")
+    objects = [json.loads(row) for row in out.splitlines()]
     assert objects[0]["times"] == ["2003-05-01", "2003-06-01"]
     assert [f"{value:.6g}" for value in objects[0]["values"]] == [line[3] for line in lines[1:3]]
     # Where they are not even, that is said.
     rows[39][1] = "2003-04-07"
     status, out, err = run(capsys, "predict", path, write(tmp_path / "data.csv", header, rows))
     assert status == 0
-    assert [line.split("\t")[2] for line in out.splitlines()[1:]] == [
-        "",
-        "",
-        "2003-05-01",
-        "2003-06-01",
-    ]
+    months = [line.split("\t")[2] for line in out.splitlines()[1:]]
+    assert months == ["", "", "2003-05-01", "2003-06-01"]
     assert err == (
         "lstmcore: note: the last 6 times of shop 'a' in column 'month' are not evenly spaced, so "
         "those of the forecast are not told\n"
