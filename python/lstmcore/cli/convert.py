@@ -8,7 +8,7 @@ from typing import Any
 from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import load_model
 from lstmcore.cli.layout import METADATA_NAME
-from lstmcore.cli.options import add_command, check_replaces, if_interrupted
+from lstmcore.cli.options import add_command, check_not_source, if_interrupted
 from lstmcore.cli.report import note
 from lstmcore.layers import GlobalMaxPooling1D
 from lstmcore.sequential import Sequential
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     source, target = _ending(options.source, "IN", READ), _ending(options.target, "OUT", WRITTEN)
-    check_replaces(options.target, options.source, "OUT")
+    check_not_source(options.target, options.source, "OUT")
     torch = {".pt", ".pth", ".bin"}
     if options.names is not None and not {source, target} & torch:
         raise ValueError("--names: expected with a file of PyTorch, .pt or .pth, alone")

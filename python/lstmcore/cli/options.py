@@ -13,7 +13,7 @@ __all__ = [
     "add_command",
     "add_json",
     "add_model_columns",
-    "check_replaces",
+    "check_not_source",
     "if_interrupted",
     "share",
 ]
@@ -58,15 +58,15 @@ def add_model_columns(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--features", metavar="COLUMN", nargs="+", help="the numbers of a step")
 
 
-def check_replaces(out: str, source: str, name: str) -> None:
-    """Raise ValueError if the file to write, `--out` or ``OUT``, is the one that is read."""
+def check_not_source(out: str, source: str, name: str) -> None:
+    """Raise ValueError if `out`, which errors call `name`, is the same file as `source`."""
     if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
         raise ValueError(f"{name}: expected another file than the one that is read, got {out}")
 
 
 @contextmanager
 def if_interrupted(told: str) -> Iterator[None]:
-    """Let Ctrl-C within the block say so."""
+    """Let the line that Ctrl-C within the block ends with say what became of the work."""
     try:
         yield
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from lstmcore.cli.options import (
     above,
     add_command,
     add_json,
-    check_replaces,
+    check_not_source,
     if_interrupted,
     share,
 )
@@ -154,7 +154,7 @@ def _add_training(group: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     check_ending(out, OWN, "--out")
-    check_replaces(options.out, options.data, "--out")
+    check_not_source(options.out, options.data, "--out")
     if not out.parent.is_dir() or out.is_dir():
         raise ValueError(f"--out: expected a file in a folder that is there, got {out}")
     with if_interrupted(f"nothing was written to {out}"):

@@ -109,6 +109,7 @@ class LogTable:
 def _is_figure(field: str) -> bool:
     """Say whether a field is empty or a number."""
     try:
-        return not field or isinstance(float(field), float)
+        float(field or "0")
     except ValueError:
         return False
+    return True
