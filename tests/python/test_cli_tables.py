@@ -501,6 +501,21 @@ def test_one_of_a_thing_is_named_as_one(tmp_path, capsys):
     assert "60 rows; 'sales' is its next value from the last 1\n" in out
 
 
+def test_errors_count_too(classifier, tmp_path, capsys):
+    model, data = classifier
+    status, _, err = run(capsys, "predict", model, data, "--features", "step", "end")
+    assert (status, "--features: expected 1 column, as many as" in err) == (1, True)
+    sequence_model(1, width=1).save(tmp_path / "python.safetensors")
+    status, _, err = run(capsys, "predict", tmp_path / "python.safetensors", data)
+    assert (status, "--features: expected 1 column of numbers, as many as" in err) == (1, True)
+    status, _, err = run(capsys, "predict", model, data, data)
+    assert (status, "INPUT: expected one table, got 2 arguments\n" in err) == (1, True)
+    broken = tmp_path / "broken.csv"
+    broken.write_text("a\n1,2\n")
+    status, _, err = run(capsys, "predict", model, broken)
+    assert (status, "expected 1 field like the header, got 2" in err) == (1, True)
+
+
 def test_counts_are_written_with_commas():
     assert [counted(number, "row") for number in (0, 1, 2, 2000)] == [
         "0 rows",
