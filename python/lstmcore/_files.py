@@ -22,6 +22,7 @@ except ImportError:  # Windows, where a file that somebody has open cannot be re
 __all__ = [
     "ONNX",
     "OWN",
+    "SEPARATORS",
     "as_path",
     "check_ending",
     "check_no_folder",
@@ -49,16 +50,19 @@ def as_path(path: Any) -> Path:
 
 class _Format(NamedTuple):
     owner: str
-    write: str
+    write: str  # "" if nothing here writes it
     read: str
 
 
 OWN, ONNX = "lstmcore", "ONNX"
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+"""Endings of tables, with what is between their fields."""
 _KERAS = _Format("Keras", "lstmcore.convert.to_keras(model, PATH)", "lstmcore.convert.from_keras")
 _OLD_KERAS = _KERAS._replace(write="lstmcore.convert.to_keras(model, PATH), PATH ending in .keras")
 _TORCH = _Format(
     "PyTorch", "lstmcore.convert.save_torch(model, PATH)", "lstmcore.convert.load_torch"
 )
+_TABLE = _Format("tables", write="", read="the command line, lstmcore train")
 _FORMATS = {
     ".safetensors": _Format(OWN, "model.save(PATH)", "lstmcore.load"),
     ".weights.h5": _KERAS._replace(read="lstmcore.convert.load_keras_weights"),
@@ -68,6 +72,7 @@ _FORMATS = {
     ".onnx": _Format(ONNX, "lstmcore.onnx.export(model, PATH)", "lstmcore.onnx.load"),
     ".pt": _TORCH,
     ".pth": _TORCH,
+    **dict.fromkeys((*SEPARATORS, ".gz"), _TABLE),
 }
 """Endings that say whose format a file has; the first that fits counts."""
 
@@ -77,9 +82,10 @@ def check_ending(path: "str | os.PathLike[str]", owner: str, name: str = "path")
     ending, found = _format(path)
     if found is not None and found.owner != owner:
         expected = next(key for key, entry in _FORMATS.items() if entry.owner == owner)
+        hint = f"; {found.write} writes that" if found.write else ""
         raise ValueError(
             f"{name}: expected an ending of {owner}, such as {expected}, got {ending} "
-            f"({os.fspath(path)}), which is one of {found.owner}; {found.write} writes that"
+            f"({os.fspath(path)}), which is one of {found.owner}{hint}"
         )
 
 

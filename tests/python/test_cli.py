@@ -12,7 +12,7 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import cli
-from lstmcore.cli import predict
+from lstmcore.cli import info, predict
 
 program = import_module("lstmcore.cli.main")
 SENTENCES = ["a good film", "a bad film"]
@@ -189,6 +189,39 @@ def test_missing_model_is_named(capsys):
     assert (status, out) == (1, "")
     assert err.startswith("lstmcore: error: ")
     assert "missing.safetensors" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "missing", "--target", "y", "--out", "m"],
+        ["predict", "missing", "a"],
+        ["evaluate", "missing", "t.csv"],
+        ["info", "missing"],
+        ["convert", "missing.keras", "m.safetensors"],
+    ],
+)
+def test_errors_of_the_system_have_no_numbers(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"lstmcore: error: missing(\.keras)?: No such file or directory\n", err)
+
+
+def test_an_error_without_a_file_is_told_as_it_is(capsys, monkeypatch):
+    def fail(*_):
+        raise OSError("no more of it")
+
+    monkeypatch.setattr(info, "_installation", fail)
+    assert run(capsys, "info") == (1, "", "lstmcore: error: no more of it\n")
+
+
+def test_an_interrupt_takes_one_line(capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "_installation", interrupt)
+    assert run(capsys, "info") == (130, "", "lstmcore: interrupted\n")
 
 
 def test_file_that_is_no_model_is_an_error(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
@@ -98,10 +99,10 @@ KEYED = ["--key", "id", "--target", "y"]
 REFUSED = [
     ({}, KEYED, "line 2, column 'day': expected a number, got the date '2024-01-01'; sort by it"),
     ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "line 6, column 'x': expected a number"),
-    ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "(1 of 24 are missing); fill them in"),
-    ({4: ["s2", "x", "NA", 0]}, [*KEYED, "--drop", "day"], "got 'NA' (1 of 24 are missing)"),
+    ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "(1 of 24 missing); fill it in"),
+    ({4: ["s2", "x", "NA", 0]}, [*KEYED, "--drop", "day"], "got 'NA' (1 of 24 missing)"),
     ({4: ["s2", "x", "inf", 0]}, [*KEYED, "--drop", "day"], "expected a finite number, got 'inf'"),
-    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; leave the column out"),
+    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; make a number of it"),
     ({4: ["", "x", 1, 0]}, [*KEYED, "--time", "day"], "column 'id': expected a key, got an empty"),
     ({4: ["s2", "x", 1, 0]}, [*KEYED, "--time", "day"], "line 6, column 'day': expected a number"),
     ({4: ["s2", "", 1, ""]}, [*KEYED, "--drop", "day"], "column 'y': expected a target, got an em"),
@@ -180,6 +181,38 @@ def test_where_the_model_goes_is_checked_before_training(tmp_path, capsys, name)
     )
     assert (status, printed) == (1, "")
     assert err.startswith("lstmcore: error: --out: expected")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.tab", "t.csv.gz", "T.GZ"])
+def test_a_model_does_not_replace_a_table(tmp_path, capsys, name):
+    path = tmp_path / name
+    path.write_text("label,text\n")
+    status, printed, err = run(capsys, "train", path, "--target", "label", "--out", path)
+    assert (status, printed) == (1, "")
+    assert err.startswith("lstmcore: error: --out: expected an ending of lstmcore, such as .safe")
+    assert path.read_text() == "label,text\n"
+
+
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, link):
+    model, data = classifier
+    source = tmp_path / "table"  # without an ending that would tell
+    source.write_bytes(Path(data).read_bytes())
+    out = source
+    if link is not None:
+        out = tmp_path / "link"
+        getattr(out, link)(source)
+    before = source.read_bytes()
+    options = ["--key", "walk", "--target", "end"]
+    status, printed, err = run(capsys, "train", source, *options, "--out", out)
+    assert (status, printed) == (1, "")
+    assert err == (
+        f"lstmcore: error: --out: expected another file than the one that is read, got {out}\n"
+    )
+    assert source.read_bytes() == before
+    status, _, err = run(capsys, "convert", model, model)
+    assert status == 1
+    assert err.startswith("lstmcore: error: OUT: expected another file than the one that is read")
 
 
 def test_a_class_that_was_not_trained_on_is_named(classifier, tmp_path, capsys):

@@ -4,6 +4,9 @@ import csv
 import gzip
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,7 +14,9 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import cli
+from lstmcore.cli import train
 from lstmcore.cli.layout import METADATA_NAME
+from lstmcore.cli.report import counted
 from lstmcore.cli.tables import read_table
 from lstmcore.datasets import movie_snippets
 from table_kit import (
@@ -234,12 +239,12 @@ def test_several_series_are_forecast_by_key(tmp_path, capsys):
     out = succeed(capsys, "train", data, "--out", path, *options, *sizes)
     assert "its next 2 values from the last 5" in out
     lines = succeed(capsys, "predict", path, data).splitlines()
-    assert [line.split("\t")[:2] for line in lines] == [
-        ["shop", "step"],
-        ["a", "1"],
-        ["a", "2"],
-        ["b", "1"],
-        ["b", "2"],
+    assert [line.split("\t")[:3] for line in lines] == [
+        ["shop", "step", "day"],
+        ["a", "1", "80"],
+        ["a", "2", "81"],
+        ["b", "1", "80"],
+        ["b", "2", "81"],
     ]
     assert lc.load(path).input_shape == (None, None, 2)
     # What moves all of a series moves the forecast by as much.
@@ -249,8 +254,8 @@ def test_several_series_are_forecast_by_key(tmp_path, capsys):
         lines[1:], succeed(capsys, "predict", path, higher).splitlines()[1:], strict=True
     ):
         # Six digits are printed.
-        assert float(other.split("\t")[2]) == pytest.approx(
-            float(line.split("\t")[2]) + 1000, abs=0.02
+        assert float(other.split("\t")[3]) == pytest.approx(
+            float(line.split("\t")[3]) + 1000, abs=0.02
         )
     # Too little to look back at.
     short = write(tmp_path / "short.csv", ["shop", "day", "sales", "weekday"], rows[:4])
@@ -476,3 +481,125 @@ def test_every_class_is_trained_on(tmp_path, capsys):
         path = tmp_path / "model.safetensors"
         succeed(capsys, "train", data, "--out", path, *options, "--seed", seed, "--quiet")
         assert lc.load(path).class_names == ["down", "rare", "up"]
+
+
+def test_one_of_a_thing_is_named_as_one(tmp_path, capsys):
+    data = write(tmp_path / "data.csv", *walks(6, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+    out = succeed(capsys, "train", data, "--out", path, *options)
+    assert "4 sequences for train, 1 sequence for validation, 1 sequence for test\n" in out
+    assert "\n1 epoch in " in out
+    assert "\n1 sequence held out: " in out
+    header, rows = walks(1, 1, sign_of_the_end)
+    out = succeed(capsys, "evaluate", path, write(tmp_path / "one.csv", header, rows))
+    assert out.startswith("1 sequence: accuracy")
+    values = [[f"{value:.3f}"] for value in series(60, 0)]
+    sales = write(tmp_path / "sales.csv", ["sales"], values)
+    sizes = ["--horizon", 1, "--window", 1, "--units", 2, "--epochs", 1, "--quiet"]
+    out = succeed(capsys, "train", sales, "--target", "sales", "--out", path, *sizes)
+    assert "60 rows; 'sales' is its next value from the last 1\n" in out
+
+
+def test_errors_count_too(classifier, tmp_path, capsys):
+    model, data = classifier
+    status, _, err = run(capsys, "predict", model, data, "--features", "step", "end")
+    assert (status, "--features: expected 1 column, as many as" in err) == (1, True)
+    sequence_model(1, width=1).save(tmp_path / "python.safetensors")
+    status, _, err = run(capsys, "predict", tmp_path / "python.safetensors", data)
+    assert (status, "--features: expected 1 column of numbers, as many as" in err) == (1, True)
+    status, _, err = run(capsys, "predict", model, data, data)
+    assert (status, "INPUT: expected one table, got 2 arguments\n" in err) == (1, True)
+    broken = tmp_path / "broken.csv"
+    broken.write_text("a\n1,2\n")
+    status, _, err = run(capsys, "predict", model, broken)
+    assert (status, "expected 1 field like the header, got 2" in err) == (1, True)
+
+
+def test_counts_are_written_with_commas():
+    assert [counted(number, "row") for number in (0, 1, 2, 2000)] == [
+        "0 rows",
+        "1 row",
+        "2 rows",
+        "2,000 rows",
+    ]
+
+
+# ---- pooling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pooling", "layer"),
+    [
+        (None, lc.layers.GlobalMaxPooling1D),
+        ("max", lc.layers.GlobalMaxPooling1D),
+        ("mean", lc.layers.GlobalAveragePooling1D),
+        ("last", lc.layers.Dropout),
+    ],
+)
+def test_pooling_of_texts(tmp_path, capsys, pooling, layer):
+    rows = [[text, text[-1]] for text in ("a b", "b a") * 20]
+    data = write(tmp_path / "data.csv", ["text", "label"], rows)
+    path = tmp_path / "model.safetensors"
+    options = [] if pooling is None else ["--pooling", pooling]
+    sizes = ["--epochs", 1, "--units", 2, "--quiet"]
+    succeed(capsys, "train", data, "--target", "label", "--out", path, *sizes, *options)
+    layers = lc.load(path).layers
+    assert type(layers[3]) is layer
+    assert layers[2].return_sequences == (pooling != "last")
+
+
+def test_pooling_of_sequences(tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    data = write(tmp_path / "data.csv", *walks(20, 1, sign_of_the_end))
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+    for more, layer in (([], "Dropout"), (["--pooling", "mean"], "GlobalAveragePooling1D")):
+        succeed(capsys, "train", data, "--out", path, *options, *more)
+        assert type(lc.load(path).layers[1]).__name__ == layer
+    # Where each step has an answer there is nothing to pool.
+    for more in (["--per", "step"], ["--horizon", 2]):
+        arguments = ["train", data, "--out", path, *options, *more, "--pooling", "max"]
+        status, _, err = run(capsys, *arguments)
+        assert status == 1
+        assert err.startswith("lstmcore: error: --pooling: has no meaning")
+
+
+# ---- Ctrl-C -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [("train_model", "nothing was written to"), ("score", "the model is in")],
+)
+def test_an_interrupt_says_what_was_written(tmp_path, capsys, monkeypatch, where, told):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, where, interrupt)
+    data = write(tmp_path / "data.csv", *walks(20, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
+    status, _, err = run(capsys, "train", data, "--out", path, *options)
+    assert status == 130
+    assert err == f"lstmcore: interrupted; {told} {path}\n"
+    assert path.exists() == (where == "score")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal as the keyboard sends it")
+def test_ctrl_c_ends_a_training(tmp_path):
+    data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
+    path = tmp_path / "model.safetensors"
+    arguments = ["train", data, "--key", "walk", "--target", "end", "--out", str(path)]
+    endless = ["--epochs", "100000", "--patience", "100000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "lstmcore", *arguments, *endless],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().startswith("epoch 1/")
+        process.send_signal(signal.SIGINT)
+        *_, last = process.stderr
+    assert process.returncode == 130
+    assert last == f"lstmcore: interrupted; nothing was written to {path}\n"
+    assert not path.exists()

@@ -86,13 +86,35 @@ def test_a_resumed_training_goes_on_in_its_table(tmp_path):
     assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "2"]
 
 
-def test_half_a_line_of_a_killed_run_is_dropped(tmp_path):
+@pytest.mark.parametrize("half", ["2", "2,0.12", "2,0.12,1.5e", "2,0.12,x", "2,0.1,0.2,0.3"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_half_a_line_of_a_killed_run_is_dropped_with_a_warning(tmp_path, half, end):
     path = tmp_path / "log.csv"
-    fit(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write("2,0.12")
-    fit(path, append=True)
+    path.write_bytes(f"epoch,loss,mae{end}0,1.5,1{end}1,1.2,1{end}{half}".encode())
+    with pytest.warns(UserWarning, match="append: expected 3 numbers in the last line of") as told:
+        fit(path, metrics=["mae"], append=True)
+    assert repr(half) in str(told[0].message)
     assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "0", "1"]
+
+
+@pytest.mark.parametrize("last", ["1,1.2,0.5", "1,1.2,", "1,1.2,nan", "1,1.2,0.5\r"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_a_row_that_only_lacks_its_line_end_is_kept(tmp_path, last, end):
+    path = tmp_path / "log.csv"
+    path.write_bytes(f"epoch,loss,mae{end}0,1.5,1{end}{last}".encode())
+    fit(path, metrics=["mae"], append=True)
+    rows = rows_of(path)
+    assert [row["epoch"] for row in rows] == ["0", "1", "0", "1"]
+    assert (rows[1]["loss"], rows[1]["mae"]) == ("1.2", last.split(",")[2].strip())
+
+
+def test_a_table_that_is_refused_keeps_its_last_line(tmp_path):
+    path = tmp_path / "log.csv"
+    for content in ("epoch,loss\n0,1.5\n1,1.2", "epoch,loss\n0,1.5\n1"):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="append: expected columns for mae"):
+            fit(path, metrics=["mae"], append=True)
+        assert path.read_text() == content
 
 
 def test_half_a_header_is_written_anew(tmp_path):

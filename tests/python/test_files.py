@@ -212,6 +212,20 @@ def test_endings_of_other_formats_are_refused(tmp_path, name, owner, hint):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "T.TAB", "t.csv.gz", "t.gz"])
+def test_a_model_does_not_replace_a_table(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("x,y\n1,2\n")
+    expected = r"expected an ending of lstmcore, .*which is one of tables$"
+    with pytest.raises(ValueError, match=f"path: {expected}"):
+        small_model().save(path)
+    with pytest.raises(ValueError, match=f"filepath: {expected}"):
+        callbacks.ModelCheckpoint(path)
+    assert path.read_text() == "x,y\n1,2\n"
+    with pytest.raises(ValueError, match=r"files of tables .* are read by the command line"):
+        lc.load(path)
+
+
 @pytest.mark.parametrize("name", ["m.safetensors", "m", "m.model", "keras", "m.h5.bak"])
 def test_other_endings_are_free(tmp_path, name):
     small_model().save(tmp_path / name)

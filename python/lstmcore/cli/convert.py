@@ -2,14 +2,15 @@
 
 import argparse
 import copy
-import sys
 from pathlib import Path
 from typing import Any
 
 from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import load_model
 from lstmcore.cli.layout import METADATA_NAME
-from lstmcore.cli.options import add_command
+from lstmcore.cli.options import add_command, check_not_source, if_interrupted
+from lstmcore.cli.report import note
+from lstmcore.layers import GlobalMaxPooling1D
 from lstmcore.sequential import Sequential
 
 __all__ = ["add_parser"]
@@ -51,18 +52,19 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     source, target = _ending(options.source, "IN", READ), _ending(options.target, "OUT", WRITTEN)
+    check_not_source(options.target, options.source, "OUT")
     torch = {".pt", ".pth", ".bin"}
     if options.names is not None and not {source, target} & torch:
         raise ValueError("--names: expected with a file of PyTorch, .pt or .pth, alone")
-    model = _read(options, source)
-    if options.from_ids:
-        model = _without_text(model)
-    _write(options, model, target)
+    with if_interrupted(f"nothing was written to {options.target}"):
+        model = _read(options, source)
+        if options.from_ids:
+            model = _without_text(model)
+        _write(options, model, target)
     if METADATA_NAME in model.metadata and target != ".safetensors":
-        print(
-            f"lstmcore: note: {options.target} does not say what the model's columns and classes "
-            "are, nor how they are standardized",
-            file=sys.stderr,
+        note(
+            f"{options.target} does not say what the model's columns and classes are, nor how they "
+            "are standardized"
         )
     print(f"wrote {options.target}")
     return 0
@@ -116,7 +118,12 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
     if ending in (".keras", ".weights.h5"):
         from lstmcore.convert import to_keras
 
-        to_keras(model, options.target)
+        try:
+            to_keras(model, options.target)
+        except ValueError as error:
+            pooled = GlobalMaxPooling1D.__name__ in str(error)
+            advice = "; 'lstmcore train --pooling mean' makes such a model" if pooled else ""
+            raise ValueError(f"{error}{advice}") from None
     elif ending == ".onnx":
         from lstmcore.onnx import export
 

@@ -4,9 +4,11 @@ import argparse
 import json
 from typing import Any
 
+from lstmcore.cli.advice import advised
 from lstmcore.cli.answers import Answers, load_model
 from lstmcore.cli.options import add_command, add_json, add_model_columns
-from lstmcore.cli.report import class_lines, describe_scores
+from lstmcore.cli.order import doubts_about_order
+from lstmcore.cli.report import class_lines, describe_scores, note
 from lstmcore.cli.samples import read_samples, score
 from lstmcore.cli.table_models import layout_for, ready_to_evaluate
 from lstmcore.cli.tables import read_table
@@ -38,7 +40,11 @@ def _run(options: argparse.Namespace) -> int:
     table = read_table(options.data)
     layout = layout_for(model, options, table, targets=True)
     answers = Answers.of(model, layout)
-    samples = ready_to_evaluate(model, answers, read_samples(table, layout, answers.classes))
+    with advised(options, layout.target, series=layout.kind == "series"):
+        found = read_samples(table, layout, answers.classes)
+    for doubt in doubts_about_order(table, layout):
+        note(doubt)
+    samples = ready_to_evaluate(model, answers, found)
     figures = score(model, answers, samples, by_class=True)
     if options.json:
         print(json.dumps({"count": len(samples), **figures}, ensure_ascii=False))

@@ -146,7 +146,7 @@ def choose_layout(table: Table, options: argparse.Namespace) -> Layout:
 
 
 def _series(options: argparse.Namespace) -> Layout:
-    _refuse(options, "--horizon", "text", "per")
+    _refuse(options, "--horizon", "text", "per", "pooling")
     if options.task == "classify":
         raise ValueError("--task: expected regress with --horizon, which forecasts amounts")
     window = options.window or max(2 * options.horizon, 24)
@@ -184,6 +184,8 @@ def _sequences(table: Table, options: argparse.Namespace, rest: list[str]) -> La
             f"{options.key} {changing!r}; --per step trains on the target of each row"
         )
     per_step = changing is not None if options.per is None else options.per == "step"
+    if per_step and options.pooling is not None:
+        raise ValueError("--pooling: has no meaning where each step has an answer of its own")
     return Layout(
         "sequences",
         options.target,

@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 after an error that was reported on the standard error stream. Wrong
-        usage exits with 2.
+        Exit status: 0, or 1 after an error that was reported on the standard error stream, 130
+        after Ctrl-C. Wrong usage exits with 2.
     """
     for stream in (sys.stdout, sys.stderr):
         # Input is UTF-8 wherever it comes from, so output is; what no text can hold is escaped.
@@ -37,12 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        print(f"lstmcore: interrupted{f'; {error}' if str(error) else ''}", file=sys.stderr)
         return 130
     except (ImportError, OSError, OverflowError, TypeError, ValueError) as error:
-        print(f"lstmcore: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"lstmcore: error: {' '.join(_told(error).split())}", file=sys.stderr)
         return 1
     return status
+
+
+def _told(error: Exception) -> str:
+    """Say what happened; of an error of the system without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

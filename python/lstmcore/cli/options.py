@@ -1,11 +1,22 @@
 """What the options of several commands share."""
 
 import argparse
+import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "add_command", "add_json", "add_model_columns", "above", "share"]
+__all__ = [
+    "Parser",
+    "above",
+    "add_command",
+    "add_json",
+    "add_model_columns",
+    "check_not_source",
+    "if_interrupted",
+    "share",
+]
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,6 +56,21 @@ def add_model_columns(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--key", metavar="COLUMN", help="rows with the same key are one sequence")
     group.add_argument("--time", metavar="COLUMN", help="what sorts the rows of a sequence")
     group.add_argument("--features", metavar="COLUMN", nargs="+", help="the numbers of a step")
+
+
+def check_not_source(out: str, source: str, name: str) -> None:
+    """Raise ValueError if `out`, which errors call `name`, is the same file as `source`."""
+    if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
+        raise ValueError(f"{name}: expected another file than the one that is read, got {out}")
+
+
+@contextmanager
+def if_interrupted(told: str) -> Iterator[None]:
+    """Let the line that Ctrl-C within the block ends with say what became of the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(told) from None
 
 
 def above(low: float, kind: Callable[[str], Any], *, equal: bool = False) -> Callable[[str], Any]:

@@ -8,18 +8,23 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from lstmcore.cli.advice import advised
 from lstmcore.cli.answers import Answers, entries, load_model, read_layout
 from lstmcore.cli.layout import Layout
 from lstmcore.cli.options import add_command, add_json, add_model_columns
+from lstmcore.cli.order import doubts_about_order
+from lstmcore.cli.report import counted, note
 from lstmcore.cli.samples import ROWS
 from lstmcore.cli.sequences import features_of, groups_of, windows_of
 from lstmcore.cli.table_models import as_inputs, layout_for
 from lstmcore.cli.tables import Table, decode, read_table
+from lstmcore.cli.times import times_after
 from lstmcore.sequential import Sequential
 
 __all__ = ["add_parser"]
@@ -64,26 +69,31 @@ def _run(options: argparse.Namespace) -> int:
         if len(options.inputs) == 1 and Path(options.inputs[0]).is_file():
             file = options.inputs[0]
             hint = f"< {file} reads its lines, --data {file} reads it as a table"
-            print(f"lstmcore: note: {file!r} is taken for a text; {hint}", file=sys.stderr)
+            note(f"{file!r} is taken for a text; {hint}")
         _predict_texts(model, options, lines)
         return 0
     if len(options.inputs) + (options.data is not None) > 1:
         raise ValueError(
-            f"INPUT: expected one table, got {len(options.inputs)} arguments"
+            f"INPUT: expected one table, got {counted(len(options.inputs), 'argument')}"
             f"{' and --data' if options.data is not None else ''}"
         )
     table = read_table(options.data or (options.inputs or ["-"])[0])
     layout = layout_for(model, options, table, targets=False)
     answers = Answers.of(model, layout)
     forecasts = layout.kind == "series"
-    write = {"text": _text_table, "sequences": _sequences, "series": _forecasts}[layout.kind]
+    answer = {"text": _text_table, "sequences": _sequences, "series": _forecasts}[layout.kind]
     columns = [layout.text] if layout.kind == "text" else [layout.key] if layout.key else []
+    header = answers.columns(model.output_shape[-1] or 1, layout.target, one_each=forecasts)
+    place = ["step", *([layout.time] if layout.time else [])] if forecasts else []
+    with advised(options, layout.target, series=forecasts):
+        answered = answer(model, answers, layout, table, options.json)
+        first = next(answered)  # what is wrong with the table is told before anything is printed
+    for doubt in doubts_about_order(table, layout):
+        note(doubt)
     if not options.json:
-        units = model.output_shape[-1] or 1
-        header = answers.columns(units, layout.target, one_each=forecasts)
-        place = ["step"] if forecasts else []
         _print([[*header, *columns] if layout.kind == "text" else [*columns, *place, *header]])
-    write(model, answers, layout, table, options.json)
+    for part in chain([first], answered):
+        (_dump if options.json else _print)(part)
     return 0
 
 
@@ -153,27 +163,28 @@ def _objects(
 
 
 # ---- tables --------------------------------------------------------------------------------------
+#
+# Each yields lines, in parts: objects if they are to be JSON, else fields.
 
 
 def _text_table(
     model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
-) -> None:
+) -> Iterator[Iterable[Any]]:
     assert layout.text is not None
     texts = table.texts(layout.text)
     for begin in range(0, len(texts), ROWS):
         part = texts[begin : begin + ROWS]
         outputs = model.predict(part, ROWS, verbose=0)
         if as_json:
-            _dump(_objects(model, answers, part, outputs))
+            yield _objects(model, answers, part, outputs)
         else:
-            _print(
-                [*answer, text] for answer, text in zip(_texts(answers, outputs), part, strict=True)
-            )
+            answered = zip(_texts(answers, outputs), part, strict=True)
+            yield [[*answer, text] for answer, text in answered]
 
 
 def _sequences(
     model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
-) -> None:
+) -> Iterator[Iterable[Any]]:
     groups = groups_of(table, layout)
     x = as_inputs(model, features_of(table, layout, groups))
     keys = [group.key for group in groups]
@@ -188,36 +199,50 @@ def _sequences(
         order = np.argsort(np.concatenate([group.rows for group in groups]))
         outputs = np.concatenate([np.asarray(rows) for rows in outputs])[order]
         keys = table.texts(layout.key) if layout.key else [""] * len(table)
-    _answer(answers, layout, keys, outputs, as_json)
-
-
-def _answer(
-    answers: Answers, layout: Layout, keys: Sequence[str], outputs: Any, as_json: bool
-) -> None:
     if as_json:
         objects = zip(keys, answers.objects(outputs), strict=True)
-        _dump({**({"key": key} if layout.key else {}), **answer} for key, answer in objects)
+        yield [{**({"key": key} if layout.key else {}), **answer} for key, answer in objects]
         return
     lines = zip(keys, answers.texts(outputs), strict=True)
-    _print([*([key] if layout.key else []), *answer] for key, answer in lines)
+    yield [[*([key] if layout.key else []), *answer] for key, answer in lines]
 
 
 def _forecasts(
     model: Sequential, answers: Answers, layout: Layout, table: Table, as_json: bool
-) -> None:
+) -> Iterator[Iterable[Any]]:
     groups = groups_of(table, layout)
-    for group, window in zip(groups, windows_of(table, layout, groups, 0), strict=True):
+    windows = windows_of(table, layout, groups, 0)
+    fields = None if layout.time is None else table.texts(layout.time)
+    uneven = []
+    for group, window in zip(groups, windows, strict=True):
         changes = model.predict(window.inputs, verbose=0)[0]
         following = replace(answers, mean=answers.mean + float(window.last[0])).estimates(changes)
-        own = [group.key] if layout.key else []
+        times = None
+        if fields is not None:
+            seen = [fields[row] for row in group.rows[-layout.window :]]
+            times = times_after(seen, layout.horizon)
+            if times is None:
+                uneven.append(group.key)
         if as_json:
             key = {"key": group.key} if layout.key else {}
-            _dump([{**key, **entries(following, steps=True)}])
+            told = {"times": times} if times else {}
+            yield [{**key, **told, **entries(following, steps=True)}]
             continue
-        steps = zip(*following.values(), strict=True)
-        _print(
-            [*own, str(step), *(f"{value:.6g}" for value in values)]
-            for step, values in enumerate(steps, 1)
+        own = [group.key] if layout.key else []
+        yield [
+            [
+                *own,
+                str(step),
+                *([] if fields is None else [times[step - 1] if times else ""]),
+                *(f"{value:.6g}" for value in values),
+            ]
+            for step, values in enumerate(zip(*following.values(), strict=True), 1)
+        ]
+    if uneven:
+        of = f" of {layout.key} {', '.join(map(repr, uneven))}" if layout.key else ""
+        note(
+            f"the last {layout.window} times{of} in column {layout.time!r} are not evenly spaced, "
+            "so those of the forecast are not told"
         )
 
 

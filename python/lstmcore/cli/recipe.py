@@ -1,7 +1,7 @@
 """The model that fits a task, and how it is trained."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,11 @@ FEWEST_BATCHES = 16  # in an epoch, for which batches of few samples are made sm
 MOST_WORDS, WORD_WIDTH = 20_000, 64
 RATE, TEXT_RATE = 0.003, 0.001
 DROPOUT, TEXT_DROPOUT = 0.1, 0.5
+POOLING: dict[str, Callable[[], layers.Layer] | None] = {
+    "max": layers.GlobalMaxPooling1D,
+    "mean": layers.GlobalAveragePooling1D,
+    "last": None,  # which the LSTM returns itself
+}
 
 
 def build_model(
@@ -36,10 +41,10 @@ def build_model(
             raise ValueError(f"column {layout.text!r}: {error}") from None
         size = vectorizer.vocabulary_size()
         words = [vectorizer, layers.Embedding(size, WORD_WIDTH, mask_zero=True)]
-    pooled = layout.kind == "text"
+    pooling = POOLING[options.pooling or ("max" if layout.kind == "text" else "last")]
     lstm = layers.LSTM(
         options.units,
-        return_sequences=layout.per_step or pooled,
+        return_sequences=layout.per_step or pooling is not None,
         num_layers=options.layers,
         dropout=DROPOUT if options.layers > 1 else 0.0,
     )
@@ -49,7 +54,7 @@ def build_model(
         [
             *words,
             recurrent,
-            *([layers.GlobalMaxPooling1D()] if pooled else []),
+            *([] if pooling is None else [pooling()]),
             layers.Dropout(TEXT_DROPOUT if layout.kind == "text" else DROPOUT),
             layers.Dense(outputs, activation="linear" if classes is None else "softmax"),
         ],

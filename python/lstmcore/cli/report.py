@@ -1,10 +1,21 @@
-"""Figures in words."""
+"""Figures and notes in words."""
 
+import sys
 from typing import Any
 
-__all__ = ["class_lines", "describe_scores"]
+__all__ = ["class_lines", "counted", "describe_scores", "note"]
 
 GUESSES = {"mean": "always the mean", "last_value": "always the last value"}
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things: ``counted(1, "row")`` is "1 row", of 2000 "2,000 rows"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def note(text: str) -> None:
+    """Write a line that is no error to the error stream."""
+    print(f"lstmcore: note: {text}", file=sys.stderr)
 
 
 def describe_scores(figures: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from lstmcore._typing import Array
 from lstmcore.cli.answers import Answers
 from lstmcore.cli.layout import Layout
+from lstmcore.cli.report import counted
 from lstmcore.cli.scores import class_table, score_amounts, score_classes
 from lstmcore.cli.sequences import features_of, groups_of, labels_of, windows_of
 from lstmcore.cli.tables import Table
@@ -16,7 +17,7 @@ from lstmcore.sequential import Sequential
 
 __all__ = ["Samples", "read_samples", "score"]
 
-UNITS = {"text": "texts", "sequences": "sequences", "series": "windows"}
+UNITS = {"text": "text", "sequences": "sequence", "series": "window"}
 ROWS = 256  # samples that are predicted at once
 
 
@@ -66,7 +67,7 @@ class Samples:
 
     def count(self) -> str:
         """Say how many there are, and of what."""
-        return f"{len(self):,} {UNITS[self.kind]}"
+        return counted(len(self), UNITS[self.kind])
 
 
 def read_samples(table: Table, layout: Layout, classes: Sequence[str] | None) -> Samples:

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lstmcore._typing import Array
 from lstmcore.cli.layout import Layout
+from lstmcore.cli.report import counted
 from lstmcore.cli.tables import Table
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "features_of",
     "groups_of",
     "labels_of",
+    "likely_keys",
     "standardized",
     "mean_and_scale",
     "windows_of",
@@ -38,7 +40,13 @@ class Group(NamedTuple):
 
 
 def groups_of(table: Table, layout: Layout) -> list[Group]:
-    """Put rows with the same key together, in the order of the file or of the time column."""
+    """Put rows with the same key together, in the order of the file or of the time column.
+
+    Raises
+    ------
+    ValueError
+        If two rows of a sequence have the same time.
+    """
     moments = None if layout.time is None else table.moments(layout.time)
     found: dict[str, list[int]] = {}
     if layout.key is None:
@@ -51,8 +59,45 @@ def groups_of(table: Table, layout: Layout) -> list[Group]:
         rows = np.array(places, dtype=np.int64)
         if moments is not None:
             rows = rows[np.argsort(moments[rows], kind="stable")]
+            same = np.flatnonzero(np.diff(moments[rows]) == 0)
+            if len(same):
+                raise ValueError(_twice(table, layout, moments, rows[same[0] : same[0] + 2]))
         groups.append(Group(key, rows))
     return groups
+
+
+def _twice(table: Table, layout: Layout, moments: Array, rows: Array) -> str:
+    """Say that two rows of a sequence have the same time."""
+    assert layout.time is not None
+    first, second = map(int, rows)
+    field = table.texts(layout.time)[second]
+    own = "" if layout.key is None else f" of {layout.key} {table.texts(layout.key)[second]!r}"
+    advice = "remove one of them"
+    if layout.key is None:
+        keys = likely_keys(table, layout, layout.time, moments)
+        advice = (
+            f"--key {keys[0]} if that tells several series apart"
+            if keys
+            else "--key COLUMN tells several series apart"
+        )
+    return (
+        f"{table.place(second, layout.time)}: expected each time once{own}, got {field!r} also in "
+        f"line {table.lines[first]}; {advice}"
+    )
+
+
+def likely_keys(table: Table, layout: Layout, time: str, moments: Array) -> list[str]:
+    """Name the columns without a use that have several rows a value, never two at the same time."""
+    used = {layout.target, time, *layout.columns()}
+    found = []
+    for name in table.names:
+        fields = table.texts(name)
+        different = len(set(fields))
+        if name in used or not 1 < different <= len(fields) // 2:
+            continue
+        if len(set(zip(fields, moments.tolist(), strict=True))) == len(fields):
+            found.append(name)
+    return found
 
 
 def features_of(table: Table, layout: Layout, groups: Sequence[Group]) -> list[Array]:
@@ -130,8 +175,9 @@ def windows_of(table: Table, layout: Layout, groups: Sequence[Group], ahead: int
         series, others = target[group.rows], features[group.rows]
         if len(series) < layout.window + ahead:
             name = f"series {group.key!r}" if layout.key else "the series"
+            least = counted(layout.window + ahead, "row")
             raise ValueError(
-                f"{table.source}: expected at least {layout.window + ahead} rows in {name} (window "
+                f"{table.source}: expected at least {least} in {name} (window "
                 f"{layout.window}{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; "
                 "leave a series that is too short out, or train with a smaller --window"
             )

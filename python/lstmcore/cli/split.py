@@ -7,6 +7,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.cli.layout import Layout
+from lstmcore.cli.report import counted
 from lstmcore.cli.samples import UNITS, Samples, read_samples
 from lstmcore.cli.sequences import Group, groups_of, labels_of, mean_and_scale, standardized
 from lstmcore.cli.tables import Table
@@ -74,7 +75,7 @@ def _at_random(
     ]
     if len(rest) < 2 or lacking:
         raise ValueError(
-            f"{table.source}: expected more {UNITS[layout.kind]}, so that some of each class can "
+            f"{table.source}: expected more {UNITS[layout.kind]}s, so that some of each class can "
             f"be held out, got {count}; --validation 0 and --test 0 train on all"
         )
     parts["train"] = np.sort(rest)
@@ -133,10 +134,11 @@ def _by_time(
     wanted = {"train": 1.0, "validation": validation, "test": test}
     empty = [name for name, share in wanted.items() if share and not parts[name]]
     if empty:
+        longest = max(len(group.rows) for group in groups)
         raise ValueError(
             f"{table.source}: expected series long enough for a window of {window} and a horizon "
             f"of {horizon} in each part, got none in the part for {', '.join(empty)} (the longest "
-            f"has {max(len(group.rows) for group in groups)} rows); lower --window or --horizon, "
+            f"has {counted(longest, 'row')}); lower --window or --horizon, "
             "or change --validation and --test"
         )
     layout = standardized(table, layout, np.concatenate(seen))

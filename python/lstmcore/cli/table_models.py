@@ -9,6 +9,7 @@ import numpy as np
 from lstmcore._suggest import did_you_mean
 from lstmcore.cli.answers import Answers, read_layout
 from lstmcore.cli.layout import Layout
+from lstmcore.cli.report import counted
 from lstmcore.cli.samples import Samples
 from lstmcore.cli.tables import Table
 from lstmcore.sequential import Sequential
@@ -45,8 +46,9 @@ def layout_for(
     if targets and not layout.target:
         raise ValueError("--target: expected the column of the targets, got none")
     if len(layout.features) != len(layout.means):
+        wanted = counted(len(layout.means), "column")
         raise ValueError(
-            f"--features: expected {len(layout.means)} columns, as many as the model takes, got "
+            f"--features: expected {wanted}, as many as the model takes, got "
             f"{', '.join(layout.features)}"
         )
     for name in [*layout.columns(), *([layout.target] if targets else [])]:
@@ -81,10 +83,11 @@ def _from_options(
             f"{shape[-1]} numbers for each answer"
         )
     if len(features) != width:
+        assert width is not None  # of a model that is built
         raise ValueError(
-            f"--features: expected {width} columns of numbers, as many as the model takes, got "
-            f"{len(features)}: {', '.join(features)}; say which they are, and --key or --time for "
-            "columns that are not among them"
+            f"--features: expected {counted(width, 'column')} of numbers, as many as the model "
+            f"takes, got {len(features)}: {', '.join(features)}; say which they are, and --key or "
+            "--time for columns that are not among them"
         )
     ones = (1.0,) * len(features)
     return Layout(

@@ -13,15 +13,39 @@ from pathlib import Path
 
 import numpy as np
 
+from lstmcore._files import SEPARATORS
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
+from lstmcore.cli.report import counted
 
-__all__ = ["Table", "as_number", "decode", "is_missing", "read_table"]
+__all__ = [
+    "NumberError",
+    "Table",
+    "as_number",
+    "decode",
+    "is_missing",
+    "moment_of",
+    "read_table",
+]
 
 LONGEST_FIELD = 1 << 30  # Python's own limit, 128 KiB, is less than a long text
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
+
+
+class NumberError(ValueError):
+    """A field that should be a finite number is none.
+
+    Attributes
+    ----------
+    column : str
+    problem : {"missing", "date", "text"}
+        What stands there.
+    """
+
+    def __init__(self, message: str, column: str, problem: str) -> None:
+        super().__init__(message)
+        self.column, self.problem = column, problem
 
 
 @dataclass(frozen=True)
@@ -67,7 +91,10 @@ class Table:
         found = [field.strip() for field in self.texts(name)]
         for row, field in enumerate(found):
             if not field:
-                raise ValueError(f"{self.place(row, name)}: expected {what}, got an empty field")
+                raise ValueError(
+                    f"{self.place(row, name)}: expected {what}, got an empty field; fill it in, or "
+                    "leave the row out of the table"
+                )
         return found
 
     def numbers(self, name: str) -> Array:
@@ -75,7 +102,7 @@ class Table:
 
         Raises
         ------
-        ValueError
+        NumberError
             If a field is none; the error says where.
         """
         fields = self.texts(name)
@@ -83,7 +110,7 @@ class Table:
         for row, field in enumerate(fields):
             number = as_number(field)
             if number is None or not np.isfinite(number):
-                raise ValueError(self._no_number(row, name, field, fields))
+                raise self._number_error(row, name, field, fields)
             values[row] = number
         return values
 
@@ -99,39 +126,49 @@ class Table:
             return self.numbers(name)
         times = np.empty(len(fields))
         for row, field in enumerate(fields):
-            try:
-                moment = datetime.fromisoformat(field.replace("Z", "+00:00"))
-            except ValueError:
+            moment = moment_of(field)
+            if moment is None:
                 raise ValueError(
                     f"{self.place(row, name)}: expected a number or a date such as "
                     f"2024-01-31T18:30, got {field!r}"
-                ) from None
+                )
             zone = moment.utcoffset() or timedelta(0)
             times[row] = (moment.replace(tzinfo=None) - zone - datetime(1970, 1, 1)).total_seconds()
         return times
+
+    def dates(self, name: str) -> Array | None:
+        """Return `moments` of a column of ISO 8601 dates, None of any other column."""
+        fields = self.texts(name)
+        if any(as_number(field) is not None or moment_of(field) is None for field in fields):
+            return None
+        return self.moments(name)
 
     def place(self, row: int, name: str) -> str:
         """Say where a field is."""
         return f"{self.source}, line {self.lines[row]}, column {name!r}"
 
-    def _no_number(self, row: int, name: str, field: str, fields: list[str]) -> str:
+    def _number_error(self, row: int, name: str, field: str, fields: list[str]) -> NumberError:
         where = self.place(row, name)
         if is_missing(field):
             count = sum(map(is_missing, fields))
             what = f"got {field.strip()!r}" if field.strip() else "got an empty field"
-            return (
-                f"{where}: expected a number, {what} ({count} of {len(fields)} are missing); fill "
-                f"them in, or leave the column out with --drop {name}"
+            return NumberError(
+                f"{where}: expected a number, {what} ({count} of {len(fields)} missing)",
+                name,
+                "missing",
             )
         if _DATE.fullmatch(field.strip()):
-            return (
-                f"{where}: expected a number, got the date {field.strip()!r}; sort by it with "
-                f"--time {name}, or leave the column out with --drop {name}"
-            )
-        return (
-            f"{where}: expected a finite number, got {field[:60]!r}; leave the column out with "
-            f"--drop {name}, or make numbers of it"
-        )
+            message = f"{where}: expected a number, got the date {field.strip()!r}"
+            return NumberError(message, name, "date")
+        return NumberError(f"{where}: expected a finite number, got {field[:60]!r}", name, "text")
+
+
+def moment_of(field: str) -> datetime | None:
+    """Return the ISO 8601 date that a field holds, None if it is none."""
+    try:
+        return datetime.fromisoformat(field.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
 
 
 def as_number(field: str) -> float | None:
@@ -204,8 +241,8 @@ def _parse(text: str, source: str, separator: str) -> Table:
                 row = [""]  # a blank line in a table of one column is an empty field
             if len(row) != len(names):
                 raise ValueError(
-                    f"{source}, line {reader.line_num}: expected {len(names)} fields like the "
-                    f"header, got {len(row)}"
+                    f"{source}, line {reader.line_num}: expected {counted(len(names), 'field')} "
+                    f"like the header, got {len(row)}"
                 )
             rows.append(row)
             lines.append(reader.line_num)

@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from lstmcore._files import OWN, check_ending
+from lstmcore.cli.advice import advised
 from lstmcore.cli.answers import Answers
 from lstmcore.cli.layout import METADATA_NAME, Layout, choose_layout
-from lstmcore.cli.options import above, add_command, add_json, share
-from lstmcore.cli.recipe import build_model, train_model
-from lstmcore.cli.report import describe_scores
+from lstmcore.cli.options import (
+    above,
+    add_command,
+    add_json,
+    check_not_source,
+    if_interrupted,
+    share,
+)
+from lstmcore.cli.order import doubts_about_order
+from lstmcore.cli.recipe import POOLING, build_model, train_model
+from lstmcore.cli.report import counted, describe_scores, note
 from lstmcore.cli.samples import Samples, score
 from lstmcore.cli.split import split
 from lstmcore.cli.tables import Table, as_number, read_table
+from lstmcore.sequential import Sequential
 from lstmcore.training.callbacks import Callback, Logs
 
 __all__ = ["add_parser"]
@@ -94,6 +104,13 @@ def _add_model(group: Any) -> None:
     add("--units", metavar="H", type=COUNT, default=64, help="width of the LSTM (default: 64)")
     add("--layers", metavar="L", type=COUNT, default=1, help="stacked LSTMs (default: 1)")
     add("--bidirectional", action="store_true", help="read from both ends")
+    add(
+        "--pooling",
+        choices=tuple(POOLING),
+        help="what becomes of the steps of a text or sequence with one answer: the greatest value "
+        "of each feature, the mean, or the last step alone (default: max of texts, last of "
+        "sequences; Keras has no form for max of texts)",
+    )
 
 
 def _add_training(group: Any) -> None:
@@ -137,12 +154,30 @@ def _add_training(group: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     check_ending(out, OWN, "--out")
+    check_not_source(options.out, options.data, "--out")
     if not out.parent.is_dir() or out.is_dir():
         raise ValueError(f"--out: expected a file in a folder that is there, got {out}")
+    with if_interrupted(f"nothing was written to {out}"):
+        model, layout, parts, report = _train(options)
+        model.save(out)
+    with if_interrupted(f"the model is in {out}"):
+        _report(options, model, layout, parts, {"file": str(out), **report})
+    return 0
+
+
+def _train(
+    options: argparse.Namespace,
+) -> tuple[Sequential, Layout, dict[str, Samples], dict[str, Any]]:
+    """Return the model, what its columns are, the parts of the table, and how the training went."""
     table = read_table(options.data)
-    layout = choose_layout(table, options)
-    classes = _classes(table, layout) if layout.classes else None
-    layout, parts = split(table, layout, classes, options.validation, options.test, options.seed)
+    with advised(options, options.target, series=options.horizon is not None):
+        layout = choose_layout(table, options)
+        classes = _classes(table, layout) if layout.classes else None
+        layout, parts = split(
+            table, layout, classes, options.validation, options.test, options.seed
+        )
+    for doubt in doubts_about_order(table, layout, options.drop or ()):
+        note(doubt)
     model = build_model(parts["train"], layout, classes, options)
     if not options.json:
         _introduce(table, layout, classes, parts)
@@ -152,22 +187,31 @@ def _run(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - began
     model.class_names = classes
     model.metadata = {METADATA_NAME: layout.to_json()}
-    model.save(out)
+    return model, layout, parts, {"epochs": model.epoch, "best_epoch": best, "seconds": seconds}
+
+
+def _report(
+    options: argparse.Namespace,
+    model: Sequential,
+    layout: Layout,
+    parts: dict[str, Samples],
+    report: dict[str, Any],
+) -> None:
+    """Print how the training went, with figures on what was held out."""
     held_out = next((name for name in ("test", "validation") if name in parts), None)
     figures = {}
     if held_out is not None:
         figures = score(model, Answers.of(model, layout), parts[held_out])
     if options.json:
-        report = {"file": str(out), "epochs": model.epoch, "best_epoch": best, "seconds": seconds}
         print(json.dumps({**report, "held_out": held_out, **figures}, ensure_ascii=False))
-        return 0
+        return
+    best = report["best_epoch"]
     which = f", the best was epoch {best}" if best else ""
-    print(f"{model.epoch} epochs in {seconds:.1f} s{which}")
+    print(f"{counted(report['epochs'], 'epoch')} in {report['seconds']:.1f} s{which}")
     if held_out is not None:
-        note = "" if held_out == "test" else ", which also chose the epoch"
-        print(f"{parts[held_out].count()} held out{note}: {describe_scores(figures)}")
-    print(f"wrote {out}")
-    return 0
+        choice = "" if held_out == "test" else ", which also chose the epoch"
+        print(f"{parts[held_out].count()} held out{choice}: {describe_scores(figures)}")
+    print(f"wrote {report['file']}")
 
 
 def _classes(table: Table, layout: Layout) -> list[str]:
@@ -190,8 +234,9 @@ def _introduce(
     what = f"one of {len(classes)} classes" if classes is not None else "an amount"
     where = " at each step" if layout.per_step else ""
     if layout.kind == "series":
-        what, where = f"its next {layout.horizon} values", f" from the last {layout.window}"
-    print(f"{table.source}: {len(table):,} rows; {layout.target!r} is {what}{where}")
+        ahead = "value" if layout.horizon == 1 else f"{layout.horizon} values"
+        what, where = f"its next {ahead}", f" from the last {layout.window}"
+    print(f"{table.source}: {counted(len(table), 'row')}; {layout.target!r} is {what}{where}")
     used = {layout.target, *layout.columns()}
     if unused := [name for name in table.names if name not in used]:
         print(f"not used: {', '.join(unused)}")

@@ -42,10 +42,10 @@ def entries_of(
     return shape, _join_activations(entries)
 
 
-def check_masks(layers: Sequence[Layer]) -> None:
+def check_masks(layers: Sequence[Layer], remedy: str) -> None:
     """Refuse layers that Keras lets see padding, behind an Embedding with ``mask_zero``.
 
-    Here no layer sees it, so that the results would not be the same.
+    Here no layer sees it, so that the results would not be the same. The error ends with `remedy`.
     """
     masked = False
     for layer in layers:
@@ -58,8 +58,7 @@ def check_masks(layers: Sequence[Layer]) -> None:
             what = "go_backwards and return_sequences" if not blind else type(layer).__name__
             raise ValueError(
                 f"layer {layer.name!r}: behind mask_zero=True, Keras' {what} takes padding for "
-                "data, which lstmcore never does; for the weights alone, make the model here and "
-                "use load_keras_weights"
+                "data, which lstmcore never does; {remedy}"
             )
         ends = isinstance(layer, GlobalAveragePooling1D)
         if ends or (isinstance(layer, Recurrent) and not layer.return_sequences):

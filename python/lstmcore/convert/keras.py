@@ -192,7 +192,11 @@ def to_keras(
                 f"layer {model.vectorizer.name!r}: Keras' models of these layers take token ids; "
                 "expected a model without TextVectorization"
             )
-        check_masks(layers)
+        check_masks(
+            layers,
+            "GlobalAveragePooling1D, or a last LSTM without return_sequences, means the same in "
+            "both, and lstmcore.onnx.export takes the model as it is",
+        )
         shape = model.input_shape
     else:
         if model.input_shape is None:
@@ -295,7 +299,7 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
         kinds |= named
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
-    check_masks(layers)
+    check_masks(layers, "for the weights alone, make the model here and use load_keras_weights")
     model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
     shapes = {name: spec.shape for name, spec in model._plan(shape).items()}
     wanted: Wanted = {}

@@ -444,7 +444,8 @@ class CSVLogger(Callback):
         Whether to go on in a table that is there, instead of replacing it: figures go under their
         names in its header, with empty fields where there is none. Figures that the header lacks
         are refused, before training begins where they are known by then. A last line that was not
-        written to its end is dropped.
+        written to its end (too few fields, or half a number) is dropped, with a warning; one that
+        only lacks its line end is kept.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class LogTable:
     separator : str
     append : bool
         Whether to go on in a table that is there. A last line that was not written to its end is
-        dropped.
+        dropped, with a warning; one that only lacks its line end is kept.
 
     Raises
     ------
@@ -30,6 +31,7 @@ class LogTable:
     def __init__(self, path: Path, separator: str, append: bool) -> None:
         self.path, self.separator, self.append = path, separator, append
         self.names: list[str] | None = None
+        self._unfinished, self._whole = "", 0  # the last line without an end, the bytes before it
         self._file = path.open("a+" if append else "w", newline="", encoding="utf-8")
         try:
             if append:
@@ -52,6 +54,7 @@ class LogTable:
     def write(self, epoch: int, figures: Mapping[str, float]) -> None:
         """Write a line; the first one of a new table names the columns."""
         self.check(figures)
+        self._mend()
         writer = csv.writer(self._file, delimiter=self.separator)
         if self.names is None:
             self.names = list(figures)
@@ -65,20 +68,48 @@ class LogTable:
         self._file.close()
 
     def _header(self) -> list[str] | None:
-        """Read the names in the header, None if there is none yet; drop what is half a line."""
+        """Read the names in the header, None if there is none yet; find out how the file ends."""
         self._file.seek(0)
         text = self._file.read()
         if not text:
             return None
         header = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator), [""])
-        whole = text[: text.rfind("\n") + 1]
+        begin = max(text.rfind("\n"), text.rfind("\r")) + 1  # of the last line
         ours = header[:1] == ["epoch"] and len(set(header)) == len(header)
-        if not ours and (whole or not "epoch".startswith(text)):
+        if not ours and (begin or not "epoch".startswith(text)):
             raise ValueError(
                 f"filename: expected a table of CSVLogger(separator={self.separator!r}) in "
                 f"{self.path}, whose header begins with 'epoch', got "
                 f"{self.separator.join(header)!r}"
             )
-        if len(whole) < len(text):
-            self._file.truncate(len(whole.encode("utf-8")))
-        return header[1:] if whole else None
+        self._unfinished = text[begin:]
+        self._whole = len(text[:begin].encode("utf-8"))
+        return header[1:] if begin else None
+
+    def _mend(self) -> None:
+        """End a last line that only lacks its line end, as editors leave it; drop half a one."""
+        line, self._unfinished = self._unfinished, ""
+        if not line:
+            return
+        if self.names is not None:
+            fields = next(csv.reader([line], delimiter=self.separator))
+            expected = 1 + len(self.names)
+            if len(fields) == expected and all(map(_is_figure, fields)):
+                self._file.write("\r\n")
+                return
+            warnings.warn(
+                f"append: expected {expected} numbers in the last line of {self.path}, got "
+                f"{line!r}; it was not written to its end, and is dropped",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._file.truncate(self._whole)
+
+
+def _is_figure(field: str) -> bool:
+    """Say whether a field is empty or a number."""
+    try:
+        float(field or "0")
+    except ValueError:
+        return False
+    return True

@@ -126,6 +126,38 @@ def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):
     assert "--from-ids: expected a model that takes texts" in err
 
 
+# Keras' own, about NumPy.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+def test_a_model_that_keras_has_no_form_for_names_a_way(tmp_path, capsys):
+    keras = pytest.importorskip("keras")
+    rows = [f"{text},{text[-1]}" for text in ("a b", "b a") * 20]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(["text,label", *rows]))
+    source = tmp_path / "model.safetensors"
+    training = ["train", data, "--target", "label", "--out", source, "--epochs", 1, "--quiet"]
+    assert run(capsys, *training)[0] == 0
+    for ending in (".keras", ".weights.h5"):
+        path = tmp_path / f"model{ending}"
+        status, _, err = run(capsys, "convert", source, path, "--from-ids")
+        assert status == 1
+        assert "Keras' GlobalMaxPooling1D takes padding for data" in err
+        assert err.endswith("; 'lstmcore train --pooling mean' makes such a model\n")
+        assert not path.exists()
+    # What the error names works.
+    texts = ["a b", "b a a"]
+    for pooling in ("mean", "last"):
+        assert run(capsys, *training, "--pooling", pooling)[0] == 0
+        path = tmp_path / "model.keras"
+        assert run(capsys, "convert", source, path, "--from-ids")[0] == 0
+        model = lc.load(source)
+        ids = model.vectorizer(texts)
+        found = keras.models.load_model(path).predict(ids, verbose=0)
+        np.testing.assert_allclose(found, model.predict(texts, verbose=0), atol=2e-6)
+    pytest.importorskip("onnx")
+    assert run(capsys, *training)[0] == 0
+    assert run(capsys, "convert", source, tmp_path / "model.onnx", "--from-ids")[0] == 0
+
+
 def test_what_stays_behind_is_said(tmp_path, capsys, model):
     pytest.importorskip("onnx")
     model.metadata = {"lstmcore.table": "{}"}
