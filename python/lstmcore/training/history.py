@@ -83,9 +83,9 @@ class History(Callback):
 
     def plot(
         self,
-        metrics: str | Sequence[str] | None = None,
-        *,
         path: str | os.PathLike[str] | None = None,
+        *,
+        metrics: str | Sequence[str] | None = None,
         title: str | None = None,
         ax: "Axes | Sequence[Axes] | None" = None,
     ) -> "list[Axes]":
