@@ -63,10 +63,9 @@ def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, A
 def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
     """Write `thing` as a call of its class with the arguments that differ from their defaults.
 
-    Arguments without a default come first, without their names; those that its class always shows
-    (`Configurable._always_shown`) are there, too. An argument whose attribute does not exist is left
-    out. Where the class has ``default_name`` or the like, that is what None
-    stands for.
+    Arguments without a default come first, without their names; those that the class always shows
+    (`Configurable._always_shown`) are there, too. An argument whose attribute does not exist is
+    left out. Where the class has ``default_name`` or the like, that is what None stands for.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from lstmcore._extras import how_to_install
 from lstmcore._notebook import in_notebook, show_after_cell
 from lstmcore._suggest import public
 
@@ -212,8 +213,7 @@ def new_figure(width: float, height: float) -> "Figure":
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise ImportError(
-            "pictures need matplotlib, which is not installed: pip install matplotlib, or install "
-            "it with the package: pip install 'lstmcore[plot]'"
+            f"pictures need matplotlib, which is not installed: {how_to_install('plot')}"
         ) from error
     return Figure(
         figsize=(width, height),
@@ -347,7 +347,7 @@ def _draw_panel(
 
     count = max(len(training), len(validation))
     numbers = epochs if len(epochs) == count else range(1, count + 1)
-    ends = []
+    ends: list[tuple[float, float, str, str]] = []
     for values, label, colour in (
         (training, "training", TRAINING_COLOUR),
         (validation, "validation", VALIDATION_COLOUR),

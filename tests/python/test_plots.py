@@ -103,7 +103,9 @@ def test_axes_are_used_as_far_as_they_go():
     assert curves(one)["training"] == HISTORY["loss"]
     chosen = ["loss", "accuracy"]
     for few in (one, [one], []):
-        with pytest.raises(ValueError, match=r"ax: expected 2 axes, one for each of loss, accuracy"):
+        with pytest.raises(
+            ValueError, match=r"ax: expected 2 axes, one for each of loss, accuracy"
+        ):
             plots.learning_curve(HISTORY, ax=few, metrics=chosen)
     with pytest.raises(ValueError, match="ax: expected 2 axes"):
         plots.learning_curve(HISTORY, ax=[])
@@ -296,7 +298,7 @@ def test_the_package_does_not_need_matplotlib(monkeypatch):
         lambda: plots.learning_curve(HISTORY),
         lambda: plots.attention_map([[1.0]], "a", "b"),
     ):
-        with pytest.raises(ImportError, match=r"pip install matplotlib.*lstmcore\[plot\]"):
+        with pytest.raises(ImportError, match=r"not installed: pip install matplotlib$"):
             draw()
 
 

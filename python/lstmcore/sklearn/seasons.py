@@ -31,8 +31,8 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
     series with a trend; the better of the two counts.
 
     Noise moves a peak of the autocorrelation by a step, and over a short horizon a season that is a
-    step off forecasts almost as well. So a peak and its neighbours are first compared over a whole
-    season ahead.
+    step off forecasts almost as well. So a peak is compared with its neighbours, and with other
+    peaks, over a whole season ahead, and only then over the horizon.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _refined(lag: int, series: Sequence[Array]) -> int:
 
 
 def _phases(steps: int) -> list[int]:
-    return np.linspace(0, steps - 1, min(steps, PHASES), dtype=int).tolist()
+    return [int(step) for step in np.linspace(0, steps - 1, min(steps, PHASES), dtype=int)]
 
 
 def _errors_of_lags(

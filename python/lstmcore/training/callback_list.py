@@ -162,9 +162,7 @@ class CallbackState(NamedTuple):
     state: Mapping[str, Any]
 
 
-def _tell_end(
-    callbacks: Sequence[Callback], logs: Logs, histories: Sequence[History] = ()
-) -> None:
+def _tell_end(callbacks: Sequence[Callback], logs: Logs, histories: Sequence[History] = ()) -> None:
     """Tell all that the training ends, also after one raised; then raise the first error.
 
     Histories are told which epoch's weights a callback gave back.

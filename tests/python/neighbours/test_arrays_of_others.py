@@ -149,8 +149,8 @@ class TestPandas:
                 model.evaluate(x, y, verbose=0)
             with pytest.raises(ValueError, match=r"^inputs\[2\]: .*'[ab]', got '[bc]' there"):
                 layer(x[1:])
+            data = (frames(odd), y[:2])
             with pytest.raises(ValueError, match=r"^validation_data: x\[1\]: expected the columns"):
-                data = (frames(odd), y[:2])
                 model.fit(frames("ab"), y[:2], validation_data=data, verbose=0)
             with pytest.raises(ValueError, match=r"^batch 1: x\[1\]: expected the columns"):
                 model.fit([(frames("ab"), y[:2]), (frames(odd), y[:2])].__iter__(), verbose=0)

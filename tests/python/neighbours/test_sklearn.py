@@ -86,7 +86,7 @@ def test_says_what_to_install():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
         "try:\n    import lstmcore.sklearn\n"
-        "except ImportError as error:\n    assert 'lstmcore[sklearn]' in str(error)\n"
+        "except ImportError as error:\n    assert 'pip install scikit-learn' in str(error)\n"
         "else:\n    raise AssertionError"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
