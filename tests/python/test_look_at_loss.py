@@ -183,7 +183,8 @@ class WrongOfSequences(SequenceLoss):
     ):
         valid = (np.arange(outputs.shape[1]) < lengths[:, None])[..., None]
         off = (outputs - target_lengths[:, None, None]) * valid
-        return float((off**2).sum()), scale * off if need_gradient else None
+        gradient = np.asarray(scale * off, outputs.dtype) if need_gradient else None
+        return float((off**2).sum()), gradient
 
 
 def test_classes_of_users_are_looked_at_too(x, y):

@@ -159,6 +159,8 @@ def test_frames(library):
     assert list(model.feature_names_in_) == ["a", "b"]
     with pytest.raises(ValueError, match=r"columns a, b in this order, got b, a at 0"):
         model.predict([listed[0][["b", "a"]]])
+    with pytest.raises(ValueError, match=r"columns a, b in this order, got b, a at 2"):
+        LSTMClassifier(**QUICK).fit([rows[0], listed[1], listed[2][["b", "a"]]], labels[:3])
     if library == "pandas":
         twice = listed[0].rename(columns={"b": "a"})
         with pytest.raises(ValueError, match="columns: expected different names, got a more than"):
