@@ -53,9 +53,7 @@ def utterances(split: str) -> tuple[list[np.ndarray], np.ndarray]:
     try:
         datasets = import_module("aeon.datasets")
     except ImportError as error:
-        sys.exit(
-            f'the data come with the package aeon: pip install "lstmcore[sklearn]" aeon ({error})'
-        )
+        sys.exit(f"the data come with the package aeon: pip install scikit-learn aeon ({error})")
     cases, speakers = datasets.load_japanese_vowels(split=split)
     return [np.asarray(case).T for case in cases], speakers
 

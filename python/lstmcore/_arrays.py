@@ -6,11 +6,11 @@ import numpy as np
 
 from lstmcore._typing import Array
 
-__all__ = ["as_array", "columns_of", "is_frame", "is_sparse", "refuse_sparse"]
+__all__ = ["PLAIN", "as_array", "columns_of", "is_frame", "is_sparse", "refuse_sparse"]
 
 CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned memory of the CPU
 _DENSE = ("toarray", "todense", "to_dense")  # methods of scipy.sparse, sparse and PyTorch
-_PLAIN = (list, tuple, str, bytes, int, float, np.generic, type(None))
+PLAIN = (list, tuple, str, bytes, int, float, np.generic, type(None))
 
 
 def as_array(values: Any, name: str) -> Any:
@@ -34,7 +34,7 @@ def as_array(values: Any, name: str) -> Any:
                 "say what is valid by lengths or sample_weight, and pass .filled(0)"
             )
         return values
-    if isinstance(values, _PLAIN):
+    if isinstance(values, PLAIN):
         return values
     if hasattr(values, "to_numpy"):
         return _from_table(values, name)

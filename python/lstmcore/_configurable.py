@@ -26,6 +26,9 @@ class Configurable(Checked):
     _left_out_if_none: ClassVar[tuple[str, ...]] = ()
     """Arguments that are told of only if they are not None."""
 
+    _always_shown: ClassVar[tuple[str, ...]] = ()
+    """Arguments that `repr` shows also where they are the default."""
+
     _set_when_made: ClassVar[tuple[str, ...]] = ()
     """Attributes that a configuration may name; `_restore_entry` sets them in the new object."""
 
@@ -60,9 +63,9 @@ def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, A
 def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
     """Write `thing` as a call of its class with the arguments that differ from their defaults.
 
-    Arguments without a default come first, without their names. An argument whose attribute does
-    not exist is left out. Where the class has ``default_name`` or the like, that is what None
-    stands for.
+    Arguments without a default come first, without their names; those that the class always shows
+    (`Configurable._always_shown`) are there, too. An argument whose attribute does not exist is
+    left out. Where the class has ``default_name`` or the like, that is what None stands for.
 
     Parameters
     ----------
@@ -90,7 +93,8 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
         default = argument.default
         for stands_for_none in (f"default_{name}", f"_default_{name}"):
             default = getattr(type(thing), stands_for_none, default)
-        if not required and (_same(value, default) or _same(value, argument.default)):
+        usual = not required and (_same(value, default) or _same(value, argument.default))
+        if usual and name not in getattr(type(thing), "_always_shown", ()):
             continue
         positional = required and argument.kind is not argument.KEYWORD_ONLY
         shown.append(brief(value) if positional else f"{name}={brief(value)}")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from lstmcore import _checks, _core
-from lstmcore._arrays import columns_of, is_frame
+from lstmcore._arrays import PLAIN, columns_of, is_frame
 from lstmcore._typing import Array
 
 __all__ = ["Intake", "Where", "first_place", "is_finite", "warn_of_infinite", "written"]
@@ -51,6 +51,7 @@ class Intake:
         self.check_finite = _checks.flag(check_finite, "check_finite")
         self.switch = switch
         self._warned: set[str] = set()
+        self._columns: dict[str, list[Any]] = {}  # of the first frame of each argument
         self.where: Where = written
 
     def of_window(self, rows: Sequence[int] | Array, begin: int) -> "Intake":
@@ -70,7 +71,7 @@ class Intake:
                 steps[0] += begin
             return written((int(rows[row]), *steps))
 
-        found = copy.copy(self)  # what was warned of is shared
+        found = copy.copy(self)  # what was warned of and which columns there are is shared
         found.where = where
         return found
 
@@ -82,9 +83,14 @@ class Intake:
         TypeError
             If they are no real numbers: strings (of digits, too), dates, complex numbers.
         ValueError
-            If a value is missing, or rows have different lengths.
+            If a value is missing, rows have different lengths, or a frame has other columns, or in
+            another order, than the first frame of the same argument in this call.
         """
-        array = values if type(values) is np.ndarray else _checks.any_array(values, name)
+        if type(values) is np.ndarray:
+            array = values
+        else:
+            self._check_columns(values, name)
+            array = _checks.any_array(values, name)
         kind = array.dtype.kind
         if kind in "fiub":
             return array
@@ -100,6 +106,33 @@ class Intake:
         how = ".astype('float32')" if foreign else "an array of floats or integers"
         what = _ADVICE.get(kind, f"{array.dtype}; pass {how}")
         raise TypeError(f"{name}: expected numbers, got {what}")
+
+    def _check_columns(self, values: Any, name: str) -> None:
+        """Raise ValueError if `values` is a frame, or a list with one, of other columns.
+
+        Numbers have no names, so that columns in another order would be taken for each other.
+        """
+        if isinstance(values, (list, tuple)):
+            if values and not isinstance(values[0], PLAIN):
+                for place, row in enumerate(values):
+                    if not isinstance(row, np.ndarray) and is_frame(row):
+                        self._check_columns(row, f"{name}[{place}]")
+            return
+        if not is_frame(values):
+            return
+        names = list(values.columns)
+        if names == list(range(len(names))):  # pandas' own, of a frame made without names
+            return
+        first = self._columns.setdefault(name.partition("[")[0], names)
+        # Where the widths differ, shapes are what is wrong; or columns are steps, as of ids.
+        if names == first or len(names) != len(first):
+            return
+        place = [got == expected for got, expected in zip(names, first, strict=True)].index(False)
+        raise ValueError(
+            f"{name}: expected the columns of the first frame in their order, of which column "
+            f"{place} is {first[place]!r}, got {names[place]!r} there; columns go by their places: "
+            "choose the same ones from every frame, such as frame[names]"
+        )
 
     def floats(
         self,

@@ -55,7 +55,9 @@ class Model(Weighted, Summarized):
     parameters : Parameters
         All weights in one flat array, and all gradients.
     epoch : int
-        Epochs trained, where a resumed training begins: ``fit(..., initial_epoch=model.epoch)``.
+        Number of the last epoch that `fit` brought to its end, counted from 1; 0 before any. An
+        epoch that was interrupted does not count, and weights that `EarlyStopping` restores change
+        nothing. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -238,7 +240,8 @@ class Model(Weighted, Summarized):
             Weights in the loss and in `weighted_metrics`, not in metrics; converted to the model's
             dtype.
         initial_epoch : int, default 0
-            Epoch to begin with. If it is `epoch`, the training is resumed: callbacks of the same
+            Epoch to begin with, counted from 0, and so how many are done already. If it is the
+            attribute `epoch`, the training is resumed: callbacks of the same
             classes go on where those of the last `fit`, or of the saved one, were.
         steps_per_epoch : int, optional
             Batches of an epoch. An iterator then goes on where the epoch before stopped, and so

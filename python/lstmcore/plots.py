@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from lstmcore._extras import how_to_install
 from lstmcore._notebook import in_notebook, show_after_cell
 from lstmcore._suggest import public
 
@@ -62,16 +63,18 @@ def learning_curve(
     ----------
     history : History or mapping of str to sequence of float
         What `fit` returned, or its ``history``: one value per epoch for each name. ``val_*`` shares
-        the panel of the name without the prefix. Values that are not finite leave a gap.
+        the panel of the name without the prefix. Values that are not finite leave a gap. Lines are
+        labelled at their ends; in axes of your own, beside which there may be others, by a legend.
     path : path-like, optional
         Where to write the picture, in the format of its ending: ``.png``, ``.svg``, ``.pdf``, ...
         Missing folders are made.
     metrics : str or sequence of str, optional
-        Names of the panels, in order. None: all but learning rates.
+        Names of the panels, in order. None: all but learning rates, as far as there are axes.
     title : str, optional
         Stands above the panels; None: "Learning curve". Not with `ax`, whose figure is yours.
-    ax : Axes or sequence of Axes, optional
-        Where to draw, one for each panel. None: a new figure, which a notebook shows.
+    ax : Axes, or sequence or array of Axes, optional
+        Where to draw, the first ones for a panel each; further ones stay as they are. None: a new
+        figure, which a notebook shows.
 
     Returns
     -------
@@ -80,30 +83,43 @@ def learning_curve(
 
     Raises
     ------
+    TypeError
+        If `ax` holds something else.
     ValueError
-        If there is no epoch to draw, a name is unknown, or there are not as many axes as panels.
+        If there is no epoch to draw, a name is unknown, or there are fewer axes than `metrics`.
     ImportError
         If matplotlib is not installed.
     """
     values = history if isinstance(history, Mapping) else history.history
     names = _panels(values, metrics)
+    if isinstance(path, str) and path in values:
+        raise ValueError(
+            f"path: expected the name of a file, got {path!r}; for that panel alone pass "
+            f"metrics={path!r}"
+        )
     if ax is None:
         axes = _new_axes(len(names), "Learning curve" if title is None else title)
     else:
-        several = isinstance(ax, Sequence | np.ndarray)
-        axes = list(np.ravel(np.asarray(ax, dtype=object))) if several else [cast("Axes", ax)]
-        if len(axes) != len(names):
+        axes = _given_axes(ax)
+        if metrics is None and axes:  # none at all is a mistake
+            names = names[: len(axes)]
+        if len(axes) < len(names):
             raise ValueError(
                 f"ax: expected {len(names)} axes, one for each of {', '.join(names)}, got "
                 f"{len(axes)}; choose the panels by metrics"
             )
+        axes = axes[: len(names)]
         if title is not None:
             raise ValueError(
                 f"title: expected None with ax, whose figure has a title of its own, got {title!r}"
             )
     epochs = [number + 1 for number in getattr(history, "epoch", ())]
     for panel, name in zip(axes, names, strict=True):
-        _draw_panel(panel, name, values[name], values.get(f"val_{name}", ()), epochs)
+        ends = _draw_panel(panel, name, values[name], values.get(f"val_{name}", ()), epochs)
+        if ax is None:
+            _label_ends(panel, ends)
+        elif ends:
+            panel.legend(frameon=False, fontsize=9, labelcolor=inks(panel)[0])
     _finish(axes[0], path, ax is None)
     return axes
 
@@ -197,8 +213,7 @@ def new_figure(width: float, height: float) -> "Figure":
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise ImportError(
-            "pictures need matplotlib, which is not installed: pip install matplotlib, or install "
-            "it with the package: pip install 'lstmcore[plot]'"
+            f"pictures need matplotlib, which is not installed: {how_to_install('plot')}"
         ) from error
     return Figure(
         figsize=(width, height),
@@ -292,6 +307,21 @@ def _panels(
     return names
 
 
+def _given_axes(ax: "Axes | Sequence[Axes]") -> "list[Axes]":
+    """Return axes, or those in a list or an array of any shape, row by row."""
+    from matplotlib.axes import Axes
+
+    several = isinstance(ax, Sequence | np.ndarray)
+    axes = list(np.ravel(np.asarray(ax, dtype=object))) if several else [cast("Axes", ax)]
+    for entry in axes:
+        if not isinstance(entry, Axes):
+            raise TypeError(
+                f"ax: expected matplotlib's Axes, or several, got {type(entry).__name__}; such as "
+                "figure.subplots() returns"
+            )
+    return axes
+
+
 def _new_axes(count: int, title: str) -> "list[Axes]":
     columns = min(count, MOST_COLUMNS)
     rows = -(-count // columns)
@@ -311,12 +341,13 @@ def _draw_panel(
     training: Sequence[float],
     validation: Sequence[float],
     epochs: Sequence[int],
-) -> None:
+) -> list[tuple[float, float, str, str]]:
+    """Draw the lines; return where each ends, its label and its colour."""
     from matplotlib.ticker import MaxNLocator
 
     count = max(len(training), len(validation))
     numbers = epochs if len(epochs) == count else range(1, count + 1)
-    ends = []
+    ends: list[tuple[float, float, str, str]] = []
     for values, label, colour in (
         (training, "training", TRAINING_COLOUR),
         (validation, "validation", VALIDATION_COLOUR),
@@ -348,7 +379,7 @@ def _draw_panel(
     text, _ = inks(ax)
     ax.set_xlabel("epoch", color=text, fontsize=9)
     ax.set_title(name.replace("_", " "), loc="left", color=text, fontsize=10, parse_math=False)
-    _label_ends(ax, ends)
+    return ends
 
 
 def _label_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -53,7 +53,9 @@ class Sequential(Network, Model):
     parameters : Parameters
         All weights in one flat array, and all gradients.
     epoch : int
-        Epochs trained, where a resumed training begins: ``fit(..., initial_epoch=model.epoch)``.
+        Number of the last epoch that `fit` brought to its end, counted from 1; 0 before any. An
+        epoch that was interrupted does not count, and weights that `EarlyStopping` restores change
+        nothing. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool

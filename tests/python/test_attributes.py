@@ -695,7 +695,10 @@ CALLBACK = """
         (lc.optimizers.Adam, OPTIMIZER + "weight_decay"),
         (lc.callbacks.Callback, CALLBACK),
         (lc.callbacks.EarlyStopping, CALLBACK + "best best_epoch stopped_epoch wait"),
-        (lc.callbacks.History, CALLBACK + "best epoch history plot stop_reason to_frame"),
+        (
+            lc.callbacks.History,
+            CALLBACK + "best epoch history plot restored_epoch stop_reason to_frame",
+        ),
     ],
 )
 def test_completion_shows_what_a_user_can_do(make, names):

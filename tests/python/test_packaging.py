@@ -12,6 +12,7 @@ import pytest
 
 import lstmcore
 from lstmcore import _core
+from lstmcore._extras import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +43,33 @@ def test_runtime_dependencies_are_three():
     required = importlib.metadata.requires("lstmcore") or []
     names = {re.split(r"[^\w-]", line)[0] for line in required if "extra ==" not in line}
     assert names == {"numpy", "safetensors", "tqdm"}
+
+
+def test_the_packages_of_the_extras_are_those_that_errors_name():
+    project = ROOT / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("only in the source tree")
+    text = project.read_text(encoding="utf-8")
+    for extra, packages in PACKAGES.items():
+        found = re.search(rf"^{extra} = \[(.*)\]$", text, re.MULTILINE)
+        assert found is not None, extra
+        assert re.findall(r'"([\w-]+)', found[1]) == packages.split()
+
+
+def test_nobody_is_told_to_install_what_is_not_published():
+    if not (ROOT / "docs").exists():
+        pytest.skip("only in the source tree")
+    told = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for folder, endings in (
+        ("docs", ["md"]),
+        ("examples", ["py", "ipynb", "md"]),
+        ("python", ["py"]),
+    ):
+        told += [path for end in endings for path in (ROOT / folder).rglob(f"*.{end}")]
+    unpublished = re.compile(r"pip install +(-\S+ +)*[\"'\\]*lstmcore(?!-)")
+    wrong = [str(path) for path in told if unpublished.search(path.read_text(encoding="utf-8"))]
+    assert len(told) > 100
+    assert not wrong
 
 
 def test_importing_loads_no_other_framework():

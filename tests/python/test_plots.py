@@ -13,6 +13,7 @@ import matplotlib.style
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -89,10 +90,59 @@ def test_draws_into_axes_that_are_given():
     assert set(curves(ax)) == {"training", "validation"}
     both = figure.subplots(1, 2)
     assert plots.learning_curve(HISTORY, ax=both) == list(both)
-    with pytest.raises(ValueError, match=r"ax: expected 2 axes, one for each of loss, accuracy, g"):
-        plots.learning_curve(HISTORY, ax=ax)
     with pytest.raises(ValueError, match="title: expected None with ax"):
         plots.learning_curve(HISTORY, metrics="loss", ax=ax, title="Mine")
+
+
+def test_axes_are_used_as_far_as_they_go():
+    grid = Figure().subplots(2, 2)
+    assert plots.learning_curve(HISTORY, ax=grid) == list(grid[0])
+    assert [bool(ax.lines) for ax in grid.ravel()] == [True, True, False, False]
+    one = Figure().add_subplot()
+    assert plots.learning_curve(HISTORY, ax=one) == [one]
+    assert curves(one)["training"] == HISTORY["loss"]
+    chosen = ["loss", "accuracy"]
+    for few in (one, [one], []):
+        with pytest.raises(
+            ValueError, match=r"ax: expected 2 axes, one for each of loss, accuracy"
+        ):
+            plots.learning_curve(HISTORY, ax=few, metrics=chosen)
+    with pytest.raises(ValueError, match="ax: expected 2 axes"):
+        plots.learning_curve(HISTORY, ax=[])
+    for wrong in (Figure(), [one, None]):
+        with pytest.raises(TypeError, match="ax: expected matplotlib's Axes, or several, got"):
+            plots.learning_curve(HISTORY, ax=wrong)
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_what_is_drawn_into_given_axes_stays_within_them(layout):
+    figure = Figure(figsize=(6.4, 4.8), layout=layout)
+    axes = figure.subplots(1, 2)
+    plots.learning_curve(HISTORY, ax=axes)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    for ax in axes:
+        assert labels(ax) == []
+        legend = ax.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]
+        inside, outside = legend.get_window_extent(renderer), ax.get_window_extent(renderer)
+        assert outside.x0 <= inside.x0 < inside.x1 <= outside.x1
+        assert outside.y0 <= inside.y0 < inside.y1 <= outside.y1
+    for ax in plots.learning_curve(HISTORY):  # nobody else's axes are beside these
+        assert ax.get_legend() is None
+
+
+def test_a_history_takes_the_same_first_argument(tmp_path):
+    history = History()
+    for epoch in range(2):
+        history.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 0.5})
+    assert len(history.plot(tmp_path / "a.pdf")) == 2
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    for draw in (history.plot, lambda name: plots.learning_curve(history, name)):
+        with pytest.raises(ValueError, match=r"path: .* file, got 'loss'; .* metrics='loss'"):
+            draw("loss")
+    assert len(history.plot(metrics="loss")) == 1
 
 
 def test_axes_of_a_subfigure_are_written_as_a_whole(tmp_path):
@@ -248,7 +298,7 @@ def test_the_package_does_not_need_matplotlib(monkeypatch):
         lambda: plots.learning_curve(HISTORY),
         lambda: plots.attention_map([[1.0]], "a", "b"),
     ):
-        with pytest.raises(ImportError, match=r"pip install matplotlib.*lstmcore\[plot\]"):
+        with pytest.raises(ImportError, match=r"not installed: pip install matplotlib$"):
             draw()
 
 
@@ -308,3 +358,4 @@ def test_pictures_look_the_same_in_every_style():
         own = Figure().add_subplot()
         plots.learning_curve({"loss": [1.0, 0.5]}, ax=own)
         assert to_hex(own.get_xticklabels()[0].get_color()) == plots.GRID_COLOUR
+        assert to_hex(own.get_legend().get_texts()[0].get_color()) == plots.GRID_COLOUR

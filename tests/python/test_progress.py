@@ -11,7 +11,7 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import _notebook, callbacks, layers
-from lstmcore.training import progress
+from lstmcore.training import loop, progress
 from lstmcore.training.history import History
 
 
@@ -361,12 +361,18 @@ class Script(callbacks.Callback):
 def test_the_last_line_names_the_best_epoch_and_early_stopping(data, capsys):
     early = callbacks.EarlyStopping(patience=2, restore_best_weights=True)
     history = model().fit(*data, epochs=9, callbacks=[Script([3.0, 1.25, 2.0, 1.5, 0.1]), early])
-    reason = "val_loss did not improve for 2 epochs, weights of epoch 2 restored"
-    assert history.stop_reason == reason
+    reason = "val_loss did not improve for 2 epochs"
+    assert (history.stop_reason, history.restored_epoch) == (reason, 1)
     assert re.fullmatch(
-        rf"Trained 4 of 9 epochs in \d\.\d s; best val_loss 1\.25 at epoch 2; stopped: {reason}",
+        rf"Trained 4 of 9 epochs in \d\.\d s; best val_loss 1\.25 at epoch 2; stopped: {reason}; "
+        "weights of epoch 2 restored",
         last_line(capsys),
     )
+    early = callbacks.EarlyStopping(patience=9, restore_best_weights=True)
+    model().fit(*data, epochs=3, callbacks=[Script([3.0, 1.0, 2.0]), early])
+    assert last_line(capsys).endswith("at epoch 2; weights of epoch 2 restored")
+    history = model().fit(*data, epochs=3, callbacks=[Script([3.0, 1.0, 2.0])], verbose=0)
+    assert history.restored_epoch is None
 
 
 def test_the_last_line_of_other_ends(data, capsys):
@@ -406,6 +412,78 @@ def test_an_interruption_is_told(data, capsys):
         model().fit(*data, epochs=5, callbacks=[Interrupts()])
     assert re.fullmatch(
         r"Trained 2 of 5 epochs in .*; best loss .* at epoch \d; interrupted", last_line(capsys)
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "ended"),
+    [
+        ("on_epoch_begin", 2),
+        ("on_train_batch_end", 2),
+        ("validation", 2),
+        ("on_epoch_end", 3),  # trained and validated: only a callback was cut short
+    ],
+)
+def test_an_interruption_leaves_one_count_of_epochs_and_tells_of_restored_weights(
+    data, capsys, monkeypatch, moment, ended
+):
+    class Interrupts(callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+            self.strike("on_epoch_begin")
+
+        def on_train_batch_end(self, batch, logs):
+            self.strike("on_train_batch_end")
+
+        def on_epoch_end(self, epoch, logs):
+            self.strike("on_epoch_end")
+
+        def strike(self, now):
+            if self.epoch == 2 and now == moment:
+                raise KeyboardInterrupt
+
+    interrupts = Interrupts()
+    evaluate = loop.evaluate
+
+    def interrupted(*arguments):
+        interrupts.strike("validation")
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    early = callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+    built = model()
+    kept = []
+    keeper = callbacks.LambdaCallback(on_epoch_end=lambda *_: kept.append(built.get_weights()))
+    listed = [Script([1.0, 2.0, 3.0]), keeper, early, interrupts]
+    with pytest.raises(KeyboardInterrupt):
+        built.fit(*data, epochs=9, callbacks=listed, validation_data=data)
+    assert built.epoch == len(built.history.epoch) == ended
+    assert built.history.epoch == list(range(ended))
+    assert built.history.restored_epoch == 0
+    for restored, best in zip(built.get_weights(), kept[0], strict=True):
+        np.testing.assert_array_equal(restored, best)
+    assert re.fullmatch(
+        rf"Trained {ended} of 9 epochs in .*; best val_loss 1 at epoch 1; interrupted; "
+        "weights of epoch 1 restored",
+        last_line(capsys),
+    )
+
+
+def test_a_resumed_training_that_is_interrupted_at_once_tells_of_restored_weights(data, capsys):
+    def early():
+        return callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    built = model()
+    built.fit(*data, epochs=2, callbacks=[Script([1.0, 2.0]), early()], verbose=0)
+    listed = [Script([]), early(), callbacks.LambdaCallback(on_train_batch_end=stop)]
+    with pytest.raises(KeyboardInterrupt):
+        built.fit(*data, epochs=4, initial_epoch=2, callbacks=listed)
+    assert re.fullmatch(
+        r"Trained 0 of 2 epochs in .* s; interrupted; weights of epoch 1 restored",
+        last_line(capsys),
     )
 
 

@@ -51,7 +51,10 @@ def built(dtype="float32"):
             layers.TextVectorization(vocabulary=[f"w{n}" for n in range(20000)]),
             "TextVectorization(vocabulary=['w0', 'w1', 'w2', 'w3', 'w4', 'w5', ... 20,000 in all])",
         ),
-        (optimizers.Adam(), "Adam()"),
+        (optimizers.Adam(), "Adam(learning_rate=0.001)"),
+        (optimizers.AdamW(), "AdamW(learning_rate=0.001)"),
+        (optimizers.RMSprop(), "RMSprop(learning_rate=0.001)"),
+        (optimizers.SGD(), "SGD(learning_rate=0.01)"),
         (optimizers.SGD(0.1, momentum=0.9), "SGD(learning_rate=0.1, momentum=0.9)"),
         (
             optimizers.Adam(schedules.CosineDecay(0.1, 100)),

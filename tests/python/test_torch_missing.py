@@ -10,7 +10,7 @@ sys.modules["torch"] = None  # as if it were not installed
 try:
     import lstmcore.torch
 except ImportError as error:
-    sys.exit(0 if 'pip install "lstmcore[torch]"' in str(error) else str(error))
+    sys.exit(0 if 'not installed: pip install torch' in str(error) else str(error))
 sys.exit("it was imported")
 """
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._extras import how_to_install
 from lstmcore._typing import Array
 from lstmcore.convert._strict import Tensor
 
@@ -77,7 +78,7 @@ def import_h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError('h5py is not installed: pip install "lstmcore[keras]"') from error
+        raise ImportError(f"h5py is not installed: {how_to_install('keras')}") from error
     return h5py
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._extras import how_to_install
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.convert import _strict
@@ -270,7 +271,8 @@ def import_keras() -> Any:
         import keras
     except ImportError as error:
         raise ImportError(
-            'Keras, or its backend, is not installed: pip install "lstmcore[keras]"'
+            f"Keras, or its backend, is not installed: {how_to_install('keras')}, and a backend, "
+            "such as torch"
         ) from error
     if not str(keras.__version__).startswith("3."):
         raise ImportError(f"expected Keras 3, got Keras {keras.__version__}")

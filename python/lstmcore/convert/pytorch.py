@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._extras import how_to_install
 from lstmcore._files import as_path, replace
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array, ArrayLike
@@ -332,7 +333,7 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError('PyTorch is not installed: pip install "lstmcore[torch]"') from error
+        raise ImportError(f"PyTorch is not installed: {how_to_install('torch')}") from error
     return torch
 
 

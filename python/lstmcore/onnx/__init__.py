@@ -1,14 +1,16 @@
 """ONNX models with recurrent layers, run on the engine, and models of our own as ONNX files.
 
-Needs the package ``onnx``: ``pip install "lstmcore[onnx]"``.
+Needs the package ``onnx``: ``pip install onnx``.
 """
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from lstmcore._extras import how_to_install
+
 if find_spec("onnx") is None:
     raise ImportError(
-        'lstmcore.onnx needs the package onnx, which is missing: pip install "lstmcore[onnx]"'
+        f"lstmcore.onnx needs the package onnx, which is not installed: {how_to_install('onnx')}"
     )
 
 from lstmcore._suggest import public

@@ -1,15 +1,17 @@
 """LSTMs as scikit-learn's estimators: for classes, for values and for what comes next in a series.
 
-Needs scikit-learn, which ``pip install "lstmcore[sklearn]"`` brings.
+Needs scikit-learn, which ``pip install scikit-learn`` brings.
 """
 
 from typing import TYPE_CHECKING
+
+from lstmcore._extras import how_to_install
 
 try:
     import sklearn as _sklearn  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        'lstmcore.sklearn needs scikit-learn; install it with pip install "lstmcore[sklearn]"'
+        f"lstmcore.sklearn needs scikit-learn, which is not installed: {how_to_install('sklearn')}"
     ) from error
 
 from lstmcore._suggest import public

@@ -268,7 +268,8 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
             part = values[begin : begin + len(array)]
             check_finite(part, "X", f"[{place}]", rows[place])
             begin += len(array)
-    expected = names[0] if reset else getattr(estimator, "feature_names_in_", None)
+    first = next((columns for columns in names if columns is not None), None)
+    expected = first if reset else getattr(estimator, "feature_names_in_", None)
     if expected is not None:
         for place, columns in enumerate(names):
             if columns is not None and columns != list(expected):
@@ -276,7 +277,7 @@ def _read_list(estimator: Any, rows: list[Any], reset: bool) -> Panel:
                     f"X: expected the columns {', '.join(map(str, expected))} in this order, got "
                     f"{', '.join(map(str, columns))} at {place}"
                 )
-    _describe(estimator, values.shape[1], "list", reset, names[0])
+    _describe(estimator, values.shape[1], "list", reset, first)
     lengths = np.array([len(array) for array in arrays], dtype=np.int64)
     return Panel(values, lengths, "list")
 

@@ -18,6 +18,7 @@ SHARE = 0.8  # of the highest correlation; the first such peak is the season, no
 CYCLES = 4  # that a series must have of a season
 LEAST_GAIN = 0.9  # of the error without a season, below which a season is believed
 MOST_SERIES = 32  # the longest ones, that the season is found by
+PHASES = 24  # of a season, at most, at which neighbouring lags are compared
 
 
 def find_season(series: Sequence[Array], horizon: int) -> int | None:
@@ -28,6 +29,10 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
     each step of the second half of each series, `horizon` steps ahead, compared by their mean
     absolute error. A season is repeated as it was, or moved to where the last value is, as suits a
     series with a trend; the better of the two counts.
+
+    Noise moves a peak of the autocorrelation by a step, and over a short horizon a season that is a
+    step off forecasts almost as well. So a peak is compared with its neighbours, and with other
+    peaks, over a whole season ahead, and only then over the horizon.
 
     Parameters
     ----------
@@ -40,18 +45,18 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
         Its steps, at least 2; None if there is no season.
     """
     series = sorted(series, key=len, reverse=True)[:MOST_SERIES]
-    found = sorted({lag for values in series for column in values.T for lag in _peaks(column)})
+    peaks = {lag for values in series for column in values.T for lag in _peaks(column)}
+    found = sorted({_refined(lag, series) for lag in peaks})
     if not found:
         return None
-    plain = _errors(series, horizon, {"mean": _mean, "last": _last, "drift": _drift}, max(found))
-    repeated = {lag: partial(_repeat, lag=lag) for lag in found}
-    moved = {lag: partial(_repeat, lag=lag, moved=True) for lag in found}
-    errors = [_errors(series, horizon, kind, max(found)) for kind in (repeated, moved)]
+    ahead, longest = range(horizon), max(found)
+    plain = _errors(series, ahead, {"mean": _mean, "last": _last, "drift": _drift}, longest)
     if not plain:
         return None
-    best = {lag: min(error[lag] for error in errors) for lag in found}
-    season = min(found, key=best.__getitem__)
-    return season if best[season] < LEAST_GAIN * min(plain.values()) else None
+    whole = _errors_of_lags(series, _phases(max(horizon, longest)), found, longest)
+    season = min(found, key=(whole or dict.fromkeys(found, 0.0)).__getitem__)
+    error = _errors_of_lags(series, ahead, [season], longest)[season]
+    return season if error < LEAST_GAIN * min(plain.values()) else None
 
 
 def mean_step(values: Array) -> Array:
@@ -64,7 +69,7 @@ def mean_step(values: Array) -> Array:
 
 
 def _peaks(values: Array) -> list[int]:
-    """Return lags at which a series (T,) resembles itself, and their neighbours.
+    """Return lags at which a series (T,) resembles itself.
 
     From 2 steps to a quarter of the series: the first high peak of the autocorrelation, once of
     what is left without a quadratic trend, and once of the differences between steps, in which
@@ -76,8 +81,30 @@ def _peaks(values: Array) -> list[int]:
         return []
     time = np.linspace(-1.0, 1.0, steps)
     trend = np.polynomial.Polynomial.fit(time, values, 2)
-    found = {*_first_peak(values - trend(time), top), *_first_peak(np.diff(values), top)}
-    return sorted({near for lag in found for near in (lag - 1, lag, lag + 1) if 2 <= near <= top})
+    return sorted({*_first_peak(values - trend(time), top), *_first_peak(np.diff(values), top)})
+
+
+def _refined(lag: int, series: Sequence[Array]) -> int:
+    """Choose among a lag and its neighbours by forecasts of all phases of a season."""
+    near = [one for one in (lag, lag - 1, lag + 1) if one >= 2]
+    phases = _phases(lag)
+    long_enough = [values for values in series if len(values) // CYCLES >= lag]
+    errors = _errors_of_lags(long_enough, phases, near, lag + 1)
+    return min(near, key=errors.__getitem__) if errors else lag
+
+
+def _phases(steps: int) -> list[int]:
+    return [int(step) for step in np.linspace(0, steps - 1, min(steps, PHASES), dtype=int)]
+
+
+def _errors_of_lags(
+    series: Sequence[Array], ahead: Sequence[int], lags: Sequence[int], longest: int
+) -> dict[int, float]:
+    """Return the errors of repeating seasons, as they were or moved, whichever is better."""
+    repeated = {lag: partial(_repeat, lag=lag) for lag in lags}
+    moved = {lag: partial(_repeat, lag=lag, moved=True) for lag in lags}
+    plain, risen = (_errors(series, ahead, kind, longest) for kind in (repeated, moved))
+    return {lag: min(plain[lag], risen[lag]) for lag in plain}
 
 
 def _first_peak(values: Array, top: int) -> list[int]:
@@ -126,20 +153,21 @@ def _counts(values: Array) -> Array:
 
 
 def _errors(
-    series: Sequence[Array], horizon: int, forecasts: Mapping[K, Forecast], longest: int
+    series: Sequence[Array], ahead: Sequence[int], forecasts: Mapping[K, Forecast], longest: int
 ) -> dict[K, float]:
     """Return the errors of forecasts that look back at most `longest` steps.
 
-    From each step of the second halves; empty if no series has any.
+    From each step of the second halves, for the steps `ahead` of it, 0 for the next one; empty if
+    no series has any.
     """
     totals = dict.fromkeys(forecasts, 0.0)
     counted = 0
     for values in series:
-        origins = np.arange(max(len(values) // 2, longest) + 1, len(values) - horizon + 1)
+        origins = np.arange(max(len(values) // 2, longest) + 1, len(values) - max(ahead))
         unit = mean_step(values)
         for name, forecast in forecasts.items():
-            for ahead in range(horizon if len(origins) else 0):
-                error = np.abs(values[origins + ahead] - forecast(values, origins, ahead)) / unit
+            for step in ahead if len(origins) else ():
+                error = np.abs(values[origins + step] - forecast(values, origins, step)) / unit
                 totals[name] += float(error.mean(axis=1).sum())
         counted += len(origins)
     return totals if counted else {}

@@ -2,10 +2,12 @@
 
 `LSTM` and `LSTMCell` take the place of ``torch.nn.LSTM`` and ``torch.nn.LSTMCell``: the same
 arguments, parameters, state dict and results. `replace_lstm` changes the modules of a model in
-place, `restore_lstm` changes them back. Needs ``pip install "lstmcore[torch]"``.
+place, `restore_lstm` changes them back. Needs ``pip install torch``.
 """
 
 from typing import TYPE_CHECKING
+
+from lstmcore._extras import how_to_install
 
 try:
     import torch as _torch  # noqa: F401
@@ -13,7 +15,7 @@ except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
     raise ImportError(
-        'lstmcore.torch needs PyTorch, which is not installed: pip install "lstmcore[torch]"'
+        f"lstmcore.torch needs PyTorch, which is not installed: {how_to_install('torch')}"
     ) from None
 
 from lstmcore._suggest import public

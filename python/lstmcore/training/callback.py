@@ -35,6 +35,9 @@ class Callback(Checked):
     _adds: tuple[str, ...] = ()
     """Names that `on_epoch_end`, if it is one of this package, adds to the logs."""
 
+    _restored_epoch: int | None = None
+    """Epoch, counted from 0, whose weights `on_train_end` gave back to the model."""
+
     def __repr__(self) -> str:
         return one_line(self)
 

@@ -30,6 +30,7 @@ class CallbackList:
                 came = _checks.describe(callback)
                 raise TypeError(f"callbacks: expected Callback objects, got {came}{advice}")
             callback.model = model
+        self._histories = [entry for entry in callbacks if isinstance(entry, History)]
         # Checkpoints come after those that change the optimizer, so that they hold the change.
         self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))
 
@@ -53,7 +54,7 @@ class CallbackList:
 
     def on_train_end(self, logs: Logs) -> None:
         """Tell all, also after one raised; then raise the first error."""
-        _tell_end(self.callbacks, logs)
+        _tell_end(self.callbacks, logs, self._histories)
 
     def states(self) -> "list[CallbackState]":
         """What the callbacks remember, of those that remember anything."""
@@ -88,7 +89,21 @@ class CallbackList:
             self._notice_stop(callback)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Tell; all checkpoints judge before the first one saves."""
+        """Tell; all checkpoints judge before the first one saves.
+
+        Histories are told also after another callback raised or was interrupted, since the epoch
+        was trained and `Model.epoch` counts it.
+        """
+        waiting = list(self._histories)
+        try:
+            self._tell_epoch(epoch, logs, waiting)
+        except BaseException:
+            for history in waiting:
+                history.on_epoch_end(epoch, logs)
+            raise
+
+    def _tell_epoch(self, epoch: int, logs: Logs, waiting: "list[History]") -> None:
+        """Tell all in order; take out of `waiting` who has been told."""
         judged = False
         for callback in self.callbacks:
             if isinstance(callback, ModelCheckpoint) and not judged:
@@ -97,6 +112,8 @@ class CallbackList:
                 for other in self.callbacks:
                     if isinstance(other, ModelCheckpoint):
                         other.judge(logs)
+            if callback in waiting:
+                waiting.remove(callback)
             callback.on_epoch_end(epoch, logs)
             self._notice_stop(callback)
 
@@ -105,9 +122,8 @@ class CallbackList:
         if self._stopped or not self.model.stop_training:
             return
         self._stopped = True
-        for other in self.callbacks:
-            if isinstance(other, History):
-                other.stop_reason = callback._stop_reason()
+        for history in self._histories:
+            history.stop_reason = callback._stop_reason()
 
     def on_train_batch_begin(self, batch: int) -> None:
         """Tell."""
@@ -146,12 +162,18 @@ class CallbackState(NamedTuple):
     state: Mapping[str, Any]
 
 
-def _tell_end(callbacks: Sequence[Callback], logs: Logs) -> None:
-    """Tell all that the training ends, also after one raised; then raise the first error."""
+def _tell_end(callbacks: Sequence[Callback], logs: Logs, histories: Sequence[History] = ()) -> None:
+    """Tell all that the training ends, also after one raised; then raise the first error.
+
+    Histories are told which epoch's weights a callback gave back.
+    """
     first: BaseException | None = None
     for callback in callbacks:
         try:
             callback.on_train_end(logs)
+            if callback._restored_epoch is not None:
+                for history in histories:
+                    history.restored_epoch = callback._restored_epoch
         except BaseException as error:
             first = first or error
     if first is not None:

@@ -150,7 +150,9 @@ class EarlyStopping(_Monitoring):
     baseline : float, optional
         What the figure must improve on too.
     restore_best_weights : bool, default False
-        Whether the model has the weights of its best epoch after `fit`, however `fit` ended.
+        Whether the model has the weights of its best epoch after `fit`, however `fit` ended:
+        stopped, after its last epoch, by an error or an interruption. `Model.epoch` still counts
+        the epochs trained; `History.restored_epoch` says whose weights these are.
     start_from_epoch : int, default 0
         Epochs before this one are not looked at.
 
@@ -191,10 +193,7 @@ class EarlyStopping(_Monitoring):
         self._begin()
 
     def _stop_reason(self) -> str:
-        reason = f"{self.monitor} did not improve for {self.wait} epoch{'s' * (self.wait != 1)}"
-        if self.restore_best_weights and self.best_epoch is not None:
-            reason += f", weights of epoch {self.best_epoch + 1} restored"
-        return reason
+        return f"{self.monitor} did not improve for {self.wait} epoch{'s' * (self.wait != 1)}"
 
     def _begin(self) -> None:
         self._monitor.reset()
@@ -202,6 +201,7 @@ class EarlyStopping(_Monitoring):
         self.stopped_epoch: int | None = None
         self.best_epoch: int | None = None
         self._best_weights: Array | None = None
+        self._restored_epoch = None
 
     def get_state(self) -> dict[str, Any]:
         """Give the best figure, its epoch and weights, and the epochs without improvement."""
@@ -252,6 +252,7 @@ class EarlyStopping(_Monitoring):
             self.model.parameters.values[...] = self._best_weights
             self.model.parameters.touch()
             self._best_weights = None
+            self._restored_epoch = self.best_epoch
 
 
 class ModelCheckpoint(_Monitoring):

@@ -429,7 +429,7 @@ def _explained(x: list[Any] | tuple[Any, ...], y: Any) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        if not 2 <= len(x) < 10:
+        if not 2 <= len(x) < 10 or any(map(is_frame, x)):
             raise
         shapes: list[tuple[int, ...]] = [getattr(entry, "shape", ()) for entry in x]
         if any(len(shape) < 2 or shape[0] != shapes[0][0] for shape in shapes):

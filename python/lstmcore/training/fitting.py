@@ -25,6 +25,7 @@ from lstmcore.training.batches import (
 from lstmcore.training.callback_list import CallbackList
 from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
 from lstmcore.training.data import Examples, Ragged, whole_batches
+from lstmcore.training.look import look_at_loss
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
 
@@ -179,6 +180,7 @@ def fit(
                 "validation_steps",
             )
         _check_trains(model, "fit")
+        look_at_loss(model, training if isinstance(training, Examples) else training.peek(), tbptt)
         model.optimizer.build(model.parameters)
         model.history = history
         model.stop_training = False

@@ -46,17 +46,21 @@ class History(Callback):
     stop_reason : str or None
         Why a callback ended the training before its last epoch: "val_loss did not improve for 3
         epochs". None if none did.
+    restored_epoch : int or None
+        The epoch, counted from 0, whose weights the model has, because a callback such as
+        `EarlyStopping` gave them back at the end. None: those of the last step.
     """
 
     stop_reason: str | None = None
+    restored_epoch: int | None = None
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget why an earlier training ended."""
-        self.stop_reason = None
+        """Forget how an earlier training ended."""
+        self.stop_reason = self.restored_epoch = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Append the results."""
@@ -79,9 +83,9 @@ class History(Callback):
 
     def plot(
         self,
-        metrics: str | Sequence[str] | None = None,
-        *,
         path: str | os.PathLike[str] | None = None,
+        *,
+        metrics: str | Sequence[str] | None = None,
         title: str | None = None,
         ax: "Axes | Sequence[Axes] | None" = None,
     ) -> "list[Axes]":

@@ -238,7 +238,6 @@ def fit(
                 if model.stop_training:
                     break
             logs = totals.logs()
-            model.epoch = epoch + 1
             if carry.stateful:
                 model.state = walk.state
             if validation is not None:
@@ -246,6 +245,7 @@ def fit(
                 unseen = replace(carry, first={})
                 results = evaluate(model, validation, 0, unseen)
                 logs.update((f"val_{name}", value) for name, value in results.items())
+            model.epoch = epoch + 1  # what an interruption cuts short, be it validation, is not one
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break

@@ -44,6 +44,7 @@ class Optimizer(Configurable):
     slot_names: tuple[str, ...] = ()
 
     _open_attributes = ("iterations", "slots")
+    _always_shown = ("learning_rate",)
 
     def _why_fixed(self, name: str) -> str | None:
         return None  # each step reads all options

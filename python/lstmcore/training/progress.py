@@ -222,7 +222,7 @@ class Reporter(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        if self.history.epoch:
+        if self.history.epoch or self.history.restored_epoch is not None:
             seconds = time.perf_counter() - self._begin
             _print(self._conclusion(seconds))
 
@@ -238,6 +238,8 @@ class Reporter(Callback):
             parts.append(f"stopped: {self.history.stop_reason or 'model.stop_training was set'}")
         elif done < planned:
             parts.append("interrupted")
+        if self.history.restored_epoch is not None:
+            parts.append(f"weights of epoch {self.history.restored_epoch + 1} restored")
         return "; ".join(parts)
 
 

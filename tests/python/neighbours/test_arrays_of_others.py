@@ -128,6 +128,50 @@ class TestPandas:
         model = make_model()
         assert np.array_equal(model.predict(frames), model.predict(rows))
 
+    @pytest.mark.parametrize("kind", ["pandas", "polars"])
+    def test_frames_of_one_call_have_the_same_columns(self, kind, request, rng):
+        library = request.getfixturevalue(kind)
+
+        def frame(names):
+            return library.DataFrame({name: rng.standard_normal(4) for name in names})
+
+        def frames(*names):
+            return [np.zeros((4, 2)), *map(frame, names)]
+
+        y, model, layer = np.zeros(4), make_model(1, "mse"), lc.layers.LSTM(3)
+        for odd in ("ba", "ac"):
+            x, where = frames("ab", "ab", odd), rf"x\[3\]: .* column {'01'[odd == 'ac']} is "
+            wrong = pytest.raises(ValueError, match=rf"^{where}")
+            for call in (model.predict, lambda x: model.fit(x, y, verbose=0)):
+                with wrong:
+                    call(x)
+            with wrong:
+                model.evaluate(x, y, verbose=0)
+            with pytest.raises(ValueError, match=r"^inputs\[2\]: .*'[ab]', got '[bc]' there"):
+                layer(x[1:])
+            data = (frames(odd), y[:2])
+            with pytest.raises(ValueError, match=r"^validation_data: x\[1\]: expected the columns"):
+                model.fit(frames("ab"), y[:2], validation_data=data, verbose=0)
+            with pytest.raises(ValueError, match=r"^batch 1: x\[1\]: expected the columns"):
+                model.fit([(frames("ab"), y[:2]), (frames(odd), y[:2])].__iter__(), verbose=0)
+        tagger = lc.Sequential([lc.layers.LSTM(2, return_sequences=True)])
+        tagger.compile("sgd", "mse")
+        with pytest.raises(ValueError, match=r"^y\[2\]: expected the columns"):
+            tagger.fit(np.zeros((3, 4, 2)), frames("ab", "ba"), verbose=0)
+        # What x and y are called has nothing to do with each other, nor with another call.
+        tagger.fit(frames("ab", "ab"), frames("ba", "ba"), verbose=0)
+        assert model.predict(frames("ab", "ab")[1:]).shape == (2, 1)
+        assert model.predict(frames("ba", "ba")[1:]).shape == (2, 1)
+
+    def test_columns_without_names_are_not_compared(self, pandas, rng):
+        rows = [rng.standard_normal((4, 3)) for _ in range(2)]
+        named = pandas.DataFrame(rows[0], columns=list("abc"))
+        model = make_model()
+        x = [named, pandas.DataFrame(rows[1])]
+        assert np.array_equal(model.predict(x), model.predict(rows))
+        with pytest.raises(ValueError, match=r"x\[1\]: .*column 0 is 'a', got 2 there"):
+            model.predict([named, pandas.DataFrame(rows[1])[[2, 1, 0]]])
+
     def test_a_frame_of_targets(self, pandas, rng):
         x = rng.standard_normal((8, 5, 3)).astype(np.float32)
         y = rng.standard_normal((8, 2)).astype(np.float32)

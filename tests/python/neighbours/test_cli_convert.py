@@ -7,6 +7,7 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import cli
+from lstmcore._extras import how_to_install
 
 
 def run(capsys, *arguments):
@@ -197,4 +198,4 @@ def test_a_missing_framework_is_named(tmp_path, capsys, model, monkeypatch, modu
     target = tmp_path / f"other{ending}"
     status, _, err = run(capsys, "convert", tmp_path / "model.safetensors", target)
     assert status == 1
-    assert f'pip install "lstmcore[{module}]"' in err
+    assert how_to_install(module) in err

@@ -86,7 +86,7 @@ def test_says_what_to_install():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
         "try:\n    import lstmcore.sklearn\n"
-        "except ImportError as error:\n    assert 'lstmcore[sklearn]' in str(error)\n"
+        "except ImportError as error:\n    assert 'pip install scikit-learn' in str(error)\n"
         "else:\n    raise AssertionError"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -159,6 +159,8 @@ def test_frames(library):
     assert list(model.feature_names_in_) == ["a", "b"]
     with pytest.raises(ValueError, match=r"columns a, b in this order, got b, a at 0"):
         model.predict([listed[0][["b", "a"]]])
+    with pytest.raises(ValueError, match=r"columns a, b in this order, got b, a at 2"):
+        LSTMClassifier(**QUICK).fit([rows[0], listed[1], listed[2][["b", "a"]]], labels[:3])
     if library == "pandas":
         twice = listed[0].rename(columns={"b": "a"})
         with pytest.raises(ValueError, match="columns: expected different names, got a more than"):

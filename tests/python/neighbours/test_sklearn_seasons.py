@@ -53,6 +53,28 @@ def test_seasons(series, season):
     assert chosen(series)[1] == season
 
 
+@pytest.mark.parametrize("horizon", [1, 6, 12])
+def test_a_season_is_not_a_step_off(horizon):
+    """Of noisy years, each found by itself and all together."""
+    months = np.arange(132)
+    clean = 100 + 1.5 * months + 20 * np.sin(2 * np.pi * months / 12)
+    noise = np.random.default_rng(0).normal(0, 3, (40, 132, 1))
+    series = list(clean[:, None] + noise)
+    assert [find_season([one], horizon) for one in series] == [12] * len(series)
+    assert find_season(series, horizon) == 12
+
+
+def test_a_short_season_in_a_longer_one():
+    hours = np.arange(480)
+    clean = 10 * np.sin(2 * np.pi * hours / 24) + 5 * np.sin(2 * np.pi * hours / 168)
+    noise = np.random.default_rng(0).normal(0, 1, (12, 480, 1))
+    for horizon in (1, 12, 24):
+        found = {find_season([one], horizon) for one in clean[:, None] + noise}
+        # One step ahead the slope says nearly as much, so that the day may not be believed.
+        assert found <= ({24, None} if horizon == 1 else {24})
+        assert 24 in found
+
+
 @pytest.mark.parametrize(
     ("series", "lags"),
     [

@@ -41,8 +41,12 @@ class Loss(Configurable):
         The activation that turns logits into the probabilities that the loss is about.
     from_logits : bool
         Whether it takes logits.
+    check_gradient : bool
+        Whether `fit` compares value and gradient on a few rows before it trains by a loss that is
+        not of this package. False: a subclass whose gradient differs on purpose.
     """
 
+    check_gradient = True
     labels = False
     activation: str | None = None
     from_logits = False

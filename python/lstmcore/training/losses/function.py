@@ -35,6 +35,9 @@ class Function(Loss):
         ``custom_objects={name: this object}``. None: the function's own.
     labels : bool, default False
         Whether targets are class numbers, one for each row of outputs.
+    check_gradient : bool, default True
+        Whether `fit` compares value and gradient on a few rows before it trains, and that the loss
+        of a row depends on that row alone. False: for a gradient that differs on purpose.
 
     Notes
     -----
@@ -49,6 +52,7 @@ class Function(Loss):
         gradient: Callable[[Array, Array], Any] | None = None,
         name: str | None = None,
         labels: bool = False,
+        check_gradient: bool = True,
     ) -> None:
         if not callable(function):
             raise TypeError(
@@ -59,6 +63,7 @@ class Function(Loss):
         self.function, self.gradient = function, gradient
         self.name = function_name(function, name)
         self.labels = _checks.flag(labels, "labels")
+        self.check_gradient = _checks.flag(check_gradient, "check_gradient")
 
     def get_config(self) -> dict[str, Any]:
         """Return what a model file says of it: its name, by which it has to be given again."""
