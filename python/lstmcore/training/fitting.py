@@ -134,6 +134,12 @@ def fit(
     )
     epochs = _checks.integer(epochs, "epochs", 1)
     initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
+    if initial_epoch > epochs:
+        raise ValueError(
+            f"initial_epoch: expected at most epochs, the number of the epoch at which training "
+            f"ends, got {initial_epoch} with epochs={epochs}, so that nothing would be trained; "
+            f"for {epochs} more epochs pass epochs={initial_epoch + epochs}"
+        )
     steps = _steps(steps_per_epoch, "steps_per_epoch")
     validation_steps = _steps(validation_steps, "validation_steps")
     if validation_steps is not None and validation_data is None and not validation_split:

@@ -84,7 +84,7 @@ class Function(Metric):
         self.takes_outputs = self._response == "outputs"
         self.takes_weights = "sample_weight" in _parameters(function)
         self._multilabel: bool | None = None
-        super().__init__(function_name(function, name))
+        super().__init__(function_name(function, name, "metrics.Function"))
 
     def get_config(self) -> dict[str, Any]:
         """Return what a model file says of it: all but the function, which is given again."""
