@@ -246,11 +246,17 @@ class Intake:
         if wrong.any():
             place, value = _first(wrong, array, where or self.where)
             advice = always or (
-                "fill it in, leave the row out, or say by a mask, lengths or rows of different "
-                "lengths that the step is not there"
+                f"fill it in, leave the row out, or {_how_to_leave_out(name)}"
                 + ("; check_finite=False lets it pass" if self.switch else "")
             )
             raise ValueError(f"{name}{place} is {value}; expected finite numbers: {advice}")
+
+
+def _how_to_leave_out(name: str) -> str:
+    """Say how a value of the argument `name` is made not to count."""
+    if name.startswith("y"):
+        return "give it sample_weight 0"
+    return "say by a mask, lengths or rows of different lengths that the step is not there"
 
 
 def is_finite(array: Array) -> bool:

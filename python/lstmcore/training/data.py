@@ -122,6 +122,8 @@ class Batch:
         Where new sequences begin.
     target_lengths : ndarray of int64, shape (N,), or None
         Of targets (N, S) that are sequences of lengths of their own, for a `SequenceLoss`.
+    known : ndarray of bool, shape (N,) or (N, T), or None
+        Where there are targets; elsewhere weights are 0. None: everywhere.
     """
 
     inputs: Any
@@ -130,6 +132,7 @@ class Batch:
     weights: Array | None
     reset: Array | None = None
     target_lengths: Array | None = None
+    known: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ class Examples:
     in_time: bool = False
     there: Array | None = None
     sample_weights: Rows | None = None
+    known: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -184,6 +188,7 @@ class Examples:
             reset=_choose(self.reset, rows),
             there=_choose(self.there, rows),
             sample_weights=_choose(self.sample_weights, rows),
+            known=_choose(self.known, rows),
         )
 
     def without_class_weight(self) -> "Examples":
@@ -205,6 +210,7 @@ class Examples:
             self.targets.lengths[rows]
             if isinstance(self.targets, Ragged) and not self.in_time
             else None,
+            gather(self.known, rows, steps),
         )
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
@@ -228,6 +234,7 @@ class Examples:
                 _window(self.targets, rows, begin, end),
                 _window(self.weights, rows, begin, end),
                 _window(self.reset, rows, begin, end),
+                known=_window(self.known, rows, begin, end),
             )
 
 
