@@ -17,17 +17,24 @@ from lstmcore import _checks, _core
 from lstmcore._arrays import PLAIN, columns_of, is_frame
 from lstmcore._typing import Array
 
-__all__ = ["Intake", "Where", "first_place", "is_finite", "warn_of_infinite", "written"]
+__all__ = [
+    "READ_FIRST",
+    "Intake",
+    "Where",
+    "first_place",
+    "is_finite",
+    "warn_of_infinite",
+    "written",
+]
 
 Where: TypeAlias = Callable[[tuple[int, ...]], str]
 """Writes the place of an element of an array as the caller would: "[3, 17, 0]"."""
 
 _HERE = os.path.dirname(__file__) + os.sep
 _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
+READ_FIRST = "read the file first, as by numpy.load, or pandas.read_csv for a table"
+_TEXT = {"U": "strings", "S": "bytes", "T": "strings"}
 _ADVICE = {
-    "U": "strings; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
-    "S": "bytes; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
-    "T": "strings; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
     "M": "dates; pass numbers made of them, such as the hour or the weekday, or leave them out",
     "m": "durations; pass them as numbers, such as seconds: values / numpy.timedelta64(1, 's')",
     "c": "complex numbers; pass .real and .imag as features",
@@ -102,6 +109,9 @@ class Intake:
             return np.stack(columns, axis=1)
         if kind == "O":
             return _from_objects(array, name)
+        if kind in _TEXT:
+            what = _checks.describe(array.item()) if array.ndim == 0 else _TEXT[kind]
+            raise TypeError(f"{name}: expected numbers, got {what}; {_on_text(array, name)}")
         foreign = kind == "V" and array.dtype.names is None  # such as bfloat16 of ml_dtypes
         how = ".astype('float32')" if foreign else "an array of floats or integers"
         what = _ADVICE.get(kind, f"{array.dtype}; pass {how}")
@@ -304,6 +314,31 @@ def _from_objects(array: Array, name: str) -> Array:
         raise ValueError(f"{name}: expected {what}, got {_checks.describe(array)}") from None
 
 
+def _on_text(array: Array, name: str) -> str:
+    """Say what to do with text that came as the argument `name` instead of numbers."""
+    if array.ndim == 0:
+        first = array.item()
+        if isinstance(first, os.PathLike) or os.path.splitext(os.fspath(first))[1]:
+            return READ_FIRST
+        return "pass an array, or a list of samples"
+    try:
+        array.astype(np.float64)
+    except ValueError:
+        pass
+    else:
+        return f"of digits make numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
+    if "column" in name:
+        return (
+            "leave the column out, or make numbers of it, of categories those of pandas.get_dummies"
+        )
+    if name.startswith("y"):
+        return "pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]"
+    return (
+        "pass numbers; lc.layers.TextVectorization makes ids of texts, as the first layer of a "
+        "Sequential, before an Embedding, or called: vectorizer(texts)"
+    )
+
+
 def _refuse_object(value: Any, name: str, place: str) -> NoReturn:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         raise ValueError(
@@ -311,8 +346,8 @@ def _refuse_object(value: Any, name: str, place: str) -> NoReturn:
             "that row out"
         )
     advice = ""
-    if isinstance(value, (str, bytes)):
-        advice = f"; for strings {_ADVICE['U'].partition('; ')[2]}"
+    if isinstance(value, (str, bytes, os.PathLike)):
+        advice = f"; {_on_text(np.array(value, ndmin=bool(place)), name)}"
     elif isinstance(value, datetime.date):
         advice = f"; for dates {_ADVICE['M'].partition('; ')[2]}"
     raise TypeError(f"{name}: expected numbers, got {_checks.describe(value)}{place}{advice}")

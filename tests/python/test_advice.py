@@ -1,5 +1,7 @@
 """Errors about what is often meant: each says what to write instead."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,233 @@ def test_classes_of_your_own(kind, tmp_path):
     with pytest.raises(ValueError, match=message):
         lc.load(tmp_path / "model.safetensors")
     lc.load(tmp_path / "model.safetensors", custom_objects={"Mine": Mine})
+
+
+# ---- x and y ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [(X, Z), [X, Z], (X.tolist(), Z.tolist()), [X, Z.tolist()]])
+def test_a_pair_that_should_be_two_arguments(pair):
+    kind = type(pair).__name__
+    message = (
+        rf"^y: expected targets, got None beside x that is a {kind} of 2; pass x and y as two "
+        r"arguments: fit\(x, y\)$"
+    )
+    model = regressor()
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match=message):
+            call(pair)
+    with pytest.raises(ValueError, match=r"of 3; pass x, y .*fit\(x, y, sample_weight=weights\)"):
+        model.fit((*pair, np.ones(N)))
+    assert not model.built
+
+
+def test_a_pair_of_sequences():
+    model = lc.EncoderDecoder(6, 6, units=2, embedding_size=2)
+    model.compile()
+    with pytest.raises(ValueError, match=r"pass x and y as two arguments: fit\(x, y\)"):
+        model.fit(([[3], [4]], [[5], [3]]))
+
+
+def test_two_rows_without_targets_and_batches_are_no_pairs():
+    model = regressor()
+    with pytest.raises(ValueError, match="^y: expected targets, got None$"):
+        model.fit(X)
+    model.fit([(X, Z), (X, Z)], verbose=0)
+    model.fit(X, Z, validation_data=[X, Z], verbose=0)
+
+
+def test_inputs_without_an_axis():
+    channels = r"; of N sequences of one value at each step make x\[..., None\] .*x\.to_numpy\(\)"
+    single = r", of a single sample make a batch of one, x\[None\]$"
+    with pytest.raises(ValueError, match=r"\(N, T, C\), got \(N, 5\)" + channels + ".*" + single):
+        regressor().fit(X[:, :, 0], Z, verbose=0)
+    with pytest.raises(ValueError, match=r"got \(N, 5\)" + channels):
+        lc.layers.LSTM(2)(X[:, :, 0])
+    with pytest.raises(
+        ValueError, match=r"got \(5\)?.*; of a single sequence .*x\[None, :, None\]"
+    ):
+        regressor().fit(X[0, :, 0], Z, verbose=0)
+    regressor().fit(X[:, :, 0][..., None], Z, verbose=0)
+
+
+def test_inputs_without_an_axis_of_a_built_model():
+    model = regressor()
+    model.fit(X, Z, verbose=0)
+    single = r"\(N, T, 3\), got \(5, 3\); of a single sample make a batch of one, x\[None\]$"
+    for call in (model.predict, model, model.layers[0]):
+        with pytest.raises(ValueError, match=single):
+            call(X[0])
+    model.predict(X[0][None], verbose=0)
+    with pytest.raises(ValueError, match=r"got \(24, 4\)$"):  # neither
+        model.predict(np.zeros((N, 4)))
+    one = regressor()
+    one.fit(X[..., :1], Z, verbose=0)
+    for x in (X[:, :, 0], X[:, :2, 0]):
+        with pytest.raises(ValueError, match=r"; of N sequences of one value at each step make"):
+            one.predict(x)
+    with pytest.raises(ValueError, match=r"got \(5, 1\); of a single sample make"):
+        one.predict(X[0, :, :1])
+    ids = lc.Sequential([lc.layers.Embedding(9, 2), lc.layers.LSTM(2)])
+    ids.build((None, None))
+    with pytest.raises(ValueError, match=r"\(N, T\), got \(3,\); of a single sample make"):
+        ids.predict(np.array([1, 2, 3]))
+
+
+@pytest.mark.parametrize("between", [[], [lc.layers.Dropout(0.1)]])
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (lambda: lc.layers.LSTM(3), "lstm"),
+        (lambda: lc.layers.Bidirectional(lc.layers.LSTM(3)), "bidirectional"),
+    ],
+)
+def test_stacked_layers_without_sequences(first, name, between):
+    layers = [first(), *[layer.copy() for layer in between], lc.layers.LSTM(2)]
+    message = rf"\(N, T, C\), got \(N, \d\); layer '{name}' returns .*return_sequences=True"
+    with pytest.raises(ValueError, match=message):
+        lc.Sequential(layers).predict(X)
+
+
+def test_too_few_axes_that_no_layer_took_away():
+    with pytest.raises(ValueError, match=r"layer 'lstm': .* got \(N, 4\)$"):
+        lc.Sequential([lc.layers.Dense(4), lc.layers.LSTM(2)]).predict(X[:, 0])
+
+
+STEPS = np.random.default_rng(1).integers(0, 3, (N, T))
+
+
+def tagger(units=3, loss="sparse_categorical_crossentropy", **options):
+    model = lc.Sequential(
+        [
+            lc.layers.LSTM(3, return_sequences=True),
+            lc.layers.Dense(units, activation="softmax" if units > 1 else None),
+        ]
+    )
+    model.compile("sgd", loss)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (tagger(), Y),
+        (tagger(), Y[:, None]),
+        (tagger(1, "mse"), Z),
+        (tagger(1, "mse"), Z[:, None]),
+        (tagger(3, "mse"), np.eye(3)[Y]),
+        (tagger(3, "categorical_crossentropy"), np.eye(3)[Y]),
+    ],
+)
+def test_a_target_for_each_sequence_where_outputs_have_steps(model, y):
+    message = r"^y: expected shape \(N, T.*, got \(24.*each sequence, .*return_sequences=False"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (classifier(), STEPS),
+        (classifier(), STEPS[..., None]),
+        (regressor(), X[:, :, 0]),
+        (regressor(), X[:, :, :1]),
+    ],
+)
+def test_targets_for_each_step_where_outputs_have_none(model, y):
+    message = r"^y: expected shape \(N.*, got \(24, 5.*each step, .*return_sequences=True"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, verbose=0)
+
+
+def test_other_shapes_get_no_such_advice():
+    for model, y in ((classifier(), STEPS[:, :2]), (regressor(), X[:, :2, 0])):
+        with pytest.raises(ValueError, match=r"got \(24, 2\)$"):
+            model.fit(X, y, verbose=0)
+    with pytest.raises(ValueError, match=r"got \(24, 2, 3\)|time steps"):
+        tagger(3, "mse").fit(X, X[:, :2], verbose=0)
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+TEXTS = ["a b", "c", "b b a"]
+
+
+def reader():
+    layers = [lc.layers.Embedding(9, 2), lc.layers.LSTM(2), lc.layers.Dense(1)]
+    model = lc.Sequential(layers)
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        TEXTS,
+        np.array(TEXTS),
+        np.array(TEXTS, object),
+        [text.split() for text in TEXTS],
+        np.array(TEXTS).astype("S"),
+    ],
+)
+def test_texts_as_inputs(x):
+    message = r"^x(\[0\])?: expected numbers, got .*TextVectorization makes ids of texts.*Embedding"
+    for call in (lambda: reader().fit(x, [1, 2, 3]), lambda: reader().predict(x)):
+        with pytest.raises(TypeError, match=message) as info:
+            call()
+        assert "numpy.unique" not in str(info.value)
+
+
+def test_what_the_error_on_texts_advises_works():
+    words = lc.layers.TextVectorization()
+    words.adapt(TEXTS)
+    reader().fit(words(TEXTS), [1, 2, 3], verbose=0)
+    model = lc.Sequential([words, lc.layers.Embedding(9, 2), lc.layers.LSTM(2)])
+    assert model.predict(TEXTS, verbose=0).shape == (3, 2)
+
+
+@pytest.mark.parametrize("texts", [TEXTS, [["a"], ["b"], ["c"]], np.array(TEXTS, object)])
+def test_texts_of_pairs(texts):
+    model = lc.EncoderDecoder(6, 6, units=2, embedding_size=2)
+    model.compile()
+    ids = [[3], [4], [5]]
+    calls = {
+        "x": (lambda: model.fit(texts, ids), lambda: model.predict(texts)),
+        "y": (lambda: model.fit(ids, texts), lambda: model.log_probabilities(ids, texts)),
+    }
+    for name, each in calls.items():
+        for call in each:
+            with pytest.raises(TypeError, match=rf"^{name}: .* got text; .*vectorizer\(texts\)"):
+                call()
+
+
+@pytest.mark.parametrize("file", ["data.csv", b"data.npy", Path("data.csv"), Path("data")])
+def test_files_as_data(file):
+    message = r": expected .*; read the file first, as by numpy.load, or pandas.read_csv"
+    model = regressor()
+    for call in (lambda: model.fit(file, Z), lambda: model.predict(file), lambda: model.fit(file)):
+        with pytest.raises(TypeError, match="^x" + message):
+            call()
+    with pytest.raises(TypeError, match="^y" + message):
+        model.fit(X, file)
+
+
+def test_single_texts_digits_and_names_of_classes():
+    with pytest.raises(TypeError, match="got 'hello' .*pass an array, or a list of samples$"):
+        reader().predict("hello")
+    message = r"of digits make numbers by numpy.asarray\(x, dtype=float\)$"
+    with pytest.raises(TypeError, match=message):
+        regressor().fit(X.astype(str), Z)
+    np.testing.assert_array_equal(np.asarray(X.astype(str), dtype=float), X)
+    for names in (np.array(list("abc"))[Y], np.array(list("abc"), object)[Y]):
+        with pytest.raises(TypeError, match="^y: .*for classes those of numpy.unique"):
+            classifier().fit(X, names)
+
+
+def test_columns_of_text():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "shop": ["north", "south"]})
+    model = lc.Sequential([lc.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=r"column 'shop': .*leave the column out, or .*get_dummies"):
+        model.fit(frame, [1, 2])

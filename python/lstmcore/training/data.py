@@ -1,5 +1,6 @@
 """Samples: checked once, then gathered batch by batch."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._arrays import as_array, is_frame, refuse_sparse
-from lstmcore._intake import Intake
+from lstmcore._intake import READ_FIRST, Intake
 from lstmcore._typing import Array
 
 __all__ = [
@@ -370,6 +371,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
     if not (isinstance(x, (np.ndarray, list, tuple, str, *_NUMBERS)) or is_frame(x)):
         plain = callable(given) and not isinstance(given, type)
         call = "; call it and pass what it returns" if plain else ""
+        if isinstance(given, os.PathLike):
+            call = f"; {READ_FIRST}"
         raise TypeError(
             f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
             "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "
