@@ -27,8 +27,11 @@ __all__ = [
     "written",
 ]
 
-Where: TypeAlias = Callable[[tuple[int, ...]], str]
-"""Writes the place of an element of an array as the caller would: "[3, 17, 0]"."""
+Where: TypeAlias = Callable[[tuple[Any, ...]], str]
+"""Writes the place of an element of an array as the caller would: "[3, 17, 0]".
+
+The number of a column of a frame may be its name, as it shall stand there.
+"""
 
 _HERE = os.path.dirname(__file__) + os.sep
 _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
@@ -144,6 +147,18 @@ class Intake:
             "choose the same ones from every frame, such as frame[names]"
         )
 
+    def _first(self, wrong: Array, array: Array, name: str, where: Where | None) -> tuple[str, Any]:
+        """Return the place and the value of the first element that is wrong.
+
+        The last axis of what came as a frame goes by the names of its columns.
+        """
+        index = first_place(wrong)
+        shown: tuple[Any, ...] = index
+        labels = self._columns.get(name.partition("[")[0], ())
+        if array.ndim > 1 and len(labels) == array.shape[-1]:
+            shown = (*index[:-1], repr(labels[index[-1]]))
+        return (where or self.where)(shown), array[index]
+
     def floats(
         self,
         values: Any,
@@ -194,7 +209,7 @@ class Intake:
         lost = _among(np.isinf(converted) & np.isfinite(array), valid)
         if lost.any() and name not in self._warned:
             self._warned.add(name)
-            place, value = _first(lost, array, where or self.where)
+            place, value = self._first(lost, array, name, where)
             warnings.warn(
                 f"{name}: {int(lost.sum())} of {array.size} values became infinite, since {dtype} "
                 f"ends at {np.finfo(dtype).max:.2g}; the first is {name}{place} = {value:.3g}. "
@@ -230,7 +245,7 @@ class Intake:
             with np.errstate(invalid="ignore"):
                 wrong = _among(~(fits & (array == np.trunc(array))), valid)
             if wrong.any():
-                place, value = _first(wrong, array, where or self.where)
+                place, value = self._first(wrong, array, name, where)
                 raise ValueError(f"{name}: expected whole numbers, but {name}{place} is {value}")
             if valid is not None:
                 array = np.where(_spread(valid, array), array, 0)
@@ -254,7 +269,7 @@ class Intake:
             return
         wrong = _among(~np.isfinite(array), valid)
         if wrong.any():
-            place, value = _first(wrong, array, where or self.where)
+            place, value = self._first(wrong, array, name, where)
             advice = always or (
                 f"fill it in, leave the row out, or {_how_to_leave_out(name)}"
                 + ("; check_finite=False lets it pass" if self.switch else "")
@@ -367,13 +382,7 @@ def first_place(wrong: Array) -> tuple[int, ...]:
     return tuple(map(int, np.unravel_index(int(np.argmax(wrong)), wrong.shape)))
 
 
-def _first(wrong: Array, array: Array, where: Where) -> tuple[str, Any]:
-    """Return the place and the value of the first element that is wrong."""
-    index = first_place(wrong)
-    return where(index), array[index]
-
-
-def written(index: tuple[int, ...]) -> str:
+def written(index: tuple[Any, ...]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
