@@ -166,7 +166,11 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     """Make an object of the class `class_name` from exactly the arguments that it has."""
     kind = classes.get(class_name) if isinstance(class_name, str) else None
     if kind is None:
-        hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}"
+        hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}."
+        if isinstance(class_name, str) and class_name.isidentifier():
+            hint += (
+                f" A class of your own is named by custom_objects={{{class_name!r}: {class_name}}}"
+            )
         raise ValueError(f"unknown class {class_name!r}{hint}")
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")

@@ -17,17 +17,27 @@ from lstmcore import _checks, _core
 from lstmcore._arrays import PLAIN, columns_of, is_frame
 from lstmcore._typing import Array
 
-__all__ = ["Intake", "Where", "first_place", "is_finite", "warn_of_infinite", "written"]
+__all__ = [
+    "READ_FIRST",
+    "Intake",
+    "Where",
+    "first_place",
+    "is_finite",
+    "warn_of_infinite",
+    "written",
+]
 
-Where: TypeAlias = Callable[[tuple[int, ...]], str]
-"""Writes the place of an element of an array as the caller would: "[3, 17, 0]"."""
+Where: TypeAlias = Callable[[tuple[Any, ...]], str]
+"""Writes the place of an element of an array as the caller would: "[3, 17, 0]".
+
+The number of a column of a frame may be its name, as it shall stand there.
+"""
 
 _HERE = os.path.dirname(__file__) + os.sep
 _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
+READ_FIRST = "read the file first, as by numpy.load, or pandas.read_csv for a table"
+_TEXT = {"U": "strings", "S": "bytes", "T": "strings"}
 _ADVICE = {
-    "U": "strings; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
-    "S": "bytes; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
-    "T": "strings; pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]",
     "M": "dates; pass numbers made of them, such as the hour or the weekday, or leave them out",
     "m": "durations; pass them as numbers, such as seconds: values / numpy.timedelta64(1, 's')",
     "c": "complex numbers; pass .real and .imag as features",
@@ -102,6 +112,9 @@ class Intake:
             return np.stack(columns, axis=1)
         if kind == "O":
             return _from_objects(array, name)
+        if kind in _TEXT:
+            what = _checks.describe(array.item()) if array.ndim == 0 else _TEXT[kind]
+            raise TypeError(f"{name}: expected numbers, got {what}; {_on_text(array, name)}")
         foreign = kind == "V" and array.dtype.names is None  # such as bfloat16 of ml_dtypes
         how = ".astype('float32')" if foreign else "an array of floats or integers"
         what = _ADVICE.get(kind, f"{array.dtype}; pass {how}")
@@ -133,6 +146,18 @@ class Intake:
             f"{place} is {first[place]!r}, got {names[place]!r} there; columns go by their places: "
             "choose the same ones from every frame, such as frame[names]"
         )
+
+    def _first(self, wrong: Array, array: Array, name: str, where: Where | None) -> tuple[str, Any]:
+        """Return the place and the value of the first element that is wrong.
+
+        The last axis of what came as a frame goes by the names of its columns.
+        """
+        index = first_place(wrong)
+        shown: tuple[Any, ...] = index
+        labels = self._columns.get(name.partition("[")[0], ())
+        if array.ndim > 1 and len(labels) == array.shape[-1]:
+            shown = (*index[:-1], repr(labels[index[-1]]))
+        return (where or self.where)(shown), array[index]
 
     def floats(
         self,
@@ -184,7 +209,7 @@ class Intake:
         lost = _among(np.isinf(converted) & np.isfinite(array), valid)
         if lost.any() and name not in self._warned:
             self._warned.add(name)
-            place, value = _first(lost, array, where or self.where)
+            place, value = self._first(lost, array, name, where)
             warnings.warn(
                 f"{name}: {int(lost.sum())} of {array.size} values became infinite, since {dtype} "
                 f"ends at {np.finfo(dtype).max:.2g}; the first is {name}{place} = {value:.3g}. "
@@ -220,7 +245,7 @@ class Intake:
             with np.errstate(invalid="ignore"):
                 wrong = _among(~(fits & (array == np.trunc(array))), valid)
             if wrong.any():
-                place, value = _first(wrong, array, where or self.where)
+                place, value = self._first(wrong, array, name, where)
                 raise ValueError(f"{name}: expected whole numbers, but {name}{place} is {value}")
             if valid is not None:
                 array = np.where(_spread(valid, array), array, 0)
@@ -244,13 +269,19 @@ class Intake:
             return
         wrong = _among(~np.isfinite(array), valid)
         if wrong.any():
-            place, value = _first(wrong, array, where or self.where)
+            place, value = self._first(wrong, array, name, where)
             advice = always or (
-                "fill it in, leave the row out, or say by a mask, lengths or rows of different "
-                "lengths that the step is not there"
+                f"fill it in, leave the row out, or {_how_to_leave_out(name)}"
                 + ("; check_finite=False lets it pass" if self.switch else "")
             )
             raise ValueError(f"{name}{place} is {value}; expected finite numbers: {advice}")
+
+
+def _how_to_leave_out(name: str) -> str:
+    """Say how a value of the argument `name` is made not to count."""
+    if name.startswith("y"):
+        return "give it sample_weight 0"
+    return "say by a mask, lengths or rows of different lengths that the step is not there"
 
 
 def is_finite(array: Array) -> bool:
@@ -298,6 +329,31 @@ def _from_objects(array: Array, name: str) -> Array:
         raise ValueError(f"{name}: expected {what}, got {_checks.describe(array)}") from None
 
 
+def _on_text(array: Array, name: str) -> str:
+    """Say what to do with text that came as the argument `name` instead of numbers."""
+    if array.ndim == 0:
+        first = array.item()
+        if isinstance(first, os.PathLike) or os.path.splitext(os.fspath(first))[1]:
+            return READ_FIRST
+        return "pass an array, or a list of samples"
+    try:
+        array.astype(np.float64)
+    except ValueError:
+        pass
+    else:
+        return f"of digits make numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
+    if "column" in name:
+        return (
+            "leave the column out, or make numbers of it, of categories those of pandas.get_dummies"
+        )
+    if name.startswith("y"):
+        return "pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]"
+    return (
+        "pass numbers; lc.layers.TextVectorization makes ids of texts, as the first layer of a "
+        "Sequential, before an Embedding, or called: vectorizer(texts)"
+    )
+
+
 def _refuse_object(value: Any, name: str, place: str) -> NoReturn:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         raise ValueError(
@@ -305,8 +361,8 @@ def _refuse_object(value: Any, name: str, place: str) -> NoReturn:
             "that row out"
         )
     advice = ""
-    if isinstance(value, (str, bytes)):
-        advice = f"; for strings {_ADVICE['U'].partition('; ')[2]}"
+    if isinstance(value, (str, bytes, os.PathLike)):
+        advice = f"; {_on_text(np.array(value, ndmin=bool(place)), name)}"
     elif isinstance(value, datetime.date):
         advice = f"; for dates {_ADVICE['M'].partition('; ')[2]}"
     raise TypeError(f"{name}: expected numbers, got {_checks.describe(value)}{place}{advice}")
@@ -326,13 +382,7 @@ def first_place(wrong: Array) -> tuple[int, ...]:
     return tuple(map(int, np.unravel_index(int(np.argmax(wrong)), wrong.shape)))
 
 
-def _first(wrong: Array, array: Array, where: Where) -> tuple[str, Any]:
-    """Return the place and the value of the first element that is wrong."""
-    index = first_place(wrong)
-    return where(index), array[index]
-
-
-def written(index: tuple[int, ...]) -> str:
+def written(index: tuple[Any, ...]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 

@@ -21,6 +21,9 @@ KERAS_WORDS = {
 """Arguments of Keras' classes that have another place here."""
 
 
+SHORTEST_BEGINNING = 3  # letters of which a longer name is suggested: "acc" of "accuracy"
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return the end of an error message: the known name that is most like `name`, if one is.
 
@@ -35,8 +38,10 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
         return ""
     import difflib  # only where there is an error to tell
 
-    plain = {_plain(entry): entry for entry in known}
-    close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.65)
+    plain, given = {_plain(entry): entry for entry in known}, _plain(name)
+    close = difflib.get_close_matches(given, plain, n=1, cutoff=0.65)
+    if not close and len(given) >= SHORTEST_BEGINNING:
+        close = [entry for entry in plain if entry.startswith(given)]
     return f"; did you mean {plain[close[0]]!r}?" if close else ""
 
 

@@ -103,7 +103,8 @@ class Model(Weighted, Summarized):
             function of (y_true, y_pred), such as scikit-learn's, is called with all of an epoch;
             see `lstmcore.metrics.Function`.
         weighted_metrics : as `metrics`, optional
-            Those that `sample_weight` and `class_weight` weigh as they do the loss.
+            Those that `sample_weight` and `class_weight` weigh as they do the loss. What `metrics`
+            name as well is called "weighted_accuracy" and so on in logs.
 
         Raises
         ------
@@ -240,9 +241,9 @@ class Model(Weighted, Summarized):
             Weights in the loss and in `weighted_metrics`, not in metrics; converted to the model's
             dtype.
         initial_epoch : int, default 0
-            Epoch to begin with, counted from 0, and so how many are done already. If it is the
-            attribute `epoch`, the training is resumed: callbacks of the same
-            classes go on where those of the last `fit`, or of the saved one, were.
+            Epoch to begin with, counted from 0, and so how many are done already; at most `epochs`.
+            If it is the attribute `epoch`, the training is resumed: callbacks of the same classes
+            go on where those of the last `fit`, or of the saved one, were.
         steps_per_epoch : int, optional
             Batches of an epoch. An iterator then goes on where the epoch before stopped, and so
             does what can be iterated anew, which begins anew at its end. None: all that there are;

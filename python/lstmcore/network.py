@@ -25,7 +25,14 @@ from lstmcore.layers import (
     TextVectorization,
     TimeDistributed,
 )
-from lstmcore.layers.base import HOW_TO_REUSE, SWITCHES, follow_trainable, lowest_trained
+from lstmcore.layers.base import (
+    HOW_TO_REUSE,
+    SWITCHES,
+    WrongRank,
+    follow_trainable,
+    lowest_trained,
+    missing_axes,
+)
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.layers.residual import parts
@@ -484,8 +491,21 @@ class Network(Weighted):
         try:
             shape = layer.build(shape)
         except ValueError as error:
-            raise ValueError(f"layer {layer.name!r}: {error}") from error
+            advice = self._axis_advice(index, shape) if isinstance(error, WrongRank) else ""
+            raise ValueError(f"layer {layer.name!r}: {error}{advice}") from error
         return shape, {f"{layer.name}.{spec.name}": spec for spec in layer.weight_specs()}
+
+    def _axis_advice(self, index: int, shape: Shape) -> str:
+        """Say what to do about inputs of `shape` that have too few axes for a layer."""
+        if index == 0:
+            return missing_axes(len(shape))
+        for before in reversed(self._network[:index]):
+            if len(shape) == 2 and getattr(before, "return_sequences", True) is False:
+                return (
+                    f"; layer {before.name!r} returns its last step alone, with "
+                    "return_sequences=True it returns all"
+                )
+        return ""
 
     @property
     def _network(self) -> list[Layer]:

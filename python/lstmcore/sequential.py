@@ -352,7 +352,15 @@ class Sequential(Network, Model):
             shape = self.output_shape
             with explain_lists(x, y):
                 return add_targets(
-                    inputs, loss, shape, self.dtype, y, sample_weight, class_weight, intake
+                    inputs,
+                    loss,
+                    shape,
+                    self.dtype,
+                    y,
+                    sample_weight,
+                    class_weight,
+                    intake,
+                    self.compiled.metrics,
                 )
 
     def _with_reset(self, inputs: Examples, reset: Any) -> Examples:

@@ -67,6 +67,8 @@ def find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:
                 f"got {place}"
             )
         return layers[place]
+    if isinstance(name, (int, np.integer)):
+        raise TypeError(f"name: expected a str, got {name}; for a place write index={name}")
     _checks.instance(name, str, "name", "a str")
     if name not in names:
         hint = did_you_mean(name, names)

@@ -437,7 +437,7 @@ def test_forbidden_tokens_are_not_said(rng, width):
 def test_tokens_by_their_texts(rng, width):
     """The unknown one is left out unless it is asked for."""
     model = wanting(rng, 3, 4, 5)
-    model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat"]  # 5 has no text
+    model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat", "dog"]
     assert 3 not in said(model, beam_width=width)
     assert 4 in said(model, beam_width=width)
     assert 3 in said(model, beam_width=width, forbidden=())
@@ -488,7 +488,7 @@ def test_the_vocabulary_of_texts_is_kept(rng, tmp_path):
 )
 def test_what_cannot_be_forbidden(rng, forbidden, error, message):
     model = small_model(None)
-    model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat"]
+    model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat", "dog"]
     for call in (model.decode, model.predict):
         with pytest.raises(error, match=message):
             call([[3]], forbidden=forbidden)
@@ -504,8 +504,10 @@ def test_texts_that_the_model_does_not_know():
     [
         ("abc", TypeError, "a sequence of strings, got 'abc'"),
         (["a", 3], TypeError, "expected strings, got .*int.* at 1"),
-        (["a", "b", "a"], ValueError, "different strings, got 'a' twice"),
-        (list("abcdefg"), ValueError, "at most 6, the size of the target's vocabulary, got 7"),
+        (list("abcdea"), ValueError, "different strings, got 'a' twice"),
+        (list("abcdefg"), ValueError, "6 texts, one for each id of the target's vocabulary, got 7"),
+        (["a"], ValueError, "6 texts, one for each id of the target's vocabulary, got 1"),
+        ([], ValueError, "6 texts, one for each id of the target's vocabulary, got 0"),
     ],
 )
 def test_target_tokens_that_are_none(tokens, error, message):
@@ -513,6 +515,17 @@ def test_target_tokens_that_are_none(tokens, error, message):
     with pytest.raises(error, match=f"target_tokens: .*{message}"):
         model.target_tokens = tokens
     assert model.target_tokens is None
+
+
+@pytest.mark.parametrize(("start", "end", "least"), [(4, 5, 4), (5, 4, 4), (1, 5, 5), (4, 1, 6)])
+def test_only_a_start_and_an_end_token_behind_all_others_need_no_text(start, end, least):
+    model = lc.EncoderDecoder(5, 6, units=3, start=start, end=end)
+    for count in range(least, 7):
+        model.target_tokens = list("abcdef"[:count])
+        assert len(model.target_tokens) == count
+    expected = "6" if least == 6 else f"{least} to 6"
+    with pytest.raises(ValueError, match=f"expected {expected} texts, .* got {least - 1}"):
+        model.target_tokens = list("abcdef"[: least - 1])
 
 
 # ---- training ------------------------------------------------------------------------------------

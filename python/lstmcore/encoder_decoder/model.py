@@ -198,16 +198,19 @@ class EncoderDecoder(Model, Configurable):
     def target_tokens(self) -> list[str] | None:
         """What the ids of targets stand for, in their order from 0; saved with the model.
 
-        Such as `get_vocabulary` of the targets' `TextVectorization`; ids behind its end, start and
-        end token for instance, have no text. None if it was not set. `decode` and `predict` take
-        these texts in `forbidden`, and if "[UNK]" is among them they do not say it.
+        Such as `get_vocabulary` of the targets' `TextVectorization`: a text for each id, but that
+        the start and the end token need none if they are the last ids. None if it was not set.
+        `decode` and `predict` take these texts in `forbidden`, and if "[UNK]" is among them they
+        do not say it.
         """
         return None if self._target_tokens is None else list(self._target_tokens)
 
     @target_tokens.setter
     def target_tokens(self, tokens: Sequence[str] | None) -> None:
         self._target_tokens = (
-            None if tokens is None else token_texts(tokens, self.target_vocabulary)
+            None
+            if tokens is None
+            else token_texts(tokens, self.target_vocabulary, self.start, self.end)
         )
 
     # ---- structure ---------------------------------------------------------------------------

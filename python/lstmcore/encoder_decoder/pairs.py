@@ -83,6 +83,11 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
     ValueError
         If they are no rows or not whole, a token follows padding or is not in the vocabulary.
     """
+    if _has_text(x):
+        raise TypeError(
+            f"{name}: expected rows of token ids, got text; lc.layers.TextVectorization makes ids "
+            "of it: vectorizer(texts)"
+        )
     tokens = prepare_inputs(x, "ids", np.dtype(np.float32), name, Intake())
     if not isinstance(tokens, Ragged):
         if tokens.shape == (0,):
@@ -115,6 +120,15 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
             f"{name}: expected token ids in 1..{vocabulary - 1}, got {values[outside][0]}"
         )
     return tokens
+
+
+def _has_text(x: Any) -> bool:
+    while isinstance(x, (list, tuple)) and len(x):
+        x = x[0]
+    kind = getattr(getattr(x, "dtype", None), "kind", "")
+    if kind == "O" and getattr(x, "shape", (0,))[0]:  # as of columns of pandas
+        return _has_text(np.asarray(x).flat[0])
+    return isinstance(x, (str, bytes)) or kind in ("U", "S", "T")
 
 
 class Chunk(NamedTuple):

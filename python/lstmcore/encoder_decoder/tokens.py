@@ -13,15 +13,17 @@ from lstmcore.layers.text import UNKNOWN
 __all__ = ["forbidden_ids", "token_texts"]
 
 
-def token_texts(tokens: Any, vocabulary: int) -> list[str]:
+def token_texts(tokens: Any, vocabulary: int, start: int, end: int) -> list[str]:
     """Return the texts of the first ids of a vocabulary as a list.
+
+    Only the start and the end token, as the last ids, may have none.
 
     Raises
     ------
     TypeError
         If they are no sequence of strings.
     ValueError
-        If a text stands twice or is one that no file can hold, or there are more than ids.
+        If a text stands twice or is one that no file can hold, or they are not as many as ids.
     """
     if isinstance(tokens, (str, bytes)):
         raise TypeError(f"target_tokens: expected a sequence of strings, got {tokens!r}")
@@ -32,10 +34,15 @@ def token_texts(tokens: Any, vocabulary: int) -> list[str]:
                 f"target_tokens: expected strings, got {_checks.describe(text)} at {place}"
             )
         _checks.text(text, f"target_tokens[{place}]")
-    if len(texts) > vocabulary:
+    least = vocabulary
+    while least - 1 in (start, end):
+        least -= 1
+    if not least <= len(texts) <= vocabulary:
+        count = str(vocabulary) if least == vocabulary else f"{least} to {vocabulary}"
+        beside = "" if least == vocabulary else ", of which the last start and end token need none"
         raise ValueError(
-            f"target_tokens: expected at most {vocabulary}, the size of the target's vocabulary, "
-            f"got {len(texts)}"
+            f"target_tokens: expected {count} texts, one for each id of the target's "
+            f"vocabulary{beside}, got {len(texts)}"
         )
     if len(set(texts)) < len(texts):
         twice = next(text for text in texts if texts.count(text) > 1)

@@ -506,7 +506,10 @@ class Layer(Configurable):
             open_axes: Shape = (None,) * array.ndim
             ids = self.input_kind == "ids"
             shape = open_axes if ids else (*open_axes[:-1], array.shape[-1])
-            self._build_alone(shape, np.float32 if ids else array.dtype)
+            try:
+                self._build_alone(shape, np.float32 if ids else array.dtype)
+            except WrongRank as error:
+                raise ValueError(f"{error}{missing_axes(array.ndim)}") from error
         self._check_shape(array.shape)
         self.check_values(array)
         return array, steps
@@ -515,10 +518,16 @@ class Layer(Configurable):
         """Raise ValueError unless `shape` is what the layer was built for."""
         expected = self.input_shape
         assert expected is not None
-        if len(shape) != len(expected) or any(
-            size is not None and size != came for size, came in zip(expected, shape, strict=True)
-        ):
-            raise ValueError(f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}")
+        if not _fits(shape, expected):
+            advice = ""
+            if len(shape) == len(expected) - 1:
+                if len(expected) == 3 and expected[-1] == 1 != shape[-1]:
+                    advice = f"; {ONE_VALUE_A_STEP}"
+                elif _fits(shape, expected[1:]):
+                    advice = f"; {A_SINGLE_SAMPLE}"
+            raise ValueError(
+                f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}{advice}"
+            )
 
     def _build_alone(self, input_shape: Shape, dtype: Any) -> None:
         """Build the layer without a model.
@@ -541,7 +550,7 @@ class Layer(Configurable):
     def _accept(self, input_shape: Shape, ranks: tuple[int, ...], expected: str) -> int:
         """Remember the input shape, and give the width of its last axis."""
         if len(input_shape) not in ranks:
-            raise ValueError(
+            raise WrongRank(
                 f"{type(self).__name__}: expected inputs of shape {expected}, "
                 f"got {_checks.show_shape(input_shape)}"
             )
@@ -583,6 +592,32 @@ class Switches:
 
 
 SWITCHES = Switches()
+
+
+class WrongRank(ValueError):
+    """Inputs have other numbers of axes than a layer takes."""
+
+
+A_SINGLE_SAMPLE = "of a single sample make a batch of one, x[None]"
+ONE_VALUE_A_STEP = (
+    "of N sequences of one value at each step make x[..., None] (of a table "
+    "x.to_numpy()[..., None])"
+)
+
+
+def missing_axes(rank: int) -> str:
+    """Return the end of an error: what to make of inputs with so many axes, if they are too few."""
+    return {
+        1: "; of a single sequence of one value at each step make x[None, :, None]",
+        2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
+    }.get(rank, "")
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        size is None or size == came for size, came in zip(expected, shape, strict=True)
+    )
+
 
 HOW_TO_REUSE = (
     "give it a copy, layer.copy(), which begins with the same weights, or take the layer out of "

@@ -66,6 +66,10 @@ def _refuse(kind: str | None, place: str, name: str) -> None:
             f"{name}: expected numbers, but {place} holds dates; drop it, or make numbers of it "
             "that mean something to a model, such as the month or the day of the week"
         )
+    if kind == "text" and place == "the whole" and name == "y":
+        raise ValueError(
+            "y: expected numbers, got text; for names of classes use LSTMClassifier instead"
+        )
     if kind == "text":
         raise ValueError(
             f"{name}: expected numbers, but {place} holds text; drop it, or encode it, as by "

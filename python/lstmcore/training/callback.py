@@ -1,5 +1,6 @@
 """What every callback is."""
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,6 +41,13 @@ class Callback(Checked):
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    def _say(self, text: str, epoch: int | None = None) -> None:
+        """Write a line where the lines of `fit` stand, if the option `verbose` is 1."""
+        if getattr(self, "verbose", 0) and sys.stdout is not None:
+            when = "" if epoch is None else f"Epoch {epoch + 1}: "
+            sys.stdout.write(f"{when}{type(self).__name__}: {text}\n")
+            sys.stdout.flush()
 
     def _stop_reason(self) -> str:
         """Say why this callback set ``model.stop_training``; see `History.stop_reason`."""

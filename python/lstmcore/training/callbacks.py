@@ -1,19 +1,21 @@
 """Callbacks: told of every epoch and batch of a training, they watch, save and steer."""
 
+import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lstmcore import _checks
 from lstmcore._files import OWN, check_ending, check_no_folder
-from lstmcore._suggest import did_you_mean, public
-from lstmcore._typing import Array, Mode, choices
+from lstmcore._suggest import public
+from lstmcore._typing import Array, Mode
 from lstmcore.training.callback import Callback
 from lstmcore.training.callback import Logs as Logs  # for callbacks outside this module
 from lstmcore.training.history import History
 from lstmcore.training.log_table import LogTable
+from lstmcore.training.monitoring import Monitoring, written_lines
 from lstmcore.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -35,105 +37,7 @@ if not TYPE_CHECKING:  # which would take it for a module with any name
     __getattr__, __dir__ = public(__name__, __all__)
 
 
-class _Monitor:
-    """Tells whether a logged figure is the best so far."""
-
-    def __init__(self, monitor: str, mode: Mode, min_delta: float = 0.0) -> None:
-        self.monitor = monitor
-        self.mode = _checks.choice(mode, "mode", choices(Mode))
-        self.min_delta = _checks.real(min_delta, "min_delta", 0.0)
-        growing = "acc" in monitor if mode == "auto" else mode == "max"
-        self.sign = 1.0 if growing else -1.0
-        self.reset()
-
-    def reset(self) -> None:
-        self.best: float | None = None
-
-    def require(self, callback: Callback) -> None:
-        """Raise ValueError if it is known before the training that the figure will not be there.
-
-        With mode "auto", also ask the model's metrics which way is better.
-        """
-        known = getattr(callback, "params", {}).get("metrics")
-        if known is not None:
-            self._find(known)
-        model = getattr(callback, "model", None)
-        if self.mode == "auto" and model is not None and model.is_compiled:
-            for metric in model.compiled.metrics:
-                known_way = metric.greater_is_better
-                if metric.name == self.monitor.removeprefix("val_") and known_way is not None:
-                    self.sign = 1.0 if known_way else -1.0
-
-    def value(self, logs: Logs) -> float:
-        self._find(logs)
-        return logs[self.monitor]
-
-    def _find(self, names: Iterable[str]) -> None:
-        if self.monitor not in names:
-            known = list(names)
-            blind = self.monitor.startswith("val_") and not any(n.startswith("val_") for n in known)
-            hint = "; fit has no validation data" if blind else did_you_mean(self.monitor, known)
-            raise ValueError(
-                f"monitor: expected one of {', '.join(known)}, got {self.monitor!r}{hint}"
-            )
-
-    def get_state(self) -> dict[str, Any]:
-        return {"monitor": self.monitor, "best": self.best}
-
-    def fits(self, state: Mapping[str, Any]) -> bool:
-        """Tell whether a state is about the same figure."""
-        return bool(state["monitor"] == self.monitor)
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        best = state["best"]
-        self.best = None if best is None else _checks.real(best, "best")
-
-    def better(self, value: float, than: float | None) -> bool:
-        if not math.isfinite(value):  # no figure of use, and none that a model file can hold
-            return False
-        return than is None or self.sign * (value - than) > self.min_delta
-
-    def improves(self, value: float) -> bool:
-        """Tell whether `value` is the best so far, and remember it if it is."""
-        if not self.better(value, self.best):
-            return False
-        self.best = value
-        return True
-
-
-class _Monitoring(Callback):
-    """A callback that looks at one figure of the logs."""
-
-    def __init__(self, monitor: str, mode: Mode, min_delta: float = 0.0) -> None:
-        self._monitor = _Monitor(monitor, mode, min_delta)
-
-    @property
-    def monitor(self) -> str:
-        """Name of the figure in the logs."""
-        return self._monitor.monitor
-
-    @property
-    def mode(self) -> str:
-        """Whether smaller ("min") or greater ("max") is better; "auto": by the name."""
-        return self._monitor.mode
-
-    @property
-    def min_delta(self) -> float:
-        """Smaller changes are no improvement."""
-        return self._monitor.min_delta
-
-    @property
-    def best(self) -> float | None:
-        """The best value of the figure so far."""
-        return self._monitor.best
-
-    def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
-        if name in ("monitor", "mode", "min_delta"):  # which begin anew
-            name = "_monitor"
-        super()._take_over(name, found)
-
-
-class EarlyStopping(_Monitoring):
+class EarlyStopping(Monitoring):
     """Stop when a figure no longer improves.
 
     Parameters
@@ -155,6 +59,8 @@ class EarlyStopping(_Monitoring):
         the epochs trained; `History.restored_epoch` says whose weights these are.
     start_from_epoch : int, default 0
         Epochs before this one are not looked at.
+    verbose : {0, 1}, default 0
+        1: a line when it stops the training, and when it restores weights.
 
     Attributes
     ----------
@@ -173,8 +79,9 @@ class EarlyStopping(_Monitoring):
         baseline: float | None = None,
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
+        verbose: Literal[0, 1] = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta, verbose)
         self.patience = _checks.integer(patience, "patience", 0)
         self.baseline = None if baseline is None else _checks.real(baseline, "baseline")
         self.restore_best_weights = _checks.flag(restore_best_weights, "restore_best_weights")
@@ -193,7 +100,7 @@ class EarlyStopping(_Monitoring):
         self._begin()
 
     def _stop_reason(self) -> str:
-        return f"{self.monitor} did not improve for {self.wait} epoch{'s' * (self.wait != 1)}"
+        return self._unimproved(self.wait)
 
     def _begin(self) -> None:
         self._monitor.reset()
@@ -245,6 +152,7 @@ class EarlyStopping(_Monitoring):
         if self.wait >= max(self.patience, 1):
             self.stopped_epoch = epoch
             self.model.stop_training = True
+            self._say(f"stopped: {self._stop_reason()}", epoch)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Give the model its best weights back."""
@@ -253,9 +161,11 @@ class EarlyStopping(_Monitoring):
             self.model.parameters.touch()
             self._best_weights = None
             self._restored_epoch = self.best_epoch
+            if self.best_epoch is not None:
+                self._say(f"weights of epoch {self.best_epoch + 1} restored")
 
 
-class ModelCheckpoint(_Monitoring):
+class ModelCheckpoint(Monitoring):
     """Save the model after epochs; from such a file training can go on.
 
     Parameters
@@ -271,6 +181,11 @@ class ModelCheckpoint(_Monitoring):
         As in `EarlyStopping`.
     include_optimizer : bool, default True
         As in `Model.save`.
+    save_weights_only : bool, default False
+        Keras' name for ``include_optimizer=False``: the file holds layers and weights, which `load`
+        and `Model.load_weights` read.
+    verbose : {0, 1}, default 0
+        1: a line for each file.
     """
 
     def __init__(
@@ -281,11 +196,14 @@ class ModelCheckpoint(_Monitoring):
         save_best_only: bool = False,
         mode: Mode = "auto",
         include_optimizer: bool = True,
+        save_weights_only: bool = False,
+        verbose: Literal[0, 1] = 0,
     ) -> None:
         self.filepath = os.fspath(filepath)
         check_ending(self.filepath, OWN, "filepath")
         check_no_folder(self.filepath, "filepath")
-        super().__init__(monitor, mode)
+        super().__init__(monitor, mode, verbose=verbose)
+        self.save_weights_only = _checks.flag(save_weights_only, "save_weights_only")
         self.save_best_only = _checks.flag(save_best_only, "save_best_only")
         self.include_optimizer = _checks.flag(include_optimizer, "include_optimizer")
         self._due: bool | None = None
@@ -321,10 +239,15 @@ class ModelCheckpoint(_Monitoring):
         except KeyError as error:
             known = ", ".join(["epoch", *logs])
             raise ValueError(f"filepath: expected names out of {known}, got {error}") from None
-        self.model.save(path, include_optimizer=self.include_optimizer)
+        whole = self.include_optimizer and not self.save_weights_only
+        self.model.save(path, include_optimizer=whole)
+        best = ""
+        if self.save_best_only:
+            best = f", {self.monitor} {logs[self.monitor]:.4g} is the best so far"
+        self._say(f"saved {path}{best}", epoch)
 
 
-class ReduceLROnPlateau(_Monitoring):
+class ReduceLROnPlateau(Monitoring):
     """Lower the learning rate when a figure no longer improves.
 
     Parameters
@@ -343,6 +266,8 @@ class ReduceLROnPlateau(_Monitoring):
         Epochs after a change that are not counted.
     min_lr : float, default 0.0
         The rate stays at least this.
+    verbose : {0, 1}, default 0
+        1: a line when it lowers the rate.
     """
 
     def __init__(
@@ -355,8 +280,9 @@ class ReduceLROnPlateau(_Monitoring):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
+        verbose: Literal[0, 1] = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta, verbose)
         self._adds = ("learning_rate",)
         self.factor = _checks.real(factor, "factor", 0.0, 1.0, low_open=True, high_open=True)
         self.patience = _checks.integer(patience, "patience", 0)
@@ -402,7 +328,10 @@ class ReduceLROnPlateau(_Monitoring):
             return
         self.wait += 1
         if self.wait >= max(self.patience, 1) and rate > self.min_lr:
-            self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+            lower = max(rate * self.factor, self.min_lr)
+            self.model.optimizer.learning_rate = lower
+            why = self._unimproved(self.wait)
+            self._say(f"learning_rate lowered from {rate:.4g} to {lower:.4g}: {why}", epoch)
             self.cooling, self.wait = self.cooldown, 0
 
 
@@ -412,21 +341,32 @@ class LearningRateScheduler(Callback):
     Parameters
     ----------
     schedule : callable
-        From the epoch, counted from 0, and the rate before it, to the rate.
+        From the epoch, counted from 0, and the rate before it, to the rate; or from the epoch
+        alone.
+    verbose : {0, 1}, default 0
+        1: a line for each epoch.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+    def __init__(
+        self,
+        schedule: Callable[[int, float], float] | Callable[[int], float],
+        verbose: Literal[0, 1] = 0,
+    ) -> None:
         if not callable(schedule):
             raise TypeError(f"schedule: expected a function, got {_checks.describe(schedule)}")
+        _arguments_of(schedule, 0, 0.0)
         self.schedule = schedule
+        self.verbose = written_lines(verbose)
         self._adds = ("learning_rate",)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Set the rate."""
         rate = _plain_rate(self.model, "LearningRateScheduler")
-        self.model.optimizer.learning_rate = _checks.real(
-            self.schedule(epoch, rate), "schedule's learning rate", 0.0
-        )
+        schedule: Callable[..., float] = self.schedule
+        chosen = schedule(*_arguments_of(schedule, epoch, rate))
+        rate = _checks.real(chosen, "schedule's learning rate", 0.0)
+        self.model.optimizer.learning_rate = rate
+        self._say(f"learning_rate set to {rate:.4g}", epoch)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Report the rate."""
@@ -530,6 +470,32 @@ class LambdaCallback(Callback):
             if not callable(function):
                 raise TypeError(f"{name}: expected a function, got {_checks.describe(function)}")
             setattr(self, name, function)
+
+
+def _arguments_of(
+    schedule: Callable[..., Any], epoch: int, rate: float
+) -> tuple[int, float] | tuple[int]:
+    """Return what `schedule` is called with: epoch and rate or, if it takes but one, the epoch.
+
+    Raises
+    ------
+    TypeError
+        If it can be called with neither.
+    """
+    try:
+        signature = inspect.signature(schedule)
+    except (TypeError, ValueError):  # of some builtins, which have none
+        return epoch, rate
+    for arguments in ((epoch, rate), (epoch,)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return arguments
+    raise TypeError(
+        "schedule: expected a function of the epoch, or of the epoch and the rate before it, got "
+        f"one with the arguments {signature}"
+    )
 
 
 def _plain_rate(model: "Model", who: str) -> float:

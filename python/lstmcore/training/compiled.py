@@ -1,6 +1,6 @@
 """What `Sequential.compile` sets up."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -62,9 +62,10 @@ class Compiled:
     ) -> "Compiled":
         """Find everything by name; see `Sequential.compile`."""
         chosen_loss = losses.get(loss)
-        unweighted, with_weights = (
-            tuple(metrics.get(entry, chosen_loss).fresh() for entry in _entries(given))
-            for given in (plain, weighted)
+        unweighted = tuple(metrics.get(entry, chosen_loss).fresh() for entry in _entries(plain))
+        taken = {metric.name for metric in unweighted}
+        with_weights = tuple(
+            _get_weighted(entry, chosen_loss, taken) for entry in _entries(weighted)
         )
         found = (*unweighted, *with_weights)
         keys = ["loss", *(metric.name for metric in found)]
@@ -155,6 +156,19 @@ def _entries(given: Metrics) -> list[MetricLike]:
     if given is None:
         return []
     return [given] if isinstance(given, (str, Metric, Loss)) or callable(given) else list(given)
+
+
+def _get_weighted(entry: MetricLike, loss: Loss, taken: Collection[str]) -> Metric:
+    """Find a metric that stands among `weighted_metrics`.
+
+    Made here of a name, a loss or a function that `metrics` have as well, it is called
+    "weighted_accuracy", as in Keras; one that the user made keeps its name.
+    """
+    found = metrics.get(entry, loss)
+    metric = found.fresh()
+    if metric.name in taken and found is not entry:
+        object.__setattr__(metric, "name", f"weighted_{metric.name}")  # which no user can set
+    return metric
 
 
 def _public(module: Any) -> dict[str, type]:

@@ -1,5 +1,6 @@
 """Samples: checked once, then gathered batch by batch."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._arrays import as_array, is_frame, refuse_sparse
-from lstmcore._intake import Intake
+from lstmcore._intake import READ_FIRST, Intake
 from lstmcore._typing import Array
 
 __all__ = [
@@ -122,6 +123,8 @@ class Batch:
         Where new sequences begin.
     target_lengths : ndarray of int64, shape (N,), or None
         Of targets (N, S) that are sequences of lengths of their own, for a `SequenceLoss`.
+    known : ndarray of bool, shape (N,) or (N, T), or None
+        Where there are targets; elsewhere weights are 0. None: everywhere.
     """
 
     inputs: Any
@@ -130,6 +133,7 @@ class Batch:
     weights: Array | None
     reset: Array | None = None
     target_lengths: Array | None = None
+    known: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ class Examples:
     in_time: bool = False
     there: Array | None = None
     sample_weights: Rows | None = None
+    known: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -184,6 +189,7 @@ class Examples:
             reset=_choose(self.reset, rows),
             there=_choose(self.there, rows),
             sample_weights=_choose(self.sample_weights, rows),
+            known=_choose(self.known, rows),
         )
 
     def without_class_weight(self) -> "Examples":
@@ -205,6 +211,7 @@ class Examples:
             self.targets.lengths[rows]
             if isinstance(self.targets, Ragged) and not self.in_time
             else None,
+            gather(self.known, rows, steps),
         )
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
@@ -228,6 +235,7 @@ class Examples:
                 _window(self.targets, rows, begin, end),
                 _window(self.weights, rows, begin, end),
                 _window(self.reset, rows, begin, end),
+                known=_window(self.known, rows, begin, end),
             )
 
 
@@ -363,6 +371,8 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
     if not (isinstance(x, (np.ndarray, list, tuple, str, *_NUMBERS)) or is_frame(x)):
         plain = callable(given) and not isinstance(given, type)
         call = "; call it and pass what it returns" if plain else ""
+        if isinstance(given, os.PathLike):
+            call = f"; {READ_FIRST}"
         raise TypeError(
             f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
             "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "

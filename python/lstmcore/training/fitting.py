@@ -57,6 +57,8 @@ class Samples:
 
     def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
+        if self.y is None:
+            _refuse_pair(self.x)
         model._check_head()
         examples = model._examples(
             self.x,
@@ -134,6 +136,12 @@ def fit(
     )
     epochs = _checks.integer(epochs, "epochs", 1)
     initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
+    if initial_epoch > epochs:
+        raise ValueError(
+            f"initial_epoch: expected at most epochs, the number of the epoch at which training "
+            f"ends, got {initial_epoch} with epochs={epochs}, so that nothing would be trained; "
+            f"for {epochs} more epochs pass epochs={initial_epoch + epochs}"
+        )
     steps = _steps(steps_per_epoch, "steps_per_epoch")
     validation_steps = _steps(validation_steps, "validation_steps")
     if validation_steps is not None and validation_data is None and not validation_split:
@@ -286,6 +294,21 @@ def on_batch(
     after = step(model, examples.batch(slice(None)), totals, before)
     results = _results(totals.logs(), return_dict)
     return (results, after) if return_state else results
+
+
+def _refuse_pair(x: Any) -> None:
+    """Raise ValueError if `x`, which stands alone, is what should be x and y."""
+    if not isinstance(x, (tuple, list)) or len(x) not in (2, 3):
+        return
+    if all(hasattr(part, "__len__") and not isinstance(part, (str, bytes)) for part in x):
+        raise ValueError(
+            f"y: expected targets, got None beside x that is a {type(x).__name__} of {len(x)}; "
+            + (
+                "pass x and y as two arguments: fit(x, y)"
+                if len(x) == 2
+                else "pass x, y and weights as arguments: fit(x, y, sample_weight=weights)"
+            )
+        )
 
 
 def _check_metrics(model: "Model") -> None:

@@ -374,18 +374,20 @@ def _loss(
 def _flatten(
     outputs: Array, lengths: Array | None, batch: Batch
 ) -> tuple[Array, Array, Array | None, Array | None, int]:
-    """Give outputs (M, U), targets, weights and mask (M,), and the number of valid rows."""
+    """Give outputs (M, U), targets, weights and mask (M,), and the number of valid rows.
+
+    The mask is 0 where no step is, or no target is known; where weights are 0 it may be 1.
+    """
     targets, weights = batch.targets, batch.weights
     assert targets is not None
+    known = None if batch.known is None else batch.known.astype(outputs.dtype)
     if outputs.ndim == 2:
-        return outputs, targets, weights, None, len(outputs)
+        return outputs, targets, weights, known, len(outputs)
     samples, steps, units = outputs.shape
-    mask, count = None, samples * steps
+    mask, count = known, samples * steps
     if lengths is not None:
-        mask, count = (
-            (np.arange(steps) < lengths[:, None]).astype(outputs.dtype),
-            int(lengths.sum()),
-        )
+        there = (np.arange(steps) < lengths[:, None]).astype(outputs.dtype)
+        mask, count = there if known is None else there * known, int(lengths.sum())
     if weights is None:
         weights = mask
     else:

@@ -225,6 +225,8 @@ class Reporter(Callback):
         if self.history.epoch or self.history.restored_epoch is not None:
             seconds = time.perf_counter() - self._begin
             _print(self._conclusion(seconds))
+        elif self.params["initial_epoch"] == self.params["epochs"]:
+            _print(f"Trained 0 epochs: epoch {self.params['epochs']} is reached already")
 
     def _conclusion(self, seconds: float) -> str:
         done = len(self.history.epoch)

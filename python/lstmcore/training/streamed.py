@@ -182,7 +182,15 @@ class Streamed(Examples):
         shape = model.output_shape
         inputs = add_reset(Examples(x, None), reset)
         return add_targets(
-            inputs, self.loss, shape, model.dtype, y, weights, self.class_weight, intake
+            inputs,
+            self.loss,
+            shape,
+            model.dtype,
+            y,
+            weights,
+            self.class_weight,
+            intake,
+            model.compiled.metrics,
         ).batch(slice(None))
 
 

@@ -21,7 +21,9 @@ __all__ = [
     "Probabilistic",
     "SparseCategoricalCrossentropy",
     "check_labels",
+    "no_distributions",
     "one_hot",
+    "show_row",
 ]
 
 SUM_TOLERANCE = 1e-3
@@ -52,10 +54,7 @@ class Probabilistic(Loss):
         """Tell which rows are no distributions, where those are the targets; see `Loss`."""
         if self.labels or self.activation != "softmax":
             return None
-        wrong = np.abs(targets.sum(axis=-1) - 1) > SUM_TOLERANCE
-        if targets.size and targets.min() < 0:
-            wrong |= (targets < 0).any(axis=-1)
-        return wrong if wrong.any() else None
+        return no_distributions(targets)
 
     def refuse_rows(
         self, targets: Array, wrong: Array, name: str, where: Where | None = None
@@ -65,11 +64,9 @@ class Probabilistic(Loss):
             return
         index = first_place(wrong)
         row = targets[index]
-        shown = ", ".join(f"{value:g}" for value in row[:SHOWN])
-        more = ", ..." if len(row) > SHOWN else ""
         raise ValueError(
             f"{name}{(where or written)(index)}: {type(self).__name__} expects a share of at least "
-            f"0 for each class, together 1, got [{shown}{more}] with the sum {row.sum():g}; for "
+            f"0 for each class, together 1, got {show_row(row)} with the sum {row.sum():g}; for "
             "several classes at a time use activation='sigmoid' and loss='binary_crossentropy', "
             "for numbers activation=None and loss='mse'; a row of sample_weight 0 may hold anything"
         )
@@ -209,6 +206,23 @@ class BinaryCrossentropy(Probabilistic):
                 f"{name}: {type(self).__name__} expects targets in [0, 1], "
                 f"got {targets.min()} to {targets.max()}"
             )
+
+
+def no_distributions(targets: Array) -> Array | None:
+    """Tell which rows (...) of targets (..., K) are no shares of at least 0, together 1.
+
+    None: all of them are.
+    """
+    wrong = np.abs(targets.sum(axis=-1) - 1) > SUM_TOLERANCE
+    if targets.size and targets.min() < 0:
+        wrong |= (targets < 0).any(axis=-1)
+    return wrong if wrong.any() else None
+
+
+def show_row(row: Array) -> str:
+    """Write the beginning of a row of targets, for an error."""
+    shown = ", ".join(f"{value:g}" for value in row[:SHOWN])
+    return f"[{shown}{', ...' if len(row) > SHOWN else ''}]"
 
 
 def check_labels(labels: Array, outputs: Array, weights: Array | None) -> Array:

@@ -61,7 +61,7 @@ class Function(Loss):
         if not callable(gradient):
             raise TypeError(f"gradient: expected a function, got {gradient!r}; write {HOW}")
         self.function, self.gradient = function, gradient
-        self.name = function_name(function, name)
+        self.name = function_name(function, name, "losses.Function")
         self.labels = _checks.flag(labels, "labels")
         self.check_gradient = _checks.flag(check_gradient, "check_gradient")
 
@@ -106,8 +106,10 @@ class Function(Loss):
         return values
 
 
-def function_name(function: Any, name: str | None) -> str:
+def function_name(function: Any, name: str | None, made: str) -> str:
     """Return `name`, or what `function` is called: its ``__name__``, ``name`` or class.
+
+    `made` is the class that wraps it.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def function_name(function: Any, name: str | None) -> str:
     if found == "<lambda>":
         raise ValueError(
             "name: expected a name for a lambda, by which logs and files call it; "
-            "write Function(..., name='...')"
+            f"write lstmcore.{made}(..., name='...')"
         )
     return _checks.label(found)
 

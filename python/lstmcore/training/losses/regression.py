@@ -108,8 +108,9 @@ class Poisson(Elementwise):
             return rates - targets * outputs, rates - targets if need_gradient else None
         if (outputs < 0).any():
             raise ValueError(
-                "loss: Poisson expects outputs of at least 0, which are rates; end the model with "
-                "activation='relu', or use Poisson(log_rate=True)"
+                "loss: Poisson expects outputs of at least 0, which are rates, got "
+                f"{outputs.min():g}; use Poisson(log_rate=True), behind a last layer without "
+                "activation"
             )
         moved = outputs + 1e-7
         losses = outputs - targets * np.log(moved)

@@ -9,11 +9,12 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._configurable import Configurable
-from lstmcore._intake import Intake
+from lstmcore._intake import Intake, Where, first_place, written
 from lstmcore._typing import Array, ArrayLike
 from lstmcore.training.losses import Loss
+from lstmcore.training.losses.crossentropy import show_row
 
-__all__ = ["Metric", "counted_rows", "middle"]
+__all__ = ["Metric", "counted_rows", "middle", "no_flags"]
 
 MetricT = TypeVar("MetricT", bound="Metric")
 _CHANGED_IN_PLACE = (list, dict, set, np.ndarray)
@@ -54,6 +55,8 @@ class Metric(Configurable):
     running = True
     greater_is_better: bool | None = None
     default_name = "metric"
+    _beside_numbers = False
+    """Whether the model's loss is not about classes, so that targets may be any numbers."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = self.default_name if name is None else _checks.label(name)
@@ -79,12 +82,50 @@ class Metric(Configurable):
         ValueError
             If the metric needs other targets than the loss.
         """
+        self._beside_numbers = not loss.labels and loss.activation is None
         if self.labels is not None and self.labels != loss.labels:
             expected = "class numbers" if self.labels else "values of the outputs' shape"
             raise ValueError(
                 f"metrics: {type(self).__name__} expects {expected} as targets, "
                 f"{type(loss).__name__} does not"
             )
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """Tell which rows of targets it cannot judge by, of those that have a weight.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (..., K), or (...) for class numbers
+
+        Returns
+        -------
+        ndarray of bool, shape (...), or None
+            None: it can have all of them.
+        """
+        return None
+
+    def refuse_rows(
+        self, targets: Array, wrong: Array, name: str, where: Where | None = None
+    ) -> None:
+        """Raise ValueError, which names the first row of `wrong`, if there is one.
+
+        Parameters
+        ----------
+        targets, wrong
+            As `wrong_rows` takes and returns them; `wrong` without rows of weight 0.
+        name : str
+            What the error calls the targets.
+        where : callable, optional
+            Writes the place of a row; None: the place in the array.
+        """
+        if not wrong.any():
+            return
+        index = first_place(wrong)
+        raise ValueError(
+            f"metrics: {self.name!r} is about classes and expects 0 and 1 as targets, or a share "
+            f"for each class, got {show_row(targets[index])} at {name}{(where or written)(index)}; "
+            "for numbers use 'mae', 'rmse' or 'r2'"
+        )
 
     def check_outputs(self, units: int, targets: int | None) -> None:
         """Look whether it can judge the outputs of a model, before that is trained or evaluated.
@@ -210,6 +251,15 @@ class Metric(Configurable):
         ndarray, shape (M,)
         """
         raise NotImplementedError
+
+
+def no_flags(targets: Array) -> Array | None:
+    """Tell which rows (...) of targets (..., K) have an entry that is neither 1 nor 0 or -1.
+
+    None: no row has.
+    """
+    fits = (targets == 1) | (targets == 0) | (targets == -1)
+    return None if fits.all() else ~fits.all(axis=-1)
 
 
 def counted_rows(

@@ -7,8 +7,8 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._typing import Array, Average, choices
 from lstmcore.training.losses import Loss
-from lstmcore.training.losses.crossentropy import check_labels
-from lstmcore.training.metrics.base import Metric, counted_rows, middle
+from lstmcore.training.losses.crossentropy import check_labels, no_distributions
+from lstmcore.training.metrics.base import Metric, counted_rows, middle, no_flags
 
 __all__ = [
     "F1",
@@ -17,6 +17,7 @@ __all__ = [
     "class_numbers",
     "decide",
     "in_columns",
+    "no_decisions",
     "is_multilabel",
     "optional_flag",
 ]
@@ -51,6 +52,10 @@ class _Decisions(Metric):
         """See `Metric.bind`."""
         super().bind(loss, step_loss)
         self._multilabel = is_multilabel(self.multilabel, loss)
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        return no_decisions(targets, self._multilabel) if self._beside_numbers else None
 
     def reset(self) -> None:
         """See `Metric.reset`."""
@@ -221,6 +226,13 @@ def decide(
 def in_columns(targets: Array, multilabel: bool | None) -> bool:
     """Tell whether each column of targets is a label of its own."""
     return targets.ndim == 2 and targets.shape[1] > 1 and multilabel is not False
+
+
+def no_decisions(targets: Array, multilabel: bool | None) -> Array | None:
+    """Tell which rows (...) of targets (..., K) decide for no class; None: all of them do."""
+    if targets.shape[-1] == 1 or multilabel is not False:
+        return no_flags(targets)
+    return no_distributions(targets)
 
 
 def class_numbers(targets: Array, outputs: Array) -> Array:

@@ -14,7 +14,12 @@ from lstmcore._typing import Array, Response, choices
 from lstmcore.training.losses import Loss
 from lstmcore.training.losses.function import function_name
 from lstmcore.training.metrics.base import Metric, counted_rows
-from lstmcore.training.metrics.classes import decide, is_multilabel, optional_flag
+from lstmcore.training.metrics.classes import (
+    decide,
+    is_multilabel,
+    no_decisions,
+    optional_flag,
+)
 
 __all__ = ["Function"]
 
@@ -84,7 +89,7 @@ class Function(Metric):
         self.takes_outputs = self._response == "outputs"
         self.takes_weights = "sample_weight" in _parameters(function)
         self._multilabel: bool | None = None
-        super().__init__(function_name(function, name))
+        super().__init__(function_name(function, name, "metrics.Function"))
 
     def get_config(self) -> dict[str, Any]:
         """Return what a model file says of it: all but the function, which is given again."""
@@ -116,6 +121,12 @@ class Function(Metric):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._ask(given, outputs, {})
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        if not self._beside_numbers or self._response not in ("classes", "scores"):
+            return None
+        return no_decisions(targets, self._multilabel)
 
     def reset(self) -> None:
         """See `Metric.reset`."""

@@ -13,7 +13,8 @@ from lstmcore.training.losses import (
     SequenceLoss,
     SparseCategoricalCrossentropy,
 )
-from lstmcore.training.metrics.base import Metric, middle
+from lstmcore.training.losses.crossentropy import no_distributions
+from lstmcore.training.metrics.base import Metric, middle, no_flags
 
 __all__ = [
     "BinaryAccuracy",
@@ -49,6 +50,10 @@ class CategoricalAccuracy(Metric):
     greater_is_better = True
     default_name = "categorical_accuracy"
 
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        return no_distributions(targets) if self._beside_numbers else None
+
     def check_outputs(self, units: int, targets: int | None) -> None:
         """See `Metric.check_outputs`."""
         _several(units)
@@ -83,6 +88,10 @@ class BinaryAccuracy(Metric):
         """See `Metric.named`: the middle between two classes is at logit 0."""
         return cls(name, threshold=middle(loss), **options)
 
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        return no_flags(targets) if self._beside_numbers else None
+
     def values(self, targets: Array, outputs: Array) -> Array:
         """See `Metric.values`."""
         return np.asarray(((targets > 0.5) == (outputs > self.threshold)).mean(axis=-1))
@@ -110,10 +119,17 @@ class TopK(Metric):
         super().__init__(name)
         self.k = _checks.integer(k, "k", 1)
 
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        return no_distributions(targets) if self._beside_numbers else None
+
     def check_outputs(self, units: int, targets: int | None) -> None:
         """See `Metric.check_outputs`."""
         if self.k > units:
-            raise ValueError(f"k: expected at most {units}, the number of classes, got {self.k}")
+            advice = f"; pass lstmcore.metrics.TopK({units - 1})" if units > 2 else ""
+            raise ValueError(
+                f"k: expected at most {units}, the number of classes, got {self.k}{advice}"
+            )
         _several(units)
 
     def values(self, targets: Array, outputs: Array) -> Array:
@@ -209,6 +225,13 @@ class MeanLoss(Metric):
         if step_loss is not loss and step_loss.activation is not None:
             self._computed, self.takes_logits = self.loss.behind(step_loss.activation)
 
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        if not self._beside_numbers or self.loss.activation != "sigmoid":
+            return self.loss.wrong_rows(targets) if self._beside_numbers else None
+        fits = (targets >= 0) & (targets <= 1)
+        return None if fits.all() else np.asarray(~fits.all(axis=-1))
+
     def check_outputs(self, units: int, targets: int | None) -> None:
         """See `Metric.check_outputs`."""
         width = None if self.labels else self.loss.target_width(units)
@@ -262,6 +285,10 @@ class Perplexity(MeanLoss):
                 f"metrics: Perplexity expects a loss about classes, got {type(loss).__name__}"
             )
         super().bind(loss, step_loss)
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        return no_distributions(targets) if self._beside_numbers else None
 
     def check_outputs(self, units: int, targets: int | None) -> None:
         """See `Metric.check_outputs`."""

@@ -15,6 +15,7 @@ from lstmcore.training.metrics.classes import (
     class_numbers,
     in_columns,
     is_multilabel,
+    no_decisions,
     optional_flag,
 )
 
@@ -77,6 +78,10 @@ class AUC(Metric):
         """See `Metric.bind`."""
         super().bind(loss, step_loss)
         self._multilabel = is_multilabel(self.multilabel, loss)
+
+    def wrong_rows(self, targets: Array) -> Array | None:
+        """See `Metric.wrong_rows`."""
+        return no_decisions(targets, self._multilabel) if self._beside_numbers else None
 
     def reset(self) -> None:
         """See `Metric.reset`."""
