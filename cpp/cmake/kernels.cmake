@@ -27,7 +27,7 @@ function(lstmcore_add_kernels library isa flags)
     # The same bits for the same element wherever it stands: the compiler must not fuse a*b + c in one place only.
     target_compile_options(${objects} PRIVATE -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti)
     if(NOT LSTMCORE_SANITIZE)  # with sanitizers, unrolled tiles take minutes to compile
-      target_compile_options(${objects} PRIVATE -O3)
+      target_compile_options(${objects} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O3>)
     endif()
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC's own AVX-512 headers leave operands undefined on purpose and warn about it; a vector type as a template's

@@ -269,3 +269,24 @@ def test_one_of_two_threads_gets_the_tape():
         for thread in threads:
             thread.join()
         assert sum(outcome is not None for outcome in outcomes) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_normed_cells_hold_nothing_of_earlier_memory(dtype):
+    # 1500 rows times steps: the sums of weight gradients are made in blocks. Three rows are one.
+    config = LSTMConfig(3, 130, layer_norm=True)
+    weights = F.init_weights(config, dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((15, 100, 3)).astype(dtype)
+
+    def gradients(rows):
+        y, _, tape = F.lstm(rows, weights, config, training=True)
+        return F.lstm_backward(tape, y).weights
+
+    expected = [gradients(x[first : first + 3]) for first in range(0, 15, 3)]
+    # Memory that the engine is given next holds 1000: vectors as long as a row of gates.
+    junk = [np.full(size, 1e3, dtype) for size in range(512, 584, 8) for _ in range(40)]
+    del junk
+    for name, gradient in gradients(x).items():
+        total = np.sum([part[name] for part in expected], axis=0)
+        # Sums of 1500 terms in another order.
+        assert relative_error(gradient, total) < 1500 * np.finfo(dtype).eps, name

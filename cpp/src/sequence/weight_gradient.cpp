@@ -62,7 +62,7 @@ typename WeightGradient<T>::Sums WeightGradient<T>::like_sums(bool zeros) const 
   };
   make(sums_.x, like.x);
   make(sums_.h, like.h);
-  make(sums_.bias, like.bias);
+  if (norms_.size() == 0) make(sums_.bias, like.bias);  // else `add_norms` sums it, in `sums_` itself
   return like;
 }
 
@@ -91,7 +91,7 @@ void WeightGradient<T>::add_sums(const Sums& from, Sums& to, const Area& area, b
   const Index width = shape_.gates_width();
   const Index first = area.blocks.begin * shape_.block_width(), count = area.blocks.size() * shape_.block_width();
   const auto add = [&](const Buffer<T>& values, Buffer<T>& sums, Range rows) {
-    if (sums.size() == 0) return;
+    if (sums.size() == 0 || values.size() == 0) return;
     for (Index row = rows.begin; row < rows.end; ++row) {
       const T* const source = values.data() + row * width + first;
       T* const target = sums.data() + row * width + first;
