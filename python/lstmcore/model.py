@@ -239,7 +239,8 @@ class Model(Weighted, Summarized):
             What is validated on has none.
         sample_weight : array_like, shape (N,) or (N, T), optional
             Weights in the loss and in `weighted_metrics`, not in metrics; converted to the model's
-            dtype.
+            dtype. Where one is 0, y may be anything, such as NaN or -1; metrics leave out what is
+            no target there.
         initial_epoch : int, default 0
             Epoch to begin with, counted from 0, and so how many are done already; at most `epochs`.
             If it is the attribute `epoch`, the training is resumed: callbacks of the same classes

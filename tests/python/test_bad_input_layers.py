@@ -434,7 +434,9 @@ def test_values_as_targets():
         categorical.fit(X, LABELS, verbose=0)
     binary = lc.Sequential([layers.LSTM(2), layers.Dense(1, activation="sigmoid")])
     binary.compile("sgd", "binary_crossentropy")
-    with pytest.raises(ValueError, match=r"targets in \[0, 1\], got 0 to 2; for the labels 0 to 2"):
+    with pytest.raises(
+        ValueError, match=r"targets in \[0, 1\], got 0 to 2, .*; for the labels 0 to"
+    ):
         binary.fit(X, [0, 1, 2, 0], verbose=0)
 
 

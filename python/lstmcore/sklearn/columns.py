@@ -14,6 +14,8 @@ DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.tim
 
 DATE = re.compile(r"\s*\d{1,4}([-/.]\d{1,2}[-/.]\d{1,4}|-\d{1,2}\s*$|\s?Q[1-4])")
 
+ON_TEXT = "drop it, or encode it, as by sklearn.preprocessing.OneHotEncoder"
+
 
 def column_names(values: Any) -> list[Any] | None:
     """Return the names of the columns of a frame of pandas or polars; None if it is none.
@@ -33,7 +35,7 @@ def column_names(values: Any) -> list[Any] | None:
     return names
 
 
-def check_numbers(values: Any, name: str) -> None:
+def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
     """Raise ValueError, which names the column, if some hold dates or text.
 
     Parameters
@@ -43,11 +45,13 @@ def check_numbers(values: Any, name: str) -> None:
         column.
     name : str
         What an error calls them.
+    on_text : str
+        What an error advises on text.
     """
     columns = column_names(values)
     if columns is not None:
         for column in columns:
-            _refuse(_kind(values[column]), f"column {column!r}", name)
+            _refuse(_kind(values[column]), f"column {column!r}", name, on_text)
         return
     array = _as_array(values)
     label = getattr(values, "name", None)  # of a series
@@ -55,26 +59,19 @@ def check_numbers(values: Any, name: str) -> None:
         return
     if label is None and array.ndim > 1 and array.dtype == object:
         for number in range(array.shape[-1]):
-            _refuse(_kind(array[..., number]), f"column {number}", name)
+            _refuse(_kind(array[..., number]), f"column {number}", name, on_text)
     else:
-        _refuse(_kind(array), "the whole" if label is None else f"column {label!r}", name)
+        _refuse(_kind(array), "the whole" if label is None else f"column {label!r}", name, on_text)
 
 
-def _refuse(kind: str | None, place: str, name: str) -> None:
+def _refuse(kind: str | None, place: str, name: str, on_text: str) -> None:
     if kind == "dates":
         raise ValueError(
             f"{name}: expected numbers, but {place} holds dates; drop it, or make numbers of it "
             "that mean something to a model, such as the month or the day of the week"
         )
-    if kind == "text" and place == "the whole" and name == "y":
-        raise ValueError(
-            "y: expected numbers, got text; for names of classes use LSTMClassifier instead"
-        )
     if kind == "text":
-        raise ValueError(
-            f"{name}: expected numbers, but {place} holds text; drop it, or encode it, as by "
-            "sklearn.preprocessing.OneHotEncoder"
-        )
+        raise ValueError(f"{name}: expected numbers, but {place} holds text; {on_text}")
 
 
 def _as_array(values: Any) -> Array | None:

@@ -223,7 +223,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         _checks.choice(self.loss, "loss", choices(RegressionLoss))
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
-        check_numbers(y, "y")
+        check_numbers(y, "y", "for names of classes use LSTMClassifier")
         values = check_array(
             y,
             dtype=np.float64,

@@ -244,12 +244,12 @@ class TestPandas:
 
     def test_nan_is_refused_by_place(self, pandas):
         frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [0.5, np.nan]})
-        with pytest.raises(ValueError, match=r"^x\[1\]\[1, 1\] is nan"):
+        with pytest.raises(ValueError, match=r"^x\[1\]\[1, 'b'\] is nan"):
             make_model().predict([frame.fillna(0.0), frame])
 
     def test_numbers_written_as_strings(self, pandas):
         for column in (pandas.Series(["0", "1"]), pandas.Series(["0", "1"], dtype="category")):
-            with pytest.raises(TypeError, match="^y: expected numbers, got .*numpy.unique"):
+            with pytest.raises(TypeError, match="^y: expected numbers, .*; of digits make numbers"):
                 make_model().fit(np.zeros((2, 2, 3)), column, verbose=0)
 
 

@@ -200,3 +200,16 @@ def test_labels_of_any_type():
         LSTMClassifier(**SMALL).fit(VALUES.reshape(6, 5), ["a"] * 6)
     constant = LSTMRegressor(**SMALL).fit(VALUES.reshape(6, 5), [2.5] * 6)
     np.testing.assert_allclose(constant.predict(VALUES.reshape(6, 5)), 2.5, atol=1.0)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_names_of_classes_are_no_numbers(named):
+    pandas = pytest.importorskip("pandas")
+    names = pandas.Series(["a", "b"] * 5, name="kind" if named else None)
+    what = "column 'kind'" if named else "the whole"
+    message = (
+        f"^y: expected numbers, but {what} holds text; for names of classes use LSTMClassifier$"
+    )
+    for y in (names, names.to_frame()) if named else (names, names.to_numpy(), list(names)):
+        with pytest.raises(ValueError, match=message):
+            LSTMRegressor().fit(np.zeros((10, 4, 2)), y)
