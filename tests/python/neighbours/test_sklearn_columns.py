@@ -50,7 +50,8 @@ def test_the_column_is_named(library, kind, name, entries):
         fitted = model.fit(frame[["load"]], LABELS)
         with pytest.raises(ValueError, match=f"X: {said}"):
             fitted.predict(frame[[name]])
-    with pytest.raises(ValueError, match=f"y: {said}"):
+    of_targets = said if kind == "dates" else said.replace("drop it", "for names of classes use")
+    with pytest.raises(ValueError, match=f"y: {of_targets}"):
         LSTMRegressor(**SMALL).fit(VALUES[:, None], frame[name])
     forecaster = LSTMForecaster(4, **SMALL)
     with pytest.raises(ValueError, match=f"y: {said}"):
