@@ -48,8 +48,8 @@ Value read_document(const safetensors::File& content) {
   const std::int64_t format = require_member("metadata", document, "format", Kind::integer).integer;
   if (format != plain_format && format != quantized_format) {
     fail_reading(std::string("written") + (format > quantized_format ? " by a newer lstmcore" : "") + " in format " +
-         std::to_string(format) + ", expected format " + std::to_string(plain_format) + " or " +
-         std::to_string(quantized_format));
+                 std::to_string(format) + ", expected format " + std::to_string(plain_format) + " or " +
+                 std::to_string(quantized_format));
   }
   if (document.find("encoder_decoder") != nullptr) fail_reading("holds an EncoderDecoder, expected a Sequential");
   std::vector<std::string> entries = {"format",      "lstmcore", "dtype",    "seed",
@@ -139,8 +139,8 @@ const safetensors::Tensor& require_tensor(const safetensors::File& content, cons
   if (found == content.tensors.end()) fail_reading("missing tensor \"" + name + "\"");
   const safetensors::Tensor& tensor = found->second;
   if (tensor.shape != shape || tensor.dtype != type) {
-    fail_reading("tensor \"" + name + "\": expected " + type + " of shape " + shape_text(shape) + ", got " + tensor.dtype +
-         " of shape " + shape_text(tensor.shape));
+    fail_reading("tensor \"" + name + "\": expected " + type + " of shape " + shape_text(shape) + ", got " +
+                 tensor.dtype + " of shape " + shape_text(tensor.shape));
   }
   return tensor;
 }
@@ -201,11 +201,12 @@ void check_quantized(const std::string& name, const Quantized& matrix) {
     std::uint32_t bits = 0;
     std::memcpy(&bits, &scale, sizeof bits);
     if (bits != 0 && !(scale >= least_scale && scale <= largest_scale)) {
-      fail_reading("tensor \"" + scale_name(name) + "\": expected scales of 0 or from " + number_text(least_scale) + " to " +
-           number_text(largest_scale) + ", got " + number_text(scale));
+      fail_reading("tensor \"" + scale_name(name) + "\": expected scales of 0 or from " + number_text(least_scale) +
+                   " to " + number_text(largest_scale) + ", got " + number_text(scale));
     }
     if ((bits & 0xFFu) != 0) {
-      fail_reading("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " + number_text(scale));
+      fail_reading("tensor \"" + scale_name(name) + "\": expected scales of 16 binary digits, got " +
+                   number_text(scale));
     }
   }
   std::vector<int> largest(matrix.outputs);
@@ -217,8 +218,8 @@ void check_quantized(const std::string& name, const Quantized& matrix) {
     const int expected = matrix.scales[output] > 0 ? largest_number : 0;
     if (largest[output] != expected) {
       fail_reading("tensor \"" + name + "\": expected " + std::to_string(expected) +
-           " as the largest magnitude of what scale " + std::to_string(output) + " belongs to, got " +
-           std::to_string(largest[output]));
+                   " as the largest magnitude of what scale " + std::to_string(output) + " belongs to, got " +
+                   std::to_string(largest[output]));
     }
   }
 }
@@ -264,7 +265,7 @@ void check_precisions(const std::vector<ModelLayer>& layers, const std::string& 
     const bool own = layer.precision.empty() || layer.precision == "fp32" || layer.precision == "auto";
     if (dtype == "float64" && !own) {
       fail_reading("layer \"" + layer.name + "\": expected \"fp32\" or \"auto\" as precision for float64, got \"" +
-           layer.precision + "\"");
+                   layer.precision + "\"");
     }
     check_precisions(layer.layers, dtype);
   }
@@ -289,7 +290,7 @@ void check_int8(const std::vector<ModelLayer>& layers) {
   for (const ModelLayer& layer : layers) {
     if (layer.lstm.hidden_size > 0 && layer.precision != "int8") {
       fail_reading("layer \"" + layer.name + "\": expected \"int8\" as precision in a quantized model, got \"" +
-           layer.precision + "\"");
+                   layer.precision + "\"");
     }
     check_int8(layer.layers);
   }

@@ -226,8 +226,8 @@ void read_rnn(const Description& from, ModelLayer& layer) {
     if (description.class_name != "LSTMCell") fail_reading(description.where + ": expected an LSTMCell");
     const std::int64_t units = description.count("units");
     if (layer.lstm.hidden_size != 0 && layer.lstm.hidden_size != units) {
-      fail_reading(description.where + ": expected cells of the same units, got " + std::to_string(layer.lstm.hidden_size) +
-           " and " + std::to_string(units));
+      fail_reading(description.where + ": expected cells of the same units, got " +
+                   std::to_string(layer.lstm.hidden_size) + " and " + std::to_string(units));
     }
     LstmConfig options;
     read_cell(description, options);
@@ -403,7 +403,7 @@ void read_residual(const Description& from, ModelLayer& layer) {
   layer.projection = layer.output_size != layer.input_size;
   if (layer.projection && !may_project) {
     fail_reading(from.where + ": expected layers that keep the width " + std::to_string(layer.input_size) + ", got " +
-         std::to_string(layer.output_size));
+                 std::to_string(layer.output_size));
   }
 }
 

@@ -62,7 +62,8 @@ Tensor read_tensor(const std::string& name, const json::Value& header, std::uint
   tensor.dtype = member(name, header, "dtype", Kind::string).string;
   tensor.shape = counts(name, header, "shape");
   const std::vector<std::int64_t> offsets = counts(name, header, "data_offsets");
-  if (offsets.size() != 2 || offsets[0] > offsets[1]) fail_reading(quoted(name) + "expected data_offsets from begin to end");
+  if (offsets.size() != 2 || offsets[0] > offsets[1])
+    fail_reading(quoted(name) + "expected data_offsets from begin to end");
   tensor.begin = static_cast<std::size_t>(offsets[0]);
   tensor.end = static_cast<std::size_t>(offsets[1]);
   if (tensor.end > data_size) {
@@ -71,7 +72,7 @@ Tensor read_tensor(const std::string& name, const json::Value& header, std::uint
   const std::uint64_t expected = bytes_of(name, tensor);
   if (tensor.end - tensor.begin != expected) {
     fail_reading(quoted(name) + "expected " + std::to_string(expected) + " bytes for " + tensor.dtype + " of shape " +
-         shape_text(tensor.shape) + ", got " + std::to_string(tensor.end - tensor.begin));
+                 shape_text(tensor.shape) + ", got " + std::to_string(tensor.end - tensor.begin));
   }
   return tensor;
 }
@@ -112,10 +113,11 @@ std::uint64_t header_length(std::ifstream& stream, std::uint64_t size) {
   if (!stream.read(reinterpret_cast<char*>(bytes), length_bytes)) fail_reading("cannot be read");
   std::uint64_t length = 0;
   for (std::uint64_t k = length_bytes; k-- > 0;) length = length << 8 | bytes[k];
-  if (length > longest_header) fail_reading("no safetensors file: its header would have " + std::to_string(length) + " bytes");
+  if (length > longest_header)
+    fail_reading("no safetensors file: its header would have " + std::to_string(length) + " bytes");
   if (length > size - length_bytes) {
     fail_reading("truncated: its header has " + std::to_string(length) + " bytes, but only " +
-         std::to_string(size - length_bytes) + " are there");
+                 std::to_string(size - length_bytes) + " are there");
   }
   return length;
 }
