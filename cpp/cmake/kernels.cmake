@@ -32,9 +32,7 @@ function(lstmcore_add_kernels library isa flags)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC's own AVX-512 headers leave operands undefined on purpose and warn about it; a vector type as a template's
       # argument loses its may_alias attribute, which registers do not need.
-      # Cells would be compiled once more for every shape of tile that is known where they are called.
-      target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-ignored-attributes
-                                                -fno-ipa-cp)
+      target_compile_options(${objects} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-ignored-attributes)
     endif()
   endif()
   target_include_directories(${objects} SYSTEM PRIVATE ${LSTMCORE_EIGEN_INCLUDE})

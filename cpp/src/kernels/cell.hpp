@@ -71,11 +71,18 @@ EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, 
   }
 }
 
+// GCC would compile it once more for every shape of tile that is known where it is called.
+#if defined(__GNUC__) && !defined(__clang__)
+#define LSTMCORE_NO_CLONE [[gnu::noclone]]
+#else
+#define LSTMCORE_NO_CLONE
+#endif
+
 /// The cells of a tile, whose pre-activations are in `gates`. Not a part of each tile: the code would be there once for
 /// every shape.
 template <class T>
-EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, Index row, Index rows, Index block, Index blocks,
-                                     T* const* gates) {
+LSTMCORE_NO_CLONE EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, Index row, Index rows, Index block,
+                                                       Index blocks, T* const* gates) {
   constexpr Index full = kernels::panel_vectors * lanes_of<T>;
   for (Index r = 0; r < rows; ++r) {
     for (Index b = 0; b < blocks; ++b) {
