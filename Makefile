@@ -11,7 +11,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies --editable
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(VENV)/bin/python -DLSTMCORE_TESTS=ON
 # Tests run side by side, so threads that wait must not keep others from the cores.
-CTEST := OMP_WAIT_POLICY=passive ctest --parallel $(JOBS) --output-on-failure --no-tests=error --test-dir
+CTEST := ctest --output-on-failure --no-tests=error --test-dir
 
 ENGINE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
 CXX_FILES = $(shell git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp')
