@@ -10,7 +10,7 @@ BUILD_TOOLS := scikit-build-core pybind11 cmeel-eigen cmake ninja
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies --editable
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(VENV)/bin/python -DLSTMCORE_TESTS=ON
-# Tests run side by side, so threads that wait must not keep others from the cores.
+# One after the other: their threads meet at every step, and would wait for those of a test beside them.
 CTEST := ctest --output-on-failure --no-tests=error --test-dir
 
 ENGINE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
