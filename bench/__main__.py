@@ -7,7 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import accuracy, claims, controller, demo, environments, native, report, results, shapes
+from bench import (
+    accuracy,
+    claims,
+    controller,
+    demo,
+    environments,
+    native,
+    pair,
+    report,
+    results,
+    shapes,
+)
 
 RESULTS = environments.FOLDER / "results"
 DOCUMENTATION = environments.ROOT / "docs" / "performance"
@@ -39,7 +50,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
-        epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install.",
+        epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], pair BEFORE AFTER, install.",
     )
     add = parser.add_argument
     add(
@@ -148,6 +159,7 @@ def main() -> int:
         "accuracy": accuracy.main,
         "demo": demo.main,
         "micro": native.micro,
+        "pair": pair.main,
         "install": install,
     }
     arguments = sys.argv[1:]

@@ -52,9 +52,19 @@ class Settings:
 
 
 class Peer:
-    """The process of one peer, pinned to `cores`. To be used in a ``with`` statement."""
+    """The process of one peer, pinned to `cores`. To be used in a ``with`` statement.
 
-    def __init__(self, name: str, threads: int, cores: Sequence[int], settings: Settings) -> None:
+    `package` is the folder that lstmcore is imported from, where that is not the running Python's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        cores: Sequence[int],
+        settings: Settings,
+        package: Path | None = None,
+    ) -> None:
         self.name = name
         self.absent = ""
         self.versions: dict[str, str] = {}
@@ -65,6 +75,9 @@ class Peer:
             return
         command = [str(python), "-m", "bench.worker", "--peer", name.partition("@")[0]]
         command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
+        variables = environments.variables(name, threads, settings.isa, settings.torch_compile)
+        if package is not None:
+            variables["PYTHONPATH"] = str(package)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -72,7 +85,7 @@ class Peer:
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=environments.ROOT,
-            env=environments.variables(name, threads, settings.isa, settings.torch_compile),
+            env=variables,
         )
         answer = self.ask(do="hello")
         self.versions = answer.get("versions", {})
