@@ -50,7 +50,8 @@ def _run_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
-        epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], pair BEFORE AFTER, install.",
+        epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
+        "pair BEFORE AFTER.",
     )
     add = parser.add_argument
     add(

@@ -1,0 +1,148 @@
+"""Two hundred random configurations, and digests of all that the engine computes with each.
+
+As a program it writes the digests of the instruction set in use as JSON, which
+tests/golden/make_digests.py keeps. Numbers come from ``RandomState``, whose streams NumPy promises
+never to change.
+"""
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+import lstmcore as lc
+from lstmcore import functional as F
+from lstmcore.config import Activation, LSTMConfig
+
+COUNT = 200
+
+# Each configuration takes some of these, drawn one by one.
+OPTIONS = (
+    {"num_layers": 2},
+    {"num_layers": 3, "dropout": 0.25},
+    {"bidirectional": True},
+    {"go_backwards": True},
+    {"bias": False},
+    {"peephole": True},
+    {"coupled_gates": True},
+    {"gate_activation": Activation("hard_sigmoid", 0.3, 0.4)},
+    {"cell_activation": "softsign", "output_activation": Activation("elu", 0.7)},
+    {"cell_activation": "leaky_relu", "gate_activation": "softplus"},
+    {"gate_clip": 0.9},
+    {"cell_clip": 0.7},
+    {"zoneout_h": 0.3},
+    {"zoneout_c": 0.2},
+    {"recurrent_dropout": 0.3},
+    {"input_dropout": 0.3},
+    {"weight_dropout": 0.3},
+    {"proj_size": True},
+    {"proj_size": True, "proj_clip": 0.4},
+    {"layer_norm": True, "layer_norm_epsilon": 0.01},
+)
+
+
+class Run:
+    """One configuration and the arguments of its calls."""
+
+    def __init__(self, number):
+        random = np.random.RandomState(number)
+        self.dtype = np.float32 if random.rand() < 0.6 else np.float64
+        hidden, width = random.randint(1, 41), random.randint(1, 20)
+        if random.rand() < 0.1:
+            hidden, width = 100, 70
+        self.batch, self.steps = random.randint(1, 14), random.randint(1, 12)
+        if random.rand() < 0.1:
+            self.batch, self.steps = 40, 30
+        options = {}
+        for option in OPTIONS:
+            if random.rand() < (0.5 if random.rand() < 0.15 else 0.1):
+                options |= option
+        if options.get("bidirectional"):
+            options.pop("go_backwards", None)
+        if "proj_size" in options:
+            options["proj_size"] = random.randint(1, hidden + 1)
+        self.config = config = LSTMConfig(width, hidden, **options)
+
+        def numbers(*shape):
+            return random.uniform(-1, 1, shape).astype(self.dtype)
+
+        self.weights = {n: 0.7 * numbers(*s) for n, s in config.parameter_shapes().items()}
+        self.weights_tangent = {n: numbers(*s) for n, s in config.parameter_shapes().items()}
+        cells = config.num_layers * config.num_directions
+        self.x, self.x_tangent = (numbers(self.batch, self.steps, width) for _ in range(2))
+        self.dy = numbers(self.batch, self.steps, config.output_size)
+        self.state, self.dstate = (
+            tuple(numbers(cells, self.batch, size) for size in (config.state_size, hidden))
+            for _ in range(2)
+        )
+        self.call = {"state": self.state} if random.rand() < 0.7 else {}
+        kind = random.randint(4)
+        if kind == 1:
+            self.call["lengths"] = random.randint(0, self.steps + 1, self.batch)
+        if kind == 2:
+            self.call["mask"] = random.rand(self.batch, self.steps) < 0.7
+        if random.rand() < 0.25:
+            self.call["reset"] = random.rand(self.batch, self.steps) < 0.2
+        self.recompute = {"recompute": random.randint(1, 5)} if random.rand() < 0.2 else {}
+        self.seed = {"seed": number}
+
+    def results(self):
+        """Yield the name and the arrays of each call."""
+        packed = F.pack(self.weights, self.config)
+        y, state = F.lstm(self.x, packed, **self.call)
+        yield "inference", [y, *state]
+        if self.dtype == np.float32 and not self.config.layer_norm:
+            y, state = F.lstm(self.x, F.pack(self.weights, self.config, "int8"), **self.call)
+            yield "int8", [y, *state]
+        y, state, tape = F.lstm(
+            self.x, packed, training=True, **self.call, **self.seed, **self.recompute
+        )
+        gradients = F.lstm_backward(tape, self.dy, self.dstate)
+        yield "training", [y, *state, *of(gradients)]
+        outputs, tangents, tape = F.lstm_jvp(
+            self.x,
+            packed,
+            x_tangent=self.x_tangent,
+            weights_tangent=self.weights_tangent,
+            state_tangent=self.dstate,
+            **self.call,
+            **self.seed,
+        )
+        gradients = F.lstm_jvp_backward(tape, self.dy, self.dstate, dy_tangent=self.dy[::-1])
+        arrays = [array for y, state in (outputs, tangents) for array in (y, *state)]
+        yield "tangents", [*arrays, *of(gradients[0]), *of(gradients[1])]
+        if self.config.bidirectional or self.config.go_backwards:
+            return
+        if not self.config.dropout:
+            tape = F.lstm_begin(packed, batch_size=self.batch, state=self.state, **self.seed)
+            ys = [F.lstm_step(tape, self.x[:, t]) for t in range(self.steps)]
+            yield "steps", [*ys, *F.lstm_state(tape), *of(F.lstm_backward(tape, self.dy))]
+        stream = lc.LSTMStream(self.weights, self.config, batch_size=self.batch)
+        yield "stream", [stream.step(self.x[:, t]).copy() for t in range(self.steps)]
+
+
+def of(gradients):
+    """All arrays of gradients, in the order of the weights."""
+    return [gradients.x, *gradients.state, *gradients.weights.values()]
+
+
+def digest(arrays):
+    """Sixteen hexadecimal digits that no other results have."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
+
+
+def digests():
+    """Of every run, by its number and the call."""
+    return {
+        f"{number} {name}": digest(arrays)
+        for number in range(COUNT)
+        for name, arrays in Run(number).results()
+    }
+
+
+if __name__ == "__main__":
+    json.dump({"isa": lc.cpu_info().isa, "digests": digests()}, sys.stdout)
