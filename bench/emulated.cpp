@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "isa/units.hpp"
 #include "reference/matrix_unit.hpp"
+#include "runtime/units.hpp"
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include <random>
 #include <vector>
 
-#include "isa/isa.hpp"
-#include "pack.hpp"
+#include "packing/pack.hpp"
+#include "runtime/isa.hpp"
 
 namespace {
 

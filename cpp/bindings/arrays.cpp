@@ -155,10 +155,10 @@ void fail_shape(const std::string& name, const Axis* axes, std::size_t rank, con
 
 template <class T>
 void Reader<T>::check_writable(const py::array& array, const std::string& name) {
-  if (!is_contiguous(array) || !is_plain(array) || !array.writeable()) {
+  if (!is_contiguous(array) || !is_unsplit(array) || !array.writeable()) {
     fail_value(name + ": expected a writable C-contiguous array in native byte order, got " +
                (array.writeable() ? "" : "read-only ") + (is_contiguous(array) ? "" : "non-contiguous ") +
-               (is_plain(array) ? "" : "misaligned or byte-swapped ") + describe(array));
+               (is_unsplit(array) ? "" : "misaligned or byte-swapped ") + describe(array));
   }
 }
 

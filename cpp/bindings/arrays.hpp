@@ -110,7 +110,7 @@ struct Argument {
 };
 
 /// True if aligned and in the machine's byte order.
-inline bool is_plain(const py::array& array) {
+inline bool is_unsplit(const py::array& array) {
   const char order = array.dtype().byteorder();
   return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0 && (order == '=' || order == '|');
 }
@@ -120,7 +120,7 @@ inline bool is_contiguous(const py::array& array) { return (array.flags() & py::
 /// The array as contiguous elements of T, itself if it is so already.
 template <class T>
 py::array contiguous(const py::array& array) {
-  if (is_contiguous(array) && is_plain(array)) return array;
+  if (is_contiguous(array) && is_unsplit(array)) return array;
   using Result = py::array_t<T, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
   py::array result = Result::ensure(array);
   if (!result) throw std::bad_alloc();
@@ -147,7 +147,7 @@ Argument<T, Rank> contiguous_view(py::array array) {
 template <class T, int Rank>
 Argument<const T, Rank> strided_view(py::array array, bool unit_last) {
   std::array<std::int64_t, static_cast<std::size_t>(Rank)> stride{};
-  bool addressable = is_plain(array);
+  bool addressable = is_unsplit(array);
   for (std::size_t axis = stride.size(); axis-- > 0;) {
     const std::int64_t bytes = array.strides()[axis];
     addressable = addressable && bytes % static_cast<std::int64_t>(sizeof(T)) == 0;

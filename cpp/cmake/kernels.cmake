@@ -9,6 +9,16 @@ check_cxx_source_compiles("
   #endif
   int main() { return 0; }" LSTMCORE_X86)
 
+# Makes the objects of one library part of another, or, if that is one of objects too, of what links it.
+function(lstmcore_add_objects library objects)
+  get_target_property(type ${library} TYPE)
+  if(type STREQUAL "OBJECT_LIBRARY")
+    target_link_libraries(${library} INTERFACE $<TARGET_OBJECTS:${objects}>)
+  else()
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endif()
+endfunction()
+
 # Optional arguments after the flags are the sources, of the kernels' folder. In a group they share what Eigen's headers
 # take, a second for each.
 function(lstmcore_add_kernels library isa flags)
@@ -40,12 +50,7 @@ function(lstmcore_add_kernels library isa flags)
   set_target_properties(${objects} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
                                               INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden
                                               UNITY_BUILD ${LSTMCORE_UNITY} UNITY_BUILD_BATCH_SIZE 0)
-  get_target_property(type ${library} TYPE)
-  if(type STREQUAL "OBJECT_LIBRARY")
-    target_link_libraries(${library} INTERFACE $<TARGET_OBJECTS:${objects}>)
-  else()
-    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${objects}>)
-  endif()
+  lstmcore_add_objects(${library} ${objects})
 endfunction()
 
 # A unit for products of numbers smaller than float, where the compiler knows its instructions: defines `definition` for
@@ -55,7 +60,7 @@ function(lstmcore_add_unit library unit definition flags test)
   check_cxx_source_compiles("${test}" ${definition})
   if(${definition})
     separate_arguments(flags)
-    lstmcore_add_kernels(${library} ${unit} "${flags}" units/${unit}.cpp)
+    lstmcore_add_kernels(${library} ${unit} "${flags}" lowp/units/${unit}.cpp)
     target_compile_definitions(${library} PRIVATE ${definition})
   endif()
 endfunction()

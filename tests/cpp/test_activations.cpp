@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_problem.hpp"
+#include "runtime/isa.hpp"
 
 using lstmcore::active_kernels;
 using lstmcore::kernels::Kernels;

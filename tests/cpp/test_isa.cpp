@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
+#include "runtime/isa.hpp"
 
 namespace {
 

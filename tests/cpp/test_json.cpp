@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "json.hpp"
+#include "model_file/json.hpp"
 
 using lstmcore::json::parse;
 using lstmcore::json::Value;

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_problem.hpp"
 #include "lstm_shapes.hpp"
+#include "runtime/isa.hpp"
 
 namespace {
 

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_problem.hpp"
+#include "model_file/safetensors.hpp"
 #include "model_file_maker.hpp"
-#include "safetensors.hpp"
+#include "runtime/isa.hpp"
 
 using lstmcore::ModelFile;
 using lstmcore::ModelLayer;
@@ -577,16 +577,16 @@ struct Encoded {
 };
 
 Encoded encoded(const std::vector<float>& matrix, Index depth, Index columns) {
-  using lstmcore::kernels::Word;
+  using lstmcore::kernels::PackedGroup;
   const auto& table = lstmcore::active_table();
   const Index lanes = lstmcore::active_kernels<float>().lanes, words = (depth + 3) / 4;
   const Index width = (columns + lanes - 1) / lanes * lanes;
   std::vector<const float*> rows;
   for (Index k = 0; k < depth; ++k) rows.push_back(matrix.data() + k * columns);
-  std::vector<Word> panel(static_cast<std::size_t>(words * width));
+  std::vector<PackedGroup> panel(static_cast<std::size_t>(words * width));
   std::vector<float> scales(static_cast<std::size_t>(width));
   std::vector<std::int32_t> start(static_cast<std::size_t>(width));
-  CHECK(table.words.quantize_panel(rows.data(), depth, 0, columns, width, words, false, panel.data(), scales.data(),
+  CHECK(table.lowp.quantize_panel(rows.data(), depth, 0, columns, width, words, false, panel.data(), scales.data(),
                                    start.data()));
   Encoded result;
   for (Index k = 0; k < depth; ++k) {

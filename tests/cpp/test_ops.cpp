@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "ops_kit.hpp"
 #include "random.hpp"
 #include "reference/philox.hpp"
+#include "runtime/isa.hpp"
 
 using lstmcore::View;
 

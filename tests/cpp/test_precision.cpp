@@ -10,12 +10,12 @@
 
 #include "allocation_counter.hpp"
 #include "check.hpp"
-#include "isa/isa.hpp"
-#include "isa/units.hpp"
 #include "lstm_problem.hpp"
 #include "lstm_shapes.hpp"
 #include "lstm_variants.hpp"
 #include "reference/matrix_unit.hpp"
+#include "runtime/isa.hpp"
+#include "runtime/units.hpp"
 #include "same_bits.hpp"
 
 namespace {
@@ -58,7 +58,7 @@ std::vector<Setting> settings() {
           {Precision::bf16x3, false}, {Precision::bf16x2, false}, {Precision::bf16, false}, {Precision::int8, false}};
 }
 
-/// One of each kind of arithmetic, for tests that take long: more pieces are more of the same.
+/// One of each kind of arithmetic, for tests that take long: more terms are more of the same.
 std::vector<Setting> few_settings() {
   return {{Precision::bf16x2, true},
           {Precision::int8, true},
@@ -276,19 +276,19 @@ std::vector<Shape> walked_shapes() {
   return all;
 }
 
-/// A sequence in pieces of 1, 2, 7 and the rest, the state handed on.
+/// A sequence in terms of 1, 2, 7 and the rest, the state handed on.
 Result<float> in_pieces(const Problem<float>& p) {
   const Lstm<float> lstm(p.config, p.weights(), p.precision);
   Outputs<float> out(p);
   Index begin = 0;
   for (Index end : {Index{1}, Index{3}, Index{10}, p.steps}) {
     if (end <= begin || end > p.steps) continue;
-    lstmcore::LstmSequence<float> piece = p.sequence();
+    lstmcore::LstmSequence<float> term = p.sequence();
     lstmcore::View<float, 3> y = out.y;
-    piece.x.shape[1] = y.shape[1] = end - begin;
-    piece.x.data += begin * piece.x.stride[1];
+    term.x.shape[1] = y.shape[1] = end - begin;
+    term.x.data += begin * term.x.stride[1];
     y.data += begin * y.stride[1];
-    lstm.forward(piece, y, out.state);
+    lstm.forward(term, y, out.state);
     begin = end;
   }
   return out.result;
@@ -332,7 +332,7 @@ void check_walks(const Setting& setting) {
     const Problem<float> p = make(shape, setting.precision);
     const Result<float> whole = infer(p);
     {
-      const check::Context walk("in pieces");
+      const check::Context walk("in terms");
       check_same_outputs(in_pieces(p), whole);
     }
     {
@@ -358,10 +358,10 @@ Problem<float> plain_twin(const Problem<float>& p) {
   twin.precision = Precision::fp32;
   if (p.precision != Precision::int8) return twin;
   const auto quantize = [](std::vector<float>& weights, Index depth) {
-    std::vector<lstmcore::kernels::Word> row(static_cast<std::size_t>(depth + 1));
+    std::vector<lstmcore::kernels::PackedGroup> row(static_cast<std::size_t>(depth + 1));
     for (std::size_t first = 0; first < weights.size(); first += static_cast<std::size_t>(depth)) {
       const float scale =
-          lstmcore::active_table().words.quantize_row(weights.data() + first, depth, depth, 0, row.data());
+          lstmcore::active_table().lowp.quantize_row(weights.data() + first, depth, depth, 0, row.data());
       for (Index k = 0; k < depth; ++k) {
         const auto byte = static_cast<std::int8_t>(row[static_cast<std::size_t>(k / 4)] >> (8 * (k % 4)));
         weights[first + static_cast<std::size_t>(k)] = static_cast<float>(byte) * scale;
@@ -513,10 +513,10 @@ void check_infinities(const Setting& setting) {
 TEST("near the reference") { for_each(settings(), check_accuracy); }
 TEST("any number of threads") { for_each(few_settings(), check_threads); }
 TEST("any companions and any padding") { for_each(few_settings(), check_companions); }
-TEST("whole, in pieces or by steps") { for_each(settings(), check_walks); }
+TEST("whole, in terms or by steps") { for_each(settings(), check_walks); }
 TEST("infinities and NaN") { for_each(settings(), check_infinities); }
 
-TEST("automatic takes three pieces where they pay, whatever the batch") {
+TEST("automatic takes three terms where they pay, whatever the batch") {
   const Emulation emulation(true);
   for (const auto& [hidden, same] : {std::pair<Index, Precision>{128, Precision::bf16x3}, {16, Precision::fp32}}) {
     for (const Index rows : {1, 20}) {

@@ -10,35 +10,35 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
-#include "isa/units.hpp"
 #include "lstm_problem.hpp"
-#include "pack.hpp"
+#include "packing/lowp_panels.hpp"
+#include "packing/pack.hpp"
 #include "reference/matrix_unit.hpp"
-#include "word_panels.hpp"
+#include "runtime/isa.hpp"
+#include "runtime/units.hpp"
 
 namespace {
 
 using lstmcore::Arithmetic;
 using lstmcore::Precision;
+using lstmcore::kernels::LowpFactors;
+using lstmcore::kernels::LowpKernels;
+using lstmcore::kernels::LowpProduct;
+using lstmcore::kernels::PackedGroup;
 using lstmcore::kernels::ProductUnit;
-using lstmcore::kernels::Word;
-using lstmcore::kernels::WordFactors;
-using lstmcore::kernels::WordKernels;
-using lstmcore::kernels::WordProduct;
 
-const WordKernels& words() { return lstmcore::active_table().words; }
+const LowpKernels& words() { return lstmcore::active_table().lowp; }
 Index lanes() { return lstmcore::active_kernels<float>().lanes; }
 
-float float_of(Word bits) {
+float float_of(PackedGroup bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
 // Half a word as a number; `k` counts halves.
-float half_of(const Word* row, Index k) { return float_of((row[k / 2] >> (16 * (k % 2))) << 16); }
-int byte_of(const Word* row, Index k, Word flip = 0) {
+float half_of(const PackedGroup* row, Index k) { return float_of((row[k / 2] >> (16 * (k % 2))) << 16); }
+int byte_of(const PackedGroup* row, Index k, PackedGroup flip = 0) {
   return static_cast<std::int8_t>((row[k / 4] ^ flip) >> (8 * (k % 4)));
 }
 
@@ -55,37 +55,37 @@ std::vector<float> spread_values(Index count, std::uint64_t seed, int least, int
   return values;
 }
 
-constexpr Word garbage = 0xA5A5A5A5u;
+constexpr PackedGroup garbage = 0xA5A5A5A5u;
 
 // ---- splitting ------------------------------------------------------------------------------------------------------
 
-double joined(const Word* row, Index words_of_piece, int pieces, Index k) {
+double joined(const PackedGroup* row, Index words_of_piece, int terms, Index k) {
   double sum = 0;
-  for (int piece = 0; piece < pieces; ++piece) sum += half_of(row + piece * words_of_piece, k);
+  for (int term = 0; term < terms; ++term) sum += half_of(row + term * words_of_piece, k);
   return sum;
 }
 
-void check_joined(double sum, float value, int pieces) {
-  // The third piece's last digit must be a bfloat16's, whose least is 2^-133.
+void check_joined(double sum, float value, int terms) {
+  // The third term's last digit must be a bfloat16's, whose least is 2^-133.
   const double step = 0x1p-133, error = std::fabs(sum - value);
-  const double relative = pieces == 3 ? 0 : pieces == 2 ? 0x1p-16 : 0x1p-8;
+  const double relative = terms == 3 ? 0 : terms == 2 ? 0x1p-16 : 0x1p-8;
   const double least = std::fabs(value) < 0x1p-110 ? step / 2 : 0;
   if (!(error <= std::max(relative * std::fabs(value), least))) {
     check::fail(__FILE__, __LINE__, check::text(value) + " was split into " + check::text(sum));
   }
 }
 
-void check_split(const std::vector<float>& values, int pieces) {
+void check_split(const std::vector<float>& values, int terms) {
   const auto depth = static_cast<Index>(values.size());
   for (const Index own_words : {(depth + 1) / 2, (depth + 31) / 32 * 16}) {
-    std::vector<Word> row(static_cast<std::size_t>(pieces * own_words + 1), garbage);
-    CHECK(words().split_row(values.data(), depth, pieces, own_words, row.data()));
+    std::vector<PackedGroup> row(static_cast<std::size_t>(terms * own_words + 1), garbage);
+    CHECK(words().split_row(values.data(), depth, terms, own_words, row.data()));
     CHECK_EQUAL(row.back(), garbage);
     for (Index k = 0; k < 2 * own_words; ++k) {
-      check_joined(joined(row.data(), own_words, pieces, k), k < depth ? values[k] : 0.0f, pieces);
+      check_joined(joined(row.data(), own_words, terms, k), k < depth ? values[k] : 0.0f, terms);
     }
-    for (int piece = 0; piece < pieces; ++piece) {
-      for (Index k = depth; k < 2 * own_words; ++k) CHECK_EQUAL(half_of(row.data() + piece * own_words, k), 0.0f);
+    for (int term = 0; term < terms; ++term) {
+      for (Index k = depth; k < 2 * own_words; ++k) CHECK_EQUAL(half_of(row.data() + term * own_words, k), 0.0f);
     }
 
     // The same numbers as columns 3.. of a panel: column c holds them from c on, in turn.
@@ -97,14 +97,14 @@ void check_split(const std::vector<float>& values, int pieces) {
       for (Index c = 0; c < real; ++c) matrix.back()[first + c] = values[(k + c) % depth];
     }
     for (const auto& own : matrix) rows.push_back(own.data());
-    std::vector<Word> panel(static_cast<std::size_t>(pieces * own_words * width + 1), garbage), expected = panel;
-    CHECK(words().split_panel(rows.data(), depth, first, real, width, pieces, own_words, panel.data()));
-    std::fill(expected.begin(), expected.end() - 1, Word{0});
+    std::vector<PackedGroup> panel(static_cast<std::size_t>(terms * own_words * width + 1), garbage), expected = panel;
+    CHECK(words().split_panel(rows.data(), depth, first, real, width, terms, own_words, panel.data()));
+    std::fill(expected.begin(), expected.end() - 1, PackedGroup{0});
     for (Index c = 0; c < real; ++c) {
       std::vector<float> column;
       for (Index k = 0; k < depth; ++k) column.push_back(values[(k + c) % depth]);
-      words().split_row(column.data(), depth, pieces, own_words, row.data());
-      for (Index word = 0; word < pieces * own_words; ++word) expected[word * width + c] = row[word];
+      words().split_row(column.data(), depth, terms, own_words, row.data());
+      for (Index word = 0; word < terms * own_words; ++word) expected[word * width + c] = row[word];
     }
     CHECK_SAME_BITS(panel, expected);
   }
@@ -127,9 +127,9 @@ std::vector<float> no_pieces() {
 enum class Start { zero, bias, accumulate, add };
 
 struct Factors {
-  lstmcore::WordPanels right;
-  lstmcore::LeftWords left;
-  WordFactors views{};
+  lstmcore::LowpPanels right;
+  lstmcore::LowpRows left;
+  LowpFactors views{};
 
   Factors(const Arithmetic& arithmetic, Index rows, Index depth, Index columns, std::uint64_t seed, int least) {
     const std::vector<float> a = spread_values(rows * depth, seed, least, 3);
@@ -140,35 +140,37 @@ struct Factors {
     CHECK(right.fill(panels.data(), 0, right.panels()));
     left.prepare(arithmetic, rows, depth);
     for (Index row = 0; row < rows; ++row) left.set(row, a.data() + row * depth);
-    CHECK(!left.any_plain(rows));
+    CHECK(!left.any_unsplit(rows));
     views = right.factors();
     left.add_to(views);
   }
 
-  Word a(Index row, int piece, Index word) const { return views.a[row * views.a_stride + piece * views.words + word]; }
-  Word b(Index column, int piece, Index word) const {
+  PackedGroup a(Index row, int term, Index word) const {
+    return views.a[row * views.a_stride + term * views.groups + word];
+  }
+  PackedGroup b(Index column, int term, Index word) const {
     const Index panel = column / right.panel_width();
-    return right.panel(panel)[(piece * views.words + word) * right.width(panel) + column % right.panel_width()];
+    return right.panel(panel)[(term * views.groups + word) * right.width(panel) + column % right.panel_width()];
   }
 };
 
-// Which piece of the left factor meets which of the right one.
+// Which term of the left factor meets which of the right one.
 const std::vector<std::vector<std::pair<int, int>>> piece_orders = {
     {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
 
 // What a unit's instruction does to a running sum; the order of the sums is that of its loops.
-float matrix_sum(const Factors& f, Index row, Index column, int pieces, float sum) {
+float matrix_sum(const Factors& f, Index row, Index column, int terms, float sum) {
   using namespace lstmcore::reference;
   float total = 0;
-  for (Index first = 0; first < f.views.words; first += 16) {
-    if (pieces > 1 && first > 0 && first % lstmcore::kernels::summed_words == 0) {
-      total = first == lstmcore::kernels::summed_words ? sum : total + sum;
+  for (Index first = 0; first < f.views.groups; first += 16) {
+    if (terms > 1 && first > 0 && first % lstmcore::kernels::summed_groups == 0) {
+      total = first == lstmcore::kernels::summed_groups ? sum : total + sum;
       sum = 0;
     }
-    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(pieces - 1)]) {
+    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(terms - 1)]) {
       float even = 0, odd = 0;
       for (Index word = first; word < first + 16; ++word) {
-        const Word a = f.a(row, left, word), b = f.b(column, right, word);
+        const PackedGroup a = f.a(row, left, word), b = f.b(column, right, word);
         even =
             multiply_add_bf16(static_cast<std::uint16_t>(a & 0xFFFFu), static_cast<std::uint16_t>(b & 0xFFFFu), even);
         odd = multiply_add_bf16(static_cast<std::uint16_t>(a >> 16), static_cast<std::uint16_t>(b >> 16), odd);
@@ -176,23 +178,23 @@ float matrix_sum(const Factors& f, Index row, Index column, int pieces, float su
       sum = add_flushed(sum, add_flushed(even, odd));
     }
   }
-  return pieces > 1 && f.views.words > lstmcore::kernels::summed_words ? total + sum : sum;
+  return terms > 1 && f.views.groups > lstmcore::kernels::summed_groups ? total + sum : sum;
 }
 
-float vector_sum(const Factors& f, Index row, Index column, int pieces, float sum) {
-  for (Index word = 0; word < f.views.words; ++word) {
-    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(pieces - 1)]) {
+float vector_sum(const Factors& f, Index row, Index column, int terms, float sum) {
+  for (Index word = 0; word < f.views.groups; ++word) {
+    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(terms - 1)]) {
       sum = lstmcore::reference::dot_bf16(f.a(row, left, word), f.b(column, right, word), sum);
     }
   }
   return sum;
 }
 
-float int8_sum(const Factors& f, Index row, Index column, Word flip, float before) {
+float int8_sum(const Factors& f, Index row, Index column, PackedGroup flip, float before) {
   std::int64_t exact = 0;
   std::int32_t unsigned_sum = f.views.start != nullptr ? f.views.start[column] : 0;
-  for (Index word = 0; word < f.views.words; ++word) {
-    const Word a = f.a(row, 0, word), b = f.b(column, 0, word);
+  for (Index word = 0; word < f.views.groups; ++word) {
+    const PackedGroup a = f.a(row, 0, word), b = f.b(column, 0, word);
     for (int k = 0; k < 4; ++k) exact += byte_of(&a, k, flip) * byte_of(&b, k);
     unsigned_sum = lstmcore::reference::dot_unsigned_int8(a, b, unsigned_sum);
   }
@@ -226,13 +228,13 @@ void check_unit_case(const Arithmetic& arithmetic, Index rows, Index depth, Inde
     }
   }
   std::vector<float*> out_rows;
-  std::vector<float> pieces = out;
+  std::vector<float> terms = out;
   const auto run = [&](std::vector<float>& to, Index panel_begin, Index panel_end) {
-    WordProduct p{};
+    LowpProduct p{};
     p.rows = rows;
     p.columns = columns;
     p.panel_width = 4 * lanes();
-    p.pieces = arithmetic.pieces;
+    p.terms = arithmetic.terms;
     p.count = count;
     for (int index = 0; index < count; ++index) p.factors[index] = factors[static_cast<std::size_t>(index)].views;
     out_rows.clear();
@@ -249,14 +251,14 @@ void check_unit_case(const Arithmetic& arithmetic, Index rows, Index depth, Inde
   const Index panels = factors[0].right.panels();
   run(out, 0, panels);
   CHECK_SAME_BITS(out, expected);
-  for (Index panel = panels - 1; panel >= 0; --panel) run(pieces, panel, panel + 1);
-  CHECK_SAME_BITS(pieces, expected);
+  for (Index panel = panels - 1; panel >= 0; --panel) run(terms, panel, panel + 1);
+  CHECK_SAME_BITS(terms, expected);
 }
 
 // Every number of rows up to 40 with every number of columns; the rest by turns.
 template <class Sum>
 void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
-  const check::Context unit(std::string(arithmetic.unit->name) + ", " + std::to_string(arithmetic.pieces) + " pieces");
+  const check::Context unit(std::string(arithmetic.unit->name) + ", " + std::to_string(arithmetic.terms) + " terms");
   const Index V = lanes();
   const std::vector<Index> depths = {1, 2, 31, 32, 33, 100, 7, 1100};
   int turn = 0;
@@ -278,9 +280,9 @@ void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
 }
 
 void check_bf16_matrix_unit(const ProductUnit& unit) {
-  for (int pieces = 1; pieces <= 3; ++pieces) {
-    check_unit({&unit, pieces}, [pieces](const Factors& f, Index row, Index column, float before) {
-      return matrix_sum(f, row, column, pieces, before);
+  for (int terms = 1; terms <= 3; ++terms) {
+    check_unit({&unit, terms}, [terms](const Factors& f, Index row, Index column, float before) {
+      return matrix_sum(f, row, column, terms, before);
     });
   }
 }
@@ -293,53 +295,53 @@ void check_int8_unit(const ProductUnit& unit) {
 
 }  // namespace
 
-TEST("three pieces are the float, two and one as near as they can be") {
-  for (int pieces = 1; pieces <= 3; ++pieces) {
-    const check::Context context(std::to_string(pieces) + " pieces");
-    check_split(spread_values(1001, 1, -126, 54), pieces);
-    check_split(spread_values(64, 2, -149, -100), pieces);
-    check_split(random_values<float>(31, 3), pieces);
-    check_split({0.0f, -0.0f, 1.0f, -1.0f, 0x1p55f, float_of(0x5AFFFFFFu), -float_of(0x5AFFFFFFu)}, pieces);
+TEST("three terms are the float, two and one as near as they can be") {
+  for (int terms = 1; terms <= 3; ++terms) {
+    const check::Context context(std::to_string(terms) + " terms");
+    check_split(spread_values(1001, 1, -126, 54), terms);
+    check_split(spread_values(64, 2, -149, -100), terms);
+    check_split(random_values<float>(31, 3), terms);
+    check_split({0.0f, -0.0f, 1.0f, -1.0f, 0x1p55f, float_of(0x5AFFFFFFu), -float_of(0x5AFFFFFFu)}, terms);
     // Digits that are all ones round up to a power of two; ties go to even.
-    check_split({float_of(0x3FFFFFFFu), float_of(0x3F808000u), float_of(0x3F818000u), float_of(0x3F808080u)}, pieces);
-    check_split({2.5f}, pieces);
+    check_split({float_of(0x3FFFFFFFu), float_of(0x3F808000u), float_of(0x3F818000u), float_of(0x3F808080u)}, terms);
+    check_split({2.5f}, terms);
   }
   const float tie = float_of(0x3F808000u), odd_tie = float_of(0x3F818000u);
   for (const auto& [value, nearest] : {std::pair<float, float>{tie, 1.0f}, {odd_tie, float_of(0x3F820000u)}}) {
-    Word word = garbage;
+    PackedGroup word = garbage;
     CHECK(words().split_row(&value, 1, 1, 1, &word));
     CHECK_EQUAL(half_of(&word, 0), nearest);
   }
 }
 
-TEST("what has no pieces is told, and is zeros") {
+TEST("what has no terms is told, and is zeros") {
   for (const float value : no_pieces()) {
     const check::Context context(check::text(value));
-    for (int pieces = 1; pieces <= 3; ++pieces) {
+    for (int terms = 1; terms <= 3; ++terms) {
       for (const Index where : {0, 5, 8}) {
         std::vector<float> values = random_values<float>(9, 1);
         values[where] = value;
-        std::vector<Word> row(static_cast<std::size_t>(16 * pieces), garbage);
-        CHECK(!words().split_row(values.data(), 9, pieces, 16, row.data()));
-        CHECK_SAME_BITS(row, std::vector<Word>(row.size(), 0));
+        std::vector<PackedGroup> row(static_cast<std::size_t>(16 * terms), garbage);
+        CHECK(!words().split_row(values.data(), 9, terms, 16, row.data()));
+        CHECK_SAME_BITS(row, std::vector<PackedGroup>(row.size(), 0));
         std::vector<const float*> rows;
         for (const float& own : values) rows.push_back(&own);
         const Index width = lanes();
-        std::vector<Word> panel(static_cast<std::size_t>(5 * pieces * width));
-        CHECK(!words().split_panel(rows.data(), 9, 0, 1, width, pieces, 5, panel.data()));
+        std::vector<PackedGroup> panel(static_cast<std::size_t>(5 * terms * width));
+        CHECK(!words().split_panel(rows.data(), 9, 0, 1, width, terms, 5, panel.data()));
       }
     }
   }
 }
 
 TEST("quantized rows") {
-  for (const Word flip : {0u, 0x80808080u}) {
+  for (const PackedGroup flip : {0u, 0x80808080u}) {
     for (const double size : {1.0, 1e-30, 3e16}) {
       for (const Index depth : {1, 2, 3, 4, 5, 64, 101}) {
         const check::Context context("size " + check::text(size) + ", depth " + std::to_string(depth));
         const std::vector<float> values = random_values<float>(depth, 3, size);
         const Index own_words = (depth + 3) / 4 + 2;
-        std::vector<Word> row(static_cast<std::size_t>(own_words + 1), garbage), again = row;
+        std::vector<PackedGroup> row(static_cast<std::size_t>(own_words + 1), garbage), again = row;
         const float scale = words().quantize_row(values.data(), depth, own_words, flip, row.data());
         CHECK_EQUAL(row.back(), garbage);
         float largest = 0;
@@ -365,19 +367,19 @@ TEST("quantized rows") {
 
 TEST("what cannot be quantized is told") {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  for (const Word flip : {0u, 0x80808080u}) {
+  for (const PackedGroup flip : {0u, 0x80808080u}) {
     for (const float value : {infinity, -infinity, nan, 3.4e38f, 3.7e16f}) {
       std::vector<float> values = random_values<float>(7, 1);
       values[4] = value;
-      std::vector<Word> row(3, garbage);
+      std::vector<PackedGroup> row(3, garbage);
       CHECK(words().quantize_row(values.data(), 7, 3, flip, row.data()) < 0);
-      CHECK_SAME_BITS(row, std::vector<Word>(3, flip));
+      CHECK_SAME_BITS(row, std::vector<PackedGroup>(3, flip));
     }
     for (const float value : {0.0f, -0.0f, 1e-45f, 1e-38f, -1e-36f}) {  // the scale's inverse would be infinite
       const std::vector<float> values(7, value);
-      std::vector<Word> row(3, garbage);
+      std::vector<PackedGroup> row(3, garbage);
       CHECK_EQUAL(words().quantize_row(values.data(), 7, 3, flip, row.data()), 0.0f);
-      CHECK_SAME_BITS(row, std::vector<Word>(3, flip));
+      CHECK_SAME_BITS(row, std::vector<PackedGroup>(3, flip));
     }
   }
 }
@@ -393,14 +395,14 @@ TEST("quantized panels") {
   }
   for (const auto& own : matrix) rows.push_back(own.data());
   for (const bool unsigned_left : {false, true}) {
-    std::vector<Word> panel(static_cast<std::size_t>(own_words * width), garbage), expected(panel.size(), 0);
+    std::vector<PackedGroup> panel(static_cast<std::size_t>(own_words * width), garbage), expected(panel.size(), 0);
     std::vector<float> scale(static_cast<std::size_t>(width), -1.0f), expected_scale(scale.size(), 0.0f);
     std::vector<std::int32_t> start(scale.size(), -1), expected_start(scale.size(), 0);
     CHECK(words().quantize_panel(rows.data(), depth, first, real, width, own_words, unsigned_left, panel.data(),
                                  scale.data(), start.data()));
     for (Index c = 0; c < real; ++c) {
       std::vector<float> column;
-      std::vector<Word> row(static_cast<std::size_t>(own_words));
+      std::vector<PackedGroup> row(static_cast<std::size_t>(own_words));
       for (Index k = 0; k < depth; ++k) column.push_back(matrix[k][first + c]);
       expected_scale[c] = words().quantize_row(column.data(), depth, own_words, 0, row.data());
       for (Index word = 0; word < own_words; ++word) expected[word * width + c] = row[word];
@@ -417,7 +419,7 @@ TEST("quantized panels") {
   }
 }
 
-TEST("the emulated matrix unit, pieces of bfloat16") {
+TEST("the emulated matrix unit, terms of bfloat16") {
   const long before = lstmcore::reference::matrix_unit_violations();
   check_bf16_matrix_unit(lstmcore::reference::emulated_matrix_unit(false));
   CHECK_EQUAL(lstmcore::reference::matrix_unit_violations(), before);
@@ -429,7 +431,7 @@ TEST("the emulation tells of tiles without a configuration") {
   const Arithmetic arithmetic{&lstmcore::reference::emulated_matrix_unit(false), 1};
   const Factors factors(arithmetic, 1, 1, 1, 1, -1);
   float sum = 0, *out = &sum;
-  WordProduct p{1, 1, 4 * lanes(), 1, 1, {factors.views, {}}, &out, nullptr, false, 0, 1, false};
+  LowpProduct p{1, 1, 4 * lanes(), 1, 1, {factors.views, {}}, &out, nullptr, false, 0, 1, false};
   const long before = lstmcore::reference::matrix_unit_violations();
   {
     const lstmcore::UnitSession session(arithmetic);
@@ -454,13 +456,13 @@ TEST("this machine's matrix unit") {
 
 TEST("dot products of bfloat16 pairs") {
   const Arithmetic arithmetic = lstmcore::arithmetic_for(Precision::bf16, 1);
-  if (!arithmetic || arithmetic.unit->word_multiple != 1) {
+  if (!arithmetic || arithmetic.unit->group_multiple != 1) {
     std::printf("skipped: no vector unit for bfloat16 here\n");
     return;
   }
-  for (int pieces = 1; pieces <= 3; ++pieces) {
-    check_unit({arithmetic.unit, pieces}, [pieces](const Factors& f, Index row, Index column, float before) {
-      return vector_sum(f, row, column, pieces, before);
+  for (int terms = 1; terms <= 3; ++terms) {
+    check_unit({arithmetic.unit, terms}, [terms](const Factors& f, Index row, Index column, float before) {
+      return vector_sum(f, row, column, terms, before);
     });
   }
 }

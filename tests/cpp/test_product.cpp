@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_problem.hpp"
-#include "pack.hpp"
+#include "packing/pack.hpp"
+#include "runtime/isa.hpp"
 
 using lstmcore::active_kernels;
 using lstmcore::kernels::Kernels;
@@ -134,9 +134,9 @@ void check_product() {
       whole.run(0, whole.panel_count());
       CHECK_SAME_BITS(whole.out, expected);
 
-      Case<T> pieces(rows, depth, columns, start);
-      for (Index panel = pieces.panel_count() - 1; panel >= 0; --panel) pieces.run(panel, panel + 1);
-      CHECK_SAME_BITS(pieces.out, expected);
+      Case<T> segments(rows, depth, columns, start);
+      for (Index panel = segments.panel_count() - 1; panel >= 0; --panel) segments.run(panel, panel + 1);
+      CHECK_SAME_BITS(segments.out, expected);
     }
   });
 }
@@ -151,13 +151,13 @@ void check_transposed_product() {
       whole.run_transposed(0, whole.panel_count(), 0, rows);
       CHECK_SAME_BITS(whole.out, expected);
 
-      Case<T> pieces(rows, depth, columns, start);
+      Case<T> segments(rows, depth, columns, start);
       const Index half = (rows + 1) / 2;
-      for (Index panel = 0; panel < pieces.panel_count(); ++panel) {
-        pieces.run_transposed(panel, panel + 1, half, rows);
-        pieces.run_transposed(panel, panel + 1, 0, half);
+      for (Index panel = 0; panel < segments.panel_count(); ++panel) {
+        segments.run_transposed(panel, panel + 1, half, rows);
+        segments.run_transposed(panel, panel + 1, 0, half);
       }
-      CHECK_SAME_BITS(pieces.out, expected);
+      CHECK_SAME_BITS(segments.out, expected);
     }
   });
 }

@@ -1,14 +1,14 @@
-// The promise of the same bits: whatever the thread count, the other rows, the padding, the strides and the pieces that
-// a sequence is cut into.
+// The promise of the same bits: whatever the thread count, the other rows, the padding, the strides and the segments
+// that a sequence is cut into.
 #include <lstmcore/cpu.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_shapes.hpp"
 #include "lstm_variants.hpp"
+#include "runtime/isa.hpp"
 #include "same_bits.hpp"
 
 namespace {
@@ -96,7 +96,7 @@ void check_companions() {
   }
 }
 
-// A sequence in pieces of 1, 7, 2 and the rest, the state handed on.
+// A sequence in segments of 1, 7, 2 and the rest, the state handed on.
 template <class T>
 void check_chunks() {
   std::vector<Shape> shapes;
@@ -116,16 +116,16 @@ void check_chunks() {
     Outputs<T> out(p);
     Index begin = 0;
     for (Index end : {Index{1}, Index{8}, Index{10}, p.steps}) {
-      lstmcore::LstmSequence<T> piece = p.sequence();
+      lstmcore::LstmSequence<T> segment = p.sequence();
       lstmcore::View<T, 3> y = out.y;
-      piece.x.shape[1] = y.shape[1] = end - begin;
-      piece.x.data += begin * piece.x.stride[1];
+      segment.x.shape[1] = y.shape[1] = end - begin;
+      segment.x.data += begin * segment.x.stride[1];
       y.data += begin * y.stride[1];
-      if (piece.reset) {
-        piece.reset.shape[1] = end - begin;
-        piece.reset.data += begin;
+      if (segment.reset) {
+        segment.reset.shape[1] = end - begin;
+        segment.reset.data += begin;
       }
-      lstm.forward(piece, y, out.state);
+      lstm.forward(segment, y, out.state);
       begin = end;
     }
     check_same_outputs(out.result, whole);
@@ -221,7 +221,7 @@ void check_strides_of_gradients() {
   }
 }
 
-// A backward that computes pieces of the forward again.
+// A backward that computes segments of the forward again.
 template <class T>
 void check_recomputation() {
   std::vector<Shape> shapes = option_shapes(lstmcore::active_kernels<T>().lanes);
@@ -236,7 +236,7 @@ void check_recomputation() {
     Problem<T> p = make_problem<T>(shape);
     const Result<T> expected = train(p);
     for (const Index every : {Index{1}, Index{3}, lstmcore::recompute_sqrt, shape.steps + 1}) {
-      const check::Context pieces("recomputed every " + std::to_string(every) + " steps");
+      const check::Context segments("recomputed every " + std::to_string(every) + " steps");
       p.recompute = every;
       for (const int threads : {1, 2}) {
         const ThreadCount several(threads);
@@ -281,11 +281,11 @@ TEST("any number of threads, float") { check_threads<float>(); }
 TEST("any number of threads, double") { check_threads<double>(); }
 TEST("any companions and any padding, float") { check_companions<float>(); }
 TEST("any companions and any padding, double") { check_companions<double>(); }
-TEST("whole or in pieces") {
+TEST("whole or in segments") {
   check_chunks<float>();
   check_chunks<double>();
 }
-TEST("computed again piece by piece") {
+TEST("computed again segment by segment") {
   check_recomputation<float>();
   check_recomputation<double>();
 }

@@ -5,8 +5,8 @@
 
 #include "allocation_counter.hpp"
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_problem.hpp"
+#include "runtime/isa.hpp"
 
 using lstmcore::Lstm;
 using lstmcore::LstmStream;

@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isa/isa.hpp"
 #include "lstm_shapes.hpp"
 #include "lstm_tangent.hpp"
 #include "lstm_variants.hpp"
+#include "runtime/isa.hpp"
 #include "thread_count.hpp"
 
 namespace {
@@ -222,7 +222,7 @@ TEST("nothing is random where inference is asked for") {
     CHECK_SAME_BITS(result.value.h, inferred.h);
     CHECK_SAME_BITS(result.value.c, inferred.c);
     for (const Index every : {Index{1}, Index{3}}) {
-      const check::Context pieces("pieces of " + std::to_string(every));
+      const check::Context segments("segments of " + std::to_string(every));
       check_same(train_without_masks(p, every), result.value);
     }
     const double expected = dot(p.dy, result.tangent.y) + dot(p.dh, result.tangent.h) + dot(p.dc, result.tangent.c);

@@ -11,7 +11,7 @@
 // equations through all time steps.
 //
 // Same bits: on one instruction set, y and the states do not depend on the number of threads, on which other rows are
-// in the batch, on padding, or on whether a sequence is run whole, in pieces, or step by step. Weight gradients do not
+// in the batch, on padding, or on whether a sequence is run whole, in parts, or step by step. Weight gradients do not
 // depend on the number of threads.
 //
 // Errors: arguments are checked before anything is written; std::invalid_argument names the argument, what was expected

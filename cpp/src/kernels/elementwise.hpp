@@ -188,7 +188,7 @@ double squared_norm(const T* x, Index n) {
 // ---- dropout
 // ---------------------------------------------------------------------------------------------------------
 
-using kernels::Word;
+using Word = std::uint32_t;
 
 constexpr int philox_most_blocks = 32;
 

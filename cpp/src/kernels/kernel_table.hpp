@@ -8,7 +8,7 @@
 
 #include <lstmcore/activation.hpp>
 
-#include "word_table.hpp"
+#include "lowp/table.hpp"
 
 namespace lstmcore::kernels {
 
@@ -101,13 +101,13 @@ struct CellExtras {
 };
 
 /// The two products of a step on a unit for smaller numbers.
-struct StepWords {
+struct LowpStep {
   const ProductUnit* unit;
-  int pieces;
-  WordFactors x, h;     // `x` is not read if the input part is there already; panels of all blocks
-  const char* x_plain;  // by row: not 0 where it could not be split, and its product is a plain one
-  const char* h_plain;
-  bool any_plain;
+  int terms;
+  LowpFactors x, h;       // `x` is not read if the input part is there already; panels of all blocks
+  const char* x_unsplit;  // by row: not 0 where it could not be split, and its product is a plain one
+  const char* h_unsplit;
+  bool any_unsplit;
 };
 
 /// One step of some rows of an LSTM layer, for a range of blocks: gate pre-activations, then the cell.
@@ -130,7 +130,7 @@ struct StepForward {
   T* const* c;             // row pointers, Hp elements; may be c_prev
   T* const* h;             // row pointers, H elements; must not overlap h_prev
   T* const* y;             // a second place for h, or null
-  const StepWords* words;  // null: plain products
+  const LowpStep* lowp;    // null: plain products
   CellExtras<T> extras;
   const T* const* h_last;    // row pointers, H elements: h before the step, if zoneout keeps some of it
   const T* const* h_factor;  // row pointers, Hp elements: what the next step sees of h is h times this; or null
@@ -311,7 +311,7 @@ struct Kernels {
 struct KernelTable {
   Kernels<float> f32;
   Kernels<double> f64;
-  WordKernels words;
+  LowpKernels lowp;
 };
 
 template <class T>

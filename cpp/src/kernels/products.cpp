@@ -1,8 +1,8 @@
 // What multiplies matrices, and a layer's step, which is compiled with its product.
 #include "cell.hpp"
-#include "int8_dot.hpp"
+#include "lowp/factors.hpp"
+#include "lowp/int8_dot.hpp"
 #include "transpose.hpp"
-#include "word_factors.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -29,8 +29,8 @@ void put_products(kernels::KernelTable& table);
 void put_products(kernels::KernelTable& table) {
   put_products(table.f32);
   put_products(table.f64);
-  table.words = {&split_row,      &split_panel,     &quantize_row,
-                 &quantize_panel, &add_dequantized, vector_unit<Int8Dot>(LSTMCORE_NAME(LSTMCORE_ISA), 4, 0)};
+  table.lowp = {&split_row,      &split_panel,     &quantize_row,
+                &quantize_panel, &add_dequantized, vector_unit<Int8Dot>(LSTMCORE_NAME(LSTMCORE_ISA), 4, 0)};
 }
 
 }  // namespace LSTMCORE_ISA

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <lstmcore/ops.hpp>
 
-#include "../buffer.hpp"
-#include "../check.hpp"
-#include "../isa/isa.hpp"
+#include "../api/check.hpp"
+#include "../runtime/buffer.hpp"
+#include "../runtime/isa.hpp"
 #include "elements.hpp"
 
 namespace lstmcore::ops {

@@ -3,10 +3,10 @@
 #include <lstmcore/ops.hpp>
 #include <vector>
 
-#include "../buffer.hpp"
-#include "../check.hpp"
-#include "../isa/isa.hpp"
-#include "../pack.hpp"
+#include "../api/check.hpp"
+#include "../packing/pack.hpp"
+#include "../runtime/buffer.hpp"
+#include "../runtime/isa.hpp"
 #include "elements.hpp"
 #include "sequences.hpp"
 

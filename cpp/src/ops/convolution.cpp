@@ -5,9 +5,9 @@
 #include <numeric>
 #include <vector>
 
-#include "../buffer.hpp"
-#include "../check.hpp"
-#include "../isa/isa.hpp"
+#include "../api/check.hpp"
+#include "../runtime/buffer.hpp"
+#include "../runtime/isa.hpp"
 #include "activate.hpp"
 #include "products.hpp"
 #include "sequences.hpp"

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <lstmcore/ops.hpp>
 
-#include "../buffer.hpp"
-#include "../check.hpp"
+#include "../api/check.hpp"
+#include "../runtime/buffer.hpp"
 #include "activate.hpp"
 #include "products.hpp"
 

@@ -1,8 +1,8 @@
 #include <lstmcore/ops.hpp>
 
-#include "../check.hpp"
-#include "../dropout_mask.hpp"
-#include "../isa/isa.hpp"
+#include "../api/check.hpp"
+#include "../runtime/isa.hpp"
+#include "../sequence/dropout_mask.hpp"
 #include "elements.hpp"
 
 namespace lstmcore {

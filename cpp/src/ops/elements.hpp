@@ -1,7 +1,7 @@
 // Flat arrays cut into ranges for threads.
 #pragma once
 
-#include "../threads.hpp"
+#include "../runtime/threads.hpp"
 
 namespace lstmcore::ops {
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <lstmcore/ops.hpp>
 
-#include "../check.hpp"
-#include "../isa/isa.hpp"
+#include "../api/check.hpp"
+#include "../runtime/isa.hpp"
 #include "elements.hpp"
 
 namespace lstmcore {

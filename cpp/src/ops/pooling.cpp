@@ -4,7 +4,7 @@
 #include <lstmcore/ops.hpp>
 #include <type_traits>
 
-#include "../check.hpp"
+#include "../api/check.hpp"
 #include "sequences.hpp"
 
 namespace lstmcore {

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <lstmcore/tensor.hpp>
 
-#include "../buffer.hpp"
-#include "../isa/isa.hpp"
-#include "../pack.hpp"
-#include "../threads.hpp"
+#include "../packing/pack.hpp"
+#include "../runtime/buffer.hpp"
+#include "../runtime/isa.hpp"
+#include "../runtime/threads.hpp"
 
 namespace lstmcore::ops {
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "../check.hpp"
+#include "../api/check.hpp"
 #include "elements.hpp"
 
 namespace lstmcore::ops {

@@ -2,7 +2,7 @@
 #include <limits>
 #include <lstmcore/ops.hpp>
 
-#include "../check.hpp"
+#include "../api/check.hpp"
 
 namespace lstmcore {
 

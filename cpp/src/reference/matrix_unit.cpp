@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #define LSTMCORE_ISA emulated
-#include "../kernels/matrix_product.hpp"
+#include "../kernels/lowp/matrix_product.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -47,7 +47,7 @@ inline std::int32_t wrapped(std::int64_t value) {
 std::atomic<long> violations{0}, products{0};
 
 struct Registers {
-  Word tile[8][tile_side][tile_side];
+  PackedGroup tile[8][tile_side][tile_side];
   bool configured = false;
 };
 
@@ -93,7 +93,7 @@ struct EmulatedTiles {
   }
 };
 
-/// TDPBF16PS: of each element, the products of even elements of the words and those of odd ones are summed up on their
+/// TDPBF16PS: of each element, the products of even elements of the groups and those of odd ones are summed up on their
 /// own, from zero.
 struct Bf16Tiles : EmulatedTiles {
   using Sum = float;
@@ -148,7 +148,7 @@ constexpr kernels::ProductUnit bf16 = matrix_unit<Bf16Tiles>("emulated");
 constexpr kernels::ProductUnit int8 = matrix_unit<Int8Tiles>("emulated");
 
 template <class Left>
-std::int32_t dot_bytes(Word a, Word b, std::int32_t sum) {
+std::int32_t dot_bytes(PackedGroup a, PackedGroup b, std::int32_t sum) {
   std::int64_t total = sum;
   for (int byte = 0; byte < 4; ++byte) {
     const auto left = static_cast<Left>(a >> (8 * byte));
@@ -163,7 +163,7 @@ std::int32_t dot_bytes(Word a, Word b, std::int32_t sum) {
 
 namespace reference {
 
-using kernels::Word;
+using kernels::PackedGroup;
 
 const kernels::ProductUnit& emulated_matrix_unit(bool of_int8) { return of_int8 ? emulated::int8 : emulated::bf16; }
 long matrix_unit_violations() { return emulated::violations; }
@@ -181,16 +181,18 @@ float add_flushed(float a, float b) {
   return emulated::without_subnormals(emulated::without_subnormals(a) + emulated::without_subnormals(b));
 }
 
-float dot_bf16(Word a, Word b, float sum) {
-  const auto low = [](Word word) { return static_cast<std::uint16_t>(word & 0xFFFFu); };
-  const auto high = [](Word word) { return static_cast<std::uint16_t>(word >> 16); };
+float dot_bf16(PackedGroup a, PackedGroup b, float sum) {
+  const auto low = [](PackedGroup word) { return static_cast<std::uint16_t>(word & 0xFFFFu); };
+  const auto high = [](PackedGroup word) { return static_cast<std::uint16_t>(word >> 16); };
   return multiply_add_bf16(low(a), low(b), multiply_add_bf16(high(a), high(b), sum));
 }
 
-std::int32_t dot_unsigned_int8(Word a, Word b, std::int32_t sum) {
+std::int32_t dot_unsigned_int8(PackedGroup a, PackedGroup b, std::int32_t sum) {
   return emulated::dot_bytes<std::uint8_t>(a, b, sum);
 }
-std::int32_t dot_int8(Word a, Word b, std::int32_t sum) { return emulated::dot_bytes<std::int8_t>(a, b, sum); }
+std::int32_t dot_int8(PackedGroup a, PackedGroup b, std::int32_t sum) {
+  return emulated::dot_bytes<std::int8_t>(a, b, sum);
+}
 
 }  // namespace reference
 }  // namespace lstmcore

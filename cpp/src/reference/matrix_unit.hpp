@@ -1,10 +1,10 @@
-// Scalar emulations of the instructions behind the units for products of words, so that every machine can test what
+// Scalar emulations of the instructions behind the units for products of groups, so that every machine can test what
 // uses them: x86's matrix unit (AMX), bit for bit as Intel's manual describes it, and the dot products of AVX-512.
 #pragma once
 
 #include <cstdint>
 
-#include "../kernels/word_table.hpp"
+#include "../kernels/lowp/table.hpp"
 
 namespace lstmcore::reference {
 
@@ -24,10 +24,10 @@ float multiply_add_bf16(std::uint16_t a, std::uint16_t b, float sum);
 float add_flushed(float a, float b);
 
 /// One word of VDPBF16PS: the product of the odd elements is added first, then that of the even ones.
-float dot_bf16(kernels::Word a, kernels::Word b, float sum);
+float dot_bf16(kernels::PackedGroup a, kernels::PackedGroup b, float sum);
 /// One word of VPDPBUSD: the bytes of `a` are unsigned, those of `b` signed.
-std::int32_t dot_unsigned_int8(kernels::Word a, kernels::Word b, std::int32_t sum);
+std::int32_t dot_unsigned_int8(kernels::PackedGroup a, kernels::PackedGroup b, std::int32_t sum);
 /// The same with signed bytes on both sides.
-std::int32_t dot_int8(kernels::Word a, kernels::Word b, std::int32_t sum);
+std::int32_t dot_int8(kernels::PackedGroup a, kernels::PackedGroup b, std::int32_t sum);
 
 }  // namespace lstmcore::reference

@@ -2,7 +2,7 @@
 #include <array>
 #include <cmath>
 
-#include "../isa/isa.hpp"
+#include "../runtime/isa.hpp"
 #include "weight_gradient.hpp"
 
 namespace lstmcore {
@@ -49,8 +49,8 @@ class BackwardWalk {
     norm_h_ = pointers_.take<const T*>(size);
     statistics_ = pointers_.take<const T*>(size);
     dh_product_ = pointers_.take<T*>(size);
-    dgates_words_.prepare(cell.weights->h_words, static_cast<Index>(size));
-    dr_words_.prepare(cell.weights->projection_words, static_cast<Index>(size));
+    dgates_lowp_.prepare(cell.weights->h_lowp, static_cast<Index>(size));
+    dr_lowp_.prepare(cell.weights->projection_lowp, static_cast<Index>(size));
   }
 
   /// Walks back over some steps; to be called from the last ones on. The gradients by the pre-activations of all rows
@@ -134,7 +134,7 @@ class BackwardWalk {
     part_.meeting.wait();  // all columns are there
     multiply(
         product_of<T>(alive_, dr_, shape_.state, cell_.weights->projection.data(), shape_.hidden, dm_, unit_panels()),
-        cell_.weights->projection_words, dr_words_);
+        cell_.weights->projection_lowp, dr_lowp_);
   }
 
   void cell_step() {
@@ -172,7 +172,7 @@ class BackwardWalk {
   void state_step(Index step) {
     multiply(product_of<T>(alive_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
                            state_panels()),
-             cell_.weights->h_words, dgates_words_);
+             cell_.weights->h_lowp, dgates_lowp_);
     const Index first = state_columns().begin, columns = std::max<Index>(state_columns().size(), 0);
     for (Index i = 0; cell_.variant.h_factor && i < alive_; ++i) {
       kernels_.multiply(cell_.variant.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
@@ -195,7 +195,7 @@ class BackwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;
-  LeftWords dgates_words_, dr_words_;
+  LowpRows dgates_lowp_, dr_lowp_;
   const T **dy_, **c_prev_, **c_, **gates_, **h_, **h_last_, **norm_x_, **norm_h_, **statistics_;
   T **dh_, **dc_, **dgates_, **dh_product_, **dh_kept_, **dr_, **dm_;
 };
@@ -256,10 +256,10 @@ class LayerBackward {
                                    sums.row_multiple() > 1 ? shape.gradients_width() : 0});
     zeros_.resize(static_cast<std::size_t>(widest), T(0));
 
-    const Index pieces = threads == 1 ? 1 : 2 * threads;
-    block_parts_ = sums.wanted() ? std::min(pieces, shape.blocks()) : 0;
-    column_parts_ = sums.wanted() ? static_cast<int>((pieces + block_parts_ - 1) / block_parts_) : 1;
-    dx_parts_ = dx ? pieces : 0;
+    const Index segments = threads == 1 ? 1 : 2 * threads;
+    block_parts_ = sums.wanted() ? std::min(segments, shape.blocks()) : 0;
+    column_parts_ = sums.wanted() ? static_cast<int>((segments + block_parts_ - 1) / block_parts_) : 1;
+    dx_parts_ = dx ? segments : 0;
     for (int thread = 0; thread < threads; ++thread) scratch_.emplace_back(*this);
   }
 
@@ -328,9 +328,9 @@ class LayerBackward {
   struct Scratch {
     StepRows<T> rows;  ///< of a range
     Buffer<T> panel;   ///< of `WeightGradient::add`
-    GradientWords words;
+    LowpGradient lowp;
     Buffer<T> dx;  ///< of one direction, to be added to the other's
-    LeftWords dx_words;
+    LowpRows dx_lowp;
     std::array<const T*, dx_rows> dx_from;
     std::array<T*, dx_rows> dx_to, dx_sum;
 
@@ -354,10 +354,10 @@ class LayerBackward {
         rows.m.resize(layer.shape_.projected ? rows.gates.size() : 0);
         rows.dr.resize(rows.m.size());
         panel.resize(static_cast<std::size_t>(WeightGradient<T>::scratch_size(layer.shape_)));
-        if (layer.sums_.row_multiple() > 1) words.prepare(layer.shape_);
+        if (layer.sums_.row_multiple() > 1) lowp.prepare(layer.shape_);
       }
       if (layer.dx_) {
-        for (const BackwardCell<T>& cell : layer.cells_) dx_words.prepare(cell.weights->x_words, dx_rows);
+        for (const BackwardCell<T>& cell : layer.cells_) dx_lowp.prepare(cell.weights->x_lowp, dx_rows);
       }
       if (layer.dx_ && layer.directions() > 1) dx.resize(static_cast<std::size_t>(dx_rows * layer.shape_.input));
     }
@@ -387,7 +387,7 @@ class LayerBackward {
       if (dx_) input_gradient(set, range, 0, 0, 1, scratch);
       if (!sums_.wanted()) continue;
       for (Index group = index * groups; group < (index + 1) * groups; ++group) {
-        // Shares of rows that are dealt in turn interleave; those in one piece follow each other.
+        // Shares of rows that are dealt in turn interleave; those in one range follow each other.
         const Index own = schedule_.ragged() ? index + (group - index * groups) * threads_ : group;
         add_weight_gradient(set, range, 0, own, {0, shape_.blocks()}, 1, 0, scratch);
       }
@@ -456,7 +456,7 @@ class LayerBackward {
     gather(set, range, direction, rows, scratch.rows);
     const bool first = rows.longest(schedule_) <= set.steps(range).end;
     sums_.of(direction, group)
-        .add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data(), scratch.words);
+        .add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data(), scratch.lowp);
   }
 
   /// A group's rows of a range of steps, for the sums of the weights' gradients.
@@ -520,7 +520,7 @@ class LayerBackward {
       const Range panels{0, (shape_.input + shape_.block_width() - 1) / shape_.block_width()};
       multiply(product_of<T>(count, scratch.dx_from.data(), shape_.gates_width(), cell.weights->x.data(), shape_.input,
                              scratch.dx_to.data(), panels),
-               cell.weights->x_words, scratch.dx_words);
+               cell.weights->x_lowp, scratch.dx_lowp);
       for (Index i = 0; i < sums; ++i) {
         active_kernels<T>().add(scratch.dx.data() + i * shape_.input, scratch.dx_sum[static_cast<std::size_t>(i)],
                                 shape_.input);

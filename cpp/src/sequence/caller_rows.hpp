@@ -1,7 +1,7 @@
 // Moving rows between the caller's arrays and ours, which are sorted by length and packed.
 #pragma once
 
-#include "../threads.hpp"
+#include "../runtime/threads.hpp"
 #include "schedule.hpp"
 
 namespace lstmcore {

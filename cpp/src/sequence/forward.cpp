@@ -1,5 +1,5 @@
 // Forward: each part walks its rows through time, step by step.
-#include "../isa/isa.hpp"
+#include "../runtime/isa.hpp"
 #include "walk.hpp"
 
 namespace lstmcore {
@@ -46,9 +46,9 @@ class ForwardWalk {
     norm_h_ = pointers_.take<T*>(size);
     fresh_c_ = pointers_.take<T*>(size);
     row_statistics_ = pointers_.take<T*>(size);
-    x_words_.prepare(cell.weights->x_words, rows_ * chunk_steps_);
-    h_words_.prepare(cell.weights->h_words, rows_);
-    m_words_.prepare(cell.weights->projection_words, rows_);
+    x_lowp_.prepare(cell.weights->x_lowp, rows_ * chunk_steps_);
+    h_lowp_.prepare(cell.weights->h_lowp, rows_);
+    m_lowp_.prepare(cell.weights->projection_lowp, rows_);
     if (fused_) return;
     const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
     project_x_ = pointers_.take<const T*>(projected);
@@ -62,7 +62,7 @@ class ForwardWalk {
   /// Some steps; to be called from the first ones on.
   void run(Range range) {
     if (rows_ == 0) return;
-    const UnitSession session(cell_.weights->h_words.arithmetic());
+    const UnitSession session(cell_.weights->h_lowp.arithmetic());
     const Index end = std::min(range.end, length(0));
     for (Index first = range.begin; first < end; first += chunk_steps_) {
       const Index last = std::min(end, first + chunk_steps_);
@@ -116,7 +116,7 @@ class ForwardWalk {
     }
     kernels::Product<T> product = gates_product(count, project_x_, shape_.input, cell_.weights->x, project_out_);
     if (!shape_.normed) product.bias = cell_.weights->bias.data() + first_column();
-    multiply(product, cell_.weights->x_words, x_words_, part_.blocks.begin);
+    multiply(product, cell_.weights->x_lowp, x_lowp_, part_.blocks.begin);
   }
 
   void gather(Index step, Index slot) {
@@ -184,27 +184,27 @@ class ForwardWalk {
     if (shape_.normed) {
       normed_step(step, s);
     } else {
-      s.words = words_of_step();
+      s.lowp = lowp_of_step();
       kernels_.step_forward(s);
     }
     if (cell_.m) project();
   }
 
   /// Left factors of a step in a lower precision.
-  const kernels::StepWords* words_of_step() {
-    const WordPanels& h = cell_.weights->h_words;
+  const kernels::LowpStep* lowp_of_step() {
+    const LowpPanels& h = cell_.weights->h_lowp;
     if (!h) return nullptr;
-    set_rows(h_words_, h_prev_, alive_);
-    step_words_ = {h.arithmetic().unit, h.arithmetic().pieces,     {}, h.factors(), nullptr,
-                   h_words_.plain(),    h_words_.any_plain(alive_)};
-    h_words_.add_to(step_words_.h);
-    if (!fused_) return &step_words_;
-    set_rows(x_words_, x_, alive_);
-    step_words_.x = cell_.weights->x_words.factors();
-    x_words_.add_to(step_words_.x);
-    step_words_.x_plain = x_words_.plain();
-    step_words_.any_plain = step_words_.any_plain || x_words_.any_plain(alive_);
-    return &step_words_;
+    set_rows(h_lowp_, h_prev_, alive_);
+    step_lowp_ = {h.arithmetic().unit, h.arithmetic().terms,       {}, h.factors(), nullptr,
+                  h_lowp_.plain(),     h_lowp_.any_unsplit(alive_)};
+    h_lowp_.add_to(step_lowp_.h);
+    if (!fused_) return &step_lowp_;
+    set_rows(x_lowp_, x_, alive_);
+    step_lowp_.x = cell_.weights->x_lowp.factors();
+    x_lowp_.add_to(step_lowp_.x);
+    step_lowp_.x_unsplit = x_lowp_.plain();
+    step_lowp_.any_unsplit = step_lowp_.any_unsplit || x_lowp_.any_unsplit(alive_);
+    return &step_lowp_;
   }
 
   /// A step whose norms need all of a row: the parts that share it meet before each.
@@ -215,7 +215,7 @@ class ForwardWalk {
       fresh_c_[i] = cell_.fresh_c.at(step, row(i));
       row_statistics_[i] = statistics_.data() + i * kernels::norm_statistics;
     }
-    multiply(gates_product(alive_, h_prev_, shape_.state, cell_.weights->h, norm_h_), cell_.weights->h_words, h_words_,
+    multiply(gates_product(alive_, h_prev_, shape_.state, cell_.weights->h, norm_h_), cell_.weights->h_lowp, h_lowp_,
              part_.blocks.begin);
     part_.meeting.wait();
     for (Index i = 0; i < alive_; ++i) norm_h_[i] -= first_column();
@@ -240,7 +240,7 @@ class ForwardWalk {
     const Range panels = split((shape_.state + width - 1) / width, part_.shares, part_.share);
     const Buffer<T>& projection = cell_.weights->projection;
     multiply(product_of<T>(alive_, h_, shape_.hidden, projection.data(), shape_.state, projected_, panels),
-             cell_.weights->projection_words, m_words_);
+             cell_.weights->projection_lowp, m_lowp_);
     const Index first = panels.begin * width, count = std::min(panels.end * width, shape_.state) - first;
     for (Index i = 0; i < alive_ && count > 0; ++i) {
       T* const h = projected_[i] + first;
@@ -272,8 +272,8 @@ class ForwardWalk {
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   std::vector<T> statistics_;  ///< of the norms of a step
-  LeftWords x_words_, h_words_, m_words_;
-  kernels::StepWords step_words_{};
+  LowpRows x_lowp_, h_lowp_, m_lowp_;
+  kernels::LowpStep step_lowp_{};
   PointerArrays pointers_;
   const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **norm_x_, **project_x_ = nullptr;
   T **gates_, **c_, **h_, **y_, **h_fed_, **projected_, **norm_h_, **fresh_c_, **row_statistics_,

@@ -1,4 +1,4 @@
-#include "../dropout_mask.hpp"
+#include "dropout_mask.hpp"
 #include "layers.hpp"
 
 namespace lstmcore {

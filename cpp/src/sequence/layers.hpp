@@ -3,7 +3,7 @@
 
 #include <mutex>
 
-#include "../isa/isa.hpp"
+#include "../runtime/isa.hpp"
 #include "walk.hpp"
 
 namespace lstmcore {
@@ -49,48 +49,48 @@ struct Lstm<T>::Impl {
   mutable std::vector<BackwardPanels<T>> backward_;
 };
 
-/// The steps of a sequence cut into pieces. If there are several, a forward keeps the states between them only, and the
-/// backward computes the rest of a piece again when it comes to it.
-class Pieces {
+/// The steps of a sequence cut into segments. If there are several, a forward keeps the states between them only, and
+/// the backward computes the rest of a segment again when it comes to it.
+class Segments {
  public:
-  Pieces() = default;
-  /// `every`: steps of a piece; 0: all; recompute_sqrt: about the square root of all.
-  Pieces(Index longest, Index every);
+  Segments() = default;
+  /// `every`: steps of a segment; 0: all; recompute_sqrt: about the square root of all.
+  Segments(Index longest, Index every);
 
   Index count() const { return count_; }
   bool again() const { return count_ > 1; }
-  Range of(Index piece) const { return {piece * every_, std::min((piece + 1) * every_, longest_)}; }
-  /// Rows of the piece that has most, the first, which is what a place for one piece at a time has to hold.
+  Range of(Index segment) const { return {segment * every_, std::min((segment + 1) * every_, longest_)}; }
+  /// Rows of the segment that has most, the first, which is what a place for one segment at a time has to hold.
   Index most_rows(const Schedule& schedule) const { return schedule.work(0, of(0).end); }
 
  private:
   Index longest_ = 0, every_ = 0, count_ = 1;
 };
 
-/// Whether what layers pass to each other is there for one piece at a time: in a stack that walks forwards only, whose
-/// times are steps.
-inline bool passes_pieces(const LstmConfig& config, const Pieces& pieces) {
-  return pieces.again() && !config.bidirectional && !config.go_backwards;
+/// Whether what layers pass to each other is there for one segment at a time: in a stack that walks forwards only,
+/// whose times are steps.
+inline bool passes_segments(const LstmConfig& config, const Segments& segments) {
+  return segments.again() && !config.bidirectional && !config.go_backwards;
 }
 
-/// How many layers go through a piece together, before the next ones begin. Where pieces are passed on that is all of
-/// them, so that nothing between layers outlives a piece; elsewhere a layer waits for all of the one below.
-inline Index layers_together(const LstmConfig& config, const Pieces& pieces) {
-  return pieces.again() && !passes_pieces(config, pieces) ? 1 : config.num_layers;
+/// How many layers go through a segment together, before the next ones begin. Where segments are passed on that is all
+/// of them, so that nothing between layers outlives a segment; elsewhere a layer waits for all of the one below.
+inline Index layers_together(const LstmConfig& config, const Segments& segments) {
+  return segments.again() && !passes_segments(config, segments) ? 1 : config.num_layers;
 }
 
 template <class T>
 struct LstmTape<T>::Impl {
-  /// What one direction of a layer leaves for its backward, by (step, row): of all steps, or of those of one piece.
+  /// What one direction of a layer leaves for its backward, by (step, row): of all steps, or of those of one segment.
   struct Cell {
     Buffer<T> gates;  ///< [rows of all steps][4 Hp] activations
     Buffer<T> c;      ///< [rows of all steps][Hp]
     Buffer<T> m;      ///< [rows of all steps][H], with a projection: what h is the projection of
-    Buffer<T> h0;     ///< [pieces][N][width of h] before each piece; with several pieces also after the last
-    Buffer<T> c0;     ///< [pieces][N][Hp]
+    Buffer<T> h0;     ///< [segments][N][width of h] before each segment; with several segments also after the last
+    Buffer<T> c0;     ///< [segments][N][Hp]
     // With recurrent dropout: its mask, and h0 and h times that.
     Buffer<T> h_factor;  ///< [N][Hp]
-    Buffer<T> h0_fed;    ///< [N][H] of one piece
+    Buffer<T> h0_fed;    ///< [N][H] of one segment
     Buffer<T> h_fed;     ///< [rows of all steps][H]
     // With layer norms: W x and U h' before them, their statistics, and c before zoneout.
     Buffer<T> norm_x;               ///< [rows of all steps][4 Hp]
@@ -113,7 +113,7 @@ struct LstmTape<T>::Impl {
   LstmConfig config;  ///< as it was at work: without dropout if nothing was random
   bool random = true;
   std::uint64_t seed = 0;
-  Pieces pieces;
+  Segments segments;
   std::vector<Layer> layers;
   std::vector<Cell> cells;
 

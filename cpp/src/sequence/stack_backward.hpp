@@ -1,4 +1,4 @@
-// The backward of all layers, from the top, of all steps at once or piece by piece from the end.
+// The backward of all layers, from the top, of all steps at once or segment by segment from the end.
 #pragma once
 
 #include "stack_forward.hpp"
@@ -15,7 +15,7 @@ class StackBackward {
         config_(tape.config),
         tape_(tape),
         schedule_(tape.schedule),
-        pieces_(tape.pieces),
+        segments_(tape.segments),
         outputs_(outputs),
         inputs_(inputs) {
     layers_.reserve(count(config_.num_layers));
@@ -25,16 +25,16 @@ class StackBackward {
     for (Index layer = 0; layer < config_.num_layers; ++layer) layers_.push_back(begin_layer(layer));
     RowMap<const T> dy;
     if (outputs_.y) dy = output_gradients();
-    const Index together = layers_together(config_, pieces_);
+    const Index together = layers_together(config_, segments_);
     StackForward<T> forward(lstm_, tape_);
     for (Index first = config_.num_layers - together; first >= 0; first -= together) {
       const Range layers{first, first + together};
-      for (Index piece = pieces_.count() - 1; piece >= 0; --piece) {
-        const Range steps = pieces_.of(piece);
-        if (pieces_.again()) forward.walk(layers, piece, layer_input(first, steps));
+      for (Index segment = segments_.count() - 1; segment >= 0; --segment) {
+        const Range steps = segments_.of(segment);
+        if (segments_.again()) forward.walk(layers, segment, layer_input(first, steps));
         RowMap<const T> by_output = dy;
         for (Index layer = layers.end - 1; layer >= first; --layer) {
-          const RowMap<T> dx = run_layer(layer, piece, by_output);
+          const RowMap<T> dx = run_layer(layer, segment, by_output);
           if (layer > first) drop_input_gradient(layer, steps, dx);
           by_output = dx.readable();
         }
@@ -48,16 +48,16 @@ class StackBackward {
   }
 
  private:
-  /// What a layer's backward carries from piece to piece.
+  /// What a layer's backward carries from segment to segment.
   struct Layer {
     CellShape shape;
-    std::vector<Buffer<T>> dh, dc;  ///< by direction: in by the state after a piece, out by the one before
+    std::vector<Buffer<T>> dh, dc;  ///< by direction: in by the state after a segment, out by the one before
     WeightSums<T> sums;
   };
 
   bool passes_over() const { return !schedule_.there.empty(); }
-  bool by_piece() const { return passes_pieces(config_, pieces_); }
-  Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
+  bool by_segment() const { return passes_segments(config_, segments_); }
+  Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
 
   RowMap<const T> output_gradients() {
     if (!passes_over()) return caller_rows(schedule_, outputs_.y);
@@ -76,7 +76,7 @@ class StackBackward {
     const CellShape shape = lstm_.shape(layer);
     std::vector<Buffer<T>> dh, dc;
     std::vector<LstmCellWeights<T>> gradients;
-    bool in_words = true;
+    bool in_lowp = true;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       const bool reversed = lstm_.reversed(direction);
@@ -86,17 +86,17 @@ class StackBackward {
                             dh.back().data());
       gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), dc.back().data());
       gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
-      in_words = in_words && lstm_.forward[index].x_words;
+      in_lowp = in_lowp && lstm_.forward[index].x_lowp;
     }
     return {shape, std::move(dh), std::move(dc),
-            WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip), in_words)};
+            WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip), in_lowp)};
   }
 
   /// Returns where the gradient by the layer's input is.
-  RowMap<T> run_layer(Index layer, Index piece, const RowMap<const T>& dy) {
+  RowMap<T> run_layer(Index layer, Index segment, const RowMap<const T>& dy) {
     Layer& carried = layers_[count(layer)];
     const CellShape& shape = carried.shape;
-    const Range steps = pieces_.of(piece);
+    const Range steps = segments_.of(segment);
     const Index width = config_.output_size();
     std::vector<BackwardCell<T>> cells(count(config_.directions()));
     std::vector<Buffer<T>> dh_kept(cells.size()), dm(cells.size());
@@ -122,7 +122,7 @@ class StackBackward {
       if (dy) cell.dy = dy.shifted(direction * shape.state);
       cell.h = packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width, first_kept(steps))
                    .shifted(direction * shape.state);
-      const Index state = piece * schedule_.rows;
+      const Index state = segment * schedule_.rows;
       cell.h0 = single_rows<const T>(schedule_, kept.h0.data() + state * shape.state, shape.state);
       cell.c0 = single_rows<const T>(schedule_, kept.c0.data() + state * shape.padded(), shape.padded());
       cell.gates = packed(kept.gates, shape.gates_width());
@@ -193,7 +193,7 @@ class StackBackward {
   }
 
   /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below. Groups
-  /// of layers pass all of it on at once, layers of a group a piece.
+  /// of layers pass all of it on at once, layers of a group a segment.
   RowMap<T> dx_rows(Index layer, Range steps) {
     const Index width = config_.layer_input_size(layer);
     if (layer == 0 && !inputs_.x) return {};
@@ -203,7 +203,7 @@ class StackBackward {
       return dx_ = packed_rows(schedule_, own_x_.data(), width);
     }
     Buffer<T>& own = between_[layer % 2];
-    own.resize(count((by_piece() ? pieces_.most_rows(schedule_) : schedule_.total) * width));
+    own.resize(count((by_segment() ? segments_.most_rows(schedule_) : schedule_.total) * width));
     return dx_ = packed_rows(schedule_, own.data(), width, first_kept(steps));
   }
 
@@ -211,7 +211,7 @@ class StackBackward {
   const LstmConfig& config_;
   typename LstmTape<T>::Impl& tape_;
   const Schedule& schedule_;
-  const Pieces& pieces_;
+  const Segments& segments_;
   const LstmOutputGradients<T>& outputs_;
   const LstmInputGradients<T>& inputs_;
   std::vector<Layer> layers_;

@@ -1,4 +1,4 @@
-// The forward of all layers: one after the other or as a wavefront, of all steps at once or piece by piece.
+// The forward of all layers: one after the other or as a wavefront, of all steps at once or segment by segment.
 #pragma once
 
 #include "caller_rows.hpp"
@@ -7,7 +7,7 @@
 namespace lstmcore {
 
 /// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each
-/// layer. A tape in pieces takes the states between them, and later the rest of one piece after the other.
+/// layer. A tape in segments takes the states between them, and later the rest of one segment after the other.
 template <class T>
 class StackForward {
  public:
@@ -23,56 +23,56 @@ class StackForward {
         state_(state),
         schedule_(schedule),
         tape_(tape),
-        pieces_(tape != nullptr ? tape->pieces : Pieces(schedule.longest, 0)),
-        work_(!pieces_.again() ? Work::everything : Work::states) {}
+        segments_(tape != nullptr ? tape->segments : Segments(schedule.longest, 0)),
+        work_(!segments_.again() ? Work::everything : Work::states) {}
 
-  /// The pieces of a tape once more, which a call has filled.
+  /// The segments of a tape once more, which a call has filled.
   StackForward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape)
       : lstm_(lstm),
         config_(tape.config),
         schedule_(tape.schedule),
         tape_(&tape),
-        pieces_(tape.pieces),
-        work_(Work::piece_again) {}
+        segments_(tape.segments),
+        work_(Work::segment_again) {}
 
   void run() {
     if (y_ && passes_over()) zero_gaps(schedule_, y_);
     RowMap<const T> input = first_input();
-    const Index together = layers_together(config_, pieces_);
+    const Index together = layers_together(config_, segments_);
     for (Index first = 0; first < config_.num_layers; first += together) {
       const Range layers{first, first + together};
-      for (Index piece = 0; piece < pieces_.count(); ++piece) {
-        walk(layers, piece, input);
-        if (by_piece()) scatter(layers, pieces_.of(piece));
+      for (Index segment = 0; segment < segments_.count(); ++segment) {
+        walk(layers, segment, input);
+        if (by_segment()) scatter(layers, segments_.of(segment));
       }
-      if (!by_piece()) scatter(layers, {0, schedule_.longest});
+      if (!by_segment()) scatter(layers, {0, schedule_.longest});
       if (!last(layers.end - 1)) input = next_input(layers.end - 1, output_, {0, schedule_.longest});
     }
     if (!passes_over()) zero_padding(schedule_, y_);
   }
 
-  /// These layers through a piece; `input`: of the first of them.
-  void walk(Range layers, Index piece, RowMap<const T> input) {
-    const Range steps = pieces_.of(piece);
+  /// These layers through a segment; `input`: of the first of them.
+  void walk(Range layers, Index segment, RowMap<const T> input) {
+    const Range steps = segments_.of(segment);
     const int threads = layers.size() > 1 ? wavefront_threads(steps) : 1;
     std::vector<Layer> places(threads > 1 ? count(layers.size()) : 1);
     if (threads > 1) {
       std::vector<ForwardWavefrontLayer<T>> wave;
       for (Index layer = layers.begin; layer < layers.end; ++layer) {
         Layer& place = places[count(layer - layers.begin)];
-        prepare(layer, piece, input, place);
+        prepare(layer, segment, input, place);
         input = place.output.readable();
         wave.push_back({place.shape, &place.cells[0]});
       }
       walk_wavefront(schedule_, wave, steps, threads);
       for (Index layer = layers.begin; layer < layers.end; ++layer) {
-        finish(layer, piece, places[count(layer - layers.begin)]);
+        finish(layer, segment, places[count(layer - layers.begin)]);
       }
     } else {
       for (Index layer = layers.begin; layer < layers.end; ++layer) {
-        prepare(layer, piece, input, places[0]);
+        prepare(layer, segment, input, places[0]);
         walk_forward(places[0].shape, schedule_, places[0].cells, steps);
-        finish(layer, piece, places[0]);
+        finish(layer, segment, places[0]);
         if (layer + 1 < layers.end) input = next_input(layer, output_, steps);
       }
     }
@@ -80,9 +80,9 @@ class StackForward {
   }
 
  private:
-  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between pieces,
-  /// or all of one piece.
-  enum class Work { everything, states, piece_again };
+  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between segments,
+  /// or all of one segment.
+  enum class Work { everything, states, segment_again };
 
   /// Whether a mask has to be respected between the caller's times and ours.
   bool passes_over() const { return static_cast<bool>(sequence_.mask); }
@@ -103,10 +103,10 @@ class StackForward {
   }
 
   bool last(Index layer) const { return layer + 1 == config_.num_layers; }
-  bool by_piece() const { return passes_pieces(config_, pieces_); }
-  /// Times of the steps of a piece in what layers pass to each other, which is kept from there on.
-  Index first_kept(Range steps) const { return by_piece() ? steps.begin : 0; }
-  Index rows_kept() const { return by_piece() ? most_rows_ : schedule_.total; }
+  bool by_segment() const { return passes_segments(config_, segments_); }
+  /// Times of the steps of a segment in what layers pass to each other, which is kept from there on.
+  Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
+  Index rows_kept() const { return by_segment() ? most_rows_ : schedule_.total; }
 
   /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
   int wavefront_threads(Range steps) const {
@@ -147,11 +147,11 @@ class StackForward {
     return packed_rows(schedule_, own.data(), width);
   }
 
-  void prepare(Index layer, Index piece, const RowMap<const T>& input, Layer& place) {
+  void prepare(Index layer, Index segment, const RowMap<const T>& input, Layer& place) {
     // What the layer below has left here is this one's input.
     input_ = std::move(place.h);
     place.shape = lstm_.shape(layer);
-    place.output = output_rows(layer, pieces_.of(piece), place.h);
+    place.output = output_rows(layer, segments_.of(segment), place.h);
     place.cells.assign(count(config_.directions()), {});
     if (tape_ == nullptr) place.own.resize(place.cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
@@ -160,20 +160,20 @@ class StackForward {
       ForwardCell<T>& cell = place.cells[count(direction)];
       cell.weights = &lstm_.forward[index];
       if (tape_ != nullptr && config_.weight_dropout > 0.0) {
-        if (piece == 0 && work_ != Work::piece_again) {
+        if (segment == 0 && work_ != Work::segment_again) {
           const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::weight_dropout, static_cast<Index>(index));
           kept.dropped = lstm_.forward[index].with_dropout(place.shape, config_.weight_dropout, seed);
         }
         cell.weights = &kept.dropped;
       }
       cell.reversed = lstm_.reversed(direction);
-      cell.first = pieces_.of(piece).begin;
+      cell.first = segments_.of(segment).begin;
       cell.x = input;
       cell.h = place.output.shifted(direction * config_.state_size());
-      set_state(place.shape, index, piece, kept, cell);
-      set_places(place.shape, pieces_.of(piece), kept, cell);
+      set_state(place.shape, index, segment, kept, cell);
+      set_places(place.shape, segments_.of(segment), kept, cell);
       cell.variant = tape_ != nullptr ? tape_->variant(lstm_, index) : lstm_.variant(index);
-      if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, piece, kept, cell);
+      if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, segment, kept, cell);
       if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.state_size());
       }
@@ -181,31 +181,31 @@ class StackForward {
     output_ = place.output;
   }
 
-  void finish(Index layer, Index piece, const Layer& place) {
-    if (work_ == Work::piece_again) return;
+  void finish(Index layer, Index segment, const Layer& place) {
+    if (work_ == Work::segment_again) return;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const ForwardCell<T>& cell = place.cells[count(direction)];
       const std::size_t index = lstm_.cell(layer, direction);
-      if (work_ == Work::states) keep_state(place.shape, piece, tape_->cells[index], cell);
-      if (piece + 1 == pieces_.count()) write_state(place.shape, index, cell);
+      if (work_ == Work::states) keep_state(place.shape, segment, tape_->cells[index], cell);
+      if (segment + 1 == segments_.count()) write_state(place.shape, index, cell);
     }
   }
 
-  T* state_before(Index piece, Buffer<T>& states, Index width) const {
-    return states.data() + piece * schedule_.rows * width;
+  T* state_before(Index segment, Buffer<T>& states, Index width) const {
+    return states.data() + segment * schedule_.rows * width;
   }
 
-  /// The state before a piece: the caller's before the first.
-  void set_state(const CellShape& shape, std::size_t index, Index piece, Cell& kept, ForwardCell<T>& cell) {
-    if (piece == 0 && work_ != Work::piece_again) {
-      const Index states = pieces_.count() + (pieces_.again() ? 1 : 0);
+  /// The state before a segment: the caller's before the first.
+  void set_state(const CellShape& shape, std::size_t index, Index segment, Cell& kept, ForwardCell<T>& cell) {
+    if (segment == 0 && work_ != Work::segment_again) {
+      const Index states = segments_.count() + (segments_.again() ? 1 : 0);
       kept.h0.resize(count(states * schedule_.rows * shape.state));
       kept.c0.resize(count(states * schedule_.rows * shape.padded()));
       gather_state(schedule_, state_.h, index, shape.state, shape.state, kept.h0.data());
       gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), kept.c0.data());
     }
-    cell.h0 = single_rows<const T>(schedule_, state_before(piece, kept.h0, shape.state), shape.state);
-    cell.c0 = single_rows<const T>(schedule_, state_before(piece, kept.c0, shape.padded()), shape.padded());
+    cell.h0 = single_rows<const T>(schedule_, state_before(segment, kept.h0, shape.state), shape.state);
+    cell.c0 = single_rows<const T>(schedule_, state_before(segment, kept.c0, shape.padded()), shape.padded());
   }
 
   /// Where the cell's own values go: to a place for each step, if the backward reads them next.
@@ -233,7 +233,7 @@ class StackForward {
       cell.gates = place(kept.gates, shape.gates_width());
       return;
     }
-    // c changes in place; between pieces that place is the state before the next one.
+    // c changes in place; between segments that place is the state before the next one.
     T* c = kept.c0.data();
     if (work_ == Work::states) {
       const Index size = schedule_.rows * shape.padded();
@@ -252,11 +252,11 @@ class StackForward {
     return {kept.norm_x.data(), kept.norm_slots.data(), schedule_.iota.data(), schedule_.rows * width, width};
   }
 
-  /// The state after a piece, before the next one; c is there already.
-  void keep_state(const CellShape& shape, Index piece, Cell& kept, const ForwardCell<T>& cell) {
-    T* const after = state_before(piece + 1, kept.h0, shape.state);
+  /// The state after a segment, before the next one; c is there already.
+  void keep_state(const CellShape& shape, Index segment, Cell& kept, const ForwardCell<T>& cell) {
+    T* const after = state_before(segment + 1, kept.h0, shape.state);
     for (Index row = 0; row < schedule_.rows; ++row) {
-      const Index end = std::min(schedule_.length[count(row)], pieces_.of(piece).end);
+      const Index end = std::min(schedule_.length[count(row)], segments_.of(segment).end);
       const bool walked = end > cell.first;
       const T* const h = walked ? cell.h.at(schedule_.time(row, end - 1, cell.reversed), row) : cell.h0.at(0, row);
       std::copy(h, h + shape.state, after + row * shape.state);
@@ -264,10 +264,10 @@ class StackForward {
   }
 
   /// The mask of h for all steps of a row, and what the product sees of h.
-  void drop_recurrent(const CellShape& shape, std::size_t index, Index piece, Cell& kept, ForwardCell<T>& cell) {
-    const Range steps = pieces_.of(piece);
+  void drop_recurrent(const CellShape& shape, std::size_t index, Index segment, Cell& kept, ForwardCell<T>& cell) {
+    const Range steps = segments_.of(segment);
     const bool keeps = work_ != Work::states;
-    if (piece == 0 && work_ != Work::piece_again) {
+    if (segment == 0 && work_ != Work::segment_again) {
       const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
       recurrent_mask(schedule_, config_.recurrent_dropout, seed, shape, kept.h_factor);
     }
@@ -283,7 +283,7 @@ class StackForward {
   /// The state after each row's last step; a row of length 0 keeps its own.
   void write_state(const CellShape& shape, std::size_t index, const ForwardCell<T>& cell) {
     if (work_ == Work::states) {
-      const T* const h = state_before(pieces_.count(), tape_->cells[index].h0, shape.state);
+      const T* const h = state_before(segments_.count(), tape_->cells[index].h0, shape.state);
       const auto last_h = [&](Index row) { return h + row * shape.state; };
       scatter_final<T>(schedule_, cell.reversed, last_h, shape.state, index, state_.h);
     } else {
@@ -312,8 +312,8 @@ class StackForward {
   const LstmState<T> state_;
   const Schedule& schedule_;
   typename LstmTape<T>::Impl* const tape_ = nullptr;
-  const Pieces pieces_;
-  const Index most_rows_ = pieces_.most_rows(schedule_);
+  const Segments segments_;
+  const Index most_rows_ = segments_.most_rows(schedule_);
   const Work work_;
   Buffer<T> x_;         ///< the first layer's input, if it had to be copied
   Buffer<T> input_;     ///< any other's

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <memory>
 
-#include "../masks.hpp"
-#include "../threads.hpp"
-#include "cell_weights.hpp"
+#include "../packing/cell_weights.hpp"
+#include "../runtime/threads.hpp"
+#include "masks.hpp"
 #include "schedule.hpp"
 
 namespace lstmcore {

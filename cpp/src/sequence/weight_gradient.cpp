@@ -4,8 +4,8 @@
 #include <cmath>
 #include <type_traits>
 
-#include "../isa/isa.hpp"
-#include "../pack.hpp"
+#include "../packing/pack.hpp"
+#include "../runtime/isa.hpp"
 
 namespace lstmcore {
 namespace {
@@ -33,7 +33,7 @@ Range units_of(const CellShape& shape, Range blocks) {
 
 template <class T>
 WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip, Index rows,
-                                  bool several_blocks, bool in_words)
+                                  bool several_blocks, bool in_lowp)
     : kernels_(active_kernels<T>()),
       shape_(shape),
       gradients_(gradients),
@@ -41,7 +41,7 @@ WeightGradient<T>::WeightGradient(const CellShape& shape, const LstmCellWeights<
       direct_(rows > 0 && rows <= kernels::most_outer_rows && has_unit_stride(gradients.weight_ih) &&
               has_unit_stride(gradients.weight_hh)),
       several_blocks_(several_blocks && !direct_),
-      in_words_(in_words && !direct_) {
+      in_lowp_(in_lowp && !direct_) {
   const auto width = static_cast<std::size_t>(shape.gates_width());
   sums_.x.resize(gradients.weight_ih && !direct_ ? width * static_cast<std::size_t>(shape.input) : 0);
   sums_.h.resize(gradients.weight_hh && !direct_ ? width * static_cast<std::size_t>(shape.state) : 0);
@@ -151,7 +151,7 @@ Index WeightGradient<T>::scratch_size(const CellShape& shape) {
 
 template <class T>
 void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part,
-                            T* scratch, GradientWords& words) {
+                            T* scratch, LowpGradient& lowp) {
   const Range x_columns = split(shape_.input, column_parts, column_part, kernels_.tile_rows);
   const Range h_columns = split(shape_.state, column_parts, column_part, kernels_.tile_rows);
   if (direct_ && rows.count > 0) {
@@ -163,7 +163,7 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
     }
   }
   const Area area{blocks, x_columns, h_columns, column_part == 0};
-  for (const SumBlock& block : rows.blocks) add_block(rows, block, area, scratch, words);
+  for (const SumBlock& block : rows.blocks) add_block(rows, block, area, scratch, lowp);
   if (peephole_.size() > 0 && column_part == 0) add_peephole(rows, first, blocks);
   if (projection_.size() > 0 && column_part == 0) add_projection(rows, first, blocks, scratch);
   if (norms_.size() > 0 && column_part == 0) add_norms(rows, first, blocks);
@@ -171,7 +171,7 @@ void WeightGradient<T>::add(const StepRows<T>& rows, bool first, Range blocks, i
 
 template <class T>
 void WeightGradient<T>::add_block(const StepRows<T>& rows, const SumBlock& block, const Area& area, T* scratch,
-                                  GradientWords& words) {
+                                  LowpGradient& lowp) {
   const bool whole = block.starts && block.ends && block.end - block.begin <= chunk_depth;
   const bool apart = several_blocks_ && !whole;
   Sums& sums = apart ? block_sums() : sums_;
@@ -179,8 +179,8 @@ void WeightGradient<T>::add_block(const StepRows<T>& rows, const SumBlock& block
     const bool starts = block.starts && begin == block.begin, on_top = several_blocks_ && whole && !block.first;
     const Part part{begin, std::min(chunk_depth, block.end - begin), sums, !starts && !on_top, on_top};
     if (area.with_bias) add_bias(rows, part, area.blocks);
-    if (in_words_) {
-      add_words(rows, part, area, words);
+    if (in_lowp_) {
+      add_lowp(rows, part, area, lowp);
     } else {
       add_floats(rows, part, area, scratch);
     }
@@ -315,68 +315,68 @@ void WeightGradient<T>::add_bias(const StepRows<T>& rows, const Part& part, Rang
   }
 }
 
-void GradientWords::prepare(const CellShape& shape) {
+void LowpGradient::prepare(const CellShape& shape) {
   const Arithmetic& arithmetic = shape.arithmetic;
-  const Index words = arithmetic.words(chunk_depth) * arithmetic.pieces;
+  const Index groups = arithmetic.groups(chunk_depth) * arithmetic.terms;
   const Index columns = shape.input + shape.state + 2 * arithmetic.unit->row_multiple;
-  left.resize(static_cast<std::size_t>(words * columns));
-  turned.resize(static_cast<std::size_t>(words * shape.block_width()));
-  right.resize(static_cast<std::size_t>(words * shape.block_width() * blocks_at_once(shape, sizeof(float))));
+  left.resize(static_cast<std::size_t>(groups * columns));
+  turned.resize(static_cast<std::size_t>(groups * shape.block_width()));
+  right.resize(static_cast<std::size_t>(groups * shape.block_width() * blocks_at_once(shape, sizeof(float))));
   out.resize(static_cast<std::size_t>(std::max(shape.input, shape.state)));
-  std::fill_n(left.data(), left.size(), Word{0});
+  std::fill_n(left.data(), left.size(), PackedGroup{0});
 }
 
 template <class T>
-void WeightGradient<T>::add_words(const StepRows<T>& rows, const Part& part, const Area& area, GradientWords& words) {
+void WeightGradient<T>::add_lowp(const StepRows<T>& rows, const Part& part, const Area& area, LowpGradient& lowp) {
   if constexpr (std::is_same_v<T, float>) {
-    const kernels::WordKernels& kernels = active_table().words;
+    const kernels::LowpKernels& kernels = active_table().lowp;
     const Arithmetic& arithmetic = shape_.arithmetic;
-    const Index count = arithmetic.words(part.depth), stride = count * arithmetic.pieces;
+    const Index count = arithmetic.groups(part.depth), stride = count * arithmetic.terms;
     const Index width = shape_.block_width(), group = blocks_at_once(shape_, sizeof(T));
     bool exact = true;
-    const auto split_columns = [&](const std::vector<const float*>& inputs, Range columns, Word* to) {
+    const auto split_columns = [&](const std::vector<const float*>& inputs, Range columns, PackedGroup* to) {
       for (Index first = columns.begin; first < columns.end; first += width) {
         const Index real = std::min(width, columns.end - first);
-        exact = kernels.split_panel(inputs.data() + part.begin, part.depth, first, real, real, arithmetic.pieces, count,
-                                    words.turned.data()) &&
+        exact = kernels.split_panel(inputs.data() + part.begin, part.depth, first, real, real, arithmetic.terms, count,
+                                    lowp.turned.data()) &&
                 exact;
-        for (Index piece = 0; piece < arithmetic.pieces; ++piece) {
+        for (Index term = 0; term < arithmetic.terms; ++term) {
           // Words are moved, not computed with.
-          kernels_.transpose(reinterpret_cast<const float*>(words.turned.data() + piece * count * real), real, count,
-                             real, reinterpret_cast<float*>(to + (first - columns.begin) * stride + piece * count),
+          kernels_.transpose(reinterpret_cast<const float*>(lowp.turned.data() + term * count * real), real, count,
+                             real, reinterpret_cast<float*>(to + (first - columns.begin) * stride + term * count),
                              stride);
         }
       }
     };
     const Index of_x = part.sums.x.size() > 0 ? area.x_columns.size() : 0;
     const Index of_h = part.sums.h.size() > 0 ? area.h_columns.size() : 0;
-    Word* const x_left = words.left.data();
-    Word* const h_left = x_left + (of_x + arithmetic.unit->row_multiple) * stride;
+    PackedGroup* const x_left = lowp.left.data();
+    PackedGroup* const h_left = x_left + (of_x + arithmetic.unit->row_multiple) * stride;
     if (of_x > 0) split_columns(rows.x, area.x_columns, x_left);
     if (of_h > 0) split_columns(rows.h_prev, area.h_columns, h_left);
     for (Index first = area.blocks.begin; first < area.blocks.end; first += group) {
       const Range some{first, std::min(first + group, area.blocks.end)};
       for (Index block = some.begin; block < some.end; ++block) {
         exact = kernels.split_panel(rows.gates.data() + part.begin, part.depth, block * width, width, width,
-                                    arithmetic.pieces, count, words.right.data() + (block - first) * stride * width) &&
+                                    arithmetic.terms, count, lowp.right.data() + (block - first) * stride * width) &&
                 exact;
       }
-      const auto add = [&](const Word* left, Range columns, Buffer<float>& sums) {
+      const auto add = [&](const PackedGroup* left, Range columns, Buffer<float>& sums) {
         for (Index column = columns.begin; column < columns.end; ++column) {
-          words.out[static_cast<std::size_t>(column - columns.begin)] =
+          lowp.out[static_cast<std::size_t>(column - columns.begin)] =
               sums.data() + column * shape_.gates_width() + first * width;
         }
-        kernels::WordProduct product{};
+        kernels::LowpProduct product{};
         product.rows = columns.size();
         product.columns = some.size() * width;
         product.panel_width = width;
-        product.pieces = arithmetic.pieces;
+        product.terms = arithmetic.terms;
         product.count = 1;
-        product.factors[0].words = count;
+        product.factors[0].groups = count;
         product.factors[0].a = left;
         product.factors[0].a_stride = stride;
-        product.factors[0].panels = words.right.data();
-        product.out = words.out.data();
+        product.factors[0].panels = lowp.right.data();
+        product.out = lowp.out.data();
         product.accumulate = part.accumulate;
         product.add = part.add;
         product.panel_end = some.size();
@@ -510,14 +510,14 @@ void RowSet::cut_blocks(Index row_multiple) {
 
 namespace {
 
-/// Rows that a step's are filled up to where gradients are summed in a lower precision: whole words, or tiles, so that
-/// neither the cut into calls nor into pieces changes the order of the sums. 1: the precision is float's, also where
-/// most would be filling, and for the few rows that are summed where the caller wants the sums.
+/// Rows that a step's are filled up to where gradients are summed in a lower precision: whole packed groups, or tiles,
+/// so that neither the cut into calls nor into time segments changes the order of the sums. 1: the precision is
+/// float's, also where most would be filling, and for the few rows that are summed where the caller wants the sums.
 Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
   if (shape.arithmetic.quantized() || shape.normed || schedule.total <= kernels::most_outer_rows) return 1;
   const kernels::ProductUnit& unit = *shape.arithmetic.unit;
-  const Index multiple = unit.group * unit.word_multiple;
-  const int products = kernels::piece_pair_counts[shape.arithmetic.pieces - 1];
+  const Index multiple = unit.group * unit.group_multiple;
+  const int products = kernels::term_pair_counts[shape.arithmetic.terms - 1];
   const double most_filling = std::max(1.25, 0.75 * unit.speed / products);
   Index filled = 0;
   Index alive = schedule.rows;
@@ -543,8 +543,8 @@ int row_groups(const CellShape& shape, const Schedule& schedule, Index row_multi
 
 template <class T>
 WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
-                          const std::vector<LstmCellWeights<T>>& gradients, T cell_clip, bool in_words) {
-  if (in_words) row_multiple_ = gradient_row_multiple(shape, schedule);
+                          const std::vector<LstmCellWeights<T>>& gradients, T cell_clip, bool in_lowp) {
+  if (in_lowp) row_multiple_ = gradient_row_multiple(shape, schedule);
   const int groups = row_groups(shape, schedule, row_multiple_);
   for (int group = 0; group < groups; ++group) {
     groups_.emplace_back(schedule, groups, group);

@@ -31,11 +31,11 @@ struct StepRows {
   std::vector<const T*> norm_x, norm_h, statistics;  ///< with layer norms; else empty
 };
 
-/// What sums of a lower precision need: both factors of some rows as words.
-struct GradientWords {
-  Buffer<Word> left;    ///< [column of x or h][piece][words]
-  Buffer<Word> turned;  ///< [piece][words][columns] of a panel
-  Buffer<Word> right;   ///< [block][piece][words][4 V]
+/// What sums of a lower precision need: both factors of some rows, packed.
+struct LowpGradient {
+  Buffer<PackedGroup> left;    ///< [column of x or h][term][groups]
+  Buffer<PackedGroup> turned;  ///< [term][groups][columns] of a panel
+  Buffer<PackedGroup> right;   ///< [block][term][groups][4 V]
   std::vector<float*> out;
 
   void prepare(const CellShape& shape);
@@ -48,10 +48,10 @@ template <class T>
 class WeightGradient {
  public:
   /// `rows`: how many there will be in all; few are summed where the caller wants the sums.
-  /// `several_blocks`: whether they come in more than one. `in_words`: sums of a lower precision, whose rows come step
+  /// `several_blocks`: whether they come in more than one. `in_lowp`: sums of a lower precision, whose rows come step
   /// by step, each filled up with rows of zeros to `WeightSums::row_multiple`.
   WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip,
-                 Index rows = std::numeric_limits<Index>::max(), bool several_blocks = false, bool in_words = false);
+                 Index rows = std::numeric_limits<Index>::max(), bool several_blocks = false, bool in_lowp = false);
 
   bool wanted() const {
     return gradients_.weight_ih || gradients_.weight_hh ||
@@ -63,7 +63,7 @@ class WeightGradient {
   /// Adds these rows' part for some blocks of hidden units, and of the columns of x and h the part `column_part` of
   /// `column_parts`. The first rows of all begin the sums.
   void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch,
-           GradientWords& words);
+           LowpGradient& lowp);
   /// The sums over no rows at all, for some blocks.
   void clear(Range blocks);
   /// Adds what was summed apart, for some blocks, after all rows.
@@ -103,10 +103,10 @@ class WeightGradient {
   /// Adds, or copies, some of the sums.
   void add_sums(const Sums& from, Sums& to, const Area& area, bool copy) const;
   Area all_of(Range blocks) const;
-  void add_block(const StepRows<T>& rows, const SumBlock& block, const Area& area, T* scratch, GradientWords& words);
+  void add_block(const StepRows<T>& rows, const SumBlock& block, const Area& area, T* scratch, LowpGradient& lowp);
   void add_floats(const StepRows<T>& rows, const Part& part, const Area& area, T* scratch);
   /// Adds some rows' part in a lower precision.
-  void add_words(const StepRows<T>& rows, const Part& part, const Area& area, GradientWords& words);
+  void add_lowp(const StepRows<T>& rows, const Part& part, const Area& area, LowpGradient& lowp);
   /// Adds products with what cannot be split.
   void add_unsplit(const StepRows<T>& rows, const Part& part, const Area& area);
   void add_bias(const StepRows<T>& rows, const Part& part, Range blocks);
@@ -117,7 +117,7 @@ class WeightGradient {
   void add_peephole(const StepRows<T>& rows, bool first, Range blocks);
   void add_norms(const StepRows<T>& rows, bool first, Range blocks);
   void copy_panels(const StepRows<T>& rows, Index begin, Index depth, Range blocks, Index offset, T* panels) const;
-  /// Visits the sums of some blocks, in pieces of the same meaning: visit(first, count).
+  /// Visits the sums of some blocks, in parts of the same meaning: visit(first, count).
   template <class Visit>
   void visit_norms(Range blocks, Visit&& visit) const;
 
@@ -126,7 +126,7 @@ class WeightGradient {
   const LstmCellWeights<T> gradients_;
   const T cell_clip_;
   const bool direct_;  ///< dW is summed in `gradients_` itself
-  const bool several_blocks_, in_words_;
+  const bool several_blocks_, in_lowp_;
   Sums sums_;
   std::unique_ptr<SumsApart> apart_ = std::make_unique<SumsApart>();
   Buffer<T> peephole_;    ///< [3 Hp]
@@ -164,9 +164,9 @@ struct RowSet {
 template <class T>
 class WeightSums {
  public:
-  /// `gradients`: where those of each direction are wanted. `in_words`: in the precision of the layer's products.
+  /// `gradients`: where those of each direction are wanted. `in_lowp`: in the precision of the layer's products.
   WeightSums(const CellShape& shape, const Schedule& schedule, const std::vector<LstmCellWeights<T>>& gradients,
-             T cell_clip, bool in_words);
+             T cell_clip, bool in_lowp);
 
   bool wanted() const { return wanted_; }
   bool peephole_wanted() const;

@@ -1,4 +1,4 @@
-#include "../isa/isa.hpp"
+#include "../runtime/isa.hpp"
 #include "walk.hpp"
 
 namespace lstmcore {

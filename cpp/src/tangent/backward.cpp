@@ -345,8 +345,8 @@ class TangentBackward {
     const Range blocks = split(shape_.blocks(), threads_, share);
     if (blocks.size() == 0) return;
     const bool first = steps.end == schedule_.longest;
-    if (sums_.wanted()) sums_.add(rows_, first, blocks, 1, 0, scratch, no_words_);
-    if (h_sums_.wanted()) h_sums_.add(h_rows_, first, blocks, 1, 0, scratch, no_words_);
+    if (sums_.wanted()) sums_.add(rows_, first, blocks, 1, 0, scratch, no_lowp_);
+    if (h_sums_.wanted()) h_sums_.add(h_rows_, first, blocks, 1, 0, scratch, no_lowp_);
   }
 
   /// A share of the rows of dx and its tangent.
@@ -399,7 +399,7 @@ class TangentBackward {
   const int threads_;
   Buffer<T> bias_sums_, peephole_sums_;  ///< of each row: [N][4 Hp] and [N][3 Hp]
   Buffer<T> norm_sums_;                  ///< of each row, with layer norms: gains of W x and U h', gain and bias of c
-  GradientWords no_words_;
+  LowpGradient no_lowp_;
   WeightGradient<T> sums_, h_sums_;  ///< h_sums_: of weight_hh, with layer norms
   const std::vector<T> zeros_;
   std::vector<Buffer<T>> scratch_;  ///< by thread

@@ -2,7 +2,7 @@
 // row are done with one stage of a step (products, cell, projection) before the next one begins.
 #pragma once
 
-#include "../isa/isa.hpp"
+#include "../runtime/isa.hpp"
 #include "../sequence/caller_rows.hpp"
 #include "walk.hpp"
 

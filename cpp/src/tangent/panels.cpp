@@ -1,6 +1,6 @@
 #include "panels.hpp"
 
-#include "../pack.hpp"
+#include "../packing/pack.hpp"
 
 namespace lstmcore {
 

@@ -1,7 +1,7 @@
 // Weights packed together with their tangents.
 #pragma once
 
-#include "../sequence/cell_weights.hpp"
+#include "../packing/cell_weights.hpp"
 
 namespace lstmcore {
 

@@ -1,7 +1,7 @@
 // The public face of the tangents: checks, then all layers. The values are computed by Lstm itself.
 #include <lstmcore/tangent.hpp>
 
-#include "../lstm_checks.hpp"
+#include "../api/lstm_checks.hpp"
 #include "../sequence/layers.hpp"
 #include "walk.hpp"
 

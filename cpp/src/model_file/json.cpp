@@ -59,7 +59,7 @@ class Parser {
   void skip_space() {
     while (!done() && (peek() == ' ' || peek() == '\t' || peek() == '\n' || peek() == '\r')) ++at_;
   }
-  bool take_word(const char* word) {
+  bool take_group(const char* word) {
     const std::string wanted = word;
     if (text_.compare(at_, wanted.size(), wanted) != 0) return false;
     at_ += wanted.size();
@@ -80,10 +80,10 @@ class Parser {
       result.string = string();
     } else if (first == '-' || (first >= '0' && first <= '9')) {
       number(result);
-    } else if (take_word("true") || take_word("false")) {
+    } else if (take_group("true") || take_group("false")) {
       result.kind = Value::Kind::boolean;
       result.boolean = first == 't';
-    } else if (!take_word("null")) {
+    } else if (!take_group("null")) {
       fail("expected a value");
     }
     return result;

@@ -73,7 +73,7 @@ const kernels::ProductUnit& int8_unit() {
   static const bool there = widest() && all(cpuid(7).ecx, bit(11));
   if (there) return avx512_vnni::product_unit();
 #endif
-  return active_table().words.int8;
+  return active_table().lowp.int8;
 }
 
 /// LSTMCORE_UNITS=any.
@@ -138,11 +138,11 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
       return {};
     case Precision::bf16x3:
     case Precision::bf16x2: {
-      const int pieces = precision == Precision::bf16x3 ? 3 : 2;
-      if (matrix_unit(false) != nullptr) return {matrix_unit(false), pieces};
+      const int terms = precision == Precision::bf16x3 ? 3 : 2;
+      if (matrix_unit(false) != nullptr) return {matrix_unit(false), terms};
       // Six products, or three, at twice the speed of multiply-adds gain nothing: who wants to know what they give
       // says so.
-      if (any_unit() && bf16_dot_unit() != nullptr) return {bf16_dot_unit(), pieces};
+      if (any_unit() && bf16_dot_unit() != nullptr) return {bf16_dot_unit(), terms};
       return {};
     }
     case Precision::bf16:

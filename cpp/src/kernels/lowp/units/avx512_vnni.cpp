@@ -1,5 +1,5 @@
 // AVX-512's dot product of unsigned by signed bytes: four multiply-adds an element of a vector. The left factor is made
-// unsigned by adding 128, which `WordFactors::start` takes back.
+// unsigned by adding 128, which `LowpFactors::start` takes back.
 #include "../int8_dot.hpp"
 
 namespace lstmcore {

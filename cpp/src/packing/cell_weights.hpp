@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <lstmcore/lstm.hpp>
 
-#include "../buffer.hpp"
 #include "../kernels/kernel_table.hpp"
-#include "../threads.hpp"
-#include "../word_panels.hpp"
+#include "../runtime/buffer.hpp"
+#include "../runtime/threads.hpp"
+#include "lowp_panels.hpp"
 
 namespace lstmcore {
 
@@ -55,7 +55,7 @@ struct ForwardPanels {
   Buffer<T> projection;  ///< panels of depth H, columns are features of h; empty: none
   Buffer<T> norms;       ///< [block][4][V] of W x, the same of U h', then gain and bias of c, [Hp] each; empty: none
   /// The same for products of a lower precision; absent: plain ones. Quantized panels come instead of x, h, projection.
-  WordPanels x_words, h_words, projection_words;
+  LowpPanels x_lowp, h_lowp, projection_lowp;
 
   ForwardPanels() = default;
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
@@ -63,11 +63,11 @@ struct ForwardPanels {
   ForwardPanels with_dropout(const CellShape& shape, double rate, std::uint64_t seed) const;
   /// Of the weights, but for the vectors.
   std::size_t bytes() const {
-    return x.bytes() + h.bytes() + projection.bytes() + x_words.bytes() + h_words.bytes() + projection_words.bytes();
+    return x.bytes() + h.bytes() + projection.bytes() + x_lowp.bytes() + h_lowp.bytes() + projection_lowp.bytes();
   }
 
  private:
-  void make_words(const CellShape& shape);
+  void make_lowp(const CellShape& shape);
 };
 
 /// Where the norms' gains and biases lie.
@@ -81,10 +81,10 @@ kernels::CellNorms<T> norms_of(const CellShape& shape, const ForwardPanels<T>& w
 /// For the backward: the same weights as factors of dgates (depth 4 Hp, in the layout of a row of gates).
 template <class T>
 struct BackwardPanels {
-  Buffer<T> x;                                    ///< columns are input features
-  Buffer<T> h;                                    ///< columns are features of h
-  Buffer<T> projection;                           ///< of depth P, columns are hidden units; empty: none
-  WordPanels x_words, h_words, projection_words;  ///< as in the forward
+  Buffer<T> x;                                 ///< columns are input features
+  Buffer<T> h;                                 ///< columns are features of h
+  Buffer<T> projection;                        ///< of depth P, columns are hidden units; empty: none
+  LowpPanels x_lowp, h_lowp, projection_lowp;  ///< as in the forward
 
   BackwardPanels() = default;
   BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);

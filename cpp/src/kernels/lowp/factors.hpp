@@ -1,99 +1,100 @@
-// Making factors of words: splitting floats into bfloat16 pieces, and quantizing them.
+// Making factors of groups: splitting floats into bfloat16 terms, and quantizing them.
 #pragma once
 
 #include <cmath>
 #include <cstring>
 
-#include "vector.hpp"
-#include "word_table.hpp"
+#include "../vector.hpp"
+#include "table.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-using kernels::Word;
+using kernels::PackedGroup;
 
-inline Word bits_of(float value) {
-  Word bits;
+inline PackedGroup bits_of(float value) {
+  PackedGroup bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
-inline float float_of(Word bits) {
+inline float float_of(PackedGroup bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-inline bool can_be_split(Word magnitude) { return magnitude <= bits_of(kernels::largest_split); }
+inline bool can_be_split(PackedGroup magnitude) { return magnitude <= bits_of(kernels::largest_split); }
 
 /// The bits of the nearest bfloat16, ties to even, in the upper half.
-inline Word round_to_bfloat16(Word bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }
+inline PackedGroup round_to_bfloat16(PackedGroup bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }
 
-template <int Pieces>
-bool split_row_in(const float* from, Index depth, Index words, Word* to) {
+template <int Terms>
+bool split_row_in(const float* from, Index depth, Index groups, PackedGroup* to) {
   std::uint16_t* const halves = reinterpret_cast<std::uint16_t*>(to);
-  Word largest = 0;
+  PackedGroup largest = 0;
   for (Index k = 0; k < depth; ++k) {
     float rest = from[k];
-    const Word magnitude = bits_of(rest) & 0x7FFFFFFFu;
+    const PackedGroup magnitude = bits_of(rest) & 0x7FFFFFFFu;
     largest = largest < magnitude ? magnitude : largest;
-    for (int piece = 0; piece < Pieces; ++piece) {
-      const Word rounded = round_to_bfloat16(bits_of(rest));
-      halves[2 * piece * words + k] = static_cast<std::uint16_t>(rounded >> 16);
+    for (int term = 0; term < Terms; ++term) {
+      const PackedGroup rounded = round_to_bfloat16(bits_of(rest));
+      halves[2 * term * groups + k] = static_cast<std::uint16_t>(rounded >> 16);
       rest -= float_of(rounded);
     }
   }
-  for (int piece = 0; piece < Pieces; ++piece) {
-    std::memset(halves + 2 * piece * words + depth, 0, static_cast<std::size_t>(2 * words - depth) * 2);
+  for (int term = 0; term < Terms; ++term) {
+    std::memset(halves + 2 * term * groups + depth, 0, static_cast<std::size_t>(2 * groups - depth) * 2);
   }
   if (can_be_split(largest)) return true;
-  std::memset(to, 0, static_cast<std::size_t>(Pieces * words) * sizeof(Word));
+  std::memset(to, 0, static_cast<std::size_t>(Terms * groups) * sizeof(PackedGroup));
   return false;
 }
 
-inline bool split_row(const float* from, Index depth, int pieces, Index words, Word* to) {
-  if (pieces == 1) return split_row_in<1>(from, depth, words, to);
-  if (pieces == 2) return split_row_in<2>(from, depth, words, to);
-  return split_row_in<3>(from, depth, words, to);
+inline bool split_row(const float* from, Index depth, int terms, Index groups, PackedGroup* to) {
+  if (terms == 1) return split_row_in<1>(from, depth, groups, to);
+  if (terms == 2) return split_row_in<2>(from, depth, groups, to);
+  return split_row_in<3>(from, depth, groups, to);
 }
 
-template <int Pieces>
-bool split_panel_in(const float* const* rows, Index depth, Index first, Index real, Index width, Index words,
-                    Word* to) {
+template <int Terms>
+bool split_panel_in(const float* const* rows, Index depth, Index first, Index real, Index width, Index groups,
+                    PackedGroup* to) {
   static constexpr float zeros[4 * lanes_of<float>] = {};
-  Word largest = 0;
-  for (Index word = 0; word < words; ++word) {
+  PackedGroup largest = 0;
+  for (Index word = 0; word < groups; ++word) {
     const bool there = 2 * word < depth, both = 2 * word + 1 < depth;
     const float* const even = there ? rows[2 * word] + first : zeros;
     const float* const odd = both ? rows[2 * word + 1] + first : zeros;
-    Word* const row = to + word * width;
+    PackedGroup* const row = to + word * width;
     for (Index column = 0; column < real; ++column) {
       float rest_even = even[column], rest_odd = odd[column];
-      const Word magnitude_even = bits_of(rest_even) & 0x7FFFFFFFu, magnitude_odd = bits_of(rest_odd) & 0x7FFFFFFFu;
-      const Word magnitude = magnitude_even < magnitude_odd ? magnitude_odd : magnitude_even;
+      const PackedGroup magnitude_even = bits_of(rest_even) & 0x7FFFFFFFu,
+                        magnitude_odd = bits_of(rest_odd) & 0x7FFFFFFFu;
+      const PackedGroup magnitude = magnitude_even < magnitude_odd ? magnitude_odd : magnitude_even;
       largest = largest < magnitude ? magnitude : largest;
       rest_even = can_be_split(magnitude_even) ? rest_even : 0.0f;
       rest_odd = can_be_split(magnitude_odd) ? rest_odd : 0.0f;
-      for (int piece = 0; piece < Pieces; ++piece) {
-        const Word rounded_even = round_to_bfloat16(bits_of(rest_even));
-        const Word rounded_odd = round_to_bfloat16(bits_of(rest_odd));
-        row[piece * words * width + column] = (rounded_even >> 16) | rounded_odd;
+      for (int term = 0; term < Terms; ++term) {
+        const PackedGroup rounded_even = round_to_bfloat16(bits_of(rest_even));
+        const PackedGroup rounded_odd = round_to_bfloat16(bits_of(rest_odd));
+        row[term * groups * width + column] = (rounded_even >> 16) | rounded_odd;
         rest_even -= float_of(rounded_even);
         rest_odd -= float_of(rounded_odd);
       }
     }
-    for (int piece = 0; piece < Pieces; ++piece) {
-      for (Index column = real; column < width; ++column) row[piece * words * width + column] = 0;
+    for (int term = 0; term < Terms; ++term) {
+      for (Index column = real; column < width; ++column) row[term * groups * width + column] = 0;
     }
   }
   return can_be_split(largest);
 }
 
-inline bool split_panel(const float* const* rows, Index depth, Index first, Index real, Index width, int pieces,
-                        Index words, Word* to) {
-  if (pieces == 1) return split_panel_in<1>(rows, depth, first, real, width, words, to);
-  if (pieces == 2) return split_panel_in<2>(rows, depth, first, real, width, words, to);
-  return split_panel_in<3>(rows, depth, first, real, width, words, to);
+inline bool split_panel(const float* const* rows, Index depth, Index first, Index real, Index width, int terms,
+                        Index groups, PackedGroup* to) {
+  if (terms == 1) return split_panel_in<1>(rows, depth, first, real, width, groups, to);
+  if (terms == 2) return split_panel_in<2>(rows, depth, first, real, width, groups, to);
+  return split_panel_in<3>(rows, depth, first, real, width, groups, to);
 }
 
 /// The scale of numbers up to `largest`: 16 digits, so that its multiples by an int8 are floats and quantizing them
@@ -106,16 +107,16 @@ inline float scale_of(float largest) {
 /// Below it a scale's inverse would overflow, and what it would scale is as good as zero.
 constexpr float least_scale = 1e-37f;
 
-inline Word quantized(float value, float inverse) {
+inline PackedGroup quantized(float value, float inverse) {
   // Rounds to nearest, ties to even: the sum's unit in the last place is one.
   constexpr float shift = 12582912.0f;  // 1.5 * 2^23
   return bits_of(value * inverse + shift) & 0xFFu;
 }
 
-inline float quantize_row(const float* from, Index depth, Index words, Word flip, Word* to) {
-  Word largest = 0;
+inline float quantize_row(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to) {
+  PackedGroup largest = 0;
   for (Index k = 0; k < depth; ++k) {
-    const Word magnitude = bits_of(from[k]) & 0x7FFFFFFFu;
+    const PackedGroup magnitude = bits_of(from[k]) & 0x7FFFFFFFu;
     largest = largest < magnitude ? magnitude : largest;
   }
   std::uint8_t* const bytes = reinterpret_cast<std::uint8_t*>(to);
@@ -128,21 +129,21 @@ inline float quantize_row(const float* from, Index depth, Index words, Word flip
     for (Index k = 0; k < depth; ++k) bytes[k] = static_cast<std::uint8_t>(quantized(from[k], inverse) ^ flip_byte);
   }
   const Index begin = finite ? depth : 0;
-  std::memset(bytes + begin, flip_byte, static_cast<std::size_t>(4 * words - begin));
+  std::memset(bytes + begin, flip_byte, static_cast<std::size_t>(4 * groups - begin));
   return !finite ? -1.0f : tiny ? 0.0f : scale;
 }
 
-inline bool quantize_panel(const float* const* rows, Index depth, Index first, Index real, Index width, Index words,
-                           bool unsigned_left, Word* to, float* scale, std::int32_t* start) {
+inline bool quantize_panel(const float* const* rows, Index depth, Index first, Index real, Index width, Index groups,
+                           bool unsigned_left, PackedGroup* to, float* scale, std::int32_t* start) {
   bool finite = true;
-  std::memset(to, 0, static_cast<std::size_t>(words * width) * sizeof(Word));
+  std::memset(to, 0, static_cast<std::size_t>(groups * width) * sizeof(PackedGroup));
   for (Index column = 0; column < width; ++column) {
     scale[column] = 0.0f;
     start[column] = 0;
     if (column >= real) continue;
-    Word largest = 0;
+    PackedGroup largest = 0;
     for (Index k = 0; k < depth; ++k) {
-      const Word magnitude = bits_of(rows[k][first + column]) & 0x7FFFFFFFu;
+      const PackedGroup magnitude = bits_of(rows[k][first + column]) & 0x7FFFFFFFu;
       largest = largest < magnitude ? magnitude : largest;
     }
     if (largest >= 0x7F800000u) {
@@ -154,7 +155,7 @@ inline bool quantize_panel(const float* const* rows, Index depth, Index first, I
     const float inverse = 1.0f / own;
     std::int32_t sum = 0;
     for (Index k = 0; k < depth; ++k) {
-      const Word byte = quantized(rows[k][first + column], inverse);
+      const PackedGroup byte = quantized(rows[k][first + column], inverse);
       sum += static_cast<std::int8_t>(byte);
       to[k / 4 * width + column] |= byte << (8 * (k % 4));
     }
@@ -164,7 +165,7 @@ inline bool quantize_panel(const float* const* rows, Index depth, Index first, I
   return finite;
 }
 
-inline void add_dequantized(const float* a, Index depth, const Word* panel, Index width, Index columns,
+inline void add_dequantized(const float* a, Index depth, const PackedGroup* panel, Index width, Index columns,
                             const float* scale, float* out) {
   for (Index k = 0; k < depth; ++k) {
     for (Index column = 0; column < columns; ++column) {

@@ -1,4 +1,4 @@
-#include "word_panels.hpp"
+#include "lowp_panels.hpp"
 
 #include <algorithm>
 #include <array>
@@ -6,24 +6,24 @@
 namespace lstmcore {
 namespace {
 
-const kernels::WordKernels& word_kernels() { return active_table().words; }
+const kernels::LowpKernels& lowp_kernels() { return active_table().lowp; }
 
 }  // namespace
 
-void WordPanels::prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes) {
+void LowpPanels::prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes) {
   arithmetic_ = arithmetic;
   depth_ = depth;
   columns_ = columns;
   full_ = kernels::panel_vectors * lanes;
-  words_ = arithmetic.words(depth);
+  groups_ = arithmetic.groups(depth);
   const Index padded = (panels() - 1) * full_ + width(panels() - 1);
-  words_data_.resize(static_cast<std::size_t>(arithmetic.pieces * words_ * padded));
+  data_.resize(static_cast<std::size_t>(arithmetic.terms * groups_ * padded));
   if (!arithmetic.quantized()) return;
   scale_.resize(static_cast<std::size_t>(padded));
   start_.resize(static_cast<std::size_t>(padded));
 }
 
-bool WordPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
+bool LowpPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
   const Index lanes = full_ / kernels::panel_vectors;
   std::vector<const float*> rows(static_cast<std::size_t>(depth_));
   bool exact = true;
@@ -37,23 +37,23 @@ bool WordPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
   return exact;
 }
 
-bool WordPanels::fill_panel(Index panel, const float* const* rows) {
+bool LowpPanels::fill_panel(Index panel, const float* const* rows) {
   constexpr float largest_scale =
       kernels::largest_split / 127.0f;  // beyond it a product of two scales might be infinite
   const Index real = std::min(full_, columns_ - panel * full_), columns = width(panel);
-  Word* const to = words_data_.data() + panel * arithmetic_.pieces * words_ * full_;
+  PackedGroup* const to = data_.data() + panel * arithmetic_.terms * groups_ * full_;
   if (!arithmetic_.quantized()) {
-    return word_kernels().split_panel(rows, depth_, 0, real, columns, arithmetic_.pieces, words_, to);
+    return lowp_kernels().split_panel(rows, depth_, 0, real, columns, arithmetic_.terms, groups_, to);
   }
   float* const scale = scale_.data() + panel * full_;
-  const bool finite = word_kernels().quantize_panel(rows, depth_, 0, real, columns, words_, arithmetic_.unit->flip != 0,
-                                                    to, scale, start_.data() + panel * full_);
+  const bool finite = lowp_kernels().quantize_panel(
+      rows, depth_, 0, real, columns, groups_, arithmetic_.unit->flip != 0, to, scale, start_.data() + panel * full_);
   return finite && std::all_of(scale, scale + real, [](float own) { return own <= largest_scale; });
 }
 
-kernels::WordFactors WordPanels::factors(Index first_panel) const {
-  kernels::WordFactors factors{};
-  factors.words = words_;
+kernels::LowpFactors LowpPanels::factors(Index first_panel) const {
+  kernels::LowpFactors factors{};
+  factors.groups = groups_;
   factors.panels = panel(first_panel);
   if (arithmetic_.quantized()) {
     factors.scale = scale_.data() + first_panel * full_;
@@ -62,42 +62,42 @@ kernels::WordFactors WordPanels::factors(Index first_panel) const {
   return factors;
 }
 
-void WordPanels::clear() {
+void LowpPanels::clear() {
   arithmetic_ = {};
-  words_data_.clear();
+  data_.clear();
   scale_.clear();
   start_.clear();
 }
 
-void LeftWords::prepare(const Arithmetic& arithmetic, Index rows, Index depth) {
+void LowpRows::prepare(const Arithmetic& arithmetic, Index rows, Index depth) {
   arithmetic_ = arithmetic;
   depth_ = depth;
-  words_count_ = arithmetic.words(depth);
-  stride_ = words_count_ * arithmetic.pieces;
+  groups_count_ = arithmetic.groups(depth);
+  stride_ = groups_count_ * arithmetic.terms;
   // Whole tiles are read, from any row on.
   const Index padded = rows + arithmetic.unit->row_multiple - 1;
-  words_.resize(static_cast<std::size_t>(padded * stride_));
+  groups_.resize(static_cast<std::size_t>(padded * stride_));
   scale_.resize(static_cast<std::size_t>(padded));
   // What no row is given to counts for nothing, but must be a number.
-  std::fill_n(words_.data(), words_.size(), Word{0});
+  std::fill_n(groups_.data(), groups_.size(), PackedGroup{0});
   std::fill_n(scale_.data(), scale_.size(), 0.0f);
   plain_.assign(static_cast<std::size_t>(rows), 0);
 }
 
-void LeftWords::set(Index row, const float* from) noexcept {
-  Word* const to = words_.data() + row * stride_;
+void LowpRows::set(Index row, const float* from) noexcept {
+  PackedGroup* const to = groups_.data() + row * stride_;
   bool exact = true;
   if (arithmetic_.quantized()) {
-    const float scale = word_kernels().quantize_row(from, depth_, words_count_, arithmetic_.unit->flip, to);
+    const float scale = lowp_kernels().quantize_row(from, depth_, groups_count_, arithmetic_.unit->flip, to);
     exact = scale >= 0;
     scale_.data()[row] = exact ? scale : 0.0f;
   } else {
-    exact = word_kernels().split_row(from, depth_, arithmetic_.pieces, words_count_, to);
+    exact = lowp_kernels().split_row(from, depth_, arithmetic_.terms, groups_count_, to);
   }
   plain_[static_cast<std::size_t>(row)] = exact ? 0 : 1;
 }
 
-bool LeftWords::any_plain(Index rows) const noexcept {
+bool LowpRows::any_unsplit(Index rows) const noexcept {
   return std::find(plain_.begin(), plain_.begin() + static_cast<std::ptrdiff_t>(rows), 1) !=
          plain_.begin() + static_cast<std::ptrdiff_t>(rows);
 }
@@ -105,7 +105,7 @@ bool LeftWords::any_plain(Index rows) const noexcept {
 namespace {
 
 /// One row as plain multiply-adds.
-void multiply_plainly(const kernels::Product<float>& product, Index row, const WordPanels& right, Index first_panel) {
+void multiply_unsplit(const kernels::Product<float>& product, Index row, const LowpPanels& right, Index first_panel) {
   if (product.panels != nullptr) {
     kernels::Product<float> single = product;
     single.rows = 1;
@@ -123,40 +123,40 @@ void multiply_plainly(const kernels::Product<float>& product, Index row, const W
         out[column] = product.bias != nullptr ? product.bias[first + column] : 0.0f;
       }
     }
-    word_kernels().add_dequantized(product.a[row], product.depth, right.panel(first_panel + panel),
+    lowp_kernels().add_dequantized(product.a[row], product.depth, right.panel(first_panel + panel),
                                    right.width(first_panel + panel), columns, right.scale(first_panel + panel), out);
   }
 }
 
 }  // namespace
 
-void multiply_words(const kernels::Product<float>& product, const WordPanels& right, Index first_panel,
-                    const LeftWords& left) {
-  kernels::WordProduct words{};
-  words.columns = product.columns;
-  words.panel_width = right.panel_width();
-  words.pieces = right.arithmetic().pieces;
-  words.count = 1;
-  words.bias = product.bias;
-  words.accumulate = product.accumulate;
-  words.panel_begin = product.panel_begin;
-  words.panel_end = product.panel_end;
+void multiply_lowp(const kernels::Product<float>& product, const LowpPanels& right, Index first_panel,
+                   const LowpRows& left) {
+  kernels::LowpProduct groups{};
+  groups.columns = product.columns;
+  groups.panel_width = right.panel_width();
+  groups.terms = right.arithmetic().terms;
+  groups.count = 1;
+  groups.bias = product.bias;
+  groups.accumulate = product.accumulate;
+  groups.panel_begin = product.panel_begin;
+  groups.panel_end = product.panel_end;
   const auto run = [&](Index first_row, Index rows) {
     if (rows == 0) return;
-    words.rows = rows;
-    words.out = product.out + first_row;
-    words.factors[0] = right.factors(first_panel);
-    left.add_to(words.factors[0], first_row);
-    right.arithmetic().unit->product(words);
+    groups.rows = rows;
+    groups.out = product.out + first_row;
+    groups.factors[0] = right.factors(first_panel);
+    left.add_to(groups.factors[0], first_row);
+    right.arithmetic().unit->product(groups);
   };
-  if (!left.any_plain(product.rows)) {
+  if (!left.any_unsplit(product.rows)) {
     run(0, product.rows);
     return;
   }
   for (Index row = 0, first = 0; row <= product.rows; ++row) {
     if (row < product.rows && !left.plain(row)) continue;
     run(first, row - first);
-    if (row < product.rows) multiply_plainly(product, row, right, first_panel);
+    if (row < product.rows) multiply_unsplit(product, row, right, first_panel);
     first = row + 1;
   }
 }

@@ -4,20 +4,20 @@
 #include <type_traits>
 #include <vector>
 
-#include "buffer.hpp"
-#include "isa/isa.hpp"
-#include "isa/units.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernels/kernel_table.hpp"
+#include "../runtime/buffer.hpp"
+#include "../runtime/isa.hpp"
+#include "../runtime/units.hpp"
 
 namespace lstmcore {
 
 using kernels::Index;
-using kernels::Word;
+using kernels::PackedGroup;
 
-/// A right factor in panels of words. Absent, where the products are plain ones.
-class WordPanels {
+/// A right factor in panels of groups. Absent, where the products are plain ones.
+class LowpPanels {
  public:
-  WordPanels() = default;
+  LowpPanels() = default;
   /// From panels of floats (`kernels::Product`), some of them: those of [panel_begin, panel_end) are made by `fill`.
   void prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes);
   /// False if a value cannot be represented.
@@ -28,14 +28,14 @@ class WordPanels {
   Index panels() const { return (columns_ + full_ - 1) / full_; }
   Index depth() const { return depth_; }
   /// Of a product from panel `first_panel` on. The left factor is to be added.
-  kernels::WordFactors factors(Index first_panel = 0) const;
+  kernels::LowpFactors factors(Index first_panel = 0) const;
   Index panel_width() const { return full_; }
-  const Word* panel(Index index) const { return words_data_.data() + index * arithmetic_.pieces * words_ * full_; }
+  const PackedGroup* panel(Index index) const { return data_.data() + index * arithmetic_.terms * groups_ * full_; }
   const float* scale(Index panel) const { return scale_.data() + panel * full_; }
   Index width(Index panel) const {
-    return kernels::word_panel_width(panel * full_, columns_, full_, arithmetic_.unit->column_multiple);
+    return kernels::lowp_panel_width(panel * full_, columns_, full_, arithmetic_.unit->column_multiple);
   }
-  std::size_t bytes() const { return words_data_.bytes() + scale_.bytes() + start_.bytes(); }
+  std::size_t bytes() const { return data_.bytes() + scale_.bytes() + start_.bytes(); }
   /// Gives the memory back; the products are plain ones from now on.
   void clear();
 
@@ -43,18 +43,18 @@ class WordPanels {
   bool fill_panel(Index panel, const float* const* rows);
 
   Arithmetic arithmetic_;
-  Index depth_ = 0, columns_ = 0, words_ = 0, full_ = 0;
-  Buffer<Word> words_data_;
+  Index depth_ = 0, columns_ = 0, groups_ = 0, full_ = 0;
+  Buffer<PackedGroup> data_;
   Buffer<float> scale_;
   Buffer<std::int32_t> start_;
 };
 
 /// Rows of a left factor. A row that cannot be represented holds zeros and is marked: its products are plain ones.
-class LeftWords {
+class LowpRows {
  public:
   void prepare(const Arithmetic& arithmetic, Index rows, Index depth);
   /// For products with `right`; nothing if these are plain ones.
-  void prepare(const WordPanels& right, Index rows) {
+  void prepare(const LowpPanels& right, Index rows) {
     if (right) prepare(right.arithmetic(), rows, right.depth());
   }
   void set(Index row, const float* from) noexcept;
@@ -62,45 +62,45 @@ class LeftWords {
     for (Index row = 0; row < rows; ++row) set(row, from[row]);
   }
   bool plain(Index row) const { return plain_[static_cast<std::size_t>(row)] != 0; }
-  bool any_plain(Index rows) const noexcept;
+  bool any_unsplit(Index rows) const noexcept;
   const char* plain() const { return plain_.data(); }
   /// Of a product of rows from `first_row` on.
-  void add_to(kernels::WordFactors& factors, Index first_row = 0) const {
-    factors.a = words_.data() + first_row * stride_;
+  void add_to(kernels::LowpFactors& factors, Index first_row = 0) const {
+    factors.a = groups_.data() + first_row * stride_;
     factors.a_stride = stride_;
     factors.a_scale = scale_.data() + first_row;
   }
 
  private:
   Arithmetic arithmetic_;
-  Index depth_ = 0, words_count_ = 0, stride_ = 0;
-  Buffer<Word> words_;
+  Index depth_ = 0, groups_count_ = 0, stride_ = 0;
+  Buffer<PackedGroup> groups_;
   Buffer<float> scale_;
   std::vector<char> plain_;
 };
 
 /// Rows to be multiplied with panels of a lower precision; plain ones, as those of other types, need none.
 template <class T>
-void set_rows(LeftWords& left, const T* const* from, Index rows) noexcept {
+void set_rows(LowpRows& left, const T* const* from, Index rows) noexcept {
   if constexpr (std::is_same_v<T, float>) left.set(from, rows);
 }
 template <class T>
-void set_rows(LeftWords& left, T* const* from, Index rows) noexcept {
+void set_rows(LowpRows& left, T* const* from, Index rows) noexcept {
   if constexpr (std::is_same_v<T, float>) left.set(from, rows);
 }
 
 /// A product whose left rows are in `left` already; `first_panel`: the panel of `right` that is the product's first.
 /// `product.panels` may be null if the arithmetic is quantized.
-void multiply_words(const kernels::Product<float>& product, const WordPanels& right, Index first_panel,
-                    const LeftWords& left);
+void multiply_lowp(const kernels::Product<float>& product, const LowpPanels& right, Index first_panel,
+                   const LowpRows& left);
 
 /// The product, in the precision of `right`, or plain if that is absent. `left` is scratch for as many rows.
 template <class T>
-void multiply(const kernels::Product<T>& product, const WordPanels& right, LeftWords& left, Index first_panel = 0) {
+void multiply(const kernels::Product<T>& product, const LowpPanels& right, LowpRows& left, Index first_panel = 0) {
   if constexpr (std::is_same_v<T, float>) {
     if (right) {
       left.set(product.a, product.rows);
-      multiply_words(product, right, first_panel, left);
+      multiply_lowp(product, right, first_panel, left);
       return;
     }
   }

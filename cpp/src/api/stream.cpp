@@ -2,8 +2,8 @@
 // the last h.
 #include <cstring>
 
+#include "../sequence/layers.hpp"
 #include "check.hpp"
-#include "sequence/layers.hpp"
 
 namespace lstmcore {
 
@@ -26,9 +26,9 @@ struct LstmStream<T>::Impl {
     std::vector<const T*> x_rows[2];  ///< by turn; for the first layer they are set by each step
     kernels::StepForward<T> step{};
     // In a lower precision.
-    LeftWords x_words, h_words, m_words;
+    LowpRows x_lowp, h_lowp, m_lowp;
     const ForwardPanels<T>* weights = nullptr;
-    kernels::StepWords step_words{};
+    kernels::LowpStep step_lowp{};
   };
 
   Lstm<T> lstm;
@@ -70,7 +70,7 @@ struct LstmStream<T>::Impl {
     }
     const ForwardPanels<T>& weights = lstm.impl().forward[index];
     layer.weights = &weights;
-    if (weights.h_words) prepare_words(layer);
+    if (weights.h_lowp) prepare_lowp(layer);
     layer.step.rows = batch;
     layer.step.hidden = hidden;
     layer.step.h_depth = state;
@@ -88,21 +88,21 @@ struct LstmStream<T>::Impl {
     clear(layer, 0, batch);
   }
 
-  void prepare_words(Layer& layer) {
+  void prepare_lowp(Layer& layer) {
     const ForwardPanels<T>& weights = *layer.weights;
-    layer.x_words.prepare(weights.x_words, batch);
-    layer.h_words.prepare(weights.h_words, batch);
-    layer.m_words.prepare(weights.projection_words, batch);
-    kernels::StepWords& words = layer.step_words;
-    words.unit = weights.h_words.arithmetic().unit;
-    words.pieces = weights.h_words.arithmetic().pieces;
-    words.x = weights.x_words.factors();
-    words.h = weights.h_words.factors();
-    layer.x_words.add_to(words.x);
-    layer.h_words.add_to(words.h);
-    words.x_plain = layer.x_words.plain();
-    words.h_plain = layer.h_words.plain();
-    layer.step.words = &words;
+    layer.x_lowp.prepare(weights.x_lowp, batch);
+    layer.h_lowp.prepare(weights.h_lowp, batch);
+    layer.m_lowp.prepare(weights.projection_lowp, batch);
+    kernels::LowpStep& lowp = layer.step_lowp;
+    lowp.unit = weights.h_lowp.arithmetic().unit;
+    lowp.terms = weights.h_lowp.arithmetic().terms;
+    lowp.x = weights.x_lowp.factors();
+    lowp.h = weights.h_lowp.factors();
+    layer.x_lowp.add_to(lowp.x);
+    layer.h_lowp.add_to(lowp.h);
+    lowp.x_unsplit = layer.x_lowp.plain();
+    lowp.h_unsplit = layer.h_lowp.plain();
+    layer.step.lowp = &lowp;
   }
 
   void prepare_projection(Layer& layer, const ForwardPanels<T>& weights) {
@@ -166,21 +166,21 @@ struct LstmStream<T>::Impl {
       if (layer.shape.normed) {
         layer.x_product.a = layer.step.x;
         layer.h_product.a = layer.step.h_prev;
-        multiply(layer.x_product, layer.weights->x_words, layer.x_words);
-        multiply(layer.h_product, layer.weights->h_words, layer.h_words);
+        multiply(layer.x_product, layer.weights->x_lowp, layer.x_lowp);
+        multiply(layer.h_product, layer.weights->h_lowp, layer.h_lowp);
         kernels.norm_gates(layer.step);
         kernels.norm_output(layer.step);
       } else {
-        if (layer.step.words != nullptr) {
-          set_rows(layer.x_words, layer.step.x, batch);
-          set_rows(layer.h_words, layer.step.h_prev, batch);
-          layer.step_words.any_plain = layer.x_words.any_plain(batch) || layer.h_words.any_plain(batch);
+        if (layer.step.lowp != nullptr) {
+          set_rows(layer.x_lowp, layer.step.x, batch);
+          set_rows(layer.h_lowp, layer.step.h_prev, batch);
+          layer.step_lowp.any_unsplit = layer.x_lowp.any_unsplit(batch) || layer.h_lowp.any_unsplit(batch);
         }
         kernels.step_forward(layer.step);
       }
       if (!layer.shape.projected) continue;
       layer.projection.out = layer.h_rows[next].data();
-      multiply(layer.projection, layer.weights->projection_words, layer.m_words);
+      multiply(layer.projection, layer.weights->projection_lowp, layer.m_lowp);
       if (proj_clip > 0) kernels.clip(layer.h[next].data(), proj_clip, static_cast<Index>(layer.h[next].size()));
       if (proj_zoneout > 0) {
         zone_out(layer.h[turn].data(), proj_zoneout, layer.h[next].data(), static_cast<Index>(layer.h[next].size()));

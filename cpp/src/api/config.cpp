@@ -2,12 +2,11 @@
 #include <cmath>
 #include <lstmcore/lstm.hpp>
 
+#include "../packing/cell_weights.hpp"
 #include "check.hpp"
 
 namespace lstmcore {
 namespace {
-
-constexpr std::int64_t gate_count = 4;
 
 /// a * b <= 2^62, so that sums of a few such products cannot overflow either.
 bool product_fits(std::int64_t a, std::int64_t b) {

@@ -1,7 +1,7 @@
 // The public face: checks, then all layers.
+#include "../sequence/stack_backward.hpp"
+#include "../sequence/stack_forward.hpp"
 #include "lstm_checks.hpp"
-#include "sequence/stack_backward.hpp"
-#include "sequence/stack_forward.hpp"
 
 namespace lstmcore {
 
@@ -137,7 +137,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   kept.config = sequence.random ? config : without_dropout(config);
   kept.random = sequence.random;
   kept.seed = sequence.seed;
-  kept.pieces = Pieces(kept.schedule.longest, sequence.recompute);
+  kept.segments = Segments(kept.schedule.longest, sequence.recompute);
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
   for (auto& layer : kept.layers) layer.input.resize(0);
@@ -167,7 +167,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   auto& kept = *tape.impl_;
   kept.ready = kept.open = false;
   kept.schedule = Schedule(batch, 0, {}, {});
-  kept.pieces = {};
+  kept.segments = {};
   kept.seed = seed;
   kept.config = config;
   kept.random = true;
@@ -221,7 +221,7 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
   kept.ready = false;  // until the step is there
   const Index now = schedule.steps;
   schedule.append(reset);
-  kept.pieces = Pieces(now + 1, 0);
+  kept.segments = Segments(now + 1, 0);
   Buffer<T>& own_x = kept.layers[0].input;
   own_x.grow(count(schedule.total * config.input_size));
   T* to = own_x.data() + schedule.packed(now, 0) * config.input_size;

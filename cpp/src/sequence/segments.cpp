@@ -4,7 +4,7 @@
 
 namespace lstmcore {
 
-Pieces::Pieces(Index longest, Index every) : longest_(longest), every_(longest) {
+Segments::Segments(Index longest, Index every) : longest_(longest), every_(longest) {
   if (every == recompute_sqrt) every = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(longest))));
   if (every == 0 || every >= longest) return;
   every_ = every;

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "word_product.hpp"
+#include "vector_product.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -18,8 +18,8 @@ struct Int8Dot {
   static constexpr bool integer = true;
   static Sum zero() { return _mm512_setzero_si512(); }
   static Sum load_sum(const std::int32_t* from) { return _mm512_loadu_si512(from); }
-  static Words load(const Word* from) { return _mm512_loadu_si512(from); }
-  static Words broadcast(const Word* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
+  static Words load(const PackedGroup* from) { return _mm512_loadu_si512(from); }
+  static Words broadcast(const PackedGroup* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
   static Sum dot(Sum sum, Words a, Words b) {
     const Words signed_b = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), _mm512_setzero_si512(), b);
     const Words pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), signed_b);
@@ -35,8 +35,8 @@ struct Int8Dot {
   static constexpr bool integer = true;
   static Sum zero() { return _mm256_setzero_si256(); }
   static Sum load_sum(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static Words load(const Word* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static Words broadcast(const Word* from) { return _mm256_set1_epi32(static_cast<int>(*from)); }
+  static Words load(const PackedGroup* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+  static Words broadcast(const PackedGroup* from) { return _mm256_set1_epi32(static_cast<int>(*from)); }
   static Sum dot(Sum sum, Words a, Words b) {
     const Words pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
     return ei::padd(ei::Packet8i(sum), ei::Packet8i(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
@@ -60,15 +60,15 @@ struct Int8Dot {
     std::memcpy(&sum, from, sizeof sum);
     return sum;
   }
-  static Words load(const Word* from) {
-    Words words;
-    std::memcpy(&words, from, sizeof words);
-    return words;
+  static Words load(const PackedGroup* from) {
+    Words groups;
+    std::memcpy(&groups, from, sizeof groups);
+    return groups;
   }
-  static Words broadcast(const Word* from) {
-    Words words;
-    for (int lane = 0; lane < lanes; ++lane) std::memcpy(words.byte + 4 * lane, from, 4);
-    return words;
+  static Words broadcast(const PackedGroup* from) {
+    Words groups;
+    for (int lane = 0; lane < lanes; ++lane) std::memcpy(groups.byte + 4 * lane, from, 4);
+    return groups;
   }
   static Sum dot(Sum sum, const Words& a, const Words& b) {
     for (int lane = 0; lane < lanes; ++lane) {

@@ -5,8 +5,8 @@
 #include <lstmcore/lstm.hpp>
 #include <utility>
 
+#include "../sequence/caller_rows.hpp"
 #include "check.hpp"
-#include "sequence/caller_rows.hpp"
 
 namespace lstmcore {
 

@@ -1,5 +1,5 @@
 // AVX-512's dot product of bfloat16 pairs: two multiply-adds an element of a vector.
-#include "../word_product.hpp"
+#include "../vector_product.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -9,8 +9,8 @@ struct Bf16Dot {
   using Sum = __m512;
   using Words = __m512bh;
   static constexpr bool integer = false;
-  static Words load(const Word* from) { return reinterpret_cast<Words>(_mm512_loadu_si512(from)); }
-  static Words broadcast(const Word* from) {
+  static Words load(const PackedGroup* from) { return reinterpret_cast<Words>(_mm512_loadu_si512(from)); }
+  static Words broadcast(const PackedGroup* from) {
     return reinterpret_cast<Words>(_mm512_set1_epi32(static_cast<int>(*from)));
   }
   static Sum dot(Sum sum, Words a, Words b) { return _mm512_dpbf16_ps(sum, a, b); }

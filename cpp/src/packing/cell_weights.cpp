@@ -4,9 +4,9 @@
 #include <atomic>
 #include <type_traits>
 
-#include "../dropout_mask.hpp"
-#include "../isa/isa.hpp"
-#include "../pack.hpp"
+#include "../runtime/isa.hpp"
+#include "../sequence/dropout_mask.hpp"
+#include "pack.hpp"
 
 namespace lstmcore {
 namespace {
@@ -81,15 +81,15 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
 /// unsigned.
 constexpr Index most_quantized_depth = Index{1} << 17;
 
-/// Some panels as words, in parallel; false if a value cannot be represented.
+/// Some panels as groups, in parallel; false if a value cannot be represented.
 bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>& panels, Index depth, Index columns,
-                 WordPanels& words) {
-  words.prepare(arithmetic, depth, columns, lanes);
-  const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.pieces) * 16);
+                 LowpPanels& groups) {
+  groups.prepare(arithmetic, depth, columns, lanes);
+  const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.terms) * 16);
   std::atomic<bool> exact{true};
   parallel(threads, [&](int index) {
-    const Range own = split(words.panels(), threads, index);
-    if (!words.fill(panels.data(), own.begin, own.end)) exact = false;
+    const Range own = split(groups.panels(), threads, index);
+    if (!groups.fill(panels.data(), own.begin, own.end)) exact = false;
   });
   return exact;
 }
@@ -97,20 +97,20 @@ bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>&
 }  // namespace
 
 template <class T>
-void ForwardPanels<T>::make_words(const CellShape& shape) {
+void ForwardPanels<T>::make_lowp(const CellShape& shape) {
   if constexpr (std::is_same_v<T, float>) {
     if (!shape.arithmetic) return;
     const Index deepest = std::max({shape.input, shape.state, shape.hidden});
     if (shape.arithmetic.quantized() && deepest > most_quantized_depth) return;  // plain products
-    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, WordPanels& words) {
-      return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, words);
+    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& groups) {
+      return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, groups);
     };
-    bool exact = make(x, shape.input, shape.gates_width(), x_words);
-    exact = make(h, shape.state, shape.gates_width(), h_words) && exact;
-    if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_words) && exact;
+    bool exact = make(x, shape.input, shape.gates_width(), x_lowp);
+    exact = make(h, shape.state, shape.gates_width(), h_lowp) && exact;
+    if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_lowp) && exact;
     if (!exact) {
       // An infinity or NaN, or next to it: plain products say best what becomes of it.
-      for (WordPanels* words : {&x_words, &h_words, &projection_words}) words->clear();
+      for (LowpPanels* groups : {&x_lowp, &h_lowp, &projection_lowp}) groups->clear();
     } else if (shape.arithmetic.quantized()) {
       for (Buffer<T>* floats : {&x, &h, &projection}) floats->clear();
     }
@@ -145,7 +145,7 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
     pack_panels(matrix.data, matrix.stride[1], matrix.stride[0], shape.hidden, shape.state, shape.lanes,
                 projection.data());
   }
-  make_words(shape);
+  make_lowp(shape);
 }
 
 template <class T>
@@ -180,7 +180,7 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
       });
     }
   });
-  copy.make_words(shape);
+  copy.make_lowp(shape);
   return copy;
 }
 
@@ -202,14 +202,14 @@ BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>
     });
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (!forward.x_words) return;
+    if (!forward.x_lowp) return;
     // What the forward's panels could hold, these can.
-    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, WordPanels& words) {
-      make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, words);
+    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& groups) {
+      make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, groups);
     };
-    make(x, shape.gates_width(), shape.input, x_words);
-    make(h, shape.gates_width(), shape.state, h_words);
-    if (shape.projected) make(projection, shape.state, shape.hidden, projection_words);
+    make(x, shape.gates_width(), shape.input, x_lowp);
+    make(h, shape.gates_width(), shape.state, h_lowp);
+    if (shape.projected) make(projection, shape.state, shape.hidden, projection_lowp);
   }
 }
 

@@ -1,25 +1,25 @@
-// Products of words by a matrix unit, whose registers are tiles: 16 rows of 16 words or sums. `Tiles` says how they are
-// loaded, multiplied and stored, by the processor's instructions or by an emulation of them. Nothing here is compiled
-// for more than the baseline.
+// Products of groups by a matrix unit, whose registers are tiles: 16 rows of 16 groups or sums. `Tiles` says how they
+// are loaded, multiplied and stored, by the processor's instructions or by an emulation of them. Nothing here is
+// compiled for more than the baseline.
 #pragma once
 
 #include <cstddef>
 #include <cstring>
 #include <utility>
 
-#include "word_table.hpp"
+#include "table.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
 using kernels::Index;
-using kernels::PiecePair;
-using kernels::Word;
-using kernels::WordFactors;
-using kernels::WordProduct;
+using kernels::LowpFactors;
+using kernels::LowpProduct;
+using kernels::PackedGroup;
+using kernels::TermPair;
 
-constexpr Index tile_side = 16;  // rows of a tile, and words or sums of a row
+constexpr Index tile_side = 16;  // rows of a tile, and groups or sums of a row
 
 template <class Body, int... I>
 inline void unroll(std::integer_sequence<int, I...>, Body&& body) {
@@ -37,22 +37,22 @@ struct MatrixTile {
   static constexpr int left = 4, right = RowTiles == 2 ? 6 : 5, right_tiles = 8 - right;
   static_assert(RowTiles * ColumnTiles <= 4 && RowTiles <= 2);
 
-  static void load_left(const Word* from, Index stride) {
+  static void load_left(const PackedGroup* from, Index stride) {
     unroll<RowTiles>([&](auto r) { Tiles::template load<left + r>(from + r * tile_side * stride, stride); });
   }
 
-  /// Adds the products of words [begin, end), `panel` being the first column's.
-  static void add_products(const WordFactors& f, Index begin, Index end, const Word* a, const Word* panel, Index width,
-                           int pieces) {
-    const kernels::PiecePair* const pairs = kernels::piece_pairs[pieces - 1];
-    const int count = kernels::piece_pair_counts[pieces - 1];
+  /// Adds the products of groups [begin, end), `panel` being the first column's.
+  static void add_products(const LowpFactors& f, Index begin, Index end, const PackedGroup* a, const PackedGroup* panel,
+                           Index width, int terms) {
+    const kernels::TermPair* const pairs = kernels::term_pairs[terms - 1];
+    const int count = kernels::term_pair_counts[terms - 1];
     for (Index k = begin; k < end; k += tile_side) {
       for (int pair = 0; pair < count; ++pair) {
-        const PiecePair now = pairs[pair];
+        const TermPair now = pairs[pair];
         const bool new_left = pair == 0 || pairs[pair - 1].left != now.left;
         const bool new_right = pair == 0 || pairs[pair - 1].right != now.right;
-        if (new_left) load_left(a + now.left * f.words + k, f.a_stride);
-        const Word* const from = panel + (now.right * f.words + k) * width;
+        if (new_left) load_left(a + now.left * f.groups + k, f.a_stride);
+        const PackedGroup* const from = panel + (now.right * f.groups + k) * width;
         unroll<ColumnTiles>([&](auto c) {
           constexpr int b = right + c % right_tiles;
           if (new_right || ColumnTiles > right_tiles) Tiles::template load<b>(from + c * tile_side, width);
@@ -85,7 +85,7 @@ struct MatrixTile {
     load_sums(sums);
   }
 
-  static void run(const WordProduct& p, Index row, Index panel, Index width, Index first) {
+  static void run(const LowpProduct& p, Index row, Index panel, Index width, Index first) {
     using Sum = typename Tiles::Sum;
     constexpr Index columns = ColumnTiles * tile_side;
     alignas(64) Sum sums[RowTiles * tile_side * columns], total[RowTiles * tile_side * columns];
@@ -94,7 +94,7 @@ struct MatrixTile {
     const Index real = p.columns - begin < columns ? p.columns - begin : columns;
     float* const* const out = p.out + row;
     for (int index = 0; index < p.count; ++index) {
-      const WordFactors& f = p.factors[index];
+      const LowpFactors& f = p.factors[index];
       // Sums of floats go on from one pair of factors to the next.
       if (index == 0 || Tiles::integer) {
         if constexpr (Tiles::integer) {
@@ -104,14 +104,14 @@ struct MatrixTile {
         }
         load_sums(sums);
       }
-      const Word* const left_words = f.a + row * f.a_stride;
-      const Word* const right_words = f.panels + panel * p.pieces * f.words * p.panel_width + first;
-      const Index at_once = Tiles::integer || p.pieces == 1 ? f.words : kernels::summed_words;
-      for (Index k = 0; k < f.words; k += at_once) {
+      const PackedGroup* const left_groups = f.a + row * f.a_stride;
+      const PackedGroup* const right_groups = f.panels + panel * p.terms * f.groups * p.panel_width + first;
+      const Index at_once = Tiles::integer || p.terms == 1 ? f.groups : kernels::summed_groups;
+      for (Index k = 0; k < f.groups; k += at_once) {
         if (k > 0) begin_again(sums, total, k > at_once);
-        add_products(f, k, k + at_once < f.words ? k + at_once : f.words, left_words, right_words, width, p.pieces);
+        add_products(f, k, k + at_once < f.groups ? k + at_once : f.groups, left_groups, right_groups, width, p.terms);
       }
-      if (f.words > at_once) {
+      if (f.groups > at_once) {
         begin_again(sums, total, true);
         if constexpr (!Tiles::integer) std::memcpy(sums, total, sizeof sums);
         load_sums(sums);
@@ -137,7 +137,7 @@ struct MatrixTile {
   }
 
   /// Where the sums start; zeros where there are none.
-  static void fill(const WordProduct& p, float* const* out, Index rows, Index real, Index begin,
+  static void fill(const LowpProduct& p, float* const* out, Index rows, Index real, Index begin,
                    typename Tiles::Sum* sums) {
     constexpr Index columns = ColumnTiles * tile_side;
     if (!p.accumulate && p.bias == nullptr) {
@@ -156,18 +156,18 @@ struct MatrixTile {
 };
 
 template <class Tiles, int RowTiles, int ColumnTiles>
-void matrix_tile(const WordProduct& p, Index row, Index panel, Index width, Index first) {
+void matrix_tile(const LowpProduct& p, Index row, Index panel, Index width, Index first) {
   MatrixTile<Tiles, RowTiles, ColumnTiles>::run(p, row, panel, width, first);
 }
 
 template <class Tiles>
-void matrix_product(const WordProduct& p) {
-  using Tile = void (*)(const WordProduct&, Index, Index, Index, Index);
+void matrix_product(const LowpProduct& p) {
+  using Tile = void (*)(const LowpProduct&, Index, Index, Index, Index);
   static constexpr Tile single[] = {&matrix_tile<Tiles, 1, 1>, &matrix_tile<Tiles, 1, 2>, &matrix_tile<Tiles, 1, 3>,
                                     &matrix_tile<Tiles, 1, 4>};
   static constexpr Tile twin[] = {&matrix_tile<Tiles, 2, 1>, &matrix_tile<Tiles, 2, 2>};
   for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
-    const Index width = kernels::word_panel_width(panel * p.panel_width, p.columns, p.panel_width, tile_side);
+    const Index width = kernels::lowp_panel_width(panel * p.panel_width, p.columns, p.panel_width, tile_side);
     // Right tiles come from the second-level cache, left ones from the first: all rows pass by two columns of tiles.
     Index row = 0;
     const Index paired = p.rows > tile_side ? (p.rows + tile_side - 1) / (2 * tile_side) * 2 * tile_side : 0;

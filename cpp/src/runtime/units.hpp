@@ -3,24 +3,24 @@
 
 #include <lstmcore/precision.hpp>
 
-#include "../kernels/word_table.hpp"
+#include "../kernels/lowp/table.hpp"
 
 namespace lstmcore {
 
-/// How a layer's products are computed: by multiply-adds of their own type, or by a unit on pieces of their factors.
+/// How a layer's products are computed: by multiply-adds of their own type, or by a unit on terms of their factors.
 struct Arithmetic {
   const kernels::ProductUnit* unit = nullptr;
-  int pieces = 0;
+  int terms = 0;
 
   explicit operator bool() const { return unit != nullptr; }
   bool quantized() const { return unit != nullptr && unit->group == 4; }
-  /// Words of a piece of a factor's row.
-  kernels::Index words(kernels::Index depth) const {
-    const kernels::Index elements = unit->group * unit->word_multiple;
-    return (depth + elements - 1) / elements * unit->word_multiple;
+  /// Words of a term of a factor's row.
+  kernels::Index groups(kernels::Index depth) const {
+    const kernels::Index elements = unit->group * unit->group_multiple;
+    return (depth + elements - 1) / elements * unit->group_multiple;
   }
   /// Bytes that a weight takes.
-  double weight_bytes() const { return unit == nullptr ? 4.0 : 4.0 * pieces / static_cast<double>(unit->group); }
+  double weight_bytes() const { return unit == nullptr ? 4.0 : 4.0 * terms / static_cast<double>(unit->group); }
 };
 
 /// For a float layer with so many units; plain where no unit here is worth it.
@@ -29,7 +29,7 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden);
 /// Takes another matrix unit's place, for tests; null: what the machine has.
 void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUnit* int8);
 
-/// Whether pieces are multiplied by any unit that can, also where plain multiply-adds are faster: for tests, and for
+/// Whether terms are multiplied by any unit that can, also where plain multiply-adds are faster: for tests, and for
 /// what LSTMCORE_UNITS=any says from the beginning. Returns what was.
 bool use_any_unit(bool any);
 

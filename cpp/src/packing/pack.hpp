@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/kernel_table.hpp"
+#include "../kernels/kernel_table.hpp"
 
 namespace lstmcore {
 

@@ -1,34 +1,34 @@
-// Products of words by instructions that multiply and add the elements of a word, vector by vector. Compare
+// Products of groups by instructions that multiply and add the elements of a word, vector by vector. Compare
 // product.hpp: tiles of a few rows by a few vectors of columns, over k in rising order.
 #pragma once
 
-#include "vector.hpp"
-#include "word_table.hpp"
+#include "../vector.hpp"
+#include "table.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-using kernels::Word;
-using kernels::WordFactors;
-using kernels::WordProduct;
+using kernels::LowpFactors;
+using kernels::LowpProduct;
+using kernels::PackedGroup;
 
 /// Rows of a full tile, four vectors wide.
-constexpr int word_tile_rows = vector_registers == 32 ? 6 : 3;
+constexpr int lowp_tile_rows = vector_registers == 32 ? 6 : 3;
 
 /// Sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` has a type `Sum`, its operands' type `Words`, and
 /// says with `integer` whether sums are to be scaled.
 template <class Dot, int Rows, int Vectors, int Panels>
-struct WordTile {
+struct LowpTile {
   static constexpr int lanes = lanes_of<float>;
   static constexpr int width = Vectors * Panels;
   typename Dot::Sum sum[Rows][width];
 
   /// From word `first` of the left rows on.
-  EIGEN_ALWAYS_INLINE void add_products(const Word* const* left, Index first, Index words, const Word* panel,
-                                        Index panel_stride) {
+  EIGEN_ALWAYS_INLINE void add_products(const PackedGroup* const* left, Index first, Index groups,
+                                        const PackedGroup* panel, Index panel_stride) {
     constexpr Index ahead = 8 * Vectors * lanes;
-    for (Index k = first; k < first + words; ++k) {
+    for (Index k = first; k < first + groups; ++k) {
       typename Dot::Words right[width];
       for (int p = 0; p < Panels; ++p) {
         for (int v = 0; v < Vectors; ++v) {
@@ -48,12 +48,12 @@ struct WordTile {
 };
 
 template <class Dot, int Rows, int Vectors, int Panels>
-void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns) {
+void lowp_tile(const LowpProduct& p, Index row, Index panel, Index panel_columns) {
   using P = PacketOf<float>;
   constexpr Index lanes = lanes_of<float>;
   const Index first = panel * p.panel_width;
   float* const* out = p.out + row;
-  WordTile<Dot, Rows, Vectors, Panels> tile;
+  LowpTile<Dot, Rows, Vectors, Panels> tile;
   const auto count = [&](int v) { return elements_of<float>(panel_columns, v, tile.width); };
   const auto start = [&](int r, int v, bool first_factors) {
     const Index column = first + v * lanes;
@@ -61,8 +61,8 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
     return p.bias != nullptr ? ei::ploadu<P>(p.bias + column) : constant<P>(0.0);
   };
   for (int index = 0; index < p.count; ++index) {
-    const WordFactors& f = p.factors[index];
-    const Word* left[Rows];
+    const LowpFactors& f = p.factors[index];
+    const PackedGroup* left[Rows];
     for (int r = 0; r < Rows; ++r) left[r] = f.a + (row + r) * f.a_stride;
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < tile.width; ++v) {
@@ -73,15 +73,15 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
         }
       }
     }
-    const Index panel_stride = p.pieces * f.words * p.panel_width;
-    const Word* const right = f.panels + panel * panel_stride;
-    // Several pieces take turns at every word, so that a sum that is cut goes on as if it had not been.
-    const Index at_once = p.pieces == 1 ? f.words : 1;
-    const kernels::PiecePair* const pairs = kernels::piece_pairs[p.pieces - 1];
-    for (Index k = 0; k < f.words; k += at_once) {
-      for (int pair = 0; pair < kernels::piece_pair_counts[p.pieces - 1]; ++pair) {
-        const Word* const words = right + (pairs[pair].right * f.words + k) * Vectors * lanes;
-        tile.add_products(left, pairs[pair].left * f.words + k, at_once, words, panel_stride);
+    const Index panel_stride = p.terms * f.groups * p.panel_width;
+    const PackedGroup* const right = f.panels + panel * panel_stride;
+    // Several terms take turns at every word, so that a sum that is cut goes on as if it had not been.
+    const Index at_once = p.terms == 1 ? f.groups : 1;
+    const kernels::TermPair* const pairs = kernels::term_pairs[p.terms - 1];
+    for (Index k = 0; k < f.groups; k += at_once) {
+      for (int pair = 0; pair < kernels::term_pair_counts[p.terms - 1]; ++pair) {
+        const PackedGroup* const groups = right + (pairs[pair].right * f.groups + k) * Vectors * lanes;
+        tile.add_products(left, pairs[pair].left * f.groups + k, at_once, groups, panel_stride);
       }
     }
     if constexpr (Dot::integer) {
@@ -106,15 +106,15 @@ void word_tile(const WordProduct& p, Index row, Index panel, Index panel_columns
 }
 
 template <class Dot, int Vectors>
-void word_panel(const WordProduct& p, Index panel, Index panel_columns) {
-  using Tile = void (*)(const WordProduct&, Index, Index, Index);
-  constexpr int four = word_tile_rows == 6 ? 4 : 1, five = word_tile_rows == 6 ? 5 : 1,
-                six = word_tile_rows == 6 ? 6 : 1;  // else never used
-  static constexpr Tile tiles[6] = {&word_tile<Dot, 1, Vectors, 1>,    &word_tile<Dot, 2, Vectors, 1>,
-                                    &word_tile<Dot, 3, Vectors, 1>,    &word_tile<Dot, four, Vectors, 1>,
-                                    &word_tile<Dot, five, Vectors, 1>, &word_tile<Dot, six, Vectors, 1>};
+void lowp_panel(const LowpProduct& p, Index panel, Index panel_columns) {
+  using Tile = void (*)(const LowpProduct&, Index, Index, Index);
+  constexpr int four = lowp_tile_rows == 6 ? 4 : 1, five = lowp_tile_rows == 6 ? 5 : 1,
+                six = lowp_tile_rows == 6 ? 6 : 1;  // else never used
+  static constexpr Tile tiles[6] = {&lowp_tile<Dot, 1, Vectors, 1>,    &lowp_tile<Dot, 2, Vectors, 1>,
+                                    &lowp_tile<Dot, 3, Vectors, 1>,    &lowp_tile<Dot, four, Vectors, 1>,
+                                    &lowp_tile<Dot, five, Vectors, 1>, &lowp_tile<Dot, six, Vectors, 1>};
   for (Index row = 0; row < p.rows;) {
-    const Index left = p.rows - row, count = (left + word_tile_rows - 1) / word_tile_rows;
+    const Index left = p.rows - row, count = (left + lowp_tile_rows - 1) / lowp_tile_rows;
     const Index height = (left + count - 1) / count;
     tiles[height - 1](p, row, panel, panel_columns);
     row += height;
@@ -122,7 +122,7 @@ void word_panel(const WordProduct& p, Index panel, Index panel_columns) {
 }
 
 template <class Dot>
-void word_product(const WordProduct& p) {
+void lowp_product(const LowpProduct& p) {
   constexpr Index lanes = lanes_of<float>;
   constexpr Index full = 4 * lanes;
   constexpr int wide = vector_registers == 32 ? 4 : 2;  // panels that one row is computed on together
@@ -130,23 +130,23 @@ void word_product(const WordProduct& p) {
   Index panel = p.panel_begin;
   if (p.rows == 1) {
     for (; panel + wide <= (p.panel_end < full_end ? p.panel_end : full_end); panel += wide) {
-      word_tile<Dot, 1, 4, wide>(p, 0, panel, wide * full);
+      lowp_tile<Dot, 1, 4, wide>(p, 0, panel, wide * full);
     }
   }
   for (; panel < p.panel_end; ++panel) {
     const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
     switch ((columns + lanes - 1) / lanes) {
       case 4:
-        word_panel<Dot, 4>(p, panel, columns);
+        lowp_panel<Dot, 4>(p, panel, columns);
         break;
       case 3:
-        word_panel<Dot, 3>(p, panel, columns);
+        lowp_panel<Dot, 3>(p, panel, columns);
         break;
       case 2:
-        word_panel<Dot, 2>(p, panel, columns);
+        lowp_panel<Dot, 2>(p, panel, columns);
         break;
       default:
-        word_panel<Dot, 1>(p, panel, columns);
+        lowp_panel<Dot, 1>(p, panel, columns);
         break;
     }
   }
@@ -154,9 +154,9 @@ void word_product(const WordProduct& p) {
 
 /// A unit of such instructions.
 template <class Dot>
-constexpr kernels::ProductUnit vector_unit(const char* name, Index group, Word flip) {
+constexpr kernels::ProductUnit vector_unit(const char* name, Index group, PackedGroup flip) {
   const double speed = static_cast<double>(group);
-  return {name, group, 1, 1, lanes_of<float>, word_tile_rows, flip, speed, &word_product<Dot>, nullptr, nullptr};
+  return {name, group, 1, 1, lanes_of<float>, lowp_tile_rows, flip, speed, &lowp_product<Dot>, nullptr, nullptr};
 }
 
 }  // namespace
