@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="folder for the ONNX file")
+    parser.add_argument("--output", type=Path, help="the ONNX file to write")
     options = parser.parse_args()
 
     random = np.random.default_rng(options.seed)
