@@ -1,10 +1,10 @@
-"""How exact each precision of products is: errors of outputs and of every gradient by float64.
+"""Errors of outputs and of every gradient in each precision of products, against float64.
 
-A layer's weights are uniform in +-1 / sqrt(H), as PyTorch initializes them, its inputs and the
-gradient of the loss by its outputs normal. The same numbers go through lstmcore in float64, which
-counts as the truth, through PyTorch in float32 and in bfloat16, and through lstmcore in each
-precision: on this machine's own unit, if it has one that is faster than float32's multiply-adds,
-and as x86's matrix unit computes, emulated bit for bit (``emulated.cpp``).
+A layer's weights are uniform in +-1 / sqrt(H), as PyTorch initializes them; its inputs and the
+gradient with respect to its outputs are normal. The same numbers go through lstmcore in float64,
+which serves as the exact result, through PyTorch in float32 and in bfloat16, and through lstmcore
+in each precision: on this machine's own unit, if that is faster than float32 multiply-adds, and on
+x86's matrix unit, emulated bit for bit (``emulated.cpp``).
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ SHAPES = (
     Shape("K 2048", "large", 50, 16, 1024, 1024),
     Shape("K 4096", "the longest sums of a product", 10, 16, 2048, 2048),
 )
-"""K: inputs and hidden units together, the terms of a gate's sum."""
+"""K is the number of inputs plus the number of hidden units: the products in a gate's sum."""
 
 OUTPUTS = ("y",)
 GRADIENTS = ("dx", "dh0", "dc0", "dweight_ih", "dweight_hh", "dbias")
 PIECES = ("bf16x3", "bf16x2", "bf16")
 
 PEER = "PyTorch float32"
-"""What the others are compared with."""
+"""The way that the others are compared with."""
 
 Results = dict[str, Array]
 Entry = dict[str, Any]
 
 
 def _own(problem: Problem, shape: Shape, precision: str, dtype: str = "float32") -> Results:
-    """Forward and backward of lstmcore in this process."""
+    """Run lstmcore forward and backward in this process."""
     lc: Any = import_module("lstmcore")
     config = lc.LSTMConfig(shape.inputs, shape.hidden)
 
@@ -74,7 +74,7 @@ def _own(problem: Problem, shape: Shape, precision: str, dtype: str = "float32")
 
 
 def _emulated(problem: Problem, shape: Shape, precision: str) -> Results:
-    """Forward and backward as a matrix unit computes; nothing if the program was not built."""
+    """Run the emulated matrix unit; return nothing if the program was not built."""
     path = native.program("emulated")
     if path is None:
         return {}
@@ -99,7 +99,7 @@ def _emulated(problem: Problem, shape: Shape, precision: str) -> Results:
 
 
 def _pytorch(problem: Problem, dtype: str) -> Results:
-    """Forward and backward of PyTorch in its own environment; nothing if it is not installed."""
+    """Run PyTorch in its own environment; return nothing if it is not installed."""
     python = interpreter("pytorch")
     if not python.exists():
         return {}
@@ -114,7 +114,7 @@ def _pytorch(problem: Problem, dtype: str) -> Results:
 
 
 def _as_pytorch(path: str, dtype: str) -> int:
-    """Carry out `_pytorch`: the arrays in a file are replaced by the results."""
+    """Do the work of `_pytorch`: replace the arrays in a file with the results."""
     torch: Any = import_module("torch")
     with np.load(path) as found:
         arrays = {name: torch.from_numpy(found[name]) for name in found.files}
@@ -137,7 +137,7 @@ def _as_pytorch(path: str, dtype: str) -> int:
 
 
 def _errors(results: Results, exact: Results) -> dict[str, dict[str, float]]:
-    """Mean error by the root mean square of the exact numbers, and largest by the largest."""
+    """Return mean errors relative to the exact root mean square, largest ones to the maximum."""
     errors = {}
     for name, values in results.items():
         true = exact[name]
@@ -150,7 +150,7 @@ def _errors(results: Results, exact: Results) -> dict[str, dict[str, float]]:
 
 
 def _ways(problem: Problem, shape: Shape) -> Iterator[tuple[str, Results]]:
-    """Yield what each way to compute the problem gives."""
+    """Yield the results of each way to compute the problem."""
     lc: Any = import_module("lstmcore")
     units = lc.cpu_info().product_units
     yield PEER, _pytorch(problem, "float32")
@@ -163,7 +163,7 @@ def _ways(problem: Problem, shape: Shape) -> Iterator[tuple[str, Results]]:
 
 
 def measure(shapes: Iterable[Shape]) -> list[Entry]:
-    """Return an entry for each shape and way to compute it that there is here."""
+    """Return an entry for each shape and each way to compute it that this machine has."""
     entries: list[Entry] = []
     for shape in shapes:
         problem = make_problem(Case(shape, "training", "float32", 1))
@@ -182,7 +182,7 @@ def _worst(entry: Entry, names: Sequence[str], kind: str) -> float | None:
 
 
 def _most_times(entry: Entry, peer: Entry | None, kind: str) -> float | None:
-    """Return the largest ratio, of all arrays, to another's error."""
+    """Return the largest ratio of an array's error to the same array's error in `peer`."""
     if peer is None or entry is peer:
         return None
     errors = entry["errors"]
@@ -190,7 +190,7 @@ def _most_times(entry: Entry, peer: Entry | None, kind: str) -> float | None:
 
 
 def table(entries: Sequence[Entry]) -> Rows:
-    """Return errors as a table: one row a shape and way to compute it."""
+    """Return errors as a table: one row for each shape and way to compute it."""
     head = ["T x N x C x H", "products", "outputs, mean", "largest", "gradients, mean", "largest"]
     rows: Rows = [[*head, "by PyTorch's float32: mean", "largest"]]
     for entry in entries:

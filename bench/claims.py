@@ -20,7 +20,7 @@ SHARES = {
 """Share of the FMA limit that a shape must reach."""
 
 STREAM = {16: 0.07, 32: 0.12, 64: 0.45}
-"""Microseconds a step, by hidden size, where a core's FMA limit is `STREAM_LIMIT`."""
+"""Microseconds per step, by hidden size, on a core whose FMA limit is `STREAM_LIMIT`."""
 
 STREAM_LIMIT = 229.0
 
@@ -29,14 +29,14 @@ _SHAPES = {shape.name: shape for shape in SHAPES}
 
 @dataclass(frozen=True)
 class Claim:
-    """A goal beside what was measured.
+    """A goal and what was measured.
 
     Attributes
     ----------
     goal : str
-        In words, with its figure.
+        A sentence with its figure.
     measured : str
-        The figure that decides, with what explains it.
+        The figure that decides, with an explanation.
     holds : bool or None
         None if the run did not measure it.
     """
@@ -47,7 +47,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The result in a word or two."""
         return {True: "holds", False: "FALLS SHORT", None: "not measured"}[self.holds]
 
 
@@ -97,7 +97,7 @@ def _at_least(goal: str, value: float | None, least: float, note: str = "") -> C
 
 
 def _speed(run: Run, threads: int, name: str, peer: str, **what: str) -> float | None:
-    """How many times the speed of `peer` lstmcore has."""
+    """Return lstmcore's speed as a multiple of that of `peer`."""
     direction, dtype = what.get("direction", "training"), what.get("dtype", "float32")
     own = run.find(OWN, name, direction, dtype, threads)
     other = run.find(peer, name, direction, dtype, threads)
@@ -105,7 +105,7 @@ def _speed(run: Run, threads: int, name: str, peer: str, **what: str) -> float |
 
 
 def _cells(run: Run, threads: int) -> Iterator[Claim]:
-    """Every cell of the grid, and their geometric mean."""
+    """Yield a claim for every cell of the grid, and one for their geometric mean."""
     for direction, mean_goal in (("inference", 2.0), ("training", 2.5)):
         for count in sorted({threads, 1}, reverse=True):
             where = f"{direction}, {count} thread{'s' * (count > 1)}"
@@ -132,13 +132,13 @@ def _cells(run: Run, threads: int) -> Iterator[Claim]:
                 yield _at_least(goal, ratios[worst], 1.0, note)
                 yield _at_least(mean_claim, mean, mean_goal)
                 continue
-            # A part of the grid can fail the goal for every cell, and prove nothing else.
+            # A part of the grid can show that a cell falls short, but not that all cells hold.
             yield Claim(goal, f"{ratios[worst]:.2f}{note}", False if below else None)
             yield Claim(mean_claim, f"{mean:.2f}{part}", None)
 
 
 def _shares(run: Run, threads: int) -> Iterator[Claim]:
-    """Share of the FMA limit, also as AVX2 code."""
+    """Yield claims on the share of the FMA limit, also as AVX2 code."""
     for peer in (OWN, AVX2):
         for direction in DIRECTIONS:
             for name, least in SHARES[direction].items():
@@ -228,7 +228,7 @@ def _stream(run: Run, threads: int) -> Iterator[Claim]:
 
 
 def _precisions(run: Run, threads: int) -> Iterator[Claim]:
-    """Layers in lower precision, beside the peer that has the same or float32."""
+    """Yield claims on layers in lower precision, beside a peer in the same or in float32."""
     for (direction, shape), goals in PRECISION_GOALS.items():
         name = f"precision-{shape}"
         for precision, least in goals.items():
@@ -260,7 +260,7 @@ def _small_models(run: Run, threads: int) -> Iterator[Claim]:
 
 
 def expected_memory(run: Run, case: Case) -> int:
-    """Return the bytes that lstmcore's formula gives for a training step."""
+    """Return the bytes that lstmcore's formula expects for a training step."""
     shape = case.shape
     config = lc.LSTMConfig(
         shape.inputs,

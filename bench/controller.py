@@ -1,4 +1,4 @@
-"""Runs the cases: every peer in a process of its own, one at a time, turn after turn."""
+"""Runs the cases: every peer has its own process, and the peers take turns, one at a time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Settings:
     repeats : int
         Turns of each peer on each case.
     turn : float
-        Seconds that a turn should last at least; a single call may last longer.
+        Shortest duration of a turn in seconds; a single call may last longer.
     budget : float
-        Seconds that all turns of a peer on a case may last; at least three turns are made.
+        Seconds for all turns of a peer on a case together; at least three turns are made.
     settle : float
-        Seconds of rest before each turn, for the threads of the peer before to fall asleep.
+        Seconds of rest before each turn, so that the threads of the last peer fall asleep.
     warm : float
-        Seconds of warming up for each way that a peer has.
+        Seconds of warming up for each variant of a peer.
     isa : str or None
         Instruction set forced on lstmcore.
     torch_compile : bool
@@ -52,9 +52,9 @@ class Settings:
 
 
 class Peer:
-    """The process of one peer, pinned to `cores`. To be used in a ``with`` statement.
+    """The process of one peer, pinned to `cores`. Use it in a ``with`` statement.
 
-    `package` is the folder that lstmcore is imported from, where that is not the running Python's.
+    `package` is the folder to import lstmcore from, if not the running Python's.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class Peer:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Return the number of the process."""
         assert self._process is not None
         return self._process.pid
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer; a process that has died answers an error."""
+        """Send a request and return its answer; if the process has died, return an error."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -133,7 +133,7 @@ class Peer:
 
 
 LOWER = (("pytorch", "bf16"), ("onnxruntime", "int8"))
-"""What peers have beside float32."""
+"""The precisions that peers have beside float32."""
 
 
 def peers_of(case: Case, asked: Sequence[str], run_isa: str) -> list[str]:
@@ -157,7 +157,7 @@ def measure(
     settings: Settings,
     tell: Callable[[Run, Case], None],
 ) -> Run:
-    """Measure `cases` with the peers `asked`; `tell` is called after each."""
+    """Measure `cases` with the peers `asked`; call `tell` after each."""
     cores = available_cores()
     run = Run(machine=machine(cores))
     run.settings = {"peers": list(asked), **settings.__dict__}
@@ -215,7 +215,7 @@ def _measure_case(
         result.calls = max(1, round(settings.turn / answer["seconds"]))
         turns.append((peer, result, answer["seconds"]))
     for repeat in range(settings.repeats):
-        # Another peer begins each round, so that none always comes after the same one.
+        # The order rotates from round to round, so that a different peer begins each time.
         first = repeat % max(1, len(turns))
         for peer, result, estimate in turns[first:] + turns[:first]:
             spent = sum(result.seconds) * result.calls
@@ -234,7 +234,7 @@ def _measure_case(
 
 
 class Busy:
-    """Processor time that others than one process take, from now on."""
+    """Measures the processor time that other processes use, from its construction on."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -242,7 +242,7 @@ class Busy:
         self._before = self._others()
 
     def _others(self) -> float:
-        """Seconds, of all processors, so far."""
+        """Return the seconds that others have used on all processors so far."""
         try:
             total = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
             own = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
@@ -253,7 +253,7 @@ class Busy:
         return busy / os.sysconf("SC_CLK_TCK")
 
     def foreign_share(self) -> float:
-        """Return the processors' time that others took, as a share of one processor's."""
+        """Return the time that others used, as a share of one processor's time."""
         elapsed = max(time.monotonic() - self._start, 1e-3)
         return max(0.0, self._others() - self._before) / elapsed
 
@@ -285,7 +285,7 @@ def machine(cores: Sequence[int]) -> dict[str, Any]:
 
 
 def asked_peers(names: Sequence[str] | None) -> list[str]:
-    """Return the peers to run: those named, or all; lstmcore always, first."""
+    """Return the peers to run: the named ones, or all; lstmcore is always first."""
     known = (*ALL_PEERS, "keras")
     chosen = known if names is None else [name for name in names if not is_own(name)]
     for name in chosen:

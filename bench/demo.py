@@ -1,7 +1,7 @@
 """Test accuracy of the demo, trained in each precision of products with several seeds.
 
-Pieces are multiplied by whatever unit this machine has for them, also where float32's multiply-adds
-would be faster. ``int8`` is what `lstmcore.quantize` makes of the model trained in float32.
+Terms are multiplied by whatever unit this machine has for them, even if float32 multiply-adds would
+be faster. ``int8`` is the model trained in float32 after `lstmcore.quantize`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def measure(seeds: int, epochs: int) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> Rows:
-    """Return the accuracies: one row a precision."""
+    """Return the accuracies: one row for each precision."""
     rows: Rows = [["precision", "computed by", "mean", "lowest", "highest", "standard deviation"]]
     for name, found in result["accuracy"].items():
         figures = [np.mean(found), min(found), max(found), np.std(found, ddof=1)]

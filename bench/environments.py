@@ -18,20 +18,20 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "jax": ("numpy", "jax"),
     "tensorflow": ("numpy", "tensorflow-cpu"),
 }
-"""What each environment holds. Keras comes with TensorFlow."""
+"""The packages of each environment. Keras comes with TensorFlow."""
 
 _ENVIRONMENT = {"keras": "tensorflow"}
 
 OWN = "lstmcore"
-"""Name of lstmcore among the peers; ``lstmcore@avx2`` is the same on another instruction set, and
-``@bf16`` behind a peer's name the same peer with products of that precision."""
+"""Name of lstmcore among the peers. ``lstmcore@avx2`` is lstmcore on another instruction set; the
+suffix ``@bf16`` is a peer with products of that precision."""
 
 PRECISIONS = ("bf16x3", "bf16x2", "bf16", "int8")
-"""Of products, as lstmcore names them."""
+"""Lower precisions of products, by lstmcore's names."""
 
 
 def precision_of(peer: str) -> str:
-    """Return the precision in the name of `peer`, or nothing."""
+    """Return the precision in the name of `peer`, or an empty string."""
     suffix = peer.partition("@")[2]
     return suffix if suffix in PRECISIONS else ""
 
@@ -42,7 +42,7 @@ def is_own(peer: str) -> bool:
 
 
 def interpreter(peer: str) -> Path:
-    """Where the Python of `peer` is, or would be: this one for lstmcore."""
+    """Return the path of the Python of `peer`, installed or not; for lstmcore it is this one."""
     if is_own(peer):
         return Path(sys.executable)
     peer = peer.partition("@")[0]
@@ -51,7 +51,7 @@ def interpreter(peer: str) -> Path:
 
 
 def install(peers: Sequence[str]) -> None:
-    """Create the environments of `peers` that are missing; a failure is told and passed over."""
+    """Create the missing environments of `peers`; report a failure and continue."""
     for name in dict.fromkeys(_ENVIRONMENT.get(peer, peer) for peer in peers):
         if is_own(name) or interpreter(name).exists():
             continue
@@ -68,8 +68,8 @@ def install(peers: Sequence[str]) -> None:
 def variables(peer: str, threads: int, isa: str | None, compile_torch: bool) -> dict[str, str]:
     """Return the environment variables of the process of `peer`.
 
-    Thread counts are set here for the runtimes that read them at their start, and by each runner
-    for the others. How long idle threads spin is left as each peer has it: it is part of its speed,
+    Thread counts are set here for the runtimes that read them when they start, and by each runner
+    for the others. Idle threads spin for as long as each peer lets them: that is part of its speed,
     and the pause before each turn outlasts it.
     """
     result = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def peak_growth(call: Callable[[], object]) -> int:
-    """Bytes by which the resident memory grows at its peak during `call`."""
+    """Return by how many bytes the resident memory grows at its peak during `call`."""
     try:
-        # Forgets an earlier peak, such as that of an import.
+        # Reset the peak, so that an earlier one, such as that of an import, does not count.
         Path("/proc/self/clear_refs").write_text("5")
         before = _status("VmRSS")
         result = call()

@@ -1,4 +1,4 @@
-"""Building and running the benchmark's C++ programs."""
+"""Builds and runs the benchmark's C++ programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILD = FOLDER / "cpp"
 
 
 class NotBuilt(Exception):
-    """A program could not be built; the message says why."""
+    """Raised when a program cannot be built; the message says why."""
 
 
 def _tool(name: str) -> str | None:
@@ -31,7 +31,7 @@ def build() -> None:
     Raises
     ------
     NotBuilt
-        With the end of the output.
+        If that fails; the message is the end of the output.
     """
     cmake = _tool("cmake")
     if cmake is None:
@@ -54,7 +54,7 @@ def program(name: str) -> Path | None:
 
 
 def run_json(name: str, arguments: Sequence[str] = (), isa: str | None = None) -> dict[str, Any]:
-    """Run a program and return the JSON that it prints; empty if it was not built or fails."""
+    """Run a program and return its JSON output; empty if it was not built or fails."""
     path = program(name)
     if path is None:
         return {}
@@ -71,7 +71,7 @@ def run_json(name: str, arguments: Sequence[str] = (), isa: str | None = None) -
 
 
 def better(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return the larger figure of each entry of two runs of the limits."""
+    """Merge two measurements of the limits; return the larger value of each entry."""
     if not first or not second:
         return first or second
     result: dict[str, Any] = {}

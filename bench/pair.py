@@ -1,4 +1,4 @@
-"""Two builds of lstmcore beside each other, turn by turn: what did a change cost?"""
+"""Two builds of lstmcore take turns: what did a change cost?"""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ DEFAULT_GRID = "cells,options,stream-16,stream-64,call-overhead,cell-steps,train
 def main(arguments: Sequence[str]) -> int:
     """Print, for every case, the time of the second package over that of the first.
 
-    A machine changes its pace from one second to the next, so the figure of a case is the median of
-    the ratios of neighbouring turns. Which of the two begins changes from round to round.
+    The speed of a machine changes from one second to the next, so the figure of a case is the
+    median of the ratios of neighbouring turns. The two alternate in beginning a round.
     """
     parser = argparse.ArgumentParser(prog="python -m bench pair", description=main.__doc__)
     add = parser.add_argument
     add("before", type=Path, help="folder that holds the package lstmcore of one build")
-    add("after", type=Path, help="the same of another")
+    add("after", type=Path, help="the same for the other build")
     add("--grid", default=DEFAULT_GRID)
     add("--threads", type=int, default=len(available_cores()))
-    add("--repeats", type=int, default=15, help="turns of each")
-    add("--turn", type=float, default=0.05, help="seconds that a turn lasts at least")
+    add("--repeats", type=int, default=15, help="turns of each build")
+    add("--turn", type=float, default=0.05, help="shortest duration of a turn in seconds")
     add("--isa")
     add("--limit", type=float, default=1.02, help="ratio above which a case is marked")
     options = parser.parse_args(arguments)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _ratios(both: Sequence[Peer], case: shapes.Case, turn: float, repeats: int) -> list[float]:
-    """Return the ratios of the turns' times, after to before."""
+    """Return the ratio of the second build's time to the first's, for each round."""
     seconds = []
     for peer in both:
         peer.ask(do="prepare", case=case.to_json())
@@ -80,7 +80,7 @@ def _ratios(both: Sequence[Peer], case: shapes.Case, turn: float, repeats: int) 
     for repeat in range(repeats):
         times = [0.0, 0.0]
         for which in (0, 1) if repeat % 2 else (1, 0):
-            # Long enough for the threads of the other one to fall asleep.
+            # Long enough for the threads of the other build to fall asleep.
             time.sleep(0.02)
             times[which] = both[which].ask(do="time", calls=calls, before=1 + calls // 10)[
                 "seconds"

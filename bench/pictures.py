@@ -1,4 +1,4 @@
-"""Pictures of measurements, by matplotlib: bars, points under the limits of a machine, and dots."""
+"""Pictures of measurements with matplotlib: bars, a roofline, and dots."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROW = 0.26  # inches, the height of a row of bars or dots
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture: from the same figures always the same file, with its text as text."""
+    """Write a picture: the same figures always make the same file, and text stays text."""
     import matplotlib
 
     from lstmcore import plots
@@ -62,7 +62,7 @@ class Bar:
 def bars(title: str, rows: Sequence[Bar], mark: float, mark_label: str) -> Figure:
     """Draw horizontal bars with a vertical mark: blue for lstmcore, pale below the mark."""
     figure, ax = _figure(ROW * len(rows) + 1.0, title)
-    # A few giants must not make all others invisible: bars end at eight times the mark.
+    # Cut bars off at eight times the mark, so that a few long ones do not hide the others.
     longest = min(max([mark * 1.2, *(row.value for row in rows)]), 8 * mark)
     places = range(len(rows))
     ax.barh(
@@ -76,7 +76,7 @@ def bars(title: str, rows: Sequence[Bar], mark: float, mark_label: str) -> Figur
     )
     for place, row in zip(places, rows, strict=True):
         end = min(row.value, longest)
-        if row.value > longest:  # cut off, and said so
+        if row.value > longest:  # cut off and labelled
             ax.text(end, place, "// ", ha="right", va="center", color="white", fontsize=9)
         ax.annotate(
             f"{row.value:.2f} {row.note}",
@@ -104,7 +104,7 @@ def bars(title: str, rows: Sequence[Bar], mark: float, mark_label: str) -> Figur
     ax.set_yticks(places, [row.label for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)  # from top to bottom
     ax.set_xlim(0, longest)
-    ax.set_xticks([])  # each bar has its figure
+    ax.set_xticks([])  # each bar is labelled
     ax.grid(visible=False)
     ax.spines["bottom"].set_visible(False)
     return figure
@@ -122,7 +122,7 @@ class Point:
 def roofline(
     title: str, points: Sequence[Point], peak: float, bandwidths: Sequence[tuple[str, float]]
 ) -> Figure:
-    """Draw GF/s over operations per byte, under the limits of arithmetic and of each memory."""
+    """Draw GF/s over operations per byte, with the limits of arithmetic and of each memory."""
     figure, ax = _figure(5.6, title)
     intensities = [point.intensity for point in points] or [1.0]
     left, right = min(0.1, *intensities) / 1.2, max(1000.0, *intensities) * 1.2
@@ -178,7 +178,7 @@ def roofline(
 
 
 def _along(ax: Axes, name: str, x: float, y: float, *, below: bool) -> None:
-    """Write a name along a line that rises by a decade a decade, at its lower end."""
+    """Write a name along the lower end of a line that rises one decade per decade."""
     ax.annotate(
         name,
         (x, y),
@@ -194,7 +194,7 @@ def _along(ax: Axes, name: str, x: float, y: float, *, below: bool) -> None:
 
 
 def dots(title: str, rows: Sequence[str], values: Sequence[tuple[str, float]]) -> Figure:
-    """Draw dots on a logarithmic axis: one row a name, with (name, value)."""
+    """Draw dots on a logarithmic axis: a row for each name; `values` are (name, value)."""
     figure, ax = _figure(ROW * len(rows) + 1.1, title)
     ax.set_xscale("log")
     for name, value in values:

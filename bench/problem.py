@@ -1,4 +1,4 @@
-"""Weights and data of a case, the same for every peer, and other peers' layouts of the weights.
+"""Weights and data of a case, the same for every peer, and the peers' layouts of weights.
 
 Weights have the names, shapes and gate order (i, f, g, o) of ``lstmcore.functional``.
 """
@@ -26,7 +26,7 @@ class Problem:
     x : ndarray, shape (N, T, C)
     h0, c0 : ndarray, shape (L * D, N, H), or (L * D, N, projection) for h0
     dy : ndarray, shape (N, T, D * H)
-        Gradient of the loss by y; zero past a row's length.
+        Gradient with respect to y; zero past a row's length.
     weights : dict of str to ndarray
     lengths : ndarray, shape (N,), or None
     """
@@ -40,18 +40,18 @@ class Problem:
 
 
 def time_major(array: Array) -> Array:
-    """Swap the first two axes, as a copy."""
+    """Return a copy with the first two axes swapped."""
     return np.ascontiguousarray(np.swapaxes(array, 0, 1))
 
 
 def cell_names(shape: Shape) -> list[str]:
-    """Suffixes of the weights of each layer and direction: "_l0", "_l0_reverse", ..."""
+    """Return the suffix of each layer and direction's weights: "_l0", "_l0_reverse", ..."""
     directions = ("", "_reverse") if shape.bidirectional else ("",)
     return [f"_l{layer}{name}" for layer in range(shape.layers) for name in directions]
 
 
 def make_weights(shape: Shape, dtype: str, seed: int = 1) -> Weights:
-    """Uniform in +-1 / sqrt(H), as PyTorch initializes them."""
+    """Return weights uniform in +-1 / sqrt(H), as PyTorch initializes them."""
     random = np.random.default_rng(seed)
     limit = 1.0 / np.sqrt(shape.hidden)
     state = shape.projection or shape.hidden
@@ -78,7 +78,7 @@ def make_weights(shape: Shape, dtype: str, seed: int = 1) -> Weights:
 
 
 def make_problem(case: Case) -> Problem:
-    """Return the data of `case`; the same numbers in every process."""
+    """Return the data of `case`, the same numbers in every process."""
     shape = case.shape
     random = np.random.default_rng(2)
 
@@ -98,7 +98,7 @@ def make_problem(case: Case) -> Problem:
 
 
 def digest(shape: Shape, y: Array, dx: Array | None = None) -> dict[str, float]:
-    """Return a few sums over the valid steps, batch first, to see whether peers did the same."""
+    """Return a few sums over the valid steps, batch first, to compare the results of peers."""
     sums: dict[str, float] = {}
     lengths = shape.lengths()
     for name, array in (("y", y), ("dx", dx)):
@@ -107,7 +107,7 @@ def digest(shape: Shape, y: Array, dx: Array | None = None) -> dict[str, float]:
         values = np.array(array, np.float64)
         if lengths is not None:
             values[np.arange(shape.steps) >= lengths[:, None]] = 0
-        # Weighted by place, so that a permuted result does not pass for the right one.
+        # Weighted by position, so that a permuted result does not pass for the right one.
         place = np.cos(np.arange(values.size, dtype=np.float64)).reshape(values.shape)
         sums[name] = float(np.abs(values).sum())
         sums[name + " by place"] = float((values * place).sum() + np.abs(values).sum())
@@ -115,7 +115,7 @@ def digest(shape: Shape, y: Array, dx: Array | None = None) -> dict[str, float]:
 
 
 def as_float64(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return copies of another element type."""
+    """Return copies in float64."""
     return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
@@ -132,7 +132,7 @@ def gates(matrix: Array, order: str) -> Array:
 
 
 def keras_weights(weights: Mapping[str, Array], suffix: str) -> list[Array]:
-    """Kernel (C, 4H), recurrent kernel (H, 4H) and bias (4H), gates i, f, g, o."""
+    """Return kernel (C, 4H), recurrent kernel (H, 4H) and bias (4H), gates i, f, g, o."""
     return [
         np.ascontiguousarray(weights["weight_ih" + suffix].T),
         np.ascontiguousarray(weights["weight_hh" + suffix].T),
@@ -141,7 +141,7 @@ def keras_weights(weights: Mapping[str, Array], suffix: str) -> list[Array]:
 
 
 def onnx_weights(weights: Mapping[str, Array], suffixes: list[str]) -> tuple[Array, Array, Array]:
-    """W (D, 4H, C), R (D, 4H, H) and B (D, 8H), gates i, o, f, g."""
+    """Return W (D, 4H, C), R (D, 4H, H) and B (D, 8H), gates i, o, f, g."""
     w = [gates(weights["weight_ih" + suffix], "iofg") for suffix in suffixes]
     r = [gates(weights["weight_hh" + suffix], "iofg") for suffix in suffixes]
     biases = [gates(weights["bias" + suffix], "iofg") for suffix in suffixes]

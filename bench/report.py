@@ -20,7 +20,7 @@ Rows = list[list[str]]
 
 
 def duration(seconds: float) -> str:
-    """Return a time with three digits in a fitting unit."""
+    """Return a time as text, with three digits in a suitable unit."""
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
         if seconds * factor >= 1 or unit == "us":
             value = seconds * factor
@@ -51,7 +51,7 @@ def case_line(run: Run, case: Case) -> str:
 
 
 def _shown_share(run: Run, measurement: Measurement) -> float | None:
-    """Share of the limit, where products are most of the work."""
+    """Return the share of the limit, if products are most of the work."""
     return run.share(measurement) if measurement.case.shape.kind in ("lstm", "cell") else None
 
 
@@ -65,7 +65,7 @@ def _cell(measurement: Measurement | None, best: bool) -> str:
 
 
 def times(run: Run, direction: str, threads: int) -> Rows:
-    """Return a table of medians: one row a case, one column a peer."""
+    """Return a table of medians: a row for each case, a column for each peer."""
     cases = [c for c in run.cases() if (c.direction, c.threads) == (direction, threads)]
     measured = {m.peer for case in cases for m in run.of_case(case.key)}
     peers = [name for name in run.peers() if name in measured and "@" not in name]
@@ -92,7 +92,7 @@ def times(run: Run, direction: str, threads: int) -> Rows:
 
 
 def limits(run: Run) -> Rows:
-    """Return the machine's limits: one row each, one column a thread count."""
+    """Return the machine's limits: a row for each, a column for each thread count."""
     entries = run.limits.get("fma", [])
     counts = sorted({entry["threads"] for entry in entries})
     table: Rows = [["limit", *(f"{count} thread{'s' * (count > 1)}" for count in counts)]]
@@ -109,7 +109,7 @@ def limits(run: Run) -> Rows:
 
 
 def shares(run: Run) -> Rows:
-    """Return lstmcore's shares of its instruction set's limit, for every one that was run."""
+    """Return lstmcore's share of the limit, for every instruction set that was run."""
     table: Rows = [["T x N x C x H", "", "instruction set", "threads", "GF/s", "of FMA limit"]]
     for m in run.measurements:
         share = run.share(m) if m.timed and is_own(m.peer) and m.case.shape.share else None
@@ -121,7 +121,7 @@ def shares(run: Run) -> Rows:
 
 
 def stream(run: Run) -> Rows:
-    """Return the latency of a step from C++."""
+    """Return the latency of a step called from C++."""
     table: Rows = [["input", "H", "dtype", "microseconds a step", "quartiles"]]
     for entry in run.stream.get("steps", []):
         figures = [f"{entry['median']:.3f}", f"{entry['q1']:.3f} - {entry['q3']:.3f}"]
@@ -130,7 +130,7 @@ def stream(run: Run) -> Rows:
 
 
 def memory(run: Run) -> Rows:
-    """Return what one training step adds to the resident memory."""
+    """Return by how much one training step increases the resident memory."""
     table: Rows = [["T x N x C x H", "dtype", "threads", "peer", "MB added", "formula, MB"]]
     for m in run.measurements:
         if m.memory is not None:
@@ -141,7 +141,7 @@ def memory(run: Run) -> Rows:
 
 
 def options(run: Run) -> Rows:
-    """Return what each option costs beside the plain cell."""
+    """Return the cost of each option relative to the plain cell."""
     table: Rows = [["option", *(f"{direction}, times plain" for direction in DIRECTIONS), "limit"]]
     most = max((case.threads for case in run.cases()), default=1)
     for shape in OPTIONS:
@@ -156,7 +156,7 @@ def options(run: Run) -> Rows:
 
 
 def precisions(run: Run) -> Rows:
-    """Return what each precision of products takes, a column each, and below how exact it is."""
+    """Return the times of each precision, one column each, with the errors below."""
     cases = [case for case in run.cases() if case.shape.precisions]
     measured = {m.peer for case in cases for m in run.of_case(case.key) if m.timed}
     peers = sorted(measured, key=lambda peer: (not is_own(peer), run.peers().index(peer)))
@@ -179,7 +179,7 @@ def claim_table(run: Run) -> Rows:
     table: Rows = [["goal", "measured", ""]]
     found = [
         claim for claim in claims(run, most) if claim.measured
-    ]  # the others belong to other grids
+    ]  # goals without a figure belong to other grids
     table += [[claim.goal, claim.measured, claim.verdict] for claim in found]
     return table
 
@@ -223,7 +223,7 @@ def sections(run: Run) -> list[tuple[str, Rows]]:
 
 
 def preamble(run: Run) -> list[str]:
-    """Return what a reader must know of the run."""
+    """Return what a reader must know about the run."""
     machine = run.machine
     versions = {
         name: version
@@ -311,7 +311,7 @@ def _precision_bars(run: Run, direction: str, threads: int) -> Figure | None:
 
 
 def drawn(run: Run) -> Iterable[tuple[str, Figure]]:
-    """Yield names and figures of the pictures that the run has data for."""
+    """Yield the name and figure of each picture that the run has data for."""
     for threads in sorted({case.threads for case in run.cases()}, reverse=True):
         for direction in DIRECTIONS:
             picture = _ratio_bars(run, direction, threads)

@@ -1,4 +1,4 @@
-"""What a run gives: the measurements, the machine and its limits; to and from JSON."""
+"""The results of a run: measurements, the machine and its limits; to and from JSON."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Measurement:
     status : str
         "ok", "absent", "unsupported" or "failed".
     why : str
-        If not ok; or what went wrong beside.
+        Reason, if not ok; or else what went wrong on the side.
     variant : str
-        The way that was fastest.
+        The fastest way.
     seconds : list of float
-        Per call, one entry a turn.
+        Per call, one entry for each turn.
     calls : int
         Calls in a turn.
     digest, facts : dict of str to float
@@ -52,12 +52,12 @@ class Measurement:
 
     @property
     def timed(self) -> bool:
-        """Whether there is a time."""
+        """Whether a time was measured."""
         return self.status == "ok" and bool(self.seconds)
 
     @property
     def median(self) -> float:
-        """Seconds a call."""
+        """Seconds per call."""
         return quantile(self.seconds, 0.5)
 
     @property
@@ -67,7 +67,7 @@ class Measurement:
 
     @property
     def gflops(self) -> float:
-        """Operations of the products a nanosecond."""
+        """Operations of the products per nanosecond."""
         return self.case.flops / self.median * 1e-9
 
 
@@ -111,14 +111,14 @@ class Run:
         return self.versions.get(peer, {}).get("isa", "")
 
     def limit(self, isa: str, dtype: str, threads: int) -> float | None:
-        """Return multiply-adds' limit in GF/s, or None if it was not measured."""
+        """Return the limit of multiply-adds in GF/s, or None if it was not measured."""
         for entry in self.limits.get("fma", []):
             if (entry["isa"], entry["dtype"], entry["threads"]) == (isa, dtype, threads):
                 return float(entry["gflops"])
         return None
 
     def share(self, measurement: Measurement) -> float | None:
-        """Return the share of the limit, that of lstmcore's own instruction set for lstmcore."""
+        """Return the share of the limit; for lstmcore, that of its own instruction set."""
         peer = measurement.peer if is_own(measurement.peer) else OWN
         case = measurement.case
         limit = self.limit(self.isa(peer), case.dtype, case.threads)
@@ -131,7 +131,7 @@ class Run:
         return min(others, key=lambda m: m.median, default=None)
 
     def ratio(self, case: Case) -> float | None:
-        """Return how many times the best peer's speed lstmcore has, or None."""
+        """Return lstmcore's speed as a multiple of the best peer's, or None."""
         own = [m for m in self.of_case(case.key) if m.timed and m.peer == OWN]
         best = self.best_peer(case)
         return best.median / own[0].median if own and best else None
@@ -139,15 +139,15 @@ class Run:
     def shortest(self, case: Case) -> float | None:
         """Return the seconds of a call at the machine's limits, or None if they were not measured.
 
-        The larger of two times: that of the multiply-adds at their limit, and that of reading the
-        weights that a step needs, shared out over the threads, from the cache that holds them.
+        This is the larger of two times: that of the multiply-adds at their limit, and that of
+        reading a step's weights, divided among the threads, from the cache that holds them.
         """
         peak = self.limit(self.isa(), case.dtype, case.threads)
         reads = [e for e in self.limits.get("read", []) if e["threads"] == case.threads]
         if peak is None or not reads or case.shape.kind != "lstm":
             return None
         share = case.step_weight_bytes / case.threads
-        # The limits are measured on two thirds of a cache.
+        # The bandwidths are measured with data of two thirds of a cache.
         holds = [entry for entry in reads if 1.5 * entry["bytes"] >= share]
         bandwidth = float((holds or reads[-1:])[0]["gigabytes"])
         passes = 2 if case.training else 1

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 ALL_PEERS = ("pytorch", "onnxruntime", "openvino", "jax", "tensorflow")
-"""Those that run one LSTM layer; Keras joins for the whole training step."""
+"""Peers that run one LSTM layer; Keras joins for the whole training step."""
 
 DIRECTIONS = ("inference", "training")
 DTYPES = ("float32", "float64")
@@ -37,7 +37,7 @@ class Shape:
     name : str
         Unique.
     reason : str
-        Why it is measured.
+        Why the shape is measured.
     steps, batch, inputs, hidden : int
         T, N, C, H.
     kind : str
@@ -46,39 +46,39 @@ class Shape:
         L.
     bidirectional : bool
     projection : int
-        Width that h is projected to; 0: none.
+        Width that h is projected to; 0 means no projection.
     shortest : int
-        Lengths are uniform in shortest..T; 0: every row has all T steps.
+        Lengths are uniform in shortest..T; with 0 every row has all T steps.
     variant : tuple of (str, value)
         Further arguments of `lstmcore.LSTMConfig`.
     recompute : str
-        Of `functional.lstm` in training; empty: everything is kept.
+        Argument of `functional.lstm` in training; empty: the tape stores everything.
     resets, holes : float
-        Share of the steps at which a row is reset, and of those that a mask passes over.
+        Share of the steps at which a row is reset, and of those that a mask leaves out.
     cost : float
-        Times the plain cell's time that an option may take; 0: it is none.
+        Allowed time of an option, relative to the plain cell; 0 if the shape is no option.
     int8 : bool
         Weights quantized to 8 bits, where a peer offers that.
     vocabulary, classes : int
-        Of the kind "model".
+        Sizes of the kind "model".
     models, python_threads : int
         Of the kind "small_models".
     directions, dtypes : tuple of str
-        What is measured unless something else is asked for.
+        Default choice of what is measured.
     threads : tuple of int or None
-        Thread counts that alone make sense; None: those asked for.
+        The only thread counts that make sense; None: the requested ones.
     peers : tuple of str or None
-        Peers that alone make sense; None: `ALL_PEERS`.
+        The only peers that make sense; None: `ALL_PEERS`.
     cell : bool
-        Whether it counts as a cell of the grid that goals are set for.
+        Whether it is a cell of the grid that goals are set for.
     share : bool
-        Whether a goal is set for its share of the limit, so that AVX2 is measured beside.
+        Whether its share of the limit has a goal; AVX2 is then measured too.
     memory : bool
         Whether the memory of one training step is measured.
     quick : bool
         Whether it belongs to the quick grid.
     precisions : bool
-        Whether it is measured in every precision of products, and nothing else.
+        Whether it is measured in every precision of products, and in no other way.
     """
 
     name: str
@@ -114,11 +114,11 @@ class Shape:
 
     @property
     def num_directions(self) -> int:
-        """D."""
+        """D, the number of directions."""
         return 2 if self.bidirectional else 1
 
     def lengths(self) -> npt.NDArray[np.int64] | None:
-        """Valid steps of each row, always the same ones; None if all are T."""
+        """Valid steps of each row, the same in every process; None if all are T."""
         if not self.shortest:
             return None
         random = np.random.default_rng(7)
@@ -126,18 +126,18 @@ class Shape:
 
     @property
     def total_steps(self) -> int:
-        """Steps of all rows together, S."""
+        """S, the valid steps of all rows together."""
         lengths = self.lengths()
         return self.steps * self.batch if lengths is None else int(lengths.sum())
 
     def flags(self, share: float) -> npt.NDArray[np.bool_] | None:
-        """Mark a share of all steps, always the same ones; None if it is nothing."""
+        """Mark a share of all steps, the same in every process; None if the share is 0."""
         if not share:
             return None
         return np.asarray(np.random.default_rng(8).random((self.batch, self.steps)) < share)
 
     def describe(self) -> str:
-        """T x N x C x H and what is special."""
+        """Return T x N x C x H and what is special."""
         text = f"{self.steps} x {self.batch} x {self.inputs} x {self.hidden}"
         if self.layers > 1:
             text += f", {self.layers} layers"
@@ -160,7 +160,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Case:
-    """A shape with everything that a measurement needs to know."""
+    """A shape with everything else that a measurement needs."""
 
     shape: Shape
     direction: str
@@ -169,12 +169,12 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Unique name."""
+        """The unique name."""
         return f"{self.shape.name}/{self.direction}/{self.dtype}/{self.threads}"
 
     @property
     def training(self) -> bool:
-        """Whether the backward is part of it."""
+        """Whether the backward pass is part of it."""
         return self.direction == "training"
 
     @property
@@ -186,8 +186,8 @@ class Case:
     def flops(self) -> float:
         """Floating-point operations of the products of one call.
 
-        Of a step of a row: 2 * 4H * (inputs + H) forward, as many again for the gradients by the
-        inputs, and for those by the weights. Activations and everything else are not counted.
+        A step of a row takes 2 * 4H * (inputs + H) forward, as many for the gradients with respect
+        to the inputs, and as many for those with respect to the weights. Nothing else is counted.
         """
         shape = self.shape
         state = shape.projection or shape.hidden
@@ -204,8 +204,8 @@ class Case:
     def bytes(self) -> float:
         """Bytes that one call must move if nothing is read twice.
 
-        Weights, x and y; in training also the tape, written and read once (4 gates and c a unit),
-        the gradients of x and y, and those of the weights.
+        Weights, x and y; in training also the tape, written and read once (4 gates and c per
+        unit), and the gradients with respect to x, y and the weights.
         """
         shape = self.shape
         state = shape.projection or shape.hidden
@@ -225,7 +225,7 @@ class Case:
 
     @property
     def step_weight_bytes(self) -> float:
-        """Bytes of the weights that a step must read: the recurrent ones, of a single step all.
+        """Bytes of the weights that a step must read: the recurrent ones, or all for a single step.
 
         The input part of many steps can be one product, which reads its weights once.
         """
@@ -423,7 +423,7 @@ OTHERS = (
 )
 
 PLAIN = "100x32x128x128"
-"""What options are compared with."""
+"""The shape that options are compared with."""
 
 
 def _option(name: str, cost: float = 1.25, **what: Any) -> Shape:
@@ -464,14 +464,14 @@ OPTIONS = (
     ),
     _option("reset", resets=0.02),
     _option("mask", holes=0.02),
-    # In proportion to its arithmetic: 4 H (C + P) + P H instead of 4 H (C + H).
+    # The allowed time is in proportion to the arithmetic: 4 H (C + P) + P H, not 4 H (C + H).
     _option("projection-64", 1.25 * 0.8125, projection=64),
     _option("projection-64-clip", 1.25 * 0.8125, projection=64, variant=(("proj_clip", 1.0),)),
-    # Twice the layer.
+    # It has twice as many layers.
     _option("dropout-2-layers", 2.5, layers=2, variant=(("dropout", 0.2),)),
     _option("recompute", 1.4, recompute="sqrt", directions=("training",)),
 )
-"""Each option alone."""
+"""One shape for each option."""
 
 PRECISION = tuple(
     Shape(
@@ -497,7 +497,7 @@ SHAPES = (*CELLS, *OTHERS, *OPTIONS, *PRECISION)
 
 
 def select(grid: str) -> list[Shape]:
-    """Return the shapes of a grid: by name, or shapes by theirs, with commas between.
+    """Return the shapes of a named grid, or those whose names are listed, separated by commas.
 
     Raises
     ------
@@ -525,12 +525,12 @@ def select(grid: str) -> list[Shape]:
 
 
 _OWN_DTYPES = ("model", "small_models", "overhead")
-"""Kinds that are measured in the element types that their shapes name, and no others."""
+"""Kinds that are measured only in the element types that their shapes name."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was asked for beside the grid; None: what each shape names itself."""
+    """The choices besides the grid; None leaves the choice to each shape."""
 
     threads: Sequence[int] = (1,)
     directions: Sequence[str] | None = None
@@ -557,9 +557,9 @@ class Choice:
 
 
 def smaller(case: Case) -> Case:
-    """Return the same work on next to no data, to load everything that is loaded lazily.
+    """Return the same work on very little data, to trigger all lazy loading.
 
-    Of other sizes in everything, so that no memory is left behind that would fit the larger one.
+    Every size differs, so that no freed memory fits the larger case.
     """
     shape = case.shape
     lengths = min(shape.shortest, 2)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of `values` lie, between neighbours in proportion.
+    """Return the value below which `share` of `values` lie, interpolated between neighbours.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""The process that one peer lives in: reads requests, one JSON object a line, and answers them.
+"""The process of one peer: reads requests, one JSON object per line, and answers them.
 
 Requests: ``{"do": "hello"}``, ``{"do": "prepare", "case": ...}``, ``{"do": "warm", "seconds": s}``,
 ``{"do": "time", "calls": n, "before": m}``, ``{"do": "memory", "case": ...}`` (in a fresh process
-only) and ``{"do": "quit"}``. While no request runs, it waits for one and does nothing.
+only) and ``{"do": "quit"}``. Between requests it only waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Worker:
     peer : str
         Name of its module in `bench.runners`.
     threads : int
-        That it may use.
+        Number of threads that it may use.
     """
 
     def __init__(self, peer: str, threads: int) -> None:
@@ -56,7 +56,7 @@ class Worker:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def prepare(self, case: Case) -> dict[str, Any]:
-        """Make the case ready and tell what its results add up to."""
+        """Prepare the case and return the sums of its results."""
         self.prepared = self.call = None
         gc.collect()
         self.prepared = self.runner.prepare(case)
@@ -98,7 +98,7 @@ class Worker:
         return {"seconds": seconds / calls}
 
     def memory(self, case: Case) -> dict[str, Any]:
-        """Growth of the resident memory at its peak during the first full call."""
+        """Return the growth of the resident memory at its peak during the first full call."""
         small = self.runner.prepare(smaller(case))
         next(iter(small.variants.values()))()
         prepared = self.runner.prepare(case)
@@ -107,7 +107,7 @@ class Worker:
 
 
 def _settled(call: Any, seconds: float) -> float:
-    """Seconds a call, the best after the first ones."""
+    """Return the seconds of the fastest call after the first ones."""
     best = float("inf")
     end = perf_counter() + seconds
     for _ in range(100_000):
@@ -121,7 +121,7 @@ def _settled(call: Any, seconds: float) -> float:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -129,7 +129,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in arguments.cores.split(",")})
-    # What libraries print must not come between the answers.
+    # Keep the output of libraries out of the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
@@ -142,7 +142,7 @@ def main() -> None:
         if request["do"] == "quit":
             break
         print(json.dumps(worker.answer(request)), file=answers)
-    # Some runtimes crash while they are taken down; nothing is left to be saved.
+    # Some runtimes crash when they shut down; nothing remains to be saved.
     answers.flush()
     os._exit(0)
 

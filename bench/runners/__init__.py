@@ -13,7 +13,7 @@ from bench.shapes import Case
 
 
 class Unsupported(Exception):
-    """The peer has no way to do this; the message says what is missing."""
+    """Raised when the peer cannot do this; the message says what is missing."""
 
 
 @dataclass
@@ -23,12 +23,11 @@ class Prepared:
     Attributes
     ----------
     variants : dict of str to callable
-        Ways to do the same; the fastest one is measured. A call does all the work before it
-        returns.
+        Ways to do the same; the fastest is measured. A call returns after all its work.
     digest : callable
-        Sums over the results of one call, equal for every peer but for rounding.
+        Sums over the results of one call, equal for all peers up to rounding.
     facts : callable
-        More to be told: names and numbers.
+        Further names and numbers to report.
     """
 
     variants: dict[str, Callable[[], object]]
@@ -37,12 +36,12 @@ class Prepared:
 
 
 class Runner(Protocol):
-    """A peer, loaded."""
+    """A loaded peer."""
 
     def versions(self) -> dict[str, str]:
-        """Names and versions of what does the work."""
+        """Return names and versions of the software that does the work."""
         ...
 
     def prepare(self, case: Case) -> Prepared:
-        """Make everything that a user would make once; raise `Unsupported` if it cannot be."""
+        """Make everything that a user would make once; raise `Unsupported` if it cannot."""
         ...

@@ -1,4 +1,4 @@
-"""JAX: scan under jit, arrays of its own, time first; each call waits for its result. The loop is
+"""JAX: scan under jit, its own arrays, time first; each call waits for its result. The loop is
 measured both plain and unrolled by four steps. The input part is one product over all steps.
 """
 
@@ -19,7 +19,7 @@ jnp: Any = import_module("jax.numpy")
 
 
 def load(threads: int) -> JaxRunner:
-    """Allow float64. The number of threads is that of the processors it is pinned to."""
+    """Allow float64. The process uses as many threads as it is pinned to processors."""
     del threads
     jax.config.update("jax_enable_x64", True)
     return JaxRunner()
@@ -28,7 +28,7 @@ def load(threads: int) -> JaxRunner:
 def _direction(
     weights: dict[str, Any], suffix: str, x: Any, state: Any, alive: Any, how: Any
 ) -> Any:
-    """y of one direction of one layer; `how` is (reverse, unroll)."""
+    """Return y of one direction of one layer; `how` is (reverse, unroll)."""
     reverse, unroll = how
     recurrent = weights["weight_hh" + suffix].T
     parts = x @ weights["weight_ih" + suffix].T + weights["bias" + suffix]

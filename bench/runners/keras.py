@@ -1,5 +1,5 @@
-"""Keras on TensorFlow: the whole training step by `train_on_batch`, and by the compiled function
-underneath on tensors of its own; with and without XLA; whichever is fastest.
+"""Keras on TensorFlow: the whole training step with `train_on_batch`, and with the compiled
+function below it on its own tensors; with and without XLA; whichever is fastest.
 """
 
 from __future__ import annotations

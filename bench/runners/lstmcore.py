@@ -1,5 +1,5 @@
-"""lstmcore. Arrays are NumPy's, batch first; weights are packed once for inference, each step in
-training, where they change every step.
+"""lstmcore. Arrays are NumPy's, batch first; weights are packed once for inference, and at each
+step in training, since they change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench.shapes import PLAIN, SHAPES, Case, Shape
 from lstmcore import functional as F
 
 PRECISION = os.environ.get("LSTMCORE_BENCH_PRECISION", "fp32")
-"""Of the products of the shapes that are measured in several."""
+"""Precision of the products, for the shapes that are measured in several."""
 
 
 def load(threads: int) -> LstmcoreRunner:
@@ -74,17 +74,17 @@ class LstmcoreRunner:
 
 
 def _options(shape: Shape, problem: Problem) -> dict[str, Any]:
-    """Arguments beside x, weights and state."""
+    """Return the arguments other than x, weights and state."""
     holes = shape.flags(shape.holes)
     mask = None if holes is None else ~holes
     return {"lengths": problem.lengths, "reset": shape.flags(shape.resets), "mask": mask}
 
 
 def _times_plain(case: Case, call: Callable[[], Any]) -> dict[str, float]:
-    """What an option costs: median ratio of calls in turn with calls of the plain cell.
+    """Return the cost of an option: the median ratio to calls of the plain cell, in turn.
 
-    Nothing else compares two times that are measured minutes apart, between which a machine may
-    change its pace.
+    Otherwise the two times would be measured minutes apart, and the speed of the machine may change
+    in between.
     """
     if not case.shape.cost:
         return {}
@@ -180,7 +180,7 @@ def _training(case: Case) -> Prepared:
 
 
 def _cell_steps(case: Case) -> Prepared:
-    """One engine call a step; the backward goes through all of them."""
+    """Prepare one engine call per step, and a backward pass through all of them."""
     config = _config(case)
     problem = make_problem(case)
     steps = [np.ascontiguousarray(problem.x[:, t]) for t in range(case.shape.steps)]
@@ -225,9 +225,9 @@ def _model(case: Case) -> Prepared:
 
 
 def _engine_share(call: Callable[[], Any], calls: int = 20) -> float:
-    """Share of the time of `call` inside the compiled engine.
+    """Return the share of the time of `call` inside the compiled engine.
 
-    The profile's own cost falls on the Python side, so the true share is a little larger.
+    Profiling itself slows the Python side, so the true share is a little larger.
     """
     packing = F.PackedWeights.__init__.__code__
     inside = 0.0
@@ -272,7 +272,7 @@ def _stream(case: Case) -> Prepared:
 
 
 def _small_models(case: Case) -> Prepared:
-    """Every model is run, or run and its gradients computed, by the Python thread that is free."""
+    """Prepare runs of all models, with gradients in training; free Python threads take the next."""
     shape = case.shape
     config = _config(case)
     problem = make_problem(case)

@@ -1,4 +1,4 @@
-"""The case as an ONNX model, from the same weights."""
+"""The case as an ONNX model with the same weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ onnx: Any = import_module("onnx")
 def lstm_model(case: Case, weights: Weights) -> Any:
     """Return a model from "x" (T, N, C), and "lengths" (N,) if rows differ in length, to "y".
 
-    y is (T, D, N, H) as the operator gives it: no transposition stands behind the last layer.
+    y is (T, D, N, H), as the operator returns it: nothing is transposed after the last layer.
     """
     shape = case.shape
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -69,6 +69,6 @@ def lstm_model(case: Case, weights: Weights) -> Any:
 
 
 def batch_major(y: Any) -> Any:
-    """(T, D, N, H) to (N, T, D * H)."""
+    """Convert (T, D, N, H) to (N, T, D * H)."""
     steps, directions, batch, hidden = y.shape
     return np.transpose(y, (2, 0, 1, 3)).reshape(batch, steps, directions * hidden)

@@ -1,4 +1,4 @@
-"""ONNX Runtime. Time first; NumPy in and out, or bound tensors of its own, whichever is faster."""
+"""ONNX Runtime. Time first; NumPy in and out, or its own bound tensors, whichever is faster."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ort: Any = import_module("onnxruntime")
 
 
 INT8 = os.environ.get("LSTMCORE_BENCH_PRECISION") == "int8"
-"""Whether weights are quantized, and activations dynamically."""
+"""Whether weights are quantized, and activations too, dynamically."""
 
 
 def load(threads: int) -> OnnxRuntimeRunner:
-    """Keep the number of threads for the sessions."""
+    """Remember the number of threads for the sessions."""
     ort.set_default_logger_severity(3)
     return OnnxRuntimeRunner(threads)
 
@@ -75,7 +75,7 @@ class OnnxRuntimeRunner:
 
 
 def _digest(case: Case, y: Any) -> dict[str, float]:
-    # Quantized results differ too much to be compared.
+    # Quantized results differ too much for the comparison.
     return {} if case.shape.int8 or INT8 else digest(case.shape, y)
 
 

@@ -16,7 +16,7 @@ ov: Any = import_module("openvino")
 
 
 def load(threads: int) -> OpenVinoRunner:
-    """Keep the number of threads for the models."""
+    """Remember the number of threads for the models."""
     return OpenVinoRunner(threads)
 
 
@@ -28,7 +28,7 @@ class OpenVinoRunner:
         self.settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
-            # Else it may compute in bfloat16 where the processor can.
+            # Otherwise it may compute in bfloat16 on processors that support it.
             "INFERENCE_PRECISION_HINT": "f32",
         }
 

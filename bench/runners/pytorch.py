@@ -1,5 +1,5 @@
-"""PyTorch. Tensors of its own, time first, made before the clock starts; inference mode for
-inference; gradients by `torch.autograd.grad`.
+"""PyTorch. Its own tensors, time first, made before the clock starts; inference mode for inference;
+gradients with `torch.autograd.grad`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ torch: Any = import_module("torch")
 
 
 PRECISION = os.environ.get("LSTMCORE_BENCH_PRECISION", "")
-"""``"bf16"``: modules and tensors of bfloat16."""
+"""With ``"bf16"``, modules and tensors are bfloat16."""
 
 
 def load(threads: int) -> PytorchRunner:
@@ -83,7 +83,7 @@ class PytorchRunner:
 
 
 def _with_compiled(variants: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
-    """Add `torch.compile` if it was asked for; compiling may take minutes."""
+    """Add `torch.compile` if requested; compiling may take minutes."""
     if os.environ.get("LSTMCORE_BENCH_TORCH_COMPILE") == "1":
         for name, call in list(variants.items()):
             variants[name + ", compiled"] = torch.compile(call)
@@ -127,7 +127,7 @@ def _inference(case: Case) -> Prepared:
 
 
 def _lowered(module_or_tensor: Any) -> Any:
-    """Return the same in the precision asked for."""
+    """Return the same in the requested precision."""
     return module_or_tensor.to(torch.bfloat16) if PRECISION else module_or_tensor
 
 

@@ -1,5 +1,5 @@
-"""TensorFlow: `tf.function` around its fused operator for a layer where that serves (BlockLSTM,
-time first) and around Keras' LSTM layer (batch first), whichever is faster; tensors of its own.
+"""TensorFlow, with its own tensors: `tf.function` around its fused operator where that is possible
+(BlockLSTM, time first) and around Keras' LSTM layer (batch first), whichever is faster.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TensorflowRunner:
 
 
 def _function(case: Case, forward: Any, x: Any, state: list[Any], weights: Any, dy: Any) -> Any:
-    """A call of y, or of y and its gradients by x, the state and the weights."""
+    """Return y, or y and the gradients with respect to x, the state and the weights."""
 
     @tf.function  # type: ignore[untyped-decorator]
     def infer(x: Any, state: Any) -> Any:
@@ -90,14 +90,14 @@ def _function(case: Case, forward: Any, x: Any, state: list[Any], weights: Any, 
 
 
 def _wait(result: Any) -> Any:
-    """Calls return when the result is there; reading one element makes sure."""
+    """Read one element, so that the call returns only when the result is complete."""
     first = result[0] if isinstance(result, (tuple, list)) else result
     first.numpy()
     return result
 
 
 def _state(case: Case, problem: Problem) -> list[Any]:
-    """h and c of every cell in turn; zeros for inference."""
+    """Return h and c of every cell in turn; zeros for inference."""
     factor = 1 if case.training else 0
     pairs = zip(problem.h0, problem.c0, strict=True)
     return [tf.constant(array * np.asarray(factor, case.dtype)) for pair in pairs for array in pair]

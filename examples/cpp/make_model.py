@@ -1,4 +1,4 @@
-"""Train a small model for realtime.cpp: it tells the next value of the first of two mixed signals.
+"""Train a small model for realtime.cpp: it predicts the next value of the first of two signals.
 
 Usage: python make_model.py MODEL.safetensors
 """

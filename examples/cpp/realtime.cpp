@@ -1,12 +1,12 @@
-// Runs a model that Python saved on samples as they arrive, and says how long a step takes.
+// Runs a model that Python saved on samples as they arrive, and reports how long a step takes.
 //
 //   python make_model.py model.safetensors      trains a small model (any with the layers below will do)
 //   cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=<where lstmcore is installed>
 //   cmake --build build
 //   build/realtime model.safetensors [samples]
 //
-// The model may be any number of LSTM or RNN layers that walk forwards and, on top, Dense layers. Each sample passes
-// through all of them before the next one is looked at; nothing is allocated on the way.
+// The model may have any number of forward LSTM or RNN layers, followed by Dense layers. Each sample passes through all
+// of them before the next one is read; nothing is allocated on the way.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -22,8 +22,8 @@
 
 namespace {
 
-// y = activation(x kernel + bias) of one sample. Small enough for a plain loop, which allocates nothing; for batches
-// there is lstmcore::dense_forward.
+// y = activation(x kernel + bias) for one sample. A plain loop is fast enough for that and allocates nothing; for
+// batches use lstmcore::dense_forward.
 struct Dense {
   std::vector<float> kernel, bias;
   std::string activation;
@@ -69,7 +69,7 @@ class Pipeline {
         streams_.emplace_back(file.lstm<float>(layer.name));
       } else if (layer.class_name == "Dense") {
         dense_.emplace_back(file, layer);
-      } else if (layer.class_name != "Dropout") {  // which does nothing outside training
+      } else if (layer.class_name != "Dropout") {  // dropout does nothing outside training
         throw std::runtime_error("cannot stream through a layer of the class " + layer.class_name);
       }
       values_.emplace_back(static_cast<std::size_t>(layer.output_size));
@@ -80,7 +80,7 @@ class Pipeline {
 
   std::int64_t input_size() const { return input_size_; }
 
-  /// The model's output after this sample.
+  /// Returns the model's output after this sample.
   const std::vector<float>& step(const float* x) {
     std::size_t at = 0;
     for (lstmcore::LstmStream<float>& stream : streams_) {
@@ -97,11 +97,11 @@ class Pipeline {
  private:
   std::vector<lstmcore::LstmStream<float>> streams_;
   std::vector<Dense> dense_;
-  std::vector<std::vector<float>> values_;  // what each layer gives
+  std::vector<std::vector<float>> values_;  // the output of each layer
   std::int64_t input_size_ = 0;
 };
 
-// Stands for a sensor: feature c is a sine of its own frequency.
+// Simulates a sensor: feature c is a sine with its own frequency.
 void sample(std::int64_t time, std::vector<float>& x) {
   for (std::size_t c = 0; c < x.size(); ++c) {
     x[c] = static_cast<float>(std::sin(0.1 * static_cast<double>(time) * (1.0 + 0.37 * static_cast<double>(c))));

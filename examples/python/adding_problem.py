@@ -1,9 +1,9 @@
-"""Train an LSTM on the adding problem, and see how well it adds what is 200 steps apart.
+"""Train an LSTM on the adding problem, and test how well it adds numbers far apart.
 
-The problem of Hochreiter & Schmidhuber (1997): a sequence of random numbers, of which two are
-marked, one in each half; what is asked for at the end is their sum. Always answering 1, the mean,
-has a mean squared error of 1/6. Ends with status 1 if the error on fresh sequences is not below the
-goal.
+The problem of Hochreiter & Schmidhuber (1997): in a sequence of random numbers two are marked, one
+in each half, and the model returns their sum at the end. Always answering 1, the mean, has a mean
+squared error of 1/6. The program ends with status 1 if the error on fresh sequences is not below
+the goal.
 """
 
 import argparse
@@ -19,7 +19,7 @@ ROUND = 100  # batches of fresh sequences between two lines of progress
 
 
 def sequences(count: int, steps: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers beside marks (count, steps, 2), and sums (count, 1)."""
+    """Return numbers with their marks (count, steps, 2), and sums (count, 1)."""
     numbers = random.random((count, steps), dtype=np.float32)
     marks = np.zeros((count, steps), np.float32)
     rows, half = np.arange(count), steps // 2
@@ -30,12 +30,12 @@ def sequences(count: int, steps: int, random: np.random.Generator) -> tuple[np.n
 
 
 def build_model(units: int, steps: int, training_steps: int, seed: int) -> lc.Sequential:
-    """One layer that begins with memories of all durations up to the length of a sequence."""
+    """Return a model whose units begin with memories of all durations up to `length` steps."""
     model = lc.Sequential(
         [lc.layers.Input((None, 2)), lc.layers.LSTM(units), lc.layers.Dense(1)], seed=seed
     )
-    # A forget gate that is always f forgets in about 1 / (1 - f) steps. Biases log(d) of the forget
-    # gate and -log(d) of the input gate keep for about d steps (Tallec & Ollivier 2018).
+    # With a constant forget gate f, a memory lasts about 1 / (1 - f) steps. Biases of log(d) for
+    # the forget gate and -log(d) for the input gate make it d steps (Tallec & Ollivier 2018).
     durations = np.random.default_rng(seed).uniform(1, steps - 1, units)
     bias = np.zeros((4, units), np.float32)  # gates i, f, g, o
     bias[0], bias[1] = -np.log(durations), np.log(durations)
@@ -46,7 +46,7 @@ def build_model(units: int, steps: int, training_steps: int, seed: int) -> lc.Se
 
 
 def main() -> None:
-    """Train on fresh sequences all the time, then test on others."""
+    """Train on fresh sequences all the time, then test on new ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--length", type=int, default=200, help="steps of a sequence")
     parser.add_argument("--units", type=int, default=64)

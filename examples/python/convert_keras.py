@@ -1,7 +1,7 @@
-"""Turn a .keras file into a model file for Python and C++, and see that both predict the same.
+"""Turn a .keras file into a model file for Python and C++, and compare their predictions.
 
-Reading the file needs h5py only. With `--compare` Keras loads it too, and both predict the same
-random input. Ends with status 1 if they differ by more than rounding.
+Reading the file needs only h5py. With `--compare` Keras loads it too, and both predict the same
+random input. The program ends with status 1 if they differ by more than rounding.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def random_input(model: lc.Sequential, rows: int, steps: int) -> np.ndarray:
 
 
 def compare(path: str, model: lc.Sequential, x: np.ndarray) -> float:
-    """Give the greatest difference from Keras' predictions, relative to the largest of them."""
+    """Return the greatest difference from Keras' predictions, relative to the largest of them."""
     import keras
 
     expected = keras.saving.load_model(path, compile=False).predict(x, verbose=0)
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="a .keras file")
     parser.add_argument("destination", help="the .safetensors file to write")
-    parser.add_argument("--compare", action="store_true", help="run Keras beside it")
+    parser.add_argument("--compare", action="store_true", help="compare with Keras")
     parser.add_argument("--length", type=int, default=50, help="steps of a random sequence")
     options = parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""Train an LSTM to repeat ten symbols after fifty blanks, and see how many it gets right.
+"""Train an LSTM to repeat ten symbols after fifty blanks, and count how many are right.
 
 The task of Hochreiter & Schmidhuber (1997) as Arjovsky et al. (2016) pose it: ten random symbols
 out of eight, then blanks, the last of which is a mark, then ten steps to repeat the symbols in
-order. Guessing gets one in eight. The blanks are few at first, and grow in number as the model gets
-good; the test has all of them. Ends with status 1 if the share of right symbols on fresh sequences
-is below the goal.
+order. Guessing gets one in eight. Training begins with few blanks and adds more as the model
+improves; the test has all of them. The program ends with status 1 if the share of right symbols on
+fresh sequences is below the goal.
 """
 
 import argparse
@@ -20,11 +20,11 @@ SYMBOLS, BLANK, MARK = 8, 0, 9
 REMEMBERED = 10
 FIRST_DELAY = 3
 GOOD = 0.9  # share of right symbols at which the delay grows
-ROUND = 20  # batches between two looks at how good it is
+ROUND = 20  # batches between two tests of progress
 
 
 def sequences(count: int, delay: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Symbols as one-hot vectors (count, T, 10), and what to answer at each step (count, T)."""
+    """Return symbols as one-hot vectors (count, T, 10), and the targets (count, T)."""
     symbols = random.integers(1, SYMBOLS + 1, (count, REMEMBERED))
     shown = np.full((count, delay + 2 * REMEMBERED), BLANK)
     wanted = shown.copy()
@@ -36,14 +36,14 @@ def sequences(count: int, delay: int, random: np.random.Generator) -> tuple[np.n
 def right_symbols(
     model: lc.Sequential, count: int, delay: int, random: np.random.Generator
 ) -> float:
-    """Share of the symbols that are repeated rightly in fresh sequences."""
+    """Return the share of the symbols in fresh sequences that are repeated correctly."""
     x, wanted = sequences(count, delay, random)
     answers = model.predict(x, batch_size=100, verbose=0).argmax(axis=-1)
     return float((answers == wanted)[:, -REMEMBERED:].mean())
 
 
 def build_model(units: int, training_steps: int, seed: int) -> lc.Sequential:
-    """One layer, and what it says at every step."""
+    """Return a model of one LSTM layer with an output at every step."""
     model = lc.Sequential(
         [
             lc.layers.Input((None, SYMBOLS + 2)),
@@ -58,9 +58,9 @@ def build_model(units: int, training_steps: int, seed: int) -> lc.Sequential:
 
 
 def main() -> None:
-    """Train on fresh sequences all the time, with longer and longer delays, then test on others."""
+    """Train on fresh sequences all the time, with growing delays, then test on new ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--delay", type=int, default=50, help="blanks, the mark among them")
+    parser.add_argument("--delay", type=int, default=50, help="blanks, including the mark")
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16, help="sequences in a batch")
     parser.add_argument("--training-steps", type=int, default=12000)
@@ -87,7 +87,7 @@ def main() -> None:
                 f"delay {delay:2d}  right {right:.3f}",
                 flush=True,
             )
-        # What was learnt for one delay is nearly right for one half as long again.
+        # What the model has learnt for one delay is nearly right for 1.5 times that delay.
         if right > GOOD:
             delay = min(options.delay, delay + max(1, delay // 2))
 

@@ -1,15 +1,15 @@
-"""Tell nine speakers apart by how they say two Japanese vowels, with five seeds.
+"""Recognize nine speakers by how they say two Japanese vowels, with five seeds.
 
 The data of Kudo, Toyama & Shimbo (1999), which come with the package aeon: 270 utterances to train
 on and 370 to test, of 7 to 29 steps with 12 channels each. Published accuracies are 0.797 for an
 LSTM and 0.949 for the nearest neighbour by dynamic time warping; a logistic regression on the mean
-of each channel, which is printed beside, is better than both. Ends with status 1 if the mean over
-the seeds is not at least the goal.
+of each channel, which is printed too, is better than both. The program ends with status 1 if the
+mean over the seeds is below the goal.
 
-The settings below were found without the 370, by cross-validation within the 270: some thirty were
-screened in three folds, the best of them compared in five folds, done twice. These had the best
-accuracy, and among equals the best probabilities. ``--search`` does the second over a few settings,
-which takes a while.
+The settings below were found without the 370, by cross-validation within the 270: about thirty were
+screened in three folds, and the best of them compared in five folds, twice. These had the best
+accuracy, and among equals the best probabilities. ``--search`` repeats the second comparison for a
+few settings, which takes a while.
 """
 
 import argparse
@@ -49,7 +49,7 @@ GRID = {
 
 
 def utterances(split: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Sequences (T, 12) and their speakers; aeon has the channels first."""
+    """Return sequences (T, 12) and their speakers; aeon has the channels first."""
     try:
         datasets = import_module("aeon.datasets")
     except ImportError as error:
@@ -59,7 +59,7 @@ def utterances(split: str) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def baseline(x: list[np.ndarray], y: np.ndarray, test_x: list[np.ndarray], test_y: Any) -> float:
-    """Accuracy of what knows nothing of time."""
+    """Return the accuracy of a logistic regression that ignores time."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit([row.mean(axis=0) for row in x], y)
     return float(model.score([row.mean(axis=0) for row in test_x], test_y))
@@ -83,7 +83,7 @@ def search(x: list[np.ndarray], y: np.ndarray) -> None:
 
 
 def main() -> None:
-    """Train with each seed and test, beside the baseline."""
+    """Train and test with each seed, and compare with the baseline."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0")
     parser.add_argument("--threads", type=int, default=1, help="one is enough for small batches")

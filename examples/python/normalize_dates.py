@@ -1,6 +1,7 @@
-"""Teach a model to write dates in one way: "3 march 2021" becomes "2021-03-03".
+"""Teach a model to write dates in one format: "3 march 2021" becomes "2021-03-03".
 
-Makes its own data. Writes ``model.safetensors`` and ``attention.svg`` into ``--output``.
+The program makes its own data. It writes ``model.safetensors`` and ``attention.svg`` into
+``--output``.
 """
 
 import argparse
@@ -13,17 +14,17 @@ import numpy as np
 import lstmcore as lc
 from lstmcore.plots import attention_map
 
-PADDING, START, END = 0, 1, 2  # what ids 0, 1 and 2 are to an EncoderDecoder
-FIRST = 3  # where the characters begin
+PADDING, START, END = 0, 1, 2  # ids with a special meaning in an EncoderDecoder
+FIRST = 3  # id of the first character
 MONTHS = [date(2000, month, 1).strftime("%B").lower() for month in range(1, 13)]
-DAYS = [date(2000, 5, day).strftime("%A").lower() for day in range(1, 8)]  # from a Monday on
+DAYS = [date(2000, 5, day).strftime("%A").lower() for day in range(1, 8)]  # Monday first
 SOURCE_CHARACTERS = " ,./0123456789abcdefghijklmnopqrstuvwxyz"
 TARGET_CHARACTERS = "-0123456789"
 EXAMPLES = ["3 march 2021", "tuesday, july 4, 1995", "28.2.1976", "sep 30 2033", "1 of may 2008"]
 
 
 def write(day: date, random: np.random.Generator) -> str:
-    """Write a date as somebody might."""
+    """Return a date as a person might write it."""
     month = MONTHS[day.month - 1]
     if random.random() < 0.4:
         month = month[:3]
@@ -41,7 +42,7 @@ def write(day: date, random: np.random.Generator) -> str:
 
 
 def make_pairs(count: int, seed: int) -> tuple[list[str], list[str]]:
-    """Dates of the years 1950 to 2049, in many ways and in one."""
+    """Return dates of the years 1950 to 2049, in many formats and in one."""
     random = np.random.default_rng(seed)
     begin, days = date(1950, 1, 1), (date(2050, 1, 1) - date(1950, 1, 1)).days
     chosen = [begin + timedelta(int(number)) for number in random.integers(days, size=count)]
@@ -49,27 +50,27 @@ def make_pairs(count: int, seed: int) -> tuple[list[str], list[str]]:
 
 
 def to_ids(texts: list[str], characters: str) -> list[np.ndarray]:
-    """Rows of ids, one for each character; the model adds start and end itself."""
+    """Return rows of ids, one for each character; the model adds start and end itself."""
     numbers = {character: FIRST + place for place, character in enumerate(characters)}
     return [np.array([numbers[character] for character in text]) for text in texts]
 
 
 def to_text(ids: np.ndarray, characters: str) -> str:
-    """Undo `to_ids` for a row."""
+    """Return the text of a row of ids."""
     return "".join(characters[number - FIRST] for number in ids)
 
 
 def exact_share(
     model: lc.EncoderDecoder, texts: list[str], answers: list[str], **how: int
 ) -> float:
-    """Share of the texts whose answer is right in every character."""
+    """Return the share of the texts whose answer is right in every character."""
     found = model.predict(to_ids(texts, SOURCE_CHARACTERS), batch_size=200, verbose=0, **how)
     said = [to_text(ids, TARGET_CHARACTERS) for ids in found]
     return float(np.mean([one == other for one, other in zip(said, answers, strict=True)]))
 
 
 def main() -> None:
-    """Train, report, save, and show what the model that was saved says and looks at."""
+    """Train, report, save, and show the answers and the attention of the saved model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("build/dates"), metavar="FOLDER")
     parser.add_argument("--attention", choices=["multiplicative", "additive"], default="additive")

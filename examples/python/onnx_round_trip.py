@@ -1,9 +1,8 @@
-"""Train a model on sequences of different lengths, write it as ONNX, and run it elsewhere.
+"""Train a model on sequences of different lengths, export it as ONNX, and run the file.
 
-Noisy waves of 10 to 60 steps are rising or falling in pitch; a convolution and an LSTM learn to
-tell which. The model is written with an input for lengths, then run by ONNX Runtime if it
-is installed and by lstmcore's own reader of ONNX files. Ends with status 1 if an output differs by
-more than 1e-5.
+Noisy waves of 10 to 60 steps rise or fall in pitch; a convolution and an LSTM learn to tell which.
+The exported model has an input for lengths. ONNX Runtime, if it is installed, and lstmcore's own
+reader of ONNX files run it. The program ends with status 1 if an output differs by more than 1e-5.
 """
 
 import argparse
@@ -23,7 +22,7 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 def waves(count: int, random: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
-    """Rows (T_i, 1), and 1 for those that rise in pitch."""
+    """Return rows (T_i, 1), and 1 for those that rise in pitch."""
     rising = random.integers(0, 2, count)
     rows = []
     for up in rising:
@@ -36,7 +35,7 @@ def waves(count: int, random: np.random.Generator) -> tuple[list[np.ndarray], np
 
 
 def build_model(units: int, seed: int) -> lc.Sequential:
-    """A convolution, an LSTM in both directions, and the share of belief in a rising pitch."""
+    """Return a convolution, a bidirectional LSTM, and the probability of a rising pitch."""
     model = lc.Sequential(
         [
             lc.layers.Input((None, 1)),
@@ -52,7 +51,7 @@ def build_model(units: int, seed: int) -> lc.Sequential:
 
 
 def padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows as an array (N, T, 1), and their lengths."""
+    """Return the rows as an array (N, T, 1), and their lengths."""
     lengths = np.array([len(row) for row in rows], np.int32)
     x = np.zeros((len(rows), lengths.max(), 1), np.float32)
     for place, row in enumerate(rows):
@@ -61,7 +60,7 @@ def padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def runners(path: Path) -> dict[str, Run]:
-    """What can run the file, by name."""
+    """Return the runtimes that can run the file, by name."""
     found: dict[str, Run] = {}
     if find_spec("onnxruntime") is not None:
         import onnxruntime
@@ -76,12 +75,12 @@ def runners(path: Path) -> dict[str, Run]:
 
 
 def main() -> None:
-    """Train, write, run."""
+    """Train, export, run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="where to keep the ONNX file")
+    parser.add_argument("--output", type=Path, help="the ONNX file to write")
     options = parser.parse_args()
 
     random = np.random.default_rng(options.seed)

@@ -1,9 +1,9 @@
-"""Train the LSTM of PyTorch's tutorials beside itself with one line changed.
+"""Train the LSTM of PyTorch's tutorials, and a copy with one line changed.
 
 Embedding, LSTM, a linear layer on the last step, cross-entropy and Adam, on film-review sentences.
-Two copies of the model begin with the same weights and take their training steps in turn; in one of
-them ``lstmcore.torch.replace_lstm`` is called. Ends with status 1 if the losses of the first ten
-steps differ by more than 1e-5. The times are those of whole training steps, median of all.
+Two copies of the model begin with the same weights and take their training steps in turn; one of
+them was passed to ``lstmcore.torch.replace_lstm``. The program ends with status 1 if the losses of
+the first ten steps differ by more than 1e-5. Times are the median of all whole training steps.
 """
 
 import argparse
@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 
 
 class Classifier(torch.nn.Module):  # type: ignore[misc]
-    """Words to classes, by the LSTM's output at the last step."""
+    """Classifies sentences by the LSTM's output at the last step."""
 
     def __init__(self, words: int, features: int = 64, units: int = 128, classes: int = 2) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class Classifier(torch.nn.Module):  # type: ignore[misc]
         self.linear = torch.nn.Linear(units, classes)
 
     def forward(self, ids: Any) -> Any:
-        """(N, T) numbers of words to (N, classes) scores."""
+        """Map (N, T) numbers of words to (N, classes) scores."""
         outputs, _ = self.lstm(self.embedding(ids))
         return self.linear(outputs[:, -1])
 
 
 def numbered(sentences: list[str], steps: int, words: int) -> Any:
-    """Words as numbers (N, steps), at the end of each row: the most frequent ones; 0 for others."""
+    """Return numbers of words (N, steps), at the end of each row; rare words are 0."""
     rows = [re.findall(r"[a-z']+", sentence.lower())[-steps:] for sentence in sentences]
     counts = collections.Counter(word for row in rows for word in row)
     numbers = {word: 1 + i for i, (word, _) in enumerate(counts.most_common(words - 1))}
@@ -52,7 +52,7 @@ def numbered(sentences: list[str], steps: int, words: int) -> Any:
 
 
 def training_step(model: Any, optimizer: Any, ids: Any, labels: Any) -> float:
-    """The usual five lines; the loss."""
+    """Take a training step in the usual five lines; return the loss."""
     optimizer.zero_grad()
     loss = torch.nn.functional.cross_entropy(model(ids), labels)
     loss.backward()
@@ -61,13 +61,13 @@ def training_step(model: Any, optimizer: Any, ids: Any, labels: Any) -> float:
 
 
 def main() -> None:
-    """Train both in turn, compare losses, then times."""
+    """Train both in turn, then compare losses and times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=60, help="training steps, at least 10")
     parser.add_argument("--batch", type=int, default=32, help="sentences in a batch")
     parser.add_argument("--length", type=int, default=60, help="words of a sentence")
-    parser.add_argument("--words", type=int, default=5000, help="words that are told apart")
-    parser.add_argument("--threads", type=int, help="of both; by default what each of them takes")
+    parser.add_argument("--words", type=int, default=5000, help="words in the vocabulary")
+    parser.add_argument("--threads", type=int, help="for both; by default each uses its own number")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.threads:

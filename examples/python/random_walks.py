@@ -1,7 +1,7 @@
 """Learn to tell whether a random walk of 30 steps ends above its start: the README's program.
 
-Writes ``random_walks.svg`` into ``--output``: walks that the model has not seen, coloured by what
-it expects after each step, and its accuracy by epoch.
+It writes ``random_walks.svg`` into ``--output``: walks that the model has not seen, coloured by
+what it predicts after each step, and its accuracy by epoch.
 """
 
 import argparse
@@ -20,13 +20,13 @@ SHOWN = 12  # walks in the picture
 
 
 def draw_walks(count: int, seed: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Steps (N, 30, 1), and which of the walks end above their start (N,)."""
+    """Return steps (N, 30, 1), and which of the walks end above their start (N,)."""
     steps = np.random.default_rng(seed).standard_normal((count, 30, 1))
     return steps, steps.sum(axis=(1, 2)) > 0
 
 
 def expectations(model: lc.Sequential, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Probability (N, T) that each walk ends above its start, judged after each of its steps."""
+    """Return the probabilities (N, T), after each step, that a walk ends above its start."""
     length = steps.shape[1]
     beginnings = [walk[:stop] for walk in steps for stop in range(1, length + 1)]
     return model.predict(beginnings, verbose=0).reshape(-1, length)
@@ -37,7 +37,7 @@ def picture(
     probabilities: npt.NDArray[np.float32],
     history: lc.callbacks.History,
 ) -> Figure:
-    """Draw walks on the left, accuracy by epoch on the right."""
+    """Draw the walks on the left, the accuracy by epoch on the right."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     colours = LinearSegmentedColormap.from_list("expectation", [BELOW, UNDECIDED, ABOVE])

@@ -1,6 +1,6 @@
-"""Train a sentiment classifier on film-review sentences and look at how good it is.
+"""Train a sentiment classifier on film-review sentences and report how good it is.
 
-Writes ``learning_curve.svg`` and ``model.safetensors`` into ``--output``.
+It writes ``learning_curve.svg`` and ``model.safetensors`` into ``--output``.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SENTENCES = [
 
 
 def build_model(sentences: list[str], seed: int) -> lc.Sequential:
-    """Words, their vectors, a bidirectional LSTM, its largest outputs, how likely praise is."""
+    """Return a model from words to the probability that a sentence is praise."""
     words = lc.layers.TextVectorization()
     words.adapt(sentences)
     model = lc.Sequential(
@@ -46,10 +46,10 @@ def build_model(sentences: list[str], seed: int) -> lc.Sequential:
 
 
 def praise(snippets: Snippets) -> npt.NDArray[np.float64]:
-    """What the model shall answer: the people's mean rating, from -4 to 4, as a probability.
+    """Return the targets: people's mean rating, from -4 to 4, as a probability.
 
-    A sentence that they called excellent is clearer praise than one on which they were divided, and
-    a model that is told so does not learn the doubtful ones by heart.
+    A sentence that everybody rated highly is clearer praise than one on which people disagreed.
+    With such targets the model does not memorize the doubtful sentences.
     """
     return 1 / (1 + np.exp(-1.5 * snippets.ratings))
 
@@ -57,7 +57,7 @@ def praise(snippets: Snippets) -> npt.NDArray[np.float64]:
 def train_model(
     model: lc.Sequential, train: Snippets, validation: Snippets, epochs: int, verbose: int = 0
 ) -> lc.callbacks.History:
-    """Train with a rate that falls to zero; keep what did best on the validation part."""
+    """Train with a rate that falls to zero; return the model that did best in validation."""
     steps = epochs * math.ceil(len(train.sentences) / BATCH_SIZE)
     model.compile(
         optimizer=lc.optimizers.Adam(lc.schedules.CosineDecay(3e-3, decay_steps=steps)),
@@ -78,13 +78,13 @@ def train_model(
 
 
 def majority_accuracy(train: Snippets, test: Snippets) -> float:
-    """Accuracy of always answering the class that is more frequent in training."""
+    """Return the accuracy of always answering the class that is more frequent in training."""
     majority = np.bincount(train.labels).argmax()
     return float(np.mean(test.labels == majority))
 
 
 def bag_of_words_accuracy(train: Snippets, test: Snippets) -> float:
-    """Accuracy of multinomial naive Bayes on word counts, with add-one smoothing."""
+    """Return the accuracy of multinomial naive Bayes on word counts, with add-one smoothing."""
     vocabulary: dict[str, int] = {}
     rows = [
         [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(sentence)]
@@ -106,7 +106,7 @@ def bag_of_words_accuracy(train: Snippets, test: Snippets) -> float:
 
 
 def split_words(sentence: str) -> list[str]:
-    """Lower-case words without punctuation."""
+    """Return lower-case words without punctuation."""
     return re.findall(r"[\w']+", sentence.lower())
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="FOLDER")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="how many models (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first; it splits the data, too")
+    parser.add_argument("--seed", type=int, default=0, help="of the first model and its split")
     parser.add_argument("--precision", default="fp32", help="of the LSTM: fp32, bf16 and so on")
     options = parser.parse_args()
     lc.set_precision(options.precision)

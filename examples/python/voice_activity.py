@@ -1,9 +1,9 @@
 """Find speech in a recording with Silero's voice activity detector, and draw where it is.
 
 The weights are those of the package `silero-vad` (pip install silero-vad), 309 thousand numbers;
-the model is made of our own layers and functions, and hears a recording at once or as it comes, 32
-milliseconds at a time. Without a recording, a minute of something like speech is made up: vowels
-of a voice that rises and falls, hissing consonants, pauses, things that fall, and noise all over.
+the model is built from lstmcore's layers and functions, and processes a recording at once or as it
+arrives, 32 milliseconds at a time. Without a recording, the program synthesizes a minute of sound
+like speech: vowels of a voice that rises and falls, hissing consonants, pauses, crashes and noise.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from lstmcore import plots
 Signal = npt.NDArray[np.float32]
 
 RATE = 16_000  # samples a second
-CHUNK, CONTEXT = 512, 64  # samples that come at a time; of those before, what is heard again
+CHUNK, CONTEXT = 512, 64  # new samples per chunk; earlier samples that are heard again
 WEIGHTS = "silero_vad_16k.safetensors"
 
 
@@ -32,11 +32,11 @@ WEIGHTS = "silero_vad_16k.safetensors"
 
 
 class VoiceActivity:
-    """The probability of speech in chunks of sound.
+    """Computes the probability of speech in chunks of sound.
 
     Each chunk, with the end of the one before it, is cut into four frames; the magnitudes of their
-    spectra go through four convolutions, which leave one vector of a chunk. An LSTM goes from
-    chunk to chunk, and a dense layer gives the probability.
+    spectra go through four convolutions, which return one vector per chunk. An LSTM runs from chunk
+    to chunk, and a dense layer returns the probability.
     """
 
     def __init__(self, weights: dict[str, Signal]) -> None:
@@ -56,25 +56,25 @@ class VoiceActivity:
         )
 
     def encode(self, chunks: Signal) -> Signal:
-        """A vector of each chunk: (N, 64 + 512) samples to (N, 128)."""
+        """Return a vector for each chunk: (N, 64 + 512) samples to (N, 128)."""
         mirrored = np.concatenate([chunks, chunks[:, -2 : -CONTEXT - 2 : -1]], axis=1)
         waves = self.spectrum(mirrored[:, :, None])  # cosines, then sines
         half = waves.shape[2] // 2
         x = np.sqrt(waves[:, :, :half] ** 2 + waves[:, :, half:] ** 2)
         for layer in self.encoder:
-            # A zero on either side; where the windows are two steps apart none reaches the last.
+            # One zero on either side; windows two steps apart do not reach the last one.
             x = layer(np.pad(x, ((0, 0), (1, 1), (0, 0))))
         return np.asarray(x[:, 0])
 
     def __call__(self, recording: Signal) -> Signal:
-        """The probabilities of a whole recording, chunk by chunk."""
+        """Return the probability for each chunk of a whole recording."""
         x = self.encode(chunks_of(recording))
         y, _ = F.lstm(x[None], self.cell)
         return np.asarray(self.head(np.maximum(y, 0))[0, :, 0])
 
 
 class Listener:
-    """The same for sound as it comes."""
+    """Does the same for sound as it arrives."""
 
     def __init__(self, model: VoiceActivity) -> None:
         self.model = model
@@ -82,7 +82,7 @@ class Listener:
         self.context = np.zeros(CONTEXT, np.float32)
 
     def hear(self, chunk: Signal) -> float:
-        """The probability of speech in the next 512 samples."""
+        """Return the probability of speech in the next 512 samples."""
         heard = np.concatenate([self.context, chunk])
         self.context = heard[-CONTEXT:].copy()  # the caller may fill the same array again
         h = self.stream.step(self.model.encode(heard[None])[0])
@@ -95,7 +95,7 @@ def convolution(
     strides: int,
     activation: Literal["linear", "relu", "sigmoid"] = "linear",
 ) -> lc.layers.Conv1D:
-    """A layer with weights; PyTorch's kernels are (F, C, K), ours (K, C, F)."""
+    """Return a layer with these weights; PyTorch's kernels are (F, C, K), ours (K, C, F)."""
     filters, width, size = kernel.shape
     layer = lc.layers.Conv1D(
         filters, size, strides, activation=activation, use_bias=bias is not None
@@ -106,7 +106,7 @@ def convolution(
 
 
 def chunks_of(recording: Signal) -> Signal:
-    """Cut into (N, 64 + 512) samples that overlap; silence goes before and after."""
+    """Cut into overlapping chunks (N, 64 + 512), with silence before and after the sound."""
     count = -(-len(recording) // CHUNK)
     padded = np.zeros(CONTEXT + count * CHUNK, np.float32)
     padded[CONTEXT : CONTEXT + len(recording)] = recording
@@ -115,7 +115,7 @@ def chunks_of(recording: Signal) -> Signal:
 
 
 def weights_folder() -> Path:
-    """Where the package keeps its files; it is not imported, since that needs PyTorch."""
+    """Return the folder of the package's files, without importing it: that needs PyTorch."""
     found = find_spec("silero_vad")
     if found is None or found.origin is None:
         raise SystemExit("The weights are in the package silero-vad: pip install silero-vad")
@@ -126,7 +126,7 @@ def weights_folder() -> Path:
 
 
 def read_recording(path: Path) -> Signal:
-    """Read a WAV file of 16 bits and 16 kHz; of several channels the mean."""
+    """Read a WAV file of 16 bits and 16 kHz; average its channels."""
     with wave.open(str(path)) as file:
         if file.getframerate() != RATE or file.getsampwidth() != 2:
             raise SystemExit(
@@ -138,7 +138,7 @@ def read_recording(path: Path) -> Signal:
     return np.asarray(channels.mean(axis=1) / 32768, np.float32)
 
 
-# Resonances of a vocal tract in Hz: of a, e, i, o, u.
+# Resonances of the vocal tract in Hz, for a, e, i, o, u.
 VOWELS = [
     (730, 1090, 2440),
     (530, 1840, 2480),
@@ -149,7 +149,7 @@ VOWELS = [
 
 
 def vowel(samples: int, pitch: float, start: int, end: int) -> npt.NDArray[np.float64]:
-    """A voice that goes from one vowel to another: harmonics, loud near the resonances."""
+    """Return a voice that glides between vowels: harmonics, loud near the resonances."""
     at = np.linspace(0, 1, samples)
     frequency = pitch * (1 + 0.12 * np.sin(np.pi * at) - 0.1 * at)
     phase = 2 * np.pi * np.cumsum(frequency) / RATE
@@ -165,14 +165,14 @@ def vowel(samples: int, pitch: float, start: int, end: int) -> npt.NDArray[np.fl
 
 
 def make_recording(seconds: float, seed: int) -> Signal:
-    """Sentences of syllables with pauses between them, now and then a crash, and noise all over."""
+    """Return sentences of syllables with pauses, occasional crashes, and noise throughout."""
     random = np.random.default_rng(seed)
     recording = random.normal(0, 0.003, int(seconds * RATE))
     place = RATE
     while place < len(recording):
         pitch, loudness = random.uniform(95, 210), random.uniform(0.08, 0.3)
         for _ in range(random.integers(5, 14)):
-            if random.random() < 0.5:  # a consonant: noise without its low part
+            if random.random() < 0.5:  # a consonant: noise without low frequencies
                 hiss = np.diff(random.normal(0, 0.03, int(random.uniform(0.03, 0.08) * RATE)))
                 sound = hiss * np.hanning(len(hiss))
                 place = mix(recording, place, sound)
@@ -189,7 +189,7 @@ def make_recording(seconds: float, seed: int) -> Signal:
 
 
 def mix(recording: npt.NDArray[np.float64], place: int, sound: npt.NDArray[np.float64]) -> int:
-    """Add a sound, as much as there is room for; give where it ends."""
+    """Add as much of a sound as fits; return where it ends."""
     room = recording[place : place + len(sound)]
     room += sound[: len(room)]
     return place + len(sound)
@@ -198,11 +198,11 @@ def mix(recording: npt.NDArray[np.float64], place: int, sound: npt.NDArray[np.fl
 # ---- the picture ---------------------------------------------------------------------------------
 
 SPEECH, SOUND, PROBABILITY = "#fbd9c5", "#374151", "#2563eb"
-COLUMNS = 1000  # the sound as so many ranges from smallest to largest; more cannot be seen
+COLUMNS = 1000  # ranges from minimum to maximum that show the sound; more are not visible
 
 
 def draw(recording: Signal, probability: Signal, path: Path) -> None:
-    """Draw the waveform, what is speech in it, and below it the probability."""
+    """Draw the waveform with its speech marked, and below it the probability."""
     seconds = len(recording) / RATE
     figure = plots.new_figure(11.0, 4.2)
     figure.suptitle("Where somebody speaks", x=0.015, ha="left", fontweight="bold")
@@ -237,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recording", type=Path, nargs="?", help="a WAV file, 16 bits, 16 kHz")
     parser.add_argument("--picture", type=Path, default=Path("voice_activity.svg"))
-    parser.add_argument("--seconds", type=float, default=60.0, help="of sound that is made up")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of synthesized sound")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 

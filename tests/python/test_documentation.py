@@ -12,7 +12,13 @@ PAGES = [
     page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()
 ]
 
-# What a page's examples need beside lstmcore.
+
+def key(page):
+    """The page's path within docs, since docs/design has pages of the same names."""
+    return page.name if page.parent == ROOT else page.relative_to(ROOT / "docs").as_posix()
+
+
+# What a page's examples need besides lstmcore.
 NEEDS = {
     "README.md": ["matplotlib"],
     "quickstart.md": ["matplotlib"],
@@ -68,24 +74,24 @@ def program(page):
 
 # Keras' own, about NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=key)
 def test_examples_run_and_learn(page, tmp_path, monkeypatch):
-    for name in NEEDS.get(page.name, []):
+    for name in NEEDS.get(key(page), []):
         pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)
     variables = {"__name__": page.stem}
     exec(compile(program(page), page.name, "exec"), variables)
-    for name, (low, high) in FIGURES.get(page.name, {}).items():
+    for name, (low, high) in FIGURES.get(key(page), {}).items():
         assert low <= variables[name] <= high, f"{page.name}: {name} is {variables[name]}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=key)
 def test_programs_that_train_have_a_figure(page):
     trains = re.search(r"\.fit\(|\.train_on_batch\(|\.backward\(\)\n *optimizer", program(page))
-    assert bool(trains) == (page.name in FIGURES)
+    assert bool(trains) == (key(page) in FIGURES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=key)
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#\s]+)", text)
