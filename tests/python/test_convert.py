@@ -133,7 +133,7 @@ def test_all_layers_of_a_model_are_loaded():
 
 def test_wrong_files(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="a.safetensors: no safetensors file"):
+    with pytest.raises(ValueError, match="a.safetensors: not a safetensors file"):
         convert.from_torch(tmp_path / "a.safetensors")
     with pytest.raises(FileNotFoundError):
         convert.from_torch(tmp_path / "b.safetensors")

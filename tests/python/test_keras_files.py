@@ -210,18 +210,18 @@ def nested(depth):
         (set_option(6, name="optimizer"), "the name 'optimizer' is taken"),
         (set_option(2, layer=None), "Bidirectional 'bidirectional': expected the configuration"),
         (set_layer(6, class_name="Own", registered_name="my>Own"), "Own 'dense': a class of its"),
-        (set_layer(6, module="elsewhere"), "Dense 'dense': a class of its own"),
-        (set_layer(6, config=None), "none that Keras writes"),
+        (set_layer(6, module="elsewhere"), "Dense 'dense': a custom class"),
+        (set_layer(6, config=None), "not one that Keras writes"),
         (lambda d: d["config"]["layers"][6].update(class_name=None), "has no counterpart"),
         (lambda d: d["config"].update(layers="text"), "a.keras: its configuration is none that"),
         (lambda d: d["config"].update(layers=[1]), "a.keras: its configuration is none that"),
         (lambda d: d["config"].update(layers=None), "no configuration of a Sequential"),
         (lambda d: d.update(class_name="Own"), "Own: expected a Sequential or a functional"),
-        (lambda d: d.update(registered_name="my>Model"), "a class of its own"),
+        (lambda d: d.update(registered_name="my>Model"), "a custom class"),
         (lambda d: d["config"]["layers"].clear(), "the model is not built|at least one layer"),
         (set_option(0, batch_shape=None), "InputLayer.*expected batch_shape"),
         (set_option(0, ragged=True), "ragged=True has no counterpart"),
-        (lambda d: [d], "config.json is no object"),
+        (lambda d: [d], "config.json is not an object"),
         (nested(5), "inputs of shape"),
         (nested(400), "."),
     ],
@@ -238,11 +238,11 @@ def test_wrong_files(tmp_path):
     with pytest.raises(ValueError, match="without model.weights.h5"):
         from_keras(changed(tmp_path / "b.keras", leave_out=["model.weights.h5"]))
     (tmp_path / "c.keras").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="no zip archive"):
+    with pytest.raises(ValueError, match="not a readable zip archive"):
         from_keras(tmp_path / "c.keras")
     (tmp_path / "d.weights.h5").write_bytes(b"no weights")
     model = from_keras(GOLDEN)
-    with pytest.raises(ValueError, match="no HDF5 file"):
+    with pytest.raises(ValueError, match="not an HDF5 file"):
         load_keras_weights(model, tmp_path / "d.weights.h5")
     with pytest.raises(ValueError, match="expected a file .keras or .weights.h5"):
         from_keras(tmp_path / "model.h5")
@@ -252,5 +252,5 @@ def test_wrong_files(tmp_path):
         load_keras_weights(model, tmp_path / "nothing.weights.h5")
     cut = GOLDEN.read_bytes()
     (tmp_path / "e.keras").write_bytes(cut[: len(cut) // 2])
-    with pytest.raises(ValueError, match="no zip archive"):
+    with pytest.raises(ValueError, match="not a readable zip archive"):
         from_keras(tmp_path / "e.keras")

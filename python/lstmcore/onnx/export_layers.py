@@ -62,7 +62,7 @@ def add_layer(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
     if add is None:
         reason = "its computation is not known"
         if isinstance(layer, TextVectorization):
-            reason = "text is made ids outside of the graph"
+            reason = "text is turned into ids outside the graph"
         raise ValueError(f"a {type(layer).__name__} has no form in ONNX, since {reason}")
     return add(graph, layer, flow, key)
 

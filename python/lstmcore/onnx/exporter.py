@@ -124,7 +124,7 @@ def export(
     for layer in model._network:
         flow = _add(graph, layer, flow)
     if lengths and not graph.lengths_used:
-        raise ValueError("lengths: expected False, since no layer of the model looks at lengths")
+        raise ValueError("lengths: expected False, since no layer of the model uses lengths")
     graph.scope = "y"
     outputs = _outputs(graph, model, graph.natural(flow))
     proto = _model(graph, model, inputs, outputs)
@@ -153,7 +153,7 @@ def _check_text(model: Sequential, from_ids: bool) -> None:
         assert isinstance(model.vectorizer, TextVectorization)
         raise ValueError(
             f"layer {model.vectorizer.name!r}: a TextVectorization has no form in ONNX, since text "
-            "is made ids outside of the graph; from_ids=True writes what comes after it"
+            "is turned into ids outside the graph; from_ids=True exports the layers after it"
         )
     if from_ids and not texts:
         raise ValueError("from_ids: expected False for a model without a TextVectorization")
@@ -183,8 +183,8 @@ def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tup
     if lengths:
         if getattr(first, "mask_zero", False):
             raise ValueError(
-                "lengths: expected False for a model with mask_zero=True, whose ids say themselves "
-                "where a row ends"
+                "lengths: expected False for a model with mask_zero=True, whose ids mark where a "
+                "row ends"
             )
         if len(shape) < (2 if ids else 3):
             shown = _checks.show_shape(shape)

@@ -208,8 +208,8 @@ def array_of(tensor: Any, name: str) -> Array:
     element_type(tensor.data_type, name)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise ValueError(
-            f"{name}: its numbers are in a file beside the model, which is found if load gets the "
-            "model's path"
+            f"{name}: its numbers are in a file beside the model; pass the model's path to load, "
+            "so that it finds the file"
         )
     try:
         array: Array = numpy_helper.to_array(tensor)

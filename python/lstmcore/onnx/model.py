@@ -187,7 +187,7 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
         for label, name in problems:
             nodes.setdefault(label, []).append(name)
         listed = "; ".join(f"{label} ({_some(names)})" for label, names in nodes.items())
-        raise ValueError(f"model: operators that are missing here, in opset {opset}: {listed}")
+        raise ValueError(f"model: operators that are not implemented, in opset {opset}: {listed}")
     return Model(program, proto.graph.name, opset)
 
 

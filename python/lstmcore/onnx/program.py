@@ -144,7 +144,7 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     results = tuple(map(argument_of, graph.output))
     for result in results:
         if not scope.knows(result.name):
-            raise ValueError(f"{result.name}: expected a node that gives this output, got none")
+            raise ValueError(f"{result.name}: expected a node that computes this output, got none")
     if scope.problems:
         return Program((), (), [], (), (), (), (), arguments, results)
     return _Layout(scope, arguments, results).program(simplify(nodes, results))

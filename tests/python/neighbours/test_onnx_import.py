@@ -668,7 +668,7 @@ def test_bad_files(tmp_path):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,))], ["y"], opset=1000))
     with pytest.raises(ValueError, match=r"node 'y' \(Relu\): expected a value 'z'"):
         lc_onnx.load(make_model([op("Relu", "z")], [value("x", (1,))], ["y"]))
-    with pytest.raises(ValueError, match="w: expected a node that gives this output"):
+    with pytest.raises(ValueError, match="w: expected a node that computes this output"):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,))], ["w"]))
     with pytest.raises(ValueError, match="x: expected a type of numbers that NumPy has"):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,), TensorProto.BFLOAT16)], ["y"]))
