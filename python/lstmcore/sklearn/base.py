@@ -138,7 +138,7 @@ class SequenceEstimator(BaseEstimator):
         if weights is not None and not weights.any():
             raise ValueError(
                 f"sample_weight: all {len(targets)} samples that early stopping sets aside have "
-                "the weight 0; expected a greater validation_fraction, or other weights"
+                "weight 0; expected a larger validation_fraction, or other weights"
             )
 
     def _strata(self, targets: Array) -> Array | None:
@@ -191,7 +191,7 @@ class SequenceEstimator(BaseEstimator):
                 panel, targets, weights, held = self._hold_out(panel, targets, weights, random)
                 if weights is not None and not weights.any():
                     raise ValueError(
-                        "sample_weight: all samples that are not set aside have the weight 0"
+                        "sample_weight: all samples that are not held out have weight 0"
                     )
             if reset:
                 self._learn_scale(panel)
@@ -294,7 +294,7 @@ class SequenceEstimator(BaseEstimator):
             if value != self._compiled_with[name]:
                 raise ValueError(
                     f"{name}: expected {self._compiled_with[name]!r}, which the optimizer was made "
-                    f"with that partial_fit goes on with; got {value!r}"
+                    f"with, since partial_fit reuses that optimizer; got {value!r}"
                 )
         optimizer = self.model_.optimizer
         optimizer.learning_rate = float(self.learning_rate_init)
@@ -423,7 +423,7 @@ class SequenceEstimator(BaseEstimator):
         for name, value in self._made_of.items():
             if (names is None or name in names) and now.get(name) != value:
                 raise ValueError(
-                    f"{name}: expected {value!r}, which the model was made with, since it is kept; "
+                    f"{name}: expected {value!r}, which the model was made with and cannot change; "
                     f"got {now.get(name)!r}"
                 )
 
@@ -535,5 +535,5 @@ def check_r2_exists(targets: Array) -> None:
     if (targets == targets[:1]).all():
         raise ValueError(
             f"validation_fraction: the {len(targets)} targets that early stopping sets aside are "
-            "all the same, so that they have no R^2; expected a greater fraction"
+            "all equal, so R^2 is undefined; expected a larger fraction"
         )

@@ -132,7 +132,7 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     if constant and losses[-1] > NOTHING_LEARNT * constant:
         warnings.warn(
             f"fit: after {updates} updates the training loss, {losses[-1]:.3g}, is hardly below "
-            f"the {constant:.3g} of one constant output, so next to nothing was learnt; {advice}",
+            f"the {constant:.3g} of one constant output, so almost nothing was learnt; {advice}",
             ConvergenceWarning,
             stacklevel=STACK,
         )
@@ -147,8 +147,8 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     first = max(losses[0], constant or 0.0)
     if after > NEGLIGIBLE * first and before - after > STILL_FALLING * (first - after):
         warnings.warn(
-            f"fit: after {updates} updates the training loss still falls, from {before:.3g} to "
-            f"{after:.3g} in the last quarter of the epochs; {advice}",
+            f"fit: after {updates} updates the training loss is still falling, from {before:.3g} "
+            f"to {after:.3g} in the last quarter of the epochs; {advice}",
             ConvergenceWarning,
             stacklevel=STACK,
         )

@@ -290,7 +290,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
-                "class_weight: 'balanced' is not for partial_fit, which does not see all samples"
+                "class_weight: 'balanced' needs all samples, which partial_fit does not see"
             )
         if hasattr(self, "model_"):
             if classes is not None and not np.array_equal(

@@ -144,5 +144,5 @@ def check_finite(values: Any, name: str, where: str = "", given: Any = None) -> 
     at = ", ".join(map(str, [place[0], *_named(place[1:], given)]))
     raise ValueError(
         f"{name}: expected finite numbers, got {what}, the first at {name}{where}[{at}]; fill "
-        "missing values in, or leave them out"
+        "in missing values, or leave them out"
     )

@@ -281,8 +281,8 @@ class LSTMForecaster(WindowEstimator):
             short = [place for place, count in enumerate(numbers) if not count]
             if short and not incremental:
                 warnings.warn(
-                    f"y: {len(short)} of {len(numbers)} series, the first at {short[0]}, are not "
-                    "as long as a window and what follows it, so they are not trained on",
+                    f"y: {len(short)} of {len(numbers)} series, the first at {short[0]}, are too "
+                    "short for a window and the steps after it, so they are not trained on",
                     stacklevel=3,
                 )
             early = late = None
@@ -316,7 +316,7 @@ class LSTMForecaster(WindowEstimator):
     def _continued(self, series: list[Series]) -> list[Series]:
         if len(series) != len(self._series):
             raise ValueError(
-                f"y: expected {len(self._series)} series that go on where those before ended, got "
+                f"y: expected {len(self._series)} series that continue the earlier ones, got "
                 f"{len(series)}"
             )
         return [old.then(new) for old, new in zip(self._series, series, strict=True)]
@@ -354,7 +354,7 @@ class LSTMForecaster(WindowEstimator):
         self._check_unchanged(LOOKED_AT)
         steps = self._steps_ahead(horizon)
         if y is None and past_X is not None:
-            raise ValueError("past_X: expected None without y, whose it would be")
+            raise ValueError("past_X: expected None without y, to which it belongs")
         series = self._series
         if y is not None:
             series = read_series(self, y, past_X, reset=False, x_name="past_X")
@@ -365,7 +365,7 @@ class LSTMForecaster(WindowEstimator):
         for place, one in enumerate(series):
             if len(one.y) < needed:
                 raise ValueError(
-                    f"y: expected at least {needed} steps, which a forecast looks back at, got "
+                    f"y: expected at least {needed} steps, which a forecast is based on, got "
                     f"{len(one.y)} in series {place}"
                 )
         ahead = read_exogenous(self, X, steps, len(series), listed)

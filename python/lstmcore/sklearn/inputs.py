@@ -127,7 +127,7 @@ def statistics(values: Array, name: str) -> tuple[Array, Array]:
 def _check_spread(computed: Array, values: Array, name: str) -> None:
     if not np.isfinite(computed).all():
         raise ValueError(
-            f"{name}: expected values whose squares add up in {values.dtype}, got magnitudes up to "
+            f"{name}: expected values whose squares {values.dtype} can sum, got magnitudes up to "
             f"{np.abs(values).max():.3g}"
         )
 
@@ -138,8 +138,8 @@ def cast(values: Array, dtype: "np.dtype[Any]", name: str) -> Array:
         converted = values.astype(dtype)
     if not np.isfinite(converted).all():
         raise ValueError(
-            f"{name}: expected values that {np.dtype(dtype)}, in which is computed, can hold once "
-            "they are scaled, got much greater ones"
+            f"{name}: expected values that {np.dtype(dtype)}, the type of computation, can hold "
+            "after scaling, got much larger ones"
         )
     return converted
 

@@ -54,7 +54,8 @@ class WindowEstimator(SequenceEstimator):
         if not any(numbers):
             most = max(len(one.y) for one in series)
             raise ValueError(
-                f"y: expected at least {size} steps, for a window and what follows it, got {most}"
+                f"y: expected at least {size} steps, for a window and the steps after it, "
+                f"got {most}"
             )
         return numbers
 
@@ -91,7 +92,7 @@ class WindowEstimator(SequenceEstimator):
         if self.season_ is not None and self.season_ > longest:
             if self.season != "auto":
                 warnings.warn(
-                    f"season: {self.season} steps are left out, for difference='auto' can try at "
+                    f"season: {self.season} steps are left out, since difference='auto' can try at "
                     f"most {max(longest, 0)} on these series with window={self.window} and "
                     f"horizon={self.horizon}; use longer series or a smaller window, or "
                     f"difference={self.season}, which is not tried",

@@ -238,7 +238,7 @@ def test_an_interruption_changes_nothing(name, monkeypatch):
 
 def test_scores_that_are_none():
     one = {"early_stopping": True, "validation_fraction": 0.01}
-    with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* no R\\^2"):
+    with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* R\\^2 is undefined"):
         regressor(**one).fit(ARRAY, SUMS)
     with pytest.raises(ValueError, match="validation_fraction: the 1 targets"):
         forecaster(**one, strategy="recursive").fit(WAVE[:60])
@@ -254,7 +254,7 @@ def test_scores_that_are_none():
     for kind, y in ((regressor, SUMS),):
         with pytest.raises(ValueError, match="sample_weight: all 8 samples that early stopping"):
             kind(early_stopping=True).fit(ARRAY, y, weights)
-        with pytest.raises(ValueError, match="sample_weight: all samples that are not set aside"):
+        with pytest.raises(ValueError, match="sample_weight: all samples that are not held out"):
             kind(early_stopping=True).fit(ARRAY, y, 1.0 - weights)
     weights = np.zeros(80)
     weights[0] = 1.0
