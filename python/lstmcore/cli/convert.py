@@ -1,4 +1,4 @@
-"""``lstmcore convert``: from one format of models to another, as the endings say."""
+"""``lstmcore convert``: convert a model to another format, as the endings of the files say."""
 
 import argparse
 import copy
@@ -85,7 +85,7 @@ def _ending(path: str, name: str, known: tuple[str, ...]) -> str:
 def _read(options: argparse.Namespace, ending: str) -> Sequential:
     from lstmcore.convert import from_keras, load_keras_weights, load_torch
 
-    Path(options.source).open("rb").close()  # for the usual errors if it is missing
+    Path(options.source).open("rb").close()  # raises the usual error if the file is missing
     weights_alone = ending in (".weights.h5", ".pt", ".pth", ".bin")
     if weights_alone != (options.like is not None):
         raise ValueError(
@@ -135,7 +135,7 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
 
 
 def _prefixes(model: Sequential, names: list[str] | None) -> dict[str, str]:
-    """Return the prefix of each layer with weights: as told, else its name."""
+    """Return the prefix of each layer with weights: the given one, else the layer's name."""
     prefixes = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     for entry in names or []:
         layer, equals, prefix = entry.partition("=")

@@ -1,4 +1,4 @@
-"""``lstmcore evaluate``: the figures of a model on a table."""
+"""``lstmcore evaluate``: compute the figures of a model on a table."""
 
 import argparse
 import json

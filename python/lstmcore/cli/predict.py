@@ -1,4 +1,4 @@
-"""``lstmcore predict``: what a model says of texts, or of the rows of a table."""
+"""``lstmcore predict``: predictions for texts, or for the rows of a table."""
 
 import argparse
 import csv
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     place = ["step", *([layout.time] if layout.time else [])] if forecasts else []
     with advised(options, layout.target, series=forecasts):
         answered = answer(model, answers, layout, table, options.json)
-        first = next(answered)  # what is wrong with the table is told before anything is printed
+        first = next(answered)  # reports errors in the table before anything is printed
     for doubt in doubts_about_order(table, layout):
         note(doubt)
     if not options.json:
@@ -112,15 +112,15 @@ def _predict_texts(
                 _dump(_objects(model, answers, texts, outputs))
                 continue
             for text, answer in zip(texts, _texts(answers, outputs), strict=True):
-                print("\t".join([*answer, re.sub(r"\r?\n", " ", text)]))  # a line for each text
+                print("\t".join([*answer, re.sub(r"\r?\n", " ", text)]))  # one line for each text
         sys.stdout.flush()
 
 
 def _lines_of_stdin() -> Iterator[list[str]]:
-    """Yield the lines that have come, as soon as they have come, blank ones included."""
+    """Yield lines as soon as they arrive, blank ones included."""
     rest, first = b"", 1
     stream = cast(io.BufferedReader, sys.stdin.buffer)
-    while chunk := stream.read1(1 << 16):  # waits for no more than what is there
+    while chunk := stream.read1(1 << 16):  # returns as soon as any input is available
         *whole, rest = (rest + chunk).split(b"\n")
         if whole:
             yield _decoded(whole, first)
@@ -135,10 +135,10 @@ def _decoded(lines: Sequence[bytes], first: int) -> list[str]:
 
 
 def _texts(answers: Answers, outputs: Any) -> list[list[str]]:
-    """Write the answers for each text: fields, of which those of tokens are in one."""
+    """Return the fields of the answer for each text; answers for tokens share one field."""
     if not answers.per_step:
         return answers.texts(outputs)
-    used = 1 if answers.classes is not None else None  # no probabilities among the classes
+    used = 1 if answers.classes is not None else None  # among classes, leave out the probabilities
     return [
         [" ".join(",".join(fields[:used]) for fields in answers.texts(rows))] for rows in outputs
     ]
@@ -147,7 +147,7 @@ def _texts(answers: Answers, outputs: Any) -> list[list[str]]:
 def _objects(
     model: Sequential, answers: Answers, texts: Sequence[str], outputs: Any
 ) -> list[dict[str, Any]]:
-    """Describe each text and the answers for it."""
+    """Return each text with its answers, in a form for JSON."""
     if not answers.per_step:
         found = answers.objects(outputs)
         return [{"text": text, **answer} for text, answer in zip(texts, found, strict=True)]
@@ -163,8 +163,7 @@ def _objects(
 
 
 # ---- tables --------------------------------------------------------------------------------------
-#
-# Each yields lines, in parts: objects if they are to be JSON, else fields.
+# Each function yields lists of lines: objects for JSON, else fields.
 
 
 def _text_table(
@@ -190,7 +189,7 @@ def _sequences(
     keys = [group.key for group in groups]
     outputs: Any = model.predict(x, ROWS, verbose=0)
     if answers.per_step:
-        # In the order of the table's rows, so that the lines of both go together.
+        # In the order of the table's rows, so that lines correspond to rows.
         if any(len(rows) != len(group.rows) for rows, group in zip(outputs, groups, strict=True)):
             raise ValueError(
                 "MODEL: expected an answer for each row, got a model that changes the number of "

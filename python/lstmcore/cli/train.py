@@ -1,4 +1,4 @@
-"""``lstmcore train``: from a table to a model file, with figures on what was held out."""
+"""``lstmcore train``: train a model on a table, and evaluate it on samples that are held out."""
 
 import argparse
 import json
@@ -168,7 +168,7 @@ def _run(options: argparse.Namespace) -> int:
 def _train(
     options: argparse.Namespace,
 ) -> tuple[Sequential, Layout, dict[str, Samples], dict[str, Any]]:
-    """Return the model, what its columns are, the parts of the table, and how the training went."""
+    """Return the model, its layout, the parts of the table, and the report of the training."""
     table = read_table(options.data)
     with advised(options, options.target, series=options.horizon is not None):
         layout = choose_layout(table, options)
@@ -197,7 +197,7 @@ def _report(
     parts: dict[str, Samples],
     report: dict[str, Any],
 ) -> None:
-    """Print how the training went, with figures on what was held out."""
+    """Print the report of the training, with figures on the samples that were held out."""
     held_out = next((name for name in ("test", "validation") if name in parts), None)
     figures = {}
     if held_out is not None:
@@ -215,7 +215,7 @@ def _report(
 
 
 def _classes(table: Table, layout: Layout) -> list[str]:
-    """Name the classes: numbers by size, other names by letters."""
+    """Return the names of the classes: numbers in order of size, others alphabetically."""
     names = sorted(set(table.filled(layout.target, "a class")))
     if all(as_number(name) is not None for name in names):
         names.sort(key=float)
@@ -230,7 +230,7 @@ def _classes(table: Table, layout: Layout) -> list[str]:
 def _introduce(
     table: Table, layout: Layout, classes: Sequence[str] | None, parts: dict[str, Samples]
 ) -> None:
-    """Print what is to be trained on what."""
+    """Print the data and the model before training."""
     what = f"one of {len(classes)} classes" if classes is not None else "an amount"
     where = " at each step" if layout.per_step else ""
     if layout.kind == "series":
@@ -244,13 +244,13 @@ def _introduce(
 
 
 class _Lines(Callback):
-    """Write a line for each epoch: of JSON to the output, else to the error stream."""
+    """Writes a line for each epoch: JSON to the output, or text to the error stream."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Write the line."""
+        """Write the line of an epoch."""
         if self.as_json:
             print(json.dumps({"epoch": epoch + 1, **logs}), flush=True)
             return
