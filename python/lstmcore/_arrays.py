@@ -32,7 +32,7 @@ def as_array(values: Any, name: str) -> Any:
         if isinstance(values, np.ma.MaskedArray):
             raise TypeError(
                 f"{name}: expected an array without a mask, got a MaskedArray; "
-                "say what is valid by lengths or sample_weight, and pass .filled(0)"
+                "mark valid values by lengths or sample_weight, and pass .filled(0)"
             )
         return values
     if isinstance(values, PLAIN):

@@ -92,7 +92,7 @@ def text(value: str, name: str) -> str:
         raise ValueError(
             f"{name}: expected text that UTF-8 can hold, got half of a surrogate pair, "
             f"{value[error.start]!r}, in {describe(value)}; "
-            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends it"
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') repairs it"
         ) from None
     return value
 

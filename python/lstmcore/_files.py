@@ -132,7 +132,7 @@ def replace(path: Path, content: bytes) -> None:
 def check_no_folder(path: "str | os.PathLike[str]", name: str = "path") -> None:
     """Raise IsADirectoryError if `path`, where a file is to be written, is a folder."""
     if os.path.isdir(path):
-        message = f"{name}: expected that of a file, got a folder; name a file in it"
+        message = f"{name}: expected the path of a file, got a folder; name a file in it"
         raise IsADirectoryError(errno.EISDIR, message, os.fspath(path))
 
 

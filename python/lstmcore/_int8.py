@@ -86,8 +86,8 @@ def check_names(specs: Mapping[str, WeightSpec]) -> None:
     for name, spec in specs.items():
         if is_matrix(spec) and name + SCALE in specs:
             raise ValueError(
-                f"{name + SCALE}: expected no weight of this name, which a file has for the scales "
-                f"of {name}"
+                f"{name + SCALE}: expected no weight of this name, which is reserved for the "
+                f"scales of {name}"
             )
 
 
@@ -108,8 +108,8 @@ def pack(weights: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[
         numbers, scales = encode(name, values, spec.inputs)
         if not np.array_equal(decode(numbers, scales, spec.inputs), values):
             raise ValueError(
-                f"{name}: expected what 8 bits and a scale represent, as quantize left it, got "
-                "values that were changed afterwards; change the model and quantize it again"
+                f"{name}: expected values that 8 bits and a scale represent, as after quantize, "
+                "got some that were changed afterwards; change the model and quantize it again"
             )
         tensors[name], tensors[name + SCALE] = numbers, scales
     return tensors

@@ -143,8 +143,8 @@ class Intake:
         place = [got == expected for got, expected in zip(names, first, strict=True)].index(False)
         raise ValueError(
             f"{name}: expected the columns of the first frame in their order, of which column "
-            f"{place} is {first[place]!r}, got {names[place]!r} there; columns go by their places: "
-            "choose the same ones from every frame, such as frame[names]"
+            f"{place} is {first[place]!r}, got {names[place]!r} there; columns are matched by "
+            "position: choose the same ones from every frame, such as frame[names]"
         )
 
     def _first(self, wrong: Array, array: Array, name: str, where: Where | None) -> tuple[str, Any]:
@@ -307,8 +307,8 @@ def warn_of_infinite(weights: Mapping[str, Array]) -> None:
         more = f" (and {len(spoilt) - 1} more of {len(weights)} do)" if len(spoilt) > 1 else ""
         warnings.warn(
             f"weight {spoilt[0]!r} holds NaN or infinite values{more}, which are written as they "
-            "are; such a model predicts NaN: train it anew with a lower learning_rate, or load "
-            "what was saved before",
+            "are; such a model predicts NaN: train it again with a lower learning_rate, or "
+            "load an earlier file",
             RuntimeWarning,
             stacklevel=_levels_to_the_caller(),
         )

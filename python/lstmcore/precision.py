@@ -35,8 +35,8 @@ def in_force(precision: Precision | None, dtype: Any) -> Precision:
         return _default if dtype == np.float32 else "fp32"
     if dtype == np.float64 and precision not in ("fp32", "auto"):
         raise ValueError(
-            f'precision: expected "fp32" or "auto" for float64, whose products are computed as '
-            f"such, got {precision!r}"
+            f'precision: expected "fp32" or "auto" for float64, whose products are always '
+            f"float64, got {precision!r}"
         )
     return precision
 

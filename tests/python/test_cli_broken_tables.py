@@ -113,12 +113,12 @@ REFUSED = [
     ),
     ({}, ["--key", "ID", "--target", "y"], "--key: expected columns of"),
     ({}, ["--key", "idd", "--target", "y"], "got 'idd'; did you mean 'id'?"),
-    ({}, ["--key", "id", "--target", "id"], "--key: expected another column than --target"),
+    ({}, ["--key", "id", "--target", "id"], "--key: expected a column other than --target"),
     ({}, [*KEYED, "--features", "x", "--drop", "z"], "--drop: expected columns of"),
-    ({}, [*KEYED, "--drop", "x", "day"], "expected columns of numbers beside target, key and time"),
+    ({}, [*KEYED, "--drop", "x", "day"], "columns of numbers besides target, key and time"),
     ({}, [*KEYED, "--text", "x"], "--text: has no meaning for a table with --key"),
     ({}, [*KEYED, "--window", "2"], "--window: has no meaning for a table with --key"),
-    ({}, ["--target", "y"], "expected one column of texts beside the target, got id, day, x; say"),
+    ({}, ["--target", "y"], "expected one column of texts besides the target, got id, day, x; say"),
     (
         {},
         ["--target", "y", "--text", "id", "--time", "day"],
@@ -207,12 +207,12 @@ def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, lin
     status, printed, err = run(capsys, "train", source, *options, "--out", out)
     assert (status, printed) == (1, "")
     assert err == (
-        f"lstmcore: error: --out: expected another file than the one that is read, got {out}\n"
+        f"lstmcore: error: --out: expected a file other than the one that is read, got {out}\n"
     )
     assert source.read_bytes() == before
     status, _, err = run(capsys, "convert", model, model)
     assert status == 1
-    assert err.startswith("lstmcore: error: OUT: expected another file than the one that is read")
+    assert err.startswith("lstmcore: error: OUT: expected a file other than the one that is read")
 
 
 def test_a_class_that_was_not_trained_on_is_named(classifier, tmp_path, capsys):

@@ -123,7 +123,7 @@ def test_a_folder_is_no_file(tmp_path):
     path = tmp_path / "runs"
     path.mkdir()
     pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
-    said = r"path: expected that of a file, got a folder; name a file in it: '.*runs'$"
+    said = r"path: expected the path of a file, got a folder; name a file in it: '.*runs'$"
     for model in (small_model(), pairs, lc.quantize(small_model())):
         with pytest.raises(IsADirectoryError, match=said):
             model.save(path)

@@ -35,18 +35,18 @@ def add_parser(commands: Any) -> None:
         EXAMPLE,
     )
     parser.add_argument("source", metavar="IN", help="file to read")
-    parser.add_argument("target", metavar="OUT", help="file to write; replaced if it is there")
-    parser.add_argument("--like", metavar="MODEL", help="model of lstmcore whose layers to fill")
+    parser.add_argument("target", metavar="OUT", help="file to write; an existing one is replaced")
+    parser.add_argument("--like", metavar="MODEL", help="lstmcore model whose layers to fill")
     parser.add_argument(
         "--names",
         metavar="LAYER=PREFIX",
         nargs="+",
-        help="where the weights of layers are in PyTorch's file (default: under the layers' names)",
+        help="prefixes of the layers' weights in PyTorch's file (default: the layers' names)",
     )
     parser.add_argument(
         "--from-ids",
         action="store_true",
-        help="leave out what makes token ids of texts, for which other formats have no form",
+        help="leave out the TextVectorization, which other formats cannot express",
     )
 
 
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     check_not_source(options.target, options.source, "OUT")
     torch = {".pt", ".pth", ".bin"}
     if options.names is not None and not {source, target} & torch:
-        raise ValueError("--names: expected with a file of PyTorch, .pt or .pth, alone")
+        raise ValueError("--names: expected only with a file of PyTorch, .pt or .pth")
     with if_interrupted(f"nothing was written to {options.target}"):
         model = _read(options, source)
         if options.from_ids:
@@ -112,8 +112,8 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
         return
     if model.vectorizer is not None and ending in (".keras", ".weights.h5", ".onnx"):
         raise ValueError(
-            f"--from-ids: expected for {options.source}, which takes texts, since {ending} has no "
-            "form for what makes token ids of them"
+            f"--from-ids: expected for {options.source}, which takes texts, since {ending} "
+            "cannot express a TextVectorization"
         )
     if ending in (".keras", ".weights.h5"):
         from lstmcore.convert import to_keras

@@ -132,7 +132,7 @@ def choose_layout(table: Table, options: argparse.Namespace) -> Layout:
         for name in given:
             if name in taken:
                 raise ValueError(
-                    f"{option}: expected another column than {taken[name]}, got {name!r} for both"
+                    f"{option}: expected a column other than {taken[name]}, got {name!r} for both"
                 )
             taken[name] = option
     rest = [name for name in table.names if name not in taken]
@@ -166,7 +166,7 @@ def _sequences(table: Table, options: argparse.Namespace, rest: list[str]) -> La
     features = tuple(options.features or rest)
     if not features:
         raise ValueError(
-            f"{table.source}: expected columns of numbers beside target, key and time, got none"
+            f"{table.source}: expected columns of numbers besides target, key and time, got none"
         )
     keys, targets = table.filled(options.key, "a key"), table.filled(options.target, "a target")
     first: dict[str, str] = {}
@@ -202,7 +202,7 @@ def _text(table: Table, options: argparse.Namespace, rest: list[str]) -> Layout:
     if text is None:
         if len(rest) != 1 or table.is_numeric(rest[0]):
             raise ValueError(
-                f"{table.source}: expected one column of texts beside the target, got "
+                f"{table.source}: expected one column of texts besides the target, got "
                 f"{', '.join(rest) or 'none'}; say --text COLUMN, or --key COLUMN where rows are "
                 "steps of sequences, or --horizon STEPS to forecast a series"
             )

@@ -54,14 +54,14 @@ def add_model_columns(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--text", metavar="COLUMN", help="the texts")
     group.add_argument("--key", metavar="COLUMN", help="rows with the same key are one sequence")
-    group.add_argument("--time", metavar="COLUMN", help="what sorts the rows of a sequence")
-    group.add_argument("--features", metavar="COLUMN", nargs="+", help="the numbers of a step")
+    group.add_argument("--time", metavar="COLUMN", help="sorts the rows of a sequence")
+    group.add_argument("--features", metavar="COLUMN", nargs="+", help="numbers of a step")
 
 
 def check_not_source(out: str, source: str, name: str) -> None:
     """Raise ValueError, naming the option `name`, if `out` is the same file as `source`."""
     if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
-        raise ValueError(f"{name}: expected another file than the one that is read, got {out}")
+        raise ValueError(f"{name}: expected a file other than the one that is read, got {out}")
 
 
 @contextmanager

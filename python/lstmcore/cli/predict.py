@@ -52,11 +52,11 @@ def add_parser(commands: Any) -> None:
         "inputs",
         metavar="INPUT",
         nargs="*",
-        help="texts, for a model of texts; else the file of a table. Without one, the lines of the "
+        help="texts, for a model of texts; otherwise the file of a table. By default, lines of the "
         "standard input",
     )
     parser.add_argument(
-        "--data", metavar="FILE", help="table, also of texts; - is the standard input"
+        "--data", metavar="FILE", help="file of a table, even of texts; - is the standard input"
     )
     add_model_columns(parser)
     add_json(parser, "a line for each answer")

@@ -179,7 +179,7 @@ def windows_of(table: Table, layout: Layout, groups: Sequence[Group], ahead: int
             raise ValueError(
                 f"{table.source}: expected at least {least} in {name} (window "
                 f"{layout.window}{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; "
-                "leave a series that is too short out, or train with a smaller --window"
+                "leave out a series that is too short, or train with a smaller --window"
             )
         found.append(_cut(series, others, layout, ahead))
     return found

@@ -248,8 +248,8 @@ def _parse(text: str, source: str, separator: str) -> Table:
             lines.append(reader.line_num)
     except csv.Error as error:
         raise ValueError(
-            f"{source}, line {reader.line_num}: {error}; a field with quotes in it is written in "
-            'quotes, its own twice: "he said ""no"""'
+            f"{source}, line {reader.line_num}: {error}; a field that contains quotes needs quotes "
+            'around it, and its own doubled: "he said ""no"""'
         ) from None
     finally:
         csv.field_size_limit(limit)

@@ -238,7 +238,7 @@ def test_an_interruption_changes_nothing(name, monkeypatch):
 
 def test_scores_that_are_none():
     one = {"early_stopping": True, "validation_fraction": 0.01}
-    with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* R\\^2 is undefined"):
+    with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* R\\^2 is undef"):
         regressor(**one).fit(ARRAY, SUMS)
     with pytest.raises(ValueError, match="validation_fraction: the 1 targets"):
         forecaster(**one, strategy="recursive").fit(WAVE[:60])
