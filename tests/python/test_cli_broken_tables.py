@@ -1,4 +1,4 @@
-"""Tables in every form, and what ``lstmcore`` says of broken ones: an error in one line."""
+"""Tables in every form, and the one-line errors of ``lstmcore`` for broken ones."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(folder):
-    """A small model of walks, for tests that do not ask how good it is."""
+    """Train a small model of walks, for tests in which its quality does not matter."""
     data = write(folder / "few.csv", *walks(40, 1, sign_of_the_end))
     model = str(folder / "few.safetensors")
     options = ["--key", "walk", "--target", "end", "--units", "4", "--epochs", "2", "--quiet"]
@@ -92,7 +92,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path, capsys):
     assert f"{path}: damaged gzip file" in err
 
 
-# What is wrong with a table of sequences: what replaces a row, more options, and what is said.
+# Errors in a table of sequences: rows to replace, more options, and the error text.
 HEADER = ["id", "day", "x", "y"]
 ROWS = [[f"s{place // 2}", f"2024-01-{place + 1:02}", place, place % 4 // 2] for place in range(24)]
 KEYED = ["--key", "id", "--target", "y"]
@@ -196,7 +196,7 @@ def test_a_model_does_not_replace_a_table(tmp_path, capsys, name):
 @pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
 def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, link):
     model, data = classifier
-    source = tmp_path / "table"  # without an ending that would tell
+    source = tmp_path / "table"  # without an ending
     source.write_bytes(Path(data).read_bytes())
     out = source
     if link is not None:

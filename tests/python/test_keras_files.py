@@ -1,4 +1,4 @@
-"""Keras' files read without Keras: one that Keras wrote, and what is made of it by accident."""
+"""Keras' files read without Keras: one that Keras wrote, and damaged versions of it."""
 
 import io
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the files are in th
 
 
 def changed(path, config=None, weights=None, metadata=None, leave_out=()):
-    """Write the golden file with some of it changed."""
+    """Write the golden file with changes."""
     with zipfile.ZipFile(GOLDEN) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for name, change in (("config.json", config), ("metadata.json", metadata)):
@@ -47,7 +47,7 @@ def test_predicts_what_keras_predicts():
     assert kinds == ["Embedding", "Bidirectional", "RNN", "Dropout", "LSTM", "Dense"]
     assert model.layers[-1].activation == "softmax"
     assert model.layers[4].recurrent_dropout == 0.1
-    # float32, relative to 1: Keras' sums have other orders.
+    # float32, relative to 1: Keras sums in another order.
     np.testing.assert_allclose(model.predict(golden["ids"]), golden["outputs"], rtol=0, atol=1e-6)
 
 
