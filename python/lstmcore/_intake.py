@@ -282,7 +282,7 @@ def _how_to_leave_out(name: str) -> str:
     """Return advice on excluding a value of the argument `name`."""
     if name.startswith("y"):
         return "give it sample_weight 0"
-    return "say by a mask, lengths or rows of different lengths that the step is not there"
+    return "exclude the step by a mask, lengths or rows of different lengths"
 
 
 def is_finite(array: Array) -> bool:

@@ -181,7 +181,7 @@ def test_a_text_that_is_the_name_of_a_file_is_told(softmax_model, capsys):
     path, _ = softmax_model
     status, out, err = run(capsys, "predict", path, path)
     assert (status, out.count("\n")) == (0, 1)
-    assert err.startswith(f"lstmcore: note: {path!r} is taken for a text; < {path} reads")
+    assert err.startswith(f"lstmcore: note: {path!r} is treated as a text; < {path} reads")
 
 
 def test_missing_model_is_named(capsys):

@@ -65,7 +65,7 @@ BROKEN = [
     ("a,,c\n1,2,3\n", "expected a name for each column, got none for number 2"),
     ("a,a\n1,2\n", "expected different names of columns, got 'a' twice"),
     ("a,b\n1,2\n1,2,3\n", "line 3: expected 2 fields like the header, got 3"),
-    ('a,b\n1,2\n"1,2\n', "line 3: unexpected end of data; a field with quotes"),
+    ('a,b\n1,2\n"1,2\n', "line 3: unexpected end of data; a field that contains quotes"),
     ('a,b\n"1"2,2\n', "line 2: ',' expected after"),
 ]
 

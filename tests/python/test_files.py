@@ -129,7 +129,7 @@ def test_a_folder_is_no_file(tmp_path):
             model.save(path)
         with pytest.raises(IsADirectoryError, match=said):
             model.save(str(path) + os.sep)
-    with pytest.raises(IsADirectoryError, match="filepath: expected that of a file"):
+    with pytest.raises(IsADirectoryError, match="filepath: expected the path of a file"):
         callbacks.ModelCheckpoint(path)  # fails now, not after an epoch
     assert list(tmp_path.iterdir()) == [path]
     assert not list(path.iterdir())

@@ -144,7 +144,7 @@ def inner(first, second):
 
 
 def everything(config, x, weights, arguments, outputs, training):
-    """Compute outputs and gradients by `lstm_jvp` in a direction of zeros, which changes nothing."""
+    """Compute outputs and gradients by `lstm_jvp` in a direction of zeros, which adds only time."""
     (y, state), _, tape = F.lstm_jvp(x, weights, config, training=training, seed=7, **arguments)
     gradients, _ = F.lstm_jvp_backward(tape, outputs[0], outputs[1])
     return tuple(leaves(y, tuple(state), tuple(gradients)))

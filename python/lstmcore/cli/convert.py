@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         commands,
         "convert",
         _run,
-        "Convert a model to another format, which the endings of the files tell. "
+        "Convert a model to another format; the endings of the files determine the formats. "
         f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold weights alone "
         "(.weights.h5, and state dicts of PyTorch) need --like, a model of the same layers.",
         EXAMPLE,
@@ -63,8 +63,8 @@ def _run(options: argparse.Namespace) -> int:
         _write(options, model, target)
     if METADATA_NAME in model.metadata and target != ".safetensors":
         note(
-            f"{options.target} does not say what the model's columns and classes are, nor how they "
-            "are standardized"
+            f"{options.target} does not store what the model's columns and classes are, nor how "
+            "they are standardized"
         )
     print(f"wrote {options.target}")
     return 0

@@ -40,11 +40,11 @@ def add_parser(commands: Any) -> None:
         commands,
         "predict",
         _run,
-        "Predict classes or amounts. Of texts, each line of the output belongs to a line of the "
-        "input: class and probability, or amounts, then the text, separated by tabs; of a model "
-        "with answers for each token, all of them, separated by blanks. Of a table the output is a "
-        "table with a header: a line for each sequence, for each row where steps have answers of "
-        "their own, or for each step that is forecast.",
+        "Predict classes or amounts. For texts, each line of the output belongs to a line of the "
+        "input: class and probability, or amounts, then the text, separated by tabs; for a model "
+        "that answers for each token, all answers, separated by blanks. For a table, the output is "
+        "a table with a header: a line for each sequence, for each row if every step has an "
+        "answer, or for each step of a forecast.",
         EXAMPLE,
     )
     parser.add_argument("model", metavar="MODEL", help="file of a model")
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         if len(options.inputs) == 1 and Path(options.inputs[0]).is_file():
             file = options.inputs[0]
             hint = f"< {file} reads its lines, --data {file} reads it as a table"
-            note(f"{file!r} is taken for a text; {hint}")
+            note(f"{file!r} is treated as a text; {hint}")
         _predict_texts(model, options, lines)
         return 0
     if len(options.inputs) + (options.data is not None) > 1:
@@ -241,7 +241,7 @@ def _forecasts(
         of = f" of {layout.key} {', '.join(map(repr, uneven))}" if layout.key else ""
         note(
             f"the last {layout.window} times{of} in column {layout.time!r} are not evenly spaced, "
-            "so those of the forecast are not told"
+            "so the forecast has none"
         )
 
 

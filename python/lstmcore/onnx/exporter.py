@@ -142,7 +142,7 @@ def _opset(opset: int) -> int:
     version = _checks.integer(opset, "opset")
     known = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
     if not OLDEST_OPSET <= version <= known:
-        reason = "" if known == NEWEST_OPSET else ", which is what the installed onnx knows"
+        reason = "" if known == NEWEST_OPSET else ", the newest that the installed onnx knows"
         raise ValueError(f"opset: expected {OLDEST_OPSET} to {known}{reason}, got {version}")
     return version
 

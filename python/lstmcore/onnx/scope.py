@@ -88,5 +88,5 @@ def name_outputs(node: Node, scope: Scope) -> None:
     """Register the names of a node's outputs."""
     for name in filter(None, node.outputs):
         if name in scope.names or name in scope.constants:
-            node.fail(f"outputs: expected names of their own, got {name!r} a second time")
+            node.fail(f"outputs: expected distinct names, got {name!r} a second time")
         scope.names.add(name)

@@ -402,8 +402,8 @@ class SequenceEstimator(BaseEstimator):
         for name in options:
             if name in OWN_OPTIONS:
                 other = OWN_OPTIONS[name]
-                hint = f"; {other} says it" if other else ""
-                raise ValueError(f"cell_options: {name} is not one of them{hint}")
+                hint = f"; use {other}" if other else ""
+                raise ValueError(f"cell_options: {name} is not allowed{hint}")
             if name not in arguments(layers.LSTM):
                 hint = did_you_mean(name, arguments(layers.LSTM))
                 raise ValueError(

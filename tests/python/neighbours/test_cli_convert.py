@@ -166,7 +166,7 @@ def test_what_stays_behind_is_said(tmp_path, capsys, model):
     path = tmp_path / "model.onnx"
     status, _, err = run(capsys, "convert", tmp_path / "model.safetensors", path)
     assert status == 0
-    assert err.startswith(f"lstmcore: note: {path} does not say what the model's columns")
+    assert err.startswith(f"lstmcore: note: {path} does not store what the model's columns")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_broken_nodes(message):
 
 def test_two_values_of_one_name():
     model = make_model([op("Relu"), op("Neg")], ["x"], ["y"])
-    with pytest.raises(ValueError, match="expected names of their own, got 'y' a second time"):
+    with pytest.raises(ValueError, match="expected distinct names, got 'y' a second time"):
         lc_onnx.load(model)
     with pytest.raises(ValueError, match="got 'x' a second time"):
         lc_onnx.load(make_model([op("Relu", "x", "x")], ["x"], ["x"]))

@@ -23,7 +23,7 @@ REFUSED = {
     "nothing is dropped at inference": "Dropout in training mode",
     "nothing is trained here": "BatchNormalization in training mode",
     "expected a tensor, got a": "sequences and optional values",
-    "Indices: expected not to be asked for": "MaxPool that tells where the maximum was",
+    "Indices: not supported": "MaxPool that returns the index of the maximum",
     "known from": "versions of operators from before 2018",
 }
 

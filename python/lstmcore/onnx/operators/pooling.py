@@ -18,7 +18,7 @@ from lstmcore.onnx.operators.windows import Windows
 @operator("MaxPool", "AveragePool", since=1)
 def _pool(node: Node) -> Function:
     if len(node.outputs) > 1 and node.outputs[1]:
-        node.fail("Indices: expected not to be asked for, got an output for them")
+        node.fail("Indices: not supported, but the node has this output")
     windows = Windows(node, node.get("kernel_shape"))
     largest, with_padding = node.operator == "MaxPool", bool(node.get("count_include_pad", 0))
 

@@ -32,7 +32,7 @@ class Windows:
         self.ceiling = bool(node.get("ceil_mode", 0))
         pads = node.get("pads") or [0] * (2 * rank)
         if self.mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
-            node.fail(f"auto_pad: expected one that the standard has, got {self.mode!r}")
+            node.fail(f"auto_pad: expected one of the standard's values, got {self.mode!r}")
         if not len(self.strides) == len(self.dilations) == rank or len(pads) != 2 * rank:
             node.fail(f"expected strides, dilations and pads for {rank} axes")
         for name, numbers in (
