@@ -209,12 +209,12 @@ def nested(depth):
         (set_option(6, name="a.b"), "without dots"),
         (set_option(6, name="optimizer"), "the name 'optimizer' is taken"),
         (set_option(2, layer=None), "Bidirectional 'bidirectional': expected the configuration"),
-        (set_layer(6, class_name="Own", registered_name="my>Own"), "Own 'dense': a class of its"),
+        (set_layer(6, class_name="Own", registered_name="my>Own"), "Own 'dense': a custom class"),
         (set_layer(6, module="elsewhere"), "Dense 'dense': a custom class"),
         (set_layer(6, config=None), "not one that Keras writes"),
         (lambda d: d["config"]["layers"][6].update(class_name=None), "has no counterpart"),
-        (lambda d: d["config"].update(layers="text"), "a.keras: its configuration is none that"),
-        (lambda d: d["config"].update(layers=[1]), "a.keras: its configuration is none that"),
+        (lambda d: d["config"].update(layers="text"), "a.keras: its configuration is not one that"),
+        (lambda d: d["config"].update(layers=[1]), "a.keras: its configuration is not one that"),
         (lambda d: d["config"].update(layers=None), "no configuration of a Sequential"),
         (lambda d: d.update(class_name="Own"), "Own: expected a Sequential or a functional"),
         (lambda d: d.update(registered_name="my>Model"), "a custom class"),
@@ -235,7 +235,7 @@ def test_wrong_configuration(tmp_path, change, message):
 def test_wrong_files(tmp_path):
     with pytest.raises(ValueError, match="expected a file of Keras 3, got Keras '2.15.0'"):
         from_keras(changed(tmp_path / "a.keras", metadata=lambda d: {"keras_version": "2.15.0"}))
-    with pytest.raises(ValueError, match="without model.weights.h5"):
+    with pytest.raises(ValueError, match="not a Keras 3 model: no model.weights.h5"):
         from_keras(changed(tmp_path / "b.keras", leave_out=["model.weights.h5"]))
     (tmp_path / "c.keras").write_bytes(b"no archive")
     with pytest.raises(ValueError, match="not a readable zip archive"):

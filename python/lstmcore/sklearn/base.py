@@ -489,7 +489,7 @@ class SequenceEstimator(BaseEstimator):
         outputs: Array = self.model_.predict(self._model_inputs(panel), PREDICT_ROWS, 0)
         return outputs
 
-    # ---- what scikit-learn asks for ----------------------------------------------------------
+    # ---- the interface of scikit-learn ---------------------------------------------------------
 
     def set_params(self, **params: Any) -> Any:
         """Set hyper-parameters.

@@ -423,7 +423,7 @@ REFUSED = {
     "Masking": (seen(lambda: [K.Masking(), K.LSTM(3)]), "Masking.*pass mask="),
     "Activation": (seen(lambda: [K.Activation("relu")]), "Activation.*give the Dense"),
     "Flatten": (seen(lambda: [K.Flatten()], (3, 4)), "Flatten"),
-    "subclass": (seen(lambda: [OwnLSTM(3)]), "OwnLSTM.*class of its own"),
+    "subclass": (seen(lambda: [OwnLSTM(3)]), "OwnLSTM.*custom class"),
     "activation": (seen(lambda: [K.LSTM(3, activation="gelu")]), "activation.*'gelu'"),
     "dense activation": (seen(lambda: [K.Dense(3, "elu")]), "Dense.*activation.*'elu'"),
     "object": (seen(lambda: [K.LSTM(3, activation=K.LeakyReLU())]), "activation.*LeakyReLU"),

@@ -174,7 +174,7 @@ def test_update_and_partial_fit():
     assert not all((a == b).all() for a, b in zip(weights, model.model_.get_weights(), strict=True))
     assert model.n_iter_ == 5
     assert (model.predict() == model.predict(y=WAVE[:180])).all()
-    with pytest.raises(ValueError, match="expected 1 series that go on"):
+    with pytest.raises(ValueError, match="expected 1 series that continue"):
         model.update([WAVE[:5], WAVE[:5]])
 
     begun = forecaster(horizon=3, max_iter=1, learning_rate="constant")

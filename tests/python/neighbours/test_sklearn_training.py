@@ -106,7 +106,7 @@ def test_penalty_is_that_of_the_model():
     model = regressor(warm_start=True).fit(ARRAY, SUMS)
     refused(
         model.set_params(solver="adam", alpha=100.0),
-        r"L2 penalty: expected 0\.0, which the model was made with, .* got 100\.0",
+        r"L2 penalty: expected 0\.0, which the model was made with .* got 100\.0",
         lambda one: one.fit(ARRAY, SUMS),
     )
     model.set_params(alpha=0.0).fit(ARRAY, SUMS)

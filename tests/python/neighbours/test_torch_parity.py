@@ -169,8 +169,7 @@ without_onednn = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of 
 
 
 def twice(module, inputs, directions):
-    """Compute by PyTorch the gradients of <direction, gradient of <dy, y>> with respect to x, all
-    weights and dy.
+    """Differentiate <direction, gradient of <dy, y>> with respect to x, all weights and dy.
 
     PyTorch's own loops are used, since it cannot differentiate oneDNN's forward twice.
     """
