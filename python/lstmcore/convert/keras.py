@@ -195,8 +195,8 @@ def to_keras(
             )
         check_masks(
             layers,
-            "GlobalAveragePooling1D, or a last LSTM without return_sequences, means the same in "
-            "both, and lstmcore.onnx.export takes the model as it is",
+            "GlobalAveragePooling1D, or a last LSTM without return_sequences, computes the same "
+            "in both, and lstmcore.onnx.export can write the model unchanged",
         )
         shape = model.input_shape
     else:

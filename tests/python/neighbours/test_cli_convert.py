@@ -98,7 +98,7 @@ def test_names_of_layers_elsewhere(tmp_path, capsys, model, x):
         assert err.startswith("lstmcore: error: --names: expected LAYER=PREFIX")
     status, _, err = run(capsys, "convert", back, tmp_path / "a.safetensors", "--names", "a=b")
     assert status == 1
-    assert err.startswith("lstmcore: error: --names: expected with a file of PyTorch")
+    assert err.startswith("lstmcore: error: --names: expected only with a file of PyTorch")
 
 
 def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):

@@ -483,7 +483,7 @@ REFUSED = {
     ),
     "mask": (
         seen(lambda: [K.Embedding(9, 4, mask_zero=True), K.GlobalMaxPooling1D()], (None,)),
-        "GlobalMaxPooling1D takes padding for data",
+        "GlobalMaxPooling1D takes padding for data.*use load_keras_weights",
     ),
     "mask backwards": (
         seen(
