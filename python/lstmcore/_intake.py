@@ -38,7 +38,7 @@ _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
 READ_FIRST = "read the file first, as by numpy.load, or pandas.read_csv for a table"
 _TEXT = {"U": "strings", "S": "bytes", "T": "strings"}
 _ADVICE = {
-    "M": "dates; pass numbers made of them, such as the hour or the weekday, or leave them out",
+    "M": "dates; pass numbers derived from them, such as the weekday, or leave them out",
     "m": "durations; pass them as numbers, such as seconds: values / numpy.timedelta64(1, 's')",
     "c": "complex numbers; pass .real and .imag as features",
 }
@@ -342,15 +342,13 @@ def _on_text(array: Array, name: str) -> str:
     except ValueError:
         pass
     else:
-        return f"of digits make numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
+        return f"convert digits to numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
     if "column" in name:
-        return (
-            "leave the column out, or make numbers of it, of categories those of pandas.get_dummies"
-        )
+        return "leave the column out, or convert it to numbers, categories by pandas.get_dummies"
     if name.startswith("y"):
-        return "pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]"
+        return "pass numbers, for classes numpy.unique(..., return_inverse=True)[1]"
     return (
-        "pass numbers; lc.layers.TextVectorization makes ids of texts, as the first layer of a "
+        "pass numbers; lc.layers.TextVectorization turns texts into ids, as the first layer of a "
         "Sequential, before an Embedding, or called: vectorizer(texts)"
     )
 

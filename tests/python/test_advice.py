@@ -297,7 +297,9 @@ def reader():
     ],
 )
 def test_texts_as_inputs(x):
-    message = r"^x(\[0\])?: expected numbers, got .*TextVectorization makes ids of texts.*Embedding"
+    message = (
+        r"^x(\[0\])?: expected numbers, got .*TextVectorization turns texts into ids.*Embedding"
+    )
     for call in (lambda: reader().fit(x, [1, 2, 3]), lambda: reader().predict(x)):
         with pytest.raises(TypeError, match=message) as info:
             call()
@@ -341,12 +343,12 @@ def test_files_as_data(file):
 def test_single_texts_digits_and_names_of_classes():
     with pytest.raises(TypeError, match="got 'hello' .*pass an array, or a list of samples$"):
         reader().predict("hello")
-    message = r"of digits make numbers by numpy.asarray\(x, dtype=float\)$"
+    message = r"convert digits to numbers by numpy.asarray\(x, dtype=float\)$"
     with pytest.raises(TypeError, match=message):
         regressor().fit(X.astype(str), Z)
     np.testing.assert_array_equal(np.asarray(X.astype(str), dtype=float), X)
     for names in (np.array(list("abc"))[Y], np.array(list("abc"), object)[Y]):
-        with pytest.raises(TypeError, match="^y: .*for classes those of numpy.unique"):
+        with pytest.raises(TypeError, match="^y: .*for classes numpy.unique"):
             classifier().fit(X, names)
 
 

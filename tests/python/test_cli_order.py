@@ -112,6 +112,6 @@ def test_names_in_blocks_may_be_series(tmp_path, capsys):
     assert status == 0
     assert err == (
         "lstmcore: note: column 'shop', which is not used, changes only once along the table; if "
-        "each of its values is a series of its own, say --key shop\n"
+        "each of its values is a separate series, pass --key shop\n"
     )
     assert train(capsys, tmp_path, ["shop", "sales"], rows, "--key", "shop")[::2] == (0, "")

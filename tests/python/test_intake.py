@@ -284,7 +284,7 @@ REFUSED = {
     "string objects": (
         np.array([1, "2"], object),
         TypeError,
-        r"expected numbers, got '2' \(str\) at \[1\]; of digits make numbers",
+        r"expected numbers, got '2' \(str\) at \[1\]; convert digits to numbers",
     ),
     "dates": (np.array(["2020-01-01"], "M8[D]"), TypeError, "got dates; .*hour"),
     "date objects": (np.array([[1, DAY]], object), TypeError, r"at \[0, 1\]; for dates"),

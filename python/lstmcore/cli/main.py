@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="lstmcore",
         description="Long short-term memory networks on the CPU.",
-        epilog=f"example:\n{EXAMPLE}\n\nEach command has a --help of its own.",
+        epilog=f"example:\n{EXAMPLE}\n\nEach command has its own --help.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lstmcore {__version__}")

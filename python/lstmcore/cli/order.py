@@ -33,7 +33,7 @@ def doubts_about_order(table: Table, layout: Layout, dropped: Sequence[str] = ()
         doubts = [
             f"column {name!r}, which is not used, changes only "
             f"{'once' if changes == 1 else f'{changes} times'} along the table; if each of its "
-            f"values is a series of its own, say --key {name}"
+            f"values is a separate series, pass --key {name}"
             for name in unused
             if name not in dates and (changes := _blocks(table, name) - 1) > 0
         ]

@@ -23,8 +23,8 @@ from lstmcore.layers import (
 from lstmcore.layers.kernel import ACTIVATIONS
 
 INSTEAD = {
-    "GRU": "only LSTMs are computed",
-    "SimpleRNN": "only LSTMs are computed",
+    "GRU": "only LSTMs are supported",
+    "SimpleRNN": "only LSTMs are supported",
     "Masking": "leave it out and pass mask=(x != mask_value).any(axis=-1) to fit and predict",
     "TextVectorization": "take it out of the model, and put lstmcore's before the Embedding",
     "Activation": "give the Dense or Conv1D before it the activation",

@@ -183,7 +183,7 @@ def _is_missing(node: Node, scope: Scope) -> bool:
         return False
     label = f"{node.domain}.{node.operator}" if node.domain else node.operator
     if known is not None:
-        label += f" of opset {node.opset} (known from {known.since} on)"
+        label += f" of opset {node.opset} (implemented since {known.since})"
     scope.problems.append((label, node.name))
     return True
 

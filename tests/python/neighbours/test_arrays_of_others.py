@@ -249,7 +249,9 @@ class TestPandas:
 
     def test_numbers_written_as_strings(self, pandas):
         for column in (pandas.Series(["0", "1"]), pandas.Series(["0", "1"], dtype="category")):
-            with pytest.raises(TypeError, match="^y: expected numbers, .*; of digits make numbers"):
+            with pytest.raises(
+                TypeError, match="^y: expected numbers, .*; convert digits to numbers"
+            ):
                 make_model().fit(np.zeros((2, 2, 3)), column, verbose=0)
 
 

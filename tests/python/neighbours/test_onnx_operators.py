@@ -24,7 +24,7 @@ REFUSED = {
     "nothing is trained here": "BatchNormalization in training mode",
     "expected a tensor, got a": "sequences and optional values",
     "Indices: not supported": "MaxPool that returns the index of the maximum",
-    "known from": "versions of operators from before 2018",
+    "implemented since": "versions of operators from before 2018",
 }
 
 
