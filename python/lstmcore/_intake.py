@@ -38,7 +38,7 @@ _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
 READ_FIRST = "read the file first, as by numpy.load, or pandas.read_csv for a table"
 _TEXT = {"U": "strings", "S": "bytes", "T": "strings"}
 _ADVICE = {
-    "M": "dates; pass numbers derived from them, such as the weekday, or leave them out",
+    "M": "dates; pass numbers from them, such as the hour or the weekday, or leave them out",
     "m": "durations; pass them as numbers, such as seconds: values / numpy.timedelta64(1, 's')",
     "c": "complex numbers; pass .real and .imag as features",
 }
