@@ -1,5 +1,5 @@
-# Everything is made inside .venv and build. Needs Python 3.10 or newer with venv, a C++17 compiler and git; CMake, Ninja
-# and Eigen come from PyPI. CXX=clang++ chooses the compiler, PYTHON=python3.12 the interpreter.
+# Everything is built inside .venv and build. This needs Python 3.10 or newer with venv, a C++17 compiler and git; CMake,
+# Ninja and Eigen are installed from PyPI. CXX=clang++ selects the compiler, PYTHON=python3.12 the interpreter.
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
@@ -10,7 +10,7 @@ BUILD_TOOLS := scikit-build-core pybind11 cmeel-eigen cmake ninja
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --no-build-isolation --check-build-dependencies --editable
 CONFIGURE := cmake -S . -G Ninja -DPython_EXECUTABLE=$(VENV)/bin/python -DLSTMCORE_TESTS=ON
-# One after the other: their threads meet at every step, and would wait for those of a test beside them.
+# Tests run one at a time: their threads synchronize at every step and would wait while another test uses the cores.
 CTEST := ctest --output-on-failure --no-tests=error --test-dir
 
 ENGINE := CMakeLists.txt pyproject.toml $(shell find cpp -type f)
@@ -25,19 +25,19 @@ unexport PYTHONPATH
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
 	@echo "make example-adding, make example-copying"
-	@echo "                  train on the adding problem and on the copying task, and test"
+	@echo "                  train and test on the adding problem and on the copying task"
 	@echo "make example-dates"
-	@echo "                  teach a model with attention to write dates in one way"
+	@echo "                  train a model with attention to normalize dates"
 	@echo "make test         C++ and Python tests"
 	@echo "make test-neighbours"
-	@echo "                  tests beside PyTorch, Keras, ONNX Runtime, scikit-learn and others, which it installs into build/neighbours"
-	@echo "make bench        time the engine beside its peers, which it installs into build/bench"
+	@echo "                  tests with PyTorch, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
+	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
-	@echo "make sanitize     C++ tests under the address, undefined-behaviour and thread sanitizers"
-	@echo "make wheel        leave a wheel in dist/ that installs where there is no compiler"
+	@echo "make sanitize     C++ tests with the address, undefined-behaviour and thread sanitizers"
+	@echo "make wheel        build a wheel in dist/ that installs without a compiler"
 	@echo "make wheel-check  build a wheel, test it in an empty environment outside the source tree"
-	@echo "make clean        remove everything that was made"
+	@echo "make clean        remove everything that was built"
 
 # ---- environment ------------------------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ test-cpp: $(STAMPS)/build-tools
 	cmake --build build/cpp
 	$(CTEST) build/cpp
 
-# The engine without OpenMP: everything on the caller's thread.
+# The engine without OpenMP: everything runs on the caller's thread.
 test-serial: $(STAMPS)/build-tools
 	$(CONFIGURE) -B build/serial -DLSTMCORE_OPENMP=OFF
 	cmake --build build/serial
@@ -93,8 +93,8 @@ test-serial: $(STAMPS)/build-tools
 test-python: $(STAMPS)/test
 	python -m pytest
 
-# The bridges beside the frameworks, in an environment of their own: this very PyTorch wrote the golden files. silero-vad is
-# wanted for its models alone, not for the audio libraries that it needs. WHEEL=... takes a wheel instead of the tree.
+# The bridges together with the frameworks, in a separate environment. This PyTorch version wrote the golden files.
+# silero-vad is installed for its models alone, without its dependencies. WHEEL=... tests a wheel instead of the tree.
 WHEEL ?= .
 NEIGHBOURS := torch==2.13.0 keras h5py onnx onnxruntime scikit-learn aeon pandas polars \
   matplotlib nbclient ipykernel ipywidgets
@@ -120,8 +120,8 @@ docs: $(STAMPS)/docs
 
 # ---- checks -----------------------------------------------------------------------------------------------------------
 
-# clang-tidy reads the compile commands of a build without OpenMP, whose header only the compiler's own package has, and
-# source by source, so that each is seen to include what it needs.
+# clang-tidy reads the compile commands of a build without OpenMP, whose header only the compiler itself has, and
+# without unity builds, so that every source is checked to include what it needs.
 lint: $(STAMPS)/dev
 	ruff check
 	ruff format --check
@@ -135,7 +135,7 @@ lint: $(STAMPS)/dev
 	@python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy -p build/tidy --quiet
 
-# Assertions on; little optimization, which the sanitizers would make slow.
+# With assertions, and with little optimization, which would take long with sanitizers.
 LIGHT := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
 
 sanitize: sanitize-address sanitize-thread
@@ -145,8 +145,8 @@ sanitize-address: $(STAMPS)/build-tools
 	cmake --build build/asan
 	ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(CTEST) build/asan
 
-# GCC's OpenMP runtime is not built for the thread sanitizer, which then reports races that are none; the tests run on a
-# small stand-in for it instead, made of std::thread, so that the engine's own threads are what is watched.
+# GCC's OpenMP runtime is not built for the thread sanitizer, which would report false races. The tests run on a small
+# replacement made of std::thread instead, so that the sanitizer watches the engine's own synchronization.
 sanitize-thread: $(STAMPS)/build-tools
 	mkdir -p build/tsan
 	$(CXX) -std=c++17 -g -O1 -fsanitize=thread -c tests/sanitize/openmp.cpp -o build/tsan/openmp.o
@@ -154,8 +154,8 @@ sanitize-thread: $(STAMPS)/build-tools
 	cmake --build build/tsan
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) build/tsan
 
-# A wheel for other machines: auditwheel finds the oldest manylinux policy that the libraries of this one allow, and puts
-# OpenMP's runtime into the wheel, which must not be looked for where there is no compiler.
+# A wheel for other machines: auditwheel determines the oldest manylinux policy that this machine's libraries allow, and
+# copies OpenMP's runtime into the wheel, since machines without a compiler may not have it.
 wheel: $(STAMPS)/wheel-tools
 	rm -rf build/wheel dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .

@@ -1,7 +1,8 @@
 """Fast, trustworthy LSTM training and inference on the CPU.
 
-Layers and models in Keras' words (`Sequential`, `layers`), the same as plain functions
-(`functional`), and one step at a time (`LSTMStream`). Arrays are NumPy's, batch first: (N, T, C).
+It offers layers and models with Keras' names (`Sequential`, `layers`), the same operations as plain
+functions (`functional`), and inference one step at a time (`LSTMStream`). Arrays are NumPy's, batch
+first: (N, T, C).
 """
 
 from importlib import import_module
@@ -76,13 +77,13 @@ __all__ = [
     # data
     "datasets",
     "plots",
-    # other frameworks; onnx, sklearn and torch are there, too, but need what they lead to,
-    # which `from lstmcore import *` should not
+    # other frameworks; the modules onnx, sklearn and torch exist too, but import packages that
+    # `from lstmcore import *` should not require
     "convert",
 ]
 
-# Imported when first used, so that `import lstmcore` costs little and cannot fail for a reason that
-# the command line should report in one line, such as an unknown LSTMCORE_ISA.
+# Imported on first use, so that `import lstmcore` is fast, and errors such as an unknown
+# LSTMCORE_ISA occur where the command line can report them in one line.
 _MODULES = {
     "callbacks",
     "constraints",
@@ -120,7 +121,7 @@ _MEMBERS = {
     "set_precision": "precision",
 }
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
 
     def __getattr__(name: str) -> object:
         if name in _MODULES:

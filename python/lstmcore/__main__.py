@@ -1,4 +1,4 @@
-"""``python -m lstmcore`` is the console script ``lstmcore``."""
+"""``python -m lstmcore`` runs the command line program ``lstmcore``."""
 
 from lstmcore.cli import main
 

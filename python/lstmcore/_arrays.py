@@ -1,4 +1,4 @@
-"""Arrays of other libraries: read where they lie, if NumPy can address their memory."""
+"""Read other libraries' arrays, without a copy if NumPy can address their memory."""
 
 from typing import Any
 
@@ -8,30 +8,31 @@ from lstmcore._typing import Array
 
 __all__ = ["PLAIN", "as_array", "columns_of", "is_frame", "is_sparse", "refuse_sparse"]
 
-CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned memory of the CPU
+CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and kDLCUDAHost, which is pinned CPU memory
 _DENSE = ("toarray", "todense", "to_dense")  # methods of scipy.sparse, sparse and PyTorch
 PLAIN = (list, tuple, str, bytes, int, float, np.generic, type(None))
 
 
 def as_array(values: Any, name: str) -> Any:
-    """Return what exports an array as that array; anything else (lists, numbers) comes back as is.
+    """Convert an object that exports an array; return anything else (lists, numbers) as it is.
 
     Exporters have `__dlpack__`, the buffer protocol, or `__array__`: PyTorch's and JAX's arrays,
-    `array.array`, memoryviews, the tables and columns of pandas and polars. Nothing is copied where
-    the exporter's own memory can be addressed.
+    `array.array`, memoryviews, the tables and columns of pandas and polars. Data are copied only if
+    NumPy cannot address the exporter's memory.
 
     Raises
     ------
     TypeError
-        If it is a masked array, lies on another device, or cannot be read.
+        If it is a masked array, is on another device, or cannot be read.
     ValueError
-        If values are missing where the type has a place for that, as integers of a table.
+        If values are missing in a type that can represent that, such as a table's nullable
+        integers.
     """
     if isinstance(values, np.ndarray):
         if isinstance(values, np.ma.MaskedArray):
             raise TypeError(
                 f"{name}: expected an array without a mask, got a MaskedArray; "
-                "say what is valid by lengths or sample_weight, and pass .filled(0)"
+                "mark valid values by lengths or sample_weight, and pass .filled(0)"
             )
         return values
     if isinstance(values, PLAIN):
@@ -54,14 +55,14 @@ def as_array(values: Any, name: str) -> Any:
 
 
 def is_sparse(values: Any) -> bool:
-    """Tell a sparse matrix, of scipy.sparse and the like, or a sparse tensor of PyTorch."""
+    """Tell whether `values` are a sparse matrix, as of scipy.sparse, or a sparse PyTorch tensor."""
     if hasattr(values, "nnz"):
         return any(hasattr(values, method) for method in _DENSE)
     return hasattr(values, "to_dense") and str(getattr(values, "layout", "")) != "torch.strided"
 
 
 def refuse_sparse(values: Any, name: str) -> None:
-    """Raise TypeError, which says how to make it dense, if `values` are a sparse array."""
+    """Raise TypeError if `values` are a sparse array; the error says how to make it dense."""
     if is_sparse(values):
         kind = type(values).__name__
         method = next(method for method in _DENSE if hasattr(values, method))
@@ -69,7 +70,7 @@ def refuse_sparse(values: Any, name: str) -> None:
 
 
 def _conversion(values: Any) -> str:
-    """Say how to convert floats of a type that NumPy lacks, such as bfloat16, if it is that."""
+    """Return advice on converting a float type that NumPy lacks, such as bfloat16, or ""."""
     kind = str(getattr(values, "dtype", "")).removeprefix("torch.")
     if not kind.startswith(("bfloat", "float8", "float4")):
         return ""
@@ -90,15 +91,13 @@ def _from_dlpack(values: Any, name: str) -> Array:
             f"{name}: expected an array in the CPU's memory, got {type(values).__name__} on "
             "another device; move it to the CPU first"
         )
-    if hasattr(
-        values, "resolve_neg"
-    ):  # PyTorch's DLPack forgets a sign that is still to be changed
+    if hasattr(values, "resolve_neg"):  # PyTorch's DLPack export ignores a pending negation
         values = values.resolve_neg()
     return np.from_dlpack(values)
 
 
 def _from_table(values: Any, name: str) -> Array:
-    """A column or a frame of pandas or polars, whose types may have a place for missing values."""
+    """Convert a pandas or polars column or frame, whose types may represent missing values."""
     missing = _missing(values)
     if missing:
         raise ValueError(
@@ -107,8 +106,8 @@ def _from_table(values: Any, name: str) -> Array:
         )
     array = np.asarray(values.to_numpy())
     if is_frame(values) and len({str(kind) for kind in values.dtypes}) > 1:
-        # Columns know their types, a frame does not: pandas makes objects of them, polars even
-        # numbers of dates.
+        # Convert column by column: as a whole, pandas would convert a frame to objects, and polars
+        # would even convert dates to numbers.
         columns = [np.asarray(column.to_numpy()) for _, column in columns_of(values)]
         if all(column.dtype.kind in "fiub" for column in columns):
             return np.stack(columns, axis=1)
@@ -117,7 +116,7 @@ def _from_table(values: Any, name: str) -> Array:
 
 
 def _missing(values: Any) -> int:
-    """How many values are missing: polars' null, pandas' NA, but not NaN, which is a number."""
+    """Count missing values: polars' null and pandas' NA, but not NaN, which is a number."""
     if hasattr(values, "null_count"):
         counts = values.null_count()
         return int(counts if isinstance(counts, int) else np.sum(counts.to_numpy()))
@@ -127,11 +126,11 @@ def _missing(values: Any) -> int:
 
 
 def is_frame(values: Any) -> bool:
-    """Tell a table with columns from a single column and from an array."""
+    """Tell whether `values` are a table with columns, not a single column or an array."""
     return hasattr(values, "to_numpy") and hasattr(values, "columns")
 
 
 def columns_of(frame: Any) -> list[tuple[Any, Any]]:
-    """List the names and columns of a frame, by place, since pandas' names may occur twice."""
+    """List the names and columns of a frame by position, since pandas' names may repeat."""
     by_place = frame.iloc if hasattr(frame, "iloc") else frame
     return [(label, by_place[:, place]) for place, label in enumerate(frame.columns)]

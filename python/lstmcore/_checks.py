@@ -1,4 +1,4 @@
-"""Checks of arguments: each error names the argument, what was expected and what came."""
+"""Check arguments: each error names the argument, what was expected and what was passed."""
 
 import operator
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
 
 METADATA_KEY = "lstmcore"
-"""Name of the model's own entry in the metadata of a model file."""
+"""Name of lstmcore's own entry in the metadata of a model file."""
 
 FLOAT_TYPES: tuple["np.dtype[Any]", ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -24,7 +24,7 @@ def integer(value: SupportsIndex, name: str, low: int | None = None) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
-    if not -(2**63) <= number < 2**64:  # what model files and the engine can hold
+    if not -(2**63) <= number < 2**64:  # the range of model files and of the engine
         bits = number.bit_length()
         raise ValueError(f"{name}: expected an integer of 64 bits, got one of {bits} bits")
     if low is not None and number < low:
@@ -48,14 +48,14 @@ def real(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """Return `value` as a finite float from `low` to `high`, an open end excluded."""
+    """Return `value` as a finite float from `low` to `high`; an open end is excluded."""
     if isinstance(value, (str, bytes, bool, np.bool_)):
         raise TypeError(f"{name}: expected a number, got {describe(value)}")
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
-    except OverflowError:  # of an integer that no float can hold
+    except OverflowError:  # an integer beyond the range of float
         number = float("inf") if value > 0 else -float("inf")
     inside = (number > low if low_open else number >= low) and (
         number < high if high_open else number <= high
@@ -85,20 +85,20 @@ def label(value: Any, name: str = "name") -> str:
 
 
 def text(value: str, name: str) -> str:
-    """Return `value`, which must be text that UTF-8, and so a file, can hold."""
+    """Return `value`, which must be text that UTF-8, and so a file, can represent."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{name}: expected text that UTF-8 can hold, got half of a surrogate pair, "
             f"{value[error.start]!r}, in {describe(value)}; "
-            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends it"
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') repairs it"
         ) from None
     return value
 
 
 def metadata(values: Any) -> dict[str, str]:
-    """Return `values` as a dict of texts by name, none of them the entry of model files."""
+    """Return `values` as a dict from str to str, without the reserved name."""
     if not isinstance(values, Mapping):
         raise TypeError(f"metadata: expected a mapping from str to str, got {describe(values)}")
     for key, value in values.items():
@@ -114,7 +114,7 @@ def metadata(values: Any) -> dict[str, str]:
 
 
 def class_names(names: Any) -> list[str]:
-    """Return `names` as a list of different strings that fit into a line."""
+    """Return `names` as a list of different printable strings."""
     if isinstance(names, (str, bytes)):
         raise TypeError(f"class_names: expected a sequence of strings, got {names!r}")
     found = list(names)
@@ -146,9 +146,9 @@ def float_dtype(value: Any, name: str = "dtype") -> "np.dtype[Any]":
 
 
 def float_array(values: Any, name: str, dtype: "np.dtype[Any] | None" = None) -> Array:
-    """Return `values` as an array of `dtype` (None: float32 or float64), which it must have.
+    """Return `values` as an array, which must have `dtype`, or if that is None a float type.
 
-    Lists and tuples of Python numbers have no float type of their own and take that one.
+    Lists and tuples of Python numbers have no float type of their own and are converted.
     """
     values = as_array(values, name)
     if isinstance(values, (list, tuple)):
@@ -189,7 +189,7 @@ def integer_array(values: Any, name: str) -> Array:
 
 
 def any_array(values: Any, name: str) -> Array:
-    """Return `values` as an array of the type that they have."""
+    """Return `values` as an array of their own type."""
     values = as_array(values, name)
     try:
         return np.asarray(values)
@@ -200,7 +200,7 @@ def any_array(values: Any, name: str) -> Array:
 
 
 def flags_array(values: Any, name: str) -> Array:
-    """Return `values` as an array of bool, which they must be; an empty list has no type."""
+    """Return `values`, which must be bools or an empty list, as an array of bool."""
     array = any_array(values, name)
     if array.size == 0 or (
         array.dtype == object and all(isinstance(entry, (bool, np.bool_)) for entry in array.flat)
@@ -226,16 +226,16 @@ def lengths_array(lengths: Any, rows: int, steps: int) -> Array:
 
 
 def describe(value: Any) -> str:
-    """Say in a few words what `value` is, for an error message."""
+    """Describe `value` in a few words, for an error message."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} with shape {value.shape}"
     if isinstance(value, type):
         return f"the class {value.__name__}; call it to make an object"
-    text = " ".join(repr(value).split())  # an error is a line
+    text = " ".join(repr(value).split())  # error messages have one line
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
 
 
 def show_shape(shape: tuple[int | None, ...], letters: str = "NTCDEFG") -> str:
-    """Write a shape with letters where the size is open: (N, T, 64)."""
+    """Write a shape with letters for variable sizes: (N, T, 64)."""
     names = [letters[axis] if size is None else str(size) for axis, size in enumerate(shape)]
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})"

@@ -1,7 +1,7 @@
 """The compiled engine. Arrays are NumPy's; float32 and float64 only; nothing is converted silently.
 
-Everything here raises ``ValueError`` or ``TypeError`` naming the argument, what was expected and
-what came.
+Invalid arguments raise ``ValueError`` or ``TypeError``, which name the argument, what was expected
+and what was passed.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ def supported_isas() -> list[str]: ...
 def get_num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...
 def precision_names() -> list[str]:
-    """Names of the precisions of products."""
+    """Return the names of the precisions of products."""
 
 def product_unit(precision: str) -> str:
-    """What computes products of this precision here."""
+    """Return the name of the unit that computes products of this precision on this machine."""
 
 def has_openmp() -> bool: ...
 
@@ -109,7 +109,7 @@ class LstmConfig:
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
 
 class Lstm:
-    """Packed weights, of the element type of the arrays in ``weights``, which may be strided."""
+    """Packed weights, with the element type of the arrays in ``weights``, which may be strided."""
 
     def __init__(
         self, config: LstmConfig, weights: Mapping[str, FloatArray], precision: str = "fp32"
@@ -133,12 +133,13 @@ class Lstm:
         random: bool = True,
         time_major: bool = False,
     ) -> tuple[FloatArray | None, FloatArray, FloatArray, LstmTape | None]:
-        """y (N, T, D*H), h, c (layers*D, N, H) and a tape.
+        """Return y (N, T, D*H), h, c (layers*D, N, H) and a tape.
 
-        y is None without ``return_sequences``, the tape is None without ``training``. `recompute`:
-        steps between two states that are kept, 0: everything is, -1: the root of the longest.
-        Without `random` a tape is filled by what inference computes. With `time_major` y, and dx of
-        the tape, have the time as their first axis in memory; their shape is the same.
+        y is None without ``return_sequences``, the tape is None without ``training``. `recompute`
+        is the number of steps of a time segment; 0 stores everything, -1 means the square root of
+        the longest sequence. Without `random`, the forward computes what inference computes, and
+        fills a tape. With `time_major`, time is the first axis of y, and of the tape's dx, in
+        memory; their shapes are the same.
         """
     def begin(
         self,
@@ -151,12 +152,12 @@ class Lstm:
         """Return a tape without steps, for `LstmTape.step`."""
 
 def same_bytes(arrays: list[FloatArray], others: list[FloatArray]) -> bool:
-    """Whether arrays, pair by pair, hold the same bytes; false where one is not contiguous."""
+    """Tell whether all pairs of arrays hold the same bytes; False if one is not contiguous."""
 
 class LstmTape:
-    """What a training forward keeps for its one backward.
+    """What a training forward stores for its one backward.
 
-    From ``Lstm.forward``, or from ``Lstm.begin``, whose tapes take steps.
+    It comes from ``Lstm.forward``, or from ``Lstm.begin``, whose tapes accept steps.
     """
 
     @property
@@ -177,9 +178,9 @@ class LstmTape:
         """Return new arrays, not initialized, for the gradients of all weights, by name."""
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
     def step(self, x_t: FloatInput, reset: BoolArray | None = None) -> FloatArray:
-        """y_t (N, H) of one more step x_t (N, C)."""
+        """Append a step x_t (N, C), and return y_t (N, H)."""
     def get_state(self) -> tuple[FloatArray, FloatArray]:
-        """h and c (layers, N, H) after the last step."""
+        """Return h and c (layers, N, H) after the last step."""
     def backward(
         self,
         dy: FloatArray | None,
@@ -189,10 +190,10 @@ class LstmTape:
         need_state: bool = True,
         weights: Mapping[str, FloatArray] | None = None,
     ) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
-        """dx, dh, dc; dy is (N, T, D*H). Gradients of the names in ``weights`` go to its arrays."""
+        """Return dx, dh, dc for dy (N, T, D*H); weight gradients go to arrays in ``weights``."""
 
 class LstmTangentTape:
-    """What a forward with tangents keeps for its one backward; from ``lstm_jvp``."""
+    """What the forward of ``lstm_jvp`` stores for its one backward."""
 
     @property
     def ready(self) -> bool: ...
@@ -212,7 +213,7 @@ class LstmTangentTape:
         weights: Mapping[str, FloatArray] | None = None,
         weights_tangent: Mapping[str, FloatArray] | None = None,
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-        """dx, dh, dc and their tangents; gradients by weights go to the arrays of the mappings."""
+        """Return dx, dh, dc and their tangents; weight gradients go to the mappings' arrays."""
 
 def lstm_jvp(
     lstm: Lstm,
@@ -229,12 +230,12 @@ def lstm_jvp(
     training: bool,
     seed: int,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, LstmTangentTape]:
-    """y (N, T, D*H), h, c (layers*D, N, H), their tangents and a tape."""
+    """Return y (N, T, D*H), h, c (layers*D, N, H), their tangents and a tape."""
 
 class LstmStream:
     def __init__(self, lstm: Lstm, batch_size: int = 1) -> None: ...
     def step(self, x: FloatInput, out: FloatArray | None = None) -> FloatArray:
-        """x (N, C) gives (N, H); if N is 1, also (C,) gives (H,)."""
+        """Return the output (N, H) for x (N, C); if N is 1, also (H,) for (C,)."""
     def reset(self, row: int | None = None) -> None: ...
     def get_state(self) -> tuple[FloatArray, FloatArray]: ...
     def set_state(self, h: FloatArray, c: FloatArray) -> None: ...
@@ -278,7 +279,7 @@ def mean_squared_error(
 ) -> tuple[float, FloatArray | None]: ...
 def dropout(x: FloatArray, rate: float, seed: int) -> FloatArray: ...
 def mask_seed(seed: int, kind: str, cell: int) -> int:
-    """Return the seed of the stream of a kind of mask of an LSTM."""
+    """Return the seed of the random stream of one kind of mask of an LSTM."""
 
 def max_over_time_forward(
     x: FloatArray, lengths: IntArray | None
@@ -295,7 +296,7 @@ def attention_forward(
     lengths: IntArray | None,
     query_lengths: IntArray | None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Context (N, S, C) and weights (N, S, T)."""
+    """Return context (N, S, C) and weights (N, S, T)."""
 
 def attention_backward(
     keys: FloatArray,
@@ -309,12 +310,12 @@ def attention_backward(
     dcontext: FloatArray,
     dv: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """dkeys, dqueries and dvalues."""
+    """Return dkeys, dqueries and dvalues."""
 
 def window_counts(
     steps: IntArray, size: int, strides: int, padding: str, dilation_rate: int
 ) -> npt.NDArray[np.int64]:
-    """Return how many windows sequences of so many steps have."""
+    """Return the number of windows of sequences of the given numbers of steps."""
 
 def conv1d_forward(
     x: FloatArray,
@@ -342,7 +343,7 @@ def conv1d_backward(
 ) -> FloatArray | None: ...
 
 class PackedConv1d:
-    """A convolution with its kernel (K, C, F) packed once; of the bits of ``conv1d_forward``."""
+    """A convolution with a packed kernel (K, C, F); same bits as ``conv1d_forward``."""
 
     def __init__(
         self,
@@ -353,7 +354,7 @@ class PackedConv1d:
         activation: str = "linear",
     ) -> None: ...
     def forward(self, x: FloatArray, before: int = 0, after: int = 0) -> FloatArray:
-        """y (N, windows, F) of x (N, T, C) with so many zeros before and after each sequence."""
+        """Return y (N, windows, F) for x (N, T, C), with zeros before and after each sequence."""
 
 def max_pool1d_forward(
     x: FloatArray, lengths: IntArray | None, pool_size: int, strides: int, padding: str

@@ -1,4 +1,4 @@
-"""What to install for what the package works with and does not bring."""
+"""How to install the optional packages that lstmcore works with."""
 
 __all__ = ["PACKAGES", "how_to_install"]
 
@@ -9,9 +9,9 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "plot": "matplotlib",
 }
-"""The packages of each extra of pyproject.toml, which only an installation from source can name."""
+"""The packages of each extra of pyproject.toml; only installations from source can name extras."""
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command, which works however lstmcore itself was installed."""
+    """Return the command, which works no matter how lstmcore itself was installed."""
     return f"pip install {PACKAGES[extra]}"

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and known by their endings."""
+"""Write files atomically, and recognize formats by their endings."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from lstmcore import _checks
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that somebody has open cannot be removed anyway
+except ImportError:  # Windows, where an open file cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
@@ -38,25 +38,25 @@ def as_path(path: Any) -> Path:
     Raises
     ------
     TypeError
-        If it is none.
+        If it is not a path.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path: expected a str or a path, got {_checks.describe(path)}")
     return Path(path)
 
 
-# ---- formats of others ---------------------------------------------------------------------------
+# ---- other formats -------------------------------------------------------------------------------
 
 
 class _Format(NamedTuple):
     owner: str
-    write: str  # "" if nothing here writes it
+    write: str  # "" if no function writes it
     read: str
 
 
 OWN, ONNX = "lstmcore", "ONNX"
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-"""Endings of tables, with what is between their fields."""
+"""Endings of tables, with their separators."""
 _KERAS = _Format("Keras", "lstmcore.convert.to_keras(model, PATH)", "lstmcore.convert.from_keras")
 _OLD_KERAS = _KERAS._replace(write="lstmcore.convert.to_keras(model, PATH), PATH ending in .keras")
 _TORCH = _Format(
@@ -74,11 +74,11 @@ _FORMATS = {
     ".pth": _TORCH,
     **dict.fromkeys((*SEPARATORS, ".gz"), _TABLE),
 }
-"""Endings that say whose format a file has; the first that fits counts."""
+"""Endings that belong to a format; the first that matches counts."""
 
 
 def check_ending(path: "str | os.PathLike[str]", owner: str, name: str = "path") -> None:
-    """Raise ValueError if the ending of `path` promises the format of another than `owner`."""
+    """Raise ValueError if the ending of `path` is one of a format that is not `owner`'s."""
     ending, found = _format(path)
     if found is not None and found.owner != owner:
         expected = next(key for key, entry in _FORMATS.items() if entry.owner == owner)
@@ -90,7 +90,7 @@ def check_ending(path: "str | os.PathLike[str]", owner: str, name: str = "path")
 
 
 def reading_hint(path: "str | os.PathLike[str]") -> str:
-    """Say what reads a file of another format; "" if the ending promises none."""
+    """Return advice on reading a file of another format; "" if its ending is not known."""
     ending, found = _format(path)
     if found is None or found.owner == OWN:
         return ""
@@ -106,21 +106,21 @@ def _format(path: "str | os.PathLike[str]") -> tuple[str, _Format | None]:
 
 # ---- writing -------------------------------------------------------------------------------------
 
-# The name of a file that is being written: whose machine, and a number of its own. It does not hold
-# the name of the destination, which may be as long as a name can be.
+# The name of a file that is being written: an id of the machine, and a random number. It does not
+# contain the destination's name, which may already have the maximum length.
 _UNFINISHED = re.compile(r"\.lstmcore-([0-9a-f]{8})-[0-9a-f]{16}\.unfinished")
 _DAY = 24 * 60 * 60
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write beside `path`, make sure that it has reached the disk, then put it in place.
+    """Write a file next to `path`, flush it to the disk, then rename it to `path`.
 
-    First, what killed writers have left unfinished in the folder is removed.
+    First, unfinished files that killed writers left in the folder are removed.
 
     Raises
     ------
     OSError
-        If it cannot be written; the error names `path`, not the file beside it.
+        If it cannot be written; the error names `path`, not the temporary file.
     """
     check_no_folder(path)
     try:
@@ -132,7 +132,7 @@ def replace(path: Path, content: bytes) -> None:
 def check_no_folder(path: "str | os.PathLike[str]", name: str = "path") -> None:
     """Raise IsADirectoryError if `path`, where a file is to be written, is a folder."""
     if os.path.isdir(path):
-        message = f"{name}: expected that of a file, got a folder; name a file in it"
+        message = f"{name}: expected the path of a file, got a folder; name a file in it"
         raise IsADirectoryError(errno.EISDIR, message, os.fspath(path))
 
 
@@ -143,7 +143,7 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
         if fcntl is None:
-            file.close()  # Windows moves no open file
+            file.close()  # Windows cannot rename an open file
         os.replace(beside, path)
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
@@ -154,10 +154,11 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the files in `folder` that a killed writer left; never those of a living one.
+    """Remove files in `folder` that a killed writer left, but never those of a running one.
 
-    A writer holds a lock on its file, which the system lets go when the writer dies. Not every
-    network file system shows a lock to other machines, so files of those must also be a day old.
+    A writer holds a lock on its file, which the system releases when the writer dies. Not every
+    network file system shows locks to other machines, so files from other machines must also be a
+    day old.
     """
     now = time.time()
     with suppress(OSError), os.scandir(folder) as entries:
@@ -184,22 +185,22 @@ def _remove_if_unlocked(path: str) -> None:
 
 
 def _machine() -> str:
-    """Eight digits that tell this machine from others."""
+    """Return eight digits that identify this machine."""
     return f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new file in the folder of `path`, locked; it is removed if the block raises."""
+    """Open and lock a new file in the folder of `path`; remove it if the block raises."""
     beside, file = _open_beside(path)
-    # Before it was locked, somebody may have taken it for a dead writer's.
+    # Before it was locked, another process may have removed it as a dead writer's.
     while not beside.exists():
         file.close()
         beside, file = _open_beside(path)
     try:
         yield beside, file
     except BaseException:
-        file.close()  # Windows removes no open file
+        file.close()  # Windows cannot remove an open file
         beside.unlink(missing_ok=True)
         raise
     file.close()
@@ -210,6 +211,6 @@ def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     handle = os.open(beside, flags, 0o666)
     if fcntl is not None:
-        with suppress(OSError):  # of file systems without locks
+        with suppress(OSError):  # some file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
     return beside, os.fdopen(handle, "wb")

@@ -1,7 +1,7 @@
-"""Matrices as 8-bit integers with a float32 scale for each output, as the engine makes them.
+"""Matrices as 8-bit integers with a float32 scale for each output, as in the engine.
 
-``quantize_panel`` in ``cpp/src/kernels/word_factors.hpp`` computes the same numbers, and
-``cpp/src/model_file.cpp`` checks the same of what a file holds.
+``quantize_panel`` in ``cpp/src/kernels/lowp/factors.hpp`` computes the same numbers, and
+``cpp/src/model_file/model_file.cpp`` makes the same checks of a file.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from lstmcore.layers.parameters import WeightSpec
 __all__ = ["check_names", "decode", "encode", "is_matrix", "pack", "unpack"]
 
 SCALE = ".scale"
-"""What follows a tensor's name in that of its scales."""
+"""Suffix that makes the name of a tensor's scales from the tensor's name."""
 
 LARGEST = np.float32(127)
 LEAST_SCALE = np.float32(1e-37)
-"""Below it a scale's inverse would overflow, and what it would scale is as good as zero."""
+"""Smallest scale; a smaller one's inverse would overflow, and its values are practically zero."""
 MOST_SCALE = np.finfo(np.float32).max / LARGEST
-"""Above it a number's product with its scale would."""
+"""Largest scale; above it, the product of a number and its scale would overflow."""
 
 _LOW_DIGITS = np.uint32(0xFF)
 
@@ -31,23 +31,24 @@ def encode(name: str, values: Array, inputs: int | tuple[int, ...]) -> tuple[Arr
     Parameters
     ----------
     name : str
-        For messages.
+        Name in errors.
     values : ndarray of float32
     inputs : int or tuple of int
-        The axes that an output sums over; the others number the outputs.
+        The axes that an output sums over; the other axes are those of the outputs.
 
     Returns
     -------
     numbers : ndarray of int8, shape of `values`
-        -127 to 127, the nearest, ties to even.
+        From -127 to 127, rounded to nearest, ties to even.
     scales : ndarray of float32
-        The largest magnitude of an output's values by 127, rounded up to 16 binary digits: so the
-        product of a number and a scale is exact, and encoding such products gives the same again.
+        The largest magnitude of an output's values divided by 127, rounded up to 16 significant
+        bits. The product of a number and a scale is therefore exact, and encoding such products
+        returns the same numbers and scales.
 
     Raises
     ------
     ValueError
-        If a value is not finite, or so large that its rounding is not.
+        If a value is not finite, or so large that its rounded value is not.
     """
     largest = np.abs(values).max(axis=inputs, keepdims=True, initial=0)
     if not np.isfinite(largest).all():
@@ -63,30 +64,30 @@ def encode(name: str, values: Array, inputs: int | tuple[int, ...]) -> tuple[Arr
 
 
 def decode(numbers: Array, scales: Array, inputs: int | tuple[int, ...]) -> Array:
-    """Give the float32 values of numbers and scales; see `encode`."""
+    """Return the float32 values of numbers and scales; see `encode`."""
     values: Array = numbers.astype(np.float32) * np.expand_dims(scales, inputs)
     return values
 
 
 def _scale_shape(spec: WeightSpec) -> tuple[int, ...]:
-    """Give the shape of the scales of a matrix: that of its outputs."""
+    """Return the shape of a matrix's scales, which is that of its outputs."""
     inputs = (spec.inputs,) if isinstance(spec.inputs, int) else spec.inputs
     summed = {axis % len(spec.shape) for axis in inputs}
     return tuple(size for axis, size in enumerate(spec.shape) if axis not in summed)
 
 
 def is_matrix(spec: WeightSpec) -> bool:
-    """Say whether a weight is stored as integers: whatever is no vector."""
+    """Tell whether a weight is stored as integers, as all but vectors are."""
     return len(spec.shape) > 1
 
 
 def check_names(specs: Mapping[str, WeightSpec]) -> None:
-    """Raise ValueError if a matrix's scales would have the name of another weight."""
+    """Raise ValueError if the name of a matrix's scales would clash with another weight."""
     for name, spec in specs.items():
         if is_matrix(spec) and name + SCALE in specs:
             raise ValueError(
-                f"{name + SCALE}: expected no weight of this name, which a file has for the scales "
-                f"of {name}"
+                f"{name + SCALE}: expected no weight of this name, which is reserved for the "
+                f"scales of {name}"
             )
 
 
@@ -96,7 +97,7 @@ def pack(weights: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[
     Raises
     ------
     ValueError
-        If a matrix is not what numbers and scales represent: somebody wrote to it.
+        If numbers and scales cannot represent a matrix exactly, because it was modified.
     """
     tensors: dict[str, Array] = {}
     for name, values in weights.items():
@@ -107,20 +108,20 @@ def pack(weights: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[
         numbers, scales = encode(name, values, spec.inputs)
         if not np.array_equal(decode(numbers, scales, spec.inputs), values):
             raise ValueError(
-                f"{name}: expected what 8 bits and a scale represent, as quantize left it, got "
-                "values that were changed afterwards; change the model and quantize it again"
+                f"{name}: expected values that 8 bits and a scale represent, as after quantize, "
+                "got some that were changed afterwards; change the model and quantize it again"
             )
         tensors[name], tensors[name + SCALE] = numbers, scales
     return tensors
 
 
 def unpack(tensors: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dict[str, Array]:
-    """Undo `pack`, strictly; tensors that belong to no weight are passed on.
+    """Undo `pack`, with strict checks; pass on tensors that belong to no weight.
 
     Raises
     ------
     ValueError
-        If numbers or scales are missing, or are not what `encode` gives.
+        If numbers or scales are missing, or `encode` cannot have made them.
     """
     rest = dict(tensors)
     values: dict[str, Array] = {}
@@ -157,7 +158,7 @@ def _take(
 
 
 def _check_scales(name: str, scales: Array) -> None:
-    """Raise ValueError unless `encode` may have made such scales."""
+    """Raise ValueError unless `encode` can have made such scales."""
     flat = scales.reshape(-1)
     in_range = (flat >= LEAST_SCALE) & (flat <= MOST_SCALE)
     wrong = ~in_range & (flat.view(np.uint32) != 0)
@@ -174,5 +175,5 @@ def _check_scales(name: str, scales: Array) -> None:
 
 
 def _first_other(values: Array) -> str:
-    """Show the first value that is not finite."""
+    """Format the first value that is not finite."""
     return str(values[~np.isfinite(values)].flat[0])

@@ -1,4 +1,4 @@
-"""What comes in: turned into numbers of the right type, and refused by place where it cannot be."""
+"""Convert input data to numbers of the right type; errors name the position of a bad value."""
 
 import copy
 import datetime
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 Where: TypeAlias = Callable[[tuple[Any, ...]], str]
-"""Writes the place of an element of an array as the caller would: "[3, 17, 0]".
+"""Formats the position of an element as the caller would write it: "[3, 17, 0]".
 
-The number of a column of a frame may be its name, as it shall stand there.
+The index of a frame's column may be replaced by the column's name, as text.
 """
 
 _HERE = os.path.dirname(__file__) + os.sep
@@ -38,41 +38,41 @@ _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
 READ_FIRST = "read the file first, as by numpy.load, or pandas.read_csv for a table"
 _TEXT = {"U": "strings", "S": "bytes", "T": "strings"}
 _ADVICE = {
-    "M": "dates; pass numbers made of them, such as the hour or the weekday, or leave them out",
+    "M": "dates; pass numbers from them, such as the hour or the weekday, or leave them out",
     "m": "durations; pass them as numbers, such as seconds: values / numpy.timedelta64(1, 's')",
     "c": "complex numbers; pass .real and .imag as features",
 }
 
 
 class Intake:
-    """The rules for the arrays that come into one call.
+    """The rules by which one call converts its arrays.
 
-    Numbers of any type become the type that is wanted, which is a copy unless they have it already.
+    Numbers of any type are converted to the requested type, with a copy only if theirs differs.
 
     Parameters
     ----------
     check_finite : bool, default True
-        Whether NaN and infinities are refused.
+        Whether to refuse NaN and infinities.
     switch : bool, default True
-        Whether the call has an argument `check_finite`, for errors to name.
+        Whether the call has an argument `check_finite`, which errors may then mention.
     """
 
     def __init__(self, check_finite: bool = True, switch: bool = True) -> None:
         self.check_finite = _checks.flag(check_finite, "check_finite")
         self.switch = switch
         self._warned: set[str] = set()
-        self._columns: dict[str, list[Any]] = {}  # of the first frame of each argument
+        self._columns: dict[str, list[Any]] = {}  # columns of the first frame of each argument
         self.where: Where = written
 
     def of_window(self, rows: Sequence[int] | Array, begin: int) -> "Intake":
-        """Return the same rules for windows of larger arrays, whose places errors name.
+        """Return the same rules for windows of larger arrays; errors name positions in those.
 
         Parameters
         ----------
         rows : sequence of int
-            The numbers of the window's rows.
+            Indices of the window's rows.
         begin : int
-            The number of its first step.
+            Index of its first step.
         """
 
         def where(index: tuple[int, ...]) -> str:
@@ -81,7 +81,7 @@ class Intake:
                 steps[0] += begin
             return written((int(rows[row]), *steps))
 
-        found = copy.copy(self)  # what was warned of and which columns there are is shared
+        found = copy.copy(self)  # shares the record of warnings and columns
         found.where = where
         return found
 
@@ -91,10 +91,10 @@ class Intake:
         Raises
         ------
         TypeError
-            If they are no real numbers: strings (of digits, too), dates, complex numbers.
+            If they are not real numbers: strings (even of digits), dates, complex numbers.
         ValueError
-            If a value is missing, rows have different lengths, or a frame has other columns, or in
-            another order, than the first frame of the same argument in this call.
+            If a value is missing, rows have different lengths, or a frame's columns or their order
+            differ from those of the argument's first frame in this call.
         """
         if type(values) is np.ndarray:
             array = values
@@ -115,15 +115,15 @@ class Intake:
         if kind in _TEXT:
             what = _checks.describe(array.item()) if array.ndim == 0 else _TEXT[kind]
             raise TypeError(f"{name}: expected numbers, got {what}; {_on_text(array, name)}")
-        foreign = kind == "V" and array.dtype.names is None  # such as bfloat16 of ml_dtypes
+        foreign = kind == "V" and array.dtype.names is None  # such as ml_dtypes' bfloat16
         how = ".astype('float32')" if foreign else "an array of floats or integers"
         what = _ADVICE.get(kind, f"{array.dtype}; pass {how}")
         raise TypeError(f"{name}: expected numbers, got {what}")
 
     def _check_columns(self, values: Any, name: str) -> None:
-        """Raise ValueError if `values` is a frame, or a list with one, of other columns.
+        """Raise ValueError if `values` is a frame, or a list with one, with different columns.
 
-        Numbers have no names, so that columns in another order would be taken for each other.
+        Once converted to numbers, columns in another order would be confused with each other.
         """
         if isinstance(values, (list, tuple)):
             if values and not isinstance(values[0], PLAIN):
@@ -134,23 +134,23 @@ class Intake:
         if not is_frame(values):
             return
         names = list(values.columns)
-        if names == list(range(len(names))):  # pandas' own, of a frame made without names
+        if names == list(range(len(names))):  # pandas' default names
             return
         first = self._columns.setdefault(name.partition("[")[0], names)
-        # Where the widths differ, shapes are what is wrong; or columns are steps, as of ids.
+        # If widths differ, the shape check reports it, or columns are steps, such as token ids.
         if names == first or len(names) != len(first):
             return
         place = [got == expected for got, expected in zip(names, first, strict=True)].index(False)
         raise ValueError(
             f"{name}: expected the columns of the first frame in their order, of which column "
-            f"{place} is {first[place]!r}, got {names[place]!r} there; columns go by their places: "
-            "choose the same ones from every frame, such as frame[names]"
+            f"{place} is {first[place]!r}, got {names[place]!r} there; columns are matched by "
+            "position: choose the same ones from every frame, such as frame[names]"
         )
 
     def _first(self, wrong: Array, array: Array, name: str, where: Where | None) -> tuple[str, Any]:
-        """Return the place and the value of the first element that is wrong.
+        """Return the position and the value of the first wrong element.
 
-        The last axis of what came as a frame goes by the names of its columns.
+        Columns of frames are shown by name.
         """
         index = first_place(wrong)
         shown: tuple[Any, ...] = index
@@ -173,24 +173,25 @@ class Intake:
         ----------
         values : array_like
         name : str
-            What an error calls it.
+            Name in errors.
         dtype : dtype or None
-            float32 or float64; None: float64 where that or a wider type came, else float32.
+            float32 or float64; None: float64 if the values have that or a wider type, else float32.
         valid : ndarray of bool, optional
-            Over the first axes of `values`: where it is True, values must be finite. None:
+            A mask over the first axes of `values`: where it is True, values must be finite. None:
             everywhere.
         where : callable, optional
-            See `Where`; None: the place in the array.
+            See `Where`; None: the position in the array.
 
         Warns
         -----
         RuntimeWarning
-            Once for each name, if finite values become infinite because `dtype` cannot hold them.
+            Once for each name, if finite values become infinite because they exceed the range of
+            `dtype`.
 
         Raises
         ------
         TypeError, ValueError
-            As `numbers`, or if a value is NaN or infinite, unless `check_finite` is off.
+            See `numbers`; also if a value is NaN or infinite, unless `check_finite` is off.
         """
         array = self.numbers(values, name)
         if self.check_finite:
@@ -227,20 +228,20 @@ class Intake:
         Parameters
         ----------
         values, name, where
-            As of `floats`.
+            See `floats`.
         valid : ndarray of bool, optional
-            Where it is False, values may be anything, and become 0 if they are floats.
+            Where it is False, any value is allowed, and floats become 0.
 
         Raises
         ------
         TypeError, ValueError
-            As `numbers`, or if a value is not whole or does not fit into 64 bits.
+            See `numbers`; also if a value is not whole or does not fit into 64 bits.
         """
         array = self.numbers(values, name)
         if array.dtype == np.int64 and array.flags.c_contiguous:
             return array
         if array.dtype.kind == "f":
-            # float16 ends far below 2**63, which it cannot even be compared with.
+            # The range of float16 ends far below 2**63, which float16 cannot even represent.
             fits = np.isfinite(array) if array.dtype.itemsize < 4 else np.abs(array) < 2.0**63
             with np.errstate(invalid="ignore"):
                 wrong = _among(~(fits & (array == np.trunc(array))), valid)
@@ -263,7 +264,7 @@ class Intake:
     ) -> None:
         """Raise ValueError if a value of `array` is NaN or infinite; see `floats`.
 
-        `always` is the advice on what must be finite whatever `check_finite` says.
+        `always` is the advice for values that must be finite whatever `check_finite` says.
         """
         if is_finite(array):
             return
@@ -278,43 +279,43 @@ class Intake:
 
 
 def _how_to_leave_out(name: str) -> str:
-    """Say how a value of the argument `name` is made not to count."""
+    """Return advice on excluding a value of the argument `name`."""
     if name.startswith("y"):
         return "give it sample_weight 0"
-    return "say by a mask, lengths or rows of different lengths that the step is not there"
+    return "exclude the step by a mask, lengths or rows of different lengths"
 
 
 def is_finite(array: Array) -> bool:
-    """Tell whether the sum of `array`, or of its squares, is finite: if so, all its values are.
+    """Tell whether the sum of `array`, or of its squares, is finite; then all values are finite.
 
-    The other way round holds but for values so large that the sum overflows. One walk through
-    memory, where `numpy.isfinite` writes an array as well.
+    The converse holds unless values are so large that the sum overflows. This reads memory once,
+    whereas `numpy.isfinite` also writes an array.
     """
     if array.dtype.kind != "f":
         return True
     if array.flags.c_contiguous and array.dtype in _checks.FLOAT_TYPES:
-        return math.isfinite(_core.squared_norm(array))  # in double, and with all threads
+        return math.isfinite(_core.squared_norm(array))  # computed in double by all threads
     with np.errstate(all="ignore"):
         total = array.sum(dtype=np.float32 if array.dtype.itemsize < 4 else None)
     return bool(np.isfinite(total))
 
 
 def warn_of_infinite(weights: Mapping[str, Array]) -> None:
-    """Warn whoever writes a file if weights are not finite, with the name of the first such one."""
+    """Warn, when a file is written, if weights are not finite; the warning names the first."""
     spoilt = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if spoilt:
         more = f" (and {len(spoilt) - 1} more of {len(weights)} do)" if len(spoilt) > 1 else ""
         warnings.warn(
             f"weight {spoilt[0]!r} holds NaN or infinite values{more}, which are written as they "
-            "are; such a model predicts NaN: train it anew with a lower learning_rate, or load "
-            "what was saved before",
+            "are; such a model predicts NaN: train it again with a lower learning_rate, or "
+            "load an earlier file",
             RuntimeWarning,
             stacklevel=_levels_to_the_caller(),
         )
 
 
 def _from_objects(array: Array, name: str) -> Array:
-    """Return Python's and other libraries' numbers, one object each, as int64 or float64."""
+    """Convert an array of objects, Python's or other libraries' numbers, to int64 or float64."""
     kinds = {type(value) for value in array.flat}
     wrong = {kind for kind in kinds if not issubclass(kind, (Real, *_INTEGERS, decimal.Decimal))}
     if wrong:
@@ -330,7 +331,7 @@ def _from_objects(array: Array, name: str) -> Array:
 
 
 def _on_text(array: Array, name: str) -> str:
-    """Say what to do with text that came as the argument `name` instead of numbers."""
+    """Return advice on text that was passed as the argument `name` instead of numbers."""
     if array.ndim == 0:
         first = array.item()
         if isinstance(first, os.PathLike) or os.path.splitext(os.fspath(first))[1]:
@@ -341,15 +342,13 @@ def _on_text(array: Array, name: str) -> str:
     except ValueError:
         pass
     else:
-        return f"of digits make numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
+        return f"convert digits to numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
     if "column" in name:
-        return (
-            "leave the column out, or make numbers of it, of categories those of pandas.get_dummies"
-        )
+        return "leave the column out, or convert it to numbers, categories by pandas.get_dummies"
     if name.startswith("y"):
-        return "pass numbers, for classes those of numpy.unique(..., return_inverse=True)[1]"
+        return "pass numbers, for classes numpy.unique(..., return_inverse=True)[1]"
     return (
-        "pass numbers; lc.layers.TextVectorization makes ids of texts, as the first layer of a "
+        "pass numbers; lc.layers.TextVectorization turns texts into ids, as the first layer of a "
         "Sequential, before an Embedding, or called: vectorizer(texts)"
     )
 
@@ -369,7 +368,7 @@ def _refuse_object(value: Any, name: str, place: str) -> NoReturn:
 
 
 def _spread(valid: Array, array: Array) -> Array:
-    """Bring flags over the first axes to a shape that broadcasts over all axes of `array`."""
+    """Reshape a mask over the first axes so that it broadcasts over all axes of `array`."""
     return valid.reshape(valid.shape + (1,) * (array.ndim - valid.ndim))
 
 
@@ -387,7 +386,7 @@ def written(index: tuple[Any, ...]) -> str:
 
 
 def _levels_to_the_caller() -> int:
-    """Count the frames from a warning up to the line outside this package that led to it."""
+    """Count the stack levels from a warning to the line outside this package that caused it."""
     level = 1
     while sys._getframe(level).f_code.co_filename.startswith(_HERE):
         level += 1

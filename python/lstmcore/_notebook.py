@@ -1,4 +1,4 @@
-"""What is different in a Jupyter notebook."""
+"""Output in Jupyter notebooks."""
 
 import io
 import sys
@@ -13,7 +13,7 @@ def _shell() -> Any:
 
 
 def in_notebook() -> bool:
-    """Tell whether a Jupyter kernel runs this code; IPython in a terminal is none."""
+    """Tell whether a Jupyter kernel runs this code; IPython in a terminal does not count."""
     shell = _shell()
     return shell is not None and "IPKernelApp" in shell.config
 
@@ -26,9 +26,9 @@ def show_html(html: str, text: str) -> None:
 
 
 def show_after_cell(figure: Any) -> None:
-    """Show a matplotlib figure below the cell that runs, as it is when the cell has ended.
+    """Show a matplotlib figure below the current cell, in its state at the end of the cell.
 
-    So it is with pyplot's figures; this one is none of them, and pyplot's state stays as it is.
+    Figures of pyplot behave in the same way; this one is not pyplot's, whose state does not change.
     """
     from IPython.display import Image, display
 

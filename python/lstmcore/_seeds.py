@@ -1,10 +1,10 @@
-"""Every random decision of a model derives from its seed and from the place where it is made."""
+"""Derive seeds: every random decision of a model depends on its seed and on where it is made."""
 
 _MASK = (1 << 64) - 1
 
 
 def derive(seed: int, *keys: int) -> int:
-    """Give an independent seed for the place that `keys` name.
+    """Return an independent seed for the place that `keys` identify.
 
     The mixing function is SplitMix64's (Steele, Lea & Flood 2014).
 
@@ -13,7 +13,7 @@ def derive(seed: int, *keys: int) -> int:
     seed : int
         Any integer.
     *keys : int
-        Numbers of the place, such as the layer and the training step.
+        Numbers that identify the place, such as the layer and the training step.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Did you mean: errors that name what was probably meant."""
+"""Suggestions in errors: "did you mean ...?"."""
 
 import functools
 import inspect
@@ -18,25 +18,25 @@ KERAS_WORDS = {
     "lr": "it is called learning_rate",
     "decay": "pass a schedule of lc.schedules as learning_rate",
 }
-"""Arguments of Keras' classes that have another place here."""
+"""Arguments of Keras' classes that are passed elsewhere here."""
 
 
-SHORTEST_BEGINNING = 3  # letters of which a longer name is suggested: "acc" of "accuracy"
+SHORTEST_BEGINNING = 3  # letters from which a longer name is suggested: "acc" suggests "accuracy"
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return the end of an error message: the known name that is most like `name`, if one is.
+    """Return the end of an error message that suggests the known name most similar to `name`.
 
-    Upper and lower case are the same, as are hyphens, blanks and underscores.
+    Case is ignored, and hyphens, blanks and underscores are equivalent.
 
     Returns
     -------
     str
-        ``"; did you mean 'softmax'?"``, or nothing.
+        ``"; did you mean 'softmax'?"``, or "" if no name is similar.
     """
     if not isinstance(name, str):
         return ""
-    import difflib  # only where there is an error to tell
+    import difflib  # slow to import, and only errors need it
 
     plain, given = {_plain(entry): entry for entry in known}, _plain(name)
     close = difflib.get_close_matches(given, plain, n=1, cutoff=0.65)
@@ -59,12 +59,12 @@ def public(
 ) -> tuple[Callable[[str], NoReturn], Callable[[], list[str]]]:
     """Return the `__getattr__` and the `__dir__` of a module of the package with these names.
 
-    They are hidden from type checkers, which would take a module with a `__getattr__` for one that
-    has every name: ``if not TYPE_CHECKING: __getattr__, __dir__ = public(__name__, __all__)``.
+    Hide them from type checkers, which would assume that a module with a `__getattr__` has every
+    name: ``if not TYPE_CHECKING: __getattr__, __dir__ = public(__name__, __all__)``.
     """
 
     def __getattr__(name: str) -> NoReturn:
-        shown = module.replace(".training.", ".")  # where the package itself shows it
+        shown = module.replace(".training.", ".")  # its public name
         raise no_attribute(f"module {shown!r}", name, names)
 
     def __dir__() -> list[str]:
@@ -74,7 +74,7 @@ def public(
 
 
 def suggests(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate `function` so that an unknown keyword is an error that names what was meant."""
+    """Decorate `function` so that the error for an unknown keyword suggests a known one."""
     known = keywords_of(function)
     if known is None:
         return function

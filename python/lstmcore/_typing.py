@@ -1,4 +1,4 @@
-"""Type aliases, and the names that options have, written once: run-time checks ask `choices`.
+"""Type aliases, including the names of options, which run-time checks get by `choices`.
 
 Letters: N batch, T time steps, C features, U units of an output.
 """
@@ -25,18 +25,18 @@ class _SupportsArray(Protocol):
 
 
 Exporter: TypeAlias = _SupportsDLPack | _SupportsArray
-"""Another library's array or table, such as PyTorch's or pandas', which is read where it lies."""
+"""Another library's array or table, such as PyTorch's or pandas', read without a copy."""
 
 ArrayLike: TypeAlias = npt.ArrayLike | Exporter
-"""What becomes an array: arrays, tables, numbers, strings and lists of them, ragged ones too."""
+"""What can become an array: arrays, tables, numbers, strings and lists of them, even ragged."""
 
 Inputs: TypeAlias = ArrayLike | Iterable[Any]
-"""What a model is given: an array, a list of rows, texts, or an iterable of batches."""
+"""Inputs of a model: an array, a list of rows, texts, or an iterable of batches."""
 
 ValidationData: TypeAlias = (
     tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Iterable[Any]
 )
-"""What a model is evaluated on after each epoch: x and y, perhaps weights, or batches of them."""
+"""Validation data: x and y, optionally with weights, or batches of these."""
 
 State: TypeAlias = Mapping[str, tuple[Array, Array]]
 """h and c of each recurrent layer of a model, by the layer's name."""
@@ -156,7 +156,7 @@ OnNan: TypeAlias = Literal["raise", "ignore"]
 Mode: TypeAlias = Literal["auto", "min", "max"]
 Verbose: TypeAlias = int | Literal["auto"]
 
-# Of scikit-learn's estimators.
+# Options of the scikit-learn estimators.
 AutoOrInt: TypeAlias = int | Literal["auto"]
 Pooling: TypeAlias = Literal["max", "mean", "attention", "last"]
 Scale: TypeAlias = Literal["standard", "series"]

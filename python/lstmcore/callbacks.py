@@ -1,6 +1,6 @@
-"""What watches and steers a training.
+"""Callbacks that monitor and control training.
 
-The public names of `lstmcore.training.callbacks`, where users of Keras look for them.
+This module re-exports `lstmcore.training.callbacks` under the name that Keras' users expect.
 """
 
 from typing import TYPE_CHECKING

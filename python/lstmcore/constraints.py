@@ -1,4 +1,4 @@
-"""Constraints on weights, restored after every step of the optimizer."""
+"""Constraints on weights, enforced after every optimizer step."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,15 +11,15 @@ from lstmcore._typing import Array, ConstraintName, choices
 
 __all__ = ["MaxNorm"]
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)
 
 
 class MaxNorm(Configurable):
     """Scales the weights that lead to a unit down to a norm of at most `max_value`.
 
-    (Srivastava et al. 2014; Keras' ``MaxNorm(max_value, axis=0)`` on its kernels.) A bias is scaled
-    as a whole.
+    This is the max-norm constraint of Srivastava et al. 2014, in Keras ``MaxNorm(max_value,
+    axis=0)`` on kernels. A bias is scaled as a whole.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ class MaxNorm(Configurable):
         self.max_value = _checks.real(max_value, "max_value", 0.0, low_open=True)
 
     def restore(self, weight: Array, inputs: int | tuple[int, ...]) -> None:
-        """Scale `weight` in place; `inputs` is its axis, or axes, that count inputs.
+        """Scale `weight` in place; `inputs` are its input axes.
 
         Raises
         ------
         TypeError
-            If it is no array of floats: nothing is converted that is changed in place.
+            If it is not an array of floats, which could not be changed in place.
         """
         if not (isinstance(weight, np.ndarray) and weight.dtype.kind == "f"):
             raise TypeError(
@@ -48,23 +48,23 @@ class MaxNorm(Configurable):
 
 
 ConstraintLike: TypeAlias = MaxNorm | ConstraintName | None
-"""What stands for a constraint on weights where a layer takes one."""
+"""Values that a layer accepts as a constraint on weights."""
 
 
 def get(value: ConstraintLike, name: str) -> MaxNorm | None:
-    """Turn what a layer's argument may be into a constraint.
+    """Convert a layer's argument to a constraint.
 
     Parameters
     ----------
     value : MaxNorm, "max_norm" or None
         "max_norm" stands for ``MaxNorm()``.
     name : str
-        Of the argument.
+        Name of the argument.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If it has another type.
     ValueError
         If the name is unknown.
     """

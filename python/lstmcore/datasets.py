@@ -1,8 +1,8 @@
-"""Small data sets that come with the package.
+"""Small data sets that the package contains.
 
 ``movie_snippets`` is from Hutto & Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment
 Analysis of Social Media Text", ICWSM 2014 (MIT licence, copyright 2014 C.J. Hutto), with sentences
-from the review collection of Pang & Lee (2004). The full notice lies beside the data.
+from the review collection of Pang & Lee (2004). The full notice is in the same folder as the data.
 """
 
 import gzip
@@ -23,14 +23,14 @@ __all__ = [
     "movie_snippets",
 ]
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)
 
 MOVIE_SNIPPET_CLASSES = ("negative", "positive")
 
 
 class Snippets(NamedTuple):
-    """Sentences with what people thought of them, one entry per sentence.
+    """Sentences with people's ratings of them, one entry per sentence.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ def movie_snippet_ratings() -> tuple[list[str], npt.NDArray[np.float64]]:
     sentences : list of str
         10,605 sentences from film reviews.
     ratings : ndarray of float64, shape (10605,)
-        Mean sentiment that at least twenty people gave each, from -4 to 4.
+        Mean rating of each sentence by at least twenty people, from -4 to 4.
     """
     packed = resources.files("lstmcore").joinpath("data", "movie_snippets.tsv.gz").read_bytes()
     rows = gzip.decompress(packed).decode("utf-8").rstrip("\n").split("\n")[1:]
@@ -82,7 +82,7 @@ def movie_snippets(seed: int = 0) -> MovieSnippets:
     Parameters
     ----------
     seed : int, default 0
-        Of the split. The same seed gives the same split everywhere.
+        Seed of the split, which is the same for the same seed everywhere.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def movie_snippets(seed: int = 0) -> MovieSnippets:
         raise ValueError(f"seed: expected an integer in 0..{2**32 - 1}, got {seed}")
     sentences, ratings = movie_snippet_ratings()
     kept = np.flatnonzero(ratings)
-    # NumPy freezes the stream of RandomState; that of its newer generators may change.
+    # NumPy guarantees RandomState's stream; those of its newer generators may change.
     order = np.random.RandomState(seed).permutation(kept)
     parts = np.split(order, [len(order) * 8 // 10, len(order) * 9 // 10])
     return MovieSnippets(*(_take(part, sentences, ratings) for part in parts))
@@ -112,7 +112,7 @@ def _take(
 
 
 def _mend(sentence: str) -> str:
-    """Undo that some sentences of the source were UTF-8 taken for Latin-1 ("clichÃ©")."""
+    """Repair sentences of the source whose UTF-8 was decoded as Latin-1 ("clichÃ©")."""
     try:
         return sentence.encode("latin-1").decode("utf-8")
     except UnicodeError:

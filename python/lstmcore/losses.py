@@ -1,6 +1,6 @@
-"""What training minimizes.
+"""Losses, which training minimizes.
 
-The public names of `lstmcore.training.losses`, where users of Keras look for them.
+This module re-exports `lstmcore.training.losses` under the name that Keras' users expect.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
-"""Figures about predictions.
+"""Metrics of predictions.
 
-The public names of `lstmcore.training.metrics`, where users of Keras look for them.
+This module re-exports `lstmcore.training.metrics` under the name that Keras' users expect.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
-"""How training changes the weights.
+"""Optimizers, which update the weights in training.
 
-The public names of `lstmcore.training.optimizers`, where users of Keras look for them.
+This module re-exports `lstmcore.training.optimizers` under the name that Keras' users expect.
 """
 
 from typing import TYPE_CHECKING

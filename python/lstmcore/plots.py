@@ -1,8 +1,8 @@
-"""Pictures of training and attention, by matplotlib (``pip install matplotlib``).
+"""Plot training and attention, by matplotlib (``pip install matplotlib``).
 
-Every function draws into the axes that it is given, or makes a figure, and returns the axes; their
-``figure`` is what can be changed and saved in any format. A notebook shows a figure that was made
-here below the cell. Nothing here touches pyplot, so that no window opens and no setting changes.
+Every function draws into given axes, or into a new figure, and returns the axes; their ``figure``
+can be changed and saved in any format. A notebook shows new figures below the cell. Nothing here
+uses pyplot, so no window opens and no setting changes.
 """
 
 import math
@@ -33,20 +33,20 @@ GRID_COLOUR = "#e5e7eb"
 TEXT_COLOUR = "#374151"
 
 PANEL_SIZE = (4.6, 3.2)  # inches
-MOST_COLUMNS = 3  # of panels side by side
-MOST_MARKERS = 40  # above that many epochs, lines alone are clearer
-CELL = 0.27  # inches, the side of a map's cell
-LETTER = 0.09  # inches, the width of a letter beside a map
-LINE = 12.0  # points, the least distance of two labels
-DPI = 150  # of pictures that consist of pixels
+MOST_COLUMNS = 3  # panels side by side
+MOST_MARKERS = 40  # with more epochs, lines without markers are clearer
+CELL = 0.27  # inches, the width of a map's cell
+LETTER = 0.09  # inches, the width of a letter of a map's labels
+LINE = 12.0  # points, the minimum distance between labels
+DPI = 150  # of bitmap formats
 
 
 class HistoryLike(Protocol):
-    """What `fit` returns."""
+    """The result of `fit`."""
 
     @property
     def history(self) -> Mapping[str, Sequence[float]]:
-        """Values of each epoch by name."""
+        """Values of every epoch, by name."""
 
 
 def learning_curve(
@@ -57,34 +57,37 @@ def learning_curve(
     title: str | None = None,
     ax: "Axes | Sequence[Axes] | None" = None,
 ) -> "list[Axes]":
-    """Draw loss and metrics by epoch, a panel each, training beside validation.
+    """Draw loss and metrics by epoch, one panel each, with training and validation.
 
     Parameters
     ----------
     history : History or mapping of str to sequence of float
-        What `fit` returned, or its ``history``: one value per epoch for each name. ``val_*`` shares
+        The result of `fit`, or its ``history``: one value per epoch for each name. ``val_*`` shares
         the panel of the name without the prefix. Values that are not finite leave a gap. Lines are
-        labelled at their ends; in axes of your own, beside which there may be others, by a legend.
+        labelled at their ends; in axes that you pass, by a legend, since neighbouring axes may
+        leave no room.
     path : path-like, optional
-        Where to write the picture, in the format of its ending: ``.png``, ``.svg``, ``.pdf``, ...
-        Missing folders are made.
+        File for the picture, in the format of its ending: ``.png``, ``.svg``, ``.pdf``, ... Missing
+        folders are created.
     metrics : str or sequence of str, optional
-        Names of the panels, in order. None: all but learning rates, as far as there are axes.
+        Names of the panels, in order. None: all except learning rates, or as many as `ax` has room
+        for.
     title : str, optional
-        Stands above the panels; None: "Learning curve". Not with `ax`, whose figure is yours.
+        Title above the panels; None: "Learning curve". Not allowed with `ax`, whose figure is
+        yours.
     ax : Axes, or sequence or array of Axes, optional
-        Where to draw, the first ones for a panel each; further ones stay as they are. None: a new
-        figure, which a notebook shows.
+        Axes to draw in, one for each panel; surplus axes are not changed. None: a new figure, which
+        a notebook shows.
 
     Returns
     -------
     list of Axes
-        One for each panel; ``axes[0].figure`` is the picture.
+        One for each panel; ``axes[0].figure`` is the figure.
 
     Raises
     ------
     TypeError
-        If `ax` holds something else.
+        If `ax` holds anything but axes.
     ValueError
         If there is no epoch to draw, a name is unknown, or there are fewer axes than `metrics`.
     ImportError
@@ -101,7 +104,7 @@ def learning_curve(
         axes = _new_axes(len(names), "Learning curve" if title is None else title)
     else:
         axes = _given_axes(ax)
-        if metrics is None and axes:  # none at all is a mistake
+        if metrics is None and axes:  # no axes at all is an error
             names = names[: len(axes)]
         if len(axes) < len(names):
             raise ValueError(
@@ -133,22 +136,22 @@ def attention_map(
     title: str = "Attention",
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw what each token of a target looked at, a row of cells for each.
+    """Draw the attention of each token of a target as a row of cells.
 
     Parameters
     ----------
     weights : array_like, shape (S, T)
-        In 0 .. 1, such as `Hypothesis.attention`; darker is more.
+        Weights in 0 .. 1, such as `Hypothesis.attention`; darker is more.
     source : sequence of str
-        What the T columns stand for; a string is one of characters.
+        Labels of the T columns; a string stands for its characters.
     target : sequence of str
-        What the S rows stand for.
+        Labels of the S rows.
     path : path-like, optional
         As in `learning_curve`.
     title : str, default "Attention"
-        Stands above.
+        Title above the map.
     ax : Axes, optional
-        Where to draw. None: a new figure, which a notebook shows.
+        Axes to draw in. None: a new figure, which a notebook shows.
 
     Returns
     -------
@@ -157,7 +160,7 @@ def attention_map(
     Raises
     ------
     ValueError
-        If the shape is not that of the texts, there is no cell, or a weight is not in 0 .. 1.
+        If the shape does not match the labels, there is no cell, or a weight is not in 0 .. 1.
     ImportError
         If matplotlib is not installed.
     """
@@ -169,7 +172,7 @@ def attention_map(
         )
     if cells.size == 0:
         raise ValueError(f"weights: expected at least one, got shape {cells.shape}")
-    if not (cells.min() >= 0 and cells.max() <= 1 + 1e-6):  # so that NaN is refused too
+    if not (cells.min() >= 0 and cells.max() <= 1 + 1e-6):  # refuses NaN too
         raise ValueError(f"weights: expected numbers in [0, 1], got {cells.min()} to {cells.max()}")
 
     made = ax is None
@@ -197,11 +200,11 @@ def attention_map(
     return ax
 
 
-# ---- figures, for these pictures and for others in the same style --------------------------------
+# ---- figures, for these plots and for others in the same style -----------------------------------
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Return a white figure of so many inches that pyplot knows nothing of.
+    """Return a white figure of this size in inches, independent of pyplot.
 
     Raises
     ------
@@ -223,7 +226,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def new_axes(figure: "Figure", rows: int = 1, columns: int = 1) -> "list[Axes]":
-    """Return white axes in a grid, row by row."""
+    """Return a grid of white axes, row by row."""
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for ax in axes:
         ax.set_facecolor("white")
@@ -231,7 +234,7 @@ def new_axes(figure: "Figure", rows: int = 1, columns: int = 1) -> "list[Axes]":
 
 
 def inks(ax: "Axes") -> tuple[str, str]:
-    """Return the colours of text and of a grid that can be seen on the figure of `ax`."""
+    """Return colours for text and for a grid that are visible on the figure of `ax`."""
     from matplotlib.colors import to_rgba
 
     red, green, blue, opacity = to_rgba(_whole(ax).get_facecolor())
@@ -240,7 +243,7 @@ def inks(ax: "Axes") -> tuple[str, str]:
 
 
 def tidy(ax: "Axes", *, grid: Literal["both", "x", "y"] = "y") -> None:
-    """Leave of axes what helps to read them: the bottom line and a pale grid."""
+    """Reduce axes to the bottom line and a pale grid."""
     text, pale = inks(ax)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
@@ -252,12 +255,12 @@ def tidy(ax: "Axes", *, grid: Literal["both", "x", "y"] = "y") -> None:
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure in the format of the path's ending; missing folders are made.
+    """Write a figure in the format of the path's ending; create missing folders.
 
     Raises
     ------
     ValueError
-        If there is no such format.
+        If the format is unknown.
     """
     target = Path(path)
     known = figure.canvas.get_supported_filetypes()
@@ -268,19 +271,19 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
             f"path: expected a name that ends in one of {expected}, got {os.fspath(path)!r}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Without the date, the same picture is the same file.
+    # Without the date, equal pictures are equal files.
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "ps": {}, "eps": {}}
     figure.savefig(target, dpi=DPI, metadata=dated.get(ending))
 
 
 def _whole(ax: "Axes") -> "Figure":
-    """Return the figure of axes that may stand in a subfigure."""
+    """Return the whole figure of axes, which may be in a subfigure."""
     figure: Figure = ax.figure.figure
     return figure
 
 
 def _finish(ax: "Axes", path: str | os.PathLike[str] | None, made: bool) -> None:
-    """Write the picture, if it is to be written; show it, if it was made here."""
+    """Write the figure if there is a path; show it in a notebook if it was made here."""
     figure = _whole(ax)
     if path is not None:
         save(figure, path)
@@ -308,7 +311,7 @@ def _panels(
 
 
 def _given_axes(ax: "Axes | Sequence[Axes]") -> "list[Axes]":
-    """Return axes, or those in a list or an array of any shape, row by row."""
+    """Return axes as a list: one, or those in a list or an array of any shape, row by row."""
     from matplotlib.axes import Axes
 
     several = isinstance(ax, Sequence | np.ndarray)
@@ -383,7 +386,7 @@ def _draw_panel(
 
 
 def _label_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write what each line is behind its end, the labels far enough apart to be read."""
+    """Write the label of each line after its end, far enough apart to be legible."""
     notes = [
         ax.annotate(
             label,
@@ -402,7 +405,7 @@ def _label_ends(ax: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> No
 
     def spread(ax: "Axes") -> None:
         low, high = ax.get_ylim()
-        height = ax.get_window_extent().height * 72 / _whole(ax).dpi  # in points, as offsets are
+        height = ax.get_window_extent().height * 72 / _whole(ax).dpi  # in points, like offsets
         places = [(y - low) / (high - low) * height for _, y, _, _ in ends]
         push = max(0.0, LINE - abs(places[0] - places[1])) / 2
         upper = 0 if places[0] >= places[1] else 1

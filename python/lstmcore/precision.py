@@ -1,4 +1,4 @@
-"""How exactly an LSTM's products are computed, where nothing else is asked for."""
+"""The default precision of an LSTM's products."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ _default: Precision = "fp32"
 
 
 def checked(precision: Precision | None, name: str = "precision") -> Precision | None:
-    """Return `precision` if it is None or the name of one."""
+    """Return `precision`, which must be None or a known name."""
     if precision is not None:
         _checks.choice(precision, name, _NAMES)
     return precision
 
 
 def in_force(precision: Precision | None, dtype: Any) -> Precision:
-    """Return what weights of `dtype` are packed for: what is asked for, or their default.
+    """Return the precision that weights of `dtype` are packed for: `precision` or the default.
 
     Raises
     ------
     ValueError
-        If float64 is to be computed in another precision than its own.
+        If float64 is to be computed in a precision other than its own.
     """
     if precision is None:
         return _default if dtype == np.float32 else "fp32"
     if dtype == np.float64 and precision not in ("fp32", "auto"):
         raise ValueError(
-            f'precision: expected "fp32" or "auto" for float64, whose products are computed as '
-            f"such, got {precision!r}"
+            f'precision: expected "fp32" or "auto" for float64, whose products are always '
+            f"float64, got {precision!r}"
         )
     return precision
 
 
 def get_precision() -> Precision:
-    """Return the precision of float32 weights that are packed without one; see `set_precision`."""
+    """Return the default precision of float32 weights; see `set_precision`."""
     return _default
 
 
 def set_precision(precision: Precision) -> None:
-    """Set the precision of float32 weights that are packed without one, for the whole process.
+    """Set the default precision of float32 weights, for the whole process.
 
-    Weights that are packed already keep theirs. float64 always is computed as such.
+    It applies to weights that are packed from now on without a precision of their own. float64 is
+    always computed as float64.
 
     Parameters
     ----------
     precision : str
-        ``"fp32"``: multiply-adds of float32, the default. ``"bf16x3"``: on a matrix unit, factors
-        split into three bfloat16 pieces, as accurate as float32. ``"bf16x2"``: two pieces, errors
-        of about 1e-6. ``"bf16"``: one piece, on a matrix unit or AVX-512's dot products, errors of
+        ``"fp32"``: float32 multiply-adds, the default. ``"bf16x3"``: on a matrix unit, factors are
+        split into three bfloat16 terms, as accurate as float32. ``"bf16x2"``: two terms, errors of
+        about 1e-6. ``"bf16"``: one term, on a matrix unit or by AVX-512's dot products, errors of
         about 4e-3 of each factor. ``"int8"``: inference with weights and activations of 8 bits.
-        ``"auto"``: the fastest that is as accurate as float32 on this machine. Where the machine
-        has no unit for a precision that is faster than float32's multiply-adds, these are used
-        instead: `cpu_info` says what computes each.
+        ``"auto"``: the fastest on this machine that is as accurate as float32. If the machine has
+        no unit for a precision that is faster than float32 multiply-adds, these are used instead;
+        `cpu_info` says which unit computes each precision.
 
     Raises
     ------
     ValueError
-        If `precision` is no such name.
+        If `precision` is not one of these.
     """
     global _default
     _checks.choice(precision, "precision", _NAMES)

@@ -10,14 +10,14 @@ from lstmcore._typing import RegularizerName, choices
 
 __all__ = ["L1", "L1L2", "L2"]
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)
 
 
 class L1L2(Configurable):
     """Adds ``l1 * sum(abs(w)) + l2 * sum(w**2)`` to the loss, as Keras does.
 
-    Where w is 0, the slope of its absolute value counts as 0.
+    The derivative of abs(w) at 0 is taken as 0.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ class L2(L1L2):
 
 
 RegularizerLike: TypeAlias = L1L2 | float | RegularizerName | None
-"""What stands for a penalty on weights where a layer takes one."""
+"""Values that a layer accepts as a penalty on weights."""
 
 
 def get(value: RegularizerLike, name: str) -> L1L2 | None:
-    """Turn what a layer's argument may be into a penalty.
+    """Convert a layer's argument to a penalty.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def get(value: RegularizerLike, name: str) -> L1L2 | None:
         A number is the strength of an `L2`; "l1" and "l2" stand for ``L1()`` and ``L2()``, "l1_l2"
         for ``L1L2(0.01, 0.01)``.
     name : str
-        Of the argument.
+        Name of the argument.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If it has another type.
     ValueError
         If the strength is negative or the name unknown.
     """
@@ -93,5 +93,5 @@ _BY_NAME: dict[str, Callable[[], L1L2]] = {
 
 
 def strengths(penalty: L1L2 | None) -> tuple[float, float]:
-    """Return l1 and l2, zeros without a penalty."""
+    """Return l1 and l2, both 0 without a penalty."""
     return (0.0, 0.0) if penalty is None else (penalty.l1, penalty.l2)

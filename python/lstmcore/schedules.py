@@ -1,6 +1,6 @@
-"""Learning rates that change with the steps taken.
+"""Schedules: learning rates as functions of the number of steps.
 
-The public names of `lstmcore.training.schedules`, where users of Keras look for them.
+This module re-exports `lstmcore.training.schedules` under the name that Keras' users expect.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""An LSTM that is fed one step at a time."""
+"""LSTM inference one step at a time."""
 
 from __future__ import annotations
 
@@ -16,23 +16,21 @@ __all__ = ["LSTMStream"]
 
 
 class LSTMStream:
-    """An LSTM that is fed one step at a time and keeps its state; same bits as `functional.lstm`.
+    """An LSTM that takes one step at a time and holds its state; same bits as `functional.lstm`.
 
-    One thread at a time may use it. The weights are shared with other streams made from the same
-    packed weights.
+    Only one thread may use it at a time. Streams made from the same packed weights share them.
 
     Parameters
     ----------
     weights : mapping of str to ndarray, or PackedWeights
-        As for `functional.lstm`.
+        See `functional.lstm`.
     config : LSTMConfig, optional
-        Sizes and options; may be left out with packed weights. Not bidirectional, not
+        Sizes and options; may be left out with packed weights. It must be neither bidirectional nor
         ``go_backwards``. Dropout does not apply.
     batch_size : int, default 1
-        Rows that take their steps together, N.
+        Number of rows that take their steps together, N.
     precision : str, optional
-        How exactly products are computed; see `functional.PackedWeights`. Packed weights have
-        theirs.
+        Precision of products; see `functional.PackedWeights`. Packed weights have their own.
 
     Raises
     ------
@@ -62,12 +60,12 @@ class LSTMStream:
 
     @property
     def batch_size(self) -> int:
-        """Rows that take their steps together, N."""
+        """Number of rows that take their steps together, N."""
         return self._stream.batch_size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Element type, that of the weights."""
+        """Element type of the weights, and of inputs and outputs."""
         return self._stream.dtype
 
     def step(self, x_t: FloatArray | Exporter, out: FloatArray | None = None) -> FloatArray:
@@ -78,7 +76,7 @@ class LSTMStream:
         x_t : ndarray, shape (N, C), or (C,) if N is 1
             Input of this step.
         out : ndarray, shape (N, H), or (H,) where x_t is (C,), optional; P with a projection
-            Where the output goes: C-contiguous, apart from `x_t`. A new array by default.
+            Array for the output: C-contiguous, not overlapping `x_t`. A new array by default.
 
         Returns
         -------
@@ -88,9 +86,9 @@ class LSTMStream:
         Raises
         ------
         TypeError
-            If an argument is no array of the stream's dtype.
+            If an argument is not an array of the stream's dtype.
         ValueError
-            If a shape is wrong, or `out` is not contiguous, read-only or overlaps `x_t`.
+            If a shape is wrong, or `out` is read-only, not contiguous or overlaps `x_t`.
         RuntimeError
             If another thread is using the stream.
         """
@@ -102,13 +100,13 @@ class LSTMStream:
         Parameters
         ----------
         row : int, optional
-            0 to N - 1; all rows by default.
+            Index from 0 to N - 1; all rows by default.
         """
         self._stream.reset(row)
 
     @property
     def state(self) -> LSTMState:
-        """A copy of the state, h and c of shape (layers, N, H); may be set from any such pair."""
+        """A copy of the state, h and c of shape (layers, N, H); assign such a pair to set it."""
         return LSTMState(*self._stream.get_state())
 
     @state.setter

@@ -1,4 +1,4 @@
-"""What every test shares: reproducible randomness and a thread count that no test leaks."""
+"""Common to all tests: reproducible randomness, and a thread count that no test leaks."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hypothesis import settings
 
 import lstmcore as lc
 
-# The same examples in every run; machines differ too much in speed for deadlines.
+# Every run has the same examples; machines differ too much in speed for deadlines.
 settings.register_profile("lstmcore", deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "long", deadline=None, max_examples=int(os.environ.get("DRAWS", "10000")), database=None
@@ -18,7 +18,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "lstmcore"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With NEIGHBOURS=all, what is skipped because a framework is missing is a failure."""
+    """With NEIGHBOURS=all, fail if a test was skipped because a framework is missing."""
     if os.environ.get("NEIGHBOURS") != "all":
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

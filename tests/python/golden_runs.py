@@ -1,7 +1,7 @@
-"""Two hundred random configurations, and digests of all that the engine computes with each.
+"""Two hundred random configurations, and digests of all results of the engine for each.
 
-As a program it writes the digests of the instruction set in use as JSON, which
-tests/golden/make_digests.py keeps. Numbers come from ``RandomState``, whose streams NumPy promises
+Run as a program, it writes the digests for the instruction set in use as JSON, which
+tests/golden/make_digests.py stores. Numbers come from ``RandomState``, whose streams NumPy promises
 never to change.
 """
 
@@ -17,7 +17,7 @@ from lstmcore.config import Activation, LSTMConfig
 
 COUNT = 200
 
-# Each configuration takes some of these, drawn one by one.
+# Each configuration has some of these, each drawn independently.
 OPTIONS = (
     {"num_layers": 2},
     {"num_layers": 3, "dropout": 0.25},
@@ -123,12 +123,12 @@ class Run:
 
 
 def of(gradients):
-    """All arrays of gradients, in the order of the weights."""
+    """Return all arrays of gradients, in the order of the weights."""
     return [gradients.x, *gradients.state, *gradients.weights.values()]
 
 
 def digest(arrays):
-    """Sixteen hexadecimal digits that no other results have."""
+    """Return a digest of sixteen hexadecimal digits."""
     total = hashlib.sha256()
     for array in arrays:
         total.update(np.ascontiguousarray(array).tobytes())
@@ -136,7 +136,7 @@ def digest(arrays):
 
 
 def digests():
-    """Of every run, by its number and the call."""
+    """Compute the digests of every run, by its number and the call."""
     return {
         f"{number} {name}": digest(arrays)
         for number in range(COUNT)

@@ -1,6 +1,6 @@
-"""The LSTM as the equations say it, in float64 and plain loops; and derivatives by differences.
+"""A reference LSTM: its equations in float64 and plain loops, and derivatives by differences.
 
-Shares no code with the package, so that agreement means something.
+It shares no code with the package, so that agreement is evidence.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ def sigmoid(a):
 
 
 def activate(activation, a):
-    """The function (name, alpha, beta) of `a`."""
+    """Apply an activation (name, alpha, beta) to `a`."""
     name, alpha, beta = activation
     return {
         "sigmoid": lambda: sigmoid(a),
@@ -30,25 +30,25 @@ def activate(activation, a):
 
 
 def bounded(a, limit):
-    """`a` between -limit and limit; 0: no limit."""
+    """Clip `a` to [-limit, limit]; 0: no limit."""
     return np.clip(a, -limit, limit) if limit else a
 
 
 def zoned_out(fresh, before, kept, rate):
-    """`before` where it is kept, else `fresh`; without a mask the expectation."""
+    """Apply zoneout: `before` where `kept`, else `fresh`; without a mask, the expected value."""
     return rate * before + (1 - rate) * fresh if kept is None else np.where(kept, before, fresh)
 
 
 def normed(a, config):
-    """`a` without its mean, in units of its spread."""
+    """Subtract the mean of `a`, and divide by its standard deviation."""
     return (a - a.mean()) / np.sqrt(a.var() + config.layer_norm_epsilon)
 
 
 def step(config, x, h, c, cell, masks):
-    """One step of one row: the gates i, f, g, o stand below each other in the weights."""
+    """Compute one step of one row; the rows of the weights are those of i, f, g, o in order."""
     seen = h * masks.get("recurrent_dropout", 1)
     from_x, from_h = cell["weight_ih"] @ x, cell["weight_hh"] @ seen
-    if config.layer_norm:  # over the gates that are there
+    if config.layer_norm:  # over the gates in use
         first = len(c) if config.coupled_gates else 0
         from_x[first:] = normed(from_x[first:], config)
         from_h[first:] = normed(from_h[first:], config)
@@ -76,7 +76,7 @@ def step(config, x, h, c, cell, masks):
 
 
 def run_row(config, x, h, c, cell, backwards, reset, masks):
-    """One row of one layer and direction: x (T, C) gives y (T, H) and the final h and c."""
+    """Run one row through one layer and direction: x (T, C) to y (T, H) and the final h and c."""
     y = np.zeros((len(x), len(h)))
     for t in reversed(range(len(x))) if backwards else range(len(x)):
         if reset[t] and not backwards:
@@ -90,7 +90,7 @@ def run_row(config, x, h, c, cell, backwards, reset, masks):
 
 
 def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=None):
-    """As ``functional.lstm``, in float64; `masks`: of training. Returns y, h, c."""
+    """Compute ``functional.lstm`` in float64, with the masks of training; return y, h, c."""
     batch, steps, _ = x.shape
     hidden, directions = config.state_size, 2 if config.bidirectional else 1
     shape = (config.num_layers * directions, batch, hidden)
@@ -146,10 +146,10 @@ def lstm(x, weights, config, h=None, c=None, lengths=None, reset=None, masks=Non
 
 
 def derivative(function, array, width=1e-3):
-    """Gradient of `function()` by every entry of `array`, which it reads.
+    """Compute the gradient of `function()` with respect to every entry of `array`, which it reads.
 
-    Central differences of fourth order: the error is of the order of width**4 from the series and
-    of the rounding of `function` divided by `width`.
+    It uses central differences of fourth order. Their error is the sum of a truncation error of
+    order width**4 and of the rounding error of `function` divided by `width`.
     """
     gradient = np.zeros_like(array)
     for index in np.ndindex(array.shape):
@@ -164,7 +164,7 @@ def derivative(function, array, width=1e-3):
 
 
 def relative_error(result, expected):
-    """Largest difference, relative to the largest entry."""
+    """Return the largest difference, relative to the largest entry."""
     assert result.shape == expected.shape
     if expected.size == 0:
         return 0.0
@@ -173,7 +173,7 @@ def relative_error(result, expected):
 
 
 def random_case(config, batch, steps, dtype, seed=0, ragged=False, state=False, resets=False):
-    """Random weights and arguments of ``functional.lstm``: (x, weights, keyword arguments)."""
+    """Draw weights and arguments of ``functional.lstm``: (x, weights, keyword arguments)."""
     random = np.random.default_rng(seed)
     weights = {
         name: random.normal(scale=0.5, size=shape).astype(dtype)
@@ -181,7 +181,7 @@ def random_case(config, batch, steps, dtype, seed=0, ragged=False, state=False, 
     }
     x = random.normal(size=(batch, steps, config.input_size)).astype(dtype)
     arguments = {}
-    if ragged:  # not sorted, one row empty, one full
+    if ragged:  # unsorted, with an empty and a full row
         lengths = random.integers(0, steps + 1, batch)
         lengths[:2] = 0, steps
         arguments["lengths"] = random.permutation(lengths)

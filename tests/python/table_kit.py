@@ -1,4 +1,4 @@
-"""What the tests of ``lstmcore`` on tables share."""
+"""Helpers for the tests of ``lstmcore`` on tables."""
 
 import csv
 import json
@@ -29,18 +29,18 @@ def succeed(capsys, *arguments):
 
 
 def report(capsys, *arguments):
-    """Run with ``--json`` and return what the last line says."""
+    """Run a command with ``--json`` and return the last line's object."""
     return json.loads(succeed(capsys, *arguments, "--json").splitlines()[-1])
 
 
 def walks(count, seed, target):
-    """Random walks of 5 to 39 steps in `count` sequences; `target` makes targets of a walk."""
+    """Make `count` random walks of 5 to 39 steps; `target` computes the targets of a walk."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(count):
         steps = rng.standard_normal(rng.integers(5, 40))
         for step, entry in zip(steps, target(np.cumsum(steps)), strict=True):
-            # Far from 0 and of another size: training must standardize.
+            # Far from 0 and on another scale, so that training must standardize.
             rows.append([f"w{number}", f"{1000 + 50 * step:.3f}", entry])
     return ["walk", "step", "end"], rows
 

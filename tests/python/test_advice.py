@@ -1,4 +1,4 @@
-"""Errors about what is often meant: each says what to write instead."""
+"""Errors for common mistakes: each says what to write instead."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_weighted_names_are_kept_in_files(tmp_path):
     [
         (["accuracy", "accuracy"], None),
         (None, ["accuracy", "accuracy"]),
-        ([lc.metrics.F1("a")], [lc.metrics.F1("a")]),  # a name that the user chose is not changed
+        ([lc.metrics.F1("a")], [lc.metrics.F1("a")]),  # a name chosen by the user is not changed
     ],
 )
 def test_names_that_stand_twice(metrics, weighted):
@@ -102,7 +102,7 @@ def test_epochs_before_the_first():
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_a_training_that_is_over_says_so(verbose, capsys):
-    """As when a program that resumes is run once more."""
+    """As when a program that resumes training is run again."""
     model = regressor()
     model.fit(X, Z, epochs=2, verbose=0)
     before = model.get_weights()
@@ -116,7 +116,7 @@ def test_a_training_that_is_over_says_so(verbose, capsys):
 @pytest.mark.parametrize("kind", ["layer", "metric"])
 def test_classes_of_your_own(kind, tmp_path):
     class Mine(lc.layers.Dense if kind == "layer" else lc.metrics.MeanSquaredError):
-        """As its base."""
+        """The same as its base."""
 
     layer = Mine(1) if kind == "layer" else lc.layers.Dense(1)
     model = lc.Sequential([lc.layers.LSTM(3), layer])
@@ -297,7 +297,9 @@ def reader():
     ],
 )
 def test_texts_as_inputs(x):
-    message = r"^x(\[0\])?: expected numbers, got .*TextVectorization makes ids of texts.*Embedding"
+    message = (
+        r"^x(\[0\])?: expected numbers, got .*TextVectorization turns texts into ids.*Embedding"
+    )
     for call in (lambda: reader().fit(x, [1, 2, 3]), lambda: reader().predict(x)):
         with pytest.raises(TypeError, match=message) as info:
             call()
@@ -341,12 +343,12 @@ def test_files_as_data(file):
 def test_single_texts_digits_and_names_of_classes():
     with pytest.raises(TypeError, match="got 'hello' .*pass an array, or a list of samples$"):
         reader().predict("hello")
-    message = r"of digits make numbers by numpy.asarray\(x, dtype=float\)$"
+    message = r"convert digits to numbers by numpy.asarray\(x, dtype=float\)$"
     with pytest.raises(TypeError, match=message):
         regressor().fit(X.astype(str), Z)
     np.testing.assert_array_equal(np.asarray(X.astype(str), dtype=float), X)
     for names in (np.array(list("abc"))[Y], np.array(list("abc"), object)[Y]):
-        with pytest.raises(TypeError, match="^y: .*for classes those of numpy.unique"):
+        with pytest.raises(TypeError, match="^y: .*for classes numpy.unique"):
             classifier().fit(X, names)
 
 
@@ -378,6 +380,6 @@ def test_columns_go_by_their_names():
         sequences.fit([good, good], [good, frame])
     with pytest.warns(RuntimeWarning, match=r"the first is x\[0, 'a'\] = 1e\+300"):
         model.predict(good.replace(1.0, 1e300), verbose=0)
-    numbered = pandas.DataFrame(frame.to_numpy())  # whose names say no more than places
+    numbered = pandas.DataFrame(frame.to_numpy())  # with default column names
     with pytest.raises(ValueError, match=r"^x\[1, 1\] is nan"):
         model.predict(numbered)

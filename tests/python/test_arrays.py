@@ -1,4 +1,4 @@
-"""Arrays of other libraries come in through DLPack, the buffer protocol or `__array__`."""
+"""Arrays of other libraries are read through DLPack, the buffer protocol or `__array__`."""
 
 import array
 
@@ -13,7 +13,7 @@ CONFIG = lc.LSTMConfig(3, 5)
 
 
 class DLPackOnly:
-    """What an array library without `__array__` gives; `device` as DLPack numbers them."""
+    """An array of a library without `__array__`; `device` is DLPack's number."""
 
     def __init__(self, values, device=1):
         self.values, self.device = values, device
@@ -26,7 +26,7 @@ class DLPackOnly:
 
 
 class ArrayOnly:
-    """What gives an array when NumPy asks."""
+    """An object with `__array__` only."""
 
     def __init__(self, values):
         self.values = values
@@ -108,7 +108,7 @@ def test_models(kind, rng):
 
 
 class SparseOnly:
-    """As a matrix of scipy.sparse: it has a shape, is sliced and iterated, and is no array."""
+    """Like a scipy.sparse matrix: has a shape, can be sliced and iterated, but is not an array."""
 
     nnz, dtype = 2, np.dtype(np.float32)
 

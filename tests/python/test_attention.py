@@ -1,4 +1,4 @@
-"""The Attention layer: formulas, exact gradients, ragged rows, weights to look at, files."""
+"""The Attention layer: formulas, exact gradients, ragged rows, attention weights, files."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ ASKED = {
 
 
 def spread(layer, rng):
-    """Give every weight of a built layer a random value."""
+    """Set every weight of a built layer to random values."""
     layer.set_weights(
         [rng.normal(size=values.shape).astype(values.dtype) for values in layer.get_weights()]
     )
@@ -32,7 +32,7 @@ def spread(layer, rng):
 
 
 def reference(layer, x, lengths, query=None):
-    """Context and weights in plain loops, query (N, S, Q) or None."""
+    """Compute context and weights in plain loops; query is (N, S, Q) or None."""
     w = {name: np.asarray(value, np.float64) for name, value in layer.weights.items()}
     count, steps, width = x.shape
     asked = 1 if query is None else query.shape[1]
@@ -112,7 +112,7 @@ def test_gradients_are_exact(rng, kind):
         assert relative_error(gradient, derivative(loss, layer._weights[name])) < 1e-9, name
     before = {name: gradient.copy() for name, gradient in layer._gradients.items()}
     for gradient in layer._gradients.values():
-        gradient[...] = np.nan  # shows up if anything is added to instead of written
+        gradient[...] = np.nan  # shows if a gradient is added to instead of written
     _, _, context = layer.forward(x, LENGTHS, True, 0)
     assert layer.backward(context, dy, need_x=False) is None
     for name, gradient in layer._gradients.items():
@@ -177,7 +177,7 @@ def test_the_same_bits_for_any_number_of_threads(rng, kind):
 
 
 def marked_tokens(rng, count):
-    """Token 2 stands somewhere, and the token behind it is the class."""
+    """Make rows that contain token 2; the token after it is the class."""
     rows = [rng.integers(5, 12, size=length) for length in rng.integers(4, 14, count)]
     labels = rng.integers(0, 2, count)
     for row, label in zip(rows, labels, strict=True):
@@ -206,7 +206,7 @@ def test_a_classifier_looks_where_the_answer_is(rng, kind, tmp_path):
     assert weights.shape == inputs.shape[:2]
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
     assert not weights[np.arange(weights.shape[1]) >= lengths[:, None]].any()
-    # No weight before the answer was read.
+    # No attention before the answer was read.
     before = [
         row[: np.flatnonzero(tokens == 2)[0] + 1].sum()
         for row, tokens in zip(weights, x, strict=True)

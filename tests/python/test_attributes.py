@@ -1,4 +1,4 @@
-"""What can be set on layers, models, optimizers and callbacks, and what each assignment does."""
+"""Assignable attributes of layers, models, optimizers and callbacks, and their effects."""
 
 import copy
 import pickle
@@ -15,14 +15,14 @@ IDS = np.random.default_rng(0).integers(1, 9, (6, 5))
 
 
 def every_kind(base=Checked):
-    """All public classes of the package that are checked."""
+    """Return all public classes of the package with checked attributes."""
     for kind in base.__subclasses__():
         if kind.__module__.startswith("lstmcore."):
             yield kind
             yield from every_kind(kind)
 
 
-# Each layer, with another value for each of its options; what goes in; options beside a change.
+# Each layer, with a different value for each option, an input, and options needed with a change.
 LAYERS = {
     "LSTM": (
         lambda **o: layers.LSTM(**{"units": 4, **o}),
@@ -196,7 +196,7 @@ CHANGES = [(kind, option) for kind, (_, options, _, _) in LAYERS.items() for opt
 
 
 def outcome(layer, x):
-    """What a layer computes, at inference and while training, and what it asks of its weights."""
+    """Return a layer's outputs, at inference and in training, and its weights' options."""
     results = [np.asarray(part) for part in _parts(layer(x))]
     if not getattr(layer, "return_state", False):
         results.append(np.asarray(layer(x, training=True, seed=3)))
@@ -324,11 +324,11 @@ def test_a_name_is_fixed_in_a_model():
     model = lc.Sequential([layer])
     with pytest.raises(AttributeError, match="name: cannot be set, since .* part of a Sequential"):
         layer.name = "second"
-    layer.units = 3  # as long as the model is not built
+    layer.units = 3  # allowed until the model is built
     assert model.predict(X[:, 0], verbose=0).shape == (6, 3)
 
 
-# ---- what is no option ------------------------------------------------------------------------
+# ---- attributes that are not options ----------------------------------------------------------
 
 
 THINGS = {
@@ -356,7 +356,7 @@ def test_an_attribute_that_is_no_option_is_refused(name):
     with pytest.raises(AttributeError, match=f"{name} has no attribute '{wrong}'{hint}"):
         setattr(thing, wrong, 3)
     assert vars(thing) == before
-    thing._anything = 3  # names of one's own
+    thing._anything = 3  # private names are free
     assert thing._anything == 3
 
 
@@ -431,7 +431,7 @@ CHANGED = {
     ("kind", "option"), [(kind, option) for kind in CHANGED for option in CHANGED[kind]]
 )
 def test_options_of_optimizers_change_between_steps(kind, option):
-    """A change before the first step is as if the option was given; one after it acts, too."""
+    """A change before the first step is like passing the option; later changes act too."""
     beside = {"momentum": 0.5} if option == "nesterov" else {}
     make = getattr(lc.optimizers, kind)
 
@@ -500,7 +500,7 @@ def test_options_of_callbacks_change():
 
 
 class Scaled(layers.Dense):
-    """With a constructor and attributes of its own."""
+    """A layer with a custom constructor and attributes."""
 
     note: str
 
@@ -553,7 +553,7 @@ def test_classes_of_users_have_attributes_of_their_own():
     layer.factor = 3.0
     layer.note = "declared in the body"
     loss.calls = 0
-    counting.anything = 1  # a class that uses setattr may have any
+    counting.anything = 1  # a class that defines __setattr__ may allow any name
     with pytest.raises(AttributeError, match="Scaled has no attribute 'facto'; .*'factor'"):
         layer.facto = 1
     with pytest.raises(AttributeError, match="Scaled has no attribute 'unitz'; .*'units'"):
@@ -595,12 +595,12 @@ def test_a_refused_fit_leaves_options_as_they_were():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="y: expected shape"):
         model.fit(X, X[:, 0], verbose=0)
-    model.layers[0].units = 3  # is not built
+    model.layers[0].units = 3  # not built
     model.fit(X, X[:, 0], verbose=0)
 
 
 def test_every_class_keeps_its_options_as_attributes():
-    """So that a change can be checked by the constructor."""
+    """The constructor can then check a change."""
     wrong = []
     for kind in set(every_kind()):
         if kind.__name__.startswith("_") or kind in (lc.layers.Layer,):
@@ -628,7 +628,7 @@ def _instances():
         yield kind()
 
 
-# ---- what completion shows --------------------------------------------------------------------
+# ---- completion -------------------------------------------------------------------------------
 
 SEQUENTIAL = """
     add backward build built class_names compile compiled count_params dtype epoch evaluate fit
@@ -702,7 +702,7 @@ CALLBACK = """
     ],
 )
 def test_completion_shows_what_a_user_can_do(make, names):
-    """Additions are deliberate: what is not for users begins with an underscore."""
+    """Additions must be deliberate: names that are not for users begin with an underscore."""
     thing = make()
     shown = {name for name in dir(thing) if not name.startswith("_")}
     assert shown - set(arguments(type(thing))) == set(names.split()) - set(arguments(type(thing)))

@@ -1,4 +1,4 @@
-"""Bad arguments: an error that names the argument, what was expected and what came; no change."""
+"""Bad arguments: errors name the argument, the expected and the actual value; nothing changes."""
 
 import os
 import subprocess
@@ -113,9 +113,9 @@ def test_sizes_beyond_memory():
     with pytest.raises(ValueError, match="x: expected sizes whose product fits into memory"):
         F.lstm(huge(4, 2**58), weights, config)  # y overflows 64 bits
     with pytest.raises(ValueError, match="x: expected sizes whose product fits into memory"):
-        F.lstm(huge(4, 2**56), weights, config, training=True)  # what the tape keeps does
+        F.lstm(huge(4, 2**56), weights, config, training=True)  # the tape's size does
     with pytest.raises(MemoryError):
-        F.lstm(huge(4, 2**56), weights, config)  # can be counted, cannot be had
+        F.lstm(huge(4, 2**56), weights, config)  # fits into 64 bits, but not into memory
     with pytest.raises(ValueError, match="batch_size"):
         LSTMStream(weights, config, batch_size=2**60)
 

@@ -1,4 +1,4 @@
-"""Wrong arguments above the engine: the error names them, and nothing has changed."""
+"""Wrong arguments of layers and models: the error names them, and nothing changes."""
 
 import numpy as np
 import pytest
@@ -494,7 +494,7 @@ def test_set_weights_changes_all_or_nothing():
 
 def test_an_empty_time_axis():
     model = lc.Sequential([layers.LSTM(2), layers.Dense(1)])
-    # No step was made: the state is zero, so the output is the bias.
+    # There are no steps: the state is zero, so the output is the bias.
     np.testing.assert_array_equal(model.predict(X[:, :0]), np.zeros((4, 1), np.float32))
 
 
@@ -545,7 +545,7 @@ REFUSED = {
 def test_a_refused_call_leaves_the_model_as_it_was(name):
     cell = layers.LSTMCell(2)
     head = layers.Dense(2, activation="softmax")
-    head(np.zeros((1, 2), np.float32))  # has weights of its own already
+    head(np.zeros((1, 2), np.float32))  # is built already
     before = head.get_weights()
     model = lc.Sequential([layers.RNN(cell), head])
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -556,7 +556,7 @@ def test_a_refused_call_leaves_the_model_as_it_was(name):
     assert head._alone
     assert model.history is None
     assert model.optimizer.slots == {}
-    assert model.fit(X, LABELS, verbose=0).epoch == [0]  # three features are as good as seven
+    assert model.fit(X, LABELS, verbose=0).epoch == [0]  # three features are still possible
     assert model.input_shape == (None, None, 3)
     assert head.get_weights()[0].shape == before[0].shape
 

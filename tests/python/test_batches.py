@@ -25,12 +25,12 @@ def classifier(**options):
 
 
 def cut(*arrays):
-    """The batches that `fit` makes of arrays in order."""
+    """Return the batches that `fit` makes from arrays in order."""
     return [tuple(part[at : at + SIZE] for part in arrays) for at in range(0, N, SIZE)]
 
 
 class Sequence:
-    """As Keras' `PyDataset`: a length, batches by number, and told where an epoch ends."""
+    """Like Keras' `PyDataset`: a length, batches by number, and a call when an epoch ends."""
 
     def __init__(self, batches):
         self.made, self.told = batches, []
@@ -39,7 +39,7 @@ class Sequence:
         return len(self.made)
 
     def __getitem__(self, number):
-        return self.made[number]  # IndexError past the end is not needed
+        return self.made[number]  # need not raise IndexError past the end
 
     def on_epoch_begin(self):
         self.told.append("begin")
@@ -49,7 +49,7 @@ class Sequence:
 
 
 class Iterable:
-    """Iterated anew as often as wanted; how long it is nobody knows."""
+    """Can be iterated repeatedly; its length is unknown."""
 
     def __init__(self, batches):
         self.made, self.walks = batches, 0
@@ -120,7 +120,7 @@ def test_predict_takes_batches_of_inputs_alone(data):
     parts = [part for (part,) in cut(x)]
     for items in (parts, [(part,) for part in parts], [[part] for part in parts]):
         np.testing.assert_array_equal(model.predict(iter(items), verbose=0), expected)
-    rows = [[*part] for part in parts]  # lists of rows are not taken apart
+    rows = [[*part] for part in parts]  # lists of rows are not split
     np.testing.assert_array_equal(model.predict(iter(rows), verbose=0), expected)
     two = (list(part) for part in (x[:2], x[2:4]))  # nor are those of two rows
     np.testing.assert_array_equal(model.predict(two, verbose=0), expected[:4])
@@ -161,7 +161,7 @@ def test_an_encoder_decoder_takes_batches():
     for model in made:
         model.compile(metrics="accuracy")
     array, batched = made
-    # Batches of rows of one length are in the given order only without buckets: shuffle=False.
+    # Only without buckets, shuffle=False, are batches of rows of one length in the given order.
     wanted = array.fit(x, y, 2, epochs=3, shuffle=False, verbose=0)
     got = batched.fit(Sequence(batches), epochs=3, verbose=0)
     assert got.history == wanted.history
@@ -190,7 +190,7 @@ def test_iterables_begin_anew_and_are_told(data):
 
 
 def seen(source, **options):
-    """The means of the batches that each epoch trains on."""
+    """Return the means of the batches that each epoch trains on."""
     found, model = [], classifier()
     original = lc.training.loop.train_step
 
@@ -214,7 +214,7 @@ def test_steps_go_on_where_the_epoch_before_stopped(data):
     same = iter(batches)
 
     class Forgetful:
-        """Claims to begin anew, and does not."""
+        """Claims to restart, but does not."""
 
         def __iter__(self):
             return same
@@ -274,7 +274,7 @@ def test_callbacks_are_told_how_many_batches_there_are(make, options, steps, ver
 def test_lists_of_batches_and_lists_of_tuples(data):
     x, y, weights = data
     model = classifier()
-    model.fit(x, y, verbose=0, validation_data=[x, y])  # x and y in a list, as ever
+    model.fit(x, y, verbose=0, validation_data=[x, y])  # x and y in a list
     rows = [tuple(row[:3]) for row in x]  # samples of three steps each
     expected = model.predict(x[:, :3], verbose=0)
     np.testing.assert_array_equal(model.predict(rows, verbose=0), expected)
@@ -309,7 +309,7 @@ def test_lists_of_batches_and_lists_of_tuples(data):
 
 def test_an_endless_sequence_says_so(data):
     class Endless:
-        num_batches = None  # as Keras' PyDataset without a length
+        num_batches = None  # like Keras' PyDataset without a length
 
         def __getitem__(self, number):
             return cut(*data[:2])[number % 3]
@@ -474,8 +474,8 @@ def test_what_yields_batches(data):
     for thing in ([(part, [1]) for part in uneven], [(part,) for part in uneven]):
         assert is_batches(thing, 3)
     for thing in ([tuple(x[0]), tuple(x[1])], [(x[0], x[1]), (x[2], x[3])]):
-        assert not is_batches(thing, 3)  # samples, whose rows are tuples; x and y of tuples
-    assert is_batches([(x[0], 1), (x[1], 0)], 3, lone=True)  # so that an error says what they are
+        assert not is_batches(thing, 3)  # samples whose rows are tuples; x and y as tuples
+    assert is_batches([(x[0], 1), (x[1], 0)], 3, lone=True)  # so that an error can describe them
     assert not is_batches([(x[0], 1), (x[1], 0)], 3)
     assert is_batches([(["a", "b"], [0, 1])], 1)
     assert not is_batches([("a", "b"), (0, 1)], 1)
@@ -486,7 +486,7 @@ def test_what_yields_batches(data):
 @pytest.mark.parametrize("kind", [Sequence, Iterable])
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
-    """At a learning rate of 0 the figures of all epochs are those of the first batches."""
+    """At learning rate 0, the figures of all epochs are those of the first batches."""
     x, y, _ = data
     model = classifier()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy", ["accuracy"])
@@ -496,7 +496,7 @@ def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
     ).history
     expected = model.evaluate(x[: steps * SIZE], y[: steps * SIZE], SIZE, verbose=0)
     for name, value in zip(("val_loss", "val_accuracy"), expected, strict=True):
-        # The mean of a batch's losses is that of evaluate, batch by batch, to the bit.
+        # The mean of the batches' losses equals that of evaluate, to the bit.
         assert history[name] == [value] * 3
     if kind is Sequence:
         assert source.told == ["begin", "end"] * 3

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: grids, medians, goals, tables. Nothing is timed."""
+"""The benchmark's arithmetic: grids, medians, goals, tables. Nothing is timed."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def measured(where, peer, *seconds, **more):
 
 @pytest.fixture
 def run():
-    """A run in which lstmcore takes 1 ms for everything and reaches known shares."""
+    """Make a run in which lstmcore takes 1 ms for everything, with known shares of the peak."""
     limits = [
         {"isa": isa, "dtype": "float32", "threads": threads, "gflops": 100.0 * threads * factor}
         for threads in (1, 2)
@@ -213,7 +213,7 @@ def test_every_cell_and_the_mean(run, slowest, holds):
     claim = verdict(run, "inference, 2 threads: every cell")
     assert claim.holds is holds
     assert cells[4].shape.name in claim.measured
-    # Eight cells at 2^(5/4) and one at 1 make a mean of 2^(10/9).
+    # Eight cells at 2^(5/4) and one at 1 have a geometric mean of 2^(10/9).
     assert verdict(run, "inference, 2 threads: geometric mean").holds is True
     assert verdict(run, "training, 2 threads: every cell").holds is None
 
@@ -252,7 +252,7 @@ def test_stream_goal_scales_with_the_limit(run):
         {"dtype": "float32", "inputs": 1, "hidden": 16, "median": 0.08},
         {"dtype": "float32", "inputs": 1, "hidden": 32, "median": 0.2},
     ]
-    run.stream = {"isa": "avx512", "steps": steps}  # 200 GF/s a core
+    run.stream = {"isa": "avx512", "steps": steps}  # 200 GF/s per core
     assert verdict(run, "stream in C++, H 16").holds is True
     assert verdict(run, "stream in C++, H 32").holds is False
     assert verdict(run, "stream in C++, H 64").holds is None
@@ -349,7 +349,7 @@ def test_report_writes_tables_and_pictures(run, tmp_path):
 
 
 def texts(figure):
-    """What is written in a figure, none of it beyond the edges; not the numbers of axes."""
+    """Return the texts of a figure, except axes' numbers, after checking that none is cut off."""
     figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
     (ax,) = figure.axes
     rows = ax.get_yticklabels() if ax.get_yscale() == "linear" else []
@@ -377,10 +377,10 @@ def test_bars_are_as_long_as_their_values_up_to_a_limit():
     written = texts(figure)
     for text in ("Speed", "best peer", "slower", "0.50 x a", "2.00 x b, 1.00 ms", "100.00 x c"):
         assert text in written
-    assert [text.strip() for text in written].count("//") == 1  # the giant is cut off
+    assert [text.strip() for text in written].count("//") == 1  # the largest bar is cut off
     (mark,) = ax.lines
     assert list(mark.get_xdata()) == [1.0, 1.0]
-    assert ax.yaxis_inverted()  # the first row is the uppermost
+    assert ax.yaxis_inverted()  # the first row is at the top
 
 
 def test_roofline_has_the_limits_and_the_points():
@@ -392,12 +392,12 @@ def test_roofline_has_the_limits_and_the_points():
     assert lines["lstmcore"] == [[50.0, 100.0]]
     assert lines["jax"] == [[0.5, 2.0]]
     ends = [line.get_xydata()[-1].tolist() for line in ax.lines[:3]]
-    assert ends[:2] == [[0.5, 200.0], [10.0, 200.0]]  # where a memory's limit meets arithmetic's
+    assert ends[:2] == [[0.5, 200.0], [10.0, 200.0]]  # where the memory and arithmetic limits meet
     assert ends[2][1] == 200.0
     written = texts(figure)
     assert "L1" in written
     assert "DRAM" in written
-    assert "fast" not in written  # never the limit
+    assert "fast" not in written  # it is never the limit
     assert "200 GF/s, the limit of multiply-adds" in written
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["lstmcore", "jax"]
 
@@ -423,7 +423,7 @@ def test_a_picture_is_the_same_file_each_time_and_its_text_is_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["full", "precision"])
 def test_committed_pictures_are_those_of_the_committed_runs(name):
-    """Every picture that a run has data for is in the documentation, and no other."""
+    """The documentation has exactly the pictures that the runs have data for."""
     folder = ROOT / "docs" / "performance" / ("precision" if name == "precision" else "")
     loaded = results.load(ROOT / "bench" / "results" / f"{name}.json")
     drawn = {picture for picture, _ in report.drawn(loaded)}

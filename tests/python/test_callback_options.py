@@ -1,4 +1,4 @@
-"""Options of callbacks that Keras' users know: lines, functions of the epoch, weights only."""
+"""Callback options known from Keras: verbose lines, functions of the epoch, weights only."""
 
 import re
 
@@ -19,7 +19,7 @@ def regressor(rate=1e-2, metrics=None):
 
 
 def lines_of(capsys, callback, *, rate=0.0, epochs=4, **options):
-    """What is written by a training in which no epoch is better than the one before."""
+    """Return the output of a training in which no epoch improves on the one before."""
     regressor(rate).fit(X, Y, epochs=epochs, callbacks=callback, verbose=0, **options)
     return capsys.readouterr().out.splitlines()
 
@@ -38,7 +38,7 @@ def test_early_stopping_says_what_it_restores_without_a_stop(capsys):
 
 
 def test_reduce_on_plateau_says_when_it_lowers_the_rate(capsys):
-    # The rate is so small that float32 weights do not move.
+    # The rate is so small that float32 weights do not change.
     lower = callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_lr=5e-31, verbose=1)
     why = "loss did not improve for 1 epoch"
     assert lines_of(capsys, lower, rate=2e-30) == [
@@ -100,7 +100,7 @@ def test_a_program_without_a_console_trains(monkeypatch):
     [
         (lambda epoch: 0.1 / (epoch + 1), [0.1, 0.05]),
         (lambda epoch, rate: rate / 2, [0.005, 0.0025]),
-        (lambda epoch, rate=7.0: rate / 2, [0.005, 0.0025]),  # as Keras, which offers both first
+        (lambda epoch, rate=7.0: rate / 2, [0.005, 0.0025]),  # Keras tries both first
         (lambda *both: both[1] / 2, [0.005, 0.0025]),
         (lc.schedules.ExponentialDecay(0.1, 1, 0.5), [0.1, 0.05]),
     ],

@@ -1,4 +1,4 @@
-"""Callbacks: what they are told and what they do about it."""
+"""Callbacks: how they are called, and what they do."""
 
 import csv
 import math
@@ -22,7 +22,7 @@ def data(rng):
 
 
 class Scripted(callbacks.Callback):
-    """Replaces the validation loss by given figures, as if they had been measured."""
+    """Replaces the validation loss by given values, as if they had been measured."""
 
     def __init__(self, figures):
         self.figures = figures
@@ -88,8 +88,8 @@ def test_early_stopping_waits_and_stops(data):
     ("figures", "best"),
     [
         ([5, 4, 4.5, 4.2, 1], 1),  # stops at epoch 3
-        ([5, 4, 4.5], 1),  # ends before its patience does
-        ([5, 4, 3], 2),  # improves to the end
+        ([5, 4, 4.5], 1),  # ends before the patience is exhausted
+        ([5, 4, 3], 2),  # improves until the end
         ([math.nan, 4, math.nan, 5], 1),
     ],
 )
@@ -206,8 +206,8 @@ def test_checkpoint_of_the_best_epoch(data, tmp_path):
 def test_the_learning_rate_falls_on_a_plateau(data):
     reducer = callbacks.ReduceLROnPlateau(factor=0.5, patience=2, cooldown=1, min_lr=0.004)
     model, _, history = run(data, [5, 5, 5, 5, 5, 5, 5, 5, 5], reducer)
-    # The rate during each epoch: it falls after two epochs without improvement, then one epoch
-    # does not count, and it stays at the least.
+    # The rate during each epoch: it falls after two epochs without improvement, pauses for one
+    # epoch, and stays at the minimum.
     expected = [0.01, 0.01, 0.01, 0.005, 0.005, 0.005, 0.004, 0.004, 0.004]
     assert history.history["learning_rate"] == pytest.approx(expected)
     assert model.optimizer.learning_rate == 0.004

@@ -1,4 +1,4 @@
-"""Saving and going on: a resumed run is the run that was not stopped, to the last bit."""
+"""Saving and resuming: a resumed run equals the uninterrupted run, to the last bit."""
 
 import copy
 import os
@@ -162,7 +162,7 @@ def test_without_the_optimizer_there_is_only_the_model(data, tmp_path):
     np.testing.assert_array_equal(loaded.predict(data[0]), model.predict(data[0]))
     full = tmp_path / "full.safetensors"
     model.save(full)
-    # Adam's two slots are as large as the weights.
+    # Adam's two moments are each as large as the weights.
     assert full.stat().st_size - path.stat().st_size > 2 * model.parameters.values.nbytes
 
 
@@ -179,7 +179,7 @@ def test_a_compiled_model_is_saved_before_its_first_step(data, tmp_path):
 
 def test_own_losses_come_back_by_name(tmp_path):
     class Halved(losses.MeanSquaredError):
-        """Half of it."""
+        """Half of its base's loss."""
 
         def sum(self, targets, outputs, weights=None, scale=1.0, need_gradient=False):
             value, gradient = super().sum(targets, outputs, weights, scale / 2, need_gradient)
@@ -201,7 +201,7 @@ def test_own_losses_come_back_by_name(tmp_path):
 
 def test_own_layers_come_back_by_name(tmp_path, rng):
     class Doubled(layers.Dense):
-        """Twice a Dense."""
+        """Twice the output of a Dense."""
 
         def forward(self, inputs, lengths, training, seed):
             outputs, lengths, context = super().forward(inputs, lengths, training, seed)
@@ -250,7 +250,7 @@ def test_the_same_model_makes_the_same_file(data, tmp_path):
 
 
 def steering():
-    """Callbacks whose decisions depend on what they saw in earlier epochs."""
+    """Return callbacks whose decisions depend on earlier epochs."""
     return [
         callbacks.ReduceLROnPlateau("loss", 0.5, 2, min_delta=0.05, cooldown=1),
         callbacks.EarlyStopping("accuracy", patience=4, restore_best_weights=True),
@@ -268,7 +268,7 @@ def test_callbacks_go_on_where_they_were(epoch, data, tmp_path):
     ]
     whole = unbroken.fit(*data, epochs=10, callbacks=[*steering(), *savers], verbose=0)
     assert len(set(whole.history["learning_rate"])) > 2
-    assert 5 < len(whole.epoch) < 10  # stopped
+    assert 5 < len(whole.epoch) < 10  # early stopping
 
     resumed = lc.load(tmp_path / f"{epoch}.safetensors")
     later = tmp_path / "later.safetensors"
@@ -280,7 +280,7 @@ def test_callbacks_go_on_where_they_were(epoch, data, tmp_path):
     assert rest.history == {name: values[epoch:] for name, values in whole.history.items()}
     assert_same_state(resumed, unbroken)
     assert savers[1].best == max(whole.history["accuracy"])
-    # What was the best before the break is not bettered by less.
+    # The best value before the interruption still counts.
     bettered = max(rest.history["accuracy"]) > max(whole.history["accuracy"][:epoch])
     assert later.exists() == bettered
 
@@ -297,7 +297,7 @@ def test_callbacks_go_on_in_the_same_process_and_after_save(data, tmp_path):
     for model in (lc.load(tmp_path / "model"), copy.deepcopy(first), first):
         model.fit(*data, epochs=6, initial_epoch=2, callbacks=[reducer()], verbose=0)
         assert_same_state(model, whole)
-    # From the start, or for another figure, they begin anew.
+    # A new run, or another figure, resets them.
     again = reducer()
     first.fit(*data, epochs=1, callbacks=[again], verbose=0)
     assert again.wait == 0

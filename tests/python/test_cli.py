@@ -42,7 +42,7 @@ def softmax_model(tmp_path):
 
 
 def type_in(monkeypatch, content):
-    """Let the standard input hold `content`."""
+    """Replace the standard input by `content`."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
 
 
@@ -64,7 +64,7 @@ def test_predict_prints_class_probability_and_sentence(softmax_model, capsys):
 def test_predict_reads_lines_when_no_sentence_is_given(softmax_model, capsys, monkeypatch):
     path, _ = softmax_model
     _, expected, _ = run(capsys, "predict", path, *SENTENCES)
-    # Windows line ends, and no end of the last line.
+    # Windows line ends, and no line end after the last line.
     type_in(monkeypatch, f"{SENTENCES[0]}\r\n{SENTENCES[1]}".encode())
     assert run(capsys, "predict", path) == (0, expected, "")
 
@@ -75,7 +75,7 @@ def test_every_line_is_answered_also_a_blank_one(softmax_model, capsys, monkeypa
     _, expected, _ = run(capsys, "predict", path, *texts)
     lines = expected.splitlines()
     assert [line.split("\t")[2] for line in lines] == texts
-    # As the text without a known word is predicted.
+    # The prediction for a text without known words.
     nothing = lc.load(path).predict([""], verbose=0)[0]
     assert lines[0] == f"{nothing.argmax()}\t{nothing.max():.4f}\t"
     type_in(monkeypatch, "".join(f"{text}\n" for text in texts).encode())
@@ -114,7 +114,7 @@ def test_a_pipe_is_answered_as_its_lines_come(softmax_model):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        for text in SENTENCES:  # the second one is not written before the first is answered
+        for text in SENTENCES:  # write the second one only after the first is answered
             process.stdin.write(f"{text}\n")
             process.stdin.flush()
             assert process.stdout.readline().endswith(f"\t{text}\n")
@@ -153,7 +153,7 @@ def test_predict_with_one_output_knows_both_classes(tmp_path, capsys):
     for line, share in zip(out.splitlines(), positive, strict=True):
         label, probability, _ = line.split("\t")
         assert label == str(int(share > 0.5))
-        # Four decimals are printed.
+        # Probabilities are printed with four decimals.
         assert float(probability) == pytest.approx(max(share, 1 - share), abs=0.5e-4)
 
 
@@ -181,7 +181,7 @@ def test_a_text_that_is_the_name_of_a_file_is_told(softmax_model, capsys):
     path, _ = softmax_model
     status, out, err = run(capsys, "predict", path, path)
     assert (status, out.count("\n")) == (0, 1)
-    assert err.startswith(f"lstmcore: note: {path!r} is taken for a text; < {path} reads")
+    assert err.startswith(f"lstmcore: note: {path!r} is treated as a text; < {path} reads")
 
 
 def test_missing_model_is_named(capsys):
@@ -267,7 +267,7 @@ def test_help_ends_with_an_example(command, capsys):
     out = capsys.readouterr().out
     examples = out.split("\nexample:\n")[1].partition("\n\n")[0].splitlines()
     assert all(line.startswith(f"  lstmcore {command}") for line in examples)
-    # The parser takes what the example writes.
+    # The parser accepts the commands of the examples.
     for line in examples:
         words = shlex.split(line.partition("<")[0])[1:]
         assert program._parser().parse_args(words).run is not None
@@ -302,7 +302,7 @@ def test_unknown_instruction_set_is_named():
 
 def test_closed_pipe_ends_quietly(softmax_model):
     path, _ = softmax_model
-    # More output than a pipe holds, of which the reader takes nothing.
+    # More output than a pipe can hold, and a reader that reads none of it.
     lines = "a good film\n" * 20000
     with subprocess.Popen(
         [sys.executable, "-m", "lstmcore", "predict", path],

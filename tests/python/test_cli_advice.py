@@ -1,4 +1,4 @@
-"""What ``lstmcore`` advises about fields that are no numbers can be followed."""
+"""The advice of ``lstmcore`` about fields that are not numbers works."""
 
 import re
 
@@ -20,7 +20,7 @@ def one_thread():
 
 
 def with_field(tmp_path, column, field):
-    """A table with `field` in its first row."""
+    """Write a table with `field` in its first row."""
     place = HEADER.index(column)
     first = [field if number == place else entry for number, entry in enumerate(ROWS[0])]
     return write(tmp_path / "data.csv", HEADER, [first, *ROWS[1:]])
@@ -32,7 +32,7 @@ def train(capsys, data, tmp_path, *options):
     return run(capsys, "train", data, "--out", out, *sizes, *options)
 
 
-# Column, its first field, options, what is advised. All but the columns that are dropped are used.
+# Column, its first field, options, advice. All columns that are not dropped are used.
 TRAIN = [
     ("y", "", SERIES, "fill it in"),
     ("y", "NA", SERIES, "fill it in"),
@@ -91,7 +91,7 @@ def test_advice_of_training_can_be_followed(tmp_path, capsys, options, more):
     data = write(tmp_path / "data.csv", HEADER, ROWS)
     status, _, err = train(capsys, data, tmp_path, *options)
     assert status == 1
-    if more is None:  # what stands behind the --features
+    if more is None:  # the end of the list of --features
         options, more = SERIES, ["--features", "x"]
     else:
         assert more[0] in err
@@ -122,7 +122,7 @@ def test_commands_advise_no_option_that_they_lack(
     assert train(capsys, good, tmp_path, *options, *dropped)[0] == 0
     data = with_field(tmp_path, column, field)
     status, out, err = run(capsys, command, tmp_path / "model.safetensors", data)
-    assert (status, out) == (1, "")  # in particular no header of a table
+    assert (status, out) == (1, "")  # not even a table's header
     assert err.endswith(f"; {advice}\n")
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])

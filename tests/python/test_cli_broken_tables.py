@@ -1,4 +1,4 @@
-"""Tables in every form, and what ``lstmcore`` says of broken ones: an error in one line."""
+"""Tables in every form, and the one-line errors of ``lstmcore`` for broken ones."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(folder):
-    """A small model of walks, for tests that do not ask how good it is."""
+    """Train a small model of walks, for tests in which its quality does not matter."""
     data = write(folder / "few.csv", *walks(40, 1, sign_of_the_end))
     model = str(folder / "few.safetensors")
     options = ["--key", "walk", "--target", "end", "--units", "4", "--epochs", "2", "--quiet"]
@@ -65,7 +65,7 @@ BROKEN = [
     ("a,,c\n1,2,3\n", "expected a name for each column, got none for number 2"),
     ("a,a\n1,2\n", "expected different names of columns, got 'a' twice"),
     ("a,b\n1,2\n1,2,3\n", "line 3: expected 2 fields like the header, got 3"),
-    ('a,b\n1,2\n"1,2\n', "line 3: unexpected end of data; a field with quotes"),
+    ('a,b\n1,2\n"1,2\n', "line 3: unexpected end of data; a field that contains quotes"),
     ('a,b\n"1"2,2\n', "line 2: ',' expected after"),
 ]
 
@@ -92,7 +92,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path, capsys):
     assert f"{path}: damaged gzip file" in err
 
 
-# What is wrong with a table of sequences: what replaces a row, more options, and what is said.
+# Errors in a table of sequences: rows to replace, more options, and the error text.
 HEADER = ["id", "day", "x", "y"]
 ROWS = [[f"s{place // 2}", f"2024-01-{place + 1:02}", place, place % 4 // 2] for place in range(24)]
 KEYED = ["--key", "id", "--target", "y"]
@@ -113,12 +113,12 @@ REFUSED = [
     ),
     ({}, ["--key", "ID", "--target", "y"], "--key: expected columns of"),
     ({}, ["--key", "idd", "--target", "y"], "got 'idd'; did you mean 'id'?"),
-    ({}, ["--key", "id", "--target", "id"], "--key: expected another column than --target"),
+    ({}, ["--key", "id", "--target", "id"], "--key: expected a column other than --target"),
     ({}, [*KEYED, "--features", "x", "--drop", "z"], "--drop: expected columns of"),
-    ({}, [*KEYED, "--drop", "x", "day"], "expected columns of numbers beside target, key and time"),
+    ({}, [*KEYED, "--drop", "x", "day"], "columns of numbers besides target, key and time"),
     ({}, [*KEYED, "--text", "x"], "--text: has no meaning for a table with --key"),
     ({}, [*KEYED, "--window", "2"], "--window: has no meaning for a table with --key"),
-    ({}, ["--target", "y"], "expected one column of texts beside the target, got id, day, x; say"),
+    ({}, ["--target", "y"], "expected one column of texts besides the target, got id, day, x; say"),
     (
         {},
         ["--target", "y", "--text", "id", "--time", "day"],
@@ -196,7 +196,7 @@ def test_a_model_does_not_replace_a_table(tmp_path, capsys, name):
 @pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
 def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, link):
     model, data = classifier
-    source = tmp_path / "table"  # without an ending that would tell
+    source = tmp_path / "table"  # without an ending
     source.write_bytes(Path(data).read_bytes())
     out = source
     if link is not None:
@@ -207,12 +207,12 @@ def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, lin
     status, printed, err = run(capsys, "train", source, *options, "--out", out)
     assert (status, printed) == (1, "")
     assert err == (
-        f"lstmcore: error: --out: expected another file than the one that is read, got {out}\n"
+        f"lstmcore: error: --out: expected a file other than the one that is read, got {out}\n"
     )
     assert source.read_bytes() == before
     status, _, err = run(capsys, "convert", model, model)
     assert status == 1
-    assert err.startswith("lstmcore: error: OUT: expected another file than the one that is read")
+    assert err.startswith("lstmcore: error: OUT: expected a file other than the one that is read")
 
 
 def test_a_class_that_was_not_trained_on_is_named(classifier, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The commands of docs/command_line.md do what the page shows, but for the numbers."""
+"""The commands of docs/command_line.md print what the page shows, apart from numbers."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def blocks(language):
 
 
 def commands():
-    """Each command of the page with the output below it."""
+    """Yield each command of the page with its output."""
     for block in blocks("console"):
         for entry in re.split(r"^\$ ", block, flags=re.M)[1:]:
             command, _, output = entry.partition("\n")
@@ -31,12 +31,12 @@ def commands():
 
 
 def without_numbers(text):
-    """What machines may differ in is left out: numbers, and the words of the platform."""
+    """Remove what may differ between machines: numbers, and the description of the platform."""
     text = re.sub(r"^(platform|instruction set) .*$", r"\1", text, flags=re.M)
     return re.sub(r"[ \d.,+-]*\d[\d.,+e-]*", " # ", text)
 
 
-# Some seconds: four small trainings, and a process for each command.
+# Takes some seconds: four small trainings, and a process for each command.
 def test_commands_do_what_the_page_shows(tmp_path):
     setup = blocks("python")[0]
     path = os.pathsep.join([str(Path(lc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -56,7 +56,7 @@ def test_commands_do_what_the_page_shows(tmp_path):
         )
         assert (done.returncode, done.stderr) == (0, ""), command
         assert without_numbers(done.stdout) == without_numbers(output), command
-    # What Python does with such a model works as well.
+    # The page's Python code for such a model works as well.
     code = "\n".join(["import numpy as np", *blocks("py")])
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 

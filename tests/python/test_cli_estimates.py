@@ -1,4 +1,4 @@
-"""What ``lstmcore`` says of outputs that describe targets: rates, quantiles, mean and deviation."""
+"""Estimates that ``lstmcore`` reports: rates, quantiles, means and standard deviations."""
 
 import json
 
@@ -14,12 +14,12 @@ QUANTILES = [0.1, 0.5, 0.9]
 
 
 def gaussian(outputs):
-    """Mean and deviation of outputs (..., 2), by the definition of the loss."""
+    """Return mean and standard deviation of outputs (..., 2), by the loss's definition."""
     return outputs[..., 0], np.sqrt(np.log1p(np.exp(outputs[..., 1])) + 1e-6)
 
 
-# A loss, how many outputs it has for one target, the names of what they say, what that is, and
-# which of it the figures of `evaluate` are about.
+# A loss, its number of outputs for one target, the names of the estimates, their definitions, and
+# the estimate that the figures of `evaluate` use.
 CASES = {
     "poisson": (lc.losses.Poisson(log_rate=True), 1, ["value"], lambda o: [np.exp(o[..., 0])], 0),
     "gaussian": (lc.losses.GaussianNLL(), 2, ["mean", "standard_deviation"], gaussian, 0),
@@ -49,7 +49,7 @@ def sequence_model(loss, units, *, per_step=False, width=2):
 
 
 def table(tmp_path, targets):
-    """Four sequences of three steps, with the targets of the steps."""
+    """Write four sequences of three steps, with the targets of the steps."""
     x = np.random.default_rng(0).standard_normal((12, 2))
     rows = [
         [f"s{place // 3}", *map(repr, values.tolist()), target]
@@ -87,7 +87,7 @@ def test_sequences(tmp_path, capsys, case, per_step):
     errors = expected[place] - wanted
     assert figures["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-12)
     assert figures["rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()), rel=1e-12)
-    # The mean over targets of the loss, in float32.
+    # The mean of the loss over targets, in float32.
     mean = loss(wanted[:, None], outputs)
     assert figures["loss"] == pytest.approx(mean, rel=1e-5)
 
@@ -131,7 +131,7 @@ def test_texts(tmp_path, capsys, case):
 
 @every_loss
 def test_series(tmp_path, capsys, case):
-    """Forecasts are changes in units of their spread: a deviation is no place to begin from."""
+    """Forecasts are scaled changes; to a standard deviation, the last value is not added."""
     loss, units, names, meaning, place = case
     horizon, window, scale = 2, 4, 3.0
     layout = Layout("series", "sales", target_scale=scale, window=window, horizon=horizon)
@@ -146,7 +146,7 @@ def test_series(tmp_path, capsys, case):
         seen = series[start : start + window]
         inputs = ((seen - seen[-1]) / scale).astype(np.float32)[None, :, None]
         outputs = np.float64(model.predict(inputs, verbose=0)[0])
-        # All means before all variances, but all quantiles of one step together.
+        # All means precede all variances, but the quantiles of one step are together.
         by_step = outputs.reshape(2, 2).T if "mean" in names else outputs.reshape(horizon, units)
         found = meaning(by_step)
         moved = [values * scale + seen[-1] for values in found]
@@ -171,7 +171,7 @@ def test_series(tmp_path, capsys, case):
         forecast(start)[place] - series[start + window : start + window + horizon]
         for start in starts
     ]
-    # Batches of other sizes add in another order, in float32.
+    # With other batch sizes, float32 sums have another order.
     assert figures["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Several series in one table, and rows that are not in the order of their dates."""
+"""Several series in one table, and rows that are not in order of their dates."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_two_series_are_not_taken_for_one(tmp_path, capsys, mixed):
     )
     status, _, err = train(capsys, tmp_path, HEADER, rows, "--time", "date", "--key", "shop")
     assert (status, err) == (0, "")
-    # The same is asked of a table to predict from.
+    # The same check applies to tables for predictions.
     path = tmp_path / "data.csv"
     write(path, HEADER, [*rows, ["A", "2010-01-30", 1]])
     for command in ("predict", "evaluate"):
@@ -112,6 +112,6 @@ def test_names_in_blocks_may_be_series(tmp_path, capsys):
     assert status == 0
     assert err == (
         "lstmcore: note: column 'shop', which is not used, changes only once along the table; if "
-        "each of its values is a series of its own, say --key shop\n"
+        "each of its values is a separate series, pass --key shop\n"
     )
     assert train(capsys, tmp_path, ["shop", "sales"], rows, "--key", "shop")[::2] == (0, "")

@@ -1,4 +1,4 @@
-"""How the command line reads, draws and counts where there are many classes or series."""
+"""How the command line reads, splits and counts many classes or series."""
 
 import sys
 import tracemalloc
@@ -14,7 +14,7 @@ from lstmcore.cli.tables import Table
 
 
 def drawn_class_by_class(rest, strata, wanted):
-    """As `_draw`, by a loop over the classes."""
+    """Do the same as `_draw`, by a loop over the classes."""
     order = rest[np.argsort(strata[rest], kind="stable")]
     taken = set()
     for number in range(wanted):
@@ -33,7 +33,7 @@ def drawn_class_by_class(rest, strata, wanted):
 @pytest.mark.parametrize("classes", [1, 2, 5, 25, 40])
 def test_the_last_sample_of_each_class_stays(classes, wanted):
     rng = np.random.default_rng(classes)
-    strata = rng.integers(classes, size=60) * 3  # numbers need not follow each other
+    strata = rng.integers(classes, size=60) * 3  # numbers need not be consecutive
     rest = rng.permutation(60)[:40]
     found = _draw(rest, strata, wanted)
     left, taken = drawn_class_by_class(rest, strata, wanted)
@@ -48,7 +48,7 @@ def test_of_nothing_nothing_is_drawn():
 
 
 def calls(function, *arguments):
-    """Count the calls that `function` makes, also of what is written in C."""
+    """Count the calls that `function` makes, including calls of C functions."""
     count = 0
 
     def note(frame, event, argument):

@@ -1,4 +1,4 @@
-"""``lstmcore train`` and what follows it, on texts, sequences and series in tables."""
+"""``lstmcore train``, ``predict`` and ``evaluate`` on tables of texts, sequences and series."""
 
 import csv
 import gzip
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(folder):
-    """A small model of walks, for tests that do not ask how good it is."""
+    """Train a small model of walks, for tests in which its quality does not matter."""
     data = write(folder / "few.csv", *walks(40, 1, sign_of_the_end))
     model = str(folder / "few.safetensors")
     options = ["--key", "walk", "--target", "end", "--units", "4", "--epochs", "2", "--quiet"]
@@ -52,11 +52,11 @@ def classifier(folder):
     return model, data
 
 
-# ---- what is learnt -----------------------------------------------------------------------------
+# ---- accuracy -----------------------------------------------------------------------------------
 
 
 def test_texts_are_classified(tmp_path, capsys):
-    # Some seconds: fewer than four thousand sentences do not show whether words are learnt.
+    # This takes some seconds: it needs four thousand sentences to show that words are learnt.
     parts = movie_snippets()
     header = ["sentence", "label"]
 
@@ -69,8 +69,8 @@ def test_texts_are_classified(tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     options = ["--target", "label", "--units", 16, "--epochs", 3]
     trained = report(capsys, "train", data, "--out", model, *options)
-    # Seeds 0 to 3 reach 0.69 to 0.73 here and 0.71 to 0.72 on fresh sentences. Always the same
-    # class is 0.5.
+    # Seeds 0 to 3 reach 0.69 to 0.73 here and 0.71 to 0.72 on fresh sentences. Always predicting
+    # the same class gives 0.5.
     assert trained["accuracy"] > 0.66
     assert 0.45 < trained["majority_accuracy"] < 0.55
     figures = report(capsys, "evaluate", model, fresh)
@@ -80,7 +80,7 @@ def test_texts_are_classified(tmp_path, capsys):
 
 
 # Seeds 0 to 3 reach 0.935 to 0.970, 0.987 to 0.992, 0.975 to 0.980 and 0.988 to 0.995 on fresh
-# walks; the guesses are 0.5 and R2 0.
+# walks; guessing gives 0.5 and R2 0.
 @pytest.mark.parametrize(
     ("target", "figure", "least"),
     [
@@ -107,7 +107,7 @@ def test_ragged_sequences_are_learnt(tmp_path, capsys, target, figure, least):
 
 
 def series(steps, seed):
-    """A trend, a season of 12 steps and noise with a deviation of 3."""
+    """Make series with a trend, a season of 12 steps and noise of standard deviation 3."""
     time = np.arange(steps)
     noise = np.random.default_rng(seed).normal(0, 3, steps)
     return 200 + 0.5 * time + 30 * np.sin(2 * np.pi * time / 12) + noise
@@ -120,8 +120,8 @@ def test_a_series_is_forecast(tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     options = ["--target", "sales", "--horizon", 12, "--units", 16, "--epochs", 40]
     trained = report(capsys, "train", data, "--out", model, *options)
-    # Seeds 0 to 3 reach 2.9 to 3.0. The noise alone has a mean absolute error of 2.4; the last
-    # value is off by 25.
+    # Seeds 0 to 3 reach 2.9 to 3.0. The noise alone causes a mean absolute error of 2.4; repeating
+    # the last value has an error of 25.
     assert trained["mae"] < 4
     assert trained["last_value_mae"] > 15
     forecast = report(capsys, "predict", model, data)["values"]
@@ -131,7 +131,7 @@ def test_a_series_is_forecast(tmp_path, capsys):
     assert lines[1:] == [f"{step}\t{value:.6g}" for step, value in enumerate(forecast, 1)]
 
 
-# ---- what is predicted --------------------------------------------------------------------------
+# ---- predictions --------------------------------------------------------------------------------
 
 
 def test_sequences_are_answered_in_the_order_of_the_file(classifier, capsys, tmp_path):
@@ -141,7 +141,7 @@ def test_sequences_are_answered_in_the_order_of_the_file(classifier, capsys, tmp
     lines = succeed(capsys, "predict", model, data).splitlines()
     assert lines[0] == "walk\tend\tprobability"
     assert [line.split("\t")[0] for line in lines[1:]] == keys
-    # Rows of different sequences may be mixed; those of one keep their order.
+    # Rows of different sequences may be interleaved, but those of one sequence stay in order.
     order = np.argsort(np.random.default_rng(0).random(len(table)))
     rank = {}
     mixed = []
@@ -171,12 +171,12 @@ def test_the_same_in_python(classifier, capsys):
     for line, row in zip(out.splitlines(), outputs, strict=True):
         answer = json.loads(line)
         assert answer["class"] == model.class_names[row.argmax()]
-        # Batches of other sizes make float32 sums in another order.
+        # With other batch sizes, float32 sums have another order.
         np.testing.assert_allclose(list(answer["probabilities"].values()), row, atol=1e-6)
 
 
 def test_statistics_are_those_of_the_part_to_train(tmp_path, capsys):
-    # With no part held out they are those of all rows.
+    # If no part is held out, they are those of all rows.
     header, rows = walks(40, 1, end)
     data = write(tmp_path / "data.csv", header, rows)
     options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2]
@@ -205,7 +205,7 @@ def test_answers_for_steps_stand_beside_their_rows(tmp_path, capsys):
     lines = succeed(capsys, "predict", path, data).splitlines()
     assert lines[0] == "walk\tup\tprobability"
     assert [line.split("\t")[0] for line in lines[1:]] == [row[0] for row in rows]
-    # Sorted by time, rows may stand in any order, and the answers stand in the same one.
+    # With a time column, rows may have any order; the answers have the same order.
     order = np.random.default_rng(0).permutation(len(rows))
     shuffled = write(tmp_path / "shuffled.csv", header, [rows[place] for place in order])
     again = succeed(capsys, "predict", path, shuffled).splitlines()
@@ -247,24 +247,24 @@ def test_several_series_are_forecast_by_key(tmp_path, capsys):
         ["b", "2", "81"],
     ]
     assert lc.load(path).input_shape == (None, None, 2)
-    # What moves all of a series moves the forecast by as much.
+    # Shifting a whole series shifts its forecast by the same amount.
     moved = [[shop, day, f"{float(value) + 1000:.3f}", week] for shop, day, value, week in rows]
     higher = write(tmp_path / "higher.csv", ["shop", "day", "sales", "weekday"], moved)
     for line, other in zip(
         lines[1:], succeed(capsys, "predict", path, higher).splitlines()[1:], strict=True
     ):
-        # Six digits are printed.
+        # Values are printed with six digits.
         assert float(other.split("\t")[3]) == pytest.approx(
             float(line.split("\t")[3]) + 1000, abs=0.02
         )
-    # Too little to look back at.
+    # Fewer rows than a window.
     short = write(tmp_path / "short.csv", ["shop", "day", "sales", "weekday"], rows[:4])
     status, _, err = run(capsys, "predict", path, short)
     assert status == 1
     assert "expected at least 5 rows in series 'a' (window 5), got 4" in err
 
 
-# ---- models that were saved from Python ---------------------------------------------------------
+# ---- models that were saved in Python -----------------------------------------------------------
 
 
 def sequence_model(units, activation=None, *, per_step=False, dtype="float32", width=2):
@@ -300,7 +300,7 @@ def test_a_model_of_numbers_takes_columns_by_option(tmp_path, capsys, dtype, per
     assert lines[0] == "id\tvalue"
     for line, value in zip(lines[1:], expected, strict=True):
         assert float(line.split("\t")[1]) == pytest.approx(value, rel=1e-5)  # six digits
-    # The figures of a model that is not compiled are those of its kind.
+    # Models that are not compiled have the default figures of their kind.
     options = ["--key", "id", "--features", "a", "b", "--target", "y"]
     if per_step:
         figures = report(capsys, "evaluate", path, data, *options)
@@ -413,7 +413,7 @@ def test_training_reports_as_json_lines(tmp_path, capsys):
     best = min(entries[:3], key=lambda entry: entry["val_loss"])
     assert entries[3]["best_epoch"] == best["epoch"]
     assert entries[3]["file"] == str(path)
-    # The weights are those of the best epoch, the figures those of the part held out.
+    # The weights are those of the best epoch; the figures are those of the part held out.
     again = report(capsys, "train", data, "--out", path, *options)
     assert again["accuracy"] == entries[3]["accuracy"]
 
@@ -430,8 +430,8 @@ def test_options_make_the_model_that_they_say(tmp_path, capsys):
     assert (recurrent.layer.units, recurrent.layer.num_layers) == (3, 2)
     assert (model.seed, model.epoch) == (5, 2)
     assert model.optimizer.learning_rate == 0.25
-    assert model.optimizer.iterations == 2 * 4  # 32 sequences to train, in batches of 10
-    # Another seed draws other parts and other weights.
+    assert model.optimizer.iterations == 2 * 4  # 32 training sequences, in batches of 10
+    # Another seed draws different parts and weights.
     before = model.get_weights()
     succeed(capsys, "train", data, "--out", path, *options, *sizes[:-1], 6, "--quiet")
     assert not np.array_equal(before[0], lc.load(path).get_weights()[0])
@@ -461,7 +461,7 @@ def test_numbers_are_classes_only_where_they_are_few_and_whole(tmp_path, capsys)
     def count(walk):
         return [len(walk) % 3 * 5] * len(walk)
 
-    assert outputs(count) == (3, ["0", "5", "10"])  # by size, not by letters
+    assert outputs(count) == (3, ["0", "5", "10"])  # in numeric, not alphabetical order
     assert outputs(count, "--task", "regress") == (1, None)
     assert outputs(lambda walk: [len(walk)] * len(walk)) == (1, None)  # more than 20 of them
     assert outputs(lambda walk: [len(walk) % 2 / 2] * len(walk)) == (1, None)
@@ -472,7 +472,7 @@ def test_numbers_are_classes_only_where_they_are_few_and_whole(tmp_path, capsys)
 
 
 def test_every_class_is_trained_on(tmp_path, capsys):
-    # One of 41 sequences is of a class of its own; it is never held out.
+    # One of 41 sequences is the only one of its class; it is never held out.
     header, rows = walks(41, 1, sign_of_the_end)
     rows = [[key, step, "rare" if key == "w7" else target] for key, step, target in rows]
     data = write(tmp_path / "data.csv", header, rows)
@@ -556,7 +556,7 @@ def test_pooling_of_sequences(tmp_path, capsys):
     for more, layer in (([], "Dropout"), (["--pooling", "mean"], "GlobalAveragePooling1D")):
         succeed(capsys, "train", data, "--out", path, *options, *more)
         assert type(lc.load(path).layers[1]).__name__ == layer
-    # Where each step has an answer there is nothing to pool.
+    # If each step has an answer, there is nothing to pool.
     for more in (["--per", "step"], ["--horizon", 2]):
         arguments = ["train", data, "--out", path, *options, *more, "--pooling", "max"]
         status, _, err = run(capsys, *arguments)

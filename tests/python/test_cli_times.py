@@ -14,14 +14,14 @@ AFTER = [
     ("2020 2021", "2022 2023"),
     ("2024-02-27 2024-02-28", "2024-02-29 2024-03-01"),
     ("2024-01-05 2024-01-12", "2024-01-19 2024-01-26"),
-    # Months: on the same day, at their ends, or as near to the day as there is one.
+    # Months: on the same day, at month ends, or on the nearest day that the month has.
     ("2023-11-01 2023-12-01", "2024-01-01 2024-02-01"),
     ("2023-10-31 2023-11-30", "2023-12-31 2024-01-31"),
     ("2023-04-30 2023-06-30", "2023-08-31 2023-10-31"),
     ("2023-12-30 2024-01-30", "2024-02-29 2024-03-30"),
     ("2023-07-01 2023-10-01", "2024-01-01 2024-04-01"),
     ("2019-03-15 2020-03-15", "2021-03-15 2022-03-15"),
-    # Written as they are.
+    # In the format of the input.
     ("2024-01-01T22 2024-01-01T23", "2024-01-02T00 2024-01-02T01"),
     ("2024-01-01T22:30 2024-01-01T23:15", "2024-01-02T00:00 2024-01-02T00:45"),
     ("2024-01-01T22:30:00Z 2024-01-01T23:15:00Z", "2024-01-02T00:00:00Z 2024-01-02T00:45:00Z"),
@@ -33,7 +33,7 @@ AFTER = [
         "2024-01-01T00:00:00.500 2024-01-01T00:00:00.750",
         "2024-01-01T00:00:01.000 2024-01-01T00:00:01.250",
     ),
-    # Not even, of several kinds, or too few.
+    # Unevenly spaced, of mixed kinds, or too few.
     ("0 1 3", None),
     ("2024-01-01 2024-01-02 2024-01-04", None),
     ("2024-01-01 2024-02-01 2024-04-01", None),
@@ -63,7 +63,7 @@ def test_a_forecast_tells_its_dates(tmp_path, capsys):
         for shop in "ab"
         for step in range(40)
     ]
-    rows[0][1] = "1990-05-17"  # too long ago to be looked at
+    rows[0][1] = "1990-05-17"  # too early to matter
     data = write(tmp_path / "data.csv", header, rows[::-1])
     path = tmp_path / "model.safetensors"
     options = ["--target", "sales", "--time", "month", "--key", "shop", "--window", 6]
@@ -80,7 +80,7 @@ def test_a_forecast_tells_its_dates(tmp_path, capsys):
     objects = [json.loads(row) for row in out.splitlines()]
     assert objects[0]["times"] == ["2003-05-01", "2003-06-01"]
     assert [f"{value:.6g}" for value in objects[0]["values"]] == [line[3] for line in lines[1:3]]
-    # Where they are not even, that is said.
+    # Uneven times are reported.
     rows[39][1] = "2003-04-07"
     status, out, err = run(capsys, "predict", path, write(tmp_path / "data.csv", header, rows))
     assert status == 0
@@ -88,7 +88,7 @@ def test_a_forecast_tells_its_dates(tmp_path, capsys):
     assert months == ["", "", "2003-05-01", "2003-06-01"]
     assert err == (
         "lstmcore: note: the last 6 times of shop 'a' in column 'month' are not evenly spaced, so "
-        "those of the forecast are not told\n"
+        "the forecast has none\n"
     )
     status, out, _ = run(capsys, "predict", path, tmp_path / "data.csv", "--json")
     assert [set(json.loads(line)) for line in out.splitlines()] == [

@@ -1,6 +1,6 @@
-"""Every pair of options together: against the plain loops, and the gradient against differences.
+"""Every pair of options: results against the reference, gradients against differences.
 
-The table of combinations in docs/variants.md says what this file shows.
+This file verifies the table of combinations in docs/variants.md.
 """
 
 from itertools import combinations
@@ -36,7 +36,7 @@ OPTIONS = {
     "input dropout": {"input_dropout": 0.3},
     "weight dropout": {"weight_dropout": 0.3},
     "dropout": {"dropout": 0.3, "num_layers": 2},
-    # Of a call, not of a configuration.
+    # Options of a call, not of a configuration.
     "lengths": {},
     "mask": {},
     "reset": {},
@@ -48,7 +48,7 @@ BATCH, STEPS = 4, 5
 
 
 def case(pair):
-    """Configuration and arguments of a call with both options."""
+    """Return configuration and arguments of a call with both options."""
     options = {}
     for name in pair:
         options |= OPTIONS[name]
@@ -104,13 +104,13 @@ def test_pair(pair):
     parts = dict(gradients.weights)
     parts |= {"x": gradients.x, "h0": gradients.state.h, "c0": gradients.state.c}
     terms = np.concatenate([(parts[name] * along[name]).ravel() for name in inputs])
-    width = 1e-5  # narrow enough not to step over a bend or a bound
+    width = 1e-5  # small enough not to cross a kink or a bound
     slope = (loss(width) - loss(-width)) / (2 * width)
     assert abs(terms.sum() - slope) <= 1e-7 * (1 + np.abs(terms).sum())
 
 
 def check_values(config, x, weights, arguments, results):
-    """Against the plain loops; a mask's steps are taken out for them, and put back."""
+    """Compare with the reference, for which steps that a mask excludes are removed and restored."""
     masks = F.lstm_masks(config, BATCH, STEPS, seed=8)
     there = arguments.get("mask", np.ones((BATCH, STEPS), bool))
     reset = arguments.get("reset", np.zeros((BATCH, STEPS), bool))

@@ -1,4 +1,4 @@
-"""Conversions without any other framework: what they can do, and what they say they need."""
+"""Conversions without any other framework: results, and errors that say what is needed."""
 
 import subprocess
 import sys
@@ -122,7 +122,7 @@ def test_all_layers_of_a_model_are_loaded():
         weights["rnn.bias_l1"], state["d.e.bias_ih_l1"] + state["d.e.bias_hh_l1"]
     )
     np.testing.assert_array_equal(weights["dense.kernel"], state["f.weight"].T)
-    # A prefix is whole names: "d" is not "d.e", nor is "f" "ff".
+    # A prefix consists of whole names: "d" does not match "d.e", nor "f" "ff".
     before = model.get_weights()
     state["f.bias"], state["ff.bias"] = state["f.bias"][:1], state["f.bias"]
     with pytest.raises(ValueError, match=r"unexpected ff.bias \(2,\); f.bias: expected shape"):
@@ -133,7 +133,7 @@ def test_all_layers_of_a_model_are_loaded():
 
 def test_wrong_files(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="a.safetensors: no safetensors file"):
+    with pytest.raises(ValueError, match="a.safetensors: not a safetensors file"):
         convert.from_torch(tmp_path / "a.safetensors")
     with pytest.raises(FileNotFoundError):
         convert.from_torch(tmp_path / "b.safetensors")

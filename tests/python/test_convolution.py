@@ -24,7 +24,7 @@ def normal(rng, *shape, dtype=np.float64):
 
 
 def padded(row, span, strides, padding, fill):
-    """One sequence (T, C) with what its windows reach beyond its ends."""
+    """Pad one sequence (T, C) with what its windows need beyond its ends."""
     before = after = 0
     if padding == "causal":
         before = span - 1
@@ -37,7 +37,7 @@ def padded(row, span, strides, padding, fill):
 
 
 def convolve(row, kernel, strides, padding, dilation):
-    """One sequence, window by window."""
+    """Convolve one sequence, window by window."""
     span = (len(kernel) - 1) * dilation + 1
     row = padded(row, span, strides, padding, 0.0) if len(row) else row
     starts = range(0, len(row) - span + 1, strides)
@@ -94,7 +94,7 @@ def test_convolution(rng, size, strides, dilation, padding, ragged, dtype):
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (0, 3), (5, 0)])
 @pytest.mark.parametrize(("size", "strides", "dilation"), [(1, 1, 1), (3, 2, 1), (3, 1, 2)])
 def test_packed_convolution(rng, size, strides, dilation, before, after, dtype):
-    """The bits of a convolution whose sequences have zeros around them."""
+    """Same bits as a convolution of sequences that were padded by zeros."""
     x, kernel = normal(rng, 5, 11, 4, dtype=dtype), normal(rng, size, 4, 6, dtype=dtype)
     bias = normal(rng, 6, dtype=dtype)
     padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
@@ -454,7 +454,7 @@ def test_targets_have_the_steps_of_the_outputs(ragged, rng):
     wrong = [np.zeros(size, int) for size in sizes] if ragged else np.zeros((4, 9), int)
     with pytest.raises(ValueError, match=r"y: expected 5 .* like the model's outputs, got 9"):
         model.fit(x, wrong, verbose=0)
-    # The loss of all steps, each counted once.
+    # The mean loss of all steps.
     probabilities = model.predict(x)
     picked = [
         np.log(row[np.arange(len(labels)), labels])
@@ -492,7 +492,7 @@ def test_penalties_and_constraints_of_a_convolution(rng):
     for _ in range(3):
         model.train_on_batch(x, np.full((4, 4), 9.0, np.float32))
         kernel = layer.weights["kernel"]
-        # The norm of a filter, over its steps and features.
+        # The norm of a filter is taken over its steps and features.
         assert np.sqrt((kernel**2).sum(axis=(0, 1))).max() <= 0.5 * (1 + 1e-6)
         assert np.linalg.norm(layer.weights["bias"]) <= 0.5 * (1 + 1e-6)
     plain = model.evaluate(x, model.predict(x), verbose=0)

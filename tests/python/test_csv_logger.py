@@ -1,4 +1,4 @@
-"""Tables of epochs that are gone on with: by the names in their header, or not at all."""
+"""Appending to a table of epochs: by the names in its header, or not at all."""
 
 import csv
 

@@ -12,7 +12,7 @@ def test_every_sentence_of_the_source_is_there():
     assert len(sentences) == 10605
     assert ratings.shape == (10605,)
     assert ratings.dtype == np.float64
-    # The counts that the notice states.
+    # Counts stated in the notice.
     assert (ratings > 0).sum() == 5242
     assert (ratings < 0).sum() == 5326
     assert np.abs(ratings).max() <= 4
@@ -24,7 +24,7 @@ def test_sentences_are_whole_and_readable():
     sentences, _ = movie_snippet_ratings()
 
     assert all(sentence == sentence.strip("\r\n") and sentence.strip() for sentence in sentences)
-    # UTF-8 taken for Latin-1 shows as a capital A with tilde before a non-letter.
+    # UTF-8 decoded as Latin-1 shows as a capital A with tilde before a non-letter.
     assert "Touché!" in sentences
     assert not any("Ã©" in sentence for sentence in sentences)
 
@@ -43,8 +43,8 @@ def test_labels_say_the_sign_of_the_rating():
     for part in movie_snippets(seed=3):
         assert part.labels.dtype == np.int64
         np.testing.assert_array_equal(part.labels, part.ratings > 0)
-        # Every label still stands beside its own sentence after the shuffle. (Two sentences occur
-        # twice with other ratings.)
+        # Every sentence still has its own label after the shuffle. (Two sentences occur twice, with
+        # different ratings.)
         wrong = [
             text
             for text, rating in zip(part.sentences, part.ratings, strict=True)

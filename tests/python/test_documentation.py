@@ -1,4 +1,4 @@
-"""The examples of README and documentation run as they stand, and what they train learns."""
+"""The examples of README and documentation run unchanged, and the models that they train learn."""
 
 import doctest
 import importlib
@@ -18,7 +18,7 @@ def key(page):
     return page.name if page.parent == ROOT else page.relative_to(ROOT / "docs").as_posix()
 
 
-# What a page's examples need besides lstmcore.
+# Packages that a page's examples need besides lstmcore.
 NEEDS = {
     "README.md": ["matplotlib"],
     "quickstart.md": ["matplotlib"],
@@ -31,9 +31,9 @@ NEEDS = {
     "arrays.md": ["pandas", "polars", "torch"],
 }
 
-# What each program that trains must reach on fresh data, by the name that the page gives it:
-# low and high. Seeds are fixed, so that a figure changes only where rounding does, with the
-# instruction set; the bounds leave room for that.
+# Bounds, low and high, of the figures that each training program must reach on fresh data, by their
+# names on the page. Seeds are fixed, so figures vary only with the rounding of the instruction set,
+# for which the bounds leave room.
 FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "README.md": {"accuracy": (0.93, 1.0)},
     "quickstart.md": {"accuracy": (0.93, 1.0), "praise_accuracy": (0.76, 0.9)},
@@ -58,7 +58,7 @@ FIGURES: dict[str, dict[str, tuple[float, float]]] = {
     "arrays.md": {"accuracy": (0.9, 1.0)},
     "coming_from_keras.md": {"accuracy": (0.9, 1.0)},
     "coming_from_pytorch.md": {"unexplained": (0.0, 0.2)},
-    "scikit-learn.md": {},  # asserts its scores itself, as scikit-learn's users would
+    "scikit-learn.md": {},  # asserts its scores itself
     "keras.md": {"accuracy": (0.9, 1.0)},
     "pytorch.md": {"accuracy": (0.9, 1.0)},
 }
@@ -67,12 +67,12 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in the sou
 
 
 def program(page):
-    """The Python blocks of a page: each goes on where the one before ended."""
+    """Join the Python blocks of a page, each of which continues the one before."""
     text = page.read_text(encoding="utf-8")
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
-# Keras' own, about NumPy.
+# Keras' own warning, about NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("page", PAGES, ids=key)
 def test_examples_run_and_learn(page, tmp_path, monkeypatch):
@@ -101,7 +101,7 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
-# Docstrings whose examples train; they assert their figures themselves.
+# Docstrings with examples that train and check their own figures.
 TRAINING_DOCSTRINGS = ["classifier", "forecaster"]
 
 

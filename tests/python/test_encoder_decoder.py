@@ -1,4 +1,4 @@
-"""EncoderDecoder: exact gradients, attention that sees no padding, decoding, training, files."""
+"""EncoderDecoder: exact gradients, attention without padding, decoding, training, files."""
 
 import copy
 import itertools
@@ -27,12 +27,12 @@ def some_rows(rng, lengths, low, high):
 
 
 def some_pairs(rng):
-    """Ragged on both sides, and a source and a target without any token."""
+    """Make pairs that are ragged on both sides, with an empty source and an empty target."""
     return some_rows(rng, [3, 0, 5, 1], 1, 7), some_rows(rng, [2, 4, 0, 3], 3, 6)
 
 
 def spread(model, rng, scale=0.5):
-    """Give the model weights that are far from saturation and from zero."""
+    """Set weights that are far from saturation and from zero."""
     model.set_weights(
         [
             rng.normal(scale=scale, size=values.shape).astype(values.dtype)
@@ -76,7 +76,7 @@ def test_gradients_are_exact(rng, attention, options):
 
     for name, gradient in result.items():
         value = model.parameters.value(name)
-        # A few entries of each weight: the rest follow the same sums.
+        # A few entries of each weight suffice, since all are computed by the same sums.
         places = rng.permutation(value.size)[:12]
         expected = np.zeros(len(places))
         for at, place in enumerate(places):
@@ -101,7 +101,7 @@ def test_gradients_do_not_depend_on_what_was_there(rng):
         assert np.array_equal(*results)
 
 
-# ---- the same however it is computed -------------------------------------------------------------
+# ---- equivalent computations ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -146,7 +146,7 @@ def test_training_has_the_same_bits_for_any_number_of_threads(rng, attention):
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_steps_are_the_whole(rng, attention, num_layers):
-    """Decoding step by step gives the bits of all steps in one call."""
+    """Decoding step by step has the same bits as all steps in one call."""
     model = spread(small_model(attention, num_layers=num_layers), rng)
     x, y = some_rows(rng, [3, 5], 1, 7), some_rows(rng, [4, 4], 3, 6)
     whole = log_softmax(model.forward(*pair_of(model, x, y), False, 0, True)[0])
@@ -178,7 +178,7 @@ def begin(model, x, width=1):
 
 
 def test_targets_are_shifted(rng):
-    """The decoder is given the start token and the target, and answers target and end token."""
+    """The decoder reads start token and target, and predicts target and end token."""
     model = small_model(None)
     model.compile("sgd")
     batch = model._examples([[3, 4], [5]], [[5, 3, 4], []], None, None).batch(slice(None))
@@ -205,7 +205,7 @@ def test_padding_takes_no_part_in_loss_and_accuracy(rng):
 
 
 def greedy(model, source, most):
-    """Say the likeliest token, with a whole forward for each."""
+    """Decode greedily, with a whole forward for each token."""
     said, total = [], 0.0
     while True:
         logits = model.forward(*pair_of(model, [source], [said]), False, 0, True)[0]
@@ -255,7 +255,7 @@ def test_a_wide_beam_finds_the_likeliest_of_all(rng, attention, penalty):
     targets = every_target(3)
     logs = model.log_probabilities([source] * len(targets), targets)
     scores = logs / np.array([((6 + len(row)) / 6) ** penalty for row in targets])
-    # So wide that what is likely is never dropped.
+    # A beam so wide that nothing likely is dropped.
     (found,) = model.decode([source], 40, max_length=3, length_penalty=penalty)
     order = np.argsort(-scores)
     assert len(found) == 40
@@ -287,7 +287,7 @@ def test_what_a_beam_finds_has_the_probability_that_it_says(rng, attention):
 
 
 class Script:
-    """A decoder whose probabilities are written down: by the last token, for any state."""
+    """A decoder with given probabilities, which depend only on the last token."""
 
     def __init__(self, table):
         self.logits = np.log(np.array(table))
@@ -325,15 +325,15 @@ TINY = 1e-30
 def test_beam_search_by_hand():
     table = np.full((5, 5), TINY)
     table[START] = [TINY, TINY, TINY, 0.6, 0.4]
-    table[3] = [TINY, TINY, 0.5, 0.3, 0.2]  # then ends with 0.5
+    table[3] = [TINY, TINY, 0.5, 0.3, 0.2]  # then ends with probability 0.5
     table[4] = [TINY, TINY, 0.9, 0.05, 0.05]
-    # Greedy takes 3 and misses what is likelier.
+    # Greedy decoding takes 3 and misses a likelier sequence.
     assert search_script(table, 1) == [([3], pytest.approx(0.3), True)]
     assert search_script(table, 2) == [
         ([4], pytest.approx(0.36), True),
         ([3], pytest.approx(0.3), True),
     ]
-    # What is cut stands behind what ended.
+    # Truncated hypotheses come after those that ended.
     assert search_script(table, 1, limit=0) == [([], pytest.approx(1.0), False)]
     table[3, END] = table[4, END] = TINY
     table[3, 3] = table[4, 4] = 0.9
@@ -360,7 +360,7 @@ def test_attention_of_a_decode(rng, attention, width):
             assert one.attention.shape == (len(one.tokens), len(source))
             if len(source) and len(one.tokens):
                 np.testing.assert_allclose(one.attention.sum(axis=1), 1, rtol=1e-6)
-    # The weights are those of the hypothesis' own past, not of another beam.
+    # The attention is that of the hypothesis' own past, not of another beam.
     for source, hypotheses in zip(x, found, strict=True):
         for one in hypotheses:
             if len(one.tokens) == 0 or len(source) == 0:
@@ -399,11 +399,11 @@ def test_spoilt_entries_of_a_file(entry, message, tmp_path):
         lc.load(path)
 
 
-# ---- what is never said --------------------------------------------------------------------------
+# ---- excluded tokens -----------------------------------------------------------------------------
 
 
 def wanting(rng, *tokens):
-    """A model that would say these tokens at every step, the first rather than the next."""
+    """Make a model that prefers these tokens at every step, in this order."""
     model = spread(small_model("multiplicative"), rng, 0.1)
     bias = np.zeros(6, np.float32)
     bias[list(tokens)] = np.arange(len(tokens), 0, -1) * 20.0
@@ -412,7 +412,7 @@ def wanting(rng, *tokens):
 
 
 def said(model, **how):
-    """The tokens of all hypotheses."""
+    """Return the tokens of all hypotheses."""
     found = model.decode([[3, 4], [5]], max_length=3, **how)
     return {int(token) for row in found for one in row for token in one.tokens}
 
@@ -435,7 +435,7 @@ def test_forbidden_tokens_are_not_said(rng, width):
 
 @pytest.mark.parametrize("width", [1, 3])
 def test_tokens_by_their_texts(rng, width):
-    """The unknown one is left out unless it is asked for."""
+    """The unknown token is excluded unless requested."""
     model = wanting(rng, 3, 4, 5)
     model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat", "dog"]
     assert 3 not in said(model, beam_width=width)
@@ -450,7 +450,7 @@ def test_tokens_by_their_texts(rng, width):
 
 
 def test_the_vocabulary_of_texts_is_kept(rng, tmp_path):
-    """That of a TextVectorization, with start and end behind it, as docs/seq2seq.md says."""
+    """A TextVectorization's vocabulary with start and end appended, as in docs/seq2seq.md."""
     words = lc.layers.TextVectorization(vocabulary=["dog", "cat"])
     tokens = words.get_vocabulary()
     model = lc.EncoderDecoder(5, 6, units=3, start=4, end=5)
@@ -539,7 +539,7 @@ def reversal(count, seed):
 
 @pytest.mark.parametrize("attention", ["multiplicative", "additive"])
 def test_it_learns_to_reverse_digits(attention):
-    lc.set_num_threads(1)  # the steps are too small to gain by a second one
+    lc.set_num_threads(1)  # the steps are too small to benefit from a second thread
     x, y = reversal(1500, 0)
     model = lc.EncoderDecoder(13, 13, embedding_size=16, units=32, attention=attention, seed=3)
     model.compile(lc.optimizers.Adam(1.5e-2, global_clipnorm=1.0))
@@ -562,7 +562,7 @@ def test_scheduled_sampling(rng):
     assert np.array_equal(outputs(0.0), outputs(0.0, seed=1))
     assert np.array_equal(outputs(0.5), outputs(0.5))
     assert not np.array_equal(outputs(0.5), outputs(0.5, seed=1))
-    # With certainty, the decoder is given what it said before.
+    # With probability 1, the decoder reads its own previous prediction.
     for attention in ATTENTIONS:
         model = spread(small_model(attention, scheduled_sampling=1.0), rng, 1.5)
         sampled = model(x, y, training=True)
@@ -650,7 +650,7 @@ def test_save_and_load(rng, attention, tmp_path):
     assert loaded.get_config() == model.get_config()
     assert list(loaded.weights) == list(model.weights)
     assert np.array_equal(loaded(x, y), model(x, y))
-    # Training goes on with the same bits as if it had not stopped.
+    # Training continues with the same bits as without the interruption.
     for each in (model, loaded):
         each.fit(x, y, epochs=5, initial_epoch=2, verbose=0)
     assert np.array_equal(loaded.parameters.values, model.parameters.values)

@@ -1,4 +1,4 @@
-"""The programs in examples/python that need no other framework run, and learn."""
+"""The programs in examples/python that need no other framework run and learn."""
 
 import re
 import runpy
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """Run an example with arguments; return what it printed."""
+    """Return a function that runs an example with arguments and returns its output."""
     pytest.importorskip("matplotlib")
 
     def call(name, *arguments):
@@ -28,11 +28,11 @@ def run(monkeypatch, capsys, tmp_path):
     return call
 
 
-# A few seconds: the smallest training that shows what the demo is about.
+# Takes a few seconds: the smallest training that shows the demo's point.
 def test_the_demo_learns_sentiment(run, tmp_path):
     printed = run("train_sentiment.py", "--seeds", "1", "--epochs", "2")
     accuracy = float(re.search(r"bidirectional LSTM +([\d.]+)", printed)[1])
-    assert accuracy > 0.77  # 0.79 to 0.81 over seeds; always the same class: 0.52
+    assert accuracy > 0.77  # 0.79 to 0.81 over seeds; a constant class: 0.52
     assert (tmp_path / "model.safetensors").exists()
     assert (tmp_path / "learning_curve.svg").exists()
 

@@ -1,4 +1,4 @@
-"""How files are written: whole or not at all, without leftovers, under endings of their own."""
+"""Files are written atomically, without leftovers, and with suitable endings."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ import lstmcore as lc
 from lstmcore import _files, callbacks
 from lstmcore.encoder_decoder import EncoderDecoder
 
-# A writer that says so when its file is there, and then never ends.
+# A writer that reports when its file exists, and then never ends.
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -42,7 +42,7 @@ def unfinished(folder):
 
 @pytest.fixture
 def writer(tmp_path):
-    """A process in the middle of writing ``model.safetensors``."""
+    """Start a process that is in the middle of writing ``model.safetensors``."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path / "model.safetensors")],
         stdout=subprocess.PIPE,
@@ -66,7 +66,7 @@ def test_the_leftovers_of_a_killed_writer_are_removed_by_the_next_save(writer, t
 @pytest.mark.skipif(_files.fcntl is None, reason="without locks leftovers go after a day")
 def test_a_living_writer_keeps_its_file(writer, tmp_path):
     (before,) = unfinished(tmp_path)
-    os.utime(before, (0, 0))  # however old it is
+    os.utime(before, (0, 0))  # no matter how old it is
     small_model().save(tmp_path / "model.safetensors")
     assert unfinished(tmp_path) == [before]
     assert before.read_bytes() == b"half"
@@ -106,7 +106,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
-    """Nobody knows the name of the file beside it."""
+    """Users do not know the name of the temporary file."""
 
     def fail(*arguments):
         raise OSError(errno.EACCES, "Permission denied", *map(str, arguments))
@@ -123,14 +123,14 @@ def test_a_folder_is_no_file(tmp_path):
     path = tmp_path / "runs"
     path.mkdir()
     pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
-    said = r"path: expected that of a file, got a folder; name a file in it: '.*runs'$"
+    said = r"path: expected the path of a file, got a folder; name a file in it: '.*runs'$"
     for model in (small_model(), pairs, lc.quantize(small_model())):
         with pytest.raises(IsADirectoryError, match=said):
             model.save(path)
         with pytest.raises(IsADirectoryError, match=said):
             model.save(str(path) + os.sep)
-    with pytest.raises(IsADirectoryError, match="filepath: expected that of a file"):
-        callbacks.ModelCheckpoint(path)  # now, not after an epoch
+    with pytest.raises(IsADirectoryError, match="filepath: expected the path of a file"):
+        callbacks.ModelCheckpoint(path)  # fails now, not after an epoch
     assert list(tmp_path.iterdir()) == [path]
     assert not list(path.iterdir())
 
@@ -142,7 +142,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_file_taken_for_a_dead_writers_is_made_again(tmp_path, monkeypatch):
-    # Somebody removes the first file between its creation and its lock.
+    # Another process removes the first file after its creation, before it is locked.
     opened = _files._open_beside
     seen = []
 

@@ -1,4 +1,4 @@
-"""NaN and infinities: refused by place in what comes in, and stopped where training makes them."""
+"""NaN and infinities: refused in input data, with their position, and detected in training."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def calls(model):
     )
 
 
-# ---- what comes in -------------------------------------------------------------------------------
+# ---- input data ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -49,11 +49,11 @@ def test_the_first_place_is_named(x, value, kind):
             call(wrong, np.zeros(N))
     with pytest.raises(ValueError, match=message):
         model.predict(wrong, verbose=0)
-    with pytest.raises(ValueError, match=r"^x\[3, 4, 0\] is [^;]*;[^;]*$"):  # no switch here
+    with pytest.raises(ValueError, match=r"^x\[3, 4, 0\] is [^;]*;[^;]*$"):  # without advice
         model(wrong)
     with pytest.raises(ValueError, match=r"^inputs\[3, 4, 0\] is [^;]*;[^;]*$"):
         layers.LSTM(2)(wrong)
-    assert not model.built  # nothing was changed
+    assert not model.built  # nothing has changed
     rows = list(wrong)
     with pytest.raises(ValueError, match=rf"^x\[3\]\[4, 0\] is {value}"):
         model.predict([rows[0][:1], *rows[1:3], rows[3], *rows[4:]], verbose=0)
@@ -100,7 +100,7 @@ def test_the_check_can_be_turned_off(x):
     with pytest.raises(FloatingPointError, match="the loss is nan"):
         model.train_on_batch(wrong, y, **given)
     assert np.isnan(model.train_on_batch(wrong, y, on_nan="ignore", **given))
-    for call in calls(model):  # weights must be finite all the same, so that errors say what to do
+    for call in calls(model):  # weights must be finite anyway, and errors say what to do
         for options in (given, {}):
             with pytest.raises(ValueError, match=r"^sample_weight\[0\] is nan; .*: 0 for") as error:
                 call(x, y, sample_weight=np.full(N, np.nan), **options)
@@ -113,8 +113,8 @@ def test_the_check_can_be_turned_off(x):
 @pytest.mark.parametrize(
     "huge",
     [
-        np.full((2, 2, C), 1e200),  # whose squares overflow
-        np.full((2, 2, C), 3e38, np.float32)[:, ::-1],  # whose sum does
+        np.full((2, 2, C), 1e200),  # the squares overflow
+        np.full((2, 2, C), 3e38, np.float32)[:, ::-1],  # the sum overflows
     ],
 )
 def test_large_values_are_no_infinities(huge):
@@ -126,7 +126,7 @@ def test_large_values_are_no_infinities(huge):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", np.longdouble])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_value_shows_wherever_it_stands_and_however_the_array_lies(dtype, value):
-    for place in range(35):  # longer than what is summed at once
+    for place in range(35):  # longer than a block of the sum
         array = np.ones((5, 7), dtype)
         assert _intake.is_finite(array)
         array.flat[place] = value
@@ -222,7 +222,7 @@ def test_one_look_a_call_and_one_walk_through_memory(x, monkeypatch):
     looks.clear()
     model.predict(np.ones((N, T, C), int), verbose=0)
     model.predict(x, check_finite=False, verbose=0)
-    assert looks == [(N, T, C)]  # of integers, which it answers at once
+    assert looks == [(N, T, C)]  # integers, which are accepted immediately
 
 
 class Source:
@@ -261,7 +261,7 @@ def test_a_batch_that_is_not_finite(x):
     assert np.isfinite(model.get_weights()[0]).all()
 
 
-# ---- what training makes -------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 
 
 class Ends(callbacks.Callback):
@@ -272,7 +272,7 @@ class Ends(callbacks.Callback):
 
 
 def diverging(x, **options):
-    """A model whose second step cannot but overflow, and the arguments that make it."""
+    """Make a model whose second step must overflow, with the arguments of the training."""
     model = regressor()
     model.compile(optimizers.SGD(1e30), "mse")
     return model, {"x": x, "y": 100 * x[:, 0, 0], "batch_size": N, "epochs": 9, **options}
@@ -316,11 +316,11 @@ def test_one_batch_is_guarded_as_fit_is(x, tmp_path):
 
     with pytest.raises(FloatingPointError, match="^train_on_batch: .*not made") as caught:
         train()
-    assert "TerminateOnNaN" not in str(caught.value)  # which has no place here
+    assert "TerminateOnNaN" not in str(caught.value)  # not mentioned here
     for left, right in zip(model.get_weights(), before[0], strict=True):
         np.testing.assert_array_equal(left, right)
     assert model.optimizer.iterations == before[1]
-    model.save(tmp_path / "model.safetensors")  # without a warning, which would be an error here
+    model.save(tmp_path / "model.safetensors")  # a warning would be an error here
     for _ in range(20):
         model.train_on_batch(x, y, on_nan="ignore")
     assert not np.isfinite(model.get_weights()[0]).any()
@@ -357,7 +357,7 @@ def test_the_guard_changes_no_bit(x):
 
 
 class Steep(lc.losses.SparseCategoricalCrossentropy):
-    """A finite loss whose gradient is not."""
+    """A finite loss with an infinite gradient."""
 
     def sum(self, targets, outputs, weights=None, scale=1.0, need_gradient=False):
         value, gradient = super().sum(targets, outputs, weights, scale, need_gradient)
@@ -365,7 +365,7 @@ class Steep(lc.losses.SparseCategoricalCrossentropy):
 
 
 def taggers():
-    """Models of each kind with ids in and classes out."""
+    """Make models of each kind from ids to classes."""
     layers_of_steps = [
         layers.Embedding(5, 2),
         layers.LSTM(2, return_sequences=True),

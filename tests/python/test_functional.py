@@ -1,4 +1,4 @@
-"""The engine's functions against the slow reference, and their promises about arguments."""
+"""The engine's functions against the reference, and their promises about arguments."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from lstmcore.config import LSTMConfig
 from lstmcore.memory import tape_bytes
 from reference import lstm, random_case, relative_error
 
-# Some hundred roundings of 2**-53 or 2**-24, none of them amplified much.
+# A few hundred rounding errors of 2**-53 or 2**-24, none of them amplified much.
 TOLERANCE = {np.float64: 1e-13, np.float32: 2e-6}
 
 CONFIGS = {
@@ -29,7 +29,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("batch", [2, 17])  # less than a tile of rows; several and a rest
+@pytest.mark.parametrize("batch", [2, 17])  # fewer rows than a tile; several tiles and a rest
 @pytest.mark.parametrize(
     "options",
     [
@@ -94,7 +94,7 @@ def every_second(array):
 
 
 def field_of_records(array):
-    # 12 or 5 bytes apart: strides that are no multiple of the element.
+    # 12 or 5 bytes apart: strides that are not multiples of the element size.
     records = np.zeros(array.shape, [("value", array.dtype), ("tag", np.uint8)])
     records["value"] = array
     return records["value"]
@@ -242,7 +242,7 @@ def test_infinite_and_huge_inputs_saturate():
     weights = {name: np.ones(shape) for name, shape in config.parameter_shapes().items()}
     x = np.array([[[1e300, 1e300]], [[-1e300, -1e300]], [[np.inf, np.inf]], [[-np.inf, 0.0]]])
     y, _ = F.lstm(x, weights, config)
-    expected = np.tanh(1.0)  # i = o = g = 1, or all gates shut
+    expected = np.tanh(1.0)  # i = o = g = 1, or all gates closed
     assert np.allclose(y[[0, 2]], expected, rtol=1e-14)
     assert np.array_equal(y[[1, 3]], np.zeros((2, 1, 3)))
 
@@ -258,7 +258,7 @@ def test_packed_weights_give_the_same_bits(dtype):
     assert packed.dtype == dtype
     assert packed.config is config
     for weight in weights.values():
-        weight[...] = 0  # packed weights do not look at them again
+        weight[...] = 0  # packed weights are copies
     assert_same(F.lstm(x, packed, **arguments), expected)
     assert_same(F.lstm(x, packed, config, **arguments), expected)
     assert_same(F.lstm(x, packed, copy.copy(config), **arguments), expected)
@@ -279,7 +279,7 @@ def test_packed_weights_are_immutable():
 
 def test_any_mapping_of_weights():
     class Mapping(dict):
-        """Python code between the engine and the arrays."""
+        """A mapping that runs Python code when the engine reads the arrays."""
 
         def __getitem__(self, key):
             return super().__getitem__(key)
@@ -308,7 +308,7 @@ def test_initial_weights_are_those_of_keras():
         else:
             limit = np.sqrt(6 / (weight.shape[0] + weight.shape[1]))
             assert 0.9 * limit < np.abs(weight).max() <= limit
-            # The mean of n uniform values is off by limit / sqrt(3 n) typically; six times that.
+            # Six standard deviations, limit / sqrt(3 n), of the mean of n uniform values.
             assert abs(weight.mean()) < 6 * limit / np.sqrt(3 * weight.size)
 
 
@@ -347,7 +347,7 @@ def test_dropout_between_layers_only_while_training():
 
 
 def test_dropout_keeps_the_right_share_and_the_mean():
-    # A second layer that hands its input on shows the mask: with tiny weights it is linear in it.
+    # A second layer that passes its input on shows the mask: with tiny weights it is linear.
     config = LSTMConfig(1, 50, num_layers=2, dropout=0.3)
     weights = {name: np.zeros(shape) for name, shape in config.parameter_shapes().items()}
     weights["bias_l0"][:] = 3.0
@@ -472,9 +472,9 @@ def test_masked_steps_are_passed_over(config, training):
         gradients = F.lstm_backward(tape[0], dy)
         assert np.all(gradients.x[~mask] == 0)
     if training and has_random_masks(config):
-        return  # a row alone has other masks
+        return  # a row alone has different masks
     for n in range(6):
-        # The same row with the steps that are there only, resets moved to the next of them.
+        # The same row with only its valid steps; resets move to the next valid step.
         there = np.flatnonzero(mask[n])
         seen = np.r_[0, np.cumsum(reset[n])]
         ends = seen[there + 1]
@@ -537,7 +537,7 @@ def test_memory_needed_with_recomputation(options):
     _, _, tape = F.lstm(x, weights, config, training=True, recompute="sqrt")
     most = tape_bytes(config, 1, 900, isa, 4, recompute="sqrt")
     assert tape.nbytes <= most < tape_bytes(config, 1, 900, isa, 4) / 2
-    # Places for a piece are as large as the largest from the start.
+    # Memory for a time segment has the size of the largest segment from the start.
     y, _, tape = F.lstm(x, weights, config, training=True, recompute=700)
     F.lstm_backward(tape, y)
     assert tape.nbytes <= tape_bytes(config, 1, 900, isa, 4, recompute=700)

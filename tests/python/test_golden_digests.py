@@ -1,7 +1,7 @@
-"""Results have the bits that they had: digests kept in tests/golden/digests.json.
+"""Results have the same bits as those whose digests are in tests/golden/digests.json.
 
-Whatever rearranges the engine must leave every bit of outputs and gradients as it was. One digest
-stands for all arrays of a call; a difference names the configuration and the call.
+No restructuring of the engine may change a bit of outputs or gradients. One digest covers all
+arrays of a call; a failure names the configuration and the call.
 """
 
 import json

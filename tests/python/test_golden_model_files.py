@@ -1,7 +1,7 @@
-"""The model files that the C++ tests read are what this package writes and reads.
+"""The model files that the C++ tests read agree with what this package writes and reads.
 
-If one of these fails because the format changed, run ``tests/golden/make_model_files.py`` and
-teach ``cpp/src/model_layers.cpp`` the change.
+If a test fails because the format changed, run ``tests/golden/make_model_files.py`` and adapt
+``cpp/src/model_file/model_layers.cpp``.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ def maker() -> ModuleType:
 def test_predictions(maker, name):
     model = lc.load(GOLDEN / f"{name}_model.safetensors")
     y = model.predict(maker.example_input(3, 6, 3), verbose=0)
-    # Four layers of large weights, and perhaps another instruction set.
+    # Four layers with large weights, and possibly another instruction set.
     expected = np.loadtxt(GOLDEN / f"{name}_model.txt")
     np.testing.assert_allclose(y, expected, rtol=0, atol=3e-6)
 
@@ -52,7 +52,7 @@ def test_predictions_of_a_quantized_model(maker):
 
 
 def test_what_is_frozen(maker):
-    """As the maker says: neither more nor less than in the model that was saved."""
+    """Exactly the layers that were frozen in the saved model are frozen."""
     model = lc.load(GOLDEN / "frozen_model.safetensors")
     model._follow_trainable()
     parts = ("embedding.", "bidirectional.", "time_distributed.", "residual.0.")

@@ -9,8 +9,8 @@ from lstmcore import functional as F
 from lstmcore.config import LSTMConfig
 from reference import derivative, random_case, relative_error
 
-# Fourth-order differences are good for about 1e-10 of the largest entry; 1e-8 leaves room for
-# gradients that are sums of large terms that nearly cancel.
+# Fourth-order differences are accurate to about 1e-10 of the largest entry; 1e-8 leaves room for
+# gradients that are sums of large, nearly cancelling terms.
 TOLERANCE = 1e-8
 
 CASES = {
@@ -82,7 +82,7 @@ def test_float32_gradients_match_float64(name):
     result = F.lstm_backward(
         tape, dy.astype(np.float32), (dh.astype(np.float32), dc.astype(np.float32))
     )
-    # Rounding of 2**-24 in each of some hundred steps of a chain that does not amplify it much.
+    # Rounding errors of 2**-24 in each of a few hundred steps, which are not amplified much.
     pairs = [(result.x, expected.x), *zip(result.state, expected.state, strict=True)]
     pairs += [(result.weights[key], expected.weights[key]) for key in weights]
     for single_gradient, double_gradient in pairs:
@@ -145,7 +145,7 @@ def test_gradients_are_written_into_the_given_arrays():
     config, x, weights, arguments = make_case("everything at once")
     y, _, tape = F.lstm(x, weights, config, **arguments)
     expected = F.lstm_backward(tape, y)
-    # NaN in the arrays shows up if anything is added to instead of written.
+    # NaN in the arrays shows if a gradient is added to instead of written.
     arrays = {name: np.full_like(weight, np.nan) for name, weight in weights.items()}
     *_, tape = F.lstm(x, weights, config, **arguments)
     result = F.lstm_backward(tape, y, out=arrays)
@@ -219,7 +219,7 @@ def test_a_tape_serves_one_backward():
     assert tape.nbytes > 0
     F.lstm_backward(tape, y)
     assert not tape.ready
-    assert tape.nbytes < 1024  # the memory of the steps is given back
+    assert tape.nbytes < 1024  # the memory of the steps is released
     with pytest.raises(ValueError, match="tape"):
         F.lstm_backward(tape, y)
 
@@ -259,7 +259,7 @@ def test_one_of_two_threads_gets_the_tape():
             start.wait()
             try:
                 outcomes.append(F.lstm_backward(tape, y).x)
-            except (RuntimeError, ValueError) as error:  # in use, or used already
+            except (RuntimeError, ValueError) as error:  # in use, or consumed already
                 assert "tape" in str(error)
                 outcomes.append(None)
 
@@ -273,7 +273,8 @@ def test_one_of_two_threads_gets_the_tape():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_of_normed_cells_hold_nothing_of_earlier_memory(dtype):
-    # 1500 rows times steps: the sums of weight gradients are made in blocks. Three rows are one.
+    # 1500 rows times steps: weight gradients are summed in several blocks. Three rows are one
+    # block.
     config = LSTMConfig(3, 130, layer_norm=True)
     weights = F.init_weights(config, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((15, 100, 3)).astype(dtype)
@@ -283,7 +284,7 @@ def test_gradients_of_normed_cells_hold_nothing_of_earlier_memory(dtype):
         return F.lstm_backward(tape, y).weights
 
     expected = [gradients(x[first : first + 3]) for first in range(0, 15, 3)]
-    # Memory that the engine is given next holds 1000: vectors as long as a row of gates.
+    # Fill memory that the engine will allocate next, vectors as long as a row of gates, with 1000.
     junk = [np.full(size, 1e3, dtype) for size in range(512, 584, 8) for _ in range(40)]
     del junk
     for name, gradient in gradients(x).items():

@@ -1,4 +1,4 @@
-"""What `fit` returns, as figures, frame and table."""
+"""The result of `fit`, as figures, frame and table."""
 
 import math
 import re
@@ -31,7 +31,7 @@ def test_one_line():
 def test_the_best_epoch():
     values = [math.nan, 2.0, 1.0, 1.0, math.inf]
     made = history(*({"loss": 9.0 - n, "val_loss": v} for n, v in enumerate(values)), first=3)
-    assert made.best == Best("val_loss", 1.0, 5)  # of two that are equal the first
+    assert made.best == Best("val_loss", 1.0, 5)  # the first of two equal values
     assert history({"loss": 2.0}, {"loss": 1.5}).best == Best("loss", 1.5, 1)
     assert History().best is None
 

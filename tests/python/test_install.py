@@ -1,4 +1,4 @@
-"""What the pages say about installing is true of the project's files."""
+"""The documentation of the installation agrees with the project's files."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the pages are only in
 
 
 def extras():
-    """Every extra of pyproject.toml, with the names of what it brings."""
+    """Return every extra of pyproject.toml with the names of its packages."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
     lines = re.findall(r"^(\w+) = \[(.*)\]$", table, flags=re.MULTILINE)
@@ -33,7 +33,7 @@ def test_nothing_claims_that_the_package_is_published():
     files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     files += [*(ROOT / "python").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
     assert len(files) > 50
-    # With an extra the line is right wherever lstmcore is installed, and else says what is missing.
+    # With an extra, the command is right wherever lstmcore is installed; else it fails clearly.
     claim = re.compile(r"pip install (lstmcore|\"lstmcore\"|'lstmcore')(?![\w\[-])")
     assert claim.search("pip install lstmcore, or")
     assert not [str(file) for file in files if claim.search(file.read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""Numbers of any type become the model's type; what is no number is refused by place."""
+"""Numbers of any type become the model's type; errors name the position of anything else."""
 
 import datetime
 import decimal
@@ -15,7 +15,9 @@ from lstmcore._intake import Intake
 from lstmcore.stream import LSTMStream
 
 N, T, C = 6, 5, 3
-SMALL = np.arange(N * T * C, dtype=np.int64).reshape(N, T, C) % 7 - 3  # any type below holds these
+SMALL = (
+    np.arange(N * T * C, dtype=np.int64).reshape(N, T, C) % 7 - 3
+)  # every type below can hold these
 LABELS = np.arange(N) % 2
 
 FORMS = {
@@ -59,7 +61,7 @@ def classifier(**options):
 
 
 def results(x, y):
-    """What every face of a model answers, as one list of arrays."""
+    """Return the results of all of a model's methods, as one list of arrays."""
     model = classifier()
     history = model.fit(x, y, batch_size=4, epochs=2, validation_data=(x, y), verbose=0)
     return [
@@ -236,7 +238,7 @@ def test_losses_and_metrics_on_their_own():
         error.update([[1]], [["1"]])
 
 
-# ---- what stays exact ----------------------------------------------------------------------------
+# ---- exact conversions ---------------------------------------------------------------------------
 
 
 def test_functions_refuse_and_name_the_conversion():
@@ -254,7 +256,7 @@ def test_functions_refuse_and_name_the_conversion():
         F.pack({name: view.astype("f2") for name, view in weights.items()}, config)
     with pytest.raises(TypeError, match=r"reset: expected dtype bool.*\.astype\('bool'\)"):
         F.lstm(x, weights, config, reset=np.zeros((N, T), int))
-    with pytest.raises(TypeError, match=r"x: .* got complex64[^;]*$"):  # no conversion to name
+    with pytest.raises(TypeError, match=r"x: .* got complex64[^;]*$"):  # no advice on conversion
         F.lstm(x.astype("c8"), weights, config)
     stream = LSTMStream(weights, config, batch_size=N)
     with pytest.raises(TypeError, match=r"x: .*\.astype\('float32'\)"):
@@ -271,7 +273,7 @@ def test_what_is_changed_in_place_is_not_converted():
     np.testing.assert_allclose(weight, [[0.6, 0.8]], rtol=1e-3)  # float16 has three digits
 
 
-# ---- what is no number ---------------------------------------------------------------------------
+# ---- values that are not numbers -----------------------------------------------------------------
 
 DAY = datetime.date(2020, 1, 1)
 REFUSED = {
@@ -282,7 +284,7 @@ REFUSED = {
     "string objects": (
         np.array([1, "2"], object),
         TypeError,
-        r"expected numbers, got '2' \(str\) at \[1\]; of digits make numbers",
+        r"expected numbers, got '2' \(str\) at \[1\]; convert digits to numbers",
     ),
     "dates": (np.array(["2020-01-01"], "M8[D]"), TypeError, "got dates; .*hour"),
     "date objects": (np.array([[1, DAY]], object), TypeError, r"at \[0, 1\]; for dates"),
@@ -349,7 +351,7 @@ def test_values_that_become_infinite_are_warned_of_once(recwarn):
         "x: 2 of 90 values became infinite, since float32 ends at 3.4e+38"
     )
     assert "x[3, 2, 1] = -1e+300" in messages[0]
-    assert {warning.filename for warning in recwarn} == {__file__}  # the line to blame is here
+    assert {warning.filename for warning in recwarn} == {__file__}  # warnings point to this file
     assert all(warning.category is RuntimeWarning for warning in recwarn)
 
 
@@ -375,7 +377,7 @@ def test_overflow_is_named_by_argument_and_place():
 
 def test_no_warning_where_nothing_is_lost(recwarn):
     warnings.simplefilter("always")
-    x = np.array([1e-300, 3.4e38, np.inf, np.nan])  # small ones become 0, as they should
+    x = np.array([1e-300, 3.4e38, np.inf, np.nan])  # small values become 0 silently
     Intake(check_finite=False).floats(x, "x", np.dtype(np.float32))
     steps = np.array([[1.0, 1e300]])
     valid = np.array([[True, False]])

@@ -1,4 +1,4 @@
-"""Keras' files read without Keras: one that Keras wrote, and what is made of it by accident."""
+"""Keras' files read without Keras: one that Keras wrote, and damaged versions of it."""
 
 import io
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the files are in th
 
 
 def changed(path, config=None, weights=None, metadata=None, leave_out=()):
-    """Write the golden file with some of it changed."""
+    """Write the golden file with changes."""
     with zipfile.ZipFile(GOLDEN) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for name, change in (("config.json", config), ("metadata.json", metadata)):
@@ -47,7 +47,7 @@ def test_predicts_what_keras_predicts():
     assert kinds == ["Embedding", "Bidirectional", "RNN", "Dropout", "LSTM", "Dense"]
     assert model.layers[-1].activation == "softmax"
     assert model.layers[4].recurrent_dropout == 0.1
-    # float32, relative to 1: Keras' sums have other orders.
+    # float32, relative to 1: Keras sums in another order.
     np.testing.assert_allclose(model.predict(golden["ids"]), golden["outputs"], rtol=0, atol=1e-6)
 
 
@@ -209,19 +209,19 @@ def nested(depth):
         (set_option(6, name="a.b"), "without dots"),
         (set_option(6, name="optimizer"), "the name 'optimizer' is taken"),
         (set_option(2, layer=None), "Bidirectional 'bidirectional': expected the configuration"),
-        (set_layer(6, class_name="Own", registered_name="my>Own"), "Own 'dense': a class of its"),
-        (set_layer(6, module="elsewhere"), "Dense 'dense': a class of its own"),
-        (set_layer(6, config=None), "none that Keras writes"),
+        (set_layer(6, class_name="Own", registered_name="my>Own"), "Own 'dense': a custom class"),
+        (set_layer(6, module="elsewhere"), "Dense 'dense': a custom class"),
+        (set_layer(6, config=None), "not one that Keras writes"),
         (lambda d: d["config"]["layers"][6].update(class_name=None), "has no counterpart"),
-        (lambda d: d["config"].update(layers="text"), "a.keras: its configuration is none that"),
-        (lambda d: d["config"].update(layers=[1]), "a.keras: its configuration is none that"),
+        (lambda d: d["config"].update(layers="text"), "a.keras: its configuration is not one that"),
+        (lambda d: d["config"].update(layers=[1]), "a.keras: its configuration is not one that"),
         (lambda d: d["config"].update(layers=None), "no configuration of a Sequential"),
         (lambda d: d.update(class_name="Own"), "Own: expected a Sequential or a functional"),
-        (lambda d: d.update(registered_name="my>Model"), "a class of its own"),
+        (lambda d: d.update(registered_name="my>Model"), "a custom class"),
         (lambda d: d["config"]["layers"].clear(), "the model is not built|at least one layer"),
         (set_option(0, batch_shape=None), "InputLayer.*expected batch_shape"),
         (set_option(0, ragged=True), "ragged=True has no counterpart"),
-        (lambda d: [d], "config.json is no object"),
+        (lambda d: [d], "config.json is not an object"),
         (nested(5), "inputs of shape"),
         (nested(400), "."),
     ],
@@ -235,14 +235,14 @@ def test_wrong_configuration(tmp_path, change, message):
 def test_wrong_files(tmp_path):
     with pytest.raises(ValueError, match="expected a file of Keras 3, got Keras '2.15.0'"):
         from_keras(changed(tmp_path / "a.keras", metadata=lambda d: {"keras_version": "2.15.0"}))
-    with pytest.raises(ValueError, match="without model.weights.h5"):
+    with pytest.raises(ValueError, match="not a Keras 3 model: no model.weights.h5"):
         from_keras(changed(tmp_path / "b.keras", leave_out=["model.weights.h5"]))
     (tmp_path / "c.keras").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="no zip archive"):
+    with pytest.raises(ValueError, match="not a readable zip archive"):
         from_keras(tmp_path / "c.keras")
     (tmp_path / "d.weights.h5").write_bytes(b"no weights")
     model = from_keras(GOLDEN)
-    with pytest.raises(ValueError, match="no HDF5 file"):
+    with pytest.raises(ValueError, match="not an HDF5 file"):
         load_keras_weights(model, tmp_path / "d.weights.h5")
     with pytest.raises(ValueError, match="expected a file .keras or .weights.h5"):
         from_keras(tmp_path / "model.h5")
@@ -252,5 +252,5 @@ def test_wrong_files(tmp_path):
         load_keras_weights(model, tmp_path / "nothing.weights.h5")
     cut = GOLDEN.read_bytes()
     (tmp_path / "e.keras").write_bytes(cut[: len(cut) // 2])
-    with pytest.raises(ValueError, match="no zip archive"):
+    with pytest.raises(ValueError, match="not a readable zip archive"):
         from_keras(tmp_path / "e.keras")

@@ -1,4 +1,4 @@
-"""A program written for Keras, with nothing but the import changed."""
+"""A program written for Keras, of which only the import is changed."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ import lstmcore as lc
 
 
 def sequences_in_order(rng, count, vocab_size=12, steps=10):
-    """Token 3 stands in one half of each row and token 4 in the other: which is first is the class.
+    """Make rows with token 3 in one half and token 4 in the other; the class says which is first.
 
-    All rows have the same tokens whatever their class, so only their order tells.
+    All rows have the same tokens whatever their class, so only the order matters.
     """
     x = rng.integers(5, vocab_size, (count, steps))
     y = rng.integers(0, 2, count)

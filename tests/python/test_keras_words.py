@@ -1,4 +1,4 @@
-"""Lines written for Keras: `dropout` of one layer, arguments that say what is computed anyway."""
+"""Keras' arguments: `dropout` of one layer, and options that only confirm the default."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ X = np.random.default_rng(1).standard_normal((3, 6, 4)).astype(np.float32)
 
 
 def trained(layer):
-    """Outputs and weights after one step with dropout."""
+    """Return outputs and weights after one step with dropout."""
     model = lc.Sequential([layer, layers.Dense(1, seed=2)])
     model.compile(lc.optimizers.SGD(0.1), "mse")
     model.train_on_batch(X, np.ones((3, 1), np.float32))
@@ -43,12 +43,12 @@ def test_dropout_of_one_layer_drops_x(keras, plain):
 
 
 def test_the_same_features_of_x_are_dropped_at_every_step():
-    """As Keras does: one mask for a row, kept values scaled by 1 / (1 - dropout)."""
+    """As in Keras: one mask per row; remaining values are scaled by 1 / (1 - dropout)."""
     layer = layers.LSTM(1, dropout=0.5, activation="linear", recurrent_activation="linear")
     x = np.ones((64, 3, 2), np.float32)
     layer(x)
     w = np.zeros((2, 4))
-    w[0] = 1.0  # every gate is x_0; without h, c or bias
+    w[0] = 1.0  # every gate is x_0, independent of h, c and bias
     layer.set_weights([w.T.astype("f4"), np.zeros((4, 1), "f4"), np.zeros(4, "f4")])
     outputs = layer(x, training=True, seed=3)
     # c_t = f c + i g and h = o c, where i = f = g = o = x_0, which is 0 or 2
@@ -58,7 +58,7 @@ def test_the_same_features_of_x_are_dropped_at_every_step():
         c = kept * c + kept * kept
     assert set(np.unique(outputs)) == {0.0, np.float32(kept * c)}
     share = (outputs > 0).mean()
-    assert 0.25 < share < 0.75  # 64 throws of a coin: 4 deviations
+    assert 0.25 < share < 0.75  # 64 coin flips: 4 standard deviations
 
 
 def test_dropout_of_a_stack_stays_between_its_layers():

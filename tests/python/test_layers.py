@@ -1,4 +1,4 @@
-"""Layers on their own: outputs, exact gradients, initial values."""
+"""Single layers: outputs, exact gradients, initial values."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ LENGTHS = np.array([5, 2, 0])  # a full row, a short one, an empty one
 
 
 def built(layer, shape):
-    """Let `layer` make its weights in float64."""
+    """Build `layer` in float64."""
     layer(np.zeros(shape))
     return layer
 
@@ -23,10 +23,10 @@ def loss_of(layer, x, lengths, projection):
 
 
 def check_gradients(layer, x, lengths, rng):
-    """Compare every gradient with central differences: their error is about 1e-10 in float64."""
+    """Compare every gradient with central differences, whose error is about 1e-10 in float64."""
     outputs, out_lengths, _ = layer.forward(x, lengths, True, 7)
     projection = rng.standard_normal(outputs.shape)
-    if out_lengths is not None:  # nothing beyond a row's length counts
+    if out_lengths is not None:  # steps past a row's length do not count
         projection[np.arange(outputs.shape[1]) >= out_lengths[:, None]] = 0
     _, context = loss_of(layer, x, lengths, projection)
     dx = layer.backward(context, projection)
@@ -125,7 +125,7 @@ def test_going_backwards_gives_outputs_in_the_order_of_the_walk(rng):
     x = rng.standard_normal((N, T, C)).astype(np.float32)
     ahead = layers.LSTM(H, return_sequences=True, seed=3)
     back = layers.LSTM(H, return_sequences=True, go_backwards=True, seed=3)
-    # The same steps in the same order, so the same bits.
+    # Same steps in the same order, hence same bits.
     np.testing.assert_array_equal(back(x), ahead(x[:, ::-1]))
     mirrored = reverse_rows(x, LENGTHS)
     np.testing.assert_array_equal(back(x, lengths=LENGTHS), ahead(mirrored, lengths=LENGTHS))
@@ -200,7 +200,7 @@ def test_initial_values_are_those_of_keras():
     limit = np.sqrt(6 / (8 + 4 * 16))
     assert 0.9 * limit < abs(weights["weight_ih_l0"]).max() <= limit
     recurrent = weights["weight_hh_l0"]
-    # Orthonormal columns, to a few roundings.
+    # Orthonormal columns, up to rounding.
     np.testing.assert_allclose(recurrent.T @ recurrent, np.eye(16), atol=1e-14)
     np.testing.assert_array_equal(weights["bias_l0"], np.repeat([0.0, 1.0, 0.0, 0.0], 16))
     plain = layers.LSTM(16, unit_forget_bias=False)
@@ -244,7 +244,7 @@ def test_variance_of_initial_values(name, variance):
     layer = layers.Dense(300, kernel_initializer=name)
     layer(np.zeros((1, 200)))
     kernel = layer.weights["kernel"]
-    # 60 000 values: the variance is known to about half a percent.
+    # 60 000 values determine the variance to about half a percent.
     assert kernel.var() == pytest.approx(variance, rel=0.03)
     assert abs(kernel.mean()) < 5 * np.sqrt(variance / kernel.size)
     if name in ("glorot_normal", "he_normal", "lecun_normal", "truncated_normal"):
@@ -540,7 +540,7 @@ def test_frozen_recurrent_weights_stay_and_cost_no_gradient(optimizer, shared, r
     assert outs[0]["weight_hh_l0"] is outs[0]["weight_hh_l1"] is None
     for name in frozen:
         assert not model.parameters.gradient(name).any()
-    # No penalty either: what cannot change is not judged.
+    # No penalty either, since frozen weights have none.
     plain = float(np.mean((model.predict(x) - y) ** 2))
     assert model.evaluate(x, y, verbose=0) == pytest.approx(plain, rel=1e-5)
 
@@ -638,7 +638,7 @@ def test_both_directions_give_their_states(rng):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_layer_takes_a_mask(training):
-    """Padding on either side, or holes: as if steps that are not there were taken out."""
+    """Padding on either side, or gaps: same results as if invalid steps were removed."""
     x = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
     mask = np.array([[0, 0, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 1, 1, 0, 1]], bool)
     layer = lc.layers.Bidirectional(lc.layers.LSTM(4))

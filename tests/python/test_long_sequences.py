@@ -1,4 +1,4 @@
-"""Windows of time steps, batches that continue each other, and states that are values."""
+"""Windows of time steps, batches that continue each other, and states as values."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ LENGTHS = [11, 4, 0, 7]
 
 
 class Recorder(lc.optimizers.SGD):
-    """Takes no step, but writes the gradient of each down."""
+    """Does not update weights, but records the gradient of each step."""
 
     def __init__(self):
         super().__init__(0.0)
@@ -38,12 +38,12 @@ def data(rng):
 
 
 def flat(gradients, model):
-    """In the order of the model's parameters."""
+    """Concatenate gradients in the order of the model's parameters."""
     return np.concatenate([gradients[name].reshape(-1) for name in model.weights])
 
 
 def truncated_gradients(model, x, y, size, lengths=None, weights=None):
-    """Work through windows with plain functions; the state goes on as plain numbers."""
+    """Process windows with plain functions, passing on the state without gradients."""
     lengths = np.full(N, T) if lengths is None else np.array(lengths)
     weights = np.ones((N, T)) if weights is None else weights
     layer, cell_weights = model.layers[0], model.layers[0].weights
@@ -87,7 +87,7 @@ def test_gradients_are_cut_at_the_borders_of_windows(size, ragged, data, rng):
 
 
 def test_the_first_window_is_exact_and_later_ones_leave_the_past_out(data):
-    """The documented difference: dependence on what lies before the window is what is missing."""
+    """As documented, only the dependence on steps before the window is missing."""
     x, y = data
     model = make_model()
     model.fit(x, y, batch_size=N, shuffle=False, tbptt=6, verbose=0)
@@ -95,7 +95,7 @@ def test_the_first_window_is_exact_and_later_ones_leave_the_past_out(data):
     whole = make_model()
     whole.train_on_batch(x[:, :6], y[:, :6])
     np.testing.assert_array_equal(first, whole.optimizer.seen[0])
-    # Full gradient of the loss in the second window alone, through all steps before.
+    # The full gradient of the loss of the second window, through all earlier steps.
     late = np.zeros((N, T))
     late[:, 6:] = T / (T - 6)
     whole.train_on_batch(x, y, sample_weight=late)
@@ -139,7 +139,7 @@ def test_outputs_and_losses_do_not_depend_on_windows(data):
         model.fit(x, y, epochs=1, batch_size=2, tbptt=size, verbose=0).history
         for size in (None, 1, 3, 8)
     ]
-    for other in logs[1:]:  # the same numbers, added up in another order
+    for other in logs[1:]:  # the same numbers, summed in another order
         assert other["loss"] == pytest.approx(logs[0]["loss"], rel=1e-14)
         assert other["mae"] == pytest.approx(logs[0]["mae"], rel=1e-14)
     whole, state = model.predict(x, return_state=True), None
@@ -157,7 +157,7 @@ def test_a_row_that_has_ended_adds_nothing(data):
     rows = ([part[:length] for part, length in zip(full, LENGTHS, strict=True)] for full in data)
     model = make_model()
     model.fit(*rows, batch_size=N, shuffle=False, tbptt=4, verbose=0)
-    alone = make_model()  # behind step 8 only the first row is left
+    alone = make_model()  # after step 8 only the first row is active
     alone.fit(x[:1], y[:1], batch_size=1, tbptt=4, verbose=0)
     np.testing.assert_allclose(
         model.optimizer.seen[2], alone.optimizer.seen[2], rtol=1e-13, atol=1e-16
@@ -165,7 +165,7 @@ def test_a_row_that_has_ended_adds_nothing(data):
 
 
 class Source:
-    """Not an array, but sliced like one; says how much was read at once."""
+    """Not an array, but sliced like one; records how much was read at once."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
@@ -177,7 +177,7 @@ class Source:
     def __getitem__(self, key):
         rows = key[0] if isinstance(key, tuple) else key
         if not isinstance(rows, slice):
-            assert (np.diff(rows) > 0).all()  # as files want them
+            assert (np.diff(rows) > 0).all()  # ascending, as files require
         part = self.array[key]
         self.largest = max(self.largest, part.size)
         return part
@@ -243,7 +243,7 @@ def test_streams_of_ids_and_mixed_sources(rng):
 
 
 def test_stateful_batches_are_one_long_sequence(data):
-    """Batches of rows that go on see the same states as windows of the whole rows do."""
+    """Batches that continue rows have the same states as windows of the whole rows."""
     x, y = data
     pieces = [np.concatenate([a[:, b : b + 4] for b in (0, 4)]) for a in (x, y)]
     windows, batches = make_model("adam"), make_model("adam")
@@ -251,7 +251,7 @@ def test_stateful_batches_are_one_long_sequence(data):
     batches.fit(*pieces, epochs=3, batch_size=N, stateful=True, verbose=0)
     np.testing.assert_array_equal(windows.parameters.values, batches.parameters.values)
 
-    layer = make_model("adam", stateful=True)  # says the same once and for all
+    layer = make_model("adam", stateful=True)  # a layer option with the same effect
     layer.fit(*pieces, epochs=3, batch_size=N, verbose=0)
     np.testing.assert_array_equal(layer.parameters.values, batches.parameters.values)
 
@@ -336,7 +336,7 @@ def test_resets_make_rows_of_their_own(data):
     came = model.predict(x, reset=reset)
     np.testing.assert_array_equal(came[:, :4], pieces.predict(x[:, :4]))
     np.testing.assert_array_equal(came[:, 4:], pieces.predict(x[:, 4:]))
-    # A reset at the border of two windows is where the gradient was cut anyway.
+    # A reset between two windows, where the gradient is cut anyway.
     model.fit(x, y, batch_size=N, shuffle=False, reset=reset, verbose=0)
     pieces.train_on_batch(x[:, :4], y[:, :4])
     pieces.train_on_batch(x[:, 4:], y[:, 4:])
@@ -369,7 +369,7 @@ def test_a_resumed_stateful_run_is_the_unbroken_one(epoch, data, tmp_path):
     assert rest == {name: values[epoch:] for name, values in history.items()}
     np.testing.assert_array_equal(resumed.parameters.values, unbroken.parameters.values)
 
-    # What comes next begins where the training ended, in a loaded model and in copies as well.
+    # Later calls begin where training ended, also in a loaded model and in copies.
     unbroken.save(tmp_path / "end.safetensors")
     results = []
     for model in (
@@ -563,11 +563,11 @@ def test_bad_streams_are_refused_before_the_first_step(rng):
     refused(ids, ValueError, "mask_zero", lambda m: m.fit(Source(y), targets, tbptt=4, verbose=0))
 
 
-# ---- layers within layers, and layers that look at several steps ---------------------------------
+# ---- layers within layers, and layers that read several steps ------------------------------------
 
 
 def residual_model(kind):
-    """Recurrent layers in the open, in one `Residual`, and in one within another."""
+    """Make a model with recurrent layers at the top level, in a `Residual`, and in a nested one."""
     walks = [layers.LSTM(C, return_sequences=True, seed=seed) for seed in (1, 2)]
     rest = layers.Residual([layers.LayerNormalization(), walks[0], layers.Dropout(0.0)])
     inner = {"flat": [rest, walks[1]], "nested": [layers.Residual([rest, walks[1]])]}[kind]
@@ -651,7 +651,7 @@ def test_what_is_bidirectional_within_is_refused(data):
 
 
 def test_sequences_within_a_step_begin_anew(rng):
-    """What a `TimeDistributed` holds has no state that would pass from window to window."""
+    """Layers in a `TimeDistributed` have no state that passes from window to window."""
     x = rng.standard_normal((N, T, 2, C))
     model = lc.Sequential(
         [layers.TimeDistributed(layers.LSTM(H)), layers.LSTM(U, return_sequences=True)],

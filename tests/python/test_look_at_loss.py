@@ -1,4 +1,4 @@
-"""`fit` looks at a user's loss before it trains by it: no mixed rows, and the right gradient."""
+"""`fit` checks a user's loss before training: no mixing of rows, and a correct gradient."""
 
 import re
 
@@ -20,7 +20,7 @@ def slope(y, p):
 
 
 def mixed(y, p):
-    """(M, 1) beside (M,) is (M, M)."""
+    """Broadcast by mistake: (M, 1) and (M,) give (M, M)."""
     return ((y - p[:, 0]) ** 2).mean(-1)
 
 
@@ -52,9 +52,9 @@ def test_a_wrong_gradient_is_refused_before_anything_is_trained(x, y, name):
     model = model_of(losses.Function(squares, WRONG[name], name))
     model.build((None, None, 3))
     before = model.get_weights()
-    for targets in (y, 1e-6 * y, 1e4 * y):  # whatever the unit
+    for targets in (y, 1e-6 * y, 1e4 * y):  # in any unit
         if name == "offset" and targets[0] == 1e4 * y[0]:
-            continue  # which is nothing beside gradients of 10,000
+            continue  # negligible compared with gradients of 10,000
         with pytest.raises(
             ValueError, match=rf"^loss: the gradient of '{name}' is not that of its"
         ):
@@ -76,12 +76,12 @@ def test_the_error_says_where_and_what(x, y):
     output, expected, got = map(float, found.groups())
     assert got == -expected
     row = int(np.abs(model.predict(x)[:, 0] - output).argmin())
-    assert 2 * (output - y[row]) == pytest.approx(expected, rel=1e-5)  # written with six digits
+    assert 2 * (output - y[row]) == pytest.approx(expected, rel=1e-5)  # shown with six digits
 
 
 @pytest.mark.parametrize("order", ["as they come", "sorted"])
 def test_rows_that_are_mixed_are_refused(x, y, order):
-    if order == "sorted":  # the first batch has one target only
+    if order == "sorted":  # the first batch has only one target value
         y = np.sort(y > 0)
     model = model_of(losses.Function(mixed, slope, "mixed"))
     message = r"^loss: expected 'mixed' to return a loss for each row .* y_true\[:, 0\] - y_pred\["
@@ -146,7 +146,7 @@ def test_right_ones_train_as_they_would_without_a_look(x, y, name, monkeypatch):
         if not looks:
             monkeypatch.setattr(fitting, "look_at_loss", lambda *_: None)
         model = model_of(losses.Function(function, gradient, "own"), activation=activation)
-        if activation == "sigmoid":  # as after a long training: next to 0 and 1
+        if activation == "sigmoid":  # near 0 and 1, as after long training
             model.build((None, None, 3))
             model.layers[-1].set_weights([10 * model.layers[-1].weights["kernel"], np.zeros(1)])
         model.fit(x, targets, batch_size=8, epochs=2, verbose=0)
@@ -163,7 +163,7 @@ def test_a_gradient_that_differs_on_purpose(x, y):
 
 
 class Wrong(Loss):
-    """A class of a user's."""
+    """A user's loss class."""
 
     def sum(self, targets, outputs, weights=None, scale=1.0, need_gradient=False):
         gradient = scale * (targets - outputs) if need_gradient else None
@@ -203,7 +203,7 @@ def test_classes_of_users_are_looked_at_too(x, y):
 
 def test_rows_of_no_weight_are_not_looked_at(x, y):
     def own(y, p):
-        return np.where(y > 100, np.inf, squares(y, p)[:, None])[:, 0]  # which nothing is said of
+        return np.where(y > 100, np.inf, squares(y, p)[:, None])[:, 0]  # which is not reported
 
     y[::2] = 1000.0
     weight = (y < 100).astype(float)

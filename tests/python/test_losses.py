@@ -1,4 +1,4 @@
-"""Losses against plain formulas and finite differences, in training, in files, and bad input."""
+"""Losses: compared with formulas and finite differences, in training, in files, and bad input."""
 
 import math
 
@@ -13,7 +13,7 @@ ROWS, UNITS = 5, 4
 WEIGHTS = np.array([1.0, 0.0, 2.0, 0.5, 3.0])
 
 
-# ---- definitions: one row at a time, by Python's own numbers -----------------------------------
+# ---- definitions: one row at a time, in plain Python -------------------------------------------
 
 
 def cross(y, p):
@@ -67,7 +67,7 @@ def pairs(function):
 QUARTILES = (0.25, 0.5, 0.75, 0.9)
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-# Loss, kind of outputs, kind of targets, formula of a row.
+# Loss, kind of outputs, kind of targets, formula for a row.
 CASES = {
     "huber": (losses.Huber(0.7), "number", "numbers", pairs(huber)),
     "log_cosh": (
@@ -186,7 +186,7 @@ def draw(kind, rng, rows=ROWS):
 
 
 def forms(name, rng):
-    """The loss, targets and outputs, and the same from logits if there are any."""
+    """Return the loss, targets and outputs, and the same from logits if that exists."""
     loss, output_kind, target_kind, formula = CASES[name]
     outputs, targets = draw(output_kind, rng), draw(target_kind, rng)
     expected = [
@@ -204,7 +204,7 @@ def test_losses_follow_their_definition(name, rng):
     for loss, targets, outputs, expected in forms(name, rng):
         value, none = loss.sum(targets, outputs)
         assert none is None
-        # A few ten roundings of numbers near 1 to 10.
+        # A few dozen rounding errors of numbers from 1 to 10.
         assert value == pytest.approx(sum(expected), rel=1e-12)
         assert loss(targets, outputs) == pytest.approx(sum(expected) / ROWS, rel=1e-12)
         weighted = sum(w * v for w, v in zip(WEIGHTS, expected, strict=True))
@@ -215,8 +215,8 @@ def test_losses_follow_their_definition(name, rng):
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_the_value(name, rng):
     for loss, targets, outputs, _ in forms(name, rng):
-        # Central differences with steps of 1e-5: their own error is 1e-10 times the third
-        # derivative, at most a few hundred times that of the value where p is near 0.
+        # Central differences with steps of 1e-5 have an error of 1e-10 times the third derivative,
+        # which is at most a few hundred times the value where p is near 0.
         assert losses.check_gradient(loss, targets, outputs) < 1e-6
         _, plain = loss.sum(targets, outputs, None, 1.0, True)
         _, gradient = loss.sum(targets, outputs, WEIGHTS, 0.25, True)
@@ -235,7 +235,7 @@ def test_float32_is_float64_rounded(name, rng):
         value, gradient = loss.sum(rounded, few, None, 1.0, True)
         exact, exact_gradient = loss.sum(same, few.astype(np.float64), None, 1.0, True)
         assert gradient.dtype == np.float32
-        # 1 - p of a probability near 1 loses a digit of the seven.
+        # 1 - p loses one of the seven digits of a probability near 1.
         assert value == pytest.approx(exact, rel=2e-6)
         np.testing.assert_allclose(gradient, exact_gradient, rtol=2e-5, atol=2e-6)
 
@@ -326,7 +326,7 @@ def test_huber_is_continuous_at_delta():
     assert loss([[0.0]], [[2.0]]) == 2.0
 
 
-# ---- what outputs of another width mean --------------------------------------------------------
+# ---- outputs of other widths -------------------------------------------------------------------
 
 
 def test_outputs_may_be_wider_than_targets(rng):
@@ -376,7 +376,7 @@ def test_targets_as_wide_as_the_outputs_are_refused():
 
 
 def noisy(rng, rows=2000):
-    """Targets with noise whose size is 0.2 + |x|."""
+    """Make targets with noise of size 0.2 + |x|."""
     x = rng.uniform(-1, 1, (rows, 1))
     return x, 2 * x + rng.standard_normal((rows, 1)) * (0.2 + np.abs(x))
 
@@ -395,7 +395,7 @@ def test_quantiles_are_learnt(rng):
     model = fit_network(losses.Quantile(levels), 3, *noisy(rng))
     x, y = noisy(rng)
     below = (y <= model.predict(x, verbose=0)).mean(axis=0)
-    # A share of 2000 rows has a standard deviation of 0.011; the model adds some of its own.
+    # A fraction of 2000 rows has a standard deviation of 0.011; the model adds to it.
     np.testing.assert_allclose(below, levels, atol=0.04)
     median = model.predict(x, verbose=0)[:, 1:2]
     assert model.evaluate(x, y, verbose=0)[1] == pytest.approx(np.abs(y - median).mean())
@@ -420,13 +420,13 @@ def test_rates_are_learnt(rng):
     x, y = counts()
     rates = np.exp(model.predict(x, verbose=0))
     assert np.abs(rates / np.exp(1 + x) - 1).mean() < 0.1
-    # Metrics see rates, not their logarithms.
+    # Metrics are passed rates, not their logarithms.
     assert model.evaluate(x, y, verbose=0)[1] == pytest.approx(np.abs(y - rates).mean())
 
 
 @pytest.mark.parametrize("loss", ["huber", "gaussian_nll", losses.Quantile([0.2, 0.7])])
 def test_targets_in_time_with_ends_and_weights(loss, rng):
-    """Steps past a row's end and those of weight 0 count nowhere."""
+    """Steps past a row's end and steps of weight 0 do not count."""
     model = lc.Sequential([layers.LSTM(3, return_sequences=True), layers.Dense(4)], dtype="float64")
     model.compile("sgd", loss)
     lengths = [3, 1, 4]
@@ -440,7 +440,7 @@ def test_targets_in_time_with_ends_and_weights(loss, rng):
     ]
     value = model.evaluate(x, y, sample_weight=weights, verbose=0)
     assert value == pytest.approx(sum(parts) / sum(lengths), rel=1e-12)
-    # The same with steps taken out by a mask, where targets may be anything.
+    # The same with steps excluded by a mask, where targets may be anything.
     mask = np.zeros((3, 6), bool)
     for row, length in enumerate(lengths):
         mask[row, 1 : 1 + length] = True
@@ -466,7 +466,7 @@ def test_targets_in_time_with_ends_and_weights(loss, rng):
     ids=lambda value: type(value).__name__ if isinstance(value, losses.Loss) else str(value),
 )
 def test_the_gradient_reaches_the_weights(loss, units, activation, rng):
-    """The gradient of a whole model against finite differences of what `evaluate` returns."""
+    """The gradient of a whole model against finite differences of the result of `evaluate`."""
     model = lc.Sequential(
         [layers.LSTM(2), layers.Dense(units, activation=activation)], dtype="float64"
     )
@@ -491,7 +491,7 @@ def test_the_gradient_reaches_the_weights(loss, units, activation, rng):
         assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-9)
 
 
-# ---- functions of the user's own ---------------------------------------------------------------
+# ---- users' functions --------------------------------------------------------------------------
 
 
 def cauchy(y_true, y_pred):
@@ -625,7 +625,7 @@ def test_losses_come_back_from_a_file(loss, units, activation, tmp_path):
     y = (
         np.zeros(4, int)
         if model.compiled.loss.labels
-        else np.eye(4, model.compiled.loss.target_width(units))[[0, 0, 0, 0]]  # also shares
+        else np.eye(4, model.compiled.loss.target_width(units))[[0, 0, 0, 0]]  # also distributions
     )
     assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
 

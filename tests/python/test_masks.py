@@ -1,4 +1,4 @@
-"""Masks of models: as if the steps that are not there had been taken out."""
+"""Masks of models: same results as if invalid steps had been removed."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def there(rng):
 @pytest.fixture
 def x(rng, there):
     values = rng.standard_normal((N, T, C)).astype(np.float32)
-    values[~there] = np.nan  # what is not there may be anything
+    values[~there] = np.nan  # invalid steps may hold anything
     return values
 
 
@@ -98,7 +98,7 @@ def test_embedding_refuses_padding_on_the_left_and_says_what_to_do():
 
 
 def per_step(rng, there):
-    """Labels and weights; those at gaps are no labels and no weights at all."""
+    """Make labels and weights, with invalid values at gaps."""
     y = np.where(there, rng.integers(0, 3, there.shape), -9)
     weights = np.where(there, rng.random(there.shape), -1.0).astype(np.float32)
     return y, weights
@@ -156,7 +156,7 @@ def test_values_per_step(rng, x, there, kind):
 
 
 def plain_resets(reset, there):
-    """By a plain loop: a reset waits for the next step that is there."""
+    """Compute resets by a plain loop: a reset waits for the next valid step."""
     rows = []
     for flags, mask in zip(reset, there, strict=True):
         rows.append([])

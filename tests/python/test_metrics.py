@@ -1,4 +1,4 @@
-"""Metrics against plain formulas, over batches, in training, in files, and bad input."""
+"""Metrics: against formulas, over batches, in training, in files, and bad input."""
 
 import math
 from functools import partial
@@ -22,7 +22,7 @@ def softmax(values):
 
 
 def roc(y, scores, w):
-    """The share of pairs of a positive and a negative row that are in order; ties count half."""
+    """Return the fraction of pairs of a positive and a negative row in order; ties count half."""
     won = total = 0.0
     for i in np.flatnonzero(y):
         for j in np.flatnonzero(~y):
@@ -34,7 +34,7 @@ def roc(y, scores, w):
 
 
 def average_precision(y, scores, w):
-    """For each positive row the precision at its own score."""
+    """Average, over positive rows, the precision at the row's score."""
     total = 0.0
     for i in np.flatnonzero(y & (w > 0)):
         above = scores >= scores[i]
@@ -43,7 +43,7 @@ def average_precision(y, scores, w):
 
 
 def decisions(figure, average, wanted, chosen, w, classes):
-    """`wanted` and `chosen` are sets of classes for each row."""
+    """Compute a figure from sets of `wanted` and `chosen` classes for each row."""
 
     def one(numbers):
         hits = right = said = 0.0
@@ -66,7 +66,7 @@ def decisions(figure, average, wanted, chosen, w, classes):
 
 
 def r2(y, p, w):
-    """Mean over columns."""
+    """Compute R^2, averaged over columns."""
     found = []
     for a, b in zip(y.T, p.T, strict=True):
         center = (w * a).sum() / w.sum()
@@ -75,12 +75,12 @@ def r2(y, p, w):
 
 
 def in_batches(metric, y, outputs, weights=None):
-    """The result of unequal batches, one of them without rows."""
+    """Return the result of updates with unequal batches, one of them without rows."""
     metric.reset()
     for begin, end in ((0, 7), (7, 7), (7, 40), (40, ROWS)):
         part = slice(begin, end)
         metric.update(y[part], outputs[part], None if weights is None else weights[part])
-    assert metric.result() == metric.result()  # which it may keep
+    assert metric.result() == metric.result()  # which may be cached
     return metric.result()
 
 
@@ -111,7 +111,7 @@ def test_areas_of_two_classes(ties, weights, rng):
             assert found == pytest.approx(expected, rel=1e-13)
     logits = np.concatenate([0 * scores, scores], axis=1)
     found = in_batches(metrics.AUC(from_logits=True), y.astype(int), logits, weights)
-    # Equal logits may have exponents that differ in the last bit; none of them here.
+    # Exponentials of equal logits may differ in the last bit; there are no equal ones here.
     assert found == pytest.approx(roc(y, scores[:, 0], given(weights)), rel=1e-13)
 
 
@@ -149,7 +149,7 @@ def test_decisions(figure, average, weights, rng):
             expected
         )
         return
-    # A class, 3, that occurs nowhere, and one, 2, that is decided for but never the target.
+    # Class 3 occurs nowhere; class 2 is predicted but is never the target.
     outputs = rng.standard_normal((ROWS, 4)) - [0, 0, 0, 99]
     labels = rng.integers(0, 2, ROWS)
     sets = [{k} for k in labels], [{k} for k in outputs.argmax(axis=1)]
@@ -160,7 +160,7 @@ def test_decisions(figure, average, weights, rng):
     assert in_batches(metric, one_hot, outputs, weights) == pytest.approx(expected)
     if average == "macro":
         assert in_batches(kind(), labels, outputs, weights) == pytest.approx(expected)
-    # Several labels: no column is left out.
+    # Several labels per row: no column is left out.
     several = (rng.uniform(size=(ROWS, 4)) < [0.5, 0.5, 0.5, 0]).astype(float)
     sets = (
         [set(np.flatnonzero(row)) for row in several],
@@ -209,10 +209,10 @@ def test_regression_figures(weights, rng):
 
 
 def test_r2_keeps_its_digits_far_from_zero(rng):
-    """Sums of squares would have lost all of them: (1e8)**2 has no digit left for 1."""
+    """Sums of squares would lose all digits: (1e8)**2 has none left for 1."""
     y = 1e8 + rng.standard_normal((ROWS, 1))
     p = y + 0.1 * rng.standard_normal((ROWS, 1))
-    # Targets of 1e8 are rounded to 1.5e-8, a variance of 1 is thus known to about 1e-8.
+    # Targets of 1e8 are rounded to 1.5e-8, so a variance of 1 is known to about 1e-8.
     assert in_batches(metrics.R2(), y, p) == pytest.approx(r2(y, p, np.ones(ROWS)), rel=1e-9)
 
 
@@ -249,7 +249,7 @@ def test_perplexity(weights, rng):
     assert sure.result() == math.inf
 
 
-# ---- where a figure is not defined -------------------------------------------------------------
+# ---- undefined figures -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_areas_of_nan_are_nan():
 
 
 class Spy:
-    """A function that keeps what it is called with."""
+    """A function that records its arguments."""
 
     def __init__(self):
         self.calls = []
@@ -320,7 +320,7 @@ def test_a_function_is_given_what_is_asked_for(rng):
         metric = metrics.Function(spy, response=response)
         assert metric.name == "Spy"
         assert in_batches(metric, y, p) == ROWS
-        assert len(spy.calls) == 1  # with all of the rows
+        assert len(spy.calls) == 1  # with all rows
         for came, wanted in zip(spy.calls[0], expected, strict=True):
             assert came.dtype.kind == wanted.dtype.kind
             np.testing.assert_array_equal(came, wanted)
@@ -337,7 +337,7 @@ def bias(y_true, y_pred):
 def test_functions_take_weights_if_their_signature_does(rng):
     y, p = rng.standard_normal((2, ROWS, 1))
     w = rng.uniform(0.5, 2, ROWS)
-    w[:5] = 0  # which leaves rows out
+    w[:5] = 0  # leaves out rows
     metric = metrics.Function(weighted_bias)
     expected = np.average((p - y)[:, 0], weights=w)
     assert in_batches(metric, y, p, w) == pytest.approx(expected, rel=1e-14)
@@ -424,7 +424,7 @@ def test_metrics_of_joined_softmax_see_probabilities(rng):
     result = model.evaluate(x, labels, batch_size=7, verbose=0, return_dict=True)
     p = model.predict(x, verbose=0)
     spy = model.compiled.metrics[-1].function
-    # The probabilities of the layer and those made of logits here differ by a rounding.
+    # The layer's probabilities and those computed from logits here differ by rounding.
     np.testing.assert_allclose(spy.calls[0][1], p, rtol=1e-15)
     np.testing.assert_array_equal(spy.calls[0][0], labels)
     assert result["perplexity"] == pytest.approx(math.exp(result["loss"]), rel=1e-14)
@@ -441,7 +441,7 @@ def test_metrics_of_joined_softmax_see_probabilities(rng):
 
 
 def test_metrics_by_name_fit_a_loss_from_logits(rng):
-    """Outputs that are logits: thresholds at 0, ranks as they are, perplexity from logits."""
+    """Outputs are logits: thresholds are at 0, ranks are unchanged, perplexity uses logits."""
     x, y = rng.standard_normal((ROWS, 3)), rng.integers(0, 2, ROWS)
     names = ["accuracy", "precision", "f1", "auc", "binary_crossentropy"]
     joined = compiled("sigmoid", 1, "binary_crossentropy", names)
@@ -481,7 +481,7 @@ def test_masked_steps_count_in_no_metric(rng):
     for value, name in zip(result[1:], names, strict=True):
         metric = metrics.get(name, losses.SparseCategoricalCrossentropy())
         metric.update(np.concatenate(y), p)
-        # float32: the padded batch and the rows come to the same probabilities but for rounding.
+        # float32: the padded batch and the rows have the same probabilities up to rounding.
         assert value == pytest.approx(metric.result(), rel=1e-6)
 
 
@@ -505,7 +505,7 @@ def test_weighted_metrics_are_weighted_and_others_are_not(rng, tmp_path):
 
 
 def test_metrics_of_an_encoder_decoder(rng):
-    """Of tokens, the end token included, those of heavier pairs counting more if asked for."""
+    """They count tokens, the end token included, weighted by pair if requested."""
     model = lc.EncoderDecoder(6, 6, embedding_size=3, units=3)
     top = metrics.TopK(2)
     model.compile("sgd", metrics=["accuracy", "perplexity", top], weighted_metrics=[sums_of_labels])
@@ -538,7 +538,7 @@ def test_metrics_of_epochs_stand_in_no_logs_of_batches(rng):
     seen = []
 
     class Listener(lc.callbacks.Callback):
-        """Keeps the names in logs."""
+        """Records the names in logs."""
 
         def on_train_batch_end(self, batch, logs):
             seen.append(list(logs))
@@ -564,7 +564,7 @@ def test_one_metric_may_stand_without_a_list():
 
 
 def test_callbacks_know_what_is_better(rng):
-    """With mode "auto": R2 grows, as does what a function's name says, and errors fall."""
+    """In mode "auto", higher R2 and lower errors are better; functions go by their names."""
 
     def my_score(y_true, y_pred):
         return 0.0
@@ -595,7 +595,7 @@ EVERY = sorted({*metrics.NAMES, *losses.NAMES} - {"presence_crossentropy"})
 
 
 def fitting(name):
-    """A compiled model whose loss goes with a metric, and its number of targets."""
+    """Return a compiled model whose loss suits a metric, and its number of targets."""
     if name in ("gaussian_nll", "poisson"):
         return compiled(None, 2, name, [name]), 1 if name == "gaussian_nll" else 2
     sample = metrics.get(name, losses.get("mse"))

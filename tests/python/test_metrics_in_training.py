@@ -1,6 +1,6 @@
-"""Metrics of models that train: each walk gathers for itself, and what cannot fit is found first.
+"""Metrics in training: separate state for each pass, and mismatches are found before training.
 
-The networks are a `Dense` on values, trained at a learning rate of 0 where figures must not move.
+The models are a `Dense` on values, trained at a learning rate of 0 where figures must not change.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def data(rng):
 
 
 class Seen(metrics.Metric):
-    """How many different labels were seen; `reset` empties what is there, as users write it."""
+    """Counts the different labels that were seen; `reset` clears the set in place, as users do."""
 
     labels = True
     default_name = "seen"
@@ -50,7 +50,7 @@ class Seen(metrics.Metric):
 
 
 class Evaluates(Callback):
-    """Evaluates within every batch."""
+    """Evaluates the model during every batch."""
 
     def __init__(self, x, y):
         self.x, self.y = x, y
@@ -77,7 +77,7 @@ def bias(y_true, y_pred):
 
 
 def test_a_metric_may_be_compiled_into_several_models(data):
-    """One takes logits from a joined softmax, the other has probabilities behind mse alone."""
+    """One model passes logits of a joined softmax, the other, with mse, probabilities."""
     x, y = data
     entropy = metrics.MeanLoss(losses.CategoricalCrossentropy(), "entropy")
     f1 = metrics.F1()
@@ -119,7 +119,7 @@ def test_what_was_compiled_is_left_as_it_was(data):
 
 
 class Gathers:
-    """As a metric of Keras: what it was called with stays until `reset_state`."""
+    """Like a Keras metric: accumulates its arguments until `reset_state`."""
 
     name = "gathered"
 
@@ -141,7 +141,7 @@ def test_objects_that_gather_are_reset(data):
     halves = (x[:25], y[:25]), (x[25:], y[25:])
     history = model.fit(*halves[0], 8, epochs=3, validation_data=halves[1], verbose=0).history
     assert len(set(history["accuracy"])) == 1  # the learning rate is 0
-    # Both are a quotient of the same two whole numbers.
+    # Both are the quotient of the same two integers.
     assert history["gathered"] == history["accuracy"]
     assert history["val_gathered"] == history["val_accuracy"]
     assert history["gathered"] != history["val_gathered"]
@@ -161,11 +161,11 @@ def test_objects_that_take_predictions_first_are_refused():
         classifier([Gathers])
 
 
-# ---- what cannot fit -----------------------------------------------------------------------------
+# ---- mismatches ----------------------------------------------------------------------------------
 
 
 def only_binary(y_true, y_pred, *, average="binary"):
-    """As scikit-learn's `f1_score`, in its module."""
+    """Has the signature of scikit-learn's `f1_score`, and pretends to be in its module."""
     if average == "binary" and len(np.unique(y_true)) > 2:
         raise ValueError("Target is multiclass but average='binary'.")
     return 1.0
@@ -174,7 +174,7 @@ def only_binary(y_true, y_pred, *, average="binary"):
 only_binary.__module__ = "sklearn.metrics._classification"
 
 UNFIT = {
-    # metric, units, loss, what the error says
+    # metric, units, loss, text of the error
     "top_k": ("top_k", 2, "sparse", "'top_k': k: expected at most 2, .* got 5"),
     "top_k of numbers": (metrics.TopK(1), 1, "mse", "'top_k': expected an output for each class"),
     "f1": (metrics.F1(average="binary"), 3, "sparse", "'f1': average: .* 3 classes"),
@@ -218,7 +218,7 @@ def test_metrics_that_cannot_fit_are_found_before_a_step(case, built, rng):
 
 
 def test_metrics_that_fit_are_asked_once(data):
-    """A function of scikit-learn is tried once, and any other is not called before its time."""
+    """A scikit-learn function is tried once; other functions are not called in advance."""
     calls = []
 
     def own(y_true, y_pred):
@@ -232,7 +232,7 @@ def test_metrics_that_fit_are_asked_once(data):
     tried.__module__ = "sklearn.metrics._classification"
     x, y = data
     model = classifier([own, tried])
-    assert calls == []  # how many outputs there are is known at the first batch
+    assert calls == []  # the number of outputs is known at the first batch
     model.train_on_batch(x, y)
     model.evaluate(x, y, verbose=0)
     assert calls == ["tried", ROWS, "tried", ROWS, "tried"]

@@ -1,4 +1,4 @@
-"""Sequential: structure, weights, what goes in and what comes out."""
+"""Sequential: structure, weights, inputs and outputs."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ LENGTHS = [4, 1, 7, 3, 3, 6, 2]
 
 
 def tagger(seed=0, dtype="float32", **options):
-    """One class for each token."""
+    """Make a model that predicts a class for each token."""
     return lc.Sequential(
         [
             layers.Embedding(9, 4, mask_zero=True),
@@ -93,7 +93,7 @@ def test_nothing_to_predict(rng):
 def test_rows_without_steps_have_a_prediction():
     model = classifier()
     empty, filled = model.predict([[], [1, 2]])
-    # From a state of zeros, the output is softmax(bias) = (1/2, 1/2).
+    # With a state of zeros, the output is softmax(bias) = (1/2, 1/2).
     np.testing.assert_array_equal(empty, np.float32([0.5, 0.5]))
     np.testing.assert_array_equal(model.predict([[1, 2]])[0], filled)
 
@@ -113,7 +113,7 @@ def test_strings_go_in_if_the_first_layer_takes_them():
     )
     together = model.predict(texts)
     np.testing.assert_array_equal(model.predict(np.array(texts)), together)
-    # Padding to the longest text of the batch changes nothing, also without mask_zero.
+    # Padding to the longest text of the batch changes nothing, even without mask_zero.
     for text, values in zip(texts, together, strict=True):
         np.testing.assert_array_equal(model.predict([text])[0], values)
 
@@ -260,7 +260,7 @@ def test_a_missing_engine_is_explained(tmp_path):
     package = tmp_path / "lstmcore"
     package.mkdir()
     (package / "__init__.py").write_bytes(Path(lc.__file__).read_bytes())
-    # Without the finder of an editable install, an object among classes, which would come first.
+    # Remove the finder of an editable install, which is an object among classes and comes first.
     code = "import sys; sys.meta_path = [f for f in sys.meta_path if isinstance(f, type)]"
     result = run_python(f"{code}; import lstmcore", cwd=tmp_path)
     assert result.returncode != 0

@@ -1,4 +1,4 @@
-"""Model files are read strictly: whatever is wrong with one is said, and nothing is guessed."""
+"""Model files are read strictly: every defect is an error, and nothing is guessed."""
 
 import json
 
@@ -23,7 +23,7 @@ def path(tmp_path, rng):
 
 
 def rewrite(path, change, recompute=True):
-    """Change tensors and document of a file, with a matching checksum if `recompute`."""
+    """Change tensors and document of a file; update the checksum if `recompute`."""
     with safe_open(path, "numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         document = json.loads(file.metadata()["lstmcore"])
@@ -89,7 +89,7 @@ def put(name, values):
 
 
 def tell(*keys):
-    """Set the entry of the document that all keys but the last lead to."""
+    """Return a function that sets an entry of the document: the last argument is the value."""
 
     def change(tensors, document):
         *way, last, value = keys
@@ -133,7 +133,7 @@ STATE = {"class": "EarlyStopping", "number": 0, "state": {}, "tensors": ["best_w
         (tell("layers", 1, "class", "Input"), "unknown class 'Input'"),
         (tell("layers", 1, "config", "units", 5), "expected float32 of shape"),
         (tell("layers", 1, "config", "units", "five"), "units: expected an integer"),
-        # Such models would take gigabytes if they were made before they are looked at.
+        # Such models would take gigabytes if they were built before the check.
         (tell("layers", 1, "config", "units", 10**6), "expected float32 of shape"),
         (tell("layers", 0, "config", "input_dim", 10**12), "expected float32 of shape"),
         (tell("layers", 2, "config", "units", 10**9), "expected float32 of shape"),
@@ -236,7 +236,7 @@ def test_a_file_cut_anywhere_is_an_error(path):
 
 
 def flipped(path, places, rng):
-    """Write the file again and again, each time with one bit of one of `places` flipped."""
+    """Write the file repeatedly, each time with one bit at one of `places` flipped."""
     content = bytearray(path.read_bytes())
     for place in places:
         bit = 1 << int(rng.integers(0, 8))
@@ -263,7 +263,7 @@ def test_flipped_bits_of_the_header_never_crash(path, rng):
             loaded = lc.load(path)
         except ValueError:
             noticed += 1
-        else:  # another valid configuration, such as another learning rate
+        else:  # a different valid configuration, such as another learning rate
             assert loaded.count_params() == 159
     assert noticed > 80
 

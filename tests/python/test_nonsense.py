@@ -1,4 +1,4 @@
-"""What cannot learn is refused before it trains, and what is meant is accepted."""
+"""Models that cannot learn are refused before training; sensible ones are accepted."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ LOSSES = {
     "categorical logits": losses.CategoricalCrossentropy(from_logits=True),
 }
 HEADS = [
-    # units, activation, losses, what the error says; None: accepted
+    # units, activation, losses, text of the error; None: accepted
     (1, "softmax", list(LOSSES), "several units with softmax.*activation='sigmoid'.*=None"),
     (2, "softmax", ["mse", "mae", "sparse", "categorical"], None),
     (2, "softmax", ["binary"], "ends with activation='softmax'; for one of several .* categorical"),
@@ -113,14 +113,14 @@ def test_targets_that_are_no_distributions_are_refused(loss, case):
     weights = np.ones(N)
     weights[row:] = 0
     weights[:row] = 1
-    if row:  # what does not count may be anything
+    if row:  # values that do not count may be anything
         expected = model.evaluate(X, SHARES, sample_weight=weights, verbose=0)
         assert model.evaluate(X, wrong, sample_weight=weights, verbose=0) == expected
         assert loss()(wrong, outputs, weights) == loss()(SHARES, outputs, weights)
 
 
 def test_distributions_are_looked_at_where_steps_count():
-    """Of padded, masked and ragged rows, and of those read window by window."""
+    """In padded, masked and ragged rows, and in rows that are read window by window."""
     rng = np.random.default_rng(5)
     steps = X.shape[1]
     y = np.eye(3)[rng.integers(0, 3, (N, steps))]
@@ -165,7 +165,7 @@ def test_distributions_are_looked_at_where_steps_count():
         with pytest.raises(ValueError, match=r"^y\[4\]\[0\]: "):
             plain.fit(rows, ragged, sample_weight=some, verbose=0)
     assert model.evaluate(ids, wrong, sample_weight=np.zeros(N), verbose=0) == 0
-    with pytest.raises(ValueError, match=r"^y\[4, 0\]: "):  # weights that are rows, for an array
+    with pytest.raises(ValueError, match=r"^y\[4, 0\]: "):  # weights as a list of rows
         plain.fit(X, wrong, sample_weight=list(weights * there), verbose=0)
 
 
@@ -230,7 +230,7 @@ def test_layers_without_an_activation_of_their_own_are_judged_by_their_outputs()
 # ---- targets -------------------------------------------------------------------------------------
 
 TARGETS = {
-    # units, activation, loss, y, what the error says
+    # units, activation, loss, y, text of the error
     "binary -1 and 1": (
         1,
         "sigmoid",
@@ -311,7 +311,7 @@ def test_targets_that_do_not_fit(name):
         (2, "softmax", "sparse", LABELS > 0),
         (2, "softmax", "sparse", LABELS[:, None].astype(float)),
         (2, "softmax", "categorical", np.eye(2)[LABELS] > 0),
-        (1, None, "mse", np.ones(N, int)),  # constants are dull, not wrong
+        (1, None, "mse", np.ones(N, int)),  # constant targets are allowed
     ],
 )
 def test_targets_that_are_meant(units, activation, loss, y):
@@ -404,7 +404,7 @@ def test_only_errors_about_x_speak_of_two_inputs():
     model = lc.Sequential([layers.LSTM(2, return_sequences=True), in_time(2, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     x, y = [X[0], X[1]], [LABELS[:T], LABELS[:T]]
-    model.fit(x, y, verbose=0)  # two rows of equal lengths
+    model.fit(x, y, verbose=0)  # two rows of equal length
     cases = [
         (x, [y[0], y[1] + 7], {}, "y: expected labels in 0..1"),
         (x, [y[0], y[1][:-1]], {}, "y: expected 4 entries in row 1"),

@@ -1,4 +1,4 @@
-"""Weights and options of ONNX's LSTM operator, to and fro; ONNX itself is not needed."""
+"""Weights and options to and from ONNX's LSTM operator; the package onnx is not needed."""
 
 import re
 
@@ -31,7 +31,7 @@ OWN_NAMES = {name: own for own, name in ACTIVATIONS.items()}
 
 
 def operator(x, W, R, B, P, activations, clip=0.0, reverse=False, input_forget=0):
-    """One direction as the standard's equations say it: x (T, C) to Y (T, H), in plain loops."""
+    """Compute one direction by the standard's equations: x (T, C) to Y (T, H), in plain loops."""
     f, g = (lambda a, entry=entry: activate(entry, bounded(a, clip)) for entry in activations[:2])
     hidden = R.shape[1]
     Wb, Rb = np.split(B, 2)

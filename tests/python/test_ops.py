@@ -1,4 +1,4 @@
-"""The training operations against their formulas in plain NumPy and float64."""
+"""The training operations against their formulas in NumPy and float64."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from lstmcore import _core
 from reference import derivative, relative_error
 
 DTYPES = [np.float32, np.float64]
-# Some hundred roundings in a sum of terms of one size.
+# A few hundred rounding errors in a sum of terms of similar size.
 TOLERANCE = {np.float32: 2e-6, np.float64: 1e-14}
 # Fourth-order differences with a width of 1e-3.
 DIFFERENCES = 1e-8
@@ -80,7 +80,7 @@ def test_dense_forward(rng, activation, rows, width, units, with_bias, dtype):
     expected = ACTIVATIONS[activation](z if bias is None else z + bias)
     y = _core.dense_forward(x, kernel, bias, activation)
     assert y.dtype == dtype
-    # Rounding of the pre-activation, whose size is about sqrt(C), is what counts.
+    # The main error is the rounding of the pre-activation, whose size is about sqrt(C).
     scale = max(1.0, np.abs(z).max()) / max(1.0, np.abs(expected).max())
     assert relative_error(y, expected) < 4 * TOLERANCE[dtype] * max(1.0, scale)
 
@@ -246,7 +246,7 @@ def test_dropout(dtype, rate):
     kept = y != 0
     assert np.allclose(y[kept], 3 / (1 - rate), rtol=1e-6)
     assert abs(kept.mean() - (1 - rate)) < 6 * np.sqrt(rate * (1 - rate) / x.size)
-    # Neighbours in either direction are independent: agreement is that of independent draws.
+    # Neighbours in both directions are independent: they agree as often as independent draws.
     agreement = rate**2 + (1 - rate) ** 2
     for first, second in ((kept[1:], kept[:-1]), (kept[:, 1:], kept[:, :-1])):
         assert abs((first == second).mean() - agreement) < 8 / np.sqrt(x.size)
@@ -361,7 +361,7 @@ def test_adam(rng, weight_decay, dtype):
         update = pm / (1 - 0.9**step) / (np.sqrt(pv / (1 - 0.999**step)) + 1e-8)
         p = p - 0.01 * (weight_decay * p + update)
         _core.adam_step(parameter, gradient, m, v, step, 0.01, 0.9, 0.999, 1e-8, weight_decay)
-    # 1 - 0.999 loses digits when it is taken in float32, so v is a little less exact.
+    # 1 - 0.999 loses digits in float32, so v is slightly less accurate.
     assert relative_error(parameter, p) < 2 * TOLERANCE[dtype]
     assert relative_error(m, pm) < 2 * TOLERANCE[dtype]
     assert relative_error(v, pv) < (1e-13 if dtype is np.float64 else 5e-5)

@@ -71,7 +71,7 @@ def test_steps_follow_the_formula(name, rng):
         optimizer.apply(parameters)
         assert parameters.version > version
         expected = formula(expected, gradients, state, step)
-        # A few operations on numbers of size 1.
+        # A few operations on numbers near 1.
         np.testing.assert_allclose(parameters.values, expected, rtol=0, atol=1e-14)
     assert optimizer.iterations == STEPS
 
@@ -91,7 +91,7 @@ def test_clipnorm_scales_each_weight_by_itself(rng):
     optimizers.SGD(1.0, clipnorm=2.0).apply(parameters)
     step = before - parameters.values
     assert np.linalg.norm(step[:6]) == pytest.approx(2.0, rel=1e-14)
-    # Tolerance of the subtraction of numbers of size 1.
+    # The tolerance for a subtraction of numbers near 1.
     np.testing.assert_allclose(step[6:], 0.1, atol=1e-15)
 
 

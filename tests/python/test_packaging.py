@@ -1,4 +1,4 @@
-"""What is promised of the installed package as a whole."""
+"""Promises about the installed package as a whole."""
 
 import importlib.metadata
 import json

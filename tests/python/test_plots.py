@@ -1,4 +1,4 @@
-"""Pictures: what is drawn, where, in which files, and that nothing else of matplotlib changes."""
+"""Plots: what is drawn, where, and in which files; and that matplotlib's state is unchanged."""
 
 import io
 import math
@@ -30,7 +30,7 @@ HISTORY = {
 
 
 def curves(ax):
-    """The values of the lines by their labels."""
+    """Return the values of the lines by their labels."""
     return {line.get_label(): list(line.get_ydata()) for line in ax.lines}
 
 
@@ -76,7 +76,7 @@ def test_many_panels_stand_in_rows():
 
 def test_takes_what_fit_returns():
     history = History()
-    for epoch in range(2, 5):  # as of a resumed training
+    for epoch in range(2, 5):  # as after resumed training
         history.on_epoch_end(epoch, {"loss": 1.0 / epoch})
     for axes in (plots.learning_curve(history), history.plot()):
         assert list(axes[0].lines[0].get_xdata()) == [3, 4, 5]
@@ -129,7 +129,7 @@ def test_what_is_drawn_into_given_axes_stays_within_them(layout):
         inside, outside = legend.get_window_extent(renderer), ax.get_window_extent(renderer)
         assert outside.x0 <= inside.x0 < inside.x1 <= outside.x1
         assert outside.y0 <= inside.y0 < inside.y1 <= outside.y1
-    for ax in plots.learning_curve(HISTORY):  # nobody else's axes are beside these
+    for ax in plots.learning_curve(HISTORY):  # these have no other axes next to them
         assert ax.get_legend() is None
 
 
@@ -164,7 +164,7 @@ def test_the_ending_chooses_the_format(ending, start, tmp_path):
     assert len(axes) == 2
     plots.learning_curve(HISTORY, target, title="Mine & <yours> for 5$ or 6$")
     if ending == "pdf":
-        assert target.read_bytes() == content  # there is no date in it
+        assert target.read_bytes() == content  # it contains no date
     if ending == "svg":
         assert ET.parse(target).getroot().tag.endswith("svg")
         assert b"dc:date" not in content
@@ -183,7 +183,7 @@ def test_values_that_are_not_finite_leave_a_gap():
     assert drawn[:2] == [1.0, 0.8]
     assert math.isnan(drawn[2])
     assert math.isnan(drawn[4])
-    assert ax.texts[0].xy == (4, 0.5)  # the label stands behind the last point that there is
+    assert ax.texts[0].xy == (4, 0.5)  # the label is at the last finite point
 
 
 @pytest.mark.parametrize(
@@ -212,12 +212,12 @@ def test_every_curve_stays_inside_its_axes(values):
 @pytest.mark.parametrize("last", [0.5, 0.51, 0.49])
 def test_labels_of_ends_that_meet_do_not_overlap(last):
     (ax,) = plots.learning_curve({"loss": [1.0, 0.5], "val_loss": [1.0, last]})
-    for limits in (ax.get_ylim(), (0.0, 5.0)):  # also after somebody changed the axis
+    for limits in (ax.get_ylim(), (0.0, 5.0)):  # even after a change of the axis
         ax.set_ylim(limits)
         ax.figure.savefig(io.BytesIO(), format="png")
         one, other = (text.get_window_extent() for text in ax.texts)
         assert not one.overlaps(other)
-        assert (one.y0 < other.y0) == (last > 0.5)  # in the order of the lines
+        assert (one.y0 < other.y0) == (last > 0.5)  # in the vertical order of the lines
 
 
 @pytest.mark.parametrize("history", [{}, {"loss": []}, {"val_loss": [1.0]}])
@@ -274,11 +274,11 @@ def test_an_attention_map_refuses(weights, text):
         plots.attention_map(np.zeros((0, 3)), "abc", "")
 
 
-# ---- beside the rest of matplotlib ---------------------------------------------------------------
+# ---- together with the rest of matplotlib --------------------------------------------------------
 
 
 def test_nothing_global_changes(tmp_path):
-    """In a process of its own, since here others may have imported pyplot."""
+    """Runs in a separate process, since other tests may have imported pyplot here."""
     code = f"""
         import sys
         import matplotlib
@@ -303,7 +303,7 @@ def test_the_package_does_not_need_matplotlib(monkeypatch):
 
 
 class Kernel:
-    """As much of a notebook's kernel as shows pictures: what happens when a cell has ended."""
+    """The part of a notebook's kernel that shows pictures: what happens at the end of a cell."""
 
     def __init__(self, monkeypatch):
         self.waiting, self.shown = [], []
@@ -333,9 +333,9 @@ def test_a_notebook_shows_the_picture_when_the_cell_has_ended(monkeypatch, tmp_p
     axes[0].set_title("changed since")
     kernel.end_of_cell()
     assert [data[:4] for data in kernel.shown] == [b"\x89PNG"]
-    kernel.end_of_cell()  # the next cell shows nothing again
+    kernel.end_of_cell()  # the next cell does not show it again
     assert len(kernel.shown) == 1
-    plots.attention_map([[1.0]], "a", "b", ax=axes[0])  # the figure is somebody else's
+    plots.attention_map([[1.0]], "a", "b", ax=axes[0])  # the caller's figure
     kernel.end_of_cell()
     assert len(kernel.shown) == 1
 
@@ -349,12 +349,12 @@ def test_a_script_shows_nothing(monkeypatch):
 
 
 def test_pictures_look_the_same_in_every_style():
-    """Dark text on white, also for who works in a dark style."""
+    """Dark text on white, even if the current style is dark."""
     with matplotlib.rc_context({**matplotlib.style.library["dark_background"]}):
         (ax,) = plots.learning_curve({"loss": [1.0, 0.5]})
         found = [ax.figure.get_facecolor(), ax.get_facecolor(), ax.get_xticklabels()[0].get_color()]
         assert [to_hex(colour) for colour in found] == ["#ffffff", "#ffffff", plots.TEXT_COLOUR]
-        # In a dark figure of the user's, the text is light.
+        # In a user's dark figure, the text is light.
         own = Figure().add_subplot()
         plots.learning_curve({"loss": [1.0, 0.5]}, ax=own)
         assert to_hex(own.get_xticklabels()[0].get_color()) == plots.GRID_COLOUR

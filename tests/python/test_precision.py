@@ -1,7 +1,7 @@
-"""Products of lower precision: who asks for them, how good they are, and the promises within each.
+"""Products of lower precision: how to request them, their accuracy, and their promises.
 
-Which unit computes a precision differs between machines, and so do the bits; what is tested holds
-on all of them, also where plain multiply-adds stand in.
+Machines differ in the unit that computes a precision, and so in the bits. The tests hold on all
+machines, including those where float32 multiply-adds are used instead.
 """
 
 import copy
@@ -24,8 +24,8 @@ PRECISIONS = ("fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto")
 TRAINED = tuple(name for name in PRECISIONS if name != "int8")
 UNITS = ("amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2", "baseline")
 
-# Largest error of an output of the problem below, whose outputs are up to one; some ten times what
-# was measured.
+# Largest error of an output of the problem below, whose outputs are at most 1: about ten times the
+# measured errors.
 BOUNDS = {
     "fp32": 2e-6,
     "bf16x3": 2e-6,
@@ -35,7 +35,7 @@ BOUNDS = {
     "auto": 2e-6,
 }
 
-CONFIG = lc.LSTMConfig(20, 130, num_layers=2)  # H: wide enough for "auto", and no whole vectors
+CONFIG = lc.LSTMConfig(20, 130, num_layers=2)  # H: large enough for "auto", not whole vectors
 TWO_WAYS = lc.LSTMConfig(20, 100, bidirectional=True)
 VARIANTS = {
     "two layers": CONFIG,
@@ -71,7 +71,7 @@ def same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-# ---- asking for a precision --------------------------------------------------------------------
+# ---- requesting a precision --------------------------------------------------------------------
 
 
 def test_cpu_info_names_a_unit_for_each():
@@ -205,7 +205,7 @@ def test_int8_is_for_inference(rng):
             call()
 
 
-# ---- how good they are -------------------------------------------------------------------------
+# ---- accuracy ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -243,7 +243,7 @@ def test_gradients_beside_float64(precision, variant, rng):
 
 @pytest.mark.parametrize("precision", TRAINED)
 def test_gradients_of_few_rows(precision, rng):
-    """Up to four rows of all steps are summed by a way of their own."""
+    """Gradients of up to four rows of all steps are summed by separate code."""
     weights = weights_of(CONFIG)
     for rows, steps in ((1, 1), (1, 3), (1, 4), (3, 1), (2, 2), (1, 5)):
         x, state = inputs(CONFIG, rng, rows, steps), rng.random((2, 2, rows, 130), "float32")
@@ -351,11 +351,11 @@ def test_a_tape_that_is_fed_step_by_step(precision, rng):
     same((one.x, *one.weights.values()), (other.x, *other.weights.values()))
 
 
-# ---- what is no ordinary number ----------------------------------------------------------------
+# ---- special values ----------------------------------------------------------------------------
 
 
 def rounded(weights):
-    """The numbers that int8 computes with."""
+    """Return the weights that int8 computes with."""
     return {
         name: _int8.decode(*_int8.encode(name, a, 1), 1) if a.ndim == 2 else a
         for name, a in weights.items()
@@ -374,7 +374,7 @@ def test_extreme_inputs(precision, value, rng):
     others = np.arange(9) != 4
     np.testing.assert_array_equal(y[others], clean[others])
     np.testing.assert_array_equal(y[4, :2], clean[4, :2])
-    if precision == "int8":  # a row that is no finite numbers meets the rounded weights
+    if precision == "int8":  # unsplit rows are multiplied by the rounded weights
         weights = rounded(weights)
     plain = F.lstm(spoilt, weights, CONFIG, precision="fp32")[0]
     np.testing.assert_array_equal(np.isfinite(y), np.isfinite(plain))
@@ -402,7 +402,7 @@ def test_int8_of_rows_of_zeros(rng):
 
 
 def test_sums_of_int8_do_not_overflow():
-    config = lc.LSTMConfig(140_000, 1)  # 127 * 127 * 140000 has more than 31 digits
+    config = lc.LSTMConfig(140_000, 1)  # 127 * 127 * 140000 has more than 31 bits
     weights = {n: np.full_like(a, 1e-6) for n, a in weights_of(config).items()}
     x = np.ones((1, 1, 140_000), np.float32)
     y = F.lstm(x, weights, config, precision="int8")[0]
@@ -466,7 +466,7 @@ def test_the_packing_follows_the_default(rng):
     x = inputs(CONFIG, rng)
     layer, fixed = layers.LSTM(100), layers.LSTM(100, precision="bf16x2")
     expected = {}
-    layer(x)  # makes the weights
+    layer(x)  # creates the weights
     before = fixed(x)
     for precision in PRECISIONS:
         config = lc.LSTMConfig(20, 100)

@@ -1,4 +1,4 @@
-"""What a process may do around the engine: fork, run out of memory, ask for many threads."""
+"""The engine in processes that fork, run out of memory or request many threads."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ CONFIG = lc.LSTMConfig(64, 256)
 
 
 def large_call():
-    """Run work enough for a team of threads."""
+    """Run enough work for a team of threads."""
     x = np.random.default_rng(0).standard_normal((48, 40, 64))
     y, _ = F.lstm(x, F.init_weights(CONFIG, dtype="float64"), CONFIG)
     return y
@@ -23,7 +23,7 @@ def large_call():
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_computes_the_same_bits():
-    before = large_call()  # starts the team, whose threads the child will not have
+    before = large_call()  # starts a team of threads, which the child will not have
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""What `fit`, `evaluate` and `predict` show in terminals, notebooks and logs."""
+"""The progress that `fit`, `evaluate` and `predict` show in terminals, notebooks and logs."""
 
 import io
 import os
@@ -16,13 +16,13 @@ from lstmcore.training.history import History
 
 
 class Terminal(io.StringIO):
-    """Keeps what is written, and knows what a screen shows after it."""
+    """Records what is written, and computes what a screen would show."""
 
     def isatty(self):
         return True
 
     def screen(self):
-        """The lines that are left after carriage returns and moves up."""
+        """Return the lines that remain after carriage returns and cursor moves."""
         lines, row, column = [""], 0, 0
         for part in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", self.getvalue()):
             if part == "\x1b[A":
@@ -41,9 +41,9 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch):
-    """Make both streams one terminal, with a bar that is drawn at every step.
+    """Replace both streams by one terminal, with a bar that is drawn at every step.
 
-    Not a fixture: pytest replaces the streams between the fixtures of a test and the test.
+    This is not a fixture, since pytest replaces the streams after a test's fixtures have run.
     """
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
@@ -130,7 +130,7 @@ def test_a_terminal_gets_a_bar_that_moves_and_goes(data, monkeypatch):
             assert re.search(
                 rf"Epoch {epoch}/2: +\d+%[^\r]* {batch}/3 [^\r]*loss=[\d.]+, mae=[\d.]+", shown
             )
-    # Only the lines stay.
+    # Only the final lines remain.
     matches(terminal.screen(), [rf"Epoch 1/2{FIGURES}{TIME}", rf"Epoch 2/2{FIGURES}{TIME}", DONE])
 
 
@@ -178,7 +178,7 @@ def test_what_callbacks_print_stands_above_the_bar(interval, data, monkeypatch):
 
 
 def test_a_bar_within_a_bar(data, monkeypatch):
-    """A callback that predicts shows its own bar, and both are gone in the end."""
+    """A callback that predicts shows its own bar, and both disappear in the end."""
 
     terminal = on_terminal(monkeypatch)
 
@@ -195,7 +195,7 @@ def test_a_bar_within_a_bar(data, monkeypatch):
 
 
 def test_a_bar_is_drawn_now_and_then_only(monkeypatch):
-    """The engine makes a small batch in under a millisecond; drawing takes a tenth of one."""
+    """The engine takes less than a millisecond for a small batch; drawing takes a tenth of that."""
     clock = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(sys, "stderr", Terminal())
@@ -220,7 +220,7 @@ def test_the_streams_come_back_after_an_error(data, monkeypatch):
         model().fit(*data, batch_size=4, callbacks=[Fails()])
     assert sys.stdout is terminal
     assert sys.stderr is terminal
-    assert terminal.screen() == []  # no epoch ended, so there is nothing to say
+    assert terminal.screen() == []  # no epoch ended, so nothing is shown
 
 
 def test_a_stream_that_was_replaced_meanwhile_stays(data, monkeypatch):
@@ -262,14 +262,14 @@ def test_a_quick_prediction_shows_no_bar(data, monkeypatch):
 
 
 def test_a_bar_without_an_end(monkeypatch):
-    """Of batches that come until they stop, nobody knows how many there are."""
+    """The number of batches of a generator is not known in advance."""
     terminal = on_terminal(monkeypatch)
     assert list(progress.with_bar(iter(range(3)), None, "Predict", "auto")) == [0, 1, 2]
     assert "\rPredict: 2 [00:00]\r" in terminal.getvalue()
     bar = progress.Bar(None, "Epoch 1/2")
     bar.advance({"loss": 0.5})
     assert terminal.getvalue().endswith("\rEpoch 1/2: 1 [00:00, loss=0.5]")
-    bar.restart(4, "Epoch 2/2")  # by now it is known
+    bar.restart(4, "Epoch 2/2")  # the number is known now
     bar.advance({"loss": 0.25})
     assert re.search(r"\rEpoch 2/2:  25%\|.*\| 1/4 \[00:00<.*, loss=0\.25\]$", terminal.getvalue())
     bar.close()
@@ -285,7 +285,7 @@ def test_decode_shows_a_bar_too(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs the terminals of Unix")
 @pytest.mark.parametrize(("rows", "columns"), [(0, 0), (24, 50)])
 def test_a_terminal_of_the_system(rows, columns, monkeypatch):
-    """Also one that says that it has no size, in which tqdm by itself shows nothing."""
+    """Even one that reports no size, in which tqdm by default shows nothing."""
     import fcntl
     import struct
     import termios
@@ -312,7 +312,7 @@ def test_two_lines_mean_no_bar(data, monkeypatch):
 
 
 def test_a_program_without_streams_trains(data, monkeypatch):
-    """As under pythonw.exe, whose standard streams are None."""
+    """Like pythonw.exe, whose standard streams are None."""
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert model().fit(*data, epochs=2).epoch == [0, 1]
@@ -349,7 +349,7 @@ def last_line(capsys):
 
 
 class Script(callbacks.Callback):
-    """Puts these losses into the logs."""
+    """Puts the given losses into the logs."""
 
     def __init__(self, losses, name="val_loss"):
         self.losses, self.name = losses, name
@@ -421,7 +421,7 @@ def test_an_interruption_is_told(data, capsys):
         ("on_epoch_begin", 2),
         ("on_train_batch_end", 2),
         ("validation", 2),
-        ("on_epoch_end", 3),  # trained and validated: only a callback was cut short
+        ("on_epoch_end", 3),  # trained and validated: only a callback was interrupted
     ],
 )
 def test_an_interruption_leaves_one_count_of_epochs_and_tells_of_restored_weights(

@@ -1,6 +1,6 @@
-"""Random configurations, shapes, lengths, masks, resets and dtypes, against the plain loops.
+"""Random configurations, shapes, lengths, masks, resets and dtypes, against the reference.
 
-As many draws as the profile of Hypothesis says; ``HYPOTHESIS_PROFILE=long`` draws 10 000.
+The number of draws depends on Hypothesis' profile; ``HYPOTHESIS_PROFILE=long`` makes 10 000.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ def configs(draw, activations=ANY, bounds=True):
         bias=draw(st.booleans()),
         peephole=draw(st.booleans()),
         coupled_gates=draw(st.booleans()),
-        # Gates beyond 1 would let the state, and with it all errors, grow without bound.
+        # Gates above 1 would let the state, and with it all errors, grow without bound.
         gate_activation=draw(st.sampled_from(["sigmoid", "hard_sigmoid"])) if bounds else "sigmoid",
         cell_activation=draw(activations),
         output_activation=draw(activations),
@@ -56,7 +56,7 @@ def configs(draw, activations=ANY, bounds=True):
         proj_size=projection,
         proj_clip=draw(clips) if projection else 0.0,
         layer_norm=draw(st.sampled_from([False, False, True])),
-        # The spread of two units may be far below 1e-5, and multiplies all rounding then.
+        # The variance of two units may be far below 1e-5 and would then amplify all rounding.
         layer_norm_epsilon=draw(st.sampled_from([0.1, 0.01])),
         zoneout_h=draw(RATES),
         zoneout_c=draw(RATES),
@@ -67,7 +67,7 @@ def configs(draw, activations=ANY, bounds=True):
 
 
 class Call(tuple):
-    """A configuration and the arguments of a call, which fit on a line."""
+    """A configuration and the arguments of a call, with a short repr."""
 
     def __repr__(self):
         config, _, x, _, arguments, _ = self
@@ -105,13 +105,13 @@ def calls(draw, **options):
 
 
 def expected(config, weights, x, there, arguments, seed):
-    """By the plain loops; steps that are not there are taken out for them, and put back."""
+    """Compute results by the reference, for which invalid steps are removed and restored."""
     batch, steps = there.shape
     counts = there.sum(axis=1)
     order = np.argsort(~there, axis=1, kind="stable")
     row = np.arange(batch)[:, None]
     reset = arguments.get("reset", np.zeros_like(there))
-    if "mask" in arguments:  # a reset at a step that is not there acts on the next one that is
+    if "mask" in arguments:  # a reset at an invalid step acts on the next valid one
         seen = np.cumsum(reset, axis=1)[row, order]
         reset = np.diff(seen, axis=1, prepend=0) > 0
     masks = None
@@ -128,7 +128,7 @@ def expected(config, weights, x, there, arguments, seed):
 
 
 def error(config, result, wanted):
-    """Relative to the largest entry; of what a norm has taken a mean from, at least to 1."""
+    """Return the error relative to the largest entry; with layer norms, to 1 at least."""
     if wanted.size == 0 or not config.layer_norm:
         return relative_error(result, wanted)
     return np.abs(result - wanted).max() / max(1.0, np.abs(wanted).max())
@@ -141,7 +141,7 @@ def test_forward_is_the_plain_loops(call, training):
     y, state, *_ = F.lstm(x, weights, config, **arguments, **again, training=training, seed=9)
     wanted = expected(config, weights, x, there, arguments, 9 if training else None)
     for result, value in zip((y, *state), wanted, strict=True):
-        assert error(config, result, value) < 1e-11  # states without a bound let rounding grow
+        assert error(config, result, value) < 1e-11  # unbounded states amplify rounding
 
 
 @given(calls(activations=SMOOTH, bounds=False))
@@ -175,7 +175,7 @@ def test_gradient_is_the_slope_in_any_direction(call):
     parts = dict(gradients.weights)
     parts |= {"x": gradients.x, "h0": gradients.state.h, "c0": gradients.state.c}
     terms = np.concatenate([(parts[name] * along[name]).ravel() for name in inputs])
-    # The differences' own error grows with the fifth derivative; a wrong term would show at once.
+    # The differences' own error grows with the fifth derivative; a wrong term would be obvious.
     assert abs(terms.sum() - slope) <= 1e-6 * (1 + np.abs(terms).sum())
 
 
@@ -198,7 +198,7 @@ def test_threads_and_dtypes_change_nothing_but_the_rounding(call):
     single = {name: np.float32(weight) for name, weight in weights.items()}
     y32, state32, _ = F.lstm(np.float32(x), single, config, **options)
     assert y32.dtype == np.float32
-    # Activations without a bound let differences grow; one with a jump may round to its other side.
+    # Unbounded activations amplify differences; at a jump, rounding may pick the other side.
     if {config.cell_activation.name, config.output_activation.name} <= BOUNDED:
         assert error(config, np.float64(y32), y) < 1e-4
         assert error(config, np.float64(state32.c), state.c) < 1e-4

@@ -1,4 +1,4 @@
-"""Models with weights of 8 bits: what they are, what a file of them holds, and what is refused."""
+"""Models with 8-bit weights: their values, their files, and what is refused."""
 
 import copy
 import itertools
@@ -24,7 +24,7 @@ from lstmcore.layers.parameters import WeightSpec
 
 
 def nearest(value):
-    """The nearest float32 of a fraction, by whole numbers; the value is none that is too large."""
+    """Return the nearest float32 of a fraction, which must be in range, by integer arithmetic."""
     step = Fraction(2) ** -149
     while abs(value) >= step * 2**24:
         step *= 2
@@ -32,7 +32,7 @@ def nearest(value):
 
 
 def plain_encode(values):
-    """Numbers and scale of one output, by fractions."""
+    """Compute numbers and scale of one output, by fractions."""
     largest = nearest(Fraction(max(abs(float(value)) for value in values)) / 127)
     step = Fraction(2) ** -141
     while largest > step * (2**16 - 1):
@@ -78,7 +78,7 @@ def test_rounding_twice_is_rounding_once(column, inputs):
 
 @pytest.mark.parametrize("config", [{}, {"proj_size": 5}, {"num_layers": 2}])
 def test_the_engine_rounds_the_same_way(config, rng):
-    # Other numbers or scales of any weight would change the bits of what the engine computes.
+    # Different numbers or scales of any weight would change the bits of the engine's results.
     spread = 10.0 ** rng.integers(-3, 2, 64)
     layer = lc.Sequential(
         [layers.LSTM(16, return_sequences=True, precision="int8", **config)], seed=3
@@ -89,7 +89,7 @@ def test_the_engine_rounds_the_same_way(config, rng):
         values[name] = weight
         if weight.ndim > 1:
             values[name] = (weight * spread[: len(weight), None]).astype(np.float32)
-            ties = np.arange(weight.shape[1]) * 9 - 63.5  # halves of the scale, 1/128
+            ties = np.arange(weight.shape[1]) * 9 - 63.5  # ties, in units of the scale 1/128
             values[name][0], values[name][0, 0] = ties / 128, 127 / 128
             values[name][1] = 0
     layer.set_weights(values)
@@ -125,7 +125,7 @@ def initial_forms(shape, random):
 
 
 class Bilinear(layers.Layer):
-    """A layer of a user: y_u = sum over c, d of x_c x_d form_ucd + shift_u."""
+    """A user's layer: y_u = sum over c, d of x_c x_d form_ucd + shift_u."""
 
     def __init__(self, units, *, name=None):
         super().__init__(name=name)
@@ -149,7 +149,7 @@ class Bilinear(layers.Layer):
 
 
 def features_model():
-    """Every layer with matrices that takes features, in every wrapper."""
+    """Make a model of every layer with matrices that takes features, in every wrapper."""
     cells = [layers.LSTMCell(6, proj_size=4), layers.LSTMCell(6, proj_size=4)]
     model = lc.Sequential(
         [
@@ -203,7 +203,7 @@ CLASSES = {"Bilinear": Bilinear}
 
 @pytest.fixture(params=MODELS)
 def pair(request, rng):
-    """A model, inputs of it."""
+    """Return a model and inputs for it."""
     make, inputs = MODELS[request.param]
     return make(), inputs(rng)
 
@@ -334,7 +334,7 @@ def test_a_file_is_about_a_quarter(tmp_path):
 
 
 def test_it_is_near_the_model(rng):
-    # Trained, so that there is something to tell apart.
+    # A trained model, so that errors are visible.
     x = rng.standard_normal((200, 12, 3)).astype(np.float32)
     y = (x[:, :, 0].sum(axis=1) > 0).astype(np.int64)
     model = lc.Sequential([layers.LSTM(24), layers.Dense(2, activation="softmax")])
@@ -415,7 +415,7 @@ def test_a_report_of_an_encoder_decoder():
     model = translator()
     small = lc.quantize(model)
     report = lc.quantization_report(model, small, *PAIRS)
-    assert report.rows == 2 + 4 + 3  # with the end tokens
+    assert report.rows == 2 + 4 + 3  # including the end tokens
     a, b = (one(*PAIRS).astype(np.float64) for one in (model, small))
     there = np.arange(a.shape[1]) < np.array([[3], [5], [1]])
     assert report.largest_difference == np.abs(b - a)[there].max() > 0
@@ -467,7 +467,7 @@ def test_what_cannot_be_quantized():
 
 
 class TwoNames(Bilinear):
-    """Has a weight with the name of another's scales."""
+    """A layer in which a weight has the name of another's scales."""
 
     def weight_specs(self):
         form, shift = super().weight_specs()
@@ -516,7 +516,7 @@ def test_its_weights_stay(pair):
         for view in (copied.parameters.values, copied.parameters.value(next(iter(copied.weights)))):
             with pytest.raises(ValueError, match="read-only"):
                 view[...] = 0
-    model.set_weights([2 * weight for weight in before])  # nothing is shared
+    model.set_weights([2 * weight for weight in before])  # no memory is shared
     same(small.get_weights(), before)
 
 
@@ -543,7 +543,7 @@ def test_a_changed_precision_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---- files that are not right ------------------------------------------------------------------
+# ---- invalid files -----------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every object says in one line what it is: its class and the options that are not the defaults."""
+"""Every object has a one-line repr: its class and the options that differ from the defaults."""
 
 import copy
 import inspect
@@ -167,7 +167,7 @@ def test_classes_of_users_have_a_line_too():
         def __init__(self, hidden):
             self._hidden = hidden
 
-    assert repr(Gain(2.0)) == "Gain(2.0)"  # `other` is not kept
+    assert repr(Gain(2.0)) == "Gain(2.0)"  # `other` is not stored
     assert repr(Gain(np.ones((2, 3)), table={"a": [1, 2]})) == (
         "Gain(float64 (2, 3), table={'a': [1, 2]})"
     )
@@ -176,7 +176,7 @@ def test_classes_of_users_have_a_line_too():
 
 
 def test_only_what_a_training_left_differs_from_the_signature():
-    """A True where 1 is the default is told, although they are equal."""
+    """True is shown where 1 is the default, although they are equal."""
 
     class Flag(callbacks.Callback):
         def __init__(self, level=1):

@@ -40,7 +40,7 @@ def test_gradients(name, lengths, rng):
     layer(np.zeros((N, T, C)))
     x = rng.standard_normal((N, T, C))
     outputs = layer.forward(x, lengths, True, 7)[0]
-    dy = rng.standard_normal(outputs.shape)  # also past the lengths, where it must not count
+    dy = rng.standard_normal(outputs.shape)  # even past the lengths, where it must not count
 
     def loss():
         y, after, context = layer.forward(x, lengths, True, 7)
@@ -67,7 +67,7 @@ def test_gradients(name, lengths, rng):
             values[index] = kept - step
             below = loss()[0]
             values[index] = kept
-            # Second-order differences with a width of 1e-6 err by about 1e-9 here.
+            # Second-order differences with a width of 1e-6 have errors of about 1e-9 here.
             assert gradient[index] == pytest.approx((above - below) / (2 * step), abs=5e-8)
 
 
@@ -174,7 +174,8 @@ def test_seeds(rng):
     kept = dropping(x, training=True, seed=1)
     np.testing.assert_array_equal(dropping(x, training=True, seed=1), kept)
     assert (dropping(x, training=True, seed=2) != kept).any()
-    # Two masks of their own: a quarter stays, not a half. 1000 draws; five deviations are 0.07.
+    # Two independent masks keep a quarter, not a half. For 1000 draws, five standard deviations are
+    # 0.07.
     assert (kept > 1).mean() == pytest.approx(0.25, abs=0.07)
 
 

@@ -1,7 +1,7 @@
-"""The promise of the same bits, on every instruction set that this machine has.
+"""The promise of the same bits, on every instruction set of this machine.
 
-This file is both the test and the program that it runs once per instruction set, which is chosen
-when the engine is loaded.
+This file is both the test and the program that the test runs once per instruction set, since the
+instruction set is chosen when the engine is loaded.
 """
 
 import functools
@@ -21,8 +21,8 @@ from lstmcore.config import LSTMConfig
 from lstmcore.stream import LSTMStream
 from reference import random_case
 
-# Sizes that fill vectors and tiles and sizes that do not; the last two are work enough for several
-# threads, one by its rows and one, with fewer rows than threads, by its hidden units.
+# Sizes that fill vectors and tiles, and sizes that do not. The last two are large enough for
+# several threads: one is split by rows; the other, with fewer rows than threads, by hidden units.
 SMALL = LSTMConfig(5, 19, num_layers=2)
 BOTH = LSTMConfig(7, 33, num_layers=2, bidirectional=True)
 BACKWARDS = LSTMConfig(3, 16, num_layers=2, go_backwards=True)
@@ -42,7 +42,7 @@ def outputs(x, packed, **arguments):
 
 
 def rows_of(arguments, rows):
-    """Arguments of a call with some of the rows."""
+    """Return the arguments of a call with some of the rows."""
     chosen = {}
     if "state" in arguments:
         chosen["state"] = tuple(part[:, rows] for part in arguments["state"])
@@ -217,7 +217,7 @@ CHECKS = {
 
 
 def run_checks():
-    """What went wrong in each check, or None."""
+    """Return what went wrong in each check, or None."""
     outcomes = {}
     for name, check in CHECKS.items():
         try:

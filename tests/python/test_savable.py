@@ -1,4 +1,4 @@
-"""Whatever is accepted and trains can be saved, and is the same when it is loaded."""
+"""Whatever is accepted and trains can be saved, and is the same after loading."""
 
 import fractions
 import inspect
@@ -18,7 +18,7 @@ from lstmcore.training import losses, metrics, optimizers, schedules
 
 SURROGATE = "a \ud800 b"
 
-# What a user's program may hold where a number, a name or a choice is meant.
+# Values that users may pass where a number, a name or a choice is expected.
 NUMBERS = st.one_of(
     st.sampled_from(
         [
@@ -132,7 +132,7 @@ def test_what_a_constructor_accepts_goes_into_a_file_and_back(kind, data):
         try:
             made = kind(**options)
         except (TypeError, ValueError):
-            return  # refused in time
+            return  # refused before training
         config = made.get_config()
         text = json.dumps(config, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
@@ -184,7 +184,7 @@ def test_what_trains_can_be_saved(tmp_path, layer, metric, seed, classes, metada
     try:
         model.fit(X, LABELS, verbose=0)
     except ValueError as error:
-        assert "class_names" in str(error)  # not as many as outputs, which is told now
+        assert "class_names" in str(error)  # not as many as outputs; reported now
         return
     again = round_trip(model, tmp_path / "model.safetensors", X)
     assert again.class_names == model.class_names
@@ -209,7 +209,7 @@ def test_vocabularies_of_any_text_can_be_saved(tmp_path, texts, split, standardi
     model = lc.Sequential(
         [words, lc.layers.Embedding(words.vocabulary_size(), 2), lc.layers.LSTM(2)]
     )
-    # Text with half of a surrogate pair is predicted as any unknown token.
+    # Text with half of a surrogate pair is treated like any unknown token.
     again = round_trip(model, tmp_path / "model.safetensors", [*texts, SURROGATE])
     assert again.layers[0].get_vocabulary() == words.get_vocabulary()
 
@@ -234,7 +234,7 @@ def test_text_that_no_file_holds_is_refused_where_it_comes_in():
         model.class_names = ["\ud800", "b"]
     with pytest.raises(ValueError, match=r"target_tokens\[1\]: expected text that UTF-8 can hold"):
         lc.EncoderDecoder(4, 4).target_tokens = ["a", "\ud800"]
-    # The advice in the error helps.
+    # The error's advice works.
     mended = SURROGATE.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     words.adapt([mended])
     assert words.get_vocabulary()[2:] == ["a", "b", "\ufffd"]
@@ -286,7 +286,7 @@ def test_class_names_are_compared_with_the_outputs_before_training():
     "make", [callbacks.EarlyStopping, callbacks.ReduceLROnPlateau, None], ids=str
 )
 def test_figures_that_no_file_holds_are_not_the_best(tmp_path, loss, make):
-    # Validation whose loss overflows at first.
+    # A validation loss that overflows at first.
     path = tmp_path / "model.safetensors"
     checkpoint = callbacks.ModelCheckpoint(path, save_best_only=True)
     last = callbacks.ModelCheckpoint(tmp_path / "last.safetensors")

@@ -1,4 +1,4 @@
-"""Directional derivatives of outputs and gradients: against differences, and as exact relations."""
+"""Directional derivatives of outputs and gradients: differences, and exact relations."""
 
 import threading
 
@@ -11,8 +11,8 @@ from lstmcore.cpu import get_num_threads, set_num_threads
 from reference import random_case, relative_error
 from test_variants import VARIANTS
 
-# Fourth-order differences along one direction, of widths that balance series and rounding: good
-# for some 1e-11, and 1e-9 near bends, of which a narrower step crosses none here.
+# Fourth-order differences along one direction, with widths that balance truncation and rounding.
+# They are accurate to about 1e-11, and 1e-9 near kinks, where a smaller width crosses none.
 TOLERANCE, AT_BENDS = 1e-9, 1e-8
 
 CASES = {
@@ -98,7 +98,7 @@ CASES = {
     ),
 }
 
-# What must hold exactly needs no care for bends.
+# Exact relations hold at kinks too.
 ALL_CASES = CASES | {
     f"variant: {name}": (options, {"state": True, "ragged": True, "resets": True})
     for name, options in VARIANTS.items()
@@ -121,7 +121,7 @@ def random_like(random, value):
 
 
 def leaves(*values):
-    """All arrays in nested tuples and mappings, in order."""
+    """Return all arrays in nested tuples and mappings, in order."""
     for value in values:
         if isinstance(value, dict):
             yield from leaves(*value.values())
@@ -144,7 +144,7 @@ def inner(first, second):
 
 
 def everything(config, x, weights, arguments, outputs, training):
-    """Outputs and gradients by `lstm_jvp` in a direction of zeros, which only costs time."""
+    """Compute outputs and gradients by `lstm_jvp` in a direction of zeros, which adds only time."""
     (y, state), _, tape = F.lstm_jvp(x, weights, config, training=training, seed=7, **arguments)
     gradients, _ = F.lstm_jvp_backward(tape, outputs[0], outputs[1])
     return tuple(leaves(y, tuple(state), tuple(gradients)))
@@ -248,7 +248,7 @@ def test_transposed_and_symmetric(name):
 
 
 def test_hessian_of_a_loss():
-    """The mean squared error's Hessian times a vector is the difference of its gradients."""
+    """The Hessian of the mean squared error times a vector is a difference of gradients."""
     config = LSTMConfig(3, 6, num_layers=2)
     x, weights, _ = random_case(config, 4, 7, np.float64, seed=5)
     random = np.random.default_rng(6)
@@ -322,7 +322,7 @@ def test_holes_are_not_looked_at():
     assert not y_tangent[~mask].any()
     assert not tangents.x[~mask].any()
 
-    # Rows of their own, without the holes.
+    # Separate rows without the gaps.
     for row in range(3):
         alone = mask[row]
         _, (y_row, _), tape = F.lstm_jvp(
@@ -452,7 +452,7 @@ def test_bad_gradients():
     ):
         with pytest.raises(error, match=message):
             F.lstm_jvp_backward(tape, **arguments)
-    F.lstm_jvp_backward(tape, y)  # the errors have left the tape as it was
+    F.lstm_jvp_backward(tape, y)  # the errors did not change the tape
     assert not tape.ready
     assert tape.nbytes == 0
     with pytest.raises(ValueError, match="tape: expected one whose backward has not run yet"):

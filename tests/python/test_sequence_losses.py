@@ -1,4 +1,4 @@
-"""Losses of whole sequences, whose targets have lengths of their own."""
+"""Losses of whole sequences, whose targets have their own lengths."""
 
 import math
 
@@ -14,7 +14,7 @@ STEPS, UNITS = 4, 3
 
 
 def plain(targets, outputs, lengths):
-    """The losses of all sequences, by loops."""
+    """Compute the losses of all sequences, by loops."""
     found = []
     for labels, row, length in zip(targets, outputs, lengths, strict=True):
         total = 0.0
@@ -55,7 +55,7 @@ def test_presence_has_the_gradient_of_its_value(rng):
                 moved = seen.copy()
                 moved[place] += step
                 ends.append(loss(TARGETS, moved, weights, lengths=LENGTHS))
-            # Values near 1 have an error of 1e-16, divided by 2e-6.
+            # Values near 1 have rounding errors of 1e-16, which are divided by 2e-6.
             assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-9)
         assert not gradient[1, 2:].any()  # past the row's end
 
@@ -66,7 +66,7 @@ def test_float32_is_float64_rounded(rng):
         value, gradient = loss.value_and_gradient(TARGETS, few)
         exact, exact_gradient = loss.value_and_gradient(TARGETS, few.astype(np.float64))
         assert gradient.dtype == np.float32
-        assert value == exact  # which is computed in float64
+        assert value == exact  # computed in float64
         np.testing.assert_allclose(gradient, exact_gradient, rtol=1e-7)
 
 
@@ -105,11 +105,11 @@ def test_a_sequence_without_steps_costs_nothing():
 
 # ---- in training -------------------------------------------------------------------------------
 
-EVENTS = 3  # kinds of events, each a channel that jumps up for a step
+EVENTS = 3  # kinds of events, each a jump in one channel for one step
 
 
 def sequences(rng, count=300):
-    """Sequences of 5 to 15 steps of noise with events, where they are, and which there are."""
+    """Make sequences of 5 to 15 steps of noise with events; return their steps and kinds too."""
     x, places, present = [], [], []
     for length in rng.integers(5, 16, count):
         where = rng.uniform(size=(length, EVENTS)) < 0.05
@@ -128,7 +128,7 @@ def make_model(first=None, **options):
 
 
 def test_labels_of_sequences_train_a_model(rng):
-    """End to end: ragged inputs, ragged targets of other lengths, metrics, validation."""
+    """End to end: ragged inputs, targets of different lengths, metrics, validation."""
     model = make_model(metrics=["accuracy", "f1", "auc"])
     x, _, present = sequences(rng)
     history = model.fit(x, present, epochs=60, validation_split=0.2, verbose=0).history
@@ -142,9 +142,9 @@ def test_labels_of_sequences_train_a_model(rng):
 
 
 def test_labels_of_sequences_train_a_model_that_finds_the_steps(rng):
-    """The labels say which events there are, and the model at which steps.
+    """The labels say which events occur, and the model finds the steps.
 
-    One that sees each step alone: an LSTM remembers, and may say so at every later step, too.
+    The model sees each step alone: an LSTM remembers events and may report them at later steps.
     """
     model = make_model(layers.Dense(8, activation="tanh"))
     x, _, present = sequences(rng)
@@ -166,7 +166,7 @@ def test_the_loss_is_the_mean_over_sequences(rng, tmp_path):
     loss, accuracy, recall = model.evaluate(
         x, present, batch_size=3, sample_weight=weights, verbose=0
     )
-    # Of float32 outputs, and without the rounding of probabilities.
+    # From float32 outputs, but without the rounding of probabilities.
     assert loss == pytest.approx(np.mean(weights * expected), rel=1e-5)
     chosen = np.array([1 - np.prod(1 - row, axis=0) > 0.5 for row in outputs])
     wanted = np.array([np.isin(range(EVENTS), labels) for labels in present])
@@ -210,7 +210,7 @@ def test_targets_may_be_an_array_and_longer_than_the_outputs(rng):
 
 
 class LastLabel(losses.SequenceLoss):
-    """A user's own: half the squared distance of the sum of all outputs from the last label."""
+    """A user's loss: half the squared difference of the sum of all outputs and the last label."""
 
     def sum_sequences(
         self,

@@ -1,4 +1,4 @@
-"""Training forwards that are fed step by step: same bits as one call over the whole sequence."""
+"""Training forwards step by step: same bits as one call over the whole sequence."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def assert_same(result, expected):
 def test_same_bits_as_one_call(dtype, sizes):
     config, weights, x, dy, state, dstate = problem(dtype, **sizes)
     y, final, whole = F.lstm(x, weights, config, state=state, training=True)
-    expected = 0 if dtype == "float32" else 4  # fewer than there will be
+    expected = 0 if dtype == "float32" else 4  # fewer than will follow
     tape = F.lstm_begin(weights, config, batch_size=len(x), state=state, expected_steps=expected)
     ys = [F.lstm_step(tape, x[:, t]) for t in range(x.shape[1])]
     np.testing.assert_array_equal(np.stack(ys, axis=1), y)
@@ -53,7 +53,7 @@ def test_resets():
     y, _, whole = F.lstm(x, weights, config, state=state, reset=reset, training=True)
     tape = F.lstm_begin(weights, config, batch_size=len(x), state=state)
     for t in range(x.shape[1]):
-        # Steps before the first reset need not say that there is none.
+        # Steps without a reset may omit the argument.
         row = reset[:, t].tolist() if reset[:, t].any() else None
         np.testing.assert_array_equal(F.lstm_step(tape, x[:, t], row), y[:, t])
     assert_same(F.lstm_backward(tape, dy, dstate), F.lstm_backward(whole, dy, dstate))
@@ -92,7 +92,7 @@ def test_bad_input():
         F.lstm_step(tape, x[:, 0], np.zeros(4, bool))
     with pytest.raises(TypeError, match="reset"):
         F.lstm_step(tape, x[:, 0], np.zeros(5))
-    F.lstm_step(tape, x[:, 0])  # none of these has spoiled it
+    F.lstm_step(tape, x[:, 0])  # none of these changed it
     with pytest.raises(ValueError, match="dy"):
         F.lstm_backward(tape, dy)
     F.lstm_backward(tape, dy[:, :1])

@@ -14,7 +14,7 @@ CONFIGS = {
     "one unit": LSTMConfig(1, 1),
     "one layer": LSTMConfig(5, 7),
     "three layers": LSTMConfig(3, 20, num_layers=3),
-    "large": LSTMConfig(40, 130),  # so large that other threads may run during a step
+    "large": LSTMConfig(40, 130),  # large enough that other threads may run during a step
 }
 
 
@@ -205,7 +205,7 @@ def test_use_from_two_threads_is_refused_or_serialized():
     for thread in threads:
         thread.join()
     assert len(outcomes) == 40
-    # Steps that were not refused happened one after another: so many steps give this state.
+    # Steps that were not refused ran one after another, so the state is that of as many steps.
     expected = LSTMStream(weights, config, batch_size=64)
     for _ in range(sum(outcomes)):
         expected.step(x[:, 0])

@@ -1,4 +1,4 @@
-"""Errors that say what was probably meant."""
+"""Errors that suggest what was probably meant."""
 
 import importlib
 

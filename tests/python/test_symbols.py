@@ -1,4 +1,4 @@
-"""The check of what kernels give to the linker, tests/cpp/nm_test.py, finds what it is for."""
+"""The check of the kernels' symbols, tests/cpp/nm_test.py, detects violations."""
 
 import importlib.util
 from pathlib import Path

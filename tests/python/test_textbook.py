@@ -1,4 +1,4 @@
-"""Weights in the form of textbooks: one matrix over [h, x] for each gate."""
+"""Weights in textbook form: one matrix over [h, x] for each gate."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def sigmoid(x):
 
 
 def textbook_lstm(gates, x, order):
-    """Walk through x (N, T, C) as textbooks write it."""
+    """Compute an LSTM over x (N, T, C) by the equations of textbooks."""
     hidden = gates["b_f"].shape[0]
     h = c = np.zeros((x.shape[0], hidden))
     outputs = []
@@ -76,7 +76,7 @@ def test_one_of_many_layers_is_a_list():
     gates = to_textbook(F.init_weights(config), config)
     assert [sorted(layer) for layer in gates] == [sorted(gates[0])] * 2
     assert from_textbook(gates, dropout=0.5)[1] == config
-    # What is given is not what is kept.
+    # The results are copies.
     weights, _ = from_textbook(gates)
     gates[0]["W_f"][:] = 7
     assert (weights["weight_ih_l0"] != 7).all()

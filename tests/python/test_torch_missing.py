@@ -1,4 +1,4 @@
-"""Without PyTorch, what needs it says what to install."""
+"""Without PyTorch, functions that need it raise errors that say what to install."""
 
 import subprocess
 import sys

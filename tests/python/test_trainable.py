@@ -1,4 +1,4 @@
-"""What is frozen keeps its bits, costs no gradient, and changes nothing for what is trained."""
+"""Frozen weights keep their bits, need no gradient, and do not affect the training of others."""
 
 import copy
 import pickle
@@ -14,7 +14,7 @@ WITH_STEPS = {"return_sequences": True}
 
 
 def every_kind():
-    """Every layer with weights, one above the other, so that each has some above and beneath."""
+    """Make a stack of every layer with weights, so that each has others above and below it."""
     return [
         layers.Embedding(7, C, embeddings_regularizer="l2", name="embedding"),
         layers.Conv1D(H, 3, padding="same", kernel_regularizer="l2", name="conv"),
@@ -50,7 +50,7 @@ def y(rng):
 
 
 def gradients(model, x, targets):
-    """Those of one step that does not move anything, penalties included."""
+    """Return the gradients of a step with learning rate 0, penalties included."""
     model.compile(lc.optimizers.SGD(0.0), "mse")
     before = model.get_weights()
     for spec in model.parameters.specs.values():
@@ -88,7 +88,7 @@ def test_other_gradients_have_the_same_bits(name, ids, y):
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
-    """After steps that moved it, so that momentum would carry it on."""
+    """It was trained before, so that momentum would move it."""
     model = made(copy.deepcopy(optimizer))
     model.fit(ids, y, epochs=2, verbose=0)
     before, slots = model.get_weights(), copy.deepcopy(model.optimizer.slots)
@@ -96,7 +96,7 @@ def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
     model.fit(ids, y, epochs=3, verbose=0)
     for full, old, new in zip(model.weights, before, model.get_weights(), strict=True):
         assert np.array_equal(old, new) == full.startswith(f"{name}."), full
-    # What the optimizer remembers of it stays, too.
+    # The optimizer's state of it does not change either.
     begin = 0
     for full, values in model.weights.items():
         part = slice(begin, begin + values.size)
@@ -104,7 +104,7 @@ def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
         for key, slot in model.optimizer.slots.items():
             same = np.array_equal(slot[part], slots[key][part])
             assert same == full.startswith(f"{name}."), (key, full)
-    # Thawed, it goes on.
+    # After unfreezing, its training continues.
     model.get_layer(name).trainable = True
     model.fit(ids, y, epochs=1, verbose=0)
     for full, old, new in zip(model.weights, before, model.get_weights(), strict=True):
@@ -114,7 +114,7 @@ def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_step_of_a_part_has_the_same_bits(optimizer, dtype, rng):
-    """The engine steps over each run of trained weights: of odd sizes, at odd places."""
+    """The engine updates each range of trained weights, of odd sizes and at odd positions."""
     x, y = rng.standard_normal((8, 3)).astype(dtype), rng.standard_normal((8, 1)).astype(dtype)
     results = []
     for frozen in ((), (1, 3)):
@@ -159,7 +159,7 @@ def test_no_tape_is_kept_beneath_the_lowest_that_trains(ids, y):
     assert [hasattr(context, "tape") for context in contexts] == [False] * 4 + [True, True] + 4 * [
         False
     ]
-    # What is thawed now trains from the next step on.
+    # Layers unfrozen now are trained from the next step on.
     model.trainable = True
     model.parameters.gradients.fill(0)
     model.backward(contexts, np.ones((N, 2)))
@@ -190,7 +190,7 @@ def test_the_engine_is_given_no_place_for_a_frozen_gradient(ids, y, monkeypatch)
 
     monkeypatch.setattr(lc.functional, "lstm_backward", noting)
     model.train_on_batch(ids, y)
-    # From above: dense, attention's keys, each, residual's two products; norm, conv.
+    # From the top: dense, attention's keys, each, residual's two products; norm, conv.
     assert [place[0] is None for place in places] == [True, False, True, False, False, True, True]
     # Residual, rnn, both, lstm.
     assert [all(place is None for place in out.values()) for out in outs] == [
@@ -247,7 +247,7 @@ def test_a_part_may_be_frozen_in_what_trains(ids, y):
         np.testing.assert_array_equal(
             gradient, np.zeros_like(gradient) if name in frozen else expected[name], err_msg=name
         )
-    # A layer is trainable if one of those is that it has its weights from.
+    # A layer is trainable if one of the layers that hold its weights is.
     assert model.get_layer("each").trainable is model.get_layer("both").trainable is False
     assert model.get_layer("res").trainable is model.get_layer("rnn").trainable is True
 
@@ -266,7 +266,7 @@ def test_what_was_set_last_counts(tmp_path):
     assert frozen_names(model) == set(model.weights) - trained
     for name in ("res", "rnn", "both", "each", "lstm"):
         assert model.get_layer(name).trainable is True
-    # Files hold all of it, the projection's too.
+    # Files hold all its weights, including the projection's.
     model.save(tmp_path / "model.safetensors")
     assert frozen_names(lc.load(tmp_path / "model.safetensors")) == frozen_names(model)
 
@@ -300,7 +300,7 @@ def test_the_projection_of_a_residual_is_frozen_with_it(ids, y):
     model = made()
     model.get_layer("res").trainable = False
     assert "res.projection.kernel" in frozen_names(model)
-    # And is trained with it, whatever its layers are.
+    # The projection is trained with the Residual, whether or not its layers are.
     model.get_layer("res").trainable = True
     for layer in model.get_layer("res").layers:
         layer.trainable = False
@@ -339,7 +339,7 @@ def test_recurrent_trainable_beside_it(rng):
 
 @pytest.mark.parametrize("layer", every_kind(), ids=NAMES)
 def test_a_layer_of_its_own(layer, rng):
-    """Without a model: its backward writes no gradient while it is frozen."""
+    """Without a model: the backward of a frozen layer writes no gradient."""
     x = rng.integers(0, 7, (N, T)) if layer.name == "embedding" else rng.standard_normal((N, T, C))
     layer._build_alone((None, None, C)[: x.ndim], "float64")
     places = layer.parameters.gradients
@@ -348,7 +348,7 @@ def test_a_layer_of_its_own(layer, rng):
         places.fill(9.0)
         out, _, context = layer.forward(x, None, True, 0)
         layer.backward(context, np.ones_like(out))
-        # Zero from when it is frozen on, and then not written any more.
+        # Zeroed when it is frozen, and not written afterwards.
         assert not places.any() if not trainable else not (places == 9.0).any()
 
 
@@ -368,7 +368,7 @@ def test_before_and_after_building_and_between_steps(ids, y):
     np.testing.assert_array_equal(by_keyword.predict(ids), by_attribute.predict(ids))
 
     class Thaw(lc.callbacks.Callback):
-        """Freezes and thaws in the midst of a fit."""
+        """Freezes and unfreezes during a fit."""
 
         moved = ()
 
@@ -391,7 +391,7 @@ def test_a_model_sets_all_its_layers():
     assert model.trainable is False
     assert not any(layer.trainable for layer in model.layers)
     assert frozen_names(model) == set(model.weights)
-    model.layers[-1].trainable = True  # a model has no switch of its own
+    model.layers[-1].trainable = True  # a model has no setting of its own
     assert model.trainable is True
     assert frozen_names(model) == set(model.weights) - of(model, "dense.")
 
@@ -446,7 +446,7 @@ def test_every_layer_takes_the_keyword_and_writes_it_only_if_it_is_frozen(name):
 
 
 def test_the_global_norm_counts_what_trains(ids, y):
-    """The frozen gradient would be far larger than all others."""
+    """The gradient of the frozen weights would be far larger than all others."""
     models = [made(), made()]
     models[0].get_layer("dense").trainable = False
     models[1].get_layer("dense").trainable = False
@@ -465,7 +465,7 @@ def test_the_global_norm_counts_what_trains(ids, y):
 
 
 def test_penalties_of_frozen_weights_are_not_counted(ids, y):
-    """As in Keras, where `test_frozen_penalties` in neighbours looks."""
+    """As in Keras: see `test_frozen_penalties` in neighbours."""
     model = lc.Sequential(
         [
             layers.Embedding(7, C, embeddings_regularizer=lc.regularizers.L2(0.5)),
@@ -511,7 +511,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("frozen", ["first", "second"])
 def test_every_way_to_train(way, frozen, rng):
-    """The frozen LSTM keeps its bits, and the first step of the others is that of an unfrozen."""
+    """A frozen LSTM keeps its bits; the others' first step is the same as without freezing."""
     options, how = WAYS[way]
     x, y = rng.standard_normal((N, T, C)), rng.standard_normal((N, T, 1))
 
@@ -530,7 +530,7 @@ def test_every_way_to_train(way, frozen, rng):
         return model
 
     class Once(lc.callbacks.Callback):
-        """Keeps the gradients of the first step."""
+        """Stores the gradients of the first step."""
 
         def on_train_batch_end(self, batch, logs=None):
             if batch == 0 and not hasattr(self, "seen"):
@@ -547,7 +547,7 @@ def test_every_way_to_train(way, frozen, rng):
         seen.append(once.seen)
     for name, old, new in zip(model.weights, before, model.get_weights(), strict=True):
         assert np.array_equal(old, new) == name.startswith(frozen), name
-        # With windows it is the gradient of the last one, before which unlike steps were taken.
+        # With windows, it is the gradient of the last one, after steps that differ.
         if not name.startswith(frozen) and way != "windows":
             np.testing.assert_array_equal(seen[0][name], seen[1][name], err_msg=name)
 
@@ -555,7 +555,7 @@ def test_every_way_to_train(way, frozen, rng):
 @pytest.mark.parametrize("attention", ["multiplicative", "additive", None])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_encoder_decoder(attention, bidirectional, rng):
-    """Each layer alone, all but one, and all beneath and above it."""
+    """Freeze each layer alone, all but one, and all below or above it."""
     x, y = rng.integers(1, 8, (N, T)), rng.integers(3, 9, (N, 4))
 
     def fresh():
@@ -615,7 +615,7 @@ def some_frozen():
         model.get_layer(name).trainable = False
     model.get_layer("rnn").cells[0].trainable = False
     model.get_layer("res").layers[1].trainable = False
-    model.get_layer("lstm").cells[0].trainable = False  # the only one: all of it
+    model.get_layer("lstm").cells[0].trainable = False  # its only cell, so all of it
     return model
 
 
@@ -636,12 +636,12 @@ def test_copies_are_frozen_too(how, ids, y, tmp_path):
     for one in (model, twin):
         one.fit(ids, y, initial_epoch=1, epochs=3, verbose=0)
     assert all(map(np.array_equal, model.get_weights(), twin.get_weights()))
-    twin.trainable = True  # of the copy alone
+    twin.trainable = True  # affects only the copy
     assert frozen_names(model) == expected
 
 
 class Doubling(layers.Dense):
-    """A layer of a user, whose constructor does not know the keyword."""
+    """A user's layer whose constructor lacks the keyword."""
 
     def __init__(self, units, *, name=None):
         super().__init__(units, name=name)
@@ -652,7 +652,7 @@ class Doubling(layers.Dense):
 
 
 class Plain(layers.Dense):
-    """Another one, that leaves its configuration to the base class."""
+    """A user's layer that inherits its configuration."""
 
     def __init__(self, units, *, name=None):
         super().__init__(units, name=name)

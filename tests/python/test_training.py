@@ -1,4 +1,4 @@
-"""Losses, metrics, batches, and what a training does with all of them."""
+"""Losses, metrics, batches, and their use in training."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def probabilities(logits):
 
 
 def formula(name, logits, targets):
-    """Loss of each row, straight from its definition."""
+    """Compute the loss of each row, straight from its definition."""
     p = probabilities(logits)
     if name == "sparse":
         return -np.log(p[np.arange(len(p)), targets])
@@ -57,7 +57,7 @@ def example(name, rng, rows=6, units=3):
 
 
 def forms(name, logits):
-    """The loss from logits and from probabilities."""
+    """Return the loss from logits and from probabilities."""
     kind = LOSSES[name]
     if name in ("mse", "mae"):
         return [(kind(), logits)]
@@ -89,7 +89,7 @@ def test_gradients_of_losses(name, rng):
             above[index] += 1e-6
             below[index] -= 1e-6
             difference = loss.sum(targets, above, weights)[0] - loss.sum(targets, below, weights)[0]
-            # Central differences of sums near 10 in float64 are good to about 1e-9.
+            # Central differences of sums near 10 in float64 are accurate to about 1e-9.
             assert gradient[index] == pytest.approx(0.25 * difference / 2e-6, abs=2e-8)
 
 
@@ -120,7 +120,7 @@ def test_joining_loss_and_activation_changes_nothing_but_accuracy(loss, activati
         targets = np.eye(3)[targets]
     joined = lc.Sequential([layers.Dense(units, activation=activation)], dtype="float64")
     apart = lc.Sequential(
-        # A dropout of nothing behind the activation keeps the loss from seeing it.
+        # A Dropout(0.0) after the activation hides it from the loss.
         [layers.Dense(units, activation=activation), layers.Dropout(0.0)],
         dtype="float64",
     )
@@ -220,7 +220,7 @@ def test_batches_hold_similar_lengths(rng):
     steps = sum(
         len(rows) * lengths[rows].max() for rows in batch_rows(3200, 32, lengths, 0, bucket=True)
     )
-    # In random batches the longest of 32 is near 97 of 100, so the padding is almost a half.
+    # In random batches the longest of 32 rows has about 97 of 100 steps, so almost half is padding.
     assert steps < 1.1 * lengths.sum()
 
 
@@ -268,7 +268,7 @@ def test_the_gradient_of_a_whole_model_is_exact(rng):
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
 
     def loss():
-        model.optimizer.iterations = 0  # the same dropout each time
+        model.optimizer.iterations = 0  # same dropout each time
         return model.train_on_batch(ids, labels, sample_weight=weights)
 
     loss()
@@ -302,7 +302,7 @@ def test_the_loss_is_the_mean_over_valid_steps_plus_penalties(rng):
 
 def test_padded_and_ragged_samples_train_alike(rng):
     ids, labels = padded_data(rng)
-    labels[np.arange(4) >= LENGTHS[:, None]] = -1  # never looked at
+    labels[np.arange(4) >= LENGTHS[:, None]] = -1  # never read
     weights = rng.uniform(0.5, 2, (4, 4))
     rows = [values[:length] for values, length in zip(ids, LENGTHS, strict=True)]
     row_labels = [values[:length] for values, length in zip(labels, LENGTHS, strict=True)]
@@ -314,7 +314,7 @@ def test_padded_and_ragged_samples_train_alike(rng):
         (rows, labels, weights),
         (ids, row_labels, row_weights),
     ):
-        # Without dropout: its mask depends on the shape of the batch.
+        # Without dropout, whose mask depends on the shape of the batch.
         model = tagger(dropout=0.0)
         model.layers[1].rate = 0.0
         model.compile("sgd", "sparse_categorical_crossentropy")
@@ -352,9 +352,9 @@ def test_every_step_and_every_epoch_draw_anew(rng):
     x, y = small_data(rng, 16)
     model = small_model()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
-    # The weights never change, so only the dropout tells two steps apart ...
+    # The weights never change, so two steps differ only by dropout ...
     assert model.train_on_batch(x, y) != model.train_on_batch(x, y)
-    # ... and without it only the samples in the batch.
+    # ... and without it, only by the samples of the batch.
     model.layers[1].rate = 0.0
     seen = []
     watch = lc.callbacks.LambdaCallback(
@@ -363,7 +363,7 @@ def test_every_step_and_every_epoch_draw_anew(rng):
     model.fit(x, y, batch_size=4, epochs=2, callbacks=[watch], verbose=0)
     first, second = seen[:4], seen[4:]
     assert first[0] != second[0]
-    assert first[-1] == pytest.approx(second[-1], rel=1e-6)  # all samples, in float32
+    assert first[-1] == pytest.approx(second[-1], rel=1e-6)  # over all samples, in float32
 
 
 def test_class_weight_is_sample_weight_by_class(rng):
@@ -419,11 +419,11 @@ def test_class_weights_act_on_training_alone(kind, weighted, rng, tmp_path):
         verbose=0,
     )
     assert [history["val_loss"][0], history["val_accuracy"][0]] == pytest.approx(expected, rel=1e-6)
-    assert history["loss"][0] > 2 * history["val_loss"][0]  # which the classes do weigh
+    assert history["loss"][0] > 2 * history["val_loss"][0]  # class weights apply to the loss alone
 
 
 def test_targets_of_a_class_of_weight_0_are_looked_at(rng):
-    """In what is held out they count."""
+    """They count in the part held out."""
     x, labels = small_data(rng, 8)
     y = np.eye(2)[labels]
     y[7] = 0, 7
@@ -504,7 +504,7 @@ def test_rows_without_steps_do_not_count(rng):
         assert found == pytest.approx(expected, rel=1e-14)
     for batches in ([(x[:2], y[:2]), (x[2:3], y[2:3]), (x[3:], y[3:])], [([*x], [*y])]):
         assert model.evaluate(batches, verbose=0) == pytest.approx(expected, rel=1e-14)
-    # Of nothing but such rows the loss is the penalty alone.
+    # For such rows alone, the loss is the penalty.
     penalty = 0.1 * (model.weights["lstm.weight_ih_l0"] ** 2).sum()
     assert model.test_on_batch(x[2:3], y[2:3])[0] == pytest.approx(penalty, rel=1e-14)
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
@@ -575,7 +575,7 @@ def test_nan_goes_through_and_never_hangs(rng):
 
 
 def test_the_python_part_of_a_step_calls_the_engine_once_per_layer(rng, monkeypatch):
-    """Each layer is one engine call, the optimizer one over all parameters."""
+    """Each layer needs one engine call, and the optimizer one for all parameters."""
     from lstmcore import _core
 
     calls = []

@@ -1,4 +1,4 @@
-"""Layers come, go and stand in other models; weights go from model to model."""
+"""Adding, removing and sharing layers; transferring weights between models."""
 
 import copy
 import pickle
@@ -115,7 +115,7 @@ def test_by_order_whatever_the_names():
     model = lc.Sequential(
         [
             layers.LSTM(4, return_sequences=True, name="a"),
-            layers.Dropout(0.5),  # has no weights, and is not counted
+            layers.Dropout(0.5),  # has no weights, and does not count
             layers.Residual([layers.Dense(6, "tanh")], True, name="b"),
             layers.RNN([layers.LSTMCell(3), layers.LSTMCell(3)], name="c"),
             layers.Dense(2, name="d"),
@@ -182,7 +182,7 @@ def test_what_the_dtype_cannot_hold_is_refused():
 
 
 class Own(layers.Dense):
-    """A class that the file's reader need not know."""
+    """A class that need not be known to read the file."""
 
 
 def test_files_of_other_kinds(tmp_path, rng):
@@ -203,7 +203,7 @@ def test_files_of_other_kinds(tmp_path, rng):
     pairs[0].save(path)
     assert pairs[1].load_weights(path).loaded == [layer.name for layer in pairs[1].layers]
     assert all(map(np.array_equal, pairs[0].get_weights(), pairs[1].get_weights()))
-    # The encoder of one in a model of another kind.
+    # One model's encoder in a model of another kind.
     encoder = lc.Sequential([layers.LSTM(3, name="encoder")])
     encoder.build((None, None, 64))
     assert encoder.load_weights(path).loaded == ["encoder"]
@@ -240,9 +240,9 @@ def test_pop_keeps_the_others(data):
     assert list(model.weights) == [name for name in values if not name.startswith("head.")]
     for name, view in model.weights.items():
         np.testing.assert_array_equal(view, values[name])
-        assert np.shares_memory(view, views[name])  # not even moved
+        assert np.shares_memory(view, views[name])  # not even copied
     np.testing.assert_array_equal(model.predict(data[0]), short.predict(data[0]))
-    # What was popped has its weights still, and works by itself.
+    # A popped layer still has its weights, and works by itself.
     np.testing.assert_array_equal(head.weights["kernel"], values["head.kernel"])
     np.testing.assert_array_equal(head(model.predict(data[0])), made().predict(data[0]))
 
@@ -285,7 +285,7 @@ def test_what_the_optimizer_remembers_of_the_others_stays(again, data):
 
 
 def test_the_loss_follows_the_last_layer(rng):
-    """A softmax is left to the loss; what comes in its place may have none."""
+    """A softmax is computed in the loss; the layer that replaces it may have none."""
     x, y = rng.standard_normal((8, C)), rng.integers(0, 2, 8)
     model = lc.Sequential([layers.Dense(2), layers.Dense(2, "softmax")], dtype="float64")
     model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
@@ -348,7 +348,7 @@ def test_texts(tmp_path):
     model.add(layers.GlobalMaxPooling1D())
     model.add(layers.Dense(3))
     assert model.predict(["a b", "b"]).shape == (2, 3)
-    model.save(tmp_path / "model.safetensors")  # whose classes are other ones now
+    model.save(tmp_path / "model.safetensors")  # with other classes now
     assert model.class_names is None
     while len(model.layers) > 1:
         model.pop()
@@ -377,7 +377,7 @@ def test_a_layer_that_does_not_fit_changes_nothing(data):
         assert getattr(layer, "name", None) == names
         assert model.layers == layers_before
     wrong = layers.Dense(1)
-    wrong(np.zeros((1, 2), "f4"))  # has weights of another type
+    wrong(np.zeros((1, 2), "f4"))  # gets weights of another type
     with pytest.raises(TypeError, match="expected float64, got float32"):
         model.add(wrong)
     assert model.layers == layers_before
@@ -394,7 +394,7 @@ def test_a_quantized_model_and_one_that_trains_keep_their_layers(data):
             change()
 
     class Popping(lc.callbacks.Callback):
-        """Takes a layer while the model trains."""
+        """Removes a layer during training."""
 
         def on_epoch_end(self, epoch, logs=None):
             self.model.pop()
@@ -424,7 +424,7 @@ def test_a_changed_model_is_saved_and_copied(data, tmp_path):
 
 
 def test_a_fit_after_a_change_does_not_resume_what_callbacks_kept(data):
-    """Best weights of the old size fit nothing any more."""
+    """Best weights of the old size no longer fit."""
     model = made()
     model.compile("adam", "mse")
 
@@ -478,7 +478,7 @@ def test_a_layer_cannot_be_in_two_models_but_a_copy_can(data):
             np.testing.assert_array_equal(new.weights[name], old.weights[name])
             assert not np.shares_memory(new.weights[name], old.weights[name])
     assert new.get_layer("residual").layers[0].trainable is False
-    # The old model is none the wiser.
+    # The old model does not change.
     before = old.get_weights()
     new.compile("adam", "mse")
     new.fit(data[0], np.ones((N, 3)), verbose=0)
@@ -535,7 +535,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the page is only in the source tree")
 def test_what_was_learned_helps_where_there_is_little_data(tmp_path, monkeypatch):
-    """The program of the documentation, on fresh data; others are run with their pages."""
+    """The documentation's program, on fresh data; other programs are run by their pages' test."""
     text = PAGE.read_text(encoding="utf-8").split("## Layers and weights for other models")[1]
     program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
     monkeypatch.chdir(tmp_path)

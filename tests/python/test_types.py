@@ -1,4 +1,4 @@
-"""What a type checker sees: mistakes of users, and nothing in right programs."""
+"""Type checkers find users' mistakes, and nothing in correct programs."""
 
 import dataclasses
 import json
@@ -23,13 +23,13 @@ MARK = re.compile(r"# error: (.+)$")
 
 @pytest.fixture(scope="module")
 def findings():
-    """Errors of all programs: file, line and message; pyright reads the whole package, once."""
+    """Return the errors of all programs: file, line and message; pyright runs only once."""
     if find_spec("pyright") is None:
         pytest.skip("pyright is not installed")
     run = subprocess.run(
         [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable],
         cwd=PROGRAMS,
-        env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},  # no look-up of newer versions
+        env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},  # do not look for newer versions
         capture_output=True,
         text=True,
         check=False,
@@ -61,7 +61,7 @@ def test_every_intended_error_is_seen_and_no_other(findings):
         assert word in found[line], lines[line - 1]
 
 
-# ---- names are written once -------------------------------------------------------------------
+# ---- names of options are defined once --------------------------------------------------------
 
 
 def test_names_are_those_of_the_engine():

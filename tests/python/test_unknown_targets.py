@@ -1,4 +1,4 @@
-"""Targets that are not known: anything where the weight is 0, and refused by place elsewhere."""
+"""Unknown targets: arbitrary where the weight is 0; elsewhere an error names their position."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ LENGTHS = RNG.integers(2, T + 1, N)
 ROWS = [row[:length] for row, length in zip(X, LENGTHS, strict=True)]
 
 LOSSES = {
-    # loss, units, activation, targets of all steps, what stands where one is not known
+    # loss, units, activation, targets of all steps, placeholder for an unknown target
     "labels": ("sparse_categorical_crossentropy", K, "softmax", RNG.integers(0, K, (N, T)), -100),
     "float labels": (
         "sparse_categorical_crossentropy",
@@ -52,7 +52,7 @@ def model_of(kind, in_time):
 
 
 def trained(model, x, y, **options):
-    """All figures and weights after two epochs and an evaluation."""
+    """Return all figures and weights after two epochs and an evaluation."""
     history = model.fit(x, y, epochs=2, batch_size=4, shuffle=False, verbose=0, **options).history
     results = model.evaluate(x, y, batch_size=5, return_dict=True, verbose=0, **options)
     return history, results, model.get_weights()
@@ -74,10 +74,10 @@ def as_rows(values):
 @pytest.mark.parametrize("form", ["array", "ragged", "ragged x alone", "mask", "weights of rows"])
 @pytest.mark.parametrize("kind", LOSSES)
 def test_targets_of_weight_0_change_nothing(kind, form):
-    """Neither loss, gradient nor metrics: as if rows without a target were not there.
+    """Loss, gradient and metrics are the same as if rows without a target did not exist.
 
-    Metrics without weights count other rows of weight 0, so here all of these are unknown, and
-    those metrics must equal the same ones with weights.
+    Unweighted metrics count rows of weight 0 whose target is known. Here all rows of weight 0 are
+    unknown, so unweighted metrics must equal weighted ones.
     """
     *_, targets, mark = LOSSES[kind]
     known = RNG.random((N, T)) < 0.7
@@ -116,7 +116,7 @@ def test_targets_of_weight_0_change_nothing(kind, form):
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_samples_without_a_target(kind):
-    """One target for a sequence; the mean of the loss still counts all rows, as in Keras."""
+    """One target per sequence; the mean loss still counts all rows, as in Keras."""
     *_, targets, mark = LOSSES[kind]
     targets = targets[:, 0]
     known = np.arange(N) % 3 != 1
@@ -139,11 +139,11 @@ def test_known_targets_of_weight_0_still_count_in_metrics_without_weights():
     model.compile("sgd", "mse", ["mae"])
     results = model.evaluate(X, y, sample_weight=weights, return_dict=True, verbose=0)
     errors = np.abs(model.predict(X, verbose=0)[:, 0].astype(np.float64) - y)
-    assert results["mae"] == pytest.approx(errors.mean(), rel=1e-6)  # of float32
+    assert results["mae"] == pytest.approx(errors.mean(), rel=1e-6)  # in float32
 
 
 def test_windows_splits_and_batches():
-    """The same wherever samples are cut."""
+    """Results do not depend on where samples are cut."""
     y = RNG.normal(size=(N, T, 1))
     weights = (RNG.random((N, T)) < 0.6).astype(np.float64)
     given = np.where(weights[..., None] == 0, np.nan, y)
@@ -259,7 +259,7 @@ ABOUT_CLASSES = ["auc", "pr_auc", "precision", "recall", "f1", "f1_macro", "bina
 @pytest.mark.parametrize("metric", ABOUT_CLASSES)
 def test_metrics_of_classes_refuse_numbers(metric, loss):
     z = np.abs(X.sum((1, 2))) + 2
-    z[:2] = 0, 1  # which might be classes
+    z[:2] = 0, 1  # values that might be classes
     model = regressor([metric], loss=loss)
     message = (
         rf"^metrics: '{metric}' is about classes .*, got \[{z[2]:g}\] at y\[2\]; for numbers "
@@ -316,7 +316,7 @@ def test_numbers_that_do_not_count_and_probabilities_are_taken():
     regressor(["f1"]).fit(X, z, sample_weight=weights, verbose=0)
     model = lc.Sequential([lc.layers.LSTM(3), lc.layers.Dense(1, activation="sigmoid")])
     model.compile("sgd", "binary_crossentropy", ["accuracy", "f1", "auc"])
-    model.fit(X, np.linspace(0, 1, N), verbose=0)  # a binary cross-entropy takes such
+    model.fit(X, np.linspace(0, 1, N), verbose=0)  # a binary cross-entropy accepts these
 
 
 def test_numbers_of_steps_are_named_by_row_and_step():

@@ -1,4 +1,4 @@
-"""Every variant of the cell: against the plain loops, against differences, in layers and files."""
+"""Every variant of the cell: against the reference, against differences, in layers and files."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_forward_is_the_equations(name, training):
         x, weights, config, h0, c0, arguments["lengths"], arguments["reset"], masks
     )
     for result, wanted in zip((y, *state), expected, strict=True):
-        # Gates above 1 let the rounding grow from step to step; a small spread divides it.
+        # Gates above 1 amplify rounding from step to step; a small standard deviation divides it.
         grows = name.startswith(("gate", "layer norms"))
         assert relative_error(result, wanted) < (1e-12 if grows else 1e-14)
 
@@ -129,7 +129,7 @@ def test_gradients_are_differences(name):
         y, (h, c), _ = F.lstm(x, weights, config, **arguments)
         return float((y * dy).sum() + (h * dh).sum() + (c * dc).sum())
 
-    # Narrow enough not to step over a bend or a bound; rounding grows by that.
+    # A width small enough not to cross a kink or a bound, at the cost of rounding.
     def difference(array):
         return derivative(loss, array, 1e-5)
 

@@ -1,4 +1,4 @@
-"""What a step, and a call with a few rows, need not do again; and that nothing is missed by it."""
+"""Work that a step or a small call can skip, and that skipping it does not change results."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ N, T, V, E = 4, 5, 11, 3
 
 
 def tagger(embedding=None, dtype="float32", **more):
-    """A model of ids, built and compiled."""
+    """Make a built and compiled model of ids."""
     embedding = layers.Embedding(V, E, **more) if embedding is None else embedding
     rest = [layers.LSTM(2, return_sequences=True), layers.Dense(V, activation="softmax")]
     model = lc.Sequential([embedding, *rest], seed=1, dtype=dtype)
@@ -33,7 +33,7 @@ def ids(rng):
 
 
 def judge(model, ids, dy):
-    """Write the gradient of the vectors for `dy`; say what the guard says."""
+    """Compute the embedding's gradient for `dy`; return the guard's verdict."""
     embedding = model.layers[0]
     embedding.backward(embedding.forward(ids, None, True, 0)[2], dy)
     return model.parameters.gradients_are_finite()
@@ -49,7 +49,7 @@ def test_the_gradient_of_vectors_is_judged_by_what_it_sums(dtype, ids):
         dy[1, 2, 0] = value
         assert judge(model, ids, dy) is finite
         assert np.isfinite(gradient).all() == finite
-    # Each entry is finite, and so is the sum of two, but not that of twenty.
+    # Each entry and the sum of two are finite, but not the sum of twenty.
     few = np.zeros((N, T, E), dtype)
     few[0, :2] = largest / 3
     same = np.zeros((N, T), np.int64)
@@ -69,8 +69,8 @@ def test_the_gradient_of_vectors_is_read_where_more_comes_to_it(ids):
     dy = np.ones((N, T, E), np.float32)
     for model, read in (
         (tagger(), False),
-        (tagger(embeddings_regularizer="l2"), True),  # whose penalty is added afterwards
-        (tagger(Own(V, E, name="embedding")), True),  # which may write what it likes
+        (tagger(embeddings_regularizer="l2"), True),  # its penalty is added afterwards
+        (tagger(Own(V, E, name="embedding")), True),  # may write anything
     ):
         assert judge(model, ids, dy)
         model.parameters.gradient("embedding.embeddings")[3, 1] = np.nan
@@ -97,12 +97,12 @@ def test_all_other_gradients_are_read(ids):
 
 
 def test_the_guard_finds_what_overflows_in_the_vectors_gradient_only():
-    """The loss is finite and so is all above the vectors, whose gradient alone overflows."""
+    """Loss and later gradients are finite; only the embedding's gradient overflows."""
     steep = layers.TimeDistributed(layers.Dense(1, use_bias=False))
     model = lc.Sequential([layers.Embedding(2, 1), steep, layers.GlobalAveragePooling1D()])
     model.build((None, None))
     model.set_weights([[[1e-30], [0.0]], [[1e30]]])
-    # The gradient is no derivative of `far`, on purpose.
+    # The gradient is deliberately not the derivative of `far`.
     model.compile("sgd", lc.losses.Function(far, gradient=slope, check_gradient=False))
     before = model.get_weights()
     with pytest.raises(FloatingPointError, match="a gradient of the loss is not finite in step 1"):
@@ -126,7 +126,7 @@ def slope(y_true, y_pred):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How often layers were asked what they freeze."""
+    """Record how often layers were asked which weights are frozen."""
     times = []
     inner = base.frozen_weights
     monkeypatch.setattr(base, "frozen_weights", lambda own: times.append(1) or inner(own))
@@ -138,7 +138,7 @@ def test_layers_are_asked_only_after_a_switch(ids, asked):
     model.fit(ids, ids, epochs=3, batch_size=1, verbose=0)
     assert len(asked) == 1
     model.layers[1].trainable = False
-    assert model.layers[1].frozen_size  # which asks for itself, at once
+    assert model.layers[1].frozen_size  # which asks immediately
     asked.clear()
     before = model.layers[1].get_weights()
     model.fit(ids, ids, epochs=3, batch_size=1, verbose=0)
@@ -148,7 +148,7 @@ def test_layers_are_asked_only_after_a_switch(ids, asked):
 
 
 def moved(model, ids):
-    """Names of the layers that a step moves."""
+    """Return the names of the layers whose weights a step changes."""
     before = {layer.name: layer.get_weights() for layer in model.layers}
     model.train_on_batch(ids, ids)
     return [
@@ -171,7 +171,7 @@ def test_every_way_to_switch_is_noticed(ids):
         assert moved(twin, ids) == ["embedding", "dense"]
         twin.layers[1].trainable = True
         assert moved(twin, ids) == every
-    assert moved(model, ids) == ["embedding", "dense"]  # the twins' switch is not the model's
+    assert moved(model, ids) == ["embedding", "dense"]  # the other model's setting has no effect
     model.trainable = False
     model.layers[2].trainable = True
     assert moved(model, ids) == ["dense"]
@@ -184,7 +184,7 @@ def test_every_way_to_switch_is_noticed(ids):
 
 
 class Freezes(callbacks.Callback):
-    """Freezes a layer, and refuses to begin."""
+    """Freezes a layer, then refuses to begin."""
 
     def on_train_begin(self, logs=None):
         self.model.layers[0].trainable = False
@@ -233,7 +233,7 @@ def test_a_head_is_judged_once_for_each_structure(ids, monkeypatch):
 def test_a_head_is_judged_again_while_the_model_is_not_built(ids):
     model = lc.Sequential([layers.Embedding(V, E), layers.Dense(V, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match="ids"):  # judged, not built
+    with pytest.raises(ValueError, match="ids"):  # checked without being built
         model.train_on_batch(ids - 1, ids)
     model.add(layers.Dense(1, activation="softmax"))
     model.build((None, None))
@@ -242,7 +242,7 @@ def test_a_head_is_judged_again_while_the_model_is_not_built(ids):
 
 
 class Counted(metrics.SparseCategoricalAccuracy):
-    """A metric that replaces `update`, by which others than models call it too."""
+    """A metric that overrides `update`, which other callers than models use too."""
 
     rows = 0
 
@@ -266,7 +266,7 @@ def test_rows_that_are_checked_are_taken_as_update_takes_them(rng):
     one, other = (metrics.SparseCategoricalAccuracy() for _ in range(2))
     one.update(targets, outputs, weights)
     other.update_rows(targets, outputs, weights)
-    other.update_rows(targets[:0], outputs[:0], None)  # no rows change nothing
+    other.update_rows(targets[:0], outputs[:0], None)  # an update without rows changes nothing
     assert one.result() == other.result() > 0
 
 

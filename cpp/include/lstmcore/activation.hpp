@@ -1,4 +1,4 @@
-// The functions that an LSTM's gates, cell and output may go through.
+// The activation functions of an LSTM's gates, cell candidate and output.
 #pragma once
 
 namespace lstmcore {

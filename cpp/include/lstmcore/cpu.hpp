@@ -7,8 +7,9 @@
 namespace lstmcore {
 
 /// Instruction set that the kernels run on: "baseline", "avx2" (x86-64-v3) or "avx512" (x86-64-v4). The best one that
-/// both processor and operating system support, or the one that the environment variable LSTMCORE_ISA names. Chosen
-/// at the first call and kept. Throws std::invalid_argument if LSTMCORE_ISA names an unknown or unsupported one.
+/// both processor and operating system support, or the one that the environment variable LSTMCORE_ISA names. Chosen at
+/// the first call and fixed from then on. Throws std::invalid_argument if LSTMCORE_ISA names an unknown or unsupported
+/// one.
 const std::string& isa();
 
 /// Every instruction set that this library was built for and this machine can run, slowest first.
@@ -19,8 +20,8 @@ std::vector<std::string> supported_isas();
 /// without OpenMP.
 int get_num_threads();
 
-/// Sets that number for the whole process. Results do not depend on it. Throws std::invalid_argument if `count` is not
-/// in 1..1024.
+/// Sets the largest number of threads for the whole process. Results do not depend on it. Throws std::invalid_argument
+/// if `count` is not in 1..1024.
 void set_num_threads(int count);
 
 /// True if the library was built with OpenMP.

@@ -1,7 +1,7 @@
 // The contract of the LSTM: configuration, weights, forward, backward, streaming.
 //
 // Letters: N batch, T time steps, C input features, H hidden units, L layers, D directions (2 if bidirectional, else
-// 1). Gate order is i, f, g, o everywhere. With x the input of a step, h' and c' the state before it:
+// 1). Gate order is i, f, g, o everywhere. With x the input of a step and h', c' the state before it:
 //
 //   i = sigmoid(W_i x + U_i h' + b_i)      f = sigmoid(W_f x + U_f h' + b_f)
 //   g = tanh   (W_g x + U_g h' + b_g)      o = sigmoid(W_o x + U_o h' + b_o)
@@ -11,11 +11,11 @@
 // equations through all time steps.
 //
 // Same bits: on one instruction set, y and the states do not depend on the number of threads, on which other rows are
-// in the batch, on padding, or on whether a sequence is run whole, in parts, or step by step. Weight gradients do not
+// in the batch, on padding, or on whether a sequence is run whole, in parts or step by step. Weight gradients do not
 // depend on the number of threads.
 //
 // Errors: arguments are checked before anything is written; std::invalid_argument names the argument, what was expected
-// and what came. float and double are the two element types.
+// and what was passed. The element type T is float or double.
 #pragma once
 
 #include <cstdint>
@@ -32,11 +32,11 @@ struct LstmConfig {
   std::int64_t input_size = 0;   ///< C
   std::int64_t hidden_size = 0;  ///< H
   std::int64_t num_layers = 1;   ///< L
-  bool bidirectional = false;    ///< D = 2: a second LSTM walks each sequence from its own end
-  bool go_backwards = false;     ///< the (only) direction walks from the end; y stays in the order of x
+  bool bidirectional = false;    ///< D = 2: a second LSTM reads each sequence backwards, from its own last valid step
+  bool go_backwards = false;     ///< the only direction reads each sequence backwards; y stays in the order of x
   double dropout = 0.0;          ///< on the output of every layer but the last, while training; in [0, 1)
 
-  // Variants of the cell, in every layer and direction. With them the equations at the head of this file become
+  // Variants of the cell, in every layer and direction. They change the equations at the top of this file to
   //
   //   i = s(clip(W_i x + U_i h' + b_i + p_i c'))     s: gate_activation; clip to [-gate_clip, gate_clip]
   //   f = s(clip(W_f x + U_f h' + b_f + p_f c'))     p: peephole weights
@@ -46,64 +46,63 @@ struct LstmConfig {
   //   h = o * r(c)                                   r: output_activation
   //   h = clip(R (o * r(c)))                         instead, with a projection (Sak et al. 2014), P wide
   //
-  // With layer norms (Ba et al. 2016) W x, U h' and the c that r is applied to are replaced by
+  // With layer norms (Ba et al. 2016), W x, U h' and the argument c of r are replaced by
   //
   //   n(W x), n(U h'), n(c)      n(v) = gain (v - mean(v)) / sqrt(variance(v) + layer_norm_epsilon) (+ bias_c for c)
   //
-  // over all four gates' 4H features (3H with coupled_gates, which leaves those of i out) and over the H units of c.
-  // The biases of the first two norms are the gates' b.
+  // taken over the 4H features of all four gates (3H with coupled_gates, which leaves out those of i) and over the H
+  // units of c. The first two norms have no biases of their own: the gates' b serves.
   //
-  // Then zoneout keeps some elements of the h and c before, while training; at inference h becomes
-  // zoneout_h h' + (1 - zoneout_h) h, c likewise.
+  // Zoneout comes last: in training, random elements of h and c keep their previous values; at inference h becomes
+  // zoneout_h h' + (1 - zoneout_h) h, and c likewise.
 
   std::int64_t proj_size = 0;  ///< P, the width of h after its projection, at most H; 0: no projection
-  double proj_clip = 0.0;      ///< bound of the projected h; 0: none
-  bool bias = true;            ///< whether there are biases b
-  bool layer_norm = false;     ///< norms of W x, U h' and c, with gains and biases of their own
+  double proj_clip = 0.0;      ///< the projected h is clipped to [-proj_clip, proj_clip]; 0: not clipped
+  bool bias = true;            ///< whether the gates have biases b
+  bool layer_norm = false;     ///< layer norms of W x, U h' and c, with trainable gains, and a bias for c
   double layer_norm_epsilon = 1e-5;
   bool peephole = false;       ///< diagonal weights from c to i, f and o (Gers & Schmidhuber 2000)
-  bool coupled_gates = false;  ///< i = 1 - f; the rows of i in all weights are not used and have zero gradients
+  bool coupled_gates = false;  ///< i = 1 - f; the rows of i in all weights are unused and their gradients are zero
   LstmActivation gate_activation{LstmFunction::sigmoid};
   LstmActivation cell_activation{LstmFunction::tanh};
   LstmActivation output_activation{LstmFunction::tanh};
-  double gate_clip = 0.0;  ///< bound of what the gates' and the cell's activation are applied to; 0: none
-  double cell_clip = 0.0;  ///< bound of c; 0: none
+  double gate_clip = 0.0;  ///< arguments of the gates' and the cell's activations are clipped; 0: not clipped
+  double cell_clip = 0.0;  ///< c is clipped to [-cell_clip, cell_clip]; 0: not clipped
   double zoneout_h = 0.0;  ///< probability that an element of h keeps its value (Krueger et al. 2016); in [0, 1)
   double zoneout_c = 0.0;  ///< the same for c
-  /// Share of h' that is dropped before it meets U, while training, one mask per row for all steps (Gal & Ghahramani
-  /// 2016); in [0, 1).
+  /// Fraction of h' that is dropped before it is multiplied by U, in training; one mask per row, the same at all steps
+  /// (Gal & Ghahramani 2016); in [0, 1).
   double recurrent_dropout = 0.0;
-  /// Share of x, the input of the first layer, that is dropped, while training, one mask per row for all steps; in [0,
-  /// 1).
+  /// Fraction of x, the input of the first layer, that is dropped in training; one mask per row, the same at all steps;
+  /// in [0, 1).
   double input_dropout = 0.0;
-  /// Share of the recurrent weights U that is dropped, while training, one mask per forward (Merity et al. 2017); in
+  /// Fraction of the recurrent weights U that is dropped in training, one mask per forward (Merity et al. 2017); in
   /// [0, 1).
   double weight_dropout = 0.0;
 
-  /// True if nothing above departs from the equations at the head of this file.
+  /// True if the cell computes the equations at the top of this file, without any variant.
   bool plain_cell() const;
 
   std::int64_t directions() const { return bidirectional ? 2 : 1; }
   /// Width of h: P with a projection, else H.
   std::int64_t state_size() const { return proj_size > 0 ? proj_size : hidden_size; }
   std::int64_t output_size() const { return directions() * state_size(); }
-  /// Input features of layer `layer`: C for the first, those of the output for the others.
+  /// Input features of layer `layer`: C for the first, `output_size()` for the others.
   std::int64_t layer_input_size(std::int64_t layer) const { return layer == 0 ? input_size : output_size(); }
   /// Throws std::invalid_argument if a size is below 1, sizes overflow, or options contradict each other.
   void validate() const;
 };
 
-/// The random masks of a training forward. Each kind has a stream of random words of its own in every layer and
-/// direction (entry `cell` of LstmWeights; 0 for the input), named by a seed that `lstmcore::dropout` takes too. An
-/// element's place in its stream is, for row n of N, time t, unit u of h's W = H or P features, feature k:
+/// The random masks of a training forward. Each kind has its own random stream in every layer and direction (entry
+/// `cell` of LstmWeights; 0 for the input), identified by a seed, which `lstmcore::dropout` also accepts. The index of
+/// an element in its stream is, for row n of N, time t, unit u of h's W = H or P features, and feature k:
 ///
-/// - zoneout_h: (t N + n) W + u; the value is kept where dropout of rate 1 - zoneout leaves it
+/// - zoneout_h: (t N + n) W + u; an element keeps its previous value where dropout of rate 1 - zoneout_h keeps it
 /// - zoneout_c: (t N + n) H + u, likewise
 /// - recurrent_dropout: n W + u
 /// - input_dropout: n C + k
 /// - weight_dropout: r W + k, for row r and column k of weight_hh
-///
-/// Dropout between layers uses the call's seed itself: ((layer N + n) T + t) D H + u.
+/// Dropout between layers uses the call's seed itself, with index ((layer N + n) T + t) D H + u.
 enum class MaskKind : std::uint64_t {
   zoneout_h = 1,
   zoneout_c = 2,
@@ -113,7 +112,7 @@ enum class MaskKind : std::uint64_t {
 };
 std::uint64_t mask_seed(std::uint64_t seed, MaskKind kind, std::int64_t cell);
 
-/// Which member of LstmCellWeights.
+/// The members of LstmCellWeights.
 enum class LstmTensor { weight_ih, weight_hh, bias, peephole, weight_hr, gain_ih, gain_hh, gain_c, bias_c };
 
 /// The weights of one layer and direction, or their gradients.
@@ -124,10 +123,10 @@ struct LstmCellWeights {
   View<T, 1> bias;       ///< (4H); absent if the configuration has none
   View<T, 1> peephole;   ///< (3H): i, f, o; absent if the configuration has none
   View<T, 2> weight_hr;  ///< (P, H): R; absent if the configuration has no projection
-  View<T, 1> gain_ih;    ///< (4H), of the norm of W x; absent, as what follows, if the configuration has no norms
+  View<T, 1> gain_ih;    ///< (4H), of the norm of W x; this and the rest are absent without layer norms
   View<T, 1> gain_hh;    ///< (4H), of the norm of U h'
   View<T, 1> gain_c;     ///< (H), of the norm of c
-  View<T, 1> bias_c;     ///< (H); absent if the configuration has no biases
+  View<T, 1> bias_c;     ///< (H), of the norm of c; absent if the configuration has no biases
 
   LstmCellWeights() = default;
   LstmCellWeights(View<T, 2> ih, View<T, 2> hh, View<T, 1> b, View<T, 1> p = View<T, 1>(), View<T, 2> hr = View<T, 2>())
@@ -173,7 +172,8 @@ struct LstmCellWeights {
 template <class T>
 using LstmWeights = std::vector<LstmCellWeights<const T>>;
 
-/// Where weight gradients go: same order. An absent view is not computed.
+/// Where the gradients with respect to the weights are written, in the same order. Gradients whose view is absent are
+/// not computed.
 template <class T>
 using LstmWeightGradients = std::vector<LstmCellWeights<T>>;
 
@@ -188,58 +188,60 @@ std::vector<LstmParameter> lstm_parameters(const LstmConfig& config);
 
 /// "sigmoid", "tanh", "relu", "leaky_relu", ...
 const char* lstm_function_name(LstmFunction function);
-/// The activation of this name, with the parameters that ONNX gives it. Throws std::invalid_argument, naming
-/// `argument`, if there is none.
+/// The activation of this name, with ONNX's default parameters. Throws std::invalid_argument, naming `argument`, if the
+/// name is unknown.
 LstmActivation lstm_activation(const std::string& name, const char* argument);
 
-/// `LstmSequence::recompute`: as many steps as the square root of the longest sequence has.
+/// A value of `LstmSequence::recompute`: time segments of about sqrt(T) steps, T being the longest sequence.
 constexpr std::int64_t recompute_sqrt = -1;
 
-/// The sequences of one call. Anything but `x` may be absent.
+/// The sequences of one call. Everything but `x` is optional.
 template <class T>
 struct LstmSequence {
   View<const T, 3> x;                     ///< (N, T, C), any strides
   View<const std::int64_t, 1> lengths{};  ///< (N) valid steps of each row, 0..T, any order; absent: all T
-  /// (N, T): true where a new sequence starts in the middle of a row, so that nothing passes the border between step
-  /// t - 1 and step t: the forward direction's state is zeroed before step t, the reverse direction's after it. So a
-  /// row gives what its parts would as rows of their own; at t = 0 it is the initial state of the forward direction
-  /// that is dropped, and the final state of the reverse one.
+  /// (N, T): true where a new sequence starts in the middle of a row, so that no information crosses from step t - 1 to
+  /// step t or back: the forward direction's state is zeroed before step t, the reverse direction's after it. The parts
+  /// of a row then have the results that they would have as separate rows. At t = 0, the initial state of the forward
+  /// direction is replaced by zeros, and so is the final state of the reverse one.
   View<const bool, 2> reset{};
-  /// (N, T): true where a step is there. The others are passed over: not read, state carried over unchanged, y and dx
-  /// zero. A reset at such a step acts on the next one that is there. Instead of `lengths`.
+  /// (N, T): true at valid steps. Other steps are skipped: they are not read, the state passes over them unchanged, and
+  /// y and dx are zero there. A reset at a skipped step acts on the next valid one. Excludes `lengths`.
   View<const bool, 2> mask{};
-  std::uint64_t seed = 0;  ///< of all masks, which depend on nothing else but the place in the batch
-  /// Steps between two states that a training forward keeps. The backward computes what lies between them again, with
-  /// the same bits, for about a third more time, and memory no longer grows by all gates of every step (Griewank &
-  /// Walther 2000; Chen et al. 2016). 0: everything is kept; or `recompute_sqrt`.
+  std::uint64_t seed = 0;  ///< of all random masks, which otherwise depend only on an element's position in the batch
+  /// Steps of a time segment. A training forward stores only the state at the start of each segment; the backward
+  /// recomputes the segment with the same bits. This takes about a third more time, and the gates of only one segment
+  /// are in memory at once (Griewank & Walther 2000; Chen et al. 2016). 0: store everything; or `recompute_sqrt`.
   std::int64_t recompute = 0;
-  bool random = true;  ///< whether a training forward drops and zones out; if not, it computes what inference does
+  bool random = true;  ///< whether a training forward applies dropout and zoneout
 
   LstmSequence() = default;
   LstmSequence(View<const T, 3> input) : x(input) {}
   LstmSequence(View<T, 3> input) : x(input) {}
 };
 
-/// State of every layer and direction, entry layer * D + direction, read before the walk and written after it.
+/// State of every layer and direction, entry layer * D + direction: the initial state on entry, the final one on
+/// return.
 template <class T>
 struct LstmState {
   View<T, 3> h;  ///< (L * D, N, H), with a projection (L * D, N, P), as everywhere below
   View<T, 3> c;  ///< (L * D, N, H)
 };
 
-/// Gradients of a loss by the outputs of a forward. An absent view stands for zeros.
+/// Gradients of a loss with respect to the outputs of a forward. An absent view stands for zeros.
 template <class T>
 struct LstmOutputGradients {
   View<const T, 3> y;  ///< (N, T, D * H); entries past a row's length are not read
-  View<const T, 3> h;  ///< (L * D, N, H), by the final state
+  View<const T, 3> h;  ///< (L * D, N, H), with respect to the final state
   View<const T, 3> c;  ///< (L * D, N, H)
 };
 
-/// Where `backward` writes (not adds) the gradients by the inputs. An absent view is not computed.
+/// Where `backward` writes (not adds) the gradients with respect to the inputs. Gradients whose view is absent are not
+/// computed.
 template <class T>
 struct LstmInputGradients {
   View<T, 3> x;                    ///< (N, T, C); zero past a row's length
-  View<T, 3> h;                    ///< (L * D, N, H), by the initial state
+  View<T, 3> h;                    ///< (L * D, N, H), with respect to the initial state
   View<T, 3> c;                    ///< (L * D, N, H)
   LstmWeightGradients<T> weights;  ///< empty, or one entry per layer and direction
 };
@@ -249,9 +251,9 @@ class Lstm;
 template <class T>
 class LstmTangent;
 
-/// What a training forward keeps for its backward: a value that the caller holds, one per forward in flight. It owns
-/// copies of all it needs, so later changes of x or of weights cannot falsify the backward. It serves one backward,
-/// which consumes it; its memory is used again if it is passed to another forward.
+/// What a training forward stores for its backward. The caller owns it, one for each forward whose backward is still to
+/// come. It holds copies of all that it needs, so later changes of x or of weights cannot falsify the backward. One
+/// backward consumes it; passing it to another forward reuses its memory.
 template <class T>
 class LstmTape {
  public:
@@ -262,7 +264,7 @@ class LstmTape {
 
   /// True between a forward and its backward.
   bool ready() const;
-  /// Bytes held.
+  /// Bytes of memory in use.
   std::size_t bytes() const;
 
   struct Impl;
@@ -279,7 +281,8 @@ template <class T>
 class Lstm {
  public:
   /// Copies and packs `weights`, which are not needed afterwards, for products of this precision. Throws
-  /// std::invalid_argument if that is not one for T: double has Precision::fp32, its own, and automatic.
+  /// std::invalid_argument if T does not have it: double has only Precision::fp32, which means its own precision, and
+  /// automatic.
   Lstm(const LstmConfig& config, const LstmWeights<T>& weights, Precision precision = Precision::fp32);
 
   const LstmConfig& config() const;
@@ -287,32 +290,33 @@ class Lstm {
   /// Name and shape of every weight: `lstm_parameters(config())`.
   const std::vector<LstmParameter>& parameters() const;
 
-  /// Inference. `y` (N, T, D * H), any strides with unit stride on the last axis, gets the last layer's h, zero past
-  /// each row's length; absent: only the state is wanted. `state` is updated in place; absent views: start from zero,
-  /// final state not wanted. N = 0 and T = 0 are allowed: nothing to write, the state stays.
+  /// Inference. `y` (N, T, D * H), with unit stride on the last axis and any strides on the others, receives the last
+  /// layer's h, zero past each row's length; it may be absent. `state` is updated in place; with absent views the walk
+  /// starts from zeros and the final state is not returned. N = 0 and T = 0 are allowed: nothing is written, and the
+  /// state does not change.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state) const;
 
-  /// Training: also applies dropout, unless the sequence says otherwise, and fills `tape`.
+  /// Training: as above, but also applies dropout, unless `sequence.random` is false, and fills `tape`.
   void forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state, LstmTape<T>& tape) const;
 
-  /// Begins a training forward that is fed step by step: `tape` takes the initial state of `batch` rows, absent views
-  /// being zeros, and holds no step yet; memory for `expected_steps` is taken at once, for more as they come. The masks
-  /// of `seed` are those of one forward over all the steps. Throws std::invalid_argument if the LSTM is bidirectional,
-  /// walks backwards or has dropout between its layers, whose mask depends on how many steps there will be, if `batch`
-  /// < 1 or `expected_steps` < 0.
+  /// Begins a training forward whose steps arrive one by one: `tape` stores the initial state of `batch` rows (absent
+  /// views stand for zeros) and has no steps yet. Memory for `expected_steps` is allocated at once, and more as further
+  /// steps arrive. The masks of `seed` are those of one forward over all the steps. Throws std::invalid_argument if the
+  /// LSTM is bidirectional or walks backwards, if it has dropout between its layers, whose mask depends on the final
+  /// number of steps, or if `batch` < 1 or `expected_steps` < 0.
   void begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape, std::int64_t expected_steps = 0,
              std::uint64_t seed = 0) const;
 
-  /// Appends a step to a tape that `begin` gave: x (N, C), any strides; y (N, H or P), unit stride on the last axis,
-  /// gets the last layer's h unless absent; rows where `reset` (N) is true start from zeros. Outputs and gradients have
-  /// the same bits as those of one forward over all the steps.
+  /// Appends a step to a tape that `begin` prepared. x (N, C) has any strides; y (N, H or P), with unit stride on the
+  /// last axis, receives the last layer's h unless it is absent; rows where `reset` (N) is true start from zeros.
+  /// Outputs and gradients have the same bits as those of one forward over all the steps.
   void step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, LstmTape<T>& tape) const;
 
-  /// Copies the state after the last step of a tape that `begin` gave; absent views are not wanted.
+  /// Copies the state after the last step of a tape that `begin` prepared; absent views are skipped.
   void get_state(const LstmTape<T>& tape, const LstmState<T>& state) const;
 
   /// Gradients of the forward that filled `tape`, with the weights that it used. Consumes the tape. Throws
-  /// std::invalid_argument if the tape is not ready or belongs to an Lstm with other weights.
+  /// std::invalid_argument if the tape is not ready or was filled by an Lstm with other weights.
   void backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs) const;
 
   struct Impl;
@@ -324,7 +328,7 @@ class Lstm {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// One step at a time, same bits as the whole-sequence call. Everything is allocated by the constructor.
+/// Inference one step at a time, with the same bits as the whole-sequence call. The constructor allocates everything.
 template <class T>
 class LstmStream {
  public:
@@ -334,15 +338,15 @@ class LstmStream {
   LstmStream(LstmStream&&) noexcept;
   LstmStream& operator=(LstmStream&&) noexcept;
 
-  /// x (batch_size, C) and h (batch_size, H or P), contiguous, not overlapping; h gets the last layer's output. Neither
-  /// allocates, locks nor throws.
+  /// x (batch_size, C) and h (batch_size, H or P), contiguous, not overlapping; h receives the last layer's output.
+  /// Does not allocate, lock or throw.
   void step(const T* x, T* h) noexcept;
 
   /// Zeroes the state of every row, or of one row (0 <= row < batch_size, not checked).
   void reset() noexcept;
   void reset(std::int64_t row) noexcept;
 
-  /// Copies the state, (L, batch_size, H), out or in.
+  /// Copies the state, (L, batch_size, H), out of the stream or into it.
   void get_state(const LstmState<T>& state) const;
   void set_state(const LstmState<const T>& state);
 

@@ -1,6 +1,6 @@
-// The training operations around an LSTM that would be slow elsewhere. Every result has the same bits for any number of
-// threads. Views must be contiguous (row-major); outputs are written, not added to; arguments are checked before
-// anything is written (std::invalid_argument). T is float or double.
+// The operations around an LSTM that would be slow in Python: layers, losses and optimizer steps. Every result has the
+// same bits for any number of threads. Views must be contiguous (row-major); outputs are written, not added to;
+// arguments are checked before anything is written (std::invalid_argument). T is float or double.
 //
 // Letters: M rows (N, or N * T flattened), C input features, U units or classes, V vocabulary, E embedding width, K
 // steps of a kernel, F its filters.
@@ -14,18 +14,16 @@
 namespace lstmcore {
 
 // ---- embedding
-// -------------------------------------------------------------------------------------------------------
 
 /// y[m] = table[ids[m]]. table (V, E), ids (M) in 0..V-1, y (M, E).
 template <class T>
 void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, View<T, 2> y);
 
-/// dtable[v] = sum of dy[m] over all m with ids[m] == v, in the order of m; rows without one are zero.
+/// dtable[v] = sum of dy[m] over all m with ids[m] == v, in the order of m; rows that no id names are zero.
 template <class T>
 void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, View<T, 2> dtable);
 
 // ---- dense
-// -----------------------------------------------------------------------------------------------------------
 
 enum class Activation { linear, relu, tanh, sigmoid, softmax };
 
@@ -34,23 +32,21 @@ template <class T>
 void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1> bias, Activation activation,
                    View<T, 2> y);
 
-/// From y (what the forward gave) and dy: dx (M, C), dkernel (C, U), dbias (U); each may be absent.
+/// From y, the result of the forward, and dy: dx (M, C), dkernel (C, U), dbias (U); each may be absent.
 template <class T>
 void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2> y, View<const T, 2> dy,
                     Activation activation, View<T, 2> dx, View<T, 2> dkernel, View<T, 1> dbias);
 
 // ---- windows over time: convolution and pooling
-// -----------------------------------------------------------------------------------------------------------
 
-/// How the windows of a sequence begin and end: see Windows.
+/// Where the first and the last window of a sequence lie; see Windows.
 enum class Padding { valid, same, causal };
 
-/// Windows of `size` steps, `dilation` apart, the first steps of two neighbours `stride` apart.
-///
-/// valid: as many as lie within the sequence. same: one for every `stride` steps or part of it; what they reach beyond
-/// the sequence is shared between its two ends, the odd step at the end. causal: as many, each with its last step at a
-/// multiple of `stride`, so that none looks ahead. (Keras' definitions.) Beyond its ends a sequence is zero to a
-/// convolution, and does not count for a maximum.
+/// Windows of `size` steps that lie `dilation` apart; the first steps of neighbouring windows are `stride` apart.
+/// valid: as many as lie within the sequence. same: ceil(steps / stride) windows; the padding that they need is divided
+/// between the two ends of the sequence, an odd step going to the end. causal: as many as same, with the last step of
+/// each window at a multiple of `stride`, so that no window looks ahead. (Keras' definitions.) A convolution reads
+/// padding as zeros; a maximum ignores it.
 struct Windows {
   std::int64_t size = 1;
   std::int64_t stride = 1;
@@ -59,31 +55,31 @@ struct Windows {
 
   /// Throws std::invalid_argument unless all numbers are from 1 to 2^31 - 1.
   void validate() const;
-  /// Steps from the first to the last of a window, both counted.
+  /// Steps from the first to the last step of a window, both included.
   std::int64_t span() const { return (size - 1) * dilation + 1; }
-  /// Windows of a sequence of so many steps.
+  /// Number of windows of a sequence of `steps` steps.
   std::int64_t count(std::int64_t steps) const;
-  /// How many steps before the sequence its first window begins.
+  /// Number of steps by which the first window begins before the sequence.
   std::int64_t before(std::int64_t steps) const;
 };
 
-/// y[n, t] = activation(bias + sum over k of x[n, step of window t, place k] kernel[k]), for each row as if it were
-/// alone: the steps past its length are zero, and so is y past its windows.count(lengths[n]). x (N, T, C), lengths (N)
-/// or absent (all T), kernel (K, C, F) with K windows.size, bias (F) or absent, y (N, windows.count(T), F).
+/// y[n, t] = activation(bias + sum over k of x[n, step k of window t] kernel[k]). Each row is treated as if it were
+/// alone: steps past its length count as zeros, and y is zero past its windows.count(lengths[n]) windows. x (N, T, C),
+/// lengths (N) or absent (all T), kernel (K, C, F) with K windows.size, bias (F) or absent, y (N, windows.count(T), F).
 template <class T>
 void conv1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
                     View<const T, 1> bias, const Windows& windows, Activation activation, View<T, 3> y);
 
-/// From y (what the forward gave) and dy: dx (N, T, C), dkernel (K, C, F), dbias (F); each may be absent. What dy holds
-/// past a row's windows does not count; dx is zero past a row's length.
+/// From y, the result of the forward, and dy: dx (N, T, C), dkernel (K, C, F), dbias (F); each may be absent. dy past a
+/// row's windows is ignored; dx is zero past a row's length.
 template <class T>
 void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
                      View<const T, 3> y, View<const T, 3> dy, const Windows& windows, Activation activation,
                      View<T, 3> dx, View<T, 3> dkernel, View<T, 1> dbias);
 
-/// The same for many calls with the same weights, which are packed once: of the bits of `conv1d_forward`, with any
+/// A convolution whose weights are packed once for many calls. It has the same bits as `conv1d_forward`, and allows any
 /// number of zeros before and after the sequences. Immutable; any number of threads may use it at once, and copies
-/// share what is packed.
+/// share the packed weights.
 template <class T>
 class PackedConvolution {
  public:
@@ -93,9 +89,9 @@ class PackedConvolution {
 
   /// (K, C, F).
   const std::array<std::int64_t, 3>& kernel_shape() const;
-  /// Windows of a sequence of so many steps with `before` zeros in front and `after` behind.
+  /// Number of windows of a sequence of `steps` steps with `before` zeros in front of it and `after` behind it.
   std::int64_t count(std::int64_t steps, std::int64_t before, std::int64_t after) const;
-  /// x (N, T, C), y (N, count(T, before, after), F) with at least one window.
+  /// x (N, T, C), y (N, count(T, before, after), F); at least one window is required.
   void forward(View<const T, 3> x, std::int64_t before, std::int64_t after, View<T, 3> y) const;
 
  private:
@@ -103,18 +99,18 @@ class PackedConvolution {
   std::shared_ptr<const Packed> packed_;
 };
 
-/// y[n, t, c] = max of x[n, ., c] over window t, NaN if one is in it; argmax[n, t, c] the first step that has it, or -1
-/// with y = 0 past a row's windows.count(lengths[n]). x (N, T, C), lengths (N) or absent, y and argmax
-/// (N, windows.count(T), C); argmax may be absent. windows.dilation must be 1, windows.padding valid or same.
+/// y[n, t, c] = max of x[n, ., c] over window t, NaN if the window holds one; argmax[n, t, c] is the first step with
+/// that value. Past a row's windows.count(lengths[n]) windows, y = 0 and argmax = -1. x (N, T, C), lengths (N) or
+/// absent, y and argmax (N, windows.count(T), C); argmax may be absent. windows.dilation must be 1, windows.padding
+/// valid or same.
 template <class T>
 void max_pool1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, const Windows& windows, View<T, 3> y,
                         View<std::int64_t, 3> argmax);
-/// dx (N, T, C): the sum of dy over the windows whose argmax points there, in their order.
+/// dx (N, T, C): the sum of dy over the windows whose argmax is this step, in the order of the windows.
 template <class T>
 void max_pool1d_backward(View<const std::int64_t, 3> argmax, View<const T, 3> dy, View<T, 3> dx);
 
 // ---- layer normalization
-// -------------------------------------------------------------------------------------------------------
 
 /// y = (x - mean) / sqrt(variance + epsilon) * gain + shift, mean and variance of the C elements of each step (Ba et
 /// al. 2016); zero past a row's length. x and y (N, T, C), lengths (N) or absent, gain and shift (C) or absent (1 and
@@ -129,12 +125,11 @@ void layer_norm_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths
                          View<const T, 3> moments, View<const T, 3> dy, View<T, 3> dx, View<T, 1> dgain,
                          View<T, 1> dshift);
 
-// ---- losses: each returns the sum, the caller chooses what to divide by
-// -----------------------------------------------
+// ---- losses: each returns a sum; the caller chooses what to divide it by
 
-/// Sum over m of weights[m] * -log softmax(logits[m])[labels[m]]. logits (M, U), labels (M) in 0..U-1 (not looked at
-/// where the weight is 0), weights (M) or absent (all 1; 0 masks a row). dlogits (M, U), if present, gets
-/// scale * weights[m] * (softmax(logits[m]) - onehot(labels[m])).
+/// Sum over m of weights[m] * -log softmax(logits[m])[labels[m]]. logits (M, U), labels (M) in 0..U-1 (not read where
+/// the weight is 0), weights (M) or absent (all 1; 0 masks a row). dlogits (M, U), if present, receives scale *
+/// weights[m] * (softmax(logits[m]) - onehot(labels[m])).
 template <class T>
 double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1> labels, View<const T, 1> weights,
                              double scale, View<T, 2> dlogits);
@@ -146,13 +141,12 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, 
                              View<T, 2> dlogits);
 
 /// Sum over m of weights[m] * mean_u (prediction - target)^2. prediction, target, dprediction (M, U); weights (M) or
-/// absent. dprediction, if present, gets scale * weights[m] * 2 / U * (prediction - target).
+/// absent. dprediction, if present, receives scale * weights[m] * 2 / U * (prediction - target).
 template <class T>
 double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, View<const T, 1> weights, double scale,
                           View<T, 2> dprediction);
 
 // ---- dropout and pooling
-// ---------------------------------------------------------------------------------------------
 
 /// y[k] = x[k] / (1 - rate) where the counter-based mask (Philox 4x32-10 of Salmon et al. 2011, key `seed`, counter k)
 /// keeps element k, else 0. The backward is the same call on dy. rate in [0, 1); x may be y.
@@ -164,7 +158,7 @@ void dropout(View<const T, 1> x, double rate, std::uint64_t seed, View<T, 1> y);
 template <class T>
 void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y,
                            View<std::int64_t, 2> argmax);
-/// dx (N, T, C): dy where argmax points, else zero.
+/// dx (N, T, C): dy at the step of argmax, else zero.
 template <class T>
 void max_over_time_backward(View<const std::int64_t, 2> argmax, View<const T, 2> dy, View<T, 3> dx);
 
@@ -175,15 +169,13 @@ template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx);
 
 // ---- attention
-// -------------------------------------------------------------------------------------------------------
 
-/// Every query n, s looks at the steps t < lengths[n] of its own row: weights[n, s] = softmax over these t of
+/// Every query (n, s) attends to the steps t < lengths[n] of its own row: weights[n, s] = softmax over these t of
 ///
 ///   scale * queries[n, s] . keys[n, t]                                  without v (Luong et al. 2015)
 ///   scale * sum_u v[u] tanh(keys[n, t, u] + queries[n, s, u])           with v (Bahdanau et al. 2015)
-///
-/// and 0 past them, context[n, s] = sum_t weights[n, s, t] values[n, t]. A row of length 0 has zero weights and a zero
-/// context, and so have queries s >= query_lengths[n]. Nothing past either length is read.
+/// and 0 for later t; context[n, s] = sum_t weights[n, s, t] values[n, t]. Weights and context are zero for rows of
+/// length 0 and for queries s >= query_lengths[n]. Nothing past either length is read.
 ///
 /// keys (N, T, U), queries (N, S, U), values (N, T, C), v (U) or absent, lengths (N) and query_lengths (N) or absent
 /// (all), weights (N, S, T), context (N, S, C).
@@ -191,8 +183,8 @@ template <class T>
 void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
                        double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
                        View<T, 3> weights, View<T, 3> context);
-/// From the forward's weights and dcontext (N, S, C): the gradients by keys, queries, values and v, each of its shape
-/// and zero past the lengths; dv is absent if v is.
+/// From the forward's weights and dcontext (N, S, C): the gradients with respect to keys, queries, values and v, each
+/// with the shape of its argument and zero past the lengths; dv is absent if v is.
 template <class T>
 void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
                         double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
@@ -200,7 +192,6 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
                         View<T, 3> dvalues, View<T, 1> dv);
 
 // ---- optimizer steps over flat parameters (size P)
-// -------------------------------------------------------------------
 
 /// velocity = momentum * velocity - learning_rate * gradient; parameter += velocity, or, with nesterov, parameter +=
 /// momentum * velocity - learning_rate * gradient (Sutskever et al. 2013, in Keras' form). velocity may be absent if
@@ -210,7 +201,7 @@ void sgd_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> veloci
               double momentum, bool nesterov);
 
 /// mean_square = rho * mean_square + (1 - rho) * gradient^2; parameter -= learning_rate * gradient /
-/// (sqrt(mean_square) + epsilon) (Tieleman & Hinton 2012, with PyTorch's place of epsilon).
+/// (sqrt(mean_square) + epsilon) (Tieleman & Hinton 2012, with epsilon outside the root, as in PyTorch).
 template <class T>
 void rmsprop_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> mean_square, double learning_rate,
                   double rho, double epsilon);
@@ -230,7 +221,7 @@ double squared_norm(View<const T, 1> values);
 template <class T>
 void scale(View<T, 1> values, double factor);
 
-/// values = min(max(values, -limit), limit); NaN stays.
+/// values = min(max(values, -limit), limit); NaN stays NaN.
 template <class T>
 void clip(View<T, 1> values, double limit);
 

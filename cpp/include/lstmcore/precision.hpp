@@ -1,5 +1,5 @@
-// How exactly an LSTM's products are computed. Cells, states, sums and weights' gradients are float whatever the
-// precision; what differs is the numbers that the products' factors are made of.
+// The precision of an LSTM's products. Cells, states, sums and weight gradients are float whatever the precision; only
+// the factors of the products are converted to a shorter form.
 #pragma once
 
 #include <string>
@@ -7,27 +7,27 @@
 
 namespace lstmcore {
 
-/// A float splits into three bfloat16 numbers without a rest, each with 8 of its 24 digits. Products of such pieces are
-/// summed in float by units that multiply bfloat16 faster than float.
+/// A float is exactly the sum of three bfloat16 terms, each with 8 of its 24 significant bits. Products of such terms
+/// are summed in float, by hardware units that multiply bfloat16 faster than float.
 enum class Precision {
-  fp32,       ///< multiply-adds of float
-  bf16x3,     ///< three pieces, the six largest of nine products: as accurate as fp32
-  bf16x2,     ///< two pieces, three products: about 1e-6 of sum |a| |b|
-  bf16,       ///< one piece: about 4e-3 of each factor
-  int8,       ///< inference: weights with a scale per row, rows of x and h with a scale each, sums exact
-  automatic,  ///< the fastest that is as accurate as fp32 on this machine; depends on the layer, never on the batch
+  fp32,       ///< float multiply-adds
+  bf16x3,     ///< three terms, the six largest of nine products: as accurate as fp32
+  bf16x2,     ///< two terms, three products: error about 1e-6 of sum |a| |b|
+  bf16,       ///< one term: error about 4e-3 of each factor
+  int8,       ///< inference only: weights with a scale per row, x and h with a scale per row, exact sums
+  automatic,  ///< the fastest on this machine that is as accurate as fp32; depends on the layer, never on the batch
 };
 
 /// "fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto".
 const char* precision_name(Precision precision);
-/// The precision of this name. Throws std::invalid_argument, naming `argument`, if there is none.
+/// The precision of this name. Throws std::invalid_argument, naming `argument`, if the name is unknown.
 Precision precision_of(const std::string& name, const char* argument);
 /// All names, in the order of the enumeration.
 std::vector<std::string> precision_names();
 
-/// What computes products of this precision here: "amx", "avx512_bf16", "avx512_vnni", or "avx512", "avx2", "baseline"
-/// for the instruction set in use. Where that set's plain multiply-adds stand in for a precision, which they do unless
-/// a unit for bfloat16 is there that is faster, the name ends in " fp32". `automatic`: of a large layer.
+/// The unit that computes products of this precision on this machine: "amx", "avx512_bf16" or "avx512_vnni", or the
+/// instruction set in use ("avx512", "avx2" or "baseline"). If the machine has no faster unit for the precision, float
+/// multiply-adds are used instead, and the name ends in " fp32". For `automatic`, the unit of a large layer.
 std::string product_unit_name(Precision precision);
 
 }  // namespace lstmcore

@@ -1,20 +1,22 @@
 // Directional derivatives of an LSTM's outputs, and of its gradients: products with the Jacobian, and second
 // derivatives.
 //
-// A direction is a tangent for each of x, the weights and the initial state; absent views stand for zeros. With f the
-// forward, J its derivative and t the direction, `forward` computes y = f and y' = J t. With dy the gradient of a loss
-// by the outputs and dy' its derivative along the direction, `backward` computes the gradients J^T dy and their
-// derivative along the direction, d/de J(. + e t)^T (dy + e dy') at e = 0 (forward over reverse; Pearlmutter 1994). So
-// for a loss L of the outputs with dy = L' and dy' = L'' y' the latter is the product of L's Hessian with t.
+// A direction has a tangent for each of x, the weights and the initial state; absent views stand for zeros. With f the
+// forward, J its Jacobian and t the direction, `forward` computes y = f and the Jacobian-vector product y' = J t. With
+// dy the gradient of a loss with respect to the outputs and dy' its derivative along the direction, `backward` computes
+// the gradients J^T dy and their derivative along the direction, d/de J(. + e t)^T (dy + e dy') at e = 0 (forward over
+// reverse; Pearlmutter 1994). For a loss L of the outputs with dy = L' and dy' = L'' y', this derivative is the product
+// of L's Hessian with t.
 //
-// The Hessian is symmetric. So with dy' = 0 it is also the gradient of <t, J^T dy> by x, the weights and the state, as
-// a gradient that is differentiated once more asks for; the gradient of the same by dy is y'.
+// The Hessian is symmetric. So with dy' = 0 the derivative is also the gradient of <t, J^T dy> with respect to x, the
+// weights and the state, which is what differentiating a gradient once more requires; the gradient of <t, J^T dy> with
+// respect to dy is y'.
 //
-// Where an activation or a bound has a bend, slopes are those of one of its sides and the bend itself counts for
-// nothing, as everywhere in the field.
+// Where an activation or a clip has a kink, the first derivative is that of one side and the second derivative is zero,
+// as is usual in automatic differentiation.
 //
-// Same bits as elsewhere: values and gradients are those of Lstm; tangents depend neither on the number of threads nor,
-// but for those by the weights, on which other rows are in the batch.
+// Same bits as elsewhere: values and gradients are those of Lstm. Tangents do not depend on the number of threads;
+// except for tangents of weight gradients, they do not depend on the other rows of the batch either.
 #pragma once
 
 #include <lstmcore/lstm.hpp>
@@ -22,7 +24,7 @@
 
 namespace lstmcore {
 
-/// What a forward with tangents keeps for its one backward; compare LstmTape.
+/// What a forward with tangents stores for its one backward; compare LstmTape.
 template <class T>
 class LstmTangentTape {
  public:
@@ -33,7 +35,7 @@ class LstmTangentTape {
 
   /// True between a forward and its backward.
   bool ready() const;
-  /// Bytes held.
+  /// Bytes of memory in use.
   std::size_t bytes() const;
 
   struct Impl;
@@ -43,24 +45,24 @@ class LstmTangentTape {
   std::unique_ptr<Impl> impl_;
 };
 
-/// An LSTM and a direction of its weights. Immutable; any number of threads may call it at once.
+/// An LSTM with tangents of its weights. Immutable; any number of threads may call it at once.
 template <class T>
 class LstmTangent {
  public:
-  /// `weights`: tangents of the weights of `lstm`, in their shapes; empty, or with absent views: zeros. They are
-  /// copied.
+  /// `weights`: tangents of the weights of `lstm`, with the same shapes, which are copied; an empty list and absent
+  /// views stand for zeros.
   LstmTangent(const Lstm<T>& lstm, const LstmWeights<T>& weights);
 
   const LstmConfig& config() const;
 
-  /// A training forward, beside that of Lstm. `x_tangent` (N, T, C), any strides, is not read past a row's length;
+  /// The training forward of Lstm, with tangents. `x_tangent` (N, T, C), any strides, is not read past a row's length;
   /// `y_tangent` is like `y`, and `state_tangent` is read and written like `state`. Throws std::invalid_argument if the
-  /// sequence asks for recomputation: the walks of the tangents need all that a tape can hold.
+  /// sequence asks for recomputation: tangents need a complete tape.
   void forward(const LstmSequence<T>& sequence, View<const T, 3> x_tangent, View<T, 3> y, View<T, 3> y_tangent,
                const LstmState<T>& state, const LstmState<T>& state_tangent, LstmTangentTape<T>& tape) const;
 
-  /// Gradients as Lstm::backward gives them, and their tangents, of which absent views are not computed. Consumes the
-  /// tape. Throws std::invalid_argument if the tape is not ready or belongs to another LstmTangent.
+  /// The gradients that Lstm::backward computes, and their tangents; those whose view is absent are not computed.
+  /// Consumes the tape. Throws std::invalid_argument if the tape is not ready or was filled by another LstmTangent.
   void backward(LstmTangentTape<T>& tape, const LstmOutputGradients<T>& outputs,
                 const LstmOutputGradients<T>& outputs_tangent, const LstmInputGradients<T>& inputs,
                 const LstmInputGradients<T>& inputs_tangent) const;

@@ -9,7 +9,7 @@
 namespace lstmcore {
 
 /// A strided view of `Rank` axes over memory that somebody else owns. Strides count elements, not bytes, and may be
-/// zero or negative. A default-constructed view is absent: `if (view)` asks.
+/// zero or negative. A default-constructed view is absent, which `if (view)` tests.
 template <class T, int Rank>
 struct View {
   static constexpr int rank = Rank;

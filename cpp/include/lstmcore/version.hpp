@@ -1,4 +1,4 @@
-// The only home of the version number: CMake and pyproject.toml read it from here.
+// The version number is defined here alone: CMake and pyproject.toml read it from this file.
 #pragma once
 
 #define LSTMCORE_VERSION "0.1.0"

@@ -152,7 +152,7 @@ std::int64_t check_tensor(const safetensors::File& content, const std::string& d
   return static_cast<std::int64_t>((tensor.end - tensor.begin) / (dtype == "float32" ? 4 : 8));
 }
 
-// ---- matrices of 8 bits: `quantize_panel` in kernels/word_factors.hpp makes such numbers and scales ----
+// ---- matrices of 8 bits: `quantize_panel` in kernels/lowp/factors.hpp makes such numbers and scales ----
 
 /// A matrix whose outputs, along its first axis or its last, have a scale each.
 struct Quantized {

@@ -1,4 +1,4 @@
-"""What to do about a field that should be a number, by what its column is and the command takes."""
+"""Advice about a field that should be a number, by the role of its column and the command."""
 
 import argparse
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ __all__ = ["advised"]
 
 @contextmanager
 def advised(options: argparse.Namespace, target: str, *, series: bool) -> Iterator[None]:
-    """Add to a `NumberError` of the block what the command's user can do about it.
+    """Add advice for the command's user to a `NumberError` that the block raises.
 
     Parameters
     ----------
     options : argparse.Namespace
-        Those of the command.
+        Options of the command.
     target : str
-        The column of the targets; "" if there is none.
+        Column of the targets; "" if there is none.
     series : bool
         Whether the target is a series.
 
@@ -41,7 +41,7 @@ def advised(options: argparse.Namespace, target: str, *, series: bool) -> Iterat
 
 def _about_target(error: NumberError, options: argparse.Namespace, series: bool) -> str:
     if error.problem == "missing":
-        # A row left out of a series would bring the steps around it together.
+        # Leaving a row out of a series would make the steps around it neighbours.
         return "fill it in" if series else "fill it in, or leave the row out of the table"
     if not hasattr(options, "target"):
         return "make a number of it, as in training"

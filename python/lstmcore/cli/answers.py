@@ -1,4 +1,4 @@
-"""What the outputs of a model say: classes, amounts, or either at every step."""
+"""Interpret the outputs of a model: classes or amounts, for a sequence or for every step."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,12 @@ __all__ = ["Answers", "entries", "load_model", "read_layout"]
 
 
 def load_model(path: str) -> Sequential:
-    """Load a model that gives one output for each input.
+    """Load a model that computes one output for each input.
 
     Raises
     ------
     OSError, ValueError
-        If there is none at `path`.
+        If `path` does not hold such a model.
     """
     from lstmcore import load
 
@@ -33,7 +33,7 @@ def load_model(path: str) -> Sequential:
 
 
 def read_layout(model: Sequential, path: str) -> Layout | None:
-    """Return what columns are to a model that `lstmcore train` made; None for another."""
+    """Return the layout that `lstmcore train` stored in a model; None for other models."""
     text = model.metadata.get(METADATA_NAME)
     if text is None:
         return None
@@ -47,20 +47,20 @@ def read_layout(model: Sequential, path: str) -> Layout | None:
 
 @dataclass(frozen=True)
 class Answers:
-    """How to read outputs.
+    """How to interpret outputs.
 
     Attributes
     ----------
     classes : list of str or None
         Names of the classes; None if outputs are amounts.
     per_step : bool
-        Whether there are outputs for each step.
+        Whether each step has outputs.
     activation : {"softmax", "sigmoid"} or None
-        What is still to be applied.
+        Activation still to be applied to the outputs.
     mean, scale : float
-        Amounts are what the outputs predict times `scale`, plus `mean`.
+        Amounts are the predictions times `scale` plus `mean`.
     loss : Loss
-        Says what outputs predict; one that was never compiled predicts by its outputs themselves.
+        Defines what the outputs predict; without a compiled loss, they are the predictions.
     """
 
     classes: list[str] | None
@@ -72,7 +72,7 @@ class Answers:
 
     @classmethod
     def of(cls, model: Sequential, layout: Layout | None) -> "Answers":
-        """Tell from the model, and from what its columns are."""
+        """Determine it from the model and its layout."""
         units = model.output_shape[-1] or 1
         per_step = len(model.output_shape) == 3
         kind, activation = _kind(model, units)
@@ -99,25 +99,25 @@ class Answers:
         return values
 
     def amounts(self, outputs: Any) -> Array:
-        """Return the amounts that are predicted, in the units of the target: (..., K)."""
+        """Return the predicted amounts, in the units of the target: (..., K)."""
         predicted = self.loss.predictions(np.asarray(outputs, dtype=np.float64))
         return np.asarray(predicted * self.scale + self.mean)
 
     def estimates(self, outputs: Any) -> dict[str, Array]:
-        """Return all that outputs say of amounts, such as quantiles, by name: each (..., K)."""
+        """Return all estimates of amounts, such as quantiles, by name: each (..., K)."""
         values = np.asarray(outputs, dtype=np.float64)
         return self.loss.estimates(values, self.mean, self.scale)
 
     def columns(self, units: int, target: str, *, one_each: bool = False) -> list[str]:
-        """Name the columns that `texts` writes for rows of `units` outputs.
+        """Return the names of the columns that `texts` writes for rows of `units` outputs.
 
         Parameters
         ----------
         units : int
         target : str
-            What is predicted; "" if that has no name.
+            Name of the target; "" if it has none.
         one_each : bool, default False
-            Whether several amounts stand one below the other, as the steps of a forecast do.
+            Whether several amounts are written one below the other, like the steps of a forecast.
         """
         if self.classes is not None:
             return [target or "class", "probability"]
@@ -131,7 +131,7 @@ class Answers:
         return names
 
     def texts(self, outputs: Any) -> list[list[str]]:
-        """Write the answers of rows (M, U): a class and its probability, or amounts."""
+        """Return the answers for rows (M, U) as text: a class and its probability, or amounts."""
         if self.classes is None:
             rows = np.concatenate(list(self.estimates(outputs).values()), axis=-1)
             return [[f"{value:.6g}" for value in row] for row in rows]
@@ -142,7 +142,7 @@ class Answers:
         ]
 
     def objects(self, outputs: Any) -> list[dict[str, Any]]:
-        """Describe the answers of rows (M, U) as JSON can hold them."""
+        """Return the answers for rows (M, U) in a form for JSON."""
         if self.classes is None:
             found = self.estimates(outputs)
             return [
@@ -161,9 +161,9 @@ class Answers:
 
 
 def entries(estimates: dict[str, Array], *, steps: bool = False) -> dict[str, Any]:
-    """Write the estimates of one row (K,) as JSON can hold them.
+    """Return the estimates of one row (K,) in a form for JSON.
 
-    Numbers where K is 1 and they are no `steps` of a forecast, else lists.
+    They are lists; but numbers if K is 1, unless they are the `steps` of a forecast.
     """
     if not steps and all(len(values) == 1 for values in estimates.values()):
         return {name: values.item() for name, values in estimates.items()}

@@ -1,4 +1,4 @@
-"""``lstmcore convert``: from one format of models to another, as the endings say."""
+"""``lstmcore convert``: convert a model to another format, as the endings of the files say."""
 
 import argparse
 import copy
@@ -29,24 +29,24 @@ def add_parser(commands: Any) -> None:
         commands,
         "convert",
         _run,
-        "Convert a model to another format, which the endings of the files tell. "
+        "Convert a model to another format; the endings of the files determine the formats. "
         f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold weights alone "
         "(.weights.h5, and state dicts of PyTorch) need --like, a model of the same layers.",
         EXAMPLE,
     )
     parser.add_argument("source", metavar="IN", help="file to read")
-    parser.add_argument("target", metavar="OUT", help="file to write; replaced if it is there")
-    parser.add_argument("--like", metavar="MODEL", help="model of lstmcore whose layers to fill")
+    parser.add_argument("target", metavar="OUT", help="file to write; an existing one is replaced")
+    parser.add_argument("--like", metavar="MODEL", help="lstmcore model whose layers to fill")
     parser.add_argument(
         "--names",
         metavar="LAYER=PREFIX",
         nargs="+",
-        help="where the weights of layers are in PyTorch's file (default: under the layers' names)",
+        help="prefixes of the layers' weights in PyTorch's file (default: the layers' names)",
     )
     parser.add_argument(
         "--from-ids",
         action="store_true",
-        help="leave out what makes token ids of texts, for which other formats have no form",
+        help="leave out the TextVectorization, which other formats cannot express",
     )
 
 
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     check_not_source(options.target, options.source, "OUT")
     torch = {".pt", ".pth", ".bin"}
     if options.names is not None and not {source, target} & torch:
-        raise ValueError("--names: expected with a file of PyTorch, .pt or .pth, alone")
+        raise ValueError("--names: expected only with a file of PyTorch, .pt or .pth")
     with if_interrupted(f"nothing was written to {options.target}"):
         model = _read(options, source)
         if options.from_ids:
@@ -63,8 +63,8 @@ def _run(options: argparse.Namespace) -> int:
         _write(options, model, target)
     if METADATA_NAME in model.metadata and target != ".safetensors":
         note(
-            f"{options.target} does not say what the model's columns and classes are, nor how they "
-            "are standardized"
+            f"{options.target} does not store what the model's columns and classes are, nor how "
+            "they are standardized"
         )
     print(f"wrote {options.target}")
     return 0
@@ -85,7 +85,7 @@ def _ending(path: str, name: str, known: tuple[str, ...]) -> str:
 def _read(options: argparse.Namespace, ending: str) -> Sequential:
     from lstmcore.convert import from_keras, load_keras_weights, load_torch
 
-    Path(options.source).open("rb").close()  # for the usual errors if it is missing
+    Path(options.source).open("rb").close()  # raises the usual error if the file is missing
     weights_alone = ending in (".weights.h5", ".pt", ".pth", ".bin")
     if weights_alone != (options.like is not None):
         raise ValueError(
@@ -112,8 +112,8 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
         return
     if model.vectorizer is not None and ending in (".keras", ".weights.h5", ".onnx"):
         raise ValueError(
-            f"--from-ids: expected for {options.source}, which takes texts, since {ending} has no "
-            "form for what makes token ids of them"
+            f"--from-ids: expected for {options.source}, which takes texts, since {ending} "
+            "cannot express a TextVectorization"
         )
     if ending in (".keras", ".weights.h5"):
         from lstmcore.convert import to_keras
@@ -135,7 +135,7 @@ def _write(options: argparse.Namespace, model: Sequential, ending: str) -> None:
 
 
 def _prefixes(model: Sequential, names: list[str] | None) -> dict[str, str]:
-    """Return the prefix of each layer with weights: as told, else its name."""
+    """Return the prefix of each layer with weights: the given one, else the layer's name."""
     prefixes = {str(layer.name): str(layer.name) for layer in model._network if layer.weights}
     for entry in names or []:
         layer, equals, prefix = entry.partition("=")

@@ -1,4 +1,4 @@
-"""``lstmcore evaluate``: the figures of a model on a table."""
+"""``lstmcore evaluate``: compute the figures of a model on a table."""
 
 import argparse
 import json
@@ -24,8 +24,8 @@ def add_parser(commands: Any) -> None:
         commands,
         "evaluate",
         _run,
-        "Compute the loss and other figures of a model on a table with targets. Beside them stand "
-        "those of a guess: the most frequent class, the mean, or the last value of a series.",
+        "Compute the loss and other figures of a model on a table with targets, and, for "
+        "comparison, of a guess: the most frequent class, the mean, or a series' last value.",
         EXAMPLE,
     )
     parser.add_argument("model", metavar="MODEL", help="file of a model")

@@ -1,4 +1,4 @@
-"""``lstmcore info``: the installation, or a model file."""
+"""``lstmcore info``: describe the installation or a model file."""
 
 import argparse
 import json

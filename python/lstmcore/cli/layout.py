@@ -1,4 +1,4 @@
-"""What the columns of a table are to a model; kept in the model's file."""
+"""The roles of a table's columns for a model, stored in the model's file."""
 
 import argparse
 import json
@@ -14,32 +14,32 @@ METADATA_NAME = "lstmcore.table"
 """The entry of a model's metadata that holds its `Layout` as JSON."""
 
 KINDS = ("text", "sequences", "series")
-MOST_CLASSES = 20  # more whole numbers than that are taken for amounts
+MOST_CLASSES = 20  # a column with more different whole numbers holds amounts
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns are.
+    """The roles of a table's columns.
 
     Attributes
     ----------
     kind : {"text", "sequences", "series"}
-        What a row is: a text; a step of one of many sequences, told apart by `key`; or a step of a
-        series, whose next values are forecast.
+        What a row is: a text; a step of one of many sequences, which `key` distinguishes; or a step
+        of a series, whose next values are forecast.
     classes : bool
-        Whether the target is a class, not an amount.
+        Whether the target is a class rather than an amount.
     per_step : bool
-        Whether each step of a sequence has a target of its own.
+        Whether each step of a sequence has its own target.
     target : str
     text, key, time : str or None
     features : tuple of str
-        Columns of numbers; of a series, those beside the target.
+        Columns of numbers; for a series, those besides the target.
     means, scales : tuple of float
-        Of the features in training: the model sees (x - mean) / scale.
+        Means and scales of the features in training: the model sees (x - mean) / scale.
     target_mean, target_scale : float
-        The same of a target that is an amount. Of a series, the scale of changes.
+        The same for a target that is an amount. For a series, the scale of its changes.
     window, horizon : int
-        Steps that a forecast looks back at and ahead.
+        Past steps that a forecast is based on, and steps that it forecasts.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Layout:
     horizon: int = 0
 
     def to_json(self) -> str:
-        """Write all of it."""
+        """Write the layout as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
@@ -68,7 +68,7 @@ class Layout:
         Raises
         ------
         ValueError
-            If it is something else; an error calls it `source`.
+            If `text` is something else; the error calls it `source`.
         """
         try:
             values = json.loads(text)
@@ -83,7 +83,7 @@ class Layout:
         return made
 
     def check(self) -> None:
-        """Raise ValueError, or TypeError, if it is none that training makes."""
+        """Raise ValueError or TypeError unless training can make such a layout."""
         names = (self.target, self.text, self.key, self.time, *self.features)
         numbers = (*self.means, *self.scales, self.target_mean, self.target_scale)
         steps = (self.window, self.horizon) if self.kind == "series" else ()
@@ -98,7 +98,7 @@ class Layout:
             raise ValueError("columns, numbers or their kinds do not go together")
 
     def columns(self) -> list[str]:
-        """Name all columns that predictions need."""
+        """Return the names of all columns that predictions need."""
         own = [self.text, self.key, self.time, *self.features]
         if self.kind == "series":
             own.append(self.target)
@@ -110,12 +110,12 @@ def _tuple(value: Any) -> Any:
 
 
 def choose_layout(table: Table, options: argparse.Namespace) -> Layout:
-    """Tell what the columns of `table` are to the model that is to be trained, by the options.
+    """Determine from the options what the columns of `table` are to the model to train.
 
     Raises
     ------
     ValueError
-        If columns are unknown, or it is not clear what they are.
+        If columns are unknown, or their roles are not clear.
     """
     named = [
         ("--target", [options.target]),
@@ -132,7 +132,7 @@ def choose_layout(table: Table, options: argparse.Namespace) -> Layout:
         for name in given:
             if name in taken:
                 raise ValueError(
-                    f"{option}: expected another column than {taken[name]}, got {name!r} for both"
+                    f"{option}: expected a column other than {taken[name]}, got {name!r} for both"
                 )
             taken[name] = option
     rest = [name for name in table.names if name not in taken]
@@ -166,7 +166,7 @@ def _sequences(table: Table, options: argparse.Namespace, rest: list[str]) -> La
     features = tuple(options.features or rest)
     if not features:
         raise ValueError(
-            f"{table.source}: expected columns of numbers beside target, key and time, got none"
+            f"{table.source}: expected columns of numbers besides target, key and time, got none"
         )
     keys, targets = table.filled(options.key, "a key"), table.filled(options.target, "a target")
     first: dict[str, str] = {}
@@ -202,7 +202,7 @@ def _text(table: Table, options: argparse.Namespace, rest: list[str]) -> Layout:
     if text is None:
         if len(rest) != 1 or table.is_numeric(rest[0]):
             raise ValueError(
-                f"{table.source}: expected one column of texts beside the target, got "
+                f"{table.source}: expected one column of texts besides the target, got "
                 f"{', '.join(rest) or 'none'}; say --text COLUMN, or --key COLUMN where rows are "
                 "steps of sequences, or --horizon STEPS to forecast a series"
             )
@@ -223,5 +223,5 @@ def _is_class(table: Table, options: argparse.Namespace, layout: Layout) -> bool
     fields = table.filled(options.target, "a target")
     if any(as_number(field) is None for field in fields if not is_missing(field)):
         return True
-    different = set(table.numbers(options.target))  # which tells what is missing
+    different = set(table.numbers(options.target))  # its error names missing values
     return len(different) <= MOST_CLASSES and all(number.is_integer() for number in different)

@@ -1,4 +1,4 @@
-"""The program itself: its commands, and its errors in one line."""
+"""The command line program: runs a command and reports an error in one line."""
 
 import argparse
 import os
@@ -17,16 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Without the program's name; those of the process by default.
+        Arguments without the program's name; by default those of the process.
 
     Returns
     -------
     int
-        Exit status: 0, or 1 after an error that was reported on the standard error stream, 130
-        after Ctrl-C. Wrong usage exits with 2.
+        Exit status: 0; 1 after an error, which is reported on the standard error stream; 130 after
+        Ctrl-C. Wrong usage exits with 2.
     """
     for stream in (sys.stdout, sys.stderr):
-        # Input is UTF-8 wherever it comes from, so output is; what no text can hold is escaped.
+        # Input is always UTF-8, so output is too; characters that cannot be encoded are escaped.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain once more at exit.
+        # The reader of the output closed it. Without this, Python would report an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as error:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(error: Exception) -> str:
-    """Say what happened; of an error of the system without its number."""
+    """Describe an error; one of the operating system without its number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="lstmcore",
         description="Long short-term memory networks on the CPU.",
-        epilog=f"example:\n{EXAMPLE}\n\nEach command has a --help of its own.",
+        epilog=f"example:\n{EXAMPLE}\n\nEach command has its own --help.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lstmcore {__version__}")

@@ -1,4 +1,4 @@
-"""What the options of several commands share."""
+"""Helpers for options that several commands share."""
 
 import argparse
 import os
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Report, and exit with status 2."""
+        """Report the error, and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help says more\n")
 
 
@@ -48,25 +48,25 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_model_columns(parser: argparse.ArgumentParser) -> None:
-    """Add what tells the columns of a model that was saved from Python."""
+    """Add the options that name the columns for a model that was saved in Python."""
     group = parser.add_argument_group(
         "columns", "For models saved from Python; those of 'lstmcore train' know their columns."
     )
     group.add_argument("--text", metavar="COLUMN", help="the texts")
     group.add_argument("--key", metavar="COLUMN", help="rows with the same key are one sequence")
-    group.add_argument("--time", metavar="COLUMN", help="what sorts the rows of a sequence")
-    group.add_argument("--features", metavar="COLUMN", nargs="+", help="the numbers of a step")
+    group.add_argument("--time", metavar="COLUMN", help="sorts the rows of a sequence")
+    group.add_argument("--features", metavar="COLUMN", nargs="+", help="numbers of a step")
 
 
 def check_not_source(out: str, source: str, name: str) -> None:
-    """Raise ValueError if `out`, which errors call `name`, is the same file as `source`."""
+    """Raise ValueError, naming the option `name`, if `out` is the same file as `source`."""
     if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
-        raise ValueError(f"{name}: expected another file than the one that is read, got {out}")
+        raise ValueError(f"{name}: expected a file other than the one that is read, got {out}")
 
 
 @contextmanager
 def if_interrupted(told: str) -> Iterator[None]:
-    """Let the line that Ctrl-C within the block ends with say what became of the work."""
+    """If Ctrl-C ends the block, let the final line say what became of the work."""
     try:
         yield
     except KeyboardInterrupt:
@@ -74,7 +74,7 @@ def if_interrupted(told: str) -> Iterator[None]:
 
 
 def above(low: float, kind: Callable[[str], Any], *, equal: bool = False) -> Callable[[str], Any]:
-    """Return what reads a number above `low`, or with `equal` of at least `low`."""
+    """Return a parser of numbers above `low`, or with `equal` of at least `low`."""
     what = "a whole number" if kind is int else "a number"
     bound = f"of at least {low:g}" if equal else f"above {low:g}"
 

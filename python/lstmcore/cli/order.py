@@ -1,4 +1,4 @@
-"""Whether the rows of a table stand in the order of their dates, and belong to one series."""
+"""Check whether the rows of a table are in the order of their dates, and form one series."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,14 +14,14 @@ __all__ = ["doubts_about_order"]
 
 
 def doubts_about_order(table: Table, layout: Layout, dropped: Sequence[str] = ()) -> list[str]:
-    """Say what suggests that the order of the file is not that of the steps.
+    """List the signs that the order of the file is not the order of the steps.
 
     Parameters
     ----------
     table : Table
     layout : Layout
     dropped : sequence of str
-        Columns that the user does not want.
+        Columns that the user excluded.
     """
     if layout.kind == "text" or layout.time is not None:
         return []
@@ -33,7 +33,7 @@ def doubts_about_order(table: Table, layout: Layout, dropped: Sequence[str] = ()
         doubts = [
             f"column {name!r}, which is not used, changes only "
             f"{'once' if changes == 1 else f'{changes} times'} along the table; if each of its "
-            f"values is a series of its own, say --key {name}"
+            f"values is a separate series, pass --key {name}"
             for name in unused
             if name not in dates and (changes := _blocks(table, name) - 1) > 0
         ]
@@ -57,7 +57,7 @@ def _about_dates(table: Table, layout: Layout, name: str, moments: Array) -> str
 
 
 def _blocks(table: Table, name: str) -> int:
-    """Count the values of a column of names if each stands in one block of rows, else return 0."""
+    """Count the values of a column of names if each forms one block of rows, else return 0."""
     fields = table.texts(name)
     changes = sum(field != before for before, field in pairwise(fields))
     few = changes + 1 == len(set(fields)) <= len(fields) // 2

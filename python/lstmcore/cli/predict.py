@@ -1,4 +1,4 @@
-"""``lstmcore predict``: what a model says of texts, or of the rows of a table."""
+"""``lstmcore predict``: predictions for texts, or for the rows of a table."""
 
 import argparse
 import csv
@@ -40,11 +40,11 @@ def add_parser(commands: Any) -> None:
         commands,
         "predict",
         _run,
-        "Predict classes or amounts. Of texts, each line of the output belongs to a line of the "
-        "input: class and probability, or amounts, then the text, separated by tabs; of a model "
-        "with answers for each token, all of them, separated by blanks. Of a table the output is a "
-        "table with a header: a line for each sequence, for each row where steps have answers of "
-        "their own, or for each step that is forecast.",
+        "Predict classes or amounts. For texts, each line of the output belongs to a line of the "
+        "input: class and probability, or amounts, then the text, separated by tabs; for a model "
+        "that answers for each token, all answers, separated by blanks. For a table, the output is "
+        "a table with a header: a line for each sequence, for each row if every step has an "
+        "answer, or for each step of a forecast.",
         EXAMPLE,
     )
     parser.add_argument("model", metavar="MODEL", help="file of a model")
@@ -52,11 +52,11 @@ def add_parser(commands: Any) -> None:
         "inputs",
         metavar="INPUT",
         nargs="*",
-        help="texts, for a model of texts; else the file of a table. Without one, the lines of the "
+        help="texts, for a model of texts; otherwise the file of a table. By default, lines of the "
         "standard input",
     )
     parser.add_argument(
-        "--data", metavar="FILE", help="table, also of texts; - is the standard input"
+        "--data", metavar="FILE", help="file of a table, even of texts; - is the standard input"
     )
     add_model_columns(parser)
     add_json(parser, "a line for each answer")
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         if len(options.inputs) == 1 and Path(options.inputs[0]).is_file():
             file = options.inputs[0]
             hint = f"< {file} reads its lines, --data {file} reads it as a table"
-            note(f"{file!r} is taken for a text; {hint}")
+            note(f"{file!r} is treated as a text; {hint}")
         _predict_texts(model, options, lines)
         return 0
     if len(options.inputs) + (options.data is not None) > 1:
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     place = ["step", *([layout.time] if layout.time else [])] if forecasts else []
     with advised(options, layout.target, series=forecasts):
         answered = answer(model, answers, layout, table, options.json)
-        first = next(answered)  # what is wrong with the table is told before anything is printed
+        first = next(answered)  # reports errors in the table before anything is printed
     for doubt in doubts_about_order(table, layout):
         note(doubt)
     if not options.json:
@@ -112,15 +112,15 @@ def _predict_texts(
                 _dump(_objects(model, answers, texts, outputs))
                 continue
             for text, answer in zip(texts, _texts(answers, outputs), strict=True):
-                print("\t".join([*answer, re.sub(r"\r?\n", " ", text)]))  # a line for each text
+                print("\t".join([*answer, re.sub(r"\r?\n", " ", text)]))  # one line for each text
         sys.stdout.flush()
 
 
 def _lines_of_stdin() -> Iterator[list[str]]:
-    """Yield the lines that have come, as soon as they have come, blank ones included."""
+    """Yield lines as soon as they arrive, blank ones included."""
     rest, first = b"", 1
     stream = cast(io.BufferedReader, sys.stdin.buffer)
-    while chunk := stream.read1(1 << 16):  # waits for no more than what is there
+    while chunk := stream.read1(1 << 16):  # returns as soon as any input is available
         *whole, rest = (rest + chunk).split(b"\n")
         if whole:
             yield _decoded(whole, first)
@@ -135,10 +135,10 @@ def _decoded(lines: Sequence[bytes], first: int) -> list[str]:
 
 
 def _texts(answers: Answers, outputs: Any) -> list[list[str]]:
-    """Write the answers for each text: fields, of which those of tokens are in one."""
+    """Return the fields of the answer for each text; answers for tokens share one field."""
     if not answers.per_step:
         return answers.texts(outputs)
-    used = 1 if answers.classes is not None else None  # no probabilities among the classes
+    used = 1 if answers.classes is not None else None  # among classes, leave out the probabilities
     return [
         [" ".join(",".join(fields[:used]) for fields in answers.texts(rows))] for rows in outputs
     ]
@@ -147,7 +147,7 @@ def _texts(answers: Answers, outputs: Any) -> list[list[str]]:
 def _objects(
     model: Sequential, answers: Answers, texts: Sequence[str], outputs: Any
 ) -> list[dict[str, Any]]:
-    """Describe each text and the answers for it."""
+    """Return each text with its answers, in a form for JSON."""
     if not answers.per_step:
         found = answers.objects(outputs)
         return [{"text": text, **answer} for text, answer in zip(texts, found, strict=True)]
@@ -163,8 +163,7 @@ def _objects(
 
 
 # ---- tables --------------------------------------------------------------------------------------
-#
-# Each yields lines, in parts: objects if they are to be JSON, else fields.
+# Each function yields lists of lines: objects for JSON, else fields.
 
 
 def _text_table(
@@ -190,7 +189,7 @@ def _sequences(
     keys = [group.key for group in groups]
     outputs: Any = model.predict(x, ROWS, verbose=0)
     if answers.per_step:
-        # In the order of the table's rows, so that the lines of both go together.
+        # In the order of the table's rows, so that lines correspond to rows.
         if any(len(rows) != len(group.rows) for rows, group in zip(outputs, groups, strict=True)):
             raise ValueError(
                 "MODEL: expected an answer for each row, got a model that changes the number of "
@@ -242,7 +241,7 @@ def _forecasts(
         of = f" of {layout.key} {', '.join(map(repr, uneven))}" if layout.key else ""
         note(
             f"the last {layout.window} times{of} in column {layout.time!r} are not evenly spaced, "
-            "so those of the forecast are not told"
+            "so the forecast has none"
         )
 
 

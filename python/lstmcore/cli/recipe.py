@@ -1,4 +1,4 @@
-"""The model that fits a task, and how it is trained."""
+"""Build a model for a task, and train it."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -15,23 +15,23 @@ from lstmcore.training.callbacks import Callback
 
 __all__ = ["build_model", "train_model"]
 
-STEPS = 3000  # of the optimizer, which the number of epochs is chosen by
+STEPS = 3000  # optimizer steps, which determine the number of epochs
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-FEWEST_BATCHES = 16  # in an epoch, for which batches of few samples are made smaller
+FEWEST_BATCHES = 16  # in an epoch; batches are made smaller if there are few samples
 MOST_WORDS, WORD_WIDTH = 20_000, 64
 RATE, TEXT_RATE = 0.003, 0.001
 DROPOUT, TEXT_DROPOUT = 0.1, 0.5
 POOLING: dict[str, Callable[[], layers.Layer] | None] = {
     "max": layers.GlobalMaxPooling1D,
     "mean": layers.GlobalAveragePooling1D,
-    "last": None,  # which the LSTM returns itself
+    "last": None,  # the LSTM itself returns it
 }
 
 
 def build_model(
     samples: Samples, layout: Layout, classes: Sequence[str] | None, options: argparse.Namespace
 ) -> Sequential:
-    """Make the model that fits the task."""
+    """Build a model for the task."""
     words: list[Any] = []
     if layout.kind == "text":
         vectorizer = layers.TextVectorization(MOST_WORDS)
@@ -79,7 +79,7 @@ def train_model(
     options: argparse.Namespace,
     reporters: Sequence[Callback],
 ) -> int | None:
-    """Train; return the best epoch, from 1, if a part chooses it."""
+    """Train the model; return the best epoch, counted from 1, if a validation part chooses it."""
     train, validation = parts["train"], parts.get("validation")
     batch = options.batch_size or max(1, min(32, len(train) // FEWEST_BATCHES))
     epochs = options.epochs

@@ -1,4 +1,4 @@
-"""Figures and notes in words."""
+"""Format numbers, scores and notes as text."""
 
 import sys
 from typing import Any
@@ -9,17 +9,17 @@ GUESSES = {"mean": "always the mean", "last_value": "always the last value"}
 
 
 def counted(number: int, what: str) -> str:
-    """Write a number of things: ``counted(1, "row")`` is "1 row", of 2000 "2,000 rows"."""
+    """Write a count: ``counted(1, "row")`` is "1 row", ``counted(2000, "row")`` "2,000 rows"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def note(text: str) -> None:
-    """Write a line that is no error to the error stream."""
+    """Write a note, which is not an error, to the error stream."""
     print(f"lstmcore: note: {text}", file=sys.stderr)
 
 
 def describe_scores(figures: dict[str, Any]) -> str:
-    """Write figures of `samples.score` beside those of a guess in a line."""
+    """Write the figures of `samples.score`, and those of a guess for comparison, in one line."""
     loss = f"loss {figures['loss']:.4g}"
     if "accuracy" in figures:
         guess = f"always the most frequent class: {figures['majority_accuracy']:.3f}"

@@ -1,4 +1,4 @@
-"""Samples with their targets: to train on, and to judge a model by."""
+"""Samples with targets, for training and evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class Samples:
     x : list
         Texts, or arrays (T_i, C).
     y : list
-        As `fit` takes them, one for each sample: a class, a standardized amount, or an array of
-        either for each step or each step ahead.
+        Targets for `fit`, one for each sample: a class, a standardized amount, or an array of
+        either, for each step or each step ahead.
     targets : list of ndarray
-        Classes or amounts in their own units, of each sample.
+        Classes, or amounts in their original units, of each sample.
     last : ndarray of float64, shape (N,), or None
-        Of windows of a series, the last value seen.
+        For windows of a series, the last value of each window.
     kind, per_step
         See `Layout`.
     """
@@ -62,24 +62,24 @@ class Samples:
         )
 
     def fit_targets(self) -> Any:
-        """Return the targets as `fit` takes them: an array, or a list where steps differ."""
+        """Return the targets for `fit`: an array, or a list if numbers of steps differ."""
         return self.y if self.per_step else np.array(self.y)
 
     def count(self) -> str:
-        """Say how many there are, and of what."""
+        """Return the number of samples with their kind, such as "20 texts"."""
         return counted(len(self), UNITS[self.kind])
 
 
 def read_samples(table: Table, layout: Layout, classes: Sequence[str] | None) -> Samples:
-    """Make samples of a table, in its order.
+    """Make samples from a table, in its order.
 
     Parameters
     ----------
     table : Table
     layout : Layout
-        With what the features are standardized by.
+        Includes the means and scales of the features.
     classes : sequence of str or None
-        Names, in the order of the outputs; None if targets are amounts.
+        Names of the classes, in the order of the outputs; None if targets are amounts.
     """
     if layout.kind == "series":
         return _windows(table, layout)
@@ -128,7 +128,7 @@ def score(
 ) -> dict[str, Any]:
     """Compute the loss and the figures of a model on samples.
 
-    Figures of amounts are in their own units; the loss is that which the model was trained by, of
+    Figures of amounts are in their original units; the loss is the model's training loss, of
     standardized amounts.
     """
     x = np.stack(samples.x) if samples.kind == "series" else samples.x

@@ -1,4 +1,4 @@
-"""Figures of predictions, each beside what a guess without a model reaches."""
+"""Figures of predictions, each compared with a guess that needs no model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["class_table", "score_amounts", "score_classes"]
 
 
 def score_classes(labels: Array, chosen: Array) -> dict[str, float]:
-    """Compute the accuracy, and that of always answering the most frequent one of `labels`.
+    """Compute the accuracy, and the accuracy of always choosing the most frequent label.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def score_classes(labels: Array, chosen: Array) -> dict[str, float]:
 
 
 def class_table(labels: Array, chosen: Array, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Compute precision, recall, F1 and the number of targets of each class; 0 where there is none.
+    """Compute precision, recall, F1 and the number of targets of each class; 0 if undefined.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ def _ratio(part: Any, whole: Any) -> float:
 
 
 def score_amounts(targets: Array, predicted: Array, guess: Any, baseline: str) -> dict[str, float]:
-    """Compute errors of amounts, and those of `guess`, under names with `baseline` before them.
+    """Compute errors of amounts, and those of `guess`, whose names begin with `baseline`.
 
     Parameters
     ----------
     targets, predicted : ndarray of float64, shape (M,) or (M, U)
     guess : float or ndarray
-        Of the shape of the targets.
+        A number, or an array of the shape of the targets.
     """
     error, other = predicted - targets, guess - targets
     figures = {

@@ -1,4 +1,4 @@
-"""From a table and what its columns are to what models take."""
+"""Convert a table with a layout to the inputs of models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,9 +30,9 @@ class Group(NamedTuple):
     Attributes
     ----------
     key : str
-        What they have in common.
+        The key that the rows share.
     rows : ndarray of int64, shape (T,)
-        Their places in the table, in the order of steps.
+        Indices of the rows in the table, in the order of the steps.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Group(NamedTuple):
 
 
 def groups_of(table: Table, layout: Layout) -> list[Group]:
-    """Put rows with the same key together, in the order of the file or of the time column.
+    """Group rows with the same key, in the order of the file or of the time column.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def groups_of(table: Table, layout: Layout) -> list[Group]:
 
 
 def _twice(table: Table, layout: Layout, moments: Array, rows: Array) -> str:
-    """Say that two rows of a sequence have the same time."""
+    """Return the error message for two rows of a sequence with the same time."""
     assert layout.time is not None
     first, second = map(int, rows)
     field = table.texts(layout.time)[second]
@@ -87,7 +87,7 @@ def _twice(table: Table, layout: Layout, moments: Array, rows: Array) -> str:
 
 
 def likely_keys(table: Table, layout: Layout, time: str, moments: Array) -> list[str]:
-    """Name the columns without a use that have several rows a value, never two at the same time."""
+    """Return unused columns that may be keys: values repeat, but never at the same time."""
     used = {layout.target, time, *layout.columns()}
     found = []
     for name in table.names:
@@ -131,12 +131,12 @@ def mean_and_scale(values: Array) -> tuple[float, float]:
 
 
 def labels_of(table: Table, layout: Layout, classes: Sequence[str]) -> Array:
-    """Return the number of each row's class.
+    """Return the index of each row's class.
 
     Raises
     ------
     ValueError
-        If a row has a class that is none of `classes`; the error says where.
+        If a row's class is not among `classes`; the error says where.
     """
     numbers = {name: number for number, name in enumerate(classes)}
     fields = table.filled(layout.target, "a class")
@@ -150,16 +150,16 @@ def labels_of(table: Table, layout: Layout, classes: Sequence[str]) -> Array:
 
 
 class Windows(NamedTuple):
-    """What a forecaster sees and what comes next.
+    """The inputs of a forecaster, and the values that follow.
 
     Attributes
     ----------
     inputs : ndarray of float32, shape (N, window, 1 + C)
-        The series, less its last value, in units of its scale; then the features.
+        The series minus its last value, divided by its scale; then the features.
     last : ndarray of float64, shape (N,)
-        The last value seen.
+        The last value of each window.
     following : ndarray of float64, shape (N, horizon)
-        What came next; (N, 0) if it is not known.
+        The values that follow; (N, 0) if they are unknown.
     """
 
     inputs: Array
@@ -168,7 +168,7 @@ class Windows(NamedTuple):
 
 
 def windows_of(table: Table, layout: Layout, groups: Sequence[Group], ahead: int) -> list[Windows]:
-    """Cut each series into all windows with `ahead` values behind them; with 0 only the last."""
+    """Return all windows of each series with `ahead` values after them; with 0, only the last."""
     target, features = table.numbers(layout.target), _scaled(table, layout)  # read once for all
     found = []
     for group in groups:
@@ -179,7 +179,7 @@ def windows_of(table: Table, layout: Layout, groups: Sequence[Group], ahead: int
             raise ValueError(
                 f"{table.source}: expected at least {least} in {name} (window "
                 f"{layout.window}{f' and horizon {ahead}' if ahead else ''}), got {len(series)}; "
-                "leave a series that is too short out, or train with a smaller --window"
+                "leave out a series that is too short, or train with a smaller --window"
             )
         found.append(_cut(series, others, layout, ahead))
     return found

@@ -1,4 +1,4 @@
-"""Which samples are trained on, which choose the epoch, and which are held out."""
+"""Split samples into those to train on, those that choose the epoch, and those held out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,8 +27,8 @@ def split(
 ) -> tuple[Layout, dict[str, Samples]]:
     """Split a table into `PARTS`.
 
-    The last two are there only if their share is above 0. What things are standardized by follows
-    from the part to train alone.
+    The last two exist only if their share is above 0. Means and scales are computed from the
+    training part alone.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def _at_random(
     shares: tuple[float, float],
     seed: int,
 ) -> tuple[Layout, dict[str, Array]]:
-    """Draw the parts, with each class in each of them as far as there are enough of it."""
+    """Draw the parts at random, with each class in each part if it has enough samples."""
     count = len(groups) if groups else len(table)
     strata = np.zeros(count, dtype=np.int64)
     if classes is not None and not layout.per_step:
@@ -91,7 +91,7 @@ def _at_random(
 
 
 def _draw(rest: Array, strata: Array, wanted: int) -> tuple[Array, Array]:
-    """Take samples out of `rest`, evenly over the strata, the last one of which always stays."""
+    """Draw samples from `rest`, evenly over the strata; at least one of each stratum remains."""
     order = rest[np.argsort(strata[rest], kind="stable")]
     places = ((np.arange(wanted) + 0.5) * len(order) / max(wanted, 1)).astype(np.int64)
     taken = np.zeros(len(order), dtype=np.bool_)
@@ -105,9 +105,9 @@ def _draw(rest: Array, strata: Array, wanted: int) -> tuple[Array, Array]:
 def _by_time(
     table: Table, layout: Layout, groups: Sequence[Group], validation: float, test: float
 ) -> tuple[Layout, dict[str, Array]]:
-    """Cut each series by time: the end is held out, what comes before it chooses the epoch.
+    """Split each series by time: its end is held out; the part before that chooses the epoch.
 
-    No window to train looks at a value that another part is to forecast.
+    No training window contains a value that another part forecasts.
     """
     parts: dict[str, list[int]] = {name: [] for name in PARTS}
     seen: list[Array] = []

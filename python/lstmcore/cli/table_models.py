@@ -1,4 +1,4 @@
-"""A model beside a table: which columns it takes, in which types, and how it is judged."""
+"""Apply a model to a table: the columns and types that it takes, and its evaluation."""
 
 import argparse
 from dataclasses import replace
@@ -21,15 +21,15 @@ __all__ = ["as_inputs", "layout_for", "ready_to_evaluate"]
 def layout_for(
     model: Sequential, options: argparse.Namespace, table: Table, *, targets: bool
 ) -> Layout:
-    """Tell what the columns of `table` are to `model`.
+    """Determine what the columns of `table` are to `model`.
 
-    What `lstmcore train` has kept in the model's file says so; of another model the options do. An
-    option that is given counts in any case, such as for a column that has another name now.
+    `lstmcore train` stores this in the model's file; for other models, the options say so. Options
+    that are given always take precedence, for example if a column was renamed.
 
     Raises
     ------
     ValueError
-        If columns are missing, or there are not as many as the model takes.
+        If columns are missing, or their number is not what the model takes.
     """
     kept = read_layout(model, options.model)
     given: dict[str, Any] = {
@@ -63,7 +63,7 @@ def layout_for(
 def _from_options(
     model: Sequential, options: argparse.Namespace, table: Table, given: dict[str, Any]
 ) -> Layout:
-    """Make a layout for a model that was saved from Python."""
+    """Make a layout from the options, for a model that was saved in Python."""
     taken = {given.get(name) for name in ("key", "time", "target")}
     rest = [name for name in table.names if name not in taken]
     given.setdefault("target", "")
@@ -83,7 +83,7 @@ def _from_options(
             f"{shape[-1]} numbers for each answer"
         )
     if len(features) != width:
-        assert width is not None  # of a model that is built
+        assert width is not None  # the model is built
         raise ValueError(
             f"--features: expected {counted(width, 'column')} of numbers, as many as the model "
             f"takes, got {len(features)}: {', '.join(features)}; say which they are, and --key or "
@@ -101,7 +101,7 @@ def _from_options(
 
 
 def as_inputs(model: Sequential, x: list[Any]) -> list[Any]:
-    """Return inputs in the type that the model takes: token ids, or numbers of its dtype."""
+    """Convert inputs to the type that the model takes: token ids, or numbers of its dtype."""
     if model.vectorizer is not None:
         return x
     if model._network[0].input_kind != "ids":
@@ -113,7 +113,7 @@ def as_inputs(model: Sequential, x: list[Any]) -> list[Any]:
 
 
 def ready_to_evaluate(model: Sequential, answers: Answers, samples: Samples) -> Samples:
-    """Compile the model if it is not; return the samples in the types that it and its loss take."""
+    """Compile the model if need be; convert the samples to the types of model and loss."""
     units = model.output_shape[-1] or 1
     if not model.is_compiled:
         logits = answers.activation is not None

@@ -1,4 +1,4 @@
-"""Tables of text: CSV and TSV, plain or in gzip, from a file or the standard input."""
+"""Read tables: CSV and TSV, plain or gzipped, from a file or the standard input."""
 
 import csv
 import gzip
@@ -28,19 +28,19 @@ __all__ = [
     "read_table",
 ]
 
-LONGEST_FIELD = 1 << 30  # Python's own limit, 128 KiB, is less than a long text
+LONGEST_FIELD = 1 << 30  # Python's default limit, 128 KiB, is too small for long texts
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
 
 
 class NumberError(ValueError):
-    """A field that should be a finite number is none.
+    """Raised for a field that should be a finite number but is not.
 
     Attributes
     ----------
     column : str
     problem : {"missing", "date", "text"}
-        What stands there.
+        What the field holds instead.
     """
 
     def __init__(self, message: str, column: str, problem: str) -> None:
@@ -55,13 +55,13 @@ class Table:
     Attributes
     ----------
     source : str
-        What errors call it.
+        Name of the table in errors.
     names : list of str
-        Of the columns.
+        Names of the columns.
     rows : list of list of str
-        Each as long as `names`.
+        Fields of each row, as many as `names`.
     lines : list of int
-        The line of the file that each row ends in, from 1.
+        The line of the file in which each row ends, counted from 1.
     """
 
     source: str
@@ -82,12 +82,12 @@ class Table:
                 )
 
     def texts(self, name: str) -> list[str]:
-        """Return a column as it is."""
+        """Return a column as text."""
         place = self.names.index(name)
         return [row[place] for row in self.rows]
 
     def filled(self, name: str, what: str) -> list[str]:
-        """Return a column that may not have empty fields, which holds `what`."""
+        """Return a column of `what`, after checking that it has no empty fields."""
         found = [field.strip() for field in self.texts(name)]
         for row, field in enumerate(found):
             if not field:
@@ -103,7 +103,7 @@ class Table:
         Raises
         ------
         NumberError
-            If a field is none; the error says where.
+            If a field is not a finite number; the error says where.
         """
         fields = self.texts(name)
         values = np.empty(len(fields))
@@ -115,12 +115,12 @@ class Table:
         return values
 
     def is_numeric(self, name: str) -> bool:
-        """Say whether most of the first fields that are not empty are numbers."""
+        """Tell whether most of the first non-empty fields are numbers."""
         found = [field for field in self.texts(name)[:1000] if not is_missing(field)]
         return sum(as_number(field) is not None for field in found) * 2 > len(found)
 
     def moments(self, name: str) -> Array:
-        """Return a column of times as numbers that grow with them: numbers, or ISO 8601 dates."""
+        """Return a column of numbers or ISO 8601 dates as numbers that increase with time."""
         fields = self.filled(name, "a time")
         if all(as_number(field) is not None for field in fields):
             return self.numbers(name)
@@ -137,14 +137,14 @@ class Table:
         return times
 
     def dates(self, name: str) -> Array | None:
-        """Return `moments` of a column of ISO 8601 dates, None of any other column."""
+        """Return `moments` of a column of ISO 8601 dates; None for any other column."""
         fields = self.texts(name)
         if any(as_number(field) is not None or moment_of(field) is None for field in fields):
             return None
         return self.moments(name)
 
     def place(self, row: int, name: str) -> str:
-        """Say where a field is."""
+        """Describe the position of a field, for errors."""
         return f"{self.source}, line {self.lines[row]}, column {name!r}"
 
     def _number_error(self, row: int, name: str, field: str, fields: list[str]) -> NumberError:
@@ -164,7 +164,7 @@ class Table:
 
 
 def moment_of(field: str) -> datetime | None:
-    """Return the ISO 8601 date that a field holds, None if it is none."""
+    """Return the ISO 8601 date that a field holds; None if it does not hold one."""
     try:
         return datetime.fromisoformat(field.strip().replace("Z", "+00:00"))
     except ValueError:
@@ -172,7 +172,7 @@ def moment_of(field: str) -> datetime | None:
 
 
 def as_number(field: str) -> float | None:
-    """Return the number that a field holds, None if it is none."""
+    """Return the number that a field holds; None if it does not hold one."""
     try:
         return None if "_" in field else float(field)
     except ValueError:
@@ -180,7 +180,7 @@ def as_number(field: str) -> float | None:
 
 
 def is_missing(field: str) -> bool:
-    """Say whether a field stands for a number that is not known."""
+    """Tell whether a field stands for an unknown number."""
     return field.strip().lower() in _MISSING
 
 
@@ -197,17 +197,17 @@ def decode(content: bytes, source: str, first_line: int = 1) -> str:
 
 
 def read_table(path: str) -> Table:
-    """Read a table: ``.csv``, ``.tsv``, either with ``.gz`` behind; "-" is the standard input.
+    """Read a table: ``.csv`` or ``.tsv``, or either with ``.gz``; "-" is the standard input.
 
-    The separator follows from the ending; otherwise it is the one of comma, tab and semicolon that
-    stands most often in the header.
+    The ending determines the separator. Without a known ending, it is whichever of comma, tab and
+    semicolon is most frequent in the header.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no such table; the error says where.
+        If it is not a valid table; the error says where.
     """
     source = "standard input" if path == "-" else path
     content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -227,7 +227,7 @@ def read_table(path: str) -> Table:
 
 def _parse(text: str, source: str, separator: str) -> Table:
     limit = csv.field_size_limit(LONGEST_FIELD)
-    # Lines end where the file says so; within quotes nothing is changed.
+    # newline="" keeps line ends within quotes as they are.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -248,8 +248,8 @@ def _parse(text: str, source: str, separator: str) -> Table:
             lines.append(reader.line_num)
     except csv.Error as error:
         raise ValueError(
-            f"{source}, line {reader.line_num}: {error}; a field with quotes in it is written in "
-            'quotes, its own twice: "he said ""no"""'
+            f"{source}, line {reader.line_num}: {error}; a field that contains quotes needs quotes "
+            'around it, and its own doubled: "he said ""no"""'
         ) from None
     finally:
         csv.field_size_limit(limit)

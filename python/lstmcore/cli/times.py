@@ -1,4 +1,4 @@
-"""Times that come after those of a table."""
+"""Continue the time column of a table."""
 
 import calendar
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["times_after"]
 
 
 def times_after(fields: Sequence[str], count: int) -> list[str] | None:
-    """Go on with evenly spaced times, written as the last of them is.
+    """Continue evenly spaced times, in the format of the last one.
 
     Parameters
     ----------
@@ -25,8 +25,9 @@ def times_after(fields: Sequence[str], count: int) -> list[str] | None:
     Returns
     -------
     list of str, or None
-        The next `count` of them; None if they are not evenly spaced: by the same difference, or by
-        the same number of months, on the same day or at the ends of the months.
+        The next `count` times; None if `fields` are not evenly spaced. They are if they differ by
+        the same time, or by the same number of months, all on one day of the month or all at month
+        ends.
     """
     numbers = [as_number(field) for field in fields]
     if all(number is not None for number in numbers):
@@ -59,7 +60,7 @@ def _by_difference(moments: Sequence[datetime], count: int) -> list[datetime] | 
 def _by_months(moments: Sequence[datetime], count: int) -> list[datetime] | None:
     months = [12 * moment.year + moment.month - 1 for moment in moments]
     gaps = {later - earlier for earlier, later in pairwise(months)}
-    # The day that all of them are on, but for months that are too short for it.
+    # The day that all of them fall on, except in months that are too short for it.
     at_ends = all(moment.day == _days(month) for moment, month in zip(moments, months, strict=True))
     day = 31 if at_ends else max(moment.day for moment in moments)
     if (
@@ -81,7 +82,7 @@ def _by_months(moments: Sequence[datetime], count: int) -> list[datetime] | None
 
 
 def _days(month: int) -> int:
-    """Count the days of a month, given as 12 times the year plus 0 to 11."""
+    """Return the number of days of a month, given as 12 times the year plus 0 to 11."""
     return calendar.monthrange(month // 12, month % 12 + 1)[1]
 
 

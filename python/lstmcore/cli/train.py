@@ -1,4 +1,4 @@
-"""``lstmcore train``: from a table to a model file, with figures on what was held out."""
+"""``lstmcore train``: train a model on a table, and evaluate it on samples that are held out."""
 
 import argparse
 import json
@@ -51,15 +51,17 @@ def add_parser(commands: Any) -> None:
         EXAMPLE,
     )
     parser.add_argument(
-        "data", metavar="DATA", help="CSV or TSV with a header, maybe .gz; - is the standard input"
+        "data",
+        metavar="DATA",
+        help="CSV or TSV with a header, even .gz; - is the standard input",
     )
-    parser.add_argument("--target", metavar="COLUMN", required=True, help="what is predicted")
-    parser.add_argument("--out", metavar="FILE", required=True, help="the model (.safetensors)")
+    parser.add_argument("--target", metavar="COLUMN", required=True, help="column to predict")
+    parser.add_argument("--out", metavar="FILE", required=True, help="model file (.safetensors)")
     _add_columns(parser.add_argument_group("columns"))
     _add_task(parser.add_argument_group("task"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))
-    parser.add_argument("--quiet", action="store_true", help="no line for each epoch")
+    parser.add_argument("--quiet", action="store_true", help="do not write a line for each epoch")
     add_json(parser, "a line for each epoch, and one at the end,")
 
 
@@ -67,12 +69,12 @@ def _add_columns(group: Any) -> None:
     add = group.add_argument
     add("--text", metavar="COLUMN", help="texts (default: the only other column)")
     add("--key", metavar="COLUMN", help="rows with the same key are the steps of one sequence")
-    add("--time", metavar="COLUMN", help="what sorts the steps (default: the order of the file)")
+    add("--time", metavar="COLUMN", help="sorts the steps (default: the order of the file)")
     add(
         "--features",
         metavar="COLUMN",
         nargs="+",
-        help="the numbers of a step (default: all other columns; of a series: none)",
+        help="numbers of a step (default: all other columns; for a series, none)",
     )
     add("--drop", metavar="COLUMN", nargs="+", help="columns to leave out")
 
@@ -90,12 +92,17 @@ def _add_task(group: Any) -> None:
         choices=("sequence", "step"),
         help="what has a target (default: the step, if targets change within a sequence)",
     )
-    add("--horizon", metavar="STEPS", type=COUNT, help="forecast so many next values of the target")
+    add(
+        "--horizon",
+        metavar="STEPS",
+        type=COUNT,
+        help="next values of the target to forecast",
+    )
     add(
         "--window",
         metavar="STEPS",
         type=COUNT,
-        help="steps that a forecast looks back at (default: twice the horizon, at least 24)",
+        help="past steps that a forecast uses (default: twice the horizon, at least 24)",
     )
 
 
@@ -107,9 +114,9 @@ def _add_model(group: Any) -> None:
     add(
         "--pooling",
         choices=tuple(POOLING),
-        help="what becomes of the steps of a text or sequence with one answer: the greatest value "
-        "of each feature, the mean, or the last step alone (default: max of texts, last of "
-        "sequences; Keras has no form for max of texts)",
+        help="how to combine the steps of a text or sequence with one answer: the greatest value "
+        "of each feature, the mean, or the last step alone (default: max for texts, last for "
+        "sequences; Keras cannot express max for texts)",
     )
 
 
@@ -119,7 +126,7 @@ def _add_training(group: Any) -> None:
         "--epochs",
         metavar="N",
         type=COUNT,
-        help="at most (default: as many as make 3000 steps, from 10 to 200)",
+        help="maximum (default: as many as make 3000 steps, from 10 to 200)",
     )
     add("--batch-size", metavar="N", type=COUNT, help="default: 32, less for few samples")
     add(
@@ -132,23 +139,23 @@ def _add_training(group: Any) -> None:
         "--patience",
         metavar="N",
         type=COUNT,
-        help="epochs without improvement that end it (default: a tenth of --epochs, at least 5)",
+        help="epochs without improvement before the end (default: a tenth of --epochs, at least 5)",
     )
     add(
         "--validation",
         metavar="SHARE",
         type=share,
         default=0.1,
-        help="samples that choose the best epoch (default: 0.1; 0: the last epoch is taken)",
+        help="share of samples to choose the best epoch (default: 0.1; 0: take the last epoch)",
     )
     add(
         "--test",
         metavar="SHARE",
         type=share,
         default=0.1,
-        help="samples held out for the figures at the end (default: 0.1)",
+        help="share of samples held out for the figures at the end (default: 0.1)",
     )
-    add("--seed", metavar="N", type=NUMBER, default=0, help="of everything random (default: 0)")
+    add("--seed", metavar="N", type=NUMBER, default=0, help="of all random numbers (default: 0)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -156,7 +163,7 @@ def _run(options: argparse.Namespace) -> int:
     check_ending(out, OWN, "--out")
     check_not_source(options.out, options.data, "--out")
     if not out.parent.is_dir() or out.is_dir():
-        raise ValueError(f"--out: expected a file in a folder that is there, got {out}")
+        raise ValueError(f"--out: expected a file in an existing folder, got {out}")
     with if_interrupted(f"nothing was written to {out}"):
         model, layout, parts, report = _train(options)
         model.save(out)
@@ -168,7 +175,7 @@ def _run(options: argparse.Namespace) -> int:
 def _train(
     options: argparse.Namespace,
 ) -> tuple[Sequential, Layout, dict[str, Samples], dict[str, Any]]:
-    """Return the model, what its columns are, the parts of the table, and how the training went."""
+    """Return the model, its layout, the parts of the table, and the report of the training."""
     table = read_table(options.data)
     with advised(options, options.target, series=options.horizon is not None):
         layout = choose_layout(table, options)
@@ -197,7 +204,7 @@ def _report(
     parts: dict[str, Samples],
     report: dict[str, Any],
 ) -> None:
-    """Print how the training went, with figures on what was held out."""
+    """Print the report of the training, with figures on the samples that were held out."""
     held_out = next((name for name in ("test", "validation") if name in parts), None)
     figures = {}
     if held_out is not None:
@@ -215,7 +222,7 @@ def _report(
 
 
 def _classes(table: Table, layout: Layout) -> list[str]:
-    """Name the classes: numbers by size, other names by letters."""
+    """Return the names of the classes: numbers in order of size, others alphabetically."""
     names = sorted(set(table.filled(layout.target, "a class")))
     if all(as_number(name) is not None for name in names):
         names.sort(key=float)
@@ -230,7 +237,7 @@ def _classes(table: Table, layout: Layout) -> list[str]:
 def _introduce(
     table: Table, layout: Layout, classes: Sequence[str] | None, parts: dict[str, Samples]
 ) -> None:
-    """Print what is to be trained on what."""
+    """Print the data and the model before training."""
     what = f"one of {len(classes)} classes" if classes is not None else "an amount"
     where = " at each step" if layout.per_step else ""
     if layout.kind == "series":
@@ -244,13 +251,13 @@ def _introduce(
 
 
 class _Lines(Callback):
-    """Write a line for each epoch: of JSON to the output, else to the error stream."""
+    """Writes a line for each epoch: JSON to the output, or text to the error stream."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Write the line."""
+        """Write the line of an epoch."""
         if self.as_json:
             print(json.dumps({"epoch": epoch + 1, **logs}), flush=True)
             return

@@ -1,8 +1,7 @@
-"""Weights and models from and to other frameworks and file formats.
+"""Convert weights and models from and to other frameworks and file formats.
 
-Values are copied bit for bit, float32 or float64 as they are; what has no counterpart is refused by
-its name. Nothing here imports a framework unless it makes one of its objects or reads one of its
-own files.
+Values are copied bit for bit, as float32 or float64; whatever has no counterpart is refused with an
+error that names it. A framework is imported only to make its objects or to read its own files.
 """
 
 from importlib import import_module
@@ -33,7 +32,7 @@ __all__ = [
     "from_keras",
     "load_keras_weights",
     "to_keras",
-    # one node of ONNX
+    # an ONNX node
     "from_onnx",
     "to_onnx",
     # one matrix over [h, x] for each gate
@@ -57,7 +56,7 @@ _MEMBERS = {
 }
 
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
 
     def __getattr__(name: str) -> object:
         if name not in _MEMBERS:

@@ -1,4 +1,4 @@
-"""Keras' configurations of layers, turned into layers."""
+"""Turn Keras' configurations of layers into layers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,8 +23,8 @@ from lstmcore.layers import (
 from lstmcore.layers.kernel import ACTIVATIONS
 
 INSTEAD = {
-    "GRU": "only LSTMs are computed",
-    "SimpleRNN": "only LSTMs are computed",
+    "GRU": "only LSTMs are supported",
+    "SimpleRNN": "only LSTMs are supported",
     "Masking": "leave it out and pass mask=(x != mask_value).any(axis=-1) to fit and predict",
     "TextVectorization": "take it out of the model, and put lstmcore's before the Embedding",
     "Activation": "give the Dense or Conv1D before it the activation",
@@ -34,7 +34,7 @@ INSTEAD = {
 
 
 def layer_of(document: Mapping[str, Any], training: bool) -> tuple[Layer, set[str]]:
-    """Make a layer of its configuration, and give the element types that it names.
+    """Make a layer from its configuration; return it with the element types that it names.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def layer_of(document: Mapping[str, Any], training: bool) -> tuple[Layer, set[st
     name = str(config.get("name", ""))
     known = document.get("registered_name") in (None, kind)
     if not known or not str(document.get("module") or "keras").startswith("keras"):
-        raise ValueError(f"{kind} {name!r}: a class of its own has no counterpart")
+        raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
     if kind not in _MAKERS:
         instead = INSTEAD.get(kind, f"known are {', '.join(_MAKERS)}")
         raise ValueError(f"{kind} {name!r}: has no counterpart; {instead}")
@@ -89,7 +89,7 @@ def _cell_arguments(options: Options) -> dict[str, Any]:
 
 
 def _walk_arguments(options: Options) -> dict[str, Any]:
-    # Neither how steps are unrolled nor what stands at padding is part of the function.
+    # Neither unrolling nor the output at padding affects the results of valid steps.
     options.drop("unroll", "zero_output_for_mask", "use_cudnn")
     return {
         name: options.take(name, False)
@@ -155,7 +155,7 @@ def _bidirectional(options: Options, document: Any, kinds: set[str]) -> Layer:
 
 
 def _compared(layer: Layer) -> dict[str, Any]:
-    """Give what must be the same in both directions."""
+    """Return the options that must be the same in both directions."""
     config = layer.get_config()
     for own in (config, config.get("cell")):
         for part in own if isinstance(own, list) else [own]:

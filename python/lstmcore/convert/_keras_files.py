@@ -1,8 +1,8 @@
-"""The weights of Keras' files and live objects, by the addresses that Keras' files give them.
+"""The weights of Keras' files and live objects, by the addresses that Keras uses in its files.
 
 A `.keras` file is a zip archive of ``metadata.json``, ``config.json`` and ``model.weights.h5``. The
 latter, and a `.weights.h5` file, hold each variable at an address such as
-``layers/lstm_1/cell/vars/0``: classes in small letters with a number, then attributes.
+``layers/lstm_1/cell/vars/0``: class names in snake case, numbered, then attributes.
 """
 
 import io
@@ -25,7 +25,7 @@ from lstmcore._typing import Array
 from lstmcore.convert._strict import Tensor
 
 LARGEST_JSON = 1 << 26
-DEEPEST = 32  # groups within each other
+DEEPEST = 32  # levels of nested groups
 
 CHILDREN = ("layers", "cell", "cells", "layer", "forward_layer", "backward_layer")
 """Attributes of Keras' objects that hold other objects with variables."""
@@ -42,7 +42,7 @@ def file_path(source: Any, name: str) -> Path:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """Give the configuration ({} for `.weights.h5`) and the tensors by address."""
+    """Yield the configuration ({} for `.weights.h5`) and the tensors by address."""
     h5py = import_h5py()
     if path.name.endswith(".weights.h5"):
         config: dict[str, Any] = {}
@@ -53,13 +53,13 @@ def open_file(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
     else:
         raise ValueError(
             f"{path}: expected a file .keras or .weights.h5, as Keras 3 writes them; load others "
-            "with Keras and save them anew"
+            "with Keras and save them again"
         )
     with content:
         try:
             file = h5py.File(content, "r")
         except (OSError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{path}: its weights are no HDF5 file: {error}") from error
+            raise ValueError(f"{path}: its weights are not an HDF5 file: {error}") from error
         with file:
             found: dict[str, Tensor] = {}
             with _damage(path):
@@ -95,7 +95,7 @@ def describe_variable(variable: Any) -> Tensor:
 
     def read() -> Array:
         value = getattr(variable, "value", variable)
-        if hasattr(value, "detach"):  # of PyTorch, as which it may be on another device
+        if hasattr(value, "detach"):  # a PyTorch tensor, which may be on another device
             return np.array(value.detach().cpu().numpy())
         return np.array(keras.ops.convert_to_numpy(value))
 
@@ -103,20 +103,20 @@ def describe_variable(variable: Any) -> Tensor:
 
 
 def snake_case(name: str) -> str:
-    """Write the name of a class as Keras does in addresses."""
+    """Write the name of a class as Keras writes it in addresses."""
     name = re.sub(r"\W+", "", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 class Numbering:
-    """Numbers names that come again: lstm, lstm_1, lstm_2."""
+    """Numbers repeated names: lstm, lstm_1, lstm_2."""
 
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
 
     def next(self, class_name: str) -> str:
-        """Give the next name of an object of this class."""
+        """Return the next name for an object of this class."""
         name = snake_case(class_name)
         number = self._used.get(name, -1) + 1
         self._used[name] = number
@@ -145,7 +145,7 @@ def _unzip(path: Path) -> tuple[dict[str, Any], bytes]:
             names = set(archive.namelist())
             missing = {"metadata.json", "config.json", "model.weights.h5"} - names
             if missing:
-                raise ValueError(f"{path}: no Keras 3 model, without {', '.join(sorted(missing))}")
+                raise ValueError(f"{path}: not a Keras 3 model: no {', '.join(sorted(missing))}")
             metadata = _json(archive, "metadata.json", path)
             version = str(metadata.get("keras_version", ""))
             if not version.startswith("3."):
@@ -153,7 +153,7 @@ def _unzip(path: Path) -> tuple[dict[str, Any], bytes]:
             config = _json(archive, "config.json", path)
             return config, archive.read("model.weights.h5")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path}: no zip archive that can be read: {error}") from error
+        raise ValueError(f"{path}: not a readable zip archive: {error}") from error
 
 
 def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
@@ -162,9 +162,9 @@ def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
     try:
         document = json.loads(archive.read(name))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {name} is no JSON: {error}") from None
+        raise ValueError(f"{path}: {name} is not JSON: {error}") from None
     if not isinstance(document, Mapping):
-        raise ValueError(f"{path}: {name} is no object")
+        raise ValueError(f"{path}: {name} is not an object")
     return dict(document)
 
 
@@ -173,7 +173,7 @@ def _collect(h5py: Any, group: Any, address: str, found: dict[str, Tensor], path
         raise ValueError(f"{path}: its groups are nested too deeply")
     for name in group:
         full = f"{address}{name}"
-        # Links may lead out of the file, or in circles.
+        # Links may lead out of the file or form cycles.
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{path}: {full} is a link")
         entry = group[name]
@@ -196,7 +196,7 @@ def _reader(entry: Any, path: Path) -> Callable[[], Array]:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """Call by one name what h5py says of damaged files in many ways."""
+    """Turn h5py's many exceptions for damaged files into ValueError."""
     try:
         yield
     except (RuntimeError, LookupError, OSError, OverflowError, UnicodeError) as error:

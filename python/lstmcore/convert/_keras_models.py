@@ -1,4 +1,4 @@
-"""The layers of Keras' models in order, with the addresses of their weights."""
+"""The layers of Keras models in order, with the addresses of their weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MODELS = ("Sequential", "Functional", "Model")
 
 @dataclass
 class Entry:
-    """A layer that computes: its configuration, and where its weights are."""
+    """A layer that computes something: its configuration and the address of its weights."""
 
     document: dict[str, Any]
     address: str
@@ -30,12 +30,12 @@ class Entry:
 def entries_of(
     document: Mapping[str, Any],
 ) -> tuple[tuple[int | None, ...] | None, list[Entry]]:
-    """List the layers of a model, those of models within it in their place.
+    """List the layers of a model; the layers of nested models take their models' place.
 
     Returns
     -------
     shape : tuple of int or None, or None
-        Of a batch, None if the model does not say.
+        Shape of a batch; None if the model does not declare it.
     entries : list of Entry
     """
     shape, entries = _model(document, "")
@@ -43,9 +43,10 @@ def entries_of(
 
 
 def check_masks(layers: Sequence[Layer], remedy: str) -> None:
-    """Refuse layers that Keras lets see padding, behind an Embedding with ``mask_zero``.
+    """Refuse layers after an Embedding with ``mask_zero`` for which Keras ignores the mask.
 
-    Here no layer sees it, so that the results would not be the same. The error ends with `remedy`.
+    Keras' layers would process padding, which no layer does here, so results would differ. The
+    error ends with `remedy`.
     """
     masked = False
     for layer in layers:
@@ -58,7 +59,7 @@ def check_masks(layers: Sequence[Layer], remedy: str) -> None:
             what = "go_backwards and return_sequences" if not blind else type(layer).__name__
             raise ValueError(
                 f"layer {layer.name!r}: behind mask_zero=True, Keras' {what} takes padding for "
-                "data, which lstmcore never does; {remedy}"
+                f"data, which lstmcore never does; {remedy}"
             )
         ends = isinstance(layer, GlobalAveragePooling1D)
         if ends or (isinstance(layer, Recurrent) and not layer.return_sequences):
@@ -77,7 +78,7 @@ def _model(
         raise ValueError(f"{kind}: no configuration of a Sequential or functional model")
     name = str(config.get("name", ""))
     if document.get("registered_name") not in (None, kind):
-        raise ValueError(f"{kind} {name!r}: a class of its own has no counterpart")
+        raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
     chained = _chain(kind, config) if kind != "Sequential" else list(config["layers"])
     numbering, places = Numbering(), {}
     for entry in config["layers"]:
@@ -93,7 +94,7 @@ def _model(
             found += _model(entry, places[id(entry)])[1]
         else:
             found.append(Entry(dict(entry), places[id(entry)]))
-    if not config.get("trainable", True):  # nothing within a frozen model is trained
+    if not config.get("trainable", True):  # nothing in a frozen model is trained
         for one in found:
             one.document["config"] = {**one.document["config"], "trainable": False}
     build = config.get("build_input_shape")
@@ -114,7 +115,7 @@ def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
 
 
 def _chain(kind: Any, config: Mapping[str, Any]) -> list[Any]:
-    """Order the layers of a functional model, which must be one chain."""
+    """Order the layers of a functional model, which must form one chain."""
     name = config.get("name")
     by_name = {str(entry.get("name")): entry for entry in config["layers"]}
     first, last = (_one(config.get(key), f"{kind} {name!r}: {key}") for key in ENDS)
@@ -132,7 +133,7 @@ def _chain(kind: Any, config: Mapping[str, Any]) -> list[Any]:
     if left or chain[-1]["class_name"] != "InputLayer":
         raise ValueError(
             f"{kind} {name!r}: expected layers in one chain from the input to the output; "
-            f"{', '.join(left) or here} is beside it"
+            f"{', '.join(left) or here} is not part of it"
         )
     return chain[::-1]
 
@@ -141,7 +142,7 @@ ENDS = ("input_layers", "output_layers")
 
 
 def _one(value: Any, what: str) -> str:
-    """Give the name of the only layer in ["name", 0, 0] or [["name", 0, 0]]."""
+    """Return the name of the only layer in ["name", 0, 0] or [["name", 0, 0]]."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str):
@@ -152,7 +153,7 @@ def _one(value: Any, what: str) -> str:
 
 
 def _before(entry: Mapping[str, Any]) -> str:
-    """Give the name of the layer that a layer takes its input from."""
+    """Return the name of the layer that a layer takes its input from."""
     where = f"{entry.get('class_name')} {entry.get('name')!r}"
     nodes = entry.get("inbound_nodes") or []
     if len(nodes) != 1:
@@ -162,12 +163,14 @@ def _before(entry: Mapping[str, Any]) -> str:
         raise ValueError(f"{where}: expected one input, in a chain of layers")
     other = {key: value for key, value in (nodes[0].get("kwargs") or {}).items() if value}
     if other:
-        raise ValueError(f"{where}: called with {', '.join(sorted(other))}, has no counterpart")
+        raise ValueError(
+            f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
+        )
     return _one(arguments[0].get("config", {}).get("keras_history"), where)
 
 
 def _join_activations(entries: list[Entry]) -> list[Entry]:
-    """Give an Activation layer's function to the linear layer before it."""
+    """Move an Activation layer's function into the linear layer before it."""
     joined: list[Entry] = []
     for entry in entries:
         if entry.document.get("class_name") == "Activation":
@@ -183,7 +186,7 @@ def _join_activations(entries: list[Entry]) -> list[Entry]:
 
 
 def _activated(document: dict[str, Any], activation: Any) -> dict[str, Any] | None:
-    """Give a linear layer an activation; None if it can have none."""
+    """Return a linear layer's configuration with an activation; None if it cannot have one."""
     kind, config = document.get("class_name"), document["config"]
     if kind == "TimeDistributed" and isinstance(config.get("layer"), Mapping):
         inner = _activated(dict(config["layer"]), activation)

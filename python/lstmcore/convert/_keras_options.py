@@ -1,4 +1,4 @@
-"""What the options of Keras' layers are called and mean here."""
+"""The names and meanings here of the options of Keras' layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ CELL_ACTIVATIONS: dict[str, CellActivation | Activation] = {
     "leaky_relu": Activation("leaky_relu", 0.2),
     "hard_sigmoid": Activation("hard_sigmoid", 1 / 6, 0.5),
 }
-"""Keras' activations with the parameters that Keras gives them."""
+"""Keras' activations with Keras' default parameters."""
 
 NAMES_OF_CLASSES = {
     "GlorotNormal": "glorot_normal",
@@ -38,14 +38,14 @@ NAMES_OF_CLASSES = {
 
 
 class Options:
-    """The configuration of one Keras layer; what is left at the end is refused.
+    """The configuration of one Keras layer; options that nobody took are refused at the end.
 
     Parameters
     ----------
     class_name : str
     config : mapping
     training : bool
-        Whether what acts while training only must have a counterpart too.
+        Whether options that matter only in training must have a counterpart too.
     """
 
     def __init__(self, class_name: str, config: Mapping[str, Any], training: bool) -> None:
@@ -59,27 +59,27 @@ class Options:
 
     @property
     def where(self) -> str:
-        """Whose options these are, for errors."""
+        """The layer that has these options, for errors."""
         return f"{self.kind} {self.name!r}"
 
     def take(self, name: str, default: Any = None) -> Any:
-        """Give an option."""
+        """Return an option, and mark it as taken."""
         return self._left.pop(name, default)
 
     def only(self, **expected: Any) -> None:
-        """Refuse options unless they are as expected, or not there."""
+        """Refuse options unless they have the expected value or are absent."""
         for name, value in expected.items():
             found = self.take(name, value)
             if found != value:
                 raise ValueError(f"{self.where}: expected {name}={value!r}, got {found!r}")
 
     def drop(self, *names: str) -> None:
-        """Leave out options that change no result."""
+        """Ignore options that do not change results."""
         for name in names:
             self.take(name)
 
     def single(self, name: str) -> int:
-        """Give a number that may stand in a list."""
+        """Return a number, which may be in a list."""
         value = self.take(name)
         if isinstance(value, (list, tuple)) and len(value) == 1:
             value = value[0]
@@ -88,7 +88,7 @@ class Options:
         return value
 
     def activation(self, name: str, known: Any) -> Any:
-        """Give an activation."""
+        """Return an activation."""
         value = self.take(name, "linear")
         value = "linear" if value is None else value
         if not isinstance(value, str) or value not in known:
@@ -98,12 +98,12 @@ class Options:
         return known[value] if isinstance(known, Mapping) else value
 
     def seed(self) -> int | None:
-        """Give the seed, if it is a number."""
+        """Return the seed if it is a number."""
         value = self.take("seed")
         return value if type(value) is int else None
 
     def initializers(self, *names: str) -> dict[str, Any]:
-        """Give the initial values that have names; others are history, as they were used."""
+        """Return the initializers that have a counterpart; others have done their work."""
         given = {}
         for name in names:
             value = self.take(f"{name}_initializer")
@@ -114,7 +114,7 @@ class Options:
         return given
 
     def penalties(self, *names: str) -> dict[str, Any]:
-        """Give the regularizers of the weights so called."""
+        """Return the regularizers of the weights of these names."""
         given = {}
         for name in names:
             value = self.take(f"{name}_regularizer")
@@ -136,7 +136,7 @@ class Options:
         return given
 
     def limits(self, **axes: Any) -> dict[str, Any]:
-        """Give the constraints of the weights so called, which must be over these axes."""
+        """Return the constraints of the weights of these names, which must be over these axes."""
         given = {}
         for name, axis in axes.items():
             value = self.take(f"{name}_constraint")
@@ -154,14 +154,14 @@ class Options:
         return given
 
     def finish(self) -> None:
-        """Refuse what nothing has asked for."""
+        """Refuse options that were not taken."""
         other = [f"{name}={show(value)}" for name, value in self._left.items() if value]
         if other:
             raise ValueError(f"{self.where}: has no counterpart for {', '.join(other)}")
 
 
 def dtype_of(policy: Any, where: str) -> str | None:
-    """Give the element type of a layer's policy; None if it does not say."""
+    """Return the element type of a layer's policy; None if it names none."""
     if isinstance(policy, Mapping):
         policy = policy.get("config", {}).get("name")
     if policy is None or policy in ("float32", "float64"):
@@ -170,14 +170,14 @@ def dtype_of(policy: Any, where: str) -> str | None:
 
 
 def class_of(value: Any) -> tuple[str, dict[str, Any]]:
-    """Give the class and the configuration of what Keras has serialized."""
+    """Return the class and the configuration of a serialized Keras object."""
     if isinstance(value, Mapping) and isinstance(value.get("config"), Mapping):
         return str(value.get("class_name")), dict(value["config"])
     raise ValueError(f"expected the configuration of a Keras object, got {show(value)}")
 
 
 def show(value: Any) -> str:
-    """Write a value of an option in a few words."""
+    """Describe an option's value in a few words."""
     if isinstance(value, Mapping) and "class_name" in value:
         return str(value["class_name"])
     text = repr(value)

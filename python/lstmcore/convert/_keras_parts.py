@@ -1,4 +1,4 @@
-"""Layers as Keras' layers: how to make them, and at which addresses their weights are."""
+"""Layers as Keras' layers: how to make them, and the addresses of their weights."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,31 +29,31 @@ from lstmcore.layers.recurrent import Recurrent
 
 @dataclass(frozen=True)
 class Place:
-    """Where in Keras a weight is."""
+    """The position of a weight in Keras."""
 
     name: str
     address: str
     turned: bool = False
-    """Whether Keras has the transpose of it."""
+    """Whether Keras stores its transpose."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A Keras layer that is a layer, or one of those that together are it."""
+    """A Keras layer that corresponds to a layer, or is one of several that do so together."""
 
     kind: str
     places: tuple[Place, ...]
     make: Callable[[Any, dict[str, Any]], Any]
-    """Of the module keras, and of what all layers are given: name, dtype, trainable."""
+    """Takes the module keras and the arguments of all layers: name, dtype, trainable."""
 
 
 def parts_of(layer: Layer) -> list[Part]:
-    """List the Keras layers that together are a layer; a stack of LSTMs is several.
+    """List the Keras layers that together correspond to a layer; a stack of LSTMs needs several.
 
     Raises
     ------
     ValueError
-        If Keras has no such layer, or lacks an option of it.
+        If Keras has no such layer, or lacks one of its options.
     """
     if type(layer) in _PARTS:
         return _PARTS[type(layer)](layer)
@@ -63,7 +63,7 @@ def parts_of(layer: Layer) -> list[Part]:
 def _plain(
     layer: Any, kind: str, arguments: dict[str, Any], *, weights: tuple[str, ...] = ()
 ) -> list[Part]:
-    """Describe a layer that Keras calls the same."""
+    """Describe a layer that has the same name in Keras."""
     places = tuple(Place(name, f"vars/{index}") for index, name in enumerate(weights))
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
@@ -74,12 +74,12 @@ def _plain(
 
 
 def _object(keras: Any, value: Any) -> Any:
-    """Make Keras' object of a penalty or a constraint."""
+    """Make a Keras object from a penalty or a constraint."""
     return value(keras) if callable(value) else value
 
 
 def _inner(layer: Layer, common: dict[str, Any]) -> dict[str, Any]:
-    """Give what a layer within another is given."""
+    """Return the common arguments of a layer inside another."""
     named = {} if layer.name is None else {"name": layer.name}
     return {"dtype": common["dtype"], **named, **frozen_option(layer)}
 
@@ -198,7 +198,7 @@ def _time_distributed(layer: TimeDistributed) -> list[Part]:
 
 
 def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
-    """Give a Keras LSTM's or LSTMCell's arguments; `place` is that in a stack."""
+    """Return a Keras LSTM's or LSTMCell's arguments; `place` is the index in a stack."""
     config = cell._config_for(1)
     allowed = ("bias", "recurrent_dropout", "input_dropout", *ACTIVATION_NAMES)
     refuse_options(config, allowed, "Keras' LSTM")
@@ -257,7 +257,7 @@ def _cell(layer: LSTMCell) -> list[Part]:
 
 
 def _stack(layer: LSTM) -> list[Part]:
-    """Describe an `LSTM`: a Keras layer for each of its stacked ones."""
+    """Describe an `LSTM`: one Keras layer for each of its stacked layers."""
     _check(layer)
     return list(_layers(layer, layer, bidirectional=False))
 
@@ -282,7 +282,7 @@ def _layers(layer: Recurrent, inner: Recurrent, *, bidirectional: bool) -> Itera
             **_cell_arguments(cell, index),
             "return_sequences": layer.return_sequences or not last,
             "return_state": layer.return_state,
-            # What comes out of the first is in the order of its walk.
+            # The first layer's output is in the order in which it walks.
             "go_backwards": layer.go_backwards and index == 0,
             "stateful": layer.stateful,
         }
@@ -308,7 +308,7 @@ WALK = ("return_sequences", "return_state", "go_backwards", "stateful")
 def _maker(
     arguments: dict[str, Any], mode: str | None, as_cell: bool, inner: Layer, step: LSTMCell
 ) -> Callable[[Any, dict[str, Any]], Any]:
-    """Make what makes a Keras LSTM, or with a `mode` a Bidirectional of it."""
+    """Return a function that makes a Keras LSTM, or with a `mode` a Bidirectional of it."""
 
     def make(keras: Any, common: dict[str, Any]) -> Any:
         given = {name: _object(keras, value) for name, value in arguments.items()}
@@ -327,7 +327,7 @@ def _maker(
 
 
 def _rnn(layer: RNN) -> list[Part]:
-    """Describe an `RNN`, of one cell or of a Keras stack of cells."""
+    """Describe an `RNN`, which has one cell or, in Keras, a stack of cells."""
     _check(layer)
     alone = isinstance(layer.cell, LSTMCell)
     if len(layer.cells) > 1 and layer.cells[0].input_dropout:

@@ -1,4 +1,4 @@
-"""What all conversions refuse: tensors that are missing, extra, mis-shaped or of another type."""
+"""Checks of all conversions: refuse tensors that are missing, extra or of another shape or type."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from lstmcore.config import LSTMConfig
 
 @dataclass(frozen=True)
 class Tensor:
-    """An array that has perhaps not been read yet."""
+    """An array that may not have been read yet."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -36,12 +36,12 @@ def tensor(value: Any, name: str) -> Tensor:
 def check(
     what: str, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]
 ) -> "np.dtype[Any]":
-    """Return the one type of all tensors, which must be those that are expected.
+    """Return the common type of all tensors, after checking that they are those expected.
 
     Parameters
     ----------
     what : str
-        What the tensors are of, for errors.
+        Name of the tensors' owner, for errors.
     expected : mapping of str to tuple of int
         Names and shapes.
     found : mapping of str to Tensor
@@ -51,7 +51,7 @@ def check(
     ValueError
         If tensors are missing, extra or have another shape; the error names all of them.
     TypeError
-        If some are neither float32 nor float64, or not all are of one type.
+        If some are neither float32 nor float64, or they have different types.
     """
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
     problems += [f"unexpected {name} {found[name].shape}" for name in found if name not in expected]
@@ -69,7 +69,7 @@ def check(
 
 
 def type_problems(found: Mapping[str, Tensor]) -> list[str]:
-    """Say which tensors are not of the one type that all must have."""
+    """Describe the tensors that do not have the one type that all must share."""
     names = [kind.name for kind in _checks.FLOAT_TYPES]
     wrong = [
         f"{name}: expected float32 or float64, got {entry.dtype}"
@@ -83,7 +83,7 @@ def type_problems(found: Mapping[str, Tensor]) -> list[str]:
 
 
 def refuse_options(config: LSTMConfig, allowed: Collection[str], form: str) -> None:
-    """Raise ValueError if `config` has options that `form` cannot say."""
+    """Raise ValueError if `config` has options that `form` cannot express."""
     plain = LSTMConfig(config.input_size, config.hidden_size)
     other = [
         f"{entry.name}={getattr(config, entry.name)!r}"

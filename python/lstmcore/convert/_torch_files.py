@@ -1,4 +1,4 @@
-"""State dicts: mappings, safetensors files, and files that PyTorch reads."""
+"""Read state dicts: mappings, safetensors files, and files that PyTorch reads."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -16,10 +16,10 @@ SAFE_NAMES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfl
 
 
 def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Describe the tensors of a state dict or of a file of one, by name.
+    """Describe the tensors of a state dict, or of a file that holds one, by name.
 
-    Of a checkpoint, in which state dicts stand beside other things, those are read that prefixes
-    begin with the names of, and their names begin the tensors' names.
+    A checkpoint holds state dicts among other things. Only those are read whose name one of the
+    prefixes begins with; the tensors' names then begin with it too.
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -45,16 +45,16 @@ def _load(path: Path) -> Any:
         return import_torch().load(path, map_location="cpu", weights_only=True)
     except (OSError, ImportError):
         raise
-    except Exception as error:  # of many classes, with advice to run what the file says
+    except Exception as error:  # one of many classes, with advice to run the file's code
         raise ValueError(
             f"{path}: expected a file of a state dict, as torch.save(module.state_dict(), path) "
             "writes it; this one is damaged, or holds other objects, such as a whole module, which "
-            f"PyTorch does not make of a file that may not run code ({type(error).__name__})"
+            f"PyTorch does not load from a file without running code ({type(error).__name__})"
         ) from None
 
 
 def _reached(source: Mapping[Any, Any], prefixes: Iterable[str]) -> dict[str, Any]:
-    """Take what prefixes reach into, if there are mappings within; else all of it."""
+    """Return the mappings inside that prefixes lead into; all of `source` if it holds none."""
     inner = {str(name): part for name, part in source.items() if isinstance(part, Mapping)}
     if not inner:
         return {str(name): value for name, value in source.items()}
@@ -94,5 +94,5 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
                     lambda name=name: read(name),  # type: ignore[misc]
                 )
     except SafetensorError as error:
-        raise ValueError(f"{path}: no safetensors file: {error}") from error
+        raise ValueError(f"{path}: not a safetensors file: {error}") from error
     return found

@@ -1,4 +1,4 @@
-"""Which tensors of PyTorch's modules are which weights of layers."""
+"""The correspondence between tensors of PyTorch's modules and weights of layers."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -23,26 +23,26 @@ from lstmcore.layers.recurrent import Recurrent
 
 @dataclass(frozen=True)
 class Form:
-    """How PyTorch's tensors make a weight, and a weight makes PyTorch's tensors."""
+    """How to make a weight from PyTorch's tensors, and PyTorch's tensors from a weight."""
 
     convert: Callable[[Sequence[Array]], Array]
     undo: Callable[[Array], list[Array]]
 
 
 _AS_IT_IS = Form(lambda parts: parts[0], lambda weight: [weight])
-# Axes in the opposite order: (U, C) and (C, U), (F, C, K) and (K, C, F).
+# Axes in reverse order: (U, C) and (C, U), (F, C, K) and (K, C, F).
 _TURNED = Form(lambda parts: parts[0].transpose(), lambda weight: [weight.transpose()])
 _SUM = Form(lambda parts: parts[0] + parts[1], lambda weight: [weight, np.zeros_like(weight)])
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer's weight comes from."""
+    """The tensors that a layer's weight is made from."""
 
     name: str
     sources: tuple[str, ...]
     shape: tuple[int, ...]
-    """Of each of the sources."""
+    """The shape of each source."""
     form: Form = _AS_IT_IS
 
 
@@ -52,7 +52,7 @@ def places_of(layer: Layer) -> list[Place]:
     Raises
     ------
     ValueError
-        If PyTorch has no such layer, or not with these weights.
+        If PyTorch has no such layer, or none with these weights.
     """
     if isinstance(layer, TimeDistributed):
         return places_of(layer.layer)
@@ -94,7 +94,7 @@ BIASES = ("bias_ih", "bias_hh")
 
 
 def build(module: Any, dtype: str, training: bool) -> Layer:
-    """Make a built layer like a module, with initial values; perhaps for inference only.
+    """Make a built layer like a module, with initial values, for training or inference alone.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
 
 
 def _is_trained(module: Any, training: bool) -> bool:
-    """Say whether the parameters of a module ask for gradients.
+    """Tell whether the parameters of a module require gradients.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def _normalization(module: Any) -> tuple[Layer, tuple[int | None, ...]]:
 
 
 def refuse(module: Any, **expected: Any) -> None:
-    """Raise ValueError if options of a module are not the expected ones."""
+    """Raise ValueError unless options of a module have the expected values."""
     other = [
         f"{name}={getattr(module, name)!r}"
         for name, value in expected.items()

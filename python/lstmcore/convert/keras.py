@@ -1,4 +1,4 @@
-"""Models, layers and weights from and to Keras 3: live objects, and files without Keras."""
+"""Convert models, layers and weights from and to Keras 3: live objects, and files without Keras."""
 
 import os
 import sys
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["from_keras", "load_keras_weights", "to_keras"]
 
 Wanted: TypeAlias = dict[str, Place]
-"""Where each weight is, by its address."""
+"""The position of each weight, by its address."""
 
 
 @overload
@@ -47,38 +47,37 @@ def from_keras(source: "keras.Layer", *, training: bool = True) -> Any: ...
 
 
 def from_keras(source: Any, *, training: bool = True) -> Any:
-    """Make a built model, or a layer, of Keras' with the same weights.
+    """Convert a Keras model or layer to a built one with the same weights.
 
     Parameters
     ----------
     source : Keras model or layer, or path of a ``.keras`` file
-        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. For
-        a file neither Keras nor one of its backends is needed, only h5py.
+        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. A
+        file needs h5py, but neither Keras nor one of its backends.
     training : bool, default True
-        Whether what acts while training only must have a counterpart too. False: penalties and
-        constraints without one are left out.
+        Whether options that matter only in training must have a counterpart too. False: penalties
+        and constraints without one are ignored.
 
     Returns
     -------
     Sequential or Layer
-        With Keras' names, frozen where Keras' layers are, of the type, float32 or float64, that
-        Keras computes in. Not compiled: optimizer and loss are not converted.
+        It has Keras' names, and the type, float32 or float64, that Keras computes in; layers that
+        are frozen in Keras are frozen. It is not compiled: optimizer and loss are not converted.
 
     Raises
     ------
     ValueError
-        If a layer or an option has no counterpart; the error names it. If tensors are missing,
+        If a layer or an option has no counterpart, which the error names. If tensors are missing,
         extra or do not fit; the error names all of them.
     TypeError
-        If `source` is nothing of Keras', or tensors have another type.
+        If `source` is not a Keras object or file, or tensors have another type.
     ImportError
-        If a file is to be read and h5py is not installed.
+        If `source` is a file and h5py is not installed.
 
     Notes
     -----
-    Gates are i, f, c, o in Keras and i, f, g, o here: the same. Kernels (C, 4H) are transposed,
-    nothing else is changed. Initial values that have no name here leave no trace: they have been
-    used.
+    Keras' gates i, f, c, o are called i, f, g, o here. Kernels (C, 4H) are transposed; nothing else
+    changes. Initializers without a counterpart are dropped, since they have done their work.
     """
     _checks.flag(training, "training")
     if _is_keras(source):
@@ -98,36 +97,37 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
             return _model(document, found, training)
         except (KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(
-                f"{path}: its configuration is none that Keras writes ({error!r})"
+                f"{path}: its configuration is not one that Keras writes ({error!r})"
             ) from error
         except TypeError as error:
-            if str(error).startswith("source: "):  # of tensors
+            if str(error).startswith("source: "):  # about tensors
                 raise
             raise ValueError(
-                f"{path}: its configuration is none that Keras writes ({error})"
+                f"{path}: its configuration is not one that Keras writes ({error})"
             ) from error
 
 
 def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | keras.Model") -> None:
-    """Copy the weights of a Keras model into a model of the same layers.
+    """Copy the weights of a Keras model into a model with the same layers.
 
     Parameters
     ----------
     model : Sequential
-        Built. Its layers must be those of `source`, in their order; a stack of LSTMs stands for as
-        many of Keras' LSTM layers. What has no weights need not be there on either side.
+        A built model. Its layers must be those of `source`, in the same order; a stack of LSTMs
+        corresponds to as many Keras LSTM layers. Layers without weights may be missing on either
+        side.
     source : path of a ``.weights.h5`` or ``.keras`` file, or Keras model
-        Of a Sequential or functional model without models in it.
+        It must hold a Sequential or functional model without nested models.
 
     Raises
     ------
     ValueError
-        If the model is not built, a layer has weights that Keras has not, or tensors are missing,
-        extra or do not fit; the error names all of them, and nothing is written.
+        If the model is not built, a layer has weights that Keras lacks, or tensors are missing,
+        extra or do not fit. The error names all of them, and nothing is written.
     TypeError
-        If tensors are not of the model's type; nothing is written then.
+        If tensors are not of the model's type; nothing is written.
     ImportError
-        If a file is to be read and h5py is not installed.
+        If `source` is a file and h5py is not installed.
     """
     _checks.instance(model, Sequential, "model", "a Sequential")
     if not model.built:
@@ -154,34 +154,34 @@ def to_keras(
     *,
     batch_size: int | None = None,
 ) -> Any:
-    """Make a Keras model or layer with the same weights, and perhaps a file of it.
+    """Convert a model or layer to Keras with the same weights, and optionally save it.
 
     Parameters
     ----------
     model : Sequential or Layer
-        Built. A stack of LSTMs becomes as many Keras layers.
+        It must be built. A stack of LSTMs becomes as many Keras layers.
     path : str or path, optional
-        Where Keras saves the model (not a layer): ``.keras``, or ``.weights.h5``.
+        File in which Keras saves the model: ``.keras`` or ``.weights.h5``. Not for a layer.
     batch_size : int, optional
-        Rows of a batch, which Keras must know if a layer is stateful.
+        Rows of a batch, which Keras needs to know if a layer is stateful.
 
     Returns
     -------
     keras.Sequential, or Keras layer
-        A layer alone becomes a layer, a stack of LSTMs a Sequential. Not compiled.
+        A single layer becomes a layer, a stack of LSTMs a Sequential. It is not compiled.
 
     Raises
     ------
     ValueError
-        If a layer or an option has no form in Keras; the error names it. If the model is not built,
-        or `path` is another kind of file.
+        If a layer or an option has no counterpart in Keras, which the error names; if the model is
+        not built; or if `path` has another ending.
     ImportError
         If Keras is not installed.
 
     Notes
     -----
-    A `forget_bias` other than 0 and 1 leaves no trace, since it has been used; so does `recompute`,
-    which changes no result.
+    A `forget_bias` other than 0 and 1 is dropped, since it has done its work, and so is
+    `recompute`, which does not change results.
     """
     _checks.instance(model, (Sequential, Layer), "model", "a Sequential or a layer")
     target = None if path is None else _target(path, model)
@@ -195,8 +195,8 @@ def to_keras(
             )
         check_masks(
             layers,
-            "GlobalAveragePooling1D, or a last LSTM without return_sequences, means the same in "
-            "both, and lstmcore.onnx.export takes the model as it is",
+            "GlobalAveragePooling1D, or a last LSTM without return_sequences, computes the same "
+            "in both, and lstmcore.onnx.export can write the model unchanged",
         )
         shape = model.input_shape
     else:
@@ -241,7 +241,7 @@ def to_keras(
 
 
 def _keras_names(parts: list[tuple[Layer, Part]]) -> list[str | None]:
-    """Name what is made; of a stack each layer gets a number that makes the name its own."""
+    """Return the names of the Keras layers; layers of a stack are numbered to be unique."""
     taken = {layer.name for layer, _ in parts}
     names: list[str | None] = []
     for place, (layer, _) in enumerate(parts):
@@ -280,7 +280,7 @@ def import_keras() -> Any:
 
 
 def _is_keras(source: Any) -> bool:
-    """Say whether `source` is of Keras 3, which has then been imported."""
+    """Tell whether `source` is an object of Keras 3, without importing Keras."""
     keras = sys.modules.get("keras")
     if keras is None or not hasattr(keras, "saving"):
         return False
@@ -348,7 +348,7 @@ def _parts(layer: Layer) -> list[Part]:
 
 
 def _addressed(part: Part, address: str, layer: Layer) -> Wanted:
-    """Give the places of a part in a model: full names and addresses."""
+    """Return the positions of a part's weights in a model: full names and addresses."""
     return {
         address + place.address: replace(place, name=f"{layer.name}.{place.name}")
         for place in part.places
@@ -367,7 +367,7 @@ def _read(
         address: shapes[place.name][::-1] if place.turned else shapes[place.name]
         for address, place in wanted.items()
     }
-    # Beside the layers stand the optimizer and metrics, and in some what counts random numbers.
+    # Files also hold the optimizer and metrics, and some layers hold counters of random numbers.
     own = {
         address: entry
         for address, entry in found.items()

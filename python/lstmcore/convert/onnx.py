@@ -1,7 +1,7 @@
-"""An LSTM's weights and options as those of ONNX's LSTM operator, and back; ``onnx`` is not needed.
+"""Convert an LSTM's weights and options to those of ONNX's LSTM operator and back.
 
 The operator has the gates in the order i, o, f, c (c is g here), biases in two halves, peepholes in
-the order i, o, f, and all directions of one layer in one array.
+the order i, o, f, and all directions of one layer in one array. The package ``onnx`` is not needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,9 @@ DIRECTIONS = choices(Direction)
 _OWN_NAMES = {name.lower(): own for own, name in ACTIVATIONS.items()}
 _USUAL = ("Sigmoid", "Tanh", "Tanh")
 _ROLES = ("gate_activation", "cell_activation", "output_activation")
-# Places of ONNX's gates i, o, f, c among i, f, g, o, and the other way round; then of peepholes.
+# Indices of ONNX's gates i, o, f, c among i, f, g, o, and the other way round; then of peepholes.
 _TO_ONNX, _FROM_ONNX = (0, 3, 1, 2), (0, 2, 3, 1)
-_PEEPHOLES = (0, 2, 1)  # i, o, f among i, f, o: its own inverse
+_PEEPHOLES = (0, 2, 1)  # i, o, f among i, f, o; its own inverse
 _WITHOUT_FORM = ("cell_clip", "zoneout_h", "zoneout_c", "proj_size", "layer_norm")
 
 
@@ -66,18 +66,18 @@ def from_onnx(
     clip: float | None = None,
     input_forget: Literal[0, 1] = 0,
 ) -> tuple[dict[str, Array], LSTMConfig]:
-    """Take over what an ONNX LSTM node has; the arguments are the operator's, None: not there.
+    """Convert the inputs and attributes of an ONNX LSTM node; None stands for one that is absent.
 
     Parameters
     ----------
     W : array_like, shape (D, 4H, C)
-        Of float32 or float64, like the following.
+        float32 or float64, as are the other arrays.
     R : array_like, shape (D, 4H, H)
     B : array_like, shape (D, 8H), optional
-        The biases of W, then those of R. They are added; where one is zero the other keeps its
-        bits. None: ``bias=False``.
+        The biases of W, then those of R. They are added; where one is zero, the sum has the bits of
+        the other. None: ``bias=False``.
     P : array_like, shape (D, 3H), optional
-        Peepholes of i, o, f.
+        Peephole weights of i, o, f.
     hidden_size : int
         H.
     direction : {"forward", "reverse", "bidirectional"}
@@ -85,17 +85,17 @@ def from_onnx(
     activations : sequence of str, optional
         Three for each direction, in upper or lower case; None: Sigmoid, Tanh, Tanh.
     activation_alpha, activation_beta : sequence of float, optional
-        Of those activations that have one, in their order; the usual value where the list ends.
-        More numbers than that mean nothing, as in ONNX Runtime.
+        Parameters of those activations that have one, in order. Activations beyond the end of the
+        list have default values; surplus numbers are ignored, as in ONNX Runtime.
     clip : float, optional
-        Bound of what activations are applied to.
+        The activations' arguments are clipped to [-clip, clip].
     input_forget : {0, 1}, default 0
-        1: f = 1 - i, as ONNX Runtime has it.
+        1: f = 1 - i, as ONNX Runtime computes it.
 
     Returns
     -------
     weights : dict of str to ndarray
-        As of `functional.lstm`, of one layer, in new arrays of the same dtype.
+        Weights of one layer for `functional.lstm`, in new arrays of the same dtype.
     config : LSTMConfig
 
     Raises
@@ -103,13 +103,14 @@ def from_onnx(
     TypeError
         If an argument has the wrong type, or dtypes are mixed.
     ValueError
-        If a shape or value is wrong, the directions of a bidirectional node have different
-        activations (see `split_directions`), or there is no such LSTM here.
+        If a shape or value is wrong; if the directions of a bidirectional node have different
+        activations (see `split_directions`); or if lstmcore has no such LSTM.
 
     Notes
     -----
-    With `input_forget` the gates are coupled here by i = 1 - f, with the weights of i negated for
-    f. That is the same if the gates' activation s has s(-x) = 1 - s(x), and else refused.
+    With `input_forget` the gates are coupled here by i = 1 - f, with the negated weights of i as
+    those of f. That is equivalent if the gates' activation s satisfies s(-x) = 1 - s(x); other
+    activations are refused.
     """
     directions = _direction_count(direction)
     hidden = _checks.integer(hidden_size, "hidden_size", 1)
@@ -146,7 +147,7 @@ def from_onnx(
         }
         if "B" in arrays:
             of_x, of_h = np.split(arrays["B"][place], 2)
-            # A sum with zero would lose the sign of a negative zero.
+            # Adding zero would lose the sign of a negative zero.
             total = np.where(of_h == 0, of_x, np.where(of_x == 0, of_h, of_x + of_h))
             found["bias"] = _reorder(total, _FROM_ONNX)
         if "P" in arrays:
@@ -170,25 +171,25 @@ def split_directions(
     clip: float | None = None,
     input_forget: Literal[0, 1] = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make two LSTMs of one direction each out of a bidirectional ONNX node.
+    """Split a bidirectional ONNX node into two LSTMs of one direction each.
 
-    A node may have other activations in its second direction than in its first one, which no
-    `LSTMConfig` has: then each direction is run by itself, and the outputs are put side by side.
+    A node's directions may have different activations, which an `LSTMConfig` cannot express. Then
+    run each direction by itself and concatenate the outputs.
 
     Parameters
     ----------
     W, R, B, P, hidden_size, activations, activation_alpha, activation_beta, clip, input_forget
-        As of `from_onnx`, with D = 2.
+        See `from_onnx`, with D = 2.
 
     Returns
     -------
     forward, reverse : dict of str to object
-        Keyword arguments of `from_onnx`, with `direction`.
+        Keyword arguments of `from_onnx`, `direction` included.
 
     Raises
     ------
     TypeError, ValueError
-        As `from_onnx`, if the arrays or the activations do not fit.
+        See `from_onnx`: if the arrays or the activations do not fit.
     """
     hidden = _checks.integer(hidden_size, "hidden_size", 1)
     arrays = _arrays(W, R, B, P, 2, hidden)
@@ -208,23 +209,23 @@ def split_directions(
 
 
 def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> dict[str, Any]:
-    """Give one layer as the weights and attributes of an ONNX LSTM node.
+    """Convert one layer to the inputs and attributes of an ONNX LSTM node.
 
     Parameters
     ----------
     weights : mapping of str to ndarray
-        All that `config` names.
+        All weights of `config`.
     config : LSTMConfig
-        Dropout of all kinds does nothing at inference, and is left out.
+        Options. Dropout of any kind does nothing at inference and is left out.
     layer : int, default 0
-        Which of the stacked layers.
+        Index of the stacked layer.
 
     Returns
     -------
     dict of str to object
-        The keyword arguments of `from_onnx`, which makes the same LSTM of them: ``W`` (D, 4H, C),
-        ``R`` (D, 4H, H), ``B`` (D, 8H) with zeros in its second half, or None, and ``P`` (D, 3H),
-        or None, in the dtype of the weights; ``hidden_size``, ``direction``, ``activations``,
+        The keyword arguments with which `from_onnx` makes the same LSTM: ``W`` (D, 4H, C), ``R``
+        (D, 4H, H), ``B`` (D, 8H) with zeros in its second half, or None, and ``P`` (D, 3H), or
+        None, in the dtype of the weights; ``hidden_size``, ``direction``, ``activations``,
         ``activation_alpha`` and ``activation_beta`` (None: no activation has one), ``clip`` (None:
         no bound) and ``input_forget``.
 
@@ -233,7 +234,7 @@ def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> d
     TypeError
         If an argument has the wrong type, or dtypes are mixed.
     ValueError
-        If weights are missing, unknown or of a wrong shape, there is no such layer, or the
+        If weights are missing, unknown or of a wrong shape; if there is no such layer; or if the
         operator lacks an option of `config`, which the error names.
     """
     check_weights(weights, config)
@@ -269,7 +270,7 @@ def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> d
 
 
 def check_options(config: LSTMConfig) -> None:
-    """Raise ValueError, which names an option, if ONNX's LSTM operator lacks it."""
+    """Raise ValueError if ONNX's LSTM operator lacks an option; the error names it."""
     for option in _WITHOUT_FORM:
         if getattr(config, option):
             raise ValueError(
@@ -280,7 +281,7 @@ def check_options(config: LSTMConfig) -> None:
 
 
 def check_weights(weights: Mapping[str, Any], config: LSTMConfig) -> "np.dtype[Any]":
-    """Raise an error unless `weights` are those of `config`; give their dtype.
+    """Return the dtype of `weights`, after checking that they are the weights of `config`.
 
     Parameters
     ----------
@@ -321,7 +322,7 @@ def _suffixes(config: LSTMConfig, layer: int) -> list[str]:
 
 
 def _arrays(W: Any, R: Any, B: Any, P: Any, directions: int, hidden: int) -> dict[str, Array]:
-    """Check shapes and dtypes of what is there."""
+    """Return the arrays that are not None, after checking their shapes and dtypes."""
     for name, value in (("W", W), ("R", R)):
         if value is None:
             raise TypeError(f"{name}: expected an array, got None; only B and P may be left out")
@@ -353,7 +354,7 @@ def _activations(
     beta: Sequence[float] | None,
     directions: int,
 ) -> list[tuple[Activation, ...]]:
-    """Give the three activations of each direction, with their parameters."""
+    """Return the three activations of each direction, with their parameters."""
     if isinstance(names, (str, bytes)):
         raise TypeError(f"activations: expected a list of names, got {names!r}")
     given = list(names) if names is not None else [*_USUAL] * directions
@@ -376,7 +377,7 @@ def _activations(
 
 
 def _complete(name: CellActivation, alpha: float | None, beta: float | None) -> Activation:
-    """Fill in the usual parameters, which a configuration knows, as it knows what is allowed."""
+    """Fill in default parameters and check them, both by means of an `LSTMConfig`."""
     try:
         config = LSTMConfig(1, 1, gate_activation=Activation(name, alpha, beta))
     except ValueError as error:
@@ -387,9 +388,9 @@ def _complete(name: CellActivation, alpha: float | None, beta: float | None) -> 
 def _parameters(
     values: Sequence[float] | None, name: str, own: Sequence[str], takers: tuple[str, ...]
 ) -> list[float | None]:
-    """Deal the values of a list to those of the activations that take one.
+    """Assign the values of a list to those activations that take a parameter.
 
-    Some writers give every activation a number; what is left over is nobody's.
+    Some exporters write a number for every activation; the surplus is ignored.
     """
     if values is not None and not isinstance(values, (list, tuple, np.ndarray)):
         raise TypeError(f"{name}: expected a list of numbers, got {_checks.describe(values)}")
@@ -402,7 +403,7 @@ def _parameters(
 
 
 def _attributes(roles: tuple[Activation, ...], directions: int) -> dict[str, Any]:
-    """Write the activations as attributes of a node."""
+    """Return the activations as attributes of a node."""
     named = [Activation("affine", 1.0, 0.0) if role.name == "linear" else role for role in roles]
     alpha = [role.alpha for role in named if role.name in TAKES_ALPHA]
     beta = [role.beta for role in named if role.name in TAKES_BETA]
@@ -425,7 +426,7 @@ def _check_coupled(activation: Any, option: str, source: str) -> None:
 
 
 def _coupled(array: Array, hidden: int) -> Array:
-    """Negate and exchange the rows of i and f, the first two gates: its own inverse."""
+    """Negate and swap the rows of i and f, the first two gates; its own inverse."""
     return np.concatenate([-array[hidden : 2 * hidden], -array[:hidden], array[2 * hidden :]])
 
 

@@ -1,4 +1,4 @@
-"""Weights from and to PyTorch: modules, state dicts, and files of them."""
+"""Convert weights from and to PyTorch: modules, state dicts and their files."""
 
 import io
 import os
@@ -31,7 +31,7 @@ WRITTEN = (".pt", ".pth")
 
 State: TypeAlias = "Mapping[str, ArrayLike | torch.Tensor]"
 Source: TypeAlias = "str | os.PathLike[str] | State | torch.nn.Module"
-"""A module, a state dict, or a file of one."""
+"""A module, a state dict, or a file that holds one."""
 
 
 def from_torch(
@@ -42,37 +42,39 @@ def from_torch(
     Parameters
     ----------
     source : module, mapping of str to tensor or ndarray, or path
-        The module, a module that holds it, a state dict, or a file of one: ``.safetensors``, or
-        ``.pt``, ``.pth`` and ``.bin``, which PyTorch itself reads (``weights_only=True``).
+        The module, a module that contains it, a state dict, or a file that holds one:
+        ``.safetensors``, or ``.pt``, ``.pth`` and ``.bin``, which PyTorch itself reads
+        (``weights_only=True``).
     prefix : str, default ""
         Where in `source` the LSTM is: "encoder.lstm" if a name is "encoder.lstm.weight_ih_l0". With
-        "", `source` is the LSTM. In a checkpoint, which holds state dicts beside other things, the
-        name of one comes first: "state_dict.encoder.lstm".
+        "", `source` is the LSTM. For a checkpoint, which holds state dicts among other things,
+        begin with the state dict's name: "state_dict.encoder.lstm".
     dropout : float, optional
-        Between layers, for the configuration: a state dict does not tell it (None: 0), a module
-        does.
+        Dropout between layers, for the configuration. A module has it already; for a state dict,
+        which does not store it, None means 0.
 
     Returns
     -------
     weights : dict of str to ndarray
-        As `functional.lstm` takes them. PyTorch's two biases of a gate are added: the function is
-        the same, the split is not kept.
+        Weights for `functional.lstm`. PyTorch's two biases of each gate are added, which computes
+        the same function but loses the split.
     config : LSTMConfig
-        The sizes, as the shapes tell them.
+        Sizes, taken from the shapes.
 
     Raises
     ------
     ValueError
-        If `source` is no LSTM, or tensors are missing, extra or do not fit; the error names all.
+        If `source` is not an LSTM, or tensors are missing, extra or do not fit; the error names
+        all.
     TypeError
         If tensors are not float32 or float64, or not all of one type.
     ImportError
-        If `source` is a file that only PyTorch can read, and it is not installed.
+        If `source` is a file that only PyTorch can read, and PyTorch is not installed.
 
     Notes
     -----
-    Names, gate order (i, f, g, o) and shapes are PyTorch's own; so is ``weight_hr_l0`` of a
-    projection. ``batch_first`` changes no weight; arrays here are always batch first.
+    Names, gate order (i, f, g, o) and shapes are the same as in PyTorch, including ``weight_hr_l0``
+    of a projection. ``batch_first`` does not affect weights; arrays here are always batch first.
     """
     module = _module(source)
     if module is not None:
@@ -119,33 +121,33 @@ def to_torch(
 def to_torch(
     weights: Mapping[str, Array], config: LSTMConfig, *, prefix: str = "", module: bool = False
 ) -> Any:
-    """Write weights as PyTorch has them.
+    """Convert weights to PyTorch's form.
 
     Parameters
     ----------
     weights : mapping of str to ndarray
         All weights of `config`.
     config : LSTMConfig
-        Sizes, biases, ``proj_size`` and ``dropout``; PyTorch has none of the other options.
+        Sizes, biases, ``proj_size`` and ``dropout``; PyTorch lacks all other options.
     prefix : str, default ""
-        Of the names: "encoder.lstm" makes "encoder.lstm.weight_ih_l0".
+        Prefix of the names: "encoder.lstm" makes "encoder.lstm.weight_ih_l0".
     module : bool, default False
-        Whether to make an ``nn.LSTM``, with ``batch_first=True``, for which PyTorch is imported.
+        Whether to return an ``nn.LSTM`` with ``batch_first=True``, which imports PyTorch.
 
     Returns
     -------
     dict of str to ndarray, or nn.LSTM
-        A state dict of new arrays, or the module. Of PyTorch's two biases ``bias_ih_l0`` holds all,
-        and ``bias_hh_l0`` is zero.
+        A state dict of new arrays, or the module. Of PyTorch's two biases, ``bias_ih_l0`` is the
+        whole bias and ``bias_hh_l0`` is zero.
 
     Raises
     ------
     ValueError
-        If `config` has options that PyTorch has not, or `weights` are not its weights.
+        If `config` has options that PyTorch lacks, or `weights` are not its weights.
     TypeError
         If weights are not float32 or float64, or not all of one type.
     ImportError
-        If a module is asked for and PyTorch is not installed.
+        If `module` is true and PyTorch is not installed.
     """
     arrays = _strict.check_weights(weights, config)
     allowed = ("num_layers", "bidirectional", "dropout", "bias", "proj_size")
@@ -184,21 +186,21 @@ def load_torch(
     Parameters
     ----------
     target : Layer or Sequential
-        Of `LSTM`, `RNN`, `Bidirectional`, `Dense`, `Embedding`, `Conv1D`, `LayerNormalization`, and
-        of `TimeDistributed` of these; a model may also have layers without weights.
+        One of `LSTM`, `RNN`, `Bidirectional`, `Dense`, `Embedding`, `Conv1D`, `LayerNormalization`,
+        or `TimeDistributed` of these, or a model of such layers and of layers without weights.
     source : module, mapping of str to tensor or ndarray, or path
-        As of `from_torch`.
+        See `from_torch`.
     names : str, or mapping of str to str
-        For a layer, the prefix of its tensors ("" if there is none). For a model, the prefix of
-        each layer that has weights, by the layer's name: ``{"lstm": "encoder", "dense": "head"}``.
+        For a layer, the prefix of its tensors, or "". For a model, the prefix of each layer that
+        has weights, by the layer's name: ``{"lstm": "encoder", "dense": "head"}``.
 
     Raises
     ------
     ValueError
-        If a layer is not named or has weights that PyTorch has not, or tensors are missing, extra
-        or do not fit; the error names all of them, and nothing is written.
+        If `names` lacks a layer, a layer has weights without a form in PyTorch, or tensors are
+        missing, extra or do not fit. The error names all of them, and nothing is written.
     TypeError
-        If tensors are not of the layers' type; nothing is written then.
+        If tensors are not of the layers' type; nothing is written.
     """
     module = _module(source)
     prefixes = names.values() if isinstance(names, Mapping) else [names]
@@ -240,29 +242,29 @@ def load_torch(
 def save_torch(
     model: Sequential, path: "str | os.PathLike[str]", names: Mapping[str, str] | None = None
 ) -> None:
-    """Write the weights of a model as a file of a state dict, which PyTorch loads.
+    """Write the weights of a model to a state dict file for PyTorch.
 
     Parameters
     ----------
     model : Sequential
-        Built, of the layers that `load_torch` knows.
+        A built model of layers that `load_torch` supports.
     path : str or path
-        ``.pt`` or ``.pth``; written atomically, and replaced if it is there.
+        ``.pt`` or ``.pth``; written atomically; an existing file is replaced.
     names : mapping of str to str, optional
         The prefix of each layer that has weights, as in `load_torch`; None: the layers' names.
 
     Raises
     ------
     ValueError
-        If the model is not built, a layer is not named or has weights that PyTorch has not, or
-        `path` has another ending.
+        If the model is not built, `names` lacks a layer, a layer has weights without a form in
+        PyTorch, or `path` has another ending.
     ImportError
         If PyTorch is not installed.
 
     Notes
     -----
-    What computes is code in PyTorch, which no state dict holds: modules with these names must be
-    made there. Of the two biases of a gate ``bias_ih_l0`` holds all, and ``bias_hh_l0`` is zero.
+    A state dict holds no code: in PyTorch, create modules with these names and load it into them.
+    Of the two biases of a gate, ``bias_ih_l0`` is the whole bias and ``bias_hh_l0`` is zero.
     """
     _checks.instance(model, Sequential, "model", "a Sequential")
     target = as_path(path)
@@ -288,30 +290,30 @@ def save_torch(
 
 
 def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Layer:
-    """Make a built layer of a PyTorch module, with its weights.
+    """Make a built layer from a PyTorch module, with its weights.
 
     Parameters
     ----------
     module : nn.LSTM, nn.Linear, nn.Embedding, nn.Conv1d or nn.LayerNorm
     training : bool, default True
-        Whether what acts while training only must have a counterpart too. False: `padding_idx` and
-        `scale_grad_by_freq` of an ``nn.Embedding``, which change gradients alone, are left out, and
-        so is ``requires_grad=False`` of some of its parameters. A module none of whose parameters
-        asks for a gradient becomes a frozen layer.
+        Whether options that matter only in training must have a counterpart too. False:
+        `padding_idx` and `scale_grad_by_freq` of an ``nn.Embedding``, which affect only gradients,
+        are ignored, and so is ``requires_grad=False`` of some parameters. A module none of whose
+        parameters requires a gradient becomes a frozen layer.
 
     Returns
     -------
     Layer
         `LSTM` or `Bidirectional` with ``return_sequences=True``, `Dense`, `Embedding`, `Conv1D` or
-        `LayerNormalization`. Arrays here are batch first and features last, also those of a
-        `Conv1D`, which PyTorch gives its features second.
+        `LayerNormalization`. Arrays here are batch first and features last, even for `Conv1D`, for
+        which PyTorch has the features second.
 
     Raises
     ------
     ValueError
-        If the module, or an option of it, has no counterpart.
+        If the module, or one of its options, has no counterpart.
     TypeError
-        If it is no module, or its weights are not float32 or float64.
+        If it is not a module, or its weights are not float32 or float64.
     """
     _checks.flag(training, "training")
     if _module(module) is None:
@@ -338,7 +340,7 @@ def import_torch() -> Any:
 
 
 def _module(source: Any) -> Any:
-    """Return `source` if it is a module, else None; what PyTorch made has imported PyTorch."""
+    """Return `source` if it is a module, else None; does not import PyTorch."""
     torch = sys.modules.get("torch")
     return source if torch is not None and isinstance(source, torch.nn.Module) else None
 
@@ -351,7 +353,7 @@ def _submodule(module: Any, prefix: str) -> Any:
 
 
 def _lstm_kind(module: Any) -> str:
-    """Say whether it is an LSTM or an LSTMCell; others are refused."""
+    """Tell whether a module is an LSTM or an LSTMCell; refuse others."""
     nn = sys.modules["torch"].nn
     for kind in (nn.LSTM, nn.LSTMCell):
         if isinstance(module, kind) and type(module).forward is kind.forward:
@@ -364,7 +366,7 @@ def _lstm_kind(module: Any) -> str:
 
 
 def _under(state: dict[str, _strict.Tensor], prefix: str) -> dict[str, _strict.Tensor]:
-    """Take what is under `prefix`, without it."""
+    """Return the tensors under `prefix`, with the prefix removed from their names."""
     found = {
         name[len(_join(prefix, "")) :]: entry
         for name, entry in state.items()
@@ -380,7 +382,7 @@ def _under(state: dict[str, _strict.Tensor], prefix: str) -> dict[str, _strict.T
 
 
 def _config(found: Mapping[str, _strict.Tensor], prefix: str, dropout: float) -> LSTMConfig:
-    """Tell the sizes from the shapes."""
+    """Infer the sizes from the shapes."""
     first, recurrent = found["weight_ih_l0"].shape, found.get("weight_hh_l0")
     if recurrent is None or len(first) != 2 or len(recurrent.shape) != 2:
         raise ValueError(
@@ -410,7 +412,7 @@ def _config(found: Mapping[str, _strict.Tensor], prefix: str, dropout: float) ->
 
 
 def _shapes(config: LSTMConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of an ``nn.LSTM``."""
+    """Return the name and shape of every tensor of an ``nn.LSTM``."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, shape in config.parameter_shapes().items():
         halves = ("bias_ih", "bias_hh") if name.startswith("bias") else ("",)
@@ -419,7 +421,7 @@ def _shapes(config: LSTMConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _named(model: Sequential, names: Any) -> dict[Layer, str]:
-    """Give the prefix of each layer that has weights."""
+    """Return the prefix of each layer that has weights."""
     _checks.instance(names, Mapping, "names", "a mapping of layers' names to prefixes")
     layers = {str(layer.name): layer for layer in model._network if layer.weight_specs()}
     missing, unknown = sorted(set(layers) - set(names)), sorted(set(names) - set(layers))

@@ -1,4 +1,4 @@
-"""The form of textbooks: for each gate one matrix over [h, x]."""
+"""Convert weights from and to the form of textbooks: one matrix over [h, x] for each gate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -22,33 +22,33 @@ def from_textbook(
     order: GateOrder = "hx",
     dropout: float = 0.0,
 ) -> tuple[dict[str, Array], LSTMConfig]:
-    """Read weights in the form ``f = sigmoid(W_f [h, x] + b_f)``.
+    """Convert weights from the form ``f = sigmoid(W_f [h, x] + b_f)``.
 
     Parameters
     ----------
     gates : mapping of str to array_like, or sequence
         ``W_f``, ``W_i``, ``W_c`` (or ``W_g``) and ``W_o``, each (H, H + C), of the forget gate, the
         input gate, the candidate and the output gate; ``b_f``, ``b_i``, ``b_c`` (or ``b_g``) and
-        ``b_o``, each (H,), or no biases at all. float32 or float64, all the same.
-        A sequence holds the layers of a stack; a pair in it the two directions of a layer.
+        ``b_o``, each (H,), or no biases at all. All are float32 or all are float64. A sequence
+        holds the layers of a stack; a pair in it holds the two directions of a layer.
     order : {"hx", "xh"}, default "hx"
-        Whether the columns of h stand first, or those of x.
+        Whether the columns of h or those of x come first.
     dropout : float, default 0.0
-        For the configuration; weights do not tell it.
+        For the configuration, since weights do not store it.
 
     Returns
     -------
     weights : dict of str to ndarray
-        As `functional.lstm` takes them.
+        Weights for `functional.lstm`.
     config : LSTMConfig
-        The sizes, as the shapes tell them.
+        Sizes, taken from the shapes.
 
     Raises
     ------
     ValueError
         If matrices are missing, extra or do not fit; the error names all of them.
     TypeError
-        If they are not float32 or float64, or not all of one type.
+        If they are not float32 or float64, or have different types.
     """
     _checks.choice(order, "order", choices(GateOrder))
     cells = _cells(gates)
@@ -109,7 +109,7 @@ def to_textbook(
     order: GateOrder = "hx",
     candidate: Candidate = "c",
 ) -> Any:
-    """Write weights in the form ``f = sigmoid(W_f [h, x] + b_f)``.
+    """Convert weights to the form ``f = sigmoid(W_f [h, x] + b_f)``.
 
     Parameters
     ----------
@@ -118,22 +118,22 @@ def to_textbook(
     config : LSTMConfig
         Sizes, biases and ``dropout``; other options have no such form.
     order : {"hx", "xh"}, default "hx"
-        Whether the columns of h stand first, or those of x.
+        Whether the columns of h or those of x come first.
     candidate : {"c", "g"}, default "c"
         The letter of the candidate: ``W_c`` or ``W_g``.
 
     Returns
     -------
     dict of str to ndarray, or list
-        ``W_f``, ``b_f`` and so on, new arrays; for a stack a list of its layers; for two directions
-        a list of layers, each a pair. `from_textbook` takes all of these.
+        ``W_f``, ``b_f`` and so on, as new arrays; for a stack, a list of its layers; for two
+        directions, a list of layers, each a pair. `from_textbook` accepts all of these.
 
     Raises
     ------
     ValueError
         If `config` has options without such a form, or `weights` are not its weights.
     TypeError
-        If weights are not float32 or float64, or not all of one type.
+        If weights are not float32 or float64, or have different types.
     """
     _checks.choice(order, "order", choices(GateOrder))
     _checks.choice(candidate, "candidate", choices(Candidate))
@@ -161,12 +161,12 @@ def to_textbook(
 
 
 def _gates(candidate: str) -> tuple[str, ...]:
-    """Give the gates' letters in the order of the engine's rows."""
+    """Return the gates' letters in the order of the engine's rows."""
     return ("i", "f", candidate, "o")
 
 
 def _cells(gates: Any) -> list[tuple[str, Gates]]:
-    """List the cells with the suffixes that the engine's names of their weights have."""
+    """List the cells with the suffixes of their weights' names in the engine."""
     layers = [gates] if isinstance(gates, Mapping) else gates
     if not isinstance(layers, (list, tuple)) or not layers:
         raise TypeError(
@@ -180,7 +180,7 @@ def _cells(gates: Any) -> list[tuple[str, Gates]]:
         fits = isinstance(directions, (list, tuple)) and len(directions) in (1, 2)
         if not fits or not all(isinstance(cell, Mapping) for cell in directions):
             raise TypeError(
-                f"gates: expected of layer {index} a mapping, or a pair of mappings, got "
+                f"gates: expected a mapping or a pair of mappings for layer {index}, got "
                 f"{_checks.describe(layer)}"
             )
         widths.add(len(directions))

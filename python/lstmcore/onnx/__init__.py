@@ -1,6 +1,6 @@
-"""ONNX models with recurrent layers, run on the engine, and models of our own as ONNX files.
+"""Run ONNX models with recurrent layers on the engine, and export lstmcore's models to ONNX.
 
-Needs the package ``onnx``: ``pip install onnx``.
+Requires the package ``onnx``: ``pip install onnx``.
 """
 
 from importlib.util import find_spec
@@ -21,5 +21,5 @@ from lstmcore.onnx.model import Model, load
 
 __all__ = ["Argument", "Backend", "BackendRep", "Model", "export", "load"]
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)

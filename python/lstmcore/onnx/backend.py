@@ -16,7 +16,7 @@ __all__ = ["Backend", "BackendRep"]
 
 
 class BackendRep:
-    """A model that is ready to run."""
+    """A model that was prepared to run."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -45,11 +45,11 @@ class BackendRep:
 
 
 class Backend:
-    """The methods that `onnx.backend.base.Backend` asks for; nothing needs to be instantiated."""
+    """The interface of `onnx.backend.base.Backend`; all methods are class methods."""
 
     @classmethod
     def is_compatible(cls, model: Any, device: str = "CPU", **options: Any) -> bool:
-        """Whether all of a model's operators are there."""
+        """Tell whether all operators of a model are implemented."""
         try:
             cls.prepare(model, device, **options)
         except ValueError:
@@ -86,12 +86,12 @@ class Backend:
         ----------
         node : onnx.NodeProto
         inputs : sequence of ndarray
-            Those that are there, in order.
+            The inputs that the node has, in order.
         device : str, default "CPU"
         outputs_info : object
-            Not needed: what comes out has the types that it has.
+            Ignored: outputs have the types that the node computes.
         **options
-            ``opset_version``: the newest one by default.
+            ``opset_version``, by default the newest.
         """
         opset = int(options.pop("opset_version", min(onnx.defs.onnx_opset_version(), NEWEST_OPSET)))
         _refuse(options)
@@ -109,7 +109,7 @@ class Backend:
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """Whether `device` is the CPU, which may have a number."""
+        """Tell whether `device` is the CPU, with or without a number, such as "CPU:0"."""
         return device.split(":")[0] == "CPU"
 
 

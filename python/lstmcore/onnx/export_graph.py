@@ -1,4 +1,4 @@
-"""A graph while it is written: nodes, constants, names, and how the axes of values lie."""
+"""A graph under construction: nodes, constants, names, and the order of the values' axes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from lstmcore._typing import Array, Shape
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "Flow", "Graph", "Lengths", "tensor_type"]
 
 OLDEST_OPSET, NEWEST_OPSET = 14, 26
-"""Versions of the standard's operators that can be written."""
+"""Versions of the standard's operators that can be exported."""
 
-MOST_BYTES = 2**31 - 2**20  # of a message of 2 GiB at most, with room for all that is not weights
+MOST_BYTES = 2**31 - 2**20  # a message has at most 2 GiB; leaves room for everything but weights
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Names of the same (N,) numbers; a width that was not asked for yet has none."""
+    """Names of the lengths (N,) as int32 and int64; None where that type was not needed yet."""
 
     int32: str = ""
     int64: str = ""
@@ -27,21 +27,21 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Flow:
-    """What goes from layer to layer.
+    """A value that is passed from layer to layer.
 
     Attributes
     ----------
     name : str
-        Of the value.
+        Name of the value.
     axes : str
-        Its axes in their order: N for the batch, T for time, C for the features, and D, E for what
-        lies between.
+        Its axes in order: N for the batch, T for time, C for the features, and D, E for axes
+        between them.
     shape : tuple of int or None
-        In the model's order, N, T, ..., C, whatever `axes` is.
+        Sizes in the model's order, N, T, ..., C, whatever `axes` is.
     lengths : Lengths, optional
         Valid steps of each row; None: all.
     zeroed : bool
-        Whether it is zero past each row's length.
+        Whether the value is zero past each row's length.
     """
 
     name: str
@@ -57,17 +57,17 @@ class Flow:
         return self.shape[-1]
 
     def moved(self, name: str, axes: str = "", **changes: Any) -> "Flow":
-        """Give the flow after an operation."""
+        """Return the flow after an operation."""
         return replace(self, name=name, axes=axes or self.axes, **changes)
 
 
 def own_axes(rank: int) -> str:
-    """Give the axes of values in the model's order."""
+    """Return the axes of a value of this rank in the model's order."""
     return {1: "N", 2: "NC", 3: "NTC", 4: "NTDC", 5: "NTDEC"}[rank]
 
 
 def tensor_type(dtype: Any) -> int:
-    """Give ONNX's number of an element type."""
+    """Return ONNX's number for an element type."""
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
@@ -78,11 +78,11 @@ class Graph:
     ----------
     opset : int
     dtype : numpy.dtype
-        Of weights and values.
+        Type of weights and values.
     recurrent : str
-        As of `export`.
+        See `export`.
     outer : Graph, optional
-        The graph around this one, if it is the body of a node; names are unique in both.
+        The graph that contains this one, if this is the body of a node; names are unique in both.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Graph:
     # ---- nodes and constants -----------------------------------------------------------------
 
     def unique(self, name: str) -> str:
-        """Give `name`, with a number behind it if it is taken."""
+        """Return `name`, with a number appended if it is taken."""
         found, number = name, 0
         while found in self.taken:
             number += 1
@@ -112,17 +112,17 @@ class Graph:
         return found
 
     def scoped(self, name: str) -> str:
-        """Give a name within the layer that is being written."""
+        """Return a name within the layer that is being exported."""
         return self.unique(f"{self.scope}/{name}" if self.scope else name)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output, whose name it has."""
+        """Add a node with one output, and return the output's name."""
         return self.add_several(operator, inputs, ("",), **attributes)[0]
 
     def add_several(
         self, operator: str, inputs: Sequence[str], outputs: Sequence[str | None], **attributes: Any
     ) -> list[str]:
-        """Add a node with the outputs of these names, within its own; None: not wanted."""
+        """Add a node with outputs of these names, within its own name; None omits an output."""
         node = self.scoped(operator)
         names = []
         for output in outputs:
@@ -148,7 +148,7 @@ class Graph:
         return full
 
     def _count(self, size: int) -> None:
-        """Raise ValueError if the weights are too much for one file."""
+        """Raise ValueError if the weights are too large for one file."""
         if self.outer is not None:
             self.outer._count(size)
             return
@@ -159,15 +159,15 @@ class Graph:
             )
 
     def integers(self, *values: int) -> str:
-        """Give a constant list of int64."""
+        """Return a constant list of int64."""
         return self._constant(np.array(values, np.int64))
 
     def integer(self, value: int) -> str:
-        """Give a constant int64."""
+        """Return a constant int64."""
         return self._constant(np.array(value, np.int64))
 
     def number(self, value: float) -> str:
-        """Give a constant of the graph's element type."""
+        """Return a constant of the graph's element type."""
         return self._constant(np.array(value, self.dtype))
 
     def _constant(self, array: Array) -> str:
@@ -181,7 +181,7 @@ class Graph:
         return self._constants[key]
 
     def once(self, key: Any, make: Callable[[], str]) -> str:
-        """Give what `make` added when the same was asked for before."""
+        """Return what `make` adds; the second call with a key returns the first result."""
         if key not in self._made:
             self._made[key] = make()
         return str(self._made[key])
@@ -189,7 +189,7 @@ class Graph:
     # ---- axes ----------------------------------------------------------------------------------
 
     def arranged(self, flow: Flow, axes: str) -> str:
-        """Give the value with its axes in this order; nothing is turned there and back."""
+        """Return the value with its axes in this order, without transposing it there and back."""
         if axes == flow.axes:
             return flow.name
         order = [flow.axes.index(axis) for axis in axes]
@@ -202,15 +202,15 @@ class Graph:
         return str(self._made[key])
 
     def arrange(self, flow: Flow, axes: str) -> Flow:
-        """Give the flow with its axes in this order."""
+        """Return the flow with its axes in this order."""
         return flow.moved(self.arranged(flow, axes), axes)
 
     def natural(self, flow: Flow) -> Flow:
-        """Give the flow with its axes in the model's order."""
+        """Return the flow with its axes in the model's order."""
         return self.arrange(flow, own_axes(len(flow.axes)))
 
     def size(self, name: str, axis: int) -> str:
-        """Give the size of an axis, a number."""
+        """Return the size of an axis, a scalar."""
 
         def make() -> str:
             shape = self.once(("shape", name), lambda: self.add("Shape", name))
@@ -221,11 +221,11 @@ class Graph:
     # ---- lengths -------------------------------------------------------------------------------
 
     def lengths32(self, lengths: Lengths) -> str:
-        """Give lengths as the LSTM operator takes them."""
+        """Return lengths as int32, as the LSTM operator takes them."""
         return self._lengths(lengths.int32, lengths.int64, TensorProto.INT32)
 
     def lengths64(self, lengths: Lengths) -> str:
-        """Give lengths as sizes are."""
+        """Return lengths as int64, the type of sizes."""
         return self._lengths(lengths.int64, lengths.int32, TensorProto.INT64)
 
     def _lengths(self, name: str, other: str, kind: int) -> str:
@@ -233,7 +233,7 @@ class Graph:
         return name or self.once(("cast", other, kind), lambda: self.add("Cast", other, to=kind))
 
     def mask(self, flow: Flow) -> str:
-        """Give where steps are there, of as many axes as the flow has."""
+        """Return a mask of the valid steps, with as many axes as the flow."""
         assert flow.lengths is not None
         lengths, rank = self.lengths64(flow.lengths), len(flow.axes)
 
@@ -252,7 +252,7 @@ class Graph:
         return self.once(("mask", lengths, flow.axes), make)
 
     def present(self, lengths: Lengths, *axes: int) -> str:
-        """Give which rows have a step at all, with these axes put in."""
+        """Return which rows have any valid step, with these axes inserted."""
         name = self.lengths64(lengths)
 
         def make() -> str:
@@ -262,7 +262,7 @@ class Graph:
         return self.once(("present", name, axes), make)
 
     def filled(self, flow: Flow, value: float = 0.0) -> str:
-        """Give the values, with `value` past each row's length."""
+        """Return the flow's values, with `value` past each row's length."""
         if flow.lengths is None or (value == 0.0 and flow.zeroed):
             return flow.name
         return self.once(
@@ -283,8 +283,8 @@ class Graph:
     ) -> str:
         """Add a layer normalization of the last axis.
 
-        The operator, from version 17 on, may compute in float32, whatever its inputs are; so in
-        float64, and before, it is written by its parts.
+        The LayerNormalization operator of version 17 may compute in float32 whatever its inputs
+        are, so for float64, and for earlier versions, its parts are added instead.
         """
         if self.opset >= 17 and self.dtype == np.float32:
             scale = self.weight("gamma", np.ones(width) if gain is None else gain)
@@ -299,6 +299,6 @@ class Graph:
         return result if bias is None else self.add("Add", result, self.weight("beta", bias))
 
     def product(self, name: str, kernel: Array, bias: Array | None, scope: str = "") -> str:
-        """Add ``name @ kernel + bias`` of the last axis."""
+        """Add ``name @ kernel + bias`` over the last axis."""
         result = self.add("MatMul", name, self.weight(f"{scope}kernel", kernel))
         return result if bias is None else self.add("Add", result, self.weight("bias", bias))

@@ -1,4 +1,4 @@
-"""What each layer is in a graph, but for those that walk through time."""
+"""The export of every layer except the recurrent ones."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,7 @@ _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
 def add_layer(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
-    """Add what a layer computes.
+    """Add the nodes of a layer.
 
     Parameters
     ----------
@@ -44,25 +44,25 @@ def add_layer(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
     layer : Layer
         Built.
     flow : Flow
-        What comes in.
+        The layer's input.
     key : str or None
-        What states of recurrent layers are called; None: they have none.
+        Name of the states of recurrent layers; None: states are not exported.
 
     Returns
     -------
     Flow
-        What comes out.
+        The layer's output.
 
     Raises
     ------
     ValueError
-        If the layer, or one of its options, has no form in ONNX.
+        If the layer, or one of its options, cannot be expressed in ONNX.
     """
     add = _LAYERS.get(type(layer))
     if add is None:
         reason = "its computation is not known"
         if isinstance(layer, TextVectorization):
-            reason = "text is made ids outside of the graph"
+            reason = "text is turned into ids outside the graph"
         raise ValueError(f"a {type(layer).__name__} has no form in ONNX, since {reason}")
     return add(graph, layer, flow, key)
 
@@ -79,7 +79,7 @@ def _wider(flow: Flow, width: int) -> Shape:
     return (*flow.shape[:-1], width)
 
 
-# ---- layers that look at one step at a time ----------------------------------------------------
+# ---- layers that process each step alone -------------------------------------------------------
 
 
 def _dense(graph: Graph, layer: Dense, flow: Flow, key: str | None) -> Flow:
@@ -123,7 +123,7 @@ def _layer_normalization(
 def _time_distributed(graph: Graph, layer: TimeDistributed, flow: Flow, key: str | None) -> Flow:
     """Fold time into the batch, and unfold it afterwards.
 
-    A layer that looks at the last axis only is spared that.
+    A layer that works on the last axis alone does not need that.
     """
     inner, outer = layer.layer, graph.scope
     if type(inner) in (Dense, Dropout, LayerNormalization):
@@ -181,7 +181,7 @@ def _pooled(flow: Flow, name: str) -> Flow:
 
 
 def _only_present(graph: Graph, lengths: Lengths, name: str) -> str:
-    """Give zeros for rows without any step."""
+    """Return the values, with zeros for rows without valid steps."""
     return graph.add("Where", graph.present(lengths, 1), name, graph.number(0.0))
 
 
@@ -223,7 +223,7 @@ def _attention(graph: Graph, layer: Attention, flow: Flow, key: str | None) -> F
         there = graph.mask(flow)
         scores = graph.add("Where", there, scores, graph.number(-math.inf))
         shares = graph.add("Softmax", scores, axis=1)
-        # A row without steps has a softmax of nothing.
+        # The softmax of a row without valid steps is undefined.
         shares = graph.add("Where", there, shares, graph.number(0.0))
     else:
         shares = graph.add("Softmax", scores, axis=1)
@@ -291,7 +291,7 @@ def _steps(layer: Layer, flow: Flow) -> int | None:
 
 
 def _same_pads(size: int, stride: int, dilation: int) -> tuple[int, int] | None:
-    """Give what "same" adds at both ends, None if it depends on the length of the sequence."""
+    """Return the padding of "same" at both ends; None if it depends on the sequence's length."""
     if stride > 1 and size > 1:
         return None
     total = (size - 1) * dilation
@@ -299,10 +299,10 @@ def _same_pads(size: int, stride: int, dilation: int) -> tuple[int, int] | None:
 
 
 def _padding(pads: tuple[int, int] | None) -> dict[str, Any]:
-    """Write what is added at both ends.
+    """Return the attributes for padding at both ends.
 
-    With strides longer than a window SAME_UPPER would cut off steps instead, and ONNX Runtime knows
-    it without dilation only: then, and where rows have lengths, windows are gathered.
+    SAME_UPPER would cut off steps if strides are longer than a window, and ONNX Runtime supports it
+    only without dilation. In these cases, and where rows have lengths, windows are gathered.
     """
     return {"auto_pad": "SAME_UPPER"} if pads is None else {"pads": list(pads)}
 
@@ -317,7 +317,7 @@ def _windows(
     name = graph.lengths64(lengths)
     shift = stride - (span if padding == "valid" else 1)
     shifted = graph.add("Add", name, graph.integer(shift))
-    # Integers are divided towards zero.
+    # Integer division rounds towards zero.
     counts = graph.add("Max", shifted, graph.integer(0)) if shift < 0 else shifted
     return Lengths(int64=graph.add("Div", counts, graph.integer(stride)))
 
@@ -325,9 +325,9 @@ def _windows(
 def _gathered(
     graph: Graph, flow: Flow, size: int, stride: int, dilation: int, outside: float
 ) -> str:
-    """Give the windows (N, T', K, C) of "same", whose place depends on each row's length.
+    """Return the windows (N, T', K, C) of "same", whose position depends on each row's length.
 
-    A row's padding is shared between its own two ends, so windows of the same number begin at
+    A row's padding is divided between its own two ends, so the windows of one index begin at
     different steps in different rows.
     """
     values = graph.arranged(flow, "NTC")
@@ -341,7 +341,7 @@ def _gathered(
         return graph.add("Div", padded, graph.integer(stride))
 
     def covered(name: str) -> str:
-        """How many steps the windows reach over: (windows - 1) stride + span."""
+        """Return the number of steps that the windows cover: (windows - 1) stride + span."""
         scaled = graph.add("Mul", count(name), graph.integer(stride))
         return graph.add("Add", scaled, graph.integer(span - stride))
 

@@ -1,4 +1,4 @@
-"""Layers that walk through time: LSTM nodes, or a Scan over steps for what those cannot say."""
+"""Recurrent layers: LSTM nodes, or a Scan over steps for options that the LSTM operator lacks."""
 
 from typing import NamedTuple
 
@@ -16,12 +16,12 @@ __all__ = ["add_recurrent"]
 
 
 class _Walked(NamedTuple):
-    """Names of what one of the stacked layers gives."""
+    """Names of the results of one of the stacked layers."""
 
     y: str
-    """(T, D, N, H), if it was asked for."""
+    """(T, D, N, H), if requested."""
     h: str
-    """(D, N, H), like c; empty if they were not asked for."""
+    """(D, N, H), like c; empty if the states were not requested."""
     c: str
 
 
@@ -50,7 +50,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
         all_h = _final(graph, states[0], lengths, [one.h for one in walked])
         all_c = _final(graph, states[1], lengths, [one.c for one in walked])
         graph.final_states[key or ""] = all_h, all_c
-        if lengths is not None:  # a row without steps gives its state back
+        if lengths is not None:  # a row without valid steps returns its state
             h = _place(graph, all_h, config, count - 1)
     shape = (*flow.shape[:2], layer.output_size) if every else (flow.shape[0], layer.output_size)
     mode = layer.merge_mode if isinstance(layer, Bidirectional) else "concat"
@@ -62,7 +62,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
 
 
 def _needs_scan(graph: Graph, config: LSTMConfig) -> bool:
-    """Say which way to go, or raise ValueError if the one that was asked for is none."""
+    """Tell whether a layer becomes a Scan; raise ValueError if it must not but has to."""
     if graph.recurrent == "scan":
         return True
     try:
@@ -102,7 +102,7 @@ def _node(
     }
     roles = (config.gate_activation, config.cell_activation, config.output_activation)
     if [Activation(*role).name for role in roles] == ["sigmoid", "tanh", "tanh"]:
-        del attributes["activations"]  # the usual ones
+        del attributes["activations"]  # the defaults
     outputs = [
         name if want else None for name, want in zip(("Y", "Y_h", "Y_c"), wanted, strict=True)
     ]
@@ -116,7 +116,7 @@ def _node(
 
 
 def _split(graph: Graph, name: str, config: LSTMConfig) -> list[str]:
-    """Give the part of each of the stacked layers of a state."""
+    """Split a state into the parts of the stacked layers."""
     if config.num_layers == 1:
         return [name]
     sizes = graph.integers(*[config.num_directions] * config.num_layers)
@@ -125,7 +125,7 @@ def _split(graph: Graph, name: str, config: LSTMConfig) -> list[str]:
 
 
 def _place(graph: Graph, name: str, config: LSTMConfig, place: int) -> str:
-    """Give the part of one of the stacked layers of a state."""
+    """Return one stacked layer's part of a state."""
     if config.num_layers == 1:
         return name
     first = place * config.num_directions
@@ -134,7 +134,7 @@ def _place(graph: Graph, name: str, config: LSTMConfig, place: int) -> str:
 
 
 def _final(graph: Graph, before: str, lengths: Lengths | None, names: list[str]) -> str:
-    """Give a state after the last step: of a row without any, that before them."""
+    """Return the final state; rows without valid steps have their initial state."""
     name = names[0] if len(names) == 1 else graph.add("Concat", *names, axis=0)
     if lengths is None:
         return name
@@ -145,7 +145,7 @@ def _final(graph: Graph, before: str, lengths: Lengths | None, names: list[str])
 
 
 def _side_by_side(graph: Graph, name: str, config: LSTMConfig, axis: int) -> str:
-    """Put the directions, which have an axis, one after the other into the features."""
+    """Concatenate the directions, which have an axis of their own, along the features."""
     if config.num_directions == 1:
         return graph.add("Squeeze", name, graph.integers(axis))
     order = [0, 2, 1, 3] if axis == 1 else [1, 0, 2]
@@ -154,7 +154,7 @@ def _side_by_side(graph: Graph, name: str, config: LSTMConfig, axis: int) -> str
 
 
 def _merged(graph: Graph, name: str, config: LSTMConfig, mode: str, axis: int) -> str:
-    """Make one output of the directions."""
+    """Merge the directions into one output."""
     if mode == "concat":
         return _side_by_side(graph, name, config, axis)
     ahead, back = graph.add_several(
@@ -167,7 +167,7 @@ def _merged(graph: Graph, name: str, config: LSTMConfig, mode: str, axis: int) -
 
 
 def _turned(graph: Graph, flow: Flow) -> Flow:
-    """Reverse each row (T, N, H) within its own length; what lies past it stays."""
+    """Reverse each row of (T, N, H) within its own length; steps past it stay where they are."""
     if flow.lengths is None:
         last, first = graph.integers(-1), graph.integers(np.iinfo(np.int64).min)
         return flow.moved(

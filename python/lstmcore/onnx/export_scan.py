@@ -1,4 +1,4 @@
-"""The cell written out, as the body of a Scan over the steps of one direction of a layer."""
+"""The cell's equations as the body of a Scan over the steps of one direction of a layer."""
 
 from typing import Any
 
@@ -31,26 +31,26 @@ def scan(
     before: tuple[str, str],
     wanted: tuple[bool, bool, bool],
 ) -> tuple[str, str, str]:
-    """Add one of the stacked layers, a Scan for each direction.
+    """Add one of the stacked layers, as a Scan for each direction.
 
-    Steps past a row's length leave its state as it is and give zeros, so a walk from the end
-    begins, in effect, at each row's own end.
+    Steps past a row's length leave its state unchanged and output zeros, so a backward walk begins,
+    in effect, at each row's own last step.
 
     Parameters
     ----------
     graph : Graph
     weights : dict of str to ndarray
-        By the engine's names.
+        Weights by the engine's names.
     config : LSTMConfig
     place : int
-        Of the layer.
+        Index of the layer.
     x : str
         (T, N, C).
     lengths : Lengths or None
     before : pair of str
-        h and c (D, N, H) before the first step, empty for zeros.
+        The initial h and c (D, N, H); empty for zeros.
     wanted : tuple of bool
-        Which of the results are used.
+        Which of the results are needed.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def _backwards(config: LSTMConfig, direction: int) -> bool:
 
 
 def _zeros(graph: Graph, x: str, width: int) -> str:
-    """Give (N, width) zeros for x (T, N, C)."""
+    """Return zeros of shape (N, width) for x (T, N, C)."""
     rows = graph.add("Unsqueeze", graph.size(x, 1), graph.integers(0))
     shape = graph.add("Concat", rows, graph.integers(width), axis=0)
     return graph.add("Expand", graph.number(0.0), shape)
@@ -134,7 +134,7 @@ def _direction(
 
 
 def _used_gates(cell: dict[str, Array], config: LSTMConfig) -> dict[str, Array]:
-    """Leave out the rows of i where the gates are coupled."""
+    """Leave out the rows of i if the gates are coupled."""
     if not config.coupled_gates:
         return cell
     units = config.hidden_size
@@ -143,7 +143,7 @@ def _used_gates(cell: dict[str, Array], config: LSTMConfig) -> dict[str, Array]:
 
 
 def _body(graph: Graph, cell: dict[str, Array], config: LSTMConfig, masked: bool) -> Any:
-    """Write one step: h, c, what the gates have of x, and which rows are there, to h, c, y."""
+    """Build one step: from h, c, the gates' products with x, and the active rows, to h, c, y."""
     body = Graph(graph.opset, graph.dtype, graph.recurrent, graph)
     units, gates = config.hidden_size, len(cell["weight_ih"]) // config.hidden_size
     h, c, from_x, there = (body.scoped(f"step/{name}") for name in ("h", "c", "x", "there"))
@@ -194,7 +194,7 @@ def _body(graph: Graph, cell: dict[str, Array], config: LSTMConfig, masked: bool
         y = body.add("Where", there, new_h, body.number(0.0))
         new_h = body.add("Where", there, new_h, h)
         new_c = body.add("Where", there, new_c, c)
-    # Each output of a body has a name of its own.
+    # Every output of a body needs a distinct name.
     results = [body.add("Identity", name) for name in (new_h, new_c, y)]
 
     kind = tensor_type(graph.dtype)
@@ -215,7 +215,7 @@ def _bounded(body: Graph, name: str, limit: float) -> str:
 
 
 def _zoned_out(body: Graph, before: str, after: str, rate: float) -> str:
-    """Give the expectation of what keeps its value at this rate."""
+    """Return the expected value under zoneout at this rate."""
     if not rate:
         return after
     kept = body.add("Mul", before, body.number(rate))

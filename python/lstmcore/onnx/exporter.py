@@ -1,4 +1,4 @@
-"""A `Sequential` as an ONNX model."""
+"""Export a `Sequential` as an ONNX model."""
 
 import json
 import os
@@ -49,38 +49,40 @@ def export(
     model : Sequential
         Built.
     path : str or path, optional
-        Where to write it, atomically; replaced if it is there. None: only returned.
+        File to write, atomically; an existing file is replaced. None: the model is only returned.
     opset : int, default 17
-        Version of the standard's operators, 14 to 26. Each version needs runtimes that know it; 14
-        is known since 2021, 17 since 2022.
+        Version of the standard's operators, 14 to 26, which the runtime must support. Version 14
+        dates from 2021, 17 from 2022.
     lengths : bool, default False
-        Whether there is an input ``lengths`` (N,) of int32: the valid steps of each row.
+        Whether to add an input ``lengths`` (N,) of int32: the valid steps of each row.
     states : bool, default False
-        Whether the states of all recurrent layers before the first step are inputs, and those after
-        the last valid one outputs.
+        Whether to add inputs for the initial states of all recurrent layers, and outputs for their
+        states after the last valid step.
     recurrent : {"lstm", "auto", "scan"}
-        What layers that walk through time become. "lstm": nodes of the LSTM operator; options that
-        it lacks are refused. "auto": a layer with such options becomes a Scan over steps, in which
-        its cell is written out: standard as well, but slow. "scan": all of them do.
+        What recurrent layers become. "lstm": nodes of the LSTM operator; options that it lacks are
+        refused. "auto": a layer with such options becomes a Scan over steps, whose body spells out
+        the cell; this is standard too, but slow. "scan": all recurrent layers become Scans.
     dtype : {"float32", "float64"}, optional
-        Of weights, inputs and outputs; None: the model's. Another one rounds, or widens, the
-        weights.
+        Type of weights, inputs and outputs; None: the model's. The weights are rounded or widened
+        to it.
     from_ids : bool, default False
-        Whether a model that begins with a `TextVectorization` is written from the token ids on,
-        which ``model.vectorizer`` makes of texts. Without it such a model is refused.
+        Whether to export a model that begins with a `TextVectorization` without that layer, so that
+        it takes the token ids that ``model.vectorizer`` computes. Otherwise such a model is
+        refused.
 
     Returns
     -------
     onnx.ModelProto
-        With these inputs and outputs, N and T being open unless the model fixes T:
+        It has these inputs and outputs; N is variable, and so is T unless the model fixes it:
 
-        - ``x`` (N, T, C), or as else the model takes it: (N, C), or ids (N, T) of int64
+        - ``x`` (N, T, C), or whatever input the model takes: (N, C), or ids (N, T) of int64
         - ``lengths`` (N,) of int32, with `lengths`
         - ``h0`` and ``c0`` (L D, N, H) with `states`, for L stacked layers of D directions;
-          "NAME.h0" and "NAME.c0" for the layers' names if there are several
-        - ``y``, what the model gives for `x` and lengths, padded: zero past a row's length where
-          the model's layers give zeros
-        - ``y_lengths`` (N,) of int32, if `y` has a time axis and other lengths than an input says
+          "NAME.h0" and "NAME.c0", with the layers' names, if the model has several such layers
+        - ``y``, the model's output for `x` and the lengths, padded: zero past a row's length where
+          the model's layers return zeros
+        - ``y_lengths`` (N,) of int32, if `y` has a time axis and its lengths differ from those of
+          the input
         - ``hn`` and ``cn``, named and shaped as ``h0`` and ``c0``
 
     Raises
@@ -88,18 +90,18 @@ def export(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If the model is not built or too large, an argument has a wrong value or nothing to act on,
-        `path` has the ending of another format, such as ``.keras``, or a layer or one of its
-        options has no form in ONNX; the error names it.
+        If the model is not built or too large; if an argument has a wrong value or no effect on
+        this model; if `path` has the ending of another format, such as ``.keras``; or if a layer or
+        one of its options has no form in ONNX, which the error names.
 
     Notes
     -----
-    Dropout of all kinds does nothing at inference, and leaves no trace. ``mask_zero=True`` counts
-    the ids that are not 0 in the graph. A graph checks no values: ids that the model would refuse
-    are looked up from the end of the table if they are negative, and padding ids in the middle of
-    a row are counted as if they stood at its end.
+    Dropout of any kind does nothing at inference and is not exported. With ``mask_zero=True`` the
+    graph counts the ids that are not 0. A graph does not check values: negative ids, which the
+    model would refuse, are looked up from the end of the table, and padding ids in the middle of a
+    row are counted as if they were at its end.
 
-    The model is checked by ``onnx.checker``, shapes included, before it is written.
+    ``onnx.checker`` checks the model, shapes included, before it is written.
 
     Examples
     --------
@@ -122,7 +124,7 @@ def export(
     for layer in model._network:
         flow = _add(graph, layer, flow)
     if lengths and not graph.lengths_used:
-        raise ValueError("lengths: expected False, since no layer of the model looks at lengths")
+        raise ValueError("lengths: expected False, since no layer of the model uses lengths")
     graph.scope = "y"
     outputs = _outputs(graph, model, graph.natural(flow))
     proto = _model(graph, model, inputs, outputs)
@@ -140,7 +142,7 @@ def _opset(opset: int) -> int:
     version = _checks.integer(opset, "opset")
     known = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
     if not OLDEST_OPSET <= version <= known:
-        reason = "" if known == NEWEST_OPSET else ", which is what the installed onnx knows"
+        reason = "" if known == NEWEST_OPSET else ", the newest that the installed onnx knows"
         raise ValueError(f"opset: expected {OLDEST_OPSET} to {known}{reason}, got {version}")
     return version
 
@@ -151,7 +153,7 @@ def _check_text(model: Sequential, from_ids: bool) -> None:
         assert isinstance(model.vectorizer, TextVectorization)
         raise ValueError(
             f"layer {model.vectorizer.name!r}: a TextVectorization has no form in ONNX, since text "
-            "is made ids outside of the graph; from_ids=True writes what comes after it"
+            "is turned into ids outside the graph; from_ids=True exports the layers after it"
         )
     if from_ids and not texts:
         raise ValueError("from_ids: expected False for a model without a TextVectorization")
@@ -172,7 +174,7 @@ def _add(graph: Graph, layer: Layer, flow: Flow) -> Flow:
 
 
 def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tuple[list[Any], Flow]:
-    """Declare what comes in."""
+    """Declare the graph's inputs."""
     first, shape = model._network[0], model.input_shape
     ids = first.input_kind == "ids"
     kind = np.int64 if ids else graph.dtype
@@ -181,8 +183,8 @@ def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tup
     if lengths:
         if getattr(first, "mask_zero", False):
             raise ValueError(
-                "lengths: expected False for a model with mask_zero=True, whose ids say themselves "
-                "where a row ends"
+                "lengths: expected False for a model with mask_zero=True, whose ids mark where a "
+                "row ends"
             )
         if len(shape) < (2 if ids else 3):
             shown = _checks.show_shape(shape)
@@ -204,7 +206,7 @@ def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tup
 
 
 def _outputs(graph: Graph, model: Sequential, flow: Flow) -> list[Any]:
-    """Declare what goes out, under names of their own."""
+    """Declare the graph's outputs, under their public names."""
     shape = model.output_shape
     steps = "T" if len(model.input_shape) > 1 and _keeps_time(model) else "T_out"
     outputs = [_value(_renamed(graph, flow.name, "y"), graph.dtype, _dimensions(shape, steps))]
@@ -221,7 +223,7 @@ def _outputs(graph: Graph, model: Sequential, flow: Flow) -> list[Any]:
 
 
 def _keeps_time(model: Sequential) -> bool:
-    """Tell whether as many steps come out as go in, for any number of them."""
+    """Tell whether the output has as many steps as the input, however many those are."""
     before = np.arange(64)
     return bool(np.array_equal(model._output_lengths(before), before))
 
@@ -236,7 +238,7 @@ def _value(name: str, kind: Any, shape: list[Any]) -> Any:
 
 
 def _renamed(graph: Graph, name: str, new: str) -> str:
-    """Call a node's result by another name; what is no node's, or renamed already, is copied."""
+    """Rename a node's result; copy it if it comes from no node or was renamed already."""
     new = graph.unique(new)
     made = any(name in node.output for node in graph.nodes)
     if not made or "/" not in name:

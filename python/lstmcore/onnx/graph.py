@@ -1,4 +1,4 @@
-"""What a model file says, as plain Python: nodes with their attributes, constants, inputs."""
+"""The contents of a model file as plain Python: nodes with attributes, constants, inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 NEWEST_OPSET = 28
-"""The newest version of the standard's operators whose official cases were run."""
+"""The newest version of the standard's operators whose official test cases were run."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -38,20 +38,20 @@ class Node:
     Attributes
     ----------
     operator, name : str
-        What it computes, and what errors call it.
+        The operator, and the node's name, which errors show.
     domain : str
-        Where the operator is defined; empty for the standard's own.
+        Domain of the operator; empty for the standard's own.
     inputs, outputs : tuple of str
-        Names of values; an empty one stands for what is left out.
+        Names of values; an empty name stands for one that is omitted.
     attributes : dict
-        Numbers, strings, arrays, graphs (still in ONNX's form) and lists of them.
+        Numbers, strings, arrays, graphs (as ONNX's messages) and lists of them.
     opset : int
         Version of the standard's operators.
     constants : list of (ndarray or None)
-        Those inputs that are known before a run. Emptied once the node's function is built, which
-        may have packed them.
+        The constant inputs, None for others. Emptied when the node's function is built, which may
+        have packed them.
     activation : str
-        What the engine applies to the result of a product in the same go.
+        Activation that the engine applies to a product's result in the same pass.
     """
 
     operator: str
@@ -65,19 +65,19 @@ class Node:
     activation: str = "linear"
 
     def constant(self, position: int) -> Array | None:
-        """Return what is known of an input, None if nothing is or it is left out."""
+        """Return the value of an input; None if it is not constant or omitted."""
         return self.constants[position] if position < len(self.constants) else None
 
     def has_input(self, position: int) -> bool:
-        """Whether an input is there."""
+        """Tell whether the node has an input."""
         return position < len(self.inputs) and self.inputs[position] != ""
 
     def has_output(self, position: int) -> bool:
-        """Whether an output is asked for."""
+        """Tell whether an output is used."""
         return position < len(self.outputs) and self.outputs[position] != ""
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """Return an attribute, or what stands for one that is not there."""
+        """Return an attribute, or `default` if the node does not have it."""
         return self.attributes.get(attribute, default)
 
     def __str__(self) -> str:
@@ -96,9 +96,9 @@ class Argument:
     ----------
     name : str
     dtype : numpy.dtype or None
-        None if the model does not say, or NumPy has no such type.
+        None if the model does not declare it, or NumPy has no such type.
     shape : tuple of (int, str or None), or None
-        Sizes, or their names, or None where the model says nothing of them.
+        Sizes, or their names, or None where the model does not declare them.
     """
 
     name: str
@@ -115,21 +115,21 @@ class Argument:
 
 
 def read_model(source: Any) -> Any:
-    """Return the ModelProto of a path, of bytes or of itself, with its functions inlined.
+    """Return a ModelProto, read from a path or from bytes if need be, with functions inlined.
 
     Raises
     ------
     TypeError
-        If it is none of these.
+        If `source` has another type.
     ValueError
-        If it is no ONNX model, or breaks the standard.
+        If it is not an ONNX model, or breaks the standard.
     """
     if isinstance(source, onnx.ModelProto):
         model = source
     elif isinstance(source, (bytes, bytearray, memoryview)):
         try:
             model = onnx.load_model_from_string(bytes(source))
-        except Exception as error:  # a class of the library that reads it
+        except Exception as error:  # the exception class belongs to the parsing library
             raise ValueError(
                 f"model: expected an ONNX model, got {len(source)} bytes: {error}"
             ) from None
@@ -178,7 +178,7 @@ def argument_of(value: Any) -> Argument:
     sizes: list[int | str | None] = []
     for size in tensor.shape.dim:
         if size.HasField("dim_value"):
-            # A negative number is what some writers put where a size is open.
+            # Some writers store a negative number where a size is variable.
             sizes.append(int(size.dim_value) if size.dim_value >= 0 else None)
         else:
             sizes.append(size.dim_param or None)
@@ -186,12 +186,12 @@ def argument_of(value: Any) -> Argument:
 
 
 def element_type(number: int, name: str) -> np.dtype[Any]:
-    """Return NumPy's form of one of ONNX's element types.
+    """Return NumPy's dtype for one of ONNX's element types.
 
     Raises
     ------
     ValueError
-        If NumPy itself has no such type: strings, bfloat16 and what is smaller than a byte.
+        If NumPy itself has no such type: strings, bfloat16 and types smaller than a byte.
     """
     try:
         dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
@@ -208,8 +208,8 @@ def array_of(tensor: Any, name: str) -> Array:
     element_type(tensor.data_type, name)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise ValueError(
-            f"{name}: its numbers are in a file beside the model, which is found if load gets the "
-            "model's path"
+            f"{name}: its numbers are in a file beside the model; pass the model's path to load, "
+            "so that it finds the file"
         )
     try:
         array: Array = numpy_helper.to_array(tensor)
@@ -221,12 +221,12 @@ def array_of(tensor: Any, name: str) -> Array:
 
 
 def node_of(proto: Any, number: int, opset: int) -> Node:
-    """Read a node; one without a name is called by what it is and where it stands.
+    """Read a node; one without a name is named after its operator and index.
 
     Raises
     ------
     ValueError
-        If its inputs, outputs or attributes are not those that the standard has for the operator.
+        If its inputs, outputs or attributes are not those of the operator in the standard.
     """
     node = Node(
         operator=proto.op_type,
@@ -243,11 +243,11 @@ def node_of(proto: Any, number: int, opset: int) -> Node:
 
 
 def _check_form(node: Node, kinds: dict[str, int]) -> None:
-    """Compare a node with what the standard says of its operator, if it knows it."""
+    """Compare a node with the standard's definition of its operator, if there is one."""
     try:
         schema = onnx.defs.get_schema(node.operator, node.opset, "")
     except onnx.defs.SchemaError:
-        return  # told with all others that are missing
+        return  # reported later with all missing operators
     known = schema.attributes
     unknown = [name for name in kinds if name not in known]
     if unknown:
@@ -257,7 +257,7 @@ def _check_form(node: Node, kinds: dict[str, int]) -> None:
         if name not in kinds and entry.required:
             node.fail(f"{name}: expected this attribute, got none")
         kind = entry.type.value
-        if kinds.get(name, 0) not in (0, kind):  # very old files do not say their types
+        if kinds.get(name, 0) not in (0, kind):  # very old files omit the types
             names = onnx.AttributeProto.AttributeType
             node.fail(f"{name}: expected {names.Name(kind)}, got {names.Name(kinds[name])}")
     for what, count, least, most in (

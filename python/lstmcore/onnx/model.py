@@ -1,4 +1,4 @@
-"""An ONNX model that is ready to run."""
+"""Load an ONNX model and run it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["Model", "load"]
 
 
 class Model:
-    """An ONNX model, compiled; made by `load`.
+    """A compiled ONNX model, as `load` returns it.
 
-    Immutable, so any number of threads may run it at once.
+    It is immutable, so any number of threads may run it at once.
 
     Attributes
     ----------
     name : str
-        What the graph is called.
+        Name of the graph.
     opset : int
         Version of the standard's operators.
     inputs, outputs : tuple of Argument
-        Names, dtypes and shapes as the model declares them. Initializers are no inputs, although
+        Names, dtypes and shapes as the model declares them. Initializers are not inputs, although
         old files list them.
     """
 
@@ -46,21 +46,22 @@ class Model:
         Parameters
         ----------
         inputs : mapping of str to ndarray
-            Every input by its name, of the dtype that the model declares, which is not converted,
-            and of its shape where that is fixed.
+            Every input by its name, with the dtype that the model declares (nothing is converted),
+            and with its shape as far as that is fixed.
 
         Returns
         -------
         dict of str to ndarray
-            Every output by its name, contiguous and apart from the inputs and from each other.
+            Every output by its name, contiguous. Outputs share no memory with each other or with
+            the inputs.
 
         Raises
         ------
         TypeError
-            If an input is no array or has another dtype.
+            If an input is not an array or has another dtype.
         ValueError
-            If an input is missing, unknown or has a wrong shape, or a node cannot take what it
-            gets, which the error names.
+            If an input is missing, unknown or has a wrong shape, or a node cannot process its
+            inputs; the error names the input or the node.
         """
         if not isinstance(inputs, Mapping):
             raise TypeError(
@@ -73,7 +74,7 @@ class Model:
             unknown = ", ".join(str(name) for name in inputs if name not in self._names)
             raise ValueError(f"inputs: expected {', '.join(self._names)}, got also {unknown}")
         values = [_checked(inputs[argument.name], argument) for argument in self.inputs]
-        with np.errstate(all="ignore"):  # what overflows is infinite, as in other runtimes
+        with np.errstate(all="ignore"):  # overflow gives infinity, as in other runtimes
             results = self._program.run(values)
         found: dict[str, Array] = {}
         for argument, result in zip(self.outputs, results, strict=True):
@@ -82,12 +83,12 @@ class Model:
         return found
 
     def __call__(self, *arrays: Array, **named: Array) -> Array | tuple[Array, ...]:
-        """Compute all outputs of inputs in their order, or by name; see `run`.
+        """Compute all outputs, from inputs in order or by name; see `run`.
 
         Returns
         -------
         ndarray or tuple of ndarray
-            The output, or all of them in their order.
+            The only output, or all of them in order.
         """
         if len(arrays) > len(self._names):
             raise TypeError(f"inputs: expected {len(self._names)} arrays, got {len(arrays)}")
@@ -132,13 +133,14 @@ def _checked(value: Any, argument: Argument) -> Array:
 
 
 ROOM = 1 << 16
-"""Bytes that a result may keep alive beside its own."""
+"""A result that is a view may keep at most this many bytes alive beside its own."""
 
 
 def _apart(result: Any, others: list[Array]) -> Array:
-    """Make a result contiguous, and a copy if it is a constant or a view of more than itself.
+    """Make a result contiguous; copy it if it is a constant or a view into a larger array.
 
-    Inputs and results before it, the `others`, share no memory with it then.
+    Afterwards it shares no memory with the `others`, which are the inputs and the results before
+    it.
     """
     array = np.asarray(result, order="C")
     shared = not array.flags.writeable or any(
@@ -150,12 +152,12 @@ def _apart(result: Any, others: list[Array]) -> Array:
 
 
 def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
-    """Read an ONNX model and make it ready to run.
+    """Read and compile an ONNX model.
 
     Parameters
     ----------
     model : path-like, bytes or onnx.ModelProto
-        Weights beside the file are read too.
+        The model. For a path, weights that are stored in files next to it are read too.
 
     Returns
     -------
@@ -164,17 +166,17 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
     Raises
     ------
     TypeError
-        If `model` is none of these.
+        If `model` has another type.
     OSError
         If there is no such file.
     ValueError
-        If it is no ONNX model, a node is not as the standard has it, which the error names, or
-        operators are missing here: the error lists all of them, with their nodes.
+        If it is not an ONNX model; if a node breaks the standard, which the error names; or if
+        operators are not implemented here, which the error lists with their nodes.
 
     Notes
     -----
-    What does not depend on the inputs is computed once, here, weights are packed for the engine,
-    and what no output depends on is left out.
+    Whatever does not depend on the inputs is computed once, here; weights are packed for the
+    engine; and nodes that no output depends on are left out.
     """
     proto = read_model(model)
     opset = opset_of(proto)
@@ -185,7 +187,7 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
         for label, name in problems:
             nodes.setdefault(label, []).append(name)
         listed = "; ".join(f"{label} ({_some(names)})" for label, names in nodes.items())
-        raise ValueError(f"model: operators that are missing here, in opset {opset}: {listed}")
+        raise ValueError(f"model: operators that are not implemented, in opset {opset}: {listed}")
     return Model(program, proto.graph.name, opset)
 
 

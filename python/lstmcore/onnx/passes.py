@@ -1,4 +1,4 @@
-"""Passes over the nodes of a graph before they become steps: fewer nodes, the same results."""
+"""Simplification of a graph before it is compiled: fewer nodes, the same results."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lstmcore.onnx.graph import Argument, Node
 __all__ = ["simplify"]
 
 JOINED = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
-"""What the engine applies to a product's result while it is in a cache."""
+"""Activations that the engine applies to a product's result while it is in a cache."""
 
 
 def simplify(nodes: list[Node], results: Sequence[Argument]) -> list[Node]:
-    """Apply all passes to the nodes of a graph with these outputs."""
+    """Apply all passes to the nodes of a graph with these results."""
     return _needed(_join(_pick_sizes(nodes), [result.name for result in results]), results)
 
 
 def _pick_sizes(nodes: list[Node]) -> list[Node]:
-    """Let Shape give the sizes that a Gather picks of it."""
+    """Let Shape return just the sizes that a Gather picks from it."""
     shapes = {node.outputs[0]: node for node in nodes if node.operator == "Shape"}
     picked: list[Node] = []
     for node in nodes:
@@ -34,11 +34,11 @@ def _pick_sizes(nodes: list[Node]) -> list[Node]:
 
 
 def _join(nodes: list[Node], outputs: list[str]) -> list[Node]:
-    """Let a product add the bias and apply the activation that follow, if nothing else sees it."""
+    """Join a product with the bias and activation that follow it, if nothing else uses it."""
     uses = Counter(name for node in nodes for name in node.inputs)
     uses.update(outputs)
     joined: list[Node] = []
-    by_output: dict[str, int] = {}  # where the node of an output stands
+    by_output: dict[str, int] = {}  # index of the node that computes an output
     for node in nodes:
         place = _product_before(node, joined, by_output, uses)
         if place is not None:
@@ -64,7 +64,7 @@ def _join(nodes: list[Node], outputs: list[str]) -> list[Node]:
 def _product_before(
     node: Node, nodes: list[Node], by_output: dict[str, int], uses: Counter[str]
 ) -> int | None:
-    """Return the place of the product that `node` may be joined with."""
+    """Return the index of the product that `node` may be joined with."""
     if node.operator not in JOINED and node.operator != "Add":
         return None
     for number, name in enumerate(node.inputs):
@@ -91,7 +91,7 @@ def _product_before(
 
 
 def _needed(nodes: list[Node], results: Sequence[Argument]) -> list[Node]:
-    """Leave out what no output depends on."""
+    """Leave out the nodes that no output depends on."""
     wanted = {result.name for result in results}
     kept: list[Node] = []
     for node in reversed(nodes):

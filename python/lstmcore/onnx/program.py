@@ -1,4 +1,4 @@
-"""From a graph to a list of steps: constants folded, products joined with what follows them."""
+"""Compile a graph to a list of steps: fold constants, join products with their activations."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Values: TypeAlias = list[Any]
 Step: TypeAlias = Callable[[Values], None]
 
 FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
-"""What NumPy and the engine raise for what does not fit."""
+"""Exceptions that NumPy and the engine raise for unsuitable inputs."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """Steps over numbered places of a list of values.
+    """Steps that read and write numbered slots of a list of values.
 
     Attributes
     ----------
     steps : tuple of callable
-        Each reads and writes the list, and drops what is used no more.
+        Each reads and writes the list, and drops values that are no longer needed.
     nodes : tuple of Node
-        Where the steps come from, for errors.
+        The nodes of the steps, for errors.
     template : list
-        The values before the first step: constants in their places.
+        The values before the first step: constants in their slots.
     inputs, outputs, captured : tuple of int
-        Places.
+        Slots.
     captures : tuple of str
-        Names of the values that are taken from the graph around this one.
+        Names of the values that are captured from the enclosing graph.
     arguments, results : tuple of Argument
         The inputs and outputs as the graph declares them.
     """
@@ -54,10 +54,10 @@ class Program:
     arguments: tuple[Argument, ...]
     results: tuple[Argument, ...]
     only: tuple[Function, tuple[int, ...]] | None = None
-    """If there is but one step, from captured values to the output: its function, and which."""
+    """If the only step computes the output from captured values: its function and their indices."""
 
     def run(self, inputs: Sequence[Any], captured: Sequence[Any] = ()) -> list[Any]:
-        """Run all steps; raise ValueError with the name of the node where one fails."""
+        """Run all steps; if one fails, raise ValueError with the name of its node."""
         values = self.template.copy()
         for place, value in zip(self.inputs, inputs, strict=True):
             values[place] = value
@@ -73,14 +73,14 @@ class Program:
 
 
 def _blame(error: Exception, node: Node) -> NoReturn:
-    """Raise an error that says which node failed, the same one if it does."""
+    """Raise an error that names the node that failed; `error` itself if it already does."""
     if str(error).startswith("node '"):
         raise error
     raise ValueError(f"{node}: {error}") from error
 
 
 class _Body:
-    """A graph of a node, as its operator calls it."""
+    """A compiled graph of a node, in the form that the node's operator calls."""
 
     def __init__(self, program: Program, names: list[str]) -> None:
         self._program = program
@@ -103,13 +103,13 @@ class _Body:
 
 
 def compile_graph(graph: Any, scope: Scope) -> Program:
-    """Compile a graph in `scope`, which is its own.
+    """Compile a graph with its own `scope`.
 
     Raises
     ------
     ValueError
-        If a node uses a value that is not there, or its attributes are wrong. Operators that are
-        missing are not an error yet: they are noted in the scope.
+        If a node uses an unknown value, or its attributes are wrong. Operators that are not
+        implemented are no error yet; they are recorded in the scope.
     """
     for tensor in graph.initializer:
         scope.constants[tensor.name] = _frozen(array_of(tensor, tensor.name))
@@ -119,13 +119,13 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
         argument_of(entry) for entry in graph.input if entry.name not in scope.constants
     )
     scope.names.update(argument.name for argument in arguments)
-    if scope.parent is None:  # those of graphs inside are not checked at run time
+    if scope.parent is None:  # inputs of subgraphs are not checked at run time
         scope.shapes = {entry.name: entry.shape for entry in arguments if entry.shape is not None}
     nodes: list[Node] = []
     wanted = wanted_names(graph)
     for number, proto in enumerate(graph.node):
         node = node_of(proto, number, scope.opset)
-        if wanted.isdisjoint(node.outputs):  # not to be computed, and perhaps too large to be
+        if wanted.isdisjoint(node.outputs):  # unused, and perhaps too large to compute
             name_outputs(node, scope)
             continue
         node = _with_bodies(node, scope)
@@ -144,14 +144,14 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     results = tuple(map(argument_of, graph.output))
     for result in results:
         if not scope.knows(result.name):
-            raise ValueError(f"{result.name}: expected a node that gives this output, got none")
+            raise ValueError(f"{result.name}: expected a node that computes this output, got none")
     if scope.problems:
         return Program((), (), [], (), (), (), (), arguments, results)
     return _Layout(scope, arguments, results).program(simplify(nodes, results))
 
 
 def _frozen(array: Array) -> Array:
-    """Make a constant read-only, so that nobody's output can change a model."""
+    """Make a constant read-only, so that writing to an output cannot change the model."""
     array = np.asarray(array)
     if array.flags.writeable:
         array.flags.writeable = False
@@ -159,14 +159,14 @@ def _frozen(array: Array) -> Array:
 
 
 def _with_bodies(node: Node, scope: Scope) -> Node:
-    """Compile the graphs of a node; what they take from outside becomes inputs of the node."""
+    """Compile the graphs of a node; the values that they capture become inputs of the node."""
     graphs = {
         name: value for name, value in node.attributes.items() if isinstance(value, GraphProto)
     }
     if not graphs:
         return node
     chosen = scope.constant(node.inputs[0]) if node.operator == "If" else None
-    if chosen is not None:  # the other branch is never run, and may hold anything
+    if chosen is not None:  # the other branch never runs, so it may hold anything
         graph = graphs["then_branch" if bool(chosen) else "else_branch"]
         graphs = {"then_branch": graph, "else_branch": graph}
     programs: dict[str, Program] = {}
@@ -183,13 +183,13 @@ def _is_missing(node: Node, scope: Scope) -> bool:
         return False
     label = f"{node.domain}.{node.operator}" if node.domain else node.operator
     if known is not None:
-        label += f" of opset {node.opset} (known from {known.since} on)"
+        label += f" of opset {node.opset} (implemented since {known.since})"
     scope.problems.append((label, node.name))
     return True
 
 
 def _fold(node: Node, scope: Scope) -> bool:
-    """Compute a node whose inputs are all known, now and once."""
+    """Compute a node at load if all its inputs are constant; tell whether that was done."""
     unknown = any(
         constant is None and name
         for name, constant in zip(node.inputs, node.constants, strict=True)
@@ -201,7 +201,7 @@ def _fold(node: Node, scope: Scope) -> bool:
             function, positions = bound(node)
             found = function(*(node.constants[place] for place in positions))
     except (*FAILURES, MemoryError):
-        return False  # an error of the run, if it ever comes to it
+        return False  # if it is ever run, the error is raised then
     if not OPERATORS[node.operator].several:
         found = (found,)
     for name, value in zip(node.outputs, found, strict=False):
@@ -212,7 +212,7 @@ def _fold(node: Node, scope: Scope) -> bool:
 
 
 def _fold_size(node: Node, scope: Scope) -> bool:
-    """Take a size that the model fixes for its inputs as known."""
+    """Treat a size that the model fixes for its inputs as a constant."""
     if node.operator == "Shape":
         shape = scope.shape(node.inputs[0])
         if shape is None:
@@ -237,13 +237,13 @@ def _fold_size(node: Node, scope: Scope) -> bool:
 
 
 class _Layout:
-    """Gives each value a place, and makes the steps."""
+    """Assigns a slot to each value, and builds the steps."""
 
     def __init__(
         self, scope: Scope, arguments: tuple[Argument, ...], results: tuple[Argument, ...]
     ) -> None:
         self.scope, self.arguments, self.results = scope, arguments, results
-        self.template: Values = [None]  # the first place is what is left out
+        self.template: Values = [None]  # the first slot stands for omitted values
         self.places: dict[str, int] = {"": 0}
 
     def place(self, name: str) -> int:
@@ -306,14 +306,14 @@ class _Layout:
 def _step(
     function: Function, sources: list[int], targets: list[int], dead: tuple[int, ...], several: bool
 ) -> Step:
-    """Bind a function to places; the common cases have no loop over their inputs."""
+    """Bind a function to slots; common cases avoid a loop over the inputs."""
     if several:
 
         def many(values: Values) -> None:
             results = function(*[values[place] for place in sources])
             for place, result in zip(targets, results, strict=False):
                 values[place] = result
-            values[0] = None  # outputs that nobody asked for went there
+            values[0] = None  # unused outputs were written there
             for place in dead:
                 values[place] = None
 

@@ -1,4 +1,4 @@
-"""The names of a graph: what is known of them, which are used, and by whom."""
+"""The names of a graph's values: what is known of each, and which graphs use it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Scope", "name_outputs", "wanted_names"]
 
 
 class Scope:
-    """The names that a graph sees: its own, then those of the graph around it.
+    """The names that a graph can use: its own, then those of the graph that contains it.
 
     Parameters
     ----------
     opset : int
     problems : list of tuple
-        Where operators that are missing are noted, with their nodes.
+        Collects the operators that are not implemented, with their nodes.
     parent : Scope, optional
     """
 
@@ -29,13 +29,13 @@ class Scope:
         self.opset, self.problems, self.parent = opset, problems, parent
         self.constants: dict[str, Array] = {}
         self.names: set[str] = set()
-        self.captures: dict[str, None] = {}  # in order
-        # Of inputs and of what Shape gives for them: sizes that the model fixes are integers.
+        self.captures: dict[str, None] = {}  # a set that preserves order
+        # Shapes of inputs and of their Shape nodes; sizes that the model fixes are integers.
         self.shapes: dict[str, tuple[int | str | None, ...]] = {}
         self.sizes: dict[str, tuple[int | str | None, ...]] = {}
 
     def constant(self, name: str) -> Array | None:
-        """Return what is known of a value."""
+        """Return the value if it is constant, else None."""
         if name in self.constants:
             return self.constants[name]
         if name in self.names or self.parent is None:
@@ -43,18 +43,18 @@ class Scope:
         return self.parent.constant(name)
 
     def shape(self, name: str) -> tuple[int | str | None, ...] | None:
-        """Return what the model fixes of the shape of an input."""
+        """Return the shape of an input as far as the model fixes it."""
         if name in self.names or self.parent is None:
             return self.shapes.get(name)
         return self.parent.shape(name)
 
     def knows(self, name: str) -> bool:
-        """Whether there is a value of this name."""
+        """Tell whether a value has this name."""
         here = name in self.names or name in self.constants
         return here or (self.parent is not None and self.parent.knows(name))
 
     def use(self, name: str) -> None:
-        """Note that a value is used; one from outside is captured, unless it is a constant."""
+        """Record a use of a value; one from an outer graph is captured unless it is constant."""
         if name in self.names or name in self.constants or self.constant(name) is not None:
             return
         if self.parent is not None:
@@ -68,7 +68,7 @@ def wanted_names(graph: Any) -> set[str]:
     for proto in reversed(graph.node):
         if not wanted.isdisjoint(proto.output):
             wanted.update(proto.input)
-            for entry in proto.attribute:  # graphs inside may take any value that is around them
+            for entry in proto.attribute:  # subgraphs may use any value of the graphs around them
                 if entry.type == onnx.AttributeProto.GRAPH:
                     wanted.update(_mentioned(entry.g))
     return wanted - {""}
@@ -85,8 +85,8 @@ def _mentioned(graph: Any) -> set[str]:
 
 
 def name_outputs(node: Node, scope: Scope) -> None:
-    """Enter the names of what a node gives."""
+    """Register the names of a node's outputs."""
     for name in filter(None, node.outputs):
         if name in scope.names or name in scope.constants:
-            node.fail(f"outputs: expected names of their own, got {name!r} a second time")
+            node.fail(f"outputs: expected distinct names, got {name!r} a second time")
         scope.names.add(name)

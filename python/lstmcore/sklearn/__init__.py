@@ -1,6 +1,6 @@
-"""LSTMs as scikit-learn's estimators: for classes, for values and for what comes next in a series.
+"""LSTMs as scikit-learn estimators: a classifier, a regressor and a forecaster of time series.
 
-Needs scikit-learn, which ``pip install scikit-learn`` brings.
+Requires scikit-learn: ``pip install scikit-learn``.
 """
 
 from typing import TYPE_CHECKING
@@ -21,5 +21,5 @@ from lstmcore.sklearn.regressor import LSTMRegressor
 
 __all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor"]
 
-if not TYPE_CHECKING:  # which would take it for a module with any name
+if not TYPE_CHECKING:  # or type checkers would accept any attribute
     __getattr__, __dir__ = public(__name__, __all__)

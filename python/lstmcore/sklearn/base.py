@@ -1,4 +1,4 @@
-"""What the estimators share: from hyper-parameters to a `Sequential` that is trained."""
+"""The common part of the estimators: from hyper-parameters to a trained `Sequential`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,7 +60,7 @@ FLAGS = (
     "early_stopping",
     "warm_start",
 )
-LONGEST = 64  # steps that the LSTM walks with patch_size="auto"; longer ones lose its gradient
+LONGEST = 64  # steps of the LSTM with patch_size="auto"; gradients vanish over longer sequences
 OWN_OPTIONS = {
     "units": "hidden_size",
     "num_layers": "num_layers",
@@ -111,22 +111,22 @@ class SequenceEstimator(BaseEstimator):
     # ---- for subclasses ----------------------------------------------------------------------
 
     def _targets(self, y: Any, reset: bool, classes: Any) -> Array:
-        """Check `y` and give numbers; on `reset` describe it."""
+        """Check `y` and return it as numbers; with `reset`, record its description."""
         raise NotImplementedError
 
     def _learn_targets(self, targets: Array) -> None:
-        """Learn the scale of what `_targets` gave, but for what is set aside."""
+        """Compute the scale of the targets that are trained on."""
 
     def _prepared(self, targets: Array) -> Array:
-        """Scale what `_targets` gave."""
+        """Scale the result of `_targets`."""
         return targets
 
     def _output(self) -> tuple[int, LayerActivation, LossName]:
-        """Give the width of the output, its activation and the loss."""
+        """Return the width of the output, its activation and the loss."""
         raise NotImplementedError
 
     def _validation_score(self, targets: Array, outputs: Array, weights: Array | None) -> float:
-        """Score what early stopping looks at, more being better."""
+        """Compute the score for early stopping; higher is better."""
         raise NotImplementedError
 
     def _constant_loss(self, targets: Array, weights: Array | None) -> float:
@@ -134,19 +134,19 @@ class SequenceEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _check_held(self, targets: Array, weights: Array | None) -> None:
-        """Raise ValueError if what is set aside has no score."""
+        """Raise ValueError if the samples held out have no score."""
         if weights is not None and not weights.any():
             raise ValueError(
                 f"sample_weight: all {len(targets)} samples that early stopping sets aside have "
-                "the weight 0; expected a greater validation_fraction, or other weights"
+                "weight 0; expected a larger validation_fraction, or other weights"
             )
 
     def _strata(self, targets: Array) -> Array | None:
-        """Give what samples held out shall have the same shares of."""
+        """Return the labels by which samples are held out in equal shares, or None."""
         return None
 
     def _sample_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Array | None:
-        """Give the weight of each sample."""
+        """Return the weight of each sample."""
         if sample_weight is None:
             return None
         weights: Array = np.asarray(sample_weight, dtype=np.float64)
@@ -191,7 +191,7 @@ class SequenceEstimator(BaseEstimator):
                 panel, targets, weights, held = self._hold_out(panel, targets, weights, random)
                 if weights is not None and not weights.any():
                     raise ValueError(
-                        "sample_weight: all samples that are not set aside have the weight 0"
+                        "sample_weight: all samples that are not held out have weight 0"
                     )
             if reset:
                 self._learn_scale(panel)
@@ -202,12 +202,12 @@ class SequenceEstimator(BaseEstimator):
             self._learn(inputs, self._prepared(targets), weights, held, random, reset, incremental)
 
     def _normalized(self, weights: Array, incremental: bool) -> Array:
-        """Bring weights to the mean 1, so that only their ratios matter."""
+        """Scale weights to mean 1, so that only their ratios matter."""
         if not weights.any():
             raise ValueError("sample_weight: expected some that are not zero, got all zero")
         if not np.isfinite(weights).all():
             raise ValueError("sample_weight: expected finite numbers, also times class_weight")
-        if incremental:  # else only the ratios within a call would matter
+        if incremental:  # or only ratios within one call would matter
             return cast(weights, np.dtype(self.dtype), "sample_weight")
         with np.errstate(over="ignore"):
             mean = weights.mean()
@@ -226,7 +226,7 @@ class SequenceEstimator(BaseEstimator):
         reset: bool,
         incremental: bool,
     ) -> None:
-        """Train the model, a new one if `reset`; for one epoch if `incremental`."""
+        """Train a new model if `reset`, else the current one; for one epoch if `incremental`."""
         if held is not None:
             self._check_held(*held[1:])
         seed = int(random.randint(np.iinfo(np.int32).max))
@@ -235,7 +235,7 @@ class SequenceEstimator(BaseEstimator):
             with one_blas_thread():
                 self.model_ = self._build(seed)
             self._made_of = self._structure()
-        # New lists, so that a call that is refused leaves the old ones as they were.
+        # New lists, so that a call that fails does not change the old ones.
         self.loss_curve_: list[float] = [] if reset else [*self.loss_curve_]
         if reset or not incremental:
             earlier = [] if reset else self.validation_scores_ or []
@@ -285,16 +285,16 @@ class SequenceEstimator(BaseEstimator):
         )
 
     def _trained_by(self) -> dict[str, Any]:
-        """Give the hyper-parameters that last as long as an optimizer."""
+        """Return the hyper-parameters that cannot change while an optimizer is in use."""
         return {name: getattr(self, name) for name in ("solver", "loss") if hasattr(self, name)}
 
     def _go_on(self) -> None:
-        """Let the optimizer go on at a constant rate, by the hyper-parameters as they are now."""
+        """Continue with the optimizer at a constant rate, with the current hyper-parameters."""
         for name, value in self._trained_by().items():
             if value != self._compiled_with[name]:
                 raise ValueError(
                     f"{name}: expected {self._compiled_with[name]!r}, which the optimizer was made "
-                    f"with that partial_fit goes on with; got {value!r}"
+                    f"with, since partial_fit reuses that optimizer; got {value!r}"
                 )
         optimizer = self.model_.optimizer
         optimizer.learning_rate = float(self.learning_rate_init)
@@ -305,7 +305,7 @@ class SequenceEstimator(BaseEstimator):
     def _hold_out(
         self, panel: Panel, targets: Array, weights: Array | None, random: Any
     ) -> tuple[Panel, Array, Array | None, Any]:
-        """Set samples aside by which to stop."""
+        """Hold out samples for early stopping."""
         numbers = np.arange(len(panel))
         train, test = train_test_split(
             numbers,
@@ -329,7 +329,7 @@ class SequenceEstimator(BaseEstimator):
         self._scaling = (
             self.scale,
             np.dtype(self.dtype),
-        )  # those of the model, whatever is set later
+        )  # the model's, whatever is set later
         self._positions = self.positions
         self.patch_size_ = self.patch_size
         if self.patch_size == "auto":
@@ -345,7 +345,7 @@ class SequenceEstimator(BaseEstimator):
                 self.slope_scale_ = np.ones_like(self.slope_scale_)
 
     def _model_inputs(self, panel: Panel) -> Any:
-        """Return what the model takes: scaled, with slopes and positions, in patches."""
+        """Return the model's inputs: scaled, with slopes and positions, in patches."""
         scaled = self._with_slopes(self._scaled(panel)).patched(self.patch_size_)
         return (scaled.beside(scaled.positions()) if self._positions else scaled).inputs()
 
@@ -366,7 +366,7 @@ class SequenceEstimator(BaseEstimator):
     # ---- the model ---------------------------------------------------------------------------
 
     def _check_parameters(self) -> None:
-        """Raise TypeError or ValueError if a hyper-parameter is none."""
+        """Raise TypeError or ValueError if a hyper-parameter is invalid."""
         for name in ("hidden_size", "num_layers"):
             _checks.integer(getattr(self, name), name, 1)
         for name in ("max_iter", "max_updates"):
@@ -402,8 +402,8 @@ class SequenceEstimator(BaseEstimator):
         for name in options:
             if name in OWN_OPTIONS:
                 other = OWN_OPTIONS[name]
-                hint = f"; {other} says it" if other else ""
-                raise ValueError(f"cell_options: {name} is not one of them{hint}")
+                hint = f"; use {other}" if other else ""
+                raise ValueError(f"cell_options: {name} is not allowed{hint}")
             if name not in arguments(layers.LSTM):
                 hint = did_you_mean(name, arguments(layers.LSTM))
                 raise ValueError(
@@ -411,35 +411,35 @@ class SequenceEstimator(BaseEstimator):
                 )
 
     def _structure(self) -> dict[str, Any]:
-        """Give the hyper-parameters that a model cannot change once it is made."""
+        """Return the hyper-parameters that are fixed once the model exists."""
         made = {
             name: settled(name, getattr(self, name)) for name in STRUCTURE if hasattr(self, name)
         }
         return {**made, PENALTY: self.alpha if self.solver != "adamw" else 0.0}
 
     def _check_unchanged(self, names: tuple[str, ...] | None = None) -> None:
-        """Raise ValueError if a hyper-parameter is not what the model was made with."""
+        """Raise ValueError if a hyper-parameter has changed since the model was made."""
         now = self._structure()
         for name, value in self._made_of.items():
             if (names is None or name in names) and now.get(name) != value:
                 raise ValueError(
-                    f"{name}: expected {value!r}, which the model was made with, since it is kept; "
+                    f"{name}: expected {value!r}, which the model was made with and cannot change; "
                     f"got {now.get(name)!r}"
                 )
 
     def _pooling(self) -> str:
-        """Say how the steps become one: "last", a name of a pooling layer, or "none"."""
+        """Return how steps are pooled: "last", the name of a pooling layer, or "none"."""
         return str(self.pooling)
 
     def _input_width(self) -> int:
-        """Return the channels that a step of the model's inputs has."""
+        """Return the number of channels of a step of the model's inputs."""
         return int(self.n_channels_ * (1 + self._slopes) * self.patch_size_ + self._positions)
 
     def _penalty(self) -> L2 | None:
         return L2(self.alpha / 2) if self.alpha and self.solver != "adamw" else None
 
     def _build(self, seed: int) -> Sequential:
-        """Make the model of the hyper-parameters, with its initial values."""
+        """Make the model that the hyper-parameters describe, with initial values."""
         units, activation, _ = self._output()
         pooling = self._pooling()
         penalty = self._penalty()
@@ -465,7 +465,7 @@ class SequenceEstimator(BaseEstimator):
         return Sequential(parts, seed=seed, dtype=self.dtype)
 
     def _optimizer(self, steps: int | None) -> Optimizer:
-        """Make the optimizer; with `steps` None it goes on without an end."""
+        """Make the optimizer; with `steps` None, its schedule has no end."""
         highest = float(self.learning_rate_init)
         rate: float | Schedule = highest
         if steps is not None and self.learning_rate == "cosine":
@@ -482,14 +482,14 @@ class SequenceEstimator(BaseEstimator):
         return Adam(rate, global_clipnorm=limit)
 
     def _outputs(self, X: Any) -> Array:
-        """Compute what the model gives for `X`."""
-        if not hasattr(self, "model_"):  # most often it is, and this is quicker
+        """Compute the model's outputs for `X`."""
+        if not hasattr(self, "model_"):  # usually fitted, and this check is fast
             check_is_fitted(self, "model_")
         panel = read_panel(self, X, reset=False)
         outputs: Array = self.model_.predict(self._model_inputs(panel), PREDICT_ROWS, 0)
         return outputs
 
-    # ---- what scikit-learn asks for ----------------------------------------------------------
+    # ---- the interface of scikit-learn ---------------------------------------------------------
 
     def set_params(self, **params: Any) -> Any:
         """Set hyper-parameters.
@@ -501,7 +501,7 @@ class SequenceEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            If one is none of this estimator; the error says which may be meant.
+            If the estimator does not have one; the error suggests which was meant.
         """
         try:
             return super().set_params(**params)
@@ -531,9 +531,9 @@ class SequenceEstimator(BaseEstimator):
 
 
 def check_r2_exists(targets: Array) -> None:
-    """Raise ValueError unless some column of (M, K) has two values, so that there is an R^2."""
+    """Raise ValueError if every column of (M, K) is constant, so that R^2 is undefined."""
     if (targets == targets[:1]).all():
         raise ValueError(
             f"validation_fraction: the {len(targets)} targets that early stopping sets aside are "
-            "all the same, so that they have no R^2; expected a greater fraction"
+            "all equal, so R^2 is undefined; expected a larger fraction"
         )

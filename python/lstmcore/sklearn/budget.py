@@ -1,4 +1,4 @@
-"""How long an estimator trains: batches, epochs and updates, and whether that was enough."""
+"""How long an estimator trains: batches, epochs and updates; and whether that was enough."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ __all__ = ["Budget", "Watch", "auto_or_integer", "plan", "warn_unless_converged"
 
 # Chosen on sets of 20 to 60 rows; see docs/scikit-learn.md. Twice as many updates gained nothing.
 UPDATES = 1000
-EPOCHS = 20  # at least, where an epoch has many batches
-BATCHES = (8, 32)  # the least and the greatest size, of a quarter of the rows
-PATIENCE = (10, 4)  # epochs at least, and the share of all epochs is 1 / 4
+EPOCHS = 20  # at least, even if an epoch has many batches
+BATCHES = (8, 32)  # smallest and largest size; between them, a quarter of the rows
+PATIENCE = (10, 4)  # at least 10 epochs, and 1 / 4 of all epochs
 
-PREDICT_ROWS = 256  # of a batch whose size changes the speed alone
-STILL_FALLING = 0.1  # share of all progress that the last quarter of the epochs may have made
-STACK = 5  # up to the caller of `fit`, whose warning it is
-NEGLIGIBLE = 0.01  # of the first loss: one that is lower need not fall further
-NOTHING_LEARNT = 0.95  # of the loss of the best constant output
+PREDICT_ROWS = 256  # size of batches at inference, which affects only speed
+STILL_FALLING = 0.1  # largest share of all progress that the last quarter of the epochs may make
+STACK = 5  # stack level of the caller of `fit`, where the warning is shown
+NEGLIGIBLE = 0.01  # share of the first loss; a lower loss need not fall further
+NOTHING_LEARNT = 0.95  # share of the loss of the best constant output
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may take.
+    """The extent of a training.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Budget:
     patience : int
         Epochs without a better score after which early stopping ends the training.
     updates : int
-        Steps of the optimizer in all epochs.
+        Optimizer steps in all epochs.
     """
 
     batch_size: int
@@ -51,7 +51,7 @@ class Budget:
 
 
 def plan(estimator: "SequenceEstimator", rows: int, *, incremental: bool) -> Budget:
-    """Work out an estimator's budget for `rows` samples; `incremental` is one epoch."""
+    """Compute an estimator's budget for `rows` samples; `incremental` means one epoch."""
     size = estimator.batch_size
     if size == "auto":
         low, high = BATCHES
@@ -77,7 +77,7 @@ def _epochs(estimator: "SequenceEstimator", batches: int) -> int:
 
 
 class Watch(Callback):
-    """Keeps an epoch's loss and validation score; stops the training when the score stays."""
+    """Record each epoch's loss and validation score; stop when the score stops improving."""
 
     def __init__(self, estimator: "SequenceEstimator", validation: Any, patience: int) -> None:
         self.estimator, self.validation, self.patience = estimator, validation, patience
@@ -86,7 +86,7 @@ class Watch(Callback):
         self.best_weights: list[Array] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Record the epoch, and stop if it is enough."""
+        """Record the epoch, and stop if the score no longer improves."""
         estimator = self.estimator
         estimator.n_iter_ += 1
         estimator.loss_ = logs["loss"]
@@ -102,7 +102,7 @@ class Watch(Callback):
         best = estimator.best_validation_score_
         improves = best is None or score >= best + estimator.tol
         self.waited = 0 if improves else self.waited + 1
-        # Of equal scores, which few samples often have, the later weights are trained further.
+        # Among equal scores, which are common with few samples, later weights are better trained.
         if best is None or score >= best:
             estimator.best_validation_score_ = score
             self.best_weights = self.model.get_weights()
@@ -111,7 +111,7 @@ class Watch(Callback):
 
 
 def warn_unless_converged(losses: Sequence[float], constant: float | None, updates: int) -> None:
-    """Warn if a training ended too early, or has learnt next to nothing.
+    """Warn if training ended too early, or if almost nothing was learnt.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     constant : float, optional
         Loss of the best output that does not depend on the input; None if it cannot be compared.
     updates : int
-        Steps of the optimizer.
+        Optimizer steps.
 
     Warns
     -----
@@ -132,7 +132,7 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     if constant and losses[-1] > NOTHING_LEARNT * constant:
         warnings.warn(
             f"fit: after {updates} updates the training loss, {losses[-1]:.3g}, is hardly below "
-            f"the {constant:.3g} of one constant output, so next to nothing was learnt; {advice}",
+            f"the {constant:.3g} of one constant output, so almost nothing was learnt; {advice}",
             ConvergenceWarning,
             stacklevel=STACK,
         )
@@ -141,14 +141,14 @@ def warn_unless_converged(losses: Sequence[float], constant: float | None, updat
     begin = len(losses) - max(len(losses) // 4, 1) - 1
     if begin < 0:
         return
-    # Medians, since the loss of a single epoch may jump.
+    # Medians, since the loss of a single epoch may be an outlier.
     before = float(np.median(losses[max(begin - tail + 1, 0) : begin + 1]))
     after = float(np.median(losses[-tail:]))
     first = max(losses[0], constant or 0.0)
     if after > NEGLIGIBLE * first and before - after > STILL_FALLING * (first - after):
         warnings.warn(
-            f"fit: after {updates} updates the training loss still falls, from {before:.3g} to "
-            f"{after:.3g} in the last quarter of the epochs; {advice}",
+            f"fit: after {updates} updates the training loss is still falling, from {before:.3g} "
+            f"to {after:.3g} in the last quarter of the epochs; {advice}",
             ConvergenceWarning,
             stacklevel=STACK,
         )

@@ -1,4 +1,4 @@
-"""An LSTM that tells classes of sequences apart."""
+"""`LSTMClassifier`, which classifies sequences."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
@@ -31,7 +31,7 @@ __all__ = ["LSTMClassifier"]
 
 
 class LSTMClassifier(ClassifierMixin, SequenceEstimator):
-    """Tell the classes of sequences by an LSTM.
+    """Classify sequences by an LSTM.
 
     Parameters
     ----------
@@ -40,113 +40,117 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
     num_layers : int, default 1
         Stacked layers.
     bidirectional : bool, default True
-        Whether each layer also walks from the end.
+        Whether each layer also reads the sequence backwards.
     pooling : {"max", "mean", "attention", "last"}, default "max"
-        What becomes of the steps: the greatest value of each unit, so that a feature counts
-        wherever it appears; their mean; a mean by learnt weights; or what each direction ends with.
+        How steps are combined. "max": the greatest value of each unit, so that a feature counts
+        wherever it appears; "mean": their mean; "attention": a mean with learnt weights; "last":
+        the last output of each direction.
     dropout : float, default 0.5
-        Share that is dropped of what stacked layers pass on and of what comes out of pooling.
+        Fraction of the outputs of stacked layers, and of pooling, that is dropped in training.
     recurrent_dropout, input_dropout : float, default 0.0
-        Share of the state and of the inputs' channels that is dropped, for all steps of a sequence.
+        Fraction of the state, and of the inputs' channels, that is dropped in training, the same
+        for all steps of a sequence.
     layer_norm : bool, default False
-        Whether the gates' products are layer-normalized. Not for a single channel, of whose
-        magnitude the normalization would leave nothing.
+        Whether to layer-normalize the gates' products. Unsuitable for a single channel, whose
+        magnitude normalization would remove.
     cell_options : mapping, optional
         Further arguments of `layers.LSTM`, such as ``{"peephole": True, "zoneout_h": 0.05}``.
     scale : {"standard", "series"}, optional
-        How the inputs are scaled: each channel by its mean and deviation over all steps that `fit`
-        sees, or each series by itself. None: not.
+        How to scale the inputs. "standard": each channel by its mean and standard deviation over
+        all steps that `fit` sees; "series": each series separately; None: not at all.
     solver : {"adamw", "adam", "rmsprop", "sgd"}, default "adamw"
-        "sgd" is with a Nesterov momentum of 0.9.
+        "sgd" has a Nesterov momentum of 0.9.
     alpha : float, default 0.01
-        For "adamw" the decay of the weights, decoupled from the gradient; for the others the
-        strength of an L2 penalty: half of it times the squares of all kernels, not of biases, is
+        For "adamw", the weight decay, decoupled from the gradient. For the others, the strength of
+        an L2 penalty: alpha / 2 times the sum of the squares of all kernels, without biases, is
         added to the mean loss.
     patch_size : int or "auto", default "auto"
-        Steps that the LSTM takes in at once, side by side as channels. "auto": as few as bring the
-        longest sequence that `fit` sees to at most 64; gradients do not reach further, and time
-        falls with it.
+        Number of input steps that are combined into one step of the LSTM, as channels side by side.
+        "auto": the smallest with which the longest sequence that `fit` sees has at most 64 steps,
+        since gradients hardly reach further; this also saves time.
     slopes : bool, default True
-        Whether each channel comes with a second one, its rise from step to step.
+        Whether to add a channel with the slope of each channel.
     positions : bool, default True
-        Whether a channel says where in its sequence a step is, from the first to the last.
+        Whether to add a channel with the relative position of each step in its sequence.
     batch_size : int or "auto", default "auto"
         "auto": a power of two up to a quarter of the rows, from 8 to 32.
     learning_rate : {"onecycle", "cosine", "constant"}, default "onecycle"
-        How the rate goes through all epochs: up to the maximum and down, down from it, or not at
-        all.
+        Course of the learning rate over all epochs: "onecycle" rises to the maximum and falls
+        again, "cosine" falls from it, "constant" stays.
     learning_rate_init : float, default 0.01
-        The greatest learning rate.
+        The highest learning rate.
     global_clipnorm : float, optional
-        Norm that all gradients together have at most, 1 by default. None: any.
+        Upper limit of the norm of all gradients together, 1 by default. None: no limit.
     max_iter : int, optional
-        Epochs, if there are as many: see `max_updates`.
+        Maximum number of epochs; see `max_updates`.
     max_updates : int, optional
-        Steps of the optimizer, one a batch, rounded up to whole epochs. If both are given, the
-        training ends with the first that is reached. If neither is, it takes 1000 updates, but
-        at least 20 epochs: few rows make few updates in an epoch, and need more epochs.
+        Maximum number of optimizer steps, one for each batch, rounded up to whole epochs. If both
+        limits are given, training ends at whichever comes first. If neither is, it takes 1000
+        updates, but at least 20 epochs: with few rows, an epoch has few updates, and more epochs
+        are needed.
     shuffle : bool, default True
-        Whether the order is drawn anew in each epoch, in batches of similar lengths.
+        Whether to draw a new order in each epoch, in batches of similar lengths.
     early_stopping : bool, default False
-        Whether a part of the data is set aside, the same share of each class, and training stops
-        when its accuracy does not grow by `tol` for `n_iter_no_change` epochs. The weights of the
-        best epoch, of equal ones the last, are then kept. Without it all epochs are trained.
+        Whether to hold out a part of the data, the same share of each class, and to stop when its
+        accuracy has not improved by `tol` for `n_iter_no_change` epochs. The model then has the
+        weights of the best epoch, the last one if several are equal. Otherwise training takes all
+        epochs.
     validation_fraction : float, default 0.1
-        That part.
+        Fraction of the data that early stopping holds out.
     n_iter_no_change : int or "auto", default "auto"
-        "auto": a quarter of all epochs, but at least 10, so that the rising part of "onecycle"
-        ends nothing.
+        "auto": a quarter of all epochs, but at least 10, so that training does not stop while
+        "onecycle" is still rising.
     tol : float, default 1e-4
     class_weight : mapping of class to float, or "balanced", optional
-        Times `sample_weight`. "balanced": classes weigh the same in all.
+        Factors of `sample_weight`. "balanced": all classes have the same total weight.
     warm_start : bool, default False
-        Whether `fit` goes on from the weights, classes and scale of the last one, with a new
+        Whether `fit` continues from the weights, classes and scale of the previous call, with a new
         optimizer.
     random_state : int, RandomState or None
-        Of initial values, dropout, the order, and what is set aside. With an int, everything is the
-        same in each run, bit by bit on one instruction set, for any number of threads.
+        Seed of initial values, dropout, order and held-out samples. With an int, every run has the
+        same results, bit for bit on one instruction set, for any number of threads.
     verbose : bool, default False
-        Whether to write a line for each epoch.
+        Whether to print a line for each epoch.
     dtype : {"float32", "float64"}
-        Of all computation.
+        Type of all computation.
 
     Attributes
     ----------
     classes_ : ndarray, shape (K,)
     model_ : Sequential
-        The trained model, for inputs that are scaled already.
+        The trained model, which takes scaled inputs.
     n_features_in_ : int
-        Channels; of a table its columns.
+        Number of channels; for a table, of columns.
     feature_names_in_ : ndarray of object
-        Names of a frame's columns, if they are strings.
+        Column names of a frame, if they are strings.
     n_channels_ : int
     input_form_ : {"table", "array", "list"}
     input_mean_, input_scale_ : ndarray of float64, shape (C,)
         With ``scale="standard"``.
     slope_scale_ : ndarray of float64, shape (C,)
-        With `slopes`, by which those of the scaled channels are divided.
+        With `slopes`, divisors of the slopes of the scaled channels.
     patch_size_ : int
-        As given, or as chosen.
+        The patch size that was given or chosen.
     n_iter_ : int
-        Epochs of the last `fit`, with those of `partial_fit` since.
+        Epochs of the last `fit` and of `partial_fit` calls since.
     n_updates_ : int
-        Steps of the optimizer in them.
+        Optimizer steps in these epochs.
     loss_ : float
-        Of the last epoch.
+        Loss of the last epoch.
     loss_curve_ : list of float
-        Of each epoch.
+        Loss of each epoch.
     validation_scores_ : list of float or None
-        With early stopping the accuracy after each epoch.
+        With early stopping, the accuracy after each epoch.
     best_validation_score_ : float or None
 
     Notes
     -----
     X is an array (N, T, C); a list of N sequences of any lengths, each (T_i, C), (T_i,) or a frame
     with T_i rows; or a table, (N, T) or a frame with N rows, of N series of one channel. A list of
-    plain lists of numbers, all of one length, is fitted as a table, too.
+    plain lists of numbers of equal length is also fitted as a table.
 
-    A model takes lists of sequences of other lengths than it has seen, and arrays, too, if it has
-    seen arrays or lists. A table must have the columns of a table that `fit` saw, as everywhere in
+    If `fit` saw arrays or lists, later calls may pass arrays and lists of sequences of other
+    lengths. A table must have the same columns as the table that `fit` saw, as everywhere in
     scikit-learn.
 
     Examples
@@ -230,16 +234,16 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         self.dtype = dtype
 
     def fit(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> "LSTMClassifier":
-        """Train.
+        """Fit the model to sequences and their classes.
 
         Parameters
         ----------
         X : array_like, or list of array_like
             N sequences; see the class.
         y : array_like, shape (N,)
-            Their classes: numbers or strings.
+            Classes of the sequences: numbers or strings.
         sample_weight : array_like, shape (N,), optional
-            Weights in the loss, of which only the ratios matter.
+            Weights in the loss; only their ratios matter.
 
         Returns
         -------
@@ -248,13 +252,13 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit, or the training diverges; nothing is changed then.
+            If the arguments do not fit, or the training diverges. The estimator is then unchanged.
 
         Warns
         -----
         ConvergenceWarning
-            If the training loss still falls at the end, or is hardly below that of an output that
-            is the same for all inputs.
+            If the training loss is still falling at the end, or is hardly below the loss of a
+            constant output.
         """
         self._train(X, y, sample_weight)
         return self
@@ -266,18 +270,19 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> "LSTMClassifier":
-        """Train for one epoch on these sequences, going on where the last call ended.
+        """Train for one epoch on these sequences, continuing where the last call ended.
 
         The first call also sets the scale of the inputs. The learning rate is constant, whatever
-        `learning_rate` says, and `early_stopping` does nothing. After a `fit` its optimizer goes
-        on, too. `learning_rate_init`, `global_clipnorm` and the decay may change between calls.
+        `learning_rate` says, and `early_stopping` has no effect. After `fit`, the call continues
+        with its optimizer. `learning_rate_init`, `global_clipnorm` and the weight decay may change
+        between calls.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
         classes : array_like, shape (K,), optional
-            All classes that there will ever be; wanted by the first call.
+            All classes that any call may contain; required by the first call.
 
         Returns
         -------
@@ -285,7 +290,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         """
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
-                "class_weight: 'balanced' is not for partial_fit, which does not see all samples"
+                "class_weight: 'balanced' needs all samples, which partial_fit does not see"
             )
         if hasattr(self, "model_"):
             if classes is not None and not np.array_equal(
@@ -316,11 +321,11 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return self._outputs(X)
 
     def predict_log_proba(self, X: Inputs) -> Array:
-        """Compute the logarithm of what `predict_proba` gives."""
+        """Compute the logarithm of `predict_proba`."""
         return np.asarray(np.log(self.predict_proba(X)))
 
     def predict(self, X: Inputs) -> Array:
-        """Give the most probable class of each sequence.
+        """Return the most probable class of each sequence.
 
         Parameters
         ----------
@@ -348,7 +353,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
         return self._places(labels)
 
     def _places(self, labels: Array) -> Array:
-        """Find labels in `classes_`."""
+        """Return the indices of labels in `classes_`."""
         places = np.searchsorted(self.classes_, labels)
         places = np.minimum(places, len(self.classes_) - 1)
         unknown = self.classes_[places] != labels
@@ -370,12 +375,13 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):
             return factors if weights is None else np.asarray(factors * weights)
 
     def _class_factors(self) -> Array:
-        """Give the weight of each of `classes_`, of which a batch need not have all."""
+        """Return the weight of each of `classes_`, not all of which need be in a batch."""
         given: Any = self.class_weight
         known = self.classes_.tolist()
         unknown = [key for key in given if key not in known]
         if unknown and any(key not in given for key in known):
-            # Else all have one, and what is more may be a class that a part of the data lacks.
+            # Every class has a weight here; others may be of classes that this part of the data
+            # lacks.
             raise ValueError(f"class_weight: expected classes of {known}, got {unknown[0]!r}")
         return np.array(
             [_checks.real(given.get(key, 1.0), f"class_weight[{key!r}]", 0.0) for key in known]

@@ -1,4 +1,4 @@
-"""What stands in the columns of a frame or an array, and where what cannot be trained on stands."""
+"""Check the columns of frames and arrays, and locate values that cannot be trained on."""
 
 import datetime
 import re
@@ -18,12 +18,12 @@ ON_TEXT = "drop it, or encode it, as by sklearn.preprocessing.OneHotEncoder"
 
 
 def column_names(values: Any) -> list[Any] | None:
-    """Return the names of the columns of a frame of pandas or polars; None if it is none.
+    """Return the column names of a pandas or polars frame; None for anything else.
 
     Raises
     ------
     ValueError
-        If two are the same.
+        If two columns have the same name.
     """
     columns = getattr(values, "columns", None)
     if columns is None:
@@ -36,17 +36,16 @@ def column_names(values: Any) -> list[Any] | None:
 
 
 def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
-    """Raise ValueError, which names the column, if some hold dates or text.
+    """Raise ValueError if a column holds dates or text; the error names it.
 
     Parameters
     ----------
     values : array_like or frame
-        Dates would otherwise become nanoseconds without a word, and text an error that names no
-        column.
+        Otherwise dates would silently become nanoseconds, and text an error that names no column.
     name : str
-        What an error calls them.
+        Their name in errors.
     on_text : str
-        What an error advises on text.
+        Advice that an error about text gives.
     """
     columns = column_names(values)
     if columns is not None:
@@ -77,12 +76,12 @@ def _refuse(kind: str | None, place: str, name: str, on_text: str) -> None:
 def _as_array(values: Any) -> Array | None:
     try:
         return np.asarray(values)
-    except (TypeError, ValueError):  # of what cannot be an array, others tell
+    except (TypeError, ValueError):  # other checks report what cannot become an array
         return None
 
 
 def _kind(column: Any) -> str | None:
-    """Say what a column or an array holds if that is "dates" or "text"."""
+    """Return "dates" or "text" if a column or an array holds those, else None."""
     array = _as_array(column)
     if array is None:
         return None
@@ -117,7 +116,7 @@ def _is_date(text: str | bytes) -> bool:
 
 
 def _named(place: Array, given: Any) -> list[Any]:
-    """Return the column of `given` that `place` (1,) counts, or is () of a series, by its name."""
+    """Return the name of the column of `given` at index `place` (1,), or of a series at ()."""
     names = column_names(given)
     if names is not None and len(place):
         return [repr(names[place[0]])]
@@ -126,15 +125,15 @@ def _named(place: Array, given: Any) -> list[Any]:
 
 
 def check_finite(values: Any, name: str, where: str = "", given: Any = None) -> None:
-    """Raise ValueError, which says where, if an array has a NaN or an infinity.
+    """Raise ValueError if an array has a NaN or an infinity; the error says where.
 
     Parameters
     ----------
     values : ndarray of numbers
     name : str
-        What an error calls them; `where` is what stands behind it, such as the number of a series.
+        Their name in errors, which `where` follows, such as the number of a series.
     given : array_like or frame, optional
-        What `values` came as, whose columns an error names if they have names.
+        The caller's form of `values`, whose column names an error shows.
     """
     finite = np.isfinite(values)
     if finite.all():
@@ -145,5 +144,5 @@ def check_finite(values: Any, name: str, where: str = "", given: Any = None) -> 
     at = ", ".join(map(str, [place[0], *_named(place[1:], given)]))
     raise ValueError(
         f"{name}: expected finite numbers, got {what}, the first at {name}{where}[{at}]; fill "
-        "missing values in, or leave them out"
+        "in missing values, or leave them out"
     )

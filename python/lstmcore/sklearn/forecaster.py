@@ -1,4 +1,4 @@
-"""An LSTM that continues series."""
+"""`LSTMForecaster`, which continues time series."""
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -30,87 +30,88 @@ from lstmcore.sklearn.windows import WindowEstimator, slide
 
 __all__ = ["LSTMForecaster"]
 
-LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, too
+LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts too
 
 
 class LSTMForecaster(WindowEstimator):
-    """Forecast series by an LSTM that looks at windows of what came before.
+    """Forecast time series by an LSTM that reads a window of the past.
 
     Parameters
     ----------
     window : int, default 24
-        Steps that a forecast looks back at.
+        Past steps that a forecast is based on.
     horizon : int, default 1
-        Steps that it looks ahead.
+        Steps to forecast.
     strategy : {"direct", "recursive"}, default "direct"
-        "direct": the model gives all `horizon` steps at once. "recursive": it gives the next one,
-        and what it gave is its input for the one after.
+        "direct": the model forecasts all `horizon` steps at once. "recursive": it forecasts the
+        next step, which is then its input for the step after that.
     target : str or sequence of str, optional
-        Columns of the frames `y` that are forecast; the others are exogenous. None: all are
-        forecast.
+        Columns of the frames `y` to forecast; the others are exogenous. None: forecast all.
     exogenous : {"known", "past"}
-        Whether exogenous columns are known ahead, such as a calendar or a price, so that the model
-        sees them at the steps that it forecasts and `predict` asks for them; or only up to now.
+        "known": exogenous columns, such as a calendar or a price, are known ahead, so the model
+        sees them at the steps that it forecasts, and `predict` needs them. "past": they are known
+        only up to now.
     difference : int or "auto", default "auto"
         Lag of the differences that are forecast instead of the values: 1 for series with a trend,
-        the length of a season for seasonal ones, 0 for none. "auto": the one of these with which a
-        small model, trained on the first two thirds, forecasts the rest of what is trained on best;
-        the values themselves only if they are clearly better. Takes about a second.
+        the length of the season for seasonal series, 0 for none. "auto": whichever of these lags
+        works best in a trial, which takes about a second: a small model is trained on the first two
+        thirds of the training data and forecasts the rest. 0 is chosen only if it is clearly
+        better.
     season : int, "auto" or None, default "auto"
-        Steps of a season that ``difference="auto"`` may take, such as 12 for months. "auto": a peak
-        of the autocorrelation, if repeating the last season is better than repeating the last
-        value or the mean. None: none. One that is too long to be tried on the series is left out,
-        with a warning.
+        Length of the season that ``difference="auto"`` tries, such as 12 for monthly data. "auto":
+        a peak of the autocorrelation, if repeating the last season is better than repeating the
+        last value or the mean. None: no season. A season that is too long for a trial on the series
+        is left out, with a warning.
     hidden_size : int, default 64
     loss : {"squared_error", "absolute_error"}
     num_layers : int, default 1
     dropout : float, default 0.0
     scale : {"standard"}, optional
-        How targets, or their differences, and exogenous columns are scaled; None: not.
+        How to scale exogenous columns and targets, or their differences; None: not at all.
     recurrent_dropout, input_dropout, layer_norm, cell_options, solver, alpha, batch_size
-        As of `LSTMClassifier`, like the following.
+        See `LSTMClassifier`.
     learning_rate, global_clipnorm, shuffle
-        As of `LSTMClassifier`.
+        See `LSTMClassifier`.
     learning_rate_init : float, default 0.003
-        The greatest learning rate.
+        The highest learning rate.
     max_iter, max_updates : int, optional
-        As of `LSTMClassifier`, but 300 updates, and at least 20 epochs, if neither is given.
+        See `LSTMClassifier`; but 300 updates, and at least 20 epochs, if neither is given.
     early_stopping, validation_fraction, n_iter_no_change, tol
-        As of `LSTMClassifier`, by R^2 of the last windows of each series.
+        See `LSTMClassifier`; the score is R^2 on the last windows of each series.
     warm_start, random_state, verbose, dtype
-        As of `LSTMClassifier`.
+        See `LSTMClassifier`.
 
     Attributes
     ----------
     n_targets_, n_exogenous_ : int
-        K and E.
+        Numbers of targets, K, and of exogenous columns, E.
     difference_ : int
-        Lag of the differences that are forecast, 0 for the values themselves.
+        Lag of the differences that are forecast; 0 for the values themselves.
     season_ : int or None
-        Steps of the season that was given or found; None if there is none, or if it is too long to
+        Length of the season that was given or found; None if there is none, or if it is too long to
         be tried by ``difference="auto"``.
     steps_ : int
-        Steps that the model gives at once.
+        Steps that the model forecasts at once.
     target_mean_, target_scale_ : ndarray of float64, shape (K,)
-        Of the values or of their differences.
+        Mean and scale of the values or of their differences.
     exogenous_mean_, exogenous_scale_ : ndarray of float64, shape (E,)
     errors_ : ndarray of float64, shape (M, horizon, K)
-        Magnitudes of the errors that `calibrate` saw, in rising order.
+        Magnitudes of the errors found by `calibrate`, in ascending order.
     n_features_in_ : int
         K + E.
     feature_names_in_ : ndarray of object
-        Names of the targets' and the exogenous columns, if all are strings.
+        Names of the target and exogenous columns, if all are strings.
     model_, n_iter_, n_updates_, loss_, loss_curve_, validation_scores_, best_validation_score_
-        As of `LSTMClassifier`; losses are those of scaled targets.
+        See `LSTMClassifier`; losses are those of scaled targets.
 
     Notes
     -----
-    A series is an array or a series (T,), or an array or a frame (T, K) whose K columns are
-    forecast together. A list of series, of any lengths, trains one model on all of them; a list of
-    lists of numbers is one. Rows stand in order, with equal time between them: an index or a column
-    of times is not looked at, and forecasts are arrays.
+    A series is an array or a pandas or polars series (T,), or an array or a frame (T, K) whose K
+    columns are forecast together. A list of series of any lengths, or of lists of numbers, trains
+    one model on all of them. Rows must be in order and evenly spaced in time: indexes and columns
+    of times are ignored, and forecasts are arrays.
 
-    Everything is scaled inside, and forecasts are in the units of the series.
+    Scaling is internal; forecasts are in the units of the series.
 
     Examples
     --------
@@ -210,7 +211,7 @@ class LSTMForecaster(WindowEstimator):
         y : array_like, frame, or list of them
             A series (T,) or (T, K); see the class.
         X : array_like, frame, or list of them, optional
-            What else is known at each step: (T, E), or (T,) for one column.
+            Exogenous columns, (T, E), or (T,) for one column.
 
         Returns
         -------
@@ -219,30 +220,29 @@ class LSTMForecaster(WindowEstimator):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit, no series is as long as a window and what follows it, or
-            the training diverges; nothing is changed then.
+            If the arguments do not fit, no series is long enough for a window and the steps after
+            it, or the training diverges. The estimator is then unchanged.
 
         Warns
         -----
         UserWarning
-            If some series are that short: they are not trained on. If `season` is too long to be
-            tried.
+            If some series are too short to be trained on, or `season` is too long to be tried.
         ConvergenceWarning
-            As of `LSTMClassifier.fit`.
+            See `LSTMClassifier.fit`.
         """
         self._train_on(y, X, incremental=False)
         return self
 
     def partial_fit(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
-        """Take new steps of the same series in, and train for one epoch on what leads to them.
+        """Append new steps to the series, and train for one epoch on the windows that lead to them.
 
         The first call is a `fit` of one epoch. The learning rate is constant, whatever
-        `learning_rate` says; see `LSTMClassifier.partial_fit`. What `calibrate` saw is forgotten.
+        `learning_rate` says; see `LSTMClassifier.partial_fit`. A calibration is discarded.
 
         Parameters
         ----------
         y, X
-            As in `fit`: what comes after the steps of the calls before.
+            As in `fit`: the steps that follow those of earlier calls.
 
         Returns
         -------
@@ -252,7 +252,7 @@ class LSTMForecaster(WindowEstimator):
         return self
 
     def update(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
-        """Take new steps of the same series in, to forecast from their end; nothing is trained.
+        """Append new steps to the series, to forecast from their end, without training.
 
         Parameters
         ----------
@@ -281,8 +281,8 @@ class LSTMForecaster(WindowEstimator):
             short = [place for place, count in enumerate(numbers) if not count]
             if short and not incremental:
                 warnings.warn(
-                    f"y: {len(short)} of {len(numbers)} series, the first at {short[0]}, are not "
-                    "as long as a window and what follows it, so they are not trained on",
+                    f"y: {len(short)} of {len(numbers)} series, the first at {short[0]}, are too "
+                    "short for a window and the steps after it, so they are not trained on",
                     stacklevel=3,
                 )
             early = late = None
@@ -303,7 +303,7 @@ class LSTMForecaster(WindowEstimator):
             self._series = [one.last(self._kept()) for one in series]
 
     def _read(self, y: Any, X: Any, reset: bool) -> list[Series]:
-        """Check hyper-parameters and series; with `reset` take note of what a new model is for."""
+        """Check hyper-parameters and series; with `reset`, describe the data for a new model."""
         self._check_parameters()
         if not reset:
             self._check_unchanged()
@@ -316,7 +316,7 @@ class LSTMForecaster(WindowEstimator):
     def _continued(self, series: list[Series]) -> list[Series]:
         if len(series) != len(self._series):
             raise ValueError(
-                f"y: expected {len(self._series)} series that go on where those before ended, got "
+                f"y: expected {len(self._series)} series that continue the earlier ones, got "
                 f"{len(series)}"
             )
         return [old.then(new) for old, new in zip(self._series, series, strict=True)]
@@ -331,30 +331,30 @@ class LSTMForecaster(WindowEstimator):
         y: Inputs | None = None,
         past_X: Inputs | None = None,
     ) -> Any:
-        """Forecast what comes next.
+        """Forecast the next steps.
 
         Parameters
         ----------
         horizon : int, optional
-            Steps to forecast; None: the estimator's. Steps beyond those that the model gives at
-            once follow from its own forecasts.
+            Steps to forecast; None: the estimator's `horizon`. Steps beyond those that the model
+            forecasts at once are based on its own forecasts.
         X : array_like, frame, or list of them, optional
-            With exogenous columns that are known ahead, their values at these steps: (horizon, E).
+            Values (horizon, E) of exogenous columns that are known ahead, at the steps to forecast.
         y : array_like, frame, or list of them, optional
-            Other series, to continue these instead: at least ``window + difference_`` steps.
+            Other series to continue instead, each of at least ``window + difference_`` steps.
         past_X : array_like, frame, or list of them, optional
-            Beside `y`, as X in `fit`.
+            Exogenous columns of `y`, as X in `fit`.
 
         Returns
         -------
         ndarray of float64, shape (horizon,) or (horizon, K), or list of them
-            As the series: in their units, with their number of axes, a list for a list.
+            In the units of the series, with as many axes, and a list for a list.
         """
         check_is_fitted(self, "model_")
         self._check_unchanged(LOOKED_AT)
         steps = self._steps_ahead(horizon)
         if y is None and past_X is not None:
-            raise ValueError("past_X: expected None without y, whose it would be")
+            raise ValueError("past_X: expected None without y, to which it belongs")
         series = self._series
         if y is not None:
             series = read_series(self, y, past_X, reset=False, x_name="past_X")
@@ -365,7 +365,7 @@ class LSTMForecaster(WindowEstimator):
         for place, one in enumerate(series):
             if len(one.y) < needed:
                 raise ValueError(
-                    f"y: expected at least {needed} steps, which a forecast looks back at, got "
+                    f"y: expected at least {needed} steps, which a forecast is based on, got "
                     f"{len(one.y)} in series {place}"
                 )
         ahead = read_exogenous(self, X, steps, len(series), listed)
@@ -381,25 +381,25 @@ class LSTMForecaster(WindowEstimator):
         Parameters
         ----------
         y, X
-            As in `fit`. Nothing but these is looked at.
+            As in `fit`. The series that were trained on play no part.
 
         Returns
         -------
         float
-            R^2 of all these forecasts together; 1 is best. The mean over targets.
+            R^2 of all these forecasts together, averaged over targets; 1 is best.
         """
         true, forecasts = self._rolling(y, X)
         width = self.n_targets_
         return float(r2_score(true.reshape(-1, width), forecasts.reshape(-1, width)))
 
     def calibrate(self, y: Inputs, X: Inputs | None = None) -> "LSTMForecaster":
-        """Learn from series that were not trained on how far forecasts are off.
+        """Measure the errors of forecasts on series that were not trained on.
 
         Parameters
         ----------
         y, X
-            As in `fit`: at least a window, the horizon, and as many steps more as errors are
-            wanted. Forecasts are made as by `score`.
+            As in `fit`: a window, the horizon, and one more step for each further error. Forecasts
+            are made as in `score`.
 
         Returns
         -------
@@ -418,18 +418,18 @@ class LSTMForecaster(WindowEstimator):
         y: Inputs | None = None,
         past_X: Inputs | None = None,
     ) -> Any:
-        """Give bounds that hold what comes next with a probability of `coverage`, at each step.
+        """Return bounds that contain the true value at each step with probability `coverage`.
 
-        They are as far from the forecast as that share of the errors that `calibrate` saw at the
-        same step (split conformal prediction, Papadopoulos et al. 2002), which is as good as the
-        series there is like what comes next.
+        Their distance from the forecast is the `coverage` quantile of the errors that `calibrate`
+        measured at the same step (split conformal prediction, Papadopoulos et al. 2002). They are
+        valid as far as the calibration series resemble the future.
 
         Parameters
         ----------
         horizon, X, y, past_X
-            As in `predict`; no further than the estimator's horizon.
+            As in `predict`; `horizon` is at most the estimator's.
         coverage : float, default 0.9
-            In (0, 1).
+            Probability, in (0, 1).
 
         Returns
         -------
@@ -439,7 +439,7 @@ class LSTMForecaster(WindowEstimator):
         Raises
         ------
         ValueError
-            If there was no `calibrate` since `fit`, or it saw too few errors for the coverage.
+            If `calibrate` was not called after `fit`, or measured too few errors for the coverage.
         """
         check_is_fitted(self, "model_")
         coverage = _checks.real(coverage, "coverage", 0.0, 1.0, low_open=True, high_open=True)
@@ -472,7 +472,7 @@ class LSTMForecaster(WindowEstimator):
         return _checks.integer(self.horizon if horizon is None else horizon, "horizon", 1)
 
     def _rolling(self, y: Any, X: Any) -> tuple[Array, Array]:
-        """Give what came and what is forecast from each step with a window before: (M, h, K)."""
+        """Return the true values and the forecasts after each window: both (M, h, K)."""
         check_is_fitted(self, "model_")
         self._check_unchanged(LOOKED_AT)
         true, forecasts = [], []
@@ -491,7 +491,7 @@ class LSTMForecaster(WindowEstimator):
         return np.concatenate(true), np.concatenate(forecasts)
 
     def _forecast(self, past: Array, beside: Array, ahead: Array | None, steps: int) -> Array:
-        """Continue M series: (M, window + lag, K) and (M, window, E) give (M, steps, K)."""
+        """Continue M series: from (M, window + lag, K) and (M, window, E) to (M, steps, K)."""
         lag, window, block = self.difference_, self.window, self.steps_
         if not self._known and beside.shape[2] and steps > block:
             raise ValueError(
@@ -505,7 +505,7 @@ class LSTMForecaster(WindowEstimator):
             future = None
             if ahead is not None:
                 future = ahead[:, at : at + block]
-                missing = block - future.shape[1]  # beyond what is asked for: as the last one
+                missing = block - future.shape[1]  # steps beyond those requested repeat the last
                 future = np.concatenate([future, np.repeat(future[:, -1:], missing, 1)], axis=1)
             inputs = self._inputs(values, beside, future)
             outputs = self.model_.predict(inputs, PREDICT_ROWS, 0)[:, -block:]

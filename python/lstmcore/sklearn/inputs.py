@@ -1,4 +1,4 @@
-"""The many forms in which sequences come, brought to one."""
+"""Convert the many forms in which sequences are passed to one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,14 @@ FLOATS = (np.float64, np.float32)
 
 @dataclass(frozen=True)
 class Panel:
-    """N sequences, end to end in one array.
+    """N sequences, concatenated into one array.
 
     Attributes
     ----------
     values : ndarray, shape (sum of lengths, C)
     lengths : ndarray of int64, shape (N,)
     form : {"table", "array", "list"}
-        As what it came: (N, T), (N, T, C), or a list of sequences.
+        The form of the input: (N, T), (N, T, C), or a list of sequences.
     """
 
     values: Array
@@ -40,7 +40,7 @@ class Panel:
         return Panel(values, self.lengths, self.form)
 
     def scaled_each(self, dtype: "np.dtype[Any]") -> "Panel":
-        """Bring every channel of each sequence by itself to mean 0 and deviation 1."""
+        """Scale each channel of each sequence separately to mean 0 and standard deviation 1."""
         with np.errstate(over="ignore", invalid="ignore"):
             parts = self._split(self.values)
             scales = [spread(row) for row in parts]
@@ -51,7 +51,7 @@ class Panel:
         return Panel(cast(np.concatenate(rows), dtype, "X"), self.lengths, self.form)
 
     def slopes(self) -> Array:
-        """Return how much each channel rises in a step, by central differences: (steps, C)."""
+        """Return each channel's slope per step, by central differences: (steps, C)."""
         rows = [
             np.gradient(row, axis=0) if len(row) > 1 else np.zeros_like(row)
             for row in self._split(self.values)
@@ -64,9 +64,9 @@ class Panel:
         return Panel(np.column_stack([self.values, values]), self.lengths, self.form)
 
     def patched(self, size: int) -> "Panel":
-        """Make one step of each `size` steps, with ``size * C`` channels.
+        """Combine every `size` steps into one, with ``size * C`` channels.
 
-        A last patch that is not full is filled up with the last step.
+        The last step is repeated to fill the last patch.
         """
         if size == 1:
             return self
@@ -80,10 +80,10 @@ class Panel:
         return Panel(values.reshape(len(values) // size, -1), lengths, self.form)
 
     def positions(self) -> Array:
-        """Return numbers that rise from the first step of each sequence to its last: (steps, 1).
+        """Return numbers that rise from the first to the last step of each sequence: (steps, 1).
 
-        From -sqrt(3) to sqrt(3), which has about the deviation 1 of scaled channels; 0 where there
-        is but one step.
+        They go from -sqrt(3) to sqrt(3), and so have a standard deviation of about 1, like scaled
+        channels; they are 0 in sequences of one step.
         """
         edge = 3.0**0.5
         rises = [
@@ -99,7 +99,7 @@ class Panel:
         return Panel(values, self.lengths[numbers], self.form)
 
     def inputs(self) -> Any:
-        """Give what `Sequential` takes: an array (N, T, C), or a list of arrays (T_i, C)."""
+        """Return the form that `Sequential` takes: an array (N, T, C), or a list of (T_i, C)."""
         if len(self) and (self.lengths == self.lengths[0]).all():
             return self.values.reshape(len(self), int(self.lengths[0]), -1)
         return self._split(self.values)
@@ -109,15 +109,15 @@ class Panel:
 
 
 def spread(values: Array) -> Array:
-    """Give the deviation of each column, 1 for those that are constant."""
+    """Return the standard deviation of each column, 1 for constant columns."""
     deviation = values.std(axis=0)
-    # What rounding alone makes of a constant column is no deviation.
+    # Rounding alone makes the deviation of a constant column slightly more than 0.
     tiny = 10 * np.finfo(values.dtype).eps * np.abs(values).max(axis=0, initial=0.0)
     return np.where(deviation > tiny, deviation, 1.0)
 
 
 def statistics(values: Array, name: str) -> tuple[Array, Array]:
-    """Give mean and spread of each column; `name` is what an error calls the values."""
+    """Return mean and spread of each column; errors call the values `name`."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = values.mean(axis=0), spread(values)
     _check_spread(np.concatenate([mean, scale]), values, name)
@@ -127,19 +127,19 @@ def statistics(values: Array, name: str) -> tuple[Array, Array]:
 def _check_spread(computed: Array, values: Array, name: str) -> None:
     if not np.isfinite(computed).all():
         raise ValueError(
-            f"{name}: expected values whose squares add up in {values.dtype}, got magnitudes up to "
+            f"{name}: expected values whose squares {values.dtype} can sum, got magnitudes up to "
             f"{np.abs(values).max():.3g}"
         )
 
 
 def cast(values: Array, dtype: "np.dtype[Any]", name: str) -> Array:
-    """Convert scaled values; raise ValueError, which calls them `name`, if they do not fit."""
+    """Convert scaled values to `dtype`; raise ValueError if they do not fit into it."""
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)
     if not np.isfinite(converted).all():
         raise ValueError(
-            f"{name}: expected values that {np.dtype(dtype)}, in which is computed, can hold once "
-            "they are scaled, got much greater ones"
+            f"{name}: expected values that {np.dtype(dtype)}, the type of computation, can hold "
+            "after scaling, got much larger ones"
         )
     return converted
 
@@ -150,12 +150,12 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
     Parameters
     ----------
     estimator : estimator
-        Gets the attributes that describe its inputs, or has those of its `fit`.
+        Has the attributes that describe the inputs `fit` saw; with `reset`, they are set.
     x : array_like, or list of array_like
         (N, T, C); (N, T) or a frame with N rows, for N sequences of one channel; or a list of N
         sequences (T_i, C) or (T_i,), or frames with T_i rows.
     reset : bool
-        Whether to describe `x` instead of comparing it with what `fit` saw.
+        Whether to record a description of `x` instead of comparing it with what `fit` saw.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
         check_finite(array, "X")
         return _read_array(estimator, array, reset)
     if rank == 2 and fitted not in (None, "table"):
-        # A series of one channel for each row, whatever the number of its steps.
+        # Each row is a series of one channel, whatever its number of steps.
         array = check_array(
             x, dtype=FLOATS, ensure_all_finite=False, estimator=estimator, input_name="X"
         )
@@ -194,7 +194,7 @@ def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
 
 
 def _checked(estimator: Any, values: Any) -> Array:
-    # What needs no conversion is spared check_array, which takes longer than a small model.
+    # Skip check_array, which takes longer than a small model, if no conversion is needed.
     if type(values) is np.ndarray and values.dtype in FLOATS and values.size:
         return values
     checked: Array = check_array(
@@ -221,11 +221,11 @@ def _rank(x: Any) -> int:
     try:
         return np.asarray(x).ndim
     except ValueError:
-        return 2  # uneven deeper down, which the check of a table tells best
+        return 2  # uneven at a deeper level, which the check of a table reports best
 
 
 def _as_rows(x: Any, fitted: str | None) -> list[Any] | None:
-    """Give the rows of a list of sequences; None if `x` is an array or a table."""
+    """Return the rows of a list of sequences; None if `x` is an array or a table."""
     if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
         x = list(x)
     if not isinstance(x, (list, tuple)):
@@ -236,8 +236,9 @@ def _as_rows(x: Any, fitted: str | None) -> list[Any] | None:
         return list(x)
     if not all(isinstance(row, (list, tuple)) for row in x):
         return None
-    # Plain lists of one length are a table as everywhere in scikit-learn, but may be what a fold of
-    # a cross-validation happens to have of sequences: what comes later is taken as sequences.
+    # `fit` takes plain lists of equal length as a table, as scikit-learn does everywhere. But the
+    # sequences in a fold of a cross-validation may have equal lengths by chance, so later calls
+    # take such lists as sequences.
     if fitted is not None or len({len(row) for row in x}) > 1:
         return list(x)
     return None

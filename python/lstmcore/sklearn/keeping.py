@@ -1,4 +1,4 @@
-"""How an estimator stays what it was: in pickles, and where a call is refused."""
+"""Preserve an estimator's state: in pickles, and when a call fails."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,14 +17,14 @@ __all__ = ["from_bytes", "one_blas_thread", "settled", "to_bytes", "unchanged_on
 
 @contextmanager
 def unchanged_on_error(estimator: Any, model: Sequential | None) -> Iterator[None]:
-    """Give an estimator its attributes back if the block raises, and `model` its weights.
+    """Restore an estimator's attributes, and the weights of `model`, if the block raises.
 
     Parameters
     ----------
     estimator : estimator
-        Whose attributes are replaced in the block, not changed in place.
+        The block may replace its attributes, but not change them in place.
     model : Sequential or None
-        One that the block trains further, with its optimizer.
+        A model that the block trains further, restored together with its optimizer.
     """
     before = dict(vars(estimator))
     restore = _keep(model) if model is not None else None
@@ -38,7 +38,7 @@ def unchanged_on_error(estimator: Any, model: Sequential | None) -> Iterator[Non
 
 
 def _keep(model: Sequential) -> Callable[[], None]:
-    """Give a function that undoes what a training does to a model."""
+    """Return a function that undoes what training does to a model."""
     optimizer, parameters = model.optimizer, model.parameters
     attributes = [(thing, dict(vars(thing))) for thing in (model, optimizer)]
     arrays = [(own, own.copy()) for own in (parameters.values, *optimizer.slots.values())]
@@ -59,7 +59,7 @@ def _replace(thing: Any, attributes: dict[str, Any]) -> None:
 
 
 def settled(name: str, value: Any) -> Any:
-    """Copy a hyper-parameter, so that values which mean the same are equal."""
+    """Return a copy of a hyper-parameter in a form in which equivalent values are equal."""
     if name == "dtype":
         return np.dtype(value).name
     if name == "cell_options":
@@ -68,22 +68,23 @@ def settled(name: str, value: Any) -> Any:
         value = list(value)
     try:
         return encode(value)
-    except ValueError:  # such as names that are times
+    except ValueError:  # e.g. for names that are times
         return value
 
 
 def one_blas_thread() -> Any:
-    """Give a context in which BLAS uses one thread.
+    """Return a context in which BLAS uses one thread.
 
-    Orthogonal initial values come from LAPACK, whose bits may depend on its threads, and whose
-    threads wait long for each other where several processes share the cores, as in a grid search.
+    Orthogonal initial values come from LAPACK, whose results may depend on its number of threads.
+    Its threads also wait long for each other where several processes share the cores, as in a grid
+    search.
     """
-    threadpoolctl = import_module("threadpoolctl")  # comes with scikit-learn
+    threadpoolctl = import_module("threadpoolctl")  # installed with scikit-learn
     return threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def to_bytes(model: Sequential) -> bytes:
-    """Give what a model file holds."""
+    """Return the contents of a model file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         model.save(path)

@@ -1,4 +1,4 @@
-"""Which differences a forecaster shall forecast, by trial on a part that is held out."""
+"""Choose the differences that a forecaster forecasts, by trials on data that are held out."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_lag", "longest_lag"]
 
-TRAINED = 2 / 3  # share of each series that a trial is trained on, before the rest is forecast
-MOST_SERIES = 8  # the longest ones, that trials are made with
-MOST_STEPS = 2000  # of each, the last ones
-# A small model and a short training rank the lags as the whole ones do, in a tenth of the time.
+TRAINED = 2 / 3  # share of each series that a trial trains on; it forecasts the rest
+MOST_SERIES = 8  # trials use the longest series
+MOST_STEPS = 2000  # the last ones of each series
+# A small model and a short training rank lags as the full ones do, in a tenth of the time.
 TRIAL: dict[str, Any] = {
     "hidden_size": 16,
     "num_layers": 1,
@@ -38,31 +38,32 @@ TRIAL: dict[str, Any] = {
     "target": None,
     "season": None,
 }
-# Factor of the error without differences: those win what is nearly equal, since they also follow a
-# trend that begins later. Found on the series of docs/scikit-learn.md but Airline and CO2.
+# The error without differences is multiplied by this: where errors are nearly equal, differences
+# are preferred, since they also follow a trend that begins later. Tuned on the series of
+# docs/scikit-learn.md except Airline and CO2.
 LEVEL_COST = 1.08
 
 
 def choose_lag(forecaster: "WindowEstimator", series: Sequence[Series], lags: Sequence[int]) -> int:
     """Choose the lag of differences with which a small model forecasts best.
 
-    For each lag one is trained on the first two thirds of each series, with the options of the
-    forecaster but for its size and how it is trained, and forecasts the rest, `horizon` steps from
-    each step. The least mean absolute error wins, each target in units of its mean step.
+    For each lag, a model is trained on the first two thirds of each series, with the forecaster's
+    options except for its size and its training, and forecasts the rest, `horizon` steps from each
+    step. The lowest mean absolute error wins, each target being measured in units of its mean step.
 
     Parameters
     ----------
     forecaster : LSTMForecaster
-        Whose hyper-parameters are checked, and which is not changed.
+        Its hyper-parameters must have been checked; it is not changed.
     series : sequence of Series
         The part that is trained on.
     lags : sequence of int
-        To choose from, 0 for the values themselves.
+        Candidates; 0 stands for the values themselves.
 
     Returns
     -------
     int
-        One of `lags`; the least if the series are too short for a trial.
+        One of `lags`; the smallest if the series are too short for a trial.
     """
     tried = _tried(series)
     errors = {}
@@ -74,10 +75,10 @@ def choose_lag(forecaster: "WindowEstimator", series: Sequence[Series], lags: Se
 
 
 def longest_lag(forecaster: "WindowEstimator", series: Sequence[Series]) -> int:
-    """Return the longest lag that `choose_lag` can try; below 0 if there can be no trial.
+    """Return the longest lag that `choose_lag` can try; below 0 if no trial is possible.
 
-    At least half of the windows of the longest series are left, and a trial has something to be
-    trained on and something to forecast.
+    With it, at least half of the windows of the longest series remain, and a trial has data to
+    train on and data to forecast.
     """
     half: int = (max(len(one.y) for one in series) - forecaster.window - forecaster.steps_) // 2
     return min(half, max(_room(forecaster, one) for one in _tried(series)))
@@ -89,12 +90,12 @@ def _tried(series: Sequence[Series]) -> list[Series]:
 
 
 def _border(one: Series) -> int:
-    """Count the steps that a trial is trained on."""
+    """Return the number of steps that a trial trains on."""
     return int(TRAINED * len(one.y))
 
 
 def _room(forecaster: "WindowEstimator", one: Series) -> int:
-    """Return the longest lag for which a series has steps enough before and after the border."""
+    """Return the longest lag for which a series has enough steps before and after the border."""
     if len(one.y) - _border(one) < forecaster.horizon:
         return -1
     return _border(one) - int(forecaster.window) - int(forecaster.horizon)
@@ -117,8 +118,8 @@ def _error(forecaster: "WindowEstimator", series: Sequence[Series], lag: int) ->
         try:
             trial.fit(*_columns(early))
         except ValueError:
-            # It diverged, or the values are too large. If the training itself fails as well, its
-            # error is about the arguments that the caller knows.
+            # The trial diverged, or values are too large. If the real training fails too, its error
+            # will be about the caller's own arguments.
             return None
     total, count = 0.0, 0
     unit = np.mean([mean_step(one.y) for one in early], axis=0)
@@ -130,6 +131,6 @@ def _error(forecaster: "WindowEstimator", series: Sequence[Series], lag: int) ->
 
 
 def _columns(series: Sequence[Series]) -> tuple[Any, Any]:
-    """Return what `fit` takes."""
+    """Return series as the arguments of `fit`."""
     beside = [one.x for one in series] if series[0].x.shape[1] else None
     return [one.y for one in series], beside

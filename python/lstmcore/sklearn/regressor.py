@@ -1,4 +1,4 @@
-"""An LSTM that gives numbers for sequences."""
+"""`LSTMRegressor`, which predicts numbers for sequences."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ LOSSES: dict[RegressionLoss, LossName] = {"squared_error": "mse", "absolute_erro
 
 
 def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
-    """Return the loss of the mean of targets (M, K), or of their median for absolute errors."""
+    """Return the loss of predicting the mean of targets (M, K), for absolute errors the median."""
     if loss == "squared_error":
         errors = (targets - np.average(targets, axis=0, weights=weights)) ** 2
     else:
@@ -44,45 +44,45 @@ def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
 
 
 class LSTMRegressor(RegressorMixin, SequenceEstimator):
-    """Give one or several numbers for each sequence by an LSTM.
+    """Predict one or several numbers for each sequence by an LSTM.
 
     Parameters
     ----------
     hidden_size : int, default 64
     loss : {"squared_error", "absolute_error"}
-        What is made small: the mean of squares or of magnitudes, in units of each target's
-        deviation.
+        Loss to minimize: the mean of the errors' squares or magnitudes, in units of each target's
+        standard deviation.
     num_layers : int, default 1
     bidirectional : bool, default True
     pooling : {"mean", "max", "attention", "last"}, default "mean"
     dropout : float, default 0.3
     recurrent_dropout, input_dropout, layer_norm, cell_options, scale, patch_size, slopes, positions
-        As of `LSTMClassifier`, like the following.
+        See `LSTMClassifier`.
     solver, alpha, batch_size, learning_rate, learning_rate_init, global_clipnorm
-        As of `LSTMClassifier`.
+        See `LSTMClassifier`.
     max_iter, max_updates, shuffle
-        As of `LSTMClassifier`.
+        See `LSTMClassifier`.
     early_stopping, validation_fraction, n_iter_no_change, tol
-        As of `LSTMClassifier`, by R^2 instead of the accuracy.
+        See `LSTMClassifier`; the score is R^2 instead of the accuracy.
     warm_start, random_state, verbose, dtype
-        As of `LSTMClassifier`.
+        See `LSTMClassifier`.
 
     Attributes
     ----------
     n_outputs_ : int
-        K.
+        Number of outputs, K.
     target_mean_, target_scale_ : ndarray of float64, shape (K,)
-        By which targets are scaled in training; `predict` undoes it.
+        Scaling of the targets in training; `predict` undoes it.
     model_, n_features_in_, feature_names_in_, n_channels_, input_form_
-        As of `LSTMClassifier`, like the following.
+        See `LSTMClassifier`.
     input_mean_, input_scale_, slope_scale_, patch_size_, n_iter_, n_updates_, loss_, loss_curve_
-        As of `LSTMClassifier`; losses are those of scaled targets.
+        See `LSTMClassifier`; losses are those of scaled targets.
     validation_scores_, best_validation_score_
-        R^2 of the part that is set aside, with early stopping.
+        With early stopping, R^2 on the samples held out.
 
     Notes
     -----
-    X has the forms that `LSTMClassifier` takes.
+    X has the same forms as for `LSTMClassifier`.
     """
 
     @suggests
@@ -154,16 +154,16 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         self.dtype = dtype
 
     def fit(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> "LSTMRegressor":
-        """Train.
+        """Fit the model to sequences and their targets.
 
         Parameters
         ----------
         X : array_like, or list of array_like
             N sequences; see the class.
         y : array_like, shape (N,) or (N, K)
-            One number of each, or K.
+            One number, or K numbers, for each sequence.
         sample_weight : array_like, shape (N,), optional
-            Weights in the loss, of which only the ratios matter.
+            Weights in the loss; only their ratios matter.
 
         Returns
         -------
@@ -172,12 +172,12 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit, or the training diverges; nothing is changed then.
+            If the arguments do not fit, or the training diverges. The estimator is then unchanged.
 
         Warns
         -----
         ConvergenceWarning
-            As of `LSTMClassifier.fit`.
+            See `LSTMClassifier.fit`.
         """
         self._train(X, y, sample_weight)
         return self
@@ -185,9 +185,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
     def partial_fit(
         self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None
     ) -> "LSTMRegressor":
-        """Train for one epoch on these sequences, going on where the last call ended.
+        """Train for one epoch on these sequences, continuing where the last call ended.
 
-        As of `LSTMClassifier`; the first call also sets the scale of inputs and targets.
+        See `LSTMClassifier.partial_fit`; the first call also sets the scale of inputs and targets.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         return self
 
     def predict(self, X: Inputs) -> Array:
-        """Predict, in the units of the targets.
+        """Predict values, in the units of the targets.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):
         Returns
         -------
         ndarray of float64, shape (N,) or (N, K)
-            As `y` was.
+            In the form of the `y` that was fitted.
         """
         outputs = self._outputs(X)
         outputs = outputs * self.target_scale_ + self.target_mean_

@@ -1,4 +1,4 @@
-"""The season of series, by their autocorrelation."""
+"""Detect the season of time series by their autocorrelation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,28 +11,28 @@ from lstmcore._typing import Array
 __all__ = ["find_season", "mean_step"]
 
 K = TypeVar("K")
-Forecast = Callable[[Array, Array, int], Array]  # of `ahead` steps beyond each of `origins`
+Forecast = Callable[[Array, Array, int], Array]  # `ahead` steps beyond each of `origins`
 
 LEAST_CORRELATION = 0.2
 SHARE = 0.8  # of the highest correlation; the first such peak is the season, not a multiple of it
-CYCLES = 4  # that a series must have of a season
-LEAST_GAIN = 0.9  # of the error without a season, below which a season is believed
-MOST_SERIES = 32  # the longest ones, that the season is found by
-PHASES = 24  # of a season, at most, at which neighbouring lags are compared
+CYCLES = 4  # a series must contain this many seasons
+LEAST_GAIN = 0.9  # a season is accepted if its error is below this share of the error without one
+MOST_SERIES = 32  # detection uses the longest series
+PHASES = 24  # at most this many phases of a season are used to compare neighbouring lags
 
 
 def find_season(series: Sequence[Array], horizon: int) -> int | None:
-    """Find the season of series by their autocorrelation.
+    """Detect the season of series by their autocorrelation.
 
-    It is believed if repeating the last season is clearly better than repeating the last value,
-    with or without the drift of the past, and than the mean of the past. These are forecasts from
-    each step of the second half of each series, `horizon` steps ahead, compared by their mean
-    absolute error. A season is repeated as it was, or moved to where the last value is, as suits a
-    series with a trend; the better of the two counts.
+    A season is accepted if repeating the last season is a clearly better forecast than repeating
+    the last value, with or without the past drift, and than the mean of the past. The forecasts are
+    made from each step of the second half of each series, `horizon` steps ahead, and compared by
+    mean absolute error. A season is repeated either unchanged or shifted to the level of the last
+    value, as suits a series with a trend; the better of the two counts.
 
-    Noise moves a peak of the autocorrelation by a step, and over a short horizon a season that is a
-    step off forecasts almost as well. So a peak is compared with its neighbours, and with other
-    peaks, over a whole season ahead, and only then over the horizon.
+    Noise may shift a peak of the autocorrelation by a step, and over a short horizon a season that
+    is a step off forecasts almost as well. So a peak is compared with its neighbours and with other
+    peaks over a whole season ahead, and only then over the horizon.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
     Returns
     -------
     int or None
-        Its steps, at least 2; None if there is no season.
+        Length of the season in steps, at least 2; None if there is no season.
     """
     series = sorted(series, key=len, reverse=True)[:MOST_SERIES]
     peaks = {lag for values in series for column in values.T for lag in _peaks(column)}
@@ -60,9 +60,9 @@ def find_season(series: Sequence[Array], horizon: int) -> int | None:
 
 
 def mean_step(values: Array) -> Array:
-    """Return the mean size of a step of each column of (T, K), 1 where there is none.
+    """Return the mean absolute difference between steps of each column of (T, K), 1 if it is 0.
 
-    A unit for errors, so that no column outweighs the others.
+    It serves as the unit of errors, so that no column outweighs the others.
     """
     unit = np.abs(np.diff(values, axis=0)).mean(axis=0)
     return np.where(unit > 0, unit, 1.0)
@@ -71,9 +71,9 @@ def mean_step(values: Array) -> Array:
 def _peaks(values: Array) -> list[int]:
     """Return lags at which a series (T,) resembles itself.
 
-    From 2 steps to a quarter of the series: the first high peak of the autocorrelation, once of
-    what is left without a quadratic trend, and once of the differences between steps, in which
-    slow waves, which hide a short season, are small.
+    These are the first high peaks of the autocorrelation, from 2 steps to a quarter of the series:
+    one after removing a quadratic trend, and one of the differences between steps, in which slow
+    waves, which hide a short season, are small.
     """
     steps = len(values)
     top = steps // CYCLES
@@ -100,7 +100,7 @@ def _phases(steps: int) -> list[int]:
 def _errors_of_lags(
     series: Sequence[Array], ahead: Sequence[int], lags: Sequence[int], longest: int
 ) -> dict[int, float]:
-    """Return the errors of repeating seasons, as they were or moved, whichever is better."""
+    """Return the errors of repeating a season, unchanged or shifted, whichever is better."""
     repeated = {lag: partial(_repeat, lag=lag) for lag in lags}
     moved = {lag: partial(_repeat, lag=lag, moved=True) for lag in lags}
     plain, risen = (_errors(series, ahead, kind, longest) for kind in (repeated, moved))
@@ -108,7 +108,7 @@ def _errors_of_lags(
 
 
 def _first_peak(values: Array, top: int) -> list[int]:
-    """Return the first lag up to `top` whose autocorrelation is a peak and high, if one is."""
+    """Return the first lag up to `top` with a high peak of the autocorrelation, if any."""
     steps = len(values)
     values = values - values.mean()
     largest = np.abs(values).max()
@@ -141,7 +141,7 @@ def _drift(values: Array, origins: Array, ahead: int) -> Array:
 
 
 def _repeat(values: Array, origins: Array, ahead: int, *, lag: int, moved: bool = False) -> Array:
-    """Repeat what was `lag` steps ago, if `moved` with what the last value has risen since."""
+    """Repeat the values of `lag` steps ago; if `moved`, add the rise of the last value since."""
     forecast = values[origins + ahead - lag * (ahead // lag + 1)]
     if moved:
         forecast = forecast + values[origins - 1] - values[origins - 1 - lag]
@@ -157,8 +157,8 @@ def _errors(
 ) -> dict[K, float]:
     """Return the errors of forecasts that look back at most `longest` steps.
 
-    From each step of the second halves, for the steps `ahead` of it, 0 for the next one; empty if
-    no series has any.
+    Forecasts are made from each step of the second half of each series, for the steps `ahead` of
+    it, where 0 is the next step. The result is empty if no series has such steps.
     """
     totals = dict.fromkeys(forecasts, 0.0)
     counted = 0

@@ -1,4 +1,4 @@
-"""Series and what stands beside them, in the forms that `LSTMForecaster` takes."""
+"""Series and their exogenous columns, in the forms that `LSTMForecaster` takes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ __all__ = ["Series", "read_exogenous", "read_series"]
 
 @dataclass(frozen=True)
 class Series:
-    """A series in its own units.
+    """A series in its original units.
 
     Attributes
     ----------
@@ -33,11 +33,11 @@ class Series:
         return Series(self.y[:steps], self.x[:steps])
 
     def last(self, steps: int) -> "Series":
-        """Give the last steps, or all if there are fewer."""
+        """Return the last steps, or all if there are fewer."""
         return Series(self.y[-steps:].copy(), self.x[-steps:].copy())
 
     def then(self, other: "Series") -> "Series":
-        """Append another."""
+        """Return this series followed by another."""
         return Series(np.concatenate([self.y, other.y]), np.concatenate([self.x, other.x]))
 
 
@@ -49,20 +49,20 @@ def is_list(values: Any) -> bool:
 
 
 def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool, x_name: str = "X") -> list[Series]:
-    """Check series, and what stands beside them.
+    """Check series and their exogenous columns.
 
     Parameters
     ----------
     forecaster : LSTMForecaster
-        Gets the attributes that describe its series, or has those of its `fit`.
+        Has the attributes that describe the series `fit` saw; with `reset`, they are set.
     y : array_like, frame, or list of them
-        (T,) or (T, K); with the forecaster's `target` frames whose other columns are exogenous.
+        (T,) or (T, K); if the forecaster has a `target`, frames whose other columns are exogenous.
     x : array_like, frame, or list of them, optional
         (T, E) or (T,).
     reset : bool
         Whether to describe the series instead of comparing them with those that `fit` saw.
     x_name : str
-        What errors call `x`. Columns beside the forecaster's `target` are of `y`, and called so.
+        Name of `x` in errors. Exogenous columns of `y` are called so instead.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool, x_name: str = "
     Raises
     ------
     ValueError
-        If something does not fit, or is not finite.
+        If the arguments do not fit, or values are not finite.
     """
     if isinstance(y, (list, tuple)) and len(y) == 0:
         raise ValueError("y: expected a series, or a list of them, got an empty one")
@@ -133,19 +133,19 @@ def read_exogenous(forecaster: Any, x: Any, steps: int, count: int, several: boo
     x : array_like, frame, or list of them, optional
         (steps, E) or (steps,).
     steps, count : int
-        Of what there must be, and for how many series.
+        Required number of steps, and of series.
     several : bool
         Whether it must be a list.
 
     Returns
     -------
     ndarray of float64, shape (count, steps, E), or None
-        None if the model looks at none of these steps.
+        None if the model does not use them.
 
     Raises
     ------
     ValueError
-        If something does not fit, or is not finite.
+        If the arguments do not fit, or values are not finite.
     """
     width = forecaster.n_exogenous_
     if forecaster.exogenous != "known" or width == 0:
@@ -182,7 +182,7 @@ def _beside(x: Any, count: int, several: bool, name: str) -> list[Any]:
 
 
 def _divide(frame: Any, target: Any) -> tuple[Any, Any]:
-    """Part a frame into targets and exogenous columns, None if there are none."""
+    """Split a frame into targets and exogenous columns, None if there are none."""
     columns = column_names(frame)
     names = [target] if isinstance(target, str) else list(target)
     if columns is None:
@@ -198,7 +198,7 @@ def _divide(frame: Any, target: Any) -> tuple[Any, Any]:
 
 
 def _in_order(frame: Any, names: list[Any] | None, others: bool = False) -> Any:
-    """Put a frame's columns in the order of `names`, if they are these, or among `others`."""
+    """Reorder a frame's columns as `names`, if it has these, and with `others` perhaps more."""
     given = column_names(frame)
     if names is None or given is None or given == names:
         return frame

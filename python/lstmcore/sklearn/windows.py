@@ -1,4 +1,4 @@
-"""The windows of series that a forecaster is trained on, and their scales."""
+"""The windows of series that a forecaster is trained on, and their scaling."""
 
 import warnings
 from typing import Any
@@ -30,38 +30,39 @@ __all__ = ["WindowEstimator", "slide"]
 
 
 class WindowEstimator(SequenceEstimator):
-    """Base of `LSTMForecaster`: makes windows, scales them, and says what the model is."""
+    """Base of `LSTMForecaster`: makes windows, scales them, and defines the model."""
 
     bidirectional = False
     _scales = choices(ForecasterScale)
-    _updates = 300  # windows overlap, and more made forecasts worse on nine of eleven series
+    _updates = 300  # windows overlap; more updates made nine of eleven series' forecasts worse
 
     # ---- windows -----------------------------------------------------------------------------
 
     @property
     def _known(self) -> bool:
-        """Whether the model looks at exogenous columns of the steps that it forecasts."""
+        """Tell whether the model sees exogenous columns of the steps that it forecasts."""
         return bool(self.exogenous == "known" and self.n_exogenous_ > 0)
 
     def _kept(self) -> int:
-        """Count the steps of a series that further calls may look at."""
+        """Return the number of steps of a series that later calls may need."""
         return int(self.window + self.difference_ + self.steps_ - 1)
 
     def _count_windows(self, series: list[Series]) -> list[int]:
-        """Count the windows of each series, with what follows them."""
+        """Count the windows of each series that have targets after them."""
         size = self.window + self.steps_ + self.difference_
         numbers = [max(len(one.y) - size + 1, 0) for one in series]
         if not any(numbers):
             most = max(len(one.y) for one in series)
             raise ValueError(
-                f"y: expected at least {size} steps, for a window and what follows it, got {most}"
+                f"y: expected at least {size} steps, for a window and the steps after it, "
+                f"got {most}"
             )
         return numbers
 
     def _parts(self, numbers: list[int]) -> tuple[Array, Array]:
-        """Choose the last windows of each series to stop by, and those before to train on.
+        """Choose the last windows of each series for early stopping, and earlier ones to train on.
 
-        Between them are windows whose targets are in both.
+        Windows in between, whose targets overlap with both, are left out.
         """
         early, late = [], []
         for count in numbers:
@@ -78,7 +79,7 @@ class WindowEstimator(SequenceEstimator):
         return pair
 
     def _learn_lag(self, series: list[Series]) -> None:
-        """Choose the lag of differences from the steps that are trained on."""
+        """Choose the lag of differences by the steps that are trained on."""
         held = self.validation_fraction if self.early_stopping else 0.0
         seen = [one.first(len(one.y) - int(np.ceil(held * len(one.y)))) for one in series]
         self.season_ = self.season
@@ -91,7 +92,7 @@ class WindowEstimator(SequenceEstimator):
         if self.season_ is not None and self.season_ > longest:
             if self.season != "auto":
                 warnings.warn(
-                    f"season: {self.season} steps are left out, for difference='auto' can try at "
+                    f"season: {self.season} steps are left out, since difference='auto' can try at "
                     f"most {max(longest, 0)} on these series with window={self.window} and "
                     f"horizon={self.horizon}; use longer series or a smaller window, or "
                     f"difference={self.season}, which is not tried",
@@ -102,7 +103,7 @@ class WindowEstimator(SequenceEstimator):
         self.difference_ = choose_lag(self, seen, lags)
 
     def _learn_scales(self, series: list[Series], numbers: list[int], early: Array | None) -> None:
-        """Learn from the steps of all series, or of the windows `early` alone."""
+        """Compute scales from the steps of all series, or of the windows `early` alone."""
         lag, size = self.difference_, self.window + self.steps_
         ends = [len(one.y) - lag for one in series]
         if early is not None:
@@ -123,17 +124,17 @@ class WindowEstimator(SequenceEstimator):
             setattr(self, f"{name}_scale_", scale)
 
     def _scaled_columns(self, name: str, values: Array) -> Array:
-        """Scale targets or exogenous columns, and convert them to what the model takes."""
+        """Scale targets or exogenous columns, and convert them to the model's dtype."""
         with np.errstate(over="ignore"):
             scaled = (values - getattr(self, f"{name}_mean_")) / getattr(self, f"{name}_scale_")
         return cast(scaled, self._dtype, self._argument(name))
 
     def _argument(self, name: str) -> str:
-        """Return the argument of `fit` that the "target" or "exogenous" columns came in."""
+        """Return the argument of `fit` that held the "target" or "exogenous" columns."""
         return "X" if name == "exogenous" and self.target is None else "y"
 
     def _windows(self, series: list[Series]) -> tuple[Array, Array]:
-        """Give all windows as inputs and targets."""
+        """Return all windows as inputs and targets."""
         window, block, lag = self.window, self.steps_, self.difference_
         size = window + block
         numbers = self._count_windows(series)
@@ -148,11 +149,11 @@ class WindowEstimator(SequenceEstimator):
             self._fill(inputs[begin : begin + count], values[:, :window], beside[:, :steps])
             parts.append(values if self._known else values[:, window:].reshape(count, -1))
             begin += count
-        # With an output at each step a view of the one series, where it can be, is no copy.
+        # For a single series, targets may be a view of it, which saves a copy.
         return inputs, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _inputs(self, values: Array, beside: Array, future: Array | None) -> Array:
-        """Make what the model takes of windows in the series' units."""
+        """Make the model's inputs from windows in the series' units."""
         exogenous = beside if future is None else np.concatenate([beside, future], axis=1)
         inputs = np.zeros((len(values), exogenous.shape[1], self.n_channels_), self._dtype)
         scaled = self._scaled_columns("exogenous", exogenous)
@@ -162,8 +163,8 @@ class WindowEstimator(SequenceEstimator):
     def _fill(self, inputs: Array, values: Array, exogenous: Array) -> None:
         """Write scaled windows into `inputs`, which are zeros.
 
-        Exogenous columns that are known ahead stand in further steps behind the window, which a
-        last column marks; there the targets are 0, for they are what is asked for.
+        Exogenous columns that are known ahead are appended as further steps, which a last column
+        marks; the targets, unknown there, are 0.
         """
         window, width = values.shape[1:]
         inputs[:, :window, :width] = values
@@ -172,7 +173,7 @@ class WindowEstimator(SequenceEstimator):
             inputs[:, window:, -1] = 1.0
 
     def _step_weights(self, count: int) -> Array | None:
-        """Let only the steps behind the windows count, if the model has an output at each."""
+        """Return weights of 0 within the window and 1 after it, if every step has an output."""
         if not self._known:
             return None
         steps = self.window + self.steps_
@@ -184,7 +185,7 @@ class WindowEstimator(SequenceEstimator):
 
     @property
     def n_channels_(self) -> int:
-        """Channels of the model's inputs: targets, exogenous columns, and a mark of steps ahead."""
+        """Channels of the model's inputs: targets, exogenous columns, a mark of future steps."""
         return int(self.n_targets_ + self.n_exogenous_ + self._known)
 
     def _check_parameters(self) -> None:
@@ -238,5 +239,5 @@ def _differences(values: Array, lag: int) -> Array:
 
 
 def slide(values: Array, size: int) -> Array:
-    """Give all windows of (T, K): (T - size + 1, size, K)."""
+    """Return all windows of values (T, K): (T - size + 1, size, K)."""
     return np.asarray(sliding_window_view(values, size, axis=0).transpose(0, 2, 1))

@@ -1,4 +1,4 @@
-"""Tensors, series and frames of PyTorch, pandas and polars where an array is expected."""
+"""Tensors, series and frames of PyTorch, pandas and polars in place of arrays."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ class TestTorch:
         with pytest.raises(TypeError, match=message.replace("bfloat16", "float8_e5m2")):
             model.predict(x.to(torch.float8_e5m2), verbose=0)
         assert model.predict(x.float(), verbose=0).shape == (1, 2)
-        halves = model.predict(x.half(), verbose=0)  # which NumPy has
+        halves = model.predict(x.half(), verbose=0)  # a type that NumPy has
         np.testing.assert_array_equal(halves, model.predict(x.float(), verbose=0))
 
     @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
@@ -108,7 +108,7 @@ class TestPandas:
     def test_targets_and_weights(self, pandas, rng):
         x = rng.standard_normal((8, 5, 3)).astype(np.float32)
         y, weight = rng.integers(0, 2, 8), rng.random(8)
-        # An index out of order: rows count, not labels.
+        # An unordered index: the order of rows counts, not the labels.
         index = rng.permutation(8)
         expected = make_model()
         expected.fit(x, y, sample_weight=weight, epochs=2, verbose=0)
@@ -158,7 +158,7 @@ class TestPandas:
         tagger.compile("sgd", "mse")
         with pytest.raises(ValueError, match=r"^y\[2\]: expected the columns"):
             tagger.fit(np.zeros((3, 4, 2)), frames("ab", "ba"), verbose=0)
-        # What x and y are called has nothing to do with each other, nor with another call.
+        # The column names of x and y need not agree, nor those of different calls.
         tagger.fit(frames("ab", "ab"), frames("ba", "ba"), verbose=0)
         assert model.predict(frames("ab", "ab")[1:]).shape == (2, 1)
         assert model.predict(frames("ba", "ba")[1:]).shape == (2, 1)
@@ -249,7 +249,9 @@ class TestPandas:
 
     def test_numbers_written_as_strings(self, pandas):
         for column in (pandas.Series(["0", "1"]), pandas.Series(["0", "1"], dtype="category")):
-            with pytest.raises(TypeError, match="^y: expected numbers, .*; of digits make numbers"):
+            with pytest.raises(
+                TypeError, match="^y: expected numbers, .*; convert digits to numbers"
+            ):
                 make_model().fit(np.zeros((2, 2, 3)), column, verbose=0)
 
 

@@ -1,4 +1,4 @@
-"""Batches that PyTorch's loaders and Keras' data sets make."""
+"""Batches from PyTorch's loaders and Keras' data sets."""
 
 import os
 

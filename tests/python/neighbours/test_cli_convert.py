@@ -1,4 +1,4 @@
-"""``lstmcore convert``: files of other formats, and the same predictions from each."""
+"""``lstmcore convert``: files of other formats, with the same predictions from each."""
 
 import sys
 
@@ -37,7 +37,7 @@ def x():
     return np.random.default_rng(0).standard_normal((5, 7, 3)).astype(np.float32)
 
 
-# Keras' own, about NumPy.
+# Keras' own warning, about NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize(
     ("ending", "needs", "like"),
@@ -61,7 +61,7 @@ def test_to_another_format_and_back(tmp_path, capsys, model, x, ending, needs, l
     assert run(capsys, "convert", other, back, *more) == (0, f"wrote {back}\n", "")
     again = lc.load(back)
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-    # A whole model needs no other; weights alone do.
+    # Only files of weights alone need a model.
     wrong = [] if like else ["--like", source]
     status, _, err = run(capsys, "convert", other, back, *wrong)
     assert status == 1
@@ -98,7 +98,7 @@ def test_names_of_layers_elsewhere(tmp_path, capsys, model, x):
         assert err.startswith("lstmcore: error: --names: expected LAYER=PREFIX")
     status, _, err = run(capsys, "convert", back, tmp_path / "a.safetensors", "--names", "a=b")
     assert status == 1
-    assert err.startswith("lstmcore: error: --names: expected with a file of PyTorch")
+    assert err.startswith("lstmcore: error: --names: expected only with a file of PyTorch")
 
 
 def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):
@@ -118,7 +118,7 @@ def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     ids = np.array([[2, 3], [3, 1]])
     np.testing.assert_allclose(session.run(["y"], {"x": ids})[0], expected, atol=2e-6)
-    # As a file of its own it takes ids.
+    # The converted model takes ids.
     back = tmp_path / "ids.safetensors"
     assert run(capsys, "convert", source, back, "--from-ids")[0] == 0
     np.testing.assert_array_equal(lc.load(back).predict(ids, verbose=0), expected)
@@ -127,7 +127,7 @@ def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):
     assert "--from-ids: expected a model that takes texts" in err
 
 
-# Keras' own, about NumPy.
+# Keras' own warning, about NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 def test_a_model_that_keras_has_no_form_for_names_a_way(tmp_path, capsys):
     keras = pytest.importorskip("keras")
@@ -144,7 +144,7 @@ def test_a_model_that_keras_has_no_form_for_names_a_way(tmp_path, capsys):
         assert "Keras' GlobalMaxPooling1D takes padding for data" in err
         assert err.endswith("; 'lstmcore train --pooling mean' makes such a model\n")
         assert not path.exists()
-    # What the error names works.
+    # The error's advice works.
     texts = ["a b", "b a a"]
     for pooling in ("mean", "last"):
         assert run(capsys, *training, "--pooling", pooling)[0] == 0
@@ -166,7 +166,7 @@ def test_what_stays_behind_is_said(tmp_path, capsys, model):
     path = tmp_path / "model.onnx"
     status, _, err = run(capsys, "convert", tmp_path / "model.safetensors", path)
     assert status == 0
-    assert err.startswith(f"lstmcore: note: {path} does not say what the model's columns")
+    assert err.startswith(f"lstmcore: note: {path} does not store what the model's columns")
 
 
 @pytest.mark.parametrize(

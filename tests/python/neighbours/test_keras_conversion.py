@@ -1,4 +1,4 @@
-"""Models, layers and weights from and to Keras 3: the same values, the same outputs of both."""
+"""Models, layers and weights from and to Keras 3: the same values and the same outputs."""
 
 import os
 import runpy
@@ -22,12 +22,12 @@ from lstmcore.convert import from_keras, load_keras_weights, to_keras  # noqa: E
 K = keras.layers
 GOLDEN = Path(__file__).parents[2] / "golden"
 
-pytestmark = [  # Keras' own, about NumPy and about what it does with masks
+pytestmark = [  # Keras' own warnings, about NumPy and about masks
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
     pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask"),
 ]
 
-# Relative to the largest entry; the sums have other orders.
+# Relative to the largest entry; sums have different orders.
 TOLERANCES = {"float64": 1e-12, "float32": 2e-6}
 
 
@@ -41,8 +41,8 @@ def close(ours, theirs):
 
 @contextmanager
 def computing_in(dtype):
-    """Let Keras compute in `dtype`: with most backends its products are of float32 at best."""
-    keras.config.dtype_policy()  # is made when first asked for, and stays
+    """Let Keras compute in `dtype`; with most backends its products are float32 at best."""
+    keras.config.dtype_policy()  # created on first use
     before, types = keras.config.floatx(), dtypes.BIT64_TO_BIT32_DTYPE
     shortened = types["float64"]
     keras.config.set_floatx(dtype)
@@ -77,7 +77,7 @@ def same_weights(one, other):
         np.testing.assert_array_equal(value, other.weights[name], strict=True)
 
 
-# What follows a Keras layer of three features, or stands alone on four.
+# Layers that follow a Keras layer of three features, or stand alone on four.
 LAYERS = {
     "LSTM": lambda d: [K.LSTM(3, dtype=d)],
     "sequences": lambda d: [K.LSTM(3, return_sequences=True, dtype=d)],
@@ -150,7 +150,7 @@ LAYERS = {
 }
 
 
-# All in float64, where a mistake cannot hide behind rounding; in float32 one of each kind.
+# All in float64, where rounding cannot hide a mistake; one of each kind in float32.
 CASES = [(name, "float64") for name in LAYERS] + [
     (name, "float32") for name in ("LSTM", "Bidirectional", "Dense", "Conv1D", "no beta")
 ]
@@ -171,7 +171,7 @@ def check_layers(name, dtype, tmp_path):
     # Through a file, read without Keras.
     theirs.save(tmp_path / "a.keras")
     same_weights(from_keras(tmp_path / "a.keras"), ours)
-    # Into a model of other values, from either file.
+    # Into a model with other values, from either file.
     theirs.save_weights(tmp_path / "a.weights.h5")
     for source in (theirs, tmp_path / "a.keras", tmp_path / "a.weights.h5"):
         other = from_keras(randomize(model_of(LAYERS[name](dtype), dtype=dtype), 9))
@@ -187,7 +187,7 @@ def check_layers(name, dtype, tmp_path):
     close(ours.predict(x), keras.saving.load_model(tmp_path / "b.keras")(x))
     to_keras(ours, tmp_path / "b.weights.h5")
     back.load_weights(tmp_path / "b.weights.h5")
-    # A layer alone.
+    # A single layer.
     layer = from_keras(theirs.layers[0])
     if len(theirs.layers) == 1:
         close(np.asarray(layer(x)), theirs(x))
@@ -224,7 +224,7 @@ def test_masked_ids(inner):
     theirs = model_of([*layers, K.Dense(2)], (None,), "int32")
     ours = from_keras(theirs)
     close(ours.predict(ids), theirs(ids))
-    # The padding is not there: rows of their own give the same.
+    # Padding is ignored: separate rows have the same results.
     rows = [row[:length] for row, length in zip(ids, lengths, strict=True)]
     np.testing.assert_array_equal(ours.predict(ids), ours.predict(rows))
     close(ours.predict(ids), to_keras(ours)(ids))
@@ -239,7 +239,7 @@ def test_functional_chain(tmp_path):
     y = K.LSTM(3)(inner(y))
     theirs = randomize(keras.Model(inputs, K.Dense(2)(y)))
     theirs.compile("adam", "mse", metrics=["mae"])
-    theirs.fit(x, np.zeros((3, 2)), verbose=0)  # the optimizer's tensors are in the file too
+    theirs.fit(x, np.zeros((3, 2)), verbose=0)  # so that the file holds the optimizer's tensors too
     ours = from_keras(theirs)
     close(ours.predict(x), theirs(x))
     theirs.save(tmp_path / "a.keras")
@@ -268,7 +268,7 @@ def test_layers_without_weights_are_counted(tmp_path):
 
 
 def test_weights_of_what_is_refused(tmp_path):
-    """Masking has no counterpart, nor has padding that is data; their weights go elsewhere."""
+    """Masking has no counterpart, nor has padding as data; but their weights can be loaded."""
     x = np.random.default_rng(1).normal(size=(3, 9, 4)).astype("float32")
     x[0, :4] = x[1, 5:] = x[2, 3] = 0
     theirs = model_of([K.Masking(), K.LSTM(3, return_sequences=True), K.LSTM(2), K.Dense(5)])
@@ -423,7 +423,7 @@ REFUSED = {
     "Masking": (seen(lambda: [K.Masking(), K.LSTM(3)]), "Masking.*pass mask="),
     "Activation": (seen(lambda: [K.Activation("relu")]), "Activation.*give the Dense"),
     "Flatten": (seen(lambda: [K.Flatten()], (3, 4)), "Flatten"),
-    "subclass": (seen(lambda: [OwnLSTM(3)]), "OwnLSTM.*class of its own"),
+    "subclass": (seen(lambda: [OwnLSTM(3)]), "OwnLSTM.*custom class"),
     "activation": (seen(lambda: [K.LSTM(3, activation="gelu")]), "activation.*'gelu'"),
     "dense activation": (seen(lambda: [K.Dense(3, "elu")]), "Dense.*activation.*'elu'"),
     "object": (seen(lambda: [K.LSTM(3, activation=K.LeakyReLU())]), "activation.*LeakyReLU"),
@@ -483,7 +483,7 @@ REFUSED = {
     ),
     "mask": (
         seen(lambda: [K.Embedding(9, 4, mask_zero=True), K.GlobalMaxPooling1D()], (None,)),
-        "GlobalMaxPooling1D takes padding for data",
+        "GlobalMaxPooling1D takes padding for data.*use load_keras_weights",
     ),
     "mask backwards": (
         seen(
@@ -630,7 +630,7 @@ def test_dropout_is_called_the_same():
 
 
 def some_frozen():
-    """Frozen by themselves, with what is around them, in part, and not at all."""
+    """Make layers that are frozen themselves, with a container, in part, or not at all."""
     inner = keras.Sequential([K.Dense(3, name="in_frozen"), K.Dropout(0.1)], name="inner")
     inner.trainable = False
     model = keras.Sequential(
@@ -668,7 +668,7 @@ def test_what_is_frozen_in_keras_is_frozen_here(how, tmp_path):
         for name in ours.weights
         if name.startswith(beginnings) or (name.startswith("rnn.") and name.endswith("_l0"))
     }
-    # And there again.
+    # And back to Keras.
     back = to_keras(ours)
     count = sum(int(np.prod(part.shape)) for part in back.trainable_weights)
     assert count == trained
@@ -677,7 +677,7 @@ def test_what_is_frozen_in_keras_is_frozen_here(how, tmp_path):
 
 
 def test_frozen_penalties():
-    """Keras does not count them in the loss, and neither does this package."""
+    """Keras does not add them to the loss, and neither does this package."""
     theirs = keras.Sequential(
         [
             keras.Input((4,)),

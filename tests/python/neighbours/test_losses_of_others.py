@@ -1,4 +1,4 @@
-"""Losses beside those of PyTorch, with their gradients, and of Keras."""
+"""Losses compared with PyTorch's, including gradients, and with Keras'."""
 
 import os
 
@@ -205,7 +205,7 @@ KERAS_CASES = {
 }
 
 
-# Keras' own, about NumPy.
+# Keras' own warning, about NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("name", KERAS_CASES)
 def test_values_of_keras(name, keras, rng):

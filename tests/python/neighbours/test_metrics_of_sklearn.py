@@ -1,4 +1,4 @@
-"""Metrics beside scikit-learn's, and scikit-learn's functions as metrics."""
+"""Metrics compared with scikit-learn's, and scikit-learn's functions as metrics."""
 
 import os
 import warnings
@@ -75,7 +75,7 @@ def test_decisions(name, average, weights, rng):
     assert in_batches(kind(average=average), y, scores, weights) == pytest.approx(expected)
     if average == "binary":
         return
-    # Four classes; the last one does not occur, one is never the target.
+    # Four classes; the last one does not occur, and one is never the target.
     labels = rng.integers(0, 2, ROWS)
     p = softmax(rng.standard_normal((ROWS, 4)) - [0, 0, 0, 99])
     expected = function(labels, p.argmax(axis=1))
@@ -98,7 +98,7 @@ def test_figures_of_numbers(weights, rng):
     ):
         expected = function(y, p, sample_weight=weights)
         assert in_batches(metric, y, p, weights) == pytest.approx(expected, rel=1e-12)
-    # scikit-learn's mean of roots and the root of the mean are the same for one output.
+    # For one output, scikit-learn's mean of roots equals the root of the mean.
     expected = sk.root_mean_squared_error(y[:, 0], p[:, 0], sample_weight=weights)
     found = in_batches(metrics.RootMeanSquaredError(), y[:, :1], p[:, :1], weights)
     assert found == pytest.approx(expected, rel=1e-12)
@@ -123,7 +123,7 @@ def test_perplexity(weights, rng):
 
 
 def test_deviance_of_poisson(rng):
-    """Twice the loss, but for what depends on the targets alone."""
+    """Twice the loss, apart from terms that depend only on the targets."""
     y, p = rng.integers(1, 9, ROWS).astype(float), rng.uniform(1, 9, ROWS)
     expected = sk.mean_poisson_deviance(y, p) / 2
     loss = lc.losses.Poisson()
@@ -141,7 +141,7 @@ def compiled(units, activation, loss, functions):
 
 
 def expect(model, x, y, expected):
-    """The functions on the outputs of `predict`, which differ from those of a step by roundings."""
+    """Compare with functions of the outputs of `predict`, which differ by rounding."""
     result = model.evaluate(x, y, batch_size=30, verbose=0)[1:]
     assert result == pytest.approx(expected, rel=1e-12)
 
@@ -198,7 +198,7 @@ def test_functions_get_what_scorers_pass_for_numbers(targets, rng):
     model = compiled(targets, None, "mse", functions)
     p = model.predict(x, verbose=0)
     expect(model, x, y, [f(y, p) for f in functions])
-    # Of quantiles and distributions they are given the prediction.
+    # For quantiles and distributions, functions are passed the prediction.
     quantiles = compiled(3 * targets, None, lc.losses.Quantile([0.1, 0.5, 0.9]), functions)
     p = quantiles.predict(x, verbose=0)[:, 1::3]
     expect(quantiles, x, y, [f(y, p) for f in functions])
@@ -225,7 +225,7 @@ def test_steps_past_the_end_are_not_given(rng):
 
 
 def test_what_is_not_defined_is_not_defined_there_either(rng):
-    """With one class scikit-learn returns NaN with a warning, as here (or, before 1.6, refuses)."""
+    """With one class, scikit-learn returns NaN with a warning, as here (before 1.6, an error)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert np.isnan(sk.roc_auc_score([1, 1], [0.1, 0.2]))
@@ -265,7 +265,7 @@ def test_functions_that_cannot_fit_are_found_before_a_step(rng):
 
 
 def test_functions_that_fit_are_not_refused(rng):
-    """Every scorer's function, beside the outputs that it is for."""
+    """Every scorer's function, with outputs that suit it."""
     x, y = rng.standard_normal((60, 4)), np.arange(60) % 3
     several = [
         partial(sk.f1_score, average="macro"),
@@ -339,7 +339,7 @@ def test_metrics_of_keras_forget_the_epoch_before(rng):
     )
     history = model.fit(x[:25], y[:25], 8, 3, 0, validation_data=(x[25:], y[25:])).history
     for start in ("", "val_"):
-        # Theirs are computed in float32.
+        # Scikit-learn's are computed in float32.
         assert history[f"{start}theirs"] == pytest.approx(history[f"{start}accuracy"], rel=1e-6)
         own = history[f"{start}sparse_categorical_crossentropy"]
         assert own == pytest.approx(history[f"{start}loss"], rel=1e-6)

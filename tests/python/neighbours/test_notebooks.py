@@ -1,4 +1,4 @@
-"""Notebooks in a real kernel: the one of the examples, and what training shows in others."""
+"""Notebooks in a real kernel: the example notebook, and the output of training in others."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ pytest.importorskip("ipykernel")
 
 NOTEBOOK = Path(__file__).parents[3] / "examples" / "notebooks" / "first_hour.ipynb"
 
-# What runs a kernel has warnings of its own.
+# The packages that run a kernel emit warnings of their own.
 pytestmark = pytest.mark.filterwarnings("default")
 
 LINE = r"Epoch \d+/\d+ - loss: [\d.]+ - .* - [\d.]+ s"
@@ -23,7 +23,7 @@ END = r"Trained \d+( of \d+)? epochs? in [\d.]+ s; best \w+ [\d.]+ at epoch \d+.
 
 @pytest.fixture(autouse=True)
 def absolute_python_path(monkeypatch):
-    """A kernel starts in another folder, where relative paths lead elsewhere."""
+    """Make paths absolute, since a kernel starts in another folder."""
     if found := os.environ.get("PYTHONPATH"):
         places = [str(Path(place).resolve()) for place in found.split(os.pathsep)]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
@@ -57,14 +57,14 @@ def widgets(notebook, model):
     return [entry.state for entry in states.values() if entry.model_name == model]
 
 
-# The longest test here: it trains three models, as a reader would, and starts a kernel.
+# The longest test: it starts a kernel and trains three models, as a reader would.
 @pytest.mark.skipif(not NOTEBOOK.exists(), reason="the examples are only in the source tree")
 def test_the_first_hour(tmp_path):
     for name in ("ipywidgets", "pandas", "sklearn"):
         pytest.importorskip(name)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
-    for cell in notebook.cells:  # committed without what a run leaves
+    for cell in notebook.cells:  # committed without outputs
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
     facts = {
@@ -85,7 +85,7 @@ def test_the_first_hour(tmp_path):
     found = json.loads(streamed(cells[-1]))
     assert found["fresh"] >= 0.93
     assert found["best"][0] == "val_loss"
-    assert found["judged"] >= 0.70  # always the same answer: 0.52
+    assert found["judged"] >= 0.70  # 0.52 for a constant answer
     good, bad = found["praise"]
     assert good > 0.5 > bad
     lstm, naive = found["errors"]
@@ -110,11 +110,11 @@ def test_the_first_hour(tmp_path):
         (94.0, 94.0, "success"),
     }
     texts = " ".join(text["value"] for text in widgets(notebook, "HTMLModel"))
-    texts = texts.replace("\u2007", " ")  # tqdm keeps figures in place by their own kind of space
+    texts = texts.replace("\u2007", " ")  # tqdm aligns figures with this kind of space
     assert "Epoch 10/10: 100%" in texts
     assert re.search(r"50/50 .*loss=0\.\d+, accuracy=0\.\d+", texts)
 
-    # Tables and pictures came out.
+    # The outputs include tables and pictures.
     pages = [page for cell in cells for page in shown(cell, "text/html")]
     assert any("1,169 parameters" in page and "<table" in page for page in pages)
     assert any(page.startswith("<details><summary") for page in pages)
@@ -154,7 +154,7 @@ def test_without_ipywidgets_the_bar_is_text(tmp_path):
     assert len([line for line in out if re.fullmatch(r"Epoch \d/2 - loss: .*", line)]) == 2
     assert out[-1].startswith("Trained 2 epochs in ")
     assert re.search(r"Epoch 2/2: 100%\|.*\| 10/10 \[", err)
-    assert "ipywidgets" not in err  # nobody must have it
+    assert "ipywidgets" not in err  # it is not required
     assert "Warning" not in err
 
 

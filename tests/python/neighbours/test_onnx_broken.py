@@ -27,14 +27,14 @@ def op(kind, inputs="x", outputs="y", **attributes):
 
 
 def make_model(nodes, inputs, outputs, initializers=(), opset=17):
-    """A model with inputs and outputs of float32 of any shape, unless told otherwise."""
+    """Make a model; by default, inputs and outputs are float32 of any shape."""
     inputs = [value(entry) if isinstance(entry, str) else entry for entry in inputs]
     outputs = [value(entry) if isinstance(entry, str) else entry for entry in outputs]
     graph = helper.make_graph(nodes, "test", inputs, outputs, list(initializers))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-# ---- nodes that the standard does not have -------------------------------------------------------
+# ---- nodes that the standard does not allow ------------------------------------------------------
 
 ones = np.ones((4, 3, 3), np.float32)
 BROKEN = {
@@ -64,7 +64,7 @@ def test_broken_nodes(message):
 
 def test_two_values_of_one_name():
     model = make_model([op("Relu"), op("Neg")], ["x"], ["y"])
-    with pytest.raises(ValueError, match="expected names of their own, got 'y' a second time"):
+    with pytest.raises(ValueError, match="expected distinct names, got 'y' a second time"):
         lc_onnx.load(model)
     with pytest.raises(ValueError, match="got 'x' a second time"):
         lc_onnx.load(make_model([op("Relu", "x", "x")], ["x"], ["x"]))
@@ -138,11 +138,11 @@ def test_a_small_output_does_not_keep_a_large_array():
     assert y.base is None or y.base.nbytes <= y.nbytes
 
 
-# ---- operators at their edges --------------------------------------------------------------------
+# ---- edge cases of operators ---------------------------------------------------------------------
 
 
 def one(node, inputs, initializers=(), opset=17):
-    """Run one node here and, where it knows the types, in ONNX Runtime."""
+    """Run one node here and, if it supports the types, in ONNX Runtime."""
     infos = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
         for name, x in inputs.items()
@@ -250,7 +250,7 @@ def test_the_error_function_is_exact_to_its_last_digits():
 @pytest.mark.parametrize("size", [3, 70])
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "Conv"])
 def test_windows_in_passes_and_at_once(kind, size):
-    """Up to 64 places of a window are gone through one by one, more are one view."""
+    """Windows of up to 64 elements are processed element by element, larger ones as one view."""
     x = np.random.default_rng(0).normal(size=(40, 5, 150)).astype(np.float32)
     options = {"strides": [2], "pads": [2, 1]}
     if kind == "Conv":

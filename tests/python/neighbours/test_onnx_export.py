@@ -1,4 +1,4 @@
-"""Exported models compute in ONNX Runtime what they compute here, to 1e-5 of the largest output."""
+"""Exported models agree with ONNX Runtime's results to within 1e-5 of the largest output."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ TOLERANCE = 1e-5
 
 
 def build(stack, shape, seed=0, dtype="float32", scale=0.5):
-    """A model with random weights of every kind."""
+    """Make a model with random weights of every kind."""
     model = lc.Sequential([layers.Input(shape), *stack], seed=seed, dtype=dtype)
     random = np.random.default_rng(seed)
     model.set_weights(
@@ -52,7 +52,7 @@ def session_of(proto):
 
 
 def in_runtime(proto):
-    """Give what runs a model in ONNX Runtime: inputs to outputs, by name."""
+    """Return a function that runs a model in ONNX Runtime: inputs to outputs, by name."""
     session = session_of(proto)
     names = [entry.name for entry in session.get_outputs()]
 
@@ -68,7 +68,7 @@ def run(proto, feeds):
 
 
 def in_importer(proto):
-    """Give what runs a model in this package's own importer."""
+    """Return a function that runs a model in this package's own importer."""
     return lstmcore.onnx.load(proto.SerializeToString()).run
 
 
@@ -83,18 +83,18 @@ def ragged(size, steps, seed=0):
 
 
 def difference(result, expected, least):
-    """The largest, in units of the largest output, or of `least` if all are smaller."""
+    """Return the largest difference, relative to the largest output or to `least`, if larger."""
     largest = np.abs(expected).max(initial=0.0)
     return relative_error(result, expected) * min(1.0, largest / least if least else 1.0)
 
 
 def ready(proto, makers=MAKERS):
-    """Give what runs a model, in each of several places."""
+    """Return functions that run a model, one for each runtime."""
     return [make(proto) for make in makers]
 
 
 def agree(model, runs, x, lengths=None, state=None, tolerance=TOLERANCE, least=0.0):
-    """Compare outputs, their lengths and states."""
+    """Compare outputs, lengths and states."""
     feeds, before = {"x": x}, {}
     if lengths is not None:
         feeds["lengths"] = lengths.astype(np.int32)
@@ -326,7 +326,7 @@ def test_max_pooling(padding, stride, size):
 
 
 def test_rows_that_a_window_leaves_empty():
-    """Where a row is shorter than the window, what follows has a row without steps."""
+    """If a row is shorter than the window, later layers have a row without valid steps."""
     for after in (
         [LSTM(4)],
         [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
@@ -483,7 +483,7 @@ STACKS_64 = {
 
 @pytest.mark.parametrize("name", STACKS_64)
 def test_float64(name):
-    """ONNX Runtime has no LSTM of float64, but a Scan."""
+    """ONNX Runtime has a Scan for float64, but no LSTM."""
     model = build(STACKS_64[name](), (None, 3), dtype="float64")
     for lengths in (False, True):
         proto = export(model, recurrent="scan", lengths=lengths)
@@ -492,7 +492,7 @@ def test_float64(name):
 
 
 def reference_lstm():
-    """Give the LSTM operator for ONNX's own evaluator, which lacks most of it, as plain loops."""
+    """Return an LSTM operator in plain loops for ONNX's own evaluator, whose LSTM is incomplete."""
     from onnx.reference.op_run import OpRun
 
     from lstmcore.convert import from_onnx
@@ -514,7 +514,7 @@ def reference_lstm():
 
 
 def in_evaluator(proto):
-    """Give what runs a model in ONNX's own evaluator."""
+    """Return a function that runs a model in ONNX's own evaluator."""
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(proto, new_ops=[reference_lstm()])
@@ -537,7 +537,7 @@ def test_the_evaluator_of_onnx(name, dtype):
 
 @pytest.mark.parametrize("name", STACKS)
 def test_layers_of_float64_in_the_evaluator(name):
-    """By another hand than ONNX Runtime's, which lacks convolutions of float64 too."""
+    """ONNX Runtime lacks convolutions of float64 too."""
     model = build(STACKS[name](), (None, 3), dtype="float64")
     x = batch(model, 4, 9)
     agree(model, ready(export(model), (in_evaluator,)), x, tolerance=1e-12)
@@ -580,7 +580,7 @@ def lstms(draw, sequences):
         options |= {
             "proj_size": draw(st.sampled_from([0, 1, units])),
             "layer_norm": draw(st.booleans()),
-            "layer_norm_epsilon": 0.1,  # a small one may multiply what was rounded by hundreds
+            "layer_norm_epsilon": 0.1,  # a small one may amplify rounding hundreds of times
             "cell_clip": draw(st.sampled_from([0.0, 0.5])),
             "zoneout_h": draw(st.sampled_from([0.0, 0.3])),
             "zoneout_c": draw(st.sampled_from([0.0, 0.3])),
@@ -592,7 +592,7 @@ def lstms(draw, sequences):
 
 @st.composite
 def steps(draw):
-    """A layer that has a time axis on both sides."""
+    """Draw a layer whose input and output have a time axis."""
     kind = draw(st.sampled_from(["lstm", "dense", "norm", "conv", "pool", "residual", "each"]))
     if kind == "lstm":
         return draw(lstms(True))
@@ -633,7 +633,7 @@ def test_random_models(model, opset, size, steps, states):
     states = states and bool(model.recurrent_layers)
     x = batch(model, size, steps)
     state = random_state(model, size, 1) if states else None
-    # A single unit may be near 0, and have lost digits on its way there.
+    # A single unit may be near 0, after a loss of digits.
     options = {"opset": opset, "states": states, "recurrent": "auto"}
     agree(model, ready(export(model, **options)), x, None, state, least=0.1)
     try:

@@ -1,4 +1,4 @@
-"""`lstmcore.onnx.load` beside ONNX Runtime: the LSTM's attributes, versions, whole models."""
+"""`lstmcore.onnx.load` compared with ONNX Runtime: LSTM attributes, versions, whole models."""
 
 import threading
 import tracemalloc
@@ -34,7 +34,7 @@ def make_model(nodes, inputs, outputs, initializers=(), opset=17, **fields):
 
 
 def typed(model):
-    """ONNX Runtime wants to know the types of outputs."""
+    """Add the types of the outputs, which ONNX Runtime requires."""
     model = onnx.shape_inference.infer_shapes(model)
     for output in model.graph.output:
         assert output.type.HasField("tensor_type"), output.name
@@ -115,7 +115,7 @@ LSTMS = {
 
 
 def lstm_case(attributes, given, seed=0, layout=0):
-    """A node with its arrays: weights as constants, the rest as inputs."""
+    """Make a node with its arrays: weights as constants, the rest as inputs."""
     random = np.random.default_rng(seed)
     directions = 2 if attributes.get("direction") == "bidirectional" else 1
 
@@ -205,7 +205,7 @@ def test_lstm_with_weights_that_are_computed():
 
 
 def test_lstm_without_its_outputs():
-    """Outputs that are left out, or that nobody uses, are not asked for."""
+    """Outputs that are omitted or unused are not computed."""
     node, weights, inputs = lstm_case({"direction": "bidirectional"}, ("B",))
     expected = lc_onnx.load(lstm_model(node, weights, inputs)).run(inputs)
     node.output[0] = ""
@@ -404,7 +404,7 @@ VERSIONS = {
 @pytest.mark.parametrize("case", VERSIONS)
 @pytest.mark.parametrize("fixed", [True, False], ids=["fixed", "open"])
 def test_versions(case, fixed):
-    """With an input of a shape that is fixed, sizes are known before a run."""
+    """If the shape of an input is fixed, sizes are known before a run."""
     opset, nodes, *rest = VERSIONS[case]
     shape = X.shape if fixed else (None,) * X.ndim
     outputs = list(nodes[-1].output)
@@ -416,7 +416,7 @@ def test_versions(case, fixed):
 
 
 def recurrent_model(seed=0):
-    """Convolution, two LSTMs, a dense head, as frameworks export them."""
+    """Make a model of a convolution, two LSTMs and a dense head, as frameworks export it."""
     random = np.random.default_rng(seed)
 
     def draw(*shape):
@@ -547,7 +547,7 @@ def test_a_branch_that_is_never_run_may_hold_anything():
         lc_onnx.load(model)
 
 
-# ---- what the executor promises ------------------------------------------------------------------
+# ---- promises of the executor --------------------------------------------------------------------
 
 
 def test_constants_are_computed_once_and_the_rest_is_left_out():
@@ -606,7 +606,7 @@ def test_strided_inputs(sequences):
 
 @pytest.mark.parametrize("size", [3, 300])
 def test_same_bits_for_any_number_of_threads(size):
-    """Of a model, and of rows alone."""
+    """For a model, and for single rows."""
     x = np.random.default_rng(0).normal(0, 1, (size, 40, 3)).astype(np.float32)
     model, results = lc_onnx.load(recurrent_model()), []
     before = lstmcore.get_num_threads()
@@ -668,7 +668,7 @@ def test_bad_files(tmp_path):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,))], ["y"], opset=1000))
     with pytest.raises(ValueError, match=r"node 'y' \(Relu\): expected a value 'z'"):
         lc_onnx.load(make_model([op("Relu", "z")], [value("x", (1,))], ["y"]))
-    with pytest.raises(ValueError, match="w: expected a node that gives this output"):
+    with pytest.raises(ValueError, match="w: expected a node that computes this output"):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,))], ["w"]))
     with pytest.raises(ValueError, match="x: expected a type of numbers that NumPy has"):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,), TensorProto.BFLOAT16)], ["y"]))

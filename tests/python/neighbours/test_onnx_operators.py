@@ -17,14 +17,14 @@ from onnx.backend.test.loader import load_model_tests  # noqa: E402
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.operators import OPERATORS  # noqa: E402
 
-# What is refused, by the error's words, and why.
+# Unsupported cases, by the error's text, and the reasons.
 REFUSED = {
     "a type of numbers that NumPy has": "strings, bfloat16, and numbers below a byte",
     "nothing is dropped at inference": "Dropout in training mode",
     "nothing is trained here": "BatchNormalization in training mode",
     "expected a tensor, got a": "sequences and optional values",
-    "Indices: expected not to be asked for": "MaxPool that tells where the maximum was",
-    "known from": "versions of operators from before 2018",
+    "Indices: not supported": "MaxPool that returns the index of the maximum",
+    "implemented since": "versions of operators from before 2018",
 }
 
 
@@ -58,10 +58,10 @@ def operators(graph):
 
 @functools.cache
 def official_cases():
-    """Cases that need nothing but our operators, by operator."""
+    """Return the cases that need only lstmcore's operators, by operator."""
     cases = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of how the suite computes its numbers
+        warnings.simplefilter("ignore")  # from the suite's own computations
         found = [
             case
             for kind in ("node", "simple", "pytorch-operator", "pytorch-converted")
@@ -81,7 +81,7 @@ _DONE = {}
 
 
 def run_case(case):
-    """Compare all outputs, once for all operators; False if refused for a known reason."""
+    """Compare all outputs of a case; return False if it is refused for a known reason."""
     if case.name not in _DONE:
         _DONE[case.name] = compare(case)
     return _DONE[case.name]

@@ -1,4 +1,4 @@
-"""Silero's voice activity detector beside ONNX Runtime: its files, and the example's own model."""
+"""Silero's voice activity detector compared with ONNX Runtime: its files, the example's model."""
 
 import importlib.util
 import xml.etree.ElementTree as ET
@@ -9,7 +9,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-# Not imported: that needs PyTorch and torchaudio.
+# Located without an import, which would need PyTorch and torchaudio.
 SILERO = importlib.util.find_spec("silero_vad")
 if SILERO is None:
     pytest.skip("silero-vad is not installed", allow_module_level=True)
@@ -39,7 +39,7 @@ def example():
 
 @pytest.fixture(scope="module")
 def minute(example):
-    """A minute of sound in chunks."""
+    """Return a minute of sound in chunks."""
     return example.chunks_of(example.make_recording(60, seed=3))
 
 
@@ -66,7 +66,7 @@ def test_a_sequence(minute, expected):
     for result, reference in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(result, reference, atol=TOLERANCE)
     probability = found["speech_probs"]
-    assert np.mean(probability > 0.9) > 0.3  # there is speech in it, and silence
+    assert np.mean(probability > 0.9) > 0.3  # contains speech, and silence
     assert np.mean(probability < 0.1) > 0.1
 
 
@@ -91,7 +91,7 @@ def test_the_sequence_as_it_comes(minute, expected):
     ],
 )
 def test_models_with_branches(name, minute):
-    """A minute as it comes; both runtimes keep states of their own."""
+    """A minute, chunk by chunk; both runtimes carry their own states."""
     if not (DATA / name).exists():
         pytest.skip(f"{name} is not in this version of silero-vad")
     theirs, ours = session(DATA / name), lc_onnx.load(DATA / name)
@@ -122,9 +122,9 @@ def test_the_other_sampling_rate(name):
         np.testing.assert_allclose(result, reference, atol=TOLERANCE)
 
 
-# ---- the example's model, of our own layers ------------------------------------------------------
+# ---- the example's model, made of lstmcore's layers ----------------------------------------------
 
-GATES = [0, 2, 3, 1]  # of ONNX's i, o, f, c in the order i, f, g, o
+GATES = [0, 2, 3, 1]  # indices of ONNX's i, o, f, c in the order i, f, g, o
 BACK = [0, 3, 1, 2]
 CONVOLUTIONS = {
     "stft.forward_basis_buffer": "stft_conv.weight",
@@ -148,7 +148,7 @@ def lstm_names(proto):
 
 
 def weights_of(proto):
-    """The weights of the ONNX file under the names of the other one."""
+    """Return the weights of the ONNX file under the names of the other file."""
     arrays = {entry.name: numpy_helper.to_array(entry) for entry in proto.graph.initializer}
     weights = {own: arrays[name] for name, own in CONVOLUTIONS.items()}
     w, r, b = (arrays[name][0] for name in lstm_names(proto))
@@ -163,7 +163,7 @@ def weights_of(proto):
 
 
 def with_weights(proto, weights):
-    """The ONNX file with other weights, since the two files of the package hold different ones."""
+    """Return the ONNX file with other weights, since the package's two files differ in them."""
     arrays = {name: weights[own] for name, own in CONVOLUTIONS.items()}
     cell = {name: gates(weights[f"lstm_cell.{name}"], BACK) for name in ("weight_ih", "weight_hh")}
     bias = [gates(weights[f"lstm_cell.{name}"], BACK) for name in ("bias_ih", "bias_hh")]
@@ -201,13 +201,13 @@ def test_own_model_as_it_comes(example, own_and_reference, minute):
     listener = example.Listener(model)
     heard, buffer = [], np.empty(example.CHUNK, np.float32)
     for chunk in minute[:600]:
-        buffer[:] = chunk[example.CONTEXT :]  # as what reads a microphone does
+        buffer[:] = chunk[example.CONTEXT :]  # like code that reads a microphone
         heard.append(listener.hear(buffer))
     np.testing.assert_allclose(heard, reference[:600], atol=TOLERANCE)
 
 
 def test_the_example_from_a_file(example, tmp_path, monkeypatch, capsys):
-    """Reads a stereo WAV file, and draws a picture that is well-formed."""
+    """It reads a stereo WAV file, and draws a well-formed picture."""
     recording = example.make_recording(6, seed=1)
     path, picture = tmp_path / "speech.wav", tmp_path / "picture.svg"
     with example.wave.open(str(path), "wb") as file:

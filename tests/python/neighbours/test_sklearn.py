@@ -33,7 +33,7 @@ EXPECTED_FAILED_CHECKS = {
 
 
 def sequences(count=60, channels=2, seed=0, lengths=(4, 12)):
-    """Ragged sequences, and whether their first channel begins above 0."""
+    """Make ragged sequences, and labels: whether the first channel begins above 0."""
     random = np.random.default_rng(seed)
     rows = [random.standard_normal((random.integers(*lengths), channels)) for _ in range(count)]
     labels = np.array([row[0, 0] > 0 for row in rows])
@@ -141,7 +141,7 @@ def test_frames(library):
     model = LSTMClassifier(**QUICK).fit(frame, frames.Series(y))
     assert same(model, LSTMClassifier(**QUICK).fit(table, y))
     assert (model.predict(frame) == LSTMClassifier(**QUICK).fit(table, y).predict(table)).all()
-    if hasattr(model, "feature_names_in_"):  # which scikit-learn finds, if it knows the library
+    if hasattr(model, "feature_names_in_"):  # set if scikit-learn knows the library
         assert list(model.feature_names_in_) == ["t0", "t1", "t2", "t3"]
         with pytest.raises(ValueError, match="feature names"):
             model.predict(frame[["t1", "t0", "t2", "t3"]])
@@ -255,7 +255,7 @@ def test_bad_targets():
         LSTMRegressor().predict(rows)
 
 
-# ---- what they learn -----------------------------------------------------------------------------
+# ---- learning ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
@@ -401,7 +401,7 @@ def test_class_weights():
     assert rise[0] < rise[2]
 
 
-# ---- early stopping, warm starts, pieces ---------------------------------------------------------
+# ---- early stopping, warm starts, partial fits ---------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [LSTMClassifier, LSTMRegressor])
@@ -559,7 +559,7 @@ def test_japanese_vowels():
     pytest.importorskip("aeon", reason="aeon is not installed")
     example = japanese_vowels()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # aeon's own, and those of what it imports
+        warnings.simplefilter("ignore")  # from aeon and its dependencies
         (x, y), (test_x, test_y) = example["utterances"]("train"), example["utterances"]("test")
     threads = lc.get_num_threads()
     lc.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""How long the estimators train, in what batches, and when they say that it was not enough."""
+"""How long the estimators train, in which batches, and when they warn that it was not enough."""
 
 import warnings
 
@@ -89,8 +89,8 @@ def test_early_stopping_keeps_the_last_of_equal_epochs(monkeypatch):
 @pytest.mark.parametrize(
     ("losses", "constant", "match"),
     [
-        (np.linspace(1.0, 0.2, 100), 1.0, "still falls, from 0.446 to 0.244 in the last quarter"),
-        ([1.0, 0.5], 1.0, "still falls, from 1 to 0.5"),
+        (np.linspace(1.0, 0.2, 100), 1.0, "is still falling, from 0.446 to 0.244 in the last"),
+        ([1.0, 0.5], 1.0, "is still falling, from 1 to 0.5"),
         ([0.7] * 100, 0.693, "0.7, is hardly below the 0.693 of one constant output"),
         ([0.68], 0.693, "hardly below"),
         ([5.0, 4.0, 3.0, 2.0], None, "after 77 updates"),
@@ -106,10 +106,10 @@ def test_warns(losses, constant, match):
     [
         (0.01 + np.exp(-np.arange(100) / 15), 1.0),  # flat at the end
         ([1.0] * 10 + [0.01] * 10, 1.0),
-        ([0.1], 1.0),  # of one epoch nothing is known
+        ([0.1], 1.0),  # one epoch shows nothing
         (np.zeros(20), 0.0),  # a constant target
         ([0.5] * 20, None),
-        ([*[1.0] * 4, 0.3, 0.001], 1.0),  # falls, but to nothing
+        ([*[1.0] * 4, 0.3, 0.001], 1.0),  # still falling, but negligible
         ([*[0.1] * 30, 0.6, *[0.1] * 9], 1.0),  # one jump
     ],
 )
@@ -128,7 +128,7 @@ def test_estimators_warn():
     wave = np.sin(np.arange(60) / 4)
     with pytest.warns(ConvergenceWarning, match="20 updates"):
         LSTMForecaster(19, learning_rate_init=1e-4, **settings).fit(wave)
-    # With the rest of the budget they converge, and one epoch of `partial_fit` is no training.
+    # With the rest of the budget they converge; one epoch of `partial_fit` never warns.
     settings["max_updates"] = 600
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -144,7 +144,7 @@ def test_a_penalty_is_not_taken_for_a_loss():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(ARRAY, SUMS)
-    assert model.loss_ > 0.95  # next to nothing is learnt, but of that the penalty is the reason
+    assert model.loss_ > 0.95  # almost nothing is learnt, but because of the penalty
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])

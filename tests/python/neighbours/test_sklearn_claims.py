@@ -1,7 +1,7 @@
-"""The figures of docs/scikit-learn.md: with default settings, small sets are learnt.
+"""The claims of docs/scikit-learn.md: default settings learn from small data sets.
 
-Each fit takes some seconds: it is the whole default budget that is claimed. That page says on which
-other sets the defaults were chosen.
+Each fit takes some seconds, since the claims are about the whole default budget. That page names
+the other data sets by which the defaults were chosen.
 """
 
 import warnings
@@ -19,7 +19,7 @@ from lstmcore.sklearn import LSTMClassifier, LSTMForecaster, LSTMRegressor
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """What small models in small batches want."""
+    """Use one thread, which suits small models in small batches."""
     threads = lc.get_num_threads()
     lc.set_num_threads(1)
     yield
@@ -27,29 +27,29 @@ def one_thread():
 
 
 def shipped(name, *arguments):
-    """What comes with the package aeon, without a download."""
+    """Load a data set that the package aeon contains, without a download."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # aeon's own, and those of what it imports
+        warnings.simplefilter("ignore")  # from aeon and its dependencies
         datasets = pytest.importorskip("aeon.datasets", reason="aeon is not installed")
         return getattr(datasets, f"load_{name}")(*arguments)
 
 
 @pytest.mark.parametrize("name", ["gunpoint", "italy_power_demand", "arrow_head", "basic_motions"])
 def test_no_worse_than_the_nearest_neighbour(name):
-    """Of three seeds the means are above it, by 0.004 to 0.4; one may be 0.02 below.
+    """The means of three seeds are 0.004 to 0.4 above it; a single seed may be 0.02 below.
 
-    So far seeds differ. Without the budget, the pooling and the slopes they were 0.04 to 0.35
-    below in the first three sets.
+    This is the variation between seeds. Without the budget, the pooling and the slopes, scores were
+    0.04 to 0.35 below it on the first three data sets.
     """
     (x, y), (test_x, test_y) = shipped(name, "train"), shipped(name, "test")
     near = KNeighborsClassifier(1).fit(x.reshape(len(x), -1), y)
-    x, test_x = x.transpose(0, 2, 1), test_x.transpose(0, 2, 1)  # aeon has the channels first
+    x, test_x = x.transpose(0, 2, 1), test_x.transpose(0, 2, 1)  # aeon puts the channels first
     accuracy = LSTMClassifier(random_state=0).fit(x, y).score(test_x, test_y)
     assert accuracy >= near.score(test_x.transpose(0, 2, 1).reshape(len(test_x), -1), test_y) - 0.02
 
 
 def test_airline():
-    """Better than repeating the last year, of which the forecasts without differences are worse."""
+    """Better than repeating the last year, unlike forecasts without differences."""
     series = np.asarray(shipped("airline"), dtype=np.float64).ravel()
     train, season = series[:96], 12
     errors = {}
@@ -65,7 +65,7 @@ def test_airline():
 
 
 def test_a_regression():
-    """How fast a noisy wave is, from 60 of 100 steps each; the nearest neighbour has R^2 0.89."""
+    """Predict the speed of noisy waves from 60 of 100 steps; the nearest neighbour has R^2 0.89."""
     random, time = np.random.default_rng(3), np.arange(100) / 100
 
     def waves(count):

@@ -1,4 +1,4 @@
-"""What comes in: dates and text, which are named; NaN and infinity, whose place is; other types."""
+"""Input data: errors name columns of dates or text and the position of NaN; other types."""
 
 import datetime
 
@@ -84,7 +84,7 @@ def test_numbers_pass():
     for values in (VALUES, VALUES.tolist(), ["1.5", "-2e3", "nan"], [[1], [2, 3]], [True], [], 7.0):
         check_numbers(values, "X")
     objects = np.empty(2, dtype=object)
-    objects[:] = [1.5, None]  # of None the check of numbers tells
+    objects[:] = [1.5, None]  # the check of numbers reports None
     check_numbers(objects, "X")
 
 
@@ -144,7 +144,7 @@ def test_the_column_of_what_is_not_finite_is_named(library):
 
 
 def test_what_is_wrong_beside_the_target_is_wrong_in_y():
-    """Whoever passes one frame has not heard of X."""
+    """The error names y, since whoever passes one frame passes no X."""
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pandas.DataFrame({"load": VALUES, "wind": np.cos(np.arange(STEPS))})
     fitted = LSTMForecaster(4, target="load", **SMALL).fit(frame)
@@ -153,7 +153,7 @@ def test_what_is_wrong_beside_the_target_is_wrong_in_y():
     other = frame.rename(columns={"wind": "sun"})
     with pytest.raises(ValueError, match="^y: expected the columns wind, got sun beside target"):
         fitted.predict(1, VALUES[:1], y=other)
-    # Squares that float64 cannot add up, and values that float32 cannot hold.
+    # Squares that float64 cannot sum, and values that float32 cannot hold.
     for value, scale in ((1e200, "standard"), (1e60, None)):
         huge = frame.assign(wind=frame.wind * value)
         for difference in (0, "auto"):
@@ -162,7 +162,7 @@ def test_what_is_wrong_beside_the_target_is_wrong_in_y():
                 model.fit(huge)
             with pytest.raises(ValueError, match="^X: expected values"):
                 model.set_params(target=None).fit(frame.load, huge.wind)
-    # Columns of steps ahead do come in X.
+    # Columns of steps ahead are passed as X.
     with pytest.raises(ValueError, match="^X: expected 1 steps"):
         fitted.predict(1, VALUES[:2])
 

@@ -23,7 +23,7 @@ SMALL = {"hidden_size": 4, "max_iter": 1, "difference": 0}
 QUICK = {"window": 12, "hidden_size": 8, "max_iter": 4, "learning_rate_init": 0.02}
 TIME = np.arange(240.0)
 WAVE = 500 + 20 * np.sin(TIME / 4)
-SWITCH = (np.sin(TIME * TIME) > 0).astype(float)  # nothing before tells the next one
+SWITCH = (np.sin(TIME * TIME) > 0).astype(float)  # the past does not determine the next step
 DRIVEN = WAVE + 30 * SWITCH
 
 
@@ -36,7 +36,7 @@ def same(a, b):
     return all((x == y).all() for x, y in pairs)
 
 
-# ---- what it forecasts ---------------------------------------------------------------------------
+# ---- forecasts -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", ["direct", "recursive"])
@@ -145,7 +145,7 @@ def test_intervals_cover_what_they_say():
     assert model.errors_.shape == (71, 2, 1)
     forecast, pair = model.predict(), model.predict_interval()
     np.testing.assert_allclose(pair.mean(axis=1), forecast)
-    # Of 71 errors, and the one that comes, the 65th is the least that nine in ten do not exceed.
+    # Of 71 errors and a future one, the 65th is the smallest that nine in ten do not exceed.
     np.testing.assert_allclose(pair[:, 1] - forecast, model.errors_[64, :, 0])
     assert model.predict_interval(1).shape == (1, 2)
     with pytest.raises(ValueError, match="coverage: expected at most 0.986"):
@@ -174,7 +174,7 @@ def test_update_and_partial_fit():
     assert not all((a == b).all() for a, b in zip(weights, model.model_.get_weights(), strict=True))
     assert model.n_iter_ == 5
     assert (model.predict() == model.predict(y=WAVE[:180])).all()
-    with pytest.raises(ValueError, match="expected 1 series that go on"):
+    with pytest.raises(ValueError, match="expected 1 series that continue"):
         model.update([WAVE[:5], WAVE[:5]])
 
     begun = forecaster(horizon=3, max_iter=1, learning_rate="constant")
@@ -225,7 +225,7 @@ def test_frames(library):
     assert model.score(frame[150:]) == plain.score(DRIVEN[150:], other[150:])
     assert model.predict(X=frame[203:206], y=frame[:203]).shape == (3,)
 
-    named = [frame["load"], frame["day"]]  # series of different names
+    named = [frame["load"], frame["day"]]  # series with different names
     assert len(forecaster(horizon=3).fit(named).predict()) == 2
     both = forecaster(horizon=3, target=["load", "day"]).fit(frame[:200])
     assert both.predict(X=frame[200:203]).shape == (3, 2)
@@ -332,8 +332,8 @@ def test_a_series_is_no_horizon():
 # ---- among scikit-learn's tools ------------------------------------------------------------------
 
 
-# `fit` takes y first, as its tests take X, and `predict` a horizon, which they do not know; nor can
-# scipy make a sparse series of one axis in all of its formats.
+# `fit` takes y first, where scikit-learn's checks pass X, and `predict` takes a horizon, which they
+# do not know. Nor can scipy make a sparse series of one axis in all of its formats.
 OTHER_SIGNATURES = {
     "check_estimator_sparse_array",
     "check_dict_unchanged",

@@ -1,4 +1,4 @@
-"""What the estimators make of sequences before the model sees them, against plain loops."""
+"""How the estimators preprocess sequences, compared with plain loops."""
 
 import pickle
 
@@ -79,7 +79,7 @@ def test_patches_are_chosen_by_the_longest(kind):
         rows = [np.ones(longest), np.ones(1)]
         model = kind(**SMALL).fit(rows, [0, 1])
         assert model.patch_size_ == size
-        # Longer ones later are taken in the same patches.
+        # Longer sequences are later divided into the same patches.
         assert len(model.predict([np.ones(500)])) == 1
     model = kind(**SMALL, patch_size=5).fit(rows, [0, 1])
     assert model.patch_size_ == 5
@@ -96,14 +96,14 @@ def test_off():
     model.fit(EVEN, [0, 1, 0, 1])
     assert not hasattr(model, "slope_scale_")
     np.testing.assert_array_equal(model._model_inputs(panel(list(EVEN))), EVEN.astype(np.float32))
-    # What an earlier fit has learnt does not stay.
+    # Nothing from an earlier fit remains.
     model.set_params(slopes=True, scale="standard").fit(EVEN, [0, 1, 0, 1])
     assert hasattr(model, "slope_scale_")
     assert not hasattr(model.set_params(slopes=False).fit(EVEN, [0, 1, 0, 1]), "slope_scale_")
 
 
 def test_they_tell_what_a_pooled_lstm_overlooks():
-    """The label is when a bump comes, which the greatest value over time does not tell."""
+    """The label is the time of a bump, which the maximum over time does not show."""
     time = np.arange(30.0)
     centres = np.random.default_rng(1).uniform(5, 25, 100)
     rows = np.exp(-(((time - centres[:, None]) / 2) ** 2))

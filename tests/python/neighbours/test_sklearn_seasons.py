@@ -1,7 +1,7 @@
-"""Which season and which differences the forecaster finds in drawn series, and what they are worth.
+"""Seasons and differences that the forecaster chooses for random series, and their benefit.
 
-Of 300 steps each, with noise of the deviation 1 or less, from a fixed seed: whatever is asserted of
-one draw holds for nearly all others.
+Series have 300 steps, with noise of standard deviation 1 or less, from a fixed seed; whatever is
+asserted of one draw holds for nearly all others.
 """
 
 import pickle
@@ -45,7 +45,7 @@ def chosen(series, window=24, horizon=6, **settings):
         (SEASON12 + 0.1 * NOISE.cumsum(), 12),
         (SEASON40 + 0.5 * NOISE + TREND, 40),
         (1e9 + 1e3 * SEASON12, 12),
-        (np.exp(0.01 * TIME + 0.1 * SEASON12), 12),  # grows with the level, as air travel does
+        (np.exp(0.01 * TIME + 0.1 * SEASON12), 12),  # grows with the level, like air travel
     ],
 )
 def test_seasons(series, season):
@@ -55,7 +55,7 @@ def test_seasons(series, season):
 
 @pytest.mark.parametrize("horizon", [1, 6, 12])
 def test_a_season_is_not_a_step_off(horizon):
-    """Of noisy years, each found by itself and all together."""
+    """Noisy years, found in each series by itself and in all together."""
     months = np.arange(132)
     clean = 100 + 1.5 * months + 20 * np.sin(2 * np.pi * months / 12)
     noise = np.random.default_rng(0).normal(0, 3, (40, 132, 1))
@@ -70,7 +70,7 @@ def test_a_short_season_in_a_longer_one():
     noise = np.random.default_rng(0).normal(0, 1, (12, 480, 1))
     for horizon in (1, 12, 24):
         found = {find_season([one], horizon) for one in clean[:, None] + noise}
-        # One step ahead the slope says nearly as much, so that the day may not be believed.
+        # One step ahead, the slope is almost as good a predictor, so the day may not be accepted.
         assert found <= ({24, None} if horizon == 1 else {24})
         assert 24 in found
 
@@ -78,8 +78,8 @@ def test_a_short_season_in_a_longer_one():
 @pytest.mark.parametrize(
     ("series", "lags"),
     [
-        (NOISE, {0, 1}),  # a window of differences tells nearly as well where the mean is
-        (WEEK + 0.5 * NOISE, {0, 7}),  # the window shows the season: both can be learnt
+        (NOISE, {0, 1}),  # a window of differences determines the mean almost as well
+        (WEEK + 0.5 * NOISE, {0, 7}),  # the window contains the season: both can be learnt
         (SEASON12 + NOISE, {0}),
         (NOISE.cumsum(), {1}),
         (TREND + NOISE, {1}),
@@ -90,12 +90,12 @@ def test_a_short_season_in_a_longer_one():
 )
 def test_differences(series, lags):
     assert chosen(series)[0] in lags
-    # In other units the same is chosen.
+    # The choice does not depend on the units.
     assert chosen(1e6 * series - 3e8)[0] in lags
 
 
 def test_neither_trend_nor_season():
-    """One difference says less of where the mean is than one value."""
+    """One difference says less about the mean than one value."""
     for seed in range(3):
         noise = np.random.default_rng(seed).standard_normal(300)
         assert chosen(noise, window=1) == (0, None)
@@ -113,13 +113,13 @@ def test_of_given_seasons_and_differences():
 @pytest.mark.parametrize(
     ("steps", "window", "season", "longest"),
     [
-        (90, 24, 40, 30),  # the half of the windows would not be left
+        (90, 24, 40, 30),  # less than half of the windows would remain
         (144, 24, 500, 57),  # longer than the series
         (144, 60, 30, 30),  # a trial has two thirds, 96 steps, for window, lag and horizon
         (144, 60, 31, 30),
         (2600, 100, 1250, 1227),  # and no more than the last 2000 steps
         (12, 6, 2, 0),  # too short for any trial
-        (15, 1, 3, 0),  # what a trial leaves, 5 steps, is shorter than the horizon
+        (15, 1, 3, 0),  # the 5 steps that a trial forecasts are fewer than the horizon
     ],
 )
 def test_a_season_that_cannot_be_tried_is_told(steps, window, season, longest):
@@ -131,7 +131,7 @@ def test_a_season_that_cannot_be_tried_is_told(steps, window, season, longest):
     with pytest.warns(UserWarning, match=said) as caught:
         assert chosen(series, window, season=season)[1] is None
     assert caught[0].filename == __file__
-    # A number for difference is taken at its word, if there are steps enough.
+    # A number for `difference` is used without a trial if the series is long enough.
     if steps > window + season + 6:
         assert chosen(series, window, season=season, difference=season) == (season, season)
 
@@ -142,7 +142,7 @@ def test_a_season_that_is_found_and_cannot_be_tried_is_none():
 
 
 def test_a_trial_that_fails_is_not_chosen(monkeypatch):
-    """A rate at which the trials diverge is no reason for the training not to begin."""
+    """Training begins even if its learning rate makes the trials diverge."""
     monkeypatch.setitem(lags.TRIAL, "learning_rate_init", 1e30)
     assert chosen(SEASON12 + TREND)[0] == 0
 
@@ -151,20 +151,20 @@ def test_several_series_and_targets_choose_together():
     long = SEASON40 + 0.1 * NOISE + TREND
     assert chosen([long, 1e-3 * long[:250], long[100:]]) == (40, 40)
     assert chosen(np.column_stack([long, 1e6 * long])) == (40, 40)
-    # A short one, and one without a season, among them change nothing.
+    # Adding a short series and one without a season changes nothing.
     with pytest.warns(UserWarning, match="1 of 3 series"):
         assert chosen([long, long[50:], long[:20]]) == (40, 40)
 
 
 def test_columns_are_seen_by_the_trials():
-    """A column that drives the series explains it; the season beyond the window it does not."""
+    """A column that drives the series explains it, but not a season longer than the window."""
     driver = np.random.default_rng(1).choice([0.0, 10.0], 300)
     model = LSTMForecaster(24, 6, hidden_size=2, max_updates=1)
     assert model.fit(driver + 0.1 * NOISE, driver).difference_ == 0
 
 
 def test_what_is_set_aside_is_not_looked_at():
-    """A season that begins in the last tenth is not found before it is trained on."""
+    """A season that begins in the held-out last tenth is found only once that is trained on."""
     late = np.where(TIME < 240, NOISE, 50 * SEASON12)
     assert chosen(late, early_stopping=True, validation_fraction=0.2)[1] is None
 
@@ -193,7 +193,7 @@ def test_is_said_and_kept():
 
 @pytest.mark.parametrize(("wave", "season"), [(SEASON12, 12), (SEASON40, 40)])
 def test_beats_the_seasonal_naive_forecast_on_a_trend(wave, season):
-    """With `difference=0` the forecasts stay in the range seen, below the trend."""
+    """With `difference=0`, forecasts stay in the range of the training data, below the trend."""
     series = wave + 0.3 * NOISE + 0.1 * TIME
     errors = {}
     for difference in ("auto", 0):

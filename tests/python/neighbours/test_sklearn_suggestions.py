@@ -1,4 +1,4 @@
-"""Typos in what the estimators are made with: the error names what was probably meant."""
+"""Typos in the estimators' arguments: the error suggests what was probably meant."""
 
 import inspect
 from typing import get_args

@@ -1,4 +1,4 @@
-"""What a second call does: going on, changed hyper-parameters, and calls that are refused."""
+"""Second calls: continued training, changed hyper-parameters, and refused calls."""
 
 import pickle
 import tracemalloc
@@ -36,7 +36,7 @@ def forecaster(**settings):
 
 
 def state(model):
-    """All that a call may change, to compare."""
+    """Return everything that a call may change, for comparison."""
     attributes = dict(vars(model))
     own = attributes.pop("model_", None)
     if own is not None:
@@ -54,7 +54,7 @@ def refused(model, match, call):
     assert state(model) == before
 
 
-# ---- going on ------------------------------------------------------------------------------------
+# ---- continued training --------------------------------------------------------------------------
 
 
 def test_partial_fit_after_fit_learns():
@@ -106,7 +106,7 @@ def test_penalty_is_that_of_the_model():
     model = regressor(warm_start=True).fit(ARRAY, SUMS)
     refused(
         model.set_params(solver="adam", alpha=100.0),
-        r"L2 penalty: expected 0\.0, which the model was made with, .* got 100\.0",
+        r"L2 penalty: expected 0\.0, which the model was made with .* got 100\.0",
         lambda one: one.fit(ARRAY, SUMS),
     )
     model.set_params(alpha=0.0).fit(ARRAY, SUMS)
@@ -233,12 +233,12 @@ def test_an_interruption_changes_nothing(name, monkeypatch):
         assert state(model) == before
 
 
-# ---- what is set aside ---------------------------------------------------------------------------
+# ---- samples held out ----------------------------------------------------------------------------
 
 
 def test_scores_that_are_none():
     one = {"early_stopping": True, "validation_fraction": 0.01}
-    with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* no R\\^2"):
+    with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* R\\^2 is undef"):
         regressor(**one).fit(ARRAY, SUMS)
     with pytest.raises(ValueError, match="validation_fraction: the 1 targets"):
         forecaster(**one, strategy="recursive").fit(WAVE[:60])
@@ -254,7 +254,7 @@ def test_scores_that_are_none():
     for kind, y in ((regressor, SUMS),):
         with pytest.raises(ValueError, match="sample_weight: all 8 samples that early stopping"):
             kind(early_stopping=True).fit(ARRAY, y, weights)
-        with pytest.raises(ValueError, match="sample_weight: all samples that are not set aside"):
+        with pytest.raises(ValueError, match="sample_weight: all samples that are not held out"):
             kind(early_stopping=True).fit(ARRAY, y, 1.0 - weights)
     weights = np.zeros(80)
     weights[0] = 1.0
@@ -281,7 +281,7 @@ def test_what_is_set_aside_is_not_looked_at():
     series, beside = np.arange(100.0) ** 2, np.arange(100.0)
     held = forecaster(early_stopping=True, difference=2, window=10, horizon=3, max_iter=1)
     held.fit([series, series[:50]], [beside, beside[:50]])
-    # 86 and 36 windows: 9 and 4 are set aside, and 2 before them, which end like them.
+    # Of 86 and 36 windows, 9 and 4 are held out; the 2 before them, which overlap, are left out.
     steps = [75 + 12, 30 + 12]
     differences = np.concatenate([(series[2:] - series[:-2])[:count] for count in steps])
     np.testing.assert_allclose(held.target_mean_, differences.mean())

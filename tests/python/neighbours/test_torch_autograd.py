@@ -1,4 +1,4 @@
-"""Gradients through lstmcore.torch: exact, twice, only what is needed, and no tape for nothing."""
+"""Gradients through lstmcore.torch: exact, of second order, only as needed, no unneeded tapes."""
 
 import gc
 import threading
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 import lstmcore.torch as lt  # noqa: E402
 from lstmcore.torch import engine, tapes  # noqa: E402
 
-# What PyTorch's forward mode does when it is first used.
+# A warning of PyTorch's forward mode on first use.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 
 KINDS = {
@@ -31,7 +31,7 @@ kinds = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
 
 
 def make(lengths=True, **options):
-    """A function of all tensors that an LSTM's outputs depend on, and these tensors."""
+    """Return a function of all tensors that an LSTM's outputs depend on, and these tensors."""
     torch.manual_seed(2)
     module = lt.LSTM(2, 3, **options, dtype=torch.float64)
     names, parameters = zip(*module.named_parameters(), strict=True)
@@ -64,7 +64,7 @@ def test_gradcheck(options, training, monkeypatch):
     if not training:
         monkeypatch.setattr(lt.LSTM, "training", False, raising=False)
     function, inputs = make(**options)
-    # The fast mode compares along random directions: it sees what the slow one does.
+    # The fast mode compares along random directions, and finds the same errors as the slow one.
     assert gradcheck(function, inputs, fast_mode=True, check_forward_ad=True)
     assert gradgradcheck(function, inputs, fast_mode=True)
 
@@ -76,7 +76,7 @@ def test_gradcheck_slowly():
 
 
 def test_evaluation_with_gradients():
-    """Zoneout's expectation, without masks, has gradients too."""
+    """Zoneout's expected values, without masks, have gradients too."""
     torch.manual_seed(0)
     module = lt.LSTM(2, 3, 2, dropout=0.5, zoneout_h=0.3, zoneout_c=0.2, dtype=torch.float64).eval()
     x = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -107,7 +107,7 @@ def test_cell_gradcheck(bias):
 
 
 def test_second_derivatives_are_torchs():
-    """A penalty on the gradient, with one output unused."""
+    """Compare for a penalty on the gradient, with one output unused."""
     torch.manual_seed(0)
     theirs = torch.nn.LSTM(4, 5, 2, bidirectional=True, dtype=torch.float64)
     ours = lt.LSTM(4, 5, 2, bidirectional=True, dtype=torch.float64)
@@ -234,7 +234,7 @@ def test_forward_mode_without_gradients():
 
 
 class Watch:
-    """Counts tapes, and notes what each backward of the engine was asked for."""
+    """Counts tapes, and records what each backward of the engine had to compute."""
 
     def __init__(self, monkeypatch):
         self.tapes = 0
@@ -323,7 +323,7 @@ def test_tapes_go_with_their_graphs():
     assert len(tapes._owners) == before
 
 
-# ---- what graphs are put through ----------------------------------------------------------------
+# ---- uses of graphs -----------------------------------------------------------------------------
 
 
 def test_backward_twice():
@@ -331,7 +331,7 @@ def test_backward_twice():
     x = torch.randn(4, 2, 2, requires_grad=True)
     loss = (module(x)[0] ** 2).sum()
     first = torch.autograd.grad(loss, [x, *module.parameters()], retain_graph=True)
-    second = torch.autograd.grad(loss, [x, *module.parameters()])  # the tape is used up
+    second = torch.autograd.grad(loss, [x, *module.parameters()])  # the tape was consumed
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one, other)
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
@@ -363,7 +363,7 @@ def test_outputs_belong_to_the_caller():
     x = torch.randn(4, 2, 2)
     y, _ = module(x)
     expected = torch.autograd.grad((module(x)[0] * 2).sum(), module.weight_hh_l0)[0]
-    y.mul_(2)  # the tape has copies of its own
+    y.mul_(2)  # the tape holds copies
     actual = torch.autograd.grad(y.sum(), module.weight_hh_l0)[0]
     assert torch.equal(actual, expected)
 
@@ -378,13 +378,13 @@ def test_checkpointing(reentrant):
     before = len(tapes._owners)
     torch.manual_seed(5)
     y = checkpoint(lambda x: module(x)[0], x, use_reentrant=reentrant)
-    assert len(tapes._owners) == before  # nothing is kept until the backward
+    assert len(tapes._owners) == before  # nothing stays alive until the backward
     y.sum().backward()
     assert torch.equal(x.grad, expected)
 
 
 def test_saved_tensors_that_were_copied():
-    """The tape is gone with the tensor that owned it: the forward is run again."""
+    """The tape is freed with the tensor that owned it, so the forward is run again."""
     module = lt.LSTM(2, 3)
     x = torch.randn(4, 2, 2, requires_grad=True)
     expected = torch.autograd.grad(module(x)[0].sum(), x)[0]
@@ -478,7 +478,7 @@ def test_forward_mode_vectorized():
 
 @pytest.mark.parametrize("name", ["hvp", "vhp", "jvp"])
 def test_products(name):
-    """Also hvp, which differentiates the second derivative by the direction."""
+    """Includes hvp, which differentiates the second derivative with respect to the direction."""
     theirs, ours, x = twins()
     direction = torch.linspace(-1, 1, 16, dtype=x.dtype).view_as(x)
     product = getattr(torch.autograd.functional, name)
@@ -571,7 +571,7 @@ def steps_of():
 @pytest.mark.parametrize("name", ["lengths", "reset", "mask"])
 @pytest.mark.parametrize("how", ["twice", "differentiated"])
 def test_steps_changed_after_the_call(name, how):
-    """The graph has those of the call."""
+    """The graph uses the values at the time of the call."""
     torch.manual_seed(0)
     module = lt.LSTM(2, 3, batch_first=True, dtype=torch.float64)
     x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
@@ -593,7 +593,7 @@ def test_steps_changed_after_the_call(name, how):
 
 
 def test_backwards_of_several_threads():
-    """One has the tape, the others run the forward again; all find the same."""
+    """One thread uses the tape, the others run the forward again; all results are the same."""
     torch.manual_seed(0)
     module = lt.LSTM(8, 16)
     x = torch.randn(20, 4, 8, requires_grad=True)

@@ -1,4 +1,4 @@
-"""lstmcore.torch inside torch.compile and torch.export: one graph, the results of eager calls."""
+"""lstmcore.torch inside torch.compile and torch.export: one graph, same results as eager calls."""
 
 import gc
 import os
@@ -61,7 +61,7 @@ def test_training_and_inference(options):
     torch.manual_seed(0)
     model = Model(**options)
     graph = compiled(model)
-    for batch, steps in ((2, 3), (4, 6), (3, 5)):  # the second makes sizes symbols
+    for batch, steps in ((2, 3), (4, 6), (3, 5)):  # the second call makes sizes symbolic
         x = torch.randn(batch, steps, 3)
         lengths = torch.randint(0, steps + 1, (batch,))
         results = []
@@ -132,7 +132,7 @@ def test_dropout_is_drawn_at_every_call():
     lstm.eval()
     torch.testing.assert_close(graph(x), lstm(x)[0])
     lstm.train()
-    lstm.dropout = 0.0  # is seen
+    lstm.dropout = 0.0  # takes effect
     torch.testing.assert_close(graph(x, 5), lstm(x, seed=5)[0])
 
 
@@ -143,7 +143,7 @@ def test_a_graph_serves_all_seeds():
     x = torch.randn(6, 2, 3)
     for seed in (*range(2, 14), 2**62):
         torch.testing.assert_close(graph(x, seed), lstm(x, seed=seed)[0])
-    assert backend.frame_count == 2  # for one seed, then for all
+    assert backend.frame_count == 2  # for one seed, then for any
 
 
 def test_lengths_in_an_array_are_no_constants():
@@ -167,7 +167,7 @@ TRANSFORMED = {
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("function", TRANSFORMED.values(), ids=TRANSFORMED.keys())
 def test_transforms_inside_are_not_compiled(function):
-    """They have PyTorch run the function as it is, and none is silently left out."""
+    """They make PyTorch run the function uncompiled, and none is silently ignored."""
     lstm = lt.LSTM(3, 4)
     x = torch.randn(6, 2, 3)
 
@@ -221,7 +221,7 @@ def test_tapes_do_not_pile_up():
     graph = compiled(model)
     x = torch.randn(2, 3, 3)
     gc.collect()
-    before = len(tapes._owners)  # of a test whose traceback somebody keeps
+    before = len(tapes._owners)  # of a test whose traceback is still alive
     for _ in range(3):
         loss_of(graph(x)).backward()
     assert len(tapes._owners) == before

@@ -1,4 +1,4 @@
-"""Weights from and to PyTorch: the same values, and the same outputs of both."""
+"""Weights from and to PyTorch: the same values and the same outputs."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from lstmcore.convert import (  # noqa: E402
     to_torch,
 )
 
-# Relative to the largest entry; the sums have other orders.
+# Relative to the largest entry; sums have different orders.
 TOLERANCES = {"float64": 1e-12, "float32": 2e-6}
 
 
@@ -27,7 +27,7 @@ def close(ours, theirs):
     )
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections")  # PyTorch's, about its speed
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # PyTorch's warning about speed
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -183,7 +183,7 @@ def test_whole_model(form, tmp_path):
     )
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's, about its speed
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's warning about speed
 def test_single_layers():
     torch.manual_seed(0)
     x = torch.randn(2, 9, 5, dtype=torch.float64)
@@ -201,7 +201,7 @@ def test_single_layers():
     ):
         module = module.double().eval()
         layer = layer_from_torch(module)
-        if not module.state_dict():  # nothing that has a type
+        if not module.state_dict():  # no tensor that has a type
             x, module = x.float(), module.float()
         if isinstance(module, torch.nn.Conv1d):
             theirs = module(x.transpose(1, 2)).transpose(1, 2)
@@ -333,7 +333,7 @@ def test_loading_is_all_or_nothing():
         load_torch(model, module)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    # A layer of a model takes its own part.
+    # One layer of a model is loaded alone.
     load_torch(model.layers[-1], module, "head")
     np.testing.assert_array_equal(
         model.weights["head.kernel"], module.head.weight.detach().numpy().T
@@ -346,7 +346,7 @@ def test_loading_is_all_or_nothing():
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_checkpoints(saved, tmp_path):
-    """State dicts beside other things are reached by prefixes that begin with their names."""
+    """State dicts in a checkpoint are reached by prefixes that begin with their names."""
     module = Tagger().double()
     optimizer = torch.optim.Adam(module.parameters())
     checkpoint = {
@@ -401,7 +401,7 @@ def test_what_acts_while_training_only_can_be_left_out():
 
 
 def test_modules_that_ask_for_no_gradient_become_frozen_layers():
-    pretrained = torch.nn.Embedding.from_pretrained(torch.randn(5, 3))  # freezes by itself
+    pretrained = torch.nn.Embedding.from_pretrained(torch.randn(5, 3))  # frozen by default
     assert layer_from_torch(pretrained).trainable is False
     for module in (torch.nn.Linear(3, 2), torch.nn.LSTM(3, 2, bidirectional=True)):
         assert layer_from_torch(module).trainable is True
@@ -417,7 +417,7 @@ def test_modules_that_are_frozen_in_part():
     assert layer_from_torch(module, training=False).trainable is True
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's, about its speed
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's warning about speed
 def test_a_whole_model_is_written_as_a_state_dict(tmp_path):
     model = tagger()
     path = tmp_path / "model.pt"

@@ -1,4 +1,4 @@
-"""Two processes with DistributedDataParallel over gloo: the gradients of one that has all rows."""
+"""Two processes with DistributedDataParallel over gloo: same gradients as one with all rows."""
 
 import subprocess
 import sys

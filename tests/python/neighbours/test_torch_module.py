@@ -1,4 +1,4 @@
-"""lstmcore.torch's modules beside torch.nn's: what goes in, what comes out, what is refused."""
+"""lstmcore.torch's modules compared with torch.nn's: inputs, outputs and refusals."""
 
 import copy
 import io
@@ -20,7 +20,7 @@ import lstmcore.torch as lt  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 from lstmcore.torch import plan  # noqa: E402
 
-# What torch.nn.LSTM says of itself.
+# A warning of torch.nn.LSTM.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 KINDS = {
@@ -37,7 +37,7 @@ dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["
 
 
 def pair(dtype=torch.float64, kind=torch.nn.LSTM, **options):
-    """A module of torch.nn and ours with the same weights."""
+    """Return a torch.nn module and lstmcore's with the same weights."""
     torch.manual_seed(3)
     theirs = kind(5, 7, **options, dtype=dtype)
     torch.manual_seed(3)
@@ -176,7 +176,7 @@ def test_state_dicts_load_both_ways():
 
 
 def test_no_stale_weights():
-    """Whatever way weights are changed, the next call sees it."""
+    """However weights are changed, the next call uses the new values."""
     theirs, ours = pair()
     x = torch.randn(3, 2, 5, dtype=torch.float64)
     edits = [
@@ -339,7 +339,7 @@ def test_options_are_those_of_the_engine(options, training):
     )
     for actual, array in ((y, expected[0]), (h, expected[1].h), (c, expected[1].c)):
         np.testing.assert_array_equal(actual.detach().numpy(), array)
-    with torch.no_grad():  # the same without a tape
+    with torch.no_grad():  # without a tape
         assert torch.equal(ours(x, lengths=lengths, seed=9)[0], y)
     if training:
         gradients = F.lstm_backward(expected[2], np.ones_like(expected[0]))
@@ -387,9 +387,9 @@ def test_masks_follow_manual_seed():
     ours.eval()
     before = torch.random.get_rng_state()
     assert torch.equal(ours(x)[0], ours(x, seed=3)[0])
-    assert torch.equal(torch.random.get_rng_state(), before)  # nothing drawn for nothing
+    assert torch.equal(torch.random.get_rng_state(), before)  # draws no random number
     ours.train()
-    ours.dropout = 0.0  # as for torch.nn.LSTM
+    ours.dropout = 0.0  # as with torch.nn.LSTM
     assert ours.config.dropout == 0.0
 
 
@@ -561,7 +561,7 @@ def test_replace_keeps_parameters_hooks_and_optimizer():
             losses.append(loss.item())
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert calls == ["hook"] * 3
-    lt.replace_lstm(ours)  # nothing left to do
+    lt.replace_lstm(ours)  # does nothing the second time
     assert lt.restore_lstm(ours) is ours
     assert type(ours.first) is torch.nn.LSTM
     assert type(ours.cell) is torch.nn.LSTMCell
@@ -623,7 +623,7 @@ def test_weight_norm_goes_on_working():
 
 
 def test_numbers_for_flags():
-    """torch.nn makes modules with them."""
+    """torch.nn accepts them."""
     expected, _ = pair(bidirectional=True)
     module, ours = pair(bidirectional=1)
     x = torch.randn(4, 2, 5, dtype=torch.float64)
@@ -879,7 +879,7 @@ def test_refuses_weights_that_do_not_fit():
 
 
 class Elsewhere(torch.Tensor):
-    """What a tensor on a GPU says of itself."""
+    """A tensor that claims to be on a GPU."""
 
     device = torch.device("cuda:0")
 
@@ -936,7 +936,7 @@ def test_scripts_and_the_old_exporter_are_refused(ours):
 
 
 class Steps(torch.nn.Module):
-    """A model that torch.fx takes apart."""
+    """A model that torch.fx traces."""
 
     def __init__(self):
         super().__init__()
@@ -985,7 +985,7 @@ def test_threads_share_a_module():
 
 
 def test_replicas():
-    """What DataParallel makes: modules whose parameters are results of an operation."""
+    """Like DataParallel's replicas: modules whose parameters are results of an operation."""
     ours = lt.LSTM(5, 7)
     replica = ours._replicate_for_data_parallel()
     for name, parameter in ours.named_parameters():
@@ -998,7 +998,7 @@ def test_replicas():
 
 
 class Rows(torch.utils.data.Dataset):
-    """Items that a worker computes by an LSTM."""
+    """A dataset whose items a worker computes by an LSTM."""
 
     def __init__(self, module):
         self.module = module
@@ -1016,7 +1016,7 @@ class Rows(torch.utils.data.Dataset):
 def test_workers_by_fork():
     ours = lt.LSTM(5, 7)
     rows = Rows(ours)
-    ours(torch.randn(50, 8, 5))[0].sum().backward()  # threads are there before the fork
+    ours(torch.randn(50, 8, 5))[0].sum().backward()  # starts threads before the fork
     loader = torch.utils.data.DataLoader(
         rows, batch_size=2, num_workers=2, multiprocessing_context="fork"
     )
@@ -1024,7 +1024,7 @@ def test_workers_by_fork():
     assert torch.equal(loaded, torch.stack([rows[index] for index in range(4)]))
 
 
-# Of a parameter, in every way that there is.
+# Every way to change a parameter.
 CHANGES = {
     "an operation": lambda p: p.mul_(2.0),
     "data": lambda p: p.data.mul_(2.0),
@@ -1037,7 +1037,7 @@ CHANGES = {
 
 
 class TestKeptWeights:
-    """Calls that find their weights unchanged use those of the call before; any change is seen."""
+    """Calls with unchanged weights reuse the packed ones; any change of weights takes effect."""
 
     @pytest.mark.parametrize("calls", [1, 2, 3, 5])
     @pytest.mark.parametrize("change", CHANGES)
@@ -1094,7 +1094,7 @@ class TestKeptWeights:
 
 
 def test_default_device_is_not_asked():
-    """What the modules make for themselves is on the CPU."""
+    """Tensors that the modules create are on the CPU."""
     ours = lt.LSTM(5, 7, 2, dropout=0.5)
     cell = lt.LSTMCell(5, 7)
     x = torch.randn(3, 2, 5)
@@ -1126,7 +1126,7 @@ def test_lazily_negated_tensors():
     for dy in (torch._neg_view(torch.ones(3, 2, 7).double()), -torch.ones(3, 2, 7).double()):
         results.append(torch.autograd.grad(ours(leaf)[0], leaf, dy)[0])
     assert torch.equal(*results)
-    # A weight, too, and one whose sign turns where it lies.
+    # Also a weight, and one that is negated in place.
     plain = leaf.detach()
     with torch.no_grad():
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Live parity with PyTorch, where it is installed: outputs, states and every gradient."""
+"""Parity with PyTorch, where it is installed: outputs, states and every gradient."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import lstmcore as lc  # noqa: E402
 from lstmcore import _core  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 
-# (input, hidden, layers, bidirectional, batch, steps[, projection]): each with its reason.
+# (input, hidden, layers, bidirectional, batch, steps[, projection]), each named for its reason.
 SHAPES = {
     "single step": (7, 12, 1, False, 5, 1),
     "the demo's": (64, 128, 1, False, 32, 60),
@@ -20,7 +20,7 @@ SHAPES = {
     "projection": (10, 40, 2, True, 6, 40, 13),
     "projection, units split over threads": (32, 400, 1, False, 2, 30, 200),
 }
-# Relative to the largest entry: what the project promises for T up to 200.
+# Relative to the largest entry: the project's promise for T up to 200.
 TOLERANCES = {"float64": (1e-12, 1e-12), "float32": (2e-6, 1e-5)}
 
 
@@ -46,7 +46,7 @@ def make(shape, dtype, seed=0):
 
 
 def to_engine(module, of=lambda parameter: parameter.detach()):
-    """PyTorch's two biases are added; their gradients are equal, so either one serves."""
+    """Convert weights: add PyTorch's two biases; their gradients are equal, so either serves."""
     weights = {}
     for name, parameter in module.named_parameters():
         if name.startswith("weight"):
@@ -123,7 +123,7 @@ def test_ragged_batch_is_the_packed_sequence(bidirectional, dtype):
 
 
 def test_training_in_windows_is_a_loop_with_detached_states():
-    """Two epochs of windows of 4 steps, float64: only roundings of the sums differ."""
+    """Two epochs of windows of 4 steps in float64: only the rounding of sums differs."""
     batch, steps, size, hidden, window = 3, 10, 4, 6, 4
     torch.manual_seed(2)
     module = torch.nn.LSTM(size, hidden, 2, batch_first=True, dtype=torch.float64)
@@ -143,7 +143,7 @@ def test_training_in_windows_is_a_loop_with_detached_states():
     options = {"batch_size": batch, "shuffle": False, "verbose": 0}
     model.fit(x.numpy(), y.numpy(), epochs=2, tbptt=window, **options)
 
-    # One bias here is two there: half of each step for either.
+    # One bias here is two in PyTorch, each of which takes half of a step.
     groups = [
         {"params": [p], "lr": 0.05 if "bias" in name else 0.1}
         for name, p in module.named_parameters()
@@ -169,9 +169,9 @@ without_onednn = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of 
 
 
 def twice(module, inputs, directions):
-    """PyTorch's gradients of <direction, gradient of <dy, y>>, by x, all weights and dy.
+    """Differentiate <direction, gradient of <dy, y>> with respect to x, all weights and dy.
 
-    Its own loops are used: what oneDNN does forward it cannot differentiate twice.
+    PyTorch's own loops are used, since it cannot differentiate oneDNN's forward twice.
     """
     x, dy = inputs
     parameters = list(module.parameters())
@@ -195,7 +195,7 @@ def test_double_backward(layers, bidirectional, dtype):
     directions = [torch.randn_like(tensor) for tensor in (x, *module.parameters())]
     by_x, by_dy, *by_weights = twice(module, (x, dy), directions)
 
-    # The two biases are added, and so are their directions.
+    # The two biases are added, as are their directions.
     names = [name for name, _ in module.named_parameters()]
     tangents = {}
     for name, direction in zip(names, directions[1:], strict=True):
@@ -355,7 +355,7 @@ def test_layer_normalization(width, dtype):
     dx = _core.layer_norm_backward(*arrays, moments, dy.numpy(), True, dgain, dshift)
     forward, backward = TOLERANCES[dtype]
     assert error(y, expected) < forward
-    if width > 1:  # of one feature dx is zero
+    if width > 1:  # with one feature, dx is zero
         assert error(dx, x.grad) < backward
         assert error(dgain, gain.grad) < backward
     assert error(dshift, shift.grad) < backward

@@ -1,7 +1,7 @@
-"""Products of lower precision beside PyTorch's, which may use the same units in the same threads.
+"""Products of lower precision next to PyTorch's, which may use the same units in the same threads.
 
-A matrix unit has a state that belongs to the thread: whoever uses it must leave it as others expect
-it, and must not expect what others leave.
+A matrix unit has a configuration per thread: every user must restore the state that others expect,
+and must not rely on the state that others left.
 """
 
 import threading
@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import lstmcore as lc  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 
-CONFIG = lc.LSTMConfig(48, 130)  # no whole tiles
+CONFIG = lc.LSTMConfig(48, 130)  # not a multiple of a tile
 PRECISIONS = ("bf16", "bf16x3", "int8")
 ROUNDS = 6
 
@@ -27,7 +27,7 @@ def keep_torch_threads():
 
 
 def ours(precision):
-    """Calls that give arrays: inference, a stream, training."""
+    """Return lstmcore calls that return arrays: inference, a stream, training."""
     rng = np.random.default_rng(3)
     x = rng.standard_normal((40, 6, CONFIG.input_size)).astype(np.float32)
     packed = F.pack(F.init_weights(CONFIG, 3), CONFIG, precision)
@@ -49,7 +49,7 @@ def ours(precision):
 
 
 def theirs():
-    """The same for PyTorch in bfloat16: products, an LSTM and its gradients."""
+    """Return PyTorch calls in bfloat16: products, an LSTM and its gradients."""
     torch.manual_seed(3)
     a, b = (torch.randn(shape).bfloat16() for shape in ((70, 130), (130, 200)))
     module = torch.nn.LSTM(48, 130, batch_first=True).bfloat16()
@@ -77,11 +77,11 @@ def theirs():
 def test_each_has_the_bits_that_it_has_alone(threads):
     lc.set_num_threads(threads)
     torch.set_num_threads(threads)
-    of_torch = [(call, call()) for call in theirs()]  # before any of ours
+    of_torch = [(call, call()) for call in theirs()]  # before any lstmcore call
     own = [(call, call()) for precision in PRECISIONS for call in ours(precision)]
 
     def take_turns(first):
-        torch.set_num_threads(threads)  # each thread has a number of its own
+        torch.set_num_threads(threads)  # the setting is per thread
         for turn in range(first, first + ROUNDS):
             for place, one in enumerate(own):
                 for call, alone in (one, of_torch[(place + turn) % len(of_torch)]):

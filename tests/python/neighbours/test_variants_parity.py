@@ -1,6 +1,6 @@
-"""Live parity of the cell's variants with those who have them: ONNX Runtime, Keras, PyTorch.
+"""Parity of the cell's variants with frameworks that have them: ONNX Runtime, Keras, PyTorch.
 
-Each part is skipped where its framework is not installed.
+Each part is skipped if its framework is not installed.
 """
 
 import os
@@ -49,7 +49,7 @@ ONNX_CASES = {
 
 
 def onnx_model(onnx, config, weights):
-    """One LSTM node with every attribute that the configuration asks for."""
+    """Make a model of one LSTM node with every attribute that the configuration needs."""
     parts = to_onnx(weights, config)
     initializers = {name: parts.pop(name) for name in "WRBP"}
     attributes = {name: value for name, value in parts.items() if value is not None}
@@ -85,7 +85,7 @@ def test_onnx_runtime(name):
 
 @st.composite
 def onnx_configs(draw):
-    """Draw what an LSTM node can say and gates do not let grow without bound."""
+    """Draw configurations that an LSTM node can express and whose state stays bounded."""
     bounded = st.sampled_from(
         ["tanh", "sigmoid", "softsign", Activation("scaled_tanh", 1.1, 0.8), "hard_sigmoid"]
     )
@@ -120,7 +120,7 @@ def check_onnx_runtime(config, batch, steps, seed):
         config, batch, steps, np.float32, seed=seed, ragged=batch > 1, state=True
     )
     arguments.setdefault("lengths", np.full(batch, steps))
-    arguments["lengths"] = np.maximum(arguments["lengths"], 1)  # ONNX Runtime wants no empty row
+    arguments["lengths"] = np.maximum(arguments["lengths"], 1)  # ONNX Runtime refuses empty rows
     session = runtime.InferenceSession(
         onnx_model(onnx, config, weights), providers=["CPUExecutionProvider"]
     )
@@ -145,7 +145,7 @@ def check_onnx_runtime(config, batch, steps, seed):
 
 
 def keras_weights(weights, suffix):
-    """Kernels transposed, gates i, f, g, o as here."""
+    """Convert weights: transpose the kernels; the order of the gates is the same."""
     names = [name for name in ("weight_ih", "weight_hh", "bias") if name + suffix in weights]
     return [weights[name + suffix].T for name in names]
 
@@ -168,7 +168,7 @@ def test_keras(options, bidirectional):
     if bidirectional and "go_backwards" in options:
         pytest.skip("the two directions are one option here")
     options = dict(options)
-    if "cell_activation" in options:  # Keras uses one for both
+    if "cell_activation" in options:  # Keras uses the same function for both
         options["output_activation"] = options["cell_activation"]
     if options.get("gate_activation") == "hard_sigmoid":  # Keras 3: x / 6 + 0.5
         options["gate_activation"] = Activation("hard_sigmoid", 1 / 6, 0.5)
@@ -196,7 +196,7 @@ def test_keras(options, bidirectional):
 @pytest.mark.parametrize("option", ["recurrent_dropout", "input_dropout"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_keras_dropout_is_one_mask_per_sequence(option):
-    """Keras' cell with our masks in the place of its own, which may differ from gate to gate."""
+    """Keras' cell with lstmcore's masks instead of its own, which may differ between gates."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras", reason="Keras is not installed")
     config = LSTMConfig(3, 7, **{option: 0.4})
@@ -222,7 +222,7 @@ def test_keras_dropout_is_one_mask_per_sequence(option):
 
 @st.composite
 def torch_configs(draw):
-    """Draw what ``torch.nn.LSTM`` can be."""
+    """Draw configurations of ``torch.nn.LSTM``."""
     hidden = draw(st.integers(2, 40))
     return LSTMConfig(
         draw(st.integers(1, 6)),
@@ -235,7 +235,7 @@ def torch_configs(draw):
 
 @given(torch_configs(), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6), st.booleans())
 def test_torch_on_random_calls(config, batch, steps, seed, ragged):
-    """Values and gradients, of a packed sequence if the batch is ragged."""
+    """Compare values and gradients, of a packed sequence if the batch is ragged."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     x, weights, arguments = random_case(
         config, batch, steps, np.float64, seed=seed, ragged=ragged and batch > 1, state=True
@@ -287,7 +287,7 @@ def test_torch_on_random_calls(config, batch, steps, seed, ragged):
     ],
 )
 def test_autograd(options):
-    """A loop over steps in PyTorch's own operations, with its gradients."""
+    """Compare with a loop over steps in PyTorch's own operations, and with its gradients."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     config = LSTMConfig(3, 7, **options)
     x, weights, _ = random_case(config, BATCH, STEPS, np.float64, seed=4)

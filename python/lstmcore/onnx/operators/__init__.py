@@ -1,4 +1,4 @@
-"""The operators that models with recurrent layers are made of, by theme."""
+"""The operators that models with recurrent layers consist of, grouped by theme."""
 
 from lstmcore.onnx.operators import (
     control,

@@ -1,4 +1,4 @@
-"""Operators with graphs inside: what they hold comes compiled, as `Body`."""
+"""Operators that contain graphs, which are passed compiled, as `Body`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lstmcore.onnx.operators.registry import Function, operator
 
 
 class Body(Protocol):
-    """A compiled graph; the values that it takes from around it end a node's inputs."""
+    """A compiled graph; the values that it captures are the last inputs of its node."""
 
     outputs: tuple[Argument, ...]
     captures: int
 
     def __call__(self, inputs: Sequence[Any], captured: Sequence[Any]) -> list[Any]:
-        """Run it; `captured` are those of all graphs of the node."""
+        """Run the graph; `captured` holds the captured values of all graphs of the node."""
 
 
 @operator("If", since=1, several=True)

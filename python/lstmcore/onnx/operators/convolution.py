@@ -1,4 +1,4 @@
-"""Convolutions: those over one axis in the engine, the others as products of matrices."""
+"""Convolutions: over one axis by the engine, over more axes as matrix products."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _conv(node: Node) -> Function | Bound:
 
 
 def _known_conv1d(node: Node, kernel: Array, bias: Array | None, groups: int) -> Function:
-    """A convolution over one axis, in the engine.
+    """Return a convolution over one axis, computed by the engine.
 
-    The engine wants (N, T, C). What it gives is turned by a view, and the next convolution turns
-    it back by another: between the two nothing is copied.
+    The engine takes and returns (N, T, C). Its result is transposed by a view, which the next
+    convolution transposes back, so nothing is copied between the two.
     """
     filters, width, size = kernel.shape
     windows = Windows(node, (size,))
@@ -66,7 +66,7 @@ def _known_conv1d(node: Node, kernel: Array, bias: Array | None, groups: int) ->
             node.fail(
                 f"X: expected at least one window of {windows.span[0]} steps, got {x.shape[2]}"
             )
-        flat = width == 1 and groups == 1  # nothing to turn
+        flat = width == 1 and groups == 1  # needs no transposition
         rows = x.reshape(len(x), -1, 1) if flat else x.transpose(0, 2, 1)
         if groups == 1:
             return packed[0].forward(rows, front, back).transpose(0, 2, 1)
@@ -80,7 +80,7 @@ def _known_conv1d(node: Node, kernel: Array, bias: Array | None, groups: int) ->
 
 
 def _conv_of_any_rank(node: Node, x: Array, kernel: Array, bias: Array | None, groups: int) -> Any:
-    """Windows are copied side by side, and multiplied with the kernel as a matrix."""
+    """Copy the windows side by side and multiply them by the kernel as a matrix."""
     filters, width = kernel.shape[:2]
     if x.ndim != kernel.ndim or x.shape[1] != width * groups or filters % groups:
         node.fail(
@@ -129,7 +129,7 @@ def _channel_by_channel(windows: Windows, x: Array, kernel: Array, bias: Array |
 
 @operator("ConvTranspose", since=1)
 def _conv_transpose(node: Node) -> Function:
-    """Each input adds the kernel, times itself, to the places of its window in the output."""
+    """Build ConvTranspose: each input adds itself times the kernel to its window of the output."""
     groups = int(node.get("group", 1))
     if groups < 1:
         node.fail(f"group: expected at least 1, got {groups}")
@@ -165,7 +165,7 @@ def _conv_transpose(node: Node) -> Function:
 def _transposed_places(
     node: Node, windows: Windows, shape: tuple[int, ...]
 ) -> tuple[list[int], list[slice]]:
-    """Return the sizes that all windows need, with room behind them, and what is cut out of it."""
+    """Return the sizes that hold all windows and the output padding, and the part to return."""
     extra = node.get("output_padding") or [0] * len(shape)
     wanted = node.get("output_shape")
     whole, cut = [], []

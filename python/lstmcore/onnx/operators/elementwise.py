@@ -1,4 +1,4 @@
-"""Operators that treat each element alone: arithmetic, comparisons, activations."""
+"""Elementwise operators: arithmetic, comparisons, activations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UNARY: dict[str, tuple[Function, int]] = {
 
 
 def _divide(a: Any, b: Any) -> Any:
-    """Integers are divided towards zero."""
+    """Divide; integers are rounded towards zero."""
     if a.dtype.kind == "f":
         return np.divide(a, b)
     quotient = np.floor_divide(a, b)
@@ -84,7 +84,7 @@ _enter_simple()
 
 
 def _with_old_broadcast(node: Node, function: Function) -> Function:
-    """Before version 7 the second operand had an axis where it begins, if it was smaller."""
+    """Broadcast as before version 7: an attribute says at which axis a smaller operand begins."""
     if node.opset >= 7 or node.get("axis") is None:
         return function
     axis = int(node.get("axis"))
@@ -185,11 +185,11 @@ def _clip(node: Node) -> Function:
     return clip
 
 
-# ---- activations: what would overflow is meant to, so a run asks NumPy for silence ---------------
+# ---- activations: overflow is intended here, and a run silences NumPy's warnings -----------------
 
 
 def sigmoid(x: Array) -> Any:
-    """1 / (1 + exp(-x)), in the type of x."""
+    """Return 1 / (1 + exp(-x)), in the type of x."""
     one = x.dtype.type(1)
     return one / (one + np.exp(-x))
 
@@ -198,7 +198,7 @@ ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
 
 
 def relu(x: Array) -> Any:
-    """max(x, 0); an array as the zero saves half of the time of a small x."""
+    """Return max(x, 0); a zero that is an array halves the time for a small x."""
     return np.maximum(x, ZERO.get(x.dtype, 0))
 
 

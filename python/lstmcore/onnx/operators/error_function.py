@@ -1,4 +1,4 @@
-"""The error function, as quotients of polynomials, a block that fits into a cache at a time."""
+"""The error function, by rational approximations, in blocks that fit into a cache."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ SINGLE_Q = (
 # For float64, beyond a series for small numbers: W. J. Cody, Rational Chebyshev approximations for
 # the error function, Mathematics of Computation 23 (1969), 631-637. Powers ascend.
 SMALL = 0.85
-"""Up to here Maclaurin's series, 2 x / sqrt(pi) (1 - z / 3 + z^2 / 10 - ...) with z = x^2."""
+"""Up to here the Maclaurin series is used, 2 x / sqrt(pi) (1 - z / 3 + ...) with z = x^2."""
 
 SERIES = (
-    0.1283791670955126,  # 2 / sqrt(pi) - 1: x itself is added last, which rounds least
+    0.1283791670955126,  # 2 / sqrt(pi) - 1: adding x itself last rounds least
     *(2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(1, 17)),
 )
 MIDDLE_P = (
@@ -83,9 +83,9 @@ FAR_Q = (
 
 
 def erf(x: Array) -> Any:
-    """Return the error function of every element, in the type of x.
+    """Compute the error function of every element, in the type of x.
 
-    The error is at most two units in the last place in float64, and one in float32.
+    The error is at most two units in the last place in float64 and one in float32.
     """
     values = np.asarray(x)
     kind: Any = {"float32": np.float32, "float16": np.float32}.get(values.dtype.name, np.float64)
@@ -99,7 +99,7 @@ def erf(x: Array) -> Any:
 
 
 def _polynomial(coefficients: tuple[float, ...], z: Array) -> Array:
-    """Evaluate by Horner's rule, in the type of z."""
+    """Evaluate a polynomial by Horner's rule, in the type of z."""
     total: Array = z * z.dtype.type(coefficients[-1])
     for coefficient in coefficients[-2:0:-1]:
         total += z.dtype.type(coefficient)
@@ -109,7 +109,7 @@ def _polynomial(coefficients: tuple[float, ...], z: Array) -> Array:
 
 
 def _single(x: Array, result: Array) -> None:
-    y = np.clip(x, -END, END).astype(np.float64)  # whose rounding errors do not count
+    y = np.clip(x, -END, END).astype(np.float64)  # whose rounding errors are negligible
     z = y * y
     y *= _polynomial(SINGLE_P, z)
     y /= _polynomial(SINGLE_Q, z)
@@ -122,13 +122,13 @@ def _double(x: Array, result: Array) -> None:
     if small.any():
         near = x[small]
         result[small] = near + near * _polynomial(SERIES, near * near)
-    middle = ~(small | far)  # and what is no number
+    middle = ~(small | far)  # and NaN
     if middle.any():
         y = size[middle]
         rest = _polynomial(MIDDLE_P, y) / _polynomial(MIDDLE_Q, y)
         result[middle] = np.copysign(1 - rest * _bell(y), x[middle])
     if far.any():
-        y = np.minimum(size[far], 7)  # there the function has long been 1
+        y = np.minimum(size[far], 7)  # the function has reached 1 long before
         z = 1 / (y * y)
         rest = z * _polynomial(FAR_P, z) / _polynomial(FAR_Q, z)
         rest = (1 / math.sqrt(math.pi) - rest) / y
@@ -136,6 +136,6 @@ def _double(x: Array, result: Array) -> None:
 
 
 def _bell(y: Array) -> Any:
-    """exp(-y^2), with y^2 in two parts, the first of which is exact."""
+    """Return exp(-y^2), with y^2 in two parts, the first of which is exact."""
     first = np.trunc(y * 16) / 16
     return np.exp(-first * first) * np.exp(-(y - first) * (y + first))

@@ -1,4 +1,4 @@
-"""The LSTM operator, on the engine."""
+"""The LSTM operator, run by the engine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 Cells = list[F.PackedWeights]
-"""One LSTM of all directions, or two of one direction each where their activations differ."""
+"""One LSTM for all directions, or one for each direction if their activations differ."""
 
 
 @operator("LSTM", since=1, several=True)
 def _lstm(node: Node) -> Function | Bound:
-    """Inputs X, W, R, B, sequence_lens, initial_h, initial_c, P; outputs Y, Y_h, Y_c."""
+    """Build LSTM: X, W, R, B, sequence_lens, initial_h, initial_c, P to Y, Y_h, Y_c."""
     batch_first = node.get("layout", 0)
     if batch_first not in (0, 1):
         node.fail(f"layout: expected 0 or 1, got {batch_first}")
@@ -56,7 +56,7 @@ def _lstm(node: Node) -> Function | Bound:
 
 
 def _preparation(node: Node) -> Callable[..., Cells]:
-    """Make the function that packs W, R, B and P with the attributes of the node."""
+    """Return the function that packs W, R, B and P according to the node's attributes."""
     options = {
         name: node.get(name)
         for name in ("activations", "activation_alpha", "activation_beta", "clip")
@@ -83,7 +83,7 @@ def _preparation(node: Node) -> Callable[..., Cells]:
 
 
 def _differ(options: dict[str, Any]) -> bool:
-    """Whether the directions may have different activations: by name, or by lists of parameters."""
+    """Tell whether the directions' activations may differ, in name or in a parameter."""
     names = [name.lower() for name in options["activations"]]
     half = len(names) // 2
     if names[:half] != names[half:]:
@@ -97,7 +97,7 @@ def _differ(options: dict[str, Any]) -> bool:
 def _run(
     cells: Cells, x: Array, lengths: Array | None, h: Array | None, c: Array | None, sequences: bool
 ) -> tuple[Any, Array, Array]:
-    if len(cells) == 1:  # without the checks of functional.lstm, of which a node has no need
+    if len(cells) == 1:  # without functional.lstm's checks, which a node does not need
         y, h, c, _ = cells[0]._lstm.forward(x, h, c, lengths, None, sequences)
         return y, h, c
     outputs, states = [], []

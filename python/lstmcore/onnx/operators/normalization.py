@@ -1,4 +1,4 @@
-"""Norms, with the statistics of the input or with given ones."""
+"""Normalization, with the statistics of the input or with given ones."""
 
 from __future__ import annotations
 

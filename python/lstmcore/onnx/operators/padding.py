@@ -1,4 +1,4 @@
-"""Pad, by copying into a new array."""
+"""The operator Pad."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _pad(node: Node) -> Function | Bound:
 
 
 def _lengthened(x: Array, axis: int, pair: tuple[int, int], mode: str) -> Array:
-    """Pad one axis by what lies within x."""
+    """Pad one axis with elements of x itself."""
     before, after = pair
     lead, size = (slice(None),) * axis, x.shape[axis]
     if mode == "reflect":
@@ -65,9 +65,9 @@ def _pairs(pads: list[int], axes: list[int] | None, rank: int) -> list[tuple[int
 
 
 def padded(x: Array, pairs: list[tuple[int, int]], mode: str, value: Any) -> Array:
-    """Pad by copying into a new array; negative numbers cut.
+    """Pad by copying into a new array; negative amounts crop.
 
-    NumPy's own function does the same, and takes ten times as long for a small array.
+    `numpy.pad` does the same, but takes ten times as long for a small array.
     """
     if any(before < 0 or after < 0 for before, after in pairs):
         x = x[

@@ -1,4 +1,4 @@
-"""Pooling: the largest number or the mean of each window."""
+"""Pooling: the maximum or the mean of each window."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lstmcore.onnx.operators.windows import Windows
 @operator("MaxPool", "AveragePool", since=1)
 def _pool(node: Node) -> Function:
     if len(node.outputs) > 1 and node.outputs[1]:
-        node.fail("Indices: expected not to be asked for, got an output for them")
+        node.fail("Indices: not supported, but the node has this output")
     windows = Windows(node, node.get("kernel_shape"))
     largest, with_padding = node.operator == "MaxPool", bool(node.get("count_include_pad", 0))
 
-    counts: dict[tuple[int, ...], Array] = {}  # of what windows hold, by the shape of inputs
+    counts: dict[tuple[int, ...], Array] = {}  # elements in each window, by the shape of the input
 
     def pool(x: Array) -> Any:
         shape = x.shape[2:]
@@ -57,16 +57,16 @@ def _pool(node: Node) -> Function:
 
 
 KEPT = 8
-"""Shapes of inputs whose counts a node keeps."""
+"""Number of input shapes whose counts a node caches."""
 
 
 def _widened(
     windows: Windows, shape: tuple[int, ...], pairs: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Return what goes before and after each axis so that all windows of ceil_mode fit."""
+    """Return the padding of each axis with which all windows of ceil_mode fit."""
     wide = list(pairs)
     if windows.ceiling and windows.mode == "NOTSET":
-        # One more window where some is left, unless it would begin beyond the end.
+        # A remainder gets one more window, unless that would begin beyond the end.
         for axis, (before, after) in enumerate(pairs):
             stride, total = windows.strides[axis], before + shape[axis] + after
             count = -(-(total - windows.span[axis]) // stride) + 1

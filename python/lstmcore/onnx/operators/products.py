@@ -1,4 +1,4 @@
-"""Products of matrices, in the engine where it knows the type."""
+"""Matrix products, by the engine where it supports the type."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ACTIVATIONS: dict[str, Function] = {
     "tanh": np.tanh,
     "sigmoid": lambda x: x.dtype.type(1) / (x.dtype.type(1) + np.exp(-x)),
 }
-"""What a product may end with, for types that the engine does not know."""
+"""The activations that a product may end with, for types that the engine does not support."""
 
 SMALL = 1 << 18
-"""Multiplications of a product that NumPy's libraries do in one thread, so always the same way."""
+"""Up to this many multiplications, NumPy's BLAS uses one thread, so its results never vary."""
 
 
 def _dense(kernel: Array, bias: Array | None, activation: str) -> Function:
-    """activation(x kernel + bias) over the last axis, for a kernel (C, U) that is known."""
+    """Return activation(x kernel + bias) over the last axis, for a constant kernel (C, U)."""
     packed = _core.PackedConv1d(kernel[None], bias, 1, 1, activation)
     width, units = kernel.shape
 
@@ -41,7 +41,7 @@ def _dense(kernel: Array, bias: Array | None, activation: str) -> Function:
 
 
 def usable(*arrays: Array | None) -> bool:
-    """Whether the engine has products for arrays of this type, with something in them."""
+    """Tell whether the engine can multiply these arrays: its types, and none of them empty."""
     given = [array for array in arrays if array is not None]
     return given[0].dtype in FLOAT_TYPES and all(
         array.dtype == given[0].dtype and array.size > 0 for array in given
@@ -56,9 +56,9 @@ def multiply(a: Array, b: Array) -> Any:
 
 
 def _multiply_stacks(a: Array, b: Array) -> Any:
-    """Multiply stacks of matrices; the bits of a pair are those of it alone.
+    """Multiply stacks of matrices; each pair has the same bits as if multiplied alone.
 
-    Small pairs are NumPy's, since a call of the engine for each would take longer than its product.
+    NumPy multiplies small pairs, since calling the engine would take longer than the product.
     """
     if min(a.ndim, b.ndim) < 2 or not usable(a, b) or a.shape[-1] != b.shape[-2]:
         return np.matmul(a, b)
@@ -113,7 +113,7 @@ def _gemm(node: Node) -> Function | Bound:
 
 @operator("MatMul", since=1)
 def _matmul(node: Node) -> Function | Bound:
-    """The third input, which the standard does not have, is a bias that was an Add."""
+    """A third input, which the standard does not have, is a bias taken over from an Add."""
     kernel, bias = node.constant(1), node.constant(2)
     finish = ACTIVATIONS[node.activation]
     if kernel is not None and kernel.ndim == 2 and usable(kernel):

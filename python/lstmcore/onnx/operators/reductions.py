@@ -1,4 +1,4 @@
-"""Operators that make one number of many."""
+"""Operators that reduce many numbers to one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lstmcore.onnx.operators.registry import OPERATORS, Bound, Function, Operato
 def _mean(x: Array, **where: Any) -> Any:
     if x.dtype.kind != "f" or x.dtype.itemsize < 4:
         return np.mean(x, **where).astype(x.dtype)
-    total = np.add.reduce(x, **where)  # many times as fast as NumPy's mean for a small array
+    total = np.add.reduce(x, **where)  # several times faster than np.mean for small arrays
     return total / x.dtype.type(x.size // max(total.size, 1))
 
 
@@ -32,7 +32,7 @@ def _extreme(function: Any, lowest: bool) -> Function:
     def extreme(x: Array, **where: Any) -> Any:
         if x.size:
             return function(x, **where)
-        # What an empty set has for its maximum is the lowest number that there is.
+        # The maximum of an empty set is the lowest number of the type.
         if x.dtype.kind == "f":
             start: Any = -np.inf if lowest else np.inf
         elif x.dtype.kind == "b":
@@ -112,7 +112,7 @@ def _cum_sum(node: Node) -> Function:
         along = int(axis.item())
         values = np.flip(x, along) if reverse else x
         total = np.cumsum(values, axis=along, dtype=x.dtype)
-        if exclusive:  # shifted: to take x away again would round, and inf - inf is nan
+        if exclusive:  # shift the sums: subtracting x would round, and inf - inf is nan
             shifted = np.moveaxis(np.zeros_like(total), along, 0)
             shifted[1:] = np.moveaxis(total, along, 0)[:-1]
             total = np.moveaxis(shifted, 0, along)
@@ -127,7 +127,7 @@ def _top_k(node: Node) -> Function:
 
     def top_k(x: Array, k: Array) -> Any:
         count = int(k.item())
-        # Of equal elements the first comes first.
+        # Equal elements stay in order.
         if largest:
             backwards = np.flip(x, axis)
             order = np.flip(np.argsort(backwards, axis=axis, kind="stable"), axis)

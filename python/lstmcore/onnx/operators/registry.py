@@ -1,4 +1,4 @@
-"""The table of operators: from a node to a function of its inputs."""
+"""The table of operators: builds, for a node, a function of its inputs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lstmcore.onnx.graph import Node
 __all__ = ["OPERATORS", "Bound", "Function", "Operator", "bound", "operator"]
 
 Function: TypeAlias = Callable[..., Any]
-"""From a node's inputs, None for one left out, to its output, or to a tuple of all of them."""
+"""Maps a node's inputs, None where one is omitted, to its output or to a tuple of outputs."""
 
 
 class Bound(NamedTuple):
-    """A function that has some of a node's inputs already, and takes only the others.
+    """A function that holds some of a node's inputs already and takes only the others.
 
     Attributes
     ----------
     function : callable
     positions : tuple of int
-        Which inputs it takes.
+        Positions of the inputs that it takes.
     """
 
     function: Function
@@ -28,14 +28,14 @@ class Bound(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """How an operator is run.
+    """How to run an operator.
 
     Attributes
     ----------
     build : callable
-        Makes the function of a node; all that does not depend on the inputs is done here.
+        Returns the function of a node; does all work that does not depend on the inputs.
     since : int
-        The first version of the standard whose definition is known here.
+        The first version of the standard whose definition is implemented.
     several : bool
         Whether the function returns a tuple.
     """
@@ -51,13 +51,13 @@ OPERATORS: dict[str, Operator] = {}
 
 
 def bound(node: Node) -> Bound:
-    """Build a node's function, and tell which of its inputs it takes."""
+    """Build a node's function, and say which inputs it takes."""
     built = OPERATORS[node.operator].build(node)
     return built if isinstance(built, Bound) else Bound(built, tuple(range(len(node.inputs))))
 
 
 def operator(*names: str, since: int = 1, several: bool = False) -> Callable[[Builder], Builder]:
-    """Enter a builder into the table."""
+    """Register a builder for operators of these names."""
 
     def enter(build: Builder) -> Builder:
         for name in names:

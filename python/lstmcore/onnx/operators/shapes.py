@@ -1,4 +1,4 @@
-"""Operators on the shape of arrays: most give views, which cost nothing."""
+"""Operators on the shape of arrays; most return views, which cost nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 
 def _axes(node: Node, position: int, since: int) -> tuple[int, ...] | None:
-    """Return the axes if they are known: an attribute until version `since`, then an input."""
+    """Return the axes if they are constant: an attribute before version `since`, then an input."""
     if node.opset < since:
         axes = node.get("axes")
         return None if axes is None else tuple(axes)
@@ -44,7 +44,7 @@ def _unsqueeze(node: Node) -> Function | Bound:
     axes = _axes(node, 1, 13)
     if axes is None:
         return lambda x, axes: np.expand_dims(x, tuple(axes.ravel().tolist()))
-    if len(axes) == 1:  # an index does it in a fraction of the time
+    if len(axes) == 1:  # indexing takes a fraction of the time
         (axis,) = axes
         every = slice(None)
         index = (*[every] * axis, None) if axis >= 0 else (..., None, *[every] * (-1 - axis))
@@ -112,7 +112,7 @@ def _slice(node: Node) -> Function | Bound:
 
 
 def _slices(starts: Any, ends: Any, axes: Any, steps: Any) -> list[tuple[int, slice]]:
-    """Pairs of an axis and what is cut out of it; ONNX's numbers mean what Python's do."""
+    """Return pairs of an axis and its slice; ONNX's numbers mean what Python's mean."""
     axes = range(len(starts)) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
     found = []
@@ -220,7 +220,7 @@ _REDUCTIONS: dict[str, Any] = {
 
 
 def _scattered(x: Array, where: tuple[Array, ...], updates: Array, how: str) -> Array:
-    """A copy of x with `updates` put, or reduced in, where they belong."""
+    """Return a copy of x with `updates` written to, or combined with, the given places."""
     result = x.copy()
     if how == "none":
         result[where] = updates
@@ -247,7 +247,7 @@ def _tile(node: Node) -> Function:
 
 @operator("Shape", since=1)
 def _shape(node: Node) -> Function:
-    """With an attribute of our own, "pick", only this size or these."""
+    """Build Shape; the additional attribute "pick" selects one size or several."""
     start, end, pick = node.get("start", 0), node.get("end"), node.get("pick")
     if isinstance(pick, int):
         return lambda x: np.array(x.shape[start:end][pick])

@@ -1,4 +1,4 @@
-"""Windows over an array, as convolutions and pooling have them."""
+"""The windows of convolutions and pooling over an array."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lstmcore.onnx.graph import Node
 from lstmcore.onnx.operators.padding import padded
 
 FEW = 64
-"""Places in a window up to which a pass over the whole input for each of them is the fastest."""
+"""Largest window for which one pass over the whole input per element of the window is fastest."""
 
 BLOCK = 1 << 16
-"""Numbers of an input that such passes go over while they are in a cache."""
+"""Elements of a block of the input that stays in a cache during these passes."""
 
 
 class Windows:
-    """What Conv and pooling say about their windows, for any number of axes."""
+    """The window attributes of Conv and pooling, for any number of axes."""
 
     def __init__(self, node: Node, size: Sequence[int]) -> None:
         rank = len(size)
@@ -32,7 +32,7 @@ class Windows:
         self.ceiling = bool(node.get("ceil_mode", 0))
         pads = node.get("pads") or [0] * (2 * rank)
         if self.mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
-            node.fail(f"auto_pad: expected one that the standard has, got {self.mode!r}")
+            node.fail(f"auto_pad: expected one of the standard's values, got {self.mode!r}")
         if not len(self.strides) == len(self.dilations) == rank or len(pads) != 2 * rank:
             node.fail(f"expected strides, dilations and pads for {rank} axes")
         for name, numbers in (
@@ -49,7 +49,7 @@ class Windows:
         self.span = tuple((s - 1) * d + 1 for s, d in zip(self.size, self.dilations, strict=True))
 
     def padding(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        """Return what goes before and after each axis of an input."""
+        """Return the padding before and after each axis of an input."""
         if not self.mode.startswith("SAME"):
             return self.pads
         pairs = []
@@ -62,7 +62,7 @@ class Windows:
         return tuple(pairs)
 
     def over(self, x: Array, pairs: Sequence[tuple[int, int]], fill: Any) -> Array:
-        """Return all windows of x (N, C, ...) as a view (N, C, places ..., window ...)."""
+        """Return all windows of x (N, C, ...) as a view (N, C, positions ..., window ...)."""
         x = self._with_pads(x, pairs, fill)
         axes = tuple(range(2, x.ndim))
         slide: Any = np.lib.stride_tricks.sliding_window_view
@@ -79,22 +79,22 @@ class Windows:
         fill: Any,
         passes: Callable[[Iterator[Array], Array], None],
     ) -> Array:
-        """Make one number of each window of x (N, C, ...), in passes over blocks of rows.
+        """Reduce each window of x (N, C, ...) to one number, in passes over blocks of rows.
 
         Parameters
         ----------
         x : ndarray
         pairs : sequence of tuple of int
-            What goes before and after each axis.
+            Padding before and after each axis.
         fill : object
-            The number that goes there.
+            The value of the padding.
         passes : callable
-            Gets views of the places of all windows, one place after the other in the order of the
-            kernel, and the array (n, C, places ...) to fill.
+            Called with views of the windows' elements, one view for each element of the kernel in
+            order, and with the array (n, C, positions ...) to fill.
 
         Returns
         -------
-        ndarray, shape (N, C, places ...)
+        ndarray, shape (N, C, positions ...)
         """
         x = self._with_pads(x, pairs, fill)
         places = [
@@ -109,7 +109,7 @@ class Windows:
         return result
 
     def shifted(self, x: Array, places: Sequence[int]) -> Iterator[Array]:
-        """Give the view of each place of the kernel, in its order."""
+        """Yield a view for each element of the kernel, in order."""
         for inside in product(*map(range, self.size)):
             cut = [slice(None), slice(None)]
             for number, dilation, stride, count in zip(
