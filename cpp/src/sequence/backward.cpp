@@ -30,25 +30,12 @@ class BackwardWalk {
         cell_(cell),
         part_(std::move(part)),
         zeros_(static_cast<std::size_t>(shape.padded()), T(0)),
-        zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())),
-        pointers_(17 * part_.rows.size()) {
+        zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())) {
     const std::size_t size = part_.rows.size();
-    dy_ = pointers_.take<const T*>(size);
-    c_prev_ = pointers_.take<const T*>(size);
-    c_ = pointers_.take<const T*>(size);
-    gates_ = pointers_.take<const T*>(size);
-    dh_ = pointers_.take<T*>(size);
-    dc_ = pointers_.take<T*>(size);
-    dgates_ = pointers_.take<T*>(size);
-    dh_kept_ = pointers_.take<T*>(size);
-    h_ = pointers_.take<const T*>(size);
-    h_last_ = pointers_.take<const T*>(size);
-    dr_ = pointers_.take<T*>(size);
-    dm_ = pointers_.take<T*>(size);
-    norm_x_ = pointers_.take<const T*>(size);
-    norm_h_ = pointers_.take<const T*>(size);
-    statistics_ = pointers_.take<const T*>(size);
-    dh_product_ = pointers_.take<T*>(size);
+    pointers_ = PointerArrays([&](auto& layout) {
+      layout.take(size, dy_, c_prev_, c_, gates_, dh_, dc_, dgates_, dh_kept_, h_, h_last_, dr_, dm_, norm_x_, norm_h_,
+                  statistics_, dh_product_);
+    });
     dgates_lowp_.prepare(cell.weights->h_lowp, static_cast<Index>(size));
     dr_lowp_.prepare(cell.weights->projection_lowp, static_cast<Index>(size));
   }

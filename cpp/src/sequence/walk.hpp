@@ -3,30 +3,14 @@
 
 #include <cmath>
 #include <cstddef>
-#include <memory>
 
 #include "../packing/cell_weights.hpp"
 #include "../runtime/threads.hpp"
 #include "masks.hpp"
+#include "pointer_arrays.hpp"
 #include "schedule.hpp"
 
 namespace lstmcore {
-
-/// Several arrays of pointers in one allocation.
-class PointerArrays {
- public:
-  explicit PointerArrays(std::size_t pointers) : memory_(new std::byte[pointers * sizeof(void*)]) {}
-  template <class Pointer>
-  Pointer* take(std::size_t count) {
-    auto* const array = reinterpret_cast<Pointer*>(memory_.get()) + taken_;
-    taken_ += count;
-    return array;
-  }
-
- private:
-  std::unique_ptr<std::byte[]> memory_;
-  std::size_t taken_ = 0;
-};
 
 /// out = a B for some panels of B: `rows` row pointers each.
 template <class T>

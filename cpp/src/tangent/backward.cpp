@@ -1,4 +1,6 @@
 // Gradients and their tangents back through time.
+#include <array>
+
 #include "../sequence/weight_gradient.hpp"
 #include "dual_walk.hpp"
 
@@ -37,7 +39,6 @@ class TangentBackwardWalk : DualWalk<T> {
         values_(values),
         weights_(weights),
         gradients_(gradients),
-        scratch_(count(4 * size() * shape.padded())),
         norm_scratch_(count(shape.normed ? 4 * shape.padded() : 0)),
         dy_(size()),
         dh_(size()),
@@ -51,10 +52,12 @@ class TangentBackwardWalk : DualWalk<T> {
         bias_rows_(count(size())),
         peephole_rows_(count(size())),
         norm_rows_(count(size())) {
+    const std::array scratch_rows{&dm_.value, &dm_.tangent, &dh_kept_.value, &dh_kept_.tangent};
+    scratch_.resize(scratch_rows.size() * count(size() * shape.padded()));
     std::fill(scratch_.data(), scratch_.data() + scratch_.size(), T(0));
     T* next = scratch_.data();
     for (Index i = 0; i < size(); ++i) {
-      for (std::vector<T*>* pointers : {&dm_.value, &dm_.tangent, &dh_kept_.value, &dh_kept_.tangent}) {
+      for (std::vector<T*>* pointers : scratch_rows) {
         (*pointers)[count(i)] = next;
         next += shape.padded();
       }
