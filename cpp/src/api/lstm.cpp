@@ -140,8 +140,8 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   kept.segments = Segments(kept.schedule.longest, sequence.recompute);
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
+  kept.dropped.resize(kept.config.weight_dropout > 0.0 ? kept.cells.size() : 0);
   for (auto& layer : kept.layers) layer.input.resize(0);
-  for (auto& cell : kept.cells) cell.h_fed.resize(0);
   StackForward<T>(*impl_, sequence, y, state, kept.schedule, &kept).run();
   kept.lstm = impl_;
   kept.ready = true;
@@ -173,32 +173,25 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   kept.random = true;
   kept.layers.resize(count(config.num_layers));
   kept.cells.resize(impl_->forward.size());
+  kept.dropped.resize(kept.config.weight_dropout > 0.0 ? kept.cells.size() : 0);
   const Index rows = batch * expected_steps;
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
-    auto& cell = kept.cells[count(layer)];
+    StepState<T>& cell = kept.cells[count(layer)];
     kept.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
     kept.layers[count(layer)].h.reserve(count(rows * shape.state));
-    if (shape.projected) cell.m.reserve(count(rows * shape.hidden));
-    cell.norm_x.reserve(count(shape.normed ? rows * shape.gates_width() : 0));
-    cell.norm_h.reserve(count(shape.normed ? rows * shape.gates_width() : 0));
-    cell.statistics.reserve(count(shape.normed ? rows * kernels::norm_statistics : 0));
-    cell.h_fed.resize(0);
-    cell.gates.reserve(count(rows * shape.gates_width()));
-    cell.c.reserve(count(rows * shape.padded()));
-    cell.h0.resize(count(batch * shape.state));
-    cell.c0.resize(count(batch * shape.padded()));
+    const auto buffers = step_buffers(shape, StepUse::every_step, config.recurrent_dropout > 0.0);
+    cell.reserve(buffers, {batch, rows, 1, expected_steps});
     gather_state(kept.schedule, state.h, count(layer), shape.state, shape.state, cell.h0.data());
     gather_state(kept.schedule, state.c, count(layer), shape.hidden, shape.padded(), cell.c0.data());
     if (config.weight_dropout > 0.0) {
       const std::uint64_t stream = mask_seed(seed, MaskKind::weight_dropout, layer);
-      cell.dropped = impl_->forward[count(layer)].with_dropout(shape, config.weight_dropout, stream);
+      kept.dropped[count(layer)] = impl_->forward[count(layer)].with_dropout(shape, config.weight_dropout, stream);
     }
     if (config.recurrent_dropout > 0.0) {
-      cell.h_fed.reserve(count(rows * shape.state));
-      recurrent_mask(kept.schedule, config.recurrent_dropout, mask_seed(seed, MaskKind::recurrent_dropout, layer),
-                     shape, cell.h_factor);
-      feed_initial_state(kept.schedule, shape, cell.h0.data(), cell.h_factor, cell.h0_fed);
+      const std::uint64_t stream = mask_seed(seed, MaskKind::recurrent_dropout, layer);
+      recurrent_mask(kept.schedule, config.recurrent_dropout, stream, shape, cell.h_factor.data());
+      feed_initial_state(kept.schedule, shape, cell.h0.data(), cell.h_factor.data(), cell.h0_fed.data());
     }
   }
   kept.lstm = impl_;
@@ -235,41 +228,18 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
   RowMap<const T> input = packed_rows<const T>(schedule, own_x.data(), config.input_size);
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
-    auto& own = kept.cells[count(layer)];
+    StepState<T>& own = kept.cells[count(layer)];
     Buffer<T>& h = kept.layers[count(layer)].h;
-    own.gates.grow(count(schedule.total * shape.gates_width()));
-    own.c.grow(count(schedule.total * shape.padded()));
+    const auto buffers = step_buffers(shape, StepUse::every_step, config.recurrent_dropout > 0.0);
+    own.grow(buffers, room_of(schedule, kept.segments));
     h.grow(count(schedule.total * shape.state));
     ForwardCell<T> cell;
-    cell.weights = config.weight_dropout > 0.0 ? &own.dropped : &impl_->forward[count(layer)];
+    own.bind(buffers, schedule, cell);
+    cell.weights = config.weight_dropout > 0.0 ? &kept.dropped[count(layer)] : &impl_->forward[count(layer)];
     cell.x = input;
-    cell.h0 = single_rows<const T>(schedule, own.h0.data(), shape.state);
-    cell.c0 = single_rows<const T>(schedule, own.c0.data(), shape.padded());
-    cell.gates = packed_rows(schedule, own.gates.data(), shape.gates_width());
-    cell.c = packed_rows(schedule, own.c.data(), shape.padded());
     cell.h = packed_rows(schedule, h.data(), shape.state);
-    if (shape.projected) {
-      own.m.grow(count(schedule.total * shape.hidden));
-      cell.m = packed_rows(schedule, own.m.data(), shape.hidden);
-      cell.proj_clip = static_cast<T>(config.proj_clip);
-    }
-    if (shape.normed) {
-      own.norm_x.grow(count(schedule.total * shape.gates_width()));
-      own.norm_h.grow(count(schedule.total * shape.gates_width()));
-      own.statistics.grow(count(schedule.total * kernels::norm_statistics));
-      own.fresh_c.resize(count(schedule.rows * shape.padded()));
-      cell.norm_x = packed_rows(schedule, own.norm_x.data(), shape.gates_width());
-      cell.norm_h = packed_rows(schedule, own.norm_h.data(), shape.gates_width());
-      cell.statistics = packed_rows(schedule, own.statistics.data(), kernels::norm_statistics);
-      cell.fresh_c = single_rows(schedule, own.fresh_c.data(), shape.padded());
-    }
+    cell.proj_clip = static_cast<T>(config.proj_clip);
     cell.variant = impl_->variant(count(layer), kept.seed);
-    if (config.recurrent_dropout > 0.0) {
-      own.h_fed.grow(count(schedule.total * shape.state));
-      cell.variant.h_factor = single_rows<const T>(schedule, own.h_factor.data(), shape.state_padded());
-      cell.h0_fed = single_rows<const T>(schedule, own.h0_fed.data(), shape.state);
-      cell.h_fed = packed_rows(schedule, own.h_fed.data(), shape.state);
-    }
     if (layer + 1 == config.num_layers && y) {
       cell.y = {y.data, schedule.iota.data(), schedule.order.data(), 0, y.stride[0]};
     }
@@ -342,11 +312,8 @@ template <class T>
 std::size_t LstmTape<T>::Impl::bytes() const {
   std::size_t sum = 0;
   for (const Layer& layer : layers) sum += layer.input.bytes() + layer.h.bytes();
-  for (const Cell& cell : cells) {
-    sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
-           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes() + cell.norm_x.bytes() +
-           cell.norm_h.bytes() + cell.statistics.bytes() + cell.fresh_c.bytes();
-  }
+  for (const StepState<T>& cell : cells) sum += cell.bytes();
+  for (const ForwardPanels<T>& weights : dropped) sum += weights.bytes();
   return sum;
 }
 

@@ -161,8 +161,8 @@ class BackwardWalk {
                            state_panels()),
              cell_.weights->h_lowp, dgates_lowp_);
     const Index first = state_columns().begin, columns = std::max<Index>(state_columns().size(), 0);
-    for (Index i = 0; cell_.variant.h_factor && i < alive_; ++i) {
-      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
+    for (Index i = 0; cell_.h_factor && i < alive_; ++i) {
+      kernels_.multiply(cell_.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
     }
     for (Index i = 0; cell_.dh_kept && i < alive_; ++i) kernels_.add(dh_kept_[i] + first, dh_[i] + first, columns);
     if (schedule_.resets.empty()) return;

@@ -137,7 +137,7 @@ class ForwardWalk {
     zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
                   part_.blocks);
     if (!cell_.h_fed) return;
-    h_factor_[i] = cell_.variant.h_factor.at(0, r);
+    h_factor_[i] = cell_.h_factor.at(0, r);
     h_fed_[i] = cell_.h_fed.at(step, r);
     if (schedule_.cut(r, step, cell_.reversed)) return;
     h_prev_[i] = step == cell_.first ? cell_.h0_fed.at(0, r) : cell_.h_fed.at(step - 1, r);

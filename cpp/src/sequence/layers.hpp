@@ -60,17 +60,24 @@ class Segments {
   Index count() const { return count_; }
   bool again() const { return count_ > 1; }
   Range of(Index segment) const { return {segment * every_, std::min((segment + 1) * every_, longest_)}; }
-  /// Rows of the segment that has most, the first, which is what a place for one segment at a time has to hold.
+  /// Valid steps of the segment that has most, the first, which is what memory for one segment at a time has to hold.
   Index most_rows(const Schedule& schedule) const { return schedule.work(0, of(0).end); }
+  /// States that a tape holds: those before each segment, and if there are several also the last.
+  Index states() const { return again() ? count_ + 1 : count_; }
 
  private:
   Index longest_ = 0, every_ = 0, count_ = 1;
 };
 
-/// Whether what layers pass to each other is there for one segment at a time: in a stack that walks forwards only,
-/// whose times are steps.
+/// Whether layers pass their outputs on one segment at a time: in a stack that walks forwards only, whose times are
+/// steps.
 inline bool passes_segments(const LstmConfig& config, const Segments& segments) {
   return segments.again() && !config.bidirectional && !config.go_backwards;
+}
+
+/// What the buffers of a direction of a layer have to hold.
+inline StepRoom room_of(const Schedule& schedule, const Segments& segments) {
+  return {schedule.rows, segments.most_rows(schedule), segments.states(), schedule.longest};
 }
 
 /// How many layers go through a segment together, before the next ones begin. Where segments are passed on that is all
@@ -81,25 +88,6 @@ inline Index layers_together(const LstmConfig& config, const Segments& segments)
 
 template <class T>
 struct LstmTape<T>::Impl {
-  /// What one direction of a layer leaves for its backward, by (step, row): of all steps, or of those of one segment.
-  struct Cell {
-    Buffer<T> gates;  ///< [rows of all steps][4 Hp] activations
-    Buffer<T> c;      ///< [rows of all steps][Hp]
-    Buffer<T> m;      ///< [rows of all steps][H], with a projection: what h is the projection of
-    Buffer<T> h0;     ///< [segments][N][width of h] before each segment; with several segments also after the last
-    Buffer<T> c0;     ///< [segments][N][Hp]
-    // With recurrent dropout: its mask, and h0 and h times that.
-    Buffer<T> h_factor;  ///< [N][Hp]
-    Buffer<T> h0_fed;    ///< [N][H] of one segment
-    Buffer<T> h_fed;     ///< [rows of all steps][H]
-    // With layer norms: W x and U h' before them, their statistics, and c before zoneout.
-    Buffer<T> norm_x;               ///< [rows of all steps][4 Hp]
-    Buffer<T> norm_h;               ///< the same
-    Buffer<T> statistics;           ///< [rows of all steps][norm_statistics]
-    Buffer<T> fresh_c;              ///< [N][Hp]
-    std::vector<Index> norm_slots;  ///< by step: which place for W x it takes, if there are only some
-    ForwardPanels<T> dropped;       ///< with dropout of the recurrent weights: what is left of all weights
-  };
   /// What layers pass to each other, by (time, row).
   struct Layer {
     Buffer<T> input;  ///< [rows of all steps][input]; empty if it is the layer below's output as it stands
@@ -115,7 +103,8 @@ struct LstmTape<T>::Impl {
   std::uint64_t seed = 0;
   Segments segments;
   std::vector<Layer> layers;
-  std::vector<Cell> cells;
+  std::vector<StepState<T>> cells;        ///< entry layer * D + direction
+  std::vector<ForwardPanels<T>> dropped;  ///< what dropout of the recurrent weights leaves; empty without it
 
   /// What varies in a cell, with the masks of zoneout that were at work.
   CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
@@ -144,12 +133,11 @@ template <class T>
 void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, Range times,
                       const RowMap<T>& rows);
 
-/// The mask that recurrent dropout multiplies h with, [N][padded width of h]; and h0 times that.
+/// The mask that recurrent dropout multiplies h with, [N][padded P]; and h0 [N][P] times that.
 template <class T>
-void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, Buffer<T>& mask);
+void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, T* mask);
 template <class T>
-void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
-                        Buffer<T>& fed);
+void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* fed);
 
 /// Dropout of the recurrent weights, in place: of the gradient by them, from that by what was left of them.
 template <class T>

@@ -173,7 +173,7 @@ class TangentBackwardWalk : DualWalk<T> {
     for (Index i = 0; i < alive_; ++i) {
       const bool cut = schedule_.cut(row(i), step, cell_.reversed);
       const auto finish = [&](T* dh, T* dc, const T* kept) {
-        if (this->fed()) kernels_.multiply(cell_.variant.h_factor.at(0, row(i)), dh, shape_.state);
+        if (this->fed()) kernels_.multiply(cell_.h_factor.at(0, row(i)), dh, shape_.state);
         if (keeps()) kernels_.add(kept, dh, shape_.state);
         if (!cut) return;
         std::fill_n(dh, shape_.state, T(0));
@@ -306,7 +306,7 @@ class TangentBackward {
     h_rows_.gates.clear();
     h_rows_.h_prev.clear();
     for (auto* pointers : {&rows_.gates, &dx_.value, &dx_.tangent}) pointers->clear();
-    const bool fed = static_cast<bool>(cell_.variant.h_factor);
+    const bool fed = static_cast<bool>(cell_.h_factor);
     const DualMap<T>&h0 = fed ? cell_.h0_fed : cell_.h0, &h = fed ? cell_.h_fed : cell_.h;
     for (const bool of_values : {false, true}) {
       const auto other = [of_values](const DualMap<T>& map) { return of_values ? map.tangent : map.value; };
