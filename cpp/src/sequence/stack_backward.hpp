@@ -2,7 +2,7 @@
 #pragma once
 
 #include "stack_forward.hpp"
-#include "weight_gradient.hpp"
+#include "weight_sums.hpp"
 
 namespace lstmcore {
 
