@@ -35,8 +35,9 @@ class LayerBackward {
     block_parts_ = sums.wanted() ? std::min(shares, shape.blocks()) : 0;
     column_parts_ = sums.wanted() ? static_cast<int>((shares + block_parts_ - 1) / block_parts_) : 1;
     dx_parts_ = dx ? shares : 0;
-    for (int thread = 0; thread < threads; ++thread)
+    for (int thread = 0; thread < threads; ++thread) {
       scratch_.emplace_back(shape, cells, static_cast<bool>(dx), sums, sets_);
+    }
   }
 
   /// False if the system does not give the threads.

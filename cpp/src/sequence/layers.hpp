@@ -8,6 +8,12 @@
 
 namespace lstmcore {
 
+/// Sizes of the cells of a layer, for vectors of `lanes` elements.
+inline CellShape cell_shape(const LstmConfig& config, Index layer, Index lanes, const Arithmetic& arithmetic) {
+  return {config.layer_input_size(layer), config.hidden_size, config.state_size(), lanes,
+          config.proj_size > 0,           config.layer_norm,  arithmetic};
+}
+
 template <class T>
 struct Lstm<T>::Impl {
   Impl(const LstmConfig& configuration, Precision of_products);
@@ -26,10 +32,7 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell) const;
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
-  CellShape shape(Index layer) const {
-    return {config.layer_input_size(layer), config.hidden_size, config.state_size(), active_kernels<T>().lanes,
-            config.proj_size > 0,           config.layer_norm,  arithmetic};
-  }
+  CellShape shape(Index layer) const { return cell_shape(config, layer, active_kernels<T>().lanes, arithmetic); }
   /// Tangents are computed in the precision of T, whatever that of the values.
   CellShape shape_of_tangents(Index layer) const {
     CellShape own = shape(layer);
@@ -78,6 +81,11 @@ inline bool passes_segments(const LstmConfig& config, const Segments& segments) 
 /// What the buffers of a direction of a layer have to hold.
 inline StepRoom room_of(const Schedule& schedule, const Segments& segments) {
   return {schedule.rows, segments.most_rows(schedule), segments.states(), schedule.longest};
+}
+
+/// Valid steps for which layers hold what they pass on: all, or those of the longest segment.
+inline Index passed_steps(const LstmConfig& config, const Segments& segments, Index of_segment, Index all) {
+  return passes_segments(config, segments) ? of_segment : all;
 }
 
 /// How many layers go through a segment together, before the next ones begin. Where segments are passed on that is all

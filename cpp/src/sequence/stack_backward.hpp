@@ -175,7 +175,7 @@ class StackBackward {
       return dx_ = packed_rows(schedule_, own_x_.data(), width);
     }
     Buffer<T>& own = between_[layer % 2];
-    own.resize(count((by_segment() ? segments_.most_rows(schedule_) : schedule_.total) * width));
+    own.resize(count(passed_steps(config_, segments_, segments_.most_rows(schedule_), schedule_.total) * width));
     return dx_ = packed_rows(schedule_, own.data(), width, first_kept(steps));
   }
 

@@ -104,7 +104,7 @@ class StackForward {
   bool by_segment() const { return passes_segments(config_, segments_); }
   /// Times of the steps of a segment in what layers pass to each other, which is kept from there on.
   Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
-  Index rows_kept() const { return by_segment() ? room_.steps : schedule_.total; }
+  Index rows_kept() const { return passed_steps(config_, segments_, room_.steps, schedule_.total); }
 
   /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
   int wavefront_threads(Range steps) const {
@@ -150,7 +150,8 @@ class StackForward {
     input_ = std::move(place.h);
     place.shape = lstm_.shape(layer);
     place.output = output_rows(layer, segments_.of(segment), place.h);
-    place.cells.assign(count(config_.directions()), {});
+    place.cells.clear();
+    place.cells.resize(count(config_.directions()));
     if (tape_ == nullptr) place.own.resize(place.cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);

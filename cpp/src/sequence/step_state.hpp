@@ -164,16 +164,16 @@ class StepMemory : public Fields<Buffer<T>> {
   using Shapes = Fields<BufferShape>;
   using Rows = Fields<RowMap<T>>;
 
-  /// Makes room. A buffer that is large enough keeps its contents, others are undefined.
+  /// Makes room. A buffer that is large enough keeps its contents, those of others are undefined.
   void resize(const Shapes& shapes, const StepRoom& room) {
-    visit(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
+    visit_existing(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
       buffer.resize(static_cast<std::size_t>(room.elements(shape)));
       if (shape.places == Places::input_chunk) number_chunks(room);
     });
   }
   /// Makes room for one of each row, and takes memory for `room.steps` valid steps, none of which exists yet.
   void reserve(const Shapes& shapes, const StepRoom& room) {
-    visit(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
+    visit_existing(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
       const auto size = static_cast<std::size_t>(room.elements(shape));
       if (shape.places == Places::steps) {
         buffer.reserve(size);
@@ -184,7 +184,7 @@ class StepMemory : public Fields<Buffer<T>> {
   }
   /// Makes room for more valid steps.
   void grow(const Shapes& shapes, const StepRoom& room) {
-    visit(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
+    visit_existing(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
       if (shape.places == Places::steps) buffer.grow(static_cast<std::size_t>(room.elements(shape)));
     });
   }
@@ -192,29 +192,11 @@ class StepMemory : public Fields<Buffer<T>> {
   /// Points `rows` to those of a time segment that begins at `first_step`; a buffer that does not exist leaves its rows
   /// absent. Rows are at (step, sorted row).
   void bind(const Shapes& shapes, const Schedule& schedule, Rows& rows, Index segment = 0, Index first_step = 0) {
-    const auto bind = [&](Buffer<T>& buffer, const BufferShape& shape, RowMap<T>& map) {
-      const Index width = shape.width;
-      switch (shape.places) {
-        case Places::none:
-          return;
-        case Places::single:
-          map = single_rows(schedule, buffer.data(), width);
-          return;
-        case Places::alternating:
-          map = alternating_rows(schedule, buffer.data(), width);
-          return;
-        case Places::input_chunk:
-          map = {buffer.data(), place_in_chunk_.data(), schedule.iota.data(), schedule.rows * width, width};
-          return;
-        case Places::states:
-          map = single_rows(schedule, buffer.data() + segment * schedule.rows * width, width);
-          return;
-        case Places::steps:
-          map = packed_rows(schedule, buffer.data(), width, first_step);
-          return;
-      }
-    };
-    Shapes::visit(bind, static_cast<Fields<Buffer<T>>&>(*this), shapes, rows);
+    Shapes::visit(
+        [&](Buffer<T>& buffer, const BufferShape& shape, RowMap<T>& map) {
+          if (shape.places != Places::none) map = rows_of(buffer.data(), shape, schedule, segment, first_step);
+        },
+        buffers(), shapes, rows);
   }
 
   std::size_t bytes() const {
@@ -225,10 +207,38 @@ class StepMemory : public Fields<Buffer<T>> {
   }
 
  private:
+  Fields<Buffer<T>>& buffers() { return *this; }
+
+  /// Calls visit(buffer, shape) for each buffer that exists.
   template <class Visit>
-  void visit(const Shapes& shapes, Visit&& visit) {
-    Shapes::visit(visit, static_cast<Fields<Buffer<T>>&>(*this), shapes);
+  void visit_existing(const Shapes& shapes, Visit&& visit) {
+    Shapes::visit(
+        [&](Buffer<T>& buffer, const BufferShape& shape) {
+          if (shape.places != Places::none) visit(buffer, shape);
+        },
+        buffers(), shapes);
   }
+
+  RowMap<T> rows_of(T* base, const BufferShape& shape, const Schedule& schedule, Index segment,
+                    Index first_step) const {
+    const Index width = shape.width;
+    switch (shape.places) {
+      case Places::none:
+        break;
+      case Places::single:
+        return single_rows(schedule, base, width);
+      case Places::alternating:
+        return alternating_rows(schedule, base, width);
+      case Places::input_chunk:
+        return {base, place_in_chunk_.data(), schedule.iota.data(), schedule.rows * width, width};
+      case Places::states:
+        return single_rows(schedule, base + segment * schedule.rows * width, width);
+      case Places::steps:
+        return packed_rows(schedule, base, width, first_step);
+    }
+    return {};
+  }
+
   void number_chunks(const StepRoom& room) {
     const Index steps = lstmcore::input_chunk(room.rows, room.longest);
     place_in_chunk_.resize(static_cast<std::size_t>(std::max<Index>(room.longest, 1)));
