@@ -42,9 +42,7 @@ class Count {
   }
 
   Index tape() const {
-    const bool drops = config_.recurrent_dropout > 0.0;
-    Index sum = of_layers(
-        [&](const CellShape& shape) { return elements(step_buffers(shape, StepUse::every_step, drops), room_); });
+    Index sum = of_layers([&](const CellShape& shape) { return cell_of_tape(shape); });
     sum += call_.valid_steps * config_.input_size + config_.num_layers * passed_;
     if (config_.dropout > 0.0) sum += (config_.num_layers - 1) * passed_;
     if (config_.weight_dropout > 0.0) sum += weights();
@@ -74,6 +72,19 @@ class Count {
   }
 
  private:
+  /// The buffers of a cell. With several segments the forward uses them for the next step alone, before the backward
+  /// does for every step of a segment.
+  Index cell_of_tape(const CellShape& shape) const {
+    const bool drops = config_.recurrent_dropout > 0.0;
+    Index sum = 0;
+    StepFields<BufferShape>::visit(
+        [&](const BufferShape& every_step, const BufferShape& next_step) {
+          sum += std::max(room_.elements(every_step), segments_.again() ? room_.elements(next_step) : 0);
+        },
+        step_buffers(shape, StepUse::every_step, drops), step_buffers(shape, StepUse::next_step, drops));
+    return sum;
+  }
+
   CellShape shape(Index layer) const {
     return cell_shape(config_, layer, call_.vector_bytes / Index{sizeof(T)}, Arithmetic{});
   }

@@ -1,4 +1,4 @@
-// Backward: each part walks its rows back through time; the products over all rows of all times follow it.
+// The backward of a layer: who walks which rows, and who computes which products after that.
 #include "layer_products.hpp"
 
 namespace lstmcore {
@@ -6,10 +6,10 @@ namespace {
 
 /// The backward of a layer.
 ///
-/// If every thread walks rows of its own, it also computes dx and the sums for dW and db of just these: nothing that
-/// one core writes is read by another, except for the sums, at the end. Otherwise the work is cut into phases: a range
-/// of steps is walked, then dx, dW and db of its rows follow, cut in other ways. If the walk has fewer parts than there
-/// are threads, the next range is walked meanwhile.
+/// If every thread walks rows of its own, it also computes dx and the sums for dW and db of these rows: cores share
+/// nothing but the sums, which are added up at the end. Otherwise the work is cut into phases: one phase walks a range
+/// of steps, the next computes dx, dW and db of its rows, in tasks cut by blocks and columns. If the walk has fewer
+/// parts than threads, the next range is walked at the same time.
 template <class T>
 class LayerBackward {
  public:
@@ -40,7 +40,7 @@ class LayerBackward {
     }
   }
 
-  /// False if the system does not give the threads.
+  /// Returns false if the system does not start the threads.
   bool run() {
     const auto scratch = [&](int thread) -> ProductScratch<T>& { return scratch_[static_cast<std::size_t>(thread)]; };
     if (own_rows_) {
@@ -76,7 +76,7 @@ class LayerBackward {
     return split(shape_.blocks(), static_cast<int>(block_parts_), static_cast<int>(part));
   }
 
-  /// Everything but the end, for the rows that one thread walks.
+  /// The walk and the products of the rows of one thread; the sums are written later.
   void run_set(Index index, ProductScratch<T>& scratch) {
     WalkedRows<T>& set = sets_[static_cast<std::size_t>(index)];
     const Index groups = static_cast<Index>(sums_.groups().size()) / threads_;

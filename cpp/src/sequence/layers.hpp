@@ -1,4 +1,4 @@
-// What Lstm, LstmTape and LstmStream hold.
+// What Lstm and LstmTape hold.
 #pragma once
 
 #include <mutex>
@@ -52,8 +52,8 @@ struct Lstm<T>::Impl {
   mutable std::vector<BackwardPanels<T>> backward_;
 };
 
-/// The steps of a sequence cut into segments. If there are several, a forward keeps the states between them only, and
-/// the backward computes the rest of a segment again when it comes to it.
+/// The steps of a sequence cut into time segments. If there are several, a forward stores only the states between them,
+/// and the backward computes the rest of a segment again before it walks back through it.
 class Segments {
  public:
   Segments() = default;
@@ -89,7 +89,8 @@ inline Index passed_steps(const LstmConfig& config, const Segments& segments, In
 }
 
 /// How many layers go through a segment together, before the next ones begin. Where segments are passed on that is all
-/// of them, so that nothing between layers outlives a segment; elsewhere a layer waits for all of the one below.
+/// of them, so that what lies between layers is needed for one segment only; elsewhere a layer needs all steps of the
+/// one below.
 inline Index layers_together(const LstmConfig& config, const Segments& segments) {
   return segments.again() && !passes_segments(config, segments) ? 1 : config.num_layers;
 }
@@ -98,15 +99,15 @@ template <class T>
 struct LstmTape<T>::Impl {
   /// What layers pass to each other, by (time, row).
   struct Layer {
-    Buffer<T> input;  ///< [rows of all steps][input]; empty if it is the layer below's output as it stands
+    Buffer<T> input;  ///< [rows of all steps][input]; empty: the h of the layer below, unchanged
     Buffer<T> h;      ///< [rows of all steps][D * H]
   };
 
   bool ready = false;
-  bool open = false;  ///< begun, and fed step by step
+  bool open = false;  ///< begun, and taking one step at a time
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
-  LstmConfig config;  ///< as it was at work: without dropout if nothing was random
+  LstmConfig config;  ///< of the forward: without dropout if nothing was random
   bool random = true;
   std::uint64_t seed = 0;
   Segments segments;
@@ -114,11 +115,11 @@ struct LstmTape<T>::Impl {
   std::vector<StepState<T>> cells;        ///< entry layer * D + direction
   std::vector<ForwardPanels<T>> dropped;  ///< what dropout of the recurrent weights leaves; empty without it
 
-  /// What varies in a cell, with the masks of zoneout that were at work.
+  /// What varies in a cell, with the forward's masks of zoneout.
   CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
     return random ? of.variant(cell, seed) : of.variant(cell);
   }
-  /// The input of a layer by packed index: the layer below's output, if that went on as it stands.
+  /// The input of a layer by packed index.
   Buffer<T>& input_of(Index layer) {
     const auto at = static_cast<std::size_t>(layer);
     return layer == 0 || layers[at].input.size() > 0 ? layers[at].input : layers[at - 1].h;
@@ -126,7 +127,7 @@ struct LstmTape<T>::Impl {
   std::size_t bytes() const;
 };
 
-/// A configuration as it is at work where nothing is random.
+/// The configuration of a forward in which nothing is random.
 LstmConfig without_dropout(LstmConfig config);
 
 /// Dropout between layers: y = mask(x) / (1 - rate) for some times of the output of layer `layer`, or its backward.
@@ -147,7 +148,8 @@ void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, c
 template <class T>
 void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* fed);
 
-/// Dropout of the recurrent weights, in place: of the gradient by them, from that by what was left of them.
+/// Dropout of the recurrent weights, in place: turns the gradient with respect to the dropped weights into that with
+/// respect to the weights.
 template <class T>
 void weight_dropout(double rate, std::uint64_t seed, const View<T, 2>& matrix);
 

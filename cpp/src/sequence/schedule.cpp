@@ -39,7 +39,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
     total += count;
   }
   if (mask) {
-    there.resize(size(total));
+    valid_times.resize(size(total));
     if (reset) resets.assign(size(total), 0);
     for (Index row = 0; row < rows; ++row) {
       const Index from = order[size(row)];
@@ -49,7 +49,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
         pending = pending || (reset && reset(from, t));
         if (!mask(from, t)) continue;
         const std::size_t at = size(packed(valid++, row));
-        there[at] = t;
+        valid_times[at] = t;
         if (reset) resets[at] = pending ? 1 : 0;
         pending = false;
       }

@@ -55,7 +55,7 @@ class StackBackward {
     WeightSums<T> sums;
   };
 
-  bool passes_over() const { return !schedule_.there.empty(); }
+  bool passes_over() const { return !schedule_.valid_times.empty(); }
   bool by_segment() const { return passes_segments(config_, segments_); }
   Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
 
@@ -93,7 +93,7 @@ class StackBackward {
             WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip), in_lowp)};
   }
 
-  /// Returns where the gradient by the layer's input is.
+  /// Returns where the gradient with respect to the layer's input is.
   RowMap<T> run_layer(Index layer, Index segment, const RowMap<const T>& dy) {
     Layer& carried = layers_[count(layer)];
     const CellShape& shape = carried.shape;
@@ -143,7 +143,8 @@ class StackBackward {
     }
   }
 
-  /// From the gradient by a layer's input, in place, that by what the layer below has put out.
+  /// Turns the gradient with respect to a layer's input, in place, into that with respect to the output of the layer
+  /// below.
   void drop_input_gradient(Index layer, Range times, const RowMap<T>& dx) const {
     if (config_.dropout == 0.0) return;
     layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, config_.layer_input_size(layer), times,
@@ -164,8 +165,8 @@ class StackBackward {
     }
   }
 
-  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below. Groups
-  /// of layers pass all of it on at once, layers of a group a segment.
+  /// Where the gradient with respect to the layer's input goes: to the caller's dx, if wanted, or to memory that the
+  /// layer below reads. It covers the segment, or all steps where the layer below is walked only after all segments.
   RowMap<T> dx_rows(Index layer, Range steps) {
     const Index width = config_.layer_input_size(layer);
     if (layer == 0 && !inputs_.x) return {};

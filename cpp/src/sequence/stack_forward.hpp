@@ -6,8 +6,8 @@
 
 namespace lstmcore {
 
-/// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each
-/// layer. A tape in segments takes the states between them, and later the rest of one segment after the other.
+/// One forward call. With a tape every layer stores its gates, c and h in it; without one, the layers share scratch. A
+/// tape in segments first takes the states between them, and later the rest, one segment at a time.
 template <class T>
 class StackForward {
  public:
@@ -78,8 +78,8 @@ class StackForward {
   }
 
  private:
-  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between segments,
-  /// or all of one segment.
+  /// What a walk stores: all that the backward needs (without a tape, nothing), only the states between segments, or
+  /// all of one segment.
   enum class Work { everything, states, segment_again };
 
   /// Whether a mask has to be respected between the caller's times and ours.
@@ -94,7 +94,7 @@ class StackForward {
     Buffer<T> h;
   };
 
-  /// The last layer's h to the caller's times, if a mask lies between.
+  /// Copies the last layer's h to the caller's times, if a mask passes over some.
   void scatter(Range layers, Range times) {
     if (!y_ || !passes_over() || !last(layers.end - 1)) return;
     scatter_steps(schedule_, output_.readable(), times, y_);
@@ -102,7 +102,7 @@ class StackForward {
 
   bool last(Index layer) const { return layer + 1 == config_.num_layers; }
   bool by_segment() const { return passes_segments(config_, segments_); }
-  /// Times of the steps of a segment in what layers pass to each other, which is kept from there on.
+  /// The first time for which layers hold what they pass to each other.
   Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
   Index rows_kept() const { return passed_steps(config_, segments_, room_.steps, schedule_.total); }
 
@@ -128,7 +128,7 @@ class StackForward {
     return rows.readable();
   }
 
-  /// Where the layer's h goes: the tape, the caller's y, the next layer's input, or a place for the last two steps.
+  /// Where the layer's h goes: to the tape, the caller's y, the next layer's input, or two places per row used in turn.
   RowMap<T> output_rows(Index layer, Range steps, Buffer<T>& own) {
     const Index width = config_.output_size();
     if (tape_ != nullptr) {
@@ -146,7 +146,7 @@ class StackForward {
   }
 
   void prepare(Index layer, Index segment, const RowMap<const T>& input, Layer& place) {
-    // What the layer below has left here is this one's input.
+    // The layer below wrote its h to `place`; it is this layer's input.
     input_ = std::move(place.h);
     place.shape = lstm_.shape(layer);
     place.output = output_rows(layer, segments_.of(segment), place.h);
@@ -275,7 +275,7 @@ class StackForward {
   Buffer<T> x_;         ///< the first layer's input, if it had to be copied
   Buffer<T> input_;     ///< any other's
   RowMap<T> output_;    ///< of the last layer that was walked
-  Buffer<T> output_h_;  ///< where that lies, if neither tape nor caller holds it
+  Buffer<T> output_h_;  ///< its memory, if neither tape nor caller owns it
 };
 
 }  // namespace lstmcore

@@ -28,7 +28,7 @@ kernels::Product<T> product_of(Index rows, const T* const* a, Index depth, const
   return product;
 }
 
-/// Where the parts of the same rows meet after each step, if there are several.
+/// The barrier at which the parts of the same rows wait for each other, if there are several.
 struct Meeting {
   Barrier* barrier = nullptr;
   int parts = 1;
@@ -67,8 +67,8 @@ double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, 
 Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
                Index unit_granularity);
 
-/// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. They
-/// are made before any runs, so that memory is taken where its lack can still be told.
+/// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. All are
+/// made before any runs, so that lack of memory is an exception and not a thread that never arrives at the barrier.
 template <class Walk, class Cell>
 class Walks {
  public:
@@ -103,7 +103,7 @@ struct CellVariant {
   T proj_zoneout = 0;                                ///< where none are: the share of a projected h that stays
 };
 
-/// Zoneout of `count` elements of h where no kernel of the cell does it: `before` where it is kept.
+/// Zoneout of `count` elements of h where no kernel of the cell applies it: `before` where the mask is not 0.
 template <class T>
 void zone_out(const T* before, const T* kept, T* h, Index count) {
   for (Index k = 0; k < count; ++k) h[k] = kept[k] != T(0) ? before[k] : h[k];

@@ -8,7 +8,7 @@
 namespace lstmcore {
 namespace {
 
-/// Whether the kernels may write there.
+/// Whether the kernels can write to a matrix.
 template <class T>
 bool has_unit_stride(const View<T, 2>& matrix) {
   return !matrix || matrix.stride[1] == 1;

@@ -10,15 +10,15 @@
 
 namespace lstmcore {
 
-/// The gradients of one direction's weights while they are summed up. Every element is one running sum over the rows of
-/// a block, and then over the blocks, so that neither the cut into calls nor who computes which element changes its
-/// bits.
+/// The gradients of one direction's weights while they are summed. Every element is one running sum over the rows of a
+/// block, and then over the blocks, so that its bits depend neither on how rows are split into calls nor on which
+/// thread computes it.
 template <class T>
 class WeightGradient {
  public:
-  /// `rows`: how many there will be in all; few are summed where the caller wants the sums.
-  /// `several_blocks`: whether they come in more than one. `in_lowp`: sums of a lower precision, whose rows come step
-  /// by step, each filled up with rows of zeros to `WeightSums::row_multiple`.
+  /// `rows`: how many will be added in all; a few are summed directly in the caller's arrays. `several_blocks`: whether
+  /// they form more than one block. `in_lowp`: sum in a lower precision; the rows of each step are then padded with
+  /// rows of zeros to a multiple of `WeightSums::row_multiple`.
   WeightGradient(const CellShape& shape, const LstmCellWeights<T>& gradients, T cell_clip,
                  Index rows = std::numeric_limits<Index>::max(), bool several_blocks = false, bool in_lowp = false);
 
@@ -33,9 +33,9 @@ class WeightGradient {
   /// `column_parts`. The first rows of all begin the sums.
   void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch,
            LowpGradient& lowp);
-  /// The sums over no rows at all, for some blocks.
+  /// Zeroes the sums of some blocks, for a batch without rows.
   void clear(Range blocks);
-  /// Adds what was summed apart, for some blocks, after all rows.
+  /// Adds the separate sums, for some blocks, after all rows.
   void finish(Range blocks);
   /// Adds the sums over other rows, for some blocks.
   void add(const WeightGradient& other, Range blocks);
@@ -43,11 +43,11 @@ class WeightGradient {
   void write(Range blocks) const;
 
  private:
-  /// Sums that most calls do without.
+  /// Sums that only some calls need.
   struct SumsApart {
     std::once_flag block_made, unsplit_made;
     GateSums<T> block;    ///< of a block that comes in several parts
-    GateSums<T> unsplit;  ///< of products with a factor that cannot be split, and is a zero among the words
+    GateSums<T> unsplit;  ///< of products with a factor that cannot be split
     std::atomic<bool> any_unsplit{false};
   };
   GateSums<T> like_sums(bool zeros) const;

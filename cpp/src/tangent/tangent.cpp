@@ -297,13 +297,13 @@ void LstmTangent<T>::forward(const LstmSequence<T>& sequence, View<const T, 3> x
   }
   check_state("h_tangent", "c_tangent", config, batch, state_tangent.h, state_tangent.c);
   if (tape.impl_ == nullptr) tape = LstmTangentTape<T>();  // moved from
-  auto& kept = *tape.impl_;
-  kept.ready = false;
-  impl_->lstm.forward(sequence, y, state, kept.value);
-  TangentStack<T>(impl_->lstm.impl(), impl_->weights, *kept.value.impl_, kept.tangent)
+  auto& held = *tape.impl_;
+  held.ready = false;
+  impl_->lstm.forward(sequence, y, state, held.value);
+  TangentStack<T>(impl_->lstm.impl(), impl_->weights, *held.value.impl_, held.tangent)
       .forward(x_tangent, y_tangent, state_tangent);
-  kept.lstm = impl_;
-  kept.ready = true;
+  held.lstm = impl_;
+  held.ready = true;
 }
 
 template <class T>
@@ -311,16 +311,16 @@ void LstmTangent<T>::backward(LstmTangentTape<T>& tape, const LstmOutputGradient
                               const LstmOutputGradients<T>& outputs_tangent, const LstmInputGradients<T>& inputs,
                               const LstmInputGradients<T>& inputs_tangent) const {
   require(tape.ready(), "tape: expected one that a forward with tangents filled and no backward has used, got another");
-  auto& kept = *tape.impl_;
-  require(kept.lstm == impl_, "tape: expected one of a forward with these tangents, got one with others");
-  auto& value = *kept.value.impl_;
+  auto& held = *tape.impl_;
+  require(held.lstm == impl_, "tape: expected one of a forward with these tangents, got one with others");
+  auto& value = *held.value.impl_;
   check_gradients(config(), impl_->lstm.parameters(), value.schedule, outputs, inputs);
   check_gradients(config(), impl_->lstm.parameters(), value.schedule, outputs_tangent, inputs_tangent, "tangent of ");
-  kept.ready = false;
-  TangentStack<T>(impl_->lstm.impl(), impl_->weights, value, kept.tangent)
+  held.ready = false;
+  TangentStack<T>(impl_->lstm.impl(), impl_->weights, value, held.tangent)
       .backward(outputs, outputs_tangent, inputs_tangent);
   const bool wanted = inputs.x || inputs.h || inputs.c || !inputs.weights.empty();
-  if (wanted) impl_->lstm.backward(kept.value, outputs, inputs);
+  if (wanted) impl_->lstm.backward(held.value, outputs, inputs);
 }
 
 template <class T>
