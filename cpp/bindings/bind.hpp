@@ -17,6 +17,7 @@ const std::variant<Lstm<float>, Lstm<double>>& engine_of(pybind11::handle lstm);
 void bind_config(pybind11::module_& module);
 void bind_cpu(pybind11::module_& module);
 void bind_lstm(pybind11::module_& module);
+void bind_memory(pybind11::module_& module);
 void bind_ops(pybind11::module_& module);
 void bind_tangent(pybind11::module_& module);
 

@@ -15,6 +15,7 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
   lstmcore::bindings::bind_cpu(module);
   lstmcore::bindings::bind_config(module);
   lstmcore::bindings::bind_lstm(module);
+  lstmcore::bindings::bind_memory(module);
   lstmcore::bindings::bind_tangent(module);
   lstmcore::bindings::bind_ops(module);
 }

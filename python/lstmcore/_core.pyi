@@ -30,6 +30,20 @@ def product_unit(precision: str) -> str:
     """Return the name of the unit that computes products of this precision on this machine."""
 
 def has_openmp() -> bool: ...
+def vector_bytes(isa: str) -> int:
+    """Bytes of a vector of an instruction set; 0 if there is none of that name."""
+
+def memory(
+    config: LstmConfig,
+    of_doubles: bool,
+    batch_size: int,
+    steps: int,
+    total_steps: int,
+    recompute: int,
+    vector_bytes: int,
+    num_threads: int,
+) -> dict[str, int]:
+    """Bytes that the engine takes for a call: weights, inference, tape, backward."""
 
 class LstmConfig:
     """Sizes and options of an LSTM; see ``lstmcore.LSTMConfig``."""

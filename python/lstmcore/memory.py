@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from lstmcore import _checks, _core
-from lstmcore.config import LSTMConfig
+from lstmcore.config import LSTMConfig, core_config
 from lstmcore.functional import recompute_steps
 
 __all__ = ["memory_needed", "tape_bytes"]
 
-_VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
-
-
-class _Sizes:
-    """Widths in elements, the hidden ones rounded up to whole vectors."""
-
-    def __init__(self, config: LSTMConfig, isa: str, itemsize: int) -> None:
-        lanes = _VECTOR_BYTES[isa] // itemsize
-        self.config = config
-        self.hidden = -(-config.hidden_size // lanes) * lanes  # Hp
-        self.state = config.state_size
-        self.padded_state = -(-self.state // lanes) * lanes
-        self.directions = config.num_directions
-        self.cells = config.num_layers * self.directions
-
-    def inputs(self, layer: int) -> int:
-        return self.config.input_size if layer == 0 else self.config.output_size
-
-    def weights(self, layer: int) -> int:
-        """Elements of the packed weights of a layer's cell, but for its vectors."""
-        projection = self.config.hidden_size * self.padded_state if self.config.proj_size else 0
-        return 4 * self.hidden * (self.inputs(layer) + self.state) + projection
-
-
-class _Pieces:
-    """What a tape keeps, and what of that is there for one piece of the steps at a time."""
-
-    def __init__(
-        self, config: LSTMConfig, batch: int, total: int, steps: int, recompute: int | str | None
-    ) -> None:
-        every = recompute_steps(recompute)
-        if every < 0:
-            every = math.ceil(math.sqrt(steps))
-        self.count = -(-steps // every) if every else 1
-        several = self.count > 1
-        self.states = self.count + 1 if several else 1
-        self.own_rows = min(batch * every, total) if several else total
-        whole = config.bidirectional or config.go_backwards
-        self.shared_rows = total if whole else self.own_rows
+_ISAS = ("avx512", "avx2", "baseline")
 
 
 def tape_bytes(
@@ -63,17 +23,12 @@ def tape_bytes(
     steps: int | None = None,
     recompute: int | str | None = None,
 ) -> int:
-    """Return the bytes that the tape of a training forward keeps.
+    """Return the bytes that the tape of a training forward holds.
 
-    Per layer and direction, for S valid steps of all rows, S (4 Hp + Hp) elements of gates and c,
-    and N (P + Hp) of initial state; per layer S D P of h; once S C of x; with dropout between
-    layers S D P per border. Per layer and direction also, with recurrent dropout, S P + N (2 P),
-    with a projection S H, with layer norms S (8 Hp + 6) + N Hp, and with dropout of the recurrent
-    weights the packed weights once more.
-
-    With recomputation in pieces of k steps, of which there are K, S is N k instead, but for x, and
-    there are K + 1 states; the backward fills the rest piece by piece. What layers of a
-    bidirectional or reversed LSTM pass to each other stays whole.
+    They grow with the valid steps, S of them: per layer and direction with the gates and c, per
+    layer with h, once with x. With recomputation in segments, S is that of the longest segment, but
+    for x, and states between the segments are held as well; the backward fills the rest segment by
+    segment. What layers of a bidirectional or reversed LSTM pass to each other stays whole.
 
     Parameters
     ----------
@@ -90,53 +45,27 @@ def tape_bytes(
     recompute : int or "sqrt", optional
         As in `functional.lstm`.
     """
-    sizes = _Sizes(config, isa, itemsize)
     if steps is None:
         steps = total_steps // max(batch_size, 1)
-    pieces = _Pieces(config, batch_size, total_steps, steps, recompute)
-    of_row = 5 * sizes.hidden
-    of_cell = pieces.states * batch_size * (sizes.state + sizes.hidden)
-    if config.recurrent_dropout:
-        of_row += sizes.state
-        of_cell += batch_size * (sizes.state + sizes.padded_state)
-    if config.proj_size:
-        of_row += config.hidden_size
-    if config.layer_norm:
-        of_row += 8 * sizes.hidden + 6
-        of_cell += batch_size * sizes.hidden
-    of_cell += pieces.own_rows * of_row
-    elements = sizes.cells * of_cell + total_steps * config.input_size
-    elements += config.num_layers * pieces.shared_rows * config.output_size
-    if config.dropout:
-        elements += (config.num_layers - 1) * pieces.shared_rows * config.output_size
-    if config.weight_dropout:
-        elements += sizes.directions * sum(map(sizes.weights, range(config.num_layers)))
-    return elements * itemsize
+    every = recompute_steps(recompute)
+    return _count(config, itemsize, batch_size, steps, total_steps, every, isa, 1)["tape"]
 
 
-def _backward_bytes(sizes: _Sizes, batch: int, pieces: _Pieces, threads: int, itemsize: int) -> int:
-    """Bytes that the backward of a layer adds beside the tape and the results.
-
-    Per direction 4 Hp for each row of a range of steps, and per thread a copy of some of that; with
-    groups of rows, a range for each thread, and the sums of the groups beyond the first. A stack
-    also keeps the gradients between two layers.
-    """
-    config = sizes.config
-    inputs = max(sizes.inputs(layer) for layer in range(config.num_layers))
-    weights = 4 * sizes.hidden * (inputs + sizes.state)
-    groups = max(n for n in (1, 2, 4) if n == 1 or (8 * n <= batch and n * weights <= 2**18))
-    sets = threads if sizes.directions == 1 and groups % threads == 0 else 1
-    rows_of_set = max(batch // sets, 1)
-    width = (14 if config.layer_norm else 4) * sizes.hidden
-    rows = max(
-        160 if config.layer_norm else 384, 2**20 // ((width + 2 * sizes.hidden + inputs) * itemsize)
+def _count(
+    config: LSTMConfig,
+    itemsize: int,
+    batch: int,
+    steps: int,
+    total_steps: int,
+    recompute: int,
+    isa: str,
+    threads: int,
+) -> dict[str, int]:
+    """Return the bytes of the engine: weights, inference, tape, backward."""
+    width = _core.vector_bytes(isa)
+    return _core.memory(
+        core_config(config), itemsize == 8, batch, steps, total_steps, recompute, width, threads
     )
-    rows = min(max(rows // rows_of_set, 1) * rows_of_set * sets, pieces.own_rows)
-    panels = min(384 * 4 * sizes.hidden * itemsize, 384 * 2**10)
-    width += sizes.padded_state if config.proj_size else 0
-    elements = sizes.directions * (rows * width + (groups - 1) * weights)
-    elements += min(config.num_layers - 1, 2) * pieces.shared_rows * config.output_size
-    return elements * itemsize + threads * panels
 
 
 def memory_needed(
@@ -203,28 +132,23 @@ def memory_needed(
         element = np.dtype(object)
     if element not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
-    name = _checks.choice(_core.isa() if isa is None else isa, "isa", tuple(_VECTOR_BYTES))
+    name = _checks.choice(_core.isa() if isa is None else isa, "isa", _ISAS)
     threads = _core.get_num_threads()
     if num_threads is not None:
         threads = _checks.integer(num_threads, "num_threads", 1)
 
-    if recompute_steps(recompute) and not training:
+    every = recompute_steps(recompute)
+    if every and not training:
         raise ValueError(f"recompute: expected None without training, got {recompute!r}")
-    sizes = _Sizes(config, name, element.itemsize)
-    layers = range(config.num_layers)
-    packed = sizes.directions * sum(map(sizes.weights, layers))
-    y = batch * length * config.output_size
-    states = sizes.cells * batch * (sizes.state + config.hidden_size)
+    held = _count(config, element.itemsize, batch, length, valid, every, name, threads)
+    cells = config.num_layers * config.num_directions
+    states = cells * batch * (config.state_size + config.hidden_size)
+    results = batch * length * config.output_size + states
     if not training:
-        between = valid * config.output_size * min(config.num_layers - 1, 2)
-        scratch = sizes.directions * batch * (2 * sizes.state + 2 * sizes.hidden)
-        return int((packed + y + states + between + scratch) * element.itemsize)
-    # Packed for the forward, for the backward, as sums; and the gradients themselves.
-    gradients = sum(
+        return held["weights"] + held["inference"] + results * element.itemsize
+    # The gradients of x, of the initial states and of the weights.
+    results += batch * length * config.input_size + states
+    results += sum(
         int(np.prod(shape, dtype=np.int64)) for shape in config.parameter_shapes().values()
     )
-    elements = 3 * packed + gradients + y + batch * length * config.input_size + 2 * states
-    tape = tape_bytes(config, batch, valid, name, element.itemsize, length, recompute)
-    pieces = _Pieces(config, batch, valid, length, recompute)
-    backward = _backward_bytes(sizes, batch, pieces, threads, element.itemsize)
-    return int(elements * element.itemsize + tape + backward)
+    return held["weights"] + held["tape"] + held["backward"] + results * element.itemsize

@@ -15,6 +15,9 @@ const std::string& isa();
 /// Every instruction set that this library was built for and this machine can run, slowest first.
 std::vector<std::string> supported_isas();
 
+/// Bytes of a vector of an instruction set, also of one that this machine lacks; 0 if there is none of that name.
+int vector_bytes(const std::string& name);
+
 /// Largest number of threads that one call may use. Before `set_num_threads`, the smaller of OMP_NUM_THREADS (if set)
 /// and the number of processors in the process's affinity mask or, in a container, its quota; always 1 when built
 /// without OpenMP.

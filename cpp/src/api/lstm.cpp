@@ -131,20 +131,20 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
   check_state("h", "c", config, batch, state.h, state.c);
   impl_->require_training();
   if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
-  auto& kept = *tape.impl_;
-  kept.ready = kept.open = false;
-  kept.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
-  kept.config = sequence.random ? config : without_dropout(config);
-  kept.random = sequence.random;
-  kept.seed = sequence.seed;
-  kept.segments = Segments(kept.schedule.longest, sequence.recompute);
-  kept.layers.resize(count(config.num_layers));
-  kept.cells.resize(impl_->forward.size());
-  for (auto& layer : kept.layers) layer.input.resize(0);
-  for (auto& cell : kept.cells) cell.h_fed.resize(0);
-  StackForward<T>(*impl_, sequence, y, state, kept.schedule, &kept).run();
-  kept.lstm = impl_;
-  kept.ready = true;
+  auto& held = *tape.impl_;
+  held.ready = held.open = false;
+  held.schedule = Schedule(batch, steps, sequence.lengths, sequence.reset, sequence.mask);
+  held.config = sequence.random ? config : without_dropout(config);
+  held.random = sequence.random;
+  held.seed = sequence.seed;
+  held.segments = Segments(held.schedule.longest, sequence.recompute);
+  held.layers.resize(count(config.num_layers));
+  held.cells.resize(impl_->forward.size());
+  held.dropped.resize(held.config.weight_dropout > 0.0 ? held.cells.size() : 0);
+  for (auto& layer : held.layers) layer.input.resize(0);
+  StackForward<T>(*impl_, sequence, y, state, held.schedule, &held).run();
+  held.lstm = impl_;
+  held.ready = true;
 }
 
 template <class T>
@@ -164,53 +164,46 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
   }
   check_state("h", "c", config, batch, state.h, state.c);
   if (tape.impl_ == nullptr) tape = LstmTape<T>();  // moved from
-  auto& kept = *tape.impl_;
-  kept.ready = kept.open = false;
-  kept.schedule = Schedule(batch, 0, {}, {});
-  kept.segments = {};
-  kept.seed = seed;
-  kept.config = config;
-  kept.random = true;
-  kept.layers.resize(count(config.num_layers));
-  kept.cells.resize(impl_->forward.size());
+  auto& held = *tape.impl_;
+  held.ready = held.open = false;
+  held.schedule = Schedule(batch, 0, {}, {});
+  held.segments = {};
+  held.seed = seed;
+  held.config = config;
+  held.random = true;
+  held.layers.resize(count(config.num_layers));
+  held.cells.resize(impl_->forward.size());
+  held.dropped.resize(held.config.weight_dropout > 0.0 ? held.cells.size() : 0);
   const Index rows = batch * expected_steps;
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
-    auto& cell = kept.cells[count(layer)];
-    kept.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
-    kept.layers[count(layer)].h.reserve(count(rows * shape.state));
-    if (shape.projected) cell.m.reserve(count(rows * shape.hidden));
-    cell.norm_x.reserve(count(shape.normed ? rows * shape.gates_width() : 0));
-    cell.norm_h.reserve(count(shape.normed ? rows * shape.gates_width() : 0));
-    cell.statistics.reserve(count(shape.normed ? rows * kernels::norm_statistics : 0));
-    cell.h_fed.resize(0);
-    cell.gates.reserve(count(rows * shape.gates_width()));
-    cell.c.reserve(count(rows * shape.padded()));
-    cell.h0.resize(count(batch * shape.state));
-    cell.c0.resize(count(batch * shape.padded()));
-    gather_state(kept.schedule, state.h, count(layer), shape.state, shape.state, cell.h0.data());
-    gather_state(kept.schedule, state.c, count(layer), shape.hidden, shape.padded(), cell.c0.data());
+    StepState<T>& cell = held.cells[count(layer)];
+    held.layers[count(layer)].input.reserve(layer == 0 ? count(rows * shape.input) : 0);
+    held.layers[count(layer)].h.reserve(count(rows * shape.state));
+    const auto buffers = step_buffers(shape, StepUse::every_step, config.recurrent_dropout > 0.0);
+    cell.reserve(buffers, {batch, rows, 1, expected_steps});
+    gather_state(held.schedule, state.h, count(layer), shape.state, shape.state, cell.h0.data());
+    gather_state(held.schedule, state.c, count(layer), shape.hidden, shape.padded(), cell.c0.data());
     if (config.weight_dropout > 0.0) {
       const std::uint64_t stream = mask_seed(seed, MaskKind::weight_dropout, layer);
-      cell.dropped = impl_->forward[count(layer)].with_dropout(shape, config.weight_dropout, stream);
+      held.dropped[count(layer)] = impl_->forward[count(layer)].with_dropout(shape, config.weight_dropout, stream);
     }
     if (config.recurrent_dropout > 0.0) {
-      cell.h_fed.reserve(count(rows * shape.state));
-      recurrent_mask(kept.schedule, config.recurrent_dropout, mask_seed(seed, MaskKind::recurrent_dropout, layer),
-                     shape, cell.h_factor);
-      feed_initial_state(kept.schedule, shape, cell.h0.data(), cell.h_factor, cell.h0_fed);
+      const std::uint64_t stream = mask_seed(seed, MaskKind::recurrent_dropout, layer);
+      recurrent_mask(held.schedule, config.recurrent_dropout, stream, shape, cell.h_factor.data());
+      feed_initial_state(held.schedule, shape, cell.h0.data(), cell.h_factor.data(), cell.h0_fed.data());
     }
   }
-  kept.lstm = impl_;
-  kept.ready = kept.open = true;
+  held.lstm = impl_;
+  held.ready = held.open = true;
 }
 
 template <class T>
 void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, LstmTape<T>& tape) const {
   const LstmConfig& config = impl_->config;
   check_open(tape);
-  auto& kept = *tape.impl_;
-  Schedule& schedule = kept.schedule;
+  auto& held = *tape.impl_;
+  Schedule& schedule = held.schedule;
   require_present("x", x);
   require_shape("x", x, {schedule.rows, config.input_size});
   if (y) {
@@ -218,78 +211,55 @@ void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, 
     require_unit_stride("y", y);
   }
   if (reset) require_shape("reset", reset, {schedule.rows});
-  kept.ready = false;  // until the step is there
+  held.ready = false;  // until the step is complete
   const Index now = schedule.steps;
   schedule.append(reset);
-  kept.segments = Segments(now + 1, 0);
-  Buffer<T>& own_x = kept.layers[0].input;
+  held.segments = Segments(now + 1, 0);
+  Buffer<T>& own_x = held.layers[0].input;
   own_x.grow(count(schedule.total * config.input_size));
   T* to = own_x.data() + schedule.packed(now, 0) * config.input_size;
   for (Index row = 0; row < schedule.rows; ++row) {
     for (Index feature = 0; feature < config.input_size; ++feature) *to++ = x(row, feature);
   }
   if (config.input_dropout > 0.0) {
-    sequence_dropout(schedule, config.input_dropout, mask_seed(kept.seed, MaskKind::input_dropout, 0),
+    sequence_dropout(schedule, config.input_dropout, mask_seed(held.seed, MaskKind::input_dropout, 0),
                      config.input_size, {now, now + 1}, packed_rows(schedule, own_x.data(), config.input_size));
   }
   RowMap<const T> input = packed_rows<const T>(schedule, own_x.data(), config.input_size);
   for (Index layer = 0; layer < config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
-    auto& own = kept.cells[count(layer)];
-    Buffer<T>& h = kept.layers[count(layer)].h;
-    own.gates.grow(count(schedule.total * shape.gates_width()));
-    own.c.grow(count(schedule.total * shape.padded()));
+    StepState<T>& own = held.cells[count(layer)];
+    Buffer<T>& h = held.layers[count(layer)].h;
+    const auto buffers = step_buffers(shape, StepUse::every_step, config.recurrent_dropout > 0.0);
+    own.grow(buffers, room_of(schedule, held.segments));
     h.grow(count(schedule.total * shape.state));
     ForwardCell<T> cell;
-    cell.weights = config.weight_dropout > 0.0 ? &own.dropped : &impl_->forward[count(layer)];
+    own.bind(buffers, schedule, cell);
+    cell.weights = config.weight_dropout > 0.0 ? &held.dropped[count(layer)] : &impl_->forward[count(layer)];
     cell.x = input;
-    cell.h0 = single_rows<const T>(schedule, own.h0.data(), shape.state);
-    cell.c0 = single_rows<const T>(schedule, own.c0.data(), shape.padded());
-    cell.gates = packed_rows(schedule, own.gates.data(), shape.gates_width());
-    cell.c = packed_rows(schedule, own.c.data(), shape.padded());
     cell.h = packed_rows(schedule, h.data(), shape.state);
-    if (shape.projected) {
-      own.m.grow(count(schedule.total * shape.hidden));
-      cell.m = packed_rows(schedule, own.m.data(), shape.hidden);
-      cell.proj_clip = static_cast<T>(config.proj_clip);
-    }
-    if (shape.normed) {
-      own.norm_x.grow(count(schedule.total * shape.gates_width()));
-      own.norm_h.grow(count(schedule.total * shape.gates_width()));
-      own.statistics.grow(count(schedule.total * kernels::norm_statistics));
-      own.fresh_c.resize(count(schedule.rows * shape.padded()));
-      cell.norm_x = packed_rows(schedule, own.norm_x.data(), shape.gates_width());
-      cell.norm_h = packed_rows(schedule, own.norm_h.data(), shape.gates_width());
-      cell.statistics = packed_rows(schedule, own.statistics.data(), kernels::norm_statistics);
-      cell.fresh_c = single_rows(schedule, own.fresh_c.data(), shape.padded());
-    }
-    cell.variant = impl_->variant(count(layer), kept.seed);
-    if (config.recurrent_dropout > 0.0) {
-      own.h_fed.grow(count(schedule.total * shape.state));
-      cell.variant.h_factor = single_rows<const T>(schedule, own.h_factor.data(), shape.state_padded());
-      cell.h0_fed = single_rows<const T>(schedule, own.h0_fed.data(), shape.state);
-      cell.h_fed = packed_rows(schedule, own.h_fed.data(), shape.state);
-    }
+    cell.proj_clip = static_cast<T>(config.proj_clip);
+    cell.variant = impl_->variant(count(layer), held.seed);
     if (layer + 1 == config.num_layers && y) {
       cell.y = {y.data, schedule.iota.data(), schedule.order.data(), 0, y.stride[0]};
     }
     walk_forward<T>(shape, schedule, {cell}, {now, now + 1});
     input = cell.h.readable();
   }
-  kept.ready = true;
+  held.ready = true;
 }
 
 template <class T>
 void Lstm<T>::get_state(const LstmTape<T>& tape, const LstmState<T>& state) const {
   check_open(tape);
-  const auto& kept = *tape.impl_;
-  const Schedule& schedule = kept.schedule;
+  const auto& held = *tape.impl_;
+  const Schedule& schedule = held.schedule;
   check_state("h", "c", impl_->config, schedule.rows, state.h, state.c);
   for (Index layer = 0; layer < impl_->config.num_layers; ++layer) {
     const CellShape shape = impl_->shape(layer);
-    const auto& own = kept.cells[count(layer)];
+    const auto& own = held.cells[count(layer)];
     const Index last = schedule.total - schedule.rows;
-    const T* h = schedule.steps > 0 ? kept.layers[count(layer)].h.data() + last * shape.state : own.h0.data();
+    const T* h = schedule.steps > 0 ? held.layers[count(layer)].h.data() + last * shape.state : own.h0.data();
     const T* c = schedule.steps > 0 ? own.c.data() + last * shape.padded() : own.c0.data();
     scatter_state(schedule, h, shape.state, shape.state, count(layer), state.h);
     scatter_state(schedule, c, shape.padded(), shape.hidden, count(layer), state.c);
@@ -309,11 +279,11 @@ void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
     fail("tape: expected one that a training forward filled and no backward has used, got ",
          tape.impl_ != nullptr && tape.impl_->lstm != nullptr ? "a used one" : "an empty one");
   }
-  auto& kept = *tape.impl_;
-  require(kept.lstm == impl_, "tape: expected one of a forward with these weights, got one with other weights");
-  check_gradients(impl_->config, impl_->parameters, kept.schedule, outputs, inputs);
-  kept.ready = kept.open = false;
-  StackBackward<T>(*impl_, kept, outputs, inputs).run();
+  auto& held = *tape.impl_;
+  require(held.lstm == impl_, "tape: expected one of a forward with these weights, got one with other weights");
+  check_gradients(impl_->config, impl_->parameters, held.schedule, outputs, inputs);
+  held.ready = held.open = false;
+  StackBackward<T>(*impl_, held, outputs, inputs).run();
 }
 
 // ---- LstmTape
@@ -342,11 +312,8 @@ template <class T>
 std::size_t LstmTape<T>::Impl::bytes() const {
   std::size_t sum = 0;
   for (const Layer& layer : layers) sum += layer.input.bytes() + layer.h.bytes();
-  for (const Cell& cell : cells) {
-    sum += cell.gates.bytes() + cell.c.bytes() + cell.h0.bytes() + cell.c0.bytes() + cell.h_factor.bytes() +
-           cell.h0_fed.bytes() + cell.h_fed.bytes() + cell.m.bytes() + cell.dropped.bytes() + cell.norm_x.bytes() +
-           cell.norm_h.bytes() + cell.statistics.bytes() + cell.fresh_c.bytes();
-  }
+  for (const StepState<T>& cell : cells) sum += cell.bytes();
+  for (const ForwardPanels<T>& weights : dropped) sum += weights.bytes();
   return sum;
 }
 

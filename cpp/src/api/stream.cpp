@@ -1,5 +1,5 @@
-// One step at a time. All pointers that the kernels need are laid out once; a step only swaps which of two places holds
-// the last h.
+// One step at a time. The constructor lays out all memory and pointers that the kernels need; a step only swaps which
+// of two places holds the last h.
 #include <cstring>
 
 #include "../sequence/layers.hpp"
@@ -11,28 +11,25 @@ template <class T>
 struct LstmStream<T>::Impl {
   struct Layer {
     CellShape shape;
-    Buffer<T> h[2];  ///< [batch][width of h]: the last h and the place of the next one, in turn
-    Buffer<T> c;     ///< [batch][Hp]
-    std::vector<T*> h_rows[2];
-    std::vector<T*> c_rows;
-    Buffer<T> m;  ///< [batch][H], with a projection: what h is the projection of
-    std::vector<T*> m_rows;
-    kernels::Product<T> projection{};
-    // With layer norms: W x, U h', the gates, c before zoneout and the norms' statistics.
-    Buffer<T> norm_x, norm_h, gates, fresh_c, statistics;
-    std::vector<T*> norm_x_rows, norm_h_rows, gates_rows, fresh_c_rows, statistics_rows;
-    kernels::CellNorms<T> norms{};
-    kernels::Product<T> x_product{}, h_product{};
-    std::vector<const T*> x_rows[2];  ///< by turn; for the first layer they are set by each step
-    kernels::StepForward<T> step{};
-    // In a lower precision.
-    LowpRows x_lowp, h_lowp, m_lowp;
     const ForwardPanels<T>* weights = nullptr;
+    StepState<T> state;  ///< the last h and the place of the next one are its two places, in turn
+    StepFields<RowMap<T>> rows;
+    kernels::CellNorms<T> norms{};
+    kernels::StepForward<T> step{};
     kernels::LowpStep step_lowp{};
+    kernels::Product<T> x_product{}, h_product{}, projection{};  ///< of a step in parts
+    LowpRows x_lowp, h_lowp, m_lowp;
+    // By row of the batch; x and h by turn. For the first layer x is set by each step.
+    PointerArrays pointers;
+    const T** x[2] = {nullptr, nullptr};
+    T** h[2] = {nullptr, nullptr};
+    T **c = nullptr, **m = nullptr, **gates = nullptr, **norm_x = nullptr, **norm_h = nullptr, **fresh_c = nullptr,
+      **statistics = nullptr;
   };
 
   Lstm<T> lstm;
   Index batch;
+  const Schedule schedule;  ///< of two steps: the last one and the next
   const kernels::Kernels<T>& kernels;
   const T proj_clip, proj_zoneout;
   std::vector<Layer> layers;
@@ -41,6 +38,7 @@ struct LstmStream<T>::Impl {
   Impl(const Lstm<T>& source, Index batch_size)
       : lstm(source),
         batch(batch_size),
+        schedule(batch, 2, {}, {}),
         kernels(active_kernels<T>()),
         proj_clip(static_cast<T>(source.config().proj_clip)),
         proj_zoneout(static_cast<T>(source.config().proj_size > 0 ? source.config().zoneout_h : 0.0)) {
@@ -50,42 +48,63 @@ struct LstmStream<T>::Impl {
 
   void prepare(std::size_t index) {
     Layer& layer = layers[index];
-    const auto rows = static_cast<std::size_t>(batch);
     layer.shape = lstm.impl().shape(static_cast<Index>(index));
-    const Index hidden = layer.shape.hidden, state = layer.shape.state, padded = layer.shape.padded();
-    layer.c.resize(rows * static_cast<std::size_t>(padded));
-    layer.c_rows.resize(rows);
+    layer.weights = &lstm.impl().forward[index];
+    const auto buffers = step_buffers(layer.shape, StepUse::stream, false);
+    layer.state.resize(buffers, {batch});
+    layer.state.bind(buffers, schedule, layer.rows);
+    prepare_pointers(index);
+    prepare_step(layer, lstm.impl().variant(index));
+    if (layer.weights->h_lowp) prepare_lowp(layer);
+    if (layer.shape.projected) prepare_projection(layer);
+    if (layer.shape.normed) prepare_norms(layer);
+    clear(layer, 0, batch);
+  }
+
+  void prepare_pointers(std::size_t index) {
+    Layer& layer = layers[index];
+    const StepFields<RowMap<T>>& rows = layer.rows;
+    const auto size = static_cast<std::size_t>(batch);
+    layer.pointers = PointerArrays([&](auto& layout) {
+      layout.take(size, layer.x[0], layer.x[1], layer.h[0], layer.h[1], layer.c);
+      if (rows.m) layout.take(size, layer.m);
+      if (layer.shape.normed) {
+        layout.take(size, layer.gates, layer.norm_x, layer.norm_h, layer.fresh_c, layer.statistics);
+      }
+    });
+    const auto fill = [&](T** pointers, const RowMap<T>& map, Index time) {
+      for (Index row = 0; map && row < batch; ++row) pointers[row] = map.at(time, row);
+    };
     for (int side = 0; side < 2; ++side) {
-      layer.h[side].resize(rows * static_cast<std::size_t>(state));
-      layer.h_rows[side].resize(rows);
-      layer.x_rows[side].resize(rows);
-    }
-    for (std::size_t row = 0; row < rows; ++row) {
-      const auto at = static_cast<Index>(row);
-      layer.c_rows[row] = layer.c.data() + at * padded;
-      for (int side = 0; side < 2; ++side) {
-        layer.h_rows[side][row] = layer.h[side].data() + at * state;
-        if (index > 0) layer.x_rows[side][row] = layers[index - 1].h_rows[side][row];
+      fill(layer.h[side], rows.h, side);
+      if (index == 0) {
+        std::fill_n(layer.x[side], size, nullptr);
+      } else {
+        std::copy_n(layers[index - 1].h[side], size, layer.x[side]);
       }
     }
-    const ForwardPanels<T>& weights = lstm.impl().forward[index];
-    layer.weights = &weights;
-    if (weights.h_lowp) prepare_lowp(layer);
+    fill(layer.c, rows.c, 0);
+    fill(layer.m, rows.m, 0);
+    fill(layer.gates, rows.gates, 0);
+    fill(layer.norm_x, rows.norm_x, 0);
+    fill(layer.norm_h, rows.norm_h, 0);
+    fill(layer.fresh_c, rows.fresh_c, 0);
+    fill(layer.statistics, rows.statistics, 0);
+  }
+
+  void prepare_step(Layer& layer, const CellVariant<T>& variant) {
     layer.step.rows = batch;
-    layer.step.hidden = hidden;
-    layer.step.h_depth = state;
+    layer.step.hidden = layer.shape.hidden;
+    layer.step.h_depth = layer.shape.state;
     layer.step.block_end = layer.shape.blocks();
     layer.step.x_depth = layer.shape.input;
-    layer.step.x_panels = weights.x.data();
-    layer.step.h_panels = weights.h.data();
-    layer.step.bias = weights.bias.data();
-    layer.step.c_prev = layer.c_rows.data();
-    layer.step.c = layer.c_rows.data();
-    const CellVariant<T> variant = lstm.impl().variant(index);
+    layer.step.x_panels = layer.weights->x.data();
+    layer.step.h_panels = layer.weights->h.data();
+    layer.step.bias = layer.weights->bias.data();
+    layer.step.c_prev = layer.c;
+    layer.step.c = layer.c;
     layer.step.extras = {variant.options, variant.peephole, nullptr, nullptr};
-    if (layer.shape.projected) prepare_projection(layer, weights);
-    if (layer.shape.normed) prepare_norms(layer, weights, variant);
-    clear(layer, 0, batch);
+    layer.norms = variant.norms;
   }
 
   void prepare_lowp(Layer& layer) {
@@ -105,90 +124,82 @@ struct LstmStream<T>::Impl {
     layer.step.lowp = &lowp;
   }
 
-  void prepare_projection(Layer& layer, const ForwardPanels<T>& weights) {
-    layer.m.resize(static_cast<std::size_t>(batch * layer.shape.hidden));
-    for (Index row = 0; row < batch; ++row) layer.m_rows.push_back(layer.m.data() + row * layer.shape.hidden);
-    layer.projection.rows = batch;
-    layer.projection.depth = layer.shape.hidden;
-    layer.projection.columns = layer.shape.state;
-    layer.projection.a = layer.m_rows.data();
-    layer.projection.panels = weights.projection.data();
-    layer.projection.panel_end = (layer.shape.state + layer.shape.block_width() - 1) / layer.shape.block_width();
+  void prepare_projection(Layer& layer) {
+    const CellShape& shape = layer.shape;
+    const Range panels{0, (shape.state + shape.block_width() - 1) / shape.block_width()};
+    layer.projection =
+        product_of<T>(batch, layer.m, shape.hidden, layer.weights->projection.data(), shape.state, nullptr, panels);
   }
 
-  void prepare_norms(Layer& layer, const ForwardPanels<T>& weights, const CellVariant<T>& variant) {
+  void prepare_norms(Layer& layer) {
     const CellShape& shape = layer.shape;
-    const auto place = [&](Buffer<T>& buffer, std::vector<T*>& rows, Index width) {
-      buffer.resize(static_cast<std::size_t>(batch * width));
-      for (Index row = 0; row < batch; ++row) rows.push_back(buffer.data() + row * width);
-    };
-    place(layer.norm_x, layer.norm_x_rows, shape.gates_width());
-    place(layer.norm_h, layer.norm_h_rows, shape.gates_width());
-    place(layer.gates, layer.gates_rows, shape.gates_width());
-    place(layer.fresh_c, layer.fresh_c_rows, shape.padded());
-    place(layer.statistics, layer.statistics_rows, kernels::norm_statistics);
     const Range panels{0, shape.blocks()};
-    layer.x_product = product_of<T>(batch, nullptr, shape.input, weights.x.data(), shape.gates_width(),
-                                    layer.norm_x_rows.data(), panels);
-    layer.h_product = product_of<T>(batch, nullptr, shape.state, weights.h.data(), shape.gates_width(),
-                                    layer.norm_h_rows.data(), panels);
-    layer.norms = variant.norms;
+    layer.x_product =
+        product_of<T>(batch, nullptr, shape.input, layer.weights->x.data(), shape.gates_width(), layer.norm_x, panels);
+    layer.h_product =
+        product_of<T>(batch, nullptr, shape.state, layer.weights->h.data(), shape.gates_width(), layer.norm_h, panels);
     layer.step.norms = &layer.norms;
     layer.step.blocks = shape.blocks();
-    layer.step.norm_x = layer.norm_x_rows.data();
-    layer.step.norm_h = layer.norm_h_rows.data();
-    layer.step.gates = layer.gates_rows.data();
-    layer.step.fresh_c = layer.fresh_c_rows.data();
-    layer.step.statistics = layer.statistics_rows.data();
+    layer.step.norm_x = layer.norm_x;
+    layer.step.norm_h = layer.norm_h;
+    layer.step.gates = layer.gates;
+    layer.step.fresh_c = layer.fresh_c;
+    layer.step.statistics = layer.statistics;
   }
 
+  /// Zeroes the state of some rows.
   void clear(Layer& layer, Index first, Index last) noexcept {
-    const auto zero = [&](Buffer<T>& buffer, Index width) {
-      std::fill(buffer.data() + first * width, buffer.data() + last * width, T(0));
-    };
-    zero(layer.h[0], layer.shape.state);
-    zero(layer.h[1], layer.shape.state);
-    zero(layer.c, layer.shape.padded());
+    for (Index row = first; row < last; ++row) {
+      for (T* const* const h : layer.h) std::fill_n(h[row], layer.shape.state, T(0));
+      std::fill_n(layer.c[row], layer.shape.padded(), T(0));
+    }
   }
 
   void step(const T* x, T* y) noexcept {
     const UnitSession session(lstm.impl().arithmetic);
     const int next = 1 - turn;
     Layer& first = layers.front();
-    for (Index row = 0; row < batch; ++row) {
-      first.x_rows[next][static_cast<std::size_t>(row)] = x + row * first.shape.input;
-    }
+    for (Index row = 0; row < batch; ++row) first.x[next][row] = x + row * first.shape.input;
     for (Layer& layer : layers) {
       layer.step.backwards = turn != 0;
-      layer.step.x = layer.x_rows[next].data();
-      layer.step.h_prev = layer.step.h_last = layer.h_rows[turn].data();
-      layer.step.h = layer.shape.projected ? layer.m_rows.data() : layer.h_rows[next].data();
+      layer.step.x = layer.x[next];
+      layer.step.h_prev = layer.step.h_last = layer.h[turn];
+      layer.step.h = layer.shape.projected ? layer.m : layer.h[next];
       if (layer.shape.normed) {
-        layer.x_product.a = layer.step.x;
-        layer.h_product.a = layer.step.h_prev;
-        multiply(layer.x_product, layer.weights->x_lowp, layer.x_lowp);
-        multiply(layer.h_product, layer.weights->h_lowp, layer.h_lowp);
-        kernels.norm_gates(layer.step);
-        kernels.norm_output(layer.step);
+        normed_step(layer);
       } else {
-        if (layer.step.lowp != nullptr) {
-          set_rows(layer.x_lowp, layer.step.x, batch);
-          set_rows(layer.h_lowp, layer.step.h_prev, batch);
-          layer.step_lowp.any_unsplit = layer.x_lowp.any_unsplit(batch) || layer.h_lowp.any_unsplit(batch);
-        }
+        if (layer.step.lowp != nullptr) set_lowp(layer);
         kernels.step_forward(layer.step);
       }
-      if (!layer.shape.projected) continue;
-      layer.projection.out = layer.h_rows[next].data();
-      multiply(layer.projection, layer.weights->projection_lowp, layer.m_lowp);
-      if (proj_clip > 0) kernels.clip(layer.h[next].data(), proj_clip, static_cast<Index>(layer.h[next].size()));
-      if (proj_zoneout > 0) {
-        zone_out(layer.h[turn].data(), proj_zoneout, layer.h[next].data(), static_cast<Index>(layer.h[next].size()));
-      }
+      if (layer.shape.projected) project(layer, next);
     }
-    const Buffer<T>& output = layers.back().h[next];
-    std::memcpy(y, output.data(), output.size() * sizeof(T));
+    const Layer& last = layers.back();
+    std::memcpy(y, last.h[next][0], static_cast<std::size_t>(batch * last.shape.state) * sizeof(T));
     turn = next;
+  }
+
+  void normed_step(Layer& layer) noexcept {
+    layer.x_product.a = layer.step.x;
+    layer.h_product.a = layer.step.h_prev;
+    multiply(layer.x_product, layer.weights->x_lowp, layer.x_lowp);
+    multiply(layer.h_product, layer.weights->h_lowp, layer.h_lowp);
+    kernels.norm_gates(layer.step);
+    kernels.norm_output(layer.step);
+  }
+
+  void set_lowp(Layer& layer) noexcept {
+    set_rows(layer.x_lowp, layer.step.x, batch);
+    set_rows(layer.h_lowp, layer.step.h_prev, batch);
+    layer.step_lowp.any_unsplit = layer.x_lowp.any_unsplit(batch) || layer.h_lowp.any_unsplit(batch);
+  }
+
+  /// h = clip(R m) after zoneout, of all rows, which follow each other.
+  void project(Layer& layer, int next) noexcept {
+    layer.projection.out = layer.h[next];
+    multiply(layer.projection, layer.weights->projection_lowp, layer.m_lowp);
+    const Index size = batch * layer.shape.state;
+    if (proj_clip > 0) kernels.clip(layer.h[next][0], proj_clip, size);
+    if (proj_zoneout > 0) zone_out(layer.h[turn][0], proj_zoneout, layer.h[next][0], size);
   }
 };
 
@@ -223,7 +234,7 @@ void LstmStream<T>::reset(std::int64_t row) noexcept {
 
 namespace {
 
-/// visit_h(layer, row, unit) and visit_c, for what is there.
+/// Calls visit_h(layer, row, unit) and visit_c for the elements of the views that are present.
 template <class U, class VisitH, class VisitC>
 void visit_state(const LstmConfig& config, Index batch, const LstmState<U>& state, VisitH&& visit_h, VisitC&& visit_c) {
   if (state.h) require_shape("h", state.h, {config.num_layers, batch, config.state_size()});
@@ -244,12 +255,8 @@ void LstmStream<T>::get_state(const LstmState<T>& state) const {
   const auto held = [&](Index layer) -> const auto& { return impl.layers[static_cast<std::size_t>(layer)]; };
   visit_state(
       config(), impl.batch, state,
-      [&](Index layer, Index row, Index unit) {
-        state.h(layer, row, unit) = held(layer).h_rows[impl.turn][static_cast<std::size_t>(row)][unit];
-      },
-      [&](Index layer, Index row, Index unit) {
-        state.c(layer, row, unit) = held(layer).c_rows[static_cast<std::size_t>(row)][unit];
-      });
+      [&](Index layer, Index row, Index unit) { state.h(layer, row, unit) = held(layer).h[impl.turn][row][unit]; },
+      [&](Index layer, Index row, Index unit) { state.c(layer, row, unit) = held(layer).c[row][unit]; });
 }
 
 template <class T>
@@ -258,12 +265,8 @@ void LstmStream<T>::set_state(const LstmState<const T>& state) {
   const auto held = [&](Index layer) -> auto& { return impl.layers[static_cast<std::size_t>(layer)]; };
   visit_state(
       config(), impl.batch, state,
-      [&](Index layer, Index row, Index unit) {
-        held(layer).h_rows[impl.turn][static_cast<std::size_t>(row)][unit] = state.h(layer, row, unit);
-      },
-      [&](Index layer, Index row, Index unit) {
-        held(layer).c_rows[static_cast<std::size_t>(row)][unit] = state.c(layer, row, unit);
-      });
+      [&](Index layer, Index row, Index unit) { held(layer).h[impl.turn][row][unit] = state.h(layer, row, unit); },
+      [&](Index layer, Index row, Index unit) { held(layer).c[row][unit] = state.c(layer, row, unit); });
 }
 
 template <class T>

@@ -28,6 +28,10 @@ struct CellShape {
   Index state_padded() const { return (state + lanes - 1) / lanes * lanes; }
   Index block_width() const { return kernels::panel_vectors * lanes; }
   Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
+  /// Of the packed weights, but for the vectors.
+  Index weight_elements() const {
+    return gates_width() * (input + state) + (projected ? kernels::panel_elements(hidden, state, lanes) : 0);
+  }
   // Of a row of gradients: by the pre-activations; with norms then by W x, by U h', by the normed c, and that c.
   Index gradients_width() const { return normed ? 3 * gates_width() + 2 * padded() : gates_width(); }
   Index x_gradients() const { return normed ? gates_width() : 0; }

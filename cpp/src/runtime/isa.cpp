@@ -97,6 +97,12 @@ std::vector<std::string> supported_isas() {
   return names;
 }
 
+int vector_bytes(const std::string& name) {
+  if (name == "baseline") return 16;
+  if (name == "avx2") return 32;
+  return name == "avx512" ? 64 : 0;
+}
+
 const std::string& isa() { return choice().name; }
 
 const kernels::KernelTable& active_table() { return *choice().table; }

@@ -58,7 +58,7 @@ void scatter_final(const Schedule& schedule, bool reversed, Last&& last, Index w
   }
 }
 
-/// The gradient by that state, as `gather_state` gives it: nothing passes where it was cut off.
+/// The gradient with respect to that state, laid out as by `gather_state`; zeros where a reset cut the state off.
 template <class T, class State>
 void gather_final_gradient(const Schedule& schedule, bool reversed, const State& state, std::size_t cell, Index width,
                            Index padded, T* to) {

@@ -6,8 +6,8 @@
 
 namespace lstmcore {
 
-/// A word of 32 random bits is below the threshold, and its element dropped, with probability `rate`; what is kept is
-/// multiplied by the factor, so that the expectation stays.
+/// An element is dropped if its 32 random bits are below the threshold, which happens with probability `rate`. The
+/// other elements are multiplied by the factor, so that the expectation stays the same.
 struct DropoutMask {
   explicit DropoutMask(double rate) : factor(1 / (1 - rate)) {
     const auto scaled = std::llround(rate * 4294967296.0);

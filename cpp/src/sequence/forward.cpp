@@ -28,35 +28,14 @@ class ForwardWalk {
         fused_(chunk_steps_ == 1 && !shape.normed),
         zeros_(static_cast<std::size_t>(std::max(shape.padded(), shape.state)), T(0)),
         zoneout_(shape, cell.variant, rows_),
-        statistics_(shape.normed ? part_.rows.size() * kernels::norm_statistics : 0),
-        pointers_(part_.rows.size() * (15 + (fused_ ? 0 : 2 * static_cast<std::size_t>(chunk_steps_)))) {
-    const std::size_t size = part_.rows.size();
-    x_ = pointers_.take<const T*>(size);
-    h_prev_ = pointers_.take<const T*>(size);
-    c_prev_ = pointers_.take<const T*>(size);
-    gates_ = pointers_.take<T*>(size);
-    c_ = pointers_.take<T*>(size);
-    h_ = pointers_.take<T*>(size);
-    y_ = pointers_.take<T*>(size);
-    h_last_ = pointers_.take<const T*>(size);
-    h_factor_ = pointers_.take<const T*>(size);
-    h_fed_ = pointers_.take<T*>(size);
-    projected_ = pointers_.take<T*>(size);
-    norm_x_ = pointers_.take<const T*>(size);
-    norm_h_ = pointers_.take<T*>(size);
-    fresh_c_ = pointers_.take<T*>(size);
-    row_statistics_ = pointers_.take<T*>(size);
+        statistics_(shape.normed ? part_.rows.size() * kernels::norm_statistics : 0) {
+    lay_out_pointers();
     x_lowp_.prepare(cell.weights->x_lowp, rows_ * chunk_steps_);
     h_lowp_.prepare(cell.weights->h_lowp, rows_);
     m_lowp_.prepare(cell.weights->projection_lowp, rows_);
-    if (fused_) return;
-    const std::size_t projected = size * static_cast<std::size_t>(chunk_steps_);
-    project_x_ = pointers_.take<const T*>(projected);
-    project_out_ = pointers_.take<T*>(projected);
-    if (!cell.gates) {
-      own_width_ = part_.blocks.size() * shape.block_width();
-      own_gates_.resize((shape.normed ? size : projected) * static_cast<std::size_t>(own_width_));
-    }
+    if (fused_ || cell.gates) return;
+    own_width_ = part_.blocks.size() * shape.block_width();
+    own_gates_.resize(part_.rows.size() * static_cast<std::size_t>((shape.normed ? 1 : chunk_steps_) * own_width_));
   }
 
   /// Some steps; to be called from the first ones on.
@@ -75,6 +54,14 @@ class ForwardWalk {
   }
 
  private:
+  void lay_out_pointers() {
+    pointers_ = PointerArrays([this](auto& layout) {
+      layout.take(part_.rows.size(), x_, h_prev_, c_prev_, gates_, c_, h_, y_, h_last_, h_factor_, h_fed_, projected_,
+                  norm_x_, norm_h_, fresh_c_, row_statistics_);
+      if (!fused_) layout.take(part_.rows.size() * static_cast<std::size_t>(chunk_steps_), project_x_, project_out_);
+    });
+  }
+
   Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
   Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
 
@@ -150,7 +137,7 @@ class ForwardWalk {
     zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
                   part_.blocks);
     if (!cell_.h_fed) return;
-    h_factor_[i] = cell_.variant.h_factor.at(0, r);
+    h_factor_[i] = cell_.h_factor.at(0, r);
     h_fed_[i] = cell_.h_fed.at(step, r);
     if (schedule_.cut(r, step, cell_.reversed)) return;
     h_prev_[i] = step == cell_.first ? cell_.h0_fed.at(0, r) : cell_.h_fed.at(step - 1, r);

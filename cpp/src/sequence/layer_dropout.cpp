@@ -41,27 +41,23 @@ void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed,
 }
 
 template <class T>
-void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape,
-                    Buffer<T>& mask) {
+void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, T* mask) {
   const DropoutMask dropout(rate);
   const std::vector<T> ones(static_cast<std::size_t>(shape.state), T(1));
-  mask.resize(static_cast<std::size_t>(schedule.rows * shape.state_padded()));
-  std::fill(mask.data(), mask.data() + mask.size(), T(0));
+  std::fill_n(mask, schedule.rows * shape.state_padded(), T(0));
   for (Index row = 0; row < schedule.rows; ++row) {
     const auto first = static_cast<std::uint64_t>(schedule.order[static_cast<std::size_t>(row)] * shape.state);
-    active_kernels<T>().dropout(ones.data(), mask.data() + row * shape.state_padded(), shape.state, seed, first,
+    active_kernels<T>().dropout(ones.data(), mask + row * shape.state_padded(), shape.state, seed, first,
                                 dropout.threshold, static_cast<T>(dropout.factor));
   }
 }
 
 template <class T>
-void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
-                        Buffer<T>& fed) {
-  fed.resize(static_cast<std::size_t>(schedule.rows * shape.state));
+void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* fed) {
   for (Index row = 0; row < schedule.rows; ++row) {
-    T* const to = fed.data() + row * shape.state;
+    T* const to = fed + row * shape.state;
     std::copy_n(h0 + row * shape.state, shape.state, to);
-    active_kernels<T>().multiply(mask.data() + row * shape.state_padded(), to, shape.state);
+    active_kernels<T>().multiply(mask + row * shape.state_padded(), to, shape.state);
   }
 }
 
@@ -85,11 +81,10 @@ LstmConfig without_dropout(LstmConfig config) {
 
 template void weight_dropout(double, std::uint64_t, const View<float, 2>&);
 template void weight_dropout(double, std::uint64_t, const View<double, 2>&);
-template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, Buffer<float>&);
-template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, Buffer<double>&);
-template void feed_initial_state(const Schedule&, const CellShape&, const float*, const Buffer<float>&, Buffer<float>&);
-template void feed_initial_state(const Schedule&, const CellShape&, const double*, const Buffer<double>&,
-                                 Buffer<double>&);
+template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, float*);
+template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, double*);
+template void feed_initial_state(const Schedule&, const CellShape&, const float*, const float*, float*);
+template void feed_initial_state(const Schedule&, const CellShape&, const double*, const double*, double*);
 template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, Range, const RowMap<float>&);
 template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, Range, const RowMap<double>&);
 template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, Range, const RowMap<const float>&,

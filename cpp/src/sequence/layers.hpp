@@ -1,4 +1,4 @@
-// What Lstm, LstmTape and LstmStream hold.
+// What Lstm and LstmTape hold.
 #pragma once
 
 #include <mutex>
@@ -7,6 +7,12 @@
 #include "walk.hpp"
 
 namespace lstmcore {
+
+/// Sizes of the cells of a layer, for vectors of `lanes` elements.
+inline CellShape cell_shape(const LstmConfig& config, Index layer, Index lanes, const Arithmetic& arithmetic) {
+  return {config.layer_input_size(layer), config.hidden_size, config.state_size(), lanes,
+          config.proj_size > 0,           config.layer_norm,  arithmetic};
+}
 
 template <class T>
 struct Lstm<T>::Impl {
@@ -26,10 +32,7 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell) const;
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
-  CellShape shape(Index layer) const {
-    return {config.layer_input_size(layer), config.hidden_size, config.state_size(), active_kernels<T>().lanes,
-            config.proj_size > 0,           config.layer_norm,  arithmetic};
-  }
+  CellShape shape(Index layer) const { return cell_shape(config, layer, active_kernels<T>().lanes, arithmetic); }
   /// Tangents are computed in the precision of T, whatever that of the values.
   CellShape shape_of_tangents(Index layer) const {
     CellShape own = shape(layer);
@@ -49,8 +52,8 @@ struct Lstm<T>::Impl {
   mutable std::vector<BackwardPanels<T>> backward_;
 };
 
-/// The steps of a sequence cut into segments. If there are several, a forward keeps the states between them only, and
-/// the backward computes the rest of a segment again when it comes to it.
+/// The steps of a sequence cut into time segments. If there are several, a forward stores only the states between them,
+/// and the backward computes the rest of a segment again before it walks back through it.
 class Segments {
  public:
   Segments() = default;
@@ -60,68 +63,63 @@ class Segments {
   Index count() const { return count_; }
   bool again() const { return count_ > 1; }
   Range of(Index segment) const { return {segment * every_, std::min((segment + 1) * every_, longest_)}; }
-  /// Rows of the segment that has most, the first, which is what a place for one segment at a time has to hold.
+  /// Valid steps of the segment that has most, the first, which is what memory for one segment at a time has to hold.
   Index most_rows(const Schedule& schedule) const { return schedule.work(0, of(0).end); }
+  /// States that a tape holds: those before each segment, and if there are several also the last.
+  Index states() const { return again() ? count_ + 1 : count_; }
 
  private:
   Index longest_ = 0, every_ = 0, count_ = 1;
 };
 
-/// Whether what layers pass to each other is there for one segment at a time: in a stack that walks forwards only,
-/// whose times are steps.
+/// Whether layers pass their outputs on one segment at a time: in a stack that walks forwards only, whose times are
+/// steps.
 inline bool passes_segments(const LstmConfig& config, const Segments& segments) {
   return segments.again() && !config.bidirectional && !config.go_backwards;
 }
 
+/// What the buffers of a direction of a layer have to hold.
+inline StepRoom room_of(const Schedule& schedule, const Segments& segments) {
+  return {schedule.rows, segments.most_rows(schedule), segments.states(), schedule.longest};
+}
+
+/// Valid steps for which layers hold what they pass on: all, or those of the longest segment.
+inline Index passed_steps(const LstmConfig& config, const Segments& segments, Index of_segment, Index all) {
+  return passes_segments(config, segments) ? of_segment : all;
+}
+
 /// How many layers go through a segment together, before the next ones begin. Where segments are passed on that is all
-/// of them, so that nothing between layers outlives a segment; elsewhere a layer waits for all of the one below.
+/// of them, so that what lies between layers is needed for one segment only; elsewhere a layer needs all steps of the
+/// one below.
 inline Index layers_together(const LstmConfig& config, const Segments& segments) {
   return segments.again() && !passes_segments(config, segments) ? 1 : config.num_layers;
 }
 
 template <class T>
 struct LstmTape<T>::Impl {
-  /// What one direction of a layer leaves for its backward, by (step, row): of all steps, or of those of one segment.
-  struct Cell {
-    Buffer<T> gates;  ///< [rows of all steps][4 Hp] activations
-    Buffer<T> c;      ///< [rows of all steps][Hp]
-    Buffer<T> m;      ///< [rows of all steps][H], with a projection: what h is the projection of
-    Buffer<T> h0;     ///< [segments][N][width of h] before each segment; with several segments also after the last
-    Buffer<T> c0;     ///< [segments][N][Hp]
-    // With recurrent dropout: its mask, and h0 and h times that.
-    Buffer<T> h_factor;  ///< [N][Hp]
-    Buffer<T> h0_fed;    ///< [N][H] of one segment
-    Buffer<T> h_fed;     ///< [rows of all steps][H]
-    // With layer norms: W x and U h' before them, their statistics, and c before zoneout.
-    Buffer<T> norm_x;               ///< [rows of all steps][4 Hp]
-    Buffer<T> norm_h;               ///< the same
-    Buffer<T> statistics;           ///< [rows of all steps][norm_statistics]
-    Buffer<T> fresh_c;              ///< [N][Hp]
-    std::vector<Index> norm_slots;  ///< by step: which place for W x it takes, if there are only some
-    ForwardPanels<T> dropped;       ///< with dropout of the recurrent weights: what is left of all weights
-  };
   /// What layers pass to each other, by (time, row).
   struct Layer {
-    Buffer<T> input;  ///< [rows of all steps][input]; empty if it is the layer below's output as it stands
+    Buffer<T> input;  ///< [rows of all steps][input]; empty: the h of the layer below, unchanged
     Buffer<T> h;      ///< [rows of all steps][D * H]
   };
 
   bool ready = false;
-  bool open = false;  ///< begun, and fed step by step
+  bool open = false;  ///< begun, and taking one step at a time
   std::shared_ptr<const typename Lstm<T>::Impl> lstm;
   Schedule schedule;
-  LstmConfig config;  ///< as it was at work: without dropout if nothing was random
+  LstmConfig config;  ///< of the forward: without dropout if nothing was random
   bool random = true;
   std::uint64_t seed = 0;
   Segments segments;
   std::vector<Layer> layers;
-  std::vector<Cell> cells;
+  std::vector<StepState<T>> cells;        ///< entry layer * D + direction
+  std::vector<ForwardPanels<T>> dropped;  ///< what dropout of the recurrent weights leaves; empty without it
 
-  /// What varies in a cell, with the masks of zoneout that were at work.
+  /// What varies in a cell, with the forward's masks of zoneout.
   CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
     return random ? of.variant(cell, seed) : of.variant(cell);
   }
-  /// The input of a layer by packed index: the layer below's output, if that went on as it stands.
+  /// The input of a layer by packed index.
   Buffer<T>& input_of(Index layer) {
     const auto at = static_cast<std::size_t>(layer);
     return layer == 0 || layers[at].input.size() > 0 ? layers[at].input : layers[at - 1].h;
@@ -129,7 +127,7 @@ struct LstmTape<T>::Impl {
   std::size_t bytes() const;
 };
 
-/// A configuration as it is at work where nothing is random.
+/// The configuration of a forward in which nothing is random.
 LstmConfig without_dropout(LstmConfig config);
 
 /// Dropout between layers: y = mask(x) / (1 - rate) for some times of the output of layer `layer`, or its backward.
@@ -144,14 +142,14 @@ template <class T>
 void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, Range times,
                       const RowMap<T>& rows);
 
-/// The mask that recurrent dropout multiplies h with, [N][padded width of h]; and h0 times that.
+/// The mask that recurrent dropout multiplies h with, [N][padded P]; and h0 [N][P] times that.
 template <class T>
-void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, Buffer<T>& mask);
+void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, T* mask);
 template <class T>
-void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const Buffer<T>& mask,
-                        Buffer<T>& fed);
+void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* fed);
 
-/// Dropout of the recurrent weights, in place: of the gradient by them, from that by what was left of them.
+/// Dropout of the recurrent weights, in place: turns the gradient with respect to the dropped weights into that with
+/// respect to the weights.
 template <class T>
 void weight_dropout(double rate, std::uint64_t seed, const View<T, 2>& matrix);
 

@@ -3,7 +3,7 @@
 namespace lstmcore {
 namespace {
 
-/// About what one core keeps to itself. Weights beyond it come from a shared cache or memory at every step, and are
+/// About the size of a core's own cache. Weights beyond it come from a shared cache or memory at every step, and are
 /// better read once by the core that owns their hidden units than by all.
 constexpr double private_cache_bytes = 1.5e6;
 

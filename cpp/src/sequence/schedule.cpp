@@ -9,7 +9,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
                    View<const bool, 2> mask)
     : rows(batch), steps(time) {
   const auto size = [](Index count) { return static_cast<std::size_t>(count); };
-  iota.resize(size(std::max(rows, steps)));
+  iota.assign(size(std::max(rows, steps)), 0);
   std::iota(iota.begin(), iota.end(), Index{0});
   order.assign(iota.begin(), iota.begin() + static_cast<std::ptrdiff_t>(rows));
   length.assign(size(rows), steps);
@@ -27,9 +27,9 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
   }
   longest = rows > 0 ? length[0] : 0;
 
-  alive.resize(size(longest));
-  offset.resize(size(longest));
-  parity.resize(size(std::max<Index>(longest, 1)));  // initial states have a place even if nothing runs
+  alive.assign(size(longest), 0);
+  offset.assign(size(longest), 0);
+  parity.assign(size(std::max<Index>(longest, 1)), 0);  // initial states have a place even if nothing runs
   Index count = rows;
   for (Index t = 0; t < longest; ++t) {
     while (length[size(count - 1)] <= t) --count;
@@ -39,7 +39,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
     total += count;
   }
   if (mask) {
-    there.resize(size(total));
+    valid_times.resize(size(total));
     if (reset) resets.assign(size(total), 0);
     for (Index row = 0; row < rows; ++row) {
       const Index from = order[size(row)];
@@ -49,7 +49,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
         pending = pending || (reset && reset(from, t));
         if (!mask(from, t)) continue;
         const std::size_t at = size(packed(valid++, row));
-        there[at] = t;
+        valid_times[at] = t;
         if (reset) resets[at] = pending ? 1 : 0;
         pending = false;
       }

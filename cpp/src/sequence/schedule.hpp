@@ -1,4 +1,4 @@
-// Which rows of a batch are at work at which step, and where their data lies.
+// Which rows of a batch are active at which step, and where their data lies.
 #pragma once
 
 #include <lstmcore/lstm.hpp>
@@ -11,18 +11,18 @@ using Index = std::int64_t;
 /// The rows of a batch in order of falling length, so that the rows alive at step t are the first `alive[t]`. What
 /// belongs to row r at time t has the packed index offset[t] + r: nothing is stored for padding.
 struct Schedule {
-  Index rows = 0;             ///< N
-  Index steps = 0;            ///< T
-  Index longest = 0;          ///< largest length
-  Index total = 0;            ///< sum of lengths
-  std::vector<Index> order;   ///< (N) the caller's row of sorted row r
-  std::vector<Index> length;  ///< (N) of sorted row r, falling
-  std::vector<Index> alive;   ///< (longest)
-  std::vector<Index> offset;  ///< (longest)
-  std::vector<Index> iota;    ///< 0, 1, 2, ... as many as the larger of N and T
-  std::vector<Index> parity;  ///< 0, 1, 0, 1, ...
-  std::vector<char> resets;   ///< (total) by packed index, or empty
-  std::vector<Index> there;   ///< (total) the caller's time by packed index, if some steps are passed over; or empty
+  Index rows = 0;                  ///< N
+  Index steps = 0;                 ///< T
+  Index longest = 0;               ///< largest length
+  Index total = 0;                 ///< sum of lengths
+  std::vector<Index> order;        ///< (N) the caller's row of sorted row r
+  std::vector<Index> length;       ///< (N) of sorted row r, falling
+  std::vector<Index> alive;        ///< (longest)
+  std::vector<Index> offset;       ///< (longest)
+  std::vector<Index> iota;         ///< 0, 1, 2, ... as many as the larger of N and T
+  std::vector<Index> parity;       ///< 0, 1, 0, 1, ...
+  std::vector<char> resets;        ///< (total) by packed index, or empty
+  std::vector<Index> valid_times;  ///< (total) the caller's time by packed index, if a mask passes over steps; or empty
 
   Schedule() = default;
   Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset,
@@ -33,7 +33,7 @@ struct Schedule {
 
   /// True if rows differ in length.
   bool ragged() const { return rows > 0 && length.back() != longest; }
-  /// Rows at work in some steps, all together.
+  /// Valid steps of all rows within some steps.
   Index work(Index begin, Index end) const {
     if (begin >= end) return 0;
     const Index after = end < longest ? offset[static_cast<std::size_t>(end)] : total;
@@ -42,7 +42,7 @@ struct Schedule {
   Index packed(Index time, Index row) const { return offset[static_cast<std::size_t>(time)] + row; }
   /// The caller's time of a row's valid step number `time`.
   Index caller_time(Index time, Index row) const {
-    return there.empty() ? time : there[static_cast<std::size_t>(packed(time, row))];
+    return valid_times.empty() ? time : valid_times[static_cast<std::size_t>(packed(time, row))];
   }
   /// Time index that the walk of sorted row `row` visits at its step `step`.
   Index time(Index row, Index step, bool reversed) const {

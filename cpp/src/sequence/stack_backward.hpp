@@ -2,7 +2,7 @@
 #pragma once
 
 #include "stack_forward.hpp"
-#include "weight_gradient.hpp"
+#include "weight_sums.hpp"
 
 namespace lstmcore {
 
@@ -51,11 +51,11 @@ class StackBackward {
   /// What a layer's backward carries from segment to segment.
   struct Layer {
     CellShape shape;
-    std::vector<Buffer<T>> dh, dc;  ///< by direction: in by the state after a segment, out by the one before
+    std::vector<GradientState<T>> gradients;  ///< by direction
     WeightSums<T> sums;
   };
 
-  bool passes_over() const { return !schedule_.there.empty(); }
+  bool passes_over() const { return !schedule_.valid_times.empty(); }
   bool by_segment() const { return passes_segments(config_, segments_); }
   Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
 
@@ -74,83 +74,55 @@ class StackBackward {
 
   Layer begin_layer(Index layer) const {
     const CellShape shape = lstm_.shape(layer);
-    std::vector<Buffer<T>> dh, dc;
+    const auto buffers = gradient_buffers(shape, config_.zoneout_h > 0.0);
+    std::vector<GradientState<T>> state(count(config_.directions()));
     std::vector<LstmCellWeights<T>> gradients;
     bool in_lowp = true;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
       const bool reversed = lstm_.reversed(direction);
-      dh.emplace_back(count(schedule_.rows * shape.state_padded()));
-      dc.emplace_back(count(schedule_.rows * shape.padded()));
-      gather_final_gradient(schedule_, reversed, outputs_.h, index, shape.state, shape.state_padded(),
-                            dh.back().data());
-      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), dc.back().data());
+      GradientState<T>& own = state[count(direction)];
+      own.resize(buffers, room_of(schedule_, segments_));
+      gather_final_gradient(schedule_, reversed, outputs_.h, index, shape.state, shape.state_padded(), own.dh.data());
+      gather_final_gradient(schedule_, reversed, outputs_.c, index, shape.hidden, shape.padded(), own.dc.data());
+      std::fill_n(own.dm.data(), own.dm.size(), T(0));  // no product writes the padding
       gradients.push_back(inputs_.weights.empty() ? LstmCellWeights<T>() : inputs_.weights[index]);
       in_lowp = in_lowp && lstm_.forward[index].x_lowp;
     }
-    return {shape, std::move(dh), std::move(dc),
+    return {shape, std::move(state),
             WeightSums<T>(shape, schedule_, gradients, static_cast<T>(config_.cell_clip), in_lowp)};
   }
 
-  /// Returns where the gradient by the layer's input is.
+  /// Returns where the gradient with respect to the layer's input is.
   RowMap<T> run_layer(Index layer, Index segment, const RowMap<const T>& dy) {
     Layer& carried = layers_[count(layer)];
     const CellShape& shape = carried.shape;
     const Range steps = segments_.of(segment);
     const Index width = config_.output_size();
     std::vector<BackwardCell<T>> cells(count(config_.directions()));
-    std::vector<Buffer<T>> dh_kept(cells.size()), dm(cells.size());
+    const auto values = step_buffers(shape, StepUse::every_step, config_.recurrent_dropout > 0.0);
+    const auto gradients = gradient_buffers(shape, config_.zoneout_h > 0.0);
     std::vector<BackwardPanels<T>> dropped;
     dropped.reserve(cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      const std::size_t at = count(direction);
-      auto& kept = tape_.cells[index];
-      BackwardCell<T>& cell = cells[at];
+      BackwardCell<T>& cell = cells[count(direction)];
       if (config_.weight_dropout > 0.0) {
-        dropped.emplace_back(shape, kept.dropped);
+        dropped.emplace_back(shape, tape_.dropped[index]);
         cell.weights = &dropped.back();
       } else {
         cell.weights = &lstm_.backward()[index];
       }
-      const auto packed = [&](const Buffer<T>& buffer, Index columns) {
-        return packed_rows<const T>(schedule_, buffer.data(), columns, steps.begin);
-      };
       cell.reversed = lstm_.reversed(direction);
       cell.first = steps.begin;
       cell.x = layer_input(layer, steps);
       if (dy) cell.dy = dy.shifted(direction * shape.state);
-      cell.h = packed_rows<const T>(schedule_, tape_.layers[count(layer)].h.data(), width, first_kept(steps))
+      tape_.cells[index].bind(values, schedule_, cell, segment, steps.begin);
+      carried.gradients[count(direction)].bind(gradients, schedule_, cell);
+      cell.h = packed_rows(schedule_, tape_.layers[count(layer)].h.data(), width, first_kept(steps))
                    .shifted(direction * shape.state);
-      const Index state = segment * schedule_.rows;
-      cell.h0 = single_rows<const T>(schedule_, kept.h0.data() + state * shape.state, shape.state);
-      cell.c0 = single_rows<const T>(schedule_, kept.c0.data() + state * shape.padded(), shape.padded());
-      cell.gates = packed(kept.gates, shape.gates_width());
-      cell.c = packed(kept.c, shape.padded());
-      cell.dh = single_rows(schedule_, carried.dh[at].data(), shape.state_padded());
-      cell.dc = single_rows(schedule_, carried.dc[at].data(), shape.padded());
-      if (shape.projected) {
-        dm[at].resize(carried.dc[at].size());
-        std::fill(dm[at].data(), dm[at].data() + dm[at].size(), T(0));
-        cell.m = packed(kept.m, shape.hidden);
-        cell.dm = single_rows(schedule_, dm[at].data(), shape.padded());
-        cell.proj_clip = static_cast<T>(config_.proj_clip);
-      }
-      if (shape.normed) {
-        cell.norm_x = packed(kept.norm_x, shape.gates_width());
-        cell.norm_h = packed(kept.norm_h, shape.gates_width());
-        cell.statistics = packed(kept.statistics, kernels::norm_statistics);
-      }
+      cell.proj_clip = static_cast<T>(config_.proj_clip);
       cell.variant = tape_.variant(lstm_, index);
-      if (config_.zoneout_h > 0.0) {
-        dh_kept[at].resize(carried.dh[at].size());
-        cell.dh_kept = single_rows(schedule_, dh_kept[at].data(), shape.state_padded());
-      }
-      if (kept.h_fed.size() > 0) {
-        cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.state_padded());
-        cell.h0 = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.state);
-        cell.h_fed = packed(kept.h_fed, shape.state);
-      }
     }
     const RowMap<T> dx = dx_rows(layer, steps);
     walk_backward(shape, schedule_, cells, dx, carried.sums, steps);
@@ -162,8 +134,8 @@ class StackBackward {
     const CellShape& shape = carried.shape;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction), at = count(direction);
-      scatter_state(schedule_, carried.dh[at].data(), shape.state_padded(), shape.state, index, inputs_.h);
-      scatter_state(schedule_, carried.dc[at].data(), shape.padded(), shape.hidden, index, inputs_.c);
+      scatter_state(schedule_, carried.gradients[at].dh.data(), shape.state_padded(), shape.state, index, inputs_.h);
+      scatter_state(schedule_, carried.gradients[at].dc.data(), shape.padded(), shape.hidden, index, inputs_.c);
       if (config_.weight_dropout > 0.0 && !inputs_.weights.empty() && inputs_.weights[index].weight_hh) {
         const std::uint64_t seed = mask_seed(tape_.seed, MaskKind::weight_dropout, static_cast<Index>(index));
         weight_dropout(config_.weight_dropout, seed, inputs_.weights[index].weight_hh);
@@ -171,7 +143,8 @@ class StackBackward {
     }
   }
 
-  /// From the gradient by a layer's input, in place, that by what the layer below has put out.
+  /// Turns the gradient with respect to a layer's input, in place, into that with respect to the output of the layer
+  /// below.
   void drop_input_gradient(Index layer, Range times, const RowMap<T>& dx) const {
     if (config_.dropout == 0.0) return;
     layer_dropout(schedule_, config_.dropout, tape_.seed, layer - 1, config_.layer_input_size(layer), times,
@@ -192,8 +165,8 @@ class StackBackward {
     }
   }
 
-  /// Where the gradient by the layer's input goes: the caller's dx, if wanted, or a place for the layer below. Groups
-  /// of layers pass all of it on at once, layers of a group a segment.
+  /// Where the gradient with respect to the layer's input goes: to the caller's dx, if wanted, or to memory that the
+  /// layer below reads. It covers the segment, or all steps where the layer below is walked only after all segments.
   RowMap<T> dx_rows(Index layer, Range steps) {
     const Index width = config_.layer_input_size(layer);
     if (layer == 0 && !inputs_.x) return {};
@@ -203,7 +176,7 @@ class StackBackward {
       return dx_ = packed_rows(schedule_, own_x_.data(), width);
     }
     Buffer<T>& own = between_[layer % 2];
-    own.resize(count((by_segment() ? segments_.most_rows(schedule_) : schedule_.total) * width));
+    own.resize(count(passed_steps(config_, segments_, segments_.most_rows(schedule_), schedule_.total) * width));
     return dx_ = packed_rows(schedule_, own.data(), width, first_kept(steps));
   }
 

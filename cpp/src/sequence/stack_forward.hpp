@@ -6,13 +6,11 @@
 
 namespace lstmcore {
 
-/// One forward call. With a tape every layer's gates, c and h go there; without one, scratch is used again by each
-/// layer. A tape in segments takes the states between them, and later the rest of one segment after the other.
+/// One forward call. With a tape every layer stores its gates, c and h in it; without one, the layers share scratch. A
+/// tape in segments first takes the states between them, and later the rest, one segment at a time.
 template <class T>
 class StackForward {
  public:
-  using Cell = typename LstmTape<T>::Impl::Cell;
-
   /// A call; `tape` only while training.
   StackForward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
                const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
@@ -80,8 +78,8 @@ class StackForward {
   }
 
  private:
-  /// What a walk leaves: everything that the backward needs (or, without a tape, nothing), the states between segments,
-  /// or all of one segment.
+  /// What a walk stores: all that the backward needs (without a tape, nothing), only the states between segments, or
+  /// all of one segment.
   enum class Work { everything, states, segment_again };
 
   /// Whether a mask has to be respected between the caller's times and ours.
@@ -92,11 +90,11 @@ class StackForward {
     CellShape shape;
     std::vector<ForwardCell<T>> cells;
     RowMap<T> output;
-    std::vector<Cell> own;  ///< what the tape does not keep
+    std::vector<StepState<T>> own;  ///< without a tape
     Buffer<T> h;
   };
 
-  /// The last layer's h to the caller's times, if a mask lies between.
+  /// Copies the last layer's h to the caller's times, if a mask passes over some.
   void scatter(Range layers, Range times) {
     if (!y_ || !passes_over() || !last(layers.end - 1)) return;
     scatter_steps(schedule_, output_.readable(), times, y_);
@@ -104,9 +102,9 @@ class StackForward {
 
   bool last(Index layer) const { return layer + 1 == config_.num_layers; }
   bool by_segment() const { return passes_segments(config_, segments_); }
-  /// Times of the steps of a segment in what layers pass to each other, which is kept from there on.
+  /// The first time for which layers hold what they pass to each other.
   Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
-  Index rows_kept() const { return by_segment() ? most_rows_ : schedule_.total; }
+  Index rows_kept() const { return passed_steps(config_, segments_, room_.steps, schedule_.total); }
 
   /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
   int wavefront_threads(Range steps) const {
@@ -130,7 +128,7 @@ class StackForward {
     return rows.readable();
   }
 
-  /// Where the layer's h goes: the tape, the caller's y, the next layer's input, or a place for the last two steps.
+  /// Where the layer's h goes: to the tape, the caller's y, the next layer's input, or two places per row used in turn.
   RowMap<T> output_rows(Index layer, Range steps, Buffer<T>& own) {
     const Index width = config_.output_size();
     if (tape_ != nullptr) {
@@ -148,32 +146,25 @@ class StackForward {
   }
 
   void prepare(Index layer, Index segment, const RowMap<const T>& input, Layer& place) {
-    // What the layer below has left here is this one's input.
+    // The layer below wrote its h to `place`; it is this layer's input.
     input_ = std::move(place.h);
     place.shape = lstm_.shape(layer);
     place.output = output_rows(layer, segments_.of(segment), place.h);
-    place.cells.assign(count(config_.directions()), {});
+    place.cells.clear();
+    place.cells.resize(count(config_.directions()));
     if (tape_ == nullptr) place.own.resize(place.cells.size());
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const std::size_t index = lstm_.cell(layer, direction);
-      Cell& kept = tape_ != nullptr ? tape_->cells[index] : place.own[count(direction)];
+      StepState<T>& state = tape_ != nullptr ? tape_->cells[index] : place.own[count(direction)];
       ForwardCell<T>& cell = place.cells[count(direction)];
-      cell.weights = &lstm_.forward[index];
-      if (tape_ != nullptr && config_.weight_dropout > 0.0) {
-        if (segment == 0 && work_ != Work::segment_again) {
-          const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::weight_dropout, static_cast<Index>(index));
-          kept.dropped = lstm_.forward[index].with_dropout(place.shape, config_.weight_dropout, seed);
-        }
-        cell.weights = &kept.dropped;
-      }
+      cell.weights = weights(place.shape, index, begins(segment));
       cell.reversed = lstm_.reversed(direction);
       cell.first = segments_.of(segment).begin;
       cell.x = input;
-      cell.h = place.output.shifted(direction * config_.state_size());
-      set_state(place.shape, index, segment, kept, cell);
-      set_places(place.shape, segments_.of(segment), kept, cell);
       cell.variant = tape_ != nullptr ? tape_->variant(lstm_, index) : lstm_.variant(index);
-      if (tape_ != nullptr && config_.recurrent_dropout > 0.0) drop_recurrent(place.shape, index, segment, kept, cell);
+      cell.proj_clip = static_cast<T>(config_.proj_clip);
+      bind(place.shape, index, segment, state, cell);
+      cell.h = place.output.shifted(direction * config_.state_size());
       if (tape_ != nullptr && last(layer) && y_ && !passes_over()) {
         cell.y = caller_rows(schedule_, y_).shifted(direction * config_.state_size());
       }
@@ -181,80 +172,58 @@ class StackForward {
     output_ = place.output;
   }
 
+  /// Whether a segment is the first of a call, not of a tape that is walked again.
+  bool begins(Index segment) const { return segment == 0 && work_ != Work::segment_again; }
+
+  const ForwardPanels<T>* weights(const CellShape& shape, std::size_t index, bool drop) {
+    if (tape_ == nullptr || config_.weight_dropout == 0.0) return &lstm_.forward[index];
+    if (drop) {
+      const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::weight_dropout, static_cast<Index>(index));
+      tape_->dropped[index] = lstm_.forward[index].with_dropout(shape, config_.weight_dropout, seed);
+    }
+    return &tape_->dropped[index];
+  }
+
   void finish(Index layer, Index segment, const Layer& place) {
     if (work_ == Work::segment_again) return;
     for (Index direction = 0; direction < config_.directions(); ++direction) {
       const ForwardCell<T>& cell = place.cells[count(direction)];
       const std::size_t index = lstm_.cell(layer, direction);
-      if (work_ == Work::states) keep_state(place.shape, segment, tape_->cells[index], cell);
+      if (work_ == Work::states) keep_h(place.shape, segment, tape_->cells[index], cell);
       if (segment + 1 == segments_.count()) write_state(place.shape, index, cell);
     }
   }
 
-  T* state_before(Index segment, Buffer<T>& states, Index width) const {
-    return states.data() + segment * schedule_.rows * width;
+  /// Makes room for a cell's buffers, binds them and sets the state before a segment: the caller's before the first.
+  void bind(const CellShape& shape, std::size_t index, Index segment, StepState<T>& state, ForwardCell<T>& cell) {
+    const bool every_step = tape_ != nullptr && work_ != Work::states;
+    const bool drops = tape_ != nullptr && config_.recurrent_dropout > 0.0;
+    const auto buffers = step_buffers(shape, every_step ? StepUse::every_step : StepUse::next_step, drops);
+    state.resize(buffers, room_);
+    state.bind(buffers, schedule_, cell, segment, segments_.of(segment).begin);
+    if (begins(segment)) {
+      gather_state(schedule_, state_.h, index, shape.state, shape.state, state.h0.data());
+      gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), state.c0.data());
+      if (drops) {
+        const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
+        recurrent_mask(schedule_, config_.recurrent_dropout, seed, shape, state.h_factor.data());
+      }
+    }
+    if (drops) feed_initial_state(schedule_, shape, cell.h0.base, state.h_factor.data(), state.h0_fed.data());
+    if (!every_step) cell.c = c_in_place(cell.c0, shape.padded());
   }
 
-  /// The state before a segment: the caller's before the first.
-  void set_state(const CellShape& shape, std::size_t index, Index segment, Cell& kept, ForwardCell<T>& cell) {
-    if (segment == 0 && work_ != Work::segment_again) {
-      const Index states = segments_.count() + (segments_.again() ? 1 : 0);
-      kept.h0.resize(count(states * schedule_.rows * shape.state));
-      kept.c0.resize(count(states * schedule_.rows * shape.padded()));
-      gather_state(schedule_, state_.h, index, shape.state, shape.state, kept.h0.data());
-      gather_state(schedule_, state_.c, index, shape.hidden, shape.padded(), kept.c0.data());
-    }
-    cell.h0 = single_rows<const T>(schedule_, state_before(segment, kept.h0, shape.state), shape.state);
-    cell.c0 = single_rows<const T>(schedule_, state_before(segment, kept.c0, shape.padded()), shape.padded());
+  /// c changes in place where no step's is needed later; between segments in the memory of the state before the next.
+  RowMap<T> c_in_place(const RowMap<T>& before, Index width) const {
+    if (work_ != Work::states) return before;
+    const Index size = schedule_.rows * width;
+    std::copy_n(before.base, size, before.base + size);
+    return before.shifted(size);
   }
 
-  /// Where the cell's own values go: to a place for each step, if the backward reads them next.
-  void set_places(const CellShape& shape, Range steps, Cell& kept, ForwardCell<T>& cell) {
-    const bool keeps = tape_ != nullptr && work_ != Work::states;
-    const Index rows = keeps ? most_rows_ : schedule_.rows;
-    const auto place = [&](Buffer<T>& buffer, Index width) {
-      buffer.resize(count(rows * width));
-      return keeps ? packed_rows(schedule_, buffer.data(), width, steps.begin)
-                   : single_rows(schedule_, buffer.data(), width);
-    };
-    if (shape.projected) {
-      cell.m = place(kept.m, shape.hidden);
-      cell.proj_clip = static_cast<T>(config_.proj_clip);
-    }
-    if (shape.normed) {
-      kept.fresh_c.resize(count(schedule_.rows * shape.padded()));
-      cell.fresh_c = single_rows(schedule_, kept.fresh_c.data(), shape.padded());
-      cell.norm_h = place(kept.norm_h, shape.gates_width());
-      cell.norm_x = keeps ? place(kept.norm_x, shape.gates_width()) : norm_slots(shape, kept);
-      if (keeps) cell.statistics = place(kept.statistics, kernels::norm_statistics);
-    }
-    if (keeps) {
-      cell.c = place(kept.c, shape.padded());
-      cell.gates = place(kept.gates, shape.gates_width());
-      return;
-    }
-    // c changes in place; between segments that place is the state before the next one.
-    T* c = kept.c0.data();
-    if (work_ == Work::states) {
-      const Index size = schedule_.rows * shape.padded();
-      c += (cell.c0.base - kept.c0.data()) + size;
-      std::copy(c - size, c, c);
-    }
-    cell.c = single_rows(schedule_, c, shape.padded());
-  }
-
-  /// Places for W x of as many steps as are computed together.
-  RowMap<T> norm_slots(const CellShape& shape, Cell& kept) {
-    const Index slots = input_chunk(schedule_.rows, schedule_.longest), width = shape.gates_width();
-    kept.norm_slots.resize(count(std::max<Index>(schedule_.longest, 1)));
-    for (Index step = 0; step < schedule_.longest; ++step) kept.norm_slots[count(step)] = step % slots;
-    kept.norm_x.resize(count(slots * schedule_.rows * width));
-    return {kept.norm_x.data(), kept.norm_slots.data(), schedule_.iota.data(), schedule_.rows * width, width};
-  }
-
-  /// The state after a segment, before the next one; c is there already.
-  void keep_state(const CellShape& shape, Index segment, Cell& kept, const ForwardCell<T>& cell) {
-    T* const after = state_before(segment + 1, kept.h0, shape.state);
+  /// The state after a segment, before the next one; c is in its place already.
+  void keep_h(const CellShape& shape, Index segment, StepState<T>& state, const ForwardCell<T>& cell) {
+    T* const after = h_before(segment + 1, state, shape.state);
     for (Index row = 0; row < schedule_.rows; ++row) {
       const Index end = std::min(schedule_.length[count(row)], segments_.of(segment).end);
       const bool walked = end > cell.first;
@@ -263,35 +232,23 @@ class StackForward {
     }
   }
 
-  /// The mask of h for all steps of a row, and what the product sees of h.
-  void drop_recurrent(const CellShape& shape, std::size_t index, Index segment, Cell& kept, ForwardCell<T>& cell) {
-    const Range steps = segments_.of(segment);
-    const bool keeps = work_ != Work::states;
-    if (segment == 0 && work_ != Work::segment_again) {
-      const std::uint64_t seed = mask_seed(tape_->seed, MaskKind::recurrent_dropout, static_cast<Index>(index));
-      recurrent_mask(schedule_, config_.recurrent_dropout, seed, shape, kept.h_factor);
-    }
-    feed_initial_state(schedule_, shape, cell.h0.base, kept.h_factor, kept.h0_fed);
-    // Without a place for each step, two in turn: the product reads one while the cell writes the other.
-    kept.h_fed.resize(count((keeps ? most_rows_ : 2 * schedule_.rows) * shape.state));
-    cell.variant.h_factor = single_rows<const T>(schedule_, kept.h_factor.data(), shape.state_padded());
-    cell.h0_fed = single_rows<const T>(schedule_, kept.h0_fed.data(), shape.state);
-    cell.h_fed = keeps ? packed_rows(schedule_, kept.h_fed.data(), shape.state, steps.begin)
-                       : alternating_rows(schedule_, kept.h_fed.data(), shape.state);
+  T* h_before(Index segment, StepState<T>& state, Index width) const {
+    return state.h0.data() + segment * schedule_.rows * width;
   }
 
   /// The state after each row's last step; a row of length 0 keeps its own.
   void write_state(const CellShape& shape, std::size_t index, const ForwardCell<T>& cell) {
     if (work_ == Work::states) {
-      const T* const h = state_before(segments_.count(), tape_->cells[index].h0, shape.state);
+      const T* const h = h_before(segments_.count(), tape_->cells[index], shape.state);
       const auto last_h = [&](Index row) { return h + row * shape.state; };
       scatter_final<T>(schedule_, cell.reversed, last_h, shape.state, index, state_.h);
     } else {
-      scatter_final<T>(schedule_, cell.reversed, last_by_time(schedule_, cell.reversed, cell.h0, cell.h.readable()),
-                       shape.state, index, state_.h);
+      scatter_final<T>(schedule_, cell.reversed,
+                       last_by_time(schedule_, cell.reversed, cell.h0.readable(), cell.h.readable()), shape.state,
+                       index, state_.h);
     }
-    scatter_final<T>(schedule_, cell.reversed, last_by_step(schedule_, cell.c0, cell.c.readable()), shape.hidden, index,
-                     state_.c);
+    scatter_final<T>(schedule_, cell.reversed, last_by_step(schedule_, cell.c0.readable(), cell.c.readable()),
+                     shape.hidden, index, state_.c);
   }
 
   /// What the layer above `layer` reads at some times.
@@ -313,12 +270,12 @@ class StackForward {
   const Schedule& schedule_;
   typename LstmTape<T>::Impl* const tape_ = nullptr;
   const Segments segments_;
-  const Index most_rows_ = segments_.most_rows(schedule_);
+  const StepRoom room_ = room_of(schedule_, segments_);
   const Work work_;
   Buffer<T> x_;         ///< the first layer's input, if it had to be copied
   Buffer<T> input_;     ///< any other's
   RowMap<T> output_;    ///< of the last layer that was walked
-  Buffer<T> output_h_;  ///< where that lies, if neither tape nor caller holds it
+  Buffer<T> output_h_;  ///< its memory, if neither tape nor caller owns it
 };
 
 }  // namespace lstmcore

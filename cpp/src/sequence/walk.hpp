@@ -3,30 +3,14 @@
 
 #include <cmath>
 #include <cstddef>
-#include <memory>
 
-#include "../packing/cell_weights.hpp"
 #include "../runtime/threads.hpp"
 #include "masks.hpp"
+#include "pointer_arrays.hpp"
 #include "schedule.hpp"
+#include "step_state.hpp"
 
 namespace lstmcore {
-
-/// Several arrays of pointers in one allocation.
-class PointerArrays {
- public:
-  explicit PointerArrays(std::size_t pointers) : memory_(new std::byte[pointers * sizeof(void*)]) {}
-  template <class Pointer>
-  Pointer* take(std::size_t count) {
-    auto* const array = reinterpret_cast<Pointer*>(memory_.get()) + taken_;
-    taken_ += count;
-    return array;
-  }
-
- private:
-  std::unique_ptr<std::byte[]> memory_;
-  std::size_t taken_ = 0;
-};
 
 /// out = a B for some panels of B: `rows` row pointers each.
 template <class T>
@@ -44,7 +28,7 @@ kernels::Product<T> product_of(Index rows, const T* const* a, Index depth, const
   return product;
 }
 
-/// Where the parts of the same rows meet after each step, if there are several.
+/// The barrier at which the parts of the same rows wait for each other, if there are several.
 struct Meeting {
   Barrier* barrier = nullptr;
   int parts = 1;
@@ -83,8 +67,8 @@ double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, 
 Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
                Index unit_granularity);
 
-/// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. They
-/// are made before any runs, so that memory is taken where its lack can still be told.
+/// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. All are
+/// made before any runs, so that lack of memory is an exception and not a thread that never arrives at the barrier.
 template <class Walk, class Cell>
 class Walks {
  public:
@@ -117,10 +101,9 @@ struct CellVariant {
   kernels::CellNorms<T> norms{};                     ///< of a shape that is normed
   ZoneoutMask zoneout_h, zoneout_c;                  ///< where masks are drawn
   T proj_zoneout = 0;                                ///< where none are: the share of a projected h that stays
-  RowMap<const T> h_factor;                          ///< recurrent dropout's mask, padded `state` elements, or absent
 };
 
-/// Zoneout of `count` elements of h where no kernel of the cell does it: `before` where it is kept.
+/// Zoneout of `count` elements of h where no kernel of the cell applies it: `before` where the mask is not 0.
 template <class T>
 void zone_out(const T* before, const T* kept, T* h, Index count) {
   for (Index k = 0; k < count; ++k) h[k] = kept[k] != T(0) ? before[k] : h[k];
@@ -177,59 +160,39 @@ class ZoneoutRows {
   std::vector<const T*> h_, c_;
 };
 
-/// Forward of one direction of a layer. What layers pass to each other is at (time, sorted row), what a direction keeps
-/// to itself at (step, sorted row).
+/// Forward of one direction of a layer, and where the rows of its buffers lie. What layers pass to each other is at
+/// (time, sorted row), what a direction holds for itself at (step, sorted row). Absent: gates and statistics, if no
+/// backward reads them; what the cell's options do not ask for.
 template <class T>
-struct ForwardCell {
+struct ForwardCell : StepFields<RowMap<T>> {
   const ForwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  Index first = 0;         ///< the step that h0 and c0 come before
-  RowMap<const T> x;       ///< at (time, row); `input` elements
-  RowMap<T> h;             ///< at (time, row); `state` elements
-  RowMap<T> y;             ///< at (time, row); a second place for h, or absent
-  RowMap<const T> h0, c0;  ///< `state` and Hp elements; the first index is not used
-  RowMap<T> gates;         ///< 4 Hp elements, kept for the backward; absent at inference
-  RowMap<T> c;             ///< Hp elements
-  RowMap<T> m;             ///< H elements: what h is the projection of; absent: h is no projection
+  Index first = 0;    ///< the step that h0 and c0 come before
+  RowMap<const T> x;  ///< at (time, row); `input` elements
+  RowMap<T> y;        ///< at (time, row); a second place for h, or absent
   T proj_clip = 0;
   CellVariant<T> variant;
-  RowMap<const T> h0_fed;  ///< h0 and h times `variant.h_factor`, if that is there: what the product sees
-  RowMap<T> h_fed;
-  // With layer norms.
-  RowMap<T> norm_x, norm_h;  ///< 4 Hp elements: W x, in places for at least `input_chunk` steps, and U h'
-  RowMap<T> fresh_c;         ///< Hp elements: c before zoneout
-  RowMap<T> statistics;      ///< kept for the backward; absent at inference
 };
-
-/// Steps whose input part is one product, for a walk of so many rows; 1: each step's own is large enough.
-Index input_chunk(Index rows, Index longest);
 
 /// Backward of one direction of a layer; indices as in the forward.
 template <class T>
-struct BackwardCell {
+struct BackwardCell : StepFields<RowMap<T>>, GradientFields<RowMap<T>> {
   const BackwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  Index first = 0;            ///< the step that h0 and c0 come before
-  RowMap<const T> x;          ///< at (time, row); what the forward read
-  RowMap<const T> dy;         ///< at (time, row); `state` elements, or absent
-  RowMap<const T> h;          ///< at (time, row); `state` elements
-  RowMap<const T> h0, h_fed;  ///< `state` elements, as the product saw them; h_fed: absent if that was h
-  RowMap<const T> m;          ///< H elements, with a projection
-  RowMap<T> dm;               ///< Hp elements per row, scratch
+  Index first = 0;     ///< the step that h0 and c0 come before
+  RowMap<const T> x;   ///< at (time, row); what the forward read
+  RowMap<const T> dy;  ///< at (time, row); `state` elements, or absent
   T proj_clip = 0;
-  RowMap<const T> c0, c;  ///< Hp elements
-  RowMap<const T> gates;  ///< activations
-  RowMap<T> dh, dc;       ///< padded `state` and Hp elements per row: in by the final, out by the initial state
   CellVariant<T> variant;
-  RowMap<T> dh_kept;                           ///< padded `state` elements per row, scratch, if there is zoneout of h
-  RowMap<const T> norm_x, norm_h, statistics;  ///< with layer norms
 
-  /// h before a step that is not cut off from the one before, as the product saw it.
+  /// h before a step that no reset cuts off from the one before, as the product read it.
   const T* h_before(Index step, Index time, Index row) const {
-    if (step == first) return h0.at(0, row);
-    return h_fed ? h_fed.at(step - 1, row) : h.at(reversed ? time + 1 : time - 1, row);
+    if (step == first) return (this->h0_fed ? this->h0_fed : this->h0).at(0, row);
+    return this->h_fed ? this->h_fed.at(step - 1, row) : this->h.at(reversed ? time + 1 : time - 1, row);
   }
-  const T* c_before(Index step, Index row) const { return step == first ? c0.at(0, row) : c.at(step - 1, row); }
+  const T* c_before(Index step, Index row) const {
+    return step == first ? this->c0.at(0, row) : this->c.at(step - 1, row);
+  }
 };
 
 template <class T>

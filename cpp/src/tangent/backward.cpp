@@ -1,4 +1,6 @@
 // Gradients and their tangents back through time.
+#include <array>
+
 #include "../sequence/weight_gradient.hpp"
 #include "dual_walk.hpp"
 
@@ -37,7 +39,6 @@ class TangentBackwardWalk : DualWalk<T> {
         values_(values),
         weights_(weights),
         gradients_(gradients),
-        scratch_(count(4 * size() * shape.padded())),
         norm_scratch_(count(shape.normed ? 4 * shape.padded() : 0)),
         dy_(size()),
         dh_(size()),
@@ -51,10 +52,12 @@ class TangentBackwardWalk : DualWalk<T> {
         bias_rows_(count(size())),
         peephole_rows_(count(size())),
         norm_rows_(count(size())) {
+    const std::array scratch_rows{&dm_.value, &dm_.tangent, &dh_kept_.value, &dh_kept_.tangent};
+    scratch_.resize(scratch_rows.size() * count(size() * shape.padded()));
     std::fill(scratch_.data(), scratch_.data() + scratch_.size(), T(0));
     T* next = scratch_.data();
     for (Index i = 0; i < size(); ++i) {
-      for (std::vector<T*>* pointers : {&dm_.value, &dm_.tangent, &dh_kept_.value, &dh_kept_.tangent}) {
+      for (std::vector<T*>* pointers : scratch_rows) {
         (*pointers)[count(i)] = next;
         next += shape.padded();
       }
@@ -170,7 +173,7 @@ class TangentBackwardWalk : DualWalk<T> {
     for (Index i = 0; i < alive_; ++i) {
       const bool cut = schedule_.cut(row(i), step, cell_.reversed);
       const auto finish = [&](T* dh, T* dc, const T* kept) {
-        if (this->fed()) kernels_.multiply(cell_.variant.h_factor.at(0, row(i)), dh, shape_.state);
+        if (this->fed()) kernels_.multiply(cell_.h_factor.at(0, row(i)), dh, shape_.state);
         if (keeps()) kernels_.add(kept, dh, shape_.state);
         if (!cut) return;
         std::fill_n(dh, shape_.state, T(0));
@@ -303,7 +306,7 @@ class TangentBackward {
     h_rows_.gates.clear();
     h_rows_.h_prev.clear();
     for (auto* pointers : {&rows_.gates, &dx_.value, &dx_.tangent}) pointers->clear();
-    const bool fed = static_cast<bool>(cell_.variant.h_factor);
+    const bool fed = static_cast<bool>(cell_.h_factor);
     const DualMap<T>&h0 = fed ? cell_.h0_fed : cell_.h0, &h = fed ? cell_.h_fed : cell_.h;
     for (const bool of_values : {false, true}) {
       const auto other = [of_values](const DualMap<T>& map) { return of_values ? map.tangent : map.value; };

@@ -139,7 +139,7 @@ class TangentForwardWalk : DualWalk<T> {
     for (Index i = 0; i < alive_; ++i) {
       T* const to = cell_.h_fed.tangent.at(step, row(i));
       std::copy_n(h_.tangent[count(i)], shape_.state, to);
-      kernels_.multiply(cell_.variant.h_factor.at(0, row(i)), to, shape_.state);
+      kernels_.multiply(cell_.h_factor.at(0, row(i)), to, shape_.state);
     }
   }
 

@@ -108,7 +108,7 @@ class TangentStack {
       const double rate = stack.config_.weight_dropout;
       if (rate == 0.0) return;
       own_ = tangent->with_dropout(shape, rate, stack.seed(MaskKind::weight_dropout, index));
-      value = &stack.value_.cells[index].dropped;
+      value = &stack.value_.dropped[index];
       tangent = &own_;
     }
 
@@ -149,54 +149,55 @@ class TangentStack {
                      all_steps(), packed_rows(schedule_, rows.data(), config_.input_size));
   }
 
+  /// The buffers of values and tangents alike. Masks and what only the next step reads exist once, with the values.
+  StepFields<BufferShape> buffers(const CellShape& shape) const {
+    StepFields<BufferShape> buffers = step_buffers(shape, StepUse::every_step, config_.recurrent_dropout > 0.0);
+    buffers.h_factor = buffers.fresh_c = {};
+    return buffers;
+  }
+
   /// Room for a cell's tangents, and those of its initial state.
   void allocate(const CellShape& shape, const LstmState<T>& state, std::size_t index) {
-    const auto& value = value_.cells[index];
-    auto& tangent = tangent_.cells[index];
-    for (const auto buffer : {&Tape::Cell::gates, &Tape::Cell::c, &Tape::Cell::h0, &Tape::Cell::c0, &Tape::Cell::m,
-                              &Tape::Cell::h_fed, &Tape::Cell::norm_x, &Tape::Cell::norm_h, &Tape::Cell::statistics}) {
-      (tangent.*buffer).resize((value.*buffer).size());
-    }
+    StepState<T>& tangent = tangent_.cells[index];
+    tangent.resize(buffers(shape), room_of(schedule_, value_.segments));
     gather_state(schedule_, state.h, index, shape.state, shape.state, tangent.h0.data());
     gather_state(schedule_, state.c, index, shape.hidden, shape.padded(), tangent.c0.data());
-    if (value.h_fed.size() == 0) return;
-    feed_initial_state(schedule_, shape, tangent.h0.data(), value.h_factor, tangent.h0_fed);
+    if (config_.recurrent_dropout == 0.0) return;
+    feed_initial_state(schedule_, shape, tangent.h0.data(), value_.cells[index].h_factor.data(), tangent.h0_fed.data());
   }
 
   DualMap<T> packed(Buffer<T>& value, Buffer<T>& tangent, Index width) const {
     return {packed_rows(schedule_, value.data(), width), packed_rows(schedule_, tangent.data(), width)};
   }
-  DualMap<T> single(Buffer<T>& value, Buffer<T>& tangent, Index width) const {
-    return {single_rows(schedule_, value.data(), width), single_rows(schedule_, tangent.data(), width)};
-  }
 
   DualCell<T> cell_of(Index layer, Index direction) {
     const CellShape shape = lstm_.shape_of_tangents(layer);
     const std::size_t index = lstm_.cell(layer, direction), at = count(layer);
-    auto &value = value_.cells[index], &tangent = tangent_.cells[index];
+    StepFields<RowMap<T>> value, tangent;
+    value_.cells[index].bind(buffers(shape), schedule_, value);
+    tangent_.cells[index].bind(buffers(shape), schedule_, tangent);
     DualCell<T> cell;
     cell.reversed = lstm_.reversed(direction);
     cell.x = packed(value_.input_of(layer), tangent_.input_of(layer), shape.input);
-    cell.h0 = single(value.h0, tangent.h0, shape.state);
-    cell.c0 = single(value.c0, tangent.c0, shape.padded());
-    cell.gates = packed(value.gates, tangent.gates, shape.gates_width());
-    cell.c = packed(value.c, tangent.c, shape.padded());
     cell.h = packed(value_.layers[at].h, tangent_.layers[at].h, config_.output_size()).shifted(direction * shape.state);
-    if (shape.projected) cell.m = packed(value.m, tangent.m, shape.hidden);
+    cell.h0 = {value.h0, tangent.h0};
+    cell.c0 = {value.c0, tangent.c0};
+    cell.gates = {value.gates, tangent.gates};
+    cell.c = {value.c, tangent.c};
+    cell.m = {value.m, tangent.m};
+    cell.h0_fed = {value.h0_fed, tangent.h0_fed};
+    cell.h_fed = {value.h_fed, tangent.h_fed};
+    cell.norm_x = {value.norm_x, tangent.norm_x};
+    cell.norm_h = {value.norm_h, tangent.norm_h};
+    cell.statistics = {value.statistics, tangent.statistics};
     cell.proj_clip = static_cast<T>(config_.proj_clip);
     cell.variant = value_.variant(lstm_, index);
     cell.variant.options = &lstm_.options;
     if (config_.peephole) cell.peephole_tangent = weights_[index].peephole.data();
-    if (shape.normed) {
-      cell.norm_x = packed(value.norm_x, tangent.norm_x, shape.gates_width());
-      cell.norm_h = packed(value.norm_h, tangent.norm_h, shape.gates_width());
-      cell.statistics = packed(value.statistics, tangent.statistics, kernels::norm_statistics);
-      cell.norms_tangent = norms_of(shape, weights_[index], T(0));
+    if (shape.normed) cell.norms_tangent = norms_of(shape, weights_[index], T(0));
+    if (config_.recurrent_dropout > 0.0) {
+      cell.h_factor = single_rows<const T>(schedule_, value_.cells[index].h_factor.data(), shape.state_padded());
     }
-    if (value.h_fed.size() == 0) return cell;
-    cell.variant.h_factor = single_rows<const T>(schedule_, value.h_factor.data(), shape.state_padded());
-    cell.h0_fed = single(value.h0_fed, tangent.h0_fed, shape.state);
-    cell.h_fed = packed(value.h_fed, tangent.h_fed, shape.state);
     return cell;
   }
 
@@ -206,16 +207,20 @@ class TangentStack {
     const CellShape shape = lstm_.shape_of_tangents(layer);
     const std::size_t index = lstm_.cell(layer, direction);
     const DualCell<T> cell = cell_of(layer, direction);
-    Buffer<T> h[2], c[2];
+    auto carried = gradient_buffers(shape, false);
+    carried.dm = {};  // the walk has its own
+    GradientState<T> state[2];
+    GradientFields<RowMap<T>> rows[2];
     for (int k = 0; k < 2; ++k) {
       const LstmOutputGradients<T>& from = k == 0 ? outputs : outputs_tangent;
-      h[k].resize(count(schedule_.rows * shape.state_padded()));
-      c[k].resize(count(schedule_.rows * shape.padded()));
-      gather_final_gradient(schedule_, cell.reversed, from.h, index, shape.state, shape.state_padded(), h[k].data());
-      gather_final_gradient(schedule_, cell.reversed, from.c, index, shape.hidden, shape.padded(), c[k].data());
+      state[k].resize(carried, room_of(schedule_, value_.segments));
+      state[k].bind(carried, schedule_, rows[k]);
+      gather_final_gradient(schedule_, cell.reversed, from.h, index, shape.state, shape.state_padded(),
+                            state[k].dh.data());
+      gather_final_gradient(schedule_, cell.reversed, from.c, index, shape.hidden, shape.padded(), state[k].dc.data());
     }
-    gradients.dh = single(h[0], h[1], shape.state_padded());
-    gradients.dc = single(c[0], c[1], shape.padded());
+    gradients.dh = {rows[0].dh, rows[1].dh};
+    gradients.dc = {rows[0].dc, rows[1].dc};
     if (!inputs.weights.empty()) gradients.weights = inputs.weights[index];
     const Dropped panels(*this, shape, index);
     const BackwardPanels<T> dropped =
@@ -223,8 +228,8 @@ class TangentStack {
     const BackwardPanels<T>& value = config_.weight_dropout > 0.0 ? dropped : lstm_.backward()[index];
     const TangentBackwardPanels<T> stacked(shape, value, BackwardPanels<T>(shape, *panels.tangent));
     tangent_backward(shape, schedule_, cell, value, stacked, gradients);
-    scatter_state(schedule_, h[1].data(), shape.state_padded(), shape.state, index, inputs.h);
-    scatter_state(schedule_, c[1].data(), shape.padded(), shape.hidden, index, inputs.c);
+    scatter_state(schedule_, state[1].dh.data(), shape.state_padded(), shape.state, index, inputs.h);
+    scatter_state(schedule_, state[1].dc.data(), shape.padded(), shape.hidden, index, inputs.c);
     if (config_.weight_dropout > 0.0 && gradients.weights.weight_hh) {
       weight_dropout(config_.weight_dropout, seed(MaskKind::weight_dropout, index), gradients.weights.weight_hh);
     }
@@ -292,13 +297,13 @@ void LstmTangent<T>::forward(const LstmSequence<T>& sequence, View<const T, 3> x
   }
   check_state("h_tangent", "c_tangent", config, batch, state_tangent.h, state_tangent.c);
   if (tape.impl_ == nullptr) tape = LstmTangentTape<T>();  // moved from
-  auto& kept = *tape.impl_;
-  kept.ready = false;
-  impl_->lstm.forward(sequence, y, state, kept.value);
-  TangentStack<T>(impl_->lstm.impl(), impl_->weights, *kept.value.impl_, kept.tangent)
+  auto& held = *tape.impl_;
+  held.ready = false;
+  impl_->lstm.forward(sequence, y, state, held.value);
+  TangentStack<T>(impl_->lstm.impl(), impl_->weights, *held.value.impl_, held.tangent)
       .forward(x_tangent, y_tangent, state_tangent);
-  kept.lstm = impl_;
-  kept.ready = true;
+  held.lstm = impl_;
+  held.ready = true;
 }
 
 template <class T>
@@ -306,16 +311,16 @@ void LstmTangent<T>::backward(LstmTangentTape<T>& tape, const LstmOutputGradient
                               const LstmOutputGradients<T>& outputs_tangent, const LstmInputGradients<T>& inputs,
                               const LstmInputGradients<T>& inputs_tangent) const {
   require(tape.ready(), "tape: expected one that a forward with tangents filled and no backward has used, got another");
-  auto& kept = *tape.impl_;
-  require(kept.lstm == impl_, "tape: expected one of a forward with these tangents, got one with others");
-  auto& value = *kept.value.impl_;
+  auto& held = *tape.impl_;
+  require(held.lstm == impl_, "tape: expected one of a forward with these tangents, got one with others");
+  auto& value = *held.value.impl_;
   check_gradients(config(), impl_->lstm.parameters(), value.schedule, outputs, inputs);
   check_gradients(config(), impl_->lstm.parameters(), value.schedule, outputs_tangent, inputs_tangent, "tangent of ");
-  kept.ready = false;
-  TangentStack<T>(impl_->lstm.impl(), impl_->weights, value, kept.tangent)
+  held.ready = false;
+  TangentStack<T>(impl_->lstm.impl(), impl_->weights, value, held.tangent)
       .backward(outputs, outputs_tangent, inputs_tangent);
   const bool wanted = inputs.x || inputs.h || inputs.c || !inputs.weights.empty();
-  if (wanted) impl_->lstm.backward(kept.value, outputs, inputs);
+  if (wanted) impl_->lstm.backward(held.value, outputs, inputs);
 }
 
 template <class T>

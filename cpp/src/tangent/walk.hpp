@@ -27,6 +27,7 @@ struct DualCell {
   T proj_clip = 0;                      ///< of the projection
   CellVariant<T> variant;               ///< options are there, though the cell be a plain one
   const T* peephole_tangent = nullptr;  ///< packed, or null
+  RowMap<const T> h_factor;             ///< padded `state` elements: the mask of recurrent dropout, or absent
   DualMap<T> h0_fed, h_fed;             ///< `state` elements, with recurrent dropout: what the product sees of h0 and h
   // With layer norms.
   DualMap<T> norm_x, norm_h;  ///< 4 Hp elements: W x and U h'

@@ -1,0 +1,41 @@
+// The sums of the weights' gradients of a layer, in groups of rows.
+#pragma once
+
+#include "row_set.hpp"
+#include "weight_gradient.hpp"
+
+namespace lstmcore {
+
+/// Into how many groups the rows of a batch are cut. A group costs the memory of all sums and their addition at the
+/// end.
+int row_groups(const CellShape& shape, Index rows, Index row_multiple);
+
+/// The gradients of all weights of a layer while they are summed up, in groups of rows that follow from the layer and
+/// the batch, never from the number of threads, because the sums' bits do.
+template <class T>
+class WeightSums {
+ public:
+  /// `gradients`: where those of each direction are wanted. `in_lowp`: in the precision of the layer's products.
+  WeightSums(const CellShape& shape, const Schedule& schedule, const std::vector<LstmCellWeights<T>>& gradients,
+             T cell_clip, bool in_lowp);
+
+  bool wanted() const { return wanted_; }
+  bool peephole_wanted() const;
+  /// The rows of each step of a group are filled up to a multiple of this.
+  Index row_multiple() const { return row_multiple_; }
+  const std::vector<RowSet>& groups() const { return groups_; }
+  const RowSet& group(Index index) const { return groups_[static_cast<std::size_t>(index)]; }
+  WeightGradient<T>& of(Index direction, Index group) {
+    return gradients_[static_cast<std::size_t>(direction) * groups_.size() + static_cast<std::size_t>(group)];
+  }
+  /// Writes some blocks' sums over all groups where the caller wants them.
+  void write(const Schedule& schedule, Index direction, Range blocks);
+
+ private:
+  std::vector<RowSet> groups_;
+  std::vector<WeightGradient<T>> gradients_;  ///< [direction][group]
+  Index row_multiple_ = 1;
+  bool wanted_ = false;
+};
+
+}  // namespace lstmcore
