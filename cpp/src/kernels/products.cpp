@@ -1,5 +1,5 @@
 // What multiplies matrices, and a layer's step, which is compiled with its product.
-#include "cell.hpp"
+#include "step.hpp"
 #include "lowp/factors.hpp"
 #include "lowp/int8_dot.hpp"
 #include "transpose.hpp"

@@ -1,5 +1,5 @@
 // The cell in dual numbers.
-#include "tangent_cell.hpp"
+#include "tangent_step.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
