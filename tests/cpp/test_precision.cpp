@@ -24,7 +24,8 @@ using lstmcore::Lstm;
 using lstmcore::LstmStream;
 using lstmcore::Precision;
 
-/// Puts the emulated matrix unit in place while it lives, and sees to its use; or else has whatever unit there is.
+/// While it lives, the library uses the emulated matrix unit, or, if `on` is false, any unit that this machine has. At
+/// the end it checks that tiles were configured whenever they were used.
 class Emulation {
  public:
   explicit Emulation(bool on)
@@ -58,7 +59,7 @@ std::vector<Setting> settings() {
           {Precision::bf16x3, false}, {Precision::bf16x2, false}, {Precision::bf16, false}, {Precision::int8, false}};
 }
 
-/// One of each kind of arithmetic, for tests that take long: more terms are more of the same.
+/// One of each kind of arithmetic, for tests that take long: three terms take the same code as two.
 std::vector<Setting> few_settings() {
   return {{Precision::bf16x2, true},
           {Precision::int8, true},
@@ -74,7 +75,7 @@ void for_each(const std::vector<Setting>& settings, Body&& body) {
     const check::Context context(std::string(lstmcore::precision_name(setting.precision)) +
                                  (setting.emulated ? ", emulated" : ", own unit"));
     const Emulation emulation(setting.emulated);
-    // Without a unit for it, the products are plain: other tests have these.
+    // Without a unit for the precision, products are those of float32, which other tests check.
     if (!lstmcore::arithmetic_for(setting.precision, 1000)) continue;
     const long products = lstmcore::reference::matrix_unit_products();
     body(setting);
@@ -99,7 +100,7 @@ struct Bounds {
 /// Relative to the largest entry.
 Bounds bounds(const Setting& setting) {
   switch (setting.precision) {
-    case Precision::bf16x3:  // dot products sum all six in one chain; tiles begin a new one with every 32 elements
+    case Precision::bf16x3:  // dot products add all six to one sum; tiles begin a new sum after every 32 elements
       return setting.emulated ? Bounds{1e-6, 2e-6} : Bounds{3e-6, 6e-6};
     case Precision::bf16x2:  // a product is within 3 * 2^-18 = 1.1e-5
       return {3e-5, 6e-5};
@@ -110,7 +111,8 @@ Bounds bounds(const Setting& setting) {
   }
 }
 
-/// Rounding can tip a bend or a bound over, whose gradient jumps; and without a bound it grows.
+/// Whether rounding changes gradients only a little: at a bend or a bound they jump, and unbounded activations magnify
+/// the error.
 bool is_smooth(const lstmcore::LstmConfig& config) {
   if (config.gate_clip > 0 || config.cell_clip > 0 || config.proj_clip > 0) return false;
   using lstmcore::LstmFunction;
@@ -268,7 +270,7 @@ std::vector<Shape> walked_shapes() {
   all.push_back({"three layers, one row", lstm_config(5, 40, 3), 1, 17});
   all.push_back({"units over threads", lstm_config(60, 200), 2, 11});
   all.push_back({"rows over threads", lstm_config(20, 40, 2), 37, 11});
-  all.push_back({"few inputs, depth of one word", lstm_config(1, 11), 3, 17});
+  all.push_back({"few inputs, depth of one packed group", lstm_config(1, 11), 3, 17});
   for (const Variant& variant : variants()) {
     if (variant.name.find(" for the ") != std::string::npos) continue;
     all.push_back({variant.name, variant.of(lstm_config(5, 11, 2)), 3, 12});
@@ -276,19 +278,19 @@ std::vector<Shape> walked_shapes() {
   return all;
 }
 
-/// A sequence in terms of 1, 2, 7 and the rest, the state handed on.
-Result<float> in_pieces(const Problem<float>& p) {
+/// A sequence in calls of 1, 2, 7 and all further steps, each of which begins with the state of the one before.
+Result<float> in_several_calls(const Problem<float>& p) {
   const Lstm<float> lstm(p.config, p.weights(), p.precision);
   Outputs<float> out(p);
   Index begin = 0;
   for (Index end : {Index{1}, Index{3}, Index{10}, p.steps}) {
     if (end <= begin || end > p.steps) continue;
-    lstmcore::LstmSequence<float> term = p.sequence();
+    lstmcore::LstmSequence<float> part = p.sequence();
     lstmcore::View<float, 3> y = out.y;
-    term.x.shape[1] = y.shape[1] = end - begin;
-    term.x.data += begin * term.x.stride[1];
+    part.x.shape[1] = y.shape[1] = end - begin;
+    part.x.data += begin * part.x.stride[1];
     y.data += begin * y.stride[1];
-    lstm.forward(term, y, out.state);
+    lstm.forward(part, y, out.state);
     begin = end;
   }
   return out.result;
@@ -310,7 +312,7 @@ Result<float> streamed(const Problem<float>& p) {
   return out.result;
 }
 
-/// A training forward that is fed step by step, and its backward.
+/// A training forward, one step at a time, and its backward.
 Result<float> trained_by_steps(const Problem<float>& p) {
   const Lstm<float> lstm(p.config, p.weights(), p.precision);
   Outputs<float> out(p);
@@ -332,8 +334,8 @@ void check_walks(const Setting& setting) {
     const Problem<float> p = make(shape, setting.precision);
     const Result<float> whole = infer(p);
     {
-      const check::Context walk("in terms");
-      check_same_outputs(in_pieces(p), whole);
+      const check::Context walk("in several calls");
+      check_same_outputs(in_several_calls(p), whole);
     }
     {
       const check::Context walk("streamed");
@@ -352,8 +354,9 @@ void check_walks(const Setting& setting) {
 const float infinity = std::numeric_limits<float>::infinity();
 const float nan_value = std::numeric_limits<float>::quiet_NaN();
 
-/// The same LSTM in float, of the numbers that int8 makes of the weights: what it computes, but for x and h.
-Problem<float> plain_twin(const Problem<float>& p) {
+/// The same LSTM in float32. For int8, with the weights that its quantized ones stand for: it then differs by the
+/// quantization of x and h alone.
+Problem<float> float32_twin(const Problem<float>& p) {
   Problem<float> twin = p;
   twin.precision = Precision::fp32;
   if (p.precision != Precision::int8) return twin;
@@ -420,10 +423,10 @@ void check_same_numbers(std::vector<float> a, std::vector<float> b) {
 }
 
 void check_poison(const Setting& setting, const Problem<float>& clean, const Problem<float>& p) {
-  const Result<float> result = infer(p), expected = infer(plain_twin(p)), undisturbed = infer(clean);
+  const Result<float> result = infer(p), expected = infer(float32_twin(p)), undisturbed = infer(clean);
   check_kinds(result, expected, false);
   check_same_outputs(streamed(p), result);
-  check_same_outputs(in_pieces(p), result);
+  check_same_outputs(in_several_calls(p), result);
   const auto check_others = [&](const Result<float>& own, const Result<float>& other) {
     for (Index n = 1; n < p.N; ++n) {
       const Row<float> row{p, n};
@@ -445,7 +448,7 @@ void check_poison(const Setting& setting, const Problem<float>& clean, const Pro
   if (!setting.trains()) return;
   const Result<float> trained = train(p);
   check_same_outputs(trained, result);
-  check_kinds(trained, train(plain_twin(p)), true);
+  check_kinds(trained, train(float32_twin(p)), true);
   check_others(trained, train(clean));
   const ThreadCount three(3);
   Problem<float> cut = p;
@@ -490,17 +493,17 @@ void check_infinities(const Setting& setting) {
         const check::Context where(recurrent ? "in weight_hh" : "in weight_ih");
         Problem<float> p = clean;
         (recurrent ? p.weight_hh : p.weight_ih)[0][7] = value;
-        Problem<float> plain = p;
-        plain.precision = Precision::fp32;
-        const Result<float> result = infer(p), expected = infer(plain);
-        if (p.cells() > 1) {  // the other cells compute as ever
+        Problem<float> twin = p;
+        twin.precision = Precision::fp32;
+        const Result<float> result = infer(p), expected = infer(twin);
+        if (p.cells() > 1) {  // the other cells still use the lower precision
           check_kinds(result, expected, false);
           continue;
         }
         check_same_outputs(result, expected);
         check_same_outputs(streamed(p), expected);
         if (!setting.trains()) continue;
-        const Result<float> gradients = train(p), wanted = train(plain);
+        const Result<float> gradients = train(p), wanted = train(twin);
         check_same_outputs(gradients, wanted);
         check_same_gradients(gradients, wanted);
       }
@@ -513,10 +516,10 @@ void check_infinities(const Setting& setting) {
 TEST("near the reference") { for_each(settings(), check_accuracy); }
 TEST("any number of threads") { for_each(few_settings(), check_threads); }
 TEST("any companions and any padding") { for_each(few_settings(), check_companions); }
-TEST("whole, in terms or by steps") { for_each(settings(), check_walks); }
+TEST("whole, in several calls or by steps") { for_each(settings(), check_walks); }
 TEST("infinities and NaN") { for_each(settings(), check_infinities); }
 
-TEST("automatic takes three terms where they pay, whatever the batch") {
+TEST("automatic uses three terms where they are faster, whatever the batch") {
   const Emulation emulation(true);
   for (const auto& [hidden, same] : {std::pair<Index, Precision>{128, Precision::bf16x3}, {16, Precision::fp32}}) {
     for (const Index rows : {1, 20}) {
@@ -529,7 +532,7 @@ TEST("automatic takes three terms where they pay, whatever the batch") {
   }
 }
 
-TEST("where no unit is worth it, products are plain") {
+TEST("where no unit is faster, products are those of float32") {
   for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::automatic}) {
     if (lstmcore::arithmetic_for(precision, 1000)) continue;  // this machine has a matrix unit
     const Shape shape{"", lstm_config(10, 128), 5, 3};
@@ -549,7 +552,7 @@ TEST("a stream's step allocates nothing") {
         Problem<float> p = make({"", config, rows, 1}, setting.precision);
         LstmStream<float> stream(Lstm<float>(p.config, p.weights(), p.precision), rows);
         std::vector<float> y(static_cast<std::size_t>(p.y_size()));
-        stream.step(p.x.data(), y.data());  // the emulation's tiles of this thread come with their first use
+        stream.step(p.x.data(), y.data());  // the first one allocates the emulation's tiles of this thread
         const long before = allocations();
         for (int t = 0; t < 3; ++t) stream.step(p.x.data(), y.data());
         p.x[3] = infinity;

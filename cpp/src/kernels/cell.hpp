@@ -1,8 +1,9 @@
 // The equations of the cell on one vector of hidden units, forward and backward side by side; no loops, no memory.
 //
-// They are written once, over three kinds of cells (`PlainCell`, `ValueCell`, `DualCell`), which say how gates are
-// activated, whether peepholes or coupled gates take part and where c is clipped, and over the numbers of these cells:
-// `Value` or `Dual`. What a cell answers by a constant costs nothing: a plain cell compiles to the bare equations.
+// They are written once, for three kinds of cells and the numbers that these compute with: `PlainCell` and `ValueCell`,
+// with `Value`, and `TangentCell`, with `Dual`. The cell says how its gates are activated, whether it has peepholes or
+// coupled gates, and where c is clipped. What it says by a constant costs nothing: the code of a plain cell is that of
+// the bare equations.
 #pragma once
 
 #include "kernel_table.hpp"
@@ -136,7 +137,7 @@ struct ValueCell : OptionsCell<T> {
     store_part(lanes, x.value, units);
     return {ei::pload<P>(lanes)};
   }
-  /// The order of the two additions is part of the bits of the results, here and in DualCell.
+  /// The order of the two additions is part of the bits of the results, here and in TangentCell.
   EIGEN_ALWAYS_INLINE V add_peepholes(V d_before, const V& z_i, const V& z_f) const {
     d_before = multiply_add(z_i, peephole(0), d_before);
     return multiply_add(z_f, peephole(1), d_before);
@@ -145,12 +146,12 @@ struct ValueCell : OptionsCell<T> {
 
 /// The same in dual numbers.
 template <class T>
-struct DualCell : OptionsCell<T> {
+struct TangentCell : OptionsCell<T> {
   using P = PacketOf<T>;
   using V = Dual<P>;
   const T *peepholes, *peephole_tangents;  ///< as in ValueCell
 
-  EIGEN_ALWAYS_INLINE DualCell(const kernels::CellExtras<T>& extras, const T* tangents, Index block)
+  EIGEN_ALWAYS_INLINE TangentCell(const kernels::CellExtras<T>& extras, const T* tangents, Index block)
       : OptionsCell<T>{*extras.options},
         peepholes(extras.peephole != nullptr ? extras.peephole + 3 * block * lanes_of<T> : nullptr),
         peephole_tangents(extras.peephole != nullptr ? tangents + 3 * block * lanes_of<T> : nullptr) {}
@@ -199,14 +200,14 @@ EIGEN_ALWAYS_INLINE V fresh_output(const Cell& cell, const V& o, const V& shown)
 
 /// What the backward knows of one vector of hidden units. `free` is c before its clip.
 template <class V>
-struct KeptCell {
+struct TapedCell {
   V i, f, g, o, before, free, c;
 };
 
 /// From the tape's gates: c before zoneout, with the bits of the forward.
 template <class Cell, class V>
-EIGEN_ALWAYS_INLINE KeptCell<V> kept_cell(const Cell& cell, const V& i, const V& f, const V& g, const V& o,
-                                          const V& before) {
+EIGEN_ALWAYS_INLINE TapedCell<V> taped_cell(const Cell& cell, const V& i, const V& f, const V& g, const V& o,
+                                            const V& before) {
   const V free = multiply_add(f, before, i * g);
   return {i, f, g, o, before, free, bounded(free, cell.cell_clip())};
 }
@@ -232,34 +233,34 @@ struct GateGradients {
 
 /// `d_c`: with respect to c, from h and from the step after.
 template <class Cell, class V>
-EIGEN_ALWAYS_INLINE GateGradients<V> gate_gradients(const Cell& cell, const KeptCell<V>& kept, const V& z_o, V d_c) {
+EIGEN_ALWAYS_INLINE GateGradients<V> gate_gradients(const Cell& cell, const TapedCell<V>& taped, const V& z_o, V d_c) {
   if (cell.has_peepholes()) d_c = multiply_add(z_o, cell.peephole(2), d_c);
-  d_c = inside(kept.free, cell.cell_clip(), d_c);
-  const V d_i = d_c * kept.g;
-  V d_f = d_c * kept.before, z_i = V::constant(ei::pzero(d_c.value));
+  d_c = inside(taped.free, cell.cell_clip(), d_c);
+  const V d_i = d_c * taped.g;
+  V d_f = d_c * taped.before, z_i = V::constant(ei::pzero(d_c.value));
   if (cell.coupled()) {
     d_f = d_f - d_i;
   } else {
-    z_i = d_i * cell.gate().slope_of(kept.i);
+    z_i = d_i * cell.gate().slope_of(taped.i);
   }
-  const V z_f = d_f * cell.gate().slope_of(kept.f);
-  const V z_g = d_c * kept.i * cell.candidate().slope_of(kept.g);
+  const V z_f = d_f * cell.gate().slope_of(taped.f);
+  const V z_g = d_c * taped.i * cell.candidate().slope_of(taped.g);
   return {z_i, z_f, z_g, d_c};
 }
 
 /// The gradient with respect to c'; `passed`: what zoneout passes on to it.
 template <class Cell, class V>
-EIGEN_ALWAYS_INLINE V gradient_before(const Cell& cell, const KeptCell<V>& kept, const GateGradients<V>& gradients,
+EIGEN_ALWAYS_INLINE V gradient_before(const Cell& cell, const TapedCell<V>& taped, const GateGradients<V>& gradients,
                                       const V& passed) {
-  const V d_before = multiply_add(gradients.free, kept.f, passed);
+  const V d_before = multiply_add(gradients.free, taped.f, passed);
   return cell.has_peepholes() ? cell.add_peepholes(d_before, gradients.z_i, gradients.z_f) : d_before;
 }
 
-/// Zoneout: `fresh`, or `before` where `kept` is not 0; without a mask, the expectation.
+/// Zoneout: `fresh`, or `before` where `mask` is not 0; without a mask, the expectation.
 template <class T>
-EIGEN_ALWAYS_INLINE PacketOf<T> zoned_out(const PacketOf<T>& fresh, const PacketOf<T>& before, const T* kept, T rate) {
+EIGEN_ALWAYS_INLINE PacketOf<T> zoned_out(const PacketOf<T>& fresh, const PacketOf<T>& before, const T* mask, T rate) {
   using P = PacketOf<T>;
-  if (kept != nullptr) return ei::pselect(ei::pcmp_eq(ei::ploadu<P>(kept), ei::pzero(fresh)), fresh, before);
+  if (mask != nullptr) return ei::pselect(ei::pcmp_eq(ei::ploadu<P>(mask), ei::pzero(fresh)), fresh, before);
   const P share = ei::pset1<P>(rate);
   return ei::pmadd(share, before, ei::pmul(ei::psub(constant<P>(1.0), share), fresh));
 }
@@ -267,29 +268,29 @@ EIGEN_ALWAYS_INLINE PacketOf<T> zoned_out(const PacketOf<T>& fresh, const Packet
 /// Its backward: returns the gradient with respect to the fresh value; `passed` becomes the one with respect to the
 /// value before.
 template <class T>
-EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* kept, T rate,
+EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* mask, T rate,
                                                  PacketOf<T>& passed) {
   using P = PacketOf<T>;
-  if (kept == nullptr) {
+  if (mask == nullptr) {
     const P share = ei::pset1<P>(rate);
     passed = ei::pmul(share, gradient);
     return ei::pmul(ei::psub(constant<P>(1.0), share), gradient);
   }
   const P zero = ei::pzero(gradient);
-  const P is_fresh = ei::pcmp_eq(ei::ploadu<P>(kept), zero);
+  const P is_fresh = ei::pcmp_eq(ei::ploadu<P>(mask), zero);
   passed = ei::pselect(is_fresh, zero, gradient);
   return ei::pselect(is_fresh, gradient, zero);
 }
 template <class T>
-EIGEN_ALWAYS_INLINE Value<PacketOf<T>> zoneout_gradient(const Value<PacketOf<T>>& gradient, const T* kept, T rate,
+EIGEN_ALWAYS_INLINE Value<PacketOf<T>> zoneout_gradient(const Value<PacketOf<T>>& gradient, const T* mask, T rate,
                                                         Value<PacketOf<T>>& passed) {
-  return {zoneout_gradient<T>(gradient.value, kept, rate, passed.value)};
+  return {zoneout_gradient<T>(gradient.value, mask, rate, passed.value)};
 }
 template <class T>
-EIGEN_ALWAYS_INLINE Dual<PacketOf<T>> zoneout_gradient(const Dual<PacketOf<T>>& gradient, const T* kept, T rate,
+EIGEN_ALWAYS_INLINE Dual<PacketOf<T>> zoneout_gradient(const Dual<PacketOf<T>>& gradient, const T* mask, T rate,
                                                        Dual<PacketOf<T>>& passed) {
-  return {zoneout_gradient<T>(gradient.value, kept, rate, passed.value),
-          zoneout_gradient<T>(gradient.tangent, kept, rate, passed.tangent)};
+  return {zoneout_gradient<T>(gradient.value, mask, rate, passed.value),
+          zoneout_gradient<T>(gradient.tangent, mask, rate, passed.tangent)};
 }
 
 /// The mask of one vector, where masks are row pointers or null.

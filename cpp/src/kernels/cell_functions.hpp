@@ -8,7 +8,7 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-/// The same bound on both sides; NaN stays. 0: none.
+/// x within [-limit, limit]; NaN stays NaN. 0: no limit.
 template <class P>
 EIGEN_ALWAYS_INLINE P bounded(const P& x, ScalarOf<P> limit) {
   if (!(limit > 0)) return x;
@@ -16,15 +16,15 @@ EIGEN_ALWAYS_INLINE P bounded(const P& x, ScalarOf<P> limit) {
   return ei::pselect(ei::pcmp_lt(high, x), high, ei::pselect(ei::pcmp_lt(x, low), low, x));
 }
 
-/// `slope` where x is inside the bound, else 0.
+/// `gradient` where x is within the limits, else 0.
 template <class P>
-EIGEN_ALWAYS_INLINE P inside(const P& x, ScalarOf<P> limit, const P& slope) {
-  if (!(limit > 0)) return slope;
-  return ei::pselect(ei::pcmp_lt(ei::pabs(x), ei::pset1<P>(limit)), slope, ei::pzero(x));
+EIGEN_ALWAYS_INLINE P inside(const P& x, ScalarOf<P> limit, const P& gradient) {
+  if (!(limit > 0)) return gradient;
+  return ei::pselect(ei::pcmp_lt(ei::pabs(x), ei::pset1<P>(limit)), gradient, ei::pzero(x));
 }
 
 /// log(1 + exp(x)) = max(x, 0) + log1p(u) with u = exp(-|x|); log1p(u) = 2 artanh(s) with s = u / (2 + u), at most 1/3,
-/// whose series 2 s (1 + s^2/3 + s^4/5 + ...) gains a digit a term.
+/// whose series 2 s (1 + s^2/3 + s^4/5 + ...) gains about one decimal digit per term.
 template <class P>
 EIGEN_ALWAYS_INLINE P vsoftplus(const P& x) {
   constexpr int terms = sizeof(ScalarOf<P>) == 4 ? 8 : 18;
@@ -44,6 +44,7 @@ EIGEN_ALWAYS_INLINE P vexpm1_negative(const P& x) {
   return ei::pdiv(ei::padd(t, t), ei::psub(constant<P>(1.0), t));
 }
 
+/// The function's value. For `alpha` and `beta`, see LstmActivation.
 template <class P>
 EIGEN_DONT_INLINE P activate(LstmFunction function, const P& x, ScalarOf<P> alpha, ScalarOf<P> beta) {
   const P a = ei::pset1<P>(alpha), b = ei::pset1<P>(beta), zero = ei::pzero(x), one = constant<P>(1.0);
@@ -79,7 +80,7 @@ EIGEN_DONT_INLINE P activate(LstmFunction function, const P& x, ScalarOf<P> alph
   return x;
 }
 
-/// The slope, from the function's value.
+/// The derivative, from the function's value.
 template <class P>
 EIGEN_DONT_INLINE P slope(LstmFunction function, const P& y, ScalarOf<P> alpha, ScalarOf<P> beta) {
   const P a = ei::pset1<P>(alpha), zero = ei::pzero(y), one = constant<P>(1.0);
@@ -118,8 +119,8 @@ EIGEN_DONT_INLINE P slope(LstmFunction function, const P& y, ScalarOf<P> alpha, 
   return one;
 }
 
-/// The same where `usual`, sigmoid or tanh, is the most likely: it is spared the call, which costs about as much as
-/// some of the functions.
+/// The same two if `usual`, sigmoid or tanh, is the most likely function: it is inlined, since a call costs about as
+/// much as some of the functions.
 template <LstmFunction usual, class P>
 EIGEN_ALWAYS_INLINE P usually_activate(LstmFunction function, const P& x, ScalarOf<P> alpha, ScalarOf<P> beta) {
   if (function != usual) return activate(function, x, alpha, beta);
@@ -132,8 +133,8 @@ EIGEN_ALWAYS_INLINE P usual_slope(LstmFunction function, const P& y, ScalarOf<P>
   return usual == LstmFunction::sigmoid ? ei::pmul(y, ei::psub(one, y)) : ei::psub(one, ei::pmul(y, y));
 }
 
-/// Of an activation's value, the gradient by what its bound was applied to: where the bound held, the value is that of
-/// one of its ends.
+/// The derivative with respect to the unclipped argument, from the function's value y: zero where the argument was
+/// clipped, which shows in y being the function's value at one of the limits.
 template <LstmFunction usual, class P>
 EIGEN_ALWAYS_INLINE P bounded_slope(LstmFunction function, const P& y, ScalarOf<P> alpha, ScalarOf<P> beta,
                                     ScalarOf<P> limit) {
@@ -145,7 +146,7 @@ EIGEN_ALWAYS_INLINE P bounded_slope(LstmFunction function, const P& y, ScalarOf<
   return ei::pselect(at_end, ei::pzero(y), free);
 }
 
-/// The derivative of `slope` by the function's value, from that value.
+/// The derivative of `slope` with respect to the function's value, from that value.
 template <class P>
 EIGEN_DONT_INLINE P bend(LstmFunction function, const P& y, ScalarOf<P> alpha, ScalarOf<P> beta) {
   const P zero = ei::pzero(y), one = constant<P>(1.0), two = constant<P>(2.0);

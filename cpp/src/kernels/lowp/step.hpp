@@ -10,7 +10,7 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-/// Factors from row `row` on and for one block.
+/// `all` from row `row` on, for one block.
 inline kernels::LowpFactors factors_of(const kernels::LowpStep& lowp, const kernels::LowpFactors& all, Index row,
                                        Index block) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
@@ -23,7 +23,7 @@ inline kernels::LowpFactors factors_of(const kernels::LowpStep& lowp, const kern
   return own;
 }
 
-/// The products of some rows and one block on a unit for smaller numbers.
+/// The pre-activations of some rows and one block by the unit.
 inline void step_lowp_product(const StepForward<float>& s, Index row, Index rows, Index block, float* const* gates) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
   const kernels::LowpStep& lowp = *s.lowp;
@@ -44,15 +44,16 @@ inline void step_lowp_product(const StepForward<float>& s, Index row, Index rows
   lowp.unit->product(p);
 }
 
-/// The same for a row with a factor that cannot be split: one product after the other, so that the sums have the order
-/// that they have when the input part of many steps goes first.
+/// The same for a row whose x or h cannot be split: each of the two products by the unit or in float32. They are
+/// computed one after the other, so that the sums have the same order as when the input part of many steps is computed
+/// first.
 inline void step_unsplit_row(const StepForward<float>& s, Index row, Index block, float* gates) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
   const kernels::LowpStep& lowp = *s.lowp;
-  const auto add = [&](const kernels::LowpFactors& factors, bool plain, const float* from, Index depth,
+  const auto add = [&](const kernels::LowpFactors& factors, bool unsplit, const float* from, Index depth,
                        const float* panels, bool first) {
     const float* const bias = first ? s.bias + block * full : nullptr;
-    if (!plain) {
+    if (!unsplit) {
       kernels::LowpProduct p{1,      full, full,   lowp.terms, 1, {factors_of(lowp, factors, row, block), {}},
                              &gates, bias, !first, 0,          1, false};
       lowp.unit->product(p);
@@ -69,6 +70,7 @@ inline void step_unsplit_row(const StepForward<float>& s, Index row, Index block
   add(lowp.h, lowp.h_unsplit[row] != 0, s.h_prev[row], s.h_depth, s.h_panels, false);
 }
 
+/// A step by the unit. Where the group of rows has one that cannot be split, the rows between such rows go together.
 inline void step_forward_lowp(const StepForward<float>& s) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
   constexpr Index most_rows = 32;
@@ -83,11 +85,11 @@ inline void step_forward_lowp(const StepForward<float>& s) {
         gates[r] = s.gates != nullptr ? s.gates[row + r] + (block - s.block_begin) * full : scratch + r * full;
       }
       if (s.lowp->any_unsplit) {
-        const auto plain = [&](Index r) {
+        const auto unsplit = [&](Index r) {
           return (s.x_depth > 0 && s.lowp->x_unsplit[row + r] != 0) || s.lowp->h_unsplit[row + r] != 0;
         };
         for (Index r = 0, first = 0; r <= rows; ++r) {
-          if (r < rows && !plain(r)) continue;
+          if (r < rows && !unsplit(r)) continue;
           if (first < r) step_lowp_product(s, row + first, r - first, block, gates + first);
           if (r < rows) step_unsplit_row(s, row + r, block, gates[r]);
           first = r + 1;
