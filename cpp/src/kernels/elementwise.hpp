@@ -47,7 +47,7 @@ void sigmoid_backward(const T* y, const T* dy, T* dz, Index n) {
   });
 }
 
-/// dy * (1 - y^2), as (1 - y) (1 + y), which keeps its digits where |y| is close to 1.
+/// dy * (1 - y^2), as (1 - y) (1 + y), which loses no digits where |y| is close to 1.
 template <class T>
 void tanh_backward(const T* y, const T* dy, T* dz, Index n) {
   map_pairs(y, dy, dz, n, [](const PacketOf<T>& value, const PacketOf<T>& gradient) {
@@ -163,7 +163,7 @@ void clip(T* x, T limit, Index n) {
 }
 
 /// Sum of squares in double. Element k goes to partial sum k % 16 whatever the vector's width, and nothing is fused, so
-/// that every instruction set gives the same bits.
+/// that every instruction set computes the same bits.
 template <class T>
 double squared_norm(const T* x, Index n) {
   constexpr Index parts = 16;

@@ -212,7 +212,7 @@ EIGEN_ALWAYS_INLINE void tangent_row_backward(const TangentBackward<T>& s, Index
 }
 
 /// The gradients with respect to one product of a row, W x or U h', from those with respect to the pre-activations.
-/// `to_value` and `to_tangent` may be where these lie.
+/// The results may overwrite the latter: `to_value` and `to_tangent` may be rows of `s.dgates`.
 template <class T>
 EIGEN_ALWAYS_INLINE void tangent_product_backward(const TangentBackward<T>& s, Index row, Index blocks,
                                                   const T* gain_value, const T* gain_tangent,

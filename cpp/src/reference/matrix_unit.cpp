@@ -17,7 +17,7 @@ namespace {
 constexpr double least_kept = 0x1p-126 - 0x1p-151;
 
 /// To the nearest float. A product of two bfloat16 numbers is exact in double. If its sum with a float is not exact
-/// there, the sum is too far from the middle between two floats for the first rounding to change the second.
+/// in double, it is too far from the middle between two floats for the first rounding to change the second.
 inline float rounded(double value) {
   const double kept = std::fabs(value) < least_kept ? std::copysign(0.0, value) : value;
   return static_cast<float>(kept);
