@@ -71,7 +71,9 @@ EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, 
   }
 }
 
-/// c after the step is c before zoneout here, so that it is read and not computed again.
+/// c after the step is c before zoneout here, so that it is read and not computed again. It has its own driver also for
+/// its bits: the gradient with respect to c is one multiply-add, where a cell with options adds a rounded product,
+/// which may have come through a layer norm, and the one with respect to c' has no sum with what zoneout passes on.
 template <class T>
 EIGEN_ALWAYS_INLINE void plain_cell_backward(const StepBackward<T>& s, Index row, Index block) {
   using P = PacketOf<T>;
