@@ -1,8 +1,9 @@
-// One layer's forward and backward with products of a lower precision as x86's matrix unit computes them, emulated bit
-// for bit, so that its errors can be measured on any machine. Reads floats from standard input, weight_ih (4H, C),
-// weight_hh (4H, H), bias (4H), x (N, T, C), h0 and c0 (N, H), dy (N, T, H), and writes y, then, unless the precision
-// is for inference only, the gradients with respect to x, h0, c0, weight_ih, weight_hh and bias. Usage:
-// lstmcore_bench_emulated PRECISION T N C H
+// Forward and backward of one layer in a lower precision on an emulated matrix unit, which has the bits of x86's, so
+// that the errors of a precision can be measured on any machine. Usage: lstmcore_bench_emulated PRECISION T N C H
+//
+// Reads floats from standard input: weight_ih (4H, C), weight_hh (4H, H), bias (4H), x (N, T, C), h0 and c0 (N, H),
+// dy (N, T, H). Writes y and, unless the precision is for inference only, the gradients with respect to x, h0, c0,
+// weight_ih, weight_hh and bias.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>

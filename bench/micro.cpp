@@ -1,4 +1,4 @@
-// Micro-benchmarks of the engine's parts alone: product, cell and walk. Needs Google Benchmark.
+// Micro-benchmarks of the parts of the engine: products, cell and walk. Needs Google Benchmark.
 #include <benchmark/benchmark.h>
 
 #include <lstmcore/cpu.hpp>
@@ -15,7 +15,7 @@ using lstmcore::active_kernels;
 using lstmcore::kernels::Index;
 using lstmcore::kernels::Kernels;
 
-/// Random numbers in small memory of its own, addressed by rows.
+/// Random numbers in memory of their own, addressed by row pointers.
 template <class T>
 struct Matrix {
   std::vector<T> values;
@@ -62,7 +62,7 @@ void product(benchmark::State& state) {
   count_flops(state, 2.0 * static_cast<double>(rows * depth * columns));
 }
 
-/// out = a^T B, as for the gradients of weights: a is depth x rows.
+/// out = a^T B, as for the gradients of weights; a is depth x rows.
 template <class T>
 void transposed_product(benchmark::State& state) {
   const Kernels<T>& kernels = active_kernels<T>();
@@ -88,7 +88,7 @@ void transposed_product(benchmark::State& state) {
   count_flops(state, 2.0 * static_cast<double>(rows * depth * columns));
 }
 
-/// The backward of the cell over rows x hidden: no product in it.
+/// The backward of the cell over rows x hidden, without products.
 template <class T>
 void cell_backward(benchmark::State& state) {
   const Kernels<T>& kernels = active_kernels<T>();
@@ -173,7 +173,7 @@ void walk(benchmark::State& state) {
   count_flops(state, (Training ? 3.0 : 1.0) * 8.0 * static_cast<double>(steps * batch * hidden * (inputs + hidden)));
 }
 
-// Rows of a full tile, one row, and many; depths that fit the first cache, the second, and neither.
+// One row, a full tile, and many rows; depths that fit the first-level cache, the second-level cache, and neither.
 BENCHMARK_TEMPLATE(product, float)
     ->ArgNames({"rows", "depth", "columns"})
     ->ArgsProduct({{1, 6, 32, 192}, {64, 256, 1024}, {512}});

@@ -1,4 +1,4 @@
-// LSTMs whose products are computed in a lower precision, by this machine's units and by an emulated matrix unit.
+// LSTMs whose products are computed in a lower precision, by the units of this machine and by an emulated matrix unit.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,9 +13,7 @@
 #include "lstm_problem.hpp"
 #include "lstm_shapes.hpp"
 #include "lstm_variants.hpp"
-#include "reference/matrix_unit.hpp"
-#include "runtime/isa.hpp"
-#include "runtime/units.hpp"
+#include "precision_settings.hpp"
 #include "same_bits.hpp"
 
 namespace {
@@ -23,72 +21,6 @@ namespace {
 using lstmcore::Lstm;
 using lstmcore::LstmStream;
 using lstmcore::Precision;
-
-/// Puts the emulated matrix unit in place while it lives, and sees to its use; or else has whatever unit there is.
-class Emulation {
- public:
-  explicit Emulation(bool on)
-      : any_(lstmcore::use_any_unit(!on)), violations_(lstmcore::reference::matrix_unit_violations()) {
-    if (!on) return;
-    lstmcore::use_matrix_unit(&lstmcore::reference::emulated_matrix_unit(false),
-                              &lstmcore::reference::emulated_matrix_unit(true));
-  }
-  ~Emulation() {
-    lstmcore::use_any_unit(any_);
-    lstmcore::use_matrix_unit(nullptr, nullptr);
-    CHECK_EQUAL(lstmcore::reference::matrix_unit_violations(), violations_);
-  }
-  Emulation(const Emulation&) = delete;
-  Emulation& operator=(const Emulation&) = delete;
-
- private:
-  bool any_;
-  long violations_;
-};
-
-struct Setting {
-  Precision precision;
-  bool emulated;
-
-  bool trains() const { return precision != Precision::int8; }
-};
-
-std::vector<Setting> settings() {
-  return {{Precision::bf16x3, true},  {Precision::bf16x2, true},  {Precision::bf16, true},  {Precision::int8, true},
-          {Precision::bf16x3, false}, {Precision::bf16x2, false}, {Precision::bf16, false}, {Precision::int8, false}};
-}
-
-/// One of each kind of arithmetic, for tests that take long: more terms are more of the same.
-std::vector<Setting> few_settings() {
-  return {{Precision::bf16x2, true},
-          {Precision::int8, true},
-          {Precision::bf16x2, false},
-          {Precision::bf16, false},
-          {Precision::int8, false}};
-}
-
-/// Calls body(setting) for each, with its unit in place.
-template <class Body>
-void for_each(const std::vector<Setting>& settings, Body&& body) {
-  for (const Setting& setting : settings) {
-    const check::Context context(std::string(lstmcore::precision_name(setting.precision)) +
-                                 (setting.emulated ? ", emulated" : ", own unit"));
-    const Emulation emulation(setting.emulated);
-    // Without a unit for it, the products are plain: other tests have these.
-    if (!lstmcore::arithmetic_for(setting.precision, 1000)) continue;
-    const long products = lstmcore::reference::matrix_unit_products();
-    body(setting);
-    if (setting.emulated) CHECK(lstmcore::reference::matrix_unit_products() > products);
-  }
-}
-
-Problem<float> make(const Shape& shape, Precision precision) {
-  Problem<float> p = make_problem<float>(shape);
-  p.precision = precision;
-  return p;
-}
-
-Index lanes() { return lstmcore::active_kernels<float>().lanes; }
 
 // ---- near the reference ---------------------------------------------------------------------------------------------
 
@@ -99,7 +31,7 @@ struct Bounds {
 /// Relative to the largest entry.
 Bounds bounds(const Setting& setting) {
   switch (setting.precision) {
-    case Precision::bf16x3:  // dot products sum all six in one chain; tiles begin a new one with every 32 elements
+    case Precision::bf16x3:  // dot products add all six to one sum; tiles begin a new sum after every 32 elements
       return setting.emulated ? Bounds{1e-6, 2e-6} : Bounds{3e-6, 6e-6};
     case Precision::bf16x2:  // a product is within 3 * 2^-18 = 1.1e-5
       return {3e-5, 6e-5};
@@ -110,7 +42,8 @@ Bounds bounds(const Setting& setting) {
   }
 }
 
-/// Rounding can tip a bend or a bound over, whose gradient jumps; and without a bound it grows.
+/// Whether rounding changes gradients only a little: at a bend or a bound they jump, and unbounded activations magnify
+/// the error.
 bool is_smooth(const lstmcore::LstmConfig& config) {
   if (config.gate_clip > 0 || config.cell_clip > 0 || config.proj_clip > 0) return false;
   using lstmcore::LstmFunction;
@@ -268,7 +201,7 @@ std::vector<Shape> walked_shapes() {
   all.push_back({"three layers, one row", lstm_config(5, 40, 3), 1, 17});
   all.push_back({"units over threads", lstm_config(60, 200), 2, 11});
   all.push_back({"rows over threads", lstm_config(20, 40, 2), 37, 11});
-  all.push_back({"few inputs, depth of one word", lstm_config(1, 11), 3, 17});
+  all.push_back({"few inputs, depth of one packed group", lstm_config(1, 11), 3, 17});
   for (const Variant& variant : variants()) {
     if (variant.name.find(" for the ") != std::string::npos) continue;
     all.push_back({variant.name, variant.of(lstm_config(5, 11, 2)), 3, 12});
@@ -276,41 +209,7 @@ std::vector<Shape> walked_shapes() {
   return all;
 }
 
-/// A sequence in terms of 1, 2, 7 and the rest, the state handed on.
-Result<float> in_pieces(const Problem<float>& p) {
-  const Lstm<float> lstm(p.config, p.weights(), p.precision);
-  Outputs<float> out(p);
-  Index begin = 0;
-  for (Index end : {Index{1}, Index{3}, Index{10}, p.steps}) {
-    if (end <= begin || end > p.steps) continue;
-    lstmcore::LstmSequence<float> term = p.sequence();
-    lstmcore::View<float, 3> y = out.y;
-    term.x.shape[1] = y.shape[1] = end - begin;
-    term.x.data += begin * term.x.stride[1];
-    y.data += begin * y.stride[1];
-    lstm.forward(term, y, out.state);
-    begin = end;
-  }
-  return out.result;
-}
-
-/// One step at a time.
-Result<float> streamed(const Problem<float>& p) {
-  LstmStream<float> stream(Lstm<float>(p.config, p.weights(), p.precision), p.N);
-  Outputs<float> out(p);
-  const Index C = p.config.input_size, Y = p.config.output_size();
-  stream.set_state({{out.state.h.data, out.state.h.shape}, {out.state.c.data, out.state.c.shape}});
-  std::vector<float> x(static_cast<std::size_t>(p.N * C)), y(static_cast<std::size_t>(p.N * Y));
-  for (Index t = 0; t < p.steps; ++t) {
-    for (Index n = 0; n < p.N; ++n) std::copy_n(p.x.data() + (n * p.steps + t) * C, C, x.data() + n * C);
-    stream.step(x.data(), y.data());
-    for (Index n = 0; n < p.N; ++n) std::copy_n(y.data() + n * Y, Y, out.result.y.data() + (n * p.steps + t) * Y);
-  }
-  stream.get_state(out.state);
-  return out.result;
-}
-
-/// A training forward that is fed step by step, and its backward.
+/// A training forward, one step at a time, and its backward.
 Result<float> trained_by_steps(const Problem<float>& p) {
   const Lstm<float> lstm(p.config, p.weights(), p.precision);
   Outputs<float> out(p);
@@ -332,8 +231,8 @@ void check_walks(const Setting& setting) {
     const Problem<float> p = make(shape, setting.precision);
     const Result<float> whole = infer(p);
     {
-      const check::Context walk("in terms");
-      check_same_outputs(in_pieces(p), whole);
+      const check::Context walk("in several calls");
+      check_same_outputs(in_several_calls(p), whole);
     }
     {
       const check::Context walk("streamed");
@@ -347,176 +246,14 @@ void check_walks(const Setting& setting) {
   }
 }
 
-// ---- infinities and NaN ---------------------------------------------------------------------------------------------
-
-const float infinity = std::numeric_limits<float>::infinity();
-const float nan_value = std::numeric_limits<float>::quiet_NaN();
-
-/// The same LSTM in float, of the numbers that int8 makes of the weights: what it computes, but for x and h.
-Problem<float> plain_twin(const Problem<float>& p) {
-  Problem<float> twin = p;
-  twin.precision = Precision::fp32;
-  if (p.precision != Precision::int8) return twin;
-  const auto quantize = [](std::vector<float>& weights, Index depth) {
-    std::vector<lstmcore::kernels::PackedGroup> row(static_cast<std::size_t>(depth + 1));
-    for (std::size_t first = 0; first < weights.size(); first += static_cast<std::size_t>(depth)) {
-      const float scale =
-          lstmcore::active_table().lowp.quantize_row(weights.data() + first, depth, depth, 0, row.data());
-      for (Index k = 0; k < depth; ++k) {
-        const auto byte = static_cast<std::int8_t>(row[static_cast<std::size_t>(k / 4)] >> (8 * (k % 4)));
-        weights[first + static_cast<std::size_t>(k)] = static_cast<float>(byte) * scale;
-      }
-    }
-  };
-  for (Index cell = 0; cell < p.cells(); ++cell) {
-    quantize(twin.weight_ih[cell], p.config.layer_input_size(cell / p.config.directions()));
-    quantize(twin.weight_hh[cell], p.config.state_size());
-    if (p.config.proj_size > 0) quantize(twin.weight_hr[cell], p.config.hidden_size);
-  }
-  return twin;
-}
-
-std::string kinds(const std::vector<float>& values) {
-  std::string all;
-  for (const float value : values) all += std::isnan(value) ? 'N' : std::isinf(value) ? 'I' : '.';
-  return all;
-}
-
-void check_kinds(const Result<float>& result, const Result<float>& expected, bool gradients) {
-  CHECK_EQUAL(kinds(result.y), kinds(expected.y));
-  CHECK_EQUAL(kinds(result.h), kinds(expected.h));
-  CHECK_EQUAL(kinds(result.c), kinds(expected.c));
-  if (!gradients) return;
-  CHECK_EQUAL(kinds(result.dx), kinds(expected.dx));
-  CHECK_EQUAL(kinds(result.dh0), kinds(expected.dh0));
-  CHECK_EQUAL(kinds(result.dc0), kinds(expected.dc0));
-  for (std::size_t cell = 0; cell < expected.dbias.size(); ++cell) {
-    CHECK_EQUAL(kinds(result.dweight_ih[cell]), kinds(expected.dweight_ih[cell]));
-    CHECK_EQUAL(kinds(result.dweight_hh[cell]), kinds(expected.dweight_hh[cell]));
-  }
-}
-
-std::vector<Shape> poisoned_shapes() {
-  std::vector<Shape> all;
-  all.push_back({"plain", lstm_config(5, 11), 19, 4});
-  all.push_back({"two layers", lstm_config(5, 2 * lanes() + 1, 2), 3, 4});
-  all.push_back({"one row", lstm_config(5, 9), 2, 3});
-  all.push_back({"rows of two blocks", lstm_config(20, 40), 37, 12});
-  for (const Variant& variant : variants()) {
-    if (variant.name == "projection" || variant.name == "layer norms" || variant.name == "peephole" ||
-        variant.name == "bound of c") {
-      all.push_back({variant.name, variant.of(lstm_config(5, 11)), 3, 4});
-    }
-  }
-  return all;
-}
-
-/// The same bits, but for the signs of NaN.
-void check_same_numbers(std::vector<float> a, std::vector<float> b) {
-  for (std::vector<float>* values : {&a, &b}) {
-    for (float& value : *values) value = std::isnan(value) ? nan_value : value;
-  }
-  CHECK_SAME_BITS(a, b);
-}
-
-void check_poison(const Setting& setting, const Problem<float>& clean, const Problem<float>& p) {
-  const Result<float> result = infer(p), expected = infer(plain_twin(p)), undisturbed = infer(clean);
-  check_kinds(result, expected, false);
-  check_same_outputs(streamed(p), result);
-  check_same_outputs(in_pieces(p), result);
-  const auto check_others = [&](const Result<float>& own, const Result<float>& other) {
-    for (Index n = 1; n < p.N; ++n) {
-      const Row<float> row{p, n};
-      CHECK_SAME_BITS(row.sequence(own.y, p.config.output_size(), p.steps),
-                      row.sequence(other.y, p.config.output_size(), p.steps));
-      CHECK_SAME_BITS(row.h(own.h), row.h(other.h));
-      CHECK_SAME_BITS(row.c(own.c), row.c(other.c));
-      if (own.dh0.empty()) continue;
-      CHECK_SAME_BITS(row.sequence(own.dx, p.config.input_size, p.steps),
-                      row.sequence(other.dx, p.config.input_size, p.steps));
-      CHECK_SAME_BITS(row.h(own.dh0), row.h(other.dh0));
-      CHECK_SAME_BITS(row.c(own.dc0), row.c(other.dc0));
-    }
-  };
-  Result<float> mine = result, theirs = undisturbed;
-  mine.dh0.clear();
-  theirs.dh0.clear();
-  check_others(mine, theirs);
-  if (!setting.trains()) return;
-  const Result<float> trained = train(p);
-  check_same_outputs(trained, result);
-  check_kinds(trained, train(plain_twin(p)), true);
-  check_others(trained, train(clean));
-  const ThreadCount three(3);
-  Problem<float> cut = p;
-  cut.recompute = 2;
-  for (const Problem<float>* again : {&p, static_cast<const Problem<float>*>(&cut)}) {
-    const check::Context context(again->recompute == 0 ? "three threads" : "three threads, recomputed");
-    const Result<float> other = train(*again);
-    check_same_outputs(other, trained);
-    for (std::size_t cell = 0; cell < trained.dweight_ih.size(); ++cell) {
-      check_same_numbers(other.dweight_ih[cell], trained.dweight_ih[cell]);
-      check_same_numbers(other.dweight_hh[cell], trained.dweight_hh[cell]);
-      check_same_numbers(other.dbias[cell], trained.dbias[cell]);
-    }
-  }
-}
-
-void check_infinities(const Setting& setting) {
-  for (const Shape& shape : poisoned_shapes()) {
-    const Problem<float> clean = make(shape, setting.precision);
-    const std::vector<float> all = {infinity, -infinity, nan_value, 3.4e38f, -1e38f, 4e16f}, few = {infinity, 4e16f};
-    for (const float value : shape.N > 30 ? few : all) {
-      const check::Context context(shape.reason + ", " + check::text(value));
-      {
-        const check::Context where("in x");
-        Problem<float> p = clean;
-        p.x[static_cast<std::size_t>(p.config.input_size + 2)] = value;  // row 0, step 1
-        check_poison(setting, clean, p);
-      }
-      {
-        const check::Context where("in h0");
-        Problem<float> p = clean;
-        p.h0[1] = value;
-        check_poison(setting, clean, p);
-      }
-      {
-        const check::Context where("in dy");
-        Problem<float> p = clean;
-        p.dy[static_cast<std::size_t>(p.config.output_size() + 1)] = value;
-        check_poison(setting, clean, p);
-      }
-      for (const bool recurrent : {false, true}) {
-        const check::Context where(recurrent ? "in weight_hh" : "in weight_ih");
-        Problem<float> p = clean;
-        (recurrent ? p.weight_hh : p.weight_ih)[0][7] = value;
-        Problem<float> plain = p;
-        plain.precision = Precision::fp32;
-        const Result<float> result = infer(p), expected = infer(plain);
-        if (p.cells() > 1) {  // the other cells compute as ever
-          check_kinds(result, expected, false);
-          continue;
-        }
-        check_same_outputs(result, expected);
-        check_same_outputs(streamed(p), expected);
-        if (!setting.trains()) continue;
-        const Result<float> gradients = train(p), wanted = train(plain);
-        check_same_outputs(gradients, wanted);
-        check_same_gradients(gradients, wanted);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 TEST("near the reference") { for_each(settings(), check_accuracy); }
 TEST("any number of threads") { for_each(few_settings(), check_threads); }
 TEST("any companions and any padding") { for_each(few_settings(), check_companions); }
-TEST("whole, in terms or by steps") { for_each(settings(), check_walks); }
-TEST("infinities and NaN") { for_each(settings(), check_infinities); }
+TEST("whole, in several calls or by steps") { for_each(settings(), check_walks); }
 
-TEST("automatic takes three terms where they pay, whatever the batch") {
+TEST("automatic uses three terms where they are faster, whatever the batch") {
   const Emulation emulation(true);
   for (const auto& [hidden, same] : {std::pair<Index, Precision>{128, Precision::bf16x3}, {16, Precision::fp32}}) {
     for (const Index rows : {1, 20}) {
@@ -529,7 +266,7 @@ TEST("automatic takes three terms where they pay, whatever the batch") {
   }
 }
 
-TEST("where no unit is worth it, products are plain") {
+TEST("where no unit is faster, products are those of float32") {
   for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::automatic}) {
     if (lstmcore::arithmetic_for(precision, 1000)) continue;  // this machine has a matrix unit
     const Shape shape{"", lstm_config(10, 128), 5, 3};
@@ -549,10 +286,10 @@ TEST("a stream's step allocates nothing") {
         Problem<float> p = make({"", config, rows, 1}, setting.precision);
         LstmStream<float> stream(Lstm<float>(p.config, p.weights(), p.precision), rows);
         std::vector<float> y(static_cast<std::size_t>(p.y_size()));
-        stream.step(p.x.data(), y.data());  // the emulation's tiles of this thread come with their first use
+        stream.step(p.x.data(), y.data());  // the first one allocates the emulation's tiles of this thread
         const long before = allocations();
         for (int t = 0; t < 3; ++t) stream.step(p.x.data(), y.data());
-        p.x[3] = infinity;
+        p.x[3] = std::numeric_limits<float>::infinity();
         stream.step(p.x.data(), y.data());
         stream.reset();
         CHECK_EQUAL(allocations() - before, 0);

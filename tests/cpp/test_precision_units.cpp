@@ -1,5 +1,5 @@
-// Numbers smaller than float: how factors are made of them, and the units that multiply them, bit for bit against
-// scalar loops over what one instruction does.
+// Products of a lower precision: floats are split into bfloat16 terms or quantized to int8, and the units that multiply
+// them are checked bit for bit against scalar loops over what one instruction does.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -27,7 +27,7 @@ using lstmcore::kernels::LowpProduct;
 using lstmcore::kernels::PackedGroup;
 using lstmcore::kernels::ProductUnit;
 
-const LowpKernels& words() { return lstmcore::active_table().lowp; }
+const LowpKernels& lowp() { return lstmcore::active_table().lowp; }
 Index lanes() { return lstmcore::active_kernels<float>().lanes; }
 
 float float_of(PackedGroup bits) {
@@ -36,7 +36,7 @@ float float_of(PackedGroup bits) {
   return value;
 }
 
-// Half a word as a number; `k` counts halves.
+// Element k of a row of packed groups: of bfloat16, two in a group, and of int8, four in a group.
 float half_of(const PackedGroup* row, Index k) { return float_of((row[k / 2] >> (16 * (k % 2))) << 16); }
 int byte_of(const PackedGroup* row, Index k, PackedGroup flip = 0) {
   return static_cast<std::int8_t>((row[k / 4] ^ flip) >> (8 * (k % 4)));
@@ -59,9 +59,9 @@ constexpr PackedGroup garbage = 0xA5A5A5A5u;
 
 // ---- splitting ------------------------------------------------------------------------------------------------------
 
-double joined(const PackedGroup* row, Index words_of_piece, int terms, Index k) {
+double joined(const PackedGroup* row, Index groups, int terms, Index k) {
   double sum = 0;
-  for (int term = 0; term < terms; ++term) sum += half_of(row + term * words_of_piece, k);
+  for (int term = 0; term < terms; ++term) sum += half_of(row + term * groups, k);
   return sum;
 }
 
@@ -77,15 +77,15 @@ void check_joined(double sum, float value, int terms) {
 
 void check_split(const std::vector<float>& values, int terms) {
   const auto depth = static_cast<Index>(values.size());
-  for (const Index own_words : {(depth + 1) / 2, (depth + 31) / 32 * 16}) {
-    std::vector<PackedGroup> row(static_cast<std::size_t>(terms * own_words + 1), garbage);
-    CHECK(words().split_row(values.data(), depth, terms, own_words, row.data()));
+  for (const Index groups : {(depth + 1) / 2, (depth + 31) / 32 * 16}) {
+    std::vector<PackedGroup> row(static_cast<std::size_t>(terms * groups + 1), garbage);
+    CHECK(lowp().split_row(values.data(), depth, terms, groups, row.data()));
     CHECK_EQUAL(row.back(), garbage);
-    for (Index k = 0; k < 2 * own_words; ++k) {
-      check_joined(joined(row.data(), own_words, terms, k), k < depth ? values[k] : 0.0f, terms);
+    for (Index k = 0; k < 2 * groups; ++k) {
+      check_joined(joined(row.data(), groups, terms, k), k < depth ? values[k] : 0.0f, terms);
     }
     for (int term = 0; term < terms; ++term) {
-      for (Index k = depth; k < 2 * own_words; ++k) CHECK_EQUAL(half_of(row.data() + term * own_words, k), 0.0f);
+      for (Index k = depth; k < 2 * groups; ++k) CHECK_EQUAL(half_of(row.data() + term * groups, k), 0.0f);
     }
 
     // The same numbers as columns 3.. of a panel: column c holds them from c on, in turn.
@@ -97,21 +97,21 @@ void check_split(const std::vector<float>& values, int terms) {
       for (Index c = 0; c < real; ++c) matrix.back()[first + c] = values[(k + c) % depth];
     }
     for (const auto& own : matrix) rows.push_back(own.data());
-    std::vector<PackedGroup> panel(static_cast<std::size_t>(terms * own_words * width + 1), garbage), expected = panel;
-    CHECK(words().split_panel(rows.data(), depth, first, real, width, terms, own_words, panel.data()));
+    std::vector<PackedGroup> panel(static_cast<std::size_t>(terms * groups * width + 1), garbage), expected = panel;
+    CHECK(lowp().split_panel(rows.data(), depth, first, real, width, terms, groups, panel.data()));
     std::fill(expected.begin(), expected.end() - 1, PackedGroup{0});
     for (Index c = 0; c < real; ++c) {
       std::vector<float> column;
       for (Index k = 0; k < depth; ++k) column.push_back(values[(k + c) % depth]);
-      words().split_row(column.data(), depth, terms, own_words, row.data());
-      for (Index word = 0; word < terms * own_words; ++word) expected[word * width + c] = row[word];
+      lowp().split_row(column.data(), depth, terms, groups, row.data());
+      for (Index group = 0; group < terms * groups; ++group) expected[group * width + c] = row[group];
     }
     CHECK_SAME_BITS(panel, expected);
   }
 }
 
-// What the nearest bfloat16 of is not finite, or is not itself.
-std::vector<float> no_pieces() {
+// Values that cannot be split: infinite, NaN, or larger than 2^55.
+std::vector<float> unsplittable_values() {
   const float infinity = std::numeric_limits<float>::infinity();
   return {infinity,
           -infinity,
@@ -145,20 +145,21 @@ struct Factors {
     left.add_to(views);
   }
 
-  PackedGroup a(Index row, int term, Index word) const {
-    return views.a[row * views.a_stride + term * views.groups + word];
+  PackedGroup a(Index row, int term, Index group) const {
+    return views.a[row * views.a_stride + term * views.groups + group];
   }
-  PackedGroup b(Index column, int term, Index word) const {
+  PackedGroup b(Index column, int term, Index group) const {
     const Index panel = column / right.panel_width();
-    return right.panel(panel)[(term * views.groups + word) * right.width(panel) + column % right.panel_width()];
+    return right.panel(panel)[(term * views.groups + group) * right.width(panel) + column % right.panel_width()];
   }
 };
 
-// Which term of the left factor meets which of the right one.
-const std::vector<std::vector<std::pair<int, int>>> piece_orders = {
+// Which term of the left factor is multiplied by which of the right one. Written out again, so that a change of the
+// library's own table is noticed.
+const std::vector<std::vector<std::pair<int, int>>> term_orders = {
     {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
 
-// What a unit's instruction does to a running sum; the order of the sums is that of its loops.
+// One element of a product as the instructions of a unit compute it, in the order of the unit's loops.
 float matrix_sum(const Factors& f, Index row, Index column, int terms, float sum) {
   using namespace lstmcore::reference;
   float total = 0;
@@ -167,10 +168,10 @@ float matrix_sum(const Factors& f, Index row, Index column, int terms, float sum
       total = first == lstmcore::kernels::summed_groups ? sum : total + sum;
       sum = 0;
     }
-    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(terms - 1)]) {
+    for (const auto& [left, right] : term_orders[static_cast<std::size_t>(terms - 1)]) {
       float even = 0, odd = 0;
-      for (Index word = first; word < first + 16; ++word) {
-        const PackedGroup a = f.a(row, left, word), b = f.b(column, right, word);
+      for (Index group = first; group < first + 16; ++group) {
+        const PackedGroup a = f.a(row, left, group), b = f.b(column, right, group);
         even =
             multiply_add_bf16(static_cast<std::uint16_t>(a & 0xFFFFu), static_cast<std::uint16_t>(b & 0xFFFFu), even);
         odd = multiply_add_bf16(static_cast<std::uint16_t>(a >> 16), static_cast<std::uint16_t>(b >> 16), odd);
@@ -182,9 +183,9 @@ float matrix_sum(const Factors& f, Index row, Index column, int terms, float sum
 }
 
 float vector_sum(const Factors& f, Index row, Index column, int terms, float sum) {
-  for (Index word = 0; word < f.views.groups; ++word) {
-    for (const auto& [left, right] : piece_orders[static_cast<std::size_t>(terms - 1)]) {
-      sum = lstmcore::reference::dot_bf16(f.a(row, left, word), f.b(column, right, word), sum);
+  for (Index group = 0; group < f.views.groups; ++group) {
+    for (const auto& [left, right] : term_orders[static_cast<std::size_t>(terms - 1)]) {
+      sum = lstmcore::reference::dot_bf16(f.a(row, left, group), f.b(column, right, group), sum);
     }
   }
   return sum;
@@ -193,12 +194,12 @@ float vector_sum(const Factors& f, Index row, Index column, int terms, float sum
 float int8_sum(const Factors& f, Index row, Index column, PackedGroup flip, float before) {
   std::int64_t exact = 0;
   std::int32_t unsigned_sum = f.views.start != nullptr ? f.views.start[column] : 0;
-  for (Index word = 0; word < f.views.groups; ++word) {
-    const PackedGroup a = f.a(row, 0, word), b = f.b(column, 0, word);
+  for (Index group = 0; group < f.views.groups; ++group) {
+    const PackedGroup a = f.a(row, 0, group), b = f.b(column, 0, group);
     for (int k = 0; k < 4; ++k) exact += byte_of(&a, k, flip) * byte_of(&b, k);
     unsigned_sum = lstmcore::reference::dot_unsigned_int8(a, b, unsigned_sum);
   }
-  if (flip != 0) CHECK_EQUAL(unsigned_sum, exact);  // 128 more on the left is taken back by the start
+  if (flip != 0) CHECK_EQUAL(unsigned_sum, exact);  // `start` subtracts what the 128 added on the left is worth
   const float scale = f.views.a_scale[row] * f.views.scale[column];
   const volatile float product = static_cast<float>(exact) * scale;
   return before + product;
@@ -220,15 +221,15 @@ void check_unit_case(const Arithmetic& arithmetic, Index rows, Index depth, Inde
   std::vector<float> out = not_a_number<float>(static_cast<std::size_t>(rows * stride)), expected = out;
   for (Index r = 0; r < rows; ++r) {
     for (Index c = 0; c < columns; ++c) {
-      const float there = before[r * columns + c];
-      float value = start == Start::bias ? bias[c] : start == Start::accumulate ? there : 0.0f;
-      if (start == Start::accumulate || start == Start::add) out[r * stride + c] = there;
+      const float old = before[r * columns + c];
+      float value = start == Start::bias ? bias[c] : start == Start::accumulate ? old : 0.0f;
+      if (start == Start::accumulate || start == Start::add) out[r * stride + c] = old;
       for (const Factors& own : factors) value = sum(own, r, c, value);
-      expected[r * stride + c] = start == Start::add ? there + value : value;
+      expected[r * stride + c] = start == Start::add ? old + value : value;
     }
   }
   std::vector<float*> out_rows;
-  std::vector<float> terms = out;
+  std::vector<float> by_panels = out;
   const auto run = [&](std::vector<float>& to, Index panel_begin, Index panel_end) {
     LowpProduct p{};
     p.rows = rows;
@@ -251,11 +252,11 @@ void check_unit_case(const Arithmetic& arithmetic, Index rows, Index depth, Inde
   const Index panels = factors[0].right.panels();
   run(out, 0, panels);
   CHECK_SAME_BITS(out, expected);
-  for (Index panel = panels - 1; panel >= 0; --panel) run(terms, panel, panel + 1);
-  CHECK_SAME_BITS(terms, expected);
+  for (Index panel = panels - 1; panel >= 0; --panel) run(by_panels, panel, panel + 1);
+  CHECK_SAME_BITS(by_panels, expected);
 }
 
-// Every number of rows up to 40 with every number of columns; the rest by turns.
+// Every number of rows up to 40 with every number of columns; depths, starts and exponents take turns.
 template <class Sum>
 void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
   const check::Context unit(std::string(arithmetic.unit->name) + ", " + std::to_string(arithmetic.terms) + " terms");
@@ -265,7 +266,7 @@ void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
   for (Index rows = 1; rows <= 40; ++rows) {
     for (const Index columns : {Index{1}, V - 1, 15 + rows % 3, 2 * V + 1, 4 * V, 8 * V + 3, 17 * V + 2}) {
       const Index depth = depths[static_cast<std::size_t>(turn) % depths.size()];
-      // Integers are scaled at the end of each product: nothing adds several of these.
+      // int8 units have no Start::add: their sums are scaled at the end of each product.
       const auto start = static_cast<Start>(turn % (arithmetic.quantized() ? 3 : 4));
       const int count = 1 + turn / 2 % 2;
       const int least = turn % 5 == 0 ? -75 : -6;  // products of the least ones would be subnormal
@@ -295,7 +296,7 @@ void check_int8_unit(const ProductUnit& unit) {
 
 }  // namespace
 
-TEST("three terms are the float, two and one as near as they can be") {
+TEST("three terms are exactly the float, one and two are as near as possible") {
   for (int terms = 1; terms <= 3; ++terms) {
     const check::Context context(std::to_string(terms) + " terms");
     check_split(spread_values(1001, 1, -126, 54), terms);
@@ -308,27 +309,27 @@ TEST("three terms are the float, two and one as near as they can be") {
   }
   const float tie = float_of(0x3F808000u), odd_tie = float_of(0x3F818000u);
   for (const auto& [value, nearest] : {std::pair<float, float>{tie, 1.0f}, {odd_tie, float_of(0x3F820000u)}}) {
-    PackedGroup word = garbage;
-    CHECK(words().split_row(&value, 1, 1, 1, &word));
-    CHECK_EQUAL(half_of(&word, 0), nearest);
+    PackedGroup group = garbage;
+    CHECK(lowp().split_row(&value, 1, 1, 1, &group));
+    CHECK_EQUAL(half_of(&group, 0), nearest);
   }
 }
 
-TEST("what has no terms is told, and is zeros") {
-  for (const float value : no_pieces()) {
+TEST("a row that cannot be split is reported and holds zeros") {
+  for (const float value : unsplittable_values()) {
     const check::Context context(check::text(value));
     for (int terms = 1; terms <= 3; ++terms) {
       for (const Index where : {0, 5, 8}) {
         std::vector<float> values = random_values<float>(9, 1);
         values[where] = value;
         std::vector<PackedGroup> row(static_cast<std::size_t>(16 * terms), garbage);
-        CHECK(!words().split_row(values.data(), 9, terms, 16, row.data()));
+        CHECK(!lowp().split_row(values.data(), 9, terms, 16, row.data()));
         CHECK_SAME_BITS(row, std::vector<PackedGroup>(row.size(), 0));
         std::vector<const float*> rows;
         for (const float& own : values) rows.push_back(&own);
         const Index width = lanes();
         std::vector<PackedGroup> panel(static_cast<std::size_t>(5 * terms * width));
-        CHECK(!words().split_panel(rows.data(), 9, 0, 1, width, terms, 5, panel.data()));
+        CHECK(!lowp().split_panel(rows.data(), 9, 0, 1, width, terms, 5, panel.data()));
       }
     }
   }
@@ -340,9 +341,9 @@ TEST("quantized rows") {
       for (const Index depth : {1, 2, 3, 4, 5, 64, 101}) {
         const check::Context context("size " + check::text(size) + ", depth " + std::to_string(depth));
         const std::vector<float> values = random_values<float>(depth, 3, size);
-        const Index own_words = (depth + 3) / 4 + 2;
-        std::vector<PackedGroup> row(static_cast<std::size_t>(own_words + 1), garbage), again = row;
-        const float scale = words().quantize_row(values.data(), depth, own_words, flip, row.data());
+        const Index groups = (depth + 3) / 4 + 2;
+        std::vector<PackedGroup> row(static_cast<std::size_t>(groups + 1), garbage), again = row;
+        const float scale = lowp().quantize_row(values.data(), depth, groups, flip, row.data());
         CHECK_EQUAL(row.back(), garbage);
         float largest = 0;
         for (const float value : values) largest = std::max(largest, std::fabs(value));
@@ -352,40 +353,40 @@ TEST("quantized rows") {
         for (Index k = 0; k < depth; ++k) {
           const int byte = byte_of(row.data(), k, flip);
           CHECK(byte >= -127);
-          // The inverse's rounding and the product's: some 2^-24 of 127 steps.
+          // Half a step, and the rounding of the inverse and of the product: about 2^-24 of 127 steps.
           CHECK(std::fabs(static_cast<double>(byte) * scale - values[k]) <= (0.5 + 0x1p-15) * scale);
           rounded_values.push_back(static_cast<float>(byte) * scale);
           CHECK_EQUAL(static_cast<double>(rounded_values.back()), static_cast<double>(byte) * scale);
         }
-        for (Index k = depth; k < 4 * own_words; ++k) CHECK_EQUAL(byte_of(row.data(), k, flip), 0);
-        CHECK_EQUAL(words().quantize_row(rounded_values.data(), depth, own_words, flip, again.data()), scale);
+        for (Index k = depth; k < 4 * groups; ++k) CHECK_EQUAL(byte_of(row.data(), k, flip), 0);
+        CHECK_EQUAL(lowp().quantize_row(rounded_values.data(), depth, groups, flip, again.data()), scale);
         CHECK_SAME_BITS(again, row);
       }
     }
   }
 }
 
-TEST("what cannot be quantized is told") {
+TEST("a row that cannot be quantized is reported") {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (const PackedGroup flip : {0u, 0x80808080u}) {
     for (const float value : {infinity, -infinity, nan, 3.4e38f, 3.7e16f}) {
       std::vector<float> values = random_values<float>(7, 1);
       values[4] = value;
       std::vector<PackedGroup> row(3, garbage);
-      CHECK(words().quantize_row(values.data(), 7, 3, flip, row.data()) < 0);
+      CHECK(lowp().quantize_row(values.data(), 7, 3, flip, row.data()) < 0);
       CHECK_SAME_BITS(row, std::vector<PackedGroup>(3, flip));
     }
     for (const float value : {0.0f, -0.0f, 1e-45f, 1e-38f, -1e-36f}) {  // the scale's inverse would be infinite
       const std::vector<float> values(7, value);
       std::vector<PackedGroup> row(3, garbage);
-      CHECK_EQUAL(words().quantize_row(values.data(), 7, 3, flip, row.data()), 0.0f);
+      CHECK_EQUAL(lowp().quantize_row(values.data(), 7, 3, flip, row.data()), 0.0f);
       CHECK_SAME_BITS(row, std::vector<PackedGroup>(3, flip));
     }
   }
 }
 
 TEST("quantized panels") {
-  const Index depth = 10, first = 2, real = lanes() + 1, width = 2 * lanes(), own_words = 4;
+  const Index depth = 10, first = 2, real = lanes() + 1, width = 2 * lanes(), groups = 4;
   std::vector<std::vector<float>> matrix;
   std::vector<const float*> rows;
   for (Index k = 0; k < depth; ++k) {
@@ -395,27 +396,27 @@ TEST("quantized panels") {
   }
   for (const auto& own : matrix) rows.push_back(own.data());
   for (const bool unsigned_left : {false, true}) {
-    std::vector<PackedGroup> panel(static_cast<std::size_t>(own_words * width), garbage), expected(panel.size(), 0);
+    std::vector<PackedGroup> panel(static_cast<std::size_t>(groups * width), garbage), expected(panel.size(), 0);
     std::vector<float> scale(static_cast<std::size_t>(width), -1.0f), expected_scale(scale.size(), 0.0f);
     std::vector<std::int32_t> start(scale.size(), -1), expected_start(scale.size(), 0);
-    CHECK(words().quantize_panel(rows.data(), depth, first, real, width, own_words, unsigned_left, panel.data(),
-                                 scale.data(), start.data()));
+    CHECK(lowp().quantize_panel(rows.data(), depth, first, real, width, groups, unsigned_left, panel.data(),
+                                scale.data(), start.data()));
     for (Index c = 0; c < real; ++c) {
       std::vector<float> column;
-      std::vector<PackedGroup> row(static_cast<std::size_t>(own_words));
+      std::vector<PackedGroup> row(static_cast<std::size_t>(groups));
       for (Index k = 0; k < depth; ++k) column.push_back(matrix[k][first + c]);
-      expected_scale[c] = words().quantize_row(column.data(), depth, own_words, 0, row.data());
-      for (Index word = 0; word < own_words; ++word) expected[word * width + c] = row[word];
+      expected_scale[c] = lowp().quantize_row(column.data(), depth, groups, 0, row.data());
+      for (Index group = 0; group < groups; ++group) expected[group * width + c] = row[group];
       for (Index k = 0; k < depth && unsigned_left; ++k) expected_start[c] -= 128 * byte_of(row.data(), k);
     }
     CHECK_SAME_BITS(panel, expected);
     CHECK_SAME_BITS(scale, expected_scale);
     CHECK_SAME_BITS(start, expected_start);
-    const float kept = matrix[5][first + 3];
+    const float finite = matrix[5][first + 3];
     matrix[5][first + 3] = std::numeric_limits<float>::infinity();
-    CHECK(!words().quantize_panel(rows.data(), depth, first, real, width, own_words, unsigned_left, panel.data(),
-                                  scale.data(), start.data()));
-    matrix[5][first + 3] = kept;
+    CHECK(!lowp().quantize_panel(rows.data(), depth, first, real, width, groups, unsigned_left, panel.data(),
+                                 scale.data(), start.data()));
+    matrix[5][first + 3] = finite;
   }
 }
 
@@ -427,7 +428,7 @@ TEST("the emulated matrix unit, terms of bfloat16") {
 
 TEST("the emulated matrix unit, int8") { check_int8_unit(lstmcore::reference::emulated_matrix_unit(true)); }
 
-TEST("the emulation tells of tiles without a configuration") {
+TEST("the emulation counts the use of tiles that were not configured") {
   const Arithmetic arithmetic{&lstmcore::reference::emulated_matrix_unit(false), 1};
   const Factors factors(arithmetic, 1, 1, 1, 1, -1);
   float sum = 0, *out = &sum;
@@ -468,7 +469,7 @@ TEST("dot products of bfloat16 pairs") {
 }
 
 TEST("dot products of int8") {
-  check_int8_unit(words().int8);
+  check_int8_unit(lowp().int8);
   const Arithmetic best = lstmcore::arithmetic_for(Precision::int8, 1);
   CHECK(best.quantized());
   check_int8_unit(*best.unit);

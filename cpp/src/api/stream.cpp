@@ -119,8 +119,8 @@ struct LstmStream<T>::Impl {
     lowp.h = weights.h_lowp.factors();
     layer.x_lowp.add_to(lowp.x);
     layer.h_lowp.add_to(lowp.h);
-    lowp.x_unsplit = layer.x_lowp.plain();
-    lowp.h_unsplit = layer.h_lowp.plain();
+    lowp.x_unsplit = layer.x_lowp.unsplit();
+    lowp.h_unsplit = layer.h_lowp.unsplit();
     layer.step.lowp = &lowp;
   }
 

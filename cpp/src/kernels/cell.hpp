@@ -1,297 +1,302 @@
-// The cell: the gate equations on vectors of hidden units, forward and backward side by side, and one step of a layer
-// (product, then cell, while the tile of pre-activations is still in the first-level cache).
+// The equations of the cell on one vector of hidden units, forward and backward side by side; no loops, no memory.
+//
+// They are written once, for three kinds of cells and the numbers that these compute with: `PlainCell` and `ValueCell`,
+// with `Value`, and `TangentCell`, with `Dual`. The cell says how its gates are activated, whether it has peepholes or
+// coupled gates, and where c is clipped. What it says by a constant costs nothing: the code of a plain cell is that of
+// the bare equations.
 #pragma once
 
-#include <type_traits>
-
-#include "lowp/factors.hpp"
-#include "product.hpp"
-#include "varied_cell.hpp"
+#include "kernel_table.hpp"
+#include "numbers.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-/// i, f, o = sigmoid(z), g = tanh(z); c = f c' + i g; h = o tanh(c). `gates` holds z, in the order i, f, g, o.
-template <class T, bool Keep>
-EIGEN_ALWAYS_INLINE void cell_forward(T* gates, const T* c_prev, T* c, T* h, T* y, Index units) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  const P i = vsigmoid(ei::ploadu<P>(gates));
-  const P f = vsigmoid(ei::ploadu<P>(gates + lanes));
-  const P g = vtanh(ei::ploadu<P>(gates + 2 * lanes));
-  const P o = vsigmoid(ei::ploadu<P>(gates + 3 * lanes));
-  const P cell = ei::pmadd(f, ei::ploadu<P>(c_prev), ei::pmul(i, g));
-  const P output = ei::pmul(o, vtanh(cell));
-  if (Keep) {
-    ei::pstoreu(gates, i);
-    ei::pstoreu(gates + lanes, f);
-    ei::pstoreu(gates + 2 * lanes, g);
-    ei::pstoreu(gates + 3 * lanes, o);
-  }
-  ei::pstoreu(c, cell);
-  store_some(h, output, units);
-  if (y != nullptr) store_some(y, output, units);
-}
+using kernels::CellOptions;
 
-/// From dh and dc (by this step's h and c) and the gates i, f, g, o: the gradients by their pre-activations; dc becomes
-/// the gradient by c'.
-template <class T>
-EIGEN_ALWAYS_INLINE void cell_backward(const T* gates, T* dgates, const T* c_prev, const T* c, const T* dy, const T* dh,
-                                       T* dc, Index units) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  const P one = constant<P>(1.0);
-  const P i = ei::ploadu<P>(gates);
-  const P f = ei::ploadu<P>(gates + lanes);
-  const P g = ei::ploadu<P>(gates + 2 * lanes);
-  const P o = ei::ploadu<P>(gates + 3 * lanes);
-  const P tanh_c = vtanh(ei::ploadu<P>(c));
-  P d_h = ei::ploadu<P>(dh);
-  if (dy != nullptr) d_h = ei::padd(d_h, load_some<P>(dy, units));
-  const P d_tanh_c = ei::pmul(d_h, o);
-  const P d_c = ei::pmadd(d_tanh_c, ei::psub(one, ei::pmul(tanh_c, tanh_c)), ei::ploadu<P>(dc));
-  ei::pstoreu(dgates, ei::pmul(ei::pmul(d_c, g), ei::pmul(i, ei::psub(one, i))));
-  ei::pstoreu(dgates + lanes, ei::pmul(ei::pmul(d_c, ei::ploadu<P>(c_prev)), ei::pmul(f, ei::psub(one, f))));
-  ei::pstoreu(dgates + 2 * lanes, ei::pmul(ei::pmul(d_c, i), ei::psub(one, ei::pmul(g, g))));
-  ei::pstoreu(dgates + 3 * lanes, ei::pmul(ei::pmul(d_h, tanh_c), ei::pmul(o, ei::psub(one, o))));
-  ei::pstoreu(dc, ei::pmul(d_c, f));
-}
-
-template <class T>
-EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
-  const Index unit = block * lanes_of<T>;
-  T* const y = s.y != nullptr ? s.y[row] + unit : nullptr;
-  const Index units = s.hidden - unit;
-  const T* const c_prev = s.c_prev[row] + unit;
-  if (s.keep_gates) {
-    cell_forward<T, true>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
-  } else {
-    cell_forward<T, false>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
-  }
-}
-
-// GCC would compile it once more for every shape of tile that is known where it is called.
-#if defined(__GNUC__) && !defined(__clang__)
-#define LSTMCORE_NO_CLONE [[gnu::noclone]]
-#else
-#define LSTMCORE_NO_CLONE
-#endif
-
-/// The cells of a tile, whose pre-activations are in `gates`. Not a part of each tile: the code would be there once for
-/// every shape.
-template <class T>
-LSTMCORE_NO_CLONE EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, Index row, Index rows, Index block,
-                                                       Index blocks, T* const* gates) {
-  constexpr Index full = kernels::panel_vectors * lanes_of<T>;
-  for (Index r = 0; r < rows; ++r) {
-    for (Index b = 0; b < blocks; ++b) {
-      if (s.extras.options != nullptr) {
-        varied_cell_forward(s, row + r, block + b, gates[r] + b * full);
-      } else {
-        plain_cell_forward(s, row + r, block + b, gates[r] + b * full);
-      }
-    }
-  }
-}
-
-/// One tile: `Rows` rows from `row`, `Blocks` blocks from `block`.
-template <class T, int Rows, int Blocks>
-void step_tile(const StepForward<T>& s, Index row, Index block) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
-  constexpr int vectors = static_cast<int>(kernels::panel_vectors);
-  alignas(64) T scratch[Rows * Blocks * full];
-  T* gates[Rows];
-  for (int r = 0; r < Rows; ++r) {
-    gates[r] = s.gates != nullptr ? s.gates[row + r] + (block - s.block_begin) * full : scratch + r * Blocks * full;
-  }
-
-  constexpr int strip = strip_vectors(Rows, vectors, Blocks);
-  for (int first = 0; first < vectors; first += strip) {
-    const Index offset = first * lanes;
-    Tile<T, Rows, strip, Blocks> tile;
-    if (s.x_depth > 0) {
-      tile.start([&](int, int v) { return ei::ploadu<P>(s.bias + block * full + offset + v * lanes); });
-      const Index stride = s.x_depth * full;
-      const ByRows<T, Rows> x(s.x + row);
-      tile.template add_products<vectors>(x, s.x_depth, s.x_panels + block * stride + offset, stride);
-    } else {
-      tile.start([&](int r, int v) { return ei::ploadu<P>(gates[r] + offset + v * lanes); });
-    }
-    const Index stride = s.h_depth * full;
-    const ByRows<T, Rows> h(s.h_prev + row);
-    tile.template add_products<vectors>(h, s.h_depth, s.h_panels + block * stride + offset, stride);
-    tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + offset + v * lanes, sum); });
-  }
-
-  cells_forward(s, row, Rows, block, Blocks, gates);
-}
-
-template <class T>
-using StepTile = void (*)(const StepForward<T>&, Index row, Index block);
-
-template <class T>
-struct StepTiles {
-  static constexpr int most_rows = tile_rows(kernels::panel_vectors);
-  template <int Rows>
-  static constexpr StepTile<T> tile() {
-    if constexpr (Rows <= most_rows) {
-      return &step_tile<T, Rows, 1>;
-    } else {
-      return nullptr;
-    }
-  }
-  static constexpr StepTile<T> by_rows[6] = {tile<1>(), tile<2>(), tile<3>(), tile<4>(), tile<5>(), tile<6>()};
+/// The input of a gate's activation in the forward of tangents. The tape holds the activation itself, so that only its
+/// tangent is still to be computed, and the pre-activation's value is not needed.
+template <class P>
+struct KnownActivation {
+  P value;    ///< of the activation
+  P tangent;  ///< of the pre-activation
 };
 
-/// All rows against one block.
-template <class T>
-void step_block(const StepForward<T>& s, Index block) {
-  for (Index row = 0; row < s.rows;) {
-    const Index height = next_height(s.rows - row, StepTiles<T>::most_rows);
-    StepTiles<T>::by_rows[height - 1](s, row, block);
-    row += height;
+/// z + weight * state, for a peephole.
+template <class P>
+EIGEN_ALWAYS_INLINE Value<P> with_peephole(const Value<P>& z, const Value<P>& weight, const Value<P>& state) {
+  return multiply_add(weight, state, z);
+}
+template <class P>
+EIGEN_ALWAYS_INLINE KnownActivation<P> with_peephole(const KnownActivation<P>& z, const Dual<P>& weight,
+                                                     const Dual<P>& state) {
+  return {z.value, ei::padd(z.tangent, (weight * state).tangent)};
+}
+
+/// An activation function with its parameters and the bound of its argument (0: none). `usual` is the function that is
+/// most likely; see `usually_activate`.
+template <LstmFunction usual, class T>
+struct Activation {
+  using P = PacketOf<T>;
+  LstmFunction function;
+  T alpha, beta, limit;
+
+  EIGEN_ALWAYS_INLINE Value<P> at(const Value<P>& x) const {
+    return {usually_activate<usual>(function, bounded(x.value, limit), alpha, beta)};
   }
-}
+  EIGEN_ALWAYS_INLINE Dual<P> at(const Dual<P>& x) const {
+    return at(KnownActivation<P>{activate(function, bounded(x.value, limit), alpha, beta), x.tangent});
+  }
+  EIGEN_ALWAYS_INLINE Dual<P> at(const KnownActivation<P>& x) const {
+    return {x.value, ei::pmul(bounded_slope<usual>(function, x.value, alpha, beta, limit), x.tangent)};
+  }
 
-/// Whether the weights of a step are more than the first-level cache holds, but so few that what it does hold of them
-/// is worth meeting again by turning round at the end: for one row, worth more than many sums at a time.
+  /// The derivative with respect to the unclipped argument, from y, the function's value.
+  EIGEN_ALWAYS_INLINE Value<P> slope_of(const Value<P>& y) const {
+    return {bounded_slope<usual>(function, y.value, alpha, beta, limit)};
+  }
+  /// Where the argument was clipped, y has no tangent, and the slope has none either.
+  EIGEN_ALWAYS_INLINE Dual<P> slope_of(const Dual<P>& y) const {
+    return {bounded_slope<usual>(function, y.value, alpha, beta, limit),
+            ei::pmul(bend(function, y.value, alpha, beta), y.tangent)};
+  }
+};
+
+/// sigmoid or tanh, known when this is compiled.
+template <LstmFunction function, class P>
+struct PlainActivation {
+  EIGEN_ALWAYS_INLINE Value<P> at(const Value<P>& x) const {
+    return {function == LstmFunction::sigmoid ? vsigmoid(x.value) : vtanh(x.value)};
+  }
+  EIGEN_ALWAYS_INLINE Value<P> slope_of(const Value<P>& y) const {
+    const Value<P> one{constant<P>(1.0)};
+    return function == LstmFunction::sigmoid ? y * (one - y) : one - y * y;
+  }
+};
+
+/// The cell without options.
 template <class T>
-bool turning_pays(const StepForward<T>& s) {
-  const Index blocks = s.block_end - s.block_begin;
-  const Index bytes = blocks * panel_vectors * lanes_of<T> * (s.x_depth + s.h_depth) * static_cast<Index>(sizeof(T));
-  return bytes > (24 << 10) && bytes < (192 << 10);
+struct PlainCell {
+  using V = Value<PacketOf<T>>;
+  using Gate = PlainActivation<LstmFunction::sigmoid, PacketOf<T>>;
+  using Tanh = PlainActivation<LstmFunction::tanh, PacketOf<T>>;
+
+  static constexpr bool has_peepholes() { return false; }
+  static constexpr bool coupled() { return false; }
+  static constexpr T cell_clip() { return T(0); }
+  static constexpr Gate gate() { return {}; }
+  static constexpr Tanh candidate() { return {}; }
+  static constexpr Tanh output() { return {}; }
+  /// Never asked for: it only has to compile.
+  EIGEN_ALWAYS_INLINE V peephole(int) const { return V::constant(constant<PacketOf<T>>(0.0)); }
+  /// Units of padding have zero weights and no bias, so that tanh(z) is 0 already.
+  EIGEN_ALWAYS_INLINE const V& real(const V& x) const { return x; }
+};
+
+/// What cells with options have in common.
+template <class T>
+struct OptionsCell {
+  const CellOptions<T>& options;
+
+  EIGEN_ALWAYS_INLINE bool coupled() const { return options.coupled; }
+  EIGEN_ALWAYS_INLINE T cell_clip() const { return options.cell_clip; }
+  EIGEN_ALWAYS_INLINE Activation<LstmFunction::sigmoid, T> gate() const {
+    return {options.gate, options.alpha[0], options.beta[0], options.gate_clip};
+  }
+  EIGEN_ALWAYS_INLINE Activation<LstmFunction::tanh, T> candidate() const {
+    return {options.cell, options.alpha[1], options.beta[1], options.gate_clip};
+  }
+  EIGEN_ALWAYS_INLINE Activation<LstmFunction::tanh, T> output() const {
+    return {options.output, options.alpha[2], options.beta[2], T(0)};
+  }
+};
+
+/// A cell with options, on one block of hidden units. Each vector asks again which options are set, which costs little
+/// beside its work: a template for each combination would have multiplied the code, and an option alone costs 0 to 19 %
+/// of a layer's time as it is.
+template <class T>
+struct ValueCell : OptionsCell<T> {
+  using P = PacketOf<T>;
+  using V = Value<P>;
+  const T* peepholes;  ///< [i, f, o][V] of the block; null: none
+  Index units;         ///< real hidden units from the block's first one on
+
+  EIGEN_ALWAYS_INLINE ValueCell(const kernels::CellExtras<T>& extras, Index block, Index hidden)
+      : OptionsCell<T>{*extras.options},
+        peepholes(extras.peephole != nullptr ? extras.peephole + 3 * block * lanes_of<T> : nullptr),
+        units(hidden - block * lanes_of<T>) {}
+
+  EIGEN_ALWAYS_INLINE bool has_peepholes() const { return peepholes != nullptr; }
+  /// Of the gates i, f and o, which are 0, 1 and 2 here.
+  EIGEN_ALWAYS_INLINE V peephole(int which) const { return load_value<P>(peepholes + which * lanes_of<T>); }
+  /// x with zeros in the units of padding: c stays 0 there, whatever an activation makes of 0.
+  EIGEN_ALWAYS_INLINE V real(const V& x) const {
+    if (units >= lanes_of<T>) return x;
+    alignas(64) T lanes[lanes_of<T>] = {};
+    store_part(lanes, x.value, units);
+    return {ei::pload<P>(lanes)};
+  }
+  /// The order of the two additions is part of the bits of the results, here and in TangentCell.
+  EIGEN_ALWAYS_INLINE V add_peepholes(V d_before, const V& z_i, const V& z_f) const {
+    d_before = multiply_add(z_i, peephole(0), d_before);
+    return multiply_add(z_f, peephole(1), d_before);
+  }
+};
+
+/// The same in dual numbers.
+template <class T>
+struct TangentCell : OptionsCell<T> {
+  using P = PacketOf<T>;
+  using V = Dual<P>;
+  const T *peepholes, *peephole_tangents;  ///< as in ValueCell
+
+  EIGEN_ALWAYS_INLINE TangentCell(const kernels::CellExtras<T>& extras, const T* tangents, Index block)
+      : OptionsCell<T>{*extras.options},
+        peepholes(extras.peephole != nullptr ? extras.peephole + 3 * block * lanes_of<T> : nullptr),
+        peephole_tangents(extras.peephole != nullptr ? tangents + 3 * block * lanes_of<T> : nullptr) {}
+
+  EIGEN_ALWAYS_INLINE bool has_peepholes() const { return peepholes != nullptr; }
+  EIGEN_ALWAYS_INLINE V peephole(int which) const {
+    return load_dual<P>(peepholes + which * lanes_of<T>, peephole_tangents + which * lanes_of<T>);
+  }
+  /// The tape's activations and the tangents of pre-activations are 0 in the units of padding.
+  EIGEN_ALWAYS_INLINE const V& real(const V& x) const { return x; }
+  EIGEN_ALWAYS_INLINE V add_peepholes(V d_before, const V& z_i, const V& z_f) const {
+    d_before = multiply_add(z_f, peephole(1), d_before);
+    return multiply_add(z_i, peephole(0), d_before);
+  }
+};
+
+/// The gates of one vector of hidden units, and c before zoneout.
+template <class V>
+struct FreshCell {
+  V i, f, g, o, c;
+};
+
+/// i, f, o = sigmoid(z), g = tanh(z), c = f c' + i g; with peepholes i and f see c', and o sees c. `Z` is V, or
+/// KnownActivation for dual numbers.
+template <class Cell, class Z, class V>
+EIGEN_ALWAYS_INLINE FreshCell<V> fresh_cell(const Cell& cell, Z z_i, Z z_f, const Z& z_g, Z z_o, const V& before) {
+  FreshCell<V> fresh;
+  if (cell.has_peepholes()) {
+    z_i = with_peephole(z_i, cell.peephole(0), before);
+    z_f = with_peephole(z_f, cell.peephole(1), before);
+  }
+  fresh.f = cell.gate().at(z_f);
+  fresh.i = cell.coupled() ? V::constant(constant<typename V::Packet>(1.0)) - fresh.f : cell.gate().at(z_i);
+  fresh.g = cell.real(cell.candidate().at(z_g));
+  fresh.c = bounded(multiply_add(fresh.f, before, fresh.i * fresh.g), cell.cell_clip());
+  if (cell.has_peepholes()) z_o = with_peephole(z_o, cell.peephole(2), fresh.c);
+  fresh.o = cell.gate().at(z_o);
+  return fresh;
 }
 
-/// Factors from row `row` on and for one block.
-inline kernels::LowpFactors factors_of(const kernels::LowpStep& lowp, const kernels::LowpFactors& all, Index row,
-                                       Index block) {
-  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
-  kernels::LowpFactors own = all;
-  own.a += row * own.a_stride;
-  own.panels += block * lowp.terms * own.groups * full;
-  if (own.a_scale != nullptr) own.a_scale += row;
-  if (own.scale != nullptr) own.scale += block * full;
-  if (own.start != nullptr) own.start += block * full;
-  return own;
+/// h = o r(shown), where `shown` is c, or the layer norm's result of c.
+template <class Cell, class V>
+EIGEN_ALWAYS_INLINE V fresh_output(const Cell& cell, const V& o, const V& shown) {
+  return o * cell.output().at(shown);
 }
 
-/// The products of some rows and one block on a unit for smaller numbers.
-inline void step_lowp_product(const StepForward<float>& s, Index row, Index rows, Index block, float* const* gates) {
-  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
-  const kernels::LowpStep& lowp = *s.lowp;
-  kernels::LowpProduct p{};
-  p.rows = rows;
-  p.columns = full;
-  p.panel_width = full;
-  p.terms = lowp.terms;
-  p.out = gates;
-  p.panel_end = 1;
-  if (s.x_depth > 0) {
-    p.bias = s.bias + block * full;
-    p.factors[p.count++] = factors_of(lowp, lowp.x, row, block);
+/// What the backward knows of one vector of hidden units. `free` is c before its clip.
+template <class V>
+struct TapedCell {
+  V i, f, g, o, before, free, c;
+};
+
+/// From the tape's gates: c before zoneout, with the bits of the forward.
+template <class Cell, class V>
+EIGEN_ALWAYS_INLINE TapedCell<V> taped_cell(const Cell& cell, const V& i, const V& f, const V& g, const V& o,
+                                            const V& before) {
+  const V free = multiply_add(f, before, i * g);
+  return {i, f, g, o, before, free, bounded(free, cell.cell_clip())};
+}
+
+/// The gradients with respect to o's pre-activation and, as two factors, to `shown`.
+template <class V>
+struct OutputGradient {
+  V z_o, d_r, slope;
+  EIGEN_ALWAYS_INLINE V shown() const { return d_r * slope; }
+};
+
+template <class Cell, class V>
+EIGEN_ALWAYS_INLINE OutputGradient<V> output_gradient(const Cell& cell, const V& o, const V& shown, const V& d_h) {
+  const V r = cell.output().at(shown);
+  return {d_h * r * cell.gate().slope_of(o), d_h * o, cell.output().slope_of(r)};
+}
+
+/// The gradients with respect to the other pre-activations, and to c before its clip.
+template <class V>
+struct GateGradients {
+  V z_i, z_f, z_g, free;
+};
+
+/// `d_c`: with respect to c, from h and from the step after.
+template <class Cell, class V>
+EIGEN_ALWAYS_INLINE GateGradients<V> gate_gradients(const Cell& cell, const TapedCell<V>& taped, const V& z_o, V d_c) {
+  if (cell.has_peepholes()) d_c = multiply_add(z_o, cell.peephole(2), d_c);
+  d_c = inside(taped.free, cell.cell_clip(), d_c);
+  const V d_i = d_c * taped.g;
+  V d_f = d_c * taped.before, z_i = V::constant(ei::pzero(d_c.value));
+  if (cell.coupled()) {
+    d_f = d_f - d_i;
   } else {
-    p.accumulate = true;
+    z_i = d_i * cell.gate().slope_of(taped.i);
   }
-  p.factors[p.count++] = factors_of(lowp, lowp.h, row, block);
-  lowp.unit->product(p);
+  const V z_f = d_f * cell.gate().slope_of(taped.f);
+  const V z_g = d_c * taped.i * cell.candidate().slope_of(taped.g);
+  return {z_i, z_f, z_g, d_c};
 }
 
-/// The same for a row with a factor that cannot be split: one product after the other, so that the sums have the order
-/// that they have when the input part of many steps goes first.
-inline void step_unsplit_row(const StepForward<float>& s, Index row, Index block, float* gates) {
-  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
-  const kernels::LowpStep& lowp = *s.lowp;
-  const auto add = [&](const kernels::LowpFactors& factors, bool plain, const float* from, Index depth,
-                       const float* panels, bool first) {
-    const float* const bias = first ? s.bias + block * full : nullptr;
-    if (!plain) {
-      kernels::LowpProduct p{1,      full, full,   lowp.terms, 1, {factors_of(lowp, factors, row, block), {}},
-                             &gates, bias, !first, 0,          1, false};
-      lowp.unit->product(p);
-    } else if (panels != nullptr) {
-      product(
-          kernels::Product<float>{1, depth, full, &from, panels + block * depth * full, &gates, bias, !first, 0, 1});
-    } else {
-      if (first) std::memcpy(gates, bias, static_cast<std::size_t>(full) * sizeof(float));
-      add_dequantized(from, depth, factors.panels + block * factors.groups * full, full, full,
-                      factors.scale + block * full, gates);
-    }
-  };
-  if (s.x_depth > 0) add(lowp.x, lowp.x_unsplit[row] != 0, s.x[row], s.x_depth, s.x_panels, true);
-  add(lowp.h, lowp.h_unsplit[row] != 0, s.h_prev[row], s.h_depth, s.h_panels, false);
+/// The gradient with respect to c'; `passed`: what zoneout passes on to it.
+template <class Cell, class V>
+EIGEN_ALWAYS_INLINE V gradient_before(const Cell& cell, const TapedCell<V>& taped, const GateGradients<V>& gradients,
+                                      const V& passed) {
+  const V d_before = multiply_add(gradients.free, taped.f, passed);
+  return cell.has_peepholes() ? cell.add_peepholes(d_before, gradients.z_i, gradients.z_f) : d_before;
 }
 
-inline void step_forward_lowp(const StepForward<float>& s) {
-  constexpr Index full = kernels::panel_vectors * lanes_of<float>;
-  constexpr Index most_rows = 32;
-  const Index height = s.lowp->unit->tile_rows;
-  alignas(64) float scratch[most_rows * full];
-  float* gates[most_rows];
-  for (Index turn = s.block_begin; turn < s.block_end; ++turn) {
-    const Index block = s.backwards ? s.block_end - 1 - (turn - s.block_begin) : turn;
-    for (Index row = 0, rows = 0; row < s.rows; row += rows) {
-      rows = height == most_rows ? (s.rows - row < height ? s.rows - row : height) : next_height(s.rows - row, height);
-      for (Index r = 0; r < rows; ++r) {
-        gates[r] = s.gates != nullptr ? s.gates[row + r] + (block - s.block_begin) * full : scratch + r * full;
-      }
-      if (s.lowp->any_unsplit) {
-        const auto plain = [&](Index r) {
-          return (s.x_depth > 0 && s.lowp->x_unsplit[row + r] != 0) || s.lowp->h_unsplit[row + r] != 0;
-        };
-        for (Index r = 0, first = 0; r <= rows; ++r) {
-          if (r < rows && !plain(r)) continue;
-          if (first < r) step_lowp_product(s, row + first, r - first, block, gates + first);
-          if (r < rows) step_unsplit_row(s, row + r, block, gates[r]);
-          first = r + 1;
-        }
-      } else {
-        step_lowp_product(s, row, rows, block, gates);
-      }
-      cells_forward(s, row, rows, block, 1, gates);
-    }
-  }
-}
-
+/// Zoneout: `fresh`, or `before` where `mask` is not 0; without a mask, the expectation.
 template <class T>
-void step_forward(const StepForward<T>& s) {
-  if constexpr (std::is_same_v<T, float>) {
-    if (s.lowp != nullptr) {
-      step_forward_lowp(s);
-      return;
-    }
-  }
-  Index block = s.block_begin;
-  if (s.rows == 1 && !turning_pays(s)) {
-    constexpr Index wide = wide_panels(1);
-    for (; block + wide <= s.block_end; block += wide) step_tile<T, 1, wide>(s, 0, block);
-  } else if (s.rows == 2 && wide_panels(2) > 1) {
-    constexpr Index wide = wide_panels(2);
-    for (; block + wide <= s.block_end; block += wide) step_tile<T, 2, wide>(s, 0, block);
-  } else if (s.backwards) {
-    for (block = s.block_end; block > s.block_begin; --block) step_block(s, block - 1);
-    return;
-  }
-  for (; block < s.block_end; ++block) step_block(s, block);
+EIGEN_ALWAYS_INLINE PacketOf<T> zoned_out(const PacketOf<T>& fresh, const PacketOf<T>& before, const T* mask, T rate) {
+  using P = PacketOf<T>;
+  if (mask != nullptr) return ei::pselect(ei::pcmp_eq(ei::ploadu<P>(mask), ei::pzero(fresh)), fresh, before);
+  const P share = ei::pset1<P>(rate);
+  return ei::pmadd(share, before, ei::pmul(ei::psub(constant<P>(1.0), share), fresh));
 }
 
+/// Its backward: returns the gradient with respect to the fresh value; `passed` becomes the one with respect to the
+/// value before.
 template <class T>
-void step_backward(const StepBackward<T>& s) {
-  constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
-  for (Index row = 0; row < s.rows; ++row) {
-    for (Index block = s.block_begin; block < s.block_end; ++block) {
-      if (s.extras.options != nullptr) {
-        varied_cell_backward(s, row, block);
-        continue;
-      }
-      const Index unit = block * lanes;
-      cell_backward(s.gates[row] + block * full, s.dgates[row] + block * full, s.c_prev[row] + unit, s.c[row] + unit,
-                    s.dy != nullptr ? s.dy[row] + unit : nullptr, s.dh[row] + unit, s.dc[row] + unit, s.hidden - unit);
-    }
+EIGEN_ALWAYS_INLINE PacketOf<T> zoneout_gradient(const PacketOf<T>& gradient, const T* mask, T rate,
+                                                 PacketOf<T>& passed) {
+  using P = PacketOf<T>;
+  if (mask == nullptr) {
+    const P share = ei::pset1<P>(rate);
+    passed = ei::pmul(share, gradient);
+    return ei::pmul(ei::psub(constant<P>(1.0), share), gradient);
   }
+  const P zero = ei::pzero(gradient);
+  const P is_fresh = ei::pcmp_eq(ei::ploadu<P>(mask), zero);
+  passed = ei::pselect(is_fresh, zero, gradient);
+  return ei::pselect(is_fresh, gradient, zero);
+}
+template <class T>
+EIGEN_ALWAYS_INLINE Value<PacketOf<T>> zoneout_gradient(const Value<PacketOf<T>>& gradient, const T* mask, T rate,
+                                                        Value<PacketOf<T>>& passed) {
+  return {zoneout_gradient<T>(gradient.value, mask, rate, passed.value)};
+}
+template <class T>
+EIGEN_ALWAYS_INLINE Dual<PacketOf<T>> zoneout_gradient(const Dual<PacketOf<T>>& gradient, const T* mask, T rate,
+                                                       Dual<PacketOf<T>>& passed) {
+  return {zoneout_gradient<T>(gradient.value, mask, rate, passed.value),
+          zoneout_gradient<T>(gradient.tangent, mask, rate, passed.tangent)};
+}
+
+/// The mask of one vector, where masks are row pointers or null.
+template <class T>
+EIGEN_ALWAYS_INLINE const T* mask_of(const T* const* rows, Index row, Index unit) {
+  return rows != nullptr ? rows[row] + unit : nullptr;
 }
 
 }  // namespace

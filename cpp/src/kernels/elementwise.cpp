@@ -1,4 +1,4 @@
-// What works on rows of elements: activations, norms, dropout, the optimizers' steps.
+// Puts the kernels that work on arrays and rows into the table: activations, norms, dropout, steps of optimizers.
 #include "elementwise.hpp"
 
 #include "layer_norm.hpp"

@@ -47,7 +47,7 @@ void sigmoid_backward(const T* y, const T* dy, T* dz, Index n) {
   });
 }
 
-/// dy * (1 - y^2), as (1 - y) (1 + y), which keeps its digits where |y| is close to 1.
+/// dy * (1 - y^2), as (1 - y) (1 + y), which loses no digits where |y| is close to 1.
 template <class T>
 void tanh_backward(const T* y, const T* dy, T* dz, Index n) {
   map_pairs(y, dy, dz, n, [](const PacketOf<T>& value, const PacketOf<T>& gradient) {
@@ -85,8 +85,8 @@ T largest_element(const T* x, Index n) {
   return largest;
 }
 
-/// y = exp(x - shift); returns the sum. Short runs of vectors are summed in T, the runs in double, so that a row's
-/// length does not show in the error.
+/// y = exp(x - shift); returns the sum. Runs of 16 vectors are summed in T and the runs in double, so that the error
+/// does not grow with the length of the row.
 template <class T>
 double exp_and_sum(const T* x, T shift, T* y, Index n) {
   using P = PacketOf<T>;
@@ -108,7 +108,7 @@ double exp_and_sum(const T* x, T shift, T* y, Index n) {
   return total;
 }
 
-/// A row that one vector holds, as those of most classifiers.
+/// A row that fits one vector, as those of most classifiers do.
 template <class T>
 void softmax_of_vector(const T* x, T* y, Index n) {
   using P = PacketOf<T>;
@@ -163,7 +163,7 @@ void clip(T* x, T limit, Index n) {
 }
 
 /// Sum of squares in double. Element k goes to partial sum k % 16 whatever the vector's width, and nothing is fused, so
-/// that every instruction set gives the same bits.
+/// that every instruction set computes the same bits.
 template <class T>
 double squared_norm(const T* x, Index n) {
   constexpr Index parts = 16;
@@ -194,7 +194,7 @@ constexpr int philox_most_blocks = 32;
 
 /// The words of `blocks` (at most philox_most_blocks) blocks at counters counter, counter + 1, ... of Philox 4x32-10
 /// (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), block after block. The compiler
-/// makes vectors of the loops over blocks as long as it does not know how short they are.
+/// vectorizes the loops over blocks only as long as it does not know how short they are.
 inline void philox(std::uint64_t seed, std::uint64_t counter, int blocks, std::uint32_t* words) {
   Word a[philox_most_blocks], b[philox_most_blocks], c[philox_most_blocks], d[philox_most_blocks];
   for (int block = 0; block < blocks; ++block) {

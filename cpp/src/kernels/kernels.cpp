@@ -1,5 +1,5 @@
-// The table of one instruction set. The files of this folder are compiled once for each, with LSTMCORE_ISA naming it
-// and Eigen's namespace renamed after it; each exports the one function that is named here, and nothing else.
+// The table of one instruction set. The files of this folder are compiled once per instruction set, with LSTMCORE_ISA
+// as its name and Eigen's namespace renamed after it. Each exports only the function that is declared here.
 #include "kernel_table.hpp"
 
 namespace lstmcore {

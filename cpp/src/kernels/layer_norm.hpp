@@ -1,10 +1,9 @@
-// The cell with layer norms (Ba et al. 2016). A norm needs all of a row, so that a step comes apart where one begins:
-// forward W x and U h', the gates and c, then h; backward the other way round.
+// Steps of a cell with layer norms. A norm needs all of a row, so that a step comes apart where one begins: forward W x
+// and U h', the gates and c, then h; backward the other way round.
 #pragma once
 
-#include <cmath>
-
-#include "varied_cell.hpp"
+#include "cell_rows.hpp"
+#include "norms.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -13,51 +12,13 @@ namespace {
 using kernels::CellNorms;
 using kernels::NormSums;
 
-/// 1 for the real hidden units of a block, 0 for those that only fill its vector.
+/// (x - mean) * scale.
 template <class T>
-EIGEN_ALWAYS_INLINE PacketOf<T> real_units(Index hidden, Index block) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  const P one = constant<P>(1.0);
-  if (hidden - block * lanes >= lanes) return one;
-  alignas(64) T real[lanes] = {};
-  store_part(real, one, hidden - block * lanes);
-  return ei::pload<P>(real);
+EIGEN_ALWAYS_INLINE Value<PacketOf<T>> normed(const T* x, const T* statistics) {
+  return norm_of(statistics).of(load_value<PacketOf<T>>(x));
 }
 
-/// Visits the vectors of a row of blocks of `Vectors`, without the first `Skip` of each: visit(v, vector, real units or
-/// null if all are).
-template <class T, int Vectors, int Skip, class Visit>
-EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, Visit&& visit) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  const bool whole = hidden == blocks * lanes;
-  for (Index block = 0; block < blocks - (whole ? 0 : 1); ++block) {
-    for (int v = Skip; v < Vectors; ++v) visit(v, (block * Vectors + v) * lanes, static_cast<const P*>(nullptr));
-  }
-  if (whole) return;
-  const P real = real_units<T>(hidden, blocks - 1);
-  for (int v = Skip; v < Vectors; ++v) visit(v, ((blocks - 1) * Vectors + v) * lanes, &real);
-}
-
-/// The same where it is known only at run time whether the first vector is left out.
-template <class T, int Vectors, class Visit>
-EIGEN_ALWAYS_INLINE void visit_row(Index blocks, Index hidden, int skip, Visit&& visit) {
-  if (skip == 0) {
-    visit_row<T, Vectors, 0>(blocks, hidden, visit);
-  } else {
-    visit_row<T, Vectors, 1>(blocks, hidden, visit);
-  }
-}
-
-template <class T, int Vectors>
-EIGEN_ALWAYS_INLINE T sum_of(const PacketOf<T> (&sums)[Vectors]) {
-  PacketOf<T> sum = sums[0];
-  for (int v = 1; v < Vectors; ++v) sum = ei::padd(sum, sums[v]);
-  return ei::predux(sum);
-}
-
-/// Rows whose sums are taken side by side, because each waits for itself: few enough for the first-level cache.
+/// Rows whose sums are taken side by side, to hide the latency of the additions: few enough for the first-level cache.
 constexpr Index norm_rows = 4;
 
 /// Calls group(first, last) for the rows in groups of `norm_rows`.
@@ -66,69 +27,25 @@ EIGEN_ALWAYS_INLINE void for_groups(Index rows, Group&& group) {
   for (Index first = 0; first < rows; first += norm_rows) group(first, std::min(first + norm_rows, rows));
 }
 
-/// statistics[at] = mean, statistics[at + 1] = 1 / sqrt(variance + epsilon) of some rows, in which units that are not
-/// there are 0.
-template <class T, int Vectors, int Skip>
-struct RowStatistics {
-  using P = PacketOf<T>;
-  const Index blocks, hidden;
-  const T inverse_count, epsilon;
-
-  RowStatistics(Index row_blocks, Index row_hidden, T eps)
-      : blocks(row_blocks),
-        hidden(row_hidden),
-        inverse_count(T(1) / static_cast<T>((Vectors - Skip) * row_hidden)),
-        epsilon(eps) {}
-
-  EIGEN_ALWAYS_INLINE void put_mean(const T* row, T* to) const {
-    P sums[Vectors];
-    for (P& sum : sums) sum = constant<P>(0.0);
-    visit_row<T, Vectors, Skip>(
-        blocks, hidden, [&](int v, Index at, const P*) { sums[v] = ei::padd(sums[v], ei::ploadu<P>(row + at)); });
-    to[0] = sum_of<T, Vectors>(sums) * inverse_count;
-  }
-
-  EIGEN_ALWAYS_INLINE void put_scale(const T* row, T* to) const {
-    const P mean = ei::pset1<P>(to[0]);
-    P sums[Vectors];
-    for (P& sum : sums) sum = constant<P>(0.0);
-    visit_row<T, Vectors, Skip>(blocks, hidden, [&](int v, Index at, const P* real) {
-      P distance = ei::psub(ei::ploadu<P>(row + at), mean);
-      if (real != nullptr) distance = ei::pmul(distance, *real);
-      sums[v] = ei::pmadd(distance, distance, sums[v]);
-    });
-    to[1] = T(1) / std::sqrt(sum_of<T, Vectors>(sums) * inverse_count + epsilon);
-  }
-};
-
-/// (x - mean) * scale.
-template <class T>
-EIGEN_ALWAYS_INLINE PacketOf<T> normed(const T* x, const T* statistics) {
-  using P = PacketOf<T>;
-  return ei::pmul(ei::psub(ei::ploadu<P>(x), ei::pset1<P>(statistics[0])), ei::pset1<P>(statistics[1]));
-}
-
 /// The gates and c before zoneout of one row.
 template <class T>
 EIGEN_ALWAYS_INLINE void norm_gates_row(const StepForward<T>& s, Index row) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
   const CellNorms<T>& norms = *s.norms;
   const T* const statistics = s.statistics[row];
   for (Index block = s.block_begin; block < s.block_end; ++block) {
     const Index unit = block * lanes;
     const auto z = [&](Index gate) {
-      const Index at = block * full + gate * lanes;
-      const P from_x = ei::pmadd(ei::ploadu<P>(norms.gain_x + at), normed(s.norm_x[row] + at, statistics),
-                                 ei::ploadu<P>(s.bias + at));
-      return ei::pmadd(ei::ploadu<P>(norms.gain_h + at), normed(s.norm_h[row] + at, statistics + 2), from_x);
+      const Index at = gates_at<T>(block) + gate * lanes;
+      const auto from_x = multiply_add(load_value<P>(norms.gain_x + at), normed(s.norm_x[row] + at, statistics),
+                                       load_value<P>(s.bias + at));
+      return multiply_add(load_value<P>(norms.gain_h + at), normed(s.norm_h[row] + at, statistics + 2), from_x);
     };
-    const T* const peephole = s.extras.peephole != nullptr ? s.extras.peephole + 3 * unit : nullptr;
-    const FreshCell<P> cell = fresh_cell<T>(*s.extras.options, peephole, s.hidden - unit,
-                                            ei::ploadu<P>(s.c_prev[row] + unit), z(0), z(1), z(2), z(3));
-    store_gates(s.gates[row] + (block - s.block_begin) * full, cell);
-    ei::pstoreu(s.fresh_c[row] + unit, cell.c);
+    const ValueCell<T> cell(s.extras, block, s.hidden);
+    const auto fresh = fresh_cell(cell, z(0), z(1), z(2), z(3), load_value<P>(s.c_prev[row] + unit));
+    store_gates(s.gates[row] + gates_at<T>(block - s.block_begin), fresh);
+    ei::pstoreu(s.fresh_c[row] + unit, fresh.c.value);
   }
 }
 
@@ -148,7 +65,6 @@ EIGEN_ALWAYS_INLINE void norm_gates_of(const StepForward<T>& s) {
   });
 }
 
-/// Whether the gate i is left out, as with coupled gates, is known when this is compiled: sums stay in registers.
 template <class T>
 void norm_gates(const StepForward<T>& s) {
   if (s.extras.options->coupled) {
@@ -162,15 +78,15 @@ template <class T>
 EIGEN_ALWAYS_INLINE void norm_output_row(const StepForward<T>& s, Index row) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = kernels::panel_vectors * lanes;
   const T* const statistics = s.statistics[row] + 4;
   for (Index block = s.block_begin; block < s.block_end; ++block) {
     const Index unit = block * lanes;
-    const P c = ei::ploadu<P>(s.fresh_c[row] + unit);
-    const P shown = ei::pmadd(ei::ploadu<P>(s.norms->gain_c + unit), normed(s.fresh_c[row] + unit, statistics),
-                              ei::ploadu<P>(s.norms->bias_c + unit));
-    const P out = ei::ploadu<P>(s.gates[row] + (block - s.block_begin) * full + 3 * lanes);
-    put_state<T>(s, row, unit, ei::ploadu<P>(s.c_prev[row] + unit), c, out, shown);
+    const ValueCell<T> cell(s.extras, block, s.hidden);
+    const auto c = load_value<P>(s.fresh_c[row] + unit);
+    const auto shown = multiply_add(load_value<P>(s.norms->gain_c + unit), normed(s.fresh_c[row] + unit, statistics),
+                                    load_value<P>(s.norms->bias_c + unit));
+    const auto o = load_value<P>(s.gates[row] + gates_at<T>(block - s.block_begin) + 3 * lanes);
+    put_state(s, cell, row, unit, load_value<P>(s.c_prev[row] + unit), c, o, shown);
   }
 }
 
@@ -184,7 +100,7 @@ void norm_output(const StepForward<T>& s) {
   });
 }
 
-/// Parts of a row of gradients.
+/// The parts of a row of gradients: see StepBackward.
 template <class T>
 struct GradientRow {
   T *gates, *x, *h, *by_normed_c, *normed_c;
@@ -201,111 +117,81 @@ template <class T>
 void norm_output_backward(const StepBackward<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  const CellOptions<T>& o = *s.extras.options;
   for (Index row = 0; row < s.rows; ++row) {
     const GradientRow<T> gradients(s.dgates[row], s.blocks);
-    const P mean = ei::pset1<P>(s.statistics[row][4]), scale = ei::pset1<P>(s.statistics[row][5]);
+    const auto norm = norm_of(s.statistics[row] + 4);
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       const Index unit = block * lanes;
-      const KeptCell<T> cell(s, row, block);
-      const P c = ei::pmul(ei::psub(cell.c, mean), scale);
-      const P shown = ei::pmadd(ei::ploadu<P>(s.norms->gain_c + unit), c, ei::ploadu<P>(s.norms->bias_c + unit));
-      const P r = usually_activate<LstmFunction::tanh>(o.output, shown, o.alpha[2], o.beta[2]);
-      const P d_h = fresh_h_gradient(s, row, unit);
-      ei::pstoreu(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes,
-                  ei::pmul(ei::pmul(d_h, r), gate_slope(o, cell.out)));
-      ei::pstoreu(
-          gradients.by_normed_c + unit,
-          ei::pmul(ei::pmul(d_h, cell.out), usual_slope<LstmFunction::tanh>(o.output, r, o.alpha[2], o.beta[2])));
-      ei::pstoreu(gradients.normed_c + unit, ei::pmul(c, real_units<T>(s.hidden, block)));
+      const ValueCell<T> cell(s.extras, block, s.hidden);
+      const auto taped = taped_cell_of(s, cell, row, block);
+      const auto c = norm.of(taped.c);
+      const auto shown = multiply_add(load_value<P>(s.norms->gain_c + unit), c, load_value<P>(s.norms->bias_c + unit));
+      const auto output = output_gradient(cell, taped.o, shown, fresh_h_gradient(s, row, unit));
+      ei::pstoreu(gradients.gates + gates_at<T>(block) + 3 * lanes, output.z_o.value);
+      ei::pstoreu(gradients.by_normed_c + unit, output.shown().value);
+      ei::pstoreu(gradients.normed_c + unit, ei::pmul(c.value, real_units<T>(s.hidden, block)));
     }
   }
 }
-
-/// What takes the gradient by gain * normed to that by what was normed: means over a row, where units that are not
-/// there have no gradient.
-template <class T>
-struct NormGradient {
-  using P = PacketOf<T>;
-  T mean, along, scale;
-
-  NormGradient() = default;
-
-  /// gain(at) and value(at): a vector of gains and of normed values.
-  template <int Vectors, int Skip, class Gain, class Value>
-  EIGEN_ALWAYS_INLINE void take(const T* gradient, Gain&& gain, Value&& value, Index blocks, Index hidden,
-                                T row_scale) {
-    P sums[Vectors], products[Vectors];
-    for (int v = 0; v < Vectors; ++v) sums[v] = products[v] = constant<P>(0.0);
-    visit_row<T, Vectors, Skip>(blocks, hidden, [&](int v, Index at, const P*) {
-      const P scaled = ei::pmul(ei::ploadu<P>(gradient + at), gain(at));
-      sums[v] = ei::padd(sums[v], scaled);
-      products[v] = ei::pmadd(scaled, value(at), products[v]);
-    });
-    const T inverse_count = T(1) / static_cast<T>((Vectors - Skip) * hidden);
-    mean = sum_of<T, Vectors>(sums) * inverse_count;
-    along = sum_of<T, Vectors>(products) * inverse_count;
-    scale = row_scale;
-  }
-
-  /// Of one vector: its gradient times the gain, and its normed value.
-  EIGEN_ALWAYS_INLINE P of(const P& scaled, const P& value) const {
-    const P rest = ei::psub(ei::psub(scaled, ei::pset1<P>(mean)), ei::pmul(value, ei::pset1<P>(along)));
-    return ei::pmul(ei::pset1<P>(scale), rest);
-  }
-};
 
 template <class T>
 void norm_gates_backward(const StepBackward<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  const auto gain = [&](Index at) { return ei::ploadu<P>(s.norms->gain_c + at); };
   for_groups(s.rows, [&](Index first, Index last) {
-    NormGradient<T> norms[norm_rows];
+    const auto scaled = [&](const GradientRow<T>& gradients, Index at) {
+      return load_value<P>(gradients.by_normed_c + at) * load_value<P>(s.norms->gain_c + at);
+    };
+    NormGradient<Value<T>> norms[norm_rows];
     for (Index row = first; row < last; ++row) {
       const GradientRow<T> gradients(s.dgates[row], s.blocks);
-      const auto value = [&](Index at) { return ei::ploadu<P>(gradients.normed_c + at); };
-      norms[row - first].template take<1, 0>(gradients.by_normed_c, gain, value, s.blocks, s.hidden,
-                                             s.statistics[row][5]);
+      norms[row - first].template take<1, 0>([&](Index at) { return scaled(gradients, at); },
+                                             [&](Index at) { return load_value<P>(gradients.normed_c + at); }, s.blocks,
+                                             s.hidden, Value<T>{s.statistics[row][5]});
     }
     for (Index row = first; row < last; ++row) {
       const GradientRow<T> gradients(s.dgates[row], s.blocks);
       for (Index block = s.block_begin; block < s.block_end; ++block) {
         const Index unit = block * lanes;
-        const P scaled = ei::pmul(ei::ploadu<P>(gradients.by_normed_c + unit), gain(unit));
-        const P by_c = ei::pmul(norms[row - first].of(scaled, ei::ploadu<P>(gradients.normed_c + unit)),
-                                real_units<T>(s.hidden, block));
-        const P z_o = ei::ploadu<P>(gradients.gates + block * kernels::panel_vectors * lanes + 3 * lanes);
-        put_gate_gradients(s, row, block, KeptCell<T>(s, row, block), z_o, by_c);
+        const ValueCell<T> cell(s.extras, block, s.hidden);
+        const auto by_c =
+            scaled_by(norms[row - first].of(scaled(gradients, unit), load_value<P>(gradients.normed_c + unit)),
+                      real_units<T>(s.hidden, block));
+        const auto z_o = load_value<P>(gradients.gates + gates_at<T>(block) + 3 * lanes);
+        put_gate_gradients(s, cell, row, block, taped_cell_of(s, cell, row, block), z_o, by_c);
       }
     }
   });
 }
 
-/// The gradients by one product of a group of rows, W x or U h', from those by the pre-activations.
+/// The gradients with respect to one product of a group of rows, W x or U h', from those with respect to the
+/// pre-activations.
 template <int Skip, class T, class To>
 EIGEN_ALWAYS_INLINE void norm_product_backward(const StepBackward<T>& s, Index first, Index last, const T* gains,
                                                const T* const* before, Index statistics, To&& to) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr int vectors = static_cast<int>(kernels::panel_vectors);
-  const auto gain = [&](Index at) { return ei::ploadu<P>(gains + at); };
-  NormGradient<T> norms[norm_rows];
+  const auto scaled = [&](Index row, Index at) {
+    return load_value<P>(s.dgates[row] + at) * load_value<P>(gains + at);
+  };
+  NormGradient<Value<T>> norms[norm_rows];
   for (Index row = first; row < last; ++row) {
     const T* const numbers = s.statistics[row] + statistics;
-    const auto value = [&](Index at) { return normed(before[row] + at, numbers); };
-    norms[row - first].template take<vectors, Skip>(s.dgates[row], gain, value, s.blocks, s.hidden, numbers[1]);
+    norms[row - first].template take<vectors, Skip>([&](Index at) { return scaled(row, at); },
+                                                    [&](Index at) { return normed(before[row] + at, numbers); },
+                                                    s.blocks, s.hidden, Value<T>{numbers[1]});
   }
   for (Index row = first; row < last; ++row) {
     const T* const numbers = s.statistics[row] + statistics;
     T* const gradients = to(GradientRow<T>(s.dgates[row], s.blocks));
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       const P real = real_units<T>(s.hidden, block);
-      if (Skip > 0) ei::pstoreu(gradients + block * vectors * lanes, ei::pzero(real));
+      if (Skip > 0) ei::pstoreu(gradients + gates_at<T>(block), ei::pzero(real));
       for (int v = Skip; v < vectors; ++v) {
-        const Index at = (block * vectors + v) * lanes;
-        const P scaled = ei::pmul(ei::ploadu<P>(s.dgates[row] + at), gain(at));
-        ei::pstoreu(gradients + at, ei::pmul(norms[row - first].of(scaled, normed(before[row] + at, numbers)), real));
+        const Index at = gates_at<T>(block) + v * lanes;
+        const auto gradient = norms[row - first].of(scaled(row, at), normed(before[row] + at, numbers));
+        ei::pstoreu(gradients + at, scaled_by(gradient, real).value);
       }
     }
   }
@@ -335,7 +221,7 @@ void add_norms(const NormSums<T>& s) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
   constexpr Index full = kernels::panel_vectors * lanes;
-  // A sum is fetched once for a group of rows, and still runs over them in their order.
+  // Sums are loaded once per group of rows, and still add the rows in their order.
   for_groups(s.rows, [&](Index first, Index last) {
     for (Index at = s.block_begin * full; at < s.block_end * full; at += lanes) {
       P bias = s.bias != nullptr ? ei::ploadu<P>(s.bias + at) : constant<P>(0.0);
@@ -343,8 +229,8 @@ void add_norms(const NormSums<T>& s) {
       for (Index row = first; row < last; ++row) {
         const P gradient = ei::ploadu<P>(s.dgates[row] + at);
         bias = ei::padd(bias, gradient);
-        gain_x = ei::pmadd(gradient, normed(s.norm_x[row] + at, s.statistics[row]), gain_x);
-        gain_h = ei::pmadd(gradient, normed(s.norm_h[row] + at, s.statistics[row] + 2), gain_h);
+        gain_x = ei::pmadd(gradient, normed(s.norm_x[row] + at, s.statistics[row]).value, gain_x);
+        gain_h = ei::pmadd(gradient, normed(s.norm_h[row] + at, s.statistics[row] + 2).value, gain_h);
       }
       if (s.bias != nullptr) ei::pstoreu(s.bias + at, bias);
       ei::pstoreu(s.gain_x + at, gain_x);

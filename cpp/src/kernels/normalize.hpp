@@ -1,5 +1,5 @@
-// Layer normalization of one row, forward and backward. Sums run over four vectors of partial sums; where a row
-// stands in memory changes nothing.
+// Layer normalization as a layer of its own, for one row, forward and backward. Sums run over four vectors of partial
+// sums, and their bits do not depend on the row's address. The norms inside a cell are in `norms.hpp`.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,8 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-/// Sum over the elements 0 .. n - 1 of value(k, count), a vector of `count` of them from element k on, zeros behind.
+/// The sum of n elements. value(k, count): a vector of the `count` elements from element k on, with zeros in the other
+/// lanes.
 template <class T, class Value>
 EIGEN_ALWAYS_INLINE double sum_of_elements(Index n, Value&& value) {
   using P = PacketOf<T>;
@@ -25,7 +26,7 @@ EIGEN_ALWAYS_INLINE double sum_of_elements(Index n, Value&& value) {
   return static_cast<double>(ei::predux(ei::padd(ei::padd(sums[0], sums[1]), ei::padd(sums[2], sums[3]))));
 }
 
-/// The same number in the first `count` lanes, zeros behind, so that what lies beyond a row adds nothing.
+/// A number in the first `count` lanes and zeros in the others, so that lanes beyond the row add nothing.
 template <class T>
 class Repeated {
  public:
@@ -80,7 +81,7 @@ void normalize_backward(const T* x, const T* gain, const T* moments, const T* dy
   if (dx == nullptr) return;
   const double count = static_cast<double>(n);
   const P mean = constant<P>(sum_of_elements<T>(n, slope) / count);
-  // Beyond the row the slope is zero, and so is the product.
+  // In lanes beyond the row, slope is zero, and so is the product.
   const P tilt = constant<P>(
       sum_of_elements<T>(n, [&](Index k, Index some) { return ei::pmul(slope(k, some), normalized(k, some)); }) /
       count);

@@ -1,5 +1,5 @@
-// The matrix product: tiles of a few rows by a few vectors of columns, one running sum per element, over k in rising
-// order. Whichever tile an element falls into, its bits are the same.
+// The matrix product. Its micro-kernels compute tiles of a few rows by a few vectors of columns, with one running sum
+// per element, over k in rising order. The bits of an element do not depend on the tile that it falls into.
 #pragma once
 
 #include "vector.hpp"
@@ -13,23 +13,23 @@ using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
 
-/// Sums that registers hold beside what feeds them.
+/// Vectors of sums that the registers hold beside the operands.
 constexpr int most_sums = vector_registers == 32 ? 24 : 12;
 
-/// Rows of a tile that is `vectors` wide. Few columns take more rows, so that there are always enough independent sums
-/// to hide the latency of the multiply-add. With 16 registers four vectors go in two strips: six rows by two vectors
-/// read half as much of the panel for a multiply-add as three rows by four.
+/// Rows of a tile that is `vectors` wide. Narrow tiles have more rows, so that there are always enough independent sums
+/// to hide the latency of the multiply-add. With 16 registers, four vectors are computed in two strips: six rows by two
+/// vectors load half as much of the panel per multiply-add as three rows by four.
 constexpr int tile_rows(int vectors) {
   if (vector_registers == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
   return vectors == 4 ? 6 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
 }
 
-/// Vectors of each panel that a tile of `rows` rows takes at a time.
+/// Width of the strips, in vectors, in which a tile of `rows` rows is computed.
 constexpr int strip_vectors(int rows, int vectors, int panels) {
   return rows * vectors * panels <= most_sums ? vectors : vectors % 2 == 0 ? vectors / 2 : 1;
 }
 
-/// Panels that one row or two are computed on together, for the same reason.
+/// Panels that are computed together for one row or two, also to have enough independent sums.
 constexpr int wide_panels(int rows) {
   if (vector_registers == 32) return rows == 1 ? 4 : rows == 2 ? 3 : 1;
   return rows == 1 ? 2 : 1;
@@ -67,10 +67,10 @@ struct Tile {
       for (int v = 0; v < width; ++v) sum[r][v] = start(r, v);
   }
 
-  /// `panel` may be the strip of a panel whose rows are `PanelVectors` wide.
+  /// `panel` may be a strip of a panel whose rows are `PanelVectors` wide.
   template <int PanelVectors = Vectors, class Left>
   EIGEN_ALWAYS_INLINE void add_products(const Left& left, Index depth, const T* panel, Index panel_stride) {
-    // How far ahead of use a panel's lines are asked for; the next rows' turn finds them in the first-level cache.
+    // Lines of the panel are prefetched so far ahead; the next rows find them in the first-level cache.
     constexpr Index ahead = 8 * PanelVectors * lanes;
     for (Index k = 0; k < depth; ++k) {
       P right[width];
@@ -98,7 +98,7 @@ struct Tile {
   }
 };
 
-/// Height of the next tile when `rows` rows are left: as even as possible, at most `most`.
+/// Height of the next tile when `rows` rows are left: at most `most`, and all tiles about the same.
 inline Index next_height(Index rows, Index most) {
   const Index tiles = (rows + most - 1) / most;
   return (rows + tiles - 1) / tiles;
@@ -110,7 +110,7 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
   constexpr Index lanes = lanes_of<T>;
   constexpr Index full = panel_vectors * lanes;
   constexpr int strip = strip_vectors(Rows, Vectors, Panels);
-  static_assert(Panels == 1 || strip == Vectors, "several panels are one row of vectors");
+  static_assert(Panels == 1 || strip == Vectors, "several panels are not cut into strips");
   const ByRows<T, Rows> left(p.a + row);
   T* const* out = p.out + row;
   for (int first = 0; first < Vectors; first += strip) {
@@ -134,7 +134,7 @@ void product_tile(const Product<T>& p, Index row, Index panel, Index panel_colum
 template <class T>
 using ProductTile = void (*)(const Product<T>&, Index row, Index panel, Index panel_columns);
 
-/// Tile functions by [vectors - 1][rows - 1]; null where a tile would not fit the registers.
+/// Null if a tile would not fit the registers.
 template <class T, int Vectors, int Rows>
 constexpr ProductTile<T> product_tile_or_null() {
   if constexpr (Rows <= tile_rows(Vectors)) {
@@ -226,8 +226,8 @@ void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index 
   }
 }
 
-/// `Rows` columns of a against all panels. They are copied first, side by side: where they lie, every k may be in
-/// another cache line of the same few sets.
+/// `Rows` columns of a against all panels. They are copied side by side first, because in place each k is in another
+/// cache line, and many of these lines may fall into the same sets of the cache.
 template <class T, int Rows>
 void transposed_rows_tile(const TransposedProduct<T>& p, Index row) {
   constexpr Index full = panel_vectors * lanes_of<T>;

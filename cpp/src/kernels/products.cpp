@@ -1,7 +1,7 @@
-// What multiplies matrices, and a layer's step, which is compiled with its product.
-#include "cell.hpp"
+// Puts the products into the table, and the step of a layer, in which product and cell are one loop.
 #include "lowp/factors.hpp"
 #include "lowp/int8_dot.hpp"
+#include "step.hpp"
 #include "transpose.hpp"
 
 namespace lstmcore {

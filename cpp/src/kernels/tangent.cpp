@@ -1,5 +1,5 @@
-// The cell in dual numbers.
-#include "tangent_cell.hpp"
+// Puts the kernels in dual numbers into the table.
+#include "tangent_step.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {

@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-// Own code sits in anonymous namespaces: no symbol of it may be merged with another instruction set's.
+// The kernels are in anonymous namespaces, so that the linker cannot merge them with those of another instruction set.
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
@@ -37,7 +37,7 @@ inline P constant(double value) {
   return ei::pset1<P>(static_cast<ScalarOf<P>>(value));
 }
 
-/// The first `count` (1..lanes) elements, the others zero; the same for a store leaves the others alone.
+/// Loads the first `count` (1..lanes) elements, with zeros in the other lanes; the store writes no other elements.
 #if defined(EIGEN_VECTORIZE_AVX512)
 template <class P>
 inline P load_part(const ScalarOf<P>* from, Index count) {
@@ -88,8 +88,8 @@ inline void store_some(ScalarOf<P>* to, const P& value, Index count) {
   }
 }
 
-/// Elements of vector v of a tile that is `vectors` wide and has `columns` columns left: only its last vector can have
-/// fewer than all, so that the others need no code for it.
+/// Elements of vector v of a tile that is `vectors` wide and has `columns` columns left. Only its last vector can be
+/// partial, so that the code of the others needs no test.
 template <class T>
 constexpr Index elements_of(Index columns, int v, int vectors) {
   return v + 1 < vectors ? lanes_of<T> : columns - v * lanes_of<T>;

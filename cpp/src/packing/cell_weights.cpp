@@ -13,8 +13,7 @@ namespace {
 
 constexpr Index peephole_gates = 3;
 
-/// Calls pack(blocks) for ranges of blocks on several threads. Moving an element takes about as long as some
-/// arithmetic.
+/// Calls pack(blocks) for ranges of blocks on several threads. To move an element is estimated at 16 operations.
 template <class Pack>
 void pack_in_parallel(const CellShape& shape, Pack&& pack) {
   const Index elements = shape.gates_width() * (shape.input + shape.state);
@@ -62,7 +61,7 @@ void transpose_panels(const CellShape& shape, Range blocks, Index columns, const
   }
 }
 
-/// [block][gates][V] from (gates H); zeros if that is absent.
+/// [block][gates][V] from (gates H); zeros if the vector is absent.
 template <class T>
 void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index gates, T* packed) {
   std::fill(packed, packed + gates * shape.padded(), T(0));
@@ -77,19 +76,19 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
   }
 }
 
-/// Products of two int8 numbers sum up in 32 bits without a loss as far as this, also where one factor is made
-/// unsigned.
+/// Sums of so many products of two int8 numbers fit 32 bits, also where one factor is made unsigned by adding 128.
+/// Deeper layers use float32.
 constexpr Index most_quantized_depth = Index{1} << 17;
 
-/// Some panels as groups, in parallel; false if a value cannot be represented.
+/// Makes `lowp` from panels of floats, in parallel; false if a value cannot be split or quantized.
 bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>& panels, Index depth, Index columns,
-                 LowpPanels& groups) {
-  groups.prepare(arithmetic, depth, columns, lanes);
+                 LowpPanels& lowp) {
+  lowp.prepare(arithmetic, depth, columns, lanes);
   const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.terms) * 16);
   std::atomic<bool> exact{true};
   parallel(threads, [&](int index) {
-    const Range own = split(groups.panels(), threads, index);
-    if (!groups.fill(panels.data(), own.begin, own.end)) exact = false;
+    const Range own = split(lowp.panels(), threads, index);
+    if (!lowp.fill(panels.data(), own.begin, own.end)) exact = false;
   });
   return exact;
 }
@@ -101,16 +100,17 @@ void ForwardPanels<T>::make_lowp(const CellShape& shape) {
   if constexpr (std::is_same_v<T, float>) {
     if (!shape.arithmetic) return;
     const Index deepest = std::max({shape.input, shape.state, shape.hidden});
-    if (shape.arithmetic.quantized() && deepest > most_quantized_depth) return;  // plain products
-    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& groups) {
-      return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, groups);
+    if (shape.arithmetic.quantized() && deepest > most_quantized_depth) return;
+    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& lowp) {
+      return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, lowp);
     };
     bool exact = make(x, shape.input, shape.gates_width(), x_lowp);
     exact = make(h, shape.state, shape.gates_width(), h_lowp) && exact;
     if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_lowp) && exact;
     if (!exact) {
-      // An infinity or NaN, or next to it: plain products say best what becomes of it.
-      for (LowpPanels* groups : {&x_lowp, &h_lowp, &projection_lowp}) groups->clear();
+      // One weight that cannot be split makes this layer and direction use float32: infinities and NaN then spread as
+      // they do there, and no kernel has to ask.
+      for (LowpPanels* lowp : {&x_lowp, &h_lowp, &projection_lowp}) lowp->clear();
     } else if (shape.arithmetic.quantized()) {
       for (Buffer<T>* floats : {&x, &h, &projection}) floats->clear();
     }
@@ -203,9 +203,9 @@ BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>
   }
   if constexpr (std::is_same_v<T, float>) {
     if (!forward.x_lowp) return;
-    // What the forward's panels could hold, these can.
-    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& groups) {
-      make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, groups);
+    // The same weights as the forward's, all of which can be split.
+    const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& lowp) {
+      make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, lowp);
     };
     make(x, shape.gates_width(), shape.input, x_lowp);
     make(h, shape.gates_width(), shape.state, h_lowp);

@@ -28,11 +28,12 @@ struct CellShape {
   Index state_padded() const { return (state + lanes - 1) / lanes * lanes; }
   Index block_width() const { return kernels::panel_vectors * lanes; }
   Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
-  /// Of the packed weights, but for the vectors.
+  /// Elements of the packed weights, without biases and peepholes.
   Index weight_elements() const {
     return gates_width() * (input + state) + (projected ? kernels::panel_elements(hidden, state, lanes) : 0);
   }
-  // Of a row of gradients: by the pre-activations; with norms then by W x, by U h', by the normed c, and that c.
+  // A row of gradients: with respect to the pre-activations; with layer norms, also with respect to W x, U h' and the
+  // normed c, and the normed c itself.
   Index gradients_width() const { return normed ? 3 * gates_width() + 2 * padded() : gates_width(); }
   Index x_gradients() const { return normed ? gates_width() : 0; }
   Index h_gradients() const { return normed ? 2 * gates_width() : 0; }
@@ -40,8 +41,9 @@ struct CellShape {
 
 constexpr Index gate_count = 4;
 
-/// Rows of (4H, ...) matrices, gate by gate, beside their place in a block's 4 V columns: visit(column, gate row,
-/// units) for each gate of block `block`, of whose V hidden units `units` are real. Peephole weights have three gates.
+/// Calls visit(column, gate row, units) for each gate of a block: its first column among the block's 4 V columns, its
+/// first row in a (4H, ...) matrix, and how many of the block's V hidden units are real. Peephole weights have three
+/// gates.
 template <class Visit>
 void visit_gates(const CellShape& shape, Index block, Visit&& visit, Index gates = gate_count) {
   const Index first = block * shape.lanes;
@@ -58,14 +60,15 @@ struct ForwardPanels {
   Buffer<T> peephole;    ///< [block][i, f, o][V]; empty: none
   Buffer<T> projection;  ///< panels of depth H, columns are features of h; empty: none
   Buffer<T> norms;       ///< [block][4][V] of W x, the same of U h', then gain and bias of c, [Hp] each; empty: none
-  /// The same for products of a lower precision; absent: plain ones. Quantized panels come instead of x, h, projection.
+  /// The same for products of a lower precision; empty: float32. Quantized ones replace x, h and projection; beside
+  /// split ones these remain, for rows that cannot be split and for packing the backward's panels.
   LowpPanels x_lowp, h_lowp, projection_lowp;
 
   ForwardPanels() = default;
   ForwardPanels(const CellShape& shape, const LstmCellWeights<const T>& weights);
-  /// A copy with dropout of the recurrent weights, whose mask's stream is named by `seed`.
+  /// A copy with dropout of the recurrent weights; `seed` selects the stream of random numbers of the mask.
   ForwardPanels with_dropout(const CellShape& shape, double rate, std::uint64_t seed) const;
-  /// Of the weights, but for the vectors.
+  /// Memory of the matrices, without that of vectors.
   std::size_t bytes() const {
     return x.bytes() + h.bytes() + projection.bytes() + x_lowp.bytes() + h_lowp.bytes() + projection_lowp.bytes();
   }
@@ -74,7 +77,7 @@ struct ForwardPanels {
   void make_lowp(const CellShape& shape);
 };
 
-/// Where the norms' gains and biases lie.
+/// Pointers to the gains and biases of the layer norms.
 template <class T>
 kernels::CellNorms<T> norms_of(const CellShape& shape, const ForwardPanels<T>& weights, T epsilon) {
   const T* const gains = weights.norms.data();
@@ -94,11 +97,12 @@ struct BackwardPanels {
   BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);
 };
 
-/// Some blocks' gradients, from the kernels' layout, [column][4 Hp] with columns of x or h, to a matrix (4H, columns).
+/// The gradients of some blocks' weights from the kernels' layout, [column][4 Hp] with columns of x or h, to a matrix
+/// (4H, columns).
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, const View<T, 2>& gradient);
 
-/// From [4 Hp] to (4H), or from [3 Hp] to (3H).
+/// The same for vectors: from [4 Hp] to (4H), or from [3 Hp] to (3H).
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient, Index gates);
 

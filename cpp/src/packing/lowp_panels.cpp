@@ -38,8 +38,8 @@ bool LowpPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
 }
 
 bool LowpPanels::fill_panel(Index panel, const float* const* rows) {
-  constexpr float largest_scale =
-      kernels::largest_split / 127.0f;  // beyond it a product of two scales might be infinite
+  // The product of two larger scales might be infinite.
+  constexpr float largest_scale = kernels::largest_split / 127.0f;
   const Index real = std::min(full_, columns_ - panel * full_), columns = width(panel);
   PackedGroup* const to = data_.data() + panel * arithmetic_.terms * groups_ * full_;
   if (!arithmetic_.quantized()) {
@@ -48,7 +48,7 @@ bool LowpPanels::fill_panel(Index panel, const float* const* rows) {
   float* const scale = scale_.data() + panel * full_;
   const bool finite = lowp_kernels().quantize_panel(
       rows, depth_, 0, real, columns, groups_, arithmetic_.unit->flip != 0, to, scale, start_.data() + panel * full_);
-  return finite && std::all_of(scale, scale + real, [](float own) { return own <= largest_scale; });
+  return finite && std::all_of(scale, scale + real, [](float of_column) { return of_column <= largest_scale; });
 }
 
 kernels::LowpFactors LowpPanels::factors(Index first_panel) const {
@@ -72,39 +72,39 @@ void LowpPanels::clear() {
 void LowpRows::prepare(const Arithmetic& arithmetic, Index rows, Index depth) {
   arithmetic_ = arithmetic;
   depth_ = depth;
-  groups_count_ = arithmetic.groups(depth);
-  stride_ = groups_count_ * arithmetic.terms;
-  // Whole tiles are read, from any row on.
+  row_groups_ = arithmetic.groups(depth);
+  stride_ = row_groups_ * arithmetic.terms;
+  // A unit reads whole tiles, which may begin at any row.
   const Index padded = rows + arithmetic.unit->row_multiple - 1;
   groups_.resize(static_cast<std::size_t>(padded * stride_));
   scale_.resize(static_cast<std::size_t>(padded));
-  // What no row is given to counts for nothing, but must be a number.
+  // Rows of padding do not change any result, but must be valid numbers.
   std::fill_n(groups_.data(), groups_.size(), PackedGroup{0});
   std::fill_n(scale_.data(), scale_.size(), 0.0f);
-  plain_.assign(static_cast<std::size_t>(rows), 0);
+  unsplit_.assign(static_cast<std::size_t>(rows), 0);
 }
 
 void LowpRows::set(Index row, const float* from) noexcept {
   PackedGroup* const to = groups_.data() + row * stride_;
   bool exact = true;
   if (arithmetic_.quantized()) {
-    const float scale = lowp_kernels().quantize_row(from, depth_, groups_count_, arithmetic_.unit->flip, to);
+    const float scale = lowp_kernels().quantize_row(from, depth_, row_groups_, arithmetic_.unit->flip, to);
     exact = scale >= 0;
     scale_.data()[row] = exact ? scale : 0.0f;
   } else {
-    exact = lowp_kernels().split_row(from, depth_, arithmetic_.terms, groups_count_, to);
+    exact = lowp_kernels().split_row(from, depth_, arithmetic_.terms, row_groups_, to);
   }
-  plain_[static_cast<std::size_t>(row)] = exact ? 0 : 1;
+  unsplit_[static_cast<std::size_t>(row)] = exact ? 0 : 1;
 }
 
 bool LowpRows::any_unsplit(Index rows) const noexcept {
-  return std::find(plain_.begin(), plain_.begin() + static_cast<std::ptrdiff_t>(rows), 1) !=
-         plain_.begin() + static_cast<std::ptrdiff_t>(rows);
+  return std::find(unsplit_.begin(), unsplit_.begin() + static_cast<std::ptrdiff_t>(rows), 1) !=
+         unsplit_.begin() + static_cast<std::ptrdiff_t>(rows);
 }
 
 namespace {
 
-/// One row as plain multiply-adds.
+/// One row in float32; with quantized panels, by the floats that their numbers stand for.
 void multiply_unsplit(const kernels::Product<float>& product, Index row, const LowpPanels& right, Index first_panel) {
   if (product.panels != nullptr) {
     kernels::Product<float> single = product;
@@ -132,29 +132,29 @@ void multiply_unsplit(const kernels::Product<float>& product, Index row, const L
 
 void multiply_lowp(const kernels::Product<float>& product, const LowpPanels& right, Index first_panel,
                    const LowpRows& left) {
-  kernels::LowpProduct groups{};
-  groups.columns = product.columns;
-  groups.panel_width = right.panel_width();
-  groups.terms = right.arithmetic().terms;
-  groups.count = 1;
-  groups.bias = product.bias;
-  groups.accumulate = product.accumulate;
-  groups.panel_begin = product.panel_begin;
-  groups.panel_end = product.panel_end;
+  kernels::LowpProduct lowp{};
+  lowp.columns = product.columns;
+  lowp.panel_width = right.panel_width();
+  lowp.terms = right.arithmetic().terms;
+  lowp.count = 1;
+  lowp.bias = product.bias;
+  lowp.accumulate = product.accumulate;
+  lowp.panel_begin = product.panel_begin;
+  lowp.panel_end = product.panel_end;
   const auto run = [&](Index first_row, Index rows) {
     if (rows == 0) return;
-    groups.rows = rows;
-    groups.out = product.out + first_row;
-    groups.factors[0] = right.factors(first_panel);
-    left.add_to(groups.factors[0], first_row);
-    right.arithmetic().unit->product(groups);
+    lowp.rows = rows;
+    lowp.out = product.out + first_row;
+    lowp.factors[0] = right.factors(first_panel);
+    left.add_to(lowp.factors[0], first_row);
+    right.arithmetic().unit->product(lowp);
   };
   if (!left.any_unsplit(product.rows)) {
     run(0, product.rows);
     return;
   }
   for (Index row = 0, first = 0; row <= product.rows; ++row) {
-    if (row < product.rows && !left.plain(row)) continue;
+    if (row < product.rows && !left.unsplit(row)) continue;
     run(first, row - first);
     if (row < product.rows) multiply_unsplit(product, row, right, first_panel);
     first = row + 1;

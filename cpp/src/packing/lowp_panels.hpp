@@ -1,4 +1,4 @@
-// Factors of products of a lower precision, and such products.
+// The factors of products of a lower precision, packed, and such products.
 #pragma once
 
 #include <type_traits>
@@ -14,20 +14,20 @@ namespace lstmcore {
 using kernels::Index;
 using kernels::PackedGroup;
 
-/// A right factor in panels of groups. Absent, where the products are plain ones.
+/// A right factor: panels of packed groups. Empty if the products are computed in float32.
 class LowpPanels {
  public:
   LowpPanels() = default;
-  /// From panels of floats (`kernels::Product`), some of them: those of [panel_begin, panel_end) are made by `fill`.
+  /// Allocates panels, which `fill` then makes from panels of floats (`kernels::Product`).
   void prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes);
-  /// False if a value cannot be represented.
+  /// Panels [panel_begin, panel_end). False if a value cannot be split or quantized.
   bool fill(const float* panels, Index panel_begin, Index panel_end);
 
   explicit operator bool() const { return static_cast<bool>(arithmetic_); }
   const Arithmetic& arithmetic() const { return arithmetic_; }
   Index panels() const { return (columns_ + full_ - 1) / full_; }
   Index depth() const { return depth_; }
-  /// Of a product from panel `first_panel` on. The left factor is to be added.
+  /// The right factor of a product that begins with panel `first_panel`; `LowpRows::add_to` adds the left one.
   kernels::LowpFactors factors(Index first_panel = 0) const;
   Index panel_width() const { return full_; }
   const PackedGroup* panel(Index index) const { return data_.data() + index * arithmetic_.terms * groups_ * full_; }
@@ -36,7 +36,7 @@ class LowpPanels {
     return kernels::lowp_panel_width(panel * full_, columns_, full_, arithmetic_.unit->column_multiple);
   }
   std::size_t bytes() const { return data_.bytes() + scale_.bytes() + start_.bytes(); }
-  /// Gives the memory back; the products are plain ones from now on.
+  /// Frees the memory; from now on, products are computed in float32.
   void clear();
 
  private:
@@ -49,11 +49,12 @@ class LowpPanels {
   Buffer<std::int32_t> start_;
 };
 
-/// Rows of a left factor. A row that cannot be represented holds zeros and is marked: its products are plain ones.
+/// Rows of a left factor. A row that cannot be split or quantized holds zeros and is flagged as unsplit; its products
+/// are computed in float32.
 class LowpRows {
  public:
   void prepare(const Arithmetic& arithmetic, Index rows, Index depth);
-  /// For products with `right`; nothing if these are plain ones.
+  /// For products with `right`; does nothing if that is empty.
   void prepare(const LowpPanels& right, Index rows) {
     if (right) prepare(right.arithmetic(), rows, right.depth());
   }
@@ -61,10 +62,11 @@ class LowpRows {
   void set(const float* const* from, Index rows) noexcept {
     for (Index row = 0; row < rows; ++row) set(row, from[row]);
   }
-  bool plain(Index row) const { return plain_[static_cast<std::size_t>(row)] != 0; }
+  bool unsplit(Index row) const { return unsplit_[static_cast<std::size_t>(row)] != 0; }
+  /// Whether one of the first `rows` rows is.
   bool any_unsplit(Index rows) const noexcept;
-  const char* plain() const { return plain_.data(); }
-  /// Of a product of rows from `first_row` on.
+  const char* unsplit() const { return unsplit_.data(); }
+  /// Completes `factors` with the rows from `first_row` on.
   void add_to(kernels::LowpFactors& factors, Index first_row = 0) const {
     factors.a = groups_.data() + first_row * stride_;
     factors.a_stride = stride_;
@@ -73,13 +75,13 @@ class LowpRows {
 
  private:
   Arithmetic arithmetic_;
-  Index depth_ = 0, groups_count_ = 0, stride_ = 0;
+  Index depth_ = 0, row_groups_ = 0, stride_ = 0;
   Buffer<PackedGroup> groups_;
   Buffer<float> scale_;
-  std::vector<char> plain_;
+  std::vector<char> unsplit_;
 };
 
-/// Rows to be multiplied with panels of a lower precision; plain ones, as those of other types, need none.
+/// Sets the rows of a left factor; other types than float have no products of a lower precision.
 template <class T>
 void set_rows(LowpRows& left, const T* const* from, Index rows) noexcept {
   if constexpr (std::is_same_v<T, float>) left.set(from, rows);
@@ -89,12 +91,12 @@ void set_rows(LowpRows& left, T* const* from, Index rows) noexcept {
   if constexpr (std::is_same_v<T, float>) left.set(from, rows);
 }
 
-/// A product whose left rows are in `left` already; `first_panel`: the panel of `right` that is the product's first.
-/// `product.panels` may be null if the arithmetic is quantized.
+/// A product whose left rows are in `left` already and whose first panel is panel `first_panel` of `right`. It also
+/// needs the floats, for unsplit rows; of `right` they may be missing (`product.panels` null) if it is quantized.
 void multiply_lowp(const kernels::Product<float>& product, const LowpPanels& right, Index first_panel,
                    const LowpRows& left);
 
-/// The product, in the precision of `right`, or plain if that is absent. `left` is scratch for as many rows.
+/// The product in the precision of `right`, or in float32 if that is empty. `left` is scratch for as many rows.
 template <class T>
 void multiply(const kernels::Product<T>& product, const LowpPanels& right, LowpRows& left, Index first_panel = 0) {
   if constexpr (std::is_same_v<T, float>) {

@@ -1,4 +1,4 @@
-// Packing of a product's right factor into panels. Panels hold 4 V columns, the last one only the vectors it needs.
+// Packing of a product's right factor into panels of 4 V columns; the last one has only as many vectors as it needs.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ inline Index panel_width(Index panel, Index columns, Index lanes) {
   return std::min(full, (rest + lanes - 1) / lanes * lanes);
 }
 
-/// B[k][column] = at(k, column) for k < depth; `at` is asked for real columns only.
+/// B[k][column] = at(k, column) for k < depth. `at` is not called for columns of padding.
 template <class T, class At>
 void pack_panels_from(Index depth, Index columns, Index lanes, T* panels, At&& at) {
   const Index full = kernels::panel_vectors * lanes;

@@ -12,11 +12,12 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-/// What is smaller becomes zero after it was rounded to a float's digits: half a step below the least normal number.
+/// Smaller results become zero: half a step below the least normal float, since they are rounded to a float's digits
+/// first.
 constexpr double least_kept = 0x1p-126 - 0x1p-151;
 
-/// To the nearest float. In double, a product of two bfloat16 numbers is exact, and a sum with a float that is not is
-/// too far from the middle between two floats for its rounding to show.
+/// To the nearest float. A product of two bfloat16 numbers is exact in double. If its sum with a float is not exact
+/// in double, it is too far from the middle between two floats for the first rounding to change the second.
 inline float rounded(double value) {
   const double kept = std::fabs(value) < least_kept ? std::copysign(0.0, value) : value;
   return static_cast<float>(kept);
@@ -67,7 +68,7 @@ struct EmulatedTiles {
     Registers& own = registers();
     if (!own.configured) ++violations;
     own.configured = false;
-    // Whoever goes on without a `begin` gets numbers that show.
+    // Use without a `begin` then shows in the results.
     std::memset(own.tile, 0x7B, sizeof own.tile);
   }
   static Registers& in_use() {
@@ -93,8 +94,8 @@ struct EmulatedTiles {
   }
 };
 
-/// TDPBF16PS: of each element, the products of even elements of the groups and those of odd ones are summed up on their
-/// own, from zero.
+/// TDPBF16PS: for each sum, the products of the even elements of the groups and those of the odd ones are added
+/// separately, both from zero.
 struct Bf16Tiles : EmulatedTiles {
   using Sum = float;
   static constexpr bool integer = false;
@@ -170,7 +171,7 @@ long matrix_unit_violations() { return emulated::violations; }
 long matrix_unit_products() { return emulated::products; }
 
 float multiply_add_bf16(std::uint16_t a, std::uint16_t b, float sum) {
-  // In one rounding, and not by way of the double that the tiles use.
+  // With a single rounding, unlike the tiles' sums in double: an independent check of these.
   const float exact = std::fma(emulated::bfloat16(a), emulated::bfloat16(b), emulated::without_subnormals(sum));
   if (std::fabs(exact) > 0x1p-126f || !(std::fabs(exact) >= 0)) return exact;
   return emulated::rounded(static_cast<double>(emulated::bfloat16(a)) * emulated::bfloat16(b) +
@@ -182,8 +183,8 @@ float add_flushed(float a, float b) {
 }
 
 float dot_bf16(PackedGroup a, PackedGroup b, float sum) {
-  const auto low = [](PackedGroup word) { return static_cast<std::uint16_t>(word & 0xFFFFu); };
-  const auto high = [](PackedGroup word) { return static_cast<std::uint16_t>(word >> 16); };
+  const auto low = [](PackedGroup group) { return static_cast<std::uint16_t>(group & 0xFFFFu); };
+  const auto high = [](PackedGroup group) { return static_cast<std::uint16_t>(group >> 16); };
   return multiply_add_bf16(low(a), low(b), multiply_add_bf16(high(a), high(b), sum));
 }
 

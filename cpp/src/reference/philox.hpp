@@ -24,7 +24,7 @@ inline PhiloxBlock philox_block(PhiloxBlock counter, std::uint32_t key_low, std:
   return counter;
 }
 
-/// Word number `element` of the stream that `seed` names: word element % 4 of the block at counter element / 4.
+/// Random word `element` of the stream of `seed`: word element % 4 of the block at counter element / 4.
 inline std::uint32_t philox_word(std::uint64_t seed, std::uint64_t element) {
   const std::uint64_t block = element / 4;
   const PhiloxBlock counter{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), 0, 0};

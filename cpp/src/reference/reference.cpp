@@ -26,16 +26,16 @@ Index length_of(const LstmSequence<T>& sequence, Index n) {
 bool walks_from_end(const LstmConfig& config, Index direction) { return direction == 1 || config.go_backwards; }
 
 template <class T>
-bool is_there(const LstmSequence<T>& sequence, Index n, Index t) {
+bool is_valid(const LstmSequence<T>& sequence, Index n, Index t) {  // a valid step: not masked out
   return !sequence.mask || sequence.mask(n, t);
 }
 
-// Whether something new starts at step t of row n, or has started at a step before it that is not there.
+// Whether the state is reset at step t of row n, or at one of the masked steps just before it.
 template <class T>
 bool is_reset(const LstmSequence<T>& sequence, Index n, Index t) {
   if (!sequence.reset) return false;
   if (sequence.reset(n, t)) return true;
-  for (Index before = t - 1; before >= 0 && !is_there(sequence, n, before); --before) {
+  for (Index before = t - 1; before >= 0 && !is_valid(sequence, n, before); --before) {
     if (sequence.reset(n, before)) return true;
   }
   return false;
@@ -108,7 +108,7 @@ T slope(const LstmActivation& activation, T x) {
   return T(1);
 }
 
-// 0: no limit.
+// x within [-limit, limit]; 0: no limit.
 template <class T>
 T bounded(T x, double limit) {
   if (limit == 0) return x;
@@ -154,7 +154,7 @@ Masks<T> make_masks(const LstmConfig& config, std::uint64_t seed, Index cell, In
   return masks;
 }
 
-// Of the values from `first` on.
+// Over the values from `first` on.
 template <class T>
 Norm<T> norm(const std::vector<T>& x, std::size_t first, double epsilon) {
   const T count = static_cast<T>(x.size() - first);
@@ -167,7 +167,7 @@ Norm<T> norm(const std::vector<T>& x, std::size_t first, double epsilon) {
   return result;
 }
 
-// From the gradient by the normed values that by the values.
+// From the gradient with respect to the normed values: the one with respect to the values.
 template <class T>
 std::vector<T> dnorm(const Norm<T>& norm, std::size_t first, const std::vector<T>& by_normed) {
   const T count = static_cast<T>(by_normed.size() - first);
@@ -183,12 +183,13 @@ std::vector<T> dnorm(const Norm<T>& norm, std::size_t first, const std::vector<T
   return by_x;
 }
 
-// h and c, (H): in before the step, out after it.
+// h (S) and c (H): before the step (in), after it (out).
 template <class T>
 void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>* masks,
           Index t, T* h, T* c, StepTape<T>* tape) {
   const Index H = config.hidden_size, S = config.state_size();
-  const auto used = static_cast<std::size_t>(config.coupled_gates ? H : 0);  // the rows of i are not
+  const auto used =
+      static_cast<std::size_t>(config.coupled_gates ? H : 0);  // coupled gates: the norms leave out the rows of i
   StepTape<T> kept;
   kept.h_prev.assign(h, h + S);
   kept.c_prev.assign(c, c + H);
@@ -269,15 +270,15 @@ void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* 
   if (tape != nullptr) *tape = kept;
 }
 
-// dh and dc, (H): in by the state after the step at `t`, out by the state before it. dx and dw are added to.
+// dh (S) and dc (H): with respect to the state after step t (in), before it (out). dx and dw are added to.
 template <class T>
 void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* x, Index C, const Masks<T>& masks,
            Index t, const StepTape<T>& tape, T* dh, T* dc, T* dx, const LstmCellWeights<T>& dw) {
   const Index H = config.hidden_size, S = config.state_size();
   const auto used = static_cast<std::size_t>(config.coupled_gates ? H : 0);
-  std::vector<T> dz(4 * H);        // by the gates' pre-activations
-  std::vector<T> dh_before(S, 0);  // by h before the step, past the products
-  std::vector<T> dm(dh, dh + S);   // by what is projected, or by h
+  std::vector<T> dz(4 * H);        // with respect to the gates' pre-activations
+  std::vector<T> dh_before(S, 0);  // with respect to h before the step, through zoneout
+  std::vector<T> dm(dh, dh + S);   // with respect to the projection's argument, or to h
   for (Index u = 0; u < S; ++u) {
     if (masks.kept_h[t][u]) std::swap(dh_before[u], dm[u]);
   }
@@ -292,7 +293,7 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
       }
     }
   }
-  std::vector<T> by_c(static_cast<std::size_t>(H));  // through the output
+  std::vector<T> by_c(static_cast<std::size_t>(H));  // with respect to c, through h
   for (Index u = 0; u < H; ++u) by_c[u] = dm[u] * tape.o[u] * slope(config.output_activation, tape.r[u]);
   if (config.layer_norm) {
     for (Index u = 0; u < H; ++u) {
@@ -327,7 +328,7 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
     }
     dc[u] = dc_before;
   }
-  std::vector<T> by_x = dz, by_h = dz;  // by W x and U h'
+  std::vector<T> by_x = dz, by_h = dz;  // with respect to W x and U h'
   for (Index r = 0; r < 4 * H; ++r) {
     if (dw.bias) dw.bias(r) += dz[r];
     if (!config.layer_norm) continue;
@@ -357,7 +358,7 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
 // ---- one row of one layer and direction
 // ------------------------------------------------------------------------------
 
-// x (T, C) of the row. h and c, (H): in the initial state, out the final one. The row's outputs go to y + t * y_stride.
+// x: (T, C) of the row. h (S) and c (H): the initial state (in), the final one (out). Outputs go to y + t * y_stride.
 template <class T>
 void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const LstmSequence<T>& sequence, Index n,
          Index direction, const Masks<T>* masks, const T* x, Index C, T* h, T* c, T* y, Index y_stride,
@@ -371,7 +372,7 @@ void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lstm
   tape.resize(static_cast<std::size_t>(length));
   for (Index s = 0; s < length; ++s) {
     const Index t = from_end ? length - 1 - s : s;
-    if (!is_there(sequence, n, t)) continue;
+    if (!is_valid(sequence, n, t)) continue;
     if (!from_end && is_reset(sequence, n, t)) zero_state();
     cell(config, w, x + t * C, C, masks, t, h, c, &tape[t]);
     for (Index u = 0; u < S; ++u) y[t * y_stride + u] = h[u];
@@ -379,7 +380,7 @@ void row(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lstm
   }
 }
 
-// dh and dc, (H): in by the final state, out by the initial one. dx (T, C) and dw are added to.
+// dh (S) and dc (H): with respect to the final state (in), the initial one (out). dx (T, C) and dw are added to.
 template <class T>
 void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const LstmSequence<T>& sequence, Index n,
           Index direction, const Masks<T>& masks, const T* x, Index C, T* dh, T* dc, const T* dy, Index dy_stride,
@@ -392,7 +393,7 @@ void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lst
   };
   for (Index s = length - 1; s >= 0; --s) {
     const Index t = from_end ? length - 1 - s : s;
-    if (!is_there(sequence, n, t)) continue;
+    if (!is_valid(sequence, n, t)) continue;
     if (from_end && is_reset(sequence, n, t)) zero_state();
     for (Index u = 0; u < S; ++u) dh[u] += dy[t * dy_stride + u];
     dcell(config, w, x + t * C, C, masks, t, tape[t], dh, dc, dx + t * C, dw);
@@ -403,7 +404,7 @@ void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lst
 // ---- dropout
 // ---------------------------------------------------------------------------------------------------------
 
-// Its own backward. values (N, T, D * H): the output of `layer`, or the gradient by it.
+// Forward and backward are the same. values (N, T, D * S): the output of `layer`, or the gradient with respect to it.
 template <class T>
 void dropout(const LstmConfig& config, std::uint64_t seed, Index layer, std::vector<T>& values) {
   const std::uint64_t count = values.size(), first = static_cast<std::uint64_t>(layer) * count;
@@ -413,7 +414,8 @@ void dropout(const LstmConfig& config, std::uint64_t seed, Index layer, std::vec
   }
 }
 
-// Its own backward. values (N, T, C): x, or the gradient by it. One mask per row for all steps.
+// Forward and backward are the same. values (N, T, C): x, or the gradient with respect to it. One mask per row for all
+// steps.
 template <class T>
 void input_dropout(const LstmConfig& config, std::uint64_t seed, Index N, Index steps, std::vector<T>& values) {
   const Index C = config.input_size;
@@ -470,7 +472,8 @@ void zero(const LstmCellWeights<T>& dw, Index C, Index H, Index S) {
   }
 }
 
-// weight_hh (4H, H) of entry `cell` after dropout, or the gradient by it from the one by that.
+// Forward: weight_hh of entry `cell`, (4H, S), with dropout. Backward: from the gradient with respect to that, the one
+// with respect to weight_hh.
 template <class T>
 std::vector<T> drop_weights(const LstmConfig& config, std::uint64_t seed, Index cell, const View<const T, 2>& matrix) {
   std::vector<T> values;

@@ -1,4 +1,4 @@
-// The slow readable LSTM that every fast path is judged by: plain loops over the equations of lstm.hpp, one row, one
+// The slow, readable LSTM that every fast path is compared with: loops over the equations of lstm.hpp, one row, one
 // step and one unit at a time. No vectors, no threads, no checks: arguments must be valid.
 //
 // It shares only the contract's types with the engine, not a line of its arithmetic.
@@ -10,33 +10,33 @@
 
 namespace lstmcore::reference {
 
-/// What a layer norm made of some values.
+/// The results of a layer norm.
 template <class T>
 struct Norm {
   std::vector<T> normed;  // (x - mean) / sqrt(variance + epsilon)
   T scale = 1;            // 1 / sqrt(variance + epsilon)
 };
 
-/// What one step of one layer, direction and row keeps: H entries each.
+/// The tape of one step of one layer, direction and row: H entries each.
 template <class T>
 struct StepTape {
-  std::vector<T> z[4];  // what the activations of i, f, g, o were applied to, before the bound
+  std::vector<T> z[4];  // pre-activations of i, f, g, o, before their clip
   std::vector<T> i, f, g, o;
-  std::vector<T> free_c, c;        // before its bound and after it, before zoneout
-  std::vector<T> r;                // what the output's activation was applied to
-  std::vector<T> m, free_r;        // with a projection: what it is applied to, and its result before the bound
-  std::vector<T> h_prev, c_prev;   // before the step, zero if it was reset; h as the product saw it
+  std::vector<T> free_c, c;        // before its clip and after it, both before zoneout
+  std::vector<T> r;                // the argument of the output activation
+  std::vector<T> m, free_r;        // with a projection: its argument, and its result before the clip
+  std::vector<T> h_prev, c_prev;   // before the step, zero if it was reset; h with recurrent dropout applied
   Norm<T> norm_x, norm_h, norm_c;  // with layer norms: of W x, of U h' (4H), and of c
 };
 
-/// What the forward keeps for the backward.
+/// What the backward needs of the forward.
 template <class T>
 struct Tape {
   std::vector<std::vector<T>> input;                        // of each layer: (N, T, layer_input_size)
   std::vector<std::vector<std::vector<StepTape<T>>>> step;  // [layer * D + direction][n][t]
 };
 
-/// The same arguments as Lstm::forward. Dropout is applied if there is a `tape`, which is filled.
+/// The same arguments as Lstm::forward. With a `tape`, which is filled, dropout is applied.
 template <class T>
 void lstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSequence<T>& sequence, View<T, 3> y,
           const LstmState<T>& state, Tape<T>* tape = nullptr);

@@ -183,13 +183,13 @@ class ForwardWalk {
     if (!h) return nullptr;
     set_rows(h_lowp_, h_prev_, alive_);
     step_lowp_ = {h.arithmetic().unit, h.arithmetic().terms,       {}, h.factors(), nullptr,
-                  h_lowp_.plain(),     h_lowp_.any_unsplit(alive_)};
+                  h_lowp_.unsplit(),   h_lowp_.any_unsplit(alive_)};
     h_lowp_.add_to(step_lowp_.h);
     if (!fused_) return &step_lowp_;
     set_rows(x_lowp_, x_, alive_);
     step_lowp_.x = cell_.weights->x_lowp.factors();
     x_lowp_.add_to(step_lowp_.x);
-    step_lowp_.x_unsplit = x_lowp_.plain();
+    step_lowp_.x_unsplit = x_lowp_.unsplit();
     step_lowp_.any_unsplit = step_lowp_.any_unsplit || x_lowp_.any_unsplit(alive_);
     return &step_lowp_;
   }

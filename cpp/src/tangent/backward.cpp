@@ -1,4 +1,4 @@
-// Gradients and their tangents back through time.
+// Gradients and their tangents of one layer and direction, backward through time.
 #include <array>
 
 #include "../sequence/weight_gradient.hpp"
@@ -7,15 +7,15 @@
 namespace lstmcore {
 namespace {
 
-/// Gradients by the pre-activations, and with a projection those by h, of the rows of a range of steps, by (step, row):
-/// of each row the tangents, then the values, as the left factor of a product with stacked panels. With layer norms
-/// gradients by W x, and behind them those by U h'.
+/// The gradients of a range of steps, by (step, row): with respect to the pre-activations, or with layer norms with
+/// respect to W x, then to U h'; and with a projection, those with respect to its result. Each is stored as its
+/// tangent, then its value, which is the left factor of a product with stacked panels.
 template <class T>
 struct RangeGradients {
   const Schedule& schedule;
   Range steps;
   T *gates, *r;
-  Index gates_width, r_width;  ///< of a row's tangents or values
+  Index gates_width, r_width;  ///< elements of a row's tangents, or of its values
   bool normed;
 
   /// Elements of a row of `gates`.
@@ -23,7 +23,7 @@ struct RangeGradients {
 
   Index index(Index step, Index row) const { return schedule.packed(step, row) - schedule.packed(steps.begin, 0); }
   T* gates_at(Index step, Index row) const { return gates + index(step, row) * (normed ? 4 : 2) * gates_width; }
-  /// Those by U h', as the gradients by h and by its weights take them.
+  /// With respect to U h' (without layer norms the same as `gates_at`), for the gradients of h and of its weights.
   T* h_gates_at(Index step, Index row) const { return gates_at(step, row) + (normed ? 2 * gates_width : 0); }
   T* r_at(Index step, Index row) const { return r + index(step, row) * 2 * r_width; }
 };
@@ -69,10 +69,10 @@ class TangentBackwardWalk : DualWalk<T> {
     }
   }
 
-  /// Elements of the sums of a row's gradients by gains and bias of norms.
+  /// Elements of a row's sums for the gains and the bias of layer norms.
   static Index norm_width(const CellShape& shape) { return 2 * shape.gates_width() + 2 * shape.padded(); }
 
-  /// Walks back over some steps; to be called from the last ones on.
+  /// Walks backward over a range of steps. Call it for the last range first.
   void run(const RangeGradients<T>& range) {
     for (Index step = std::min(range.steps.end, length(0)) - 1; step >= range.steps.begin; --step) {
       while (length(alive_) > step) ++alive_;
@@ -110,7 +110,7 @@ class TangentBackwardWalk : DualWalk<T> {
     }
   }
 
-  /// The gradient by the left factor of a product from that by its result, and the tangent of it.
+  /// From the gradient with respect to a product's result, in dual numbers: the one with respect to its left factor.
   void products(const DualPointers<T>& from, const Buffer<T>& values, const StackedPanels<T>& stacked,
                 const DualPointers<T>& to) {
     const Range panels = this->panels_of(stacked.columns);
@@ -163,7 +163,7 @@ class TangentBackwardWalk : DualWalk<T> {
     kernels_.tangent_backward(s);
   }
 
-  /// Whether zoneout passes some of the gradient by h on to h before the step.
+  /// Whether zoneout passes a part of the gradient with respect to h on to h before the step.
   bool keeps() const {
     return cell_.variant.options->zoneout_h > 0 || cell_.variant.proj_zoneout > 0 || this->zoneout_.h() != nullptr;
   }
@@ -195,8 +195,8 @@ class TangentBackwardWalk : DualWalk<T> {
   std::vector<const T*> h_ = std::vector<const T*>(count(size()));
 };
 
-/// The backward of one direction of a layer, in phases: some steps are walked, then the products over all their rows
-/// follow, while what the walk wrote is in a cache.
+/// The backward of one direction of a layer, in phases: a range of steps is walked, then the products over all its rows
+/// are computed while the results of the walk are still in a cache.
 template <class T>
 class TangentBackward {
  public:
@@ -253,10 +253,11 @@ class TangentBackward {
   }
 
  private:
-  static constexpr Index least_rows = 384;
+  /// A range has as many steps as make this many bytes or this many rows, whichever is more.
   static constexpr Index cached_bytes = 1 << 20;
+  static constexpr Index least_rows = 384;
 
-  /// Ranges of steps from the end, and room for what the largest needs.
+  /// Cuts the steps into ranges, from the end, and allocates what the largest needs.
   void cut_steps() {
     const Index row_bytes =
         (RangeGradients<T>::row_width(shape_) + 2 * (shape_.input + shape_.state)) * Index{sizeof(T)};
@@ -285,8 +286,8 @@ class TangentBackward {
     return {schedule_, steps, gates_.data(), r_.data(), shape_.gates_width(), shape_.state, shape_.normed};
   }
 
-  /// Those whose gradients are products; the others' are summed by the cell. With norms the products with x and with h
-  /// have gradients of their own, and so have their sums.
+  /// The matrices, whose gradients are products; the kernels of the cell sum the others. With layer norms, W x and U h'
+  /// have different gradients, so that weight_ih and weight_hh are summed separately.
   static LstmCellWeights<T> matrices(const LstmCellWeights<T>& weights, bool of_x, bool of_h) {
     return {of_x ? weights.weight_ih : View<T, 2>(),
             of_h ? weights.weight_hh : View<T, 2>(),
@@ -299,8 +300,8 @@ class TangentBackward {
     return shape;
   }
 
-  /// The rows of some steps, as the sums take them: first the tangents of the gradients beside the values of what they
-  /// were multiplied with, then the other way round.
+  /// The rows of a range of steps for the weight gradients dW' = dz'^T x + dz^T x': first the tangents of the gradients
+  /// with the values of x and h, then the values with the tangents.
   void gather(const RangeGradients<T>& range) {
     for (auto* pointers : {&rows_.x, &rows_.h_prev, &rows_.m, &rows_.dr}) pointers->clear();
     h_rows_.gates.clear();
@@ -342,7 +343,7 @@ class TangentBackward {
     if (shape_.normed) h_rows_.h_prev = rows_.h_prev;
   }
 
-  /// A share of what follows the walk of some steps.
+  /// One thread's share of the products of a range of steps.
   void products(Range steps, int share, T* scratch) {
     input_gradient(share);
     const Range blocks = split(shape_.blocks(), threads_, share);
@@ -352,9 +353,9 @@ class TangentBackward {
     if (h_sums_.wanted()) h_sums_.add(h_rows_, first, blocks, 1, 0, scratch, no_lowp_);
   }
 
-  /// A share of the rows of dx and its tangent.
+  /// One thread's share of the rows of dx and its tangent.
   void input_gradient(int share) {
-    const Index rows = rows_.count / 2;  // the tangents' gradients are the first half
+    const Index rows = rows_.count / 2;  // the first half are the tangents
     const Range some = split(rows, threads_, share);
     const auto multiply = [&](const std::vector<T*>& to, Index first, const T* panels, Index depth) {
       if (to.empty() || some.size() == 0) return;
@@ -407,7 +408,7 @@ class TangentBackward {
   const std::vector<T> zeros_;
   std::vector<Buffer<T>> scratch_;  ///< by thread
   std::vector<TangentBackwardWalk<T>> walks_;
-  std::vector<Range> ranges_;  ///< of steps, as they are walked
+  std::vector<Range> ranges_;  ///< of steps, in the order of the walk
   Buffer<T> gates_, r_;        ///< gradients of one range
   StepRows<T> rows_, h_rows_;  ///< of one range; h_rows_: of h_sums_
   DualPointers<T> dx_{0};

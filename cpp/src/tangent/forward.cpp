@@ -1,4 +1,4 @@
-// Tangents forward through time.
+// The tangents of one layer and direction, forward through time.
 #include "dual_walk.hpp"
 
 namespace lstmcore {
@@ -40,10 +40,10 @@ class TangentForwardWalk : DualWalk<T> {
   using Base::size;
   using Base::time;
 
-  /// Rows that the input part of several steps is computed on as one product.
+  /// The input parts of so many rows, of one or several steps, are computed in one product.
   static constexpr Index input_rows = 96;
 
-  /// out (+)= the tangent of a product, from `rows` rows of its left factor.
+  /// out (+)= the tangent of a product, from `rows` rows of its left factor: (a', a) times the stacked panels.
   void add_product(Index rows, const T* const* value, const T* const* tangent, const StackedPanels<T>& factor,
                    T* const* out, const T* start, bool accumulate) {
     left_.resize(count(rows * 2 * factor.depth));
@@ -61,7 +61,7 @@ class TangentForwardWalk : DualWalk<T> {
     kernels_.product(product);
   }
 
-  /// b' + W x' + W' x of several steps, without the bias if a norm comes first.
+  /// b' + W x' + W' x of several steps; with layer norms without b', which is added after the norm.
   void input_part(Index first, Index last) {
     x_.value.clear();
     x_.tangent.clear();
@@ -134,7 +134,7 @@ class TangentForwardWalk : DualWalk<T> {
     }
   }
 
-  /// What the next step's product sees of h.
+  /// With recurrent dropout: the tangent of what the next step multiplies with its weights.
   void feed(Index step) {
     for (Index i = 0; i < alive_; ++i) {
       T* const to = cell_.h_fed.tangent.at(step, row(i));

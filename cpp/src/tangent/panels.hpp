@@ -5,11 +5,11 @@
 
 namespace lstmcore {
 
-/// The packed factor B of a product over the tangent B' of it: with rows (a', a) side by side,
+/// The packed factor B of a product, stacked on its tangent B'. With rows (a', a) side by side,
 ///
 ///   (a', a) [B; B'] = a' B + a B',
 ///
-/// the tangent of a B. `depth` and `columns` are those of B.
+/// which is the tangent of a B. `depth` and `columns` are those of B.
 template <class T>
 struct StackedPanels {
   Index depth = 0, columns = 0;
@@ -28,7 +28,8 @@ struct TangentForwardPanels {
   TangentForwardPanels(const CellShape& shape, const ForwardPanels<T>& value, const ForwardPanels<T>& tangent);
 };
 
-/// For its backward: the same weights as factors of the gradients by the pre-activations, and by the projected h.
+/// For its backward: the same weights as right factors of the gradients with respect to the pre-activations and to the
+/// projection's result.
 template <class T>
 struct TangentBackwardPanels {
   StackedPanels<T> x, h, projection;

@@ -1,4 +1,5 @@
-// Making factors of groups: splitting floats into bfloat16 terms, and quantizing them.
+// Factors of products of a lower precision: rows and panels of floats, split into bfloat16 terms or quantized to int8,
+// in packed groups.
 #pragma once
 
 #include <cmath>
@@ -24,11 +25,14 @@ inline float float_of(PackedGroup bits) {
   return value;
 }
 
+/// Also: be quantized. `magnitude`: the bits without the sign, which are ordered as the numbers are; those of infinity
+/// and NaN are the largest.
 inline bool can_be_split(PackedGroup magnitude) { return magnitude <= bits_of(kernels::largest_split); }
 
-/// The bits of the nearest bfloat16, ties to even, in the upper half.
+/// The nearest bfloat16, ties to even, as the upper half of a float's bits.
 inline PackedGroup round_to_bfloat16(PackedGroup bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }
 
+/// Each term is the bfloat16 nearest to what the terms before it leave; the subtraction is exact.
 template <int Terms>
 bool split_row_in(const float* from, Index depth, Index groups, PackedGroup* to) {
   std::uint16_t* const halves = reinterpret_cast<std::uint16_t*>(to);
@@ -57,16 +61,17 @@ inline bool split_row(const float* from, Index depth, int terms, Index groups, P
   return split_row_in<3>(from, depth, groups, to);
 }
 
+/// The same for the columns of a panel, where a group holds two rows: the even one in its lower half.
 template <int Terms>
 bool split_panel_in(const float* const* rows, Index depth, Index first, Index real, Index width, Index groups,
                     PackedGroup* to) {
   static constexpr float zeros[4 * lanes_of<float>] = {};
   PackedGroup largest = 0;
-  for (Index word = 0; word < groups; ++word) {
-    const bool there = 2 * word < depth, both = 2 * word + 1 < depth;
-    const float* const even = there ? rows[2 * word] + first : zeros;
-    const float* const odd = both ? rows[2 * word + 1] + first : zeros;
-    PackedGroup* const row = to + word * width;
+  for (Index group = 0; group < groups; ++group) {
+    const Index k = 2 * group;
+    const float* const even = k < depth ? rows[k] + first : zeros;
+    const float* const odd = k + 1 < depth ? rows[k + 1] + first : zeros;
+    PackedGroup* const row = to + group * width;
     for (Index column = 0; column < real; ++column) {
       float rest_even = even[column], rest_odd = odd[column];
       const PackedGroup magnitude_even = bits_of(rest_even) & 0x7FFFFFFFu,
@@ -97,22 +102,24 @@ inline bool split_panel(const float* const* rows, Index depth, Index first, Inde
   return split_panel_in<3>(rows, depth, first, real, width, groups, to);
 }
 
-/// The scale of numbers up to `largest`: 16 digits, so that its multiples by an int8 are floats and quantizing them
-/// once more changes nothing.
+/// The scale of numbers up to `largest`, rounded up to 16 binary digits: its product with an int8 number is then a
+/// float without rounding, so that quantizing what a quantized model holds returns the same integers.
 inline float scale_of(float largest) {
   const float scale = largest / 127.0f;
   return float_of((bits_of(scale) + 0xFFu) & 0xFFFFFF00u);
 }
 
-/// Below it a scale's inverse would overflow, and what it would scale is as good as zero.
+/// With a smaller scale, 1 / scale would overflow; such rows and columns are stored as zeros.
 constexpr float least_scale = 1e-37f;
 
+/// value * inverse, rounded to the nearest integer, as a byte.
 inline PackedGroup quantized(float value, float inverse) {
-  // Rounds to nearest, ties to even: the sum's unit in the last place is one.
+  // The addition rounds to nearest, ties to even: the sum's unit in the last place is one.
   constexpr float shift = 12582912.0f;  // 1.5 * 2^23
   return bits_of(value * inverse + shift) & 0xFFu;
 }
 
+/// No number becomes -128, so that the dot products of `int8_dot.hpp` can change the sign of any.
 inline float quantize_row(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to) {
   PackedGroup largest = 0;
   for (Index k = 0; k < depth; ++k) {
@@ -150,16 +157,16 @@ inline bool quantize_panel(const float* const* rows, Index depth, Index first, I
       finite = false;
       continue;
     }
-    const float own = scale_of(float_of(largest));
-    if (own < least_scale) continue;
-    const float inverse = 1.0f / own;
+    const float column_scale = scale_of(float_of(largest));
+    if (column_scale < least_scale) continue;
+    const float inverse = 1.0f / column_scale;
     std::int32_t sum = 0;
     for (Index k = 0; k < depth; ++k) {
       const PackedGroup byte = quantized(rows[k][first + column], inverse);
       sum += static_cast<std::int8_t>(byte);
       to[k / 4 * width + column] |= byte << (8 * (k % 4));
     }
-    scale[column] = own;
+    scale[column] = column_scale;
     if (unsigned_left) start[column] = -128 * sum;
   }
   return finite;

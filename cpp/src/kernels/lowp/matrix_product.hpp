@@ -1,6 +1,6 @@
-// Products of groups by a matrix unit, whose registers are tiles: 16 rows of 16 groups or sums. `Tiles` says how they
-// are loaded, multiplied and stored, by the processor's instructions or by an emulation of them. Nothing here is
-// compiled for more than the baseline.
+// Products of packed groups by a matrix unit, whose registers are tiles: 16 rows of 16 groups or sums. `Tiles` loads,
+// multiplies and stores them, by the processor's instructions or by an emulation. The rest of this code is compiled for
+// the baseline.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,9 @@ inline void unroll(Body&& body) {
   unroll(std::make_integer_sequence<int, count>{}, static_cast<Body&&>(body));
 }
 
-/// `RowTiles` by `ColumnTiles` tiles of sums, the first four registers. With two rows of tiles, two registers hold what
-/// comes from the left and two what comes from the right; with one, one and three, each loaded just before its turn.
+/// The micro-kernel: `RowTiles` by `ColumnTiles` tiles of sums in the first four registers. Of the other four, with two
+/// rows of tiles two hold tiles of the left factor and two of the right one; with one row, one and three, and tiles of
+/// the right factor are loaded just before their use.
 template <class Tiles, int RowTiles, int ColumnTiles>
 struct MatrixTile {
   static constexpr int left = 4, right = RowTiles == 2 ? 6 : 5, right_tiles = 8 - right;
@@ -41,7 +42,7 @@ struct MatrixTile {
     unroll<RowTiles>([&](auto r) { Tiles::template load<left + r>(from + r * tile_side * stride, stride); });
   }
 
-  /// Adds the products of groups [begin, end), `panel` being the first column's.
+  /// Adds the products of groups [begin, end). `panel` points to the first column of these tiles.
   static void add_products(const LowpFactors& f, Index begin, Index end, const PackedGroup* a, const PackedGroup* panel,
                            Index width, int terms) {
     const kernels::TermPair* const pairs = kernels::term_pairs[terms - 1];
@@ -76,7 +77,7 @@ struct MatrixTile {
     });
   }
 
-  /// Adds the sums to `total`, or makes them that, and lets new ones begin with zeros.
+  /// Adds the sums to `total`, or, if not `add`, sets `total` to them; the sums in the tiles begin again with zeros.
   static void begin_again(typename Tiles::Sum* sums, typename Tiles::Sum* total, bool add) {
     constexpr Index count = RowTiles * ColumnTiles * tile_side * tile_side;
     store_sums(sums);
@@ -95,7 +96,7 @@ struct MatrixTile {
     float* const* const out = p.out + row;
     for (int index = 0; index < p.count; ++index) {
       const LowpFactors& f = p.factors[index];
-      // Sums of floats go on from one pair of factors to the next.
+      // Float sums continue from one pair of factors to the next; integer sums are scaled after each.
       if (index == 0 || Tiles::integer) {
         if constexpr (Tiles::integer) {
           std::memset(sums, 0, sizeof sums);
@@ -136,7 +137,7 @@ struct MatrixTile {
     }
   }
 
-  /// Where the sums start; zeros where there are none.
+  /// The first values of the sums; zeros in rows and columns of padding.
   static void fill(const LowpProduct& p, float* const* out, Index rows, Index real, Index begin,
                    typename Tiles::Sum* sums) {
     constexpr Index columns = ColumnTiles * tile_side;
@@ -145,12 +146,11 @@ struct MatrixTile {
       return;
     }
     for (Index r = 0; r < RowTiles * tile_side; ++r, sums += columns) {
-      Index there = 0;
-      if (r < rows) {
-        there = real;
+      const Index filled = r < rows ? real : 0;
+      if (filled > 0) {
         std::memcpy(sums, (p.accumulate ? out[r] : p.bias) + begin, static_cast<std::size_t>(real) * sizeof(float));
       }
-      std::memset(sums + there, 0, static_cast<std::size_t>(columns - there) * sizeof(float));
+      std::memset(sums + filled, 0, static_cast<std::size_t>(columns - filled) * sizeof(float));
     }
   }
 };
@@ -168,7 +168,8 @@ void matrix_product(const LowpProduct& p) {
   static constexpr Tile twin[] = {&matrix_tile<Tiles, 2, 1>, &matrix_tile<Tiles, 2, 2>};
   for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
     const Index width = kernels::lowp_panel_width(panel * p.panel_width, p.columns, p.panel_width, tile_side);
-    // Right tiles come from the second-level cache, left ones from the first: all rows pass by two columns of tiles.
+    // Two columns of tiles for all rows, then the next two: the right factor comes from the second-level cache and is
+    // read once, the left one from the first-level cache.
     Index row = 0;
     const Index paired = p.rows > tile_side ? (p.rows + tile_side - 1) / (2 * tile_side) * 2 * tile_side : 0;
     for (Index first = 0; first < width && paired > 0; first += 2 * tile_side) {
@@ -179,7 +180,7 @@ void matrix_product(const LowpProduct& p) {
   }
 }
 
-/// A unit of such tiles.
+/// The unit of such tiles.
 template <class Tiles>
 constexpr kernels::ProductUnit matrix_unit(const char* name) {
   const Index group = Tiles::integer ? 4 : 2;

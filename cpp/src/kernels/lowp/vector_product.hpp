@@ -1,5 +1,6 @@
-// Products of groups by instructions that multiply and add the elements of a word, vector by vector. Compare
-// product.hpp: tiles of a few rows by a few vectors of columns, over k in rising order.
+// Products of packed groups by dot-product instructions, each lane of which multiplies two groups element by element
+// and adds the products to a sum. As in product.hpp, tiles have a few rows by a few vectors of columns and run over k
+// in rising order.
 #pragma once
 
 #include "../vector.hpp"
@@ -13,23 +14,23 @@ using kernels::LowpFactors;
 using kernels::LowpProduct;
 using kernels::PackedGroup;
 
-/// Rows of a full tile, four vectors wide.
+/// Rows of a full tile, four vectors wide: as many sums as registers hold beside the operands.
 constexpr int lowp_tile_rows = vector_registers == 32 ? 6 : 3;
 
-/// Sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` has a type `Sum`, its operands' type `Words`, and
-/// says with `integer` whether sums are to be scaled.
+/// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` is the instruction: types `Sum` and
+/// `Groups` (a vector of operands), and `integer`, whether sums are to be scaled.
 template <class Dot, int Rows, int Vectors, int Panels>
 struct LowpTile {
   static constexpr int lanes = lanes_of<float>;
   static constexpr int width = Vectors * Panels;
   typename Dot::Sum sum[Rows][width];
 
-  /// From word `first` of the left rows on.
+  /// Adds the products of `groups` groups, from group `first` of the left rows on; `panel` begins with that group.
   EIGEN_ALWAYS_INLINE void add_products(const PackedGroup* const* left, Index first, Index groups,
                                         const PackedGroup* panel, Index panel_stride) {
     constexpr Index ahead = 8 * Vectors * lanes;
     for (Index k = first; k < first + groups; ++k) {
-      typename Dot::Words right[width];
+      typename Dot::Groups right[width];
       for (int p = 0; p < Panels; ++p) {
         for (int v = 0; v < Vectors; ++v) {
           right[p * Vectors + v] = Dot::load(panel + p * panel_stride + v * lanes);
@@ -39,7 +40,7 @@ struct LowpTile {
         }
       }
       for (int r = 0; r < Rows; ++r) {
-        const typename Dot::Words a = Dot::broadcast(left[r] + k);
+        const typename Dot::Groups a = Dot::broadcast(left[r] + k);
         for (int v = 0; v < width; ++v) sum[r][v] = Dot::dot(sum[r][v], a, right[v]);
       }
       panel += Vectors * lanes;
@@ -75,7 +76,8 @@ void lowp_tile(const LowpProduct& p, Index row, Index panel, Index panel_columns
     }
     const Index panel_stride = p.terms * f.groups * p.panel_width;
     const PackedGroup* const right = f.panels + panel * panel_stride;
-    // Several terms take turns at every word, so that a sum that is cut goes on as if it had not been.
+    // With several terms, all their products of a group are added before those of the next group. A sum over k that two
+    // calls compute in turn (`accumulate`) then has the order, and the bits, of one call.
     const Index at_once = p.terms == 1 ? f.groups : 1;
     const kernels::TermPair* const pairs = kernels::term_pairs[p.terms - 1];
     for (Index k = 0; k < f.groups; k += at_once) {
@@ -109,7 +111,7 @@ template <class Dot, int Vectors>
 void lowp_panel(const LowpProduct& p, Index panel, Index panel_columns) {
   using Tile = void (*)(const LowpProduct&, Index, Index, Index);
   constexpr int four = lowp_tile_rows == 6 ? 4 : 1, five = lowp_tile_rows == 6 ? 5 : 1,
-                six = lowp_tile_rows == 6 ? 6 : 1;  // else never used
+                six = lowp_tile_rows == 6 ? 6 : 1;  // 1: never used
   static constexpr Tile tiles[6] = {&lowp_tile<Dot, 1, Vectors, 1>,    &lowp_tile<Dot, 2, Vectors, 1>,
                                     &lowp_tile<Dot, 3, Vectors, 1>,    &lowp_tile<Dot, four, Vectors, 1>,
                                     &lowp_tile<Dot, five, Vectors, 1>, &lowp_tile<Dot, six, Vectors, 1>};
@@ -152,7 +154,7 @@ void lowp_product(const LowpProduct& p) {
   }
 }
 
-/// A unit of such instructions.
+/// The unit of a dot-product instruction.
 template <class Dot>
 constexpr kernels::ProductUnit vector_unit(const char* name, Index group, PackedGroup flip) {
   const double speed = static_cast<double>(group);

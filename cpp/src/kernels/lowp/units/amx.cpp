@@ -1,12 +1,12 @@
-// The matrix unit of x86: tiles of 16 rows of 64 bytes. Assembler instead of intrinsics, whose tile numbers must be
-// literals.
+// The matrix unit of x86: tiles of 16 rows of 64 bytes. In assembler, because the intrinsics take the numbers of tiles
+// only as literals, not as template arguments.
 #include "../matrix_product.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
-/// All eight tiles are full ones.
+/// All eight tiles have their full size.
 struct alignas(64) TileConfiguration {
   std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
   std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};

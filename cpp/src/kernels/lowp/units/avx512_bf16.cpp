@@ -1,4 +1,4 @@
-// AVX-512's dot product of bfloat16 pairs: two multiply-adds an element of a vector.
+// AVX-512's dot product of bfloat16 pairs: each lane adds two products.
 #include "../vector_product.hpp"
 
 namespace lstmcore {
@@ -7,13 +7,13 @@ namespace {
 
 struct Bf16Dot {
   using Sum = __m512;
-  using Words = __m512bh;
+  using Groups = __m512bh;
   static constexpr bool integer = false;
-  static Words load(const PackedGroup* from) { return reinterpret_cast<Words>(_mm512_loadu_si512(from)); }
-  static Words broadcast(const PackedGroup* from) {
-    return reinterpret_cast<Words>(_mm512_set1_epi32(static_cast<int>(*from)));
+  static Groups load(const PackedGroup* from) { return reinterpret_cast<Groups>(_mm512_loadu_si512(from)); }
+  static Groups broadcast(const PackedGroup* from) {
+    return reinterpret_cast<Groups>(_mm512_set1_epi32(static_cast<int>(*from)));
   }
-  static Sum dot(Sum sum, Words a, Words b) { return _mm512_dpbf16_ps(sum, a, b); }
+  static Sum dot(Sum sum, Groups a, Groups b) { return _mm512_dpbf16_ps(sum, a, b); }
 };
 
 constexpr kernels::ProductUnit unit = vector_unit<Bf16Dot>("avx512_bf16", 2, 0);

@@ -1,5 +1,5 @@
-// AVX-512's dot product of unsigned by signed bytes: four multiply-adds an element of a vector. The left factor is made
-// unsigned by adding 128, which `LowpFactors::start` takes back.
+// AVX-512's dot product of unsigned by signed bytes: each lane adds four products. The left factor is made
+// unsigned by adding 128; `LowpFactors::start` subtracts what that adds to the sums.
 #include "../int8_dot.hpp"
 
 namespace lstmcore {
@@ -7,9 +7,9 @@ namespace LSTMCORE_ISA {
 namespace {
 
 struct VnniDot : Int8Dot {
-  static Sum dot(Sum sum, Words a, Words b) {
+  static Sum dot(Sum sum, Groups a, Groups b) {
 #if defined(__GNUC__)
-    // Of the intrinsic GCC 12 makes a copy of every sum at every step.
+    // Assembler, because GCC 12 copies every sum at every step of the intrinsic.
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
     return sum;
 #else
