@@ -73,7 +73,7 @@ void activate_backward(Activation activation, const T* y, const T* dy, T* dz, st
 template <class T>
 void sum_rows(const T* z, std::int64_t rows, std::int64_t units, T* sums) {
   const auto& kernels = active_kernels<T>();
-  const double cost = 4.0 * static_cast<double>(rows);
+  const double cost = policy::cost::summed * static_cast<double>(rows);
   parallel_ranges(units, cost, line_elements<T>, [&](std::int64_t begin, std::int64_t count) {
     std::fill_n(sums + begin, count, T(0));
     for (std::int64_t m = 0; m < rows; ++m) {

@@ -145,7 +145,9 @@ struct Problem {
   /// Floating-point operations of a row's forward, about.
   double cost() const {
     const double pairs = static_cast<double>(steps()) * static_cast<double>(asked());
-    const double each = (v ? 20.0 : 2.0) * static_cast<double>(units()) + 2.0 * static_cast<double>(columns()) + 20.0;
+    const double score = v ? policy::cost::activated : 2.0;
+    const double softmax = policy::cost::activated;
+    const double each = score * static_cast<double>(units()) + 2.0 * static_cast<double>(columns()) + softmax;
     return pairs * each;
   }
 };
@@ -356,7 +358,7 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
   require_array_or_none("dv", dv, {units});
   Buffer<T> parts(static_cast<std::size_t>(v ? rows * units : 0));
   const Gradients<T> gradients{weights, dcontext, dkeys, dqueries, dvalues, parts.data()};
-  ops::parallel_ranges(rows, 3.0 * problem.cost(), 1, [&](Index begin, Index count) {
+  ops::parallel_ranges(rows, policy::cost::backward_factor * problem.cost(), 1, [&](Index begin, Index count) {
     RowBackward<T> row(problem, gradients);
     for (Index n = begin; n < begin + count; ++n) row.run(n);
   });

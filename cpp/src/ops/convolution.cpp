@@ -239,17 +239,18 @@ void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vi
   const bool as_given = linear && numbers.total() == convolution.batch * outputs;
   Buffer<T> gradients(static_cast<std::size_t>(as_given ? 0 : numbers.total() * filters));
   if (!as_given) {
-    ops::parallel_ranges(numbers.total(), 20.0 * static_cast<double>(filters), 1, [&](Index begin, Index count) {
-      numbers.for_runs(begin, begin + count, [&](Index n, Index t, Index number, Index run) {
-        const Index from = (n * outputs + t) * filters;
-        T* const to = gradients.data() + number * filters;
-        if (linear) {
-          std::copy_n(dy.data + from, run * filters, to);
-        } else {
-          ops::activate_backward(activation, y.data + from, dy.data + from, to, run, filters);
-        }
-      });
-    });
+    ops::parallel_ranges(numbers.total(), policy::cost::activated * static_cast<double>(filters), 1,
+                         [&](Index begin, Index count) {
+                           numbers.for_runs(begin, begin + count, [&](Index n, Index t, Index number, Index run) {
+                             const Index from = (n * outputs + t) * filters;
+                             T* const to = gradients.data() + number * filters;
+                             if (linear) {
+                               std::copy_n(dy.data + from, run * filters, to);
+                             } else {
+                               ops::activate_backward(activation, y.data + from, dy.data + from, to, run, filters);
+                             }
+                           });
+                         });
   }
   const T* const dz = as_given ? dy.data : gradients.data();
   if (dx) {

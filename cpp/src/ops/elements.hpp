@@ -1,6 +1,7 @@
 // Flat arrays cut into ranges for threads.
 #pragma once
 
+#include "../runtime/policy.hpp"
 #include "../runtime/threads.hpp"
 
 namespace lstmcore::ops {

@@ -42,11 +42,12 @@ void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, 
   const std::int64_t width = table.shape[1];
   require_array("y", y, {ids.shape[0], width});
   check_ids(ids, table.shape[0]);
-  ops::parallel_ranges(ids.shape[0], 10.0 * static_cast<double>(width), 1, [&](std::int64_t begin, std::int64_t count) {
-    for (std::int64_t m = begin; m < begin + count; ++m) {
-      std::copy_n(table.data + ids.data[m] * width, width, y.data + m * width);
-    }
-  });
+  ops::parallel_ranges(ids.shape[0], policy::cost::visited * static_cast<double>(width), 1,
+                       [&](std::int64_t begin, std::int64_t count) {
+                         for (std::int64_t m = begin; m < begin + count; ++m) {
+                           std::copy_n(table.data + ids.data[m] * width, width, y.data + m * width);
+                         }
+                       });
 }
 
 template <class T>
@@ -58,7 +59,8 @@ void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, Vi
   check_ids(ids, vocabulary);
   if (width == 0) return;
   // Columns first: a few ids (padding, frequent words) may make most of the work, so ranges of ids would not balance.
-  const int threads = threads_for(10.0 * static_cast<double>(width) * static_cast<double>(ids.shape[0] + vocabulary));
+  const int threads =
+      threads_for(policy::cost::visited * static_cast<double>(width) * static_cast<double>(ids.shape[0] + vocabulary));
   const std::int64_t lines = (width + ops::line_elements<T> - 1) / ops::line_elements<T>;
   const int groups = static_cast<int>(std::min<std::int64_t>(threads, lines));
   const int bands = threads / groups;

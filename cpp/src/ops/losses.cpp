@@ -69,7 +69,8 @@ double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& wei
   const auto& kernels = active_kernels<T>();
   const std::int64_t rows = logits.shape[0], classes = logits.shape[1];
   const std::int64_t chunk = std::max<std::int64_t>(1, chunk_elements / classes);
-  const int threads = threads_for(50.0 * static_cast<double>(rows) * static_cast<double>(classes));
+  const int threads =
+      threads_for(policy::cost::cross_entropy * static_cast<double>(rows) * static_cast<double>(classes));
   Buffer<double> losses(static_cast<std::size_t>(rows));
   Buffer<T> scratch(static_cast<std::size_t>(threads * chunk * classes));
 
@@ -198,9 +199,10 @@ double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, 
     const double factor = scale * weight * 2 / count;
     for (std::int64_t u = 0; out != nullptr && u < units; ++u) out[u] = static_cast<T>(factor * error(u));
   };
-  ops::parallel_ranges(rows, 20.0 * static_cast<double>(units), 1, [&](std::int64_t begin, std::int64_t count) {
-    for (std::int64_t m = begin; m < begin + count; ++m) do_row(m);
-  });
+  ops::parallel_ranges(rows, policy::cost::activated * static_cast<double>(units), 1,
+                       [&](std::int64_t begin, std::int64_t count) {
+                         for (std::int64_t m = begin; m < begin + count; ++m) do_row(m);
+                       });
   return in_order(losses, rows);
 }
 

@@ -112,7 +112,8 @@ class Factor {
   /// part(first, count, panels) packs `count` columns from column `first` on.
   template <class Part>
   void pack(Part&& part) {
-    const int threads = threads_for(20.0 * static_cast<double>(depth_) * static_cast<double>(columns_));
+    const int threads =
+        threads_for(policy::cost::factor_packed * static_cast<double>(depth_) * static_cast<double>(columns_));
     parallel(threads, [&](int thread) {
       const Range range = split(columns_, threads, thread, panel_columns());
       part(range.begin, range.size(), panels_.data() + depth_ * range.begin);

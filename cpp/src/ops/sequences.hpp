@@ -31,7 +31,7 @@ inline std::int64_t length_of(const View<const std::int64_t, 1>& lengths, std::i
 template <class T, int Rank, class Body>
 void parallel_rows(const View<T, Rank>& x, Body&& body) {
   const double row_size = static_cast<double>(x.shape[1]) * static_cast<double>(x.shape[2]);
-  parallel_ranges(x.shape[0], 10.0 * row_size, 1, [&](std::int64_t begin, std::int64_t count) {
+  parallel_ranges(x.shape[0], policy::cost::visited * row_size, 1, [&](std::int64_t begin, std::int64_t count) {
     for (std::int64_t n = begin; n < begin + count; ++n) body(n);
   });
 }

@@ -204,13 +204,7 @@ class BackwardWalk {
 /// be still in a cache.
 std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, const RowSet& group, Range steps,
                              Index itemsize, bool idle_threads) {
-  constexpr Index cached_bytes = 1 << 20;
-  // With fewer rows the sums of the weights' gradients would be read and written too often; rows with norms are long.
-  const Index least_rows = shape.normed ? 160 : 384;
-  const Index row_bytes = (shape.gradients_width() + 2 * shape.padded() + shape.input) * itemsize;
-  Index most_rows = std::max(least_rows, cached_bytes / row_bytes);
-  // Threads that have no part in the walk follow it with the products.
-  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, set.count(steps) / 6));
+  const Index most_rows = range_rows(shape, set.count(steps), itemsize, idle_threads);
   std::vector<Range> ranges;
   for (Index end = steps.end; end > steps.begin;) {
     Index begin = end - 1;
@@ -583,15 +577,11 @@ template <class T>
 void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
                    const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
   const int directions = static_cast<int>(cells.size());
-  // The walk's product, and those of dx and dW.
-  const double walk = walk_work(shape, schedule, steps, shape.state) * directions;
-  const double products = static_cast<double>(schedule.work(steps.begin, steps.end) * shape.gates_width() *
-                                              (2 * shape.input + shape.state)) *
-                          2;
-  const int threads = threads_for(walk + products * directions);
+  const BackwardWork work = backward_work(shape, schedule, steps, directions);
+  const int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
-  const Partition partition = choose_partition(shape, schedule, directions, threads_for(walk), kernels::panel_vectors,
-                                               active_kernels<T>().tile_rows);
+  const Partition partition = choose_partition(shape, schedule, directions, threads_for(work.walk),
+                                               kernels::panel_vectors, active_kernels<T>().tile_rows);
   if (!LayerBackward<T>(shape, schedule, cells, dx, sums, steps, partition, threads).run()) {
     LayerBackward<T>(shape, schedule, cells, dx, sums, steps, Partition{}, 1).run();
   }

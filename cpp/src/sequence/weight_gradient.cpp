@@ -6,6 +6,7 @@
 
 #include "../packing/pack.hpp"
 #include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 
 namespace lstmcore {
 namespace {
@@ -14,8 +15,8 @@ constexpr Index chunk_depth = kernels::most_transposed_depth;
 
 /// Blocks of hidden units whose panels the second-level cache holds beside what they are multiplied with.
 Index blocks_at_once(const CellShape& shape, Index itemsize) {
-  constexpr Index cached_bytes = 384 << 10;
-  return std::clamp<Index>(cached_bytes / (chunk_depth * shape.block_width() * itemsize), 1, shape.blocks());
+  return std::clamp<Index>(policy::gradient_panel_bytes / (chunk_depth * shape.block_width() * itemsize), 1,
+                           shape.blocks());
 }
 
 /// Whether the kernels may write there.
@@ -526,17 +527,6 @@ Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
     filled += (alive + multiple - 1) / multiple * multiple;
   }
   return static_cast<double>(filled) <= most_filling * static_cast<double>(schedule.total) ? multiple : 1;
-}
-
-int row_groups(const CellShape& shape, const Schedule& schedule, Index row_multiple) {
-  constexpr Index most_sums = 1 << 18, most_groups = 4;
-  const Index least_rows = std::max<Index>(8, row_multiple);
-  const Index weights = shape.gates_width() * (shape.input + shape.state);
-  Index groups = 1;
-  while (2 * groups <= most_groups && 2 * groups * least_rows <= schedule.rows && 2 * groups * weights <= most_sums) {
-    groups *= 2;
-  }
-  return static_cast<int>(groups);
 }
 
 }  // namespace

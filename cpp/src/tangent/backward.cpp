@@ -1,4 +1,5 @@
 // Gradients and their tangents back through time.
+#include "../runtime/policy.hpp"
 #include "../sequence/weight_gradient.hpp"
 #include "dual_walk.hpp"
 
@@ -250,14 +251,11 @@ class TangentBackward {
   }
 
  private:
-  static constexpr Index least_rows = 384;
-  static constexpr Index cached_bytes = 1 << 20;
-
   /// Ranges of steps from the end, and room for what the largest needs.
   void cut_steps() {
     const Index row_bytes =
         (RangeGradients<T>::row_width(shape_) + 2 * (shape_.input + shape_.state)) * Index{sizeof(T)};
-    const Index wanted_rows = std::max(least_rows, cached_bytes / row_bytes);
+    const Index wanted_rows = std::max(policy::least_range_rows, policy::range_bytes / row_bytes);
     Index most_rows = 0;
     for (Index end = schedule_.longest; end > 0; end = ranges_.back().begin) {
       Index begin = end - 1;
