@@ -34,11 +34,11 @@ py::tuple attention_forward_array(py::handle keys, py::handle queries, py::handl
   return dispatch(element_of(keys, "keys"), [&](auto zero) {
     using T = decltype(zero);
     const AttentionArguments<T> given(Reader<T>("keys"), keys, queries, values, v, lengths, query_lengths);
-    const std::int64_t rows = given.keys.extent(0), asked = given.queries.extent(1);
-    check_size("queries", {rows, asked, given.keys.extent(1)}, sizeof(T));
-    check_size("queries", {rows, asked, given.values.extent(2)}, sizeof(T));
-    auto weights = allocate<T, 3>({rows, asked, given.keys.extent(1)});
-    auto context = allocate<T, 3>({rows, asked, given.values.extent(2)});
+    const std::int64_t rows = given.keys.extent(0), query_count = given.queries.extent(1);
+    check_size("queries", {rows, query_count, given.keys.extent(1)}, sizeof(T));
+    check_size("queries", {rows, query_count, given.values.extent(2)}, sizeof(T));
+    auto weights = allocate<T, 3>({rows, query_count, given.keys.extent(1)});
+    auto context = allocate<T, 3>({rows, query_count, given.values.extent(2)});
     without_gil([&] {
       attention_forward<T>(given.keys.view, given.queries.view, given.values.view, given.v.view, factor,
                            given.lengths.view, given.query_lengths.view, weights.view, context.view);
@@ -55,19 +55,20 @@ py::tuple attention_backward_array(py::handle keys, py::handle queries, py::hand
     using T = decltype(zero);
     const Reader<T> reader("keys");
     const AttentionArguments<T> given(reader, keys, queries, values, v, lengths, query_lengths);
-    const std::int64_t rows = given.keys.extent(0), asked = given.queries.extent(1), steps = given.keys.extent(1);
+    const std::int64_t rows = given.keys.extent(0), query_count = given.queries.extent(1), steps = given.keys.extent(1);
     const std::int64_t units = given.keys.extent(2), columns = given.values.extent(2);
-    const auto shares = reader.template contiguous<3>(weights, "weights", {{{"N", rows}, {"S", asked}, {"T", steps}}});
-    const auto slope =
-        reader.template contiguous<3>(dcontext, "dcontext", {{{"N", rows}, {"S", asked}, {"C", columns}}});
+    const auto attention_weights =
+        reader.template contiguous<3>(weights, "weights", {{{"N", rows}, {"S", query_count}, {"T", steps}}});
+    const auto gradient =
+        reader.template contiguous<3>(dcontext, "dcontext", {{{"N", rows}, {"S", query_count}, {"C", columns}}});
     const auto dvector = optional_writable<T, 1>(reader, dv, "dv", {{{"U", units}}});
     auto dkeys = allocate<T, 3>({rows, steps, units});
-    auto dqueries = allocate<T, 3>({rows, asked, units});
+    auto dqueries = allocate<T, 3>({rows, query_count, units});
     auto dvalues = allocate<T, 3>({rows, steps, columns});
     without_gil([&] {
       attention_backward<T>(given.keys.view, given.queries.view, given.values.view, given.v.view, factor,
-                            given.lengths.view, given.query_lengths.view, shares.view, slope.view, dkeys.view,
-                            dqueries.view, dvalues.view, dvector.view);
+                            given.lengths.view, given.query_lengths.view, attention_weights.view, gradient.view,
+                            dkeys.view, dqueries.view, dvalues.view, dvector.view);
     });
     return py::make_tuple(dkeys.take(), dqueries.take(), dvalues.take());
   });

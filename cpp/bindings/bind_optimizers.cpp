@@ -16,10 +16,10 @@ void sgd_step_array(py::handle parameter, py::handle gradient, py::handle veloci
     const Reader<T> reader("parameter");
     const auto values = reader.writable_flat(parameter, "parameter");
     const py::array model = values.array();
-    const auto slope = reader.flat_like(gradient, "gradient", model);
-    Argument<T, 1> speed;
-    if (!velocity.is_none()) speed = reader.writable_flat_like(velocity, "velocity", model);
-    without_gil([&] { sgd_step<T>(values.view, slope.view, speed.view, rate, inertia, ahead); });
+    const auto gradients = reader.flat_like(gradient, "gradient", model);
+    Argument<T, 1> velocities;
+    if (!velocity.is_none()) velocities = reader.writable_flat_like(velocity, "velocity", model);
+    without_gil([&] { sgd_step<T>(values.view, gradients.view, velocities.view, rate, inertia, ahead); });
   });
 }
 
@@ -33,9 +33,9 @@ void rmsprop_step_array(py::handle parameter, py::handle gradient, py::handle me
     const Reader<T> reader("parameter");
     const auto values = reader.writable_flat(parameter, "parameter");
     const py::array model = values.array();
-    const auto slope = reader.flat_like(gradient, "gradient", model);
+    const auto gradients = reader.flat_like(gradient, "gradient", model);
     const auto squares = reader.writable_flat_like(mean_square, "mean_square", model);
-    without_gil([&] { rmsprop_step<T>(values.view, slope.view, squares.view, rate, decay, offset); });
+    without_gil([&] { rmsprop_step<T>(values.view, gradients.view, squares.view, rate, decay, offset); });
   });
 }
 
@@ -53,11 +53,12 @@ void adam_step_array(py::handle parameter, py::handle gradient, py::handle m, py
     const Reader<T> reader("parameter");
     const auto values = reader.writable_flat(parameter, "parameter");
     const py::array model = values.array();
-    const auto slope = reader.flat_like(gradient, "gradient", model);
+    const auto gradients = reader.flat_like(gradient, "gradient", model);
     const auto first = reader.writable_flat_like(m, "m", model);
     const auto second = reader.writable_flat_like(v, "v", model);
     without_gil([&] {
-      adam_step<T>(values.view, slope.view, first.view, second.view, count, rate, decay1, decay2, offset, shrinkage);
+      adam_step<T>(values.view, gradients.view, first.view, second.view, count, rate, decay1, decay2, offset,
+                   shrinkage);
     });
   });
 }

@@ -17,7 +17,7 @@ void check_ids(const View<const std::int64_t, 1>& ids, std::int64_t vocabulary) 
   }
 }
 
-/// One thread's part of dtable: these rows and columns of it.
+/// One thread's part of dtable: some rows and some columns.
 template <class T>
 void sum_gradients(const View<const std::int64_t, 1>& ids, const View<const T, 2>& dy, const View<T, 2>& dtable,
                    Range rows, Range columns) {
@@ -58,7 +58,8 @@ void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, Vi
   require_array("dy", dy, {ids.shape[0], width});
   check_ids(ids, vocabulary);
   if (width == 0) return;
-  // Columns first: a few ids (padding, frequent words) may make most of the work, so ranges of ids would not balance.
+  // Threads share columns first: with few ids that are very frequent (padding, common words), ranges of rows would be
+  // uneven.
   const int threads =
       threads_for(policy::cost::visited * static_cast<double>(width) * static_cast<double>(ids.shape[0] + vocabulary));
   const std::int64_t lines = (width + ops::line_elements<T> - 1) / ops::line_elements<T>;

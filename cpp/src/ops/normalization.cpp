@@ -34,9 +34,9 @@ void layer_norm_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths,
   require_array("y", y, x.shape);
   require_array_or_none("moments", moments, {x.shape[0], steps, 2});
   const auto& kernels = active_kernels<T>();
-  const auto valid = ops::Steps::within(x, lengths);
-  ops::zero_behind(y, valid);
-  if (moments) ops::zero_behind(moments, valid);
+  const auto valid = ops::ValidSteps::within(x, lengths);
+  ops::zero_padding(y, valid);
+  if (moments) ops::zero_padding(moments, valid);
   ops::parallel_ranges(
       valid.total(), policy::cost::normalized * static_cast<double>(width), 1,
       [&](std::int64_t begin, std::int64_t count) {
@@ -62,8 +62,8 @@ void layer_norm_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths
   require_array_or_none("dgain", dgain, {width});
   require_array_or_none("dshift", dshift, {width});
   const auto& kernels = active_kernels<T>();
-  const auto valid = ops::Steps::within(x, lengths);
-  if (dx) ops::zero_behind(dx, valid);
+  const auto valid = ops::ValidSteps::within(x, lengths);
+  if (dx) ops::zero_padding(dx, valid);
   const std::int64_t groups = (valid.total() + group_steps - 1) / group_steps;
   Buffer<T> sums(static_cast<std::size_t>(2 * groups * width));
   const double group_cost = policy::cost::norm_backward * static_cast<double>(width) * static_cast<double>(group_steps);
