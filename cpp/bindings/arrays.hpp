@@ -53,8 +53,7 @@ void check_size(const char* name, std::initializer_list<std::int64_t> extents, s
 
 enum class Element { f32, f64 };
 
-/// `value` itself if it is a NumPy array; otherwise an array over what it exports through DLPack, the buffer protocol
-/// or
+/// `value` itself if it is a NumPy array; otherwise an array of what it exports through DLPack, the buffer protocol or
 /// `__array__`, without a copy where possible. TypeError if it exports nothing; `element` says what was expected.
 py::array as_array(py::handle value, const char* name, const char* element);
 

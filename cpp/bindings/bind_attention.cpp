@@ -33,15 +33,15 @@ py::tuple attention_forward_array(py::handle keys, py::handle queries, py::handl
   const double factor = to_double(scale, "scale");
   return dispatch(element_of(keys, "keys"), [&](auto zero) {
     using T = decltype(zero);
-    const AttentionArguments<T> given(Reader<T>("keys"), keys, queries, values, v, lengths, query_lengths);
-    const std::int64_t rows = given.keys.extent(0), query_count = given.queries.extent(1);
-    check_size("queries", {rows, query_count, given.keys.extent(1)}, sizeof(T));
-    check_size("queries", {rows, query_count, given.values.extent(2)}, sizeof(T));
-    auto weights = allocate<T, 3>({rows, query_count, given.keys.extent(1)});
-    auto context = allocate<T, 3>({rows, query_count, given.values.extent(2)});
+    const AttentionArguments<T> arguments(Reader<T>("keys"), keys, queries, values, v, lengths, query_lengths);
+    const std::int64_t rows = arguments.keys.extent(0), query_count = arguments.queries.extent(1);
+    check_size("queries", {rows, query_count, arguments.keys.extent(1)}, sizeof(T));
+    check_size("queries", {rows, query_count, arguments.values.extent(2)}, sizeof(T));
+    auto weights = allocate<T, 3>({rows, query_count, arguments.keys.extent(1)});
+    auto context = allocate<T, 3>({rows, query_count, arguments.values.extent(2)});
     without_gil([&] {
-      attention_forward<T>(given.keys.view, given.queries.view, given.values.view, given.v.view, factor,
-                           given.lengths.view, given.query_lengths.view, weights.view, context.view);
+      attention_forward<T>(arguments.keys.view, arguments.queries.view, arguments.values.view, arguments.v.view, factor,
+                           arguments.lengths.view, arguments.query_lengths.view, weights.view, context.view);
     });
     return py::make_tuple(context.take(), weights.take());
   });
@@ -54,9 +54,10 @@ py::tuple attention_backward_array(py::handle keys, py::handle queries, py::hand
   return dispatch(element_of(keys, "keys"), [&](auto zero) {
     using T = decltype(zero);
     const Reader<T> reader("keys");
-    const AttentionArguments<T> given(reader, keys, queries, values, v, lengths, query_lengths);
-    const std::int64_t rows = given.keys.extent(0), query_count = given.queries.extent(1), steps = given.keys.extent(1);
-    const std::int64_t units = given.keys.extent(2), columns = given.values.extent(2);
+    const AttentionArguments<T> arguments(reader, keys, queries, values, v, lengths, query_lengths);
+    const std::int64_t rows = arguments.keys.extent(0), query_count = arguments.queries.extent(1),
+                       steps = arguments.keys.extent(1);
+    const std::int64_t units = arguments.keys.extent(2), columns = arguments.values.extent(2);
     const auto attention_weights =
         reader.template contiguous<3>(weights, "weights", {{{"N", rows}, {"S", query_count}, {"T", steps}}});
     const auto gradient =
@@ -66,9 +67,9 @@ py::tuple attention_backward_array(py::handle keys, py::handle queries, py::hand
     auto dqueries = allocate<T, 3>({rows, query_count, units});
     auto dvalues = allocate<T, 3>({rows, steps, columns});
     without_gil([&] {
-      attention_backward<T>(given.keys.view, given.queries.view, given.values.view, given.v.view, factor,
-                            given.lengths.view, given.query_lengths.view, attention_weights.view, gradient.view,
-                            dkeys.view, dqueries.view, dvalues.view, dvector.view);
+      attention_backward<T>(arguments.keys.view, arguments.queries.view, arguments.values.view, arguments.v.view,
+                            factor, arguments.lengths.view, arguments.query_lengths.view, attention_weights.view,
+                            gradient.view, dkeys.view, dqueries.view, dvalues.view, dvector.view);
     });
     return py::make_tuple(dkeys.take(), dqueries.take(), dvalues.take());
   });

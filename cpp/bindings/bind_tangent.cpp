@@ -112,28 +112,29 @@ struct JvpArguments {
 };
 
 template <class T>
-py::tuple jvp_of(const Lstm<T>& engine, const JvpArguments& given) {
+py::tuple jvp_of(const Lstm<T>& engine, const JvpArguments& arguments) {
   const LstmConfig& config = engine.config();
-  const HeldSequence<T> held(config, given.x, given.h, given.c, given.lengths, given.reset, given.mask, true);
+  const HeldSequence<T> held(config, arguments.x, arguments.h, arguments.c, arguments.lengths, arguments.reset,
+                             arguments.mask, true);
   const std::int64_t batch = held.batch();
   const std::int64_t steps = held.steps();
-  LstmSequence<T> sequence = held.views(given.seed);
-  sequence.random = given.training;
+  LstmSequence<T> sequence = held.views(arguments.seed);
+  sequence.random = arguments.training;
   const Reader<T> reader(weights_type);
   Argument<const T, 3> x_tangent;
   Argument<const T, 3> h_before;
   Argument<const T, 3> c_before;
-  if (!given.x_tangent.is_none()) {
-    x_tangent = reader.template strided<3>(given.x_tangent, "x_tangent",
+  if (!arguments.x_tangent.is_none()) {
+    x_tangent = reader.template strided<3>(arguments.x_tangent, "x_tangent",
                                            {{{"N", batch}, {"T", steps}, {"C", config.input_size}}});
   }
-  if (!given.h_tangent.is_none()) {
-    h_before = reader.template strided<3>(given.h_tangent, "state_tangent h", state_axes(h_shape(config, batch)));
+  if (!arguments.h_tangent.is_none()) {
+    h_before = reader.template strided<3>(arguments.h_tangent, "state_tangent h", state_axes(h_shape(config, batch)));
   }
-  if (!given.c_tangent.is_none()) {
-    c_before = reader.template strided<3>(given.c_tangent, "state_tangent c", state_axes(c_shape(config, batch)));
+  if (!arguments.c_tangent.is_none()) {
+    c_before = reader.template strided<3>(arguments.c_tangent, "state_tangent c", state_axes(c_shape(config, batch)));
   }
-  const HeldCells<const T> weights = read_weight_tangents<T>(given.weights_tangent, lstm_parameters(config));
+  const HeldCells<const T> weights = read_weight_tangents<T>(arguments.weights_tangent, lstm_parameters(config));
 
   Argument<T, 3> y = allocate<T, 3>({batch, steps, config.output_size()});
   Argument<T, 3> y_tangent = allocate<T, 3>({batch, steps, config.output_size()});
@@ -156,19 +157,19 @@ py::tuple jvp_of(const Lstm<T>& engine, const JvpArguments& given) {
 py::tuple jvp(py::handle lstm, py::handle x, py::handle h, py::handle c, py::handle lengths, py::handle reset,
               py::handle mask, py::handle x_tangent, py::handle h_tangent, py::handle c_tangent,
               py::handle weights_tangent, py::handle training, py::handle seed) {
-  const JvpArguments given{x,
-                           h,
-                           c,
-                           lengths,
-                           reset,
-                           mask,
-                           x_tangent,
-                           h_tangent,
-                           c_tangent,
-                           weights_tangent,
-                           to_bool(training, "training"),
-                           to_uint64(seed, "seed")};
-  return std::visit([&](const auto& engine) { return jvp_of(engine, given); }, lstm.cast<const PyLstm&>().engine());
+  const JvpArguments arguments{x,
+                               h,
+                               c,
+                               lengths,
+                               reset,
+                               mask,
+                               x_tangent,
+                               h_tangent,
+                               c_tangent,
+                               weights_tangent,
+                               to_bool(training, "training"),
+                               to_uint64(seed, "seed")};
+  return std::visit([&](const auto& engine) { return jvp_of(engine, arguments); }, lstm.cast<const PyLstm&>().engine());
 }
 
 }  // namespace

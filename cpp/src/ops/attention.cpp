@@ -357,7 +357,7 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
   require_array_or_none("dv", dv, {units});
   Buffer<T> parts(static_cast<std::size_t>(v ? rows * units : 0));
   const Gradients<T> gradients{weights, dcontext, dkeys, dqueries, dvalues, parts.data()};
-  ops::parallel_ranges(rows, policy::cost::backward_factor * problem.cost(), 1, [&](Index begin, Index count) {
+  ops::parallel_ranges(rows, policy::cost::attention_backward * problem.cost(), 1, [&](Index begin, Index count) {
     RowBackward<T> row(problem, gradients);
     for (Index n = begin; n < begin + count; ++n) row.run(n);
   });

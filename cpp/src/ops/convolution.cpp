@@ -180,8 +180,7 @@ void input_gradient(const Convolution<T>& convolution, const ops::ValidSteps& nu
                   OutputRows<T>{rows, dx, std::move(bases), features, stride}, [](Index, Index) {});
 }
 
-/// dkernel (K C, F) = windows^T dz. The wider matrix is the right factor, because kernels are fastest with many columns
-/// there.
+/// dkernel (K C, F) = windows^T dz. The wider matrix is the right factor: kernels are fastest with many columns in it.
 template <class T>
 void kernel_gradient(const Convolution<T>& convolution, const ops::ValidSteps& numbers, const T* dz, T* dkernel) {
   const Index filters = convolution.filters, depth = convolution.size * convolution.features;
@@ -239,9 +238,9 @@ void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vi
   // The gradients with respect to the pre-activations, window after window.
   const auto numbers = convolution.window_numbers();
   const bool linear = activation == Activation::linear;
-  const bool as_given = linear && numbers.total() == convolution.batch * outputs;
-  Buffer<T> gradients(static_cast<std::size_t>(as_given ? 0 : numbers.total() * filters));
-  if (!as_given) {
+  const bool in_place = linear && numbers.total() == convolution.batch * outputs;
+  Buffer<T> gradients(static_cast<std::size_t>(in_place ? 0 : numbers.total() * filters));
+  if (!in_place) {
     ops::parallel_ranges(numbers.total(), policy::cost::activated * static_cast<double>(filters), 1,
                          [&](Index begin, Index count) {
                            numbers.for_runs(begin, begin + count, [&](Index n, Index t, Index number, Index run) {
@@ -255,7 +254,7 @@ void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vi
                            });
                          });
   }
-  const T* const dz = as_given ? dy.data : gradients.data();
+  const T* const dz = in_place ? dy.data : gradients.data();
   if (dx) {
     if (windows.stride > 1 || lengths) {
       const Index row = dx.shape[1] * dx.shape[2];

@@ -58,8 +58,7 @@ void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, Vi
   require_array("dy", dy, {ids.shape[0], width});
   check_ids(ids, vocabulary);
   if (width == 0) return;
-  // Threads share columns first: with few ids that are very frequent (padding, common words), ranges of rows would be
-  // uneven.
+  // Threads share the columns first: a few very frequent ids (padding, common words) would make ranges of rows uneven.
   const int threads =
       threads_for(policy::cost::visited * static_cast<double>(width) * static_cast<double>(ids.shape[0] + vocabulary));
   const std::int64_t lines = (width + ops::line_elements<T> - 1) / ops::line_elements<T>;

@@ -62,8 +62,7 @@ struct ExpRow {
 };
 
 /// The loop over rows that both kinds of targets share. row_loss(m, row) returns the loss of a row without its weight;
-/// row_gradient(m, row, factor, out) writes its gradient times factor. Rows of weight 0 are skipped, even if they hold
-/// NaN.
+/// row_gradient(m, row, factor, out) writes its gradient times factor. Rows of weight 0 are skipped: they may hold NaN.
 template <class T, class RowLoss, class RowGradient>
 double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& weights, double scale,
                      const View<T, 2>& dlogits, RowLoss&& row_loss, RowGradient&& row_gradient) {

@@ -1,4 +1,4 @@
-// The constants by which the engine decides how work is shared among threads and how memory is used again.
+// The constants by which the engine decides how threads share work and which memory is used again.
 //
 // None of them says what is computed, only how. Most of them may be changed freely, because results have the same bits
 // for every partition. Those of the last section fix the order of sums: changing them changes the bits of gradients,
@@ -15,35 +15,36 @@ namespace lstmcore::policy {
 
 // ---- teams of threads -----------------------------------------------------------------------------------------------
 
-/// Work that a thread of a team should have: about 15 microseconds. With less, starting and ending the team would
-/// show, and on a machine that others use too a thread would often wait longer for its partner's turn than it gains.
+/// The least work of a thread in a team, about 15 microseconds. With less, starting and ending the team would take a
+/// noticeable part of the time, and on a machine that others use too a thread would often wait longer for its partner
+/// to be scheduled than sharing saves.
 constexpr double flops_per_thread = 1.5e6;
 
 /// The most threads that a caller may ask for. OpenMP ends the process if the system refuses it a thread.
 constexpr int most_threads = 1024;
 
-/// Turns of a barrier's loop before it lets other threads run: what lies between two meetings lasts microseconds, but
-/// a machine with more threads than processors must still move on.
+/// How often a thread that waits at a barrier looks for the others before it lets other threads run. The work between
+/// two meetings lasts microseconds, but a machine with more threads than processors must make progress too.
 constexpr int spins_before_yield = 4000;
 
 /// What one element costs where the work is not a product: the floating-point operations of a product that would take
 /// as long. Most of it waits for memory.
 namespace cost {
-constexpr double zeroed = 0.5;         ///< a run of zeros
-constexpr double scattered = 1;        ///< written to a place of its row
-constexpr double gathered = 2;         ///< read from a place of its row
-constexpr double summed = 4;           ///< added to a row that stays in a cache
-constexpr double visited = 10;         ///< read or written once, with little arithmetic
-constexpr double masked = 16;          ///< dropout inside an LSTM
-constexpr double packed = 16;          ///< moved into a panel of an LSTM's weights
-constexpr double factor_packed = 20;   ///< moved into a panel of another product's right factor
-constexpr double activated = 20;       ///< an activation, its derivative, or a squared error
-constexpr double normalized = 30;      ///< a layer norm
-constexpr double norm_backward = 50;   ///< its backward
-constexpr double dropped = 40;         ///< dropout of a flat array
-constexpr double optimized = 50;       ///< an optimizer's step: several streams from and to memory
-constexpr double cross_entropy = 50;   ///< a logit: an exponential, its share of a sum, and a gradient
-constexpr double backward_factor = 3;  ///< a backward of attention, in forwards
+constexpr double zeroed = 0.5;            ///< a run of zeros
+constexpr double scattered = 1;           ///< written to a place of its row
+constexpr double gathered = 2;            ///< read from a place of its row
+constexpr double summed = 4;              ///< added to a row that stays in a cache
+constexpr double visited = 10;            ///< read or written once, with little arithmetic
+constexpr double masked = 16;             ///< dropout inside an LSTM
+constexpr double packed = 16;             ///< moved into a panel of an LSTM's weights
+constexpr double factor_packed = 20;      ///< moved into a panel of another product's right factor
+constexpr double activated = 20;          ///< an activation, its derivative, or a squared error
+constexpr double normalized = 30;         ///< a layer norm
+constexpr double norm_backward = 50;      ///< its backward
+constexpr double dropped = 40;            ///< dropout of a flat array
+constexpr double optimized = 50;          ///< an optimizer's step: several streams from and to memory
+constexpr double cross_entropy = 50;      ///< a logit: an exponential, its share of a sum, and a gradient
+constexpr double attention_backward = 3;  ///< forwards of attention that its backward costs
 }  // namespace cost
 
 // ---- the walk of a layer through time -------------------------------------------------------------------------------
