@@ -30,7 +30,7 @@ bool is_integer(py::handle value) { return !PyBool_Check(value.ptr()) && PyIndex
 py::object as_integer(py::handle value, const char* name) {
   if (!is_integer(value)) fail_type(name, "an integer", value);
   auto number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-  if (!number) {  // an array of more than one element claims to be an index, too
+  if (!number) {  // arrays of several elements pass PyIndex_Check
     PyErr_Clear();
     fail_type(name, "an integer", value);
   }
@@ -44,11 +44,11 @@ py::object as_integer(py::handle value, const char* name) {
 
 }  // namespace
 
-void fail_type(const std::string& name, const std::string& expected, py::handle got) {
-  throw py::type_error(name + ": expected " + expected + ", got " + describe(got));
+void fail_type(const char* name, const std::string& expected, py::handle got) {
+  throw py::type_error(std::string(name) + ": expected " + expected + ", got " + describe(got));
 }
 
-void fail_element(const std::string& name, const std::string& expected, const char* dtype, py::handle got) {
+void fail_element(const char* name, const std::string& expected, const char* dtype, py::handle got) {
   std::string advice;
   if (py::isinstance<py::array>(got)) {
     const char kind = py::reinterpret_borrow<py::array>(got).dtype().kind();
@@ -58,7 +58,11 @@ void fail_element(const std::string& name, const std::string& expected, const ch
   } else if (py::isinstance<py::list>(got) || py::isinstance<py::tuple>(got)) {
     advice = std::string("; convert it with numpy.asarray(..., dtype='") + dtype + "')";
   }
-  throw py::type_error(name + ": expected " + expected + ", got " + describe(got) + advice);
+  throw py::type_error(std::string(name) + ": expected " + expected + ", got " + describe(got) + advice);
+}
+
+void fail_unlike(const py::array& got, const char* name, const char* dtype, const char* like) {
+  fail_element(name, std::string("dtype ") + dtype + " like " + like, dtype, got);
 }
 
 void fail_value(const std::string& message) { throw py::value_error(message); }
@@ -90,7 +94,7 @@ std::uint64_t to_uint64(py::handle value, const char* name) {
 
 double to_double(py::handle value, const char* name) {
   if (PyFloat_CheckExact(value.ptr()) != 0) return PyFloat_AS_DOUBLE(value.ptr());
-  // bool and arrays convert as well, but are no numbers that somebody meant.
+  // bool and arrays would convert as well, but are hardly meant as numbers.
   const bool number = !PyBool_Check(value.ptr()) && !py::isinstance<py::array>(value);
   const double result = number ? PyFloat_AsDouble(value.ptr()) : -1.0;
   if (!number || PyErr_Occurred() != nullptr) {
@@ -124,9 +128,9 @@ void check_size(const char* name, std::initializer_list<std::int64_t> extents, s
   }
 }
 
-py::array as_array(py::handle value, const std::string& name, const char* element) {
+py::array as_array(py::handle value, const char* name, const char* element) {
   if (py::isinstance<py::array>(value)) return py::reinterpret_borrow<py::array>(value);
-  // What else exports its memory is Python's business, and no hot path's.
+  // Objects of other libraries are read by Python code: this path is not hot.
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> converter;
   const py::object& convert =
       converter.call_once_and_store_result([] { return py::module_::import("lstmcore._arrays").attr("as_array"); })
@@ -140,7 +144,7 @@ py::array as_array(py::handle value, const std::string& name, const char* elemen
   return array;
 }
 
-Element element_of(py::handle value, const std::string& name) {
+Element element_of(py::handle value, const char* name) {
   constexpr const char* expected = "float32 or float64";
   const py::array array = as_array(value, name, expected);
   const int number = array.dtype().num();
@@ -149,35 +153,35 @@ Element element_of(py::handle value, const std::string& name) {
   fail_element(name, std::string("an array of ") + expected, "float32", array);
 }
 
-void fail_shape(const std::string& name, const Axis* axes, std::size_t rank, const py::array& got) {
-  fail_value(name + ": expected shape " + axes_text(axes, rank) + ", got " + extents_text(got));
+void fail_shape(const char* name, const Axis* axes, std::size_t rank, const py::array& got) {
+  fail_value(std::string(name) + ": expected shape " + axes_text(axes, rank) + ", got " + extents_text(got));
 }
 
 template <class T>
-void Reader<T>::check_writable(const py::array& array, const std::string& name) {
-  if (!is_contiguous(array) || !is_unsplit(array) || !array.writeable()) {
-    fail_value(name + ": expected a writable C-contiguous array in native byte order, got " +
+void Reader<T>::check_writable(const py::array& array, const char* name) {
+  if (!is_contiguous(array) || !is_native(array) || !array.writeable()) {
+    fail_value(std::string(name) + ": expected a writable C-contiguous array in native byte order, got " +
                (array.writeable() ? "" : "read-only ") + (is_contiguous(array) ? "" : "non-contiguous ") +
-               (is_unsplit(array) ? "" : "misaligned or byte-swapped ") + describe(array));
+               (is_native(array) ? "" : "misaligned or byte-swapped ") + describe(array));
   }
 }
 
 template <class T>
-void Reader<T>::check_same_shape(const py::array& array, const std::string& name, const py::array& model) {
+void Reader<T>::check_same_shape(const py::array& array, const char* name, const py::array& model) {
   bool same = array.ndim() == model.ndim();
   for (py::ssize_t axis = 0; same && axis < array.ndim(); ++axis) same = array.shape(axis) == model.shape(axis);
-  if (!same) fail_value(name + ": expected shape " + extents_text(model) + ", got " + extents_text(array));
+  if (!same) fail_value(std::string(name) + ": expected shape " + extents_text(model) + ", got " + extents_text(array));
 }
 
 template <class T>
-Argument<const T, 1> Reader<T>::flat_like(py::handle value, const std::string& name, const py::array& model) const {
+Argument<const T, 1> Reader<T>::flat_like(py::handle value, const char* name, const py::array& model) const {
   const py::array checked = array(value, name);
   check_same_shape(checked, name, model);
   return flatten<const T>(bindings::contiguous<T>(checked));
 }
 
 template <class T>
-Argument<T, 1> Reader<T>::writable_flat_like(py::handle value, const std::string& name, const py::array& model) const {
+Argument<T, 1> Reader<T>::writable_flat_like(py::handle value, const char* name, const py::array& model) const {
   py::array checked = array(value, name);
   check_same_shape(checked, name, model);
   check_writable(checked, name);

@@ -1,8 +1,8 @@
-// Arguments from Python: what they must be, the views that the engine wants of them, and new arrays for results.
+// Arguments from Python: checks, views for the engine, and new arrays for results.
 //
-// Errors name the argument, what was expected and what came. Nothing is converted between float32 and float64. An
-// array that the engine cannot address (misaligned, foreign byte order, strides that are no multiple of an element) is
-// copied, without a change of type.
+// Error messages say which argument was wrong, what was expected and what was received. float32 and float64 are never
+// converted into each other. An array that the engine cannot address (misaligned, in foreign byte order, or with
+// strides that are not multiples of an element's size) is copied without a change of type.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -17,6 +17,8 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
+#include <vector>
 
 namespace lstmcore::bindings {
 
@@ -24,9 +26,11 @@ namespace py = pybind11;
 
 // ---- errors and numbers ---------------------------------------------------------------------------------------------
 
-[[noreturn]] void fail_type(const std::string& name, const std::string& expected, py::handle got);
-/// Of an element type that nothing here converts: names the conversion for the caller to write.
-[[noreturn]] void fail_element(const std::string& name, const std::string& expected, const char* dtype, py::handle got);
+[[noreturn]] void fail_type(const char* name, const std::string& expected, py::handle got);
+/// For an array whose element type is wrong: the message tells the caller how to convert it.
+[[noreturn]] void fail_element(const char* name, const std::string& expected, const char* dtype, py::handle got);
+/// For an array whose element type differs from that of the argument `like`.
+[[noreturn]] void fail_unlike(const py::array& got, const char* name, const char* dtype, const char* like);
 [[noreturn]] void fail_value(const std::string& message);
 
 /// "float32 array of shape (2, 3)" or the name of the type.
@@ -34,7 +38,7 @@ std::string describe(py::handle value);
 /// "float32", or "dtype('>f4')" where the name alone would hide the difference.
 std::string dtype_name(const py::array& array);
 
-/// An integer (not a bool, not a float) that fits.
+/// An integer (not a bool, not a float) that fits into 64 bits.
 std::int64_t to_int64(py::handle value, const char* name);
 std::uint64_t to_uint64(py::handle value, const char* name);
 /// A real number (not a bool).
@@ -49,16 +53,22 @@ void check_size(const char* name, std::initializer_list<std::int64_t> extents, s
 
 enum class Element { f32, f64 };
 
-/// A NumPy array, or what another library's object exports through DLPack, the buffer protocol or `__array__`, without
-/// a copy where its memory can be addressed. TypeError, in which `element` names what was expected, if it is neither.
-py::array as_array(py::handle value, const std::string& name, const char* element);
+/// `value` itself if it is a NumPy array; otherwise an array of what it exports through DLPack, the buffer protocol or
+/// `__array__`, without a copy where possible. TypeError if it exports nothing; `element` says what was expected.
+py::array as_array(py::handle value, const char* name, const char* element);
 
-/// Type of a floating-point array; TypeError if `value` is anything else.
-Element element_of(py::handle value, const std::string& name);
+/// Element type of a floating-point array; TypeError if `value` is anything else.
+Element element_of(py::handle value, const char* name);
 
 template <class T>
 constexpr const char* element_name() {
   return std::is_same_v<T, float> ? "float32" : "float64";
+}
+
+/// dtype of what a variant of two alternatives, for float and for double, holds.
+template <class OfFloat, class OfDouble>
+py::dtype dtype_of(const std::variant<OfFloat, OfDouble>& value) {
+  return value.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();
 }
 
 /// Calls body(T()) with T = float or double.
@@ -69,7 +79,7 @@ auto dispatch(Element element, Body&& body) {
 
 // ---- shapes ---------------------------------------------------------------------------------------------------------
 
-/// One axis of an expected shape: its letter, and its extent unless any will do.
+/// One axis of an expected shape: its letter, and its extent; -1 accepts any.
 struct Axis {
   const char* letter;
   std::int64_t extent = -1;
@@ -78,10 +88,10 @@ struct Axis {
 template <int Rank>
 using Axes = std::array<Axis, static_cast<std::size_t>(Rank)>;
 
-[[noreturn]] void fail_shape(const std::string& name, const Axis* axes, std::size_t rank, const py::array& got);
+[[noreturn]] void fail_shape(const char* name, const Axis* axes, std::size_t rank, const py::array& got);
 
 template <int Rank>
-void check_shape(const py::array& array, const std::string& name, const Axes<Rank>& axes) {
+void check_shape(const py::array& array, const char* name, const Axes<Rank>& axes) {
   bool matches = array.ndim() == Rank;
   for (std::size_t axis = 0; matches && axis < static_cast<std::size_t>(Rank); ++axis) {
     matches = axes[axis].extent < 0 || axes[axis].extent == array.shape()[axis];
@@ -105,29 +115,30 @@ struct Argument {
   View<T, Rank> view;
 
   std::int64_t extent(std::size_t axis) const { return view.shape[axis]; }
-  /// The array, or None.
+  py::array array() const { return py::reinterpret_borrow<py::array>(owner); }
+  /// Moves the array out, to be returned to Python; None if absent.
   py::object take() { return owner ? std::move(owner) : py::object(py::none()); }
 };
 
-/// True if aligned and in the machine's byte order.
-inline bool is_unsplit(const py::array& array) {
+/// True if aligned and in the machine's own byte order.
+inline bool is_native(const py::array& array) {
   const char order = array.dtype().byteorder();
   return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0 && (order == '=' || order == '|');
 }
 
 inline bool is_contiguous(const py::array& array) { return (array.flags() & py::array::c_style) != 0; }
 
-/// The array as contiguous elements of T, itself if it is so already.
+/// The array itself if its elements are contiguous and native, a contiguous copy otherwise.
 template <class T>
 py::array contiguous(const py::array& array) {
-  if (is_contiguous(array) && is_unsplit(array)) return array;
+  if (is_contiguous(array) && is_native(array)) return array;
   using Result = py::array_t<T, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
   py::array result = Result::ensure(array);
   if (!result) throw std::bad_alloc();
   return result;
 }
 
-/// Address of the first element; never null, so that an array without elements is not taken for an absent one.
+/// Address of the first element. Never null, because the engine takes a null view for an absent argument.
 template <class T>
 T* data_of(const py::array& array) {
   static std::remove_const_t<T> nothing{};
@@ -142,18 +153,18 @@ Argument<T, Rank> contiguous_view(py::array array) {
   return {std::move(array), view};
 }
 
-/// A view with the array's own strides, or of a copy where these are no whole elements or, with `unit_last`, the last
-/// axis has not unit stride.
+/// A view with the array's own strides. The array is copied first if its strides are not whole elements or if, with
+/// `unit_last`, the last axis does not have unit stride.
 template <class T, int Rank>
 Argument<const T, Rank> strided_view(py::array array, bool unit_last) {
   std::array<std::int64_t, static_cast<std::size_t>(Rank)> stride{};
-  bool addressable = is_unsplit(array);
+  bool addressable = is_native(array);
   for (std::size_t axis = stride.size(); axis-- > 0;) {
     const std::int64_t bytes = array.strides()[axis];
     addressable = addressable && bytes % static_cast<std::int64_t>(sizeof(T)) == 0;
     stride[axis] = bytes / static_cast<std::int64_t>(sizeof(T));
   }
-  if (array.shape()[Rank - 1] == 1) stride.back() = 1;  // NumPy leaves the stride of an axis of one element undefined
+  if (array.shape()[Rank - 1] == 1) stride.back() = 1;  // NumPy does not define the stride of an axis of one element
   addressable = addressable && (!unit_last || stride.back() == 1);
   if (!addressable || is_contiguous(array)) return contiguous_view<const T, Rank>(contiguous<T>(array));
   View<const T, Rank> view(data_of<const T>(array), shape_of<Rank>(array), stride);
@@ -172,67 +183,75 @@ Argument<T, Rank> allocate(const std::array<std::int64_t, static_cast<std::size_
   return contiguous_view<T, Rank>(std::move(array));
 }
 
-/// Reads arguments that must have element type T because some other argument, `like`, has it.
+/// A new array with the shape of `model`, not initialized, and a view of it as one axis.
+template <class T>
+Argument<T, 1> allocate_like(const py::array& model) {
+  py::array array(py::dtype::of<T>(), std::vector<py::ssize_t>(model.shape(), model.shape() + model.ndim()));
+  View<T, 1> view(data_of<T>(array), {static_cast<std::int64_t>(array.size())});
+  return {std::move(array), view};
+}
+
+/// Reads arguments whose element type must be T because another argument, called `like` in errors, has it.
 template <class T>
 class Reader {
  public:
   explicit Reader(const char* like) : like_(like) {}
 
   /// An array of element type T, any shape and strides.
-  py::array array(py::handle value, const std::string& name) const {
+  py::array array(py::handle value, const char* name) const {
     py::array array = as_array(value, name, element_name<T>());
     if (array.dtype().num() != py::dtype::num_of<T>()) {
-      fail_element(name, std::string("dtype ") + element_name<T>() + " like " + like_, element_name<T>(), array);
+      fail_unlike(array, name, element_name<T>(), like_);
     }
     return array;
   }
 
-  /// To be read, any strides.
+  /// To read, with any strides.
   template <int Rank>
-  Argument<const T, Rank> strided(py::handle value, const std::string& name, const Axes<Rank>& axes) const {
+  Argument<const T, Rank> strided(py::handle value, const char* name, const Axes<Rank>& axes) const {
     py::array checked = array(value, name);
     check_shape<Rank>(checked, name, axes);
     return strided_view<T, Rank>(std::move(checked), false);
   }
 
-  /// To be read, unit stride on the last axis: copied if it has not.
+  /// To read, with unit stride on the last axis: copied otherwise.
   template <int Rank>
-  Argument<const T, Rank> rows(py::handle value, const std::string& name, const Axes<Rank>& axes) const {
+  Argument<const T, Rank> rows(py::handle value, const char* name, const Axes<Rank>& axes) const {
     py::array checked = array(value, name);
     check_shape<Rank>(checked, name, axes);
     return strided_view<T, Rank>(std::move(checked), true);
   }
 
-  /// To be read, contiguous: copied if it is not.
+  /// To read, contiguous: copied otherwise.
   template <int Rank>
-  Argument<const T, Rank> contiguous(py::handle value, const std::string& name, const Axes<Rank>& axes) const {
+  Argument<const T, Rank> contiguous(py::handle value, const char* name, const Axes<Rank>& axes) const {
     py::array checked = array(value, name);
     check_shape<Rank>(checked, name, axes);
     return contiguous_view<const T, Rank>(bindings::contiguous<T>(checked));
   }
 
-  /// To be read, any shape, as one contiguous axis.
-  Argument<const T, 1> flat(py::handle value, const std::string& name) const {
+  /// To read, of any shape, as one contiguous axis.
+  Argument<const T, 1> flat(py::handle value, const char* name) const {
     return flatten<const T>(bindings::contiguous<T>(array(value, name)));
   }
-  /// The same, with the shape of another array.
-  Argument<const T, 1> flat_like(py::handle value, const std::string& name, const py::array& model) const;
+  /// The same, of the shape that `model` has.
+  Argument<const T, 1> flat_like(py::handle value, const char* name, const py::array& model) const;
 
-  /// To be written: contiguous and writable.
+  /// To write: must be contiguous and writable.
   template <int Rank>
-  Argument<T, Rank> writable(py::handle value, const std::string& name, const Axes<Rank>& axes) const {
+  Argument<T, Rank> writable(py::handle value, const char* name, const Axes<Rank>& axes) const {
     py::array checked = array(value, name);
     check_shape<Rank>(checked, name, axes);
     check_writable(checked, name);
     return contiguous_view<T, Rank>(std::move(checked));
   }
-  /// To be written, any shape, as one axis.
-  Argument<T, 1> writable_flat(py::handle value, const std::string& name) const {
+  /// To write, of any shape, as one axis.
+  Argument<T, 1> writable_flat(py::handle value, const char* name) const {
     py::array checked = array(value, name);
     check_writable(checked, name);
     return flatten<T>(std::move(checked));
   }
-  Argument<T, 1> writable_flat_like(py::handle value, const std::string& name, const py::array& model) const;
+  Argument<T, 1> writable_flat_like(py::handle value, const char* name, const py::array& model) const;
 
  private:
   template <class U>
@@ -240,8 +259,8 @@ class Reader {
     View<U, 1> view(data_of<U>(array), {static_cast<std::int64_t>(array.size())});
     return {std::move(array), view};
   }
-  static void check_writable(const py::array& array, const std::string& name);
-  static void check_same_shape(const py::array& array, const std::string& name, const py::array& model);
+  static void check_writable(const py::array& array, const char* name);
+  static void check_same_shape(const py::array& array, const char* name, const py::array& model);
 
   const char* like_;
 };
@@ -251,12 +270,12 @@ extern template class Reader<double>;
 
 /// An array of any integer type (not bool) as contiguous int64.
 template <int Rank>
-Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::string& name, const Axes<Rank>& axes) {
+Argument<const std::int64_t, Rank> read_integers(py::handle value, const char* name, const Axes<Rank>& axes) {
   const py::array array = as_array(value, name, "integers");
   const char kind = array.dtype().kind();
   if (kind != 'i' && kind != 'u') fail_element(name, "an integer dtype", "int64", array);
   check_shape<Rank>(array, name, axes);
-  // Always a copy: what was checked must not change under the engine, which runs without the GIL.
+  // Always a copy: the engine checks the values and then runs without the GIL, so nobody else may change them.
   py::array converted = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>(
       array.attr("astype")(py::dtype::of<std::int64_t>()));
   if (!converted) throw std::bad_alloc();
@@ -265,16 +284,16 @@ Argument<const std::int64_t, Rank> read_integers(py::handle value, const std::st
 
 /// An array of bool, contiguous.
 template <int Rank>
-Argument<const bool, Rank> read_bools(py::handle value, const std::string& name, const Axes<Rank>& axes) {
+Argument<const bool, Rank> read_bools(py::handle value, const char* name, const Axes<Rank>& axes) {
   const py::array array = as_array(value, name, "bool");
   if (array.dtype().num() != py::dtype::num_of<bool>()) fail_element(name, "dtype bool", "bool", value);
   check_shape<Rank>(array, name, axes);
   return contiguous_view<const bool, Rank>(contiguous<bool>(array));
 }
 
-// ---- objects that one call at a time may use ------------------------------------------------------------------------
+// ---- objects that one thread at a time may use ----------------------------------------------------------------------
 
-/// Claims an object that is not safe to use from two threads at once; RuntimeError if another thread holds it.
+/// Claims such an object for the current scope; RuntimeError if another thread is using it.
 class Claim {
  public:
   Claim(std::atomic<bool>& taken, const char* name) : taken_(taken) {

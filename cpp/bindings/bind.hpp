@@ -1,24 +1,36 @@
-// What module.cpp registers, and what more than one part of it needs.
+// What module.cpp registers, subject by subject, and what several of them need.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 #include <lstmcore/lstm.hpp>
-#include <variant>
+#include <vector>
 
 namespace lstmcore::bindings {
 
 /// Name and shape of every weight, in order.
 pybind11::list parameter_list(const std::vector<LstmParameter>& parameters);
 
-/// What a Python `Lstm` holds.
-const std::variant<Lstm<float>, Lstm<double>>& engine_of(pybind11::handle lstm);
-
-void bind_config(pybind11::module_& module);
 void bind_cpu(pybind11::module_& module);
-void bind_lstm(pybind11::module_& module);
+
+// The LSTM.
+void bind_config(pybind11::module_& module);
 void bind_memory(pybind11::module_& module);
-void bind_ops(pybind11::module_& module);
+void bind_packed(pybind11::module_& module);
+void bind_tape(pybind11::module_& module);
+void bind_stream(pybind11::module_& module);
 void bind_tangent(pybind11::module_& module);
+
+// The operations around it.
+void bind_embedding(pybind11::module_& module);
+void bind_dense(pybind11::module_& module);
+void bind_windows(pybind11::module_& module);
+void bind_convolution(pybind11::module_& module);
+void bind_pooling(pybind11::module_& module);
+void bind_attention(pybind11::module_& module);
+void bind_normalization(pybind11::module_& module);
+void bind_dropout(pybind11::module_& module);
+void bind_losses(pybind11::module_& module);
+void bind_optimizers(pybind11::module_& module);
 
 }  // namespace lstmcore::bindings

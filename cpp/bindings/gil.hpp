@@ -1,4 +1,4 @@
-// Giving the GIL up for the time that the engine works, and getting it back quickly.
+// Releases the GIL while the engine computes, and gets it back quickly.
 #pragma once
 
 #include <Python.h>
@@ -13,24 +13,24 @@ namespace lstmcore::bindings {
 
 /// Runs a scope without the GIL, as pybind11's gil_scoped_release does.
 ///
-/// Many small models in several Python threads hold the GIL for some microseconds between two calls. A thread that
-/// comes back meanwhile would be put to sleep by CPython, and waking it costs more than such a call. So it first waits
-/// awake, for a short while, for as long as the GIL is with a thread that came back from the engine and has not left
-/// for it again.
+/// Several Python threads that run many small models hold the GIL for a few microseconds between two calls. CPython
+/// would put a thread that returns from the engine meanwhile to sleep, and waking it takes longer than such a call. So
+/// the thread first spins for a short while, as long as the GIL is held by a thread that returned from the engine and
+/// has not entered it again.
 class WithoutGil {
  public:
   WithoutGil() {
-    // Whoever stands there does not hold the GIL any more: this thread does.
+    // Whatever thread is recorded as the holder no longer is: this thread holds the GIL.
     PyThreadState* seen = holder().load(std::memory_order_relaxed);
     thread_ = PyEval_SaveThread();
-    // Another thread may already have taken over: then its name stays.
+    // Unless another thread has taken the GIL and recorded itself meanwhile.
     if (seen != nullptr) {
       holder().compare_exchange_strong(seen, nullptr, std::memory_order_release, std::memory_order_relaxed);
     }
   }
 
   ~WithoutGil() {
-    if (holder().load(std::memory_order_acquire) != nullptr) wait_awake();
+    if (holder().load(std::memory_order_acquire) != nullptr) spin();
     PyEval_RestoreThread(thread_);
     holder().store(thread_, std::memory_order_release);
   }
@@ -39,16 +39,16 @@ class WithoutGil {
   WithoutGil& operator=(const WithoutGil&) = delete;
 
  private:
-  /// The thread that last came back from the engine, until it leaves for it again. It may have lost the GIL meanwhile,
-  /// or have ended: it is compared, never followed.
+  /// The thread that last returned from the engine, until it enters the engine again. It may have lost the GIL or ended
+  /// since, so the pointer is only compared, never dereferenced.
   static std::atomic<PyThreadState*>& holder() {
     static std::atomic<PyThreadState*> thread{nullptr};
     return thread;
   }
 
-  static void wait_awake() {
+  static void spin() {
     using Clock = std::chrono::steady_clock;
-    // About what it costs to be put to sleep and woken: waiting longer could lose more than it wins.
+    // About the cost of being put to sleep and woken: spinning longer could lose more than it saves.
     const Clock::time_point end = Clock::now() + std::chrono::microseconds(50);
     do {
       for (int pause = 0; pause < 16; ++pause) {
@@ -62,5 +62,12 @@ class WithoutGil {
 
   PyThreadState* thread_ = nullptr;
 };
+
+/// Calls body() without the GIL and returns what it returns.
+template <class Body>
+auto without_gil(Body&& body) {
+  const WithoutGil released;
+  return body();
+}
 
 }  // namespace lstmcore::bindings

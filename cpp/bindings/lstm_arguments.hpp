@@ -1,4 +1,5 @@
-// Arguments of the LSTM's functions, with what keeps them alive: weights by name, sequences, states, gradients.
+// Arguments of the LSTM's functions as views, together with the arrays that own their memory: weights by name,
+// sequences, states, gradients.
 #pragma once
 
 #include <algorithm>
@@ -10,9 +11,21 @@
 
 namespace lstmcore::bindings {
 
-// What arguments must have the element type of.
+// How errors call what an argument must share its element type with.
 constexpr const char* weights_type = "the weights";
 constexpr const char* tape_type = "the tape";
+
+// More bytes than a row's step takes for each unit of a layer's output. `check_size` refuses what could not be counted.
+
+/// In a tape: gates, c and h, twice over.
+template <class T>
+constexpr std::int64_t tape_bytes = 12 * static_cast<std::int64_t>(sizeof(T));
+/// In a tape that steps are appended to: a buffer that grows takes twice what it needs.
+template <class T>
+constexpr std::int64_t growing_tape_bytes = 2 * tape_bytes<T>;
+/// In a stream.
+template <class T>
+constexpr std::int64_t stream_bytes = 16 * static_cast<std::int64_t>(sizeof(T));
 
 // ---- weights by name ------------------------------------------------------------------------------------------------
 
@@ -20,7 +33,7 @@ inline std::string weight_name(const std::string& name, const char* what = "weig
   return std::string(what) + "['" + name + "']";
 }
 
-/// weights[name], or nothing if there is none.
+/// weights[name], or a null object.
 inline py::object find_weight(py::handle weights, const std::string& name) {
   auto value = py::reinterpret_steal<py::object>(PyObject_GetItem(weights.ptr(), py::str(name).ptr()));
   if (!value) {
@@ -37,8 +50,8 @@ inline void check_mapping(py::handle weights, const char* what = "weights") {
   }
 }
 
-/// Throws ValueError if `weights` has a name that no parameter has. Not looked for in a dict of `expected` entries,
-/// which then lacks a parameter.
+/// Throws ValueError if `weights` has a name that no parameter has. A dict of `expected` entries is not searched: if it
+/// had such a name, it would lack a parameter, which the caller reports.
 inline void check_names(py::handle weights, const std::vector<LstmParameter>& parameters, const char* what = "weights",
                         std::size_t expected = 0) {
   if (PyDict_CheckExact(weights.ptr()) && static_cast<std::size_t>(PyDict_GET_SIZE(weights.ptr())) == expected) return;
@@ -56,11 +69,11 @@ inline void check_names(py::handle weights, const std::vector<LstmParameter>& pa
 
 [[noreturn]] inline void fail_missing(py::handle weights, const std::vector<LstmParameter>& parameters,
                                       const std::string& name) {
-  check_names(weights, parameters);  // a name that is wrong says more than one that is missing
+  check_names(weights, parameters);  // a misspelt name is the better explanation
   fail_value("weights: expected an array named '" + name + "', got none");
 }
 
-/// Weights of all cells, or (Element not const) where their gradients go, and what keeps them alive.
+/// Views of the weights of all cells, or (Element not const) of arrays for their gradients, and the arrays themselves.
 template <class Element>
 struct HeldCells {
   std::vector<LstmCellWeights<Element>> cells;
@@ -69,12 +82,12 @@ struct HeldCells {
   explicit HeldCells(const std::vector<LstmParameter>& parameters)
       : cells(static_cast<std::size_t>(parameters.back().cell) + 1) {}
 
-  /// Puts what `read(axes, name)` makes of an array where it belongs.
+  /// Stores the argument that read(axes, name) returns as the view of this parameter.
   template <class Read>
   void put(const LstmParameter& parameter, Read&& read, const char* what = "weights") {
     const std::string name = weight_name(parameter.name, what);
     cells[static_cast<std::size_t>(parameter.cell)].visit(parameter.tensor, [&](auto& view) {
-      auto argument = read(axes_of<std::decay_t<decltype(view)>::rank>(parameter), name);
+      auto argument = read(axes_of<std::decay_t<decltype(view)>::rank>(parameter), name.c_str());
       view = argument.view;
       owners.push_back(std::move(argument.owner));
     });
@@ -105,14 +118,14 @@ HeldCells<const T> read_weights(py::handle weights, const std::vector<LstmParame
   for (const LstmParameter& parameter : parameters) {
     const py::object value = find_weight(weights, parameter.name);
     if (!value) fail_missing(weights, parameters, parameter.name);
-    held.put(parameter, [&](const auto& axes, const std::string& name) {
+    held.put(parameter, [&](const auto& axes, const char* name) {
       return reader.template strided<rank_of<decltype(axes)>>(value, name, axes);
     });
   }
   return held;
 }
 
-/// Absent where `gradients` has no such name.
+/// The arrays of the mapping `gradients`, to write into; absent for weights that it does not name.
 template <class T>
 LstmWeightGradients<T> write_gradients(py::handle gradients, const std::vector<LstmParameter>& parameters,
                                        std::vector<py::object>& owners) {
@@ -125,7 +138,7 @@ LstmWeightGradients<T> write_gradients(py::handle gradients, const std::vector<L
     const py::object value = find_weight(gradients, parameter.name);
     if (!value) continue;
     ++found;
-    held.put(parameter, [&](const auto& axes, const std::string& name) {
+    held.put(parameter, [&](const auto& axes, const char* name) {
       return reader.template writable<rank_of<decltype(axes)>>(value, name, axes);
     });
   }
@@ -159,7 +172,7 @@ void copy(const View<const T, 3>& from, const View<T, 3>& to) {
   }
 }
 
-/// A new array for a state: a copy of `initial`, zeros if that is absent.
+/// A new array for a state: a copy of `initial`, or zeros if that is absent.
 template <class T>
 Argument<T, 3> new_state(const Argument<const T, 3>& initial, const std::array<std::int64_t, 3>& shape) {
   Argument<T, 3> state = allocate<T, 3>(shape);
@@ -173,7 +186,7 @@ Argument<T, 3> new_state(const Argument<const T, 3>& initial, const std::array<s
 
 // ---- sequences ------------------------------------------------------------------------------------------------------
 
-/// x, its initial state, and which steps of it count.
+/// x, its initial state, and which of its steps are valid.
 template <class T>
 struct HeldSequence {
   Argument<const T, 3> x, h, c;
@@ -205,20 +218,17 @@ struct HeldSequence {
   }
 
  private:
-  /// A broadcast x may be far larger than memory: its elements, the output's and what a tape keeps of them must at
-  /// least be countable.
+  /// A broadcast x may be far larger than memory: the bytes of x, of the output and of the tape must at least be
+  /// countable.
   void check_sizes(const LstmConfig& config, bool with_tape) const {
     const auto bytes_each = static_cast<std::int64_t>(sizeof(T));
     check_size("x", {batch(), steps(), config.input_size}, bytes_each);
     check_size("x", {batch(), steps(), config.output_size()}, bytes_each);
-    if (with_tape) {
-      // Gates, c and h of every layer and direction, twice over.
-      check_size("x", {batch(), steps(), config.num_layers, config.output_size()}, 12 * bytes_each);
-    }
+    if (with_tape) check_size("x", {batch(), steps(), config.num_layers, config.output_size()}, tape_bytes<T>);
   }
 };
 
-/// A new array (N, T, width), in memory with time first if asked for.
+/// A new array (N, T, width); with `time_major` its memory is laid out as (T, N, width).
 template <class T>
 Argument<T, 3> allocate_sequences(const std::array<std::int64_t, 3>& shape, bool time_major) {
   if (!time_major) return allocate<T, 3>(shape);
@@ -229,7 +239,14 @@ Argument<T, 3> allocate_sequences(const std::array<std::int64_t, 3>& shape, bool
 
 // ---- gradients ------------------------------------------------------------------------------------------------------
 
-/// Gradients by y, h and c, or their tangents, each of which may be None.
+/// Throws ValueError if the tape's backward has run.
+template <class Tape>
+void check_unused(const Tape& tape) {
+  if (tape.ready()) return;
+  fail_value("tape: expected one whose backward has not run yet, got one that was used already");
+}
+
+/// Gradients with respect to y, h and c, or their tangents, each of which may be None.
 template <class T>
 struct HeldOutputGradients {
   Argument<const T, 3> y, h, c;
@@ -249,7 +266,7 @@ struct HeldOutputGradients {
   LstmOutputGradients<T> views() const { return {y.view, h.view, c.view}; }
 };
 
-/// New arrays for gradients by x, h and c, or their tangents.
+/// New arrays for the gradients with respect to x, h and c, or for their tangents.
 template <class T>
 struct HeldInputGradients {
   Argument<T, 3> x, h, c;

@@ -8,14 +8,26 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
   module.doc() = "The compiled engine of lstmcore.";
   module.attr("__version__") = LSTMCORE_VERSION;
   try {
-    lstmcore::isa();  // a wrong LSTMCORE_ISA shall fail here, not in the middle of a training
+    lstmcore::isa();  // report a wrong LSTMCORE_ISA at import, not in the middle of a training
   } catch (const std::invalid_argument& error) {
     throw pybind11::import_error(error.what());
   }
-  lstmcore::bindings::bind_cpu(module);
-  lstmcore::bindings::bind_config(module);
-  lstmcore::bindings::bind_lstm(module);
-  lstmcore::bindings::bind_memory(module);
-  lstmcore::bindings::bind_tangent(module);
-  lstmcore::bindings::bind_ops(module);
+  using namespace lstmcore::bindings;
+  bind_cpu(module);
+  bind_config(module);
+  bind_memory(module);
+  bind_tape(module);
+  bind_packed(module);
+  bind_stream(module);
+  bind_tangent(module);
+  bind_embedding(module);
+  bind_dense(module);
+  bind_windows(module);
+  bind_convolution(module);
+  bind_pooling(module);
+  bind_attention(module);
+  bind_normalization(module);
+  bind_dropout(module);
+  bind_losses(module);
+  bind_optimizers(module);
 }

@@ -322,7 +322,7 @@ def test_wrong_arguments_of_the_engine(rng):
     with pytest.raises(ValueError, match="query_lengths: expected values from 0 to 1"):
         forward(query_lengths=np.array([1, 2]))
     context, weights = forward(v=np.ones(4))
-    with pytest.raises(ValueError, match="dv: expected to be there if and only if v is"):
+    with pytest.raises(ValueError, match="dv: expected an array if and only if v is one"):
         _core.attention_backward(
             keys, queries, values, np.ones(4), 1.0, None, None, weights, context, None
         )

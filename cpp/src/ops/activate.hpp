@@ -1,4 +1,4 @@
-// Activations of rows of units, forward and backward, and what else layers with a bias share.
+// What layers with a bias and an activation share: activations, forward and backward, and the bias itself.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ inline void check_activation(Activation activation) {
           "activation: expected linear, relu, tanh, sigmoid or softmax, got number ", static_cast<int>(activation));
 }
 
-/// values = activation(values) for some rows of `units`.
+/// values = activation(values), in place, for some rows of `units` elements.
 template <class T>
 void activate(Activation activation, T* values, std::int64_t rows, std::int64_t units) {
   const auto& kernels = active_kernels<T>();
@@ -38,7 +38,7 @@ void activate(Activation activation, T* values, std::int64_t rows, std::int64_t 
   }
 }
 
-/// dz = y * (dy - sum of dy * y), the softmax's Jacobian applied to dy.
+/// dz = y * (dy - sum of dy * y), the softmax's Jacobian applied to dy; dz may be dy.
 template <class T>
 void softmax_backward(const T* y, const T* dy, T* dz, std::int64_t units) {
   double sum = 0;
@@ -47,7 +47,7 @@ void softmax_backward(const T* y, const T* dy, T* dz, std::int64_t units) {
   for (std::int64_t u = 0; u < units; ++u) dz[u] = y[u] * (dy[u] - shift);
 }
 
-/// The gradient by the pre-activations of some rows; not called for a linear layer.
+/// The gradient with respect to the pre-activations of some rows; not called for a linear layer.
 template <class T>
 void activate_backward(Activation activation, const T* y, const T* dy, T* dz, std::int64_t rows, std::int64_t units) {
   const auto& kernels = active_kernels<T>();
@@ -73,7 +73,7 @@ void activate_backward(Activation activation, const T* y, const T* dy, T* dz, st
 template <class T>
 void sum_rows(const T* z, std::int64_t rows, std::int64_t units, T* sums) {
   const auto& kernels = active_kernels<T>();
-  const double cost = 4.0 * static_cast<double>(rows);
+  const double cost = policy::cost::summed * static_cast<double>(rows);
   parallel_ranges(units, cost, line_elements<T>, [&](std::int64_t begin, std::int64_t count) {
     std::fill_n(sums + begin, count, T(0));
     for (std::int64_t m = 0; m < rows; ++m) {
@@ -87,7 +87,7 @@ void sum_rows(const T* z, std::int64_t rows, std::int64_t units, T* sums) {
   });
 }
 
-/// A bias with zeros behind, as products want it; empty if it is absent.
+/// A bias padded with zeros to whole vectors, as products need it; empty if it is absent.
 template <class T>
 Buffer<T> whole_vectors(const View<const T, 1>& bias) {
   const std::int64_t units = bias.shape[0], lanes = active_kernels<T>().lanes;

@@ -7,6 +7,7 @@
 #include "../packing/pack.hpp"
 #include "../runtime/buffer.hpp"
 #include "../runtime/isa.hpp"
+#include "activate.hpp"
 #include "elements.hpp"
 #include "sequences.hpp"
 
@@ -24,15 +25,16 @@ struct Rows {
   T* row(Index index) const { return data + index * stride; }
 };
 
-/// Small products of one row of the batch, on the caller's thread. Every element is one running sum in rising order, so
-/// that neither padding nor the number of queries shows in its bits.
+/// Small products for one sequence, on the caller's thread. Every element is one running sum in rising order, so that
+/// its bits depend on neither the padding nor the number of queries.
 template <class T>
 class SmallProducts {
  public:
   /// out[r][m] = a[r] . b[m].
   void dots(const Rows<const T>& a, const Rows<const T>& b, const Rows<T>& out) {
     if (a.count == 1) {
-      // The few columns of a single row do not repay packing all of b: b's rows are the left factor instead.
+      // Packing all of b for one row of a costs more than the vector lanes that stay empty with b as the left factor.
+      // The sums, and so the bits, are the same.
       pack(1, a.width, a.data, Index{1}, a.stride);
       take_left(b);
       take_out(out.data, b.count, Index{1});
@@ -45,7 +47,7 @@ class SmallProducts {
     run(a.count, a.width, b.count);
   }
 
-  /// out[r] = sum over m of a[r][m] b[m], for a with a column for each row of b.
+  /// out[r] = sum over m of a[r][m] b[m]; a has a column for each row of b.
   void mix(const Rows<const T>& a, const Rows<const T>& b, const Rows<T>& out) {
     pack(b.width, b.count, b.data, b.stride, Index{1});
     take_left(a);
@@ -53,7 +55,7 @@ class SmallProducts {
     run(a.count, b.count, b.width);
   }
 
-  /// out[m] = sum over r of a[r][m] b[r], for b with as many rows as a.
+  /// out[m] = sum over r of a[r][m] b[r]; b has as many rows as a.
   void mix_transposed(const Rows<const T>& a, const Rows<const T>& b, const Rows<T>& out) {
     for (Index begin = 0; begin < a.count; begin += kernels::most_transposed_depth) {
       kernels::TransposedProduct<T> product{};
@@ -81,7 +83,7 @@ class SmallProducts {
   /// Element (k, column) at b[k * k_stride + column * column_stride].
   void pack(Index columns, Index depth, const T* b, Index k_stride, Index column_stride) {
     panels_.resize(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes)));
-    if (column_stride == 1) {  // said to the compiler, for its vectors
+    if (column_stride == 1) {  // as a constant, so that the compiler vectorizes the copy
       pack_panels(b, k_stride, Index{1}, depth, columns, kernels_.lanes, panels_.data());
     } else {
       pack_panels(b, k_stride, column_stride, depth, columns, kernels_.lanes, panels_.data());
@@ -116,7 +118,7 @@ class SmallProducts {
   std::vector<T*> out_;
 };
 
-/// What all calls of one forward or backward share.
+/// The arguments and sizes that forward and backward share.
 template <class T>
 struct Problem {
   View<const T, 3> keys, queries, values;
@@ -127,35 +129,37 @@ struct Problem {
   Index rows() const { return keys.shape[0]; }
   Index steps() const { return keys.shape[1]; }
   Index units() const { return keys.shape[2]; }
-  Index asked() const { return queries.shape[1]; }
+  Index query_count() const { return queries.shape[1]; }
   Index columns() const { return values.shape[2]; }
 
   Index length(Index n) const { return ops::length_of(lengths, n, steps()); }
-  /// Queries that look at something.
-  Index queries_of(Index n) const { return length(n) > 0 ? ops::length_of(query_lengths, n, asked()) : 0; }
+  /// Valid queries of a sequence that has keys to attend to.
+  Index valid_queries(Index n) const { return length(n) > 0 ? ops::length_of(query_lengths, n, query_count()) : 0; }
 
-  Rows<const T> keys_of(Index n) const { return {keys.data + n * steps() * units(), length(n), units(), units()}; }
-  Rows<const T> asked_of(Index n) const {
-    return {queries.data + n * asked() * units(), queries_of(n), units(), units()};
+  Rows<const T> key_rows(Index n) const { return {keys.data + n * steps() * units(), length(n), units(), units()}; }
+  Rows<const T> query_rows(Index n) const {
+    return {queries.data + n * query_count() * units(), valid_queries(n), units(), units()};
   }
-  Rows<const T> values_of(Index n) const {
+  Rows<const T> value_rows(Index n) const {
     return {values.data + n * steps() * columns(), length(n), columns(), columns()};
   }
 
-  /// Floating-point operations of a row's forward, about.
+  /// About the floating-point operations of one sequence's forward.
   double cost() const {
-    const double pairs = static_cast<double>(steps()) * static_cast<double>(asked());
-    const double each = (v ? 20.0 : 2.0) * static_cast<double>(units()) + 2.0 * static_cast<double>(columns()) + 20.0;
+    const double pairs = static_cast<double>(steps()) * static_cast<double>(query_count());
+    const double score = v ? policy::cost::activated : 2.0;
+    const double softmax = policy::cost::activated;
+    const double each = score * static_cast<double>(units()) + 2.0 * static_cast<double>(columns()) + softmax;
     return pairs * each;
   }
 };
 
-/// Steps whose tanh(key + query) are held at a time: they stay in the first-level cache.
+/// Steps whose tanh(key + query) is computed together, so that it stays in the first-level cache.
 constexpr Index block_steps = 32;
 
-/// tanh(keys[t] + query) for `count` steps from `first` on.
+/// out = tanh(keys[t] + query), of which v makes a score, for `count` steps from `first` on.
 template <class T>
-void blend(const Rows<const T>& keys, Index first, Index count, const T* query, T* out) {
+void score_features(const Rows<const T>& keys, Index first, Index count, const T* query, T* out) {
   const auto& kernels = active_kernels<T>();
   for (Index t = 0; t < count; ++t) {
     std::copy_n(keys.row(first + t), keys.width, out + t * keys.width);
@@ -164,46 +168,46 @@ void blend(const Rows<const T>& keys, Index first, Index count, const T* query, 
   kernels.tanh(out, out, count * keys.width);
 }
 
-/// Forward of single rows; one for each thread.
+/// Forward of one sequence after another; one object per thread.
 template <class T>
 class RowForward {
  public:
   RowForward(const Problem<T>& problem, const View<T, 3>& weights, const View<T, 3>& context)
       : problem_(problem), weights_(weights), context_(context) {
-    if (problem.v) blended_.resize(static_cast<std::size_t>(block_steps * problem.units()));
+    if (problem.v) features_.resize(static_cast<std::size_t>(block_steps * problem.units()));
   }
 
   void run(Index n) {
-    const Index steps = problem_.steps(), asked = problem_.asked(), columns = problem_.columns();
-    const Index length = problem_.length(n), count = problem_.queries_of(n);
-    T* const weights = weights_.data + n * asked * steps;
-    T* const context = context_.data + n * asked * columns;
+    const Index steps = problem_.steps(), query_count = problem_.query_count(), columns = problem_.columns();
+    const Index length = problem_.length(n), count = problem_.valid_queries(n);
+    T* const weights = weights_.data + n * query_count * steps;
+    T* const context = context_.data + n * query_count * columns;
     for (Index s = 0; s < count; ++s) std::fill(weights + s * steps + length, weights + (s + 1) * steps, T(0));
-    std::fill(weights + count * steps, weights + asked * steps, T(0));
-    std::fill(context + count * columns, context + asked * columns, T(0));
+    std::fill(weights + count * steps, weights + query_count * steps, T(0));
+    std::fill(context + count * columns, context + query_count * columns, T(0));
     if (count == 0) return;
     const Rows<T> scores{weights, count, length, steps};
     if (problem_.v) {
       add_scores(n, scores);
     } else {
-      products_.dots(problem_.asked_of(n), problem_.keys_of(n), scores);
+      products_.dots(problem_.query_rows(n), problem_.key_rows(n), scores);
     }
     for (Index s = 0; s < count; ++s) {
       if (problem_.scale != T(1)) kernels_.scale(scores.row(s), problem_.scale, length);
       kernels_.softmax(scores.row(s), scores.row(s), length);
     }
-    products_.mix({weights, count, length, steps}, problem_.values_of(n), {context, count, columns, columns});
+    products_.mix({weights, count, length, steps}, problem_.value_rows(n), {context, count, columns, columns});
   }
 
  private:
   void add_scores(Index n, const Rows<T>& scores) {
-    const Rows<const T> keys = problem_.keys_of(n), queries = problem_.asked_of(n);
+    const Rows<const T> keys = problem_.key_rows(n), queries = problem_.query_rows(n);
     const Index units = problem_.units();
     for (Index s = 0; s < queries.count; ++s) {
       for (Index first = 0; first < keys.count; first += block_steps) {
         const Index count = std::min(block_steps, keys.count - first);
-        blend(keys, first, count, queries.row(s), blended_.data());
-        products_.dots({problem_.v.data, 1, units, units}, {blended_.data(), count, units, units},
+        score_features(keys, first, count, queries.row(s), features_.data());
+        products_.dots({problem_.v.data, 1, units, units}, {features_.data(), count, units, units},
                        {scores.row(s) + first, 1, count, count});
       }
     }
@@ -213,85 +217,82 @@ class RowForward {
   const Problem<T>& problem_;
   View<T, 3> weights_, context_;
   SmallProducts<T> products_;
-  Buffer<T> blended_;
+  Buffer<T> features_;
 };
 
-/// Where the gradients go.
+/// The gradients with respect to the results, and arrays for those with respect to the arguments.
 template <class T>
 struct Gradients {
   View<const T, 3> weights, context;
   View<T, 3> keys, queries, values;
-  T* v;  // of each row of the batch, one after the other
+  T* v;  // (N, U): one row per sequence, to be added up in order
 };
 
-/// Backward of single rows; one for each thread.
+/// Backward of one sequence after another; one object per thread.
 template <class T>
 class RowBackward {
  public:
   RowBackward(const Problem<T>& problem, const Gradients<T>& gradients)
-      : problem_(problem), gradients_(gradients), scores_(static_cast<std::size_t>(problem.asked() * problem.steps())) {
+      : problem_(problem),
+        gradients_(gradients),
+        scores_(static_cast<std::size_t>(problem.query_count() * problem.steps())) {
     if (problem.v) {
-      blended_.resize(static_cast<std::size_t>(block_steps * problem.units()));
+      features_.resize(static_cast<std::size_t>(block_steps * problem.units()));
       slope_.resize(static_cast<std::size_t>(problem.units()));
     }
   }
 
   void run(Index n) {
-    const Index steps = problem_.steps(), asked = problem_.asked(), units = problem_.units();
-    const Index columns = problem_.columns(), length = problem_.length(n), count = problem_.queries_of(n);
+    const Index steps = problem_.steps(), query_count = problem_.query_count(), units = problem_.units();
+    const Index columns = problem_.columns(), length = problem_.length(n), count = problem_.valid_queries(n);
     T* const dvalues = gradients_.values.data + n * steps * columns;
     T* const dkeys = gradients_.keys.data + n * steps * units;
-    T* const dqueries = gradients_.queries.data + n * asked * units;
+    T* const dqueries = gradients_.queries.data + n * query_count * units;
     T* const dv = problem_.v ? gradients_.v + n * units : nullptr;
     const Index seen = count > 0 ? length : 0;
     std::fill(dvalues + seen * columns, dvalues + steps * columns, T(0));
     std::fill(dkeys + seen * units, dkeys + steps * units, T(0));
-    std::fill(dqueries + count * units, dqueries + asked * units, T(0));
+    std::fill(dqueries + count * units, dqueries + query_count * units, T(0));
     if (problem_.v) std::fill_n(dv, units, T(0));
     if (count == 0) return;
-    const Rows<const T> weights{gradients_.weights.data + n * asked * steps, count, length, steps};
-    const Rows<const T> dcontext{gradients_.context.data + n * asked * columns, count, columns, columns};
+    const Rows<const T> weights{gradients_.weights.data + n * query_count * steps, count, length, steps};
+    const Rows<const T> dcontext{gradients_.context.data + n * query_count * columns, count, columns, columns};
     const Rows<T> dscores{scores_.data(), count, length, length};
     products_.mix_transposed(weights, dcontext, {dvalues, length, columns, columns});
-    products_.dots(dcontext, problem_.values_of(n), dscores);
-    for (Index s = 0; s < count; ++s) softmax_backward(weights.row(s), dscores.row(s), length);
+    products_.dots(dcontext, problem_.value_rows(n), dscores);
+    for (Index s = 0; s < count; ++s) {
+      ops::softmax_backward(weights.row(s), dscores.row(s), dscores.row(s), length);
+      if (problem_.scale != T(1)) kernels_.scale(dscores.row(s), problem_.scale, length);
+    }
     if (problem_.v) {
       add_additive(n, dscores, dkeys, dqueries, dv);
       return;
     }
     const Rows<const T> slopes{dscores.data, count, length, length};
-    products_.mix(slopes, problem_.keys_of(n), {dqueries, count, units, units});
-    products_.mix_transposed(slopes, problem_.asked_of(n), {dkeys, length, units, units});
+    products_.mix(slopes, problem_.key_rows(n), {dqueries, count, units, units});
+    products_.mix_transposed(slopes, problem_.query_rows(n), {dkeys, length, units, units});
   }
 
  private:
-  /// From the gradient by the weights to that by the scores before their scale, in place.
-  void softmax_backward(const T* weights, T* slopes, Index count) const {
-    double sum = 0;
-    for (Index t = 0; t < count; ++t) sum += static_cast<double>(slopes[t]) * static_cast<double>(weights[t]);
-    const T shift = static_cast<T>(sum);
-    for (Index t = 0; t < count; ++t) slopes[t] = weights[t] * (slopes[t] - shift) * problem_.scale;
-  }
-
   void add_additive(Index n, const Rows<T>& dscores, T* dkeys, T* dqueries, T* dv) {
-    const Rows<const T> keys = problem_.keys_of(n), queries = problem_.asked_of(n);
+    const Rows<const T> keys = problem_.key_rows(n), queries = problem_.query_rows(n);
     const Index units = problem_.units();
     std::fill_n(dkeys, keys.count * units, T(0));
     std::fill_n(dqueries, queries.count * units, T(0));
     for (Index s = 0; s < queries.count; ++s) {
       for (Index first = 0; first < keys.count; first += block_steps) {
         const Index count = std::min(block_steps, keys.count - first);
-        blend(keys, first, count, queries.row(s), blended_.data());
+        score_features(keys, first, count, queries.row(s), features_.data());
         for (Index t = 0; t < count; ++t) {
           const T slope = dscores.row(s)[first + t];
-          T* const blended = blended_.data() + t * units;
+          T* const features = features_.data() + t * units;
           std::copy_n(problem_.v.data, units, slope_.data());
           kernels_.scale(slope_.data(), slope, units);
-          kernels_.tanh_backward(blended, slope_.data(), slope_.data(), units);
+          kernels_.tanh_backward(features, slope_.data(), slope_.data(), units);
           kernels_.add(slope_.data(), dkeys + (first + t) * units, units);
           kernels_.add(slope_.data(), dqueries + s * units, units);
-          kernels_.scale(blended, slope, units);
-          kernels_.add(blended, dv, units);
+          kernels_.scale(features, slope, units);
+          kernels_.add(features, dv, units);
         }
       }
     }
@@ -301,7 +302,7 @@ class RowBackward {
   const Problem<T>& problem_;
   Gradients<T> gradients_;
   SmallProducts<T> products_;
-  Buffer<T> scores_, blended_, slope_;
+  Buffer<T> scores_, features_, slope_;
 };
 
 template <class T>
@@ -332,8 +333,8 @@ void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<con
                        double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
                        View<T, 3> weights, View<T, 3> context) {
   const Problem<T> problem = checked_problem(keys, queries, values, v, scale, lengths, query_lengths);
-  require_array("weights", weights, {problem.rows(), problem.asked(), problem.steps()});
-  require_array("context", context, {problem.rows(), problem.asked(), problem.columns()});
+  require_array("weights", weights, {problem.rows(), problem.query_count(), problem.steps()});
+  require_array("context", context, {problem.rows(), problem.query_count(), problem.columns()});
   ops::parallel_ranges(problem.rows(), problem.cost(), 1, [&](Index begin, Index count) {
     RowForward<T> row(problem, weights, context);
     for (Index n = begin; n < begin + count; ++n) row.run(n);
@@ -347,16 +348,16 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
                         View<T, 3> dvalues, View<T, 1> dv) {
   const Problem<T> problem = checked_problem(keys, queries, values, v, scale, lengths, query_lengths);
   const Index rows = problem.rows(), units = problem.units();
-  require_array("weights", weights, {rows, problem.asked(), problem.steps()});
-  require_array("dcontext", dcontext, {rows, problem.asked(), problem.columns()});
+  require_array("weights", weights, {rows, problem.query_count(), problem.steps()});
+  require_array("dcontext", dcontext, {rows, problem.query_count(), problem.columns()});
   require_array("dkeys", dkeys, keys.shape);
   require_array("dqueries", dqueries, queries.shape);
   require_array("dvalues", dvalues, values.shape);
-  require(static_cast<bool>(dv) == static_cast<bool>(v), "dv: expected to be there if and only if v is");
+  require(static_cast<bool>(dv) == static_cast<bool>(v), "dv: expected an array if and only if v is one");
   require_array_or_none("dv", dv, {units});
   Buffer<T> parts(static_cast<std::size_t>(v ? rows * units : 0));
   const Gradients<T> gradients{weights, dcontext, dkeys, dqueries, dvalues, parts.data()};
-  ops::parallel_ranges(rows, 3.0 * problem.cost(), 1, [&](Index begin, Index count) {
+  ops::parallel_ranges(rows, policy::cost::attention_backward * problem.cost(), 1, [&](Index begin, Index count) {
     RowBackward<T> row(problem, gradients);
     for (Index n = begin; n < begin + count; ++n) row.run(n);
   });

@@ -17,7 +17,8 @@ namespace {
 
 // ---- windows as rows of a matrix ------------------------------------------------------------------------------------
 
-/// A sequence of `steps` rows at `data`; its first window begins at row `start`, which may lie before it.
+/// A sequence of `steps` rows at `data`. Its first window begins at row `start`, which is negative if the window begins
+/// before the sequence.
 template <class T>
 struct Sequence {
   const T* data;
@@ -26,12 +27,12 @@ struct Sequence {
 };
 
 /// Windows as rows of a product's factor: `size` rows of `width` elements, `dilation` rows apart; the windows of a
-/// sequence begin `stride` rows apart. A window without gaps that lies within its sequence is one piece of memory, to
-/// which the product can point; the others are copied, with zeros beyond the ends.
+/// sequence begin `stride` rows apart. A window without gaps that lies within its sequence is contiguous, so the
+/// product reads it where it is. Any other is copied, with zeros beyond the ends of the sequence.
 template <class T>
 struct WindowRows {
   static constexpr bool copies = true;
-  const ops::Steps& numbers;  // of the windows
+  const ops::ValidSteps& numbers;  // of the windows
   std::vector<Sequence<T>> sequences;
   Index width, size, dilation, stride;
 
@@ -68,11 +69,11 @@ struct WindowRows {
   }
 };
 
-/// Rows of a result: step t of sequence n is row bases[n] + t * stride.
+/// Rows of a result (see ops::PlainRows): step t of sequence n is row bases[n] + t * stride.
 template <class T>
-struct StepRows {
+struct OutputRows {
   static constexpr bool copies = false;
-  const ops::Steps& numbers;
+  const ops::ValidSteps& numbers;
   T* data;
   std::vector<Index> bases;
   Index width, stride;
@@ -87,7 +88,7 @@ struct StepRows {
 
 // ---- one convolution ------------------------------------------------------------------------------------------------
 
-/// Sizes and checked arguments that forward and backward share.
+/// The arguments and sizes that forward and backward share.
 template <class T>
 struct Convolution {
   const View<const T, 3>& x;
@@ -111,13 +112,13 @@ struct Convolution {
   Index length(Index n) const { return ops::length_of(lengths, n, steps); }
   Index outputs() const { return windows.count(steps); }
 
-  ops::Steps window_numbers() const {
+  ops::ValidSteps window_numbers() const {
     std::vector<Index> counts(static_cast<std::size_t>(batch));
     for (Index n = 0; n < batch; ++n) counts[static_cast<std::size_t>(n)] = windows.count(length(n));
-    return ops::Steps(counts);
+    return ops::ValidSteps(counts);
   }
 
-  WindowRows<T> window_rows(const ops::Steps& numbers) const {
+  WindowRows<T> window_rows(const ops::ValidSteps& numbers) const {
     std::vector<Sequence<T>> sequences;
     for (Index n = 0; n < batch; ++n) {
       sequences.push_back({x.data + n * steps * features, length(n), -windows.before(length(n))});
@@ -143,18 +144,19 @@ void check(const Convolution<T>& convolution, Activation activation) {
   ops::check_activation(activation);
 }
 
-/// dx of the steps that place `place` of some window lies on, of one in `stride`. All places that lie on these steps
-/// are `between` places apart, and from one to the next the window is `apart` windows earlier. So dx is a convolution
-/// of dz with the kernel at these places, in falling order.
+/// dx of every step that element `place` of some window falls on; these steps are `stride` apart. The elements of a
+/// window that fall on the same steps are `between` elements apart, and each next one belongs to a window `apart`
+/// windows earlier. So dx is a convolution of dz with these elements of the kernel, in falling order.
 template <class T>
-void input_gradient(const Convolution<T>& convolution, const ops::Steps& numbers, const T* dz, Index place, T* dx) {
+void input_gradient(const Convolution<T>& convolution, const ops::ValidSteps& numbers, const T* dz, Index place,
+                    T* dx) {
   const auto& [x, lengths, kernel, windows, batch, steps, features, size, filters] = convolution;
   const Index stride = windows.stride, divisor = std::gcd(stride, windows.dilation);
   const Index between = stride / divisor, apart = windows.dilation / divisor;
   const Index phase = place * windows.dilation % stride;
   const Index places = (size - 1 - place) / between + 1, last = place + (places - 1) * between;
 
-  // (C, places * F), so that the places' rows of F gradients and the weights go together.
+  // (C, places * F): the weights in the order of a window's gradients.
   Buffer<T> weights(static_cast<std::size_t>(features * places * filters));
   for (Index c = 0; c < features; ++c) {
     for (Index k = 0; k < places; ++k) {
@@ -172,15 +174,15 @@ void input_gradient(const Convolution<T>& convolution, const ops::Steps& numbers
     sequences.push_back(
         {dz + numbers.first(n) * filters, numbers.count(n), (first + before - last * windows.dilation) / stride});
   }
-  const ops::Steps rows(counts);
+  const ops::ValidSteps rows(counts);
   const auto factor = ops::Factor<T>::transposed(View<const T, 2>(weights.data(), {features, places * filters}));
   factor.multiply(WindowRows<T>{rows, std::move(sequences), filters, places, apart, 1}, rows.total(), nullptr,
-                  StepRows<T>{rows, dx, std::move(bases), features, stride}, [](Index, Index) {});
+                  OutputRows<T>{rows, dx, std::move(bases), features, stride}, [](Index, Index) {});
 }
 
-/// dkernel (K C, F) = windows^T dz. The kernels like many columns on the right, so the wider matrix stands there.
+/// dkernel (K C, F) = windows^T dz. The wider matrix is the right factor: kernels are fastest with many columns in it.
 template <class T>
-void kernel_gradient(const Convolution<T>& convolution, const ops::Steps& numbers, const T* dz, T* dkernel) {
+void kernel_gradient(const Convolution<T>& convolution, const ops::ValidSteps& numbers, const T* dz, T* dkernel) {
   const Index filters = convolution.filters, depth = convolution.size * convolution.features;
   const auto windows = convolution.window_rows(numbers);
   const ops::PlainRows<const T> gradients{dz, filters};
@@ -206,14 +208,14 @@ void conv1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vie
   require_array_or_none("bias", bias, {filters});
   require_array("y", y, {batch, outputs, filters});
   const auto numbers = convolution.window_numbers();
-  ops::zero_behind(y, numbers);
+  ops::zero_padding(y, numbers);
   std::vector<Index> bases;
   for (Index n = 0; n < batch; ++n) bases.push_back(n * outputs);
   const auto padded_bias = ops::whole_vectors(bias);
   const auto factor =
       ops::Factor<T>::plain(View<const T, 2>(kernel.data, {convolution.size * convolution.features, filters}));
   factor.multiply(convolution.window_rows(numbers), numbers.total(), bias ? padded_bias.data() : nullptr,
-                  StepRows<T>{numbers, y.data, std::move(bases), filters, 1}, [&](Index begin, Index end) {
+                  OutputRows<T>{numbers, y.data, std::move(bases), filters, 1}, [&](Index begin, Index end) {
                     numbers.for_runs(begin, end, [&](Index n, Index t, Index, Index run) {
                       ops::activate(activation, y.data + (n * outputs + t) * filters, run, filters);
                     });
@@ -233,31 +235,32 @@ void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vi
   require_array_or_none("dkernel", dkernel, kernel.shape);
   require_array_or_none("dbias", dbias, {filters});
 
-  // The gradients by the pre-activations, window after window.
+  // The gradients with respect to the pre-activations, window after window.
   const auto numbers = convolution.window_numbers();
   const bool linear = activation == Activation::linear;
-  const bool as_given = linear && numbers.total() == convolution.batch * outputs;
-  Buffer<T> gradients(static_cast<std::size_t>(as_given ? 0 : numbers.total() * filters));
-  if (!as_given) {
-    ops::parallel_ranges(numbers.total(), 20.0 * static_cast<double>(filters), 1, [&](Index begin, Index count) {
-      numbers.for_runs(begin, begin + count, [&](Index n, Index t, Index number, Index run) {
-        const Index from = (n * outputs + t) * filters;
-        T* const to = gradients.data() + number * filters;
-        if (linear) {
-          std::copy_n(dy.data + from, run * filters, to);
-        } else {
-          ops::activate_backward(activation, y.data + from, dy.data + from, to, run, filters);
-        }
-      });
-    });
+  const bool in_place = linear && numbers.total() == convolution.batch * outputs;
+  Buffer<T> gradients(static_cast<std::size_t>(in_place ? 0 : numbers.total() * filters));
+  if (!in_place) {
+    ops::parallel_ranges(numbers.total(), policy::cost::activated * static_cast<double>(filters), 1,
+                         [&](Index begin, Index count) {
+                           numbers.for_runs(begin, begin + count, [&](Index n, Index t, Index number, Index run) {
+                             const Index from = (n * outputs + t) * filters;
+                             T* const to = gradients.data() + number * filters;
+                             if (linear) {
+                               std::copy_n(dy.data + from, run * filters, to);
+                             } else {
+                               ops::activate_backward(activation, y.data + from, dy.data + from, to, run, filters);
+                             }
+                           });
+                         });
   }
-  const T* const dz = as_given ? dy.data : gradients.data();
+  const T* const dz = in_place ? dy.data : gradients.data();
   if (dx) {
     if (windows.stride > 1 || lengths) {
       const Index row = dx.shape[1] * dx.shape[2];
       ops::parallel_rows(dx, [&](Index n) { std::fill_n(dx.data + n * row, row, T(0)); });
     }
-    // Places of the kernel that many apart lie on the same steps.
+    // Elements of the kernel that are this many apart fall on the same steps.
     const Index different = std::min(windows.stride / std::gcd(windows.stride, windows.dilation), windows.size);
     for (Index place = 0; place < different; ++place) input_gradient(convolution, numbers, dz, place, dx.data);
   }
@@ -265,7 +268,7 @@ void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, Vi
   if (dbias) ops::sum_rows(dz, numbers.total(), filters, dbias.data);
 }
 
-// ---- packed once ----------------------------------------------------------------------------------------------------
+// ---- a kernel that is packed once -----------------------------------------------------------------------------------
 
 template <class T>
 struct PackedConvolution<T>::Packed {
@@ -317,7 +320,7 @@ void PackedConvolution<T>::forward(View<const T, 3> x, std::int64_t before, std:
   require(outputs >= 1, "x: expected at least ", windows.span(), " time steps with what goes before and after, got ",
           before + steps + after);
   require_array("y", y, {batch, outputs, filters});
-  const ops::Steps numbers(std::vector<Index>(static_cast<std::size_t>(batch), outputs));
+  const ops::ValidSteps numbers(std::vector<Index>(static_cast<std::size_t>(batch), outputs));
   std::vector<Sequence<T>> sequences;
   sequences.reserve(static_cast<std::size_t>(batch));
   for (Index n = 0; n < batch; ++n) sequences.push_back({x.data + n * steps * features, steps, -before});

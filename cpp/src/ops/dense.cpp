@@ -52,10 +52,11 @@ void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2
   const bool linear = activation == Activation::linear;
   Buffer<T> gradients(static_cast<std::size_t>(linear ? 0 : rows * units));
   if (!linear) {
-    ops::parallel_ranges(rows, 20.0 * static_cast<double>(units), 1, [&](std::int64_t begin, std::int64_t count) {
-      ops::activate_backward(activation, y.data + begin * units, dy.data + begin * units,
-                             gradients.data() + begin * units, count, units);
-    });
+    ops::parallel_ranges(rows, policy::cost::activated * static_cast<double>(units), 1,
+                         [&](std::int64_t begin, std::int64_t count) {
+                           ops::activate_backward(activation, y.data + begin * units, dy.data + begin * units,
+                                                  gradients.data() + begin * units, count, units);
+                         });
   }
   const T* const dz = linear ? dy.data : gradients.data();
   if (dx && rows > 0) {

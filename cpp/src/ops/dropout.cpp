@@ -15,10 +15,11 @@ void dropout(View<const T, 1> x, double rate, std::uint64_t seed, View<T, 1> y) 
   const DropoutMask mask(rate);
   const T factor = static_cast<T>(mask.factor);
   const auto& kernels = active_kernels<T>();
-  ops::parallel_ranges(x.shape[0], 40.0, ops::line_elements<T>, [&](std::int64_t begin, std::int64_t count) {
-    kernels.dropout(x.data + begin, y.data + begin, count, seed, static_cast<std::uint64_t>(begin), mask.threshold,
-                    factor);
-  });
+  ops::parallel_ranges(x.shape[0], policy::cost::dropped, ops::line_elements<T>,
+                       [&](std::int64_t begin, std::int64_t count) {
+                         kernels.dropout(x.data + begin, y.data + begin, count, seed, static_cast<std::uint64_t>(begin),
+                                         mask.threshold, factor);
+                       });
 }
 
 template void dropout<float>(View<const float, 1>, double, std::uint64_t, View<float, 1>);

@@ -1,6 +1,7 @@
-// Flat arrays cut into ranges for threads.
+// Ranges of elements or rows, shared among threads.
 #pragma once
 
+#include "../runtime/policy.hpp"
 #include "../runtime/threads.hpp"
 
 namespace lstmcore::ops {
@@ -9,8 +10,8 @@ namespace lstmcore::ops {
 template <class T>
 constexpr std::int64_t line_elements = static_cast<std::int64_t>(64 / sizeof(T));
 
-/// Calls body(begin, count) for ranges that cover 0..count. `cost` is in floating-point operations an element; what
-/// mostly waits for memory costs some tens of them.
+/// Calls body(begin, size) for ranges that together cover 0 .. count - 1 and begin at multiples of `multiple`. `cost`
+/// is that of an element, as in policy::cost.
 template <class Body>
 void parallel_ranges(std::int64_t count, double cost, std::int64_t multiple, Body&& body) {
   const int threads = threads_for(static_cast<double>(count) * cost);

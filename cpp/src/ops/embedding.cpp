@@ -17,7 +17,7 @@ void check_ids(const View<const std::int64_t, 1>& ids, std::int64_t vocabulary) 
   }
 }
 
-/// One thread's part of dtable: these rows and columns of it.
+/// One thread's part of dtable: some rows and some columns.
 template <class T>
 void sum_gradients(const View<const std::int64_t, 1>& ids, const View<const T, 2>& dy, const View<T, 2>& dtable,
                    Range rows, Range columns) {
@@ -42,11 +42,12 @@ void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, 
   const std::int64_t width = table.shape[1];
   require_array("y", y, {ids.shape[0], width});
   check_ids(ids, table.shape[0]);
-  ops::parallel_ranges(ids.shape[0], 10.0 * static_cast<double>(width), 1, [&](std::int64_t begin, std::int64_t count) {
-    for (std::int64_t m = begin; m < begin + count; ++m) {
-      std::copy_n(table.data + ids.data[m] * width, width, y.data + m * width);
-    }
-  });
+  ops::parallel_ranges(ids.shape[0], policy::cost::visited * static_cast<double>(width), 1,
+                       [&](std::int64_t begin, std::int64_t count) {
+                         for (std::int64_t m = begin; m < begin + count; ++m) {
+                           std::copy_n(table.data + ids.data[m] * width, width, y.data + m * width);
+                         }
+                       });
 }
 
 template <class T>
@@ -57,8 +58,9 @@ void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, Vi
   require_array("dy", dy, {ids.shape[0], width});
   check_ids(ids, vocabulary);
   if (width == 0) return;
-  // Columns first: a few ids (padding, frequent words) may make most of the work, so ranges of ids would not balance.
-  const int threads = threads_for(10.0 * static_cast<double>(width) * static_cast<double>(ids.shape[0] + vocabulary));
+  // Threads share the columns first: a few very frequent ids (padding, common words) would make ranges of rows uneven.
+  const int threads =
+      threads_for(policy::cost::visited * static_cast<double>(width) * static_cast<double>(ids.shape[0] + vocabulary));
   const std::int64_t lines = (width + ops::line_elements<T> - 1) / ops::line_elements<T>;
   const int groups = static_cast<int>(std::min<std::int64_t>(threads, lines));
   const int bands = threads / groups;

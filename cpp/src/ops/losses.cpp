@@ -10,10 +10,10 @@
 namespace lstmcore {
 namespace {
 
-/// Elements of a chunk of rows that a thread works on at a time: they stay in its first-level cache.
+/// Elements of the rows that a thread computes together: they stay in its first-level cache.
 constexpr std::int64_t chunk_elements = 4096;
 
-/// Sum of term(0) ... term(count - 1) in double, as eight interleaved sums whose additions do not wait for each other.
+/// Sum of term(0) ... term(count - 1) in double. Eight independent accumulators hide the latency of the addition.
 template <class Term>
 double sum_of(std::int64_t count, Term&& term) {
   constexpr std::int64_t parts = 8;
@@ -26,7 +26,7 @@ double sum_of(std::int64_t count, Term&& term) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-/// The largest of count >= 1 elements; any of them if one is NaN.
+/// The largest of count >= 1 elements; unspecified if one is NaN.
 template <class T>
 T largest_of(const T* x, std::int64_t count) {
   constexpr std::int64_t parts = 8;
@@ -41,7 +41,8 @@ T largest_of(const T* x, std::int64_t count) {
   return best[0];
 }
 
-double in_order(const Buffer<double>& values, std::int64_t count) {
+/// Added in the order of the rows.
+double sum_in_order(const Buffer<double>& values, std::int64_t count) {
   double total = 0;
   for (std::int64_t m = 0; m < count; ++m) total += values[static_cast<std::size_t>(m)];
   return total;
@@ -52,7 +53,7 @@ double weight_of(const View<const T, 1>& weights, std::int64_t row) {
   return weights ? static_cast<double>(weights.data[row]) : 1.0;
 }
 
-/// exp(logits[m] - largest of logits[m]) and its sum, for one row.
+/// exp(logits - shift) of one row, and the sum of that.
 template <class T>
 struct ExpRow {
   const T* exponentials;
@@ -60,16 +61,16 @@ struct ExpRow {
   double shift;  // the largest logit
 };
 
-/// The walk over the rows of logits that both kinds of target share. row_loss(m, row) gives the loss of a row without
-/// its weight; row_gradient(m, row, factor, out) writes its gradient times factor. Rows of weight 0 count for nothing,
-/// whatever they hold.
+/// The loop over rows that both kinds of targets share. row_loss(m, row) returns the loss of a row without its weight;
+/// row_gradient(m, row, factor, out) writes its gradient times factor. Rows of weight 0 are skipped: they may hold NaN.
 template <class T, class RowLoss, class RowGradient>
 double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& weights, double scale,
                      const View<T, 2>& dlogits, RowLoss&& row_loss, RowGradient&& row_gradient) {
   const auto& kernels = active_kernels<T>();
   const std::int64_t rows = logits.shape[0], classes = logits.shape[1];
   const std::int64_t chunk = std::max<std::int64_t>(1, chunk_elements / classes);
-  const int threads = threads_for(50.0 * static_cast<double>(rows) * static_cast<double>(classes));
+  const int threads =
+      threads_for(policy::cost::cross_entropy * static_cast<double>(rows) * static_cast<double>(classes));
   Buffer<double> losses(static_cast<std::size_t>(rows));
   Buffer<T> scratch(static_cast<std::size_t>(threads * chunk * classes));
 
@@ -106,7 +107,7 @@ double cross_entropy(const View<const T, 2>& logits, const View<const T, 1>& wei
       for (std::int64_t m = 0; m < count; ++m) finish_row(begin + m, exponentials + m * classes);
     }
   });
-  return in_order(losses, rows);
+  return sum_in_order(losses, rows);
 }
 
 template <class T>
@@ -135,7 +136,7 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1
     return std::log(row.sum) + (row.shift - logit);
   };
   const auto row_gradient = [&](std::int64_t m, const ExpRow<T>& row, double factor, T* out) {
-    // Of the label's own class in double: softmax - 1 cancels where the prediction is right.
+    // In double for the label's own class, where softmax - 1 cancels if the prediction is right.
     const std::int64_t label = labels.data[m];
     const double own = factor * ((static_cast<double>(row.exponentials[label]) - row.sum) / row.sum);
     const T share = static_cast<T>(factor / row.sum);
@@ -155,13 +156,13 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, 
     const T *const x = logits.data + m * classes, *const target = targets.data + m * classes;
     const double log_sum = std::log(row.sum);
     return sum_of(classes, [&](std::int64_t u) {
-      const double share = static_cast<double>(target[u]);
-      // A class without a share adds nothing, even if its logit is -infinity.
-      return share == 0 ? 0.0 : share * (log_sum + (row.shift - static_cast<double>(x[u])));
+      const double probability = static_cast<double>(target[u]);
+      // A class of probability 0 adds nothing, even if its logit is -infinity.
+      return probability == 0 ? 0.0 : probability * (log_sum + (row.shift - static_cast<double>(x[u])));
     });
   };
   const auto row_gradient = [&](std::int64_t m, const ExpRow<T>& row, double factor, T* out) {
-    // The derivative for any sum of the targets, not only 1.
+    // This is the derivative for targets of any sum, not only 1.
     const T* const target = targets.data + m * classes;
     const double mass = sum_of(classes, [&](std::int64_t u) { return static_cast<double>(target[u]); });
     const double share = mass / row.sum;
@@ -198,10 +199,11 @@ double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, 
     const double factor = scale * weight * 2 / count;
     for (std::int64_t u = 0; out != nullptr && u < units; ++u) out[u] = static_cast<T>(factor * error(u));
   };
-  ops::parallel_ranges(rows, 20.0 * static_cast<double>(units), 1, [&](std::int64_t begin, std::int64_t count) {
-    for (std::int64_t m = begin; m < begin + count; ++m) do_row(m);
-  });
-  return in_order(losses, rows);
+  ops::parallel_ranges(rows, policy::cost::activated * static_cast<double>(units), 1,
+                       [&](std::int64_t begin, std::int64_t count) {
+                         for (std::int64_t m = begin; m < begin + count; ++m) do_row(m);
+                       });
+  return sum_in_order(losses, rows);
 }
 
 template double softmax_cross_entropy<float>(View<const float, 2>, View<const std::int64_t, 1>, View<const float, 1>,

@@ -10,12 +10,9 @@
 namespace lstmcore {
 namespace {
 
-/// What an element costs, as parallel_ranges counts it.
-constexpr double forward_cost = 30, backward_cost = 50;
-
-/// Steps whose shares of dgain and dshift are summed together. The sums of these groups, which follow from the lengths
-/// alone, are added in order: the same bits for any number of threads.
-constexpr std::int64_t group_steps = 256;
+/// Steps whose parts of dgain and dshift are summed together. These groups follow from the lengths alone, and their
+/// sums are added in order: the same bits for any number of threads.
+constexpr std::int64_t group_steps = policy::norm_group_steps;
 
 template <class T>
 void check(const View<const T, 3>& x, const View<const std::int64_t, 1>& lengths, const View<const T, 1>& gain) {
@@ -37,11 +34,12 @@ void layer_norm_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths,
   require_array("y", y, x.shape);
   require_array_or_none("moments", moments, {x.shape[0], steps, 2});
   const auto& kernels = active_kernels<T>();
-  const auto valid = ops::Steps::within(x, lengths);
-  ops::zero_behind(y, valid);
-  if (moments) ops::zero_behind(moments, valid);
+  const auto valid = ops::ValidSteps::within(x, lengths);
+  ops::zero_padding(y, valid);
+  if (moments) ops::zero_padding(moments, valid);
   ops::parallel_ranges(
-      valid.total(), forward_cost * static_cast<double>(width), 1, [&](std::int64_t begin, std::int64_t count) {
+      valid.total(), policy::cost::normalized * static_cast<double>(width), 1,
+      [&](std::int64_t begin, std::int64_t count) {
         valid.for_runs(begin, begin + count, [&](std::int64_t n, std::int64_t t, std::int64_t, std::int64_t run) {
           for (std::int64_t row = n * steps + t; row < n * steps + t + run; ++row) {
             T unused[2];
@@ -64,11 +62,11 @@ void layer_norm_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths
   require_array_or_none("dgain", dgain, {width});
   require_array_or_none("dshift", dshift, {width});
   const auto& kernels = active_kernels<T>();
-  const auto valid = ops::Steps::within(x, lengths);
-  if (dx) ops::zero_behind(dx, valid);
+  const auto valid = ops::ValidSteps::within(x, lengths);
+  if (dx) ops::zero_padding(dx, valid);
   const std::int64_t groups = (valid.total() + group_steps - 1) / group_steps;
   Buffer<T> sums(static_cast<std::size_t>(2 * groups * width));
-  const double group_cost = backward_cost * static_cast<double>(width) * static_cast<double>(group_steps);
+  const double group_cost = policy::cost::norm_backward * static_cast<double>(width) * static_cast<double>(group_steps);
   ops::parallel_ranges(groups, group_cost, 1, [&](std::int64_t first, std::int64_t count) {
     for (std::int64_t group = first; group < first + count; ++group) {
       T* const gain_sums = sums.data() + 2 * group * width;

@@ -9,9 +9,6 @@
 namespace lstmcore {
 namespace {
 
-/// Steps wait for memory: a few streams in, a few out.
-constexpr double step_cost = 50.0;
-
 void require_finite(const char* name, double value) {
   require(std::isfinite(value), name, ": expected a finite number, got ", value);
 }
@@ -26,7 +23,7 @@ void require_not_negative(const char* name, double value) {
 
 template <class T, class Body>
 void parallel_step(std::int64_t count, Body&& body) {
-  ops::parallel_ranges(count, step_cost, ops::line_elements<T>, body);
+  ops::parallel_ranges(count, policy::cost::optimized, ops::line_elements<T>, body);
 }
 
 }  // namespace
@@ -91,13 +88,13 @@ void adam_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> m, Vi
 template <class T>
 double squared_norm(View<const T, 1> values) {
   require_contiguous("values", values);
-  // Blocks of a fixed size, summed in order: the result does not depend on the threads.
-  constexpr std::int64_t block = 16384;
+  // Blocks of a fixed size, added in order: the result does not depend on the number of threads.
+  constexpr std::int64_t block = policy::squared_norm_block;
   const std::int64_t count = values.shape[0], blocks = (count + block - 1) / block;
   Buffer<double> sums(static_cast<std::size_t>(blocks));
   double* const partial = sums.data();
   const auto& kernels = active_kernels<T>();
-  ops::parallel_ranges(blocks, 10.0 * block, 1, [&](std::int64_t begin, std::int64_t part) {
+  ops::parallel_ranges(blocks, policy::cost::visited * block, 1, [&](std::int64_t begin, std::int64_t part) {
     for (std::int64_t index = begin; index < begin + part; ++index) {
       partial[index] = kernels.squared_norm(values.data + index * block, std::min(block, count - index * block));
     }

@@ -10,15 +10,15 @@
 namespace lstmcore {
 namespace {
 
-/// Columns that one pass over time handles: their running values stay in the first-level cache.
+/// Columns that are pooled together: their running values stay in the first-level cache.
 constexpr std::int64_t block_columns = 64;
 
-/// Time steps counted in integers of T's width, so that values and positions fill vectors of the same number of lanes.
+/// Time steps as integers of the size of T, so that vectors of values and of positions have the same number of lanes.
 template <class T>
 using Position = std::conditional_t<sizeof(T) == sizeof(std::int32_t), std::int32_t, std::int64_t>;
 
-/// The maximum and its first place for `width` <= block_columns columns of one row of x, `length` >= 1 steps. The first
-/// NaN counts as the maximum.
+/// The maximum of each of `width` <= block_columns columns over `length` >= 1 steps of one sequence, and the first step
+/// that has it. The first NaN counts as the maximum.
 template <class T>
 void max_of_columns(const T* x, std::int64_t stride, std::int64_t length, std::int64_t width, T* best,
                     Position<T>* place) {
@@ -37,7 +37,7 @@ void max_of_columns(const T* x, std::int64_t stride, std::int64_t length, std::i
   }
 }
 
-/// One row of max_over_time_forward; `argmax` may be null.
+/// max_over_time_forward of one sequence; `argmax` may be null.
 template <class T>
 void max_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y, std::int64_t* argmax) {
   T best[block_columns];
@@ -55,7 +55,7 @@ void max_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y, std
   }
 }
 
-/// One row of mean_over_time_forward, summed in double.
+/// mean_over_time_forward of one sequence, summed in double.
 template <class T>
 void mean_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y) {
   double sum[block_columns];
@@ -71,14 +71,14 @@ void mean_of_row(const T* x, std::int64_t length, std::int64_t columns, T* y) {
   }
 }
 
-/// Windows of max_pool1d, checked.
+/// Throws std::invalid_argument unless max_pool1d can use these windows.
 void check_windows(const Windows& windows) {
   windows.validate();
   require(windows.dilation == 1, "dilation: expected 1 for pooling, got ", windows.dilation);
   require(windows.padding != Padding::causal, "padding: expected valid or same for pooling, got causal");
 }
 
-/// One row of max_pool1d_forward; `argmax` may be null.
+/// max_pool1d_forward of one sequence; `argmax` may be null.
 template <class T>
 void max_of_windows(const T* x, std::int64_t length, std::int64_t columns, const Windows& windows, std::int64_t outputs,
                     T* y, std::int64_t* argmax) {

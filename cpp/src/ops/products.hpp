@@ -1,4 +1,4 @@
-// Matrix products for the layers around an LSTM, spread over threads. Bits do not depend on how the work is cut.
+// Matrix products for the layers around an LSTM, shared among threads. Bits do not depend on how the work is cut.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 
 namespace lstmcore::ops {
 
-/// Like pack_panels for a matrix whose columns are contiguous (the transposed of a row-major one): reads a cache line
-/// of a column at a time, because one element of each would evict the lines before they are used again.
+/// Like pack_panels, for a matrix whose columns are contiguous (the transpose of a row-major one). It reads a whole
+/// cache line of a column at a time: reading one element of every column would evict each line before its next use.
 template <class T>
 void pack_contiguous_columns(const T* b, Index column_stride, Index depth, Index columns, Index lanes, T* panels) {
   constexpr Index line = static_cast<Index>(64 / sizeof(T));
@@ -31,9 +31,11 @@ void pack_contiguous_columns(const T* b, Index column_stride, Index depth, Index
   }
 }
 
-/// Rows of a matrix that lie one after the other. Any other class with such a `locate` may stand for the rows of a
-/// factor or a result: it sets rows[r - begin] to where columns `first` .. first + count - 1 of row r are. One with
-/// `copies` may put them into `scratch`, which has room for `count` elements a row.
+/// The rows of a contiguous matrix, as a factor or result of a product.
+///
+/// Any class with this `locate` can stand for such rows: it sets rows[r - begin] to the address of columns `first` ..
+/// first + count - 1 of row r. A class with `copies` may assemble them in `scratch`, which has room for `count`
+/// elements per row.
 template <class T>
 struct PlainRows {
   static constexpr bool copies = false;
@@ -45,7 +47,7 @@ struct PlainRows {
   }
 };
 
-/// The right factor of products, packed: a row-major matrix (rows, columns) or its transposed.
+/// The right factor of products, packed: a row-major matrix (rows, columns) or its transpose.
 template <class T>
 class Factor {
  public:
@@ -66,15 +68,16 @@ class Factor {
     return factor;
   }
 
-  /// out[r] = bias + left[r] B for `rows` rows, which lie where `left` and `out` say (see PlainRows); bias (padded to
-  /// whole vectors) may be null. finish(begin, end) is called for ranges of rows that are complete, on the thread that
-  /// just wrote them where possible.
+  /// out[r] = bias + left[r] B for `rows` rows; `left` and `out` say where they are (see PlainRows). bias, padded to
+  /// whole vectors, may be null. finish(begin, end) is called once for every range of complete rows, on the thread that
+  /// has just written them where possible.
   template <class Left, class Out, class Finish>
   void multiply(const Left& left, Index rows, const T* bias, const Out& out, Finish&& finish) const {
     const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(depth_) * static_cast<double>(columns_);
     const int threads = threads_for(work);
     const bool by_rows = threads == 1 || rows >= threads * kernels_.tile_rows || panel_count() < threads;
-    const Index chunk = by_rows ? std::clamp<Index>(65536 / (depth_ + columns_), 24, most_rows) : most_rows;
+    const Index chunk =
+        by_rows ? std::clamp<Index>(chunk_elements / (depth_ + columns_), least_rows, most_rows) : most_rows;
     const Index copied = Left::copies ? std::min(chunk, rows) * depth_ : 0;
     Buffer<T> scratch(static_cast<std::size_t>(threads * copied));
     if (by_rows) {
@@ -102,17 +105,22 @@ class Factor {
   }
 
  private:
+  /// Rows that one call of the kernel computes at most: their addresses are on the stack.
   static constexpr Index most_rows = 256;
+  /// About the elements of both factors' rows and results that such a call reads and writes, so that they stay in the
+  /// second-level cache until `finish`; but never fewer rows than this.
+  static constexpr Index chunk_elements = 65536, least_rows = 24;
 
   Factor(Index depth, Index columns)
       : depth_(depth),
         columns_(columns),
         panels_(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes))) {}
 
-  /// part(first, count, panels) packs `count` columns from column `first` on.
+  /// Calls part(first, count, panels), which packs `count` columns from column `first` on.
   template <class Part>
   void pack(Part&& part) {
-    const int threads = threads_for(20.0 * static_cast<double>(depth_) * static_cast<double>(columns_));
+    const int threads =
+        threads_for(policy::cost::factor_packed * static_cast<double>(depth_) * static_cast<double>(columns_));
     parallel(threads, [&](int thread) {
       const Range range = split(columns_, threads, thread, panel_columns());
       part(range.begin, range.size(), panels_.data() + depth_ * range.begin);
@@ -147,14 +155,14 @@ class Factor {
   Buffer<T> panels_;
 };
 
-/// out (A, B) = a^T b for a (rows, A) and b (rows, B): out, contiguous, is cut into blocks, which threads share out.
+/// out (A, B) = a^T b for a (rows, A) and b (rows, B). The contiguous `out` is cut into blocks, which threads share.
 template <class T>
 class TransposedMultiply {
  public:
   TransposedMultiply(Index a_columns, Index b_columns, Index rows, T* out)
       : out_(out), a_columns_(a_columns), b_columns_(b_columns), rows_(rows) {}
 
-  /// `a` and `b` say where rows are; see PlainRows.
+  /// `a` and `b` say where the rows are; see PlainRows.
   template <class Left, class Right>
   void run(const Left& a, const Right& b) {
     const double work =
@@ -176,14 +184,14 @@ class TransposedMultiply {
   }
 
  private:
-  /// Rows of a chunk: as many as the first-level cache likes of a tile and a panel. A chunk's sums go on where the last
-  /// one's ended, so that every element is one sum in the order of the rows.
+  /// Rows of a chunk: a tile and a panel of this depth fit into the first-level cache. The sums of a chunk continue
+  /// those of the one before, so that every element is one running sum in the order of the rows.
   static constexpr Index chunk_rows = 192;
 
   static Index block_count(Index columns, Index block) { return (columns + block - 1) / block; }
   static Index round_up(Index value, Index multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-  /// Blocks as large as the second-level cache likes, but enough of them for every thread.
+  /// Blocks that fill the second-level cache, or smaller ones if each thread would not get one.
   void choose_blocks(int threads) {
     const Index tile = kernels_.tile_rows, panel = kernels::panel_vectors * kernels_.lanes;
     a_block_ = round_up(std::min<Index>(a_columns_, 192), tile);

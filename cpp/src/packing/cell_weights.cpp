@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 #include "../sequence/dropout_mask.hpp"
 #include "pack.hpp"
 
@@ -17,7 +18,7 @@ constexpr Index peephole_gates = 3;
 template <class Pack>
 void pack_in_parallel(const CellShape& shape, Pack&& pack) {
   const Index elements = shape.gates_width() * (shape.input + shape.state);
-  const int threads = threads_for(static_cast<double>(elements) * 16);
+  const int threads = threads_for(static_cast<double>(elements) * policy::cost::packed);
   parallel(threads, [&](int index) { pack(split(shape.blocks(), threads, index)); });
 }
 
@@ -84,7 +85,7 @@ constexpr Index most_quantized_depth = Index{1} << 17;
 bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>& panels, Index depth, Index columns,
                  LowpPanels& lowp) {
   lowp.prepare(arithmetic, depth, columns, lanes);
-  const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.terms) * 16);
+  const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.terms) * policy::cost::packed);
   std::atomic<bool> exact{true};
   parallel(threads, [&](int index) {
     const Range own = split(lowp.panels(), threads, index);
@@ -163,7 +164,7 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
   duplicate(norms, copy.norms);
   const DropoutMask mask(rate);
   const std::vector<T> ones(static_cast<std::size_t>(shape.state), T(1));
-  const int threads = threads_for(static_cast<double>(shape.gates_width() * shape.state) * 16);
+  const int threads = threads_for(static_cast<double>(shape.gates_width() * shape.state) * policy::cost::packed);
   std::vector<std::vector<T>> factors(static_cast<std::size_t>(threads), ones);
   parallel(threads, [&](int index) {
     T* const row = factors[static_cast<std::size_t>(index)].data();

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "policy.hpp"
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
@@ -14,18 +16,19 @@
 namespace lstmcore::memory {
 namespace {
 
-constexpr std::size_t smallest_kept = std::size_t{1} << 16;
-constexpr std::size_t most_kept = std::size_t{1} << 28;
+using policy::huge_page_bytes;
+using policy::smallest_huge_block;
+using policy::smallest_stored_block;
 
 struct Block {
   void* address = nullptr;
   std::size_t bytes = 0;
 };
 
-/// Blocks given back and not yet taken. Never destroyed: tapes may outlive every other static object.
+/// Blocks that were returned and not taken again. Never destroyed, because a tape may outlive every static object.
 struct Cache {
   std::mutex mutex;
-  std::array<Block, 32> blocks;
+  std::array<Block, policy::most_stored_blocks> blocks;
   std::size_t bytes = 0;
 };
 
@@ -35,22 +38,17 @@ Cache& cache() {
 }
 
 #if defined(__unix__) || defined(__APPLE__)
-/// A child must not inherit the lock from a thread that it does not have.
+/// A fork waits for the lock and frees it on both sides: the child could never get it from a thread that it lacks.
 [[maybe_unused]] const bool watching_forks =
     pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); }) == 0;
 #endif
 
-/// A tape is walked through from end to end several times: in small pages, every few rows would cost a look into the
-/// page tables.
-constexpr std::size_t huge_page = std::size_t{1} << 21;
-constexpr std::size_t smallest_huge = 2 * huge_page;
-
 std::align_val_t alignment_of(std::size_t bytes) {
-  return std::align_val_t(bytes < smallest_huge ? alignment : huge_page);
+  return std::align_val_t(bytes < smallest_huge_block ? alignment : huge_page_bytes);
 }
 
-/// Small blocks are aligned by hand, with the address of the whole in front: the allocator is several times faster
-/// where it need not care.
+/// Small blocks are aligned by hand, with the address of the allocation stored in front of the block: the allocator is
+/// several times faster when it does not have to align.
 void* allocate_small(std::size_t bytes) {
   char* const whole = static_cast<char*>(::operator new(bytes + alignment));
   const std::size_t beyond = reinterpret_cast<std::uintptr_t>(whole) % alignment;  // at most alignment - 16
@@ -61,15 +59,15 @@ void* allocate_small(std::size_t bytes) {
 void release_small(void* block) noexcept { ::operator delete(static_cast<void**>(block)[-1]); }
 
 void* allocate(std::size_t bytes) {
-  if (bytes < smallest_kept) return allocate_small(bytes);
+  if (bytes < smallest_stored_block) return allocate_small(bytes);
   void* const address = ::operator new(bytes, alignment_of(bytes));
 #if defined(__linux__)
-  if (bytes >= smallest_huge) madvise(address, bytes / huge_page * huge_page, MADV_HUGEPAGE);
+  if (bytes >= smallest_huge_block) madvise(address, bytes / huge_page_bytes * huge_page_bytes, MADV_HUGEPAGE);
 #endif
   return address;
 }
 void release(const Block& block) noexcept {
-  if (block.bytes < smallest_kept) {
+  if (block.bytes < smallest_stored_block) {
     release_small(block.address);
   } else {
     ::operator delete(block.address, alignment_of(block.bytes));
@@ -79,14 +77,14 @@ void release(const Block& block) noexcept {
 }  // namespace
 
 void* take(std::size_t bytes) {
-  if (bytes < smallest_kept) return allocate(bytes);
+  if (bytes < smallest_stored_block) return allocate(bytes);
   {
-    Cache& kept = cache();
-    const std::lock_guard<std::mutex> lock(kept.mutex);
-    for (Block& block : kept.blocks) {
+    Cache& stored = cache();
+    const std::lock_guard<std::mutex> lock(stored.mutex);
+    for (Block& block : stored.blocks) {
       if (block.bytes != bytes) continue;
       void* const address = block.address;
-      kept.bytes -= bytes;
+      stored.bytes -= bytes;
       block = Block{};
       return address;
     }
@@ -94,20 +92,20 @@ void* take(std::size_t bytes) {
   return allocate(bytes);
 }
 
-void give(void* block, std::size_t bytes) noexcept {
-  Block evicted{block, bytes};
-  if (bytes >= smallest_kept && bytes <= most_kept / 2) {
-    Cache& kept = cache();
-    const std::lock_guard<std::mutex> lock(kept.mutex);
-    for (Block& slot : kept.blocks) {
-      if (slot.address != nullptr || kept.bytes + bytes > most_kept) continue;
-      slot = evicted;
-      kept.bytes += bytes;
-      evicted = Block{};
+void give_back(void* block, std::size_t bytes) noexcept {
+  Block surplus{block, bytes};
+  if (bytes >= smallest_stored_block && bytes <= policy::most_stored_bytes / 2) {
+    Cache& stored = cache();
+    const std::lock_guard<std::mutex> lock(stored.mutex);
+    for (Block& slot : stored.blocks) {
+      if (slot.address != nullptr || stored.bytes + bytes > policy::most_stored_bytes) continue;
+      slot = surplus;
+      stored.bytes += bytes;
+      surplus = Block{};
       break;
     }
   }
-  if (evicted.address != nullptr) release(evicted);
+  if (surplus.address != nullptr) release(surplus);
 }
 
 }  // namespace lstmcore::memory

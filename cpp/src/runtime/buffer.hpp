@@ -12,10 +12,10 @@ namespace lstmcore {
 
 namespace memory {
 constexpr std::size_t alignment = 64;
-/// Blocks of a few kilobytes and more are kept for the next taker when given back, because returning them to the system
-/// costs a page fault per 4 KiB at the next use, up to a limit for the whole process.
+/// An uninitialized block. Large blocks may be ones that were returned before: see policy.hpp.
 void* take(std::size_t bytes);
-void give(void* block, std::size_t bytes) noexcept;
+/// Returns a block of `take` for the next taker, or to the system if enough are stored.
+void give_back(void* block, std::size_t bytes) noexcept;
 }  // namespace memory
 
 /// `count` uninitialized elements of a trivial type.
@@ -33,7 +33,7 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
-  /// Contents are lost. Keeps the memory if it is large enough.
+  /// Loses the contents, and takes new memory only if there is too little.
   void resize(std::size_t count) {
     if (count > capacity_) {
       clear();
@@ -43,12 +43,12 @@ class Buffer {
     }
     size_ = count;
   }
-  /// Empties the buffer and takes room for `count` elements.
+  /// Empties the buffer and makes room for `count` elements.
   void reserve(std::size_t count) {
     resize(count);
     size_ = 0;
   }
-  /// Keeps the contents; a buffer that grows often takes room for more.
+  /// Preserves the contents. Doubles the memory at least, so that a buffer may grow often.
   void grow(std::size_t count) {
     if (count > capacity_) {
       Buffer larger(std::max(count, 2 * capacity_));
@@ -58,7 +58,7 @@ class Buffer {
     size_ = count;
   }
   void clear() noexcept {
-    if (data_ != nullptr) memory::give(data_, capacity_ * sizeof(T));
+    if (data_ != nullptr) memory::give_back(data_, capacity_ * sizeof(T));
     data_ = nullptr;
     capacity_ = size_ = 0;
   }

@@ -1,4 +1,4 @@
-// What the processor says it has, and which registers the operating system saves.
+// The features of the processor, and the registers that the operating system saves.
 #pragma once
 
 #ifdef LSTMCORE_X86
@@ -30,7 +30,7 @@ inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
 #endif
 }
 
-/// Which registers the operating system saves: a processor's feature is of no use without it.
+/// Which registers the operating system saves at a context switch: a feature is usable only if its registers are.
 inline std::uint64_t saved_registers() {
 #if defined(_MSC_VER)
   return _xgetbv(0);

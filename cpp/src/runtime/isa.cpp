@@ -1,4 +1,4 @@
-// Which instruction set to use. Compiled for the baseline, so that it runs on every machine.
+// Chooses the instruction set. Compiled for the baseline, so that it runs on every machine.
 #include "isa.hpp"
 
 #include <cstdlib>
@@ -27,7 +27,7 @@ namespace {
 
 bool has_osxsave() { return cpuid(0).eax >= 7 && all(cpuid(1).ecx, bit(27)); }
 
-/// x86-64-v3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE, and YMM state saved.
+/// x86-64-v3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT and MOVBE, with YMM registers saved.
 bool has_v3() {
   if (!has_osxsave() || !all(saved_registers(), 0x6)) return false;
   const bool leaf1 = all(cpuid(1).ecx, bit(12) | bit(22) | bit(28) | bit(29));
@@ -36,7 +36,7 @@ bool has_v3() {
   return leaf1 && leaf7 && extended;
 }
 
-/// x86-64-v4: AVX-512 F, BW, CD, DQ, VL on top, and ZMM and mask state saved.
+/// x86-64-v4: also AVX-512 F, BW, CD, DQ and VL, with ZMM and mask registers saved.
 bool has_v4() {
   return has_v3() && all(saved_registers(), 0xe6) && all(cpuid(7).ebx, bit(16) | bit(17) | bit(28) | bit(30) | bit(31));
 }

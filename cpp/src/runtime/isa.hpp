@@ -1,11 +1,12 @@
-// The table in use: detected once, LSTMCORE_ISA may force it.
+// The kernels in use: those of the best instruction set that the machine has, or of the one that LSTMCORE_ISA names.
 #pragma once
 
 #include "../kernels/kernel_table.hpp"
 
 namespace lstmcore {
 
-/// Throws std::invalid_argument if LSTMCORE_ISA names an unknown or unsupported instruction set.
+/// Chosen at the first call. Throws std::invalid_argument if LSTMCORE_ISA names an unknown or unsupported instruction
+/// set.
 const kernels::KernelTable& active_table();
 
 template <class T>

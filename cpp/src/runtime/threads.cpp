@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "policy.hpp"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -18,15 +20,11 @@
 namespace lstmcore {
 namespace {
 
-/// Below this much work per thread, some 15 microseconds, a team's start and end would show, and on a machine that
-/// others use too a thread would often wait longer for its partner's turn than it gains.
-constexpr double flops_per_thread = 1.5e6;
-
-/// More cannot be meant, and OpenMP ends the process if the system refuses it a thread.
-constexpr int most_threads = 1024;
+using policy::flops_per_thread;
+using policy::most_threads;
 
 #if defined(__linux__)
-/// Processors that a container may use on average; `unlimited` if nothing is said.
+/// Processors that this container may use on average; `unlimited` if its control group sets no limit.
 int quota(int unlimited) {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   double time = 0, period = 0;
@@ -45,7 +43,7 @@ int quota(int unlimited) {
 
 int default_threads() {
 #ifdef _OPENMP
-  // The first number of a list such as "4,2" is the outermost level's, which is ours.
+  // Of a list such as "4,2", the first number is for the outermost level of parallelism, which is ours.
   const char* const text = std::getenv("OMP_NUM_THREADS");
   const long wanted = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
   const int available = processors();
@@ -60,10 +58,10 @@ std::atomic<int>& thread_setting() {
   return count;
 }
 
-/// OpenMP's workers do not survive a fork: a child that asks for a team would wait for them for ever.
+/// OpenMP's workers do not survive a fork: a child that started a team would wait for them forever.
 std::atomic<bool> in_forked_child{false};
 
-/// Registered when the library is loaded: another library may start a team first and fork before our first one.
+/// Registered when the library is loaded, because another library may start a team and fork before our first call.
 #if defined(__unix__) || defined(__APPLE__)
 [[maybe_unused]] const bool watching_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
 #endif
@@ -104,7 +102,7 @@ void Barrier::wait(int threads) {
     return;
   }
   for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-    if (spins > 4000) {
+    if (spins > policy::spins_before_yield) {
       std::this_thread::yield();
     } else {
 #if defined(__x86_64__) || defined(_M_X64)

@@ -1,4 +1,4 @@
-// Threads: how many a piece of work deserves, and running it on them.
+// Teams of threads: how many a computation deserves, and running it on them.
 #pragma once
 
 #include <algorithm>
@@ -26,11 +26,11 @@ inline Range split(std::int64_t count, int parts, int part, std::int64_t multipl
   return {border(part), border(part + 1)};
 }
 
-/// Threads for work of about this many floating-point operations: work too small to repay a team's start stays on the
-/// caller's thread. Never more than `get_num_threads()`.
+/// Threads for work of about this many floating-point operations, at most `get_num_threads()`. Work too small to repay
+/// the start of a team stays on the caller's thread.
 int threads_for(double flops);
 
-/// Carries the first exception out of a team, whose threads must not let one escape.
+/// Carries the first exception out of a team: an exception must not leave an OpenMP thread.
 class FirstError {
  public:
   template <class Body>
@@ -50,8 +50,8 @@ class FirstError {
   std::exception_ptr error_;
 };
 
-/// Calls body(index) for index 0..threads-1, on as many threads as the system gives; indices must not wait for each
-/// other. The first exception of any of them is thrown when all have ended.
+/// Calls body(index) for index 0..threads-1, on as many threads as the system provides. One call must not wait for
+/// another. If calls throw, the first exception is rethrown after all of them have ended.
 template <class Body>
 void parallel(int threads, Body&& body) {
 #ifdef _OPENMP
@@ -68,11 +68,11 @@ void parallel(int threads, Body&& body) {
   for (int index = 0; index < threads; ++index) body(index);
 }
 
-/// Where the threads of a team meet. Spins, because what lies between two meetings lasts microseconds; after a while it
-/// lets other threads run, so that a machine with more threads than processors still moves on.
+/// Where the threads of a team wait for each other. It spins, because the work between two meetings lasts microseconds,
+/// and lets other threads run after a while, so that a machine with more threads than processors makes progress.
 class Barrier {
  public:
-  /// Waits until `threads` threads have come.
+  /// Returns when `threads` threads have called it.
   void wait(int threads);
 
  private:
@@ -80,11 +80,11 @@ class Barrier {
   alignas(64) std::atomic<unsigned> round_{0};
 };
 
-/// Work in phases, each begun when the one before has ended: calls body(phase, task, thread) for the tasks 0 ..
-/// count(phase) - 1 of every phase. In a team of n threads, thread i takes task i first, at the same time as the others
-/// take theirs, so that up to n tasks may meet each other; the tasks beyond are taken by whoever is free. Returns
-/// false, without calling anything, if the system does not give `threads` threads (as inside another parallel region).
-/// `body` must not throw.
+/// Work in phases, each of which begins when the one before has ended: calls body(phase, task, thread) for the tasks 0
+/// .. count(phase) - 1 of every phase. In a team of n threads, thread i takes task i first. The first n tasks therefore
+/// run at the same time and may wait for each other; any further task goes to the next thread that is free. Returns
+/// false, without calling anything, if the system does not provide `threads` threads (as inside another parallel
+/// region). `body` must not throw.
 template <class Count, class Body>
 bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& body) {
   if (threads == 1) {
@@ -96,7 +96,7 @@ bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& bod
   }
 #ifdef _OPENMP
   std::atomic<bool> together{false};
-  alignas(64) std::atomic<std::int64_t> taken{0};  // of the tasks beyond each phase's first, in all phases so far
+  alignas(64) std::atomic<std::int64_t> taken{0};  // tasks beyond the first n of a phase, over all phases so far
   Barrier meeting;
 #pragma omp parallel num_threads(threads)
   if (omp_get_num_threads() == threads) {

@@ -1,4 +1,4 @@
-// Which unit computes the products of a precision. Compiled for the baseline.
+// Chooses the unit for a precision. Compiled for the baseline, so that it runs on every machine.
 #include "units.hpp"
 
 #include <array>
@@ -37,14 +37,15 @@ namespace {
 
 constexpr std::array<const char*, 6> names{"fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"};
 
-/// Hidden units from which splitting pays.
+/// Hidden units from which "auto" splits into bfloat16 terms, because that begins to pay. It must not look at the
+/// batch, on which bits must not depend.
 constexpr kernels::Index least_hidden = 96;
 
-/// Units belong to the widest instruction set: their vectors are its own.
+/// Units are used only with the widest instruction set, whose vectors they share.
 bool widest() { return isa() == "avx512"; }
 
 #ifdef LSTMCORE_AMX
-/// Linux saves the tiles of processes that have asked for it.
+/// Linux saves tile registers only for processes that have asked for them.
 bool ask_for_tiles() {
 #ifdef __linux__
   constexpr long request_permission = 0x1023, tile_data = 18;
@@ -54,7 +55,7 @@ bool ask_for_tiles() {
 #endif
 }
 
-/// AMX with tiles, bfloat16 and int8, whose state the system saves.
+/// AMX with tiles, bfloat16 and int8, whose registers the system saves.
 bool has_amx() {
   return all(cpuid(7).edx, bit(22) | bit(24) | bit(25)) && all(saved_registers(), 0x60000) && ask_for_tiles();
 }
@@ -62,21 +63,21 @@ bool has_amx() {
 
 const kernels::ProductUnit* bf16_dot_unit() {
 #ifdef LSTMCORE_AVX512_BF16
-  static const bool there = widest() && all(cpuid(7, 1).eax, bit(5));
-  if (there) return &avx512_bf16::product_unit();
+  static const bool found = widest() && all(cpuid(7, 1).eax, bit(5));
+  if (found) return &avx512_bf16::product_unit();
 #endif
   return nullptr;
 }
 
 const kernels::ProductUnit& int8_unit() {
 #ifdef LSTMCORE_AVX512_VNNI
-  static const bool there = widest() && all(cpuid(7).ecx, bit(11));
-  if (there) return avx512_vnni::product_unit();
+  static const bool found = widest() && all(cpuid(7).ecx, bit(11));
+  if (found) return avx512_vnni::product_unit();
 #endif
   return active_table().lowp.int8;
 }
 
-/// LSTMCORE_UNITS=any.
+/// The setting of `use_any_unit`, at first by LSTMCORE_UNITS.
 std::atomic<bool>& any_unit() {
   static std::atomic<bool> any{[] {
     const char* const text = std::getenv("LSTMCORE_UNITS");
@@ -91,6 +92,7 @@ struct MatrixUnits {
   std::atomic<const kernels::ProductUnit*> bf16{nullptr}, int8{nullptr};
 };
 
+/// Set by `use_matrix_unit`.
 MatrixUnits& for_tests() {
   static MatrixUnits units;
   return units;
@@ -118,8 +120,8 @@ Precision precision_of(const std::string& name, const char* argument) {
 
 const kernels::ProductUnit* machine_matrix_unit([[maybe_unused]] bool of_int8) {
 #ifdef LSTMCORE_AMX
-  static const bool there = widest() && has_amx();
-  return there ? &amx::product_unit(of_int8) : nullptr;
+  static const bool found = widest() && has_amx();
+  return found ? &amx::product_unit(of_int8) : nullptr;
 #else
   return nullptr;
 #endif
@@ -140,8 +142,7 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
     case Precision::bf16x2: {
       const int terms = precision == Precision::bf16x3 ? 3 : 2;
       if (matrix_unit(false) != nullptr) return {matrix_unit(false), terms};
-      // Six products, or three, at twice the speed of multiply-adds gain nothing: who wants to know what they give
-      // says so.
+      // A dot unit is twice as fast as multiply-adds, so six products, or three, gain nothing unless asked for.
       if (any_unit() && bf16_dot_unit() != nullptr) return {bf16_dot_unit(), terms};
       return {};
     }

@@ -7,36 +7,39 @@
 
 namespace lstmcore {
 
-/// How a layer's products are computed: by multiply-adds of their own type, or by a unit on terms of their factors.
+/// How a layer's products are computed: by multiply-adds of their own type (no unit), or by a unit that multiplies the
+/// terms of their factors.
 struct Arithmetic {
   const kernels::ProductUnit* unit = nullptr;
-  int terms = 0;
+  int terms = 0;  ///< into which a factor is split
 
   explicit operator bool() const { return unit != nullptr; }
   bool quantized() const { return unit != nullptr && unit->group == 4; }
-  /// Words of a term of a factor's row.
+  /// Packed groups of one term of a factor's row.
   kernels::Index groups(kernels::Index depth) const {
     const kernels::Index elements = unit->group * unit->group_multiple;
     return (depth + elements - 1) / elements * unit->group_multiple;
   }
-  /// Bytes that a weight takes.
+  /// Bytes that a weight takes, all its terms together.
   double weight_bytes() const { return unit == nullptr ? 4.0 : 4.0 * terms / static_cast<double>(unit->group); }
 };
 
-/// For a float layer with so many units; plain where no unit here is worth it.
+/// For a float layer with `hidden` units; without a unit where none of this machine pays.
 Arithmetic arithmetic_for(Precision precision, kernels::Index hidden);
 
-/// Takes another matrix unit's place, for tests; null: what the machine has.
+/// Replaces the matrix units, for tests; null: the ones that the machine has.
 void use_matrix_unit(const kernels::ProductUnit* bf16, const kernels::ProductUnit* int8);
 
-/// Whether terms are multiplied by any unit that can, also where plain multiply-adds are faster: for tests, and for
-/// what LSTMCORE_UNITS=any says from the beginning. Returns what was.
+/// Sets whether terms are multiplied by any unit that can, even where float multiply-adds are faster: for tests, and
+/// for measuring the accuracy of terms on machines without a matrix unit. LSTMCORE_UNITS=any sets it at the start.
+/// Returns the former setting.
 bool use_any_unit(bool any);
 
-/// From the processor's own tile unit; null if there is none or the system does not let us have it.
+/// The processor's own matrix unit; null if it has none or the system refuses permission to use it.
 const kernels::ProductUnit* machine_matrix_unit(bool of_int8);
 
-/// Prepares this thread for products while it lives.
+/// Prepares the thread for products of a unit: a matrix unit's tiles are configured by the constructor and released by
+/// the destructor, so that other users of the unit in the process never see this configuration.
 class UnitSession {
  public:
   explicit UnitSession(const Arithmetic& arithmetic) : unit_(arithmetic.unit) {

@@ -172,15 +172,11 @@ template <class T>
 void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
                    const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
   const int directions = static_cast<int>(cells.size());
-  // The walk's product, and those of dx and dW.
-  const double walk = walk_work(shape, schedule, steps, shape.state) * directions;
-  const double products = static_cast<double>(schedule.work(steps.begin, steps.end) * shape.gates_width() *
-                                              (2 * shape.input + shape.state)) *
-                          2;
-  const int threads = threads_for(walk + products * directions);
+  const BackwardWork work = backward_work(shape, schedule, steps, directions);
+  const int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
-  const Partition partition = choose_partition(shape, schedule, directions, threads_for(walk), kernels::panel_vectors,
-                                               active_kernels<T>().tile_rows);
+  const Partition partition = choose_partition(shape, schedule, directions, threads_for(work.walk),
+                                               kernels::panel_vectors, active_kernels<T>().tile_rows);
   if (!LayerBackward<T>(shape, schedule, cells, dx, sums, steps, partition, threads).run()) {
     LayerBackward<T>(shape, schedule, cells, dx, sums, steps, Partition{}, 1).run();
   }

@@ -1,6 +1,7 @@
 // Moving rows between the caller's arrays and ours, which are sorted by length and packed.
 #pragma once
 
+#include "../runtime/policy.hpp"
 #include "../runtime/threads.hpp"
 #include "schedule.hpp"
 
@@ -72,7 +73,7 @@ void gather_final_gradient(const Schedule& schedule, bool reversed, const State&
 template <class T>
 void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   const Index width = x.shape[2];
-  const int threads = threads_for(static_cast<double>(schedule.total * width) * 2);
+  const int threads = threads_for(static_cast<double>(schedule.total * width) * policy::cost::gathered);
   parallel(threads, [&](int index) {
     for (Index time = 0; time < schedule.longest; ++time) {
       const Range rows = split(schedule.alive[count(time)], threads, index);
@@ -114,7 +115,8 @@ void zero_gaps(const Schedule& schedule, const View<T, 3>& array) {
 template <class T>
 void scatter_steps(const Schedule& schedule, const RowMap<const T>& from, Range times, const View<T, 3>& array) {
   const Index width = array.shape[2];
-  const int threads = threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width));
+  const int threads =
+      threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * policy::cost::scattered);
   parallel(threads, [&](int index) {
     for (Index time = times.begin; time < times.end; ++time) {
       const Range rows = split(schedule.alive[count(time)], threads, index);
@@ -129,7 +131,8 @@ void scatter_steps(const Schedule& schedule, const RowMap<const T>& from, Range 
 template <class T>
 void zero_padding(const Schedule& schedule, const View<T, 3>& array) {
   if (!array || schedule.total == schedule.rows * schedule.steps) return;
-  const int threads = threads_for(static_cast<double>(array.size() - schedule.total * array.shape[2]) / 2);
+  const int threads =
+      threads_for(static_cast<double>(array.size() - schedule.total * array.shape[2]) * policy::cost::zeroed);
   parallel(threads, [&](int index) {
     for (Index row = index; row < schedule.rows; row += threads) {
       for (Index time = schedule.length[count(row)]; time < schedule.steps; ++time) {

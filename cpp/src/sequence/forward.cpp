@@ -1,17 +1,12 @@
 // Forward: each part walks its rows through time, step by step.
 #include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 #include "walk.hpp"
 
 namespace lstmcore {
 namespace {
 
-/// Rows that the input part of several steps is computed on as one product.
-constexpr Index input_rows = 96;
-/// From this many rows a step's own tiles are full, and input and recurrent part share one pass over the gates.
-constexpr Index rows_to_fuse = 12;
-
-/// Steps that a layer of a stack is behind the one below.
-constexpr Index wavefront_steps = 16;
+using policy::wavefront_steps;
 
 /// One part's walk. Pointers of the rows of a step are gathered here once per step; kernels see nothing else.
 template <class T>
@@ -269,11 +264,6 @@ class ForwardWalk {
 
 }  // namespace
 
-Index input_chunk(Index rows, Index longest) {
-  if (rows >= rows_to_fuse) return 1;
-  return std::max<Index>(1, std::min(longest, input_rows / std::max<Index>(1, rows)));
-}
-
 template <class T>
 void walk_forward(const CellShape& shape, const Schedule& schedule, const std::vector<ForwardCell<T>>& cells,
                   Range steps) {
@@ -286,17 +276,6 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
         team, 1, [&](Index) { return walks.size(); }, [&](Index, Index task, int) { walks[task].run(steps); });
   };
   if (!run(choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows))) run(Partition{});
-}
-
-template <class T>
-int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers) {
-  const double work = walk_work(shape, schedule, steps, shape.input + shape.state);
-  const int threads = std::min(threads_for(work * static_cast<double>(layers)), static_cast<int>(layers));
-  const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
-  // A core's own cache holds all of such a layer, and a meeting every few steps costs less than one every step.
-  const double weight_bytes = static_cast<double>(shape.gates_width() * (shape.state + shape.input) * Index{sizeof(T)});
-  const bool whole = of_layer.parts == 1 || (of_layer.split_units && weight_bytes < 4e5);
-  return whole && steps.size() > wavefront_steps ? threads : 1;
 }
 
 template <class T>
@@ -324,8 +303,6 @@ void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefront
 
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<float>>&, Range);
 template void walk_forward(const CellShape&, const Schedule&, const std::vector<ForwardCell<double>>&, Range);
-template int wavefront_threads<float>(const CellShape&, const Schedule&, Range, Index);
-template int wavefront_threads<double>(const CellShape&, const Schedule&, Range, Index);
 template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<float>>&, Range, int);
 template void walk_wavefront(const Schedule&, const std::vector<ForwardWavefrontLayer<double>>&, Range, int);
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 
 namespace lstmcore {
 
 Index blocks_at_once(const CellShape& shape, Index itemsize) {
-  constexpr Index cached_bytes = 384 << 10;
-  return std::clamp<Index>(cached_bytes / (kernels::most_transposed_depth * shape.block_width() * itemsize), 1,
-                           shape.blocks());
+  return std::clamp<Index>(
+      policy::gradient_panel_bytes / (kernels::most_transposed_depth * shape.block_width() * itemsize), 1,
+      shape.blocks());
 }
 
 template <class T>

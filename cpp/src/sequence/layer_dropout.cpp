@@ -1,3 +1,4 @@
+#include "../runtime/policy.hpp"
 #include "dropout_mask.hpp"
 #include "layers.hpp"
 
@@ -8,7 +9,8 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
                    const RowMap<const T>& x, const RowMap<T>& y) {
   const DropoutMask mask(rate);
   const T factor = static_cast<T>(mask.factor);
-  const int threads = threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * 16);
+  const int threads =
+      threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * policy::cost::masked);
   parallel(threads, [&](int index) {
     for (Index time = times.begin; time < times.end; ++time) {
       const Range rows = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
@@ -27,7 +29,8 @@ template <class T>
 void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed, Index width, Range times,
                       const RowMap<T>& rows) {
   const DropoutMask mask(rate);
-  const int threads = threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * 16);
+  const int threads =
+      threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * policy::cost::masked);
   parallel(threads, [&](int index) {
     for (Index time = times.begin; time < times.end; ++time) {
       const Range some = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);

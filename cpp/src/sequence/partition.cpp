@@ -1,14 +1,16 @@
-#include "walk.hpp"
+#include "partition.hpp"
+
+#include <algorithm>
+
+#include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 
 namespace lstmcore {
 namespace {
 
-/// About the size of a core's own cache. Weights beyond it come from a shared cache or memory at every step, and are
-/// better read once by the core that owns their hidden units than by all.
-constexpr double private_cache_bytes = 1.5e6;
-
-/// Floating-point operations of one step below which meeting after it would cost more than sharing it gains.
-constexpr double flops_per_meeting = 4e4;
+double weight_count(const CellShape& shape) {
+  return static_cast<double>(shape.gates_width() * (shape.state + shape.input));
+}
 
 }  // namespace
 
@@ -17,12 +19,14 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   const int share = std::max(1, threads / directions);
   if (share == 1) return {1, false, threads};
   const Index units = (shape.blocks() + unit_granularity - 1) / unit_granularity;
-  const double weights = static_cast<double>(shape.gates_width() * (shape.state + shape.input));
+  const double weights = weight_count(shape);
   const Index full_tile = shape.arithmetic ? std::max(tile_rows, shape.arithmetic.unit->row_multiple) : tile_rows;
   const bool rows_suffice = schedule.rows >= share * full_tile;
-  const bool units_suffice = units >= share && 2 * weights * static_cast<double>(schedule.rows) > flops_per_meeting;
-  if (units_suffice && (!rows_suffice || shape.arithmetic.weight_bytes() * weights > private_cache_bytes))
+  const bool units_suffice =
+      units >= share && 2 * weights * static_cast<double>(schedule.rows) > policy::flops_per_meeting;
+  if (units_suffice && (!rows_suffice || shape.arithmetic.weight_bytes() * weights > policy::private_cache_bytes)) {
     return {share, true, threads};
+  }
   return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
 }
 
@@ -30,10 +34,10 @@ std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part) {
   std::vector<Index> rows;
   rows.reserve(static_cast<std::size_t>(schedule.rows / parts + 1));
   if (schedule.ragged()) {
-    // Rows by falling length are dealt in turn, so that the shares shrink together.
+    // Rows of falling length are dealt in turn, so that all shares get shorter at the same pace.
     for (Index row = part; row < schedule.rows; row += parts) rows.push_back(row);
   } else {
-    // Neighbours stay together: what lies side by side is then written by one core.
+    // Neighbours stay together, so that one core writes what lies side by side in memory.
     const Range range = split(schedule.rows, parts, part);
     for (Index row = range.begin; row < range.end; ++row) rows.push_back(row);
   }
@@ -58,11 +62,56 @@ Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t dir
 
 double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth) {
   const double weights = static_cast<double>(shape.gates_width() * depth);
-  // With few rows a step takes as long as its weights take to arrive: about as long as this many rows' arithmetic.
-  const double rows_of_traffic = shape.arithmetic.weight_bytes() * weights > private_cache_bytes / 2 ? 6 : 1;
+  const bool waits_for_weights = shape.arithmetic.weight_bytes() * weights > policy::private_cache_bytes / 2;
+  const double least_rows = waits_for_weights ? policy::rows_of_weight_traffic : 1;
   return 2 * weights *
          std::max(static_cast<double>(schedule.work(steps.begin, steps.end)),
-                  rows_of_traffic * static_cast<double>(steps.size()));
+                  least_rows * static_cast<double>(steps.size()));
 }
+
+Index input_chunk(Index rows, Index longest) {
+  if (rows >= policy::rows_to_fuse) return 1;
+  return std::max<Index>(1, std::min(longest, policy::input_product_rows / std::max<Index>(1, rows)));
+}
+
+template <class T>
+int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers) {
+  const double work = walk_work(shape, schedule, steps, shape.input + shape.state);
+  const int threads = std::min(threads_for(work * static_cast<double>(layers)), static_cast<int>(layers));
+  const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
+  const bool fits = weight_count(shape) * static_cast<double>(sizeof(T)) < policy::wavefront_weight_bytes;
+  const bool whole = of_layer.parts == 1 || (of_layer.split_units && fits);
+  return whole && steps.size() > policy::wavefront_steps ? threads : 1;
+}
+
+BackwardWork backward_work(const CellShape& shape, const Schedule& schedule, Range steps, int directions) {
+  const double walk = walk_work(shape, schedule, steps, shape.state) * directions;
+  const double products = static_cast<double>(schedule.work(steps.begin, steps.end) * shape.gates_width() *
+                                              (2 * shape.input + shape.state)) *
+                          2;
+  return {walk, products * directions};
+}
+
+Index range_rows(const CellShape& shape, Index rows, Index itemsize, bool idle_threads) {
+  const Index least_rows = shape.normed ? policy::least_normed_range_rows : policy::least_range_rows;
+  const Index row_bytes = (shape.gradients_width() + 2 * shape.padded() + shape.input) * itemsize;
+  const Index cached_rows = std::max(least_rows, policy::range_bytes / row_bytes);
+  if (!idle_threads) return cached_rows;
+  return std::min(cached_rows, std::max(policy::least_overlapped_rows, rows / policy::overlapped_ranges));
+}
+
+int row_groups(const CellShape& shape, Index rows, Index row_multiple) {
+  const Index least_rows = std::max(policy::least_rows_per_group, row_multiple);
+  const Index weights = shape.gates_width() * (shape.input + shape.state);
+  Index groups = 1;
+  while (2 * groups <= policy::most_row_groups && 2 * groups * least_rows <= rows &&
+         2 * groups * weights <= policy::most_group_sums) {
+    groups *= 2;
+  }
+  return static_cast<int>(groups);
+}
+
+template int wavefront_threads<float>(const CellShape&, const Schedule&, Range, Index);
+template int wavefront_threads<double>(const CellShape&, const Schedule&, Range, Index);
 
 }  // namespace lstmcore

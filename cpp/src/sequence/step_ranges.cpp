@@ -6,18 +6,9 @@
 
 namespace lstmcore {
 
-Index rows_of_range(const CellShape& shape, Index itemsize) {
-  constexpr Index cached_bytes = 1 << 20;
-  // With fewer rows the sums of the weights' gradients would be read and written too often; rows with norms are long.
-  const Index least_rows = shape.normed ? 160 : 384;
-  const Index row_bytes = (shape.gradients_width() + 2 * shape.padded() + shape.input) * itemsize;
-  return std::max(least_rows, cached_bytes / row_bytes);
-}
-
 std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, const RowSet& group, Range steps,
                              Index itemsize, bool idle_threads) {
-  Index most_rows = rows_of_range(shape, itemsize);
-  if (idle_threads) most_rows = std::min(most_rows, std::max<Index>(32, set.count(steps) / 6));
+  const Index most_rows = range_rows(shape, set.count(steps), itemsize, idle_threads);
   std::vector<Range> ranges;
   for (Index end = steps.end; end > steps.begin;) {
     Index begin = end - 1;
@@ -43,7 +34,7 @@ Index range_elements(const CellShape& shape, Index directions, Index rows, Index
                      int threads) {
   const int sets = walks_own_rows(directions, groups, {threads, false, threads}, threads) ? threads : 1;
   const Index rows_of_set = std::max<Index>(rows / sets, 1);
-  const Index steps = std::max<Index>(rows_of_range(shape, sizeof(T)) / rows_of_set, 1);
+  const Index steps = std::max<Index>(range_rows(shape, valid_steps, sizeof(T), false) / rows_of_set, 1);
   const Index held = std::min(steps * rows_of_set * sets, valid_steps);
   const Index width = shape.gradients_width() + (shape.projected ? shape.state_padded() : 0);
   return directions * held * width + threads * panel_scratch_size<T>(shape);

@@ -5,10 +5,6 @@
 
 namespace lstmcore {
 
-/// Rows of a range of steps, whose products follow their walk: few enough for what the walk writes to be still in a
-/// cache.
-Index rows_of_range(const CellShape& shape, Index itemsize);
-
 /// Cuts `steps` into such ranges for the rows of `set`, the last one first, at the ends of the blocks of `group` where
 /// that is possible. `idle_threads`: some threads have no part in the walk and follow it with the products.
 std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, const RowSet& group, Range steps,

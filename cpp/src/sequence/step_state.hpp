@@ -2,13 +2,9 @@
 // lie.
 #pragma once
 
-#include "../packing/cell_weights.hpp"
-#include "schedule.hpp"
+#include "partition.hpp"
 
 namespace lstmcore {
-
-/// Steps whose input part is one product, for a walk of so many rows; 1: each step's own is large enough.
-Index input_chunk(Index rows, Index longest);
 
 /// How often a buffer has room for a row of the batch.
 enum class Places {

@@ -4,10 +4,9 @@
 #include <cmath>
 #include <cstddef>
 
-#include "../runtime/threads.hpp"
 #include "masks.hpp"
+#include "partition.hpp"
 #include "pointer_arrays.hpp"
-#include "schedule.hpp"
 #include "step_state.hpp"
 
 namespace lstmcore {
@@ -27,45 +26,6 @@ kernels::Product<T> product_of(Index rows, const T* const* a, Index depth, const
   product.panel_end = some.end;
   return product;
 }
-
-/// The barrier at which the parts of the same rows wait for each other, if there are several.
-struct Meeting {
-  Barrier* barrier = nullptr;
-  int parts = 1;
-  void wait() const {
-    if (barrier != nullptr) barrier->wait(parts);
-  }
-};
-
-/// What a part of a walk covers: some rows and some blocks of hidden units of one direction.
-struct Part {
-  std::size_t direction = 0;
-  std::vector<Index> rows;    ///< sorted rows, rising, so their lengths fall
-  Range blocks;               ///< of hidden units
-  int share = 0, shares = 1;  ///< of what else the parts of the same rows split
-  Meeting meeting;
-};
-
-/// How a layer's walk is cut into parts. Every part walks all steps of its rows. With enough rows each part has rows of
-/// its own and never waits. With few rows, or weights too large for a core's own cache, the parts share the rows, split
-/// the hidden units and meet once per step.
-struct Partition {
-  int parts = 1;  ///< per direction
-  bool split_units = false;
-  int threads = 1;  ///< that take the parts
-};
-Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
-                           Index unit_granularity, Index tile_rows);
-
-/// Share `part` of a batch's rows, sorted rows rising. A share of n is made of whole shares of any multiple of n.
-std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part);
-
-/// About the work of a layer's walk through some steps, in floating-point operations, for products of this depth.
-double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth);
-
-/// The rows and blocks of part `share` of `partition.parts`, of one direction.
-Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
-               Index unit_granularity);
 
 /// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. All are
 /// made before any runs, so that lack of memory is an exception and not a thread that never arrives at the barrier.
@@ -209,10 +169,6 @@ struct ForwardWavefrontLayer {
   CellShape shape;
   const ForwardCell<T>* cell = nullptr;
 };
-
-/// Threads for walking several layers at once; 1 if each layer had better be cut into parts itself.
-template <class T>
-int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers);
 
 /// The forward walk of all layers of a stack through some steps, each a little behind the one below.
 template <class T>

@@ -4,6 +4,7 @@
 
 #include "../packing/pack.hpp"
 #include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 
 namespace lstmcore {
 namespace {

@@ -27,17 +27,6 @@ Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
 
 }  // namespace
 
-int row_groups(const CellShape& shape, Index rows, Index row_multiple) {
-  constexpr Index most_sums = 1 << 18, most_groups = 4;
-  const Index least_rows = std::max<Index>(8, row_multiple);
-  const Index weights = shape.gates_width() * (shape.input + shape.state);
-  Index groups = 1;
-  while (2 * groups <= most_groups && 2 * groups * least_rows <= rows && 2 * groups * weights <= most_sums) {
-    groups *= 2;
-  }
-  return static_cast<int>(groups);
-}
-
 template <class T>
 WeightSums<T>::WeightSums(const CellShape& shape, const Schedule& schedule,
                           const std::vector<LstmCellWeights<T>>& gradients, T cell_clip, bool in_lowp) {

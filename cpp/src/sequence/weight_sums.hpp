@@ -6,10 +6,6 @@
 
 namespace lstmcore {
 
-/// Into how many groups the rows of a batch are cut. A group costs the memory of all sums and their addition at the
-/// end.
-int row_groups(const CellShape& shape, Index rows, Index row_multiple);
-
 /// The gradients of all weights of a layer while they are summed up, in groups of rows that follow from the layer and
 /// the batch, never from the number of threads, because the sums' bits do.
 template <class T>

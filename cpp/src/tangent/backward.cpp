@@ -1,6 +1,7 @@
 // Gradients and their tangents of one layer and direction, backward through time.
 #include <array>
 
+#include "../runtime/policy.hpp"
 #include "../sequence/weight_gradient.hpp"
 #include "dual_walk.hpp"
 
@@ -253,15 +254,11 @@ class TangentBackward {
   }
 
  private:
-  /// A range has as many steps as make this many bytes or this many rows, whichever is more.
-  static constexpr Index cached_bytes = 1 << 20;
-  static constexpr Index least_rows = 384;
-
   /// Cuts the steps into ranges, from the end, and allocates what the largest needs.
   void cut_steps() {
     const Index row_bytes =
         (RangeGradients<T>::row_width(shape_) + 2 * (shape_.input + shape_.state)) * Index{sizeof(T)};
-    const Index wanted_rows = std::max(least_rows, cached_bytes / row_bytes);
+    const Index wanted_rows = std::max(policy::least_range_rows, policy::range_bytes / row_bytes);
     Index most_rows = 0;
     for (Index end = schedule_.longest; end > 0; end = ranges_.back().begin) {
       Index begin = end - 1;

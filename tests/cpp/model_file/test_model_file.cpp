@@ -587,7 +587,7 @@ Encoded encoded(const std::vector<float>& matrix, Index depth, Index columns) {
   std::vector<float> scales(static_cast<std::size_t>(width));
   std::vector<std::int32_t> start(static_cast<std::size_t>(width));
   CHECK(table.lowp.quantize_panel(rows.data(), depth, 0, columns, width, words, false, panel.data(), scales.data(),
-                                   start.data()));
+                                  start.data()));
   Encoded result;
   for (Index k = 0; k < depth; ++k) {
     for (Index column = 0; column < columns; ++column) {

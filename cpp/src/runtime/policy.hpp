@@ -1,0 +1,125 @@
+// The constants by which the engine decides how threads share work and which memory is used again.
+//
+// None of them says what is computed, only how. Most of them may be changed freely, because results have the same bits
+// for every partition. Those of the last section fix the order of sums: changing them changes the bits of gradients,
+// as would the depth of a block of such sums (kernels::most_transposed_depth). Formulas that combine them with the
+// sizes of a layer are in sequence/partition.cpp.
+//
+// Shapes beside a measurement are batch x steps x features x hidden units.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lstmcore::policy {
+
+// ---- teams of threads -----------------------------------------------------------------------------------------------
+
+/// The least work of a thread in a team, about 15 microseconds. With less, starting and ending the team would take a
+/// noticeable part of the time, and on a machine that others use too a thread would often wait longer for its partner
+/// to be scheduled than sharing saves.
+constexpr double flops_per_thread = 1.5e6;
+
+/// The most threads that a caller may ask for. OpenMP ends the process if the system refuses it a thread.
+constexpr int most_threads = 1024;
+
+/// How often a thread that waits at a barrier looks for the others before it lets other threads run. The work between
+/// two meetings lasts microseconds, but a machine with more threads than processors must make progress too.
+constexpr int spins_before_yield = 4000;
+
+/// What one element costs where the work is not a product: the floating-point operations of a product that would take
+/// as long. Most of it waits for memory.
+namespace cost {
+constexpr double zeroed = 0.5;            ///< a run of zeros
+constexpr double scattered = 1;           ///< written to a place of its row
+constexpr double gathered = 2;            ///< read from a place of its row
+constexpr double summed = 4;              ///< added to a row that stays in a cache
+constexpr double visited = 10;            ///< read or written once, with little arithmetic
+constexpr double masked = 16;             ///< dropout inside an LSTM
+constexpr double packed = 16;             ///< moved into a panel of an LSTM's weights
+constexpr double factor_packed = 20;      ///< moved into a panel of another product's right factor
+constexpr double activated = 20;          ///< an activation, its derivative, or a squared error
+constexpr double normalized = 30;         ///< a layer norm
+constexpr double norm_backward = 50;      ///< its backward
+constexpr double dropped = 40;            ///< dropout of a flat array
+constexpr double optimized = 50;          ///< an optimizer's step: several streams from and to memory
+constexpr double cross_entropy = 50;      ///< a logit: an exponential, its share of a sum, and a gradient
+constexpr double attention_backward = 3;  ///< forwards of attention that its backward costs
+}  // namespace cost
+
+// ---- the walk of a layer through time -------------------------------------------------------------------------------
+
+/// About the size of the cache that a core does not share. Weights beyond it come from a shared cache or from memory at
+/// every step, and are better read once by the core that owns their hidden units than by every core.
+constexpr double private_cache_bytes = 1.5e6;
+
+/// Operations of one step below which meeting after it would cost more than sharing it saves.
+constexpr double flops_per_meeting = 4e4;
+
+/// With few rows a step takes as long as its weights take to arrive: as long as the arithmetic of this many rows.
+constexpr double rows_of_weight_traffic = 6;
+
+/// Rows on which the input part of several steps is computed as one product.
+constexpr std::int64_t input_product_rows = 96;
+/// From this many rows on, a step's own tiles are full, and its input and recurrent part share one pass over the gates.
+constexpr std::int64_t rows_to_fuse = 12;
+
+/// Steps that a layer of a stack is behind the one below when all layers are walked at the same time.
+constexpr std::int64_t wavefront_steps = 16;
+/// Weights of a layer that a core's own cache holds entirely, so that meeting every few steps (a wavefront) costs less
+/// than meeting at every step (splitting the hidden units).
+constexpr double wavefront_weight_bytes = 4e5;
+
+// ---- the backward of a layer ----------------------------------------------------------------------------------------
+
+/// The backward walks a range of steps, and then computes dx and dW of its rows while the gradients of the gates are
+/// still in a cache: ranges of as many rows as fill this many bytes. Three passes over the whole tape instead took 90
+/// ms where ranges take 53 (365 x 256 x 8 x 64).
+constexpr std::int64_t range_bytes = 1 << 20;
+
+/// Rows that a range has at least: with fewer, the sums of dW would be read and written too often.
+constexpr std::int64_t least_range_rows = 384;
+/// The same with layer norms, where a row of gradients is 14 Hp wide instead of 4: training at 100 x 32 x 128 x 128
+/// takes 1.22 times the plain cell's time instead of 1.27.
+constexpr std::int64_t least_normed_range_rows = 160;
+
+/// Where threads without a part in the walk follow it with the products, the walk is cut into at least this many ranges
+/// for them, of at least so many rows.
+constexpr std::int64_t overlapped_ranges = 6;
+constexpr std::int64_t least_overlapped_rows = 32;
+
+/// Panels of gradients that the second-level cache holds beside the rows they are multiplied with.
+constexpr std::int64_t gradient_panel_bytes = 384 << 10;
+
+// ---- memory ---------------------------------------------------------------------------------------------------------
+
+/// Smaller blocks are aligned by hand, since the aligned allocator is several times slower, and go back to the
+/// allocator. Larger ones are stored for the next taker: after a return to the system, the next use of a training
+/// step's tape would cost a page fault per 4 KiB.
+constexpr std::size_t smallest_stored_block = std::size_t{64} << 10;
+
+/// All blocks stored together; a block of more than half of it is never stored.
+constexpr std::size_t most_stored_bytes = std::size_t{256} << 20;
+constexpr std::size_t most_stored_blocks = 32;
+
+/// A tape is read from end to end several times: in pages of 4 KiB, every few rows would need a look into the page
+/// tables. So blocks of two huge pages or more ask for them.
+constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+constexpr std::size_t smallest_huge_block = 2 * huge_page_bytes;
+
+// ---- constants that fix the order of sums ---------------------------------------------------------------------------
+
+/// dW is summed in one to four groups of rows, which follow from the layer and the batch and never from the number of
+/// threads. A thread that walks rows of its own sums dW of just these, and reads nothing that another core wrote: on
+/// two cores that share no cache (160 to 380 ns from one to the other), training at 100 x 32 x 128 x 128 took 20 ms
+/// when all threads read the rows of all, and takes 13.5 to 15 with groups. One thread loses 1 to 2 % by them.
+constexpr std::int64_t most_row_groups = 4;
+constexpr std::int64_t least_rows_per_group = 8;
+/// Elements of dW, over all groups: each holds sums of its own.
+constexpr std::int64_t most_group_sums = 1 << 18;
+
+/// Rows of layer norms and elements of a norm of gradients whose sums are computed apart and then added in order.
+constexpr std::int64_t norm_group_steps = 256;
+constexpr std::int64_t squared_norm_block = 16384;
+
+}  // namespace lstmcore::policy

@@ -1,0 +1,72 @@
+// How the work on a layer is cut: threads, parts of a walk, ranges of steps, groups of rows.
+#pragma once
+
+#include <vector>
+
+#include "../packing/cell_weights.hpp"
+#include "../runtime/threads.hpp"
+#include "schedule.hpp"
+
+namespace lstmcore {
+
+/// Where the parts that share rows meet after each step; without a barrier there is only one part.
+struct Meeting {
+  Barrier* barrier = nullptr;
+  int parts = 1;
+  void wait() const {
+    if (barrier != nullptr) barrier->wait(parts);
+  }
+};
+
+/// What a part of a walk covers: some rows and some blocks of hidden units of one direction.
+struct Part {
+  std::size_t direction = 0;
+  std::vector<Index> rows;    ///< sorted rows, rising, so their lengths fall
+  Range blocks;               ///< of hidden units
+  int share = 0, shares = 1;  ///< of everything else that the parts of the same rows divide
+  Meeting meeting;
+};
+
+/// How a layer's walk is cut into parts. Every part walks all steps of its rows. With enough rows each part has rows of
+/// its own and never waits. With few rows, or weights too large for a core's own cache, the parts share the rows, split
+/// the hidden units and meet once per step.
+struct Partition {
+  int parts = 1;  ///< per direction
+  bool split_units = false;
+  int threads = 1;  ///< that take the parts
+};
+Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
+                           Index unit_granularity, Index tile_rows);
+
+/// Share `part` of a batch's rows, sorted rows rising. A share of n is made of whole shares of any multiple of n.
+std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part);
+
+/// The rows and blocks of part `share` of `partition.parts`, of one direction.
+Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
+               Index unit_granularity);
+
+/// About the work of a layer's walk through some steps, in floating-point operations, for products of this depth.
+double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth);
+
+/// Steps whose input part is one product, for a walk of so many rows; 1: each step's own is large enough.
+Index input_chunk(Index rows, Index longest);
+
+/// Threads for walking several layers at once; 1 if each layer had better be cut into parts itself.
+template <class T>
+int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers);
+
+/// About the work of a backward of all directions through some steps: of the walk, and of dx and dW.
+struct BackwardWork {
+  double walk, products;
+};
+BackwardWork backward_work(const CellShape& shape, const Schedule& schedule, Range steps, int directions);
+
+/// Rows of a range of steps of the backward: few enough for what the walk has just written to be still in a cache when
+/// dx and dW of them follow. `rows`: of all ranges; `idle_threads`: whether threads without a part in the walk follow
+/// it with the products.
+Index range_rows(const CellShape& shape, Index rows, Index itemsize, bool idle_threads);
+
+/// Groups of a batch's rows whose parts of dW are summed apart. `row_multiple`: what the rows of a step are padded to.
+int row_groups(const CellShape& shape, Index rows, Index row_multiple);
+
+}  // namespace lstmcore
