@@ -94,10 +94,11 @@ class Checked:
 
 def _constructor(function: Callable[..., None]) -> Callable[..., None]:
     """Wrap an `__init__`: unknown keywords get a suggestion; note when the outermost one ends."""
-    known = keywords_of(function)
 
     @functools.wraps(function)
     def __init__(self: Checked, *args: Any, **kwargs: Any) -> None:
+        # Looked up here, since a decorator of the class may complete the signature.
+        known = _keywords(__init__)
         if known is not None and not kwargs.keys() <= known.keys():
             raise TypeError(unexpected(type(self).__name__, kwargs, known))
         own = vars(self)
@@ -109,6 +110,9 @@ def _constructor(function: Callable[..., None]) -> Callable[..., None]:
             own["_made"] = True
 
     return __init__
+
+
+_keywords = functools.lru_cache(maxsize=1024)(keywords_of)
 
 
 def by_class(function: F) -> F:

@@ -1,10 +1,18 @@
-"""Arguments of Keras' recurrent layers that say what is computed here anyway."""
+"""Words of Keras: other names of options, and arguments that have only one right value here."""
 
 from typing import Any, NamedTuple
 
 from lstmcore import _checks
 
-__all__ = ["check_keras"]
+__all__ = ["CONFIG_NAMES", "check_keras"]
+
+CONFIG_NAMES = {
+    "units": "hidden_size",
+    "activation": "cell_activation",
+    "recurrent_activation": "gate_activation",
+    "use_bias": "bias",
+}
+"""What `LSTMConfig` calls the options that Keras, and so the layers, name differently."""
 
 
 class _Word(NamedTuple):

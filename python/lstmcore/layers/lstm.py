@@ -1,31 +1,28 @@
 """LSTM layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lstmcore import _checks, constraints, regularizers
-from lstmcore._typing import (
-    Array,
-    CellActivation,
-    InitializerName,
-    MergeMode,
-    Precision,
-    Recompute,
-    Shape,
-    choices,
-)
-from lstmcore.config import MAX_LAYERS, Activation
+from lstmcore import _checks
+from lstmcore._signatures import shows_options
+from lstmcore._typing import Array, MergeMode, Precision, Recompute, Shape, choices
+from lstmcore.config import MAX_LAYERS, LSTMConfig
 from lstmcore.layers.cell import LSTMCell, either_dropout
+from lstmcore.layers.cell_options import OPTIONS, PARAMETERS, CellAttributes, CellKeywords
 from lstmcore.layers.keras_words import check_keras
 from lstmcore.layers.parameters import Parameters
 from lstmcore.layers.recurrent import Context, Recurrent
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["LSTM", "RNN", "Bidirectional"]
 
 
-class LSTM(Recurrent):
+@shows_options(PARAMETERS, CellAttributes, LSTMConfig, before="precision")
+class LSTM(CellAttributes, Recurrent):
     """Long short-term memory: (N, T, C) to (N, H), or (N, T, H) with `return_sequences`.
 
     Parameters
@@ -49,53 +46,14 @@ class LSTM(Recurrent):
         same for all steps of a sequence: another name of `input_dropout`. With more layers, as in
         PyTorch, the share of each layer's output but the last, anew at every step; x is then
         dropped by `input_dropout`, and outputs by a `Dropout` layer behind this one.
-    activation : str or Activation, default "tanh"
-        Of the candidate g and, unless `output_activation` says otherwise, of c on its way to h.
-    recurrent_activation : str or Activation, default "sigmoid"
-        Of the gates.
-    output_activation : str or Activation, optional
-        Of c on its way to h.
-    use_bias : bool, default True
-        Whether the gates have biases.
-    peephole, coupled_gates : bool, default False
-        See `lstmcore.LSTMConfig`, as for the following.
-    gate_clip, cell_clip : float, default 0.0
-        Bounds; 0: none.
-    zoneout_h, zoneout_c : float, default 0.0
-        Probability that an element of h or c keeps its value.
-    recurrent_dropout, input_dropout : float, default 0.0
-        Share of h on its way to the next step, and of the input of the first layer, that is dropped
-        while training, the same for all steps of a sequence.
-    weight_dropout : float, default 0.0
-        Share of the recurrent weights that is dropped while training.
-    proj_size : int, default 0
-        P, the width of h after a projection, at most H; 0: no projection.
-    proj_clip : float, default 0.0
-        Bound of the projected h; 0: none.
-    layer_norm : bool, default False
-        Whether the gates' products and c on its way to h are layer-normalized.
-    layer_norm_epsilon : float, default 1e-5
-        Added to the variance.
-    unit_forget_bias : bool, default True
-        Whether the bias of the forget gate begins at 1 instead of 0.
-    forget_bias : float, optional
-        What the bias of the forget gate begins at; None: as `unit_forget_bias` says. Larger values
-        remember for longer from the start. Not together with ``unit_forget_bias=False``.
-    recurrent_trainable : bool, default True
-        Whether the weights on h are trained. If not, they keep their values, no gradient of them is
-        computed, and their penalty and constraint do nothing.
+    **options
+        Options of the cell.
     share_recurrent : bool, default False
         Whether all layers and directions of the stack use one matrix on h, ``weight_hh_l0``, whose
         gradient is the sum of theirs. Only if there are at least two.
     stateful : bool, default False
         Whether the batches of `Sequential.fit`, `evaluate` and `predict` continue each other in
         this layer; see their `stateful`. A call of the layer alone remembers nothing.
-    kernel_initializer, recurrent_initializer : str
-        Names of the initial values of the weights on x and on h.
-    kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
-        Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
-    kernel_constraint, recurrent_constraint, bias_constraint : MaxNorm or "max_norm", optional
-        Restored after each step of the optimizer.
     precision : str, optional
         How exactly products are computed; see `lstmcore.set_precision`, which sets what None stands
         for when the weights are packed. ``"int8"`` is for inference only.
@@ -135,36 +93,8 @@ class LSTM(Recurrent):
         recompute: Recompute = None,
         num_layers: int = 1,
         dropout: float = 0.0,
-        activation: CellActivation | Activation = "tanh",
-        recurrent_activation: CellActivation | Activation = "sigmoid",
-        output_activation: CellActivation | Activation | None = None,
-        use_bias: bool = True,
-        peephole: bool = False,
-        coupled_gates: bool = False,
-        gate_clip: float = 0.0,
-        cell_clip: float = 0.0,
-        zoneout_h: float = 0.0,
-        zoneout_c: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        weight_dropout: float = 0.0,
-        proj_size: int = 0,
-        proj_clip: float = 0.0,
-        layer_norm: bool = False,
-        layer_norm_epsilon: float = 1e-5,
-        unit_forget_bias: bool = True,
-        forget_bias: float | None = None,
-        recurrent_trainable: bool = True,
         share_recurrent: bool = False,
         stateful: bool = False,
-        kernel_initializer: InitializerName = "glorot_uniform",
-        recurrent_initializer: InitializerName = "orthogonal",
-        kernel_regularizer: regularizers.RegularizerLike = None,
-        recurrent_regularizer: regularizers.RegularizerLike = None,
-        bias_regularizer: regularizers.RegularizerLike = None,
-        kernel_constraint: constraints.ConstraintLike = None,
-        recurrent_constraint: constraints.ConstraintLike = None,
-        bias_constraint: constraints.ConstraintLike = None,
         precision: Precision | None = None,
         seed: int | None = None,
         name: str | None = None,
@@ -175,6 +105,7 @@ class LSTM(Recurrent):
         time_major: Literal[False] = False,
         implementation: Literal[1, 2] = 2,
         use_cudnn: Literal["auto", False] = "auto",
+        **options: "Unpack[CellKeywords]",
     ) -> None:
         check_keras(
             bias_initializer=bias_initializer,
@@ -189,45 +120,14 @@ class LSTM(Recurrent):
             raise ValueError(
                 f"num_layers: expected an integer of at most {MAX_LAYERS}, got {self.num_layers}"
             )
-        single = self.num_layers == 1
         self.dropout = _checks.real(dropout, "dropout", 0.0, 1.0, high_open=True)
-        cell = LSTMCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            output_activation=output_activation,
-            use_bias=use_bias,
-            peephole=peephole,
-            coupled_gates=coupled_gates,
-            gate_clip=gate_clip,
-            cell_clip=cell_clip,
-            zoneout_h=zoneout_h,
-            zoneout_c=zoneout_c,
-            recurrent_dropout=recurrent_dropout,
-            input_dropout=either_dropout(dropout, input_dropout) if single else input_dropout,
-            weight_dropout=weight_dropout,
-            proj_size=proj_size,
-            proj_clip=proj_clip,
-            layer_norm=layer_norm,
-            layer_norm_epsilon=layer_norm_epsilon,
-            unit_forget_bias=unit_forget_bias,
-            forget_bias=forget_bias,
-            recurrent_trainable=recurrent_trainable,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            precision=precision,
-            seed=seed,
-            trainable=trainable,
-        )
-        cells = [cell] * self.num_layers
+        single = self.num_layers == 1
+        input_dropout = options.get("input_dropout", 0.0)
+        if single:
+            options["input_dropout"] = either_dropout(dropout, input_dropout)
+        cell = LSTMCell(units, precision=precision, seed=seed, trainable=trainable, **options)
         super().__init__(
-            cells,
+            [cell] * self.num_layers,
             0.0 if single else self.dropout,
             return_sequences,
             return_state,
@@ -238,34 +138,9 @@ class LSTM(Recurrent):
             share_recurrent=share_recurrent,
             stateful=stateful,
         )
-        self.activation = cell.activation
-        self.recurrent_activation = cell.recurrent_activation
-        self.output_activation = cell.output_activation
-        self.use_bias = cell.use_bias
-        self.peephole = cell.peephole
-        self.coupled_gates = cell.coupled_gates
-        self.gate_clip = cell.gate_clip
-        self.cell_clip = cell.cell_clip
-        self.zoneout_h = cell.zoneout_h
-        self.zoneout_c = cell.zoneout_c
-        self.recurrent_dropout = cell.recurrent_dropout
+        for option in OPTIONS:
+            setattr(self, option, getattr(cell, option))
         self.input_dropout = float(input_dropout)
-        self.weight_dropout = cell.weight_dropout
-        self.proj_size = cell.proj_size
-        self.proj_clip = cell.proj_clip
-        self.layer_norm = cell.layer_norm
-        self.layer_norm_epsilon = cell.layer_norm_epsilon
-        self.unit_forget_bias = cell.unit_forget_bias
-        self.forget_bias = cell.forget_bias
-        self.recurrent_trainable = cell.recurrent_trainable
-        self.kernel_initializer = cell.kernel_initializer
-        self.recurrent_initializer = cell.recurrent_initializer
-        self.kernel_regularizer = cell.kernel_regularizer
-        self.recurrent_regularizer = cell.recurrent_regularizer
-        self.bias_regularizer = cell.bias_regularizer
-        self.kernel_constraint = cell.kernel_constraint
-        self.recurrent_constraint = cell.recurrent_constraint
-        self.bias_constraint = cell.bias_constraint
 
 
 class RNN(Recurrent):
