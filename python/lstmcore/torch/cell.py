@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from lstmcore._suggest import did_you_mean
+from lstmcore._signatures import shows_options
 from lstmcore._typing import ArrayLike
-from lstmcore.config import LSTMConfig, StepOptions
-from lstmcore.torch.plan import Plan, options_repr
+from lstmcore.config import LSTMConfig, StepOptions, config_parameters
+from lstmcore.torch.plan import STEP_OPTIONS, Plan, check_options, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@shows_options({name: config_parameters()[name] for name in STEP_OPTIONS}, LSTMConfig)
 class LSTMCell(Recurrent):
     """`torch.nn.LSTMCell` on lstmcore's engine, for float32 and float64 on the CPU.
 
@@ -37,8 +38,7 @@ class LSTMCell(Recurrent):
     proj_size : int, default 0
         P: h is projected to P features by ``weight_hr`` (P, H).
     **options
-        Any other option of `LSTMConfig` that one step has: ``peephole``, ``layer_norm``,
-        ``zoneout_h``, ``gate_activation`` and so on.
+        Options of `LSTMConfig` that ``torch.nn.LSTMCell`` does not have.
 
     Raises
     ------
@@ -60,14 +60,7 @@ class LSTMCell(Recurrent):
         **options: Unpack[StepOptions],
     ) -> None:
         super().__init__()
-        known = tuple(StepOptions.__annotations__)
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            expected = ", ".join(known)
-            hint = did_you_mean(unknown[0], known)
-            raise TypeError(
-                f"LSTMCell: expected options among {expected}, got {unknown[0]!r}{hint}"
-            )
+        check_options("LSTMCell", options, STEP_OPTIONS)
         config = LSTMConfig(
             input_size,
             hidden_size,

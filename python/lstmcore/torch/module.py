@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstmcore._suggest import did_you_mean
+from lstmcore._signatures import shows_options
 from lstmcore._typing import ArrayLike, Recompute
-from lstmcore.config import LSTMConfig, WalkOptions
-from lstmcore.torch.plan import OF_TORCH, OPTIONS, options_repr
+from lstmcore.config import LSTMConfig, WalkOptions, config_parameters
+from lstmcore.torch.plan import OF_TORCH, OPTIONS, check_options, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of, lengths_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@shows_options({name: config_parameters()[name] for name in OPTIONS}, LSTMConfig)
 class LSTM(Recurrent):
     """`torch.nn.LSTM` on lstmcore's engine, for float32 and float64 on the CPU.
 
@@ -41,9 +42,7 @@ class LSTM(Recurrent):
         Keep the state of every so many steps only for the backward, which computes the rest again;
         see `functional.lstm`.
     **options
-        Any other option of `LSTMConfig`: ``peephole``, ``layer_norm``, ``coupled_gates``,
-        ``go_backwards``, ``zoneout_h``, ``recurrent_dropout``, ``gate_activation``, ``cell_clip``
-        and so on.
+        Options of `LSTMConfig` that ``torch.nn.LSTM`` does not have.
 
     Raises
     ------
@@ -80,11 +79,7 @@ class LSTM(Recurrent):
         **options: Unpack[WalkOptions],
     ) -> None:
         super().__init__()
-        unknown = sorted(set(options) - set(OPTIONS))
-        if unknown:
-            expected = ", ".join(OPTIONS)
-            hint = did_you_mean(unknown[0], (*OF_TORCH, *OPTIONS))
-            raise TypeError(f"LSTM: expected options among {expected}, got {unknown[0]!r}{hint}")
+        check_options("LSTM", options, OPTIONS, OF_TORCH)
         if not isinstance(batch_first, bool):
             raise TypeError(f"batch_first: expected True or False, got {batch_first!r}")
         config = LSTMConfig(
@@ -102,14 +97,9 @@ class LSTM(Recurrent):
                 f"dropout: acts between layers, and there is one; {config.dropout} does nothing",
                 stacklevel=2,
             )
-        self.input_size = config.input_size
-        self.hidden_size = config.hidden_size
-        self.num_layers = config.num_layers
-        self.bias = config.bias
+        for name in OF_TORCH:
+            setattr(self, name, getattr(config, name))
         self.batch_first = batch_first
-        self.dropout = config.dropout
-        self.bidirectional = config.bidirectional
-        self.proj_size = config.proj_size
         self._make(config, recompute, device, dtype)
 
     @property

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from lstmcore import functional as F
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Recompute
-from lstmcore.config import Activation, LSTMConfig, WalkOptions, core_config
+from lstmcore.config import Activation, LSTMConfig, StepOptions, WalkOptions, core_config
 
-# Options that go by keyword, and what the constructor of torch.nn.LSTM takes besides.
-OPTIONS = tuple(WalkOptions.__annotations__)
+OPTIONS = tuple(
+    name for name in LSTMConfig.__dataclass_fields__ if name in WalkOptions.__annotations__
+)
+"""Options that torch.nn.LSTM does not have."""
+
+STEP_OPTIONS = tuple(name for name in OPTIONS if name in StepOptions.__annotations__)
+"""Options that torch.nn.LSTMCell does not have."""
+
 OF_TORCH = tuple(name for name in LSTMConfig.__dataclass_fields__ if name not in OPTIONS)
+"""Options that torch.nn.LSTM has."""
+
 MASKS = ("zoneout_h", "zoneout_c", "recurrent_dropout", "input_dropout", "weight_dropout")
 _PLAIN = LSTMConfig(1, 1)
 
@@ -83,6 +93,17 @@ def plan_of(
         **values,
     )
     return Plan(config, recompute)
+
+
+def check_options(
+    owner: str, options: Iterable[str], known: tuple[str, ...], own: tuple[str, ...] = ()
+) -> None:
+    """Raise TypeError if not all `options` are `known`; `own` are other arguments of `owner`."""
+    if unknown := sorted(set(options) - set(known)):
+        hint = did_you_mean(unknown[0], (*own, *known))
+        raise TypeError(
+            f"{owner}: expected options among {', '.join(known)}, got {unknown[0]!r}{hint}"
+        )
 
 
 def options_text(config: LSTMConfig, recompute: int | str | None) -> str:

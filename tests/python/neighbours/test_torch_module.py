@@ -1,6 +1,7 @@
 """lstmcore.torch's modules beside torch.nn's: what goes in, what comes out, what is refused."""
 
 import copy
+import inspect
 import io
 import itertools
 import os
@@ -415,6 +416,13 @@ def test_every_option_has_a_place():
     of_torch = ["input_size", "hidden_size", "num_layers", "bidirectional", "dropout", "bias"]
     assert (*of_torch, "proj_size") == plan.OF_TORCH
     assert set(plan.OPTIONS) <= set(lc.LSTMConfig.__dataclass_fields__)
+    for kind, options in ((lt.LSTM, plan.OPTIONS), (lt.LSTMCell, plan.STEP_OPTIONS)):
+        shown = inspect.signature(kind).parameters
+        config = inspect.signature(lc.LSTMConfig).parameters
+        assert {name: shown[name].default for name in options} == {
+            name: config[name].default for name in options
+        }
+        assert "Krueger et al. 2016" in kind.__doc__
 
 
 # ---- cells ---------------------------------------------------------------------------------------
