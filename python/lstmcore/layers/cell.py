@@ -1,4 +1,4 @@
-"""One step of an LSTM, and the home of its initial values and penalties."""
+"""One step of an LSTM, with the initial values, penalties and constraints of its weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ class LSTMCell(CellAttributes, Layer):
     units : int
         H, the width of the state.
     **options
-        Options of the cell.
+        Options of `LSTMConfig` and of the weights.
     precision : str, optional
         Precision of the products; None: the default that `lstmcore.set_precision` sets, as it is
         when the weights are packed. ``"int8"`` is for inference only.
     seed : int, optional
-        Of the initial values; None: the model's.
+        Seed of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
@@ -48,14 +48,15 @@ class LSTMCell(CellAttributes, Layer):
     dropout : float, default 0.0
         Keras' name of `input_dropout`.
     bias_initializer, implementation
-        Of Keras; only with values that describe what is computed here: "zeros", and 1 or 2.
+        Arguments of Keras, which may only have the values that describe this cell anyway.
 
     Notes
     -----
-    Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H), ``bias`` (4H,), gates in the order
-    i, f, g, o, with peepholes ``peephole`` (3H,), i, f, o, and with a projection ``weight_hr``
-    (P, H), ``weight_hh`` being (4H, P), with layer norms ``gain_ih``, ``gain_hh`` (4H,),
-    ``gain_c`` and ``bias_c`` (H,). In an `RNN` each name has the suffix of its layer, as ``_l0``.
+    Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H) and ``bias`` (4H,), with the gates in the
+    order i, f, g, o; with peepholes also ``peephole`` (3H,), in the order i, f, o; with a
+    projection ``weight_hr`` (P, H), and ``weight_hh`` is (4H, P); with layer normalization
+    ``gain_ih`` and ``gain_hh`` (4H,), ``gain_c`` and ``bias_c`` (H,). Each name ends with
+    ``_l`` and the number of the layer in an `RNN`, ``_l0`` for a cell alone.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class LSTMCell(CellAttributes, Layer):
             name, colon, rest = str(error).partition(":")
             raise type(error)(_LAYER_NAMES.get(name, name) + colon + rest) from None
         self.use_bias = config.bias
-        # An activation that is not a name has all its parameters now.
+        # An activation with parameters gets the defaults of those that were left out.
         if not isinstance(self.activation, str):
             self.activation = config.cell_activation
         if not isinstance(self.recurrent_activation, str):
@@ -106,7 +107,7 @@ class LSTMCell(CellAttributes, Layer):
             setattr(self, name, getattr(config, name))
 
     def _check_start(self) -> None:
-        """Check the options of the initial values."""
+        """Check the options of the initial values, and make what draws these."""
         self.unit_forget_bias = _checks.flag(self.unit_forget_bias, "unit_forget_bias")
         self.forget_bias = self._checked_forget_bias(self.forget_bias)
         self.recurrent_trainable = _checks.flag(self.recurrent_trainable, "recurrent_trainable")
@@ -144,7 +145,7 @@ class LSTMCell(CellAttributes, Layer):
 
     @property
     def precision(self) -> Precision | None:
-        """How exactly products are computed; may be set at any time."""
+        """Precision of the products; it may be set at any time."""
         return self._precision
 
     @precision.setter
@@ -253,13 +254,13 @@ class LSTMCell(CellAttributes, Layer):
     def __call__(  # type: ignore[override]
         self, inputs: ArrayLike, states: tuple[ArrayLike, ArrayLike] | None = None
     ) -> tuple[Array, tuple[Array, Array]]:
-        """Make one step.
+        """Take one step.
 
         Parameters
         ----------
         inputs : array_like, shape (N, C)
         states : pair of array_like, each of shape (N, H), optional
-            h and c before the step; None: zeros. With a projection h is P wide, here and below.
+            h and c before the step; None: zeros. With a projection h is (N, P), here and below.
 
         Returns
         -------
@@ -294,7 +295,7 @@ class LSTMCell(CellAttributes, Layer):
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Any]:
-        """Refuse: a cell in a model stands in an `RNN`."""
+        """Raise TypeError: a model needs an `RNN` around the cell."""
         raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
 
 
@@ -304,16 +305,16 @@ _PENALTIES: dict[str, Callable[..., Any]] = {
     "regularizer": regularizers.get,
     "constraint": constraints.get,
 }
-"""What makes a penalty or a constraint out of an argument, by the end of the argument's name."""
+"""Functions that convert an argument, by the end of its name."""
 
 
 def either_dropout(dropout: float, input_dropout: float) -> float:
-    """Return the one of two names of the same option that is given.
+    """Return the share that either of two names of the same option was given.
 
     Raises
     ------
     ValueError
-        If both are.
+        If both are not zero.
     """
     for name, share in (("dropout", dropout), ("input_dropout", input_dropout)):
         _checks.real(share, name, 0.0, 1.0, high_open=True)
@@ -326,7 +327,7 @@ def either_dropout(dropout: float, input_dropout: float) -> float:
 
 
 def check_activation(value: Any, name: str) -> CellActivation | Activation:
-    """Check the form of an activation; a model file holds a list.
+    """Return an activation as a name or an `Activation`; model files hold the latter as a list.
 
     Raises
     ------
@@ -344,7 +345,7 @@ def check_activation(value: Any, name: str) -> CellActivation | Activation:
 
 @dataclass(frozen=True)
 class _ForgetBias:
-    """Zeros but for the forget gate."""
+    """Initial bias: `value` for the forget gate, 0 for the others."""
 
     units: int
     value: float
@@ -357,7 +358,7 @@ class _ForgetBias:
 
 @dataclass(frozen=True)
 class _Transposed:
-    """Makes (outputs, inputs) with an initializer that makes (inputs, outputs)."""
+    """Draws (outputs, inputs) by an initializer for (inputs, outputs), which is Keras' layout."""
 
     initializer: initializers.Initializer
 

@@ -1,4 +1,4 @@
-"""`LSTM`, in the place of torch.nn.LSTM."""
+"""`LSTM`, a drop-in replacement of torch.nn.LSTM."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class LSTM(Recurrent):
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size
         As for ``torch.nn.LSTM``.
     device : optional
-        Where parameters are made. Calls need them on the CPU.
+        Device of the parameters. Calls need them on the CPU.
     dtype : torch.float32 or torch.float64, optional
-        PyTorch's default by default.
+        None: PyTorch's default.
     recompute : int or "sqrt", optional
-        Keep the state of every so many steps only for the backward, which computes the rest again;
-        see `functional.lstm`.
+        For the backward, store the state only once in so many steps, and recompute the steps
+        between; see `functional.lstm`.
     **options
         Options of `LSTMConfig` that ``torch.nn.LSTM`` does not have.
 
@@ -53,11 +53,11 @@ class LSTM(Recurrent):
 
     Notes
     -----
-    Weights are read at every call, so that no change of them goes unseen (`frozen` is the way to
-    promise that there is none). Random masks follow ``torch.manual_seed``, but are not those that
-    torch.nn.LSTM would draw. Gradients may be differentiated once more. A backward with
-    ``retain_graph=True`` uses up what the forward kept, so that another backward through the same
-    graph runs the forward again.
+    Weights are read at every call, so every change takes effect; inside `frozen` you promise not to
+    change them, and they are read once. Random masks follow ``torch.manual_seed``, but differ from
+    those that torch.nn.LSTM would draw. Gradients may be differentiated once more. A backward uses
+    up the tape of the forward, so a second one through the same graph (``retain_graph=True``) runs
+    the forward again.
     """
 
     mode = "LSTM"
@@ -104,17 +104,17 @@ class LSTM(Recurrent):
 
     @property
     def all_weights(self) -> list[list[torch.nn.Parameter]]:
-        """Parameters of each layer and direction."""
+        """The parameters of each layer and direction, as in torch.nn."""
         cells: dict[str, list[Any]] = {}
         for name in self._parameter_names:
             cells.setdefault(name[name.rindex("_l") :], []).append(getattr(self, name))
         return list(cells.values())
 
     def flatten_parameters(self) -> None:
-        """Do nothing: parameters need no particular place in memory here."""
+        """Do nothing, since parameters may lie anywhere in memory here."""
 
     def extra_repr(self) -> str:
-        """Say what differs from the defaults."""
+        """Return the arguments that differ from their defaults, for ``repr``."""
         text = f"{self.input_size}, {self.hidden_size}"
         defaults = (
             ("proj_size", 0),
@@ -145,22 +145,22 @@ class LSTM(Recurrent):
         Parameters
         ----------
         input : Tensor, shape (T, N, C), with `batch_first` (N, T, C), or (T, C); or PackedSequence
-            Of the weights' dtype. N = 0 and T = 0 are allowed.
+            With the weights' dtype. N = 0 and T = 0 are allowed.
         hx : pair (h_0, c_0), optional
-            Initial state, (layers * D, N, P) and (layers * D, N, H), without N beside an unbatched
-            input; zeros by default, and for None in the place of one.
+            Initial state, (layers * D, N, P) and (layers * D, N, H), without N if the input is
+            unbatched. None stands for zeros, for the pair or for either part.
         lengths : integers, shape (N,), optional
             Valid steps of each row, 0 to T, in any order. The output is zero past them, and the
-            final state is that of the last one: what packing gives, without it.
+            final state is the one after the last of them, as with a `PackedSequence`.
         reset : bool, shape of input without C, optional
             True where a new sequence starts; see `functional.lstm`.
         mask : bool, shape of input without C, optional
-            True where a step is there. Instead of `lengths`.
+            True for valid steps. Not together with `lengths`.
         return_sequences : bool, default True
-            If false, the output is the last layer's final h, (N, D * P), instead of all of them.
+            If false, the output is the last layer's h after the last valid step, (N, D * P).
         seed : int, optional
-            Of all random masks of this call, 0 to 2**63 - 1; drawn from PyTorch's generator by
-            default.
+            Seed of all random masks of this call, 0 to 2**63 - 1; None: drawn from PyTorch's
+            generator.
 
         Returns
         -------
@@ -248,7 +248,7 @@ class LSTM(Recurrent):
     def _packed(
         self, packed: Any, h: Any, c: Any, return_sequences: bool, seed: Any
     ) -> tuple[Any, tuple[Any, Any]]:
-        """Pad, run with lengths, pack: rows are sorted in a PackedSequence, states as given."""
+        """Run a PackedSequence: its rows are sorted by length, those of the states are not."""
         data, batch_sizes, order, back = packed
         if data.dim() != 2 or data.size(1) != self.input_size:
             raise ValueError(

@@ -1088,9 +1088,9 @@ class TestKeptWeights:
         module = lt.LSTM(3, 4)
         for _ in range(3):
             module(torch.randn(2, 1, 3))
-        assert module._kept is not None
-        assert copy.deepcopy(module)._kept is None
-        assert pickle.loads(pickle.dumps(module))._kept is None
+        assert module._remembered is not None
+        assert copy.deepcopy(module)._remembered is None
+        assert pickle.loads(pickle.dumps(module))._remembered is None
 
     def test_inference_mode(self):
         with torch.inference_mode():
