@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict, get_type_hints
 
@@ -236,10 +237,10 @@ def core_config(config: LSTMConfig) -> _core.LstmConfig:
     return core
 
 
-def config_parameters() -> dict[str, inspect.Parameter]:
-    """Return the fields of `LSTMConfig` as parameters of a function, with real types."""
-    kinds = get_type_hints(LSTMConfig)
+def config_parameters(names: Iterable[str]) -> dict[str, inspect.Parameter]:
+    """Return fields of `LSTMConfig` as keyword-only parameters, with types instead of strings."""
+    fields, kinds = inspect.signature(LSTMConfig).parameters, get_type_hints(LSTMConfig)
     return {
-        entry.name: entry.replace(kind=entry.KEYWORD_ONLY, annotation=kinds[entry.name])
-        for entry in inspect.signature(LSTMConfig).parameters.values()
+        name: fields[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kinds[name])
+        for name in names
     }

@@ -1,7 +1,7 @@
 """The options of an LSTM's cell, which `LSTMCell` and `LSTM` share."""
 
 import inspect
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from lstmcore import constraints, regularizers
 from lstmcore._typing import CellActivation, InitializerName
@@ -96,23 +96,25 @@ class CellKeywords(CellOptions, total=False):
 
 
 OPTIONS = tuple(CellAttributes.__annotations__)
+"""The names of the options."""
 
-_OWN = {name: value for name, value in vars(CellAttributes).items() if name in OPTIONS}
-"""Defaults that `LSTMConfig` does not have, or has otherwise."""
+_OWN: dict[str, Any] = {
+    name: value for name, value in vars(CellAttributes).items() if name in OPTIONS
+}
+"""Defaults of options that `LSTMConfig` does not have or has with another default."""
 
 SAME_NAMES = tuple(name for name in OPTIONS if name not in _OWN and name not in CONFIG_NAMES)
 """Options that a cell passes to `LSTMConfig` as they are."""
 
 
 def _parameters() -> dict[str, inspect.Parameter]:
-    fields = config_parameters()
     kinds = get_type_hints(CellKeywords)
+    names = {name: CONFIG_NAMES.get(name, name) for name in OPTIONS if name not in _OWN}
+    fields = config_parameters(names.values())
+    defaults = {name: fields[field].default for name, field in names.items()} | _OWN
     return {
         name: inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_OWN[name] if name in _OWN else fields[CONFIG_NAMES.get(name, name)].default,
-            annotation=kinds[name],
+            name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kinds[name]
         )
         for name in OPTIONS
     }

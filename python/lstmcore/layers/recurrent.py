@@ -65,21 +65,7 @@ class Recurrent(Layer):
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.cells = list(cells)
-        wrong = [cell for cell in self.cells if not isinstance(cell, LSTMCell)]
-        if wrong or not self.cells:
-            came = _checks.describe(wrong[0] if wrong else cells)
-            raise TypeError(f"cell: expected an LSTMCell or a list of them, got {came}")
-        if len({cell.units for cell in self.cells}) > 1:
-            widths = [cell.units for cell in self.cells]
-            raise ValueError(
-                f"cell: expected cells of the same units, got {widths}; for different widths "
-                "stack layers, each but the last with return_sequences=True"
-            )
-        if len({cell._config_for(1) for cell in self.cells}) > 1:
-            raise ValueError("cell: expected cells with the same options, got different ones")
-        if len(precisions := {cell.precision for cell in self.cells}) > 1:
-            shown = ", ".join(sorted(map(repr, precisions)))
-            raise ValueError(f"cell: expected cells with the same precision, got {shown}")
+        _check_cells(self.cells)
         for cell in self.cells:
             cell._frozen_by = type(self).__name__
         self.units = self.cells[0].units
@@ -480,6 +466,25 @@ class Recurrent(Layer):
         if not (self.go_backwards and self.return_sequences):
             return y
         return reverse_rows(y, lengths)
+
+
+def _check_cells(cells: Sequence[Any]) -> None:
+    """Raise unless `cells` can be stacked."""
+    wrong = [cell for cell in cells if not isinstance(cell, LSTMCell)]
+    if wrong or not cells:
+        came = _checks.describe(wrong[0] if wrong else cells)
+        raise TypeError(f"cell: expected an LSTMCell or a list of them, got {came}")
+    if len({cell.units for cell in cells}) > 1:
+        widths = [cell.units for cell in cells]
+        raise ValueError(
+            f"cell: expected cells of the same units, got {widths}; for different widths "
+            "stack layers, each but the last with return_sequences=True"
+        )
+    if len({cell._config_for(1) for cell in cells}) > 1:
+        raise ValueError("cell: expected cells with the same options, got different ones")
+    if len(precisions := {cell.precision for cell in cells}) > 1:
+        shown = ", ".join(sorted(map(repr, precisions)))
+        raise ValueError(f"cell: expected cells with the same precision, got {shown}")
 
 
 def _recurrent_options(cell: LSTMCell) -> tuple[str, str, str, bool]:

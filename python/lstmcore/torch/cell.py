@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-@shows_options({name: config_parameters()[name] for name in STEP_OPTIONS}, LSTMConfig)
+@shows_options(config_parameters(STEP_OPTIONS), LSTMConfig)
 class LSTMCell(Recurrent):
     """`torch.nn.LSTMCell` on lstmcore's engine, for float32 and float64 on the CPU.
 

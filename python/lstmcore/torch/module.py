@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-@shows_options({name: config_parameters()[name] for name in OPTIONS}, LSTMConfig)
+@shows_options(config_parameters(OPTIONS), LSTMConfig)
 class LSTM(Recurrent):
     """`torch.nn.LSTM` on lstmcore's engine, for float32 and float64 on the CPU.
 
