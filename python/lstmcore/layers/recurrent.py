@@ -408,8 +408,8 @@ class Recurrent(Layer):
         assert self._config is not None
         if mask is not None and self.go_backwards and self.return_sequences:
             raise ValueError(
-                "mask: expected None in a layer that gives its steps in the order of a walk from "
-                "the end"
+                "mask: expected None with both go_backwards and return_sequences, whose output has "
+                "the steps in reverse order"
             )
         tape = None
         if training:

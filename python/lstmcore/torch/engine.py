@@ -25,7 +25,7 @@ class Call(NamedTuple):
     time_major : bool
         x is (T, N, C) instead of (N, T, C), and so is y.
     cell : bool
-        One step: x is (N, C), h and c (N, ·), and there is no y.
+        One step: x is (N, C), h is (N, P), c is (N, H), and y is None.
     sequences : bool
         Whether y is returned.
     lengths, reset, mask : ndarray or None

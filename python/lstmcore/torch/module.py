@@ -183,11 +183,7 @@ class LSTM(Recurrent):
             return self._as_node(input, hx, options)  # type: ignore[no-any-return]
         h, c = pair_of(hx)
         if isinstance(input, PackedSequence):
-            if not (lengths is None and reset is None and mask is None):
-                raise ValueError(
-                    "lengths, reset, mask: expected none beside a PackedSequence, which has "
-                    "lengths; pass the padded tensor with lengths=... instead"
-                )
+            _refuse_steps(lengths, reset, mask)
             return self._packed(input, h, c, return_sequences, seed)
         expect_tensor(input, "input")
         if input.dim() not in (2, 3):
@@ -199,17 +195,9 @@ class LSTM(Recurrent):
         if not batched:
             if lengths is not None:
                 raise ValueError("lengths: expected None beside one sequence; pass input[:length]")
-            reset, mask = (
-                None
-                if value is None
-                else flags_of(value, name, (input.size(0),), "(T,)").unsqueeze(batch_axis)
-                for value, name in ((reset, "reset"), (mask, "mask"))
-            )
+            reset, mask = _batched_flags(reset, mask, input.size(0), batch_axis)
             input = input.unsqueeze(batch_axis)
-            h, c = (
-                None if part is None else _unbatched(part, name)
-                for part, name in ((h, "hx[0]"), (c, "hx[1]"))
-            )
+            h, c = _batched_state(h, "hx[0]"), _batched_state(c, "hx[1]")
         if input.size(-1) != self.input_size:
             raise ValueError(
                 f"input: expected {self._input_shape()} with C={self.input_size}, since "
@@ -289,7 +277,28 @@ class LSTM(Recurrent):
         self._expect_state(h, c, (cells, batch), "layers * D, N, ", hint)
 
 
-def _unbatched(part: Any, name: str) -> Any:
+def _refuse_steps(lengths: Any, reset: Any, mask: Any) -> None:
+    """Raise ValueError if one of the arguments is not None."""
+    if not (lengths is None and reset is None and mask is None):
+        raise ValueError(
+            "lengths, reset, mask: expected none beside a PackedSequence, which has lengths; pass "
+            "the padded tensor with lengths=... instead"
+        )
+
+
+def _batched_flags(reset: Any, mask: Any, steps: int, batch_axis: int) -> tuple[Any, Any]:
+    """Return the flags of one sequence as those of a batch."""
+    first, second = (
+        None if value is None else flags_of(value, name, (steps,), "(T,)").unsqueeze(batch_axis)
+        for value, name in ((reset, "reset"), (mask, "mask"))
+    )
+    return first, second
+
+
+def _batched_state(part: Any, name: str) -> Any:
+    """Return h or c of one sequence as that of a batch."""
+    if part is None:
+        return None
     expect_tensor(part, name)
     if part.dim() != 2:
         raise ValueError(
