@@ -1,7 +1,7 @@
 """Classes whose constructors take ``**options`` show every option to `help` and to `inspect`.
 
-An option is defined once, with its default and its documentation; what passes it on names the
-place of the definition.
+So an option is defined and described once, by the class that checks it, and the classes that pass
+it on have it in their signatures and docstrings, too.
 """
 
 import inspect
@@ -15,8 +15,14 @@ __all__ = ["shows_options"]
 T = TypeVar("T")
 
 SECTION = "Parameters\n----------\n"
+"""The title of a docstring's section Parameters."""
+
 NEXT_SECTION = r"\n\n(?=\w+\n-+\n)"
+"""The end of a section: the title of the next one follows."""
+
 ENTRY = re.compile(r"^(?P<names>\S.*?)(?P<kind> : .*)?\n(?P<body>(?: .*\n|\n)*)", re.MULTILINE)
+"""An entry of the section: names and type in a line, then an indented description."""
+
 PLACE = "**options"
 """The entry of a docstring that is replaced by the options' entries."""
 
