@@ -1,4 +1,4 @@
-"""Objects that say how they were made, so that a model file can make them again."""
+"""Objects that return the arguments they were made with, so that a model file can restore them."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -11,33 +11,33 @@ from lstmcore._options import Checked, arguments
 from lstmcore._suggest import did_you_mean
 
 MOST_ENTRIES = 6
-"""Longer lists, such as vocabularies, are shown in part."""
+"""Entries of a list that `repr` shows; of longer ones, such as vocabularies, only the first."""
 
 
 class Configurable(Checked):
     """Base of everything that a model file describes.
 
-    Every argument of the constructor is kept as an attribute of the same name.
+    Every argument of the constructor is stored as an attribute of the same name.
     """
 
     def _why_fixed(self, name: str) -> str | None:
         return "it is fixed when the object is made; make a new one with it"
 
     _left_out_if_none: ClassVar[tuple[str, ...]] = ()
-    """Arguments that are told of only if they are not None."""
+    """Arguments that `get_config` leaves out where they are None."""
 
     _always_shown: ClassVar[tuple[str, ...]] = ()
-    """Arguments that `repr` shows also where they are the default."""
+    """Arguments that `repr` shows even if they have their default."""
 
     _set_when_made: ClassVar[tuple[str, ...]] = ()
-    """Attributes that a configuration may name; `_restore_entry` sets them in the new object."""
+    """Other attributes that a configuration may hold, which `_restore_entry` sets."""
 
     def _restore_entry(self, name: str, value: Any) -> None:
-        """Set one of `_set_when_made` to what a configuration says."""
+        """Set one of `_set_when_made` to its value in a configuration."""
         setattr(self, name, value)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments that make an equal object, as JSON can hold them.
+        """Return the arguments that make an equal object, as values that JSON can represent.
 
         Returns
         -------
@@ -51,7 +51,7 @@ class Configurable(Checked):
 
 
 def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, Any]:
-    """Give the values of some arguments of `thing`, as JSON can hold them."""
+    """Return the arguments `names` of `thing`, as values that JSON can represent."""
     values = {name: getattr(thing, name) for name in names}
     return {
         name: encode(value)
@@ -61,18 +61,18 @@ def describe_arguments(thing: Configurable, names: Iterable[str]) -> dict[str, A
 
 
 def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
-    """Write `thing` as a call of its class with the arguments that differ from their defaults.
+    """Return `thing` as a call of its class with the arguments that differ from their defaults.
 
-    Arguments without a default come first, without their names; those that the class always shows
-    (`Configurable._always_shown`) are there, too. An argument whose attribute does not exist is
-    left out. Where the class has ``default_name`` or the like, that is what None stands for.
+    Arguments without a default come first, without their names. Those that the class always shows
+    (`Configurable._always_shown`) are included. An argument without an attribute is left out. If
+    the class has an attribute ``default_x``, None stands for its value in the argument ``x``.
 
     Parameters
     ----------
     thing : object
-        Keeps its arguments as attributes of the same names.
+        Stores its arguments as attributes of the same names.
     values : mapping of str to object, optional
-        To show instead of some attributes.
+        Values that are shown instead of some attributes.
     """
     values = values or {}
     shown = []
@@ -87,7 +87,7 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
             continue
         if isinstance(value, np.dtype):
             value = value.name
-        if getattr(value, "__self__", None) is thing:  # a method, where no function was given
+        if getattr(value, "__self__", None) is thing:  # its own method, as no function was passed
             continue
         required = argument.default is argument.empty
         default = argument.default
@@ -102,20 +102,20 @@ def one_line(thing: Any, values: Mapping[str, Any] | None = None) -> str:
 
 
 def named_fields(thing: Any) -> str:
-    """Write a named tuple with all its fields, each as `brief` writes it."""
+    """Return a named tuple as a call with all its fields, each in the form of `brief`."""
     fields = (f"{name}={brief(value)}" for name, value in thing._asdict().items())
     return f"{type(thing).__name__}({', '.join(fields)})"
 
 
 def _same(value: Any, default: Any) -> bool:
-    """Tell whether two values are equal and of one type: True is not 1."""
+    """Return whether two values are equal and have the same type: True is not 1."""
     if isinstance(value, np.ndarray) or isinstance(default, np.ndarray):
         return value is default
     return type(value) is type(default) and bool(value == default)
 
 
 def brief(value: Any) -> str:
-    """Write a value in one line: arrays by their shapes, long lists by their beginnings."""
+    """Return a value as one line: of an array its shape, of a long list its first entries."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     if isinstance(value, np.generic):
@@ -137,7 +137,7 @@ def brief(value: Any) -> str:
 
 
 def encode(value: Any) -> Any:
-    """Turn `value` into what JSON can hold."""
+    """Return `value` as JSON can represent it."""
     if isinstance(value, Configurable):
         return {"class": type(value).__name__, "config": value.get_config()}
     if isinstance(value, Mapping):
@@ -152,7 +152,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, classes: Mapping[str, type]) -> Any:
-    """Undo `encode`; `classes` are those that may be made."""
+    """Return what `encode` was applied to; only objects of `classes` may occur."""
     if isinstance(value, Mapping):
         if set(value) == {"class", "config"}:
             return make(value["class"], value["config"], classes)
@@ -163,7 +163,7 @@ def decode(value: Any, classes: Mapping[str, type]) -> Any:
 
 
 def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any) -> Any:
-    """Make an object of the class `class_name` from exactly the arguments that it has."""
+    """Return a new object of the class `class_name`, given exactly the arguments that it has."""
     kind = classes.get(class_name) if isinstance(class_name, str) else None
     if kind is None:
         hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}."

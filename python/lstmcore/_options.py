@@ -1,7 +1,7 @@
 """Objects whose attributes are checked when they are set.
 
-An attribute that is no option is an error, a changed option is checked as the constructor checks
-it, and one that cannot change any more says why.
+A name that is not an option is an error, a new value is checked as the constructor checks it, and
+an option that cannot change any more raises an error that says why.
 """
 
 import dis
@@ -18,7 +18,7 @@ __all__ = ["Checked", "arguments", "by_class"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = "lstmcore."
-_ANY = "*"  # among the names of a class that may set any
+_ANY = "*"  # stands for all names, in a class that calls setattr
 
 
 class Checked:
@@ -27,24 +27,24 @@ class Checked:
     The arguments of a constructor are its options; each is an attribute of the same name. After
     construction, setting
 
-    - an option makes a second object with it, so that the constructor checks it, and takes over
-      what came out, unless `_why_fixed` says why it cannot change any more;
-    - a property with a setter, what `_open_attributes` lists, a method (to replace it), or a name
-      that begins with an underscore sets it;
+    - an option makes a second object with the new value, so that the constructor checks it, and
+      copies the result, unless `_why_fixed` says why the option cannot change any more;
+    - a property with a setter, a name in `_open_attributes`, a method, or a name that begins with
+      an underscore sets it as usual;
     - anything else raises AttributeError.
 
-    A subclass outside the package has attributes of its own besides: those that its methods assign,
-    or that its body annotates. Its own arguments are no options.
+    A subclass outside the package may also set the attributes that its methods assign or that its
+    body annotates. The arguments of its own constructor are not options.
     """
 
     _open_attributes: ClassVar[tuple[str, ...]] = ()
-    """Public attributes that are no options and may be set."""
+    """Public attributes that are not options and may be set."""
 
     _methods_name_state: ClassVar[bool] = False
-    """Whether attributes that methods assign may be set in the package's own subclasses, too."""
+    """Whether the package's own subclasses may also set what their methods assign."""
 
     _keras_only: ClassVar[tuple[str, ...]] = ()
-    """Arguments that are accepted for Keras' sake with one value, and not kept."""
+    """Arguments of Keras that are accepted with one value and not stored."""
 
     _made = False
 
@@ -54,9 +54,9 @@ class Checked:
             cls.__init__ = _constructor(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
-        vars(self).setdefault("_made", True)  # of a class that has no constructor of its own
+        vars(self).setdefault("_made", True)  # for a class without a constructor of its own
 
-    if not TYPE_CHECKING:  # which would accept any attribute of a class that has this
+    if not TYPE_CHECKING:  # a class with a __setattr__ may set any attribute, for type checkers
 
         def __setattr__(self, name: str, value: Any) -> None:
             if name[0] == "_" or not self._made or name in self._open_attributes:
@@ -72,12 +72,12 @@ class Checked:
                 raise _refusal(self, name)
 
     def _why_fixed(self, name: str) -> str | None:
-        """Say why the option `name` cannot change any more; None: it can."""
+        """Return why the option `name` cannot change any more; None: it can."""
         return None
 
     def _set_option(self, owner: "type[Checked]", name: str, value: Any) -> None:
         descriptor = inspect.getattr_static(type(self), name, None)
-        if isinstance(descriptor, property) and descriptor.fset is not None:  # which checks
+        if isinstance(descriptor, property) and descriptor.fset is not None:  # the setter checks
             object.__setattr__(self, name, value)
             return
         if (reason := self._why_fixed(name)) is not None:
@@ -88,16 +88,17 @@ class Checked:
         self._take_over(name, vars(owner(**{**options, name: value})))
 
     def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
-        """Take the option `name`, and what follows from it, out of the attributes of another."""
+        """Copy the option `name`, and what depends on it, from the attributes of a new object."""
         object.__setattr__(self, name, found[name])
 
 
 def _constructor(function: Callable[..., None]) -> Callable[..., None]:
-    """Wrap an `__init__`: unknown keywords get a suggestion; note when the outermost one ends."""
-    known = keywords_of(function)
+    """Wrap an `__init__` to suggest names for unknown keywords, and to set `_made` at its end."""
 
     @functools.wraps(function)
     def __init__(self: Checked, *args: Any, **kwargs: Any) -> None:
+        # Looked up here, since a decorator of the class may complete the signature.
+        known = _keywords(__init__)
         if known is not None and not kwargs.keys() <= known.keys():
             raise TypeError(unexpected(type(self).__name__, kwargs, known))
         own = vars(self)
@@ -111,14 +112,17 @@ def _constructor(function: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
+_keywords = functools.lru_cache(maxsize=1024)(keywords_of)
+
+
 def by_class(function: F) -> F:
-    """Remember results by class."""
+    """Cache the results of a function of a class."""
     return cast(F, functools.lru_cache(maxsize=1024)(function))
 
 
 @by_class
 def arguments(kind: type) -> tuple[str, ...]:
-    """Name the arguments of the constructor of `kind` that are kept as attributes."""
+    """Return the names of the arguments of `kind` that it stores as attributes."""
     ignored = getattr(kind, "_keras_only", ())
     entries = inspect.signature(kind).parameters.values()
     return tuple(
@@ -134,16 +138,16 @@ def _ours(kind: type) -> bool:
 
 @by_class
 def _owner(kind: type[Checked], name: str) -> type[Checked] | None:
-    """Find the class of the package whose constructor has the option `name`."""
+    """Return the class of the package whose constructor has the option `name`, if there is one."""
     first = next(base for base in kind.__mro__ if _ours(base) and issubclass(base, Checked))
     return first if name in arguments(first) else None
 
 
 @by_class
 def _own_names(kind: type[Checked]) -> frozenset[str]:
-    """Collect what the methods of the user's classes assign, and what their bodies annotate.
+    """Return the attributes that users' classes assign in methods or annotate in their bodies.
 
-    (As type checkers do, and as ``__static_attributes__`` of Python 3.13.)
+    Type checkers find them in the same way, and so does ``__static_attributes__`` of Python 3.13.
     """
     found: set[str] = set()
     for base in kind.__mro__:
@@ -158,7 +162,7 @@ def _own_names(kind: type[Checked]) -> frozenset[str]:
 
 
 def _codes(entry: Any) -> Iterator[CodeType]:
-    """Yield the code of a method, a property, or what a decorator made of either."""
+    """Yield the code objects of a method or a property, decorated or not."""
     if isinstance(entry, property):
         for part in (entry.fget, entry.fset, entry.fdel):
             yield from _codes(part)
@@ -180,7 +184,7 @@ def _assigned(code: CodeType) -> Iterator[str]:
 
 
 def _replaceable(kind: type[Checked], name: str) -> bool:
-    """Whether `name` is a property that can be set, a method, or an attribute of a user's class."""
+    """Return whether `name` is a method, a settable property or an attribute of a user's class."""
     for base in kind.__mro__:
         if name in vars(base):
             entry = vars(base)[name]
@@ -191,7 +195,7 @@ def _replaceable(kind: type[Checked], name: str) -> bool:
 
 
 def _refusal(thing: Checked, name: str) -> AttributeError:
-    """Make the error for an attribute that is no option."""
+    """Return the error for an attribute that may not be set."""
     kind = type(thing)
     known = _settable(kind)
     if inspect.getattr_static(thing, name, None) is not None:
@@ -206,7 +210,7 @@ def _refusal(thing: Checked, name: str) -> AttributeError:
 
 
 def _settable(kind: type[Checked]) -> list[str]:
-    """List what may be set, for error messages."""
+    """Return the names that may be set, for error messages."""
     ours = next(base for base in kind.__mro__ if _ours(base) and issubclass(base, Checked))
     properties = [
         name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, get_type_hints
 
 from lstmcore import _checks, _core
 from lstmcore._configurable import one_line
@@ -37,14 +39,14 @@ class Activation(NamedTuple):
         return one_line(self)
 
 
-class StepOptions(TypedDict, total=False):
-    """Options of `LSTMConfig` that PyTorch's LSTMCell does not have, as keywords."""
+class CellOptions(TypedDict, total=False):
+    """Keywords that `LSTMConfig`, layers and PyTorch modules share, for type checkers.
+
+    A type checker cannot take them from the fields of `LSTMConfig`, so a test compares the two.
+    """
 
     peephole: bool
     coupled_gates: bool
-    gate_activation: CellActivation | Activation
-    cell_activation: CellActivation | Activation
-    output_activation: CellActivation | Activation
     gate_clip: float
     cell_clip: float
     zoneout_h: float
@@ -57,8 +59,16 @@ class StepOptions(TypedDict, total=False):
     layer_norm_epsilon: float
 
 
+class StepOptions(CellOptions, total=False):
+    """Keywords of `LSTMConfig` that PyTorch's LSTMCell does not have."""
+
+    gate_activation: CellActivation | Activation
+    cell_activation: CellActivation | Activation
+    output_activation: CellActivation | Activation
+
+
 class WalkOptions(StepOptions, total=False):
-    """Options of `LSTMConfig` that PyTorch's LSTM does not have, as keywords."""
+    """Keywords of `LSTMConfig` that PyTorch's LSTM does not have."""
 
     go_backwards: bool
 
@@ -225,3 +235,12 @@ def core_config(config: LSTMConfig) -> _core.LstmConfig:
         core = _core.LstmConfig(**config._values())
         object.__setattr__(config, "_core", core)
     return core
+
+
+def config_parameters(names: Iterable[str]) -> dict[str, inspect.Parameter]:
+    """Return fields of `LSTMConfig` as keyword-only parameters, with types instead of strings."""
+    fields, kinds = inspect.signature(LSTMConfig).parameters, get_type_hints(LSTMConfig)
+    return {
+        name: fields[name].replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kinds[name])
+        for name in names
+    }

@@ -139,7 +139,7 @@ def test_what_is_computed_anyway_is_accepted():
     ("make", "options", "reason"),
     [
         (layers.LSTM, {"bias_initializer": "ones"}, "'zeros', got 'ones' .*unit_forget_bias"),
-        (layers.LSTM, {"activity_regularizer": "l2"}, "None, got 'l2' .*on weights only"),
+        (layers.LSTM, {"activity_regularizer": "l2"}, "None, got 'l2' .*to weights only"),
         (layers.LSTM, {"unroll": True}, "False, got True .*nothing to unroll"),
         (layers.LSTM, {"unroll": 0}, r"False, got 0 \(int\)"),
         (layers.LSTM, {"time_major": True}, "False, got True .*swapaxes"),
@@ -154,7 +154,7 @@ def test_what_is_computed_anyway_is_accepted():
         (
             lambda units, **more: layers.Bidirectional(layers.LSTM(units), **more),
             {"backward_layer": layers.LSTM(3)},
-            "None, got .*made like the first",
+            "None, got .*both directions have",
         ),
     ],
 )

@@ -647,5 +647,5 @@ def test_a_layer_takes_a_mask(training):
         alone = layer(x[row : row + 1, mask[row]], training=training)
         assert np.array_equal(y[row], alone[0])
     back = lc.layers.LSTM(4, go_backwards=True, return_sequences=True)
-    with pytest.raises(ValueError, match="mask: expected None in a layer that gives"):
+    with pytest.raises(ValueError, match="mask: expected None with both go_backwards"):
         back(x, mask=mask)

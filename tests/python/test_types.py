@@ -8,13 +8,14 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 
 from lstmcore import _core, _typing
 from lstmcore.config import LSTMConfig, StepOptions, WalkOptions
-from lstmcore.layers import initializers
+from lstmcore.layers import cell_options, initializers
+from lstmcore.layers.keras_words import CONFIG_NAMES
 from lstmcore.training import losses, metrics, optimizers
 
 PROGRAMS = Path(__file__).parents[1] / "typing"
@@ -84,11 +85,31 @@ def test_names_are_those_that_are_found():
         assert set(get_args(alias)) == set(table)
 
 
-def test_options_of_cells_are_those_of_a_configuration():
+def test_keywords_of_torch_modules_are_those_of_a_configuration():
     fields = {field.name for field in dataclasses.fields(LSTMConfig)}
     of_torch = {"input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional"}
     assert set(WalkOptions.__annotations__) == fields - of_torch - {"proj_size"}
     assert set(WalkOptions.__annotations__) - set(StepOptions.__annotations__) == {"go_backwards"}
-    types = {field.name: field.type for field in dataclasses.fields(LSTMConfig)}
-    for name, kind in WalkOptions.__annotations__.items():
-        assert getattr(kind, "__forward_arg__", kind) == types[name]
+    kinds = get_type_hints(LSTMConfig)
+    for name, kind in get_type_hints(WalkOptions).items():
+        assert kind == kinds[name]
+
+
+def test_options_of_layers_are_those_of_a_configuration():
+    fields = {field.name for field in dataclasses.fields(LSTMConfig)}
+    of_a_walk = {"input_size", "num_layers", "bidirectional", "go_backwards", "dropout"}
+    of_a_cell = {CONFIG_NAMES.get(name, name) for name in ("units", *cell_options.OPTIONS)}
+    assert fields - of_a_walk == of_a_cell & fields
+    assert of_a_cell.isdisjoint(of_a_walk)
+    keywords = get_type_hints(cell_options.CellKeywords)
+    kinds = get_type_hints(LSTMConfig)
+    for name, kind in get_type_hints(cell_options.CellAttributes).items():
+        if not name.endswith(("_regularizer", "_constraint")):  # a name becomes an object
+            assert keywords.pop(name) == kind
+        if name in cell_options.SAME_NAMES:
+            assert kind == kinds[name]
+    assert set(keywords) == {
+        f"{weights}_{suffix}"
+        for weights in ("kernel", "recurrent", "bias")
+        for suffix in ("regularizer", "constraint")
+    }

@@ -13,6 +13,8 @@ x = np.zeros((8, 30, 3), np.float32)
 layers.LSTM(4, return_seqences=True)  # error: return_seqences
 layers.LSTM(4, drop_out=0.2)  # error: drop_out
 layers.LSTMCell(4, unit_forgetbias=True)  # error: unit_forgetbias
+layers.LSTMCell(4, return_sequences=True)  # error: return_sequences
+layers.LSTM(4, cell_activation="tanh")  # error: cell_activation
 layers.Dense(4, activaton="relu")  # error: activaton
 layers.Conv1D(4, 3, dilation=2)  # error: dilation
 layers.Embedding(9, 4, mask_zeros=True)  # error: mask_zeros
@@ -30,6 +32,8 @@ LSTMForecaster(horizons=3)  # error: horizons
 layers.Dense(4, activation="sofmax")  # error: sofmax
 layers.LSTM(4, activation="tnh")  # error: tnh
 layers.LSTM(4, recurrent_activation="softmax")  # error: softmax
+layers.LSTM(4, zoneout_h="0.1")  # error: 0.1
+layers.LSTMCell(4, recurrent_activation="softmax")  # error: softmax
 layers.LSTM("4")  # error: Literal['4']
 layers.LSTM(4, return_sequences="yes")  # error: yes
 layers.LSTM(4, kernel_initializer="glorot")  # error: glorot
@@ -85,6 +89,9 @@ lc.load("model").predct(x)  # error: predct
 lstm = layers.LSTM(4)
 lstm.unitz = 3  # error: unitz
 lstm.units = "4"  # error: units
+lstm.zoneout_h = "0.1"  # error: zoneout_h
+lstm.activation = "sofmax"  # error: activation
+layers.LSTMCell(4).peepholes = True  # error: peepholes
 lstm.parameters = None  # error: parameters
 model.stop_trainig = True  # error: stop_trainig
 model.optimizer.learnig_rate = 0.1  # error: learnig_rate

@@ -86,6 +86,7 @@ pairs.decode([[3, 4]], 4)[0][0].tokens.tolist()
 # layers alone, options of a layer and of an optimizer
 lstm = layers.LSTM(4, return_state=True)
 lstm.units = 8
+lstm.zoneout_h = lstm.zoneout_c = 0.1
 lstm.name = "reader"
 y, h, c = lstm(x)
 step, (h, c) = layers.LSTMCell(4)(x[:, 0], (h, c))

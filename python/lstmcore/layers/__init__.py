@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING
 from lstmcore._suggest import public
 from lstmcore.layers.attention import Attention
 from lstmcore.layers.base import Layer
+from lstmcore.layers.bidirectional import Bidirectional
 from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.convolution import Conv1D
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.dropout import Dropout
 from lstmcore.layers.embedding import Embedding
 from lstmcore.layers.input import Input
-from lstmcore.layers.lstm import LSTM, RNN, Bidirectional
+from lstmcore.layers.lstm import LSTM
 from lstmcore.layers.normalization import LayerNormalization
 from lstmcore.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from lstmcore.layers.residual import Residual
+from lstmcore.layers.rnn import RNN
 from lstmcore.layers.text import TextVectorization
 from lstmcore.layers.time_distributed import TimeDistributed
 

@@ -1,87 +1,46 @@
-"""One step of an LSTM, and the home of its initial values and penalties."""
+"""One step of an LSTM, with the initial values, penalties and constraints of its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from lstmcore import _checks, constraints, regularizers
 from lstmcore import functional as F
 from lstmcore._intake import Intake
+from lstmcore._signatures import shows_options
 from lstmcore._suggest import suggests
-from lstmcore._typing import (
-    Array,
-    ArrayLike,
-    CellActivation,
-    InitializerName,
-    Precision,
-    Shape,
-    choices,
-)
+from lstmcore._typing import Array, ArrayLike, CellActivation, Precision, Shape, choices
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
-from lstmcore.layers.keras_words import check_keras
+from lstmcore.layers.cell_options import PARAMETERS, SAME_NAMES, CellAttributes, CellKeywords
+from lstmcore.layers.keras_words import CONFIG_NAMES, check_keras
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.precision import checked, in_force
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["LSTMCell"]
 
 
-class LSTMCell(Layer):
+@shows_options(PARAMETERS, CellAttributes, LSTMConfig, before="precision")
+class LSTMCell(CellAttributes, Layer):
     """One step: ``h, (h, c) = cell(x, (h, c))``; in an `RNN`, whole sequences in one engine call.
 
     Parameters
     ----------
     units : int
         H, the width of the state.
-    activation : str or Activation, default "tanh"
-        Of the candidate g and, unless `output_activation` says otherwise, of c on its way to h.
-    recurrent_activation : str or Activation, default "sigmoid"
-        Of the gates.
-    output_activation : str or Activation, optional
-        Of c on its way to h.
-    use_bias : bool, default True
-        Whether the gates have biases.
-    peephole, coupled_gates : bool, default False
-        See `lstmcore.LSTMConfig`, as for the following.
-    gate_clip, cell_clip : float, default 0.0
-        Bounds; 0: none.
-    zoneout_h, zoneout_c : float, default 0.0
-        Probability that an element of h or c keeps its value.
-    recurrent_dropout, input_dropout : float, default 0.0
-        Share of h on its way to the next step, and of the input of the first layer, that is dropped
-        while training, the same for all steps of a sequence.
-    weight_dropout : float, default 0.0
-        Share of the recurrent weights that is dropped while training.
-    proj_size : int, default 0
-        P, the width of h after a projection, at most H; 0: no projection.
-    proj_clip : float, default 0.0
-        Bound of the projected h; 0: none.
-    layer_norm : bool, default False
-        Whether the gates' products and c on its way to h are layer-normalized.
-    layer_norm_epsilon : float, default 1e-5
-        Added to the variance.
-    unit_forget_bias : bool, default True
-        Whether the bias of the forget gate begins at 1 (Jozefowicz et al. 2015) instead of 0.
-    forget_bias : float, optional
-        What the bias of the forget gate begins at; None: as `unit_forget_bias` says. Larger values
-        remember for longer from the start. Not together with ``unit_forget_bias=False``.
-    recurrent_trainable : bool, default True
-        Whether the weights on h are trained. If not, they keep their values, no gradient of them is
-        computed, and their penalty and constraint do nothing.
-    kernel_initializer, recurrent_initializer : str
-        Names of the initial values of the weights on x and on h.
-    kernel_regularizer, recurrent_regularizer, bias_regularizer : optional
-        Penalties on the weights: L1, L2, L1L2, their names, or the strength of an L2.
-    kernel_constraint, recurrent_constraint, bias_constraint : MaxNorm or "max_norm", optional
-        Restored after each step of the optimizer.
+    **options
+        Options of `LSTMConfig` and of the weights.
     precision : str, optional
-        How exactly products are computed; see `lstmcore.set_precision`, which sets what None stands
-        for when the weights are packed. ``"int8"`` is for inference only.
+        Precision of the products; None: the default that `lstmcore.set_precision` sets, as it is
+        when the weights are packed. ``"int8"`` is for inference only.
     seed : int, optional
-        Of the initial values; None: the model's.
+        Seed of the initial values; None: the model's.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
@@ -89,48 +48,21 @@ class LSTMCell(Layer):
     dropout : float, default 0.0
         Keras' name of `input_dropout`.
     bias_initializer, implementation
-        Of Keras; only what is computed here anyway, "zeros" and any implementation.
+        Arguments of Keras, which may only have the values that describe this cell anyway.
 
     Notes
     -----
-    Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H), ``bias`` (4H,), gates in the order
-    i, f, g, o, with peepholes ``peephole`` (3H,), i, f, o, and with a projection ``weight_hr``
-    (P, H), ``weight_hh`` being (4H, P), with layer norms ``gain_ih``, ``gain_hh`` (4H,),
-    ``gain_c`` and ``bias_c`` (H,); each with the suffix ``_l0`` of the layer where it stands.
+    Weights: ``weight_ih`` (4H, C), ``weight_hh`` (4H, H) and ``bias`` (4H,), with the gates in the
+    order i, f, g, o; with peepholes also ``peephole`` (3H,), in the order i, f, o; with a
+    projection ``weight_hr`` (P, H), and ``weight_hh`` is (4H, P); with layer normalization
+    ``gain_ih`` and ``gain_hh`` (4H,), ``gain_c`` and ``bias_c`` (H,). Each name ends with
+    ``_l`` and the number of the layer in an `RNN`, ``_l0`` for a cell alone.
     """
 
     def __init__(
         self,
         units: int,
         *,
-        activation: CellActivation | Activation = "tanh",
-        recurrent_activation: CellActivation | Activation = "sigmoid",
-        output_activation: CellActivation | Activation | None = None,
-        use_bias: bool = True,
-        peephole: bool = False,
-        coupled_gates: bool = False,
-        gate_clip: float = 0.0,
-        cell_clip: float = 0.0,
-        zoneout_h: float = 0.0,
-        zoneout_c: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        weight_dropout: float = 0.0,
-        proj_size: int = 0,
-        proj_clip: float = 0.0,
-        layer_norm: bool = False,
-        layer_norm_epsilon: float = 1e-5,
-        unit_forget_bias: bool = True,
-        forget_bias: float | None = None,
-        recurrent_trainable: bool = True,
-        kernel_initializer: InitializerName = "glorot_uniform",
-        recurrent_initializer: InitializerName = "orthogonal",
-        kernel_regularizer: regularizers.RegularizerLike = None,
-        recurrent_regularizer: regularizers.RegularizerLike = None,
-        bias_regularizer: regularizers.RegularizerLike = None,
-        kernel_constraint: constraints.ConstraintLike = None,
-        recurrent_constraint: constraints.ConstraintLike = None,
-        bias_constraint: constraints.ConstraintLike = None,
         precision: Precision | None = None,
         seed: int | None = None,
         name: str | None = None,
@@ -138,62 +70,65 @@ class LSTMCell(Layer):
         dropout: float = 0.0,
         bias_initializer: Literal["zeros"] = "zeros",
         implementation: Literal[1, 2] = 2,
+        **options: "Unpack[CellKeywords]",
     ) -> None:
         check_keras(bias_initializer=bias_initializer, implementation=implementation)
         super().__init__(name=name, trainable=trainable)
         self.units = _checks.integer(units, "units", 1)
-        self.activation: CellActivation | Activation = activation
-        self.recurrent_activation = recurrent_activation
-        self.output_activation = output_activation
-        self.use_bias = use_bias
-        self.peephole = peephole
-        self.coupled_gates = coupled_gates
-        self.gate_clip = gate_clip
-        self.cell_clip = cell_clip
-        self.zoneout_h = zoneout_h
-        self.zoneout_c = zoneout_c
-        self.recurrent_dropout = recurrent_dropout
-        self.input_dropout = either_dropout(dropout, input_dropout)
-        self._says_dropout = self.input_dropout != 0.0 and dropout != 0.0
-        self.weight_dropout = weight_dropout
-        self.proj_size = proj_size
-        self.proj_clip = proj_clip
-        self.layer_norm = layer_norm
-        self.layer_norm_epsilon = layer_norm_epsilon
-        if _checks.integer(proj_size, "proj_size", 0) > self.units:
-            raise ValueError(f"proj_size: expected 0 to units, {self.units}, got {proj_size}")
+        for option, parameter in PARAMETERS.items():
+            setattr(self, option, options.get(option, parameter.default))
+        self.input_dropout = either_dropout(dropout, self.input_dropout)
+        self._says_dropout = dropout != 0.0
+        self._check_config()
+        self._check_start()
+        self._check_penalties()
+        self.precision = precision
+        self.seed = None if seed is None else _checks.integer(seed, "seed")
+        self._config: LSTMConfig | None = None
+
+    def _check_config(self) -> None:
+        """Check the options that the engine knows, and store plain numbers and flags."""
+        if _checks.integer(self.proj_size, "proj_size", 0) > self.units:
+            raise ValueError(f"proj_size: expected 0 to units, {self.units}, got {self.proj_size}")
         try:
-            self._take_checked(self._config_for(1))
+            config = self._config_for(1)
         except (TypeError, ValueError) as error:
             name, colon, rest = str(error).partition(":")
-            raise type(error)(OTHER_NAMES.get(name, name) + colon + rest) from None
-        self.unit_forget_bias = _checks.flag(unit_forget_bias, "unit_forget_bias")
-        self.forget_bias = self._checked_forget_bias(forget_bias)
-        self.recurrent_trainable = _checks.flag(recurrent_trainable, "recurrent_trainable")
-        self.kernel_initializer = kernel_initializer
-        self.recurrent_initializer = recurrent_initializer
-        self._initializers = (
-            initializers.get(kernel_initializer, "kernel_initializer"),
-            initializers.get(recurrent_initializer, "recurrent_initializer"),
+            raise type(error)(_LAYER_NAMES.get(name, name) + colon + rest) from None
+        self.use_bias = config.bias
+        # An activation with parameters gets the defaults of those that were left out.
+        if not isinstance(self.activation, str):
+            self.activation = config.cell_activation
+        if not isinstance(self.recurrent_activation, str):
+            self.recurrent_activation = config.gate_activation
+        if isinstance(self.output_activation, (tuple, list)):
+            self.output_activation = config.output_activation
+        for name in SAME_NAMES:
+            setattr(self, name, getattr(config, name))
+
+    def _check_start(self) -> None:
+        """Check the options of the initial values, and make what draws these."""
+        self.unit_forget_bias = _checks.flag(self.unit_forget_bias, "unit_forget_bias")
+        self.forget_bias = self._checked_forget_bias(self.forget_bias)
+        self.recurrent_trainable = _checks.flag(self.recurrent_trainable, "recurrent_trainable")
+        self._initializers = tuple(
+            initializers.get(getattr(self, name), name)
+            for name in ("kernel_initializer", "recurrent_initializer")
         )
-        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
-        self.recurrent_regularizer = regularizers.get(
-            recurrent_regularizer, "recurrent_regularizer"
-        )
-        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
-        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
-        self.recurrent_constraint = constraints.get(recurrent_constraint, "recurrent_constraint")
-        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
+        start = float(self.unit_forget_bias) if self.forget_bias is None else self.forget_bias
+        self._bias_initializer = _ForgetBias(self.units, start)
+
+    def _check_penalties(self) -> None:
+        """Make the penalties and constraints out of what was passed."""
+        for weights in ("kernel", "recurrent", "bias"):
+            for suffix, get in _PENALTIES.items():
+                name = f"{weights}_{suffix}"
+                setattr(self, name, get(getattr(self, name), name))
         for name in ("bias_regularizer", "bias_constraint"):
             if not self.use_bias and getattr(self, name) is not None:
                 raise ValueError(
                     f"{name}: expected None without biases, got {getattr(self, name)!r}"
                 )
-        self.precision = precision
-        self.seed = None if seed is None else _checks.integer(seed, "seed")
-        remembering = float(unit_forget_bias) if self.forget_bias is None else self.forget_bias
-        self._bias_initializer = _ForgetBias(self.units, remembering)
-        self._config: LSTMConfig | None = None
 
     _left_out_if_none = ("precision",)
 
@@ -210,7 +145,7 @@ class LSTMCell(Layer):
 
     @property
     def precision(self) -> Precision | None:
-        """How exactly products are computed; may be set at any time."""
+        """Precision of the products; it may be set at any time."""
         return self._precision
 
     @precision.setter
@@ -226,7 +161,7 @@ class LSTMCell(Layer):
         return self.proj_size or self.units
 
     def _options(self) -> dict[str, Any]:
-        """Give the variants of the cell as arguments of an `LSTMConfig`."""
+        """Return the options as arguments of `LSTMConfig`."""
         output = self.activation if self.output_activation is None else self.output_activation
         return {
             "gate_activation": check_activation(self.recurrent_activation, "recurrent_activation"),
@@ -251,19 +186,6 @@ class LSTMCell(Layer):
         if not self.use_bias:
             raise ValueError(f"forget_bias: expected None without biases, got {number}")
         return number
-
-    def _take_checked(self, config: LSTMConfig) -> None:
-        """Keep the options as the configuration has them: plain numbers and flags."""
-        self.use_bias = config.bias
-        # Parameters that were left out have their usual values now.
-        if not isinstance(self.activation, str):
-            self.activation = config.cell_activation
-        if not isinstance(self.recurrent_activation, str):
-            self.recurrent_activation = config.gate_activation
-        if isinstance(self.output_activation, (tuple, list)):
-            self.output_activation = config.output_activation
-        for name in SAME_NAMES:
-            setattr(self, name, getattr(config, name))
 
     def build(self, input_shape: Shape) -> Shape:
         """Fix C from (N, C)."""
@@ -332,13 +254,13 @@ class LSTMCell(Layer):
     def __call__(  # type: ignore[override]
         self, inputs: ArrayLike, states: tuple[ArrayLike, ArrayLike] | None = None
     ) -> tuple[Array, tuple[Array, Array]]:
-        """Make one step.
+        """Take one step.
 
         Parameters
         ----------
         inputs : array_like, shape (N, C)
         states : pair of array_like, each of shape (N, H), optional
-            h and c before the step; None: zeros. With a projection h is P wide, here and below.
+            h and c before the step; None: zeros. With a projection h is (N, P), here and below.
 
         Returns
         -------
@@ -373,43 +295,26 @@ class LSTMCell(Layer):
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Any]:
-        """Refuse: a cell in a model stands in an `RNN`."""
+        """Raise TypeError: a model needs an `RNN` around the cell."""
         raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
 
 
-SAME_NAMES = (
-    "peephole",
-    "coupled_gates",
-    "gate_clip",
-    "cell_clip",
-    "zoneout_h",
-    "zoneout_c",
-    "recurrent_dropout",
-    "input_dropout",
-    "weight_dropout",
-    "proj_size",
-    "proj_clip",
-    "layer_norm",
-    "layer_norm_epsilon",
-)
-"""Options that a cell and an `LSTMConfig` call the same."""
+_LAYER_NAMES = {ours: word for word, ours in CONFIG_NAMES.items()}
 
-
-OTHER_NAMES = {
-    "gate_activation": "recurrent_activation",
-    "cell_activation": "activation",
-    "bias": "use_bias",
+_PENALTIES: dict[str, Callable[..., Any]] = {
+    "regularizer": regularizers.get,
+    "constraint": constraints.get,
 }
-"""What a cell calls options of an `LSTMConfig`."""
+"""Functions that convert an argument, by the end of its name."""
 
 
 def either_dropout(dropout: float, input_dropout: float) -> float:
-    """Return the one of two names of the same option that is given.
+    """Return the share that either of two names of the same option was given.
 
     Raises
     ------
     ValueError
-        If both are.
+        If both are not zero.
     """
     for name, share in (("dropout", dropout), ("input_dropout", input_dropout)):
         _checks.real(share, name, 0.0, 1.0, high_open=True)
@@ -422,7 +327,7 @@ def either_dropout(dropout: float, input_dropout: float) -> float:
 
 
 def check_activation(value: Any, name: str) -> CellActivation | Activation:
-    """Check the form of an activation; a model file holds a list.
+    """Return an activation as a name or an `Activation`; model files hold the latter as a list.
 
     Raises
     ------
@@ -440,7 +345,7 @@ def check_activation(value: Any, name: str) -> CellActivation | Activation:
 
 @dataclass(frozen=True)
 class _ForgetBias:
-    """Zeros but for the forget gate."""
+    """Initial bias: `value` for the forget gate, 0 for the others."""
 
     units: int
     value: float
@@ -453,7 +358,7 @@ class _ForgetBias:
 
 @dataclass(frozen=True)
 class _Transposed:
-    """Makes (outputs, inputs) with an initializer that makes (inputs, outputs)."""
+    """Draws (outputs, inputs) by an initializer for (inputs, outputs), which is Keras' layout."""
 
     initializer: initializers.Initializer
 

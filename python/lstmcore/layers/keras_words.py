@@ -1,10 +1,18 @@
-"""Arguments of Keras' recurrent layers that say what is computed here anyway."""
+"""Words of Keras: its names of options, and arguments that are accepted with one value only."""
 
 from typing import Any, NamedTuple
 
 from lstmcore import _checks
 
-__all__ = ["check_keras"]
+__all__ = ["CONFIG_NAMES", "check_keras"]
+
+CONFIG_NAMES = {
+    "units": "hidden_size",
+    "activation": "cell_activation",
+    "recurrent_activation": "gate_activation",
+    "use_bias": "bias",
+}
+"""What `LSTMConfig` calls the options that Keras, and so the layers, name differently."""
 
 
 class _Word(NamedTuple):
@@ -15,25 +23,24 @@ class _Word(NamedTuple):
 WORDS = {
     "bias_initializer": _Word(
         ("zeros",),
-        "biases begin at 0, but the forget gate's, for which there are unit_forget_bias and "
-        "forget_bias",
+        "biases start at 0, except the forget gate's, which unit_forget_bias and forget_bias set",
     ),
-    "activity_regularizer": _Word((None,), "there are penalties on weights only"),
-    "unroll": _Word((False,), "the walk through time is compiled code, with nothing to unroll"),
+    "activity_regularizer": _Word((None,), "penalties apply to weights only"),
+    "unroll": _Word((False,), "the loop over time is compiled code, with nothing to unroll"),
     "time_major": _Word((False,), "arrays are (N, T, C); pass x.swapaxes(0, 1)"),
-    "implementation": _Word((1, 2), "these are Keras' two ways to compute the same"),
+    "implementation": _Word((1, 2), "these are Keras' two ways to compute the same result"),
     "use_cudnn": _Word(("auto", False), "the engine runs on the CPU"),
-    "backward_layer": _Word((None,), "the second direction is made like the first"),
+    "backward_layer": _Word((None,), "both directions have the same options"),
 }
 
 
 def check_keras(**given: Any) -> None:
-    """Accept arguments of Keras that say what is computed here anyway.
+    """Check that arguments of Keras have the values that describe the layers anyway.
 
     Raises
     ------
     ValueError
-        If a value is another.
+        If one has another value.
     """
     for name, value in given.items():
         word = WORDS[name]

@@ -1,4 +1,4 @@
-"""What LSTM, RNN and Bidirectional share: one call of the engine for a whole batch of sequences."""
+"""Base of `LSTM`, `RNN` and `Bidirectional`: one call of the engine for a batch of sequences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,18 +25,18 @@ class Context(NamedTuple):
     tape: Any
     lengths: Array | None
     y: Array
-    """Last layer's output of the directions, side by side."""
+    """Output of the last layer, the directions concatenated."""
 
 
 class Recurrent(Layer):
-    """Base of the layers that walk through time.
+    """Base of the layers that process sequences step by step.
 
     Parameters
     ----------
     cells : sequence of LSTMCell
         One per stacked layer, all of the same width.
     between : float
-        Dropout between stacked layers.
+        Share of the output of each stacked layer but the last that is dropped while training.
     return_sequences, return_state, go_backwards : bool
         As in `LSTM`.
     name, trainable
@@ -65,21 +65,7 @@ class Recurrent(Layer):
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.cells = list(cells)
-        wrong = [cell for cell in self.cells if not isinstance(cell, LSTMCell)]
-        if wrong or not self.cells:
-            came = _checks.describe(wrong[0] if wrong else cells)
-            raise TypeError(f"cell: expected an LSTMCell or a list of them, got {came}")
-        if len({cell.units for cell in self.cells}) > 1:
-            widths = [cell.units for cell in self.cells]
-            raise ValueError(
-                f"cell: expected cells of the same units, got {widths}; for different widths "
-                "stack layers, each but the last with return_sequences=True"
-            )
-        if len({cell._config_for(1) for cell in self.cells}) > 1:
-            raise ValueError("cell: expected cells with the same options, got different ones")
-        if len(precisions := {cell.precision for cell in self.cells}) > 1:
-            shown = ", ".join(sorted(map(repr, precisions)))
-            raise ValueError(f"cell: expected cells with the same precision, got {shown}")
+        _check_cells(self.cells)
         for cell in self.cells:
             cell._frozen_by = type(self).__name__
         self.units = self.cells[0].units
@@ -116,9 +102,9 @@ class Recurrent(Layer):
 
     @property
     def precision(self) -> Precision | None:
-        """How exactly products are computed; None: as `lstmcore.get_precision` says.
+        """Precision of the products; None: what `lstmcore.get_precision` returns.
 
-        May be set at any time.
+        It may be set at any time.
         """
         return self.cells[0].precision
 
@@ -132,12 +118,12 @@ class Recurrent(Layer):
 
     @property
     def _precision_in_force(self) -> Precision:
-        """How exactly products are computed now that the layer is built."""
+        """Precision of the products, with the default in the place of None."""
         assert self.parameters is not None
         return in_force(self.precision, self.parameters.dtype)
 
     def _check_trains(self) -> None:
-        """Raise ValueError if the precision is for inference only."""
+        """Raise ValueError if the precision in force is for inference only."""
         if self._precision_in_force != "int8":
             return
         whose = type(self).__name__ if self.name is None else f"layer {self.name!r}"
@@ -153,7 +139,7 @@ class Recurrent(Layer):
         return self.state_size
 
     def _state_shapes(self, rows: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """Give the shapes of h and c for so many rows."""
+        """Return the shapes of h and c for a batch of `rows`."""
         cells = len(self.cells) * (2 if self.bidirectional else 1)
         return (cells, rows, self.state_size), (cells, rows, self.units)
 
@@ -187,7 +173,7 @@ class Recurrent(Layer):
         return [spec for spec in specs if self._stored_name(spec.name) == spec.name]
 
     def _stored_name(self, name: str) -> str:
-        """Name the weight that serves as the engine's `name`: another one only if it is shared."""
+        """Return the name of the weight that the engine's `name` refers to, which may be shared."""
         return "weight_hh_l0" if self.share_recurrent and name.startswith("weight_hh") else name
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
@@ -202,7 +188,7 @@ class Recurrent(Layer):
     def forward(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Context]:
-        """Walk all sequences; see `Layer.forward`."""
+        """Process all sequences; see `Layer.forward`."""
         return self.forward_from(inputs, lengths, training, seed, {})[:3]
 
     def forward_from(
@@ -214,17 +200,17 @@ class Recurrent(Layer):
         state: Mapping[str, F.LSTMState],
         reset: Array | None = None,
     ) -> tuple[Array, Array | None, Context, dict[str, F.LSTMState]]:
-        """Walk all sequences from a state to a state; see `Layer.forward_from`."""
+        """Process all sequences from an initial to a final state; see `Layer.forward_from`."""
         before = state.get("")
         outputs, final, context = self._walk(inputs, lengths, before, training, seed, reset)
         return outputs, lengths if self.return_sequences else None, context, {"": final}
 
     def recurrent_parts(self) -> "dict[str, Recurrent]":
-        """List the layer itself."""
+        """Return the layer itself, under no name; see `Layer.recurrent_parts`."""
         return {"": self}
 
     def backward(self, context: Context, dy: Array, need_x: bool = True) -> Array | None:
-        """Walk back through time; see `Layer.backward`."""
+        """Process the steps in reverse; see `Layer.backward`."""
         self._follow_trainable()
         dy = self._split(context, dy)
         return self._backward(context.tape, dy, None, need_x=need_x, need_state=False).x
@@ -232,7 +218,7 @@ class Recurrent(Layer):
     def _run(
         self, x: Array, lengths: Array | None, state: Any, training: bool, seed: int
     ) -> tuple[Array, F.LSTMState, Any]:
-        """Walk all sequences from a state to a state, for whoever has gradients by them.
+        """Process all sequences, for a network that needs gradients with respect to the state.
 
         Parameters
         ----------
@@ -240,15 +226,16 @@ class Recurrent(Layer):
         lengths : ndarray of int64, shape (N,), or None
         state : pair (h, c) or None
         training : bool
-            Whether dropout acts and a tape is wanted.
+            Whether dropout acts and a tape is returned.
         seed : int
-            Of the masks.
+            Seed of the masks.
 
         Returns
         -------
         y : ndarray
-            Of the directions side by side; of every step with `return_sequences`.
+            Outputs of the directions, concatenated; of every step with `return_sequences`.
         state : LSTMState
+            The final state.
         tape : LSTMTape or None
             For `_run_backward`.
         """
@@ -272,7 +259,7 @@ class Recurrent(Layer):
     def _run_backward(
         self, tape: Any, dy: Array | None, dstate: Any, add: bool = False
     ) -> tuple[Array, F.LSTMState]:
-        """Give the gradients of a `_run` by x and by the state before it.
+        """Return the gradients with respect to x and to the initial state of a `_run`.
 
         Parameters
         ----------
@@ -280,7 +267,8 @@ class Recurrent(Layer):
         dy : ndarray or None
         dstate : pair (dh, dc) or None
         add : bool, default False
-            Whether those of the weights are added to what is there instead of written.
+            Whether the gradients of the weights are added to the stored ones instead of replacing
+            them.
         """
         gradients = self._backward(tape, dy, dstate, add=add)
         assert gradients.x is not None
@@ -291,7 +279,7 @@ class Recurrent(Layer):
         return any(cell.trainable for cell in self.cells)
 
     def _frozen_weights(self) -> set[str]:
-        """Name the weights of cells that are frozen; one that cells share is if one of them is."""
+        """Name the weights of frozen cells; a shared weight is frozen if one of its cells is."""
         frozen = {f"_l{place}" for place, cell in enumerate(self.cells) if not cell.trainable}
         if not frozen or self.config is None or not self._names:
             return set()
@@ -302,7 +290,7 @@ class Recurrent(Layer):
         }
 
     def _engine_weights(self) -> dict[str, Array]:
-        """Give every weight of the engine, a shared one under each of its names."""
+        """Return the engine's weights by name, a shared one under each of its names."""
         assert self._config is not None
         if not self.share_recurrent:
             return self._weights
@@ -320,7 +308,7 @@ class Recurrent(Layer):
         need_state: bool = True,
         add: bool = False,
     ) -> F.LSTMGradients:
-        """Walk back, and write the gradients of the weights, or add them to what is there."""
+        """Compute gradients; `add` those of the weights to the stored ones, or replace these."""
         out = self._gradient_places(add)
         gradients = F.lstm_backward(tape, dy, dstate, need_x=need_x, need_state=need_state, out=out)
         for name, gradient in out.items() if add or self.share_recurrent else ():
@@ -331,10 +319,10 @@ class Recurrent(Layer):
         return gradients
 
     def _gradient_places(self, apart: bool) -> dict[str, Array | None]:
-        """Give where the engine writes each gradient: None for a weight that is not trained.
+        """Return the array that each gradient is written to; None: the weight is not trained.
 
-        In arrays of their own if they are wanted `apart`, else where they belong, but for what
-        shares a weight with another.
+        With `apart` all arrays are new ones. Otherwise they are those that the layer stores, except
+        that a weight which is shared has a new array under each further name.
         """
         assert self._config is not None
         if not apart and not self.share_recurrent:  # so that the engine's names are the weights'
@@ -372,12 +360,12 @@ class Recurrent(Layer):
         reset : array_like of bool, shape (N, T), optional
             True where a new sequence begins; see `functional.lstm`.
         mask : array_like of bool, shape (N, T), optional
-            True where a step is there; the others are passed over, the state carried over
-            unchanged. So sequences may be padded on either side, or have holes. Not with `lengths`.
+            True for valid steps. The others are skipped and leave the state unchanged, so sequences
+            may be padded on either side or have gaps. Not together with `lengths`.
         training : bool, default False
             Whether dropout and zoneout act.
         seed : int, default 0
-            Of the masks.
+            Seed of the masks.
 
         Returns
         -------
@@ -420,8 +408,8 @@ class Recurrent(Layer):
         assert self._config is not None
         if mask is not None and self.go_backwards and self.return_sequences:
             raise ValueError(
-                "mask: expected None in a layer that gives its steps in the order of a walk from "
-                "the end"
+                "mask: expected None with both go_backwards and return_sequences, whose output has "
+                "the steps in reverse order"
             )
         tape = None
         if training:
@@ -456,7 +444,7 @@ class Recurrent(Layer):
         return self._merge(y, lengths), final, Context(tape, lengths, y)
 
     def _packed_weights(self) -> Any:
-        """Pack the weights once for as long as they stay what they are."""
+        """Return the packed weights, packed again only after a change of weights or precision."""
         assert self.parameters is not None
         assert self._config is not None
         packed, now = self._packed, (self.parameters.version, self._precision_in_force)
@@ -466,22 +454,41 @@ class Recurrent(Layer):
         return packed[1]
 
     def _merge(self, y: Array, lengths: Array | None) -> Array:
-        """Make the output of the layer from that of the directions, side by side in `y`."""
+        """Return the output of the layer, given those of its directions, concatenated in `y`."""
         return self._order(y, lengths)
 
     def _split(self, context: Context, dy: Array) -> Array:
-        """Undo `_merge` for a gradient."""
+        """Return the gradient with respect to the `y` of `_merge`, given that of its result."""
         return self._order(dy, context.lengths)
 
     def _order(self, y: Array, lengths: Array | None) -> Array:
-        """Swap between the order of the input and the order in which steps were walked."""
+        """Convert between the order of the input and the order of processing, either way."""
         if not (self.go_backwards and self.return_sequences):
             return y
         return reverse_rows(y, lengths)
 
 
+def _check_cells(cells: Sequence[Any]) -> None:
+    """Raise unless `cells` can be stacked."""
+    wrong = [cell for cell in cells if not isinstance(cell, LSTMCell)]
+    if wrong or not cells:
+        came = _checks.describe(wrong[0] if wrong else cells)
+        raise TypeError(f"cell: expected an LSTMCell or a list of them, got {came}")
+    if len({cell.units for cell in cells}) > 1:
+        widths = [cell.units for cell in cells]
+        raise ValueError(
+            f"cell: expected cells of the same units, got {widths}; for different widths "
+            "stack layers, each but the last with return_sequences=True"
+        )
+    if len({cell._config_for(1) for cell in cells}) > 1:
+        raise ValueError("cell: expected cells with the same options, got different ones")
+    if len(precisions := {cell.precision for cell in cells}) > 1:
+        shown = ", ".join(sorted(map(repr, precisions)))
+        raise ValueError(f"cell: expected cells with the same precision, got {shown}")
+
+
 def _recurrent_options(cell: LSTMCell) -> tuple[str, str, str, bool]:
-    """Give what must agree between cells that share their weights on h."""
+    """Return the options that must agree between cells which share their weights on h."""
     penalty, limit = (
         repr(entry and entry.get_config())
         for entry in (cell.recurrent_regularizer, cell.recurrent_constraint)
@@ -490,7 +497,7 @@ def _recurrent_options(cell: LSTMCell) -> tuple[str, str, str, bool]:
 
 
 def reverse_rows(y: Array, lengths: Array | None) -> Array:
-    """Reverse each row (N, T, ...) within its own length; what lies past it stays."""
+    """Reverse the valid steps of each row of `y`, (N, T, ...); padding stays where it is."""
     if lengths is None:
         return y[:, ::-1]
     steps = np.arange(y.shape[1])

@@ -1,4 +1,4 @@
-"""The engine's forward and its gradients as functions that PyTorch differentiates, twice too."""
+"""The engine's forward and its gradients as functions that PyTorch can differentiate twice."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.autograd import forward_ad
 
 from lstmcore.torch import engine
 from lstmcore.torch.engine import Call
+from lstmcore.torch.plan import Plan
 
 
 def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
-    """Return y, h and c; a tape is kept only where a gradient can be asked for."""
+    """Return y, h and c; a tape is stored only if a gradient can be requested."""
     if torch._C._are_functorch_transforms_active():  # torch.func's
         y, h_after, c_after, _ = _Transformed.apply(engine.own_steps(call), x, h, c, *weights)
     elif not _differentiated(x, h, c, weights):
@@ -24,7 +25,7 @@ def lstm(call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[An
 
 
 def _forward_mode() -> bool:
-    """Whether tensors may carry tangents, inside ``torch.autograd.forward_ad.dual_level``."""
+    """Return whether tensors may have tangents: within ``torch.autograd.forward_ad.dual_level``."""
     level: int = forward_ad._current_level
     return level >= 0
 
@@ -43,7 +44,7 @@ def _differentiated(x: Any, h: Any, c: Any, weights: Sequence[Any]) -> bool:
 
 
 class _Forward(torch.autograd.Function):
-    """(call, x, h, c, *weights) to y, h and c."""
+    """Maps (call, x, h, c, *weights) to y, h and c."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:
@@ -55,14 +56,14 @@ class _Forward(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         tape, x, h, c, *weights = ctx.saved_tensors
         call: Call = ctx.call
-        needs = needs_of(call, ctx.needs_input_grad[1:])
+        needs = needs_of(call.plan, ctx.needs_input_grad[1:])
         outputs = grads[:3]
         transformed = torch._C._are_functorch_transforms_active() or _any_batched(outputs)
         if torch.is_grad_enabled() or transformed:
             results = _apply(_Backward, call, needs, tape, *outputs, x, h, c, *weights)
         else:
             results = engine.gradients(call, needs, tape, outputs, x, h, c, weights)
-        return (None, *spread(call, results, ctx.needs_input_grad[1:]))
+        return (None, *spread(call.plan, results, ctx.needs_input_grad[1:]))
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *directions: Any) -> Any:
@@ -71,14 +72,14 @@ class _Forward(torch.autograd.Function):
 
         def tangents(*given: Any) -> Any:
             x, h, c, *weights = given[: len(tensors)]
-            along = gather(call, given[len(tensors) :])
+            along = gather(call.plan, given[len(tensors) :])
             return engine.tangents(call, x, h, c, weights, along)[0]
 
         return _apply(_Last, tangents, *tensors, *directions)
 
 
 class _Transformed(_Forward):
-    """The same in the form that torch.func asks for, which is slower: the tape is an output."""
+    """The same function in the form that torch.func needs, which is slower: it returns the tape."""
 
     @staticmethod
     def forward(call: Call, x: Any, h: Any, c: Any, *weights: Any) -> Any:  # type: ignore[override]
@@ -110,10 +111,11 @@ def _save(ctx: Any, call: Call, tape: Any, tensors: Sequence[Any]) -> None:
 
 
 class _Backward(torch.autograd.Function):
-    """(call, needs, tape, dy, dh, dc, x, h, c, *weights) to what `engine.gradients` returns.
+    """Maps (call, needs, tape, dy, dh, dc, x, h, c, *weights) to `engine.gradients`.
 
-    Its own backward is the double backward: the gradient of <t, J^T dy> is J t by dy, and by the
-    inputs the derivative of J^T dy along t, since a Hessian is symmetric (`lstm_jvp_backward`).
+    Its backward is the double backward. With the Jacobian J and a direction t, the gradient of
+    <t, J^T dy> with respect to dy is J t; with respect to the inputs it is the derivative of J^T dy
+    along t, since a Hessian is symmetric (`lstm_jvp_backward`).
     """
 
     @staticmethod
@@ -134,14 +136,14 @@ class _Backward(torch.autograd.Function):
         tensors = ctx.saved_tensors
         needed = ctx.needs_input_grad[3:]
 
-        needs = needs_of(call, needed[3:])
+        needs = needs_of(call.plan, needed[3:])
         if torch.is_grad_enabled():
             tensors = _apply(_Guard, *tensors)
         results = _apply(_Double, call, needs, len(tensors), *tensors, *directions)
         by_outputs = [
             value if wanted else None for value, wanted in zip(results[:3], needed[:3], strict=True)
         ]
-        return (None, None, None, *by_outputs, *spread(call, results[3:], needed[3:]))
+        return (None, None, None, *by_outputs, *spread(call.plan, results[3:], needed[3:]))
 
     @staticmethod
     def jvp(ctx: Any, _: Any, __: Any, ___: Any, *directions: Any) -> Any:
@@ -152,7 +154,7 @@ class _Backward(torch.autograd.Function):
         def tangents(*given: Any) -> Any:
             outputs, (x, h, c, *weights) = given[:3], given[3 : len(tensors)]
             along = given[len(tensors) :]
-            _, tape = engine.tangents(call, x, h, c, weights, gather(call, along[3:]))
+            _, tape = engine.tangents(call, x, h, c, weights, gather(call.plan, along[3:]))
             return engine.second_gradients(call, tape, outputs, needs, along[:3])
 
         return _apply(_Last, tangents, *tensors, *directions)
@@ -163,12 +165,12 @@ class _Backward(torch.autograd.Function):
 
 
 class _Double(torch.autograd.Function):
-    """(call, needs, count, dy, dh, dc, x, h, c, *weights, *directions) to double gradients.
+    """Maps (call, needs, count, dy, dh, dc, x, h, c, *weights, *directions) to double gradients.
 
-    The directions are those of the engine's inputs, `count` says how many tensors come before them.
-    What comes out is linear in the directions, and has gradients by them (which
-    ``torch.autograd.functional.hvp`` asks for): J t for dy and H t for the inputs, whose transpose
-    is J^T u + H s. Gradients by the tensors would be third derivatives, see `_Guard`.
+    The directions belong to the engine's inputs; `count` tensors precede them. The results, J t for
+    dy and H t for the inputs, are linear in the directions t. Gradients with respect to the
+    directions, which ``torch.autograd.functional.hvp`` needs, are the transpose, J^T u + H s.
+    Gradients with respect to the tensors would be third derivatives; see `_Guard`.
     """
 
     @staticmethod
@@ -213,7 +215,7 @@ _ONE_MORE = (
 
 
 class _Guard(torch.autograd.Function):
-    """Tensors as they are, but for a gradient by them, which is refused."""
+    """The identity; a gradient with respect to its tensors raises."""
 
     @staticmethod
     def forward(*tensors: Any) -> Any:
@@ -233,10 +235,10 @@ class _Guard(torch.autograd.Function):
 
 
 class _Last(torch.autograd.Function):
-    """A function of tensors whose results are not differentiated any further.
+    """Applies a function of tensors whose results cannot be differentiated any further.
 
-    PyTorch's ``once_differentiable`` leaves gradients out, without a word, where only some inputs'
-    are asked for.
+    PyTorch's ``once_differentiable`` silently omits gradients if only those of some inputs are
+    requested.
     """
 
     @staticmethod
@@ -257,7 +259,7 @@ class _Last(torch.autograd.Function):
 
 
 def _one_by_one(kind: Any, size: int, in_dims: Sequence[Any], arguments: Sequence[Any]) -> Any:
-    """What torch.func.vmap asks for, by a loop."""
+    """Return what torch.func.vmap needs, computed by a loop over the batch."""
     results = []
     for index in range(max(size, 1)):
         parts = [
@@ -268,7 +270,7 @@ def _one_by_one(kind: Any, size: int, in_dims: Sequence[Any], arguments: Sequenc
         ]
         results.append(kind.apply(*parts))
     columns = list(zip(*results, strict=True))
-    # Of nothing, the shapes of one result tell the shapes.
+    # For an empty batch the loop ran once, to find the shapes.
     outputs = tuple(None if column[0] is None else torch.stack(column)[:size] for column in columns)
     return outputs, tuple(None if output is None else 0 for output in outputs)
 
@@ -277,21 +279,23 @@ def _part(tensor: Any, axis: int, index: int) -> Any:
     if tensor.size(axis):
         return tensor.select(axis, index)
     shape = [size for place, size in enumerate(tensor.shape) if place != axis]
-    return tensor.new_full(shape, -1 if tensor.dtype is torch.int64 else 0)  # -1 is no tape
+    return tensor.new_full(
+        shape, -1 if tensor.dtype is torch.int64 else 0
+    )  # -1: not the number of a tape
 
 
 def _any_batched(tensors: Sequence[Any]) -> bool:
-    """Whether there are tensors batched by torch.autograd's own, older vmap.
+    """Return whether a tensor is batched by torch.autograd's own, older vmap.
 
-    It is at work in ``torch.autograd.grad(..., is_grads_batched=True)`` and where
-    ``torch.autograd.functional`` has ``vectorize=True``.
+    ``torch.autograd.grad(..., is_grads_batched=True)`` uses it, and so do the functions of
+    ``torch.autograd.functional`` with ``vectorize=True``.
     """
     is_batched = torch._C._functorch.is_legacy_batchedtensor
     return any(isinstance(tensor, torch.Tensor) and is_batched(tensor) for tensor in tensors)
 
 
 def _apply(kind: Any, *arguments: Any) -> Any:
-    """`kind.apply`, by a loop where `_any_batched` of the arguments."""
+    """Call `kind.apply`, in a loop over the batch if an argument is batched (`_any_batched`)."""
     if not _any_batched(arguments):
         return kind.apply(*arguments)
     level = torch._C._vmapmode_increment_nesting() - 1
@@ -313,22 +317,23 @@ def _apply(kind: Any, *arguments: Any) -> Any:
     )
 
 
-def needs_of(call: Call, needs: Sequence[bool]) -> list[bool]:
-    """From x, h, c and PyTorch's parameters to x, h, c and the engine's weights."""
+def needs_of(plan: Plan, needs: Sequence[bool]) -> list[bool]:
+    """Convert the flags of x, h, c and PyTorch's parameters to those of the engine's weights."""
     wanted = list(needs[:3])
     parameters = needs[3:]
-    for _, first, second in call.plan.places:
+    for _, first, second in plan.places:
         wanted.append(parameters[first] or (second >= 0 and parameters[second]))
     return wanted
 
 
-def spread(call: Call, results: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-    """The other way round: both of PyTorch's biases have the gradient of their sum.
+def spread(plan: Plan, results: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+    """Convert gradients of the engine's weights to those of PyTorch's parameters.
 
-    Each has a tensor of its own, since callers edit gradients in place.
+    Both of PyTorch's biases get the gradient of their sum, each as a tensor of its own, since
+    callers modify gradients in place.
     """
-    gradients = [*results[:3], *[None] * len(call.plan.names)]
-    for gradient, (_, first, second) in zip(results[3:], call.plan.places, strict=True):
+    gradients = [*results[:3], *[None] * len(plan.names)]
+    for gradient, (_, first, second) in zip(results[3:], plan.places, strict=True):
         gradients[3 + first] = gradient if needs[3 + first] else None
         if second >= 0 and needs[3 + second]:
             both = needs[3 + first] and gradient is not None
@@ -336,11 +341,11 @@ def spread(call: Call, results: Sequence[Any], needs: Sequence[bool]) -> list[An
     return gradients
 
 
-def gather(call: Call, directions: Sequence[Any]) -> list[Any]:
-    """Directions of PyTorch's parameters as those of the engine's weights: biases add up."""
+def gather(plan: Plan, directions: Sequence[Any]) -> list[Any]:
+    """Convert directions of PyTorch's parameters to those of the engine's weights: biases add."""
     along = list(directions[:3])
     parameters = directions[3:]
-    for _, first, second in call.plan.places:
+    for _, first, second in plan.places:
         direction = parameters[first]
         if second >= 0 and parameters[second] is not None:
             other = parameters[second]

@@ -1,4 +1,4 @@
-"""`LSTMCell`, in the place of torch.nn.LSTMCell."""
+"""`LSTMCell`, a drop-in replacement of torch.nn.LSTMCell."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from lstmcore._suggest import did_you_mean
+from lstmcore._signatures import shows_options
 from lstmcore._typing import ArrayLike
-from lstmcore.config import LSTMConfig, StepOptions
-from lstmcore.torch.plan import Plan, options_repr
+from lstmcore.config import LSTMConfig, StepOptions, config_parameters
+from lstmcore.torch.plan import STEP_OPTIONS, Plan, check_options, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@shows_options(config_parameters(STEP_OPTIONS), LSTMConfig)
 class LSTMCell(Recurrent):
     """`torch.nn.LSTMCell` on lstmcore's engine, for float32 and float64 on the CPU.
 
-    The same arguments, parameters, names in the state dict, initial values and results. A whole
-    sequence at once, by `LSTM`, is many times as fast as a loop over a cell; where each input
-    depends on the output before, see also `frozen`.
+    The same arguments, parameters, names in the state dict, initial values and results. An `LSTM`
+    processes a whole sequence many times as fast as a loop over a cell. If each input depends on
+    the output before it, see also `frozen`.
 
     Parameters
     ----------
     input_size, hidden_size, bias
         As for ``torch.nn.LSTMCell``.
     device : optional
-        Where parameters are made. Calls need them on the CPU.
+        Device of the parameters. Calls need them on the CPU.
     dtype : torch.float32 or torch.float64, optional
-        PyTorch's default by default.
+        None: PyTorch's default.
     proj_size : int, default 0
         P: h is projected to P features by ``weight_hr`` (P, H).
     **options
-        Any other option of `LSTMConfig` that one step has: ``peephole``, ``layer_norm``,
-        ``zoneout_h``, ``gate_activation`` and so on.
+        Options of `LSTMConfig` that ``torch.nn.LSTMCell`` does not have.
 
     Raises
     ------
@@ -60,14 +60,7 @@ class LSTMCell(Recurrent):
         **options: Unpack[StepOptions],
     ) -> None:
         super().__init__()
-        known = tuple(StepOptions.__annotations__)
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            expected = ", ".join(known)
-            hint = did_you_mean(unknown[0], known)
-            raise TypeError(
-                f"LSTMCell: expected options among {expected}, got {unknown[0]!r}{hint}"
-            )
+        check_options("LSTMCell", options, STEP_OPTIONS)
         config = LSTMConfig(
             input_size,
             hidden_size,
@@ -81,7 +74,7 @@ class LSTMCell(Recurrent):
         if config.proj_size:
             self.proj_size = config.proj_size
         self._make(config, None, device, dtype)
-        if not self.bias:  # as torch.nn.LSTMCell has them
+        if not self.bias:  # as in torch.nn.LSTMCell
             self.register_parameter("bias_ih", None)
             self.register_parameter("bias_hh", None)
 
@@ -90,7 +83,7 @@ class LSTMCell(Recurrent):
         self._parameter_names = tuple(name.removesuffix("_l0") for name in plan.names)
 
     def extra_repr(self) -> str:
-        """Say what differs from the defaults."""
+        """Return the arguments that differ from their defaults, for ``repr``."""
         text = f"{self.input_size}, {self.hidden_size}"
         if not self.bias:
             text += ", bias=False"
@@ -111,15 +104,15 @@ class LSTMCell(Recurrent):
         Parameters
         ----------
         input : Tensor, shape (N, C) or (C,)
-            Of the weights' dtype.
+            With the weights' dtype.
         hx : pair (h, c), optional
-            State, (N, P) and (N, H), without N beside an unbatched input; zeros by default, and for
-            None in the place of one.
+            State before the step, (N, P) and (N, H), without N if the input is unbatched. None
+            stands for zeros, for the pair or for either part.
         reset : bool, shape (N,), optional
-            True for rows that begin a new sequence with this step: their state is zeroed before it.
+            True for rows where this step starts a new sequence, with a state of zeros.
         seed : int, optional
-            Of the random masks, 0 to 2**63 - 1; drawn from PyTorch's generator by default. With the
-            same seed at every step the dropouts' masks, but those of zoneout too, are the same.
+            Seed of the random masks, 0 to 2**63 - 1; None: drawn from PyTorch's generator. The same
+            seed at every step repeats the masks of the dropouts, and those of zoneout, too.
 
         Returns
         -------

@@ -1,8 +1,8 @@
 """The engine as an operator that ``torch.compile`` and ``torch.export`` put into graphs as it is.
 
-Such an operator takes and gives tensors, numbers and strings, and says what shapes come out without
-running. The tape is one of the tensors (`lstmcore.torch.tapes`). The second derivative is not part
-of it; there is none in a compiled graph.
+Such an operator takes and returns tensors, numbers and strings, and computes the shapes of its
+results without running. The tape is one of the tensors (`lstmcore.torch.tapes`). A compiled graph
+has no second derivatives.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lstmcore.torch.autograd import needs_of, spread
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import Plan, plan_of
 
-# What says how to compute: the tensors without gradients, then the options of module and call.
+# The arguments besides x, h, c and the weights: tensors without gradients, then the options.
 _DESCRIPTION = (
     "Tensor? lengths, Tensor? reset, Tensor? mask, Tensor? seed, int[] sizes, bool bias, "
     "float dropout, bool bidirectional, str options, bool time_major, bool cell, bool sequences, "
@@ -64,7 +64,7 @@ def _call(description: Sequence[Any]) -> Call:
 
 
 def _batch(x: Any, config: LSTMConfig, time_major: bool, cell: bool) -> tuple[Any, ...]:
-    """Axes of a state but for the last."""
+    """Return the shape of a state without its last axis."""
     if cell:
         return (x.shape[0],)
     return (config.num_layers * config.num_directions, x.shape[1 if time_major else 0])
@@ -128,16 +128,14 @@ def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
 def _backward(ctx: Any, *grads: Any) -> Any:
     tape, x, h, c, lengths, reset, mask, seed, *weights = ctx.saved_tensors
     description = (lengths, reset, mask, seed, *ctx.rest)
-    call = Call(
-        _plan(*ctx.rest[:5]), False, False, False, None, None, None, 0, False, None
-    )  # for its plan alone
+    plan = _plan(*ctx.rest[:5])
     by_inputs = [*ctx.needs_input_grad[:3], *ctx.needs_input_grad[3]]
-    needs = needs_of(call, by_inputs)
+    needs = needs_of(plan, by_inputs)
     results: list[Any] = torch.ops.lstmcore.lstm_backward(
         needs, tape, *grads[:3], x, h, c, weights, *description
     )
     wanted = [result if needed else None for result, needed in zip(results, needs, strict=True)]
-    dx, dh, dc, *by_weights = spread(call, wanted, by_inputs)
+    dx, dh, dc, *by_weights = spread(plan, wanted, by_inputs)
     return dx, dh, dc, by_weights, *[None] * (len(description) + 1)
 
 

@@ -1,4 +1,4 @@
-"""One call of the engine with tensors: forward, gradients, and what follows from them."""
+"""One call of the engine with tensors: results, gradients, tangents and second derivatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lstmcore.torch.weights import pack
 
 
 class Call(NamedTuple):
-    """What a call computes, but for the tensors that have gradients.
+    """The arguments of a call, except the tensors that have gradients.
 
     Attributes
     ----------
@@ -25,17 +25,17 @@ class Call(NamedTuple):
     time_major : bool
         x is (T, N, C) instead of (N, T, C), and so is y.
     cell : bool
-        One step: x is (N, C), h and c (N, ·), and there is no y.
+        One step: x is (N, C), h is (N, P), c is (N, H), and y is None.
     sequences : bool
-        Whether y is wanted.
+        Whether y is returned.
     lengths, reset, mask : ndarray or None
-        As the engine takes them, (N,) and (N, T).
+        In the engine's layout, (N,) and (N, T).
     seed : int
-        Of the masks.
+        Seed of the masks.
     random : bool
-        Whether masks are at work.
+        Whether dropout and zoneout act.
     packed : Lstm or None
-        Weights, if they are packed already.
+        The packed weights; None: they are not packed yet.
     """
 
     plan: Plan
@@ -51,7 +51,7 @@ class Call(NamedTuple):
 
 
 def own_steps(call: Call) -> Call:
-    """Return `call` with copies of the caller's arrays, for graphs that outlive the call."""
+    """Return `call` with copies of the caller's arrays, since a graph outlives the call."""
     if call.lengths is None and call.reset is None and call.mask is None:
         return call
     arrays = (call.lengths, call.reset, call.mask)
@@ -62,7 +62,7 @@ def own_steps(call: Call) -> Call:
 def forward(
     call: Call, x: Any, h: Any, c: Any, weights: Sequence[Any], keep: bool
 ) -> tuple[Any, ...]:
-    """Return y, None if not wanted, h, c and a tape's tensor, None unless `keep`."""
+    """Return y (None without `call.sequences`), h, c and a tape's tensor (None without `keep`)."""
     plan = call.plan
     lstm = pack(plan, weights) if call.packed is None else call.packed
     inputs, h_before, c_before = _inputs(call, x, h, c, weights[0])
@@ -85,12 +85,12 @@ def forward(
     output = None
     if y is not None:
         output = torch.from_numpy(y.swapaxes(0, 1) if call.time_major else y)
-    kept = tapes.tensor_of(tape) if keep and tape is not None else None
-    return output, torch.from_numpy(h_after), torch.from_numpy(c_after), kept
+    saved = tapes.tensor_of(tape) if keep and tape is not None else None
+    return output, torch.from_numpy(h_after), torch.from_numpy(c_after), saved
 
 
 def _inputs(call: Call, x: Any, h: Any, c: Any, like: Any) -> tuple[Any, Any, Any]:
-    """Give x, h and c, or tangents of them, the engine's axes."""
+    """Return x, h and c, or tangents of them, as arrays with the engine's axes."""
     inputs: Any = None if x is None else array_of(x, "input", like)
     h = None if h is None else array_of(h, "hx[0]", like)
     c = None if c is None else array_of(c, "hx[1]", like)
@@ -113,7 +113,7 @@ def gradients(
     c: Any,
     weights: Sequence[Any],
 ) -> list[Any]:
-    """Return gradients by x, h, c and the engine's weights, None where `needs` has false."""
+    """Return gradients with respect to x, h, c and the engine's weights; None: not in `needs`."""
     dy, dh, dc = _output_gradients(call, outputs)
     tape = tapes.take(tape_tensor)
     if tape is None:
@@ -133,7 +133,7 @@ def gradients(
 
 
 def _output_gradients(call: Call, outputs: Sequence[Any]) -> tuple[Any, Any, Any]:
-    """Arrays of gradients by y, h and c, with the engine's axes."""
+    """Return gradients with respect to y, h and c as arrays with the engine's axes."""
     dy, dh, dc = outputs
     dy = None if dy is None else array_of(dy, "gradient of the output")
     dh = None if dh is None else array_of(dh, "gradient of h")
@@ -149,7 +149,7 @@ def _output_gradients(call: Call, outputs: Sequence[Any]) -> tuple[Any, Any, Any
 
 
 def _put(call: Call, results: list[Any], needs: Sequence[bool], arrays: Sequence[Any]) -> None:
-    """Put gradients by x, h and c, with the caller's axes, where they are needed."""
+    """Write gradients with respect to x, h and c, with the caller's axes, where needed."""
     dx, dh0, dc0 = arrays
     if dx is not None and call.cell:
         dx = dx[:, 0]
@@ -167,7 +167,7 @@ def tangents(
 ) -> tuple[tuple[Any, Any, Any], _core.LstmTangentTape]:
     """Return the tangents of y, h and c along `directions`, and a tape of values and tangents.
 
-    `directions` has a tensor, or None for zeros, for x, h, c and each of the engine's weights.
+    `directions` holds a tensor, or None for zeros, for x, h, c and each of the engine's weights.
     """
     lstm = pack(call.plan, weights) if call.packed is None else call.packed
     inputs, h_before, c_before = _inputs(call, x, h, c, weights[0])
@@ -208,7 +208,7 @@ def second_gradients(
     needs: Sequence[bool],
     output_tangents: Sequence[Any] = (None, None, None),
 ) -> list[Any]:
-    """Return the derivatives, along the direction of `tape`, of what `gradients` returns."""
+    """Return the derivatives of the results of `gradients` along the direction of `tape`."""
     values = arrays_like(tape)
     derivatives = arrays_like(tape)
     *_, dx, dh0, dc0 = tape.backward(
@@ -225,5 +225,5 @@ def second_gradients(
 
 
 def arrays_like(tape: _core.LstmTangentTape) -> dict[str, Array]:
-    """New arrays for the gradients by all weights of `tape`."""
+    """Return new arrays for the gradients with respect to all weights of `tape`."""
     return {name: np.empty(shape, tape.dtype) for name, shape in tape.parameters()}

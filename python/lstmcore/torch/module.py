@@ -1,4 +1,4 @@
-"""`LSTM`, in the place of torch.nn.LSTM."""
+"""`LSTM`, a drop-in replacement of torch.nn.LSTM."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstmcore._suggest import did_you_mean
+from lstmcore._signatures import shows_options
 from lstmcore._typing import ArrayLike, Recompute
-from lstmcore.config import LSTMConfig, WalkOptions
-from lstmcore.torch.plan import OF_TORCH, OPTIONS, options_repr
+from lstmcore.config import LSTMConfig, WalkOptions, config_parameters
+from lstmcore.torch.plan import OF_TORCH, OPTIONS, check_options, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of, lengths_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@shows_options(config_parameters(OPTIONS), LSTMConfig)
 class LSTM(Recurrent):
     """`torch.nn.LSTM` on lstmcore's engine, for float32 and float64 on the CPU.
 
@@ -34,16 +35,14 @@ class LSTM(Recurrent):
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size
         As for ``torch.nn.LSTM``.
     device : optional
-        Where parameters are made. Calls need them on the CPU.
+        Device of the parameters. Calls need them on the CPU.
     dtype : torch.float32 or torch.float64, optional
-        PyTorch's default by default.
+        None: PyTorch's default.
     recompute : int or "sqrt", optional
-        Keep the state of every so many steps only for the backward, which computes the rest again;
-        see `functional.lstm`.
+        For the backward, store the state only once in so many steps, and recompute the steps
+        between; see `functional.lstm`.
     **options
-        Any other option of `LSTMConfig`: ``peephole``, ``layer_norm``, ``coupled_gates``,
-        ``go_backwards``, ``zoneout_h``, ``recurrent_dropout``, ``gate_activation``, ``cell_clip``
-        and so on.
+        Options of `LSTMConfig` that ``torch.nn.LSTM`` does not have.
 
     Raises
     ------
@@ -54,11 +53,11 @@ class LSTM(Recurrent):
 
     Notes
     -----
-    Weights are read at every call, so that no change of them goes unseen (`frozen` is the way to
-    promise that there is none). Random masks follow ``torch.manual_seed``, but are not those that
-    torch.nn.LSTM would draw. Gradients may be differentiated once more. A backward with
-    ``retain_graph=True`` uses up what the forward kept, so that another backward through the same
-    graph runs the forward again.
+    Weights are read at every call, so every change takes effect; inside `frozen` you promise not to
+    change them, and they are read once. Random masks follow ``torch.manual_seed``, but differ from
+    those that torch.nn.LSTM would draw. Gradients may be differentiated once more. A backward uses
+    up the tape of the forward, so a second one through the same graph (``retain_graph=True``) runs
+    the forward again.
     """
 
     mode = "LSTM"
@@ -80,11 +79,7 @@ class LSTM(Recurrent):
         **options: Unpack[WalkOptions],
     ) -> None:
         super().__init__()
-        unknown = sorted(set(options) - set(OPTIONS))
-        if unknown:
-            expected = ", ".join(OPTIONS)
-            hint = did_you_mean(unknown[0], (*OF_TORCH, *OPTIONS))
-            raise TypeError(f"LSTM: expected options among {expected}, got {unknown[0]!r}{hint}")
+        check_options("LSTM", options, OPTIONS, OF_TORCH)
         if not isinstance(batch_first, bool):
             raise TypeError(f"batch_first: expected True or False, got {batch_first!r}")
         config = LSTMConfig(
@@ -102,29 +97,24 @@ class LSTM(Recurrent):
                 f"dropout: acts between layers, and there is one; {config.dropout} does nothing",
                 stacklevel=2,
             )
-        self.input_size = config.input_size
-        self.hidden_size = config.hidden_size
-        self.num_layers = config.num_layers
-        self.bias = config.bias
+        for name in OF_TORCH:
+            setattr(self, name, getattr(config, name))
         self.batch_first = batch_first
-        self.dropout = config.dropout
-        self.bidirectional = config.bidirectional
-        self.proj_size = config.proj_size
         self._make(config, recompute, device, dtype)
 
     @property
     def all_weights(self) -> list[list[torch.nn.Parameter]]:
-        """Parameters of each layer and direction."""
+        """The parameters of each layer and direction, as in torch.nn."""
         cells: dict[str, list[Any]] = {}
         for name in self._parameter_names:
             cells.setdefault(name[name.rindex("_l") :], []).append(getattr(self, name))
         return list(cells.values())
 
     def flatten_parameters(self) -> None:
-        """Do nothing: parameters need no particular place in memory here."""
+        """Do nothing, since parameters may lie anywhere in memory here."""
 
     def extra_repr(self) -> str:
-        """Say what differs from the defaults."""
+        """Return the arguments that differ from their defaults, for ``repr``."""
         text = f"{self.input_size}, {self.hidden_size}"
         defaults = (
             ("proj_size", 0),
@@ -155,22 +145,22 @@ class LSTM(Recurrent):
         Parameters
         ----------
         input : Tensor, shape (T, N, C), with `batch_first` (N, T, C), or (T, C); or PackedSequence
-            Of the weights' dtype. N = 0 and T = 0 are allowed.
+            With the weights' dtype. N = 0 and T = 0 are allowed.
         hx : pair (h_0, c_0), optional
-            Initial state, (layers * D, N, P) and (layers * D, N, H), without N beside an unbatched
-            input; zeros by default, and for None in the place of one.
+            Initial state, (layers * D, N, P) and (layers * D, N, H), without N if the input is
+            unbatched. None stands for zeros, for the pair or for either part.
         lengths : integers, shape (N,), optional
             Valid steps of each row, 0 to T, in any order. The output is zero past them, and the
-            final state is that of the last one: what packing gives, without it.
+            final state is the one after the last of them, as with a `PackedSequence`.
         reset : bool, shape of input without C, optional
             True where a new sequence starts; see `functional.lstm`.
         mask : bool, shape of input without C, optional
-            True where a step is there. Instead of `lengths`.
+            True for valid steps. Not together with `lengths`.
         return_sequences : bool, default True
-            If false, the output is the last layer's final h, (N, D * P), instead of all of them.
+            If false, the output is the last layer's h after the last valid step, (N, D * P).
         seed : int, optional
-            Of all random masks of this call, 0 to 2**63 - 1; drawn from PyTorch's generator by
-            default.
+            Seed of all random masks of this call, 0 to 2**63 - 1; None: drawn from PyTorch's
+            generator.
 
         Returns
         -------
@@ -193,11 +183,7 @@ class LSTM(Recurrent):
             return self._as_node(input, hx, options)  # type: ignore[no-any-return]
         h, c = pair_of(hx)
         if isinstance(input, PackedSequence):
-            if not (lengths is None and reset is None and mask is None):
-                raise ValueError(
-                    "lengths, reset, mask: expected none beside a PackedSequence, which has "
-                    "lengths; pass the padded tensor with lengths=... instead"
-                )
+            _refuse_steps(lengths, reset, mask)
             return self._packed(input, h, c, return_sequences, seed)
         expect_tensor(input, "input")
         if input.dim() not in (2, 3):
@@ -209,17 +195,9 @@ class LSTM(Recurrent):
         if not batched:
             if lengths is not None:
                 raise ValueError("lengths: expected None beside one sequence; pass input[:length]")
-            reset, mask = (
-                None
-                if value is None
-                else flags_of(value, name, (input.size(0),), "(T,)").unsqueeze(batch_axis)
-                for value, name in ((reset, "reset"), (mask, "mask"))
-            )
+            reset, mask = _batched_flags(reset, mask, input.size(0), batch_axis)
             input = input.unsqueeze(batch_axis)
-            h, c = (
-                None if part is None else _unbatched(part, name)
-                for part, name in ((h, "hx[0]"), (c, "hx[1]"))
-            )
+            h, c = _batched_state(h, "hx[0]"), _batched_state(c, "hx[1]")
         if input.size(-1) != self.input_size:
             raise ValueError(
                 f"input: expected {self._input_shape()} with C={self.input_size}, since "
@@ -258,7 +236,7 @@ class LSTM(Recurrent):
     def _packed(
         self, packed: Any, h: Any, c: Any, return_sequences: bool, seed: Any
     ) -> tuple[Any, tuple[Any, Any]]:
-        """Pad, run with lengths, pack: rows are sorted in a PackedSequence, states as given."""
+        """Run a PackedSequence: its rows are sorted by length, those of the states are not."""
         data, batch_sizes, order, back = packed
         if data.dim() != 2 or data.size(1) != self.input_size:
             raise ValueError(
@@ -299,7 +277,28 @@ class LSTM(Recurrent):
         self._expect_state(h, c, (cells, batch), "layers * D, N, ", hint)
 
 
-def _unbatched(part: Any, name: str) -> Any:
+def _refuse_steps(lengths: Any, reset: Any, mask: Any) -> None:
+    """Raise ValueError if one of the arguments is not None."""
+    if not (lengths is None and reset is None and mask is None):
+        raise ValueError(
+            "lengths, reset, mask: expected none beside a PackedSequence, which has lengths; pass "
+            "the padded tensor with lengths=... instead"
+        )
+
+
+def _batched_flags(reset: Any, mask: Any, steps: int, batch_axis: int) -> tuple[Any, Any]:
+    """Return the flags of one sequence as those of a batch."""
+    first, second = (
+        None if value is None else flags_of(value, name, (steps,), "(T,)").unsqueeze(batch_axis)
+        for value, name in ((reset, "reset"), (mask, "mask"))
+    )
+    return first, second
+
+
+def _batched_state(part: Any, name: str) -> Any:
+    """Return h or c of one sequence as that of a batch."""
+    if part is None:
+        return None
     expect_tensor(part, name)
     if part.dim() != 2:
         raise ValueError(

@@ -1,39 +1,51 @@
-"""What is the same for all calls of a module: its configuration and its parameters' names."""
+"""What all calls of a module share: its configuration and the names of its parameters."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from lstmcore import functional as F
+from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Recompute
-from lstmcore.config import Activation, LSTMConfig, WalkOptions, core_config
+from lstmcore.config import Activation, LSTMConfig, StepOptions, WalkOptions, core_config
 
-# Options that go by keyword, and what the constructor of torch.nn.LSTM takes besides.
-OPTIONS = tuple(WalkOptions.__annotations__)
+OPTIONS = tuple(
+    name for name in LSTMConfig.__dataclass_fields__ if name in WalkOptions.__annotations__
+)
+"""Options that torch.nn.LSTM does not have."""
+
+STEP_OPTIONS = tuple(name for name in OPTIONS if name in StepOptions.__annotations__)
+"""Options that torch.nn.LSTMCell does not have."""
+
 OF_TORCH = tuple(name for name in LSTMConfig.__dataclass_fields__ if name not in OPTIONS)
+"""Options that torch.nn.LSTM has."""
+
 MASKS = ("zoneout_h", "zoneout_c", "recurrent_dropout", "input_dropout", "weight_dropout")
-_PLAIN = LSTMConfig(1, 1)
+"""Options that draw a random mask while training."""
+
+_DEFAULT = LSTMConfig(1, 1)
 
 
 class Plan:
-    """A configuration with what follows from it.
+    """A configuration with everything that is derived from it.
 
     Attributes
     ----------
     config : LSTMConfig
     core
-        The engine's form of it.
+        The same, as the engine's type.
     names : tuple of str
         PyTorch's names of the parameters, each bias twice, in PyTorch's order.
     shapes : tuple of tuple
-        Of these.
+        Their shapes.
     places : tuple of (str, int, int)
-        The engine's name of each weight and where PyTorch's tensors for it are in `names`: the sum
-        of two for a bias, else the second is -1.
+        The engine's name of each weight, and the indices in `names` of the two parameters whose sum
+        it is, as for a bias; the second index is -1 if the weight is a single parameter.
     recompute : int
-        The engine's number of steps between states that a tape keeps.
+        Steps between the states that a tape stores, as the engine takes it.
     """
 
     def __init__(self, config: LSTMConfig, recompute: Recompute) -> None:
@@ -85,17 +97,28 @@ def plan_of(
     return Plan(config, recompute)
 
 
+def check_options(
+    owner: str, options: Iterable[str], known: tuple[str, ...], own: tuple[str, ...] = ()
+) -> None:
+    """Raise TypeError if not all `options` are `known`; `own` are other arguments of `owner`."""
+    if unknown := sorted(set(options) - set(known)):
+        hint = did_you_mean(unknown[0], (*own, *known))
+        raise TypeError(
+            f"{owner}: expected options among {', '.join(known)}, got {unknown[0]!r}{hint}"
+        )
+
+
 def options_text(config: LSTMConfig, recompute: int | str | None) -> str:
-    """Write the options that torch.nn.LSTM has not, where they differ from the defaults."""
+    """Return the options that torch.nn.LSTM does not have and that differ from the defaults."""
     values = {name: getattr(config, name) for name in OPTIONS}
-    values = {name: value for name, value in values.items() if value != getattr(_PLAIN, name)}
+    values = {name: value for name, value in values.items() if value != getattr(_DEFAULT, name)}
     if recompute is not None:
         values["recompute"] = recompute
     return json.dumps(values) if values else ""
 
 
 def options_repr(options: str) -> str:
-    """Write what `options_text` wrote as the arguments of a call."""
+    """Return the result of `options_text` in the form of arguments of a call."""
     text = ""
     for name, value in json.loads(options or "{}").items():
         shown = value

@@ -1,4 +1,4 @@
-"""What `LSTM` and `LSTMCell` share: attributes, parameters, and the way to the engine."""
+"""Base of `LSTM` and `LSTMCell`: attributes, parameters, and the call of the engine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
 from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, seed_of
-from lstmcore.torch.weights import Frozen, Kept
+from lstmcore.torch.weights import Frozen, Remembered
 
 
 class Recurrent(torch.nn.Module):
-    """A module with the attributes of torch.nn, the options of lstmcore, and parameters."""
+    """A module with the attributes and parameters of torch.nn and the options of lstmcore."""
 
-    # As PyTorch's modules have them, so that these may become ours, and ours these.
+    # As in PyTorch's modules, so that `replace_lstm` and `restore_lstm` need only change the class.
     input_size: int
     hidden_size: int
     num_layers = 1
@@ -31,8 +31,8 @@ class Recurrent(torch.nn.Module):
 
     _options = ""
     _masks = False
-    _frozen: tuple[Frozen, ...] = ()  # of the blocks that are open, the last of which counts
-    _kept: Kept | None = None
+    _frozen: tuple[Frozen, ...] = ()  # one for each open block; the last counts
+    _remembered: Remembered | None = None
     _parameter_names: tuple[str, ...]
 
     def _plan(self) -> Plan:
@@ -40,7 +40,7 @@ class Recurrent(torch.nn.Module):
             self.input_size,
             self.hidden_size,
             self.num_layers,
-            bool(self.bias),  # of torch.nn's modules they may be numbers
+            bool(self.bias),  # torch.nn's modules may hold numbers
             self.dropout,
             bool(self.bidirectional),
             self.proj_size,
@@ -53,7 +53,7 @@ class Recurrent(torch.nn.Module):
         return self._plan().config
 
     def _make(self, config: LSTMConfig, recompute: Any, device: Any, dtype: Any) -> None:
-        """Set the attributes that do not have PyTorch's names, and make the parameters."""
+        """Set the attributes that PyTorch does not have, and make the parameters."""
         self._options = options_text(config, recompute)
         plan = self._plan()
         self._set_names(plan)
@@ -72,7 +72,7 @@ class Recurrent(torch.nn.Module):
     def reset_parameters(self) -> None:
         """Draw weights and biases from U(-1/sqrt(H), 1/sqrt(H)), in the order torch.nn.LSTM does.
 
-        Peephole weights become zero, gains one and the bias of c's norm zero.
+        Peephole weights become 0, gains of layer normalization 1, and its bias for c becomes 0.
         """
         bound = 1.0 / math.sqrt(self.hidden_size)
         for name, parameter in self.named_parameters():
@@ -95,7 +95,7 @@ class Recurrent(torch.nn.Module):
         cell: bool = False,
         sequences: bool = False,
     ) -> tuple[Any, Any, Any]:
-        """Call the engine; `steps` are lengths, reset and mask as it takes them, but as tensors."""
+        """Call the engine; `steps` are lengths, reset and mask, tensors in the engine's layout."""
         weights = [getattr(self, name) for name in self._parameter_names]
         random = self.training and (self._masks or (self.dropout > 0 and self.num_layers > 1))
         if random:
@@ -105,8 +105,8 @@ class Recurrent(torch.nn.Module):
             seed = None
         if torch.compiler.is_compiling():
             if torch._C._are_functorch_transforms_active():
-                # The operator has no rules for them, and jvp would take it for a constant. Unless
-                # fullgraph is asked for, PyTorch then runs the function as it is.
+                # The operator has no rules for them, and jvp would treat its result as a constant.
+                # Without fullgraph=True PyTorch then runs the function uncompiled.
                 raise RuntimeError(
                     "torch.compile: expected no transform of torch.func around lstmcore's modules "
                     "inside compiled functions, got one: apply it outside torch.compile"
@@ -128,10 +128,10 @@ class Recurrent(torch.nn.Module):
         if torch._C._are_functorch_transforms_active():
             _refuse_batched(*steps, seed)
         else:
-            if self._kept is None:
-                self._kept = Kept()
-            blocks = self._frozen  # looked at once: another thread's block may end
-            packed = (blocks[-1] if blocks else self._kept).packed(plan, weights)
+            if self._remembered is None:
+                self._remembered = Remembered()
+            blocks = self._frozen  # read once, since another thread may end its block
+            packed = (blocks[-1] if blocks else self._remembered).packed(plan, weights)
         lengths, reset, mask = (None if tensor is None else tensor.numpy() for tensor in steps)
         call = Call(
             plan,
@@ -157,7 +157,7 @@ class Recurrent(torch.nn.Module):
     ) -> None:
         """Raise unless h and c are None or tensors with `axes` before their features.
 
-        `letters` is what an error calls the axes, and `hint` what it says of a wrong shape.
+        In errors `letters` names the axes, and `hint` adds advice for a wrong shape.
         """
         parts = (
             (h, "hx[0]", "P" if self.proj_size else "H", self.proj_size or self.hidden_size),
@@ -175,19 +175,19 @@ class Recurrent(torch.nn.Module):
                 )
 
     def _slow_forward(self, *arguments: Any, **options: Any) -> Any:
-        """What PyTorch calls in the place of `forward` while it traces, before arguments fit."""
+        """Raise while PyTorch traces, which calls this method instead of `forward`."""
         self._refuse_tracing()
         return super()._slow_forward(*arguments, **options)
 
     def __prepare_scriptable__(self) -> Any:
-        """What torch.jit.script asks for."""
+        """Raise for torch.jit.script, which calls this method first."""
         raise RuntimeError(
             "torch.jit.script cannot compile lstmcore's modules: use torch.compile or "
             "torch.export, or compile after restore_lstm(model)"
         )
 
     def _as_node(self, input: Any, hx: Any, options: dict[str, Any]) -> Any:
-        """Put the module as it is into the graph of torch.fx, which does so for torch.nn's own."""
+        """Add a call of the module to the graph of torch.fx, which does so for torch.nn's own."""
         given = {name: value for name, value in options.items() if value is not None}
         arguments = (input,) if hx is None else (input, hx)
         path = input.tracer.path_of_module(self)
@@ -207,13 +207,13 @@ class Recurrent(torch.nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_frozen", "_kept"):
+        for name in ("_frozen", "_remembered"):
             state.pop(name, None)
         return state
 
 
 def _refuse_batched(*tensors: Any) -> None:
-    """Raise for what differs between the examples of a ``torch.func.vmap``."""
+    """Raise if one of the tensors differs between the examples of a ``torch.func.vmap``."""
     for tensor, name in zip(tensors, ("lengths", "reset", "mask", "seed"), strict=True):
         if tensor is not None and torch._C._functorch.is_batchedtensor(tensor):
             advice = "make it a batch of the LSTM's, or loop"
@@ -226,14 +226,14 @@ def _refuse_batched(*tensors: Any) -> None:
 
 
 def flag_of(value: Any, name: str) -> bool:
-    """Return a constructor's True or False, for which torch.nn takes 1 and 0 as well."""
+    """Return a constructor's flag as a bool; as in torch.nn, 1 and 0 are accepted as well."""
     if not isinstance(value, (bool, int, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
 
 def pair_of(hx: Any) -> tuple[Any, Any]:
-    """Take a state apart; None stands for zeros."""
+    """Return h and c of a state; None stands for zeros."""
     if hx is None:
         return None, None
     if isinstance(hx, torch.Tensor):
@@ -244,5 +244,5 @@ def pair_of(hx: Any) -> tuple[Any, Any]:
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    """As errors show it."""
+    """Return the shape of `tensor` in the form that errors show."""
     return tuple(tensor.shape)

@@ -1,4 +1,4 @@
-"""Models change their LSTMs in place: from torch.nn to lstmcore's, and back."""
+"""Replace the LSTMs of a model in place: torch.nn's by lstmcore's, and back."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lstmcore.torch.module import LSTM
 from lstmcore.torch.plan import Plan, plan_of
 from lstmcore.torch.recurrent import Recurrent
 
-# What torch.nn.LSTM keeps about its parameters beside them.
+# Attributes in which torch.nn.LSTM stores lists of its parameters.
 _OF_RNN_BASE = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names", "_all_weights")
 
-_SCRIPTED = ("LSTM", "LSTMCell")  # as torch.jit's modules know what they were
+_SCRIPTED = ("LSTM", "LSTMCell")  # `original_name` of modules that torch.jit compiled
 
 
 def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
-    """Make every ``torch.nn.LSTM`` and ``LSTMCell`` of a model compute by lstmcore, in place.
+    """Turn every ``torch.nn.LSTM`` and ``LSTMCell`` of a model into lstmcore's, in place.
 
-    The modules stay the objects that they are and become `LSTM` and `LSTMCell`: parameters, names,
-    hooks, and what an optimizer or another part of the model holds on to go on working. Results are
+    The modules remain the same objects and become `LSTM` and `LSTMCell`. Parameters, names, hooks,
+    and references that an optimizer or another part of the model holds remain valid. Results are
     the same but for rounding.
 
     Parameters
@@ -38,13 +38,13 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
     Raises
     ------
     ValueError
-        If an LSTM has an option that is not served, ``dropout=1``; nothing is changed then.
+        If an LSTM has ``dropout=1``, which lstmcore does not support; nothing is changed then.
 
     Warns
     -----
     UserWarning
-        For a module of a class derived from ``torch.nn.LSTM`` or ``LSTMCell``, a parametrized one
-        for instance, and for one compiled by ``torch.jit``, which are left as they are.
+        For a module of a class derived from ``torch.nn.LSTM`` or ``LSTMCell``, such as a
+        parametrized one, and for one compiled by ``torch.jit``. These are not replaced.
     """
     found: list[tuple[str, Any, type[Recurrent]]] = []
     for name, part in module.named_modules():
@@ -71,9 +71,9 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
-    """Make every `LSTM` and `LSTMCell` of a model a ``torch.nn`` one, in place.
+    """Turn every `LSTM` and `LSTMCell` of a model into ``torch.nn``'s, in place.
 
-    For what lstmcore does not do: other devices, ``torch.jit``, exporters.
+    Use it for what lstmcore does not support: other devices, ``torch.jit``, exporters.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     Warns
     -----
     UserWarning
-        For a module of a class derived from `LSTM` or `LSTMCell`, a parametrized one for instance,
-        which is left as it is.
+        For a module of a class derived from `LSTM` or `LSTMCell`, such as a parametrized one. These
+        are not replaced.
     """
     found: list[Any] = []
     derived: list[tuple[str, Any]] = []
@@ -115,7 +115,7 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     for name, part in derived:
         _warn_of_derived("restore_lstm", name, part, "lstmcore.torch's")
     for part in found:
-        for name in ("_masks", "_options", "_frozen", "_kept"):
+        for name in ("_masks", "_options", "_frozen", "_remembered"):
             part.__dict__.pop(name, None)
         names = part.__dict__.pop("_parameter_names")
         if isinstance(part, LSTMCell):
@@ -143,7 +143,7 @@ def _warn_of_derived(function: str, name: str, part: Any, whose: str) -> None:
 
 
 def _plan(name: str, part: Any) -> Plan:
-    """Of a module of torch.nn; cells have one layer, and so on."""
+    """Return the plan of a module of torch.nn; a cell is an LSTM of one layer and direction."""
     try:
         return plan_of(
             part.input_size,

@@ -1,9 +1,9 @@
-"""Tapes that travel as tensors, so that whoever keeps or drops saved tensors keeps or drops tapes.
+"""Tapes in the form of tensors, so that PyTorch stores and releases them with its saved tensors.
 
-A tape is owned by an array of one number, and a tensor shares that array's memory: the tape lives
-as long as the tensor's storage. Checkpointing drops it with the other saved tensors; a compiled
-function passes it from its forward to its backward. A copy of the tensor holds the number alone;
-if the tape is gone by then, or was used, the forward is run once more.
+An array of one number owns a tape, and a tensor shares that array's memory, so the tape lives as
+long as the tensor's storage. Checkpointing releases it with the other saved tensors; a compiled
+function passes it from its forward to its backward. A copy of the tensor holds only the number. If
+the tape was used or released before a backward, the forward runs once more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _numbers = itertools.count()
 
 
 class _Owner(np.ndarray[Any, Any]):
-    """An array with a tape."""
+    """An array that owns a tape."""
 
     tape: _core.LstmTape  # until it is taken
 
@@ -40,9 +40,9 @@ def tensor_of(tape: _core.LstmTape) -> torch.Tensor:
 
 
 def take(tensor: torch.Tensor) -> _core.LstmTape | None:
-    """Return the tape for a backward, which uses it up, or None if it is gone or taken already.
+    """Return the tape for a backward, which uses it up; None if it was released or taken before.
 
-    Of several threads one gets it: to pop from a dict is one step.
+    Of several threads only one gets it, since popping from a dict is atomic.
     """
     owner = _owners.get(int(tensor))
     return None if owner is None else vars(owner).pop("tape", None)

@@ -1,4 +1,4 @@
-"""Tensors as arrays that share their memory, and what to do about tensors that cannot be."""
+"""Tensors as arrays that share their memory, and errors that advise what to do otherwise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FLOAT_TYPES = (torch.float32, torch.float64)
 
 
 def array_of(tensor: Any, name: str, like: Any = None) -> Array:
-    """Return a tensor as an array of the same memory (a copy of a lazily negated one).
+    """Return an array that shares the memory of a tensor (for a lazily negated one, a copy).
 
-    Raises TypeError unless it is a dense tensor of float32 or float64 on the CPU, of the dtype of
-    the tensor `like` if that is given.
+    Raises TypeError unless it is a dense tensor of float32 or float64 on the CPU, with the dtype of
+    `like` if that is not None.
     """
     try:
         array: Array = (tensor.detach() if tensor.requires_grad else tensor).resolve_neg().numpy()
@@ -29,13 +29,13 @@ def array_of(tensor: Any, name: str, like: Any = None) -> Array:
 
 
 def expect_tensor(value: Any, name: str) -> None:
-    """Raise TypeError unless `value` is a tensor with a shape; what kind, the call will see."""
+    """Raise TypeError unless `value` is a tensor with a shape; the call checks the rest."""
     if not isinstance(value, torch.Tensor) or value.is_nested:
         raise TypeError(_complaint(value, name, None, None))
 
 
 def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> str:
-    """What is wrong with `tensor`, and what to do."""
+    """Return the message of an error: what is wrong with `tensor`, and what to do."""
     served = "torch.float32 or torch.float64"
     wanted = f"{like.dtype} like the weights" if isinstance(like, torch.Tensor) else served
     if not isinstance(tensor, torch.Tensor):
@@ -79,7 +79,7 @@ def _complaint(tensor: Any, name: str, like: Any, error: Exception | None) -> st
 
 
 def flags_of(value: Any, name: str, shape: tuple[Any, ...], letters: str) -> Any:
-    """Return bools of `shape` as a tensor; `letters` is what an error calls the shape."""
+    """Return bools of `shape` as a tensor; in errors `letters` names the shape."""
     flags = _small(value, name, "bools")
     if flags.dtype is not torch.bool or flags.device.type != "cpu":
         raise TypeError(f"{name}: expected bools on the CPU, got {flags.dtype} on {flags.device}")
@@ -89,11 +89,13 @@ def flags_of(value: Any, name: str, shape: tuple[Any, ...], letters: str) -> Any
 
 
 def _small(value: Any, name: str, what: str) -> Any:
-    """Return what a caller gave for a tensor of `what` as one."""
+    """Return an argument, a tensor or array_like of `what`, as a tensor."""
     if isinstance(value, torch.Tensor):
         return value
     try:
-        if isinstance(value, np.ndarray):  # one that is read-only or has negative strides, too
+        if isinstance(
+            value, np.ndarray
+        ):  # copied, since it may be read-only or have negative strides
             value = np.array(value)
         return torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
@@ -101,7 +103,7 @@ def _small(value: Any, name: str, what: str) -> Any:
 
 
 def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
-    """Return lengths as a tensor of int64 with shape (N,); the engine looks at their values."""
+    """Return lengths as a tensor of int64 with shape (N,); the engine checks their values."""
     value = _small(value, "lengths", "integers")
     if value.dtype is torch.bool or value.dtype.is_floating_point or value.dtype.is_complex:
         raise TypeError(f"lengths: expected integers, got {value.dtype}")
@@ -118,11 +120,11 @@ def lengths_of(value: Any, batch: Any, batch_first: bool, steps: Any) -> Any:
 
 
 def seed_of(value: Any) -> Any:
-    """Return a seed for all masks of a call as a tensor (1,); None draws from torch's generator."""
+    """Return the seed of all masks of a call as a tensor (1,); None: from torch's generator."""
     if value is None:
         return torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
     if torch.compiler.is_compiling() and type(value) is int and value >= 0:
-        number = value  # which stays a symbol: a graph serves all seeds
+        number = value  # remains a symbol, so that one graph serves all seeds
     else:
         number = _checks.integer(value, "seed", 0)
     if number >= 2**63:

@@ -1,4 +1,4 @@
-"""From PyTorch's parameters to the engine's weights, laid out for every call or once for many."""
+"""PyTorch's parameters as the engine's weights, packed at every call or once for many calls."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lstmcore.torch.tensors import array_of
 
 
 def arrays_of(plan: Plan, tensors: Sequence[Any]) -> dict[str, Array]:
-    """Return the engine's weights, in the tensors' memory but for biases, which are added."""
+    """Return the engine's weights, which share the tensors' memory except for biases, the sums."""
     names = plan.names
-    like: Any = None  # the first, which is what all others must be like
+    like: Any = None  # the first tensor, whose dtype all others must have
     arrays: dict[str, Array] = {}
     for name, first, second in plan.places:
         array = array_of(tensors[first], names[first], like)
@@ -30,27 +30,28 @@ def arrays_of(plan: Plan, tensors: Sequence[Any]) -> dict[str, Array]:
 
 
 def pack(plan: Plan, tensors: Sequence[Any]) -> _core.Lstm:
-    """Lay the weights out for the engine, which costs about as much as copying them."""
+    """Pack the weights for the engine, which costs about as much as copying them."""
     return _core.Lstm(plan.core, arrays_of(plan, tensors))
 
 
-# Not those that may have no memory of their own, as lazily negated ones do not.
+# Other types of tensors may have no memory of their own.
 _PLAIN = (torch.nn.Parameter, torch.Tensor)
 
 
-class Kept:
-    """A module's weights as its last call had them, packed, for calls that find them unchanged.
+class Remembered:
+    """The packed weights of a module's last call, for calls that find the weights unchanged.
 
-    Any change is seen, one through ``.data`` or ``.numpy()`` too: where the tensors lie tells where
-    to look, and their bytes are compared with a copy, which takes less than to lay them out. The
-    copy is made when a second call in a row finds the same tensors, of the same version as far as
-    PyTorch counts it, so that training by whole sequences does not pay for it.
+    Every change is noticed, even one through ``.data`` or ``.numpy()``: the tensors must have the
+    same addresses, and their bytes are compared with a copy, which takes less time than packing.
+    The copy is made when a second call in a row finds the same tensors with the same versions, so
+    that training on whole sequences does not pay for it.
     """
 
-    MOST_BYTES = 1 << 24  # of weights, beside which the copy would count
+    MOST_BYTES = 1 << 24
+    """Size of the weights above which no copy is made, to save its memory."""
 
     def __init__(self) -> None:
-        # Replaced as a whole, so that threads which share a module see all of one call's.
+        # Replaced as a whole, so that threads which share a module see a consistent state.
         self._state: tuple[list[Any], list[Array], list[Array], _core.Lstm | None] = (
             [],
             [],
@@ -75,7 +76,7 @@ class Kept:
         views = [array_of(tensor, name) for tensor, name in zip(tensors, plan.names, strict=True)]
         if sum(view.nbytes for view in views) > self.MOST_BYTES:
             return pack(plan, tensors)
-        # Packed are the copies, so that no change by another thread comes in between.
+        # Packs the copies, since another thread may change the tensors meanwhile.
         copies = [view.copy() for view in views]
         lstm = pack(plan, [torch.from_numpy(copy) for copy in copies])
         self._state = marks, views, copies, lstm
@@ -83,13 +84,13 @@ class Kept:
 
 
 def _marks(plan: Plan, tensors: Sequence[Any]) -> list[Any]:
-    """Where tensors lie, and how often they changed as far as PyTorch counts it."""
+    """Return the addresses, layouts and, as far as PyTorch counts them, versions of tensors."""
     try:
         marks: list[Any] = [
             (tensor.data_ptr(), tensor._version, tensor.shape, tensor.stride(), tensor.dtype)
             for tensor in tensors
         ]
-    except RuntimeError:  # tensors made in inference mode have no version
+    except RuntimeError:  # tensors made in inference mode have no versions
         marks = [
             (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors
         ]
@@ -130,13 +131,13 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """Promise that the weights of every LSTM and LSTMCell in `module` stay as they are for a while.
+    """Promise not to change the weights of any LSTM or LSTMCell in `module` within a block.
 
-    Without it each call compares the weights with those of the call before, or lays them out anew,
-    about the time of copying them, so that no change of them can go unseen. Inside ``with
-    frozen(model):`` they are laid out once, at a module's first call, which pays where a call does
-    little else: single steps, small batches, a loop over an `LSTMCell`. Gradients are as ever, by
-    the weights as they were at that call.
+    Outside such a block each call compares the weights with those of the previous call or packs
+    them again, which takes about as long as copying them, so that every change takes effect. Inside
+    ``with frozen(model):`` they are packed once, at the first call of each module. This pays where
+    a call computes little else: single steps, small batches, a loop over an `LSTMCell`. Gradients
+    are the same, with respect to the weights at that call.
 
     Parameters
     ----------
@@ -151,18 +152,18 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     Raises
     ------
     RuntimeError
-        By a call inside, if weights were replaced or changed by an operation that PyTorch counts
-        (an optimizer's step, ``load_state_dict``). What writes past PyTorch, through ``.data`` or
-        ``.numpy()``, is not noticed, and not looked at before the block ends.
+        In a call inside, if weights were replaced, or changed by an operation that PyTorch counts
+        (an optimizer's step, ``load_state_dict``). Changes through ``.data`` or ``.numpy()`` are
+        not noticed and take effect only after the block.
 
     Notes
     -----
-    Calls inside ``torch.compile`` and ``torch.func`` lay the weights out each time.
+    Calls inside ``torch.compile`` and ``torch.func`` pack the weights each time.
     """
     from lstmcore.torch.recurrent import Recurrent
 
-    # Each block takes away what it put there, since blocks may end in any order, and a module may
-    # be another's by then.
+    # Each block removes only its own entries, since blocks may end in any order, and the class of a
+    # module may have changed by then (`restore_lstm`).
     blocks = [(part, Frozen()) for part in module.modules() if isinstance(part, Recurrent)]
     with _lock:
         for part, block in blocks:

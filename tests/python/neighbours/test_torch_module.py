@@ -1,6 +1,7 @@
 """lstmcore.torch's modules compared with torch.nn's: inputs, outputs and refusals."""
 
 import copy
+import inspect
 import io
 import itertools
 import os
@@ -415,6 +416,13 @@ def test_every_option_has_a_place():
     of_torch = ["input_size", "hidden_size", "num_layers", "bidirectional", "dropout", "bias"]
     assert (*of_torch, "proj_size") == plan.OF_TORCH
     assert set(plan.OPTIONS) <= set(lc.LSTMConfig.__dataclass_fields__)
+    for kind, options in ((lt.LSTM, plan.OPTIONS), (lt.LSTMCell, plan.STEP_OPTIONS)):
+        shown = inspect.signature(kind).parameters
+        config = inspect.signature(lc.LSTMConfig).parameters
+        assert {name: shown[name].default for name in options} == {
+            name: config[name].default for name in options
+        }
+        assert "Krueger et al. 2016" in kind.__doc__
 
 
 # ---- cells ---------------------------------------------------------------------------------------
@@ -1080,9 +1088,9 @@ class TestKeptWeights:
         module = lt.LSTM(3, 4)
         for _ in range(3):
             module(torch.randn(2, 1, 3))
-        assert module._kept is not None
-        assert copy.deepcopy(module)._kept is None
-        assert pickle.loads(pickle.dumps(module))._kept is None
+        assert module._remembered is not None
+        assert copy.deepcopy(module)._remembered is None
+        assert pickle.loads(pickle.dumps(module))._remembered is None
 
     def test_inference_mode(self):
         with torch.inference_mode():
