@@ -14,7 +14,7 @@ MAX_LAYERS = 4096
 
 
 class Activation(NamedTuple):
-    """A function that an LSTM's gates, cell or output go through, with its parameters.
+    """An activation function of an LSTM's gates, cell or output, with its parameters.
 
     Attributes
     ----------
@@ -24,8 +24,8 @@ class Activation(NamedTuple):
         ``affine`` (alpha x + beta), ``scaled_tanh`` (alpha tanh(beta x)), ``thresholded_relu`` (0
         up to alpha) or ``linear``.
     alpha, beta : float, optional
-        None and a name alone stand for ONNX's: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2 and 0.5
-        for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
+        None, and a name alone, mean ONNX's defaults: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2
+        and 0.5 for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
         ``thresholded_relu``.
     """
 
@@ -35,6 +35,37 @@ class Activation(NamedTuple):
 
     def __repr__(self) -> str:
         return one_line(self)
+
+
+class Option(NamedTuple):
+    """What the engine's table of options says of a field of `LSTMConfig`.
+
+    Attributes
+    ----------
+    name : str
+        Of the field.
+    kind : str
+        ``int``, ``float``, ``bool`` or ``activation``.
+    default : object
+        An activation as a tuple (name, alpha, beta); a size that must be given has 0.
+    layer_name : str or None
+        What layers and model files call it; None: they do not have it as an option.
+    onnx : str or None
+        Attribute or input of ONNX's LSTM operator; ``""``: a node need not mention it; None: the
+        operator lacks it.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    layer_name: str | None
+    onnx: str | None
+
+
+OPTIONS = tuple(Option(*row) for row in _core.lstm_options())
+"""All options, in the order of `LSTMConfig`'s fields."""
+
+_ACTIVATIONS = tuple(option.name for option in OPTIONS if option.kind == "activation")
 
 
 class StepOptions(TypedDict, total=False):
@@ -156,16 +187,13 @@ class LSTMConfig:
     layer_norm_epsilon: float = field(default=1e-5, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("gate_activation", "cell_activation", "output_activation"):
+        for name in _ACTIVATIONS:
             if isinstance(value := getattr(self, name), str):
                 _checks.choice(value, name, choices(CellActivation))
         core = _core.LstmConfig(**self._values())
-        # Plain Python numbers, whatever number types came.
-        for name in self.__dataclass_fields__:
-            value = getattr(core, name)
-            if name.endswith("_activation"):
-                value = Activation(*value)
-            object.__setattr__(self, name, value)
+        # The engine returns plain Python numbers, also for NumPy's.
+        for name, value in core.values().items():
+            object.__setattr__(self, name, Activation(*value) if name in _ACTIVATIONS else value)
         object.__setattr__(self, "_core", core)
         if self.num_layers > MAX_LAYERS:
             raise ValueError(
@@ -202,8 +230,7 @@ class LSTMConfig:
         return dict(core_config(self).parameters())
 
     def __repr__(self) -> str:
-        names = (name for name in self.__dataclass_fields__ if name.endswith("_activation"))
-        return one_line(self, {name: _as_given(getattr(self, name)) for name in names})
+        return one_line(self, {name: _shortest(getattr(self, name)) for name in _ACTIVATIONS})
 
     def __getstate__(self) -> dict[str, Any]:
         return self._values()
@@ -212,14 +239,14 @@ class LSTMConfig:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def _as_given(activation: Activation) -> str | Activation:
-    """Return the name alone, if it stands for these parameters."""
-    plain = _core.LstmConfig(1, 1, gate_activation=activation.name).gate_activation
-    return activation.name if tuple(plain) == tuple(activation) else activation
+def _shortest(activation: Activation) -> str | Activation:
+    """Return the name alone if the parameters are the usual ones of that name."""
+    usual = _core.lstm_activation(activation.name)
+    return activation.name if usual == tuple(activation) else activation
 
 
 def core_config(config: LSTMConfig) -> _core.LstmConfig:
-    """Return the engine's form of `config`, kept with it since to hash all options takes longer."""
+    """Return the engine's form of `config`, which is made once and stored with it."""
     core: _core.LstmConfig | None = config.__dict__.get("_core")
     if core is None:  # a copy, or from a pickle
         core = _core.LstmConfig(**config._values())

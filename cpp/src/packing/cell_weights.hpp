@@ -34,8 +34,6 @@ struct CellShape {
   Index h_gradients() const { return normed ? 2 * gates_width() : 0; }
 };
 
-constexpr Index gate_count = 4;
-
 /// Rows of (4H, ...) matrices, gate by gate, beside their place in a block's 4 V columns: visit(column, gate row,
 /// units) for each gate of block `block`, of whose V hidden units `units` are real. Peephole weights have three gates.
 template <class Visit>
