@@ -10,7 +10,7 @@ from lstmcore._configurable import one_line
 from lstmcore._typing import CellActivation, choices
 
 MAX_LAYERS = 4096
-"""Far beyond any use; a greater number is a mistake, which would fill the memory with names."""
+"""Far more than any use needs: a greater number is a mistake, and would fill memory with names."""
 
 
 class Activation(NamedTuple):
@@ -109,7 +109,7 @@ class LSTMConfig:
     bidirectional : bool, default False
         A second LSTM walks each sequence from its own end, D = 2. Outputs stand side by side.
     go_backwards : bool, default False
-        The only direction walks each sequence from its end. The output stays in the input's order.
+        The only direction walks each sequence from its end. The output is in the input's order.
     dropout : float, default 0.0
         Share of the output of every layer but the last that is dropped while training, in [0, 1).
     bias : bool, default True
@@ -122,9 +122,9 @@ class LSTMConfig:
     gate_activation : str or Activation, default "sigmoid"
         Of i, f and o. See `Activation`.
     cell_activation, output_activation : str or Activation, default "tanh"
-        Of g, and of c on its way to h.
+        Of g, and the one applied to c for h.
     gate_clip : float, default 0.0
-        Bound, on both sides, of what the gates' and the cell's activations are applied to; 0: none.
+        Bound, on both sides, of the input of the gates' and the cell's activations; 0: none.
         (ONNX's ``clip``.)
     cell_clip : float, default 0.0
         Bound of c, on both sides; 0: none.
