@@ -44,82 +44,23 @@ def memory(
     num_threads: int,
 ) -> dict[str, int]:
     """Bytes that the engine takes for a call: weights, inference, tape, backward."""
+def lstm_options() -> list[tuple[str, str, Any, str | None, str | None]]:
+    """Of every option of `LstmConfig`: name, type, default, name in layers, and name in ONNX.
+
+    Types are "int", "float", "bool" and "activation". The name in layers is None if layers lack the
+    option; that in ONNX's LSTM operator is None if it lacks it, "" if a node need not mention it.
+    """
+
+def lstm_activation(name: str) -> tuple[str, float, float]:
+    """The activation of this name, (name, alpha, beta), with its usual parameters."""
 
 class LstmConfig:
     """Sizes and options of an LSTM; see ``lstmcore.LSTMConfig``."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        go_backwards: bool = False,
-        dropout: float = 0.0,
-        bias: bool = True,
-        peephole: bool = False,
-        coupled_gates: bool = False,
-        gate_activation: str | tuple[str, float | None, float | None] = "sigmoid",
-        cell_activation: str | tuple[str, float | None, float | None] = "tanh",
-        output_activation: str | tuple[str, float | None, float | None] = "tanh",
-        gate_clip: float = 0.0,
-        cell_clip: float = 0.0,
-        zoneout_h: float = 0.0,
-        zoneout_c: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        weight_dropout: float = 0.0,
-        proj_size: int = 0,
-        proj_clip: float = 0.0,
-        layer_norm: bool = False,
-        layer_norm_epsilon: float = 1e-5,
-    ) -> None: ...
-    @property
-    def input_size(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_layers(self) -> int: ...
-    @property
-    def bidirectional(self) -> bool: ...
-    @property
-    def go_backwards(self) -> bool: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def bias(self) -> bool: ...
-    @property
-    def peephole(self) -> bool: ...
-    @property
-    def coupled_gates(self) -> bool: ...
-    @property
-    def gate_activation(self) -> tuple[str, float, float]: ...
-    @property
-    def cell_activation(self) -> tuple[str, float, float]: ...
-    @property
-    def output_activation(self) -> tuple[str, float, float]: ...
-    @property
-    def gate_clip(self) -> float: ...
-    @property
-    def cell_clip(self) -> float: ...
-    @property
-    def zoneout_h(self) -> float: ...
-    @property
-    def zoneout_c(self) -> float: ...
-    @property
-    def recurrent_dropout(self) -> float: ...
-    @property
-    def input_dropout(self) -> float: ...
-    @property
-    def weight_dropout(self) -> float: ...
-    @property
-    def proj_size(self) -> int: ...
-    @property
-    def proj_clip(self) -> float: ...
-    @property
-    def layer_norm(self) -> bool: ...
-    @property
-    def layer_norm_epsilon(self) -> float: ...
+    def __init__(self, **options: Any) -> None: ...
+    def values(self) -> dict[str, Any]:
+        """Every option by its name; an activation as (name, alpha, beta)."""
+
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]: ...
 
 class Lstm:

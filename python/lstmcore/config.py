@@ -12,11 +12,11 @@ from lstmcore._configurable import one_line
 from lstmcore._typing import CellActivation, choices
 
 MAX_LAYERS = 4096
-"""Far beyond any use; a greater number is a mistake, which would fill the memory with names."""
+"""Far more than any use needs: a greater number is a mistake, and would fill memory with names."""
 
 
 class Activation(NamedTuple):
-    """A function that an LSTM's gates, cell or output go through, with its parameters.
+    """An activation function of an LSTM's gates, cell or output, with its parameters.
 
     Attributes
     ----------
@@ -26,8 +26,8 @@ class Activation(NamedTuple):
         ``affine`` (alpha x + beta), ``scaled_tanh`` (alpha tanh(beta x)), ``thresholded_relu`` (0
         up to alpha) or ``linear``.
     alpha, beta : float, optional
-        None and a name alone stand for ONNX's: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2 and 0.5
-        for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
+        None, and a name alone, mean ONNX's defaults: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2
+        and 0.5 for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
         ``thresholded_relu``.
     """
 
@@ -37,6 +37,37 @@ class Activation(NamedTuple):
 
     def __repr__(self) -> str:
         return one_line(self)
+
+
+class Option(NamedTuple):
+    """What the engine's table of options says of a field of `LSTMConfig`.
+
+    Attributes
+    ----------
+    name : str
+        Of the field.
+    kind : str
+        ``int``, ``float``, ``bool`` or ``activation``.
+    default : object
+        An activation as a tuple (name, alpha, beta); a size that must be given has 0.
+    layer_name : str or None
+        What layers and model files call it; None: they do not have it as an option.
+    onnx : str or None
+        Attribute or input of ONNX's LSTM operator; ``""``: a node need not mention it; None: the
+        operator lacks it.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    layer_name: str | None
+    onnx: str | None
+
+
+OPTIONS = tuple(Option(*row) for row in _core.lstm_options())
+"""All options, in the order of `LSTMConfig`'s fields."""
+
+_ACTIVATIONS = tuple(option.name for option in OPTIONS if option.kind == "activation")
 
 
 class CellOptions(TypedDict, total=False):
@@ -88,7 +119,7 @@ class LSTMConfig:
     bidirectional : bool, default False
         A second LSTM walks each sequence from its own end, D = 2. Outputs stand side by side.
     go_backwards : bool, default False
-        The only direction walks each sequence from its end. The output stays in the input's order.
+        The only direction walks each sequence from its end. The output is in the input's order.
     dropout : float, default 0.0
         Share of the output of every layer but the last that is dropped while training, in [0, 1).
     bias : bool, default True
@@ -101,9 +132,9 @@ class LSTMConfig:
     gate_activation : str or Activation, default "sigmoid"
         Of i, f and o. See `Activation`.
     cell_activation, output_activation : str or Activation, default "tanh"
-        Of g, and of c on its way to h.
+        Of g, and the one applied to c for h.
     gate_clip : float, default 0.0
-        Bound, on both sides, of what the gates' and the cell's activations are applied to; 0: none.
+        Bound, on both sides, of the input of the gates' and the cell's activations; 0: none.
         (ONNX's ``clip``.)
     cell_clip : float, default 0.0
         Bound of c, on both sides; 0: none.
@@ -166,16 +197,13 @@ class LSTMConfig:
     layer_norm_epsilon: float = field(default=1e-5, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("gate_activation", "cell_activation", "output_activation"):
+        for name in _ACTIVATIONS:
             if isinstance(value := getattr(self, name), str):
                 _checks.choice(value, name, choices(CellActivation))
         core = _core.LstmConfig(**self._values())
-        # Plain Python numbers, whatever number types came.
-        for name in self.__dataclass_fields__:
-            value = getattr(core, name)
-            if name.endswith("_activation"):
-                value = Activation(*value)
-            object.__setattr__(self, name, value)
+        # The engine returns plain Python numbers, also for NumPy's.
+        for name, value in core.values().items():
+            object.__setattr__(self, name, Activation(*value) if name in _ACTIVATIONS else value)
         object.__setattr__(self, "_core", core)
         if self.num_layers > MAX_LAYERS:
             raise ValueError(
@@ -212,8 +240,7 @@ class LSTMConfig:
         return dict(core_config(self).parameters())
 
     def __repr__(self) -> str:
-        names = (name for name in self.__dataclass_fields__ if name.endswith("_activation"))
-        return one_line(self, {name: _as_given(getattr(self, name)) for name in names})
+        return one_line(self, {name: _shortest(getattr(self, name)) for name in _ACTIVATIONS})
 
     def __getstate__(self) -> dict[str, Any]:
         return self._values()
@@ -222,14 +249,14 @@ class LSTMConfig:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def _as_given(activation: Activation) -> str | Activation:
-    """Return the name alone, if it stands for these parameters."""
-    plain = _core.LstmConfig(1, 1, gate_activation=activation.name).gate_activation
-    return activation.name if tuple(plain) == tuple(activation) else activation
+def _shortest(activation: Activation) -> str | Activation:
+    """Return the name alone if the parameters are the usual ones of that name."""
+    usual = _core.lstm_activation(activation.name)
+    return activation.name if usual == tuple(activation) else activation
 
 
 def core_config(config: LSTMConfig) -> _core.LstmConfig:
-    """Return the engine's form of `config`, kept with it since to hash all options takes longer."""
+    """Return the engine's form of `config`, which is made once and stored with it."""
     core: _core.LstmConfig | None = config.__dict__.get("_core")
     if core is None:  # a copy, or from a pickle
         core = _core.LstmConfig(**config._values())

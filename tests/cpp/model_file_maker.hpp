@@ -1,4 +1,4 @@
-// A small model file whose every part a test can spoil.
+// A small model file, each part of which a test can change or damage.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ inline std::string replaced(std::string text, const std::string& from, const std
   return text.replace(at, from.size(), to);
 }
 
-/// Text as it stands in JSON between quotes.
+/// The text as JSON has it between quotes.
 inline std::string escaped(const std::string& text) {
   std::string result;
   for (const char letter : text) {
@@ -34,7 +34,8 @@ inline std::string escaped(const std::string& text) {
   return result;
 }
 
-/// A layer of two features on two units, and a Dense with one output. Values are 0, 1, 2, ... in the order of names.
+/// An LSTM "walk" with two features and two units, and a Dense "out" with one output. The tensors, in the order of
+/// their names, hold 0, 1, 2, ...
 struct ModelFileMaker {
   using Tensor = std::pair<std::string, std::vector<std::int64_t>>;  // type and shape
 
@@ -64,9 +65,9 @@ struct ModelFileMaker {
       R"({"format": 1, "lstmcore": "0.1.0", "dtype": "float32", "seed": 0, "input_shape": [null, null, 2],)"
       R"( "layers": [@walk, @out], "training": @training, "checksum": @checksum})";
   std::string training = "null";
-  std::string checksum{};                         // empty: the right one
-  std::string header{};                           // empty: that of the tensors
-  std::map<std::string, std::string> contents{};  // bytes of those tensors that do not just count on
+  std::string checksum{};                         // empty: the correct one
+  std::string header{};                           // empty: the one that belongs to the tensors
+  std::map<std::string, std::string> contents{};  // bytes of tensors with other values
 
   static std::size_t element_size(const Tensor& tensor) {
     return tensor.first == "F64" ? 8 : tensor.first == "I8" ? 1 : 4;

@@ -70,7 +70,7 @@ def test_names_are_those_of_the_engine():
     for name in get_args(_typing.CellActivation):
         assert LSTMConfig(1, 1, gate_activation=name).gate_activation.name == name
     with pytest.raises(ValueError, match="expected one of") as error:
-        _core.LstmConfig(1, 1, gate_activation="none of them")
+        _core.LstmConfig(input_size=1, hidden_size=1, gate_activation="none of them")
     listed = str(error.value).partition("expected one of ")[2].partition(", got")[0].split(", ")
     assert set(listed) == set(get_args(_typing.CellActivation))
 

@@ -28,6 +28,9 @@
 
 namespace lstmcore {
 
+/// Gates of a cell: i, f, g and o, each with H rows of the matrices and of the bias.
+constexpr std::int64_t gate_count = 4;
+
 struct LstmConfig {
   std::int64_t input_size = 0;   ///< C
   std::int64_t hidden_size = 0;  ///< H

@@ -1,113 +1,66 @@
+// An LSTM's configuration: comparison and checks, the names and shapes of its weights, the streams of its random masks.
 #include <algorithm>
 #include <cmath>
 #include <lstmcore/lstm.hpp>
 
-#include "../packing/cell_weights.hpp"
+#include "cell_options.hpp"
 #include "check.hpp"
 
 namespace lstmcore {
 namespace {
+
+using cell_options::Domain;
 
 /// a * b <= 2^62, so that sums of a few such products cannot overflow either.
 bool product_fits(std::int64_t a, std::int64_t b) {
   return a <= (std::int64_t{1} << 62) / std::max<std::int64_t>(b, 1);
 }
 
-void check_rate(const char* name, double rate) {
-  if (!(rate >= 0.0 && rate < 1.0)) fail(name, ": expected a number in [0, 1), got ", rate);
+void check_option(const LstmConfig& config, const char* name, Domain domain, std::int64_t value) {
+  if (domain == Domain::size && value < 1) fail(name, ": expected at least 1, got ", value);
+  if (domain == Domain::to_hidden_size && (value < 0 || value > config.hidden_size)) {
+    fail(name, ": expected 0 to hidden_size, ", config.hidden_size, ", got ", value);
+  }
 }
 
-void check_clip(const char* name, double clip) {
-  if (!(clip >= 0.0) || std::isinf(clip)) fail(name, ": expected a finite number of at least 0, got ", clip);
+void check_option(const LstmConfig&, const char* name, Domain domain, double value) {
+  const bool finite = std::isfinite(value);
+  if (domain == Domain::rate && !(value >= 0.0 && value < 1.0))
+    fail(name, ": expected a number in [0, 1), got ", value);
+  if (domain == Domain::bound && !(finite && value >= 0.0)) {
+    fail(name, ": expected a finite number of at least 0, got ", value);
+  }
+  if (domain == Domain::positive && !(finite && value > 0.0)) {
+    fail(name, ": expected a finite number above 0, got ", value);
+  }
 }
 
-struct NamedActivation {
-  const char* name;
-  LstmActivation activation;
-};
+void check_option(const LstmConfig&, const char*, Domain, bool) {}
 
-constexpr NamedActivation activations[] = {
-    {"sigmoid", {LstmFunction::sigmoid}},
-    {"tanh", {LstmFunction::tanh}},
-    {"relu", {LstmFunction::relu}},
-    {"leaky_relu", {LstmFunction::leaky_relu, 0.01}},
-    {"elu", {LstmFunction::elu, 1.0}},
-    {"hard_sigmoid", {LstmFunction::hard_sigmoid, 0.2, 0.5}},
-    {"softsign", {LstmFunction::softsign}},
-    {"softplus", {LstmFunction::softplus}},
-    {"affine", {LstmFunction::affine, 1.0, 0.0}},
-    {"scaled_tanh", {LstmFunction::scaled_tanh, 1.0, 1.0}},
-    {"thresholded_relu", {LstmFunction::thresholded_relu, 1.0}},
-    {"linear", {LstmFunction::linear}},
-};
+void check_option(const LstmConfig&, const char* name, Domain, const LstmActivation& activation) {
+  check_activation(name, activation);
+}
 
 }  // namespace
 
-const char* lstm_function_name(LstmFunction function) {
-  for (const NamedActivation& named : activations) {
-    if (named.activation.function == function) return named.name;
-  }
-  return "";
+bool operator==(const LstmConfig& a, const LstmConfig& b) {
+  bool equal = true;
+  cell_options::for_each([&](const auto& option) { equal = equal && a.*option.member == b.*option.member; });
+  return equal;
 }
-
-LstmActivation lstm_activation(const std::string& name, const char* argument) {
-  std::string names;
-  for (const NamedActivation& named : activations) {
-    if (name == named.name) return named.activation;
-    names.append(names.empty() ? "" : ", ").append(named.name);
-  }
-  fail(argument, ": expected one of ", names, ", got '", name, "'");
-}
-
-namespace {
-
-void check_activation(const char* name, const LstmActivation& activation) {
-  const double alpha = activation.alpha;
-  const LstmActivation usual = lstm_activation(lstm_function_name(activation.function), name);
-  const bool takes_alpha = usual.alpha != 0.0, takes_beta = takes_alpha && usual.beta != 0.0;
-  const bool affine = activation.function == LstmFunction::affine;  // its usual beta is 0
-  if (!takes_alpha && alpha != 0.0) fail(name, ": expected no alpha, got ", alpha);
-  if (!takes_beta && !affine && activation.beta != 0.0) fail(name, ": expected no beta, got ", activation.beta);
-  if (!std::isfinite(alpha)) fail(name, ": expected a finite alpha, got ", alpha);
-  if (!std::isfinite(activation.beta)) fail(name, ": expected a finite beta, got ", activation.beta);
-  // The backward takes the slope from the activation's value, which must tell on which side of the bend it was.
-  const bool bent = activation.function == LstmFunction::leaky_relu || activation.function == LstmFunction::elu;
-  if (bent && alpha < 0.0) fail(name, ": expected an alpha of at least 0, got ", alpha);
-  if (activation.function == LstmFunction::scaled_tanh && alpha == 0.0) fail(name, ": expected an alpha but 0, got 0");
-}
-
-}  // namespace
 
 bool LstmConfig::plain_cell() const {
-  const LstmConfig plain;
-  return !peephole && !coupled_gates && gate_activation == plain.gate_activation &&
-         cell_activation == plain.cell_activation && output_activation == plain.output_activation && gate_clip == 0.0 &&
-         cell_clip == 0.0 && zoneout_h == 0.0 && zoneout_c == 0.0 && recurrent_dropout == 0.0 && !layer_norm;
+  bool plain = true;
+  cell_options::for_each([&](const auto& option) {
+    plain = plain && (option.cell == cell_options::Cell::plain || this->*option.member == option.default_value());
+  });
+  return plain;
 }
 
 void LstmConfig::validate() const {
-  if (input_size < 1) fail("input_size: expected at least 1, got ", input_size);
-  if (hidden_size < 1) fail("hidden_size: expected at least 1, got ", hidden_size);
-  if (num_layers < 1) fail("num_layers: expected at least 1, got ", num_layers);
-  if (proj_size < 0 || proj_size > hidden_size) {
-    fail("proj_size: expected 0 to hidden_size, ", hidden_size, ", got ", proj_size);
-  }
+  cell_options::for_each(
+      [&](const auto& option) { check_option(*this, option.name, option.domain, this->*option.member); });
   if (proj_size == 0 && proj_clip != 0.0) fail("proj_clip: expected 0 without a projection, got ", proj_clip);
-  check_clip("proj_clip", proj_clip);
-  if (!(layer_norm_epsilon > 0.0) || std::isinf(layer_norm_epsilon)) {
-    fail("layer_norm_epsilon: expected a finite number above 0, got ", layer_norm_epsilon);
-  }
-  check_rate("dropout", dropout);
-  check_rate("input_dropout", input_dropout);
-  check_rate("recurrent_dropout", recurrent_dropout);
-  check_rate("weight_dropout", weight_dropout);
-  check_rate("zoneout_h", zoneout_h);
-  check_rate("zoneout_c", zoneout_c);
-  check_clip("gate_clip", gate_clip);
-  check_clip("cell_clip", cell_clip);
-  check_activation("gate_activation", gate_activation);
-  check_activation("cell_activation", cell_activation);
-  check_activation("output_activation", output_activation);
   if (bidirectional && go_backwards) fail("go_backwards: expected false with bidirectional, got true");
   const std::int64_t most = std::int64_t{1} << 40;
   if (input_size > most || hidden_size > most || num_layers > most ||

@@ -1,11 +1,12 @@
-// What the public functions of an LSTM refuse. Nothing is written before these have passed.
+// The checks of arguments of the public LSTM functions. They run before anything is written.
 #pragma once
 
 #include <cmath>
 #include <lstmcore/lstm.hpp>
-#include <utility>
+#include <type_traits>
 
 #include "../sequence/caller_rows.hpp"
+#include "cell_options.hpp"
 #include "check.hpp"
 
 namespace lstmcore {
@@ -17,7 +18,7 @@ void require_parameter_shape(const char* name, const LstmParameter& parameter, c
   require_shape(name, view, expected);
 }
 
-/// Refuses what the configuration does not have, which nobody would look at.
+/// Throws if a cell has weights that the configuration has no use for: they would be ignored silently.
 template <class Element>
 void require_no_others(const LstmConfig& config, const std::vector<LstmCellWeights<Element>>& cells) {
   for (const LstmCellWeights<Element>& cell : cells) {
@@ -31,7 +32,7 @@ void require_no_others(const LstmConfig& config, const std::vector<LstmCellWeigh
   }
 }
 
-/// Options must not vanish, or become infinite, in the element type.
+/// Throws if a value that elements are compared or computed with becomes 0 or infinite in their type.
 template <class T>
 void check_representable(const LstmConfig& config) {
   const auto check = [](const char* name, double value) {
@@ -39,18 +40,16 @@ void check_representable(const LstmConfig& config) {
     require((value == 0.0) == (rounded == T(0)) && std::isfinite(rounded), name,
             ": expected a number that the element type of the weights can hold, got ", value);
   };
-  check("gate_clip", config.gate_clip);
-  check("cell_clip", config.cell_clip);
-  check("proj_clip", config.proj_clip);
-  check("layer_norm_epsilon", config.layer_norm_epsilon);
-  const std::pair<const char*, const LstmActivation*> activations[] = {
-      {"gate_activation", &config.gate_activation},
-      {"cell_activation", &config.cell_activation},
-      {"output_activation", &config.output_activation}};
-  for (const auto& [name, activation] : activations) {
-    check(name, activation->alpha);
-    check(name, activation->beta);
-  }
+  cell_options::for_each([&](const auto& option) {
+    const auto& value = config.*option.member;
+    using Value = std::decay_t<decltype(value)>;
+    if constexpr (std::is_same_v<Value, LstmActivation>) {
+      check(option.name, value.alpha);
+      check(option.name, value.beta);
+    } else if constexpr (std::is_same_v<Value, double>) {
+      if (option.used_as_element()) check(option.name, value);
+    }
+  });
 }
 
 template <class T>
@@ -67,7 +66,7 @@ void check_weights(const LstmConfig& config, const std::vector<LstmParameter>& p
   }
 }
 
-/// A matrix with unit stride on its last axis, or one that has nothing to step over.
+/// Throws unless the stride of the last axis is 1; an axis of one element may have any.
 template <class T, int Rank>
 void require_unit_stride(const char* name, const View<T, Rank>& view) {
   if (view.shape[Rank - 1] > 1 && view.stride[Rank - 1] != 1) {
@@ -110,7 +109,7 @@ void check_state(const char* h_name, const char* c_name, const LstmConfig& confi
   if (c) require_shape(c_name, c, {cells, batch, config.hidden_size});
 }
 
-/// `what` comes before the names in errors.
+/// `what` is put in front of the arguments' names in error messages.
 template <class T>
 void check_gradients(const LstmConfig& config, const std::vector<LstmParameter>& parameters, const Schedule& schedule,
                      const LstmOutputGradients<T>& outputs, const LstmInputGradients<T>& inputs,

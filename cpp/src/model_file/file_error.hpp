@@ -1,4 +1,4 @@
-// How the readers of files say what is wrong with one.
+// The error of the readers of files.
 #pragma once
 
 #include <stdexcept>
@@ -6,7 +6,7 @@
 
 namespace lstmcore {
 
-/// Not `fail`, which says that an argument is wrong and throws std::invalid_argument.
+/// For what is wrong with a file. (`fail`, of api/check.hpp, is for arguments and throws std::invalid_argument.)
 [[noreturn]] inline void fail_reading(const std::string& what) { throw std::runtime_error(what); }
 
 }  // namespace lstmcore

@@ -59,7 +59,7 @@ class Parser {
   void skip_space() {
     while (!done() && (peek() == ' ' || peek() == '\t' || peek() == '\n' || peek() == '\r')) ++at_;
   }
-  bool take_group(const char* word) {
+  bool take_word(const char* word) {
     const std::string wanted = word;
     if (text_.compare(at_, wanted.size(), wanted) != 0) return false;
     at_ += wanted.size();
@@ -80,10 +80,10 @@ class Parser {
       result.string = string();
     } else if (first == '-' || (first >= '0' && first <= '9')) {
       number(result);
-    } else if (take_group("true") || take_group("false")) {
+    } else if (take_word("true") || take_word("false")) {
       result.kind = Value::Kind::boolean;
       result.boolean = first == 't';
-    } else if (!take_group("null")) {
+    } else if (!take_word("null")) {
       fail("expected a value");
     }
     return result;
@@ -120,8 +120,7 @@ class Parser {
     expect(']');
   }
 
-  // ---- strings
-  // -------------------------------------------------------------------------------------------------------
+  // ---- strings ----
 
   std::string string() {
     expect('"');
@@ -175,7 +174,7 @@ class Parser {
     return result;
   }
 
-  // One character of two to four bytes, in its only valid form.
+  // One character of two to four bytes, in the shortest encoding, which is the only valid one.
   void utf8(std::string& result) {
     const auto byte_at = [this](std::size_t k) {
       return at_ + k < text_.size() ? static_cast<unsigned char>(text_[at_ + k]) : 0u;
@@ -194,8 +193,7 @@ class Parser {
     at_ += size;
   }
 
-  // ---- numbers
-  // -------------------------------------------------------------------------------------------------------
+  // ---- numbers ----
 
   std::size_t digits() {
     const std::size_t start = at_;
@@ -228,7 +226,7 @@ class Parser {
     stream.clear();
     stream.seekg(0);
     result.kind = Value::Kind::real;
-    stream >> result.real;  // what no double can hold becomes the nearest one, as in most readers
+    stream >> result.real;  // a number out of range becomes the nearest double, as in most readers
   }
 
   const std::string& text_;

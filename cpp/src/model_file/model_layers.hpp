@@ -10,19 +10,12 @@
 
 namespace lstmcore {
 
-/// Throws std::runtime_error unless `value` is an object with exactly these names.
-void require_exactly(const std::string& what, const json::Value& value, const std::vector<std::string>& names,
-                     const std::vector<std::string>& optional = {});
-
-/// A member that must be there and of this kind.
-const json::Value& require_member(const std::string& what, const json::Value& value, const char* name,
-                                  json::Value::Kind kind);
-
-/// What a recurrent layer's parameter is called in the file, after the layer's name: several may be one tensor there.
+/// Name of a recurrent layer's parameter in the file, without the layer's name. Layers that share their recurrent
+/// weights share one tensor.
 std::string stored_name(const ModelLayer& layer, const LstmParameter& parameter);
 
-/// Whether the rows of a matrix of this name are its outputs, as of an LSTM's weights and an embedding; else its
-/// columns are, whatever the rank. In a file of a quantized model each output has a scale.
+/// Whether the outputs of a matrix of this name are its rows, as in an LSTM's weights and an embedding, and not its
+/// last axis. A quantized matrix has one scale for each output.
 bool outputs_first(const std::string& name);
 
 struct ModelLayers {
@@ -30,9 +23,9 @@ struct ModelLayers {
   std::map<std::string, std::vector<std::int64_t>> tensors;  ///< shape by name
 };
 
-/// From the metadata's list of layers; `width` is that of the model's input, 0 for token ids; `most_tensors` are in the
-/// file. Throws std::runtime_error if a class or an option is unknown or missing or has an impossible value, or if the
-/// layers do not fit together.
+/// Reads the metadata's list of layers. `width` is the number of features of the model's input, 0 for token ids;
+/// `most_tensors` is the number of tensors in the file. Throws std::runtime_error if a class or an option is unknown or
+/// missing or has an impossible value, or if the layers do not fit together.
 ModelLayers read_model_layers(const json::Value& list, std::int64_t width, std::size_t most_tensors);
 
 }  // namespace lstmcore

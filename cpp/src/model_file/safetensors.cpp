@@ -32,7 +32,7 @@ const json::Value& member(const std::string& name, const json::Value& tensor, co
   return *value;
 }
 
-// Numbers of 0 or more.
+// A list of integers of at least 0.
 std::vector<std::int64_t> counts(const std::string& name, const json::Value& tensor, const char* key) {
   std::vector<std::int64_t> result;
   for (const json::Value& entry : member(name, tensor, key, Kind::array).array) {
@@ -78,14 +78,14 @@ Tensor read_tensor(const std::string& name, const json::Value& header, std::uint
 }
 
 void check_layout(const File& file, std::uint64_t data_size) {
-  std::vector<std::pair<std::size_t, std::size_t>> pieces;
-  for (const auto& [name, tensor] : file.tensors) pieces.emplace_back(tensor.begin, tensor.end);
-  std::sort(pieces.begin(), pieces.end());
+  std::vector<std::pair<std::size_t, std::size_t>> ranges;
+  for (const auto& [name, tensor] : file.tensors) ranges.emplace_back(tensor.begin, tensor.end);
+  std::sort(ranges.begin(), ranges.end());
   std::size_t end = 0;
-  for (const auto& [piece_begin, piece_end] : pieces) {
-    if (piece_begin < end) fail_reading("tensors overlap at byte " + std::to_string(piece_begin));
-    if (piece_begin > end) fail_reading("bytes from " + std::to_string(end) + " on belong to no tensor");
-    end = piece_end;
+  for (const auto& [range_begin, range_end] : ranges) {
+    if (range_begin < end) fail_reading("tensors overlap at byte " + std::to_string(range_begin));
+    if (range_begin > end) fail_reading("bytes from " + std::to_string(end) + " on belong to no tensor");
+    end = range_end;
   }
   if (end != data_size) fail_reading("bytes from " + std::to_string(end) + " on belong to no tensor");
 }

@@ -1,7 +1,7 @@
 // A strict reader of safetensors files: eight bytes of header length, a JSON header, the tensors' bytes.
 //
-// Our own, because a model must load in C++ with nothing but this library, because little is needed of the format, and
-// because each check of it can then name what is wrong.
+// It is our own so that C++ programs load models without another library. Little of the format is needed, and every
+// check can name what is wrong.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ struct File {
   std::vector<unsigned char> data;
 };
 
-/// Throws std::runtime_error if the file cannot be read, is truncated or longer than it says, if its header is no
-/// proper one, if tensors overlap, leave holes or lie outside, or if a tensor's bytes are not those of its shape and
-/// type. Only F32, F64 and I8 are known.
+/// Throws std::runtime_error if the file cannot be read, if its length contradicts its header, if the header is
+/// malformed, if tensors overlap, leave gaps or lie outside the file, or if a tensor has another number of bytes than
+/// its shape and type need. Only F32, F64 and I8 are known.
 File read(const std::string& path);
 
 /// "(2, 3)"; one axis is "(2,)".

@@ -39,8 +39,6 @@ struct CellShape {
   Index h_gradients() const { return normed ? 2 * gates_width() : 0; }
 };
 
-constexpr Index gate_count = 4;
-
 /// Calls visit(column, gate row, units) for each gate of a block: its first column among the block's 4 V columns, its
 /// first row in a (4H, ...) matrix, and how many of the block's V hidden units are real. Peephole weights have three
 /// gates.

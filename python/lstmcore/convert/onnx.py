@@ -12,10 +12,11 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array, ArrayLike, CellActivation, Direction, choices
-from lstmcore.config import Activation, LSTMConfig
+from lstmcore.config import OPTIONS, Activation, LSTMConfig
 
 __all__ = [
     "ACTIVATIONS",
+    "DEFAULT_ACTIVATIONS",
     "DIRECTIONS",
     "check_options",
     "check_weights",
@@ -41,15 +42,14 @@ ACTIVATIONS: dict[CellActivation, str] = {
 
 TAKES_ALPHA = ("leaky_relu", "elu", "thresholded_relu", "hard_sigmoid", "affine", "scaled_tanh")
 TAKES_BETA = ("hard_sigmoid", "affine", "scaled_tanh")
+DEFAULT_ACTIVATIONS = ("Sigmoid", "Tanh", "Tanh")
 DIRECTIONS = choices(Direction)
 
 _OWN_NAMES = {name.lower(): own for own, name in ACTIVATIONS.items()}
-_USUAL = ("Sigmoid", "Tanh", "Tanh")
-_ROLES = ("gate_activation", "cell_activation", "output_activation")
+_ROLES = tuple(option.name for option in OPTIONS if option.onnx == "activations")  # in ONNX's order
 # Indices of ONNX's gates i, o, f, c among i, f, g, o, and the other way round; then of peepholes.
 _TO_ONNX, _FROM_ONNX = (0, 3, 1, 2), (0, 2, 3, 1)
 _PEEPHOLES = (0, 2, 1)  # i, o, f among i, f, o; its own inverse
-_WITHOUT_FORM = ("cell_clip", "zoneout_h", "zoneout_c", "proj_size", "layer_norm")
 
 
 def from_onnx(
@@ -271,11 +271,10 @@ def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> d
 
 def check_options(config: LSTMConfig) -> None:
     """Raise ValueError if ONNX's LSTM operator lacks an option; the error names it."""
-    for option in _WITHOUT_FORM:
-        if getattr(config, option):
-            raise ValueError(
-                f"{option}: ONNX's LSTM operator has no such option, got {getattr(config, option)}"
-            )
+    for option in OPTIONS:
+        value = getattr(config, option.name)
+        if option.onnx is None and value != option.default:
+            raise ValueError(f"{option.name}: ONNX's LSTM operator has no such option, got {value}")
     if config.coupled_gates:
         _check_coupled(config.gate_activation, "coupled_gates", "gate_activation")
 
@@ -357,7 +356,7 @@ def _activations(
     """Return the three activations of each direction, with their parameters."""
     if isinstance(names, (str, bytes)):
         raise TypeError(f"activations: expected a list of names, got {names!r}")
-    given = list(names) if names is not None else [*_USUAL] * directions
+    given = list(names) if names is not None else [*DEFAULT_ACTIVATIONS] * directions
     if len(given) != 3 * directions:
         raise ValueError(
             f"activations: expected {3 * directions} names, three a direction, got {len(given)}"

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lstmcore._typing import Array
-from lstmcore.config import Activation, LSTMConfig
-from lstmcore.convert.onnx import check_options, to_onnx
+from lstmcore.config import LSTMConfig
+from lstmcore.convert.onnx import DEFAULT_ACTIVATIONS, check_options, to_onnx
 from lstmcore.layers import Bidirectional
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.onnx.export_graph import Flow, Graph, Lengths
@@ -100,9 +100,8 @@ def _node(
         for name, value in parts.items()
         if name not in "WRBP" and (name, value) not in (("input_forget", 0), ("clip", None))
     }
-    roles = (config.gate_activation, config.cell_activation, config.output_activation)
-    if [Activation(*role).name for role in roles] == ["sigmoid", "tanh", "tanh"]:
-        del attributes["activations"]  # the defaults
+    if attributes["activations"] == [*DEFAULT_ACTIVATIONS] * config.num_directions:
+        del attributes["activations"]
     outputs = [
         name if want else None for name, want in zip(("Y", "Y_h", "Y_c"), wanted, strict=True)
     ]

@@ -1,12 +1,12 @@
 """The cell's equations as the body of a Scan over the steps of one direction of a layer."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from onnx import helper
 
 from lstmcore._typing import Array
-from lstmcore.config import Activation, LSTMConfig
+from lstmcore.config import OPTIONS, Activation, LSTMConfig
 from lstmcore.onnx.export_graph import Flow, Graph, Lengths, tensor_type
 
 __all__ = ["scan"]
@@ -56,7 +56,14 @@ def scan(
     -------
     y, h, c : str
         (T, D, N, H), and (D, N, H) after the last valid step of each row.
+
+    Raises
+    ------
+    ValueError
+        If nothing written here looks at one of the options in `config`, which would be lost.
     """
+    watched = _Watched(config)
+    config = cast(LSTMConfig, watched)
     outer, results = graph.scope, []
     for direction in range(config.num_directions):
         suffix = f"_l{place}" + ("_reverse" if direction else "")
@@ -76,11 +83,31 @@ def scan(
             _direction(graph, cell, config, x, lengths, state, _backwards(config, direction))
         )
     graph.scope = outer
+    watched.refuse_unread()
     y, h, c = (
         _stacked(graph, [result[part] for result in results], axis) if wanted[part] else ""
         for part, axis in enumerate((1, 0, 0))
     )
     return y, h, c
+
+
+class _Watched:
+    """A configuration that records which of its options have been read."""
+
+    def __init__(self, config: LSTMConfig) -> None:
+        self._config = config
+        self._read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self._read.add(name)
+        return getattr(self._config, name)
+
+    def refuse_unread(self) -> None:
+        """Raise ValueError if an option that ONNX's LSTM operator lacks is set but was not read."""
+        for option in OPTIONS:
+            value = getattr(self._config, option.name)
+            if option.onnx is None and option.name not in self._read and value != option.default:
+                raise ValueError(f"{option.name}: cannot be exported to ONNX, got {value}")
 
 
 def _backwards(config: LSTMConfig, direction: int) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import lstmcore as lc
 from lstmcore import Activation, layers
+from lstmcore.config import Option
 from reference import relative_error
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
@@ -238,6 +239,15 @@ def test_cells_as_scans(name, bidirectional):
     with pytest.raises(ValueError, match=r"^layer '.*': \w+: ONNX.*recurrent=\"auto\""):
         export(model)
     check(model, states=True, recurrent="auto")
+
+
+def test_an_option_that_a_scan_does_not_know_is_refused(monkeypatch):
+    new = Option("input_dropout", "float", 0.0, "input_dropout", None)  # which nothing there reads
+    monkeypatch.setattr(lstmcore.onnx.export_scan, "OPTIONS", (new,))
+    check(build([layers.LSTM(3)], (None, 2)), recurrent="scan")
+    model = build([layers.LSTM(3, input_dropout=0.25)], (None, 2))
+    with pytest.raises(ValueError, match=r"input_dropout: cannot be exported to ONNX, got 0\.25"):
+        export(model, recurrent="scan")
 
 
 @pytest.mark.parametrize("opset", OPSETS)

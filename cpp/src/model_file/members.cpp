@@ -1,0 +1,43 @@
+#include "members.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "file_error.hpp"
+
+namespace lstmcore {
+
+using json::Value;
+using Kind = json::Value::Kind;
+
+namespace {
+
+std::string joined(const std::set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+}  // namespace
+
+void require_exactly(const std::string& what, const Value& value, const Names& names, const Names& optional) {
+  if (!value.is(Kind::object)) fail_reading(what + ": expected an object");
+  std::set<std::string> missing(names.begin(), names.end()), unknown;
+  for (const json::Member& member : value.object) {
+    const bool may_be = std::find(optional.begin(), optional.end(), member.name) != optional.end();
+    if (missing.erase(member.name) == 0 && !may_be) unknown.insert(member.name);
+  }
+  if (!unknown.empty()) fail_reading(what + ": unknown " + joined(unknown));
+  if (!missing.empty()) fail_reading(what + ": missing " + joined(missing));
+}
+
+const Value& require_member(const std::string& what, const Value& value, const char* name, Kind kind) {
+  static const char* const kinds[] = {"null",   "true or false", "an integer", "a number",
+                                      "a text", "a list",        "an object"};
+  const Value* const member = value.find(name);
+  if (member == nullptr) fail_reading(what + ": missing " + name);
+  if (!member->is(kind)) fail_reading(what + ": expected " + kinds[static_cast<int>(kind)] + " as " + name);
+  return *member;
+}
+
+}  // namespace lstmcore
