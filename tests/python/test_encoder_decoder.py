@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore.encoder_decoder.pairs import Pair
-from lstmcore.encoder_decoder.search import beam_search, log_softmax
+from lstmcore.models import model_file
+from lstmcore.models.encoder_decoder.pairs import Pair
+from lstmcore.models.encoder_decoder.search import beam_search, log_softmax
 from reference import derivative, relative_error
 
 ATTENTIONS = [None, "multiplicative", "additive"]
@@ -169,8 +170,8 @@ def pair_of(model, x, y):
 
 
 def begin(model, x, width=1):
-    from lstmcore.encoder_decoder.network import Beams
-    from lstmcore.encoder_decoder.pairs import token_rows
+    from lstmcore.models.encoder_decoder.network import Beams
+    from lstmcore.models.encoder_decoder.pairs import token_rows
 
     sources = token_rows(x, "x", model.source_vocabulary)
     encoded, _ = model._coder.encode(sources.padded(), sources.lengths, False, 0)
@@ -392,9 +393,9 @@ def test_no_sources():
 def test_spoilt_entries_of_a_file(entry, message, tmp_path):
     path = tmp_path / "model.safetensors"
     small_model(None).save(path)
-    tensors, document = lc.weights.read(path)
+    tensors, document = model_file.read(path)
     assert not {"frozen", "target_tokens"} & set(document)
-    lc.weights.write(path, tensors, {**document, **entry})
+    model_file.write(path, tensors, {**document, **entry})
     with pytest.raises(ValueError, match=message):
         lc.load(path)
 
@@ -669,16 +670,14 @@ def test_a_file_without_the_optimizer(rng, tmp_path):
 
 
 def test_a_spoilt_file(tmp_path):
-    from lstmcore import weights
-
     path = tmp_path / "model.safetensors"
     small_model("multiplicative").save(path)
-    tensors, document = weights.read(path)
+    tensors, document = model_file.read(path)
 
     def refused(text, change):
         spoilt, wrong = dict(tensors), copy.deepcopy(document)
         change(spoilt, wrong)
-        weights.write(path, spoilt, wrong)
+        model_file.write(path, spoilt, wrong)
         with pytest.raises(ValueError, match=text):
             lc.load(path)
 

@@ -13,7 +13,7 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import _files, callbacks
-from lstmcore.encoder_decoder import EncoderDecoder
+from lstmcore.models.encoder_decoder import EncoderDecoder
 
 # A writer that says so when its file is there, and then never ends.
 WRITER = """

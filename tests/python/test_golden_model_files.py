@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore import _int8, weights
+from lstmcore.models import int8, model_file
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -64,9 +64,9 @@ def test_what_is_frozen(maker):
 
 
 def test_same_rounding(maker):
-    tensors, _ = weights.read(GOLDEN / "rounding_model.safetensors")
+    tensors, _ = model_file.read(GOLDEN / "rounding_model.safetensors")
     matrix = maker.awkward_matrix()
-    numbers, scales = _int8.encode("matrix", matrix, 0)
+    numbers, scales = int8.encode("matrix", matrix, 0)
     np.testing.assert_array_equal(numbers, tensors["dense.kernel"])
     np.testing.assert_array_equal(scales, tensors["dense.kernel.scale"])
 
@@ -90,7 +90,7 @@ def test_same_description(maker, name, tmp_path):
     fresh.save(tmp_path / "fresh.safetensors")
     documents = []
     for path in (GOLDEN / f"{name}_model.safetensors", tmp_path / "fresh.safetensors"):
-        tensors, document = weights.read(path)
+        tensors, document = model_file.read(path)
         del document["lstmcore"]  # its version
         shapes = {key: (tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
         documents.append((document, shapes))
@@ -100,7 +100,7 @@ def test_same_description(maker, name, tmp_path):
 def test_all_layer_classes_are_in_a_golden_file():
     found = set()
     for path in GOLDEN.glob("*_model.safetensors"):
-        _, document = weights.read(path)
+        _, document = model_file.read(path)
         pending = list(document["layers"])
         while pending:
             entry = pending.pop()

@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lstmcore as lc
-from lstmcore import layers, weights
+from lstmcore import layers
+from lstmcore.models import model_file
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def rewrite(path, change, recompute=True):
         document = json.loads(file.metadata()["lstmcore"])
     change(tensors, document)
     if recompute and "checksum" in document:
-        document["checksum"] = weights.checksum(tensors)
+        document["checksum"] = model_file.checksum(tensors)
     save_file(tensors, path, {"lstmcore": json.dumps(document)})
 
 

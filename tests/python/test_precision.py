@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lstmcore as lc
-from lstmcore import _int8, layers
 from lstmcore import functional as F
-from lstmcore import weights as model_weights
+from lstmcore import layers
+from lstmcore.models import int8, model_file
 
 PRECISIONS = ("fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto")
 TRAINED = tuple(name for name in PRECISIONS if name != "int8")
@@ -357,7 +357,7 @@ def test_a_tape_that_is_fed_step_by_step(precision, rng):
 def rounded(weights):
     """The numbers that int8 computes with."""
     return {
-        name: _int8.decode(*_int8.encode(name, a, 1), 1) if a.ndim == 2 else a
+        name: int8.decode(*int8.encode(name, a, 1), 1) if a.ndim == 2 else a
         for name, a in weights.items()
     }
 
@@ -648,7 +648,7 @@ def test_files_with_a_wrong_precision(tmp_path):
         if "dtype" in changes:
             document["dtype"] = document["layers"][0]["config"].pop("dtype")
             tensors = {name: a.astype(document["dtype"]) for name, a in tensors.items()}
-            document["checksum"] = model_weights.checksum(tensors)
+            document["checksum"] = model_file.checksum(tensors)
         other = tmp_path / "other.safetensors"
         save_file(tensors, other, {"lstmcore": json.dumps(document)})
         return other

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import lstmcore as lc
-from lstmcore import _int8, layers
-from lstmcore import weights as model_weights
+from lstmcore import layers
 from lstmcore.layers import initializers
 from lstmcore.layers.parameters import WeightSpec
+from lstmcore.models import int8, model_file
 
 # ---- rounding ----------------------------------------------------------------------------------
 
@@ -53,7 +53,7 @@ COLUMNS = hnp.arrays(
 
 @given(COLUMNS)
 def test_encode_is_the_plain_loop(column):
-    numbers, scales = _int8.encode("column", column[:, None], 0)
+    numbers, scales = int8.encode("column", column[:, None], 0)
     assert numbers.dtype == np.int8
     assert scales.dtype == np.float32
     expected, scale = plain_encode(column)
@@ -65,13 +65,13 @@ def test_encode_is_the_plain_loop(column):
 def test_rounding_twice_is_rounding_once(column, inputs):
     values = np.stack([column, column[::-1] / 3, column * 0], axis=1)
     values = values[None] if inputs == (0, 1) else values
-    numbers, scales = _int8.encode("values", values, inputs)
-    rounded = _int8.decode(numbers, scales, inputs)
+    numbers, scales = int8.encode("values", values, inputs)
+    rounded = int8.decode(numbers, scales, inputs)
     assert rounded.dtype == np.float32
     exact = numbers * np.expand_dims(scales, inputs).astype(np.float64)
     np.testing.assert_array_equal(rounded, exact)
     assert (np.abs(exact - values) <= 0.50001 * np.expand_dims(scales, inputs) + 1.3e-35).all()
-    again, same = _int8.encode("values", rounded, inputs)
+    again, same = int8.encode("values", rounded, inputs)
     np.testing.assert_array_equal(again, numbers)
     np.testing.assert_array_equal(same, scales)
 
@@ -112,9 +112,9 @@ def test_what_is_not_finite_is_refused(value):
 def test_what_would_be_infinite_is_refused():
     values = np.full((2, 1), np.finfo(np.float32).max)
     with pytest.raises(ValueError, match="kernel: too large to be rounded"):
-        _int8.encode("kernel", values, 0)
-    numbers, scales = _int8.encode("kernel", values * np.float32(0.999), 0)
-    assert np.isfinite(_int8.decode(numbers, scales, 0)).all()
+        int8.encode("kernel", values, 0)
+    numbers, scales = int8.encode("kernel", values * np.float32(0.999), 0)
+    assert np.isfinite(int8.decode(numbers, scales, 0)).all()
 
 
 # ---- models ------------------------------------------------------------------------------------
@@ -557,7 +557,7 @@ def path(tmp_path):
 def rewrite(path, change):
     tensors, document = stored(path)
     change(tensors, document)
-    document["checksum"] = model_weights.checksum(tensors)
+    document["checksum"] = model_file.checksum(tensors)
     save_file(tensors, path, {"lstmcore": json.dumps(document)})
 
 

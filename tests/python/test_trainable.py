@@ -670,17 +670,17 @@ def test_layers_of_a_user_are_saved_frozen(kind, tmp_path):
 
 
 def test_files_that_say_nothing_are_read_and_nonsense_is_refused(tmp_path):
-    from lstmcore import weights
+    from lstmcore.models import model_file
 
     path = tmp_path / "model.safetensors"
     model = lc.Sequential([layers.Dense(1)])
     model.build((None, 2))
     model.save(path)
-    tensors, document = weights.read(path)
+    tensors, document = model_file.read(path)
     assert "trainable" not in document["layers"][0]["config"]
     assert lc.load(path).layers[0].trainable is True
     document["layers"][0]["config"]["trainable"] = "no"
-    weights.write(path, tensors, document)
+    model_file.write(path, tensors, document)
     with pytest.raises(ValueError, match=r"trainable: expected .* got 'no'"):
         lc.load(path)
 

@@ -7,7 +7,7 @@ import lstmcore as lc
 import reference
 from lstmcore import functional as F
 from lstmcore.config import Activation, LSTMConfig
-from lstmcore.weights import read
+from lstmcore.models.model_file import read
 from reference import derivative, random_case, relative_error
 
 ACTIVATIONS = [

@@ -19,7 +19,7 @@ from lstmcore.convert import _strict
 from lstmcore.convert._torch_files import read_state
 from lstmcore.convert._torch_layers import build, places_of
 from lstmcore.layers import Layer
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 if TYPE_CHECKING:
     import torch

@@ -1,10 +1,9 @@
 """What every layer is."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,9 +14,8 @@ from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
-
-if TYPE_CHECKING:
-    from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.shapes import WrongRank, check_shape, missing_axes
+from lstmcore.layers.switches import SWITCHES
 
 __all__ = ["Layer"]
 
@@ -271,8 +269,8 @@ class Layer(Configurable):
         """
         return (*self.forward(inputs, lengths, training, seed), {})
 
-    def recurrent_parts(self) -> "dict[str, Recurrent]":
-        """List what has a state that `forward_from` takes and gives: the layer itself is ""."""
+    def recurrent_parts(self) -> "Mapping[str, Layer]":
+        """List the `Recurrent` layers whose state `forward_from` takes and returns; "": itself."""
         return {}
 
     @property
@@ -516,18 +514,8 @@ class Layer(Configurable):
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless `shape` is what the layer was built for."""
-        expected = self.input_shape
-        assert expected is not None
-        if not _fits(shape, expected):
-            advice = ""
-            if len(shape) == len(expected) - 1:
-                if len(expected) == 3 and expected[-1] == 1 != shape[-1]:
-                    advice = f"; {ONE_VALUE_A_STEP}"
-                elif _fits(shape, expected[1:]):
-                    advice = f"; {A_SINGLE_SAMPLE}"
-            raise ValueError(
-                f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}{advice}"
-            )
+        assert self.input_shape is not None
+        check_shape(shape, self.input_shape)
 
     def _build_alone(self, input_shape: Shape, dtype: Any) -> None:
         """Build the layer without a model.
@@ -570,52 +558,6 @@ def _passes_state(kind: type[Layer]) -> bool:
         "forward_from" in vars(base)
         for base in kind.__mro__
         if "forward_from" in vars(base) or "forward" in vars(base)
-    )
-
-
-class Switches:
-    """Counts how often any layer was made trainable or frozen, so that steps need not ask all.
-
-    Attributes
-    ----------
-    now : int
-        Another number after every change.
-    """
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)  # whose next is one step, also among threads
-        self.now = 0
-
-    def note(self) -> None:
-        """Count a change that has been made."""
-        self.now = next(self._numbers)
-
-
-SWITCHES = Switches()
-
-
-class WrongRank(ValueError):
-    """Inputs have other numbers of axes than a layer takes."""
-
-
-A_SINGLE_SAMPLE = "of a single sample make a batch of one, x[None]"
-ONE_VALUE_A_STEP = (
-    "of N sequences of one value at each step make x[..., None] (of a table "
-    "x.to_numpy()[..., None])"
-)
-
-
-def missing_axes(rank: int) -> str:
-    """Return the end of an error: what to make of inputs with so many axes, if they are too few."""
-    return {
-        1: "; of a single sequence of one value at each step make x[None, :, None]",
-        2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
-    }.get(rank, "")
-
-
-def _fits(shape: Shape, expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(
-        size is None or size == came for size, came in zip(expected, shape, strict=True)
     )
 
 

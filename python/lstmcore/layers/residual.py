@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from lstmcore.layers.cell import LSTMCell
 from lstmcore.layers.dense import Dense
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.states import parts_of, run_from
-
-if TYPE_CHECKING:
-    from lstmcore.layers.recurrent import Recurrent
 
 __all__ = ["Residual"]
 
@@ -231,9 +228,9 @@ class Residual(Layer):
         total = straight + outputs
         return self._cut(total, lengths), lengths, _Context(contexts, projected, lengths), after
 
-    def recurrent_parts(self) -> "dict[str, Recurrent]":
+    def recurrent_parts(self) -> dict[str, Layer]:
         """List those of the layers, by their places."""
-        found: dict[str, Recurrent] = {}
+        found: dict[str, Layer] = {}
         for place, layer in enumerate(self.layers):
             found.update(parts_of(str(place), layer))
         return found

@@ -11,7 +11,6 @@ from lstmcore import _checks
 from lstmcore._arrays import is_sparse
 from lstmcore._typing import Array
 from lstmcore.training.data import Examples, Ragged, batch_rows
-from lstmcore.training.streamed import is_streamed
 
 __all__ = [
     "BATCH_SIZE",
@@ -20,6 +19,7 @@ __all__ = [
     "Source",
     "inputs_of",
     "is_batches",
+    "is_streamed",
     "joined",
     "parts_of",
     "refuse_beside",
@@ -234,6 +234,20 @@ def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
     if hasattr(x, "__iter__") or hasattr(x, "__next__"):
         return True
     return hasattr(x, "__getitem__") and (hasattr(x, "__len__") or _counts(x))
+
+
+def is_streamed(values: Any) -> bool:
+    """Tell whether `values` is read by slices [rows, steps], as a file is, and not all at once."""
+    if isinstance(values, np.memmap):
+        return values.ndim >= 2
+    if isinstance(values, (np.ndarray, list, tuple, str)) or hasattr(values, "__dlpack__"):
+        return False
+    if is_sparse(values):
+        return False
+    return (
+        all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
+        and len(values.shape) >= 2
+    )
 
 
 def refuse_beside(**given: Any) -> None:

@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lstmcore._configurable import one_line
 from lstmcore._options import Checked
-
-if TYPE_CHECKING:
-    from lstmcore.model import Model
+from lstmcore.training.trainable import Trainable
 
 __all__ = ["Callback", "Logs"]
 
@@ -28,7 +26,7 @@ class Callback(Checked):
         add others.
     """
 
-    model: "Model"
+    model: Trainable
     params: Mapping[str, Any]
     _open_attributes: ClassVar[tuple[str, ...]] = ("model", "params")
     _methods_name_state = True

@@ -3,23 +3,22 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from lstmcore import _checks
 from lstmcore.training.callback import Callback, Logs
+from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import ModelCheckpoint
 from lstmcore.training.history import History
+from lstmcore.training.trainable import Trainable
 
-if TYPE_CHECKING:
-    from lstmcore.model import Model
-
-__all__ = ["CallbackList", "CallbackState"]
+__all__ = ["CallbackList"]
 
 
 class CallbackList:
     """Tells all callbacks, in order; see `Callback` for the methods."""
 
-    def __init__(self, callbacks: Sequence[Callback], model: "Model") -> None:
+    def __init__(self, callbacks: Sequence[Callback], model: Trainable) -> None:
         self.model = model
         self._stopped = False
         for callback in callbacks:
@@ -56,7 +55,7 @@ class CallbackList:
         """Tell all, also after one raised; then raise the first error."""
         _tell_end(self.callbacks, logs, self._histories)
 
-    def states(self) -> "list[CallbackState]":
+    def states(self) -> list[CallbackState]:
         """What the callbacks remember, of those that remember anything."""
         counts: Counter[str] = Counter()
         states = []
@@ -67,7 +66,7 @@ class CallbackList:
             counts[name] += 1
         return states
 
-    def set_states(self, states: "Sequence[CallbackState]") -> None:
+    def set_states(self, states: Sequence[CallbackState]) -> None:
         """Give each state back to the callback of its class and number."""
         found = {(state.class_name, state.number): state.state for state in states}
         counts: Counter[str] = Counter()
@@ -102,7 +101,7 @@ class CallbackList:
                 history.on_epoch_end(epoch, logs)
             raise
 
-    def _tell_epoch(self, epoch: int, logs: Logs, waiting: "list[History]") -> None:
+    def _tell_epoch(self, epoch: int, logs: Logs, waiting: list[History]) -> None:
         """Tell all in order; take out of `waiting` who has been told."""
         judged = False
         for callback in self.callbacks:
@@ -143,23 +142,6 @@ def _added_names(callback: Callback) -> tuple[str, ...] | None:
     function = getattr(callback.on_epoch_end, "__func__", None)
     known = getattr(function, "__module__", "").startswith("lstmcore.")
     return callback._adds if known else None
-
-
-class CallbackState(NamedTuple):
-    """What one callback remembers.
-
-    Attributes
-    ----------
-    class_name : str
-    number : int
-        Among the callbacks of this class, from 0.
-    state : mapping of str to anything
-        From `Callback.get_state`.
-    """
-
-    class_name: str
-    number: int
-    state: Mapping[str, Any]
 
 
 def _tell_end(callbacks: Sequence[Callback], logs: Logs, histories: Sequence[History] = ()) -> None:

@@ -17,9 +17,7 @@ from lstmcore.training.history import History
 from lstmcore.training.log_table import LogTable
 from lstmcore.training.monitoring import Monitoring, written_lines
 from lstmcore.training.schedules import Schedule
-
-if TYPE_CHECKING:
-    from lstmcore.model import Model
+from lstmcore.training.trainable import Trainable
 
 __all__ = [
     "CSVLogger",
@@ -498,7 +496,7 @@ def _arguments_of(
     )
 
 
-def _plain_rate(model: "Model", who: str) -> float:
+def _plain_rate(model: Trainable, who: str) -> float:
     rate = model.optimizer.learning_rate
     if isinstance(rate, Schedule):
         raise ValueError(

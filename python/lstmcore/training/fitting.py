@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import OnNan, choices
-from lstmcore.network import ModelState
+from lstmcore.layers.states import ModelState
 from lstmcore.training import loop
 from lstmcore.training.batches import (
     BATCH_SIZE,
@@ -23,19 +23,27 @@ from lstmcore.training.batches import (
     refuse_beside,
 )
 from lstmcore.training.callback_list import CallbackList
+from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
+from lstmcore.training.carry import Carry
 from lstmcore.training.data import Examples, Ragged, whole_batches
 from lstmcore.training.look import look_at_loss
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
-
-if TYPE_CHECKING:
-    from lstmcore.model import Model
+from lstmcore.training.trainable import Trainable
 
 __all__ = ["Samples", "Step", "evaluate", "fit", "on_batch"]
 
 Step: TypeAlias = Callable[..., ModelState]
 """`loop.train_step` or `loop.test_step`."""
+
+
+class Fitted(Trainable, Protocol):
+    """A model as `fit` sees it: also what remembers the training that runs, or the last one."""
+
+    history: History | None
+    _listeners: CallbackList | None
+    _callback_states: list[CallbackState]
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,13 @@ class Samples:
     reset: Any = None
     mask: Any = None
 
-    def are_batches(self, model: "Model") -> bool:
+    def are_batches(self, model: Trainable) -> bool:
         """Tell whether `x` yields batches of samples."""
         if isinstance(self.x, list) and self.y is not None:
             return False  # rows beside their targets
         return is_batches(self.x, model._batch_rank, lone=True)
 
-    def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
+    def examples(self, model: Trainable, intake: Intake, windows: bool = False) -> Examples:
         """Check and convert them."""
         if self.y is None:
             _refuse_pair(self.x)
@@ -75,7 +83,7 @@ class Samples:
 
     def iterated(
         self,
-        model: "Model",
+        model: Trainable,
         intake: Intake,
         name: str,
         steps: int | None,
@@ -95,7 +103,7 @@ class Samples:
 
 
 def fit(
-    model: "Model",
+    model: Fitted,
     samples: Samples,
     *,
     batch_size: int | None,
@@ -216,7 +224,7 @@ def fit(
 
 
 def evaluate(
-    model: "Model",
+    model: Trainable,
     samples: Samples,
     *,
     batch_size: int | None,
@@ -260,7 +268,7 @@ def evaluate(
 
 
 def on_batch(
-    model: "Model",
+    model: Trainable,
     step: Step,
     samples: Samples,
     state: Any,
@@ -311,7 +319,7 @@ def _refuse_pair(x: Any) -> None:
         )
 
 
-def _check_metrics(model: "Model") -> None:
+def _check_metrics(model: Trainable) -> None:
     units = model.output_shape[-1]
     assert units is not None  # of what is built
     model.compiled.check_outputs(units)
@@ -325,7 +333,7 @@ def _results(logs: dict[str, float], return_dict: bool) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _check_trains(model: "Model", name: str) -> None:
+def _check_trains(model: Trainable, name: str) -> None:
     """Raise ValueError, which calls the method `name`, if there is nothing that can be trained."""
     if model.parameters.values.size == 0:
         raise ValueError(f"{name}: the model has no weights to train")
@@ -339,7 +347,7 @@ def _check_trains(model: "Model", name: str) -> None:
 
 
 def _begin(
-    model: "Model", listeners: CallbackList, params: Mapping[str, Any], names: Sequence[str]
+    model: Fitted, listeners: CallbackList, params: Mapping[str, Any], names: Sequence[str]
 ) -> None:
     """Tell callbacks that the training begins, and where it stopped if it is resumed."""
     listeners.set_params(params, names)
@@ -373,7 +381,7 @@ def _refuse_zeros(weights: Any) -> None:
 def _source(
     part: Examples | Iterated,
     name: str,
-    carry: loop.Carry,
+    carry: Carry,
     rows: int,
     bucket: bool,
     limit: int | None,
@@ -392,7 +400,7 @@ def _steps(value: int | None, name: str) -> int | None:
 
 
 def _held_out(
-    model: "Model", data: Any, intake: Intake, steps: int | None, windows: bool
+    model: Trainable, data: Any, intake: Intake, steps: int | None, windows: bool
 ) -> Examples | Iterated | None:
     """Check what `fit` validates on: samples, or what yields batches."""
     if data is None:

@@ -1,9 +1,9 @@
 """Training, evaluation and prediction, batch by batch."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +12,18 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.network import ModelState
+from lstmcore.layers.states import ModelState
 from lstmcore.training.batches import InMemory, Source
 from lstmcore.training.callback_list import CallbackList
+from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged
 from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
+from lstmcore.training.trainable import Trainable
 
-if TYPE_CHECKING:
-    from lstmcore.model import Model
-
-__all__ = ["Carry", "Totals", "Walk", "evaluate", "fit", "predict", "test_step", "train_step"]
+__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
 # the optimizer has taken, which a model file keeps: a resumed run draws what an unbroken one does.
@@ -97,59 +96,8 @@ class Totals:
         return logs
 
 
-@dataclass(frozen=True)
-class Carry:
-    """What passes from one piece of the samples to the next.
-
-    Attributes
-    ----------
-    tbptt : int or None
-        Time steps of a window; None: all. The state passes from window to window, gradients do not.
-    stateful : bool
-        Whether the state also passes from batch to batch.
-    first : dict of str to LSTMState
-        The state before the first batch or, if not `stateful`, with an entry for each sample; what
-        is not in it is zero.
-    """
-
-    tbptt: int | None = None
-    stateful: bool = False
-    first: ModelState = field(default_factory=dict)
-
-
-class Walk:
-    """One walk over all batches."""
-
-    def __init__(self, carry: Carry) -> None:
-        self.carry, self.state = carry, carry.first
-
-    def check_rows(self, count: int) -> None:
-        """Raise ValueError unless a batch of so many rows can continue the one before."""
-        if self.carry.stateful and self.state:
-            before = next(iter(self.state.values())).h.shape[1]
-            if count != before:
-                raise ValueError(
-                    f"x: expected a batch of {before} rows, since each continues the one before "
-                    f"it, or the state, got {count}"
-                )
-
-    def go(
-        self,
-        examples: Examples,
-        rows: Array | slice,
-        step: Callable[[Batch, ModelState], ModelState],
-    ) -> None:
-        """Make `step` on every window of `rows`; it takes the state before and gives that after."""
-        if isinstance(rows, slice):
-            self.check_rows(len(range(*rows.indices(len(examples)))))
-        state = self.state if self.carry.stateful else choose_rows(self.carry.first, rows)
-        for batch in examples.windows(rows, self.carry.tbptt):
-            state = step(batch, state)
-        self.state = state
-
-
 def train_step(
-    model: "Model", batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
+    model: Trainable, batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
 ) -> ModelState:
     """Make one step of the optimizer on `batch`, from `state`; give the state after it.
 
@@ -173,7 +121,7 @@ def train_step(
     return after
 
 
-def _guard(model: "Model", loss: float) -> None:
+def _guard(model: Trainable, loss: float) -> None:
     if math.isfinite(loss):
         if model.parameters.gradients_are_finite():
             return
@@ -183,7 +131,7 @@ def _guard(model: "Model", loss: float) -> None:
     rate = model.optimizer.learning_rate
     now = f" (now {rate:g})" if isinstance(rate, float) else ""
     caller, also = "train_on_batch", ""
-    if model._listeners is not None:
+    if model._is_fitting:
         caller = "fit"
         also = "; callbacks.TerminateOnNaN() ends the training without an error"
     raise FloatingPointError(
@@ -194,7 +142,7 @@ def _guard(model: "Model", loss: float) -> None:
     )
 
 
-def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+def test_step(model: Trainable, batch: Batch, totals: Totals, state: ModelState) -> ModelState:
     """Compute loss and metrics on `batch`, from `state`; give the state after it."""
     compiled = model.compiled
     model._follow_trainable()
@@ -208,7 +156,7 @@ def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -
 
 
 def fit(
-    model: "Model",
+    model: Trainable,
     source: Source,
     validation: Source | None,
     listeners: CallbackList,
@@ -257,7 +205,9 @@ def fit(
             listeners.on_train_end(logs)
 
 
-def evaluate(model: "Model", source: Source, verbose: int | str, carry: Carry) -> dict[str, float]:
+def evaluate(
+    model: Trainable, source: Source, verbose: int | str, carry: Carry
+) -> dict[str, float]:
     """Compute the mean loss and the metrics over all batches of `source`."""
     totals, walk = Totals(model.compiled), Walk(carry)
 
@@ -271,7 +221,7 @@ def evaluate(model: "Model", source: Source, verbose: int | str, carry: Carry) -
 
 
 def predict(
-    model: "Model",
+    model: Trainable,
     examples: Examples,
     batch_size: int,
     verbose: int | str,
@@ -313,7 +263,7 @@ def predict(
     return outputs, after
 
 
-def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: bool) -> Array:
+def output_rows(model: Trainable, examples: Examples, batch_size: int, stateful: bool) -> Array:
     """Compute the outputs of all samples, or of their steps that are there, as rows (M, U).
 
     The order of the rows is that of the batches, the same for every model.
@@ -331,11 +281,6 @@ def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: b
             y = y[np.arange(y.shape[1]) < lengths[:, None]]
         found.append(y.reshape(-1, y.shape[-1]))
     return np.concatenate(found) if found else np.empty((0, model.output_shape[-1] or 0))
-
-
-def choose_rows(state: ModelState, rows: Array | slice) -> ModelState:
-    """Choose rows of every h and c."""
-    return {name: LSTMState(h[:, rows], c[:, rows]) for name, (h, c) in state.items()}
 
 
 def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: int) -> None:

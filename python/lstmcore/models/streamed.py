@@ -2,38 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._arrays import is_sparse, refuse_sparse
+from lstmcore._arrays import refuse_sparse
 from lstmcore._intake import Intake
 from lstmcore._typing import Array
+from lstmcore.models.layer_stack import LayerStack
 from lstmcore.training.data import Batch, Examples, prepare_inputs
+from lstmcore.training.losses import Loss
 from lstmcore.training.prepare import add_reset, add_targets
 
-if TYPE_CHECKING:
-    from lstmcore.network import Network
-    from lstmcore.training.losses import Loss
-
-__all__ = ["Streamed", "is_streamed"]
+__all__ = ["Streamed"]
 
 BLOCK = 2**20  # elements that a check looks at at once
-
-
-def is_streamed(values: Any) -> bool:
-    """Tell what is read by slices [rows, steps] from an array or a list in memory."""
-    if isinstance(values, np.memmap):
-        return values.ndim >= 2
-    if isinstance(values, (np.ndarray, list, tuple, str)) or hasattr(values, "__dlpack__"):
-        return False
-    if is_sparse(values):
-        return False
-    return (
-        all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
-        and len(values.shape) >= 2
-    )
 
 
 @dataclass(frozen=True)
@@ -53,8 +37,8 @@ class Streamed(Examples):
     @classmethod
     def make(
         cls,
-        model: "Network",
-        loss: "Loss",
+        model: LayerStack,
+        loss: Loss,
         x: Any,
         y: Any,
         weights: Any,

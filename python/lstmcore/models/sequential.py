@@ -8,11 +8,14 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
-from lstmcore._suggest import suggests
+from lstmcore._suggest import did_you_mean, suggests
 from lstmcore._typing import Array, ArrayLike, DType, Inputs, Shape, State, Verbose
 from lstmcore.layers import Input, Layer
-from lstmcore.model import Model
-from lstmcore.network import ModelState, Network
+from lstmcore.layers.states import ModelState
+from lstmcore.models.checkpoint import describe
+from lstmcore.models.inputs import read_examples
+from lstmcore.models.layer_stack import LayerStack
+from lstmcore.models.streamed import Streamed
 from lstmcore.training import loop
 from lstmcore.training.batches import (
     BATCH_SIZE,
@@ -20,21 +23,21 @@ from lstmcore.training.batches import (
     Iterated,
     inputs_of,
     is_batches,
+    is_streamed,
     joined,
     refuse_beside,
 )
-from lstmcore.training.checkpoint import describe
+from lstmcore.training.carry import Carry, Walk
 from lstmcore.training.data import Examples, explain_lists, whole_batches
 from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.progress import with_bar
-from lstmcore.training.streamed import Streamed, is_streamed
 
 __all__ = ["Sequential"]
 
 
-class Sequential(Network, Model):
+class Sequential(LayerStack):
     """Layers one after the other.
 
     Parameters
@@ -138,6 +141,64 @@ class Sequential(Network, Model):
         if self.quantized:
             parts.append("quantized")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    # ---- outputs ------------------------------------------------------------------------------
+
+    def __call__(self, x: Inputs, *, training: bool = False, seed: int = 0) -> Array:
+        """Compute the outputs of all samples at once.
+
+        Parameters
+        ----------
+        x : array_like
+            See `Sequential`.
+        training : bool, default False
+            Whether dropout acts.
+        seed : int, default 0
+            Of the dropout masks.
+
+        Returns
+        -------
+        ndarray
+            Of ragged input, padded with what the last layer gives past each row's length.
+        """
+        examples = self._inputs(x)
+        batch = examples.batch(slice(None))
+        return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
+
+    def inputs_of(self, x: Inputs, layer: Layer | str) -> tuple[Array, Array | None]:
+        """Compute what comes into a layer, to look at what it makes of it.
+
+        Parameters
+        ----------
+        x : array_like
+            See `Sequential`.
+        layer : Layer or str
+            One of the layers that compute, or its name.
+
+        Returns
+        -------
+        inputs : ndarray
+        lengths : ndarray of int64, shape (N,), or None
+            Valid steps of each row, None if all are.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such layer.
+        """
+        network = self._network
+        places = [at for at, own in enumerate(network) if own is layer or own.name == layer]
+        if not places:
+            known = [str(own.name) for own in network]
+            raise ValueError(
+                f"layer: expected one of {', '.join(map(repr, known))}, "
+                f"got {_checks.describe(layer)}{did_you_mean(layer, known)}"
+            )
+        batch = self._inputs(x).batch(slice(None))
+        inputs, lengths = batch.inputs, batch.lengths
+        for own in network[: places[0]]:
+            inputs, lengths, _ = own.forward(inputs, lengths, False, 0)
+        return inputs, lengths
 
     @overload
     def predict(
@@ -282,7 +343,7 @@ class Sequential(Network, Model):
             after: ModelState = {}
             if state is not None:
                 after = self._check_state(state, intake=intake)
-        outputs, walk = [], loop.Walk(loop.Carry(stateful=carried, first=after))
+        outputs, walk = [], Walk(Carry(stateful=carried, first=after))
         for examples, _ in with_bar(source.batches(), source.steps, "Predict", verbose):
             walk.check_rows(len(examples))
             y, end = loop.predict(self, examples, max(len(examples), 1), 0, carried, walk.state)
@@ -290,6 +351,12 @@ class Sequential(Network, Model):
             if carried:
                 walk.state = end
         return (joined(outputs), walk.state) if return_state else joined(outputs)
+
+    # ---- samples ------------------------------------------------------------------------------
+
+    def _inputs(self, x: Any, mask: Any = None, intake: Intake | None = None) -> Examples:
+        """Check inputs; see `read_examples`."""
+        return read_examples(self, x, mask, intake)
 
     @property
     def _batch_rank(self) -> int:
@@ -391,7 +458,7 @@ class Sequential(Network, Model):
         state: Any,
         batch_size: int | None,
         intake: Intake | None = None,
-    ) -> loop.Carry:
+    ) -> Carry:
         """Check what passes from window to window and from batch to batch."""
         if tbptt is not None:
             for layer, shape in zip(self._network, self._shapes, strict=True):
@@ -403,7 +470,7 @@ class Sequential(Network, Model):
                     )
         carried = self._is_stateful(stateful)
         if state is None:
-            return loop.Carry(tbptt, carried)
+            return Carry(tbptt, carried)
         if not carried:
             raise ValueError("state: expected None for batches that do not continue each other")
-        return loop.Carry(tbptt, carried, self._check_state(state, batch_size, intake=intake))
+        return Carry(tbptt, carried, self._check_state(state, batch_size, intake=intake))

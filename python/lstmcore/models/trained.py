@@ -1,9 +1,9 @@
-"""What every model has: training, evaluation and files, in Keras' words."""
+"""How every model is trained and evaluated, in Keras' words."""
 
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, overload
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
@@ -21,29 +21,25 @@ from lstmcore._typing import (
     Verbose,
 )
 from lstmcore.functional import LSTMState
-from lstmcore.network import ModelState, Weighted
-from lstmcore.training import checkpoint, fitting, loop, losses
-from lstmcore.training.callback_list import CallbackList, CallbackState
+from lstmcore.layers.states import ModelState
+from lstmcore.models.weighted import Weighted
+from lstmcore.training import fitting, loop, losses
+from lstmcore.training.callback_list import CallbackList
+from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import Callback, History
+from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled, Metrics
 from lstmcore.training.data import Examples
 from lstmcore.training.fitting import Samples
 from lstmcore.training.heads import check_head
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
-from lstmcore.training.summary import Summarized
 
-if TYPE_CHECKING:
-    from lstmcore.encoder_decoder import EncoderDecoder
-    from lstmcore.sequential import Sequential
-
-__all__ = ["Model", "load"]
-
-ModelT = TypeVar("ModelT", bound="Model")
+__all__ = ["Trained"]
 
 
-class Model(Weighted, Summarized):
-    """What `Sequential` and `EncoderDecoder` share: how they are trained and saved.
+class Trained(Weighted):
+    """A model that can be trained and evaluated; `Model` adds files and the summary.
 
     Parameters
     ----------
@@ -325,9 +321,14 @@ class Model(Weighted, Summarized):
             on_nan=on_nan,
         )
 
+    @property
+    def _is_fitting(self) -> bool:
+        """Whether `fit` is running."""
+        return self._listeners is not None
+
     def _check_may_change(self, name: str) -> None:
         super()._check_may_change(name)
-        if self._listeners is not None:
+        if self._is_fitting:
             raise ValueError(f"{name}: fit is running; change the layers when it has ended")
 
     def _structure_changed(self) -> None:
@@ -525,7 +526,7 @@ class Model(Weighted, Summarized):
         flags = (check_finite, return_dict, return_state)
         return fitting.on_batch(self, loop.test_step, given, state, *flags)
 
-    # ---- files -------------------------------------------------------------------------------
+    # ---- what a file holds beside the weights --------------------------------------------------
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -539,48 +540,13 @@ class Model(Weighted, Summarized):
     def metadata(self, texts: Mapping[str, str]) -> None:
         self._metadata = _checks.metadata(texts)
 
-    @suggests
+    def _document(self) -> dict[str, Any]:
+        """Return what a model file says of the model's structure."""
+        raise NotImplementedError
+
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
-        """Write the model to one safetensors file, atomically.
-
-        Parameters
-        ----------
-        path : str or path
-            Replaced if it is there.
-        include_optimizer : bool, default True
-            Whether also what is needed to go on training: the optimizer, its slots, loss, metrics,
-            the numbers of steps and epochs taken, and what callbacks remember. A quantized model
-            has none of it.
-
-        Raises
-        ------
-        TypeError
-            If `path` is no path.
-        ValueError
-            If the model is not built, or is quantized and a layer's precision was changed; or if
-            the ending of `path` is that of another format, such as ``.keras``.
-
-        Warns
-        -----
-        RuntimeWarning
-            If weights are NaN or infinite; the first of them is named.
-        """
-        checkpoint.save(self, path, _checks.flag(include_optimizer, "include_optimizer"))
-
-    @classmethod
-    def load(
-        cls: type[ModelT],
-        path: "str | os.PathLike[str]",
-        custom_objects: Mapping[str, Any] | None = None,
-    ) -> ModelT:
-        """Read a model of this class; see `lstmcore.load`."""
-        model = load(path, custom_objects)
-        if not isinstance(model, cls):
-            raise ValueError(
-                f"{os.fspath(path)}: expected one of class {cls.__name__}, "
-                f"got {type(model).__name__}"
-            )
-        return model
+        """Write the model to a file, as `ModelCheckpoint` does; see `Model.save`."""
+        raise NotImplementedError
 
     # ---- for subclasses ----------------------------------------------------------------------
 
@@ -647,10 +613,6 @@ class Model(Weighted, Summarized):
         self._check_passes_state(name)
         return dict(state)
 
-    def _document(self) -> dict[str, Any]:
-        """Give what a model file says of the model, but for its weights and its training."""
-        raise NotImplementedError
-
     def _examples(
         self,
         x: Any,
@@ -672,42 +634,10 @@ class Model(Weighted, Summarized):
         state: Any,
         batch_size: int | None,
         intake: Intake | None = None,
-    ) -> loop.Carry:
+    ) -> Carry:
         """Check what passes from window to window and from batch to batch."""
         wanted = stateful is not None and _checks.flag(stateful, "stateful")
         given = {"tbptt": tbptt is not None, "stateful": wanted, "state": state is not None}
         for name in [name for name in given if given[name]]:
             self._check_passes_state(name)
-        return loop.Carry()
-
-
-@suggests
-def load(
-    path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
-) -> "Sequential | EncoderDecoder":
-    """Read a model that `Model.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path
-    custom_objects : mapping of str to type or callable, optional
-        Classes of your own, by name: layers, losses, metrics, optimizers, schedules; and functions
-        that are metrics, and each `lstmcore.losses.Function`, by the name that it has.
-
-    Returns
-    -------
-    Sequential or EncoderDecoder
-        Compiled, with the state of its optimizer, if that was saved: `fit` goes on as if it had
-        not stopped.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    TypeError
-        If `path` is no path.
-    ValueError
-        If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
-        wrong shape or type.
-    """
-    return cast("Sequential | EncoderDecoder", checkpoint.load(path, custom_objects))
+        return Carry()

@@ -7,11 +7,11 @@ import numpy as np
 from lstmcore import _checks, layers
 from lstmcore._seeds import derive
 from lstmcore._typing import Array, AttentionKind, Precision
-from lstmcore.encoder_decoder.pairs import PADDING, Pair
 from lstmcore.functional import LSTMState
 from lstmcore.layers.attention import Look, Memory
 from lstmcore.layers.parameters import WeightSpec
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.models.encoder_decoder.pairs import PADDING, Pair
 
 __all__ = ["Beams", "Coder", "Encoded"]
 

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from lstmcore import _checks, _int8
+from lstmcore import _checks
 from lstmcore._typing import Array, ArrayLike, Inputs
-from lstmcore.model import Model
+from lstmcore.models import int8
+from lstmcore.models.model import Model
 from lstmcore.training import optimizers
 
 __all__ = ["QuantizationReport", "quantization_report", "quantize"]
@@ -67,11 +68,11 @@ def quantize(model: ModelT) -> ModelT:
             f"model: expected one of float32, got {model.dtype.name}; copy its weights, as "
             "float32, into a model of float32"
         )
-    _int8.check_names(parameters.specs)
+    int8.check_names(parameters.specs)
     values = {
-        name: _int8.decode(*_int8.encode(name, weight, spec.inputs), spec.inputs)
+        name: int8.decode(*int8.encode(name, weight, spec.inputs), spec.inputs)
         for name, weight in model.weights.items()
-        if _int8.is_matrix(spec := parameters.specs[name])
+        if int8.is_matrix(spec := parameters.specs[name])
     }
     result = copy.deepcopy(model)
     result._forget_training()
@@ -204,5 +205,5 @@ def _stored_bytes(model: Model) -> int:
     """Count the bytes that the weights of a model take in its file."""
     tensors = model.weights
     if model.quantized:
-        tensors = _int8.pack(tensors, model.parameters.specs)
+        tensors = int8.pack(tensors, model.parameters.specs)
     return sum(tensor.nbytes for tensor in tensors.values())

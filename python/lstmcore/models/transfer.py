@@ -1,21 +1,17 @@
 """Weights from one model into another, layer by layer."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from lstmcore import _checks, weights
-from lstmcore._suggest import did_you_mean
 from lstmcore._typing import Array
-from lstmcore.layers import Layer
+from lstmcore.models import checkpoint, model_file
+from lstmcore.models.weighted import Weighted
 
-if TYPE_CHECKING:
-    from lstmcore.network import Weighted
-
-__all__ = ["LoadedWeights", "find_layer", "layer_weights", "load_weights", "read_weights"]
+__all__ = ["LoadedWeights", "layer_weights", "load_weights", "read_weights"]
 
 LayerWeights: TypeAlias = dict[str, dict[str, Array]]
 """The weights of each layer that has some, by the layer's name, in the order of layers."""
@@ -52,31 +48,7 @@ class LoadedWeights:
         return "\n".join(lines)
 
 
-def find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:
-    """Return a layer by its name or its place; see `Weighted.get_layer`."""
-    if (name is None) == (index is None):
-        given = "neither" if name is None else "both"
-        raise ValueError(f"get_layer: expected either a name or an index, got {given}")
-    names = [str(layer.name) for layer in layers]
-    known = ", ".join(map(repr, names)) or "none, since the model has no layers"
-    if index is not None:
-        place = _checks.integer(index, "index")
-        if not -len(layers) <= place < len(layers):
-            raise ValueError(
-                f"index: expected {-len(layers)} to {len(layers) - 1}, the places of {known}, "
-                f"got {place}"
-            )
-        return layers[place]
-    if isinstance(name, (int, np.integer)):
-        raise TypeError(f"name: expected a str, got {name}; for a place write index={name}")
-    _checks.instance(name, str, "name", "a str")
-    if name not in names:
-        hint = did_you_mean(name, names)
-        raise ValueError(f"name: expected one of {known}, got {name!r}{hint}")
-    return layers[names.index(name)]
-
-
-def layer_weights(model: "Weighted") -> LayerWeights:
+def layer_weights(model: Weighted) -> LayerWeights:
     """List the weights of a built model, layer by layer."""
     _ = model.parameters  # which raises an error if the model is not built
     return {str(layer.name): layer.weights for layer in model._network if layer.weights}
@@ -92,11 +64,9 @@ def read_weights(path: "str | os.PathLike[str]") -> LayerWeights:
     OSError, TypeError, ValueError
         As `lstmcore.load`.
     """
-    tensors, document = weights.read(path)
+    tensors, document = model_file.read(path)
     entries = document.get("layers")
     if entries is None or "quantization" in document:
-        from lstmcore.training import checkpoint
-
         return layer_weights(checkpoint.load(path))
     try:
         names = [entry["name"] for entry in entries]
@@ -115,9 +85,9 @@ def read_weights(path: "str | os.PathLike[str]") -> LayerWeights:
 
 
 def load_weights(
-    model: "Weighted", source: LayerWeights, by_name: bool, skip_mismatch: bool
+    model: Weighted, source: LayerWeights, by_name: bool, skip_mismatch: bool
 ) -> LoadedWeights:
-    """Copy weights into the layers of a model; see `Weighted.load_weights`."""
+    """Copy weights into the layers of a model; see `Model.load_weights`."""
     own = layer_weights(model)
     if by_name:
         pairs = {name: name for name in own if name in source}

@@ -22,8 +22,9 @@ from lstmcore._typing import (
     choices,
 )
 from lstmcore.config import MAX_LAYERS
-from lstmcore.encoder_decoder.network import Beams, Coder, Context, check_share
-from lstmcore.encoder_decoder.pairs import (
+from lstmcore.layers.parameters import Parameters, WeightSpec
+from lstmcore.models.encoder_decoder.network import Beams, Coder, Context, check_share
+from lstmcore.models.encoder_decoder.pairs import (
     BATCH_RANK,
     Pair,
     PairExamples,
@@ -32,10 +33,9 @@ from lstmcore.encoder_decoder.pairs import (
     target_rows,
     token_rows,
 )
-from lstmcore.encoder_decoder.search import Hypothesis, beam_search, log_softmax
-from lstmcore.encoder_decoder.tokens import forbidden_ids, token_texts
-from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.model import Model
+from lstmcore.models.encoder_decoder.search import Hypothesis, beam_search, log_softmax
+from lstmcore.models.encoder_decoder.tokens import forbidden_ids, token_texts
+from lstmcore.models.model import Model
 from lstmcore.precision import checked, in_force
 from lstmcore.training import loop, losses
 from lstmcore.training.compiled import Metrics

@@ -1,33 +1,43 @@
-"""A model as a file and back; see docs/model_files.md."""
+"""A model as the contents of a file and back; see docs/model_files.md.
+
+What differs between kinds of models is in `READERS`, which `models.loading` fills, and in each
+model's `_document`.
+"""
 
 import os
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from lstmcore import __version__, _checks, _int8, constraints, layers, regularizers, weights
-from lstmcore._configurable import encode, make
+from lstmcore._configurable import encode
+from lstmcore._core import __version__
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer
 from lstmcore.layers.parameters import WeightSpec
-from lstmcore.training import schedules
-from lstmcore.training.callback_list import CallbackState
+from lstmcore.models import int8, model_file
+from lstmcore.models.trained import Trained
+from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.compiled import Compiled
 
-if TYPE_CHECKING:
-    from lstmcore.encoder_decoder import EncoderDecoder
-    from lstmcore.model import Model
-    from lstmcore.sequential import Sequential
+__all__ = ["COMMON_KEYS", "READERS", "Reader", "compare", "describe", "exactly", "load", "save"]
 
-__all__ = ["describe", "load", "save"]
+COMMON_KEYS = {"lstmcore", "dtype", "seed", "training"}
+"""What the document of every model has, whatever its kind."""
 
-_COMMON_KEYS = {"lstmcore", "dtype", "seed", "training"}
-_KEYS = {*_COMMON_KEYS, "input_shape", "layers"}
-_OPTIONAL_KEYS = {"class_names"}
-_OPTIONAL_PAIR_KEYS = {"frozen", "target_tokens"}
+Reader: TypeAlias = Callable[
+    [dict[str, Array], dict[str, Any], Mapping[str, Any], bool], tuple[Trained, dict[str, Array]]
+]
+"""Builds a model from tensors, document, the user's classes, and whether it is quantized.
+
+The weights are still to be filled in. The tensors are returned too, those of int8 unpacked.
+"""
+
+READERS: dict[str, Reader] = {}
+"""The reader of each kind of model, by the entry of the document that holds its structure."""
+
 _TRAINING_KEYS = {"compile", "iterations", "epoch"}
 _OPTIONAL_TRAINING_KEYS = {"callbacks", "state"}
 _SLOT = "optimizer."
@@ -35,7 +45,7 @@ _INT8 = "int8"
 _MOST_STEPS = 2**62
 
 
-def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool) -> None:
+def save(model: Trained, path: "str | os.PathLike[str]", include_optimizer: bool) -> None:
     """Write `model`; see `Model.save`."""
     tensors = dict(model.weights)
     warn_of_infinite(tensors)
@@ -43,7 +53,7 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
     quantization = {}
     if model.quantized:
         model._check_quantized()
-        tensors = _int8.pack(tensors, model.parameters.specs)
+        tensors = int8.pack(tensors, model.parameters.specs)
         quantization = {"quantization": _INT8}
     elif include_optimizer and model.is_compiled:
         optimizer = model.optimizer
@@ -70,17 +80,17 @@ def save(model: "Model", path: "str | os.PathLike[str]", include_optimizer: bool
         **model._document(),
         "training": training,
     }
-    weights.write(path, tensors, document, model.metadata)
+    model_file.write(path, tensors, document, model.metadata)
 
 
 def load(
     path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
-) -> "Model":
+) -> Trained:
     """Read a model; see `lstmcore.load`."""
-    tensors, document = weights.read(path)
+    tensors, document = model_file.read(path)
     try:
         model = _restore(tensors, document, custom_objects or {})
-        model.metadata = weights.read_notes(path)
+        model.metadata = model_file.read_notes(path)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from error
     return model
@@ -88,18 +98,15 @@ def load(
 
 def _restore(
     tensors: dict[str, Array], document: dict[str, Any], custom_objects: Mapping[str, Any]
-) -> "Model":
-    model: Model
+) -> Trained:
     quantized = "quantization" in document
     if quantized:
         _check_quantization(document)
-    if "encoder_decoder" in document:
-        model, tensors = _encoder_decoder(tensors, document, custom_objects, quantized)
-    else:
-        model, tensors = _sequential(tensors, document, custom_objects, quantized)
+    read = READERS["encoder_decoder" if "encoder_decoder" in document else "layers"]
+    model, tensors = read(tensors, document, custom_objects, quantized)
     training = document["training"]
     if training is not None:
-        _exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
+        exactly("training", training, _TRAINING_KEYS, _OPTIONAL_TRAINING_KEYS)
         last = model._last_activation
         model._set_compiled(Compiled.from_config(training["compile"], last, custom_objects))
     _fill(model, tensors, training)
@@ -122,88 +129,25 @@ def _check_quantization(document: dict[str, Any]) -> None:
         raise ValueError("training: expected null in a quantized model")
 
 
-def _sequential(
-    tensors: dict[str, Array],
-    document: dict[str, Any],
-    custom_objects: Mapping[str, Any],
-    quantized: bool,
-) -> "tuple[Sequential, dict[str, Array]]":
-    from lstmcore.sequential import Sequential
-
-    _exactly("metadata", document, _KEYS, _OPTIONAL_KEYS)
-    if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):
-        raise ValueError("metadata: expected lists as layers and input_shape")
-    _check_version(document)
-    names = set(layers.__all__) - {"Layer", "Input"}
-    classes = {name: getattr(layers, name) for name in names}
-    classes = {
-        **classes,
-        **{name: getattr(regularizers, name) for name in regularizers.__all__},
-        "MaxNorm": constraints.MaxNorm,
-        **custom_objects,
-    }
-    model = Sequential(seed=document["seed"], dtype=document["dtype"])
-    for entry in document["layers"]:
-        _exactly("layer", entry, {"class", "name", "config"})
-        _checks.label(entry["name"])
-        model.add(make(entry["class"], entry["config"], classes, name=entry["name"]))
-    specs = model._plan(document["input_shape"])
-    if quantized:
-        tensors = _int8.unpack(tensors, specs)
-    _compare(tensors, specs, model.dtype)
-    model._build_to_fill(document["input_shape"])  # by _fill
-    if "class_names" in document:
-        if not isinstance(document["class_names"], list):
-            raise ValueError("metadata: expected a list as class_names")
-        model.class_names = document["class_names"]
-    return model, tensors
-
-
-def _encoder_decoder(
-    tensors: dict[str, Array],
-    document: dict[str, Any],
-    custom_objects: Mapping[str, Any],
-    quantized: bool,
-) -> "tuple[EncoderDecoder, dict[str, Array]]":
-    from lstmcore.encoder_decoder import EncoderDecoder
-
-    _exactly("metadata", document, {*_COMMON_KEYS, "encoder_decoder"}, _OPTIONAL_PAIR_KEYS)
-    _check_version(document)
-    known = {name: getattr(schedules, name) for name in schedules.__all__ if name != "Schedule"}
-    entry = document["encoder_decoder"]
-    _exactly("encoder_decoder", entry, {"class", "config"})
-    model: EncoderDecoder = make(
-        entry["class"],
-        entry["config"],
-        {"EncoderDecoder": EncoderDecoder, **known, **custom_objects},
-        seed=document["seed"],
-        dtype=document["dtype"],
-    )
-    if quantized:
-        tensors = _int8.unpack(tensors, model._plan())
-    _compare(tensors, model._plan(), model.dtype)
-    model._build_to_fill()  # by _fill
-    for key in _OPTIONAL_PAIR_KEYS & set(document):
-        if not isinstance(document[key], list):
-            raise ValueError(f"metadata: expected a list as {key}")
-    for name in document.get("frozen", []):
-        model.get_layer(name).trainable = False
-    model.target_tokens = document.get("target_tokens")
-    return model, tensors
-
-
-def _check_version(document: Mapping[str, Any]) -> None:
-    if not isinstance(document["lstmcore"], str):
-        raise ValueError("metadata: expected the version of the package as lstmcore")
-
-
 def describe(layer: Layer) -> dict[str, Any]:
     """Describe a layer as a model file does."""
     config = layer.get_config()
     return {"class": type(layer).__name__, "name": config.pop("name"), "config": config}
 
 
-def _fill(model: "Model", tensors: dict[str, Array], training: Any) -> None:
+def exactly(
+    what: str, came: Any, expected: set[str], optional: Collection[str] = frozenset()
+) -> None:
+    """Raise ValueError unless `came` is an object with the `expected` names and no others."""
+    if not isinstance(came, dict):
+        raise ValueError(f"{what}: expected an object, got {came!r}")
+    if unknown := sorted(set(came) - expected - set(optional)):
+        raise ValueError(f"{what}: unknown {', '.join(unknown)}")
+    if missing := sorted(expected - set(came)):
+        raise ValueError(f"{what}: missing {', '.join(missing)}")
+
+
+def _fill(model: Trained, tensors: dict[str, Array], training: Any) -> None:
     """Copy all tensors in, each where it belongs, none left over."""
     slots: dict[str, Array] = {}
     rest: dict[str, Array] = {}
@@ -223,8 +167,8 @@ def _fill(model: "Model", tensors: dict[str, Array], training: Any) -> None:
             state, used = _read_state(training["state"], tensors)
             model.state = state
             rest = {**rest, **used}
-    _exactly("tensors", tensors, {*model.weights, *slots, *rest})
-    _compare(tensors, slots, model.dtype)
+    exactly("tensors", tensors, {*model.weights, *slots, *rest})
+    compare(tensors, slots, model.dtype)
     model.parameters.assign({name: tensors[name] for name in model.weights})
     for name, slot in slots.items():
         slot[...] = tensors[name]
@@ -233,7 +177,7 @@ def _fill(model: "Model", tensors: dict[str, Array], training: Any) -> None:
 _COUNTERS = ("iterations", "epoch")
 
 
-def _compare(
+def compare(
     tensors: Mapping[str, Array], expected: Mapping[str, WeightSpec | Array], dtype: Any
 ) -> None:
     """Compare what a file has with what a model needs, so that nothing larger is allocated."""
@@ -285,7 +229,7 @@ def _read_states(
     states: list[CallbackState] = []
     used: dict[str, Array] = {}
     for place, entry in enumerate(entries):
-        _exactly("callbacks", entry, {"class", "number", "state", "tensors"})
+        exactly("callbacks", entry, {"class", "number", "state", "tensors"})
         keys, state = entry["tensors"], entry["state"]
         if not (
             isinstance(entry["class"], str)
@@ -302,14 +246,3 @@ def _read_states(
         used.update((name, tensors[name]) for name in names.values())
         states.append(CallbackState(entry["class"], entry["number"], {**state, **arrays}))
     return states, used
-
-
-def _exactly(
-    what: str, came: Any, expected: set[str], optional: Collection[str] = frozenset()
-) -> None:
-    if not isinstance(came, dict):
-        raise ValueError(f"{what}: expected an object, got {came!r}")
-    if unknown := sorted(set(came) - expected - set(optional)):
-        raise ValueError(f"{what}: unknown {', '.join(unknown)}")
-    if missing := sorted(expected - set(came)):
-        raise ValueError(f"{what}: missing {', '.join(missing)}")

@@ -7,8 +7,8 @@ import numpy as np
 
 from lstmcore import _checks
 from lstmcore._suggest import did_you_mean
-from lstmcore.encoder_decoder.pairs import PADDING
 from lstmcore.layers.text import UNKNOWN
+from lstmcore.models.encoder_decoder.pairs import PADDING
 
 __all__ = ["forbidden_ids", "token_texts"]
 
