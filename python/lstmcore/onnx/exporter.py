@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from lstmcore import __version__, _checks
+from lstmcore import _checks
+from lstmcore._core import __version__
 from lstmcore._files import ONNX, as_path, check_ending, replace
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import DType, RecurrentForm, Shape, choices

@@ -14,10 +14,10 @@ from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
 from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, seed_of
-from lstmcore.torch.weights import Frozen, Kept
+from lstmcore.torch.weights import Freezable, Kept
 
 
-class Recurrent(torch.nn.Module):
+class Recurrent(Freezable):
     """A module with the attributes of torch.nn, the options of lstmcore, and parameters."""
 
     # As PyTorch's modules have them, so that these may become ours, and ours these.
@@ -31,7 +31,6 @@ class Recurrent(torch.nn.Module):
 
     _options = ""
     _masks = False
-    _frozen: tuple[Frozen, ...] = ()  # of the blocks that are open, the last of which counts
     _kept: Kept | None = None
     _parameter_names: tuple[str, ...]
 
