@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
+from lstmcore._intake import Intake
 from lstmcore.models import model_file
 from lstmcore.models.encoder_decoder.pairs import Pair
 from lstmcore.models.encoder_decoder.search import beam_search, log_softmax
+from lstmcore.training.samples import Samples
 from reference import derivative, relative_error
 
 ATTENTIONS = [None, "multiplicative", "additive"]
@@ -59,7 +61,7 @@ def test_gradients_are_exact(rng, attention, options):
     model = spread(small_model(attention, dtype="float64", **options), rng)
     x, y = some_pairs(rng)
     model.compile("sgd")
-    batch = model._examples(x, y, None, None).batch(slice(None))
+    batch = model._examples(Samples(x, y), Intake()).batch(slice(None))
     weights = rng.normal(size=(4, batch.inputs.given.shape[1], 6))
     weights *= (np.arange(weights.shape[1]) < batch.lengths[:, None])[..., None]
 
@@ -92,7 +94,7 @@ def test_gradients_do_not_depend_on_what_was_there(rng):
     for attention in ATTENTIONS:
         model = spread(small_model(attention), rng)
         model.compile("sgd")
-        batch = model._examples(*some_pairs(rng), None, None).batch(slice(None))
+        batch = model._examples(Samples(*some_pairs(rng)), Intake()).batch(slice(None))
         results = []
         for stain in (0.0, np.nan):
             model.parameters.gradients[...] = stain
@@ -164,7 +166,7 @@ def test_steps_are_the_whole(rng, attention, num_layers):
 
 def pair_of(model, x, y):
     model.compile("sgd")
-    batch = model._examples(x, y, None, None).batch(slice(None))
+    batch = model._examples(Samples(x, y), Intake()).batch(slice(None))
     assert isinstance(batch.inputs, Pair)
     return batch.inputs, batch.lengths
 
@@ -182,7 +184,7 @@ def test_targets_are_shifted(rng):
     """The decoder is given the start token and the target, and answers target and end token."""
     model = small_model(None)
     model.compile("sgd")
-    batch = model._examples([[3, 4], [5]], [[5, 3, 4], []], None, None).batch(slice(None))
+    batch = model._examples(Samples([[3, 4], [5]], [[5, 3, 4], []]), Intake()).batch(slice(None))
     assert batch.inputs.source.tolist() == [[3, 4], [5, 0]]
     assert batch.inputs.given.tolist() == [[START, 5, 3, 4], [START, 0, 0, 0]]
     assert batch.targets.tolist() == [[5, 3, 4, END], [END, 0, 0, 0]]

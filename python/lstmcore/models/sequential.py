@@ -1,6 +1,6 @@
 """Layers one after the other, trained and used in Keras' words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, overload
 
@@ -33,6 +33,7 @@ from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.masks import spread
 from lstmcore.training.prepare import add_reset, add_targets
 from lstmcore.training.progress import with_bar
+from lstmcore.training.samples import Samples
 
 __all__ = ["Sequential"]
 
@@ -387,18 +388,9 @@ class Sequential(LayerStack):
             document["class_names"] = self.class_names
         return document
 
-    def _examples(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        class_weight: Mapping[int, float] | None,
-        reset: Any = None,
-        windows: bool = False,
-        mask: Any = None,
-        intake: Intake | None = None,
-    ) -> Examples:
-        intake = Intake() if intake is None else intake
+    def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> Examples:
+        """Check samples and targets; with `windows` they may be `Streamed`."""
+        x, y = samples.x, samples.y
         loss = self.compiled.loss
         with nullcontext() if self.built else self._unchanged_on_error():
             if windows:
@@ -409,13 +401,13 @@ class Sequential(LayerStack):
                         "sequences"
                     )
             if windows and (is_streamed(x) or is_streamed(y)):
-                if mask is not None:
+                if samples.mask is not None:
                     raise ValueError(
                         "mask: expected None for x or y that is read window by window, since steps "
                         "are taken out of all of it at once; expected arrays in memory"
                     )
-                return Streamed.make(self, loss, x, y, sample_weight, class_weight, reset, intake)
-            inputs = self._with_reset(self._inputs(x, mask, intake), reset)
+                return Streamed.make(self, loss, samples, intake)
+            inputs = self._with_reset(self._inputs(x, samples.mask, intake), samples.reset)
             shape = self.output_shape
             with explain_lists(x, y):
                 return add_targets(
@@ -424,8 +416,8 @@ class Sequential(LayerStack):
                     shape,
                     self.dtype,
                     y,
-                    sample_weight,
-                    class_weight,
+                    samples.sample_weight,
+                    samples.class_weight,
                     intake,
                     self.compiled.metrics,
                 )

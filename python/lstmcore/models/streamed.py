@@ -14,6 +14,7 @@ from lstmcore.models.layer_stack import LayerStack
 from lstmcore.training.data import Batch, Examples, prepare_inputs
 from lstmcore.training.losses import Loss
 from lstmcore.training.prepare import add_reset, add_targets
+from lstmcore.training.samples import Samples
 
 __all__ = ["Streamed"]
 
@@ -39,11 +40,7 @@ class Streamed(Examples):
         cls,
         model: LayerStack,
         loss: Loss,
-        x: Any,
-        y: Any,
-        weights: Any,
-        class_weight: Mapping[int, float] | None,
-        reset: Any,
+        given: Samples,
         intake: Intake,
     ) -> "Streamed":
         """Check what may be wrong but for values that need not be looked at all at once.
@@ -55,7 +52,7 @@ class Streamed(Examples):
         TypeError, ValueError
             If something does not fit.
         """
-        first = model._network[0]
+        x, first = given.x, model._network[0]
         if model.vectorizer is not None:
             raise TypeError(f"x: expected texts, got {_checks.describe(x)}")
         rank = 2 if first.input_kind == "ids" else 3
@@ -72,9 +69,9 @@ class Streamed(Examples):
             model.build((None,) * rank if rank == 2 else (None, None, shape[2]))
         first._check_shape(shape)
         for name, source, ranks in (
-            ("y", y, (2, 3)),
-            ("sample_weight", weights, (1, 2)),
-            ("reset", reset, (2,)),
+            ("y", given.y, (2, 3)),
+            ("sample_weight", given.sample_weight, (1, 2)),
+            ("reset", given.reset, (2,)),
         ):
             if source is None and name != "y":
                 continue
@@ -86,12 +83,12 @@ class Streamed(Examples):
         samples = cls(
             x,
             None,
-            y,
-            weights,
-            reset,
+            given.y,
+            given.sample_weight,
+            given.reset,
             model=model,
             loss=loss,
-            class_weight=class_weight,
+            class_weight=given.class_weight,
             intake=intake,
         )
         samples.check()

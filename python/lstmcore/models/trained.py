@@ -30,10 +30,10 @@ from lstmcore.training.callbacks import Callback, History
 from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled, Metrics
 from lstmcore.training.data import Examples
-from lstmcore.training.fitting import Samples
 from lstmcore.training.heads import check_head
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
+from lstmcore.training.samples import Samples
 
 __all__ = ["Trained"]
 
@@ -613,17 +613,7 @@ class Trained(Weighted):
         self._check_passes_state(name)
         return dict(state)
 
-    def _examples(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        class_weight: Mapping[int, float] | None,
-        reset: Any = None,
-        windows: bool = False,
-        mask: Any = None,
-        intake: Intake | None = None,
-    ) -> Examples:
+    def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> Examples:
         """Check samples and targets; with `windows` they may be `Streamed`."""
         raise NotImplementedError
 

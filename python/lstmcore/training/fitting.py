@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -30,9 +30,10 @@ from lstmcore.training.data import Examples, Ragged, whole_batches
 from lstmcore.training.look import look_at_loss
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
+from lstmcore.training.samples import Samples
 from lstmcore.training.trainable import Trainable
 
-__all__ = ["Samples", "Step", "evaluate", "fit", "on_batch"]
+__all__ = ["Step", "evaluate", "fit", "on_batch"]
 
 Step: TypeAlias = Callable[..., ModelState]
 """`loop.train_step` or `loop.test_step`."""
@@ -44,62 +45,6 @@ class Fitted(Trainable, Protocol):
     history: History | None
     _listeners: CallbackList | None
     _callback_states: list[CallbackState]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What a caller gives to learn from or to be measured on; see `Model.fit`."""
-
-    x: Any
-    y: Any = None
-    sample_weight: Any = None
-    class_weight: Mapping[int, float] | None = None
-    reset: Any = None
-    mask: Any = None
-
-    def are_batches(self, model: Trainable) -> bool:
-        """Tell whether `x` yields batches of samples."""
-        if isinstance(self.x, list) and self.y is not None:
-            return False  # rows beside their targets
-        return is_batches(self.x, model._batch_rank, lone=True)
-
-    def examples(self, model: Trainable, intake: Intake, windows: bool = False) -> Examples:
-        """Check and convert them."""
-        if self.y is None:
-            _refuse_pair(self.x)
-        model._check_head()
-        examples = model._examples(
-            self.x,
-            self.y,
-            self.sample_weight,
-            self.class_weight,
-            self.reset,
-            windows,
-            self.mask,
-            intake,
-        )
-        _check_metrics(model)
-        return examples
-
-    def iterated(
-        self,
-        model: Trainable,
-        intake: Intake,
-        name: str,
-        steps: int | None,
-        argument: str,
-        windows: bool = False,
-        same: bool = False,
-    ) -> Iterated:
-        """Check and convert what `x` yields, batch by batch; look at the first one now."""
-
-        def prepare(item: Any) -> Examples:
-            x, y, weights = parts_of(item)
-            return Samples(x, y, weights, self.class_weight).examples(model, intake, windows)
-
-        source = Iterated(self.x, prepare, name, steps, argument, same)
-        source.peek()
-        return source
 
 
 def fit(
@@ -124,7 +69,7 @@ def fit(
     on_nan: str,
 ) -> History:
     """Check everything, then train; see `Model.fit`."""
-    streaming = samples.are_batches(model)
+    streaming = _are_batches(model, samples)
     if streaming:
         refuse_beside(
             y=samples.y,
@@ -165,9 +110,9 @@ def fit(
         windows = tbptt is not None
         training: Examples | Iterated
         if streaming:
-            training = samples.iterated(model, intake, "x", steps, "steps_per_epoch", windows)
+            training = _iterated(model, samples, intake, "x", steps, "steps_per_epoch", windows)
         else:
-            training = samples.examples(model, intake, windows)
+            training = _examples(model, samples, intake, windows)
         held_out = _held_out(model, validation_data, intake, validation_steps, windows)
         if held_out is None and validation_split != 0.0:
             assert isinstance(training, Examples)
@@ -241,7 +186,7 @@ def evaluate(
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
     source: Source
     with nullcontext() if model.built else model._unchanged_on_error():
-        if samples.are_batches(model):
+        if _are_batches(model, samples):
             refuse_beside(
                 y=samples.y,
                 sample_weight=samples.sample_weight,
@@ -249,13 +194,13 @@ def evaluate(
                 reset=samples.reset,
                 mask=samples.mask,
             )
-            source = samples.iterated(model, intake, "x", steps, "steps")
+            source = _iterated(model, samples, intake, "x", steps, "steps")
             carry = model._carry(None, stateful, None, None)
             if not carry.stateful:
                 refuse_beside(state=state)
             count = None
         else:
-            examples = samples.examples(model, intake)
+            examples = _examples(model, samples, intake)
             carry = model._carry(None, stateful, None, rows)
             count = len(examples)
             if carry.stateful:
@@ -285,12 +230,12 @@ def on_batch(
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
     with nullcontext() if model.built else model._unchanged_on_error():
-        if samples.are_batches(model):
+        if _are_batches(model, samples):
             raise TypeError(
                 "x: expected one batch, an array or a list of rows, got "
                 f"{_checks.describe(samples.x)}, which yields several; use fit or evaluate"
             )
-        examples = samples.examples(model, intake)
+        examples = _examples(model, samples, intake)
         if return_state:
             model._check_passes_state("return_state")
         before: ModelState = {}
@@ -302,6 +247,48 @@ def on_batch(
     after = step(model, examples.batch(slice(None)), totals, before)
     results = _results(totals.logs(), return_dict)
     return (results, after) if return_state else results
+
+
+def _are_batches(model: Trainable, samples: Samples) -> bool:
+    """Tell whether `samples.x` yields batches of samples."""
+    if isinstance(samples.x, list) and samples.y is not None:
+        return False  # rows beside their targets
+    return is_batches(samples.x, model._batch_rank, lone=True)
+
+
+def _examples(
+    model: Trainable, samples: Samples, intake: Intake, windows: bool = False
+) -> Examples:
+    """Check and convert samples."""
+    if samples.y is None:
+        _refuse_pair(samples.x)
+    model._check_head()
+    examples = model._examples(samples, intake, windows)
+    units = model.output_shape[-1]
+    assert units is not None  # of a model that is built
+    model.compiled.check_outputs(units)
+    return examples
+
+
+def _iterated(
+    model: Trainable,
+    samples: Samples,
+    intake: Intake,
+    name: str,
+    steps: int | None,
+    argument: str,
+    windows: bool = False,
+    same: bool = False,
+) -> Iterated:
+    """Check and convert what `samples.x` yields, batch by batch; look at the first one now."""
+
+    def prepare(item: Any) -> Examples:
+        x, y, weights = parts_of(item)
+        return _examples(model, Samples(x, y, weights, samples.class_weight), intake, windows)
+
+    source = Iterated(samples.x, prepare, name, steps, argument, same)
+    source.peek()
+    return source
 
 
 def _refuse_pair(x: Any) -> None:
@@ -317,12 +304,6 @@ def _refuse_pair(x: Any) -> None:
                 else "pass x, y and weights as arguments: fit(x, y, sample_weight=weights)"
             )
         )
-
-
-def _check_metrics(model: Trainable) -> None:
-    units = model.output_shape[-1]
-    assert units is not None  # of what is built
-    model.compiled.check_outputs(units)
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:
@@ -406,8 +387,15 @@ def _held_out(
     if data is None:
         return None
     if is_batches(data, model._batch_rank):
-        return Samples(data).iterated(
-            model, intake, "validation_data", steps, "validation_steps", windows, same=True
+        return _iterated(
+            model,
+            Samples(data),
+            intake,
+            "validation_data",
+            steps,
+            "validation_steps",
+            windows,
+            same=True,
         )
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
@@ -415,6 +403,6 @@ def _held_out(
             f"got {_checks.describe(data)}"
         )
     try:
-        return Samples(*data).examples(model, intake, windows)
+        return _examples(model, Samples(*data), intake, windows)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from error

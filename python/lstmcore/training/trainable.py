@@ -19,6 +19,7 @@ from lstmcore.training.carry import Carry
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Examples
 from lstmcore.training.optimizers import Optimizer
+from lstmcore.training.samples import Samples
 
 __all__ = ["Trainable"]
 
@@ -87,17 +88,7 @@ class Trainable(Protocol):
 
     @property
     def _batch_rank(self) -> int: ...
-    def _examples(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        class_weight: Mapping[int, float] | None,
-        reset: Any = None,
-        windows: bool = False,
-        mask: Any = None,
-        intake: Intake | None = None,
-    ) -> Examples: ...
+    def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> Examples: ...
     def _carry(
         self,
         tbptt: int | None,

@@ -1,6 +1,6 @@
 """The model that turns sequences into sequences, trained and used in Keras' words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ from lstmcore.training.data import Ragged, batch_rows, explain_lists
 from lstmcore.training.losses import LossLike
 from lstmcore.training.optimizers import Optimizer
 from lstmcore.training.progress import with_bar
+from lstmcore.training.samples import Samples
 from lstmcore.training.schedules import Schedule
 
 __all__ = ["EncoderDecoder"]
@@ -573,24 +574,14 @@ class EncoderDecoder(Model, Configurable):
                 "mask: expected None for EncoderDecoder; leave out of the rows what is not there"
             )
 
-    def _examples(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        class_weight: Mapping[int, float] | None,
-        reset: Any = None,
-        windows: bool = False,
-        mask: Any = None,
-        intake: Intake | None = None,
-    ) -> PairExamples:
+    def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> PairExamples:
         loss = self.compiled.loss
         if windows:
             self._check_passes_state("tbptt")
-        if reset is not None:
+        if samples.reset is not None:
             self._check_passes_state("reset")
-        self._check_no_mask(mask)
-        sources, targets = self._pairs(x, y)
+        self._check_no_mask(samples.mask)
+        sources, targets = self._pairs(samples.x, samples.y)
         if len(sources) == 0:
             raise ValueError("x: expected at least one sample, got none")
         return pair_examples(
@@ -599,7 +590,7 @@ class EncoderDecoder(Model, Configurable):
             self.target_vocabulary,
             loss,
             self.dtype,
-            sample_weight,
-            class_weight,
-            Intake() if intake is None else intake,
+            samples.sample_weight,
+            samples.class_weight,
+            intake,
         )

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable
 from lstmcore._intake import Intake, Where, first_place, written
 from lstmcore._typing import Array, ArrayLike
 from lstmcore.training.losses import Loss
 from lstmcore.training.losses.crossentropy import show_row
+from lstmcore.training.target_checks import ChecksTargets
 
 __all__ = ["Metric", "counted_rows", "middle", "no_flags"]
 
@@ -20,7 +20,7 @@ MetricT = TypeVar("MetricT", bound="Metric")
 _CHANGED_IN_PLACE = (list, dict, set, np.ndarray)
 
 
-class Metric(Configurable):
+class Metric(ChecksTargets):
     """A figure gathered batch by batch: by default a weighted mean over rows.
 
     A mean overrides `values`. What is no mean of rows overrides `reset`, `accumulate` and `result`.
@@ -90,34 +90,10 @@ class Metric(Configurable):
                 f"{type(loss).__name__} does not"
             )
 
-    def wrong_rows(self, targets: Array) -> Array | None:
-        """Tell which rows of targets it cannot judge by, of those that have a weight.
-
-        Parameters
-        ----------
-        targets : ndarray, shape (..., K), or (...) for class numbers
-
-        Returns
-        -------
-        ndarray of bool, shape (...), or None
-            None: it can have all of them.
-        """
-        return None
-
     def refuse_rows(
         self, targets: Array, wrong: Array, name: str, where: Where | None = None
     ) -> None:
-        """Raise ValueError, which names the first row of `wrong`, if there is one.
-
-        Parameters
-        ----------
-        targets, wrong
-            As `wrong_rows` takes and returns them; `wrong` without rows of weight 0.
-        name : str
-            What the error calls the targets.
-        where : callable, optional
-            Writes the place of a row; None: the place in the array.
-        """
+        """See `ChecksTargets.refuse_rows`."""
         if not wrong.any():
             return
         index = first_place(wrong)
