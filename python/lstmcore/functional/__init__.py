@@ -1,4 +1,4 @@
-"""The LSTM as plain functions: NumPy arrays in, NumPy arrays out, nothing kept between calls.
+"""The LSTM as plain functions: NumPy arrays in, NumPy arrays out, no state between calls.
 
 Letters: N batch, T time steps, C input features, H hidden units, D directions (2 if bidirectional,
 else 1). With a projection h, and what has its width, is P wide instead of H. Weights are a flat

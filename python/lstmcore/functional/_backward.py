@@ -34,11 +34,11 @@ def lstm_backward(
     Parameters
     ----------
     tape : LSTMTape
-        From `lstm` with ``training=True``. It serves one backward, which gives its memory back.
+        From `lstm` with ``training=True``. It serves one backward, which frees its memory.
     dy : ndarray, shape of y, optional
-        Gradient of the loss by y; zeros by default. Entries past a row's length are not looked at.
+        Gradient with respect to y; zeros by default. Entries past a row's length are ignored.
     dstate : pair (dh, dc), optional
-        Gradient by the final state, each (layers * D, N, H) or None for zeros.
+        Gradient with respect to the final state, each (layers * D, N, H) or None for zeros.
     need_x, need_state, need_weights : bool, default True
         Which gradients to compute.
     out : mapping of str to ndarray, optional
@@ -82,7 +82,7 @@ def _gradient_arrays(
     out: Mapping[str, FloatArray | None] | None,
     inputs: Sequence[FloatArray | None],
 ) -> dict[str, FloatArray]:
-    """Give where the gradients go: `out`, which must not overlap itself nor `inputs`."""
+    """Return the arrays for the gradients: those of `out`, which may not overlap, or new ones."""
     if out is None:
         return tape.new_gradients()
     if not isinstance(out, Mapping):
@@ -102,7 +102,7 @@ def _gradient_arrays(
 def _apart(arrays: Mapping[str, Any], inputs: Sequence[FloatArray | None]) -> None:
     """Raise ValueError if two of `arrays` overlap, or one of them and one of `inputs`.
 
-    Those of `arrays` are contiguous, or the engine refuses them, so neighbours in memory tell.
+    The engine refuses arrays that are not contiguous, so comparing neighbours in memory is enough.
     """
     places = [
         (array.__array_interface__["data"][0], array.nbytes, name)
@@ -121,7 +121,7 @@ def _apart(arrays: Mapping[str, Any], inputs: Sequence[FloatArray | None]) -> No
 
 
 def _with_last_output(dy: Any, dh: Any, tape: LSTMTape) -> npt.NDArray[Any]:
-    """Add the gradient by the last layer's final h to that by the final state."""
+    """Add the gradient with respect to the last layer's final h to that of the final state."""
     batch, _, features = tape.output_shape
     for name, array, shape in (("dy", dy, (batch, features)), ("dstate h", dh, tape.state_shape)):
         if array is None:

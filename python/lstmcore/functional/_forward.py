@@ -83,16 +83,14 @@ def lstm(
     state : pair (h, c), optional
         Initial state, each (layers * D, N, H) or None for zeros.
     lengths : integers, shape (N,), optional
-        Valid steps of each row, 0 to T, in any order; all T by default. Steps past them are not
-        looked at. A row's final state is that of its last valid step, its initial state if it has
-        none.
+        Valid steps of each row, 0 to T, in any order; all T by default. Later steps are ignored.
+        A row's final state is that of its last valid step, or its initial state if it has none.
     reset : bool, shape (N, T), optional
         True where a new sequence starts: nothing passes between this step and the one before it.
         The forward direction's state is zeroed before the step, the reverse direction's after it.
     mask : bool, shape (N, T), optional
-        True where a step is there. The others are passed over: not looked at, the state carried
-        over unchanged, y zero; a reset there acts on the next step that is there. Instead of
-        `lengths`.
+        True at valid steps. The others are skipped: their input is ignored, the state passes
+        unchanged, y is zero, and a reset acts on the next valid step. Instead of `lengths`.
     return_sequences : bool, default True
         If false, y is the last layer's final h instead of its h of every step.
     training : bool, default False
@@ -100,12 +98,12 @@ def lstm(
     seed : int, default 0
         Seed of the masks (`lstm_masks`), 0 to 2**64 - 1.
     recompute : int or "sqrt", optional
-        The tape keeps the state of every so many steps only, and the backward computes what lies
-        between them again: gradients of the same bits for about a third more time, and memory that
-        no longer grows by all gates of every step (Chen et al. 2016). "sqrt": the square root of
-        the longest sequence, which takes the least memory. None: everything is kept.
+        The tape records the state only once in this many steps, and the backward computes the steps
+        between again: gradients of the same bits for about a third more time, and memory that no
+        longer grows by all gates of every step (Chen et al. 2016). "sqrt": the square root of the
+        longest sequence, which takes the least memory. None: everything is recorded.
     precision : str, optional
-        How exactly products are computed; see `PackedWeights`. Packed weights have theirs.
+        How exactly products are computed; see `PackedWeights`. Packed weights have their own.
 
     Returns
     -------
@@ -152,7 +150,7 @@ def lstm(
 
 
 def recompute_steps(recompute: int | str | None) -> int:
-    """Return the engine's number for what `lstm` takes."""
+    """Return the engine's number for the argument `recompute` of `lstm`."""
     if recompute is None:
         return 0
     if isinstance(recompute, str):

@@ -30,7 +30,7 @@ def lstm_masks(
     Returns
     -------
     dict of str to ndarray
-        An entry for every option at work. Factors, 0 where an element is dropped, else 1 / (1 -
+        An entry for every option in use. Factors, 0 where an element is dropped, else 1 / (1 -
         rate): ``dropout`` (layers - 1, N, T, D * H), ``input_dropout`` (N, C),
         ``recurrent_dropout`` (layers * D, N, H), ``weight_dropout`` (layers * D, 4H, H or P). One
         where an element keeps the value that it had before the step, else 0: ``zoneout_h`` and

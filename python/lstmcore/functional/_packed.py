@@ -86,7 +86,7 @@ class PackedWeights:
 
 
 def _precision_for(weights: Mapping[str, FloatArray], precision: Precision | None) -> Precision:
-    """Return what weights are packed for: what is asked for, or the default of their type."""
+    """Return the precision to pack for: the argument, or the default of the weights' type."""
     if precision is not None:
         _precision.checked(precision)
         return precision
@@ -108,7 +108,7 @@ def as_packed(
     config: LSTMConfig | None,
     precision: Precision | None = None,
 ) -> PackedWeights:
-    """Return packed weights, those given if they are packed and belong to `config`."""
+    """Return packed weights: `weights` themselves if they are packed and belong to `config`."""
     if not isinstance(weights, PackedWeights):
         if config is None:
             raise TypeError("config: expected an LSTMConfig beside unpacked weights, got None")

@@ -24,7 +24,7 @@ def lstm_begin(
     seed: int = 0,
     precision: Precision | None = None,
 ) -> LSTMTape:
-    """Begin a training forward that is fed step by step, such as beside a simulation.
+    """Begin a training forward that receives its input step by step, as from a simulation.
 
     `lstm_step` appends steps to the tape, `lstm_backward` goes back through all of them. Outputs
     and gradients have the same bits as those of one `lstm` over the whole sequence.
@@ -35,18 +35,18 @@ def lstm_begin(
         As for `lstm`.
     config : LSTMConfig, optional
         May be left out with packed weights. Not bidirectional, not ``go_backwards``, and no
-        dropout between layers, whose mask depends on how many steps there will be.
+        dropout between layers, whose mask depends on the number of steps.
     batch_size : int, default 1
         Rows that take their steps together, N.
     state : pair (h, c), optional
         Initial state, each (layers, N, H) or None for zeros.
     expected_steps : int, default 0
-        Memory for so many steps is taken at once, for more as they come.
+        Memory for this many steps is allocated at once, for later ones as they come.
     seed : int, default 0
         Seed of the masks, 0 to 2**64 - 1.
     precision : str, optional
         How exactly products are computed, all but ``"int8"``; see `PackedWeights`. Packed weights
-        have theirs.
+        have their own.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def lstm_step(
     Parameters
     ----------
     tape : LSTMTape
-        Fed by one thread at a time.
+        Used by one thread at a time.
     x_t : ndarray, shape (N, C)
         Input of this step; any strides.
     reset : bool, shape (N,), optional

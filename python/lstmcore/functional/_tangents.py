@@ -42,9 +42,9 @@ def lstm_jvp(
 ) -> tuple[tuple[FloatArray, LSTMState], tuple[FloatArray, LSTMState], LSTMTangentTape]:
     """Run an LSTM and differentiate it along a direction (forward mode).
 
-    A direction is a tangent for x, the weights and the initial state; what is not given is zero.
-    With f what `lstm` computes and J its derivative, this gives f and the Jacobian-vector product
-    J t, and `lstm_jvp_backward` then gives the gradients and their derivative along the same
+    A direction is a tangent for x, the weights and the initial state; what is left out is zero.
+    With f what `lstm` computes and J its derivative, this returns f and the Jacobian-vector product
+    J t, and `lstm_jvp_backward` then returns the gradients and their derivative along the same
     direction: second derivatives, at some three times the time of `lstm` and `lstm_backward`.
 
     Parameters
@@ -52,14 +52,14 @@ def lstm_jvp(
     x, weights, config, state, lengths, reset, mask
         As for `lstm`.
     x_tangent : ndarray, shape of x, optional
-        Not looked at where no step is.
+        Ignored past a row's length and at masked steps.
     weights_tangent : mapping of str to ndarray, optional
         Tangents of some or all weights, in their shapes.
     state_tangent : pair (h, c), optional
         Tangent of the initial state, each (layers * D, N, H) or None for zeros.
     training : bool, default True
-        Whether dropout and zoneout are at work, with the masks of `seed`, which are held fixed.
-        The tape is for a backward in both cases.
+        Whether dropout and zoneout are applied, with the masks of `seed`, which are held fixed.
+        The tape serves a backward in both cases.
     seed : int, default 0
         Seed of the masks, as for `lstm`.
     precision : str, optional
@@ -69,7 +69,7 @@ def lstm_jvp(
     Returns
     -------
     outputs : pair (y, LSTMState)
-        Of the bits that `lstm` gives: y (N, T, D * H) and the final state.
+        With the bits that `lstm` returns: y (N, T, D * H) and the final state.
     tangents : pair (y_tangent, LSTMState)
         Derivatives of these along the direction, in their shapes.
     tape : LSTMTangentTape
@@ -136,20 +136,20 @@ def lstm_jvp_backward(
     the product of the Hessian of L with the direction (forward over reverse).
 
     Because a Hessian is symmetric, this is also the double backward: the gradient of a scalar
-    ``s = <t, J^T dy>``, which depends on the gradients J^T dy that `lstm_backward` gives, is
+    ``s = <t, J^T dy>``, which depends on the gradients J^T dy that `lstm_backward` returns, is
 
-    - by x, the state and the weights: the second result for the direction t, with `dy_tangent` and
-      `dstate_tangent` left out;
-    - by dy and dstate: the tangents that `lstm_jvp` gave for t.
+    - with respect to x, the state and the weights: the second result for the direction t, with
+      `dy_tangent` and `dstate_tangent` left out;
+    - with respect to dy and dstate: the tangents that `lstm_jvp` returned for t.
 
     Parameters
     ----------
     tape : LSTMTangentTape
-        From `lstm_jvp`. It serves one backward, which gives its memory back.
+        From `lstm_jvp`. It serves one backward, which frees its memory.
     dy : ndarray, shape of y, optional
-        Gradient of the loss by y; zeros by default. Not looked at where no step is.
+        Gradient with respect to y; zeros by default. Ignored at steps that are not valid.
     dstate : pair (dh, dc), optional
-        Gradient by the final state, each (layers * D, N, H) or None for zeros.
+        Gradient with respect to the final state, each (layers * D, N, H) or None for zeros.
     dy_tangent : ndarray, shape of y, optional
         Derivative of `dy` along the direction; zeros by default.
     dstate_tangent : pair (dh, dc), optional
@@ -158,7 +158,7 @@ def lstm_jvp_backward(
     Returns
     -------
     gradients : LSTMGradients
-        Of the bits that `lstm_backward` gives.
+        With the bits that `lstm_backward` returns.
     tangents : LSTMGradients
         Their derivatives along the direction, in their shapes.
 

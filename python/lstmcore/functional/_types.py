@@ -17,10 +17,10 @@ Reset: TypeAlias = npt.NDArray[np.bool_] | Sequence[Sequence[bool]]
 StatePair: TypeAlias = tuple[FloatArray | None, FloatArray | None]
 
 LSTMTape = _core.LstmTape
-"""What a training forward keeps for its one backward: copies of all it needs, and its weights."""
+"""What a training forward records for its one backward: copies of all it needs, and its weights."""
 
 LSTMTangentTape = _core.LstmTangentTape
-"""The same of a forward with tangents."""
+"""The same for a forward with tangents."""
 
 
 class LSTMState(NamedTuple):
@@ -42,16 +42,16 @@ class LSTMState(NamedTuple):
 
 
 class LSTMGradients(NamedTuple):
-    """Gradients by the inputs of a forward.
+    """Gradients with respect to the inputs of a forward.
 
     Attributes
     ----------
     x : ndarray, shape (N, T, C), or None
-        By the input; zero past a row's length. None if not asked for.
+        With respect to the input; zero past a row's length. None if not requested.
     state : LSTMState or None
-        By the initial state. None if not asked for.
+        With respect to the initial state. None if not requested.
     weights : dict of str to ndarray
-        By the weights, with their names and shapes. Empty if not asked for.
+        With respect to the weights, with their names and shapes. Empty if not requested.
     """
 
     x: FloatArray | None
@@ -63,7 +63,7 @@ class LSTMGradients(NamedTuple):
 
 
 def as_pair(name: str, state: Any) -> StatePair:
-    """Take a state apart; `name` is what an error calls it."""
+    """Return h and c of a state; `name` is what an error calls it."""
     try:
         h, c = state
     except (TypeError, ValueError) as error:
@@ -75,6 +75,6 @@ def as_pair(name: str, state: Any) -> StatePair:
 
 
 def flags_array(value: Any, name: str) -> npt.NDArray[np.bool_]:
-    """Make an array of what is none; an empty list says nothing of its type."""
+    """Convert to an array of flags; an empty list has no type of its own and becomes one too."""
     flags = _checks.any_array(value, name)
     return flags.astype(np.bool_) if flags.size == 0 else flags

@@ -7,7 +7,7 @@ __all__ = ["WrongRank", "check_shape", "missing_axes"]
 
 
 class WrongRank(ValueError):
-    """Inputs have other numbers of axes than a layer takes."""
+    """Inputs have another number of axes than the layer takes."""
 
 
 A_SINGLE_SAMPLE = "of a single sample make a batch of one, x[None]"
@@ -18,7 +18,7 @@ ONE_VALUE_A_STEP = (
 
 
 def missing_axes(rank: int) -> str:
-    """Return the end of an error: what to make of inputs with so many axes, if they are too few."""
+    """Return the end of an error: how to reshape inputs with `rank` axes, if these are too few."""
     return {
         1: "; of a single sequence of one value at each step make x[None, :, None]",
         2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",

@@ -6,7 +6,7 @@ __all__ = ["SWITCHES", "Switches"]
 
 
 class Switches:
-    """Counts how often any layer was made trainable or frozen, so that steps need not ask all.
+    """Counts changes of `trainable` of any layer, so that a step need not ask all layers.
 
     Attributes
     ----------

@@ -117,7 +117,7 @@ def _restore(
 
 
 def _check_quantization(document: dict[str, Any]) -> None:
-    """Raise ValueError unless the file is that of a quantized model; take the entry out."""
+    """Raise ValueError unless the document fits a quantized model; remove "quantization"."""
     kind = document.pop("quantization")
     if kind != _INT8:
         raise ValueError(f"quantization: expected {_INT8!r}, got {kind!r}")
@@ -148,7 +148,7 @@ def exactly(
 
 
 def _fill(model: Trained, tensors: dict[str, Array], training: Any) -> None:
-    """Copy all tensors in, each where it belongs, none left over."""
+    """Copy every tensor to its place; none may be left over or missing."""
     slots: dict[str, Array] = {}
     rest: dict[str, Array] = {}
     if training is not None:
@@ -180,7 +180,7 @@ _COUNTERS = ("iterations", "epoch")
 def compare(
     tensors: Mapping[str, Array], expected: Mapping[str, WeightSpec | Array], dtype: Any
 ) -> None:
-    """Compare what a file has with what a model needs, so that nothing larger is allocated."""
+    """Raise ValueError unless the file has what the model needs, before anything is allocated."""
     for name, target in expected.items():
         if name not in tensors:
             raise ValueError(f"tensors: missing {name}")
@@ -195,7 +195,7 @@ def compare(
 def _read_state(
     names: Any, tensors: Mapping[str, Array]
 ) -> tuple[dict[str, LSTMState], dict[str, Array]]:
-    """Give the state of the layers `names`, and the tensors that belong to it."""
+    """Return the state of the layers `names`, and the tensors that belong to it."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"state: expected a list of names of layers, got {names!r}")
     full = [f"state.{name}.{part}" for name in names for part in "hc"]
@@ -209,7 +209,7 @@ def _read_state(
 
 
 def _describe_state(place: int, state: CallbackState, tensors: dict[str, Array]) -> dict[str, Any]:
-    """Describe a state as JSON can hold it; its arrays go to `tensors`."""
+    """Describe a state in JSON's types; its arrays go to `tensors`."""
     arrays = {key: value for key, value in state.state.items() if isinstance(value, np.ndarray)}
     tensors.update((f"callbacks.{place}.{key}", value) for key, value in arrays.items())
     return {
@@ -223,7 +223,7 @@ def _describe_state(place: int, state: CallbackState, tensors: dict[str, Array])
 def _read_states(
     entries: Any, tensors: Mapping[str, Array]
 ) -> tuple[list[CallbackState], dict[str, Array]]:
-    """Undo `_describe_state`; also give the tensors that belong to states."""
+    """Undo `_describe_state`; also return the tensors that belong to states."""
     if not isinstance(entries, list):
         raise ValueError(f"callbacks: expected a list, got {entries!r}")
     states: list[CallbackState] = []

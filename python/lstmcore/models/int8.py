@@ -42,7 +42,7 @@ def encode(name: str, values: Array, inputs: int | tuple[int, ...]) -> tuple[Arr
         -127 to 127, the nearest, ties to even.
     scales : ndarray of float32
         The largest magnitude of an output's values by 127, rounded up to 16 binary digits: so the
-        product of a number and a scale is exact, and encoding such products gives the same again.
+        product of a number and a scale is exact, and encoding such products returns the same.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def unpack(tensors: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dic
     Raises
     ------
     ValueError
-        If numbers or scales are missing, or are not what `encode` gives.
+        If numbers or scales are missing, or are not what `encode` returns.
     """
     rest = dict(tensors)
     values: dict[str, Array] = {}

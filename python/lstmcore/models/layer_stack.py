@@ -24,7 +24,7 @@ from lstmcore.models.model import Model
 __all__ = ["LayerStack"]
 
 RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
-NO_CONTEXT = "no context"  # of a layer beneath all that train: its memory is free again
+NO_CONTEXT = "no context"  # of a layer below all that train: its memory is freed
 
 
 class LayerStack(Model):
@@ -54,8 +54,8 @@ class LayerStack(Model):
         Parameters
         ----------
         layer : Layer
-            To a model that is built already it is built at once, for what the last layer returns.
-            The other layers keep their weights, and the optimizer what it remembers of them; see
+            If the model is already built, the layer is built at once for the outputs of the last
+            layer. The other layers keep their weights and the optimizer its slots for them; see
             also `pop`.
 
         Raises
@@ -83,19 +83,19 @@ class LayerStack(Model):
     def pop(self) -> Layer:
         """Take the last layer out of the model.
 
-        The others keep their weights, and the optimizer what it remembers of them. What `compile`
-        was told stays, unless the loss does not go with what is the last activation now, and so do
-        `class_names` if they are as many as the outputs.
+        The others keep their weights and the optimizer its slots for them. The model stays compiled
+        unless the loss does not fit the new last activation, and keeps `class_names` if their
+        number still matches the outputs.
 
         Returns
         -------
         Layer
-            With its weights, which are its own now: it can stand in another model.
+            With weights of its own now, so that it can be added to another model.
 
         Raises
         ------
         ValueError
-            If there is no layer, the model is quantized, or `fit` is running.
+            If the model has no layers, is quantized, or `fit` is running.
         """
         if not self.layers:
             raise ValueError("pop: the model has no layers")
@@ -119,7 +119,7 @@ class LayerStack(Model):
         return last
 
     def _change(self, specs: Mapping[str, WeightSpec]) -> None:
-        """Hold the weights `specs`: those of the last layer came or went."""
+        """Hold the weights `specs` from now on: the last layer was added or removed."""
         parameters = self.parameters
         bound = [layer for layer in self._network if layer.parameters is parameters]
         parameters.change(specs)
@@ -146,7 +146,7 @@ class LayerStack(Model):
         self._build(input_shape, initialize=True)
 
     def _build_to_fill(self, input_shape: Sequence[int | None]) -> None:
-        """Do as `build`, but for the initial values: for who writes all weights next."""
+        """Build without initial values, for a caller that fills in all weights next."""
         self._build(input_shape, initialize=False)
 
     def _build(self, input_shape: Sequence[int | None], initialize: bool) -> None:
@@ -157,9 +157,9 @@ class LayerStack(Model):
             self._parameters = self._make_parameters(specs, initialize)
 
     def _plan(self, input_shape: Sequence[int | None]) -> dict[str, WeightSpec]:
-        """Fix all widths, and list the weights by full name; nothing is allocated yet.
+        """Fix all widths and list the weights by full name; nothing is allocated yet.
 
-        The half of `build` that tells whether layers fit together.
+        This half of `build` finds out whether the layers fit together.
         """
         network = self._network
         if not network:
@@ -189,7 +189,7 @@ class LayerStack(Model):
         return shape, {f"{layer.name}.{spec.name}": spec for spec in layer.weight_specs()}
 
     def _axis_advice(self, index: int, shape: Shape) -> str:
-        """Say what to do about inputs of `shape` that have too few axes for a layer."""
+        """Return the end of an error about inputs of `shape` with too few axes for a layer."""
         if index == 0:
             return missing_axes(len(shape))
         for before in reversed(self._network[:index]):
@@ -213,14 +213,14 @@ class LayerStack(Model):
 
     @property
     def input_shape(self) -> Shape:
-        """Of a batch, None where it is open."""
+        """Shape of a batch, with None for sizes that are open."""
         assert self.parameters is not None
         assert self._input_shape is not None
         return self._input_shape
 
     @property
     def output_shape(self) -> Shape:
-        """Of a batch, None where it is open."""
+        """Shape of a batch, with None for sizes that are open."""
         assert self.parameters is not None
         return self._shapes[-1]
 
@@ -236,11 +236,11 @@ class LayerStack(Model):
         inputs : ndarray, shape (N, ...)
         lengths : ndarray of int64, shape (N,), or None
         training : bool
-            Whether dropout acts and contexts are wanted.
+            Whether dropout is applied and contexts are returned.
         seed : int
             Of the dropout masks.
         logits : bool
-            Whether the last layer leaves its activation out.
+            Whether the last layer skips its activation.
 
         Returns
         -------
@@ -262,14 +262,14 @@ class LayerStack(Model):
         state: Mapping[str, LSTMState],
         reset: Array | None = None,
     ) -> tuple[Array, Array | None, list[Any], ModelState]:
-        """Compute as `forward` does, from `state`, and also give the state at the end.
+        """Compute as `forward` does, from `state`, and also return the state at the end.
 
         Parameters
         ----------
         inputs, lengths, training, seed, logits
             As in `forward`.
         state : mapping of str to LSTMState
-            Checked; recurrent layers that are not in it begin with zeros.
+            Checked; recurrent layers without an entry begin with zeros.
         reset : ndarray of bool, shape (N, T), optional
             True where a new sequence begins, for all recurrent layers.
 
@@ -300,7 +300,7 @@ class LayerStack(Model):
         return inputs, lengths, contexts, after
 
     def _output_lengths(self, lengths: Array) -> Array:
-        """Give the time steps of the outputs for those of the inputs; see `Layer`."""
+        """Return the lengths of the outputs for those of the inputs; see `Layer.output_lengths`."""
         for layer in self._network:
             lengths = layer.output_lengths(lengths)
         return lengths
@@ -308,13 +308,13 @@ class LayerStack(Model):
     def backward(self, contexts: list[Any], dy: Array) -> None:
         """Write the gradients of all trained weights to ``parameters.gradients``.
 
-        Nothing is computed beneath the lowest layer that trains.
+        Nothing is computed below the lowest layer that trains.
         """
         self._follow_trainable()
         network = self._network
         first = lowest_trained(network)
         while first < len(network) and contexts[first] is NO_CONTEXT:
-            first += 1  # what trains only since the forward
+            first += 1  # a layer made trainable after the forward has no context
         gradient: Array | None = dy
         for index in range(len(network) - 1, first - 1, -1):
             assert gradient is not None
@@ -342,15 +342,14 @@ class LayerStack(Model):
         -------
         dict of str to LSTMState
             For each recurrent layer, by name, a pair of h (L, N, H) and c (L, N, H), with L stacked
-            layers; h is P wide with a projection. A value like any other: copy it, choose its rows,
-            change it, pass it on.
+            layers; h is P wide with a projection. It is a plain value: you may copy it, select
+            rows, change it and pass it on.
 
         Raises
         ------
         ValueError
-            If the model is not built, or a state cannot pass from what comes before to what comes
-            after: there is no recurrent layer, or one that begins at the end, or another that looks
-            at several steps.
+            If the model is not built, or no state can pass from one call to the next, since it has
+            no recurrent layer, or a layer walks backwards, or a layer looks at several steps.
         """
         rows = _checks.integer(batch_size, "batch_size", 0)
         dtype = self.parameters.dtype
@@ -456,7 +455,7 @@ class LayerStack(Model):
 
 
 def _free_name(class_name: str, taken: set[str | None]) -> str:
-    """Make "global_max_pooling1d" of "GlobalMaxPooling1D", with a number if it is taken."""
+    """Turn "GlobalMaxPooling1D" into "global_max_pooling1d", with a number if that is taken."""
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", class_name)
     name = base = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", words).lower()
     number = 0

@@ -32,11 +32,11 @@ class Model(Trained, Summarized):
         Parameters
         ----------
         path : str or path
-            Replaced if it is there.
+            An existing file is replaced.
         include_optimizer : bool, default True
-            Whether also what is needed to go on training: the optimizer, its slots, loss, metrics,
+            Whether to save what training needs to resume: the optimizer, its slots, loss, metrics,
             the numbers of steps and epochs taken, and what callbacks remember. A quantized model
-            has none of it.
+            has none of this.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class Model(Trained, Summarized):
     ) -> LoadedWeights:
         """Copy the weights of another model, or of its file, into this model's layers.
 
-        What is frozen is loaded too, and what the optimizer remembers stays.
+        Frozen weights are loaded too, and the optimizer keeps its slots.
 
         Parameters
         ----------

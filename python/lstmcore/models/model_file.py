@@ -1,4 +1,4 @@
-"""Model files: one safetensors file, with everything that is no array as JSON in its metadata.
+"""Model files: one safetensors file; all that is not an array is JSON in its metadata.
 
 The format is described in docs/model_files.md. Files are written atomically and read strictly.
 """
@@ -21,7 +21,7 @@ FORMAT = 1
 """The version of the format of models whose tensors are all of one type."""
 
 QUANTIZED_FORMAT = 2
-"""That of quantized models, the newest that this package reads; also has tensors of int8."""
+"""The version for quantized models, with tensors of int8; the newest that this package reads."""
 
 DEEPEST = 64  # objects and lists within each other in the metadata
 
@@ -34,18 +34,18 @@ def write(
     document: Mapping[str, Any],
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a model file; at no time is there half a file at `path`.
+    """Write a model file, atomically: `path` never holds half a file.
 
     Parameters
     ----------
     path : str or path
-        Replaced if it is there.
+        An existing file is replaced.
     tensors : mapping of str to ndarray
         float32 or float64; with "quantization" in `document` float32 or int8.
     document : mapping
         Everything else, as JSON can hold it; "format" and "checksum" are added.
     notes : mapping of str to str, optional
-        Other entries of the metadata, which no reader of models looks at.
+        Other entries of the metadata, which readers of models ignore.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _check_depth(document: Any) -> None:
-    """Raise ValueError if `document` is deeper than any model, for whoever walks through it."""
+    """Raise ValueError if `document` is nested deeper than that of any model."""
     level = [document]
     for _ in range(DEEPEST):
         level = [

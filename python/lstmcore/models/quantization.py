@@ -1,4 +1,4 @@
-"""Models with weights of 8 bits, for inference, and what that changes."""
+"""Models with weights of 8 bits, for inference, and how their outputs differ."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def quantize(model: ModelT) -> ModelT:
     machines with a unit for it (`cpu_info` tells), and its products are sums of integers.
 
     In memory the weights are float32; a file that `save` writes has 8 bits of each, about a quarter
-    of the size, and `load` gives a quantized model with the same predictions, bit by bit.
+    of the size, and `load` returns a quantized model whose predictions have the same bits.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def quantize(model: ModelT) -> ModelT:
     }
     result = copy.deepcopy(model)
     result._forget_training()
-    if result.is_compiled:  # nothing asks for the optimizer
+    if result.is_compiled:  # the optimizer is never used
         result._set_compiled(replace(result.compiled, optimizer=optimizers.SGD()))
     result.parameters.assign(values)
     result._become_quantized()
@@ -134,7 +134,7 @@ def quantization_report(
     batch_size: int = 32,
     mask: ArrayLike | None = None,
 ) -> QuantizationReport:
-    """Compare what a model and its quantized form give for the same inputs.
+    """Compare the outputs of a model and its quantized form for the same inputs.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def quantization_report(
         Whether outputs are scores of classes along the last axis, at least two, so that it is asked
         which is the largest. None: if the model ends in a softmax.
     batch_size, mask
-        As in `Sequential.predict`. Steps that are not there are not compared.
+        As in `Sequential.predict`. Masked steps are not compared.
 
     Returns
     -------

@@ -47,9 +47,9 @@ class Sequential(LayerStack):
         `Input` may stand first; then the model is built at once, else by the first data it sees.
         `TextVectorization` may stand first; then the model takes strings.
     seed : int, default 0
-        Of everything random: initial values, dropout, order of the samples.
+        Seeds all randomness: initial values, dropout, the order of the samples.
     dtype : {"float32", "float64"}
-        Of all weights, to which inputs and targets are converted that are no ids, classes or text.
+        Of all weights. Inputs and targets other than ids, classes and text are converted to it.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Sequential(LayerStack):
     def class_names(self) -> list[str] | None:
         """Names of the classes, in the order of the outputs; saved with the model.
 
-        Two for a single output: what it is when it is near 0, and near 1. None if there are none.
+        Two for a single output: the class near 0 and the class near 1. None if they were not set.
         """
         return None if self._class_names is None else list(self._class_names)
 
@@ -104,7 +104,7 @@ class Sequential(LayerStack):
                 self._check_class_names(self._class_names)
 
     def _check_class_names(self, names: Sequence[str]) -> None:
-        """Raise ValueError unless there are as many names as the outputs have classes."""
+        """Raise ValueError unless the number of names is that of the classes."""
         units = self.output_shape[-1]
         count = 2 if units == 1 else units
         if len(names) != count:
@@ -114,7 +114,7 @@ class Sequential(LayerStack):
             )
 
     def _structure_changed(self) -> None:
-        """Drop names of classes that the outputs do not have any more; see `Model`."""
+        """Drop names of classes whose number no longer matches the outputs."""
         super()._structure_changed()
         if self._class_names is not None:
             try:
@@ -153,21 +153,21 @@ class Sequential(LayerStack):
         x : array_like
             See `Sequential`.
         training : bool, default False
-            Whether dropout acts.
+            Whether dropout is applied.
         seed : int, default 0
             Of the dropout masks.
 
         Returns
         -------
         ndarray
-            Of ragged input, padded with what the last layer gives past each row's length.
+            For ragged input padded with whatever the last layer returns past a row's length.
         """
         examples = self._inputs(x)
         batch = examples.batch(slice(None))
         return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
 
     def inputs_of(self, x: Inputs, layer: Layer | str) -> tuple[Array, Array | None]:
-        """Compute what comes into a layer, to look at what it makes of it.
+        """Compute the inputs of a layer, for a look at what the layer makes of them.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class Sequential(LayerStack):
         reset : array_like of bool, shape (N, T), optional
             True where a new sequence begins; a list of (T_i,) for ragged input.
         return_state : bool, default False
-            Whether to give the state after each row's last step too.
+            Whether to return the state after each row's last step as well.
         stateful : bool, optional
             Whether each batch continues the rows of the one before; then batches are of the same
             size. None: what the recurrent layers' `stateful` says.
@@ -281,7 +281,7 @@ class Sequential(LayerStack):
         ndarray, shape (N, U) or (N, T, U), or list of ndarray, each of shape (T_i, U)
             In the order of `x`; a list if the input is ragged, or batches differ in their number of
             steps, and the outputs have a time axis.
-            With a mask and a time axis an array, 0 at steps that are not there.
+            With a mask and a time axis an array, 0 at masked steps.
             With `return_state` a pair of that and the state.
         """
         return_state = _checks.flag(return_state, "return_state")
@@ -369,7 +369,7 @@ class Sequential(LayerStack):
         return 2 if ids else 3
 
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
-        """Compute all outputs, without steps that are not there; see `Model._output_rows`."""
+        """Compute the outputs of all valid steps as rows."""
         if y is not None:
             raise ValueError("y: expected None for a Sequential, whose outputs follow from x")
         examples = self._inputs(x, mask)
@@ -379,7 +379,7 @@ class Sequential(LayerStack):
         return loop.output_rows(self, examples, batch_size, carried)
 
     def _document(self) -> dict[str, Any]:
-        """Give what a model file says of the layers; see `Model._document`."""
+        """Return what a model file says of the layers."""
         document: dict[str, Any] = {
             "input_shape": list(self.input_shape),
             "layers": [describe(layer) for layer in self.layers],
@@ -428,7 +428,7 @@ class Sequential(LayerStack):
         return add_reset(inputs, reset)
 
     def _is_stateful(self, stateful: bool | None) -> bool:
-        """Say whether batches continue each other."""
+        """Return whether each batch continues the rows of the one before."""
         layers = self.recurrent_layers
         if stateful is None:
             kinds = {layer.stateful for layer in layers.values()}

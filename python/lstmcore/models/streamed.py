@@ -18,16 +18,16 @@ from lstmcore.training.samples import Samples
 
 __all__ = ["Streamed"]
 
-BLOCK = 2**20  # elements that a check looks at at once
+BLOCK = 2**20  # elements that a check reads at a time
 
 
 @dataclass(frozen=True)
 class Streamed(Examples):
     """Samples of which only a window of a batch is in memory.
 
-    The fields of `Examples` are sources: anything with a shape (N, T, ...) that gives an array when
-    it is sliced by [rows, steps], where rows are a slice or rising numbers; weights may also be
-    (N,). What they hold is checked once, in blocks, if there are values that may be wrong.
+    The fields of `Examples` are sources: anything with a shape (N, T, ...) that returns an array
+    when sliced by [rows, steps], where rows are a slice or rising numbers; weights may also be
+    (N,). Their values are checked once, in blocks, unless any value is right.
     """
 
     model: Any = None
@@ -43,9 +43,9 @@ class Streamed(Examples):
         given: Samples,
         intake: Intake,
     ) -> "Streamed":
-        """Check what may be wrong but for values that need not be looked at all at once.
+        """Check shapes and whatever can be checked in blocks.
 
-        Whether those of x and y are finite is checked window by window.
+        Whether x and y are finite is checked later, window by window.
 
         Raises
         ------
@@ -95,12 +95,12 @@ class Streamed(Examples):
         return samples
 
     def check(self) -> None:
-        """Look at all that may be wrong: ids, targets, weights and resets, in blocks."""
+        """Check ids, targets, weights and resets, a block at a time."""
         count, steps, *rest = self.inputs.shape
         self.read(slice(0, 1), 0, 1)
         if rest and self.weights is None and not self.loss.labels:
             return
-        blank = np.zeros((), self.model.dtype) if rest else None  # values of x may be anything
+        blank = np.zeros((), self.model.dtype) if rest else None  # floats need no look here
         width = max(1, min(steps, BLOCK))
         height = max(1, BLOCK // width)
         for row in range(0, count, height):
@@ -134,7 +134,7 @@ class Streamed(Examples):
         return self.read(rows, 0, self.inputs.shape[1])
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
-        """Read the samples `rows` in pieces of `size` time steps; None: all at once."""
+        """Read the samples `rows` in windows of `size` time steps; None: all at once."""
         steps = self.inputs.shape[1]
         size = steps if size is None else size
         for begin in range(0, steps, size):

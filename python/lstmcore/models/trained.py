@@ -15,12 +15,10 @@ from lstmcore._typing import (
     Inputs,
     OnNan,
     OptimizerName,
-    Shape,
     State,
     ValidationData,
     Verbose,
 )
-from lstmcore.functional import LSTMState
 from lstmcore.layers.states import ModelState
 from lstmcore.models.weighted import Weighted
 from lstmcore.training import fitting, loop, losses
@@ -69,7 +67,7 @@ class Trained(Weighted):
         self.stop_training = False
         self._metadata: dict[str, str] = {}
         self._compiled: Compiled | None = None
-        self._judged: Compiled | None = None  # what goes with the layers; see _check_head
+        self._judged: Compiled | None = None  # the one that `_check_head` has checked
         self._listeners: CallbackList | None = None
         self._callback_states: list[CallbackState] = []
         self._state: ModelState | None = None
@@ -89,7 +87,8 @@ class Trained(Weighted):
         Parameters
         ----------
         optimizer : Optimizer or {"sgd", "rmsprop", "adam", "adamw"}
-            None for a quantized model, and only for that: it is evaluated, not trained.
+            None for a quantized model, which can be evaluated but not trained, and only for such a
+            model.
         loss : Loss or str
             A short name, as "mse" or "sparse_categorical_crossentropy", means the loss with its
             default options; see `lstmcore.losses`. A function of your own with its gradient is a
@@ -105,9 +104,10 @@ class Trained(Weighted):
         Raises
         ------
         ValueError
-            If a name is unknown or things do not fit, as a loss of probabilities behind a last
-            layer that does not make them. What depends on the number of outputs, as a top 5 of 2
-            classes, is found here if the model is built, else by `fit` before its first step.
+            If a name is unknown or the parts do not fit together, such as a loss of probabilities
+            after a last layer that makes none. What depends on the number of outputs, such as the
+            top 5 of 2 classes, is checked here if the model is built, else by `fit` before its
+            first step.
 
         Notes
         -----
@@ -123,7 +123,7 @@ class Trained(Weighted):
                     "optimizer: expected None for a quantized model, which can be evaluated but "
                     f"not trained, got {optimizer!r}"
                 )
-            optimizer = "sgd"  # which nothing asks for
+            optimizer = "sgd"  # never used
         elif optimizer is None:
             raise ValueError("optimizer: expected an Optimizer or its name, got None")
         check_head(losses.get(loss), self._network)
@@ -133,9 +133,9 @@ class Trained(Weighted):
         self._compiled = compiled
 
     def _check_head(self) -> None:
-        """Raise ValueError if the loss does not go with layers that have come since `compile`.
+        """Raise ValueError if the loss does not fit layers that were added after `compile`.
 
-        A built model whose layers change is given a new `Compiled`, so it is judged once.
+        A built model whose layers change gets a new `Compiled`, so one check of each is enough.
         """
         if self._judged is not self.compiled:
             check_head(self.compiled.loss, self._network)
@@ -171,7 +171,7 @@ class Trained(Weighted):
             )
 
     def _forget_training(self) -> None:
-        """Leave behind what the last `fit` left: history, epochs, states."""
+        """Forget the last `fit`: its history, epochs and states."""
         self.epoch, self.history, self.stop_training = 0, None, False
         self._listeners, self._callback_states, self._state = None, [], None
 
@@ -218,46 +218,45 @@ class Trained(Weighted):
         batch_size : int, optional
             None: 32.
         epochs : int, default 1
-            Number of the epoch at which training ends.
+            The number of the last epoch.
         verbose : {0, 1, 2, "auto"} or bool
             0: nothing; 2: a line for each epoch, and one that says what the training did; 1 and
             "auto": the same and, in a terminal or a notebook, a bar for the batches.
         callbacks : sequence of Callback, or Callback, optional
         validation_split : float, default 0.0
-            Share of the samples, the last ones, that are not trained on but evaluated.
+            Share of the samples that is held out for evaluation; they are taken from the end.
         validation_data : tuple, or what yields batches, optional
             (x, y) or (x, y, sample_weight) to evaluate instead, or as `x`.
         shuffle : bool, optional
-            Whether the order of the samples is drawn anew in each epoch. If not, ragged samples
-            are not batched by length either. None: yes, but not if `stateful`.
+            Whether the samples are shuffled before each epoch. If not, ragged samples are not
+            batched by length either. None: yes, unless `stateful`.
         class_weight : mapping of int to float, optional
-            Weight of the samples of each class in training, times `sample_weight`; 1 for others.
-            What is validated on has none.
+            Weight of the samples of each class in training, multiplied by `sample_weight`; 1 for
+            classes that are not listed. Validation ignores it.
         sample_weight : array_like, shape (N,) or (N, T), optional
-            Weights in the loss and in `weighted_metrics`, not in metrics; converted to the model's
-            dtype. Where one is 0, y may be anything, such as NaN or -1; metrics leave out what is
-            no target there.
+            Weights in the loss and in `weighted_metrics`, not in `metrics`, converted to the
+            model's dtype. Where a weight is 0, y may be anything, such as NaN or -1, and metrics
+            leave out entries that are no targets.
         initial_epoch : int, default 0
             Epoch to begin with, counted from 0, and so how many are done already; at most `epochs`.
             If it is the attribute `epoch`, the training is resumed: callbacks of the same classes
             go on where those of the last `fit`, or of the saved one, were.
         steps_per_epoch : int, optional
-            Batches of an epoch. An iterator then goes on where the epoch before stopped, and so
-            does what can be iterated anew, which begins anew at its end. None: all that there are;
-            an iterator, which can be walked through only once, then serves one epoch only.
+            Batches of an epoch. An iterator then continues where the epoch before stopped, and so
+            does an iterable, which starts over at its end. None: all batches; an iterator, which
+            can be consumed only once, then serves a single epoch.
         validation_steps : int, optional
-            Batches to validate on: the first ones, the same after each epoch, but for an iterator,
-            which goes on. None: as for `steps_per_epoch`.
+            Batches to validate on: the first ones, the same after each epoch, except for an
+            iterator, which continues. None: as for `steps_per_epoch`.
         validation_batch_size : int, optional
             None: `batch_size`.
         tbptt : int, optional
-            Truncated backpropagation through time (Williams & Peng 1990): sequences are worked
-            through in windows of so many steps, the last one maybe shorter, with a step of the
-            optimizer after each. The state passes from window to window, the gradient does not, so
-            memory holds one window. For a `Sequential` with targets at every step and layers that
-            walk forwards only. x, y, `sample_weight` and `reset` may then be anything that is
-            sliced by [rows, steps] like an array, such as a ``numpy.memmap``, and is read window by
-            window.
+            Truncated backpropagation through time (Williams & Peng 1990): sequences are processed
+            in windows of this many steps (the last may be shorter), with an optimizer step after
+            each. The state passes from window to window but the gradient does not, so memory holds
+            one window. For a `Sequential` with targets at every step and layers that walk forwards
+            only. x, y, `sample_weight` and `reset` may then be anything that is sliced by
+            [rows, steps] like an array, such as a ``numpy.memmap``, and is read window by window.
             None: the gradient through whole sequences.
         stateful : bool, optional
             Whether each batch continues the rows of the one before, so that the state passes from
@@ -332,7 +331,7 @@ class Trained(Weighted):
             raise ValueError(f"{name}: fit is running; change the layers when it has ended")
 
     def _structure_changed(self) -> None:
-        """Keep what `compile` was told, if it fits, and drop what the last `fit` left."""
+        """Keep the arguments of `compile` if they still fit, and drop what the last `fit` left."""
         self._callback_states, self._state = [], None
         compiled = self._compiled
         if compiled is None:
@@ -345,19 +344,19 @@ class Trained(Weighted):
 
     @property
     def _states_of_callbacks(self) -> list[CallbackState]:
-        """What the callbacks of the `fit` that runs, or of the last one, remember."""
+        """What the callbacks of the running `fit`, or of the last one, remember."""
         return self._callback_states if self._listeners is None else self._listeners.states()
 
     def _keep_callback_states(self, states: Sequence[CallbackState]) -> None:
-        """Keep `states` for a `fit` that goes on at the epoch where they were."""
+        """Keep `states` for a `fit` that resumes at their epoch."""
         self._callback_states = list(states)
 
     @property
     def state(self) -> ModelState | None:
         """The state after the last batch of the last stateful `fit`; saved with the model.
 
-        None if there was none. May be set: a value that nothing but you looks at, such as for
-        ``fit(..., state=model.state)``, which goes on with what comes next.
+        None if there was none. May be set. It is stored for your use and the library never reads
+        it: ``fit(..., state=model.state)`` trains on with the steps that follow.
         """
         return self._state
 
@@ -437,7 +436,7 @@ class Trained(Weighted):
         steps : int, optional
             How many batches; None: all. With an iterator that never ends it must be given.
         return_dict : bool, default False
-            Whether to give them by name.
+            Whether to return a dict by name instead of a list.
         reset, state, stateful, mask
             As in `predict`.
 
@@ -486,7 +485,7 @@ class Trained(Weighted):
             Where the recurrent layers begin; see `initial_state`. No gradient passes to what comes
             before. None: zeros.
         return_state : bool, default False
-            Whether to give the state after the last step, too.
+            Whether to return the state after the last step as well.
         on_nan : {"raise", "ignore"}
             As in `fit`: "raise" leaves the weights as they were before the call.
 
@@ -548,70 +547,19 @@ class Trained(Weighted):
         """Write the model to a file, as `ModelCheckpoint` does; see `Model.save`."""
         raise NotImplementedError
 
-    # ---- for subclasses ----------------------------------------------------------------------
-
-    @property
-    def output_shape(self) -> Shape:
-        """Of a batch, None where it is open."""
-        raise NotImplementedError
+    # ---- what a subclass adds ------------------------------------------------------------------
 
     @property
     def _batch_rank(self) -> int:
         """How many axes x of one batch has; 1 for texts."""
         raise NotImplementedError
 
-    @property
-    def _last_activation(self) -> str:
-        """What the outputs went through last; see `Layer.last_activation`."""
-        return self._network[-1].last_activation
-
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
-        """Compute all outputs, without steps that are not there, as rows (M, U)."""
+        """Compute the outputs of all valid steps as rows (M, U)."""
         raise NotImplementedError
 
     def _begin_epoch(self, epoch: int) -> None:
-        """Take note that `fit` begins an epoch, for what depends on its number."""
-
-    def forward(
-        self, inputs: Any, lengths: Array | None, training: bool, seed: int, logits: bool
-    ) -> tuple[Array, Array | None, Any]:
-        """Compute one checked batch; see `Sequential.forward`."""
-        raise NotImplementedError
-
-    def _forward_from(
-        self,
-        inputs: Any,
-        lengths: Array | None,
-        training: bool,
-        seed: int,
-        logits: bool,
-        state: Mapping[str, LSTMState],
-        reset: Array | None = None,
-    ) -> tuple[Array, Array | None, Any, ModelState]:
-        """Compute as `forward` does, from a state to a state; see `Sequential._forward_from`."""
-        return (*self.forward(inputs, lengths, training, seed, logits), {})
-
-    def backward(self, contexts: Any, dy: Array) -> None:
-        """Write the gradients of all weights to ``parameters.gradients``."""
-        raise NotImplementedError
-
-    def _check_passes_state(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
-        raise ValueError(
-            f"{name}: not for {type(self).__name__}, which works on whole sequences, so that no "
-            "state passes from one call to the next"
-        )
-
-    def _check_state(
-        self,
-        state: Any,
-        rows: int | None = None,
-        name: str = "state",
-        intake: Intake | None = None,
-    ) -> ModelState:
-        """Return `state` with its pairs checked; see `Sequential._check_state`."""
-        self._check_passes_state(name)
-        return dict(state)
+        """Note that `fit` begins an epoch, for what depends on its number."""
 
     def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> Examples:
         """Check samples and targets; with `windows` they may be `Streamed`."""

@@ -1,4 +1,4 @@
-"""Layers and their weights, side by side: what every model begins with."""
+"""Layers, their weights, and what a subclass computes with them: where every model begins."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._intake import Intake
 from lstmcore._options import Checked
 from lstmcore._seeds import derive
 from lstmcore._suggest import did_you_mean
-from lstmcore._typing import Array, DType
+from lstmcore._typing import Array, DType, Shape
+from lstmcore.functional import LSTMState
 from lstmcore.layers import Layer, LSTMCell
 from lstmcore.layers.base import follow_trainable
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.states import ModelState
 from lstmcore.layers.switches import SWITCHES
 
 __all__ = ["Weighted"]
@@ -23,7 +26,7 @@ INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
 
 
 class Weighted(Checked):
-    """Layers whose weights lie side by side: what every model is.
+    """Layers whose weights lie side by side in one array.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ class Weighted(Checked):
 
     @property
     def seed(self) -> int:
-        """Of everything random; set after building, it acts on what is drawn from then on."""
+        """Seeds all randomness; setting it after building affects only later draws."""
         return self._seed
 
     @seed.setter
@@ -70,9 +73,9 @@ class Weighted(Checked):
 
     @contextmanager
     def _unchanged_on_error(self, *others: Any) -> Iterator[None]:
-        """Give this model, its layers and `others` their attributes back if the block raises.
+        """Restore the attributes of this model, its layers and `others` if the block raises.
 
-        So a refused call leaves no half-built model behind, nor one built for refused data.
+        A refused call then leaves no half-built model behind, nor one built for refused data.
         """
         layers = [inner for layer in self.layers for inner in layer._layers_within()]
         before = [(thing, dict(vars(thing))) for thing in (self, *layers, *others)]
@@ -82,12 +85,12 @@ class Weighted(Checked):
             for thing, attributes in before:
                 vars(thing).clear()
                 vars(thing).update(attributes)
-            SWITCHES.note()  # among the attributes is what is frozen
+            SWITCHES.note()  # `trainable` is among the attributes
             raise
 
     @property
     def built(self) -> bool:
-        """Whether the widths are fixed and the weights there."""
+        """Whether the widths are fixed and the weights allocated."""
         return self._parameters is not None
 
     @property
@@ -105,9 +108,9 @@ class Weighted(Checked):
         return self._quantized
 
     def _become_quantized(self) -> None:
-        """Take note that the matrices are multiples of their scales, and compute accordingly.
+        """Compute with int8 from now on: the matrices are multiples of their scales.
 
-        From now on nobody writes to the weights.
+        Nobody may write to the weights any more.
         """
         for layer in self._network:
             for cell in layer._layers_within():
@@ -120,7 +123,7 @@ class Weighted(Checked):
         self._quantized = True
 
     def _check_quantized(self) -> None:
-        """Raise ValueError if a layer does not compute as those of a quantized model do."""
+        """Raise ValueError if a layer does not compute with int8, as a quantized model must."""
         for layer in self._network:
             for cell in layer._layers_within():
                 if isinstance(cell, LSTMCell) and cell.precision != "int8":
@@ -147,7 +150,7 @@ class Weighted(Checked):
         Raises
         ------
         ValueError
-            If there is no such layer; the error says which there are.
+            If no layer has this name or place; the error lists the layers.
         TypeError
             If `name` is no string or `index` no integer.
         """
@@ -189,8 +192,8 @@ class Weighted(Checked):
         Parameters
         ----------
         weights : sequence of ndarray, or mapping of str to ndarray
-            All, in the order of `get_weights`; or some, by name. Numbers of any type are converted
-            to the model's.
+            All of them in the order of `get_weights`, or some by name. Numbers of any type are
+            converted to the model's dtype.
 
         Raises
         ------
@@ -198,7 +201,7 @@ class Weighted(Checked):
             If the number, a name or a shape is wrong, or the model is quantized; nothing is changed
             then.
         TypeError
-            If they are no numbers; nothing is changed then.
+            If they are not numbers; nothing is changed then.
         """
         if isinstance(weights, Mapping):
             self.parameters.assign(weights, convert=True)
@@ -212,7 +215,7 @@ class Weighted(Checked):
         """Count the parameters."""
         return int(self.parameters.values.size)
 
-    # ---- for subclasses ----------------------------------------------------------------------
+    # ---- parameters --------------------------------------------------------------------------
 
     def _check_trains(self) -> None:
         """Raise ValueError if a layer computes in a precision that is for inference only."""
@@ -226,7 +229,7 @@ class Weighted(Checked):
     ) -> Parameters:
         """Allocate all weights and bind the layers to them.
 
-        Without `initialize` they are zeros, for who writes all of them next.
+        Without `initialize` they are zeros, for a caller that fills in all of them next.
         """
         parameters = Parameters(specs, self.dtype)
         for index in range(len(self._network)):
@@ -242,7 +245,7 @@ class Weighted(Checked):
         seed = derive(self.seed, INITIAL_VALUES, index) if layer.seed is None else layer.seed
         if initialize:
             parameters.initialize(list(names.values()), seed)
-        if before:  # of a layer that was called on its own
+        if before:  # the layer was called on its own and keeps its weights
             parameters.assign({names[name]: value for name, value in before.items()})
         layer.bind(parameters, names)
 
@@ -259,7 +262,60 @@ class Weighted(Checked):
             )
 
     def _structure_changed(self) -> None:
-        """Let go of what belongs to the layers that the model had before."""
+        """Drop what belonged to the layers that the model had before."""
+
+    # ---- what a subclass computes ---------------------------------------------------------------
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of a batch of outputs, with None for sizes that are open."""
+        raise NotImplementedError
+
+    @property
+    def _last_activation(self) -> str:
+        """The activation of the outputs; see `Layer.last_activation`."""
+        return self._network[-1].last_activation
+
+    def forward(
+        self, inputs: Any, lengths: Array | None, training: bool, seed: int, logits: bool
+    ) -> tuple[Array, Array | None, Any]:
+        """Compute one checked batch; see `Sequential.forward`."""
+        raise NotImplementedError
+
+    def _forward_from(
+        self,
+        inputs: Any,
+        lengths: Array | None,
+        training: bool,
+        seed: int,
+        logits: bool,
+        state: Mapping[str, LSTMState],
+        reset: Array | None = None,
+    ) -> tuple[Array, Array | None, Any, ModelState]:
+        """Compute as `forward` does, from a state to a state; see `Sequential._forward_from`."""
+        return (*self.forward(inputs, lengths, training, seed, logits), {})
+
+    def backward(self, contexts: Any, dy: Array) -> None:
+        """Write the gradients of all weights to ``parameters.gradients``."""
+        raise NotImplementedError
+
+    def _check_passes_state(self, name: str) -> None:
+        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
+        raise ValueError(
+            f"{name}: not for {type(self).__name__}, which works on whole sequences, so that no "
+            "state passes from one call to the next"
+        )
+
+    def _check_state(
+        self,
+        state: Any,
+        rows: int | None = None,
+        name: str = "state",
+        intake: Intake | None = None,
+    ) -> ModelState:
+        """Return `state` with its pairs checked; see `Sequential._check_state`."""
+        self._check_passes_state(name)
+        return dict(state)
 
 
 def _find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:

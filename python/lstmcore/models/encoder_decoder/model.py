@@ -236,7 +236,7 @@ class EncoderDecoder(Model, Configurable):
         return self._parameters
 
     def _build_to_fill(self) -> None:
-        """Make `parameters` without initial values: for who writes all weights next."""
+        """Make `parameters` without initial values, for a caller that fills in all weights next."""
         self._parameters = self._make_parameters(self._specs, initialize=False)
 
     @property
@@ -251,7 +251,7 @@ class EncoderDecoder(Model, Configurable):
     # ---- computation -------------------------------------------------------------------------
 
     def _become_quantized(self) -> None:
-        """Also tell what the constructor was given; see `Weighted._become_quantized`."""
+        """Also change the option `precision`; see `Weighted._become_quantized`."""
         super()._become_quantized()
         object.__setattr__(self, "precision", "int8")  # which no user can set
 
@@ -260,26 +260,26 @@ class EncoderDecoder(Model, Configurable):
         self._sampling_epoch = epoch
 
     def sampling_probability(self, epoch: int) -> float:
-        """Give the probability of scheduled sampling in an epoch, counted from 0."""
+        """Return the probability of scheduled sampling in an epoch, counted from 0."""
         chosen = self.scheduled_sampling
         return check_share(chosen(epoch)) if isinstance(chosen, Schedule) else chosen
 
     def forward(
         self, inputs: Pair, lengths: Array | None, training: bool, seed: int, logits: bool
     ) -> tuple[Array, Array | None, Context | None]:
-        """Compute the outputs for one checked batch of pairs, the targets being given.
+        """Compute the outputs for one checked batch of pairs; the decoder reads the targets.
 
         Parameters
         ----------
         inputs : Pair
         lengths : ndarray of int64, shape (N,)
-            Of what the decoder is given: the targets' and one.
+            Steps of the decoder: each target's length and one.
         training : bool
-            Whether dropout and scheduled sampling act and a context is wanted.
+            Whether dropout and scheduled sampling are applied and a context is returned.
         seed : int
-            Of both.
+            Seeds both.
         logits : bool
-            Whether the softmax is left out.
+            Whether the softmax is skipped.
 
         Returns
         -------
@@ -302,16 +302,16 @@ class EncoderDecoder(Model, Configurable):
         self._coder.backward(contexts, dy)
 
     def __call__(self, x: Inputs, y: Inputs, *, training: bool = False, seed: int = 0) -> Array:
-        """Compute the probabilities of the targets' tokens, the tokens before each being given.
+        """Compute the probability of each token of the targets after the tokens before it.
 
         Parameters
         ----------
         x, y : array_like, or list of array_like
             Sources and targets; see `EncoderDecoder`.
         training : bool, default False
-            Whether dropout and scheduled sampling act.
+            Whether dropout and scheduled sampling are applied.
         seed : int, default 0
-            Of both.
+            Seeds both.
 
         Returns
         -------
@@ -533,12 +533,12 @@ class EncoderDecoder(Model, Configurable):
         super().compile(optimizer, loss, metrics, weighted_metrics)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments that make an equal model; see `Configurable`."""
+        """Return the arguments that make an equal model; see `Configurable`."""
         given = [name for name in arguments(type(self)) if name != "dtype"]
         return {**describe_arguments(self, given), "dtype": self.dtype.name}
 
     def _document(self) -> dict[str, Any]:
-        """Give what a model file says of the model; see `Model._document`."""
+        """Return what a model file says of the model."""
         config = self.get_config()
         del config["seed"], config["dtype"]  # which a file says of every model
         document: dict[str, Any] = {
