@@ -250,7 +250,7 @@ def on_batch(
 
 
 def _are_batches(model: Trainable, samples: Samples) -> bool:
-    """Tell whether `samples.x` yields batches of samples."""
+    """Return whether `samples.x` yields batches of samples."""
     if isinstance(samples.x, list) and samples.y is not None:
         return False  # rows beside their targets
     return is_batches(samples.x, model._batch_rank, lone=True)
@@ -292,7 +292,7 @@ def _iterated(
 
 
 def _refuse_pair(x: Any) -> None:
-    """Raise ValueError if `x`, which stands alone, is what should be x and y."""
+    """Raise ValueError if `x`, passed without y, seems to hold both."""
     if not isinstance(x, (tuple, list)) or len(x) not in (2, 3):
         return
     if all(hasattr(part, "__len__") and not isinstance(part, (str, bytes)) for part in x):
@@ -315,7 +315,7 @@ def _results(logs: dict[str, float], return_dict: bool) -> Any:
 
 
 def _check_trains(model: Trainable, name: str) -> None:
-    """Raise ValueError, which calls the method `name`, if there is nothing that can be trained."""
+    """Raise ValueError, which calls the method `name`, if no weight can be trained."""
     if model.parameters.values.size == 0:
         raise ValueError(f"{name}: the model has no weights to train")
     model._follow_trainable()
@@ -330,7 +330,7 @@ def _check_trains(model: Trainable, name: str) -> None:
 def _begin(
     model: Fitted, listeners: CallbackList, params: Mapping[str, Any], names: Sequence[str]
 ) -> None:
-    """Tell callbacks that the training begins, and where it stopped if it is resumed."""
+    """Notify callbacks that the training begins; if it is resumed, restore their states."""
     listeners.set_params(params, names)
     listeners.on_train_begin()
     if params["initial_epoch"] > 0 and params["initial_epoch"] == model.epoch:
@@ -343,7 +343,7 @@ def _begin(
 
 
 def _listed(callbacks: Any) -> list[Callback]:
-    """Return what may be one callback as a list; `CallbackList` judges what is in it."""
+    """Return a list of callbacks, also for a single one; `CallbackList` checks its entries."""
     if callbacks is None:
         return []
     single = isinstance(callbacks, (Callback, type, str)) or not isinstance(callbacks, Iterable)
@@ -368,7 +368,7 @@ def _source(
     limit: int | None,
     argument: str,
 ) -> Source:
-    """Make batches of samples in memory, if they are none yet."""
+    """Divide samples in memory into batches; a source of batches stays as it is."""
     if isinstance(part, Iterated):
         return part
     if carry.stateful:
@@ -383,7 +383,7 @@ def _steps(value: int | None, name: str) -> int | None:
 def _held_out(
     model: Trainable, data: Any, intake: Intake, steps: int | None, windows: bool
 ) -> Examples | Iterated | None:
-    """Check what `fit` validates on: samples, or what yields batches."""
+    """Check the data to validate on: samples, or a source of batches."""
     if data is None:
         return None
     if is_batches(data, model._batch_rank):

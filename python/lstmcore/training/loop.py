@@ -43,7 +43,7 @@ class Totals:
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
     def add(self, value: float, penalty: float, count: int) -> None:
-        """Take in the sum of `count` losses and the penalty on the weights of that moment.
+        """Add the sum of `count` losses and the penalty on the weights at that moment.
 
         `count` is 0 for a batch of rows without steps, which weighs nothing in the mean.
         """
@@ -54,7 +54,7 @@ class Totals:
     def add_metrics(
         self, targets: Array, outputs: Array, mask: Array | None, weights: Array | None
     ) -> None:
-        """Take in the predictions of a batch.
+        """Pass the predictions of a batch to the metrics.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Totals:
 def train_step(
     model: Trainable, batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
 ) -> ModelState:
-    """Make one step of the optimizer on `batch`, from `state`; give the state after it.
+    """Take one step of the optimizer on `batch`, from `state`; return the state after it.
 
     If `guarded`, raise FloatingPointError before the step if the loss or a gradient is not finite.
     """
@@ -143,7 +143,7 @@ def _guard(model: Trainable, loss: float) -> None:
 
 
 def test_step(model: Trainable, batch: Batch, totals: Totals, state: ModelState) -> ModelState:
-    """Compute loss and metrics on `batch`, from `state`; give the state after it."""
+    """Compute loss and metrics on `batch`, from `state`; return the state after it."""
     compiled = model.compiled
     model._follow_trainable()
     outputs, lengths, _, after = model._forward_from(
@@ -167,7 +167,7 @@ def fit(
     carry: Carry,
     guarded: bool,
 ) -> None:
-    """Train from `initial_epoch` to `epochs`, telling `listeners`, who know that it begins."""
+    """Train from `initial_epoch` to `epochs`; `listeners` already know that it begins."""
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
@@ -189,11 +189,11 @@ def fit(
             if carry.stateful:
                 model.state = walk.state
             if validation is not None:
-                # From zeros: what is validated continues nothing that was trained on.
+                # From zeros: validation data does not continue the training data.
                 unseen = replace(carry, first={})
                 results = evaluate(model, validation, 0, unseen)
                 logs.update((f"val_{name}", value) for name, value in results.items())
-            model.epoch = epoch + 1  # what an interruption cuts short, be it validation, is not one
+            model.epoch = epoch + 1  # an epoch cut short, even in validation, does not count
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
@@ -264,7 +264,7 @@ def predict(
 
 
 def output_rows(model: Trainable, examples: Examples, batch_size: int, stateful: bool) -> Array:
-    """Compute the outputs of all samples, or of their steps that are there, as rows (M, U).
+    """Compute the outputs of all samples, or of their valid steps, as rows (M, U).
 
     The order of the rows is that of the batches, the same for every model.
     """
@@ -319,9 +319,9 @@ def _loss(
 def _flatten(
     outputs: Array, lengths: Array | None, batch: Batch
 ) -> tuple[Array, Array, Array | None, Array | None, int]:
-    """Give outputs (M, U), targets, weights and mask (M,), and the number of valid rows.
+    """Return outputs (M, U), targets, weights and mask (M,), and the number of valid rows.
 
-    The mask is 0 where no step is, or no target is known; where weights are 0 it may be 1.
+    The mask is 0 at invalid steps and where no target is known; where weights are 0 it may be 1.
     """
     targets, weights = batch.targets, batch.weights
     assert targets is not None
@@ -358,7 +358,7 @@ def _constrain(parameters: Parameters) -> None:
 
 
 def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:
-    """List what has a penalty: as in Keras, no weight that is not trained."""
+    """List the weights with a penalty; as in Keras, frozen weights have none."""
     return [
         (name, spec)
         for name, spec in parameters.specs.items()
@@ -378,7 +378,7 @@ def _penalty(parameters: Parameters) -> float:
 
 
 def _add_penalties(parameters: Parameters) -> float:
-    """Add the gradients of the penalties, and give their sum."""
+    """Add the gradients of the penalties, and return the penalties' sum."""
     for name, spec in _penalized(parameters):
         gradient, values = parameters.gradient(name), parameters.value(name)
         if spec.l1:

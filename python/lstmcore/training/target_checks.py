@@ -11,7 +11,7 @@ class ChecksTargets(Configurable):
     """Base of losses and metrics, which may refuse rows of targets."""
 
     def wrong_rows(self, targets: Array) -> Array | None:
-        """Tell which rows of targets it cannot take, of those whose weight is not 0.
+        """Return which rows of targets it cannot take, of those whose weight is not 0.
 
         Parameters
         ----------

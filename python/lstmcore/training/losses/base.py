@@ -1,4 +1,4 @@
-"""What every loss is, and what the losses share.
+"""The base of all losses, and what they share.
 
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
@@ -38,7 +38,7 @@ class Loss(ChecksTargets):
     labels : bool
         Whether targets are class numbers, one for each row of outputs, instead of K values.
     activation : str or None
-        The activation that turns logits into the probabilities that the loss is about.
+        The activation that turns logits into the probabilities that the loss compares.
     from_logits : bool
         Whether it takes logits.
     check_gradient : bool

@@ -1,4 +1,4 @@
-"""What every metric is, and the ones that are means over rows.
+"""The base of all metrics, which are means over rows by default.
 
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
@@ -68,7 +68,7 @@ class Metric(ChecksTargets):
         return cls(name=name, **options)
 
     def bind(self, loss: Loss, step_loss: Loss) -> None:
-        """Take note of the losses of the model, before it is trained or evaluated.
+        """Learn the losses of the model, before it is trained or evaluated.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class Metric(ChecksTargets):
 
 
 def no_flags(targets: Array) -> Array | None:
-    """Tell which rows (...) of targets (..., K) have an entry that is neither 1 nor 0 or -1.
+    """Return which rows (...) of targets (..., K) have an entry that is neither 1 nor 0 or -1.
 
     None: no row has.
     """
