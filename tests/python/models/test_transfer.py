@@ -530,7 +530,7 @@ def test_a_copy_of_a_layer_that_is_not_built():
     assert twin.parameters is None
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
+PAGE = Path(__file__).parents[3] / "docs" / "layers.md"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the page is only in the source tree")

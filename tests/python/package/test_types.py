@@ -17,7 +17,7 @@ from lstmcore.config import LSTMConfig, StepOptions, WalkOptions
 from lstmcore.layers import initializers
 from lstmcore.training import losses, metrics, optimizers
 
-PROGRAMS = Path(__file__).parents[1] / "typing"
+PROGRAMS = Path(__file__).parents[2] / "typing"
 MARK = re.compile(r"# error: (.+)$")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "cpp" / "nm_test.py"
+SCRIPT = Path(__file__).parents[2] / "cpp" / "nm_test.py"
 TABLE = "lstmcore::avx2::kernel_table()"
 PART = "lstmcore::avx2::put_products(lstmcore::kernels::KernelTable&)"
 

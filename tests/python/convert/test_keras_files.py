@@ -15,7 +15,7 @@ h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 import lstmcore as lc  # noqa: E402
 from lstmcore.convert import from_keras, load_keras_weights  # noqa: E402
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "keras_model.keras"
+GOLDEN = Path(__file__).parents[2] / "golden" / "keras_model.keras"
 
 pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the files are in the source tree")
 

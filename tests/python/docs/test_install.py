@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "install.md"
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the pages are only in the source tree")

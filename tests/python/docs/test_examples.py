@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "python"
 
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.exists(), reason="the examples are only in the source tree"

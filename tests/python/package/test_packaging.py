@@ -14,7 +14,7 @@ import lstmcore
 from lstmcore import _core
 from lstmcore._extras import PACKAGES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_every_version_number_is_the_same():

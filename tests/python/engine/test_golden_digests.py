@@ -15,7 +15,7 @@ import pytest
 
 import golden_runs
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "digests.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "digests.json"
 KEPT = json.loads(GOLDEN.read_text())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import lstmcore as lc
 
-PAGE = Path(__file__).parents[2] / "docs" / "command_line.md"
+PAGE = Path(__file__).parents[3] / "docs" / "command_line.md"
 
 pytestmark = [
     pytest.mark.skipif(not PAGE.exists(), reason="the page is only in the source tree"),

@@ -14,7 +14,7 @@ import pytest
 import lstmcore as lc
 from lstmcore.models import int8, model_file
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import lstmcore as lc
 from lstmcore import functional as F
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = ("one_layer", "two_layers_bidirectional", "ragged", "long")
 
 
