@@ -1,10 +1,10 @@
-"""Every random decision of a model derives from its seed and from the place where it is made."""
+"""Every random decision of a model follows from the model's seed and the place of the decision."""
 
 _MASK = (1 << 64) - 1
 
 
 def derive(seed: int, *keys: int) -> int:
-    """Give an independent seed for the place that `keys` name.
+    """Return an independent seed for the place that `keys` name.
 
     The mixing function is SplitMix64's (Steele, Lea & Flood 2014).
 

@@ -233,11 +233,7 @@ def outcomes_on(isa):
     path = os.pathsep.join(filter(None, sys.path))  # with the helpers that pytest has put there
     result = subprocess.run(
         [sys.executable, __file__],
-        env={
-            **os.environ,
-            "LSTMCORE_ISA": isa,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        },
+        env={**os.environ, "LSTMCORE_ISA": isa, "PYTHONPATH": path},
         capture_output=True,
         text=True,
     )

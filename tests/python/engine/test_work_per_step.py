@@ -8,8 +8,8 @@ import pytest
 
 import lstmcore as lc
 from lstmcore import callbacks, layers, metrics
-from lstmcore import model as models
 from lstmcore.layers import base
+from lstmcore.models import trained
 
 N, T, V, E = 4, 5, 11, 3
 
@@ -216,8 +216,8 @@ def test_a_layer_on_its_own_follows_its_switch(rng):
 
 def test_a_head_is_judged_once_for_each_structure(ids, monkeypatch):
     times = []
-    inner = models.check_head
-    monkeypatch.setattr(models, "check_head", lambda *own: times.append(1) or inner(*own))
+    inner = trained.check_head
+    monkeypatch.setattr(trained, "check_head", lambda *own: times.append(1) or inner(*own))
     model = tagger()
     for _ in range(3):
         model.train_on_batch(ids, ids)

@@ -52,13 +52,13 @@ __all__ = ["EncoderDecoder"]
 class EncoderDecoder(Model, Configurable):
     """Sequences to sequences: translation, spelling, normalization (Sutskever et al. 2014).
 
-    An encoder LSTM reads the source; a decoder LSTM begins with the encoder's last state and says
-    the target token by token, looking back at all the encoder's outputs through attention.
+    An encoder LSTM reads the source; a decoder LSTM starts from the encoder's last state and
+    outputs the target token by token, attending to all outputs of the encoder.
 
     Parameters
     ----------
     source_vocabulary, target_vocabulary : int
-        How many ids there are, 0, the start and the end token included.
+        Numbers of ids, including 0, the start and the end token.
     embedding_size : int, default 64
         Width of the vectors of tokens, on both sides.
     units : int, default 128
@@ -69,24 +69,24 @@ class EncoderDecoder(Model, Configurable):
         Whether the encoder also reads from the end. The last states of both directions then go
         through a `Dense` layer for each h, with tanh, and each c of the decoder.
     attention : {"multiplicative", "additive"} or None, default "multiplicative"
-        "multiplicative": each output of the decoder looks back (Luong, Pham & Manning 2015), so
-        that training runs all steps in one call. "additive": the state before each step looks back,
-        and what it sees goes into the step (Bahdanau, Cho & Bengio 2015), which is one call a step.
-        None: the encoder's last state is all that the decoder knows.
+        "multiplicative": each output of the decoder attends to the encoder's outputs (Luong, Pham &
+        Manning 2015), so that training runs all steps in one call. "additive": the state before
+        each step attends, and the context is an input of the step (Bahdanau, Cho & Bengio 2015),
+        so that each step is a call. None: the decoder knows only the encoder's last state.
     attention_units : int, optional
-        Width in which additive attention meets; None: `units`.
+        Width of the space in which additive attention compares; None: `units`.
     attention_scale : bool, default False
         See `Attention`.
     dropout : float, default 0.0
-        Share of the vectors of tokens, of the decoder's outputs, and between stacked layers, that
-        is dropped while training, in [0, 1).
+        Share of the token vectors, of the decoder's outputs and of the values between stacked
+        layers that is dropped in training, in [0, 1).
     scheduled_sampling : float or Schedule, default 0.0
-        Probability that the decoder is given its own prediction in place of a token of the target
-        while training (Bengio et al. 2015); a schedule is asked with the number of the epoch, so
+        Probability in training that the decoder reads its own prediction in place of a token of the
+        target (Bengio et al. 2015). A schedule is called with the number of the epoch, so
         ``Warmup(0.25, 10)`` rises from 0 to 0.25 over ten epochs. Predictions are made without
         dropout, and no gradient passes through them.
     start, end : int, default 1 and 2
-        Tokens that the model itself puts before and behind each target.
+        Tokens that the model itself puts before and after each target.
     precision : str, optional
         How exactly the products of encoder and decoder are computed; see `layers.LSTM`.
     seed : int, default 0
@@ -102,9 +102,9 @@ class EncoderDecoder(Model, Configurable):
     Notes
     -----
     Id 0 is padding, in sources and targets. Sources and targets are lists of rows of ids, or arrays
-    padded with 0 on the right; targets are given *without* start and end token. Targets are shifted
-    here: the decoder is given the start token and the target and answers with the target and the
-    end token. Padding takes no part in attention, losses and metrics.
+    padded with 0 on the right; pass targets *without* start and end token. The model shifts them:
+    the decoder reads the start token and the target, and its labels are the target and the end
+    token. Padding takes no part in attention, losses and metrics.
     """
 
     _left_out_if_none = ("precision",)
@@ -197,12 +197,12 @@ class EncoderDecoder(Model, Configurable):
 
     @property
     def target_tokens(self) -> list[str] | None:
-        """What the ids of targets stand for, in their order from 0; saved with the model.
+        """The texts of the target ids, in their order from 0; saved with the model.
 
-        Such as `get_vocabulary` of the targets' `TextVectorization`: a text for each id, but that
-        the start and the end token need none if they are the last ids. None if it was not set.
-        `decode` and `predict` take these texts in `forbidden`, and if "[UNK]" is among them they
-        do not say it.
+        For example `get_vocabulary` of the targets' `TextVectorization`: a text for each id, except
+        that the start and the end token need none if they are the last ids. None if it was not set.
+        `decode` and `predict` accept these texts as `forbidden`, and never output "[UNK]" if it is
+        among them.
         """
         return None if self._target_tokens is None else list(self._target_tokens)
 
@@ -230,7 +230,7 @@ class EncoderDecoder(Model, Configurable):
 
     @property
     def parameters(self) -> Parameters:
-        """All weights in one flat array, and all gradients; made when they are first asked for."""
+        """All weights in one flat array, and all gradients; made at the first access."""
         if self._parameters is None:
             self._parameters = self._make_parameters(self._specs)
         return self._parameters
@@ -256,7 +256,7 @@ class EncoderDecoder(Model, Configurable):
         object.__setattr__(self, "precision", "int8")  # which no user can set
 
     def _begin_epoch(self, epoch: int) -> None:
-        """Take note of the epoch, for `scheduled_sampling`."""
+        """Note the number of the epoch, for `scheduled_sampling`."""
         self._sampling_epoch = epoch
 
     def sampling_probability(self, epoch: int) -> float:
@@ -382,20 +382,20 @@ class EncoderDecoder(Model, Configurable):
         x : array_like, or list of array_like
             Sources; see `EncoderDecoder`.
         beam_width : int, default 1
-            How many hypotheses are followed at a time; 1 is greedy decoding.
+            How many hypotheses are followed at once; 1 is greedy decoding.
         max_length : int, optional
-            The most tokens of a target, the end token not counted. None: twice the length of its
-            source and ten.
+            The most tokens of a target, not counting the end token. None: twice the length of its
+            source plus ten.
         length_penalty : float, default 0.6
             Hypotheses are ranked by their log-probability divided by ``((6 + S) / 6)`` to this
-            power, S tokens (Wu et al. 2016). 0 ranks by probability alone, which favours short
-            ones. It does not change what a width of 1 finds.
+            power, for S tokens (Wu et al. 2016). 0 ranks by probability alone, which favours short
+            ones. With a width of 1 it changes nothing.
         forbidden : int, str, or sequence of int or str, optional
-            Tokens that are never said, beside padding and the start token, which never are: ids, or
-            texts of `target_tokens`. None: the unknown token, "[UNK]", if `target_tokens` has it.
-            ``()``: no others.
+            Tokens that are never output, besides padding and the start token: ids, or texts of
+            `target_tokens`. None: the unknown token, "[UNK]", if `target_tokens` has it. ``()``: no
+            others.
         return_attention : bool, default False
-            Whether the hypotheses hold what their tokens looked at.
+            Whether the hypotheses hold the attention weights of their tokens.
         batch_size : int, default 32
             Sources decoded together. Changes the speed, not the result.
         verbose : {0, 1, 2, "auto"}
@@ -409,7 +409,7 @@ class EncoderDecoder(Model, Configurable):
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit, or attention is wanted of a model without.
+            If an argument does not fit, or `return_attention` is True without attention.
         """
         width = _checks.integer(beam_width, "beam_width", 1)
         if max_length is not None:
@@ -513,12 +513,12 @@ class EncoderDecoder(Model, Configurable):
         optimizer : Optimizer or {"sgd", "rmsprop", "adam", "adamw"}
             None for a quantized model, and only for that.
         loss : Loss or str, default "sparse_categorical_crossentropy"
-            One whose targets are numbers of classes: the tokens.
+            One whose targets are class numbers: the tokens.
         metrics : Metric, str, Loss or callable, or a sequence of them, optional
-            "accuracy" is the share of tokens, the end token included, that are the likeliest ones
-            when those before them are given.
+            "accuracy" is the share of tokens, including the end token, that are the likeliest after
+            the tokens before them.
         weighted_metrics : as `metrics`, optional
-            Those that `sample_weight` and `class_weight` weigh as they do the loss.
+            Metrics weighted by `sample_weight` and `class_weight`, as the loss is.
 
         Raises
         ------
@@ -564,7 +564,7 @@ class EncoderDecoder(Model, Configurable):
         return sources, targets
 
     def _pair_examples(self, x: Any, y: Any) -> PairExamples:
-        """Check pairs without weights, for which no loss is asked."""
+        """Check pairs without weights, apart from any loss."""
         sources, (given, labels) = self._pairs(x, y)
         return PairExamples(sources, sources.lengths + given.lengths, labels, given=given)
 

@@ -20,7 +20,7 @@ SOURCE, ENCODER, TARGET, DECODER, OUTPUT, COIN = range(6)
 
 
 class Encoded(NamedTuple):
-    """What the decoder starts from."""
+    """The encoder's result, from which the decoder starts."""
 
     memory: Memory | None
     state: LSTMState
@@ -42,7 +42,7 @@ class _DecoderContext(NamedTuple):
     looks: list[Look]
     """One for all steps, or one for each."""
     queries: Array | None
-    """(N, S, H), what the looks asked."""
+    """(N, S, H), the queries of the looks."""
     combine: Any
     output_dropout: Any
     output: Any
@@ -57,7 +57,7 @@ class Context(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """Where the decoder stands in B beams of each of R rows."""
+    """The state of the decoder in B beams of each of R rows."""
 
     memory: Memory | None
     """Of R rows."""
@@ -84,7 +84,7 @@ class Beams(NamedTuple):
         )
 
     def beams(self, parents: Array) -> "Beams":
-        """Choose for each row and beam the beam, (R, B), that it goes on from."""
+        """Select for each row and beam the parent beam, (R, B), that it continues."""
         if self.width == 1:
             return self
         first = np.arange(len(parents))[:, None] * self.width
@@ -96,7 +96,7 @@ class Beams(NamedTuple):
 
 
 class Coder:
-    """The layers of an `EncoderDecoder` and what is computed with them.
+    """The layers of an `EncoderDecoder` and the computations with them.
 
     Parameters
     ----------
@@ -225,18 +225,18 @@ class Coder:
     ) -> None:
         """Write the gradients of the encoder's trained weights."""
         if self.bridges:
-            beneath = self.encoder._trains or self.source._trains
+            below = self.encoder._trains or self.source._trains
             both: tuple[list[Array], list[Array]] = ([], [])
             for layer, pair in enumerate(self.bridges):
                 for place, (part, gradient, bridge) in enumerate(
                     zip(both, dstate, pair, strict=True)
                 ):
                     joined = bridge.backward(
-                        context.bridges[2 * layer + place], gradient[layer], beneath
+                        context.bridges[2 * layer + place], gradient[layer], below
                     )
                     if joined is not None:
                         part += np.hsplit(joined, 2)
-            if not beneath:
+            if not below:
                 return
             dstate = LSTMState(*(np.stack(part) for part in both))
         dx, _ = self.encoder._run_backward(context.tape, dvalues, dstate)
@@ -265,7 +265,7 @@ class Coder:
         training, seed, logits
             As in `Network.forward`.
         own_share : float
-            Probability that the decoder is given its own prediction instead of the target.
+            Probability that the decoder reads its own prediction instead of the target.
         barred : tuple of int
             What it never predicts.
         """
@@ -321,7 +321,7 @@ class Coder:
         training: bool,
         seed: int,
     ) -> tuple[Array, Array, Array, list[Look], list[Any]]:
-        """Step through the targets: what a step sees, by the state before it, goes into it.
+        """Run the decoder step by step: the state before a step attends; the context is its input.
 
         So the gradient of a step's input reaches the state before it, and each step must have a
         tape of its own.
@@ -332,11 +332,11 @@ class Coder:
         seen = np.empty((samples, steps, memory.values.shape[2]), x.dtype)
         queries, looks, tapes = np.empty_like(y), [], []
         for step in range(steps):
-            there = (step < lengths).astype(np.int64)
+            valid = (step < lengths).astype(np.int64)
             queries[:, step] = state.h[-1]
-            context, look = self.attention.look(memory, queries[:, step : step + 1], there)
-            fed = np.concatenate([x[:, step : step + 1], context], axis=-1)
-            out, state, tape = self.decoder._run(fed, there, state, training, derive(seed, step))
+            context, look = self.attention.look(memory, queries[:, step : step + 1], valid)
+            joined = np.concatenate([x[:, step : step + 1], context], axis=-1)
+            out, state, tape = self.decoder._run(joined, valid, state, training, derive(seed, step))
             y[:, step], seen[:, step] = out[:, 0], context[:, 0]
             if training:
                 looks.append(look)
@@ -344,14 +344,14 @@ class Coder:
         return y, seen, queries, looks, tapes
 
     def backward(self, context: Context, dy: Array) -> None:
-        """Write the gradients of all trained weights, and stop beneath the lowest of them."""
+        """Write the gradients of all trained weights, and stop below the lowest of them."""
         decoder, attention, memory = context.decoder, self.attention, context.memory
         bridges = [part for pair in self.bridges for part in pair]
         reads = any(layer._trains for layer in (self.source, self.encoder, *bridges))
         walks = reads or self.target._trains or self.decoder._trains
         looks = walks or (attention is not None and attention._trains)
-        beneath = looks or (self.combine is not None and self.combine._trains)
-        gradient = self.output.backward(decoder.output, dy, beneath)
+        below = looks or (self.combine is not None and self.combine._trains)
+        gradient = self.output.backward(decoder.output, dy, below)
         if gradient is None:
             return
         gradient = self.dropout.backward(decoder.output_dropout, gradient)
@@ -386,8 +386,8 @@ class Coder:
         attention = self.attention
         assert attention is not None
         samples, steps, _ = dseen.shape
-        fed = self.target.output_dim
-        dx = np.empty((samples, steps, fed), dseen.dtype)
+        width = self.target.output_dim
+        dx = np.empty((samples, steps, width), dseen.dtype)
         dmet = np.empty((samples, steps, memory.keys.shape[2]), dseen.dtype)
         dkeys, dvalues = np.zeros_like(memory.keys), np.zeros_like(memory.values)
         dscore = attention._score_gradient
@@ -400,8 +400,8 @@ class Coder:
             gradient, dstate = self.decoder._run_backward(
                 decoder.tape[step], dh[:, now], dstate, add=step + 1 < steps
             )
-            dx[:, now] = gradient[..., :fed]
-            dcontext = gradient[..., fed:] + dseen[:, now]
+            dx[:, now] = gradient[..., :width]
+            dcontext = gradient[..., width:] + dseen[:, now]
             dquery, met, keys, values = attention.look_backward(decoder.looks[step], dcontext, part)
             dstate.h[-1] += dquery[:, 0]
             dmet[:, now] = met
@@ -415,13 +415,13 @@ class Coder:
     # ---- the decoder, step by step ------------------------------------------------------------
 
     def step(self, tokens: Array, beams: Beams) -> tuple[Array, Beams, Array | None]:
-        """Give tokens (R, B) to the decoder: logits (R, B, V), what follows, weights (R, B, T)."""
+        """Advance by tokens (R, B); return logits (R, B, V), the next state, weights (R, B, T)."""
         rows, width = tokens.shape
         x, _, _ = self.target.forward(tokens, None, False, 0)
         memory, weights = beams.memory, None
 
-        def run(fed: Array) -> tuple[Array, LSTMState]:
-            flat = np.ascontiguousarray(fed).reshape(rows * width, 1, -1)
+        def run(inputs: Array) -> tuple[Array, LSTMState]:
+            flat = np.ascontiguousarray(inputs).reshape(rows * width, 1, -1)
             y, state, _ = self.decoder._run(flat, None, beams.state, False, 0)
             return y.reshape(rows, width, -1), state
 
@@ -449,7 +449,7 @@ class Coder:
         seed: int,
         barred: tuple[int, ...],
     ) -> Array:
-        """Replace tokens by what the decoder predicts for their places, each with `share`."""
+        """Replace each token, with probability `share`, by the decoder's prediction of it."""
         random = np.random.Generator(np.random.PCG64(seed))
         steps = np.arange(given.shape[1])
         own = (random.random(given.shape) < share) & (steps > 0) & (steps < lengths[:, None])

@@ -37,13 +37,13 @@ BATCH_RANK = 2  # of sources and targets: rows of token ids
 
 
 class Pair(NamedTuple):
-    """What goes into one forward of an `EncoderDecoder`."""
+    """The inputs of one forward of an `EncoderDecoder`."""
 
     source: Array
     """(N, T) ids, 0 past each row's length."""
     source_lengths: Array
     given: Array
-    """(N, S) ids that the decoder is given: the start token, then the target."""
+    """(N, S) ids that the decoder reads: the start token, then the target."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PairExamples(Examples):
 
 
 def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
-    """Bring rows of token ids, or an array padded with 0 on the right, to rows without padding.
+    """Convert rows of token ids, or an array padded with 0 on the right, to rows without padding.
 
     The ids are whole numbers of any type.
 
@@ -103,15 +103,15 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
     else:
         rows = tokens.padded()
     if rows is not None:
-        there = rows != PADDING
-        lengths = there.sum(axis=1, dtype=np.int64)
-        wrong = np.flatnonzero((there != (np.arange(rows.shape[1]) < lengths[:, None])).any(axis=1))
+        valid = rows != PADDING
+        lengths = valid.sum(axis=1, dtype=np.int64)
+        wrong = np.flatnonzero((valid != (np.arange(rows.shape[1]) < lengths[:, None])).any(axis=1))
         if wrong.size:
             raise ValueError(
                 f"{name}: id {PADDING} is padding and may stand only at the right end of a row; "
                 f"row {wrong[0]} has another id after it"
             )
-        tokens = Ragged(rows[there], lengths)
+        tokens = Ragged(rows[valid], lengths)
     assert isinstance(tokens, Ragged)
     values = tokens.values
     outside = (values < 0) | (values >= vocabulary)
@@ -142,7 +142,7 @@ class Chunk(NamedTuple):
 def source_chunks(
     x: Any, vocabulary: int, batch_size: int | None, steps: int | None, verbose: Verbose
 ) -> Iterator[Chunk]:
-    """Yield the sources that `predict` decodes: all at once, or batch by batch if `x` yields such.
+    """Yield the sources that `predict` decodes: all at once, or each batch that `x` yields.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def source_chunks(
 
 
 def target_rows(y: Any, name: str, vocabulary: int, start: int, end: int) -> tuple[Ragged, Ragged]:
-    """Make what the decoder is given and what it shall answer of targets without start and end.
+    """Make the decoder's inputs and labels from targets without start and end token.
 
     Returns
     -------

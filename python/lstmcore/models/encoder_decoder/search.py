@@ -1,4 +1,4 @@
-"""Beam search: the likeliest sequences that a decoder can say, step by step."""
+"""Beam search: find the likeliest sequences of a decoder, step by step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -35,14 +35,14 @@ class Hypothesis(NamedTuple):
 
 
 class State(Protocol):
-    """Where the beams of some rows stand; see `beam_search`."""
+    """The state of the beams of some rows; see `beam_search`."""
 
     def rows(self, rows: Array) -> "State":
         """Choose rows."""
         ...
 
     def beams(self, parents: Array) -> "State":
-        """Choose for each row and beam the beam, (R, B), that it goes on from."""
+        """Select for each row and beam the parent beam, (R, B), that it continues."""
         ...
 
 
@@ -51,7 +51,7 @@ Step = Callable[[Array, Any], tuple[Array, Any, Array | None]]
 
 
 class _Event(NamedTuple):
-    """One step of all rows that were at it."""
+    """One step of all active rows."""
 
     place: Array
     """Of each row of the batch among them."""
@@ -186,7 +186,7 @@ def beam_search(
 
 
 def _best(values: Array, width: int) -> tuple[Array, Array]:
-    """Places and values of the largest of each row, enough for `width` that do not end."""
+    """Return places and values of the largest of each row, enough for `width` that do not end."""
     if width == 1:
         places = values.argmax(axis=1)[:, None]
     else:
@@ -214,7 +214,7 @@ def _hypothesis(
 
 
 def _penalty(count: Any, power: float) -> Any:
-    """What the log-probability of so many tokens is divided by."""
+    """Return the divisor of the log-probability of a sequence of this many tokens."""
     return ((6.0 + count) / 6.0) ** power
 
 

@@ -1,4 +1,4 @@
-"""What the ids of targets stand for, and which of them are never said."""
+"""The texts of target ids, and which ids the decoder never outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def token_texts(tokens: Any, vocabulary: int, start: int, end: int) -> list[str]
 def forbidden_ids(
     forbidden: Any, texts: Sequence[str] | None, vocabulary: int, start: int, end: int
 ) -> tuple[int, ...]:
-    """Return the ids of all tokens that are never said.
+    """Return the ids of all tokens that the decoder never outputs.
 
     Parameters
     ----------
