@@ -1,7 +1,7 @@
 """Matrices as 8-bit integers with a float32 scale for each output, as the engine makes them.
 
-``quantize_panel`` in ``cpp/src/kernels/word_factors.hpp`` computes the same numbers, and
-``cpp/src/model_file.cpp`` checks the same of what a file holds.
+``quantize_panel`` in ``cpp/src/kernels/lowp/factors.hpp`` computes the same numbers, and
+``cpp/src/model_file/model_file.cpp`` checks a file for the same.
 """
 
 from collections.abc import Mapping
