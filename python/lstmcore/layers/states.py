@@ -1,4 +1,4 @@
-"""States by names: those of the layers within a layer have its name and a dot before theirs."""
+"""States by name; a layer within another has the outer name and a dot before its own."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -29,7 +29,7 @@ def run_from(
     state: Mapping[str, LSTMState],
     reset: Array | None,
 ) -> tuple[Array, Array | None, Any, dict[str, LSTMState]]:
-    """Run a layer that is called `name` from what is its own in `state`.
+    """Run a layer that is called `name` from its own entries of `state`.
 
     Returns
     -------
