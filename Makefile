@@ -106,8 +106,8 @@ test-neighbours:
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install $(NEIGHBOURS) '$(WHEEL)[test]'
 	$(NEIGHBOURLY) -m pip --disable-pip-version-check --quiet install --no-deps silero-vad
 	export KERAS_BACKEND=torch NEIGHBOURS=all; \
-	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/test_documentation.py \
-	  tests/python/test_arrays.py tests/python/test_keras_files.py && \
+	$(NEIGHBOURLY) -m pytest -p no:cacheprovider tests/python/neighbours tests/python/docs/test_documentation.py \
+	  tests/python/package/test_arrays.py tests/python/convert/test_keras_files.py && \
 	for example in $(NEIGHBOURLY_EXAMPLES); do \
 	  echo "--- $$example" && (cd build/neighbours && bin/python ../../examples/python/$$example.py) || exit; \
 	done
@@ -126,7 +126,7 @@ lint: $(STAMPS)/dev
 	ruff check
 	ruff format --check
 	mypy
-	python -m pytest -q tests/python/test_types.py
+	python -m pytest -q tests/python/package/test_types.py
 	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
 	@echo clang-format --dry-run --Werror
 	@clang-format --dry-run --Werror $(CXX_FILES)

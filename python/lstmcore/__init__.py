@@ -37,12 +37,16 @@ if TYPE_CHECKING:
     from lstmcore._core import __version__
     from lstmcore.config import Activation, LSTMConfig
     from lstmcore.cpu import cpu_info, get_num_threads, set_num_threads
-    from lstmcore.encoder_decoder import EncoderDecoder
     from lstmcore.memory import memory_needed
-    from lstmcore.model import load
+    from lstmcore.models import (
+        EncoderDecoder,
+        QuantizationReport,
+        Sequential,
+        load,
+        quantization_report,
+        quantize,
+    )
     from lstmcore.precision import get_precision, set_precision
-    from lstmcore.quantization import QuantizationReport, quantization_report, quantize
-    from lstmcore.sequential import Sequential
     from lstmcore.stream import LSTMStream
 
 __all__ = [
@@ -104,19 +108,19 @@ _MODULES = {
 }
 _MEMBERS = {
     "Activation": "config",
-    "EncoderDecoder": "encoder_decoder",
+    "EncoderDecoder": "models",
     "LSTMConfig": "config",
     "LSTMStream": "stream",
-    "QuantizationReport": "quantization",
-    "Sequential": "sequential",
+    "QuantizationReport": "models",
+    "Sequential": "models",
     "__version__": "_core",
     "cpu_info": "cpu",
     "get_num_threads": "cpu",
     "get_precision": "precision",
-    "load": "model",
+    "load": "models",
     "memory_needed": "memory",
-    "quantization_report": "quantization",
-    "quantize": "quantization",
+    "quantization_report": "models",
+    "quantize": "models",
     "set_num_threads": "cpu",
     "set_precision": "precision",
 }

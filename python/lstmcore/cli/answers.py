@@ -7,7 +7,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.cli.layout import METADATA_NAME, Layout
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 from lstmcore.training.losses import Loss
 
 __all__ = ["Answers", "entries", "load_model", "read_layout"]

@@ -11,7 +11,7 @@ from lstmcore.cli.layout import METADATA_NAME
 from lstmcore.cli.options import add_command, check_not_source, if_interrupted
 from lstmcore.cli.report import note
 from lstmcore.layers import GlobalMaxPooling1D
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 __all__ = ["add_parser"]
 

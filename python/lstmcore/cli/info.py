@@ -79,7 +79,7 @@ def _model(path: str) -> tuple[dict[str, Any], list[str]]:
     """Describe a model, and return the table of its layers."""
     from lstmcore import load
     from lstmcore.cli.answers import read_layout
-    from lstmcore.sequential import Sequential
+    from lstmcore.models import Sequential
 
     model = load(path)
     about: dict[str, Any] = {

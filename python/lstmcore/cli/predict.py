@@ -25,7 +25,7 @@ from lstmcore.cli.sequences import features_of, groups_of, windows_of
 from lstmcore.cli.table_models import as_inputs, layout_for
 from lstmcore.cli.tables import Table, decode, read_table
 from lstmcore.cli.times import times_after
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 __all__ = ["add_parser"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from lstmcore import layers
 from lstmcore.cli.layout import Layout
 from lstmcore.cli.samples import Samples
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 from lstmcore.training import callbacks, optimizers
 from lstmcore.training.callbacks import Callback
 

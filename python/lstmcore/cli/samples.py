@@ -13,7 +13,7 @@ from lstmcore.cli.report import counted
 from lstmcore.cli.scores import class_table, score_amounts, score_classes
 from lstmcore.cli.sequences import features_of, groups_of, labels_of, windows_of
 from lstmcore.cli.tables import Table
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 __all__ = ["Samples", "read_samples", "score"]
 

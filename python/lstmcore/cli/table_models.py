@@ -12,7 +12,7 @@ from lstmcore.cli.layout import Layout
 from lstmcore.cli.report import counted
 from lstmcore.cli.samples import Samples
 from lstmcore.cli.tables import Table
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 from lstmcore.training import losses
 
 __all__ = ["as_inputs", "layout_for", "ready_to_evaluate"]

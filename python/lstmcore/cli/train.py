@@ -26,7 +26,7 @@ from lstmcore.cli.report import counted, describe_scores, note
 from lstmcore.cli.samples import Samples, score
 from lstmcore.cli.split import split
 from lstmcore.cli.tables import Table, as_number, read_table
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 from lstmcore.training.callbacks import Callback, Logs
 
 __all__ = ["add_parser"]

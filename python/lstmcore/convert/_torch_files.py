@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
+from lstmcore._extras import how_to_install
 from lstmcore._typing import Array
 from lstmcore.convert._strict import Tensor, tensor
 
@@ -38,9 +39,22 @@ def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
     return {name: tensor(value, name) for name, value in _reached(source, prefixes).items()}
 
 
-def _load(path: Path) -> Any:
-    from lstmcore.convert.pytorch import import_torch
+def import_torch() -> Any:
+    """Import PyTorch.
 
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"PyTorch is not installed: {how_to_install('torch')}") from error
+    return torch
+
+
+def _load(path: Path) -> Any:
     try:
         return import_torch().load(path, map_location="cpu", weights_only=True)
     except (OSError, ImportError):

@@ -27,7 +27,7 @@ from lstmcore.convert._keras_models import MODELS, check_masks, entries_of
 from lstmcore.convert._keras_parts import Part, Place, frozen_option, parts_of
 from lstmcore.convert._strict import Tensor
 from lstmcore.layers import Layer
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 if TYPE_CHECKING:
     import keras

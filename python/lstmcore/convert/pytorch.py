@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._extras import how_to_install
 from lstmcore._files import as_path, replace
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array, ArrayLike
 from lstmcore.config import LSTMConfig
 from lstmcore.convert import _strict
-from lstmcore.convert._torch_files import read_state
+from lstmcore.convert._torch_files import import_torch, read_state
 from lstmcore.convert._torch_layers import build, places_of
 from lstmcore.layers import Layer
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 if TYPE_CHECKING:
     import torch
@@ -322,21 +321,6 @@ def layer_from_torch(module: "torch.nn.Module", *, training: bool = True) -> Lay
     layer = build(module, kinds.pop() if len(kinds) == 1 else "float32", training)
     load_torch(layer, module)
     return layer
-
-
-def import_torch() -> Any:
-    """Import PyTorch.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(f"PyTorch is not installed: {how_to_install('torch')}") from error
-    return torch
 
 
 def _module(source: Any) -> Any:

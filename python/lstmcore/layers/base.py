@@ -1,10 +1,9 @@
-"""What every layer is."""
+"""The base of all layers."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,9 +14,8 @@ from lstmcore._options import arguments, by_class
 from lstmcore._typing import Array, ArrayLike, Shape
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
-
-if TYPE_CHECKING:
-    from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.shapes import WrongRank, check_shape, missing_axes
+from lstmcore.layers.switches import SWITCHES
 
 __all__ = ["Layer"]
 
@@ -25,9 +23,9 @@ __all__ = ["Layer"]
 class Layer(Configurable):
     """A differentiable function with weights.
 
-    A subclass gives `build`, `weight_specs`, `forward` and `backward`. A layer keeps nothing of a
-    forward in itself: what its backward needs is the *context* that `forward` returns, so many
-    forwards can be in flight.
+    A subclass implements `build`, `weight_specs`, `forward` and `backward`. A layer stores nothing
+    of a forward in itself: what its backward needs is the *context* that `forward` returns, so
+    several forwards can be in progress at once.
 
     Parameters
     ----------
@@ -38,15 +36,15 @@ class Layer(Configurable):
     """
 
     input_kind: str = "floats"
-    """What goes in: "floats", "ids" (int64) or "text"."""
+    """The kind of input: "floats", "ids" (int64) or "text"."""
 
     last_activation: str = "linear"
-    """What is applied last, which a loss may take over to compute it stably from logits."""
+    """The activation applied last; a loss may compute it itself, stably, from logits."""
 
     _set_when_made = ("trainable",)
 
     seed: int | None = None
-    """Of the initial values and of what is random while training; None: the model's."""
+    """Seeds initial values and randomness in training; None: the model's seed is used."""
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
         self._held_by: str | None = None  # the class of the model or layer that it is in
@@ -62,7 +60,7 @@ class Layer(Configurable):
 
     @property
     def name(self) -> str | None:
-        """The name; may be set until the layer is in a model, whose weights are called by it."""
+        """The name; fixed once the layer is in a model, whose weights have it in their names."""
         return self._name
 
     @name.setter
@@ -76,12 +74,12 @@ class Layer(Configurable):
 
     @property
     def input_shape(self) -> Shape | None:
-        """Of a batch, as the layer was built for it, None where it is open; None if it is not."""
+        """Shape of a batch, with None for open sizes; None as long as the layer is not built."""
         return self._input_shape
 
     @property
     def parameters(self) -> Parameters | None:
-        """Where the weights are, those of the whole model; None if the layer is not built."""
+        """The parameters of the whole model; None as long as the layer is not built."""
         return self._parameters
 
     # ---- options -----------------------------------------------------------------------------
@@ -111,14 +109,14 @@ class Layer(Configurable):
     def trainable(self) -> bool:
         """Whether training changes the weights; may be set at any time, for the steps to come.
 
-        Setting it sets the layers and cells within, too; these can be set one by one afterwards,
-        and what was set last counts. A layer that has its weights from those within it is trainable
+        Setting it also sets the layers and cells within; these can be set one by one afterwards,
+        and the last setting counts. A layer whose weights belong to layers within it is trainable
         if one of them is.
 
-        A frozen weight keeps its bits: no step, decay, penalty or constraint acts on it, and its
-        gradient is not computed and has no part in `clipnorm` and `global_clipnorm`. What the
-        optimizer remembers of it stays as it is until it is trained again. Dropout acts in a frozen
-        layer as in others.
+        A frozen weight keeps its bits: no step, decay, penalty or constraint changes it, its
+        gradient is not computed and does not count in `clipnorm` and `global_clipnorm`. The
+        optimizer's slots for it stay as they are until it is trained again. Dropout applies in a
+        frozen layer as in any other.
         """
         return self._is_trainable()
 
@@ -130,7 +128,7 @@ class Layer(Configurable):
 
     @property
     def _trainable(self) -> bool:
-        """Whether the layer itself trains, whatever those within it do."""
+        """Whether the layer itself trains, regardless of layers within it."""
         return self._switch
 
     @_trainable.setter
@@ -144,7 +142,7 @@ class Layer(Configurable):
     def _frozen_weights(self) -> set[str]:
         """Name the weights that this layer freezes, as `parameters` calls them.
 
-        Without those that belong to a layer within it, which names them itself.
+        Weights of a layer within it are left to that layer.
         """
         return set() if self._trainable else set(self._names.values())
 
@@ -162,22 +160,22 @@ class Layer(Configurable):
 
     @property
     def _trains(self) -> bool:
-        """Whether any weight is trained, as far as `parameters` knows."""
+        """Whether any weight is trained; `parameters` knows which are frozen."""
         parameters = self._parameters
         return parameters is not None and not parameters.frozen.issuperset(self._names.values())
 
     def _follow_trainable(self) -> None:
-        """Begin a backward: if there is no model that does it, tell `parameters` what is frozen."""
+        """Tell `parameters` which weights are frozen, as a model does for the layers in it."""
         if self._alone and self._parameters is not None:
             follow_trainable(self._parameters, self._layers_within)
 
     def gradient_place(self, name: str) -> Array | None:
-        """Return where the gradient of the weight `name` goes.
+        """Return the array for the gradient of the weight `name`.
 
         Returns
         -------
         ndarray or None
-            Writable; None if there is no such weight or it is not trained.
+            Writable; None if the layer has no such weight or it is not trained.
         """
         full = self._names.get(name)
         if full is None or self._parameters is None or full in self._parameters.frozen:
@@ -218,13 +216,13 @@ class Layer(Configurable):
         Parameters
         ----------
         inputs : ndarray
-            As `build` was told.
+            Of the shape that the layer was built for.
         lengths : ndarray of int64, shape (N,), or None
             Valid steps of each row; None: all.
         training : bool
-            Whether dropout acts and a context for `backward` is wanted.
+            Whether dropout is applied and a context for `backward` is returned.
         seed : int
-            Of what is random in this call.
+            Seeds what is random in this call.
 
         Returns
         -------
@@ -251,14 +249,14 @@ class Layer(Configurable):
         state: Mapping[str, LSTMState],
         reset: Array | None = None,
     ) -> tuple[Array, Array | None, Any, dict[str, LSTMState]]:
-        """Compute as `forward` does, from `state`, and also give the state at the end.
+        """Compute as `forward` does, from `state`, and also return the state at the end.
 
         Parameters
         ----------
         inputs, lengths, training, seed
             As in `forward`.
         state : mapping of str to LSTMState
-            By the names in `recurrent_parts`; what is not in it begins with zeros.
+            By the names in `recurrent_parts`; a part without an entry begins with zeros.
         reset : ndarray of bool, shape (N, T), optional
             True where a new sequence begins.
 
@@ -271,13 +269,13 @@ class Layer(Configurable):
         """
         return (*self.forward(inputs, lengths, training, seed), {})
 
-    def recurrent_parts(self) -> "dict[str, Recurrent]":
-        """List what has a state that `forward_from` takes and gives: the layer itself is ""."""
+    def recurrent_parts(self) -> "Mapping[str, Layer]":
+        """List the `Recurrent` layers whose state `forward_from` takes and returns; "": itself."""
         return {}
 
     @property
     def _passes_state(self) -> bool:
-        """Whether `forward_from` is what `forward` is: no subclass has changed only the latter."""
+        """Whether `forward_from` computes what `forward` does: not if only that is overridden."""
         return _passes_state(type(self))
 
     def backward(self, context: Any, dy: Array, need_x: bool = True) -> Array | None:
@@ -291,23 +289,23 @@ class Layer(Configurable):
         context
             From `forward` with ``training=True``.
         dy : ndarray
-            Gradient of the loss by the outputs.
+            Gradient of the loss with respect to the outputs.
         need_x : bool, default True
-            Whether the gradient by the inputs is wanted.
+            Whether to compute the gradient with respect to the inputs.
 
         Returns
         -------
         ndarray or None
-            Gradient of the loss by the inputs.
+            Gradient of the loss with respect to the inputs.
         """
         raise NotImplementedError
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
-        """Give the lengths that the inputs themselves tell, for a layer that masks."""
+        """Return the lengths of the rows; a layer that masks reads them off its inputs."""
         return lengths
 
     def output_lengths(self, lengths: Array) -> Array:
-        """Give the time steps of the outputs of sequences of so many time steps.
+        """Return the lengths of the outputs for inputs of these lengths.
 
         Parameters
         ----------
@@ -322,14 +320,14 @@ class Layer(Configurable):
 
     @property
     def mixes_steps(self) -> bool:
-        """Whether an output step comes of several input steps, in other ways than by a state.
+        """Whether an output step depends on several input steps other than through a state.
 
-        Such a layer must see whole sequences: pieces of them do not give the same.
+        Such a layer must see whole sequences: its outputs for parts of them differ.
         """
         return type(self).output_lengths is not Layer.output_lengths
 
     def check_values(self, inputs: Array) -> None:
-        """Raise ValueError if inputs of the right type and shape hold something impossible."""
+        """Raise ValueError if inputs of the right type and shape hold values it cannot take."""
 
     def _layers_within(self) -> list["Layer"]:
         """List this layer and all those within it, such as cells."""
@@ -349,12 +347,12 @@ class Layer(Configurable):
         return config if self.trainable else {**config, "trainable": False}
 
     def bind(self, parameters: Parameters, names: Mapping[str, str]) -> None:
-        """Take the views of this layer's weights.
+        """Use the weights and gradients that `parameters` holds under `names`.
 
         Parameters
         ----------
         parameters : Parameters
-            Whose they are.
+            The object that holds them.
         names : mapping of str to str
             From this layer's names to those in `parameters`.
         """
@@ -440,7 +438,7 @@ class Layer(Configurable):
         return twin
 
     def _leave(self) -> None:
-        """Take the weights out of the model's parameters into parameters of the layer's own."""
+        """Move the weights from the model's parameters to parameters of the layer's own."""
         if self.parameters is not None:
             self.bind(self.parameters.part(self._names.values()), self._names)
             self._alone = True
@@ -465,9 +463,9 @@ class Layer(Configurable):
         lengths : array_like of int, shape (N,), optional
             Valid steps of each row. Those behind may hold anything.
         training : bool, default False
-            Whether dropout acts.
+            Whether dropout is applied.
         seed : int, default 0
-            Of the dropout masks.
+            Seeds the dropout masks.
 
         Returns
         -------
@@ -516,18 +514,8 @@ class Layer(Configurable):
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless `shape` is what the layer was built for."""
-        expected = self.input_shape
-        assert expected is not None
-        if not _fits(shape, expected):
-            advice = ""
-            if len(shape) == len(expected) - 1:
-                if len(expected) == 3 and expected[-1] == 1 != shape[-1]:
-                    advice = f"; {ONE_VALUE_A_STEP}"
-                elif _fits(shape, expected[1:]):
-                    advice = f"; {A_SINGLE_SAMPLE}"
-            raise ValueError(
-                f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}{advice}"
-            )
+        assert self.input_shape is not None
+        check_shape(shape, self.input_shape)
 
     def _build_alone(self, input_shape: Shape, dtype: Any) -> None:
         """Build the layer without a model.
@@ -548,7 +536,7 @@ class Layer(Configurable):
         self._alone = True
 
     def _accept(self, input_shape: Shape, ranks: tuple[int, ...], expected: str) -> int:
-        """Remember the input shape, and give the width of its last axis."""
+        """Store the input shape, and return the width of its last axis."""
         if len(input_shape) not in ranks:
             raise WrongRank(
                 f"{type(self).__name__}: expected inputs of shape {expected}, "
@@ -573,63 +561,17 @@ def _passes_state(kind: type[Layer]) -> bool:
     )
 
 
-class Switches:
-    """Counts how often any layer was made trainable or frozen, so that steps need not ask all.
-
-    Attributes
-    ----------
-    now : int
-        Another number after every change.
-    """
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)  # whose next is one step, also among threads
-        self.now = 0
-
-    def note(self) -> None:
-        """Count a change that has been made."""
-        self.now = next(self._numbers)
-
-
-SWITCHES = Switches()
-
-
-class WrongRank(ValueError):
-    """Inputs have other numbers of axes than a layer takes."""
-
-
-A_SINGLE_SAMPLE = "of a single sample make a batch of one, x[None]"
-ONE_VALUE_A_STEP = (
-    "of N sequences of one value at each step make x[..., None] (of a table "
-    "x.to_numpy()[..., None])"
-)
-
-
-def missing_axes(rank: int) -> str:
-    """Return the end of an error: what to make of inputs with so many axes, if they are too few."""
-    return {
-        1: "; of a single sequence of one value at each step make x[None, :, None]",
-        2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
-    }.get(rank, "")
-
-
-def _fits(shape: Shape, expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(
-        size is None or size == came for size, came in zip(expected, shape, strict=True)
-    )
-
-
 HOW_TO_REUSE = (
     "give it a copy, layer.copy(), which begins with the same weights, or take the layer out of "
     "the other model with pop()"
 )
-"""What an error says of a layer that cannot be in two models."""
+"""What an error advises about a layer that cannot be in two models."""
 
 
 def lowest_trained(layers: Sequence[Layer]) -> int:
-    """Return the place of the first of `layers` that trains, or how many there are if none does.
+    """Return the index of the first of `layers` that trains, or their number if none does.
 
-    Beneath it no backward need be computed.
+    No backward need be computed below it.
     """
     for place, layer in enumerate(layers):
         if layer._trains:
@@ -643,7 +585,7 @@ def frozen_weights(layers: Iterable[Layer]) -> set[str]:
 
 
 def follow_trainable(parameters: Parameters, layers: Callable[[], Iterable[Layer]]) -> None:
-    """Tell `parameters` which weights `layers` freeze, unless it knows since no layer changed."""
+    """Tell `parameters` which weights `layers` freeze, unless no layer has changed since."""
     now = SWITCHES.now  # read before the layers are asked, for a change in the meantime
     if parameters.followed != now:
         parameters.freeze(frozen_weights(layers()))

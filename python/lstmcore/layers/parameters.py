@@ -1,7 +1,7 @@
 """All weights of a model in one flat array, all gradients in another of the same layout.
 
-So an optimizer step is one call of the engine over everything, and many machines can add up their
-gradients in one call.
+An optimizer step is then one call of the engine over everything, and several machines can add up
+their gradients in one call.
 """
 
 import math
@@ -24,7 +24,7 @@ __all__ = ["Parameters", "WeightSpec"]
 
 @dataclass(frozen=True)
 class WeightSpec:
-    """One weight of a layer: what to allocate and how to begin."""
+    """One weight of a layer: its shape, initial values and penalties."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class WeightSpec:
     l2: float = 0.0
     constraint: MaxNorm | None = None
     inputs: int | tuple[int, ...] = 0
-    """The axis, or axes, that count inputs, for `constraint` and for the scales of `quantize`."""
+    """The axis or axes of inputs, for `constraint` and for the scales of `quantize`."""
     trainable: bool = True
     """Whether optimizers may ever change it; see also `Layer.trainable`."""
 
@@ -53,13 +53,13 @@ class Parameters:
     values, gradients : ndarray, shape (P,)
         Flat. Whoever writes to `values` calls `touch`.
     version : int
-        Grows with every change of `values`, so that what was derived from them can be kept.
+        Grows with every change of `values`, so that whoever caches what they imply can compare.
     frozen : frozenset of str
         Names of the weights that are not trained; see `freeze`.
     trained_parts : list of slice
-        Where the others are in the flat arrays, neighbours joined.
+        The trained ranges of the flat arrays; neighbouring weights are joined.
     followed : int or None
-        Up to which change of the layers `frozen` follows them; see `base.follow_trainable`.
+        The count of `SWITCHES` that `frozen` reflects; see `base.follow_trainable`.
     """
 
     def __init__(self, specs: Mapping[str, WeightSpec], dtype: "np.dtype[Any]") -> None:
@@ -97,7 +97,7 @@ class Parameters:
             f"{frozen})"
         )
 
-    # A copy of a view is no view of the copy, so copies and pickles make theirs anew.
+    # A copied view would not look into the copied array, so copies and pickles make new views.
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_values": None, "_gradients": None, "followed": None}
@@ -107,7 +107,7 @@ class Parameters:
         self._make_views()
 
     def freeze(self, names: Collection[str]) -> None:
-        """From now on train all weights but `names` and those whose spec is not trainable.
+        """Train all weights from now on except `names` and those whose spec is not trainable.
 
         The gradient of a weight that is not trained is zero, so sums over all gradients count the
         trained ones alone.
@@ -122,7 +122,7 @@ class Parameters:
         self._find_parts()
 
     def _find_fixed(self) -> frozenset[str]:
-        """Name the weights that are never trained."""
+        """Return the names of the weights that are never trained."""
         return frozenset(name for name, spec in self.specs.items() if not spec.trainable)
 
     def _find_parts(self) -> None:
@@ -130,7 +130,7 @@ class Parameters:
         self._unknown_parts = self._find_parts_without(self.frozen | self._finite)
 
     def _find_parts_without(self, names: Collection[str]) -> list[slice]:
-        """Find where the weights but `names` are in the flat arrays; neighbours are joined."""
+        """Return the ranges of the flat arrays without the weights `names`, neighbours joined."""
         parts: list[slice] = []
         begin = 0
         for name, spec in self.specs.items():
@@ -144,31 +144,30 @@ class Parameters:
         return parts
 
     def note_finite(self, name: str, finite: bool) -> None:
-        """Say whether the gradient `name`, just written, is known to be finite.
+        """Note whether the gradient `name`, just written, is known to be finite.
 
-        For large ones that come of few numbers: looking at these is much quicker than
-        `gradients_are_finite`, which then leaves the gradient out.
+        Worth it for large gradients that follow from few numbers: checking those few is much faster
+        than `gradients_are_finite`, which then skips the gradient.
         """
         spec = self.specs[name]
-        finite = finite and not (spec.l1 or spec.l2)  # whose gradients are still to come
+        finite = finite and not (spec.l1 or spec.l2)  # penalties add their gradients later
         if finite != (name in self._finite):
             self._finite ^= {name}
             self._find_parts()
 
     def gradients_are_finite(self) -> bool:
-        """Tell whether the gradients of all trained weights are free of NaN and infinities."""
+        """Return whether the gradients of all trained weights are free of NaN and infinities."""
         for part in self._unknown_parts:
             gradients = self.gradients[part]
-            finite = math.isfinite(_core.squared_norm(gradients))  # or its sum overflows
+            finite = math.isfinite(_core.squared_norm(gradients))  # or the sum overflows
             if not finite and not np.isfinite(gradients).all():
                 return False
         return True
 
     def change(self, specs: Mapping[str, WeightSpec]) -> None:
-        """Hold the weights `specs` instead, of which those in front stay as they are.
+        """Hold the weights `specs` instead; weights are added or removed at the end only.
 
-        Weights are added or taken away at the end. New ones are zero. The layers must be bound
-        again, and an optimizer told.
+        New ones are zero. The caller binds the layers again and resizes the optimizer's slots.
         """
         self.specs = dict(specs)
         size = sum(math.prod(spec.shape) for spec in self.specs.values())
@@ -200,24 +199,24 @@ class Parameters:
         return part
 
     def _lock(self, reason: str) -> None:
-        """Let nobody write to `values` any more; `reason` is what `assign` says then."""
+        """Make `values` read-only from now on; `reason` is the error of `assign`."""
         self._locked = reason
         self._make_views()
 
     def touch(self) -> None:
-        """Say that `values` changed."""
+        """Note that `values` have changed."""
         self.version += 1
 
     def value(self, name: str) -> Array:
-        """Give the view of one weight, writable unless `_lock` was called."""
+        """Return the view of one weight, writable unless `_lock` was called."""
         return self._values[name]
 
     def gradient(self, name: str) -> Array:
-        """Give the writable view of one gradient."""
+        """Return the writable view of one gradient."""
         return self._gradients[name]
 
     def initialize(self, names: Sequence[str], seed: int) -> None:
-        """Give the weights `names` their initial values.
+        """Set the weights `names` to their initial values.
 
         Each weight has a generator of its own, so that no value depends on another weight's shape.
         """
@@ -261,7 +260,7 @@ class Parameters:
         self.touch()
 
     def as_mapping(self) -> dict[str, Array]:
-        """Give read-only views of all weights by name."""
+        """Return read-only views of all weights by name."""
         return {name: _read_only(view) for name, view in self._values.items()}
 
 

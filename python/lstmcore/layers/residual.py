@@ -1,8 +1,8 @@
-"""Layers whose input is added to their output."""
+"""Layers with a shortcut: their input is added to their output."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from lstmcore.layers.dense import Dense
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.layers.states import parts_of, run_from
 
-if TYPE_CHECKING:
-    from lstmcore.layers.recurrent import Recurrent
-
 __all__ = ["Residual"]
 
 
@@ -31,7 +28,7 @@ class _Context(NamedTuple):
 
 @dataclass(frozen=True)
 class _Seeded:
-    """The initial values that weight number `place` of a layer with a seed of its own has."""
+    """Initial values of weight number `place` of a layer with a seed of its own."""
 
     make: initializers.Initializer
     seed: int
@@ -54,11 +51,11 @@ class Residual(Layer):
     Parameters
     ----------
     layers : Layer or sequence of Layer
-        f, with outputs of the shape of its inputs, but for their width if there is a `projection`:
-        an LSTM has ``return_sequences=True``, a `Conv1D` ``padding="same"`` or "causal".
+        f. Its outputs have the shape of its inputs, except for their width with a `projection`: an
+        LSTM needs ``return_sequences=True``, a `Conv1D` ``padding="same"`` or "causal".
     projection : bool, default False
-        Whether x goes through a `Dense` without bias where f changes the width: ``y = x P + f(x)``.
-        Where f keeps it, x is added as it is.
+        Whether x passes through a `Dense` without bias if f changes the width:
+        ``y = x P + f(x)``. If f does not, x is added unchanged.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
@@ -66,8 +63,8 @@ class Residual(Layer):
 
     Notes
     -----
-    Weights: those of the layers with their places before their names, such as
-    ``0.weight_ih_l0``; and ``projection.kernel`` (C, F). States have the places as names, too.
+    Weights are named by the places of the layers, such as ``0.weight_ih_l0``, followed by
+    ``projection.kernel`` (C, F). States are named by the places, too.
     The output past a row's length is zero.
     """
 
@@ -115,12 +112,12 @@ class Residual(Layer):
         return projects and self._trainable
 
     def _frozen_weights(self) -> set[str]:
-        """Name the projection's, if it is frozen: the others belong to the layers."""
+        """Return the projection's weight if it is frozen; the others belong to the layers."""
         own = self._names.get("projection.kernel")
         return set() if self._trainable or own is None else {own}
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments; ``trainable`` speaks of the projection, layers of themselves."""
+        """Return the arguments; ``trainable`` is the projection's, since layers have their own."""
         config = super().get_config()
         config.pop("trainable", None)
         return config if self._trainable else {**config, "trainable": False}
@@ -130,7 +127,7 @@ class Residual(Layer):
         self._trainable = _checks.flag(value, name)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Build the layers, and the projection if their width is another than C."""
+        """Build the layers, and the projection if their width differs from C."""
         width = self._accept(input_shape, (2, 3, 4), "(N, C) or (N, T, C)")
         for layer in parts(self)[1:]:
             if self.parameters is None and layer.weights and not layer._alone:
@@ -164,7 +161,7 @@ class Residual(Layer):
         return shape
 
     def _keeps_time(self) -> bool:
-        """Tell whether as many steps come out as go in, for any number of them."""
+        """Return whether the number of steps stays the same, whatever it is."""
         before = np.arange(64)
         return all(np.array_equal(layer.output_lengths(before), before) for layer in self.layers)
 
@@ -175,7 +172,7 @@ class Residual(Layer):
         return shown
 
     def _members(self) -> dict[str, Layer]:
-        """The layers within, by what their weights' names begin with."""
+        """The layers within, by the prefix of their weights' names."""
         members = {str(place): layer for place, layer in enumerate(self.layers)}
         return members if self._dense is None else {**members, "projection": self._dense}
 
@@ -231,16 +228,16 @@ class Residual(Layer):
         total = straight + outputs
         return self._cut(total, lengths), lengths, _Context(contexts, projected, lengths), after
 
-    def recurrent_parts(self) -> "dict[str, Recurrent]":
-        """List those of the layers, by their places."""
-        found: dict[str, Recurrent] = {}
+    def recurrent_parts(self) -> dict[str, Layer]:
+        """List the recurrent parts of the layers, named by the layers' places."""
+        found: dict[str, Layer] = {}
         for place, layer in enumerate(self.layers):
             found.update(parts_of(str(place), layer))
         return found
 
     @property
     def mixes_steps(self) -> bool:
-        """Whether one of the layers does."""
+        """Whether one of the layers mixes steps."""
         return any(layer.mixes_steps for layer in self.layers)
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
@@ -265,11 +262,11 @@ class Residual(Layer):
 
     @staticmethod
     def _cut(values: Array, lengths: Array | None) -> Array:
-        """Zero what lies past each row's length, in place."""
+        """Set the steps past each row's length to zero, in place."""
         if lengths is not None:
             values[np.arange(values.shape[1]) >= lengths[:, None]] = 0
         return values
 
     def check_values(self, inputs: Array) -> None:
-        """Check as the first layer does."""
+        """Check the values as the first layer does."""
         self.layers[0].check_values(inputs)

@@ -1,20 +1,20 @@
-"""States by names: those of the layers within a layer have its name and a dot before theirs."""
+"""States by name; a layer within another has the outer name and a dot before its own."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.base import Layer
 
-if TYPE_CHECKING:
-    from lstmcore.layers.recurrent import Recurrent
+__all__ = ["ModelState", "parts_of", "run_from"]
 
-__all__ = ["parts_of", "run_from"]
+ModelState: TypeAlias = dict[str, LSTMState]
+"""The state of each recurrent layer, by the layer's name."""
 
 
-def parts_of(name: str, layer: Layer) -> "dict[str, Recurrent]":
-    """List what has a state in a layer that is called `name`."""
+def parts_of(name: str, layer: Layer) -> dict[str, Layer]:
+    """List the recurrent layers in a layer that is called `name`, by their full names."""
     parts = layer.recurrent_parts() if layer._passes_state else {}
     return {_join(name, key): part for key, part in parts.items()}
 
@@ -29,7 +29,7 @@ def run_from(
     state: Mapping[str, LSTMState],
     reset: Array | None,
 ) -> tuple[Array, Array | None, Any, dict[str, LSTMState]]:
-    """Run a layer that is called `name` from what is its own in `state`.
+    """Run a layer that is called `name` from its own entries of `state`.
 
     Returns
     -------

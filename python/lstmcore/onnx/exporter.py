@@ -8,11 +8,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from lstmcore import __version__, _checks
+from lstmcore import _checks
+from lstmcore._core import __version__
 from lstmcore._files import ONNX, as_path, check_ending, replace
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import DType, RecurrentForm, Shape, choices
 from lstmcore.layers import Layer, TextVectorization
+from lstmcore.models import Sequential
 from lstmcore.onnx.export_graph import (
     NEWEST_OPSET,
     OLDEST_OPSET,
@@ -23,7 +25,6 @@ from lstmcore.onnx.export_graph import (
     tensor_type,
 )
 from lstmcore.onnx.export_layers import add_layer
-from lstmcore.sequential import Sequential
 
 __all__ = ["export"]
 

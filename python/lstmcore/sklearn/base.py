@@ -23,8 +23,8 @@ from lstmcore._typing import (
     Scale,
     choices,
 )
+from lstmcore.models import Sequential
 from lstmcore.regularizers import L2
-from lstmcore.sequential import Sequential
 from lstmcore.sklearn.budget import (
     PREDICT_ROWS,
     UPDATES,

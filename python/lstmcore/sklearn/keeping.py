@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore._configurable import encode
-from lstmcore.sequential import Sequential
+from lstmcore.models import Sequential
 
 __all__ = ["from_bytes", "one_blas_thread", "settled", "to_bytes", "unchanged_on_error"]
 

@@ -14,10 +14,10 @@ from lstmcore.torch import autograd, compiled
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import MASKS, Plan, options_text, plan_of
 from lstmcore.torch.tensors import FLOAT_TYPES, expect_tensor, seed_of
-from lstmcore.torch.weights import Frozen, Remembered
+from lstmcore.torch.weights import Freezable, Remembered
 
 
-class Recurrent(torch.nn.Module):
+class Recurrent(Freezable):
     """A module with the attributes and parameters of torch.nn and the options of lstmcore."""
 
     # As in PyTorch's modules, so that `replace_lstm` and `restore_lstm` need only change the class.
@@ -31,7 +31,6 @@ class Recurrent(torch.nn.Module):
 
     _options = ""
     _masks = False
-    _frozen: tuple[Frozen, ...] = ()  # one for each open block; the last counts
     _remembered: Remembered | None = None
     _parameter_names: tuple[str, ...]
 

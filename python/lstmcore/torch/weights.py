@@ -126,6 +126,12 @@ class Frozen:
         return self._lstm
 
 
+class Freezable(torch.nn.Module):
+    """A module whose weights `frozen` may hold on to."""
+
+    _frozen: tuple[Frozen, ...] = ()  # of the blocks that are open, the last of which counts
+
+
 _lock = threading.Lock()
 
 
@@ -160,11 +166,9 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     -----
     Calls inside ``torch.compile`` and ``torch.func`` pack the weights each time.
     """
-    from lstmcore.torch.recurrent import Recurrent
-
     # Each block removes only its own entries, since blocks may end in any order, and the class of a
     # module may have changed by then (`restore_lstm`).
-    blocks = [(part, Frozen()) for part in module.modules() if isinstance(part, Recurrent)]
+    blocks = [(part, Frozen()) for part in module.modules() if isinstance(part, Freezable)]
     with _lock:
         for part, block in blocks:
             part._frozen = (*part._frozen, block)
@@ -173,5 +177,5 @@ def frozen(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     finally:
         with _lock:
             for part, block in blocks:
-                if isinstance(part, Recurrent):
+                if isinstance(part, Freezable):
                     part._frozen = tuple(other for other in part._frozen if other is not block)

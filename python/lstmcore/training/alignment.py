@@ -19,7 +19,7 @@ def valid_steps(array: Array, inputs: Examples) -> Array | None:
 
 
 def is_ragged(values: Any, rank: int) -> bool:
-    """Tell a list of arrays of `rank` from an array or a plain nested list of numbers."""
+    """Return whether `values` is a list of arrays of `rank`, not an array or a nested list."""
     return (
         isinstance(values, (list, tuple))
         and len(values) > 0
@@ -28,7 +28,7 @@ def is_ragged(values: Any, rank: int) -> bool:
 
 
 def same_count(count: int, inputs: Examples, name: str) -> None:
-    """Raise ValueError, which calls the rows `name`, unless there are as many as samples."""
+    """Raise ValueError, which calls the rows `name`, unless their number is that of the samples."""
     if count != len(inputs):
         raise ValueError(f"{name}: expected {len(inputs)} entries like x, got {count}")
 

@@ -11,7 +11,6 @@ from lstmcore import _checks
 from lstmcore._arrays import is_sparse
 from lstmcore._typing import Array
 from lstmcore.training.data import Examples, Ragged, batch_rows
-from lstmcore.training.streamed import is_streamed
 
 __all__ = [
     "BATCH_SIZE",
@@ -20,6 +19,7 @@ __all__ = [
     "Source",
     "inputs_of",
     "is_batches",
+    "is_streamed",
     "joined",
     "parts_of",
     "refuse_beside",
@@ -45,7 +45,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class InMemory:
-    """Samples that are all there.
+    """Samples that are all in memory.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class Iterated:
     name : str
         What an error calls `x`.
     steps : int or None
-        Batches of an epoch; None: as many as there are.
+        Batches of an epoch; None: all.
     argument : str
         What an error calls `steps`.
     same : bool, default False
@@ -133,7 +133,7 @@ class Iterated:
         return self.limit if self.limit is not None else _length(self.x)
 
     def check_epochs(self, epochs: int) -> None:
-        """Raise ValueError unless so many epochs can be made of what is there."""
+        """Raise ValueError unless `x` can yield this many epochs."""
         if self.once and self.limit is None and epochs > 1:
             raise ValueError(
                 f"{self.argument}: expected the number of batches of an epoch, since {self.name} "
@@ -200,7 +200,7 @@ class Iterated:
 
 
 def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
-    """Tell what yields batches from samples: arrays, lists of rows, what is sliced like an array.
+    """Return whether `x` yields batches; arrays, lists of rows and sliceable sources hold samples.
 
     Parameters
     ----------
@@ -234,6 +234,20 @@ def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
     if hasattr(x, "__iter__") or hasattr(x, "__next__"):
         return True
     return hasattr(x, "__getitem__") and (hasattr(x, "__len__") or _counts(x))
+
+
+def is_streamed(values: Any) -> bool:
+    """Return whether `values` is read in slices [rows, steps], as a file is, not all at once."""
+    if isinstance(values, np.memmap):
+        return values.ndim >= 2
+    if isinstance(values, (np.ndarray, list, tuple, str)) or hasattr(values, "__dlpack__"):
+        return False
+    if is_sparse(values):
+        return False
+    return (
+        all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
+        and len(values.shape) >= 2
+    )
 
 
 def refuse_beside(**given: Any) -> None:

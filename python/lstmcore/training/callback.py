@@ -1,14 +1,12 @@
-"""What every callback is."""
+"""The base of all callbacks."""
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lstmcore._configurable import one_line
 from lstmcore._options import Checked
-
-if TYPE_CHECKING:
-    from lstmcore.model import Model
+from lstmcore.training.trainable import Trainable
 
 __all__ = ["Callback", "Logs"]
 
@@ -21,29 +19,29 @@ class Callback(Checked):
     Attributes
     ----------
     model : Model
-        Being trained. ``model.stop_training = True`` ends the training after this batch.
+        The model in training. ``model.stop_training = True`` ends the training after this batch.
     params : dict
         ``epochs``, ``initial_epoch``, ``steps``, the batches of an epoch, and ``metrics``, the
         names that this callback will find in the logs of an epoch; None if callbacks before it may
         add others.
     """
 
-    model: "Model"
+    model: Trainable
     params: Mapping[str, Any]
     _open_attributes: ClassVar[tuple[str, ...]] = ("model", "params")
     _methods_name_state = True
 
     _adds: tuple[str, ...] = ()
-    """Names that `on_epoch_end`, if it is one of this package, adds to the logs."""
+    """Names that `on_epoch_end` of a class of this package adds to the logs."""
 
     _restored_epoch: int | None = None
-    """Epoch, counted from 0, whose weights `on_train_end` gave back to the model."""
+    """Epoch, counted from 0, whose weights `on_train_end` restored."""
 
     def __repr__(self) -> str:
         return one_line(self)
 
     def _say(self, text: str, epoch: int | None = None) -> None:
-        """Write a line where the lines of `fit` stand, if the option `verbose` is 1."""
+        """Print a line among those of `fit`, if the option `verbose` is 1."""
         if getattr(self, "verbose", 0) and sys.stdout is not None:
             when = "" if epoch is None else f"Epoch {epoch + 1}: "
             sys.stdout.write(f"{when}{type(self).__name__}: {text}\n")
@@ -54,18 +52,18 @@ class Callback(Checked):
         return f"{type(self).__name__} asked for it"
 
     def get_state(self) -> dict[str, Any]:
-        """Give what this callback must remember for a resumed training to go on as if unbroken.
+        """Return what a resumed training needs of this callback to continue as if uninterrupted.
 
         Returns
         -------
         dict
-            Numbers, text, lists and objects as JSON can hold them, and arrays of float32 or
-            float64; empty if there is nothing.
+            Numbers, text, lists and objects of JSON's types, and arrays of float32 or float64;
+            empty if it needs nothing.
         """
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `get_state` gave, after `on_train_begin` of a training that is resumed.
+        """Restore what `get_state` returned, after `on_train_begin` of a resumed training.
 
         Raises
         ------
@@ -74,19 +72,19 @@ class Callback(Checked):
         """
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Take note that `fit` begins."""
+        """Called when `fit` begins."""
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Take note that `fit` ends, be it by an error or an interruption."""
+        """Called when `fit` ends, also by an error or an interruption."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Take note that an epoch begins; `epoch` counts from 0."""
+        """Called when an epoch begins; `epoch` counts from 0."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Take note of an epoch's results: "loss", metrics, and the same with ``val_`` in front."""
+        """Called with an epoch's results: "loss", metrics, and the same after ``val_``."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Take note that a batch begins; `batch` counts from 0 in each epoch."""
+        """Called when a batch begins; `batch` counts from 0 in each epoch."""
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Take note of the means so far in this epoch."""
+        """Called after a batch with the means so far in this epoch."""

@@ -3,23 +3,22 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from lstmcore import _checks
 from lstmcore.training.callback import Callback, Logs
+from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import ModelCheckpoint
 from lstmcore.training.history import History
+from lstmcore.training.trainable import Trainable
 
-if TYPE_CHECKING:
-    from lstmcore.model import Model
-
-__all__ = ["CallbackList", "CallbackState"]
+__all__ = ["CallbackList"]
 
 
 class CallbackList:
-    """Tells all callbacks, in order; see `Callback` for the methods."""
+    """Notifies all callbacks, in order; see `Callback` for the methods."""
 
-    def __init__(self, callbacks: Sequence[Callback], model: "Model") -> None:
+    def __init__(self, callbacks: Sequence[Callback], model: Trainable) -> None:
         self.model = model
         self._stopped = False
         for callback in callbacks:
@@ -35,7 +34,7 @@ class CallbackList:
         self.callbacks = sorted(callbacks, key=lambda entry: isinstance(entry, ModelCheckpoint))
 
     def set_params(self, params: Mapping[str, Any], metrics: Sequence[str]) -> None:
-        """Tell the plan, and which names the logs will have."""
+        """Set the parameters of the training, and the names that the logs will have."""
         known: list[str] | None = list(metrics)
         for callback in self.callbacks:
             added = _added_names(callback)
@@ -43,21 +42,21 @@ class CallbackList:
             callback.params = {**params, "metrics": known}
 
     def on_train_begin(self) -> None:
-        """Tell; if one refuses, those before it are told that it is over."""
+        """Notify every callback that the training begins; if one raises, end those before it."""
         for place, callback in enumerate(self.callbacks):
             try:
                 callback.on_train_begin({})
             except BaseException:
-                with suppress(Exception):  # the first error is the one to tell
+                with suppress(Exception):  # the first error is the one to report
                     _tell_end(self.callbacks[:place], {})
                 raise
 
     def on_train_end(self, logs: Logs) -> None:
-        """Tell all, also after one raised; then raise the first error."""
+        """Notify every callback that the training has ended, then raise the first error, if any."""
         _tell_end(self.callbacks, logs, self._histories)
 
-    def states(self) -> "list[CallbackState]":
-        """What the callbacks remember, of those that remember anything."""
+    def states(self) -> list[CallbackState]:
+        """Return the states of the callbacks that have one."""
         counts: Counter[str] = Counter()
         states = []
         for callback in self.callbacks:
@@ -67,8 +66,8 @@ class CallbackList:
             counts[name] += 1
         return states
 
-    def set_states(self, states: "Sequence[CallbackState]") -> None:
-        """Give each state back to the callback of its class and number."""
+    def set_states(self, states: Sequence[CallbackState]) -> None:
+        """Restore each state in the callback of its class and number."""
         found = {(state.class_name, state.number): state.state for state in states}
         counts: Counter[str] = Counter()
         for callback in self.callbacks:
@@ -83,15 +82,15 @@ class CallbackList:
                 raise ValueError(f"callbacks: the saved state of {name}: {error}") from error
 
     def on_epoch_begin(self, epoch: int) -> None:
-        """Tell."""
+        """Notify every callback that an epoch begins."""
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, {})
             self._notice_stop(callback)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Tell; all checkpoints judge before the first one saves.
+        """Notify every callback that an epoch has ended.
 
-        Histories are told also after another callback raised or was interrupted, since the epoch
+        Histories are notified even if another callback raised or was interrupted, since the epoch
         was trained and `Model.epoch` counts it.
         """
         waiting = list(self._histories)
@@ -102,12 +101,12 @@ class CallbackList:
                 history.on_epoch_end(epoch, logs)
             raise
 
-    def _tell_epoch(self, epoch: int, logs: Logs, waiting: "list[History]") -> None:
-        """Tell all in order; take out of `waiting` who has been told."""
+    def _tell_epoch(self, epoch: int, logs: Logs, waiting: list[History]) -> None:
+        """Notify all in order; remove from `waiting` the histories that were notified."""
         judged = False
         for callback in self.callbacks:
             if isinstance(callback, ModelCheckpoint) and not judged:
-                # All judge before the first one saves, so that each file knows of all.
+                # All judge before the first one saves, so that each file holds all verdicts.
                 judged = True
                 for other in self.callbacks:
                     if isinstance(other, ModelCheckpoint):
@@ -118,7 +117,7 @@ class CallbackList:
             self._notice_stop(callback)
 
     def _notice_stop(self, callback: Callback) -> None:
-        """Let histories know why the training ends, if `callback` has just ended it."""
+        """Write to histories why the training ends, if `callback` has just ended it."""
         if self._stopped or not self.model.stop_training:
             return
         self._stopped = True
@@ -126,46 +125,29 @@ class CallbackList:
             history.stop_reason = callback._stop_reason()
 
     def on_train_batch_begin(self, batch: int) -> None:
-        """Tell."""
+        """Notify every callback that a batch begins."""
         for callback in self.callbacks:
             callback.on_train_batch_begin(batch, {})
             self._notice_stop(callback)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Tell."""
+        """Notify every callback that a batch has ended."""
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
             self._notice_stop(callback)
 
 
 def _added_names(callback: Callback) -> tuple[str, ...] | None:
-    """Name what `callback` adds to the logs; None if it may be anything."""
+    """Return the names that `callback` adds to the logs; None if they are not known."""
     function = getattr(callback.on_epoch_end, "__func__", None)
     known = getattr(function, "__module__", "").startswith("lstmcore.")
     return callback._adds if known else None
 
 
-class CallbackState(NamedTuple):
-    """What one callback remembers.
-
-    Attributes
-    ----------
-    class_name : str
-    number : int
-        Among the callbacks of this class, from 0.
-    state : mapping of str to anything
-        From `Callback.get_state`.
-    """
-
-    class_name: str
-    number: int
-    state: Mapping[str, Any]
-
-
 def _tell_end(callbacks: Sequence[Callback], logs: Logs, histories: Sequence[History] = ()) -> None:
-    """Tell all that the training ends, also after one raised; then raise the first error.
+    """Notify every callback that the training has ended, then raise the first error, if any.
 
-    Histories are told which epoch's weights a callback gave back.
+    If a callback restored the weights of an epoch, histories learn which.
     """
     first: BaseException | None = None
     for callback in callbacks:

@@ -17,9 +17,7 @@ from lstmcore.training.history import History
 from lstmcore.training.log_table import LogTable
 from lstmcore.training.monitoring import Monitoring, written_lines
 from lstmcore.training.schedules import Schedule
-
-if TYPE_CHECKING:
-    from lstmcore.model import Model
+from lstmcore.training.trainable import Trainable
 
 __all__ = [
     "CSVLogger",
@@ -94,7 +92,7 @@ class EarlyStopping(Monitoring):
         Raises
         ------
         ValueError
-            If there will be no such figure.
+            If the logs will not have the figure.
         """
         self._monitor.require(self)
         self._begin()
@@ -111,7 +109,7 @@ class EarlyStopping(Monitoring):
         self._restored_epoch = None
 
     def get_state(self) -> dict[str, Any]:
-        """Give the best figure, its epoch and weights, and the epochs without improvement."""
+        """Return the best figure, its epoch and weights, and the epochs without improvement."""
         state = {**self._monitor.get_state(), "wait": self.wait, "best_epoch": self.best_epoch}
         if self.stopped_epoch is not None:
             state["wait"] = 0  # whoever goes on after all, waits anew
@@ -155,7 +153,7 @@ class EarlyStopping(Monitoring):
             self._say(f"stopped: {self._stop_reason()}", epoch)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Give the model its best weights back."""
+        """Restore the model's best weights."""
         if self._best_weights is not None:
             self.model.parameters.values[...] = self._best_weights
             self.model.parameters.touch()
@@ -209,13 +207,13 @@ class ModelCheckpoint(Monitoring):
         self._due: bool | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Raise ValueError if there will be no such figure."""
+        """Raise ValueError if the logs will not have the figure."""
         self._due = None
         if self.save_best_only:
             self._monitor.require(self)
 
     def get_state(self) -> dict[str, Any]:
-        """Give the best figure."""
+        """Return the best figure."""
         return self._monitor.get_state() if self.save_best_only else {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -296,7 +294,7 @@ class ReduceLROnPlateau(Monitoring):
         Raises
         ------
         ValueError
-            If there will be no such figure.
+            If the logs will not have the figure.
         """
         self._monitor.require(self)
         self._begin()
@@ -307,7 +305,7 @@ class ReduceLROnPlateau(Monitoring):
         self.cooling = 0
 
     def get_state(self) -> dict[str, Any]:
-        """Give the best figure and the epochs that count."""
+        """Return the best figure and the epochs that count."""
         return {**self._monitor.get_state(), "wait": self.wait, "cooling": self.cooling}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -498,7 +496,7 @@ def _arguments_of(
     )
 
 
-def _plain_rate(model: "Model", who: str) -> float:
+def _plain_rate(model: Trainable, who: str) -> float:
     rate = model.optimizer.learning_rate
     if isinstance(rate, Schedule):
         raise ValueError(

@@ -124,7 +124,7 @@ class Batch:
     target_lengths : ndarray of int64, shape (N,), or None
         Of targets (N, S) that are sequences of lengths of their own, for a `SequenceLoss`.
     known : ndarray of bool, shape (N,) or (N, T), or None
-        Where there are targets; elsewhere weights are 0. None: everywhere.
+        True where a target is known; elsewhere weights are 0. None: everywhere.
     """
 
     inputs: Any
@@ -143,11 +143,11 @@ class Examples:
     Attributes
     ----------
     output_lengths : callable, optional
-        What gives the time steps of the model's outputs for those of its inputs, if they differ.
+        Computes the lengths of the model's outputs from those of its inputs, if they differ.
     in_time : bool
-        Whether there are targets for each time step.
+        Whether each time step has a target.
     there : ndarray of bool, shape (N, T), optional
-        Which steps of the inputs that were given are those of `inputs`; None: all.
+        The mask: which steps of the caller's inputs are those of `inputs`; None: all.
     sample_weights : ndarray, Ragged or None
         `weights` without those of classes.
     """
@@ -167,13 +167,13 @@ class Examples:
         return len(self.inputs)
 
     def output_steps(self, steps: int) -> int:
-        """Give the time steps of the outputs for inputs of `steps`."""
+        """Return the number of steps of the outputs for inputs of `steps`."""
         if self.output_lengths is None:
             return steps
         return int(self.output_lengths(np.array([steps], dtype=np.int64))[0])
 
     def target_lengths(self) -> Array | None:
-        """Give the valid time steps of each row's outputs; None: all."""
+        """Return the valid steps of each row's outputs; None: all."""
         if self.lengths is None or self.output_lengths is None:
             return self.lengths
         return self.output_lengths(self.lengths)
@@ -215,10 +215,10 @@ class Examples:
         )
 
     def windows(self, rows: Array | slice, size: int | None) -> Iterator[Batch]:
-        """Gather the samples `rows` in pieces of `size` time steps, the last one maybe shorter.
+        """Gather the samples `rows` in windows of `size` time steps; the last may be shorter.
 
-        Where rows have ended, their lengths in a piece are 0; where all have, there is no piece.
-        None: all steps at once.
+        A row that has ended has length 0 in a window; the windows end with the longest row. None:
+        all steps at once.
         """
         if size is None:
             yield self.batch(rows)
@@ -308,7 +308,7 @@ def batch_rows(
 
 
 def whole_batches(samples: int, batch_size: int, name: str) -> int:
-    """Give the size of every batch."""
+    """Return the size of every batch."""
     if samples <= batch_size:
         return max(samples, 1)
     if samples % batch_size:
@@ -355,7 +355,7 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
     TypeError
         If they are no numbers.
     ValueError
-        If there is no sample, or rows do not fit together.
+        If `x` has no sample, or rows do not fit together.
     """
     if type(x) is np.ndarray and x.dtype.kind in "fiub" and x.ndim:  # the usual case, at once
         return x

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import OnNan, choices
-from lstmcore.network import ModelState
+from lstmcore.layers.states import ModelState
 from lstmcore.training import loop
 from lstmcore.training.batches import (
     BATCH_SIZE,
@@ -23,79 +23,32 @@ from lstmcore.training.batches import (
     refuse_beside,
 )
 from lstmcore.training.callback_list import CallbackList
+from lstmcore.training.callback_state import CallbackState
 from lstmcore.training.callbacks import Callback, History, TerminateOnNaN
+from lstmcore.training.carry import Carry
 from lstmcore.training.data import Examples, Ragged, whole_batches
 from lstmcore.training.look import look_at_loss
 from lstmcore.training.prepare import split
 from lstmcore.training.progress import reporters
+from lstmcore.training.samples import Samples
+from lstmcore.training.trainable import Trainable
 
-if TYPE_CHECKING:
-    from lstmcore.model import Model
-
-__all__ = ["Samples", "Step", "evaluate", "fit", "on_batch"]
+__all__ = ["Step", "evaluate", "fit", "on_batch"]
 
 Step: TypeAlias = Callable[..., ModelState]
 """`loop.train_step` or `loop.test_step`."""
 
 
-@dataclass(frozen=True)
-class Samples:
-    """What a caller gives to learn from or to be measured on; see `Model.fit`."""
+class Fitted(Trainable, Protocol):
+    """A model as `fit` sees it: also what remembers the training that runs, or the last one."""
 
-    x: Any
-    y: Any = None
-    sample_weight: Any = None
-    class_weight: Mapping[int, float] | None = None
-    reset: Any = None
-    mask: Any = None
-
-    def are_batches(self, model: "Model") -> bool:
-        """Tell whether `x` yields batches of samples."""
-        if isinstance(self.x, list) and self.y is not None:
-            return False  # rows beside their targets
-        return is_batches(self.x, model._batch_rank, lone=True)
-
-    def examples(self, model: "Model", intake: Intake, windows: bool = False) -> Examples:
-        """Check and convert them."""
-        if self.y is None:
-            _refuse_pair(self.x)
-        model._check_head()
-        examples = model._examples(
-            self.x,
-            self.y,
-            self.sample_weight,
-            self.class_weight,
-            self.reset,
-            windows,
-            self.mask,
-            intake,
-        )
-        _check_metrics(model)
-        return examples
-
-    def iterated(
-        self,
-        model: "Model",
-        intake: Intake,
-        name: str,
-        steps: int | None,
-        argument: str,
-        windows: bool = False,
-        same: bool = False,
-    ) -> Iterated:
-        """Check and convert what `x` yields, batch by batch; look at the first one now."""
-
-        def prepare(item: Any) -> Examples:
-            x, y, weights = parts_of(item)
-            return Samples(x, y, weights, self.class_weight).examples(model, intake, windows)
-
-        source = Iterated(self.x, prepare, name, steps, argument, same)
-        source.peek()
-        return source
+    history: History | None
+    _listeners: CallbackList | None
+    _callback_states: list[CallbackState]
 
 
 def fit(
-    model: "Model",
+    model: Fitted,
     samples: Samples,
     *,
     batch_size: int | None,
@@ -116,7 +69,7 @@ def fit(
     on_nan: str,
 ) -> History:
     """Check everything, then train; see `Model.fit`."""
-    streaming = samples.are_batches(model)
+    streaming = _are_batches(model, samples)
     if streaming:
         refuse_beside(
             y=samples.y,
@@ -157,9 +110,9 @@ def fit(
         windows = tbptt is not None
         training: Examples | Iterated
         if streaming:
-            training = samples.iterated(model, intake, "x", steps, "steps_per_epoch", windows)
+            training = _iterated(model, samples, intake, "x", steps, "steps_per_epoch", windows)
         else:
-            training = samples.examples(model, intake, windows)
+            training = _examples(model, samples, intake, windows)
         held_out = _held_out(model, validation_data, intake, validation_steps, windows)
         if held_out is None and validation_split != 0.0:
             assert isinstance(training, Examples)
@@ -216,7 +169,7 @@ def fit(
 
 
 def evaluate(
-    model: "Model",
+    model: Trainable,
     samples: Samples,
     *,
     batch_size: int | None,
@@ -233,7 +186,7 @@ def evaluate(
     rows = _checks.integer(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1)
     source: Source
     with nullcontext() if model.built else model._unchanged_on_error():
-        if samples.are_batches(model):
+        if _are_batches(model, samples):
             refuse_beside(
                 y=samples.y,
                 sample_weight=samples.sample_weight,
@@ -241,13 +194,13 @@ def evaluate(
                 reset=samples.reset,
                 mask=samples.mask,
             )
-            source = samples.iterated(model, intake, "x", steps, "steps")
+            source = _iterated(model, samples, intake, "x", steps, "steps")
             carry = model._carry(None, stateful, None, None)
             if not carry.stateful:
                 refuse_beside(state=state)
             count = None
         else:
-            examples = samples.examples(model, intake)
+            examples = _examples(model, samples, intake)
             carry = model._carry(None, stateful, None, rows)
             count = len(examples)
             if carry.stateful:
@@ -260,7 +213,7 @@ def evaluate(
 
 
 def on_batch(
-    model: "Model",
+    model: Trainable,
     step: Step,
     samples: Samples,
     state: Any,
@@ -277,12 +230,12 @@ def on_batch(
     return_state = _checks.flag(return_state, "return_state")
     return_dict = _checks.flag(return_dict, "return_dict")
     with nullcontext() if model.built else model._unchanged_on_error():
-        if samples.are_batches(model):
+        if _are_batches(model, samples):
             raise TypeError(
                 "x: expected one batch, an array or a list of rows, got "
                 f"{_checks.describe(samples.x)}, which yields several; use fit or evaluate"
             )
-        examples = samples.examples(model, intake)
+        examples = _examples(model, samples, intake)
         if return_state:
             model._check_passes_state("return_state")
         before: ModelState = {}
@@ -296,8 +249,50 @@ def on_batch(
     return (results, after) if return_state else results
 
 
+def _are_batches(model: Trainable, samples: Samples) -> bool:
+    """Return whether `samples.x` yields batches of samples."""
+    if isinstance(samples.x, list) and samples.y is not None:
+        return False  # rows beside their targets
+    return is_batches(samples.x, model._batch_rank, lone=True)
+
+
+def _examples(
+    model: Trainable, samples: Samples, intake: Intake, windows: bool = False
+) -> Examples:
+    """Check and convert samples."""
+    if samples.y is None:
+        _refuse_pair(samples.x)
+    model._check_head()
+    examples = model._examples(samples, intake, windows)
+    units = model.output_shape[-1]
+    assert units is not None  # of a model that is built
+    model.compiled.check_outputs(units)
+    return examples
+
+
+def _iterated(
+    model: Trainable,
+    samples: Samples,
+    intake: Intake,
+    name: str,
+    steps: int | None,
+    argument: str,
+    windows: bool = False,
+    same: bool = False,
+) -> Iterated:
+    """Check and convert what `samples.x` yields, batch by batch; look at the first one now."""
+
+    def prepare(item: Any) -> Examples:
+        x, y, weights = parts_of(item)
+        return _examples(model, Samples(x, y, weights, samples.class_weight), intake, windows)
+
+    source = Iterated(samples.x, prepare, name, steps, argument, same)
+    source.peek()
+    return source
+
+
 def _refuse_pair(x: Any) -> None:
-    """Raise ValueError if `x`, which stands alone, is what should be x and y."""
+    """Raise ValueError if `x`, passed without y, seems to hold both."""
     if not isinstance(x, (tuple, list)) or len(x) not in (2, 3):
         return
     if all(hasattr(part, "__len__") and not isinstance(part, (str, bytes)) for part in x):
@@ -311,12 +306,6 @@ def _refuse_pair(x: Any) -> None:
         )
 
 
-def _check_metrics(model: "Model") -> None:
-    units = model.output_shape[-1]
-    assert units is not None  # of what is built
-    model.compiled.check_outputs(units)
-
-
 def _results(logs: dict[str, float], return_dict: bool) -> Any:
     """Return loss and metrics in the form that Keras' users know."""
     if _checks.flag(return_dict, "return_dict"):
@@ -325,8 +314,8 @@ def _results(logs: dict[str, float], return_dict: bool) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _check_trains(model: "Model", name: str) -> None:
-    """Raise ValueError, which calls the method `name`, if there is nothing that can be trained."""
+def _check_trains(model: Trainable, name: str) -> None:
+    """Raise ValueError, which calls the method `name`, if no weight can be trained."""
     if model.parameters.values.size == 0:
         raise ValueError(f"{name}: the model has no weights to train")
     model._follow_trainable()
@@ -339,9 +328,9 @@ def _check_trains(model: "Model", name: str) -> None:
 
 
 def _begin(
-    model: "Model", listeners: CallbackList, params: Mapping[str, Any], names: Sequence[str]
+    model: Fitted, listeners: CallbackList, params: Mapping[str, Any], names: Sequence[str]
 ) -> None:
-    """Tell callbacks that the training begins, and where it stopped if it is resumed."""
+    """Notify callbacks that the training begins; if it is resumed, restore their states."""
     listeners.set_params(params, names)
     listeners.on_train_begin()
     if params["initial_epoch"] > 0 and params["initial_epoch"] == model.epoch:
@@ -354,7 +343,7 @@ def _begin(
 
 
 def _listed(callbacks: Any) -> list[Callback]:
-    """Return what may be one callback as a list; `CallbackList` judges what is in it."""
+    """Return a list of callbacks, also for a single one; `CallbackList` checks its entries."""
     if callbacks is None:
         return []
     single = isinstance(callbacks, (Callback, type, str)) or not isinstance(callbacks, Iterable)
@@ -373,13 +362,13 @@ def _refuse_zeros(weights: Any) -> None:
 def _source(
     part: Examples | Iterated,
     name: str,
-    carry: loop.Carry,
+    carry: Carry,
     rows: int,
     bucket: bool,
     limit: int | None,
     argument: str,
 ) -> Source:
-    """Make batches of samples in memory, if they are none yet."""
+    """Divide samples in memory into batches; a source of batches stays as it is."""
     if isinstance(part, Iterated):
         return part
     if carry.stateful:
@@ -392,14 +381,21 @@ def _steps(value: int | None, name: str) -> int | None:
 
 
 def _held_out(
-    model: "Model", data: Any, intake: Intake, steps: int | None, windows: bool
+    model: Trainable, data: Any, intake: Intake, steps: int | None, windows: bool
 ) -> Examples | Iterated | None:
-    """Check what `fit` validates on: samples, or what yields batches."""
+    """Check the data to validate on: samples, or a source of batches."""
     if data is None:
         return None
     if is_batches(data, model._batch_rank):
-        return Samples(data).iterated(
-            model, intake, "validation_data", steps, "validation_steps", windows, same=True
+        return _iterated(
+            model,
+            Samples(data),
+            intake,
+            "validation_data",
+            steps,
+            "validation_steps",
+            windows,
+            same=True,
         )
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
@@ -407,6 +403,6 @@ def _held_out(
             f"got {_checks.describe(data)}"
         )
     try:
-        return Samples(*data).examples(model, intake, windows)
+        return _examples(model, Samples(*data), intake, windows)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from error

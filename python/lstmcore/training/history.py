@@ -74,7 +74,7 @@ class History(Callback):
     def best(self) -> Best | None:
         """The epoch with the smallest finite "val_loss", or "loss" if nothing was validated.
 
-        None if there is none.
+        None if it has none.
         """
         name = "val_loss" if "val_loss" in self.history else "loss"
         pairs = zip(self.epoch, self.history.get(name, ()), strict=False)

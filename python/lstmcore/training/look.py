@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from lstmcore._typing import Array
 from lstmcore.training import loop
 from lstmcore.training.data import Examples
 from lstmcore.training.losses import Function, Loss, SequenceLoss
-
-if TYPE_CHECKING:
-    from lstmcore.model import Model
+from lstmcore.training.trainable import Trainable
 
 __all__ = ["look_at_loss"]
 
@@ -24,7 +22,7 @@ Sum = Callable[[Array, Array, bool], tuple[float, Array | None]]
 """Sums the losses of rows, by their numbers and outputs; with their gradient if asked."""
 
 
-def look_at_loss(model: "Model", examples: Examples, tbptt: int | None) -> None:
+def look_at_loss(model: Trainable, examples: Examples, tbptt: int | None) -> None:
     """Compare value and gradient of the model's loss on a few rows, in float64.
 
     Only if the loss is a user's, and does not say `Loss.check_gradient` = False. Rows are spread

@@ -1,9 +1,9 @@
 """Training, evaluation and prediction, batch by batch."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +12,18 @@ from lstmcore._seeds import derive
 from lstmcore._typing import Array
 from lstmcore.functional import LSTMState
 from lstmcore.layers.parameters import Parameters, WeightSpec
-from lstmcore.network import ModelState
+from lstmcore.layers.states import ModelState
 from lstmcore.training.batches import InMemory, Source
 from lstmcore.training.callback_list import CallbackList
+from lstmcore.training.carry import Carry, Walk, choose_rows
 from lstmcore.training.compiled import Compiled
 from lstmcore.training.data import Batch, Examples, Ragged
 from lstmcore.training.losses import SequenceLoss
 from lstmcore.training.metrics import Metric
 from lstmcore.training.progress import with_bar
+from lstmcore.training.trainable import Trainable
 
-if TYPE_CHECKING:
-    from lstmcore.model import Model
-
-__all__ = ["Carry", "Totals", "Walk", "evaluate", "fit", "predict", "test_step", "train_step"]
+__all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
 # the optimizer has taken, which a model file keeps: a resumed run draws what an unbroken one does.
@@ -44,7 +43,7 @@ class Totals:
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
     def add(self, value: float, penalty: float, count: int) -> None:
-        """Take in the sum of `count` losses and the penalty on the weights of that moment.
+        """Add the sum of `count` losses and the penalty on the weights at that moment.
 
         `count` is 0 for a batch of rows without steps, which weighs nothing in the mean.
         """
@@ -55,7 +54,7 @@ class Totals:
     def add_metrics(
         self, targets: Array, outputs: Array, mask: Array | None, weights: Array | None
     ) -> None:
-        """Take in the predictions of a batch.
+        """Pass the predictions of a batch to the metrics.
 
         Parameters
         ----------
@@ -97,61 +96,10 @@ class Totals:
         return logs
 
 
-@dataclass(frozen=True)
-class Carry:
-    """What passes from one piece of the samples to the next.
-
-    Attributes
-    ----------
-    tbptt : int or None
-        Time steps of a window; None: all. The state passes from window to window, gradients do not.
-    stateful : bool
-        Whether the state also passes from batch to batch.
-    first : dict of str to LSTMState
-        The state before the first batch or, if not `stateful`, with an entry for each sample; what
-        is not in it is zero.
-    """
-
-    tbptt: int | None = None
-    stateful: bool = False
-    first: ModelState = field(default_factory=dict)
-
-
-class Walk:
-    """One walk over all batches."""
-
-    def __init__(self, carry: Carry) -> None:
-        self.carry, self.state = carry, carry.first
-
-    def check_rows(self, count: int) -> None:
-        """Raise ValueError unless a batch of so many rows can continue the one before."""
-        if self.carry.stateful and self.state:
-            before = next(iter(self.state.values())).h.shape[1]
-            if count != before:
-                raise ValueError(
-                    f"x: expected a batch of {before} rows, since each continues the one before "
-                    f"it, or the state, got {count}"
-                )
-
-    def go(
-        self,
-        examples: Examples,
-        rows: Array | slice,
-        step: Callable[[Batch, ModelState], ModelState],
-    ) -> None:
-        """Make `step` on every window of `rows`; it takes the state before and gives that after."""
-        if isinstance(rows, slice):
-            self.check_rows(len(range(*rows.indices(len(examples)))))
-        state = self.state if self.carry.stateful else choose_rows(self.carry.first, rows)
-        for batch in examples.windows(rows, self.carry.tbptt):
-            state = step(batch, state)
-        self.state = state
-
-
 def train_step(
-    model: "Model", batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
+    model: Trainable, batch: Batch, totals: Totals, state: ModelState, guarded: bool = False
 ) -> ModelState:
-    """Make one step of the optimizer on `batch`, from `state`; give the state after it.
+    """Take one step of the optimizer on `batch`, from `state`; return the state after it.
 
     If `guarded`, raise FloatingPointError before the step if the loss or a gradient is not finite.
     """
@@ -173,7 +121,7 @@ def train_step(
     return after
 
 
-def _guard(model: "Model", loss: float) -> None:
+def _guard(model: Trainable, loss: float) -> None:
     if math.isfinite(loss):
         if model.parameters.gradients_are_finite():
             return
@@ -183,7 +131,7 @@ def _guard(model: "Model", loss: float) -> None:
     rate = model.optimizer.learning_rate
     now = f" (now {rate:g})" if isinstance(rate, float) else ""
     caller, also = "train_on_batch", ""
-    if model._listeners is not None:
+    if model._is_fitting:
         caller = "fit"
         also = "; callbacks.TerminateOnNaN() ends the training without an error"
     raise FloatingPointError(
@@ -194,8 +142,8 @@ def _guard(model: "Model", loss: float) -> None:
     )
 
 
-def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -> ModelState:
-    """Compute loss and metrics on `batch`, from `state`; give the state after it."""
+def test_step(model: Trainable, batch: Batch, totals: Totals, state: ModelState) -> ModelState:
+    """Compute loss and metrics on `batch`, from `state`; return the state after it."""
     compiled = model.compiled
     model._follow_trainable()
     outputs, lengths, _, after = model._forward_from(
@@ -208,7 +156,7 @@ def test_step(model: "Model", batch: Batch, totals: Totals, state: ModelState) -
 
 
 def fit(
-    model: "Model",
+    model: Trainable,
     source: Source,
     validation: Source | None,
     listeners: CallbackList,
@@ -219,7 +167,7 @@ def fit(
     carry: Carry,
     guarded: bool,
 ) -> None:
-    """Train from `initial_epoch` to `epochs`, telling `listeners`, who know that it begins."""
+    """Train from `initial_epoch` to `epochs`; `listeners` already know that it begins."""
     logs: dict[str, float] = {}
     try:
         for epoch in range(initial_epoch, epochs):
@@ -241,11 +189,11 @@ def fit(
             if carry.stateful:
                 model.state = walk.state
             if validation is not None:
-                # From zeros: what is validated continues nothing that was trained on.
+                # From zeros: validation data does not continue the training data.
                 unseen = replace(carry, first={})
                 results = evaluate(model, validation, 0, unseen)
                 logs.update((f"val_{name}", value) for name, value in results.items())
-            model.epoch = epoch + 1  # what an interruption cuts short, be it validation, is not one
+            model.epoch = epoch + 1  # an epoch cut short, even in validation, does not count
             listeners.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
@@ -257,7 +205,9 @@ def fit(
             listeners.on_train_end(logs)
 
 
-def evaluate(model: "Model", source: Source, verbose: int | str, carry: Carry) -> dict[str, float]:
+def evaluate(
+    model: Trainable, source: Source, verbose: int | str, carry: Carry
+) -> dict[str, float]:
     """Compute the mean loss and the metrics over all batches of `source`."""
     totals, walk = Totals(model.compiled), Walk(carry)
 
@@ -271,7 +221,7 @@ def evaluate(model: "Model", source: Source, verbose: int | str, carry: Carry) -
 
 
 def predict(
-    model: "Model",
+    model: Trainable,
     examples: Examples,
     batch_size: int,
     verbose: int | str,
@@ -313,8 +263,8 @@ def predict(
     return outputs, after
 
 
-def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: bool) -> Array:
-    """Compute the outputs of all samples, or of their steps that are there, as rows (M, U).
+def output_rows(model: Trainable, examples: Examples, batch_size: int, stateful: bool) -> Array:
+    """Compute the outputs of all samples, or of their valid steps, as rows (M, U).
 
     The order of the rows is that of the batches, the same for every model.
     """
@@ -331,11 +281,6 @@ def output_rows(model: "Model", examples: Examples, batch_size: int, stateful: b
             y = y[np.arange(y.shape[1]) < lengths[:, None]]
         found.append(y.reshape(-1, y.shape[-1]))
     return np.concatenate(found) if found else np.empty((0, model.output_shape[-1] or 0))
-
-
-def choose_rows(state: ModelState, rows: Array | slice) -> ModelState:
-    """Choose rows of every h and c."""
-    return {name: LSTMState(h[:, rows], c[:, rows]) for name, (h, c) in state.items()}
 
 
 def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: int) -> None:
@@ -374,9 +319,9 @@ def _loss(
 def _flatten(
     outputs: Array, lengths: Array | None, batch: Batch
 ) -> tuple[Array, Array, Array | None, Array | None, int]:
-    """Give outputs (M, U), targets, weights and mask (M,), and the number of valid rows.
+    """Return outputs (M, U), targets, weights and mask (M,), and the number of valid rows.
 
-    The mask is 0 where no step is, or no target is known; where weights are 0 it may be 1.
+    The mask is 0 at invalid steps and where no target is known; where weights are 0 it may be 1.
     """
     targets, weights = batch.targets, batch.weights
     assert targets is not None
@@ -413,7 +358,7 @@ def _constrain(parameters: Parameters) -> None:
 
 
 def _penalized(parameters: Parameters) -> list[tuple[str, WeightSpec]]:
-    """List what has a penalty: as in Keras, no weight that is not trained."""
+    """List the weights with a penalty; as in Keras, frozen weights have none."""
     return [
         (name, spec)
         for name, spec in parameters.specs.items()
@@ -433,7 +378,7 @@ def _penalty(parameters: Parameters) -> float:
 
 
 def _add_penalties(parameters: Parameters) -> float:
-    """Add the gradients of the penalties, and give their sum."""
+    """Add the gradients of the penalties, and return the penalties' sum."""
     for name, spec in _penalized(parameters):
         gradient, values = parameters.gradient(name), parameters.value(name)
         if spec.l1:

@@ -1,4 +1,4 @@
-"""Steps that are not there, taken out before anything is computed, and outputs put back."""
+"""Masked steps: removed before anything is computed, and put back into the outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["check_mask", "compact", "compact_resets", "spread"]
 
 
 def check_mask(mask: Any, inputs: Rows, kind: str) -> Array:
-    """Return `mask` as the array of bool (N, T) that says which steps of `inputs` there are.
+    """Return `mask` as an array of bool (N, T): which steps of `inputs` are valid.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def check_mask(mask: Any, inputs: Rows, kind: str) -> Array:
 
 
 def compact(values: Array, there: Array, name: str) -> Ragged:
-    """Make rows of the steps that are there.
+    """Make rows of the valid steps.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def compact(values: Array, there: Array, name: str) -> Ragged:
 
 
 def compact_resets(reset: Array, there: Array) -> Ragged:
-    """Make rows of resets; one at a step that is not there acts on the next one that is."""
+    """Make rows of resets; one at a masked step acts on the next valid step."""
     seen = compact(np.cumsum(reset, axis=1, dtype=np.int64), there, "reset")
     before = np.zeros_like(seen.values)
     before[1:] = seen.values[:-1]

@@ -64,7 +64,7 @@ class _Monitor:
         return {"monitor": self.monitor, "best": self.best}
 
     def fits(self, state: Mapping[str, Any]) -> bool:
-        """Tell whether a state is about the same figure."""
+        """Return whether a state is about the same figure."""
         return bool(state["monitor"] == self.monitor)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ class _Monitor:
         return than is None or self.sign * (value - than) > self.min_delta
 
     def improves(self, value: float) -> bool:
-        """Tell whether `value` is the best so far, and remember it if it is."""
+        """Return whether `value` is the best so far, and remember it if it is."""
         if not self.better(value, self.best):
             return False
         self.best = value

@@ -85,7 +85,7 @@ class Optimizer(Configurable):
         self._learning_rate = value
 
     def current_learning_rate(self) -> float:
-        """Give the learning rate of the next step."""
+        """Return the learning rate of the next step."""
         rate = self._learning_rate
         return rate(self.iterations) if isinstance(rate, Schedule) else rate
 
@@ -182,7 +182,7 @@ class SGD(Optimizer):
 
     @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The velocity, if there is a momentum."""
+        """The velocity, if momentum is used."""
         return ("velocity",) if self.momentum else ()
 
     def _take_over(self, name: str, found: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From what the caller gives to checked `Examples`: all errors come before anything is computed."""
+"""From the caller's arrays to checked `Examples`: errors come before anything is computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -57,7 +57,7 @@ def add_targets(
     intake : Intake, optional
         None: as it is by default.
     metrics : sequence of Metric
-        What will judge the outputs by the targets.
+        The metrics that will compare the outputs with the targets.
 
     Raises
     ------

@@ -72,7 +72,7 @@ class Bar:
                     setattr(sys, name, self._replaced[-1][2])
 
     def advance(self, logs: Logs | None = None) -> None:
-        """Take note of a step; draw, with these figures, if it is time."""
+        """Count a step; redraw with these figures if it is time."""
         self._count += 1
         self._logs = logs or {}
         if time.perf_counter() >= self._due:
@@ -136,7 +136,7 @@ def _format(total: int | None) -> str:
 
 
 def _hides_size(stream: Any) -> bool:
-    """Tell whether a terminal says that it has no columns or no rows, as some containers' do."""
+    """Return whether a terminal says that it has no columns or no rows, as some containers' do."""
     try:
         return 0 in os.get_terminal_size(stream.fileno())
     except (AttributeError, OSError, ValueError):  # not of the operating system
@@ -181,7 +181,7 @@ class Reporter(Callback):
     Parameters
     ----------
     bar : bool
-        Whether there may be a bar.
+        Whether a bar may be drawn.
     history : History
         Of the training, for its best epoch.
     """
@@ -264,7 +264,7 @@ def with_bar(
     ----------
     batches : iterable
     total : int or None
-        How many there are; None if nobody knows.
+        Their number; None if it is not known.
     what : str
         "Evaluate", "Predict" and so on.
     verbose : {0, 1, 2, "auto"}
@@ -301,7 +301,7 @@ def _shown(
 
 
 def can_move() -> bool:
-    """Tell whether a bar can move: in a terminal and in a notebook, not in a file or a pipe."""
+    """Return whether a bar can move: in a terminal and in a notebook, not in a file or a pipe."""
     return in_notebook() or bool(getattr(sys.stderr, "isatty", lambda: False)())
 
 

@@ -20,7 +20,7 @@ class Schedule(Configurable):
         return None  # each call reads all options
 
     def __call__(self, step: int) -> float:
-        """Give the learning rate after `step` steps, which counts from 0."""
+        """Return the learning rate after `step` steps, which counts from 0."""
         raise NotImplementedError
 
 
@@ -36,7 +36,7 @@ class Constant(Schedule):
         self.learning_rate = _checks.real(learning_rate, "learning_rate", 0.0)
 
     def __call__(self, step: int) -> float:
-        """Give the learning rate."""
+        """Return the learning rate."""
         return self.learning_rate
 
 
@@ -69,7 +69,7 @@ class ExponentialDecay(Schedule):
         self.staircase = _checks.flag(staircase, "staircase")
 
     def __call__(self, step: int) -> float:
-        """Give the learning rate after `step` steps."""
+        """Return the learning rate after `step` steps."""
         exponent = step / self.decay_steps
         if self.staircase:
             exponent = math.floor(exponent)
@@ -96,7 +96,7 @@ class CosineDecay(Schedule):
         self.alpha = _checks.real(alpha, "alpha", 0.0, 1.0)
 
     def __call__(self, step: int) -> float:
-        """Give the learning rate after `step` steps."""
+        """Return the learning rate after `step` steps."""
         share = _half_cosine(min(step / self.decay_steps, 1.0))
         return self.initial_learning_rate * (self.alpha + (1.0 - self.alpha) * share)
 
@@ -136,7 +136,7 @@ class OneCycle(Schedule):
         self.final_div_factor = _checks.real(final_div_factor, "final_div_factor", 1.0)
 
     def __call__(self, step: int) -> float:
-        """Give the learning rate after `step` steps."""
+        """Return the learning rate after `step` steps."""
         top, begin = self.max_learning_rate, self.max_learning_rate / self.div_factor
         end = begin / self.final_div_factor
         last = self.total_steps - 1
@@ -172,7 +172,7 @@ class Warmup(Schedule):
         )
 
     def __call__(self, step: int) -> float:
-        """Give the learning rate after `step` steps."""
+        """Return the learning rate after `step` steps."""
         if step >= self.warmup_steps:
             return self.schedule(step - self.warmup_steps)
         begin, share = self.initial_learning_rate, step / self.warmup_steps

@@ -176,7 +176,7 @@ class _Reading:
         return loss.targets(array, shape, self.dtype), known
 
     def _impossible(self, given: Array, axes: int) -> Array:
-        """Tell, over the first axes, where no target of this loss can be."""
+        """Return, over the first axes, where the loss cannot take the targets."""
         with np.errstate(invalid="ignore"):
             if self.loss.labels:
                 assert self.classes is not None

@@ -1,4 +1,4 @@
-"""What every loss is, and what the losses share.
+"""The base of all losses, and what they share.
 
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable
-from lstmcore._intake import Intake, Where
+from lstmcore._intake import Intake
 from lstmcore._options import arguments
 from lstmcore._typing import Array, ArrayLike, Shape
+from lstmcore.training.target_checks import ChecksTargets
 
 __all__ = [
     "Elementwise",
@@ -27,7 +27,7 @@ __all__ = [
 SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
 
 
-class Loss(Configurable):
+class Loss(ChecksTargets):
     """Base of the losses.
 
     A subclass overrides `sum`. If the outputs are no guesses of the targets themselves, as with a
@@ -38,7 +38,7 @@ class Loss(Configurable):
     labels : bool
         Whether targets are class numbers, one for each row of outputs, instead of K values.
     activation : str or None
-        The activation that turns logits into the probabilities that the loss is about.
+        The activation that turns logits into the probabilities that the loss compares.
     from_logits : bool
         Whether it takes logits.
     check_gradient : bool
@@ -228,35 +228,6 @@ class Loss(Configurable):
 
     def check_targets(self, targets: Array, name: str) -> None:
         """Raise ValueError if a value is one that this loss cannot have."""
-
-    def wrong_rows(self, targets: Array) -> Array | None:
-        """Tell which rows of targets this loss cannot have, of those that have a weight.
-
-        Parameters
-        ----------
-        targets : ndarray, shape (..., K), or (...) for class numbers
-
-        Returns
-        -------
-        ndarray of bool, shape (...), or None
-            None: it can have all of them.
-        """
-        return None
-
-    def refuse_rows(
-        self, targets: Array, wrong: Array, name: str, where: Where | None = None
-    ) -> None:
-        """Raise ValueError, which names the first row of `wrong`, if there is one.
-
-        Parameters
-        ----------
-        targets, wrong
-            As `wrong_rows` takes and returns them; `wrong` without rows of weight 0.
-        name : str
-            What the error calls the targets.
-        where : callable, optional
-            Writes the place of a row; None: the place in the array.
-        """
 
     def behind(self, activation: str) -> "tuple[Loss, bool]":
         """Choose how to compute the loss behind a last layer with `activation`.

@@ -51,7 +51,7 @@ class Probabilistic(Loss):
         return config
 
     def wrong_rows(self, targets: Array) -> Array | None:
-        """Tell which rows are no distributions, where those are the targets; see `Loss`."""
+        """Return which rows are no distributions, where those are the targets; see `Loss`."""
         if self.labels or self.activation != "softmax":
             return None
         return no_distributions(targets)
@@ -209,7 +209,7 @@ class BinaryCrossentropy(Probabilistic):
 
 
 def no_distributions(targets: Array) -> Array | None:
-    """Tell which rows (...) of targets (..., K) are no shares of at least 0, together 1.
+    """Return which rows (...) of targets (..., K) are no shares of at least 0, together 1.
 
     None: all of them are.
     """

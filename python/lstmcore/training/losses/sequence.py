@@ -3,13 +3,14 @@
 Letters: N sequences, T steps of outputs, S places of targets, U outputs of a step.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lstmcore import _checks
 from lstmcore._intake import Intake
 from lstmcore._typing import Array, ArrayLike, Shape
+from lstmcore.training.data import Ragged
 from lstmcore.training.losses.base import (
     Loss,
     by_row,
@@ -18,9 +19,6 @@ from lstmcore.training.losses.base import (
     softplus,
     weighted_sum,
 )
-
-if TYPE_CHECKING:
-    from lstmcore.training.data import Ragged
 
 __all__ = ["PresenceCrossentropy", "SequenceLoss"]
 
@@ -205,7 +203,7 @@ class SequenceLoss(Loss):
             )
         return (output_shape[0], None)
 
-    def label_rows(self, y: Any, units: int, name: str = "y") -> "Ragged":
+    def label_rows(self, y: Any, units: int, name: str = "y") -> Ragged:
         """Check targets and bring them to rows of their own lengths.
 
         Parameters
@@ -221,8 +219,6 @@ class SequenceLoss(Loss):
         TypeError, ValueError
             If they are no rows of labels in 0 .. U - 1.
         """
-        from lstmcore.training.data import Ragged  # which knows losses
-
         intake = Intake()
         if isinstance(y, (list, tuple)):
             found = [intake.integers(row, f"{name}[{place}]") for place, row in enumerate(y)]

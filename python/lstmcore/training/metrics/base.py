@@ -1,4 +1,4 @@
-"""What every metric is, and the ones that are means over rows.
+"""The base of all metrics, which are means over rows by default.
 
 Letters: M rows (samples, or samples times valid steps), U outputs of a row, K targets of a row.
 """
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lstmcore import _checks
-from lstmcore._configurable import Configurable
 from lstmcore._intake import Intake, Where, first_place, written
 from lstmcore._typing import Array, ArrayLike
 from lstmcore.training.losses import Loss
 from lstmcore.training.losses.crossentropy import show_row
+from lstmcore.training.target_checks import ChecksTargets
 
 __all__ = ["Metric", "counted_rows", "middle", "no_flags"]
 
@@ -20,7 +20,7 @@ MetricT = TypeVar("MetricT", bound="Metric")
 _CHANGED_IN_PLACE = (list, dict, set, np.ndarray)
 
 
-class Metric(Configurable):
+class Metric(ChecksTargets):
     """A figure gathered batch by batch: by default a weighted mean over rows.
 
     A mean overrides `values`. What is no mean of rows overrides `reset`, `accumulate` and `result`.
@@ -68,7 +68,7 @@ class Metric(Configurable):
         return cls(name=name, **options)
 
     def bind(self, loss: Loss, step_loss: Loss) -> None:
-        """Take note of the losses of the model, before it is trained or evaluated.
+        """Learn the losses of the model, before it is trained or evaluated.
 
         Parameters
         ----------
@@ -90,34 +90,10 @@ class Metric(Configurable):
                 f"{type(loss).__name__} does not"
             )
 
-    def wrong_rows(self, targets: Array) -> Array | None:
-        """Tell which rows of targets it cannot judge by, of those that have a weight.
-
-        Parameters
-        ----------
-        targets : ndarray, shape (..., K), or (...) for class numbers
-
-        Returns
-        -------
-        ndarray of bool, shape (...), or None
-            None: it can have all of them.
-        """
-        return None
-
     def refuse_rows(
         self, targets: Array, wrong: Array, name: str, where: Where | None = None
     ) -> None:
-        """Raise ValueError, which names the first row of `wrong`, if there is one.
-
-        Parameters
-        ----------
-        targets, wrong
-            As `wrong_rows` takes and returns them; `wrong` without rows of weight 0.
-        name : str
-            What the error calls the targets.
-        where : callable, optional
-            Writes the place of a row; None: the place in the array.
-        """
+        """See `ChecksTargets.refuse_rows`."""
         if not wrong.any():
             return
         index = first_place(wrong)
@@ -254,7 +230,7 @@ class Metric(Configurable):
 
 
 def no_flags(targets: Array) -> Array | None:
-    """Tell which rows (...) of targets (..., K) have an entry that is neither 1 nor 0 or -1.
+    """Return which rows (...) of targets (..., K) have an entry that is neither 1 nor 0 or -1.
 
     None: no row has.
     """

@@ -224,12 +224,12 @@ def decide(
 
 
 def in_columns(targets: Array, multilabel: bool | None) -> bool:
-    """Tell whether each column of targets is a label of its own."""
+    """Return whether each column of targets is a label of its own."""
     return targets.ndim == 2 and targets.shape[1] > 1 and multilabel is not False
 
 
 def no_decisions(targets: Array, multilabel: bool | None) -> Array | None:
-    """Tell which rows (...) of targets (..., K) decide for no class; None: all of them do."""
+    """Return which rows (...) of targets (..., K) decide for no class; None: all of them do."""
     if targets.shape[-1] == 1 or multilabel is not False:
         return no_flags(targets)
     return no_distributions(targets)
@@ -247,5 +247,5 @@ def class_numbers(targets: Array, outputs: Array) -> Array:
 
 
 def is_multilabel(given: bool | None, loss: Loss) -> bool:
-    """Tell whether several outputs are an answer of yes or no each: as `given`, or by the loss."""
+    """Return whether each of several outputs answers yes or no: as `given`, or by the loss."""
     return (not loss.labels and loss.activation != "softmax") if given is None else given

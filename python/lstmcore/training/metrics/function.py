@@ -240,7 +240,7 @@ _SCORES = ("y_score", "y_proba", "y_prob", "pred_decision")
 
 
 def _direction(function: Any) -> bool | None:
-    """Tell whether greater is better by scikit-learn's rule of names."""
+    """Return whether greater is better by scikit-learn's rule of names."""
     name = str(getattr(_innermost(function), "__name__", ""))
     if name.endswith("_score"):
         return True

@@ -1,6 +1,0 @@
-"""Sequence to sequence: an encoder LSTM, a decoder LSTM, and attention between them."""
-
-from lstmcore.encoder_decoder.model import EncoderDecoder
-from lstmcore.encoder_decoder.search import Hypothesis
-
-__all__ = ["EncoderDecoder", "Hypothesis"]

@@ -1,0 +1,45 @@
+"""Shapes of inputs, and what an error advises about those that do not fit."""
+
+from lstmcore import _checks
+from lstmcore._typing import Shape
+
+__all__ = ["WrongRank", "check_shape", "missing_axes"]
+
+
+class WrongRank(ValueError):
+    """Inputs have another number of axes than the layer takes."""
+
+
+A_SINGLE_SAMPLE = "of a single sample make a batch of one, x[None]"
+ONE_VALUE_A_STEP = (
+    "of N sequences of one value at each step make x[..., None] (of a table "
+    "x.to_numpy()[..., None])"
+)
+
+
+def missing_axes(rank: int) -> str:
+    """Return the end of an error: how to reshape inputs with `rank` axes, if these are too few."""
+    return {
+        1: "; of a single sequence of one value at each step make x[None, :, None]",
+        2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
+    }.get(rank, "")
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        size is None or size == came for size, came in zip(expected, shape, strict=True)
+    )
+
+
+def check_shape(shape: tuple[int, ...], expected: Shape) -> None:
+    """Raise ValueError unless inputs of `shape` are what a layer was built for."""
+    if not _fits(shape, expected):
+        advice = ""
+        if len(shape) == len(expected) - 1:
+            if len(expected) == 3 and expected[-1] == 1 != shape[-1]:
+                advice = f"; {ONE_VALUE_A_STEP}"
+            elif _fits(shape, expected[1:]):
+                advice = f"; {A_SINGLE_SAMPLE}"
+        raise ValueError(
+            f"inputs: expected shape {_checks.show_shape(expected)}, got {shape}{advice}"
+        )

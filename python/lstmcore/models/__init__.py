@@ -1,0 +1,26 @@
+"""Models: layers with their weights, how they are trained, and the files that hold them.
+
+One chain of classes, each with one subject::
+
+    Weighted        layers and their weights
+    Trained         compile, fit, evaluate
+    Model           save, load, summary
+    LayerStack      layers one after the other: structure, forward, backward, states
+    Sequential      samples in, predictions out
+
+`EncoderDecoder` is a `Model` too.
+"""
+
+from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.loading import load
+from lstmcore.models.quantization import QuantizationReport, quantization_report, quantize
+from lstmcore.models.sequential import Sequential
+
+__all__ = [
+    "EncoderDecoder",
+    "QuantizationReport",
+    "Sequential",
+    "load",
+    "quantization_report",
+    "quantize",
+]

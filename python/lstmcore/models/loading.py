@@ -1,0 +1,125 @@
+"""From files to models: how each kind of model is built from what its file says."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+from lstmcore import _checks, constraints, layers, regularizers
+from lstmcore._configurable import make
+from lstmcore._suggest import suggests
+from lstmcore._typing import Array
+from lstmcore.models import checkpoint, int8
+from lstmcore.models.checkpoint import COMMON_KEYS, compare, exactly
+from lstmcore.models.encoder_decoder import EncoderDecoder
+from lstmcore.models.sequential import Sequential
+from lstmcore.training import schedules
+
+__all__ = ["load"]
+
+_OPTIONAL_PAIR_KEYS = {"frozen", "target_tokens"}
+
+
+@suggests
+def load(
+    path: "str | os.PathLike[str]", custom_objects: Mapping[str, Any] | None = None
+) -> Sequential | EncoderDecoder:
+    """Read a model that `Model.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    custom_objects : mapping of str to type or callable, optional
+        Classes of your own, by name: layers, losses, metrics, optimizers, schedules; and functions
+        that are metrics, and each `lstmcore.losses.Function`, by the name that it has.
+
+    Returns
+    -------
+    Sequential or EncoderDecoder
+        Compiled, with the state of its optimizer, if that was saved: `fit` goes on as if it had
+        not stopped.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    TypeError
+        If `path` is no path.
+    ValueError
+        If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
+        wrong shape or type.
+    """
+    return cast("Sequential | EncoderDecoder", checkpoint.load(path, custom_objects))
+
+
+def _sequential(
+    tensors: dict[str, Array],
+    document: dict[str, Any],
+    custom_objects: Mapping[str, Any],
+    quantized: bool,
+) -> tuple[Sequential, dict[str, Array]]:
+    exactly("metadata", document, {*COMMON_KEYS, "input_shape", "layers"}, {"class_names"})
+    if not isinstance(document["layers"], list) or not isinstance(document["input_shape"], list):
+        raise ValueError("metadata: expected lists as layers and input_shape")
+    _check_version(document)
+    names = set(layers.__all__) - {"Layer", "Input"}
+    classes = {name: getattr(layers, name) for name in names}
+    classes = {
+        **classes,
+        **{name: getattr(regularizers, name) for name in regularizers.__all__},
+        "MaxNorm": constraints.MaxNorm,
+        **custom_objects,
+    }
+    model = Sequential(seed=document["seed"], dtype=document["dtype"])
+    for entry in document["layers"]:
+        exactly("layer", entry, {"class", "name", "config"})
+        _checks.label(entry["name"])
+        model.add(make(entry["class"], entry["config"], classes, name=entry["name"]))
+    specs = model._plan(document["input_shape"])
+    if quantized:
+        tensors = int8.unpack(tensors, specs)
+    compare(tensors, specs, model.dtype)
+    model._build_to_fill(document["input_shape"])  # by _fill
+    if "class_names" in document:
+        if not isinstance(document["class_names"], list):
+            raise ValueError("metadata: expected a list as class_names")
+        model.class_names = document["class_names"]
+    return model, tensors
+
+
+def _encoder_decoder(
+    tensors: dict[str, Array],
+    document: dict[str, Any],
+    custom_objects: Mapping[str, Any],
+    quantized: bool,
+) -> tuple[EncoderDecoder, dict[str, Array]]:
+    exactly("metadata", document, {*COMMON_KEYS, "encoder_decoder"}, _OPTIONAL_PAIR_KEYS)
+    _check_version(document)
+    known = {name: getattr(schedules, name) for name in schedules.__all__ if name != "Schedule"}
+    entry = document["encoder_decoder"]
+    exactly("encoder_decoder", entry, {"class", "config"})
+    model: EncoderDecoder = make(
+        entry["class"],
+        entry["config"],
+        {"EncoderDecoder": EncoderDecoder, **known, **custom_objects},
+        seed=document["seed"],
+        dtype=document["dtype"],
+    )
+    if quantized:
+        tensors = int8.unpack(tensors, model._plan())
+    compare(tensors, model._plan(), model.dtype)
+    model._build_to_fill()  # by _fill
+    for key in _OPTIONAL_PAIR_KEYS & set(document):
+        if not isinstance(document[key], list):
+            raise ValueError(f"metadata: expected a list as {key}")
+    for name in document.get("frozen", []):
+        model.get_layer(name).trainable = False
+    model.target_tokens = document.get("target_tokens")
+    return model, tensors
+
+
+def _check_version(document: Mapping[str, Any]) -> None:
+    if not isinstance(document["lstmcore"], str):
+        raise ValueError("metadata: expected the version of the package as lstmcore")
+
+
+checkpoint.READERS.update({"layers": _sequential, "encoder_decoder": _encoder_decoder})

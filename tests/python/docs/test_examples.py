@@ -1,0 +1,43 @@
+"""The programs in examples/python that need no other framework run and learn."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "python"
+
+pytestmark = pytest.mark.skipif(
+    not EXAMPLES.exists(), reason="the examples are only in the source tree"
+)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Return a function that runs an example with arguments and returns its output."""
+    pytest.importorskip("matplotlib")
+
+    def call(name, *arguments):
+        path = EXAMPLES / name
+        monkeypatch.setattr(sys, "argv", [str(path), "--output", str(tmp_path), *arguments])
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
+
+
+# Takes a few seconds: the smallest training that shows the demo's point.
+def test_the_demo_learns_sentiment(run, tmp_path):
+    printed = run("train_sentiment.py", "--seeds", "1", "--epochs", "2")
+    accuracy = float(re.search(r"bidirectional LSTM +([\d.]+)", printed)[1])
+    assert accuracy > 0.77  # 0.79 to 0.81 over seeds; a constant class: 0.52
+    assert (tmp_path / "model.safetensors").exists()
+    assert (tmp_path / "learning_curve.svg").exists()
+
+
+def test_random_walks_are_told_apart(run, tmp_path):
+    printed = run("random_walks.py")
+    assert float(re.search(r"walks: ([\d.]+)", printed)[1]) > 0.93  # 0.93 to 0.98 over seeds
+    assert (tmp_path / "random_walks.svg").exists()

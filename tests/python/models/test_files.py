@@ -1,0 +1,260 @@
+"""Files are written atomically, without leftovers, and with suitable endings."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import lstmcore as lc
+from lstmcore import _files, callbacks
+from lstmcore.models.encoder_decoder import EncoderDecoder
+
+# A writer that reports when its file exists, and then never ends.
+WRITER = """
+import sys, time
+from pathlib import Path
+from lstmcore import _files
+
+def stop(handle):
+    print("writing", flush=True)
+    time.sleep(60)
+
+_files.os.fsync = stop
+_files.replace(Path(sys.argv[1]), b"half")
+"""
+
+
+def small_model():
+    model = lc.Sequential([lc.layers.Input((None, 2)), lc.layers.LSTM(2)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def unfinished(folder):
+    return [path for path in folder.iterdir() if _files._UNFINISHED.fullmatch(path.name)]
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Start a process that is in the middle of writing ``model.safetensors``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "model.safetensors")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(_files.fcntl is None, reason="without locks leftovers go after a day")
+def test_the_leftovers_of_a_killed_writer_are_removed_by_the_next_save(writer, tmp_path):
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert len(unfinished(tmp_path)) == 1
+    small_model().save(tmp_path / "another.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["another.safetensors"]
+
+
+@pytest.mark.skipif(_files.fcntl is None, reason="without locks leftovers go after a day")
+def test_a_living_writer_keeps_its_file(writer, tmp_path):
+    (before,) = unfinished(tmp_path)
+    os.utime(before, (0, 0))  # no matter how old it is
+    small_model().save(tmp_path / "model.safetensors")
+    assert unfinished(tmp_path) == [before]
+    assert before.read_bytes() == b"half"
+
+
+def test_leftovers_of_another_machine_are_removed_after_a_day(tmp_path):
+    names = [f".lstmcore-{digits * 8}-{'0' * 16}.unfinished" for digits in "ab"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    yesterday = time.time() - 25 * 60 * 60
+    os.utime(tmp_path / names[0], (yesterday, yesterday))
+    small_model().save(tmp_path / "model.safetensors")
+    assert [path.name for path in unfinished(tmp_path)] == [names[1]]
+
+
+def test_files_that_only_look_alike_are_left_alone(tmp_path):
+    names = [".lstmcore-notes.unfinished", "x.lstmcore-00000000-0000000000000000.unfinished"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"mine")
+        os.utime(tmp_path / name, (0, 0))
+    small_model().save(tmp_path / "model.safetensors")
+    assert all((tmp_path / name).exists() for name in names)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_files.os, "fsync", fail)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        _files.replace(path, b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
+    """Users do not know the name of the temporary file."""
+
+    def fail(*arguments):
+        raise OSError(errno.EACCES, "Permission denied", *map(str, arguments))
+
+    monkeypatch.setattr(_files.os, name, fail)
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(PermissionError) as error:
+        small_model().save(path)
+    assert str(error.value) == f"[Errno {errno.EACCES}] Permission denied: {str(path)!r}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_file(tmp_path):
+    path = tmp_path / "runs"
+    path.mkdir()
+    pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
+    said = r"path: expected the path of a file, got a folder; name a file in it: '.*runs'$"
+    for model in (small_model(), pairs, lc.quantize(small_model())):
+        with pytest.raises(IsADirectoryError, match=said):
+            model.save(path)
+        with pytest.raises(IsADirectoryError, match=said):
+            model.save(str(path) + os.sep)
+    with pytest.raises(IsADirectoryError, match="filepath: expected the path of a file"):
+        callbacks.ModelCheckpoint(path)  # fails now, not after an epoch
+    assert list(tmp_path.iterdir()) == [path]
+    assert not list(path.iterdir())
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    path = tmp_path / "missing" / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors'$"):
+        small_model().save(path)
+
+
+def test_a_file_taken_for_a_dead_writers_is_made_again(tmp_path, monkeypatch):
+    # Another process removes the first file after its creation, before it is locked.
+    opened = _files._open_beside
+    seen = []
+
+    def unlucky(path):
+        beside, file = opened(path)
+        seen.append(beside)
+        if len(seen) == 1:
+            beside.unlink()
+        return beside, file
+
+    monkeypatch.setattr(_files, "_open_beside", unlucky)
+    _files.replace(tmp_path / "a", b"new")
+    assert len(seen) == 2
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a", b"new")]
+
+
+def test_threads_that_write_at_once_do_not_disturb_each_other(tmp_path):
+    errors = []
+
+    def write(number):
+        try:
+            for _ in range(20):
+                _files.replace(tmp_path / "same", bytes([number]) * 1000)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    content = (tmp_path / "same").read_bytes()
+    assert len(content) == 1000
+    assert len(set(content)) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["same"]
+
+
+def test_the_longest_name_that_a_folder_takes_can_be_written(tmp_path):
+    path = tmp_path / ("m" * 243 + ".safetensors")
+    small_model().save(path)
+    assert lc.load(path).count_params() == small_model().count_params()
+
+
+ENDINGS = [
+    ("m.keras", "Keras", r"lstmcore\.convert\.to_keras\(model, PATH\)"),
+    ("m.h5", "Keras", r"to_keras\(model, PATH\), PATH ending in \.keras"),
+    ("m.weights.h5", "Keras", r"lstmcore\.convert\.to_keras\(model, PATH\)"),
+    ("M.HDF5", "Keras", "to_keras"),
+    ("m.onnx", "ONNX", r"lstmcore\.onnx\.export\(model, PATH\)"),
+    ("m.pt", "PyTorch", r"lstmcore\.convert\.save_torch\(model, PATH\)"),
+    ("m.pth", "PyTorch", "save_torch"),
+]
+
+
+@pytest.mark.parametrize(("name", "owner", "hint"), ENDINGS)
+def test_endings_of_other_formats_are_refused(tmp_path, name, owner, hint):
+    path = tmp_path / name
+    pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
+    for model in (small_model(), pairs, lc.quantize(small_model())):
+        with pytest.raises(ValueError, match=rf"path: expected an ending.*{owner}; .*{hint}"):
+            model.save(path)
+    with pytest.raises(ValueError, match=rf"filepath: expected an ending.*{hint}"):
+        callbacks.ModelCheckpoint(path)
+    with pytest.raises(ValueError, match=r"filepath: expected an ending"):
+        callbacks.ModelCheckpoint(tmp_path / ("{epoch}" + name))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "T.TAB", "t.csv.gz", "t.gz"])
+def test_a_model_does_not_replace_a_table(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("x,y\n1,2\n")
+    expected = r"expected an ending of lstmcore, .*which is one of tables$"
+    with pytest.raises(ValueError, match=f"path: {expected}"):
+        small_model().save(path)
+    with pytest.raises(ValueError, match=f"filepath: {expected}"):
+        callbacks.ModelCheckpoint(path)
+    assert path.read_text() == "x,y\n1,2\n"
+    with pytest.raises(ValueError, match=r"files of tables .* are read by the command line"):
+        lc.load(path)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m", "m.model", "keras", "m.h5.bak"])
+def test_other_endings_are_free(tmp_path, name):
+    small_model().save(tmp_path / name)
+    callbacks.ModelCheckpoint(tmp_path / name)
+    x = np.zeros((1, 1, 2), np.float32)
+    assert np.array_equal(lc.load(tmp_path / name).predict(x), small_model().predict(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("m.keras", r"from_keras"),
+        ("m.weights.h5", r"load_keras_weights"),
+        ("m.onnx", r"onnx\.load"),
+        ("m.pt", r"load_torch"),
+    ],
+)
+def test_reading_another_format_says_what_reads_it(tmp_path, name, reader):
+    path = tmp_path / name
+    path.write_bytes(b"PK of something else")
+    with pytest.raises(ValueError, match=rf"no safetensors file.*read by .*{reader}"):
+        lc.load(path)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.safetensors", "m.pt"])
+def test_onnx_is_not_written_under_the_ending_of_another_format(tmp_path, name):
+    pytest.importorskip("onnx")
+    from lstmcore.onnx import export
+
+    with pytest.raises(ValueError, match=r"path: expected an ending of ONNX, such as \.onnx"):
+        export(small_model(), tmp_path / name)
+    assert not list(tmp_path.iterdir())

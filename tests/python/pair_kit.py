@@ -1,0 +1,60 @@
+"""Small encoder-decoder models and pairs of sequences for tests."""
+
+import numpy as np
+
+import lstmcore as lc
+from lstmcore._intake import Intake
+from lstmcore.models.encoder_decoder.pairs import Pair
+from lstmcore.models.encoder_decoder.search import log_softmax
+from lstmcore.training.samples import Samples
+
+ATTENTIONS = [None, "multiplicative", "additive"]
+START, END = 1, 2
+
+
+def small_model(attention, **options):
+    options = {"embedding_size": 3, "units": 4, "seed": 5, **options}
+    return lc.EncoderDecoder(7, 6, attention=attention, **options)
+
+
+def some_rows(rng, lengths, low, high):
+    return [rng.integers(low, high, size=length) for length in lengths]
+
+
+def some_pairs(rng):
+    """Ragged on both sides, and a source and a target without any token."""
+    return some_rows(rng, [3, 0, 5, 1], 1, 7), some_rows(rng, [2, 4, 0, 3], 3, 6)
+
+
+def spread(model, rng, scale=0.5):
+    """Give the model weights that are far from saturation and from zero."""
+    model.set_weights(
+        [
+            rng.normal(scale=scale, size=values.shape).astype(values.dtype)
+            for values in model.get_weights()
+        ]
+    )
+    return model
+
+
+def pair_of(model, x, y):
+    model.compile("sgd")
+    batch = model._examples(Samples(x, y), Intake()).batch(slice(None))
+    assert isinstance(batch.inputs, Pair)
+    return batch.inputs, batch.lengths
+
+
+def greedy(model, source, most):
+    """Decode the likeliest tokens, with a whole forward for each."""
+    said, total = [], 0.0
+    while True:
+        logits = model.forward(*pair_of(model, [source], [said]), False, 0, True)[0]
+        logs = log_softmax(logits)[0, len(said)]
+        logs[[0, START]] = -np.inf
+        token = int(logs.argmax())
+        if token != END and len(said) == most:
+            return said, total, False
+        total += logs[token]
+        if token == END:
+            return said, total, True
+        said.append(token)

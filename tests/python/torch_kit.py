@@ -1,0 +1,20 @@
+"""Pairs of modules, one of torch.nn and one of lstmcore.torch, for tests; needs PyTorch."""
+
+import torch
+
+import lstmcore.torch as lt
+
+
+def pair(dtype=torch.float64, kind=torch.nn.LSTM, **options):
+    """A module of torch.nn and ours with the same weights."""
+    torch.manual_seed(3)
+    theirs = kind(5, 7, **options, dtype=dtype)
+    torch.manual_seed(3)
+    ours = getattr(lt, kind.__name__)(5, 7, **options, dtype=dtype)
+    return theirs, ours
+
+
+def close(actual, expected):
+    tolerance = 1e-12 if expected.dtype == torch.float64 else 2e-6
+    assert actual.dtype == expected.dtype
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
