@@ -44,6 +44,7 @@ def memory(
     num_threads: int,
 ) -> dict[str, int]:
     """Bytes that the engine takes for a call: weights, inference, tape, backward."""
+
 def lstm_options() -> list[tuple[str, str, Any, str | None, str | None]]:
     """Of every option of `LstmConfig`: name, type, default, name in layers, and name in ONNX.
 

@@ -3,14 +3,14 @@
 from typing import Any, NamedTuple
 
 from lstmcore import _checks
+from lstmcore.config import OPTIONS
 
 __all__ = ["CONFIG_NAMES", "check_keras"]
 
 CONFIG_NAMES = {
-    "units": "hidden_size",
-    "activation": "cell_activation",
-    "recurrent_activation": "gate_activation",
-    "use_bias": "bias",
+    option.layer_name: option.name
+    for option in OPTIONS
+    if option.layer_name not in (None, option.name)
 }
 """What `LSTMConfig` calls the options that Keras, and so the layers, name differently."""
 

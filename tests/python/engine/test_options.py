@@ -13,7 +13,7 @@ from lstmcore._typing import CellActivation
 from lstmcore.config import OPTIONS, StepOptions, WalkOptions, core_config
 from lstmcore.convert.onnx import check_options
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TYPES = {"int": int, "float": float, "bool": bool, "activation": CellActivation | Activation}
 NAMES = [option.name for option in OPTIONS]
 
@@ -153,8 +153,7 @@ ALLOWED = {
     "python/lstmcore/config.py": "the fields, which a type checker and the documentation need",
     "python/lstmcore/convert/onnx.py": "translates each attribute of ONNX's operator",
     "python/lstmcore/convert/_keras_parts.py": "translates the arguments of Keras' layer",
-    "python/lstmcore/layers/cell.py": "",
-    "python/lstmcore/layers/lstm.py": "",
+    "python/lstmcore/layers/cell_options.py": "declares the layers' attributes for type checkers",
 }
 
 
