@@ -1,4 +1,5 @@
 // How much memory a call takes, before it is made.
+#include <algorithm>
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/memory.hpp>
 
