@@ -15,7 +15,7 @@ from lstmcore._typing import Array, ArrayLike, CellActivation, Precision, Shape,
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
-from lstmcore.layers.cell_options import PARAMETERS, SAME_NAMES, CellAttributes, CellKeywords
+from lstmcore.layers.cell_options import ENGINE_OPTIONS, PARAMETERS, CellAttributes, CellKeywords
 from lstmcore.layers.keras_words import CONFIG_NAMES, check_keras
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.precision import checked, in_force
@@ -95,16 +95,11 @@ class LSTMCell(CellAttributes, Layer):
         except (TypeError, ValueError) as error:
             name, colon, rest = str(error).partition(":")
             raise type(error)(_LAYER_NAMES.get(name, name) + colon + rest) from None
-        self.use_bias = config.bias
-        # An activation with parameters gets the defaults of those that were left out.
-        if not isinstance(self.activation, str):
-            self.activation = config.cell_activation
-        if not isinstance(self.recurrent_activation, str):
-            self.recurrent_activation = config.gate_activation
-        if isinstance(self.output_activation, (tuple, list)):
-            self.output_activation = config.output_activation
-        for name in SAME_NAMES:
-            setattr(self, name, getattr(config, name))
+        for name, option in ENGINE_OPTIONS.items():
+            value = getattr(self, name)
+            # An activation with parameters gets the defaults of those that were left out.
+            if option.kind != "activation" or isinstance(value, (tuple, list)):
+                setattr(self, name, getattr(config, option.name))
 
     def _check_start(self) -> None:
         """Check the options of the initial values, and make what draws these."""
@@ -162,14 +157,14 @@ class LSTMCell(CellAttributes, Layer):
 
     def _options(self) -> dict[str, Any]:
         """Return the options as arguments of `LSTMConfig`."""
-        output = self.activation if self.output_activation is None else self.output_activation
-        return {
-            "gate_activation": check_activation(self.recurrent_activation, "recurrent_activation"),
-            "cell_activation": check_activation(self.activation, "activation"),
-            "output_activation": check_activation(output, "output_activation"),
-            "bias": self.use_bias,
-            **{name: getattr(self, name) for name in SAME_NAMES},
-        }
+        options = {}
+        for name, option in ENGINE_OPTIONS.items():
+            value = getattr(self, name)
+            if option.kind == "activation":
+                value = self.activation if value is None else value
+                value = check_activation(value, name)
+            options[option.name] = value
+        return options
 
     def _config_for(self, width: int) -> LSTMConfig:
         """Return the configuration for inputs of `width`."""

@@ -3,12 +3,12 @@
 import inspect
 from typing import Any, get_type_hints
 
-from lstmcore import constraints, regularizers
+from lstmcore import config, constraints, regularizers
 from lstmcore._typing import CellActivation, InitializerName
 from lstmcore.config import Activation, CellOptions, config_parameters
 from lstmcore.layers.keras_words import CONFIG_NAMES
 
-__all__ = ["OPTIONS", "PARAMETERS", "SAME_NAMES", "CellAttributes", "CellKeywords"]
+__all__ = ["ENGINE_OPTIONS", "OPTIONS", "PARAMETERS", "CellAttributes", "CellKeywords"]
 
 
 class CellAttributes:
@@ -103,8 +103,12 @@ _OWN: dict[str, Any] = {
 }
 """Defaults of options that `LSTMConfig` does not have or has with another default."""
 
-SAME_NAMES = tuple(name for name in OPTIONS if name not in _OWN and name not in CONFIG_NAMES)
-"""Options that a cell passes to `LSTMConfig` as they are."""
+ENGINE_OPTIONS = {
+    option.layer_name: option
+    for option in config.OPTIONS
+    if option.layer_name is not None and option.layer_name in OPTIONS
+}
+"""Those that the engine knows, with their rows of its table."""
 
 
 def _parameters() -> dict[str, inspect.Parameter]:
