@@ -191,7 +191,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
     if (config.recurrent_dropout > 0.0) {
       const std::uint64_t stream = mask_seed(seed, MaskKind::recurrent_dropout, layer);
       recurrent_mask(held.schedule, config.recurrent_dropout, stream, shape, cell.h_factor.data());
-      feed_initial_state(held.schedule, shape, cell.h0.data(), cell.h_factor.data(), cell.h0_fed.data());
+      mask_initial_state(held.schedule, shape, cell.h0.data(), cell.h_factor.data(), cell.h0_masked.data());
     }
   }
   held.lstm = impl_;

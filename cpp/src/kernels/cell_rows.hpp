@@ -109,18 +109,18 @@ EIGEN_ALWAYS_INLINE void put_state(const StepForward<T>& s, const ValueCell<T>& 
   const CellOptions<T>& options = cell.options;
   const Index units = s.hidden - unit;
   P h = fresh_output(cell, o, shown).value, c = fresh_c.value;
-  if (s.extras.kept_c != nullptr || options.zoneout_c > 0) {
-    c = zoned_out<T>(c, before.value, mask_of(s.extras.kept_c, row, unit), options.zoneout_c);
+  if (s.extras.c_masks != nullptr || options.zoneout_c > 0) {
+    c = zoned_out<T>(c, before.value, mask_of(s.extras.c_masks, row, unit), options.zoneout_c);
   }
-  if (s.extras.kept_h != nullptr || options.zoneout_h > 0) {
-    h = zoned_out<T>(h, load_some<P>(s.h_last[row] + unit, units), mask_of(s.extras.kept_h, row, unit),
+  if (s.extras.h_masks != nullptr || options.zoneout_h > 0) {
+    h = zoned_out<T>(h, load_some<P>(s.h_last[row] + unit, units), mask_of(s.extras.h_masks, row, unit),
                      options.zoneout_h);
   }
   ei::pstoreu(s.c[row] + unit, c);
   store_some(s.h[row] + unit, h, units);
   if (s.y != nullptr) store_some(s.y[row] + unit, h, units);
-  if (s.h_fed != nullptr) {
-    store_some(s.h_fed[row] + unit, ei::pmul(h, ei::ploadu<P>(s.h_factor[row] + unit)), units);
+  if (s.h_masked != nullptr) {
+    store_some(s.h_masked[row] + unit, ei::pmul(h, ei::ploadu<P>(s.h_factor[row] + unit)), units);
   }
 }
 
@@ -153,10 +153,10 @@ EIGEN_ALWAYS_INLINE V fresh_h_gradient(const StepBackward<T>& s, Index row, Inde
   V d_h = load_value<P>(s.dh[row] + unit);
   if (s.dy != nullptr) d_h = d_h + V{load_some<P>(s.dy[row] + unit, s.hidden - unit)};
   const CellOptions<T>& options = *s.extras.options;
-  if (s.extras.kept_h == nullptr && !(options.zoneout_h > 0)) return d_h;
+  if (s.extras.h_masks == nullptr && !(options.zoneout_h > 0)) return d_h;
   V passed;
-  d_h = zoneout_gradient<T>(d_h, mask_of(s.extras.kept_h, row, unit), options.zoneout_h, passed);
-  ei::pstoreu(s.dh_kept[row] + unit, passed.value);
+  d_h = zoneout_gradient<T>(d_h, mask_of(s.extras.h_masks, row, unit), options.zoneout_h, passed);
+  ei::pstoreu(s.dh_passed[row] + unit, passed.value);
   return d_h;
 }
 
@@ -169,8 +169,8 @@ EIGEN_ALWAYS_INLINE void put_gate_gradients(const StepBackward<T>& s, const Valu
   const CellOptions<T>& options = cell.options;
   const Index unit = block * lanes_of<T>;
   V d_c = load_value<P>(s.dc[row] + unit), passed = V::constant(ei::pzero(d_c.value));
-  if (s.extras.kept_c != nullptr || options.zoneout_c > 0) {
-    d_c = zoneout_gradient<T>(d_c, mask_of(s.extras.kept_c, row, unit), options.zoneout_c, passed);
+  if (s.extras.c_masks != nullptr || options.zoneout_c > 0) {
+    d_c = zoneout_gradient<T>(d_c, mask_of(s.extras.c_masks, row, unit), options.zoneout_c, passed);
   }
   const auto gradients = gate_gradients(cell, taped, z_o, by_output + d_c);
   const V d_before = gradient_before(cell, taped, gradients, passed);

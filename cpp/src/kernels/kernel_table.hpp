@@ -101,9 +101,9 @@ template <class T>
 struct CellExtras {
   const CellOptions<T>* options;  // null: a plain cell, and nothing else here is read
   const T* peephole;              // of all blocks: [block][i, f, o][V]; null: none
-  const T* const* kept_h;         // masks of zoneout: row pointers, Hp elements, not 0 where h keeps its value;
-                                  // null: the expectation, with `zoneout_h`
-  const T* const* kept_c;         // the same for c
+  const T* const* h_masks;        // masks of zoneout: row pointers, Hp elements, not 0 where h keeps its value;
+                                  // null: the expectation, with the rates of CellOptions
+  const T* const* c_masks;        // the same for c
 };
 
 /// The two products of a step in a lower precision.
@@ -140,7 +140,7 @@ struct StepForward {
   CellExtras<T> extras;
   const T* const* h_last;    // row pointers, H elements: h before the step, for zoneout
   const T* const* h_factor;  // row pointers, Hp elements: the next step's input is h times this (dropout); or null
-  T* const* h_fed;           // row pointers, H elements, out: h times h_factor; or null
+  T* const* h_masked;        // row pointers, H elements, out: h times h_factor; or null
 
   // Layer norms need all of a row, so that a step comes apart: the products W x and U h', then `norm_gates`, then
   // `norm_output`.
@@ -166,7 +166,7 @@ struct StepBackward {
   const T* const* gates;  // activations
   T* const* dgates;       // out: gradients with respect to the pre-activations; may be `gates`
   CellExtras<T> extras;
-  T* const* dh_kept;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
+  T* const* dh_passed;  // row pointers, Hp elements, out: what zoneout passes on to h before the step; or null
 
   // Layer norms, in three steps: `norm_output_backward`, `norm_gates_backward`, `norm_rows_backward`. A row of dgates
   // then holds the gradients with respect to the pre-activations, W x and U h', 4 Hp elements each, then those with
@@ -237,9 +237,9 @@ struct TangentBackward {
   DualRows<const T> c_prev;
   DualRows<const T> dy;  // H elements, or null
   DualRows<const T> dh;
-  DualRows<T> dc;       // with respect to c (in), to c_prev (out)
-  DualRows<T> dgates;   // out: with respect to the pre-activations; with layer norms, to W x
-  DualRows<T> dh_kept;  // out: what zoneout passes on to h before the step; or null
+  DualRows<T> dc;         // with respect to c (in), to c_prev (out)
+  DualRows<T> dgates;     // out: with respect to the pre-activations; with layer norms, to W x
+  DualRows<T> dh_passed;  // out: what zoneout passes on to h before the step; or null
   CellExtras<T> extras;
   const T* peephole_tangent;
   T* const* bias_sums;      // row pointers, 4 Hp elements: += the tangents of dgates

@@ -60,13 +60,13 @@ EIGEN_ALWAYS_INLINE void put_state_tangent(const TangentForward<T>& s, const Tan
   const CellOptions<T>& options = cell.options;
   const Index unit = block * lanes_of<T>, units = s.hidden - unit;
   P c = fresh_c.tangent, h = fresh_output(cell, o, shown).tangent;
-  if (s.extras.kept_c != nullptr || options.zoneout_c > 0) {
+  if (s.extras.c_masks != nullptr || options.zoneout_c > 0) {
     const P before = ei::ploadu<P>(s.c_prev.tangent[row] + unit);
-    c = zoned_out<T>(c, before, mask_of(s.extras.kept_c, row, unit), options.zoneout_c);
+    c = zoned_out<T>(c, before, mask_of(s.extras.c_masks, row, unit), options.zoneout_c);
   }
-  if (s.extras.kept_h != nullptr || options.zoneout_h > 0) {
+  if (s.extras.h_masks != nullptr || options.zoneout_h > 0) {
     const P before = load_some<P>(s.h_last_tangent[row] + unit, units);
-    h = zoned_out<T>(h, before, mask_of(s.extras.kept_h, row, unit), options.zoneout_h);
+    h = zoned_out<T>(h, before, mask_of(s.extras.h_masks, row, unit), options.zoneout_h);
   }
   ei::pstoreu(s.c_tangent[row] + unit, c);
   store_some(s.h_tangent[row] + unit, h, units);
@@ -162,10 +162,10 @@ EIGEN_ALWAYS_INLINE D fresh_h_gradient(const TangentBackward<T>& s, Index row, I
   if (s.dy.value != nullptr) {
     d_h = d_h + D{load_some<P>(s.dy.value[row] + unit, units), load_some<P>(s.dy.tangent[row] + unit, units)};
   }
-  if (s.extras.kept_h != nullptr || options.zoneout_h > 0) {
-    d_h = zoneout_gradient<T>(d_h, mask_of(s.extras.kept_h, row, unit), options.zoneout_h, passed);
+  if (s.extras.h_masks != nullptr || options.zoneout_h > 0) {
+    d_h = zoneout_gradient<T>(d_h, mask_of(s.extras.h_masks, row, unit), options.zoneout_h, passed);
   }
-  if (s.dh_kept.value != nullptr) store_row(s.dh_kept, row, unit, passed);
+  if (s.dh_passed.value != nullptr) store_row(s.dh_passed, row, unit, passed);
   return d_h;
 }
 
@@ -179,8 +179,8 @@ EIGEN_ALWAYS_INLINE void put_gate_tangents(const TangentBackward<T>& s, const Ta
   const CellOptions<T>& options = cell.options;
   const Index unit = block * lanes;
   D d_c = load_row<T>(s.dc, row, unit), passed = D::constant(ei::pzero(d_c.value));
-  if (s.extras.kept_c != nullptr || options.zoneout_c > 0) {
-    d_c = zoneout_gradient<T>(d_c, mask_of(s.extras.kept_c, row, unit), options.zoneout_c, passed);
+  if (s.extras.c_masks != nullptr || options.zoneout_c > 0) {
+    d_c = zoneout_gradient<T>(d_c, mask_of(s.extras.c_masks, row, unit), options.zoneout_c, passed);
   }
   const auto gradients = gate_gradients(cell, taped, z_o, by_output + d_c);
   store_row(s.dc, row, unit, gradient_before(cell, taped, gradients, passed));

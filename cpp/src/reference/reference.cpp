@@ -126,8 +126,8 @@ bool inside(T x, double limit) {
 // The random masks of one row of one layer and direction, while training; nothing at inference.
 template <class T>
 struct Masks {
-  std::vector<T> h_factor;                        // recurrent dropout, (H), with a projection (P)
-  std::vector<std::vector<bool>> kept_h, kept_c;  // zoneout, [t][u]
+  std::vector<T> h_factor;                              // recurrent dropout, (H), with a projection (P)
+  std::vector<std::vector<bool>> zoneout_h, zoneout_c;  // zoneout, [t][u]
 };
 
 template <class T>
@@ -139,16 +139,16 @@ Masks<T> make_masks(const LstmConfig& config, std::uint64_t seed, Index cell, In
     const bool kept = dropout_keeps(stream(3), n * S + u, config.recurrent_dropout);
     masks.h_factor.push_back(kept ? static_cast<T>(1 / (1 - config.recurrent_dropout)) : T(0));
   }
-  masks.kept_h.resize(static_cast<std::size_t>(steps));
-  masks.kept_c.resize(static_cast<std::size_t>(steps));
+  masks.zoneout_h.resize(static_cast<std::size_t>(steps));
+  masks.zoneout_c.resize(static_cast<std::size_t>(steps));
   for (Index t = 0; t < steps; ++t) {
     for (Index u = 0; u < S; ++u) {
       const Index place = (t * N + n) * S + u;
-      masks.kept_h[t].push_back(config.zoneout_h > 0 && dropout_keeps(stream(1), place, 1 - config.zoneout_h));
+      masks.zoneout_h[t].push_back(config.zoneout_h > 0 && dropout_keeps(stream(1), place, 1 - config.zoneout_h));
     }
     for (Index u = 0; u < H; ++u) {
       const Index place = (t * N + n) * H + u;
-      masks.kept_c[t].push_back(config.zoneout_c > 0 && dropout_keeps(stream(2), place, 1 - config.zoneout_c));
+      masks.zoneout_c[t].push_back(config.zoneout_c > 0 && dropout_keeps(stream(2), place, 1 - config.zoneout_c));
     }
   }
   return masks;
@@ -256,14 +256,14 @@ void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* 
   for (Index u = 0; u < H; ++u) {
     if (masks == nullptr) {
       c[u] = share_c * c[u] + (1 - share_c) * kept.c[u];
-    } else if (!masks->kept_c[t][u]) {
+    } else if (!masks->zoneout_c[t][u]) {
       c[u] = kept.c[u];
     }
   }
   for (Index u = 0; u < S; ++u) {
     if (masks == nullptr) {
       h[u] = share_h * h[u] + (1 - share_h) * new_h[u];
-    } else if (!masks->kept_h[t][u]) {
+    } else if (!masks->zoneout_h[t][u]) {
       h[u] = new_h[u];
     }
   }
@@ -280,7 +280,7 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
   std::vector<T> dh_before(S, 0);  // with respect to h before the step, through zoneout
   std::vector<T> dm(dh, dh + S);   // with respect to the projection's argument, or to h
   for (Index u = 0; u < S; ++u) {
-    if (masks.kept_h[t][u]) std::swap(dh_before[u], dm[u]);
+    if (masks.zoneout_h[t][u]) std::swap(dh_before[u], dm[u]);
   }
   if (config.proj_size > 0) {
     const std::vector<T> by_h = dm;
@@ -310,7 +310,7 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
   for (Index u = 0; u < H; ++u) {
     const T i = tape.i[u], f = tape.f[u], g = tape.g[u], c = tape.c[u], c_prev = tape.c_prev[u];
     T d_c = dc[u], dc_before = 0;
-    if (masks.kept_c[t][u]) std::swap(dc_before, d_c);
+    if (masks.zoneout_c[t][u]) std::swap(dc_before, d_c);
     dz[3 * H + u] = dm[u] * activate(config.output_activation, tape.r[u]) * by_z(config.gate_activation, 3, u);
     d_c += by_c[u];
     if (config.peephole) d_c += dz[3 * H + u] * w.peephole(2 * H + u);

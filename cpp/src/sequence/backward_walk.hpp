@@ -32,8 +32,8 @@ class BackwardWalk {
         zoneout_(shape, cell.variant, static_cast<Index>(part_.rows.size())) {
     const std::size_t size = part_.rows.size();
     pointers_ = PointerArrays([&](auto& layout) {
-      layout.take(size, dy_, c_prev_, c_, gates_, dh_, dc_, dgates_, dh_kept_, h_, h_last_, dr_, dm_, norm_x_, norm_h_,
-                  statistics_, dh_product_);
+      layout.take(size, dy_, c_prev_, c_, gates_, dh_, dc_, dgates_, dh_passed_, h_, h_last_, dr_, dm_, norm_x_,
+                  norm_h_, statistics_, dh_product_);
     });
     dgates_lowp_.prepare(cell.weights->h_lowp, static_cast<Index>(size));
     dr_lowp_.prepare(cell.weights->projection_lowp, static_cast<Index>(size));
@@ -83,7 +83,7 @@ class BackwardWalk {
       }
       c_prev_[i] = schedule_.cut(r, step, cell_.reversed) ? zeros_.data() : cell_.c_before(step, r);
       if (cell_.variant.options == nullptr) continue;
-      if (cell_.dh_kept) dh_kept_[i] = cell_.dh_kept.at(0, r);
+      if (cell_.dh_passed) dh_passed_[i] = cell_.dh_passed.at(0, r);
       zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
                     part_.blocks);
     }
@@ -112,7 +112,7 @@ class BackwardWalk {
       const T* const masks = zoneout_.h() != nullptr ? zoneout_.h()[i] : nullptr;
       for (Index k = columns.begin; k < columns.end; ++k) {
         T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
-        if (cell_.dh_kept) sum = fresh_share(sum, masks != nullptr ? masks + k : nullptr, rate, dh_kept_[i][k]);
+        if (cell_.dh_passed) sum = fresh_share(sum, masks != nullptr ? masks + k : nullptr, rate, dh_passed_[i][k]);
         const T before = rate > 0 ? h_last_[i][k] : T(0);
         dr_[i][k] = inside_bound(h_[i][k], cell_.proj_clip, before, rate) ? sum : T(0);
       }
@@ -137,7 +137,7 @@ class BackwardWalk {
     s.gates = gates_;
     s.dgates = dgates_;
     s.extras = {cell_.variant.options, cell_.variant.peephole, cell_.m ? nullptr : zoneout_.h(), zoneout_.c()};
-    s.dh_kept = dh_kept_;
+    s.dh_passed = dh_passed_;
     if (!shape_.normed) {
       kernels_.step_backward(s);
       return;
@@ -163,7 +163,7 @@ class BackwardWalk {
     for (Index i = 0; cell_.h_factor && i < alive_; ++i) {
       kernels_.multiply(cell_.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
     }
-    for (Index i = 0; cell_.dh_kept && i < alive_; ++i) kernels_.add(dh_kept_[i] + first, dh_[i] + first, columns);
+    for (Index i = 0; cell_.dh_passed && i < alive_; ++i) kernels_.add(dh_passed_[i] + first, dh_[i] + first, columns);
     if (schedule_.resets.empty()) return;
     for (Index i = 0; i < alive_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
@@ -183,7 +183,7 @@ class BackwardWalk {
   PointerArrays pointers_;
   LowpRows dgates_lowp_, dr_lowp_;
   const T **dy_, **c_prev_, **c_, **gates_, **h_, **h_last_, **norm_x_, **norm_h_, **statistics_;
-  T **dh_, **dc_, **dgates_, **dh_product_, **dh_kept_, **dr_, **dm_;
+  T **dh_, **dc_, **dgates_, **dh_product_, **dh_passed_, **dr_, **dm_;
 };
 
 }  // namespace lstmcore

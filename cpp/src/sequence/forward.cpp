@@ -51,8 +51,8 @@ class ForwardWalk {
  private:
   void lay_out_pointers() {
     pointers_ = PointerArrays([this](auto& layout) {
-      layout.take(part_.rows.size(), x_, h_prev_, c_prev_, gates_, c_, h_, y_, h_last_, h_factor_, h_fed_, projected_,
-                  norm_x_, norm_h_, fresh_c_, row_statistics_);
+      layout.take(part_.rows.size(), x_, h_prev_, c_prev_, gates_, c_, h_, y_, h_last_, h_factor_, h_masked_,
+                  projected_, norm_x_, norm_h_, fresh_c_, row_statistics_);
       if (!fused_) layout.take(part_.rows.size() * static_cast<std::size_t>(chunk_steps_), project_x_, project_out_);
     });
   }
@@ -131,11 +131,11 @@ class ForwardWalk {
     h_last_[i] = h_prev_[i];
     zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
                   part_.blocks);
-    if (!cell_.h_fed) return;
+    if (!cell_.h_masked) return;
     h_factor_[i] = cell_.h_factor.at(0, r);
-    h_fed_[i] = cell_.h_fed.at(step, r);
+    h_masked_[i] = cell_.h_masked.at(step, r);
     if (schedule_.cut(r, step, cell_.reversed)) return;
-    h_prev_[i] = step == cell_.first ? cell_.h0_fed.at(0, r) : cell_.h_fed.at(step - 1, r);
+    h_prev_[i] = step == cell_.first ? cell_.h0_masked.at(0, r) : cell_.h_masked.at(step - 1, r);
   }
 
   void advance(Index step, Index slot) {
@@ -162,7 +162,7 @@ class ForwardWalk {
     s.extras = {cell_.variant.options, cell_.variant.peephole, cell_.m ? nullptr : zoneout_.h(), zoneout_.c()};
     s.h_last = h_last_;
     s.h_factor = h_factor_;
-    s.h_fed = cell_.h_fed && !cell_.m ? h_fed_ : nullptr;
+    s.h_masked = cell_.h_masked && !cell_.m ? h_masked_ : nullptr;
     if (shape_.normed) {
       normed_step(step, s);
     } else {
@@ -233,9 +233,9 @@ class ForwardWalk {
         zone_out(h_last_[i] + first, cell_.variant.proj_zoneout, h, count);
       }
       if (cell_.y) std::copy(h, h + count, y_[i] + first);
-      if (cell_.h_fed) {
-        std::copy(h, h + count, h_fed_[i] + first);
-        kernels_.multiply(h_factor_[i] + first, h_fed_[i] + first, count);
+      if (cell_.h_masked) {
+        std::copy(h, h + count, h_masked_[i] + first);
+        kernels_.multiply(h_factor_[i] + first, h_masked_[i] + first, count);
       }
     }
   }
@@ -258,7 +258,7 @@ class ForwardWalk {
   kernels::LowpStep step_lowp_{};
   PointerArrays pointers_;
   const T **x_, **h_prev_, **c_prev_, **h_last_, **h_factor_, **norm_x_, **project_x_ = nullptr;
-  T **gates_, **c_, **h_, **y_, **h_fed_, **projected_, **norm_h_, **fresh_c_, **row_statistics_,
+  T **gates_, **c_, **h_, **y_, **h_masked_, **projected_, **norm_h_, **fresh_c_, **row_statistics_,
       **project_out_ = nullptr;
 };
 

@@ -56,9 +56,9 @@ void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, c
 }
 
 template <class T>
-void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* fed) {
+void mask_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* masked) {
   for (Index row = 0; row < schedule.rows; ++row) {
-    T* const to = fed + row * shape.state;
+    T* const to = masked + row * shape.state;
     std::copy_n(h0 + row * shape.state, shape.state, to);
     active_kernels<T>().multiply(mask + row * shape.state_padded(), to, shape.state);
   }
@@ -86,8 +86,8 @@ template void weight_dropout(double, std::uint64_t, const View<float, 2>&);
 template void weight_dropout(double, std::uint64_t, const View<double, 2>&);
 template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, float*);
 template void recurrent_mask(const Schedule&, double, std::uint64_t, const CellShape&, double*);
-template void feed_initial_state(const Schedule&, const CellShape&, const float*, const float*, float*);
-template void feed_initial_state(const Schedule&, const CellShape&, const double*, const double*, double*);
+template void mask_initial_state(const Schedule&, const CellShape&, const float*, const float*, float*);
+template void mask_initial_state(const Schedule&, const CellShape&, const double*, const double*, double*);
 template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, Range, const RowMap<float>&);
 template void sequence_dropout(const Schedule&, double, std::uint64_t, Index, Range, const RowMap<double>&);
 template void layer_dropout(const Schedule&, double, std::uint64_t, Index, Index, Range, const RowMap<const float>&,

@@ -146,7 +146,7 @@ void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed,
 template <class T>
 void recurrent_mask(const Schedule& schedule, double rate, std::uint64_t seed, const CellShape& shape, T* mask);
 template <class T>
-void feed_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* fed);
+void mask_initial_state(const Schedule& schedule, const CellShape& shape, const T* h0, const T* mask, T* masked);
 
 /// Dropout of the recurrent weights, in place: turns the gradient with respect to the dropped weights into that with
 /// respect to the weights.

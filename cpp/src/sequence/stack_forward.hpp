@@ -209,7 +209,7 @@ class StackForward {
         recurrent_mask(schedule_, config_.recurrent_dropout, seed, shape, state.h_factor.data());
       }
     }
-    if (drops) feed_initial_state(schedule_, shape, cell.h0.base, state.h_factor.data(), state.h0_fed.data());
+    if (drops) mask_initial_state(schedule_, shape, cell.h0.base, state.h_factor.data(), state.h0_masked.data());
     if (!every_step) cell.c = c_in_place(cell.c0, shape.padded());
   }
 

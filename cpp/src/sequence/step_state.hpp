@@ -58,8 +58,8 @@ struct StepFields {
   Field m;           ///< H, with a projection: what h is the projection of
   Field h0, c0;      ///< P and Hp: the state before the first step
   Field h_factor;    ///< padded P, with recurrent dropout: its mask
-  Field h0_fed;      ///< P: h0 times h_factor, which is what the product reads
-  Field h_fed;       ///< P: h times h_factor
+  Field h0_masked;   ///< P: h0 times h_factor, which is what the product reads
+  Field h_masked;    ///< P: h times h_factor
   Field norm_x;      ///< 4 Hp, with layer norms: W x
   Field norm_h;      ///< 4 Hp: U h of the step before
   Field fresh_c;     ///< Hp: c before zoneout
@@ -75,8 +75,8 @@ struct StepFields {
     visit(sets.h0...);
     visit(sets.c0...);
     visit(sets.h_factor...);
-    visit(sets.h0_fed...);
-    visit(sets.h_fed...);
+    visit(sets.h0_masked...);
+    visit(sets.h_masked...);
     visit(sets.norm_x...);
     visit(sets.norm_h...);
     visit(sets.fresh_c...);
@@ -87,16 +87,16 @@ struct StepFields {
 /// The same for a backward.
 template <class Field>
 struct GradientFields {
-  Field dh, dc;   ///< padded P and Hp: in with respect to the state after the steps, out to that before them
-  Field dm;       ///< Hp, with a projection
-  Field dh_kept;  ///< padded P, with zoneout of h: the share of dh that bypasses the step
+  Field dh, dc;     ///< padded P and Hp: in with respect to the state after the steps, out to that before them
+  Field dm;         ///< Hp, with a projection
+  Field dh_passed;  ///< padded P, with zoneout of h: the share of dh that bypasses the step
 
   template <class Visit, class... Sets>
   static void visit(Visit&& visit, Sets&&... sets) {
     visit(sets.dh...);
     visit(sets.dc...);
     visit(sets.dm...);
-    visit(sets.dh_kept...);
+    visit(sets.dh_passed...);
   }
 };
 
@@ -129,8 +129,8 @@ inline StepFields<BufferShape> step_buffers(const CellShape& shape, StepUse use,
   }
   if (recurrent_dropout) {
     buffers.h_factor = {shape.state_padded(), Places::single};
-    buffers.h0_fed = {shape.state, Places::single};
-    buffers.h_fed = {shape.state, every_step ? Places::steps : Places::alternating};
+    buffers.h0_masked = {shape.state, Places::single};
+    buffers.h_masked = {shape.state, every_step ? Places::steps : Places::alternating};
   }
   return buffers;
 }
@@ -141,7 +141,7 @@ inline GradientFields<BufferShape> gradient_buffers(const CellShape& shape, bool
   buffers.dh = {shape.state_padded(), Places::single};
   buffers.dc = {shape.padded(), Places::single};
   if (shape.projected) buffers.dm = {shape.padded(), Places::single};
-  if (zoneout_h) buffers.dh_kept = {shape.state_padded(), Places::single};
+  if (zoneout_h) buffers.dh_passed = {shape.state_padded(), Places::single};
   return buffers;
 }
 

@@ -147,8 +147,8 @@ struct BackwardCell : StepFields<RowMap<T>>, GradientFields<RowMap<T>> {
 
   /// h before a step that no reset cuts off from the one before, as the product read it.
   const T* h_before(Index step, Index time, Index row) const {
-    if (step == first) return (this->h0_fed ? this->h0_fed : this->h0).at(0, row);
-    return this->h_fed ? this->h_fed.at(step - 1, row) : this->h.at(reversed ? time + 1 : time - 1, row);
+    if (step == first) return (this->h0_masked ? this->h0_masked : this->h0).at(0, row);
+    return this->h_masked ? this->h_masked.at(step - 1, row) : this->h.at(reversed ? time + 1 : time - 1, row);
   }
   const T* c_before(Index step, Index row) const {
     return step == first ? this->c0.at(0, row) : this->c.at(step - 1, row);

@@ -45,7 +45,7 @@ class TangentBackwardWalk : DualWalk<T> {
         dh_(size()),
         dc_(size()),
         dm_(size()),
-        dh_kept_(size()),
+        dh_passed_(size()),
         dgates_(size()),
         dgates_h_(size()),
         dr_(size()),
@@ -53,7 +53,7 @@ class TangentBackwardWalk : DualWalk<T> {
         bias_rows_(count(size())),
         peephole_rows_(count(size())),
         norm_rows_(count(size())) {
-    const std::array scratch_rows{&dm_.value, &dm_.tangent, &dh_kept_.value, &dh_kept_.tangent};
+    const std::array scratch_rows{&dm_.value, &dm_.tangent, &dh_passed_.value, &dh_passed_.tangent};
     scratch_.resize(scratch_rows.size() * count(size() * shape.padded()));
     std::fill(scratch_.data(), scratch_.data() + scratch_.size(), T(0));
     T* next = scratch_.data();
@@ -126,15 +126,15 @@ class TangentBackwardWalk : DualWalk<T> {
     for (Index n = 0; n < alive_; ++n) {
       const std::size_t i = count(n);
       const T* const kept = this->mask_of_h(n);
-      const auto take = [&](const T* dh, const T* dy, T* dh_kept, T* dr) {
+      const auto take = [&](const T* dh, const T* dy, T* dh_passed, T* dr) {
         for (Index k = 0; k < shape_.state; ++k) {
           T sum = dh[k] + dy[k];
-          if (keeps()) sum = fresh_share(sum, kept != nullptr ? kept + k : nullptr, rate, dh_kept[k]);
+          if (keeps()) sum = fresh_share(sum, kept != nullptr ? kept + k : nullptr, rate, dh_passed[k]);
           dr[k] = inside_bound(h_[i][k], cell_.proj_clip, h_last_.value[i][k], rate) ? sum : T(0);
         }
       };
-      take(dh_.value[i], dy_.value[i], dh_kept_.value[i], dr_.value[i]);
-      take(dh_.tangent[i], dy_.tangent[i], dh_kept_.tangent[i], dr_.tangent[i]);
+      take(dh_.value[i], dy_.value[i], dh_passed_.value[i], dr_.value[i]);
+      take(dh_.tangent[i], dy_.tangent[i], dh_passed_.tangent[i], dr_.tangent[i]);
     }
     products(dr_, values_.projection, weights_.projection, dm_);
   }
@@ -149,7 +149,7 @@ class TangentBackwardWalk : DualWalk<T> {
     s.dh = shape_.projected ? dm_.readable() : dh_.readable();
     s.dc = dc_.rows();
     s.dgates = dgates_.rows();
-    if (keeps() && !shape_.projected) s.dh_kept = dh_kept_.rows();
+    if (keeps() && !shape_.projected) s.dh_passed = dh_passed_.rows();
     s.extras = this->extras();
     s.peephole_tangent = cell_.peephole_tangent;
     s.bias_sums = bias_rows_.data();
@@ -174,15 +174,15 @@ class TangentBackwardWalk : DualWalk<T> {
     for (Index i = 0; i < alive_; ++i) {
       const bool cut = schedule_.cut(row(i), step, cell_.reversed);
       const auto finish = [&](T* dh, T* dc, const T* kept) {
-        if (this->fed()) kernels_.multiply(cell_.h_factor.at(0, row(i)), dh, shape_.state);
+        if (this->masks_h()) kernels_.multiply(cell_.h_factor.at(0, row(i)), dh, shape_.state);
         if (keeps()) kernels_.add(kept, dh, shape_.state);
         if (!cut) return;
         std::fill_n(dh, shape_.state, T(0));
         std::fill_n(dc, shape_.padded(), T(0));
       };
       const std::size_t at = count(i);
-      finish(dh_.value[at], dc_.value[at], dh_kept_.value[at]);
-      finish(dh_.tangent[at], dc_.tangent[at], dh_kept_.tangent[at]);
+      finish(dh_.value[at], dc_.value[at], dh_passed_.value[at]);
+      finish(dh_.tangent[at], dc_.tangent[at], dh_passed_.tangent[at]);
     }
   }
 
@@ -191,7 +191,7 @@ class TangentBackwardWalk : DualWalk<T> {
   const DualGradients<T>& gradients_;
   Index alive_ = 0;
   Buffer<T> scratch_, norm_scratch_;
-  DualPointers<T> dy_, dh_, dc_, dm_, dh_kept_, dgates_, dgates_h_, dr_, h_last_;
+  DualPointers<T> dy_, dh_, dc_, dm_, dh_passed_, dgates_, dgates_h_, dr_, h_last_;
   std::vector<T*> bias_rows_, peephole_rows_, norm_rows_;
   std::vector<const T*> h_ = std::vector<const T*>(count(size()));
 };
@@ -304,8 +304,8 @@ class TangentBackward {
     h_rows_.gates.clear();
     h_rows_.h_prev.clear();
     for (auto* pointers : {&rows_.gates, &dx_.value, &dx_.tangent}) pointers->clear();
-    const bool fed = static_cast<bool>(cell_.h_factor);
-    const DualMap<T>&h0 = fed ? cell_.h0_fed : cell_.h0, &h = fed ? cell_.h_fed : cell_.h;
+    const bool masked = static_cast<bool>(cell_.h_factor);
+    const DualMap<T>&h0 = masked ? cell_.h0_masked : cell_.h0, &h = masked ? cell_.h_masked : cell_.h;
     for (const bool of_values : {false, true}) {
       const auto other = [of_values](const DualMap<T>& map) { return of_values ? map.tangent : map.value; };
       const RowMap<T> x = other(cell_.x), m = other(cell_.m), first = other(h0), later = other(h);
@@ -322,7 +322,7 @@ class TangentBackward {
           if (schedule_.cut(row, step, cell_.reversed)) {
             rows_.h_prev.push_back(zeros_.data());
           } else {
-            const Index before = fed ? step - 1 : schedule_.time(row, step - 1, cell_.reversed);
+            const Index before = masked ? step - 1 : schedule_.time(row, step - 1, cell_.reversed);
             rows_.h_prev.push_back(step == 0 ? first.at(0, row) : later.at(before, row));
           }
           if (shape_.projected) {

@@ -59,7 +59,7 @@ class DualWalk {
   void set_h_before(DualPointers<T>& pointers, Index i, Index step) {
     set_before(pointers, cell_.h0, cell_.h, time(i, step - 1), i, step);
   }
-  bool fed() const { return static_cast<bool>(cell_.h_factor); }
+  bool masks_h() const { return static_cast<bool>(cell_.h_factor); }
 
   /// What the cell reads at a step of row i.
   void gather_cell(Index i, Index step) {

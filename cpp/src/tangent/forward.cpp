@@ -84,12 +84,12 @@ class TangentForwardWalk : DualWalk<T> {
     for (Index i = 0; i < alive_; ++i) {
       this->gather_cell(i, step);
       this->set_h_before(h_last_, i, step);
-      if (this->fed()) this->set_before(h_prev_, cell_.h0_fed, cell_.h_fed, step - 1, i, step);
+      if (this->masks_h()) this->set_before(h_prev_, cell_.h0_masked, cell_.h_masked, step - 1, i, step);
       c_.set(i, cell_.c, step, row(i));
       h_.set(i, cell_.h, time(i, step), row(i));
       if (shape_.projected) m_.set(i, cell_.m, step, row(i));
     }
-    const DualPointers<T>& h_prev = this->fed() ? h_prev_ : h_last_;
+    const DualPointers<T>& h_prev = this->masks_h() ? h_prev_ : h_last_;
     const DualPointers<T>& sums = shape_.normed ? this->norm_h_ : this->gates_;
     add_product(alive_, h_prev.value.data(), h_prev.tangent.data(), weights_.h, sums.tangent.data(), nullptr,
                 !shape_.normed);
@@ -113,7 +113,7 @@ class TangentForwardWalk : DualWalk<T> {
     }
     kernels_.tangent_forward(s);
     if (shape_.projected) project();
-    if (this->fed()) feed(step);
+    if (this->masks_h()) mask_h(step);
   }
 
   /// The tangent of h = clip(R m) after zoneout.
@@ -135,9 +135,9 @@ class TangentForwardWalk : DualWalk<T> {
   }
 
   /// With recurrent dropout: the tangent of what the next step multiplies with its weights.
-  void feed(Index step) {
+  void mask_h(Index step) {
     for (Index i = 0; i < alive_; ++i) {
-      T* const to = cell_.h_fed.tangent.at(step, row(i));
+      T* const to = cell_.h_masked.tangent.at(step, row(i));
       std::copy_n(h_.tangent[count(i)], shape_.state, to);
       kernels_.multiply(cell_.h_factor.at(0, row(i)), to, shape_.state);
     }

@@ -163,7 +163,8 @@ class TangentStack {
     gather_state(schedule_, state.h, index, shape.state, shape.state, tangent.h0.data());
     gather_state(schedule_, state.c, index, shape.hidden, shape.padded(), tangent.c0.data());
     if (config_.recurrent_dropout == 0.0) return;
-    feed_initial_state(schedule_, shape, tangent.h0.data(), value_.cells[index].h_factor.data(), tangent.h0_fed.data());
+    mask_initial_state(schedule_, shape, tangent.h0.data(), value_.cells[index].h_factor.data(),
+                       tangent.h0_masked.data());
   }
 
   DualMap<T> packed(Buffer<T>& value, Buffer<T>& tangent, Index width) const {
@@ -185,8 +186,8 @@ class TangentStack {
     cell.gates = {value.gates, tangent.gates};
     cell.c = {value.c, tangent.c};
     cell.m = {value.m, tangent.m};
-    cell.h0_fed = {value.h0_fed, tangent.h0_fed};
-    cell.h_fed = {value.h_fed, tangent.h_fed};
+    cell.h0_masked = {value.h0_masked, tangent.h0_masked};
+    cell.h_masked = {value.h_masked, tangent.h_masked};
     cell.norm_x = {value.norm_x, tangent.norm_x};
     cell.norm_h = {value.norm_h, tangent.norm_h};
     cell.statistics = {value.statistics, tangent.statistics};

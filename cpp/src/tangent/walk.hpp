@@ -28,14 +28,14 @@ struct DualCell {
   CellVariant<T> variant;               ///< options are there, though the cell be a plain one
   const T* peephole_tangent = nullptr;  ///< packed, or null
   RowMap<const T> h_factor;             ///< padded `state` elements: the mask of recurrent dropout, or absent
-  DualMap<T> h0_fed, h_fed;             ///< `state` elements, with recurrent dropout: what the product sees of h0 and h
+  DualMap<T> h0_masked, h_masked;       ///< `state` elements, with recurrent dropout: what the product sees of h0 and h
   // With layer norms.
   DualMap<T> norm_x, norm_h;  ///< 4 Hp elements: W x and U h'
   DualMap<T> statistics;      ///< of the norms
   kernels::CellNorms<T> norms_tangent{};
 };
 
-/// Computes the tangents of gates, c, h, m, h_fed and what norms keep. `bias`: its tangent, [block][4][V].
+/// Computes the tangents of gates, c, h, m, h_masked and what norms keep. `bias`: its tangent, [block][4][V].
 template <class T>
 void tangent_forward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
                      const TangentForwardPanels<T>& weights, const T* bias);
