@@ -3,10 +3,20 @@
 
 #include <lstmcore/cpu.hpp>
 
+#include "runtime/threads.hpp"
+
+/// Sets the number of threads, which share the work however busy the machine is; `part_after` meetings of a step they
+/// leave the rest to one of them.
 class ThreadCount {
  public:
-  explicit ThreadCount(int count) : before_(lstmcore::get_num_threads()) { lstmcore::set_num_threads(count); }
-  ~ThreadCount() { lstmcore::set_num_threads(before_); }
+  explicit ThreadCount(int count, int part_after = lstmcore::never_part) : before_(lstmcore::get_num_threads()) {
+    lstmcore::set_num_threads(count);
+    lstmcore::part_after(part_after);
+  }
+  ~ThreadCount() {
+    lstmcore::set_num_threads(before_);
+    lstmcore::part_after(lstmcore::measured_parting);
+  }
   ThreadCount(const ThreadCount&) = delete;
   ThreadCount& operator=(const ThreadCount&) = delete;
 

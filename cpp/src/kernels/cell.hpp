@@ -184,7 +184,11 @@ EIGEN_ALWAYS_INLINE FreshCell<V> fresh_cell(const Cell& cell, Z z_i, Z z_f, cons
     z_f = with_peephole(z_f, cell.peephole(1), before);
   }
   fresh.f = cell.gate().at(z_f);
-  fresh.i = cell.coupled() ? V::constant(constant<typename V::Packet>(1.0)) - fresh.f : cell.gate().at(z_i);
+  if (cell.coupled()) {
+    fresh.i = V::constant(constant<typename V::Packet>(1.0)) - fresh.f;
+  } else {
+    fresh.i = cell.gate().at(z_i);
+  }
   fresh.g = cell.real(cell.candidate().at(z_g));
   fresh.c = bounded(multiply_add(fresh.f, before, fresh.i * fresh.g), cell.cell_clip());
   if (cell.has_peepholes()) z_o = with_peephole(z_o, cell.peephole(2), fresh.c);

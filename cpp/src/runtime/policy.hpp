@@ -23,9 +23,30 @@ constexpr double flops_per_thread = 1.5e6;
 /// The most threads that a caller may ask for. OpenMP ends the process if the system refuses it a thread.
 constexpr int most_threads = 1024;
 
-/// How often a thread that waits at a barrier looks for the others before it lets other threads run. The work between
-/// two meetings lasts microseconds, but a machine with more threads than processors must make progress too.
-constexpr int spins_before_yield = 4000;
+/// How often a thread that waits at a barrier looks for the others before it sleeps until they have come: about as long
+/// as falling asleep and waking up take, 50 to 200 microseconds. The work between two meetings lasts microseconds.
+constexpr int spins_before_sleep = 4000;
+
+/// How long it sleeps at most before it looks again.
+constexpr std::int64_t longest_sleep_nanoseconds = 200'000;
+
+// A thread that waits for one that the system does not run loses a time slice, some milliseconds, at every meeting. Two
+// threads on few rows took 19 to 54 times as long as one while other processes kept the cores busy.
+
+/// A walk whose threads meet at every step goes on alone once each has waited this long for the others, in nanoseconds,
+/// and longer than this share of the time since the walk began. Alone it takes at most as long as with two threads of
+/// which one half waits; shorter waits come from interrupts, and do not add up to the share.
+constexpr std::int64_t late_nanoseconds = 300'000;
+constexpr double late_share = 0.3;
+
+/// For how long the cores then count as crowded: calls that would meet at every step stay on one thread. Twice as long
+/// each time that the next try fails as well.
+constexpr std::int64_t first_crowded_nanoseconds = 5'000'000;
+constexpr std::int64_t longest_crowded_nanoseconds = 1'000'000'000;
+
+/// The least work of a team while the cores are crowded, some ten milliseconds: a team may wait a time slice for each
+/// of its threads to begin.
+constexpr double crowded_flops = 1e9;
 
 /// What one element costs where the work is not a product: the floating-point operations of a product that would take
 /// as long. Most of it waits for memory.

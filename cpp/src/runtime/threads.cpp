@@ -1,6 +1,9 @@
 #include "threads.hpp"
 
+#include <chrono>
+#include <climits>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
@@ -8,7 +11,10 @@
 #include "policy.hpp"
 
 #if defined(__linux__)
+#include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -66,6 +72,53 @@ std::atomic<bool> in_forked_child{false};
 [[maybe_unused]] const bool watching_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
 #endif
 
+#if defined(__linux__)
+/// Sleeps until `wake_all`, unless `word` no longer has this value, but only for a while.
+void sleep_while_equal(std::atomic<std::uint32_t>& word, std::uint32_t value) {
+  const timespec a_while{0, policy::longest_sleep_nanoseconds};
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_PRIVATE, value, &a_while, nullptr, 0);
+}
+void wake_all(std::atomic<std::uint32_t>& word) {
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
+#else
+void sleep_while_equal(std::atomic<std::uint32_t>&, std::uint32_t) { std::this_thread::yield(); }
+void wake_all(std::atomic<std::uint32_t>&) {}
+#endif
+
+std::atomic<int> forced_parting{measured_parting};
+
+/// Whether the cores are crowded, which every call of the process learns from those before.
+class Crowd {
+ public:
+  static Crowd& of_process() {
+    static Crowd crowd;
+    return crowd;
+  }
+
+  bool lasts() const {
+    const std::int64_t until = until_.load(std::memory_order_relaxed);
+    return until != 0 && nanoseconds() < until;
+  }
+
+  /// A team had to part. If the last one that did so was the first try after a crowded time, the next such time lasts
+  /// longer. Threads may get here at the same time; then one of two lengths counts.
+  void found() {
+    const std::int64_t now = nanoseconds(), until = until_.load(std::memory_order_relaxed);
+    const std::int64_t last = length_.load(std::memory_order_relaxed);
+    const bool again = until != 0 && now - until < std::max(last, policy::first_crowded_nanoseconds);
+    const std::int64_t length =
+        again ? std::min(2 * last, policy::longest_crowded_nanoseconds) : policy::first_crowded_nanoseconds;
+    length_.store(length, std::memory_order_relaxed);
+    until_.store(now + length, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::int64_t> until_{0};  ///< by `nanoseconds()`; 0: never yet
+  std::atomic<std::int64_t> length_{0};
+};
+
 }  // namespace
 
 bool has_openmp() {
@@ -91,25 +144,59 @@ int threads_for(double flops) {
   if (most == 1 || flops < 2 * flops_per_thread || in_forked_child.load(std::memory_order_relaxed)) {
     return 1;
   }
+  if (flops < policy::crowded_flops && crowded()) return 1;
   return static_cast<int>(std::min<double>(most, flops / flops_per_thread));
 }
 
-void Barrier::wait(int threads) {
-  const unsigned round = round_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
-    arrived_.store(0, std::memory_order_relaxed);
-    round_.store(round + 1, std::memory_order_release);
-    return;
-  }
-  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-    if (spins > policy::spins_before_yield) {
-      std::this_thread::yield();
-    } else {
-#if defined(__x86_64__) || defined(_M_X64)
-      _mm_pause();
-#endif
-    }
-  }
+std::int64_t nanoseconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
+
+// ---- barriers -------------------------------------------------------------------------------------------------------
+
+std::int64_t Barrier::wait_for(std::uint32_t round) {
+  for (int spins = 0; spins < policy::spins_before_sleep; ++spins) {
+    if (round_.load(std::memory_order_acquire) != round) return 0;
+#if defined(__x86_64__) || defined(_M_X64)
+    _mm_pause();
+#endif
+  }
+  const std::int64_t begin = nanoseconds();
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (round_.load(std::memory_order_acquire) == round) sleep_while_equal(round_, round);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  return nanoseconds() - begin;
+}
+
+void Barrier::release(std::uint32_t round) {
+  arrived_.store(0, std::memory_order_relaxed);
+  round_.store(round + 1, std::memory_order_release);
+  // Without a fence before it, which would cost each meeting the time that the line of `round_` takes from core to
+  // core, this may miss a thread that falls asleep just now. It wakes up by itself.
+  if (sleepers_.load(std::memory_order_relaxed) > 0) wake_all(round_);
+}
+
+void StepBarrier::wait(int threads) {
+  const std::int64_t slept = Barrier::wait(threads, [&] {
+    const int forced = forced_parting.load(std::memory_order_relaxed);
+    if (forced != measured_parting) {
+      if (++meetings_ > forced) parted_.store(true, std::memory_order_relaxed);
+      return;
+    }
+    const std::int64_t late = late_.load(std::memory_order_relaxed) / (threads - 1);
+    if (late < policy::late_nanoseconds || parted()) return;
+    if (static_cast<double>(late) < policy::late_share * static_cast<double>(nanoseconds() - begin_)) return;
+    parted_.store(true, std::memory_order_relaxed);
+    Crowd::of_process().found();
+  });
+  if (slept > 0) late_.fetch_add(slept, std::memory_order_relaxed);
+}
+
+bool crowded() {
+  return Crowd::of_process().lasts() && forced_parting.load(std::memory_order_relaxed) == measured_parting;
+}
+
+void part_after(int meetings) { forced_parting.store(meetings); }
 
 }  // namespace lstmcore

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <lstmcore/cpu.hpp>
+#include <type_traits>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -68,24 +69,67 @@ void parallel(int threads, Body&& body) {
   for (int index = 0; index < threads; ++index) body(index);
 }
 
-/// Where the threads of a team wait for each other. It spins, because the work between two meetings lasts microseconds,
-/// and lets other threads run after a while, so that a machine with more threads than processors makes progress.
+/// The time of the steady clock.
+std::int64_t nanoseconds();
+
+/// Where the threads of a team wait for each other. It spins first, because the work between two meetings lasts
+/// microseconds, and then sleeps, so that a thread which the system does not run finds a free processor.
 class Barrier {
  public:
-  /// Returns when `threads` threads have called it.
-  void wait(int threads);
+  /// Returns when `threads` threads have called it, and how many nanoseconds of that it slept.
+  std::int64_t wait(int threads) {
+    return wait(threads, [] {});
+  }
+
+ protected:
+  /// The last thread to arrive calls `last` before the others go on.
+  template <class Last>
+  std::int64_t wait(int threads, Last&& last) {
+    const std::uint32_t round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads) return wait_for(round);
+    last();
+    release(round);
+    return 0;
+  }
 
  private:
+  std::int64_t wait_for(std::uint32_t round);
+  void release(std::uint32_t round);
+
   alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> round_{0};
+  std::atomic<int> sleepers_{0};
+  alignas(64) std::atomic<std::uint32_t> round_{0};
 };
+
+/// A barrier for threads that meet at every step. Where the cores are crowded, so that they wait for each other more
+/// than they work, it advises them to part: one of them then does the rest.
+class StepBarrier : public Barrier {
+ public:
+  void wait(int threads);
+  /// Whether the threads had better part. Between two meetings all of them are told the same.
+  bool parted() const { return parted_.load(std::memory_order_relaxed); }
+
+ private:
+  const std::int64_t begin_ = nanoseconds();
+  int meetings_ = 0;                   ///< counted by the last to arrive
+  std::atomic<std::int64_t> late_{0};  ///< nanoseconds that threads slept here
+  std::atomic<bool> parted_{false};
+};
+
+/// Whether threads have lately had to part, so that teams that meet at every step should not be tried.
+bool crowded();
+
+/// For tests: threads part after so many meetings, whatever they wait; `measured_parting`: as the waits say.
+constexpr int measured_parting = -1, never_part = 1 << 30;
+void part_after(int meetings);
 
 /// Work in phases, each of which begins when the one before has ended: calls body(phase, task, thread) for the tasks 0
 /// .. count(phase) - 1 of every phase. In a team of n threads, thread i takes task i first. The first n tasks therefore
 /// run at the same time and may wait for each other; any further task goes to the next thread that is free. Returns
 /// false, without calling anything, if the system does not provide `threads` threads (as inside another parallel
-/// region). `body` must not throw.
-template <class Count, class Body>
+/// region). `body` must not throw. With a StepBarrier, which is for phases whose tasks do not wait for each other, the
+/// caller's thread does the rest alone where the threads had better part.
+template <class Meeting = Barrier, class Count, class Body>
 bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& body) {
   if (threads == 1) {
     for (std::int64_t phase = 0; phase < phases; ++phase) {
@@ -97,7 +141,7 @@ bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& bod
 #ifdef _OPENMP
   std::atomic<bool> together{false};
   alignas(64) std::atomic<std::int64_t> taken{0};  // tasks beyond the first n of a phase, over all phases so far
-  Barrier meeting;
+  Meeting meeting;
 #pragma omp parallel num_threads(threads)
   if (omp_get_num_threads() == threads) {
     together.store(true, std::memory_order_relaxed);
@@ -114,6 +158,13 @@ bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& bod
       }
       begin = end;
       if (phase + 1 < phases) meeting.wait(threads);
+      if constexpr (std::is_same_v<Meeting, StepBarrier>) {
+        if (!meeting.parted()) continue;
+        for (++phase; thread == 0 && phase < phases; ++phase) {
+          for (std::int64_t task = 0; task < count(phase); ++task) body(phase, task, 0);
+        }
+        break;
+      }
     }
   }
   return together.load(std::memory_order_relaxed);

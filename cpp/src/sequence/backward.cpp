@@ -24,6 +24,7 @@ class LayerBackward {
         steps_(steps),
         threads_(threads),
         walks_(shape, schedule, cells, partition, kernels::panel_vectors),
+        alone_(shape, schedule, cells, Partition{}, kernels::panel_vectors, partition.split_units && steps.size() > 1),
         overlapped_(walks_.size() < threads) {
     own_rows_ = walks_own_rows(directions_, static_cast<Index>(sums.groups().size()), partition, threads);
     const int sets = own_rows_ ? threads : 1;
@@ -118,13 +119,21 @@ class LayerBackward {
     return tasks;
   }
 
+  /// A part's walk of a range. Where the parts of a direction have parted, the task of the first does the rest alone.
+  void walk(WalkedRows<T>& set, Index range, Index task) {
+    const Index direction = task % directions_;
+    const GateGradients<T> dgates = set.dgates_of(shape_, range, direction), dr = set.dr_of(shape_, range, direction);
+    BackwardWalk<T>& part = walks_[task];
+    Range steps = set.steps(range);
+    if (!part.parted()) steps.end = part.run(steps, dgates, dr);
+    if (part.parted() && task < directions_) alone_[task].run(steps, dgates, dr);
+  }
+
   void run_task(Index phase, Index task, ProductScratch<T>& scratch) {
     WalkedRows<T>& set = sets_.front();
     const Tasks tasks = this->tasks(phase);
     if (task < tasks.walks) {
-      const Index range = walk_range(phase);
-      walks_[task].run(set.steps(range), set.dgates_of(shape_, range, task % directions_),
-                       set.dr_of(shape_, range, task % directions_));
+      walk(set, walk_range(phase), task);
       return;
     }
     task -= tasks.walks;
@@ -157,6 +166,7 @@ class LayerBackward {
   const Range steps_;
   const int threads_;
   Walks<BackwardWalk<T>, BackwardCell<T>> walks_;
+  Walks<BackwardWalk<T>, BackwardCell<T>> alone_;  ///< where parts meet: walks of all rows and units
   const bool overlapped_;
   bool own_rows_ = false;
   std::vector<WalkedRows<T>> sets_;  ///< one, or one a thread
@@ -173,10 +183,12 @@ void walk_backward(const CellShape& shape, const Schedule& schedule, const std::
                    const RowMap<T>& dx, WeightSums<T>& sums, Range steps) {
   const int directions = static_cast<int>(cells.size());
   const BackwardWork work = backward_work(shape, schedule, steps, directions);
-  const int threads = threads_for(work.walk + work.products);
+  int threads = threads_for(work.walk + work.products);
   // A part owns the hidden units whose dh it computes: whole panels of the product.
   const Partition partition = choose_partition(shape, schedule, directions, threads_for(work.walk),
                                                kernels::panel_vectors, active_kernels<T>().tile_rows);
+  // One walk, which others would follow with the products, phase by phase.
+  if (crowded() && partition.parts * directions < threads) threads = 1;
   if (!LayerBackward<T>(shape, schedule, cells, dx, sums, steps, partition, threads).run()) {
     LayerBackward<T>(shape, schedule, cells, dx, sums, steps, Partition{}, 1).run();
   }

@@ -40,9 +40,10 @@ class BackwardWalk {
   }
 
   /// Walks back over some steps; the last ones come first. The gradients with respect to the pre-activations of all
-  /// rows of these steps, and no others, go to `dgates`, with a projection those with respect to h to `dr`.
-  void run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
-    if (part_.rows.empty()) return;
+  /// rows of these steps, and no others, go to `dgates`, with a projection those with respect to h to `dr`. Returns the
+  /// step after which it stopped, because the parts of these rows had better part, or the first one.
+  Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
+    if (part_.rows.empty()) return steps.begin;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
       while (alive_ < static_cast<Index>(part_.rows.size()) && length(alive_) > step) ++alive_;
       gather(step, dgates, dr);
@@ -51,8 +52,13 @@ class BackwardWalk {
       // The products below read all gates of a row, of which other parts wrote theirs.
       part_.meeting.wait();
       state_step(step);
+      if (parted()) return step;
     }
+    return steps.begin;
   }
+
+  /// Whether the parts of these rows had better leave the rest to one walk.
+  bool parted() const { return part_.meeting.parted(); }
 
  private:
   Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }

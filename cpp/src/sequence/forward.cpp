@@ -1,4 +1,6 @@
 // Forward: each part walks its rows through time, step by step.
+#include <array>
+
 #include "../runtime/isa.hpp"
 #include "../runtime/policy.hpp"
 #include "walk.hpp"
@@ -33,9 +35,10 @@ class ForwardWalk {
     own_gates_.resize(part_.rows.size() * static_cast<std::size_t>((shape.normed ? 1 : chunk_steps_) * own_width_));
   }
 
-  /// Some steps; to be called from the first ones on.
-  void run(Range range) {
-    if (rows_ == 0) return;
+  /// Walks some steps; the first ones come first. Returns the step before which it stopped, because the parts of these
+  /// rows had better part, or the end.
+  Index run(Range range) {
+    if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());
     const Index end = std::min(range.end, length(0));
     for (Index first = range.begin; first < end; first += chunk_steps_) {
@@ -43,9 +46,12 @@ class ForwardWalk {
       if (!fused_) project_input(first, last);
       for (Index step = first; step < last; ++step) {
         advance(step, shape_.normed ? 0 : (step - first) * rows_);
-        if (step + 1 < range.end) part_.meeting.wait();
+        if (step + 1 == range.end) break;
+        part_.meeting.wait();
+        if (part_.meeting.parted()) return step + 1;
       }
     }
+    return range.end;
   }
 
  private:
@@ -269,13 +275,24 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
                   Range steps) {
   const int directions = static_cast<int>(cells.size());
   const int threads = threads_for(walk_work(shape, schedule, steps, shape.input + shape.state) * directions);
-  const auto run = [&](Partition partition) {
+  const Partition partition = choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
+  std::array<Index, 2> next{steps.begin, steps.begin};  // by direction, the step that its parts have come to
+  {
     Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
     const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));
-    return parallel_phases(
-        team, 1, [&](Index) { return walks.size(); }, [&](Index, Index task, int) { walks[task].run(steps); });
-  };
-  if (!run(choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows))) run(Partition{});
+    // All parts of a direction stop at the same step, and one of them says so.
+    parallel_phases(
+        team, 1, [&](Index) { return walks.size(); },
+        [&](Index, Index task, int) {
+          const Index stopped = walks[task].run(steps);
+          if (task < directions) next[static_cast<std::size_t>(task)] = stopped;
+        });
+  }
+  if (next[0] == steps.end && (directions == 1 || next[1] == steps.end)) return;
+  Walks<ForwardWalk<T>, ForwardCell<T>> alone(shape, schedule, cells, Partition{}, 1);
+  for (Index direction = 0; direction < directions; ++direction) {
+    alone[direction].run({next[static_cast<std::size_t>(direction)], steps.end});
+  }
 }
 
 template <class T>
@@ -290,7 +307,7 @@ void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefront
   const Index count = static_cast<Index>(layers.size());
   const auto first_layer = [&](Index phase) { return std::max<Index>(0, phase - waves + 1); };
   const auto run = [&](int team) {
-    return parallel_phases(
+    return parallel_phases<StepBarrier>(
         team, waves + count - 1, [&](Index phase) { return std::min(phase, count - 1) - first_layer(phase) + 1; },
         [&](Index phase, Index task, int) {
           const Index layer = first_layer(phase) + task, wave = phase - layer;

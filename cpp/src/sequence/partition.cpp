@@ -24,7 +24,8 @@ Partition choose_partition(const CellShape& shape, const Schedule& schedule, int
   const bool rows_suffice = schedule.rows >= share * full_tile;
   const bool units_suffice =
       units >= share && 2 * weights * static_cast<double>(schedule.rows) > policy::flops_per_meeting;
-  if (units_suffice && (!rows_suffice || shape.arithmetic.weight_bytes() * weights > policy::private_cache_bytes)) {
+  if (units_suffice && !crowded() &&
+      (!rows_suffice || shape.arithmetic.weight_bytes() * weights > policy::private_cache_bytes)) {
     return {share, true, threads};
   }
   return {static_cast<int>(std::max<Index>(1, std::min<Index>(share, schedule.rows))), false, threads};
@@ -81,7 +82,7 @@ int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range st
   const Partition of_layer = choose_partition(shape, schedule, 1, threads, 1, active_kernels<T>().tile_rows);
   const bool fits = weight_count(shape) * static_cast<double>(sizeof(T)) < policy::wavefront_weight_bytes;
   const bool whole = of_layer.parts == 1 || (of_layer.split_units && fits);
-  return whole && steps.size() > policy::wavefront_steps ? threads : 1;
+  return whole && steps.size() > policy::wavefront_steps && !crowded() ? threads : 1;
 }
 
 BackwardWork backward_work(const CellShape& shape, const Schedule& schedule, Range steps, int directions) {

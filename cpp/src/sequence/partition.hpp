@@ -11,11 +11,13 @@ namespace lstmcore {
 
 /// Where the parts that share rows meet after each step; without a barrier there is only one part.
 struct Meeting {
-  Barrier* barrier = nullptr;
+  StepBarrier* barrier = nullptr;
   int parts = 1;
   void wait() const {
     if (barrier != nullptr) barrier->wait(parts);
   }
+  /// Whether the parts had better leave the remaining steps to one of them; between two meetings all hear the same.
+  bool parted() const { return barrier != nullptr && barrier->parted(); }
 };
 
 /// What a part of a walk covers: some rows and some blocks of hidden units of one direction.

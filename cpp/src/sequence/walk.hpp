@@ -28,13 +28,15 @@ kernels::Product<T> product_of(Index rows, const T* const* a, Index depth, const
 }
 
 /// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. All are
-/// made before any runs, so that lack of memory is an exception and not a thread that never arrives at the barrier.
+/// made before any runs, so that lack of memory is an exception and not a thread that never arrives at the barrier;
+/// none unless they are `wanted`.
 template <class Walk, class Cell>
 class Walks {
  public:
   Walks(const CellShape& shape, const Schedule& schedule, const std::vector<Cell>& cells, Partition partition,
-        Index unit_granularity)
-      : meetings_(partition.split_units ? cells.size() : 0) {
+        Index unit_granularity, bool wanted = true)
+      : meetings_(wanted && partition.split_units ? cells.size() : 0) {
+    if (!wanted) return;
     const int directions = static_cast<int>(cells.size());
     const int count = directions * partition.parts;
     walks_.reserve(static_cast<std::size_t>(count));
@@ -49,7 +51,7 @@ class Walks {
   Walk& operator[](Index index) { return walks_[static_cast<std::size_t>(index)]; }
 
  private:
-  std::vector<Barrier> meetings_;
+  std::vector<StepBarrier> meetings_;
   std::vector<Walk> walks_;
 };
 

@@ -55,9 +55,14 @@ void check_threads() {
       inferred = infer(p);
       trained = train(p);
     }
-    for (int count : {2, 3, 4, 5}) {
-      const check::Context threads(std::to_string(count) + " threads");
-      const ThreadCount several(count);
+    struct Team {
+      int threads, part_after;
+    };
+    constexpr int never = lstmcore::never_part;
+    for (const Team team : {Team{2, never}, {3, never}, {4, never}, {5, never}, {2, 0}, {2, 3}, {3, 10}}) {
+      const check::Context threads(std::to_string(team.threads) + " threads, part after " +
+                                   std::to_string(team.part_after) + " meetings");
+      const ThreadCount several(team.threads, team.part_after);
       check_same_outputs(infer(p), inferred);
       const Result<T> again = train(p);
       check_same_outputs(again, trained);
