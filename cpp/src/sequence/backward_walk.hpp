@@ -52,7 +52,10 @@ class BackwardWalk {
       // The products below read all gates of a row, of which other parts wrote theirs.
       part_.meeting.wait();
       state_step(step);
-      if (parted()) return step;
+      if (parted()) {
+        part_.meeting.wait();  // whoever goes on reads dh of all units, of which other parts wrote theirs
+        return step;
+      }
     }
     return steps.begin;
   }
