@@ -1,7 +1,7 @@
 """The model files that the C++ tests read agree with what this package writes and reads.
 
 If a test fails because the format changed, run ``tests/golden/make_model_files.py`` and adapt
-``cpp/src/model_file/model_layers.cpp``.
+``cpp/src/model_file/layer_*.cpp``.
 """
 
 import importlib.util
