@@ -106,8 +106,9 @@ def test_options_of_layers_are_those_of_a_configuration():
     for name, kind in get_type_hints(cell_options.CellAttributes).items():
         if not name.endswith(("_regularizer", "_constraint")):  # a name becomes an object
             assert keywords.pop(name) == kind
-        if name in cell_options.SAME_NAMES:
-            assert kind == kinds[name]
+        option = cell_options.ENGINE_OPTIONS.get(name)
+        if option is not None and name != "output_activation":  # None: the same as `activation`
+            assert kind == kinds[option.name]
     assert set(keywords) == {
         f"{weights}_{suffix}"
         for weights in ("kernel", "recurrent", "bias")
