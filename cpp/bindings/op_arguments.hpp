@@ -1,4 +1,4 @@
-// Arguments that several operations around an LSTM have in common.
+// Arguments that several operations around an LSTM share.
 #pragma once
 
 #include <lstmcore/ops.hpp>

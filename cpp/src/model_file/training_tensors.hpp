@@ -1,4 +1,4 @@
-// The tensors with which a training goes on.
+// The tensors from which training continues.
 #pragma once
 
 #include "json.hpp"

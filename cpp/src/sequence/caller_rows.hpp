@@ -9,7 +9,7 @@ namespace lstmcore {
 
 inline std::size_t count(Index value) { return static_cast<std::size_t>(value); }
 
-/// From (N, width) of the caller to [N][padded] by sorted row, zeros behind; absent: zeros.
+/// From (N, width) of the caller to [N][padded] by sorted row, padded with zeros; absent: zeros.
 template <class T, class State>
 void gather_state(const Schedule& schedule, const State& state, std::size_t cell, Index width, Index padded, T* to) {
   for (Index row = 0; row < schedule.rows; ++row, to += padded) {
@@ -90,7 +90,7 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   });
 }
 
-/// Zeroes the steps of (N, T, width) that are passed over; its last axis has unit stride.
+/// Zeroes the steps of (N, T, width) that a mask skips; its last axis has unit stride.
 template <class T>
 void zero_gaps(const Schedule& schedule, const View<T, 3>& array) {
   const Index width = array.shape[2];
@@ -111,7 +111,7 @@ void zero_gaps(const Schedule& schedule, const View<T, 3>& array) {
   });
 }
 
-/// The other way round: rows of some times to where they belong in (N, T, width), whose last axis has unit stride.
+/// The reverse: copies rows of some times to their places in (N, T, width), whose last axis has unit stride.
 template <class T>
 void scatter_steps(const Schedule& schedule, const RowMap<const T>& from, Range times, const View<T, 3>& array) {
   const Index width = array.shape[2];

@@ -40,7 +40,7 @@ class TangentForwardWalk : DualWalk<T> {
   using Base::size;
   using Base::time;
 
-  /// The input parts of so many rows, of one or several steps, are computed in one product.
+  /// The input parts of this many rows, of one or several steps, are computed in one product.
   static constexpr Index input_rows = 96;
 
   /// out (+)= the tangent of a product, from `rows` rows of its left factor: (a', a) times the stacked panels.
@@ -134,7 +134,7 @@ class TangentForwardWalk : DualWalk<T> {
     }
   }
 
-  /// With recurrent dropout: the tangent of what the next step multiplies with its weights.
+  /// With recurrent dropout: the tangent of the h that the next step multiplies with its weights.
   void mask_h(Index step) {
     for (Index i = 0; i < alive_; ++i) {
       T* const to = cell_.h_masked.tangent.at(step, row(i));

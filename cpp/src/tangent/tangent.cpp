@@ -16,7 +16,7 @@ struct LstmTangent<T>::Impl {
 template <class T>
 struct LstmTangentTape<T>::Impl {
   LstmTape<T> value;
-  typename LstmTape<T>::Impl tangent;  ///< of what the other holds; only its layers and cells are used
+  typename LstmTape<T>::Impl tangent;  ///< tangents of what `value` stores; only its layers and cells are used
   bool ready = false;
   std::shared_ptr<const typename LstmTangent<T>::Impl> lstm;
 };
