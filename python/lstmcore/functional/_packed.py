@@ -111,7 +111,7 @@ def as_packed(
     """Return packed weights: `weights` themselves if they are packed and belong to `config`."""
     if not isinstance(weights, PackedWeights):
         if config is None:
-            raise TypeError("config: expected an LSTMConfig beside unpacked weights, got None")
+            raise TypeError("config: expected an LSTMConfig alongside unpacked weights, got None")
         return PackedWeights(weights, config, precision)
     if config is not None and config != weights.config:
         raise ValueError(f"config: expected that of the weights, {weights.config}, got {config}")

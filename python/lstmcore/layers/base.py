@@ -93,7 +93,7 @@ class Layer(Configurable):
         if self._input_shape is not None or self._parameters is not None:
             return "the layer is built; make a new one with it"
         if self._frozen_by is not None:
-            return f"a {self._frozen_by} was made of the layer; set it before that"
+            return f"a {self._frozen_by} was made from the layer; set it before that"
         return None
 
     def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
@@ -393,7 +393,7 @@ class Layer(Configurable):
         ValueError
             If the layer is not built, its model is quantized, or the number or a shape is wrong.
         TypeError
-            If they are no numbers.
+            If they are not numbers.
         """
         if self.parameters is None:
             raise ValueError(

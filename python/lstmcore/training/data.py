@@ -116,13 +116,13 @@ class Batch:
     inputs : ndarray, shape (N, ...), or what else the model's `forward` takes
     lengths : ndarray of int64, shape (N,), or None
     targets : ndarray or None
-        (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values.
+        (N,) or (N, T) class numbers, or (N, U) or (N, T, U) values.
     weights : ndarray or None
         (N,) or (N, T).
     reset : ndarray of bool, shape (N, T), or None
         Where new sequences begin.
     target_lengths : ndarray of int64, shape (N,), or None
-        Of targets (N, S) that are sequences of lengths of their own, for a `SequenceLoss`.
+        Of targets (N, S) that are sequences with their own lengths, for a `SequenceLoss`.
     known : ndarray of bool, shape (N,) or (N, T), or None
         True where a target is known; elsewhere weights are 0. None: everywhere.
     """
@@ -281,7 +281,7 @@ def batch_rows(
     seed : int or None
         Of a random order; None: the given order.
     bucket : bool
-        Whether batches shall hold samples of similar lengths. Without a seed all samples are then
+        Whether to put samples of similar lengths into a batch. Without a seed all samples are then
         sorted by length.
 
     Yields
@@ -326,7 +326,7 @@ def _chunks(values: Array, size: int) -> list[Array]:
 def rows_of(values: Any, name: str) -> Any:
     """Return what another library's object holds: an array, or a list of the rows of a column.
 
-    A table stays what it is, since it knows the names of its columns.
+    A table stays as it is, since it knows the names of its columns.
     """
     if type(values) is np.ndarray and values.dtype.kind != "O":
         return values
@@ -347,13 +347,13 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         A list (or a column of a table) of rows (T_i,) of ids or (T_i, C) of values is ragged.
     kind : {"ids", "floats"}
     name : str
-        What an error calls it.
+        Name of the argument in errors.
     intake : Intake
 
     Raises
     ------
     TypeError
-        If they are no numbers.
+        If they are not numbers.
     ValueError
         If `x` has no sample, or rows do not fit together.
     """
