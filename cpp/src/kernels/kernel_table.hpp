@@ -83,7 +83,7 @@ struct CellOptions {
   T zoneout_h = 0, zoneout_c = 0;  // at inference
 };
 
-/// Numbers that the tape keeps of a row's norms: mean and 1 / sqrt(variance + epsilon) of W x, of U h', and of c.
+/// Numbers that the tape stores for a row's norms: mean and 1 / sqrt(variance + epsilon) of W x, of U h', and of c.
 constexpr Index norm_statistics = 6;
 
 /// The layer norms of a cell: of W x, of U h', and of c on its way to h.

@@ -57,9 +57,9 @@ class Sequential(LayerStack):
     parameters : Parameters
         All weights in one flat array, and all gradients.
     epoch : int
-        Number of the last epoch that `fit` completed, counted from 1; 0 before any. An
-        epoch that was interrupted does not count, and weights that `EarlyStopping` restores change
-        nothing. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
+        Number of the last epoch that `fit` completed, counted from 1; 0 before any. An epoch that
+        was interrupted does not count, and `EarlyStopping` leaves the number as it is when it
+        restores weights. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -252,9 +252,9 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        x : array_like, list of array_like, or what yields batches
-            See `Sequential`. Batches as in `Model.fit`, or of x alone; `batch_size`, `reset` and
-            `mask` have no place beside them, and the states only with `stateful`.
+        x : array_like, list of array_like, or iterable of batches
+            See `Sequential`. Batches are those of `Model.fit`, or of only x; `batch_size`, `reset`
+            and `mask` cannot be combined with them, and states only if `stateful`.
         batch_size : int, optional
             Changes the speed, not the result. None: 32.
         verbose : {0, 1, 2, "auto"} or bool
@@ -269,8 +269,8 @@ class Sequential(LayerStack):
         return_state : bool, default False
             Whether to return the state after each row's last step as well.
         stateful : bool, optional
-            Whether each batch continues the rows of the previous one; then batches are of the same
-            size. None: what the recurrent layers' `stateful` says.
+            Whether each batch continues the rows of the previous one; then all batches have the
+            same size. None: as the recurrent layers' `stateful`.
         mask : array_like of bool, shape (N, T), optional
             As in `fit`.
         check_finite : bool, default True

@@ -40,7 +40,7 @@ class Ragged:
     values : ndarray, shape (sum of lengths, ...)
     lengths : ndarray of int64, shape (N,)
     starts : ndarray of int64, shape (N,), optional
-        Where in `values` each row begins; None: where the one before ends.
+        Where in `values` each row begins; None: where the previous one ends.
     """
 
     def __init__(self, values: Array, lengths: Array, starts: Array | None = None) -> None:
@@ -91,7 +91,7 @@ class Ragged:
         return f"[{row}][{', '.join(map(str, (step, *index[1:])))}]"
 
     def take(self, rows: Array | slice) -> "Ragged":
-        """Choose rows; their values stay where they are."""
+        """Choose rows, without copying their values."""
         return Ragged(self.values, self.lengths[rows], self.starts[rows])
 
     def padded(self, steps: int | None = None) -> Array:
@@ -113,7 +113,7 @@ class Batch:
 
     Attributes
     ----------
-    inputs : ndarray, shape (N, ...), or what else the model's `forward` takes
+    inputs : ndarray, shape (N, ...), or whatever else the model's `forward` takes
     lengths : ndarray of int64, shape (N,), or None
     targets : ndarray or None
         (N,) or (N, T) class numbers, or (N, U) or (N, T, U) values.
@@ -193,7 +193,7 @@ class Examples:
         )
 
     def without_class_weight(self) -> "Examples":
-        """Return the same samples, of which none weighs more for its class."""
+        """Return the same samples without class weights."""
         return replace(self, weights=self.sample_weights)
 
     def batch(self, rows: Array | slice) -> Batch:
@@ -339,7 +339,7 @@ def rows_of(values: Any, name: str) -> Any:
 
 
 def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
-    """Bring inputs to an array of numbers or to `Ragged`, of the type that they have.
+    """Convert inputs to an array of numbers or to `Ragged`, of the type that they have.
 
     Parameters
     ----------
@@ -374,7 +374,7 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         if isinstance(given, os.PathLike):
             call = f"; {READ_FIRST}"
         raise TypeError(
-            f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
+            f"{name}: expected an array, a list of rows, or a source of batches: a generator, an "
             "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "
             f"{_checks.describe(given)}{call}"
         )
@@ -415,7 +415,7 @@ def typed(
 
 
 def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str, intake: Intake) -> Rows:
-    """Bring inputs to an array of the model's type or to `Ragged`; see `read_inputs`.
+    """Convert inputs to an array of the model's type or to `Ragged`; see `read_inputs`.
 
     Raises
     ------
@@ -448,7 +448,7 @@ def _explained(x: list[Any] | tuple[Any, ...], y: Any) -> Iterator[None]:
             raise
         raise type(error)(
             f"{error}; if x is meant as {len(x)} inputs of {shapes[0][0]} samples, a model has one "
-            "input: join them by numpy.concatenate(x, axis=-1)"
+            "input: join them with numpy.concatenate(x, axis=-1)"
         ) from error
 
 

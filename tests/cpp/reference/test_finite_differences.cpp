@@ -28,7 +28,7 @@ double loss(const Problem<double>& p) {
 }
 
 // A step of 1e-4 leaves the truncation error of the five-point formula near 1e-16 and its rounding near 1e-12, which is
-// more beside gradients that masks and bounds have made small.
+// more relative to gradients that masks and bounds have made small.
 constexpr double step = 1e-4;
 constexpr double tolerance = 5e-9;
 

@@ -445,7 +445,7 @@ def test_an_error_of_the_generator_is_passed_on(data):
 )
 def test_what_cannot_be_iterated_is_told_what_can(thing):
     message = (
-        r"^x: expected (numbers|an array, a list of rows, or what yields batches: a generator)"
+        r"^x: expected (numbers|an array, a list of rows, or a source of batches: a generator)"
     )
     model = classifier()
     for call in (model.fit, model.evaluate, model.predict):

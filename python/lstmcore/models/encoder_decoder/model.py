@@ -88,7 +88,7 @@ class EncoderDecoder(Model, Configurable):
     start, end : int, default 1 and 2
         Tokens that the model itself puts before and after each target.
     precision : str, optional
-        How exactly the products of encoder and decoder are computed; see `layers.LSTM`.
+        Precision of the products of encoder and decoder; see `layers.LSTM`.
     seed : int, default 0
         Of everything random: initial values, dropout, sampling, order of the samples.
     dtype : {"float32", "float64"}
