@@ -94,7 +94,7 @@ std::uint64_t to_uint64(py::handle value, const char* name) {
 
 double to_double(py::handle value, const char* name) {
   if (PyFloat_CheckExact(value.ptr()) != 0) return PyFloat_AS_DOUBLE(value.ptr());
-  // bool and arrays would convert as well, but are hardly meant as numbers.
+  // bool and arrays would convert as well, but passing one is most likely a mistake.
   const bool number = !PyBool_Check(value.ptr()) && !py::isinstance<py::array>(value);
   const double result = number ? PyFloat_AsDouble(value.ptr()) : -1.0;
   if (!number || PyErr_Occurred() != nullptr) {

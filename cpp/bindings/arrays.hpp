@@ -65,7 +65,7 @@ constexpr const char* element_name() {
   return std::is_same_v<T, float> ? "float32" : "float64";
 }
 
-/// dtype of what a variant of two alternatives, for float and for double, holds.
+/// The dtype of a variant whose first alternative is for float and whose second is for double.
 template <class OfFloat, class OfDouble>
 py::dtype dtype_of(const std::variant<OfFloat, OfDouble>& value) {
   return value.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();

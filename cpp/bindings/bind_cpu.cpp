@@ -18,7 +18,7 @@ py::list supported_isa_list() {
 }
 
 void set_threads(py::handle count) {
-  // Clamped, not wrapped, so that the engine sees a count as wrong as it was.
+  // Clamped, not wrapped, so that a count out of range remains one for the engine.
   constexpr std::int64_t smallest = std::numeric_limits<int>::min();
   constexpr std::int64_t largest = std::numeric_limits<int>::max();
   set_num_threads(static_cast<int>(std::clamp(to_int64(count, "count"), smallest, largest)));

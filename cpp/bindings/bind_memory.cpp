@@ -1,4 +1,4 @@
-// How much memory a call takes, before it is made.
+// How much memory a call will take.
 #include <algorithm>
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/memory.hpp>
@@ -35,7 +35,7 @@ void bind_memory(py::module_& module) {
              "Bytes of a vector of an instruction set; 0 if there is none of that name.");
   module.def("memory", &count_memory, py::arg("config"), py::arg("of_doubles"), py::arg("batch_size"), py::arg("steps"),
              py::arg("total_steps"), py::arg("recompute"), py::arg("vector_bytes"), py::arg("num_threads"),
-             "Bytes that the engine takes for a call, by what holds them.");
+             "Bytes that the engine takes for a call, by purpose.");
 }
 
 }  // namespace lstmcore::bindings

@@ -11,7 +11,7 @@
 
 namespace lstmcore::bindings {
 
-// How errors call what an argument must share its element type with.
+// What an argument must share its element type with, as errors name it.
 constexpr const char* weights_type = "the weights";
 constexpr const char* tape_type = "the tape";
 

@@ -1,4 +1,4 @@
-// Arguments that several operations around an LSTM have in common.
+// Arguments that several operations around an LSTM share.
 #pragma once
 
 #include <lstmcore/ops.hpp>
@@ -29,7 +29,7 @@ Argument<const std::int64_t, 1> optional_lengths(py::handle lengths, std::int64_
 /// A number of time steps, at least 0.
 std::int64_t to_steps(py::handle steps);
 
-/// The activation of this name.
+/// The activation with this name.
 Activation activation_named(py::handle name);
 
 /// Windows of `size` steps; `size_name` is the argument that an error about the size names.

@@ -65,12 +65,12 @@ class Pipeline {
   explicit Pipeline(const lstmcore::ModelFile& file) {
     for (const lstmcore::ModelLayer& layer : file.layers()) {
       if (layer.class_name == "LSTM" || layer.class_name == "RNN") {
-        if (!dense_.empty()) throw std::runtime_error("expected the Dense layers behind the recurrent ones");
+        if (!dense_.empty()) throw std::runtime_error("expected the Dense layers after the recurrent ones");
         streams_.emplace_back(file.lstm<float>(layer.name));
       } else if (layer.class_name == "Dense") {
         dense_.emplace_back(file, layer);
       } else if (layer.class_name != "Dropout") {  // dropout does nothing outside training
-        throw std::runtime_error("cannot stream through a layer of the class " + layer.class_name);
+        throw std::runtime_error("cannot stream through a layer of class " + layer.class_name);
       }
       values_.emplace_back(static_cast<std::size_t>(layer.output_size));
     }
@@ -132,7 +132,7 @@ void run(const char* path, std::int64_t samples) {
       std::printf("\n");
     }
   }
-  std::printf("microseconds a step on %s: median %.2f, 99th percentile %.2f\n", lstmcore::isa().c_str(),
+  std::printf("microseconds per step on %s: median %.2f, 99th percentile %.2f\n", lstmcore::isa().c_str(),
               percentile(microseconds, 0.5), percentile(microseconds, 0.99));
 }
 

@@ -35,13 +35,13 @@ class Classifier(torch.nn.Module):  # type: ignore[misc]
         self.linear = torch.nn.Linear(units, classes)
 
     def forward(self, ids: Any) -> Any:
-        """Map (N, T) numbers of words to (N, classes) scores."""
+        """Map word numbers (N, T) to scores (N, classes)."""
         outputs, _ = self.lstm(self.embedding(ids))
         return self.linear(outputs[:, -1])
 
 
 def numbered(sentences: list[str], steps: int, words: int) -> Any:
-    """Return numbers of words (N, steps), at the end of each row; rare words are 0."""
+    """Return word numbers (N, steps), at the end of each row; rare words are 0."""
     rows = [re.findall(r"[a-z']+", sentence.lower())[-steps:] for sentence in sentences]
     counts = collections.Counter(word for row in rows for word in row)
     numbers = {word: 1 + i for i, (word, _) in enumerate(counts.most_common(words - 1))}
@@ -101,7 +101,7 @@ def main() -> None:
     print(f"largest difference of the first {CHECKED} losses: {difference:.1e}")
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     for name, median in medians.items():
-        print(f"{name:20s} {1000 * median:7.2f} ms a training step")
+        print(f"{name:20s} {1000 * median:7.2f} ms per training step")
     ratio = medians["torch.nn.LSTM"] / medians["lstmcore.torch.LSTM"]
     print(f"{ratio:.2f} times as fast")
     sys.exit(0 if difference <= TOLERANCE else 1)

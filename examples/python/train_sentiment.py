@@ -49,7 +49,7 @@ def praise(snippets: Snippets) -> npt.NDArray[np.float64]:
     """Return the targets: people's mean rating, from -4 to 4, as a probability.
 
     A sentence that everybody rated highly is clearer praise than one on which people disagreed.
-    With such targets the model does not memorize the doubtful sentences.
+    With such targets the model does not memorize the ambiguous sentences.
     """
     return 1 / (1 + np.exp(-1.5 * snippets.ratings))
 
@@ -116,8 +116,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/demo"), metavar="FOLDER")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="how many models (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first model and its split")
-    parser.add_argument("--precision", default="fp32", help="of the LSTM: fp32, bf16 and so on")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first model and its split")
+    parser.add_argument("--precision", default="fp32", help="of the LSTM: fp32, bf16, ...")
     options = parser.parse_args()
     lc.set_precision(options.precision)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def main() -> None:
             model.save(file)
     print(f"\n{options.seeds} models in {time.perf_counter() - start:.1f} s")
 
-    print("\naccuracy on the test sentences: mean, and of each seed")
+    print("\naccuracy on the test sentences: mean, and for each seed")
     for name, accuracies in figures.items():
         each = "  ".join(f"{figure:.3f}" for figure in accuracies)
         print(f"  {name:28} {np.mean(accuracies):.3f}     {each}")

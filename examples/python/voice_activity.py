@@ -23,7 +23,7 @@ from lstmcore import plots
 
 Signal = npt.NDArray[np.float32]
 
-RATE = 16_000  # samples a second
+RATE = 16_000  # samples per second
 CHUNK, CONTEXT = 512, 64  # new samples per chunk; earlier samples that are heard again
 WEIGHTS = "silero_vad_16k.safetensors"
 
@@ -34,7 +34,7 @@ WEIGHTS = "silero_vad_16k.safetensors"
 class VoiceActivity:
     """Computes the probability of speech in chunks of sound.
 
-    Each chunk, with the end of the one before it, is cut into four frames; the magnitudes of their
+    Each chunk, with the end of the previous one, is cut into four frames; the magnitudes of their
     spectra go through four convolutions, which return one vector per chunk. An LSTM runs from chunk
     to chunk, and a dense layer returns the probability.
     """
@@ -237,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recording", type=Path, nargs="?", help="a WAV file, 16 bits, 16 kHz")
     parser.add_argument("--picture", type=Path, default=Path("voice_activity.svg"))
-    parser.add_argument("--seconds", type=float, default=60.0, help="of synthesized sound")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of synthesized sound")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -262,7 +262,7 @@ def main() -> None:
     print(
         f"at once: {1e3 * at_once:.0f} ms, {seconds / at_once:.0f} times as fast as it was spoken"
     )
-    print(f"as it comes: {1e6 * as_it_comes / len(heard):.0f} microseconds for each 32 ms")
+    print(f"as it arrives: {1e6 * as_it_comes / len(heard):.0f} microseconds for each 32 ms")
     print(f"the two differ by at most {np.abs(heard - probability).max():.1e}")
     draw(recording, probability, options.picture)
     print(f"picture: {options.picture}")

@@ -55,7 +55,7 @@ def as_array(values: Any, name: str) -> Any:
 
 
 def is_sparse(values: Any) -> bool:
-    """Tell whether `values` are a sparse matrix, as of scipy.sparse, or a sparse PyTorch tensor."""
+    """Return whether `values` are a sparse matrix, as in scipy.sparse, or a sparse tensor."""
     if hasattr(values, "nnz"):
         return any(hasattr(values, method) for method in _DENSE)
     return hasattr(values, "to_dense") and str(getattr(values, "layout", "")) != "torch.strided"
@@ -126,7 +126,7 @@ def _missing(values: Any) -> int:
 
 
 def is_frame(values: Any) -> bool:
-    """Tell whether `values` are a table with columns, not a single column or an array."""
+    """Return whether `values` are a table with columns, not a single column or an array."""
     return hasattr(values, "to_numpy") and hasattr(values, "columns")
 
 

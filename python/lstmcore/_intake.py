@@ -35,7 +35,7 @@ The index of a frame's column may be replaced by the column's name, as text.
 
 _HERE = os.path.dirname(__file__) + os.sep
 _INTEGERS = (int, np.integer, np.bool_)  # bool is an int
-READ_FIRST = "read the file first, as by numpy.load, or pandas.read_csv for a table"
+READ_FIRST = "read the file first, with numpy.load, or pandas.read_csv for a table"
 _TEXT = {"U": "strings", "S": "bytes", "T": "strings"}
 _ADVICE = {
     "M": "dates; pass numbers from them, such as the hour or the weekday, or leave them out",
@@ -282,11 +282,11 @@ def _how_to_leave_out(name: str) -> str:
     """Return advice on excluding a value of the argument `name`."""
     if name.startswith("y"):
         return "give it sample_weight 0"
-    return "exclude the step by a mask, lengths or rows of different lengths"
+    return "exclude the step with a mask, lengths or rows of different lengths"
 
 
 def is_finite(array: Array) -> bool:
-    """Tell whether the sum of `array`, or of its squares, is finite; then all values are finite.
+    """Return whether the sum of `array`, or of its squares, is finite; then all values are finite.
 
     The converse holds unless values are so large that the sum overflows. This reads memory once,
     whereas `numpy.isfinite` also writes an array.
@@ -344,7 +344,7 @@ def _on_text(array: Array, name: str) -> str:
     else:
         return f"convert digits to numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
     if "column" in name:
-        return "leave the column out, or convert it to numbers, categories by pandas.get_dummies"
+        return "leave the column out, or convert it to numbers, categories with pandas.get_dummies"
     if name.startswith("y"):
         return "pass numbers, for classes numpy.unique(..., return_inverse=True)[1]"
     return (

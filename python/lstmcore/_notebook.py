@@ -13,7 +13,7 @@ def _shell() -> Any:
 
 
 def in_notebook() -> bool:
-    """Tell whether a Jupyter kernel runs this code; IPython in a terminal does not count."""
+    """Return whether a Jupyter kernel runs this code; IPython in a terminal does not count."""
     shell = _shell()
     return shell is not None and "IPKernelApp" in shell.config
 

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     body: str
 
     def text(self) -> str:
-        """Return the entry as it stands in a docstring without indentation."""
+        """Return the entry as in a docstring without indentation."""
         return ", ".join(self.names) + self.kind + "\n" + self.body
 
 
@@ -90,7 +90,7 @@ def shows_options(
 
 
 def _with_entries(text: str, wanted: list[str], documented: Iterable[type]) -> str:
-    """Put the entries of the options `wanted` in the place of ``**options``."""
+    """Replace ``**options`` with the entries of the options `wanted`."""
     text = inspect.cleandoc(text)
     head, rest = text.split(SECTION, 1)
     written, end = _entries(rest)

@@ -1,4 +1,4 @@
-"""Type aliases, including the names of options, which run-time checks get by `choices`.
+"""Type aliases, including the names of options, which run-time checks get from `choices`.
 
 Letters: N batch, T time steps, C features, U units of an output.
 """

@@ -26,7 +26,7 @@ class Activation(NamedTuple):
         ``affine`` (alpha x + beta), ``scaled_tanh`` (alpha tanh(beta x)), ``thresholded_relu`` (0
         up to alpha) or ``linear``.
     alpha, beta : float, optional
-        None, and a name alone, mean ONNX's defaults: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2
+        None, or a name alone, means ONNX's defaults: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2
         and 0.5 for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for
         ``thresholded_relu``.
     """
@@ -40,7 +40,7 @@ class Activation(NamedTuple):
 
 
 class Option(NamedTuple):
-    """What the engine's table of options says of a field of `LSTMConfig`.
+    """What the engine's table of options says about a field of `LSTMConfig`.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class LSTMConfig:
     num_layers : int, default 1
         Layers on top of each other, at most 4096.
     bidirectional : bool, default False
-        A second LSTM walks each sequence from its own end, D = 2. Outputs stand side by side.
+        A second LSTM walks each sequence from its own end, D = 2. Their outputs are concatenated.
     go_backwards : bool, default False
         The only direction walks each sequence from its end. The output is in the input's order.
     dropout : float, default 0.0
@@ -201,7 +201,7 @@ class LSTMConfig:
             if isinstance(value := getattr(self, name), str):
                 _checks.choice(value, name, choices(CellActivation))
         core = _core.LstmConfig(**self._values())
-        # The engine returns plain Python numbers, also for NumPy's.
+        # The engine returns plain Python numbers, even for NumPy's.
         for name, value in core.values().items():
             object.__setattr__(self, name, Activation(*value) if name in _ACTIVATIONS else value)
         object.__setattr__(self, "_core", core)

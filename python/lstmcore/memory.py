@@ -80,7 +80,7 @@ def memory_needed(
     num_threads: int | None = None,
     recompute: int | str | None = None,
 ) -> int:
-    """Return about how many bytes a call takes at its peak, beside its arguments.
+    """Return about how many bytes a call takes at its peak, besides its arguments.
 
     With `training` those of `functional.lstm` followed by `functional.lstm_backward` with all
     gradients; without, those of `functional.lstm` with weights that are not packed yet. The
@@ -94,7 +94,7 @@ def memory_needed(
     batch_size, steps : int
         N and T.
     training : bool, default True
-        Whether a tape is kept and gone back through.
+        Whether the call stores a tape and runs a backward.
     total_steps : int, optional
         Sum of the lengths; N T if there are none.
     dtype : dtype, default "float32"

@@ -122,7 +122,7 @@ struct Problem {
   }
 };
 
-/// Everything that a forward and a backward give.
+/// Everything that a forward and a backward return.
 template <class T>
 struct Result {
   std::vector<T> y, h, c;

@@ -57,7 +57,7 @@ inline std::vector<Variant> variants() {
          c.zoneout_h = c.zoneout_c = c.recurrent_dropout = 0.25;
          c.proj_clip = 0.5;
        }},
-      // A spread of c that is small beside epsilon would multiply all rounding: two or three units may have one.
+      // A spread of c that is small compared with epsilon would multiply all rounding: two or three units may have one.
       {"layer norms",
        [](Config& c) {
          c.layer_norm = true;

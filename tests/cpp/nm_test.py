@@ -36,7 +36,7 @@ def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
 
 
 def runs_before_main(path: str) -> bool:
-    """Whether the object has a section of constructors: its name would stand in the file."""
+    """Whether the object has a section of constructors: its name would be in the file."""
     with open(path, "rb") as file:
         content = file.read()
     return b".init_array" in content or b".ctors" in content

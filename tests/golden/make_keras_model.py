@@ -1,6 +1,6 @@
 """Write a model file with Keras 3, and what Keras predicts with it, for tests that have no Keras.
 
-Run it again, and commit what it writes, to take in a newer format of Keras' files.
+To adopt a newer format of Keras' files, run it again and commit what it writes.
 """
 
 from pathlib import Path

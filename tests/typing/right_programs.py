@@ -113,7 +113,7 @@ LSTMForecaster(season=12, difference="auto", target=["v"], exogenous="past", str
 metrics.AUC("PR", average="micro")
 
 
-# classes of one's own
+# user-defined classes
 class Doubled(layers.Dense):
     """A layer."""
 

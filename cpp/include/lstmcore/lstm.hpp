@@ -54,7 +54,7 @@ struct LstmConfig {
   //   n(W x), n(U h'), n(c)      n(v) = gain (v - mean(v)) / sqrt(variance(v) + layer_norm_epsilon) (+ bias_c for c)
   //
   // taken over the 4H features of all four gates (3H with coupled_gates, which leaves out those of i) and over the H
-  // units of c. The first two norms have no biases of their own: the gates' b serves.
+  // units of c. The first two norms have no biases of their own: the gates' b serves instead.
   //
   // Zoneout comes last: in training, random elements of h and c keep their previous values; at inference h becomes
   // zoneout_h h' + (1 - zoneout_h) h, and c likewise.
@@ -191,7 +191,7 @@ std::vector<LstmParameter> lstm_parameters(const LstmConfig& config);
 
 /// "sigmoid", "tanh", "relu", "leaky_relu", ...
 const char* lstm_function_name(LstmFunction function);
-/// The activation of this name, with ONNX's default parameters. Throws std::invalid_argument, naming `argument`, if the
+/// The activation with this name and ONNX's default parameters. Throws std::invalid_argument, naming `argument`, if the
 /// name is unknown.
 LstmActivation lstm_activation(const std::string& name, const char* argument);
 
@@ -255,7 +255,7 @@ template <class T>
 class LstmTangent;
 
 /// What a training forward stores for its backward. The caller owns it, one for each forward whose backward is still to
-/// come. It holds copies of all that it needs, so later changes of x or of weights cannot falsify the backward. One
+/// come. It holds copies of all that it needs, so later changes of x or of weights do not affect the backward. One
 /// backward consumes it; passing it to another forward reuses its memory.
 template <class T>
 class LstmTape {
@@ -284,8 +284,8 @@ template <class T>
 class Lstm {
  public:
   /// Copies and packs `weights`, which are not needed afterwards, for products of this precision. Throws
-  /// std::invalid_argument if T does not have it: double has only Precision::fp32, which means its own precision, and
-  /// automatic.
+  /// std::invalid_argument if T does not support it: double has only Precision::fp32, which means its own precision,
+  /// and automatic.
   Lstm(const LstmConfig& config, const LstmWeights<T>& weights, Precision precision = Precision::fp32);
 
   const LstmConfig& config() const;

@@ -1,4 +1,4 @@
-// How much memory a call takes, before it is made.
+// How much memory a call will take.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace lstmcore {
 
-/// What the memory of a call depends on, beside the configuration and the type of its elements.
+/// What the memory of a call depends on, besides the configuration and the element type.
 struct LstmCall {
   std::int64_t batch = 0;         ///< N
   std::int64_t steps = 0;         ///< T
@@ -24,8 +24,8 @@ struct LstmMemory {
   std::int64_t backward = 0;   ///< at its peak, with weights packed for it, sums of their gradients and scratch
 };
 
-/// Counts, without allocating, the buffers that such a call takes, for products in the precision of T. The tape is
-/// exact; what depends on the rows' lengths, or on how work falls to threads, is estimated. Throws
+/// Counts the buffers of such a call without allocating them, for products in the precision of T. The size of the tape
+/// is exact; sizes that depend on each row's length, or on how work is divided among threads, are estimates. Throws
 /// std::invalid_argument if a size is negative or the bytes do not fit into 64 bits.
 template <class T>
 LstmMemory lstm_memory(const LstmConfig& config, const LstmCall& call);

@@ -64,7 +64,7 @@ class ModelFile {
   bool quantized() const;
   /// All layers in order.
   const std::vector<ModelLayer>& layers() const;
-  /// The layer of this name, which may be inside a Residual.
+  /// The layer with this name, which may be inside a Residual.
   const ModelLayer& layer(const std::string& name) const;
 
   /// An LSTM, RNN or Bidirectional layer with its weights. T must be the file's element type. Products are computed in

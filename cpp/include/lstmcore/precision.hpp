@@ -20,7 +20,7 @@ enum class Precision {
 
 /// "fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto".
 const char* precision_name(Precision precision);
-/// The precision of this name. Throws std::invalid_argument, naming `argument`, if the name is unknown.
+/// The precision with this name. Throws std::invalid_argument, naming `argument`, if the name is unknown.
 Precision precision_of(const std::string& name, const char* argument);
 /// All names, in the order of the enumeration.
 std::vector<std::string> precision_names();

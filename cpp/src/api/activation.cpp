@@ -55,10 +55,11 @@ void check_activation(const char* name, const LstmActivation& activation) {
   if (!takes_beta && !affine && activation.beta != 0.0) fail(name, ": expected no beta, got ", activation.beta);
   if (!std::isfinite(alpha)) fail(name, ": expected a finite alpha, got ", alpha);
   if (!std::isfinite(activation.beta)) fail(name, ": expected a finite beta, got ", activation.beta);
-  // The backward takes the slope from the activation's value, which must tell on which side of the bend it was.
+  // The backward takes the slope from the activation's value, which must show on which side of the kink the input was.
   const bool bent = activation.function == LstmFunction::leaky_relu || activation.function == LstmFunction::elu;
   if (bent && alpha < 0.0) fail(name, ": expected an alpha of at least 0, got ", alpha);
-  if (activation.function == LstmFunction::scaled_tanh && alpha == 0.0) fail(name, ": expected an alpha but 0, got 0");
+  if (activation.function == LstmFunction::scaled_tanh && alpha == 0.0)
+    fail(name, ": expected an alpha other than 0, got 0");
 }
 
 }  // namespace lstmcore

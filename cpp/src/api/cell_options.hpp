@@ -43,7 +43,7 @@ enum class Stored {
 };
 
 /// Name in ONNX of an option that a node of its LSTM operator need not mention: a node is one layer, and at inference
-/// nothing is dropped. Options of another option that ONNX lacks are among these.
+/// nothing is dropped. The same name is for parameters of an option that ONNX lacks.
 constexpr const char* unmentioned = "";
 /// An option that ONNX's LSTM operator lacks.
 constexpr const char* lacking = nullptr;

@@ -1,5 +1,5 @@
 // Argument checks shared by the public functions. Everything here throws std::invalid_argument with a message of the
-// form "argument: what was expected, what came".
+// form "argument: what was expected, what was passed".
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace lstmcore {
 
-/// Throws std::invalid_argument of the concatenated parts.
+/// Throws std::invalid_argument with the concatenated parts as its message.
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
   std::ostringstream message;
@@ -70,7 +70,7 @@ bool is_contiguous(const View<T, Rank>& view) {
 template <class T, int Rank>
 using ShapeOf = decltype(View<T, Rank>::shape);
 
-/// The view has sensible extents and, unless it has no elements, points somewhere.
+/// Checks that the view has valid extents and, unless it has no elements, is not null.
 template <class T, int Rank>
 void require_present(const char* name, const View<T, Rank>& view) {
   for (std::int64_t extent : view.shape) {
@@ -95,7 +95,7 @@ void require_shape(const char* name, const View<T, Rank>& view, const ShapeOf<T,
   }
 }
 
-/// A contiguous array of exactly this shape.
+/// Checks that the view is a contiguous array of exactly this shape.
 template <class T, int Rank>
 void require_array(const char* name, const View<T, Rank>& view, const ShapeOf<T, Rank>& expected) {
   require_shape(name, view, expected);

@@ -25,7 +25,7 @@ Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
   options.coupled = config.coupled_gates;
   options.gate_clip = static_cast<T>(config.gate_clip);
   options.cell_clip = static_cast<T>(config.cell_clip);
-  // Of a projected h it is no matter of the cell.
+  // With a projection, zoneout of h comes after the cell.
   options.zoneout_h = config.proj_size > 0 ? T(0) : static_cast<T>(config.zoneout_h);
   options.zoneout_c = static_cast<T>(config.zoneout_c);
 }
@@ -152,9 +152,9 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
                     std::uint64_t seed) const {
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
-          "lstm: expected one that walks forwards only to be fed step by step, got a bidirectional or reversed one");
+          "lstm: expected one that only walks forwards, to run step by step, got a bidirectional or reversed one");
   require(config.num_layers == 1 || config.dropout == 0.0,
-          "dropout: expected 0 in an LSTM that is fed step by step, got ", config.dropout);
+          "dropout: expected 0 in an LSTM that runs step by step, got ", config.dropout);
   impl_->require_training();
   require(batch >= 1, "batch: expected at least 1, got ", batch);
   require(expected_steps >= 0, "expected_steps: expected at least 0, got ", expected_steps);
@@ -268,7 +268,7 @@ void Lstm<T>::get_state(const LstmTape<T>& tape, const LstmState<T>& state) cons
 
 template <class T>
 void Lstm<T>::check_open(const LstmTape<T>& tape) const {
-  require(tape.ready() && tape.impl_->open, "tape: expected one that was begun, to be fed step by step, got another");
+  require(tape.ready() && tape.impl_->open, "tape: expected one that was begun, to append steps to, got another");
   require(tape.impl_->lstm == impl_, "tape: expected one begun with these weights, got one with other weights");
 }
 

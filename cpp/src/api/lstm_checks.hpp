@@ -95,7 +95,7 @@ void check_sequence(const LstmConfig& config, const LstmSequence<T>& sequence) {
   if (sequence.reset) require_shape("reset", sequence.reset, {batch, steps});
   if (sequence.mask) {
     require_shape("mask", sequence.mask, {batch, steps});
-    require(!sequence.lengths, "mask: expected none beside lengths, got both");
+    require(!sequence.lengths, "mask: expected none alongside lengths, got both");
   }
   require(sequence.recompute >= recompute_sqrt, "recompute: expected at least 0, or recompute_sqrt, got ",
           sequence.recompute);

@@ -72,8 +72,8 @@ class Count {
   }
 
  private:
-  /// The buffers of a cell. With several segments the forward uses them for the next step alone, before the backward
-  /// does for every step of a segment.
+  /// The buffers of a cell, which in segments serve twice: the forward stores only the next step in them, and the
+  /// backward later every step of a segment.
   Index cell_of_tape(const CellShape& shape) const {
     const bool drops = config_.recurrent_dropout > 0.0;
     Index sum = 0;

@@ -19,7 +19,7 @@ struct LstmStream<T>::Impl {
     kernels::LowpStep step_lowp{};
     kernels::Product<T> x_product{}, h_product{}, projection{};  ///< of a step in parts
     LowpRows x_lowp, h_lowp, m_lowp;
-    // By row of the batch; x and h by turn. For the first layer x is set by each step.
+    // By row of the batch; x and h also by turn. For the first layer x is set by each step.
     PointerArrays pointers;
     const T** x[2] = {nullptr, nullptr};
     T** h[2] = {nullptr, nullptr};

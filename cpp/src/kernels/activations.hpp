@@ -49,7 +49,7 @@ struct ExpTraits<float> {
   static constexpr double lowest = -87.33654, highest = 88.37626;
   static constexpr double magic = 12582912.0 + 127.0;
 #ifdef EIGEN_VECTORIZE_FMA
-  // A fused multiply-add does not round n * ln 2, so that one part is enough.
+  // A fused multiply-add does not round n * ln 2, so one part is enough.
   static constexpr double ln2_high = 0.6931471805599453, ln2_low = 0.0;
 #else
   static constexpr double ln2_high = 0.693359375, ln2_low = -2.12194440054690583e-4;

@@ -3,7 +3,7 @@
 //
 // A vector has V = `lanes` elements. Hidden units are grouped into blocks of V; a row of gates is laid out block by
 // block, [block][gate i, f, g, o][V], so that the four gates of a block are one panel's 4 V columns, and a tile holds
-// all that the cell needs. If H is no multiple of V, the last block is padded with zero weights: a padded row has
+// all that the cell needs. If H is not a multiple of V, the last block is padded with zero weights: a padded row has
 // Hp = blocks * V units.
 #pragma once
 
@@ -32,7 +32,7 @@ struct Product {
   Index panel_begin, panel_end;  // the panels to compute
 };
 
-/// The largest depth of a TransposedProduct: of so many rows, the first-level cache holds a tile's columns of a. It
+/// The largest depth of a TransposedProduct: of this many rows, the first-level cache holds a tile's columns of a. It
 /// also limits the length of the chains of additions of a weight gradient, and with it the error: one chain over 1000
 /// steps of 16 rows had 4 to 11 times the error of PyTorch's step-by-step sums; cut every 384 rows, the error is no
 /// larger than PyTorch's, at a cost of 1 %.
@@ -83,7 +83,7 @@ struct CellOptions {
   T zoneout_h = 0, zoneout_c = 0;  // at inference
 };
 
-/// Numbers that the tape keeps of a row's norms: mean and 1 / sqrt(variance + epsilon) of W x, of U h', and of c.
+/// Numbers that the tape stores for a row's norms: mean and 1 / sqrt(variance + epsilon) of W x, of U h', and of c.
 constexpr Index norm_statistics = 6;
 
 /// The layer norms of a cell: of W x, of U h', and of c on its way to h.
@@ -131,7 +131,7 @@ struct StepForward {
   const T* x_panels;       // of all blocks: [block][x_depth][4][V]
   const T* h_panels;       // of all blocks: [block][H][4][V]
   const T* bias;           // of all blocks: [block][4][V]
-  T* const* gates;         // row pointers, [block][4][V] from block_begin on; null: neither read nor kept
+  T* const* gates;         // row pointers, [block][4][V] from block_begin on; null: neither read nor stored
   bool keep_gates;         // store the activations in `gates`
   T* const* c;             // row pointers, Hp elements; may be c_prev
   T* const* h;             // row pointers, H elements; must not overlap h_prev

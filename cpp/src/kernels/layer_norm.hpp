@@ -1,5 +1,5 @@
-// Steps of a cell with layer norms. A norm needs all of a row, so that a step comes apart where one begins: forward W x
-// and U h', the gates and c, then h; backward the other way round.
+// Steps of a cell with layer norms. A norm needs all of a row, so a step is split before each norm: forward into W x
+// and U h', the gates and c, then h; backward in the opposite order.
 #pragma once
 
 #include "cell_rows.hpp"

@@ -1,7 +1,7 @@
 // The equations of the cell's layer norms (Ba et al. 2016) for one row, over values or dual numbers: statistics, normed
 // values, and the gradient with respect to what was normed. `normalize.hpp` has layer normalization as a layer of its
-// own, whose sums are in double and may have any length; here rows come in blocks of hidden units, and sums in T go
-// four rows side by side.
+// own, whose sums are in double and may have any length; here rows come in blocks of hidden units, and sums in T
+// are computed for four rows at once.
 #pragma once
 
 #include <algorithm>
@@ -167,7 +167,7 @@ EIGEN_ALWAYS_INLINE Norm<Dual<PacketOf<T>>> norm_of(const T* statistics, const T
   return {spread(Dual<T>{statistics[0], tangents[0]}), spread(Dual<T>{statistics[1], tangents[1]})};
 }
 
-/// What takes the gradients of a row with respect to gain * normed to those with respect to what was normed:
+/// Turns the gradients of a row with respect to gain * normed into those with respect to what was normed:
 /// scale (g - mean of g - normed * mean of g normed), with g the gradients times the gains. Units of padding have none.
 template <class S>
 struct NormGradient {

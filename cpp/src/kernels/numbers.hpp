@@ -1,5 +1,5 @@
 // The two kinds of numbers that the equations of the cell are written for: `Value`, a vector, and `Dual`, a vector
-// beside its tangent, which is its derivative along one direction. The same equation then computes results or, with
+// with its tangent, which is its derivative along one direction. The same equation then computes results or, with
 // dual numbers, results and Jacobian-vector products.
 #pragma once
 
@@ -22,7 +22,7 @@ struct Dual {
   using Packet = P;
   P value, tangent;
 
-  /// Nothing that depends on the direction: its tangent is zero.
+  /// A value that does not depend on the direction: its tangent is zero.
   static EIGEN_ALWAYS_INLINE Dual constant(const P& value) { return {value, ei::pzero(value)}; }
 };
 

@@ -13,7 +13,7 @@ using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
 
-/// Vectors of sums that the registers hold beside the operands.
+/// Vectors of sums that the registers hold besides the operands.
 constexpr int most_sums = vector_registers == 32 ? 24 : 12;
 
 /// Rows of a tile that is `vectors` wide. Narrow tiles have more rows, so that there are always enough independent sums

@@ -1,6 +1,6 @@
 // The step of a cell in dual numbers, row by row: Jacobian-vector products of the outputs, and those of the gradients.
-// One driver serves all cells with or without options: beside four times the products of a plain step, asking for the
-// options costs little.
+// One driver serves all cells with or without options: compared with four times the products of a plain step, testing
+// for the options costs little.
 #pragma once
 
 #include "cell.hpp"

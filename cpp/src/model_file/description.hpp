@@ -11,8 +11,8 @@ namespace lstmcore {
 
 struct LayerKind;
 
-/// A class and the values of its options. Everything here throws std::runtime_error, which says where the description
-/// stands, if a value is not what it has to be.
+/// A class and the values of its options. Everything here throws std::runtime_error, which names the place of the
+/// description, if a value is not what it has to be.
 class Description {
  public:
   /// Checks that the class is known and that the options are exactly its own. `nested`: it is within another layer's

@@ -29,7 +29,7 @@ std::int64_t read_format(const Value& document) {
 void check_class_names(const Value& document) {
   if (document.find("class_names") == nullptr) return;
   for (const Value& name : require_member("metadata", document, "class_names", Kind::array).array) {
-    if (!name.is(Kind::string)) fail_reading("class_names: expected a list of texts");
+    if (!name.is(Kind::string)) fail_reading("class_names: expected a list of strings");
   }
 }
 
@@ -37,12 +37,12 @@ void check_class_names(const Value& document) {
 
 Value read_document(const safetensors::File& content) {
   const auto text = content.metadata.find("lstmcore");
-  if (text == content.metadata.end()) fail_reading("no lstmcore model: its metadata has no \"lstmcore\"");
+  if (text == content.metadata.end()) fail_reading("not an lstmcore model: its metadata has no \"lstmcore\"");
   Value document;
   try {
     document = json::parse(text->second);
   } catch (const std::invalid_argument& error) {
-    fail_reading(std::string("its metadata is not proper ") + error.what());
+    fail_reading(std::string("its metadata is not valid ") + error.what());
   }
   const std::int64_t format = read_format(document);
   if (document.find("encoder_decoder") != nullptr) fail_reading("holds an EncoderDecoder, expected a Sequential");

@@ -99,7 +99,7 @@ class Parser {
       skip_space();
       if (peek() != '"') fail("expected a name in quotes");
       std::string name = string();
-      if (!names.insert(name).second) fail("the name \"" + name + "\" stands twice");
+      if (!names.insert(name).second) fail("the name \"" + name + "\" appears twice");
       skip_space();
       expect(':');
       result.object.push_back({std::move(name), value(depth + 1)});
@@ -183,12 +183,12 @@ class Parser {
     const std::size_t size = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
     std::uint32_t point = first & (0xFFu >> (size + 1));
     for (std::size_t k = 1; k < size; ++k) {
-      if ((byte_at(k) & 0xC0u) != 0x80u) fail("text that is no UTF-8");
+      if ((byte_at(k) & 0xC0u) != 0x80u) fail("text that is not UTF-8");
       point = (point << 6) | (byte_at(k) & 0x3Fu);
     }
     std::string shortest;
     if (point <= 0x10FFFF && (point < 0xD800 || point > 0xDFFF)) append_utf8(point, shortest);
-    if (shortest != text_.substr(at_, size)) fail("text that is no UTF-8");
+    if (shortest != text_.substr(at_, size)) fail("text that is not UTF-8");
     result += shortest;
     at_ += size;
   }

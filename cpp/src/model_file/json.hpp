@@ -22,7 +22,7 @@ struct Value {
   std::vector<Member> object;  ///< in the order of the text
 
   bool is(Kind other) const { return kind == other; }
-  /// Returns the member of this name, or null if this is no object or lacks it.
+  /// Returns the member with this name, or null if this is not an object or lacks it.
   const Value* find(const std::string& name) const;
 };
 

@@ -5,7 +5,7 @@ namespace lstmcore {
 namespace {
 
 void read_embedding(const Description& from, ModelLayer& layer) {
-  if (layer.input_size != 0) from.fail("expected token ids to come in");
+  if (layer.input_size != 0) from.fail("expected token ids as input");
   layer.vocabulary_size = from.count("input_dim");
   layer.output_size = from.count("output_dim");
   layer.mask_zero = from.flag("mask_zero");

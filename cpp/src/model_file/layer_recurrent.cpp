@@ -157,7 +157,7 @@ void read_bidirectional(const Description& from, ModelLayer& layer) {
   finish_recurrent(from, layer);
 }
 
-void refuse_cell(const Description& from, ModelLayer&) { from.fail("a cell is no layer of a model"); }
+void refuse_cell(const Description& from, ModelLayer&) { from.fail("a cell is not a layer of a model"); }
 
 void add_recurrent(const ModelLayer& layer, const std::string& prefix, NeededTensors& tensors) {
   if (layer.lstm.num_layers > static_cast<std::int64_t>(tensors.most_tensors)) {

@@ -32,8 +32,8 @@ void require_exactly(const std::string& what, const Value& value, const Names& n
 }
 
 const Value& require_member(const std::string& what, const Value& value, const char* name, Kind kind) {
-  static const char* const kinds[] = {"null",   "true or false", "an integer", "a number",
-                                      "a text", "a list",        "an object"};
+  static const char* const kinds[] = {"null",     "true or false", "an integer", "a number",
+                                      "a string", "a list",        "an object"};
   const Value* const member = value.find(name);
   if (member == nullptr) fail_reading(what + ": missing " + name);
   if (!member->is(kind)) fail_reading(what + ": expected " + kinds[static_cast<int>(kind)] + " as " + name);

@@ -161,7 +161,8 @@ Lstm<T> ModelFile::lstm(const std::string& name, Precision precision) const {
   require_type<T>(*impl_);
   const ModelLayer& found = layer(name);
   const LstmConfig& config = found.lstm;
-  if (config.hidden_size == 0) refuse(impl_->path + ": layer \"" + name + "\" is no LSTM but a " + found.class_name);
+  if (config.hidden_size == 0)
+    refuse(impl_->path + ": layer \"" + name + "\" is not an LSTM but a " + found.class_name);
   std::vector<std::vector<T>> values;
   LstmWeights<T> weights(static_cast<std::size_t>(config.num_layers * config.directions()));
   for (const LstmParameter& parameter : lstm_parameters(config)) {

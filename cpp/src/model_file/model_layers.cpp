@@ -44,7 +44,7 @@ void read_layer(const Description& from, ModelLayer& layer) {
   }
   layer.class_name = from.kind().class_name;
   if (!takes_token_ids(layer.class_name) && layer.input_size == 0) {
-    from.fail("expected features to come in, not token ids");
+    from.fail("expected features as input, not token ids");
   }
   layer.output_size = layer.input_size;
   if (from.kind().read != nullptr) from.kind().read(from, layer);
@@ -81,7 +81,7 @@ ModelLayers read_model_layers(const Value& list, std::int64_t width, std::size_t
     if (layer.name.empty() || layer.name.find('.') != std::string::npos) {
       fail_reading(place + ": expected a name without dots, got \"" + layer.name + "\"");
     }
-    if (!names.insert(layer.name).second) fail_reading(place + ": the name \"" + layer.name + "\" stands twice");
+    if (!names.insert(layer.name).second) fail_reading(place + ": the name \"" + layer.name + "\" appears twice");
     layer.input_size = width;
     read_layer(description, layer);
     NeededTensors tensors{description.where(), most_tensors, result.tensors};

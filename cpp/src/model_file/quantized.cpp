@@ -29,7 +29,7 @@ std::string number_text(float value) {
 
 constexpr int largest_number = 127;
 
-/// A scale has 16 binary digits, so that its products with numbers are exact.
+/// A scale has 16 binary digits, so that its products with the integers are exact.
 void check_scales(const std::string& name, const std::vector<float>& scales) {
   constexpr float least_scale = 1e-37f, largest_scale = std::numeric_limits<float>::max() / largest_number;
   const std::string where = "tensor \"" + scale_name(name) + "\": ";
@@ -55,7 +55,7 @@ void check_numbers(const std::string& name, const QuantizedMatrix& matrix) {
     const int expected = matrix.scales[output] > 0 ? largest_number : 0;
     if (largest[output] != expected) {
       fail_reading("tensor \"" + name + "\": expected " + std::to_string(expected) +
-                   " as the largest magnitude of what scale " + std::to_string(output) + " belongs to, got " +
+                   " as the largest magnitude of the integers of scale " + std::to_string(output) + ", got " +
                    std::to_string(largest[output]));
     }
   }

@@ -28,7 +28,7 @@ std::uint64_t size_of_type(const std::string& name, const std::string& dtype) {
 
 const json::Value& member(const std::string& name, const json::Value& tensor, const char* key, Kind kind) {
   const json::Value* const value = tensor.find(key);
-  if (value == nullptr || !value->is(kind)) fail_reading(quoted(name) + "its header has no proper \"" + key + "\"");
+  if (value == nullptr || !value->is(kind)) fail_reading(quoted(name) + "its header has no valid \"" + key + "\"");
   return *value;
 }
 
@@ -37,7 +37,7 @@ std::vector<std::int64_t> counts(const std::string& name, const json::Value& ten
   std::vector<std::int64_t> result;
   for (const json::Value& entry : member(name, tensor, key, Kind::array).array) {
     if (!entry.is(Kind::integer) || entry.integer < 0)
-      fail_reading(quoted(name) + "its \"" + key + "\" holds no proper number");
+      fail_reading(quoted(name) + "its \"" + key + "\" holds an invalid number");
     result.push_back(entry.integer);
   }
   return result;
@@ -100,7 +100,7 @@ void read_header(const std::string& text, std::uint64_t data_size, File& file) {
     }
     if (!entry.value.is(Kind::object)) fail_reading("expected an object as __metadata__");
     for (const json::Member& pair : entry.value.object) {
-      if (!pair.value.is(Kind::string)) fail_reading("expected a text as \"" + pair.name + "\" in __metadata__");
+      if (!pair.value.is(Kind::string)) fail_reading("expected a string as \"" + pair.name + "\" in __metadata__");
       file.metadata.emplace(pair.name, pair.value.string);
     }
   }
@@ -114,10 +114,10 @@ std::uint64_t header_length(std::ifstream& stream, std::uint64_t size) {
   std::uint64_t length = 0;
   for (std::uint64_t k = length_bytes; k-- > 0;) length = length << 8 | bytes[k];
   if (length > longest_header)
-    fail_reading("no safetensors file: its header would have " + std::to_string(length) + " bytes");
+    fail_reading("not a safetensors file: its header would have " + std::to_string(length) + " bytes");
   if (length > size - length_bytes) {
     fail_reading("truncated: its header has " + std::to_string(length) + " bytes, but only " +
-                 std::to_string(size - length_bytes) + " are there");
+                 std::to_string(size - length_bytes) + " follow");
   }
   return length;
 }
@@ -143,7 +143,7 @@ File read(const std::string& path) {
   try {
     read_header(text, data_size, file);
   } catch (const std::invalid_argument& error) {
-    fail_reading(std::string("its header is not proper ") + error.what());
+    fail_reading(std::string("its header is not valid ") + error.what());
   }
   file.data.resize(static_cast<std::size_t>(data_size));
   if (!stream.read(reinterpret_cast<char*>(file.data.data()), static_cast<std::streamsize>(data_size))) {

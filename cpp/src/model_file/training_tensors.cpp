@@ -35,7 +35,7 @@ Names callback_tensors(const Value& training) {
     require_member("callbacks", callback, "number", Kind::integer);
     require_member("callbacks", callback, "state", Kind::object);
     for (const Value& name : require_member("callbacks", callback, "tensors", Kind::array).array) {
-      if (!name.is(Kind::string)) fail_reading("callbacks: expected a list of texts as tensors");
+      if (!name.is(Kind::string)) fail_reading("callbacks: expected a list of strings as tensors");
       names.push_back("callbacks." + std::to_string(place) + "." + name.string);
     }
     ++place;
@@ -48,7 +48,7 @@ Names state_tensors(const Value& training) {
   Names names;
   if (training.find("state") == nullptr) return names;
   for (const Value& layer : require_member("training", training, "state", Kind::array).array) {
-    if (!layer.is(Kind::string)) fail_reading("state: expected a list of texts");
+    if (!layer.is(Kind::string)) fail_reading("state: expected a list of strings");
     names.push_back("state." + layer.string + ".h");
     names.push_back("state." + layer.string + ".c");
   }

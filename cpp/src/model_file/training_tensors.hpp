@@ -1,4 +1,4 @@
-// The tensors with which a training goes on.
+// The tensors from which training continues.
 #pragma once
 
 #include "json.hpp"
@@ -11,8 +11,7 @@ struct TrainingTensors {
   Names others;  ///< of any shape: arrays of callbacks and states of layers
 };
 
-/// From the metadata's "training", null for a model without one. Throws std::runtime_error if it is not as it should
-/// be.
+/// From the metadata's "training", null for a model without one. Throws std::runtime_error if it is malformed.
 TrainingTensors training_tensors(const json::Value& training);
 
 }  // namespace lstmcore

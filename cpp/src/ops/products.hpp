@@ -185,7 +185,7 @@ class TransposedMultiply {
 
  private:
   /// Rows of a chunk: a tile and a panel of this depth fit into the first-level cache. The sums of a chunk continue
-  /// those of the one before, so that every element is one running sum in the order of the rows.
+  /// those of the previous one, so that every element is one running sum in the order of the rows.
   static constexpr Index chunk_rows = 192;
 
   static Index block_count(Index columns, Index block) { return (columns + block - 1) / block; }

@@ -14,7 +14,7 @@ namespace {
 
 constexpr Index peephole_gates = 3;
 
-/// Calls pack(blocks) for ranges of blocks on several threads. To move an element is estimated at 16 operations.
+/// Calls pack(blocks) for ranges of blocks on several threads. Moving an element counts as 16 operations.
 template <class Pack>
 void pack_in_parallel(const CellShape& shape, Pack&& pack) {
   const Index elements = shape.gates_width() * (shape.input + shape.state);
@@ -77,7 +77,7 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
   }
 }
 
-/// Sums of so many products of two int8 numbers fit 32 bits, also where one factor is made unsigned by adding 128.
+/// Sums of this many products of two int8 numbers fit 32 bits, even where one factor is made unsigned by adding 128.
 /// Deeper layers use float32.
 constexpr Index most_quantized_depth = Index{1} << 17;
 
@@ -110,7 +110,7 @@ void ForwardPanels<T>::make_lowp(const CellShape& shape) {
     if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_lowp) && exact;
     if (!exact) {
       // One weight that cannot be split makes this layer and direction use float32: infinities and NaN then spread as
-      // they do there, and no kernel has to ask.
+      // they do there, and no kernel has to check.
       for (LowpPanels* lowp : {&x_lowp, &h_lowp, &projection_lowp}) lowp->clear();
     } else if (shape.arithmetic.quantized()) {
       for (Buffer<T>* floats : {&x, &h, &projection}) floats->clear();

@@ -58,7 +58,7 @@ struct ForwardPanels {
   Buffer<T> peephole;    ///< [block][i, f, o][V]; empty: none
   Buffer<T> projection;  ///< panels of depth H, columns are features of h; empty: none
   Buffer<T> norms;       ///< [block][4][V] of W x, the same of U h', then gain and bias of c, [Hp] each; empty: none
-  /// The same for products of a lower precision; empty: float32. Quantized ones replace x, h and projection; beside
+  /// The same for products of a lower precision; empty: float32. Quantized ones replace x, h and projection; with
   /// split ones these remain, for rows that cannot be split and for packing the backward's panels.
   LowpPanels x_lowp, h_lowp, projection_lowp;
 

@@ -45,7 +45,7 @@ class BackwardWalk {
   Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     if (part_.rows.empty()) return steps.begin;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
-      while (alive_ < static_cast<Index>(part_.rows.size()) && length(alive_) > step) ++alive_;
+      while (active_ < static_cast<Index>(part_.rows.size()) && length(active_) > step) ++active_;
       gather(step, dgates, dr);
       if (cell_.m) projection_step();
       cell_step();
@@ -68,7 +68,7 @@ class BackwardWalk {
   Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
 
   void gather(Index step, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       const Index r = row(i);
       const Index time = schedule_.time(r, step, cell_.reversed);
       if (cell_.dy) dy_[i] = cell_.dy.at(time, r);
@@ -117,7 +117,7 @@ class BackwardWalk {
   void projection_step() {
     const Range columns = state_columns();
     const T rate = cell_.variant.proj_zoneout;
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       const T* const masks = zoneout_.h() != nullptr ? zoneout_.h()[i] : nullptr;
       for (Index k = columns.begin; k < columns.end; ++k) {
         T sum = cell_.dy ? dh_[i][k] + dy_[i][k] : dh_[i][k];
@@ -128,13 +128,13 @@ class BackwardWalk {
     }
     part_.meeting.wait();  // until all columns are complete
     multiply(
-        product_of<T>(alive_, dr_, shape_.state, cell_.weights->projection.data(), shape_.hidden, dm_, unit_panels()),
+        product_of<T>(active_, dr_, shape_.state, cell_.weights->projection.data(), shape_.hidden, dm_, unit_panels()),
         cell_.weights->projection_lowp, dr_lowp_);
   }
 
   void cell_step() {
     kernels::StepBackward<T> s{};
-    s.rows = alive_;
+    s.rows = active_;
     s.hidden = shape_.hidden;
     s.block_begin = part_.blocks.begin;
     s.block_end = part_.blocks.end;
@@ -165,16 +165,16 @@ class BackwardWalk {
 
   /// dh of the step before = dgates W_hh, for this part's own hidden units or share of the projection.
   void state_step(Index step) {
-    multiply(product_of<T>(alive_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
+    multiply(product_of<T>(active_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
                            state_panels()),
              cell_.weights->h_lowp, dgates_lowp_);
     const Index first = state_columns().begin, columns = std::max<Index>(state_columns().size(), 0);
-    for (Index i = 0; cell_.h_factor && i < alive_; ++i) {
+    for (Index i = 0; cell_.h_factor && i < active_; ++i) {
       kernels_.multiply(cell_.h_factor.at(0, row(i)) + first, dh_[i] + first, columns);
     }
-    for (Index i = 0; cell_.dh_passed && i < alive_; ++i) kernels_.add(dh_passed_[i] + first, dh_[i] + first, columns);
+    for (Index i = 0; cell_.dh_passed && i < active_; ++i) kernels_.add(dh_passed_[i] + first, dh_[i] + first, columns);
     if (schedule_.resets.empty()) return;
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       if (!schedule_.cut(row(i), step, cell_.reversed)) continue;
       std::fill(dc_[i] + part_.blocks.begin * shape_.lanes, dc_[i] + part_.blocks.end * shape_.lanes, T(0));
       std::fill_n(dh_[i] + first, columns, T(0));
@@ -186,7 +186,7 @@ class BackwardWalk {
   const Schedule& schedule_;
   const BackwardCell<T>& cell_;
   Part part_;
-  Index alive_ = 0;
+  Index active_ = 0;
   std::vector<T> zeros_;
   ZoneoutRows<T> zoneout_;
   PointerArrays pointers_;

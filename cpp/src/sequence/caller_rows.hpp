@@ -9,7 +9,7 @@ namespace lstmcore {
 
 inline std::size_t count(Index value) { return static_cast<std::size_t>(value); }
 
-/// From (N, width) of the caller to [N][padded] by sorted row, zeros behind; absent: zeros.
+/// From (N, width) of the caller to [N][padded] by sorted row, padded with zeros; absent: zeros.
 template <class T, class State>
 void gather_state(const Schedule& schedule, const State& state, std::size_t cell, Index width, Index padded, T* to) {
   for (Index row = 0; row < schedule.rows; ++row, to += padded) {
@@ -76,7 +76,7 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   const int threads = threads_for(static_cast<double>(schedule.total * width) * policy::cost::gathered);
   parallel(threads, [&](int index) {
     for (Index time = 0; time < schedule.longest; ++time) {
-      const Range rows = split(schedule.alive[count(time)], threads, index);
+      const Range rows = split(schedule.active[count(time)], threads, index);
       for (Index row = rows.begin; row < rows.end; ++row) {
         const T* const from = &x(schedule.order[count(row)], schedule.caller_time(time, row), 0);
         T* const target = to + schedule.packed(time, row) * width;
@@ -90,7 +90,7 @@ void gather_input(const Schedule& schedule, const View<const T, 3>& x, T* to) {
   });
 }
 
-/// Zeroes the steps of (N, T, width) that are passed over; its last axis has unit stride.
+/// Zeroes the steps of (N, T, width) that a mask skips; its last axis has unit stride.
 template <class T>
 void zero_gaps(const Schedule& schedule, const View<T, 3>& array) {
   const Index width = array.shape[2];
@@ -111,7 +111,7 @@ void zero_gaps(const Schedule& schedule, const View<T, 3>& array) {
   });
 }
 
-/// The other way round: rows of some times to where they belong in (N, T, width), whose last axis has unit stride.
+/// The reverse: copies rows of some times to their places in (N, T, width), whose last axis has unit stride.
 template <class T>
 void scatter_steps(const Schedule& schedule, const RowMap<const T>& from, Range times, const View<T, 3>& array) {
   const Index width = array.shape[2];
@@ -119,7 +119,7 @@ void scatter_steps(const Schedule& schedule, const RowMap<const T>& from, Range 
       threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * policy::cost::scattered);
   parallel(threads, [&](int index) {
     for (Index time = times.begin; time < times.end; ++time) {
-      const Range rows = split(schedule.alive[count(time)], threads, index);
+      const Range rows = split(schedule.active[count(time)], threads, index);
       for (Index row = rows.begin; row < rows.end; ++row) {
         std::copy_n(from.at(time, row), width, &array(schedule.order[count(row)], schedule.caller_time(time, row), 0));
       }

@@ -66,10 +66,10 @@ class ForwardWalk {
   Index length(Index i) const { return schedule_.length[static_cast<std::size_t>(row(i))]; }
   Index row(Index i) const { return part_.rows[static_cast<std::size_t>(i)]; }
 
-  /// Rows of this part alive at `step`: they are the first ones.
-  Index alive(Index step) {
-    while (alive_ > 0 && length(alive_ - 1) <= step) --alive_;
-    return alive_;
+  /// Rows of this part active at `step`: they are the first ones.
+  Index active(Index step) {
+    while (active_ > 0 && length(active_ - 1) <= step) --active_;
+    return active_;
   }
 
   /// Of a row of gates, where this part's blocks begin.
@@ -92,10 +92,10 @@ class ForwardWalk {
   /// Bias + W x of several steps, into the rows of gates.
   void project_input(Index first, Index last) {
     Index count = 0;
-    Index alive_then = alive_;
+    Index active_then = active_;
     for (Index step = first; step < last; ++step) {
-      while (alive_then > 0 && length(alive_then - 1) <= step) --alive_then;
-      for (Index i = 0; i < alive_then; ++i) {
+      while (active_then > 0 && length(active_then - 1) <= step) --active_then;
+      for (Index i = 0; i < active_then; ++i) {
         project_x_[count] = cell_.x.at(schedule_.time(row(i), step, cell_.reversed), row(i));
         project_out_[count] = shape_.normed ? cell_.norm_x.at(step, row(i)) + first_column()
                                             : gates_of((step - first) * rows_ + i, step, i);
@@ -108,7 +108,7 @@ class ForwardWalk {
   }
 
   void gather(Index step, Index slot) {
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       const Index r = row(i);
       const Index time = schedule_.time(r, step, cell_.reversed);
       const Index before = cell_.reversed ? time + 1 : time - 1;
@@ -146,7 +146,7 @@ class ForwardWalk {
 
   void advance(Index step, Index slot) {
     kernels::StepForward<T> s{};
-    s.rows = alive(step);
+    s.rows = active(step);
     gather(step, slot);
     s.hidden = shape_.hidden;
     s.h_depth = shape_.state;
@@ -182,31 +182,31 @@ class ForwardWalk {
   const kernels::LowpStep* lowp_of_step() {
     const LowpPanels& h = cell_.weights->h_lowp;
     if (!h) return nullptr;
-    set_rows(h_lowp_, h_prev_, alive_);
-    step_lowp_ = {h.arithmetic().unit, h.arithmetic().terms,       {}, h.factors(), nullptr,
-                  h_lowp_.unsplit(),   h_lowp_.any_unsplit(alive_)};
+    set_rows(h_lowp_, h_prev_, active_);
+    step_lowp_ = {h.arithmetic().unit, h.arithmetic().terms,        {}, h.factors(), nullptr,
+                  h_lowp_.unsplit(),   h_lowp_.any_unsplit(active_)};
     h_lowp_.add_to(step_lowp_.h);
     if (!fused_) return &step_lowp_;
-    set_rows(x_lowp_, x_, alive_);
+    set_rows(x_lowp_, x_, active_);
     step_lowp_.x = cell_.weights->x_lowp.factors();
     x_lowp_.add_to(step_lowp_.x);
     step_lowp_.x_unsplit = x_lowp_.unsplit();
-    step_lowp_.any_unsplit = step_lowp_.any_unsplit || x_lowp_.any_unsplit(alive_);
+    step_lowp_.any_unsplit = step_lowp_.any_unsplit || x_lowp_.any_unsplit(active_);
     return &step_lowp_;
   }
 
   /// A step whose norms need all of a row: the parts that share it meet before each.
   void normed_step(Index step, kernels::StepForward<T>& s) {
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       norm_x_[i] = cell_.norm_x.at(step, row(i));
       norm_h_[i] = cell_.norm_h.at(step, row(i)) + first_column();
       fresh_c_[i] = cell_.fresh_c.at(step, row(i));
       row_statistics_[i] = statistics_.data() + i * kernels::norm_statistics;
     }
-    multiply(gates_product(alive_, h_prev_, shape_.state, cell_.weights->h, norm_h_), cell_.weights->h_lowp, h_lowp_,
+    multiply(gates_product(active_, h_prev_, shape_.state, cell_.weights->h, norm_h_), cell_.weights->h_lowp, h_lowp_,
              part_.blocks.begin);
     part_.meeting.wait();
-    for (Index i = 0; i < alive_; ++i) norm_h_[i] -= first_column();
+    for (Index i = 0; i < active_; ++i) norm_h_[i] -= first_column();
     s.norms = &cell_.variant.norms;
     s.blocks = shape_.blocks();
     s.norm_x = norm_x_;
@@ -216,7 +216,7 @@ class ForwardWalk {
     kernels_.norm_gates(s);
     part_.meeting.wait();
     kernels_.norm_output(s);
-    for (Index i = 0; cell_.statistics && part_.share == 0 && i < alive_; ++i) {
+    for (Index i = 0; cell_.statistics && part_.share == 0 && i < active_; ++i) {
       std::copy_n(row_statistics_[i], kernels::norm_statistics, cell_.statistics.at(step, row(i)));
     }
   }
@@ -227,10 +227,10 @@ class ForwardWalk {
     const Index width = shape_.block_width();
     const Range panels = split((shape_.state + width - 1) / width, part_.shares, part_.share);
     const Buffer<T>& projection = cell_.weights->projection;
-    multiply(product_of<T>(alive_, h_, shape_.hidden, projection.data(), shape_.state, projected_, panels),
+    multiply(product_of<T>(active_, h_, shape_.hidden, projection.data(), shape_.state, projected_, panels),
              cell_.weights->projection_lowp, m_lowp_);
     const Index first = panels.begin * width, count = std::min(panels.end * width, shape_.state) - first;
-    for (Index i = 0; i < alive_ && count > 0; ++i) {
+    for (Index i = 0; i < active_ && count > 0; ++i) {
       T* const h = projected_[i] + first;
       if (cell_.proj_clip > 0) kernels_.clip(h, cell_.proj_clip, count);
       if (zoneout_.h() != nullptr) {
@@ -252,7 +252,7 @@ class ForwardWalk {
   const ForwardCell<T>& cell_;
   Part part_;
   const Index rows_;
-  Index alive_ = rows_;
+  Index active_ = rows_;
   const Index chunk_steps_;  ///< whose input part is one product
   const bool fused_;         ///< input and recurrent part in one pass
   Index own_width_ = 0;

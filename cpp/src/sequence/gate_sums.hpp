@@ -63,7 +63,7 @@ void add_bias(const CellShape& shape, const StepRows<T>& rows, const SumPart<T>&
 template <class T>
 void add_sums(const CellShape& shape, const GateSums<T>& from, GateSums<T>& to, const SumArea& area, bool copy);
 
-/// Blocks of hidden units whose panels the second-level cache holds beside what they are multiplied with.
+/// Blocks of hidden units whose panels the second-level cache holds together with what they are multiplied with.
 Index blocks_at_once(const CellShape& shape, Index itemsize);
 
 }  // namespace lstmcore

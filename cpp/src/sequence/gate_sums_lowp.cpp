@@ -35,7 +35,7 @@ bool add_lowp_products(const CellShape& shape, const StepRows<T>& rows, const Su
                                     lowp.transposed.data()) &&
                 exact;
         for (Index term = 0; term < arithmetic.terms; ++term) {
-          // Packed groups are only moved; their bits are no floats.
+          // Packed groups are only moved; their bits are not floats.
           active_kernels<float>().transpose(
               reinterpret_cast<const float*>(lowp.transposed.data() + term * count * real), real, count, real,
               reinterpret_cast<float*>(to + (first - columns.begin) * stride + term * count), stride);

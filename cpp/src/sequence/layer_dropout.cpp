@@ -13,7 +13,7 @@ void layer_dropout(const Schedule& schedule, double rate, std::uint64_t seed, In
       threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * policy::cost::masked);
   parallel(threads, [&](int index) {
     for (Index time = times.begin; time < times.end; ++time) {
-      const Range rows = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
+      const Range rows = split(schedule.active[static_cast<std::size_t>(time)], threads, index);
       for (Index row = rows.begin; row < rows.end; ++row) {
         const Index batch_row = schedule.order[static_cast<std::size_t>(row)];
         const Index at_time = schedule.caller_time(time, row);
@@ -33,7 +33,7 @@ void sequence_dropout(const Schedule& schedule, double rate, std::uint64_t seed,
       threads_for(static_cast<double>(schedule.work(times.begin, times.end) * width) * policy::cost::masked);
   parallel(threads, [&](int index) {
     for (Index time = times.begin; time < times.end; ++time) {
-      const Range some = split(schedule.alive[static_cast<std::size_t>(time)], threads, index);
+      const Range some = split(schedule.active[static_cast<std::size_t>(time)], threads, index);
       for (Index row = some.begin; row < some.end; ++row) {
         const auto place = static_cast<std::uint64_t>(schedule.order[static_cast<std::size_t>(row)] * width);
         T* const values = rows.at(time, row);

@@ -150,14 +150,14 @@ class LayerProducts {
       // Shares of equal size.
       const Range rows = split(set.rows.count(steps), static_cast<int>(shares), static_cast<int>(share));
       Index first = 0;
-      for (Index step = steps.begin; step < steps.end; first += set.rows.alive(step++)) {
-        const Index end = std::min(rows.end - first, set.rows.alive(step));
+      for (Index step = steps.begin; step < steps.end; first += set.rows.active(step++)) {
+        const Index end = std::min(rows.end - first, set.rows.active(step));
         for (Index i = std::max<Index>(rows.begin - first, 0); i < end; ++i) take(step, set.rows.row(i));
       }
     } else {
       // Every share has rows of its own, because both directions add to them.
       for (Index step = steps.begin; step < steps.end; ++step) {
-        for (Index i = share; i < set.rows.alive(step); i += shares) take(step, set.rows.row(i));
+        for (Index i = share; i < set.rows.active(step); i += shares) take(step, set.rows.row(i));
       }
     }
     if (count > 0) compute();
@@ -175,7 +175,7 @@ class LayerProducts {
     rows.blocks.clear();
     std::size_t at = 0;
     for (Index step = steps.end - 1; step >= steps.begin; --step) {
-      for (Index i = 0; i < group.alive(step); ++i, ++at) {
+      for (Index i = 0; i < group.active(step); ++i, ++at) {
         const Index row = group.row(i);
         const Index time = schedule_.time(row, step, cell.reversed);
         rows.gates[at] = dgates.at(step, row);

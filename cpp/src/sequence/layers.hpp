@@ -23,12 +23,12 @@ struct Lstm<T>::Impl {
   Arithmetic arithmetic;                  ///< what computes it here
   std::vector<LstmParameter> parameters;  ///< of `config`
   bool plain;                             ///< no variant of the cell
-  kernels::CellOptions<T> options;        ///< what varies
+  kernels::CellOptions<T> options;        ///< of the variants
   std::vector<ForwardPanels<T>> forward;  ///< entry layer * D + direction
 
   /// Throws std::invalid_argument if this is for inference only.
   void require_training() const;
-  /// What varies in a cell; `seed`: of a training forward.
+  /// The variant of a cell; `seed`: of a training forward.
   CellVariant<T> variant(std::size_t cell) const;
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
@@ -72,8 +72,8 @@ class Segments {
   Index longest_ = 0, every_ = 0, count_ = 1;
 };
 
-/// Whether layers pass their outputs on one segment at a time: in a stack that walks forwards only, whose times are
-/// steps.
+/// Whether layers pass their outputs on one segment at a time: in a stack that only walks forwards, where time t is
+/// step t.
 inline bool passes_segments(const LstmConfig& config, const Segments& segments) {
   return segments.again() && !config.bidirectional && !config.go_backwards;
 }
@@ -88,9 +88,8 @@ inline Index passed_steps(const LstmConfig& config, const Segments& segments, In
   return passes_segments(config, segments) ? of_segment : all;
 }
 
-/// How many layers go through a segment together, before the next ones begin. Where segments are passed on that is all
-/// of them, so that what lies between layers is needed for one segment only; elsewhere a layer needs all steps of the
-/// one below.
+/// How many layers go through a segment together, before the next ones begin. If layers pass on segments, these are all
+/// layers, and data between them is stored for one segment only; otherwise a layer needs all steps of the one below.
 inline Index layers_together(const LstmConfig& config, const Segments& segments) {
   return segments.again() && !passes_segments(config, segments) ? 1 : config.num_layers;
 }
@@ -115,7 +114,7 @@ struct LstmTape<T>::Impl {
   std::vector<StepState<T>> cells;        ///< entry layer * D + direction
   std::vector<ForwardPanels<T>> dropped;  ///< what dropout of the recurrent weights leaves; empty without it
 
-  /// What varies in a cell, with the forward's masks of zoneout.
+  /// The variant of a cell, with the forward's masks of zoneout.
   CellVariant<T> variant(const typename Lstm<T>::Impl& of, std::size_t cell) const {
     return random ? of.variant(cell, seed) : of.variant(cell);
   }

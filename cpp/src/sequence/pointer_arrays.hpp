@@ -38,7 +38,7 @@ class PointerArrays {
   };
 
   PointerArrays() = default;
-  /// Throws std::logic_error if `lay_out` takes another number of pointers the second time it is called.
+  /// Throws std::logic_error if `lay_out` takes a different number of pointers when it is called again.
   template <class LayOut>
   explicit PointerArrays(LayOut&& lay_out) {
     Layout layout;
@@ -49,7 +49,7 @@ class PointerArrays {
     layout.taken_ = 0;
     lay_out(layout);
     if (layout.taken_ != counted) {
-      throw std::logic_error("pointer arrays: the layout took another number of pointers than it had counted");
+      throw std::logic_error("pointer arrays: the layout took a different number of pointers than it counted");
     }
   }
 

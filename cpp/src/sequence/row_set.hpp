@@ -23,7 +23,7 @@ struct RowSet {
 
   Index row(Index i) const { return rows[static_cast<std::size_t>(i)]; }
   Index begin(Index step) const { return offset[static_cast<std::size_t>(step)]; }
-  Index alive(Index step) const { return begin(step + 1) - begin(step); }
+  Index active(Index step) const { return begin(step + 1) - begin(step); }
   Index count(Range steps) const { return begin(steps.end) - begin(steps.begin); }
   Index longest(const Schedule& schedule) const {
     return rows.empty() ? 0 : schedule.length[static_cast<std::size_t>(row(0))];

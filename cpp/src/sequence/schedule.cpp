@@ -27,13 +27,13 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
   }
   longest = rows > 0 ? length[0] : 0;
 
-  alive.assign(size(longest), 0);
+  active.assign(size(longest), 0);
   offset.assign(size(longest), 0);
   parity.assign(size(std::max<Index>(longest, 1)), 0);  // initial states have a place even if nothing runs
   Index count = rows;
   for (Index t = 0; t < longest; ++t) {
     while (length[size(count - 1)] <= t) --count;
-    alive[size(t)] = count;
+    active[size(t)] = count;
     offset[size(t)] = total;
     parity[size(t)] = t % 2;
     total += count;
@@ -57,7 +57,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
   } else if (reset) {
     resets.resize(size(total));
     for (Index t = 0; t < longest; ++t) {
-      for (Index row = 0; row < alive[size(t)]; ++row) {
+      for (Index row = 0; row < active[size(t)]; ++row) {
         resets[size(packed(t, row))] = reset(order[size(row)], t) ? 1 : 0;
       }
     }
@@ -66,7 +66,7 @@ Schedule::Schedule(Index batch, Index time, View<const Index, 1> lengths, View<c
 
 void Schedule::append(View<const bool, 1> reset) {
   const auto first = static_cast<std::size_t>(total);
-  alive.push_back(rows);
+  active.push_back(rows);
   offset.push_back(total);
   if (static_cast<Index>(parity.size()) <= steps) parity.push_back(steps % 2);
   if (static_cast<Index>(iota.size()) <= steps) iota.push_back(steps);

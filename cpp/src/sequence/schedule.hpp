@@ -8,8 +8,8 @@ namespace lstmcore {
 
 using Index = std::int64_t;
 
-/// The rows of a batch in order of falling length, so that the rows alive at step t are the first `alive[t]`. What
-/// belongs to row r at time t has the packed index offset[t] + r: nothing is stored for padding.
+/// The rows of a batch in order of falling length, so that the active rows of step t are the first `active[t]`. Data of
+/// row r at time t have the packed index offset[t] + r: nothing is stored for padding.
 struct Schedule {
   Index rows = 0;                  ///< N
   Index steps = 0;                 ///< T
@@ -17,12 +17,12 @@ struct Schedule {
   Index total = 0;                 ///< sum of lengths
   std::vector<Index> order;        ///< (N) the caller's row of sorted row r
   std::vector<Index> length;       ///< (N) of sorted row r, falling
-  std::vector<Index> alive;        ///< (longest)
+  std::vector<Index> active;       ///< (longest)
   std::vector<Index> offset;       ///< (longest)
   std::vector<Index> iota;         ///< 0, 1, 2, ... as many as the larger of N and T
   std::vector<Index> parity;       ///< 0, 1, 0, 1, ...
   std::vector<char> resets;        ///< (total) by packed index, or empty
-  std::vector<Index> valid_times;  ///< (total) the caller's time by packed index, if a mask passes over steps; or empty
+  std::vector<Index> valid_times;  ///< (total) the caller's time by packed index, if a mask skips steps; or empty
 
   Schedule() = default;
   Schedule(Index batch, Index time, View<const Index, 1> lengths, View<const bool, 2> reset,

@@ -1,4 +1,4 @@
-// The forward of all layers: one after the other or as a wavefront, of all steps at once or segment by segment.
+// The forward of all layers: layer by layer or as a wavefront, of all steps at once or segment by segment.
 #pragma once
 
 #include "caller_rows.hpp"
@@ -24,7 +24,7 @@ class StackForward {
         segments_(tape != nullptr ? tape->segments : Segments(schedule.longest, 0)),
         work_(!segments_.again() ? Work::everything : Work::states) {}
 
-  /// The segments of a tape once more, which a call has filled.
+  /// Walks again the segments of a tape that a call has filled.
   StackForward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape)
       : lstm_(lstm),
         config_(tape.config),
@@ -82,7 +82,7 @@ class StackForward {
   /// all of one segment.
   enum class Work { everything, states, segment_again };
 
-  /// Whether a mask has to be respected between the caller's times and ours.
+  /// Whether a mask skips steps, so that our times differ from the caller's.
   bool passes_over() const { return static_cast<bool>(sequence_.mask); }
 
   /// A layer about to be walked.
@@ -94,7 +94,7 @@ class StackForward {
     Buffer<T> h;
   };
 
-  /// Copies the last layer's h to the caller's times, if a mask passes over some.
+  /// Copies the last layer's h to the caller's times, if a mask skips some.
   void scatter(Range layers, Range times) {
     if (!y_ || !passes_over() || !last(layers.end - 1)) return;
     scatter_steps(schedule_, output_.readable(), times, y_);
@@ -106,7 +106,7 @@ class StackForward {
   Index first_kept(Range steps) const { return by_segment() ? steps.begin : 0; }
   Index rows_kept() const { return passed_steps(config_, segments_, room_.steps, schedule_.total); }
 
-  /// Threads for walking all layers at once, each a little behind the one below; 1: layer after layer.
+  /// Threads for walking all layers at once, each some steps behind the one below; 1: layer by layer.
   int wavefront_threads(Range steps) const {
     if (config_.num_layers == 1 || config_.directions() > 1) return 1;
     if (tape_ != nullptr && config_.dropout > 0.0) return 1;

@@ -14,7 +14,7 @@ std::vector<Range> cut_steps(const CellShape& shape, const RowSet& set, const Ro
 /// one core writes is read by another before the groups' sums are added up.
 bool walks_own_rows(Index directions, Index groups, const Partition& partition, int threads);
 
-/// Elements that the backward of a layer takes for its ranges of steps, for so many valid steps in a batch of `rows`.
+/// Elements that the backward of a layer takes for its ranges of steps, for this many valid steps in a batch of `rows`.
 template <class T>
 Index range_elements(const CellShape& shape, Index directions, Index rows, Index valid_steps, Index groups,
                      int threads);

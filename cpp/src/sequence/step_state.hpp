@@ -61,7 +61,7 @@ struct StepFields {
   Field h0_masked;   ///< P: h0 times h_factor, which is what the product reads
   Field h_masked;    ///< P: h times h_factor
   Field norm_x;      ///< 4 Hp, with layer norms: W x
-  Field norm_h;      ///< 4 Hp: U h of the step before
+  Field norm_h;      ///< 4 Hp: U h of the previous step
   Field fresh_c;     ///< Hp: c before zoneout
   Field statistics;  ///< of the norms
 
@@ -160,7 +160,7 @@ class StepMemory : public Fields<Buffer<T>> {
   using Shapes = Fields<BufferShape>;
   using Rows = Fields<RowMap<T>>;
 
-  /// Makes room. A buffer that is large enough keeps its contents, those of others are undefined.
+  /// Makes room. A buffer that is large enough keeps its contents; the contents of others are undefined.
   void resize(const Shapes& shapes, const StepRoom& room) {
     visit_existing(shapes, [&](Buffer<T>& buffer, const BufferShape& shape) {
       buffer.resize(static_cast<std::size_t>(room.elements(shape)));

@@ -17,10 +17,10 @@ Index gradient_row_multiple(const CellShape& shape, const Schedule& schedule) {
   const int products = kernels::term_pair_counts[shape.arithmetic.terms - 1];
   const double most_filling = std::max(1.25, 0.75 * unit.speed / products);
   Index filled = 0;
-  Index alive = schedule.rows;
+  Index active = schedule.rows;
   for (Index step = 0; step < schedule.longest; ++step) {
-    while (alive > 0 && schedule.length[static_cast<std::size_t>(alive - 1)] <= step) --alive;
-    filled += (alive + multiple - 1) / multiple * multiple;
+    while (active > 0 && schedule.length[static_cast<std::size_t>(active - 1)] <= step) --active;
+    filled += (active + multiple - 1) / multiple * multiple;
   }
   return static_cast<double>(filled) <= most_filling * static_cast<double>(schedule.total) ? multiple : 1;
 }

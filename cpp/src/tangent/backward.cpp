@@ -76,7 +76,7 @@ class TangentBackwardWalk : DualWalk<T> {
   /// Walks backward over a range of steps. Call it for the last range first.
   void run(const RangeGradients<T>& range) {
     for (Index step = std::min(range.steps.end, length(0)) - 1; step >= range.steps.begin; --step) {
-      while (length(alive_) > step) ++alive_;
+      while (length(active_) > step) ++active_;
       gather(step, range);
       if (shape_.projected) projection_step();
       cell_step();
@@ -96,7 +96,7 @@ class TangentBackwardWalk : DualWalk<T> {
   using Base::time;
 
   void gather(Index step, const RangeGradients<T>& range) {
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       this->gather_cell(i, step);
       dy_.set(i, gradients_.dy, time(i, step), row(i));
       dgates_.tangent[count(i)] = range.gates_at(step, row(i));
@@ -115,15 +115,15 @@ class TangentBackwardWalk : DualWalk<T> {
   void products(const DualPointers<T>& from, const Buffer<T>& values, const StackedPanels<T>& stacked,
                 const DualPointers<T>& to) {
     const Range panels = this->panels_of(stacked.columns);
-    kernels_.product(product_of<T>(alive_, from.value.data(), stacked.depth, values.data(), stacked.columns,
+    kernels_.product(product_of<T>(active_, from.value.data(), stacked.depth, values.data(), stacked.columns,
                                    to.value.data(), panels));
-    kernels_.product(product_of<T>(alive_, from.tangent.data(), 2 * stacked.depth, stacked.panels.data(),
+    kernels_.product(product_of<T>(active_, from.tangent.data(), 2 * stacked.depth, stacked.panels.data(),
                                    stacked.columns, to.tangent.data(), panels));
   }
 
   void projection_step() {
     const T rate = cell_.variant.proj_zoneout;
-    for (Index n = 0; n < alive_; ++n) {
+    for (Index n = 0; n < active_; ++n) {
       const std::size_t i = count(n);
       const T* const kept = this->mask_of_h(n);
       const auto take = [&](const T* dh, const T* dy, T* dh_passed, T* dr) {
@@ -141,7 +141,7 @@ class TangentBackwardWalk : DualWalk<T> {
 
   void cell_step() {
     kernels::TangentBackward<T> s{};
-    s.rows = alive_;
+    s.rows = active_;
     s.hidden = shape_.hidden;
     s.gates = this->gates_.readable();
     s.c_prev = this->c_prev_.readable();
@@ -171,7 +171,7 @@ class TangentBackwardWalk : DualWalk<T> {
 
   void state_step(Index step) {
     products(dgates_h_, values_.h, weights_.h, dh_);
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       const bool cut = schedule_.cut(row(i), step, cell_.reversed);
       const auto finish = [&](T* dh, T* dc, const T* kept) {
         if (this->masks_h()) kernels_.multiply(cell_.h_factor.at(0, row(i)), dh, shape_.state);
@@ -189,7 +189,7 @@ class TangentBackwardWalk : DualWalk<T> {
   const BackwardPanels<T>& values_;
   const TangentBackwardPanels<T>& weights_;
   const DualGradients<T>& gradients_;
-  Index alive_ = 0;
+  Index active_ = 0;
   Buffer<T> scratch_, norm_scratch_;
   DualPointers<T> dy_, dh_, dc_, dm_, dh_passed_, dgates_, dgates_h_, dr_, h_last_;
   std::vector<T*> bias_rows_, peephole_rows_, norm_rows_;
@@ -312,7 +312,7 @@ class TangentBackward {
       const RowMap<T>& dx = of_values ? gradients_.dx.value : gradients_.dx.tangent;
       std::vector<T*>& to = of_values ? dx_.value : dx_.tangent;
       for (Index step = range.steps.end - 1; step >= range.steps.begin; --step) {
-        for (Index row = 0; row < schedule_.alive[count(step)]; ++row) {
+        for (Index row = 0; row < schedule_.active[count(step)]; ++row) {
           const Index time = schedule_.time(row, step, cell_.reversed);
           rows_.gates.push_back(range.gates_at(step, row) + (of_values ? shape_.gates_width() : 0));
           rows_.x.push_back(x.at(time, row));

@@ -1,4 +1,4 @@
-// What the walks forward and back have in common. Every thread walks rows of its own; all blocks of hidden units of a
+// The base of the walks forward and back. Every thread walks rows of its own; all blocks of hidden units of a
 // row are done with one stage of a step (products, cell, projection) before the next one begins.
 #pragma once
 
@@ -22,7 +22,7 @@ struct DualPointers {
   kernels::DualRows<const T> readable() const { return {value.data(), tangent.data()}; }
 };
 
-/// The rows of one part of a walk, and what both directions of it have in common.
+/// The rows of one part of a walk, and what its forward and backward share.
 template <class T>
 class DualWalk {
  protected:
@@ -45,7 +45,7 @@ class DualWalk {
   Index length(Index i) const { return i < size() ? schedule_.length[count(row(i))] : 0; }
   Index time(Index i, Index step) const { return schedule_.time(row(i), step, cell_.reversed); }
 
-  /// What came before a step of row i, in `later` at `index`: zeros after a reset.
+  /// Points to the values before a step of row i: zeros after a reset, `first` at step 0, else `later` at `index`.
   void set_before(DualPointers<T>& pointers, const DualMap<T>& first, const DualMap<T>& later, Index index, Index i,
                   Index step) {
     if (schedule_.cut(row(i), step, cell_.reversed)) {
@@ -61,7 +61,7 @@ class DualWalk {
   }
   bool masks_h() const { return static_cast<bool>(cell_.h_factor); }
 
-  /// What the cell reads at a step of row i.
+  /// Sets the pointers that the cell reads at a step of row i.
   void gather_cell(Index i, Index step) {
     const Index at = time(i, step), r = row(i);
     gates_.set(i, cell_.gates, step, r);
@@ -76,7 +76,7 @@ class DualWalk {
   kernels::CellExtras<T> extras() const {
     return {cell_.variant.options, cell_.variant.peephole, shape_.projected ? nullptr : zoneout_.h(), zoneout_.c()};
   }
-  /// Sets what a kernel reads of layer norms.
+  /// Sets the layer norms that a kernel reads.
   template <class Step>
   void set_norms(Step& s) const {
     s.norms = &cell_.variant.norms;

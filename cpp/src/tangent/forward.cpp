@@ -12,7 +12,7 @@ class TangentForwardWalk : DualWalk<T> {
       : DualWalk<T>(shape, schedule, cell, std::move(rows)),
         weights_(weights),
         bias_(bias),
-        alive_(size()),
+        active_(size()),
         chunk_steps_(std::max<Index>(1, input_rows / std::max<Index>(1, size()))),
         h_prev_(size()),
         h_last_(size()),
@@ -40,7 +40,7 @@ class TangentForwardWalk : DualWalk<T> {
   using Base::size;
   using Base::time;
 
-  /// The input parts of so many rows, of one or several steps, are computed in one product.
+  /// The input parts of this many rows, of one or several steps, are computed in one product.
   static constexpr Index input_rows = 96;
 
   /// out (+)= the tangent of a product, from `rows` rows of its left factor: (a', a) times the stacked panels.
@@ -66,10 +66,10 @@ class TangentForwardWalk : DualWalk<T> {
     x_.value.clear();
     x_.tangent.clear();
     out_.clear();
-    Index alive = alive_;
+    Index active = active_;
     for (Index step = first; step < last; ++step) {
-      while (length(alive - 1) <= step) --alive;
-      for (Index i = 0; i < alive; ++i) {
+      while (length(active - 1) <= step) --active;
+      for (Index i = 0; i < active; ++i) {
         x_.value.push_back(cell_.x.value.at(time(i, step), row(i)));
         x_.tangent.push_back(cell_.x.tangent.at(time(i, step), row(i)));
         out_.push_back((shape_.normed ? cell_.norm_x : cell_.gates).tangent.at(step, row(i)));
@@ -80,8 +80,8 @@ class TangentForwardWalk : DualWalk<T> {
   }
 
   void advance(Index step) {
-    while (length(alive_ - 1) <= step) --alive_;
-    for (Index i = 0; i < alive_; ++i) {
+    while (length(active_ - 1) <= step) --active_;
+    for (Index i = 0; i < active_; ++i) {
       this->gather_cell(i, step);
       this->set_h_before(h_last_, i, step);
       if (this->masks_h()) this->set_before(h_prev_, cell_.h0_masked, cell_.h_masked, step - 1, i, step);
@@ -91,10 +91,10 @@ class TangentForwardWalk : DualWalk<T> {
     }
     const DualPointers<T>& h_prev = this->masks_h() ? h_prev_ : h_last_;
     const DualPointers<T>& sums = shape_.normed ? this->norm_h_ : this->gates_;
-    add_product(alive_, h_prev.value.data(), h_prev.tangent.data(), weights_.h, sums.tangent.data(), nullptr,
+    add_product(active_, h_prev.value.data(), h_prev.tangent.data(), weights_.h, sums.tangent.data(), nullptr,
                 !shape_.normed);
     kernels::TangentForward<T> s{};
-    s.rows = alive_;
+    s.rows = active_;
     s.hidden = shape_.hidden;
     s.gates = this->gates_.value.data();
     s.gates_tangent = this->gates_.tangent.data();
@@ -118,9 +118,9 @@ class TangentForwardWalk : DualWalk<T> {
 
   /// The tangent of h = clip(R m) after zoneout.
   void project() {
-    add_product(alive_, m_.value.data(), m_.tangent.data(), weights_.projection, h_.tangent.data(), nullptr, false);
+    add_product(active_, m_.value.data(), m_.tangent.data(), weights_.projection, h_.tangent.data(), nullptr, false);
     const T rate = cell_.variant.proj_zoneout;
-    for (Index n = 0; n < alive_; ++n) {
+    for (Index n = 0; n < active_; ++n) {
       const std::size_t i = count(n);
       const T* const kept = this->mask_of_h(n);
       for (Index k = 0; k < shape_.state; ++k) {
@@ -134,9 +134,9 @@ class TangentForwardWalk : DualWalk<T> {
     }
   }
 
-  /// With recurrent dropout: the tangent of what the next step multiplies with its weights.
+  /// With recurrent dropout: the tangent of the h that the next step multiplies with its weights.
   void mask_h(Index step) {
-    for (Index i = 0; i < alive_; ++i) {
+    for (Index i = 0; i < active_; ++i) {
       T* const to = cell_.h_masked.tangent.at(step, row(i));
       std::copy_n(h_.tangent[count(i)], shape_.state, to);
       kernels_.multiply(cell_.h_factor.at(0, row(i)), to, shape_.state);
@@ -145,7 +145,7 @@ class TangentForwardWalk : DualWalk<T> {
 
   const TangentForwardPanels<T>& weights_;
   const T* const bias_;
-  Index alive_;
+  Index active_;
   const Index chunk_steps_;
   DualPointers<T> h_prev_, h_last_, c_, h_, m_;
   DualPointers<T> x_{0};

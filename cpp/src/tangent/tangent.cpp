@@ -1,4 +1,4 @@
-// The public face of the tangents: checks, then all layers. The values are computed by Lstm itself.
+// The public interface of the tangents: checks, then all layers. The values are computed by Lstm itself.
 #include <lstmcore/tangent.hpp>
 
 #include "../api/lstm_checks.hpp"
@@ -16,7 +16,7 @@ struct LstmTangent<T>::Impl {
 template <class T>
 struct LstmTangentTape<T>::Impl {
   LstmTape<T> value;
-  typename LstmTape<T>::Impl tangent;  ///< of what the other holds; only its layers and cells are used
+  typename LstmTape<T>::Impl tangent;  ///< tangents of what `value` stores; only its layers and cells are used
   bool ready = false;
   std::shared_ptr<const typename LstmTangent<T>::Impl> lstm;
 };
@@ -289,7 +289,7 @@ void LstmTangent<T>::forward(const LstmSequence<T>& sequence, View<const T, 3> x
   const LstmConfig& config = this->config();
   check_sequence(config, sequence);
   require(sequence.recompute == 0,
-          "recompute: expected 0 in a forward with tangents, whose tape keeps every step, got ", sequence.recompute);
+          "recompute: expected 0 in a forward with tangents, whose tape stores every step, got ", sequence.recompute);
   const Index batch = sequence.x.shape[0], steps = sequence.x.shape[1];
   if (x_tangent) require_shape("x_tangent", x_tangent, sequence.x.shape);
   if (y_tangent) {

@@ -1,4 +1,4 @@
-// The walks of one direction of a layer in values and tangents. The values' forward has run: its tape has what it kept.
+// The walks of one direction of a layer in values and tangents. The values' forward has run, and its tape is filled.
 #pragma once
 
 #include "../sequence/walk.hpp"
@@ -14,7 +14,7 @@ struct DualMap {
   DualMap shifted(Index columns) const { return {value.shifted(columns), tangent.shifted(columns)}; }
 };
 
-/// What is kept of one direction of a layer. Rows of x and h are at (time, sorted row), others at (step, sorted row).
+/// What one direction of a layer stores. Rows of x and h are at (time, sorted row), others at (step, sorted row).
 template <class T>
 struct DualCell {
   bool reversed = false;
@@ -25,7 +25,7 @@ struct DualCell {
   DualMap<T> h;                         ///< `state` elements
   DualMap<T> m;                         ///< H elements, with a projection
   T proj_clip = 0;                      ///< of the projection
-  CellVariant<T> variant;               ///< options are there, though the cell be a plain one
+  CellVariant<T> variant;               ///< has options even if the cell is a plain one
   const T* peephole_tangent = nullptr;  ///< packed, or null
   RowMap<const T> h_factor;             ///< padded `state` elements: the mask of recurrent dropout, or absent
   DualMap<T> h0_masked, h_masked;       ///< `state` elements, with recurrent dropout: what the product sees of h0 and h
@@ -35,22 +35,22 @@ struct DualCell {
   kernels::CellNorms<T> norms_tangent{};
 };
 
-/// Computes the tangents of gates, c, h, m, h_masked and what norms keep. `bias`: its tangent, [block][4][V].
+/// Computes the tangents of gates, c, h, m, h_masked and what norms store. `bias`: its tangent, [block][4][V].
 template <class T>
 void tangent_forward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
                      const TangentForwardPanels<T>& weights, const T* bias);
 
-/// Gradients beside their tangents, in and out. Rows are at (time, sorted row).
+/// Gradients and their tangents, in and out. Rows are at (time, sorted row).
 template <class T>
 struct DualGradients {
   DualMap<T> dy;      ///< `state` elements
-  DualMap<T> dh, dc;  ///< padded `state` and Hp elements per row: in by the final, out by the initial state
+  DualMap<T> dh, dc;  ///< padded `state` and Hp elements per row: in: of the final state, out: of the initial one
   DualMap<T> dx;      ///< `input` elements; absent: not wanted
   bool add_dx = false;
-  LstmCellWeights<T> weights;  ///< the tangents of the gradients by the weights; absent views are not computed
+  LstmCellWeights<T> weights;  ///< tangents of the gradients with respect to the weights; absent: not computed
 };
 
-/// Goes back over all steps. `values`: the panels that those of `weights` were stacked on.
+/// Walks back over all steps. `values`: the panels of the plain backward, on which those of `weights` were stacked.
 template <class T>
 void tangent_backward(const CellShape& shape, const Schedule& schedule, const DualCell<T>& cell,
                       const BackwardPanels<T>& values, const TangentBackwardPanels<T>& weights,

@@ -27,7 +27,7 @@ def load_model(path: str) -> Sequential:
     if not isinstance(model, Sequential):
         raise ValueError(
             f"MODEL: expected a Sequential, got {path}, which holds an {type(model).__name__}; "
-            "use that in Python, by lstmcore.load"
+            "use that in Python, with lstmcore.load"
         )
     return model
 
@@ -41,7 +41,7 @@ def read_layout(model: Sequential, path: str) -> Layout | None:
     width = len(layout.features) + (layout.kind == "series")
     expected = (None, None) if layout.kind == "text" else (None, None, width)
     if model.input_shape != expected or (layout.kind == "text") != (model.vectorizer is not None):
-        raise ValueError(f"{path}: its metadata {METADATA_NAME!r} is not that of this model")
+        raise ValueError(f"{path}: its metadata {METADATA_NAME!r} does not fit this model")
     return layout
 
 
@@ -163,7 +163,7 @@ class Answers:
 def entries(estimates: dict[str, Array], *, steps: bool = False) -> dict[str, Any]:
     """Return the estimates of one row (K,) in a form for JSON.
 
-    They are lists; but numbers if K is 1, unless they are the `steps` of a forecast.
+    Each is a list, or a number if K is 1 and they are not the `steps` of a forecast.
     """
     if not steps and all(len(values) == 1 for values in estimates.values()):
         return {name: values.item() for name, values in estimates.items()}

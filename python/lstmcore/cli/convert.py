@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
         "convert",
         _run,
         "Convert a model to another format; the endings of the files determine the formats. "
-        f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold weights alone "
+        f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold only weights "
         "(.weights.h5, and state dicts of PyTorch) need --like, a model of the same layers.",
         EXAMPLE,
     )
@@ -89,7 +89,7 @@ def _read(options: argparse.Namespace, ending: str) -> Sequential:
     weights_alone = ending in (".weights.h5", ".pt", ".pth", ".bin")
     if weights_alone != (options.like is not None):
         raise ValueError(
-            f"--like: expected {'a model of the same layers' if weights_alone else 'none'} beside "
+            f"--like: expected {'a model of the same layers' if weights_alone else 'none'} with "
             f"IN {options.source}, which holds "
             f"{'weights without their layers' if weights_alone else 'a whole model'}"
         )

@@ -95,7 +95,7 @@ class Layout:
             or not all((*self.scales, self.target_scale))
             or not all(type(count) is int and count > 0 for count in steps)
         ):
-            raise ValueError("columns, numbers or their kinds do not go together")
+            raise ValueError("columns, numbers or their kinds do not fit together")
 
     def columns(self) -> list[str]:
         """Return the names of all columns that predictions need."""

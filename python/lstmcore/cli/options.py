@@ -55,7 +55,7 @@ def add_model_columns(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--text", metavar="COLUMN", help="the texts")
     group.add_argument("--key", metavar="COLUMN", help="rows with the same key are one sequence")
     group.add_argument("--time", metavar="COLUMN", help="sorts the rows of a sequence")
-    group.add_argument("--features", metavar="COLUMN", nargs="+", help="numbers of a step")
+    group.add_argument("--features", metavar="COLUMN", nargs="+", help="inputs of a step")
 
 
 def check_not_source(out: str, source: str, name: str) -> None:
@@ -66,7 +66,7 @@ def check_not_source(out: str, source: str, name: str) -> None:
 
 @contextmanager
 def if_interrupted(told: str) -> Iterator[None]:
-    """If Ctrl-C ends the block, let the final line say what became of the work."""
+    """If Ctrl-C ends the block, end the message with `told`, which says what was done."""
     try:
         yield
     except KeyboardInterrupt:

@@ -40,11 +40,11 @@ def add_parser(commands: Any) -> None:
         commands,
         "predict",
         _run,
-        "Predict classes or amounts. For texts, each line of the output belongs to a line of the "
-        "input: class and probability, or amounts, then the text, separated by tabs; for a model "
-        "that answers for each token, all answers, separated by blanks. For a table, the output is "
-        "a table with a header: a line for each sequence, for each row if every step has an "
-        "answer, or for each step of a forecast.",
+        "Predict classes or amounts. For texts, each line of the output corresponds to a line of "
+        "the input: class and probability, or amounts, then the text, separated by tabs; for a "
+        "model that answers for each token, all answers, separated by spaces. For a table, the "
+        "output is a table with a header: a line for each sequence, for each row if every step has "
+        "an answer, or for each step of a forecast.",
         EXAMPLE,
     )
     parser.add_argument("model", metavar="MODEL", help="file of a model")
@@ -56,7 +56,9 @@ def add_parser(commands: Any) -> None:
         "standard input",
     )
     parser.add_argument(
-        "--data", metavar="FILE", help="file of a table, even of texts; - is the standard input"
+        "--data",
+        metavar="FILE",
+        help="file of a table, which may be of texts; - is the standard input",
     )
     add_model_columns(parser)
     add_json(parser, "a line for each answer")
@@ -117,7 +119,7 @@ def _predict_texts(
 
 
 def _lines_of_stdin() -> Iterator[list[str]]:
-    """Yield lines as soon as they arrive, blank ones included."""
+    """Yield lines as soon as they arrive, including blank ones."""
     rest, first = b"", 1
     stream = cast(io.BufferedReader, sys.stdin.buffer)
     while chunk := stream.read1(1 << 16):  # returns as soon as any input is available

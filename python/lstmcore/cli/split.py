@@ -27,8 +27,8 @@ def split(
 ) -> tuple[Layout, dict[str, Samples]]:
     """Split a table into `PARTS`.
 
-    The last two exist only if their share is above 0. Means and scales are computed from the
-    training part alone.
+    The last two exist only if their share is above 0. Means and scales are computed only from
+    the training part.
 
     Returns
     -------

@@ -115,7 +115,7 @@ class Table:
         return values
 
     def is_numeric(self, name: str) -> bool:
-        """Tell whether most of the first non-empty fields are numbers."""
+        """Return whether most of the first non-empty fields are numbers."""
         found = [field for field in self.texts(name)[:1000] if not is_missing(field)]
         return sum(as_number(field) is not None for field in found) * 2 > len(found)
 
@@ -180,7 +180,7 @@ def as_number(field: str) -> float | None:
 
 
 def is_missing(field: str) -> bool:
-    """Tell whether a field stands for an unknown number."""
+    """Return whether a field stands for an unknown number."""
     return field.strip().lower() in _MISSING
 
 

@@ -1,4 +1,4 @@
-"""``lstmcore train``: train a model on a table, and evaluate it on samples that are held out."""
+"""``lstmcore train``: train a model on a table, and evaluate it on held-out samples."""
 
 import argparse
 import json
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="CSV or TSV with a header, even .gz; - is the standard input",
+        help="CSV or TSV with a header, optionally .gz; - is the standard input",
     )
     parser.add_argument("--target", metavar="COLUMN", required=True, help="column to predict")
     parser.add_argument("--out", metavar="FILE", required=True, help="model file (.safetensors)")
@@ -74,7 +74,7 @@ def _add_columns(group: Any) -> None:
         "--features",
         metavar="COLUMN",
         nargs="+",
-        help="numbers of a step (default: all other columns; for a series, none)",
+        help="inputs of a step (default: all other columns; for a series, none)",
     )
     add("--drop", metavar="COLUMN", nargs="+", help="columns to leave out")
 
@@ -114,8 +114,8 @@ def _add_model(group: Any) -> None:
     add(
         "--pooling",
         choices=tuple(POOLING),
-        help="how to combine the steps of a text or sequence with one answer: the greatest value "
-        "of each feature, the mean, or the last step alone (default: max for texts, last for "
+        help="how to turn the steps of a text or sequence into one answer: the greatest value "
+        "of each feature, the mean, or only the last step (default: max for texts, last for "
         "sequences; Keras cannot express max for texts)",
     )
 
@@ -126,7 +126,7 @@ def _add_training(group: Any) -> None:
         "--epochs",
         metavar="N",
         type=COUNT,
-        help="maximum (default: as many as make 3000 steps, from 10 to 200)",
+        help="maximum (default: enough for 3000 optimizer steps, from 10 to 200)",
     )
     add("--batch-size", metavar="N", type=COUNT, help="default: 32, less for few samples")
     add(
@@ -139,7 +139,7 @@ def _add_training(group: Any) -> None:
         "--patience",
         metavar="N",
         type=COUNT,
-        help="epochs without improvement before the end (default: a tenth of --epochs, at least 5)",
+        help="stop after N epochs without improvement (default: a tenth of --epochs, at least 5)",
     )
     add(
         "--validation",
@@ -155,7 +155,13 @@ def _add_training(group: Any) -> None:
         default=0.1,
         help="share of samples held out for the figures at the end (default: 0.1)",
     )
-    add("--seed", metavar="N", type=NUMBER, default=0, help="of all random numbers (default: 0)")
+    add(
+        "--seed",
+        metavar="N",
+        type=NUMBER,
+        default=0,
+        help="seed of all random numbers (default: 0)",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -204,7 +210,7 @@ def _report(
     parts: dict[str, Samples],
     report: dict[str, Any],
 ) -> None:
-    """Print the report of the training, with figures on the samples that were held out."""
+    """Print the report of the training, with the scores on the held-out samples."""
     held_out = next((name for name in ("test", "validation") if name in parts), None)
     figures = {}
     if held_out is not None:

@@ -38,7 +38,7 @@ NAMES_OF_CLASSES = {
 
 
 class Options:
-    """The configuration of one Keras layer; options that nobody took are refused at the end.
+    """The configuration of one Keras layer; options that were not taken are refused at the end.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Options:
         return value if type(value) is int else None
 
     def initializers(self, *names: str) -> dict[str, Any]:
-        """Return the initializers that have a counterpart; others have done their work."""
+        """Return the initializers that have a counterpart; others are dropped."""
         given = {}
         for name in names:
             value = self.take(f"{name}_initializer")

@@ -1,4 +1,4 @@
-"""Layers as Keras' layers: how to make them, and the addresses of their weights."""
+"""The Keras layers that correspond to ours: how to make them, and where their weights are."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Part:
-    """A Keras layer that corresponds to a layer, or is one of several that do so together."""
+    """A Keras layer that corresponds to one of ours, alone or together with others."""
 
     kind: str
     places: tuple[Place, ...]

@@ -25,7 +25,7 @@ def tensor(value: Any, name: str) -> Tensor:
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         kind = str(value.dtype).removeprefix("torch.")
         if str(getattr(value, "device", "")) == "meta":
-            raise ValueError(f"{name}: expected a tensor with numbers, got one of device 'meta'")
+            raise ValueError(f"{name}: expected a tensor with numbers, got one on device 'meta'")
         return Tensor(tuple(value.shape), kind, lambda: _copy(value.detach().cpu().numpy()))
     if isinstance(value, Mapping):
         raise TypeError(f"{name}: expected an array, got a mapping; pass the one that holds arrays")
@@ -91,7 +91,7 @@ def refuse_options(config: LSTMConfig, allowed: Collection[str], form: str) -> N
         if entry.name not in allowed and getattr(config, entry.name) != getattr(plain, entry.name)
     ]
     if other:
-        raise ValueError(f"config: {form} has no form for {', '.join(other)}")
+        raise ValueError(f"config: {form} cannot express {', '.join(other)}")
 
 
 def check_weights(weights: Any, config: Any) -> dict[str, Array]:

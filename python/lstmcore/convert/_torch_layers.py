@@ -122,7 +122,7 @@ def build(module: Any, dtype: str, training: bool) -> Layer:
 
 
 def _is_trained(module: Any, training: bool) -> bool:
-    """Tell whether the parameters of a module require gradients.
+    """Return whether the parameters of a module require gradients.
 
     Raises
     ------

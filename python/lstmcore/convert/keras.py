@@ -180,7 +180,7 @@ def to_keras(
 
     Notes
     -----
-    A `forget_bias` other than 0 and 1 is dropped, since it has done its work, and so is
+    A `forget_bias` other than 0 and 1 is dropped, since it affects only initial values, and so is
     `recompute`, which does not change results.
     """
     _checks.instance(model, (Sequential, Layer), "model", "a Sequential or a layer")
@@ -280,7 +280,7 @@ def import_keras() -> Any:
 
 
 def _is_keras(source: Any) -> bool:
-    """Tell whether `source` is an object of Keras 3, without importing Keras."""
+    """Return whether `source` is an object of Keras 3, without importing Keras."""
     keras = sys.modules.get("keras")
     if keras is None or not hasattr(keras, "saving"):
         return False
@@ -293,7 +293,7 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
         raise ValueError(f"{kind}: expected a Sequential or a functional model")
     shape, entries = entries_of(document)
     if shape is None:
-        raise ValueError(f"{kind}: the model is not built; call it once, or give it an Input")
+        raise ValueError(f"{kind}: the model is not built; call it once, or add an Input")
     layers, kinds = [], set()
     for entry in entries:
         layer, named = layer_of(entry.document, training)
@@ -301,7 +301,7 @@ def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
         kinds |= named
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
-    check_masks(layers, "for the weights alone, make the model here and use load_keras_weights")
+    check_masks(layers, "for only the weights, make the model here and use load_keras_weights")
     model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
     shapes = {name: spec.shape for name, spec in model._plan(shape).items()}
     wanted: Wanted = {}

@@ -47,7 +47,7 @@ DIRECTIONS = choices(Direction)
 
 _OWN_NAMES = {name.lower(): own for own, name in ACTIVATIONS.items()}
 _ROLES = tuple(option.name for option in OPTIONS if option.onnx == "activations")  # in ONNX's order
-# Indices of ONNX's gates i, o, f, c among i, f, g, o, and the other way round; then of peepholes.
+# Indices of ONNX's gates i, o, f, c among i, f, g, o, and vice versa; then of peepholes.
 _TO_ONNX, _FROM_ONNX = (0, 3, 1, 2), (0, 2, 3, 1)
 _PEEPHOLES = (0, 2, 1)  # i, o, f among i, f, o; its own inverse
 
@@ -359,7 +359,7 @@ def _activations(
     given = list(names) if names is not None else [*DEFAULT_ACTIVATIONS] * directions
     if len(given) != 3 * directions:
         raise ValueError(
-            f"activations: expected {3 * directions} names, three a direction, got {len(given)}"
+            f"activations: expected {3 * directions} names, three per direction, got {len(given)}"
         )
     own = []
     for name in given:

@@ -82,7 +82,7 @@ def from_torch(
         kind = _lstm_kind(module)
         if kind == "LSTM":
             if dropout is not None:
-                raise ValueError(f"dropout: expected None beside a module, got {dropout}")
+                raise ValueError(f"dropout: expected None alongside a module, got {dropout}")
             dropout = float(module.dropout)
         source = module.state_dict()
     _checks.instance(prefix, str, "prefix", "a str")
@@ -337,7 +337,7 @@ def _submodule(module: Any, prefix: str) -> Any:
 
 
 def _lstm_kind(module: Any) -> str:
-    """Tell whether a module is an LSTM or an LSTMCell; refuse others."""
+    """Return whether a module is an LSTM or an LSTMCell; refuse others."""
     nn = sys.modules["torch"].nn
     for kind in (nn.LSTM, nn.LSTMCell):
         if isinstance(module, kind) and type(module).forward is kind.forward:

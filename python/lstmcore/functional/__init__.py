@@ -1,7 +1,7 @@
 """The LSTM as plain functions: NumPy arrays in, NumPy arrays out, no state between calls.
 
 Letters: N batch, T time steps, C input features, H hidden units, D directions (2 if bidirectional,
-else 1). With a projection h, and what has its width, is P wide instead of H. Weights are a flat
+else 1). With a projection, h and all arrays of its width have P instead of H. Weights are a flat
 mapping from names to arrays, ``weight_ih_l0`` (4H, C), ``weight_hh_l0`` (4H, H), ``bias_l0`` (4H,)
 and so on (`LSTMConfig.parameter_shapes`), rows in gate order i, f, g, o::
 

@@ -42,9 +42,9 @@ def lstm_backward(
     need_x, need_state, need_weights : bool, default True
         Which gradients to compute.
     out : mapping of str to ndarray, optional
-        An array for the gradient of each weight, C-contiguous, written (not added to) in place,
-        apart from each other, `dy` and `dstate`; new arrays by default. None for a weight whose
-        gradient is not wanted, which is then not computed.
+        An array for the gradient of each weight, C-contiguous, written (not added to) in place;
+        they may not overlap each other, `dy` or `dstate`. New arrays by default. None for a weight
+        whose gradient is not wanted, which is then not computed.
 
     Returns
     -------

@@ -103,7 +103,7 @@ def lstm(
         longer grows by all gates of every step (Chen et al. 2016). "sqrt": the square root of the
         longest sequence, which takes the least memory. None: everything is recorded.
     precision : str, optional
-        How exactly products are computed; see `PackedWeights`. Packed weights have their own.
+        Precision of the products; see `PackedWeights`. Packed weights have their own.
 
     Returns
     -------

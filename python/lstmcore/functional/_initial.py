@@ -20,7 +20,7 @@ def init_weights(
     """Return new weights with Keras' initial values.
 
     Input weights are Glorot uniform (Glorot & Bengio 2010), recurrent weights orthogonal (Saxe et
-    al. 2014), biases zero but for the forget gate's, which are one (Jozefowicz et al. 2015),
+    al. 2014), biases zero except the forget gate's, which are one (Jozefowicz et al. 2015),
     peephole weights zero and gains one.
 
     Parameters
@@ -30,7 +30,7 @@ def init_weights(
     seed : int or numpy.random.Generator, default 0
         Where the random numbers come from; the same seed gives the same weights.
     dtype : dtype, default "float32"
-        ``float32`` or ``float64``. Both hold the same values but for rounding.
+        ``float32`` or ``float64``. Both hold the same values except for rounding.
     forget_bias : float, default 1.0
         Initial bias of the forget gate. Larger values remember for longer from the start.
 

@@ -41,10 +41,10 @@ def lstm_masks(
     times = _checks.integer(steps, "steps", 0)
     cells = config.num_layers * config.num_directions
 
-    _core.mask_seed(seed, "zoneout_h", 0)  # refuses what is no seed
+    _core.mask_seed(seed, "zoneout_h", 0)  # refuses anything but a seed
 
     def draw(shape: tuple[int, ...], rate: float, kind: str, cell: int = 0) -> Any:
-        if rate == 1.0:  # a zoneout too small to be told from none
+        if rate == 1.0:  # a zoneout too small to differ from none
             return np.zeros(shape)
         stream = _core.mask_seed(seed, kind, cell) if kind else seed
         return _core.dropout(np.ones(shape), rate, stream)

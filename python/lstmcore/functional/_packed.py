@@ -27,14 +27,14 @@ class PackedWeights:
     config : LSTMConfig
         Sizes and options.
     precision : str, optional
-        How exactly products are computed: ``"fp32"``, ``"bf16x3"``, ``"bf16x2"``, ``"bf16"``,
+        Precision of the products: ``"fp32"``, ``"bf16x3"``, ``"bf16x2"``, ``"bf16"``,
         ``"int8"`` (inference only) or ``"auto"``; see `lstmcore.set_precision`, which sets the
         default of float32 weights. Sums, cells and states are float32 in all of them.
 
     Raises
     ------
     TypeError
-        If an array is missing its type: not an array, not float32 or float64, or mixed.
+        If a weight is not an array of float32 or float64, or the types are mixed.
     ValueError
         If a name is missing or unknown, a shape is wrong, or float64 weights are to be computed in
         another precision than their own.
@@ -68,7 +68,7 @@ class PackedWeights:
 
     @property
     def precision(self) -> str:
-        """How exactly products are computed."""
+        """Precision of the products."""
         return self._lstm.precision
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ def as_packed(
     """Return packed weights: `weights` themselves if they are packed and belong to `config`."""
     if not isinstance(weights, PackedWeights):
         if config is None:
-            raise TypeError("config: expected an LSTMConfig beside unpacked weights, got None")
+            raise TypeError("config: expected an LSTMConfig alongside unpacked weights, got None")
         return PackedWeights(weights, config, precision)
     if config is not None and config != weights.config:
         raise ValueError(f"config: expected that of the weights, {weights.config}, got {config}")

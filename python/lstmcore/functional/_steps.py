@@ -41,12 +41,12 @@ def lstm_begin(
     state : pair (h, c), optional
         Initial state, each (layers, N, H) or None for zeros.
     expected_steps : int, default 0
-        Memory for this many steps is allocated at once, for later ones as they come.
+        Memory for this many steps is allocated at once, for later ones as they arrive.
     seed : int, default 0
         Seed of the masks, 0 to 2**64 - 1.
     precision : str, optional
-        How exactly products are computed, all but ``"int8"``; see `PackedWeights`. Packed weights
-        have their own.
+        Precision of the products: any but ``"int8"``; see `PackedWeights`. Packed weights have
+        their own.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def lstm_state(tape: LSTMTape) -> LSTMState:
     Raises
     ------
     TypeError
-        If `tape` is no LSTMTape.
+        If `tape` is not an LSTMTape.
     ValueError
         If the tape is not from `lstm_begin` or used up.
     """

@@ -42,10 +42,10 @@ def lstm_jvp(
 ) -> tuple[tuple[FloatArray, LSTMState], tuple[FloatArray, LSTMState], LSTMTangentTape]:
     """Run an LSTM and differentiate it along a direction (forward mode).
 
-    A direction is a tangent for x, the weights and the initial state; what is left out is zero.
-    With f what `lstm` computes and J its derivative, this returns f and the Jacobian-vector product
+    A direction t consists of tangents for x, the weights and the initial state; those left out are
+    zero. If `lstm` computes f and J is its Jacobian, this returns f and the Jacobian-vector product
     J t, and `lstm_jvp_backward` then returns the gradients and their derivative along the same
-    direction: second derivatives, at some three times the time of `lstm` and `lstm_backward`.
+    direction: second derivatives, in about three times the time of `lstm` and `lstm_backward`.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def lstm_jvp(
     seed : int, default 0
         Seed of the masks, as for `lstm`.
     precision : str, optional
-        How exactly the products of values and gradients are computed, all but ``"int8"``; see
-        `PackedWeights`. Those of tangents are plain multiply-adds in every precision.
+        Precision of the products of values and gradients: any but ``"int8"``; see `PackedWeights`.
+        Products of tangents are plain multiply-adds in every precision.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def lstm_jvp(
     Notes
     -----
     Dual numbers are carried through the equations of the forward and of the backward (Pearlmutter
-    1994). At the bend of an activation or a bound the slope is that of one side.
+    1994). At a kink of an activation or a bound, the slope of one side is used.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def lstm_jvp_backward(
     dy_tangent : ndarray, shape of y, optional
         Derivative of `dy` along the direction; zeros by default.
     dstate_tangent : pair (dh, dc), optional
-        The same of `dstate`.
+        The same for `dstate`.
 
     Returns
     -------

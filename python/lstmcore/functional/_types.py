@@ -63,7 +63,7 @@ class LSTMGradients(NamedTuple):
 
 
 def as_pair(name: str, state: Any) -> StatePair:
-    """Return h and c of a state; `name` is what an error calls it."""
+    """Return h and c of a state; `name` is its name in errors."""
     try:
         h, c = state
     except (TypeError, ValueError) as error:

@@ -15,7 +15,7 @@ __all__ = ["Attention", "Look", "Memory"]
 
 
 class Memory(NamedTuple):
-    """A batch of sequences as `Attention` looks at them, any number of times."""
+    """A batch of sequences, prepared for any number of queries."""
 
     values: Array
     """(N, T, C)."""
@@ -40,7 +40,7 @@ class Attention(Layer):
 
     Every valid step gets a score, a softmax over the valid steps of the row makes weights of the
     scores, and the output is ``sum_t weight_t x_t``. Steps past a row's length have weight 0; a row
-    without any step gives 0. The score of a step is ::
+    without any step yields 0. The score of a step is ::
 
         additive:        v . tanh(W x_t + b [+ U q])      (Bahdanau, Cho & Bengio 2015)
         multiplicative:  q . W x_t                        (Luong, Pham & Manning 2015)
@@ -55,7 +55,7 @@ class Attention(Layer):
         Width in which steps and query meet. None: as wide as the input; with multiplicative scores
         of a given query always as wide as that.
     query_size : int, optional
-        Q, the width of the queries that a call gives, ``layer(x, query)``. None: no query is
+        Q, the width of the queries in a call, ``layer(x, query)``. None: no query is
         given. In a `Sequential`, whose layers have one input, it must be None.
     scale : bool, default False
         Whether multiplicative scores are divided by the root of `units` (Vaswani et al. 2017), so
@@ -159,7 +159,7 @@ class Attention(Layer):
         return outputs[:, 0], None, look
 
     def backward(self, context: Look, dy: Array, need_x: bool = True) -> Array | None:
-        """Write the gradients of the weights, and give that by the inputs; see `Layer.backward`."""
+        """Write the gradients of the weights and return dx; see `Layer.backward`."""
         self._follow_trainable()
         dkeys, dqueries, dvalues = self._look_back(context, dy[:, None], None, None)
         own = self.gradient_place("score" if self._additive else "query")
@@ -167,10 +167,10 @@ class Attention(Layer):
             own[...] = dqueries.sum(axis=(0, 1))
         return self.remember_backward(context.memory, dkeys, dvalues, need_x)
 
-    # ---- the parts, for whoever looks more than once -----------------------------------------
+    # ---- the parts, for callers with several queries -----------------------------------------
 
     def remember(self, values: Array, lengths: Array | None) -> Memory:
-        """Compute the keys of a batch of sequences once for all looks at it.
+        """Compute the keys of a batch of sequences, once for all queries.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class Attention(Layer):
     def remember_backward(
         self, memory: Memory, dkeys: Array, dvalues: Array, need_x: bool = True
     ) -> Array | None:
-        """Write the gradients of kernel and bias, and give that by the sequences.
+        """Write the gradients of kernel and bias, and return that of the sequences.
 
         Parameters
         ----------
@@ -407,12 +407,12 @@ class Attention(Layer):
     def attention_weights(
         self, inputs: ArrayLike, lengths: ArrayLike | None = None, query: ArrayLike | None = None
     ) -> Array:
-        """Give the weights of all steps, to be looked at.
+        """Return the weights of all steps, for inspection.
 
         Parameters
         ----------
         inputs : array_like, shape (N, T, C)
-            What comes into the layer; `Sequential.inputs_of` gives it for a layer of a model.
+            Inputs of the layer; `Sequential.inputs_of` returns them for a layer of a model.
         lengths : array_like of int, shape (N,), optional
         query : array_like, shape (N, Q) or (N, S, Q), optional
             As in a call.

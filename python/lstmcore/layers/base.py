@@ -68,18 +68,18 @@ class Layer(Configurable):
         if self._held_by is not None:
             raise AttributeError(
                 f"name: cannot be set, since the layer is part of a {self._held_by}, "
-                "which calls its weights by it"
+                "whose weights are named after it"
             )
         self._name = None if name is None else _checks.label(name)
 
     @property
     def input_shape(self) -> Shape | None:
-        """Shape of a batch, with None for open sizes; None as long as the layer is not built."""
+        """Shape of a batch, with None for open sizes; None before the layer is built."""
         return self._input_shape
 
     @property
     def parameters(self) -> Parameters | None:
-        """The parameters of the whole model; None as long as the layer is not built."""
+        """The parameters of the whole model; None before the layer is built."""
         return self._parameters
 
     # ---- options -----------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class Layer(Configurable):
         if self._input_shape is not None or self._parameters is not None:
             return "the layer is built; make a new one with it"
         if self._frozen_by is not None:
-            return f"a {self._frozen_by} was made of the layer; set it before that"
+            return f"a {self._frozen_by} was made from the layer; set it before that"
         return None
 
     def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
@@ -140,7 +140,7 @@ class Layer(Configurable):
         return self._trainable
 
     def _frozen_weights(self) -> set[str]:
-        """Name the weights that this layer freezes, as `parameters` calls them.
+        """Return the names in `parameters` of the weights that this layer freezes.
 
         Weights of a layer within it are left to that layer.
         """
@@ -263,7 +263,7 @@ class Layer(Configurable):
         Returns
         -------
         outputs, lengths, context
-            As of `forward`.
+            As in `forward`.
         state : dict of str to LSTMState
             Of all `recurrent_parts` after the last valid step of each row.
         """
@@ -301,7 +301,7 @@ class Layer(Configurable):
         raise NotImplementedError
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
-        """Return the lengths of the rows; a layer that masks reads them off its inputs."""
+        """Return the lengths of the rows; a layer that masks reads them from its inputs."""
         return lengths
 
     def output_lengths(self, lengths: Array) -> Array:
@@ -393,7 +393,7 @@ class Layer(Configurable):
         ValueError
             If the layer is not built, its model is quantized, or the number or a shape is wrong.
         TypeError
-            If they are no numbers.
+            If they are not numbers.
         """
         if self.parameters is None:
             raise ValueError(
@@ -409,7 +409,7 @@ class Layer(Configurable):
     def copy(self, *, name: str | None = None) -> "Layer":
         """Make a layer like this one that belongs to no model.
 
-        It can stand in another model, which then begins with these weights::
+        It can be used in another model, which then begins with these weights::
 
             body = [layer.copy() for layer in trained.layers[:-1]]
             model = lc.Sequential([*body, lc.layers.Dense(3)])
@@ -423,7 +423,7 @@ class Layer(Configurable):
         -------
         Layer
             Of the same class and options, frozen where this one is, built if this one is, with
-            weights of its own that have the same values.
+            its own copy of the weights.
         """
         shared = self.parameters
         if shared is None:
@@ -461,7 +461,7 @@ class Layer(Configurable):
             Finite numbers. The first call with float64 makes a layer of float64; anything else one
             of float32, to which numbers of other types are converted.
         lengths : array_like of int, shape (N,), optional
-            Valid steps of each row. Those behind may hold anything.
+            Valid steps of each row. Later steps may hold anything.
         training : bool, default False
             Whether dropout is applied.
         seed : int, default 0
@@ -486,7 +486,7 @@ class Layer(Configurable):
         valid = steps = None
         if mask is not None:
             flags = _checks.flags_array(mask, "mask")
-            valid = flags if flags.shape == given.shape[:2] else None  # the engine says what fits
+            valid = flags if flags.shape == given.shape[:2] else None  # the engine reports this
         if lengths is not None:
             if given.ndim < 2:
                 raise ValueError(f"lengths: inputs of shape {given.shape} have no time axis")
@@ -580,13 +580,13 @@ def lowest_trained(layers: Sequence[Layer]) -> int:
 
 
 def frozen_weights(layers: Iterable[Layer]) -> set[str]:
-    """Name all weights that one of `layers` freezes, as their parameters call them."""
+    """Return the names in the parameters of all weights that one of `layers` freezes."""
     return {name for layer in layers for name in layer._frozen_weights()}
 
 
 def follow_trainable(parameters: Parameters, layers: Callable[[], Iterable[Layer]]) -> None:
     """Tell `parameters` which weights `layers` freeze, unless no layer has changed since."""
-    now = SWITCHES.now  # read before the layers are asked, for a change in the meantime
+    now = SWITCHES.now  # read first, so that a change in the meantime is noticed
     if parameters.followed != now:
         parameters.freeze(frozen_weights(layers()))
         parameters.followed = now

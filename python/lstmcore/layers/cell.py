@@ -37,7 +37,7 @@ class LSTMCell(CellAttributes, Layer):
     **options
         Options of `LSTMConfig` and of the weights.
     precision : str, optional
-        Precision of the products; None: the default that `lstmcore.set_precision` sets, as it is
+        Precision of the products; None: the default, set by `lstmcore.set_precision`, at the time
         when the weights are packed. ``"int8"`` is for inference only.
     seed : int, optional
         Seed of the initial values; None: the model's.
@@ -46,9 +46,9 @@ class LSTMCell(CellAttributes, Layer):
     trainable : bool, default True
         See `Layer`.
     dropout : float, default 0.0
-        Keras' name of `input_dropout`.
+        Keras' name for `input_dropout`.
     bias_initializer, implementation
-        Arguments of Keras, which may only have the values that describe this cell anyway.
+        Arguments of Keras, accepted only with the values that describe this cell anyway.
 
     Notes
     -----
@@ -56,7 +56,7 @@ class LSTMCell(CellAttributes, Layer):
     order i, f, g, o; with peepholes also ``peephole`` (3H,), in the order i, f, o; with a
     projection ``weight_hr`` (P, H), and ``weight_hh`` is (4H, P); with layer normalization
     ``gain_ih`` and ``gain_hh`` (4H,), ``gain_c`` and ``bias_c`` (H,). Each name ends with
-    ``_l`` and the number of the layer in an `RNN`, ``_l0`` for a cell alone.
+    ``_l`` and the number of the layer in an `RNN`, ``_l0`` for a cell on its own.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class LSTMCell(CellAttributes, Layer):
                 setattr(self, name, getattr(config, option.name))
 
     def _check_start(self) -> None:
-        """Check the options of the initial values, and make what draws these."""
+        """Check the options of the initial values, and make the initializers."""
         self.unit_forget_bias = _checks.flag(self.unit_forget_bias, "unit_forget_bias")
         self.forget_bias = self._checked_forget_bias(self.forget_bias)
         self.recurrent_trainable = _checks.flag(self.recurrent_trainable, "recurrent_trainable")
@@ -131,7 +131,7 @@ class LSTMCell(CellAttributes, Layer):
 
     @property
     def dropout(self) -> float:
-        """Keras' name of `input_dropout`."""
+        """Keras' name for `input_dropout`."""
         return self.input_dropout
 
     @dropout.setter
@@ -176,7 +176,7 @@ class LSTMCell(CellAttributes, Layer):
         number = _checks.real(value, "forget_bias")
         if not self.unit_forget_bias:
             raise ValueError(
-                f"forget_bias: expected None beside unit_forget_bias=False, got {number}"
+                f"forget_bias: expected None alongside unit_forget_bias=False, got {number}"
             )
         if not self.use_bias:
             raise ValueError(f"forget_bias: expected None without biases, got {number}")
@@ -291,7 +291,7 @@ class LSTMCell(CellAttributes, Layer):
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Any]:
         """Raise TypeError: a model needs an `RNN` around the cell."""
-        raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
+        raise TypeError("LSTMCell: computes one step; in a model wrap it: lc.layers.RNN(cell)")
 
 
 _LAYER_NAMES = {ours: word for word, ours in CONFIG_NAMES.items()}
@@ -304,7 +304,7 @@ _PENALTIES: dict[str, Callable[..., Any]] = {
 
 
 def either_dropout(dropout: float, input_dropout: float) -> float:
-    """Return the share that either of two names of the same option was given.
+    """Return the share of an option that was given under one of its two names.
 
     Raises
     ------
@@ -315,7 +315,7 @@ def either_dropout(dropout: float, input_dropout: float) -> float:
         _checks.real(share, name, 0.0, 1.0, high_open=True)
     if dropout and input_dropout:
         raise ValueError(
-            f"dropout: expected 0 beside input_dropout={input_dropout}, which is the same: the "
+            f"dropout: expected 0 alongside input_dropout={input_dropout}, which is the same: the "
             f"share of x that is dropped; got {dropout}"
         )
     return dropout or input_dropout

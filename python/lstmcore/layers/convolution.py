@@ -59,10 +59,10 @@ class Conv1D(KernelLayer):
     Weights: ``kernel`` (K, C, F), the shape that it has in Keras; in PyTorch it is (F, C, K), so
     ``weight.transpose(2, 1, 0)``; and ``bias`` (F,).
 
-    Each row is treated as if it were alone: steps past its length are zero to every window, its
-    length becomes T' for T its length, with "same" also the padding follows from it, and the output
-    past it is zero. A row that is shorter than a "valid" window has no output. Other than in Keras,
-    `strides` and `dilation_rate` may both be more than 1.
+    Each row is treated as if it were alone: windows see zeros past its length, T is its length in
+    the formulas of T' and of the padding of "same", and outputs past its T' are zero. A row that is
+    shorter than a "valid" window has no output. Unlike in Keras, `strides` and `dilation_rate` may
+    both be more than 1.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Conv1D(KernelLayer):
 
     @property
     def mixes_steps(self) -> bool:
-        """Whether windows have several steps, or some steps have none."""
+        """Whether windows have several steps, or some steps are in no window."""
         return self.kernel_size > 1 or self.strides > 1
 
     def output_lengths(self, lengths: Array) -> Array:

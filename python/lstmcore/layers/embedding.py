@@ -28,7 +28,7 @@ class Embedding(Layer):
         Penalty on the vectors.
     mask_zero : bool, default False
         Whether id 0 is padding. Then each row's length is where its padding begins; padding may
-        stand on the right only, unless a model is given ``mask=(x != 0)`` beside x.
+        appear only at the right end, unless a model gets ``mask=(x != 0)`` with x.
     seed : int, optional
         Of the initial values; None: the model's.
     name : str, optional
@@ -75,7 +75,7 @@ class Embedding(Layer):
         """List ``embeddings`` (V, E)."""
         penalty = regularizers.strengths(self.embeddings_regularizer)
         shape = (self.input_dim, self.output_dim)
-        # Of the vocabulary's entries, each is an output of its own.
+        # Each entry of the vocabulary is a separate output.
         return [WeightSpec("embeddings", shape, self._initializer, *penalty, inputs=1)]
 
     def forward(
@@ -97,7 +97,7 @@ class Embedding(Layer):
             self._note_finite(dy)
 
     def _note_finite(self, dy: Array) -> None:
-        """Tell from `dy` alone, if that is possible, that the gradient, a large one, is finite.
+        """Note whether `dy` alone shows that the gradient, a large array, is finite.
 
         Each of its entries sums entries of dy, so it is at most ``sqrt(dy.size) * norm(dy)``
         (Cauchy and Schwarz), of which a tenth of the range is far from rounding to infinity.
@@ -109,7 +109,7 @@ class Embedding(Layer):
         self.parameters.note_finite(self._names["embeddings"], finite and own)
 
     def lengths_of(self, inputs: Array, lengths: Array | None) -> Array | None:
-        """Give where the padding of each row begins.
+        """Return the lengths of the rows: where the padding of each begins.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Embedding(Layer):
         wrong = np.flatnonzero((given != (steps < counts[:, None])).any(axis=1))
         if wrong.size:
             raise ValueError(
-                "inputs: with mask_zero=True, id 0 is padding and may stand only at the right end "
+                "inputs: with mask_zero=True, id 0 is padding and may appear only at the right end "
                 f"of a row; row {wrong[0]} has another id after a 0; for padding elsewhere pass "
                 "mask=(x != 0) to fit or predict"
             )

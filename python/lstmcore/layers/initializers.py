@@ -27,7 +27,7 @@ def _within(shape: tuple[int, ...], random: np.random.Generator, square: float) 
 def truncated_normal(
     shape: tuple[int, ...], random: np.random.Generator, deviation: float = 0.05
 ) -> Array:
-    """Normal with deviation 0.05, drawn anew beyond two deviations."""
+    """Normal with deviation 0.05, drawn again beyond two deviations."""
     values = random.standard_normal(shape)
     while (beyond := np.abs(values) > 2.0).any():
         values[beyond] = random.standard_normal(int(beyond.sum()))
@@ -118,6 +118,6 @@ NAMES = choices(InitializerName)
 
 
 def get(name: InitializerName, argument: str) -> Initializer:
-    """Find an initializer by name; `argument` is what an error calls it."""
+    """Find an initializer by name; `argument` is its name in errors."""
     _checks.choice(name, argument, NAMES)
     return _INITIALIZERS[name]

@@ -35,7 +35,7 @@ WORDS = {
 
 
 def check_keras(**given: Any) -> None:
-    """Check that arguments of Keras have the values that describe the layers anyway.
+    """Check that arguments of Keras have values that agree with what the layers do.
 
     Raises
     ------

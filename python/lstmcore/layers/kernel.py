@@ -16,7 +16,7 @@ ACTIVATIONS = choices(LayerActivation)
 class KernelLayer(Layer):
     """Base of the layers that compute ``activation(product with a kernel + bias)``.
 
-    Subclasses give the product as `_apply`. The parameters are those of `Dense`.
+    Subclasses implement the product as `_apply`. The parameters are those of `Dense`.
     """
 
     _default_activation = "linear"
@@ -79,7 +79,7 @@ class KernelLayer(Layer):
     def forward_logits(
         self, inputs: Array, lengths: Array | None, training: bool, seed: int
     ) -> tuple[Array, Array | None, Any]:
-        """Compute what the activation would be applied to."""
+        """Compute the input of the activation."""
         return self._apply(inputs, lengths, "linear")
 
     def _apply(

@@ -33,17 +33,17 @@ class LSTM(CellAttributes, Recurrent):
         Whether each sequence is processed from its end. With `return_sequences` the output is in
         the order of processing: each row is reversed within its own length.
     recompute : int or "sqrt", optional
-        While training, store the state only once in so many steps, and recompute the steps between
-        in the backward; see `functional.lstm`.
+        While training, store the state only once in this many steps, and recompute the steps
+        between in the backward; see `functional.lstm`.
     num_layers : int, default 1
         Stacked layers; each processes the sequence that the one below returns.
     dropout : float, default 0.0
-        In [0, 1). With one layer, as in Keras, another name of `input_dropout`: the share of x that
-        is dropped while training, with one mask for all steps of a sequence. With more layers, as
-        in PyTorch, the share of the output of each layer but the last, with a new mask at every
+        In [0, 1). With one layer, as in Keras, another name for `input_dropout`: the share of x
+        that is dropped while training, with one mask for all steps of a sequence. With more layers,
+        as in PyTorch, the share of the output of each layer but the last, with a new mask at every
         step; use `input_dropout` for x, and a `Dropout` layer for the output of the last.
     **options
-        Options of the cell, as of `LSTMCell`.
+        Options of the cell, as for `LSTMCell`.
     share_recurrent : bool, default False
         Whether all layers and directions of the stack use one matrix on h, ``weight_hh_l0``, whose
         gradient is the sum over all of them. Needs at least two.
@@ -51,7 +51,7 @@ class LSTM(CellAttributes, Recurrent):
         Whether the state of this layer carries over from batch to batch in `Sequential.fit`,
         `evaluate` and `predict`; see their `stateful`. Calls of the layer alone do not carry it.
     precision : str, optional
-        Precision of the products; None: the default that `lstmcore.set_precision` sets, as it is
+        Precision of the products; None: the default, set by `lstmcore.set_precision`, at the time
         when the weights are packed. ``"int8"`` is for inference only.
     seed : int, optional
         Seed of the initial values and of the dropout masks; None: the model's.
@@ -60,7 +60,7 @@ class LSTM(CellAttributes, Recurrent):
     trainable : bool, default True
         See `Layer`.
     bias_initializer, activity_regularizer, unroll, time_major, implementation, use_cudnn
-        Arguments of Keras, which may only have the values that describe this layer anyway.
+        Arguments of Keras, accepted only with the values that describe this layer anyway.
 
     Notes
     -----

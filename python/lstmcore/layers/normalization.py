@@ -31,7 +31,7 @@ class LayerNormalization(Layer):
     center : bool, default True
         Whether beta is added.
     scale : bool, default True
-        Whether there is a factor gamma.
+        Whether to multiply by gamma.
     beta_initializer, gamma_initializer : str
         Names of the initial values, "zeros" and "ones".
     beta_regularizer, gamma_regularizer : L1, L2, L1L2, float or str, optional

@@ -51,9 +51,9 @@ class Parameters:
     Attributes
     ----------
     values, gradients : ndarray, shape (P,)
-        Flat. Whoever writes to `values` calls `touch`.
+        Flat. After writing to `values`, call `touch`.
     version : int
-        Grows with every change of `values`, so that whoever caches what they imply can compare.
+        Grows with every change of `values`, so that caches derived from them can be checked.
     frozen : frozenset of str
         Names of the weights that are not trained; see `freeze`.
     trained_parts : list of slice
@@ -109,8 +109,8 @@ class Parameters:
     def freeze(self, names: Collection[str]) -> None:
         """Train all weights from now on except `names` and those whose spec is not trainable.
 
-        The gradient of a weight that is not trained is zero, so sums over all gradients count the
-        trained ones alone.
+        The gradient of a weight that is not trained is zero, so sums over all gradients count
+        only the trained ones.
         """
         self.followed = None
         frozen = frozenset(self.specs).intersection(names).union(self._fixed)

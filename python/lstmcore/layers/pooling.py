@@ -25,7 +25,7 @@ class _MaxContext(NamedTuple):
 class GlobalMaxPooling1D(_Pooling):
     """The greatest value over time of each feature: (N, T, C) to (N, C).
 
-    Only the valid steps of each row count; a row without any gives 0.
+    Only the valid steps of each row count; a row without any yields 0.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class GlobalMaxPooling1D(_Pooling):
         return outputs, None, _MaxContext(argmax, inputs.shape[1])
 
     def backward(self, context: _MaxContext, dy: Array, need_x: bool = True) -> Array:
-        """Give `dy` to the step that had the maximum."""
+        """Pass `dy` to the step that had the maximum."""
         return _core.max_over_time_backward(context.argmax, dy, context.steps)
 
 
@@ -81,8 +81,8 @@ class MaxPooling1D(Layer):
         Steps from one window to the next; None: `pool_size`.
     padding : {"valid", "same"}, default "valid"
         "valid": T' is ``(T - pool_size) // strides + 1``, windows that lie within the sequence.
-        "same": T' is T / strides, rounded up; what windows reach beyond the sequence is shared
-        between its two ends, the odd step at the end, and does not count.
+        "same": T' is T / strides, rounded up; the steps that windows lack are added at
+        both ends of the sequence, an odd one at its end, and do not count.
     name : str, optional
         See `Layer`.
     trainable : bool, default True
@@ -90,8 +90,8 @@ class MaxPooling1D(Layer):
 
     Notes
     -----
-    Each row is treated as if it were alone, so its length becomes T' for T its length, and the
-    output past it is zero. NaN is greater than any number; of equal values the first gets the
+    Each row is treated as if it were alone: T is its length in the formulas of T', and outputs past
+    its T' are zero. NaN is greater than any number; of equal values the first gets the
     gradient.
     """
 
@@ -118,7 +118,7 @@ class MaxPooling1D(Layer):
 
     @property
     def mixes_steps(self) -> bool:
-        """Whether windows have several steps, or some steps have none."""
+        """Whether windows have several steps, or some steps are in no window."""
         return self.pool_size > 1 or self._step > 1
 
     def output_lengths(self, lengths: Array) -> Array:
@@ -136,7 +136,7 @@ class MaxPooling1D(Layer):
         return outputs, valid, _MaxContext(argmax, inputs.shape[1])
 
     def backward(self, context: _MaxContext, dy: Array, need_x: bool = True) -> Array:
-        """Give `dy` to the steps that had the maxima."""
+        """Pass `dy` to the steps that had the maxima."""
         return _core.max_pool1d_backward(context.argmax, dy, context.steps)
 
 
@@ -148,7 +148,7 @@ class _AverageContext(NamedTuple):
 class GlobalAveragePooling1D(_Pooling):
     """The mean over time of each feature: (N, T, C) to (N, C).
 
-    Only the valid steps of each row count; a row without any gives 0.
+    Only the valid steps of each row count; a row without any yields 0.
 
     Parameters
     ----------
@@ -166,5 +166,5 @@ class GlobalAveragePooling1D(_Pooling):
         return outputs, None, _AverageContext(lengths, inputs.shape[1])
 
     def backward(self, context: _AverageContext, dy: Array, need_x: bool = True) -> Array:
-        """Share `dy` among the valid steps."""
+        """Divide `dy` among the valid steps."""
         return _core.mean_over_time_backward(context.lengths, dy, context.steps)

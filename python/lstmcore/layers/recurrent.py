@@ -84,7 +84,7 @@ class Recurrent(Layer):
         self.stateful = _checks.flag(stateful, "stateful")
         if self.stateful and self.go_backwards:
             raise ValueError(
-                "stateful: expected go_backwards=False, since what comes next comes after the end"
+                "stateful: expected go_backwards=False, since the next batch follows the end"
             )
         self.seed = self.cells[0].seed
         self._config: LSTMConfig | None = None
@@ -118,7 +118,7 @@ class Recurrent(Layer):
 
     @property
     def _precision_in_force(self) -> Precision:
-        """Precision of the products, with the default in the place of None."""
+        """Precision of the products, with the default instead of None."""
         assert self.parameters is not None
         return in_force(self.precision, self.parameters.dtype)
 

@@ -46,7 +46,7 @@ def parts(layer: Layer) -> list[Layer]:
 
 
 class Residual(Layer):
-    """``y = x + f(x)``, f being a layer or some layers one after the other (He et al. 2016).
+    """``y = x + f(x)``, f being a layer or a chain of layers (He et al. 2016).
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Residual(Layer):
         for layer in found:
             _checks.instance(layer, Layer, "layers", "layers")
             if isinstance(layer, LSTMCell):
-                raise TypeError("layers: an LSTMCell makes one step; put it into an RNN")
+                raise TypeError("layers: an LSTMCell computes one step; wrap it in an RNN")
             if layer.input_kind != "floats":
                 raise ValueError(
                     f"layers: expected layers that take values, got {type(layer).__name__}, which "
@@ -93,7 +93,7 @@ class Residual(Layer):
                 )
             if getattr(layer, "return_state", False):
                 raise ValueError(
-                    "layers: expected return_state=False, since what is added is one output"
+                    "layers: expected return_state=False, since it adds a single output"
                 )
         self.layers: list[Layer] = list(found)
         for layer in found:

@@ -10,9 +10,9 @@ class WrongRank(ValueError):
     """Inputs have another number of axes than the layer takes."""
 
 
-A_SINGLE_SAMPLE = "of a single sample make a batch of one, x[None]"
+A_SINGLE_SAMPLE = "for a single sample pass x[None]"
 ONE_VALUE_A_STEP = (
-    "of N sequences of one value at each step make x[..., None] (of a table "
+    "for N sequences of one value at each step pass x[..., None] (for a table "
     "x.to_numpy()[..., None])"
 )
 
@@ -20,7 +20,7 @@ ONE_VALUE_A_STEP = (
 def missing_axes(rank: int) -> str:
     """Return the end of an error: how to reshape inputs with `rank` axes, if these are too few."""
     return {
-        1: "; of a single sequence of one value at each step make x[None, :, None]",
+        1: "; for a single sequence of one value at each step pass x[None, :, None]",
         2: f"; {ONE_VALUE_A_STEP}, {A_SINGLE_SAMPLE}",
     }.get(rank, "")
 

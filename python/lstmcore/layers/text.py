@@ -110,12 +110,12 @@ class TextVectorization(Layer):
         self.set_vocabulary(ranked[: None if self.max_tokens is None else self.max_tokens - 2])
 
     def set_vocabulary(self, vocabulary: Sequence[str]) -> None:
-        """Set the tokens from number 2 on; "" and "[UNK]" may stand before them.
+        """Set the tokens from number 2 on; "" and "[UNK]" may precede them.
 
         Raises
         ------
         TypeError
-            If it is no sequence of strings.
+            If it is not a sequence of strings.
         ValueError
             If tokens are empty or repeated, have half of a surrogate pair, which no file can hold,
             or are more than `max_tokens` allows.
@@ -132,11 +132,11 @@ class TextVectorization(Layer):
         if len(numbers) != len(tokens) or PADDING in numbers or UNKNOWN in numbers:
             raise ValueError(
                 "vocabulary: expected different tokens, none of them '' or '[UNK]' "
-                "(which stand for 0 and 1 by themselves)"
+                "(which always stand for 0 and 1)"
             )
         if self.max_tokens is not None and len(tokens) + 2 > self.max_tokens:
             raise ValueError(
-                f"vocabulary: expected at most {self.max_tokens - 2} tokens beside '' and '[UNK]' "
+                f"vocabulary: expected at most {self.max_tokens - 2} tokens besides '' and '[UNK]' "
                 f"(max_tokens={self.max_tokens}), got {len(tokens)}"
             )
         self._vocabulary, self._numbers = tokens, numbers

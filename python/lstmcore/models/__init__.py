@@ -5,7 +5,7 @@ One chain of classes, each with one subject::
     Weighted        layers and their weights
     Trained         compile, fit, evaluate
     Model           save, load, summary
-    LayerStack      layers one after the other: structure, forward, backward, states
+    LayerStack      a chain of layers: structure, forward, backward, states
     Sequential      samples in, predictions out
 
 `EncoderDecoder` is a `Model` too.

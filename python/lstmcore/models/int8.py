@@ -77,7 +77,7 @@ def _scale_shape(spec: WeightSpec) -> tuple[int, ...]:
 
 
 def is_matrix(spec: WeightSpec) -> bool:
-    """Tell whether a weight is stored as integers, as all but vectors are."""
+    """Return whether a weight is stored as integers, as all but vectors are."""
     return len(spec.shape) > 1
 
 
@@ -137,8 +137,8 @@ def unpack(tensors: Mapping[str, Array], specs: Mapping[str, WeightSpec]) -> dic
             place = tuple(map(int, np.argwhere(wrong)[0]))
             expected = int(LARGEST) if scales[place] > 0 else 0
             raise ValueError(
-                f"{name}: expected {expected} as the largest magnitude of what {name + SCALE} "
-                f"scales by {scales[place]}, got {largest[place]}"
+                f"{name}: expected {expected} as the largest magnitude of the integers that "
+                f"{name + SCALE} scales by {scales[place]}, got {largest[place]}"
             )
         values[name] = decode(numbers, scales, spec.inputs)
     return {**rest, **values}

@@ -1,4 +1,4 @@
-"""Layers one after the other: how they are put together, and what they compute."""
+"""A chain of layers: how it is put together, and what it computes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from lstmcore.models.model import Model
 
 __all__ = ["LayerStack"]
 
-RESERVED = ("optimizer", "callbacks")  # what else has tensors in a model file
-NO_CONTEXT = "no context"  # of a layer below all that train: its memory is freed
+RESERVED = ("optimizer", "callbacks")  # first names of the other tensors in a model file
+NO_CONTEXT = "no context"  # of a layer below all trained ones, whose memory is freed
 
 
 class LayerStack(Model):
@@ -61,7 +61,7 @@ class LayerStack(Model):
         Raises
         ------
         TypeError, ValueError
-            If the layer does not fit; nothing is changed then.
+            If the layer does not fit; the model is then unchanged.
         """
         if self._parameters is None:
             self._append(layer)
@@ -131,7 +131,7 @@ class LayerStack(Model):
         self._structure_changed()
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Fix all widths and make the initial values.
+        """Fix all widths and initialize the weights.
 
         Parameters
         ----------
@@ -195,8 +195,8 @@ class LayerStack(Model):
         for before in reversed(self._network[:index]):
             if len(shape) == 2 and getattr(before, "return_sequences", True) is False:
                 return (
-                    f"; layer {before.name!r} returns its last step alone, with "
-                    "return_sequences=True it returns all"
+                    f"; layer {before.name!r} returns only its last step; with "
+                    "return_sequences=True it returns all steps"
                 )
         return ""
 
@@ -349,7 +349,7 @@ class LayerStack(Model):
         ------
         ValueError
             If the model is not built, or no state can pass from one call to the next, since it has
-            no recurrent layer, or a layer walks backwards, or a layer looks at several steps.
+            no recurrent layer, or a layer walks backwards, or a layer combines several steps.
         """
         rows = _checks.integer(batch_size, "batch_size", 0)
         dtype = self.parameters.dtype
@@ -367,7 +367,7 @@ class LayerStack(Model):
         states.check_forwards(self.recurrent_layers, name)
 
     def _check_reset(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
+        """Raise ValueError, which calls the argument `name`, unless sequences can be reset."""
         states.check_reset(self._network, self.recurrent_layers, name)
 
     def _check_state(
@@ -382,13 +382,13 @@ class LayerStack(Model):
         Parameters
         ----------
         state : mapping of str to pair of ndarray
-            As `initial_state` makes it.
+            As returned by `initial_state`.
         rows : int, optional
-            N; None: whatever the first has.
+            N; None: that of the first array.
         name : str
-            What an error calls it.
+            The argument's name in errors.
         intake : Intake, optional
-            None: as it is by default.
+            None: with its default options.
 
         Raises
         ------
@@ -406,18 +406,18 @@ class LayerStack(Model):
     def _append(self, layer: Layer | Input) -> None:
         if isinstance(layer, Input):
             if self.layers or self._declared is not None:
-                raise ValueError("layers: Input may only stand first")
+                raise ValueError("layers: Input must come first")
             self._declared = (None, *layer.shape)
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: expected layers, got {_checks.describe(layer)}")
         if isinstance(layer, LSTMCell):
-            raise TypeError("LSTMCell: makes one step; in a model put it into lc.layers.RNN(cell)")
+            raise TypeError("LSTMCell: computes one step; in a model wrap it: lc.layers.RNN(cell)")
         if isinstance(layer, TextVectorization) and self._declared is not None:
-            raise ValueError("layers: texts have no shape, so no Input stands before them")
+            raise ValueError("layers: texts have no shape, so no Input may come before them")
         own = {id(part) for part in parts(layer)}
         if any(id(part) in own for other in self.layers for part in parts(other)):
-            raise ValueError(f"layers: the same {type(layer).__name__} object stands there twice")
+            raise ValueError(f"layers: the same {type(layer).__name__} object appears twice")
         names = {other.name for other in self.layers}
         if layer.name is None:
             layer.name = _free_name(type(layer).__name__, names)
@@ -443,9 +443,9 @@ class LayerStack(Model):
                 f"layer {layer.name!r}: expected stateful=False, since its forward takes no state"
             )
         if layer.input_kind == "text":
-            raise ValueError(f"layer {layer.name!r}: TextVectorization may only stand first")
+            raise ValueError(f"layer {layer.name!r}: TextVectorization must come first")
         if layer.input_kind == "ids" and index > 0:
-            raise ValueError(f"layer {layer.name!r}: takes token ids, so it must stand first")
+            raise ValueError(f"layer {layer.name!r}: takes token ids, so it must come first")
         if self.vectorizer and index == 0 and layer.input_kind != "ids":
             raise ValueError(f"layer {layer.name!r}: expected an Embedding after TextVectorization")
         if layer.weights and not layer._alone:

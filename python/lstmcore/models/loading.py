@@ -35,7 +35,7 @@ def load(
     Returns
     -------
     Sequential or EncoderDecoder
-        Compiled, with the state of its optimizer, if that was saved: `fit` goes on as if it had
+        Compiled, with the state of its optimizer, if that was saved: `fit` continues as if it had
         not stopped.
 
     Raises
@@ -43,7 +43,7 @@ def load(
     OSError
         If the file cannot be read.
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
     ValueError
         If it is truncated, changed or of a newer format, or if tensors are unknown, missing, of the
         wrong shape or type.

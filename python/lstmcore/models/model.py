@@ -41,7 +41,7 @@ class Model(Trained, Summarized):
         Raises
         ------
         TypeError
-            If `path` is no path.
+            If `path` is not a path.
         ValueError
             If the model is not built, or is quantized and a layer's precision was changed; or if
             the ending of `path` is that of another format, such as ``.keras``.

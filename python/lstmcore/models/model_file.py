@@ -83,7 +83,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     OSError
         If the file cannot be read.
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
     ValueError
         If it is truncated, damaged, no model file, or of a newer format.
     """
@@ -100,7 +100,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
             tensors = {name: _tensor(path, file, name, known) for name in names}
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: truncated, damaged or no safetensors file: {error}{reading_hint(path)}"
+            f"{path}: truncated, damaged or not a safetensors file: {error}{reading_hint(path)}"
         ) from error
     found = document.pop("checksum", None)
     if type(found) is not int or found != checksum(tensors):
@@ -130,14 +130,14 @@ def checksum(tensors: Mapping[str, Array]) -> int:
 def _document(path: Any, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     text = (metadata or {}).get(METADATA_KEY)
     if text is None:
-        raise ValueError(f"{path}: no lstmcore model, its metadata has no {METADATA_KEY!r}")
+        raise ValueError(f"{path}: not an lstmcore model, its metadata has no {METADATA_KEY!r}")
     try:
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
         _check_depth(document)
     except RecursionError:
         raise ValueError(f"{path}: its metadata is nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"{path}: its metadata is no JSON: {error}") from error
+        raise ValueError(f"{path}: its metadata is not JSON: {error}") from error
     if not isinstance(document, dict) or type(document.get("format")) is not int:
         raise ValueError(f"{path}: its metadata has no format number")
     version = document.pop("format")
@@ -158,12 +158,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} stands twice in an object")
+        raise ValueError(f"the name {twice!r} appears twice in an object")
     return result
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _check_depth(document: Any) -> None:

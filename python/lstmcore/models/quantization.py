@@ -22,12 +22,12 @@ ModelT = TypeVar("ModelT", bound=Model)
 def quantize(model: ModelT) -> ModelT:
     """Make a model for inference with matrices of 8 bits.
 
-    All weights that are no vectors (of LSTM, Dense, Conv1D, Attention, Embedding, and of layers of
-    your own) become multiples, by -127 to 127, of a scale: one for each gate row of an LSTM, for
-    each output of a kernel, for each entry of a vocabulary. The scale is the largest magnitude of
-    its numbers by 127. Biases, gains, peephole weights and other vectors stay as they are. Every
-    LSTM's precision becomes ``"int8"``: its inputs and states are quantized step by step, too, on
-    machines with a unit for it (`cpu_info` tells), and its products are sums of integers.
+    All weights but vectors (of LSTM, Dense, Conv1D, Attention, Embedding, and of your own layers)
+    become multiples, by -127 to 127, of a scale: one for each gate row of an LSTM, for each output
+    of a kernel, for each entry of a vocabulary. The scale is the largest magnitude of its numbers
+    divided by 127. Biases, gains, peephole weights and other vectors stay as they are. Every LSTM's
+    precision becomes ``"int8"``: its inputs and states are quantized step by step, too, on machines
+    with a unit for it (see `cpu_info`), and its products are sums of integers.
 
     In memory the weights are float32; a file that `save` writes has 8 bits of each, about a quarter
     of the size, and `load` returns a quantized model whose predictions have the same bits.
@@ -48,10 +48,10 @@ def quantize(model: ModelT) -> ModelT:
     Raises
     ------
     TypeError
-        If `model` is no model.
+        If `model` is not a model.
     ValueError
         If it is not built, if it is of float64, which the engine has no integers for, or if a
-        weight is not finite, or too large for its rounding to be.
+        weight is not finite, or so large that rounding makes it infinite.
 
     Examples
     --------
@@ -85,18 +85,18 @@ def quantize(model: ModelT) -> ModelT:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """How a quantized model differs from the one that it was made of, on some data.
+    """How a quantized model differs from the one that it was made from, on some data.
 
     Attributes
     ----------
     rows : int
         Outputs that were compared: samples, or steps of samples.
     largest_difference, mean_difference : float
-        Of the magnitudes of the differences of all numbers that came out.
+        Of the absolute differences of all output values.
     relative_rms : float
-        Root of the mean square of the differences, by that of the outputs of the first model.
+        Root mean square of the differences, divided by that of the first model's outputs.
     agreement : float or None
-        Share of the rows whose largest output is at the same place; None if they are no classes.
+        Share of the rows whose largest output is at the same place; None if they are not classes.
     bytes, quantized_bytes : int
         Of the weights in a model file.
     """
@@ -143,11 +143,11 @@ def quantization_report(
     x : array_like, or list of array_like
         At least one sample, as `predict` takes it.
     y : array_like, or list of array_like, optional
-        Of an `EncoderDecoder` the targets: the probabilities of their tokens are compared, those
-        before being given. None for a `Sequential`.
+        For an `EncoderDecoder` the targets: the probabilities of their tokens, each given the
+        tokens before it, are compared. None for a `Sequential`.
     classes : bool, optional
-        Whether outputs are scores of classes along the last axis, at least two, so that it is asked
-        which is the largest. None: if the model ends in a softmax.
+        Whether outputs are scores of at least two classes along the last axis, so that `agreement`
+        compares which is the largest. None: if the model ends in a softmax.
     batch_size, mask
         As in `Sequential.predict`. Masked steps are not compared.
 
@@ -158,10 +158,10 @@ def quantization_report(
     Raises
     ------
     TypeError
-        If one is no model.
+        If one is not a model.
     ValueError
-        If `quantized` is not quantized, outputs differ in shape, there are none, or they are no
-        classes where they should be.
+        If `quantized` is not quantized, outputs differ in shape, there are none, or they cannot
+        be `classes`.
     """
     for name, one in (("model", model), ("quantized", quantized)):
         _checks.instance(one, Model, name, "a Sequential or EncoderDecoder")

@@ -1,4 +1,4 @@
-"""Layers one after the other, trained and used in Keras' words."""
+"""A chain of layers, trained and used with Keras' names."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -39,13 +39,13 @@ __all__ = ["Sequential"]
 
 
 class Sequential(LayerStack):
-    """Layers one after the other.
+    """A chain of layers.
 
     Parameters
     ----------
     layers : sequence of Layer, optional
-        `Input` may stand first; then the model is built at once, else by the first data it sees.
-        `TextVectorization` may stand first; then the model takes strings.
+        If `Input` comes first, the model is built at once, else by the first data it sees.
+        If `TextVectorization` comes first, the model takes strings.
     seed : int, default 0
         Seeds all randomness: initial values, dropout, the order of the samples.
     dtype : {"float32", "float64"}
@@ -57,9 +57,9 @@ class Sequential(LayerStack):
     parameters : Parameters
         All weights in one flat array, and all gradients.
     epoch : int
-        Number of the last epoch that `fit` brought to its end, counted from 1; 0 before any. An
-        epoch that was interrupted does not count, and weights that `EarlyStopping` restores change
-        nothing. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
+        Number of the last epoch that `fit` completed, counted from 1; 0 before any. An epoch that
+        was interrupted does not count, and `EarlyStopping` leaves the number as it is when it
+        restores weights. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -252,9 +252,9 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        x : array_like, list of array_like, or what yields batches
-            See `Sequential`. Batches as in `Model.fit`, or of x alone; `batch_size`, `reset` and
-            `mask` have no place beside them, and the states only with `stateful`.
+        x : array_like, list of array_like, or iterable of batches
+            See `Sequential`. Batches are those of `Model.fit`, or of only x; `batch_size`, `reset`
+            and `mask` cannot be combined with them, and states only if `stateful`.
         batch_size : int, optional
             Changes the speed, not the result. None: 32.
         verbose : {0, 1, 2, "auto"} or bool
@@ -269,8 +269,8 @@ class Sequential(LayerStack):
         return_state : bool, default False
             Whether to return the state after each row's last step as well.
         stateful : bool, optional
-            Whether each batch continues the rows of the one before; then batches are of the same
-            size. None: what the recurrent layers' `stateful` says.
+            Whether each batch continues the rows of the previous one; then all batches have the
+            same size. None: as the recurrent layers' `stateful`.
         mask : array_like of bool, shape (N, T), optional
             As in `fit`.
         check_finite : bool, default True
@@ -379,7 +379,7 @@ class Sequential(LayerStack):
         return loop.output_rows(self, examples, batch_size, carried)
 
     def _document(self) -> dict[str, Any]:
-        """Return what a model file says of the layers."""
+        """Return what a model file says about the layers."""
         document: dict[str, Any] = {
             "input_shape": list(self.input_shape),
             "layers": [describe(layer) for layer in self.layers],
@@ -428,7 +428,7 @@ class Sequential(LayerStack):
         return add_reset(inputs, reset)
 
     def _is_stateful(self, stateful: bool | None) -> bool:
-        """Return whether each batch continues the rows of the one before."""
+        """Return whether each batch continues the rows of the previous one."""
         layers = self.recurrent_layers
         if stateful is None:
             kinds = {layer.stateful for layer in layers.values()}

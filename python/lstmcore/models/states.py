@@ -26,22 +26,22 @@ def check_forwards(recurrent: Mapping[str, Recurrent], name: str) -> None:
 
 
 def check_reset(network: Sequence[Layer], recurrent: Mapping[str, Recurrent], name: str) -> None:
-    """Raise ValueError, which calls the argument `name`, unless a sequence can begin anew."""
+    """Raise ValueError, which calls the argument `name`, unless sequences can be reset."""
     for layer in network:
         for part in hidden_parts(layer):
             kind = type(part).__name__
             what = f"is a {kind}" if part is layer else f"holds one of class {kind}"
             raise ValueError(
-                f"{name}: layer {layer.name!r} {what}, but has a forward of its own, which "
-                "takes and gives no state"
+                f"{name}: layer {layer.name!r} {what}, but has its own forward, which "
+                "neither takes nor returns a state"
             )
     if not recurrent:
         raise ValueError(f"{name}: the model has no recurrent layer")
     for layer in network:
         if layer.mixes_steps:
             raise ValueError(
-                f"{name}: layer {layer.name!r} makes an output of several time steps, which "
-                "must all be there; expected layers that work step by step"
+                f"{name}: layer {layer.name!r} needs several time steps for one output, which "
+                "must be in one call; expected layers that work step by step"
             )
 
 
@@ -72,15 +72,15 @@ def check_pairs(
     Parameters
     ----------
     state : mapping of str to pair of ndarray
-        As `Sequential.initial_state` makes it; `check_names` has seen it.
+        As returned by `Sequential.initial_state`; `check_names` has checked it.
     recurrent : mapping of str to Recurrent
         The layers whose states it must hold, by name.
     dtype : dtype
         The model's.
     rows : int or None
-        N; None: whatever the first pair has.
+        N; None: that of the first pair.
     name : str
-        What an error calls it.
+        Name of the argument in errors.
     intake : Intake
 
     Raises

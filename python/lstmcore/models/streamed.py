@@ -27,7 +27,7 @@ class Streamed(Examples):
 
     The fields of `Examples` are sources: anything with a shape (N, T, ...) that returns an array
     when sliced by [rows, steps], where rows are a slice or rising numbers; weights may also be
-    (N,). Their values are checked once, in blocks, unless any value is right.
+    (N,). Their values are checked once, in blocks, unless every value is valid.
     """
 
     model: Any = None
@@ -62,7 +62,7 @@ class Streamed(Examples):
             raise ValueError(f"x: expected shape {expected}, none of them 0, got {shape}")
         if getattr(first, "mask_zero", False):
             raise ValueError(
-                f"layer {first.name!r}: mask_zero=True tells lengths from all of x, which is only "
+                f"layer {first.name!r}: mask_zero=True finds lengths from all of x, which is only "
                 "possible in memory; expected an array, or mask_zero=False and weights"
             )
         if not model.built:
@@ -100,7 +100,7 @@ class Streamed(Examples):
         self.read(slice(0, 1), 0, 1)
         if rest and self.weights is None and not self.loss.labels:
             return
-        blank = np.zeros((), self.model.dtype) if rest else None  # floats need no look here
+        blank = np.zeros((), self.model.dtype) if rest else None  # floats are not checked here
         width = max(1, min(steps, BLOCK))
         height = max(1, BLOCK // width)
         for row in range(0, count, height):
@@ -112,7 +112,7 @@ class Streamed(Examples):
         return int(self.inputs.shape[0])
 
     def part(self, rows: slice) -> "Streamed":
-        """Choose consecutive samples; they stay where they are."""
+        """Choose consecutive samples; nothing is read."""
 
         def choose(source: Any) -> Any:
             return None if source is None else _Rows(source, rows.start, rows.stop)
@@ -126,7 +126,7 @@ class Streamed(Examples):
         )
 
     def without_class_weight(self) -> "Streamed":
-        """Return the same samples, of which none weighs more for its class."""
+        """Return the same samples without class weights."""
         return replace(self, class_weight=None)
 
     def batch(self, rows: Array | slice) -> Batch:
@@ -207,7 +207,7 @@ def _shape(source: Any, name: str) -> tuple[int, ...]:
 def _read(source: Any, rows: Array | slice, begin: int, end: int) -> Array:
     """Make an array of a window of `source`; of its rows, if it has no time axis."""
     order = back = None
-    if not isinstance(rows, slice):  # files want rising numbers
+    if not isinstance(rows, slice):  # files need increasing indices
         order = np.argsort(rows)
         back = np.argsort(order)
         rows = rows[order]

@@ -1,4 +1,4 @@
-"""How every model is trained and evaluated, in Keras' words."""
+"""How every model is trained and evaluated, with Keras' names."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -49,9 +49,9 @@ class Trained(Weighted):
     parameters : Parameters
         All weights in one flat array, and all gradients.
     epoch : int
-        Number of the last epoch that `fit` brought to its end, counted from 1; 0 before any. An
-        epoch that was interrupted does not count, and weights that `EarlyStopping` restores change
-        nothing. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
+        Number of the last epoch that `fit` completed, counted from 1; 0 before any. An epoch that
+        was interrupted does not count, and `EarlyStopping` leaves the number as it is when it
+        restores weights. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -98,16 +98,16 @@ class Trained(Weighted):
             function of (y_true, y_pred), such as scikit-learn's, is called with all of an epoch;
             see `lstmcore.metrics.Function`.
         weighted_metrics : as `metrics`, optional
-            Those that `sample_weight` and `class_weight` weigh as they do the loss. What `metrics`
-            name as well is called "weighted_accuracy" and so on in logs.
+            Metrics to which `sample_weight` and `class_weight` apply as they do to the loss. In
+            logs, one that `metrics` has as well is called "weighted_accuracy" and so on.
 
         Raises
         ------
         ValueError
-            If a name is unknown or the parts do not fit together, such as a loss of probabilities
-            after a last layer that makes none. What depends on the number of outputs, such as the
-            top 5 of 2 classes, is checked here if the model is built, else by `fit` before its
-            first step.
+            If a name is unknown or the parts do not fit together, such as a loss that expects
+            probabilities and a last layer that does not return any. Conditions on the number of
+            outputs, such as the top 5 of 2 classes, are checked here if the model is built, else by
+            `fit` before its first step.
 
         Notes
         -----
@@ -167,7 +167,7 @@ class Trained(Weighted):
         if self.quantized:
             raise ValueError(
                 f"{name}: a quantized model is for inference only; train the model that it was "
-                "made of and quantize that again"
+                "made from and quantize that again"
             )
 
     def _forget_training(self) -> None:
@@ -206,15 +206,15 @@ class Trained(Weighted):
 
         Parameters
         ----------
-        x : array_like, list of array_like, or what yields batches
+        x : array_like, list of array_like, or iterable of batches
             Inputs; see `Sequential`. Or a generator, an iterable such as PyTorch's `DataLoader`, or
             a sequence with ``__len__`` and ``__getitem__`` such as Keras' `PyDataset`, of tuples
             (x, y) or (x, y, sample_weight), each one batch; `y`, `sample_weight`, `batch_size`,
-            `validation_split`, `shuffle`, `reset` and `mask` have no place beside it.
+            `validation_split`, `shuffle`, `reset` and `mask` cannot be combined with it.
         y : array_like
-            Targets: (N,) or (N, T) numbers of classes; (N, U) or (N, T, U) values. Entries per time
-            step may also be a list. Numbers of any type are converted, x likewise: ids and classes
-            to int64, which must be whole, and others to the model's dtype.
+            Targets: (N,) or (N, T) class numbers; (N, U) or (N, T, U) values. Entries per time
+            step may also be a list. In x and y, numbers of any type are converted: ids and classes,
+            which must be whole, to int64, and others to the model's dtype.
         batch_size : int, optional
             None: 32.
         epochs : int, default 1
@@ -225,8 +225,8 @@ class Trained(Weighted):
         callbacks : sequence of Callback, or Callback, optional
         validation_split : float, default 0.0
             Share of the samples that is held out for evaluation; they are taken from the end.
-        validation_data : tuple, or what yields batches, optional
-            (x, y) or (x, y, sample_weight) to evaluate instead, or as `x`.
+        validation_data : tuple, or iterable of batches, optional
+            (x, y) or (x, y, sample_weight) to evaluate instead, or batches as for `x`.
         shuffle : bool, optional
             Whether the samples are shuffled before each epoch. If not, ragged samples are not
             batched by length either. None: yes, unless `stateful`.
@@ -236,13 +236,13 @@ class Trained(Weighted):
         sample_weight : array_like, shape (N,) or (N, T), optional
             Weights in the loss and in `weighted_metrics`, not in `metrics`, converted to the
             model's dtype. Where a weight is 0, y may be anything, such as NaN or -1, and metrics
-            leave out entries that are no targets.
+            ignore entries that are not valid targets.
         initial_epoch : int, default 0
-            Epoch to begin with, counted from 0, and so how many are done already; at most `epochs`.
-            If it is the attribute `epoch`, the training is resumed: callbacks of the same classes
-            go on where those of the last `fit`, or of the saved one, were.
+            Epoch to begin with, counted from 0, which is the number already done; at most `epochs`.
+            If it equals the attribute `epoch`, the training is resumed: callbacks of the same
+            classes continue from the state of those of the last `fit`, or of the saved one.
         steps_per_epoch : int, optional
-            Batches of an epoch. An iterator then continues where the epoch before stopped, and so
+            Batches of an epoch. An iterator then continues where the previous epoch stopped, and so
             does an iterable, which starts over at its end. None: all batches; an iterator, which
             can be consumed only once, then serves a single epoch.
         validation_steps : int, optional
@@ -259,28 +259,28 @@ class Trained(Weighted):
             [rows, steps] like an array, such as a ``numpy.memmap``, and is read window by window.
             None: the gradient through whole sequences.
         stateful : bool, optional
-            Whether each batch continues the rows of the one before, so that the state passes from
-            batch to batch within an epoch. Not with `shuffle`, and with whole batches only. None:
-            what the recurrent layers' `stateful` says.
+            Whether each batch continues the rows of the previous one, so that the state passes from
+            batch to batch within an epoch. Not with `shuffle`, and only with whole batches. None:
+            as the recurrent layers' `stateful`.
         state : mapping of str to LSTMState, optional
             With `stateful`, where each epoch begins; see `initial_state`. None: zeros.
         reset : array_like of bool, shape (N, T), optional
             True where a new sequence begins; a list of (T_i,) for ragged input. Not for validation
             data.
         mask : array_like of bool, shape (N, T), optional
-            For a `Sequential` and an x (N, T) of ids or (N, T, C) of values: True where a step is
-            there. The others are taken out before anything is computed, so that all layers see the
-            sequences without the gaps, as if x were a list of the rows ``x[n][mask[n]]``; likewise
-            `y` and `sample_weight` with entries per time step, of which those at gaps may be
-            anything. A reset at a step that is not there acts on the next one of its row that is.
-            Not with what `tbptt` reads window by window, and not for validation data.
+            For a `Sequential` and an x (N, T) of ids or (N, T, C) of values: True at valid steps.
+            The others are removed before anything is computed, so all layers see the sequences
+            without gaps, as if x were a list of the rows ``x[n][mask[n]]``. So are the entries per
+            time step of `y` and `sample_weight`, which may be anything at gaps. A reset at a masked
+            step applies to the row's next valid step. Not with data that `tbptt` reads window by
+            window, and not for validation data.
         check_finite : bool, default True
-            Whether NaN and infinities in x, y and `state` are refused. Steps that are not there, by
-            `mask` or past a row's end, may hold anything.
+            Whether NaN and infinities in x, y and `state` are refused. Masked steps, and steps past
+            a row's end, may hold anything.
         on_nan : {"raise", "ignore"}
-            What is done if the loss or a gradient is not finite. "raise": FloatingPointError before
-            the step is made, so that the weights are those after the step before. A
-            `TerminateOnNaN` among the callbacks decides instead.
+            What to do if the loss or a gradient is not finite. "raise": FloatingPointError before
+            the step is made, so the weights are those after the previous step. If there is a
+            `TerminateOnNaN` among the callbacks, it decides instead.
 
         Returns
         -------
@@ -294,9 +294,10 @@ class Trained(Weighted):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit; nothing is changed then, unless a later batch is at fault.
+            If something does not fit; the model is then unchanged, unless the error is in a later
+            batch.
         FloatingPointError
-            See `on_nan`. Callbacks were told that the training ended.
+            See `on_nan`. Callbacks have been notified that the training has ended.
         """
         self._check_has_optimizer("fit")
         return fitting.fit(
@@ -356,7 +357,7 @@ class Trained(Weighted):
         """The state after the last batch of the last stateful `fit`; saved with the model.
 
         None if there was none. May be set. It is stored for your use and the library never reads
-        it: ``fit(..., state=model.state)`` trains on with the steps that follow.
+        it: ``fit(..., state=model.state)`` continues training with the steps that follow.
         """
         return self._state
 
@@ -473,7 +474,7 @@ class Trained(Weighted):
         check_finite: bool = True,
         on_nan: OnNan = "raise",
     ) -> Any:
-        """Make one step of the optimizer with all samples.
+        """Make one optimizer step on all samples.
 
         Parameters
         ----------
@@ -482,8 +483,8 @@ class Trained(Weighted):
         return_dict
             As in `evaluate`.
         state : mapping of str to LSTMState, optional
-            Where the recurrent layers begin; see `initial_state`. No gradient passes to what comes
-            before. None: zeros.
+            In which the recurrent layers begin; see `initial_state`. No gradient passes to earlier
+            steps. None: zeros.
         return_state : bool, default False
             Whether to return the state after the last step as well.
         on_nan : {"raise", "ignore"}
@@ -497,7 +498,7 @@ class Trained(Weighted):
         Raises
         ------
         TypeError, ValueError
-            If something does not fit; nothing is changed then.
+            If something does not fit; the model is then unchanged.
         FloatingPointError
             See `on_nan`.
         """
@@ -525,13 +526,13 @@ class Trained(Weighted):
         flags = (check_finite, return_dict, return_state)
         return fitting.on_batch(self, loop.test_step, given, state, *flags)
 
-    # ---- what a file holds beside the weights --------------------------------------------------
+    # ---- what a file holds besides the weights -------------------------------------------------
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Texts of yours by name, saved with the model; the library never reads them.
+        """Your own texts, by name, saved with the model; the library never reads them.
 
-        A copy: set all of it anew to change it. "lstmcore" is no name for one.
+        This is a copy: to change it, set the whole mapping. The name "lstmcore" is reserved.
         """
         return dict(self._metadata)
 
@@ -540,7 +541,7 @@ class Trained(Weighted):
         self._metadata = _checks.metadata(texts)
 
     def _document(self) -> dict[str, Any]:
-        """Return what a model file says of the model's structure."""
+        """Return what a model file says about the model's structure."""
         raise NotImplementedError
 
     def save(self, path: "str | os.PathLike[str]", *, include_optimizer: bool = True) -> None:
@@ -551,7 +552,7 @@ class Trained(Weighted):
 
     @property
     def _batch_rank(self) -> int:
-        """How many axes x of one batch has; 1 for texts."""
+        """The number of axes of x for one batch; 1 for texts."""
         raise NotImplementedError
 
     def _output_rows(self, x: Any, y: Any, batch_size: int, mask: Any) -> Array:
@@ -559,7 +560,7 @@ class Trained(Weighted):
         raise NotImplementedError
 
     def _begin_epoch(self, epoch: int) -> None:
-        """Note that `fit` begins an epoch, for what depends on its number."""
+        """Note that `fit` begins an epoch, for anything that depends on its number."""
 
     def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> Examples:
         """Check samples and targets; with `windows` they may be `Streamed`."""

@@ -22,7 +22,7 @@ from lstmcore.layers.switches import SWITCHES
 
 __all__ = ["Weighted"]
 
-INITIAL_VALUES = 0  # the place of randomness beside those of the training loop
+INITIAL_VALUES = 0  # the place of randomness besides those of the training loop
 
 
 class Weighted(Checked):
@@ -118,7 +118,7 @@ class Weighted(Checked):
                     cell.precision = "int8"
         self.parameters._lock(
             "set_weights: a quantized model keeps the weights that quantize gave it; set those of "
-            "the model that it was made of and quantize that again"
+            "the model that it was made from and quantize that again"
         )
         self._quantized = True
 
@@ -152,7 +152,7 @@ class Weighted(Checked):
         ValueError
             If no layer has this name or place; the error lists the layers.
         TypeError
-            If `name` is no string or `index` no integer.
+            If `name` is not a string or `index` not an integer.
         """
         return _find_layer(self.layers, name, index)
 
@@ -160,7 +160,7 @@ class Weighted(Checked):
     def trainable(self) -> bool:
         """Whether any of the layers is trainable; setting it sets all; see `Layer.trainable`.
 
-        A model has no switch of its own beside those of its layers: after
+        A model has no switch of its own besides those of its layers: after
         ``model.trainable = False`` and ``model.layers[-1].trainable = True`` the last layer trains.
         """
         return any(layer.trainable for layer in self.layers)
@@ -258,7 +258,7 @@ class Weighted(Checked):
         if self.quantized:
             raise ValueError(
                 f"{name}: the layers of a quantized model are fixed; change the model that it was "
-                "made of and quantize that again"
+                "made from and quantize that again"
             )
 
     def _structure_changed(self) -> None:

@@ -49,7 +49,7 @@ class Backend:
 
     @classmethod
     def is_compatible(cls, model: Any, device: str = "CPU", **options: Any) -> bool:
-        """Tell whether all operators of a model are implemented."""
+        """Return whether all operators of a model are implemented."""
         try:
             cls.prepare(model, device, **options)
         except ValueError:
@@ -109,7 +109,7 @@ class Backend:
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """Tell whether `device` is the CPU, with or without a number, such as "CPU:0"."""
+        """Return whether `device` is the CPU, with or without a number, such as "CPU:0"."""
         return device.split(":")[0] == "CPU"
 
 

@@ -63,7 +63,7 @@ def add_layer(graph: Graph, layer: Layer, flow: Flow, key: str | None) -> Flow:
         reason = "its computation is not known"
         if isinstance(layer, TextVectorization):
             reason = "text is turned into ids outside the graph"
-        raise ValueError(f"a {type(layer).__name__} has no form in ONNX, since {reason}")
+        raise ValueError(f"a {type(layer).__name__} cannot be expressed in ONNX: {reason}")
     return add(graph, layer, flow, key)
 
 
@@ -79,7 +79,7 @@ def _wider(flow: Flow, width: int) -> Shape:
     return (*flow.shape[:-1], width)
 
 
-# ---- layers that process each step alone -------------------------------------------------------
+# ---- layers that process each step on its own --------------------------------------------------
 
 
 def _dense(graph: Graph, layer: Dense, flow: Flow, key: str | None) -> Flow:
@@ -123,7 +123,7 @@ def _layer_normalization(
 def _time_distributed(graph: Graph, layer: TimeDistributed, flow: Flow, key: str | None) -> Flow:
     """Fold time into the batch, and unfold it afterwards.
 
-    A layer that works on the last axis alone does not need that.
+    A layer that works only on the last axis does not need that.
     """
     inner, outer = layer.layer, graph.scope
     if type(inner) in (Dense, Dropout, LayerNormalization):

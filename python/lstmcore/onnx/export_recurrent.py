@@ -62,7 +62,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
 
 
 def _needs_scan(graph: Graph, config: LSTMConfig) -> bool:
-    """Tell whether a layer becomes a Scan; raise ValueError if it must not but has to."""
+    """Return whether a layer becomes a Scan; raise ValueError if it has to but must not."""
     if graph.recurrent == "scan":
         return True
     try:

@@ -60,7 +60,7 @@ def scan(
     Raises
     ------
     ValueError
-        If nothing written here looks at one of the options in `config`, which would be lost.
+        If the export would ignore one of the options in `config`.
     """
     watched = _Watched(config)
     config = cast(LSTMConfig, watched)

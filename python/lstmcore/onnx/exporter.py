@@ -93,7 +93,7 @@ def export(
     ValueError
         If the model is not built or too large; if an argument has a wrong value or no effect on
         this model; if `path` has the ending of another format, such as ``.keras``; or if a layer or
-        one of its options has no form in ONNX, which the error names.
+        one of its options cannot be expressed in ONNX; the error names it.
 
     Notes
     -----
@@ -153,8 +153,8 @@ def _check_text(model: Sequential, from_ids: bool) -> None:
     if texts and not from_ids:
         assert isinstance(model.vectorizer, TextVectorization)
         raise ValueError(
-            f"layer {model.vectorizer.name!r}: a TextVectorization has no form in ONNX, since text "
-            "is turned into ids outside the graph; from_ids=True exports the layers after it"
+            f"layer {model.vectorizer.name!r}: a TextVectorization cannot be expressed in ONNX: "
+            "text is turned into ids outside the graph; from_ids=True exports the layers after it"
         )
     if from_ids and not texts:
         raise ValueError("from_ids: expected False for a model without a TextVectorization")
@@ -224,7 +224,7 @@ def _outputs(graph: Graph, model: Sequential, flow: Flow) -> list[Any]:
 
 
 def _keeps_time(model: Sequential) -> bool:
-    """Tell whether the output has as many steps as the input, however many those are."""
+    """Return whether the output has as many steps as the input, however many those are."""
     before = np.arange(64)
     return bool(np.array_equal(model._output_lengths(before), before))
 

@@ -69,11 +69,11 @@ class Node:
         return self.constants[position] if position < len(self.constants) else None
 
     def has_input(self, position: int) -> bool:
-        """Tell whether the node has an input."""
+        """Return whether the node has an input."""
         return position < len(self.inputs) and self.inputs[position] != ""
 
     def has_output(self, position: int) -> bool:
-        """Tell whether an output is used."""
+        """Return whether an output is used."""
         return position < len(self.outputs) and self.outputs[position] != ""
 
     def get(self, attribute: str, default: Any = None) -> Any:

@@ -47,7 +47,7 @@ class Model:
         ----------
         inputs : mapping of str to ndarray
             Every input by its name, with the dtype that the model declares (nothing is converted),
-            and with its shape as far as that is fixed.
+            and with its shape as far as the model fixes it.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class Model:
             raise ValueError(f"inputs: missing: {', '.join(missing)}")
         if len(inputs) != len(self._names):
             unknown = ", ".join(str(name) for name in inputs if name not in self._names)
-            raise ValueError(f"inputs: expected {', '.join(self._names)}, got also {unknown}")
+            raise ValueError(f"inputs: expected {', '.join(self._names)}, but also got {unknown}")
         values = [_checked(inputs[argument.name], argument) for argument in self.inputs]
         with np.errstate(all="ignore"):  # overflow gives infinity, as in other runtimes
             results = self._program.run(values)
@@ -133,7 +133,7 @@ def _checked(value: Any, argument: Argument) -> Array:
 
 
 ROOM = 1 << 16
-"""A result that is a view may keep at most this many bytes alive beside its own."""
+"""A result that is a view may keep at most this many bytes alive besides its own."""
 
 
 def _apart(result: Any, others: list[Array]) -> Array:

@@ -109,7 +109,7 @@ def compile_graph(graph: Any, scope: Scope) -> Program:
     ------
     ValueError
         If a node uses an unknown value, or its attributes are wrong. Operators that are not
-        implemented are no error yet; they are recorded in the scope.
+        implemented are not an error yet; they are recorded in the scope.
     """
     for tensor in graph.initializer:
         scope.constants[tensor.name] = _frozen(array_of(tensor, tensor.name))

@@ -1,4 +1,4 @@
-"""The names of a graph's values: what is known of each, and which graphs use it."""
+"""The names of a graph's values: what is known about each, and which graphs use it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Scope:
         return self.parent.shape(name)
 
     def knows(self, name: str) -> bool:
-        """Tell whether a value has this name."""
+        """Return whether a value has this name."""
         here = name in self.names or name in self.constants
         return here or (self.parent is not None and self.parent.knows(name))
 

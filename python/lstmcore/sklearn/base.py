@@ -206,7 +206,7 @@ class SequenceEstimator(BaseEstimator):
         if not weights.any():
             raise ValueError("sample_weight: expected some that are not zero, got all zero")
         if not np.isfinite(weights).all():
-            raise ValueError("sample_weight: expected finite numbers, also times class_weight")
+            raise ValueError("sample_weight: expected finite numbers, also after class_weight")
         if incremental:  # or only ratios within one call would matter
             return cast(weights, np.dtype(self.dtype), "sample_weight")
         with np.errstate(over="ignore"):

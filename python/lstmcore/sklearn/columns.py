@@ -14,7 +14,7 @@ DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.tim
 
 DATE = re.compile(r"\s*\d{1,4}([-/.]\d{1,2}[-/.]\d{1,4}|-\d{1,2}\s*$|\s?Q[1-4])")
 
-ON_TEXT = "drop it, or encode it, as by sklearn.preprocessing.OneHotEncoder"
+ON_TEXT = "drop it, or encode it, as with sklearn.preprocessing.OneHotEncoder"
 
 
 def column_names(values: Any) -> list[Any] | None:
@@ -45,7 +45,7 @@ def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
     name : str
         Their name in errors.
     on_text : str
-        Advice that an error about text gives.
+        Advice for errors about text.
     """
     columns = column_names(values)
     if columns is not None:
@@ -60,13 +60,13 @@ def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
         for number in range(array.shape[-1]):
             _refuse(_kind(array[..., number]), f"column {number}", name, on_text)
     else:
-        _refuse(_kind(array), "the whole" if label is None else f"column {label!r}", name, on_text)
+        _refuse(_kind(array), "the array" if label is None else f"column {label!r}", name, on_text)
 
 
 def _refuse(kind: str | None, place: str, name: str, on_text: str) -> None:
     if kind == "dates":
         raise ValueError(
-            f"{name}: expected numbers, but {place} holds dates; drop it, or make numbers of it "
+            f"{name}: expected numbers, but {place} holds dates; drop it, or convert it to numbers "
             "that mean something to a model, such as the month or the day of the week"
         )
     if kind == "text":

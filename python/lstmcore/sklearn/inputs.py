@@ -145,7 +145,7 @@ def cast(values: Array, dtype: "np.dtype[Any]", name: str) -> Array:
 
 
 def read_panel(estimator: Any, x: Any, *, reset: bool) -> Panel:
-    """Check sequences and bring them to a `Panel` of float32 or float64.
+    """Check sequences and convert them to a `Panel` of float32 or float64.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ def constant_loss(loss: str, targets: Array, weights: Array | None) -> float:
 
 
 class LSTMRegressor(RegressorMixin, SequenceEstimator):
-    """Predict one or several numbers for each sequence by an LSTM.
+    """Predict one or several numbers for each sequence with an LSTM.
 
     Parameters
     ----------

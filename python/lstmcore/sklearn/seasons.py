@@ -141,7 +141,7 @@ def _drift(values: Array, origins: Array, ahead: int) -> Array:
 
 
 def _repeat(values: Array, origins: Array, ahead: int, *, lag: int, moved: bool = False) -> Array:
-    """Repeat the values of `lag` steps ago; if `moved`, add the rise of the last value since."""
+    """Repeat the values from `lag` steps ago; if `moved`, add the rise of the last value since."""
     forecast = values[origins + ahead - lag * (ahead // lag + 1)]
     if moved:
         forecast = forecast + values[origins - 1] - values[origins - 1 - lag]

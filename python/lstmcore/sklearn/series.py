@@ -42,7 +42,7 @@ class Series:
 
 
 def is_list(values: Any) -> bool:
-    """Tell a list of series from a list of numbers."""
+    """Return whether `values` is a list of series rather than of numbers."""
     return isinstance(values, (list, tuple)) and any(
         isinstance(one, (list, tuple)) or len(getattr(one, "shape", ())) > 0 for one in values
     )
@@ -62,7 +62,7 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool, x_name: str = "
     reset : bool
         Whether to describe the series instead of comparing them with those that `fit` saw.
     x_name : str
-        Name of `x` in errors. Exogenous columns of `y` are called so instead.
+        Name of `x` in errors. Errors about exogenous columns in `y` name `y`.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool, x_name: str = "
     names = forecaster.target
     if names is not None and x is not None:
         raise ValueError(
-            f"{x_name}: expected None, since the columns of y beside target are exogenous"
+            f"{x_name}: expected None, since the columns of y other than target are exogenous"
         )
     found = []
     beside = _beside(x, len(rows), several, x_name)
@@ -112,7 +112,7 @@ def read_series(forecaster: Any, y: Any, x: Any, *, reset: bool, x_name: str = "
             targets = [names] if isinstance(names, str) else forecaster._names[0]
             _name_features(forecaster, targets, forecaster._names[1])
         _check_columns(one, values, forecaster.n_targets_, forecaster._names[0], "y")
-        kind = "" if names is None else " beside target"
+        kind = "" if names is None else " besides target"
         _check_columns(more, columns, forecaster.n_exogenous_, forecaster._names[1], x_name, kind)
         if (values.ndim == 1) != forecaster._flat:
             shape = "(T,)" if forecaster._flat else f"(T, {forecaster.n_targets_})"
@@ -198,7 +198,7 @@ def _divide(frame: Any, target: Any) -> tuple[Any, Any]:
 
 
 def _in_order(frame: Any, names: list[Any] | None, others: bool = False) -> Any:
-    """Reorder a frame's columns as `names`, if it has these, and with `others` perhaps more."""
+    """Reorder a frame's columns as `names` if it has exactly these or, with `others`, more."""
     given = column_names(frame)
     if names is None or given is None or given == names:
         return frame

@@ -40,7 +40,7 @@ class WindowEstimator(SequenceEstimator):
 
     @property
     def _known(self) -> bool:
-        """Tell whether the model sees exogenous columns of the steps that it forecasts."""
+        """Return whether the model sees exogenous columns of the steps that it forecasts."""
         return bool(self.exogenous == "known" and self.n_exogenous_ > 0)
 
     def _kept(self) -> int:

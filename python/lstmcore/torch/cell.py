@@ -140,7 +140,7 @@ class LSTMCell(Recurrent):
         if not batched:
             input = input.unsqueeze(0)
             if reset is not None:
-                raise ValueError("reset: expected None beside an unbatched input; pass no state")
+                raise ValueError("reset: expected None alongside an unbatched input; pass no state")
         batch = input.size(0)
         if batched:
             self._expect_state(h, c, (batch,), "N, ")

@@ -1,4 +1,4 @@
-"""The engine as an operator that ``torch.compile`` and ``torch.export`` put into graphs as it is.
+"""The engine as an operator that ``torch.compile`` and ``torch.export`` put into graphs unchanged.
 
 Such an operator takes and returns tensors, numbers and strings, and computes the shapes of its
 results without running. The tape is one of the tensors (`lstmcore.torch.tapes`). A compiled graph
@@ -37,7 +37,7 @@ _BACKWARD = (
 def lstm(
     x: Any, h: Any, c: Any, weights: Sequence[Any], description: Sequence[Any], keep: bool
 ) -> tuple[Any, Any, Any]:
-    """Return y, h and c as `lstmcore.torch.autograd.lstm` does, by the operator."""
+    """Return y, h and c as `lstmcore.torch.autograd.lstm` does, through the operator."""
     y, h_after, c_after, _ = torch.ops.lstmcore.lstm(x, h, c, list(weights), *description, keep)
     return y, h_after, c_after
 

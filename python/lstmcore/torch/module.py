@@ -39,7 +39,7 @@ class LSTM(Recurrent):
     dtype : torch.float32 or torch.float64, optional
         None: PyTorch's default.
     recompute : int or "sqrt", optional
-        For the backward, store the state only once in so many steps, and recompute the steps
+        For the backward, store the state only once in this many steps, and recompute the steps
         between; see `functional.lstm`.
     **options
         Options of `LSTMConfig` that ``torch.nn.LSTM`` does not have.
@@ -194,7 +194,7 @@ class LSTM(Recurrent):
         batch_axis = 0 if self.batch_first else 1
         if not batched:
             if lengths is not None:
-                raise ValueError("lengths: expected None beside one sequence; pass input[:length]")
+                raise ValueError("lengths: expected None with one sequence; pass input[:length]")
             reset, mask = _batched_flags(reset, mask, input.size(0), batch_axis)
             input = input.unsqueeze(batch_axis)
             h, c = _batched_state(h, "hx[0]"), _batched_state(c, "hx[1]")
@@ -281,8 +281,8 @@ def _refuse_steps(lengths: Any, reset: Any, mask: Any) -> None:
     """Raise ValueError if one of the arguments is not None."""
     if not (lengths is None and reset is None and mask is None):
         raise ValueError(
-            "lengths, reset, mask: expected none beside a PackedSequence, which has lengths; pass "
-            "the padded tensor with lengths=... instead"
+            "lengths, reset, mask: expected none alongside a PackedSequence, which has lengths; "
+            "pass the padded tensor with lengths=... instead"
         )
 
 
@@ -302,7 +302,6 @@ def _batched_state(part: Any, name: str) -> Any:
     expect_tensor(part, name)
     if part.dim() != 2:
         raise ValueError(
-            f"{name}: expected (layers * D, H) beside an unbatched input (T, C), "
-            f"got {shape_of(part)}"
+            f"{name}: expected (layers * D, H) with an unbatched input (T, C), got {shape_of(part)}"
         )
     return part.unsqueeze(1)

@@ -23,7 +23,7 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
 
     The modules remain the same objects and become `LSTM` and `LSTMCell`. Parameters, names, hooks,
     and references that an optimizer or another part of the model holds remain valid. Results are
-    the same but for rounding.
+    the same except for rounding.
 
     Parameters
     ----------

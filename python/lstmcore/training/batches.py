@@ -1,4 +1,4 @@
-"""Where batches come from: samples in memory, or whatever yields one batch after the other."""
+"""Where batches come from: samples in memory, or an iterable that yields batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 BATCH_SIZE = 32
-"""Rows of a batch if nobody says how many."""
+"""Rows of a batch by default."""
 
 _NO_BATCHES = (np.ndarray, tuple, str, bytes, Mapping, Set, range, type(None))
 _EXPORTS = ("__array__", "__array_interface__", "__dlpack__", "to_numpy")
@@ -37,7 +37,7 @@ class Source(Protocol):
 
     @property
     def steps(self) -> int | None:
-        """Batches of an epoch; None if that shows only at its end."""
+        """Batches of an epoch; None if the number is known only at its end."""
 
     def batches(self, seed: int | None = None) -> "Iterator[tuple[Examples, Array | slice]]":
         """Yield the batches of one epoch: rows of samples; `seed` is that of a random order."""
@@ -52,11 +52,11 @@ class InMemory:
     examples : Examples
     batch_size : int
     bucket : bool
-        Whether batches shall hold samples of similar lengths.
+        Whether to put samples of similar lengths into a batch.
     limit : int or None
         How many of the batches make an epoch; None: all.
     name : str
-        What an error calls `limit`.
+        Name of `limit` in errors.
     """
 
     examples: Examples
@@ -88,25 +88,25 @@ class InMemory:
 
 
 class Iterated:
-    """Batches that something else makes: a generator, an iterable, a sequence of batches.
+    """Batches from the caller: a generator, an iterable, a sequence of batches.
 
-    What can be walked through once goes on where the epoch before stopped. What can be iterated
-    anew begins anew in each epoch; with a number of steps it, too, goes on, and begins anew where
-    it ends, unless each epoch shall have the same batches.
+    An iterator, which can be consumed only once, continues where the previous epoch stopped. An
+    iterable starts over in each epoch; with a number of steps it continues too, and starts over at
+    its end, unless every epoch must have the same batches.
 
     Parameters
     ----------
     x : iterator, iterable, or object with __len__ and __getitem__
     prepare : callable
-        From what `x` yields to checked `Examples`.
+        Converts an item of `x` to checked `Examples`.
     name : str
-        What an error calls `x`.
+        Name of `x` in errors.
     steps : int or None
         Batches of an epoch; None: all.
     argument : str
-        What an error calls `steps`.
+        Name of `steps` in errors.
     same : bool, default False
-        Whether every epoch begins anew, as for validation, whose figures shall be comparable.
+        Whether every epoch starts over, as for validation, so that its results are comparable.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Iterated:
         self.argument, self.same = argument, same
         self.once = hasattr(x, "__next__")
         self._walk: Iterator[Any] | None = None
-        self._first: list[Examples] = []  # looked at before its turn
+        self._first: list[Examples] = []  # a batch that `peek` took before its turn
         self._number = 0  # of the batch within its walk
 
     @property
@@ -137,8 +137,8 @@ class Iterated:
         if self.once and self.limit is None and epochs > 1:
             raise ValueError(
                 f"{self.argument}: expected the number of batches of an epoch, since {self.name} "
-                "is an iterator (such as a generator), which can be walked through once only or "
-                f"never ends; got None for {epochs} epochs. Or pass what can be iterated anew: a "
+                "is an iterator (such as a generator), which can be consumed only once or never "
+                f"ends; got None for {epochs} epochs. Or pass something that can start over: a "
                 "DataLoader, a sequence with __len__ and __getitem__, an object with __iter__"
             )
 
@@ -159,13 +159,13 @@ class Iterated:
             if examples is None and self.limit is None:
                 break
             before = self._number
-            if examples is None and not self.once:  # begin anew
+            if examples is None and not self.once:  # start over
                 examples = self._next()
             if examples is None:
                 raise ValueError(
                     f"{self.name}: expected {self.limit} batches in each epoch ({self.argument}), "
-                    f"but it ended after {before} batches, {made} into an epoch; pass what can be "
-                    "iterated anew, or ask for fewer"
+                    f"but it ended after {before} batches, {made} into an epoch; pass something "
+                    "that can start over, or ask for fewer"
                 )
             made += 1
             yield examples, slice(None)
@@ -175,12 +175,12 @@ class Iterated:
             self._end()
 
     def _end(self) -> None:
-        """End the walk, so that the next batch is the first of another one."""
+        """End this pass over `x`, so that the next batch is the first of another pass."""
         self._walk = None
         _tell(self.x, "on_epoch_end")
 
     def _next(self) -> Examples | None:
-        """Take the next batch of the walk; None where it ends."""
+        """Take the next batch of this pass; None at its end."""
         if self._first:
             return self._first.pop()
         if self._walk is None:
@@ -206,7 +206,7 @@ def is_batches(x: Any, rank: int, lone: bool = False) -> bool:
     ----------
     x : anything
     rank : int
-        That of the model's x. A list of tuples whose first entries have it is one of batches, too.
+        That of the model's x. A list of tuples whose first entries have this rank holds batches.
     lone : bool, default False
         Whether targets are missing unless they are in `x`: then a list of tuples (x, y) of arrays
         of any rank is meant as batches.
@@ -251,23 +251,23 @@ def is_streamed(values: Any) -> bool:
 
 
 def refuse_beside(**given: Any) -> None:
-    """Raise ValueError if one of the arguments that have no place beside batches is not None."""
+    """Raise ValueError if an argument is given that cannot be combined with batches."""
     reasons = {
         "y": "each batch is a tuple (x, y); if x is a sequence of rows, pass list(x)",
         "sample_weight": "each batch may be a tuple (x, y, sample_weight)",
-        "batch_size": "the batches are as large as they come",
-        "validation_split": "no one knows where the last part begins; use validation_data",
+        "batch_size": "each batch has the size in which it arrives",
+        "validation_split": "it is not known where the last part begins; use validation_data",
         "shuffle": "the batches come in their own order; shuffle where they are made",
         "reset": "it is for samples in memory",
         "mask": "it is for samples in memory; leave steps out, as in lists of rows",
         "state": "batches that do not continue each other begin with zeros; with stateful=True "
-        "it is that before the first",
-        "return_state": "only with stateful=True does one state follow from all batches",
+        "it is the state before the first",
+        "return_state": "only with stateful=True is there one state after all batches",
     }
     for name, value in given.items():
         if value is not None:
             raise ValueError(
-                f"{name}: expected none beside x that yields batches, since {reasons[name]}"
+                f"{name}: expected none alongside x that yields batches, since {reasons[name]}"
             )
 
 
@@ -281,8 +281,8 @@ def parts_of(item: Any) -> tuple[Any, Any, Any]:
     x, y, *weights = item
     if getattr(y, "ndim", None) == 0 or isinstance(y, (int, float, str)):
         raise ValueError(
-            f"y: expected the targets of a batch, got a single one, {_checks.describe(y)}; what x "
-            "yields must be batches of samples, not samples"
+            f"y: expected the targets of a batch, got a single one, {_checks.describe(y)}; x must "
+            "yield batches of samples, not samples"
         )
     return x, y, weights[0] if weights else None
 
@@ -310,7 +310,7 @@ def joined(outputs: list[Any]) -> Any:
 
 
 def _walk(x: Any, limited: bool, argument: str) -> Iterator[Any]:
-    # Keras' PyDataset, which counts its batches, iterates for ever if it has no number of them.
+    # Keras' PyDataset, which counts its batches, iterates forever if their number is not set.
     if not _counts(x) and (hasattr(x, "__iter__") or hasattr(x, "__next__")):
         return iter(x)
     length = _length(x)
@@ -356,7 +356,7 @@ def _rank(value: Any) -> int:
 
 
 def _refuse_single_samples(x: Any, name: str) -> None:
-    """Refuse PyTorch's data sets, which hold samples, and are made batches by a loader."""
+    """Refuse PyTorch's data sets, which hold samples that only a loader turns into batches."""
     for kind in type(x).__mro__:
         if kind.__name__ == "Dataset" and kind.__module__.startswith("torch.utils.data"):
             raise TypeError(

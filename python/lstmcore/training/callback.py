@@ -52,7 +52,7 @@ class Callback(Checked):
         return f"{type(self).__name__} asked for it"
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a resumed training needs of this callback to continue as if uninterrupted.
+        """Return what a resumed training needs from this callback to continue as if uninterrupted.
 
         Returns
         -------
@@ -75,7 +75,7 @@ class Callback(Checked):
         """Called when `fit` begins."""
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Called when `fit` ends, also by an error or an interruption."""
+        """Called when `fit` ends, even after an error or an interruption."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called when an epoch begins; `epoch` counts from 0."""

@@ -1,4 +1,4 @@
-"""Callbacks: told of every epoch and batch of a training, they watch, save and steer."""
+"""Callbacks: notified of every epoch and batch, they watch, save and steer the training."""
 
 import inspect
 import math
@@ -43,20 +43,20 @@ class EarlyStopping(Monitoring):
     monitor : str, default "val_loss"
         Its name in the logs.
     min_delta : float, default 0.0
-        Smaller changes are no improvement.
+        Smaller changes do not count as an improvement.
     patience : int, default 0
         Epochs without improvement after which training stops.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": what the metric says
-        of itself, else greater for a name with "acc".
+        Whether smaller or greater is better; "auto": as the metric declares, else greater for a
+        name that contains "acc".
     baseline : float, optional
-        What the figure must improve on too.
+        A value that the figure must improve on as well.
     restore_best_weights : bool, default False
         Whether the model has the weights of its best epoch after `fit`, however `fit` ended:
         stopped, after its last epoch, by an error or an interruption. `Model.epoch` still counts
         the epochs trained; `History.restored_epoch` says whose weights these are.
     start_from_epoch : int, default 0
-        Epochs before this one are not looked at.
+        Epochs before this one are ignored.
     verbose : {0, 1}, default 0
         1: a line when it stops the training, and when it restores weights.
 
@@ -87,7 +87,7 @@ class EarlyStopping(Monitoring):
         self._begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Begin anew.
+        """Reset the callback.
 
         Raises
         ------
@@ -112,13 +112,13 @@ class EarlyStopping(Monitoring):
         """Return the best figure, its epoch and weights, and the epochs without improvement."""
         state = {**self._monitor.get_state(), "wait": self.wait, "best_epoch": self.best_epoch}
         if self.stopped_epoch is not None:
-            state["wait"] = 0  # whoever goes on after all, waits anew
+            state["wait"] = 0  # if training continues after all, patience starts over
         if self._best_weights is not None:
             state["best_weights"] = self._best_weights
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `get_state` gave, if it is about the same figure."""
+        """Restore what `get_state` returned, if it is about the same figure."""
         if not self._monitor.fits(state):
             return
         self._monitor.set_state(state)
@@ -136,7 +136,7 @@ class EarlyStopping(Monitoring):
             self._best_weights = weights
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Look at the figure."""
+        """Check the figure."""
         if epoch < self.start_from_epoch:
             return
         value = self._monitor.value(logs)
@@ -164,15 +164,15 @@ class EarlyStopping(Monitoring):
 
 
 class ModelCheckpoint(Monitoring):
-    """Save the model after epochs; from such a file training can go on.
+    """Save the model after epochs; training can continue from such a file.
 
     Parameters
     ----------
     filepath : str or path
-        May hold "{epoch}", counted from 1, and names of the logs: "{epoch:02d}-{val_loss:.3f}".
+        May contain "{epoch}", counted from 1, and names of the logs: "{epoch:02d}-{val_loss:.3f}".
         An ending of another format, such as ``.keras``, is refused.
     monitor : str, default "val_loss"
-        What `save_best_only` looks at.
+        The figure that `save_best_only` compares.
     save_best_only : bool, default False
         Whether only epochs are saved in which the figure is the best so far.
     mode : {"auto", "min", "max"}, default "auto"
@@ -217,12 +217,12 @@ class ModelCheckpoint(Monitoring):
         return self._monitor.get_state() if self.save_best_only else {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `get_state` gave, if it is about the same figure."""
+        """Restore what `get_state` returned, if it is about the same figure."""
         if self._monitor.fits(state):
             self._monitor.set_state(state)
 
     def judge(self, logs: Logs) -> None:
-        """Find out whether this epoch is to be saved."""
+        """Determine whether this epoch is to be saved."""
         self._due = not self.save_best_only or self._monitor.improves(self._monitor.value(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -255,13 +255,13 @@ class ReduceLROnPlateau(Monitoring):
     factor : float, default 0.1
         What the rate is multiplied by, in (0, 1).
     patience : int, default 10
-        Epochs without improvement before that.
+        Epochs without improvement before the rate is lowered.
     mode : {"auto", "min", "max"}, default "auto"
         As in `EarlyStopping`.
     min_delta : float, default 1e-4
-        Smaller changes are no improvement.
+        Smaller changes do not count as an improvement.
     cooldown : int, default 0
-        Epochs after a change that are not counted.
+        Epochs after a change that do not count.
     min_lr : float, default 0.0
         The rate stays at least this.
     verbose : {0, 1}, default 0
@@ -289,7 +289,7 @@ class ReduceLROnPlateau(Monitoring):
         self._begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Begin anew.
+        """Reset the callback.
 
         Raises
         ------
@@ -309,14 +309,14 @@ class ReduceLROnPlateau(Monitoring):
         return {**self._monitor.get_state(), "wait": self.wait, "cooling": self.cooling}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `get_state` gave, if it is about the same figure."""
+        """Restore what `get_state` returned, if it is about the same figure."""
         if self._monitor.fits(state):
             self._monitor.set_state(state)
             self.wait = _checks.integer(state["wait"], "wait", 0)
             self.cooling = _checks.integer(state["cooling"], "cooling", 0)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Look at the figure."""
+        """Check the figure."""
         rate = _plain_rate(self.model, "ReduceLROnPlateau")
         logs["learning_rate"] = rate
         improved = self._monitor.improves(self._monitor.value(logs))
@@ -380,11 +380,11 @@ class CSVLogger(Callback):
     separator : str, default ","
         One character.
     append : bool, default False
-        Whether to go on in a table that is there, instead of replacing it: figures go under their
-        names in its header, with empty fields where there is none. Figures that the header lacks
-        are refused, before training begins where they are known by then. A last line that was not
-        written to its end (too few fields, or half a number) is dropped, with a warning; one that
-        only lacks its line end is kept.
+        Whether to continue an existing table instead of replacing it: figures go under their names
+        in its header, with empty fields for missing ones. Figures that the header lacks are
+        refused, before training begins if they are known by then. An incomplete last line (too few
+        fields, or half a number) is dropped, with a warning; one that lacks only its line end is
+        kept.
     """
 
     def __init__(
@@ -408,7 +408,7 @@ class CSVLogger(Callback):
         Raises
         ------
         ValueError
-            If there is a table to go on with, and its header lacks a figure.
+            If there is a table to continue, and its header lacks a figure.
         """
         self._table = LogTable(self.path, self.separator, self.append)
         try:
@@ -436,7 +436,7 @@ class TerminateOnNaN(Callback):
         return "the loss was not a finite number"
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Look at the loss."""
+        """Check the loss."""
         if not math.isfinite(logs["loss"]):
             self.model.stop_training = True
 
@@ -473,7 +473,7 @@ class LambdaCallback(Callback):
 def _arguments_of(
     schedule: Callable[..., Any], epoch: int, rate: float
 ) -> tuple[int, float] | tuple[int]:
-    """Return what `schedule` is called with: epoch and rate or, if it takes but one, the epoch.
+    """Return what `schedule` is called with: epoch and rate or, if it takes only one, the epoch.
 
     Raises
     ------

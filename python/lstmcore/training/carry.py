@@ -23,7 +23,7 @@ class Carry:
         Whether the state also passes from batch to batch.
     first : dict of str to LSTMState
         The state before the first batch or, if not `stateful`, with an entry for each sample; what
-        is not in it is zero.
+        has no entry is zero.
     """
 
     tbptt: int | None = None
@@ -32,13 +32,13 @@ class Carry:
 
 
 class Walk:
-    """One walk over all batches, which hands the state on."""
+    """One walk over all batches, which passes the state on."""
 
     def __init__(self, carry: Carry) -> None:
         self.carry, self.state = carry, carry.first
 
     def check_rows(self, count: int) -> None:
-        """Raise ValueError unless a batch of so many rows can continue the one before."""
+        """Raise ValueError unless a batch of `count` rows can continue the previous one."""
         if self.carry.stateful and self.state:
             before = next(iter(self.state.values())).h.shape[1]
             if count != before:

@@ -73,7 +73,7 @@ class Compiled:
             raise ValueError(f"metrics: expected different names, got {', '.join(keys[1:])}")
         if found and isinstance(chosen_loss, SequenceLoss) and not chosen_loss.has_metrics:
             raise ValueError(
-                f"metrics: expected none beside {type(chosen_loss).__name__}, whose targets are "
+                f"metrics: expected none alongside {type(chosen_loss).__name__}, whose targets are "
                 "sequences of other lengths than the outputs"
             )
         step_loss, takes_logits = chosen_loss.behind(last_activation)
@@ -90,7 +90,7 @@ class Compiled:
         return cls(optimizer, chosen_loss, found, step_loss, takes_logits, with_weights)
 
     def check_outputs(self, units: int) -> None:
-        """Raise ValueError if a metric cannot judge `units` outputs beside this loss."""
+        """Raise ValueError if a metric cannot judge `units` outputs with this loss."""
         loss = self.loss
         if units in self.checked or isinstance(loss, SequenceLoss):
             return
@@ -105,7 +105,7 @@ class Compiled:
         self.checked.add(units)
 
     def for_activation(self, last_activation: str) -> "Compiled":
-        """Make this anew for a model that ends in another activation; the optimizer stays."""
+        """Make this again for a model that ends in another activation; the optimizer stays."""
         plain = [metric for metric in self.metrics if metric not in self.weighted]
         return self.make(self.optimizer, self.loss, plain, last_activation, self.weighted)
 
@@ -148,7 +148,7 @@ class Compiled:
             [_make_metric(entry, known, known_losses) for entry in entries] for entries in lists
         )
         if not isinstance(optimizer, Optimizer):
-            raise ValueError(f"compile: {type(optimizer).__name__} is no optimizer")
+            raise ValueError(f"compile: {type(optimizer).__name__} is not an optimizer")
         return cls.make(optimizer, loss, plain, last_activation, weighted)
 
 
@@ -159,7 +159,7 @@ def _entries(given: Metrics) -> list[MetricLike]:
 
 
 def _get_weighted(entry: MetricLike, loss: Loss, taken: Collection[str]) -> Metric:
-    """Find a metric that stands among `weighted_metrics`.
+    """Find a metric of `weighted_metrics`.
 
     Made here of a name, a loss or a function that `metrics` have as well, it is called
     "weighted_accuracy", as in Keras; one that the user made keeps its name.

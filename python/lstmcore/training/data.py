@@ -40,7 +40,7 @@ class Ragged:
     values : ndarray, shape (sum of lengths, ...)
     lengths : ndarray of int64, shape (N,)
     starts : ndarray of int64, shape (N,), optional
-        Where in `values` each row begins; None: where the one before ends.
+        Where in `values` each row begins; None: where the previous one ends.
     """
 
     def __init__(self, values: Array, lengths: Array, starts: Array | None = None) -> None:
@@ -91,7 +91,7 @@ class Ragged:
         return f"[{row}][{', '.join(map(str, (step, *index[1:])))}]"
 
     def take(self, rows: Array | slice) -> "Ragged":
-        """Choose rows; their values stay where they are."""
+        """Choose rows, without copying their values."""
         return Ragged(self.values, self.lengths[rows], self.starts[rows])
 
     def padded(self, steps: int | None = None) -> Array:
@@ -113,16 +113,16 @@ class Batch:
 
     Attributes
     ----------
-    inputs : ndarray, shape (N, ...), or what else the model's `forward` takes
+    inputs : ndarray, shape (N, ...), or whatever else the model's `forward` takes
     lengths : ndarray of int64, shape (N,), or None
     targets : ndarray or None
-        (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values.
+        (N,) or (N, T) class numbers, or (N, U) or (N, T, U) values.
     weights : ndarray or None
         (N,) or (N, T).
     reset : ndarray of bool, shape (N, T), or None
         Where new sequences begin.
     target_lengths : ndarray of int64, shape (N,), or None
-        Of targets (N, S) that are sequences of lengths of their own, for a `SequenceLoss`.
+        Of targets (N, S) that are sequences with their own lengths, for a `SequenceLoss`.
     known : ndarray of bool, shape (N,) or (N, T), or None
         True where a target is known; elsewhere weights are 0. None: everywhere.
     """
@@ -193,7 +193,7 @@ class Examples:
         )
 
     def without_class_weight(self) -> "Examples":
-        """Return the same samples, of which none weighs more for its class."""
+        """Return the same samples without class weights."""
         return replace(self, weights=self.sample_weights)
 
     def batch(self, rows: Array | slice) -> Batch:
@@ -281,7 +281,7 @@ def batch_rows(
     seed : int or None
         Of a random order; None: the given order.
     bucket : bool
-        Whether batches shall hold samples of similar lengths. Without a seed all samples are then
+        Whether to put samples of similar lengths into a batch. Without a seed all samples are then
         sorted by length.
 
     Yields
@@ -326,7 +326,7 @@ def _chunks(values: Array, size: int) -> list[Array]:
 def rows_of(values: Any, name: str) -> Any:
     """Return what another library's object holds: an array, or a list of the rows of a column.
 
-    A table stays what it is, since it knows the names of its columns.
+    A table stays as it is, since it knows the names of its columns.
     """
     if type(values) is np.ndarray and values.dtype.kind != "O":
         return values
@@ -339,7 +339,7 @@ def rows_of(values: Any, name: str) -> Any:
 
 
 def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
-    """Bring inputs to an array of numbers or to `Ragged`, of the type that they have.
+    """Convert inputs to an array of numbers or to `Ragged`, of the type that they have.
 
     Parameters
     ----------
@@ -347,13 +347,13 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         A list (or a column of a table) of rows (T_i,) of ids or (T_i, C) of values is ragged.
     kind : {"ids", "floats"}
     name : str
-        What an error calls it.
+        Name of the argument in errors.
     intake : Intake
 
     Raises
     ------
     TypeError
-        If they are no numbers.
+        If they are not numbers.
     ValueError
         If `x` has no sample, or rows do not fit together.
     """
@@ -374,7 +374,7 @@ def read_inputs(x: Any, kind: str, name: str, intake: Intake) -> Rows:
         if isinstance(given, os.PathLike):
             call = f"; {READ_FIRST}"
         raise TypeError(
-            f"{name}: expected an array, a list of rows, or what yields batches: a generator, an "
+            f"{name}: expected an array, a list of rows, or a source of batches: a generator, an "
             "iterable such as a DataLoader, or a sequence with __len__ and __getitem__; got "
             f"{_checks.describe(given)}{call}"
         )
@@ -415,7 +415,7 @@ def typed(
 
 
 def prepare_inputs(x: Any, kind: str, dtype: "np.dtype[Any]", name: str, intake: Intake) -> Rows:
-    """Bring inputs to an array of the model's type or to `Ragged`; see `read_inputs`.
+    """Convert inputs to an array of the model's type or to `Ragged`; see `read_inputs`.
 
     Raises
     ------
@@ -448,7 +448,7 @@ def _explained(x: list[Any] | tuple[Any, ...], y: Any) -> Iterator[None]:
             raise
         raise type(error)(
             f"{error}; if x is meant as {len(x)} inputs of {shapes[0][0]} samples, a model has one "
-            "input: join them by numpy.concatenate(x, axis=-1)"
+            "input: join them with numpy.concatenate(x, axis=-1)"
         ) from error
 
 

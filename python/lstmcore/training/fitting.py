@@ -126,7 +126,7 @@ def fit(
         carry = model._carry(tbptt, stateful, state, count, intake)
         shuffle = _checks.flag(not carry.stateful if shuffle is None else shuffle, "shuffle")
         if carry.stateful and shuffle:
-            raise ValueError("shuffle: expected False, since each batch continues the one before")
+            raise ValueError("shuffle: expected False, since each batch continues the previous one")
         source = _source(training, "x", carry, rows, shuffle, steps, "steps_per_epoch")
         validation: Source | None = None
         if held_out is not None:
@@ -252,7 +252,7 @@ def on_batch(
 def _are_batches(model: Trainable, samples: Samples) -> bool:
     """Return whether `samples.x` yields batches of samples."""
     if isinstance(samples.x, list) and samples.y is not None:
-        return False  # rows beside their targets
+        return False  # rows with their targets
     return is_batches(samples.x, model._batch_rank, lone=True)
 
 
@@ -297,7 +297,7 @@ def _refuse_pair(x: Any) -> None:
         return
     if all(hasattr(part, "__len__") and not isinstance(part, (str, bytes)) for part in x):
         raise ValueError(
-            f"y: expected targets, got None beside x that is a {type(x).__name__} of {len(x)}; "
+            f"y: expected targets, got None alongside x that is a {type(x).__name__} of {len(x)}; "
             + (
                 "pass x and y as two arguments: fit(x, y)"
                 if len(x) == 2

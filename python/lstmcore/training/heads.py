@@ -1,4 +1,4 @@
-"""Which last layers go with which losses: what cannot learn is refused before it trains."""
+"""Which last layers fit which losses: models that cannot learn are refused before training."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,14 @@ __all__ = ["check_head", "head_of"]
 PROBABILITIES = ("sigmoid", "softmax")
 
 _TRANSPARENT = (Dropout, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D)
-"""Layers that keep or pool the values of the layer before them, which is what the loss is about."""
+"""Layers that copy or pool the values of the previous layer, which determines the outputs."""
 
 
 def check_head(loss: Loss, network: Sequence[Layer]) -> None:
-    """Raise ValueError if the outputs of a network are not what `loss` is about.
+    """Raise ValueError if the outputs of a network do not suit `loss`.
 
-    Judged is the last layer with an activation of its own, before layers that only keep or pool
-    values. Outputs of others, such as an `LSTM`, show what they are when they are computed.
+    This checks the last layer with its own activation, apart from layers that only copy or pool
+    values. Outputs of others, such as an `LSTM`, are checked when they are computed.
     """
     for layer in network:
         for inner in layer._layers_within():
@@ -48,7 +48,7 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
         if activation in PROBABILITIES:
             raise ValueError(
                 f"loss: {kind}(from_logits=True) expects logits, but {where} applies {activation} "
-                f"already; use activation=None, or from_logits=False behind {loss.activation}"
+                f"already; use activation=None, or from_logits=False after {loss.activation}"
             )
         return
     if activation == loss.activation:
@@ -65,13 +65,13 @@ def check_head(loss: Loss, network: Sequence[Layer]) -> None:
             "loss='binary_crossentropy'"
         )
     raise ValueError(
-        f"loss: {kind} expects the probabilities that {loss.activation} makes, but {where} ends "
+        f"loss: {kind} expects the probabilities that {loss.activation} returns, but {where} ends "
         f"with activation={activation!r}; {advice}"
     )
 
 
 def head_of(network: Sequence[Layer]) -> Layer:
-    """Return the layer that says what the outputs are: the last but those that keep or pool."""
+    """Return the layer that determines the outputs: the last that does not just copy or pool."""
     remaining = list(network)
     while len(remaining) > 1 and isinstance(_innermost(remaining[-1]), _TRANSPARENT):
         remaining.pop()

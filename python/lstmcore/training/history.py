@@ -32,7 +32,7 @@ class Best(NamedTuple):
 
 
 class History(Callback):
-    """Keeps what `fit` reports; `fit` returns one.
+    """Records what `fit` reports; `fit` returns one.
 
     A notebook shows it as a table of the epochs.
 
@@ -48,7 +48,7 @@ class History(Callback):
         epochs". None if none did.
     restored_epoch : int or None
         The epoch, counted from 0, whose weights the model has, because a callback such as
-        `EarlyStopping` gave them back at the end. None: those of the last step.
+        `EarlyStopping` restored them at the end. None: those of the last step.
     """
 
     stop_reason: str | None = None

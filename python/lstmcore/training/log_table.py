@@ -17,7 +17,7 @@ class LogTable:
     path : Path
     separator : str
     append : bool
-        Whether to go on in a table that is there. A last line that was not written to its end is
+        Whether to continue an existing table. A last line that was not written completely is
         dropped, with a warning; one that only lacks its line end is kept.
 
     Raises
@@ -25,7 +25,7 @@ class LogTable:
     OSError
         If the file cannot be opened.
     ValueError
-        If what is there is no such table.
+        If the existing file is not such a table.
     """
 
     def __init__(self, path: Path, separator: str, append: bool) -> None:

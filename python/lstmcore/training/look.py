@@ -14,7 +14,7 @@ from lstmcore.training.trainable import Trainable
 
 __all__ = ["look_at_loss"]
 
-ROWS = 8  # samples, and rows of their outputs, that are looked at
+ROWS = 8  # samples, and rows of their outputs, that are checked
 PLACES = 6  # outputs of a row that are moved
 SHARE = 0.02  # of the steepest derivative: what gradient and differences may be apart
 
@@ -92,7 +92,7 @@ def _compare(loss: Loss, total: Sum, numbers: Array, outputs: Array) -> None:
     precise = bool((single != single.astype(np.float32)).any())  # computed in more than float32
     epsilon = float(np.finfo(np.float64 if precise else np.float32).eps)
     rounding = 1e4 * epsilon
-    apart = f"loss: expected {name!r} to return a loss for each row that depends on that row alone"
+    apart = f"loss: expected {name!r} to return a loss for each row that depends only on that row"
     if abs(together - single.sum()) > rounding * np.abs(single).sum():
         raise ValueError(
             f"{apart}; {len(numbers)} rows have {together:.8g} together and {single.sum():.8g} one "
@@ -101,7 +101,7 @@ def _compare(loss: Loss, total: Sum, numbers: Array, outputs: Array) -> None:
         )
     if not np.allclose(gradients, gradient, rtol=rounding, atol=rounding * _size(gradient)):
         raise ValueError(
-            f"{apart}, but its gradient differs with the rows beside it: it is that of each row's "
+            f"{apart}, but its gradient depends on the other rows: it is that of each row's "
             f"own loss, and `fit` divides by their number. {_way_out(loss)}"
         )
     _compare_slopes(loss, name, alone, outputs, gradient, epsilon)
@@ -160,7 +160,7 @@ def _way_out(loss: Loss) -> str:
 
 
 def _spread(count: int, most: int) -> Any:
-    """Return at most so many of the numbers below `count`, from the first to the last."""
+    """Return at most `most` of the numbers below `count`, from the first to the last."""
     return np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).astype(np.int64))
 
 

@@ -26,7 +26,7 @@ from lstmcore.training.trainable import Trainable
 __all__ = ["Totals", "evaluate", "fit", "predict", "test_step", "train_step"]
 
 # Places of randomness in `derive(model.seed, place, step)`. The step is the number of steps that
-# the optimizer has taken, which a model file keeps: a resumed run draws what an unbroken one does.
+# the optimizer has taken, which a model file stores, so a resumed run draws the same numbers.
 SHUFFLE, DROPOUT = 1, 2
 
 
@@ -38,7 +38,7 @@ class Totals:
         self.compiled = compiled
         # Of sequences, metrics see what the loss makes of the logits.
         self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
-        # Copies: while a walk is under way, a callback may begin another.
+        # Copies: during one pass over the batches, a callback may begin another.
         self.metrics = [metric.fresh() for metric in compiled.metrics]
         self.unweighted = len(compiled.metrics) - len(compiled.weighted)
 
@@ -138,7 +138,7 @@ def _guard(model: Trainable, loss: float) -> None:
         f"{caller}: {what} in step {model.optimizer.iterations + 1} of the optimizer, which was "
         f"not made: the weights are those before it. Try a lower learning_rate{now}, "
         "global_clipnorm=1 in the optimizer, or x and y scaled to about mean 0 and deviation 1. "
-        f"on_nan='ignore' trains on{also}"
+        f"on_nan='ignore' continues training{also}"
     )
 
 
@@ -198,7 +198,7 @@ def fit(
             if model.stop_training:
                 break
     finally:
-        # Also after an interruption: best weights come back, files are closed.
+        # Even after an interruption, best weights are restored and files are closed.
         try:
             model._keep_callback_states(listeners.states())
         finally:
@@ -231,8 +231,8 @@ def predict(
 ) -> tuple[Any, ModelState]:
     """Compute the outputs of all of `examples`, in their order, and the state at the end.
 
-    If `stateful`, `state` is that before the first batch, and each batch continues the one before;
-    else it has an entry for each sample. The state that is returned is of the same kind; without
+    If `stateful`, `state` is that before the first batch, and each batch continues the one before
+    it; else it has an entry for each sample. The returned state is of the same kind; without
     `want_state` it is left empty where it would have to be gathered.
     """
     after: ModelState = {}
@@ -284,7 +284,7 @@ def output_rows(model: Trainable, examples: Examples, batch_size: int, stateful:
 
 
 def _put_rows(state: ModelState, rows: Array | slice, part: ModelState, count: int) -> None:
-    """Put the rows of `part` where they belong in `state`, of so many rows."""
+    """Put the rows of `part` where they belong in `state`, of `count` rows."""
     for name, pair in part.items():
         if name not in state:
             h, c = (np.empty((len(one), count, one.shape[2]), one.dtype) for one in pair)

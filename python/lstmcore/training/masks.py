@@ -36,7 +36,7 @@ def check_mask(mask: Any, inputs: Rows, kind: str) -> Array:
         )
     rank, letters = (2, "(N, T)") if kind == "ids" else (3, "(N, T, C)")
     if inputs.ndim != rank:
-        raise ValueError(f"mask: expected x of shape {letters} beside it, got {inputs.shape}")
+        raise ValueError(f"mask: expected x of shape {letters} with it, got {inputs.shape}")
     there = _checks.flags_array(mask, "mask")
     if there.shape != inputs.shape[:2]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What callbacks that look at one figure of the logs have in common."""
+"""The base of callbacks that watch one figure of the logs."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ __all__ = ["Monitoring", "written_lines"]
 
 
 class _Monitor:
-    """Tells whether a logged figure is the best so far."""
+    """Decides whether a logged figure is the best so far."""
 
     def __init__(self, monitor: str, mode: Mode, min_delta: float = 0.0) -> None:
         self.monitor = monitor
@@ -52,7 +52,7 @@ class _Monitor:
             known = list(names)
             meant, hint = known, ""
             if self.monitor.startswith("val_") and not any(n.startswith("val_") for n in known):
-                hint = "; fit has no validation data, as of validation_split or validation_data"
+                hint = "; fit has no validation data; pass validation_split or validation_data"
                 meant = [f"val_{name}" for name in known]
             if self.monitor not in meant:
                 hint += did_you_mean(self.monitor, meant) or _of_a_metric(self.monitor)
@@ -88,11 +88,11 @@ def _of_a_metric(name: str) -> str:
     """Say how a figure gets into the logs, if it is that of a metric."""
     plain = name.removeprefix("val_")
     known = plain in get_args(MetricName)
-    return f"; compile(..., metrics=[{plain!r}]) makes it" if known else ""
+    return f"; compile(..., metrics=[{plain!r}]) computes it" if known else ""
 
 
 class Monitoring(Callback):
-    """A callback that looks at one figure of the logs."""
+    """A callback that watches one figure of the logs."""
 
     def __init__(
         self, monitor: str, mode: Mode, min_delta: float = 0.0, verbose: Literal[0, 1] = 0
@@ -112,7 +112,7 @@ class Monitoring(Callback):
 
     @property
     def min_delta(self) -> float:
-        """Smaller changes are no improvement."""
+        """Smaller changes do not count as an improvement."""
         return self._monitor.min_delta
 
     @property
@@ -124,7 +124,7 @@ class Monitoring(Callback):
         return f"{self.monitor} did not improve for {epochs} epoch{'s' * (epochs != 1)}"
 
     def _take_over(self, name: str, found: Mapping[str, Any]) -> None:
-        if name in ("monitor", "mode", "min_delta"):  # which begin anew
+        if name in ("monitor", "mode", "min_delta"):  # which reset it
             name = "_monitor"
         super()._take_over(name, found)
 

@@ -95,16 +95,16 @@ class Optimizer(Configurable):
         Raises
         ------
         ValueError
-            If the optimizer serves another model already.
+            If the optimizer belongs to another model already.
         """
         if self._parameters is None:
             self._parameters = parameters
             self.slots = {name: np.zeros_like(parameters.values) for name in self.slot_names}
         elif self._parameters is not parameters:
-            raise ValueError("optimizer: it serves another model already; make a new one")
+            raise ValueError("optimizer: it belongs to another model already; make a new one")
 
     def _resize(self) -> None:
-        """Follow the model's parameters, which got more or fewer at the end: new slots are zero."""
+        """Follow the model's parameters, whose end has grown or shrunk: new slots are zero."""
         if self._parameters is None:
             return
         size = self._parameters.values.size
@@ -153,7 +153,7 @@ def _clip_norm(parts: Sequence[Array], limit: float) -> None:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum (Sutskever et al. 2013) if asked.
+    """Stochastic gradient descent, with momentum (Sutskever et al. 2013) if requested.
 
     Parameters
     ----------

@@ -43,19 +43,19 @@ def add_targets(
     inputs : Examples
         Without targets.
     loss : Loss
-        Which targets there are.
+        Determines the kind of targets.
     output_shape : tuple of int or None
         Of the model: (None, U) or (None, None, U).
     dtype : dtype
         Of the model.
     y : array_like
-        (N,) or (N, T) numbers of classes, or (N, U) or (N, T, U) values; one entry per time step
-        may also be a list of rows.
+        (N,) or (N, T) class numbers, or (N, U) or (N, T, U) values; entries per time step may
+        also be a list of rows.
     sample_weight : array_like, shape (N,) or (N, T), optional
     class_weight : mapping of int to float, optional
         Weight of the samples of each class; 1 for the others.
     intake : Intake, optional
-        None: as it is by default.
+        None: with its default options.
     metrics : sequence of Metric
         The metrics that will compare the outputs with the targets.
 
@@ -84,7 +84,7 @@ def add_targets(
         own = _sample_weights(
             rows_of(sample_weight, "sample_weight"), inputs, in_time, dtype, intake
         )
-    # Where a weight is 0, targets may be anything.
+    # A target with weight 0 may have any value.
     targets, known = read_targets(inputs, loss, output_shape, dtype, rows_of(y, "y"), own, intake)
     weights = own
     if class_weight is not None:
@@ -113,7 +113,7 @@ def _add_sequences(
     class_weight: Mapping[int, float] | None,
     intake: Intake,
 ) -> Examples:
-    """Add targets that are sequences of lengths of their own, and weights of whole sequences."""
+    """Add targets that are sequences with their own lengths, and weights of whole sequences."""
     if class_weight is not None:
         raise ValueError(
             f"class_weight: expected None for {type(loss).__name__}, whose targets are not one "
@@ -172,7 +172,7 @@ def add_reset(inputs: Examples, reset: Any) -> Examples:
 
 
 def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
-    """Take the last `share` of the samples off, for validation, where classes weigh alike."""
+    """Split off the last `share` of the samples for validation, without class weights."""
     share = _checks.real(share, "validation_split", 0.0, 1.0, high_open=True)
     at = int(len(examples) * (1.0 - share))
     if at == 0 or at == len(examples):
@@ -220,8 +220,8 @@ def _weight_values(
     valid: Array | None = None,
     where: Where | None = None,
 ) -> Array:
-    """Convert weights, which must be finite whatever else may be, and 0 where nothing is valid."""
-    advice = "0 for what shall not count"
+    """Convert weights: finite even if other arrays need not be, and 0 at invalid steps."""
+    advice = "0 for entries that must not count"
     intake.refuse_infinite(array, "sample_weight", valid, where, advice)
     converted = intake.floats(array, "sample_weight", dtype, valid, where)
     if valid is not None:
@@ -240,18 +240,18 @@ def _class_weights(
     units: int | None,
     dtype: "np.dtype[Any]",
 ) -> Rows:
-    """Look the weight of every target's class up."""
+    """Look up the weight of every target's class."""
     assert units is not None
     binary = loss.activation == "sigmoid" and units == 1
     if not isinstance(class_weight, Mapping):
         raise TypeError(
-            "class_weight: expected a mapping from numbers of classes to weights, such as "
+            "class_weight: expected a mapping from class numbers to weights, such as "
             f"{{0: 1.0, 1: 3.0}}, got {_checks.describe(class_weight)}; "
             + (
                 "balanced ones are counts = np.bincount(y); "
                 "dict(enumerate(len(y) / (len(counts) * counts)))"
                 if isinstance(class_weight, str)
-                else "of a list with one for each class make dict(enumerate(weights))"
+                else "if they are a list with one for each class, pass dict(enumerate(weights))"
             )
         )
     if not (loss.labels or binary or loss.activation == "softmax"):

@@ -36,7 +36,7 @@ class Bar:
     Parameters
     ----------
     total : int or None
-        Steps; None if nobody knows.
+        Steps; None if unknown.
     what : str
         Stands in front of it.
     done : int, default 0
@@ -79,7 +79,7 @@ class Bar:
             self._draw()
 
     def restart(self, total: int | None, what: str) -> None:
-        """Begin anew, as the bar of something else; that is drawn when it is time."""
+        """Start over, as the bar of something else, which is drawn when it is time."""
         self._count = self._bar.n = self._bar.last_print_n = 0
         self._bar.start_t = self._bar.last_print_t = time.time()
         self._bar.set_description(what, refresh=False)
@@ -89,7 +89,7 @@ class Bar:
             self._bar.reset(total)
 
     def write_above(self, stream: TextIO, text: str) -> None:
-        """Write whole lines to a stream of the terminal in which the bar stands."""
+        """Write whole lines to a stream of the terminal that shows the bar."""
         if self._drawn:
             self._bar.clear()
             self._drawn = False
@@ -99,7 +99,7 @@ class Bar:
             self._draw()
 
     def close(self) -> None:
-        """Take the bar away, but not in a notebook, and give the streams back."""
+        """Remove the bar, except in a notebook, and restore the streams."""
         for name, stream, above in reversed(self._replaced):
             above.finish()
             if getattr(sys, name) is above:  # else somebody replaced it meanwhile
@@ -123,7 +123,7 @@ def _tqdm(notebook: bool) -> Any:
 
         return tqdm
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about ipywidgets, which nobody must have
+        warnings.simplefilter("ignore")  # about ipywidgets, which is optional
         from tqdm.auto import tqdm as auto
     return auto
 
@@ -144,7 +144,7 @@ def _hides_size(stream: Any) -> bool:
 
 
 def _innermost(stream: Any) -> Any:
-    """Return the stream itself, also while the bars of other calls stand in front of it."""
+    """Return the stream itself, even while the bars of other calls wrap it."""
     while isinstance(stream, _Above):
         stream = stream.stream
     return stream

@@ -1,4 +1,4 @@
-"""What a caller passes to be trained on or measured on."""
+"""The data that a caller passes for training or evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["Samples"]
 
 @dataclass(frozen=True)
 class Samples:
-    """The arguments that hold data, as they came: nothing is checked yet.
+    """The arguments that hold data, as they were passed: nothing is checked yet.
 
     Attributes
     ----------

@@ -28,14 +28,14 @@ def as_html(
     Parameters
     ----------
     title : str
-        Stands above it.
+        Shown above it.
     head : sequence of str
         Names of the columns. The first is flush left, the others flush right.
     rows : sequence of sequence of str
     note : str, optional
-        Stands below it.
+        Shown below it.
     folded : bool, default False
-        Whether the title alone is shown until it is clicked on.
+        Whether only the title is shown until it is clicked.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def read_targets(
     Returns
     -------
     targets : ndarray or Ragged
-        0 where a step is not there or the target is not known.
+        0 where a step is not valid or the target is not known.
     known : ndarray of bool, Ragged or None
         Where a target is known, (N,) or (N, T): all but those of weight 0 that are nothing that
         the loss could have. None: everywhere.
@@ -81,7 +81,7 @@ def read_targets(
 
 
 def _rows(values: Array, like: Ragged, steps: int | None) -> Rows:
-    """Make rows of `values`, or an array of so many steps."""
+    """Make rows of `values`, or an array of this many steps."""
     rows = Ragged(values, like.lengths, like.starts)
     return rows if steps is None else rows.padded(steps)
 
@@ -265,14 +265,14 @@ def _are_ids(inputs: Examples) -> bool:
 
 
 def _how_to_number(labels: Array, classes: int) -> str:
-    """Say how to make the numbers 0, 1, ... of labels that are off in a usual way."""
+    """Say how to convert labels with a usual mistake to the numbers 0, 1, ..."""
     low, high = labels.min(), labels.max()
     if low == -1 and (np.abs(labels) == 1).all():
-        return "; of -1 and 1 make 0 and 1 by y > 0"
+        return "; for labels -1 and 1 pass y > 0"
     if not (labels == np.trunc(labels)).all():
         return ""
     if low == 1 and high == classes:
-        return f"; labels count from 0, so of 1 to {classes} make 0 to {classes - 1} by y - 1"
+        return f"; labels count from 0, so for 1 to {classes} pass y - 1"
     if low >= 0 and high <= 1000:
         return (
             f"; for the labels 0 to {int(high)} end the model with "
@@ -301,7 +301,7 @@ def refuse_rows(loss: Loss, metrics: Sequence[Metric], examples: Examples, intak
 def _counting(
     wrong: Array, name: str, examples: Examples, intake: Intake
 ) -> tuple[Array, str, Where]:
-    """Return `wrong` without rows that do not count, and what an error calls the others."""
+    """Return `wrong` without rows that do not count, and the name of the others in errors."""
     # A class of weight 0 counts all the same: in what is validated on, classes weigh alike.
     targets, weights = examples.targets, examples.sample_weights
     if isinstance(targets, Ragged):

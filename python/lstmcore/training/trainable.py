@@ -1,4 +1,4 @@
-"""What training needs to know of a model: a protocol, for models import training, not it them."""
+"""What training needs from a model: a protocol, since models import training, never vice versa."""
 
 # ruff: noqa: D102 - the models document these members.
 

@@ -122,7 +122,7 @@ void check_special_arguments() {
   }
 }
 
-// An element's bits must not depend on where in a vector or in the remainder it stands.
+// An element's bits must not depend on its position in a vector or in the remainder.
 template <class T>
 void check_places() {
   const Index lanes = active_kernels<T>().lanes, most = 3 * lanes + 1;
@@ -150,7 +150,7 @@ TEST("NaN, infinities, zeros and the largest numbers") {
   check_special_arguments<float>();
   check_special_arguments<double>();
 }
-TEST("the same bits wherever an element stands, and nothing written past the end") {
+TEST("the same bits at every position, and nothing written past the end") {
   check_places<float>();
   check_places<double>();
 }

@@ -99,10 +99,10 @@ TEST("what is wrong is refused") {
     CHECK_THROWS(parse(text), "JSON: ");
   }
   CHECK_THROWS(parse(std::string("\"a\0\"", 4)), "control character");
-  CHECK_THROWS(parse("{\"a\": 1, \"a\": 1}"), "\"a\" stands twice");
+  CHECK_THROWS(parse("{\"a\": 1, \"a\": 1}"), "\"a\" appears twice");
 }
 
-TEST("text that is no UTF-8 is refused") {
+TEST("text that is not UTF-8 is refused") {
   const std::vector<std::string> texts = {"\x80",              // a second byte without a first
                                           "\xc3",              // cut off
                                           "\xc3(",             // a wrong second byte

@@ -38,7 +38,7 @@ TEST("a good file") {
 
   CHECK_THROWS(file.layer("run"), "its layers are walk, out");
   CHECK_THROWS(file.lstm<float>("run"), "run");
-  CHECK_THROWS(file.lstm<float>("out"), "is no LSTM but a Dense");
+  CHECK_THROWS(file.lstm<float>("out"), "is not an LSTM but a Dense");
   CHECK_THROWS(file.lstm<double>("walk"), "holds float32, asked for float64");
   CHECK_THROWS(file.tensor<double>("out.kernel", {2, 1}), "holds float32, asked for float64");
   CHECK_THROWS(file.tensor<float>("out.kernels", {2, 1}), "out.kernels");
@@ -61,9 +61,9 @@ TEST("no file, no model file") {
   CHECK_THROWS(ModelFile("no_such_file.safetensors"), "no_such_file.safetensors: cannot be read");
   CHECK_THROWS(ModelFile("."), "cannot be read");
   const TemporaryFile text("This is a text that has more than a few bytes.");
-  CHECK_THROWS(ModelFile(text.path()), "no safetensors file");
-  refused_header("\"lstmcore\"", "\"somebody\"", "no lstmcore model");
-  refused(&ModelFileMaker::document, "{\"format\"", "[\"format\"", "its metadata is not proper JSON");
+  CHECK_THROWS(ModelFile(text.path()), "not a safetensors file");
+  refused_header("\"lstmcore\"", "\"somebody\"", "not an lstmcore model");
+  refused(&ModelFileMaker::document, "{\"format\"", "[\"format\"", "its metadata is not valid JSON");
   refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 3",
           "by a newer lstmcore in format 3, expected format 1 or 2");
   refused(&ModelFileMaker::document, "\"format\": 1", "\"format\": 0", "in format 0");
@@ -77,9 +77,9 @@ TEST("every damaged byte") { check_damages(ModelFileMaker()); }
 
 TEST("the header of safetensors") {
   refused_header("\"F32\"", "\"F16\"", "tensor \"out.bias\": expected F32, F64 or I8, got F16");
-  refused_header("\"F32\"", "32", "no proper \"dtype\"");
-  refused_header("[1]", "[-1]", "no proper number");
-  refused_header("[1]", "[1.0]", "no proper number");
+  refused_header("\"F32\"", "32", "no valid \"dtype\"");
+  refused_header("[1]", "[-1]", "an invalid number");
+  refused_header("[1]", "[1.0]", "an invalid number");
   refused_header("[2,1]", "[2,2]", "expected 16 bytes for F32 of shape (2, 2), got 8");
   refused_header("[2,1]", "[4294967296,4294967296]", "overflows");
   refused_header("[0,4]", "[4,0]", "from begin to end");
@@ -88,11 +88,11 @@ TEST("the header of safetensors") {
   refused_header("[4,12]", "[400,408]", "ends at byte 408 of 172");
   refused_header("[0,4]", "[0,4],\"more\":1", "expected dtype, shape and data_offsets");
   refused_header("\"shape\":[1],", "", "expected dtype, shape and data_offsets");
-  refused_header("\"shape\"", "\"shapes\"", "no proper \"shape\"");
+  refused_header("\"shape\"", "\"shapes\"", "no valid \"shape\"");
   refused_header("{\"__metadata__\":{", "{\"__metadata__\":{\"format\":1,", "__metadata__");
-  refused_header("\"out.bias\"", "\"out.kernel\"", "\"out.kernel\" stands twice");
+  refused_header("\"out.bias\"", "\"out.kernel\"", "\"out.kernel\" appears twice");
   refused_header("{\"__metadata__", " {\"__metadata__", "begins with '{'");
-  // A hole: a tensor that nobody declares.
+  // A hole: bytes that no tensor declares.
   ModelFileMaker maker;
   const std::string whole = maker.default_header();
   const std::size_t begin = whole.find(",\"out.kernel\""), end = whole.find(",\"walk.bias_l0\"");

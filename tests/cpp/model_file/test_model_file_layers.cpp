@@ -66,7 +66,7 @@ TEST("precision") {
   const char* const seed = "\"seed\": null";
   refused(&ModelFileMaker::walk_config, seed, "\"seed\": null, \"precision\": \"fp16\"",
           "layer 0 (LSTM): unknown precision \"fp16\"");
-  refused(&ModelFileMaker::walk_config, seed, "\"seed\": null, \"precision\": 8", "expected a text as precision");
+  refused(&ModelFileMaker::walk_config, seed, "\"seed\": null, \"precision\": 8", "expected a string as precision");
   refused(&ModelFileMaker::out, seed, "\"seed\": null, \"precision\": \"fp32\"", "layer 1 (Dense): unknown precision");
 
   ModelFileMaker wide;
@@ -108,7 +108,7 @@ TEST("the description of a model") {
   in_document("[null, null, 2]", "2", "expected a list as input_shape");
   in_document("\"seed\": 0, ", "\"seed\": 0, \"encoder_decoder\": {}, ", "holds an EncoderDecoder");
   in_document("[@walk, @out]", "[]", "layers: expected at least one");
-  in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" stands twice");
+  in_document("[@walk, @out]", "[@walk, @walk]", "the name \"walk\" appears twice");
   in_document("[@walk, @out]", "{}", "expected a list as layers");
   in_document("[@walk, @out]", "[1]", "layer 0: expected an object");
 }

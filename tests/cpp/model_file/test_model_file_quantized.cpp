@@ -189,14 +189,14 @@ TEST("numbers and scales that quantizing does not make") {
   refused_content("out.kernel.scale", float_bytes({0.1f}),
                   "tensor \"out.kernel.scale\": expected scales of 16 binary digits, got 0.100000001");
   refused_content("out.kernel.scale", float_bytes({0.0f}),
-                  "tensor \"out.kernel\": expected 0 as the largest magnitude of what scale 0 belongs to, got 127");
+                  "tensor \"out.kernel\": expected 0 as the largest magnitude of the integers of scale 0, got 127");
   refused_content("out.kernel", int8_bytes({126, -3}), "expected 127 as the largest magnitude");
-  refused_content("out.kernel", int8_bytes({127, -128}), "what scale 0 belongs to, got 128");
+  refused_content("out.kernel", int8_bytes({127, -128}), "the integers of scale 0, got 128");
   refused_content("out.kernel", int8_bytes({0, 0}), "got 0");
   std::vector<int> numbers = numbers_hh;
   numbers[10] = 126, numbers[11] = 0;
   refused_content("walk.weight_hh_l0", int8_bytes(numbers),
-                  "tensor \"walk.weight_hh_l0\": expected 127 as the largest magnitude of what scale 5 belongs to");
+                  "tensor \"walk.weight_hh_l0\": expected 127 as the largest magnitude of the integers of scale 5");
 }
 
 TEST("tensors of a quantized file") {
@@ -233,7 +233,7 @@ TEST("the description of a quantized model") {
   changed(document, "\"quantization\": \"int8\", ", "", "metadata: missing quantization");
   changed(document, "\"format\": 2", "\"format\": 1", "metadata: unknown quantization");
   changed(document, "\"int8\"", "\"int4\"", "quantization: expected int8, got \"int4\"");
-  changed(document, "\"int8\"", "8", "expected a text as quantization");
+  changed(document, "\"int8\"", "8", "expected a string as quantization");
   changed(document, "\"float32\"", "\"float64\"", "expected \"fp32\" or \"auto\" as precision for float64");
   changed(&ModelFileMaker::training, "null", "{}", "training: expected null in a quantized model");
   const char* const message = "layer \"walk\": expected \"int8\" as precision in a quantized model, got \"";

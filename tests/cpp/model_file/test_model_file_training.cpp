@@ -1,4 +1,4 @@
-// What a model file holds for a training that goes on: the optimizer, callbacks, states.
+// What a model file holds for a training that continues: the optimizer, callbacks, states.
 #include <lstmcore/model_file.hpp>
 #include <string>
 
@@ -51,7 +51,7 @@ TEST("what callbacks remember, and class names") {
   maker.training = training(R"([{"class": "EarlyStopping", "number": 0, "state": {}}])");
   refused(maker, "callbacks: missing tensors");
   maker.document = replaced(maker.document, R"(["bad", "good"])", R"(["bad", 1])");
-  refused(maker, "class_names: expected a list of texts");
+  refused(maker, "class_names: expected a list of strings");
 }
 
 TEST("the state of a training over batches that continue each other") {
@@ -66,5 +66,5 @@ TEST("the state of a training over batches that continue each other") {
   maker.tensors["state.walk.c"].first = "I8";
   refused(maker, "tensor \"state.walk.c\": expected F32 or F64, got I8");
   maker.training = replaced(maker.training, R"(["walk"])", "[1]");
-  refused(maker, "state: expected a list of texts");
+  refused(maker, "state: expected a list of strings");
 }

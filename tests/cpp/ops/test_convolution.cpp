@@ -324,7 +324,7 @@ TEST("convolution of nothing") {
   }
 }
 
-TEST("convolution gives only the gradients that are wanted") {
+TEST("convolution computes only the gradients that are wanted") {
   Convolution<float> d(2, 6, 3, 4, windows_of(3, 1, 1, Padding::same), Activation::tanh);
   d.forward();
   d.backward();

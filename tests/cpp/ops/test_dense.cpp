@@ -247,7 +247,7 @@ TEST("a dense row has the same bits alone and in company") {
   }
 }
 
-TEST("dense gives only the gradients that are wanted") {
+TEST("dense computes only the gradients that are wanted") {
   Dense<float> all(9, 6, 5, Activation::tanh);
   all.forward();
   all.backward();

@@ -192,7 +192,7 @@ TEST("the gradient of a right prediction keeps its digits") {
   CHECK_CLOSE(p.gradient[1], wrong, 1e-6);
 }
 
-TEST("rows of weight 0 are not looked at") {
+TEST("rows of weight 0 are ignored") {
   Problem<float> p(5, 4), without(5, 4);
   p.weights = {1, 0, 2, 0, 1};
   without.weights = p.weights;

@@ -83,7 +83,7 @@ struct Sequences {
   Sequences(std::int64_t n, std::int64_t t, std::int64_t c)
       : rows(n), steps(t), columns(c), x(random_values<T>(n * t * c, 1)) {
     for (std::int64_t row = 0; row < n; ++row) lengths.push_back(row == 1 ? t : row * 5 % (t + 1));
-    // Past the length anything may stand.
+    // Elements past the length may have any value.
     for (std::int64_t row = 0; row < n; ++row) {
       for (std::int64_t k = lengths[row] * c; k < t * c; ++k) x[row * t * c + k] = static_cast<T>(std::nan(""));
     }

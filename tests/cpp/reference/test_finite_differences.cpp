@@ -28,7 +28,7 @@ double loss(const Problem<double>& p) {
 }
 
 // A step of 1e-4 leaves the truncation error of the five-point formula near 1e-16 and its rounding near 1e-12, which is
-// more beside gradients that masks and bounds have made small.
+// more relative to gradients that masks and bounds have made small.
 constexpr double step = 1e-4;
 constexpr double tolerance = 5e-9;
 
@@ -126,8 +126,8 @@ TEST("the reference's forward is the published equations") {
   CHECK_EQUAL(y, h);
 }
 
-// Four steps forward then backward over a row must give what two LSTMs of one direction give.
-TEST("the reference's directions are what two single directions give") {
+// A bidirectional LSTM over four steps of a row must return the same as two LSTMs of one direction.
+TEST("the reference's directions equal two single directions") {
   Shape shape{"ragged", bidirectional(lstm_config(2, 3)), 3, 4, {4, 0, 2}};
   const Problem<double> both = make_problem<double>(shape);
   const Result<double> y_both = reference_infer(both);

@@ -50,7 +50,7 @@ void check_backward() {
   }
 }
 
-// An absent gradient by an output stands for zeros.
+// An absent gradient with respect to an output stands for zeros.
 template <class T>
 void check_absent_output_gradients() {
   const Shape shape{"", bidirectional(lstm_config(4, 9, 2)), 4, 5, {5, 0, 3, 4}};

@@ -36,6 +36,6 @@ TEST("a layout that takes other pointers than it counted is refused") {
       again = true;
     });
   };
-  CHECK_THROWS(lay_out(3, 4), "another number of pointers");
-  CHECK_THROWS(lay_out(4, 3), "another number of pointers");
+  CHECK_THROWS(lay_out(3, 4), "a different number of pointers");
+  CHECK_THROWS(lay_out(4, 3), "a different number of pointers");
 }

@@ -335,7 +335,7 @@ TEST("absent tangents are zeros, absent gradients are not computed, and a tape i
   CHECK_THROWS(lstm.backward(tape, {}, {}, {}, {}), "tape: expected");
 }
 
-TEST("without gradients by the outputs, the tangents are the gradients that their tangents give") {
+TEST("without gradients of the outputs, the tangents are the gradients for their tangents") {
   const Shape shape{"", bidirectional(lstm_config(3, 5, 2)), 4, 3};
   const Problem<double> direction = make_direction<double>(shape);
   Problem<double> p = make_problem<double>(shape);

@@ -67,7 +67,7 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="the pages are only in the sou
 
 
 def program(page):
-    """Join the Python blocks of a page, each of which continues the one before."""
+    """Join the Python blocks of a page, each of which continues the previous one."""
     text = page.read_text(encoding="utf-8")
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 

@@ -499,7 +499,7 @@ def test_bad_masks():
         F.lstm(x, weights, config, mask=np.ones((2, 3), bool))
     with pytest.raises(TypeError, match="mask"):
         F.lstm(x, weights, config, mask=np.ones((2, 4)))
-    with pytest.raises(ValueError, match="mask: expected none beside lengths"):
+    with pytest.raises(ValueError, match="mask: expected none alongside lengths"):
         F.lstm(x, weights, config, mask=np.ones((2, 4), bool), lengths=[1, 2])
 
 

@@ -45,12 +45,12 @@ def test_fields_of_the_configuration_are_the_options():
     ("options", "elsewhere"),
     [
         (
-            WalkOptions,  # beside the arguments of torch.nn.LSTM
+            WalkOptions,  # besides the arguments of torch.nn.LSTM
             {"input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional"}
             | {"proj_size"},
         ),
         (
-            StepOptions,  # beside those of torch.nn.LSTMCell, which makes one step of one layer
+            StepOptions,  # besides those of torch.nn.LSTMCell, which computes one step of one layer
             {"input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional"}
             | {"proj_size", "go_backwards"},
         ),

@@ -46,14 +46,14 @@ from lstmcore import functional as F
 config = lc.LSTMConfig(64, 256)
 weights = F.init_weights(config)
 x = np.zeros((64, 40, 64), np.float32)
-F.lstm(x, weights, config)  # the team and its stacks are there
+F.lstm(x, weights, config)  # the team and its stacks exist now
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 long = np.broadcast_to(np.float32(0), (64, 20_000, 64))
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), used + (100 << 20)))
 try:
     F.lstm(long, weights, config, return_sequences=False, training=True)
 except MemoryError:
-    y, _ = F.lstm(x, weights, config)  # and goes on working
+    y, _ = F.lstm(x, weights, config)  # still works
     print("told", y.shape)
 """
 

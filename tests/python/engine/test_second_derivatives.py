@@ -423,7 +423,7 @@ BAD = {
     "a length beyond T": (ValueError, "lengths: .*0 to 6, got 7", {"lengths": [7, 1, 1, 1, 1]}),
     "lengths and a mask": (
         ValueError,
-        "mask: expected none beside lengths",
+        "mask: expected none alongside lengths",
         {"lengths": [1] * 5, "mask": np.ones((5, 6), bool)},
     ),
 }

@@ -319,7 +319,7 @@ def test_bad_types():
 
 def test_feeding_steps_refuses_a_mask_that_depends_on_their_number():
     config = LSTMConfig(2, 3, num_layers=2, dropout=0.5)
-    with pytest.raises(ValueError, match="dropout: expected 0 in an LSTM that is fed step"):
+    with pytest.raises(ValueError, match="dropout: expected 0 in an LSTM that runs step"):
         F.lstm_begin(F.init_weights(config), config)
 
 

@@ -27,7 +27,7 @@ CONSTRUCTORS = {
     "both names": (
         lambda: layers.LSTM(2, dropout=0.1, input_dropout=0.2),
         ValueError,
-        "dropout: expected 0 beside input_dropout=0.2",
+        "dropout: expected 0 alongside input_dropout=0.2",
     ),
     "merge": (
         lambda: layers.Bidirectional(layers.LSTM(2), merge_mode=None),
@@ -83,7 +83,7 @@ CONSTRUCTORS = {
     "cell in a model": (
         lambda: lc.Sequential([layers.LSTMCell(2)]),
         TypeError,
-        r"LSTMCell: makes one step; .* lc.layers.RNN\(cell\)",
+        r"LSTMCell: computes one step; .* lc.layers.RNN\(cell\)",
     ),
     "too many tokens": (
         lambda: layers.TextVectorization(max_tokens=3, vocabulary=["a", "b"]),
@@ -109,7 +109,7 @@ CONSTRUCTORS = {
     "twice": (
         lambda: lc.Sequential([layer := layers.Dense(2), layer]),
         ValueError,
-        "stands there twice",
+        "appears twice",
     ),
     "name twice": (
         lambda: lc.Sequential([layers.Dense(2, name="a"), layers.Dense(2, name="a")]),
@@ -124,7 +124,7 @@ CONSTRUCTORS = {
     "input of text": (
         lambda: lc.Sequential([layers.Input((None,)), text_layer()]),
         ValueError,
-        "no Input stands before them",
+        "no Input may come before them",
     ),
     "state of a step": (
         lambda: layers.TimeDistributed(layers.LSTM(2, return_state=True)),
@@ -203,7 +203,7 @@ CONSTRUCTORS = {
     "late input": (
         lambda: lc.Sequential([layers.Dense(2), layers.Input((3,))]),
         ValueError,
-        "Input may only stand first",
+        "Input must come first",
     ),
 }
 
@@ -309,11 +309,11 @@ def test_a_layer_keeps_its_width_and_type():
 MODELS = {
     "returned state": ([layers.LSTM(2, return_state=True)], X, "return_state=True is for calling"),
     "late ids": ([layers.Dense(2), layers.Embedding(3, 2)], X, "takes token ids"),
-    "late text": ([layers.Dense(2), text_layer()], X, "may only stand first"),
+    "late text": ([layers.Dense(2), text_layer()], X, "must come first"),
     "text alone": ([text_layer()], ["a"], "no layers|at least one layer"),
     "text to values": ([text_layer(), layers.Dense(2)], ["a"], "expected an Embedding"),
     "no time": ([layers.LSTM(2), layers.LSTM(2)], X, "layer 'lstm_1': LSTM: expected inputs"),
-    "cell": ([layers.LSTMCell(2)], X[:, 0], r"put it into lc.layers.RNN\(cell\)"),
+    "cell": ([layers.LSTMCell(2)], X[:, 0], r"wrap it: lc.layers.RNN\(cell\)"),
 }
 
 

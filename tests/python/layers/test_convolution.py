@@ -94,7 +94,7 @@ def test_convolution(rng, size, strides, dilation, padding, ragged, dtype):
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (0, 3), (5, 0)])
 @pytest.mark.parametrize(("size", "strides", "dilation"), [(1, 1, 1), (3, 2, 1), (3, 1, 2)])
 def test_packed_convolution(rng, size, strides, dilation, before, after, dtype):
-    """Same bits as a convolution of sequences that were padded by zeros."""
+    """Same bits as a convolution of sequences that were padded with zeros."""
     x, kernel = normal(rng, 5, 11, 4, dtype=dtype), normal(rng, size, 4, 6, dtype=dtype)
     bias = normal(rng, 6, dtype=dtype)
     padded = np.pad(x, ((0, 0), (before, after), (0, 0)))

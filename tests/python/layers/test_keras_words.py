@@ -75,7 +75,7 @@ def test_dropout_of_a_stack_stays_between_its_layers():
 
 def test_both_names_at_once_are_refused():
     for make in (layers.LSTM, layers.LSTMCell):
-        with pytest.raises(ValueError, match="dropout: expected 0 beside input_dropout=0.1"):
+        with pytest.raises(ValueError, match="dropout: expected 0 alongside input_dropout=0.1"):
             make(4, dropout=0.2, input_dropout=0.1)
         with pytest.raises(ValueError, match=r"dropout: expected a number in \[0, 1\), got 1"):
             make(4, dropout=1.0)

@@ -202,7 +202,7 @@ BAD = {
     "nothing": (lambda: layers.Residual([]), TypeError, "layers: expected a layer or a list of"),
     "no layer": (lambda: layers.Residual([3]), TypeError, "layers: expected layers, got 3"),
     "a number": (lambda: layers.Residual(3), TypeError, "layers: expected a layer or a list of"),
-    "cell": (lambda: layers.Residual(layers.LSTMCell(2)), TypeError, "put it into an RNN"),
+    "cell": (lambda: layers.Residual(layers.LSTMCell(2)), TypeError, "wrap it in an RNN"),
     "ids": (lambda: layers.Residual(layers.Embedding(3, 2)), ValueError, "Embedding, which takes"),
     "twice": (lambda: layers.Residual([layer := lstm(), layer]), ValueError, "the same one twice"),
     "twice, nested": (
@@ -213,7 +213,7 @@ BAD = {
     "twice in a model": (
         lambda: lc.Sequential([layer := layers.Dense(C), layers.Residual(layer)]),
         ValueError,
-        "stands there twice",
+        "appears twice",
     ),
     "flag": (lambda: layers.Residual(lstm(), projection=1), TypeError, "projection: expected True"),
     "state": (

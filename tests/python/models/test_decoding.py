@@ -135,7 +135,7 @@ def test_beam_search_by_hand():
         ([4], pytest.approx(0.36), True),
         ([3], pytest.approx(0.3), True),
     ]
-    # What is cut stands behind what ended.
+    # Outputs that were cut off come after those that ended.
     assert search_script(table, 1, limit=0) == [([], pytest.approx(1.0), False)]
     table[3, END] = table[4, END] = TINY
     table[3, 3] = table[4, 4] = 0.9
@@ -257,12 +257,12 @@ def test_the_vocabulary_of_texts_is_kept(rng, tmp_path):
 @pytest.mark.parametrize(
     ("forbidden", "error", "message"),
     [
-        (END, ValueError, "other tokens than the end token, 2"),
+        (END, ValueError, "tokens other than the end token, 2"),
         (6, ValueError, r"ids in 0..5, got 6"),
         (-1, ValueError, "forbidden"),
-        ([3, 4, 5], ValueError, "got all but the end token"),
+        ([3, 4, 5], ValueError, "besides the end token, got all"),
         ("cta", ValueError, "text of target_tokens, got 'cta'; did you mean 'cat'"),
-        ("<end>", ValueError, "other tokens than the end token"),
+        ("<end>", ValueError, "tokens other than the end token"),
         (2.0, TypeError, "forbidden: expected ids or texts"),
         ([True], TypeError, "forbidden"),
         ([None], TypeError, "forbidden"),

@@ -406,7 +406,7 @@ def test_wrong_options(options, text):
     [
         ([[3, 7]], [[3]], "x: expected token ids in 1..6, got 7"),
         ([[3, -1]], [[3]], "x: expected token ids in 1..6, got -1"),
-        ([[3, 0, 4]], [[3]], "x: id 0 is padding and may stand only at the right end"),
+        ([[3, 0, 4]], [[3]], "x: id 0 is padding and may appear only at the right end"),
         (np.array([[0, 3]]), [[3]], "x: id 0 is padding"),
         (np.array([3, 4]), [[3]], "x: expected rows of token ids"),
         ([[3]], [[6]], "y: expected token ids in 1..5, got 6"),

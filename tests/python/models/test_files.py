@@ -246,7 +246,7 @@ def test_other_endings_are_free(tmp_path, name):
 def test_reading_another_format_says_what_reads_it(tmp_path, name, reader):
     path = tmp_path / name
     path.write_bytes(b"PK of something else")
-    with pytest.raises(ValueError, match=rf"no safetensors file.*read by .*{reader}"):
+    with pytest.raises(ValueError, match=rf"not a safetensors file.*read by .*{reader}"):
         lc.load(path)
 
 

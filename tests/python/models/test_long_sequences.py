@@ -526,7 +526,7 @@ def test_a_layer_with_a_forward_of_its_own_has_no_state(data):
     np.testing.assert_array_equal(model.predict(x), 2 * plain.predict(x))
     for options in ({"return_state": True}, {"stateful": True}, {"reset": x[..., 0] > 0}):
         name = next(iter(options))
-        match = f"{name}: layer 'doubled' is a Doubled, but has a forward of its own"
+        match = f"{name}: layer 'doubled' is a Doubled, but has its own forward"
         refused(model, ValueError, match, lambda m, o=options: m.predict(x, **o))
 
 
@@ -686,7 +686,7 @@ def test_layers_that_look_at_several_steps_need_whole_sequences(data, name):
 
     steps = model().predict(x).shape[1]
     for options in ({"tbptt": 4}, {"stateful": True}, {"reset": x[..., 0] > 0}):
-        match = f"^{next(iter(options))}: layer '{name}' makes an output of several time steps"
+        match = f"^{next(iter(options))}: layer '{name}' needs several time steps for one output"
         call = lambda m, o=options: m.fit(x, y[:, :steps], verbose=0, **o)  # noqa: E731
         refused(model(), ValueError, match, call)
     streams = Source(x), Source(y)
@@ -725,7 +725,7 @@ def test_a_layer_that_holds_another_has_no_state(where, data):
 
     x, _ = data
     for options in ({"return_state": True}, {"stateful": True}, {"reset": x[..., 0] > 0}):
-        match = f"{next(iter(options))}: layer '{where}' holds one of class LSTM, but has a forward"
+        match = f"{next(iter(options))}: layer '{where}' holds one of class LSTM, but has its own"
         refused(model(), ValueError, match, lambda m, o=options: m.predict(x, **o))
     refused(model(), ValueError, "^tbptt: layer", lambda m: m.fit(x, x, tbptt=4, verbose=0))
     refused(model(stateful=True), ValueError, "expected stateful=False", lambda m: m.predict(x))

@@ -191,8 +191,8 @@ def test_what_does_not_fit_is_an_error(path, change, message):
     [
         ("[" * 100_000, "nested too deeply"),
         ('{"format": 1, "a": ' + "[" * 200 + "]" * 200 + "}", "nested more than 64 deep"),
-        ('{"format": 1, "seed": 0, "seed": 1}', "the name 'seed' stands twice"),
-        ('{"format": 1, "seed": NaN}', "NaN is no number"),
+        ('{"format": 1, "seed": 0, "seed": 1}', "the name 'seed' appears twice"),
+        ('{"format": 1, "seed": NaN}', "NaN is not a number"),
     ],
 )
 def test_text_that_is_no_document(path, text, message):
@@ -272,13 +272,13 @@ def test_flipped_bits_of_the_header_never_crash(path, rng):
 def test_other_files_are_no_models(tmp_path):
     path = tmp_path / "other"
     save_file({"a": np.zeros(3, np.float32)}, path)
-    with pytest.raises(ValueError, match="no lstmcore model"):
+    with pytest.raises(ValueError, match="not an lstmcore model"):
         lc.load(path)
     save_file({"a": np.zeros(3, np.float32)}, path, {"lstmcore": "{"})
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not JSON"):
         lc.load(path)
     path.write_text("not a model")
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         lc.load(path)
     with pytest.raises(FileNotFoundError):
         lc.load(tmp_path / "missing")

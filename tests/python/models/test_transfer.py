@@ -220,7 +220,7 @@ def test_what_is_no_source(tmp_path):
     with pytest.raises(FileNotFoundError):
         model.load_weights(tmp_path / "none")
     (tmp_path / "text").write_text("no model")
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         model.load_weights(tmp_path / "text")
     with pytest.raises(TypeError, match="by_name"):
         model.load_weights(model, by_name="yes")
@@ -300,7 +300,7 @@ def test_the_loss_follows_the_last_layer(rng):
     model.pop()
     assert model.is_compiled is True
     assert model._last_activation == "linear"
-    with pytest.raises(ValueError, match="expects the probabilities that softmax makes"):
+    with pytest.raises(ValueError, match="expects the probabilities that softmax returns"):
         model.evaluate(x - 9, y, verbose=0)
 
 
@@ -363,12 +363,12 @@ def test_a_layer_that_does_not_fit_changes_nothing(data):
     before, layers_before = model.get_weights(), list(model.layers)
     for layer, error, message in (
         (layers.LSTM(3), ValueError, "layer 'lstm_1': .*expected inputs of shape"),
-        (layers.Embedding(3, 2), ValueError, "takes token ids, so it must stand first"),
+        (layers.Embedding(3, 2), ValueError, "takes token ids, so it must come first"),
         (layers.Dense(2, name="head"), ValueError, "'head' is taken"),
-        (layers.LSTMCell(2), TypeError, "put it into lc.layers.RNN"),
+        (layers.LSTMCell(2), TypeError, "wrap it: lc.layers.RNN"),
         (3, TypeError, "expected layers"),
-        (layers.Input((3,)), ValueError, "Input may only stand first"),
-        (model.layers[0], ValueError, "stands there twice"),
+        (layers.Input((3,)), ValueError, "Input must come first"),
+        (model.layers[0], ValueError, "appears twice"),
         (made().layers[-1], ValueError, "'head' is taken"),
     ):
         names = getattr(layer, "name", None)

@@ -87,7 +87,7 @@ class TestTorch:
         loader = self.loader(torch, *data[:2], shuffle=True, drop_last=True)
         history = make_model().fit(loader, epochs=2, validation_data=data[:2], verbose=0)
         assert sorted(history.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
-        with pytest.raises(ValueError, match="^shuffle: expected none beside x that yields"):
+        with pytest.raises(ValueError, match="^shuffle: expected none alongside x that yields"):
             make_model().fit(loader, shuffle=True, verbose=0)
 
     def test_rows_of_different_lengths(self, torch, data):

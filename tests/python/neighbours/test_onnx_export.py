@@ -733,7 +733,9 @@ def test_refused():
         export(flat, lengths=True)
     with pytest.raises(ValueError, match="^states: .*without recurrent layers"):
         export(flat, states=True)
-    with pytest.raises(ValueError, match=r"^layer 'doubled': a Doubled has no form in ONNX"):
+    with pytest.raises(
+        ValueError, match=r"^layer 'doubled': a Doubled cannot be expressed in ONNX"
+    ):
         export(build([Doubled(2)], (3,)))
     with pytest.raises(ValueError, match=r"^layer 'residual': layers\[0\]: zoneout_h: ONNX"):
         export(build([layers.Residual(LSTM(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))

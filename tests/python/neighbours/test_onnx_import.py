@@ -688,7 +688,7 @@ def test_bad_inputs(sequences):
         model.run({"x": sequences[..., :2]})
     with pytest.raises(ValueError, match="inputs: missing: x"):
         model.run({})
-    with pytest.raises(ValueError, match="got also z"):
+    with pytest.raises(ValueError, match="also got z"):
         model.run({"x": sequences, "z": sequences})
     with pytest.raises(TypeError, match="inputs: expected a mapping"):
         model.run(sequences)

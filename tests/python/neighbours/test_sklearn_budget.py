@@ -22,7 +22,7 @@ LABELS = (SUMS > 0).astype(int)
 
 @pytest.mark.parametrize(
     ("rows", "size"),
-    # Powers of two, up to a quarter of the rows, from 8 to 32; never more than there are.
+    # Powers of two, up to a quarter of the rows, from 8 to 32; never more than the number of rows.
     [(3, 3), (31, 8), (36, 8), (63, 8), (64, 16), (127, 16), (128, 32), (100000, 32)],
 )
 def test_batch_size_by_rows(rows, size):

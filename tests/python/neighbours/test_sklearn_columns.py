@@ -66,17 +66,17 @@ def test_the_column_is_named(library, kind, name, entries):
 
 def test_arrays_and_lists():
     dates = np.array(DAYS, dtype="datetime64[D]")
-    with pytest.raises(ValueError, match="X: expected numbers, but the whole holds dates"):
+    with pytest.raises(ValueError, match="X: expected numbers, but the array holds dates"):
         LSTMClassifier(**SMALL).fit(dates[:, None], LABELS)
-    with pytest.raises(ValueError, match="y: expected numbers, but the whole holds dates"):
+    with pytest.raises(ValueError, match="y: expected numbers, but the array holds dates"):
         LSTMForecaster(4, **SMALL).fit(dates)
-    with pytest.raises(ValueError, match="y: expected numbers, but the whole holds dates"):
+    with pytest.raises(ValueError, match="y: expected numbers, but the array holds dates"):
         LSTMRegressor(**SMALL).fit(VALUES[:, None], COLUMNS["dates"]["iso"])
     table = np.empty((STEPS, 2), dtype=object)
     table[:, 0], table[:, 1] = VALUES, DAYS
     with pytest.raises(ValueError, match="X: expected numbers, but column 1 holds dates"):
         LSTMClassifier(**SMALL).fit(table, LABELS)
-    with pytest.raises(ValueError, match=r"X\[0\]: expected numbers, but the whole holds text"):
+    with pytest.raises(ValueError, match=r"X\[0\]: expected numbers, but the array holds text"):
         LSTMClassifier(**SMALL).fit([np.array(["a", "b"])] * 2, [0, 1])
 
 
@@ -148,10 +148,10 @@ def test_what_is_wrong_beside_the_target_is_wrong_in_y():
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pandas.DataFrame({"load": VALUES, "wind": np.cos(np.arange(STEPS))})
     fitted = LSTMForecaster(4, target="load", **SMALL).fit(frame)
-    with pytest.raises(ValueError, match="^y: expected 1 columns beside target as before, got 2"):
+    with pytest.raises(ValueError, match="^y: expected 1 columns besides target as before, got 2"):
         fitted.update(frame.assign(sun=1.0))
     other = frame.rename(columns={"wind": "sun"})
-    with pytest.raises(ValueError, match="^y: expected the columns wind, got sun beside target"):
+    with pytest.raises(ValueError, match="^y: expected the columns wind, got sun besides target"):
         fitted.predict(1, VALUES[:1], y=other)
     # Squares that float64 cannot sum, and values that float32 cannot hold.
     for value, scale in ((1e200, "standard"), (1e60, None)):
@@ -173,7 +173,7 @@ def test_exogenous_columns_of_another_series_are_called_past_x():
         (VALUES[:-1], "expected 30 steps like y, got 29"),
         (np.stack([VALUES, VALUES], 1), "expected 1 columns as before, got 2"),
         (np.where(VALUES > 0.9, np.nan, VALUES), r"expected finite .* past_X\["),
-        (DAYS, "expected numbers, but the whole holds dates"),
+        (DAYS, "expected numbers, but the array holds dates"),
     ):
         with pytest.raises(ValueError, match=f"^past_X: {said}"):
             forecaster.predict(y=VALUES, past_X=wrong)
@@ -207,7 +207,7 @@ def test_labels_of_any_type():
 def test_names_of_classes_are_no_numbers(named):
     pandas = pytest.importorskip("pandas")
     names = pandas.Series(["a", "b"] * 5, name="kind" if named else None)
-    what = "column 'kind'" if named else "the whole"
+    what = "column 'kind'" if named else "the array"
     message = (
         f"^y: expected numbers, but {what} holds text; for names of classes use LSTMClassifier$"
     )

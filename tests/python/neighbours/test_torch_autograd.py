@@ -25,7 +25,7 @@ KINDS = {
     "norms and peepholes": {"layer_norm": True, "peephole": True},
     "zoneout and dropout": {"zoneout_h": 0.3, "zoneout_c": 0.2, "recurrent_dropout": 0.3},
     "dropout between": {"num_layers": 2, "dropout": 0.4, "input_dropout": 0.2},
-    "in pieces": {"recompute": 2},
+    "in segments": {"recompute": 2},
 }
 kinds = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
 

@@ -262,7 +262,7 @@ def test_every_wrong_tensor_is_named():
 
 def test_wrong_arguments():
     module = torch.nn.LSTM(2, 3)
-    with pytest.raises(ValueError, match="dropout: expected None beside a module"):
+    with pytest.raises(ValueError, match="dropout: expected None alongside a module"):
         from_torch(module, dropout=0.1)
     with pytest.raises(ValueError, match="prefix: .*nothing"):
         from_torch(Tagger(), prefix="nothing")

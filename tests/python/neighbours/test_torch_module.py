@@ -292,8 +292,8 @@ OPTIONS = {
     "zoneout": {"zoneout_h": 0.2, "zoneout_c": 0.3},
     "dropouts": {"recurrent_dropout": 0.2, "input_dropout": 0.3, "weight_dropout": 0.1},
     "between layers": {"num_layers": 2, "dropout": 0.4},
-    "in pieces": {"recompute": 2},
-    "in pieces of the root": {"recompute": "sqrt", "num_layers": 2, "bidirectional": True},
+    "in segments": {"recompute": 2},
+    "in segments of the root": {"recompute": "sqrt", "num_layers": 2, "bidirectional": True},
 }
 
 

@@ -136,7 +136,7 @@ def test_classes_of_your_own(kind, tmp_path):
 def test_a_pair_that_should_be_two_arguments(pair):
     kind = type(pair).__name__
     message = (
-        rf"^y: expected targets, got None beside x that is a {kind} of 2; pass x and y as two "
+        rf"^y: expected targets, got None alongside x that is a {kind} of 2; pass x and y as two "
         r"arguments: fit\(x, y\)$"
     )
     model = regressor()
@@ -164,14 +164,14 @@ def test_two_rows_without_targets_and_batches_are_no_pairs():
 
 
 def test_inputs_without_an_axis():
-    channels = r"; of N sequences of one value at each step make x\[..., None\] .*x\.to_numpy\(\)"
-    single = r", of a single sample make a batch of one, x\[None\]$"
+    channels = r"; for N sequences of one value at each step pass x\[..., None\] .*x\.to_numpy\(\)"
+    single = r", for a single sample pass x\[None\]$"
     with pytest.raises(ValueError, match=r"\(N, T, C\), got \(N, 5\)" + channels + ".*" + single):
         regressor().fit(X[:, :, 0], Z, verbose=0)
     with pytest.raises(ValueError, match=r"got \(N, 5\)" + channels):
         lc.layers.LSTM(2)(X[:, :, 0])
     with pytest.raises(
-        ValueError, match=r"got \(5\)?.*; of a single sequence .*x\[None, :, None\]"
+        ValueError, match=r"got \(5\)?.*; for a single sequence .*x\[None, :, None\]"
     ):
         regressor().fit(X[0, :, 0], Z, verbose=0)
     regressor().fit(X[:, :, 0][..., None], Z, verbose=0)
@@ -180,7 +180,7 @@ def test_inputs_without_an_axis():
 def test_inputs_without_an_axis_of_a_built_model():
     model = regressor()
     model.fit(X, Z, verbose=0)
-    single = r"\(N, T, 3\), got \(5, 3\); of a single sample make a batch of one, x\[None\]$"
+    single = r"\(N, T, 3\), got \(5, 3\); for a single sample pass x\[None\]$"
     for call in (model.predict, model, model.layers[0]):
         with pytest.raises(ValueError, match=single):
             call(X[0])
@@ -190,13 +190,13 @@ def test_inputs_without_an_axis_of_a_built_model():
     one = regressor()
     one.fit(X[..., :1], Z, verbose=0)
     for x in (X[:, :, 0], X[:, :2, 0]):
-        with pytest.raises(ValueError, match=r"; of N sequences of one value at each step make"):
+        with pytest.raises(ValueError, match=r"; for N sequences of one value at each step pass"):
             one.predict(x)
-    with pytest.raises(ValueError, match=r"got \(5, 1\); of a single sample make"):
+    with pytest.raises(ValueError, match=r"got \(5, 1\); for a single sample pass"):
         one.predict(X[0, :, :1])
     ids = lc.Sequential([lc.layers.Embedding(9, 2), lc.layers.LSTM(2)])
     ids.build((None, None))
-    with pytest.raises(ValueError, match=r"\(N, T\), got \(3,\); of a single sample make"):
+    with pytest.raises(ValueError, match=r"\(N, T\), got \(3,\); for a single sample pass"):
         ids.predict(np.array([1, 2, 3]))
 
 
@@ -331,7 +331,7 @@ def test_texts_of_pairs(texts):
 
 @pytest.mark.parametrize("file", ["data.csv", Path("data.csv"), Path("data")])
 def test_files_as_data(file):
-    message = r": expected .*; read the file first, as by numpy.load, or pandas.read_csv"
+    message = r": expected .*; read the file first, with numpy.load, or pandas.read_csv"
     model = regressor()
     for call in (lambda: model.fit(file, Z), lambda: model.predict(file), lambda: model.fit(file)):
         with pytest.raises(TypeError, match="^x" + message):

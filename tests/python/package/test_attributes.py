@@ -305,7 +305,7 @@ def test_what_a_wrapper_was_made_of_no_longer_changes():
     ):
         part = copy.deepcopy(inner)
         wrap(part)
-        with pytest.raises(AttributeError, match=f"LSTM.units: .*a {name} was made of the layer"):
+        with pytest.raises(AttributeError, match=f"LSTM.units: .*a {name} was made from the layer"):
             part.units = 5
     dense = layers.Dense(2)
     layers.TimeDistributed(dense)

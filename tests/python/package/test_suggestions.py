@@ -84,7 +84,7 @@ ERRORS = {
         ValueError,
         "'val_mae'",
     ),
-    "monitor of one's own loss": (
+    "monitor of a user-defined loss": (
         lambda: fitted(callbacks=[lc.callbacks.ReduceLROnPlateau("los")]),
         ValueError,
         "'loss'",

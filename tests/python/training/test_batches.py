@@ -378,13 +378,15 @@ def test_states_pass_from_batch_to_batch(options, data):
 )
 def test_what_has_no_place_beside_batches(name, value, data):
     model = classifier()
-    with pytest.raises(ValueError, match=f"^{name}: expected none beside x that yields batches, "):
+    with pytest.raises(
+        ValueError, match=f"^{name}: expected none alongside x that yields batches, "
+    ):
         model.fit(Iterable(cut(*data[:2])), verbose=0, **{name: value})
     if name not in ("validation_split", "shuffle"):
-        with pytest.raises(ValueError, match=f"^{name}: expected none beside x that yields"):
+        with pytest.raises(ValueError, match=f"^{name}: expected none alongside x that yields"):
             model.evaluate(iter(cut(*data[:2])), verbose=0, **{name: value})
     if name in ("batch_size", "reset", "mask"):
-        with pytest.raises(ValueError, match=f"^{name}: expected none beside x that yields"):
+        with pytest.raises(ValueError, match=f"^{name}: expected none alongside x that yields"):
             model.predict(iter(cut(data[0])), verbose=0, **{name: value})
     assert not model.built
 
@@ -418,9 +420,9 @@ def test_what_is_wrong_with_batches(data):
         with pytest.raises(kind, match=f"^{message}"):
             model.fit(x, y, epochs=2, validation_data=source, verbose=0, **options)
     for name in ("state", "return_state"):
-        with pytest.raises(ValueError, match=f"^{name}: expected none beside x .*stateful=True"):
+        with pytest.raises(ValueError, match=f"^{name}: expected none alongside x .*stateful=True"):
             model.predict(iter(cut(x)), verbose=0, **{name: True})
-    with pytest.raises(ValueError, match=r"^state: expected none beside x .*stateful=True"):
+    with pytest.raises(ValueError, match=r"^state: expected none alongside x .*stateful=True"):
         model.evaluate(iter(batches), verbose=0, state={})
     for call in (model.train_on_batch, model.test_on_batch):
         with pytest.raises(TypeError, match=r"^x: expected one batch, .* use fit or evaluate"):
@@ -443,7 +445,7 @@ def test_an_error_of_the_generator_is_passed_on(data):
 )
 def test_what_cannot_be_iterated_is_told_what_can(thing):
     message = (
-        r"^x: expected (numbers|an array, a list of rows, or what yields batches: a generator)"
+        r"^x: expected (numbers|an array, a list of rows, or a source of batches: a generator)"
     )
     model = classifier()
     for call in (model.fit, model.evaluate, model.predict):

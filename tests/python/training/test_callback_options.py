@@ -19,7 +19,7 @@ def regressor(rate=1e-2, metrics=None):
 
 
 def lines_of(capsys, callback, *, rate=0.0, epochs=4, **options):
-    """Return the output of a training in which no epoch improves on the one before."""
+    """Return the output of a training in which no epoch improves on the previous one."""
     regressor(rate).fit(X, Y, epochs=epochs, callbacks=callback, verbose=0, **options)
     return capsys.readouterr().out.splitlines()
 
@@ -154,15 +154,15 @@ def test_checkpoints_of_weights_only(tmp_path):
         (
             "val_acc",
             {},
-            "; fit has no validation data, as of validation_split or validation_data; did you mean "
+            "; fit has no validation data; pass validation_split or validation_data; did you mean "
             "'val_accuracy'[?]",
         ),
         (
             "val_accuracy",
             {},
-            "; fit has no validation data, as of validation_split or validation_data",
+            "; fit has no validation data; pass validation_split or validation_data",
         ),
-        ("val_f1", {"validation_split": 0.2}, r"; compile\(..., metrics=\['f1'\]\) makes it"),
+        ("val_f1", {"validation_split": 0.2}, r"; compile\(..., metrics=\['f1'\]\) computes it"),
         ("val_nothing", {"validation_split": 0.2}, ""),
     ],
 )

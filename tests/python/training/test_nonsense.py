@@ -238,7 +238,7 @@ TARGETS = {
         2 * LABELS - 1,
         r"got -1 to 1, the first outside .* y > 0",
     ),
-    "binary 1 and 2": (1, "sigmoid", "binary", LABELS + 1, r"got 1 to 2, .*; .* by y - 1"),
+    "binary 1 and 2": (1, "sigmoid", "binary", LABELS + 1, r"got 1 to 2, .*; .* pass y - 1"),
     "binary several": (
         1,
         "sigmoid",
@@ -253,13 +253,13 @@ TARGETS = {
         X[:, 0, 0],
         r"\[0, 1\], got -\d\S* to \d\.\d*, .*y\[0\]$",
     ),
-    "binary logits": (1, None, "binary logits", LABELS + 1, r"got 1 to 2, .* by y - 1"),
+    "binary logits": (1, None, "binary logits", LABELS + 1, r"got 1 to 2, .* pass y - 1"),
     "labels 1 and 2": (
         2,
         "softmax",
         "sparse",
         LABELS + 1,
-        r"got 2 at y\[[01]\]; .* by y - 1",
+        r"got 2 at y\[[01]\]; .* pass y - 1",
     ),
     "labels -1 and 1": (
         2,
@@ -336,7 +336,7 @@ def test_weights_of_nothing(weights):
     ("weights", "message"),
     [
         ("balanced", r"class_weight: expected a mapping .*such as \{0: .*np.bincount\(y\)"),
-        ([1.0, 2.0], r"class_weight: expected a mapping .*make dict\(enumerate\(weights\)\)"),
+        ([1.0, 2.0], r"class_weight: expected a mapping .*pass dict\(enumerate\(weights\)\)"),
         ({2: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
         ({2.0: 1.0}, r"class_weight: expected classes 0\.\.1, got 2"),
         ({"0": 1.0}, "class_weight: expected an integer, got '0'"),

@@ -242,7 +242,7 @@ def test_own_sequence_losses(rng, tmp_path):
     model.save(tmp_path / "model.safetensors")
     loaded = lc.load(tmp_path / "model.safetensors", custom_objects={"LastLabel": LastLabel})
     assert isinstance(loaded.compiled.loss, LastLabel)
-    with pytest.raises(ValueError, match="metrics: expected none beside LastLabel"):
+    with pytest.raises(ValueError, match="metrics: expected none alongside LastLabel"):
         model.compile("sgd", loss, ["mae"])
 
 

@@ -96,7 +96,7 @@ def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
     model.fit(ids, y, epochs=3, verbose=0)
     for full, old, new in zip(model.weights, before, model.get_weights(), strict=True):
         assert np.array_equal(old, new) == full.startswith(f"{name}."), full
-    # The optimizer's state of it does not change either.
+    # The optimizer's state for it does not change either.
     begin = 0
     for full, values in model.weights.items():
         part = slice(begin, begin + values.size)

@@ -423,7 +423,7 @@ def test_class_weights_act_on_training_alone(kind, weighted, rng, tmp_path):
 
 
 def test_targets_of_a_class_of_weight_0_are_looked_at(rng):
-    """They count in the part held out."""
+    """They count in the held-out part."""
     x, labels = small_data(rng, 8)
     y = np.eye(2)[labels]
     y[7] = 0, 7
@@ -504,7 +504,7 @@ def test_rows_without_steps_do_not_count(rng):
         assert found == pytest.approx(expected, rel=1e-14)
     for batches in ([(x[:2], y[:2]), (x[2:3], y[2:3]), (x[3:], y[3:])], [([*x], [*y])]):
         assert model.evaluate(batches, verbose=0) == pytest.approx(expected, rel=1e-14)
-    # For such rows alone, the loss is the penalty.
+    # With only such rows, the loss is the penalty.
     penalty = 0.1 * (model.weights["lstm.weight_ih_l0"] ** 2).sum()
     assert model.test_on_batch(x[2:3], y[2:3])[0] == pytest.approx(penalty, rel=1e-14)
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")

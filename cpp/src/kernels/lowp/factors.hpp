@@ -25,14 +25,14 @@ inline float float_of(PackedGroup bits) {
   return value;
 }
 
-/// Also: be quantized. `magnitude`: the bits without the sign, which are ordered as the numbers are; those of infinity
-/// and NaN are the largest.
+/// Whether a number can be split or quantized. `magnitude`: its bits without the sign, which are ordered as the numbers
+/// are; those of infinity and NaN are the largest.
 inline bool can_be_split(PackedGroup magnitude) { return magnitude <= bits_of(kernels::largest_split); }
 
 /// The nearest bfloat16, ties to even, as the upper half of a float's bits.
 inline PackedGroup round_to_bfloat16(PackedGroup bits) { return (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u; }
 
-/// Each term is the bfloat16 nearest to what the terms before it leave; the subtraction is exact.
+/// Each term is the bfloat16 nearest to what remains after the previous terms; the subtraction is exact.
 template <int Terms>
 bool split_row_in(const float* from, Index depth, Index groups, PackedGroup* to) {
   std::uint16_t* const halves = reinterpret_cast<std::uint16_t*>(to);
@@ -103,7 +103,7 @@ inline bool split_panel(const float* const* rows, Index depth, Index first, Inde
 }
 
 /// The scale of numbers up to `largest`, rounded up to 16 binary digits: its product with an int8 number is then a
-/// float without rounding, so that quantizing what a quantized model holds returns the same integers.
+/// float without rounding, so quantizing the weights of a quantized model again returns the same integers.
 inline float scale_of(float largest) {
   const float scale = largest / 127.0f;
   return float_of((bits_of(scale) + 0xFFu) & 0xFFFFFF00u);

@@ -70,7 +70,7 @@ inline void step_unsplit_row(const StepForward<float>& s, Index row, Index block
   add(lowp.h, lowp.h_unsplit[row] != 0, s.h_prev[row], s.h_depth, s.h_panels, false);
 }
 
-/// A step by the unit. Where the group of rows has one that cannot be split, the rows between such rows go together.
+/// A step by the unit. Unsplit rows of a group are computed one by one, the rows between them together.
 inline void step_forward_lowp(const StepForward<float>& s) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
   constexpr Index most_rows = 32;

@@ -63,7 +63,7 @@ struct LowpProduct {
 struct ProductUnit {
   const char* name;
   Index group;            // elements of a packed group
-  Index group_multiple;   // the depth is padded to a multiple of so many groups
+  Index group_multiple;   // the depth is padded to a multiple of this many groups
   Index row_multiple;     // the rows of a left factor are padded to a multiple of this
   Index column_multiple;  // the width of the last panel is a multiple of this
   Index tile_rows;        // rows of a full tile

@@ -14,7 +14,7 @@ using kernels::LowpFactors;
 using kernels::LowpProduct;
 using kernels::PackedGroup;
 
-/// Rows of a full tile, four vectors wide: as many sums as registers hold beside the operands.
+/// Rows of a full tile, four vectors wide: as many sums as registers hold besides the operands.
 constexpr int lowp_tile_rows = vector_registers == 32 ? 6 : 3;
 
 /// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` is the instruction: types `Sum` and

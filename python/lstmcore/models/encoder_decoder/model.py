@@ -88,7 +88,7 @@ class EncoderDecoder(Model, Configurable):
     start, end : int, default 1 and 2
         Tokens that the model itself puts before and after each target.
     precision : str, optional
-        How exactly the products of encoder and decoder are computed; see `layers.LSTM`.
+        Precision of the products of encoder and decoder; see `layers.LSTM`.
     seed : int, default 0
         Of everything random: initial values, dropout, sampling, order of the samples.
     dtype : {"float32", "float64"}
@@ -469,7 +469,7 @@ class EncoderDecoder(Model, Configurable):
         x, beam_width, max_length, length_penalty, forbidden
             As in `decode`; `x` may also yield batches, as in `Model.fit` or of sources alone.
         batch_size : int, optional
-            As in `decode`; None: 32. It has no place beside batches.
+            As in `decode`; None: 32. It cannot be combined with batches.
         verbose : {0, 1, 2, "auto"} or bool
             As in `Sequential.predict`.
         steps : int, optional
@@ -538,9 +538,9 @@ class EncoderDecoder(Model, Configurable):
         return {**describe_arguments(self, given), "dtype": self.dtype.name}
 
     def _document(self) -> dict[str, Any]:
-        """Return what a model file says of the model."""
+        """Return what a model file says about the model."""
         config = self.get_config()
-        del config["seed"], config["dtype"]  # which a file says of every model
+        del config["seed"], config["dtype"]  # which a file holds for every model
         document: dict[str, Any] = {
             "encoder_decoder": {"class": "EncoderDecoder", "config": config}
         }
@@ -571,7 +571,7 @@ class EncoderDecoder(Model, Configurable):
     def _check_no_mask(self, mask: Any) -> None:
         if mask is not None:
             raise ValueError(
-                "mask: expected None for EncoderDecoder; leave out of the rows what is not there"
+                "mask: expected None for EncoderDecoder; leave masked steps out of the rows"
             )
 
     def _examples(self, samples: Samples, intake: Intake, windows: bool = False) -> PairExamples:

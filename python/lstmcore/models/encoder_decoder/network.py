@@ -38,9 +38,9 @@ class _DecoderContext(NamedTuple):
     embedding: Any
     dropout: Any
     tape: Any
-    """Of all steps, or a list with that of each."""
+    """Of all steps, or a list with one for each step."""
     looks: list[Look]
-    """One for all steps, or one for each."""
+    """One for all steps, or one for each step."""
     queries: Array | None
     """(N, S, H), the queries of the looks."""
     combine: Any
@@ -68,7 +68,7 @@ class Beams(NamedTuple):
 
     @classmethod
     def begin(cls, encoded: Encoded, width: int) -> "Beams":
-        """Put `width` equal beams at the start of every row."""
+        """Start every row with `width` equal beams."""
         h: Array = np.repeat(encoded.state.h, width, axis=1)
         c: Array = np.repeat(encoded.state.c, width, axis=1)
         return cls(encoded.memory, LSTMState(h, c), width)
@@ -101,7 +101,7 @@ class Coder:
     Parameters
     ----------
     source_vocabulary, target_vocabulary, embedding_size, units, num_layers, bidirectional
-        As in `EncoderDecoder`, as all others.
+        As in `EncoderDecoder`, like all other parameters.
     """
 
     def __init__(
@@ -261,13 +261,13 @@ class Coder:
         ----------
         pair : Pair
         lengths : ndarray of int64, shape (N,)
-            Of what the decoder is given.
+            Of the decoder's inputs.
         training, seed, logits
             As in `Network.forward`.
         own_share : float
             Probability that the decoder reads its own prediction instead of the target.
         barred : tuple of int
-            What it never predicts.
+            Tokens that it never predicts.
         """
         encoded, encoder = self.encode(pair.source, pair.source_lengths, training, seed)
         given = pair.given
@@ -466,5 +466,5 @@ class Coder:
 
 
 def check_share(value: Any) -> float:
-    """Return a probability of scheduled sampling."""
+    """Check and return a probability of scheduled sampling."""
     return _checks.real(value, "scheduled_sampling", 0.0, 1.0)

@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairExamples(Examples):
-    """Sources as `inputs`, and beside `targets`, which end with the end token, `given`.
+    """Sources as `inputs`; besides `targets`, which end with the end token, `given`.
 
     `lengths` are those by which batches are made: of both sequences together.
     """
@@ -79,9 +79,9 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
     Raises
     ------
     TypeError
-        If they are no numbers.
+        If they are not numbers.
     ValueError
-        If they are no rows or not whole, a token follows padding or is not in the vocabulary.
+        If they are not rows or not whole, a token follows padding or is not in the vocabulary.
     """
     if _has_text(x):
         raise TypeError(
@@ -108,7 +108,7 @@ def token_rows(x: Any, name: str, vocabulary: int) -> Ragged:
         wrong = np.flatnonzero((valid != (np.arange(rows.shape[1]) < lengths[:, None])).any(axis=1))
         if wrong.size:
             raise ValueError(
-                f"{name}: id {PADDING} is padding and may stand only at the right end of a row; "
+                f"{name}: id {PADDING} is padding and may appear only at the right end of a row; "
                 f"row {wrong[0]} has another id after it"
             )
         tokens = Ragged(rows[valid], lengths)

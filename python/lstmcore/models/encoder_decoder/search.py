@@ -24,7 +24,7 @@ class Hypothesis(NamedTuple):
     finished : bool
         Whether the end token was reached; False if it was cut at the greatest length.
     attention : ndarray, shape (S, T), or None
-        What each token looked at, T being the length of the source.
+        The attention of each token; T is the length of the source.
     """
 
     tokens: Array
@@ -86,8 +86,8 @@ def beam_search(
     """Find the likeliest sequences for each row.
 
     At every step each beam is continued with every token. Of the `beam_width` likeliest
-    continuations, those that end are finished; the others, filled up to `beam_width`, go on. A row
-    is done when it has `beam_width` finished hypotheses and none that goes on can have a better
+    continuations, those that end are finished; the others, up to `beam_width`, continue. A row
+    is done when it has `beam_width` finished hypotheses and none that continues can have a better
     score than the best of them, or at its limit, where what has not ended is cut. Hypotheses are
     ranked by their score, ``log p / ((5 + S + 1) / 6) ** length_penalty`` for S tokens and the end
     (Wu et al. 2016), those that ended before those that were cut. With a width of 1 it is greedy:
@@ -103,11 +103,11 @@ def beam_search(
     limits : ndarray of int64, shape (N,)
         The most tokens of each row.
     source_lengths : ndarray of int64, shape (N,)
-        What to cut attention weights to.
+        The lengths that attention weights are cut to.
     beam_width, length_penalty, start, end
         As in `EncoderDecoder.decode`.
     forbidden : tuple of int
-        Tokens that are never said.
+        Tokens that are never output.
     keep_attention : bool
 
     Returns

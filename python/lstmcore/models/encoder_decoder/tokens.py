@@ -21,9 +21,9 @@ def token_texts(tokens: Any, vocabulary: int, start: int, end: int) -> list[str]
     Raises
     ------
     TypeError
-        If they are no sequence of strings.
+        If they are not a sequence of strings.
     ValueError
-        If a text stands twice or is one that no file can hold, or they are not as many as ids.
+        If a text appears twice or cannot be stored in a file, or there is not one for each id.
     """
     if isinstance(tokens, (str, bytes)):
         raise TypeError(f"target_tokens: expected a sequence of strings, got {tokens!r}")
@@ -39,7 +39,7 @@ def token_texts(tokens: Any, vocabulary: int, start: int, end: int) -> list[str]
         least -= 1
     if not least <= len(texts) <= vocabulary:
         count = str(vocabulary) if least == vocabulary else f"{least} to {vocabulary}"
-        beside = "" if least == vocabulary else ", of which the last start and end token need none"
+        beside = "" if least == vocabulary else "; a start or end token with the last id needs none"
         raise ValueError(
             f"target_tokens: expected {count} texts, one for each id of the target's "
             f"vocabulary{beside}, got {len(texts)}"
@@ -69,7 +69,7 @@ def forbidden_ids(
     TypeError
         If an entry is neither an id nor a text.
     ValueError
-        If there is no such token, it is the end token, or nothing is left to say.
+        If there is no such token, it is the end token, or no other token is left.
     """
     if forbidden is None:
         forbidden = [UNKNOWN] if texts is not None and UNKNOWN in texts else []
@@ -90,12 +90,12 @@ def forbidden_ids(
             raise ValueError(f"forbidden: expected ids in 0..{vocabulary - 1}, got {number}")
         if number == end:
             raise ValueError(
-                f"forbidden: expected other tokens than the end token, {end}, without which "
-                "nothing ends; max_length bounds what is said"
+                f"forbidden: expected tokens other than the end token, {end}, without which "
+                "no output ends; max_length limits the length"
             )
         found.add(number)
     if len(found) == vocabulary - 1:
-        raise ValueError("forbidden: expected a token that may be said, got all but the end token")
+        raise ValueError("forbidden: expected to leave a token besides the end token, got all")
     return tuple(sorted(found))
 
 

@@ -83,7 +83,7 @@ def _preparation(node: Node) -> Callable[..., Cells]:
 
 
 def _differ(options: dict[str, Any]) -> bool:
-    """Tell whether the directions' activations may differ, in name or in a parameter."""
+    """Return whether the directions' activations may differ, in name or in a parameter."""
     names = [name.lower() for name in options["activations"]]
     half = len(names) // 2
     if names[:half] != names[half:]:

@@ -41,7 +41,7 @@ def _dense(kernel: Array, bias: Array | None, activation: str) -> Function:
 
 
 def usable(*arrays: Array | None) -> bool:
-    """Tell whether the engine can multiply these arrays: its types, and none of them empty."""
+    """Return whether the engine can multiply these arrays: its types, and none of them empty."""
     given = [array for array in arrays if array is not None]
     return given[0].dtype in FLOAT_TYPES and all(
         array.dtype == given[0].dtype and array.size > 0 for array in given

@@ -30,7 +30,7 @@ SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
 class Loss(ChecksTargets):
     """Base of the losses.
 
-    A subclass overrides `sum`. If the outputs are no guesses of the targets themselves, as with a
+    A subclass overrides `sum`. If the outputs do not estimate the targets directly, as with a
     mean and a variance for each target, it also overrides `target_width` and `predictions`.
 
     Attributes
@@ -42,8 +42,8 @@ class Loss(ChecksTargets):
     from_logits : bool
         Whether it takes logits.
     check_gradient : bool
-        Whether `fit` compares value and gradient on a few rows before it trains by a loss that is
-        not of this package. False: a subclass whose gradient differs on purpose.
+        Whether `fit` compares value and gradient on a few rows before it trains with a loss that is
+        not part of this package. False: for a subclass whose gradient differs on purpose.
     """
 
     check_gradient = True
@@ -67,7 +67,7 @@ class Loss(ChecksTargets):
             Class numbers if `labels`, else values, with K = ``target_width(U)``.
         outputs : ndarray, shape (M, U)
         weights : ndarray, shape (M,), optional
-            None: all 1. A row of weight 0 does not count, and its label is not looked at.
+            None: all 1. A row of weight 0 does not count, and its label is ignored.
         scale : float, default 1.0
             Factor of the gradient.
         need_gradient : bool, default False
@@ -149,12 +149,12 @@ class Loss(ChecksTargets):
         return value / count, None if gradient is None else gradient.reshape(outputs.shape)
 
     def target_width(self, units: int) -> int:
-        """Return K, how many values a row of targets has beside `units` outputs.
+        """Return K, the number of values of a row of targets for `units` outputs.
 
         Raises
         ------
         ValueError
-            If there cannot be so many outputs.
+            If this loss cannot have `units` outputs.
         """
         return units
 
@@ -180,14 +180,14 @@ class Loss(ChecksTargets):
         return outputs
 
     def estimates(self, outputs: Array, mean: float = 0.0, scale: float = 1.0) -> dict[str, Array]:
-        """Return everything that the outputs say of the targets, by name.
+        """Return everything that the outputs say about the targets, by name.
 
         Parameters
         ----------
         outputs : ndarray, shape (..., U)
         mean, scale : float
             Of targets that were standardized as ``(target - mean) / scale``: estimates are in the
-            units from before.
+            original units.
 
         Returns
         -------
@@ -198,16 +198,16 @@ class Loss(ChecksTargets):
         return {"value": np.asarray(values * scale + mean)}
 
     def targets(self, y: Any, shape: Shape, dtype: "np.dtype[Any]", name: str = "y") -> Array:
-        """Check targets and bring them to `shape`: an axis of width 1 may be missing or too many.
+        """Check targets and convert them to `shape`; an axis of width 1 may be missing or extra.
 
         Raises
         ------
         TypeError
-            If they are no numbers.
+            If they are not numbers.
         ValueError
-            If the shape is wrong, a label is not whole, or a value one that this loss cannot have.
+            If the shape is wrong, a label is not whole, or a value is not allowed for this loss.
         """
-        intake = Intake(check_finite=False)  # who calls has looked
+        intake = Intake(check_finite=False)  # the caller has checked
         array = intake.integers(y, name) if self.labels else intake.floats(y, name, dtype)
         if self.labels and array.ndim == len(shape) + 1 and array.shape[-1] == 1:
             array = array[..., 0]
@@ -218,7 +218,7 @@ class Loss(ChecksTargets):
         ):
             hint = ""
             if self.activation == "softmax" and not self.labels and array.ndim == len(shape) - 1:
-                hint = "; for numbers of classes use sparse_categorical_crossentropy"
+                hint = "; for class numbers use sparse_categorical_crossentropy"
             raise ValueError(
                 f"{name}: expected shape {_checks.show_shape(shape)} for {type(self).__name__}, "
                 f"got {array.shape}{hint}"
@@ -227,17 +227,17 @@ class Loss(ChecksTargets):
         return array
 
     def check_targets(self, targets: Array, name: str) -> None:
-        """Raise ValueError if a value is one that this loss cannot have."""
+        """Raise ValueError if a value is not allowed for this loss."""
 
     def behind(self, activation: str) -> "tuple[Loss, bool]":
-        """Choose how to compute the loss behind a last layer with `activation`.
+        """Choose how to compute the loss after a last layer with `activation`.
 
         Returns
         -------
         loss : Loss
             To use.
         takes_logits : bool
-            Whether the last layer shall leave its activation to this loss, which then computes both
+            Whether the last layer leaves its activation to this loss, which then computes both
             together: faster, and exact where probabilities are close to 0 or 1.
         """
         if self.activation != activation:
@@ -251,7 +251,7 @@ class Loss(ChecksTargets):
 
     @property
     def shows_logits(self) -> bool:
-        """Whether what metrics see are logits: the model's outputs, if this loss takes such."""
+        """Whether metrics see logits: the model's outputs, if this loss takes logits."""
         return self.from_logits
 
     def with_logits(self) -> "Loss":
@@ -260,12 +260,12 @@ class Loss(ChecksTargets):
         return type(self)(**{**options, "from_logits": True})
 
     def activate(self, logits: Array) -> Array:
-        """Turn logits (..., U) into the probabilities that the loss is about."""
+        """Turn logits (..., U) into the probabilities that the loss compares."""
         return sigmoid(logits) if self.activation == "sigmoid" else softmax(logits)
 
 
 class Elementwise(Loss):
-    """Base of the losses that are a mean, over a row, of what each output costs."""
+    """Base of the losses of a row that are the mean of a loss of each output."""
 
     def elements(
         self, targets: Array, outputs: Array, need_gradient: bool
@@ -302,12 +302,12 @@ class Elementwise(Loss):
 
 
 def clip_probabilities(loss: Loss, outputs: Array) -> tuple[Array, Array]:
-    """Clip probabilities away from 0 and 1, and say where that changed nothing.
+    """Clip probabilities away from 0 and 1, and also return where that changed nothing.
 
     Raises
     ------
     ValueError
-        If they are no probabilities.
+        If they are not probabilities.
     """
     if (outputs < 0).any() or (outputs > 1 + 1e-4).any():
         kind = type(loss).__name__

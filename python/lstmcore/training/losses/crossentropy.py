@@ -51,7 +51,7 @@ class Probabilistic(Loss):
         return config
 
     def wrong_rows(self, targets: Array) -> Array | None:
-        """Return which rows are no distributions, where those are the targets; see `Loss`."""
+        """Return which rows are not distributions, if those are the targets; see `Loss`."""
         if self.labels or self.activation != "softmax":
             return None
         return no_distributions(targets)
@@ -59,7 +59,7 @@ class Probabilistic(Loss):
     def refuse_rows(
         self, targets: Array, wrong: Array, name: str, where: Where | None = None
     ) -> None:
-        """Raise ValueError if a row is no distribution; see `Loss`."""
+        """Raise ValueError if a row is not a distribution; see `Loss`."""
         if not wrong.any():
             return
         index = first_place(wrong)
@@ -209,9 +209,9 @@ class BinaryCrossentropy(Probabilistic):
 
 
 def no_distributions(targets: Array) -> Array | None:
-    """Return which rows (...) of targets (..., K) are no shares of at least 0, together 1.
+    """Return which rows (...) of targets (..., K) do not consist of shares >= 0 with the sum 1.
 
-    None: all of them are.
+    None: all of them do.
     """
     wrong = np.abs(targets.sum(axis=-1) - 1) > SUM_TOLERANCE
     if targets.size and targets.min() < 0:
@@ -231,7 +231,7 @@ def check_labels(labels: Array, outputs: Array, weights: Array | None) -> Array:
     Raises
     ------
     ValueError
-        If a row that counts has a label that is no class of the outputs (M, U).
+        If a row that counts has a label that is not a class of the outputs (M, U).
     """
     classes = outputs.shape[-1]
     counted = labels if weights is None else np.where(weights == 0, 0, labels)

@@ -185,7 +185,7 @@ class SparseCategoricalFocalCrossentropy(CategoricalFocalCrossentropy):
 def _power(base: Array, exponent: float) -> Array:
     """Return ``base**exponent`` for a base of at least 0, and 0 in place of its infinities.
 
-    They stand where p_t is 1, and are multiplied by what falls to 0 faster.
+    They occur where p_t is 1, and are multiplied by a factor that falls to 0 faster.
     """
     if exponent >= 0:
         return np.asarray(base**exponent)

@@ -37,7 +37,7 @@ class Function(Loss):
         Whether targets are class numbers, one for each row of outputs.
     check_gradient : bool, default True
         Whether `fit` compares value and gradient on a few rows before it trains, and that the loss
-        of a row depends on that row alone. False: for a gradient that differs on purpose.
+        of a row depends only on that row. False: for a gradient that differs on purpose.
 
     Notes
     -----
@@ -66,7 +66,7 @@ class Function(Loss):
         self.check_gradient = _checks.flag(check_gradient, "check_gradient")
 
     def get_config(self) -> dict[str, Any]:
-        """Return what a model file says of it: its name, by which it has to be given again."""
+        """Return what a model file says about it: the name under which `load` is given it."""
         return {"name": self.name, "labels": self.labels}
 
     def sum(

@@ -1,4 +1,4 @@
-"""Losses of numbers: each output is a guess of the target of the same place."""
+"""Losses of numbers: each output estimates the target at the same position."""
 
 import math
 
@@ -65,7 +65,7 @@ class Huber(Elementwise):
 class LogCosh(Elementwise):
     """Mean over the outputs of ``log(cosh(output - target))``.
 
-    Like half the square for small differences and like the absolute value, less log 2, for large
+    Like half the square for small differences and like the absolute value minus log 2 for large
     ones, and smooth everywhere.
     """
 
@@ -85,8 +85,8 @@ class LogCosh(Elementwise):
 class Poisson(Elementwise):
     """Mean over the outputs of ``rate - target * log(rate)``, for counts as targets.
 
-    The negative log-likelihood of a Poisson distribution, without ``log(target!)``, which no weight
-    can change.
+    The negative log-likelihood of a Poisson distribution, without ``log(target!)``, which does
+    not depend on the weights.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Poisson(Elementwise):
         if (outputs < 0).any():
             raise ValueError(
                 "loss: Poisson expects outputs of at least 0, which are rates, got "
-                f"{outputs.min():g}; use Poisson(log_rate=True), behind a last layer without "
+                f"{outputs.min():g}; use Poisson(log_rate=True), after a last layer without "
                 "activation"
             )
         moved = outputs + 1e-7

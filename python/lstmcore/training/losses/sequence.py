@@ -1,4 +1,4 @@
-"""Losses of whole sequences, whose targets have lengths of their own.
+"""Losses of whole sequences, whose targets have their own lengths.
 
 Letters: N sequences, T steps of outputs, S places of targets, U outputs of a step.
 """
@@ -29,7 +29,7 @@ class SequenceLoss(Loss):
     Targets are a list of N rows (S_n,) of class numbers, of any lengths, or an array (N, S); the
     model's outputs have the shape (N, T, U). The reported value is the mean over sequences, and
     `sample_weight` has one number for each. A subclass overrides `sum_sequences` and, if metrics
-    can stand beside it, `for_metrics`.
+    can be used with it, `for_metrics`.
     """
 
     def sum_sequences(
@@ -47,7 +47,7 @@ class SequenceLoss(Loss):
         Parameters
         ----------
         targets : ndarray of int64, shape (N, S)
-            Labels; what stands past a row's length is not looked at.
+            Labels; entries past a row's length are ignored.
         target_lengths : ndarray of int64, shape (N,)
             Labels of each row.
         outputs : ndarray, shape (N, T, U)
@@ -90,7 +90,7 @@ class SequenceLoss(Loss):
 
     @property
     def has_metrics(self) -> bool:
-        """Whether metrics can stand beside this loss."""
+        """Whether metrics can be used with this loss."""
         return type(self).for_metrics is not SequenceLoss.for_metrics
 
     def sum(
@@ -204,7 +204,7 @@ class SequenceLoss(Loss):
         return (output_shape[0], None)
 
     def label_rows(self, y: Any, units: int, name: str = "y") -> Ragged:
-        """Check targets and bring them to rows of their own lengths.
+        """Check targets and convert them to rows, each with its own length.
 
         Parameters
         ----------
@@ -212,12 +212,12 @@ class SequenceLoss(Loss):
         units : int
             U, the number of classes.
         name : str
-            What an error calls it.
+            Name of the argument in errors.
 
         Raises
         ------
         TypeError, ValueError
-            If they are no rows of labels in 0 .. U - 1.
+            If they are not rows of labels in 0 .. U - 1.
         """
         intake = Intake()
         if isinstance(y, (list, tuple)):
@@ -258,7 +258,7 @@ class PresenceCrossentropy(SequenceLoss):
     costs nothing.
 
     Targets are the labels that occur, (S_n,) for each sequence, in any order; none is an empty row.
-    Metrics see P (N, U) beside 0 and 1.
+    Metrics compare P (N, U) with 0 and 1.
 
     Parameters
     ----------

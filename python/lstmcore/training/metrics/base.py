@@ -23,7 +23,7 @@ _CHANGED_IN_PLACE = (list, dict, set, np.ndarray)
 class Metric(ChecksTargets):
     """A figure gathered batch by batch: by default a weighted mean over rows.
 
-    A mean overrides `values`. What is no mean of rows overrides `reset`, `accumulate` and `result`.
+    A mean of rows overrides `values`; any other metric `reset`, `accumulate` and `result`.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ class Metric(ChecksTargets):
     labels : bool or None
         Whether targets are class numbers instead of values; None: it takes both.
     takes_logits : bool
-        Whether logits serve as well as probabilities.
+        Whether it accepts logits as well as probabilities.
     takes_outputs : bool
-        Whether it needs the outputs as they are and not what they predict, which is something else
-        for losses such as `GaussianNLL`; see `Loss.predictions`.
+        Whether it needs the outputs themselves and not what they predict, which differs for losses
+        such as `GaussianNLL`; see `Loss.predictions`.
     takes_weights : bool
-        Whether it can stand among `weighted_metrics`.
+        Whether it may be one of `weighted_metrics`.
     running : bool
-        Whether the figure so far stands in the logs of batches, or only in those of epochs, since
-        it takes long or means little before the end.
+        Whether the logs of batches contain the figure so far. False: only those of epochs do, since
+        it takes long to compute or means little before the end.
     greater_is_better : bool or None
         For callbacks with mode "auto"; None: not known.
     """
@@ -64,7 +64,7 @@ class Metric(ChecksTargets):
 
     @classmethod
     def named(cls, name: str, loss: Loss, **options: Any) -> "Metric":
-        """Make the metric that a short name means beside `loss`."""
+        """Make the metric that a short name means with `loss`."""
         return cls(name=name, **options)
 
     def bind(self, loss: Loss, step_loss: Loss) -> None:
@@ -73,7 +73,7 @@ class Metric(ChecksTargets):
         Parameters
         ----------
         loss : Loss
-            As the user gave it.
+            As the user passed it.
         step_loss : Loss
             What a step computes: `loss`, or its form that takes logits.
 
@@ -104,7 +104,7 @@ class Metric(ChecksTargets):
         )
 
     def check_outputs(self, units: int, targets: int | None) -> None:
-        """Look whether it can judge the outputs of a model, before that is trained or evaluated.
+        """Check whether it can judge the outputs of a model, before that is trained or evaluated.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Metric(ChecksTargets):
     def update(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Take a batch in.
+        """Add a batch.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class Metric(ChecksTargets):
             Targets: shape (..., K), or (...) for class numbers.
         y_pred : array_like, shape (..., U)
         sample_weight : array_like, shape (...), optional
-            A row of weight 0 does not count, whatever it holds.
+            A row of weight 0 does not count and may hold any values.
         """
         intake = Intake(check_finite=False)
         outputs = intake.floats(y_pred, "y_pred", None)
@@ -172,7 +172,7 @@ class Metric(ChecksTargets):
         self.update_rows(given, outputs, weights)
 
     def update_rows(self, targets: Array, outputs: Array, weights: Array | None) -> None:
-        """Take in rows that are checked already: `update` without its checks and conversions.
+        """Add rows that are checked already: `update` without its checks and conversions.
 
         Parameters
         ----------
@@ -185,14 +185,14 @@ class Metric(ChecksTargets):
             self.accumulate(self.match(targets, outputs), outputs, weights)
 
     def match(self, targets: Array, outputs: Array) -> Array:
-        """Bring targets to the shape (M,) or (M, K) that goes with outputs (M, U)."""
+        """Convert targets to the shape (M,) or (M, K) that fits outputs (M, U)."""
         labels = self.labels
         if labels is None:
             labels = targets.size == len(outputs) and outputs.shape[1] != 1
         return targets.reshape((-1,) if labels else outputs.shape)
 
     def accumulate(self, targets: Array, outputs: Array, weights: Array | None) -> None:
-        """Take rows in.
+        """Add rows.
 
         Parameters
         ----------
@@ -206,12 +206,12 @@ class Metric(ChecksTargets):
         self.add(float(values.sum(dtype=np.float64)), len(outputs), weights)
 
     def add(self, total: float, rows: int, weights: Array | None) -> None:
-        """Take in the weighted sum of the figures of `rows` rows."""
+        """Add the weighted sum of the figures of `rows` rows."""
         self._total += total
         self._weight += rows if weights is None else float(weights.sum(dtype=np.float64))
 
     def result(self) -> float:
-        """Return the figure over all batches since `reset`; for a mean of nothing 0."""
+        """Return the figure over all batches since `reset`; 0 for the mean of no rows."""
         return self._total / self._weight if self._weight else 0.0
 
     def values(self, targets: Array, outputs: Array) -> Array:
@@ -230,7 +230,7 @@ class Metric(ChecksTargets):
 
 
 def no_flags(targets: Array) -> Array | None:
-    """Return which rows (...) of targets (..., K) have an entry that is neither 1 nor 0 or -1.
+    """Return which rows (...) of targets (..., K) have an entry other than 1, 0 and -1.
 
     None: no row has.
     """

@@ -224,7 +224,7 @@ def decide(
 
 
 def in_columns(targets: Array, multilabel: bool | None) -> bool:
-    """Return whether each column of targets is a label of its own."""
+    """Return whether each column of targets is an independent label."""
     return targets.ndim == 2 and targets.shape[1] > 1 and multilabel is not False
 
 
@@ -236,12 +236,12 @@ def no_decisions(targets: Array, multilabel: bool | None) -> Array | None:
 
 
 def class_numbers(targets: Array, outputs: Array) -> Array:
-    """Return the classes (M,) that targets (M,) or (M, U) stand for.
+    """Return the classes (M,) that targets (M,) or (M, U) denote.
 
     Raises
     ------
     ValueError
-        If one is no class of the outputs.
+        If one is not a class of the outputs.
     """
     return check_labels(targets, outputs, None) if targets.ndim == 1 else targets.argmax(axis=1)
 

@@ -33,13 +33,13 @@ class Function(Metric):
         ``function(y_true, y_pred)`` returns a number. If it has an argument `sample_weight`, it is
         called with the weights of the rows where there are any, as among `weighted_metrics`. An
         object with a method ``reset_state()``, such as a metric of Keras, is reset before each
-        call, so that it forgets the epoch before.
+        call, so that it forgets the previous epoch.
     name : str, optional
-        Its key in logs, and by which a model file names it: `lstmcore.load` then needs
+        Its key in logs, and its name in model files: `lstmcore.load` then needs
         ``custom_objects={name: function}``. None: the function's own, or
         the object's ``name``.
     response : {"auto", "classes", "scores", "values", "outputs"}
-        What the function is given; M rows, those that a mask takes out left out.
+        What the function is called with; M is the number of rows, without masked ones.
 
         - "classes": class numbers (M,) as both, the predicted ones where the output is greatest, or
           for a single output above `threshold`; 0 and 1 (M, U) for several labels.
@@ -92,7 +92,7 @@ class Function(Metric):
         super().__init__(function_name(function, name, "metrics.Function"))
 
     def get_config(self) -> dict[str, Any]:
-        """Return what a model file says of it: all but the function, which is given again."""
+        """Return what a model file says about it: all but the function, which `load` is given."""
         return {
             "name": self.name,
             "response": self.response,
@@ -108,15 +108,15 @@ class Function(Metric):
     def check_outputs(self, units: int, targets: int | None) -> None:
         """See `Metric.check_outputs`: ask a function of scikit-learn about made-up rows.
 
-        Those have no side effects, and their errors would come after a whole epoch only. Any other
-        function is called with what the model makes alone.
+        Those have no side effects, and their errors would come only after a whole epoch. Any other
+        function is called only with the model's own outputs.
         """
         if not _of_sklearn(self.function) or self._response == "outputs":
             return
         classes = np.tile(np.arange(max(units, 2)), 4)
         outputs = np.eye(units)[classes] if units > 1 else classes[:, None].astype(np.float64)
         if self._response == "values":
-            outputs = outputs + 1.0  # some deviances are about positive numbers
+            outputs = outputs + 1.0  # some deviances need positive numbers
         given = classes if targets is None else outputs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -171,7 +171,7 @@ class Function(Metric):
         return self._ask(targets, outputs, options)
 
     def _ask(self, targets: Array, outputs: Array, options: dict[str, Any]) -> float:
-        """Return what the function says; its errors get the metric's name."""
+        """Return the function's result; its errors get the metric's name."""
         arguments = self._arguments(targets, outputs)
         forget = getattr(self.function, "reset_state", None)
         try:

@@ -66,7 +66,7 @@ class CategoricalAccuracy(Metric):
 class BinaryAccuracy(Metric):
     """How often outputs are on the target's side: above the threshold where it is above 0.5.
 
-    So probabilities serve as targets, too; Keras compares them with 0 and 1, and finds none.
+    So probabilities may be targets, too; in Keras they never match, since outputs become 0 or 1.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class TopK(Metric):
         self.check_outputs(classes, None)
         if targets.ndim == 2:
             targets = targets.argmax(axis=-1)
-        # A label that is no class may stand in a row of weight 0.
+        # A row of weight 0 may have a label that is no class.
         known = (targets >= 0) & (targets < classes)
         own = np.take_along_axis(outputs, np.where(known, targets, 0)[:, None], axis=-1)
         return np.asarray(known & np.isfinite(own[:, 0]) & ((outputs > own).sum(axis=-1) < self.k))
@@ -214,7 +214,7 @@ class MeanLoss(Metric):
             raise TypeError(f"loss: expected a Loss of rows, got {_checks.describe(loss)}")
         self.loss = loss
         self.labels = loss.labels
-        # Outputs that describe a distribution are what such a loss is about.
+        # Such a loss takes the outputs that describe a distribution.
         self.takes_outputs = type(loss).predictions is not Loss.predictions
         self._computed = loss
 
@@ -254,7 +254,7 @@ class MeanLoss(Metric):
 
 
 class Perplexity(MeanLoss):
-    """``exp`` of the mean cross-entropy: among how many classes the model wavers.
+    """``exp`` of the mean cross-entropy: the number of classes between which the model wavers.
 
     Targets are class numbers or distributions.
 

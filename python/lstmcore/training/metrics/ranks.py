@@ -44,7 +44,7 @@ class AUC(Metric):
 
     Notes
     -----
-    All scores of an epoch are kept. Where a class has no positive row (or for "ROC" no negative
+    All scores of an epoch are stored. Where a class has no positive row (or for "ROC" no negative
     one), the area is not defined: the result is NaN, with a RuntimeWarning.
     """
 

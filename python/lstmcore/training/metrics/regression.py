@@ -12,11 +12,11 @@ __all__ = ["R2"]
 
 
 class R2(Metric):
-    """Coefficient of determination: 1 less the squared error's share of the targets' variance.
+    """Coefficient of determination: 1 minus squared error divided by the targets' variance.
 
     The mean over outputs, as scikit-learn's `r2_score`: 1 is perfect, 0 is as good as the mean of
-    the targets. Where all targets of an output are equal, it is 1 if they are met, else 0. Of less
-    than two rows it is not defined: NaN, with a RuntimeWarning.
+    the targets. If all targets of an output are equal, it is 1 if they are predicted exactly, else
+    0. For fewer than two rows it is not defined: NaN, with a RuntimeWarning.
 
     Parameters
     ----------
