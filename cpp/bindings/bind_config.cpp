@@ -84,7 +84,7 @@ py::list list_options() {
   cell_options::for_each([&](const auto& option) {
     const auto value = option.default_value();
     rows.append(py::make_tuple(option.name, type_name(value), to_python(value), text_or_none(option.layer_name),
-                               text_or_none(option.onnx)));
+                               text_or_none(option.onnx), option.stored == cell_options::Stored::optional));
   });
   return rows;
 }
@@ -99,7 +99,8 @@ void bind_config(py::module_& module) {
           "parameters", [](const LstmConfig& config) { return parameter_list(lstm_parameters(config)); },
           "Name and shape of every weight, in order.");
   module.def("lstm_options", &list_options,
-             "Of every option: name, type, default, name in layers, and name in ONNX's LSTM operator.");
+             "Of every option: name, type, default, name in layers, name in ONNX's LSTM operator, and whether files "
+             "may lack it.");
   module.def(
       "lstm_activation", [](const std::string& name) { return to_python(lstm_activation(name, "name")); },
       py::arg("name"), "The activation of this name, (name, alpha, beta), with its usual parameters.");

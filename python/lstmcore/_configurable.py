@@ -24,7 +24,10 @@ class Configurable(Checked):
         return "it is fixed when the object is made; make a new one with it"
 
     _left_out_if_none: ClassVar[tuple[str, ...]] = ()
-    """Arguments that `get_config` leaves out where they are None."""
+    """Arguments that a configuration may lack, as older files do, which means their default.
+
+    `get_config` leaves them out where they are None.
+    """
 
     _always_shown: ClassVar[tuple[str, ...]] = ()
     """Arguments that `repr` shows even if they have their default."""

@@ -45,8 +45,9 @@ def memory(
 ) -> dict[str, int]:
     """Bytes that the engine takes for a call: weights, inference, tape, backward."""
 
-def lstm_options() -> list[tuple[str, str, Any, str | None, str | None]]:
-    """Of every option of `LstmConfig`: name, type, default, name in layers, and name in ONNX.
+def lstm_options() -> list[tuple[str, str, Any, str | None, str | None, bool]]:
+    """Of every option of `LstmConfig`: name, type, default, name in layers, name in ONNX, and
+    whether model files may lack it.
 
     Types are "int", "float", "bool" and "activation". The name in layers is None if layers lack the
     option; that in ONNX's LSTM operator is None if it lacks it, "" if a node need not mention it.

@@ -55,6 +55,8 @@ class Option(NamedTuple):
     onnx : str or None
         Attribute or input of ONNX's LSTM operator; ``""``: a node need not mention it; None: the
         operator lacks it.
+    optional : bool
+        Whether model files may lack it, because it came later.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Option(NamedTuple):
     default: Any
     layer_name: str | None
     onnx: str | None
+    optional: bool
 
 
 OPTIONS = tuple(Option(*row) for row in _core.lstm_options())

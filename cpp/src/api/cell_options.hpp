@@ -1,9 +1,8 @@
 // The one table of LstmConfig's options, and how to visit it.
 //
 // Everything that concerns every option goes through this table and repeats no names: checks, comparison, the Python
-// binding, the reader of model files, what the exporter to ONNX accepts, and the tests of Python's LSTMConfig and of
-// docs/variants.md. A new option needs its member in LstmConfig, its row here, its field in
-// python/lstmcore/config.py, and its mathematics.
+// binding, the C++ reader of model files, what conversions refuse, and the tests of Python's LSTMConfig and of
+// docs/variants.md. What a new option needs beside its row here, CONTRIBUTING.md lists.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +38,8 @@ enum class Stored {
   nowhere,   ///< it follows from other layers, or from the layer's class
   by_layer,  ///< among the options of the layer, which the reader of model files reads by itself
   always,    ///< with each cell; a file without it is refused
-  optional,  ///< with each cell; older files lack it, which means the default. So are all new options.
+  optional,  ///< with each cell; older files lack it, which means the default. So are all new options. Python's layers
+             ///< name them in `_left_out_if_none`.
 };
 
 /// Name in ONNX of an option that a node of its LSTM operator need not mention: a node is one layer, and at inference

@@ -15,7 +15,13 @@ from lstmcore._typing import Array, ArrayLike, CellActivation, Precision, Shape,
 from lstmcore.config import Activation, LSTMConfig
 from lstmcore.layers import initializers
 from lstmcore.layers.base import Layer
-from lstmcore.layers.cell_options import ENGINE_OPTIONS, PARAMETERS, CellAttributes, CellKeywords
+from lstmcore.layers.cell_options import (
+    ENGINE_OPTIONS,
+    LATER,
+    PARAMETERS,
+    CellAttributes,
+    CellKeywords,
+)
 from lstmcore.layers.keras_words import CONFIG_NAMES, check_keras
 from lstmcore.layers.parameters import Parameters, WeightSpec
 from lstmcore.precision import checked, in_force
@@ -125,7 +131,7 @@ class LSTMCell(CellAttributes, Layer):
                     f"{name}: expected None without biases, got {getattr(self, name)!r}"
                 )
 
-    _left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision", *LATER)
 
     _keras_only = ("dropout", "bias_initializer", "implementation")
 

@@ -110,6 +110,9 @@ ENGINE_OPTIONS = {
 }
 """Those that the engine knows, with their rows of its table."""
 
+LATER = tuple(name for name, option in ENGINE_OPTIONS.items() if option.optional)
+"""Options that older files lack, where their absence means the default."""
+
 
 def _parameters() -> dict[str, inspect.Parameter]:
     kinds = get_type_hints(CellKeywords)

@@ -7,7 +7,7 @@ from lstmcore._signatures import shows_options
 from lstmcore._typing import Precision, Recompute
 from lstmcore.config import MAX_LAYERS, LSTMConfig
 from lstmcore.layers.cell import LSTMCell, either_dropout
-from lstmcore.layers.cell_options import OPTIONS, PARAMETERS, CellAttributes, CellKeywords
+from lstmcore.layers.cell_options import LATER, OPTIONS, PARAMETERS, CellAttributes, CellKeywords
 from lstmcore.layers.keras_words import check_keras
 from lstmcore.layers.recurrent import Recurrent
 
@@ -68,7 +68,7 @@ class LSTM(CellAttributes, Recurrent):
     and so on; gates in the order i, f, g, o. With peepholes also ``peephole_l0`` (3H,), i, f, o.
     """
 
-    _left_out_if_none = ("precision",)
+    _left_out_if_none = ("precision", *LATER)
 
     _keras_only = (
         "bias_initializer",
