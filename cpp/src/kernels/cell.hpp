@@ -91,7 +91,7 @@ struct PlainCell {
   /// Never asked for: it only has to compile.
   EIGEN_ALWAYS_INLINE V peephole(int) const { return V::constant(constant<PacketOf<T>>(0.0)); }
   /// Units of padding have zero weights and no bias, so that tanh(z) is 0 already.
-  EIGEN_ALWAYS_INLINE const V& real(const V& x) const { return x; }
+  EIGEN_ALWAYS_INLINE V real(const V& x) const { return x; }
 };
 
 /// What cells with options have in common.
@@ -161,7 +161,7 @@ struct TangentCell : OptionsCell<T> {
     return load_dual<P>(peepholes + which * lanes_of<T>, peephole_tangents + which * lanes_of<T>);
   }
   /// The tape's activations and the tangents of pre-activations are 0 in the units of padding.
-  EIGEN_ALWAYS_INLINE const V& real(const V& x) const { return x; }
+  EIGEN_ALWAYS_INLINE V real(const V& x) const { return x; }
   EIGEN_ALWAYS_INLINE V add_peepholes(V d_before, const V& z_i, const V& z_f) const {
     d_before = multiply_add(z_f, peephole(1), d_before);
     return multiply_add(z_i, peephole(0), d_before);

@@ -178,7 +178,7 @@ void Barrier::release(std::uint32_t round) {
 }
 
 void StepBarrier::wait(int threads) {
-  const std::int64_t slept = Barrier::wait(threads, [&] {
+  const std::int64_t slept = barrier_.wait(threads, [&] {
     const int forced = forced_parting.load(std::memory_order_relaxed);
     if (forced != measured_parting) {
       if (++meetings_ > forced) parted_.store(true, std::memory_order_relaxed);

@@ -78,11 +78,10 @@ class Barrier {
  public:
   /// Returns when `threads` threads have called it, and how many nanoseconds of that it slept.
   std::int64_t wait(int threads) {
-    return wait(threads, [] {});
+    return wait(threads, [] {});  // nothing to do for the last
   }
 
- protected:
-  /// The last thread to arrive calls `last` before the others go on.
+  /// The same; the last thread to arrive calls `last` before the others go on.
   template <class Last>
   std::int64_t wait(int threads, Last&& last) {
     const std::uint32_t round = round_.load(std::memory_order_relaxed);
@@ -103,13 +102,14 @@ class Barrier {
 
 /// A barrier for threads that meet at every step. Where the cores are crowded, so that they wait for each other more
 /// than they work, it advises them to part: one of them then does the rest.
-class StepBarrier : public Barrier {
+class StepBarrier {
  public:
   void wait(int threads);
   /// Whether the threads had better part. Between two meetings all of them are told the same.
   bool parted() const { return parted_.load(std::memory_order_relaxed); }
 
  private:
+  Barrier barrier_;
   const std::int64_t begin_ = nanoseconds();
   int meetings_ = 0;                   ///< counted by the last to arrive
   std::atomic<std::int64_t> late_{0};  ///< nanoseconds that threads slept here

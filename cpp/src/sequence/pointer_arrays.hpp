@@ -39,7 +39,7 @@ class PointerArrays {
 
   PointerArrays() = default;
   /// Throws std::logic_error if `lay_out` takes a different number of pointers when it is called again.
-  template <class LayOut>
+  template <class LayOut, class = std::enable_if_t<!std::is_same_v<std::decay_t<LayOut>, PointerArrays>>>
   explicit PointerArrays(LayOut&& lay_out) {
     Layout layout;
     lay_out(layout);

@@ -8,7 +8,6 @@
 #include "model_file_kit.hpp"
 
 using lstmcore::ModelFile;
-using lstmcore::ModelLayer;
 using lstmcore::Precision;
 
 TEST("what is frozen is read like any other layer") {

@@ -5,7 +5,6 @@
 #include "check.hpp"
 #include "model_file_kit.hpp"
 
-using lstmcore::ModelFile;
 
 TEST("optimizer slots") {
   const auto training = [](const char* optimizer) {
