@@ -242,7 +242,9 @@ def test_cells_as_scans(name, bidirectional):
 
 
 def test_an_option_that_a_scan_does_not_know_is_refused(monkeypatch):
-    new = Option("input_dropout", "float", 0.0, "input_dropout", None)  # which nothing there reads
+    new = Option(
+        "input_dropout", "float", 0.0, "input_dropout", None, True
+    )  # nothing there reads it
     monkeypatch.setattr(lstmcore.onnx.export_scan, "OPTIONS", (new,))
     check(build([layers.LSTM(3)], (None, 2)), recurrent="scan")
     model = build([layers.LSTM(3, input_dropout=0.25)], (None, 2))
