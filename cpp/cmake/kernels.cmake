@@ -21,10 +21,10 @@ endfunction()
 
 # Optional arguments after the flags are the sources, of the kernels' folder. In a group they share what Eigen's headers
 # take, a second for each.
-function(lstmcore_add_kernels library isa flags)
+function(lstmcore_add_kernels isa flags)
   set(objects lstmcore_kernels_${isa})
   set(sources products.cpp elementwise.cpp tangent.cpp kernels.cpp)
-  if(ARGC GREATER 3)
+  if(ARGC GREATER 2)
     set(sources ${ARGN})
   endif()
   list(TRANSFORM sources PREPEND ${PROJECT_SOURCE_DIR}/cpp/src/kernels/)
@@ -50,17 +50,17 @@ function(lstmcore_add_kernels library isa flags)
   set_target_properties(${objects} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
                                               INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden
                                               UNITY_BUILD ${LSTMCORE_UNITY} UNITY_BUILD_BATCH_SIZE 0)
-  lstmcore_add_objects(${library} ${objects})
+  set_property(GLOBAL APPEND PROPERTY LSTMCORE_OBJECTS ${objects})
 endfunction()
 
 # A unit for products of numbers smaller than float, where the compiler knows its instructions: defines `definition` for
 # the library.
-function(lstmcore_add_unit library unit definition flags test)
+function(lstmcore_add_unit unit definition flags test)
   set(CMAKE_REQUIRED_FLAGS "${flags}")
   check_cxx_source_compiles("${test}" ${definition})
   if(${definition})
     separate_arguments(flags)
-    lstmcore_add_kernels(${library} ${unit} "${flags}" lowp/units/${unit}.cpp)
-    target_compile_definitions(${library} PRIVATE ${definition})
+    lstmcore_add_kernels(${unit} "${flags}" lowp/units/${unit}.cpp)
+    set_property(GLOBAL APPEND PROPERTY LSTMCORE_DEFINITIONS ${definition})
   endif()
 endfunction()
