@@ -5,7 +5,6 @@
 #include "check.hpp"
 #include "model_file_kit.hpp"
 
-
 TEST("optimizer slots") {
   const auto training = [](const char* optimizer) {
     return std::string(R"({"compile": {"optimizer": )") + optimizer + R"(}, "iterations": 3, "epoch": 1})";
