@@ -11,6 +11,7 @@ from bench import (
     accuracy,
     claims,
     controller,
+    crowded,
     demo,
     environments,
     native,
@@ -51,7 +52,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER.",
+        "pair BEFORE AFTER, crowded.",
     )
     add = parser.add_argument
     add(
@@ -161,6 +162,7 @@ def main() -> int:
         "demo": demo.main,
         "micro": native.micro,
         "pair": pair.main,
+        "crowded": crowded.main,
         "install": install,
     }
     arguments = sys.argv[1:]
