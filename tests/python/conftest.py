@@ -1,4 +1,4 @@
-"""Common to all tests: reproducible randomness, and a thread count that no test leaks."""
+"""Common to all tests: reproducible randomness, and a thread count restored after each test."""
 
 import os
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(autouse=True)
-def keep_thread_count() -> Iterator[None]:
+def restore_thread_count() -> Iterator[None]:
     before = lc.get_num_threads()
     yield
     lc.set_num_threads(before)

@@ -15,7 +15,7 @@ import lstmcore as lc
 from lstmcore import functional as F
 from lstmcore.config import Activation, LSTMConfig
 
-# Each configuration has some of these, each drawn independently.
+# Each configuration has some of these options, which are drawn independently.
 OPTIONS = (
     {"num_layers": 2},
     {"num_layers": 3, "dropout": 0.25},
@@ -39,7 +39,7 @@ OPTIONS = (
     {"layer_norm": True, "layer_norm_epsilon": 0.01},
 )
 
-# Options that came later, each in ten runs of its own, so that the other runs stay as they are.
+# Later options, each in ten runs of its own, so that the digests of the first 200 runs stay valid.
 LATER = ()
 COUNT = 200 + 10 * len(LATER)
 
@@ -140,7 +140,7 @@ def digest(arrays):
 
 
 def digests():
-    """Compute the digests of every run, by its number and the call."""
+    """Compute the digests of every run, with its number and the call as keys."""
     return {
         f"{number} {name}": digest(arrays)
         for number in range(COUNT)

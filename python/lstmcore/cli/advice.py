@@ -44,14 +44,14 @@ def _about_target(error: NumberError, options: argparse.Namespace, series: bool)
         # Leaving a row out of a series would make the steps around it neighbours.
         return "fill it in" if series else "fill it in, or leave the row out of the table"
     if not hasattr(options, "target"):
-        return "make a number of it, as in training"
+        return "convert it to a number, as in training"
     other = "name a column of numbers with --target"
     return other if series or not hasattr(options, "task") else f"{other}, or say --task classify"
 
 
 def _about_feature(error: NumberError, options: argparse.Namespace) -> str:
     column = error.column
-    ways = {"missing": "fill it in", "date": "", "text": "make a number of it"}
+    ways = {"missing": "fill it in", "date": "", "text": "convert it to a number"}
     found = [ways[error.problem]] if ways[error.problem] else []
     if error.problem == "date" and hasattr(options, "drop") and options.time is None:
         found.append(f"sort by it with --time {column}")

@@ -112,12 +112,14 @@ def _apart(arrays: Mapping[str, Any], inputs: Sequence[FloatArray | None]) -> No
     places.sort()
     for (begin, size, name), (after, _, other) in pairwise(places):
         if begin + size > after:
-            raise ValueError(f"out: expected arrays apart from each other, got {name} over {other}")
+            raise ValueError(f"out: expected arrays that do not overlap, got {name} over {other}")
     for given in inputs:
         if isinstance(given, np.ndarray):
             for name, array in arrays.items():
                 if isinstance(array, np.ndarray) and np.may_share_memory(given, array):
-                    raise ValueError(f"out: expected arrays apart from dy and dstate, got {name}")
+                    raise ValueError(
+                        f"out: expected arrays that do not overlap dy and dstate, got {name}"
+                    )
 
 
 def _with_last_output(dy: Any, dh: Any, tape: LSTMTape) -> npt.NDArray[Any]:

@@ -60,7 +60,7 @@ def _check_masked(model: LayerStack, inputs: Array, valid: Array) -> None:
         if len(wrong):
             raise ValueError(
                 "mask: with mask_zero=True, id 0 is padding, but the mask says that the one at "
-                f"{tuple(map(int, wrong[0]))} is there; expected mask & (x != 0)"
+                f"{tuple(map(int, wrong[0]))} is valid; expected mask & (x != 0)"
             )
     steps = np.arange(valid.shape[1] + 1, dtype=np.int64)
     for layer in model._network if len(model.output_shape) > 2 else []:

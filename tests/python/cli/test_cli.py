@@ -42,7 +42,7 @@ def softmax_model(tmp_path):
 
 
 def type_in(monkeypatch, content):
-    """Replace the standard input by `content`."""
+    """Replace standard input with `content`."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
 
 
@@ -64,12 +64,12 @@ def test_predict_prints_class_probability_and_sentence(softmax_model, capsys):
 def test_predict_reads_lines_when_no_sentence_is_given(softmax_model, capsys, monkeypatch):
     path, _ = softmax_model
     _, expected, _ = run(capsys, "predict", path, *SENTENCES)
-    # Windows line ends, and no line end after the last line.
+    # Windows line endings, and none after the last line.
     type_in(monkeypatch, f"{SENTENCES[0]}\r\n{SENTENCES[1]}".encode())
     assert run(capsys, "predict", path) == (0, expected, "")
 
 
-def test_every_line_is_answered_also_a_blank_one(softmax_model, capsys, monkeypatch):
+def test_every_line_is_answered_even_a_blank_one(softmax_model, capsys, monkeypatch):
     path, _ = softmax_model
     texts = ["", SENTENCES[0], "", "  ", SENTENCES[1], ""]
     _, expected, _ = run(capsys, "predict", path, *texts)
@@ -82,14 +82,14 @@ def test_every_line_is_answered_also_a_blank_one(softmax_model, capsys, monkeypa
     assert run(capsys, "predict", path) == (0, expected, "")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_word(softmax_model, capsys, monkeypatch):
+def test_a_byte_order_mark_is_not_part_of_the_first_word(softmax_model, capsys, monkeypatch):
     path, _ = softmax_model
     _, expected, _ = run(capsys, "predict", path, "good")
     type_in(monkeypatch, b"\xef\xbb\xbfgood\n")
     assert run(capsys, "predict", path) == (0, expected, "")
 
 
-def test_a_line_that_is_no_text_is_named(softmax_model, capsys, monkeypatch):
+def test_a_line_that_is_not_text_is_reported(softmax_model, capsys, monkeypatch):
     path, _ = softmax_model
     type_in(monkeypatch, b"good\nfilm\n\xff bad\n")
     status, _, err = run(capsys, "predict", path)
@@ -99,14 +99,14 @@ def test_a_line_that_is_no_text_is_named(softmax_model, capsys, monkeypatch):
     )
 
 
-def test_an_argument_that_no_text_can_hold_is_an_unknown_word(softmax_model, capsys):
+def test_an_argument_that_is_not_unicode_is_an_unknown_word(softmax_model, capsys):
     path, _ = softmax_model
     status, out, _ = run(capsys, "predict", path, "good \udcff", "two\nlines")
     assert status == 0
     assert [line.split("\t")[2] for line in out.splitlines()] == ["good \\udcff", "two lines"]
 
 
-def test_a_pipe_is_answered_as_its_lines_come(softmax_model):
+def test_lines_from_a_pipe_are_answered_as_they_arrive(softmax_model):
     path, _ = softmax_model
     with subprocess.Popen(
         [sys.executable, "-m", "lstmcore", "predict", path],
@@ -114,7 +114,7 @@ def test_a_pipe_is_answered_as_its_lines_come(softmax_model):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        for text in SENTENCES:  # write the second one only after the first is answered
+        for text in SENTENCES:  # the second is written only after the first is answered
             process.stdin.write(f"{text}\n")
             process.stdin.flush()
             assert process.stdout.readline().endswith(f"\t{text}\n")
@@ -122,7 +122,7 @@ def test_a_pipe_is_answered_as_its_lines_come(softmax_model):
         assert process.stdout.read() == ""
 
 
-def test_predict_in_several_batches_gives_the_same(softmax_model, capsys, monkeypatch):
+def test_predict_in_several_batches_prints_the_same(softmax_model, capsys, monkeypatch):
     path, _ = softmax_model
     lines = [f"a {'very ' * (index % 7)}good film" for index in range(10)]
     _, expected, _ = run(capsys, "predict", path, *lines)
@@ -131,7 +131,7 @@ def test_predict_in_several_batches_gives_the_same(softmax_model, capsys, monkey
     assert run(capsys, "predict", path) == (0, expected, "")
 
 
-def test_predict_prints_the_names_of_classes(tmp_path, capsys):
+def test_predict_prints_class_names_of_a_softmax(tmp_path, capsys):
     model = text_model(2, "softmax")
     likeliest = model.predict(SENTENCES, verbose=0).argmax(axis=1)
     model.class_names = ["gloomy", "cheerful"]
@@ -143,7 +143,7 @@ def test_predict_prints_the_names_of_classes(tmp_path, capsys):
     assert printed == [["gloomy", "cheerful"][label] for label in likeliest]
 
 
-def test_predict_with_one_output_knows_both_classes(tmp_path, capsys):
+def test_predict_with_one_output_prints_either_class(tmp_path, capsys):
     model = text_model(1, "sigmoid")
     positive = model.predict(SENTENCES, verbose=0)[:, 0]
     path = tmp_path / "sigmoid.safetensors"
@@ -157,7 +157,7 @@ def test_predict_with_one_output_knows_both_classes(tmp_path, capsys):
         assert float(probability) == pytest.approx(max(share, 1 - share), abs=0.5e-4)
 
 
-def test_predict_prints_names_of_classes(tmp_path, capsys):
+def test_predict_prints_class_names_of_a_sigmoid(tmp_path, capsys):
     model = text_model(1, "sigmoid")
     model.class_names = ["negative", "positive"]
     shares = model.predict(SENTENCES, verbose=0)[:, 0]
@@ -177,7 +177,7 @@ def test_an_encoder_decoder_is_an_error(tmp_path, capsys):
         assert err.startswith("lstmcore: error: MODEL: expected a Sequential")
 
 
-def test_a_text_that_is_the_name_of_a_file_is_told(softmax_model, capsys):
+def test_a_text_that_names_a_file_prints_a_note(softmax_model, capsys):
     path, _ = softmax_model
     status, out, err = run(capsys, "predict", path, path)
     assert (status, out.count("\n")) == (0, 1)
@@ -201,19 +201,19 @@ def test_missing_model_is_named(capsys):
         ["convert", "missing.keras", "m.safetensors"],
     ],
 )
-def test_errors_of_the_system_have_no_numbers(arguments, tmp_path, capsys, monkeypatch):
+def test_system_errors_are_printed_without_their_numbers(arguments, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (1, "")
     assert re.fullmatch(r"lstmcore: error: missing(\.keras)?: No such file or directory\n", err)
 
 
-def test_an_error_without_a_file_is_told_as_it_is(capsys, monkeypatch):
+def test_an_error_without_a_file_is_printed_unchanged(capsys, monkeypatch):
     def fail(*_):
-        raise OSError("no more of it")
+        raise OSError("out of memory")
 
     monkeypatch.setattr(info, "_installation", fail)
-    assert run(capsys, "info") == (1, "", "lstmcore: error: no more of it\n")
+    assert run(capsys, "info") == (1, "", "lstmcore: error: out of memory\n")
 
 
 def test_an_interrupt_takes_one_line(capsys, monkeypatch):
@@ -224,7 +224,7 @@ def test_an_interrupt_takes_one_line(capsys, monkeypatch):
     assert run(capsys, "info") == (130, "", "lstmcore: interrupted\n")
 
 
-def test_file_that_is_no_model_is_an_error(tmp_path, capsys):
+def test_a_file_that_is_not_a_model_is_an_error(tmp_path, capsys):
     path = tmp_path / "text.txt"
     path.write_text("not a model")
     status, out, err = run(capsys, "predict", str(path), "a good film")
@@ -337,7 +337,7 @@ def text_layers(*layers):
     return model
 
 
-def test_a_regressor_answers_with_amounts(tmp_path, capsys):
+def test_a_regressor_prints_values(tmp_path, capsys):
     model = text_layers(lc.layers.LSTM(4), lc.layers.Dense(1))
     path = save(model, tmp_path)
     values = model.predict(SENTENCES, verbose=0)[:, 0]
@@ -351,7 +351,7 @@ def test_a_regressor_answers_with_amounts(tmp_path, capsys):
     ]
 
 
-def test_several_amounts_stand_side_by_side(tmp_path, capsys):
+def test_several_values_are_printed_side_by_side(tmp_path, capsys):
     model = text_layers(lc.layers.LSTM(4), lc.layers.Dense(2))
     path = save(model, tmp_path)
     (values,) = model.predict(SENTENCES[:1], verbose=0)
@@ -384,7 +384,7 @@ def test_a_tagger_answers_for_each_token(tmp_path, capsys):
     assert set(last["tokens"][0]["probabilities"]) == {"noun", "verb", "other"}
 
 
-def test_a_tagger_of_amounts(tmp_path, capsys):
+def test_a_tagger_prints_a_value_for_each_token(tmp_path, capsys):
     model = text_layers(lc.layers.LSTM(4, return_sequences=True), lc.layers.Dense(1))
     path = save(model, tmp_path)
     (values,) = model.predict(SENTENCES[:1], verbose=0)
@@ -396,7 +396,7 @@ def test_a_tagger_of_amounts(tmp_path, capsys):
     ("units", "loss"),
     [(1, lc.losses.BinaryCrossentropy), (3, lc.losses.SparseCategoricalCrossentropy)],
 )
-def test_logits_are_made_probabilities(tmp_path, capsys, units, loss):
+def test_logits_become_probabilities(tmp_path, capsys, units, loss):
     model = text_layers(lc.layers.LSTM(4), lc.layers.Dense(units))
     model.compile("adam", loss(from_logits=True))
     path = save(model, tmp_path)
@@ -410,7 +410,7 @@ def test_logits_are_made_probabilities(tmp_path, capsys, units, loss):
     assert answer["class"] == str(shares.argmax())
 
 
-def test_several_sigmoids_are_no_classes(tmp_path, capsys):
+def test_several_sigmoids_are_not_classes(tmp_path, capsys):
     model = text_layers(lc.layers.LSTM(4), lc.layers.Dense(3, activation="sigmoid"))
     path = save(model, tmp_path)
     _, out, _ = run(capsys, "predict", path, SENTENCES[0], "--json")

@@ -1,4 +1,4 @@
-"""The advice of ``lstmcore`` about fields that are not numbers works."""
+"""Advice about fields that are not numbers names options that exist and that help."""
 
 import re
 
@@ -51,7 +51,7 @@ TRAIN = [
         "x",
         "wet",
         [*KEYED, "--drop", "day"],
-        "make a number of it, or leave the column out with --drop x",
+        "convert it to a number, or leave the column out with --drop x",
     ),
     ("x", "", [*SERIES, "--features", "x"], "fill it in, or take the column out of --features"),
     ("x", 0, KEYED, "sort by it with --time day, or leave the column out with --drop day"),
@@ -72,7 +72,7 @@ TRAIN = [
 
 
 @pytest.mark.parametrize(("column", "field", "options", "advice"), TRAIN)
-def test_training_advises_what_it_takes(tmp_path, capsys, column, field, options, advice):
+def test_training_errors_end_with_advice(tmp_path, capsys, column, field, options, advice):
     status, _, err = train(capsys, with_field(tmp_path, column, field), tmp_path, *options)
     assert status == 1
     assert err.endswith(f"; {advice}\n")
@@ -91,7 +91,7 @@ def test_advice_of_training_can_be_followed(tmp_path, capsys, options, more):
     data = write(tmp_path / "data.csv", HEADER, ROWS)
     status, _, err = train(capsys, data, tmp_path, *options)
     assert status == 1
-    if more is None:  # the end of the list of --features
+    if more is None:  # taken out of --features, as advised
         options, more = SERIES, ["--features", "x"]
     else:
         assert more[0] in err
@@ -103,10 +103,15 @@ def test_advice_of_training_can_be_followed(tmp_path, capsys, options, more):
     ("column", "field", "options", "advice"),
     [
         ("x", "", KEYED, "fill it in, or name the columns of numbers with --features"),
-        ("x", "wet", KEYED, "make a number of it, or name the columns of numbers with --features"),
+        (
+            "x",
+            "wet",
+            KEYED,
+            "convert it to a number, or name the columns of numbers with --features",
+        ),
         ("x", "2024-01-01", KEYED, "name the columns of numbers with --features"),
         ("y", "", SERIES, "fill it in"),
-        ("y", "wet", SERIES, {"predict": "make a number of it, as in training"}),
+        ("y", "wet", SERIES, {"predict": "convert it to a number, as in training"}),
         ("y", "wet", SERIES, {"evaluate": "name a column of numbers with --target"}),
     ],
 )
@@ -130,7 +135,7 @@ def test_commands_advise_no_option_that_they_lack(
     assert all(option in known for option in re.findall(r"--\w+", err))
 
 
-def test_a_series_that_is_too_short_is_told_before_any_forecast(tmp_path, capsys):
+def test_a_series_that_is_too_short_is_reported_before_any_forecast(tmp_path, capsys):
     rows = [["long", *row[1:]] for row in ROWS]
     good = write(tmp_path / "good.csv", HEADER, rows)
     assert train(capsys, good, tmp_path, *SERIES, "--key", "id")[0] == 0

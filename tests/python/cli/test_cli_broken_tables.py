@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(folder):
-    """Train a small model of walks, for tests in which its quality does not matter."""
+    """Train a small model on walks, for tests in which its quality does not matter."""
     data = write(folder / "few.csv", *walks(40, 1, sign_of_the_end))
     model = str(folder / "few.safetensors")
     options = ["--key", "walk", "--target", "end", "--units", "4", "--epochs", "2", "--quiet"]
@@ -71,7 +71,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("content", "message"), BROKEN)
-def test_broken_tables_are_errors_of_one_line(tmp_path, capsys, content, message):
+def test_broken_tables_cause_one_line_errors(tmp_path, capsys, content, message):
     path = tmp_path / "data.csv"
     path.write_text(content)
     status, out, err = run(capsys, "train", path, "--target", "b", "--out", tmp_path / "m")
@@ -81,7 +81,7 @@ def test_broken_tables_are_errors_of_one_line(tmp_path, capsys, content, message
     assert message in err
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path, capsys):
+def test_bytes_that_are_not_text_are_reported(tmp_path, capsys):
     path = tmp_path / "data.csv"
     path.write_bytes("a,b\n1,2\né,3\n".encode("latin-1"))
     _, _, err = run(capsys, "train", path, "--target", "b", "--out", tmp_path / "m")
@@ -102,7 +102,7 @@ REFUSED = [
     ({4: ["s2", "x", "", 0]}, [*KEYED, "--drop", "day"], "(1 of 24 missing); fill it in"),
     ({4: ["s2", "x", "NA", 0]}, [*KEYED, "--drop", "day"], "got 'NA' (1 of 24 missing)"),
     ({4: ["s2", "x", "inf", 0]}, [*KEYED, "--drop", "day"], "expected a finite number, got 'inf'"),
-    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; make a number of it"),
+    ({4: ["s2", "x", "wet", 0]}, [*KEYED, "--drop", "day"], "got 'wet'; convert it to a number"),
     ({4: ["", "x", 1, 0]}, [*KEYED, "--time", "day"], "column 'id': expected a key, got an empty"),
     ({4: ["s2", "x", 1, 0]}, [*KEYED, "--time", "day"], "line 6, column 'day': expected a number"),
     ({4: ["s2", "", 1, ""]}, [*KEYED, "--drop", "day"], "column 'y': expected a target, got an em"),
@@ -137,7 +137,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("changes", "options", "message"), REFUSED)
-def test_what_cannot_be_trained_on_is_an_error_of_one_line(
+def test_tables_unfit_for_training_cause_one_line_errors(
     tmp_path, capsys, changes, options, message
 ):
     rows = [changes.get(place, row) for place, row in enumerate(ROWS)]
@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_on_is_an_error_of_one_line(
     assert not out.exists()
 
 
-def test_one_class_is_no_task(tmp_path, capsys):
+def test_a_single_class_is_an_error(tmp_path, capsys):
     data = write(tmp_path / "data.csv", HEADER, [[*row[:3], "same"] for row in ROWS])
     arguments = ["train", data, *KEYED, "--drop", "day", "--out", tmp_path / "model.safetensors"]
     status, _, err = run(capsys, *arguments)
@@ -175,7 +175,7 @@ def test_too_few_sequences_are_an_error(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["m.keras", "nowhere/m.safetensors", ""])
-def test_where_the_model_goes_is_checked_before_training(tmp_path, capsys, name):
+def test_the_output_path_is_checked_before_training(tmp_path, capsys, name):
     status, printed, err = run(
         capsys, "train", "missing.csv", "--target", "y", "--out", tmp_path / name
     )
@@ -194,7 +194,7 @@ def test_a_model_does_not_replace_a_table(tmp_path, capsys, name):
 
 
 @pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
-def test_no_file_replaces_the_one_that_is_read(classifier, tmp_path, capsys, link):
+def test_the_output_never_replaces_the_input(classifier, tmp_path, capsys, link):
     model, data = classifier
     source = tmp_path / "table"  # without an ending
     source.write_bytes(Path(data).read_bytes())

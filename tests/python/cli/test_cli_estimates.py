@@ -14,7 +14,7 @@ QUANTILES = [0.1, 0.5, 0.9]
 
 
 def gaussian(outputs):
-    """Return mean and standard deviation of outputs (..., 2), by the loss's definition."""
+    """Return the mean and standard deviation from outputs (..., 2), as the loss defines them."""
     return outputs[..., 0], np.sqrt(np.log1p(np.exp(outputs[..., 1])) + 1e-6)
 
 
@@ -131,7 +131,7 @@ def test_texts(tmp_path, capsys, case):
 
 @every_loss
 def test_series(tmp_path, capsys, case):
-    """Forecasts are scaled changes; to a standard deviation, the last value is not added."""
+    """Forecasts are changes from the last value, scaled; a standard deviation is only scaled."""
     loss, units, names, meaning, place = case
     horizon, window, scale = 2, 4, 3.0
     layout = Layout("series", "sales", target_scale=scale, window=window, horizon=horizon)
@@ -146,7 +146,7 @@ def test_series(tmp_path, capsys, case):
         seen = series[start : start + window]
         inputs = ((seen - seen[-1]) / scale).astype(np.float32)[None, :, None]
         outputs = np.float64(model.predict(inputs, verbose=0)[0])
-        # All means precede all variances, but the quantiles of one step are together.
+        # All means precede all variances, but the quantiles of one step are adjacent.
         by_step = outputs.reshape(2, 2).T if "mean" in names else outputs.reshape(horizon, units)
         found = meaning(by_step)
         moved = [values * scale + seen[-1] for values in found]
@@ -171,7 +171,7 @@ def test_series(tmp_path, capsys, case):
         forecast(start)[place] - series[start + window : start + window + horizon]
         for start in starts
     ]
-    # With other batch sizes, float32 sums have another order.
+    # The mean is taken in another order.
     assert figures["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-6)
 
 
@@ -197,7 +197,7 @@ def test_several_targets_are_numbered(tmp_path, capsys):
         assert f"expected a model of one target, got one of {4 if 'value_1' in names else 2}" in err
 
 
-def test_several_logits_are_probabilities(tmp_path, capsys):
+def test_several_logits_become_probabilities(tmp_path, capsys):
     data, x = table(tmp_path, np.arange(12))
     model = sequence_model(lc.losses.BinaryCrossentropy(from_logits=True), 2)
     path = tmp_path / "model.safetensors"
@@ -208,7 +208,7 @@ def test_several_logits_are_probabilities(tmp_path, capsys):
     np.testing.assert_allclose(shown, 1 / (1 + np.exp(-logits)), rtol=1e-12)
 
 
-def test_without_a_loss_outputs_are_what_is_predicted(tmp_path, capsys):
+def test_without_a_loss_predict_prints_the_outputs(tmp_path, capsys):
     data, x = table(tmp_path, np.arange(12))
     model = sequence_model("mse", 1)
     path = tmp_path / "model.safetensors"
@@ -218,7 +218,7 @@ def test_without_a_loss_outputs_are_what_is_predicted(tmp_path, capsys):
     assert [json.loads(line)["value"] for line in out.splitlines()] == values.tolist()
 
 
-def test_estimates_undo_what_targets_were_standardized_by():
+def test_estimates_undo_the_standardization_of_targets():
     outputs = np.array([[0.5, -1.0]])
     mean, deviation = gaussian(outputs)
     found = lc.losses.GaussianNLL().estimates(outputs, 10.0, 4.0)

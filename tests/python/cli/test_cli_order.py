@@ -1,4 +1,4 @@
-"""Several series in one table, and rows that are not in order of their dates."""
+"""Several series in one table, and rows that are not in date order."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_two_series_are_not_taken_for_one(tmp_path, capsys, mixed):
         assert err.endswith("; remove one of them\n")
 
 
-def test_times_are_the_same_however_they_are_written(tmp_path, capsys):
+def test_equal_times_are_recognized_in_any_format(tmp_path, capsys):
     rows = [["A", day + "T00:00", value] for _, day, value in ROWS[:30]]
     rows.append(["A", "2010-01-03T01:00+01:00", 5])
     status, _, err = train(capsys, tmp_path, HEADER, rows, "--time", "date")
@@ -76,7 +76,7 @@ def test_a_sequence_has_each_time_once(tmp_path, capsys):
         (sorted(ROWS, key=lambda row: row[1]), 3, "--time date --key shop would sort"),
     ],
 )
-def test_dates_that_do_not_ascend_are_told(tmp_path, capsys, rows, line, advice):
+def test_dates_that_do_not_ascend_are_reported(tmp_path, capsys, rows, line, advice):
     status, _, err = train(capsys, tmp_path, HEADER, rows)
     assert status == 0
     assert err.count("\n") == 1
@@ -87,18 +87,18 @@ def test_dates_that_do_not_ascend_are_told(tmp_path, capsys, rows, line, advice)
         arguments = [command, tmp_path / "model.safetensors", tmp_path / "data.csv"]
         status, _, again = run(capsys, *arguments)
         assert (status, again) == (0, err)
-    told = advice.partition(" would")[0].split()
-    assert train(capsys, tmp_path, HEADER, rows, *told)[::2] == (0, "")
+    advised = advice.partition(" would")[0].split()
+    assert train(capsys, tmp_path, HEADER, rows, *advised)[::2] == (0, "")
 
 
-def test_dates_are_looked_at_within_each_series(tmp_path, capsys):
+def test_dates_are_compared_within_each_series(tmp_path, capsys):
     assert train(capsys, tmp_path, HEADER, ROWS, "--key", "shop")[::2] == (0, "")
     status, _, err = train(capsys, tmp_path, HEADER, [*ROWS[:30], *ROWS[:29:-1]], "--key", "shop")
     assert status == 0
     assert "line 33, column 'date': '2010-01-29' is not after the date of the row before" in err
 
 
-def test_what_is_no_date_or_is_not_wanted_is_not_looked_at(tmp_path, capsys):
+def test_columns_that_are_not_dates_or_are_dropped_are_not_checked(tmp_path, capsys):
     header = ["weekday", "date", "sales"]
     for change in (lambda day: day, lambda day: day.replace("-", "/"), lambda day: int(day[-2:])):
         rows = [[f"d{row % 7}", change(DAYS[row]), SALES[0][row]] for row in range(30)]

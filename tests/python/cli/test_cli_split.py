@@ -14,7 +14,7 @@ from lstmcore.cli.tables import Table
 
 
 def drawn_class_by_class(rest, strata, wanted):
-    """Do the same as `_draw`, by a loop over the classes."""
+    """Do the same as `_draw`, with a loop over the classes."""
     order = rest[np.argsort(strata[rest], kind="stable")]
     taken = set()
     for number in range(wanted):
@@ -42,7 +42,7 @@ def test_the_last_sample_of_each_class_stays(classes, wanted):
     assert set(strata[found[0]]) == set(strata[rest])
 
 
-def test_of_nothing_nothing_is_drawn():
+def test_nothing_is_drawn_from_an_empty_set():
     left, taken = _draw(np.arange(0), np.zeros(0, np.int64), 0)
     assert (len(left), len(taken)) == (0, 0)
 
@@ -78,7 +78,7 @@ def test_many_classes_are_counted_without_a_table_of_all_pairs():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < count * 1000  # bytes; a table of all pairs has 8 * count**2
+    assert peak < count * 1000  # bytes; a table of all pairs takes 8 * count**2
     assert found["0"] == {"precision": 1 / count, "recall": 1.0, "f1": 2 / (count + 1), "count": 1}
     assert found["1"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 1}
 

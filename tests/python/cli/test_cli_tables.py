@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(folder):
-    """Train a small model of walks, for tests in which its quality does not matter."""
+    """Train a small model on walks, for tests in which its quality does not matter."""
     data = write(folder / "few.csv", *walks(40, 1, sign_of_the_end))
     model = str(folder / "few.safetensors")
     options = ["--key", "walk", "--target", "end", "--units", "4", "--epochs", "2", "--quiet"]
@@ -56,7 +56,7 @@ def classifier(folder):
 
 
 def test_texts_are_classified(tmp_path, capsys):
-    # This takes some seconds: it needs four thousand sentences to show that words are learnt.
+    # This takes a few seconds: showing that words are learnt needs four thousand sentences.
     parts = movie_snippets()
     header = ["sentence", "label"]
 
@@ -70,7 +70,7 @@ def test_texts_are_classified(tmp_path, capsys):
     options = ["--target", "label", "--units", 16, "--epochs", 3]
     trained = report(capsys, "train", data, "--out", model, *options)
     # Seeds 0 to 3 reach 0.69 to 0.73 here and 0.71 to 0.72 on fresh sentences. Always predicting
-    # the same class gives 0.5.
+    # the same class scores 0.5.
     assert trained["accuracy"] > 0.66
     assert 0.45 < trained["majority_accuracy"] < 0.55
     figures = report(capsys, "evaluate", model, fresh)
@@ -80,7 +80,7 @@ def test_texts_are_classified(tmp_path, capsys):
 
 
 # Seeds 0 to 3 reach 0.935 to 0.970, 0.987 to 0.992, 0.975 to 0.980 and 0.988 to 0.995 on fresh
-# walks; guessing gives 0.5 and R2 0.
+# walks; guessing scores 0.5, or an R2 of 0.
 @pytest.mark.parametrize(
     ("target", "figure", "least"),
     [
@@ -107,7 +107,7 @@ def test_ragged_sequences_are_learnt(tmp_path, capsys, target, figure, least):
 
 
 def series(steps, seed):
-    """Make series with a trend, a season of 12 steps and noise of standard deviation 3."""
+    """Make a series with a trend, a season of 12 steps and noise of standard deviation 3."""
     time = np.arange(steps)
     noise = np.random.default_rng(seed).normal(0, 3, steps)
     return 200 + 0.5 * time + 30 * np.sin(2 * np.pi * time / 12) + noise
@@ -121,7 +121,7 @@ def test_a_series_is_forecast(tmp_path, capsys):
     options = ["--target", "sales", "--horizon", 12, "--units", 16, "--epochs", 40]
     trained = report(capsys, "train", data, "--out", model, *options)
     # Seeds 0 to 3 reach 2.9 to 3.0. The noise alone causes a mean absolute error of 2.4; repeating
-    # the last value has an error of 25.
+    # the last value causes one of 25.
     assert trained["mae"] < 4
     assert trained["last_value_mae"] > 15
     forecast = report(capsys, "predict", model, data)["values"]
@@ -155,7 +155,7 @@ def test_sequences_are_answered_in_the_order_of_the_file(classifier, capsys, tmp
     assert sorted(again[1:]) == sorted(lines[1:])
 
 
-def test_the_same_in_python(classifier, capsys):
+def test_python_predicts_the_same(classifier, capsys):
     path, data = classifier
     model, table = lc.load(path), read_table(data)
     layout = json.loads(model.metadata[METADATA_NAME])
@@ -171,12 +171,11 @@ def test_the_same_in_python(classifier, capsys):
     for line, row in zip(out.splitlines(), outputs, strict=True):
         answer = json.loads(line)
         assert answer["class"] == model.class_names[row.argmax()]
-        # With other batch sizes, float32 sums have another order.
         np.testing.assert_allclose(list(answer["probabilities"].values()), row, atol=1e-6)
 
 
-def test_statistics_are_those_of_the_part_to_train(tmp_path, capsys):
-    # If no part is held out, they are those of all rows.
+def test_statistics_are_those_of_the_training_part(tmp_path, capsys):
+    # Here no part is held out, so they are those of all rows.
     header, rows = walks(40, 1, end)
     data = write(tmp_path / "data.csv", header, rows)
     options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2]
@@ -194,7 +193,7 @@ def test_statistics_are_those_of_the_part_to_train(tmp_path, capsys):
     np.testing.assert_allclose(layout["target_scale"], ends.std(), rtol=1e-12)
 
 
-def test_answers_for_steps_stand_beside_their_rows(tmp_path, capsys):
+def test_answers_for_steps_have_the_order_of_the_rows(tmp_path, capsys):
     header, rows = walks(20, 1, sign_so_far)
     rows = [[key, place, *rest] for place, (key, *rest) in enumerate(rows)]
     header = ["walk", "time", "step", "up"]
@@ -205,7 +204,7 @@ def test_answers_for_steps_stand_beside_their_rows(tmp_path, capsys):
     lines = succeed(capsys, "predict", path, data).splitlines()
     assert lines[0] == "walk\tup\tprobability"
     assert [line.split("\t")[0] for line in lines[1:]] == [row[0] for row in rows]
-    # With a time column, rows may have any order; the answers have the same order.
+    # With a time column, rows may be in any order; the answers follow it.
     order = np.random.default_rng(0).permutation(len(rows))
     shuffled = write(tmp_path / "shuffled.csv", header, [rows[place] for place in order])
     again = succeed(capsys, "predict", path, shuffled).splitlines()
@@ -289,7 +288,7 @@ def numbers(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("per_step", [False, True])
-def test_a_model_of_numbers_takes_columns_by_option(tmp_path, capsys, dtype, per_step):
+def test_a_model_of_numbers_takes_its_columns_from_options(tmp_path, capsys, dtype, per_step):
     data, x = numbers(tmp_path)
     model = sequence_model(1, per_step=per_step, dtype=dtype)
     path = tmp_path / "model.safetensors"
@@ -300,7 +299,7 @@ def test_a_model_of_numbers_takes_columns_by_option(tmp_path, capsys, dtype, per
     assert lines[0] == "id\tvalue"
     for line, value in zip(lines[1:], expected, strict=True):
         assert float(line.split("\t")[1]) == pytest.approx(value, rel=1e-5)  # six digits
-    # Models that are not compiled have the default figures of their kind.
+    # Models that are not compiled are evaluated with the default figures of their kind.
     options = ["--key", "id", "--features", "a", "b", "--target", "y"]
     if per_step:
         figures = report(capsys, "evaluate", path, data, *options)
@@ -323,7 +322,7 @@ def test_a_model_of_numbers_takes_columns_by_option(tmp_path, capsys, dtype, per
         (2, "softmax", "sparse_categorical_crossentropy"),
     ],
 )
-def test_classes_are_evaluated_under_every_loss(tmp_path, capsys, units, activation, loss):
+def test_classes_are_evaluated_with_every_loss(tmp_path, capsys, units, activation, loss):
     data, x = numbers(tmp_path)
     model = sequence_model(units, activation, per_step=True)
     if loss is not None:
@@ -377,7 +376,7 @@ def test_a_model_of_token_ids_takes_one_column(tmp_path, capsys):
     assert "expected whole numbers, the ids of tokens" in err
 
 
-def test_a_table_from_the_standard_input(classifier, capsys, monkeypatch):
+def test_a_table_from_standard_input(classifier, capsys, monkeypatch):
     model, data = classifier
     expected = succeed(capsys, "predict", model, data)
     with open(data, "rb") as file:
@@ -388,7 +387,7 @@ def test_a_table_from_the_standard_input(classifier, capsys, monkeypatch):
             assert succeed(capsys, "predict", model, *arguments) == expected
 
 
-def test_a_renamed_column_is_told_by_option(classifier, tmp_path, capsys):
+def test_a_renamed_column_can_be_named_with_an_option(classifier, tmp_path, capsys):
     model, data = classifier
     expected = succeed(capsys, "predict", model, data)
     table = read_table(data)
@@ -418,7 +417,7 @@ def test_training_reports_as_json_lines(tmp_path, capsys):
     assert again["accuracy"] == entries[3]["accuracy"]
 
 
-def test_options_make_the_model_that_they_say(tmp_path, capsys):
+def test_options_determine_the_model(tmp_path, capsys):
     data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
     path = tmp_path / "model.safetensors"
     options = ["--key", "walk", "--target", "end", "--epochs", 2, "--batch-size", 10]
@@ -437,7 +436,7 @@ def test_options_make_the_model_that_they_say(tmp_path, capsys):
     assert not np.array_equal(before[0], lc.load(path).get_weights()[0])
 
 
-def test_an_epoch_a_line_goes_to_the_error_stream(tmp_path, capsys):
+def test_each_epoch_prints_a_line_to_standard_error(tmp_path, capsys):
     data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
     options = ["--key", "walk", "--target", "end", "--epochs", 2, "--units", 2]
     arguments = ["train", data, "--out", tmp_path / "model.safetensors", *options]
@@ -448,7 +447,7 @@ def test_an_epoch_a_line_goes_to_the_error_stream(tmp_path, capsys):
     assert "32 sequences for train, 4 sequences for validation, 4 sequences for test" in out
 
 
-def test_numbers_are_classes_only_where_they_are_few_and_whole(tmp_path, capsys):
+def test_numbers_are_classes_only_if_they_are_few_and_whole(tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
 
@@ -472,7 +471,7 @@ def test_numbers_are_classes_only_where_they_are_few_and_whole(tmp_path, capsys)
 
 
 def test_every_class_is_trained_on(tmp_path, capsys):
-    # One of 41 sequences is the only one of its class; it is never held out.
+    # One of the 41 sequences is the only one of its class; it is never held out.
     header, rows = walks(41, 1, sign_of_the_end)
     rows = [[key, step, "rare" if key == "w7" else target] for key, step, target in rows]
     data = write(tmp_path / "data.csv", header, rows)
@@ -483,7 +482,7 @@ def test_every_class_is_trained_on(tmp_path, capsys):
         assert lc.load(path).class_names == ["down", "rare", "up"]
 
 
-def test_one_of_a_thing_is_named_as_one(tmp_path, capsys):
+def test_counts_of_one_are_singular(tmp_path, capsys):
     data = write(tmp_path / "data.csv", *walks(6, 1, sign_of_the_end))
     path = tmp_path / "model.safetensors"
     options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
@@ -501,7 +500,7 @@ def test_one_of_a_thing_is_named_as_one(tmp_path, capsys):
     assert "60 rows; 'sales' is its next value from the last 1\n" in out
 
 
-def test_errors_count_too(classifier, tmp_path, capsys):
+def test_errors_use_the_singular_too(classifier, tmp_path, capsys):
     model, data = classifier
     status, _, err = run(capsys, "predict", model, data, "--features", "step", "end")
     assert (status, "--features: expected 1 column, as many as" in err) == (1, True)
@@ -568,10 +567,10 @@ def test_pooling_of_sequences(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "said"),
     [("train_model", "nothing was written to"), ("score", "the model is in")],
 )
-def test_an_interrupt_says_what_was_written(tmp_path, capsys, monkeypatch, where, told):
+def test_an_interrupt_says_what_was_written(tmp_path, capsys, monkeypatch, where, said):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -581,12 +580,12 @@ def test_an_interrupt_says_what_was_written(tmp_path, capsys, monkeypatch, where
     options = ["--key", "walk", "--target", "end", "--epochs", 1, "--units", 2, "--quiet"]
     status, _, err = run(capsys, "train", data, "--out", path, *options)
     assert status == 130
-    assert err == f"lstmcore: interrupted; {told} {path}\n"
+    assert err == f"lstmcore: interrupted; {said} {path}\n"
     assert path.exists() == (where == "score")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a signal as the keyboard sends it")
-def test_ctrl_c_ends_a_training(tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="needs the signal that Ctrl-C sends")
+def test_ctrl_c_ends_training(tmp_path):
     data = write(tmp_path / "data.csv", *walks(40, 1, sign_of_the_end))
     path = tmp_path / "model.safetensors"
     arguments = ["train", data, "--key", "walk", "--target", "end", "--out", str(path)]

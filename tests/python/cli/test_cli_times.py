@@ -1,4 +1,4 @@
-"""The times of a forecast."""
+"""The times of forecast values continue those of the series."""
 
 import json
 
@@ -14,7 +14,7 @@ AFTER = [
     ("2020 2021", "2022 2023"),
     ("2024-02-27 2024-02-28", "2024-02-29 2024-03-01"),
     ("2024-01-05 2024-01-12", "2024-01-19 2024-01-26"),
-    # Months: on the same day, at month ends, or on the nearest day that the month has.
+    # Months: on the same day, at the end of the month, or on the nearest day that the month has.
     ("2023-11-01 2023-12-01", "2024-01-01 2024-02-01"),
     ("2023-10-31 2023-11-30", "2023-12-31 2024-01-31"),
     ("2023-04-30 2023-06-30", "2023-08-31 2023-10-31"),
@@ -47,15 +47,15 @@ AFTER = [
 
 
 @pytest.mark.parametrize(("before", "after"), AFTER)
-def test_even_times_go_on(before, after):
+def test_evenly_spaced_times_are_continued(before, after):
     assert times_after(before.split(), 2) == (after and after.split())
 
 
-def test_a_date_with_a_blank_before_the_clock():
+def test_a_date_and_a_time_separated_by_a_space():
     assert times_after(["2024-01-01 22:00", " 2024-01-01 23:00 "], 1) == ["2024-01-02 00:00"]
 
 
-def test_a_forecast_tells_its_dates(tmp_path, capsys):
+def test_a_forecast_includes_its_dates(tmp_path, capsys):
     lc.set_num_threads(1)
     header = ["shop", "month", "sales"]
     rows = [

@@ -122,7 +122,7 @@ def test_all_layers_of_a_model_are_loaded():
         weights["rnn.bias_l1"], state["d.e.bias_ih_l1"] + state["d.e.bias_hh_l1"]
     )
     np.testing.assert_array_equal(weights["dense.kernel"], state["f.weight"].T)
-    # A prefix consists of whole names: "d" does not match "d.e", nor "f" "ff".
+    # A prefix consists of whole names: "d" does not match "d.e", nor does "f" match "ff".
     before = model.get_weights()
     state["f.bias"], state["ff.bias"] = state["f.bias"][:1], state["f.bias"]
     with pytest.raises(ValueError, match=r"unexpected ff.bias \(2,\); f.bias: expected shape"):

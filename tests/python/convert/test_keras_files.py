@@ -1,4 +1,4 @@
-"""Keras' files read without Keras: one that Keras wrote, and damaged versions of it."""
+"""Keras files read without Keras: one that Keras wrote, and damaged versions of it."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from lstmcore.convert import from_keras, load_keras_weights  # noqa: E402
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "keras_model.keras"
 
-pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the files are in the source tree")
+pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the files are only in the source tree")
 
 
 def changed(path, config=None, weights=None, metadata=None, leave_out=()):
@@ -47,7 +47,7 @@ def test_predicts_what_keras_predicts():
     assert kinds == ["Embedding", "Bidirectional", "RNN", "Dropout", "LSTM", "Dense"]
     assert model.layers[-1].activation == "softmax"
     assert model.layers[4].recurrent_dropout == 0.1
-    # float32, relative to 1: Keras sums in another order.
+    # float32, relative to 1; Keras sums in another order.
     np.testing.assert_allclose(model.predict(golden["ids"]), golden["outputs"], rtol=0, atol=1e-6)
 
 
@@ -68,7 +68,7 @@ def test_file_becomes_a_model_file(tmp_path):
     np.testing.assert_array_equal(again.predict(ids), model.predict(ids))
 
 
-def test_converted_model_is_trained_on(tmp_path):
+def test_a_converted_model_can_be_trained(tmp_path):
     model = from_keras(GOLDEN)
     model.compile("adam", "sparse_categorical_crossentropy")
     ids = np.load(GOLDEN.with_suffix(".npz"))["ids"]

@@ -31,7 +31,7 @@ OWN_NAMES = {name: own for own, name in ACTIVATIONS.items()}
 
 
 def operator(x, W, R, B, P, activations, clip=0.0, reverse=False, input_forget=0):
-    """Compute one direction by the standard's equations: x (T, C) to Y (T, H), in plain loops."""
+    """Compute one direction with the standard's equations: x (T, C) to Y (T, H), in plain loops."""
     f, g = (lambda a, entry=entry: activate(entry, bounded(a, clip)) for entry in activations[:2])
     hidden = R.shape[1]
     Wb, Rb = np.split(B, 2)
@@ -69,15 +69,15 @@ NODES = {
         {"activations": ["hardsigmoid", "RELU", "softPlus"]},
         [("HardSigmoid", 0.2, 0.5), ("Relu",), ("Softplus",)],
     ),
-    "usual values": (
+    "default values": (
         {"activations": ["Sigmoid", "Affine", "LeakyRelu"]},
         [("Sigmoid",), ("Affine", 1.0, 0.0), ("LeakyRelu", 0.01)],
     ),
-    "other usual values": (
+    "more default values": (
         {"activations": ["HardSigmoid", "ScaledTanh", "ThresholdedRelu"]},
         [("HardSigmoid", 0.2, 0.5), ("ScaledTanh", 1.0, 1.0), ("ThresholdedRelu", 1.0)],
     ),
-    "values in their order": (
+    "values in order": (
         {
             "activations": ["HardSigmoid", "LeakyRelu", "ScaledTanh"],
             "activation_alpha": [0.1, 0.2, 0.9],
@@ -195,7 +195,7 @@ def configs(draw):
 
 
 @given(configs(), st.sampled_from([np.float32, np.float64]))
-def test_there_and_back(config, dtype):
+def test_round_trip_keeps_every_bit(config, dtype):
     _, weights, _ = random_case(config, 1, 1, dtype)
     for layer in range(config.num_layers):
         node = to_onnx(weights, config, layer)
@@ -212,7 +212,7 @@ def test_there_and_back(config, dtype):
             np.testing.assert_array_equal(again[name], value)
 
 
-def test_what_a_node_gets():
+def test_inputs_and_attributes_of_a_node():
     config = LSTMConfig(C, H, cell_activation="linear", gate_activation="hard_sigmoid")
     _, weights, _ = random_case(config, 1, 1, np.float32)
     node = to_onnx(weights, config)
@@ -313,7 +313,7 @@ def test_bad_weights():
         {"coupled_gates": True, "gate_activation": Activation("hard_sigmoid", 0.2, 0.4)},
     ],
 )
-def test_options_without_a_form(options):
+def test_options_that_onnx_lacks(options):
     config = LSTMConfig(C, H, **options)
     _, weights, _ = random_case(config, 1, 1, np.float32)
     with pytest.raises(ValueError, match=f"^{next(iter(options))}: ONNX"):

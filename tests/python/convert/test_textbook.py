@@ -13,7 +13,7 @@ def sigmoid(x):
 
 
 def textbook_lstm(gates, x, order):
-    """Compute an LSTM over x (N, T, C) by the equations of textbooks."""
+    """Compute an LSTM over x (N, T, C) with the equations of textbooks."""
     hidden = gates["b_f"].shape[0]
     h = c = np.zeros((x.shape[0], hidden))
     outputs = []
@@ -36,7 +36,7 @@ def random_gates(hidden, width, rng, dtype=np.float64):
 
 
 @pytest.mark.parametrize("order", ["hx", "xh"])
-def test_computes_what_textbooks_write(order):
+def test_computes_the_textbook_equations(order):
     rng = np.random.default_rng(0)
     gates = random_gates(4, 3, rng)
     weights, config = from_textbook(gates, order=order)
@@ -71,7 +71,7 @@ def test_round_trip_is_exact(dtype, order, candidate, layers, bidirectional, bia
         np.testing.assert_array_equal(again[name], weights[name], strict=True)
 
 
-def test_one_of_many_layers_is_a_list():
+def test_several_layers_are_a_list():
     config = lc.LSTMConfig(2, 3, 2, dropout=0.5)
     gates = to_textbook(F.init_weights(config), config)
     assert [sorted(layer) for layer in gates] == [sorted(gates[0])] * 2

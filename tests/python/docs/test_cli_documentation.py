@@ -36,7 +36,7 @@ def without_numbers(text):
     return re.sub(r"[ \d.,+-]*\d[\d.,+e-]*", " # ", text)
 
 
-# Takes some seconds: four small trainings, and a process for each command.
+# Takes a few seconds: four short training runs, and a process for each command.
 def test_commands_do_what_the_page_shows(tmp_path):
     setup = blocks("python")[0]
     path = os.pathsep.join([str(Path(lc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -56,7 +56,7 @@ def test_commands_do_what_the_page_shows(tmp_path):
         )
         assert (done.returncode, done.stderr) == (0, ""), command
         assert without_numbers(done.stdout) == without_numbers(output), command
-    # The page's Python code for such a model works as well.
+    # The page's Python code, which uses such a model, works as well.
     code = "\n".join(["import numpy as np", *blocks("py")])
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 

@@ -72,7 +72,7 @@ def program(page):
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
-# Keras' own warning, about NumPy.
+# Keras warns about its own use of NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("page", PAGES, ids=key)
 def test_examples_run_and_learn(page, tmp_path, monkeypatch):

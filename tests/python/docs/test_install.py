@@ -16,16 +16,16 @@ def extras():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
     lines = re.findall(r"^(\w+) = \[(.*)\]$", table, flags=re.MULTILINE)
-    return {name: re.findall(r'"([\w-]+)', brought) for name, brought in lines}
+    return {name: re.findall(r'"([\w-]+)', packages) for name, packages in lines}
 
 
-def test_every_extra_of_a_user_is_on_the_page():
-    wanted = {name: brought for name, brought in extras().items() if name not in {"docs", "dev"}}
+def test_every_extra_for_users_is_on_the_page():
+    wanted = {name: packages for name, packages in extras().items() if name not in {"docs", "dev"}}
     del wanted["test"]
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", PAGE.read_text("utf-8"), flags=re.MULTILINE)
     assert {"plot", "torch"} <= set(wanted)
-    assert {name: len(brought.split(",")) for name, brought in rows} == {
-        name: len(brought) for name, brought in wanted.items()
+    assert {name: len(packages.split(",")) for name, packages in rows} == {
+        name: len(packages) for name, packages in wanted.items()
     }
 
 
@@ -33,7 +33,7 @@ def test_nothing_claims_that_the_package_is_published():
     files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     files += [*(ROOT / "python").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
     assert len(files) > 50
-    # With an extra, the command is right wherever lstmcore is installed; else it fails clearly.
+    # With an extra, the command is right if lstmcore is installed, and fails clearly otherwise.
     claim = re.compile(r"pip install (lstmcore|\"lstmcore\"|'lstmcore')(?![\w\[-])")
     assert claim.search("pip install lstmcore, or")
     assert not [str(file) for file in files if claim.search(file.read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""Bad arguments: errors name the argument, the expected and the actual value; nothing changes."""
+"""Bad arguments: errors name the argument and the expected and actual values; nothing changes."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ FORWARD = {
     "c float64": (TypeError, "state c: .*float32.*got float64", {"state": (H, C.astype("f8"))}),
     "a state of three": (ValueError, "state: expected a pair", {"state": (H, C, C)}),
     "a state of one": (ValueError, "state: expected a pair", {"state": (H,)}),
-    "a state that is no pair": (TypeError, "state: expected a pair .*got int", {"state": 5}),
+    "a state that is not a pair": (TypeError, "state: expected a pair .*got int", {"state": 5}),
     "a negative length": (
         ValueError,
         "lengths: .*0 to 6, got -1",
@@ -113,7 +113,7 @@ def test_sizes_beyond_memory():
     with pytest.raises(ValueError, match="x: expected sizes whose product fits into memory"):
         F.lstm(huge(4, 2**58), weights, config)  # y overflows 64 bits
     with pytest.raises(ValueError, match="x: expected sizes whose product fits into memory"):
-        F.lstm(huge(4, 2**56), weights, config, training=True)  # the tape's size does
+        F.lstm(huge(4, 2**56), weights, config, training=True)  # the tape's size overflows them
     with pytest.raises(MemoryError):
         F.lstm(huge(4, 2**56), weights, config)  # fits into 64 bits, but not into memory
     with pytest.raises(ValueError, match="batch_size"):
@@ -136,7 +136,7 @@ BAD_WEIGHTS = {
     "first missing": (ValueError, "weights: .*'weight_ih_l0', got none", without("weight_ih_l0")),
     "none": (ValueError, "weights", {}),
     "unknown": (ValueError, "weights: .*'weight_ih_l2'", changed(weight_ih_l2=H)),
-    "name that is no string": (ValueError, "weights: .*'5'", {**WEIGHTS, 5: H}),
+    "name that is not a string": (ValueError, "weights: .*'5'", {**WEIGHTS, 5: H}),
     "PyTorch's second bias": (ValueError, "weights: .*'bias_hh_l0'", changed(bias_hh_l0=H)),
     "wrong shape": (
         ValueError,
@@ -284,7 +284,7 @@ BACKWARD = {
         r"weights\['bias_l1'\]: .*contiguous",
         {"out": {**gradient_arrays(), "bias_l1": np.zeros(32, "f4")[::2]}},
     ),
-    "out no mapping": (TypeError, "out: expected a mapping", {"out": [Y]}),
+    "out not a mapping": (TypeError, "out: expected a mapping", {"out": [Y]}),
     "out not needed": (ValueError, "out", {"out": gradient_arrays(), "need_weights": False}),
 }
 
@@ -375,7 +375,7 @@ OPERATIONS = {
         _core.dense_forward,
         (F4, F4[:3], None, "swish"),
     ),
-    "activation that is no string": (
+    "activation that is not a string": (
         TypeError,
         "activation",
         _core.dense_forward,
@@ -550,7 +550,7 @@ def small():
         (np.ma.masked_array([1, 2], [True, False]), TypeError, "lengths: .* without a mask"),
     ],
 )
-def test_lengths_that_are_none_are_named(small, lengths, error, message):
+def test_invalid_lengths_are_named(small, lengths, error, message):
     config, weights, x = small
     with pytest.raises(error, match=message):
         F.lstm(x, weights, config, lengths=lengths)
@@ -562,7 +562,7 @@ def test_masked_input_is_refused(small):
         F.lstm(np.ma.masked_array(x, x > 0), weights, config)
 
 
-def test_resets_that_are_none_are_named(small):
+def test_invalid_resets_are_named(small):
     config, weights, x = small
     with pytest.raises(ValueError, match="reset: expected an array"):
         F.lstm(x, weights, config, reset=[[True], [True, False]])

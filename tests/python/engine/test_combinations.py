@@ -1,4 +1,4 @@
-"""Every pair of options: results against the reference, gradients against differences.
+"""Every pair of options: results against the reference, gradients against finite differences.
 
 This file verifies the table of combinations in docs/variants.md.
 """
@@ -36,7 +36,7 @@ OPTIONS = {
     "input dropout": {"input_dropout": 0.3},
     "weight dropout": {"weight_dropout": 0.3},
     "dropout": {"dropout": 0.3, "num_layers": 2},
-    # Options of a call, not of a configuration.
+    # Options of the call, not of the configuration.
     "lengths": {},
     "mask": {},
     "reset": {},
@@ -89,7 +89,7 @@ def test_pair(pair):
 
     check_values(config, x, weights, arguments, (y, *state))
 
-    # The gradient along a random direction.
+    # The derivative along a random direction.
     random = np.random.default_rng(5)
     h0, c0 = arguments.pop("state")
     inputs = {**weights, "x": x, "h0": h0, "c0": c0}
@@ -110,15 +110,15 @@ def test_pair(pair):
 
 
 def check_values(config, x, weights, arguments, results):
-    """Compare with the reference, for which steps that a mask excludes are removed and restored."""
+    """Compare with the reference, which takes no mask: masked steps are removed, then restored."""
     masks = F.lstm_masks(config, BATCH, STEPS, seed=8)
-    there = arguments.get("mask", np.ones((BATCH, STEPS), bool))
+    valid = arguments.get("mask", np.ones((BATCH, STEPS), bool))
     reset = arguments.get("reset", np.zeros((BATCH, STEPS), bool))
     lengths = arguments.get("lengths")
-    order = np.argsort(~there, axis=1, kind="stable")
+    order = np.argsort(~valid, axis=1, kind="stable")
     row = np.arange(BATCH)[:, None]
     if "mask" in arguments:
-        lengths = there.sum(axis=1)
+        lengths = valid.sum(axis=1)
         reset = np.diff(np.cumsum(reset, axis=1)[row, order], axis=1, prepend=0) > 0
         for name in ("zoneout_h", "zoneout_c", "dropout"):
             if name in masks:
@@ -157,6 +157,6 @@ def test_step_by_step(name):
     tape = F.lstm_begin(weights, config, batch_size=BATCH, seed=2)
     for t in range(STEPS):
         assert np.array_equal(F.lstm_step(tape, x[:, t], reset=reset[:, t]), y[:, t])
-    fed = F.lstm_backward(tape, np.sin(y))
-    for key, gradient in fed.weights.items():
+    stepwise = F.lstm_backward(tape, np.sin(y))
+    for key, gradient in stepwise.weights.items():
         assert np.array_equal(gradient, whole.weights[key])

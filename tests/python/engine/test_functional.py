@@ -19,8 +19,8 @@ TOLERANCE = {np.float64: 1e-13, np.float32: 2e-6}
 CONFIGS = {
     "one unit": LSTMConfig(1, 1),
     "one layer": LSTMConfig(3, 4),
-    "units that fill no vector": LSTMConfig(5, 7),
-    "several vectors of units and a rest": LSTMConfig(13, 37),
+    "units that do not fill a vector": LSTMConfig(5, 7),
+    "several vectors of units and a remainder": LSTMConfig(13, 37),
     "wide input": LSTMConfig(67, 5),
     "three layers": LSTMConfig(3, 6, num_layers=3),
     "both directions": LSTMConfig(4, 5, num_layers=2, bidirectional=True),
@@ -29,7 +29,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("batch", [2, 17])  # fewer rows than a tile; several tiles and a rest
+@pytest.mark.parametrize("batch", [2, 17])  # fewer rows than a tile; several tiles and a remainder
 @pytest.mark.parametrize(
     "options",
     [
@@ -94,7 +94,7 @@ def every_second(array):
 
 
 def field_of_records(array):
-    # 12 or 5 bytes apart: strides that are not multiples of the element size.
+    # 9 or 5 bytes apart: strides that are not multiples of the element size.
     records = np.zeros(array.shape, [("value", array.dtype), ("tag", np.uint8)])
     records["value"] = array
     return records["value"]
@@ -160,7 +160,7 @@ def test_lists_for_lengths_and_reset():
     assert y.shape == (0, 7, 18)
 
 
-def test_one_state_may_be_absent():
+def test_h_or_c_may_be_absent():
     config, x, weights, arguments = everything()
     h, c = arguments["state"]
     zeros = np.zeros_like(h)
@@ -169,7 +169,7 @@ def test_one_state_may_be_absent():
         assert_same(F.lstm(x, weights, config, state=pair), F.lstm(x, weights, config, state=same))
 
 
-def test_arguments_stay_as_they_are():
+def test_arguments_are_not_changed():
     config, x, weights, arguments = everything()
     before = copy.deepcopy((x, weights, arguments))
     y, state, tape = F.lstm(x, weights, config, **arguments, training=True)
@@ -312,7 +312,7 @@ def test_initial_weights_are_those_of_keras():
             assert abs(weight.mean()) < 6 * limit / np.sqrt(3 * weight.size)
 
 
-def test_initial_weights_depend_on_the_seed_alone():
+def test_initial_weights_depend_only_on_the_seed():
     config = LSTMConfig(3, 4, num_layers=2)
     first, again, other = (F.init_weights(config, seed=seed) for seed in (5, 5, 6))
     double = F.init_weights(config, seed=5, dtype=np.float64)
@@ -347,7 +347,7 @@ def test_dropout_between_layers_only_while_training():
 
 
 def test_dropout_keeps_the_right_share_and_the_mean():
-    # A second layer that passes its input on shows the mask: with tiny weights it is linear.
+    # A second layer that passes its input through reveals the mask: with tiny weights it is linear.
     config = LSTMConfig(1, 50, num_layers=2, dropout=0.3)
     weights = {name: np.zeros(shape) for name, shape in config.parameter_shapes().items()}
     weights["bias_l0"][:] = 3.0
@@ -418,7 +418,7 @@ def test_calls_from_many_threads_at_once():
     assert wrong == []
 
 
-def test_gradients_do_not_go_over_each_other():
+def test_gradient_arrays_must_not_overlap():
     config = LSTMConfig(3, 4)
     weights, x = F.init_weights(config), np.ones((2, 5, 3), np.float32)
     buffer = np.zeros(500, np.float32)
@@ -439,9 +439,9 @@ def test_gradients_do_not_go_over_each_other():
     for name, gradient in backward(apart).weights.items():
         np.testing.assert_array_equal(gradient, expected.weights[name])
     for starts in ((0, 47, 112), (0, 48, 111), (0, 0, 112), (200, 0, 247)):
-        with pytest.raises(ValueError, match="out: expected arrays apart from each other"):
+        with pytest.raises(ValueError, match="out: expected arrays that do not overlap"):
             backward(starts)
-    with pytest.raises(ValueError, match="out: expected arrays apart from dy"):
+    with pytest.raises(ValueError, match="out: expected arrays that do not overlap dy"):
         backward(apart, buffer[100:140].reshape(2, 5, 4))
 
 
@@ -454,7 +454,7 @@ def test_gradients_do_not_go_over_each_other():
     ],
 )
 @pytest.mark.parametrize("training", [False, True])
-def test_masked_steps_are_passed_over(config, training):
+def test_masked_steps_are_skipped(config, training):
     random = np.random.default_rng(0)
     x, weights, arguments = random_case(config, 6, 9, np.float64, seed=1, state=True)
     mask = random.random((6, 9)) < 0.6
@@ -475,14 +475,14 @@ def test_masked_steps_are_passed_over(config, training):
         return  # a row alone has different masks
     for n in range(6):
         # The same row with only its valid steps; resets move to the next valid step.
-        there = np.flatnonzero(mask[n])
+        valid = np.flatnonzero(mask[n])
         seen = np.r_[0, np.cumsum(reset[n])]
-        ends = seen[there + 1]
+        ends = seen[valid + 1]
         moved = np.diff(np.r_[0, ends]) > 0
         h, c = (part[:, n : n + 1] for part in arguments["state"])
         alone = {**call, "state": (h, c), "reset": moved[None]}
-        y_row, state_row, *_ = F.lstm(x[n : n + 1, there], weights, config, **alone)
-        assert np.array_equal(y[n, there], y_row[0])
+        y_row, state_row, *_ = F.lstm(x[n : n + 1, valid], weights, config, **alone)
+        assert np.array_equal(y[n, valid], y_row[0])
         for whole, part in zip(state, state_row, strict=True):
             assert np.array_equal(whole[:, n], part[:, 0])
 
@@ -515,7 +515,7 @@ def test_bad_masks():
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_memory_needed_knows_what_a_tape_holds(config, dtype):
+def test_memory_needed_includes_the_tape(config, dtype):
     x, weights, _ = random_case(config, 6, 9, np.dtype(dtype), seed=1)
     lengths = [9, 3, 0, 5, 9, 1]
     _, _, tape = F.lstm(x, weights, config, lengths=lengths, training=True)
@@ -537,7 +537,7 @@ def test_memory_needed_with_recomputation(options):
     _, _, tape = F.lstm(x, weights, config, training=True, recompute="sqrt")
     most = tape_bytes(config, 1, 900, isa, 4, recompute="sqrt")
     assert tape.nbytes <= most < tape_bytes(config, 1, 900, isa, 4) / 2
-    # Memory for a time segment has the size of the largest segment from the start.
+    # From the start, the memory for a time segment is as large as the largest segment needs.
     y, _, tape = F.lstm(x, weights, config, training=True, recompute=700)
     F.lstm_backward(tape, y)
     assert tape.nbytes <= tape_bytes(config, 1, 900, isa, 4, recompute=700)
@@ -546,7 +546,7 @@ def test_memory_needed_with_recomputation(options):
         lc.memory_needed(config, 1, 900, training=False, recompute=3)
 
 
-def test_memory_needed_refuses():
+def test_memory_needed_refuses_bad_arguments():
     config = LSTMConfig(2, 3)
     with pytest.raises(TypeError, match="config: expected an LSTMConfig"):
         lc.memory_needed((2, 3), 1, 1)

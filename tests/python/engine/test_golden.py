@@ -1,4 +1,4 @@
-"""PyTorch's results without PyTorch: golden files made by tests/golden/make_golden.py."""
+"""PyTorch's results without PyTorch: golden files, which tests/golden/make_golden.py makes."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def error(actual, expected):
     ("dtype", "forward", "backward"), [("float64", 1e-13, 1e-12), ("float32", 2e-6, 1e-5)]
 )
 @pytest.mark.parametrize("name", CASES)
-def test_lstm_gives_pytorchs_outputs_and_gradients(name, dtype, forward, backward):
+def test_lstm_reproduces_pytorchs_outputs_and_gradients(name, dtype, forward, backward):
     case = load_case(name)
     lengths = case.pop("lengths", None)
     case = {key: value.astype(dtype) for key, value in case.items()}
@@ -57,7 +57,7 @@ def test_lstm_gives_pytorchs_outputs_and_gradients(name, dtype, forward, backwar
         assert error(gradients.weights[key], case[f"d{key}"]) < backward, key
 
 
-def test_ten_adam_steps_give_pytorchs_losses():
+def test_ten_adam_steps_reproduce_pytorchs_losses():
     with np.load(GOLDEN / "training.npz") as arrays:
         golden = {key: arrays[key] for key in arrays.files}
     model = lc.Sequential(
@@ -81,6 +81,6 @@ def test_ten_adam_steps_give_pytorchs_losses():
     )
     losses = [model.train_on_batch(golden["x"], golden["labels"]) for _ in range(10)]
     losses = [loss["loss"] if isinstance(loss, dict) else loss for loss in losses]
-    # Adam divides by the root of small second moments, which amplifies differences of the last
-    # bits.
+    # Adam divides by the root of small second moments, which amplifies differences in the
+    # last bits.
     np.testing.assert_allclose(losses, golden["losses"], rtol=1e-9)

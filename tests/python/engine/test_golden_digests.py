@@ -1,4 +1,4 @@
-"""Results have the same bits as those whose digests are in tests/golden/digests.json.
+"""The bits of results match the digests in tests/golden/digests.json.
 
 No restructuring of the engine may change a bit of outputs or gradients. One digest covers all
 arrays of a call; a failure names the configuration and the call.
@@ -16,14 +16,14 @@ import pytest
 import golden_runs
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "digests.json"
-KEPT = json.loads(GOLDEN.read_text())
+DIGESTS = json.loads(GOLDEN.read_text())
 
 
 @pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64"), reason="digests are of x86 processors"
+    platform.machine() not in ("x86_64", "AMD64"), reason="the digests are for x86 processors"
 )
-@pytest.mark.parametrize("isa", KEPT)
-def test_results_have_the_bits_that_they_had(isa):
+@pytest.mark.parametrize("isa", DIGESTS)
+def test_results_match_the_stored_digests(isa):
     run = subprocess.run(
         [sys.executable, golden_runs.__file__],
         env={**os.environ, "LSTMCORE_ISA": isa},
@@ -35,12 +35,12 @@ def test_results_have_the_bits_that_they_had(isa):
         pytest.skip(f"this processor has no {isa}")
     assert run.returncode == 0, run.stderr
     digests = json.loads(run.stdout)["digests"]
-    assert digests.keys() == KEPT[isa].keys()
-    changed = [name for name, digest in digests.items() if digest != KEPT[isa][name]]
+    assert digests.keys() == DIGESTS[isa].keys()
+    changed = [name for name, digest in digests.items() if digest != DIGESTS[isa][name]]
     assert changed == []
 
 
-def test_every_option_appears_alone_or_in_company():
+def test_every_option_differs_in_some_runs():
     configurations = [golden_runs.Run(number).config for number in range(golden_runs.COUNT)]
     plain = golden_runs.LSTMConfig(1, 1)
     for name in plain.__dataclass_fields__:

@@ -82,7 +82,7 @@ def test_float32_gradients_match_float64(name):
     result = F.lstm_backward(
         tape, dy.astype(np.float32), (dh.astype(np.float32), dc.astype(np.float32))
     )
-    # Rounding errors of 2**-24 in each of a few hundred steps, which are not amplified much.
+    # Rounding errors of 2**-24 in a few hundred operations, which are not amplified much.
     pairs = [(result.x, expected.x), *zip(result.state, expected.state, strict=True)]
     pairs += [(result.weights[key], expected.weights[key]) for key in weights]
     for single_gradient, double_gradient in pairs:
@@ -141,11 +141,11 @@ def test_absent_output_gradients_are_zeros(absent):
         assert not any(part.any() for part in flat(results[1]))
 
 
-def test_gradients_are_written_into_the_given_arrays():
+def test_gradients_are_written_into_the_passed_arrays():
     config, x, weights, arguments = make_case("everything at once")
     y, _, tape = F.lstm(x, weights, config, **arguments)
     expected = F.lstm_backward(tape, y)
-    # NaN in the arrays shows if a gradient is added to instead of written.
+    # NaN in the arrays reveals a gradient that is added to them, not written.
     arrays = {name: np.full_like(weight, np.nan) for name, weight in weights.items()}
     *_, tape = F.lstm(x, weights, config, **arguments)
     result = F.lstm_backward(tape, y, out=arrays)
@@ -154,7 +154,7 @@ def test_gradients_are_written_into_the_given_arrays():
         assert np.array_equal(array, expected.weights[name])
 
 
-def test_later_changes_cannot_falsify_the_backward():
+def test_later_changes_do_not_affect_the_backward():
     config, x, weights, arguments = make_case("everything at once")
     y, _, tape = F.lstm(x, weights, config, **arguments)
     expected = F.lstm_backward(tape, y)
@@ -272,9 +272,9 @@ def test_one_of_two_threads_gets_the_tape():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gradients_of_normed_cells_hold_nothing_of_earlier_memory(dtype):
-    # 1500 rows times steps: weight gradients are summed in several blocks. Three rows are one
-    # block.
+def test_gradients_with_layer_norm_contain_nothing_of_earlier_memory(dtype):
+    # Over 15 rows of 100 steps, weight gradients are summed in several blocks; over three rows,
+    # in one.
     config = LSTMConfig(3, 130, layer_norm=True)
     weights = F.init_weights(config, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((15, 100, 3)).astype(dtype)
@@ -284,7 +284,7 @@ def test_gradients_of_normed_cells_hold_nothing_of_earlier_memory(dtype):
         return F.lstm_backward(tape, y).weights
 
     expected = [gradients(x[first : first + 3]) for first in range(0, 15, 3)]
-    # Fill memory that the engine will allocate next, vectors as long as a row of gates, with 1000.
+    # Leave 1000s in memory that the engine will allocate next: vectors as long as a row of gates.
     junk = [np.full(size, 1e3, dtype) for size in range(512, 584, 8) for _ in range(40)]
     del junk
     for name, gradient in gradients(x).items():

@@ -1,4 +1,4 @@
-"""Results in PyTorch's memory order, and tapes of inference."""
+"""Results in PyTorch's memory order, and gradients of inference."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_time_major_has_the_same_bits(dtype, lengths):
 
 
 def test_tape_without_masks():
-    """The results of inference, zoneout's expected values included, have gradients too."""
+    """The results of inference, including zoneout's expected values, have gradients too."""
     lstm, x = make(zoneout_h=0.3, zoneout_c=0.2, dropout=0.4, recurrent_dropout=0.2)
     expected = lstm.forward(x)[:3]
     *outputs, tape = lstm.forward(x, training=True, random=False)

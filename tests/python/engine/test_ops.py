@@ -196,7 +196,7 @@ def test_cross_entropy_gradient_matches_finite_differences(rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_labels_of_masked_rows_are_not_looked_at(rng, dtype):
+def test_labels_of_masked_rows_are_ignored(rng, dtype):
     logits = normal(rng, 5, 3, dtype=dtype)
     labels = np.array([0, -1, 2, 99, 1])
     weights = np.array([1, 0, 1, 0, 1], dtype)
@@ -252,7 +252,7 @@ def test_dropout(dtype, rate):
         assert abs((first == second).mean() - agreement) < 8 / np.sqrt(x.size)
 
 
-def test_dropout_masks_depend_on_seed_and_place_alone(rng):
+def test_dropout_masks_depend_only_on_seed_and_place(rng):
     x = normal(rng, 5000)
     y = _core.dropout(x, 0.4, 2**64 - 1)
     assert np.array_equal(_core.dropout(x, 0.4, 2**64 - 1), y)
@@ -361,7 +361,7 @@ def test_adam(rng, weight_decay, dtype):
         update = pm / (1 - 0.9**step) / (np.sqrt(pv / (1 - 0.999**step)) + 1e-8)
         p = p - 0.01 * (weight_decay * p + update)
         _core.adam_step(parameter, gradient, m, v, step, 0.01, 0.9, 0.999, 1e-8, weight_decay)
-    # 1 - 0.999 loses digits in float32, so v is slightly less accurate.
+    # 1 - 0.999 loses digits in float32, so v is less accurate.
     assert relative_error(parameter, p) < 2 * TOLERANCE[dtype]
     assert relative_error(m, pm) < 2 * TOLERANCE[dtype]
     assert relative_error(v, pv) < (1e-13 if dtype is np.float64 else 5e-5)

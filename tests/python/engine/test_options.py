@@ -1,4 +1,4 @@
-"""Options of the cell: one table in the engine, and what repeats its names must agree with it."""
+"""Options of the cell: one table in the engine, with which every other list must agree."""
 
 import ast
 import dataclasses
@@ -20,20 +20,20 @@ IN_SOURCE_TREE = pytest.mark.skipif(
     not (ROOT / "cpp").exists(), reason="sources and pages are only in the source tree"
 )
 
-# ---- what repeats the names -------------------------------------------------------------------
+# ---- lists that must agree with the table -----------------------------------------------------
 
 
 def test_fields_of_the_configuration_are_the_options():
     hints = get_type_hints(LSTMConfig)
     fields = {field.name: field for field in dataclasses.fields(LSTMConfig)}
     assert list(fields) == NAMES
-    usual = LSTMConfig(1, 1)
+    defaults = LSTMConfig(1, 1)
     for option in OPTIONS:
         assert hints[option.name] == TYPES[option.kind], option.name
         default = fields[option.name].default
         if option.kind == "activation":
             assert isinstance(default, str), option.name
-            assert getattr(usual, option.name) == Activation(*option.default), option.name
+            assert getattr(defaults, option.name) == Activation(*option.default), option.name
         elif default is dataclasses.MISSING:
             assert option.default == 0, option.name  # which the engine refuses
             sizes = {"input_size": 1, "hidden_size": 1, option.name: option.default}
@@ -48,12 +48,12 @@ def test_fields_of_the_configuration_are_the_options():
     ("options", "elsewhere"),
     [
         (
-            WalkOptions,  # besides the arguments of torch.nn.LSTM
+            WalkOptions,  # in addition to the arguments of torch.nn.LSTM
             {"input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional"}
             | {"proj_size"},
         ),
         (
-            StepOptions,  # besides those of torch.nn.LSTMCell, which computes one step of one layer
+            StepOptions,  # in addition to those of torch.nn.LSTMCell, one step of one layer
             {"input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional"}
             | {"proj_size", "go_backwards"},
         ),
@@ -143,7 +143,7 @@ def _with(option):
 
 # ---- nothing else lists them ------------------------------------------------------------------
 
-# Names that stand for an option wherever they occur. The others are also names of weights, of masks
+# Names that mean an option wherever they occur. The others are also names of weights, of masks
 # (`MaskKind`) or of arguments of PyTorch's and Keras' layers, and may be listed as such.
 UNMISTAKABLE = {
     option.name
@@ -151,7 +151,7 @@ UNMISTAKABLE = {
     if option.name.endswith(("_activation", "_clip", "_gates", "_norm", "_norm_epsilon"))
 }
 
-# Files that may name three of them or more, with what they do with the names.
+# Files that may name three of them or more, and what they do with the names.
 ALLOWED = {
     "cpp/src/api/cell_options.hpp": "the table",
     "python/lstmcore/config.py": "the fields, which a type checker and the documentation need",
@@ -174,7 +174,7 @@ def names_in_python(text):
 
 
 def names_in_cpp(text):
-    """Return the options named by literals, pointers to members, comparisons of the same member."""
+    """Return the options in literals, pointers to members and comparisons of the same member."""
     names = "|".join(sorted(UNMISTAKABLE, key=len, reverse=True))
     return {
         match.group(match.lastindex)

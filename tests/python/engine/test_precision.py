@@ -1,7 +1,7 @@
 """Products of lower precision: how to request them, their accuracy, and their promises.
 
 Machines differ in the unit that computes a precision, and so in the bits. The tests hold on all
-machines, including those where float32 multiply-adds are used instead.
+machines, including those that use float32 multiply-adds instead.
 """
 
 import copy
@@ -35,11 +35,11 @@ BOUNDS = {
     "auto": 2e-6,
 }
 
-CONFIG = lc.LSTMConfig(20, 130, num_layers=2)  # H: large enough for "auto", not whole vectors
-TWO_WAYS = lc.LSTMConfig(20, 100, bidirectional=True)
+CONFIG = lc.LSTMConfig(20, 130, num_layers=2)  # H is large enough for "auto", and not whole vectors
+BIDIRECTIONAL = lc.LSTMConfig(20, 100, bidirectional=True)
 VARIANTS = {
     "two layers": CONFIG,
-    "bidirectional": TWO_WAYS,
+    "bidirectional": BIDIRECTIONAL,
     "projection": lc.LSTMConfig(20, 100, proj_size=37, peephole=True),
     "layer norm": lc.LSTMConfig(20, 100, layer_norm=True),
     "narrow": lc.LSTMConfig(1, 3, bias=False),
@@ -47,7 +47,7 @@ VARIANTS = {
 
 
 @pytest.fixture(autouse=True)
-def keep_default():
+def restore_default():
     before = lc.get_precision()
     yield
     lc.set_precision(before)
@@ -74,7 +74,7 @@ def same(one, other):
 # ---- requesting a precision --------------------------------------------------------------------
 
 
-def test_cpu_info_names_a_unit_for_each():
+def test_cpu_info_names_a_unit_for_each_precision():
     units = lc.cpu_info().product_units
     assert tuple(units) == PRECISIONS
     for name, unit in units.items():
@@ -87,7 +87,7 @@ def test_cpu_info_names_a_unit_for_each():
     assert not units["int8"].endswith(" fp32")
 
 
-def test_packed_weights_know_theirs():
+def test_packed_weights_know_their_precision():
     weights = weights_of(CONFIG)
     for precision in PRECISIONS:
         packed = F.pack(weights, CONFIG, precision)
@@ -100,7 +100,7 @@ def test_packed_weights_know_theirs():
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_mapping_computes_as_packed_weights_do(precision, rng):
+def test_a_mapping_has_the_results_of_packed_weights(precision, rng):
     weights, x = weights_of(CONFIG), inputs(CONFIG, rng)
     packed = F.pack(weights, CONFIG, precision)
     y, state = F.lstm(x, packed)
@@ -136,7 +136,7 @@ def test_the_scope_of_set_precision(rng):
 
 
 @pytest.mark.parametrize("wrong", ["fp16", "BF16", "", "int8 ", b"bf16", 8, True, np.float32])
-def test_what_is_no_precision(wrong, rng):
+def test_unknown_precisions(wrong, rng):
     weights, x = weights_of(CONFIG), inputs(CONFIG, rng)
     for call in (
         lambda: F.pack(weights, CONFIG, wrong),
@@ -166,7 +166,7 @@ def test_packed_weights_with_another_precision(rng):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_float64_is_computed_as_such(precision, rng):
+def test_float64_allows_only_fp32_and_auto(precision, rng):
     weights = weights_of(CONFIG, "float64")
     x = rng.standard_normal((2, 3, 20))
     if precision in ("fp32", "auto"):
@@ -191,7 +191,7 @@ def test_float64_is_computed_as_such(precision, rng):
     assert not model.built
 
 
-def test_int8_is_for_inference(rng):
+def test_int8_is_only_for_inference(rng):
     weights, x = weights_of(CONFIG), inputs(CONFIG, rng)
     packed = F.pack(weights, CONFIG, "int8")
     for call in (
@@ -210,7 +210,7 @@ def test_int8_is_for_inference(rng):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_outputs_beside_float64(precision, variant, rng):
+def test_outputs_against_float64(precision, variant, rng):
     config = VARIANTS[variant]
     weights, x = weights_of(config), inputs(config, rng)
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
@@ -223,7 +223,7 @@ def test_outputs_beside_float64(precision, variant, rng):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("precision", TRAINED)
-def test_gradients_beside_float64(precision, variant, rng):
+def test_gradients_against_float64(precision, variant, rng):
     config = VARIANTS[variant]
     weights, x = weights_of(config), inputs(config, rng, 20)
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
@@ -243,7 +243,7 @@ def test_gradients_beside_float64(precision, variant, rng):
 
 @pytest.mark.parametrize("precision", TRAINED)
 def test_gradients_of_few_rows(precision, rng):
-    """Gradients of up to four rows of all steps are summed by separate code."""
+    """Gradients over up to four valid steps are summed by separate code."""
     weights = weights_of(CONFIG)
     for rows, steps in ((1, 1), (1, 3), (1, 4), (3, 1), (2, 2), (1, 5)):
         x, state = inputs(CONFIG, rng, rows, steps), rng.random((2, 2, rows, 130), "float32")
@@ -282,7 +282,7 @@ def test_a_directional_derivative_has_the_bits_of_its_precision(rng):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_companions_lengths_and_threads(precision, variant, rng):
+def test_other_rows_lengths_and_threads(precision, variant, rng):
     config = VARIANTS[variant]
     packed = F.pack(weights_of(config), config, precision)
     x = inputs(config, rng, 37)
@@ -301,7 +301,7 @@ def test_companions_lengths_and_threads(precision, variant, rng):
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "bidirectional"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_stream_and_the_whole(precision, variant, rng):
+def test_a_stream_and_the_whole_sequence(precision, variant, rng):
     config = VARIANTS[variant]
     packed = F.pack(weights_of(config), config, precision)
     for rows in (1, 5):
@@ -340,7 +340,7 @@ def test_training_with_any_number_of_threads(precision, variant, rng):
 
 
 @pytest.mark.parametrize("precision", TRAINED)
-def test_a_tape_that_is_fed_step_by_step(precision, rng):
+def test_a_tape_recorded_step_by_step(precision, rng):
     weights, x = weights_of(CONFIG), inputs(CONFIG, rng)
     y, _, whole = F.lstm(x, weights, CONFIG, training=True, precision=precision)
     tape = F.lstm_begin(weights, CONFIG, batch_size=len(x), precision=precision)
@@ -392,7 +392,7 @@ def test_extreme_weights(precision, value, rng):
     np.testing.assert_array_equal(np.isfinite(y), np.isfinite(plain))
 
 
-def test_int8_of_rows_of_zeros(rng):
+def test_int8_with_rows_of_zeros(rng):
     weights = weights_of(CONFIG)
     weights["weight_ih_l0"][3] = 0
     x = np.zeros((2, 3, 20), np.float32)
@@ -401,7 +401,7 @@ def test_int8_of_rows_of_zeros(rng):
     np.testing.assert_allclose(y, expected, rtol=0, atol=BOUNDS["int8"])
 
 
-def test_sums_of_int8_do_not_overflow():
+def test_int8_sums_do_not_overflow():
     config = lc.LSTMConfig(140_000, 1)  # 127 * 127 * 140000 has more than 31 bits
     weights = {n: np.full_like(a, 1e-6) for n, a in weights_of(config).items()}
     x = np.ones((1, 1, 140_000), np.float32)
@@ -433,7 +433,7 @@ def samples(rng):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_layers_compute_in_theirs(precision, rng):
+def test_layers_compute_in_their_precision(precision, rng):
     x = inputs(CONFIG, rng)
     layer = layers.LSTM(100, num_layers=2, return_sequences=True, precision=precision)
     y = layer(x)
@@ -601,7 +601,7 @@ def description(path):
 
 
 @pytest.mark.parametrize("precision", [None, *PRECISIONS])
-def test_a_file_keeps_it(precision, tmp_path, rng):
+def test_a_file_stores_the_precision(precision, tmp_path, rng):
     x, _ = samples(rng)
     path = tmp_path / "model.safetensors"
     cells = [layers.LSTMCell(5, precision=precision), layers.LSTMCell(5, precision=precision)]

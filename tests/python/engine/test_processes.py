@@ -14,7 +14,7 @@ CONFIG = lc.LSTMConfig(64, 256)
 
 
 def large_call():
-    """Run enough work for a team of threads."""
+    """Run a call that is large enough for a team of threads."""
     x = np.random.default_rng(0).standard_normal((48, 40, 64))
     y, _ = F.lstm(x, F.init_weights(CONFIG, dtype="float64"), CONFIG)
     return y
@@ -46,7 +46,7 @@ from lstmcore import functional as F
 config = lc.LSTMConfig(64, 256)
 weights = F.init_weights(config)
 x = np.zeros((64, 40, 64), np.float32)
-F.lstm(x, weights, config)  # the team and its stacks exist now
+F.lstm(x, weights, config)  # the team and its stacks exist from here on
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 long = np.broadcast_to(np.float32(0), (64, 20_000, 64))
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), used + (100 << 20)))
@@ -54,20 +54,20 @@ try:
     F.lstm(long, weights, config, return_sequences=False, training=True)
 except MemoryError:
     y, _ = F.lstm(x, weights, config)  # still works
-    print("told", y.shape)
+    print("MemoryError", y.shape)
 """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux")
-def test_lack_of_memory_is_a_memory_error():
+def test_lack_of_memory_raises_memory_error():
     result = subprocess.run(
         [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, check=False
     )
-    assert result.stdout.strip() == "told (64, 40, 256)", result.stderr
+    assert result.stdout.strip() == "MemoryError (64, 40, 256)", result.stderr
 
 
 @pytest.mark.parametrize("count", [0, -1, 1025, 2**40])
-def test_thread_counts_beyond_reason_are_refused(count):
+def test_unreasonable_thread_counts_are_refused(count):
     before = lc.get_num_threads()
     with pytest.raises(ValueError, match=r"count: expected 1 to 1024 threads, got"):
         lc.set_num_threads(count)

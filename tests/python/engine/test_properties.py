@@ -1,6 +1,6 @@
 """Random configurations, shapes, lengths, masks, resets and dtypes, against the reference.
 
-The number of draws depends on Hypothesis' profile; ``HYPOTHESIS_PROFILE=long`` makes 10 000.
+The number of examples depends on Hypothesis' profile; ``HYPOTHESIS_PROFILE=long`` draws 10 000.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ RATES = st.sampled_from([0.0, 0.0, 0.3])
 SMOOTH = st.sampled_from(
     ["sigmoid", "tanh", "softplus", "linear", Activation("scaled_tanh", 0.8, 0.7)]
 )
-BENT = st.sampled_from(
+OTHER = st.sampled_from(
     [
         "relu",
         "softsign",
@@ -27,7 +27,7 @@ BENT = st.sampled_from(
         Activation("thresholded_relu", 0.1),
     ]
 )
-ANY = st.one_of(SMOOTH, BENT)
+ANY = st.one_of(SMOOTH, OTHER)
 BOUNDED = {"sigmoid", "tanh", "softsign", "scaled_tanh", "hard_sigmoid"}
 
 
@@ -86,12 +86,12 @@ def calls(draw, **options):
     kind = draw(st.sampled_from(["whole", "lengths", "mask"]))
     if kind == "lengths":
         arguments["lengths"] = random.integers(0, steps + 1, batch)
-        there = np.arange(steps) < arguments["lengths"][:, None]
+        valid = np.arange(steps) < arguments["lengths"][:, None]
     elif kind == "mask":
-        there = arguments["mask"] = random.random((batch, steps)) < 0.7
+        valid = arguments["mask"] = random.random((batch, steps)) < 0.7
     else:
-        there = np.ones((batch, steps), bool)
-    x[~there] = np.nan
+        valid = np.ones((batch, steps), bool)
+    x[~valid] = np.nan
     if draw(st.booleans()):
         arguments["reset"] = random.random((batch, steps)) < 0.2
     if draw(st.booleans()):
@@ -101,16 +101,16 @@ def calls(draw, **options):
             for width in (config.state_size, config.hidden_size)
         )
     lc.set_num_threads(draw(st.integers(1, 3)))
-    return Call((config, weights, x, there, arguments, random))
+    return Call((config, weights, x, valid, arguments, random))
 
 
-def expected(config, weights, x, there, arguments, seed):
-    """Compute results by the reference, for which invalid steps are removed and restored."""
-    batch, steps = there.shape
-    counts = there.sum(axis=1)
-    order = np.argsort(~there, axis=1, kind="stable")
+def expected(config, weights, x, valid, arguments, seed):
+    """Compute results with the reference; invalid steps are removed, then restored."""
+    batch, steps = valid.shape
+    counts = valid.sum(axis=1)
+    order = np.argsort(~valid, axis=1, kind="stable")
     row = np.arange(batch)[:, None]
-    reset = arguments.get("reset", np.zeros_like(there))
+    reset = arguments.get("reset", np.zeros_like(valid))
     if "mask" in arguments:  # a reset at an invalid step acts on the next valid one
         seen = np.cumsum(reset, axis=1)[row, order]
         reset = np.diff(seen, axis=1, prepend=0) > 0
@@ -128,25 +128,27 @@ def expected(config, weights, x, there, arguments, seed):
 
 
 def error(config, result, wanted):
-    """Return the error relative to the largest entry; with layer norms, to 1 at least."""
+    """Return the error relative to the largest entry or, with layer norms, to at least 1."""
     if wanted.size == 0 or not config.layer_norm:
         return relative_error(result, wanted)
     return np.abs(result - wanted).max() / max(1.0, np.abs(wanted).max())
 
 
 @given(calls(), st.booleans())
-def test_forward_is_the_plain_loops(call, training):
-    config, weights, x, there, arguments, random = call
-    again = {"recompute": int(random.integers(1, 5))} if training and random.random() < 0.5 else {}
-    y, state, *_ = F.lstm(x, weights, config, **arguments, **again, training=training, seed=9)
-    wanted = expected(config, weights, x, there, arguments, 9 if training else None)
+def test_forward_matches_the_reference(call, training):
+    config, weights, x, valid, arguments, random = call
+    recompute = (
+        {"recompute": int(random.integers(1, 5))} if training and random.random() < 0.5 else {}
+    )
+    y, state, *_ = F.lstm(x, weights, config, **arguments, **recompute, training=training, seed=9)
+    wanted = expected(config, weights, x, valid, arguments, 9 if training else None)
     for result, value in zip((y, *state), wanted, strict=True):
         assert error(config, result, value) < 1e-11  # unbounded states amplify rounding
 
 
 @given(calls(activations=SMOOTH, bounds=False))
-def test_gradient_is_the_slope_in_any_direction(call):
-    config, weights, x, there, arguments, random = call
+def test_gradient_matches_the_slope_along_a_direction(call):
+    config, weights, x, valid, arguments, random = call
     options = {**arguments, "training": True, "seed": 4}
     options.pop("state", None)
     h0, c0 = arguments.get("state") or (
@@ -159,7 +161,7 @@ def test_gradient_is_the_slope_in_any_direction(call):
     y, state, tape = F.lstm(x, weights, config, **options, state=(h0, c0))
     dy, dh, dc = (random.normal(size=array.shape) for array in (y, *state))
     gradients = F.lstm_backward(tape, dy, (dh, dc))
-    inputs = {**weights, "x": np.where(there[..., None], x, 0), "h0": h0, "c0": c0}
+    inputs = {**weights, "x": np.where(valid[..., None], x, 0), "h0": h0, "c0": c0}
     along = {name: random.normal(size=value.shape) for name, value in inputs.items()}
     length = np.sqrt(sum((direction**2).sum() for direction in along.values()))
     along = {name: direction / length for name, direction in along.items()}
@@ -175,12 +177,12 @@ def test_gradient_is_the_slope_in_any_direction(call):
     parts = dict(gradients.weights)
     parts |= {"x": gradients.x, "h0": gradients.state.h, "c0": gradients.state.c}
     terms = np.concatenate([(parts[name] * along[name]).ravel() for name in inputs])
-    # The differences' own error grows with the fifth derivative; a wrong term would be obvious.
+    # The error of the differences grows with the fifth derivative; a wrong term would exceed it.
     assert abs(terms.sum() - slope) <= 1e-6 * (1 + np.abs(terms).sum())
 
 
 @given(calls())
-def test_threads_and_dtypes_change_nothing_but_the_rounding(call):
+def test_threads_change_no_bit_and_dtypes_only_the_rounding(call):
     config, weights, x, _, arguments, random = call
     options = {**arguments, "training": True, "seed": 4}
     y, state, tape = F.lstm(x, weights, config, **options)

@@ -42,7 +42,7 @@ def outputs(x, packed, **arguments):
 
 
 def rows_of(arguments, rows):
-    """Return the arguments of a call with some of the rows."""
+    """Return the arguments of a call for some of the rows."""
     chosen = {}
     if "state" in arguments:
         chosen["state"] = tuple(part[:, rows] for part in arguments["state"])
@@ -75,7 +75,7 @@ def check_threads():
                 require_same(result, results[0], (config, batch, dtype))
 
 
-def check_batch_companions():
+def check_other_rows():
     for dtype in DTYPES:
         for config in (SMALL, BOTH, BACKWARDS):
             x, packed, arguments = everything(config, 41, 9, dtype)
@@ -92,7 +92,7 @@ def check_batch_companions():
                     require_same(result, [y[rows], h[:, rows], c[:, rows]], (config, rows, dtype))
 
 
-def check_pieces():
+def check_division():
     for dtype in DTYPES:
         for config in (SMALL, BACKWARDS, DEEP):
             for batch in (1, 4, 19):
@@ -102,13 +102,13 @@ def check_pieces():
                 packed = F.pack(weights, config)
                 expected = outputs(x, packed, **arguments)
                 for cuts in ([0, 1, 23], [0, 11, 12, 23], [0, 22, 23], list(range(24))):
-                    pieces = [slice(*pair) for pair in itertools.pairwise(cuts)]
+                    spans = [slice(*pair) for pair in itertools.pairwise(cuts)]
                     if config.go_backwards:
-                        pieces.reverse()
+                        spans.reverse()
                     y, state = np.empty_like(expected[0]), arguments["state"]
-                    for piece in pieces:
-                        reset = arguments["reset"][:, piece]
-                        y[:, piece], state = F.lstm(x[:, piece], packed, state=state, reset=reset)
+                    for span in spans:
+                        reset = arguments["reset"][:, span]
+                        y[:, span], state = F.lstm(x[:, span], packed, state=state, reset=reset)
                     require_same([y, *state], expected, (config, batch, cuts, dtype))
 
 
@@ -217,7 +217,7 @@ CHECKS = {
 
 
 def run_checks():
-    """Return what went wrong in each check, or None."""
+    """Return the traceback of each check that failed, and None for the others."""
     outcomes = {}
     for name, check in CHECKS.items():
         try:
@@ -230,7 +230,7 @@ def run_checks():
 
 @functools.cache
 def outcomes_on(isa):
-    path = os.pathsep.join(filter(None, sys.path))  # with the helpers that pytest has put there
+    path = os.pathsep.join(filter(None, sys.path))  # including the helpers that pytest added
     result = subprocess.run(
         [sys.executable, __file__],
         env={**os.environ, "LSTMCORE_ISA": isa, "PYTHONPATH": path},

@@ -1,4 +1,4 @@
-"""Directional derivatives of outputs and gradients: differences, and exact relations."""
+"""Directional derivatives of outputs and gradients: finite differences, and exact identities."""
 
 import threading
 
@@ -12,8 +12,8 @@ from reference import random_case, relative_error
 from test_variants import VARIANTS
 
 # Fourth-order differences along one direction, with widths that balance truncation and rounding.
-# They are accurate to about 1e-11, and 1e-9 near kinks, where a smaller width crosses none.
-TOLERANCE, AT_BENDS = 1e-9, 1e-8
+# They are accurate to about 1e-11, or 1e-9 near kinks, where the width is too small to cross one.
+TOLERANCE, AT_KINKS = 1e-9, 1e-8
 
 CASES = {
     "one layer": ({}, {}),
@@ -83,11 +83,11 @@ CASES = {
         },
         {"state": True, "ragged": True},
     ),
-    "bends of a projection under zoneout": (
+    "kinks of a projection with zoneout": (
         {"proj_size": 3, "proj_clip": 0.4, "zoneout_h": 0.3, "recurrent_dropout": 0.2},
         {"state": True, "ragged": True},
     ),
-    "bends": (
+    "kinks": (
         {
             "cell_clip": 0.5,
             "gate_clip": 0.9,
@@ -98,7 +98,7 @@ CASES = {
     ),
 }
 
-# Exact relations hold at kinks too.
+# Exact identities hold at kinks too.
 ALL_CASES = CASES | {
     f"variant: {name}": (options, {"state": True, "ragged": True, "resets": True})
     for name, options in VARIANTS.items()
@@ -144,7 +144,7 @@ def inner(first, second):
 
 
 def everything(config, x, weights, arguments, outputs, training):
-    """Compute outputs and gradients by `lstm_jvp` in a direction of zeros, which adds only time."""
+    """Compute outputs and gradients with `lstm_jvp`; its tangents, which are zero, are not used."""
     (y, state), _, tape = F.lstm_jvp(x, weights, config, training=training, seed=7, **arguments)
     gradients, _ = F.lstm_jvp_backward(tape, outputs[0], outputs[1])
     return tuple(leaves(y, tuple(state), tuple(gradients)))
@@ -152,7 +152,7 @@ def everything(config, x, weights, arguments, outputs, training):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_tangents_are_differences(name, training):
+def test_tangents_match_finite_differences(name, training):
     config, x, weights, arguments = make_case(name)
     random = np.random.default_rng(1)
     state = arguments.pop("state", None)
@@ -180,8 +180,8 @@ def test_tangents_are_differences(name, training):
         dy_tangent=direction[2][0],
         dstate_tangent=direction[2][1],
     )
-    bends = name.startswith("bends")
-    width = 1e-6 if bends else 3e-4
+    kinks = name.startswith("kinks")
+    width = 1e-6 if kinks else 3e-4
 
     def at(multiple):
         x, weights, outputs, *state = moved(point, direction, multiple * width)
@@ -193,7 +193,7 @@ def test_tangents_are_differences(name, training):
         leaves(tangents, tuple(gradients)), far, near, strict=True
     ):
         expected = (8 * (ahead - behind) - (ahead2 - behind2)) / (12 * width)
-        assert relative_error(result, expected) < (AT_BENDS if bends else TOLERANCE)
+        assert relative_error(result, expected) < (AT_KINKS if kinks else TOLERANCE)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -227,7 +227,7 @@ def test_values_are_those_of_lstm(name, dtype):
 
 
 @pytest.mark.parametrize("name", ALL_CASES)
-def test_transposed_and_symmetric(name):
+def test_backward_is_transposed_and_the_hessian_symmetric(name):
     config, x, weights, arguments = make_case(name)
     random = np.random.default_rng(4)
     first, second = (random_like(random, (x, weights)) for _ in range(2))
@@ -272,7 +272,7 @@ def test_hessian_of_a_loss():
         assert relative_error(product.weights[name], difference) < TOLERANCE
 
 
-def test_what_is_absent_is_zero():
+def test_absent_tangents_are_zeros():
     config = LSTMConfig(3, 5, peephole=True)
     x, weights, arguments = random_case(config, 4, 5, np.float64, state=True)
     some = {"bias_l0": np.ones_like(weights["bias_l0"])}
@@ -294,7 +294,7 @@ def test_what_is_absent_is_zero():
         assert not result.any()
 
 
-def test_holes_are_not_looked_at():
+def test_masked_steps_are_ignored():
     config = LSTMConfig(3, 5, bidirectional=True)
     x, weights, _ = random_case(config, 3, 6, np.float64)
     random = np.random.default_rng(8)
@@ -303,8 +303,8 @@ def test_holes_are_not_looked_at():
     vector, weight_vector = random_like(random, x), random_like(random, weights)
     dy, dy_tangent = random.normal(size=(2, 3, 6, 10))
 
-    def run(holes):
-        given = [np.where(mask[..., None], array, holes) for array in (x, vector, dy, dy_tangent)]
+    def run(filler):
+        given = [np.where(mask[..., None], array, filler) for array in (x, vector, dy, dy_tangent)]
         _, outputs, tape = F.lstm_jvp(
             given[0],
             weights,
@@ -322,7 +322,7 @@ def test_holes_are_not_looked_at():
     assert not y_tangent[~mask].any()
     assert not tangents.x[~mask].any()
 
-    # Separate rows without the gaps.
+    # Each row alone, without its masked steps.
     for row in range(3):
         alone = mask[row]
         _, (y_row, _), tape = F.lstm_jvp(
@@ -382,7 +382,7 @@ BAD = {
         "x_tangent: expected an array without a mask",
         {"x_tangent": np.ma.masked_array(X)},
     ),
-    "a state's tangent that is no pair": (
+    "a state's tangent that is not a pair": (
         ValueError,
         "state_tangent: expected a pair",
         {"state_tangent": (STATE,)},
@@ -397,7 +397,7 @@ BAD = {
         "state_tangent c: .*float32",
         {"state_tangent": (None, STATE.astype("f8"))},
     ),
-    "tangents by no name": (
+    "a tangent of an unknown weight": (
         ValueError,
         "weights_tangent: expected no names but weight_ih_l0.*, got 'weight'",
         {"weights_tangent": {"weight": X}},
@@ -412,12 +412,12 @@ BAD = {
         r"weights_tangent\['bias_l1'\]: .*float32",
         {"weights_tangent": {"bias_l1": np.zeros(16)}},
     ),
-    "tangents that are no mapping": (
+    "tangents that are not a mapping": (
         TypeError,
         "weights_tangent: expected a mapping",
         {"weights_tangent": [X]},
     ),
-    "training that is no bool": (TypeError, "training: expected", {"training": 1}),
+    "training that is not a bool": (TypeError, "training: expected", {"training": 1}),
     "a negative seed": (ValueError, "seed: ", {"seed": -1}),
     "x of another width": (ValueError, "x: expected shape", {"x": X[..., :2]}),
     "a length beyond T": (ValueError, "lengths: .*0 to 6, got 7", {"lengths": [7, 1, 1, 1, 1]}),

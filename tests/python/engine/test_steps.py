@@ -35,7 +35,7 @@ def assert_same(result, expected):
 def test_same_bits_as_one_call(dtype, sizes):
     config, weights, x, dy, state, dstate = problem(dtype, **sizes)
     y, final, whole = F.lstm(x, weights, config, state=state, training=True)
-    expected = 0 if dtype == "float32" else 4  # fewer than will follow
+    expected = 0 if dtype == "float32" else 4  # fewer steps than follow
     tape = F.lstm_begin(weights, config, batch_size=len(x), state=state, expected_steps=expected)
     ys = [F.lstm_step(tape, x[:, t]) for t in range(x.shape[1])]
     np.testing.assert_array_equal(np.stack(ys, axis=1), y)
@@ -92,7 +92,7 @@ def test_bad_input():
         F.lstm_step(tape, x[:, 0], np.zeros(4, bool))
     with pytest.raises(TypeError, match="reset"):
         F.lstm_step(tape, x[:, 0], np.zeros(5))
-    F.lstm_step(tape, x[:, 0])  # none of these changed it
+    F.lstm_step(tape, x[:, 0])  # none of the errors changed the tape
     with pytest.raises(ValueError, match="dy"):
         F.lstm_backward(tape, dy)
     F.lstm_backward(tape, dy[:, :1])
@@ -117,7 +117,7 @@ def test_bad_input():
 @pytest.mark.parametrize(
     "option", [{"bidirectional": True}, {"go_backwards": True}, {"num_layers": 2, "dropout": 0.1}]
 )
-def test_what_cannot_run_step_by_step_is_refused(option):
+def test_options_that_cannot_run_step_by_step_are_refused(option):
     config = lc.LSTMConfig(input_size=2, hidden_size=3, **option)
     with pytest.raises(ValueError, match="step by step"):
         F.lstm_begin(F.init_weights(config), config)

@@ -1,4 +1,4 @@
-"""One step at a time."""
+"""LSTMStream: one step at a time."""
 
 import threading
 
@@ -75,7 +75,7 @@ def test_output_into_a_given_array(case):
     assert LSTMStream(weights, config).step(x[0, 0], out=row) is row
 
 
-def test_results_are_arrays_of_their_own(case):
+def test_results_are_copies(case):
     config, x, weights, _ = case
     stream = LSTMStream(weights, config, batch_size=3)
     first = stream.step(x[:, 0])
@@ -126,7 +126,7 @@ def test_no_dropout():
 
 
 @pytest.mark.parametrize("options", [{"bidirectional": True}, {"go_backwards": True}])
-def test_refuses_what_needs_the_future(options):
+def test_options_that_need_later_steps_are_refused(options):
     config = LSTMConfig(3, 4, **options)
     with pytest.raises(ValueError, match=next(iter(options)) + "|backwards"):
         LSTMStream(F.init_weights(config), config)
@@ -213,7 +213,7 @@ def test_use_from_two_threads_is_refused_or_serialized():
 
 
 @pytest.mark.parametrize("state", [5, (np.zeros((1, 2, 4), np.float32), None)])
-def test_a_stream_names_its_state(state):
+def test_a_wrong_state_is_named(state):
     config = LSTMConfig(3, 4)
     stream = LSTMStream(F.init_weights(config), config, 2)
     with pytest.raises(TypeError, match=r"state: expected a pair \(h, c\)"):

@@ -1,4 +1,4 @@
-"""Every variant of the cell: against the reference, against differences, in layers and files."""
+"""Every variant of the cell: against the reference and finite differences, in layers and files."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ VARIANTS = {
     "peephole": {"peephole": True},
     "coupled gates": {"coupled_gates": True},
     "projection": {"proj_size": 3},
-    "projection, bound, peephole, dropout": {
+    "projection, clip, peephole, dropout": {
         "proj_size": 2,
         "proj_clip": 0.3,
         "peephole": True,
@@ -60,8 +60,8 @@ VARIANTS = {
         "zoneout_c": 0.3,
         "recurrent_dropout": 0.3,
     },
-    "bound of c": {"cell_clip": 0.45},
-    "bound of the activations": {"gate_clip": 0.6},
+    "clip of c": {"cell_clip": 0.45},
+    "clip of the activations' inputs": {"gate_clip": 0.6},
     "zoneout of h": {"zoneout_h": 0.3},
     "zoneout of c": {"zoneout_c": 0.4},
     "recurrent dropout": {"recurrent_dropout": 0.4},
@@ -102,7 +102,7 @@ def make(name):
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_forward_is_the_equations(name, training):
+def test_forward_matches_the_equations(name, training):
     config, x, weights, arguments = make(name)
     y, state, *_ = F.lstm(x, weights, config, **arguments, training=training, seed=7)
     masks = F.lstm_masks(config, len(x), x.shape[1], seed=7) if training else None
@@ -111,13 +111,13 @@ def test_forward_is_the_equations(name, training):
         x, weights, config, h0, c0, arguments["lengths"], arguments["reset"], masks
     )
     for result, wanted in zip((y, *state), expected, strict=True):
-        # Gates above 1 amplify rounding from step to step; a small standard deviation divides it.
-        grows = name.startswith(("gate", "layer norms"))
-        assert relative_error(result, wanted) < (1e-12 if grows else 1e-14)
+        # Gates above 1 amplify rounding from step to step, as division by a small deviation does.
+        amplifies = name.startswith(("gate", "layer norms"))
+        assert relative_error(result, wanted) < (1e-12 if amplifies else 1e-14)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_gradients_are_differences(name):
+def test_gradients_match_finite_differences(name):
     config, x, weights, arguments = make(name)
     arguments |= {"training": True, "seed": 3}
     y, state, tape = F.lstm(x, weights, config, **arguments)
@@ -129,7 +129,7 @@ def test_gradients_are_differences(name):
         y, (h, c), _ = F.lstm(x, weights, config, **arguments)
         return float((y * dy).sum() + (h * dh).sum() + (c * dc).sum())
 
-    # A width small enough not to cross a kink or a bound, at the cost of rounding.
+    # A width small enough not to cross a kink or a clip, at the cost of rounding.
     def difference(array):
         return derivative(loss, array, 1e-5)
 
@@ -144,17 +144,17 @@ def test_gradients_are_differences(name):
 @pytest.mark.parametrize("recompute", [1, 2, "sqrt"])
 def test_recomputed_gradients_have_the_same_bits(name, recompute):
     config, x, weights, arguments = make(name)
-    kept = {}
+    results = {}
     for how in (None, recompute):
         options = {**arguments, "training": True, "seed": 3, "recompute": how}
         y, state, tape = F.lstm(x, weights, config, **options)
         gradients = F.lstm_backward(tape, np.cos(y), (np.sin(state.h), state.c))
-        kept[how] = [y, *state, gradients.x, *gradients.state, *gradients.weights.values()]
-    for result, expected in zip(kept[recompute], kept[None], strict=True):
+        results[how] = [y, *state, gradients.x, *gradients.state, *gradients.weights.values()]
+    for result, expected in zip(results[recompute], results[None], strict=True):
         assert np.array_equal(result, expected)
 
 
-def test_recomputation_keeps_less():
+def test_recomputation_stores_less():
     config = LSTMConfig(8, 32, num_layers=2)
     weights = F.init_weights(config)
     x = np.zeros((1, 2500, 8), np.float32)
@@ -171,7 +171,7 @@ def test_recomputation_keeps_less():
 
 
 @pytest.mark.parametrize("name", ["everything", "peephole", "gate softplus", "layer norms"])
-def test_float32_and_threads(name, keep_thread_count):
+def test_float32_and_threads(name, restore_thread_count):
     config, x, weights, arguments = make(name)
     x, *state = (np.float32(array) for array in (x, *arguments["state"]))
     arguments["state"] = tuple(state)
@@ -197,7 +197,7 @@ def test_float32_and_threads(name, keep_thread_count):
         "zoneout of h",
         "zoneout of c",
         "peephole",
-        "bound of c",
+        "clip of c",
         "projection",
         "layer norms",
         "layer norms, coupled gates, peephole, zoneout",
@@ -213,7 +213,7 @@ def test_stream_has_the_bits_of_the_whole_call(name):
     assert np.array_equal(np.stack(steps, axis=1), y)
 
 
-def test_masks_are_what_was_asked_for():
+def test_masks_have_the_requested_shares():
     config = LSTMConfig(
         40,
         50,
@@ -270,7 +270,7 @@ def test_bad_options(options, message):
         LSTMConfig(2, 3, **options)
 
 
-def test_a_name_stands_for_the_usual_parameters():
+def test_a_name_means_the_default_parameters():
     config = LSTMConfig(2, 3, gate_activation=Activation("hard_sigmoid"))
     assert config.gate_activation == Activation("hard_sigmoid", 0.2, 0.5)
     assert config == LSTMConfig(2, 3, gate_activation="hard_sigmoid")
@@ -317,7 +317,7 @@ def test_bad_types():
         lc.layers.LSTM(3, activation=1)
 
 
-def test_feeding_steps_refuses_a_mask_that_depends_on_their_number():
+def test_step_by_step_training_refuses_dropout_between_layers():
     config = LSTMConfig(2, 3, num_layers=2, dropout=0.5)
     with pytest.raises(ValueError, match="dropout: expected 0 in an LSTM that runs step"):
         F.lstm_begin(F.init_weights(config), config)
@@ -337,7 +337,7 @@ def test_feeding_steps_refuses_a_mask_that_depends_on_their_number():
         },
     ],
 )
-def test_feeding_steps_with_a_variant(options):
+def test_step_by_step_training_of_variants(options):
     config = LSTMConfig(3, 7, num_layers=2, **options)
     x, weights, _ = random_case(config, 2, 6, np.float64, seed=2)
     y, _, tape = F.lstm(x, weights, config, training=True, seed=9)
@@ -351,7 +351,7 @@ def test_feeding_steps_with_a_variant(options):
         assert np.array_equal(steps.weights[key], whole.weights[key])
 
 
-def test_layers_train_and_come_back_from_a_file(tmp_path):
+def test_layers_train_and_are_restored_from_a_file(tmp_path):
     options = {
         "activation": "softsign",
         "recurrent_activation": lc.Activation("hard_sigmoid", 0.2, 0.5),
@@ -384,7 +384,7 @@ def test_layers_train_and_come_back_from_a_file(tmp_path):
     assert any("peephole_l0_reverse" in name for name in read(path)[0])
 
 
-def test_an_activation_inside_a_cell_is_not_the_losss():
+def test_an_activation_inside_a_cell_is_not_merged_with_the_loss():
     model = lc.Sequential([lc.layers.LSTM(1, activation="sigmoid")], seed=1)
     model.compile(optimizer="sgd", loss="mse")
     x = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Work that a step or a small call can skip, and that skipping it does not change results."""
+"""Work that a step or a small call can skip without changing results."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ N, T, V, E = 4, 5, 11, 3
 
 
 def tagger(embedding=None, dtype="float32", **more):
-    """Make a built and compiled model of ids."""
+    """Build and compile a model that takes ids."""
     embedding = layers.Embedding(V, E, **more) if embedding is None else embedding
     rest = [layers.LSTM(2, return_sequences=True), layers.Dense(V, activation="softmax")]
     model = lc.Sequential([embedding, *rest], seed=1, dtype=dtype)
@@ -32,32 +32,32 @@ def ids(rng):
 # ---- the guard -----------------------------------------------------------------------------------
 
 
-def judge(model, ids, dy):
-    """Compute the embedding's gradient for `dy`; return the guard's verdict."""
+def check(model, ids, dy):
+    """Compute the embedding's gradient for `dy`; return whether the guard finds it finite."""
     embedding = model.layers[0]
     embedding.backward(embedding.forward(ids, None, True, 0)[2], dy)
     return model.parameters.gradients_are_finite()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_gradient_of_vectors_is_judged_by_what_it_sums(dtype, ids):
+def test_the_guard_checks_what_the_embedding_gradient_sums(dtype, ids):
     model = tagger(dtype=dtype)
     largest = float(np.finfo(dtype).max)
     gradient = model.parameters.gradient("embedding.embeddings")
     for value, finite in ((0.0, True), (1.0, True), (np.nan, False), (np.inf, False)):
         dy = np.ones((N, T, E), dtype)
         dy[1, 2, 0] = value
-        assert judge(model, ids, dy) is finite
+        assert check(model, ids, dy) is finite
         assert np.isfinite(gradient).all() == finite
     # Each entry and the sum of two are finite, but not the sum of twenty.
     few = np.zeros((N, T, E), dtype)
     few[0, :2] = largest / 3
     same = np.zeros((N, T), np.int64)
-    assert judge(model, same, few)
+    assert check(model, same, few)
     assert np.isfinite(gradient).all()
-    assert not judge(model, same, np.full((N, T, E), largest / 3, dtype))
+    assert not check(model, same, np.full((N, T, E), largest / 3, dtype))
     assert np.isinf(gradient[0]).all()
-    assert judge(model, ids, np.ones((N, T, E), dtype))
+    assert check(model, ids, np.ones((N, T, E), dtype))
 
 
 class Own(layers.Embedding):
@@ -65,19 +65,19 @@ class Own(layers.Embedding):
         super().backward(context, dy, need_x)
 
 
-def test_the_gradient_of_vectors_is_read_where_more_comes_to_it(ids):
+def test_the_guard_reads_an_embedding_gradient_that_others_change(ids):
     dy = np.ones((N, T, E), np.float32)
     for model, read in (
         (tagger(), False),
         (tagger(embeddings_regularizer="l2"), True),  # its penalty is added afterwards
         (tagger(Own(V, E, name="embedding")), True),  # may write anything
     ):
-        assert judge(model, ids, dy)
+        assert check(model, ids, dy)
         model.parameters.gradient("embedding.embeddings")[3, 1] = np.nan
         assert model.parameters.gradients_are_finite() is not read
 
 
-def test_all_other_gradients_are_read(ids):
+def test_the_guard_reads_all_other_gradients(ids):
     model = tagger()
     model.train_on_batch(ids, ids)
     for frozen in (False, True):
@@ -96,7 +96,7 @@ def test_all_other_gradients_are_read(ids):
     assert model.parameters.gradients_are_finite()
 
 
-def test_the_guard_finds_what_overflows_in_the_vectors_gradient_only():
+def test_the_guard_finds_overflow_in_the_embedding_gradient_alone():
     """Loss and later gradients are finite; only the embedding's gradient overflows."""
     steep = layers.TimeDistributed(layers.Dense(1, use_bias=False))
     model = lc.Sequential([layers.Embedding(2, 1), steep, layers.GlobalAveragePooling1D()])
@@ -133,12 +133,12 @@ def asked(monkeypatch):
     return times
 
 
-def test_layers_are_asked_only_after_a_switch(ids, asked):
+def test_layers_are_asked_only_after_a_change(ids, asked):
     model = tagger()
     model.fit(ids, ids, epochs=3, batch_size=1, verbose=0)
     assert len(asked) == 1
     model.layers[1].trainable = False
-    assert model.layers[1].frozen_size  # which asks immediately
+    assert model.layers[1].frozen_size  # asks immediately
     asked.clear()
     before = model.layers[1].get_weights()
     model.fit(ids, ids, epochs=3, batch_size=1, verbose=0)
@@ -161,7 +161,7 @@ def moved(model, ids):
     ]
 
 
-def test_every_way_to_switch_is_noticed(ids):
+def test_every_way_to_freeze_is_noticed(ids):
     model = tagger()
     every = ["embedding", "lstm", "dense"]
     assert moved(model, ids) == every
@@ -200,7 +200,7 @@ def test_a_refused_fit_leaves_no_layer_frozen(ids):
     assert "embedding" in moved(model, ids)
 
 
-def test_a_layer_on_its_own_follows_its_switch(rng):
+def test_a_layer_alone_follows_trainable(rng):
     layer = layers.Dense(2)
     x = rng.standard_normal((N, E)).astype(np.float32)
     layer(x)
@@ -214,7 +214,7 @@ def test_a_layer_on_its_own_follows_its_switch(rng):
 # ---- heads, metrics, states ----------------------------------------------------------------------
 
 
-def test_a_head_is_judged_once_for_each_structure(ids, monkeypatch):
+def test_a_head_is_checked_once_for_each_structure(ids, monkeypatch):
     times = []
     inner = trained.check_head
     monkeypatch.setattr(trained, "check_head", lambda *own: times.append(1) or inner(*own))
@@ -230,7 +230,7 @@ def test_a_head_is_judged_once_for_each_structure(ids, monkeypatch):
     model.test_on_batch(ids, ids)
 
 
-def test_a_head_is_judged_again_while_the_model_is_not_built(ids):
+def test_a_head_is_checked_again_while_the_model_is_not_built(ids):
     model = lc.Sequential([layers.Embedding(V, E), layers.Dense(V, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="ids"):  # checked without being built
@@ -242,7 +242,7 @@ def test_a_head_is_judged_again_while_the_model_is_not_built(ids):
 
 
 class Counted(metrics.SparseCategoricalAccuracy):
-    """A metric that overrides `update`, which other callers than models use too."""
+    """A metric that overrides `update`, which code other than models calls too."""
 
     rows = 0
 
@@ -251,7 +251,7 @@ class Counted(metrics.SparseCategoricalAccuracy):
         super().update(y_true, y_pred, sample_weight)
 
 
-def test_a_metric_with_an_update_of_its_own_is_called_by_it(ids):
+def test_a_metric_that_overrides_update_is_updated_through_it(ids):
     Counted.rows = 0
     model = tagger()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", Counted("own")])
@@ -260,7 +260,7 @@ def test_a_metric_with_an_update_of_its_own_is_called_by_it(ids):
     assert found["own"] == found["accuracy"]
 
 
-def test_rows_that_are_checked_are_taken_as_update_takes_them(rng):
+def test_update_rows_counts_as_update_does(rng):
     targets, outputs = rng.integers(0, 3, 20), rng.random((20, 3))
     weights = rng.random(20)
     one, other = (metrics.SparseCategoricalAccuracy() for _ in range(2))
@@ -270,7 +270,7 @@ def test_rows_that_are_checked_are_taken_as_update_takes_them(rng):
     assert one.result() == other.result() > 0
 
 
-def test_states_are_gathered_only_for_who_asks(ids):
+def test_states_are_gathered_only_on_request(ids):
     model = tagger()
     y, after = model.predict(ids, batch_size=2, return_state=True, verbose=0)
     np.testing.assert_array_equal(model.predict(ids, batch_size=2, verbose=0), y)

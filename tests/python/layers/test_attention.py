@@ -16,7 +16,7 @@ KINDS = {
     "as wide as x": lambda **more: Attention("multiplicative", **more),
     "scaled": lambda **more: Attention("multiplicative", 3, scale=True, **more),
 }
-ASKED = {
+WITH_QUERY = {
     "additive": lambda: Attention("additive", 3, query_size=6),
     "multiplicative": lambda: Attention("multiplicative", query_size=6),
     "scaled": lambda: Attention("multiplicative", 6, query_size=6, scale=True),
@@ -35,10 +35,10 @@ def reference(layer, x, lengths, query=None):
     """Compute context and weights in plain loops; query is (N, S, Q) or None."""
     w = {name: np.asarray(value, np.float64) for name, value in layer.weights.items()}
     count, steps, width = x.shape
-    asked = 1 if query is None else query.shape[1]
-    context, weights = np.zeros((count, asked, width)), np.zeros((count, asked, steps))
+    queries = 1 if query is None else query.shape[1]
+    context, weights = np.zeros((count, queries, width)), np.zeros((count, queries, steps))
     for n in range(count):
-        for s in range(asked):
+        for s in range(queries):
             if lengths[n] == 0:
                 continue
             scores = []
@@ -77,10 +77,10 @@ def test_pooling(rng, kind, dtype):
     assert relative_error(layer(x), everything[0][:, 0]) < tolerance
 
 
-@pytest.mark.parametrize("kind", ASKED)
-def test_given_queries(rng, kind):
+@pytest.mark.parametrize("kind", WITH_QUERY)
+def test_passed_queries(rng, kind):
     x, query = rng.normal(size=(4, 5, 7)), rng.normal(size=(4, 3, 6))
-    layer = ASKED[kind]()
+    layer = WITH_QUERY[kind]()
     layer(x, query)
     spread(layer, rng)
     expected = reference(layer, x, LENGTHS, query)
@@ -112,17 +112,17 @@ def test_gradients_are_exact(rng, kind):
         assert relative_error(gradient, derivative(loss, layer._weights[name])) < 1e-9, name
     before = {name: gradient.copy() for name, gradient in layer._gradients.items()}
     for gradient in layer._gradients.values():
-        gradient[...] = np.nan  # shows if a gradient is added to instead of written
+        gradient[...] = np.nan  # reveals a gradient that is added, not written
     _, _, context = layer.forward(x, LENGTHS, True, 0)
     assert layer.backward(context, dy, need_x=False) is None
     for name, gradient in layer._gradients.items():
         assert np.array_equal(gradient, before[name])
 
 
-@pytest.mark.parametrize("kind", ASKED)
-def test_gradients_by_given_queries(rng, kind):
+@pytest.mark.parametrize("kind", WITH_QUERY)
+def test_gradients_with_passed_queries(rng, kind):
     x, query = rng.normal(size=(4, 5, 4)), rng.normal(size=(4, 3, 6))
-    layer = ASKED[kind]()
+    layer = WITH_QUERY[kind]()
     layer(x, query)
     spread(layer, rng)
     asked, dcontext = np.array([3, 1, 2, 0]), rng.normal(size=(4, 3, 4))
@@ -187,7 +187,7 @@ def marked_tokens(rng, count):
 
 
 @pytest.mark.parametrize("kind", ["additive", "multiplicative"])
-def test_a_classifier_looks_where_the_answer_is(rng, kind, tmp_path):
+def test_a_classifier_attends_to_the_answer(rng, kind, tmp_path):
     model = lc.Sequential(
         [
             lc.layers.Embedding(12, 8, mask_zero=True),
@@ -206,7 +206,7 @@ def test_a_classifier_looks_where_the_answer_is(rng, kind, tmp_path):
     assert weights.shape == inputs.shape[:2]
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
     assert not weights[np.arange(weights.shape[1]) >= lengths[:, None]].any()
-    # No attention before the answer was read.
+    # Little attention before the answer is read.
     before = [
         row[: np.flatnonzero(tokens == 2)[0] + 1].sum()
         for row, tokens in zip(weights, x, strict=True)

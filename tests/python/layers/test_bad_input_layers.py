@@ -75,7 +75,7 @@ CONSTRUCTORS = {
         ValueError,
         "vocabulary: expected different tokens",
     ),
-    "no sequence of tokens": (
+    "not a sequence of tokens": (
         lambda: layers.TextVectorization(vocabulary={"a": 2}),
         TypeError,
         "vocabulary: expected a sequence of strings",
@@ -160,7 +160,7 @@ CONSTRUCTORS = {
         ValueError,
         "expected one of 'sigmoid', 'tanh', 'relu'",
     ),
-    "bias no flag": (
+    "bias not a flag": (
         lambda: layers.LSTMCell(2, use_bias=1),
         TypeError,
         "bias: expected",
@@ -180,7 +180,7 @@ CONSTRUCTORS = {
         TypeError,
         "bias_constraint: expected a MaxNorm",
     ),
-    "constraint of nothing": (
+    "constraint to zero": (
         lambda: lc.constraints.MaxNorm(0.0),
         ValueError,
         "max_value: expected a number in",
@@ -234,12 +234,12 @@ CALLS = {
         r"token ids in 0..4 .* got 5 at \(0, 1\)",
     ),
     "ids below": (lambda: layers.Embedding(5, 2)([[-1]]), ValueError, "got -1"),
-    "hole": (
+    "padding in the middle": (
         lambda: layers.Embedding(5, 2, mask_zero=True)([[1, 2], [0, 1]]),
         ValueError,
         "mask_zero=True.* row 1",
     ),
-    "ragged hole": (
+    "padding in the middle, ragged": (
         lambda: lc.Sequential([layers.Embedding(5, 2, mask_zero=True)]).predict([[1], [1, 0, 1]]),
         ValueError,
         "mask_zero=True.* row 1",
@@ -253,7 +253,7 @@ CALLS = {
     "lengths below": (lambda: layers.LSTM(2)(X, lengths=[1, -2, 5, 1]), ValueError, "got -2"),
     "lengths float": (lambda: layers.LSTM(2)(X, lengths=[1.5] * 4), ValueError, "lengths: expec"),
     "lengths bool": (lambda: layers.LSTM(2)(X, lengths=[True] * 4), TypeError, "lengths: .* bool"),
-    "lengths of no time": (
+    "lengths without a time axis": (
         lambda: layers.Dropout(0.1)(np.zeros(3), lengths=[1]),
         ValueError,
         "no time axis",
@@ -498,7 +498,7 @@ def test_an_empty_time_axis():
     np.testing.assert_array_equal(model.predict(X[:, :0]), np.zeros((4, 1), np.float32))
 
 
-def test_keras_own_words_mean_the_same():
+def test_keras_own_arguments_mean_the_same():
     keras = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
     plain, wordy = layers.LSTM(2, seed=1), layers.LSTM(2, seed=1, **keras, stateful=False)
     np.testing.assert_array_equal(plain(X), wordy(X))
@@ -520,7 +520,7 @@ def masked(values):
         (X, LABELS, masked(np.ones(4)), "sample_weight"),
     ],
 )
-def test_masks_are_not_ignored(x, y, weights, name):
+def test_masked_arrays_are_refused(x, y, weights, name):
     with pytest.raises(TypeError, match=f"{name}: expected an array without a mask"):
         classifier().fit(x, y, sample_weight=weights, verbose=0)
 
@@ -545,7 +545,7 @@ REFUSED = {
 def test_a_refused_call_leaves_the_model_as_it_was(name):
     cell = layers.LSTMCell(2)
     head = layers.Dense(2, activation="softmax")
-    head(np.zeros((1, 2), np.float32))  # is built already
+    head(np.zeros((1, 2), np.float32))  # so it is built already
     before = head.get_weights()
     model = lc.Sequential([layers.RNN(cell), head])
     model.compile("adam", "sparse_categorical_crossentropy")

@@ -94,7 +94,7 @@ def test_convolution(rng, size, strides, dilation, padding, ragged, dtype):
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (0, 3), (5, 0)])
 @pytest.mark.parametrize(("size", "strides", "dilation"), [(1, 1, 1), (3, 2, 1), (3, 1, 2)])
 def test_packed_convolution(rng, size, strides, dilation, before, after, dtype):
-    """Same bits as a convolution of sequences that were padded with zeros."""
+    """The bits are those of a convolution of sequences padded with zeros."""
     x, kernel = normal(rng, 5, 11, 4, dtype=dtype), normal(rng, size, 4, 6, dtype=dtype)
     bias = normal(rng, 6, dtype=dtype)
     padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
@@ -156,7 +156,7 @@ def test_pooling(rng, size, strides, padding, ragged, dtype):
     assert relative_error(dx, expected) < TOLERANCE[dtype]
 
 
-def test_pooling_takes_the_first_of_equal_values_and_passes_nan_on():
+def test_pooling_takes_the_first_of_equal_values_and_propagates_nan():
     x = np.array([[[2.0], [2.0], [np.nan], [1.0], [np.inf], [np.nan]]])
     y, argmax = _core.max_pool1d_forward(x, None, 2, 2, "valid")
     np.testing.assert_array_equal(y[0, :, 0], [2.0, np.nan, np.nan])
@@ -327,13 +327,13 @@ def test_a_refused_backward_writes_nothing(rng):
         (10, {"kernel_size": 5, "padding": "causal", "strides": 4}, 3),
     ],
 )
-def test_shapes_of_keras(steps, arguments, expected):
+def test_shapes_are_those_of_keras(steps, arguments, expected):
     assert layers.Conv1D(7, **arguments).build((None, steps, 3)) == (None, expected, 7)
     assert layers.Conv1D(7, **arguments).build((None, None, 3)) == (None, None, 7)
     assert layers.Conv1D(7, **arguments)(np.zeros((2, steps, 3))).shape == (2, expected, 7)
 
 
-def test_pooling_of_keras_examples():
+def test_pooling_on_examples_of_keras():
     x = np.array([1.0, 2.0, 3.0, 4.0, 5.0]).reshape(1, 5, 1)
     for arguments, expected in (
         ({"pool_size": 2, "strides": 1}, [2, 3, 4, 5]),
@@ -358,7 +358,7 @@ def test_initial_values_are_those_of_keras():
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("strides", [1, 2, 3])
-def test_ragged_rows_are_rows_alone(rng, strides, padding):
+def test_ragged_rows_are_computed_as_if_alone(rng, strides, padding):
     x = normal(rng, 6, 14, 3, dtype=np.float32)
     lengths = np.array([14, 9, 1, 0, 13, 6])
     convolution = layers.Conv1D(5, 3, strides, padding, dilation_rate=2, activation="tanh")
@@ -422,7 +422,7 @@ def test_masks_flow_through_a_cnn_lstm(rng, tmp_path):
     np.testing.assert_array_equal(again.predict(rows), model.predict(rows))
 
 
-def test_a_fixed_number_of_steps_is_counted():
+def test_shapes_of_a_fixed_number_of_steps():
     model = lc.Sequential(
         [layers.Input((28, 3)), layers.Conv1D(4, 5), layers.MaxPooling1D(), layers.LSTM(2)]
     )
@@ -454,7 +454,7 @@ def test_targets_have_the_steps_of_the_outputs(ragged, rng):
     wrong = [np.zeros(size, int) for size in sizes] if ragged else np.zeros((4, 9), int)
     with pytest.raises(ValueError, match=r"y: expected 5 .* like the model's outputs, got 9"):
         model.fit(x, wrong, verbose=0)
-    # The mean loss of all steps.
+    # The mean loss over all steps.
     probabilities = model.predict(x)
     picked = [
         np.log(row[np.arange(len(labels)), labels])

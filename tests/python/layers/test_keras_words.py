@@ -103,7 +103,7 @@ def test_a_cell_knows_both_names():
         lambda: layers.Bidirectional(layers.LSTM(4, dropout=0.25), "sum"),
     ],
 )
-def test_what_was_written_comes_back_from_files(make, tmp_path):
+def test_dropout_is_restored_from_files_as_it_was_written(make, tmp_path):
     model = lc.Sequential([layers.Input((None, 4)), make(), layers.Dense(1)], seed=3)
     model.compile("sgd", "mse")
     model.save(tmp_path / "model")
@@ -116,7 +116,7 @@ def test_what_was_written_comes_back_from_files(make, tmp_path):
 
 # ---- arguments of Keras -----------------------------------------------------------------------
 
-ANYWAY = {
+CONFIRMING = {
     "bias_initializer": "zeros",
     "activity_regularizer": None,
     "unroll": False,
@@ -126,10 +126,10 @@ ANYWAY = {
 }
 
 
-def test_what_is_computed_anyway_is_accepted():
-    wordy = layers.LSTM(4, seed=1, **ANYWAY)
+def test_arguments_that_confirm_the_default_are_accepted():
+    wordy = layers.LSTM(4, seed=1, **CONFIRMING)
     np.testing.assert_array_equal(wordy(X), layers.LSTM(4, seed=1)(X))
-    assert not set(ANYWAY) & set(wordy.get_config())
+    assert not set(CONFIRMING) & set(wordy.get_config())
     layers.LSTMCell(4, bias_initializer="zeros", implementation=2)
     layers.RNN(layers.LSTMCell(4), unroll=False, time_major=False, activity_regularizer=None)
     layers.Bidirectional(layers.LSTM(4), backward_layer=None)
@@ -158,7 +158,7 @@ def test_what_is_computed_anyway_is_accepted():
         ),
     ],
 )
-def test_what_is_not_computed_is_refused_with_the_reason(make, options, reason):
+def test_unsupported_arguments_are_refused_with_the_reason(make, options, reason):
     (name,) = options
     with pytest.raises(ValueError, match=f"{name}: expected {reason}"):
         make(4, **options)

@@ -36,12 +36,12 @@ def check_gradients(layer, x, lengths, rng):
     for values, gradient in checked:
         for place in rng.choice(values.size, min(values.size, 12), replace=False):
             index = np.unravel_index(place, values.shape)
-            kept = values[index]
-            values[index] = kept + step
+            before = values[index]
+            values[index] = before + step
             above = loss_of(layer, x, lengths, projection)[0]
-            values[index] = kept - step
+            values[index] = before - step
             below = loss_of(layer, x, lengths, projection)[0]
-            values[index] = kept
+            values[index] = before
             assert gradient[index] == pytest.approx((above - below) / (2 * step), abs=2e-8)
 
 
@@ -101,14 +101,14 @@ def test_embedding_gathers_and_adds_up():
     np.testing.assert_array_equal(layer._gradients["embeddings"], counts[:, None] * np.ones(2))
 
 
-def test_embedding_tells_lengths_of_padded_rows():
+def test_embedding_returns_lengths_of_padded_rows():
     layer = layers.Embedding(6, 2, mask_zero=True)
     ids = np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0]])
     layer(ids)
     np.testing.assert_array_equal(layer.forward(ids, None, False, 0)[1], [3, 1, 0])
 
 
-def test_two_forwards_in_flight_do_not_disturb_each_other(rng):
+def test_two_forwards_in_flight_are_independent(rng):
     layer = built(layers.LSTM(H, num_layers=2, dropout=0.5), (N, T, C))
     first, second = rng.standard_normal((2, N, T, C))
     dy = rng.standard_normal((N, H))
@@ -121,11 +121,11 @@ def test_two_forwards_in_flight_do_not_disturb_each_other(rng):
     np.testing.assert_array_equal(layer._gradients["weight_hh_l0"], gradient)
 
 
-def test_going_backwards_gives_outputs_in_the_order_of_the_walk(rng):
+def test_going_backwards_returns_outputs_in_the_order_of_the_walk(rng):
     x = rng.standard_normal((N, T, C)).astype(np.float32)
     ahead = layers.LSTM(H, return_sequences=True, seed=3)
     back = layers.LSTM(H, return_sequences=True, go_backwards=True, seed=3)
-    # Same steps in the same order, hence same bits.
+    # The same steps in the same order, hence the same bits.
     np.testing.assert_array_equal(back(x), ahead(x[:, ::-1]))
     mirrored = reverse_rows(x, LENGTHS)
     np.testing.assert_array_equal(back(x, lengths=LENGTHS), ahead(mirrored, lengths=LENGTHS))
@@ -159,7 +159,7 @@ def test_bidirectional_merges_two_walks(mode, rng):
     np.testing.assert_array_equal(outputs, expected)
 
 
-def test_a_cell_makes_the_steps_of_its_rnn(rng):
+def test_a_cell_computes_the_steps_of_its_rnn(rng):
     x = rng.standard_normal((N, T, C)).astype(np.float32)
     cell = layers.LSTMCell(H)
     rnn = layers.RNN(cell, return_sequences=True, return_state=True)
@@ -181,7 +181,7 @@ def test_a_cell_works_alone(rng):
 
 
 @pytest.mark.parametrize("wide", [False, True], ids=["one_layer", "stacked"])
-def test_the_state_carries_a_sequence_on(wide, rng):
+def test_a_returned_state_continues_the_sequence(wide, rng):
     x = rng.standard_normal((N, T, C)).astype(np.float32)
     layer = layers.LSTM(H, num_layers=2 if wide else 1, return_sequences=True, return_state=True)
     whole, h, c = layer(x)
@@ -311,7 +311,7 @@ def test_max_norm_holds_after_every_step(tmp_path):
     assert np.array_equal(again.predict(x), before)
 
 
-def test_the_seed_decides_the_initial_values():
+def test_the_seed_determines_the_initial_values():
     kernels = []
     for seed in (1, 1, 2):
         layer = layers.Dense(4, seed=seed)
@@ -345,7 +345,7 @@ def test_dropout_drops_only_while_training():
     assert (seeded(x, training=True, seed=1) != dropped).any()
 
 
-def test_pooling_looks_at_valid_steps_only():
+def test_pooling_ignores_invalid_steps():
     x = np.array([[[1.0], [5.0], [9.0]], [[-3.0], [-2.0], [7.0]], [[4.0], [4.0], [4.0]]])
     lengths = [3, 2, 0]
     np.testing.assert_array_equal(
@@ -356,7 +356,7 @@ def test_pooling_looks_at_valid_steps_only():
     )
 
 
-def test_time_distributed_is_the_layer_at_every_step(rng):
+def test_time_distributed_applies_its_layer_at_every_step(rng):
     x = rng.standard_normal((N, T, C))
     inner = layers.Dense(H, activation="softmax")
     outputs = layers.TimeDistributed(inner)(x)
@@ -389,7 +389,7 @@ def test_text_vectorization_options():
     np.testing.assert_array_equal(plain(["The cat.", "the cat"]), [[2, 3], [1, 1]])
 
 
-def test_every_layer_says_how_it_was_made():
+def test_every_layer_can_be_made_again_from_its_configuration():
     for layer in (
         layers.Embedding(5, 3, mask_zero=True, embeddings_regularizer="l2", name="words"),
         layers.LSTM(4, num_layers=2, dropout=0.1, kernel_regularizer=0.5),
@@ -412,7 +412,7 @@ def test_every_layer_says_how_it_was_made():
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 3.5])
-def test_the_forget_gate_begins_where_it_is_told(value):
+def test_forget_bias_is_the_initial_bias_of_the_forget_gate(value):
     both = layers.Bidirectional(layers.LSTM(H, num_layers=2, forget_bias=value))
     stack = layers.RNN([layers.LSTMCell(H, forget_bias=value), layers.LSTMCell(H)])
     for layer in (both, stack):
@@ -540,7 +540,7 @@ def test_frozen_recurrent_weights_stay_and_cost_no_gradient(optimizer, shared, r
     assert outs[0]["weight_hh_l0"] is outs[0]["weight_hh_l1"] is None
     for name in frozen:
         assert not model.parameters.gradient(name).any()
-    # No penalty either, since frozen weights have none.
+    # Frozen weights have no penalty either.
     plain = float(np.mean((model.predict(x) - y) ** 2))
     assert model.evaluate(x, y, verbose=0) == pytest.approx(plain, rel=1e-5)
 
@@ -558,7 +558,7 @@ def test_other_gradients_do_not_depend_on_what_is_frozen(rng):
             np.testing.assert_array_equal(values, gradients[0][name])
 
 
-def test_options_of_the_weights_come_back(tmp_path, rng):
+def test_options_of_the_weights_are_restored(tmp_path, rng):
     model = lc.Sequential(
         [
             layers.Bidirectional(
@@ -624,7 +624,7 @@ def test_a_layer_takes_resets(rng):
         layer(x, reset=reset[:, :2])
 
 
-def test_both_directions_give_their_states(rng):
+def test_both_directions_return_their_states(rng):
     x = rng.standard_normal((N, T, C))
     both = layers.Bidirectional(layers.LSTM(H, return_state=True))
     y, h, c = both(x)
@@ -638,7 +638,7 @@ def test_both_directions_give_their_states(rng):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_layer_takes_a_mask(training):
-    """Padding on either side, or gaps: same results as if invalid steps were removed."""
+    """With padding on either side, or gaps, results are as if invalid steps were removed."""
     x = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
     mask = np.array([[0, 0, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 1, 1, 0, 1]], bool)
     layer = lc.layers.Bidirectional(lc.layers.LSTM(4))

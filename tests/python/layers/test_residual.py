@@ -40,7 +40,8 @@ def test_gradients(name, lengths, rng):
     layer(np.zeros((N, T, C)))
     x = rng.standard_normal((N, T, C))
     outputs = layer.forward(x, lengths, True, 7)[0]
-    dy = rng.standard_normal(outputs.shape)  # even past the lengths, where it must not count
+    # Not zero past the lengths either, where it must not count.
+    dy = rng.standard_normal(outputs.shape)
 
     def loss():
         y, after, context = layer.forward(x, lengths, True, 7)
@@ -61,17 +62,17 @@ def test_gradients(name, lengths, rng):
     ]:
         for place in rng.choice(values.size, min(values.size, 8), replace=False):
             index = np.unravel_index(place, values.shape)
-            kept = values[index]
-            values[index] = kept + step
+            before = values[index]
+            values[index] = before + step
             above = loss()[0]
-            values[index] = kept - step
+            values[index] = before - step
             below = loss()[0]
-            values[index] = kept
+            values[index] = before
             # Second-order differences with a width of 1e-6 have errors of about 1e-9 here.
             assert gradient[index] == pytest.approx((above - below) / (2 * step), abs=5e-8)
 
 
-def test_it_adds_what_its_layers_give(rng):
+def test_it_adds_the_outputs_of_its_layers(rng):
     x = rng.standard_normal((N, T, C)).astype(np.float32)
     inner = lstm()
     residual = layers.Residual(inner)
@@ -110,7 +111,7 @@ def stack(**options):
     )
 
 
-def test_a_stack_learns_and_goes_through_files_and_copies(rng, tmp_path):
+def test_a_stack_learns_and_survives_files_and_copies(rng, tmp_path):
     model = stack(seed=3)
     model.compile("adam", "sparse_categorical_crossentropy")
     rows = [rng.integers(1, 9, size) for size in (7, 2, 0, 5, 7, 1)]

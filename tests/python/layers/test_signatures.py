@@ -62,7 +62,7 @@ class Source:
 
     Notes
     -----
-    Not of the parameters.
+    Not about the parameters.
     """
 
 
@@ -71,7 +71,7 @@ def parameters(*names):
     return {name: inspect.Parameter(name, keyword, default=0, annotation=int) for name in names}
 
 
-def test_options_stand_where_the_placeholder_stood():
+def test_options_replace_the_placeholder():
     @shows_options(parameters("c", "b", "last"), Source, before="first")
     class Shown:
         """A class.

@@ -58,10 +58,10 @@ def assert_same_state(one, other):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_resumed_run_is_the_unbroken_one(name, data, tmp_path):
+def test_a_resumed_run_equals_the_uninterrupted_one(name, data, tmp_path):
     path = tmp_path / "model.safetensors"
-    unbroken = make_model(OPTIMIZERS[name]())
-    history = unbroken.fit(*data, epochs=5, batch_size=16, verbose=0).history
+    uninterrupted = make_model(OPTIMIZERS[name]())
+    history = uninterrupted.fit(*data, epochs=5, batch_size=16, verbose=0).history
 
     first = make_model(OPTIMIZERS[name]())
     first.fit(*data, epochs=2, batch_size=16, verbose=0)
@@ -70,7 +70,7 @@ def test_a_resumed_run_is_the_unbroken_one(name, data, tmp_path):
     assert resumed.epoch == 2
     assert_same_state(first, resumed)
     rest = resumed.fit(*data, epochs=5, batch_size=16, initial_epoch=resumed.epoch, verbose=0)
-    assert_same_state(resumed, unbroken)
+    assert_same_state(resumed, uninterrupted)
     assert rest.history == {name: values[2:] for name, values in history.items()}
     assert resumed.epoch == 5
 
@@ -78,13 +78,13 @@ def test_a_resumed_run_is_the_unbroken_one(name, data, tmp_path):
 def test_resuming_from_a_checkpoint_of_any_epoch(data, tmp_path):
     saver = callbacks.ModelCheckpoint(tmp_path / "{epoch}.safetensors")
     others = [saver, callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)]
-    unbroken = make_model("adam")
-    unbroken.fit(*data, epochs=4, callbacks=others, verbose=0)
+    uninterrupted = make_model("adam")
+    uninterrupted.fit(*data, epochs=4, callbacks=others, verbose=0)
     for epoch in range(1, 5):
         resumed = lc.load(tmp_path / f"{epoch}.safetensors")
         assert resumed.epoch == epoch
         resumed.fit(*data, epochs=4, initial_epoch=epoch, callbacks=others[1:], verbose=0)
-        assert_same_state(resumed, unbroken)
+        assert_same_state(resumed, uninterrupted)
 
 
 def test_a_checkpoint_holds_what_later_callbacks_change(data, tmp_path):
@@ -100,7 +100,7 @@ def test_a_checkpoint_holds_what_later_callbacks_change(data, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_everything_comes_back(dtype, data, tmp_path):
+def test_everything_is_restored(dtype, data, tmp_path):
     path = tmp_path / "model.safetensors"
     model = make_model(optimizers.Adam(schedules.ExponentialDecay(0.1, 5, 0.5)), dtype)
     model.compile(
@@ -122,7 +122,7 @@ def test_everything_comes_back(dtype, data, tmp_path):
     assert loaded.evaluate(*data, return_dict=True) == model.evaluate(*data, return_dict=True)
 
 
-def test_text_models_come_back_with_their_vocabulary(tmp_path):
+def test_text_models_are_restored_with_their_vocabulary(tmp_path):
     path = tmp_path / "model.safetensors"
     texts = ["naïve café", 'a "quoted" word', "日本 語"]
     words = layers.TextVectorization(max_tokens=50)
@@ -135,7 +135,7 @@ def test_text_models_come_back_with_their_vocabulary(tmp_path):
     assert loaded.layers[0].get_vocabulary() == words.get_vocabulary()
 
 
-def test_cells_and_wrappers_come_back(rng, tmp_path):
+def test_cells_and_wrappers_are_restored(rng, tmp_path):
     path = tmp_path / "model.safetensors"
     model = lc.Sequential(
         [
@@ -152,7 +152,7 @@ def test_cells_and_wrappers_come_back(rng, tmp_path):
     assert "head.kernel" in loaded.weights
 
 
-def test_without_the_optimizer_there_is_only_the_model(data, tmp_path):
+def test_a_file_without_the_optimizer_holds_only_the_model(data, tmp_path):
     path = tmp_path / "model.safetensors"
     model = make_model("adam")
     model.fit(*data, verbose=0)
@@ -177,7 +177,7 @@ def test_a_compiled_model_is_saved_before_its_first_step(data, tmp_path):
     assert_same_state(model, loaded)
 
 
-def test_own_losses_come_back_by_name(tmp_path):
+def test_own_losses_are_restored_by_name(tmp_path):
     class Halved(losses.MeanSquaredError):
         """Half of its base's loss."""
 
@@ -199,7 +199,7 @@ def test_own_losses_come_back_by_name(tmp_path):
     )
 
 
-def test_own_layers_come_back_by_name(tmp_path, rng):
+def test_own_layers_are_restored_by_name(tmp_path, rng):
     class Doubled(layers.Dense):
         """Twice the output of a Dense."""
 
@@ -259,14 +259,14 @@ def steering():
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 5])
-def test_callbacks_go_on_where_they_were(epoch, data, tmp_path):
-    unbroken = make_model("adam")
+def test_callbacks_continue_where_they_stopped(epoch, data, tmp_path):
+    uninterrupted = make_model("adam")
     path, best = tmp_path / "{epoch}.safetensors", tmp_path / "best.safetensors"
     savers = [
         callbacks.ModelCheckpoint(path),
         callbacks.ModelCheckpoint(best, "accuracy", save_best_only=True),
     ]
-    whole = unbroken.fit(*data, epochs=10, callbacks=[*steering(), *savers], verbose=0)
+    whole = uninterrupted.fit(*data, epochs=10, callbacks=[*steering(), *savers], verbose=0)
     assert len(set(whole.history["learning_rate"])) > 2
     assert 5 < len(whole.epoch) < 10  # early stopping
 
@@ -278,14 +278,14 @@ def test_callbacks_go_on_where_they_were(epoch, data, tmp_path):
         *data, epochs=10, initial_epoch=epoch, callbacks=[*others, *savers], verbose=0
     )
     assert rest.history == {name: values[epoch:] for name, values in whole.history.items()}
-    assert_same_state(resumed, unbroken)
+    assert_same_state(resumed, uninterrupted)
     assert savers[1].best == max(whole.history["accuracy"])
     # The best value before the interruption still counts.
-    bettered = max(rest.history["accuracy"]) > max(whole.history["accuracy"][:epoch])
-    assert later.exists() == bettered
+    improved = max(rest.history["accuracy"]) > max(whole.history["accuracy"][:epoch])
+    assert later.exists() == improved
 
 
-def test_callbacks_go_on_in_the_same_process_and_after_save(data, tmp_path):
+def test_callbacks_continue_in_the_same_process_and_after_save(data, tmp_path):
     def reducer():
         return callbacks.ReduceLROnPlateau("loss", patience=2, min_delta=10.0)
 
@@ -297,7 +297,7 @@ def test_callbacks_go_on_in_the_same_process_and_after_save(data, tmp_path):
     for model in (lc.load(tmp_path / "model"), copy.deepcopy(first), first):
         model.fit(*data, epochs=6, initial_epoch=2, callbacks=[reducer()], verbose=0)
         assert_same_state(model, whole)
-    # A new run, or another figure, resets them.
+    # A new run, or another monitored figure, resets them.
     again = reducer()
     first.fit(*data, epochs=1, callbacks=[again], verbose=0)
     assert again.wait == 0
@@ -341,7 +341,7 @@ def test_a_state_that_does_not_fit_is_named(data, tmp_path):
     assert model.epoch == 1
 
 
-def test_names_of_classes_come_back(tmp_path):
+def test_class_names_are_restored(tmp_path):
     model = lc.Sequential([layers.Input((3,)), layers.Dense(2, activation="softmax")])
     model.class_names = ["né", "yes"]
     model.save(tmp_path / "model")
@@ -369,7 +369,7 @@ def test_a_copy_learns_like_the_model(how, data):
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_copies_of_what_is_not_a_trained_model(how, rng):
+def test_copies_of_layers_and_of_models_without_weights(how, rng):
     x = rng.standard_normal((2, 4, 3)).astype(np.float32)
     cell = layers.LSTMCell(3)
     layer = layers.RNN(cell)
@@ -385,7 +385,7 @@ def test_copies_of_what_is_not_a_trained_model(how, rng):
     np.testing.assert_array_equal(fresh.predict(x), same.predict(x))
 
 
-def test_loading_makes_no_initial_values(tmp_path, monkeypatch):
+def test_loading_draws_no_initial_values(tmp_path, monkeypatch):
     model = lc.Sequential([layers.Input((None, 2)), layers.LSTM(3), layers.Dense(1)], seed=1)
     translator = lc.EncoderDecoder(5, 6, embedding_size=3, units=4, seed=2)
     x = np.ones((2, 4, 2), np.float32)
@@ -395,7 +395,7 @@ def test_loading_makes_no_initial_values(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
             "lstmcore.layers.parameters.Parameters.initialize",
-            lambda *_: pytest.fail("initial values, only to be written over"),
+            lambda *_: pytest.fail("drew initial values, which are then overwritten"),
         )
         copies = [lc.load(tmp_path / str(place)) for place in range(2)]
     for one, copy_ in zip((model, translator), copies, strict=True):

@@ -51,13 +51,13 @@ def every_target(most):
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_a_wide_beam_finds_the_likeliest_of_all(rng, attention, penalty):
+def test_a_wide_beam_finds_the_likeliest_sequences(rng, attention, penalty):
     model = spread(small_model(attention), rng, 0.8)
     (source,) = some_rows(rng, [4], 1, 7)
     targets = every_target(3)
     logs = model.log_probabilities([source] * len(targets), targets)
     scores = logs / np.array([((6 + len(row)) / 6) ** penalty for row in targets])
-    # So wide that what is likely is never dropped.
+    # So wide that no likely sequence is dropped.
     (found,) = model.decode([source], 40, max_length=3, length_penalty=penalty)
     order = np.argsort(-scores)
     assert len(found) == 40
@@ -69,7 +69,7 @@ def test_a_wide_beam_finds_the_likeliest_of_all(rng, attention, penalty):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_what_a_beam_finds_has_the_probability_that_it_says(rng, attention):
+def test_hypotheses_have_the_probabilities_that_they_report(rng, attention):
     model = spread(small_model(attention, num_layers=2), rng, 1.0)
     x = some_rows(rng, [3, 0, 5, 1, 4, 2, 6, 3], 1, 7)
     for hypotheses in (found := model.decode(x, 4, batch_size=3)):
@@ -89,7 +89,7 @@ def test_what_a_beam_finds_has_the_probability_that_it_says(rng, attention):
 
 
 class Script:
-    """A decoder whose probabilities are written down: by the last token, for any state."""
+    """A decoder with probabilities from a table, which depend only on the last token."""
 
     def __init__(self, table):
         self.logits = np.log(np.array(table))
@@ -127,9 +127,9 @@ TINY = 1e-30
 def test_beam_search_by_hand():
     table = np.full((5, 5), TINY)
     table[START] = [TINY, TINY, TINY, 0.6, 0.4]
-    table[3] = [TINY, TINY, 0.5, 0.3, 0.2]  # then ends with 0.5
+    table[3] = [TINY, TINY, 0.5, 0.3, 0.2]  # ends with probability 0.5
     table[4] = [TINY, TINY, 0.9, 0.05, 0.05]
-    # Greedy takes 3 and misses what is likelier.
+    # Greedy decoding takes 3 and misses the likelier 4.
     assert search_script(table, 1) == [([3], pytest.approx(0.3), True)]
     assert search_script(table, 2) == [
         ([4], pytest.approx(0.36), True),
@@ -142,7 +142,7 @@ def test_beam_search_by_hand():
     assert [one[2] for one in search_script(table, 2, limit=2)] == [False, False]
 
 
-def test_the_length_penalty_favours_longer_ones():
+def test_the_length_penalty_favours_longer_sequences():
     table = np.full((5, 5), TINY)
     table[START] = [TINY, TINY, 0.4, 0.6, TINY]
     table[3] = [TINY, TINY, TINY, TINY, 1.0]
@@ -181,11 +181,11 @@ def test_no_sources():
     assert model.log_probabilities([], []).shape == (0,)
 
 
-# ---- what is never said --------------------------------------------------------------------------
+# ---- forbidden tokens ----------------------------------------------------------------------------
 
 
-def wanting(rng, *tokens):
-    """A model that would say these tokens at every step, the first rather than the next."""
+def preferring(rng, *tokens):
+    """Make a model that prefers these tokens at every step, most of all the first."""
     model = spread(small_model("multiplicative"), rng, 0.1)
     bias = np.zeros(6, np.float32)
     bias[list(tokens)] = np.arange(len(tokens), 0, -1) * 20.0
@@ -193,46 +193,46 @@ def wanting(rng, *tokens):
     return model
 
 
-def said(model, **how):
-    """The tokens of all hypotheses."""
+def decoded(model, **how):
+    """Return the tokens that occur in the hypotheses."""
     found = model.decode([[3, 4], [5]], max_length=3, **how)
     return {int(token) for row in found for one in row for token in one.tokens}
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_forbidden_tokens_are_not_said(rng, width):
-    model = wanting(rng, 0, START, 3, 4, 5)
-    assert 3 in said(model, beam_width=width)
-    assert not said(model, beam_width=width) & {0, START}
-    assert not said(model, beam_width=width, forbidden=()) & {0, START}
+def test_forbidden_tokens_are_not_decoded(rng, width):
+    model = preferring(rng, 0, START, 3, 4, 5)
+    assert 3 in decoded(model, beam_width=width)
+    assert not decoded(model, beam_width=width) & {0, START}
+    assert not decoded(model, beam_width=width, forbidden=()) & {0, START}
     for forbidden in (3, [3], (3, 3), {3}, np.array([3])):
-        found = said(model, beam_width=width, forbidden=forbidden)
+        found = decoded(model, beam_width=width, forbidden=forbidden)
         assert 3 not in found
         assert 4 in found
-    assert said(model, beam_width=width, forbidden=[3, 4]) == {5}
+    assert decoded(model, beam_width=width, forbidden=[3, 4]) == {5}
     assert [list(row) for row in model.predict([[3, 4]], max_length=3, forbidden=[3, 4])] == [
         [5, 5, 5]
     ]
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_tokens_by_their_texts(rng, width):
-    """The unknown one is left out unless it is asked for."""
-    model = wanting(rng, 3, 4, 5)
+def test_forbidden_texts(rng, width):
+    """The unknown token is forbidden unless the caller says what is."""
+    model = preferring(rng, 3, 4, 5)
     model.target_tokens = ["", "<start>", "<end>", "[UNK]", "cat", "dog"]
-    assert 3 not in said(model, beam_width=width)
-    assert 4 in said(model, beam_width=width)
-    assert 3 in said(model, beam_width=width, forbidden=())
-    assert 3 in said(model, beam_width=width, forbidden="cat")
-    assert 4 not in said(model, beam_width=width, forbidden="cat")
-    assert said(model, beam_width=width, forbidden=["[UNK]", "cat"]) == {5}
-    assert said(model, beam_width=width, forbidden=["[UNK]", 5]) == {4}
+    assert 3 not in decoded(model, beam_width=width)
+    assert 4 in decoded(model, beam_width=width)
+    assert 3 in decoded(model, beam_width=width, forbidden=())
+    assert 3 in decoded(model, beam_width=width, forbidden="cat")
+    assert 4 not in decoded(model, beam_width=width, forbidden="cat")
+    assert decoded(model, beam_width=width, forbidden=["[UNK]", "cat"]) == {5}
+    assert decoded(model, beam_width=width, forbidden=["[UNK]", 5]) == {4}
     model.target_tokens = None
-    assert 3 in said(model, beam_width=width)
+    assert 3 in decoded(model, beam_width=width)
 
 
-def test_the_vocabulary_of_texts_is_kept(rng, tmp_path):
-    """That of a TextVectorization, with start and end behind it, as docs/seq2seq.md says."""
+def test_target_tokens_are_stored(rng, tmp_path):
+    """As in docs/seq2seq.md, start and end follow the vocabulary of a TextVectorization."""
     words = lc.layers.TextVectorization(vocabulary=["dog", "cat"])
     tokens = words.get_vocabulary()
     model = lc.EncoderDecoder(5, 6, units=3, start=4, end=5)
@@ -276,7 +276,7 @@ def test_what_cannot_be_forbidden(rng, forbidden, error, message):
             call([[3]], forbidden=forbidden)
 
 
-def test_texts_that_the_model_does_not_know():
+def test_texts_without_target_tokens():
     with pytest.raises(ValueError, match="expected ids, .*'cat'; set model.target_tokens"):
         small_model(None).predict([[3]], forbidden="cat")
 
@@ -292,7 +292,7 @@ def test_texts_that_the_model_does_not_know():
         ([], ValueError, "6 texts, one for each id of the target's vocabulary, got 0"),
     ],
 )
-def test_target_tokens_that_are_none(tokens, error, message):
+def test_invalid_target_tokens(tokens, error, message):
     model = small_model(None)
     with pytest.raises(error, match=f"target_tokens: .*{message}"):
         model.target_tokens = tokens
@@ -300,7 +300,7 @@ def test_target_tokens_that_are_none(tokens, error, message):
 
 
 @pytest.mark.parametrize(("start", "end", "least"), [(4, 5, 4), (5, 4, 4), (1, 5, 5), (4, 1, 6)])
-def test_only_a_start_and_an_end_token_behind_all_others_need_no_text(start, end, least):
+def test_only_start_and_end_tokens_after_all_others_need_no_text(start, end, least):
     model = lc.EncoderDecoder(5, 6, units=3, start=start, end=end)
     for count in range(least, 7):
         model.target_tokens = list("abcdef"[:count])

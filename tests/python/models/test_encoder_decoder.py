@@ -59,7 +59,7 @@ def test_gradients_are_exact(rng, attention, options):
 
     for name, gradient in result.items():
         value = model.parameters.value(name)
-        # A few entries of each weight suffice, since all are computed by the same sums.
+        # A few entries of each weight suffice, since the same sums compute all of them.
         places = rng.permutation(value.size)[:12]
         expected = np.zeros(len(places))
         for at, place in enumerate(places):
@@ -70,7 +70,7 @@ def test_gradients_are_exact(rng, attention, options):
         assert np.abs(got - expected).max() / scale < 1e-8, name
 
 
-def test_gradients_do_not_depend_on_what_was_there(rng):
+def test_gradients_overwrite_earlier_values(rng):
     for attention in ATTENTIONS:
         model = spread(small_model(attention), rng)
         model.compile("sgd")
@@ -128,7 +128,7 @@ def test_training_has_the_same_bits_for_any_number_of_threads(rng, attention):
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_steps_are_the_whole(rng, attention, num_layers):
+def test_steps_match_the_whole_sequence(rng, attention, num_layers):
     """Decoding step by step has the same bits as all steps in one call."""
     model = spread(small_model(attention, num_layers=num_layers), rng)
     x, y = some_rows(rng, [3, 5], 1, 7), some_rows(rng, [4, 4], 3, 6)
@@ -154,7 +154,7 @@ def begin(model, x, width=1):
 
 
 def test_targets_are_shifted(rng):
-    """The decoder reads start token and target, and predicts target and end token."""
+    """The decoder reads start token and target, and is to predict target and end token."""
     model = small_model(None)
     model.compile("sgd")
     batch = model._examples(Samples([[3, 4], [5]], [[5, 3, 4], []]), Intake()).batch(slice(None))
@@ -164,7 +164,7 @@ def test_targets_are_shifted(rng):
     assert batch.lengths.tolist() == [4, 1]
 
 
-def test_padding_takes_no_part_in_loss_and_accuracy(rng):
+def test_padding_does_not_count_in_loss_and_accuracy(rng):
     model = spread(small_model("multiplicative"), rng)
     model.compile("sgd", metrics=["accuracy"])
     x, y = some_pairs(rng)
@@ -216,11 +216,11 @@ def test_scheduled_sampling(rng):
         model = spread(small_model(attention, scheduled_sampling=1.0), rng, 1.5)
         sampled = model(x, y, training=True)
         for row, source in enumerate(x):
-            said = greedy(model, source, len(y[row]))[0]
-            said += [END] * (len(y[row]) > len(said))
-            steps = min(len(said), len(y[row])) + 1
-            given = Pair(source[None], np.array([len(source)]), np.array([[START, *said]]))
-            expected = model.forward(given, np.array([len(said) + 1]), False, 0, False)[0]
+            predicted = greedy(model, source, len(y[row]))[0]
+            predicted += [END] * (len(y[row]) > len(predicted))
+            steps = min(len(predicted), len(y[row])) + 1
+            given = Pair(source[None], np.array([len(source)]), np.array([[START, *predicted]]))
+            expected = model.forward(given, np.array([len(predicted) + 1]), False, 0, False)[0]
             assert np.array_equal(sampled[row, :steps], expected[0, :steps])
 
 
@@ -246,8 +246,8 @@ def test_weights_of_pairs_and_tokens(rng):
     model.compile("sgd")
     tokens = sum(len(row) + 1 for row in y)
     logs = model.log_probabilities(x, y)
-    weighed = model.evaluate(x, y, verbose=0, sample_weight=[1.0, 0.0, 2.0, 0.5])
-    assert weighed == pytest.approx(-(logs * [1.0, 0.0, 2.0, 0.5]).sum() / tokens, rel=1e-5)
+    weighted = model.evaluate(x, y, verbose=0, sample_weight=[1.0, 0.0, 2.0, 0.5])
+    assert weighted == pytest.approx(-(logs * [1.0, 0.0, 2.0, 0.5]).sum() / tokens, rel=1e-5)
     with pytest.raises(ValueError, match=r"sample_weight: expected shape \(N,\)"):
         model.evaluate(x, y, verbose=0, sample_weight=np.ones((4, 5)))
     before = model.get_weights()

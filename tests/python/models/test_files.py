@@ -54,7 +54,7 @@ def writer(tmp_path):
         process.kill()
 
 
-@pytest.mark.skipif(_files.fcntl is None, reason="without locks leftovers go after a day")
+@pytest.mark.skipif(_files.fcntl is None, reason="without locks, leftovers are removed after a day")
 def test_the_leftovers_of_a_killed_writer_are_removed_by_the_next_save(writer, tmp_path):
     writer.send_signal(signal.SIGKILL)
     writer.wait()
@@ -63,8 +63,8 @@ def test_the_leftovers_of_a_killed_writer_are_removed_by_the_next_save(writer, t
     assert [path.name for path in tmp_path.iterdir()] == ["another.safetensors"]
 
 
-@pytest.mark.skipif(_files.fcntl is None, reason="without locks leftovers go after a day")
-def test_a_living_writer_keeps_its_file(writer, tmp_path):
+@pytest.mark.skipif(_files.fcntl is None, reason="without locks, leftovers are removed after a day")
+def test_the_file_of_a_running_writer_is_left_alone(writer, tmp_path):
     (before,) = unfinished(tmp_path)
     os.utime(before, (0, 0))  # no matter how old it is
     small_model().save(tmp_path / "model.safetensors")
@@ -119,15 +119,15 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     path = tmp_path / "runs"
     path.mkdir()
     pairs = EncoderDecoder(4, 4, units=2, embedding_size=2)
-    said = r"path: expected the path of a file, got a folder; name a file in it: '.*runs'$"
+    message = r"path: expected the path of a file, got a folder; name a file in it: '.*runs'$"
     for model in (small_model(), pairs, lc.quantize(small_model())):
-        with pytest.raises(IsADirectoryError, match=said):
+        with pytest.raises(IsADirectoryError, match=message):
             model.save(path)
-        with pytest.raises(IsADirectoryError, match=said):
+        with pytest.raises(IsADirectoryError, match=message):
             model.save(str(path) + os.sep)
     with pytest.raises(IsADirectoryError, match="filepath: expected the path of a file"):
         callbacks.ModelCheckpoint(path)  # fails now, not after an epoch
@@ -141,8 +141,8 @@ def test_a_missing_folder_is_named(tmp_path):
         small_model().save(path)
 
 
-def test_a_file_taken_for_a_dead_writers_is_made_again(tmp_path, monkeypatch):
-    # Another process removes the first file after its creation, before it is locked.
+def test_a_file_that_another_process_removed_is_made_again(tmp_path, monkeypatch):
+    # Another process takes the first file for a leftover, since it is not locked yet.
     opened = _files._open_beside
     seen = []
 
@@ -159,7 +159,7 @@ def test_a_file_taken_for_a_dead_writers_is_made_again(tmp_path, monkeypatch):
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a", b"new")]
 
 
-def test_threads_that_write_at_once_do_not_disturb_each_other(tmp_path):
+def test_threads_may_write_the_same_file_at_once(tmp_path):
     errors = []
 
     def write(number):
@@ -181,7 +181,7 @@ def test_threads_that_write_at_once_do_not_disturb_each_other(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["same"]
 
 
-def test_the_longest_name_that_a_folder_takes_can_be_written(tmp_path):
+def test_the_longest_possible_name_can_be_written(tmp_path):
     path = tmp_path / ("m" * 243 + ".safetensors")
     small_model().save(path)
     assert lc.load(path).count_params() == small_model().count_params()
@@ -227,7 +227,7 @@ def test_a_model_does_not_replace_a_table(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["m.safetensors", "m", "m.model", "keras", "m.h5.bak"])
-def test_other_endings_are_free(tmp_path, name):
+def test_other_endings_are_allowed(tmp_path, name):
     small_model().save(tmp_path / name)
     callbacks.ModelCheckpoint(tmp_path / name)
     x = np.zeros((1, 1, 2), np.float32)

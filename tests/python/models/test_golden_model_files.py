@@ -52,7 +52,7 @@ def test_predictions_of_a_quantized_model(maker):
     np.testing.assert_allclose(y, expected, rtol=0, atol=2e-5)
 
 
-def test_what_is_frozen(maker):
+def test_frozen_layers(maker):
     """Exactly the layers that were frozen in the saved model are frozen."""
     model = lc.load(GOLDEN / "frozen_model.safetensors")
     model._follow_trainable()

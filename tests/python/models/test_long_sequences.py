@@ -43,7 +43,7 @@ def flat(gradients, model):
 
 
 def truncated_gradients(model, x, y, size, lengths=None, weights=None):
-    """Process windows with plain functions, passing on the state without gradients."""
+    """Process windows with plain functions; pass the state on, but no gradients."""
     lengths = np.full(N, T) if lengths is None else np.array(lengths)
     weights = np.ones((N, T)) if weights is None else weights
     layer, cell_weights = model.layers[0], model.layers[0].weights
@@ -82,8 +82,8 @@ def test_gradients_are_cut_at_the_borders_of_windows(size, ragged, data, rng):
         model.fit(x, y, sample_weight=weights, batch_size=N, shuffle=False, tbptt=size, verbose=0)
         expected = truncated_gradients(model, x, y, size, None, weights)
     assert model.optimizer.iterations == len(expected) == -(-T // size)
-    for came, wanted in zip(model.optimizer.seen, expected, strict=True):
-        np.testing.assert_allclose(came, wanted, rtol=1e-12, atol=1e-15)
+    for found, wanted in zip(model.optimizer.seen, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_the_first_window_is_exact_and_later_ones_leave_the_past_out(data):
@@ -104,7 +104,7 @@ def test_the_first_window_is_exact_and_later_ones_leave_the_past_out(data):
 
 
 @pytest.mark.parametrize("kind", ["array", "ragged", "ids"])
-def test_one_window_over_all_is_plain_fit_to_the_bit(kind, rng):
+def test_one_window_over_all_steps_has_the_bits_of_plain_fit(kind, rng):
     x, y = (
         rng.standard_normal((20, T, C)).astype("f4"),
         rng.standard_normal((20, T, U)).astype("f4"),
@@ -143,11 +143,11 @@ def test_outputs_and_losses_do_not_depend_on_windows(data):
         assert other["loss"] == pytest.approx(logs[0]["loss"], rel=1e-14)
         assert other["mae"] == pytest.approx(logs[0]["mae"], rel=1e-14)
     whole, state = model.predict(x, return_state=True), None
-    pieces = []
+    chunks = []
     for begin in range(0, T, 4):
-        piece, state = model.predict(x[:, begin : begin + 4], state=state, return_state=True)
-        pieces.append(piece)
-    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole[0])
+        chunk, state = model.predict(x[:, begin : begin + 4], state=state, return_state=True)
+        chunks.append(chunk)
+    np.testing.assert_array_equal(np.concatenate(chunks, axis=1), whole[0])
     for one, other in zip(state["lstm"], whole[1]["lstm"], strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -172,7 +172,7 @@ class Source:
         self.largest = 0
 
     def __array__(self, *unused):
-        raise AssertionError("all of it was asked for")
+        raise AssertionError("the whole source was read at once")
 
     def __getitem__(self, key):
         rows = key[0] if isinstance(key, tuple) else key
@@ -242,17 +242,17 @@ def test_streams_of_ids_and_mixed_sources(rng):
 # ---- batches that continue each other ------------------------------------------------------------
 
 
-def test_stateful_batches_are_one_long_sequence(data):
-    """Batches that continue rows have the same states as windows of the whole rows."""
+def test_stateful_batches_match_windows(data):
+    """Batches that continue each other have the results of windows over the whole rows."""
     x, y = data
-    pieces = [np.concatenate([a[:, b : b + 4] for b in (0, 4)]) for a in (x, y)]
+    chunks = [np.concatenate([a[:, b : b + 4] for b in (0, 4)]) for a in (x, y)]
     windows, batches = make_model("adam"), make_model("adam")
     windows.fit(x[:, :8], y[:, :8], epochs=3, batch_size=N, tbptt=4, shuffle=False, verbose=0)
-    batches.fit(*pieces, epochs=3, batch_size=N, stateful=True, verbose=0)
+    batches.fit(*chunks, epochs=3, batch_size=N, stateful=True, verbose=0)
     np.testing.assert_array_equal(windows.parameters.values, batches.parameters.values)
 
     layer = make_model("adam", stateful=True)  # a layer option with the same effect
-    layer.fit(*pieces, epochs=3, batch_size=N, verbose=0)
+    layer.fit(*chunks, epochs=3, batch_size=N, verbose=0)
     np.testing.assert_array_equal(layer.parameters.values, batches.parameters.values)
 
     by_hand = make_model("adam")
@@ -268,39 +268,39 @@ def test_stateful_batches_are_one_long_sequence(data):
         np.testing.assert_array_equal(one, other)
 
 
-def test_stateful_windows_carry_the_state_on_too(data):
+def test_stateful_windows_pass_the_state_on_too(data):
     x, y = data
-    pieces = [np.concatenate([a[:, :4], a[:, 4:8]]) for a in (x, y)]
+    chunks = [np.concatenate([a[:, :4], a[:, 4:8]]) for a in (x, y)]
     one, other = make_model("adam"), make_model("adam")
-    one.fit(*pieces, batch_size=N, stateful=True, tbptt=2, verbose=0)
+    one.fit(*chunks, batch_size=N, stateful=True, tbptt=2, verbose=0)
     other.fit(x[:, :8], y[:, :8], batch_size=N, tbptt=2, shuffle=False, verbose=0)
     np.testing.assert_array_equal(one.parameters.values, other.parameters.values)
 
 
 def test_stateful_prediction_and_evaluation(data):
     x, y = data
-    pieces = [np.concatenate([a[:, :4], a[:, 4:8]]) for a in (x, y)]
+    chunks = [np.concatenate([a[:, :4], a[:, 4:8]]) for a in (x, y)]
     model = make_model(stateful=True)
     whole, end = model.predict(x[:, :8], batch_size=N, stateful=False, return_state=True)
-    came, state = model.predict(pieces[0], batch_size=N, return_state=True)
-    np.testing.assert_array_equal(np.concatenate([came[:N], came[N:]], axis=1), whole)
+    found, state = model.predict(chunks[0], batch_size=N, return_state=True)
+    np.testing.assert_array_equal(np.concatenate([found[:N], found[N:]], axis=1), whole)
     np.testing.assert_array_equal(state["lstm"].c, end["lstm"].c)
     expected = model.test_on_batch(x[:, :8], y[:, :8])
-    assert model.evaluate(*pieces, batch_size=N, verbose=0) == pytest.approx(expected, rel=1e-14)
+    assert model.evaluate(*chunks, batch_size=N, verbose=0) == pytest.approx(expected, rel=1e-14)
     # From a state for each sample, or for each row of the batches.
-    _, middle = model.predict(pieces[0][:N], stateful=False, return_state=True)
+    _, middle = model.predict(chunks[0][:N], stateful=False, return_state=True)
     late = x[:, 4:8], y[:, 4:8]
     expected_late = model.test_on_batch(*late, state=middle)
     for stateful in (False, True):
-        came = model.evaluate(*late, batch_size=N, stateful=stateful, state=middle, verbose=0)
-        assert came == pytest.approx(expected_late, rel=1e-14)
-    came = model.evaluate(*late, batch_size=2, stateful=False, state=middle, verbose=0)
-    assert came == pytest.approx(expected_late, rel=1e-14)
-    apart = model.evaluate(*pieces, batch_size=N, stateful=False, verbose=0)
+        found = model.evaluate(*late, batch_size=N, stateful=stateful, state=middle, verbose=0)
+        assert found == pytest.approx(expected_late, rel=1e-14)
+    found = model.evaluate(*late, batch_size=2, stateful=False, state=middle, verbose=0)
+    assert found == pytest.approx(expected_late, rel=1e-14)
+    apart = model.evaluate(*chunks, batch_size=N, stateful=False, verbose=0)
     assert apart[0] != pytest.approx(expected[0], rel=1e-6)
 
 
-def test_samples_that_fill_one_batch_only_are_stateful_too(data):
+def test_samples_of_a_single_batch_are_stateful_too(data):
     x, y = data
     model, plain = make_model("adam", stateful=True), make_model("adam")
     for one in (model, plain):
@@ -311,7 +311,7 @@ def test_samples_that_fill_one_batch_only_are_stateful_too(data):
     model.fit(x, y, batch_size=32, state=model.state, verbose=0)
 
 
-def test_predicting_from_a_state_takes_each_rows_own(data):
+def test_each_row_is_predicted_from_its_own_state(data):
     x, _ = data
     model = make_model()
     _, state = model.predict(x[:, :5], return_state=True)
@@ -328,55 +328,55 @@ def test_predicting_from_a_state_takes_each_rows_own(data):
     np.testing.assert_array_equal(zeros, model.predict(x))
 
 
-def test_resets_make_rows_of_their_own(data):
+def test_resets_divide_rows(data):
     x, y = data
     reset = np.zeros((N, T), bool)
     reset[:, 4] = True
-    model, pieces = make_model(), make_model()
-    came = model.predict(x, reset=reset)
-    np.testing.assert_array_equal(came[:, :4], pieces.predict(x[:, :4]))
-    np.testing.assert_array_equal(came[:, 4:], pieces.predict(x[:, 4:]))
-    # A reset between two windows, where the gradient is cut anyway.
+    model, separate = make_model(), make_model()
+    found = model.predict(x, reset=reset)
+    np.testing.assert_array_equal(found[:, :4], separate.predict(x[:, :4]))
+    np.testing.assert_array_equal(found[:, 4:], separate.predict(x[:, 4:]))
+    # A reset cuts the gradient too: it is that of two separate batches.
     model.fit(x, y, batch_size=N, shuffle=False, reset=reset, verbose=0)
-    pieces.train_on_batch(x[:, :4], y[:, :4])
-    pieces.train_on_batch(x[:, 4:], y[:, 4:])
-    first, second = pieces.optimizer.seen
+    separate.train_on_batch(x[:, :4], y[:, :4])
+    separate.train_on_batch(x[:, 4:], y[:, 4:])
+    first, second = separate.optimizer.seen
     expected = (4 * first + (T - 4) * second) / T
     np.testing.assert_allclose(model.optimizer.seen[0], expected, rtol=1e-12, atol=1e-15)
     value = model.evaluate(x, y, reset=reset, verbose=0)
     assert value == pytest.approx(model.test_on_batch(x, y, reset=reset), rel=1e-14)
     rows = [part[:length] for part, length in zip(x, LENGTHS, strict=True)]
     flags = [part[:length] for part, length in zip(reset, LENGTHS, strict=True)]
-    for one, other in zip(model.predict(rows, reset=flags), came, strict=True):
+    for one, other in zip(model.predict(rows, reset=flags), found, strict=True):
         np.testing.assert_array_equal(one, other[: len(one)])
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_resumed_stateful_run_is_the_unbroken_one(epoch, data, tmp_path):
+def test_a_resumed_stateful_run_equals_the_uninterrupted_one(epoch, data, tmp_path):
     x, y = (part.astype("f4") for part in data)
-    pieces = [np.concatenate([a[:, b : b + 3] for b in (0, 3, 6)]) for a in (x, y)]
-    options = {"batch_size": N, "tbptt": 2, "validation_data": pieces, "verbose": 0}
+    chunks = [np.concatenate([a[:, b : b + 3] for b in (0, 3, 6)]) for a in (x, y)]
+    options = {"batch_size": N, "tbptt": 2, "validation_data": chunks, "verbose": 0}
 
     def new():
         return make_model("adam", "float32", stateful=True, dropout=0.3, zoneout_h=0.1)
 
-    unbroken = new()
+    uninterrupted = new()
     saver = lc.callbacks.ModelCheckpoint(tmp_path / "{epoch}.safetensors")
-    history = unbroken.fit(*pieces, epochs=3, callbacks=[saver], **options).history
+    history = uninterrupted.fit(*chunks, epochs=3, callbacks=[saver], **options).history
     resumed = lc.load(tmp_path / f"{epoch}.safetensors")
     assert resumed.layers[0].stateful
-    rest = resumed.fit(*pieces, epochs=3, initial_epoch=epoch, **options).history
+    rest = resumed.fit(*chunks, epochs=3, initial_epoch=epoch, **options).history
     assert rest == {name: values[epoch:] for name, values in history.items()}
-    np.testing.assert_array_equal(resumed.parameters.values, unbroken.parameters.values)
+    np.testing.assert_array_equal(resumed.parameters.values, uninterrupted.parameters.values)
 
-    # Later calls begin where training ended, also in a loaded model and in copies.
-    unbroken.save(tmp_path / "end.safetensors")
+    # Later calls start where training ended, in a loaded model and in copies too.
+    uninterrupted.save(tmp_path / "end.safetensors")
     results = []
     for model in (
-        unbroken,
+        uninterrupted,
         lc.load(tmp_path / "end.safetensors"),
-        copy.deepcopy(unbroken),
-        pickle.loads(pickle.dumps(unbroken)),
+        copy.deepcopy(uninterrupted),
+        pickle.loads(pickle.dumps(uninterrupted)),
     ):
         model.fit(
             x[:, 9:],
@@ -429,7 +429,7 @@ def test_a_window_has_at_least_one_step(size, data):
     refused(make_model(), (ValueError, TypeError), "tbptt", lambda m: m.fit(*data, tbptt=size))
 
 
-def test_models_that_windows_do_not_fit(data):
+def test_models_that_windows_do_not_suit(data):
     x, y = data
     walk = layers.LSTM(H, return_sequences=True)
     for network, match in (
@@ -514,7 +514,7 @@ def test_bad_states_and_options(data):
         layers.Bidirectional(layers.LSTM(H, stateful=True))
 
 
-def test_a_layer_with_a_forward_of_its_own_has_no_state(data):
+def test_a_layer_that_overrides_forward_has_no_state(data):
     class Doubled(layers.LSTM):
         def forward(self, inputs, lengths, training, seed):
             outputs, lengths, context = super().forward(inputs, lengths, training, seed)
@@ -596,9 +596,9 @@ def test_state_passes_through_residual_layers(data, kind, tmp_path):
     begun = model.predict(x[:, 4:])
     np.testing.assert_array_equal(model.predict(x, reset=reset)[:, 4:], begun)
 
-    pieces = [np.concatenate([part[:, :4], part[:, 4:8]]) for part in data]
+    chunks = [np.concatenate([part[:, :4], part[:, 4:8]]) for part in data]
     model.compile("sgd", "mse")
-    model.fit(*pieces, batch_size=N, stateful=True, verbose=0)
+    model.fit(*chunks, batch_size=N, stateful=True, verbose=0)
     assert list(model.state) == STATES[kind]
     model.save(tmp_path / "model.safetensors")
     again = lc.load(tmp_path / "model.safetensors")
@@ -629,19 +629,19 @@ def test_layers_within_say_whether_they_are_stateful(data):
     x, _ = data
     within = layers.Residual(layers.LSTM(C, return_sequences=True, stateful=True))
     model = lc.Sequential([within], dtype="float64")
-    pieces = np.concatenate([x[:, :4], x[:, 4:8]])
+    chunks = np.concatenate([x[:, :4], x[:, 4:8]])
     whole = np.concatenate(
         model.predict(x[:, :8], stateful=False).reshape(N, 2, 4, C).swapaxes(0, 1)
     )
-    np.testing.assert_array_equal(model.predict(pieces, batch_size=N), whole)
+    np.testing.assert_array_equal(model.predict(chunks, batch_size=N), whole)
     within = layers.Residual(layers.LSTM(C, return_sequences=True, stateful=True))
     mixed = lc.Sequential([within, layers.LSTM(H)], dtype="float64")
-    refused(mixed, ValueError, "some but not lstm", lambda m: m.predict(pieces, batch_size=N))
+    refused(mixed, ValueError, "some but not lstm", lambda m: m.predict(chunks, batch_size=N))
     with pytest.raises(ValueError, match=r"^layer: expected stateful=False"):
         layers.TimeDistributed(layers.LSTM(H, stateful=True))
 
 
-def test_what_is_bidirectional_within_is_refused(data):
+def test_bidirectional_layers_within_are_refused(data):
     x, y = data
     both = layers.Residual(layers.Bidirectional(layers.LSTM(C, return_sequences=True), "sum"))
     model = lc.Sequential([both, layers.Dense(U)], dtype="float64")
@@ -650,7 +650,7 @@ def test_what_is_bidirectional_within_is_refused(data):
     refused(model, ValueError, match, lambda m: m.fit(x, y, tbptt=4, verbose=0))
 
 
-def test_sequences_within_a_step_begin_anew(rng):
+def test_sequences_within_a_step_start_anew(rng):
     """Layers in a `TimeDistributed` have no state that passes from window to window."""
     x = rng.standard_normal((N, T, 2, C))
     model = lc.Sequential(
@@ -673,7 +673,7 @@ MIXING = {
 
 
 @pytest.mark.parametrize("name", MIXING)
-def test_layers_that_look_at_several_steps_need_whole_sequences(data, name):
+def test_layers_that_read_several_steps_need_whole_sequences(data, name):
     x, y = data
 
     def model():
@@ -697,7 +697,7 @@ def test_layers_that_look_at_several_steps_need_whole_sequences(data, name):
         refused(model(), ValueError, match, lambda m, o=options: m.predict(x, **o))
 
 
-def test_a_window_of_one_step_is_a_layer_of_single_steps(data):
+def test_layers_that_read_one_step_at_a_time_allow_windows(data):
     x, y = data
     model = lc.Sequential(
         [layers.Conv1D(C, 1), layers.MaxPooling1D(1), layers.LSTM(U, return_sequences=True)],

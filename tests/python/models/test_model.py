@@ -98,13 +98,13 @@ def test_rows_without_steps_have_a_prediction():
     np.testing.assert_array_equal(model.predict([[1, 2]])[0], filled)
 
 
-def test_calling_a_model_is_predicting(rng):
+def test_calling_a_model_predicts(rng):
     ids = padded_ids(ragged_ids(rng))
     model = tagger()
     np.testing.assert_array_equal(model(ids), model.predict(ids))
 
 
-def test_strings_go_in_if_the_first_layer_takes_them():
+def test_strings_are_accepted_if_the_first_layer_takes_them():
     texts = ["a b c", "b", "c a", ""]
     words = layers.TextVectorization()
     words.adapt(texts)
@@ -118,7 +118,7 @@ def test_strings_go_in_if_the_first_layer_takes_them():
         np.testing.assert_array_equal(model.predict([text])[0], values)
 
 
-def test_names_are_unique_and_number_their_weights():
+def test_names_are_unique_and_begin_the_names_of_weights():
     model = lc.Sequential(
         [
             layers.LSTM(3, return_sequences=True),
@@ -149,7 +149,7 @@ def test_all_weights_are_parts_of_one_array():
     assert parameters.gradients.shape == parameters.values.shape == (model.count_params(),)
 
 
-def test_weights_go_out_and_in(rng):
+def test_weights_can_be_read_and_set(rng):
     ids = padded_ids(ragged_ids(rng))
     first, second = tagger(seed=1), tagger(seed=2)
     assert (first.predict(ids) != second.predict(ids)).any()
@@ -161,7 +161,7 @@ def test_weights_go_out_and_in(rng):
     assert (first.predict(ids) != second.predict(ids)).any()
 
 
-def test_the_seed_decides_everything():
+def test_the_seed_determines_everything():
     one, same, other = tagger(1), tagger(1), tagger(2)
     for model in (one, same, other):
         model.build((None, None))
@@ -169,7 +169,7 @@ def test_the_seed_decides_everything():
     assert (one.parameters.values != other.parameters.values).any()
 
 
-def test_both_element_types_begin_with_the_same_values():
+def test_both_element_types_start_with_the_same_values():
     single, double = tagger(), tagger(dtype="float64")
     single.build((None, None))
     double.build((None, None))
@@ -221,7 +221,7 @@ def test_summary_counts_every_parameter():
     assert "(None, None, 6)" in lines[3]
 
 
-def test_summary_says_what_is_not_trained():
+def test_summary_counts_frozen_parameters():
     model = lc.Sequential([layers.LSTM(3, recurrent_trainable=False)])
     model.build((None, None, 2))
     lines = []
@@ -244,7 +244,7 @@ def run_python(code, **options):
     )
 
 
-def test_importing_brings_only_what_is_needed():
+def test_importing_loads_only_what_is_needed():
     code = """
 import sys, lstmcore
 late = ["tqdm", "safetensors"]
@@ -269,7 +269,7 @@ def test_a_missing_engine_is_explained(tmp_path):
     assert "make wheel" in result.stderr
 
 
-def test_importing_is_explicit():
+def test_public_names_exist():
     assert set(lc.__all__) <= set(dir(lc))
     for name in lc.__all__:
         assert getattr(lc, name) is not None

@@ -89,7 +89,7 @@ def put(name, values):
     return lambda tensors, document: tensors.update({name: values})
 
 
-def tell(*keys):
+def assign(*keys):
     """Return a function that sets an entry of the document: the last argument is the value."""
 
     def change(tensors, document):
@@ -118,68 +118,68 @@ STATE = {"class": "EarlyStopping", "number": 0, "state": {}, "tensors": ["best_w
         (put("dense.bias", np.zeros(2, np.int32)), "dense.bias: expected F32 or F64, got I32"),
         (put("dense.bias", np.zeros(2, np.float16)), "dense.bias: expected F32 or F64, got F16"),
         (put("dense.bias", np.zeros(2, np.int8)), "dense.bias: expected F32 or F64, got I8"),
-        (tell("format", 3), "written by a newer lstmcore in format 3, expected format 1 or 2"),
-        (tell("format", 2), "metadata: missing quantization"),
-        (tell("format", 0), "format 0, expected format 1 or 2"),
-        (tell("format", "1"), "no format number"),
-        (tell("format", True), "no format number"),
-        (tell("lstmcore", 1), "version of the package"),
-        (tell("surprise", 1), "metadata: unknown surprise"),
+        (assign("format", 3), "written by a newer lstmcore in format 3, expected format 1 or 2"),
+        (assign("format", 2), "metadata: missing quantization"),
+        (assign("format", 0), "format 0, expected format 1 or 2"),
+        (assign("format", "1"), "no format number"),
+        (assign("format", True), "no format number"),
+        (assign("lstmcore", 1), "version of the package"),
+        (assign("surprise", 1), "metadata: unknown surprise"),
         (lambda tensors, document: document.pop("seed"), "metadata: missing seed"),
         (lambda tensors, document: document.pop("checksum"), "wrong checksum"),
-        (tell("dtype", "float16"), "dtype: expected 'float32' or 'float64', got 'float16'"),
-        (tell("dtype", "float64"), "expected float64 of shape"),
-        (tell("layers", 1, "class", "GRU"), "unknown class 'GRU'"),
-        (tell("layers", 1, "class", "Layer"), "unknown class 'Layer'"),
-        (tell("layers", 1, "class", "Input"), "unknown class 'Input'"),
-        (tell("layers", 1, "config", "units", 5), "expected float32 of shape"),
-        (tell("layers", 1, "config", "units", "five"), "units: expected an integer"),
-        # Such models would take gigabytes if they were built before the check.
-        (tell("layers", 1, "config", "units", 10**6), "expected float32 of shape"),
-        (tell("layers", 0, "config", "input_dim", 10**12), "expected float32 of shape"),
-        (tell("layers", 2, "config", "units", 10**9), "expected float32 of shape"),
-        (tell("layers", 1, "config", "num_layers", 10**13), "num_layers: .* at most 4096"),
-        (tell("layers", 1, "config", "num_layers", 4096), "tensors: missing lstm.weight_ih_l1"),
-        (tell("layers", 1, "config", "return_sequences", "no"), "expected True or False"),
-        (tell("layers", 1, "name", None), "name: expected a non-empty string"),
-        (tell("layers", 1, "config", "surprise", 5), "LSTM: unknown configuration surprise"),
+        (assign("dtype", "float16"), "dtype: expected 'float32' or 'float64', got 'float16'"),
+        (assign("dtype", "float64"), "expected float64 of shape"),
+        (assign("layers", 1, "class", "GRU"), "unknown class 'GRU'"),
+        (assign("layers", 1, "class", "Layer"), "unknown class 'Layer'"),
+        (assign("layers", 1, "class", "Input"), "unknown class 'Input'"),
+        (assign("layers", 1, "config", "units", 5), "expected float32 of shape"),
+        (assign("layers", 1, "config", "units", "five"), "units: expected an integer"),
+        # Such models would take gigabytes if they were built before their sizes are checked.
+        (assign("layers", 1, "config", "units", 10**6), "expected float32 of shape"),
+        (assign("layers", 0, "config", "input_dim", 10**12), "expected float32 of shape"),
+        (assign("layers", 2, "config", "units", 10**9), "expected float32 of shape"),
+        (assign("layers", 1, "config", "num_layers", 10**13), "num_layers: .* at most 4096"),
+        (assign("layers", 1, "config", "num_layers", 4096), "tensors: missing lstm.weight_ih_l1"),
+        (assign("layers", 1, "config", "return_sequences", "no"), "expected True or False"),
+        (assign("layers", 1, "name", None), "name: expected a non-empty string"),
+        (assign("layers", 1, "config", "surprise", 5), "LSTM: unknown configuration surprise"),
         (
             lambda tensors, document: document["layers"][1]["config"].pop("units"),
             "LSTM: missing configuration units",
         ),
-        (tell("layers", 1, "name", "embedding"), "the name 'embedding' is taken"),
-        (tell("layers", 1, "surprise", 1), "layer: unknown surprise"),
-        (tell("layers", []), "expected at least one layer"),
-        (tell("layers", 3), "expected lists as layers"),
-        (tell("input_shape", [None]), "must|expected"),
-        (tell("input_shape", [None, "x"]), "input_shape: expected an integer"),
-        (tell("input_shape", [None, -3]), "input_shape: expected an integer of at least 1"),
-        (tell("training", "iterations", -1), "iterations"),
-        (tell("training", "iterations", True), "iterations"),
-        (tell("training", "iterations", 2**80), "iterations"),
-        (tell("training", "epoch", 1.0), "epoch"),
-        (tell("training", "callbacks", {}), "callbacks: expected a list"),
-        (tell("training", "callbacks", [{}]), "callbacks: missing class"),
-        (tell("training", "callbacks", [STATE]), "tensors: missing callbacks.0.best_weights"),
-        (tell("training", "callbacks", [{**STATE, "number": "0"}]), "callbacks: expected class"),
+        (assign("layers", 1, "name", "embedding"), "the name 'embedding' is taken"),
+        (assign("layers", 1, "surprise", 1), "layer: unknown surprise"),
+        (assign("layers", []), "expected at least one layer"),
+        (assign("layers", 3), "expected lists as layers"),
+        (assign("input_shape", [None]), "must|expected"),
+        (assign("input_shape", [None, "x"]), "input_shape: expected an integer"),
+        (assign("input_shape", [None, -3]), "input_shape: expected an integer of at least 1"),
+        (assign("training", "iterations", -1), "iterations"),
+        (assign("training", "iterations", True), "iterations"),
+        (assign("training", "iterations", 2**80), "iterations"),
+        (assign("training", "epoch", 1.0), "epoch"),
+        (assign("training", "callbacks", {}), "callbacks: expected a list"),
+        (assign("training", "callbacks", [{}]), "callbacks: missing class"),
+        (assign("training", "callbacks", [STATE]), "tensors: missing callbacks.0.best_weights"),
+        (assign("training", "callbacks", [{**STATE, "number": "0"}]), "callbacks: expected class"),
         (put("callbacks.0.best_weights", np.zeros(2)), "tensors: unknown callbacks.0.best"),
-        (tell("training", "state", "lstm"), "state: expected a list of names"),
-        (tell("training", "state", ["lstm"]), "tensors: missing state.lstm.h, state.lstm.c"),
+        (assign("training", "state", "lstm"), "state: expected a list of names"),
+        (assign("training", "state", ["lstm"]), "tensors: missing state.lstm.h, state.lstm.c"),
         (put("state.lstm.h", np.zeros((1, 2, 4), np.float32)), "tensors: unknown state.lstm.h"),
         (with_state("walk", (1, 2, 4)), "state: expected entries for lstm, got walk"),
         (with_state("lstm", (1, 2, 3)), r"state\['lstm'\].h: expected shape \(1, 2, 4\)"),
         (with_state("lstm", (8,)), r"state\['lstm'\].h: expected shape"),
-        (tell("training", "compile", "optimizer", "class", "Optimizer"), "unknown class"),
-        (tell("training", "compile", "loss", {"class": "Loss", "config": {}}), "unknown class"),
-        (tell("class_names", ["a"]), "class_names: expected 2 names"),
-        (tell("class_names", "ab"), "expected a list as class_names"),
-        (tell("training", "surprise", 1), "training: unknown surprise"),
-        (tell("training", "compile", "optimizer", "class", "Adagrad"), "unknown class 'Adagrad'"),
-        (tell("training", "compile", "loss", "class", "Adam"), "unknown class 'Adam'"),
-        (tell("training", None), "tensors: unknown optimizer.m, optimizer.v"),
+        (assign("training", "compile", "optimizer", "class", "Optimizer"), "unknown class"),
+        (assign("training", "compile", "loss", {"class": "Loss", "config": {}}), "unknown class"),
+        (assign("class_names", ["a"]), "class_names: expected 2 names"),
+        (assign("class_names", "ab"), "expected a list as class_names"),
+        (assign("training", "surprise", 1), "training: unknown surprise"),
+        (assign("training", "compile", "optimizer", "class", "Adagrad"), "unknown class 'Adagrad'"),
+        (assign("training", "compile", "loss", "class", "Adam"), "unknown class 'Adam'"),
+        (assign("training", None), "tensors: unknown optimizer.m, optimizer.v"),
     ],
 )
-def test_what_does_not_fit_is_an_error(path, change, message):
+def test_every_defect_is_an_error(path, change, message):
     rewrite(path, change)
     with pytest.raises(ValueError, match=message) as error:
         lc.load(path)
@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_an_error(path, change, message):
         ('{"format": 1, "seed": NaN}', "NaN is not a number"),
     ],
 )
-def test_text_that_is_no_document(path, text, message):
+def test_text_that_is_not_a_document(path, text, message):
     save_file({"a": np.zeros(3, np.float32)}, path, {"lstmcore": text})
     with pytest.raises(ValueError, match=message):
         lc.load(path)
@@ -212,7 +212,7 @@ def test_a_checksum_is_an_integer(path):
 
 
 @pytest.mark.parametrize("place", [5, None, b"model"])
-def test_a_path_is_a_path(place, path):
+def test_only_paths_are_accepted(place, path):
     with pytest.raises(TypeError, match="path: expected a str or a path"):
         lc.load(place)
     with pytest.raises(TypeError, match="path: expected a str or a path"):
@@ -269,7 +269,7 @@ def test_flipped_bits_of_the_header_never_crash(path, rng):
     assert noticed > 80
 
 
-def test_other_files_are_no_models(tmp_path):
+def test_other_files_are_not_models(tmp_path):
     path = tmp_path / "other"
     save_file({"a": np.zeros(3, np.float32)}, path)
     with pytest.raises(ValueError, match="not an lstmcore model"):

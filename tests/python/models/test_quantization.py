@@ -24,7 +24,7 @@ from lstmcore.models import int8, model_file
 
 
 def nearest(value):
-    """Return the nearest float32 of a fraction, which must be in range, by integer arithmetic."""
+    """Return the float32 nearest to a fraction, which must be in range, in exact arithmetic."""
     step = Fraction(2) ** -149
     while abs(value) >= step * 2**24:
         step *= 2
@@ -32,7 +32,7 @@ def nearest(value):
 
 
 def plain_encode(values):
-    """Compute numbers and scale of one output, by fractions."""
+    """Compute the numbers and the scale of one output, with fractions."""
     largest = nearest(Fraction(max(abs(float(value)) for value in values)) / 127)
     step = Fraction(2) ** -141
     while largest > step * (2**16 - 1):
@@ -52,7 +52,7 @@ COLUMNS = hnp.arrays(
 
 
 @given(COLUMNS)
-def test_encode_is_the_plain_loop(column):
+def test_encode_matches_exact_arithmetic(column):
     numbers, scales = int8.encode("column", column[:, None], 0)
     assert numbers.dtype == np.int8
     assert scales.dtype == np.float32
@@ -62,7 +62,7 @@ def test_encode_is_the_plain_loop(column):
 
 
 @given(COLUMNS, st.sampled_from([0, 1, -1, (0, 1), (0, -1)]))
-def test_rounding_twice_is_rounding_once(column, inputs):
+def test_rounding_twice_changes_nothing(column, inputs):
     values = np.stack([column, column[::-1] / 3, column * 0], axis=1)
     values = values[None] if inputs == (0, 1) else values
     numbers, scales = int8.encode("values", values, inputs)
@@ -100,7 +100,7 @@ def test_the_engine_rounds_the_same_way(config, rng):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused(value):
+def test_weights_that_are_not_finite_are_refused(value):
     model = lc.Sequential([layers.Input((3,)), layers.Dense(2)])
     weights = model.get_weights()
     weights[0][1, 1] = value
@@ -109,7 +109,7 @@ def test_what_is_not_finite_is_refused(value):
         lc.quantize(model)
 
 
-def test_what_would_be_infinite_is_refused():
+def test_weights_that_would_become_infinite_are_refused():
     values = np.full((2, 1), np.finfo(np.float32).max)
     with pytest.raises(ValueError, match="kernel: too large to be rounded"):
         int8.encode("kernel", values, 0)
@@ -149,7 +149,7 @@ class Bilinear(layers.Layer):
 
 
 def features_model():
-    """Make a model of every layer with matrices that takes features, in every wrapper."""
+    """Make a model that takes features, with every layer that has matrices, in every wrapper."""
     cells = [layers.LSTMCell(6, proj_size=4), layers.LSTMCell(6, proj_size=4)]
     model = lc.Sequential(
         [
@@ -319,7 +319,7 @@ def test_the_written_format_is_the_documented_one(tmp_path):
     assert not tensors
 
 
-def test_a_file_is_about_a_quarter(tmp_path):
+def test_a_file_is_about_a_quarter_as_large(tmp_path):
     model = lc.Sequential([layers.Embedding(500, 64), layers.LSTM(128), layers.Dense(40)])
     model.build((None, None))
     small = lc.quantize(model)
@@ -333,7 +333,7 @@ def test_a_file_is_about_a_quarter(tmp_path):
     assert abs(report.quantized_bytes - sizes[1]) < 5000
 
 
-def test_it_is_near_the_model(rng):
+def test_a_quantized_model_is_close_to_the_model(rng):
     # A trained model, so that errors are visible.
     x = rng.standard_normal((200, 12, 3)).astype(np.float32)
     y = (x[:, :, 0].sum(axis=1) > 0).astype(np.int64)
@@ -343,9 +343,9 @@ def test_it_is_near_the_model(rng):
     small = lc.quantize(model)
     assert small.epoch == 0
     assert small.history is None
-    whole, eighth = (one.evaluate(x, y, verbose=0) for one in (model, small))
+    whole, rounded = (one.evaluate(x, y, verbose=0) for one in (model, small))
     assert whole[1] > 0.9
-    assert abs(whole[1] - eighth[1]) < 0.02
+    assert abs(whole[1] - rounded[1]) < 0.02
     report = lc.quantization_report(model, small, x)
     assert 0 < report.relative_rms < 0.02
     assert report.agreement > 0.97
@@ -354,7 +354,7 @@ def test_it_is_near_the_model(rng):
 # ---- the report --------------------------------------------------------------------------------
 
 
-def test_a_report_is_the_plain_computation(rng):
+def test_a_report_matches_numpy(rng):
     model, x = features_model(), rng.standard_normal((6, 9, 4)).astype(np.float32)
     small = lc.quantize(model)
     report = lc.quantization_report(model, small, x, batch_size=4)
@@ -370,16 +370,16 @@ def test_a_report_is_the_plain_computation(rng):
         assert part in text
 
 
-def test_only_steps_that_are_there_are_compared(rng):
+def test_only_valid_steps_are_compared(rng):
     model = lc.Sequential([layers.LSTM(4, return_sequences=True), layers.Dense(2)])
     model.build((None, None, 3))
     small = lc.quantize(model)
     x = rng.standard_normal((3, 5, 3)).astype(np.float32)
-    there = rng.random((3, 5)) < 0.6
-    masked = lc.quantization_report(model, small, x, mask=there)
-    ragged = lc.quantization_report(model, small, [row[m] for row, m in zip(x, there, strict=True)])
+    valid = rng.random((3, 5)) < 0.6
+    masked = lc.quantization_report(model, small, x, mask=valid)
+    ragged = lc.quantization_report(model, small, [row[m] for row, m in zip(x, valid, strict=True)])
     assert masked == ragged
-    assert masked.rows == there.sum()
+    assert masked.rows == valid.sum()
     assert masked.agreement is None
     assert "same class" not in str(masked)
     assert lc.quantization_report(model, small, x, classes=True).agreement is not None
@@ -417,16 +417,16 @@ def test_a_report_of_an_encoder_decoder():
     report = lc.quantization_report(model, small, *PAIRS)
     assert report.rows == 2 + 4 + 3  # including the end tokens
     a, b = (one(*PAIRS).astype(np.float64) for one in (model, small))
-    there = np.arange(a.shape[1]) < np.array([[3], [5], [1]])
-    assert report.largest_difference == np.abs(b - a)[there].max() > 0
-    assert report.agreement == (a.argmax(2) == b.argmax(2))[there].mean()
+    valid = np.arange(a.shape[1]) < np.array([[3], [5], [1]])
+    assert report.largest_difference == np.abs(b - a)[valid].max() > 0
+    assert report.agreement == (a.argmax(2) == b.argmax(2))[valid].mean()
     with pytest.raises(ValueError, match="y: expected targets, got None"):
         lc.quantization_report(model, small, PAIRS[0])
     with pytest.raises(ValueError, match="mask: expected None for EncoderDecoder"):
         lc.quantization_report(model, small, *PAIRS, mask=[[True]])
 
 
-def test_nothing_that_differs():
+def test_models_that_do_not_differ():
     model = lc.Sequential([layers.Input((3,)), layers.Dense(2)])
     small = lc.quantize(model)
     x = np.zeros((2, 3), np.float32)
@@ -434,7 +434,7 @@ def test_nothing_that_differs():
     assert lc.quantization_report(small, small, x).largest_difference == 0
 
 
-def test_what_cannot_be_compared(rng):
+def test_models_and_data_that_cannot_be_compared(rng):
     model = lc.Sequential([layers.Input((3,)), layers.Dense(1)])
     small, x = lc.quantize(model), np.zeros((2, 3), np.float32)
     wider = lc.quantize(lc.Sequential([layers.Input((3,)), layers.Dense(2)]))
@@ -457,7 +457,7 @@ def test_what_cannot_be_compared(rng):
 # ---- what is refused ---------------------------------------------------------------------------
 
 
-def test_what_cannot_be_quantized():
+def test_models_that_cannot_be_quantized():
     with pytest.raises(TypeError, match="model: expected a Sequential or EncoderDecoder, got "):
         lc.quantize(layers.Dense(2))
     with pytest.raises(ValueError, match="not built"):
@@ -481,7 +481,7 @@ def test_a_weight_with_the_name_of_scales():
         lc.quantize(model)
 
 
-def test_it_is_not_trained(pair):
+def test_a_quantized_model_is_not_trained(pair):
     model, x = pair
     model.compile(loss="sparse_categorical_crossentropy" if x is PAIRS[0] else "mse")
     small = lc.quantize(model)
@@ -500,7 +500,7 @@ def test_it_is_not_trained(pair):
         model.compile(None, "sparse_categorical_crossentropy")
 
 
-def test_its_weights_stay(pair):
+def test_the_weights_of_a_quantized_model_are_fixed(pair):
     model, _ = pair
     small = lc.quantize(model)
     before = small.get_weights()
@@ -520,7 +520,7 @@ def test_its_weights_stay(pair):
     same(small.get_weights(), before)
 
 
-def test_it_is_evaluated(rng, tmp_path):
+def test_a_quantized_model_is_evaluated(rng, tmp_path):
     model = lc.Sequential([layers.Input((None, 3)), layers.LSTM(4), layers.Dense(2)])
     x, y = rng.standard_normal((4, 5, 3)).astype(np.float32), np.zeros((4, 2), np.float32)
     small = lc.quantize(model)
@@ -577,11 +577,11 @@ def drop(name):
     return lambda tensors, document: tensors.pop(name)
 
 
-def tell(**entries):
+def assign(**entries):
     return lambda tensors, document: document.update(entries)
 
 
-def tell_lstm(value):
+def assign_precision(value):
     return lambda tensors, document: document["layers"][1]["config"].update(precision=value)
 
 
@@ -615,25 +615,25 @@ def tell_lstm(value):
         (write("dense.kernel", (slice(None), 1), 126), "scales by .*, got 126"),
         (write("dense.kernel", (0, 0), -128), "expected 127 as the largest .*, got 128"),
         (write("embedding.embeddings", 3, 5), "embedding.embeddings: expected 127 as the largest"),
-        (tell(format=1), "metadata: format 1 has no quantization"),
+        (assign(format=1), "metadata: format 1 has no quantization"),
         (lambda tensors, document: document.pop("quantization"), "metadata: missing quantization"),
-        (tell(quantization="int4"), "quantization: expected 'int8', got 'int4'"),
-        (tell(quantization=8), "quantization: expected 'int8', got 8"),
-        (tell(dtype="float64"), "dtype: expected 'float32' in a quantized model"),
-        (tell(training={}), "training: expected null in a quantized model"),
+        (assign(quantization="int4"), "quantization: expected 'int8', got 'int4'"),
+        (assign(quantization=8), "quantization: expected 'int8', got 8"),
+        (assign(dtype="float64"), "dtype: expected 'float32' in a quantized model"),
+        (assign(training={}), "training: expected null in a quantized model"),
         (lambda tensors, document: document.pop("training"), "metadata: missing training"),
-        (tell_lstm("fp32"), "layer 'lstm': expected precision 'int8' in a quantized model"),
-        (tell_lstm(None), "layer 'lstm': expected precision 'int8' in a quantized model"),
+        (assign_precision("fp32"), "layer 'lstm': expected precision 'int8' in a quantized model"),
+        (assign_precision(None), "layer 'lstm': expected precision 'int8' in a quantized model"),
     ],
 )
-def test_what_does_not_fit_is_an_error(path, change, message):
+def test_every_defect_is_an_error(path, change, message):
     rewrite(path, change)
     with pytest.raises(ValueError, match=message) as error:
         lc.load(path)
     assert str(path) in str(error.value)
 
 
-def test_numbers_may_be_others(path):
+def test_other_numbers_are_accepted(path):
     rewrite(path, write("dense.kernel", (slice(None), 0), [127, 3, -127, 0]))
     rewrite(path, write("dense.kernel.scale", 0, 0.5))
     rewrite(path, write("embedding.embeddings", 3, 0))

@@ -118,7 +118,7 @@ def known_classes():
 @pytest.mark.parametrize("kind", SIMPLE, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_what_a_constructor_accepts_goes_into_a_file_and_back(kind, data):
+def test_what_a_constructor_accepts_survives_a_file(kind, data):
     names = [name for name in _configurable.arguments(kind) if name != "custom"]
     needed = {
         entry.name: REQUIRED[entry.name]
@@ -184,7 +184,7 @@ def test_what_trains_can_be_saved(tmp_path, layer, metric, seed, classes, metada
     try:
         model.fit(X, LABELS, verbose=0)
     except ValueError as error:
-        assert "class_names" in str(error)  # not as many as outputs; reported now
+        assert "class_names" in str(error)  # not as many as outputs, which only fit can tell
         return
     again = round_trip(model, tmp_path / "model.safetensors", X)
     assert again.class_names == model.class_names
@@ -214,7 +214,7 @@ def test_vocabularies_of_any_text_can_be_saved(tmp_path, texts, split, standardi
     assert again.layers[0].get_vocabulary() == words.get_vocabulary()
 
 
-def test_text_that_no_file_holds_is_refused_where_it_comes_in():
+def test_text_that_no_file_can_hold_is_refused_at_once():
     words = TextVectorization()
     with pytest.raises(ValueError, match=r"texts\[1\]: expected text that UTF-8 can hold.*surrog"):
         words.adapt(["good", SURROGATE])
@@ -240,7 +240,7 @@ def test_text_that_no_file_holds_is_refused_where_it_comes_in():
     assert words.get_vocabulary()[2:] == ["a", "b", "\ufffd"]
 
 
-def test_a_pair_of_surrogates_that_was_torn_is_mended():
+def test_the_advice_joins_a_divided_pair_of_surrogates():
     torn = "\ud83d\ude00"
     whole = torn.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert whole == "\U0001f600"
@@ -259,13 +259,13 @@ def test_a_vocabulary_may_come_from_a_generator():
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 10**5000], ids=["+", "-", "long"])
-def test_integers_that_no_file_holds_are_refused(value):
+def test_integers_that_no_file_can_hold_are_refused(value):
     with pytest.raises(ValueError, match="seed: expected an integer of 64 bits"):
         lc.Sequential([lc.layers.LSTM(2)], seed=value)
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400)])
-def test_integers_that_no_float_holds_are_refused(value):
+def test_integers_that_no_float_can_hold_are_refused(value):
     with pytest.raises(ValueError, match="learning_rate: expected a number in"):
         optimizers.SGD(value)
 
@@ -285,7 +285,7 @@ def test_class_names_are_compared_with_the_outputs_before_training():
 @pytest.mark.parametrize(
     "make", [callbacks.EarlyStopping, callbacks.ReduceLROnPlateau, None], ids=str
 )
-def test_figures_that_no_file_holds_are_not_the_best(tmp_path, loss, make):
+def test_figures_that_are_not_finite_are_never_the_best(tmp_path, loss, make):
     # A validation loss that overflows at first.
     path = tmp_path / "model.safetensors"
     checkpoint = callbacks.ModelCheckpoint(path, save_best_only=True)
@@ -312,7 +312,7 @@ def test_figures_that_no_file_holds_are_not_the_best(tmp_path, loss, make):
     assert lc.load(tmp_path / "last.safetensors").epoch == 3
 
 
-def test_what_could_not_be_read_is_not_written(tmp_path):
+def test_files_that_could_not_be_read_are_not_written(tmp_path):
     rate = schedules.Warmup(0.1, 1)
     for _ in range(40):
         rate = schedules.Warmup(rate, 1)
@@ -323,7 +323,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_metadata_is_kept(tmp_path):
+def test_metadata_is_stored(tmp_path):
     for model in (
         lc.Sequential([lc.layers.Input((None, 2)), lc.layers.LSTM(2)]),
         lc.EncoderDecoder(4, 4, units=2, embedding_size=2),

@@ -63,7 +63,7 @@ def test_get_layer():
         ({"index": True}, TypeError, "index"),
     ],
 )
-def test_get_layer_says_which_there_are(given, error, message):
+def test_errors_of_get_layer_list_the_layers(given, error, message):
     with pytest.raises(error, match=message.replace("?", r"\?")):
         made().get_layer(**given)
 
@@ -94,7 +94,7 @@ def test_all_weights_of_a_model(source, by_name, data, tmp_path):
     assert str(report) == "loaded   lstm, residual, rnn, head"
 
 
-def test_by_name_leaves_alone_what_only_one_side_has(tmp_path):
+def test_by_name_ignores_layers_that_only_one_side_has(tmp_path):
     donor = made(seed=5)
     model = lc.Sequential(
         [layers.LSTM(4, name="lstm"), layers.Dense(7, name="other")], dtype="float64"
@@ -110,7 +110,7 @@ def test_by_name_leaves_alone_what_only_one_side_has(tmp_path):
     assert str(report).splitlines()[1:] == ["missing  other", "unused   residual, rnn, head"]
 
 
-def test_by_order_whatever_the_names():
+def test_by_order_ignores_names():
     donor = made(seed=5)
     model = lc.Sequential(
         [
@@ -131,7 +131,7 @@ def test_by_order_whatever_the_names():
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_what_does_not_fit(by_name):
+def test_weights_that_do_not_fit(by_name):
     donor, model = made(head=3, seed=5), made()
     before = model.get_weights()
     message = r"layer head: expected kernel of shape \(3, 2\), got \(3, 3\), expected bias of shape"
@@ -170,7 +170,7 @@ def test_weights_are_converted(ours, theirs, tmp_path):
         np.testing.assert_array_equal(one, other.astype(ours))
 
 
-def test_what_the_dtype_cannot_hold_is_refused():
+def test_weights_that_the_dtype_cannot_hold_are_refused():
     donor, model = made(seed=5), made(dtype="float32")
     weights = donor.get_weights()
     weights[-1][:] = 1e300
@@ -182,7 +182,7 @@ def test_what_the_dtype_cannot_hold_is_refused():
 
 
 class Own(layers.Dense):
-    """A class that need not be known to read the file."""
+    """A class that is not needed to read weights from the file."""
 
 
 def test_files_of_other_kinds(tmp_path, rng):
@@ -209,7 +209,7 @@ def test_files_of_other_kinds(tmp_path, rng):
     assert encoder.load_weights(path).loaded == ["encoder"]
 
 
-def test_what_is_no_source(tmp_path):
+def test_wrong_sources(tmp_path):
     model = made()
     with pytest.raises(ValueError, match="not built yet"):
         lc.Sequential([layers.Dense(2)]).load_weights(model)
@@ -229,13 +229,13 @@ def test_what_is_no_source(tmp_path):
 # ---- pop and add ---------------------------------------------------------------------------------
 
 
-def test_pop_keeps_the_others(data):
+def test_pop_leaves_the_others_unchanged(data):
     model, short = made(), lc.Sequential(body(), dtype="float64", seed=1)
     short.build((None, None, C))
-    kept, views = model.layers[:-1], model.weights
+    others, views = model.layers[:-1], model.weights
     values = {name: view.copy() for name, view in views.items()}
     head = model.pop()
-    assert (head.name, model.layers) == ("head", kept)
+    assert (head.name, model.layers) == ("head", others)
     assert model.output_shape == (None, 3)
     assert list(model.weights) == [name for name in values if not name.startswith("head.")]
     for name, view in model.weights.items():
@@ -247,7 +247,7 @@ def test_pop_keeps_the_others(data):
     np.testing.assert_array_equal(head(model.predict(data[0])), made().predict(data[0]))
 
 
-def test_add_keeps_the_others_and_begins_as_if_built_at_once(data):
+def test_add_leaves_the_others_unchanged_and_initializes_as_build_does(data):
     whole = made()
     model = lc.Sequential(body(), dtype="float64", seed=1)
     model.build((None, None, C))
@@ -263,7 +263,7 @@ def test_add_keeps_the_others_and_begins_as_if_built_at_once(data):
 
 
 @pytest.mark.parametrize("again", ["the same", "another"])
-def test_what_the_optimizer_remembers_of_the_others_stays(again, data):
+def test_the_optimizers_state_of_the_others_is_unchanged(again, data):
     model = made()
     model.compile("adam", "mse")
     model.fit(*data, epochs=2, verbose=0)
@@ -285,7 +285,7 @@ def test_what_the_optimizer_remembers_of_the_others_stays(again, data):
 
 
 def test_the_loss_follows_the_last_layer(rng):
-    """A softmax is computed in the loss; the layer that replaces it may have none."""
+    """The loss computes the last layer's softmax; the layer that replaces it may have none."""
     x, y = rng.standard_normal((8, C)), rng.integers(0, 2, 8)
     model = lc.Sequential([layers.Dense(2), layers.Dense(2, "softmax")], dtype="float64")
     model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
@@ -304,7 +304,7 @@ def test_the_loss_follows_the_last_layer(rng):
         model.evaluate(x - 9, y, verbose=0)
 
 
-def test_a_loss_that_does_not_go_with_the_last_layer_is_forgotten(rng):
+def test_a_loss_that_does_not_suit_the_last_layer_is_dropped(rng):
     model = lc.Sequential([layers.Dense(2)], dtype="float64")
     model.build((None, C))
     model.compile("sgd", lc.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -316,7 +316,7 @@ def test_a_loss_that_does_not_go_with_the_last_layer_is_forgotten(rng):
         model.fit(rng.standard_normal((4, C)), rng.integers(0, 2, 4))
 
 
-def test_all_layers_can_go_and_come_back(data):
+def test_all_layers_can_be_removed_and_added_again(data):
     model = made()
     model.compile("adam", "mse")
     expected = model.predict(data[0])
@@ -348,7 +348,7 @@ def test_texts(tmp_path):
     model.add(layers.GlobalMaxPooling1D())
     model.add(layers.Dense(3))
     assert model.predict(["a b", "b"]).shape == (2, 3)
-    model.save(tmp_path / "model.safetensors")  # with other classes now
+    model.save(tmp_path / "model.safetensors")  # its number of classes has changed
     assert model.class_names is None
     while len(model.layers) > 1:
         model.pop()
@@ -423,8 +423,8 @@ def test_a_changed_model_is_saved_and_copied(data, tmp_path):
         assert all(map(np.array_equal, model.get_weights(), twin.get_weights()))
 
 
-def test_a_fit_after_a_change_does_not_resume_what_callbacks_kept(data):
-    """Best weights of the old size no longer fit."""
+def test_a_fit_after_a_change_does_not_resume_callbacks(data):
+    """The best weights so far have the size of the earlier model."""
     model = made()
     model.compile("adam", "mse")
 
@@ -438,7 +438,7 @@ def test_a_fit_after_a_change_does_not_resume_what_callbacks_kept(data):
     model.fit(*data, epochs=4, initial_epoch=2, callbacks=[stopping()], verbose=0)
 
 
-def test_the_state_of_layers_that_are_gone_is_dropped(rng):
+def test_the_state_of_removed_layers_is_dropped(rng):
     x, y = rng.standard_normal((N, T, C)), rng.standard_normal((N, T, 2))
     model = lc.Sequential(
         [
@@ -486,7 +486,7 @@ def test_a_layer_cannot_be_in_two_models_but_a_copy_can(data):
     assert old.count_params() == made().count_params()
 
 
-def test_what_was_popped_can_stand_elsewhere(data):
+def test_popped_layers_can_be_used_in_another_model(data):
     old = made()
     expected = old.predict(data[0])
     head, rnn = old.pop(), old.pop()
@@ -534,8 +534,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "layers.md"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the page is only in the source tree")
-def test_what_was_learned_helps_where_there_is_little_data(tmp_path, monkeypatch):
-    """The documentation's program, on fresh data; other programs are run by their pages' test."""
+def test_transferred_weights_help_with_little_data(tmp_path, monkeypatch):
+    """Run the page's program on transfer; test_documentation runs the pages' other programs."""
     text = PAGE.read_text(encoding="utf-8").split("## Layers and weights for other models")[1]
     program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
     monkeypatch.chdir(tmp_path)

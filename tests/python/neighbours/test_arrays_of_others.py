@@ -50,7 +50,7 @@ class TestTorch:
         assert type(y) is np.ndarray
         assert np.array_equal(y, expected)
 
-    def test_a_gradient_would_be_lost(self, torch):
+    def test_tensors_that_require_gradients(self, torch):
         x = torch.zeros(1, 2, 3, requires_grad=True)
         with pytest.raises(TypeError, match=r"^x: expected .*detach"):
             F.lstm(x, F.init_weights(CONFIG, seed=0), CONFIG)
@@ -80,7 +80,7 @@ class TestTorch:
                 model.predict(thing, verbose=0)
             assert model.predict(thing.to_dense(), verbose=0).shape == (3, 1)
 
-    def test_a_sign_that_is_still_to_be_changed(self, torch):
+    def test_tensors_with_a_pending_negation(self, torch):
         weights = F.init_weights(CONFIG, seed=0)
         x = torch.randn(2, 4, 3, dtype=torch.complex64).conj().imag
         assert x.is_neg()
@@ -108,7 +108,7 @@ class TestPandas:
     def test_targets_and_weights(self, pandas, rng):
         x = rng.standard_normal((8, 5, 3)).astype(np.float32)
         y, weight = rng.integers(0, 2, 8), rng.random(8)
-        # An unordered index: the order of rows counts, not the labels.
+        # The index is unordered: the order of rows counts, not the labels.
         index = rng.permutation(8)
         expected = make_model()
         expected.fit(x, y, sample_weight=weight, epochs=2, verbose=0)
@@ -205,7 +205,7 @@ class TestPandas:
         with pytest.raises(ValueError, match=r"^y: expected a value in every place, got 1 missing"):
             make_model().fit(x, column, verbose=0)
 
-    def test_types_that_may_be_missing_but_are_not(self, pandas, rng):
+    def test_nullable_types_without_missing_values(self, pandas, rng):
         rows = [rng.standard_normal((4, 3)).astype(np.float32)]
         frame = pandas.DataFrame(rows[0], columns=["a", "a", "b"]).astype("Float32")
         model = make_model()
@@ -242,7 +242,7 @@ class TestPandas:
         assert np.array_equal(model.predict(frames), wanted)
         assert np.array_equal(model.predict(mixed), wanted)
 
-    def test_nan_is_refused_by_place(self, pandas):
+    def test_nan_is_refused_with_its_place(self, pandas):
         frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [0.5, np.nan]})
         with pytest.raises(ValueError, match=r"^x\[1\]\[1, 'b'\] is nan"):
             make_model().predict([frame.fillna(0.0), frame])
@@ -279,7 +279,7 @@ class TestPolars:
         with pytest.raises(ValueError, match=r"^x\[0\]: .* in every place, got 2 missing"):
             make_model().predict(frames)
 
-    def test_columns_that_are_no_numbers(self, polars):
+    def test_columns_that_are_not_numbers(self, polars):
         frame = polars.DataFrame({"a": [1.0], "when": ["2020-01-01"]})
         with pytest.raises(TypeError, match=r"^x\[0\]: column 'when': expected numbers, got .*str"):
             make_model().predict([frame])

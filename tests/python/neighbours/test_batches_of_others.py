@@ -83,7 +83,7 @@ class TestTorch:
         plain = torch.utils.data.DataLoader(torch.from_numpy(data[0]), batch_size=SIZE)
         assert np.array_equal(model.predict(plain, verbose=0), expected)
 
-    def test_shuffling_is_the_loaders_business(self, torch, data):
+    def test_shuffling_is_up_to_the_loader(self, torch, data):
         loader = self.loader(torch, *data[:2], shuffle=True, drop_last=True)
         history = make_model().fit(loader, epochs=2, validation_data=data[:2], verbose=0)
         assert sorted(history.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
@@ -115,7 +115,7 @@ class TestTorch:
         assert note.params["steps"] is None
         check(model, history, loader, data, weighted=False)
 
-    def test_data_sets_of_samples_are_told_of_the_loader(self, torch, data):
+    def test_data_sets_of_samples_need_a_loader(self, torch, data):
         samples = torch.utils.data.TensorDataset(torch.zeros(4, T, C), torch.zeros(4))
 
         class Numbers(torch.utils.data.IterableDataset):

@@ -1,4 +1,4 @@
-"""``lstmcore convert``: files of other formats, with the same predictions from each."""
+"""``lstmcore convert``: files of other formats predict the same."""
 
 import sys
 
@@ -37,7 +37,7 @@ def x():
     return np.random.default_rng(0).standard_normal((5, 7, 3)).astype(np.float32)
 
 
-# Keras' own warning, about NumPy.
+# Keras warns about its own use of NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize(
     ("ending", "needs", "like"),
@@ -61,7 +61,7 @@ def test_to_another_format_and_back(tmp_path, capsys, model, x, ending, needs, l
     assert run(capsys, "convert", other, back, *more) == (0, f"wrote {back}\n", "")
     again = lc.load(back)
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-    # Only files of weights alone need a model.
+    # Only files that hold nothing but weights need a model.
     wrong = [] if like else ["--like", source]
     status, _, err = run(capsys, "convert", other, back, *wrong)
     assert status == 1
@@ -81,7 +81,7 @@ def test_to_onnx(tmp_path, capsys, model, x):
     assert (status, "IN: expected a file ending in" in err) == (1, True)
 
 
-def test_names_of_layers_elsewhere(tmp_path, capsys, model, x):
+def test_names_of_layers_in_other_formats(tmp_path, capsys, model, x):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model.pt"
     names = ["--names", "lstm=decoder", "dense=head", "bidirectional=encoder"]
@@ -101,7 +101,7 @@ def test_names_of_layers_elsewhere(tmp_path, capsys, model, x):
     assert err.startswith("lstmcore: error: --names: expected only with a file of PyTorch")
 
 
-def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):
+def test_a_model_of_texts_is_converted_from_ids_on(tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     words = lc.layers.TextVectorization(vocabulary=["good", "bad"])
@@ -127,9 +127,9 @@ def test_a_model_of_texts_is_written_from_the_ids_on(tmp_path, capsys):
     assert "--from-ids: expected a model that takes texts" in err
 
 
-# Keras' own warning, about NumPy.
+# Keras warns about its own use of NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-def test_a_model_that_keras_has_no_form_for_names_a_way(tmp_path, capsys):
+def test_a_model_that_keras_cannot_express_gets_advice(tmp_path, capsys):
     keras = pytest.importorskip("keras")
     rows = [f"{text},{text[-1]}" for text in ("a b", "b a") * 20]
     data = tmp_path / "data.csv"
@@ -159,7 +159,7 @@ def test_a_model_that_keras_has_no_form_for_names_a_way(tmp_path, capsys):
     assert run(capsys, "convert", source, tmp_path / "model.onnx", "--from-ids")[0] == 0
 
 
-def test_what_stays_behind_is_said(tmp_path, capsys, model):
+def test_a_note_says_what_the_file_does_not_store(tmp_path, capsys, model):
     pytest.importorskip("onnx")
     model.metadata = {"lstmcore.table": "{}"}
     model.save(tmp_path / "model.safetensors")
@@ -180,7 +180,7 @@ def test_what_stays_behind_is_said(tmp_path, capsys, model):
         ("a.pt", "b.safetensors", "No such file"),
     ],
 )
-def test_what_cannot_be_converted_is_an_error_of_one_line(
+def test_files_that_cannot_be_converted_cause_one_line_errors(
     tmp_path, capsys, source, target, message
 ):
     status, out, err = run(capsys, "convert", tmp_path / source, tmp_path / target)

@@ -22,12 +22,12 @@ from lstmcore.convert import from_keras, load_keras_weights, to_keras  # noqa: E
 K = keras.layers
 GOLDEN = Path(__file__).parents[2] / "golden"
 
-pytestmark = [  # Keras' own warnings, about NumPy and about masks
+pytestmark = [  # Keras warns about its own use of NumPy and of masks
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
     pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask"),
 ]
 
-# Relative to the largest entry; sums have different orders.
+# Relative to the largest entry, since Keras sums in another order.
 TOLERANCES = {"float64": 1e-12, "float32": 2e-6}
 
 
@@ -77,7 +77,7 @@ def same_weights(one, other):
         np.testing.assert_array_equal(value, other.weights[name], strict=True)
 
 
-# Layers that follow a Keras layer of three features, or stand alone on four.
+# Keras layers for sequences of four features, in dtype d.
 LAYERS = {
     "LSTM": lambda d: [K.LSTM(3, dtype=d)],
     "sequences": lambda d: [K.LSTM(3, return_sequences=True, dtype=d)],
@@ -267,8 +267,8 @@ def test_layers_without_weights_are_counted(tmp_path):
     np.testing.assert_array_equal(ours.get_weights()[0], before[0], strict=True)
 
 
-def test_weights_of_what_is_refused(tmp_path):
-    """Masking has no counterpart, nor has padding as data; but their weights can be loaded."""
+def test_weights_of_models_that_are_refused(tmp_path):
+    """Masking and padding as data have no counterpart, but the models' weights can be loaded."""
     x = np.random.default_rng(1).normal(size=(3, 9, 4)).astype("float32")
     x[0, :4] = x[1, 5:] = x[2, 3] = 0
     theirs = model_of([K.Masking(), K.LSTM(3, return_sequences=True), K.LSTM(2), K.Dense(5)])
@@ -303,7 +303,7 @@ def test_example(tmp_path, monkeypatch, capsys):
     assert lc.load(destination).built
 
 
-def test_how_weights_began_leaves_no_trace():
+def test_conversion_does_not_add_the_forget_bias_again():
     model = lc.Sequential([lc.layers.Input((None, 4)), lc.layers.LSTM(3, forget_bias=2.0)])
     theirs = to_keras(model)
     assert theirs.layers[0].cell.unit_forget_bias
@@ -378,7 +378,7 @@ def test_stateful():
         to_keras(ours)
 
 
-def seen(layers, shape=(None, 4)):
+def chain(layers, shape=(None, 4)):
     return lambda: keras.Sequential([keras.Input(shape), *layers()])
 
 
@@ -419,36 +419,36 @@ class OwnModel(keras.Model):
 
 
 REFUSED = {
-    "GRU": (seen(lambda: [K.GRU(3)]), "GRU 'gru.*only LSTMs"),
-    "Masking": (seen(lambda: [K.Masking(), K.LSTM(3)]), "Masking.*pass mask="),
-    "Activation": (seen(lambda: [K.Activation("relu")]), "Activation.*give the Dense"),
-    "Flatten": (seen(lambda: [K.Flatten()], (3, 4)), "Flatten"),
-    "subclass": (seen(lambda: [OwnLSTM(3)]), "OwnLSTM.*custom class"),
-    "activation": (seen(lambda: [K.LSTM(3, activation="gelu")]), "activation.*'gelu'"),
-    "dense activation": (seen(lambda: [K.Dense(3, "elu")]), "Dense.*activation.*'elu'"),
-    "object": (seen(lambda: [K.LSTM(3, activation=K.LeakyReLU())]), "activation.*LeakyReLU"),
+    "GRU": (chain(lambda: [K.GRU(3)]), "GRU 'gru.*only LSTMs"),
+    "Masking": (chain(lambda: [K.Masking(), K.LSTM(3)]), "Masking.*pass mask="),
+    "Activation": (chain(lambda: [K.Activation("relu")]), "Activation.*give the Dense"),
+    "Flatten": (chain(lambda: [K.Flatten()], (3, 4)), "Flatten"),
+    "subclass": (chain(lambda: [OwnLSTM(3)]), "OwnLSTM.*custom class"),
+    "activation": (chain(lambda: [K.LSTM(3, activation="gelu")]), "activation.*'gelu'"),
+    "dense activation": (chain(lambda: [K.Dense(3, "elu")]), "Dense.*activation.*'elu'"),
+    "object": (chain(lambda: [K.LSTM(3, activation=K.LeakyReLU())]), "activation.*LeakyReLU"),
     "regularizer": (
-        seen(lambda: [K.Dense(3, kernel_regularizer=keras.regularizers.OrthogonalRegularizer())]),
+        chain(lambda: [K.Dense(3, kernel_regularizer=keras.regularizers.OrthogonalRegularizer())]),
         "kernel_regularizer.*OrthogonalRegularizer",
     ),
     "constraint": (
-        seen(lambda: [K.LSTM(3, recurrent_constraint="non_neg")]),
+        chain(lambda: [K.LSTM(3, recurrent_constraint="non_neg")]),
         "recurrent_constraint.*NonNeg",
     ),
     "axis of a constraint": (
-        seen(lambda: [K.Dense(3, kernel_constraint=keras.constraints.MaxNorm(axis=1))]),
+        chain(lambda: [K.Dense(3, kernel_constraint=keras.constraints.MaxNorm(axis=1))]),
         "kernel_constraint.*axis=0",
     ),
     "activity": (
-        seen(lambda: [K.LSTM(3, activity_regularizer="l2")]),
+        chain(lambda: [K.LSTM(3, activity_regularizer="l2")]),
         "activity_regularizer",
     ),
     "merge": (
-        seen(lambda: [K.Bidirectional(K.LSTM(3), merge_mode=None)]),
+        chain(lambda: [K.Bidirectional(K.LSTM(3), merge_mode=None)]),
         "merge_mode=None",
     ),
     "backward layer": (
-        seen(
+        chain(
             lambda: [
                 K.Bidirectional(
                     K.LSTM(3),
@@ -459,34 +459,34 @@ REFUSED = {
         "Bidirectional.*another activation",
     ),
     "bidirectional stack": (
-        seen(lambda: [K.Bidirectional(K.RNN([K.LSTMCell(3), K.LSTMCell(3)]))]),
+        chain(lambda: [K.Bidirectional(K.RNN([K.LSTMCell(3), K.LSTMCell(3)]))]),
         "stack of cells in each direction",
     ),
-    "units": (seen(lambda: [K.RNN([K.LSTMCell(3), K.LSTMCell(4)])]), "same units"),
+    "units": (chain(lambda: [K.RNN([K.LSTMCell(3), K.LSTMCell(4)])]), "same units"),
     "dropout of cells": (
-        seen(lambda: [K.RNN([K.LSTMCell(3), K.LSTMCell(3, dropout=0.1)])]),
+        chain(lambda: [K.RNN([K.LSTMCell(3), K.LSTMCell(3, dropout=0.1)])]),
         "StackedRNNCells.*dropout",
     ),
     "return_state": (side, "functional.*output_layers"),
-    "groups": (seen(lambda: [K.Conv1D(4, 2, groups=2)]), "groups=1, got 2"),
-    "keepdims": (seen(lambda: [K.GlobalMaxPooling1D(keepdims=True)]), "keepdims=False"),
+    "groups": (chain(lambda: [K.Conv1D(4, 2, groups=2)]), "groups=1, got 2"),
+    "keepdims": (chain(lambda: [K.GlobalMaxPooling1D(keepdims=True)]), "keepdims=False"),
     "channels": (
-        seen(lambda: [K.MaxPooling1D(data_format="channels_first")], (4, 4)),
+        chain(lambda: [K.MaxPooling1D(data_format="channels_first")], (4, 4)),
         "data_format='channels_last'",
     ),
-    "axis": (seen(lambda: [K.LayerNormalization(axis=1)], (4, 4)), "axis=-1, got 1"),
-    "half": (seen(lambda: [K.Dense(3, dtype="float16")]), "float32 or float64, got 'float16'"),
-    "mixed": (seen(lambda: [K.Dense(3, dtype="mixed_float16")]), "got 'mixed_float16'"),
+    "axis": (chain(lambda: [K.LayerNormalization(axis=1)], (4, 4)), "axis=-1, got 1"),
+    "half": (chain(lambda: [K.Dense(3, dtype="float16")]), "float32 or float64, got 'float16'"),
+    "mixed": (chain(lambda: [K.Dense(3, dtype="mixed_float16")]), "got 'mixed_float16'"),
     "two types": (
-        seen(lambda: [K.Dense(3), K.Dense(3, dtype="float64")]),
+        chain(lambda: [K.Dense(3), K.Dense(3, dtype="float64")]),
         "one dtype, got float32, float64",
     ),
     "mask": (
-        seen(lambda: [K.Embedding(9, 4, mask_zero=True), K.GlobalMaxPooling1D()], (None,)),
+        chain(lambda: [K.Embedding(9, 4, mask_zero=True), K.GlobalMaxPooling1D()], (None,)),
         "GlobalMaxPooling1D takes padding for data.*use load_keras_weights",
     ),
     "mask backwards": (
-        seen(
+        chain(
             lambda: [
                 K.Embedding(9, 4, mask_zero=True),
                 K.LSTM(3, go_backwards=True, return_sequences=True),
@@ -505,14 +505,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_has_no_counterpart_is_named(name):
+def test_models_without_a_counterpart_are_refused(name):
     make, message = REFUSED[name]
     with pytest.raises(ValueError, match=f"(?i){message}"):
         from_keras(make())
 
 
 @pytest.mark.parametrize("name", ["regularizer", "constraint", "activity"])
-def test_what_acts_while_training_can_be_left_out(name):
+def test_options_of_training_can_be_left_out(name):
     theirs = randomize(REFUSED[name][0]())
     x = np.random.default_rng(1).normal(size=(2, 5, 4)).astype("float32")
     close(from_keras(theirs, training=False).predict(x), theirs(x))
@@ -532,7 +532,7 @@ def test_what_acts_while_training_can_be_left_out(name):
         (lc.layers.Conv1D(3, 2, 2, dilation_rate=2), "both strides and dilation_rate"),
     ],
 )
-def test_what_keras_lacks_is_named(layer, message):
+def test_options_that_keras_lacks_are_named(layer, message):
     layer.name = "l"
     model = lc.Sequential([lc.layers.Input((None, 4)), layer])
     with pytest.raises(ValueError, match=f"layer 'l'.*{message}|{message}"):
@@ -588,7 +588,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
         from_keras(path)
 
 
-def test_names_of_a_stack_are_its_own():
+def test_names_of_the_layers_of_a_stack_are_unique():
     stack = [
         lc.layers.LSTM(3, num_layers=2, return_sequences=True, name="lstm"),
         lc.layers.Dense(2, name="lstm_0"),
@@ -614,7 +614,7 @@ def test_cells_of_a_stack_must_be_alike():
         from_keras(stack)
 
 
-def test_dropout_is_called_the_same():
+def test_dropout_has_the_same_name():
     layers = lc.layers
     for ours in (layers.LSTM(3, dropout=0.25), layers.RNN(layers.LSTMCell(3, dropout=0.25))):
         ours(np.zeros((1, 2, 4), np.float32))
@@ -652,7 +652,7 @@ def some_frozen():
 
 
 @pytest.mark.parametrize("how", ["model", "file"])
-def test_what_is_frozen_in_keras_is_frozen_here(how, tmp_path):
+def test_layers_frozen_in_keras_are_frozen_here(how, tmp_path):
     theirs = some_frozen()
     if how == "file":
         theirs.save(tmp_path / "model.keras")
@@ -662,11 +662,11 @@ def test_what_is_frozen_in_keras_is_frozen_here(how, tmp_path):
         values.size for name, values in ours.weights.items() if name not in ours.parameters.frozen
     )
     assert trained == sum(int(np.prod(part.shape)) for part in theirs.trainable_weights)
-    beginnings = ("lstm.", "both.", "each.", "in_frozen.")
+    prefixes = ("lstm.", "both.", "each.", "in_frozen.")
     assert ours.parameters.frozen == {
         name
         for name in ours.weights
-        if name.startswith(beginnings) or (name.startswith("rnn.") and name.endswith("_l0"))
+        if name.startswith(prefixes) or (name.startswith("rnn.") and name.endswith("_l0"))
     }
     # And back to Keras.
     back = to_keras(ours)

@@ -60,9 +60,9 @@ def torch_cases():
         value = torch.where(y, -torch.log(-torch.expm1(-absent)), absent)
         return value.mean()
 
-    there = np.zeros((ROWS, UNITS), bool)
-    there[np.arange(ROWS), np.arange(ROWS) % UNITS] = True
-    rows = [np.flatnonzero(row) for row in there]
+    present = np.zeros((ROWS, UNITS), bool)
+    present[np.arange(ROWS), np.arange(ROWS) % UNITS] = True
+    rows = [np.flatnonzero(row) for row in present]
     return {
         "mse": (losses.MeanSquaredError(), "logits", "numbers", f.mse_loss),
         "mae": (losses.MeanAbsoluteError(), "logits", "numbers", f.l1_loss),
@@ -120,7 +120,7 @@ def torch_cases():
         "presence": (
             losses.PresenceCrossentropy(True),
             "sequences",
-            (rows, there),
+            (rows, present),
             presence,
         ),
     }
@@ -133,7 +133,7 @@ TORCH_CASES = [
 
 
 @pytest.mark.parametrize("name", TORCH_CASES)
-def test_values_and_gradients_of_pytorch(name, rng):
+def test_values_and_gradients_are_those_of_pytorch(name, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     cases = torch_cases()
     assert sorted(cases) == sorted(TORCH_CASES)
@@ -205,10 +205,10 @@ KERAS_CASES = {
 }
 
 
-# Keras' own warning, about NumPy.
+# Keras warns about its own use of NumPy.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("name", KERAS_CASES)
-def test_values_of_keras(name, keras, rng):
+def test_values_are_those_of_keras(name, keras, rng):
     loss, output_kind, target_kind, kind, options = KERAS_CASES[name]
     data = draw(rng)
     y, outputs = data[target_kind].astype(np.float32), data[output_kind].astype(np.float32)

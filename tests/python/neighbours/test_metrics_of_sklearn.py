@@ -47,7 +47,7 @@ def test_areas(ties, weights, rng):
 
 
 @pytest.mark.parametrize("average", ["macro", "micro"])
-def test_areas_of_several(average, weights, rng):
+def test_areas_of_several_classes(average, weights, rng):
     labels = rng.integers(0, 4, ROWS)
     p = softmax(rng.standard_normal((ROWS, 4)) + np.eye(4)[labels])
     several = rng.integers(0, 2, (ROWS, 4))
@@ -75,7 +75,7 @@ def test_decisions(name, average, weights, rng):
     assert in_batches(kind(average=average), y, scores, weights) == pytest.approx(expected)
     if average == "binary":
         return
-    # Four classes; the last one does not occur, and one is never the target.
+    # Four classes; the last two are never the target, and the last is never predicted.
     labels = rng.integers(0, 2, ROWS)
     p = softmax(rng.standard_normal((ROWS, 4)) - [0, 0, 0, 99])
     expected = function(labels, p.argmax(axis=1))
@@ -86,7 +86,7 @@ def test_decisions(name, average, weights, rng):
     assert in_batches(kind(average=average), several, outputs, weights) == pytest.approx(expected)
 
 
-def test_figures_of_numbers(weights, rng):
+def test_figures_of_regression(weights, rng):
     y, p = rng.standard_normal((2, ROWS, 3))
     y[3, 1] = 0.0
     for metric, function in (
@@ -141,7 +141,7 @@ def compiled(units, activation, loss, functions):
 
 
 def expect(model, x, y, expected):
-    """Compare with functions of the outputs of `predict`, which differ by rounding."""
+    """Compare with functions of the outputs of `predict`, apart from rounding."""
     result = model.evaluate(x, y, batch_size=30, verbose=0)[1:]
     assert result == pytest.approx(expected, rel=1e-12)
 
@@ -204,7 +204,7 @@ def test_functions_get_what_scorers_pass_for_numbers(targets, rng):
     expect(quantiles, x, y, [f(y, p) for f in functions])
 
 
-def test_steps_past_the_end_are_not_given(rng):
+def test_steps_past_the_end_are_not_passed(rng):
     model = lc.Sequential(
         [layers.LSTM(3, return_sequences=True), layers.Dense(1, activation="sigmoid")],
         dtype="float64",
@@ -224,15 +224,15 @@ def test_steps_past_the_end_are_not_given(rng):
     assert accuracy == pytest.approx(expected)
 
 
-def test_what_is_not_defined_is_not_defined_there_either(rng):
-    """With one class, scikit-learn returns NaN with a warning, as here (before 1.6, an error)."""
+def test_undefined_figures_are_nan_in_scikit_learn_too(rng):
+    """As here, scikit-learn returns NaN with a warning (before 1.6, it raised an error)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert np.isnan(sk.roc_auc_score([1, 1], [0.1, 0.2]))
         assert np.isnan(sk.r2_score([1.0], [1.0]))
 
 
-def test_functions_come_back_by_name(rng, tmp_path):
+def test_functions_are_restored_by_name(rng, tmp_path):
     path = tmp_path / "model.safetensors"
     x, y = rng.standard_normal((ROWS, 3)), rng.integers(0, 2, ROWS)
     model = compiled(1, "sigmoid", "binary_crossentropy", [sk.f1_score, sk.roc_auc_score])
@@ -245,26 +245,26 @@ def test_functions_come_back_by_name(rng, tmp_path):
     assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
 
 
-def trained_on_nothing(units, activation, loss, wanted):
+def with_rate_zero(units, activation, loss, wanted):
     model = lc.Sequential([layers.Dense(units, activation)], dtype="float64", seed=2)
     model.compile(lc.optimizers.SGD(0.0), loss, wanted)
     return model
 
 
-def test_functions_that_cannot_fit_are_found_before_a_step(rng):
+def test_functions_that_do_not_suit_are_found_before_a_step(rng):
     x, y = rng.standard_normal((30, 4)), np.arange(30) % 3
     for function, message in (
         (sk.f1_score, "'f1_score': Target is multiclass but average='binary'"),
         (sk.roc_auc_score, "'roc_auc_score': multi_class must be in"),
         (sk.confusion_matrix, "'confusion_matrix' must return a number"),
     ):
-        model = trained_on_nothing(3, "softmax", "sparse_categorical_crossentropy", [function])
+        model = with_rate_zero(3, "softmax", "sparse_categorical_crossentropy", [function])
         with pytest.raises((ValueError, TypeError), match=message):
             model.fit(x, y, verbose=0)
         assert model.optimizer.iterations == 0
 
 
-def test_functions_that_fit_are_not_refused(rng):
+def test_functions_that_suit_are_not_refused(rng):
     """Every scorer's function, with outputs that suit it."""
     x, y = rng.standard_normal((60, 4)), np.arange(60) % 3
     several = [
@@ -289,7 +289,7 @@ def test_functions_that_fit_are_not_refused(rng):
         sk.average_precision_score,
         sk.brier_score_loss,
     ]
-    amounts = [
+    numbers = [
         sk.r2_score,
         sk.explained_variance_score,
         sk.max_error,
@@ -309,16 +309,16 @@ def test_functions_that_fit_are_not_refused(rng):
         (3, "softmax", "categorical_crossentropy", np.eye(3)[y], several),
         (2, "softmax", "sparse_categorical_crossentropy", y % 2, two),
         (1, "sigmoid", "binary_crossentropy", y % 2, two),
-        (1, None, "mse", rng.standard_normal(60), amounts),
+        (1, None, "mse", rng.standard_normal(60), numbers),
         (1, "sigmoid", "mse", y + 1.0, positive),
     ):
         for function in functions:
-            model = trained_on_nothing(units, activation, loss, [function])
+            model = with_rate_zero(units, activation, loss, [function])
             loss_value, figure = model.evaluate(x, targets, verbose=0)
             assert np.isfinite([loss_value, figure]).all()
 
 
-def test_percentages_are_shares_beside_keras(rng):
+def test_percentage_errors_are_fractions_unlike_keras(rng):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     y, p = rng.uniform(1, 2, (50, 3)), rng.uniform(1, 2, (50, 3))
@@ -328,18 +328,18 @@ def test_percentages_are_shares_beside_keras(rng):
     assert 100 * metric.result() == pytest.approx(float(theirs(y, p)), rel=1e-5)  # in float32
 
 
-def test_metrics_of_keras_forget_the_epoch_before(rng):
+def test_metrics_of_keras_are_reset_before_each_epoch(rng):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras")
     x, y = rng.standard_normal((40, 4)), np.arange(40) % 3
     theirs = keras.metrics.SparseCategoricalAccuracy(name="theirs")
     entropy = keras.metrics.SparseCategoricalCrossentropy()
-    model = trained_on_nothing(
+    model = with_rate_zero(
         3, "softmax", "sparse_categorical_crossentropy", ["accuracy", theirs, entropy]
     )
     history = model.fit(x[:25], y[:25], 8, 3, 0, validation_data=(x[25:], y[25:])).history
     for start in ("", "val_"):
-        # Scikit-learn's are computed in float32.
+        # Keras computes its metrics in float32.
         assert history[f"{start}theirs"] == pytest.approx(history[f"{start}accuracy"], rel=1e-6)
         own = history[f"{start}sparse_categorical_crossentropy"]
         assert own == pytest.approx(history[f"{start}loss"], rel=1e-6)
