@@ -18,7 +18,7 @@ struct Sizes {
   std::int64_t rows, steps, asked, units, columns;
 };
 
-// Rows with lengths 0, all and others, NaN past them.
+// Rows of length 0, of all steps and of others, with NaN past their ends.
 template <class T>
 struct Case {
   Sizes size;
@@ -145,7 +145,7 @@ void check_case(const Case<T>& c) {
   }
   const ThreadCount one(1);
   const Result<T> result = run(c);
-  // Sums of up to some hundred products, and scores of some units' size in an exponential.
+  // Sums of up to a few hundred products, and exponentials of scores of a few units.
   const double close = tolerance<T>(2e-5, 2e-13);
   CHECK_ARRAYS_CLOSE(result.weights, expected.weights, close);
   CHECK_ARRAYS_CLOSE(result.context, expected.context, close);
@@ -165,7 +165,7 @@ void check_case(const Case<T>& c) {
   }
 }
 
-// The context of query s of row n, computed without the other rows, queries and padding.
+// The context of query s of row n, computed without other rows, other queries or padding.
 std::vector<float> alone(const Case<float>& c, std::int64_t n, std::int64_t s) {
   const auto& [rows, steps, asked, units, columns] = c.size;
   const std::int64_t length = c.lengths[n];
@@ -214,7 +214,7 @@ TEST("attention without rows, steps or queries") {
   }
 }
 
-TEST("attention refuses what does not fit and writes nothing") {
+TEST("attention refuses arguments that do not fit and writes nothing") {
   const std::vector<float> keys(24, 1.0f), queries(8, 1.0f), values(18, 1.0f), v(4, 1.0f);
   std::vector<float> weights(6, 99.0f), context(6, 99.0f);
   const auto forward = [&](double scale, const Ids& lengths, const Ids& query_lengths, std::int64_t width) {
