@@ -213,8 +213,8 @@ class Intake:
             place, value = self._first(lost, array, name, where)
             warnings.warn(
                 f"{name}: {int(lost.sum())} of {array.size} values became infinite, since {dtype} "
-                f"ends at {np.finfo(dtype).max:.2g}; the first is {name}{place} = {value:.3g}. "
-                "Scale the data, or make the model with dtype='float64'",
+                f"holds at most {np.finfo(dtype).max:.2g}; the first is {name}{place} = "
+                f"{value:.3g}. Scale the data, or make the model with dtype='float64'",
                 RuntimeWarning,
                 stacklevel=_levels_to_the_caller(),
             )

@@ -304,7 +304,7 @@ def _panels(
         names = [metrics] if isinstance(metrics, str) else list(metrics)
         for name in names:
             if name not in there:
-                raise ValueError(f"metrics: expected names out of {', '.join(there)}, got {name!r}")
+                raise ValueError(f"metrics: expected names among {', '.join(there)}, got {name!r}")
     if not names:
         raise ValueError("history: expected at least one epoch of at least one metric, got none")
     return names

@@ -1,5 +1,5 @@
-// What a program that uses lstmcore needs: a configuration, weights, a stream. One unit with known weights, so that the
-// number that comes out can be checked by hand.
+// A small program that uses lstmcore: a configuration, weights and a stream. It has one unit with known weights, whose
+// output is compared with the equations.
 #include <cmath>
 #include <cstdio>
 #include <lstmcore/cpu.hpp>

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <cstddef>
 
-// glibc lets a program put its own functions in the place of these, and keeps the original ones under other names. The
-// sanitizers have replaced them already.
+// glibc lets a program replace these functions, and provides the original ones under other names. The sanitizers have
+// already replaced them.
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 namespace {

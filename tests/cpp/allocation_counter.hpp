@@ -1,7 +1,7 @@
-// How often this program has asked for memory.
+// The number of allocations of this program.
 #pragma once
 
-/// Calls of malloc and its relatives so far, by any thread; what `new` asks for goes through them. Always 0 where they
-/// cannot be replaced: `allocations_are_counted` says whether they can.
+/// Calls of malloc and its relatives so far, by any thread, including those of `new`. Always 0 where they cannot be
+/// replaced: `allocations_are_counted` says whether they can.
 long allocations();
 bool allocations_are_counted();

@@ -1,12 +1,12 @@
-// A small test kit: TEST("name") { ... } registers a test, the CHECK macros record failures and go on.
+// A small test kit: TEST("name") { ... } registers a test; the CHECK macros record failures and continue.
 //
 //   CHECK(condition)                            CHECK_EQUAL(actual, expected)
-//   CHECK_CLOSE(actual, expected, relative)     |actual - expected| <= relative * |expected|; NaN never is close
+//   CHECK_CLOSE(actual, expected, relative)     |actual - expected| <= relative * |expected|; NaN is never close
 //   CHECK_ARRAYS_CLOSE(actual, expected, relative)   containers; relative to the largest entry of `expected`
 //   CHECK_SAME_BITS(actual, expected)           containers of trivial elements, compared byte by byte
-//   CHECK_THROWS(expression, "substring")       throws a std::exception whose message holds the substring
+//   CHECK_THROWS(expression, "substring")       throws a std::exception whose message contains the substring
 //
-// A `check::Context` on the stack says in every failure what the loop around it is at.
+// A `check::Context` on the stack adds its text to every failure, to say which iteration of a loop failed.
 #pragma once
 
 #include <cmath>
@@ -30,7 +30,7 @@ struct Case {
 struct Registry {
   std::vector<Case> cases;
   std::vector<std::string> contexts;
-  int failures = 0;  // of the test that runs
+  int failures = 0;  // of the current test
 };
 
 inline Registry& registry() {
@@ -119,7 +119,7 @@ void arrays_close(const char* file, int line, const Actual& actual, const Expect
 
 template <class Actual, class Expected>
 void same_bits(const char* file, int line, const Actual& actual, const Expected& expected, const char* expression) {
-  static_assert(sizeof(*actual.data()) == sizeof(*expected.data()), "elements of one size");
+  static_assert(sizeof(*actual.data()) == sizeof(*expected.data()), "elements of the same size");
   if (actual.size() != expected.size()) {
     return fail(
         file, line,
@@ -140,7 +140,8 @@ void throws(const char* file, int line, Expression&& expression, const char* sub
     expression();
   } catch (const std::exception& error) {
     if (std::string(error.what()).find(substring) == std::string::npos) {
-      fail(file, line, std::string(source) + " throws '" + error.what() + "', which does not name '" + substring + "'");
+      fail(file, line,
+           std::string(source) + " throws '" + error.what() + "', which does not contain '" + substring + "'");
     }
     return;
   }

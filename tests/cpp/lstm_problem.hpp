@@ -1,7 +1,7 @@
 // An LSTM call with all its data, run by the engine or by the reference.
 //
-// What a call must not look at (x and dy past a row's length) holds NaN, and so does everything that it must write, so
-// that an entry read or left out in error shows.
+// x and dy hold NaN past a row's length, where a call must not read, and outputs hold NaN until they are written, so
+// that a wrong read or a missing write shows.
 #pragma once
 
 #include <cmath>
@@ -25,7 +25,7 @@ struct Shape {
   std::vector<std::int64_t> lengths{};              // empty: absent
   std::vector<std::vector<std::int64_t>> resets{};  // the steps of each row; empty: absent
   bool initial_state = true;
-  std::vector<std::vector<std::int64_t>> missing{};  // the steps of each row that a mask passes over; empty: absent
+  std::vector<std::vector<std::int64_t>> missing{};  // the steps of each row that a mask excludes; empty: absent
 };
 
 inline lstmcore::LstmConfig lstm_config(Index C, Index H, Index L = 1) {
@@ -122,7 +122,7 @@ struct Problem {
   }
 };
 
-/// Everything that a forward and a backward return.
+/// All outputs of a forward and a backward.
 template <class T>
 struct Result {
   std::vector<T> y, h, c;
@@ -142,7 +142,7 @@ Problem<T> make_problem(const Shape& shape, std::uint64_t seed = 1) {
   const Index H = p.config.hidden_size, S = p.config.state_size(), C = p.config.input_size, Y = p.config.output_size();
   for (Index cell = 0; cell < p.cells(); ++cell) {
     const Index width = p.config.layer_input_size(cell / p.config.directions());
-    // Gates between flat and saturated, so that every factor of the gradient counts.
+    // Weights for which gates are neither linear nor saturated, so that every factor of the gradient counts.
     p.weight_ih.push_back(random_values<T>(4 * H * width, seed + 10 * cell + 1, 1.5 / std::sqrt(double(width))));
     p.weight_hh.push_back(random_values<T>(4 * H * S, seed + 10 * cell + 2, 1.5 / std::sqrt(double(S))));
     p.bias.push_back(random_values<T>(4 * H, seed + 10 * cell + 3));
@@ -277,7 +277,7 @@ struct Outputs {
   Outputs& operator=(const Outputs&) = delete;
 };
 
-/// Forward of inference: no dropout.
+/// An inference forward, without dropout.
 template <class T>
 Result<T> infer(const Problem<T>& p) {
   Outputs<T> out(p);
@@ -285,7 +285,7 @@ Result<T> infer(const Problem<T>& p) {
   return out.result;
 }
 
-/// Forward of training and backward.
+/// A training forward and its backward.
 template <class T>
 Result<T> train(const Problem<T>& p) {
   Outputs<T> out(p);

@@ -1,5 +1,5 @@
-// The shapes that the engine is compared with the reference on. V is the number of vector lanes of the instruction set
-// in use, so that every set meets its own edges.
+// The shapes on which the engine is compared with the reference. V is the number of vector lanes of the instruction set
+// in use, so that every set is tested around its own vector length.
 #pragma once
 
 #include <vector>
@@ -10,15 +10,15 @@
 /// Sizes around the engine's vectors, panels and tiles.
 inline std::vector<Shape> size_shapes(Index V) {
   std::vector<Shape> all;
-  all.push_back({"the smallest there is", lstm_config(1, 1), 1, 1});
+  all.push_back({"the smallest", lstm_config(1, 1), 1, 1});
   all.push_back({"one input feature, H below a vector", lstm_config(1, V - 1), 2, 5});
   all.push_back({"H one vector", lstm_config(3, V), 2, 5});
   all.push_back({"H one above a vector", lstm_config(5, V + 1), 3, 5});
   all.push_back({"H four whole vectors", lstm_config(V, 4 * V), 4, 4});
-  all.push_back({"H no multiple, many blocks", lstm_config(7, 5 * V + 3), 3, 4});
+  all.push_back({"H not a multiple of V, many blocks", lstm_config(7, 5 * V + 3), 3, 4});
   all.push_back({"one row: several panels at once", lstm_config(9, 9 * V + 2), 1, 6});
   all.push_back({"two rows: several panels at once", lstm_config(9, 9 * V + 2), 2, 6});
-  // Tile heights are 2, 3, 4, 6, 8 and 12: of these row counts each leaves another remainder.
+  // Tile heights are 2, 3, 4, 6, 8 and 12, so that each of these row counts leaves another remainder.
   for (Index rows : {3, 5, 7, 11, 13, 17, 25}) {
     all.push_back({"tile remainder of " + std::to_string(rows) + " rows", lstm_config(6, 2 * V + 1), rows, 3});
   }
@@ -81,7 +81,7 @@ inline std::vector<Shape> option_shapes(Index V) {
   return all;
 }
 
-/// Every variant of the cell, where it meets everything else.
+/// Every variant of the cell, combined with the other options.
 inline std::vector<Shape> variant_shapes(Index V) {
   const std::vector<std::int64_t> ragged = {3, 6, 0, 1, 5, 6, 2};
   const std::vector<std::vector<std::int64_t>> resets = {{1}, {0, 3}, {2}, {}, {4, 5}, {1, 2, 3}, {1}};

@@ -1,5 +1,5 @@
-// A direction for an LSTM call, and the derivatives along it. A direction is a problem too: its arrays are the tangents
-// of another's.
+// A direction for an LSTM call, and the derivatives along it. A direction is stored as a Problem: its arrays are the
+// tangents of another problem's arrays.
 #pragma once
 
 #include <lstmcore/tangent.hpp>
@@ -12,7 +12,7 @@ Problem<T> make_direction(const Shape& shape, std::uint64_t seed = 77) {
   return make_problem<T>(shape, seed);
 }
 
-/// Calls visit(array of a, array of b) for all of them.
+/// Calls visit(array of a, array of b) for each pair of arrays.
 template <class A, class B, class Visit>
 void visit_arrays(A& a, const B& b, Visit&& visit) {
   for (std::size_t cell = 0; cell < a.weight_ih.size(); ++cell) {
@@ -35,7 +35,7 @@ void visit_arrays(A& a, const B& b, Visit&& visit) {
   visit(a.dc, b.dc);
 }
 
-/// The same for results; `b` tells whether there are gradients by biases.
+/// The same for results; gradients with respect to biases are visited if `b` has them.
 template <class A, class B, class Visit>
 void visit_results(A& a, const B& b, Visit&& visit) {
   visit("y", a.y, b.y);
@@ -47,7 +47,7 @@ void visit_results(A& a, const B& b, Visit&& visit) {
   for (std::size_t cell = 0; cell < a.dweight_ih.size(); ++cell) {
     visit("dweight_ih", a.dweight_ih[cell], b.dweight_ih[cell]);
     visit("dweight_hh", a.dweight_hh[cell], b.dweight_hh[cell]);
-    if (!std::isnan(b.dbias[cell].front())) visit("dbias", a.dbias[cell], b.dbias[cell]);  // there is one
+    if (!std::isnan(b.dbias[cell].front())) visit("dbias", a.dbias[cell], b.dbias[cell]);  // NaN: the cell has no bias
     if (!a.dpeephole.empty()) visit("dpeephole", a.dpeephole[cell], b.dpeephole[cell]);
     if (!a.dweight_hr.empty()) visit("dweight_hr", a.dweight_hr[cell], b.dweight_hr[cell]);
     if (a.dgain_ih.empty()) continue;
@@ -72,7 +72,7 @@ struct DualResult {
   Result<T> value, tangent;
 };
 
-/// Forward and backward with tangents. With `random` false, without dropout and with zoneout's expectation.
+/// Forward and backward with tangents. If `random` is false, there is no dropout, and zoneout uses its expectation.
 template <class T>
 DualResult<T> differentiate(const Problem<T>& p, const Problem<T>& direction, bool random = true) {
   Outputs<T> value(p), tangent(direction);

@@ -15,20 +15,20 @@ struct Variant {
   }
 };
 
-/// Whether something in a training forward belongs to a place in the batch.
+/// Whether a training forward draws random masks, which depend on a row's place in the batch.
 inline bool has_random_masks(const lstmcore::LstmConfig& config) {
   return config.dropout > 0 || config.input_dropout > 0 || config.recurrent_dropout > 0 || config.weight_dropout > 0 ||
          config.zoneout_h > 0 || config.zoneout_c > 0;
 }
 
-/// How much larger than others' the errors of a cell may be: gates above 1 let them grow from step to step.
+/// Factor by which the tolerances of a cell are larger: gates above 1 let errors grow from step to step.
 inline double growth(const lstmcore::LstmConfig& config) {
   using lstmcore::LstmFunction;
   const LstmFunction gate = config.gate_activation.function;
   const bool bounded =
       gate == LstmFunction::sigmoid || gate == LstmFunction::tanh || gate == LstmFunction::hard_sigmoid;
-  const double products = config.proj_size > 0 ? 2.0 : 1.0;  // in a row, at every step
-  // What is divided by a small spread has its rounding divided too.
+  const double products = config.proj_size > 0 ? 2.0 : 1.0;  // one after the other, at every step
+  // Division by a small standard deviation amplifies rounding.
   const double norms = config.layer_norm ? 3.0 : 1.0;
   return bounded ? products * norms : 10.0;
 }
@@ -57,7 +57,7 @@ inline std::vector<Variant> variants() {
          c.zoneout_h = c.zoneout_c = c.recurrent_dropout = 0.25;
          c.proj_clip = 0.5;
        }},
-      // A spread of c that is small compared with epsilon would multiply all rounding: two or three units may have one.
+      // A larger epsilon, since two or three units may have a small spread of c, which would amplify all rounding.
       {"layer norms",
        [](Config& c) {
          c.layer_norm = true;
@@ -128,7 +128,7 @@ inline std::vector<Variant> variants() {
   };
   for (const auto& [name, function] : functions) {
     const lstmcore::LstmActivation activation = function;
-    // Gates above 1 let errors grow from step to step; a bound of c keeps them comparable.
+    // Gates above 1 let errors grow from step to step; a bound of c limits them.
     all.push_back({name + " for the gates", [=](Config& c) {
                      c.gate_activation = activation;
                      c.cell_clip = 1.0;

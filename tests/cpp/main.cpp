@@ -1,4 +1,4 @@
-// Runs every test, or those whose "file: name" holds one of the arguments.
+// Runs every test, or those whose "file: name" contains one of the arguments.
 #include <algorithm>
 #include <cstdlib>
 #include <lstmcore/cpu.hpp>

@@ -1,4 +1,4 @@
-// What the tests of model files share: temporary files, and checks that a file is refused.
+// Helpers for the tests of model files: temporary files, and checks that a file is refused.
 #pragma once
 
 #include <cstdio>
@@ -14,7 +14,7 @@
 /// Folder of the files that Python wrote.
 inline const std::string golden = LSTMCORE_GOLDEN;
 
-/// A file that is removed at the end of the test. No other has its name, since programs of tests run side by side.
+/// A file that is removed at the end of the test. No other process uses its name.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& bytes) {
@@ -44,7 +44,7 @@ inline void refused(const ModelFileMaker& maker, const char* text) {
   CHECK_THROWS(lstmcore::ModelFile(file.path()), file.path().c_str());
 }
 
-/// The same with one replacement in one part of a good file.
+/// The same for a good file with one replacement in one part.
 inline void refused(std::string ModelFileMaker::* part, const char* from, const char* to, const char* text) {
   const check::Context context(std::string(from) + " -> " + to);
   ModelFileMaker maker;
@@ -62,7 +62,7 @@ inline void check_truncations(const std::string& bytes) {
   CHECK_THROWS(lstmcore::ModelFile(longer.path()), "belong to no tensor");
 }
 
-/// One bit of each byte flipped: an error or, in a name for example, another good file; never anything else.
+/// One bit of each byte flipped: an error or, for example in a name, another good file; never anything else.
 inline void check_damages(const ModelFileMaker& maker) {
   const std::string bytes = maker.bytes();
   const std::size_t data = bytes.size() - maker.data().size();

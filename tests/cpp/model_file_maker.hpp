@@ -24,7 +24,7 @@ inline std::string replaced(std::string text, const std::string& from, const std
   return text.replace(at, from.size(), to);
 }
 
-/// The text as JSON has it between quotes.
+/// The text, escaped for a JSON string.
 inline std::string escaped(const std::string& text) {
   std::string result;
   for (const char letter : text) {
@@ -66,7 +66,7 @@ struct ModelFileMaker {
       R"( "layers": [@walk, @out], "training": @training, "checksum": @checksum})";
   std::string training = "null";
   std::string checksum{};                         // empty: the correct one
-  std::string header{};                           // empty: the one that belongs to the tensors
+  std::string header{};                           // empty: the one that fits the tensors
   std::map<std::string, std::string> contents{};  // bytes of tensors with other values
 
   static std::size_t element_size(const Tensor& tensor) {

@@ -1,4 +1,4 @@
-"""Check that the objects of one instruction set keep to themselves.
+"""Check that the objects of one instruction set define no symbols that others might use.
 
 Usage: nm_test.py NM ISA OBJECT...
 
@@ -20,7 +20,7 @@ WEAK = "VvWwu"
 
 
 def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
-    """Kind and demangled name of every symbol that the object defines and others can see."""
+    """Return the kind and demangled name of every symbol that the object exports."""
     output = subprocess.run(
         [nm, "--demangle", "--defined-only", "--extern-only", path],
         check=True,
@@ -36,22 +36,22 @@ def defined_symbols(nm: str, path: str) -> list[tuple[str, str]]:
 
 
 def runs_before_main(path: str) -> bool:
-    """Whether the object has a section of constructors: its name would be in the file."""
+    """Return whether the object has a section of constructors; the file would contain its name."""
     with open(path, "rb") as file:
         content = file.read()
     return b".init_array" in content or b".ctors" in content
 
 
 def is_inside(name: str, isa: str) -> bool:
-    """Whether a demangled name belongs to one of the two namespaces."""
-    # A function template's begins with its return type, a vtable's with words: what stands last
-    # before any bracket counts.
+    """Return whether a demangled name belongs to one of the two namespaces."""
+    # The name of a function template follows its return type, and that of a vtable follows words:
+    # take the last word before any bracket.
     qualified = re.split(r"[<(]", name)[0].split()[-1]
     return qualified.startswith((f"lstmcore::{isa}::", f"lstmcore_eigen_{isa}::"))
 
 
 def problems_of_object(nm: str, isa: str, path: str) -> list[str]:
-    """What is wrong with one object by itself."""
+    """Return the problems of a single object."""
     found = [
         f"a symbol ({kind}) outside the two namespaces: {name}"
         for kind, name in defined_symbols(nm, path)
@@ -63,7 +63,7 @@ def problems_of_object(nm: str, isa: str, path: str) -> list[str]:
 
 
 def problems_of_exports(strong: list[str], isa: str) -> list[str]:
-    """What is wrong with the strong symbols of all objects together."""
+    """Return the problems of the strong symbols of all objects together."""
     table = f"lstmcore::{isa}::kernel_table()"
     part = re.compile(rf"lstmcore::{isa}::put_\w+\(lstmcore::kernels::KernelTable&\)")
     found = [
@@ -79,7 +79,7 @@ def problems_of_exports(strong: list[str], isa: str) -> list[str]:
 
 
 def main(nm: str, isa: str, *paths: str) -> int:
-    """Print what is wrong; the exit status says whether anything is."""
+    """Print the problems; return 1 if there are any, or no objects."""
     strong = [
         name for path in paths for kind, name in defined_symbols(nm, path) if kind not in WEAK
     ]

@@ -1,4 +1,4 @@
-// What the tests of the training operations share: views of vectors, types.
+// Helpers for the tests of the training operations: views of vectors, tolerances, thread counts.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// What the tests of LSTMs in a lower precision share: precisions and units to test, and ways to run a sequence.
+// Helpers for the tests of LSTMs in a lower precision: precisions and units to test, and ways to run a sequence.
 #pragma once
 
 #include <algorithm>
@@ -49,7 +49,7 @@ inline std::vector<Setting> settings() {
           {lstmcore::Precision::bf16, false},   {lstmcore::Precision::int8, false}};
 }
 
-/// One of each kind of arithmetic, for tests that take long: three terms take the same code as two.
+/// One of each kind of arithmetic, for long tests: three terms run the same code as two.
 inline std::vector<Setting> few_settings() {
   return {{lstmcore::Precision::bf16x2, true},
           {lstmcore::Precision::int8, true},
@@ -58,7 +58,7 @@ inline std::vector<Setting> few_settings() {
           {lstmcore::Precision::int8, false}};
 }
 
-/// Calls body(setting) for each, with its unit in place.
+/// Calls body(setting) for each, with its unit in use.
 template <class Body>
 void for_each(const std::vector<Setting>& settings, Body&& body) {
   for (const Setting& setting : settings) {
@@ -81,7 +81,7 @@ inline Problem<float> make(const Shape& shape, lstmcore::Precision precision) {
 
 inline Index lanes() { return lstmcore::active_kernels<float>().lanes; }
 
-/// A sequence in calls of 1, 2, 7 and all further steps, each of which begins with the state of the one before.
+/// A sequence in calls of 1, 2, 7 and all further steps, each of which begins with the state of the previous one.
 inline Result<float> in_several_calls(const Problem<float>& p) {
   const lstmcore::Lstm<float> lstm(p.config, p.weights(), p.precision);
   Outputs<float> out(p);

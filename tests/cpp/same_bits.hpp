@@ -1,4 +1,4 @@
-// What the tests that compare bits share.
+// Helpers for the tests that compare bits.
 #pragma once
 
 #include <vector>

@@ -1,12 +1,12 @@
-// The number of threads, for a block.
+// The number of threads, for the duration of a scope.
 #pragma once
 
 #include <lstmcore/cpu.hpp>
 
 #include "runtime/threads.hpp"
 
-/// Sets the number of threads, which share the work however busy the machine is; `part_after` meetings of a step they
-/// leave the rest to one of them.
+/// Sets the number of threads until the end of the scope. However busy the machine is, they share the work, but after
+/// `part_after` meetings they part and leave the rest to one of them.
 class ThreadCount {
  public:
   explicit ThreadCount(int count, int part_after = lstmcore::never_part) : before_(lstmcore::get_num_threads()) {

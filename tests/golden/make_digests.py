@@ -1,4 +1,4 @@
-"""Write digests.json: digests of two hundred random configurations, for each instruction set here.
+"""Write digests.json: digests of two hundred random configurations, for each instruction set.
 
 Run it when results change on purpose, on a processor that has them all, and say in the commit why
 they changed: ``python tests/golden/make_digests.py``.
@@ -13,11 +13,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "python" / "golden_runs.py"
 
-kept = {}
+digests = {}
 for isa in ("baseline", "avx2", "avx512"):
     environment = {**os.environ, "LSTMCORE_ISA": isa}
     written = subprocess.run([sys.executable, str(RUNS)], env=environment, check=True, stdout=-1)
     result = json.loads(written.stdout)
     assert result["isa"] == isa
-    kept[isa] = result["digests"]
-(HERE / "digests.json").write_text(json.dumps(kept, indent=0) + "\n")
+    digests[isa] = result["digests"]
+(HERE / "digests.json").write_text(json.dumps(digests, indent=0) + "\n")

@@ -1,4 +1,4 @@
-"""Writes the golden files from PyTorch: run by hand when a case is added, with torch installed.
+"""Write the golden files from PyTorch; run it by hand when a case is added, with torch installed.
 
     python tests/golden/make_golden.py
 
@@ -16,14 +16,14 @@ FOLDER = Path(__file__).parent
 # name: (input, hidden, layers, bidirectional, batch, steps, lengths), each with its reason.
 CASES = {
     "one_layer": (3, 5, 1, False, 2, 6, None),  # H below a vector of every instruction set
-    "two_layers_bidirectional": (4, 9, 2, True, 3, 7, None),  # H no multiple of a vector
+    "two_layers_bidirectional": (4, 9, 2, True, 3, 7, None),  # H not a multiple of a vector
     "ragged": (2, 6, 1, True, 4, 8, (3, 8, 1, 5)),  # the reverse walk starts at each row's own end
     "long": (2, 4, 1, False, 1, 200, None),  # errors that grow with time
 }
 
 
 def engine_names(module: torch.nn.LSTM) -> dict[str, torch.Tensor]:
-    """PyTorch's parameters under the engine's names; of the two biases the first."""
+    """Return PyTorch's parameters by the engine's names, with the first of the two biases."""
     return {
         name.replace("bias_ih", "bias"): parameter
         for name, parameter in module.named_parameters()
@@ -60,10 +60,10 @@ def lstm_case(seed: int, case: tuple) -> dict[str, np.ndarray]:
     weights = engine_names(module)
     arrays = {**data, **outputs, **seeds, **weights}
     gradients = {f"d{name}": tensor.grad for name, tensor in {**data, **weights}.items()}
-    kept = {name: tensor.detach().numpy() for name, tensor in {**arrays, **gradients}.items()}
+    stored = {name: tensor.detach().numpy() for name, tensor in {**arrays, **gradients}.items()}
     if lengths is not None:
-        kept["lengths"] = np.array(lengths)
-    return kept
+        stored["lengths"] = np.array(lengths)
+    return stored
 
 
 def training() -> dict[str, np.ndarray]:

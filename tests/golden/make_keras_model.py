@@ -1,4 +1,4 @@
-"""Write a model file with Keras 3, and what Keras predicts with it, for tests that have no Keras.
+"""Write a model file with Keras 3, and the predictions of Keras, for tests without Keras.
 
 To adopt a newer format of Keras' files, run it again and commit what it writes.
 """

@@ -1,4 +1,4 @@
-"""Write the model files that the C++ tests read, and what the models predict.
+"""Write the model files that the C++ tests read, and the predictions of the models.
 
 Run it again, and commit what it writes, when the format changes.
 """
@@ -13,13 +13,13 @@ FOLDER = Path(__file__).parent
 
 
 def example_input(batch: int, steps: int, features: int) -> np.ndarray:
-    """Numbers that C++ makes the same way, exact in binary."""
+    """Make numbers, exact in binary, in the same way as the C++ tests."""
     n, t, c = np.ogrid[:batch, :steps, :features]
     return ((5 * n + 7 * t + 3 * c) % 11 / 4 - 1.25).astype(np.float32)
 
 
 def example_ids(batch: int, steps: int) -> np.ndarray:
-    """Tokens that C++ makes the same way."""
+    """Make tokens in the same way as the C++ tests."""
     n, t = np.ogrid[:batch, :steps]
     return (5 * n + 7 * t) % 11
 
@@ -126,7 +126,7 @@ def attention_model() -> lc.Sequential:
 
 
 def additive_model() -> lc.Sequential:
-    """Attention of the other kind."""
+    """Additive attention, in float64."""
     model = lc.Sequential(
         [lc.layers.LSTM(4, return_sequences=True), lc.layers.Attention()], seed=5, dtype="float64"
     )
@@ -179,19 +179,19 @@ def quantized_model() -> lc.Sequential:
 
 
 def awkward_matrix() -> np.ndarray:
-    """Columns that are not easily rounded, of numbers that C++ makes the same way."""
+    """Make columns that are not easily rounded, in the same way as the C++ tests."""
     k, u = np.ogrid[:30, :27]
     digits = (7919 * k * k + 104729 * k * u + 31 * u) % 65521 - 32760
     values = np.ldexp(digits.astype(np.float32), 11 * np.minimum(u, 23) - 149)
     values[:, 24] = 0
-    values[:, 25] = k[:, 0] * 5 - 72.5  # the nearest multiples of the scale, 1, are two
+    values[:, 25] = k[:, 0] * 5 - 72.5  # halfway between two multiples of the scale, 1
     values[:, 26] = 1 - k[:, 0] % 2 * 2
     values[7, 25] = 127
     return values
 
 
 def rounding_model() -> lc.Sequential:
-    """What is made of an awkward matrix."""
+    """The quantized form of an awkward matrix."""
     matrix = awkward_matrix()
     model = lc.Sequential([lc.layers.Dense(matrix.shape[1], use_bias=False)])
     model.build((None, matrix.shape[0]))

@@ -22,7 +22,7 @@ def some_rows(rng, lengths, low, high):
 
 
 def some_pairs(rng):
-    """Ragged on both sides, and a source and a target without any token."""
+    """Make pairs that are ragged on both sides, with an empty source and an empty target."""
     return some_rows(rng, [3, 0, 5, 1], 1, 7), some_rows(rng, [2, 4, 0, 3], 3, 6)
 
 
@@ -45,16 +45,16 @@ def pair_of(model, x, y):
 
 
 def greedy(model, source, most):
-    """Decode the likeliest tokens, with a whole forward for each."""
-    said, total = [], 0.0
+    """Decode the likeliest tokens, with a whole forward pass for each."""
+    decoded, total = [], 0.0
     while True:
-        logits = model.forward(*pair_of(model, [source], [said]), False, 0, True)[0]
-        logs = log_softmax(logits)[0, len(said)]
+        logits = model.forward(*pair_of(model, [source], [decoded]), False, 0, True)[0]
+        logs = log_softmax(logits)[0, len(decoded)]
         logs[[0, START]] = -np.inf
         token = int(logs.argmax())
-        if token != END and len(said) == most:
-            return said, total, False
+        if token != END and len(decoded) == most:
+            return decoded, total, False
         total += logs[token]
         if token == END:
-            return said, total, True
-        said.append(token)
+            return decoded, total, True
+        decoded.append(token)

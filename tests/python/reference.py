@@ -1,4 +1,4 @@
-"""A reference LSTM: its equations in float64 and plain loops, and derivatives by differences.
+"""A reference LSTM: its equations in float64 and plain loops, and finite differences.
 
 It shares no code with the package, so that agreement is evidence.
 """
@@ -30,12 +30,12 @@ def activate(activation, a):
 
 
 def bounded(a, limit):
-    """Clip `a` to [-limit, limit]; 0: no limit."""
+    """Clip `a` to [-limit, limit]; a limit of 0 means none."""
     return np.clip(a, -limit, limit) if limit else a
 
 
 def zoned_out(fresh, before, kept, rate):
-    """Apply zoneout: `before` where `kept`, else `fresh`; without a mask, the expected value."""
+    """Apply zoneout: `before` where `kept`, else `fresh`; if `kept` is None, the expected value."""
     return rate * before + (1 - rate) * fresh if kept is None else np.where(kept, before, fresh)
 
 

@@ -6,7 +6,7 @@ import lstmcore.torch as lt
 
 
 def pair(dtype=torch.float64, kind=torch.nn.LSTM, **options):
-    """A module of torch.nn and ours with the same weights."""
+    """Make a module of torch.nn and lstmcore's, with the same weights."""
     torch.manual_seed(3)
     theirs = kind(5, 7, **options, dtype=dtype)
     torch.manual_seed(3)

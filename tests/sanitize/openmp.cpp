@@ -1,7 +1,7 @@
 // Stands in for GCC's OpenMP runtime (libgomp) while the thread sanitizer watches. The sanitizer does not see how
-// libgomp starts and joins its threads and would report every parallel region as a race; std::thread it understands.
-// Holds what the engine calls: plain parallel regions with a given number of threads. Linked into an executable, these
-// definitions come before those of the shared library.
+// libgomp starts and joins its threads and would report every parallel region as a race; it does understand
+// std::thread. Implements the functions that the engine calls: plain parallel regions with a given number of threads.
+// Linked into an executable, these definitions come before those of the shared library.
 #include <algorithm>
 #include <thread>
 #include <vector>
@@ -24,8 +24,8 @@ extern "C" {
 int omp_get_num_threads() { return team_size; }
 int omp_get_thread_num() { return team_member; }
 
-/// What GCC makes of `#pragma omp parallel num_threads(threads)`. A region inside a region gets one thread, as by
-/// default in libgomp.
+/// GCC compiles `#pragma omp parallel num_threads(threads)` to a call of this. A region inside a region gets one
+/// thread, which is libgomp's default.
 void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned /*flags*/) {
   const int outer_size = team_size;
   const int outer_member = team_member;

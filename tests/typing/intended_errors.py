@@ -1,4 +1,4 @@
-"""Mistakes that a type checker must see, one in each line that says so. They are not run."""
+"""Mistakes that a type checker must report, one in each marked line. They are not run."""
 
 import numpy as np
 

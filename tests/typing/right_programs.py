@@ -1,4 +1,4 @@
-"""Programs without errors: a type checker has nothing to say about them. They are not run."""
+"""Programs in which a type checker must report no errors. They are not run."""
 
 import numpy as np
 

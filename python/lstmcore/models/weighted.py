@@ -334,7 +334,7 @@ def _find_layer(layers: Sequence[Layer], name: Any, index: Any) -> Layer:
             )
         return layers[place]
     if isinstance(name, (int, np.integer)):
-        raise TypeError(f"name: expected a str, got {name}; for a place write index={name}")
+        raise TypeError(f"name: expected a str, got {name}; for a position write index={name}")
     _checks.instance(name, str, "name", "a str")
     if name not in names:
         hint = did_you_mean(name, names)

@@ -199,7 +199,7 @@ def element_type(number: int, name: str) -> np.dtype[Any]:
         raise ValueError(f"{name}: expected one of ONNX's types, got number {number}") from None
     if dtype.kind not in "biuf" or dtype.isbuiltin != 1:
         kind = onnx.TensorProto.DataType.Name(number)
-        raise ValueError(f"{name}: expected a type of numbers that NumPy has, or bool, got {kind}")
+        raise ValueError(f"{name}: expected a NumPy number type or bool, got {kind}")
     return dtype
 
 
@@ -208,14 +208,14 @@ def array_of(tensor: Any, name: str) -> Array:
     element_type(tensor.data_type, name)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise ValueError(
-            f"{name}: its numbers are in a file beside the model; pass the model's path to load, "
+            f"{name}: its data are in another file; pass the model's path to load, "
             "so that it finds the file"
         )
     try:
         array: Array = numpy_helper.to_array(tensor)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: expected a tensor of shape {tuple(tensor.dims)} with its numbers: {error}"
+            f"{name}: expected a tensor of shape {tuple(tensor.dims)} with its data: {error}"
         ) from None
     return array
 

@@ -92,9 +92,9 @@ class WindowEstimator(SequenceEstimator):
         if self.season_ is not None and self.season_ > longest:
             if self.season != "auto":
                 warnings.warn(
-                    f"season: {self.season} steps are left out, since difference='auto' can try at "
-                    f"most {max(longest, 0)} on these series with window={self.window} and "
-                    f"horizon={self.horizon}; use longer series or a smaller window, or "
+                    f"season: a season of {self.season} steps is ignored, since difference='auto' "
+                    f"can try at most {max(longest, 0)} on these series with window={self.window} "
+                    f"and horizon={self.horizon}; use longer series or a smaller window, or "
                     f"difference={self.season}, which is not tried",
                     stacklevel=4,
                 )

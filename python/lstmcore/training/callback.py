@@ -49,7 +49,7 @@ class Callback(Checked):
 
     def _stop_reason(self) -> str:
         """Say why this callback set ``model.stop_training``; see `History.stop_reason`."""
-        return f"{type(self).__name__} asked for it"
+        return f"{type(self).__name__} requested it"
 
     def get_state(self) -> dict[str, Any]:
         """Return what a resumed training needs from this callback to continue as if uninterrupted.

@@ -236,7 +236,7 @@ class ModelCheckpoint(Monitoring):
             path = self.filepath.format(epoch=epoch + 1, **logs)
         except KeyError as error:
             known = ", ".join(["epoch", *logs])
-            raise ValueError(f"filepath: expected names out of {known}, got {error}") from None
+            raise ValueError(f"filepath: expected names among {known}, got {error}") from None
         whole = self.include_optimizer and not self.save_weights_only
         self.model.save(path, include_optimizer=whole)
         best = ""

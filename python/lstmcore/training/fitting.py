@@ -399,7 +399,7 @@ def _held_out(
         )
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
-            "validation_data: expected (x, y), (x, y, sample_weight), or what yields such batches, "
+            "validation_data: expected (x, y), (x, y, sample_weight), or a source of such batches, "
             f"got {_checks.describe(data)}"
         )
     try:

@@ -148,7 +148,7 @@ def _compare_slopes(
         if bend <= allowed + noise and abs(got - slope) > allowed + noise:
             raise ValueError(
                 f"loss: the gradient of {name!r} is not that of its value: where y_pred is "
-                f"{outputs[where]:.6g}, expected {slope:.6g}, as finite differences say, got "
+                f"{outputs[where]:.6g}, expected {slope:.6g} from finite differences, got "
                 f"{got:.6g}; losses.check_gradient compares the two. {_way_out(loss)}"
             )
 

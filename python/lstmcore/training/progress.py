@@ -226,7 +226,7 @@ class Reporter(Callback):
             seconds = time.perf_counter() - self._begin
             _print(self._conclusion(seconds))
         elif self.params["initial_epoch"] == self.params["epochs"]:
-            _print(f"Trained 0 epochs: epoch {self.params['epochs']} is reached already")
+            _print(f"Trained 0 epochs: epoch {self.params['epochs']} has already been reached")
 
     def _conclusion(self, seconds: float) -> str:
         done = len(self.history.epoch)

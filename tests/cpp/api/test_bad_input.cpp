@@ -1,4 +1,4 @@
-// Arguments that make no sense: an error that names the argument and says what came, and nothing is written.
+// Bad arguments: the error names the argument and its value, and nothing is written.
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -25,7 +25,7 @@ struct Call {
   Outputs<T> out{p};
   Outputs<T> untouched{p};
 
-  // Both kinds of forward refuse with this text, and nothing was written.
+  // Checks that both kinds of forward throw an error with this text and write nothing.
   void refused(const char* text) {
     CHECK_THROWS(lstm.forward(sequence, out.y, out.state), text);
     LstmTape<T> tape;
@@ -128,7 +128,7 @@ void check_backward_refusals() {
     CHECK_SAME_BITS(call.out.result.dx, call.untouched.result.dx);
     CHECK_SAME_BITS(call.out.result.dh0, call.untouched.result.dh0);
     CHECK_SAME_BITS(call.out.result.dweight_ih[0], call.untouched.result.dweight_ih[0]);
-    // A refused call does not use the tape up.
+    // A refused call does not use up the tape.
     CHECK(tape.ready());
     Outputs<T> good(call.p);
     call.lstm.backward(tape, call.p.output_gradients(), good.inputs);

@@ -1,4 +1,4 @@
-// lstm_memory: what it counts is what is allocated.
+// lstm_memory counts the bytes that are allocated.
 #include <lstmcore/cpu.hpp>
 #include <lstmcore/memory.hpp>
 
@@ -39,7 +39,7 @@ void check_tape() {
       const Lstm<T> lstm(p.config, p.weights());
       LstmTape<T> tape;
       lstm.forward(sequence, {}, {}, tape);
-      lstm.backward(tape, {}, {});  // walks every segment, so that the tape holds all that it ever does
+      lstm.backward(tape, {}, {});  // recomputes every segment, so that the tape reaches its full size
       LstmCall call;
       call.batch = p.N;
       call.steps = p.steps;
@@ -53,12 +53,12 @@ void check_tape() {
 
 }  // namespace
 
-TEST("a tape takes as many bytes as were counted") {
+TEST("a tape takes as many bytes as lstm_memory counts") {
   check_tape<float>();
   check_tape<double>();
 }
 
-TEST("sizes that no memory holds are refused") {
+TEST("sizes that exceed all memory are refused") {
   LstmCall call;
   call.vector_bytes = 64;
   CHECK(lstmcore::lstm_memory<float>(lstm_config(1, 1), call).weights > 0);

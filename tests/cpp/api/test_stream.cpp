@@ -20,7 +20,7 @@ namespace {
 
 std::vector<Shape> stream_shapes(Index V) {
   std::vector<Shape> all;
-  all.push_back({"the smallest there is", lstm_config(1, 1), 1, 3});
+  all.push_back({"the smallest", lstm_config(1, 1), 1, 3});
   all.push_back({"one row, H below a vector", lstm_config(3, V - 1), 1, 5});
   all.push_back({"one row, H above a panel", lstm_config(5, 4 * V + 3), 1, 5});
   all.push_back({"one row, three layers", lstm_config(5, V + 1, 3), 1, 6});
@@ -59,7 +59,7 @@ void check_stream_is_forward() {
     const check::Context context(shape.reason);
     const Problem<T> p = make_problem<T>(shape);
     const Result<T> whole = infer(p);
-    LstmStream<T> stream(Lstm<T>(p.config, p.weights()), p.N);  // keeps what it needs of the Lstm
+    LstmStream<T> stream(Lstm<T>(p.config, p.weights()), p.N);  // may outlive the Lstm
     CHECK_EQUAL(stream.batch_size(), p.N);
     CHECK_EQUAL(stream.config().hidden_size, p.config.hidden_size);
     stream.set_state(views(p, p.h0, p.c0));
@@ -76,7 +76,7 @@ void check_stream_is_forward() {
   }
 }
 
-// Steps on from whatever state it is in.
+// All steps of `p`, from the stream's current state.
 template <class T>
 std::vector<T> steps(LstmStream<T>& stream, const Problem<T>& p) {
   std::vector<T> all;
@@ -158,7 +158,7 @@ void check_refusals() {
   CHECK_THROWS(stream.get_state(wrong), "(2, 2, 5)");
   CHECK_THROWS(stream.set_state({wrong.h, wrong.c}), "(2, 3, 5)");
   CHECK_SAME_BITS(h, p.h0);
-  // The refused state was not taken in part: h of before is still there.
+  // No part of the refused state was taken: h has not changed.
   stream.get_state(views(p, h, c));
   CHECK_SAME_BITS(h, std::vector<T>(h.size(), T(0)));
 }
@@ -173,7 +173,7 @@ TEST("reset, of all rows or one") {
   check_reset<float>();
   check_reset<double>();
 }
-TEST("the state in halves, and moved streams") {
+TEST("h and c one at a time, and moved streams") {
   check_state_halves_and_moves<float>();
   check_state_halves_and_moves<double>();
 }
@@ -185,7 +185,7 @@ TEST("a step allocates nothing") {
   check_no_allocation<float>();
   check_no_allocation<double>();
 }
-TEST("what cannot be streamed is refused") {
+TEST("configurations without a stream and bad states are refused") {
   check_refusals<float>();
   check_refusals<double>();
 }

@@ -47,7 +47,7 @@ std::vector<float> arguments(float) {
   return values;
 }
 
-// Doubles whose leading 32 bits run through all values in steps, the others pseudo-random.
+// Doubles whose leading 32 bits run through all values in steps; the other bits are pseudo-random.
 std::vector<double> arguments(double) {
   std::vector<double> values;
   std::uint64_t noise = 1;
@@ -62,7 +62,7 @@ std::vector<double> arguments(double) {
   return values;
 }
 
-// The range where the functions bend, densely.
+// Many arguments in the range where the functions change.
 template <class T>
 void add_dense_arguments(std::vector<T>& values) {
   const std::vector<T> around = random_values<T>(200000, 5, 25), far = random_values<T>(100000, 6, 800);
@@ -82,7 +82,7 @@ void check_accuracy(double tolerance) {
     std::size_t where = 0;
     for (std::size_t k = 0; k < x.size(); ++k) {
       const Wide exact = function.exact(static_cast<Wide>(x[k])), size = std::fabs(exact);
-      // exp may overflow before the last half power of two: all its callers take a maximum off first.
+      // exp may overflow before the last half power of two: all its callers subtract a maximum first.
       if (size > largest / 2 && std::isinf(y[k])) continue;
       // A result below the smallest normal number may be anything down to zero.
       const Wide allowed_below = size < smallest ? smallest : 0;

@@ -66,7 +66,7 @@ double joined(const PackedGroup* row, Index groups, int terms, Index k) {
 }
 
 void check_joined(double sum, float value, int terms) {
-  // The third term's last digit must be a bfloat16's, whose least is 2^-133.
+  // The third term cannot hold less than the smallest bfloat16, 2^-133.
   const double step = 0x1p-133, error = std::fabs(sum - value);
   const double relative = terms == 3 ? 0 : terms == 2 ? 0x1p-16 : 0x1p-8;
   const double least = std::fabs(value) < 0x1p-110 ? step / 2 : 0;
@@ -88,7 +88,7 @@ void check_split(const std::vector<float>& values, int terms) {
       for (Index k = depth; k < 2 * groups; ++k) CHECK_EQUAL(half_of(row.data() + term * groups, k), 0.0f);
     }
 
-    // The same numbers as columns 3.. of a panel: column c holds them from c on, in turn.
+    // The same numbers as columns 3.. of a panel: column c holds them rotated by c.
     const Index real = lanes() + 1, width = 2 * lanes(), first = 3;
     std::vector<std::vector<float>> matrix;
     std::vector<const float*> rows;
@@ -154,8 +154,8 @@ struct Factors {
   }
 };
 
-// Which term of the left factor is multiplied by which of the right one. Written out again, so that a change of the
-// library's own table is noticed.
+// Which term of the left factor is multiplied by which of the right one. Repeated here, so that a change of the
+// library's table is noticed.
 const std::vector<std::vector<std::pair<int, int>>> term_orders = {
     {{0, 0}}, {{0, 1}, {0, 0}, {1, 0}}, {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
 
@@ -199,7 +199,7 @@ float int8_sum(const Factors& f, Index row, Index column, PackedGroup flip, floa
     for (int k = 0; k < 4; ++k) exact += byte_of(&a, k, flip) * byte_of(&b, k);
     unsigned_sum = lstmcore::reference::dot_unsigned_int8(a, b, unsigned_sum);
   }
-  if (flip != 0) CHECK_EQUAL(unsigned_sum, exact);  // `start` subtracts what the 128 added on the left is worth
+  if (flip != 0) CHECK_EQUAL(unsigned_sum, exact);  // `start` cancels the 128 that is added to the left factor
   const float scale = f.views.a_scale[row] * f.views.scale[column];
   const volatile float product = static_cast<float>(exact) * scale;
   return before + product;
@@ -269,7 +269,7 @@ void check_unit(const Arithmetic& arithmetic, Sum&& sum) {
       // int8 units have no Start::add: their sums are scaled at the end of each product.
       const auto start = static_cast<Start>(turn % (arithmetic.quantized() ? 3 : 4));
       const int count = 1 + turn / 2 % 2;
-      const int least = turn % 5 == 0 ? -75 : -6;  // products of the least ones would be subnormal
+      const int least = turn % 5 == 0 ? -75 : -6;  // products of the smallest ones would be subnormal
       const check::Context context("rows " + std::to_string(rows) + ", columns " + std::to_string(columns) +
                                    ", depth " + std::to_string(depth) + ", start " +
                                    std::to_string(static_cast<int>(start)) + ", " + std::to_string(count) +
@@ -296,7 +296,7 @@ void check_int8_unit(const ProductUnit& unit) {
 
 }  // namespace
 
-TEST("three terms are exactly the float, one and two are as near as possible") {
+TEST("three terms represent the float exactly, one and two are close") {
   for (int terms = 1; terms <= 3; ++terms) {
     const check::Context context(std::to_string(terms) + " terms");
     check_split(spread_values(1001, 1, -126, 54), terms);

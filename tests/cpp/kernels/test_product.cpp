@@ -36,7 +36,7 @@ T multiply_add(T a, T b, T sum, bool fused) {
 
 enum class Start { zero, bias, accumulate, add };
 
-// A row-major product with NaN around what may be written.
+// A row-major product with NaN around the elements that may be written.
 template <class T>
 struct Case {
   Index rows, depth, columns, stride;
@@ -90,7 +90,7 @@ struct Case {
   }
 
   void run_transposed(Index panel_begin, Index panel_end, Index row_begin, Index row_end) {
-    // The left factor as it lies in memory before: depth rows of `rows` columns.
+    // The left factor as it is stored: `depth` rows of `rows` columns.
     std::vector<T> transposed(a.size());
     std::vector<const T*> rows_of_transposed;
     for (Index k = 0; k < depth; ++k) {
@@ -103,7 +103,7 @@ struct Case {
   }
 };
 
-// Below, at and above a vector, a panel of four vectors, and the several panels that few rows are computed on together.
+// Below, at and above a vector, a panel of four vectors, and several panels, which few rows compute together.
 std::vector<Index> column_counts(Index lanes) {
   return {1,         lanes - 1,     lanes,         lanes + 1,  2 * lanes,  3 * lanes - 1,
           4 * lanes, 4 * lanes + 1, 8 * lanes - 1, 12 * lanes, 16 * lanes, 22 * lanes + 1};
@@ -134,9 +134,9 @@ void check_product() {
       whole.run(0, whole.panel_count());
       CHECK_SAME_BITS(whole.out, expected);
 
-      Case<T> segments(rows, depth, columns, start);
-      for (Index panel = segments.panel_count() - 1; panel >= 0; --panel) segments.run(panel, panel + 1);
-      CHECK_SAME_BITS(segments.out, expected);
+      Case<T> divided(rows, depth, columns, start);
+      for (Index panel = divided.panel_count() - 1; panel >= 0; --panel) divided.run(panel, panel + 1);
+      CHECK_SAME_BITS(divided.out, expected);
     }
   });
 }
@@ -151,13 +151,13 @@ void check_transposed_product() {
       whole.run_transposed(0, whole.panel_count(), 0, rows);
       CHECK_SAME_BITS(whole.out, expected);
 
-      Case<T> segments(rows, depth, columns, start);
+      Case<T> divided(rows, depth, columns, start);
       const Index half = (rows + 1) / 2;
-      for (Index panel = 0; panel < segments.panel_count(); ++panel) {
-        segments.run_transposed(panel, panel + 1, half, rows);
-        segments.run_transposed(panel, panel + 1, 0, half);
+      for (Index panel = 0; panel < divided.panel_count(); ++panel) {
+        divided.run_transposed(panel, panel + 1, half, rows);
+        divided.run_transposed(panel, panel + 1, 0, half);
       }
-      CHECK_SAME_BITS(segments.out, expected);
+      CHECK_SAME_BITS(divided.out, expected);
     }
   });
 }
@@ -185,7 +185,7 @@ TEST("product, float") { check_product<float>(); }
 TEST("product, double") { check_product<double>(); }
 TEST("transposed product, float") { check_transposed_product<float>(); }
 TEST("transposed product, double") { check_transposed_product<double>(); }
-TEST("a product over nothing leaves the start") {
+TEST("a product of depth 0 is its start") {
   check_empty_depth<float>();
   check_empty_depth<double>();
 }

@@ -1,4 +1,4 @@
-// The JSON reader, on texts that are right and on texts that are nearly so.
+// The JSON reader, on valid texts and on texts that are almost valid.
 #include <string>
 #include <vector>
 
@@ -43,7 +43,7 @@ TEST("texts") {
   CHECK_EQUAL(parse(R"("\u0000")").string, std::string(1, '\0'));
 }
 
-TEST("what is wrong is refused") {
+TEST("invalid texts are refused") {
   const std::vector<std::string> texts = {"",
                                           " ",
                                           "nul",
@@ -103,10 +103,10 @@ TEST("what is wrong is refused") {
 }
 
 TEST("text that is not UTF-8 is refused") {
-  const std::vector<std::string> texts = {"\x80",              // a second byte without a first
+  const std::vector<std::string> texts = {"\x80",              // a continuation byte without a first byte
                                           "\xc3",              // cut off
                                           "\xc3(",             // a wrong second byte
-                                          "\xc0\xaf",          // longer than needed
+                                          "\xc0\xaf",          // longer than necessary
                                           "\xe0\x80\xaf",      // the same
                                           "\xed\xa0\x80",      // half of a surrogate pair
                                           "\xf4\x90\x80\x80",  // beyond the last character
@@ -114,7 +114,7 @@ TEST("text that is not UTF-8 is refused") {
   for (const std::string& text : texts) CHECK_THROWS(parse("\"" + text + "\""), "UTF-8");
 }
 
-TEST("nesting has an end") {
+TEST("nesting is limited") {
   const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   CHECK(parse(nested(60)).is(Kind::array));
   CHECK_THROWS(parse(nested(100)), "nested too deeply");

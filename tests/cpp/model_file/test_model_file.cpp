@@ -1,4 +1,4 @@
-// Model files: what a good one holds, and how a damaged one is refused. The other tests of them: test_model_file_*.cpp.
+// Model files: the content of a good one, and errors on damaged ones. More tests: test_model_file_*.cpp.
 #include <lstmcore/model_file.hpp>
 #include <string>
 #include <vector>
@@ -57,7 +57,7 @@ TEST("float64") {
   CHECK_THROWS(file.lstm<float>("walk"), "holds float64, asked for float32");
 }
 
-TEST("no file, no model file") {
+TEST("missing files, and files without a model") {
   CHECK_THROWS(ModelFile("no_such_file.safetensors"), "no_such_file.safetensors: cannot be read");
   CHECK_THROWS(ModelFile("."), "cannot be read");
   const TemporaryFile text("This is a text that has more than a few bytes.");
@@ -75,7 +75,7 @@ TEST("every truncation, and trailing bytes") { check_truncations(ModelFileMaker(
 
 TEST("every damaged byte") { check_damages(ModelFileMaker()); }
 
-TEST("the header of safetensors") {
+TEST("the safetensors header") {
   refused_header("\"F32\"", "\"F16\"", "tensor \"out.bias\": expected F32, F64 or I8, got F16");
   refused_header("\"F32\"", "32", "no valid \"dtype\"");
   refused_header("[1]", "[-1]", "an invalid number");
@@ -128,7 +128,7 @@ TEST("unknown, missing, wrongly shaped and wrongly typed tensors") {
   }
   {
     ModelFileMaker maker;
-    maker.tensors["walk.bias_l0"].first = "I8";  // of quantized models alone
+    maker.tensors["walk.bias_l0"].first = "I8";  // only in quantized models
     refused(maker, "expected F32 of shape (8,), got I8 of shape (8,)");
   }
   ModelFileMaker maker;

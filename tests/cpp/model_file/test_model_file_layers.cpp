@@ -1,4 +1,4 @@
-// The layers in a model file: what their descriptions must and may say.
+// The layers in a model file: required and optional members of their descriptions.
 #include <lstmcore/model_file.hpp>
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 using lstmcore::ModelFile;
 using lstmcore::Precision;
 
-TEST("what is frozen is read like any other layer") {
+TEST("frozen layers are read like others") {
   const ModelFile file(golden + "/frozen_model.safetensors");
   CHECK_EQUAL(file.layers().size(), 7u);
   CHECK_EQUAL(file.layer("embedding").vocabulary_size, 5);
@@ -44,10 +44,10 @@ TEST("precision") {
     const ModelFile file = with_seed(("\"seed\": null, \"precision\": \"" + name + "\"").c_str());
     CHECK_EQUAL(file.layer("walk").precision, name);
     const Precision precision = lstmcore::precision_of(name, "precision");
-    const lstmcore::Lstm<float> lstm = file.lstm<float>("walk", Precision::bf16x2);  // what the file says goes first
+    const lstmcore::Lstm<float> lstm = file.lstm<float>("walk", Precision::bf16x2);  // the file takes precedence
     CHECK(lstm.precision() == precision);
 
-    // As it is computed when the engine is asked for it, in a stream too.
+    // The same bits as with this precision as an argument, in a stream too.
     const lstmcore::Lstm<float> asked = silent.lstm<float>("walk", precision);
     const std::vector<float> x = {0.3F, -0.7F, 1.1F, 0.02F, -0.4F, 0.9F};
     std::vector<float> y(6), expected(6), step(2);
@@ -142,7 +142,7 @@ TEST("the description of an LSTM") {
 
 namespace {
 
-// A value other than the default, and the same as JSON has it.
+// A value other than the default, and the same value in JSON.
 bool other_value(bool usual) { return !usual; }
 std::int64_t other_value(std::int64_t) { return 2; }
 double other_value(double) { return 0.25; }
@@ -160,7 +160,7 @@ std::string without(const std::string& object, const std::string& name) {
   return object.substr(0, begin) + object.substr(object.find(", \"", begin) + 2);
 }
 
-/// The description of a cell with another value of the option; a bound of the projection needs a projection too.
+/// The description of a cell with another value of the option; proj_clip needs a projection too.
 template <class Option>
 std::string cell_with_other(const std::string& config, const Option& option) {
   const std::string name = option.layer_name, value = in_json(other_value(option.default_value()));
@@ -170,7 +170,7 @@ std::string cell_with_other(const std::string& config, const Option& option) {
 
 }  // namespace
 
-TEST("every option of a cell is read, and those that files have always had may not be missing") {
+TEST("every option of a cell is read, and those that files always store may not be missing") {
   namespace options = lstmcore::cell_options;
   options::for_each([&](const auto& option) {
     if (!option.stored_with_cells()) return;
@@ -180,7 +180,7 @@ TEST("every option of a cell is read, and those that files have always had may n
     expected.input_size = expected.hidden_size = 2;
     expected.*option.member = value;
     if (expected.proj_clip != 0.0) expected.proj_size = 2;
-    // Without an activation of its own, the output has that of the cell.
+    // Without its own activation, the output has that of the cell.
     if (option.layer_name == std::string("activation")) expected.output_activation = expected.cell_activation;
 
     ModelFileMaker maker;

@@ -1,4 +1,4 @@
-// Models that Python saved, with what it predicted.
+// Models that Python saved, compared with its predictions.
 #include <cmath>
 #include <fstream>
 #include <lstmcore/model_file.hpp>
@@ -15,7 +15,7 @@ using lstmcore::ModelLayer;
 
 namespace {
 
-/// What Python predicted, after a line that says of what.
+/// The numbers that Python predicted, which follow a heading.
 std::vector<double> numbers_in(const std::string& name) {
   std::ifstream text(golden + "/" + name);
   std::string heading;
@@ -50,10 +50,10 @@ struct Prediction {
   std::vector<float> values;
   std::string classes{};
 
-  // Of one layer; a Residual's inner layers are run one by one.
+  // The output of one layer; `apply` runs a Residual's inner layers one by one.
   std::vector<float> run(const ModelLayer& layer, const std::vector<float>& x) {
     const Index width = layer.input_size, units = layer.output_size;
-    const Index after = layer.windows.count(steps);  // of layers without windows: as many as before
+    const Index after = layer.windows.count(steps);  // layers without windows return as many as before
     const lstmcore::View<const float, 3> in(x.data(), {rows, steps, width});
     std::vector<float> y(static_cast<std::size_t>(rows * after * units));
     const lstmcore::View<float, 3> out(y.data(), {rows, after, units});
@@ -156,7 +156,7 @@ TEST("a model predicts here what it predicted in Python") {
   }
   const std::vector<double> expected = numbers_in("features_model.txt");
   CHECK_EQUAL(expected.size(), 6u);
-  CHECK_ARRAYS_CLOSE(y, expected, 3e-6);  // four layers of large weights, and two instruction sets
+  CHECK_ARRAYS_CLOSE(y, expected, 3e-6);  // large weights; Python may have used another instruction set
 }
 
 TEST("windows and a residual stack predict what they predicted in Python") {
@@ -169,7 +169,7 @@ TEST("windows and a residual stack predict what they predicted in Python") {
   CHECK(file.layer("residual").projection && !file.layer("residual_1").projection);
   const std::vector<double> expected = numbers_in("stack_model.txt");
   CHECK_EQUAL(expected.size(), 6u);
-  CHECK_ARRAYS_CLOSE(prediction.values, expected, 3e-6);  // eight layers, and two instruction sets
+  CHECK_ARRAYS_CLOSE(prediction.values, expected, 3e-6);  // eight layers; Python may have used another instruction set
 }
 
 TEST("a quantized model predicts what it predicted in Python") {
@@ -191,11 +191,11 @@ TEST("a quantized model predicts what it predicted in Python") {
   CHECK_EQUAL(prediction.classes, "Conv1D Bidirectional Residual RNN Dense ");
   const std::vector<double> expected = numbers_in("quantized_model.txt");
   CHECK_EQUAL(expected.size(), 9u);
-  // Rounding to 8 bits takes away what instruction sets differ in, or makes it a thousand times larger.
+  // Rounding to 8 bits removes differences between instruction sets, or makes them a thousand times larger.
   CHECK_ARRAYS_CLOSE(prediction.values, expected, 2e-6);
 }
 
-TEST("every class of layers that Python saves is known here") {
+TEST("every class of layers that Python saves is known") {
   const ModelFile file(golden + "/text_model.safetensors");
   CHECK_EQUAL(file.dtype(), "float64");
   std::string classes;
@@ -249,5 +249,5 @@ void check_attention(const std::string& name, const std::string& kind, double to
 
 TEST("attention returns what it returned in Python") {
   check_attention<float>("attention", "multiplicative", 1e-6);
-  check_attention<double>("additive", "additive", 1e-8);  // nine digits are written down
+  check_attention<double>("additive", "additive", 1e-8);  // the file has nine digits
 }

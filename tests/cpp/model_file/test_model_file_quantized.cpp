@@ -1,4 +1,4 @@
-// Quantized model files: numbers, scales, and what the engine makes of them.
+// Quantized model files: integers, scales, and the layers that the engine makes of them.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -80,7 +80,7 @@ std::vector<float> products(const std::vector<int>& numbers, const std::vector<f
   return values;
 }
 
-/// A matrix (K, U) quantized by the engine: numbers (K, U) and a scale for each of the U columns, as by Python's
+/// A matrix (K, U) that the engine quantized: numbers (K, U) and a scale for each of the U columns, as from Python's
 /// `encode`.
 struct Encoded {
   std::vector<std::int8_t> numbers;
@@ -109,7 +109,7 @@ Encoded encoded(const std::vector<float>& matrix, Index depth, Index columns) {
   return result;
 }
 
-/// The elements of a tensor as they are in the file.
+/// The elements of a tensor in the file, unchanged.
 template <class T>
 std::vector<T> stored(const lstmcore::safetensors::File& file, const std::string& name) {
   const lstmcore::safetensors::Tensor& tensor = file.tensors.at(name);
@@ -138,7 +138,7 @@ TEST("a good quantized file") {
   CHECK_THROWS(file.tensor<double>("out.kernel", {2, 1}), "holds float32, asked for float64");
   CHECK_THROWS(file.lstm<double>("walk"), "holds float32, asked for float64");
 
-  const lstmcore::Lstm<float> lstm = file.lstm<float>("walk", Precision::fp32);  // what the file says goes first
+  const lstmcore::Lstm<float> lstm = file.lstm<float>("walk", Precision::fp32);  // the file takes precedence
   CHECK(lstm.precision() == Precision::int8);
   const lstmcore::Lstm<float> same(lstm.config(), {{{ih.data(), {8, 2}}, {hh.data(), {8, 2}}, {bias.data(), {8}}}},
                                    Precision::int8);
@@ -150,13 +150,13 @@ TEST("a good quantized file") {
   CHECK_SAME_BITS(y, expected);
 }
 
-TEST("a quantized file cut and damaged") {
+TEST("truncated and damaged quantized files") {
   check_truncations(quantized_maker().bytes());
   check_damages(quantized_maker());
 }
 
-// One bit of each number and each scale flipped, with the correct checksum: refused, or a model with other numbers.
-TEST("a quantized file of other numbers") {
+// One bit of each number and each scale flipped, with the correct checksum: an error or a model with other numbers.
+TEST("a quantized file with changed numbers") {
   const ModelFileMaker maker = quantized_maker();
   int good = 0, bad = 0;
   for (const auto& [name, bytes] : maker.contents) {
@@ -178,7 +178,7 @@ TEST("a quantized file of other numbers") {
   CHECK(good > 100 && bad > 100);
 }
 
-TEST("numbers and scales that quantizing does not make") {
+TEST("numbers and scales that quantization does not produce") {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   const float most = std::numeric_limits<float>::max();
   for (const float scale : {infinity, nan, -0.5f, -0.0f, 1e-38f, 1e-45f, most, most / 100}) {

@@ -1,4 +1,4 @@
-// What a model file holds for a training that continues: the optimizer, callbacks, states.
+// The parts of a model file from which training resumes: optimizer, callbacks, states.
 #include <lstmcore/model_file.hpp>
 #include <string>
 
@@ -31,7 +31,7 @@ TEST("optimizer slots") {
   refused(maker, "training: missing compile");
 }
 
-TEST("what callbacks remember, and class names") {
+TEST("states of callbacks, and class names") {
   const auto training = [](const char* callbacks) {
     return std::string(R"({"compile": {"optimizer": {"class": "SGD", "config": {"momentum": 0}}}, "iterations": 3,)"
                        R"( "epoch": 1, "callbacks": )") +
@@ -52,7 +52,7 @@ TEST("what callbacks remember, and class names") {
   refused(maker, "class_names: expected a list of strings");
 }
 
-TEST("the state of a training over batches that continue each other") {
+TEST("the states of stateful training") {
   ModelFileMaker maker;
   maker.training =
       R"({"compile": {"optimizer": {"class": "SGD", "config": {"momentum": 0}}}, "iterations": 3, "epoch": 1,)"

@@ -15,10 +15,10 @@ namespace {
 using Ids = std::vector<std::int64_t>;
 
 struct Sizes {
-  std::int64_t rows, steps, asked, units, columns;
+  std::int64_t rows, steps, query_count, units, columns;
 };
 
-// Rows with lengths 0, all and others, NaN past them.
+// Rows of length 0, of all steps and of others, with NaN past their ends.
 template <class T>
 struct Case {
   Sizes size;
@@ -29,18 +29,18 @@ struct Case {
   Case(Sizes sizes, bool additive, double factor)
       : size(sizes),
         keys(random_values<T>(sizes.rows * sizes.steps * sizes.units, 1)),
-        queries(random_values<T>(sizes.rows * sizes.asked * sizes.units, 2)),
+        queries(random_values<T>(sizes.rows * sizes.query_count * sizes.units, 2)),
         values(random_values<T>(sizes.rows * sizes.steps * sizes.columns, 3)),
-        dcontext(random_values<T>(sizes.rows * sizes.asked * sizes.columns, 4)),
+        dcontext(random_values<T>(sizes.rows * sizes.query_count * sizes.columns, 4)),
         scale(factor) {
     if (additive) v = random_values<T>(sizes.units, 5);
     for (std::int64_t n = 0; n < sizes.rows; ++n) {
       lengths.push_back(n == 1 ? sizes.steps : n * 5 % (sizes.steps + 1));
-      query_lengths.push_back(n == 1 ? sizes.asked : n * 3 % (sizes.asked + 1));
+      query_lengths.push_back(n == 1 ? sizes.query_count : n * 3 % (sizes.query_count + 1));
       spoil(keys, n, sizes.steps * sizes.units, lengths.back() * sizes.units);
       spoil(values, n, sizes.steps * sizes.columns, lengths.back() * sizes.columns);
-      spoil(queries, n, sizes.asked * sizes.units, query_lengths.back() * sizes.units);
-      spoil(dcontext, n, sizes.asked * sizes.columns, query_lengths.back() * sizes.columns);
+      spoil(queries, n, sizes.query_count * sizes.units, query_lengths.back() * sizes.units);
+      spoil(dcontext, n, sizes.query_count * sizes.columns, query_lengths.back() * sizes.columns);
     }
   }
 
@@ -56,34 +56,36 @@ struct Result {
 
 template <class T>
 Result<T> run(const Case<T>& c) {
-  const auto& [rows, steps, asked, units, columns] = c.size;
+  const auto& [rows, steps, query_count, units, columns] = c.size;
   Result<T> r;
-  r.weights.assign(rows * asked * steps, T(99));
-  r.context.assign(rows * asked * columns, T(99));
+  r.weights.assign(rows * query_count * steps, T(99));
+  r.context.assign(rows * query_count * columns, T(99));
   r.dkeys.assign(c.keys.size(), T(99));
   r.dqueries.assign(c.queries.size(), T(99));
   r.dvalues.assign(c.values.size(), T(99));
   r.dv.assign(c.v.size(), T(99));
   const auto keys = view_of(c.keys, {rows, steps, units});
-  const auto queries = view_of(c.queries, {rows, asked, units});
+  const auto queries = view_of(c.queries, {rows, query_count, units});
   const auto values = view_of(c.values, {rows, steps, columns});
   const bool additive = !c.v.empty();
   const auto v = additive ? flat(c.v) : lstmcore::View<const T, 1>();
   lstmcore::attention_forward<T>(keys, queries, values, v, c.scale, flat(c.lengths), flat(c.query_lengths),
-                                 view_of(r.weights, {rows, asked, steps}), view_of(r.context, {rows, asked, columns}));
-  lstmcore::attention_backward<T>(keys, queries, values, v, c.scale, flat(c.lengths), flat(c.query_lengths),
-                                  view_of(std::as_const(r.weights), {rows, asked, steps}),
-                                  view_of(c.dcontext, {rows, asked, columns}), view_of(r.dkeys, {rows, steps, units}),
-                                  view_of(r.dqueries, {rows, asked, units}), view_of(r.dvalues, {rows, steps, columns}),
-                                  additive ? flat(r.dv) : lstmcore::View<T, 1>());
+                                 view_of(r.weights, {rows, query_count, steps}),
+                                 view_of(r.context, {rows, query_count, columns}));
+  lstmcore::attention_backward<T>(
+      keys, queries, values, v, c.scale, flat(c.lengths), flat(c.query_lengths),
+      view_of(std::as_const(r.weights), {rows, query_count, steps}), view_of(c.dcontext, {rows, query_count, columns}),
+      view_of(r.dkeys, {rows, steps, units}), view_of(r.dqueries, {rows, query_count, units}),
+      view_of(r.dvalues, {rows, steps, columns}), additive ? flat(r.dv) : lstmcore::View<T, 1>());
   return r;
 }
 
 // Forward and backward of one query, in double, added to the gradients.
 template <class T>
 void add_plain(const Case<T>& c, std::int64_t n, std::int64_t s, Result<double>& r) {
-  const std::int64_t steps = c.size.steps, asked = c.size.asked, units = c.size.units, columns = c.size.columns;
-  const std::int64_t length = c.lengths[n], query = n * asked + s;
+  const std::int64_t steps = c.size.steps, query_count = c.size.query_count, units = c.size.units,
+                     columns = c.size.columns;
+  const std::int64_t length = c.lengths[n], query = n * query_count + s;
   if (length == 0 || s >= c.query_lengths[n]) return;
   const auto key = [&](std::int64_t t, std::int64_t u) { return double(c.keys[(n * steps + t) * units + u]); };
   const auto ask = [&](std::int64_t u) { return double(c.queries[query * units + u]); };
@@ -130,22 +132,22 @@ void add_plain(const Case<T>& c, std::int64_t n, std::int64_t s, Result<double>&
 
 template <class T>
 void check_case(const Case<T>& c) {
-  const auto& [rows, steps, asked, units, columns] = c.size;
-  const check::Context context(std::to_string(units) + " units, " + std::to_string(asked) + " queries" +
+  const auto& [rows, steps, query_count, units, columns] = c.size;
+  const check::Context context(std::to_string(units) + " units, " + std::to_string(query_count) + " queries" +
                                (c.v.empty() ? "" : ", additive"));
   Result<double> expected;
-  expected.weights.assign(rows * asked * steps, 0);
-  expected.context.assign(rows * asked * columns, 0);
+  expected.weights.assign(rows * query_count * steps, 0);
+  expected.context.assign(rows * query_count * columns, 0);
   expected.dkeys.assign(c.keys.size(), 0);
   expected.dqueries.assign(c.queries.size(), 0);
   expected.dvalues.assign(c.values.size(), 0);
   expected.dv.assign(c.v.size(), 0);
   for (std::int64_t n = 0; n < rows; ++n) {
-    for (std::int64_t s = 0; s < asked; ++s) add_plain(c, n, s, expected);
+    for (std::int64_t s = 0; s < query_count; ++s) add_plain(c, n, s, expected);
   }
   const ThreadCount one(1);
   const Result<T> result = run(c);
-  // Sums of up to some hundred products, and scores of some units' size in an exponential.
+  // Sums of up to a few hundred products, and exponentials of scores of a few units.
   const double close = tolerance<T>(2e-5, 2e-13);
   CHECK_ARRAYS_CLOSE(result.weights, expected.weights, close);
   CHECK_ARRAYS_CLOSE(result.context, expected.context, close);
@@ -165,14 +167,14 @@ void check_case(const Case<T>& c) {
   }
 }
 
-// The context of query s of row n, computed without the other rows, queries and padding.
+// The context of query s of row n, computed without other rows, other queries or padding.
 std::vector<float> alone(const Case<float>& c, std::int64_t n, std::int64_t s) {
-  const auto& [rows, steps, asked, units, columns] = c.size;
+  const auto& [rows, steps, query_count, units, columns] = c.size;
   const std::int64_t length = c.lengths[n];
   std::vector<float> weights(length), context(columns);
   const float* const keys = c.keys.data() + n * steps * units;
   const float* const values = c.values.data() + n * steps * columns;
-  const float* const query = c.queries.data() + (n * asked + s) * units;
+  const float* const query = c.queries.data() + (n * query_count + s) * units;
   lstmcore::attention_forward<float>(lstmcore::View<const float, 3>(keys, {1, length, units}),
                                      lstmcore::View<const float, 3>(query, {1, 1, units}),
                                      lstmcore::View<const float, 3>(values, {1, length, columns}),
@@ -214,7 +216,7 @@ TEST("attention without rows, steps or queries") {
   }
 }
 
-TEST("attention refuses what does not fit and writes nothing") {
+TEST("attention refuses arguments that do not fit and writes nothing") {
   const std::vector<float> keys(24, 1.0f), queries(8, 1.0f), values(18, 1.0f), v(4, 1.0f);
   std::vector<float> weights(6, 99.0f), context(6, 99.0f);
   const auto forward = [&](double scale, const Ids& lengths, const Ids& query_lengths, std::int64_t width) {

@@ -72,7 +72,7 @@ struct Convolution {
         view_of(dx, {batch, steps, features}), view_of(dkernel, {windows.size, features, filters}), flat(dbias));
   }
 
-  // body(n, t, k, step) for every place k of every window t that lies on a step of row n.
+  // Calls body(n, t, k, step) for every element k of every window t that lies on a step of row n.
   template <class Body>
   void for_places(Body&& body) const {
     for (Index n = 0; n < batch; ++n) {
@@ -85,7 +85,7 @@ struct Convolution {
     }
   }
 
-  // relu or linear, by loops.
+  // y by loops, for relu or linear.
   std::vector<double> expected() const {
     std::vector<double> z(y.size(), 0.0);
     for (Index n = 0; n < batch; ++n) {
@@ -143,7 +143,7 @@ void check_all(Convolution<T> d) {
                                std::to_string(d.steps) + ", filters " + std::to_string(d.filters));
   d.forward();
   d.backward();
-  // Some hundred roundings in a sum of terms of one size.
+  // A few hundred roundings in a sum of terms of similar size.
   const double error = tolerance<T>(4e-6, 1e-14);
   CHECK_ARRAYS_CLOSE(d.y, d.expected(), error);
   const Gradients g = expected_gradients(d);
@@ -171,12 +171,12 @@ std::vector<double> central_differences(Convolution<double>& d, std::vector<doub
     return sum;
   };
   for (double& value : values) {
-    const double kept = value;
-    value = kept + step;
+    const double before = value;
+    value = before + step;
     const double above = loss();
-    value = kept - step;
+    value = before - step;
     const double below = loss();
-    value = kept;
+    value = before;
     result.push_back((above - below) / (2 * step));
   }
   return result;
@@ -204,7 +204,7 @@ void check_threads(const Convolution<T>& start) {
 
 }  // namespace
 
-TEST("how many windows there are") {
+TEST("the number of windows") {
   const auto count = [](Index steps, Index size, Index stride, Index dilation, Padding padding) {
     return windows_of(size, stride, dilation, padding).count(steps);
   };
@@ -218,7 +218,7 @@ TEST("how many windows there are") {
   CHECK_EQUAL(count(0, 3, 3, 1, Padding::causal), 0);
   const Index big = Index{1} << 60;
   CHECK_EQUAL(count(big, 1, 1, 1, Padding::same), big);
-  CHECK_EQUAL(windows_of(4, 1, 1, Padding::same).before(10), 1);  // three zeros, the odd one at the end
+  CHECK_EQUAL(windows_of(4, 1, 1, Padding::same).before(10), 1);  // three zeros, two of them at the end
   CHECK_EQUAL(windows_of(3, 2, 1, Padding::same).before(10), 0);
   CHECK_EQUAL(windows_of(3, 2, 1, Padding::same).before(9), 1);
   CHECK_EQUAL(windows_of(2, 5, 1, Padding::same).before(10), 0);
@@ -258,24 +258,24 @@ TEST("convolution gradients against finite differences") {
       Convolution<double> d(3, 7, 2, 3, windows_of(3, 2, 1, padding), activation, {7, 4, 0});
       d.forward();
       d.backward();
-      // Central differences with a step of 1e-5 err by 1e-10 (the cut) and 1e-11 (the rounding).
-      const Convolution<double> kept = d;
-      CHECK_ARRAYS_CLOSE(kept.dx, central_differences(d, d.x), 1e-9);
-      CHECK_ARRAYS_CLOSE(kept.dkernel, central_differences(d, d.kernel), 1e-9);
-      CHECK_ARRAYS_CLOSE(kept.dbias, central_differences(d, d.bias), 1e-9);
+      // Central differences with a step of 1e-5 err by 1e-10 (truncation) and 1e-11 (rounding).
+      const Convolution<double> result = d;
+      CHECK_ARRAYS_CLOSE(result.dx, central_differences(d, d.x), 1e-9);
+      CHECK_ARRAYS_CLOSE(result.dkernel, central_differences(d, d.kernel), 1e-9);
+      CHECK_ARRAYS_CLOSE(result.dbias, central_differences(d, d.bias), 1e-9);
     }
   }
 }
 
 TEST("convolution has the same bits for any number of threads") {
   const Windows same = windows_of(5, 1, 1, Padding::same), apart = windows_of(3, 2, 3, Padding::causal);
-  check_threads(Convolution<float>(9, 80, 33, 40, same, Activation::tanh));  // rows are cut
+  check_threads(Convolution<float>(9, 80, 33, 40, same, Activation::tanh));  // rows are divided among threads
   check_threads(Convolution<double>(5, 80, 33, 40, apart, Activation::relu, {80, 1, 0, 44, 79}));
-  check_threads(Convolution<float>(1, 5, 150, 700, same));  // too few rows: columns are cut
+  check_threads(Convolution<float>(1, 5, 150, 700, same));  // too few rows: columns are divided
   check_threads(Convolution<float>(30, 400, 3, 5, same));   // a small kernel, summed over many rows
 }
 
-TEST("a row of a convolution has the same bits alone and in company, whatever the padding") {
+TEST("a row of a convolution has the same bits alone and in a batch, whatever the padding") {
   for (const Padding padding : paddings) {
     for (const Index stride : {1, 3}) {
       const Windows windows = windows_of(4, stride, 2, padding);
@@ -309,7 +309,7 @@ TEST("a row of a convolution has the same bits alone and in company, whatever th
   }
 }
 
-TEST("convolution of nothing") {
+TEST("convolution without rows or steps") {
   for (const Padding padding : paddings) {
     Convolution<float> none(0, 5, 3, 2, windows_of(2, 1, 1, padding));
     none.forward();
@@ -324,7 +324,7 @@ TEST("convolution of nothing") {
   }
 }
 
-TEST("convolution computes only the gradients that are wanted") {
+TEST("convolution computes only the requested gradients") {
   Convolution<float> d(2, 6, 3, 4, windows_of(3, 1, 1, Padding::same), Activation::tanh);
   d.forward();
   d.backward();
@@ -342,7 +342,7 @@ TEST("convolution computes only the gradients that are wanted") {
   CHECK_SAME_BITS(d.dkernel, all.dkernel);
 }
 
-TEST("convolution refuses what does not fit and writes nothing") {
+TEST("convolution refuses arguments that do not fit and writes nothing") {
   Convolution<float> d(2, 6, 3, 4, windows_of(3, 1, 1, Padding::valid));
   const View<const float, 3> x = view_of(d.x, {2, 6, 3}), kernel = view_of(d.kernel, {3, 3, 4});
   const auto forward = [&](View<const float, 3> a, View<const Index, 1> lengths, View<const float, 3> b,
@@ -365,8 +365,7 @@ TEST("convolution refuses what does not fit and writes nothing") {
   CHECK_SAME_BITS(d.dx, std::vector<float>(36, 99.0f));
 }
 
-// ---- packed once
-// ---------------------------------------------------------------------------------------------------------
+// ---- packed once ----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -410,7 +409,7 @@ TEST("a packed convolution has the bits of one with zeros around its sequences")
   check_packed<float>(700, 1, 2, windows_of(8, 1, 1, Padding::valid), Activation::sigmoid);
 }
 
-TEST("a packed convolution refuses what does not fit and writes nothing") {
+TEST("a packed convolution refuses arguments that do not fit and writes nothing") {
   const Convolution<float> d(2, 6, 3, 4, windows_of(3, 1, 1, Padding::valid));
   const View<const float, 3> x = view_of(d.x, {2, 6, 3}), kernel = view_of(d.kernel, {3, 3, 4});
   const lstmcore::PackedConvolution<float> packed(kernel, flat(d.bias), 1, 1, Activation::linear);
@@ -433,8 +432,7 @@ TEST("a packed convolution refuses what does not fit and writes nothing") {
   CHECK_THROWS(make(view_of(d.kernel, {0, 3, 4}), flat(d.bias), 1, 1), "kernel: expected at least one step");
 }
 
-// ---- pooling
-// ---------------------------------------------------------------------------------------------------------
+// ---- pooling --------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -520,7 +518,7 @@ TEST("pooling has the same bits for any number of threads") {
   }
 }
 
-TEST("pooling passes NaN on, and of equal values takes the first") {
+TEST("pooling propagates NaN, and takes the first of equal values") {
   Pooling<float> d(1, 6, 1, windows_of(3, 3, 1, Padding::valid));
   d.x = {1, std::nanf(""), 3, 2, 5, 5};
   d.run();
@@ -530,7 +528,7 @@ TEST("pooling passes NaN on, and of equal values takes the first") {
   CHECK_EQUAL(d.argmax[1], 4);
 }
 
-TEST("pooling refuses what does not fit and writes nothing") {
+TEST("pooling refuses arguments that do not fit and writes nothing") {
   Pooling<float> d(2, 6, 3, windows_of(2, 2, 1, Padding::valid));
   const View<const float, 3> x = view_of(d.x, {2, 6, 3});
   const auto forward = [&](const Windows& windows, Index outputs) {

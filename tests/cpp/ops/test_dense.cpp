@@ -86,7 +86,7 @@ std::vector<double> forward_in_double(const Dense<T>& d, bool with_bias) {
   return y;
 }
 
-// dz for one row from y and dy, by the textbook Jacobian.
+// Replaces dy of one row by dz, with the textbook Jacobian.
 void activate_backward(Activation activation, const double* y, double* dy, std::int64_t units) {
   double sum = 0;
   for (std::int64_t u = 0; u < units; ++u) sum += dy[u] * y[u];
@@ -138,8 +138,8 @@ struct Shape {
   std::int64_t rows, features, units;
 };
 
-// One of everything; classes of a classifier; one column more than a panel of the widest and of the narrowest vectors;
-// more rows than a chunk of 192 and a chunk of 256.
+// One of everything; the classes of a classifier; one column more than a panel of the widest and of the narrowest
+// vectors; more rows than a chunk of 192 and a chunk of 256.
 constexpr Shape shapes[] = {{1, 1, 1}, {32, 70, 2}, {33, 7, 5}, {6, 19, 65}, {7, 3, 9}, {421, 33, 130}};
 
 template <class T>
@@ -153,8 +153,8 @@ void check_shape(const Shape& shape, Activation activation) {
   CHECK_ARRAYS_CLOSE(d.y, forward_in_double(d, false), tolerance<T>(2e-6, 4e-15));
   d.forward();
   CHECK_ARRAYS_CLOSE(d.y, forward_in_double(d, true), tolerance<T>(2e-6, 4e-15));
-  // The sums over 421 rows are larger, and so is what they are measured by. An activation's last bits weigh more in its
-  // derivative: 1 - y^2 near y = 1 has lost as many of them as y^2 has leading ones.
+  // The sums over 421 rows are larger, and so is the entry to which errors are relative. Rounding of an activation
+  // weighs more in its derivative: near y = 1, 1 - y^2 loses as many bits as y^2 has leading ones.
   d.backward();
   const Gradients expected = backward_in_double(d);
   CHECK_ARRAYS_CLOSE(d.dx, expected.x, tolerance<T>(2e-6, 1e-14));
@@ -220,7 +220,7 @@ TEST("dense gradients against finite differences") {
     Dense<double> d(5, 4, 3, activation);
     d.forward();
     d.backward();
-    // Central differences with a step of 1e-5 err by 1e-10 (the cut) and 1e-11 (the rounding).
+    // Central differences with a step of 1e-5 err by 1e-10 (truncation) and 1e-11 (rounding).
     CHECK_ARRAYS_CLOSE(d.dx, central_differences(d, d.x), 1e-9);
     CHECK_ARRAYS_CLOSE(d.dkernel, central_differences(d, d.kernel), 1e-9);
     CHECK_ARRAYS_CLOSE(d.dbias, central_differences(d, d.bias), 1e-9);
@@ -228,13 +228,13 @@ TEST("dense gradients against finite differences") {
 }
 
 TEST("dense has the same bits for any number of threads") {
-  check_threads<float>(700, 40, 70);  // rows are cut
+  check_threads<float>(700, 40, 70);  // rows are divided among threads
   check_threads<double>(300, 40, 70);
-  check_threads<float>(5, 600, 1200);  // too few rows: columns are cut
+  check_threads<float>(5, 600, 1200);  // too few rows: columns are divided
   check_threads<float>(9000, 3, 5);    // a small kernel, summed over many rows
 }
 
-TEST("a dense row has the same bits alone and in company") {
+TEST("a dense row has the same bits alone and in a batch") {
   for (Activation activation : activations) {
     Dense<float> all(50, 37, 21, activation);
     all.forward();
@@ -247,7 +247,7 @@ TEST("a dense row has the same bits alone and in company") {
   }
 }
 
-TEST("dense computes only the gradients that are wanted") {
+TEST("dense computes only the requested gradients") {
   Dense<float> all(9, 6, 5, Activation::tanh);
   all.forward();
   all.backward();
@@ -273,7 +273,7 @@ TEST("dense over no rows") {
   CHECK_SAME_BITS(d.dbias, std::vector<float>(2, 0.0f));
 }
 
-TEST("dense passes NaN on, row by row") {
+TEST("dense propagates NaN, row by row") {
   for (Activation activation : activations) {
     const check::Context context("activation " + std::to_string(static_cast<int>(activation)));
     Dense<float> d(4, 3, 20, activation);
@@ -301,7 +301,7 @@ TEST("softmax of huge numbers") {
   }
 }
 
-TEST("dense refuses what does not fit and writes nothing") {
+TEST("dense refuses arguments that do not fit and writes nothing") {
   Dense<float> d(4, 3, 2, Activation::linear);
   const View<const float, 2> x = view_of(d.x, {4, 3}), kernel = view_of(d.kernel, {3, 2});
   const auto forward = [&](View<const float, 2> a, View<const float, 2> b, View<const float, 1> c, View<float, 2> out) {

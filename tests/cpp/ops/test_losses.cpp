@@ -55,7 +55,7 @@ struct Expected {
   std::vector<double> gradient;
 };
 
-// Softmax cross-entropy with targets, by the textbook, in long double.
+// Softmax cross-entropy with targets, as in textbooks, in long double.
 template <class T>
 Expected cross_entropy(const Problem<T>& p, const std::vector<T>& targets, double scale, bool weighted) {
   Expected expected;
@@ -91,7 +91,7 @@ Expected squared_error(const Problem<T>& p, double scale, bool weighted) {
   return expected;
 }
 
-// The sum of exponentials is in double, each of them as good as its type: 4e-7 in float.
+// The sum of exponentials is in double, each of them as accurate as its type: 4e-7 in float.
 template <class T>
 void check_losses(std::int64_t rows, std::int64_t classes, bool weighted) {
   const check::Context context("M " + std::to_string(rows) + " U " + std::to_string(classes));
@@ -128,7 +128,7 @@ void check_differences(Problem<double>& p, Loss loss) {
 }  // namespace
 
 TEST("losses and their gradients against loops") {
-  // Two classes, one, a vector and a bit, and a row that is larger than a chunk of scratch.
+  // Two classes, one, a little more than a vector, and a row that is larger than a chunk of scratch.
   for (std::int64_t classes : {2, 1, 5, 19, 5000}) {
     for (bool weighted : {false, true}) {
       check_losses<float>(classes == 5000 ? 3 : 67, classes, weighted);
@@ -182,7 +182,7 @@ TEST("cross-entropy of huge logits") {
                      std::vector<float>({third[0], third[1], third[2] - 1}), 1e-7);
 }
 
-TEST("the gradient of a right prediction keeps its digits") {
+TEST("the gradient of a correct prediction keeps its digits") {
   Problem<float> p(1, 2);
   p.logits = {20, 0};
   p.labels = {0};
@@ -209,7 +209,7 @@ TEST("rows of weight 0 are ignored") {
   for (std::int64_t u = 0; u < 4; ++u) CHECK_EQUAL(p.gradient[4 + u], 0.0f);
 }
 
-TEST("losses pass NaN on, row by row") {
+TEST("losses propagate NaN, row by row") {
   for (auto loss : {&Problem<float>::by_label, &Problem<float>::by_target, &Problem<float>::squared}) {
     for (std::int64_t place : {0, 1, 8, 20}) {  // the label's own class, another one, a late one
       Problem<float> p(3, 21);
@@ -223,7 +223,7 @@ TEST("losses pass NaN on, row by row") {
   }
 }
 
-TEST("a class without a share may have the logit -infinity") {
+TEST("a class whose target is 0 may have the logit -infinity") {
   Problem<double> p(1, 3);
   p.logits = {0, -std::numeric_limits<double>::infinity(), 0};
   p.targets = {1, 0, 0};
@@ -240,7 +240,7 @@ TEST("losses over no rows") {
   CHECK_EQUAL(p.squared(1), 0.0);
 }
 
-TEST("losses refuse what does not fit and write nothing") {
+TEST("losses refuse arguments that do not fit and write nothing") {
   Problem<float> p(4, 3);
   p.weights = {1, 1, 1, 1};
   p.labels = {0, 1, 3, 2};

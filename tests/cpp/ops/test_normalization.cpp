@@ -81,7 +81,7 @@ void check_all(Normalization<T> d) {
       for (Index c = 0; c < d.width; ++c) dx[row + c] = scale * (g(c) - slope - z(c) * tilt);
     }
   }
-  // x is some three deviations from zero, and 1 / sqrt(epsilon) of a row with one feature is 32.
+  // x is about five standard deviations from zero, and 1 / sqrt(epsilon) of a row with one feature is 32.
   const double error = tolerance<T>(2e-5, 4e-14);
   CHECK_ARRAYS_CLOSE(d.y, y, error);
   CHECK_ARRAYS_CLOSE(d.dgain, dgain, error);
@@ -99,12 +99,12 @@ std::vector<double> central_differences(Normalization<double>& d, std::vector<do
     return sum;
   };
   for (double& value : values) {
-    const double kept = value;
-    value = kept + step;
+    const double before = value;
+    value = before + step;
     const double above = loss();
-    value = kept - step;
+    value = before - step;
     const double below = loss();
-    value = kept;
+    value = before;
     result.push_back((above - below) / (2 * step));
   }
   return result;
@@ -127,11 +127,11 @@ TEST("layer normalization gradients against finite differences") {
     Normalization<double> d(3, 4, 5, affine, {4, 2, 0});
     d.forward();
     d.backward();
-    const Normalization<double> kept = d;
-    CHECK_ARRAYS_CLOSE(kept.dx, central_differences(d, d.x), 1e-8);
+    const Normalization<double> result = d;
+    CHECK_ARRAYS_CLOSE(result.dx, central_differences(d, d.x), 1e-8);
     if (!affine) continue;
-    CHECK_ARRAYS_CLOSE(kept.dgain, central_differences(d, d.gain), 1e-9);
-    CHECK_ARRAYS_CLOSE(kept.dshift, central_differences(d, d.shift), 1e-9);
+    CHECK_ARRAYS_CLOSE(result.dgain, central_differences(d, d.gain), 1e-9);
+    CHECK_ARRAYS_CLOSE(result.dshift, central_differences(d, d.shift), 1e-9);
   }
 }
 
@@ -163,7 +163,7 @@ TEST("layer normalization has the same bits for any number of threads, and whate
   CHECK_SAME_BITS(cut.dshift, one.dshift);
 }
 
-TEST("layer normalization passes NaN on, step by step") {
+TEST("layer normalization propagates NaN, step by step") {
   Normalization<float> d(1, 3, 20, true);
   d.x[25] = std::nanf("");
   d.forward();
@@ -173,7 +173,7 @@ TEST("layer normalization passes NaN on, step by step") {
   }
 }
 
-TEST("layer normalization refuses what does not fit and writes nothing") {
+TEST("layer normalization refuses arguments that do not fit and writes nothing") {
   Normalization<float> d(2, 3, 4, true);
   const View<const float, 3> x = view_of(d.x, {2, 3, 4});
   const View<float, 3> y = view_of(d.y, {2, 3, 4});

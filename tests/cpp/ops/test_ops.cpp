@@ -17,7 +17,7 @@ namespace {
 
 using Ids = std::vector<std::int64_t>;
 
-// Half of all ids are 1, as padding or a frequent word would be; 0 never comes.
+// Half of all ids are 1, as padding or a frequent word would be; 0 never occurs.
 Ids some_ids(std::int64_t count, std::int64_t vocabulary) {
   Ids ids;
   for (std::int64_t m = 0; m < count; ++m) ids.push_back(m % 2 == 0 ? 1 : 1 + m * 31 % (vocabulary - 1));
@@ -50,7 +50,7 @@ void check_embedding(std::int64_t count, std::int64_t vocabulary, std::int64_t w
     const ThreadCount threads(count_of_threads);
     lstmcore::embedding_forward<T>(view_of(table, {vocabulary, width}), flat(ids), view_of(y, {count, width}));
     CHECK_SAME_BITS(y, expected);
-    // The same bits even as the loop's, because the order of the sum is the same.
+    // Even the bits of the loop, which sums in the same order.
     CHECK_SAME_BITS(embedding_gradient(ids, dy, vocabulary, width), gradient);
   }
 }
@@ -146,7 +146,7 @@ void check_mean(std::int64_t rows, std::int64_t steps, std::int64_t columns) {
 TEST("embedding and its gradient") {
   check_embedding<float>(23, 7, 5);
   check_embedding<double>(23, 7, 5);
-  check_embedding<float>(5000, 300, 100);  // columns are shared out among threads
+  check_embedding<float>(5000, 300, 100);  // columns are divided among threads
   check_embedding<float>(9000, 5000, 18);  // too few columns: rows of the table too
   CHECK_SAME_BITS(embedding_gradient<float>({}, {}, 3, 2), std::vector<float>(6, 0.0f));
 }
@@ -170,7 +170,7 @@ TEST("embedding refuses ids out of range and writes nothing") {
   CHECK_SAME_BITS(gradient, std::vector<float>(12, 99.0f));
 }
 
-TEST("dropout is the reference's mask") {
+TEST("dropout applies the reference's mask") {
   for (std::int64_t count : {0, 1, 3, 63, 64, 65, 1003, 50003}) {
     const check::Context context("count " + std::to_string(count));
     check_dropout<float>(count, 0.3, 0x0123456789abcdefu);
@@ -179,10 +179,10 @@ TEST("dropout is the reference's mask") {
   check_dropout<float>(100, 0, 1);
 }
 
-TEST("the dropout kernel starts anywhere") {
+TEST("the dropout kernel may start at any element") {
   const std::uint64_t seed = 99;
   std::vector<float> ones(200, 1.0f), y(200);
-  // Every place within a block, and counters whose upper half counts.
+  // Every position within a block, and counters with a nonzero upper half.
   for (std::uint64_t first : {0ull, 1ull, 2ull, 3ull, 61ull, (1ull << 34) - 5, (1ull << 40) + 7}) {
     lstmcore::active_kernels<float>().dropout(ones.data(), y.data(), 200, seed, first, 0x40000000u, 2.0f);
     for (std::uint64_t k = 0; k < 200; ++k) {
@@ -191,7 +191,7 @@ TEST("the dropout kernel starts anywhere") {
   }
 }
 
-TEST("dropout drops NaN and refuses a rate that is none") {
+TEST("dropout drops NaN and refuses invalid rates") {
   std::vector<float> x(1000, std::nanf("")), y(1000, 99.0f);
   lstmcore::dropout<float>(flat(std::as_const(x)), 0.5, 3, flat(y));
   for (std::size_t k = 0; k < 1000; ++k) {
@@ -248,7 +248,7 @@ TEST("pooling has the same bits for any number of threads") {
   }
 }
 
-TEST("pooling refuses what does not fit and writes nothing") {
+TEST("pooling refuses arguments that do not fit and writes nothing") {
   const std::vector<float> x(12, 1.0f), dy(4, 1.0f);
   std::vector<float> y(4, 99.0f), dx(12, 99.0f);
   const View<const float, 3> sequences = view_of(x, {2, 3, 2});

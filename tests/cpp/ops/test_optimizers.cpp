@@ -125,12 +125,12 @@ TEST("Adam over the whole range of a gradient") {
   gradient[39] = std::numeric_limits<float>::infinity();
   gradient[38] = 0;
   lstmcore::adam_step<float>(flat(p), flat(gradient), flat(m), flat(v), 1, 0.5, 0.9, 0.999, 1e-30, 0);
-  for (std::size_t k = 0; k < 38; ++k) CHECK_CLOSE(p[k], -0.5, 1e-3);  // 1e-36 is a denormal times 1e-3
+  for (std::size_t k = 0; k < 38; ++k) CHECK_CLOSE(p[k], -0.5, 1e-3);  // 1e-36 times 1e-3 is subnormal
   CHECK_EQUAL(p[38], 0.0f);
   CHECK(std::isnan(p[39]));
 }
 
-TEST("the steps have the same bits for any number of threads and at any place") {
+TEST("the steps have the same bits for any number of threads and at any position") {
   const ThreadCount before(1);
   const std::vector<float> single = all_steps<float>(100003);
   const std::vector<double> twice = all_steps<double>(100003);
@@ -139,7 +139,7 @@ TEST("the steps have the same bits for any number of threads and at any place") 
     CHECK_SAME_BITS(all_steps<float>(100003), single);
     CHECK_SAME_BITS(all_steps<double>(100003), twice);
   }
-  std::vector<float> few = all_steps<float>(77);  // the same numbers: the last ones in a partial vector here
+  std::vector<float> few = all_steps<float>(77);  // the same numbers, of which the last are in a partial vector
   few.pop_back();
   CHECK_SAME_BITS(few, std::vector<float>(single.begin(), single.begin() + 77));
 }
@@ -151,7 +151,7 @@ TEST("squared norm") {
     for (float value : values) sum += static_cast<long double>(value) * static_cast<long double>(value);
     CHECK_CLOSE(lstmcore::squared_norm<float>(flat(values)), static_cast<double>(sum), 1e-13);
   }
-  const std::vector<float> large(3, 1e30f);  // the square does not fit into float
+  const std::vector<float> large(3, 1e30f);  // the square overflows float
   const double square = static_cast<double>(1e30f) * static_cast<double>(1e30f);
   CHECK_CLOSE(lstmcore::squared_norm<float>(flat(large)), 3 * square, 1e-15);
 }
@@ -174,7 +174,7 @@ TEST("scale and clip") {
   CHECK(std::isnan(scaled.back()));
 }
 
-TEST("optimizer steps refuse what does not fit and write nothing") {
+TEST("optimizer steps refuse arguments that do not fit and write nothing") {
   std::vector<float> p(5, 1.0f), slot(5, 1.0f), other(4, 1.0f);
   const std::vector<float> gradient(5, 1.0f);
   CHECK_THROWS(lstmcore::sgd_step<float>(flat(p), flat(other), {}, 0.1, 0, false),

@@ -1,5 +1,5 @@
-// The reference itself against central differences of its own forward, in double: the ground on which every other
-// gradient test stands.
+// The reference itself against central differences of its own forward, in double. All other gradient tests rely on the
+// reference.
 #include <cmath>
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace {
 
-// The loss whose gradient by y, h and c is p.dy, p.dh and p.dc.
+// The loss whose gradient with respect to y, h and c is p.dy, p.dh and p.dc.
 double loss(const Problem<double>& p) {
   Outputs<double> out(p);
   lstmcore::reference::Tape<double> tape;  // its presence turns dropout on
@@ -28,7 +28,7 @@ double loss(const Problem<double>& p) {
 }
 
 // A step of 1e-4 leaves the truncation error of the five-point formula near 1e-16 and its rounding near 1e-12, which is
-// more relative to gradients that masks and bounds have made small.
+// a larger part of gradients that masks and bounds have made small.
 constexpr double step = 1e-4;
 constexpr double tolerance = 5e-9;
 
@@ -66,7 +66,7 @@ std::vector<Shape> shapes() {
   all.push_back({"reset, go_backwards, ragged", backwards(lstm_config(2, 2)), 3, 4, ragged, resets});
   all.push_back({"dropout", with_dropout(bidirectional(lstm_config(2, 3, 3)), 0.4), 2, 3});
   for (const Variant& variant : variants()) {
-    if (variant.name.find(" for the ") != std::string::npos) {  // an activation: many, and no matter of the walk
+    if (variant.name.find(" for the ") != std::string::npos) {  // activations are many, and act within a step
       all.push_back({variant.name, variant.of(lstm_config(2, 2)), 2, 3});
       continue;
     }
@@ -77,7 +77,7 @@ std::vector<Shape> shapes() {
 
 }  // namespace
 
-TEST("the reference's gradients are those of its forward") {
+TEST("the reference's gradients match its forward") {
   for (const Shape& shape : shapes()) {
     const check::Context context(shape.reason);
     Problem<double> p = make_problem<double>(shape);
@@ -107,7 +107,7 @@ TEST("the reference's gradients are those of its forward") {
 }
 
 // One unit, one step, all weights by hand: i, f, g, o in this order and nothing swapped.
-TEST("the reference's forward is the published equations") {
+TEST("the reference's forward follows the published equations") {
   const std::vector<double> weight_ih = {0.1, 0.2, 0.3, 0.4}, weight_hh = {0.5, -0.6, 0.7, -0.8};
   const std::vector<double> bias = {0.01, 0.02, 0.03, 0.04};
   const double x = 1.5, h0 = -0.25, c0 = 0.75;
@@ -126,8 +126,8 @@ TEST("the reference's forward is the published equations") {
   CHECK_EQUAL(y, h);
 }
 
-// A bidirectional LSTM over four steps of a row must return the same as two LSTMs of one direction.
-TEST("the reference's directions equal two single directions") {
+// A bidirectional LSTM must return the same as two LSTMs of one direction.
+TEST("a bidirectional reference equals two of one direction") {
   Shape shape{"ragged", bidirectional(lstm_config(2, 3)), 3, 4, {4, 0, 2}};
   const Problem<double> both = make_problem<double>(shape);
   const Result<double> y_both = reference_infer(both);

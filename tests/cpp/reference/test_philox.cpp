@@ -1,4 +1,4 @@
-// The reference's random numbers against the published known answers (the files kat_vectors of the authors' Random123).
+// The reference's random numbers against the published known answers (the file kat_vectors of Random123).
 #include "check.hpp"
 #include "reference/philox.hpp"
 
@@ -22,7 +22,7 @@ TEST("element k is word k % 4 of the block at counter k / 4") {
   CHECK_EQUAL(philox_word(seed, element), philox_block({2, 5, 0, 0}, 0x89abcdefu, 0x01234567u)[3]);
 }
 
-TEST("dropout keeps the share that its rate says") {
+TEST("dropout keeps a share of 1 - rate") {
   CHECK_EQUAL(dropout_threshold(0), 0u);
   CHECK_EQUAL(dropout_threshold(0.5), 0x80000000u);
   CHECK_EQUAL(dropout_threshold(1 - 1e-12), 0xffffffffu);

@@ -1,4 +1,4 @@
-// Threads that meet at every step part where the system does not run them at the same time.
+// Threads that meet at every step part if the system does not run them at the same time.
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -32,12 +32,12 @@ std::vector<int> meet(lstmcore::StepBarrier& barrier, int rounds, std::chrono::m
 
 }  // namespace
 
-TEST("threads part, all at the same meeting, where one is always late") {
+TEST("threads part, all at the same meeting, if one is always late") {
   lstmcore::StepBarrier barrier;
   const std::vector<int> made = meet(barrier, 1000, 2ms);
   CHECK(barrier.parted());
   CHECK_EQUAL(made[0], made[1]);
-  // Each meeting costs 2 ms of which nothing is work; the limit is below a millisecond.
+  // Each meeting wastes 2 ms, and the limit is below a millisecond.
   CHECK(made[0] < 10);
   CHECK(lstmcore::crowded());
   std::this_thread::sleep_for(std::chrono::nanoseconds(2 * lstmcore::policy::first_crowded_nanoseconds) + 50ms);
@@ -65,7 +65,7 @@ TEST("parting can be forced and forbidden") {
   lstmcore::part_after(lstmcore::measured_parting);
 }
 
-TEST("phases are done, each task once, where threads part between them") {
+TEST("every task of every phase is done once, even if threads part between phases") {
   for (int meetings : {0, 2, 100}) {
     lstmcore::part_after(meetings);
     constexpr int phases = 9, tasks = 3;

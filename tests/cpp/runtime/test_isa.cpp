@@ -12,7 +12,7 @@
 
 namespace {
 
-// Every entry behind the three sizes is a function pointer.
+// Every entry after the three sizes is a function pointer.
 template <class T>
 void check_no_kernel_is_missing() {
   const lstmcore::kernels::Kernels<T>& kernels = lstmcore::active_kernels<T>();
@@ -27,7 +27,7 @@ void check_no_kernel_is_missing() {
 
 }  // namespace
 
-TEST("LSTMCORE_ISA names the one in use, and a wrong name is an error") {
+TEST("LSTMCORE_ISA names the set in use, and a wrong name is an error") {
   const std::vector<std::string> supported = lstmcore::supported_isas();
   const char* const environment = std::getenv("LSTMCORE_ISA");
   const std::string forced = environment != nullptr ? environment : "";
@@ -36,7 +36,7 @@ TEST("LSTMCORE_ISA names the one in use, and a wrong name is an error") {
   } else if (std::find(supported.begin(), supported.end(), forced) != supported.end()) {
     CHECK_EQUAL(lstmcore::isa(), forced);
   } else {
-    for (int attempt = 0; attempt < 2; ++attempt) {  // the second one must not find a half-made choice
+    for (int attempt = 0; attempt < 2; ++attempt) {  // the second one must not find a half-finished choice
       CHECK_THROWS(lstmcore::isa(), forced.c_str());
       CHECK_THROWS(lstmcore::active_table(), "LSTMCORE_ISA");
       CHECK_THROWS(lstmcore::isa(), supported.front().c_str());
@@ -44,7 +44,7 @@ TEST("LSTMCORE_ISA names the one in use, and a wrong name is an error") {
   }
 }
 
-TEST("the baseline is always there, and first") { CHECK_EQUAL(lstmcore::supported_isas().front(), "baseline"); }
+TEST("the baseline is always supported, and first") { CHECK_EQUAL(lstmcore::supported_isas().front(), "baseline"); }
 
 TEST("the table is complete") {
   const std::vector<std::string> supported = lstmcore::supported_isas();

@@ -10,7 +10,7 @@
 
 namespace {
 
-// Relative to the largest entry. Gradients gather the forward's error of every step that they pass.
+// Relative to the largest entry. Gradients accumulate the forward's error of every step that they pass.
 constexpr double tolerance(float) { return 2e-6; }
 constexpr double tolerance(double) { return 5e-15; }
 
@@ -54,17 +54,17 @@ void check_backward() {
 template <class T>
 void check_absent_output_gradients() {
   const Shape shape{"", bidirectional(lstm_config(4, 9, 2)), 4, 5, {5, 0, 3, 4}};
-  for (int kept = 0; kept < 8; ++kept) {
-    const check::Context context("bit set of y, h, c present: " + std::to_string(kept));
+  for (int present = 0; present < 8; ++present) {
+    const check::Context context("bit set of y, h, c present: " + std::to_string(present));
     Problem<T> p = make_problem<T>(shape);
-    if ((kept & 1) == 0) p.dy.clear();
-    if ((kept & 2) == 0) p.dh.clear();
-    if ((kept & 4) == 0) p.dc.clear();
+    if ((present & 1) == 0) p.dy.clear();
+    if ((present & 2) == 0) p.dh.clear();
+    if ((present & 4) == 0) p.dc.clear();
     check_gradients(train(p), reference_train(converted<double>(p)));
   }
 }
 
-// What is not asked for is not computed, and what is asked for has the same bits without it.
+// Gradients that are not requested are not computed, and the others keep their bits.
 template <class T>
 void check_absent_input_gradients() {
   const Problem<T> p = make_problem<T>({"", bidirectional(lstm_config(4, 9, 2)), 4, 5, {5, 0, 3, 4}});
@@ -111,7 +111,7 @@ void check_absent_input_gradients() {
   }
 }
 
-// The tape holds copies: what the caller changes between forward and backward does not matter.
+// The tape holds copies: the caller may change its arrays between forward and backward.
 template <class T>
 void check_tape_owns_its_data() {
   Problem<T> p = make_problem<T>(
@@ -140,7 +140,7 @@ void check_tape_owns_its_data() {
     CHECK_SAME_BITS(out.result.dweight_hh[cell], expected.dweight_hh[cell]);
 }
 
-// One forward in flight each, and a tape used again for another shape.
+// Two tapes in use at the same time, and each used again for another shape.
 template <class T>
 void check_several_tapes() {
   const Problem<T> small = make_problem<T>({"", lstm_config(4, 9), 2, 3}),
@@ -175,15 +175,15 @@ TEST("absent output gradients are zeros") {
   check_absent_output_gradients<float>();
   check_absent_output_gradients<double>();
 }
-TEST("absent input gradients are left out") {
+TEST("absent input gradients are not computed") {
   check_absent_input_gradients<float>();
   check_absent_input_gradients<double>();
 }
-TEST("the tape holds what it was computed with") {
+TEST("the tape owns its data") {
   check_tape_owns_its_data<float>();
   check_tape_owns_its_data<double>();
 }
-TEST("several forwards in flight, and tapes used again") {
+TEST("several tapes at the same time, and tapes used again") {
   check_several_tapes<float>();
   check_several_tapes<double>();
 }

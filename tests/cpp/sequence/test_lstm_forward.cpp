@@ -9,8 +9,8 @@
 
 namespace {
 
-// Relative to the largest entry: some ten roundings a step that the forget gate lets fade, and in float the 4e-7 of
-// tanh.
+// Relative to the largest entry: about ten roundings per step, which the forget gate lets fade, and in float the error
+// of tanh, 4e-7.
 constexpr double tolerance(float) { return 1e-6; }
 constexpr double tolerance(double) { return 2e-15; }
 
@@ -21,7 +21,7 @@ void check_outputs(const Result<T>& result, const Result<double>& expected, doub
   CHECK_ARRAYS_CLOSE(result.c, expected.c, growth * tolerance(T()));
 }
 
-// Past a row's length y is zero; the reference must not be what says so.
+// Past a row's length y is zero. This is checked without the reference, which might have the same error.
 template <class T>
 void check_padding(const Problem<T>& p, const Result<T>& result) {
   const Index Y = p.config.output_size();
@@ -61,7 +61,7 @@ void check_length_zero() {
   }
 }
 
-// No rows or no steps: nothing to write, the state stays, and the weights' gradients are zero.
+// Without rows or steps, y is empty, the state does not change, and the weights' gradients are zero.
 template <class T>
 void check_empty(Index N, Index steps) {
   const Problem<T> p = make_problem<T>({"", bidirectional(lstm_config(3, 5, 2)), N, steps});
@@ -102,7 +102,7 @@ void check_absent_outputs() {
   }
 }
 
-// NaN in one row stays in that row and from its step on, as in any other arithmetic.
+// NaN in x affects only its row, from its step on.
 template <class T>
 void check_nan() {
   Problem<T> p = make_problem<T>({"", lstm_config(3, 5), 2, 4});

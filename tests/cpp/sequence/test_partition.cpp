@@ -32,7 +32,7 @@ Partition partition_of(const CellShape& shape, const Schedule& schedule, int dir
 
 }  // namespace
 
-TEST("a thread gets no less work than its share of a team is worth") {
+TEST("every thread gets enough work") {
   const ThreadCount four(has_openmp() ? 4 : 1);
   const double share = policy::flops_per_thread;
   CHECK_EQUAL(threads_for(0), 1);
@@ -82,7 +82,7 @@ TEST("the parts of a walk cover every row and every block of hidden units once")
   }
 }
 
-TEST("a share of two is made of two shares of four, so that a thread sums the rows that it walks") {
+TEST("each half of the rows consists of two quarters, so that a thread sums the rows that it walks") {
   for (const Schedule& schedule : {even_schedule(16, 3), schedule_of({3, 1, 2, 3, 1, 2, 3, 1}, 3)}) {
     for (int share = 0; share < 2; ++share) {
       std::vector<Index> halves;
@@ -97,7 +97,7 @@ TEST("a share of two is made of two shares of four, so that a thread sums the ro
   }
 }
 
-TEST("few rows take the input part of several steps together") {
+TEST("with few rows, one product computes the input part of several steps") {
   CHECK_EQUAL(input_chunk(policy::rows_to_fuse, 1000), Index{1});
   CHECK_EQUAL(input_chunk(1, 1000), policy::input_product_rows);
   CHECK_EQUAL(input_chunk(5, 1000), policy::input_product_rows / 5);
@@ -116,7 +116,7 @@ TEST("a range of the backward fills a cache, and leaves some work to threads wit
   CHECK_EQUAL(range_rows(wide, 60, sizeof(float), true), policy::least_overlapped_rows);
 }
 
-TEST("groups of rows, whose sums are apart, do not depend on the number of threads") {
+TEST("row groups, which are summed separately, do not depend on the number of threads") {
   const CellShape shape = shape_of(16, 32);
   for (const int threads : {1, 4}) {
     const ThreadCount count(has_openmp() ? threads : 1);

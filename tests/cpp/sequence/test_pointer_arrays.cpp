@@ -21,13 +21,13 @@ TEST("arrays of pointers do not overlap and hold what was asked for") {
   for (int i = 0; i < 5; ++i) CHECK(c[i] == &other);
 }
 
-TEST("a layout without pointers is one too") {
+TEST("a layout may have no pointers") {
   const float** none = nullptr;
   const PointerArrays arrays([&](auto& layout) { layout.take(0, none); });
   CHECK(none != nullptr);
 }
 
-TEST("a layout that takes other pointers than it counted is refused") {
+TEST("a layout that takes more or fewer pointers than it counted is refused") {
   const auto lay_out = [](std::size_t counted, std::size_t taken) {
     float** array = nullptr;
     bool again = false;

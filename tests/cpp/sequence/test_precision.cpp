@@ -22,7 +22,7 @@ using lstmcore::Lstm;
 using lstmcore::LstmStream;
 using lstmcore::Precision;
 
-// ---- near the reference ---------------------------------------------------------------------------------------------
+// ---- close to the reference -----------------------------------------------------------------------------------------
 
 struct Bounds {
   double forward, backward;
@@ -42,7 +42,7 @@ Bounds bounds(const Setting& setting) {
   }
 }
 
-/// Whether rounding changes gradients only a little: at a bend or a bound they jump, and unbounded activations magnify
+/// Whether rounding changes gradients only a little: at a kink or a bound they jump, and unbounded activations magnify
 /// the error.
 bool is_smooth(const lstmcore::LstmConfig& config) {
   if (config.gate_clip > 0 || config.cell_clip > 0 || config.proj_clip > 0) return false;
@@ -169,7 +169,7 @@ std::vector<Shape> companion_shapes() {
 
 void check_companions(const Setting& setting) {
   for (const Shape& shape : companion_shapes()) {
-    if (has_random_masks(shape.config)) continue;  // its mask belongs to a place in the batch
+    if (has_random_masks(shape.config)) continue;  // its mask depends on the row's place in the batch
     const check::Context context(shape.reason);
     const Problem<float> p = make(shape, setting.precision);
     const Result<float> inferred = infer(p);
@@ -248,9 +248,9 @@ void check_walks(const Setting& setting) {
 
 }  // namespace
 
-TEST("near the reference") { for_each(settings(), check_accuracy); }
+TEST("close to the reference") { for_each(settings(), check_accuracy); }
 TEST("any number of threads") { for_each(few_settings(), check_threads); }
-TEST("any companions and any padding") { for_each(few_settings(), check_companions); }
+TEST("any other rows and any padding") { for_each(few_settings(), check_companions); }
 TEST("whole, in several calls or by steps") { for_each(settings(), check_walks); }
 
 TEST("automatic uses three terms where they are faster, whatever the batch") {
@@ -286,7 +286,7 @@ TEST("a stream's step allocates nothing") {
         Problem<float> p = make({"", config, rows, 1}, setting.precision);
         LstmStream<float> stream(Lstm<float>(p.config, p.weights(), p.precision), rows);
         std::vector<float> y(static_cast<std::size_t>(p.y_size()));
-        stream.step(p.x.data(), y.data());  // the first one allocates the emulation's tiles of this thread
+        stream.step(p.x.data(), y.data());  // the first step allocates the emulated tiles of this thread
         const long before = allocations();
         for (int t = 0; t < 3; ++t) stream.step(p.x.data(), y.data());
         p.x[3] = std::numeric_limits<float>::infinity();
@@ -298,7 +298,7 @@ TEST("a stream's step allocates nothing") {
   });
 }
 
-TEST("int8 is for inference") {
+TEST("int8 is for inference only") {
   const Problem<float> p = make({"", lstm_config(3, 5), 2, 3}, Precision::int8);
   CHECK_THROWS(train(p), "precision");
   CHECK_THROWS(trained_by_steps(p), "precision");
@@ -314,7 +314,7 @@ TEST("int8 is for inference") {
   CHECK(refused);
 }
 
-TEST("double has its own precision") {
+TEST("double refuses lower precisions") {
   Problem<double> p = make_problem<double>({"", lstm_config(3, 5), 2, 3});
   const Result<double> expected = train(p);
   for (const Precision precision : {Precision::bf16x3, Precision::bf16x2, Precision::bf16, Precision::int8}) {

@@ -19,8 +19,8 @@ using lstmcore::Precision;
 const float infinity = std::numeric_limits<float>::infinity();
 const float nan_value = std::numeric_limits<float>::quiet_NaN();
 
-/// The same LSTM in float32. For int8, with the weights that its quantized ones stand for: it then differs by the
-/// quantization of x and h alone.
+/// The same LSTM in float32. For int8, it has the weights that the quantized ones represent, so that only the
+/// quantization of x and h makes a difference.
 Problem<float> float32_twin(const Problem<float>& p) {
   Problem<float> twin = p;
   twin.precision = Precision::fp32;
@@ -79,7 +79,7 @@ std::vector<Shape> poisoned_shapes() {
   return all;
 }
 
-/// The same bits, but for the signs of NaN.
+/// The same bits, except for the signs of NaN.
 void check_same_numbers(std::vector<float> a, std::vector<float> b) {
   for (std::vector<float>* values : {&a, &b}) {
     for (float& value : *values) value = std::isnan(value) ? nan_value : value;

@@ -1,5 +1,5 @@
-// The promise of the same bits: whatever the thread count, the other rows, the padding, the strides and the segments
-// that a sequence is cut into.
+// The promise of the same bits: whatever the thread count, the other rows, the padding, the strides and the division of
+// a sequence into calls.
 #include <lstmcore/cpu.hpp>
 #include <string>
 #include <thread>
@@ -13,7 +13,7 @@
 
 namespace {
 
-// Work enough for five threads, in every way that it can be divided among them.
+// Enough work for five threads, in every way that it can be divided among them.
 std::vector<Shape> threaded_shapes() {
   std::vector<std::int64_t> lengths;
   for (Index n = 0; n < 41; ++n) lengths.push_back((n * 7) % 13);
@@ -38,7 +38,7 @@ std::vector<Shape> threaded_shapes() {
   all.push_back({"few rows, ragged, both directions", bidirectional(lstm_config(100, 200, 2)), 4, 6, {6, 2, 0, 5}});
   all.push_back({"wide input", lstm_config(2000, 24), 5, 6});
   all.push_back({"layers over threads", lstm_config(30, 32, 3), 1, 150});
-  all.push_back({"layers over threads, ragged, no multiple", lstm_config(3, 37, 4), 3, 75, {75, 20, 40}});
+  all.push_back({"layers over threads, ragged, H not a multiple of V", lstm_config(3, 37, 4), 3, 75, {75, 20, 40}});
   all.push_back({"bidirectional, several ranges of steps", bidirectional(lstm_config(30, 32)), 11, 100});
   all.push_back({"long, few units: weight gradients over threads", lstm_config(30, 30), 8, 150});
   return all;
@@ -77,7 +77,7 @@ void check_companions() {
   const std::vector<Shape> sizes = threaded_shapes();
   shapes.insert(shapes.end(), sizes.begin(), sizes.end());
   for (const Shape& shape : shapes) {
-    if (has_random_masks(shape.config)) continue;  // its mask belongs to a place in the batch
+    if (has_random_masks(shape.config)) continue;  // its mask depends on the row's place in the batch
     const check::Context context(shape.reason);
     const Problem<T> p = make_problem<T>(shape);
     const Result<T> inferred = infer(p), trained = train(p);
@@ -101,7 +101,7 @@ void check_companions() {
   }
 }
 
-// A sequence in segments of 1, 7, 2 and the rest, the state handed on.
+// A sequence in calls of 1, 7, 2 and the remaining steps, each of which begins with the state of the previous one.
 template <class T>
 void check_chunks() {
   std::vector<Shape> shapes;
@@ -121,23 +121,23 @@ void check_chunks() {
     Outputs<T> out(p);
     Index begin = 0;
     for (Index end : {Index{1}, Index{8}, Index{10}, p.steps}) {
-      lstmcore::LstmSequence<T> segment = p.sequence();
+      lstmcore::LstmSequence<T> chunk = p.sequence();
       lstmcore::View<T, 3> y = out.y;
-      segment.x.shape[1] = y.shape[1] = end - begin;
-      segment.x.data += begin * segment.x.stride[1];
+      chunk.x.shape[1] = y.shape[1] = end - begin;
+      chunk.x.data += begin * chunk.x.stride[1];
       y.data += begin * y.stride[1];
-      if (segment.reset) {
-        segment.reset.shape[1] = end - begin;
-        segment.reset.data += begin;
+      if (chunk.reset) {
+        chunk.reset.shape[1] = end - begin;
+        chunk.reset.data += begin;
       }
-      lstm.forward(segment, y, out.state);
+      lstm.forward(chunk, y, out.state);
       begin = end;
     }
     check_same_outputs(out.result, whole);
   }
 }
 
-// x and y as they lie in other programs' memory: time-major, reversed, every second feature, one row for all.
+// x and y in the layouts of other programs: time-major, reversed, every second feature, one row for all.
 template <class T>
 void check_strides() {
   const Shape shape{"", bidirectional(lstm_config(5, 11, 2)), 4, 6, {6, 0, 3, 5}};
@@ -192,7 +192,7 @@ void check_strides() {
   check_same_outputs(out.result, infer(equal_rows));
 }
 
-// Gradients that the engine cannot sum where they are wanted, of batches so small that it otherwise would.
+// Strided gradients, which the engine cannot sum in place, of batches so small that it otherwise would.
 template <class T>
 void check_strides_of_gradients() {
   for (const auto& [rows, steps] : {std::pair<Index, Index>{1, 1}, {3, 1}, {1, 4}, {2, 3}}) {
@@ -226,7 +226,7 @@ void check_strides_of_gradients() {
   }
 }
 
-// A backward that computes segments of the forward again.
+// A backward that recomputes time segments of the forward.
 template <class T>
 void check_recomputation() {
   std::vector<Shape> shapes = option_shapes(lstmcore::active_kernels<T>().lanes);
@@ -253,7 +253,7 @@ void check_recomputation() {
   }
 }
 
-// One Lstm and many callers at once, each with its own tape.
+// One Lstm and several callers at the same time, each with its own tape.
 template <class T>
 void check_concurrent_calls() {
   const Problem<T> p = make_problem<T>({"", bidirectional(lstm_config(20, 40, 2)), 23, 9});
@@ -284,13 +284,13 @@ void check_concurrent_calls() {
 
 TEST("any number of threads, float") { check_threads<float>(); }
 TEST("any number of threads, double") { check_threads<double>(); }
-TEST("any companions and any padding, float") { check_companions<float>(); }
-TEST("any companions and any padding, double") { check_companions<double>(); }
-TEST("whole or in segments") {
+TEST("any other rows and any padding, float") { check_companions<float>(); }
+TEST("any other rows and any padding, double") { check_companions<double>(); }
+TEST("whole or in several calls") {
   check_chunks<float>();
   check_chunks<double>();
 }
-TEST("computed again segment by segment") {
+TEST("recomputed segment by segment") {
   check_recomputation<float>();
   check_recomputation<double>();
 }

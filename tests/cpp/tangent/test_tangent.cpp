@@ -1,4 +1,4 @@
-// Tangents of outputs and gradients: against differences of the reference's, and against what must hold exactly.
+// Tangents of outputs and gradients: against finite differences of the reference, and against exact identities.
 #include <lstmcore/cpu.hpp>
 #include <string>
 #include <vector>
@@ -35,7 +35,7 @@ bool has_bends(const lstmcore::LstmConfig& config) {
 std::vector<Shape> shapes() {
   const Index V = lstmcore::active_kernels<double>().lanes;
   std::vector<Shape> all = option_shapes(V);
-  all.push_back({"the smallest there is", lstm_config(1, 1), 1, 1});
+  all.push_back({"the smallest", lstm_config(1, 1), 1, 1});
   all.push_back({"one step: no recurrence", lstm_config(4, 2 * V + 1), 9, 1});
   all.push_back({"no step", lstm_config(4, 3), 2, 0});
   all.push_back({"no row", lstm_config(4, 3), 0, 2});
@@ -51,9 +51,9 @@ std::vector<Shape> shapes() {
   return all;
 }
 
-// Five points of `run`. Far ones are best where everything is smooth: the series' error and the rounding are near 1e-11
-// of the largest entry. Near ones seldom cross a bend, and round to 1e-10. A norm's high derivatives are larger:
-// between.
+// Five-point differences of `run`. Where everything is smooth, a large step is best: truncation and rounding are near
+// 1e-11 of the largest entry. A small step seldom crosses a kink, and has a rounding error of 1e-10. Layer
+// normalization has larger high derivatives, and takes a step between these.
 template <class Run>
 Result<double> differences(const Problem<double>& p, const Problem<double>& direction, Run&& run) {
   const double step = has_bends(p.config) ? 1e-6 : p.config.layer_norm ? 1e-4 : 3e-4;
@@ -94,7 +94,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return sum;
 }
 
-/// <gradients or their tangents, a direction of the inputs>.
+/// The inner product of gradients (or their tangents) with a direction of the inputs.
 double by_inputs(const Result<double>& gradients, const Problem<double>& direction) {
   double sum = dot(gradients.dx, direction.x) + dot(gradients.dh0, direction.h0) + dot(gradients.dc0, direction.c0);
   for (std::size_t cell = 0; cell < gradients.dweight_ih.size(); ++cell) {
@@ -118,7 +118,7 @@ void without_output_gradients(Problem<double>& p) {
   p.dc.clear();
 }
 
-/// Forward of training and backward where nothing is random; `every`: steps between two states that are kept.
+/// A training forward without random masks, and its backward; `every`: steps between two states that are stored.
 Result<double> train_without_masks(const Problem<double>& p, Index every) {
   Outputs<double> out(p);
   const lstmcore::Lstm<double> lstm(p.config, p.weights());
@@ -141,7 +141,7 @@ void check_same(const Result<T>& actual, const Result<T>& expected) {
 
 }  // namespace
 
-TEST("tangents of outputs and gradients are differences of the reference's") {
+TEST("tangents of outputs and gradients match differences of the reference") {
   for (const Shape& shape : shapes()) {
     const check::Context context(shape.reason);
     const Problem<double> p = make_problem<double>(shape), direction = make_direction<double>(shape);
@@ -151,7 +151,7 @@ TEST("tangents of outputs and gradients are differences of the reference's") {
   }
 }
 
-TEST("values are those of a training forward and its backward") {
+TEST("values have the bits of a training forward and its backward") {
   for (const Shape& shape : shapes()) {
     const check::Context context(shape.reason);
     const Problem<double> p = make_problem<double>(shape), direction = make_direction<double>(shape);
@@ -160,7 +160,7 @@ TEST("values are those of a training forward and its backward") {
 }
 
 // <J^T dy, t> = <dy, J t>.
-TEST("the gradients and the tangents of the outputs are each other's transposed") {
+TEST("the gradients and the tangents of the outputs are transposes of each other") {
   for (const Shape& shape : shapes()) {
     const check::Context context(shape.reason);
     const Problem<double> p = make_problem<double>(shape), direction = make_direction<double>(shape);
@@ -199,7 +199,7 @@ TEST("tangents are linear in the direction") {
 
 TEST("float is double, rounded") {
   for (const Shape& shape : shapes()) {
-    if (has_bends(shape.config)) continue;  // which side of a bend a value is on may differ
+    if (has_bends(shape.config)) continue;  // a value may be on the other side of a kink
     const check::Context context(shape.reason);
     const Problem<float> p = make_problem<float>(shape), direction = make_direction<float>(shape);
     const Result<double> expected = differentiate(converted<double>(p), converted<double>(direction)).tangent;
@@ -211,7 +211,7 @@ TEST("float is double, rounded") {
   }
 }
 
-TEST("nothing is random where inference is asked for") {
+TEST("without random masks, values are those of inference") {
   for (const Variant& variant : variants()) {
     const check::Context context(variant.name);
     const Shape shape{"", variant.of(bidirectional(lstm_config(3, 5, 2))), 3, 4, {3, 4, 0}, {{1}, {0, 3}, {2}}};
@@ -227,8 +227,8 @@ TEST("nothing is random where inference is asked for") {
     }
     const double expected = dot(p.dy, result.tangent.y) + dot(p.dh, result.tangent.h) + dot(p.dc, result.tangent.c);
     CHECK_CLOSE(by_inputs(result.value, direction), expected, 1e-12 * growth(p.config));
-    // The reference's backward knows no expectation. The engine's own is right if J^T is, and the forward's differences
-    // say that J is.
+    // The reference's backward does not know zoneout's expectation, so differences are those of the engine: J is right
+    // if it matches the forward's differences, and with it J^T, by the identity above.
     const Result<double> difference =
         differences(p, direction, [&](const Problem<double>& at) { return differentiate(at, direction, false).value; });
     check_close(result.tangent, difference, tolerance_of_differences(p.config));
@@ -345,7 +345,7 @@ TEST("without gradients of the outputs, the tangents are the gradients for their
   const Result<double> gradients = train(p);
   without_output_gradients(p);
   Result<double> tangent = differentiate(p, direction).tangent;
-  tangent.y = gradients.y;  // these are others
+  tangent.y = gradients.y;  // not compared: tangents, not values
   tangent.h = gradients.h;
   tangent.c = gradients.c;
   check_close(tangent, gradients, 1e-13);
@@ -373,9 +373,9 @@ TEST("bad tangents are refused") {
   CHECK_THROWS(lstm.forward(p.sequence(), x, {}, {value.y.data, {4, 3, 4}}, {}, {}, tape), "y_tangent: expected shape");
   CHECK_THROWS(lstm.forward(p.sequence(), x, {}, {}, {}, {{value.y.data, {1, 4, 4}}, {}}, tape),
                "h_tangent: expected shape");
-  lstmcore::LstmSequence<double> in_pieces = p.sequence();
-  in_pieces.recompute = 2;
-  CHECK_THROWS(lstm.forward(in_pieces, x, {}, {}, {}, {}, tape), "recompute: expected 0 in a forward with tangents");
+  lstmcore::LstmSequence<double> in_segments = p.sequence();
+  in_segments.recompute = 2;
+  CHECK_THROWS(lstm.forward(in_segments, x, {}, {}, {}, {}, tape), "recompute: expected 0 in a forward with tangents");
   CHECK(!tape.ready());
   lstm.forward(p.sequence(), x, {}, {}, {}, {}, tape);
   lstmcore::LstmOutputGradients<double> outputs;

@@ -1,4 +1,4 @@
-"""`lstmcore.onnx.load` on models that are broken, odd, or larger than need be."""
+"""`lstmcore.onnx.load` on models that are broken, odd, or larger than necessary."""
 
 import math
 
@@ -81,26 +81,26 @@ def test_weights_beside_the_file(tmp_path):
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
     x = np.ones(3000, np.float32)
     np.testing.assert_array_equal(lc_onnx.load(path)(x), x + np.arange(3000))
-    with pytest.raises(ValueError, match="w: its numbers are in a file beside the model"):
+    with pytest.raises(ValueError, match="w: its data are in another file"):
         lc_onnx.load(path.read_bytes())
-    with pytest.raises(ValueError, match="w: its numbers are in a file beside the model"):
+    with pytest.raises(ValueError, match="w: its data are in another file"):
         lc_onnx.load(onnx.load(path, load_external_data=False))
 
 
 def test_tensors_that_are_cut_short():
     model = make_model([op("Add", "x,w")], ["x"], ["y"], [tensor("w", np.arange(3))])
     model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-2]
-    with pytest.raises(ValueError, match=r"w: expected a tensor of shape \(3,\) with its numbers"):
+    with pytest.raises(ValueError, match=r"w: expected a tensor of shape \(3,\) with its data"):
         lc_onnx.load(model)
 
 
-def test_what_no_output_needs_is_not_computed():
+def test_values_that_no_output_needs_are_not_computed():
     nodes = [op("ConstantOfShape", "huge", "unused"), op("Neg", "unused", "more"), op("Relu")]
     model = make_model(nodes, ["x"], ["y"], [tensor("huge", [10**5, 10**5, 100], np.int64)])
     np.testing.assert_array_equal(lc_onnx.load(model)(np.array([-1, 1], np.float32)), [0, 1])
 
 
-def test_a_graph_inside_keeps_what_it_needs():
+def test_subgraphs_get_the_values_they_need():
     then = helper.make_graph([op("Neg", "doubled", "t")], "then", [], [value("t")])
     other = helper.make_graph([op("Abs", "doubled", "e")], "else", [], [value("e")])
     branch = op("If", "flag", "y", then_branch=then, else_branch=other)
@@ -112,7 +112,7 @@ def test_a_graph_inside_keeps_what_it_needs():
 # ---- inputs and outputs --------------------------------------------------------------------------
 
 
-def test_a_negative_size_is_open():
+def test_a_negative_size_allows_any_size():
     model = make_model([op("Relu")], [value("x", (-1, 3))], [value("y", (-1, 3))])
     loaded = lc_onnx.load(model)
     assert loaded.inputs[0].shape == (None, 3)
@@ -121,7 +121,7 @@ def test_a_negative_size_is_open():
         loaded(np.ones((2, 2), np.float32))
 
 
-def test_outputs_are_apart_from_each_other():
+def test_outputs_share_no_memory():
     nodes = [op("Relu"), op("Identity", "y", "z"), op("Flatten", "y", "flat", axis=0)]
     found = lc_onnx.load(make_model(nodes, ["x"], ["z", "y", "flat"])).run({"x": ones})
     for result in found.values():
@@ -159,7 +159,7 @@ def one(node, inputs, initializers=(), opset=17):
 
 
 @pytest.mark.parametrize("reverse", [0, 1])
-def test_exclusive_sums_hold_no_trace_of_the_number_itself(reverse):
+def test_exclusive_sums_do_not_subtract_the_number_itself(reverse):
     node = op("CumSum", "x,axis", exclusive=1, reverse=reverse)
     x = np.array([[1e8, 1.0, np.inf, 3.0], [0.1, 0.2, 0.3, 1e9]], np.float32)
     y = one(node, {"x": x}, [tensor("axis", 1, np.int32)])
@@ -186,7 +186,7 @@ def test_empty_batches():
     assert one(op("GatherND", "x,i", batch_dims=1), {"x": x, "i": places}).shape == (0, 2, 5)
 
 
-def test_gemm_counts_columns():
+def test_gemm_checks_the_number_of_columns():
     model = make_model([op("Gemm", "x,w")], ["x"], ["y"], [tensor("w", np.ones((6, 2)))])
     with pytest.raises(ValueError, match=r"A: expected a matrix of 6 columns, got \(4, 3\)"):
         lc_onnx.load(model)(np.ones((4, 3), np.float32))
@@ -198,7 +198,7 @@ def test_logarithms_of_sums_keep_their_type(kind, dtype):
     one(op(kind, axes=[1]), {"x": np.array([[1, 2, 9], [4, 40, 6]], dtype)}, opset=13)
 
 
-def test_stacks_of_matrices_are_their_pairs():
+def test_stacks_of_matrices_are_multiplied_pair_by_pair():
     rng = np.random.default_rng(0)
     for n, m, k, p in ((50, 4, 8, 4), (3, 80, 90, 70)):
         a = rng.normal(size=(n, m, k)).astype(np.float32)
@@ -211,7 +211,7 @@ def test_stacks_of_matrices_are_their_pairs():
             np.testing.assert_array_equal(y[row], alone)
 
 
-def test_numbers_of_activations_that_need_none():
+def test_parameters_of_activations_that_need_none():
     rng = np.random.default_rng(0)
     weights = [tensor("w", rng.normal(size=(1, 8, 3))), tensor("r", rng.normal(size=(1, 8, 2)))]
     x = rng.normal(size=(5, 2, 3)).astype(np.float32)
@@ -249,7 +249,7 @@ def test_the_error_function_is_exact_to_its_last_digits():
 
 @pytest.mark.parametrize("size", [3, 70])
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "Conv"])
-def test_windows_in_passes_and_at_once(kind, size):
+def test_windows_element_by_element_and_as_one_view(kind, size):
     """Windows of up to 64 elements are processed element by element, larger ones as one view."""
     x = np.random.default_rng(0).normal(size=(40, 5, 150)).astype(np.float32)
     options = {"strides": [2], "pads": [2, 1]}
@@ -267,7 +267,7 @@ def test_windows_in_passes_and_at_once(kind, size):
             model(x[..., :2])
 
 
-def test_rows_of_a_channel_by_channel_convolution_stand_alone():
+def test_rows_of_a_depthwise_convolution_are_independent():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(9, 6, 31, 40)).astype(np.float32)
     weights = [tensor("w", rng.normal(size=(6, 1, 3, 3)) / 9), tensor("b", rng.normal(size=6))]
@@ -297,14 +297,14 @@ def test_transposed_convolutions(options):
     one(node, {"x": x[:0]}, [tensor("w", kernel), bias])
 
 
-def test_transposed_convolutions_fill_their_output():
+def test_transposed_convolutions_refuse_an_output_that_is_too_large():
     weights = [tensor("w", np.ones((4, 2, 3)))]
     node = op("ConvTranspose", "x,w", strides=[2], output_shape=[21])
     with pytest.raises(ValueError, match="output_shape: expected less than 21, got 21"):
         lc_onnx.load(make_model([node], ["x"], ["y"], weights))(np.ones((1, 4, 9), np.float32))
 
 
-def test_sums_of_products_by_their_letters():
+def test_einsum():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 4, 5)).astype(np.float32)
     w = tensor("w", rng.normal(size=(3, 5, 2)))

@@ -53,7 +53,7 @@ def session_of(proto):
 
 
 def in_runtime(proto):
-    """Return a function that runs a model in ONNX Runtime: inputs to outputs, by name."""
+    """Return a function that runs a model in ONNX Runtime: from named inputs to named outputs."""
     session = session_of(proto)
     names = [entry.name for entry in session.get_outputs()]
 
@@ -244,7 +244,7 @@ def test_cells_as_scans(name, bidirectional):
 def test_an_option_that_a_scan_does_not_know_is_refused(monkeypatch):
     new = Option(
         "input_dropout", "float", 0.0, "input_dropout", None, True
-    )  # nothing there reads it
+    )  # which the export does not read
     monkeypatch.setattr(lstmcore.onnx.export_scan, "OPTIONS", (new,))
     check(build([layers.LSTM(3)], (None, 2)), recurrent="scan")
     model = build([layers.LSTM(3, input_dropout=0.25)], (None, 2))
@@ -270,14 +270,14 @@ STACKS = {
     "dropout alone": lambda: [layers.Dropout(0.5)],
     "max": lambda: [layers.Dense(4), layers.GlobalMaxPooling1D()],
     "mean": lambda: [layers.Dense(4), layers.GlobalAveragePooling1D()],
-    "max of a walk": lambda: [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
-    "mean of a walk": lambda: [LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
+    "max of an LSTM": lambda: [LSTM(4, return_sequences=True), layers.GlobalMaxPooling1D()],
+    "mean of an LSTM": lambda: [LSTM(4, return_sequences=True), layers.GlobalAveragePooling1D()],
     "additive": lambda: [layers.Attention(units=3)],
     "multiplicative": lambda: [layers.Attention("multiplicative", 4, scale=True)],
-    "attention to a walk": lambda: [LSTM(4, return_sequences=True), layers.Attention()],
+    "attention to an LSTM": lambda: [LSTM(4, return_sequences=True), layers.Attention()],
     "norm": lambda: [layers.LayerNormalization()],
     "norm without": lambda: [layers.LayerNormalization(center=False, scale=False, epsilon=0.1)],
-    "norm of a walk": lambda: [LSTM(4, return_sequences=True), layers.LayerNormalization()],
+    "norm of an LSTM": lambda: [LSTM(4, return_sequences=True), layers.LayerNormalization()],
     "residual": lambda: [layers.Residual([layers.Dense(5), LSTM(3, return_sequences=True)])],
     "residual, projected": lambda: [layers.Residual(layers.Dense(5), projection=True)],
     "residual, convolution": lambda: [
@@ -312,10 +312,10 @@ WITHOUT_LENGTHS = ("dense", "activations", "dropout alone", "each", "each norm",
 @pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
 @pytest.mark.parametrize("name", STACKS)
 def test_layers(name, opset):
-    looks = name not in WITHOUT_LENGTHS
+    uses_lengths = name not in WITHOUT_LENGTHS
     model = build(STACKS[name](), (None, 3))
-    check(model, opset, lengths=looks)
-    if not looks:
+    check(model, opset, lengths=uses_lengths)
+    if not uses_lengths:
         with pytest.raises(ValueError, match="^lengths: .*no layer"):
             export(model, lengths=True)
 
@@ -353,7 +353,7 @@ def test_rows_that_a_window_leaves_empty():
             check(model, sizes=((4, 6), (3, 3)), states=True, recurrent="scan")
 
 
-def test_values_past_a_row_change_nothing():
+def test_padding_changes_nothing():
     for stack in (
         [LSTM(4, return_sequences=True)],
         [layers.Conv1D(4, 3, 2, "same")],
@@ -443,7 +443,7 @@ def test_texts():
 # ---- states --------------------------------------------------------------------------------------
 
 
-def test_a_sequence_in_pieces():
+def test_a_sequence_in_chunks():
     model = build(
         [LSTM(4, return_sequences=True), LSTM(3, num_layers=2), layers.Dense(2)], (None, 3)
     )
@@ -463,8 +463,8 @@ def test_a_sequence_in_pieces():
         for part in "hc"
     }
     names = [entry.name for entry in session.get_outputs()]
-    for piece in (x[:, :3], x[:, 3:4], x[:, 4:]):
-        results = dict(zip(names, session.run(None, {"x": piece, **state}), strict=True))
+    for chunk in (x[:, :3], x[:, 3:4], x[:, 4:]):
+        results = dict(zip(names, session.run(None, {"x": chunk, **state}), strict=True))
         y = results.pop("y")
         state = {f"{name[:-1]}0": value for name, value in results.items()}
     assert relative_error(y, expected) < TOLERANCE
@@ -484,7 +484,7 @@ def test_rows_without_steps_keep_their_state():
 
 STACKS_64 = {
     "norms": lambda: [layers.LayerNormalization(), LSTM(4, layer_norm=True), layers.Dense(2)],
-    "walks": lambda: [
+    "LSTMs": lambda: [
         layers.Bidirectional(LSTM(4, return_sequences=True, peephole=True)),
         LSTM(3, proj_size=2, go_backwards=True, return_sequences=True),
         layers.Attention("multiplicative"),
@@ -536,9 +536,9 @@ def in_evaluator(proto):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["coupled", "clip", "backwards, sequences", "stacked"])
-def test_the_evaluator_of_onnx(name, dtype):
+def test_onnx_evaluator(name, dtype):
     model = build([layers.LSTM(5, **LSTMS[name]), layers.Dense(2)], (None, 3), dtype=dtype)
-    tolerance = 1e-5 if dtype == "float32" else 1e-7  # `clip` is an attribute of 32 bits
+    tolerance = 1e-5 if dtype == "float32" else 1e-7  # ONNX stores `clip` in float32
     for lengths in (False, True):
         proto = export(model, lengths=lengths, states=True)
         rows = ragged(4, 6) if lengths else None
@@ -645,7 +645,7 @@ def test_random_models(model, opset, size, steps, states):
     states = states and bool(model.recurrent_layers)
     x = batch(model, size, steps)
     state = random_state(model, size, 1) if states else None
-    # A single unit may be near 0, after a loss of digits.
+    # A single unit may be near 0 after cancellation, with a large relative error.
     options = {"opset": opset, "states": states, "recurrent": "auto"}
     agree(model, ready(export(model, **options)), x, None, state, least=0.1)
     try:
@@ -691,7 +691,7 @@ def test_a_folder_that_is_missing(tmp_path):
     assert error.value.filename == str(path)
 
 
-def test_stacked_walks_are_not_turned_back_and_forth():
+def test_stacked_lstms_are_not_transposed_back_and_forth():
     stack = [
         LSTM(4, return_sequences=True),
         layers.Dense(3),

@@ -132,9 +132,9 @@ def lstm_case(attributes, given, seed=0, layout=0):
         states = draw(directions, N, H)
         if name in given:
             inputs[name] = states
-    there = {**weights, **inputs}
+    arrays = {**weights, **inputs}
     order = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]
-    names = [name if name in there else "" for name in order]
+    names = [name if name in arrays else "" for name in order]
     if layout:
         attributes = {**attributes, "layout": 1}
         for name in ("X", "initial_h", "initial_c"):
@@ -154,7 +154,7 @@ def lstm_model(node, weights, inputs, opset=17):
 
 
 @pytest.mark.parametrize("case", LSTMS)
-def test_lstm_beside_onnx_runtime(case):
+def test_lstm_against_onnx_runtime(case):
     node, weights, inputs = lstm_case(*LSTMS[case])
     compare(lstm_model(node, weights, inputs), inputs)
 
@@ -169,7 +169,7 @@ def test_lstm_batch_first(case):
     np.testing.assert_array_equal(found["Y_c"], ours["Y_c"].swapaxes(0, 1))
 
 
-def test_lstm_is_the_engines():
+def test_lstm_has_the_bits_of_the_engine():
     node, weights, inputs = lstm_case({"direction": "bidirectional"}, ("B",))
     found = lc_onnx.load(lstm_model(node, weights, inputs)).run(inputs)
     from lstmcore.convert.onnx import from_onnx
@@ -312,7 +312,7 @@ VERSIONS = {
         [op("Flatten", outputs="f"), op("Gemm", ["f", "w", "b"], transB=1, alpha=0.5, beta=2.0)],
         [tensor("w", np.ones((5, 12)) * 0.1), tensor("b", np.arange(5))],
     ),
-    "Gemm-turned": (
+    "Gemm-transposed": (
         13,
         [op("Flatten", outputs="f"), op("Gemm", ["f", "w", "b"], transA=1)],
         [tensor("w", [[1, 2, 3], [4, 5, 6]]), tensor("b", np.ones((12, 1)))],
@@ -333,7 +333,7 @@ VERSIONS = {
         [ints("u", 1)],
     ),
     "MatMul with a vector": (13, [op("MatMul", ["x", "w"])], [tensor("w", [1, 2, 3, 4])]),
-    "product seen twice": (
+    "product used twice": (
         13,
         [op("MatMul", ["x", "w"], "m"), op("Relu", "m", "r"), op("Sub", ["r", "m"])],
         [tensor("w", np.eye(4, 6))],
@@ -464,7 +464,7 @@ def test_a_recurrent_model(sequences):
     compare(recurrent_model(), {"x": sequences})
 
 
-def test_what_load_takes(sequences, tmp_path):
+def test_load_accepts_paths_and_bytes(sequences, tmp_path):
     proto = recurrent_model()
     path = tmp_path / "model.onnx"
     onnx.save(proto, path, save_as_external_data=True, location="weights", size_threshold=0)
@@ -508,8 +508,8 @@ def branches(then, otherwise):
     }
 
 
-def test_branches_see_what_is_around_them():
-    """An inner If takes a value from two graphs further out, and names repeat between branches."""
+def test_branches_see_outer_values():
+    """An inner If uses values of both outer graphs, and names repeat between branches."""
     inner = branches(
         [op("Mul", ["x", "two"], "v"), op("Add", ["v", "d"], "t")], [op("Neg", "d", "e")]
     )
@@ -550,7 +550,7 @@ def test_a_branch_that_is_never_run_may_hold_anything():
 # ---- promises of the executor --------------------------------------------------------------------
 
 
-def test_constants_are_computed_once_and_the_rest_is_left_out():
+def test_constants_are_computed_once_and_unused_nodes_never():
     nodes = [
         op("Add", ["two", "two"], ["four"]),
         op("Mul", ["x", "four"], "y"),
@@ -561,12 +561,12 @@ def test_constants_are_computed_once_and_the_rest_is_left_out():
     np.testing.assert_array_equal(model(np.ones(3, np.float32)), [4, 4, 4])
 
 
-def test_products_take_what_follows_them(sequences):
+def test_activations_are_fused_into_products(sequences):
     model = lc_onnx.load(recurrent_model())
     assert "11 steps" in repr(model)  # of 12 nodes: Relu is part of Conv
 
 
-def test_values_go_after_their_last_use():
+def test_values_are_freed_after_their_last_use():
     size = 1 << 20
     names = [f"v{number}" for number in range(40)]
     nodes = [op("Relu", [a], [b]) for a, b in zip(["x", *names], names, strict=False)]
@@ -579,7 +579,7 @@ def test_values_go_after_their_last_use():
     assert peak < 3 * x.nbytes
 
 
-def test_outputs_are_apart_from_inputs_and_constants():
+def test_outputs_share_no_memory_with_inputs_and_constants():
     nodes = [
         op("Identity", "x", ["same"]),
         op("Transpose", "x", ["view"]),
@@ -606,7 +606,7 @@ def test_strided_inputs(sequences):
 
 @pytest.mark.parametrize("size", [3, 300])
 def test_same_bits_for_any_number_of_threads(size):
-    """For a model, and for single rows."""
+    """For a whole batch, and for a batch that is passed in two calls."""
     x = np.random.default_rng(0).normal(0, 1, (size, 40, 3)).astype(np.float32)
     model, results = lc_onnx.load(recurrent_model()), []
     before = lstmcore.get_num_threads()
@@ -670,7 +670,7 @@ def test_bad_files(tmp_path):
         lc_onnx.load(make_model([op("Relu", "z")], [value("x", (1,))], ["y"]))
     with pytest.raises(ValueError, match="w: expected a node that computes this output"):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,))], ["w"]))
-    with pytest.raises(ValueError, match="x: expected a type of numbers that NumPy has"):
+    with pytest.raises(ValueError, match="x: expected a NumPy number type"):
         lc_onnx.load(make_model([op("Relu")], [value("x", (1,), TensorProto.BFLOAT16)], ["y"]))
 
 

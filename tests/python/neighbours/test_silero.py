@@ -70,7 +70,7 @@ def test_a_sequence(minute, expected):
     assert np.mean(probability < 0.1) > 0.1
 
 
-def test_the_sequence_as_it_comes(minute, expected):
+def test_the_sequence_chunk_by_chunk(minute, expected):
     model = lc_onnx.load(SEQUENCE)
     states, found = begin(), []
     for chunk in minute:
@@ -148,7 +148,7 @@ def lstm_names(proto):
 
 
 def weights_of(proto):
-    """Return the weights of the ONNX file under the names of the other file."""
+    """Return the weights of the ONNX file by the names that the safetensors file uses."""
     arrays = {entry.name: numpy_helper.to_array(entry) for entry in proto.graph.initializer}
     weights = {own: arrays[name] for name, own in CONVOLUTIONS.items()}
     w, r, b = (arrays[name][0] for name in lstm_names(proto))
@@ -163,7 +163,7 @@ def weights_of(proto):
 
 
 def with_weights(proto, weights):
-    """Return the ONNX file with other weights, since the package's two files differ in them."""
+    """Return the ONNX file with other weights, since those of the two files differ."""
     arrays = {name: weights[own] for name, own in CONVOLUTIONS.items()}
     cell = {name: gates(weights[f"lstm_cell.{name}"], BACK) for name in ("weight_ih", "weight_hh")}
     bias = [gates(weights[f"lstm_cell.{name}"], BACK) for name in ("bias_ih", "bias_hh")]
@@ -196,7 +196,7 @@ def test_own_model(example, own_and_reference):
     assert np.mean(probability > 0.9) > 0.3
 
 
-def test_own_model_as_it_comes(example, own_and_reference, minute):
+def test_own_model_chunk_by_chunk(example, own_and_reference, minute):
     model, reference = own_and_reference
     listener = example.Listener(model)
     heard, buffer = [], np.empty(example.CHUNK, np.float32)
@@ -207,7 +207,7 @@ def test_own_model_as_it_comes(example, own_and_reference, minute):
 
 
 def test_the_example_from_a_file(example, tmp_path, monkeypatch, capsys):
-    """It reads a stereo WAV file, and draws a well-formed picture."""
+    """The example reads a stereo WAV file and draws a well-formed picture."""
     recording = example.make_recording(6, seed=1)
     path, picture = tmp_path / "speech.wav", tmp_path / "picture.svg"
     with example.wave.open(str(path), "wb") as file:

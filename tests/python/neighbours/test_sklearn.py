@@ -1,4 +1,4 @@
-"""The estimators among scikit-learn's own tools, and what their hyper-parameters do."""
+"""The estimators with scikit-learn's own tools, and the effects of their hyper-parameters."""
 
 import pickle
 import runpy
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 QUICK = {"hidden_size": 8, "max_iter": 8, "learning_rate_init": 0.02, "random_state": 0}
 EXPECTED_FAILED_CHECKS = {
     "check_sample_weight_equivalence_on_dense_data": "batches and their order differ with the "
-    "number of samples, as for every estimator that is trained by random batches",
+    "number of samples, as for every estimator that is trained in random batches",
 }
 
 
 def sequences(count=60, channels=2, seed=0, lengths=(4, 12)):
-    """Make ragged sequences, and labels: whether the first channel begins above 0."""
+    """Make ragged sequences, and labels: whether their first channel is positive or negative."""
     random = np.random.default_rng(seed)
     rows = [random.standard_normal((random.integers(*lengths), channels)) for _ in range(count)]
     labels = np.array([row[0, 0] > 0 for row in rows])
@@ -95,7 +95,7 @@ def test_says_what_to_install():
 # ---- forms of input ------------------------------------------------------------------------------
 
 
-def test_forms_give_the_same():
+def test_forms_of_input_are_equivalent():
     random = np.random.default_rng(0)
     array = random.standard_normal((40, 6, 3))
     y = array[:, 0, 0] > 0
@@ -103,10 +103,10 @@ def test_forms_give_the_same():
     listed = LSTMClassifier(**QUICK).fit(list(array), y)
     objects = np.empty(40, dtype=object)
     objects[:] = list(array)
-    held = LSTMClassifier(**QUICK).fit(objects, y)
+    as_objects = LSTMClassifier(**QUICK).fit(objects, y)
     nested = LSTMClassifier(**QUICK).fit(array.tolist(), y)
     assert same(whole, listed)
-    assert same(whole, held)
+    assert same(whole, as_objects)
     assert same(whole, nested)
     expected = whole.predict_proba(array)
     assert (listed.predict_proba(array) == expected).all()
@@ -187,7 +187,7 @@ def test_bad_inputs(x, match):
         LSTMClassifier(**QUICK).fit(x, [0, 1])
 
 
-def test_other_channels_than_fitted():
+def test_a_wrong_number_of_channels():
     rows, y = sequences()
     model = LSTMClassifier(**QUICK).fit(rows, y)
     with pytest.raises(ValueError, match="sequences of 2 channels"):
@@ -350,7 +350,7 @@ def test_scales():
     assert (plain.model_.predict(inputs, verbose=0) == plain.predict_proba(rows)).all()
 
 
-def test_what_is_set_after_fit_changes_no_prediction():
+def test_parameters_set_after_fit_change_no_prediction():
     rows, y = sequences()
     model = LSTMClassifier(**QUICK).fit(rows, y)
     expected = model.predict_proba(rows)
@@ -417,7 +417,7 @@ def test_early_stopping(kind):
     assert same(model, clone(model).fit(rows, y))
 
 
-def test_warm_start_goes_on():
+def test_warm_start_continues():
     rows, y = sequences()
     model = LSTMClassifier(**QUICK, warm_start=True).fit(rows, y)
     before = model.loss_
@@ -534,12 +534,12 @@ def test_verbose_writes_lines(capsys):
     assert lines[8].startswith("Trained 8 epochs in ")
 
 
-def test_forecaster_is_no_classifier_nor_regressor():
+def test_forecaster_is_neither_classifier_nor_regressor():
     assert not is_classifier(LSTMForecaster())
     assert not is_regressor(LSTMForecaster())
 
 
-# ---- a claim -------------------------------------------------------------------------------------
+# ---- the example ---------------------------------------------------------------------------------
 
 
 def japanese_vowels():

@@ -57,7 +57,7 @@ def test_patience():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_what_was_trained_is_counted():
+def test_epochs_and_updates_are_counted():
     model = LSTMClassifier(4, max_updates=12, random_state=0).fit(ARRAY, LABELS)
     assert (model.n_iter_, model.n_updates_, len(model.loss_curve_)) == (3, 15, 3)
     model.partial_fit(ARRAY, LABELS)
@@ -78,9 +78,9 @@ def test_early_stopping_keeps_the_last_of_equal_epochs(monkeypatch):
     monkeypatch.setattr(LSTMClassifier, "_validation_score", score)
     model.fit(ARRAY, LABELS)
     assert model.validation_scores_ == [0.5, 1.0, 0.5, 1.0, 0.5, 0.5]
-    kept = model.model_.get_weights()
-    assert all((a == b).all() for a, b in zip(kept, weights[3], strict=True))
-    assert not all((a == b).all() for a, b in zip(kept, weights[1], strict=True))
+    final = model.model_.get_weights()
+    assert all((a == b).all() for a, b in zip(final, weights[3], strict=True))
+    assert not all((a == b).all() for a, b in zip(final, weights[1], strict=True))
 
 
 # ---- not converged -------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ def test_estimators_warn():
         LSTMRegressor(**settings).fit(ARRAY, np.full(40, 3.0))
 
 
-def test_a_penalty_is_not_taken_for_a_loss():
+def test_no_warning_if_the_penalty_prevents_learning():
     model = LSTMRegressor(8, solver="adam", alpha=100.0, max_updates=600, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(ARRAY, SUMS)
-    assert model.loss_ > 0.95  # almost nothing is learnt, but because of the penalty
+    assert model.loss_ > 0.95  # the penalty, not a lack of training, keeps the loss high
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])

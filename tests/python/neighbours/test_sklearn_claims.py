@@ -1,7 +1,7 @@
 """The claims of docs/scikit-learn.md: default settings learn from small data sets.
 
-Each fit takes some seconds, since the claims are about the whole default budget. That page names
-the other data sets by which the defaults were chosen.
+Each fit takes a few seconds, since the claims are about the whole default budget. That page names
+the other data sets on which the defaults were chosen.
 """
 
 import warnings
@@ -36,10 +36,10 @@ def shipped(name, *arguments):
 
 @pytest.mark.parametrize("name", ["gunpoint", "italy_power_demand", "arrow_head", "basic_motions"])
 def test_no_worse_than_the_nearest_neighbour(name):
-    """The means of three seeds are 0.004 to 0.4 above it; a single seed may be 0.02 below.
+    """Means of three seeds are 0.004 to 0.4 above the neighbour; one seed may be 0.02 below.
 
-    This is the variation between seeds. Without the budget, the pooling and the slopes, scores were
-    0.04 to 0.35 below it on the first three data sets.
+    The tolerance is this variation between seeds. Without the budget, the pooling and the slopes,
+    scores are 0.04 to 0.35 below the neighbour on the first three data sets.
     """
     (x, y), (test_x, test_y) = shipped(name, "train"), shipped(name, "test")
     near = KNeighborsClassifier(1).fit(x.reshape(len(x), -1), y)
@@ -49,7 +49,7 @@ def test_no_worse_than_the_nearest_neighbour(name):
 
 
 def test_airline():
-    """Better than repeating the last year, unlike forecasts without differences."""
+    """Forecasts are better than repeating the last year, unlike those without differences."""
     series = np.asarray(shipped("airline"), dtype=np.float64).ravel()
     train, season = series[:96], 12
     errors = {}
@@ -60,7 +60,7 @@ def test_airline():
         errors[difference] = np.abs(true - forecasts).mean()
     begins = np.arange(96, 133)
     naive = np.mean([np.abs(series[t : t + 12] - series[t - 12 : t]) for t in begins])
-    assert errors["auto"] < 0.7 * naive  # 0.82 / 1.62 with three seeds
+    assert errors["auto"] < 0.7 * naive  # 0.44 to 0.47 of it with three seeds
     assert errors[0] > 1.1 * naive
 
 

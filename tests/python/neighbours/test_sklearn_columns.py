@@ -1,4 +1,4 @@
-"""Input data: errors name columns of dates or text and the position of NaN; other types."""
+"""Input data: errors name columns of dates or text and positions of NaN; types are converted."""
 
 import datetime
 
@@ -89,7 +89,7 @@ def test_numbers_pass():
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "NaN"), (-np.inf, "infinity")])
-def test_the_first_place_that_is_not_finite(value, said):
+def test_the_first_position_that_is_not_finite(value, said):
     array = np.zeros((STEPS, 5, 2))
     array[3, 2, 1] = array[4, 0, 0] = value
     cases = [
@@ -119,7 +119,7 @@ def test_the_first_place_that_is_not_finite(value, said):
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_the_column_of_what_is_not_finite_is_named(library):
+def test_errors_name_the_column_of_values_that_are_not_finite(library):
     frames = pytest.importorskip(library, reason=f"{library} is not installed")
     whole = frames.DataFrame({"load": VALUES, "wind": VALUES})
     holed = frames.DataFrame({"load": VALUES, "wind": np.where(np.arange(STEPS) == 7, np.nan, 1.0)})
@@ -143,7 +143,7 @@ def test_the_column_of_what_is_not_finite_is_named(library):
                 LSTMForecaster(4, target=target, **SMALL).fit(frame)
 
 
-def test_what_is_wrong_beside_the_target_is_wrong_in_y():
+def test_errors_in_columns_besides_the_target_name_y():
     """The error names y, since whoever passes one frame passes no X."""
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pandas.DataFrame({"load": VALUES, "wind": np.cos(np.arange(STEPS))})
@@ -204,7 +204,7 @@ def test_labels_of_any_type():
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_names_of_classes_are_no_numbers(named):
+def test_names_of_classes_are_not_numbers(named):
     pandas = pytest.importorskip("pandas")
     names = pandas.Series(["a", "b"] * 5, name="kind" if named else None)
     what = "column 'kind'" if named else "the array"

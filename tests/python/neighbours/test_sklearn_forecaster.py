@@ -64,7 +64,7 @@ def test_differences_follow_a_trend():
 
 
 @pytest.mark.parametrize("strategy", ["direct", "recursive"])
-def test_sees_what_is_known_ahead(strategy):
+def test_uses_columns_that_are_known_ahead(strategy):
     model = forecaster(horizon=5, strategy=strategy, hidden_size=16, max_iter=25)
     model.fit(DRIVEN[:200], SWITCH[:200])
     on = model.predict(X=np.ones(5))
@@ -75,7 +75,7 @@ def test_sees_what_is_known_ahead(strategy):
     assert blind.fit(DRIVEN[:200], SWITCH[:200]).score(DRIVEN[150:], SWITCH[150:]) < 0.6
 
 
-def test_past_columns_tell_the_future():
+def test_past_columns_predict_the_series():
     delayed = np.concatenate([np.zeros(4), SWITCH[:-4]]) + 7
     model = forecaster(horizon=4, exogenous="past", hidden_size=16, max_iter=40)
     model.fit(delayed[:200], SWITCH[:200])
@@ -102,7 +102,7 @@ def test_several_targets_and_series():
     assert (forecaster(horizon=3).fit([WAVE[:100]]).predict(2)[0].shape) == (2,)
 
 
-def test_windows_are_what_they_say():
+def test_contents_of_windows():
     model = forecaster(window=3, horizon=2, scale=None, max_iter=1)
     model.fit(np.arange(8.0), np.arange(8.0) + 100)
     series = model._read(np.arange(8.0), np.arange(8.0) + 100, False)
@@ -125,7 +125,7 @@ def test_windows_are_what_they_say():
 # ---- intervals -----------------------------------------------------------------------------------
 
 
-def test_intervals_cover_what_they_say():
+def test_intervals_have_the_requested_coverage():
     time = np.arange(2000.0)
     noisy = np.sin(time / 4) + 0.5 * np.random.default_rng(0).standard_normal(2000)
     model = forecaster(horizon=2, max_iter=5).fit(noisy[:200])
@@ -322,18 +322,18 @@ def test_no_series(y, error, match):
         forecaster().fit(csr_matrix(np.eye(20)))
 
 
-def test_a_series_is_no_horizon():
+def test_a_series_is_not_a_horizon():
     model = forecaster().fit(WAVE)
     for wrong in (WAVE, [1.0, 2.0]):
         with pytest.raises(TypeError, match=r"horizon: expected an integer, .*predict\(y=series\)"):
             model.predict(wrong)
 
 
-# ---- among scikit-learn's tools ------------------------------------------------------------------
+# ---- with scikit-learn's tools -------------------------------------------------------------------
 
 
 # `fit` takes y first, where scikit-learn's checks pass X, and `predict` takes a horizon, which they
-# do not know. Nor can scipy make a sparse series of one axis in all of its formats.
+# do not know. Besides, scipy cannot make a sparse series of one axis in all of its formats.
 OTHER_SIGNATURES = {
     "check_estimator_sparse_array",
     "check_dict_unchanged",

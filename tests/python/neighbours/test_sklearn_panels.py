@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 SMALL = {"hidden_size": 2, "max_iter": 1, "random_state": 0}
 RANDOM = np.random.default_rng(0)
-# Lengths that are a multiple of the patches of 3, one more, one less, and a single step.
+# Lengths: a multiple of the patch size 3, one more, one less than a multiple, and one step.
 ROWS = [RANDOM.standard_normal((length, 2)) for length in (6, 7, 8, 1)]
 EVEN = RANDOM.standard_normal((4, 7, 2))
 
@@ -56,7 +56,7 @@ def test_slopes_and_positions():
 
 
 @pytest.mark.parametrize("scale", ["standard", "series", None])
-def test_what_the_model_sees(scale):
+def test_inputs_of_the_model(scale):
     rows = [1e3 * row + 1e5 for row in ROWS[:3]]
     model = LSTMClassifier(**SMALL, scale=scale, patch_size=2).fit(rows, [0, 1, 0])
     inputs = model._model_inputs(panel(rows))
@@ -74,7 +74,7 @@ def test_what_the_model_sees(scale):
 
 
 @pytest.mark.parametrize("kind", [LSTMClassifier, LSTMRegressor])
-def test_patches_are_chosen_by_the_longest(kind):
+def test_the_longest_sequence_determines_the_patch_size(kind):
     for longest, size in ((1, 1), (64, 1), (65, 2), (128, 2), (129, 3)):
         rows = [np.ones(longest), np.ones(1)]
         model = kind(**SMALL).fit(rows, [0, 1])
@@ -91,7 +91,7 @@ def test_patches_are_chosen_by_the_longest(kind):
         model.set_params(warm_start=True).fit(rows, [0, 1])
 
 
-def test_off():
+def test_preprocessing_can_be_turned_off():
     model = LSTMClassifier(**SMALL, slopes=False, positions=False, patch_size=1, scale=None)
     model.fit(EVEN, [0, 1, 0, 1])
     assert not hasattr(model, "slope_scale_")
@@ -102,7 +102,7 @@ def test_off():
     assert not hasattr(model.set_params(slopes=False).fit(EVEN, [0, 1, 0, 1]), "slope_scale_")
 
 
-def test_they_tell_what_a_pooled_lstm_overlooks():
+def test_positions_show_when_something_happens():
     """The label is the time of a bump, which the maximum over time does not show."""
     time = np.arange(30.0)
     centres = np.random.default_rng(1).uniform(5, 25, 100)

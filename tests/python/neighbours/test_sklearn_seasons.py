@@ -55,7 +55,7 @@ def test_seasons(series, season):
 
 @pytest.mark.parametrize("horizon", [1, 6, 12])
 def test_a_season_is_not_a_step_off(horizon):
-    """Noisy years, found in each series by itself and in all together."""
+    """The season of noisy years is found in each series by itself and in all together."""
     months = np.arange(132)
     clean = 100 + 1.5 * months + 20 * np.sin(2 * np.pi * months / 12)
     noise = np.random.default_rng(0).normal(0, 3, (40, 132, 1))
@@ -102,7 +102,7 @@ def test_neither_trend_nor_season():
         assert chosen(noise + 100, window=1) == (0, None)
 
 
-def test_of_given_seasons_and_differences():
+def test_given_seasons_and_differences():
     series = SEASON40 + 0.1 * NOISE + TREND
     assert chosen(series, season=40) == (40, 40)
     assert chosen(series, season=None) == (1, None)
@@ -122,12 +122,12 @@ def test_of_given_seasons_and_differences():
         (15, 1, 3, 0),  # the 5 steps that a trial forecasts are fewer than the horizon
     ],
 )
-def test_a_season_that_cannot_be_tried_is_told(steps, window, season, longest):
+def test_a_season_that_cannot_be_tried_is_reported(steps, window, season, longest):
     series = TREND[-1] * np.sin(2 * np.pi * np.arange(steps) / season) + np.arange(steps)
     if season <= longest:
         assert chosen(series, window, season=season)[1] == season
         return
-    said = f"season: {season} steps are left out, .* at most {longest} on these series"
+    said = f"season: a season of {season} steps is ignored, .* at most {longest} on these series"
     with pytest.warns(UserWarning, match=said) as caught:
         assert chosen(series, window, season=season)[1] is None
     assert caught[0].filename == __file__
@@ -156,15 +156,15 @@ def test_several_series_and_targets_choose_together():
         assert chosen([long, long[50:], long[:20]]) == (40, 40)
 
 
-def test_columns_are_seen_by_the_trials():
+def test_trials_use_the_columns():
     """A column that drives the series explains it, but not a season longer than the window."""
     driver = np.random.default_rng(1).choice([0.0, 10.0], 300)
     model = LSTMForecaster(24, 6, hidden_size=2, max_updates=1)
     assert model.fit(driver + 0.1 * NOISE, driver).difference_ == 0
 
 
-def test_what_is_set_aside_is_not_looked_at():
-    """A season that begins in the held-out last tenth is found only once that is trained on."""
+def test_held_out_steps_are_not_used():
+    """A season that begins in the held-out last fifth is not found."""
     late = np.where(TIME < 240, NOISE, 50 * SEASON12)
     assert chosen(late, early_stopping=True, validation_fraction=0.2)[1] is None
 
@@ -174,7 +174,7 @@ def test_series_that_are_too_short_to_try():
     assert chosen(TREND[:7], window=4, horizon=2) == (0, None)
 
 
-def test_is_said_and_kept():
+def test_choices_are_shown_and_do_not_change():
     model = LSTMForecaster(24, 6, hidden_size=2, max_updates=1, random_state=0)
     assert "difference_" not in repr(model)
     series = SEASON40 + 0.1 * NOISE + TREND

@@ -40,7 +40,7 @@ def test_arguments(kind, typo, meant):
 
 
 @every
-def test_what_is_like_nothing_lists_what_there_is(kind):
+def test_unknown_names_list_the_valid_ones(kind):
     with pytest.raises(
         TypeError, match="unexpected argument 'xyz'; expected .*hidden_size, .*dtype"
     ):
@@ -84,6 +84,6 @@ def test_words(kind, name, typo, meant):
         kind(**{name: typo}).fit(*series)
 
 
-def test_words_are_those_that_are_found():
+def test_typed_words_match_the_tables():
     assert set(get_args(_typing.Pooling)) == {"last", *POOLING_LAYERS}
     assert set(get_args(_typing.RegressionLoss)) == set(LOSSES)

@@ -79,7 +79,7 @@ def test_partial_fit_after_fit_learns():
     assert max(moves) > 1e-3
 
 
-def test_partial_fit_takes_what_changed():
+def test_partial_fit_uses_changed_parameters():
     model = regressor().fit(ARRAY, SUMS)
     model.set_params(learning_rate_init=0.5, global_clipnorm=None, alpha=0.25)
     model.partial_fit(ARRAY, SUMS)
@@ -102,7 +102,7 @@ def test_partial_fit_takes_what_changed():
     warm.partial_fit(ARRAY, SUMS)
 
 
-def test_penalty_is_that_of_the_model():
+def test_the_penalty_of_a_model_is_fixed():
     model = regressor(warm_start=True).fit(ARRAY, SUMS)
     refused(
         model.set_params(solver="adam", alpha=100.0),
@@ -118,7 +118,7 @@ def test_penalty_is_that_of_the_model():
     )
 
 
-def test_what_a_model_was_made_with():
+def test_cell_options_of_a_model_are_fixed():
     options = {"peephole": True}
     model = regressor(warm_start=True, cell_options=options).fit(ARRAY, SUMS)
     options["zoneout_h"] = 0.5
@@ -152,7 +152,7 @@ def test_target_names_in_any_sequence(kind):
     assert model.fit(frame).update(frame).predict(X=frame[:5]).shape == (5, 2)
 
 
-def test_a_calibration_ends_with_the_training():
+def test_training_discards_the_calibration():
     model = forecaster(warm_start=True).fit(WAVE[:200]).calibrate(WAVE[200:])
     assert model.update(WAVE[200:210]).predict_interval().shape == (5, 2)
     refused(model, "at least", lambda one: one.fit(WAVE[:10]))
@@ -236,7 +236,7 @@ def test_an_interruption_changes_nothing(name, monkeypatch):
 # ---- samples held out ----------------------------------------------------------------------------
 
 
-def test_scores_that_are_none():
+def test_undefined_validation_scores():
     one = {"early_stopping": True, "validation_fraction": 0.01}
     with pytest.raises(ValueError, match="validation_fraction: the 1 targets .* R\\^2 is undef"):
         regressor(**one).fit(ARRAY, SUMS)
@@ -268,7 +268,7 @@ def _panel(model):
     return read_panel(model, ARRAY, reset=False)
 
 
-def test_what_is_set_aside_is_not_looked_at():
+def test_held_out_samples_are_not_used():
     model = regressor(early_stopping=True, max_iter=1).fit(ARRAY, SUMS)
     train, _, _, held = model._hold_out(
         _panel(model), np.arange(80)[:, None], None, np.random.RandomState(0)
@@ -326,7 +326,7 @@ def test_folds_of_plain_lists():
 
 @pytest.mark.parametrize("scale", [None, "standard", "series"])
 @pytest.mark.filterwarnings("error", "ignore::sklearn.exceptions.ConvergenceWarning")
-def test_huge_values_are_said(scale):
+def test_huge_values_are_reported(scale):
     if scale is not None:
         with pytest.raises(ValueError, match="X: expected values whose squares"):
             regressor(scale=scale, dtype="float64").fit(1e200 * ARRAY, SUMS)
@@ -358,7 +358,7 @@ def test_huge_weights_and_series():
 
 
 @pytest.mark.parametrize("exogenous", ["known", "past"])
-def test_windows_take_little_more_than_their_size(exogenous):
+def test_windows_need_little_more_memory_than_their_size(exogenous):
     series, beside = np.tile(WAVE, 10), np.ones((3000, 5))
     model = forecaster(exogenous=exogenous, max_iter=1, batch_size=4096).fit(series, beside)
     read = model._read(series, beside, False)

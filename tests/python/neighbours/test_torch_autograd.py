@@ -1,4 +1,4 @@
-"""Gradients through lstmcore.torch: exact, of second order, only as needed, no unneeded tapes."""
+"""Gradients through lstmcore.torch: exact up to second order, and computed only as needed."""
 
 import gc
 import threading
@@ -106,8 +106,8 @@ def test_cell_gradcheck(bias):
     assert gradgradcheck(function, (x, h, c, *parameters))
 
 
-def test_second_derivatives_are_torchs():
-    """Compare for a penalty on the gradient, with one output unused."""
+def test_second_derivatives_match_torch():
+    """Differentiate a penalty on the gradient, with one output unused."""
     torch.manual_seed(0)
     theirs = torch.nn.LSTM(4, 5, 2, bidirectional=True, dtype=torch.float64)
     ours = lt.LSTM(4, 5, 2, bidirectional=True, dtype=torch.float64)
@@ -292,7 +292,7 @@ def test_only_what_is_needed_is_computed(monkeypatch):
     assert watch.asked.pop()[1:] == (True, False, [])
 
 
-def test_no_tape_for_nothing(monkeypatch):
+def test_no_tape_without_gradients(monkeypatch):
     watch = Watch(monkeypatch)
     module = lt.LSTM(2, 3)
     x = torch.randn(4, 2, 2)
@@ -309,7 +309,7 @@ def test_no_tape_for_nothing(monkeypatch):
     assert watch.tapes == 1
 
 
-def test_tapes_go_with_their_graphs():
+def test_tapes_are_freed_with_their_graphs():
     module = lt.LSTM(2, 3)
     x = torch.randn(4, 2, 2)
     gc.collect()
@@ -486,7 +486,7 @@ def test_products(name):
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
 
 
-def test_hessian_vector_product_by_the_weights():
+def test_hessian_vector_product_with_respect_to_the_weights():
     theirs, ours, x = twins()
     names, parameters = zip(*ours.named_parameters(), strict=True)
     parameters = tuple(parameter.detach() for parameter in parameters)
@@ -512,7 +512,7 @@ def test_products_are_not_differentiated_further():
         torch.autograd.grad(product.sum(), x)
 
 
-def test_map_over_nothing():
+def test_vmap_over_no_examples():
     _, ours, _ = twins()
     nothing = torch.zeros(0, 4, 2, 2, dtype=torch.float64)
     assert torch.func.vmap(lambda x: ours(x)[0])(nothing).shape == (0, 4, 2, 3)
@@ -520,7 +520,7 @@ def test_map_over_nothing():
     assert gradients.shape == nothing.shape
 
 
-def test_map_refuses_what_differs():
+def test_vmap_refuses_arguments_that_differ_between_examples():
     _, ours, _ = twins()
     x = torch.zeros(3, 4, 2, 2, dtype=torch.float64)
     for name, value in (
@@ -563,9 +563,9 @@ def steps_of():
     lengths = torch.tensor([4, 2])
     starts = torch.zeros(2, 4, dtype=torch.bool)
     starts[0, 2] = True
-    there = torch.ones(2, 4, dtype=torch.bool)
-    there[0, 2:] = False
-    return {"lengths": lengths, "reset": starts, "mask": there}
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    mask[0, 2:] = False
+    return {"lengths": lengths, "reset": starts, "mask": mask}
 
 
 @pytest.mark.parametrize("name", ["lengths", "reset", "mask"])

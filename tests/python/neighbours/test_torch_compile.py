@@ -146,7 +146,7 @@ def test_a_graph_serves_all_seeds():
     assert backend.frame_count == 2  # for one seed, then for any
 
 
-def test_lengths_in_an_array_are_no_constants():
+def test_lengths_in_an_array_are_not_constants():
     lstm = lt.LSTM(3, 4)
     backend = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     graph = compiled(lambda x, lengths: lstm(x, lengths=lengths)[0], backend=backend)
@@ -167,7 +167,7 @@ TRANSFORMED = {
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("function", TRANSFORMED.values(), ids=TRANSFORMED.keys())
 def test_transforms_inside_are_not_compiled(function):
-    """They make PyTorch run the function uncompiled, and none is silently ignored."""
+    """PyTorch runs the function uncompiled, and ignores no transform silently."""
     lstm = lt.LSTM(3, 4)
     x = torch.randn(6, 2, 3)
 
@@ -221,7 +221,7 @@ def test_tapes_do_not_pile_up():
     graph = compiled(model)
     x = torch.randn(2, 3, 3)
     gc.collect()
-    before = len(tapes._owners)  # of a test whose traceback is still alive
+    before = len(tapes._owners)  # an earlier test's traceback may hold some
     for _ in range(3):
         loss_of(graph(x)).backward()
     assert len(tapes._owners) == before
@@ -261,7 +261,7 @@ def test_export():
         torch.testing.assert_close(actual, expected)
 
 
-def test_operators_keep_their_promises():
+def test_operators_pass_opcheck():
     lstm = lt.LSTM(3, 4)
     x = torch.randn(6, 2, 3, requires_grad=True)
     weights = [getattr(lstm, name) for name in lstm._parameter_names]

@@ -75,7 +75,7 @@ def test_module_computes_the_same(dtype, layers, bidirectional, bias, projection
         np.testing.assert_array_equal(again[name], weights[name], strict=True)
 
 
-def test_state_dict_tells_the_sizes():
+def test_the_state_dict_determines_the_sizes():
     module = torch.nn.LSTM(4, 6, 2, bidirectional=True, proj_size=2)
     for state in (
         module.state_dict(),
@@ -201,7 +201,7 @@ def test_single_layers():
     ):
         module = module.double().eval()
         layer = layer_from_torch(module)
-        if not module.state_dict():  # no tensor that has a type
+        if not module.state_dict():  # without tensors it has no dtype
             x, module = x.float(), module.float()
         if isinstance(module, torch.nn.Conv1d):
             theirs = module(x.transpose(1, 2)).transpose(1, 2)
@@ -232,7 +232,7 @@ class Subclass(torch.nn.LSTM):
         (Tagger().state_dict(), "LSTMs may be at 'encoder'"),
     ],
 )
-def test_what_is_no_lstm_is_refused(source, message):
+def test_sources_that_are_not_an_lstm_are_refused(source, message):
     with pytest.raises(ValueError, match=message):
         from_torch(source)
 
@@ -373,7 +373,7 @@ def test_checkpoints(saved, tmp_path):
         from_torch(checkpoint, prefix="state_dict")
 
 
-def test_files_that_hold_no_state_dict(tmp_path):
+def test_files_without_a_state_dict(tmp_path):
     whole, damaged, empty = (tmp_path / name for name in ("whole.pt", "damaged.pt", "empty.pt"))
     torch.save(torch.nn.LSTM(2, 3), whole)
     damaged.write_bytes(b"nothing of PyTorch")
@@ -386,7 +386,7 @@ def test_files_that_hold_no_state_dict(tmp_path):
         from_torch(tmp_path / "nothing.pt")
 
 
-def test_what_acts_while_training_only_can_be_left_out():
+def test_options_that_only_affect_training_can_be_left_out():
     for options in ({"padding_idx": 0}, {"scale_grad_by_freq": True}):
         module = torch.nn.Embedding(5, 3, **options)
         with pytest.raises(ValueError, match=f"{next(iter(options))}.*training=False leaves"):
@@ -400,7 +400,7 @@ def test_what_acts_while_training_only_can_be_left_out():
         layer_from_torch(torch.nn.Embedding(5, 3, max_norm=1.0), training=False)
 
 
-def test_modules_that_ask_for_no_gradient_become_frozen_layers():
+def test_modules_without_gradients_become_frozen_layers():
     pretrained = torch.nn.Embedding.from_pretrained(torch.randn(5, 3))  # frozen by default
     assert layer_from_torch(pretrained).trainable is False
     for module in (torch.nn.Linear(3, 2), torch.nn.LSTM(3, 2, bidirectional=True)):
@@ -409,7 +409,7 @@ def test_modules_that_ask_for_no_gradient_become_frozen_layers():
         assert layer_from_torch(module).trainable is False
 
 
-def test_modules_that_are_frozen_in_part():
+def test_partly_frozen_modules():
     module = torch.nn.Linear(3, 2)
     module.bias.requires_grad_(False)
     with pytest.raises(ValueError, match="trained as a whole, got requires_grad=False for bias"):
@@ -434,7 +434,7 @@ def test_a_whole_model_is_written_as_a_state_dict(tmp_path):
         np.testing.assert_array_equal(again.weights[name], value)
 
 
-def test_what_no_state_dict_holds_is_refused(tmp_path):
+def test_models_that_cannot_be_written_are_refused(tmp_path):
     model = tagger()
     for path in ("model.bin", "model.safetensors", "model"):
         with pytest.raises(ValueError, match=r"path: expected \.pt or \.pth"):

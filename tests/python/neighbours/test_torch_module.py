@@ -123,7 +123,7 @@ def test_packed_without_indices():
     all_close((y.data, state), (expected.data, expected_state))
 
 
-def test_lengths_are_what_packing_gives():
+def test_lengths_are_equivalent_to_packing():
     theirs, ours = pair(batch_first=True, num_layers=2, bidirectional=True)
     x = torch.randn(4, 6, 5, dtype=torch.float64)
     lengths = [2, 6, 1, 3]
@@ -227,7 +227,7 @@ def test_default_dtype_and_meta():
     assert meta(torch.randn(3, 2, 5))[0].isfinite().all()
 
 
-def test_import_leaves_torch_alone():
+def test_import_does_not_import_torch():
     code = "import sys, lstmcore; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -293,13 +293,13 @@ OPTIONS = {
     "dropouts": {"recurrent_dropout": 0.2, "input_dropout": 0.3, "weight_dropout": 0.1},
     "between layers": {"num_layers": 2, "dropout": 0.4},
     "in segments": {"recompute": 2},
-    "in segments of the root": {"recompute": "sqrt", "num_layers": 2, "bidirectional": True},
+    "in segments of sqrt(T) steps": {"recompute": "sqrt", "num_layers": 2, "bidirectional": True},
 }
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_options_are_those_of_the_engine(options, training):
+def test_options_match_the_engine(options, training):
     torch.manual_seed(1)
     ours = lt.LSTM(5, 7, **options, batch_first=True, dtype=torch.float64).train(training)
     config = ours.config
@@ -397,7 +397,7 @@ def test_repr_shows_options():
     )
 
 
-def test_every_option_has_a_place():
+def test_every_option_is_listed():
     of_torch = ["input_size", "hidden_size", "num_layers", "bidirectional", "dropout", "bias"]
     assert (*of_torch, "proj_size") == plan.OF_TORCH
     assert set(plan.OPTIONS) <= set(lc.LSTMConfig.__dataclass_fields__)
@@ -583,7 +583,7 @@ def test_replicas():
 
 
 class Rows(torch.utils.data.Dataset):
-    """A dataset whose items a worker computes by an LSTM."""
+    """A dataset whose items a worker computes with an LSTM."""
 
     def __init__(self, module):
         self.module = module
@@ -598,7 +598,7 @@ class Rows(torch.utils.data.Dataset):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_workers_by_fork():
+def test_forked_workers():
     ours = lt.LSTM(5, 7)
     rows = Rows(ours)
     ours(torch.randn(50, 8, 5))[0].sum().backward()  # starts threads before the fork
@@ -616,12 +616,12 @@ CHANGES = {
     "numpy": lambda p: np.multiply(p.detach().numpy(), 2.0, out=p.detach().numpy()),
     "one element": lambda p: p.data.view(-1)[-1:].add_(1.0),
     "other memory": lambda p: setattr(p, "data", p.data * 2.0),
-    "turned around": lambda p: setattr(p, "data", p.data.flip(0)),
+    "reversed": lambda p: setattr(p, "data", p.data.flip(0)),
     "transposed": lambda p: setattr(p, "data", p.data.t().contiguous().t() * 2.0),
 }
 
 
-class TestKeptWeights:
+class TestReusedWeights:
     """Calls with unchanged weights reuse the packed ones; any change of weights takes effect."""
 
     @pytest.mark.parametrize("calls", [1, 2, 3, 5])
@@ -661,7 +661,7 @@ class TestKeptWeights:
         for name, parameter in ours.named_parameters():
             torch.testing.assert_close(parameter.grad, theirs.get_parameter(name).grad)
 
-    def test_copies_and_pickles_keep_nothing(self):
+    def test_copies_and_pickles_drop_packed_weights(self):
         module = lt.LSTM(3, 4)
         for _ in range(3):
             module(torch.randn(2, 1, 3))
@@ -678,8 +678,8 @@ class TestKeptWeights:
             assert not torch.equal(module(x)[0], before)
 
 
-def test_default_device_is_not_asked():
-    """Tensors that the modules create are on the CPU."""
+def test_default_device_is_not_used():
+    """Tensors that the modules create are on the CPU, whatever the default device."""
     ours = lt.LSTM(5, 7, 2, dropout=0.5)
     cell = lt.LSTMCell(5, 7)
     x = torch.randn(3, 2, 5)

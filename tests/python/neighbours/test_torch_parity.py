@@ -46,7 +46,7 @@ def make(shape, dtype, seed=0):
 
 
 def to_engine(module, of=lambda parameter: parameter.detach()):
-    """Convert weights: add PyTorch's two biases; their gradients are equal, so either serves."""
+    """Convert weights: add PyTorch's two biases; their gradients are equal, so either will do."""
     weights = {}
     for name, parameter in module.named_parameters():
         if name.startswith("weight"):
@@ -115,14 +115,14 @@ def test_whole_batch(shape, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_ragged_batch_is_the_packed_sequence(bidirectional, dtype):
+def test_ragged_batch_matches_the_packed_sequence(bidirectional, dtype):
     shape = (6, 18, 2, bidirectional, 9, 25)
     module, inputs = make(shape, dtype)
     lengths = np.array([25, 1, 7, 25, 13, 2, 24, 9, 3])
     compare(module, inputs, shape, dtype, lengths)
 
 
-def test_training_in_windows_is_a_loop_with_detached_states():
+def test_training_in_windows_matches_a_loop_with_detached_states():
     """Two epochs of windows of 4 steps in float64: only the rounding of sums differs."""
     batch, steps, size, hidden, window = 3, 10, 4, 6, 4
     torch.manual_seed(2)
@@ -193,7 +193,7 @@ def test_double_backward(layers, bidirectional, dtype):
     x = inputs["x"]
     dy = torch.randn(4, 20, 26 if bidirectional else 13, dtype=x.dtype, requires_grad=True)
     directions = [torch.randn_like(tensor) for tensor in (x, *module.parameters())]
-    by_x, by_dy, *by_weights = twice(module, (x, dy), directions)
+    expected_x, expected_y_tangent, *expected_weights = twice(module, (x, dy), directions)
 
     # The two biases are added, as are their directions.
     names = [name for name, _ in module.named_parameters()]
@@ -211,16 +211,16 @@ def test_double_backward(layers, bidirectional, dtype):
     )
     _, twice_own = F.lstm_jvp_backward(tape, dy.detach().numpy())
     _, tolerance = TOLERANCES[dtype]
-    assert error(y_tangent, by_dy) < tolerance
-    assert error(twice_own.x, by_x) < tolerance
-    for name, expected in zip(names, by_weights, strict=True):
+    assert error(y_tangent, expected_y_tangent) < tolerance
+    assert error(twice_own.x, expected_x) < tolerance
+    for name, expected in zip(names, expected_weights, strict=True):
         if not name.startswith("bias_hh"):
             own = name.replace("bias_ih", "bias")
             assert error(twice_own.weights[own], expected) < tolerance, name
 
 
 @without_onednn
-def test_hessian_vector_product_is_that_of_torch_func():
+def test_hessian_vector_product_matches_torch_func():
     shape = (5, 9, 1, False, 3, 12)
     module, inputs = make(shape, "float64")
     x = inputs["x"].detach()
@@ -267,8 +267,8 @@ def test_attention_is_a_masked_softmax(kind, dtype):
         scores = torch.tanh(keys + w["bias"]) @ w["score"]
     else:
         scores = keys @ w["query"] / 4
-    there = torch.arange(30) < torch.from_numpy(lengths)[:, None]
-    weights = torch.softmax(scores.masked_fill(~there, -torch.inf), dim=-1)
+    valid = torch.arange(30) < torch.from_numpy(lengths)[:, None]
+    weights = torch.softmax(scores.masked_fill(~valid, -torch.inf), dim=-1)
     y = (weights[..., None] * x).sum(dim=1)
     dy = torch.randn_like(y)
     (y * dy).sum().backward()

@@ -1,7 +1,7 @@
 """Products of lower precision next to PyTorch's, which may use the same units in the same threads.
 
 A matrix unit has a configuration per thread: every user must restore the state that others expect,
-and must not rely on the state that others left.
+and must not rely on the state in which others left it.
 """
 
 import threading
@@ -74,7 +74,7 @@ def theirs():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_each_has_the_bits_that_it_has_alone(threads):
+def test_results_have_the_same_bits_alone_and_in_turns(threads):
     lc.set_num_threads(threads)
     torch.set_num_threads(threads)
     of_torch = [(call, call()) for call in theirs()]  # before any lstmcore call

@@ -1,4 +1,4 @@
-"""What the modules of lstmcore.torch refuse, and what the errors say."""
+"""Arguments that the modules of lstmcore.torch refuse, and the error messages."""
 
 import warnings
 
@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import lstmcore.torch as lt  # noqa: E402
 
-# What torch.nn.LSTM says of itself.
+# A warning of torch.nn.LSTM.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 
@@ -135,7 +135,7 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("case", UNCLEAR.values(), ids=UNCLEAR.keys())
-def test_what_is_no_tensor_is_named(case):
+def test_errors_name_arguments_that_are_not_tensors(case):
     shape, options, error, text = case
     with pytest.raises(error, match=text):
         lt.LSTM(5, 7)(torch.zeros(shape), **options)
@@ -202,7 +202,7 @@ def test_refuses_weights_that_do_not_fit():
 
 
 class Elsewhere(torch.Tensor):
-    """What a tensor on a GPU says of itself."""
+    """Pretends to be on a GPU."""
 
     device = torch.device("cuda:0")
 

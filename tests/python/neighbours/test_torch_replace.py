@@ -1,4 +1,4 @@
-"""`replace_lstm` and `restore_lstm`: the modules of a model become ours, and theirs again."""
+"""`replace_lstm` and `restore_lstm`: a model's modules become lstmcore's, and PyTorch's again."""
 
 import copy
 import warnings
@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import lstmcore.torch as lt  # noqa: E402
 from torch_kit import close, pair  # noqa: E402
 
-# What torch.nn.LSTM says of itself.
+# A warning of torch.nn.LSTM.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 
@@ -86,7 +86,7 @@ def test_replace_one_and_restore_ours():
     ours(torch.randn(3, 1, 2))
 
 
-def test_replace_what_cannot_be():
+def test_modules_that_cannot_be_replaced():
     class Derived(torch.nn.LSTM):
         pass
 
@@ -107,7 +107,7 @@ def test_replace_what_cannot_be():
         lt.restore_lstm(lt.LSTMCell(2, 3, proj_size=2))
 
 
-def test_weight_norm_goes_on_working():
+def test_weight_norm_keeps_working():
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -121,7 +121,7 @@ def test_weight_norm_goes_on_working():
 
 
 def test_numbers_for_flags():
-    """torch.nn makes modules with them."""
+    """torch.nn accepts numbers as flags, so its modules may have them."""
     expected, _ = pair(bidirectional=True)
     module, ours = pair(bidirectional=1)
     x = torch.randn(4, 2, 5, dtype=torch.float64)
@@ -159,7 +159,7 @@ def test_restore_leaves_derived_classes():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_replace_says_that_a_compiled_script_is_left():
+def test_replace_warns_of_compiled_scripts():
     model = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(5, 5), torch.nn.LSTM(5, 7)))
     with pytest.warns(UserWarning, match="replace_lstm leaves 1 as it is: it is a compiled LSTM"):
         lt.replace_lstm(model)

@@ -166,7 +166,7 @@ def test_keras(options, bidirectional):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras", reason="Keras is not installed")
     if bidirectional and "go_backwards" in options:
-        pytest.skip("the two directions are one option here")
+        pytest.skip("Keras' Bidirectional goes in both directions already")
     options = dict(options)
     if "cell_activation" in options:  # Keras uses the same function for both
         options["output_activation"] = options["cell_activation"]
@@ -298,7 +298,7 @@ def test_autograd(options):
     normalize = torch.nn.functional.layer_norm
     outputs = []
 
-    def kept(name, t, before, fresh):
+    def with_zoneout(name, t, before, fresh):
         if name not in masks:
             return fresh
         return torch.where(torch.tensor(masks[name][0, :, t]) != 0, before, fresh)
@@ -326,7 +326,7 @@ def test_autograd(options):
         new_h = torch.sigmoid(o) * torch.tanh(shown)
         if config.proj_size:
             new_h = new_h @ w["weight_hr"].T
-        h, c = kept("zoneout_h", t, h, new_h), kept("zoneout_c", t, c, new_c)
+        h, c = with_zoneout("zoneout_h", t, h, new_h), with_zoneout("zoneout_c", t, c, new_c)
         outputs.append(h)
     y = torch.stack(outputs, dim=1)
     dy = torch.randn_like(y)

@@ -41,7 +41,7 @@ def test_the_same_metric_with_and_without_weights():
     assert results["weighted_accuracy"] == pytest.approx(expected, rel=1e-15)
 
 
-def test_weighted_names_are_kept_in_files(tmp_path):
+def test_weighted_names_are_stored_in_files(tmp_path):
     model = classifier(["accuracy"], ["accuracy"])
     model.build((None, T, C))
     model.save(tmp_path / "model.safetensors")
@@ -57,7 +57,7 @@ def test_weighted_names_are_kept_in_files(tmp_path):
         ([lc.metrics.F1("a")], [lc.metrics.F1("a")]),  # a name chosen by the user is not changed
     ],
 )
-def test_names_that_stand_twice(metrics, weighted):
+def test_names_that_appear_twice(metrics, weighted):
     with pytest.raises(ValueError, match="metrics: expected different names, got"):
         classifier(metrics, weighted)
 
@@ -82,16 +82,16 @@ def test_negative_rates():
 
 
 @pytest.mark.parametrize("place", [0, -1, np.int64(1)])
-def test_places_of_layers(place):
+def test_positions_of_layers(place):
     model = regressor()
     with pytest.raises(
-        TypeError, match=f"^name: expected a str, got {place}; for a place write index={place}$"
+        TypeError, match=f"^name: expected a str, got {place}; for a position write index={place}$"
     ):
         model.get_layer(place)
     assert model.get_layer(index=place) is model.layers[place]
 
 
-def test_epochs_before_the_first():
+def test_an_initial_epoch_after_the_last():
     model = regressor()
     message = "initial_epoch: .* got 5 with epochs=2, .* for 2 more epochs pass epochs=7"
     with pytest.raises(ValueError, match=message):
@@ -101,7 +101,7 @@ def test_epochs_before_the_first():
 
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])
-def test_a_training_that_is_over_says_so(verbose, capsys):
+def test_a_training_that_has_ended_says_so(verbose, capsys):
     """As when a program that resumes training is run again."""
     model = regressor()
     model.fit(X, Z, epochs=2, verbose=0)
@@ -109,7 +109,7 @@ def test_a_training_that_is_over_says_so(verbose, capsys):
     history = model.fit(X, Z, epochs=2, initial_epoch=model.epoch, verbose=verbose)
     assert history.epoch == []
     assert all(map(np.array_equal, before, model.get_weights()))
-    line = "Trained 0 epochs: epoch 2 is reached already\n"
+    line = "Trained 0 epochs: epoch 2 has already been reached\n"
     assert capsys.readouterr().out == (line if verbose else "")
 
 
@@ -155,7 +155,7 @@ def test_a_pair_of_sequences():
         model.fit(([[3], [4]], [[5], [3]]))
 
 
-def test_two_rows_without_targets_and_batches_are_no_pairs():
+def test_two_rows_without_targets_and_batches_are_not_pairs():
     model = regressor()
     with pytest.raises(ValueError, match="^y: expected targets, got None$"):
         model.fit(X)
@@ -215,7 +215,7 @@ def test_stacked_layers_without_sequences(first, name, between):
         lc.Sequential(layers).predict(X)
 
 
-def test_too_few_axes_that_no_layer_took_away():
+def test_too_few_axes_that_no_layer_removed():
     with pytest.raises(ValueError, match=r"layer 'lstm': .* got \(N, 4\)$"):
         lc.Sequential([lc.layers.Dense(4), lc.layers.LSTM(2)]).predict(X[:, 0])
 
@@ -306,7 +306,7 @@ def test_texts_as_inputs(x):
         assert "numpy.unique" not in str(info.value)
 
 
-def test_what_the_error_on_texts_advises_works():
+def test_the_advice_on_texts_works():
     words = lc.layers.TextVectorization()
     words.adapt(TEXTS)
     reader().fit(words(TEXTS), [1, 2, 3], verbose=0)
@@ -361,7 +361,7 @@ def test_columns_of_text():
         model.fit(frame, [1, 2])
 
 
-def test_columns_go_by_their_names():
+def test_errors_name_columns():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, np.nan, 2.0]})
     good = frame.fillna(0.0)

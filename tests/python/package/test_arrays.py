@@ -58,7 +58,7 @@ def test_no_copy(kind, rng):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_functions_take_them(kind, weights, rng):
+def test_functions_accept_them(kind, weights, rng):
     x = rng.standard_normal((4, 6, 3)).astype(np.float32)
     h, c = (rng.standard_normal((1, 4, 5)).astype(np.float32) for _ in range(2))
     lengths = np.array([6, 0, 3, 5])
@@ -125,7 +125,7 @@ class SparseOnly:
         return np.zeros(self.shape)
 
 
-def test_sparse_matrices_are_told_how_to_become_dense(weights, rng):
+def test_errors_say_how_to_make_sparse_matrices_dense(weights, rng):
     x = rng.standard_normal((4, 5, 3)).astype(np.float32)
     model = lc.Sequential([lc.layers.LSTM(2, return_sequences=True), lc.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -151,7 +151,7 @@ def test_sparse_matrices_are_told_how_to_become_dense(weights, rng):
         F.lstm(SparseOnly((4, 5, 3)), weights, CONFIG)
 
 
-def test_values_that_are_no_numbers_of_numpy():
+def test_values_of_types_that_numpy_lacks():
     foreign = np.zeros((4, 3), dtype="V2")  # as NumPy shows bfloat16
     with pytest.raises(
         TypeError, match=r"^x: expected numbers, got .*; pass .astype\('float32'\)$"
@@ -193,7 +193,7 @@ def test_another_device():
 
 
 @pytest.mark.parametrize("value", [None, "text", b"bytes", 3, 2.5, object(), iter([1.0])])
-def test_no_arrays(value):
+def test_values_that_are_not_arrays(value):
     with pytest.raises(TypeError, match=r"^x: expected an array of float"):
         F.lstm(value, F.init_weights(CONFIG, seed=0), CONFIG)
 

@@ -22,7 +22,8 @@ def every_kind(base=Checked):
             yield from every_kind(kind)
 
 
-# Each layer, with a different value for each option, an input, and options needed with a change.
+# For each layer: how to make it, a new value for each option, an input, and the options that a new
+# value needs.
 LAYERS = {
     "LSTM": (
         lambda **o: layers.LSTM(**{"units": 4, **o}),
@@ -212,7 +213,7 @@ def _parts(outputs):
 
 
 @pytest.mark.parametrize(("kind", "option"), CHANGES)
-def test_an_option_that_is_set_before_building_is_as_if_it_was_given(kind, option):
+def test_setting_an_option_before_building_is_like_passing_it(kind, option):
     make, options, x, beside = LAYERS[kind]
     value, others = options[option], beside.get(option, {})
     changed, given = make(**others), make(**others, **{option: copy.deepcopy(value)})
@@ -257,7 +258,7 @@ def test_a_refused_value_changes_nothing():
     assert layer.get_config() == layers.LSTM(4).get_config()
 
 
-def test_options_that_act_whenever_they_are_set():
+def test_options_that_take_effect_at_any_time():
     dropout = layers.Dropout(0.5, seed=1)
     dropout(X)
     dropout.rate = 0.0
@@ -297,7 +298,7 @@ def test_a_vocabulary_can_be_set():
         text.vocabulary = ["a", "a"]
 
 
-def test_what_a_wrapper_was_made_of_no_longer_changes():
+def test_the_layers_of_a_wrapper_cannot_change():
     inner = layers.LSTM(4, return_sequences=True)
     for wrap, name in (
         (layers.Bidirectional, "Bidirectional"),
@@ -348,7 +349,7 @@ THINGS = {
 
 
 @pytest.mark.parametrize("name", THINGS)
-def test_an_attribute_that_is_no_option_is_refused(name):
+def test_an_attribute_that_is_not_an_option_is_refused(name):
     make, wrong, meant = THINGS[name]
     thing = make()
     before = dict(vars(thing))
@@ -360,7 +361,7 @@ def test_an_attribute_that_is_no_option_is_refused(name):
     assert thing._anything == 3
 
 
-def test_what_follows_from_options_cannot_be_set():
+def test_derived_attributes_cannot_be_set():
     model = lc.Sequential([layers.Input((None, 3)), layers.LSTM(2)])
     for thing, name in (
         (layers.LSTM(2), "cells"),
@@ -397,7 +398,7 @@ def test_a_method_may_be_replaced(monkeypatch):
 # ---- models and optimizers --------------------------------------------------------------------
 
 
-def test_a_seed_of_a_model_acts_from_then_on():
+def test_a_new_seed_of_a_model_takes_effect():
     model, other = lc.Sequential([layers.Dense(2)]), lc.Sequential([layers.Dense(2)], seed=7)
     model.seed = 7
     for each in (model, other):
@@ -541,7 +542,7 @@ class Smooth(lc.losses.MeanSquaredError):
         return super().sum(targets, outputs, weights, scale, need_gradient)
 
 
-def test_classes_of_users_have_attributes_of_their_own():
+def test_user_classes_may_have_their_own_attributes():
     layer, counting, loss = Scaled(2.0), Counting(), Smooth()
     model = lc.Sequential([layer])
     model.compile("sgd", loss)
@@ -553,7 +554,7 @@ def test_classes_of_users_have_attributes_of_their_own():
     layer.factor = 3.0
     layer.note = "declared in the body"
     loss.calls = 0
-    counting.anything = 1  # a class that defines __setattr__ may allow any name
+    counting.anything = 1  # a class that calls setattr may set any name
     with pytest.raises(AttributeError, match="Scaled has no attribute 'facto'; .*'factor'"):
         layer.facto = 1
     with pytest.raises(AttributeError, match="Scaled has no attribute 'unitz'; .*'units'"):

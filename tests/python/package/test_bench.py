@@ -38,7 +38,7 @@ def measured(where, peer, *seconds, **more):
 
 @pytest.fixture
 def run():
-    """Make a run in which lstmcore takes 1 ms for everything, with known shares of the peak."""
+    """Make a run without measurements, on a machine with known limits."""
     limits = [
         {"isa": isa, "dtype": "float32", "threads": threads, "gflops": 100.0 * threads * factor}
         for threads in (1, 2)
@@ -80,7 +80,7 @@ def test_geometric_mean():
         statistics.geometric_mean([])
 
 
-def test_shapes_have_names_of_their_own_and_reasons():
+def test_shapes_have_distinct_names_and_reasons():
     names = [shape.name for shape in shapes.SHAPES]
     assert len(names) == len(set(names))
     assert all(shape.reason and shape.kind in shapes.KINDS for shape in shapes.SHAPES)
@@ -100,7 +100,7 @@ def test_select():
         shapes.select("no-such")
 
 
-def test_choice_keeps_what_alone_makes_sense():
+def test_choice_leaves_out_meaningless_cases():
     shape = shapes.select("100x32x128x128")[0]
     keys = [c.key for c in shapes.Choice((1, 2), ["training"]).cases([shape])]
     assert keys == [f"{shape.name}/training/{d}/{t}" for t in (1, 2) for d in shapes.DTYPES]
@@ -110,7 +110,7 @@ def test_choice_keeps_what_alone_makes_sense():
     assert shapes.Choice((1,), None, ["float64"]).cases([model]) == []
 
 
-def test_case_goes_through_json():
+def test_case_survives_json():
     for name in ("ragged-100x32", "small-models-2", "stacked-bidirectional"):
         one = case(name, "training")
         assert shapes.Case.from_json(json.loads(json.dumps(one.to_json()))) == one
@@ -182,7 +182,7 @@ def test_measurement_and_ratio(run):
     assert run.share(own) == pytest.approx(own.gflops / 400)
 
 
-def test_run_goes_through_json(run, tmp_path):
+def test_run_survives_json(run, tmp_path):
     run.measurements = [measured(case("ragged-100x32", "training"), OWN, 1.0, digest={"y": 2.0})]
     path = tmp_path / "deep" / "run.json"
     run.save(path)
@@ -236,7 +236,7 @@ def test_shares_of_each_instruction_set(run):
     assert verdict(run, "inference 100x32x128x128, avx512").holds is False
 
 
-def test_ragged_is_judged_by_the_data(run):
+def test_ragged_goal_follows_the_valid_steps(run):
     ragged, padded = case("ragged-400x64"), case("padded-400x64")
     data = ragged.shape.total_steps / (400 * 64)
     run.measurements = [measured(padded, OWN, 1.0), measured(ragged, OWN, 1.19 * data)]
@@ -306,7 +306,7 @@ def test_memory_formula_and_goal(run):
     assert verdict(run, f"{start}: the formula").holds is False
 
 
-def test_a_run_of_nothing_reaches_no_goal(run):
+def test_an_empty_run_reaches_no_goal(run):
     assert {claim.holds for claim in claims.claims(run)} == {None}
     assert report.sections(run)
 

@@ -6,7 +6,7 @@ import pytest
 from lstmcore.datasets import MOVIE_SNIPPET_CLASSES, movie_snippet_ratings, movie_snippets
 
 
-def test_every_sentence_of_the_source_is_there():
+def test_every_sentence_of_the_source_is_included():
     sentences, ratings = movie_snippet_ratings()
 
     assert len(sentences) == 10605
@@ -38,7 +38,7 @@ def test_split_holds_every_rated_sentence_once():
     assert [len(part.sentences) for part in parts] == [8454, 1057, 1057]
 
 
-def test_labels_say_the_sign_of_the_rating():
+def test_labels_are_the_signs_of_the_ratings():
     rating_of = dict(zip(*movie_snippet_ratings(), strict=True))
     for part in movie_snippets(seed=3):
         assert part.labels.dtype == np.int64

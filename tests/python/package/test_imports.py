@@ -1,4 +1,4 @@
-"""Imports of the package run one way: no circle of modules, and no room imports a later one."""
+"""Imports of the package run one way: no cycle of modules, and no room imports a later one."""
 
 import ast
 from pathlib import Path
@@ -35,7 +35,7 @@ ORDER = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
 
 
 def module_names():
-    """Modules by name: files."""
+    """Return the file of every module, by the module's name."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = ("lstmcore", *path.relative_to(PACKAGE).with_suffix("").parts)
@@ -83,7 +83,7 @@ EDGES = {
 
 def test_every_room_has_its_place():
     assert {room_of(name) for name in MODULES} == set(ORDER)
-    assert sum(map(len, EDGES.values())) > 500  # the walk finds them
+    assert sum(map(len, EDGES.values())) > 500  # the search finds imports
 
 
 def test_rooms_import_only_those_before_them():
@@ -113,7 +113,7 @@ def test_no_module_imports_itself_through_others():
 
 
 def test_imports_for_type_checkers_stay_in_their_room():
-    """They may close a circle, since nothing runs, but of modules of one subject only."""
+    """They may close a cycle, since nothing runs, but only within a room."""
     outside = [
         f"{name} imports {target}"
         for name, targets in EDGES.items()

@@ -83,7 +83,7 @@ def expected():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_types_give_the_bits_of_float32(form, expected):
+def test_all_types_lead_to_the_bits_of_float32(form, expected):
     x = FORMS[form]
     ragged = isinstance(x, list) and isinstance(x[0], (np.ndarray, list))
     for got, wanted in zip(results(x, LABELS), expected[ragged], strict=True):
@@ -132,7 +132,7 @@ def test_token_ids_may_be_whole_floats(kind):
     )
 
 
-def test_a_fitting_type_is_not_copied():
+def test_a_matching_type_is_not_copied():
     x = SMALL.astype(np.float32)
     intake = Intake()
     assert intake.floats(x, "x", np.dtype(np.float32)) is x
@@ -140,7 +140,7 @@ def test_a_fitting_type_is_not_copied():
     assert intake.integers(SMALL, "x") is SMALL
 
 
-def test_a_model_of_float64_takes_float32():
+def test_a_model_of_float64_accepts_float32():
     x = SMALL.astype(np.float32) / 3
     model = classifier(dtype="float64")
     np.testing.assert_array_equal(
@@ -178,7 +178,8 @@ def test_arguments_of_layers_and_cells():
     x = SMALL.astype(np.float32)
     state = np.ones((N, 2), np.float32), np.zeros((N, 2), np.float32)
     wide = tuple(part.astype(np.float64) for part in state)
-    lstm, cell, asked = layers.LSTM(2), layers.LSTMCell(2), layers.Attention(query_size=4)
+    lstm, cell = layers.LSTM(2), layers.LSTMCell(2)
+    attention = layers.Attention(query_size=4)
     lengths = np.array([5, 4, 3, 2, 1, 5])
     np.testing.assert_array_equal(
         lstm(x, initial_state=wide, lengths=lengths.astype(float)),
@@ -187,7 +188,7 @@ def test_arguments_of_layers_and_cells():
     for got, wanted in zip(cell(x[:, 0], wide)[1], cell(x[:, 0], state)[1], strict=True):
         np.testing.assert_array_equal(got, wanted)
     query = np.ones((N, 4))
-    np.testing.assert_array_equal(asked(x, query=query), asked(x, query=query.astype("f4")))
+    np.testing.assert_array_equal(attention(x, query=query), attention(x, query=query.astype("f4")))
 
 
 def test_states_of_models():
@@ -263,7 +264,7 @@ def test_functions_refuse_and_name_the_conversion():
         stream.step(x[:, 0].astype("f8"))
 
 
-def test_what_is_changed_in_place_is_not_converted():
+def test_arrays_that_are_changed_in_place_are_not_converted():
     limit = lc.constraints.MaxNorm(1.0)
     for weight in ([[3.0, 4.0]], np.array([[3, 4]])):
         with pytest.raises(TypeError, match="weight: expected an array of floats, .* in place"):
@@ -299,7 +300,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_number(name):
+def test_values_that_are_not_numbers(name):
     values, kind, message = REFUSED[name]
     with pytest.raises(kind, match=f"^thing: .*{message}"):
         Intake().floats(values, "thing", np.dtype(np.float32))
@@ -318,20 +319,20 @@ def test_what_is_no_number(name):
         (np.array([2**70], object), "integers of 64 bits"),
     ],
 )
-def test_what_is_no_whole_number(values, message):
+def test_values_that_are_not_whole_numbers(values, message):
     with pytest.raises(ValueError, match=message):
         Intake().integers(values, "labels")
 
 
 def test_flags():
     model = lc.Sequential([layers.LSTM(2, return_sequences=True)])
-    there = SMALL[..., 0] > 0
-    there[:, 0] = True
-    wanted = model.predict(SMALL, mask=there, verbose=0)
-    got = model.predict(SMALL, mask=there.astype(object), verbose=0)
+    valid = SMALL[..., 0] > 0
+    valid[:, 0] = True
+    wanted = model.predict(SMALL, mask=valid, verbose=0)
+    got = model.predict(SMALL, mask=valid.astype(object), verbose=0)
     np.testing.assert_array_equal(got, wanted)
     with pytest.raises(TypeError, match=r"mask: expected an array of bool.*\.astype\(bool\)"):
-        model.predict(SMALL, mask=there.astype(int), verbose=0)
+        model.predict(SMALL, mask=valid.astype(int), verbose=0)
 
 
 # ---- overflow ------------------------------------------------------------------------------------
@@ -348,14 +349,14 @@ def test_values_that_become_infinite_are_warned_of_once(recwarn):
     messages = [str(warning.message) for warning in recwarn]
     assert len(messages) == 2  # one for each call
     assert messages[0].startswith(
-        "x: 2 of 90 values became infinite, since float32 ends at 3.4e+38"
+        "x: 2 of 90 values became infinite, since float32 holds at most 3.4e+38"
     )
     assert "x[3, 2, 1] = -1e+300" in messages[0]
     assert {warning.filename for warning in recwarn} == {__file__}  # warnings point to this file
     assert all(warning.category is RuntimeWarning for warning in recwarn)
 
 
-def test_overflow_is_named_by_argument_and_place():
+def test_warnings_of_overflow_name_argument_and_position():
     x, y = SMALL.astype(np.float64), np.ones((N, 1))
     y[2] = 1e39
     model = lc.Sequential([layers.LSTM(2), layers.Dense(1)])

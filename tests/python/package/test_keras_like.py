@@ -1,4 +1,4 @@
-"""A program written for Keras, of which only the import is changed."""
+"""A program written for Keras in which only the import is changed."""
 
 import numpy as np
 

@@ -22,7 +22,7 @@ def test_every_version_number_is_the_same():
     assert lstmcore.__version__ == importlib.metadata.version("lstmcore")
 
 
-def test_version_is_the_one_of_the_header():
+def test_version_matches_the_header():
     header = ROOT / "cpp" / "include" / "lstmcore" / "version.hpp"
     if not header.exists():
         pytest.skip("only in the source tree")
@@ -45,7 +45,7 @@ def test_runtime_dependencies_are_three():
     assert names == {"numpy", "safetensors", "tqdm"}
 
 
-def test_the_packages_of_the_extras_are_those_that_errors_name():
+def test_errors_name_the_packages_of_the_extras():
     project = ROOT / "pyproject.toml"
     if not project.exists():
         pytest.skip("only in the source tree")
@@ -56,19 +56,19 @@ def test_the_packages_of_the_extras_are_those_that_errors_name():
         assert re.findall(r'"([\w-]+)', found[1]) == packages.split()
 
 
-def test_nobody_is_told_to_install_what_is_not_published():
+def test_no_page_says_to_install_unpublished_packages():
     if not (ROOT / "docs").exists():
         pytest.skip("only in the source tree")
-    told = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     for folder, endings in (
         ("docs", ["md"]),
         ("examples", ["py", "ipynb", "md"]),
         ("python", ["py"]),
     ):
-        told += [path for end in endings for path in (ROOT / folder).rglob(f"*.{end}")]
+        pages += [path for end in endings for path in (ROOT / folder).rglob(f"*.{end}")]
     unpublished = re.compile(r"pip install +(-\S+ +)*[\"'\\]*lstmcore(?!-)")
-    wrong = [str(path) for path in told if unpublished.search(path.read_text(encoding="utf-8"))]
-    assert len(told) > 100
+    wrong = [str(path) for path in pages if unpublished.search(path.read_text(encoding="utf-8"))]
+    assert len(pages) > 100
     assert not wrong
 
 

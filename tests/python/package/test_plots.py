@@ -62,11 +62,11 @@ def test_metrics_are_chosen():
         assert ax.get_title(loc="left") == "accuracy"
     axes = plots.learning_curve(HISTORY, metrics=["learning_rate", "loss"])
     assert [ax.get_title(loc="left") for ax in axes] == ["learning rate", "loss"]
-    with pytest.raises(ValueError, match="metrics: expected names out of loss, accuracy, learn"):
+    with pytest.raises(ValueError, match="metrics: expected names among loss, accuracy, learn"):
         plots.learning_curve(HISTORY, metrics="val_loss")
 
 
-def test_many_panels_stand_in_rows():
+def test_many_panels_are_arranged_in_rows():
     values = {f"metric{n}": [1.0, 2.0] for n in range(5)}
     axes = plots.learning_curve(values)
     assert len(axes) == len(axes[0].figure.axes) == 5
@@ -74,7 +74,7 @@ def test_many_panels_stand_in_rows():
     assert tops[0] == tops[1] == tops[2] > tops[3] == tops[4]
 
 
-def test_takes_what_fit_returns():
+def test_accepts_the_result_of_fit():
     history = History()
     for epoch in range(2, 5):  # as after resumed training
         history.on_epoch_end(epoch, {"loss": 1.0 / epoch})
@@ -210,7 +210,7 @@ def test_every_curve_stays_inside_its_axes(values):
 
 
 @pytest.mark.parametrize("last", [0.5, 0.51, 0.49])
-def test_labels_of_ends_that_meet_do_not_overlap(last):
+def test_labels_of_curves_that_meet_do_not_overlap(last):
     (ax,) = plots.learning_curve({"loss": [1.0, 0.5], "val_loss": [1.0, last]})
     for limits in (ax.get_ylim(), (0.0, 5.0)):  # even after a change of the axis
         ax.set_ylim(limits)
@@ -241,7 +241,7 @@ def test_an_attention_map_has_a_cell_for_each_pair():
     ax.figure.savefig(io.BytesIO(), format="png")
 
 
-def test_long_tokens_stand_upright():
+def test_long_tokens_are_vertical():
     rotations = [
         plots.attention_map([[0.5, 0.5]], source, "x").get_xticklabels()[0].get_rotation()
         for source in ("ab", ["word", "b"])
@@ -282,7 +282,7 @@ def test_nothing_global_changes(tmp_path):
     code = f"""
         import sys
         import matplotlib
-        before = dict(dict.items(matplotlib.rcParams))  # to ask for the backend would choose one
+        before = dict(dict.items(matplotlib.rcParams))  # reading the backend would choose one
         from lstmcore import plots
         plots.learning_curve({HISTORY!r}, {str(tmp_path / "a.svg")!r})
         plots.attention_map([[1.0]], "a", "b", {str(tmp_path / "b.png")!r})

@@ -135,7 +135,7 @@ def test_one_line(thing, text):
     assert repr(thing) == text
 
 
-def classes_with_a_line():
+def public_classes():
     modules = (layers, losses, metrics, optimizers, schedules, callbacks, lc.regularizers)
     for module in modules:
         for name in module.__all__:
@@ -143,13 +143,13 @@ def classes_with_a_line():
                 yield getattr(module, name)
 
 
-@pytest.mark.parametrize("kind", list(classes_with_a_line()), ids=lambda kind: kind.__name__)
-def test_no_public_class_falls_back_to_its_address(kind):
+@pytest.mark.parametrize("kind", list(public_classes()), ids=lambda kind: kind.__name__)
+def test_every_public_class_defines_repr(kind):
     assert kind.__repr__ is not object.__repr__
 
 
 @pytest.mark.parametrize("thing", [layers.LSTM(3, peephole=True), optimizers.SGD(0.5), CONFIG])
-def test_the_line_makes_an_equal_object(thing):
+def test_evaluating_the_repr_makes_an_equal_object(thing):
     names = {**vars(layers), **vars(optimizers), "LSTMConfig": lc.LSTMConfig}
     again = eval(repr(thing), names)
     assert repr(again) == repr(thing)
@@ -157,7 +157,7 @@ def test_the_line_makes_an_equal_object(thing):
     assert repr(pickle.loads(pickle.dumps(thing))) == repr(thing)
 
 
-def test_classes_of_users_have_a_line_too():
+def test_user_classes_have_a_repr_too():
     class Gain(layers.Layer):
         def __init__(self, gain, *, table=None, other=1, name=None):
             super().__init__(name=name)
@@ -175,7 +175,7 @@ def test_classes_of_users_have_a_line_too():
     assert "\n" not in repr(Gain("two\nlines"))
 
 
-def test_only_what_a_training_left_differs_from_the_signature():
+def test_values_that_only_equal_the_default_are_shown():
     """True is shown where 1 is the default, although they are equal."""
 
     class Flag(callbacks.Callback):
@@ -231,7 +231,7 @@ def test_a_script_prints_the_table(capsys):
     assert lines[-1] == "Parameters: 1,906"
 
 
-def test_the_table_marks_what_is_not_trained():
+def test_the_table_marks_frozen_layers():
     model = lc.Sequential(
         [
             layers.Input((None, 2)),

@@ -110,7 +110,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_typo_is_an_error_with_what_was_meant(name):
+def test_errors_on_typos_suggest_the_name_that_was_meant(name):
     make, kind, meant = ERRORS[name]
     with pytest.raises(kind, match=rf"; did you mean .*{meant}\?$"):
         make()
@@ -127,7 +127,7 @@ def test_a_class_in_a_file_is_suggested(tmp_path):
         make("Dropout", {"rat": 1}, {"Dropout": layers.Dropout})
 
 
-def test_words_of_keras_say_where_their_place_is():
+def test_errors_on_keras_keywords_say_what_to_write():
     for make, hint in (
         (lambda: layers.LSTM(4, input_shape=(30, 1)), "put lc.layers.Input"),
         (lambda: layers.Dense(4, dtype="float64"), "argument of the model"),
@@ -137,7 +137,7 @@ def test_words_of_keras_say_where_their_place_is():
             make()
 
 
-def test_without_a_near_name_all_are_listed():
+def test_without_a_similar_name_all_are_listed():
     with pytest.raises(TypeError, match="MaxNorm: unexpected argument 'q'; expected max_value"):
         lc.constraints.MaxNorm(q=3)
 
@@ -150,7 +150,7 @@ def test_a_function_that_takes_any_keyword_is_left_alone():
     assert suggests(lambda a, *, b=1: (a, b))(3, b=4) == (3, 4)
 
 
-def test_what_the_package_lists():
+def test_dir_lists_the_public_names():
     assert set(dir(lc)) == {*lc.__all__, "onnx", "sklearn", "torch"}
     for module in (lc.layers, lc.callbacks, lc.losses, lc.metrics, lc.optimizers, lc.functional):
         assert dir(module) == sorted(module.__all__)

@@ -1,4 +1,4 @@
-"""Type checkers find users' mistakes, and nothing in correct programs."""
+"""Type checkers find users' mistakes, and no errors in correct programs."""
 
 import dataclasses
 import json
@@ -65,7 +65,7 @@ def test_every_intended_error_is_seen_and_no_other(findings):
 # ---- names of options are defined once --------------------------------------------------------
 
 
-def test_names_are_those_of_the_engine():
+def test_typed_names_match_the_engine():
     assert list(get_args(_typing.Precision)) == _core.precision_names()
     for name in get_args(_typing.CellActivation):
         assert LSTMConfig(1, 1, gate_activation=name).gate_activation.name == name
@@ -75,7 +75,7 @@ def test_names_are_those_of_the_engine():
     assert set(listed) == set(get_args(_typing.CellActivation))
 
 
-def test_names_are_those_that_are_found():
+def test_typed_names_match_the_tables():
     assert set(get_args(_typing.InitializerName)) == set(initializers._INITIALIZERS)
     for alias, table in (
         (_typing.OptimizerName, optimizers._NAMES),
@@ -85,7 +85,7 @@ def test_names_are_those_that_are_found():
         assert set(get_args(alias)) == set(table)
 
 
-def test_keywords_of_torch_modules_are_those_of_a_configuration():
+def test_keywords_of_torch_modules_match_the_configuration():
     fields = {field.name for field in dataclasses.fields(LSTMConfig)}
     of_torch = {"input_size", "hidden_size", "num_layers", "bias", "dropout", "bidirectional"}
     assert set(WalkOptions.__annotations__) == fields - of_torch - {"proj_size"}
@@ -95,12 +95,12 @@ def test_keywords_of_torch_modules_are_those_of_a_configuration():
         assert kind == kinds[name]
 
 
-def test_options_of_layers_are_those_of_a_configuration():
+def test_options_of_layers_match_the_configuration():
     fields = {field.name for field in dataclasses.fields(LSTMConfig)}
-    of_a_walk = {"input_size", "num_layers", "bidirectional", "go_backwards", "dropout"}
+    of_a_stack = {"input_size", "num_layers", "bidirectional", "go_backwards", "dropout"}
     of_a_cell = {CONFIG_NAMES.get(name, name) for name in ("units", *cell_options.OPTIONS)}
-    assert fields - of_a_walk == of_a_cell & fields
-    assert of_a_cell.isdisjoint(of_a_walk)
+    assert fields - of_a_stack == of_a_cell & fields
+    assert of_a_cell.isdisjoint(of_a_stack)
     keywords = get_type_hints(cell_options.CellKeywords)
     kinds = get_type_hints(LSTMConfig)
     for name, kind in get_type_hints(cell_options.CellAttributes).items():

@@ -33,7 +33,7 @@ class Sequence:
     """Like Keras' `PyDataset`: a length, batches by number, and a call when an epoch ends."""
 
     def __init__(self, batches):
-        self.made, self.told = batches, []
+        self.made, self.events = batches, []
 
     def __len__(self):
         return len(self.made)
@@ -42,20 +42,20 @@ class Sequence:
         return self.made[number]  # need not raise IndexError past the end
 
     def on_epoch_begin(self):
-        self.told.append("begin")
+        self.events.append("begin")
 
     def on_epoch_end(self):
-        self.told.append("end")
+        self.events.append("end")
 
 
 class Iterable:
     """Can be iterated repeatedly; its length is unknown."""
 
     def __init__(self, batches):
-        self.made, self.walks = batches, 0
+        self.made, self.starts = batches, 0
 
     def __iter__(self):
-        self.walks += 1
+        self.starts += 1
         return iter(self.made)
 
 
@@ -113,7 +113,7 @@ def test_batches_train_as_arrays_do(name, weighted, data):
     np.testing.assert_array_equal(model.predict(make(cut(*given)), **steps, verbose=0), expected)
 
 
-def test_predict_takes_batches_of_inputs_alone(data):
+def test_predict_accepts_batches_of_inputs_alone(data):
     x = data[0]
     model = classifier()
     expected = model.predict(x, verbose=0)
@@ -154,14 +154,14 @@ def test_texts_and_tokens_in_batches():
     np.testing.assert_array_equal(model.predict(texts, verbose=0), expected)
 
 
-def test_an_encoder_decoder_takes_batches():
+def test_an_encoder_decoder_accepts_batches():
     x, y = [[3, 4], [4], [3], [4, 4, 3]], [[3], [4, 3], [4], [3]]
     batches = [(x[:2], y[:2]), (x[2:], y[2:])]
     made = [lc.EncoderDecoder(5, 5, embedding_size=3, units=3) for _ in range(2)]
     for model in made:
         model.compile(metrics="accuracy")
     array, batched = made
-    # Only without buckets, shuffle=False, are batches of rows of one length in the given order.
+    # The order is the given one only with shuffle=False, which does not sort rows by length.
     wanted = array.fit(x, y, 2, epochs=3, shuffle=False, verbose=0)
     got = batched.fit(Sequence(batches), epochs=3, verbose=0)
     assert got.history == wanted.history
@@ -181,12 +181,12 @@ def test_an_encoder_decoder_takes_batches():
 # ---- epochs and steps ----------------------------------------------------------------------------
 
 
-def test_iterables_begin_anew_and_are_told(data):
+def test_iterables_restart_and_are_called_at_each_epoch(data):
     batches = cut(*data[:2])
     sequence, iterable = Sequence(batches), Iterable(batches)
     classifier().fit(sequence, epochs=2, validation_data=iterable, verbose=0)
-    assert sequence.told == ["begin", "end"] * 2
-    assert iterable.walks == 2
+    assert sequence.events == ["begin", "end"] * 2
+    assert iterable.starts == 2
 
 
 def seen(source, **options):
@@ -204,7 +204,7 @@ def seen(source, **options):
     return found
 
 
-def test_steps_go_on_where_the_epoch_before_stopped(data):
+def test_steps_continue_where_the_previous_epoch_stopped(data):
     batches = cut(*data[:2])
     means = [float(x.mean()) for x, _ in batches]
     for make in (endless, Iterable, Sequence):
@@ -224,7 +224,7 @@ def test_steps_go_on_where_the_epoch_before_stopped(data):
             seen(source, steps_per_epoch=2, epochs=2)
 
 
-def test_samples_in_memory_take_steps_too(data):
+def test_steps_of_samples_in_memory(data):
     x, y, _ = data
     assert len(seen_steps(x, y, steps_per_epoch=2, epochs=3)) == 6
     model = classifier()
@@ -263,7 +263,7 @@ def seen_steps(x, y, **options):
     ],
 )
 @pytest.mark.parametrize("verbose", [0, 1, 2])
-def test_callbacks_are_told_how_many_batches_there_are(make, options, steps, verbose, data, capsys):
+def test_callbacks_know_the_number_of_batches(make, options, steps, verbose, data, capsys):
     note = callbacks.LambdaCallback()
     history = classifier().fit(make(cut(*data[:2])), callbacks=[note], verbose=verbose, **options)
     assert note.params["steps"] == steps
@@ -307,7 +307,7 @@ def test_lists_of_batches_and_lists_of_tuples(data):
     assert len(coder.predict(pairs, verbose=0)) == 4
 
 
-def test_an_endless_sequence_says_so(data):
+def test_a_sequence_without_a_length_needs_steps(data):
     class Endless:
         num_batches = None  # like Keras' PyDataset without a length
 
@@ -361,7 +361,7 @@ def test_states_pass_from_batch_to_batch(options, data):
         batched.predict(iter([x[:8], x[:5]]), stateful=True, verbose=0)
 
 
-# ---- what is refused -----------------------------------------------------------------------------
+# ---- refused calls -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_states_pass_from_batch_to_batch(options, data):
         ("mask", [[True]]),
     ],
 )
-def test_what_has_no_place_beside_batches(name, value, data):
+def test_arguments_that_batches_exclude(name, value, data):
     model = classifier()
     with pytest.raises(
         ValueError, match=f"^{name}: expected none alongside x that yields batches, "
@@ -391,7 +391,7 @@ def test_what_has_no_place_beside_batches(name, value, data):
     assert not model.built
 
 
-def test_what_is_wrong_with_batches(data):
+def test_bad_batches(data):
     x, y, _ = data
     batches = cut(x, y)
     model = classifier()
@@ -415,7 +415,7 @@ def test_what_is_wrong_with_batches(data):
     for kind, message, source, options in (
         (ValueError, "validation_steps: .* validation_data is an iterator", iter(batches), {}),
         (ValueError, "validation_data: batch 0: y: expected 24", iter([(x, y[:3])]), {}),
-        (ValueError, r"validation_data: expected \(x, y\), .* or what yields", x, {}),
+        (ValueError, r"validation_data: expected \(x, y\), .* or a source of", x, {}),
     ):
         with pytest.raises(kind, match=f"^{message}"):
             model.fit(x, y, epochs=2, validation_data=source, verbose=0, **options)
@@ -443,7 +443,7 @@ def test_an_error_of_the_generator_is_passed_on(data):
     [object(), endless, None, 5j, Sequence],
     ids=["object", "function", "None", "5j", "type"],
 )
-def test_what_cannot_be_iterated_is_told_what_can(thing):
+def test_errors_on_other_objects_say_what_is_accepted(thing):
     message = (
         r"^x: expected (numbers|an array, a list of rows, or a source of batches: a generator)"
     )
@@ -466,7 +466,7 @@ def test_what_cannot_be_iterated_is_told_what_can(thing):
         text.predict(thing)
 
 
-def test_what_yields_batches(data):
+def test_objects_that_yield_batches(data):
     x = data[0]
     for thing in (x, list(x), tuple(x), "text", range(3), {1: x}, {1}, memoryview(x), None, 3, []):
         assert not is_batches(thing, 3)
@@ -488,7 +488,7 @@ def test_what_yields_batches(data):
 @pytest.mark.parametrize("kind", [Sequence, Iterable])
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
-    """At learning rate 0, the figures of all epochs are those of the first batches."""
+    """At learning rate 0, all epochs have the figures of the first batches."""
     x, y, _ = data
     model = classifier()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy", ["accuracy"])
@@ -501,12 +501,12 @@ def test_validation_has_the_same_batches_after_each_epoch(data, kind, steps):
         # The mean of the batches' losses equals that of evaluate, to the bit.
         assert history[name] == [value] * 3
     if kind is Sequence:
-        assert source.told == ["begin", "end"] * 3
+        assert source.events == ["begin", "end"] * 3
     else:
-        assert source.walks == 3
+        assert source.starts == 3
 
 
-def test_validation_goes_on_with_an_iterator(data):
+def test_validation_continues_an_iterator(data):
     x, y, _ = data
     model = classifier()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")

@@ -100,7 +100,10 @@ def test_a_program_without_a_console_trains(monkeypatch):
     [
         (lambda epoch: 0.1 / (epoch + 1), [0.1, 0.05]),
         (lambda epoch, rate: rate / 2, [0.005, 0.0025]),
-        (lambda epoch, rate=7.0: rate / 2, [0.005, 0.0025]),  # Keras tries both first
+        (
+            lambda epoch, rate=7.0: rate / 2,
+            [0.005, 0.0025],
+        ),  # like Keras, which tries both arguments first
         (lambda *both: both[1] / 2, [0.005, 0.0025]),
         (lc.schedules.ExponentialDecay(0.1, 1, 0.5), [0.1, 0.05]),
     ],
@@ -117,7 +120,7 @@ def test_schedules_that_cannot_be_called(schedule):
         callbacks.LearningRateScheduler(schedule)
 
 
-def test_an_error_within_a_schedule_is_its_own():
+def test_an_error_within_a_schedule_is_passed_on():
     def schedule(epoch):
         raise TypeError("mine")
 
@@ -166,7 +169,7 @@ def test_checkpoints_of_weights_only(tmp_path):
         ("val_nothing", {"validation_split": 0.2}, ""),
     ],
 )
-def test_figures_that_are_not_there(monitor, options, message):
+def test_unknown_figures(monitor, options, message):
     model = lc.Sequential([lc.layers.LSTM(3), lc.layers.Dense(1, activation="sigmoid")])
     model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
     names = "loss, accuracy" + ", val_loss, val_accuracy" * bool(options)

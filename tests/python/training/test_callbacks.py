@@ -22,7 +22,7 @@ def data(rng):
 
 
 class Scripted(callbacks.Callback):
-    """Replaces the validation loss by given values, as if they had been measured."""
+    """Replaces the validation loss with given values, as if they had been measured."""
 
     def __init__(self, figures):
         self.figures = figures
@@ -46,17 +46,17 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_everything_is_told_in_order(data):
-    told = []
+def test_all_events_come_in_order(data):
+    events = []
     names = [name for name in dir(callbacks.Callback) if name.startswith("on_")]
     functions = {
-        name: lambda *arguments, name=name: told.append((name, *arguments[:-1])) for name in names
+        name: lambda *arguments, name=name: events.append((name, *arguments[:-1])) for name in names
     }
     model = small_model()
     model.fit(
         *data, batch_size=6, epochs=1, callbacks=[callbacks.LambdaCallback(**functions)], verbose=0
     )
-    assert told == [
+    assert events == [
         ("on_train_begin",),
         ("on_epoch_begin", 0),
         ("on_train_batch_begin", 0),
@@ -68,7 +68,7 @@ def test_everything_is_told_in_order(data):
     ]
 
 
-def test_callbacks_know_the_plan(data):
+def test_callbacks_know_the_model_and_the_parameters(data):
     seen = callbacks.Callback()
     model = small_model()
     model.fit(*data, batch_size=5, epochs=3, initial_epoch=1, callbacks=[seen], verbose=0)
@@ -93,14 +93,14 @@ def test_early_stopping_waits_and_stops(data):
         ([math.nan, 4, math.nan, 5], 1),
     ],
 )
-def test_the_best_weights_come_back_however_training_ends(data, figures, best):
+def test_the_best_weights_are_restored_however_training_ends(data, figures, best):
     stopper = callbacks.EarlyStopping(patience=2, restore_best_weights=True)
     model, script, _ = run(data, figures, stopper)
     assert same(model.get_weights(), script.weights[best])
     assert stopper.best_epoch == best
 
 
-def test_the_best_weights_come_back_after_an_interruption(data):
+def test_the_best_weights_are_restored_after_an_interruption(data):
     stopper = callbacks.EarlyStopping(patience=9, restore_best_weights=True)
     script = Scripted([1, 2, 3])
 
@@ -115,7 +115,7 @@ def test_the_best_weights_come_back_after_an_interruption(data):
     assert same(model.get_weights(), script.weights[0])
 
 
-def test_without_asking_the_last_weights_stay(data):
+def test_by_default_the_last_weights_stay(data):
     model, script, _ = run(data, [1, 2, 3], callbacks.EarlyStopping(patience=9))
     assert same(model.get_weights(), script.weights[-1])
 
@@ -153,7 +153,7 @@ def test_an_unknown_figure_is_an_error(data):
         callbacks.ModelCheckpoint("never.safetensors", save_best_only=True),
     ],
 )
-def test_an_unknown_figure_is_told_before_the_training(data, callback, tmp_path):
+def test_an_unknown_figure_is_reported_before_the_training(data, callback, tmp_path):
     model = small_model()
     table = callbacks.CSVLogger(tmp_path / "log.csv")
     others = [table, callbacks.LearningRateScheduler(lambda epoch, rate: rate), callback]
@@ -166,7 +166,7 @@ def test_an_unknown_figure_is_told_before_the_training(data, callback, tmp_path)
     model.fit(*data, validation_data=data, callbacks=[callbacks.EarlyStopping()], verbose=0)
 
 
-def test_all_are_told_of_the_end_though_one_fails(data, tmp_path):
+def test_all_callbacks_end_even_if_one_fails(data, tmp_path):
     def fail(logs):
         raise RuntimeError("first")
 

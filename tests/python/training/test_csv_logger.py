@@ -59,7 +59,7 @@ def test_a_figure_without_a_column_is_refused_before_training(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_figure_that_only_shows_itself_later_is_refused_too(tmp_path):
+def test_a_figure_that_appears_only_later_is_refused_too(tmp_path):
     path = tmp_path / "log.csv"
     fit(path)
     before = path.read_bytes()
@@ -73,7 +73,7 @@ def test_a_figure_that_only_shows_itself_later_is_refused_too(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_resumed_training_goes_on_in_its_table(tmp_path):
+def test_a_resumed_training_continues_its_table(tmp_path):
     path = tmp_path / "log.csv"
     fit(path, metrics=["mae"])
     model = lc.Sequential([lc.layers.LSTM(2), lc.layers.Dense(1)])
@@ -91,9 +91,11 @@ def test_a_resumed_training_goes_on_in_its_table(tmp_path):
 def test_half_a_line_of_a_killed_run_is_dropped_with_a_warning(tmp_path, half, end):
     path = tmp_path / "log.csv"
     path.write_bytes(f"epoch,loss,mae{end}0,1.5,1{end}1,1.2,1{end}{half}".encode())
-    with pytest.warns(UserWarning, match="append: expected 3 numbers in the last line of") as told:
+    with pytest.warns(
+        UserWarning, match="append: expected 3 numbers in the last line of"
+    ) as caught:
         fit(path, metrics=["mae"], append=True)
-    assert repr(half) in str(told[0].message)
+    assert repr(half) in str(caught[0].message)
     assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "0", "1"]
 
 
@@ -117,7 +119,7 @@ def test_a_table_that_is_refused_keeps_its_last_line(tmp_path):
         assert path.read_text() == content
 
 
-def test_half_a_header_is_written_anew(tmp_path):
+def test_half_a_header_is_rewritten(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("epoch,lo")
     fit(path, append=True)
@@ -125,7 +127,7 @@ def test_half_a_header_is_written_anew(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["loss,epoch\n1,2\n", "notes", "epoch,loss,loss\n", "\n\n"])
-def test_what_is_no_such_table_is_left_alone(tmp_path, content):
+def test_other_files_are_not_changed(tmp_path, content):
     path = tmp_path / "log.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match="filename: expected a table of CSVLogger"):
@@ -133,7 +135,7 @@ def test_what_is_no_such_table_is_left_alone(tmp_path, content):
     assert path.read_text() == content
 
 
-def test_another_separator_is_no_such_table(tmp_path):
+def test_another_separator_is_refused(tmp_path):
     path = tmp_path / "log.csv"
     fit(path)
     with pytest.raises(ValueError, match="begins with 'epoch', got 'epoch,loss'"):

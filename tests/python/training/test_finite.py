@@ -40,7 +40,7 @@ def calls(model):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", ["f2", "f4", "f8", object])
-def test_the_first_place_is_named(x, value, kind):
+def test_the_first_position_is_named(x, value, kind):
     wrong = spoilt(spoilt(x, (7, 5, 2), np.nan), (3, 4, 0), value).astype(kind)
     message = rf"^x\[3, 4, 0\] is {value}; expected finite .* check_finite=False"
     model = regressor()
@@ -59,7 +59,7 @@ def test_the_first_place_is_named(x, value, kind):
         model.predict([rows[0][:1], *rows[1:3], rows[3], *rows[4:]], verbose=0)
 
 
-def test_all_arguments_are_looked_at(x):
+def test_all_arguments_are_checked(x):
     model = regressor()
     model.fit(x, np.zeros(N), verbose=0)
     for call in calls(model):
@@ -117,7 +117,7 @@ def test_the_check_can_be_turned_off(x):
         np.full((2, 2, C), 3e38, np.float32)[:, ::-1],  # the sum overflows
     ],
 )
-def test_large_values_are_no_infinities(huge):
+def test_large_values_are_not_infinities(huge):
     assert not _intake.is_finite(huge)
     model = lc.Sequential([layers.LSTM(3), layers.Dense(1)], dtype=huge.dtype)
     assert np.isfinite(model.predict(huge, verbose=0)).all()
@@ -125,7 +125,7 @@ def test_large_values_are_no_infinities(huge):
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", np.longdouble])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_one_value_shows_wherever_it_stands_and_however_the_array_lies(dtype, value):
+def test_one_value_is_found_at_any_position_in_any_layout(dtype, value):
     for place in range(35):  # longer than a block of the sum
         array = np.ones((5, 7), dtype)
         assert _intake.is_finite(array)
@@ -139,32 +139,32 @@ def test_one_value_shows_wherever_it_stands_and_however_the_array_lies(dtype, va
     assert _intake.is_finite(np.empty((0, 3), dtype))
 
 
-def test_steps_that_are_not_there_may_hold_anything(x, rng):
-    there = rng.random((N, T)) < 0.6
-    there[:, 0] = True
-    filled = np.where(there[..., None], x, np.nan)
+def test_masked_steps_may_hold_anything(x, rng):
+    valid = rng.random((N, T)) < 0.6
+    valid[:, 0] = True
+    filled = np.where(valid[..., None], x, np.nan)
     y, weights = rng.standard_normal((N, T)), rng.random((N, T))
     model = regressor(steps=True)
     results = [
         [
-            model.predict(x, mask=there, verbose=0),
+            model.predict(x, mask=valid, verbose=0),
             *(
-                call(x, y, mask=there, sample_weight=weights)
+                call(x, y, mask=valid, sample_weight=weights)
                 for call in (model.evaluate, model.test_on_batch)
             ),
         ]
         for x, y, weights in (
             (x, y, weights),
-            (filled, np.where(there, y, np.inf), np.where(there, weights, np.nan)),
+            (filled, np.where(valid, y, np.inf), np.where(valid, weights, np.nan)),
         )
     ]
     for clean, dirty in zip(*results, strict=True):
         np.testing.assert_array_equal(clean, dirty)
-    place = tuple(np.argwhere(there)[7])
+    place = tuple(np.argwhere(valid)[7])
     with pytest.raises(ValueError, match=rf"^x\[{place[0]}, {place[1]}, 0\] is nan"):
-        model.predict(spoilt(x, place, np.nan), mask=there, verbose=0)
+        model.predict(spoilt(x, place, np.nan), mask=valid, verbose=0)
     layer = layers.LSTM(2)
-    np.testing.assert_array_equal(layer(filled, mask=there), layer(x, mask=there))
+    np.testing.assert_array_equal(layer(filled, mask=valid), layer(x, mask=valid))
     lengths = np.array([6, 5, 4, 3, 2, 1, 1, 6])
     tail = np.where((np.arange(T) < lengths[:, None])[..., None], x, np.inf)
     np.testing.assert_array_equal(layer(tail, lengths=lengths), layer(x, lengths=lengths))
@@ -206,23 +206,23 @@ def test_targets_past_the_end_of_a_row_may_hold_anything(rng):
     )
 
 
-def test_one_look_a_call_and_one_walk_through_memory(x, monkeypatch):
-    looks = []
+def test_every_array_is_checked_once_per_call(x, monkeypatch):
+    checked = []
     monkeypatch.setattr(
         _intake,
         "is_finite",
-        lambda array: looks.append(array.shape) or bool(np.isfinite(array.sum())),
+        lambda array: checked.append(array.shape) or bool(np.isfinite(array.sum())),
     )
     model = regressor()
     model.fit(x, np.zeros(N), batch_size=2, epochs=3, verbose=0)
-    assert looks == [(N, T, C), (N,)]
-    looks.clear()
+    assert checked == [(N, T, C), (N,)]
+    checked.clear()
     model.predict(x, batch_size=2, verbose=0)
-    assert looks == [(N, T, C)]
-    looks.clear()
+    assert checked == [(N, T, C)]
+    checked.clear()
     model.predict(np.ones((N, T, C), int), verbose=0)
     model.predict(x, check_finite=False, verbose=0)
-    assert looks == [(N, T, C)]  # integers, which are accepted immediately
+    assert checked == [(N, T, C)]  # integers need no check
 
 
 class Source:
@@ -237,7 +237,7 @@ class Source:
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_streams_are_looked_at_window_by_window(x, shuffle):
+def test_streams_are_checked_window_by_window(x, shuffle):
     y = np.zeros((N, T, 1))
     model = regressor(steps=True)
     wrong = spoilt(x, (6, 4, 1), np.nan)
@@ -342,8 +342,8 @@ def test_saving_weights_that_are_not_finite_warns(x, tmp_path):
     model.set_weights(values)
     with pytest.warns(RuntimeWarning, match=r"'lstm.weight_hh_l0' .*and 1 more of 5 do"):
         model.save(path, include_optimizer=False)
-    for written, kept in zip(lc.load(path).get_weights(), values, strict=True):
-        np.testing.assert_array_equal(written, kept)
+    for written, value in zip(lc.load(path).get_weights(), values, strict=True):
+        np.testing.assert_array_equal(written, value)
 
 
 def test_the_guard_changes_no_bit(x):

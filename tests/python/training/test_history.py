@@ -1,4 +1,4 @@
-"""The result of `fit`, as figures, frame and table."""
+"""The result of `fit`: figures, data frame and table."""
 
 import math
 import re
@@ -36,7 +36,7 @@ def test_the_best_epoch():
     assert History().best is None
 
 
-def test_figures_that_are_not_there_in_every_epoch_keep_their_places():
+def test_figures_that_some_epochs_lack_keep_their_positions():
     made = history({"loss": 1.0, "early": 5.0}, {"loss": 2.0}, {"loss": 3.0, "late": 7.0})
     np.testing.assert_array_equal(made.history["late"], [math.nan, math.nan, 7.0])
     assert made.history["loss"] == [1.0, 2.0, 3.0]
@@ -87,7 +87,7 @@ def test_a_notebook_shows_a_table_that_opens():
     assert set(re.findall(r"color: (\w+)", html)) == {"inherit"}
 
 
-def test_of_many_epochs_the_table_shows_both_ends():
+def test_a_long_table_shows_both_ends():
     made = history(*({"loss": float(n)} for n in range(100, 0, -1)))
     rows = [row[0] for row in cells(made._repr_html_())]
     assert rows[1:] == [*map(str, range(1, 11)), "...", *map(str, range(91, 100)), "100 (best)"]

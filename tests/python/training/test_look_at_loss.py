@@ -20,7 +20,7 @@ def slope(y, p):
 
 
 def mixed(y, p):
-    """Broadcast by mistake: (M, 1) and (M,) give (M, M)."""
+    """Mix rows by mistake: (M, 1) and (M,) are broadcast to (M, M)."""
     return ((y - p[:, 0]) ** 2).mean(-1)
 
 
@@ -66,7 +66,7 @@ def test_a_wrong_gradient_is_refused_before_anything_is_trained(x, y, name):
 def test_the_error_says_where_and_what(x, y):
     model = model_of(losses.Function(squares, WRONG["sign"], "sign"))
     message = (
-        r"where y_pred is (\S+), expected (\S+), as finite differences say, got (\S+); "
+        r"where y_pred is (\S+), expected (\S+) from finite differences, got (\S+); "
         r"losses\.check_gradient compares .* losses\.Function\(\.\.\., check_gradient=False\)$"
     )
     with pytest.raises(ValueError, match=message) as caught:
@@ -138,14 +138,14 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_right_ones_train_as_they_would_without_a_look(x, y, name, monkeypatch):
+def test_correct_losses_train_as_without_the_check(x, y, name, monkeypatch):
     function, gradient, activation = RIGHT[name]
     targets = (y > 0).astype(float) if activation else y
     if name == "kink at every output":
         targets = np.zeros_like(y)
     fitted = []
-    for looks in (True, False):
-        if not looks:
+    for checked in (True, False):
+        if not checked:
             monkeypatch.setattr(fitting, "look_at_loss", lambda *_: None)
         model = model_of(losses.Function(function, gradient, "own"), activation=activation)
         if activation == "sigmoid":  # near 0 and 1, as after long training
@@ -189,7 +189,7 @@ class WrongOfSequences(SequenceLoss):
         return float((off**2).sum()), gradient
 
 
-def test_classes_of_users_are_looked_at_too(x, y):
+def test_user_classes_are_checked_too(x, y):
     with pytest.raises(ValueError, match=r"gradient of 'Wrong' .* check_gradient = False in"):
         model_of(Wrong()).fit(x, y, verbose=0)
     model = model_of(WrongOfSequences(), 3, return_sequences=True)
@@ -203,9 +203,11 @@ def test_classes_of_users_are_looked_at_too(x, y):
     model_of(Meant(), 3, return_sequences=True).fit(x, labels, verbose=0)
 
 
-def test_rows_of_no_weight_are_not_looked_at(x, y):
+def test_rows_of_weight_0_are_not_checked(x, y):
     def own(y, p):
-        return np.where(y > 100, np.inf, squares(y, p)[:, None])[:, 0]  # which is not reported
+        return np.where(y > 100, np.inf, squares(y, p)[:, None])[
+            :, 0
+        ]  # infinite where the weight is 0
 
     y[::2] = 1000.0
     weight = (y < 100).astype(float)
@@ -214,7 +216,7 @@ def test_rows_of_no_weight_are_not_looked_at(x, y):
         model.fit(x, y, sample_weight=weight, verbose=0)
 
 
-def test_the_package_s_own_losses_are_not_looked_at(x, y, monkeypatch):
+def test_the_losses_of_the_package_are_not_checked(x, y, monkeypatch):
     called = []
     monkeypatch.setattr(lc.losses.MeanSquaredError, "check_gradient", property(called.append))
     model_of("mse").fit(x, y, verbose=0)

@@ -33,8 +33,8 @@ def hot(label):
     return [float(place == label) for place in range(UNITS)]
 
 
-def smooth(y, share, nothing):
-    return [(1 - share) * value + share * nothing for value in y]
+def smooth(y, share, uniform):
+    return [(1 - share) * value + share * uniform for value in y]
 
 
 def huber(y, p):
@@ -55,9 +55,9 @@ def focal(y, p, alpha, gamma):
 
 
 def binary_focal(y, p, gamma, alpha=None):
-    here = y * p + (1 - y) * (1 - p)
+    probability = y * p + (1 - y) * (1 - p)
     weight = 1 if alpha is None else y * alpha + (1 - y) * (1 - alpha)
-    return weight * (1 - here) ** gamma * binary(y, p)
+    return weight * (1 - probability) ** gamma * binary(y, p)
 
 
 def pairs(function):
@@ -213,7 +213,7 @@ def test_losses_follow_their_definition(name, rng):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_are_those_of_the_value(name, rng):
+def test_gradients_match_the_value(name, rng):
     for loss, targets, outputs, _ in forms(name, rng):
         # Central differences with steps of 1e-5 have an error of 1e-10 times the third derivative,
         # which is at most a few hundred times the value where p is near 0.
@@ -358,7 +358,7 @@ def model_of(units, activation=None, **options):
         (losses.CategoricalFocalCrossentropy([1.0, 2.0]), 3, "a weight for each of the 3 classes"),
     ],
 )
-def test_outputs_of_no_fitting_width_are_refused(loss, units, match):
+def test_outputs_of_an_unsuitable_width_are_refused(loss, units, match):
     model = model_of(units, losses.get(loss).activation)
     model.compile("sgd", loss)
     with pytest.raises(ValueError, match=match):
@@ -425,7 +425,7 @@ def test_rates_are_learnt(rng):
 
 
 @pytest.mark.parametrize("loss", ["huber", "gaussian_nll", losses.Quantile([0.2, 0.7])])
-def test_targets_in_time_with_ends_and_weights(loss, rng):
+def test_targets_of_steps_with_lengths_and_weights(loss, rng):
     """Steps past a row's end and steps of weight 0 do not count."""
     model = lc.Sequential([layers.LSTM(3, return_sequences=True), layers.Dense(4)], dtype="float64")
     model.compile("sgd", loss)
@@ -466,7 +466,7 @@ def test_targets_in_time_with_ends_and_weights(loss, rng):
     ids=lambda value: type(value).__name__ if isinstance(value, losses.Loss) else str(value),
 )
 def test_the_gradient_reaches_the_weights(loss, units, activation, rng):
-    """The gradient of a whole model against finite differences of the result of `evaluate`."""
+    """Compare the gradient of a whole model with finite differences of the result of `evaluate`."""
     model = lc.Sequential(
         [layers.LSTM(2), layers.Dense(units, activation=activation)], dtype="float64"
     )
@@ -574,7 +574,7 @@ def test_a_wrong_gradient_is_found():
         (lambda: losses.get("hubr"), ValueError, "expected a Loss or one of .*'huber'"),
     ],
 )
-def test_functions_without_what_they_need_are_refused(make, error, match):
+def test_incomplete_functions_are_refused(make, error, match):
     with pytest.raises(error, match=match):
         make()
 
@@ -630,7 +630,7 @@ def test_losses_come_back_from_a_file(loss, units, activation, tmp_path):
     assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
 
 
-def test_a_file_without_smoothing_says_nothing_of_it():
+def test_configurations_without_smoothing_omit_it():
     assert losses.BinaryCrossentropy().get_config() == {"from_logits": False}
     assert losses.BinaryCrossentropy(label_smoothing=0.1).get_config() == {
         "from_logits": False,

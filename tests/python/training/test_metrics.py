@@ -46,13 +46,13 @@ def decisions(figure, average, wanted, chosen, w, classes):
     """Compute a figure from sets of `wanted` and `chosen` classes for each row."""
 
     def one(numbers):
-        hits = right = said = 0.0
+        hits = right = predicted = 0.0
         for k in numbers:
             for a, b, weight in zip(wanted, chosen, w, strict=True):
                 hits += weight * (k in a and k in b)
                 right += weight * (k in a)
-                said += weight * (k in b)
-        below = {"precision": said, "recall": right, "f1": (right + said) / 2}[figure]
+                predicted += weight * (k in b)
+        below = {"precision": predicted, "recall": right, "f1": (right + predicted) / 2}[figure]
         return (hits / below if below else 0.0), right
 
     if average == "binary":
@@ -111,7 +111,7 @@ def test_areas_of_two_classes(ties, weights, rng):
             assert found == pytest.approx(expected, rel=1e-13)
     logits = np.concatenate([0 * scores, scores], axis=1)
     found = in_batches(metrics.AUC(from_logits=True), y.astype(int), logits, weights)
-    # Exponentials of equal logits may differ in the last bit; there are no equal ones here.
+    # Equal logits have equal probabilities, so that ties still count half.
     assert found == pytest.approx(roc(y, scores[:, 0], given(weights)), rel=1e-13)
 
 
@@ -171,7 +171,7 @@ def test_decisions(figure, average, weights, rng):
 
 
 @pytest.mark.parametrize("kind", [metrics.Precision, metrics.Recall, metrics.F1])
-def test_nothing_by_nothing_is_zero(kind):
+def test_zero_divided_by_zero_is_zero(kind):
     metric = kind()
     assert metric.result() == 0
     metric.update([0.0, 0.0], [[0.1], [0.2]])
@@ -209,7 +209,7 @@ def test_regression_figures(weights, rng):
 
 
 def test_r2_keeps_its_digits_far_from_zero(rng):
-    """Sums of squares would lose all digits: (1e8)**2 has none left for 1."""
+    """Sums of squares would lose all digits: next to (1e8)**2, float64 does not resolve 1."""
     y = 1e8 + rng.standard_normal((ROWS, 1))
     p = y + 0.1 * rng.standard_normal((ROWS, 1))
     # Targets of 1e8 are rounded to 1.5e-8, so a variance of 1 is known to about 1e-8.
@@ -262,7 +262,7 @@ def test_perplexity(weights, rng):
         (metrics.R2(), [[1.0]], [[1.0]], "r2 is not defined: expected at least two rows, got 1"),
     ],
 )
-def test_what_is_not_defined_is_nan_with_a_warning(metric, y, outputs, match):
+def test_undefined_metrics_are_nan_with_a_warning(metric, y, outputs, match):
     metric.reset()
     metric.update(y, outputs)
     with pytest.warns(RuntimeWarning, match=match):
@@ -295,7 +295,7 @@ class Spy:
         return len(y_true)
 
 
-def test_a_function_is_given_what_is_asked_for(rng):
+def test_functions_receive_the_requested_response(rng):
     labels = rng.integers(0, 3, ROWS)
     outputs = softmax(rng.standard_normal((ROWS, 3)))
     single = rng.uniform(size=(ROWS, 1))
@@ -321,9 +321,9 @@ def test_a_function_is_given_what_is_asked_for(rng):
         assert metric.name == "Spy"
         assert in_batches(metric, y, p) == ROWS
         assert len(spy.calls) == 1  # with all rows
-        for came, wanted in zip(spy.calls[0], expected, strict=True):
-            assert came.dtype.kind == wanted.dtype.kind
-            np.testing.assert_array_equal(came, wanted)
+        for received, wanted in zip(spy.calls[0], expected, strict=True):
+            assert received.dtype.kind == wanted.dtype.kind
+            np.testing.assert_array_equal(received, wanted)
 
 
 def weighted_bias(y_true, y_pred, *, sample_weight=None):
@@ -467,7 +467,7 @@ def test_the_loss_says_whether_columns_are_classes_or_labels(rng):
         assert auc == pytest.approx(in_batches(metrics.AUC(multilabel=multilabel), one_hot, p))
 
 
-def test_masked_steps_count_in_no_metric(rng):
+def test_masked_steps_do_not_count_in_metrics(rng):
     names = ["accuracy", "f1", "auc", "perplexity", "precision_micro"]
     model = lc.Sequential(
         [layers.LSTM(3, return_sequences=True), layers.Dense(3, activation="softmax")]
@@ -534,7 +534,7 @@ def test_class_weights_are_weights(rng):
     assert value == pytest.approx(expected)
 
 
-def test_metrics_of_epochs_stand_in_no_logs_of_batches(rng):
+def test_metrics_of_epochs_are_not_in_the_logs_of_batches(rng):
     seen = []
 
     class Listener(lc.callbacks.Callback):
@@ -550,7 +550,7 @@ def test_metrics_of_epochs_stand_in_no_logs_of_batches(rng):
     assert list(history) == ["loss", "mae", "r2", "bias"]
 
 
-def test_one_metric_may_stand_without_a_list():
+def test_a_single_metric_needs_no_list():
     assert metrics.get(losses.Function(bias, bias, "own"), losses.Huber()).name == "own"
     for wanted, name in (
         ("mae", "mae"),
@@ -609,7 +609,7 @@ def fitting(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_name_is_a_metric_that_a_file_keeps(name, rng, tmp_path):
+def test_every_name_is_a_metric_that_files_store(name, rng, tmp_path):
     model, width = fitting(name)
     x = rng.standard_normal((ROWS, 3))
     if name == "poisson":
@@ -717,7 +717,7 @@ def test_metrics_with_a_loss_and_options_come_back(tmp_path):
     assert [metric.name for metric in loaded.compiled.weighted] == ["binary_focal_crossentropy"]
 
 
-def test_own_metrics_that_are_no_means(rng, tmp_path):
+def test_user_metrics_that_are_not_means(rng, tmp_path):
     class Worst(metrics.Metric):
         """The largest error."""
 

@@ -106,7 +106,7 @@ def test_a_metric_may_be_compiled_into_several_models(data):
     assert models[0].fit(x, hot, 8, verbose=0, callbacks=Other()).history == expected.history
 
 
-def test_what_was_compiled_is_left_as_it_was(data):
+def test_compiled_metrics_are_not_changed(data):
     x, y = data
     accuracy = metrics.SparseCategoricalAccuracy()
     accuracy.update([0, 1], [[0.9, 0.1], [0.9, 0.1]])
@@ -118,7 +118,7 @@ def test_what_was_compiled_is_left_as_it_was(data):
 # ---- functions that are objects ------------------------------------------------------------------
 
 
-class Gathers:
+class Accumulates:
     """Like a Keras metric: accumulates its arguments until `reset_state`."""
 
     name = "gathered"
@@ -135,9 +135,9 @@ class Gathers:
         return self.right / self.count
 
 
-def test_objects_that_gather_are_reset(data):
+def test_objects_that_accumulate_are_reset(data):
     x, y = data
-    model = classifier(["accuracy", Gathers()])
+    model = classifier(["accuracy", Accumulates()])
     halves = (x[:25], y[:25]), (x[25:], y[25:])
     history = model.fit(*halves[0], 8, epochs=3, validation_data=halves[1], verbose=0).history
     assert len(set(history["accuracy"])) == 1  # the learning rate is 0
@@ -157,8 +157,8 @@ class LikeTorchmetrics:
 def test_objects_that_take_predictions_first_are_refused():
     with pytest.raises(TypeError, match="takes predictions first; pass a function that resets it"):
         classifier([LikeTorchmetrics()])
-    with pytest.raises(TypeError, match="got the class Gathers; call it"):
-        classifier([Gathers])
+    with pytest.raises(TypeError, match="got the class Accumulates; call it"):
+        classifier([Accumulates])
 
 
 # ---- mismatches ----------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_metrics_that_cannot_fit_are_found_before_a_step(case, built, rng):
     assert model.optimizer.iterations == 0
 
 
-def test_metrics_that_fit_are_asked_once(data):
+def test_metrics_that_fit_are_tried_once(data):
     """A scikit-learn function is tried once; other functions are not called in advance."""
     calls = []
 
@@ -246,7 +246,7 @@ def test_metrics_that_fit_are_asked_once(data):
         (KeyError("a"), RuntimeError, "KeyError: 'a'"),
     ],
 )
-def test_errors_of_functions_have_the_name_of_the_metric(data, error, kind, text):
+def test_errors_of_functions_name_the_metric(data, error, kind, text):
     def fails(y_true, y_pred):
         raise error
 

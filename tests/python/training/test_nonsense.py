@@ -94,7 +94,7 @@ WRONG = {
 
 @pytest.mark.parametrize("loss", DISTRIBUTIONS)
 @pytest.mark.parametrize("case", WRONG)
-def test_targets_that_are_no_distributions_are_refused(loss, case):
+def test_targets_that_are_not_distributions_are_refused(loss, case):
     wrong, row, message = WRONG[case]
     model = model_of(2, "softmax", loss=loss())
     message = rf"y\[{row}\]: {loss.__name__} expects a share .* got .*{message}"
@@ -119,7 +119,7 @@ def test_targets_that_are_no_distributions_are_refused(loss, case):
         assert loss()(wrong, outputs, weights) == loss()(SHARES, outputs, weights)
 
 
-def test_distributions_are_looked_at_where_steps_count():
+def test_distributions_are_checked_at_valid_steps():
     """In padded, masked and ragged rows, and in rows that are read window by window."""
     rng = np.random.default_rng(5)
     steps = X.shape[1]
@@ -150,13 +150,13 @@ def test_distributions_are_looked_at_where_steps_count():
             model.fit(ids, wrong, verbose=0, **given)
     plain = lc.Sequential([layers.LSTM(2, return_sequences=True), layers.Dense(3, "softmax")])
     plain.compile("sgd", "categorical_crossentropy")
-    there = ids != 0
-    plain.fit(X, blank, mask=there, verbose=0)
+    valid = ids != 0
+    plain.fit(X, blank, mask=valid, verbose=0)
     with pytest.raises(ValueError, match=refused):
-        plain.fit(X, wrong, mask=there, verbose=0)
+        plain.fit(X, wrong, mask=valid, verbose=0)
     with pytest.raises(ValueError, match=r"^y\[4, 0\]: "):
-        plain.fit(X, wrong, mask=there, sample_weight=weights, verbose=0)
-    rows = [x[:count] for x, count in zip(X, there.sum(axis=1), strict=True)]
+        plain.fit(X, wrong, mask=valid, sample_weight=weights, verbose=0)
+    rows = [x[:count] for x, count in zip(X, valid.sum(axis=1), strict=True)]
     ragged = [values[: len(x)] for values, x in zip(wrong, rows, strict=True)]
     with pytest.raises(ValueError, match=r"^y\[2\]\[1\]: "):
         plain.fit(rows, ragged, verbose=0)
@@ -166,10 +166,10 @@ def test_distributions_are_looked_at_where_steps_count():
             plain.fit(rows, ragged, sample_weight=some, verbose=0)
     assert model.evaluate(ids, wrong, sample_weight=np.zeros(N), verbose=0) == 0
     with pytest.raises(ValueError, match=r"^y\[4, 0\]: "):  # weights as a list of rows
-        plain.fit(X, wrong, sample_weight=list(weights * there), verbose=0)
+        plain.fit(X, wrong, sample_weight=list(weights * valid), verbose=0)
 
 
-BEHIND = {
+AFTER = {
     "pooled": [layers.GlobalMaxPooling1D()],
     "averaged": [layers.GlobalAveragePooling1D()],
     "in windows": [layers.MaxPooling1D(2)],
@@ -178,15 +178,15 @@ BEHIND = {
 }
 
 
-@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("after", AFTER)
 @pytest.mark.parametrize(("units", "activation", "names", "message"), HEADS)
-def test_last_layers_are_judged_behind_those_that_keep_or_pool(
-    behind, units, activation, names, message
+def test_last_layers_are_checked_before_pooling_or_dropout(
+    after, units, activation, names, message
 ):
     for name in names:
         last = layers.Dense(units, activation, name="last")
-        kept = [layer.copy() for layer in BEHIND[behind]]
-        model = lc.Sequential([layers.LSTM(2, return_sequences=True), last, *kept])
+        rest = [layer.copy() for layer in AFTER[after]]
+        model = lc.Sequential([layers.LSTM(2, return_sequences=True), last, *rest])
         if message is None:
             model.compile("sgd", LOSSES[name])
             continue
@@ -211,7 +211,7 @@ def test_softmax_of_one_unit_is_refused_anywhere(within):
         model.compile("sgd", "mse")
 
 
-def test_layers_without_an_activation_of_their_own_are_judged_by_their_outputs():
+def test_layers_without_their_own_activation_are_checked_by_their_outputs():
     pooled = lc.Sequential(
         [
             layers.LSTM(2, return_sequences=True),
@@ -314,7 +314,7 @@ def test_targets_that_do_not_fit(name):
         (1, None, "mse", np.ones(N, int)),  # constant targets are allowed
     ],
 )
-def test_targets_that_are_meant(units, activation, loss, y):
+def test_targets_that_fit(units, activation, loss, y):
     model = model_of(units, activation, loss=LOSSES[loss])
     history = model.fit(np.ones((N, T, C)), y, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
@@ -323,7 +323,7 @@ def test_targets_that_are_meant(units, activation, loss, y):
 @pytest.mark.parametrize(
     "weights", [{"sample_weight": np.zeros(N)}, {"class_weight": {0: 0, 1: 0}}]
 )
-def test_weights_of_nothing(weights):
+def test_weights_that_are_all_zero(weights):
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises(
         ValueError, match="sample_weight: expected a weight above 0, got zeros only"
@@ -352,7 +352,7 @@ def test_class_weights_that_do_not_fit(weights, message):
         model.fit(X, LABELS, class_weight=weights, verbose=0)
 
 
-def test_balanced_class_weights_as_the_error_makes_them():
+def test_balanced_class_weights_as_the_error_suggests():
     labels = np.array([0, 0, 0, 1, 1, 2])
     counts = np.bincount(labels)
     balanced = dict(enumerate(len(labels) / (len(counts) * counts)))
@@ -400,7 +400,7 @@ def test_two_inputs(x):
             model.fit(named, LABELS)
 
 
-def test_only_errors_about_x_speak_of_two_inputs():
+def test_only_errors_about_x_mention_two_inputs():
     model = lc.Sequential([layers.LSTM(2, return_sequences=True), in_time(2, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     x, y = [X[0], X[1]], [LABELS[:T], LABELS[:T]]
@@ -420,7 +420,7 @@ def test_only_errors_about_x_speak_of_two_inputs():
         assert "meant as" not in str(error.value)
 
 
-def test_rows_of_other_widths_are_no_inputs():
+def test_rows_of_other_widths_are_not_inputs():
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises(
         ValueError, match=r"all rows alike, got shape \(3, 2\) at 1, \(4, 3\) before$"
@@ -446,7 +446,7 @@ def test_rows_of_other_widths_are_no_inputs():
         lambda _: lc.optimizers.Adam(lc.schedules.CosineDecay),
     ],
 )
-def test_a_class_in_the_place_of_an_object(make):
+def test_a_class_instead_of_an_object(make):
     with pytest.raises(TypeError, match="expected .*got the class [A-Z0-9a-z]+; call it"):
         make(model_of(1, None))
 
@@ -473,7 +473,7 @@ def test_one_callback_and_one_metric():
         ("early", "expected Callback objects, got 'early'"),
     ],
 )
-def test_callbacks_that_are_none(given, message):
+def test_objects_that_are_not_callbacks(given, message):
     model = model_of(2, "softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises(TypeError, match=f"callbacks: .*{message}"):
         model.fit(X, LABELS, callbacks=given, verbose=0)

@@ -41,7 +41,7 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch):
-    """Replace both streams by one terminal, with a bar that is drawn at every step.
+    """Replace both streams with one terminal, with a bar that is drawn at every step.
 
     This is not a fixture, since pytest replaces the streams after a test's fixtures have run.
     """
@@ -88,7 +88,7 @@ def test_a_log_gets_a_line_for_each_epoch_and_one_for_all(verbose, data, capfd):
 
 
 @pytest.mark.parametrize("verbose", [0, False])
-def test_nothing_is_written_if_nothing_is_asked_for(verbose, data, capfd):
+def test_verbose_0_writes_nothing(verbose, data, capfd):
     built = model()
     built.fit(*data, epochs=2, verbose=verbose)
     built.evaluate(*data, verbose=verbose)
@@ -121,7 +121,7 @@ def test_other_numbers_are_refused(name, verbose, data):
 # ---- a terminal ----------------------------------------------------------------------------------
 
 
-def test_a_terminal_gets_a_bar_that_moves_and_goes(data, monkeypatch):
+def test_a_terminal_shows_a_bar_that_moves_and_disappears(data, monkeypatch):
     terminal = on_terminal(monkeypatch)
     model().fit(*data, epochs=2, batch_size=4)
     shown = terminal.getvalue()
@@ -150,7 +150,7 @@ def test_lines_go_to_a_file_while_the_terminal_shows_the_bar(data, monkeypatch):
 
 
 @pytest.mark.parametrize("interval", [0.0, 1e9], ids=["drawn always", "drawn never"])
-def test_what_callbacks_print_stands_above_the_bar(interval, data, monkeypatch):
+def test_output_of_callbacks_stays_above_the_bar(interval, data, monkeypatch):
     terminal = on_terminal(monkeypatch)
     monkeypatch.setattr(progress, "TERMINAL_INTERVAL", interval)
 
@@ -194,7 +194,7 @@ def test_a_bar_within_a_bar(data, monkeypatch):
     )
 
 
-def test_a_bar_is_drawn_now_and_then_only(monkeypatch):
+def test_a_bar_is_not_drawn_at_every_step(monkeypatch):
     """The engine takes less than a millisecond for a small batch; drawing takes a tenth of that."""
     clock = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
@@ -261,7 +261,7 @@ def test_a_quick_prediction_shows_no_bar(data, monkeypatch):
     assert terminal.screen() == []
 
 
-def test_a_bar_without_an_end(monkeypatch):
+def test_a_bar_without_a_known_end(monkeypatch):
     """The number of batches of a generator is not known in advance."""
     terminal = on_terminal(monkeypatch)
     assert list(progress.with_bar(iter(range(3)), None, "Predict", "auto")) == [0, 1, 2]
@@ -304,7 +304,7 @@ def test_a_terminal_of_the_system(rows, columns, monkeypatch):
     assert len(first) <= (columns or 80)
 
 
-def test_two_lines_mean_no_bar(data, monkeypatch):
+def test_verbose_2_shows_no_bar(data, monkeypatch):
     terminal = on_terminal(monkeypatch)
     model().fit(*data, verbose=2)
     assert "%" not in terminal.getvalue()
@@ -327,7 +327,7 @@ def as_kernel(monkeypatch, kind):
     monkeypatch.setitem(sys.modules, "IPython", ipython)
 
 
-def test_a_notebook_is_told_from_a_terminal(monkeypatch):
+def test_a_notebook_is_distinguished_from_a_terminal(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     assert not _notebook.in_notebook()
     as_kernel(monkeypatch, "TerminalIPythonApp")
@@ -388,8 +388,8 @@ def test_the_last_line_of_other_ends(data, capsys):
     for name, stopper in names.items():
         others = [callbacks.Callback(), stopper, callbacks.Callback()]
         history = model().fit(*data, epochs=3, callbacks=others)
-        assert history.stop_reason == f"{name} asked for it"
-        assert last_line(capsys).endswith(f"; stopped: {name} asked for it")
+        assert history.stop_reason == f"{name} requested it"
+        assert last_line(capsys).endswith(f"; stopped: {name} requested it")
     patient = callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
     history = model().fit(*data, epochs=3, callbacks=[patient])
     assert history.stop_reason == "loss did not improve for 1 epoch"
@@ -402,7 +402,7 @@ def test_a_resumed_training_counts_its_own_epochs(data, capsys):
     assert re.match(r"Trained 3 epochs in .*; best loss [\d.]+ at epoch [345]", last_line(capsys))
 
 
-def test_an_interruption_is_told(data, capsys):
+def test_an_interruption_is_reported(data, capsys):
     class Interrupts(callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 2:
@@ -424,7 +424,7 @@ def test_an_interruption_is_told(data, capsys):
         ("on_epoch_end", 3),  # trained and validated: only a callback was interrupted
     ],
 )
-def test_an_interruption_leaves_one_count_of_epochs_and_tells_of_restored_weights(
+def test_after_an_interruption_epochs_agree_and_the_line_names_restored_weights(
     data, capsys, monkeypatch, moment, ended
 ):
     class Interrupts(callbacks.Callback):
@@ -452,15 +452,15 @@ def test_an_interruption_leaves_one_count_of_epochs_and_tells_of_restored_weight
     monkeypatch.setattr(loop, "evaluate", interrupted)
     early = callbacks.EarlyStopping(patience=5, restore_best_weights=True)
     built = model()
-    kept = []
-    keeper = callbacks.LambdaCallback(on_epoch_end=lambda *_: kept.append(built.get_weights()))
-    listed = [Script([1.0, 2.0, 3.0]), keeper, early, interrupts]
+    weights = []
+    recorder = callbacks.LambdaCallback(on_epoch_end=lambda *_: weights.append(built.get_weights()))
+    listed = [Script([1.0, 2.0, 3.0]), recorder, early, interrupts]
     with pytest.raises(KeyboardInterrupt):
         built.fit(*data, epochs=9, callbacks=listed, validation_data=data)
     assert built.epoch == len(built.history.epoch) == ended
     assert built.history.epoch == list(range(ended))
     assert built.history.restored_epoch == 0
-    for restored, best in zip(built.get_weights(), kept[0], strict=True):
+    for restored, best in zip(built.get_weights(), weights[0], strict=True):
         np.testing.assert_array_equal(restored, best)
     assert re.fullmatch(
         rf"Trained {ended} of 9 epochs in .*; best val_loss 1 at epoch 1; interrupted; "
@@ -469,7 +469,7 @@ def test_an_interruption_leaves_one_count_of_epochs_and_tells_of_restored_weight
     )
 
 
-def test_a_resumed_training_that_is_interrupted_at_once_tells_of_restored_weights(data, capsys):
+def test_the_line_names_restored_weights_if_a_resumed_training_is_interrupted_at_once(data, capsys):
     def early():
         return callbacks.EarlyStopping(patience=5, restore_best_weights=True)
 

@@ -70,7 +70,7 @@ def test_float32_is_float64_rounded(rng):
         np.testing.assert_allclose(gradient, exact_gradient, rtol=1e-7)
 
 
-def test_what_is_past_the_end_or_weighs_nothing_may_be_anything(rng):
+def test_padding_and_rows_of_weight_0_may_hold_anything(rng):
     weights = np.array([1.0, 0.0, 1.0])
     for loss, seen in forms(rng)[1]:
         value, gradient = loss.value_and_gradient(TARGETS, seen, weights, lengths=LENGTHS)
@@ -151,9 +151,9 @@ def test_labels_of_sequences_train_a_model_that_finds_the_steps(rng):
     model.fit(x, present, epochs=60, verbose=0)
     x, places, _ = sequences(rng)
     steps = np.concatenate(model.predict(x, verbose=0)) > 0.5
-    there = np.concatenate(places)
-    assert (steps & there).sum() > 0.9 * there.sum()
-    assert (steps & there).sum() > 0.9 * steps.sum()
+    events = np.concatenate(places)
+    assert (steps & events).sum() > 0.9 * events.sum()
+    assert (steps & events).sum() > 0.9 * steps.sum()
 
 
 def test_the_loss_is_the_mean_over_sequences(rng, tmp_path):
@@ -268,7 +268,7 @@ def test_bad_targets_are_refused(y, options, match):
         model.fit(np.zeros((2, 4, EVENTS), np.float32), y, verbose=0, **options)
 
 
-def test_labels_that_are_no_integers_are_refused():
+def test_labels_that_are_not_integers_are_refused():
     with pytest.raises(ValueError, match=r"y\[1\]: .* whole .* y\[1\]\[0\] is 0.5"):
         make_model().fit(np.zeros((2, 4, EVENTS), np.float32), [[0], [0.5]], verbose=0)
 

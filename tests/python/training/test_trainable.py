@@ -113,7 +113,7 @@ def test_a_frozen_layer_does_not_move(name, optimizer, ids, y):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_step_of_a_part_has_the_same_bits(optimizer, dtype, rng):
+def test_a_step_of_some_weights_has_the_same_bits(optimizer, dtype, rng):
     """The engine updates each range of trained weights, of odd sizes and at odd positions."""
     x, y = rng.standard_normal((8, 3)).astype(dtype), rng.standard_normal((8, 1)).astype(dtype)
     results = []
@@ -132,7 +132,7 @@ def test_a_step_of_a_part_has_the_same_bits(optimizer, dtype, rng):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_computed_beneath_the_lowest_that_trains(name, ids, y, monkeypatch):
+def test_nothing_is_computed_below_the_lowest_trained_layer(name, ids, y, monkeypatch):
     model = made()
     at = NAMES.index(name)
     for layer in model.layers[:at]:
@@ -150,7 +150,7 @@ def test_nothing_is_computed_beneath_the_lowest_that_trains(name, ids, y, monkey
     assert asked == {place: place > at for place in range(at, len(NAMES))}
 
 
-def test_no_tape_is_kept_beneath_the_lowest_that_trains(ids, y):
+def test_no_tape_is_stored_below_the_lowest_trained_layer(ids, y):
     model = made()
     expected = gradients(model, ids, y)
     for layer in model.layers[:4]:  # up to the LSTM
@@ -169,7 +169,7 @@ def test_no_tape_is_kept_beneath_the_lowest_that_trains(ids, y):
         np.testing.assert_array_equal(gradient, expected[name])
 
 
-def test_the_engine_is_given_no_place_for_a_frozen_gradient(ids, y, monkeypatch):
+def test_the_engine_receives_no_array_for_a_frozen_gradient(ids, y, monkeypatch):
     model = made()
     for name in ("lstm", "both", "conv", "norm", "each", "dense"):
         model.get_layer(name).trainable = False
@@ -216,7 +216,7 @@ def of(model, *beginnings):
     return {name for name in model.weights if name.startswith(beginnings)}
 
 
-def test_a_wrapper_sets_what_is_within():
+def test_a_wrapper_sets_its_inner_layers():
     model = made()
     for name in ("res", "each", "both", "rnn"):
         model.get_layer(name).trainable = False
@@ -231,7 +231,7 @@ def test_a_wrapper_sets_what_is_within():
     assert frozen_names(model) == of(model, "each.", "both.", "rnn.")
 
 
-def test_a_part_may_be_frozen_in_what_trains(ids, y):
+def test_inner_layers_may_be_frozen_alone(ids, y):
     model = made()
     expected = gradients(model, ids, y)
     model.get_layer("res").layers[0].trainable = False
@@ -252,7 +252,7 @@ def test_a_part_may_be_frozen_in_what_trains(ids, y):
     assert model.get_layer("res").trainable is model.get_layer("rnn").trainable is True
 
 
-def test_what_was_set_last_counts(tmp_path):
+def test_the_last_setting_counts(tmp_path):
     model = made()
     model.trainable = False
     model.get_layer("res").layers[0].trainable = True
@@ -271,7 +271,7 @@ def test_what_was_set_last_counts(tmp_path):
     assert frozen_names(lc.load(tmp_path / "model.safetensors")) == frozen_names(model)
 
 
-def test_the_lowest_part_of_a_residual_ends_the_backward(ids, y, monkeypatch):
+def test_the_backward_ends_at_the_lowest_trained_layer_of_a_residual(ids, y, monkeypatch):
     model = lc.Sequential(
         [
             layers.Embedding(7, H, trainable=False),
@@ -323,7 +323,7 @@ def test_a_shared_matrix_is_frozen_with_one_of_its_cells(frozen):
     }
 
 
-def test_recurrent_trainable_beside_it(rng):
+def test_recurrent_trainable_and_trainable(rng):
     model = lc.Sequential([layers.LSTM(H, recurrent_trainable=False), layers.Dense(1)])
     model.build((None, None, C))
     assert frozen_names(model) == {"lstm.weight_hh_l0"}
@@ -338,7 +338,7 @@ def test_recurrent_trainable_beside_it(rng):
 
 
 @pytest.mark.parametrize("layer", every_kind(), ids=NAMES)
-def test_a_layer_of_its_own(layer, rng):
+def test_a_layer_without_a_model(layer, rng):
     """Without a model: the backward of a frozen layer writes no gradient."""
     x = rng.integers(0, 7, (N, T)) if layer.name == "embedding" else rng.standard_normal((N, T, C))
     layer._build_alone((None, None, C)[: x.ndim], "float64")
@@ -352,10 +352,10 @@ def test_a_layer_of_its_own(layer, rng):
         assert not places.any() if not trainable else not (places == 9.0).any()
 
 
-# ---- when ----------------------------------------------------------------------------------------
+# ---- when to freeze ------------------------------------------------------------------------------
 
 
-def test_before_and_after_building_and_between_steps(ids, y):
+def test_freezing_before_and_after_building_and_between_steps(ids, y):
     by_keyword = lc.Sequential(
         [layers.Embedding(7, C, trainable=False), layers.LSTM(2)], dtype="float64"
     )
@@ -409,7 +409,7 @@ def test_a_model_without_anything_to_train(ids, y):
 
 
 @pytest.mark.parametrize("value", [1, None, "no", 0.0])
-def test_it_is_a_flag(value):
+def test_trainable_is_a_flag(value):
     layer = layers.Dense(1)
     with pytest.raises(TypeError, match="trainable"):
         layer.trainable = value
@@ -445,7 +445,7 @@ def test_every_layer_takes_the_keyword_and_writes_it_only_if_it_is_frozen(name):
 # ---- losses and norms ----------------------------------------------------------------------------
 
 
-def test_the_global_norm_counts_what_trains(ids, y):
+def test_the_global_norm_counts_trained_weights(ids, y):
     """The gradient of the frozen weights would be far larger than all others."""
     models = [made(), made()]
     models[0].get_layer("dense").trainable = False
@@ -485,7 +485,7 @@ def test_penalties_of_frozen_weights_are_not_counted(ids, y):
     assert model.train_on_batch(ids, y) == pytest.approx(part, rel=1e-12)
 
 
-def test_a_constraint_does_not_act_on_what_is_frozen(ids, y):
+def test_constraints_do_not_act_on_frozen_weights(ids, y):
     model = made()
     model.get_layer("dense").set_weights([np.full((4, 2), 3.0), np.zeros(2)])
     model.get_layer("dense").trainable = False
@@ -592,7 +592,7 @@ def test_encoder_decoder(attention, bidirectional, rng):
                 )
 
 
-def test_a_frozen_encoder_is_not_walked_back(rng, monkeypatch):
+def test_a_frozen_encoder_runs_no_backward(rng, monkeypatch):
     x, y = rng.integers(1, 8, (N, T)), rng.integers(3, 9, (N, 4))
     model = lc.EncoderDecoder(8, 9, units=4, bidirectional=True)
     model.compile("adamw")
@@ -659,7 +659,7 @@ class Plain(layers.Dense):
 
 
 @pytest.mark.parametrize("kind", [Doubling, Plain])
-def test_layers_of_a_user_are_saved_frozen(kind, tmp_path):
+def test_user_layers_are_saved_frozen(kind, tmp_path):
     model = lc.Sequential([kind(3, name="own"), layers.Dense(1)])
     model.build((None, 2))
     for frozen in (False, True):
@@ -669,7 +669,7 @@ def test_layers_of_a_user_are_saved_frozen(kind, tmp_path):
         assert found.layers[0].trainable is not frozen
 
 
-def test_files_that_say_nothing_are_read_and_nonsense_is_refused(tmp_path):
+def test_files_without_the_flag_are_read_and_bad_flags_refused(tmp_path):
     from lstmcore.models import model_file
 
     path = tmp_path / "model.safetensors"
@@ -703,7 +703,7 @@ def test_a_quantized_model_of_a_frozen_one(tmp_path):
     assert lc.load(tmp_path / "small.safetensors").layers[0].trainable is False
 
 
-def test_summary_marks_what_is_frozen():
+def test_summary_marks_frozen_layers():
     lines = []
     model = lc.Sequential(
         [

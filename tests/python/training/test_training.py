@@ -275,12 +275,12 @@ def test_the_gradient_of_a_whole_model_is_exact(rng):
     gradients = model.parameters.gradients.copy()
     values = model.parameters.values
     for place in rng.choice(values.size, 60, replace=False):
-        kept = values[place]
-        values[place] = kept + 1e-6
+        before = values[place]
+        values[place] = before + 1e-6
         above = loss()
-        values[place] = kept - 1e-6
+        values[place] = before - 1e-6
         below = loss()
-        values[place] = kept
+        values[place] = before
         assert gradients[place] == pytest.approx((above - below) / 2e-6, abs=1e-9)
 
 
@@ -348,7 +348,7 @@ def test_training_repeats_and_does_not_depend_on_threads(rng):
     np.testing.assert_array_equal(runs[0], runs[2])
 
 
-def test_every_step_and_every_epoch_draw_anew(rng):
+def test_every_step_and_every_epoch_draw_new_numbers(rng):
     x, y = small_data(rng, 16)
     model = small_model()
     model.compile(lc.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
@@ -379,7 +379,7 @@ def test_class_weight_is_sample_weight_by_class(rng):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["rows", "ragged", "streamed", "pairs"])
-def test_class_weights_act_on_training_alone(kind, weighted, rng, tmp_path):
+def test_class_weights_do_not_act_on_validation(kind, weighted, rng, tmp_path):
     held, options = slice(30, 40), {}
     if kind == "pairs":
         x, y = rng.integers(3, 6, (40, 3)), rng.integers(3, 6, (40, 2))
@@ -422,7 +422,7 @@ def test_class_weights_act_on_training_alone(kind, weighted, rng, tmp_path):
     assert history["loss"][0] > 2 * history["val_loss"][0]  # class weights apply to the loss alone
 
 
-def test_targets_of_a_class_of_weight_0_are_looked_at(rng):
+def test_targets_of_a_class_of_weight_0_are_checked(rng):
     """They count in the held-out part."""
     x, labels = small_data(rng, 8)
     y = np.eye(2)[labels]
@@ -433,7 +433,7 @@ def test_targets_of_a_class_of_weight_0_are_looked_at(rng):
         model.fit(x, y, class_weight={1: 0.0}, validation_split=0.5, verbose=0)
 
 
-def test_weights_that_are_zero_in_what_is_trained_on_are_refused(rng):
+def test_weights_that_are_zero_for_all_training_samples_are_refused(rng):
     x, y = small_data(rng, 8)
     y = np.array([0] * 6 + [1] * 2)
     for weights in ({"class_weight": {0: 0.0}}, {"sample_weight": y}):

@@ -104,11 +104,11 @@ def test_targets_of_weight_0_change_nothing(kind, form):
         assert found[1][name] == expected[1][name]
     for one, other in zip(found[2], expected[2], strict=True):
         np.testing.assert_array_equal(one, other)
-    there = np.ones((N, T), bool) if form in ("array", "weights of rows") else None
-    if there is None:
-        there = np.arange(T) < LENGTHS[:, None]
-    assert found[1]["rows"] == (known & there).sum()
-    assert expected[1]["rows"] == there.sum()
+    valid = np.ones((N, T), bool) if form in ("array", "weights of rows") else None
+    if valid is None:
+        valid = np.arange(T) < LENGTHS[:, None]
+    assert found[1]["rows"] == (known & valid).sum()
+    assert expected[1]["rows"] == valid.sum()
     first = METRICS[kind][0]
     np.testing.assert_array_equal(found[0][first], found[0][f"weighted_{first}"])
     assert all(np.isfinite(list(found[1].values())))
@@ -185,7 +185,7 @@ def test_batches_that_are_iterated():
 
 
 @pytest.mark.parametrize("form", ["array", "ragged", "mask"])
-def test_the_first_place_is_named(form):
+def test_the_first_position_is_named(form):
     *_, targets, _ = LOSSES["labels"]
     given = targets.copy()
     given[3, 1] = -1
@@ -206,7 +206,7 @@ def test_the_first_place_is_named(form):
             call(x, given, verbose=0, **options)
 
 
-def test_what_the_error_advises_works():
+def test_the_advice_of_the_error_works():
     *_, targets, _ = LOSSES["labels"]
     padded = np.where(np.arange(T) < LENGTHS[:, None], targets, -100)
     with pytest.raises(
@@ -243,7 +243,7 @@ def test_a_single_sample_is_named(kind, mark, message):
     assert "mask=" not in message
 
 
-# ---- metrics of classes beside numbers ----------------------------------------------------------
+# ---- metrics of classes on numbers --------------------------------------------------------------
 
 
 def regressor(metrics, units=1, loss="mse", weighted=None):
@@ -278,7 +278,7 @@ def test_metrics_of_classes_refuse_numbers(metric, loss):
 
 
 @pytest.mark.parametrize("metric", ABOUT_CLASSES)
-def test_metrics_of_classes_take_classes_beside_any_loss(metric):
+def test_metrics_of_classes_accept_classes_with_any_loss(metric):
     z = X.sum((1, 2)) > 0
     for y in (z, z.astype(float), 2.0 * z - 1):
         history = regressor([metric]).fit(X, y, verbose=0).history
@@ -296,7 +296,7 @@ def test_metrics_of_one_of_several_classes(metric):
         model.fit(X, shares, verbose=0)
 
 
-def test_several_numbers_are_no_labels():
+def test_several_numbers_are_not_labels():
     y = RNG.integers(0, 2, (N, 2)).astype(float)
     regressor(["f1", "auc"], 2).fit(X, y, verbose=0)
     y[3, 1] = 0.4
@@ -309,7 +309,7 @@ def test_the_loss_of_probabilities_as_a_metric():
         regressor(["binary_crossentropy"]).fit(X, X.sum((1, 2)), verbose=0)
 
 
-def test_numbers_that_do_not_count_and_probabilities_are_taken():
+def test_numbers_of_weight_0_and_probabilities_are_accepted():
     z = (X.sum((1, 2)) > 0).astype(float)
     z[3], weights = 7.5, np.ones(N)
     weights[3] = 0
@@ -319,7 +319,7 @@ def test_numbers_that_do_not_count_and_probabilities_are_taken():
     model.fit(X, np.linspace(0, 1, N), verbose=0)  # a binary cross-entropy accepts these
 
 
-def test_numbers_of_steps_are_named_by_row_and_step():
+def test_errors_name_the_row_and_step_of_numbers():
     model = lc.Sequential([lc.layers.LSTM(3, return_sequences=True), lc.layers.Dense(1)])
     model.compile("sgd", "mse", ["f1"])
     y = RNG.integers(0, 2, (N, T)).astype(float)
