@@ -24,12 +24,12 @@ namespace {
 template <class T>
 void copy_panels(const CellShape& shape, const StepRows<T>& rows, Index begin, Index depth, Range blocks, Index offset,
                  T* panels) {
-  const Index width = shape.block_width();
+  const Index strip = shape.strip, columns = blocks.size() * shape.block_width();
   for (Index k = 0; k < depth; ++k) {
-    const T* from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + blocks.begin * width;
-    T* to = panels + k * width;
-    for (Index block = 0; block < blocks.size(); ++block, from += width, to += depth * width) {
-      std::copy(from, from + width, to);
+    const T* const from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + blocks.begin * shape.block_width();
+    T* to = panels + k * strip;
+    for (Index column = 0; column < columns; column += strip, to += depth * strip) {
+      std::copy(from + column, from + column + strip, to);
     }
   }
 }
