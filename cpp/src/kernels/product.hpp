@@ -37,11 +37,22 @@ constexpr int strips_together(int rows) {
   return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
 }
 
+// The sums of a tile are in registers only if its loops are unrolled before GCC splits arrays into variables; else they
+// go through the stack before and after every loop over k.
+#if defined(__clang__)
+#define LSTMCORE_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define LSTMCORE_UNROLL _Pragma("GCC unroll 24")
+#else
+#define LSTMCORE_UNROLL
+#endif
+
 /// Left factor by row pointers: element (r, k) at rows[r][k].
 template <class T, int Rows>
 struct ByRows {
   const T* row[Rows];
   explicit ByRows(const T* const* rows) {
+    LSTMCORE_UNROLL
     for (int r = 0; r < Rows; ++r) row[r] = rows[r];
   }
   T operator()(int r, Index k) const { return row[r][k]; }
@@ -65,8 +76,11 @@ struct Tile {
   /// start(r, v): the first value of row r, vector v.
   template <class Start>
   EIGEN_ALWAYS_INLINE void start(Start&& start) {
-    for (int r = 0; r < Rows; ++r)
+    LSTMCORE_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      LSTMCORE_UNROLL
       for (int v = 0; v < width; ++v) sum[r][v] = start(r, v);
+    }
   }
 
   template <class Left>
@@ -75,7 +89,9 @@ struct Tile {
     constexpr Index ahead = strip_vectors == 4 ? 8 * Vectors * lanes : 16 * Vectors * lanes;
     for (Index k = 0; k < depth; ++k) {
       P right[width];
+      LSTMCORE_UNROLL
       for (int s = 0; s < Strips; ++s) {
+        LSTMCORE_UNROLL
         for (int v = 0; v < Vectors; ++v) {
           right[s * Vectors + v] = ei::ploadu<P>(strip + s * strip_stride + v * lanes);
           if (static_cast<int>(sizeof(T)) * lanes * v % 64 == 0) {
@@ -83,8 +99,10 @@ struct Tile {
           }
         }
       }
+      LSTMCORE_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const P a = ei::pset1<P>(left(r, k));
+        LSTMCORE_UNROLL
         for (int v = 0; v < width; ++v) sum[r][v] = ei::pmadd(a, right[v], sum[r][v]);
       }
       strip += Vectors * lanes;
@@ -94,8 +112,11 @@ struct Tile {
   /// finish(r, v, sum).
   template <class Finish>
   EIGEN_ALWAYS_INLINE void finish(Finish&& finish) const {
-    for (int r = 0; r < Rows; ++r)
+    LSTMCORE_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      LSTMCORE_UNROLL
       for (int v = 0; v < width; ++v) finish(r, v, sum[r][v]);
+    }
   }
 };
 

@@ -19,15 +19,18 @@ EIGEN_ALWAYS_INLINE void step_product(const StepForward<T>& s, Index row, Index 
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>, width = strip_width<T>;
   const Index column = strip * width, first = block * gates_at<T>(1) + column;
+  T* to[Rows];
+  LSTMCORE_UNROLL
+  for (int r = 0; r < Rows; ++r) to[r] = gates[r] + column;
   Tile<T, Rows, strip_vectors, Strips> tile;
   if (s.x_depth > 0) {
     tile.start([&](int, int v) { return ei::ploadu<P>(s.bias + first + v * lanes); });
     tile.add_products(ByRows<T, Rows>(s.x + row), s.x_depth, s.x_panels + first * s.x_depth, width * s.x_depth);
   } else {
-    tile.start([&](int r, int v) { return ei::ploadu<P>(gates[r] + column + v * lanes); });
+    tile.start([&](int r, int v) { return ei::ploadu<P>(to[r] + v * lanes); });
   }
   tile.add_products(ByRows<T, Rows>(s.h_prev + row), s.h_depth, s.h_panels + first * s.h_depth, width * s.h_depth);
-  tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(gates[r] + column + v * lanes, sum); });
+  tile.finish([&](int r, int v, const P& sum) { ei::pstoreu(to[r] + v * lanes, sum); });
 }
 
 /// The rows of gates of a tile or chunk: the caller's, or in `scratch`.
@@ -65,9 +68,10 @@ struct StepStrips {
                                              &step_strip<T, 4>, &step_strip<T, 5>, &step_strip<T, 6>};
 };
 
-/// Rows whose pre-activations are complete before their cells are computed. If a block has several strips, then so many
-/// that a strip is used often before the next one takes its place in the first-level cache.
-constexpr Index chunk_rows = tile_rows(strip_vectors) * (panel_strips == 1 ? 1 : 8);
+/// Tiles of rows whose pre-activations are complete before their cells are computed. If a block has several strips,
+/// then so many that a strip is used often before the next one takes its place in the first-level cache.
+constexpr Index chunk_tiles = panel_strips == 1 ? 1 : 8;
+constexpr Index chunk_rows = chunk_tiles * tile_rows(strip_vectors);
 
 /// All rows against one block.
 template <class T>
@@ -81,11 +85,14 @@ void step_block(const StepForward<T>& s, Index block) {
       if (s.rows - begin == 3) step_tile<T, 3, 1>(s, begin, block);
       return;
     }
-    end = begin + next_height(s.rows - begin, chunk_rows);
+    end = begin;
+    for (Index tile = 0; tile < chunk_tiles && end < s.rows; ++tile) {
+      end += next_height(s.rows - end, tile_rows(strip_vectors));
+    }
     locate_gates(s, begin, end - begin, block, 1, scratch, gates);
     for (Index strip = 0; strip < panel_strips; ++strip) {
       for (Index row = begin, height = 0; row < end; row += height) {
-        height = next_height(end - row, tile_rows(strip_vectors));
+        height = next_height(s.rows - row, tile_rows(strip_vectors));
         StepStrips<T>::by_rows[height - 1](s, row, block, strip, gates + (row - begin));
       }
     }
