@@ -86,7 +86,8 @@ class Count {
   }
 
   CellShape shape(Index layer) const {
-    return cell_shape(config_, layer, call_.vector_bytes / Index{sizeof(T)}, Arithmetic{});
+    const Index lanes = call_.vector_bytes / Index{sizeof(T)};
+    return cell_shape(config_, layer, {lanes, kernels::panel_vectors * lanes}, Arithmetic{});
   }
   Index groups(const CellShape& shape) const { return row_groups(shape, call_.batch, 1); }
   /// Outputs of layers, or gradients of them, that exist at the same time.

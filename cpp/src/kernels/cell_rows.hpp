@@ -46,28 +46,37 @@ EIGEN_ALWAYS_INLINE FreshCell<V> fresh_cell_of(const Cell& cell, const T* gates,
 
 // ---- the plain cell
 
+/// The plain cells of `rows` x `blocks`, in two passes: h waits for the tanh of c, which waits for the gates, and a
+/// processor sees only one or two cells ahead. In a pass of its own, neither waits for the other of the same cell.
+/// `gates` then holds all activations, or only o.
 template <class T, bool Keep>
-EIGEN_ALWAYS_INLINE void plain_vector_forward(T* gates, const T* c_prev, T* c, T* h, T* y, Index units) {
+EIGEN_ALWAYS_INLINE void plain_cells_forward(const StepForward<T>& s, Index row, Index rows, Index block, Index blocks,
+                                             T* const* gates) {
   using P = PacketOf<T>;
+  constexpr Index lanes = lanes_of<T>;
   const PlainCell<T> plain;
-  const auto cell = fresh_cell_of(plain, gates, load_value<P>(c_prev));
-  const P output = fresh_output(plain, cell.o, cell.c).value;
-  if (Keep) store_gates(gates, cell);
-  ei::pstoreu(c, cell.c.value);
-  store_some(h, output, units);
-  if (y != nullptr) store_some(y, output, units);
-}
-
-template <class T>
-EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
-  const Index unit = block * lanes_of<T>;
-  T* const y = s.y != nullptr ? s.y[row] + unit : nullptr;
-  const Index units = s.hidden - unit;
-  const T* const c_prev = s.c_prev[row] + unit;
-  if (s.keep_gates) {
-    plain_vector_forward<T, true>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
-  } else {
-    plain_vector_forward<T, false>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+  for (Index r = 0; r < rows; ++r) {
+    const T* const c_prev = s.c_prev[row + r] + block * lanes;
+    T* const c = s.c[row + r] + block * lanes;
+    for (Index b = 0; b < blocks; ++b) {
+      T* const own = gates[r] + gates_at<T>(b);
+      const auto cell = fresh_cell_of(plain, own, load_value<P>(c_prev + b * lanes));
+      if (Keep) {
+        store_gates(own, cell);
+      } else {
+        ei::pstoreu(own + 3 * lanes, cell.o.value);
+      }
+      ei::pstoreu(c + b * lanes, cell.c.value);
+    }
+  }
+  for (Index r = 0; r < rows; ++r) {
+    for (Index b = 0; b < blocks; ++b) {
+      const Index unit = (block + b) * lanes;
+      const auto o = load_value<P>(gates[r] + gates_at<T>(b) + 3 * lanes);
+      const P h = fresh_output(plain, o, load_value<P>(s.c[row + r] + unit)).value;
+      store_some(s.h[row + r] + unit, h, s.hidden - unit);
+      if (s.y != nullptr) store_some(s.y[row + r] + unit, h, s.hidden - unit);
+    }
   }
 }
 
@@ -223,14 +232,16 @@ void add_peephole(const T* dgates, const T* gates, const T* c_prev, T cell_clip,
 template <class T>
 LSTMCORE_NO_CLONE EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, Index row, Index rows, Index block,
                                                        Index blocks, T* const* gates) {
-  for (Index r = 0; r < rows; ++r) {
-    for (Index b = 0; b < blocks; ++b) {
-      if (s.extras.options != nullptr) {
-        varied_cell_forward(s, row + r, block + b, gates[r] + gates_at<T>(b));
-      } else {
-        plain_cell_forward(s, row + r, block + b, gates[r] + gates_at<T>(b));
-      }
+  if (s.extras.options == nullptr) {
+    if (s.keep_gates) {
+      plain_cells_forward<T, true>(s, row, rows, block, blocks, gates);
+    } else {
+      plain_cells_forward<T, false>(s, row, rows, block, blocks, gates);
     }
+    return;
+  }
+  for (Index r = 0; r < rows; ++r) {
+    for (Index b = 0; b < blocks; ++b) varied_cell_forward(s, row + r, block + b, gates[r] + gates_at<T>(b));
   }
 }
 

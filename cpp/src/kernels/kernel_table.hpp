@@ -16,9 +16,28 @@ namespace lstmcore::kernels {
 /// Columns of a full panel, in vectors: one for each gate.
 constexpr Index panel_vectors = 4;
 
+/// Where the elements of a packed right factor B lie: strip after strip, each [k][its columns]. One or more strips make
+/// a panel of 4 V columns. The last strip has only the vectors that it needs.
+struct PanelLayout {
+  Index lanes;  // V
+  Index strip;  // columns of a strip: those of a panel, or a part of them that are whole vectors
+
+  /// Columns of the strip that begins with column `first` of `columns`, padded to whole vectors.
+  constexpr Index width(Index first, Index columns) const {
+    const Index padded = (columns - first + lanes - 1) / lanes * lanes;
+    return padded < strip ? padded : strip;
+  }
+  /// The place of B[k][column].
+  constexpr Index at(Index depth, Index columns, Index k, Index column) const {
+    const Index first = column / strip * strip;
+    return first * depth + k * width(first, columns) + column - first;
+  }
+  /// Elements of all of B.
+  constexpr Index elements(Index depth, Index columns) const { return depth * ((columns + lanes - 1) / lanes) * lanes; }
+};
+
 /// out[r][0..columns) = start + sum over k of a[r][k] * B[k][0..columns), k in rising order, one running sum per
-/// element. B is packed in panels of 4 V columns, panel after panel, each [k][its columns]; the last panel has only
-/// the vectors that it needs (`panel_elements`).
+/// element. B is packed (`PanelLayout`).
 template <class T>
 struct Product {
   Index rows;
@@ -128,15 +147,15 @@ struct StepForward {
   const T* const* x;       // row pointers
   const T* const* h_prev;  // row pointers, h_depth elements
   const T* const* c_prev;  // row pointers, Hp elements
-  const T* x_panels;       // of all blocks: [block][x_depth][4][V]
-  const T* h_panels;       // of all blocks: [block][H][4][V]
-  const T* bias;           // of all blocks: [block][4][V]
-  T* const* gates;         // row pointers, [block][4][V] from block_begin on; null: neither read nor stored
-  bool keep_gates;         // store the activations in `gates`
-  T* const* c;             // row pointers, Hp elements; may be c_prev
-  T* const* h;             // row pointers, H elements; must not overlap h_prev
-  T* const* y;             // a second copy of h, or null
-  const LowpStep* lowp;    // null: products of T
+  const T* x_panels;       // of all blocks, a panel each, with the columns [4][V]
+  const T* h_panels;
+  const T* bias;         // of all blocks: [block][4][V]
+  T* const* gates;       // row pointers, [block][4][V] from block_begin on; null: neither read nor stored
+  bool keep_gates;       // store the activations in `gates`
+  T* const* c;           // row pointers, Hp elements; may be c_prev
+  T* const* h;           // row pointers, H elements; must not overlap h_prev
+  T* const* y;           // a second copy of h, or null
+  const LowpStep* lowp;  // null: products of T
   CellExtras<T> extras;
   const T* const* h_last;    // row pointers, H elements: h before the step, for zoneout
   const T* const* h_factor;  // row pointers, Hp elements: the next step's input is h times this (dropout); or null
@@ -259,7 +278,9 @@ struct TangentBackward {
 template <class T>
 struct Kernels {
   Index lanes;      // V
-  Index tile_rows;  // rows of a full tile of one panel
+  Index strip;      // columns of a strip of a packed right factor
+  Index tile_rows;  // rows of a full tile
+  PanelLayout layout() const { return {lanes, strip}; }
   void (*product)(const Product<T>&);
   void (*transposed_product)(const TransposedProduct<T>&);
   void (*outer_product)(const OuterProduct<T>&);
@@ -329,11 +350,6 @@ inline const Kernels<float>& kernels_of<float>(const KernelTable& table) {
 template <>
 inline const Kernels<double>& kernels_of<double>(const KernelTable& table) {
   return table.f64;
-}
-
-/// Elements of a packed right factor: whole panels, of which the last one has only the vectors that it needs.
-constexpr Index panel_elements(Index depth, Index columns, Index lanes) {
-  return depth * ((columns + lanes - 1) / lanes) * lanes;
 }
 
 }  // namespace lstmcore::kernels

@@ -13,33 +13,46 @@ using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
 
-/// Vectors of sums that the registers hold besides the operands.
-constexpr int most_sums = vector_registers == 32 ? 24 : 12;
+/// Vectors of a strip of the right factor (`kernels::PanelLayout`): as wide as the tiles that compute most rows. With
+/// 16 registers, six rows by two vectors load half as much of the factor per multiply-add as three rows by four. Strips
+/// of their own then take 0.93 to 0.99 of the time of half lines of a panel of four vectors, because all rows use a
+/// strip while a cache holds it, and no line is fetched for later (AVX2, 64 x 768 x 2048: 0.95, 128 x 2048 x 4096:
+/// 0.95). Blocks of k with sums in memory between them, as BLIS and MLAS have them, took 0.98 to 1.10 of it.
+constexpr int strip_vectors = vector_registers == 32 ? 4 : 2;
+
+/// Strips of a panel.
+constexpr int panel_strips = static_cast<int>(panel_vectors) / strip_vectors;
 
 /// Rows of a tile that is `vectors` wide. Narrow tiles have more rows, so that there are always enough independent sums
-/// to hide the latency of the multiply-add. With 16 registers, four vectors are computed in two strips: six rows by two
-/// vectors load half as much of the panel per multiply-add as three rows by four.
+/// to hide the latency of the multiply-add.
 constexpr int tile_rows(int vectors) {
   if (vector_registers == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
-  return vectors == 4 ? 6 : vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
+  return vectors == 2 ? 6 : 8;
 }
+constexpr int most_tile_rows = vector_registers == 32 ? 12 : 8;
 
-/// Width of the strips, in vectors, in which a tile of `rows` rows is computed.
-constexpr int strip_vectors(int rows, int vectors, int panels) {
-  return rows * vectors * panels <= most_sums ? vectors : vectors % 2 == 0 ? vectors / 2 : 1;
-}
-
-/// Panels that are computed together for one row or two, also to have enough independent sums.
-constexpr int wide_panels(int rows) {
+/// Strips that are computed together for a few rows, also to have enough independent sums.
+constexpr int strips_together(int rows) {
   if (vector_registers == 32) return rows == 1 ? 4 : rows == 2 ? 3 : 1;
-  return rows == 1 ? 2 : 1;
+  return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
 }
+
+// The sums of a tile are in registers only if its loops are unrolled before GCC splits arrays into variables; else they
+// go through the stack before and after every loop over k.
+#if defined(__clang__)
+#define LSTMCORE_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define LSTMCORE_UNROLL _Pragma("GCC unroll 24")
+#else
+#define LSTMCORE_UNROLL
+#endif
 
 /// Left factor by row pointers: element (r, k) at rows[r][k].
 template <class T, int Rows>
 struct ByRows {
   const T* row[Rows];
   explicit ByRows(const T* const* rows) {
+    LSTMCORE_UNROLL
     for (int r = 0; r < Rows; ++r) row[r] = rows[r];
   }
   T operator()(int r, Index k) const { return row[r][k]; }
@@ -52,49 +65,58 @@ struct Interleaved {
   T operator()(int r, Index k) const { return tile[k * width + r]; }
 };
 
-/// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors.
-template <class T, int Rows, int Vectors, int Panels = 1>
+/// The running sums of `Rows` rows by `Strips` strips of `Vectors` vectors.
+template <class T, int Rows, int Vectors, int Strips = 1>
 struct Tile {
   using P = PacketOf<T>;
   static constexpr int lanes = lanes_of<T>;
-  static constexpr int width = Vectors * Panels;
+  static constexpr int width = Vectors * Strips;
   P sum[Rows][width];
 
   /// start(r, v): the first value of row r, vector v.
   template <class Start>
   EIGEN_ALWAYS_INLINE void start(Start&& start) {
-    for (int r = 0; r < Rows; ++r)
+    LSTMCORE_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      LSTMCORE_UNROLL
       for (int v = 0; v < width; ++v) sum[r][v] = start(r, v);
+    }
   }
 
-  /// `panel` may be a strip of a panel whose rows are `PanelVectors` wide.
-  template <int PanelVectors = Vectors, class Left>
-  EIGEN_ALWAYS_INLINE void add_products(const Left& left, Index depth, const T* panel, Index panel_stride) {
-    // Lines of the panel are prefetched so far ahead; the next rows find them in the first-level cache.
-    constexpr Index ahead = 8 * PanelVectors * lanes;
+  template <class Left>
+  EIGEN_ALWAYS_INLINE void add_products(const Left& left, Index depth, const T* strip, Index strip_stride) {
+    // Lines of the strip are prefetched so far ahead; the next rows find them in the first-level cache.
+    constexpr Index ahead = strip_vectors == 4 ? 8 * Vectors * lanes : 16 * Vectors * lanes;
     for (Index k = 0; k < depth; ++k) {
       P right[width];
-      for (int p = 0; p < Panels; ++p) {
+      LSTMCORE_UNROLL
+      for (int s = 0; s < Strips; ++s) {
+        LSTMCORE_UNROLL
         for (int v = 0; v < Vectors; ++v) {
-          right[p * Vectors + v] = ei::ploadu<P>(panel + p * panel_stride + v * lanes);
+          right[s * Vectors + v] = ei::ploadu<P>(strip + s * strip_stride + v * lanes);
           if (static_cast<int>(sizeof(T)) * lanes * v % 64 == 0) {
-            ei::prefetch(panel + p * panel_stride + v * lanes + ahead);
+            ei::prefetch(strip + s * strip_stride + v * lanes + ahead);
           }
         }
       }
+      LSTMCORE_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const P a = ei::pset1<P>(left(r, k));
+        LSTMCORE_UNROLL
         for (int v = 0; v < width; ++v) sum[r][v] = ei::pmadd(a, right[v], sum[r][v]);
       }
-      panel += PanelVectors * lanes;
+      strip += Vectors * lanes;
     }
   }
 
   /// finish(r, v, sum).
   template <class Finish>
   EIGEN_ALWAYS_INLINE void finish(Finish&& finish) const {
-    for (int r = 0; r < Rows; ++r)
+    LSTMCORE_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      LSTMCORE_UNROLL
       for (int v = 0; v < width; ++v) finish(r, v, sum[r][v]);
+    }
   }
 };
 
@@ -104,35 +126,32 @@ inline Index next_height(Index rows, Index most) {
   return (rows + tiles - 1) / tiles;
 }
 
-template <class T, int Rows, int Vectors, int Panels>
-void product_tile(const Product<T>& p, Index row, Index panel, Index panel_columns) {
+/// Columns of a full strip.
+template <class T>
+constexpr Index strip_width = strip_vectors * lanes_of<T>;
+
+/// `columns` are left from strip `strip` on.
+template <class T, int Rows, int Vectors, int Strips>
+void product_tile(const Product<T>& p, Index row, Index strip, Index columns) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = panel_vectors * lanes;
-  constexpr int strip = strip_vectors(Rows, Vectors, Panels);
-  static_assert(Panels == 1 || strip == Vectors, "several panels are not cut into strips");
-  const ByRows<T, Rows> left(p.a + row);
+  const Index column = strip * strip_width<T>;
   T* const* out = p.out + row;
-  for (int first = 0; first < Vectors; first += strip) {
-    const Index column = panel * full + first * lanes;
-    const Index columns = panel_columns - first * lanes;
-    Tile<T, Rows, strip, Panels> tile;
-    const auto count = [&](int v) { return elements_of<T>(columns, v, tile.width); };
-    if (p.accumulate) {
-      tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, count(v)); });
-    } else if (p.bias != nullptr) {
-      tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
-    } else {
-      tile.start([&](int, int) { return constant<P>(0.0); });
-    }
-    const T* const from = p.panels + p.depth * panel * full + first * lanes;
-    tile.template add_products<Vectors>(left, p.depth, from, p.depth * full);
-    tile.finish([&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, count(v)); });
+  Tile<T, Rows, Vectors, Strips> tile;
+  const auto count = [&](int v) { return elements_of<T>(columns, v, tile.width); };
+  if (p.accumulate) {
+    tile.start([&](int r, int v) { return load_some<P>(out[r] + column + v * lanes, count(v)); });
+  } else if (p.bias != nullptr) {
+    tile.start([&](int, int v) { return ei::ploadu<P>(p.bias + column + v * lanes); });
+  } else {
+    tile.start([&](int, int) { return constant<P>(0.0); });
   }
+  tile.add_products(ByRows<T, Rows>(p.a + row), p.depth, p.panels + p.depth * column, p.depth * strip_width<T>);
+  tile.finish([&](int r, int v, const P& sum) { store_some(out[r] + column + v * lanes, sum, count(v)); });
 }
 
 template <class T>
-using ProductTile = void (*)(const Product<T>&, Index row, Index panel, Index panel_columns);
+using ProductTile = void (*)(const Product<T>&, Index row, Index strip, Index columns);
 
 /// Null if a tile would not fit the registers.
 template <class T, int Vectors, int Rows>
@@ -155,70 +174,78 @@ struct ProductTiles {
       product_tile_or_null<T, Vectors, 11>(), product_tile_or_null<T, Vectors, 12>()};
 };
 
-/// All rows against one panel.
+/// All rows against one strip.
 template <class T, int Vectors>
-void product_panel(const Product<T>& p, Index panel, Index panel_columns) {
-  for (Index row = 0; row < p.rows;) {
-    const Index height = next_height(p.rows - row, tile_rows(Vectors));
-    ProductTiles<T, Vectors>::by_rows[height - 1](p, row, panel, panel_columns);
-    row += height;
+void product_strip(const Product<T>& p, Index strip, Index columns) {
+  if constexpr (Vectors <= strip_vectors) {
+    for (Index row = 0; row < p.rows;) {
+      const Index height = next_height(p.rows - row, tile_rows(Vectors));
+      ProductTiles<T, Vectors>::by_rows[height - 1](p, row, strip, columns);
+      row += height;
+    }
   }
+}
+
+/// Few rows against several full strips at a time, from `strip` on. Returns the first strip that is left.
+template <class T, int Rows>
+Index product_together(const Product<T>& p, Index strip, Index end) {
+  constexpr Index together = strips_together(Rows);
+  if constexpr (together > 1) {
+    for (; strip + together <= end; strip += together) {
+      product_tile<T, Rows, strip_vectors, strips_together(Rows)>(p, 0, strip, together * strip_width<T>);
+    }
+  }
+  return strip;
 }
 
 template <class T>
 void product(const Product<T>& p) {
-  constexpr Index lanes = lanes_of<T>;
-  constexpr Index full = panel_vectors * lanes;
-  const Index full_end = p.columns / full;  // panels before this one have all their columns
-  Index panel = p.panel_begin;
-  if (p.rows <= 2) {
-    const Index wide = wide_panels(static_cast<int>(p.rows));
-    for (; wide > 1 && panel + wide <= (p.panel_end < full_end ? p.panel_end : full_end); panel += wide) {
-      if (p.rows == 1) product_tile<T, 1, 4, wide_panels(1)>(p, 0, panel, wide * full);
-      if (p.rows == 2) product_tile<T, 2, 4, wide_panels(2)>(p, 0, panel, wide * full);
-    }
-  }
-  for (; panel < p.panel_end; ++panel) {
-    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
+  constexpr Index lanes = lanes_of<T>, full = strip_width<T>;
+  const Index strips = (p.columns + full - 1) / full, own_end = p.panel_end * panel_strips;
+  const Index end = own_end < strips ? own_end : strips;
+  const Index full_end = p.columns / full < end ? p.columns / full : end;  // strips before it have all their columns
+  Index strip = p.panel_begin * panel_strips;
+  if (p.rows == 1) strip = product_together<T, 1>(p, strip, full_end);
+  if (p.rows == 2) strip = product_together<T, 2>(p, strip, full_end);
+  if (p.rows == 3) strip = product_together<T, 3>(p, strip, full_end);
+  for (; strip < end; ++strip) {
+    const Index columns = p.columns - strip * full < full ? p.columns - strip * full : full;
     switch ((columns + lanes - 1) / lanes) {
       case 4:
-        product_panel<T, 4>(p, panel, columns);
+        product_strip<T, 4>(p, strip, columns);
         break;
       case 3:
-        product_panel<T, 3>(p, panel, columns);
+        product_strip<T, 3>(p, strip, columns);
         break;
       case 2:
-        product_panel<T, 2>(p, panel, columns);
+        product_strip<T, 2>(p, strip, columns);
         break;
       default:
-        product_panel<T, 1>(p, panel, columns);
+        product_strip<T, 1>(p, strip, columns);
         break;
     }
   }
 }
 
 /// Rows of a tile of the transposed product, whatever its width.
-constexpr int transposed_rows = tile_rows(panel_vectors);
+constexpr int transposed_rows = tile_rows(strip_vectors);
 
-/// `left` holds columns row .. row + Rows - 1 of a, interleaved.
+/// `interleaved` holds columns row .. row + Rows - 1 of a.
 template <class T, int Rows, int Vectors>
-void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index row, Index panel, Index panel_columns) {
-  using P = PacketOf<T>;
-  constexpr Index lanes = lanes_of<T>;
-  constexpr int strip = strip_vectors(Rows, Vectors, 1);
-  const Interleaved<T, transposed_rows> left{interleaved};
-  const Index panel_column = panel * panel_vectors * lanes;
-  for (int first = 0; first < Vectors; first += strip) {
-    const Index columns = panel_columns - first * lanes;
-    T* const out = p.out + row * p.out_stride + panel_column + first * lanes;
-    Tile<T, Rows, strip> tile;
+void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index row, Index strip, Index columns) {
+  if constexpr (Vectors <= strip_vectors) {
+    using P = PacketOf<T>;
+    constexpr Index lanes = lanes_of<T>;
+    const Index column = strip * strip_width<T>;
+    T* const out = p.out + row * p.out_stride + column;
+    Tile<T, Rows, Vectors> tile;
     const auto count = [&](int v) { return elements_of<T>(columns, v, tile.width); };
     if (p.accumulate) {
       tile.start([&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, count(v)); });
     } else {
       tile.start([&](int, int) { return constant<P>(0.0); });
     }
-    tile.template add_products<Vectors>(left, p.depth, p.panels + p.depth * panel_column + first * lanes, 0);
+    tile.add_products(Interleaved<T, transposed_rows>{interleaved}, p.depth, p.panels + p.depth * column, 0);
     tile.finish([&](int r, int v, const P& sum) {
       T* const to = out + r * p.out_stride + v * lanes;
       store_some(to, p.add ? ei::padd(load_some<P>(to, count(v)), sum) : sum, count(v));
@@ -226,29 +253,31 @@ void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index 
   }
 }
 
-/// `Rows` columns of a against all panels. They are copied side by side first, because in place each k is in another
+/// `Rows` columns of a against all strips. They are copied side by side first, because in place each k is in another
 /// cache line, and many of these lines may fall into the same sets of the cache.
 template <class T, int Rows>
 void transposed_rows_tile(const TransposedProduct<T>& p, Index row) {
-  constexpr Index full = panel_vectors * lanes_of<T>;
+  constexpr Index full = strip_width<T>;
   alignas(64) T interleaved[kernels::most_transposed_depth * transposed_rows];
   for (Index k = 0; k < p.depth; ++k) {
     for (int r = 0; r < Rows; ++r) interleaved[k * transposed_rows + r] = p.a[k][row + r];
   }
-  for (Index panel = p.panel_begin; panel < p.panel_end; ++panel) {
-    const Index columns = p.columns - panel * full < full ? p.columns - panel * full : full;
+  const Index strips = (p.columns + full - 1) / full, own_end = p.panel_end * panel_strips;
+  const Index end = own_end < strips ? own_end : strips;
+  for (Index strip = p.panel_begin * panel_strips; strip < end; ++strip) {
+    const Index columns = p.columns - strip * full < full ? p.columns - strip * full : full;
     switch ((columns + lanes_of<T> - 1) / lanes_of<T>) {
       case 4:
-        transposed_tile<T, Rows, 4>(p, interleaved, row, panel, columns);
+        transposed_tile<T, Rows, 4>(p, interleaved, row, strip, columns);
         break;
       case 3:
-        transposed_tile<T, Rows, 3>(p, interleaved, row, panel, columns);
+        transposed_tile<T, Rows, 3>(p, interleaved, row, strip, columns);
         break;
       case 2:
-        transposed_tile<T, Rows, 2>(p, interleaved, row, panel, columns);
+        transposed_tile<T, Rows, 2>(p, interleaved, row, strip, columns);
         break;
       default:
-        transposed_tile<T, Rows, 1>(p, interleaved, row, panel, columns);
+        transposed_tile<T, Rows, 1>(p, interleaved, row, strip, columns);
         break;
     }
   }

@@ -11,7 +11,8 @@ namespace {
 template <class T>
 void put_products(kernels::Kernels<T>& k) {
   k.lanes = lanes_of<T>;
-  k.tile_rows = tile_rows(kernels::panel_vectors);
+  k.strip = strip_vectors * lanes_of<T>;
+  k.tile_rows = tile_rows(strip_vectors);
   k.product = &product<T>;
   k.transposed_product = &transposed_product<T>;
   k.outer_product = &outer_product<T>;

@@ -82,11 +82,11 @@ class SmallProducts {
 
   /// Element (k, column) at b[k * k_stride + column * column_stride].
   void pack(Index columns, Index depth, const T* b, Index k_stride, Index column_stride) {
-    panels_.resize(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes)));
+    panels_.resize(static_cast<std::size_t>(kernels_.layout().elements(depth, columns)));
     if (column_stride == 1) {  // as a constant, so that the compiler vectorizes the copy
-      pack_panels(b, k_stride, Index{1}, depth, columns, kernels_.lanes, panels_.data());
+      pack_panels(b, k_stride, Index{1}, depth, columns, kernels_.layout(), panels_.data());
     } else {
-      pack_panels(b, k_stride, column_stride, depth, columns, kernels_.lanes, panels_.data());
+      pack_panels(b, k_stride, column_stride, depth, columns, kernels_.layout(), panels_.data());
     }
   }
 

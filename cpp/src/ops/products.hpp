@@ -14,11 +14,11 @@ namespace lstmcore::ops {
 /// Like pack_panels, for a matrix whose columns are contiguous (the transpose of a row-major one). It reads a whole
 /// cache line of a column at a time: reading one element of every column would evict each line before its next use.
 template <class T>
-void pack_contiguous_columns(const T* b, Index column_stride, Index depth, Index columns, Index lanes, T* panels) {
+void pack_contiguous_columns(const T* b, Index column_stride, Index depth, Index columns, PanelLayout layout,
+                             T* panels) {
   constexpr Index line = static_cast<Index>(64 / sizeof(T));
-  const Index full = kernels::panel_vectors * lanes;
-  for (Index first = 0; first < columns; first += full) {
-    const Index width = panel_width(first / full, columns, lanes), real = std::min(width, columns - first);
+  for (Index first = 0; first < columns; first += layout.strip) {
+    const Index width = layout.width(first, columns), real = std::min(width, columns - first);
     for (Index begin = 0; begin < depth; begin += line) {
       const Index count = std::min(line, depth - begin);
       for (Index column = 0; column < real; ++column) {
@@ -54,7 +54,8 @@ class Factor {
   static Factor plain(const View<const T, 2>& matrix) {
     Factor factor(matrix.shape[0], matrix.shape[1]);
     factor.pack([&](Index first, Index count, T* panels) {
-      pack_panels(matrix.data + first, matrix.shape[1], Index{1}, factor.depth_, count, factor.kernels_.lanes, panels);
+      pack_panels(matrix.data + first, matrix.shape[1], Index{1}, factor.depth_, count, factor.kernels_.layout(),
+                  panels);
     });
     return factor;
   }
@@ -63,7 +64,7 @@ class Factor {
     Factor factor(matrix.shape[1], matrix.shape[0]);
     factor.pack([&](Index first, Index count, T* panels) {
       pack_contiguous_columns(matrix.data + first * factor.depth_, factor.depth_, factor.depth_, count,
-                              factor.kernels_.lanes, panels);
+                              factor.kernels_.layout(), panels);
     });
     return factor;
   }
@@ -114,7 +115,7 @@ class Factor {
   Factor(Index depth, Index columns)
       : depth_(depth),
         columns_(columns),
-        panels_(static_cast<std::size_t>(kernels::panel_elements(depth, columns, kernels_.lanes))) {}
+        panels_(static_cast<std::size_t>(kernels_.layout().elements(depth, columns))) {}
 
   /// Calls part(first, count, panels), which packs `count` columns from column `first` on.
   template <class Part>
@@ -220,7 +221,7 @@ class TransposedMultiply {
       a.locate(begin, begin + product.depth, a_first, product.row_end, a_rows, a_scratch);
       b.locate(begin, begin + product.depth, b_first, product.columns, b_rows, b_scratch);
       product.a = a_rows;
-      pack_panels_from(product.depth, product.columns, kernels_.lanes, panels,
+      pack_panels_from(product.depth, product.columns, kernels_.layout(), panels,
                        [&](Index k, Index column) { return b_rows[k][column]; });
       kernels_.transposed_product(product);
     }

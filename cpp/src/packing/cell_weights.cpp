@@ -22,7 +22,7 @@ void pack_in_parallel(const CellShape& shape, Pack&& pack) {
   parallel(threads, [&](int index) { pack(split(shape.blocks(), threads, index)); });
 }
 
-/// [block][depth][4][V] from a matrix (4H, depth).
+/// For each block a panel with the columns [4][V], from a matrix (4H, depth).
 template <class T>
 void pack_gates(const CellShape& shape, Range blocks, const View<const T, 2>& matrix, T* panels) {
   const Index depth = matrix.shape[1];
@@ -33,31 +33,30 @@ void pack_gates(const CellShape& shape, Range blocks, const View<const T, 2>& ma
     if (!whole_blocks) std::fill(panel, panel + depth * width, T(0));
     visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
       const T* const from = matrix.data + gate_row * matrix.stride[0];
+      T* const to = panel + shape.layout().at(depth, width, 0, column);
       if (matrix.stride[1] == 1) {
-        active_kernels<T>().transpose(from, matrix.stride[0], units, depth, panel + column, width);
+        active_kernels<T>().transpose(from, matrix.stride[0], units, depth, to, shape.strip);
         return;
       }
       for (Index k = 0; k < depth; ++k) {
         for (Index unit = 0; unit < units; ++unit) {
-          panel[k * width + column + unit] = from[unit * matrix.stride[0] + k * matrix.stride[1]];
+          to[k * shape.strip + unit] = from[unit * matrix.stride[0] + k * matrix.stride[1]];
         }
       }
     });
   }
 }
 
-/// Panels with depth 4 Hp and `columns` columns, from panels [block][columns][4][V].
+/// A packed factor with depth 4 Hp and `columns` columns, from one with 4 Hp columns and the depth `columns`.
 template <class T>
 void transpose_panels(const CellShape& shape, Range blocks, Index columns, const T* forward, T* packed) {
-  const Index width = shape.block_width();
-  for (Index first = 0; first < columns; first += width) {
-    const Index padded = panel_width(first / width, columns, shape.lanes);
-    const Index real = std::min(padded, columns - first);
-    T* const panel = packed + shape.gates_width() * first;
-    for (Index block = blocks.begin; block < blocks.end; ++block) {
-      T* const to = panel + block * width * padded;
-      if (real < padded) std::fill(to, to + width * padded, T(0));
-      active_kernels<T>().transpose(forward + (block * columns + first) * width, width, real, width, to, padded);
+  const Index width = shape.block_width(), strip = shape.strip;
+  for (Index first = 0; first < columns; first += strip) {
+    const Index padded = shape.layout().width(first, columns), real = std::min(padded, columns - first);
+    for (Index gate = blocks.begin * width; gate < blocks.end * width; gate += strip) {
+      T* const to = packed + shape.gates_width() * first + gate * padded;
+      if (real < padded) std::fill(to, to + strip * padded, T(0));
+      active_kernels<T>().transpose(forward + gate * columns + first * strip, strip, real, strip, to, padded);
     }
   }
 }
@@ -82,10 +81,9 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
 constexpr Index most_quantized_depth = Index{1} << 17;
 
 /// Makes `lowp` from panels of floats, in parallel; false if a value cannot be split or quantized.
-bool make_panels(const Arithmetic& arithmetic, Index lanes, const Buffer<float>& panels, Index depth, Index columns,
-                 LowpPanels& lowp) {
-  lowp.prepare(arithmetic, depth, columns, lanes);
-  const int threads = threads_for(static_cast<double>(depth * columns * arithmetic.terms) * policy::cost::packed);
+bool make_panels(const CellShape& shape, const Buffer<float>& panels, Index depth, Index columns, LowpPanels& lowp) {
+  lowp.prepare(shape.arithmetic, depth, columns, shape.layout());
+  const int threads = threads_for(static_cast<double>(depth * columns * shape.arithmetic.terms) * policy::cost::packed);
   std::atomic<bool> exact{true};
   parallel(threads, [&](int index) {
     const Range own = split(lowp.panels(), threads, index);
@@ -103,7 +101,7 @@ void ForwardPanels<T>::make_lowp(const CellShape& shape) {
     const Index deepest = std::max({shape.input, shape.state, shape.hidden});
     if (shape.arithmetic.quantized() && deepest > most_quantized_depth) return;
     const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& lowp) {
-      return make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, lowp);
+      return make_panels(shape, panels, depth, columns, lowp);
     };
     bool exact = make(x, shape.input, shape.gates_width(), x_lowp);
     exact = make(h, shape.state, shape.gates_width(), h_lowp) && exact;
@@ -142,8 +140,8 @@ ForwardPanels<T>::ForwardPanels(const CellShape& shape, const LstmCellWeights<co
   }
   if (weights.weight_hr) {
     const View<const T, 2>& matrix = weights.weight_hr;
-    projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.hidden, shape.state, shape.lanes)));
-    pack_panels(matrix.data, matrix.stride[1], matrix.stride[0], shape.hidden, shape.state, shape.lanes,
+    projection.resize(static_cast<std::size_t>(shape.layout().elements(shape.hidden, shape.state)));
+    pack_panels(matrix.data, matrix.stride[1], matrix.stride[0], shape.hidden, shape.state, shape.layout(),
                 projection.data());
   }
   make_lowp(shape);
@@ -172,11 +170,12 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
     for (Index block = blocks.begin; block < blocks.end; ++block) {
       T* const panel = copy.h.data() + block * shape.state * shape.block_width();
       visit_gates(shape, block, [&](Index column, Index gate_row, Index units) {
+        T* const of_gate = panel + shape.layout().at(shape.state, shape.block_width(), 0, column);
         for (Index unit = 0; unit < units; ++unit) {
           const auto place = static_cast<std::uint64_t>((gate_row + unit) * shape.state);
           active_kernels<T>().dropout(ones.data(), row, shape.state, seed, place, mask.threshold,
                                       static_cast<T>(mask.factor));
-          for (Index k = 0; k < shape.state; ++k) panel[k * shape.block_width() + column + unit] *= row[k];
+          for (Index k = 0; k < shape.state; ++k) of_gate[k * shape.strip + unit] *= row[k];
         }
       });
     }
@@ -187,26 +186,24 @@ ForwardPanels<T> ForwardPanels<T>::with_dropout(const CellShape& shape, double r
 
 template <class T>
 BackwardPanels<T>::BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward)
-    : x(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.input, shape.lanes))),
-      h(static_cast<std::size_t>(kernels::panel_elements(shape.gates_width(), shape.state, shape.lanes))) {
+    : x(static_cast<std::size_t>(shape.layout().elements(shape.gates_width(), shape.input))),
+      h(static_cast<std::size_t>(shape.layout().elements(shape.gates_width(), shape.state))) {
   pack_in_parallel(shape, [&](Range blocks) {
     transpose_panels(shape, blocks, shape.input, forward.x.data(), x.data());
     transpose_panels(shape, blocks, shape.state, forward.h.data(), h.data());
   });
   if (shape.projected) {
-    projection.resize(static_cast<std::size_t>(kernels::panel_elements(shape.state, shape.hidden, shape.lanes)));
-    const Index full = shape.block_width();
-    pack_panels_from(shape.state, shape.hidden, shape.lanes, projection.data(), [&](Index k, Index unit) {
-      const Index panel = k / full;
-      return forward.projection
-          .data()[panel * full * shape.hidden + unit * panel_width(panel, shape.state, shape.lanes) + k % full];
+    projection.resize(static_cast<std::size_t>(shape.layout().elements(shape.state, shape.hidden)));
+    const kernels::PanelLayout layout = shape.layout();
+    pack_panels_from(shape.state, shape.hidden, layout, projection.data(), [&](Index k, Index unit) {
+      return forward.projection.data()[layout.at(shape.hidden, shape.state, unit, k)];
     });
   }
   if constexpr (std::is_same_v<T, float>) {
     if (!forward.x_lowp) return;
     // The same weights as the forward's, all of which can be split.
     const auto make = [&](const Buffer<float>& panels, Index depth, Index columns, LowpPanels& lowp) {
-      make_panels(shape.arithmetic, shape.lanes, panels, depth, columns, lowp);
+      make_panels(shape, panels, depth, columns, lowp);
     };
     make(x, shape.gates_width(), shape.input, x_lowp);
     make(h, shape.gates_width(), shape.state, h_lowp);

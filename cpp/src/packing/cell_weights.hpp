@@ -19,10 +19,12 @@ struct CellShape {
   Index hidden = 0;  ///< H
   Index state = 0;   ///< features of h: P with a projection, else H
   Index lanes = 0;   ///< V
+  Index strip = 0;   ///< columns of a strip of a packed factor
   bool projected = false;
   bool normed = false;      ///< layer norms
   Arithmetic arithmetic{};  ///< of the products
 
+  kernels::PanelLayout layout() const { return {lanes, strip}; }
   Index blocks() const { return (hidden + lanes - 1) / lanes; }
   Index padded() const { return blocks() * lanes; }  ///< Hp
   Index state_padded() const { return (state + lanes - 1) / lanes * lanes; }
@@ -30,7 +32,7 @@ struct CellShape {
   Index gates_width() const { return blocks() * block_width(); }  ///< 4 Hp
   /// Elements of the packed weights, without biases and peepholes.
   Index weight_elements() const {
-    return gates_width() * (input + state) + (projected ? kernels::panel_elements(hidden, state, lanes) : 0);
+    return gates_width() * (input + state) + (projected ? layout().elements(hidden, state) : 0);
   }
   // A row of gradients: with respect to the pre-activations; with layer norms, also with respect to W x, U h' and the
   // normed c, and the normed c itself.

@@ -10,11 +10,12 @@ const kernels::LowpKernels& lowp_kernels() { return active_table().lowp; }
 
 }  // namespace
 
-void LowpPanels::prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes) {
+void LowpPanels::prepare(const Arithmetic& arithmetic, Index depth, Index columns, kernels::PanelLayout layout) {
   arithmetic_ = arithmetic;
   depth_ = depth;
   columns_ = columns;
-  full_ = kernels::panel_vectors * lanes;
+  layout_ = layout;
+  full_ = kernels::panel_vectors * layout.lanes;
   groups_ = arithmetic.groups(depth);
   const Index padded = (panels() - 1) * full_ + width(panels() - 1);
   data_.resize(static_cast<std::size_t>(arithmetic.terms * groups_ * padded));
@@ -24,14 +25,16 @@ void LowpPanels::prepare(const Arithmetic& arithmetic, Index depth, Index column
 }
 
 bool LowpPanels::fill(const float* panels, Index panel_begin, Index panel_end) {
-  const Index lanes = full_ / kernels::panel_vectors;
+  std::vector<float> values(static_cast<std::size_t>(depth_ * full_));
   std::vector<const float*> rows(static_cast<std::size_t>(depth_));
+  for (Index k = 0; k < depth_; ++k) rows[static_cast<std::size_t>(k)] = values.data() + k * full_;
   bool exact = true;
   for (Index panel = panel_begin; panel < panel_end; ++panel) {
-    const Index rest = columns_ - panel * full_;
-    const Index stride = std::min(full_, (rest + lanes - 1) / lanes * lanes);
-    const float* const from = panels + panel * full_ * depth_;
-    for (Index k = 0; k < depth_; ++k) rows[static_cast<std::size_t>(k)] = from + k * stride;
+    const float* from = panels + panel * full_ * depth_;
+    for (Index first = 0; first < std::min(full_, columns_ - panel * full_); first += layout_.strip) {
+      const Index width = layout_.width(panel * full_ + first, columns_);
+      for (Index k = 0; k < depth_; ++k, from += width) std::copy_n(from, width, values.data() + k * full_ + first);
+    }
     exact = fill_panel(panel, rows.data()) && exact;
   }
   return exact;

@@ -18,8 +18,8 @@ using kernels::PackedGroup;
 class LowpPanels {
  public:
   LowpPanels() = default;
-  /// Allocates panels, which `fill` then makes from panels of floats (`kernels::Product`).
-  void prepare(const Arithmetic& arithmetic, Index depth, Index columns, Index lanes);
+  /// Allocates panels, which `fill` then makes from a packed factor of floats with that layout.
+  void prepare(const Arithmetic& arithmetic, Index depth, Index columns, kernels::PanelLayout layout);
   /// Panels [panel_begin, panel_end). False if a value cannot be split or quantized.
   bool fill(const float* panels, Index panel_begin, Index panel_end);
 
@@ -44,6 +44,7 @@ class LowpPanels {
 
   Arithmetic arithmetic_;
   Index depth_ = 0, columns_ = 0, groups_ = 0, full_ = 0;
+  kernels::PanelLayout layout_{};
   Buffer<PackedGroup> data_;
   Buffer<float> scale_;
   Buffer<std::int32_t> start_;

@@ -8,9 +8,10 @@
 
 namespace lstmcore {
 
-/// Sizes of the cells of a layer, for vectors of `lanes` elements.
-inline CellShape cell_shape(const LstmConfig& config, Index layer, Index lanes, const Arithmetic& arithmetic) {
-  return {config.layer_input_size(layer), config.hidden_size, config.state_size(), lanes,
+/// Sizes of the cells of a layer, whose weights are packed in this layout.
+inline CellShape cell_shape(const LstmConfig& config, Index layer, kernels::PanelLayout layout,
+                            const Arithmetic& arithmetic) {
+  return {config.layer_input_size(layer), config.hidden_size, config.state_size(), layout.lanes, layout.strip,
           config.proj_size > 0,           config.layer_norm,  arithmetic};
 }
 
@@ -32,7 +33,7 @@ struct Lstm<T>::Impl {
   CellVariant<T> variant(std::size_t cell) const;
   CellVariant<T> variant(std::size_t cell, std::uint64_t seed) const;
 
-  CellShape shape(Index layer) const { return cell_shape(config, layer, active_kernels<T>().lanes, arithmetic); }
+  CellShape shape(Index layer) const { return cell_shape(config, layer, active_kernels<T>().layout(), arithmetic); }
   /// Tangents are computed in the precision of T, whatever that of the values.
   CellShape shape_of_tangents(Index layer) const {
     CellShape own = shape(layer);

@@ -183,13 +183,12 @@ void WeightGradient<T>::add_directly(const StepRows<T>& rows, bool first, Range 
 /// dR^T = m^T dr for the blocks' hidden units.
 template <class T>
 void WeightGradient<T>::add_projection(const StepRows<T>& rows, bool first, Range blocks, T* scratch) {
-  const Index width = shape_.block_width(), stride = shape_.state_padded();
+  const PanelLayout layout = kernels_.layout();
   const Range units = units_of(shape_, blocks);
   for (Index begin = 0; begin < rows.count; begin += kernels::most_transposed_depth) {
     const Index depth = std::min(kernels::most_transposed_depth, rows.count - begin);
-    for (Index column = 0; column < shape_.state; column += width) {
-      const Index real = std::min(width, shape_.state - column);
-      const Index padded = panel_width(0, real, shape_.lanes);
+    for (Index column = 0; column < shape_.state; column += layout.strip) {
+      const Index padded = layout.width(column, shape_.state), real = std::min(padded, shape_.state - column);
       for (Index k = 0; k < depth; ++k) {
         const T* const from = rows.dr[static_cast<std::size_t>(begin + k)] + column;
         std::fill(std::copy(from, from + real, scratch + k * padded), scratch + (k + 1) * padded, T(0));
@@ -202,7 +201,7 @@ void WeightGradient<T>::add_projection(const StepRows<T>& rows, bool first, Rang
       product.a = rows.m.data() + begin;
       product.panels = scratch;
       product.out = projection_.data() + column;
-      product.out_stride = stride;
+      product.out_stride = shape_.state_padded();
       product.accumulate = !first || begin > 0;
       product.panel_end = 1;
       kernels_.transposed_product(product);

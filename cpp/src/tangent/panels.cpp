@@ -5,14 +5,13 @@
 namespace lstmcore {
 
 template <class T>
-StackedPanels<T>::StackedPanels(Index factor_depth, Index factor_columns, Index lanes, const Buffer<T>& value,
+StackedPanels<T>::StackedPanels(Index factor_depth, Index factor_columns, PanelLayout layout, const Buffer<T>& value,
                                 const Buffer<T>& tangent)
     : depth(factor_depth), columns(factor_columns), panels(value.size() + tangent.size()) {
-  const Index full = kernels::panel_vectors * lanes;
   const T *from_value = value.data(), *from_tangent = tangent.data();
   T* to = panels.data();
-  for (Index first = 0; first < columns; first += full) {
-    const Index size = depth * panel_width(first / full, columns, lanes);
+  for (Index first = 0; first < columns; first += layout.strip) {
+    const Index size = depth * layout.width(first, columns);
     to = std::copy(from_value, from_value + size, to);
     to = std::copy(from_tangent, from_tangent + size, to);
     from_value += size;
@@ -23,17 +22,17 @@ StackedPanels<T>::StackedPanels(Index factor_depth, Index factor_columns, Index 
 template <class T>
 TangentForwardPanels<T>::TangentForwardPanels(const CellShape& shape, const ForwardPanels<T>& value,
                                               const ForwardPanels<T>& tangent)
-    : x(shape.input, shape.gates_width(), shape.lanes, value.x, tangent.x),
-      h(shape.state, shape.gates_width(), shape.lanes, value.h, tangent.h) {
-  if (shape.projected) projection = {shape.hidden, shape.state, shape.lanes, value.projection, tangent.projection};
+    : x(shape.input, shape.gates_width(), shape.layout(), value.x, tangent.x),
+      h(shape.state, shape.gates_width(), shape.layout(), value.h, tangent.h) {
+  if (shape.projected) projection = {shape.hidden, shape.state, shape.layout(), value.projection, tangent.projection};
 }
 
 template <class T>
 TangentBackwardPanels<T>::TangentBackwardPanels(const CellShape& shape, const BackwardPanels<T>& value,
                                                 const BackwardPanels<T>& tangent)
-    : x(shape.gates_width(), shape.input, shape.lanes, value.x, tangent.x),
-      h(shape.gates_width(), shape.state, shape.lanes, value.h, tangent.h) {
-  if (shape.projected) projection = {shape.state, shape.hidden, shape.lanes, value.projection, tangent.projection};
+    : x(shape.gates_width(), shape.input, shape.layout(), value.x, tangent.x),
+      h(shape.gates_width(), shape.state, shape.layout(), value.h, tangent.h) {
+  if (shape.projected) projection = {shape.state, shape.hidden, shape.layout(), value.projection, tangent.projection};
 }
 
 template <class T>

@@ -16,7 +16,7 @@ struct StackedPanels {
   Buffer<T> panels;
 
   StackedPanels() = default;
-  StackedPanels(Index factor_depth, Index factor_columns, Index lanes, const Buffer<T>& value,
+  StackedPanels(Index factor_depth, Index factor_columns, kernels::PanelLayout layout, const Buffer<T>& value,
                 const Buffer<T>& tangent);
 };
 

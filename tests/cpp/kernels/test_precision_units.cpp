@@ -134,9 +134,10 @@ struct Factors {
   Factors(const Arithmetic& arithmetic, Index rows, Index depth, Index columns, std::uint64_t seed, int least) {
     const std::vector<float> a = spread_values(rows * depth, seed, least, 3);
     const std::vector<float> b = spread_values(depth * columns, seed + 10, least, 3);
-    std::vector<float> panels(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, lanes())));
-    lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, lanes(), panels.data());
-    right.prepare(arithmetic, depth, columns, lanes());
+    const auto layout = lstmcore::active_kernels<float>().layout();
+    std::vector<float> panels(static_cast<std::size_t>(layout.elements(depth, columns)));
+    lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, layout, panels.data());
+    right.prepare(arithmetic, depth, columns, layout);
     CHECK(right.fill(panels.data(), 0, right.panels()));
     left.prepare(arithmetic, rows, depth);
     for (Index row = 0; row < rows; ++row) left.set(row, a.data() + row * depth);

@@ -45,12 +45,12 @@ struct Case {
 
   Case(Index row_count, Index k_count, Index column_count, Start how)
       : rows(row_count), depth(k_count), columns(column_count), stride(column_count + 3), start(how) {
-    const Index lanes = active_kernels<T>().lanes;
+    const auto layout = active_kernels<T>().layout();
     a = random_values<T>(rows * depth, 1);
     b = random_values<T>(depth * columns, 2);
-    bias = random_values<T>(lstmcore::kernels::panel_elements(1, columns, lanes), 3);
-    panels.resize(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, lanes)));
-    lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, lanes, panels.data());
+    bias = random_values<T>(layout.elements(1, columns), 3);
+    panels.resize(static_cast<std::size_t>(layout.elements(depth, columns)));
+    lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, layout, panels.data());
     out = not_a_number<T>(static_cast<std::size_t>(rows * stride));
     if (start == Start::accumulate || start == Start::add) {
       const std::vector<T> before = random_values<T>(rows * columns, 4);
