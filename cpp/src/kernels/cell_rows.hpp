@@ -46,10 +46,10 @@ EIGEN_ALWAYS_INLINE FreshCell<V> fresh_cell_of(const Cell& cell, const T* gates,
 
 // ---- the plain cell
 
-template <class T, bool Keep>
+template <class T, bool fast, bool Keep>
 EIGEN_ALWAYS_INLINE void plain_vector_forward(T* gates, const T* c_prev, T* c, T* h, T* y, Index units) {
   using P = PacketOf<T>;
-  const PlainCell<T> plain;
+  const PlainCell<T, fast> plain;
   const auto cell = fresh_cell_of(plain, gates, load_value<P>(c_prev));
   const P output = fresh_output(plain, cell.o, cell.c).value;
   if (Keep) store_gates(gates, cell);
@@ -58,16 +58,16 @@ EIGEN_ALWAYS_INLINE void plain_vector_forward(T* gates, const T* c_prev, T* c, T
   if (y != nullptr) store_some(y, output, units);
 }
 
-template <class T>
+template <bool fast, class T>
 EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
   const Index unit = block * lanes_of<T>;
   T* const y = s.y != nullptr ? s.y[row] + unit : nullptr;
   const Index units = s.hidden - unit;
   const T* const c_prev = s.c_prev[row] + unit;
   if (s.keep_gates) {
-    plain_vector_forward<T, true>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+    plain_vector_forward<T, fast, true>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
   } else {
-    plain_vector_forward<T, false>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+    plain_vector_forward<T, fast, false>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
   }
 }
 
@@ -124,10 +124,19 @@ EIGEN_ALWAYS_INLINE void put_state(const StepForward<T>& s, const ValueCell<T>& 
   }
 }
 
+/// Whether a step has nothing but the cheaper activations to distinguish it from a plain one.
+template <class T>
+bool only_fast(const StepForward<T>& s) {
+  const kernels::CellExtras<T>& extras = s.extras;
+  return extras.options->only_fast() && extras.peephole == nullptr && extras.h_masks == nullptr &&
+         extras.c_masks == nullptr && s.h_masked == nullptr;
+}
+
 /// One vector of hidden units of row `row`; `gates` holds the pre-activations i, f, g, o.
 template <class T>
 EIGEN_DONT_INLINE void varied_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
   using P = PacketOf<T>;
+  if (only_fast(s)) return plain_cell_forward<true>(s, row, block, gates);
   const Index unit = block * lanes_of<T>;
   const auto before = load_value<P>(s.c_prev[row] + unit);
   const ValueCell<T> cell(s.extras, block, s.hidden);
@@ -228,7 +237,7 @@ LSTMCORE_NO_CLONE EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, 
       if (s.extras.options != nullptr) {
         varied_cell_forward(s, row + r, block + b, gates[r] + gates_at<T>(b));
       } else {
-        plain_cell_forward(s, row + r, block + b, gates[r] + gates_at<T>(b));
+        plain_cell_forward<false>(s, row + r, block + b, gates[r] + gates_at<T>(b));
       }
     }
   }

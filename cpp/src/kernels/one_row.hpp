@@ -65,10 +65,12 @@ void one_row_tile(const StepForward<T>& s, Index block) {
   if (s.x_depth > 0) sums.add(s.x[0], s.x_depth, s.x_panels + block * s.x_depth * full);
   sums.add(s.h_prev[0], s.h_depth, s.h_panels + block * s.h_depth * full);
   sums.store(gates);
-  if (s.extras.options != nullptr) {
-    for (int b = 0; b < Blocks; ++b) varied_cell_forward(s, 0, block + b, gates + b * full);
+  if (s.extras.options == nullptr) {
+    for (int b = 0; b < Blocks; ++b) plain_cell_forward<false>(s, 0, block + b, gates + b * full);
+  } else if (only_fast(s)) {
+    for (int b = 0; b < Blocks; ++b) plain_cell_forward<true>(s, 0, block + b, gates + b * full);
   } else {
-    for (int b = 0; b < Blocks; ++b) plain_cell_forward(s, 0, block + b, gates + b * full);
+    for (int b = 0; b < Blocks; ++b) varied_cell_forward(s, 0, block + b, gates + b * full);
   }
 }
 

@@ -93,6 +93,7 @@ void step_forward(const StepForward<T>& s) {
     }
   }
   Index block = s.block_begin;
+  // A single block gains nothing from tiles of its own: it waits for its chains of additions and activations.
   if (s.rows == 1 && s.block_end - s.block_begin > 1) {
     return turning_pays(s) ? turning_row_step(s) : one_row_step(s);
   }
