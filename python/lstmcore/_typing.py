@@ -60,6 +60,8 @@ CellActivation: TypeAlias = Literal[
     "affine",
     "scaled_tanh",
     "thresholded_relu",
+    "fast_sigmoid",
+    "fast_tanh",
     "linear",
 ]
 InitializerName: TypeAlias = Literal[

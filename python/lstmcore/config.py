@@ -24,7 +24,8 @@ class Activation(NamedTuple):
         ``sigmoid``, ``tanh``, ``relu``, ``leaky_relu`` (alpha x below 0), ``elu`` (alpha (exp(x) -
         1) below 0), ``hard_sigmoid`` (alpha x + beta between 0 and 1), ``softsign``, ``softplus``,
         ``affine`` (alpha x + beta), ``scaled_tanh`` (alpha tanh(beta x)), ``thresholded_relu`` (0
-        up to alpha) or ``linear``.
+        up to alpha), ``linear``, or the cheaper approximations ``fast_sigmoid`` (error at most
+        1e-5) and ``fast_tanh`` (at most 2e-5).
     alpha, beta : float, optional
         None, or a name alone, means ONNX's defaults: 0.01 for ``leaky_relu``, 1 for ``elu``, 0.2
         and 0.5 for ``hard_sigmoid``, 1 and 0 for ``affine``, 1 and 1 for ``scaled_tanh``, 1 for

@@ -33,6 +33,15 @@ inline double growth(const lstmcore::LstmConfig& config) {
   return bounded ? products * norms : 10.0;
 }
 
+/// Whether gradients are those of the functions that the cheaper activations approximate, within 5e-5 of their own.
+inline bool has_fast_activations(const lstmcore::LstmConfig& config) {
+  using lstmcore::LstmFunction;
+  const auto is_fast = [](const lstmcore::LstmActivation& activation) {
+    return activation.function == LstmFunction::fast_sigmoid || activation.function == LstmFunction::fast_tanh;
+  };
+  return is_fast(config.gate_activation) || is_fast(config.cell_activation) || is_fast(config.output_activation);
+}
+
 inline std::vector<Variant> variants() {
   using Config = lstmcore::LstmConfig;
   using Function = lstmcore::LstmFunction;
@@ -99,6 +108,11 @@ inline std::vector<Variant> variants() {
          c.cell_clip = 0.5;
          c.gate_clip = 0.8;
        }},
+      {"the cheaper activations",
+       [](Config& c) {
+         c.gate_activation = {Function::fast_sigmoid};
+         c.cell_activation = c.output_activation = {Function::fast_tanh};
+       }},
       {"everything",
        [](Config& c) {
          c.peephole = c.coupled_gates = true;
@@ -125,6 +139,8 @@ inline std::vector<Variant> variants() {
       {"scaled tanh", {Function::scaled_tanh, 1.3, 0.6}},
       {"thresholded relu", {Function::thresholded_relu, 0.2}},
       {"linear", {Function::linear}},
+      {"fast sigmoid", {Function::fast_sigmoid}},
+      {"fast tanh", {Function::fast_tanh}},
   };
   for (const auto& [name, function] : functions) {
     const lstmcore::LstmActivation activation = function;

@@ -15,6 +15,8 @@ enum class LstmFunction {
   affine,            ///< alpha x + beta
   scaled_tanh,       ///< alpha tanh(beta x); alpha not 0
   thresholded_relu,  ///< x if x > alpha, else 0
+  fast_sigmoid,      ///< sigmoid to within 1e-5: see `fast_tanh`
+  fast_tanh,         ///< tanh to within 2e-5, for less time: a ratio of polynomials of x between -6.1 and 6.1
   linear,            ///< x
 };
 

@@ -25,6 +25,8 @@ constexpr NamedActivation activations[] = {
     {"affine", {LstmFunction::affine, 1.0, 0.0}},
     {"scaled_tanh", {LstmFunction::scaled_tanh, 1.0, 1.0}},
     {"thresholded_relu", {LstmFunction::thresholded_relu, 1.0}},
+    {"fast_sigmoid", {LstmFunction::fast_sigmoid}},
+    {"fast_tanh", {LstmFunction::fast_tanh}},
     {"linear", {LstmFunction::linear}},
 };
 

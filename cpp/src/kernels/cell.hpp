@@ -63,24 +63,28 @@ struct Activation {
   }
 };
 
-/// sigmoid or tanh, known when this is compiled.
+/// sigmoid, tanh or the cheaper approximation of either, known when this is compiled.
 template <LstmFunction function, class P>
 struct PlainActivation {
+  static constexpr bool is_sigmoid = function == LstmFunction::sigmoid || function == LstmFunction::fast_sigmoid;
+
   EIGEN_ALWAYS_INLINE Value<P> at(const Value<P>& x) const {
-    return {function == LstmFunction::sigmoid ? vsigmoid(x.value) : vtanh(x.value)};
+    if constexpr (function == LstmFunction::fast_sigmoid) return {vfast_sigmoid(x.value)};
+    if constexpr (function == LstmFunction::fast_tanh) return {vfast_tanh(x.value)};
+    return {is_sigmoid ? vsigmoid(x.value) : vtanh(x.value)};
   }
   EIGEN_ALWAYS_INLINE Value<P> slope_of(const Value<P>& y) const {
     const Value<P> one{constant<P>(1.0)};
-    return function == LstmFunction::sigmoid ? y * (one - y) : one - y * y;
+    return is_sigmoid ? y * (one - y) : one - y * y;
   }
 };
 
-/// The cell without options.
-template <class T>
+/// The cell without options, or (`fast`) with the cheaper activations and no other option.
+template <class T, bool fast = false>
 struct PlainCell {
   using V = Value<PacketOf<T>>;
-  using Gate = PlainActivation<LstmFunction::sigmoid, PacketOf<T>>;
-  using Tanh = PlainActivation<LstmFunction::tanh, PacketOf<T>>;
+  using Gate = PlainActivation<fast ? LstmFunction::fast_sigmoid : LstmFunction::sigmoid, PacketOf<T>>;
+  using Tanh = PlainActivation<fast ? LstmFunction::fast_tanh : LstmFunction::tanh, PacketOf<T>>;
 
   static constexpr bool has_peepholes() { return false; }
   static constexpr bool coupled() { return false; }

@@ -46,15 +46,40 @@ EIGEN_ALWAYS_INLINE FreshCell<V> fresh_cell_of(const Cell& cell, const T* gates,
 
 // ---- the plain cell
 
+template <class T, bool fast, bool Keep>
+EIGEN_ALWAYS_INLINE void plain_vector_forward(T* gates, const T* c_prev, T* c, T* h, T* y, Index units) {
+  using P = PacketOf<T>;
+  const PlainCell<T, fast> plain;
+  const auto cell = fresh_cell_of(plain, gates, load_value<P>(c_prev));
+  const P output = fresh_output(plain, cell.o, cell.c).value;
+  if (Keep) store_gates(gates, cell);
+  ei::pstoreu(c, cell.c.value);
+  store_some(h, output, units);
+  if (y != nullptr) store_some(y, output, units);
+}
+
+template <bool fast, class T>
+EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, Index block, T* gates) {
+  const Index unit = block * lanes_of<T>;
+  T* const y = s.y != nullptr ? s.y[row] + unit : nullptr;
+  const Index units = s.hidden - unit;
+  const T* const c_prev = s.c_prev[row] + unit;
+  if (s.keep_gates) {
+    plain_vector_forward<T, fast, true>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+  } else {
+    plain_vector_forward<T, fast, false>(gates, c_prev, s.c[row] + unit, s.h[row] + unit, y, units);
+  }
+}
+
 /// The plain cells of `rows` x `blocks`, in two passes: h waits for the tanh of c, which waits for the gates, and a
 /// processor sees only one or two cells ahead. In a pass of its own, neither waits for the other of the same cell.
 /// `gates` then holds all activations, or only o.
-template <class T, bool Keep>
-EIGEN_ALWAYS_INLINE void plain_cells_forward(const StepForward<T>& s, Index row, Index rows, Index block, Index blocks,
-                                             T* const* gates) {
+template <bool fast, bool Keep, class T>
+EIGEN_ALWAYS_INLINE void plain_cells_in_passes(const StepForward<T>& s, Index row, Index rows, Index block,
+                                               Index blocks, T* const* gates) {
   using P = PacketOf<T>;
   constexpr Index lanes = lanes_of<T>;
-  const PlainCell<T> plain;
+  const PlainCell<T, fast> plain;
   for (Index r = 0; r < rows; ++r) {
     const T* const c_prev = s.c_prev[row + r] + block * lanes;
     T* const c = s.c[row + r] + block * lanes;
@@ -77,6 +102,18 @@ EIGEN_ALWAYS_INLINE void plain_cells_forward(const StepForward<T>& s, Index row,
       store_some(s.h[row + r] + unit, h, s.hidden - unit);
       if (s.y != nullptr) store_some(s.y[row + r] + unit, h, s.hidden - unit);
     }
+  }
+}
+
+template <bool fast, class T>
+EIGEN_ALWAYS_INLINE void plain_cells_forward(const StepForward<T>& s, Index row, Index rows, Index block, Index blocks,
+                                             T* const* gates) {
+  if (rows * blocks == 1) {
+    plain_cell_forward<fast>(s, row, block, gates[0]);
+  } else if (s.keep_gates) {
+    plain_cells_in_passes<fast, true>(s, row, rows, block, blocks, gates);
+  } else {
+    plain_cells_in_passes<fast, false>(s, row, rows, block, blocks, gates);
   }
 }
 
@@ -131,6 +168,14 @@ EIGEN_ALWAYS_INLINE void put_state(const StepForward<T>& s, const ValueCell<T>& 
   if (s.h_masked != nullptr) {
     store_some(s.h_masked[row] + unit, ei::pmul(h, ei::ploadu<P>(s.h_factor[row] + unit)), units);
   }
+}
+
+/// Whether a step has nothing but the cheaper activations to distinguish it from a plain one.
+template <class T>
+bool only_fast(const StepForward<T>& s) {
+  const kernels::CellExtras<T>& extras = s.extras;
+  return extras.options->only_fast() && extras.peephole == nullptr && extras.h_masks == nullptr &&
+         extras.c_masks == nullptr && s.h_masked == nullptr;
 }
 
 /// One vector of hidden units of row `row`; `gates` holds the pre-activations i, f, g, o.
@@ -233,11 +278,11 @@ template <class T>
 LSTMCORE_NO_CLONE EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, Index row, Index rows, Index block,
                                                        Index blocks, T* const* gates) {
   if (s.extras.options == nullptr) {
-    if (s.keep_gates) {
-      plain_cells_forward<T, true>(s, row, rows, block, blocks, gates);
-    } else {
-      plain_cells_forward<T, false>(s, row, rows, block, blocks, gates);
-    }
+    plain_cells_forward<false>(s, row, rows, block, blocks, gates);
+    return;
+  }
+  if (only_fast(s)) {
+    plain_cells_forward<true>(s, row, rows, block, blocks, gates);
     return;
   }
   for (Index r = 0; r < rows; ++r) {

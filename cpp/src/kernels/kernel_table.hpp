@@ -100,6 +100,12 @@ struct CellOptions {
   bool coupled = false;
   T gate_clip = 0, cell_clip = 0;  // 0: none
   T zoneout_h = 0, zoneout_c = 0;  // at inference
+
+  /// Whether the cheaper activations are the only option: such a cell has code of its own, like a plain one.
+  bool only_fast() const {
+    return gate == LstmFunction::fast_sigmoid && cell == LstmFunction::fast_tanh && output == LstmFunction::fast_tanh &&
+           !coupled && gate_clip == 0 && cell_clip == 0 && zoneout_h == 0 && zoneout_c == 0;
+  }
 };
 
 /// Numbers that the tape stores for a row's norms: mean and 1 / sqrt(variance + epsilon) of W x, of U h', and of c.

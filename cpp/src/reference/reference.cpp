@@ -44,6 +44,19 @@ bool is_reset(const LstmSequence<T>& sequence, Index n, Index t) {
 // ---- activations
 // -----------------------------------------------------------------------------------------------------
 
+// The cheaper tanh. Its coefficients define it, so that they are the same as in the kernels.
+template <class T>
+T fast_tanh(T x) {
+  const T bounded = std::min(std::max(x, T(-6.1)), T(6.1)), z = bounded * bounded;
+  const T p = T(0.9999540214298578) + z * (T(0.11352077489227884) + z * T(0.001437330937520413));
+  const T q = 1 + z * (T(0.4467145159758759) + z * (T(0.01713556587772853) + z * T(5.1602638939356574e-05)));
+  return bounded * p / q;
+}
+template <class T>
+T fast_sigmoid(T x) {
+  return T(0.5) + T(0.5) * fast_tanh(x / 2);
+}
+
 template <class T>
 T activate(const LstmActivation& activation, T x) {
   const T alpha = static_cast<T>(activation.alpha), beta = static_cast<T>(activation.beta);
@@ -70,6 +83,10 @@ T activate(const LstmActivation& activation, T x) {
       return alpha * std::tanh(beta * x);
     case LstmFunction::thresholded_relu:
       return x > alpha ? x : T(0);
+    case LstmFunction::fast_sigmoid:
+      return fast_sigmoid(x);
+    case LstmFunction::fast_tanh:
+      return fast_tanh(x);
     case LstmFunction::linear:
       return x;
   }
@@ -102,6 +119,10 @@ T slope(const LstmActivation& activation, T x) {
       return alpha * beta * (1 - std::tanh(beta * x) * std::tanh(beta * x));
     case LstmFunction::thresholded_relu:
       return x > alpha ? T(1) : T(0);
+    case LstmFunction::fast_sigmoid:  // of the functions that these approximate, from the value, by definition
+      return fast_sigmoid(x) * (1 - fast_sigmoid(x));
+    case LstmFunction::fast_tanh:
+      return 1 - fast_tanh(x) * fast_tanh(x);
     case LstmFunction::linear:
       return T(1);
   }

@@ -18,6 +18,7 @@ __all__ = [
     "ACTIVATIONS",
     "DEFAULT_ACTIVATIONS",
     "DIRECTIONS",
+    "check_activations",
     "check_options",
     "check_weights",
     "from_onnx",
@@ -39,6 +40,8 @@ ACTIVATIONS: dict[CellActivation, str] = {
     "thresholded_relu": "ThresholdedRelu",
 }
 """ONNX's names of activations; ``linear`` has none and is written as Affine with 1 and 0."""
+
+_EXACT: dict[CellActivation, CellActivation] = {"fast_sigmoid": "sigmoid", "fast_tanh": "tanh"}
 
 TAKES_ALPHA = ("leaky_relu", "elu", "thresholded_relu", "hard_sigmoid", "affine", "scaled_tanh")
 TAKES_BETA = ("hard_sigmoid", "affine", "scaled_tanh")
@@ -271,12 +274,24 @@ def to_onnx(weights: Mapping[str, Any], config: LSTMConfig, layer: int = 0) -> d
 
 def check_options(config: LSTMConfig) -> None:
     """Raise ValueError if ONNX's LSTM operator lacks an option; the error names it."""
+    check_activations(config)
     for option in OPTIONS:
         value = getattr(config, option.name)
         if option.onnx is None and value != option.default:
             raise ValueError(f"{option.name}: ONNX's LSTM operator has no such option, got {value}")
     if config.coupled_gates:
         _check_coupled(config.gate_activation, "coupled_gates", "gate_activation")
+
+
+def check_activations(config: LSTMConfig) -> None:
+    """Raise ValueError if ONNX lacks an activation: the cheaper approximations."""
+    for role in _ROLES:
+        name = getattr(config, role).name
+        if name in _EXACT:
+            raise ValueError(
+                f"{role}: ONNX has no {name}; to export the function that it approximates, give "
+                f"the weights to a layer with {_EXACT[name]!r}"
+            )
 
 
 def check_weights(weights: Mapping[str, Any], config: LSTMConfig) -> "np.dtype[Any]":

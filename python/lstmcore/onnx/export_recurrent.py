@@ -6,7 +6,7 @@ import numpy as np
 
 from lstmcore._typing import Array
 from lstmcore.config import LSTMConfig
-from lstmcore.convert.onnx import DEFAULT_ACTIVATIONS, check_options, to_onnx
+from lstmcore.convert.onnx import DEFAULT_ACTIVATIONS, check_activations, check_options, to_onnx
 from lstmcore.layers import Bidirectional
 from lstmcore.layers.recurrent import Recurrent
 from lstmcore.onnx.export_graph import Flow, Graph, Lengths
@@ -29,6 +29,7 @@ def add_recurrent(graph: Graph, layer: Recurrent, flow: Flow, key: str | None) -
     """Add an LSTM, RNN or Bidirectional layer; see `add_layer`."""
     config = layer.config
     assert config is not None
+    check_activations(config)
     own = layer.weights
     weights = {name: own[layer._stored_name(name)] for name in config.parameter_shapes()}
     x, lengths, every = graph.arranged(flow, "TNC"), flow.lengths, layer.return_sequences

@@ -76,6 +76,29 @@ void check_stream_is_forward() {
   }
 }
 
+// One row has tiles of its own; two rows take those of a batch. H runs over the numbers of blocks that are divided
+// differently, with weights that the first-level cache holds and with larger ones, and the order of the blocks turns.
+template <class T>
+void check_one_row_is_a_row_of_two() {
+  const Index V = lstmcore::active_kernels<T>().lanes;
+  for (const Index C : {1, 70}) {
+    for (Index blocks = 1; blocks <= 13; ++blocks) {
+      const Index H = blocks * V - (blocks % 3 == 0 ? V / 2 : 0);
+      const check::Context context("C " + std::to_string(C) + ", H " + std::to_string(H));
+      const Problem<T> p = make_problem<T>({"", lstm_config(C, H), 1, 1});
+      const Lstm<T> lstm(p.config, p.weights());
+      LstmStream<T> one(lstm), two(lstm, 2);
+      std::vector<T> both = p.x, single(static_cast<std::size_t>(H)), pair(single.size() * 2);
+      both.insert(both.end(), p.x.begin(), p.x.end());
+      for (int t = 0; t < 4; ++t) {
+        one.step(p.x.data(), single.data());
+        two.step(both.data(), pair.data());
+        CHECK_SAME_BITS(single, std::vector<T>(pair.begin() + H, pair.end()));
+      }
+    }
+  }
+}
+
 // All steps of `p`, from the stream's current state.
 template <class T>
 std::vector<T> steps(LstmStream<T>& stream, const Problem<T>& p) {
@@ -168,6 +191,10 @@ void check_refusals() {
 TEST("the same bits as the whole-sequence call") {
   check_stream_is_forward<float>();
   check_stream_is_forward<double>();
+}
+TEST("one row has the bits of a row of two") {
+  check_one_row_is_a_row_of_two<float>();
+  check_one_row_is_a_row_of_two<double>();
 }
 TEST("reset, of all rows or one") {
   check_reset<float>();

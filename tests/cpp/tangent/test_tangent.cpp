@@ -75,6 +75,7 @@ Result<double> differences(const Problem<double>& p, const Problem<double>& dire
 }
 
 double tolerance_of_differences(const lstmcore::LstmConfig& config) {
+  if (has_fast_activations(config)) return 2e-4 * growth(config);
   return (has_bends(config) ? 2e-9 : 1e-10) * growth(config);
 }
 

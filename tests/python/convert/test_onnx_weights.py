@@ -309,6 +309,8 @@ def test_bad_weights():
         {"zoneout_c": 0.1},
         {"proj_size": 2},
         {"layer_norm": True},
+        {"cell_activation": "fast_tanh"},
+        {"gate_activation": "fast_sigmoid", "coupled_gates": True},
         {"coupled_gates": True, "gate_activation": "tanh"},
         {"coupled_gates": True, "gate_activation": Activation("hard_sigmoid", 0.2, 0.4)},
     ],

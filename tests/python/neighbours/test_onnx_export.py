@@ -743,6 +743,11 @@ def test_refused():
         export(build([layers.Residual(LSTM(3, return_sequences=True, zoneout_h=0.1))], (None, 3)))
     with pytest.raises(ValueError, match=r"^layer 'lstm': coupled_gates: ONNX"):
         export(build([LSTM(3, coupled_gates=True, recurrent_activation="softsign")], (None, 3)))
+    for way in ("auto", "scan", "lstm"):
+        with pytest.raises(
+            ValueError, match=r"^layer 'lstm': cell_activation: ONNX has no fast_tanh"
+        ):
+            export(build([LSTM(3, activation="fast_tanh")], (None, 3)), recurrent=way)
 
 
 def test_too_large(monkeypatch):

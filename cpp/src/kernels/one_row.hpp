@@ -1,0 +1,129 @@
+// The step of one row, as in a stream. It reads every weight once, so that loads bound it: several blocks share each
+// load of h, which also gives enough independent sums to hide the latency of the multiply-add.
+#pragma once
+
+#include <utility>
+
+#include "cell_rows.hpp"
+#include "product.hpp"
+
+namespace lstmcore {
+namespace LSTMCORE_ISA {
+namespace {
+
+/// Calls f(0), ..., f(count - 1) with integral constants, so that arrays indexed by them stay in registers: GCC unrolls
+/// nested loops too late for that.
+template <class Function, int... index>
+EIGEN_ALWAYS_INLINE void each_of(std::integer_sequence<int, index...>, Function&& f) {
+  (f(std::integral_constant<int, index>()), ...);
+}
+template <int count, class Function>
+EIGEN_ALWAYS_INLINE void each(Function&& f) {
+  each_of(std::make_integer_sequence<int, count>(), f);
+}
+
+/// The pre-activations of `Blocks` blocks: one running sum per element.
+template <class T, int Blocks>
+struct RowSums {
+  using P = PacketOf<T>;
+  static constexpr int width = Blocks * static_cast<int>(panel_vectors);
+  static constexpr Index lanes = lanes_of<T>;
+  P sum[width];
+
+  EIGEN_ALWAYS_INLINE explicit RowSums(const T* start) {
+    each<width>([&](auto n) { sum[n] = ei::ploadu<P>(start + n * lanes); });
+  }
+  /// sum[strip][v] += a[k] * panels[strip][k][v], k in rising order. Nothing is prefetched, unlike in `Tile`: the
+  /// weights are in a cache since the last step, and prefetches compete with the loads.
+  EIGEN_ALWAYS_INLINE void add(const T* a, Index depth, const T* panels) {
+    const Index stride = depth * strip_width<T>;
+#if defined(__GNUC__)
+#pragma GCC unroll 2
+#endif
+    for (Index k = 0; k < depth; ++k) {
+      const P factor = ei::pset1<P>(a[k]);
+      each<width>([&](auto n) {
+        constexpr int strip = n / strip_vectors, v = n % strip_vectors;
+        sum[n] = ei::pmadd(factor, ei::ploadu<P>(panels + strip * stride + v * lanes), sum[n]);
+      });
+      panels += strip_width<T>;
+    }
+  }
+  EIGEN_ALWAYS_INLINE void store(T* to) const {
+    each<width>([&](auto n) { ei::pstoreu(to + n * lanes, sum[n]); });
+  }
+};
+
+/// `Blocks` blocks from `block`: products, then the cells, which are inlined so that the processor computes several at
+/// a time.
+template <class T, int Blocks>
+void one_row_tile(const StepForward<T>& s, Index block) {
+  constexpr Index full = panel_vectors * lanes_of<T>;
+  alignas(64) T scratch[Blocks * full];
+  T* const gates = s.gates != nullptr ? s.gates[0] + (block - s.block_begin) * full : scratch;
+  RowSums<T, Blocks> sums(s.x_depth > 0 ? s.bias + block * full : gates);
+  if (s.x_depth > 0) sums.add(s.x[0], s.x_depth, s.x_panels + block * s.x_depth * full);
+  sums.add(s.h_prev[0], s.h_depth, s.h_panels + block * s.h_depth * full);
+  sums.store(gates);
+  if (s.extras.options == nullptr) {
+    for (int b = 0; b < Blocks; ++b) plain_cell_forward<false>(s, 0, block + b, gates + b * full);
+  } else if (only_fast(s)) {
+    for (int b = 0; b < Blocks; ++b) plain_cell_forward<true>(s, 0, block + b, gates + b * full);
+  } else {
+    for (int b = 0; b < Blocks; ++b) varied_cell_forward(s, 0, block + b, gates + b * full);
+  }
+}
+
+/// Blocks that are computed together at most: their sums fit the registers.
+constexpr Index most_row_blocks = vector_registers == 32 ? 4 : 3;
+
+template <class T>
+void one_row_tile(const StepForward<T>& s, Index block, Index blocks) {
+  switch (blocks) {
+    case 1:
+      return one_row_tile<T, 1>(s, block);
+    case 2:
+      return one_row_tile<T, 2>(s, block);
+    case 3:
+      return one_row_tile<T, 3>(s, block);
+    default:
+      if constexpr (most_row_blocks == 4) return one_row_tile<T, 4>(s, block);
+  }
+}
+
+/// Where turning pays: the blocks in rising order, or in falling order if `s.backwards`. Small tiles let the
+/// first-level cache keep whole ones until the direction turns. Two blocks a tile, and one tile of three if their
+/// number is odd, are the fastest with 16 registers (H 40 to 96); one alone where the cache holds no two panels.
+template <class T>
+void turning_row_step(const StepForward<T>& s) {
+  constexpr Index cache = 28 << 10;  // of the first level: 32 KiB, less what else it holds
+  const Index panel = panel_vectors * lanes_of<T> * (s.x_depth + s.h_depth) * static_cast<Index>(sizeof(T));
+  const Index most = 2 * panel <= cache ? 2 : 1;
+  for (Index first = s.block_begin, end = s.block_end; first < end;) {
+    const Index left = end - first;
+    const Index size = most == 2 && left > 3 && left % 2 == 1 ? 3 : left < most ? left : most;
+    if (s.backwards) {
+      end -= size;
+      one_row_tile(s, end, size);
+    } else {
+      one_row_tile(s, first, size);
+      first += size;
+    }
+  }
+}
+
+/// Elsewhere: as many blocks at a time as the registers hold, and a single one only if the row has no other.
+template <class T>
+void one_row_step(const StepForward<T>& s) {
+  for (Index block = s.block_begin; block < s.block_end;) {
+    const Index left = s.block_end - block;
+    Index size = left < most_row_blocks ? left : most_row_blocks;
+    if (left > most_row_blocks && left < 2 * most_row_blocks) size = (left + 1) / 2;
+    one_row_tile(s, block, size);
+    block += size;
+  }
+}
+
+}  // namespace
+}  // namespace LSTMCORE_ISA
+}  // namespace lstmcore
