@@ -176,8 +176,9 @@ template <class Tiles>
 constexpr kernels::ProductUnit matrix_unit(const char* name) {
   const Index group = Tiles::integer ? 4 : 2;
   const double speed = Tiles::integer ? 28 : 14;
-  return {name,         group,     tile_side, tile_side, tile_side, 2 * tile_side, 0, speed, &matrix_product<Tiles>,
-          Tiles::begin, Tiles::end};
+  return {name,          group,     tile_side, tile_side, tile_side,
+          2 * tile_side, 0,         false,     speed,     &matrix_product<Tiles>,
+          Tiles::begin,  Tiles::end};
 }
 
 }  // namespace

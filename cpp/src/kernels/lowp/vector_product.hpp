@@ -18,8 +18,9 @@ using kernels::PackedGroup;
 /// Rows of a full tile, four vectors wide: as many sums as registers hold besides the operands.
 constexpr int lowp_tile_rows = vector_registers == 32 ? 6 : 3;
 
-/// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` is the instruction: types `Sum` and
-/// `Groups` (a vector of operands), and `integer`, whether sums are to be scaled.
+/// The running sums of `Rows` rows by `Panels` panels of `Vectors` vectors. `Dot` is the instruction: types `Sum`,
+/// `Groups` (a vector of operands) and `Left` (a group of the left factor, repeated), and `integer`: sums begin with
+/// `Dot::first` and are then scaled.
 template <class Dot, int Rows, int Vectors, int Panels>
 struct LowpTile {
   static constexpr int lanes = lanes_of<float>;
@@ -43,7 +44,7 @@ struct LowpTile {
         }
       }
       for (int r = 0; r < Rows; ++r) {
-        const typename Dot::Groups a = Dot::broadcast(left[r] + k);
+        const typename Dot::Left a = Dot::broadcast(left[r] + k);
         for (int v = 0; v < width; ++v) sum[r][v] = Dot::dot(sum[r][v], a, right[v]);
       }
       panel += Vectors * lanes;
@@ -58,7 +59,7 @@ struct LowpStart {
   const float* from[Rows];
   bool of_out;
 
-  EIGEN_ALWAYS_INLINE LowpStart(const LowpProduct& p, Index row, Index column, bool of_out) : of_out(of_out) {
+  EIGEN_ALWAYS_INLINE LowpStart(const LowpProduct& p, Index row, Index column, bool continues) : of_out(continues) {
     static constexpr float zeros[Width * lanes_of<float>] = {};
     for (int r = 0; r < Rows; ++r) {
       from[r] = of_out ? p.out[row + r] + column : p.bias != nullptr ? p.bias + column : zeros;
@@ -71,8 +72,8 @@ struct LowpStart {
   }
 };
 
-/// out = start + the tile's integer sums, scaled by row and column. `Whole`: all vectors are full. Unrolled, since
-/// otherwise the sums would be stored to be indexed, which took a sixth of a product of 128 features.
+/// out = start + the tile's integer sums, scaled by row and column. `Whole`: all vectors are full. Unrolled: if
+/// the sums are indexed by a loop, the compiler stores them first, and a product of 128 features takes a tenth longer.
 template <bool Whole, class Tile, int Rows>
 EIGEN_ALWAYS_INLINE void store_scaled(const LowpProduct& p, const LowpFactors& f, const Tile& tile, Index row,
                                       Index column, Index columns, const LowpStart<Rows, Tile::width>& start) {
@@ -122,9 +123,8 @@ void lowp_tile(const LowpProduct& p, Index row, Index panel, Index panel_columns
     for (int r = 0; r < Rows; ++r) left[r] = f.a + (row + r) * f.a_stride;
     const LowpStart<Rows, Tile::width> start(p, row, first, p.accumulate || index > 0);
     if constexpr (Dot::integer) {
-      unroll<Tile::width>([&](auto v) {
-        const auto sum = f.start != nullptr ? Dot::load_sum(f.start + first + v * lanes) : Dot::zero();
-        unroll<Rows>([&](auto r) { tile.sum[r][v] = sum; });
+      unroll<Rows>([&](auto r) {
+        unroll<Tile::width>([&](auto v) { tile.sum[r][v] = Dot::first(f, row + r, first + v * lanes); });
       });
     } else if (index == 0) {
       unroll<Rows>([&](auto r) { unroll<Tile::width>([&](auto v) { tile.sum[r][v] = start(r, v, count(v)); }); });
@@ -204,7 +204,8 @@ void lowp_product(const LowpProduct& p) {
 template <class Dot>
 constexpr kernels::ProductUnit vector_unit(const char* name, Index group, PackedGroup flip) {
   const double speed = static_cast<double>(group);
-  return {name, group, 1, 1, lanes_of<float>, lowp_tile_rows, flip, speed, &lowp_product<Dot>, nullptr, nullptr};
+  return {name,    group,  1, 1, lanes_of<float>, lowp_tile_rows, flip, Dot::row_start, speed, &lowp_product<Dot>,
+          nullptr, nullptr};
 }
 
 }  // namespace
