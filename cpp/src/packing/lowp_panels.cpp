@@ -81,9 +81,11 @@ void LowpRows::prepare(const Arithmetic& arithmetic, Index rows, Index depth) {
   const Index padded = rows + arithmetic.unit->row_multiple - 1;
   groups_.resize(static_cast<std::size_t>(padded * stride_));
   scale_.resize(static_cast<std::size_t>(padded));
+  start_.resize(static_cast<std::size_t>(padded));
   // Rows of padding do not change any result, but must be valid numbers.
   std::fill_n(groups_.data(), groups_.size(), PackedGroup{0});
   std::fill_n(scale_.data(), scale_.size(), 0.0f);
+  std::fill_n(start_.data(), start_.size(), 0);
   unsplit_.assign(static_cast<std::size_t>(rows), 0);
 }
 
@@ -91,7 +93,9 @@ void LowpRows::set(Index row, const float* from) noexcept {
   PackedGroup* const to = groups_.data() + row * stride_;
   bool exact = true;
   if (arithmetic_.quantized()) {
-    const float scale = lowp_kernels().quantize_row(from, depth_, row_groups_, arithmetic_.unit->flip, to);
+    const kernels::ProductUnit& unit = *arithmetic_.unit;
+    std::int32_t* const start = unit.row_start ? start_.data() + row : nullptr;
+    const float scale = lowp_kernels().quantize_row(from, depth_, row_groups_, unit.flip, to, start);
     exact = scale >= 0;
     scale_.data()[row] = exact ? scale : 0.0f;
   } else {

@@ -72,6 +72,7 @@ class LowpRows {
     factors.a = groups_.data() + first_row * stride_;
     factors.a_stride = stride_;
     factors.a_scale = scale_.data() + first_row;
+    factors.a_start = start_.data() + first_row;
   }
 
  private:
@@ -79,6 +80,7 @@ class LowpRows {
   Index depth_ = 0, row_groups_ = 0, stride_ = 0;
   Buffer<PackedGroup> groups_;
   Buffer<float> scale_;
+  Buffer<std::int32_t> start_;
   std::vector<char> unsplit_;
 };
 

@@ -27,6 +27,11 @@ namespace avx512_vnni {
 const kernels::ProductUnit& product_unit();
 }
 #endif
+#ifdef LSTMCORE_AVX_VNNI
+namespace avx_vnni {
+const kernels::ProductUnit& product_unit();
+}
+#endif
 #ifdef LSTMCORE_AMX
 namespace amx {
 const kernels::ProductUnit& product_unit(bool of_int8);
@@ -41,7 +46,7 @@ constexpr std::array<const char*, 6> names{"fp32", "bf16x3", "bf16x2", "bf16", "
 /// batch, on which bits must not depend.
 constexpr kernels::Index least_hidden = 96;
 
-/// Units are used only with the widest instruction set, whose vectors they share.
+/// A unit is used only with the instruction set whose vectors it shares: all but one with the widest.
 bool widest() { return isa() == "avx512"; }
 
 #ifdef LSTMCORE_AMX
@@ -73,6 +78,10 @@ const kernels::ProductUnit& int8_unit() {
 #ifdef LSTMCORE_AVX512_VNNI
   static const bool found = widest() && all(cpuid(7).ecx, bit(11));
   if (found) return avx512_vnni::product_unit();
+#endif
+#ifdef LSTMCORE_AVX_VNNI
+  static const bool found_avx = isa() == "avx2" && all(cpuid(7, 1).eax, bit(4));
+  if (found_avx) return avx_vnni::product_unit();
 #endif
   return active_table().lowp.int8;
 }

@@ -344,7 +344,8 @@ TEST("quantized rows") {
         const std::vector<float> values = random_values<float>(depth, 3, size);
         const Index groups = (depth + 3) / 4 + 2;
         std::vector<PackedGroup> row(static_cast<std::size_t>(groups + 1), garbage), again = row;
-        const float scale = lowp().quantize_row(values.data(), depth, groups, flip, row.data());
+        std::int32_t start = -1, negative = 0;
+        const float scale = lowp().quantize_row(values.data(), depth, groups, flip, row.data(), &start);
         CHECK_EQUAL(row.back(), garbage);
         float largest = 0;
         for (const float value : values) largest = std::max(largest, std::fabs(value));
@@ -354,17 +355,63 @@ TEST("quantized rows") {
         for (Index k = 0; k < depth; ++k) {
           const int byte = byte_of(row.data(), k, flip);
           CHECK(byte >= -127);
+          negative += std::max(-byte, 0);
           // Half a step, and the rounding of the inverse and of the product: about 2^-24 of 127 steps.
           CHECK(std::fabs(static_cast<double>(byte) * scale - values[k]) <= (0.5 + 0x1p-15) * scale);
           rounded_values.push_back(static_cast<float>(byte) * scale);
           CHECK_EQUAL(static_cast<double>(rounded_values.back()), static_cast<double>(byte) * scale);
         }
+        CHECK_EQUAL(start, negative);
         for (Index k = depth; k < 4 * groups; ++k) CHECK_EQUAL(byte_of(row.data(), k, flip), 0);
-        CHECK_EQUAL(lowp().quantize_row(rounded_values.data(), depth, groups, flip, again.data()), scale);
+        CHECK_EQUAL(lowp().quantize_row(rounded_values.data(), depth, groups, flip, again.data(), nullptr), scale);
         CHECK_SAME_BITS(again, row);
       }
     }
   }
+}
+
+// Sums of two products that an instruction adds in 16 bits must fit: the largest numbers with all pairs of signs.
+TEST("products of the largest bytes are exact") {
+  const Arithmetic arithmetic = lstmcore::arithmetic_for(Precision::int8, 128);
+  const Index depth = 37, columns = 2 * lanes(), signs = 4;
+  const auto sign = [](Index which, Index k) { return (which >> (k % 2)) % 2 == 0 ? 1.0f : -1.0f; };
+  std::vector<float> b, panels(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, lanes())));
+  for (Index k = 0; k < depth; ++k) {
+    for (Index c = 0; c < columns; ++c) b.push_back(sign(c % signs, k));
+  }
+  lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, lanes(), panels.data());
+  lstmcore::LowpPanels right;
+  right.prepare(arithmetic, depth, columns, lanes());
+  CHECK(right.fill(panels.data(), 0, right.panels()));
+  lstmcore::LowpRows left;
+  left.prepare(arithmetic, signs, depth);
+  std::vector<float> out(static_cast<std::size_t>(signs * columns)), expected;
+  std::vector<float*> out_rows;
+  const float scale =
+      lstmcore::active_table().lowp.quantize_row(b.data(), 1, 1, 0, std::vector<PackedGroup>(1).data(), nullptr);
+  for (Index row = 0; row < signs; ++row) {
+    std::vector<float> a;
+    for (Index k = 0; k < depth; ++k) a.push_back(sign(row, k));
+    left.set(row, a.data());
+    out_rows.push_back(out.data() + row * columns);
+    for (Index c = 0; c < columns; ++c) {
+      float sum = 0;
+      for (Index k = 0; k < depth; ++k) sum += 127.0f * 127.0f * a[static_cast<std::size_t>(k)] * sign(c % signs, k);
+      expected.push_back(sum * (scale * scale));
+    }
+  }
+  LowpProduct p{};
+  p.rows = signs;
+  p.columns = columns;
+  p.panel_width = right.panel_width();
+  p.terms = p.count = 1;
+  p.factors[0] = right.factors();
+  left.add_to(p.factors[0]);
+  p.out = out_rows.data();
+  p.panel_end = right.panels();
+  const lstmcore::UnitSession session(arithmetic);
+  arithmetic.unit->product(p);
+  CHECK_SAME_BITS(out, expected);
 }
 
 TEST("a row that cannot be quantized is reported") {
@@ -374,13 +421,13 @@ TEST("a row that cannot be quantized is reported") {
       std::vector<float> values = random_values<float>(7, 1);
       values[4] = value;
       std::vector<PackedGroup> row(3, garbage);
-      CHECK(lowp().quantize_row(values.data(), 7, 3, flip, row.data()) < 0);
+      CHECK(lowp().quantize_row(values.data(), 7, 3, flip, row.data(), nullptr) < 0);
       CHECK_SAME_BITS(row, std::vector<PackedGroup>(3, flip));
     }
     for (const float value : {0.0f, -0.0f, 1e-45f, 1e-38f, -1e-36f}) {  // the scale's inverse would be infinite
       const std::vector<float> values(7, value);
       std::vector<PackedGroup> row(3, garbage);
-      CHECK_EQUAL(lowp().quantize_row(values.data(), 7, 3, flip, row.data()), 0.0f);
+      CHECK_EQUAL(lowp().quantize_row(values.data(), 7, 3, flip, row.data(), nullptr), 0.0f);
       CHECK_SAME_BITS(row, std::vector<PackedGroup>(3, flip));
     }
   }
@@ -406,7 +453,7 @@ TEST("quantized panels") {
       std::vector<float> column;
       std::vector<PackedGroup> row(static_cast<std::size_t>(groups));
       for (Index k = 0; k < depth; ++k) column.push_back(matrix[k][first + c]);
-      expected_scale[c] = lowp().quantize_row(column.data(), depth, groups, 0, row.data());
+      expected_scale[c] = lowp().quantize_row(column.data(), depth, groups, 0, row.data(), nullptr);
       for (Index group = 0; group < groups; ++group) expected[group * width + c] = row[group];
       for (Index k = 0; k < depth && unsigned_left; ++k) expected_start[c] -= 128 * byte_of(row.data(), k);
     }

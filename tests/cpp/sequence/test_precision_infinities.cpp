@@ -29,7 +29,7 @@ Problem<float> float32_twin(const Problem<float>& p) {
     std::vector<lstmcore::kernels::PackedGroup> row(static_cast<std::size_t>(depth + 1));
     for (std::size_t first = 0; first < weights.size(); first += static_cast<std::size_t>(depth)) {
       const float scale =
-          lstmcore::active_table().lowp.quantize_row(weights.data() + first, depth, depth, 0, row.data());
+          lstmcore::active_table().lowp.quantize_row(weights.data() + first, depth, depth, 0, row.data(), nullptr);
       for (Index k = 0; k < depth; ++k) {
         const auto byte = static_cast<std::int8_t>(row[static_cast<std::size_t>(k / 4)] >> (8 * (k % 4)));
         weights[first + static_cast<std::size_t>(k)] = static_cast<float>(byte) * scale;

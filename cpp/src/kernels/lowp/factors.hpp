@@ -112,15 +112,28 @@ inline float scale_of(float largest) {
 /// With a smaller scale, 1 / scale would overflow; such rows and columns are stored as zeros.
 constexpr float least_scale = 1e-37f;
 
-/// value * inverse, rounded to the nearest integer, as a byte.
-inline PackedGroup quantized(float value, float inverse) {
+/// value * inverse, rounded to the nearest integer; the magnitude of the product is at most 2^22.
+inline std::int32_t quantized(float value, float inverse) {
   // The addition rounds to nearest, ties to even: the sum's unit in the last place is one.
   constexpr float shift = 12582912.0f;  // 1.5 * 2^23
-  return bits_of(value * inverse + shift) & 0xFFu;
+  return static_cast<std::int32_t>(bits_of(value * inverse + shift) - bits_of(shift));
 }
 
-/// No number becomes -128, so that the dot products of `int8_dot.hpp` can change the sign of any.
-inline float quantize_row(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to) {
+/// Bytes of `from`, and, if `Summed`, the sum of the magnitudes of the negative ones.
+template <bool Summed>
+std::int32_t quantize_bytes(const float* from, Index depth, float inverse, std::uint8_t flip, std::uint8_t* to) {
+  std::int32_t negative = 0;
+  for (Index k = 0; k < depth; ++k) {
+    const std::int32_t number = quantized(from[k], inverse);
+    to[k] = static_cast<std::uint8_t>(static_cast<std::uint8_t>(number) ^ flip);
+    if (Summed) negative -= number < 0 ? number : 0;
+  }
+  return negative;
+}
+
+/// No number becomes -128, so that the dot products of `int8_dot.hpp` fit 16 bits.
+inline float quantize_row(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to,
+                          std::int32_t* start) {
   PackedGroup largest = 0;
   for (Index k = 0; k < depth; ++k) {
     const PackedGroup magnitude = bits_of(from[k]) & 0x7FFFFFFFu;
@@ -132,11 +145,13 @@ inline float quantize_row(const float* from, Index depth, Index groups, PackedGr
   const float scale = finite ? scale_of(float_of(largest)) : 0.0f;
   const bool tiny = scale < least_scale;
   const float inverse = tiny ? 0.0f : 1.0f / scale;
-  if (finite) {
-    for (Index k = 0; k < depth; ++k) bytes[k] = static_cast<std::uint8_t>(quantized(from[k], inverse) ^ flip_byte);
+  const Index count = finite ? depth : 0;
+  if (start != nullptr) {
+    *start = quantize_bytes<true>(from, count, inverse, flip_byte, bytes);
+  } else {
+    quantize_bytes<false>(from, count, inverse, flip_byte, bytes);
   }
-  const Index begin = finite ? depth : 0;
-  std::memset(bytes + begin, flip_byte, static_cast<std::size_t>(4 * groups - begin));
+  std::memset(bytes + count, flip_byte, static_cast<std::size_t>(4 * groups - count));
   return !finite ? -1.0f : tiny ? 0.0f : scale;
 }
 
@@ -162,9 +177,9 @@ inline bool quantize_panel(const float* const* rows, Index depth, Index first, I
     const float inverse = 1.0f / column_scale;
     std::int32_t sum = 0;
     for (Index k = 0; k < depth; ++k) {
-      const PackedGroup byte = quantized(rows[k][first + column], inverse);
-      sum += static_cast<std::int8_t>(byte);
-      to[k / 4 * width + column] |= byte << (8 * (k % 4));
+      const std::int32_t number = quantized(rows[k][first + column], inverse);
+      sum += number;
+      to[k / 4 * width + column] |= (static_cast<PackedGroup>(number) & 0xFFu) << (8 * (k % 4));
     }
     scale[column] = column_scale;
     if (unsigned_left) start[column] = -128 * sum;

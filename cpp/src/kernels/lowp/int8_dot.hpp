@@ -9,18 +9,19 @@ namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
+// Instructions multiply unsigned by signed bytes, so a b is computed as |a| times b with a's sign. The sum of two such
+// products fits 16 bits, since neither factor is ever -128.
+
 #if defined(EIGEN_VECTORIZE_AVX512)
-/// The instruction multiplies unsigned by signed bytes, so a b is computed as |a| (sign(a) b). The sum of two such
-/// products fits 16 bits, since neither factor is ever -128.
 struct Int8Dot {
   using Sum = __m512i;
   using Groups = __m512i;
-  static constexpr bool integer = true;
-  static Sum zero() { return _mm512_setzero_si512(); }
-  static Sum load_sum(const std::int32_t* from) { return _mm512_loadu_si512(from); }
+  using Left = __m512i;
+  static constexpr bool integer = true, row_start = false;
+  static Sum first(const LowpFactors&, Index, Index) { return _mm512_setzero_si512(); }
   static Groups load(const PackedGroup* from) { return _mm512_loadu_si512(from); }
-  static Groups broadcast(const PackedGroup* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
-  static Sum dot(Sum sum, Groups a, Groups b) {
+  static Left broadcast(const PackedGroup* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
+  static Sum dot(Sum sum, Left a, Groups b) {
     const Groups signed_b = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), _mm512_setzero_si512(), b);
     const Groups pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(a), signed_b);
     return ei::padd(ei::Packet16i(sum), ei::Packet16i(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
@@ -28,18 +29,37 @@ struct Int8Dot {
   static PacketOf<float> to_float(Sum sum) { return _mm512_cvtepi32_ps(sum); }
 };
 #elif defined(EIGEN_VECTORIZE_AVX2)
-/// As above.
+/// For negative a, -b is ~b + 1: an exclusive or, which every vector port of a processor computes, while the
+/// instruction that changes signs competes with the multiplications for theirs. What the 1 contributes, the sum of all
+/// these |a|, is the first value of the row's sums. ~b may be -128: two products with |a| up to 127 still fit.
 struct Int8Dot {
   using Sum = __m256i;
-  using Groups = __m256i;
-  static constexpr bool integer = true;
-  static Sum zero() { return _mm256_setzero_si256(); }
-  static Sum load_sum(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static Groups load(const PackedGroup* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static Groups broadcast(const PackedGroup* from) { return _mm256_set1_epi32(static_cast<int>(*from)); }
-  static Sum dot(Sum sum, Groups a, Groups b) {
-    const Groups pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
-    return ei::padd(ei::Packet8i(sum), ei::Packet8i(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+  using Groups = const __m256i*;
+  /// A group, repeated: magnitudes, and all ones where a number is negative.
+  struct Left {
+    __m256i magnitude, negative;
+  };
+  static constexpr bool integer = true, row_start = true;
+  static Sum first(const LowpFactors& f, Index row, Index) { return _mm256_set1_epi32(f.a_start[row]); }
+  static Groups load(const PackedGroup* from) { return reinterpret_cast<Groups>(from); }
+  static Left broadcast(const PackedGroup* from) {
+    const __m256i a = _mm256_set1_epi32(static_cast<int>(*from)), magnitude = _mm256_abs_epi8(a);
+    return {magnitude, _mm256_cmpgt_epi8(magnitude, a)};
+  }
+  static Sum dot(Sum sum, const Left& a, Groups b) {
+    const __m256i ones = _mm256_set1_epi16(1);
+#if defined(__GNUC__)
+    // Assembler, because GCC 12 reorders the instructions of a tile until sums have no register left. With twelve sums,
+    // these operands take exactly sixteen.
+    __m256i pairs;
+    __asm__("vpxor %3, %2, %1\n\tvpmaddubsw %1, %4, %1\n\tvpmaddwd %5, %1, %1\n\tvpaddd %1, %0, %0"
+            : "+x"(sum), "=&x"(pairs)
+            : "x"(a.negative), "m"(*b), "x"(a.magnitude), "x"(ones));
+    return sum;
+#else
+    const __m256i pairs = _mm256_maddubs_epi16(a.magnitude, _mm256_xor_si256(a.negative, _mm256_loadu_si256(b)));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+#endif
   }
   static PacketOf<float> to_float(Sum sum) { return _mm256_cvtepi32_ps(sum); }
 };
@@ -53,13 +73,9 @@ struct Int8Dot {
   struct Groups {
     std::int8_t byte[4 * lanes];
   };
-  static constexpr bool integer = true;
-  static Sum zero() { return Sum{}; }
-  static Sum load_sum(const std::int32_t* from) {
-    Sum sum;
-    std::memcpy(&sum, from, sizeof sum);
-    return sum;
-  }
+  using Left = Groups;
+  static constexpr bool integer = true, row_start = false;
+  static Sum first(const LowpFactors&, Index, Index) { return Sum{}; }
   static Groups load(const PackedGroup* from) {
     Groups loaded;
     std::memcpy(&loaded, from, sizeof loaded);

@@ -5,9 +5,9 @@
 
 #include <cstddef>
 #include <cstring>
-#include <utility>
 
 #include "table.hpp"
+#include "unroll.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
@@ -20,15 +20,6 @@ using kernels::PackedGroup;
 using kernels::TermPair;
 
 constexpr Index tile_side = 16;  // rows of a tile, and groups or sums of a row
-
-template <class Body, int... I>
-inline void unroll(std::integer_sequence<int, I...>, Body&& body) {
-  (body(std::integral_constant<int, I>{}), ...);
-}
-template <int count, class Body>
-inline void unroll(Body&& body) {
-  unroll(std::make_integer_sequence<int, count>{}, static_cast<Body&&>(body));
-}
 
 /// The micro-kernel: `RowTiles` by `ColumnTiles` tiles of sums in the first four registers. Of the other four, with two
 /// rows of tiles two hold tiles of the left factor and two of the right one; with one row, one and three, and tiles of
@@ -185,8 +176,9 @@ template <class Tiles>
 constexpr kernels::ProductUnit matrix_unit(const char* name) {
   const Index group = Tiles::integer ? 4 : 2;
   const double speed = Tiles::integer ? 28 : 14;
-  return {name,         group,     tile_side, tile_side, tile_side, 2 * tile_side, 0, speed, &matrix_product<Tiles>,
-          Tiles::begin, Tiles::end};
+  return {name,          group,     tile_side, tile_side, tile_side,
+          2 * tile_side, 0,         false,     speed,     &matrix_product<Tiles>,
+          Tiles::begin,  Tiles::end};
 }
 
 }  // namespace

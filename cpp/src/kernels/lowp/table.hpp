@@ -33,9 +33,10 @@ struct LowpFactors {
   Index a_stride;
   const PackedGroup* panels;  // [panel][term][groups][panel's columns]
   // int8 only: the factors of a sum, and its first value.
-  const float* a_scale;       // by row
-  const float* scale;         // by column
-  const std::int32_t* start;  // by column, or null
+  const float* a_scale;         // by row
+  const float* scale;           // by column
+  const std::int32_t* start;    // by column, or null
+  const std::int32_t* a_start;  // by row, for units with `row_start`: the first value instead
 };
 
 /// Groups (two bfloat16 each) after which a matrix unit's sums of several terms begin again; the partial sums are then
@@ -68,6 +69,7 @@ struct ProductUnit {
   Index column_multiple;  // the width of the last panel is a multiple of this
   Index tile_rows;        // rows of a full tile
   PackedGroup flip;       // groups of the left factor are xored with this: the unit wants unsigned numbers there
+  bool row_start;         // sums begin with the sum of the magnitudes of the left row's negative numbers
   double speed;           // about: products in the time of one multiply-add of floats
   void (*product)(const LowpProduct&);
   void (*begin)();  // called by each thread before its products, and `end` after them; or null
@@ -84,9 +86,11 @@ struct LowpKernels {
   bool (*split_panel)(const float* const* rows, Index depth, Index first, Index real, Index width, int terms,
                       Index groups, PackedGroup* to);
   /// The same in int8. A row: returns its scale, or a negative number if it cannot be quantized, under the same
-  /// conditions. A panel: returns false if a value is not finite; with `unsigned_left`, `start` subtracts from a
-  /// column's sums what the 128 added to each number of the left factor contributes.
-  float (*quantize_row)(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to);
+  /// conditions; stores the sum of the magnitudes of its negative numbers in `start`, unless null. A panel: returns
+  /// false if a value is not finite; with `unsigned_left`, `start` subtracts from a column's sums what the 128 added to
+  /// each number of the left factor contributes.
+  float (*quantize_row)(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to,
+                        std::int32_t* start);
   bool (*quantize_panel)(const float* const* rows, Index depth, Index first, Index real, Index width, Index groups,
                          bool unsigned_left, PackedGroup* to, float* scale, std::int32_t* start);
   /// out[column] += sum over k of a[k] times the float that the panel's int8 number stands for: the product of a row

@@ -8,10 +8,11 @@ namespace {
 struct Bf16Dot {
   using Sum = __m512;
   using Groups = __m512bh;
-  static constexpr bool integer = false;
+  using Left = Groups;
+  static constexpr bool integer = false, row_start = false;
   static Groups load(const PackedGroup* from) { return reinterpret_cast<Groups>(_mm512_loadu_si512(from)); }
-  static Groups broadcast(const PackedGroup* from) {
-    return reinterpret_cast<Groups>(_mm512_set1_epi32(static_cast<int>(*from)));
+  static Left broadcast(const PackedGroup* from) {
+    return reinterpret_cast<Left>(_mm512_set1_epi32(static_cast<int>(*from)));
   }
   static Sum dot(Sum sum, Groups a, Groups b) { return _mm512_dpbf16_ps(sum, a, b); }
 };

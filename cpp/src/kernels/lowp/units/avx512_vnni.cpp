@@ -7,6 +7,9 @@ namespace LSTMCORE_ISA {
 namespace {
 
 struct VnniDot : Int8Dot {
+  using Left = Groups;
+  static Sum first(const LowpFactors& f, Index, Index column) { return _mm512_loadu_si512(f.start + column); }
+  static Left broadcast(const PackedGroup* from) { return _mm512_set1_epi32(static_cast<int>(*from)); }
   static Sum dot(Sum sum, Groups a, Groups b) {
 #if defined(__GNUC__)
     // Assembler, because GCC 12 copies every sum at every step of the intrinsic.
