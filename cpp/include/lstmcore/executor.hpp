@@ -30,7 +30,8 @@ class Executor {
   virtual int concurrency() const = 0;
 
   /// Calls task(index) exactly once for each index from 0 to count - 1, on any threads, and returns after all of these
-  /// calls have returned. One of the calls should be made on the caller's thread. `count` may exceed `concurrency`;
+  /// calls have returned. One of the calls should be made on the caller's thread. If threads of the pool themselves
+  /// call the engine, `run` must not wait idly for tasks that only they could begin. `count` may exceed `concurrency`;
   /// then tasks do not wait for each other. May throw only while no task is running or will run.
   virtual void run(int count, const Task& task) = 0;
 };

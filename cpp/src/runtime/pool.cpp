@@ -52,8 +52,9 @@ class alignas(64) Worker {
     team_ = &team;
     index_ = index;
     const std::uint32_t ticket = finished_.value();
+    const bool wake = was_asleep_;  // once the offer is made, the thread may finish and be another's
     state_.store(offer_of(ticket), std::memory_order_release);
-    if (was_asleep_) wake_all(state_);
+    if (wake) wake_all(state_);
     return ticket;
   }
   /// True if the thread has not begun the task, and now never will.
@@ -115,6 +116,17 @@ class alignas(64) Worker {
   std::thread thread_;
 };
 
+/// A thread; null if the system has none to give.
+std::unique_ptr<Worker> started_worker() {
+  try {
+    auto worker = std::make_unique<Worker>();
+    worker->start();
+    return worker;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
 struct Member {
   Worker* worker;
   std::uint32_t ticket;
@@ -162,15 +174,11 @@ class Pool {
   void grow(int wanted) {
     wanted = std::min(wanted, policy::most_threads - 1);
     if (size_.load(std::memory_order_relaxed) >= wanted || growing_.exchange(true, std::memory_order_acquire)) return;
-    try {
-      for (int size = size_.load(std::memory_order_relaxed); size < wanted; ++size) {
-        auto worker = std::make_unique<Worker>();
-        worker->start();
-        workers_[static_cast<std::size_t>(size)] = std::move(worker);
-        size_.store(size + 1, std::memory_order_release);
-      }
-    } catch (const std::exception&) {
-      // The team is as large as it can be.
+    for (int size = size_.load(std::memory_order_relaxed); size < wanted; ++size) {
+      std::unique_ptr<Worker> worker = started_worker();
+      if (worker == nullptr) break;
+      workers_[static_cast<std::size_t>(size)] = std::move(worker);
+      size_.store(size + 1, std::memory_order_release);
     }
     growing_.store(false, std::memory_order_release);
   }

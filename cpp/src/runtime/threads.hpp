@@ -65,6 +65,22 @@ void parallel(int threads, Body&& body) {
   error.rethrow();
 }
 
+/// Calls body(task, thread) for 0 .. tasks - 1, which do not wait for each other. Thread i of a team takes task i
+/// first; any further task goes to the next thread that is free. `body` must not throw.
+template <class Body>
+void parallel_tasks(int threads, std::int64_t tasks, Body&& body) {
+  if (threads == 1) {
+    for (std::int64_t task = 0; task < tasks; ++task) body(task, 0);
+    return;
+  }
+  std::atomic<std::int64_t> next{threads};
+  auto task_of_thread = [&](int thread) {
+    if (thread < tasks) body(std::int64_t{thread}, thread);
+    for (std::int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) body(task, thread);
+  };
+  run_team(threads, false, task_of_thread);
+}
+
 /// Where the threads of a team wait for each other. It spins first, because the work between two meetings lasts
 /// microseconds, and then sleeps, so that a thread which the system does not run finds a free processor.
 class Barrier {
