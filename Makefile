@@ -84,7 +84,7 @@ test-cpp: $(STAMPS)/build-tools
 	cmake --build build/cpp
 	$(CTEST) build/cpp
 
-# The engine without OpenMP: everything runs on the caller's thread.
+# The engine on its own pool of threads, whatever the process has.
 test-serial: $(STAMPS)/build-tools
 	$(CONFIGURE) -B build/serial -DLSTMCORE_OPENMP=OFF
 	cmake --build build/serial
@@ -120,8 +120,8 @@ docs: $(STAMPS)/docs
 
 # ---- checks -----------------------------------------------------------------------------------------------------------
 
-# clang-tidy reads the compile commands of a build without OpenMP, whose header only the compiler itself has, and
-# without unity builds, so that every source is checked to include what it needs.
+# clang-tidy reads the compile commands of a build without unity, so that every source is checked to include what it
+# needs.
 lint: $(STAMPS)/dev
 	ruff check
 	ruff format --check
@@ -130,7 +130,7 @@ lint: $(STAMPS)/dev
 	MYPYPATH=python stubtest lstmcore._core --mypy-config-file pyproject.toml --allowlist tests/python/stubtest_allowlist.txt
 	@echo clang-format --dry-run --Werror
 	@clang-format --dry-run --Werror $(CXX_FILES)
-	$(CONFIGURE) -B build/tidy -DLSTMCORE_UNITY=OFF -DLSTMCORE_PYTHON=ON -DLSTMCORE_OPENMP=OFF -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+	$(CONFIGURE) -B build/tidy -DLSTMCORE_UNITY=OFF -DLSTMCORE_PYTHON=ON -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
 	@echo clang-tidy
 	@python -c 'import json; print("\0".join(sorted({c["file"] for c in json.load(open("build/tidy/compile_commands.json"))})), end="")' \
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy -p build/tidy --quiet
@@ -145,17 +145,13 @@ sanitize-address: $(STAMPS)/build-tools
 	cmake --build build/asan
 	ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(CTEST) build/asan
 
-# GCC's OpenMP runtime is not built for the thread sanitizer, which would report false races. The tests run on a small
-# replacement made of std::thread instead, so that the sanitizer watches the engine's own synchronization.
+# On the engine's own pool: GCC's OpenMP runtime is not built for the thread sanitizer, which would report false races.
 sanitize-thread: $(STAMPS)/build-tools
-	mkdir -p build/tsan
-	$(CXX) -std=c++17 -g -O1 -fsanitize=thread -c tests/sanitize/openmp.cpp -o build/tsan/openmp.o
-	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread $(LIGHT) -DCMAKE_EXE_LINKER_FLAGS='-fsanitize=thread $(CURDIR)/build/tsan/openmp.o'
+	$(CONFIGURE) -B build/tsan -DLSTMCORE_SANITIZE=thread -DLSTMCORE_OPENMP=OFF $(LIGHT)
 	cmake --build build/tsan
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) build/tsan
 
-# A wheel for other machines: auditwheel determines the oldest manylinux policy that this machine's libraries allow, and
-# copies OpenMP's runtime into the wheel, since machines without a compiler may not have it.
+# A wheel for other machines: auditwheel determines the oldest manylinux policy that this machine's libraries allow.
 wheel: $(STAMPS)/wheel-tools
 	rm -rf build/wheel dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .

@@ -7,6 +7,9 @@
 #include "arrays.hpp"
 #include "bind.hpp"
 
+/// By this symbol threadpoolctl tells the module from others of its name.
+extern "C" PYBIND11_EXPORT int lstmcore_is_here() { return 1; }
+
 namespace lstmcore::bindings {
 
 namespace {
@@ -41,7 +44,7 @@ void bind_cpu(py::module_& module) {
   module.def(
       "product_unit", [](const std::string& name) { return product_unit_name(precision_of(name, "precision")); },
       py::arg("precision"), "What computes products of this precision here.");
-  module.def("has_openmp", &has_openmp, "True if built with OpenMP.");
+  module.def("thread_provider", &thread_provider, "What runs the threads of a call.");
 }
 
 }  // namespace lstmcore::bindings

@@ -3,10 +3,6 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(LSTMCORE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/lstmcore)
-set(LSTMCORE_USES_OPENMP OFF)
-if(OpenMP_CXX_FOUND)
-  set(LSTMCORE_USES_OPENMP ON)
-endif()
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
 install(TARGETS lstmcore EXPORT lstmcore-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}

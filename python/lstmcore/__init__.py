@@ -9,12 +9,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from lstmcore._thread_limits import register as register_limits
+
 if find_spec("lstmcore._core") is None:
     raise ImportError(
         "lstmcore's compiled engine is missing. Install the package (pip install . in its source "
         "tree, or pip install of a wheel for this Python that make wheel left in dist/) and import "
         "it from outside the source tree."
     )
+
+register_limits()
 
 if TYPE_CHECKING:
     from lstmcore import (

@@ -29,7 +29,7 @@ def precision_names() -> list[str]:
 def product_unit(precision: str) -> str:
     """Return the name of the unit that computes products of this precision on this machine."""
 
-def has_openmp() -> bool: ...
+def thread_provider() -> str: ...
 def vector_bytes(isa: str) -> int:
     """Bytes of a vector of an instruction set; 0 if there is none of that name."""
 

@@ -23,8 +23,9 @@ class CPUInfo:
         ``LSTMCORE_ISA`` chooses one of them.
     num_threads : int
         Largest number of threads that one call may use.
-    openmp : bool
-        True if the engine was built with OpenMP; without it, every call runs on one thread.
+    thread_provider : str
+        What would run the threads of a call now: ``"own pool"``, or ``"OpenMP (path)"`` in a
+        process where PyTorch or the program itself uses that OpenMP runtime.
     version : str
         Version of the engine.
     product_units : dict of str to str
@@ -36,7 +37,7 @@ class CPUInfo:
     isa: str
     supported_isas: tuple[str, ...]
     num_threads: int
-    openmp: bool
+    thread_provider: str
     version: str
     product_units: dict[str, str]
 
@@ -52,7 +53,7 @@ def cpu_info() -> CPUInfo:
         isa=_core.isa(),
         supported_isas=tuple(_core.supported_isas()),
         num_threads=_core.get_num_threads(),
-        openmp=_core.has_openmp(),
+        thread_provider=_core.thread_provider(),
         version=_core.__version__,
         product_units={name: _core.product_unit(name) for name in _core.precision_names()},
     )

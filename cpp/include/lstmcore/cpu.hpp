@@ -1,4 +1,4 @@
-// The instruction set in use and the number of threads.
+// The instruction set in use, the number of threads, and where they run.
 #pragma once
 
 #include <string>
@@ -19,15 +19,15 @@ std::vector<std::string> supported_isas();
 int vector_bytes(const std::string& name);
 
 /// Largest number of threads that one call may use. Before `set_num_threads`, the smaller of OMP_NUM_THREADS (if set)
-/// and the number of processors in the process's affinity mask or, in a container, its quota; always 1 when built
-/// without OpenMP.
+/// and the number of processors in the process's affinity mask or, in a container, its quota.
 int get_num_threads();
 
 /// Sets the largest number of threads for the whole process. Results do not depend on it. Throws std::invalid_argument
 /// if `count` is not in 1..1024.
 void set_num_threads(int count);
 
-/// True if the library was built with OpenMP.
-bool has_openmp();
+/// What would run the threads of a call now: "own pool", "OpenMP (path of the library)" where the program, or PyTorch
+/// in it, uses an OpenMP runtime, or "executor" after `set_executor`.
+std::string thread_provider();
 
 }  // namespace lstmcore

@@ -74,6 +74,7 @@ const std::vector<BackwardPanels<T>>& Lstm<T>::Impl::backward() const {
 
 template <class T>
 Lstm<T>::Lstm(const LstmConfig& config, const LstmWeights<T>& weights, Precision precision) {
+  const EngineFloats floats;
   std::vector<LstmParameter> parameters = lstm_parameters(config);
   if (!std::is_same_v<T, float> && precision != Precision::fp32 && precision != Precision::automatic) {
     fail("precision: expected \"fp32\" or \"auto\" for weights of double, got \"", precision_name(precision), "\"");
@@ -106,6 +107,7 @@ const std::vector<LstmParameter>& Lstm<T>::parameters() const {
 
 template <class T>
 void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state) const {
+  const EngineFloats floats;
   const LstmConfig& config = impl_->config;
   check_sequence(config, sequence);
   const Index batch = sequence.x.shape[0], steps = sequence.x.shape[1];
@@ -121,6 +123,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
 template <class T>
 void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmState<T>& state,
                       LstmTape<T>& tape) const {
+  const EngineFloats floats;
   const LstmConfig& config = impl_->config;
   check_sequence(config, sequence);
   const Index batch = sequence.x.shape[0], steps = sequence.x.shape[1];
@@ -150,6 +153,7 @@ void Lstm<T>::forward(const LstmSequence<T>& sequence, View<T, 3> y, const LstmS
 template <class T>
 void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTape<T>& tape, std::int64_t expected_steps,
                     std::uint64_t seed) const {
+  const EngineFloats floats;
   const LstmConfig& config = impl_->config;
   require(!config.bidirectional && !config.go_backwards,
           "lstm: expected one that only walks forwards, to run step by step, got a bidirectional or reversed one");
@@ -200,6 +204,7 @@ void Lstm<T>::begin(std::int64_t batch, const LstmState<const T>& state, LstmTap
 
 template <class T>
 void Lstm<T>::step(View<const T, 2> x, View<T, 2> y, View<const bool, 1> reset, LstmTape<T>& tape) const {
+  const EngineFloats floats;
   const LstmConfig& config = impl_->config;
   check_open(tape);
   auto& held = *tape.impl_;
@@ -275,6 +280,7 @@ void Lstm<T>::check_open(const LstmTape<T>& tape) const {
 template <class T>
 void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
                        const LstmInputGradients<T>& inputs) const {
+  const EngineFloats floats;
   if (!tape.ready()) {
     fail("tape: expected one that a training forward filled and no backward has used, got ",
          tape.impl_ != nullptr && tape.impl_->lstm != nullptr ? "a used one" : "an empty one");

@@ -205,6 +205,7 @@ struct LstmStream<T>::Impl {
 
 template <class T>
 LstmStream<T>::LstmStream(const Lstm<T>& lstm, std::int64_t batch_size) {
+  const EngineFloats floats;
   require(!lstm.config().bidirectional, "lstm: expected one direction to stream through, got a bidirectional one");
   require(!lstm.config().go_backwards, "lstm: expected one that walks forwards to stream through, got go_backwards");
   require(batch_size >= 1, "batch_size: expected at least 1, got ", batch_size);
@@ -219,6 +220,7 @@ LstmStream<T>& LstmStream<T>::operator=(LstmStream&&) noexcept = default;
 
 template <class T>
 void LstmStream<T>::step(const T* x, T* h) noexcept {
+  const EngineFloats floats;
   impl_->step(x, h);
 }
 

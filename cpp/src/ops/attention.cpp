@@ -332,6 +332,7 @@ template <class T>
 void attention_forward(View<const T, 3> keys, View<const T, 3> queries, View<const T, 3> values, View<const T, 1> v,
                        double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
                        View<T, 3> weights, View<T, 3> context) {
+  const EngineFloats floats;
   const Problem<T> problem = checked_problem(keys, queries, values, v, scale, lengths, query_lengths);
   require_array("weights", weights, {problem.rows(), problem.query_count(), problem.steps()});
   require_array("context", context, {problem.rows(), problem.query_count(), problem.columns()});
@@ -346,6 +347,7 @@ void attention_backward(View<const T, 3> keys, View<const T, 3> queries, View<co
                         double scale, View<const std::int64_t, 1> lengths, View<const std::int64_t, 1> query_lengths,
                         View<const T, 3> weights, View<const T, 3> dcontext, View<T, 3> dkeys, View<T, 3> dqueries,
                         View<T, 3> dvalues, View<T, 1> dv) {
+  const EngineFloats floats;
   const Problem<T> problem = checked_problem(keys, queries, values, v, scale, lengths, query_lengths);
   const Index rows = problem.rows(), units = problem.units();
   require_array("weights", weights, {rows, problem.query_count(), problem.steps()});

@@ -202,6 +202,7 @@ void kernel_gradient(const Convolution<T>& convolution, const ops::ValidSteps& n
 template <class T>
 void conv1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
                     View<const T, 1> bias, const Windows& windows, Activation activation, View<T, 3> y) {
+  const EngineFloats floats;
   const Convolution<T> convolution(x, lengths, kernel, windows);
   check(convolution, activation);
   const Index batch = convolution.batch, outputs = convolution.outputs(), filters = convolution.filters;
@@ -226,6 +227,7 @@ template <class T>
 void conv1d_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 3> kernel,
                      View<const T, 3> y, View<const T, 3> dy, const Windows& windows, Activation activation,
                      View<T, 3> dx, View<T, 3> dkernel, View<T, 1> dbias) {
+  const EngineFloats floats;
   const Convolution<T> convolution(x, lengths, kernel, windows);
   check(convolution, activation);
   const Index outputs = convolution.outputs(), filters = convolution.filters;
@@ -283,6 +285,7 @@ struct PackedConvolution<T>::Packed {
 template <class T>
 PackedConvolution<T>::PackedConvolution(View<const T, 3> kernel, View<const T, 1> bias, std::int64_t stride,
                                         std::int64_t dilation, Activation activation) {
+  const EngineFloats floats;
   const auto [size, features, filters] = kernel.shape;
   require_contiguous("kernel", kernel);
   require(size >= 1 && features >= 1 && filters >= 1,
@@ -311,6 +314,7 @@ std::int64_t PackedConvolution<T>::count(std::int64_t steps, std::int64_t before
 
 template <class T>
 void PackedConvolution<T>::forward(View<const T, 3> x, std::int64_t before, std::int64_t after, View<T, 3> y) const {
+  const EngineFloats floats;
   const auto& [shape, windows, activation, with_bias, bias, factor] = *packed_;
   const Index batch = x.shape[0], steps = x.shape[1], features = shape[1], filters = shape[2];
   const Index outputs = count(steps, before, after);

@@ -25,6 +25,7 @@ void check_factors(const View<const T, 2>& x, const View<const T, 2>& kernel, Ac
 template <class T>
 void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1> bias, Activation activation,
                    View<T, 2> y) {
+  const EngineFloats floats;
   check_factors(x, kernel, activation);
   const std::int64_t rows = x.shape[0], units = kernel.shape[1];
   require_array_or_none("bias", bias, {units});
@@ -41,6 +42,7 @@ void dense_forward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 1>
 template <class T>
 void dense_backward(View<const T, 2> x, View<const T, 2> kernel, View<const T, 2> y, View<const T, 2> dy,
                     Activation activation, View<T, 2> dx, View<T, 2> dkernel, View<T, 1> dbias) {
+  const EngineFloats floats;
   check_factors(x, kernel, activation);
   const std::int64_t rows = x.shape[0], features = kernel.shape[0], units = kernel.shape[1];
   require_array("y", y, {rows, units});

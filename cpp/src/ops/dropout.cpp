@@ -9,6 +9,7 @@ namespace lstmcore {
 
 template <class T>
 void dropout(View<const T, 1> x, double rate, std::uint64_t seed, View<T, 1> y) {
+  const EngineFloats floats;
   require_contiguous("x", x);
   require_array("y", y, x.shape);
   require(rate >= 0 && rate < 1, "rate: expected 0 <= rate < 1, got ", rate);

@@ -37,6 +37,7 @@ void sum_gradients(const View<const std::int64_t, 1>& ids, const View<const T, 2
 
 template <class T>
 void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, View<T, 2> y) {
+  const EngineFloats floats;
   require_contiguous("table", table);
   require_contiguous("ids", ids);
   const std::int64_t width = table.shape[1];
@@ -52,6 +53,7 @@ void embedding_forward(View<const T, 2> table, View<const std::int64_t, 1> ids, 
 
 template <class T>
 void embedding_backward(View<const std::int64_t, 1> ids, View<const T, 2> dy, View<T, 2> dtable) {
+  const EngineFloats floats;
   require_contiguous("ids", ids);
   require_contiguous("dtable", dtable);
   const std::int64_t vocabulary = dtable.shape[0], width = dtable.shape[1];

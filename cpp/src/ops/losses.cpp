@@ -123,6 +123,7 @@ void check_logits(const View<const T, 2>& logits, const View<const T, 1>& weight
 template <class T>
 double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1> labels, View<const T, 1> weights,
                              double scale, View<T, 2> dlogits) {
+  const EngineFloats floats;
   check_logits(logits, weights, dlogits);
   const std::int64_t rows = logits.shape[0], classes = logits.shape[1];
   require_array("labels", labels, {rows});
@@ -149,6 +150,7 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const std::int64_t, 1
 template <class T>
 double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, View<const T, 1> weights, double scale,
                              View<T, 2> dlogits) {
+  const EngineFloats floats;
   check_logits(logits, weights, dlogits);
   require_array("targets", targets, logits.shape);
   const std::int64_t classes = logits.shape[1];
@@ -177,6 +179,7 @@ double softmax_cross_entropy(View<const T, 2> logits, View<const T, 2> targets, 
 template <class T>
 double mean_squared_error(View<const T, 2> prediction, View<const T, 2> target, View<const T, 1> weights, double scale,
                           View<T, 2> dprediction) {
+  const EngineFloats floats;
   require_contiguous("prediction", prediction);
   const std::int64_t rows = prediction.shape[0], units = prediction.shape[1];
   require(units >= 1, "prediction: expected at least one column, got shape ", shape_text(prediction));

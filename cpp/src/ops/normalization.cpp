@@ -27,6 +27,7 @@ void check(const View<const T, 3>& x, const View<const std::int64_t, 1>& lengths
 template <class T>
 void layer_norm_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 1> gain,
                         View<const T, 1> shift, double epsilon, View<T, 3> y, View<T, 3> moments) {
+  const EngineFloats floats;
   check(x, lengths, gain);
   const std::int64_t steps = x.shape[1], width = x.shape[2];
   require_array_or_none("shift", shift, {width});
@@ -54,6 +55,7 @@ template <class T>
 void layer_norm_backward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<const T, 1> gain,
                          View<const T, 3> moments, View<const T, 3> dy, View<T, 3> dx, View<T, 1> dgain,
                          View<T, 1> dshift) {
+  const EngineFloats floats;
   check(x, lengths, gain);
   const std::int64_t steps = x.shape[1], width = x.shape[2];
   require_array("moments", moments, {x.shape[0], steps, 2});

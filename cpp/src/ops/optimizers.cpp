@@ -31,6 +31,7 @@ void parallel_step(std::int64_t count, Body&& body) {
 template <class T>
 void sgd_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> velocity, double learning_rate,
               double momentum, bool nesterov) {
+  const EngineFloats floats;
   require_contiguous("parameter", parameter);
   require_array("gradient", gradient, parameter.shape);
   require_array_or_none("velocity", velocity, parameter.shape);
@@ -48,6 +49,7 @@ void sgd_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> veloci
 template <class T>
 void rmsprop_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> mean_square, double learning_rate,
                   double rho, double epsilon) {
+  const EngineFloats floats;
   require_contiguous("parameter", parameter);
   require_array("gradient", gradient, parameter.shape);
   require_array("mean_square", mean_square, parameter.shape);
@@ -64,6 +66,7 @@ void rmsprop_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> me
 template <class T>
 void adam_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> m, View<T, 1> v, std::int64_t step,
                double learning_rate, double beta1, double beta2, double epsilon, double weight_decay) {
+  const EngineFloats floats;
   require_contiguous("parameter", parameter);
   require_array("gradient", gradient, parameter.shape);
   require_array("m", m, parameter.shape);
@@ -87,6 +90,7 @@ void adam_step(View<T, 1> parameter, View<const T, 1> gradient, View<T, 1> m, Vi
 
 template <class T>
 double squared_norm(View<const T, 1> values) {
+  const EngineFloats floats;
   require_contiguous("values", values);
   // Blocks of a fixed size, added in order: the result does not depend on the number of threads.
   constexpr std::int64_t block = policy::squared_norm_block;
@@ -106,6 +110,7 @@ double squared_norm(View<const T, 1> values) {
 
 template <class T>
 void scale(View<T, 1> values, double factor) {
+  const EngineFloats floats;
   require_contiguous("values", values);
   const auto& kernels = active_kernels<T>();
   parallel_step<T>(values.shape[0], [&](std::int64_t begin, std::int64_t count) {
@@ -115,6 +120,7 @@ void scale(View<T, 1> values, double factor) {
 
 template <class T>
 void clip(View<T, 1> values, double limit) {
+  const EngineFloats floats;
   require_contiguous("values", values);
   require(limit >= 0, "limit: expected a number >= 0, got ", limit);
   const auto& kernels = active_kernels<T>();

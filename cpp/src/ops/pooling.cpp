@@ -106,6 +106,7 @@ void max_of_windows(const T* x, std::int64_t length, std::int64_t columns, const
 template <class T>
 void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y,
                            View<std::int64_t, 2> argmax) {
+  const EngineFloats floats;
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
   require(steps <= std::numeric_limits<Position<T>>::max(), "x: expected fewer than 2^31 time steps, got ", steps);
@@ -120,6 +121,7 @@ void max_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengt
 
 template <class T>
 void max_over_time_backward(View<const std::int64_t, 2> argmax, View<const T, 2> dy, View<T, 3> dx) {
+  const EngineFloats floats;
   require_contiguous("dx", dx);
   const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2];
   require_array("argmax", argmax, {rows, columns});
@@ -142,6 +144,7 @@ void max_over_time_backward(View<const std::int64_t, 2> argmax, View<const T, 2>
 
 template <class T>
 void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, View<T, 2> y) {
+  const EngineFloats floats;
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
   ops::check_lengths("lengths", lengths, rows, steps);
@@ -153,6 +156,7 @@ void mean_over_time_forward(View<const T, 3> x, View<const std::int64_t, 1> leng
 
 template <class T>
 void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 2> dy, View<T, 3> dx) {
+  const EngineFloats floats;
   require_contiguous("dx", dx);
   const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2];
   ops::check_lengths("lengths", lengths, rows, steps);
@@ -172,6 +176,7 @@ void mean_over_time_backward(View<const std::int64_t, 1> lengths, View<const T, 
 template <class T>
 void max_pool1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths, const Windows& windows, View<T, 3> y,
                         View<std::int64_t, 3> argmax) {
+  const EngineFloats floats;
   require_contiguous("x", x);
   const std::int64_t rows = x.shape[0], steps = x.shape[1], columns = x.shape[2];
   check_windows(windows);
@@ -190,6 +195,7 @@ void max_pool1d_forward(View<const T, 3> x, View<const std::int64_t, 1> lengths,
 
 template <class T>
 void max_pool1d_backward(View<const std::int64_t, 3> argmax, View<const T, 3> dy, View<T, 3> dx) {
+  const EngineFloats floats;
   require_contiguous("dx", dx);
   require_contiguous("dy", dy);
   const std::int64_t rows = dx.shape[0], steps = dx.shape[1], columns = dx.shape[2], outputs = dy.shape[1];

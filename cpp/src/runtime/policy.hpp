@@ -20,8 +20,23 @@ namespace lstmcore::policy {
 /// to be scheduled than sharing saves.
 constexpr double flops_per_thread = 1.5e6;
 
-/// The most threads that a caller may ask for. OpenMP ends the process if the system refuses it a thread.
+/// The most threads that a caller may ask for. Some OpenMP runtimes end the process if the system refuses them a
+/// thread.
 constexpr int most_threads = 1024;
+
+/// How long an idle thread of the pool spins for the next team before it sleeps. If the team before came later than
+/// that, it sleeps at once: the processor belongs to whatever the program does between calls.
+constexpr std::int64_t longest_idle_spin_nanoseconds = 50'000;
+
+/// How long tasks that will wait for each other wait for the last of them to begin. A sleeping thread takes 50
+/// microseconds to begin; one that takes longer than this is not being run.
+constexpr std::int64_t longest_gathering_nanoseconds = 2'000'000;
+/// The same for tests in which threads share the work however busy the machine is.
+constexpr std::int64_t longest_forced_gathering_nanoseconds = 500'000'000;
+
+/// How often the engine looks whether an OpenMP runtime has been loaded, as by `import torch`. A look in vain takes
+/// about a microsecond.
+constexpr std::int64_t host_look_nanoseconds = 50'000'000;
 
 /// How often a thread that waits at a barrier looks for the others before it sleeps until they have come: about as long
 /// as falling asleep and waking up take, 50 to 200 microseconds. The work between two meetings lasts microseconds.

@@ -1,9 +1,6 @@
 #include "threads.hpp"
 
-#include <chrono>
-#include <climits>
 #include <cstdlib>
-#include <ctime>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
@@ -11,16 +8,7 @@
 #include "policy.hpp"
 
 #if defined(__linux__)
-#include <linux/futex.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
-#if defined(__x86_64__) || defined(_M_X64)
-#include <immintrin.h>
 #endif
 
 namespace lstmcore {
@@ -39,7 +27,7 @@ int quota(int unlimited) {
 }
 #endif
 
-[[maybe_unused]] int processors() {
+int processors() {
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return quota(std::max(1, CPU_COUNT(&allowed)));
@@ -48,44 +36,17 @@ int quota(int unlimited) {
 }
 
 int default_threads() {
-#ifdef _OPENMP
   // Of a list such as "4,2", the first number is for the outermost level of parallelism, which is ours.
   const char* const text = std::getenv("OMP_NUM_THREADS");
   const long wanted = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
   const int available = processors();
   return std::min(most_threads, wanted >= 1 && wanted < available ? static_cast<int>(wanted) : available);
-#else
-  return 1;
-#endif
 }
 
 std::atomic<int>& thread_setting() {
   static std::atomic<int> count{default_threads()};
   return count;
 }
-
-/// OpenMP's workers do not survive a fork: a child that started a team would wait for them forever.
-std::atomic<bool> in_forked_child{false};
-
-/// Registered when the library is loaded, because another library may start a team and fork before our first call.
-#if defined(__unix__) || defined(__APPLE__)
-[[maybe_unused]] const bool watching_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); }) == 0;
-#endif
-
-#if defined(__linux__)
-/// Sleeps until `wake_all`, unless `word` no longer has this value, but only for a while.
-void sleep_while_equal(std::atomic<std::uint32_t>& word, std::uint32_t value) {
-  const timespec a_while{0, policy::longest_sleep_nanoseconds};
-  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_PRIVATE, value, &a_while, nullptr, 0);
-}
-void wake_all(std::atomic<std::uint32_t>& word) {
-  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-}
-static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
-#else
-void sleep_while_equal(std::atomic<std::uint32_t>&, std::uint32_t) { std::this_thread::yield(); }
-void wake_all(std::atomic<std::uint32_t>&) {}
-#endif
 
 std::atomic<int> forced_parting{measured_parting};
 
@@ -121,14 +82,6 @@ class Crowd {
 
 }  // namespace
 
-bool has_openmp() {
-#ifdef _OPENMP
-  return true;
-#else
-  return false;
-#endif
-}
-
 int get_num_threads() { return thread_setting().load(std::memory_order_relaxed); }
 
 void set_num_threads(int count) {
@@ -136,46 +89,17 @@ void set_num_threads(int count) {
     throw std::invalid_argument("count: expected 1 to " + std::to_string(most_threads) + " threads, got " +
                                 std::to_string(count));
   }
-  thread_setting().store(has_openmp() ? count : 1, std::memory_order_relaxed);
+  thread_setting().store(count, std::memory_order_relaxed);
 }
 
 int threads_for(double flops) {
   const int most = get_num_threads();
-  if (most == 1 || flops < 2 * flops_per_thread || in_forked_child.load(std::memory_order_relaxed)) {
-    return 1;
-  }
+  if (most == 1 || flops < 2 * flops_per_thread) return 1;
   if (flops < policy::crowded_flops && crowded()) return 1;
-  return static_cast<int>(std::min<double>(most, flops / flops_per_thread));
-}
-
-std::int64_t nanoseconds() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+  return team_limit(static_cast<int>(std::min<double>(most, flops / flops_per_thread)));
 }
 
 // ---- barriers -------------------------------------------------------------------------------------------------------
-
-std::int64_t Barrier::wait_for(std::uint32_t round) {
-  for (int spins = 0; spins < policy::spins_before_sleep; ++spins) {
-    if (round_.load(std::memory_order_acquire) != round) return 0;
-#if defined(__x86_64__) || defined(_M_X64)
-    _mm_pause();
-#endif
-  }
-  const std::int64_t begin = nanoseconds();
-  sleepers_.fetch_add(1, std::memory_order_seq_cst);
-  while (round_.load(std::memory_order_acquire) == round) sleep_while_equal(round_, round);
-  sleepers_.fetch_sub(1, std::memory_order_relaxed);
-  return nanoseconds() - begin;
-}
-
-void Barrier::release(std::uint32_t round) {
-  arrived_.store(0, std::memory_order_relaxed);
-  round_.store(round + 1, std::memory_order_release);
-  // Without a fence before it, which would cost each meeting the time that the line of `round_` takes from core to
-  // core, this may miss a thread that falls asleep just now. It wakes up by itself.
-  if (sleepers_.load(std::memory_order_relaxed) > 0) wake_all(round_);
-}
 
 void StepBarrier::wait(int threads) {
   const std::int64_t slept = barrier_.wait(threads, [&] {
@@ -188,14 +112,16 @@ void StepBarrier::wait(int threads) {
     if (late < policy::late_nanoseconds || parted()) return;
     if (static_cast<double>(late) < policy::late_share * static_cast<double>(nanoseconds() - begin_)) return;
     parted_.store(true, std::memory_order_relaxed);
-    Crowd::of_process().found();
+    count_as_crowded();
   });
   if (slept > 0) late_.fetch_add(slept, std::memory_order_relaxed);
 }
 
-bool crowded() {
-  return Crowd::of_process().lasts() && forced_parting.load(std::memory_order_relaxed) == measured_parting;
-}
+bool crowded() { return Crowd::of_process().lasts() && parting_is_measured(); }
+
+void count_as_crowded() { Crowd::of_process().found(); }
+
+bool parting_is_measured() { return forced_parting.load(std::memory_order_relaxed) == measured_parting; }
 
 void part_after(int meetings) { forced_parting.store(meetings); }
 

@@ -8,9 +8,9 @@
 #include <lstmcore/cpu.hpp>
 #include <type_traits>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "float_mode.hpp"
+#include "team.hpp"
+#include "waiting.hpp"
 
 namespace lstmcore {
 
@@ -55,22 +55,31 @@ class FirstError {
 /// another. If calls throw, the first exception is rethrown after all of them have ended.
 template <class Body>
 void parallel(int threads, Body&& body) {
-#ifdef _OPENMP
-  if (threads > 1) {
-    FirstError error;
-#pragma omp parallel num_threads(threads)
-    error.guard([&] {
-      for (int index = omp_get_thread_num(); index < threads; index += omp_get_num_threads()) body(index);
-    });
-    error.rethrow();
+  if (threads <= 1) {
+    if (threads == 1) body(0);
     return;
   }
-#endif
-  for (int index = 0; index < threads; ++index) body(index);
+  FirstError error;
+  auto task = [&](int index) { error.guard([&] { body(index); }); };
+  run_team(threads, false, task);
+  error.rethrow();
 }
 
-/// The time of the steady clock.
-std::int64_t nanoseconds();
+/// Calls body(task, thread) for 0 .. tasks - 1, which do not wait for each other. Thread i of a team takes task i
+/// first; any further task goes to the next thread that is free. `body` must not throw.
+template <class Body>
+void parallel_tasks(int threads, std::int64_t tasks, Body&& body) {
+  if (threads == 1) {
+    for (std::int64_t task = 0; task < tasks; ++task) body(task, 0);
+    return;
+  }
+  std::atomic<std::int64_t> next{threads};
+  auto task_of_thread = [&](int thread) {
+    if (thread < tasks) body(std::int64_t{thread}, thread);
+    for (std::int64_t task = next.fetch_add(1); task < tasks; task = next.fetch_add(1)) body(task, thread);
+  };
+  run_team(threads, false, task_of_thread);
+}
 
 /// Where the threads of a team wait for each other. It spins first, because the work between two meetings lasts
 /// microseconds, and then sleeps, so that a thread which the system does not run finds a free processor.
@@ -84,20 +93,17 @@ class Barrier {
   /// The same; the last thread to arrive calls `last` before the others go on.
   template <class Last>
   std::int64_t wait(int threads, Last&& last) {
-    const std::uint32_t round = round_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads) return wait_for(round);
+    const std::uint32_t round = round_.value();
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads) return round_.wait_past(round);
     last();
-    release(round);
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.advance();
     return 0;
   }
 
  private:
-  std::int64_t wait_for(std::uint32_t round);
-  void release(std::uint32_t round);
-
   alignas(64) std::atomic<int> arrived_{0};
-  std::atomic<int> sleepers_{0};
-  alignas(64) std::atomic<std::uint32_t> round_{0};
+  alignas(64) Signal round_;
 };
 
 /// A barrier for threads that meet at every step. Where the cores are crowded, so that they wait for each other more
@@ -118,10 +124,13 @@ class StepBarrier {
 
 /// Whether threads have lately had to part, so that teams that meet at every step should not be tried.
 bool crowded();
+/// A team had to part, or never gathered.
+void count_as_crowded();
 
 /// For tests: threads part after so many meetings, whatever they wait; `measured_parting`: as the waits say.
 constexpr int measured_parting = -1, never_part = 1 << 30;
 void part_after(int meetings);
+bool parting_is_measured();
 
 /// Work in phases, each of which begins when the one before has ended: calls body(phase, task, thread) for the tasks 0
 /// .. count(phase) - 1 of every phase. In a team of n threads, thread i takes task i first. The first n tasks therefore
@@ -138,14 +147,13 @@ bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& bod
     }
     return true;
   }
-#ifdef _OPENMP
-  std::atomic<bool> together{false};
   alignas(64) std::atomic<std::int64_t> taken{0};  // tasks beyond the first n of a phase, over all phases so far
   Meeting meeting;
-#pragma omp parallel num_threads(threads)
-  if (omp_get_num_threads() == threads) {
-    together.store(true, std::memory_order_relaxed);
-    const int thread = omp_get_thread_num();
+  Gathering gathering;
+  std::atomic<bool> begun{false};
+  auto task_of_thread = [&](int thread) {
+    if (!gathering.complete(threads)) return;
+    begun.store(true, std::memory_order_relaxed);
     std::int64_t begin = 0;
     for (std::int64_t phase = 0; phase < phases; ++phase) {
       const std::int64_t tasks = count(phase);
@@ -166,11 +174,8 @@ bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& bod
         break;
       }
     }
-  }
-  return together.load(std::memory_order_relaxed);
-#else
-  return false;
-#endif
+  };
+  return run_team(threads, true, task_of_thread) && begun.load(std::memory_order_relaxed);
 }
 
 }  // namespace lstmcore

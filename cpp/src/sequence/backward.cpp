@@ -45,16 +45,13 @@ class LayerBackward {
   bool run() {
     const auto scratch = [&](int thread) -> ProductScratch<T>& { return scratch_[static_cast<std::size_t>(thread)]; };
     if (own_rows_) {
-      return parallel_phases(
-          threads_, completes() ? 2 : 1, [&](Index phase) { return phase == 0 ? Index{threads_} : block_parts_; },
-          [&](Index phase, Index task, int thread) {
-            const UnitSession session(shape_.arithmetic);
-            if (phase == 0) {
-              run_set(task, scratch(thread));
-            } else {
-              sums_.write(schedule_, 0, blocks_of(task));
-            }
-          });
+      parallel_tasks(threads_, threads_, [&](Index task, int thread) {
+        const UnitSession session(shape_.arithmetic);
+        run_set(task, scratch(thread));
+      });
+      if (!completes()) return true;
+      parallel_tasks(threads_, block_parts_, [&](Index task, int) { sums_.write(schedule_, 0, blocks_of(task)); });
+      return true;
     }
     return parallel_phases(
         threads_, last_phase() + 1, [&](Index phase) { return tasks(phase).end(); },

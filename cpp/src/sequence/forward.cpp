@@ -281,12 +281,16 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
     Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
     const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));
     // All parts of a direction stop at the same step, and one of them says so.
-    parallel_phases(
-        team, 1, [&](Index) { return walks.size(); },
-        [&](Index, Index task, int) {
-          const Index stopped = walks[task].run(steps);
-          if (task < directions) next[static_cast<std::size_t>(task)] = stopped;
-        });
+    const auto run = [&](Index task, int) {
+      const Index stopped = walks[task].run(steps);
+      if (task < directions) next[static_cast<std::size_t>(task)] = stopped;
+    };
+    if (partition.split_units) {
+      parallel_phases(
+          team, 1, [&](Index) { return walks.size(); }, [&](Index, Index task, int thread) { run(task, thread); });
+    } else {
+      parallel_tasks(team, walks.size(), run);
+    }
   }
   if (next[0] == steps.end && (directions == 1 || next[1] == steps.end)) return;
   Walks<ForwardWalk<T>, ForwardCell<T>> alone(shape, schedule, cells, Partition{}, 1);

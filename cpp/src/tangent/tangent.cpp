@@ -264,6 +264,7 @@ void check_weight_tangents(const LstmConfig& config, const std::vector<LstmParam
 
 template <class T>
 LstmTangent<T>::LstmTangent(const Lstm<T>& lstm, const LstmWeights<T>& weights) {
+  const EngineFloats floats;
   const LstmConfig& config = lstm.config();
   lstm.impl().require_training();
   check_weight_tangents(config, lstm.parameters(), weights);
@@ -286,6 +287,7 @@ template <class T>
 void LstmTangent<T>::forward(const LstmSequence<T>& sequence, View<const T, 3> x_tangent, View<T, 3> y,
                              View<T, 3> y_tangent, const LstmState<T>& state, const LstmState<T>& state_tangent,
                              LstmTangentTape<T>& tape) const {
+  const EngineFloats floats;
   const LstmConfig& config = this->config();
   check_sequence(config, sequence);
   require(sequence.recompute == 0,
@@ -311,6 +313,7 @@ template <class T>
 void LstmTangent<T>::backward(LstmTangentTape<T>& tape, const LstmOutputGradients<T>& outputs,
                               const LstmOutputGradients<T>& outputs_tangent, const LstmInputGradients<T>& inputs,
                               const LstmInputGradients<T>& inputs_tangent) const {
+  const EngineFloats floats;
   require(tape.ready(), "tape: expected one that a forward with tangents filled and no backward has used, got another");
   auto& held = *tape.impl_;
   require(held.lstm == impl_, "tape: expected one of a forward with these tangents, got one with others");

@@ -68,7 +68,7 @@ def _installation() -> dict[str, Any]:
         "lstmcore": cpu.version,
         "instruction set": f"{cpu.isa} (supported: {', '.join(cpu.supported_isas)})",
         "threads": cpu.num_threads,
-        "OpenMP": bool(cpu.openmp),
+        "threads run on": cpu.thread_provider,
         "NumPy": np.__version__,
         "Python": platform.python_version(),
         "platform": platform.platform(),

@@ -73,7 +73,7 @@ TEST("every task of every phase is done once, even if threads part between phase
     const bool together = lstmcore::parallel_phases<lstmcore::StepBarrier>(
         2, phases, [](std::int64_t phase) { return phase % 2 == 0 ? tasks : 1; },
         [&](std::int64_t phase, std::int64_t task, int) { ++done[static_cast<std::size_t>(phase * tasks + task)]; });
-    if (!together) continue;  // without OpenMP, or on one processor
+    if (!together) continue;  // the pool's threads are busy
     for (int phase = 0; phase < phases; ++phase) {
       for (int task = 0; task < tasks; ++task) {
         CHECK_EQUAL(done[static_cast<std::size_t>(phase * tasks + task)].load(), phase % 2 == 0 || task == 0 ? 1 : 0);

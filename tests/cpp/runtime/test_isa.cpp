@@ -59,10 +59,10 @@ TEST("the number of threads is what was set") {
   const int before = lstmcore::get_num_threads();
   CHECK(before >= 1);
   lstmcore::set_num_threads(3);
-  CHECK_EQUAL(lstmcore::get_num_threads(), lstmcore::has_openmp() ? 3 : 1);
+  CHECK_EQUAL(lstmcore::get_num_threads(), 3);
   CHECK_THROWS(lstmcore::set_num_threads(0), "got 0");
   CHECK_THROWS(lstmcore::set_num_threads(-2), "got -2");
   CHECK_THROWS(lstmcore::set_num_threads(1025), "got 1025");
-  CHECK_EQUAL(lstmcore::get_num_threads(), lstmcore::has_openmp() ? 3 : 1);
+  CHECK_EQUAL(lstmcore::get_num_threads(), 3);
   lstmcore::set_num_threads(before);
 }

@@ -33,7 +33,7 @@ Partition partition_of(const CellShape& shape, const Schedule& schedule, int dir
 }  // namespace
 
 TEST("every thread gets enough work") {
-  const ThreadCount four(has_openmp() ? 4 : 1);
+  const ThreadCount four(4);
   const double share = policy::flops_per_thread;
   CHECK_EQUAL(threads_for(0), 1);
   CHECK_EQUAL(threads_for(1.99 * share), 1);
@@ -119,7 +119,7 @@ TEST("a range of the backward fills a cache, and leaves some work to threads wit
 TEST("row groups, which are summed separately, do not depend on the number of threads") {
   const CellShape shape = shape_of(16, 32);
   for (const int threads : {1, 4}) {
-    const ThreadCount count(has_openmp() ? threads : 1);
+    const ThreadCount count(threads);
     CHECK_EQUAL(row_groups(shape, 1, 1), 1);
     CHECK_EQUAL(row_groups(shape, 16, 1), 2);
     CHECK_EQUAL(row_groups(shape, 100, 1), 4);

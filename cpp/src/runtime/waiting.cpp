@@ -1,0 +1,101 @@
+#include "waiting.hpp"
+
+#include <chrono>
+#include <climits>
+
+#include "policy.hpp"
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <ctime>
+#else
+#include <condition_variable>
+#include <mutex>
+#endif
+
+namespace lstmcore {
+
+std::int64_t nanoseconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+#if defined(__linux__)
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
+
+void sleep_while_equal(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t most_nanoseconds) {
+  constexpr std::int64_t second = 1'000'000'000;
+  const timespec limit{static_cast<time_t>(most_nanoseconds / second), static_cast<long>(most_nanoseconds % second)};
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_PRIVATE, value,
+          most_nanoseconds > 0 ? &limit : nullptr, nullptr, 0);
+}
+
+void wake_all(std::atomic<std::uint32_t>& word) {
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+#else
+
+namespace {
+
+/// Where sleepers of a word wait; words may share one, which wakes some without cause.
+struct Lot {
+  std::mutex mutex;
+  std::condition_variable changed;
+};
+
+Lot& lot_of(const void* word) {
+  constexpr std::size_t count = 64;
+  static Lot* const lots = new Lot[count];  // never destroyed: threads may sleep here while the program ends
+  return lots[reinterpret_cast<std::uintptr_t>(word) / 64 % count];
+}
+
+}  // namespace
+
+void sleep_while_equal(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t most_nanoseconds) {
+  Lot& lot = lot_of(&word);
+  std::unique_lock<std::mutex> lock(lot.mutex);
+  if (word.load(std::memory_order_acquire) != value) return;
+  if (most_nanoseconds > 0) {
+    lot.changed.wait_for(lock, std::chrono::nanoseconds(most_nanoseconds));
+  } else {
+    lot.changed.wait(lock);
+  }
+}
+
+void wake_all(std::atomic<std::uint32_t>& word) {
+  Lot& lot = lot_of(&word);
+  {
+    const std::lock_guard<std::mutex> lock(lot.mutex);
+  }  // who has compared the word is asleep now
+  lot.changed.notify_all();
+}
+
+#endif
+
+std::int64_t Signal::wait_past(std::uint32_t value) {
+  for (int spins = 0; spins < policy::spins_before_sleep; ++spins) {
+    if (word_.load(std::memory_order_acquire) != value) return 0;
+    spin_pause();
+  }
+  const std::int64_t begin = nanoseconds();
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (word_.load(std::memory_order_acquire) == value) {
+    sleep_while_equal(word_, value, policy::longest_sleep_nanoseconds);
+  }
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  return nanoseconds() - begin;
+}
+
+void Signal::advance() {
+  word_.store(word_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  // Without a fence before it, which would cost each meeting the time that the line of `word_` takes from core to core,
+  // this may miss a thread that falls asleep just now. It wakes up by itself.
+  if (sleepers_.load(std::memory_order_relaxed) > 0) wake_all(word_);
+}
+
+}  // namespace lstmcore

@@ -1,0 +1,46 @@
+// Waiting for another thread: spin for a while, then sleep in the kernel.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace lstmcore {
+
+/// The time of the steady clock.
+std::int64_t nanoseconds();
+
+/// Tells the processor that the thread spins.
+inline void spin_pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+  __asm__ __volatile__("isb" ::: "memory");
+#endif
+}
+
+/// Sleeps until `wake_all`, unless `word` has another value, but at most this long (0: without a limit). May also
+/// return without cause.
+void sleep_while_equal(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t most_nanoseconds);
+void wake_all(std::atomic<std::uint32_t>& word);
+
+/// A counter whose next value threads wait for.
+class Signal {
+ public:
+  std::uint32_t value() const { return word_.load(std::memory_order_acquire); }
+
+  /// Waits until the counter no longer has this value. Returns how many nanoseconds of that the thread slept.
+  std::int64_t wait_past(std::uint32_t value);
+
+  /// Increments the counter and wakes who sleeps; one thread at a time.
+  void advance();
+
+ private:
+  std::atomic<std::uint32_t> word_{0};
+  std::atomic<int> sleepers_{0};
+};
+
+}  // namespace lstmcore

@@ -1,0 +1,58 @@
+"""In a process with PyTorch the engine runs on PyTorch's threads, whichever was imported first."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+
+PROGRAM = """
+import os, sys, time
+import numpy as np
+
+if sys.argv[1] == "torch first":
+    import torch
+import lstmcore as lc
+from lstmcore import functional as F
+
+lc.set_num_threads(2)
+config = lc.LSTMConfig(64, 128)
+weights = F.init_weights(config, seed=0)
+x = np.random.default_rng(0).standard_normal((48, 40, 64)).astype(np.float32)
+
+def call():
+    y, _, tape = F.lstm(x, weights, config, training=True)
+    gradients = F.lstm_backward(tape, np.ones_like(y))
+    return [y, gradients.x, *gradients.weights.values()]
+
+before, provider = call(), lc.cpu_info().thread_provider
+import torch
+torch.mm(torch.ones(300, 300), torch.ones(300, 300))
+time.sleep(0.1)  # the engine does not look for a runtime in every call
+after = call()
+assert all(np.array_equal(a, b) for a, b in zip(before, after))
+
+child = os.fork()  # in which PyTorch's threads are missing
+if child == 0:
+    same = all(np.array_equal(a, b) for a, b in zip(before, call()))
+    os._exit(0 if same and lc.cpu_info().thread_provider == "own pool" else 1)
+assert os.waitpid(child, 0)[1] == 0
+print(provider, "|", lc.cpu_info().thread_provider)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the engine looks for a runtime on Linux only")
+@pytest.mark.parametrize("order", ["torch first", "lstmcore first"])
+def test_the_engine_runs_on_the_threads_of_pytorch(order):
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, order],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    before, after = result.stdout.strip().split(" | ")
+    assert after.startswith("OpenMP (")
+    assert before == (after if order == "torch first" else "own pool")
