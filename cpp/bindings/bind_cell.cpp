@@ -29,16 +29,7 @@ T* pointer_or_null(Address address) {
 class PyCell {
  public:
   PyCell(const PyLstm& lstm, const py::list& originals, const py::list& copies)
-      : cell_(std::visit(
-            [](const auto& engine) -> Variant { return LstmCell<typename ElementOf<decltype(engine)>::type>(engine); },
-            lstm.engine())) {
-    if (originals.size() != copies.size()) fail_value("copies: expected as many arrays as in originals");
-    for (std::size_t index = 0; index < originals.size(); ++index) {
-      const auto copy = as_array(copies[index], "copies", "numbers");
-      if (!is_contiguous(copy)) fail_value("copies: expected contiguous arrays, got one that is not");
-      watched_.push_back({reinterpret_cast<const void*>(py::cast<Address>(originals[index])), copy});
-    }
-  }
+      : copies_(arrays_of(copies)), cell_(cell_of(lstm, watched(originals, copies_))) {}
 
   static bool serves(const LstmConfig& config) { return LstmCell<float>::serves(config); }
   std::int64_t tape_width() const {
@@ -57,9 +48,7 @@ class PyCell {
           const T *x_in = pointer<const T>(x, "x"), *h_in = pointer<const T>(h, "h"), *c_in = pointer<const T>(c, "c");
           T *h_out = pointer<T>(h_after, "h_after"), *c_out = pointer<T>(c_after, "c_after");
           const WithoutGil released;
-          if (!unchanged()) return false;
-          cell.forward(batch, x_in, h_in, c_in, h_out, c_out, pointer_or_null<T>(tape));
-          return true;
+          return cell.forward(batch, x_in, h_in, c_in, h_out, c_out, pointer_or_null<T>(tape));
         },
         cell_);
   }
@@ -84,16 +73,39 @@ class PyCell {
 
  private:
   using Variant = std::variant<LstmCell<float>, LstmCell<double>>;
-  struct Watched {
-    const void* original;
-    py::array copy;
-  };
   template <class>
   struct ElementOf;
   template <template <class> class Of, class T>
   struct ElementOf<const Of<T>&> {
     using type = T;
   };
+
+  static std::vector<py::array> arrays_of(const py::list& copies) {
+    std::vector<py::array> arrays;
+    for (const py::handle copy : copies) {
+      arrays.push_back(as_array(copy, "copies", "numbers"));
+      if (!is_contiguous(arrays.back())) fail_value("copies: expected contiguous arrays, got one that is not");
+    }
+    return arrays;
+  }
+
+  static std::vector<WatchedMemory> watched(const py::list& originals, const std::vector<py::array>& copies) {
+    if (originals.size() != copies.size()) fail_value("copies: expected as many arrays as in originals");
+    std::vector<WatchedMemory> watched;
+    for (std::size_t index = 0; index < copies.size(); ++index) {
+      const auto* original = pointer<const void>(py::cast<Address>(originals[index]), "originals");
+      watched.push_back({original, copies[index].data(), static_cast<std::size_t>(copies[index].nbytes())});
+    }
+    return watched;
+  }
+
+  static Variant cell_of(const PyLstm& lstm, std::vector<WatchedMemory> watched) {
+    return std::visit(
+        [&](const auto& engine) -> Variant {
+          return LstmCell<typename ElementOf<decltype(engine)>::type>(engine, std::move(watched));
+        },
+        lstm.engine());
+  }
 
   template <class T>
   static void weight_gradients_of(const LstmCell<T>& cell, const py::list& steps, const py::dict& gradients) {
@@ -109,14 +121,8 @@ class PyCell {
     cell.weight_gradients(all, views.front());
   }
 
-  bool unchanged() const {
-    return std::all_of(watched_.begin(), watched_.end(), [](const Watched& weight) {
-      return std::memcmp(weight.original, weight.copy.data(), static_cast<std::size_t>(weight.copy.nbytes())) == 0;
-    });
-  }
-
+  std::vector<py::array> copies_;  ///< which the cell watches
   Variant cell_;
-  std::vector<Watched> watched_;
 };
 
 }  // namespace

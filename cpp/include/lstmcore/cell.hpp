@@ -5,6 +5,7 @@
 // vectors. All matrices are contiguous and row-major.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <lstmcore/lstm.hpp>
 #include <vector>
@@ -20,6 +21,13 @@ struct LstmCellStep {
   const T* dgates = nullptr;  ///< (N, gradient_width()), what the backward wrote
 };
 
+/// Memory that weights were packed from, and a copy of its bytes at that time.
+struct WatchedMemory {
+  const void* memory = nullptr;
+  const void* copy = nullptr;
+  std::size_t bytes = 0;
+};
+
 /// The steps of an Lstm of one layer with a plain cell. Immutable, so any number of threads may call it at once. The
 /// functions have the same bits as the whole-sequence call with T = 1; no pointer is checked.
 template <class T>
@@ -29,8 +37,9 @@ class LstmCell {
   /// variants of the cell.
   static bool serves(const LstmConfig& config);
 
-  /// Throws std::invalid_argument if `serves` is false or the products are not those of T itself.
-  explicit LstmCell(const Lstm<T>& lstm);
+  /// `watched`: compared at each forward, which notices weights that have changed since they were packed. Throws
+  /// std::invalid_argument if `serves` is false or the products are not those of T itself.
+  explicit LstmCell(const Lstm<T>& lstm, std::vector<WatchedMemory> watched = {});
 
   const LstmConfig& config() const { return lstm_.config(); }
   /// Elements of a row of a tape: the activations of the gates, and c before and after the step.
@@ -39,8 +48,8 @@ class LstmCell {
   std::int64_t gradient_width() const;
 
   /// From x (N, C), h and c (N, H) the state after the step; without a `tape` nothing is stored for a backward. Outputs
-  /// must not overlap inputs.
-  void forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after, T* tape) const;
+  /// must not overlap inputs. Returns false if the watched memory has changed; what was written is then undefined.
+  bool forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after, T* tape) const;
 
   /// From the gradients with respect to the state after a step, those with respect to the pre-activations of its gates,
   /// to x, h and c. `dh` and `dc` may be null, for zeros; `dx`, `dh_before` and `dc_before`, where not wanted. The tape
@@ -54,6 +63,7 @@ class LstmCell {
 
  private:
   Lstm<T> lstm_;
+  std::vector<WatchedMemory> watched_;
 };
 
 extern template class LstmCell<float>;

@@ -1,7 +1,10 @@
 // Single steps whose caller owns all memory: the kernels of a walk, on pointers that are laid out for one step.
+#include <atomic>
+#include <cstring>
 #include <lstmcore/cell.hpp>
 
 #include "../runtime/isa.hpp"
+#include "../runtime/policy.hpp"
 #include "../sequence/caller_rows.hpp"
 #include "../sequence/layers.hpp"
 #include "../sequence/weight_gradient.hpp"
@@ -15,12 +18,36 @@ struct StepShares {
   int threads;
   bool by_rows;
 
-  StepShares(Index batch, Index multiplied, Index tile_rows)
-      : threads(threads_for(2.0 * static_cast<double>(batch * multiplied))), by_rows(batch >= threads * tile_rows) {}
+  /// A step of this many rows, with so many weights, of which `bytes` are read.
+  StepShares(Index batch, Index weights, std::size_t bytes, Index tile_rows)
+      : threads(threads_for(2.0 * static_cast<double>(weights) * rows_of_work(batch, bytes))),
+        by_rows(batch >= threads * tile_rows) {}
 
   Range rows(Index batch, int part) const { return by_rows ? split(batch, threads, part) : Range{0, batch}; }
   Range columns(Index count, int part) const { return by_rows ? Range{0, count} : split(count, threads, part); }
+
+ private:
+  /// With few rows, weights beyond a core's own cache take as long to arrive as the arithmetic of more rows.
+  static double rows_of_work(Index batch, std::size_t bytes) {
+    const bool waits = static_cast<double>(bytes) > policy::private_cache_bytes / 2 && !crowded();
+    return std::max(static_cast<double>(batch), waits ? policy::rows_of_weight_traffic : 1.0);
+  }
 };
+
+/// Whether a share of watched memory still holds the bytes of its copy.
+bool unchanged(const std::vector<WatchedMemory>& watched, int parts, int part) {
+  return std::all_of(watched.begin(), watched.end(), [&](const WatchedMemory& one) {
+    const Range own = split(static_cast<std::int64_t>(one.bytes), parts, part, 64);
+    const auto at = [&](const void* memory) { return static_cast<const std::byte*>(memory) + own.begin; };
+    return own.size() <= 0 || std::memcmp(at(one.memory), at(one.copy), count(own.size())) == 0;
+  });
+}
+
+std::size_t bytes_of(const std::vector<WatchedMemory>& watched) {
+  std::size_t sum = 0;
+  for (const WatchedMemory& one : watched) sum += one.bytes;
+  return sum;
+}
 
 /// Pointers to the rows of a matrix.
 template <class T>
@@ -68,7 +95,8 @@ bool LstmCell<T>::serves(const LstmConfig& config) {
 }
 
 template <class T>
-LstmCell<T>::LstmCell(const Lstm<T>& lstm) : lstm_(lstm) {
+LstmCell<T>::LstmCell(const Lstm<T>& lstm, std::vector<WatchedMemory> watched)
+    : lstm_(lstm), watched_(std::move(watched)) {
   require(serves(lstm.config()),
           "lstm: expected one layer that walks forwards, with a plain cell, for single steps, got another");
   require(!lstm.impl().arithmetic, "precision: expected \"fp32\" for single steps, got \"",
@@ -87,7 +115,7 @@ std::int64_t LstmCell<T>::gradient_width() const {
 }
 
 template <class T>
-void LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after,
+bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after,
                           T* tape) const {
   const CellShape shape = lstm_.impl().shape(0);
   const ForwardPanels<T>& weights = lstm_.impl().forward[0];
@@ -102,7 +130,10 @@ void LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
 
   const T **x_rows, **h_rows, **c_rows;
   T **c_new_rows, **h_new_rows, **gates_rows;  // the last one's by part
-  const StepShares shares(batch, shape.gates_width() * (shape.input + shape.state), kernels.tile_rows);
+  const Index weight_count = shape.gates_width() * (shape.input + shape.state);
+  // Watched weights are read three times: in place, as copies and packed.
+  const std::size_t bytes = count(weight_count) * sizeof(T) + 2 * bytes_of(watched_);
+  const StepShares shares(batch, weight_count, bytes, kernels.tile_rows);
   const PointerArrays pointers([&](auto& layout) {
     layout.take(count(batch), x_rows, h_rows, c_rows, c_new_rows, h_new_rows);
     layout.take(count(batch * shares.threads), gates_rows);
@@ -112,7 +143,9 @@ void LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
   point_to_rows<const T>(in_place ? c : c_before, padded, batch, c_rows);
   point_to_rows(c_new, padded, batch, c_new_rows);
   point_to_rows(h_after, hidden, batch, h_new_rows);
+  std::atomic<bool> changed{false};
   const auto run = [&](int part) {
+    if (!unchanged(watched_, shares.threads, part)) changed = true;
     const Range rows = shares.rows(batch, part), blocks = shares.columns(shape.blocks(), part);
     if (rows.size() == 0 || blocks.size() == 0) return;
     kernels::StepForward<T> step{};
@@ -141,6 +174,7 @@ void LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
   };
   parallel(shares.threads, run);
   if (!in_place) unpad_rows(c_new, padded, hidden, batch, c_after);
+  return !changed;
 }
 
 template <class T>
@@ -184,7 +218,7 @@ void LstmCell<T>::backward(std::int64_t batch, const T* tape, const T* dh, const
     kernels.step_backward(step);
   };
   const Index columns = (dx != nullptr ? shape.input : 0) + (dh_before != nullptr ? hidden : 0);
-  const StepShares shares(batch, width * columns, kernels.tile_rows);
+  const StepShares shares(batch, width * columns, count(width * columns) * sizeof(T), kernels.tile_rows);
   if (!shares.by_rows) run_cell({0, batch});
   const std::vector<BackwardPanels<T>>* const weights = columns > 0 ? &lstm_.impl().backward() : nullptr;
   parallel(shares.threads, [&](int part) {

@@ -1,4 +1,4 @@
-"""Steps of a plain cell in a loop: one call of the engine each, and one sum for all weights' gradients.
+"""Steps of a plain cell in a loop: one call of the engine each, one sum for the weights' gradients.
 
 A loop over a cell has as many nodes in PyTorch's graph as steps. If each returned gradients of the
 weights, writing and adding these would take most of the time. Here the steps share a node that
@@ -18,12 +18,11 @@ import torch
 from torch.autograd import forward_ad
 
 from lstmcore import _core
-
 from lstmcore.torch.autograd import _any_batched, _apply, _Backward, needs_of, spread
 from lstmcore.torch.engine import Call
 from lstmcore.torch.plan import Plan
 from lstmcore.torch.tensors import array_of
-from lstmcore.torch.weights import Remembered, pack
+from lstmcore.torch.weights import Frozen, Remembered, pack
 
 _NO_TAPE = torch.full((1,), -1, dtype=torch.int64, device="cpu")  # then the forward runs again
 
@@ -42,30 +41,34 @@ def step(module: Any, x: Any, hx: Any) -> tuple[Any, Any] | None:
         or (module._masks and module.training)
     ):
         return None
-    parameters = module._parameters
-    weights = [parameters.get(name) for name in module._parameter_names]
-    packed = _packed(module, weights)
+    packed: Packed | None = module._steps
+    if packed is None or not packed.serves(module):
+        packed = _pack(module)
     if packed is None or type(x) is not torch.Tensor or x.dim() != 2:
         return None
-    batch = x.size(0)
     if hx is None:
-        h = c = x.new_zeros(batch, packed.hidden)
+        h = c = x.new_zeros(x.size(0), packed.hidden)
     elif type(hx) is tuple and len(hx) == 2:
         h, c = hx
     else:
         return None
-    if not packed.fits(x, h, c, batch):
+    if not packed.fits(x, h, c):
         return None
-    grads = torch.is_grad_enabled()
-    flags = [weight.requires_grad for weight in weights] if grads else []
-    keep = grads and (x.requires_grad or h.requires_grad or c.requires_grad or any(flags))
-    h_new, c_new = h.new_empty(h.shape), c.new_empty(c.shape)
-    tape = x.new_empty(batch * packed.cell.tape_width) if keep else None
-    if not packed.run(batch, x, h, c, h_new, c_new, tape):
-        packed = _pack(module, weights)  # the weights' bytes have changed
-        if packed is None or not packed.run(batch, x, h, c, h_new, c_new, tape):
+    x, h, c = x.contiguous(), h.contiguous(), c.contiguous()
+    flags = None
+    if torch.is_grad_enabled():
+        flags = [weight.requires_grad for weight in packed.weights]
+    keep = flags is not None and (
+        x.requires_grad or h.requires_grad or c.requires_grad or any(flags)
+    )
+    outputs = packed.run(x, h, c, keep)
+    if outputs is None:
+        packed = _pack(module)  # the weights' bytes have changed
+        outputs = None if packed is None else packed.run(x, h, c, keep)
+        if packed is None or outputs is None:
             return None
-    if tape is None:
+    h_new, c_new, tape = outputs
+    if flags is None or tape is None:
         return h_new, c_new
     sums = packed.sums_for(flags)
     return _Step.apply((sums, h_new, c_new, tape), x, h, c, sums.token)  # type: ignore[no-any-return]
@@ -74,17 +77,24 @@ def step(module: Any, x: Any, hx: Any) -> tuple[Any, Any] | None:
 class Packed:
     """The packed weights of a module, for steps that find the same parameters unchanged."""
 
-    def __init__(self, plan: Plan, weights: Sequence[Any], lstm: _core.Lstm | None) -> None:
+    def __init__(
+        self, plan: Plan, names: Sequence[str], weights: Sequence[Any], block: Frozen | None
+    ) -> None:
         self.plan = plan
         self.hidden = plan.config.hidden_size
         self.inputs = plan.config.input_size
         self.dtype = weights[0].dtype
-        self.frozen = lstm is not None
+        self.block = block  # of `frozen`, in which the weights do not change
         self.weights = tuple(weights)
-        self.marks = [_mark(weight) for weight in weights]
+        self._marks = [
+            (name, weight, weight.data_ptr(), weight._version, weight.shape)
+            for name, weight in zip(names, weights, strict=True)
+        ]
         addresses: list[int] = []
         copies: list[Any] = []
-        if lstm is None:
+        if block is not None:
+            lstm = block.packed(plan, weights)
+        else:
             # Packs copies, since another thread may change the tensors meanwhile.
             addresses = [weight.data_ptr() for weight in weights]
             copies = [
@@ -94,33 +104,49 @@ class Packed:
             lstm = pack(plan, [torch.from_numpy(copy) for copy in copies])
         self.lstm = lstm
         self.cell = _core.LstmCell(lstm, addresses, copies)
+        self.tape_width = self.cell.tape_width
+        self.gradient_width = self.cell.gradient_width
         self._sums: weakref.ref[Sums] | None = None
 
-    def serves(self, weights: Sequence[Any]) -> bool:
-        """Return whether these are the same tensors, as far as PyTorch counts their changes."""
-        for weight, seen, mark in zip(weights, self.weights, self.marks, strict=True):
-            if weight is not seen or _mark(weight) != mark:
+    def serves(self, module: Any) -> bool:
+        """Return whether a module's weights are unchanged, as far as PyTorch counts changes."""
+        if self.block is not _block(module):
+            return False
+        parameters = module._parameters
+        for name, seen, address, version, shape in self._marks:
+            weight = parameters.get(name)
+            if (
+                weight is not seen
+                or weight._version != version
+                or weight.data_ptr() != address
+                or weight.shape != shape
+                or not weight.is_contiguous()
+            ):
                 return False
         return True
 
-    def fits(self, x: Any, h: Any, c: Any, batch: int) -> bool:
+    def fits(self, x: Any, h: Any, c: Any) -> bool:
         """Return whether x (N, C), h and c (N, H) are plain dense tensors of the weights' dtype."""
-        for tensor, width in ((x, self.inputs), (h, self.hidden), (c, self.hidden)):
-            if (
-                type(tensor) is not torch.Tensor
-                or tensor.dtype is not self.dtype
-                or tensor.shape != (batch, width)
-                or not tensor.is_cpu
-                or tensor.layout is not torch.strided
-                or tensor.is_neg()
-            ):
-                return False
-        return batch > 0
+        batch = x.size(0)
+        state = (batch, self.hidden)
+        return (
+            x.shape == (batch, self.inputs)
+            and _is_plain(x, self.dtype)
+            and type(h) is torch.Tensor
+            and h.shape == state
+            and _is_plain(h, self.dtype)
+            and type(c) is torch.Tensor
+            and c.shape == state
+            and _is_plain(c, self.dtype)
+            and batch > 0
+        )
 
-    def run(self, batch: int, x: Any, h: Any, c: Any, h_new: Any, c_new: Any, tape: Any) -> bool:
-        """Take a step; False, and nothing is written, if the weights' bytes have changed."""
-        x, h, c = x.contiguous(), h.contiguous(), c.contiguous()
-        return self.cell.forward(
+    def run(self, x: Any, h: Any, c: Any, keep: bool) -> tuple[Any, Any, Any] | None:
+        """Return h and c after a step, and a tape if wanted; None if the weights have changed."""
+        h_new, c_new = torch.empty_like(h), torch.empty_like(c)
+        batch = x.size(0)
+        tape = x.new_empty(batch * self.tape_width) if keep else None
+        same = self.cell.forward(
             batch,
             x.data_ptr(),
             h.data_ptr(),
@@ -129,6 +155,7 @@ class Packed:
             c_new.data_ptr(),
             0 if tape is None else tape.data_ptr(),
         )
+        return (h_new, c_new, tape) if same else None
 
     def sums_for(self, flags: Sequence[bool]) -> Sums:
         """Return the sums of the graph that steps with these weights are part of.
@@ -142,21 +169,25 @@ class Packed:
         return sums
 
 
-def _mark(weight: Any) -> tuple[Any, ...]:
-    """Return the address, layout and, as far as PyTorch counts them, version of a parameter."""
-    return weight.data_ptr(), weight._version, weight.shape, weight.is_contiguous()
+def _is_plain(tensor: Any, dtype: torch.dtype) -> bool:
+    """Return whether a tensor is dense, on the CPU and of this dtype."""
+    return (
+        tensor.dtype is dtype
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not tensor.is_neg()
+    )
 
 
-def _packed(module: Any, weights: Sequence[Any]) -> Packed | None:
-    """Return the packed weights, packed now unless the last call did; None: not for steps."""
-    packed: Packed | None = module._steps
-    if packed is not None and packed.frozen == bool(module._frozen) and packed.serves(weights):
-        return packed
-    return _pack(module, weights)
-
-
-def _pack(module: Any, weights: Sequence[Any]) -> Packed | None:
+def _block(module: Any) -> Frozen | None:
     blocks = module._frozen  # read once, since another thread may end its block
+    return blocks[-1] if blocks else None
+
+
+def _pack(module: Any) -> Packed | None:
+    """Pack the weights of a module for the steps to come; None: not for steps like these."""
+    weights = [module._parameters.get(name) for name in module._parameter_names]
+    block = _block(module)
     if any(type(weight) is not torch.nn.Parameter for weight in weights):
         return None
     plan = module._plan()
@@ -164,9 +195,9 @@ def _pack(module: Any, weights: Sequence[Any]) -> Packed | None:
         return None
     if any(weight.is_inference() or not weight.is_contiguous() for weight in weights):
         return None
-    if not blocks and sum(weight.nbytes for weight in weights) > Remembered.MOST_BYTES:
+    if block is None and sum(weight.nbytes for weight in weights) > Remembered.MOST_BYTES:
         return None
-    packed = Packed(plan, weights, blocks[-1].packed(plan, weights) if blocks else None)
+    packed = Packed(plan, module._parameter_names, weights, block)
     module._steps = packed
     return packed
 
@@ -186,6 +217,7 @@ class Sums:
     def __init__(self, packed: Packed, flags: Sequence[bool]) -> None:
         self.plan = packed.plan
         self.cell = packed.cell
+        self.gradient_width = packed.gradient_width
         self.lstm = packed.lstm
         self.weights = packed.weights
         self.flags = list(flags)
@@ -254,7 +286,7 @@ def _sum(first: Any, second: Any) -> Any:
 
 
 class _Weights(torch.autograd.Function):
-    """Maps (terms, *weights) to a token. Its gradients do not come through the token: see `Terms`."""
+    """Maps (terms, *weights) to a token, past which the gradients come: see `Terms`."""
 
     @staticmethod
     def forward(ctx: Any, terms: Terms, *weights: Any) -> Any:
@@ -290,23 +322,24 @@ class _Step(torch.autograd.Function):
             results = _differentiable(sums, needs, (dh, dc), (x, h, c), weights)
             return (None, *results, None)
         batch = x.size(0)
-        dgates = tape.new_empty(batch * sums.cell.gradient_width)
-        dx, dh_before, dc_before = (
-            tape.new_empty(tensor.shape) if wanted else None
-            for tensor, wanted in zip((x, h, c), needs, strict=True)
-        )
+        dgates = tape.new_empty(batch * sums.gradient_width)
+        dx = torch.empty_like(x) if needs[0] else None
+        dh_before = torch.empty_like(h) if needs[1] else None
+        dc_before = torch.empty_like(c) if needs[2] else None
         dh = None if dh is None else dh.contiguous()
         dc = None if dc is None else dc.contiguous()
         sums.cell.backward(
             batch,
             tape.data_ptr(),
-            *(
-                0 if tensor is None else tensor.data_ptr()
-                for tensor in (dh, dc, dgates, dx, dh_before, dc_before)
-            ),
+            0 if dh is None else dh.data_ptr(),
+            0 if dc is None else dc.data_ptr(),
+            dgates.data_ptr(),
+            0 if dx is None else dx.data_ptr(),
+            0 if dh_before is None else dh_before.data_ptr(),
+            0 if dc_before is None else dc_before.data_ptr(),
         )
         if sums.terms_wanted():
-            sums.terms.add_step(x.contiguous(), h.contiguous(), dgates)
+            sums.terms.add_step(x, h, dgates)
         return None, dx, dh_before, dc_before, None
 
 
