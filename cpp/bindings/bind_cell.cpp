@@ -40,15 +40,16 @@ class PyCell {
   }
 
   /// False, and nothing is written, if the weights' bytes are no longer those that were packed.
-  bool forward(std::int64_t batch, Address x, Address h, Address c, Address h_after, Address c_after,
-               Address tape) const {
+  bool forward(std::int64_t batch, Address x, Address h, Address c, Address h_after, Address c_after, Address tape) {
     return std::visit(
         [&](const auto& cell) {
           using T = typename ElementOf<decltype(cell)>::type;
           const T *x_in = pointer<const T>(x, "x"), *h_in = pointer<const T>(h, "h"), *c_in = pointer<const T>(c, "c");
           T *h_out = pointer<T>(h_after, "h_after"), *c_out = pointer<T>(c_after, "c_after");
+          const bool turn = turn_;
+          turn_ = !turn;
           const WithoutGil released;
-          return cell.forward(batch, x_in, h_in, c_in, h_out, c_out, pointer_or_null<T>(tape));
+          return cell.forward(batch, x_in, h_in, c_in, h_out, c_out, pointer_or_null<T>(tape), turn);
         },
         cell_);
   }
@@ -123,6 +124,7 @@ class PyCell {
 
   std::vector<py::array> copies_;  ///< which the cell watches
   Variant cell_;
+  bool turn_ = false;  ///< changed while the GIL is held
 };
 
 }  // namespace

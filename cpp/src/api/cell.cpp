@@ -115,8 +115,8 @@ std::int64_t LstmCell<T>::gradient_width() const {
 }
 
 template <class T>
-bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after,
-                          T* tape) const {
+bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after, T* tape,
+                          bool turn) const {
   const CellShape shape = lstm_.impl().shape(0);
   const ForwardPanels<T>& weights = lstm_.impl().forward[0];
   const kernels::Kernels<T>& kernels = active_kernels<T>();
@@ -144,8 +144,7 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
   point_to_rows(c_new, padded, batch, c_new_rows);
   point_to_rows(h_after, hidden, batch, h_new_rows);
   std::atomic<bool> changed{false};
-  const auto run = [&](int part) {
-    if (!unchanged(watched_, shares.threads, part)) changed = true;
+  const auto compute = [&](int part) {
     const Range rows = shares.rows(batch, part), blocks = shares.columns(shape.blocks(), part);
     if (rows.size() == 0 || blocks.size() == 0) return;
     kernels::StepForward<T> step{};
@@ -172,7 +171,14 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
     }
     kernels.step_forward(step);
   };
-  parallel(shares.threads, run);
+  parallel(shares.threads, [&](int part) {
+    if (turn) compute(part);
+    if (!unchanged(watched_, shares.threads, part)) {
+      changed = true;
+    } else if (!turn) {
+      compute(part);
+    }
+  });
   if (!in_place) unpad_rows(c_new, padded, hidden, batch, c_after);
   return !changed;
 }
