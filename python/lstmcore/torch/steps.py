@@ -24,6 +24,14 @@ from lstmcore.torch.plan import Plan
 from lstmcore.torch.tensors import array_of
 from lstmcore.torch.weights import Frozen, Remembered, pack
 
+# Bound once, since a step takes only a few microseconds.
+_empty_like = torch.empty_like
+_grad_enabled = torch.is_grad_enabled
+_strided = torch.strided
+_Tensor = torch.Tensor
+_tracing = torch._C._get_tracing_state
+_transforms_active = torch._C._are_functorch_transforms_active
+
 _NO_TAPE = torch.full((1,), -1, dtype=torch.int64, device="cpu")  # then the forward runs again
 
 
@@ -35,16 +43,16 @@ def step(module: Any, x: Any, hx: Any) -> tuple[Any, Any] | None:
     """
     if (
         torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
+        or _transforms_active()
         or forward_ad._current_level >= 0
-        or torch._C._get_tracing_state() is not None
+        or _tracing() is not None
         or (module._masks and module.training)
     ):
         return None
     packed: Packed | None = module._steps
     if packed is None or not packed.serves(module):
         packed = _pack(module)
-    if packed is None or type(x) is not torch.Tensor or x.dim() != 2:
+    if packed is None or type(x) is not _Tensor or x.dim() != 2:
         return None
     if hx is None:
         h = c = x.new_zeros(x.size(0), packed.hidden)
@@ -56,7 +64,7 @@ def step(module: Any, x: Any, hx: Any) -> tuple[Any, Any] | None:
         return None
     x, h, c = x.contiguous(), h.contiguous(), c.contiguous()
     flags = None
-    if torch.is_grad_enabled():
+    if _grad_enabled():
         flags = [weight.requires_grad for weight in packed.weights]
     keep = flags is not None and (
         x.requires_grad or h.requires_grad or c.requires_grad or any(flags)
@@ -132,10 +140,10 @@ class Packed:
         return (
             x.shape == (batch, self.inputs)
             and _is_plain(x, self.dtype)
-            and type(h) is torch.Tensor
+            and type(h) is _Tensor
             and h.shape == state
             and _is_plain(h, self.dtype)
-            and type(c) is torch.Tensor
+            and type(c) is _Tensor
             and c.shape == state
             and _is_plain(c, self.dtype)
             and batch > 0
@@ -143,7 +151,7 @@ class Packed:
 
     def run(self, x: Any, h: Any, c: Any, keep: bool) -> tuple[Any, Any, Any] | None:
         """Return h and c after a step, and a tape if wanted; None if the weights have changed."""
-        h_new, c_new = torch.empty_like(h), torch.empty_like(c)
+        h_new, c_new = _empty_like(h), _empty_like(c)
         batch = x.size(0)
         tape = x.new_empty(batch * self.tape_width) if keep else None
         same = self.cell.forward(
@@ -174,7 +182,7 @@ def _is_plain(tensor: Any, dtype: torch.dtype) -> bool:
     return (
         tensor.dtype is dtype
         and tensor.is_cpu
-        and tensor.layout is torch.strided
+        and tensor.layout is _strided
         and not tensor.is_neg()
     )
 
@@ -317,15 +325,15 @@ class _Step(torch.autograd.Function):
         needs = ctx.needs_input_grad[1:4]
         if dh is None and dc is None:
             return None, None, None, None, None
-        transformed = torch._C._are_functorch_transforms_active() or _any_batched((dh, dc))
-        if torch.is_grad_enabled() or transformed:
+        transformed = _transforms_active() or _any_batched((dh, dc))
+        if _grad_enabled() or transformed:
             results = _differentiable(sums, needs, (dh, dc), (x, h, c), weights)
             return (None, *results, None)
         batch = x.size(0)
         dgates = tape.new_empty(batch * sums.gradient_width)
-        dx = torch.empty_like(x) if needs[0] else None
-        dh_before = torch.empty_like(h) if needs[1] else None
-        dc_before = torch.empty_like(c) if needs[2] else None
+        dx = _empty_like(x) if needs[0] else None
+        dh_before = _empty_like(h) if needs[1] else None
+        dc_before = _empty_like(c) if needs[2] else None
         dh = None if dh is None else dh.contiguous()
         dc = None if dc is None else dc.contiguous()
         sums.cell.backward(
