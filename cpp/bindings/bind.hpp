@@ -19,6 +19,7 @@ void bind_memory(pybind11::module_& module);
 void bind_packed(pybind11::module_& module);
 void bind_tape(pybind11::module_& module);
 void bind_stream(pybind11::module_& module);
+void bind_cell(pybind11::module_& module);
 void bind_tangent(pybind11::module_& module);
 
 // The operations around it.

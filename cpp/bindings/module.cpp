@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, module, pybind11::multiple_interpreters::not_supported())
   bind_tape(module);
   bind_packed(module);
   bind_stream(module);
+  bind_cell(module);
   bind_tangent(module);
   bind_embedding(module);
   bind_dense(module);

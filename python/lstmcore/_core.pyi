@@ -108,6 +108,48 @@ class Lstm:
     ) -> LstmTape:
         """Return a tape without steps, for `LstmTape.step`."""
 
+class LstmCell:
+    """Single steps on memory given by its address; nothing about the addresses is checked.
+
+    `originals` are the addresses of contiguous weights, and `copies` hold the bytes that `lstm` was
+    packed from: each forward compares them, unless there are none.
+    """
+
+    def __init__(self, lstm: Lstm, originals: list[int], copies: list[FloatArray]) -> None: ...
+    @staticmethod
+    def serves(config: LstmConfig) -> bool:
+        """Tell whether a configuration is one layer, walked forwards, with a plain cell."""
+    @property
+    def tape_width(self) -> int: ...
+    @property
+    def gradient_width(self) -> int: ...
+    def forward(
+        self, batch: int, x: int, h: int, c: int, h_after: int, c_after: int, tape: int
+    ) -> bool:
+        """Take a step; False if the weights have changed, and the results are undefined.
+
+        x (batch, C), h and c (batch, H), in and out; `tape`, 0 or (batch, tape_width) elements.
+        """
+    def backward(
+        self,
+        batch: int,
+        tape: int,
+        dh: int,
+        dc: int,
+        dgates: int,
+        dx: int,
+        dh_before: int,
+        dc_before: int,
+    ) -> None:
+        """Write the gradients of a step; `dgates` has (batch, gradient_width) elements.
+
+        0 stands for zeros in `dh` and `dc`, and for what is not wanted in the last three.
+        """
+    def weight_gradients(
+        self, steps: list[tuple[int, int, int, int]], gradients: dict[str, FloatArray]
+    ) -> None:
+        """Write gradients summed over steps (batch, x, h, dgates) into the arrays, by name."""
+
 def same_bytes(arrays: list[FloatArray], others: list[FloatArray]) -> bool:
     """Tell whether all pairs of arrays hold the same bytes; False if one is not contiguous."""
 

@@ -11,6 +11,7 @@ from torch.fx import Proxy
 from lstmcore._signatures import shows_options
 from lstmcore._typing import ArrayLike
 from lstmcore.config import LSTMConfig, StepOptions, config_parameters
+from lstmcore.torch import steps
 from lstmcore.torch.plan import STEP_OPTIONS, Plan, check_options, options_repr
 from lstmcore.torch.recurrent import Recurrent, flag_of, pair_of, shape_of
 from lstmcore.torch.tensors import expect_tensor, flags_of
@@ -47,6 +48,8 @@ class LSTMCell(Recurrent):
     ValueError
         If a value is wrong or options contradict each other.
     """
+
+    _steps: steps.Packed | None = None
 
     def __init__(
         self,
@@ -126,6 +129,8 @@ class LSTMCell(Recurrent):
         ValueError
             If a shape or a value is wrong.
         """
+        if reset is None and seed is None and (stepped := steps.step(self, input, hx)) is not None:
+            return stepped
         self._refuse_tracing()
         if isinstance(input, Proxy):
             return self._as_node(input, hx, {"reset": reset, "seed": seed})  # type: ignore[no-any-return]

@@ -206,7 +206,7 @@ class Recurrent(Freezable):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_frozen", "_remembered"):
+        for name in ("_frozen", "_remembered", "_steps"):
             state.pop(name, None)
         return state
 

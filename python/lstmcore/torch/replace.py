@@ -115,7 +115,7 @@ def restore_lstm(module: torch.nn.Module) -> torch.nn.Module:
     for name, part in derived:
         _warn_of_derived("restore_lstm", name, part, "lstmcore.torch's")
     for part in found:
-        for name in ("_masks", "_options", "_frozen", "_remembered"):
+        for name in ("_masks", "_options", "_frozen", "_remembered", "_steps"):
             part.__dict__.pop(name, None)
         names = part.__dict__.pop("_parameter_names")
         if isinstance(part, LSTMCell):
