@@ -14,6 +14,9 @@ from bench import (
     crowded,
     demo,
     environments,
+    grids,
+    held,
+    instruction_sets,
     native,
     pair,
     report,
@@ -52,7 +55,7 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded.",
+        "pair BEFORE AFTER, crowded, held.",
     )
     add = parser.add_argument
     add(
@@ -67,8 +70,13 @@ def _run_parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, help="turns of each peer (default: 5; full: 9)")
     add("--turn", type=float, default=0.1, help="seconds that a turn lasts at least")
     add("--settle", type=float, default=0.1, help="seconds of rest before each turn")
-    add("--json", type=Path, help="where the result goes (default: build/bench/results/GRID.json)")
-    add("--isa", help="instruction set to force on lstmcore, such as avx2; peers choose their own")
+    add("--json", type=Path, help="where the result goes (default: bench/results/GRID.json)")
+    add("--isa", help="instruction set to force on lstmcore, such as avx2")
+    add(
+        "--peers-isa",
+        choices=sorted(instruction_sets.HELD),
+        help="instruction set to hold the peers to; otherwise they choose their own",
+    )
     add("--torch-compile", action="store_true", help="also try torch.compile, which is slow")
     add("--install", action="store_true", help="install the peers that are missing first")
     add("--list", action="store_true", help="list the shapes and leave")
@@ -80,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = _run_parser()
     options = parser.parse_args(arguments)
     try:
-        chosen = shapes.select(options.grid)
+        chosen = grids.select(options.grid)
         peers = controller.asked_peers(options.peers)
     except ValueError as error:
         parser.error(str(error))
@@ -93,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     threads = options.threads or (sorted({1, cores}) if full else [cores])
     if max(threads) > cores:
         parser.error(f"--threads: there are {cores} processors, got {max(threads)}")
-    cases = shapes.Choice(threads, options.direction, options.dtype).cases(chosen)
+    cases = grids.Choice(threads, options.direction, options.dtype).cases(chosen)
     if not cases:
         parser.error("nothing to measure: no shape has that direction and dtype")
     if options.install:
@@ -107,9 +115,11 @@ def run(arguments: Sequence[str]) -> int:
         turn=options.turn,
         settle=options.settle,
         isa=options.isa,
+        peers_isa=options.peers_isa,
         torch_compile=options.torch_compile,
     )
-    path = options.json or RESULTS / f"{options.grid.replace(',', '+')[:80]}.json"
+    name = options.grid.replace(",", "+")[:80] + (f"-{options.isa}" if options.isa else "")
+    path = options.json or RESULTS / f"{name}.json"
 
     def tell(so_far: results.Run, case: shapes.Case) -> None:
         print(report.case_line(so_far, case), flush=True)
@@ -162,6 +172,7 @@ def main() -> int:
         "demo": demo.main,
         "micro": native.micro,
         "pair": pair.main,
+        "held": held.main,
         "crowded": crowded.main,
         "install": install,
     }

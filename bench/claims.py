@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import lstmcore as lc
 from bench.environments import OWN
 from bench.results import Measurement, Run, disagreements
-from bench.shapes import DIRECTIONS, OPTIONS, SHAPES, Case
+from bench.grids import OPTIONS, SHAPES
+from bench.shapes import DIRECTIONS, Case
 from bench.statistics import geometric_mean
 
 AVX2 = f"{OWN}@avx2"

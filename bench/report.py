@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from bench import pictures
 from bench.claims import claims, expected_memory
 from bench.environments import OWN, is_own
+from bench.grids import OPTIONS
 from bench.results import Measurement, Run, disagreements
-from bench.shapes import DIRECTIONS, OPTIONS, Case
+from bench.shapes import DIRECTIONS, Case
 from bench.statistics import median
 
 if TYPE_CHECKING:
@@ -240,9 +241,27 @@ def preamble(run: Run) -> list[str]:
     if run.foreign:
         busy = f"Other processes took {median(run.foreign):.1%} of a core during a turn (median)"
         lines.append(f"{busy}, {max(run.foreign):.0%} at most.")
+    lines += _held(run)
     absent = sorted({f"{m.peer} ({m.why})" for m in run.measurements if m.status == "absent"})
     if absent:
         lines.append("Absent: " + ", ".join(absent) + ".")
+    return lines
+
+
+def _held(run: Run) -> list[str]:
+    """Return which peers were held to an instruction set, and what was seen."""
+    if not run.held:
+        return []
+    isa = run.settings.get("peers_isa")
+    kept = [name for name, seen in run.held.items() if not seen["avx512"]]
+    turns = sum(run.held[name]["turns"] - run.held[name]["unknown"] for name in kept)
+    lines = [f"Held to {isa}: {', '.join(kept)}; no AVX-512 was seen in {turns} turns."]
+    unknown = sorted(name for name, seen in run.held.items() if seen["unknown"])
+    if unknown:
+        lines.append(f"Not verified, since the system does not say: {', '.join(unknown)}.")
+    broke = sorted(name for name, seen in run.held.items() if seen["avx512"])
+    if broke:
+        lines.append(f"Left out where they used AVX-512 all the same: {', '.join(broke)}.")
     return lines
 
 

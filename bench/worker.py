@@ -34,7 +34,7 @@ class Worker:
     """
 
     def __init__(self, peer: str, threads: int) -> None:
-        module: Any = import_module(f"bench.runners.{peer}")
+        module: Any = import_module(f"bench.runners.{peer.replace('-', '_')}")
         self.runner: Runner = module.load(threads)
         self.prepared: Prepared | None = None
         self.call: Any = None
