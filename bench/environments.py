@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from bench import instruction_sets
@@ -102,7 +103,7 @@ def variables(
     result |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     result["OPENBLAS_NUM_THREADS"] = "1"
     if peers_isa:
-        result |= instruction_sets.HELD[peers_isa]
+        result |= instruction_sets.variables(peers_isa, peer)
     precision = precision_of(peer)
     if precision:
         result["LSTMCORE_BENCH_PRECISION"] = precision
@@ -117,3 +118,34 @@ def variables(
     if compile_torch:
         result["LSTMCORE_BENCH_TORCH_COMPILE"] = "1"
     return result
+
+
+def in_company(peer: str, isa: str | None, peers_isa: str | None) -> dict[str, str]:
+    """Return the variables of a process in which lstmcore and `peer` work with default threads."""
+    result = {name: v for name, v in os.environ.items() if not name.startswith(_BEGINNINGS)}
+    if peers_isa:
+        result |= instruction_sets.variables(peers_isa, peer)
+    if isa:
+        result["LSTMCORE_ISA"] = isa
+    if not is_own(peer):
+        result["PYTHONPATH"] = str(_linked_package())
+    return result
+
+
+def _linked_package() -> Path:
+    """Return a folder with links to the running lstmcore, for another environment's Python.
+
+    The compiled module may lie in another folder than the package, if it was installed in editable
+    form.
+    """
+    package, core = import_module("lstmcore"), import_module("lstmcore._core")
+    assert package.__file__ is not None
+    assert core.__file__ is not None
+    target = FOLDER / "package" / "lstmcore"
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in (*Path(package.__file__).parent.iterdir(), Path(core.__file__)):
+        link = target / entry.name
+        if entry.name != "__pycache__":
+            link.unlink(missing_ok=True)
+            link.symlink_to(entry)
+    return target.parent

@@ -278,6 +278,7 @@ def select(grid: str) -> list[Shape]:
         "options": [shape for shape in SHAPES if shape.cost or shape.name == PLAIN],
         "cells": CELLS,
         "precision": PRECISION,
+        "company": [shape for shape in SHAPES if shape.name == "training-step"],
         "quick": [shape for shape in SHAPES if shape.quick],
     }
     chosen: dict[str, Shape] = {}
@@ -306,13 +307,15 @@ class Choice:
     dtypes: Sequence[str] | None = None
 
     def cases(self, shapes: Iterable[Shape]) -> list[Case]:
-        """Return every case, by thread count, then by shape."""
+        """Return every case, by thread count, then by shape; options on most threads only."""
         shapes = list(shapes)
         counts = sorted({*self.threads, *(t for shape in shapes for t in shape.threads or ())})
         cases: list[Case] = []
         for threads in counts:
             for shape in shapes:
                 if threads not in (shape.threads or self.threads):
+                    continue
+                if shape.cost and threads != max(self.threads):
                     continue
                 dtypes: Sequence[str] = shape.dtypes
                 if self.dtypes is not None:

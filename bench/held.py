@@ -1,4 +1,4 @@
-"""Do peers keep to an instruction set? Each is timed as it is and held, and its AVX-512 is noted."""
+"""Do peers keep to an instruction set? Each is timed free and held, and its AVX-512 is noted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 
 from bench import grids, report
-from bench.controller import Peer, Settings, asked_peers, available_cores, peers_of
+from bench.controller import Peer, asked_peers, available_cores, peers_of
 from bench.instruction_sets import HELD, Watch
+from bench.settings import Settings
 from bench.shapes import DIRECTIONS, Case
 
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("--peers", type=lambda text: text.split(","), help="peers beside lstmcore (default: all)")
     add("--grid", default="100x1x128x256,100x32x128x128", help="names of shapes")
-    add("--peers-isa", default="avx2", choices=sorted(HELD))
+    add("--peers-isa", default="avx2", choices=HELD)
     add("--seconds", type=float, default=0.5, help="for each figure")
     options = parser.parse_args(arguments)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 _NUMPY = "X86_V4 AVX512_ICL AVX512_SPR"
 
-HELD: dict[str, dict[str, str]] = {
+_ALL: dict[str, dict[str, str]] = {
     "avx2": {
         # oneDNN: PyTorch's LSTM, OpenVINO, TensorFlow's products.
         "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -21,7 +21,7 @@ HELD: dict[str, dict[str, str]] = {
         "ATEN_CPU_CAPABILITY": "avx2",
         # MKL in PyTorch, on Intel's processors. On AMD's it takes its AVX2 code without it.
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-        # XLA: JAX, Keras on JAX, TensorFlow's compiled functions.
+        # XLA: TensorFlow's compiled functions.
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
         # What all of them call: NumPy, OpenBLAS and the C library's memcpy.
         "NPY_DISABLE_CPU_FEATURES": _NUMPY,
@@ -29,8 +29,23 @@ HELD: dict[str, dict[str, str]] = {
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW",
     }
 }
-"""Environment variables that hold libraries to an instruction set. ONNX Runtime, ncnn, MNN and
-LiteRT have none."""
+"""Environment variables that hold libraries to an instruction set. ONNX Runtime, ncnn and LiteRT
+read none; MNN needs none for AVX2."""
+
+# XLA's products are YNNPACK's, which reads no variable; without it they are Eigen's.
+_JAX = {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2 --xla_cpu_experimental_ynn_fusion_type="}
+
+_SOME: dict[str, dict[str, dict[str, str]]] = {"avx2": {"jax": _JAX, "keras-jax": _JAX}}
+"""The same for single peers."""
+
+HELD = tuple(_ALL)
+"""Instruction sets that peers can be held to."""
+
+
+def variables(isa: str, peer: str) -> dict[str, str]:
+    """Return the environment variables that hold `peer` to `isa`, one of `HELD`."""
+    return _ALL[isa] | _SOME[isa].get(peer, {})
+
 
 _TICK = 0.008
 """Seconds by which the kernel's account of AVX-512 may be late: two ticks of 250 a second."""

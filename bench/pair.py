@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import grids, report, shapes
-from bench.controller import Peer, Settings, available_cores
+from bench.controller import Peer, available_cores
 from bench.environments import OWN
+from bench.settings import Settings
 
 DEFAULT_GRID = "cells,options,stream-16,stream-64,call-overhead,cell-steps,training-step"
 

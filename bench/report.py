@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import pictures
+from bench import company, pictures
 from bench.claims import claims, expected_memory
 from bench.environments import OWN, is_own
 from bench.grids import OPTIONS
@@ -123,10 +123,11 @@ def shares(run: Run) -> Rows:
 
 def stream(run: Run) -> Rows:
     """Return the latency of a step called from C++."""
-    table: Rows = [["input", "H", "dtype", "microseconds a step", "quartiles"]]
+    table: Rows = [["input", "H", "layers", "dtype", "microseconds a step", "quartiles"]]
     for entry in run.stream.get("steps", []):
         figures = [f"{entry['median']:.3f}", f"{entry['q1']:.3f} - {entry['q3']:.3f}"]
-        table.append([str(entry["inputs"]), str(entry["hidden"]), entry["dtype"], *figures])
+        sizes = [str(entry[name]) for name in ("inputs", "hidden")]
+        table.append([*sizes, str(entry.get("layers", 1)), entry["dtype"], *figures])
     return table if len(table) > 1 else []
 
 
@@ -174,6 +175,22 @@ def precisions(run: Run) -> Rows:
     return table if len(table) > 1 else []
 
 
+def in_company(run: Run) -> Rows:
+    """Return the ratios of times beside other work over times alone, and of speeds."""
+    found = {entry["name"]: entry for entry in run.company}
+    table: Rows = [["what", "ratio", "quartiles", "goal"]]
+    for goal in company.GOALS:
+        if goal.name not in found:
+            continue
+        entry = found[goal.name]
+        figures = [entry["why"] or "failed", ""]
+        if entry["ratio"] is not None:
+            figures = [f"{entry['ratio']:.2f}", f"{entry['low']:.2f} - {entry['high']:.2f}"]
+        bound = f"{'at most' if goal.most else 'at least'} {goal.bound:.3g}"
+        table.append([goal.text, *figures, bound])
+    return table if len(table) > 1 else []
+
+
 def claim_table(run: Run) -> Rows:
     """Return the goals with their verdicts."""
     most = max((case.threads for case in run.cases()), default=1)
@@ -216,6 +233,7 @@ def sections(run: Run) -> list[tuple[str, Rows]]:
     result.append(("Share of the limit by instruction set", shares(run)))
     result.append(("What options cost", options(run)))
     result.append(("One step of a stream from C++", stream(run)))
+    result.append(("In company", in_company(run)))
     result.append(("Memory of one training step", memory(run)))
     result.append(("The machine's limits", limits(run)))
     result.append(("Precisions", precisions(run)))

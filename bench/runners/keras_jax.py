@@ -40,9 +40,7 @@ class KerasJaxRunner:
         if case.shape.kind == "model":
             ids, labels = texts(case.shape)
             network = classifier(case.shape, jit_compile=True)
-            return Prepared(
-                {"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict
-            )
+            return Prepared({"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict)
         if case.shape.kind != "lstm":
             raise Unsupported("measured for layers and for the whole training step")
         return _layers(case)
@@ -73,7 +71,7 @@ def _layers(case: Case) -> Prepared:
         y, backward = jax.vjp(forward, weights, x, state)
         return y, backward(dy)
 
-    inputs = (weights, x, states(case, problem))
+    inputs: tuple[Any, ...] = (weights, x, states(case, problem))
     if case.training:
         compiled = jax.jit(train)
         inputs += (dy,)

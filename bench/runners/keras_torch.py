@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from bench.problem import digest, make_problem
 from bench.runners import Prepared, Unsupported
 from bench.runners.keras_model import (
@@ -40,9 +38,7 @@ class KerasTorchRunner:
         if case.shape.kind == "model":
             ids, labels = texts(case.shape)
             network = classifier(case.shape, jit_compile=False)
-            return Prepared(
-                {"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict
-            )
+            return Prepared({"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict)
         if case.shape.kind != "lstm":
             raise Unsupported("measured for layers and for the whole training step")
         return _layers(case)

@@ -5,6 +5,7 @@ faster. Time first; NumPy in and out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import Any
@@ -63,8 +64,7 @@ class Graph:
         self, operator: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any
     ) -> None:
         """Add an operator by the name of its options, such as FullyConnected."""
-        code = {"UnidirectionalSequenceLSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM"}.get(operator)
-        name = code or "".join("_" * (c.isupper() and i > 0) + c.upper() for i, c in enumerate(operator))
+        name = re.sub("(?<=[a-z])(?=[A-Z])", "_", operator).upper()
         if name not in self._codes:
             entry = schema.OperatorCodeT()
             entry.builtinCode = getattr(schema.BuiltinOperator, name)
