@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     threads = options.threads or (sorted({1, cores}) if full else [cores])
     if max(threads) > cores:
         parser.error(f"--threads: there are {cores} processors, got {max(threads)}")
-    cases = grids.Choice(threads, options.direction, options.dtype).cases(chosen)
+    cases = grids.Choice(threads, options.direction, options.dtype, full).cases(chosen)
     if not cases and not experiments:
         parser.error("nothing to measure: no shape has that direction and dtype")
     if options.install:
@@ -119,6 +120,7 @@ def run(arguments: Sequence[str]) -> int:
     settings = Settings(
         repeats=options.repeats or (7 if full else 5),
         turn=options.turn,
+        budget=6.0 if full else 15.0,
         settle=options.settle,
         isa=options.isa,
         peers_isa=options.peers_isa,
@@ -131,8 +133,10 @@ def run(arguments: Sequence[str]) -> int:
         print(report.case_line(so_far, case), flush=True)
         so_far.save(path)
 
+    begin = time.monotonic()
     measured = controller.measure(cases, peers, settings, tell)
     measured.company = company.measure(experiments, settings, lambda line: print(line, flush=True))
+    measured.settings["minutes"] = (time.monotonic() - begin) / 60
     measured.settings["arguments"] = list(arguments)
     measured.save(path)
     print("\n" + report.terminal(measured))

@@ -162,7 +162,7 @@ def _fair(run: Run) -> bool:
 
 def _shares(run: Run, threads: int) -> Iterator[Claim]:
     """Yield claims on the share of the FMA limit, also as AVX2 code."""
-    for peer in (OWN, AVX2):
+    for peer in (OWN,) if run.isa() == "avx2" else (OWN, AVX2):
         isa = run.isa(peer) or ("avx2" if peer == AVX2 else "")
         for direction in DIRECTIONS:
             for name, least in SHARES.get(isa, {}).get(direction, {}).items():

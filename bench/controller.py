@@ -175,12 +175,13 @@ def _raise_limits(run: Run, case: Case) -> None:
 
 
 def _measure_memory(run: Run, settings: Settings) -> None:
-    """Add the memory of a training step, each in a fresh process."""
+    """Add the memory of a training step on most threads, each in a fresh process."""
     cores = available_cores()
+    most = max((case.threads for case in run.cases()), default=1)
     for measurement in run.measurements:
         case = measurement.case
-        wanted = case.shape.memory and case.training and measurement.timed
-        if wanted and "@" not in measurement.peer:
+        wanted = case.shape.memory and case.training and case.threads == most
+        if wanted and measurement.timed and "@" not in measurement.peer:
             with Peer(measurement.peer, case.threads, cores[: case.threads], settings) as peer:
                 measurement.memory = peer.ask(do="memory", case=case.to_json()).get("bytes")
 

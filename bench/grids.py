@@ -300,14 +300,18 @@ _OWN_DTYPES = ("model", "small_models", "overhead")
 
 @dataclass(frozen=True)
 class Choice:
-    """The choices besides the grid; None leaves the choice to each shape."""
+    """The choices besides the grid; None leaves the choice to each shape.
+
+    With `brief`, only cells are measured on every thread count, other shapes on the largest.
+    """
 
     threads: Sequence[int] = (1,)
     directions: Sequence[str] | None = None
     dtypes: Sequence[str] | None = None
+    brief: bool = False
 
     def cases(self, shapes: Iterable[Shape]) -> list[Case]:
-        """Return every case, by thread count, then by shape; options on most threads only."""
+        """Return every case, by thread count, then by shape."""
         shapes = list(shapes)
         counts = sorted({*self.threads, *(t for shape in shapes for t in shape.threads or ())})
         cases: list[Case] = []
@@ -315,7 +319,7 @@ class Choice:
             for shape in shapes:
                 if threads not in (shape.threads or self.threads):
                     continue
-                if shape.cost and threads != max(self.threads):
+                if self.brief and not (shape.cell or shape.threads) and threads != max(counts):
                     continue
                 dtypes: Sequence[str] = shape.dtypes
                 if self.dtypes is not None:

@@ -256,6 +256,8 @@ def preamble(run: Run) -> list[str]:
         ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".",
         f"Medians of {run.settings.get('repeats')} turns.",
     ]
+    if "minutes" in run.settings:
+        lines[-1] += f" The run took {run.settings['minutes']:.0f} minutes."
     if run.foreign:
         busy = f"Other processes took {median(run.foreign):.1%} of a core during a turn (median)"
         lines.append(f"{busy}, {max(run.foreign):.0%} at most.")

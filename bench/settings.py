@@ -38,5 +38,5 @@ class Settings:
     warm: float = 0.2
     isa: str | None = None
     peers_isa: str | None = None
-    contend: float = 2.0
+    contend: float = 1.5
     torch_compile: bool = False
