@@ -129,20 +129,20 @@ def unrolled(shape: Shape, weights: Weights) -> bytes:
     w, r, b = (graph.constant(weights[f"{n}_l0"]) for n in ("weight_ih", "weight_hh", "bias"))
     parts = graph.result((steps * rows, 4 * hidden), "FullyConnected", source, w, b)
     axis = graph.constant(np.array(1, np.int32))
-    h = c = -1
+    # Without the first step's product with a state of zeros it would do less work than others.
+    h = c = graph.constant(np.zeros(one, np.float32))
     ys = []
     for t in range(steps):
         begin, size = ([t * rows, 0], list(all_gates))
         ends = [graph.constant(np.array(end, np.int32)) for end in (begin, size)]
         total = graph.result(all_gates, "Slice", parts, *ends)
-        if t:
-            recurrent = graph.result(all_gates, "FullyConnected", h, r, -1)
-            total = graph.result(all_gates, "Add", total, recurrent)
+        recurrent = graph.result(all_gates, "FullyConnected", h, r, -1)
+        total = graph.result(all_gates, "Add", total, recurrent)
         gates = [graph.tensor(one) for _ in range(4)]
         graph.add("Split", [axis, total], gates, numSplits=4)
         i, f, o = (graph.result(one, "Logistic", gates[k]) for k in (0, 1, 3))
         new = graph.result(one, "Mul", i, graph.result(one, "Tanh", gates[2]))
-        c = graph.result(one, "Add", graph.result(one, "Mul", f, c), new) if t else new
+        c = graph.result(one, "Add", graph.result(one, "Mul", f, c), new)
         h = graph.result(one, "Mul", o, graph.result(one, "Tanh", c))
         ys.append(h)
     joined = graph.result((steps * rows, hidden), "Concatenation", *ys, axis=0)
