@@ -31,7 +31,7 @@ help:
 	@echo "make test         C++ and Python tests"
 	@echo "make test-neighbours"
 	@echo "                  tests with PyTorch, Keras, ONNX Runtime, scikit-learn and others, which are installed into build/neighbours"
-	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench"
+	@echo "make bench        compare the engine's speed with its peers, which are installed into build/bench (bench/README.md)"
 	@echo "make lint         formatting, linters, types, stubs"
 	@echo "make docs         build the documentation into build/docs"
 	@echo "make sanitize     C++ tests with the address, undefined-behaviour and thread sanitizers"

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import (
     accuracy,
     claims,
+    company,
     controller,
     crowded,
     demo,
     environments,
+    grids,
+    held,
+    instruction_sets,
     native,
     pair,
     report,
     results,
     shapes,
 )
+from bench.settings import Settings
 
 RESULTS = environments.FOLDER / "results"
 DOCUMENTATION = environments.ROOT / "docs" / "performance"
@@ -52,23 +58,28 @@ def _run_parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure lstmcore beside its peers and beside the machine's limits.",
         epilog="Also: report PATH, claims PATH, accuracy, demo, micro [options], install, "
-        "pair BEFORE AFTER, crowded.",
+        "pair BEFORE AFTER, crowded, held.",
     )
     add = parser.add_argument
     add(
         "--grid",
         default="quick",
-        help="quick, full, cells, options, or names of shapes (default: quick)",
+        help="quick, full, cells, options, precision, company, or names of shapes (default: quick)",
     )
     add("--peers", type=_names, help="peers beside lstmcore (default: all)")
     add("--threads", type=_counts, help="thread counts (default: all cores; full: 1 and all)")
     add("--dtype", type=_choice(*shapes.DTYPES), help="default: what each shape names")
     add("--direction", type=_choice(*shapes.DIRECTIONS), help="default: both")
-    add("--repeats", type=int, help="turns of each peer (default: 5; full: 9)")
+    add("--repeats", type=int, help="turns of each peer (default: 5; full: 7)")
     add("--turn", type=float, default=0.1, help="seconds that a turn lasts at least")
     add("--settle", type=float, default=0.1, help="seconds of rest before each turn")
-    add("--json", type=Path, help="where the result goes (default: build/bench/results/GRID.json)")
-    add("--isa", help="instruction set to force on lstmcore, such as avx2; peers choose their own")
+    add("--json", type=Path, help="where the result goes (default: bench/results/GRID.json)")
+    add("--isa", help="instruction set to force on lstmcore, such as avx2")
+    add(
+        "--peers-isa",
+        choices=instruction_sets.HELD,
+        help="instruction set to hold the peers to; otherwise they choose their own",
+    )
     add("--torch-compile", action="store_true", help="also try torch.compile, which is slow")
     add("--install", action="store_true", help="install the peers that are missing first")
     add("--list", action="store_true", help="list the shapes and leave")
@@ -79,8 +90,11 @@ def run(arguments: Sequence[str]) -> int:
     """Measure, print and save."""
     parser = _run_parser()
     options = parser.parse_args(arguments)
+    names = options.grid.split(",")
+    experiments = company.select(names)
+    names = [name for name in names if not name.startswith("company-")]
     try:
-        chosen = shapes.select(options.grid)
+        chosen = grids.select(",".join(names)) if names else []
         peers = controller.asked_peers(options.peers)
     except ValueError as error:
         parser.error(str(error))
@@ -89,12 +103,13 @@ def run(arguments: Sequence[str]) -> int:
         print(report.plain([["name", "T x N x C x H", "why"], *rows]), end="")
         return 0
     cores = len(controller.available_cores())
-    full = "full" in options.grid.split(",")
+    full = "full" in names
+    experiments = experiments or company.select(["company"] if full else [])
     threads = options.threads or (sorted({1, cores}) if full else [cores])
     if max(threads) > cores:
         parser.error(f"--threads: there are {cores} processors, got {max(threads)}")
-    cases = shapes.Choice(threads, options.direction, options.dtype).cases(chosen)
-    if not cases:
+    cases = grids.Choice(threads, options.direction, options.dtype, full).cases(chosen)
+    if not cases and not experiments:
         parser.error("nothing to measure: no shape has that direction and dtype")
     if options.install:
         environments.install([name for name in peers if not environments.is_own(name)])
@@ -102,20 +117,26 @@ def run(arguments: Sequence[str]) -> int:
         native.build()
     except native.NotBuilt as error:
         print(f"the C++ programs are skipped, limits too: {error}", file=sys.stderr)
-    settings = controller.Settings(
-        repeats=options.repeats or (9 if full else 5),
+    settings = Settings(
+        repeats=options.repeats or (7 if full else 5),
         turn=options.turn,
+        budget=6.0 if full else 15.0,
         settle=options.settle,
         isa=options.isa,
+        peers_isa=options.peers_isa,
         torch_compile=options.torch_compile,
     )
-    path = options.json or RESULTS / f"{options.grid.replace(',', '+')[:80]}.json"
+    name = options.grid.replace(",", "+")[:80] + (f"-{options.isa}" if options.isa else "")
+    path = options.json or RESULTS / f"{name}.json"
 
     def tell(so_far: results.Run, case: shapes.Case) -> None:
         print(report.case_line(so_far, case), flush=True)
         so_far.save(path)
 
+    begin = time.monotonic()
     measured = controller.measure(cases, peers, settings, tell)
+    measured.company = company.measure(experiments, settings, lambda line: print(line, flush=True))
+    measured.settings["minutes"] = (time.monotonic() - begin) / 60
     measured.settings["arguments"] = list(arguments)
     measured.save(path)
     print("\n" + report.terminal(measured))
@@ -162,6 +183,7 @@ def main() -> int:
         "demo": demo.main,
         "micro": native.micro,
         "pair": pair.main,
+        "held": held.main,
         "crowded": crowded.main,
         "install": install,
     }

@@ -16,39 +16,10 @@ from typing import Any
 
 from bench import environments, native
 from bench.environments import OWN, PRECISIONS, is_own, precision_of
+from bench.instruction_sets import Watch
 from bench.results import Measurement, Run
-from bench.shapes import ALL_PEERS, Case
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to measure.
-
-    Attributes
-    ----------
-    repeats : int
-        Turns of each peer on each case.
-    turn : float
-        Shortest duration of a turn in seconds; a single call may last longer.
-    budget : float
-        Seconds for all turns of a peer on a case together; at least three turns are made.
-    settle : float
-        Seconds of rest before each turn, so that the threads of the last peer fall asleep.
-    warm : float
-        Seconds of warming up for each variant of a peer.
-    isa : str or None
-        Instruction set forced on lstmcore.
-    torch_compile : bool
-        Whether PyTorch may compile.
-    """
-
-    repeats: int = 5
-    turn: float = 0.1
-    budget: float = 15.0
-    settle: float = 0.1
-    warm: float = 0.2
-    isa: str | None = None
-    torch_compile: bool = False
+from bench.settings import Settings
+from bench.shapes import ALL_PEERS, KERAS, KERAS_BACKENDS, Case
 
 
 class Peer:
@@ -75,7 +46,9 @@ class Peer:
             return
         command = [str(python), "-m", "bench.worker", "--peer", name.partition("@")[0]]
         command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
-        variables = environments.variables(name, threads, settings.isa, settings.torch_compile)
+        variables = environments.variables(
+            name, threads, settings.isa, settings.torch_compile, settings.peers_isa
+        )
         if package is not None:
             variables["PYTHONPATH"] = str(package)
         self._process = subprocess.Popen(
@@ -140,6 +113,8 @@ def peers_of(case: Case, asked: Sequence[str], run_isa: str) -> list[str]:
     """Return those of `asked` that measure `case`, lstmcore first."""
     shape = case.shape
     wanted = shape.peers if shape.peers is not None else ALL_PEERS
+    if shape.keras:
+        wanted = (*wanted, *KERAS_BACKENDS)
     names = [name for name in asked if is_own(name) or name.partition("@")[0] in wanted]
     if shape.precisions:
         whole = case.dtype == "float32"
@@ -149,6 +124,10 @@ def peers_of(case: Case, asked: Sequence[str], run_isa: str) -> list[str]:
     if not shape.share or case.dtype != "float32" or run_isa not in ("", "avx512"):
         names = [name for name in names if "@" not in name]
     return sorted(names, key=lambda name: not is_own(name))
+
+
+STREAM_HIDDEN = (8, 12, 16, 20, 24, 32, 40, 64, 128)
+"""Sizes of the stream that is stepped from C++."""
 
 
 def measure(
@@ -162,8 +141,8 @@ def measure(
     run = Run(machine=machine(cores))
     run.settings = {"peers": list(asked), **settings.__dict__}
     run.limits = native.run_json("limits")
-    hidden = [str(size) for size in (16, 32, 64, 128)]
-    run.stream = native.run_json("stream", ["1", *hidden], settings.isa)
+    if cases:
+        run.stream = native.run_json("stream", ["1", *map(str, STREAM_HIDDEN)], settings.isa)
     for threads in sorted({case.threads for case in cases}):
         with ExitStack() as stack:
             peers: dict[tuple[str, int], Peer] = {}
@@ -176,61 +155,128 @@ def measure(
                         peers[name, width] = stack.enter_context(peer)
                         run.versions[name] = peer.versions
                     taking_part.append(peers[name, width])
-                run.measurements += _measure_case(case, taking_part, settings, run.foreign)
+                run.measurements += _measure_case(case, taking_part, settings, run)
+                _raise_limits(run, case)
                 tell(run, case)
-    for measurement in run.measurements:
-        case = measurement.case
-        if (
-            case.shape.memory
-            and case.training
-            and measurement.timed
-            and "@" not in measurement.peer
-        ):
-            with Peer(measurement.peer, case.threads, cores[: case.threads], settings) as peer:
-                measurement.memory = peer.ask(do="memory", case=case.to_json()).get("bytes")
+    _measure_memory(run, settings)
     run.limits = native.better(run.limits, native.run_json("limits"))
     return run
 
 
+def _raise_limits(run: Run, case: Case) -> None:
+    """Measure the limits that `case` is compared with once more; the largest counts.
+
+    A processor's clock changes in the course of a run, and so does what its neighbours leave it.
+    """
+    own = [m.peer for m in run.of_case(case.key) if m.timed and is_own(m.peer)]
+    for isa in {run.isa(peer) for peer in own} - {""}:
+        limit = native.fma_limit(isa, case.dtype, case.threads)
+        run.limits = native.better(run.limits, limit)
+
+
+def _measure_memory(run: Run, settings: Settings) -> None:
+    """Add the memory of a training step on most threads, each in a fresh process."""
+    cores = available_cores()
+    most = max((case.threads for case in run.cases()), default=1)
+    for measurement in run.measurements:
+        case = measurement.case
+        wanted = case.shape.memory and case.training and case.threads == most
+        if wanted and measurement.timed and "@" not in measurement.peer:
+            with Peer(measurement.peer, case.threads, cores[: case.threads], settings) as peer:
+                measurement.memory = peer.ask(do="memory", case=case.to_json()).get("bytes")
+
+
+@dataclass
+class _Turns:
+    """One peer's turns on one case."""
+
+    peer: Peer
+    result: Measurement
+    estimate: float
+    """Seconds of a call."""
+
+    def over(self, fastest: float, repeat: int, settings: Settings) -> bool:
+        """Whether it gets no more turns; `fastest` are the seconds of the fastest peer's call."""
+        if self.result.status != "ok":
+            return True
+        if repeat < 3:
+            return False
+        spent = sum(self.result.seconds) * self.result.calls
+        slow = not is_own(self.peer.name) and self.estimate > settings.contend * fastest
+        return slow or spent > settings.budget
+
+    def take(self, settings: Settings, run: Run) -> None:
+        """Time one turn."""
+        before = 0 if self.estimate > 0.5 else max(1, round(0.01 / self.estimate))
+        time.sleep(settings.settle)
+        busy, watch = Busy(self.peer.pid), Watch.start(self.peer.pid)
+        calls = self.result.calls
+        answer = self.peer.ask(do="time", calls=calls, before=min(before, 10_000))
+        if "seconds" not in answer:
+            self.result.status, self.result.why = "failed", answer.get("error", "")
+            return
+        run.foreign.append(busy.foreign_share())
+        self.result.seconds.append(answer["seconds"])
+        _check_held(self.result, watch, settings, run)
+
+
+def _check_held(result: Measurement, watch: Watch, settings: Settings, run: Run) -> None:
+    """Note whether the peer kept to its instruction set; if it did not, its times do not count."""
+    if settings.peers_isa is None:
+        return
+    saw = watch.saw_avx512()
+    counts = run.held.setdefault(result.peer, {"turns": 0, "avx512": 0, "unknown": 0})
+    counts["turns"] += 1
+    counts["unknown"] += saw is None
+    if saw:
+        counts["avx512"] += 1
+        result.status = "unsupported"
+        result.why = f"used AVX-512, although held to {settings.peers_isa}"
+
+
 def _measure_case(
-    case: Case, peers: Sequence[Peer], settings: Settings, foreign: list[float]
+    case: Case, peers: Sequence[Peer], settings: Settings, run: Run
 ) -> list[Measurement]:
-    turns: list[tuple[Peer, Measurement, float]] = []
+    turns: list[_Turns] = []
     results: list[Measurement] = []
     for peer in peers:
         result = Measurement(case, peer.name)
         results.append(result)
-        if peer.absent:
-            result.status, result.why = "absent", peer.absent
-            continue
-        answer = peer.ask(do="prepare", case=case.to_json())
-        if "digest" in answer:
-            result.digest, result.facts = answer["digest"], answer["facts"]
-            answer = peer.ask(do="warm", seconds=settings.warm)
-        if "seconds" not in answer:
-            result.status = "unsupported" if "unsupported" in answer else "failed"
-            result.why = answer.get("unsupported") or answer.get("error", "")
-            continue
-        result.variant, result.why = answer["variant"], "; ".join(answer["failures"])
-        result.calls = max(1, round(settings.turn / answer["seconds"]))
-        turns.append((peer, result, answer["seconds"]))
+        estimate = _warm(case, peer, result, settings, run)
+        if estimate is not None:
+            turns.append(_Turns(peer, result, estimate))
+    fastest = min((each.estimate for each in turns), default=0.0)
     for repeat in range(settings.repeats):
         # The order rotates from round to round, so that a different peer begins each time.
         first = repeat % max(1, len(turns))
-        for peer, result, estimate in turns[first:] + turns[:first]:
-            spent = sum(result.seconds) * result.calls
-            if repeat >= 3 and spent > settings.budget:
-                continue
-            before = 0 if estimate > 0.5 else max(1, round(0.01 / estimate))
-            time.sleep(settings.settle)
-            busy = Busy(peer.pid)
-            answer = peer.ask(do="time", calls=result.calls, before=min(before, 10_000))
-            if "seconds" not in answer:
-                result.status, result.why = "failed", answer.get("error", "")
-                continue
-            foreign.append(busy.foreign_share())
-            result.seconds.append(answer["seconds"])
+        for each in turns[first:] + turns[:first]:
+            if not each.over(fastest, repeat, settings):
+                each.take(settings, run)
     return results
+
+
+def _warm(
+    case: Case, peer: Peer, result: Measurement, settings: Settings, run: Run
+) -> float | None:
+    """Prepare a case, note its results and return the seconds of a call; None if that fails."""
+    if peer.absent:
+        result.status, result.why = "absent", peer.absent
+        return None
+    answer = peer.ask(do="prepare", case=case.to_json())
+    watch = None
+    if "digest" in answer:
+        result.digest, result.facts = answer["digest"], answer["facts"]
+        watch = Watch.start(peer.pid)
+        answer = peer.ask(do="warm", seconds=settings.warm)
+    if watch is None or "seconds" not in answer:
+        result.status = "unsupported" if "unsupported" in answer else "failed"
+        result.why = answer.get("unsupported") or answer.get("error", "")
+        return None
+    result.variant, result.why = answer["variant"], "; ".join(answer["failures"])
+    seconds = float(answer["seconds"])
+    result.calls = max(1, round(settings.turn / seconds))
+    _check_held(result, watch, settings, run)
+    return seconds if result.status == "ok" else None
 
 
 class Busy:
@@ -286,7 +332,7 @@ def machine(cores: Sequence[int]) -> dict[str, Any]:
 
 def asked_peers(names: Sequence[str] | None) -> list[str]:
     """Return the peers to run: the named ones, or all; lstmcore is always first."""
-    known = (*ALL_PEERS, "keras")
+    known = (*ALL_PEERS, *KERAS)
     chosen = known if names is None else [name for name in names if not is_own(name)]
     for name in chosen:
         if name not in known:

@@ -1,5 +1,6 @@
 // Measures the machine's limits, per thread count: multiply-adds a second of every instruction set, and read bandwidth
 // of every level of memory. Prints JSON. A limit is the best of several tries.
+// Usage: lstmcore_bench_limits [ISA DTYPE THREADS]; with arguments only one limit of multiply-adds, in about 0.1 s.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -104,12 +105,12 @@ double best_rate(const std::vector<int>& cpus, int threads, double seconds, int 
 }
 
 template <class T>
-double gflops(const std::vector<int>& cpus, int threads, limits::MultiplyAdd<T> kernel) {
+double gflops(const std::vector<int>& cpus, int threads, limits::MultiplyAdd<T> kernel, double seconds) {
   constexpr std::size_t rounds_at_once = 10000;
   T sink = 0;
   const double flops = kernel(rounds_at_once, T(1), &sink);
   std::vector<T> sinks(static_cast<std::size_t>(threads) * 64);
-  const double rate = best_rate(cpus, threads, 0.05, 5, [&](int thread, std::size_t rounds) {
+  const double rate = best_rate(cpus, threads, seconds, 5, [&](int thread, std::size_t rounds) {
     for (std::size_t round = 0; round < rounds; ++round) {
       kernel(rounds_at_once, T(1), &sinks[static_cast<std::size_t>(thread) * 64]);
     }
@@ -158,29 +159,66 @@ std::vector<Level> levels(int threads) {
   return {{"L1", rounded(l1 * 2 / 3)}, {"L2", rounded(l2 * 2 / 3)}, {"L3", rounded(shared)}, {"DRAM", 512 << 20}};
 }
 
-}  // namespace
-
-int main() {
-  const std::vector<int> cpus = processors();
-  std::string fma, read;
+/// Multiply-adds a second as one JSON object. `seconds` is the length of a try.
+std::string fma_entry(const std::vector<int>& cpus, int threads, const Isa& isa, const std::string& dtype,
+                      double seconds) {
+  const double rate = dtype == "float32" ? gflops<float>(cpus, threads, isa.table.f32, seconds)
+                                         : gflops<double>(cpus, threads, isa.table.f64, seconds);
   char line[256];
+  std::snprintf(line, sizeof(line), R"(    {"isa": "%s", "dtype": "%s", "threads": %d, "gflops": %.2f})",
+                isa.name.c_str(), dtype.c_str(), threads, rate);
+  return line;
+}
+
+std::string read_entry(const std::vector<int>& cpus, int threads, const Level& level) {
+  const double rate = gigabytes(cpus, threads, isas().back().table.read, level.bytes);
+  char line[256];
+  std::snprintf(line, sizeof(line), R"(    {"level": "%s", "bytes": %zu, "threads": %d, "gigabytes": %.2f})",
+                level.name, level.bytes, threads, rate);
+  return line;
+}
+
+void print(const std::vector<std::string>& fma, const std::vector<std::string>& read) {
+  const auto list = [](const char* name, const std::vector<std::string>& entries, const char* end) {
+    std::printf("  \"%s\": [", name);
+    for (std::size_t at = 0; at < entries.size(); ++at) std::printf("%s\n%s", at ? "," : "", entries[at].c_str());
+    std::printf("\n  ]%s\n", end);
+  };
+  std::printf("{\n");
+  list("fma", fma, ",");
+  list("read", read, "");
+  std::printf("}\n");
+}
+
+int measure_all(const std::vector<int>& cpus) {
+  std::vector<std::string> fma, read;
   for (int threads = 1; threads <= static_cast<int>(cpus.size()); threads *= 2) {
     for (const Isa& isa : isas()) {
-      const double rates[] = {gflops<float>(cpus, threads, isa.table.f32),
-                              gflops<double>(cpus, threads, isa.table.f64)};
-      for (int type = 0; type < 2; ++type) {
-        std::snprintf(line, sizeof(line), R"(%s    {"isa": "%s", "dtype": "%s", "threads": %d, "gflops": %.2f})",
-                      fma.empty() ? "" : ",\n", isa.name.c_str(), type == 0 ? "float32" : "float64", threads,
-                      rates[type]);
-        fma += line;
-      }
+      for (const char* dtype : {"float32", "float64"}) fma.push_back(fma_entry(cpus, threads, isa, dtype, 0.05));
     }
-    for (const Level& level : levels(threads)) {
-      const double rate = gigabytes(cpus, threads, isas().back().table.read, level.bytes);
-      std::snprintf(line, sizeof(line), R"(%s    {"level": "%s", "bytes": %zu, "threads": %d, "gigabytes": %.2f})",
-                    read.empty() ? "" : ",\n", level.name, level.bytes, threads, rate);
-      read += line;
-    }
+    for (const Level& level : levels(threads)) read.push_back(read_entry(cpus, threads, level));
   }
-  std::printf("{\n  \"fma\": [\n%s\n  ],\n  \"read\": [\n%s\n  ]\n}\n", fma.c_str(), read.c_str());
+  print(fma, read);
+  return 0;
+}
+
+int measure_one(const std::vector<int>& cpus, const std::string& name, const std::string& dtype, int threads) {
+  const bool known = dtype == "float32" || dtype == "float64";
+  for (const Isa& isa : isas()) {
+    if (isa.name != name || !known || threads < 1 || threads > static_cast<int>(cpus.size())) continue;
+    print({fma_entry(cpus, threads, isa, dtype, 0.01)}, {});
+    return 0;
+  }
+  std::fprintf(stderr, "expected an instruction set of this processor, float32 or float64, and at most %d threads\n",
+               static_cast<int>(cpus.size()));
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 1) return measure_all(processors());
+  if (argc == 4) return measure_one(processors(), argv[1], argv[2], std::atoi(argv[3]));
+  std::fprintf(stderr, "usage: %s [ISA DTYPE THREADS]\n", argv[0]);
+  return 2;
 }

@@ -70,14 +70,22 @@ def run_json(name: str, arguments: Sequence[str] = (), isa: str | None = None) -
     return result
 
 
+def fma_limit(isa: str, dtype: str, threads: int) -> dict[str, Any]:
+    """Measure one limit of multiply-adds, in about 0.1 s; empty if that is not possible."""
+    return run_json("limits", [isa, dtype, str(threads)])
+
+
 def better(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Merge two measurements of the limits; return the larger value of each entry."""
-    if not first or not second:
-        return first or second
+    """Merge two measurements of the limits; of what both measured, return the larger value."""
     result: dict[str, Any] = {}
     for kind, figure in (("fma", "gflops"), ("read", "gigabytes")):
-        pairs = zip(first[kind], second[kind], strict=True)
-        result[kind] = [max(pair, key=lambda entry: float(entry[figure])) for pair in pairs]
+        best: dict[object, dict[str, Any]] = {}
+        for entry in (*first.get(kind, []), *second.get(kind, [])):
+            what = tuple(entry.get(name) for name in ("isa", "dtype", "level", "threads"))
+            if what not in best or entry[figure] > best[what][figure]:
+                best[what] = entry
+        if best:
+            result[kind] = list(best.values())
     return result
 
 

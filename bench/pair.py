@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import report, shapes
-from bench.controller import Peer, Settings, available_cores
+from bench import grids, report, shapes
+from bench.controller import Peer, available_cores
 from bench.environments import OWN
+from bench.settings import Settings
 
 DEFAULT_GRID = "cells,options,stream-16,stream-64,call-overhead,cell-steps,training-step"
 
@@ -37,8 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     for folder in (options.before, options.after):
         if not (folder / OWN).is_dir():
             parser.error(f"expected a folder that holds {OWN}/, got {folder}")
-    choice = shapes.Choice([options.threads])
-    cases = choice.cases(shapes.select(options.grid))
+    choice = grids.Choice([options.threads])
+    cases = choice.cases(grids.select(options.grid))
     settings = Settings(isa=options.isa)
     rows = []
     with ExitStack() as stack:

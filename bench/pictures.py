@@ -19,6 +19,11 @@ COLOURS = {
     "jax": "#65a30d",
     "tensorflow": "#6b7280",
     "keras": "#b45309",
+    "ncnn": "#be185d",
+    "mnn": "#a21caf",
+    "litert": "#ca8a04",
+    "keras-jax": "#4d7c0f",
+    "keras-torch": "#9a3412",
 }
 INK = "#374151"
 PALE = "#e5e7eb"

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import pictures
+from bench import company, pictures
 from bench.claims import claims, expected_memory
 from bench.environments import OWN, is_own
+from bench.grids import OPTIONS
 from bench.results import Measurement, Run, disagreements
-from bench.shapes import DIRECTIONS, OPTIONS, Case
+from bench.shapes import DIRECTIONS, Case
 from bench.statistics import median
 
 if TYPE_CHECKING:
@@ -122,10 +123,11 @@ def shares(run: Run) -> Rows:
 
 def stream(run: Run) -> Rows:
     """Return the latency of a step called from C++."""
-    table: Rows = [["input", "H", "dtype", "microseconds a step", "quartiles"]]
+    table: Rows = [["input", "H", "layers", "dtype", "microseconds a step", "quartiles"]]
     for entry in run.stream.get("steps", []):
         figures = [f"{entry['median']:.3f}", f"{entry['q1']:.3f} - {entry['q3']:.3f}"]
-        table.append([str(entry["inputs"]), str(entry["hidden"]), entry["dtype"], *figures])
+        sizes = [str(entry[name]) for name in ("inputs", "hidden")]
+        table.append([*sizes, str(entry.get("layers", 1)), entry["dtype"], *figures])
     return table if len(table) > 1 else []
 
 
@@ -173,6 +175,22 @@ def precisions(run: Run) -> Rows:
     return table if len(table) > 1 else []
 
 
+def in_company(run: Run) -> Rows:
+    """Return the ratios of times beside other work over times alone, and of speeds."""
+    found = {entry["name"]: entry for entry in run.company}
+    table: Rows = [["what", "ratio", "quartiles", "goal"]]
+    for goal in company.GOALS:
+        if goal.name not in found:
+            continue
+        entry = found[goal.name]
+        figures = [entry["why"] or "failed", ""]
+        if entry["ratio"] is not None:
+            figures = [f"{entry['ratio']:.2f}", f"{entry['low']:.2f} - {entry['high']:.2f}"]
+        bound = f"{'at most' if goal.most else 'at least'} {goal.bound:.3g}"
+        table.append([goal.text, *figures, bound])
+    return table if len(table) > 1 else []
+
+
 def claim_table(run: Run) -> Rows:
     """Return the goals with their verdicts."""
     most = max((case.threads for case in run.cases()), default=1)
@@ -215,6 +233,7 @@ def sections(run: Run) -> list[tuple[str, Rows]]:
     result.append(("Share of the limit by instruction set", shares(run)))
     result.append(("What options cost", options(run)))
     result.append(("One step of a stream from C++", stream(run)))
+    result.append(("In company", in_company(run)))
     result.append(("Memory of one training step", memory(run)))
     result.append(("The machine's limits", limits(run)))
     result.append(("Precisions", precisions(run)))
@@ -237,12 +256,32 @@ def preamble(run: Run) -> list[str]:
         ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".",
         f"Medians of {run.settings.get('repeats')} turns.",
     ]
+    if "minutes" in run.settings:
+        lines[-1] += f" The run took {run.settings['minutes']:.0f} minutes."
     if run.foreign:
         busy = f"Other processes took {median(run.foreign):.1%} of a core during a turn (median)"
         lines.append(f"{busy}, {max(run.foreign):.0%} at most.")
+    lines += _held(run)
     absent = sorted({f"{m.peer} ({m.why})" for m in run.measurements if m.status == "absent"})
     if absent:
         lines.append("Absent: " + ", ".join(absent) + ".")
+    return lines
+
+
+def _held(run: Run) -> list[str]:
+    """Return which peers were held to an instruction set, and what was seen."""
+    if not run.held:
+        return []
+    isa = run.settings.get("peers_isa")
+    kept = [name for name, seen in run.held.items() if not seen["avx512"]]
+    turns = sum(run.held[name]["turns"] - run.held[name]["unknown"] for name in kept)
+    lines = [f"Held to {isa}: {', '.join(kept)}; no AVX-512 was seen in {turns} turns."]
+    unknown = sorted(name for name, seen in run.held.items() if seen["unknown"])
+    if unknown:
+        lines.append(f"Not verified, since the system does not say: {', '.join(unknown)}.")
+    broke = sorted(name for name, seen in run.held.items() if seen["avx512"])
+    if broke:
+        lines.append(f"Left out where they used AVX-512 all the same: {', '.join(broke)}.")
     return lines
 
 

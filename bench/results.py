@@ -73,7 +73,21 @@ class Measurement:
 
 @dataclass
 class Run:
-    """Everything that one run measured."""
+    """Everything that one run measured.
+
+    Attributes
+    ----------
+    machine, settings, versions, limits, stream : dict
+        The machine, how it was measured, what was loaded, `native`'s programs.
+    foreign : list of float
+        Processor time of other processes in each turn, as a share of one processor.
+    held : dict
+        For each peer, in a run that holds peers to an instruction set: turns, and those in which
+        AVX-512 was seen, or could not be seen.
+    company : list of dict
+        See `bench.company.Result`.
+    measurements : list of Measurement
+    """
 
     machine: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +95,8 @@ class Run:
     limits: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stream: dict[str, Any] = field(default_factory=dict)
     foreign: list[float] = field(default_factory=list)
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
+    company: list[dict[str, Any]] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
 
     def find(

@@ -1,5 +1,5 @@
-// Latency of one step of one sequence from C++: median over batches of steps. Sizes are known at run time only. Prints
-// JSON. Usage: lstmcore_bench_stream INPUT HIDDEN [HIDDEN ...]
+// Latency of one step of one sequence from C++, with one layer and with two: median over batches of steps. Sizes are
+// known at run time only. Prints JSON. Usage: lstmcore_bench_stream INPUT HIDDEN [HIDDEN ...]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -27,16 +27,24 @@ std::vector<T> random_values(std::int64_t count, std::mt19937& random) {
 
 /// Microseconds a step of every batch, sorted.
 template <class T>
-std::vector<double> measure(std::int64_t inputs, std::int64_t hidden) {
+std::vector<double> measure(std::int64_t inputs, std::int64_t hidden, std::int64_t layers) {
   std::mt19937 random(1);
   lstmcore::LstmConfig config;
   config.input_size = inputs;
   config.hidden_size = hidden;
-  const std::vector<T> input = random_values<T>(4 * hidden * inputs, random);
-  const std::vector<T> recurrent = random_values<T>(4 * hidden * hidden, random);
-  const std::vector<T> bias = random_values<T>(4 * hidden, random);
-  const lstmcore::LstmWeights<T> weights{
-      {{input.data(), {4 * hidden, inputs}}, {recurrent.data(), {4 * hidden, hidden}}, {bias.data(), {4 * hidden}}}};
+  config.num_layers = layers;
+  std::vector<std::vector<T>> stored;
+  lstmcore::LstmWeights<T> weights;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    const std::int64_t width = layer == 0 ? inputs : hidden;
+    for (const std::int64_t count : {4 * hidden * width, 4 * hidden * hidden, 4 * hidden}) {
+      stored.push_back(random_values<T>(count, random));
+    }
+    const std::vector<T>* const last = stored.data() + stored.size() - 3;
+    weights.push_back({{last[0].data(), {4 * hidden, width}},
+                       {last[1].data(), {4 * hidden, hidden}},
+                       {last[2].data(), {4 * hidden}}});
+  }
   const lstmcore::Lstm<T> lstm(config, weights);
   lstmcore::LstmStream<T> stream(lstm);
   const std::vector<T> x = random_values<T>(inputs * steps_per_batch, random);
@@ -53,6 +61,16 @@ std::vector<double> measure(std::int64_t inputs, std::int64_t hidden) {
   return times;
 }
 
+void print(const char* separator, const char* dtype, std::int64_t inputs, std::int64_t hidden, std::int64_t layers,
+           const std::vector<double>& times) {
+  const std::size_t quarter = times.size() / 4;
+  std::printf(
+      "%s    {\"dtype\": \"%s\", \"inputs\": %lld, \"hidden\": %lld, \"layers\": %lld, \"median\": %.5f, \"q1\": %.5f, "
+      "\"q3\": %.5f}",
+      separator, dtype, static_cast<long long>(inputs), static_cast<long long>(hidden), static_cast<long long>(layers),
+      times[2 * quarter], times[quarter], times[3 * quarter]);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -65,15 +83,11 @@ int main(int argc, char** argv) {
   const char* separator = "\n";
   for (int argument = 2; argument < argc; ++argument) {
     const std::int64_t hidden = std::atoll(argv[argument]);
-    for (const bool wide : {false, true}) {
-      const std::vector<double> times = wide ? measure<double>(inputs, hidden) : measure<float>(inputs, hidden);
-      const std::size_t quarter = times.size() / 4;
-      std::printf(
-          "%s    {\"dtype\": \"%s\", \"inputs\": %lld, \"hidden\": %lld, \"median\": %.5f, \"q1\": %.5f, \"q3\": %.5f}",
-          separator, wide ? "float64" : "float32", static_cast<long long>(inputs), static_cast<long long>(hidden),
-          times[2 * quarter], times[quarter], times[3 * quarter]);
+    for (const std::int64_t layers : {1, 2}) {
+      print(separator, "float32", inputs, hidden, layers, measure<float>(inputs, hidden, layers));
       separator = ",\n";
     }
+    print(separator, "float64", inputs, hidden, 1, measure<double>(inputs, hidden, 1));
   }
   std::printf("\n  ]\n}\n");
 }

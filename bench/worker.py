@@ -22,19 +22,24 @@ from bench.runners import Prepared, Runner, Unsupported
 from bench.shapes import Case, smaller
 
 
+def module_name(peer: str) -> str:
+    """Return the name of the module in `bench.runners` that runs `peer`."""
+    return peer.replace("-", "_")
+
+
 class Worker:
     """Answers requests with one peer.
 
     Parameters
     ----------
     peer : str
-        Name of its module in `bench.runners`.
+        Its name.
     threads : int
         Number of threads that it may use.
     """
 
     def __init__(self, peer: str, threads: int) -> None:
-        module: Any = import_module(f"bench.runners.{peer}")
+        module: Any = import_module(f"bench.runners.{module_name(peer)}")
         self.runner: Runner = module.load(threads)
         self.prepared: Prepared | None = None
         self.call: Any = None

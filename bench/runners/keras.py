@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from bench.runners import Prepared, Unsupported
-from bench.runners.tensorflow import TensorflowRunner, keras, tf
+from bench.runners.keras_model import classifier, texts
+from bench.runners.tensorflow import TensorflowRunner, tf
 from bench.runners.tensorflow import load as load_tensorflow
 from bench.shapes import Case
 
@@ -28,32 +27,13 @@ class KerasRunner:
         return TensorflowRunner().versions()
 
     def prepare(self, case: Case) -> Prepared:
-        shape = case.shape
-        if shape.kind != "model":
+        if case.shape.kind != "model":
             raise Unsupported("measured for the whole training step only")
-        random = np.random.default_rng(3)
-        ids = random.integers(0, shape.vocabulary, (shape.batch, shape.steps))
-        labels = random.integers(0, shape.classes, shape.batch)
-
-        def model(jit_compile: bool) -> Any:
-            network = keras.Sequential(
-                [
-                    keras.layers.Embedding(shape.vocabulary, shape.inputs),
-                    keras.layers.LSTM(shape.hidden),
-                    keras.layers.Dense(shape.classes, activation="softmax"),
-                ]
-            )
-            network.compile(
-                optimizer="adam",
-                loss="sparse_categorical_crossentropy",
-                jit_compile=jit_compile,
-            )
-            network.train_on_batch(ids, labels)
-            return network
-
+        ids, labels = texts(case.shape)
         variants: dict[str, Callable[[], Any]] = {}
         for name, jit_compile in (("", False), (", XLA", True)):
-            network = model(jit_compile)
+            network = classifier(case.shape, jit_compile)
+            network.train_on_batch(ids, labels)
             variants["train_on_batch" + name] = _on_batch(network, ids, labels)
             variants["compiled step" + name] = _compiled_step(network, ids, labels)
         return Prepared(variants, dict)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import lstmcore as lc
+from bench.grids import PLAIN, SHAPES
 from bench.problem import (
     Problem,
     as_float64,
@@ -24,7 +25,7 @@ from bench.problem import (
     make_weights,
 )
 from bench.runners import Prepared, Unsupported
-from bench.shapes import PLAIN, SHAPES, Case, Shape
+from bench.shapes import Case, Shape
 from lstmcore import functional as F
 
 PRECISION = os.environ.get("LSTMCORE_BENCH_PRECISION", "fp32")

@@ -13,10 +13,11 @@ from bench.shapes import Case
 onnx: Any = import_module("onnx")
 
 
-def lstm_model(case: Case, weights: Weights) -> Any:
+def lstm_model(case: Case, weights: Weights, all_outputs: bool = False) -> Any:
     """Return a model from "x" (T, N, C), and "lengths" (N,) if rows differ in length, to "y".
 
-    y is (T, D, N, H), as the operator returns it: nothing is transposed after the last layer.
+    y is (T, D, N, H), as the operator returns it: nothing is transposed after the last layer. With
+    `all_outputs` each operator also names its last state, which nothing reads.
     """
     shape = case.shape
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -46,7 +47,7 @@ def lstm_model(case: Case, weights: Weights) -> Any:
             helper.make_node(
                 "LSTM",
                 [*inputs, lengths] if lengths else inputs,
-                [target],
+                [target, f"h{layer}", f"c{layer}"] if all_outputs else [target],
                 hidden_size=shape.hidden,
                 direction="bidirectional" if shape.bidirectional else "forward",
             )

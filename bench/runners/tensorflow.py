@@ -13,18 +13,16 @@ import numpy as np
 from bench.problem import (
     Array,
     Problem,
-    cell_names,
     digest,
     gates,
-    keras_weights,
     make_problem,
     time_major,
 )
 from bench.runners import Prepared, Unsupported
+from bench.runners.keras_model import joined, keras, lstm_layers, mask, states
 from bench.shapes import Case
 
 tf: Any = import_module("tensorflow")
-keras: Any = import_module("keras")
 
 
 def load(threads: int) -> TensorflowRunner:
@@ -96,13 +94,6 @@ def _wait(result: Any) -> Any:
     return result
 
 
-def _state(case: Case, problem: Problem) -> list[Any]:
-    """Return h and c of every cell in turn; zeros for inference."""
-    factor = 1 if case.training else 0
-    pairs = zip(problem.h0, problem.c0, strict=True)
-    return [tf.constant(array * np.asarray(factor, case.dtype)) for pair in pairs for array in pair]
-
-
 def _with_block(case: Case, problem: Problem) -> Callable[[], Any]:
     weights = problem.weights
     # One matrix for [x, h], gates in the order i, g, f, o. The operator's second version
@@ -133,44 +124,29 @@ def _with_block(case: Case, problem: Problem) -> Callable[[], Any]:
 
     x = tf.constant(time_major(problem.x))
     dy = tf.constant(time_major(problem.dy))
-    call: Callable[[], Any] = _function(case, forward, x, _state(case, problem), [w, b], dy)
+    state = states(case, problem)[0]
+    call: Callable[[], Any] = _function(case, forward, x, state, [w, b], dy)
     return call
 
 
 def _with_layers(case: Case, problem: Problem) -> Callable[[], Any]:
     shape = case.shape
-    cells = []
-    for cell, suffix in enumerate(cell_names(shape)):
-        inputs = shape.inputs if cell < shape.num_directions else 2 * shape.hidden
-        if shape.num_directions == 1 and cell > 0:
-            inputs = shape.hidden
-        layer = keras.layers.LSTM(
-            shape.hidden,
-            return_sequences=True,
-            go_backwards=suffix.endswith("reverse"),
-            dtype=case.dtype,
-        )
-        layer.build((shape.batch, shape.steps, inputs))
-        layer.set_weights(keras_weights(problem.weights, suffix))
-        cells.append(layer)
-    mask = None
-    if problem.lengths is not None:
-        if shape.bidirectional:
-            raise Unsupported("not written for ragged batches in both directions")
-        mask = tf.constant(np.arange(shape.steps) < problem.lengths[:, None])
+    layers = lstm_layers(case, problem)
+    valid = mask(case, problem)
 
     def forward(x: Any, state: Any) -> Any:
-        for first in range(0, len(cells), shape.num_directions):
-            outputs = []
-            for cell in range(first, first + shape.num_directions):
-                pair = state[2 * cell : 2 * cell + 2]
-                y = cells[cell](x, initial_state=pair, mask=mask)
-                outputs.append(tf.reverse(y, [1]) if cell > first else y)
-            x = outputs[0] if len(outputs) == 1 else tf.concat(outputs, axis=-1)
+        for first in range(0, len(layers), shape.num_directions):
+            cells = range(first, first + shape.num_directions)
+            x = joined(
+                [
+                    layers[cell](x, initial_state=state[2 * cell : 2 * cell + 2], mask=valid)
+                    for cell in cells
+                ]
+            )
         return x
 
-    weights = [weight.value for layer in cells for weight in layer.trainable_weights]
-    x = tf.constant(problem.x)
-    dy = tf.constant(problem.dy)
-    call: Callable[[], Any] = _function(case, forward, x, _state(case, problem), weights, dy)
+    weights = [weight.value for layer in layers for weight in layer.trainable_weights]
+    x, dy = tf.constant(problem.x), tf.constant(problem.dy)
+    state = [part for pair in states(case, problem) for part in pair]
+    call: Callable[[], Any] = _function(case, forward, x, state, weights, dy)
     return call
