@@ -9,8 +9,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from lstmcore._thread_limits import register as register_limits
-
 if find_spec("lstmcore._core") is None:
     raise ImportError(
         "lstmcore's compiled engine is missing. Install the package (pip install . in its source "
@@ -18,7 +16,7 @@ if find_spec("lstmcore._core") is None:
         "it from outside the source tree."
     )
 
-register_limits()
+import_module("lstmcore._thread_limits").register()
 
 if TYPE_CHECKING:
     from lstmcore import (

@@ -5,6 +5,7 @@
 
 #include "../runtime/isa.hpp"
 #include "../runtime/policy.hpp"
+#include "../runtime/threads.hpp"
 #include "../sequence/caller_rows.hpp"
 #include "../sequence/layers.hpp"
 #include "../sequence/weight_gradient.hpp"
@@ -132,6 +133,7 @@ std::int64_t LstmCell<T>::gradient_width() const {
 template <class T>
 bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after, T* tape,
                           bool turn) const {
+  const EngineFloats floats;
   const CellShape shape = lstm_.impl().shape(0);
   const ForwardPanels<T>& weights = lstm_.impl().forward[0];
   const kernels::Kernels<T>& kernels = active_kernels<T>();
@@ -193,6 +195,7 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
 template <class T>
 void LstmCell<T>::backward(std::int64_t batch, const T* tape, const T* dh, const T* dc, T* dgates, T* dx, T* dh_before,
                            T* dc_before) const {
+  const EngineFloats floats;
   const CellShape shape = lstm_.impl().shape(0);
   const kernels::Kernels<T>& kernels = active_kernels<T>();
   const Index hidden = shape.hidden, padded = shape.padded(), width = shape.gates_width();
@@ -280,6 +283,7 @@ StepRows<T> rows_of(const CellShape& shape, const std::vector<LstmCellStep<T>>& 
 template <class T>
 void LstmCell<T>::weight_gradients(const std::vector<LstmCellStep<T>>& steps,
                                    const LstmCellWeights<T>& gradients) const {
+  const EngineFloats floats;
   const CellShape shape = lstm_.impl().shape(0);
   const StepRows<T> rows = rows_of(shape, steps);
   WeightGradient<T> sum(shape, gradients, T(0), rows.count, rows.blocks.size() > 1);
