@@ -375,13 +375,14 @@ TEST("products of the largest bytes are exact") {
   const Arithmetic arithmetic = lstmcore::arithmetic_for(Precision::int8, 128);
   const Index depth = 37, columns = 2 * lanes(), signs = 4;
   const auto sign = [](Index which, Index k) { return (which >> (k % 2)) % 2 == 0 ? 1.0f : -1.0f; };
-  std::vector<float> b, panels(static_cast<std::size_t>(lstmcore::kernels::panel_elements(depth, columns, lanes())));
+  const auto layout = lstmcore::active_kernels<float>().layout();
+  std::vector<float> b, panels(static_cast<std::size_t>(layout.elements(depth, columns)));
   for (Index k = 0; k < depth; ++k) {
     for (Index c = 0; c < columns; ++c) b.push_back(sign(c % signs, k));
   }
-  lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, lanes(), panels.data());
+  lstmcore::pack_panels(b.data(), columns, Index{1}, depth, columns, layout, panels.data());
   lstmcore::LowpPanels right;
-  right.prepare(arithmetic, depth, columns, lanes());
+  right.prepare(arithmetic, depth, columns, layout);
   CHECK(right.fill(panels.data(), 0, right.panels()));
   lstmcore::LowpRows left;
   left.prepare(arithmetic, signs, depth);
