@@ -243,6 +243,11 @@ void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index 
     if (p.accumulate) {
       tile.start([&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, count(v)); });
     } else {
+      // The sums, which are added at the end, come from memory in the meantime.
+      constexpr int line = 64 / static_cast<int>(sizeof(T));
+      for (int r = 0; p.add && r < Rows; ++r) {
+        for (int at = 0; at < Vectors * lanes_of<T>; at += line) ei::prefetch(out + r * p.out_stride + at);
+      }
       tile.start([&](int, int) { return constant<P>(0.0); });
     }
     tile.add_products(Interleaved<T, transposed_rows>{interleaved}, p.depth, p.panels + p.depth * column, 0);
