@@ -292,7 +292,13 @@ LSTMCORE_NO_CLONE EIGEN_DONT_INLINE void cells_forward(const StepForward<T>& s, 
 
 template <class T>
 void step_backward(const StepBackward<T>& s) {
+  // Rows of dy may lie far apart, in batch-first order a whole sequence.
+  constexpr Index ahead = 4, line = 64 / static_cast<Index>(sizeof(T));
+  const Index begin = s.block_begin * lanes_of<T>, end = s.block_end * lanes_of<T>;
   for (Index row = 0; row < s.rows; ++row) {
+    if (s.dy != nullptr && row + ahead < s.rows) {
+      for (Index at = begin; at < end; at += line) ei::prefetch(s.dy[row + ahead] + at);
+    }
     for (Index block = s.block_begin; block < s.block_end; ++block) {
       if (s.extras.options != nullptr) {
         varied_cell_backward(s, row, block);
