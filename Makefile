@@ -20,7 +20,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 unexport PYTHONPATH
 
-.PHONY: help demo example-adding example-copying example-dates test test-cpp test-serial test-python test-neighbours bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
+.PHONY: help demo example-adding example-copying example-dates test test-cpp test-pool test-python test-neighbours bench lint docs sanitize sanitize-address sanitize-thread wheel wheel-check clean
 
 help:
 	@echo "make demo         train a sentiment classifier on film-review sentences"
@@ -85,10 +85,10 @@ test-cpp: $(STAMPS)/build-tools
 	$(CTEST) build/cpp
 
 # The engine on its own pool of threads, whatever the process has.
-test-serial: $(STAMPS)/build-tools
-	$(CONFIGURE) -B build/serial -DLSTMCORE_OPENMP=OFF
-	cmake --build build/serial
-	$(CTEST) build/serial --exclude-regex consumer
+test-pool: $(STAMPS)/build-tools
+	$(CONFIGURE) -B build/pool -DLSTMCORE_OPENMP=OFF
+	cmake --build build/pool
+	$(CTEST) build/pool --exclude-regex consumer
 
 test-python: $(STAMPS)/test
 	python -m pytest
@@ -122,7 +122,7 @@ docs: $(STAMPS)/docs
 
 # clang-tidy reads the compile commands of a build without unity, so that every source is checked to include what it
 # needs.
-lint: $(STAMPS)/dev
+lint: $(STAMPS)/dev $(STAMPS)/test
 	ruff check
 	ruff format --check
 	mypy
