@@ -14,15 +14,15 @@ namespace {
 
 using Address = std::uintptr_t;
 
+/// Null for 0. PyTorch tells addresses as integers.
+template <class T>
+T* pointer_or_null(Address address) {
+  return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
 template <class T>
 T* pointer(Address address, const char* name) {
   if (address == 0) fail_value(std::string(name) + ": expected the address of memory, got 0");
-  return reinterpret_cast<T*>(address);
-}
-/// Null for 0.
-template <class T>
-T* pointer_or_null(Address address) {
-  return reinterpret_cast<T*>(address);
+  return pointer_or_null<T>(address);
 }
 
 /// The steps of packed weights, with the bytes that they were packed from.
