@@ -75,11 +75,15 @@ bool run_team(int count, bool together, void (*function)(void*, int), void* cont
   EngineTask task{function, context};
   if (const std::shared_ptr<Executor> executor = get_executor()) {
     if (together && executor->concurrency() < count) return false;  // set since the team was planned
+    const CallersMode callers;
     run_on_executor(*executor, count, task);
     return true;
   }
   const Executor::Task plain(&EngineTask::run, &task);
-  if (const HostOpenMP* const host = host_openmp()) return host->run(count, together, plain);
+  if (const HostOpenMP* const host = host_openmp()) {
+    const CallersMode callers;
+    return host->run(count, together, plain);
+  }
   return run_on_pool(count, together, plain);
 }
 

@@ -42,6 +42,23 @@ print(provider, "|", lc.cpu_info().thread_provider)
 """
 
 
+MODES = """
+import numpy as np
+import torch
+
+import lstmcore as lc
+from lstmcore import functional as F
+
+torch.set_num_threads(4)
+lc.set_num_threads(4)
+config = lc.LSTMConfig(64, 128)
+F.lstm(np.ones((64, 20, 64), np.float32), F.init_weights(config, seed=0), config)
+if lc.cpu_info().thread_provider.startswith("OpenMP ("):
+    halves = torch.full((1 << 20,), 1e-39) * 0.5  # on threads that lstmcore's call has started
+    assert (halves.view(torch.int32) != 0).all()
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the engine looks for a runtime on Linux only")
 @pytest.mark.parametrize("order", ["torch first", "lstmcore first"])
 def test_the_engine_runs_on_the_threads_of_pytorch(order):
@@ -56,3 +73,7 @@ def test_the_engine_runs_on_the_threads_of_pytorch(order):
     before, after = result.stdout.strip().split(" | ")
     assert after.startswith("OpenMP (")
     assert before == (after if order == "torch first" else "own pool")
+
+
+def test_threads_that_the_engine_starts_keep_subnormal_numbers_for_pytorch():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", MODES], check=True, timeout=120)
