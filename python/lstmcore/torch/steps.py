@@ -187,6 +187,16 @@ def _is_plain(tensor: Any, dtype: torch.dtype) -> bool:
     )
 
 
+def _dense(tensor: Any, dtype: torch.dtype) -> Any:
+    """Return a tensor as the engine reads it.
+
+    Gradients may be views, also negated ones, and hooks of saved tensors may return any layout.
+    """
+    if tensor.dtype is dtype and tensor.is_contiguous() and not tensor.is_neg():
+        return tensor
+    return tensor.to(dtype).resolve_neg().contiguous()
+
+
 def _block(module: Any) -> Frozen | None:
     blocks = module._frozen  # read once, since another thread may end its block
     return blocks[-1] if blocks else None
@@ -329,13 +339,15 @@ class _Step(torch.autograd.Function):
         if _grad_enabled() or transformed:
             results = _differentiable(sums, needs, (dh, dc), (x, h, c), weights)
             return (None, *results, None)
+        dtype = sums.terms.dtype
+        x, h, tape = _dense(x, dtype), _dense(h, dtype), _dense(tape, dtype)
         batch = x.size(0)
         dgates = tape.new_empty(batch * sums.gradient_width)
         dx = _empty_like(x) if needs[0] else None
         dh_before = _empty_like(h) if needs[1] else None
-        dc_before = _empty_like(c) if needs[2] else None
-        dh = None if dh is None else dh.contiguous()
-        dc = None if dc is None else dc.contiguous()
+        dc_before = _empty_like(h) if needs[2] else None
+        dh = None if dh is None else _dense(dh, dtype)
+        dc = None if dc is None else _dense(dc, dtype)
         sums.cell.backward(
             batch,
             tape.data_ptr(),

@@ -265,6 +265,46 @@ def test_strided_and_expanded_inputs():
         close(actual, expected)
 
 
+class Negated(torch.autograd.Function):
+    """The negative, whose gradient is a view that PyTorch negates when it is read."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return -x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch._neg_view(gradient.contiguous())
+
+
+def test_gradients_that_are_negated_views():
+    theirs, ours = pair(kind=torch.nn.LSTMCell)
+    for cell in (theirs, ours):
+        h, c = cell(inputs()[0])
+        (Negated.apply(h).exp().sum() + Negated.apply(c).exp().sum()).backward()
+    for actual, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(actual.grad, expected.grad)
+
+
+def test_hooks_of_saved_tensors_return_any_layout():
+    theirs, ours = pair(kind=torch.nn.LSTMCell)
+
+    def transposed(tensor):
+        return tensor.t().contiguous().t() if tensor.dim() == 2 else tensor
+
+    xs, h, c = inputs(), *torch.randn(2, 4, 7, dtype=torch.float64)
+    results = []
+    for cell in (theirs, ours):
+        arguments = [t.clone().requires_grad_() for t in (xs, h, c)]
+        with torch.autograd.graph.saved_tensors_hooks(transposed, transposed):
+            y, last = loop(cell, *arguments)
+        results.append(
+            torch.autograd.grad(y.exp().sum() + last.sum(), [*arguments, *cell.parameters()])
+        )
+    for actual, expected in zip(results[1], results[0], strict=True):
+        close(actual, expected)
+
+
 def test_tensors_of_other_kinds_take_the_general_call():
     ours = lt.LSTMCell(5, 7)
     x = torch.randn(2, 5)
