@@ -63,10 +63,12 @@ class Crowd {
     return until != 0 && nanoseconds() < until;
   }
 
-  /// A team had to part. If the last one that did so was the first try after a crowded time, the next such time lasts
-  /// longer. Threads may get here at the same time; then one of two lengths counts.
+  /// A team had to part. If it was the first try after a crowded time, the next such time lasts longer; other teams that
+  /// were running when this one began say nothing new. Threads may get here at the same time; then one of two lengths
+  /// counts.
   void found() {
     const std::int64_t now = nanoseconds(), until = until_.load(std::memory_order_relaxed);
+    if (now < until) return;
     const std::int64_t last = length_.load(std::memory_order_relaxed);
     const bool again = until != 0 && now - until < std::max(last, policy::first_crowded_nanoseconds);
     const std::int64_t length =
