@@ -247,7 +247,15 @@ class Sums:
     def terms_wanted(self) -> bool:
         """Return whether the backward pass that is running goes on to the weights."""
         node = self._node
-        return node is not None and torch._C._will_engine_execute_node(node)
+        if node is None or torch.compiler.is_compiling():  # compiled autograd has no engine to ask
+            return node is not None
+        return torch._C._will_engine_execute_node(node)  # type: ignore[no-any-return]
+
+    def token_gradient(self) -> Any:
+        """Return the gradient of the token, which no one reads: None where that is allowed."""
+        if self.token is None or not torch.compiler.is_compiling():
+            return None
+        return torch.zeros(0, dtype=self.terms.dtype, device="cpu")  # compiled autograd adds them
 
 
 class Terms:
@@ -334,11 +342,11 @@ class _Step(torch.autograd.Function):
         sums: Sums = ctx.sums
         needs = ctx.needs_input_grad[1:4]
         if dh is None and dc is None:
-            return None, None, None, None, None
+            return None, None, None, None, sums.token_gradient()
         transformed = _transforms_active() or _any_batched((dh, dc))
         if _grad_enabled() or transformed:
             results = _differentiable(sums, needs, (dh, dc), (x, h, c), weights)
-            return (None, *results, None)
+            return (None, *results, sums.token_gradient())
         dtype = sums.terms.dtype
         x, h, tape = _dense(x, dtype), _dense(h, dtype), _dense(tape, dtype)
         batch = x.size(0)
@@ -360,7 +368,7 @@ class _Step(torch.autograd.Function):
         )
         if sums.terms_wanted():
             sums.terms.add_step(x, h, dgates)
-        return None, dx, dh_before, dc_before, None
+        return None, dx, dh_before, dc_before, sums.token_gradient()
 
 
 def _differentiable(

@@ -423,6 +423,30 @@ def test_transforms():
     close(tangent, torch.func.jvp(lambda x: loop(theirs, x)[0], (x,), (torch.ones_like(x),))[1])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_autograd():
+    """PyTorch compiles the backward pass as a whole, without its engine."""
+    from torch._dynamo import compiled_autograd
+
+    enable = getattr(compiled_autograd, "_enable", None)
+    if enable is None:
+        pytest.skip("this version of PyTorch enables it in another way")
+    theirs, ours = pair(kind=torch.nn.LSTMCell)
+    for cell in (theirs, ours):
+        x = inputs(time=3).requires_grad_()
+        y, _ = loop(cell, x)
+        total = y.sin().sum()
+        if cell is ours:
+            with enable(lambda graph: torch.compile(graph, backend="eager")):
+                total.backward()
+        else:
+            total.backward()
+            expected = x.grad
+    close(x.grad, expected)
+    for actual, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(actual.grad, wanted.grad)
+
+
 def test_the_bits_do_not_depend_on_threads():
     import lstmcore
 
