@@ -28,6 +28,9 @@ constexpr int most_threads = 1024;
 /// that, it sleeps at once: the processor belongs to whatever the program does between calls.
 constexpr std::int64_t longest_idle_spin_nanoseconds = 50'000;
 
+/// How long the program's end waits for a thread of the pool that is at work.
+constexpr std::int64_t longest_ending_nanoseconds = 100'000'000;
+
 /// How long tasks that will wait for each other wait for the last of them to begin. A sleeping thread takes 50
 /// microseconds to begin; one that takes longer than this is not being run.
 constexpr std::int64_t longest_gathering_nanoseconds = 2'000'000;

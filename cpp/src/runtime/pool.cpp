@@ -68,9 +68,14 @@ class alignas(64) Worker {
     finished_.wait_past(ticket);
   }
 
-  /// Ends the thread once it is idle.
+  /// Ends the thread once it is idle. A thread that works on for a while is left alone: a program may end in the middle
+  /// of a call, by `exit` in a signal handler, and then no task that waits for the caller ever ends.
   void end() {
-    while (!claim()) std::this_thread::yield();
+    const std::int64_t limit = nanoseconds() + policy::longest_ending_nanoseconds;
+    while (!claim()) {
+      if (nanoseconds() > limit) return;
+      std::this_thread::yield();
+    }
     state_.store(gone, std::memory_order_release);
     wake_all(state_);
     thread_.join();

@@ -14,6 +14,7 @@
 
 #include "check.hpp"
 #include "lstm_problem.hpp"
+#include "runtime/float_mode.hpp"
 #include "runtime/threads.hpp"
 #include "same_bits.hpp"
 

@@ -1,6 +1,8 @@
 // The engine's own pool.
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -111,4 +113,22 @@ TEST("a forked child has a pool of its own") {
   CHECK_EQUAL(status, 0);
   check_once(3);
 }
+
+#if !defined(__SANITIZE_ADDRESS__)
+TEST("a program may end in the middle of a call") {
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    on_pool(2, true, [&](int index) {
+      if (index == 0) std::exit(0);
+      for (;;) std::this_thread::yield();
+    });
+    _exit(1);
+  }
+  int status = -1;
+  CHECK_EQUAL(waitpid(child, &status, 0), child);
+  CHECK_EQUAL(status, 0);
+}
+#endif
 #endif
