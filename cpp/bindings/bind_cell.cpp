@@ -39,7 +39,7 @@ class PyCell {
     return std::visit([](const auto& cell) { return cell.gradient_width(); }, cell_);
   }
 
-  /// False, and nothing is written, if the weights' bytes are no longer those that were packed.
+  /// False if the weights' bytes are no longer those that were packed; what was written is then undefined.
   bool forward(std::int64_t batch, Address x, Address h, Address c, Address h_after, Address c_after, Address tape) {
     return std::visit(
         [&](const auto& cell) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <thread>
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -31,7 +32,13 @@ class WithoutGil {
 
   ~WithoutGil() {
     if (holder().load(std::memory_order_acquire) != nullptr) spin();
-    PyEval_RestoreThread(thread_);
+    // Before 3.14, CPython ends a daemon thread that asks for the GIL once the interpreter ends. Where that unwinds the
+    // thread's stack, it would not get past a destructor, and the process would abort instead of ending.
+    try {
+      PyEval_RestoreThread(thread_);
+    } catch (...) {
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));  // as CPython 3.14 does
+    }
     holder().store(thread_, std::memory_order_release);
   }
 

@@ -1,10 +1,11 @@
 """threadpoolctl, where it is installed, limits the engine's threads like other libraries'."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 __all__ = ["register"]
+
+_MOST_THREADS = 1024  # that the engine accepts
 
 
 def _get_num_threads(_: Any) -> int:
@@ -12,7 +13,8 @@ def _get_num_threads(_: Any) -> int:
 
 
 def _set_num_threads(_: Any, num_threads: int) -> None:
-    import_module("lstmcore._core").set_num_threads(num_threads)
+    # An error would leave the other libraries' limits half set.
+    import_module("lstmcore._core").set_num_threads(min(max(num_threads, 1), _MOST_THREADS))
 
 
 def _get_version(_: Any) -> str:
@@ -24,9 +26,10 @@ def register() -> None:
 
     Its API counts as ``"openmp"``, so that a limit for that one holds for the engine as well.
     """
-    if find_spec("threadpoolctl") is None:
+    try:
+        threadpoolctl = import_module("threadpoolctl")
+    except ImportError:
         return
-    threadpoolctl = import_module("threadpoolctl")
     if not hasattr(threadpoolctl, "register"):
         return
     members = {

@@ -36,10 +36,10 @@ class Executor {
   virtual void run(int count, const Task& task) = 0;
 };
 
-/// Sets what runs the teams of all following calls in the process; null: the engine's own choice, the OpenMP runtime of
-/// the process, if it has one, or else a pool of the engine's own. Calls that are running finish on the former
-/// executor, which is destroyed after the last of them. Results have the same bits with every executor.
-/// `set_num_threads` still limits the threads of a call.
+/// Sets what runs all following teams of the process; null: the engine's own choice, the OpenMP runtime of the process,
+/// if it has one, or else a pool of the engine's own. Teams that are running finish on the former executor, which is
+/// destroyed after the last of them. Results have the same bits with every executor. `set_num_threads` still limits the
+/// threads of a call. A forked child has the executor, but not its threads: set another one there, or null.
 void set_executor(std::shared_ptr<Executor> executor);
 
 /// The executor in use; null without `set_executor`.

@@ -220,7 +220,7 @@ LstmStream<T>& LstmStream<T>::operator=(LstmStream&&) noexcept = default;
 
 template <class T>
 void LstmStream<T>::step(const T* x, T* h) noexcept {
-  const EngineFloats floats;
+  const EngineMode mode;
   impl_->step(x, h);
 }
 

@@ -46,24 +46,67 @@ inline Word wanted(Word before) { return before; }
 
 }  // namespace float_mode
 
-/// The engine's floating-point mode for a scope: set by the constructor, the mode before restored by the destructor.
-/// Costs nothing to speak of where the mode is already set, as inside another such scope.
-class EngineFloats {
+/// The engine's floating-point mode for a scope that starts no team: set by the constructor, the mode before restored
+/// by the destructor. Costs nothing to speak of where the mode is already set, as inside another such scope.
+class EngineMode {
  public:
-  EngineFloats() : before_(float_mode::read()) {
+  EngineMode() : before_(float_mode::read()) {
     const float_mode::Word wanted = float_mode::wanted(before_);
     changed_ = (before_ & ~float_mode::flags) != wanted;
     if (changed_) float_mode::write(wanted);
   }
-  ~EngineFloats() {
+  ~EngineMode() {
     if (changed_) float_mode::write(before_);
   }
-  EngineFloats(const EngineFloats&) = delete;
-  EngineFloats& operator=(const EngineFloats&) = delete;
+  EngineMode(const EngineMode&) = delete;
+  EngineMode& operator=(const EngineMode&) = delete;
+
+  bool changed() const { return changed_; }
+  float_mode::Word before() const { return before_; }
 
  private:
   const float_mode::Word before_;
   bool changed_;
+};
+
+/// The same for the entries of the engine. It is remembered for `CallersMode`, which a stream's step must not do: the
+/// first use of a thread's own variable may allocate memory.
+class EngineFloats {
+ public:
+  EngineFloats() : outer_(of_thread()) {
+    if (mode_.changed()) of_thread() = &mode_;
+  }
+  ~EngineFloats() { of_thread() = outer_; }
+  EngineFloats(const EngineFloats&) = delete;
+  EngineFloats& operator=(const EngineFloats&) = delete;
+
+ private:
+  friend class CallersMode;
+  /// The scope that changed the thread's mode last; null: none did.
+  static const EngineMode*& of_thread() {
+    static thread_local const EngineMode* mode = nullptr;
+    return mode;
+  }
+
+  const EngineMode mode_;
+  const EngineMode* const outer_;
+};
+
+/// Inside an `EngineFloats`, the caller's mode again, for code that is not the engine's: an OpenMP runtime or an
+/// executor may start threads, which inherit the mode and outlive the call, or work on other tasks of the program.
+class CallersMode {
+ public:
+  CallersMode() : engine_(EngineFloats::of_thread()) {
+    if (engine_ != nullptr) float_mode::write(engine_->before());
+  }
+  ~CallersMode() {
+    if (engine_ != nullptr) float_mode::write(float_mode::wanted(engine_->before()));
+  }
+  CallersMode(const CallersMode&) = delete;
+  CallersMode& operator=(const CallersMode&) = delete;
+
+ private:
+  const EngineMode* const engine_;
 };
 
 }  // namespace lstmcore

@@ -28,6 +28,9 @@ constexpr int most_threads = 1024;
 /// that, it sleeps at once: the processor belongs to whatever the program does between calls.
 constexpr std::int64_t longest_idle_spin_nanoseconds = 50'000;
 
+/// How long the program's end waits for a thread of the pool that is at work.
+constexpr std::int64_t longest_ending_nanoseconds = 100'000'000;
+
 /// How long tasks that will wait for each other wait for the last of them to begin. A sleeping thread takes 50
 /// microseconds to begin; one that takes longer than this is not being run.
 constexpr std::int64_t longest_gathering_nanoseconds = 2'000'000;
@@ -57,6 +60,10 @@ constexpr double late_share = 0.3;
 /// For how long the cores then count as crowded: calls that would meet at every step stay on one thread. Twice as long
 /// each time that the next try fails as well.
 constexpr std::int64_t first_crowded_nanoseconds = 5'000'000;
+/// The same on an OpenMP runtime, where a try in vain costs some 25 ms, because threads spin for 10 ms at the end of a
+/// team and after it. With 5 ms, two threads took 1.5 to 1.75 times as long as one beside two busy processes (1 x 2000
+/// x 128 x 128), and 2.2 to 2.4 times the processor time; with 200 ms 1.1 and 1.15.
+constexpr std::int64_t first_crowded_openmp_nanoseconds = 200'000'000;
 constexpr std::int64_t longest_crowded_nanoseconds = 1'000'000'000;
 
 /// The least work of a team while the cores are crowded, some ten milliseconds: a team may wait a time slice for each

@@ -51,7 +51,7 @@ class alignas(64) Worker {
   std::uint32_t offer(Team& team, int index) {
     team_ = &team;
     index_ = index;
-    const std::uint32_t ticket = finished_.value();
+    const std::uint32_t ticket = begun_;
     const bool wake = was_asleep_;  // once the offer is made, the thread may finish and be another's
     state_.store(offer_of(ticket), std::memory_order_release);
     if (wake) wake_all(state_);
@@ -62,12 +62,20 @@ class alignas(64) Worker {
     std::uint32_t seen = offer_of(ticket);
     return state_.compare_exchange_strong(seen, awake, std::memory_order_relaxed);
   }
-  /// Waits until the task has ended.
-  void join(std::uint32_t ticket) { finished_.wait_past(ticket); }
+  /// Waits until the task has ended. The end of the task before it may not have been counted when it was offered.
+  void join(std::uint32_t ticket) {
+    finished_.wait_past(ticket - 1);
+    finished_.wait_past(ticket);
+  }
 
-  /// Ends the thread once it is idle.
+  /// Ends the thread once it is idle. A thread that works on for a while is left alone: a program may end in the middle
+  /// of a call, by `exit` in a signal handler, and then no task that waits for the caller ever ends.
   void end() {
-    while (!claim()) std::this_thread::yield();
+    const std::int64_t limit = nanoseconds() + policy::longest_ending_nanoseconds;
+    while (!claim()) {
+      if (nanoseconds() > limit) return;
+      std::this_thread::yield();
+    }
     state_.store(gone, std::memory_order_release);
     wake_all(state_);
     thread_.join();
@@ -85,9 +93,11 @@ class alignas(64) Worker {
       if (offer == gone) return;
       closely = nanoseconds() - idle_since < policy::longest_idle_spin_nanoseconds;
       if (!state_.compare_exchange_strong(offer, busy, std::memory_order_acquire)) continue;  // withdrawn
+      ++begun_;
       team_->task(index_);
       team_->run_rest();
-      // In this order, so that the caller's next team finds the thread idle.
+      // In this order, so that the caller's next team finds the thread idle. Another caller may make an offer in
+      // between.
       state_.store(awake, std::memory_order_release);
       finished_.advance();
     }
@@ -112,7 +122,8 @@ class alignas(64) Worker {
   bool was_asleep_ = false;
   Team* team_ = nullptr;
   int index_ = 0;
-  alignas(64) Signal finished_;
+  std::uint32_t begun_ = 0;      ///< tasks; changed while `busy`, read while `claimed`
+  alignas(64) Signal finished_;  ///< tasks
   std::thread thread_;
 };
 
@@ -163,6 +174,7 @@ class Pool {
   }
 
   void end() {
+    while (growing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();  // and never grows again
     const int size = size_.exchange(0);
     for (int index = 0; index < size; ++index) workers_[static_cast<std::size_t>(index)]->end();
   }

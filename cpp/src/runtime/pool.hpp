@@ -14,7 +14,7 @@ namespace lstmcore {
 /// too few threads are idle.
 bool run_on_pool(int count, bool together, const Executor::Task& task);
 
-/// Ends the threads of the pool; the next team starts new ones. No team may be running.
+/// Ends the threads of the pool; the next team starts new ones. No team may be running, except where the program ends.
 void end_pool_threads();
 
 }  // namespace lstmcore

@@ -66,6 +66,8 @@ std::string thread_provider() {
   return host != nullptr ? "OpenMP (" + host->path + ")" : "own pool";
 }
 
+bool teams_on_openmp() { return get_executor() == nullptr && host_openmp() != nullptr; }
+
 int team_limit(int wanted) {
   const std::shared_ptr<Executor> executor = get_executor();
   return executor != nullptr ? std::max(1, std::min(wanted, executor->concurrency())) : wanted;
@@ -75,11 +77,15 @@ bool run_team(int count, bool together, void (*function)(void*, int), void* cont
   EngineTask task{function, context};
   if (const std::shared_ptr<Executor> executor = get_executor()) {
     if (together && executor->concurrency() < count) return false;  // set since the team was planned
+    const CallersMode callers;
     run_on_executor(*executor, count, task);
     return true;
   }
   const Executor::Task plain(&EngineTask::run, &task);
-  if (const HostOpenMP* const host = host_openmp()) return host->run(count, together, plain);
+  if (const HostOpenMP* const host = host_openmp()) {
+    const CallersMode callers;
+    return host->run(count, together, plain);
+  }
   return run_on_pool(count, together, plain);
 }
 

@@ -11,6 +11,9 @@ namespace lstmcore {
 /// Threads that a team can have: `executor()->concurrency()`, or as many as wanted.
 int team_limit(int wanted);
 
+/// Whether the program's OpenMP runtime would run a team now.
+bool teams_on_openmp();
+
 /// Calls function(context, index) for each index from 0 to count - 1, in the engine's floating-point mode, and returns
 /// after all calls. With `together` all run at the same time, as far as can be known before; returns false, without
 /// calling any, if that is impossible (as inside another parallel region). Throws std::logic_error if an executor calls

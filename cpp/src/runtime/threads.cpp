@@ -63,14 +63,17 @@ class Crowd {
     return until != 0 && nanoseconds() < until;
   }
 
-  /// A team had to part. If the last one that did so was the first try after a crowded time, the next such time lasts
-  /// longer. Threads may get here at the same time; then one of two lengths counts.
+  /// A team had to part. If it was the first try after a crowded time, the next such time lasts longer; other teams
+  /// that were running when this one began say nothing new. Threads may get here at the same time; then one of two
+  /// lengths counts.
   void found() {
     const std::int64_t now = nanoseconds(), until = until_.load(std::memory_order_relaxed);
+    if (now < until) return;
     const std::int64_t last = length_.load(std::memory_order_relaxed);
-    const bool again = until != 0 && now - until < std::max(last, policy::first_crowded_nanoseconds);
-    const std::int64_t length =
-        again ? std::min(2 * last, policy::longest_crowded_nanoseconds) : policy::first_crowded_nanoseconds;
+    const std::int64_t first =
+        teams_on_openmp() ? policy::first_crowded_openmp_nanoseconds : policy::first_crowded_nanoseconds;
+    const bool again = until != 0 && now - until < std::max(last, first);
+    const std::int64_t length = again ? std::min(2 * last, policy::longest_crowded_nanoseconds) : first;
     length_.store(length, std::memory_order_relaxed);
     until_.store(now + length, std::memory_order_relaxed);
   }

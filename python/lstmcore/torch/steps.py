@@ -187,6 +187,16 @@ def _is_plain(tensor: Any, dtype: torch.dtype) -> bool:
     )
 
 
+def _dense(tensor: Any, dtype: torch.dtype) -> Any:
+    """Return a tensor as the engine reads it.
+
+    Gradients may be views, also negated ones, and hooks of saved tensors may return any layout.
+    """
+    if tensor.dtype is dtype and tensor.is_contiguous() and not tensor.is_neg():
+        return tensor
+    return tensor.to(dtype).resolve_neg().contiguous()
+
+
 def _block(module: Any) -> Frozen | None:
     blocks = module._frozen  # read once, since another thread may end its block
     return blocks[-1] if blocks else None
@@ -237,7 +247,15 @@ class Sums:
     def terms_wanted(self) -> bool:
         """Return whether the backward pass that is running goes on to the weights."""
         node = self._node
-        return node is not None and torch._C._will_engine_execute_node(node)
+        if node is None or torch.compiler.is_compiling():  # compiled autograd has no engine to ask
+            return node is not None
+        return torch._C._will_engine_execute_node(node)  # type: ignore[no-any-return]
+
+    def token_gradient(self) -> Any:
+        """Return the gradient of the token, which no one reads: None where that is allowed."""
+        if self.token is None or not torch.compiler.is_compiling():
+            return None
+        return torch.zeros(0, dtype=self.terms.dtype, device="cpu")  # compiled autograd adds them
 
 
 class Terms:
@@ -324,18 +342,20 @@ class _Step(torch.autograd.Function):
         sums: Sums = ctx.sums
         needs = ctx.needs_input_grad[1:4]
         if dh is None and dc is None:
-            return None, None, None, None, None
+            return None, None, None, None, sums.token_gradient()
         transformed = _transforms_active() or _any_batched((dh, dc))
         if _grad_enabled() or transformed:
             results = _differentiable(sums, needs, (dh, dc), (x, h, c), weights)
-            return (None, *results, None)
+            return (None, *results, sums.token_gradient())
+        dtype = sums.terms.dtype
+        x, h, tape = _dense(x, dtype), _dense(h, dtype), _dense(tape, dtype)
         batch = x.size(0)
         dgates = tape.new_empty(batch * sums.gradient_width)
         dx = _empty_like(x) if needs[0] else None
         dh_before = _empty_like(h) if needs[1] else None
-        dc_before = _empty_like(c) if needs[2] else None
-        dh = None if dh is None else dh.contiguous()
-        dc = None if dc is None else dc.contiguous()
+        dc_before = _empty_like(h) if needs[2] else None
+        dh = None if dh is None else _dense(dh, dtype)
+        dc = None if dc is None else _dense(dc, dtype)
         sums.cell.backward(
             batch,
             tape.data_ptr(),
@@ -348,7 +368,7 @@ class _Step(torch.autograd.Function):
         )
         if sums.terms_wanted():
             sums.terms.add_step(x, h, dgates)
-        return None, dx, dh_before, dc_before, None
+        return None, dx, dh_before, dc_before, sums.token_gradient()
 
 
 def _differentiable(

@@ -14,6 +14,7 @@
 
 #include "check.hpp"
 #include "lstm_problem.hpp"
+#include "runtime/float_mode.hpp"
 #include "runtime/threads.hpp"
 #include "same_bits.hpp"
 
@@ -204,6 +205,32 @@ TEST("an exception of a task leaves an executor's team") {
                                     if (index == 1) throw std::runtime_error("of one task");
                                   }),
                "of one task");
+}
+
+TEST("an executor and the threads that it starts have the caller's floating-point mode, its tasks the engine's") {
+  namespace float_mode = lstmcore::float_mode;
+  class Watched : public ThreadPerTask {
+   public:
+    using ThreadPerTask::ThreadPerTask;
+    void run(int count, const Task& task) override {
+      modes.push_back(float_mode::read() & ~float_mode::flags);
+      std::thread([&] { modes.push_back(float_mode::read() & ~float_mode::flags); }).join();
+      ThreadPerTask::run(count, task);
+      modes.push_back(float_mode::read() & ~float_mode::flags);
+    }
+    std::vector<float_mode::Word> modes;
+  };
+  const float_mode::Word callers = float_mode::read() & ~float_mode::flags, engines = float_mode::wanted(callers);
+  const auto executor = std::make_shared<Watched>(3);
+  const InUse in_use(executor);
+  std::vector<float_mode::Word> of_tasks(3);
+  const lstmcore::EngineFloats floats;
+  lstmcore::parallel(
+      3, [&](int index) { of_tasks[static_cast<std::size_t>(index)] = float_mode::read() & ~float_mode::flags; });
+  CHECK_EQUAL(float_mode::read() & ~float_mode::flags, engines);
+  for (const float_mode::Word mode : executor->modes) CHECK_EQUAL(mode, callers);
+  CHECK_EQUAL(executor->modes.size(), std::size_t{3});
+  for (const float_mode::Word mode : of_tasks) CHECK_EQUAL(mode, engines);
 }
 
 TEST("the provider of threads is named") {

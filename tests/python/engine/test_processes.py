@@ -72,3 +72,29 @@ def test_unreasonable_thread_counts_are_refused(count):
     with pytest.raises(ValueError, match=r"count: expected 1 to 1024 threads, got"):
         lc.set_num_threads(count)
     assert lc.get_num_threads() == before
+
+
+DAEMONS = """
+import threading, time
+import numpy as np
+import lstmcore as lc
+from lstmcore import functional as F
+
+config = lc.LSTMConfig(64, 128)
+weights = F.init_weights(config, seed=0)
+
+def compute():
+    x = np.ones((48, 20, 64), np.float32)
+    while True:
+        F.lstm(x, weights, config)
+
+for _ in range(4):
+    threading.Thread(target=compute, daemon=True).start()
+time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_interpreter_ends_while_daemon_threads_compute(threads):
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run([sys.executable, "-c", DAEMONS], check=True, timeout=120, env=environment)

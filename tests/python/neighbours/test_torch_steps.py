@@ -265,6 +265,46 @@ def test_strided_and_expanded_inputs():
         close(actual, expected)
 
 
+class Negated(torch.autograd.Function):
+    """The negative, whose gradient is a view that PyTorch negates when it is read."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return -x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch._neg_view(gradient.contiguous())
+
+
+def test_gradients_that_are_negated_views():
+    theirs, ours = pair(kind=torch.nn.LSTMCell)
+    for cell in (theirs, ours):
+        h, c = cell(inputs()[0])
+        (Negated.apply(h).exp().sum() + Negated.apply(c).exp().sum()).backward()
+    for actual, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(actual.grad, expected.grad)
+
+
+def test_hooks_of_saved_tensors_return_any_layout():
+    theirs, ours = pair(kind=torch.nn.LSTMCell)
+
+    def transposed(tensor):
+        return tensor.t().contiguous().t() if tensor.dim() == 2 else tensor
+
+    xs, h, c = inputs(), *torch.randn(2, 4, 7, dtype=torch.float64)
+    results = []
+    for cell in (theirs, ours):
+        arguments = [t.clone().requires_grad_() for t in (xs, h, c)]
+        with torch.autograd.graph.saved_tensors_hooks(transposed, transposed):
+            y, last = loop(cell, *arguments)
+        results.append(
+            torch.autograd.grad(y.exp().sum() + last.sum(), [*arguments, *cell.parameters()])
+        )
+    for actual, expected in zip(results[1], results[0], strict=True):
+        close(actual, expected)
+
+
 def test_tensors_of_other_kinds_take_the_general_call():
     ours = lt.LSTMCell(5, 7)
     x = torch.randn(2, 5)
@@ -381,6 +421,30 @@ def test_transforms():
             close(tensor, torch.stack([row[index] for row in rows]))
     tangent = torch.func.jvp(lambda x: loop(ours, x)[0], (x,), (torch.ones_like(x),))[1]
     close(tangent, torch.func.jvp(lambda x: loop(theirs, x)[0], (x,), (torch.ones_like(x),))[1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_autograd():
+    """PyTorch compiles the backward pass as a whole, without its engine."""
+    from torch._dynamo import compiled_autograd
+
+    enable = getattr(compiled_autograd, "_enable", None)
+    if enable is None:
+        pytest.skip("this version of PyTorch enables it in another way")
+    theirs, ours = pair(kind=torch.nn.LSTMCell)
+    for cell in (theirs, ours):
+        x = inputs(time=3).requires_grad_()
+        y, _ = loop(cell, x)
+        total = y.sin().sum()
+        if cell is ours:
+            with enable(lambda graph: torch.compile(graph, backend="eager")):
+                total.backward()
+        else:
+            total.backward()
+            expected = x.grad
+    close(x.grad, expected)
+    for actual, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(actual.grad, wanted.grad)
 
 
 def test_the_bits_do_not_depend_on_threads():

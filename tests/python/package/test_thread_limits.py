@@ -1,5 +1,8 @@
 """threadpoolctl limits the engine's threads."""
 
+import subprocess
+import sys
+
 import pytest
 
 import lstmcore as lc
@@ -35,3 +38,25 @@ def test_limits_hold_inside_the_block_and_not_after_it(three_threads, api):
 def test_limits_of_other_apis_leave_the_engine_alone(three_threads):
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         assert lc.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0, 1), (5000, 1024)])
+def test_limits_that_the_engine_does_not_accept_are_brought_into_its_range(
+    three_threads, limit, expected
+):
+    controller = threadpoolctl.ThreadpoolController().select(internal_api="lstmcore")
+    with controller.limit(limits=limit):
+        assert lc.get_num_threads() == expected
+    assert lc.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "sys.modules['threadpoolctl'] = None",
+        "sys.modules['threadpoolctl'] = types.ModuleType('threadpoolctl')",
+    ],
+)
+def test_a_threadpoolctl_that_is_missing_or_too_old_is_left_alone(prepare):
+    program = f"import sys, types\n{prepare}\nimport lstmcore"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
