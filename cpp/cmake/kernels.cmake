@@ -19,10 +19,11 @@ function(lstmcore_add_objects library objects)
   endif()
 endfunction()
 
-# Optional arguments after the flags are the sources, of the kernels' folder. In a group they share what Eigen's headers
-# take, a second for each.
+# `flags` is one argument, with spaces between the flags. Optional arguments after it are the sources, of the kernels'
+# folder. In a group they share what Eigen's headers take, a second for each.
 function(lstmcore_add_kernels isa flags)
   set(objects lstmcore_kernels_${isa})
+  separate_arguments(flags)
   set(sources products.cpp elementwise.cpp tangent.cpp kernels.cpp)
   if(ARGC GREATER 2)
     set(sources ${ARGN})
@@ -59,7 +60,6 @@ function(lstmcore_add_unit unit definition flags test)
   set(CMAKE_REQUIRED_FLAGS "${flags}")
   check_cxx_source_compiles("${test}" ${definition})
   if(${definition})
-    separate_arguments(flags)
     lstmcore_add_kernels(${unit} "${flags}" lowp/units/${unit}.cpp)
     set_property(GLOBAL APPEND PROPERTY LSTMCORE_DEFINITIONS ${definition})
   endif()

@@ -23,7 +23,7 @@ inline ei::Packet8f power_of_two(const ei::Packet8f& biased, const ei::Packet8f&
 inline ei::Packet4d power_of_two(const ei::Packet4d& biased, const ei::Packet4d&) {
   return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(biased), 52));
 }
-#elif defined(EIGEN_VECTORIZE_SSE2)
+#elif defined(EIGEN_VECTORIZE_SSE2) && !defined(EIGEN_VECTORIZE_AVX)
 inline ei::Packet4f power_of_two(const ei::Packet4f& biased, const ei::Packet4f&) {
   return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(biased), 23));
 }

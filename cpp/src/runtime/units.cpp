@@ -40,7 +40,7 @@ const kernels::ProductUnit& product_unit(bool of_int8);
 
 namespace {
 
-constexpr std::array<const char*, 6> names{"fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"};
+constexpr std::array names{"fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"};
 
 /// Hidden units from which "auto" splits into bfloat16 terms, because that begins to pay. It must not look at the
 /// batch, on which bits must not depend.

@@ -11,7 +11,7 @@ namespace lstmcore {
 /// terms of their factors.
 struct Arithmetic {
   const kernels::ProductUnit* unit = nullptr;
-  int terms = 0;  ///< into which a factor is split
+  int terms = 0;  ///< into which a factor is split, at most `kernels::most_terms`
 
   explicit operator bool() const { return unit != nullptr; }
   bool quantized() const { return unit != nullptr && unit->group == 4; }

@@ -56,6 +56,7 @@ bool split_row_in(const float* from, Index depth, Index groups, PackedGroup* to)
 }
 
 inline bool split_row(const float* from, Index depth, int terms, Index groups, PackedGroup* to) {
+  static_assert(kernels::most_terms == 3, "one line for each number of terms");
   if (terms == 1) return split_row_in<1>(from, depth, groups, to);
   if (terms == 2) return split_row_in<2>(from, depth, groups, to);
   return split_row_in<3>(from, depth, groups, to);
@@ -97,6 +98,7 @@ bool split_panel_in(const float* const* rows, Index depth, Index first, Index re
 
 inline bool split_panel(const float* const* rows, Index depth, Index first, Index real, Index width, int terms,
                         Index groups, PackedGroup* to) {
+  static_assert(kernels::most_terms == 3, "one line for each number of terms");
   if (terms == 1) return split_panel_in<1>(rows, depth, first, real, width, groups, to);
   if (terms == 2) return split_panel_in<2>(rows, depth, first, real, width, groups, to);
   return split_panel_in<3>(rows, depth, first, real, width, groups, to);
