@@ -50,7 +50,7 @@ std::atomic<int>& thread_setting() {
 
 std::atomic<int> forced_parting{measured_parting};
 
-/// Whether the cores are crowded, which every call of the process learns from those before.
+/// Whether the cores are crowded, which calls learn from the earlier calls of the process.
 class Crowd {
  public:
   static Crowd& of_process() {
@@ -63,8 +63,8 @@ class Crowd {
     return until != 0 && nanoseconds() < until;
   }
 
-  /// A team had to part. If the last one that did so was the first try after a crowded time, the next such time lasts
-  /// longer. Threads may get here at the same time; then one of two lengths counts.
+  /// A team had to part. If the last crowded time ended less than its own length ago, the new one lasts twice as long,
+  /// up to a limit. If several threads get here at the same time, one of their lengths counts.
   void found() {
     const std::int64_t now = nanoseconds(), until = until_.load(std::memory_order_relaxed);
     const std::int64_t last = length_.load(std::memory_order_relaxed);
@@ -76,7 +76,7 @@ class Crowd {
   }
 
  private:
-  std::atomic<std::int64_t> until_{0};  ///< by `nanoseconds()`; 0: never yet
+  std::atomic<std::int64_t> until_{0};  ///< on the clock of `nanoseconds()`; 0: never
   std::atomic<std::int64_t> length_{0};
 };
 

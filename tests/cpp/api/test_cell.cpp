@@ -191,5 +191,5 @@ TEST("other LSTMs are refused") {
     CHECK(!LstmCell<float>::serves(config));
   }
   const Problem<float> p = make_problem<float>({"", lstm_config(3, 5, 2), 1, 1});
-  CHECK_THROWS(LstmCell<float>(Lstm<float>(p.config, p.weights())), "expected one layer that walks forwards");
+  CHECK_THROWS(LstmCell<float>(Lstm<float>(p.config, p.weights())), "expected one forward layer with a plain cell");
 }

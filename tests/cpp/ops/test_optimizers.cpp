@@ -119,7 +119,8 @@ TEST("Adam and AdamW against loops") {
 }
 
 TEST("Adam over the whole range of a gradient") {
-  // The first step is learning_rate in the gradient's direction, whatever its size, unless 1e-3 of its square is subnormal.
+  // The first step is learning_rate in the gradient's direction, whatever its size, unless 1e-3 of its square is
+  // subnormal.
   std::vector<float> p(40, 0.0f), m(40, 0.0f), v(40, 0.0f), gradient;
   for (int k = 0; k < 40; ++k) gradient.push_back(static_cast<float>(std::pow(10.0, k % 20 - 17)));
   gradient[39] = std::numeric_limits<float>::infinity();
