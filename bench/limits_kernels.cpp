@@ -27,7 +27,7 @@ template <class T>
 double multiply_add(std::size_t rounds, T seed, T* sink) {
   using Vector = typename VectorOf<T>::Type;
   constexpr int lanes = static_cast<int>(vector_bytes / sizeof(T));
-  // A fixed point of sum = sum * a + b, so that numbers stay ordinary however long it runs.
+  // sum = sum * a + b has a fixed point, so the numbers stay ordinary however long it runs.
   const Vector a = Vector{} + T(0.5) * seed;
   const Vector b = Vector{} + T(0.5) * seed;
   Vector sum[sums];

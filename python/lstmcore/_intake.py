@@ -142,8 +142,8 @@ class Intake:
             return
         place = [got == expected for got, expected in zip(names, first, strict=True)].index(False)
         raise ValueError(
-            f"{name}: expected the columns of the first frame in their order, of which column "
-            f"{place} is {first[place]!r}, got {names[place]!r} there; columns are matched by "
+            f"{name}: expected the columns of the first frame in the same order: column "
+            f"{place} is {first[place]!r}, got {names[place]!r}; columns are matched by "
             "position: choose the same ones from every frame, such as frame[names]"
         )
 
