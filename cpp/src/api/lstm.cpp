@@ -5,8 +5,7 @@
 
 namespace lstmcore {
 
-// ---- Lstm
-// ------------------------------------------------------------------------------------------------------------
+// ---- Lstm -----------------------------------------------------------------------------------------------------------
 
 template <class T>
 Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
@@ -294,8 +293,7 @@ void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
   StackBackward<T>(*impl_, held, outputs, inputs).run();
 }
 
-// ---- LstmTape
-// --------------------------------------------------------------------------------------------------------
+// ---- LstmTape -------------------------------------------------------------------------------------------------------
 
 template <class T>
 LstmTape<T>::LstmTape() : impl_(std::make_unique<Impl>()) {}

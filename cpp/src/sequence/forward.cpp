@@ -35,8 +35,8 @@ class ForwardWalk {
     own_gates_.resize(part_.rows.size() * static_cast<std::size_t>((shape.normed ? 1 : chunk_steps_) * own_width_));
   }
 
-  /// Walks some steps; the first ones come first. Returns the step before which it stopped, because the parts of these
-  /// rows had better part, or the end.
+  /// Walks some steps; the first ones come first. Returns the step before which it stopped, because its threads should
+  /// part, or the end.
   Index run(Range range) {
     if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());

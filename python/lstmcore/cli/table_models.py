@@ -86,8 +86,8 @@ def _from_options(
         assert width is not None  # the model is built
         raise ValueError(
             f"--features: expected {counted(width, 'column')} of numbers, as many as the model "
-            f"takes, got {len(features)}: {', '.join(features)}; say which they are, and --key or "
-            "--time for columns that are not among them"
+            f"takes, got {len(features)}: {', '.join(features)}; name them with "
+            "--features, and use --key or --time for columns that are not among them"
         )
     ones = (1.0,) * len(features)
     return Layout(

@@ -362,12 +362,12 @@ class LayerStack(Model):
     # ---- checks ------------------------------------------------------------------------------
 
     def _check_passes_state(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
+        """Raise ValueError, naming the argument `name`, unless a state can be passed on."""
         self._check_reset(name)
         states.check_forwards(self.recurrent_layers, name)
 
     def _check_reset(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless sequences can be reset."""
+        """Raise ValueError, naming the argument `name`, unless sequences can be reset."""
         states.check_reset(self._network, self.recurrent_layers, name)
 
     def _check_state(

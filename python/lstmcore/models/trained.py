@@ -51,7 +51,7 @@ class Trained(Weighted):
     epoch : int
         Number of the last epoch that `fit` completed, counted from 1; 0 before any. An epoch that
         was interrupted does not count, and `EarlyStopping` leaves the number as it is when it
-        restores weights. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
+        restores weights. To resume training after it, pass ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool

@@ -28,7 +28,7 @@ def is_ragged(values: Any, rank: int) -> bool:
 
 
 def same_count(count: int, inputs: Examples, name: str) -> None:
-    """Raise ValueError, which calls the rows `name`, unless their number is that of the samples."""
+    """Raise ValueError, naming the rows `name`, unless their number is that of the samples."""
     if count != len(inputs):
         raise ValueError(f"{name}: expected {len(inputs)} entries like x, got {count}")
 
