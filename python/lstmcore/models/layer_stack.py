@@ -213,14 +213,14 @@ class LayerStack(Model):
 
     @property
     def input_shape(self) -> Shape:
-        """Shape of a batch, with None for sizes that are open."""
+        """Shape of a batch, with None for variable sizes."""
         assert self.parameters is not None
         assert self._input_shape is not None
         return self._input_shape
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of a batch, with None for sizes that are open."""
+        """Shape of a batch, with None for variable sizes."""
         assert self.parameters is not None
         return self._shapes[-1]
 

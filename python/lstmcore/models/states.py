@@ -1,4 +1,4 @@
-"""What a state must be to pass from one call of a model to the next."""
+"""Check states that pass from one call of a model to the next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
