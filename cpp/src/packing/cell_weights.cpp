@@ -108,7 +108,7 @@ void ForwardPanels<T>::make_lowp(const CellShape& shape) {
     if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_lowp) && exact;
     if (!exact) {
       // One weight that cannot be split makes this layer and direction use float32: infinities and NaN then spread as
-      // they do there, and no kernel has to check.
+      // in float32, and no kernel has to check.
       for (LowpPanels* lowp : {&x_lowp, &h_lowp, &projection_lowp}) lowp->clear();
     } else if (shape.arithmetic.quantized()) {
       for (Buffer<T>* floats : {&x, &h, &projection}) floats->clear();

@@ -118,7 +118,11 @@ REFUSED = [
     ({}, [*KEYED, "--drop", "x", "day"], "columns of numbers besides target, key and time"),
     ({}, [*KEYED, "--text", "x"], "--text: has no meaning for a table with --key"),
     ({}, [*KEYED, "--window", "2"], "--window: has no meaning for a table with --key"),
-    ({}, ["--target", "y"], "expected one column of texts besides the target, got id, day, x; say"),
+    (
+        {},
+        ["--target", "y"],
+        "expected one column of texts besides the target, got id, day, x; pass",
+    ),
     (
         {},
         ["--target", "y", "--text", "id", "--time", "day"],
