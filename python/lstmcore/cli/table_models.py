@@ -21,7 +21,7 @@ __all__ = ["as_inputs", "layout_for", "ready_to_evaluate"]
 def layout_for(
     model: Sequential, options: argparse.Namespace, table: Table, *, targets: bool
 ) -> Layout:
-    """Determine what the columns of `table` are to `model`.
+    """Determine the roles of the columns of `table` for `model`.
 
     `lstmcore train` stores this in the model's file; for other models, the options say so. Options
     that are given always take precedence, for example if a column was renamed.
