@@ -342,7 +342,9 @@ def _on_text(array: Array, name: str) -> str:
     except ValueError:
         pass
     else:
-        return f"convert digits to numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
+        return (
+            f"convert digits to numbers with numpy.asarray({name.partition(':')[0]}, dtype=float)"
+        )
     if "column" in name:
         return "leave the column out, or convert it to numbers, categories with pandas.get_dummies"
     if name.startswith("y"):

@@ -87,9 +87,7 @@ class LogTable:
         return header[1:] if begin else None
 
     def _mend(self) -> None:
-        """End a last line that only lacks its line end, as editors leave it; drop an
-        incomplete one.
-        """
+        """End a last line that lacks its line end, as editors leave it; drop an incomplete one."""
         line, self._unfinished = self._unfinished, ""
         if not line:
             return
