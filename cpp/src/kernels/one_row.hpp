@@ -1,5 +1,5 @@
-// The step of one row, as in a stream. It reads every weight once, so that loads bound it: several blocks share each
-// load of h, which also gives enough independent sums to hide the latency of the multiply-add.
+// The step of one row, as in a stream. It reads every weight once, so that loads limit its speed: several blocks share
+// each load of h, which also gives enough independent sums to hide the latency of the multiply-add.
 #pragma once
 
 #include <utility>
@@ -74,7 +74,7 @@ void one_row_tile(const StepForward<T>& s, Index block) {
   }
 }
 
-/// Blocks that are computed together at most: their sums fit the registers.
+/// Blocks that are computed together at most: their sums fit into the registers.
 constexpr Index most_row_blocks = vector_registers == 32 ? 4 : 3;
 
 template <class T>
@@ -91,7 +91,7 @@ void one_row_tile(const StepForward<T>& s, Index block, Index blocks) {
   }
 }
 
-/// For steps where turning pays: the blocks in rising order, or in falling order if `s.backwards`. With small tiles,
+/// For steps that gain by alternating the order of the blocks: rising, or falling if `s.backwards`. With small tiles,
 /// whole ones are still in the first-level cache when the order is reversed. Two blocks per tile, and one tile of three
 /// if the number of blocks is odd, are fastest with 16 registers (H 40 to 96); one block per tile if the cache cannot
 /// hold two panels.

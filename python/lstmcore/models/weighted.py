@@ -110,7 +110,7 @@ class Weighted(Checked):
     def _become_quantized(self) -> None:
         """Compute with int8 from now on: the matrices are multiples of their scales.
 
-        Nobody may write to the weights any more.
+        The weights may no longer be written to.
         """
         for layer in self._network:
             for cell in layer._layers_within():

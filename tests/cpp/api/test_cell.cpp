@@ -1,4 +1,4 @@
-// LstmCell: a whole-sequence call and its backward, one step at a time, with memory of the caller's.
+// LstmCell: a whole-sequence call and its backward, one step at a time, in the caller's memory.
 #include <lstmcore/cell.hpp>
 #include <stdexcept>
 #include <vector>
