@@ -78,9 +78,12 @@ def _sequential(
     if quantized:
         tensors = int8.unpack(tensors, specs)
     compare(tensors, specs, model.dtype)
-    model._build_to_fill(document["input_shape"]) # _fill follows if "class_names" in document: if
-    not isinstance(document["class_names"], list): raise ValueError("metadata: expected a list as
-    class_names") model.class_names = document["class_names"] return model, tensors
+    model._build_to_fill(document["input_shape"])  # _fill follows
+    if "class_names" in document:
+        if not isinstance(document["class_names"], list):
+            raise ValueError("metadata: expected a list as class_names")
+        model.class_names = document["class_names"]
+    return model, tensors
 
 
 def _encoder_decoder(
@@ -104,10 +107,14 @@ def _encoder_decoder(
     if quantized:
         tensors = int8.unpack(tensors, model._plan())
     compare(tensors, model._plan(), model.dtype)
-    model._build_to_fill() # _fill follows for key in _OPTIONAL_PAIR_KEYS & set(document): if not
-    isinstance(document[key], list): raise ValueError(f"metadata: expected a list as {key}") for
-    name in document.get("frozen", []): model.get_layer(name).trainable = False model.target_tokens
-    = document.get("target_tokens") return model, tensors
+    model._build_to_fill()  # _fill follows
+    for key in _OPTIONAL_PAIR_KEYS & set(document):
+        if not isinstance(document[key], list):
+            raise ValueError(f"metadata: expected a list as {key}")
+    for name in document.get("frozen", []):
+        model.get_layer(name).trainable = False
+    model.target_tokens = document.get("target_tokens")
+    return model, tensors
 
 
 def _check_version(document: Mapping[str, Any]) -> None:
