@@ -52,7 +52,7 @@ struct Loop {
     }
   }
 
-  /// Backward from dy (N, T, H) and the gradients of the last state; dh and dc are those of the first in the end.
+  /// Backward from dy (N, T, H) and the gradients dh and dc of the last state, which become those of the first.
   void backward(const std::vector<T>& dy, std::vector<T>& dh, std::vector<T>& dc, std::vector<T>& dx) {
     dgates.assign(static_cast<std::size_t>(steps), {});
     for (Index t = steps - 1; t >= 0; --t) {
