@@ -124,7 +124,7 @@ class StepBarrier {
 
 /// Whether threads have lately had to part, so that teams that meet at every step should not be tried.
 bool crowded();
-/// A team had to part, or never gathered.
+/// Records that a team had to part, or never gathered.
 void count_as_crowded();
 
 /// For tests: threads part after this many meetings, however long they wait. With `measured_parting`, the waits decide.
