@@ -28,8 +28,8 @@ struct StepShares {
   Range columns(Index count, int part) const { return by_rows ? Range{0, count} : split(count, threads, part); }
 
  private:
-  /// With few rows, reading weights that do not fit a core's own cache takes as long as the arithmetic of more rows. So
-  /// two threads share even one row: with 128 features and 256 units, it takes 47 instead of 75 microseconds.
+  /// With few rows, reading weights that do not fit into a core's own cache takes as long as the arithmetic of more
+  /// rows. So two threads share even one row: with 128 features and 256 units, it takes 47 instead of 75 microseconds.
   static double rows_of_work(Index batch, std::size_t bytes) {
     const bool waits = static_cast<double>(bytes) > policy::private_cache_bytes / 2 && !crowded();
     return std::max(static_cast<double>(batch), waits ? policy::rows_of_weight_traffic : 1.0);

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SUM_TOLERANCE = 1e-3
-"""How far from 1 the shares of a target may sum up: float16 keeps each to 5e-4 of its size."""
+"""How far the sum of a target's shares may be from 1: float16 stores each to 5e-4 of its size."""
 
 SHOWN = 6  # entries of a target in an error
 
@@ -72,9 +72,9 @@ class Probabilistic(Loss):
         )
 
     def smoothed(self, targets: Array) -> Array:
-        """Mix targets (M, U) with the distribution that knows nothing.
+        """Mix targets (M, U) with the uniform distribution.
 
-        That is 1/2 for a loss behind a sigmoid, and 1/U for one behind a softmax.
+        Its shares are 1/2 for a loss after a sigmoid, and 1/U for one after a softmax.
         """
         if not self.label_smoothing:
             return targets
