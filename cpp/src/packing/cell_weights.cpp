@@ -76,8 +76,8 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
   }
 }
 
-/// Sums of this many products of two int8 numbers fit 32 bits, even where one factor is made unsigned by adding 128.
-/// Deeper layers use float32.
+/// Sums of this many products of two int8 numbers fit into 32 bits, even where one factor is made unsigned by adding
+/// 128. Deeper layers use float32.
 constexpr Index most_quantized_depth = Index{1} << 17;
 
 /// Makes `lowp` from panels of floats, in parallel; false if a value cannot be split or quantized.

@@ -119,7 +119,7 @@ constexpr std::int64_t least_range_rows = 384;
 /// takes 1.22 times the plain cell's time instead of 1.27.
 constexpr std::int64_t least_normed_range_rows = 160;
 
-/// If threads without a part in the walk compute the products behind it, the walk is cut into at least this many ranges
+/// If threads without a part in the walk compute the products after it, the walk is cut into at least this many ranges
 /// for them, each with at least this many rows.
 constexpr std::int64_t overlapped_ranges = 6;
 constexpr std::int64_t least_overlapped_rows = 32;

@@ -39,9 +39,9 @@ class BackwardWalk {
     dr_lowp_.prepare(cell.weights->projection_lowp, static_cast<Index>(size));
   }
 
-  /// Walks back over some steps; the last ones come first. The gradients with respect to the pre-activations of all
-  /// rows of these steps, and no others, go to `dgates`; with a projection, those with respect to h go to `dr`. Returns
-  /// the step after which it stopped because its threads should part, or the first step.
+  /// Walks back over some steps, in falling order. The gradients with respect to the pre-activations of all rows of
+  /// these steps, and no others, go to `dgates`; with a projection, those with respect to h go to `dr`. Returns the
+  /// step after which it stopped because its threads should part, or the first step.
   Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     if (part_.rows.empty()) return steps.begin;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {

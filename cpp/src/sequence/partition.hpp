@@ -67,7 +67,7 @@ BackwardWork backward_work(const CellShape& shape, const Schedule& schedule, Ran
 
 /// Rows of a range of steps of the backward: few enough that what the walk has written is still in a cache when their
 /// dx and dW are computed. `rows`: of all ranges together; `idle_threads`: whether threads without a part in the walk
-/// compute the products behind it.
+/// compute the products after it.
 Index range_rows(const CellShape& shape, Index rows, Index itemsize, bool idle_threads);
 
 /// The number of row groups of a batch, whose shares of dW are summed separately. `row_multiple`: the rows of a step

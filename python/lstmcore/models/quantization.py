@@ -42,8 +42,8 @@ def quantize(model: ModelT) -> ModelT:
     Sequential or EncoderDecoder
         A new model with ``quantized`` True. It predicts and evaluates, with the loss and the
         metrics of `model` if that is compiled, or of ``compile(None, loss, metrics)``. It has no
-        optimizer and cannot be trained, and its weights cannot be set. Of a quantized model: a
-        copy.
+        optimizer and cannot be trained, and its weights cannot be set. If `model` is quantized
+        already, it is a copy.
 
     Raises
     ------

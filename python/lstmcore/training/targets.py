@@ -302,7 +302,7 @@ def _counting(
     wrong: Array, name: str, examples: Examples, intake: Intake
 ) -> tuple[Array, str, Where]:
     """Return `wrong` without rows that do not count, and the name of the others in errors."""
-    # A class of weight 0 counts all the same, since validation ignores class weights.
+    # A class of weight 0 counts too, since validation ignores class weights.
     targets, weights = examples.targets, examples.sample_weights
     if isinstance(targets, Ragged):
         if isinstance(weights, Ragged):

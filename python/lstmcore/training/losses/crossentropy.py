@@ -90,7 +90,7 @@ class SparseCategoricalCrossentropy(Probabilistic):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with softmax,
-        loss and activation are computed together from logits all the same.
+        loss and activation are computed together from logits anyway.
     label_smoothing : float in [0, 1), default 0.0
         Share e of the label's probability that is spread evenly over all U classes: the loss is
         that of the distribution ``(1 - e) * one_hot(label) + e / U`` (Szegedy et al. 2016).
@@ -132,7 +132,7 @@ class CategoricalCrossentropy(Probabilistic):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with softmax,
-        loss and activation are computed together from logits all the same.
+        loss and activation are computed together from logits anyway.
     label_smoothing : float in [0, 1), default 0.0
         The targets become ``(1 - label_smoothing) * y + label_smoothing / U``.
     """
@@ -166,7 +166,7 @@ class BinaryCrossentropy(Probabilistic):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with sigmoid,
-        loss and activation are computed together from logits all the same.
+        loss and activation are computed together from logits anyway.
     label_smoothing : float in [0, 1), default 0.0
         The targets become ``(1 - label_smoothing) * y + label_smoothing / 2``.
     """

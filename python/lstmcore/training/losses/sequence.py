@@ -265,7 +265,7 @@ class PresenceCrossentropy(SequenceLoss):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with sigmoid, loss
-        and activation are computed together from logits all the same.
+        and activation are computed together from logits anyway.
     """
 
     activation = "sigmoid"
