@@ -47,7 +47,7 @@ GRADIENTS = ("dx", "dh0", "dc0", "dweight_ih", "dweight_hh", "dbias")
 PIECES = ("bf16x3", "bf16x2", "bf16")
 
 PEER = "PyTorch float32"
-"""The way that the others are compared with."""
+"""What the others are compared with."""
 
 Results = dict[str, Array]
 Entry = dict[str, Any]
@@ -192,7 +192,7 @@ def _most_times(entry: Entry, peer: Entry | None, kind: str) -> float | None:
 def table(entries: Sequence[Entry]) -> Rows:
     """Return errors as a table: one row for each shape and way to compute it."""
     head = ["T x N x C x H", "products", "outputs, mean", "largest", "gradients, mean", "largest"]
-    rows: Rows = [[*head, "by PyTorch's float32: mean", "largest"]]
+    rows: Rows = [[*head, "relative to PyTorch's float32: mean", "largest"]]
     for entry in entries:
         size = " x ".join(str(entry[letter]) for letter in "TNCH")
         peer = _find(entries, entry, PEER)
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench accuracy", description=__doc__)
     results = ROOT / "bench" / "results" / "accuracy.json"
     parser.add_argument("--json", type=Path, default=results, help="where the errors go")
-    parser.add_argument("--load", action="store_true", help="take them from there")
+    parser.add_argument("--load", action="store_true", help="load them from there")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "performance")
     parser.add_argument("--shapes", type=int, default=len(SHAPES), help="only the first ones")
     options = parser.parse_args(arguments)
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str]) -> int:
         entries = measure(SHAPES[: options.shapes])
         options.json.write_text(json.dumps(entries, indent=1) + "\n")
     print(plain(table(entries)), end="")
-    text = "# Errors by float64\n\nWhat the columns mean stands in [Accuracy](../accuracy.md).\n\n"
+    text = "# Errors against float64\n\n[Accuracy](../accuracy.md) explains the columns.\n\n"
     (options.output / "accuracy.md").write_text(text + markdown(table(entries)))
     pictures.save(draw(entries), options.output / "accuracy.svg")
     return 0

@@ -251,7 +251,7 @@ def _stream(run: Run, threads: int) -> Iterator[Claim]:
 
 
 def _precisions(run: Run, threads: int) -> Iterator[Claim]:
-    """Yield claims on layers in lower precision, beside a peer in the same or in float32."""
+    """Yield claims on layers in lower precision, against a peer in the same or in float32."""
     for (direction, shape), goals in PRECISION_GOALS.items():
         name = f"precision-{shape}"
         for precision, least in goals.items():

@@ -166,7 +166,7 @@ def measure(
 def _raise_limits(run: Run, case: Case) -> None:
     """Measure the limits that `case` is compared with once more; the largest counts.
 
-    A processor's clock changes in the course of a run, and so does what its neighbours leave it.
+    A processor's clock changes in the course of a run, and so does the share that neighbours leave.
     """
     own = [m.peer for m in run.of_case(case.key) if m.timed and is_own(m.peer)]
     for isa in {run.isa(peer) for peer in own} - {""}:

@@ -39,7 +39,7 @@ _BACKEND = {
 
 OWN = "lstmcore"
 """Name of lstmcore among the peers. ``lstmcore@avx2`` is lstmcore on another instruction set; the
-suffix ``@bf16`` is a peer with products of that precision."""
+suffix ``@bf16`` marks a peer with products of that precision."""
 
 PRECISIONS = ("bf16x3", "bf16x2", "bf16", "int8")
 """Lower precisions of products, by lstmcore's names."""

@@ -42,7 +42,7 @@ CELLS = (
         64,
         256,
         512,
-        "large: weights do not fit a core's own cache",
+        "large: weights do not fit into a core's own cache",
         quick=True,
         share=True,
         keras=True,

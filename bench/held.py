@@ -1,4 +1,4 @@
-"""Do peers keep to an instruction set? Each is timed free and held, and its AVX-512 is noted."""
+"""Do peers keep to an instruction set? Times each free and held, and notes its use of AVX-512."""
 
 from __future__ import annotations
 

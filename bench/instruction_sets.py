@@ -1,8 +1,8 @@
 """Holds peers to an instruction set, as if the processor had no other, and sees whether they obey.
 
 Some libraries choose their code by the processor and read no variable. No table is trusted: after
-every turn the kernel says whether a thread of the process used AVX-512 meanwhile, and what did is
-left out of the run.
+every turn the kernel says whether a thread of the process used AVX-512 meanwhile, and a peer that
+did is left out of the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ALL: dict[str, dict[str, str]] = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         # PyTorch's own kernels.
         "ATEN_CPU_CAPABILITY": "avx2",
-        # MKL in PyTorch, on Intel's processors. On AMD's it takes its AVX2 code without it.
+        # MKL in PyTorch, on Intel's processors. On AMD's, MKL takes its AVX2 code anyway.
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         # XLA: TensorFlow's compiled functions.
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",

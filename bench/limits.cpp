@@ -141,7 +141,8 @@ struct Level {
   std::size_t bytes;  // per thread
 };
 
-/// Two thirds of a core's own caches; a quarter of what all share, divided; far more than all caches.
+/// Two thirds of a core's own caches; half of the shared cache, at most 16 MiB, divided among the threads; far more
+/// than all caches.
 std::vector<Level> levels(int threads) {
   long l1 = 32 << 10, l2 = 1 << 20, l3 = 16 << 20;
 #if defined(_SC_LEVEL1_DCACHE_SIZE)

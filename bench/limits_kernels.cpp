@@ -14,7 +14,7 @@ constexpr std::size_t vector_bytes = 32;
 constexpr std::size_t vector_bytes = 16;
 #endif
 
-/// Enough independent sums to hide the latency of two units; they and two factors fit 16 registers.
+/// Enough independent sums to hide the latency of two units; they and two factors fit into 16 registers.
 constexpr int sums = 12;
 
 template <class T>
@@ -27,7 +27,7 @@ template <class T>
 double multiply_add(std::size_t rounds, T seed, T* sink) {
   using Vector = typename VectorOf<T>::Type;
   constexpr int lanes = static_cast<int>(vector_bytes / sizeof(T));
-  // A fixed point of sum = sum * a + b, so that numbers stay ordinary however long it runs.
+  // sum = sum * a + b has a fixed point, so the numbers stay ordinary however long it runs.
   const Vector a = Vector{} + T(0.5) * seed;
   const Vector b = Vector{} + T(0.5) * seed;
   Vector sum[sums];
@@ -52,7 +52,7 @@ void read(const void* data, std::size_t bytes, std::size_t rounds, int* sink) {
   const std::size_t count = bytes / vector_bytes;
   Bits seen[8] = {};
   for (std::size_t round = 0; round < rounds; ++round) {
-    // The compiler must not think that it knows the data from the round before.
+    // The compiler must not think that it knows the data from the previous round.
     __asm__ volatile("" : : "r"(begin) : "memory");
     for (std::size_t at = 0; at < count; at += at_once) {
 #pragma GCC unroll 32

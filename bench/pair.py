@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print, for every case, the time of the second package over that of the first.
 
     The speed of a machine changes from one second to the next, so the figure of a case is the
-    median of the ratios of neighbouring turns. The two alternate in beginning a round.
+    median of the ratios of neighbouring turns. The two take turns at going first.
     """
     parser = argparse.ArgumentParser(prog="python -m bench pair", description=main.__doc__)
     add = parser.add_argument

@@ -26,7 +26,7 @@ class Measurement:
     status : str
         "ok", "absent", "unsupported" or "failed".
     why : str
-        Reason, if not ok; or else what went wrong on the side.
+        Reason, if not ok; otherwise the variants that failed.
     variant : str
         The fastest way.
     seconds : list of float

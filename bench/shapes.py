@@ -1,4 +1,4 @@
-"""What a measurement is of: shapes and cases.
+"""What is measured: shapes and cases.
 
 Letters: T time steps, N batch, C input features, H hidden units, L layers.
 """
@@ -27,7 +27,7 @@ KERAS_BACKENDS = ("keras-jax", "keras-torch")
 """Keras on other backends than TensorFlow, for some layers and the whole training step."""
 
 KERAS = ("keras", *KERAS_BACKENDS)
-"""Keras on TensorFlow, whose layer counts as a way of TensorFlow's elsewhere, and on the others."""
+"""Keras on every backend. For other shapes, its layer on TensorFlow counts as TensorFlow's."""
 
 DIRECTIONS = ("inference", "training")
 DTYPES = ("float32", "float64")

@@ -9,7 +9,7 @@ Call = Callable[[], object]
 
 
 def seconds_of(call: Call, turn: float) -> float:
-    """Return the seconds of a call, from as many calls as fit `turn` seconds, at least one."""
+    """Return the seconds of a call, from as many calls as fit into `turn` seconds, at least one."""
     calls = 0
     begin = time.perf_counter()
     while True:

@@ -56,7 +56,7 @@ EXPERIMENTS = {
 }
 """Each experiment runs in a process of its own, in the environment of a peer."""
 
-_BESIDE = "time in turn with it over its time alone"
+_BESIDE = "time when alternating over time alone"
 
 _ONE_ROW = "1 x 500 x 128 x 128"
 

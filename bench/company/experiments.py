@@ -147,7 +147,7 @@ def torch_cell(rounds: int, turn: float) -> Ratios:
 
 
 def subnormal(rounds: int, turn: float) -> Ratios:
-    """Gradients and states that are next to zero."""
+    """Compare gradients and states close to zero with ordinary ones."""
     config = lc.LSTMConfig(128, 128)
     weights = F.init_weights(config)
     x = np.random.default_rng(0).standard_normal((32, 100, 128), dtype=np.float32)
@@ -174,8 +174,8 @@ def _silence(rounds: int, turn: float) -> list[float]:
     """Return the time of a step long after the input fell silent, over that with sound.
 
     Forget gates have a bias of 1, as most layers begin with, and the other gates none. The cell's
-    state then decays by 0.73 a step, down to the smallest subnormal number, where rounding holds
-    it for ever.
+    state then decays by 0.73 a step, down to the smallest subnormal number, where rounding ends the
+    decay.
     """
     config = lc.LSTMConfig(1, 64)
     weights = F.init_weights(config)

@@ -273,7 +273,7 @@ def _stream(case: Case) -> Prepared:
 
 
 def _small_models(case: Case) -> Prepared:
-    """Prepare runs of all models, with gradients in training; free Python threads take the next."""
+    """Prepare runs of all models, with gradients in training; free threads take the next one."""
     shape = case.shape
     config = _config(case)
     problem = make_problem(case)

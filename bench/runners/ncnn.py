@@ -72,7 +72,7 @@ class NcnnRunner:
             raise Unsupported("an LSTM takes one sequence at a time")
         problem = make_problem(case)
         network = self._network(shape, problem.weights)
-        # A matrix made from an array does not hold it: copy.
+        # A matrix made from an array does not own its memory: copy it.
         source = ncnn.Mat(np.ascontiguousarray(problem.x[0])).clone()
 
         def call() -> Any:
@@ -89,7 +89,7 @@ class NcnnRunner:
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
             setattr(network.opt, f"use_{name}", False)
         network.load_param_mem(description(shape))
-        # Weights in memory must be text in this version, and theirs are not.
+        # This version reads weights from memory only as text, and these are binary.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "weights.bin")
             path.write_bytes(weight_bytes(shape, weights))

@@ -1,4 +1,4 @@
-// What module.cpp registers, subject by subject, and what several of them need.
+// The functions that module.cpp registers, by subject, and helpers that several of them need.
 #pragma once
 
 #include <pybind11/pybind11.h>

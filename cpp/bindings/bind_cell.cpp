@@ -25,7 +25,7 @@ T* pointer(Address address, const char* name) {
   return pointer_or_null<T>(address);
 }
 
-/// The steps of packed weights, with the bytes that they were packed from.
+/// Computes steps with packed weights, as long as the bytes that these were packed from are unchanged.
 class PyCell {
  public:
   PyCell(const PyLstm& lstm, const py::list& originals, const py::list& copies)
@@ -133,7 +133,8 @@ void bind_cell(py::module_& module) {
   py::class_<PyCell>(module, "LstmCell", "Single steps on memory given by its address.")
       .def(py::init<const PyLstm&, const py::list&, const py::list&>(), py::arg("lstm"), py::arg("originals"),
            py::arg("copies"))
-      .def_static("serves", &PyCell::serves, py::arg("config"), "Whether a configuration has single steps.")
+      .def_static("serves", &PyCell::serves, py::arg("config"),
+                  "Whether this class can compute single steps of a configuration.")
       .def_property_readonly("tape_width", &PyCell::tape_width, "Elements of a tape for each row.")
       .def_property_readonly("gradient_width", &PyCell::gradient_width, "Elements of dgates for each row.")
       .def("forward", &PyCell::forward, py::arg("batch"), py::arg("x"), py::arg("h"), py::arg("c"), py::arg("h_after"),

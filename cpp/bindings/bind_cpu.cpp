@@ -21,7 +21,7 @@ py::list supported_isa_list() {
 }
 
 void set_threads(py::handle count) {
-  // Clamped, not wrapped, so that a count out of range remains one for the engine.
+  // Clamped, not wrapped, so that a count that is out of range remains so.
   constexpr std::int64_t smallest = std::numeric_limits<int>::min();
   constexpr std::int64_t largest = std::numeric_limits<int>::max();
   set_num_threads(static_cast<int>(std::clamp(to_int64(count, "count"), smallest, largest)));

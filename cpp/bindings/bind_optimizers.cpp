@@ -1,4 +1,4 @@
-// Optimizer steps, in place: the arrays of a step have one shape, which may be any.
+// Optimizer steps, in place: all arrays of a step have the same shape, which may be any.
 #include "bind.hpp"
 #include "op_arguments.hpp"
 

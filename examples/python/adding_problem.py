@@ -46,7 +46,7 @@ def build_model(units: int, steps: int, training_steps: int, seed: int) -> lc.Se
 
 
 def main() -> None:
-    """Train on fresh sequences all the time, then test on new ones."""
+    """Train on random sequences, never on one twice, then test on new ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--length", type=int, default=200, help="steps of a sequence")
     parser.add_argument("--units", type=int, default=64)

@@ -58,7 +58,7 @@ def build_model(units: int, training_steps: int, seed: int) -> lc.Sequential:
 
 
 def main() -> None:
-    """Train on fresh sequences all the time, with growing delays, then test on new ones."""
+    """Train on random sequences with growing delays, never on one twice, then test on new ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--delay", type=int, default=50, help="blanks, including the mark")
     parser.add_argument("--units", type=int, default=128)

@@ -57,7 +57,7 @@ def praise(snippets: Snippets) -> npt.NDArray[np.float64]:
 def train_model(
     model: lc.Sequential, train: Snippets, validation: Snippets, epochs: int, verbose: int = 0
 ) -> lc.callbacks.History:
-    """Train with a rate that falls to zero; return the model that did best in validation."""
+    """Train with a rate that falls to zero, and keep the weights that did best in validation."""
     steps = epochs * math.ceil(len(train.sentences) / BATCH_SIZE)
     model.compile(
         optimizer=lc.optimizers.Adam(lc.schedules.CosineDecay(3e-3, decay_steps=steps)),

@@ -171,9 +171,7 @@ def make(class_name: Any, config: Any, classes: Mapping[str, type], **more: Any)
     if kind is None:
         hint = did_you_mean(class_name, classes) or f"; known are {', '.join(sorted(classes))}."
         if isinstance(class_name, str) and class_name.isidentifier():
-            hint += (
-                f" A class of your own is named by custom_objects={{{class_name!r}: {class_name}}}"
-            )
+            hint += f" Pass a class of your own as custom_objects={{{class_name!r}: {class_name}}}"
         raise ValueError(f"unknown class {class_name!r}{hint}")
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration of {class_name} must be an object, got {config!r}")

@@ -142,8 +142,8 @@ class Intake:
             return
         place = [got == expected for got, expected in zip(names, first, strict=True)].index(False)
         raise ValueError(
-            f"{name}: expected the columns of the first frame in their order, of which column "
-            f"{place} is {first[place]!r}, got {names[place]!r} there; columns are matched by "
+            f"{name}: expected the columns of the first frame in the same order: column "
+            f"{place} is {first[place]!r}, got {names[place]!r}; columns are matched by "
             "position: choose the same ones from every frame, such as frame[names]"
         )
 
@@ -342,7 +342,9 @@ def _on_text(array: Array, name: str) -> str:
     except ValueError:
         pass
     else:
-        return f"convert digits to numbers by numpy.asarray({name.partition(':')[0]}, dtype=float)"
+        return (
+            f"convert digits to numbers with numpy.asarray({name.partition(':')[0]}, dtype=float)"
+        )
     if "column" in name:
         return "leave the column out, or convert it to numbers, categories with pandas.get_dummies"
     if name.startswith("y"):

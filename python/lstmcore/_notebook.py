@@ -28,7 +28,8 @@ def show_html(html: str, text: str) -> None:
 def show_after_cell(figure: Any) -> None:
     """Show a matplotlib figure below the current cell, in its state at the end of the cell.
 
-    Figures of pyplot behave in the same way; this one is not pyplot's, whose state does not change.
+    Figures of pyplot behave in the same way; this one is unknown to pyplot, whose state is left
+    alone.
     """
     from IPython.display import Image, display
 

@@ -25,10 +25,10 @@ def tape_bytes(
 ) -> int:
     """Return the bytes that the tape of a training forward holds.
 
-    They grow with the valid steps, S of them: per layer and direction with the gates and c, per
-    layer with h, once with x. With recomputation in segments, S is that of the longest segment, but
-    for x, and states between the segments are held as well; the backward fills the rest segment by
-    segment. What layers of a bidirectional or reversed LSTM pass to each other stays whole.
+    For each of the S valid steps, the tape holds the gates and c of each layer and direction, h of
+    each layer, and x. With recomputation, S is that of the longest segment, except for x, and the
+    states between segments are added. Data that layers of a bidirectional or reversed LSTM pass to
+    each other is held for all steps.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Plot training and attention, by matplotlib (``pip install matplotlib``).
+"""Plot training and attention with matplotlib (``pip install matplotlib``).
 
 Every function draws into given axes, or into a new figure, and returns the axes; their ``figure``
 can be changed and saved in any format. A notebook shows new figures below the cell. Nothing here
@@ -109,7 +109,7 @@ def learning_curve(
         if len(axes) < len(names):
             raise ValueError(
                 f"ax: expected {len(names)} axes, one for each of {', '.join(names)}, got "
-                f"{len(axes)}; choose the panels by metrics"
+                f"{len(axes)}; choose the panels with metrics"
             )
         axes = axes[: len(names)]
         if title is not None:

@@ -1,4 +1,4 @@
-"""Results of a benchmark that were never measured."""
+"""Made-up results of a benchmark."""
 
 from bench.environments import OWN
 

@@ -47,16 +47,16 @@ class LstmCell {
   /// Elements of a row of gradients with respect to the pre-activations of the gates.
   std::int64_t gradient_width() const;
 
-  /// From x (N, C), h and c (N, H) the state after the step; without a `tape` nothing is stored for a backward. Outputs
-  /// must not overlap inputs. Returns false if the watched memory has changed; what was written is then undefined. If
-  /// each call of a loop sets `turn` to the opposite of the last, more of the weights come from a cache: the comparison
-  /// comes first or last, next to that of the call before.
+  /// Computes the state after the step from x (N, C), h and c (N, H); without a `tape` nothing is stored for a
+  /// backward. Outputs must not overlap inputs. Returns false if the watched memory has changed; what was written is
+  /// then undefined. If each call of a loop sets `turn` to the opposite of the last, more of the weights come from a
+  /// cache: the comparison comes first or last, next to that of the call before.
   bool forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after, T* tape,
                bool turn = false) const;
 
-  /// From the gradients with respect to the state after a step, those with respect to the pre-activations of its gates,
-  /// to x, h and c. `dh` and `dc` may be null, for zeros; `dx`, `dh_before` and `dc_before`, where not wanted. The tape
-  /// may serve again.
+  /// Computes, from the gradients with respect to the state after a step, those with respect to the pre-activations of
+  /// its gates, to x, h and c. `dh` and `dc` may be null, for zeros; `dx`, `dh_before` and `dc_before`, if not wanted.
+  /// The tape may be used again.
   void backward(std::int64_t batch, const T* tape, const T* dh, const T* dc, T* dgates, T* dx, T* dh_before,
                 T* dc_before) const;
 

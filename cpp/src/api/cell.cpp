@@ -19,7 +19,7 @@ struct StepShares {
   int threads;
   bool by_rows;
 
-  /// A step of this many rows, with so many weights, of which `bytes` are read.
+  /// A step of `batch` rows with `weights` weights, for which it reads `bytes` bytes.
   StepShares(Index batch, Index weights, std::size_t bytes, Index tile_rows)
       : threads(threads_for(2.0 * static_cast<double>(weights) * rows_of_work(batch, bytes))),
         by_rows(batch >= threads * tile_rows) {}
@@ -28,8 +28,8 @@ struct StepShares {
   Range columns(Index count, int part) const { return by_rows ? Range{0, count} : split(count, threads, part); }
 
  private:
-  /// With few rows, weights beyond a core's own cache take as long to arrive as the arithmetic of more rows. So two
-  /// threads share one row of 128 features and 256 units, which takes 47 instead of 75 microseconds.
+  /// With few rows, reading weights that do not fit into a core's own cache takes as long as the arithmetic of more
+  /// rows. So two threads share even one row: with 128 features and 256 units, it takes 47 instead of 75 microseconds.
   static double rows_of_work(Index batch, std::size_t bytes) {
     const bool waits = static_cast<double>(bytes) > policy::private_cache_bytes / 2 && !crowded();
     return std::max(static_cast<double>(batch), waits ? policy::rows_of_weight_traffic : 1.0);
@@ -57,7 +57,7 @@ void point_to_rows(T* base, Index width, Index batch, T** rows) {
   for (Index row = 0; row < batch; ++row) rows[row] = base + row * width;
 }
 
-/// A matrix (N, width) with its rows padded with zeros; null: zeros.
+/// Copies a matrix (N, width), padding its rows with zeros; without a matrix (null), all of `to` is zeros.
 template <class T>
 void pad_rows(const T* from, Index width, Index padded, Index batch, T* to) {
   for (Index row = 0; row < batch; ++row, to += padded) {
@@ -79,7 +79,7 @@ struct TapeParts {
       : gates(tape), c_before(gates + batch * shape.gates_width()), c_after(c_before + batch * shape.padded()) {}
 };
 
-/// A step of some blocks, without its rows.
+/// A step of some blocks; its row pointers are not set yet.
 template <class T>
 kernels::StepForward<T> step_of(const CellShape& shape, const ForwardPanels<T>& weights, Range blocks) {
   kernels::StepForward<T> step{};
@@ -113,8 +113,7 @@ bool LstmCell<T>::serves(const LstmConfig& config) {
 template <class T>
 LstmCell<T>::LstmCell(const Lstm<T>& lstm, std::vector<WatchedMemory> watched)
     : lstm_(lstm), watched_(std::move(watched)) {
-  require(serves(lstm.config()),
-          "lstm: expected one layer that walks forwards, with a plain cell, for single steps, got another");
+  require(serves(lstm.config()), "lstm: expected one forward layer with a plain cell, for single steps, got another");
   require(!lstm.impl().arithmetic, "precision: expected \"fp32\" for single steps, got \"",
           precision_name(lstm.precision()), "\"");
 }
@@ -146,7 +145,7 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
   if (!in_place) pad_rows(c, hidden, padded, batch, c_before);
 
   const T **x_rows, **h_rows, **c_rows;
-  T **c_new_rows, **h_new_rows, **gates_rows;  // the last one's by part
+  T **c_new_rows, **h_new_rows, **gates_rows;  // gates_rows: separate for each part
   const Index weight_count = shape.gates_width() * (shape.input + shape.state);
   // Watched weights are read three times: in place, as copies and packed.
   const std::size_t bytes = count(weight_count) * sizeof(T) + 2 * bytes_of(watched_);
@@ -261,7 +260,7 @@ StepRows<T> rows_of(const CellShape& shape, const std::vector<LstmCellStep<T>>& 
   StepRows<T> rows;
   for (const LstmCellStep<T>& step : steps) {
     for (Index row = 0; row < step.batch; ++row) {
-      // Sums only read the gradients; layer norms, which change them, are not for these steps.
+      // The sums only read the gradients: single steps have no layer norms, which would change them.
       rows.gates.push_back(const_cast<T*>(step.dgates) + row * shape.gates_width());
       rows.x.push_back(step.x + row * shape.input);
       rows.h_prev.push_back(step.h + row * shape.state);

@@ -2,7 +2,7 @@
 //
 // Everything that concerns every option goes through this table and repeats no names: checks, comparison, the Python
 // binding, the C++ reader of model files, what conversions refuse, and the tests of Python's LSTMConfig and of
-// docs/variants.md. What a new option needs beside its row here, CONTRIBUTING.md lists.
+// docs/variants.md. CONTRIBUTING.md lists what else a new option needs besides its row here.
 #pragma once
 
 #include <cstdint>
@@ -38,12 +38,12 @@ enum class Stored {
   nowhere,   ///< it follows from other layers, or from the layer's class
   by_layer,  ///< among the options of the layer, which the reader of model files reads by itself
   always,    ///< with each cell; a file without it is refused
-  optional,  ///< with each cell; older files lack it, which means the default. So are all new options. Python's layers
+  optional,  ///< with each cell; older files lack it, which means the default. For all new options. Python's layers
              ///< name them in `_left_out_if_none`.
 };
 
-/// Name in ONNX of an option that a node of its LSTM operator need not mention: a node is one layer, and at inference
-/// nothing is dropped. The same name is for parameters of an option that ONNX lacks.
+/// The ONNX name of an option that a node of its LSTM operator does not mention: a node is one layer, and at inference
+/// nothing is dropped. It is also used for parameters of an option that ONNX lacks.
 constexpr const char* unmentioned = "";
 /// An option that ONNX's LSTM operator lacks.
 constexpr const char* lacking = nullptr;
@@ -60,7 +60,7 @@ struct Option {
 
   Value default_value() const { return LstmConfig().*member; }
   bool stored_with_cells() const { return stored == Stored::always || stored == Stored::optional; }
-  /// Whether elements are compared or added up with its value, which must therefore be one of their type.
+  /// Whether its value is compared with elements or added to them, so that their type must be able to hold it.
   bool used_as_element() const { return domain == Domain::bound || domain == Domain::positive; }
 };
 

@@ -5,8 +5,7 @@
 
 namespace lstmcore {
 
-// ---- Lstm
-// ------------------------------------------------------------------------------------------------------------
+// ---- Lstm -----------------------------------------------------------------------------------------------------------
 
 template <class T>
 Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
@@ -32,7 +31,8 @@ Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
 
 template <class T>
 void Lstm<T>::Impl::require_training() const {
-  require(precision != Precision::int8, "precision: expected one to train with, got \"int8\", which is for inference");
+  require(precision != Precision::int8,
+          "precision: expected one that supports training, got \"int8\", which is for inference");
 }
 
 template <class T>
@@ -273,7 +273,8 @@ void Lstm<T>::get_state(const LstmTape<T>& tape, const LstmState<T>& state) cons
 
 template <class T>
 void Lstm<T>::check_open(const LstmTape<T>& tape) const {
-  require(tape.ready() && tape.impl_->open, "tape: expected one that was begun, to append steps to, got another");
+  require(tape.ready() && tape.impl_->open,
+          "tape: expected one from begin (in Python: lstm_begin) before its backward, got another");
   require(tape.impl_->lstm == impl_, "tape: expected one begun with these weights, got one with other weights");
 }
 
@@ -292,8 +293,7 @@ void Lstm<T>::backward(LstmTape<T>& tape, const LstmOutputGradients<T>& outputs,
   StackBackward<T>(*impl_, held, outputs, inputs).run();
 }
 
-// ---- LstmTape
-// --------------------------------------------------------------------------------------------------------
+// ---- LstmTape -------------------------------------------------------------------------------------------------------
 
 template <class T>
 LstmTape<T>::LstmTape() : impl_(std::make_unique<Impl>()) {}

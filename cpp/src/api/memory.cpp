@@ -1,4 +1,4 @@
-// The memory of a call, counted by the descriptions that its buffers are allocated from.
+// The memory of a call, counted from the descriptions by which its buffers are allocated.
 #include <algorithm>
 #include <lstmcore/memory.hpp>
 

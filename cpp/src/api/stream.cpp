@@ -12,14 +12,15 @@ struct LstmStream<T>::Impl {
   struct Layer {
     CellShape shape;
     const ForwardPanels<T>* weights = nullptr;
-    StepState<T> state;  ///< the last h and the place of the next one are its two places, in turn
+    StepState<T> state;  ///< its two places hold the last h and the next one, alternately
     StepFields<RowMap<T>> rows;
     kernels::CellNorms<T> norms{};
     kernels::StepForward<T> step{};
     kernels::LowpStep step_lowp{};
-    kernels::Product<T> x_product{}, h_product{}, projection{};  ///< of a step in parts
+    kernels::Product<T> x_product{}, h_product{}, projection{};  ///< of a step that is computed in parts
     LowpRows x_lowp, h_lowp, m_lowp;
-    // By row of the batch; x and h also by turn. For the first layer x is set by each step.
+    // One entry per row of the batch; x and h have two such arrays, used alternately. Each step sets x of the first
+    // layer.
     PointerArrays pointers;
     const T** x[2] = {nullptr, nullptr};
     T** h[2] = {nullptr, nullptr};

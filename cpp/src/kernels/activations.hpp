@@ -178,8 +178,8 @@ struct FastTanh {
   static constexpr double q[] = {1.0, 0.4467145159758759, 0.01713556587772853, 5.1602638939356574e-05};
 };
 
-/// factor * tanh(scale * x). Powers of two change no bits of the coefficients. Even and odd terms are summed apart to
-/// shorten the chain of operations.
+/// factor * tanh(scale * x). Powers of two change no bits of the coefficients. Even and odd terms are summed separately
+/// to shorten the chain of operations.
 template <class P>
 inline P fast_tanh_of(const P& x, double scale, double factor) {
   const P limited = clamp(x, -FastTanh::limit / scale, FastTanh::limit / scale);

@@ -126,8 +126,8 @@ EIGEN_DONT_INLINE P slope(LstmFunction function, const P& y, ScalarOf<P> alpha, 
   return one;
 }
 
-/// The same two if `usual`, sigmoid or tanh, is the most likely function: it is inlined, since a call costs about as
-/// much as some of the functions.
+/// The same two functions where `usual`, sigmoid or tanh, is the most likely: it is inlined, since a call costs about
+/// as much as some of the functions.
 template <LstmFunction usual, class P>
 EIGEN_ALWAYS_INLINE P usually_activate(LstmFunction function, const P& x, ScalarOf<P> alpha, ScalarOf<P> beta) {
   if (function != usual) return activate(function, x, alpha, beta);

@@ -71,9 +71,9 @@ EIGEN_ALWAYS_INLINE void plain_cell_forward(const StepForward<T>& s, Index row, 
   }
 }
 
-/// The plain cells of `rows` x `blocks`, in two passes: h waits for the tanh of c, which waits for the gates, and a
-/// processor sees only one or two cells ahead. In a pass of its own, neither waits for the other of the same cell.
-/// `gates` then holds all activations, or only o.
+/// The plain cells of `rows` x `blocks`, in two passes, first c, then h. In one pass, h would wait for the tanh of c,
+/// which waits for the gates, and a processor looks only one or two cells ahead for other work. `gates` then holds all
+/// activations, or only o.
 template <bool fast, bool Keep, class T>
 EIGEN_ALWAYS_INLINE void plain_cells_in_passes(const StepForward<T>& s, Index row, Index rows, Index block,
                                                Index blocks, T* const* gates) {
@@ -117,9 +117,10 @@ EIGEN_ALWAYS_INLINE void plain_cells_forward(const StepForward<T>& s, Index row,
   }
 }
 
-/// c after the step is c before zoneout here, so that it is read and not computed again. It has its own driver also for
-/// its bits: the gradient with respect to c is one multiply-add, where a cell with options adds a rounded product,
-/// which may have come through a layer norm, and the one with respect to c' has no sum with what zoneout passes on.
+/// Without zoneout, the stored c is the fresh one, so it is read and not computed again. The plain cell also needs its
+/// own driver for its bits: it computes the gradient with respect to c by one multiply-add, where a cell with options
+/// adds a rounded product, which may have come through a layer norm; and it adds nothing from zoneout to the gradient
+/// with respect to c'.
 template <class T>
 EIGEN_ALWAYS_INLINE void plain_cell_backward(const StepBackward<T>& s, Index row, Index block) {
   using P = PacketOf<T>;
@@ -170,7 +171,7 @@ EIGEN_ALWAYS_INLINE void put_state(const StepForward<T>& s, const ValueCell<T>& 
   }
 }
 
-/// Whether a step has nothing but the cheaper activations to distinguish it from a plain one.
+/// Whether a step differs from a plain one only in its cheaper activations.
 template <class T>
 bool only_fast(const StepForward<T>& s) {
   const kernels::CellExtras<T>& extras = s.extras;
@@ -265,7 +266,7 @@ void add_peephole(const T* dgates, const T* gates, const T* c_prev, T cell_clip,
 
 // ---- either
 
-// Without noclone, GCC compiles it once more for every shape of tile that is known where it is called.
+// Without noclone, GCC would compile a copy for every shape of tile that is known at a call.
 #if defined(__GNUC__) && !defined(__clang__)
 #define LSTMCORE_NO_CLONE [[gnu::noclone]]
 #else

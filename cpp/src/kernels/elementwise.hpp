@@ -18,8 +18,7 @@ inline void map_pairs(const T* x, const T* y, T* z, Index n, Function function) 
   if (k < n) store_part(z + k, function(load_part<P>(x + k, n - k), load_part<P>(y + k, n - k)), n - k);
 }
 
-// ---- activations
-// -----------------------------------------------------------------------------------------------------
+// ---- activations ----------------------------------------------------------------------------------------------------
 
 /// max(x, 0); NaN stays.
 template <class T>
@@ -56,8 +55,7 @@ void tanh_backward(const T* y, const T* dy, T* dz, Index n) {
   });
 }
 
-// ---- softmax
-// ---------------------------------------------------------------------------------------------------------
+// ---- softmax --------------------------------------------------------------------------------------------------------
 
 /// Sum of the lanes, in their order.
 template <class P>
@@ -108,7 +106,7 @@ double exp_and_sum(const T* x, T shift, T* y, Index n) {
   return total;
 }
 
-/// A row that fits one vector, as those of most classifiers do.
+/// A row that fits into one vector, as those of most classifiers do.
 template <class T>
 void softmax_of_vector(const T* x, T* y, Index n) {
   using P = PacketOf<T>;
@@ -130,8 +128,7 @@ void softmax(const T* x, T* y, Index n) {
   map_elements(y, y, n, [&](const P& value) { return ei::pdiv(value, sum); });
 }
 
-// ---- simple arithmetic
-// -----------------------------------------------------------------------------------------------
+// ---- simple arithmetic ----------------------------------------------------------------------------------------------
 
 /// y += x.
 template <class T>
@@ -185,8 +182,7 @@ double squared_norm(const T* x, Index n) {
   return sums[0];
 }
 
-// ---- dropout
-// ---------------------------------------------------------------------------------------------------------
+// ---- dropout --------------------------------------------------------------------------------------------------------
 
 using Word = std::uint32_t;
 
@@ -245,8 +241,7 @@ void dropout(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t first,
   }
 }
 
-// ---- optimizer steps
-// -------------------------------------------------------------------------------------------------
+// ---- optimizer steps ------------------------------------------------------------------------------------------------
 
 /// Correctly rounded; Eigen's psqrt is an approximation that loses denormals and infinity on some instruction sets.
 #if defined(EIGEN_VECTORIZE_AVX512)
@@ -265,8 +260,8 @@ inline P square_root(const P& x) {
 }
 #endif
 
-/// velocity = momentum * velocity - learning_rate * gradient; parameter += velocity, or with nesterov momentum *
-/// velocity - learning_rate * gradient. Without a velocity (null), parameter -= learning_rate * gradient.
+/// velocity = momentum * velocity - learning_rate * gradient; parameter += velocity or, with nesterov, parameter +=
+/// momentum * velocity - learning_rate * gradient. Without a velocity (null), parameter -= learning_rate * gradient.
 template <class T>
 void sgd(T* parameter, const T* gradient, T* velocity, Index n, T learning_rate, T momentum, bool nesterov) {
   using P = PacketOf<T>;

@@ -51,7 +51,7 @@ struct Product {
   Index panel_begin, panel_end;  // the panels to compute
 };
 
-/// The largest depth of a TransposedProduct: of this many rows, the first-level cache holds a tile's columns of a. It
+/// The largest depth of a TransposedProduct: the first-level cache holds a tile's columns of this many rows of a. It
 /// also limits the length of the chains of additions of a weight gradient, and with it the error: one chain over 1000
 /// steps of 16 rows had 4 to 11 times the error of PyTorch's step-by-step sums; cut every 384 rows, the error is no
 /// larger than PyTorch's, at a cost of 1 %.
@@ -167,7 +167,7 @@ struct StepForward {
   const T* const* h_factor;  // row pointers, Hp elements: the next step's input is h times this (dropout); or null
   T* const* h_masked;        // row pointers, H elements, out: h times h_factor; or null
 
-  // Layer norms need all of a row, so that a step comes apart: the products W x and U h', then `norm_gates`, then
+  // Layer norms need all of a row, so a step is split into the products W x and U h', then `norm_gates`, then
   // `norm_output`.
   const CellNorms<T>* norms;
   Index blocks;            // all of a row

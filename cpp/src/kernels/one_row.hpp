@@ -1,5 +1,5 @@
-// The step of one row, as in a stream. It reads every weight once, so that loads bound it: several blocks share each
-// load of h, which also gives enough independent sums to hide the latency of the multiply-add.
+// The step of one row, as in a stream. It reads every weight once, so that loads limit its speed: several blocks share
+// each load of h, which also gives enough independent sums to hide the latency of the multiply-add.
 #pragma once
 
 #include <utility>
@@ -34,7 +34,7 @@ struct RowSums {
     each<width>([&](auto n) { sum[n] = ei::ploadu<P>(start + n * lanes); });
   }
   /// sum[strip][v] += a[k] * panels[strip][k][v], k in rising order. Nothing is prefetched, unlike in `Tile`: the
-  /// weights are in a cache since the last step, and prefetches compete with the loads.
+  /// weights are still in a cache from the last step, and prefetches would compete with the loads.
   EIGEN_ALWAYS_INLINE void add(const T* a, Index depth, const T* panels) {
     const Index stride = depth * strip_width<T>;
 #if defined(__GNUC__)
@@ -74,7 +74,7 @@ void one_row_tile(const StepForward<T>& s, Index block) {
   }
 }
 
-/// Blocks that are computed together at most: their sums fit the registers.
+/// Blocks that are computed together at most: their sums fit into the registers.
 constexpr Index most_row_blocks = vector_registers == 32 ? 4 : 3;
 
 template <class T>
@@ -91,12 +91,13 @@ void one_row_tile(const StepForward<T>& s, Index block, Index blocks) {
   }
 }
 
-/// Where turning pays: the blocks in rising order, or in falling order if `s.backwards`. Small tiles let the
-/// first-level cache keep whole ones until the direction turns. Two blocks a tile, and one tile of three if their
-/// number is odd, are the fastest with 16 registers (H 40 to 96); one alone where the cache holds no two panels.
+/// For steps that gain by alternating the order of the blocks: rising, or falling if `s.backwards`. With small tiles,
+/// whole ones are still in the first-level cache when the order is reversed. Two blocks per tile, and one tile of three
+/// if the number of blocks is odd, are fastest with 16 registers (H 40 to 96); one block per tile if the cache cannot
+/// hold two panels.
 template <class T>
 void turning_row_step(const StepForward<T>& s) {
-  constexpr Index cache = 28 << 10;  // of the first level: 32 KiB, less what else it holds
+  constexpr Index cache = 28 << 10;  // of the first level: 32 KiB, less room for other data
   const Index panel = panel_vectors * lanes_of<T> * (s.x_depth + s.h_depth) * static_cast<Index>(sizeof(T));
   const Index most = 2 * panel <= cache ? 2 : 1;
   for (Index first = s.block_begin, end = s.block_end; first < end;) {
@@ -112,7 +113,7 @@ void turning_row_step(const StepForward<T>& s) {
   }
 }
 
-/// Elsewhere: as many blocks at a time as the registers hold, and a single one only if the row has no other.
+/// For other steps: as many blocks at a time as the registers hold, and a single one only if the row has no other.
 template <class T>
 void one_row_step(const StepForward<T>& s) {
   for (Index block = s.block_begin; block < s.block_end;) {

@@ -13,11 +13,12 @@ using kernels::panel_vectors;
 using kernels::Product;
 using kernels::TransposedProduct;
 
-/// Vectors of a strip of the right factor (`kernels::PanelLayout`): as wide as the tiles that compute most rows. With
-/// 16 registers, six rows by two vectors load half as much of the factor per multiply-add as three rows by four. Strips
-/// of their own then take 0.93 to 0.99 of the time of half lines of a panel of four vectors, because all rows use a
-/// strip while a cache holds it, and no line is fetched for later (AVX2, 64 x 768 x 2048: 0.95, 128 x 2048 x 4096:
-/// 0.95). Blocks of k with sums in memory between them, as BLIS and MLAS have them, took 0.98 to 1.10 of it.
+/// Vectors of a strip of the right factor (`kernels::PanelLayout`): as wide as the tiles in which most rows are
+/// computed. With 16 registers, six rows by two vectors load half as much of the factor per multiply-add as three rows
+/// by four. If these strips are stored separately, a product takes 0.93 to 0.99 of the time that it takes with halves
+/// of a panel of four vectors, because all rows use a strip while a cache holds it, and no half of a line waits there
+/// for later use (AVX2, 64 x 768 x 2048: 0.95, 128 x 2048 x 4096: 0.95). Cutting k into blocks, with the sums in memory
+/// in between, as BLIS and MLAS do, took 0.98 to 1.10 of the time.
 constexpr int strip_vectors = vector_registers == 32 ? 4 : 2;
 
 /// Strips of a panel.
@@ -47,7 +48,7 @@ constexpr int strips_together(int rows) {
 #define LSTMCORE_UNROLL
 #endif
 
-/// Left factor by row pointers: element (r, k) at rows[r][k].
+/// Left factor, given by row pointers: element (r, k) at rows[r][k].
 template <class T, int Rows>
 struct ByRows {
   const T* row[Rows];
@@ -85,7 +86,7 @@ struct Tile {
 
   template <class Left>
   EIGEN_ALWAYS_INLINE void add_products(const Left& left, Index depth, const T* strip, Index strip_stride) {
-    // Lines of the strip are prefetched so far ahead; the next rows find them in the first-level cache.
+    // Lines of the strip are prefetched this far ahead; the next rows find them in the first-level cache.
     constexpr Index ahead = strip_vectors == 4 ? 8 * Vectors * lanes : 16 * Vectors * lanes;
     for (Index k = 0; k < depth; ++k) {
       P right[width];
@@ -120,7 +121,7 @@ struct Tile {
   }
 };
 
-/// Height of the next tile when `rows` rows are left: at most `most`, and all tiles about the same.
+/// Height of the next tile when `rows` rows are left: at most `most`, and about the same for all tiles.
 inline Index next_height(Index rows, Index most) {
   const Index tiles = (rows + most - 1) / most;
   return (rows + tiles - 1) / tiles;
@@ -130,7 +131,7 @@ inline Index next_height(Index rows, Index most) {
 template <class T>
 constexpr Index strip_width = strip_vectors * lanes_of<T>;
 
-/// `columns` are left from strip `strip` on.
+/// One tile. `columns`: those left from strip `strip` on.
 template <class T, int Rows, int Vectors, int Strips>
 void product_tile(const Product<T>& p, Index row, Index strip, Index columns) {
   using P = PacketOf<T>;
@@ -243,7 +244,7 @@ void transposed_tile(const TransposedProduct<T>& p, const T* interleaved, Index 
     if (p.accumulate) {
       tile.start([&](int r, int v) { return load_some<P>(out + r * p.out_stride + v * lanes, count(v)); });
     } else {
-      // The sums, which are added at the end, come from memory in the meantime.
+      // Prefetches the values to which the sums are added at the end.
       constexpr int line = 64 / static_cast<int>(sizeof(T));
       for (int r = 0; p.add && r < Rows; ++r) {
         for (int at = 0; at < Vectors * lanes_of<T>; at += line) ei::prefetch(out + r * p.out_stride + at);

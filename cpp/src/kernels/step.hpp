@@ -69,8 +69,8 @@ struct StepStrips {
                                              &step_strip<T, 4>, &step_strip<T, 5>, &step_strip<T, 6>};
 };
 
-/// Tiles of rows whose pre-activations are complete before their cells are computed. If a block has several strips,
-/// then so many that a strip is used often before the next one takes its place in the first-level cache.
+/// Number of tiles whose pre-activations are computed before their cells. If a block has several strips, there are
+/// enough tiles that each strip is used often before the next one replaces it in the first-level cache.
 constexpr Index chunk_tiles = panel_strips == 1 ? 1 : 8;
 constexpr Index chunk_rows = chunk_tiles * tile_rows(strip_vectors);
 
@@ -121,7 +121,7 @@ void step_forward(const StepForward<T>& s) {
   }
   Index block = s.block_begin;
   constexpr int together_2 = strips_together(2) / panel_strips;
-  // A single block gains nothing from tiles of its own: it waits for its chains of additions and activations.
+  // A single block gains nothing from tiles for one row: it is bound by the latency of its additions and activations.
   if (s.rows == 1 && s.block_end - s.block_begin > 1) {
     return turning_pays(s) ? turning_row_step(s) : one_row_step(s);
   }

@@ -1,4 +1,4 @@
-// Transposition in squares of V x V elements, which stay in registers: packing and unpacking of weights.
+// Transposition in squares of V x V elements, which stay in registers; for packing and unpacking weights.
 #pragma once
 
 #include "vector.hpp"

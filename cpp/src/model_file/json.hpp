@@ -15,7 +15,7 @@ struct Value {
 
   Kind kind = Kind::null;
   bool boolean = false;
-  std::int64_t integer = 0;  ///< a number without fraction or exponent that fits 64 bits
+  std::int64_t integer = 0;  ///< a number without fraction or exponent that fits into 64 bits
   double real = 0;           ///< every other number
   std::string string;        ///< UTF-8
   std::vector<Value> array;

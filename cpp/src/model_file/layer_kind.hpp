@@ -1,4 +1,4 @@
-// What every class of layers tells the reader of model files.
+// What the reader of model files knows about each class of layers.
 #pragma once
 
 #include <lstmcore/model_file.hpp>

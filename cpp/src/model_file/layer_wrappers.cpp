@@ -47,7 +47,7 @@ void add_residual(const ModelLayer& layer, const std::string& prefix, NeededTens
 std::vector<LayerKind> wrapper_kinds() {
   return {
       {"Residual", {"layers", "projection"}, {}, read_residual, add_residual, nullptr},
-      {"TimeDistributed", {"layer"}, {}, nullptr, nullptr, nullptr}};  // `read_layer` replaces it by what it contains
+      {"TimeDistributed", {"layer"}, {}, nullptr, nullptr, nullptr}};  // `read_layer` replaces it with the layer inside
 }
 
 }  // namespace lstmcore

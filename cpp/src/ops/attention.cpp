@@ -144,7 +144,7 @@ struct Problem {
     return {values.data + n * steps() * columns(), length(n), columns(), columns()};
   }
 
-  /// About the floating-point operations of one sequence's forward.
+  /// Estimated floating-point operations of one sequence's forward.
   double cost() const {
     const double pairs = static_cast<double>(steps()) * static_cast<double>(query_count());
     const double score = v ? policy::cost::activated : 2.0;

@@ -14,7 +14,7 @@ void require_finite(const char* name, double value) {
 }
 
 void require_fraction(const char* name, double value) {
-  require(value >= 0 && value < 1, name, ": expected a number from 0 up to, but not, 1, got ", value);
+  require(value >= 0 && value < 1, name, ": expected a number from 0 up to, but not including, 1, got ", value);
 }
 
 void require_not_negative(const char* name, double value) {

@@ -108,8 +108,8 @@ class Factor {
  private:
   /// Rows that one call of the kernel computes at most: their addresses are on the stack.
   static constexpr Index most_rows = 256;
-  /// About the elements of both factors' rows and results that such a call reads and writes, so that they stay in the
-  /// second-level cache until `finish`; but never fewer rows than this.
+  /// The approximate number of elements of both factors' rows and results that such a call reads and writes, so that
+  /// they stay in the second-level cache until `finish`; and the fewest rows of a call.
   static constexpr Index chunk_elements = 65536, least_rows = 24;
 
   Factor(Index depth, Index columns)

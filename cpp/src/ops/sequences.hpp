@@ -74,7 +74,7 @@ class ValidSteps {
   std::vector<std::int64_t> first_;
 };
 
-/// Zeroes the steps of y (N, T, C) behind the valid ones of each sequence.
+/// Zeroes the steps of y (N, T, C) past the valid ones of each sequence.
 template <class T>
 void zero_padding(const View<T, 3>& y, const ValidSteps& valid) {
   const std::int64_t row = y.shape[1] * y.shape[2];

@@ -76,8 +76,8 @@ void pack_vector(const CellShape& shape, const View<const T, 1>& vector, Index g
   }
 }
 
-/// Sums of this many products of two int8 numbers fit 32 bits, even where one factor is made unsigned by adding 128.
-/// Deeper layers use float32.
+/// Sums of this many products of two int8 numbers fit into 32 bits, even where one factor is made unsigned by adding
+/// 128. Deeper layers use float32.
 constexpr Index most_quantized_depth = Index{1} << 17;
 
 /// Makes `lowp` from panels of floats, in parallel; false if a value cannot be split or quantized.
@@ -108,7 +108,7 @@ void ForwardPanels<T>::make_lowp(const CellShape& shape) {
     if (shape.projected) exact = make(projection, shape.hidden, shape.state, projection_lowp) && exact;
     if (!exact) {
       // One weight that cannot be split makes this layer and direction use float32: infinities and NaN then spread as
-      // they do there, and no kernel has to check.
+      // in float32, and no kernel has to check.
       for (LowpPanels* lowp : {&x_lowp, &h_lowp, &projection_lowp}) lowp->clear();
     } else if (shape.arithmetic.quantized()) {
       for (Buffer<T>* floats : {&x, &h, &projection}) floats->clear();

@@ -97,12 +97,12 @@ struct BackwardPanels {
   BackwardPanels(const CellShape& shape, const ForwardPanels<T>& forward);
 };
 
-/// The gradients of some blocks' weights from the kernels' layout, [column][4 Hp] with columns of x or h, to a matrix
-/// (4H, columns).
+/// Copies the gradients of some blocks' weights from the kernels' layout, [column][4 Hp] with columns of x or h, into a
+/// matrix (4H, columns).
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* transposed, Range blocks, const View<T, 2>& gradient);
 
-/// The same for vectors: from [4 Hp] to (4H), or from [3 Hp] to (3H).
+/// The same for vectors: from [4 Hp] into (4H), or from [3 Hp] into (3H).
 template <class T>
 void unpack_gradient(const CellShape& shape, const T* row, Range blocks, const View<T, 1>& gradient, Index gates);
 

@@ -111,7 +111,7 @@ bool LowpRows::any_unsplit(Index rows) const noexcept {
 
 namespace {
 
-/// One row in float32; with quantized panels, by the floats that their numbers stand for.
+/// One row in float32; quantized panels are multiplied as the floats that their numbers stand for.
 void multiply_unsplit(const kernels::Product<float>& product, Index row, const LowpPanels& right, Index first_panel) {
   if (product.panels != nullptr) {
     kernels::Product<float> single = product;

@@ -41,7 +41,8 @@ inline bool dropout_keeps(std::uint64_t seed, std::uint64_t element, double rate
   return philox_word(seed, element) >= dropout_threshold(rate);
 }
 
-/// The stream of a kind of mask (1 zoneout of h, 2 zoneout of c, 3 recurrent dropout, 4 input dropout) of entry `cell`.
+/// The stream of a kind of mask (1 zoneout of h, 2 zoneout of c, 3 recurrent dropout, 4 input dropout, 5 dropout of
+/// recurrent weights) of entry `cell`.
 inline std::uint64_t mask_stream(std::uint64_t seed, std::uint64_t kind, std::uint64_t cell) {
   std::uint64_t z = seed + (kind * 4294967296u + cell + 1) * 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

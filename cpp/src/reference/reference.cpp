@@ -15,8 +15,7 @@ T sigmoid(T x) {
   return T(1) / (T(1) + std::exp(-x));
 }
 
-// ---- the order of the walk
-// -------------------------------------------------------------------------------------------
+// ---- the order of the walk ------------------------------------------------------------------------------------------
 
 template <class T>
 Index length_of(const LstmSequence<T>& sequence, Index n) {
@@ -41,8 +40,7 @@ bool is_reset(const LstmSequence<T>& sequence, Index n, Index t) {
   return false;
 }
 
-// ---- activations
-// -----------------------------------------------------------------------------------------------------
+// ---- activations ----------------------------------------------------------------------------------------------------
 
 // The cheaper tanh. Its coefficients define it, so that they are the same as in the kernels.
 template <class T>
@@ -141,8 +139,7 @@ bool inside(T x, double limit) {
   return limit == 0 || std::abs(x) < static_cast<T>(limit);
 }
 
-// ---- one step
-// --------------------------------------------------------------------------------------------------------
+// ---- one step -------------------------------------------------------------------------------------------------------
 
 // The random masks of one row of one layer and direction, while training; nothing at inference.
 template <class T>
@@ -175,7 +172,7 @@ Masks<T> make_masks(const LstmConfig& config, std::uint64_t seed, Index cell, In
   return masks;
 }
 
-// Over the values from `first` on.
+// Normalizes the values from `first` on.
 template <class T>
 Norm<T> norm(const std::vector<T>& x, std::size_t first, double epsilon) {
   const T count = static_cast<T>(x.size() - first);
@@ -188,7 +185,7 @@ Norm<T> norm(const std::vector<T>& x, std::size_t first, double epsilon) {
   return result;
 }
 
-// From the gradient with respect to the normed values: the one with respect to the values.
+// Computes the gradient with respect to the values from the one with respect to the normed values.
 template <class T>
 std::vector<T> dnorm(const Norm<T>& norm, std::size_t first, const std::vector<T>& by_normed) {
   const T count = static_cast<T>(by_normed.size() - first);
@@ -376,8 +373,7 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
   for (Index u = 0; u < S; ++u) dh[u] = dh[u] * masks.h_factor[u] + dh_before[u];
 }
 
-// ---- one row of one layer and direction
-// ------------------------------------------------------------------------------
+// ---- one row of one layer and direction -----------------------------------------------------------------------------
 
 // x: (T, C) of the row. h (S) and c (H): the initial state (in), the final one (out). Outputs go to y + t * y_stride.
 template <class T>
@@ -422,8 +418,7 @@ void drow(const LstmConfig& config, const LstmCellWeights<const T>& w, const Lst
   }
 }
 
-// ---- dropout
-// ---------------------------------------------------------------------------------------------------------
+// ---- dropout --------------------------------------------------------------------------------------------------------
 
 // Forward and backward are the same. values (N, T, D * S): the output of `layer`, or the gradient with respect to it.
 template <class T>
@@ -452,8 +447,7 @@ void input_dropout(const LstmConfig& config, std::uint64_t seed, Index N, Index 
   }
 }
 
-// ---- views, any of which may be absent
-// -------------------------------------------------------------------------------
+// ---- views, any of which may be absent ------------------------------------------------------------------------------
 
 template <class T>
 std::vector<std::remove_const_t<T>> copy_of(View<T, 3> view, Index a, Index b, Index c) {
@@ -510,8 +504,7 @@ std::vector<T> drop_weights(const LstmConfig& config, std::uint64_t seed, Index 
 
 }  // namespace
 
-// ---- all layers
-// ------------------------------------------------------------------------------------------------------
+// ---- all layers -----------------------------------------------------------------------------------------------------
 
 template <class T>
 void lstm(const LstmConfig& config, const LstmWeights<T>& weights, const LstmSequence<T>& sequence, View<T, 3> y,

@@ -29,7 +29,7 @@ struct StepTape {
   Norm<T> norm_x, norm_h, norm_c;  // with layer norms: of W x, of U h' (4H), and of c
 };
 
-/// What the backward needs of the forward.
+/// What the backward needs from the forward.
 template <class T>
 struct Tape {
   std::vector<std::vector<T>> input;                        // of each layer: (N, T, layer_input_size)

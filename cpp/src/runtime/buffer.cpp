@@ -25,7 +25,7 @@ struct Block {
   std::size_t bytes = 0;
 };
 
-/// Blocks that were returned and not taken again. Never destroyed, because a tape may outlive every static object.
+/// Returned blocks, stored for reuse. Never destroyed, because a tape may outlive every static object.
 struct Cache {
   std::mutex mutex;
   std::array<Block, policy::most_stored_blocks> blocks;
@@ -38,7 +38,8 @@ Cache& cache() {
 }
 
 #if defined(__unix__) || defined(__APPLE__)
-/// A fork waits for the lock and frees it on both sides: the child could never get it from a thread that it lacks.
+/// fork() acquires the lock, and parent and child release it. Otherwise the child could inherit a lock that is held by
+/// a thread which exists only in the parent.
 [[maybe_unused]] const bool watching_forks =
     pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); }) == 0;
 #endif

@@ -12,9 +12,9 @@ namespace lstmcore {
 
 namespace memory {
 constexpr std::size_t alignment = 64;
-/// An uninitialized block. Large blocks may be ones that were returned before: see policy.hpp.
+/// An uninitialized block. Large blocks may be reused ones: see policy.hpp.
 void* take(std::size_t bytes);
-/// Returns a block of `take` for the next taker, or to the system if enough are stored.
+/// Returns a block from `take`: it is stored for reuse, or goes to the system if enough are stored.
 void give_back(void* block, std::size_t bytes) noexcept;
 }  // namespace memory
 
@@ -33,7 +33,7 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
-  /// Loses the contents, and takes new memory only if there is too little.
+  /// Discards the contents; allocates only if the capacity is too small.
   void resize(std::size_t count) {
     if (count > capacity_) {
       clear();
@@ -48,7 +48,7 @@ class Buffer {
     resize(count);
     size_ = 0;
   }
-  /// Preserves the contents. Doubles the memory at least, so that a buffer may grow often.
+  /// Preserves the contents. At least doubles the capacity, so that growing often is cheap.
   void grow(std::size_t count) {
     if (count > capacity_) {
       Buffer larger(std::max(count, 2 * capacity_));

@@ -30,7 +30,8 @@ inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
 #endif
 }
 
-/// Which registers the operating system saves at a context switch: a feature is usable only if its registers are.
+/// Which registers the operating system saves at a context switch: a feature is usable only if its registers are among
+/// them.
 inline std::uint64_t saved_registers() {
 #if defined(_MSC_VER)
   return _xgetbv(0);

@@ -1,8 +1,8 @@
-// The floating-point mode of the engine: subnormal numbers are zeros, sums are rounded to nearest, nothing traps.
+// The floating-point mode of the engine: subnormal numbers are zeros, results are rounded to nearest, nothing traps.
 //
 // Products with subnormal numbers take many times as long on some processors: gradients that have decayed to 1e-39, or
-// the state of a stream after a long silence, would slow every step. One mode on all threads of a team, whatever the
-// caller's is, is also part of the promise of the same bits.
+// the state of a stream after a long silence, would slow every step. The promise of the same bits also needs one mode
+// on all threads of a team, whatever the caller's is.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace lstmcore {
 namespace float_mode {
 
 #if defined(__SSE2__) || defined(_M_X64)
-/// MXCSR: everything but the six flags of what has happened. Flush results (FTZ) and operands (DAZ) to zero, mask all
-/// exceptions, round to nearest.
+/// MXCSR: everything but the six exception flags. Flush results (FTZ) and operands (DAZ) to zero, mask all exceptions,
+/// round to nearest.
 using Word = std::uint32_t;
 constexpr Word flags = 0x3f, of_engine = 0x8000 | 0x0040 | 0x1f80;
 inline Word read() { return _mm_getcsr(); }
@@ -46,8 +46,8 @@ inline Word wanted(Word before) { return before; }
 
 }  // namespace float_mode
 
-/// The engine's floating-point mode for a scope that starts no team: set by the constructor, the mode before restored
-/// by the destructor. Costs nothing to speak of where the mode is already set, as inside another such scope.
+/// The engine's floating-point mode for a scope that starts no team: set by the constructor; the destructor restores
+/// the previous mode. Costs almost nothing if the mode is already set, as inside another such scope.
 class EngineMode {
  public:
   EngineMode() : before_(float_mode::read()) {

@@ -50,7 +50,7 @@ bool look_up(void* library, const char* name, Function& function) {
   return symbol != nullptr;
 }
 
-/// The runtime among the libraries that a search through this handle covers.
+/// The runtime in one of the libraries that this handle searches; null if none has it.
 const HostOpenMP* found_through(void* library) {
   auto host = std::make_unique<HostOpenMP>();
   if (!look_up(library, "GOMP_parallel", host->parallel) ||
@@ -61,7 +61,7 @@ const HostOpenMP* found_through(void* library) {
   Dl_info where{};
   if (dladdr(reinterpret_cast<void*>(host->parallel), &where) != 0 && where.dli_fname != nullptr) {
     host->path = where.dli_fname;
-    dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD);  // counts as a use: it stays loaded
+    dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD);  // takes a reference, so that it stays loaded
   }
   return host.release();
 }
@@ -72,7 +72,7 @@ const HostOpenMP* find_host() {
   return torch != nullptr ? found_through(torch) : nullptr;
 }
 
-/// Found once, it stays.
+/// Once found, it does not change.
 std::atomic<const HostOpenMP*> host{nullptr};
 std::atomic<std::int64_t> next_look{0};
 std::atomic<bool> in_forked_child{false};

@@ -6,8 +6,8 @@
 
 namespace lstmcore {
 
-/// An OpenMP runtime of the process that the engine does not bring along. Its idle threads spin for some milliseconds
-/// after each parallel region, so a second pool beside it would compete with them for the processors.
+/// An OpenMP runtime of the process, which the engine itself does not contain. Its idle threads spin for some
+/// milliseconds after each parallel region, so a second pool beside it would compete with them for the processors.
 struct HostOpenMP {
   void (*parallel)(void (*body)(void*), void* data, unsigned threads, unsigned flags);  ///< GOMP_parallel
   int (*thread_number)();
@@ -18,9 +18,9 @@ struct HostOpenMP {
   bool run(int count, bool together, const Executor::Task& task) const;
 };
 
-/// The runtime that the program, or PyTorch in it, is linked to; null if there is none, which is found out again after
-/// a while, since it may be loaded later, and in a forked child, in which its threads are missing. GCC's runtime, and
-/// those of LLVM and Intel, which have the same entry points. Looks on Linux only.
+/// The runtime that the program, or PyTorch in it, is linked to: GCC's, or LLVM's or Intel's, which have the same entry
+/// points. Null if there is none, which is checked again after a while, since one may be loaded later. Always null in a
+/// forked child, which lacks the runtime's threads, and on systems other than Linux.
 const HostOpenMP* host_openmp();
 
 }  // namespace lstmcore

@@ -1,11 +1,11 @@
-// The constants by which the engine decides how threads share work and which memory is used again.
+// The constants by which the engine decides how threads share work and which memory is reused.
 //
 // None of them says what is computed, only how. Most of them may be changed freely, because results have the same bits
 // for every partition. Those of the last section fix the order of sums: changing them changes the bits of gradients,
 // as would the depth of a block of such sums (kernels::most_transposed_depth). Formulas that combine them with the
 // sizes of a layer are in sequence/partition.cpp.
 //
-// Shapes beside a measurement are batch x steps x features x hidden units.
+// Shapes next to a measurement are batch x steps x features x hidden units.
 #pragma once
 
 #include <cstddef>
@@ -37,28 +37,28 @@ constexpr std::int64_t longest_gathering_nanoseconds = 2'000'000;
 /// The same for tests in which threads share the work however busy the machine is.
 constexpr std::int64_t longest_forced_gathering_nanoseconds = 500'000'000;
 
-/// How often the engine looks whether an OpenMP runtime has been loaded, as by `import torch`. A look in vain takes
-/// about a microsecond.
+/// Shortest time between two checks whether an OpenMP runtime has been loaded, as `import torch` does. A check that
+/// finds none takes about a microsecond.
 constexpr std::int64_t host_look_nanoseconds = 50'000'000;
 
-/// How often a thread that waits at a barrier looks for the others before it sleeps until they have come: about as long
-/// as falling asleep and waking up take, 50 to 200 microseconds. The work between two meetings lasts microseconds.
+/// How many times a thread at a barrier checks for the others before it goes to sleep. The checks take about as long as
+/// falling asleep and waking up, 50 to 200 microseconds. The work between two meetings lasts microseconds.
 constexpr int spins_before_sleep = 4000;
 
-/// How long it sleeps at most before it looks again.
+/// How long it sleeps at most before it checks again.
 constexpr std::int64_t longest_sleep_nanoseconds = 200'000;
 
-// A thread that waits for one that the system does not run loses a time slice, some milliseconds, at every meeting. Two
+// A thread that waits for one that is not scheduled loses a time slice, some milliseconds, at every meeting. Two
 // threads on few rows took 19 to 54 times as long as one while other processes kept the cores busy.
 
-/// A walk whose threads meet at every step goes on alone once each has waited this long for the others, in nanoseconds,
-/// and longer than this share of the time since the walk began. Alone it takes at most as long as with two threads of
-/// which one half waits; shorter waits come from interrupts, and do not add up to the share.
+/// A walk whose threads meet at every step continues on one thread once its threads have slept at the barrier for this
+/// many nanoseconds and for more than this share of the time since the walk began. Two threads that wait for half of
+/// the time are no faster than one; shorter waits come from interrupts and do not add up to the share.
 constexpr std::int64_t late_nanoseconds = 300'000;
 constexpr double late_share = 0.3;
 
-/// For how long the cores then count as crowded: calls that would meet at every step stay on one thread. Twice as long
-/// each time that the next try fails as well.
+/// How long the cores then count as crowded: calls that would meet at every step stay on one thread. The time doubles
+/// whenever the next try fails as well.
 constexpr std::int64_t first_crowded_nanoseconds = 5'000'000;
 /// The same on an OpenMP runtime, where a try in vain costs some 25 ms, because threads spin for 10 ms at the end of a
 /// team and after it. With 5 ms, two threads took 1.5 to 1.75 times as long as one beside two busy processes (1 x 2000
@@ -66,16 +66,16 @@ constexpr std::int64_t first_crowded_nanoseconds = 5'000'000;
 constexpr std::int64_t first_crowded_openmp_nanoseconds = 200'000'000;
 constexpr std::int64_t longest_crowded_nanoseconds = 1'000'000'000;
 
-/// The least work of a team while the cores are crowded, some ten milliseconds: a team may wait a time slice for each
+/// The least work of a team while the cores are crowded, about ten milliseconds: a team may wait a time slice for each
 /// of its threads to begin.
 constexpr double crowded_flops = 1e9;
 
-/// What one element costs where the work is not a product: the floating-point operations of a product that would take
-/// as long. Most of it waits for memory.
+/// The cost of one element where the work is not a product, as the floating-point operations of a product that would
+/// take as long. Most of this time is spent waiting for memory.
 namespace cost {
 constexpr double zeroed = 0.5;            ///< a run of zeros
-constexpr double scattered = 1;           ///< written to a place of its row
-constexpr double gathered = 2;            ///< read from a place of its row
+constexpr double scattered = 1;           ///< written to its row of a larger array
+constexpr double gathered = 2;            ///< read from its row of a larger array
 constexpr double summed = 4;              ///< added to a row that stays in a cache
 constexpr double visited = 10;            ///< read or written once, with little arithmetic
 constexpr double masked = 16;             ///< dropout inside an LSTM
@@ -92,76 +92,76 @@ constexpr double attention_backward = 3;  ///< forwards of attention that its ba
 
 // ---- the walk of a layer through time -------------------------------------------------------------------------------
 
-/// About the size of the cache that a core does not share. Weights beyond it come from a shared cache or from memory at
-/// every step, and are better read once by the core that owns their hidden units than by every core.
+/// About the size of the cache that a core does not share. Larger weights come from a shared cache or from memory at
+/// every step: it is better if only the core that owns their hidden units reads them than if every core does.
 constexpr double private_cache_bytes = 1.5e6;
 
-/// Operations of one step below which meeting after it would cost more than sharing it saves.
+/// With fewer operations in a step, meeting after it would cost more than sharing it saves.
 constexpr double flops_per_meeting = 4e4;
 
-/// With few rows a step takes as long as its weights take to arrive: as long as the arithmetic of this many rows.
+/// With few rows, a step is bound by reading its weights, and takes as long as the arithmetic of this many rows.
 constexpr double rows_of_weight_traffic = 6;
 
-/// Rows on which the input part of several steps is computed as one product.
+/// Rows of one product that computes the input part of several steps.
 constexpr std::int64_t input_product_rows = 96;
 /// From this many rows on, a step's own tiles are full, and its input and recurrent part share one pass over the gates.
 constexpr std::int64_t rows_to_fuse = 12;
 
 /// Steps that a layer of a stack is behind the one below when all layers are walked at the same time.
 constexpr std::int64_t wavefront_steps = 16;
-/// Weights of a layer that a core's own cache holds entirely, so that meeting every few steps (a wavefront) costs less
-/// than meeting at every step (splitting the hidden units).
+/// Bytes of a layer's weights that fit entirely in a core's own cache, so that meeting every few steps (a wavefront)
+/// costs less than meeting at every step (splitting the hidden units).
 constexpr double wavefront_weight_bytes = 4e5;
 
 // ---- the backward of a layer ----------------------------------------------------------------------------------------
 
 /// The backward walks a range of steps, and then computes dx and dW of its rows while the gradients of the gates are
-/// still in a cache: ranges of as many rows as fill this many bytes. Three passes over the whole tape instead took 90
-/// ms where ranges take 53 (365 x 256 x 8 x 64).
+/// still in a cache. The rows of a range fill this many bytes. Three passes over the whole tape took 90 ms where ranges
+/// take 53 (365 x 256 x 8 x 64).
 constexpr std::int64_t range_bytes = 1 << 20;
 
-/// Rows that a range has at least: with fewer, the sums of dW would be read and written too often.
+/// The fewest rows of a range: with fewer, the sums of dW would be read and written too often.
 constexpr std::int64_t least_range_rows = 384;
 /// The same with layer norms, where a row of gradients is 14 Hp wide instead of 4: training at 100 x 32 x 128 x 128
 /// takes 1.22 times the plain cell's time instead of 1.27.
 constexpr std::int64_t least_normed_range_rows = 160;
 
-/// Where threads without a part in the walk follow it with the products, the walk is cut into at least this many ranges
-/// for them, of at least so many rows.
+/// If threads without a part in the walk compute the products after it, the walk is cut into at least this many ranges
+/// for them, each with at least this many rows.
 constexpr std::int64_t overlapped_ranges = 6;
 constexpr std::int64_t least_overlapped_rows = 32;
 
-/// Panels of gradients that the second-level cache holds beside the rows they are multiplied with.
+/// Bytes of panels of gradients that the second-level cache holds in addition to the rows they are multiplied with.
 constexpr std::int64_t gradient_panel_bytes = 384 << 10;
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 
 /// Smaller blocks are aligned by hand, since the aligned allocator is several times slower, and go back to the
-/// allocator. Larger ones are stored for the next taker: after a return to the system, the next use of a training
-/// step's tape would cost a page fault per 4 KiB.
+/// allocator. Larger ones are stored for reuse: if they went back to the system, the tape of the next training step
+/// would cost a page fault per 4 KiB.
 constexpr std::size_t smallest_stored_block = std::size_t{64} << 10;
 
 /// All blocks stored together; a block of more than half of it is never stored.
 constexpr std::size_t most_stored_bytes = std::size_t{256} << 20;
 constexpr std::size_t most_stored_blocks = 32;
 
-/// A tape is read from end to end several times: in pages of 4 KiB, every few rows would need a look into the page
-/// tables. So blocks of two huge pages or more ask for them.
+/// A tape is read from end to end several times: with 4 KiB pages, every few rows would need a page-table walk. So huge
+/// pages are requested for blocks of at least two of them.
 constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 constexpr std::size_t smallest_huge_block = 2 * huge_page_bytes;
 
 // ---- constants that fix the order of sums ---------------------------------------------------------------------------
 
 /// dW is summed in one to four groups of rows, which follow from the layer and the batch and never from the number of
-/// threads. A thread that walks rows of its own sums dW of just these, and reads nothing that another core wrote: on
-/// two cores that share no cache (160 to 380 ns from one to the other), training at 100 x 32 x 128 x 128 took 20 ms
-/// when all threads read the rows of all, and takes 13.5 to 15 with groups. One thread loses 1 to 2 % by them.
+/// threads. A thread that walks rows of its own sums dW over just these, and reads nothing that another core wrote. On
+/// two cores that share no cache (160 to 380 ns from one to the other), training at 100 x 32 x 128 x 128 takes 20 ms if
+/// every thread reads all rows, 13.5 to 15 ms with groups. On a single thread, the groups cost 1 to 2 %.
 constexpr std::int64_t most_row_groups = 4;
 constexpr std::int64_t least_rows_per_group = 8;
-/// Elements of dW, over all groups: each holds sums of its own.
+/// The most elements of dW over all groups, each of which has its own sums.
 constexpr std::int64_t most_group_sums = 1 << 18;
 
-/// Rows of layer norms and elements of a norm of gradients whose sums are computed apart and then added in order.
+/// Rows of layer norms and elements of a norm of gradients whose sums are computed separately and then added in order.
 constexpr std::int64_t norm_group_steps = 256;
 constexpr std::int64_t squared_norm_block = 16384;
 

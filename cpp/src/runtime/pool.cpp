@@ -21,16 +21,16 @@ namespace {
 struct Team {
   const Executor::Task& task;
   const int count;
-  std::atomic<int> next;  ///< of the tasks beyond one for each member
+  std::atomic<int> next;  ///< the next task, after the first of each member
   void run_rest() {
     for (int index = next.fetch_add(1); index < count; index = next.fetch_add(1)) task(index);
   }
 };
 
-/// One thread of the pool. Whoever claims it may offer it a task; from then on until the task has ended it is his.
+/// One thread of the pool. A caller that claims it may offer it a task, and owns it until that task has ended.
 class alignas(64) Worker {
  public:
-  /// Throws std::system_error if the system has no thread to give.
+  /// Throws std::system_error if the system cannot create a thread.
   void start() {
     thread_ = std::thread([this] { serve(); });
   }
@@ -52,7 +52,7 @@ class alignas(64) Worker {
     team_ = &team;
     index_ = index;
     const std::uint32_t ticket = begun_;
-    const bool wake = was_asleep_;  // once the offer is made, the thread may finish and be another's
+    const bool wake = was_asleep_;  // once the offer is made, the thread may finish and be claimed by another caller
     state_.store(offer_of(ticket), std::memory_order_release);
     if (wake) wake_all(state_);
     return ticket;
@@ -82,7 +82,7 @@ class alignas(64) Worker {
   }
 
  private:
-  /// An offer also says which one it is, above these bits: others may follow before its caller looks again.
+  /// An offer also holds its ticket, above these bits, since other offers may follow before its caller checks again.
   enum State : std::uint32_t { awake, asleep, claimed, busy, gone, offered, state_bits = 7 };
   static std::uint32_t offer_of(std::uint32_t ticket) { return offered + (ticket << 3); }
 
@@ -103,7 +103,7 @@ class alignas(64) Worker {
     }
   }
 
-  /// Spins until then, and then sleeps, until there is an offer or the pool ends: returns this state.
+  /// Waits for an offer, or for the end of the pool, and returns that state. Spins until `spin_until`, then sleeps.
   std::uint32_t wait_for_offer(std::int64_t spin_until) {
     for (;;) {
       for (int spins = 0; spins < 32; ++spins) {
@@ -127,7 +127,7 @@ class alignas(64) Worker {
   std::thread thread_;
 };
 
-/// A thread; null if the system has none to give.
+/// A started thread; null if the system cannot create one.
 std::unique_ptr<Worker> started_worker() {
   try {
     auto worker = std::make_unique<Worker>();
@@ -179,10 +179,10 @@ class Pool {
     for (int index = 0; index < size; ++index) workers_[static_cast<std::size_t>(index)]->end();
   }
 
-  Pool* before = nullptr;  ///< a pool that ended, held here so that who still looks at it may
+  Pool* before = nullptr;  ///< a pool that ended; stored because a thread may still read it
 
  private:
-  /// Makes the pool this large, unless another thread does so now or the system has no more threads to give.
+  /// Grows the pool to this size, unless another thread is growing it or the system cannot create more threads.
   void grow(int wanted) {
     wanted = std::min(wanted, policy::most_threads - 1);
     if (size_.load(std::memory_order_relaxed) >= wanted || growing_.exchange(true, std::memory_order_acquire)) return;

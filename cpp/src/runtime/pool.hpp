@@ -5,10 +5,10 @@
 
 namespace lstmcore {
 
-/// Runs task(index) for 0 .. count - 1 on the caller's thread and idle threads of the pool, which is made as large as
-/// calls ask for. Index i goes to the same thread in every call, as far as it is idle, because its caches hold what it
-/// read last time. What no thread has begun when the caller is done with its own task, the caller takes back and does
-/// itself: it never waits for a thread that the system does not run.
+/// Runs task(index) for 0 .. count - 1 on the caller's thread and idle threads of the pool, which grows to the size
+/// that calls ask for. Index i goes to the same thread in every call if that thread is idle, because its caches hold
+/// what it read last time. When the caller has finished its own task, it takes back every task that no thread has begun
+/// and runs it itself: it never waits for a thread that has not begun.
 ///
 /// With `together`, all tasks run at the same time, each on a thread of its own; returns false, without calling any, if
 /// too few threads are idle.

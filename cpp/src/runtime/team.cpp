@@ -19,10 +19,10 @@ namespace {
 
 /// Read and written with std::atomic_load and std::atomic_store.
 std::shared_ptr<Executor> executor_in_use;
-/// Whether there is one: what calls without look at.
+/// Whether there is one, so that calls without an executor read only this flag.
 std::atomic<bool> has_executor{false};
 
-/// A task as the engine wants it run.
+/// A task, run in the engine's floating-point mode.
 struct EngineTask {
   void (*function)(void*, int);
   void* context;
@@ -76,7 +76,7 @@ int team_limit(int wanted) {
 bool run_team(int count, bool together, void (*function)(void*, int), void* context) {
   EngineTask task{function, context};
   if (const std::shared_ptr<Executor> executor = get_executor()) {
-    if (together && executor->concurrency() < count) return false;  // set since the team was planned
+    if (together && executor->concurrency() < count) return false;  // it was set after the team was planned
     const CallersMode callers;
     run_on_executor(*executor, count, task);
     return true;

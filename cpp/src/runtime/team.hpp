@@ -8,16 +8,16 @@
 
 namespace lstmcore {
 
-/// Threads that a team can have: `executor()->concurrency()`, or as many as wanted.
+/// Threads that a team can have: `wanted`, or the `concurrency()` of the caller's executor if that is less.
 int team_limit(int wanted);
 
 /// Whether the program's OpenMP runtime would run a team now.
 bool teams_on_openmp();
 
 /// Calls function(context, index) for each index from 0 to count - 1, in the engine's floating-point mode, and returns
-/// after all calls. With `together` all run at the same time, as far as can be known before; returns false, without
-/// calling any, if that is impossible (as inside another parallel region). Throws std::logic_error if an executor calls
-/// a task twice or not at all.
+/// after all calls. With `together`, all run at the same time, as far as can be known in advance; returns false,
+/// without calling any, if that is impossible (as inside another parallel region). Throws std::logic_error if an
+/// executor calls a task twice or not at all.
 bool run_team(int count, bool together, void (*function)(void*, int), void* context);
 
 template <class Task>
@@ -25,9 +25,9 @@ bool run_team(int count, bool together, Task& task) {
   return run_team(count, together, [](void* context, int index) { (*static_cast<Task*>(context))(index); }, &task);
 }
 
-/// Where tasks that will wait for each other gather before they begin. If the others do not come within a while,
-/// because an executor runs fewer tasks at once than it promised, or the system does not run their threads, all that
-/// come, now or later, are told not to begin.
+/// Where tasks that will wait for each other gather before they begin. If some do not arrive in time, because an
+/// executor runs fewer tasks at once than it promised, or because the system does not run their threads, all are told
+/// not to begin, also those that arrive later.
 class Gathering {
  public:
   /// True for all `threads` tasks, or for none.

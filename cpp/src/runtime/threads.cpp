@@ -50,7 +50,7 @@ std::atomic<int>& thread_setting() {
 
 std::atomic<int> forced_parting{measured_parting};
 
-/// Whether the cores are crowded, which every call of the process learns from those before.
+/// Whether the cores are crowded, which calls learn from the earlier calls of the process.
 class Crowd {
  public:
   static Crowd& of_process() {
@@ -63,9 +63,9 @@ class Crowd {
     return until != 0 && nanoseconds() < until;
   }
 
-  /// A team had to part. If it was the first try after a crowded time, the next such time lasts longer; other teams
-  /// that were running when this one began say nothing new. Threads may get here at the same time; then one of two
-  /// lengths counts.
+  /// A team had to part. If it was the first try after a crowded time that ended less than its own length ago, the new
+  /// one lasts twice as long, up to a limit; teams that were running when a crowded time began say nothing new. If
+  /// several threads get here at the same time, one of their lengths counts.
   void found() {
     const std::int64_t now = nanoseconds(), until = until_.load(std::memory_order_relaxed);
     if (now < until) return;
@@ -79,7 +79,7 @@ class Crowd {
   }
 
  private:
-  std::atomic<std::int64_t> until_{0};  ///< by `nanoseconds()`; 0: never yet
+  std::atomic<std::int64_t> until_{0};  ///< on the clock of `nanoseconds()`; 0: never
   std::atomic<std::int64_t> length_{0};
 };
 

@@ -1,4 +1,4 @@
-// Teams of threads: how many a computation deserves, and running it on them.
+// Teams of threads: how many threads a computation gets, and how it runs on them.
 #pragma once
 
 #include <algorithm>
@@ -82,10 +82,10 @@ void parallel_tasks(int threads, std::int64_t tasks, Body&& body) {
 }
 
 /// Where the threads of a team wait for each other. It spins first, because the work between two meetings lasts
-/// microseconds, and then sleeps, so that a thread which the system does not run finds a free processor.
+/// microseconds, and then sleeps, so that a thread that is not running finds a free processor.
 class Barrier {
  public:
-  /// Returns when `threads` threads have called it, and how many nanoseconds of that it slept.
+  /// Waits until `threads` threads have called it; returns for how many nanoseconds of that time it slept.
   std::int64_t wait(int threads) {
     return wait(threads, [] {});  // nothing to do for the last
   }
@@ -111,7 +111,7 @@ class Barrier {
 class StepBarrier {
  public:
   void wait(int threads);
-  /// Whether the threads had better part. Between two meetings all of them are told the same.
+  /// Whether the threads should part. Between two meetings, all of them get the same answer.
   bool parted() const { return parted_.load(std::memory_order_relaxed); }
 
  private:
@@ -124,10 +124,10 @@ class StepBarrier {
 
 /// Whether threads have lately had to part, so that teams that meet at every step should not be tried.
 bool crowded();
-/// A team had to part, or never gathered.
+/// Records that a team had to part, or never gathered.
 void count_as_crowded();
 
-/// For tests: threads part after so many meetings, whatever they wait; `measured_parting`: as the waits say.
+/// For tests: threads part after this many meetings, however long they wait. With `measured_parting`, the waits decide.
 constexpr int measured_parting = -1, never_part = 1 << 30;
 void part_after(int meetings);
 bool parting_is_measured();
@@ -137,7 +137,7 @@ bool parting_is_measured();
 /// run at the same time and may wait for each other; any further task goes to the next thread that is free. Returns
 /// false, without calling anything, if the system does not provide `threads` threads (as inside another parallel
 /// region). `body` must not throw. With a StepBarrier, which is for phases whose tasks do not wait for each other, the
-/// caller's thread does the rest alone where the threads had better part.
+/// caller's thread does the rest alone if the threads should part.
 template <class Meeting = Barrier, class Count, class Body>
 bool parallel_phases(int threads, std::int64_t phases, Count&& count, Body&& body) {
   if (threads == 1) {

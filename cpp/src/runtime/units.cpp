@@ -42,11 +42,11 @@ namespace {
 
 constexpr std::array names{"fp32", "bf16x3", "bf16x2", "bf16", "int8", "auto"};
 
-/// Hidden units from which "auto" splits into bfloat16 terms, because that begins to pay. It must not look at the
-/// batch, on which bits must not depend.
+/// The fewest hidden units for which "auto" splits into bfloat16 terms; with fewer, that does not pay. The batch must
+/// not decide, since the bits must not depend on it.
 constexpr kernels::Index least_hidden = 96;
 
-/// A unit is used only with the instruction set whose vectors it shares: all but one with the widest.
+/// A unit is used only with the instruction set whose vectors it shares. For all but AVX-VNNI, that is the widest.
 bool widest() { return isa() == "avx512"; }
 
 #ifdef LSTMCORE_AMX
@@ -60,7 +60,7 @@ bool ask_for_tiles() {
 #endif
 }
 
-/// AMX with tiles, bfloat16 and int8, whose registers the system saves.
+/// Whether the processor has AMX with tiles, bfloat16 and int8, and the system saves its registers.
 bool has_amx() {
   return all(cpuid(7).edx, bit(22) | bit(24) | bit(25)) && all(saved_registers(), 0x60000) && ask_for_tiles();
 }
@@ -86,7 +86,7 @@ const kernels::ProductUnit& int8_unit() {
   return active_table().lowp.int8;
 }
 
-/// The setting of `use_any_unit`, at first by LSTMCORE_UNITS.
+/// The setting of `use_any_unit`; initially from LSTMCORE_UNITS.
 std::atomic<bool>& any_unit() {
   static std::atomic<bool> any{[] {
     const char* const text = std::getenv("LSTMCORE_UNITS");
@@ -151,7 +151,8 @@ Arithmetic arithmetic_for(Precision precision, kernels::Index hidden) {
     case Precision::bf16x2: {
       const int terms = precision == Precision::bf16x3 ? 3 : 2;
       if (matrix_unit(false) != nullptr) return {matrix_unit(false), terms};
-      // A dot unit is twice as fast as multiply-adds, so six products, or three, gain nothing unless asked for.
+      // A dot unit is twice as fast as multiply-adds, so the six products of three terms, or the three of two, gain
+      // nothing: it is used for them only on request.
       if (any_unit() && bf16_dot_unit() != nullptr) return {bf16_dot_unit(), terms};
       return {};
     }

@@ -20,11 +20,11 @@ struct Arithmetic {
     const kernels::Index elements = unit->group * unit->group_multiple;
     return (depth + elements - 1) / elements * unit->group_multiple;
   }
-  /// Bytes that a weight takes, all its terms together.
+  /// Bytes of a weight, all its terms together.
   double weight_bytes() const { return unit == nullptr ? 4.0 : 4.0 * terms / static_cast<double>(unit->group); }
 };
 
-/// For a float layer with `hidden` units; without a unit where none of this machine pays.
+/// For a float layer with `hidden` units; has no unit if none of this machine's pays.
 Arithmetic arithmetic_for(Precision precision, kernels::Index hidden);
 
 /// Replaces the matrix units, for tests; null: the ones that the machine has.

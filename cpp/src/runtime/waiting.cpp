@@ -42,7 +42,7 @@ void wake_all(std::atomic<std::uint32_t>& word) {
 
 namespace {
 
-/// Where sleepers of a word wait; words may share one, which wakes some without cause.
+/// Where threads that wait for a word sleep. Words may share one, so some threads wake up without cause.
 struct Lot {
   std::mutex mutex;
   std::condition_variable changed;
@@ -71,7 +71,7 @@ void wake_all(std::atomic<std::uint32_t>& word) {
   Lot& lot = lot_of(&word);
   {
     const std::lock_guard<std::mutex> lock(lot.mutex);
-  }  // who has compared the word is asleep now
+  }  // every thread that has compared the word is asleep now
   lot.changed.notify_all();
 }
 
@@ -93,8 +93,8 @@ std::int64_t Signal::wait_past(std::uint32_t value) {
 
 void Signal::advance() {
   word_.store(word_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  // Without a fence before it, which would cost each meeting the time that the line of `word_` takes from core to core,
-  // this may miss a thread that falls asleep just now. It wakes up by itself.
+  // A fence before this load would cost each meeting the time that the line of `word_` takes from core to core. Without
+  // it, the load may miss a thread that is just falling asleep, which then wakes up by itself.
   if (sleepers_.load(std::memory_order_relaxed) > 0) wake_all(word_);
 }
 

@@ -22,12 +22,12 @@ inline void spin_pause() {
 #endif
 }
 
-/// Sleeps until `wake_all`, unless `word` has another value, but at most this long (0: without a limit). May also
-/// return without cause.
+/// Sleeps until `wake_all`, at most this long (0: without a limit); returns at once if `word` has another value. May
+/// also wake up without cause.
 void sleep_while_equal(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t most_nanoseconds);
 void wake_all(std::atomic<std::uint32_t>& word);
 
-/// A counter whose next value threads wait for.
+/// A counter that threads watch, waiting for its next value.
 class Signal {
  public:
   std::uint32_t value() const { return word_.load(std::memory_order_acquire); }
@@ -35,7 +35,7 @@ class Signal {
   /// Waits until the counter no longer has this value. Returns how many nanoseconds of that the thread slept.
   std::int64_t wait_past(std::uint32_t value);
 
-  /// Increments the counter and wakes who sleeps; one thread at a time.
+  /// Increments the counter and wakes the threads that sleep. Only one thread may call it at a time.
   void advance();
 
  private:

@@ -39,9 +39,9 @@ class BackwardWalk {
     dr_lowp_.prepare(cell.weights->projection_lowp, static_cast<Index>(size));
   }
 
-  /// Walks back over some steps; the last ones come first. The gradients with respect to the pre-activations of all
-  /// rows of these steps, and no others, go to `dgates`, with a projection those with respect to h to `dr`. Returns the
-  /// step after which it stopped, because the parts of these rows had better part, or the first one.
+  /// Walks back over some steps, in falling order. The gradients with respect to the pre-activations of all rows of
+  /// these steps, and no others, go to `dgates`; with a projection, those with respect to h go to `dr`. Returns the
+  /// step after which it stopped because its threads should part, or the first step.
   Index run(Range steps, const GateGradients<T>& dgates, const GateGradients<T>& dr) {
     if (part_.rows.empty()) return steps.begin;
     for (Index step = std::min(steps.end, length(0)) - 1; step >= steps.begin; --step) {
@@ -49,18 +49,18 @@ class BackwardWalk {
       gather(step, dgates, dr);
       if (cell_.m) projection_step();
       cell_step();
-      // The products below read all gates of a row, of which other parts wrote theirs.
+      // The products below read all gates of a row, some of which other parts wrote.
       part_.meeting.wait();
       state_step(step);
       if (parted()) {
-        part_.meeting.wait();  // whoever goes on reads dh of all units, of which other parts wrote theirs
+        part_.meeting.wait();  // the part that goes on reads dh of all units, some of which other parts wrote
         return step;
       }
     }
     return steps.begin;
   }
 
-  /// Whether the parts of these rows had better leave the rest to one walk.
+  /// Whether the parts of these rows should leave the rest to one walk.
   bool parted() const { return part_.meeting.parted(); }
 
  private:
@@ -85,7 +85,7 @@ class BackwardWalk {
       c_[i] = cell_.c.at(step, r);
       if (cell_.m) {
         h_[i] = cell_.h.at(time, r);
-        // Read only where zoneout takes its expectation: then nothing is random, and the product read h itself.
+        // Read only if zoneout uses its expectation: then nothing is random, and the product read h itself, unmasked.
         h_last_[i] = schedule_.cut(r, step, cell_.reversed) ? zeros_.data() : cell_.h_before(step, time, r);
         dr_[i] = dr.at(step, r);
         dm_[i] = cell_.dm.at(0, r);
@@ -113,7 +113,8 @@ class BackwardWalk {
     return {state_panels().begin * width, std::min(state_panels().end * width, shape_.state)};
   }
 
-  /// From dh and dy the gradient dr with respect to the projected h, and from that dm, with respect to m.
+  /// Computes dr, the gradient with respect to the projected h, from dh and dy, and from dr the gradient dm with
+  /// respect to m.
   void projection_step() {
     const Range columns = state_columns();
     const T rate = cell_.variant.proj_zoneout;
@@ -157,13 +158,13 @@ class BackwardWalk {
     s.norm_h = norm_h_;
     s.statistics = statistics_;
     kernels_.norm_output_backward(s);
-    part_.meeting.wait();  // the norm of c needs all of a row, and so do the others
+    part_.meeting.wait();  // the norms need all of a row
     kernels_.norm_gates_backward(s);
     part_.meeting.wait();
     kernels_.norm_rows_backward(s);
   }
 
-  /// dh of the step before = dgates W_hh, for this part's own hidden units or share of the projection.
+  /// dh of the previous step = dgates W_hh, for this part's own hidden units or share of the projection.
   void state_step(Index step) {
     multiply(product_of<T>(active_, dh_product_, shape_.gates_width(), cell_.weights->h.data(), shape_.state, dh_,
                            state_panels()),

@@ -30,7 +30,7 @@ void scatter_state(const Schedule& schedule, const T* from, Index padded, Index 
   }
 }
 
-/// Where each row's state after its last step is, from rows by time or by step; `first`, if it has none.
+/// Locates each row's state after its last step among rows by time or by step; in `first` if the row has no step.
 template <class T>
 auto last_by_time(const Schedule& schedule, bool reversed, const RowMap<const T>& first, const RowMap<const T>& rows) {
   return [&schedule, reversed, first, rows](Index row) {

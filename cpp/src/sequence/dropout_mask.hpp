@@ -1,4 +1,4 @@
-// What a dropout rate means in the integers of the counter-based generator.
+// A dropout rate in terms of the integers of the counter-based generator.
 #pragma once
 
 #include <cmath>

@@ -35,8 +35,8 @@ class ForwardWalk {
     own_gates_.resize(part_.rows.size() * static_cast<std::size_t>((shape.normed ? 1 : chunk_steps_) * own_width_));
   }
 
-  /// Walks some steps; the first ones come first. Returns the step before which it stopped, because the parts of these
-  /// rows had better part, or the end.
+  /// Walks the steps of `range` in rising order. Returns the step before which it stopped because its threads should
+  /// part, else the end.
   Index run(Range range) {
     if (rows_ == 0) return range.end;
     const UnitSession session(cell_.weights->h_lowp.arithmetic());
@@ -72,7 +72,7 @@ class ForwardWalk {
     return active_;
   }
 
-  /// Of a row of gates, where this part's blocks begin.
+  /// The column of a row of gates at which this part's blocks begin.
   Index first_column() const { return part_.blocks.begin * shape_.block_width(); }
 
   /// A product whose columns are the gates of this part's blocks.
@@ -132,7 +132,7 @@ class ForwardWalk {
     }
   }
 
-  /// What a varied cell needs beside: h before the step twice, as it is and as the product sees it, and masks.
+  /// What else a cell with options needs: h before the step twice, as it is and as the product sees it, and masks.
   void gather_variant(Index i, Index r, Index step, Index time) {
     h_last_[i] = h_prev_[i];
     zoneout_.fill(i, schedule_.rows, schedule_.order[static_cast<std::size_t>(r)], schedule_.caller_time(time, r),
@@ -195,7 +195,7 @@ class ForwardWalk {
     return &step_lowp_;
   }
 
-  /// A step whose norms need all of a row: the parts that share it meet before each.
+  /// A step with layer norms. Each norm needs all of a row, so the parts that share it meet before each.
   void normed_step(Index step, kernels::StepForward<T>& s) {
     for (Index i = 0; i < active_; ++i) {
       norm_x_[i] = cell_.norm_x.at(step, row(i));
@@ -221,7 +221,7 @@ class ForwardWalk {
     }
   }
 
-  /// h = clip(R m) after zoneout, of this part the share of its columns.
+  /// h = clip(R m) after zoneout, for this part's share of the columns.
   void project() {
     part_.meeting.wait();  // m is complete
     const Index width = shape_.block_width();
@@ -276,7 +276,7 @@ void walk_forward(const CellShape& shape, const Schedule& schedule, const std::v
   const int directions = static_cast<int>(cells.size());
   const int threads = threads_for(walk_work(shape, schedule, steps, shape.input + shape.state) * directions);
   const Partition partition = choose_partition(shape, schedule, directions, threads, 1, active_kernels<T>().tile_rows);
-  std::array<Index, 2> next{steps.begin, steps.begin};  // by direction, the step that its parts have come to
+  std::array<Index, 2> next{steps.begin, steps.begin};  // by direction, the step that its parts have reached
   {
     Walks<ForwardWalk<T>, ForwardCell<T>> walks(shape, schedule, cells, partition, 1);
     const int team = static_cast<int>(std::min<Index>(walks.size(), partition.threads));

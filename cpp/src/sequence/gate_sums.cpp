@@ -21,7 +21,7 @@ Index panel_scratch_size(const CellShape& shape) {
 
 namespace {
 
-/// A strip is a multiple of it: two vectors of 16 bytes.
+/// The length of every strip is a multiple of this: two vectors of 16 bytes.
 constexpr std::size_t least_strip_bytes = 32;
 
 /// Columns of rows of gradients, from `offset` on, as panels.
@@ -34,7 +34,7 @@ void copy_panels(const CellShape& shape, const StepRows<T>& rows, Index begin, I
     const T* const from = rows.gates[static_cast<std::size_t>(begin + k)] + offset + blocks.begin * shape.block_width();
     T* to = panels + k * strip;
     for (Index column = 0; column < columns; column += strip, to += depth * strip) {
-      // In parts of constant size, which take no call.
+      // In parts of constant size, whose copies are inlined.
       for (Index at = 0; at < strip; at += part) std::memcpy(to + at, from + column + at, least_strip_bytes);
     }
   }

@@ -10,12 +10,13 @@
 
 namespace lstmcore {
 
-/// Rows that are walked together, range by range of steps, with the gradients that their walk leaves for the products.
+/// Rows that are walked together, one range of steps after another, with the gradients that their walk stores for the
+/// products.
 template <class T>
 struct WalkedRows {
   RowSet rows;
-  std::vector<Range> ranges;  ///< of steps, as they are walked
-  Index ranges_held;          ///< whose gradients are in use at the same time
+  std::vector<Range> ranges;  ///< of steps, in the order of the walk
+  Index ranges_held;          ///< ranges whose gradients are in use at the same time
   Index most_rows = 0;        ///< of a range
   Buffer<T> dgates;           ///< [direction][range][most_rows][gradients]
   Buffer<T> dr;               ///< [direction][range][most_rows][padded P], with a projection
@@ -112,8 +113,8 @@ class LayerProducts {
         .add(scratch.rows, first, blocks, column_parts, column_part, scratch.panel.data(), scratch.lowp);
   }
 
-  /// dx = dgates W_ih for a share of the rows of a range of steps. Of two directions the one that comes to a row last
-  /// adds its part to the other's; which one that is does not change the sum.
+  /// dx = dgates W_ih for a share of the rows of a range of steps. With two directions, the one that reaches a row
+  /// second adds its part to the other's; the order does not change the sum.
   void input_gradient(WalkedRows<T>& set, Index range, Index direction, Index share, Index shares,
                       ProductScratch<T>& scratch) {
     const BackwardCell<T>& cell = cells_[static_cast<std::size_t>(direction)];

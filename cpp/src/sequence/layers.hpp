@@ -21,7 +21,7 @@ struct Lstm<T>::Impl {
 
   LstmConfig config;
   Precision precision;
-  Arithmetic arithmetic;                  ///< what computes it here
+  Arithmetic arithmetic;                  ///< how its products are computed on this machine
   std::vector<LstmParameter> parameters;  ///< of `config`
   bool plain;                             ///< no variant of the cell
   kernels::CellOptions<T> options;        ///< of the variants
@@ -64,7 +64,7 @@ class Segments {
   Index count() const { return count_; }
   bool again() const { return count_ > 1; }
   Range of(Index segment) const { return {segment * every_, std::min((segment + 1) * every_, longest_)}; }
-  /// Valid steps of the segment that has most, the first, which is what memory for one segment at a time has to hold.
+  /// Valid steps of the first segment, which has the most: memory for one segment at a time must hold them.
   Index most_rows(const Schedule& schedule) const { return schedule.work(0, of(0).end); }
   /// States that a tape holds: those before each segment, and if there are several also the last.
   Index states() const { return again() ? count_ + 1 : count_; }

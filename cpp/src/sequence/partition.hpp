@@ -16,7 +16,7 @@ struct Meeting {
   void wait() const {
     if (barrier != nullptr) barrier->wait(parts);
   }
-  /// Whether the parts had better leave the remaining steps to one of them; between two meetings all hear the same.
+  /// Whether the parts should leave the remaining steps to one of them; between two meetings, all get the same answer.
   bool parted() const { return barrier != nullptr && barrier->parted(); }
 };
 
@@ -25,7 +25,7 @@ struct Part {
   std::size_t direction = 0;
   std::vector<Index> rows;    ///< sorted rows, rising, so their lengths fall
   Range blocks;               ///< of hidden units
-  int share = 0, shares = 1;  ///< of everything else that the parts of the same rows divide
+  int share = 0, shares = 1;  ///< of everything else that parts with the same rows divide
   Meeting meeting;
 };
 
@@ -40,35 +40,38 @@ struct Partition {
 Partition choose_partition(const CellShape& shape, const Schedule& schedule, int directions, int threads,
                            Index unit_granularity, Index tile_rows);
 
-/// Share `part` of a batch's rows, sorted rows rising. A share of n is made of whole shares of any multiple of n.
+/// Share `part` of a batch's rows, as sorted rows in rising order. A share of n consists of whole shares of any
+/// multiple of n.
 std::vector<Index> deal_rows(const Schedule& schedule, int parts, int part);
 
 /// The rows and blocks of part `share` of `partition.parts`, of one direction.
 Part make_part(const CellShape& shape, const Schedule& schedule, std::size_t direction, Partition partition, int share,
                Index unit_granularity);
 
-/// About the work of a layer's walk through some steps, in floating-point operations, for products of this depth.
+/// Estimated work of a layer's walk through some steps, in floating-point operations, for products of this depth.
 double walk_work(const CellShape& shape, const Schedule& schedule, Range steps, Index depth);
 
-/// Steps whose input part is one product, for a walk of so many rows; 1: each step's own is large enough.
+/// Steps whose input parts are computed as one product, for a walk of this many rows; 1 if the product of a single step
+/// is large enough.
 Index input_chunk(Index rows, Index longest);
 
-/// Threads for walking several layers at once; 1 if each layer had better be cut into parts itself.
+/// Threads for walking several layers at once; 1 if it is better to cut each layer into parts.
 template <class T>
 int wavefront_threads(const CellShape& shape, const Schedule& schedule, Range steps, Index layers);
 
-/// About the work of a backward of all directions through some steps: of the walk, and of dx and dW.
+/// Estimated work of a backward of all directions through some steps: of the walk, and of dx and dW.
 struct BackwardWork {
   double walk, products;
 };
 BackwardWork backward_work(const CellShape& shape, const Schedule& schedule, Range steps, int directions);
 
-/// Rows of a range of steps of the backward: few enough for what the walk has just written to be still in a cache when
-/// dx and dW of them follow. `rows`: of all ranges; `idle_threads`: whether threads without a part in the walk follow
-/// it with the products.
+/// Rows of a range of steps of the backward: few enough that what the walk has written is still in a cache when their
+/// dx and dW are computed. `rows`: of all ranges together; `idle_threads`: whether threads without a part in the walk
+/// compute the products after it.
 Index range_rows(const CellShape& shape, Index rows, Index itemsize, bool idle_threads);
 
-/// Groups of a batch's rows whose parts of dW are summed apart. `row_multiple`: what the rows of a step are padded to.
+/// The number of row groups of a batch, whose shares of dW are summed separately. `row_multiple`: the rows of a step
+/// are padded to a multiple of it.
 int row_groups(const CellShape& shape, Index rows, Index row_multiple);
 
 }  // namespace lstmcore

@@ -5,19 +5,19 @@
 
 namespace lstmcore {
 
-/// Sorted rows that are walked or summed together. What they hold in memory is packed by (step, row).
+/// Sorted rows that are walked or summed together. Their data is packed by (step, row).
 struct RowSet {
   std::vector<Index> rows;      ///< rising, so their lengths fall
   std::vector<Index> position;  ///< of a sorted row among these
   std::vector<Index> offset;    ///< (longest + 1) of a step's rows
 
-  std::vector<char> closes;  ///< by step: not 0 where the last rows of a `SumBlock` are; empty: never
-  Index first_closed = 0;    ///< the first such step, as they are walked
+  std::vector<char> closes;  ///< by step: not 0 if it has the last rows of a `SumBlock`; empty: never
+  Index first_closed = 0;    ///< the first such step in the order of the walk
 
   /// Share `part` of `parts` of a batch.
   RowSet(const Schedule& schedule, int parts, int part);
 
-  /// Cuts the rows into blocks of whole steps, each of which is filled up to a multiple of rows.
+  /// Cuts the rows into blocks of whole steps, each of which is padded to a multiple of `row_multiple` rows.
   void cut_blocks(Index row_multiple);
   bool closes_at(Index step) const { return !closes.empty() && closes[static_cast<std::size_t>(step)] != 0; }
 

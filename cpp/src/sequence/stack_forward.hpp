@@ -7,11 +7,11 @@
 namespace lstmcore {
 
 /// One forward call. With a tape every layer stores its gates, c and h in it; without one, the layers share scratch. A
-/// tape in segments first takes the states between them, and later the rest, one segment at a time.
+/// tape in segments first stores the states between them, and later the rest, one segment at a time.
 template <class T>
 class StackForward {
  public:
-  /// A call; `tape` only while training.
+  /// For a call; `tape`: null unless training.
   StackForward(const typename Lstm<T>::Impl& lstm, const LstmSequence<T>& sequence, const View<T, 3>& y,
                const LstmState<T>& state, const Schedule& schedule, typename LstmTape<T>::Impl* tape)
       : lstm_(lstm),
@@ -24,7 +24,7 @@ class StackForward {
         segments_(tape != nullptr ? tape->segments : Segments(schedule.longest, 0)),
         work_(!segments_.again() ? Work::everything : Work::states) {}
 
-  /// Walks again the segments of a tape that a call has filled.
+  /// For recomputing the segments of a tape that a call has filled.
   StackForward(const typename Lstm<T>::Impl& lstm, typename LstmTape<T>::Impl& tape)
       : lstm_(lstm),
         config_(tape.config),
@@ -172,7 +172,7 @@ class StackForward {
     output_ = place.output;
   }
 
-  /// Whether a segment is the first of a call, not of a tape that is walked again.
+  /// Whether a segment is the first of a call, and not of a recomputed tape.
   bool begins(Index segment) const { return segment == 0 && work_ != Work::segment_again; }
 
   const ForwardPanels<T>* weights(const CellShape& shape, std::size_t index, bool drop) {
@@ -213,7 +213,8 @@ class StackForward {
     if (!every_step) cell.c = c_in_place(cell.c0, shape.padded());
   }
 
-  /// c changes in place where no step's is needed later; between segments in the memory of the state before the next.
+  /// c is updated in place if no step's c is needed later; with segments, in the memory of the state before the next
+  /// one.
   RowMap<T> c_in_place(const RowMap<T>& before, Index width) const {
     if (work_ != Work::states) return before;
     const Index size = schedule_.rows * width;
@@ -221,7 +222,7 @@ class StackForward {
     return before.shifted(size);
   }
 
-  /// The state after a segment, before the next one; c is in its place already.
+  /// Stores h after a segment, as part of the state before the next one; c is already in place.
   void keep_h(const CellShape& shape, Index segment, StepState<T>& state, const ForwardCell<T>& cell) {
     T* const after = h_before(segment + 1, state, shape.state);
     for (Index row = 0; row < schedule_.rows; ++row) {
@@ -273,7 +274,7 @@ class StackForward {
   const StepRoom room_ = room_of(schedule_, segments_);
   const Work work_;
   Buffer<T> x_;         ///< the first layer's input, if it had to be copied
-  Buffer<T> input_;     ///< any other's
+  Buffer<T> input_;     ///< the input of any other layer
   RowMap<T> output_;    ///< of the last layer that was walked
   Buffer<T> output_h_;  ///< its memory, if neither tape nor caller owns it
 };

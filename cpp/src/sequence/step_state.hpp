@@ -87,7 +87,7 @@ struct StepFields {
 /// The same for a backward.
 template <class Field>
 struct GradientFields {
-  Field dh, dc;     ///< padded P and Hp: in with respect to the state after the steps, out to that before them
+  Field dh, dc;     ///< padded P and Hp: with respect to the state after the steps (in), before them (out)
   Field dm;         ///< Hp, with a projection
   Field dh_passed;  ///< padded P, with zoneout of h: the share of dh that bypasses the step
 

@@ -28,8 +28,8 @@ kernels::Product<T> product_of(Index rows, const T* const* a, Index depth, const
 }
 
 /// Makes Walk(part) for all parts of all directions: walk i is part i / directions of direction i % directions. All are
-/// made before any runs, so that lack of memory is an exception and not a thread that never arrives at the barrier;
-/// none unless they are `wanted`.
+/// made before any runs, so that a lack of memory throws, instead of leaving the other threads waiting at the barrier.
+/// None are made unless `wanted`.
 template <class Walk, class Cell>
 class Walks {
  public:
@@ -55,17 +55,17 @@ class Walks {
   std::vector<Walk> walks_;
 };
 
-/// Where a cell departs from the plain one, and with what. Rows are at (any time, sorted row).
+/// How a cell differs from the plain one.
 template <class T>
 struct CellVariant {
-  const kernels::CellOptions<T>* options = nullptr;  ///< null: it does not
+  const kernels::CellOptions<T>* options = nullptr;  ///< null: it is plain
   const T* peephole = nullptr;                       ///< packed, or null
-  kernels::CellNorms<T> norms{};                     ///< of a shape that is normed
-  ZoneoutMask zoneout_h, zoneout_c;                  ///< where masks are drawn
-  T proj_zoneout = 0;                                ///< where none are: the share of a projected h that stays
+  kernels::CellNorms<T> norms{};                     ///< of a shape with layer norms
+  ZoneoutMask zoneout_h, zoneout_c;                  ///< if zoneout draws masks
+  T proj_zoneout = 0;                                ///< otherwise: the share of a projected h that stays
 };
 
-/// Zoneout of `count` elements of h where no kernel of the cell applies it: `before` where the mask is not 0.
+/// Zoneout of `count` elements of h if no kernel of the cell applies it: `before` where the mask is not 0.
 template <class T>
 void zone_out(const T* before, const T* kept, T* h, Index count) {
   for (Index k = 0; k < count; ++k) h[k] = kept[k] != T(0) ? before[k] : h[k];
@@ -80,8 +80,8 @@ void zone_out(const T* before, T rate, T* h, Index count) {
   for (Index k = 0; k < count; ++k) h[k] = expected_h(before[k], rate, h[k]);
 }
 
-/// Whether an element of a projected h was inside its bound. With zoneout's expectation, `rate` of what was before,
-/// h is known where the bound held.
+/// Whether an element of a projected h was inside its bound. With the expectation of zoneout, which includes `rate`
+/// times the value before, h was outside if it is the expectation of a bound.
 template <class T>
 bool inside_bound(T h, T clip, T before, T rate) {
   if (!(clip > 0)) return true;
@@ -89,8 +89,8 @@ bool inside_bound(T h, T clip, T before, T rate) {
   return h != expected_h(before, rate, clip) && h != expected_h(before, rate, -clip);
 }
 
-/// The share of a gradient that belongs to the fresh value; what belongs to the one before goes to `passed`. Without a
-/// mask, of the expectation.
+/// The share of a gradient that belongs to the fresh value; `passed` is set to the share of the value before. Without a
+/// mask, both are those of the expectation.
 template <class T>
 T fresh_share(T gradient, const T* kept, T rate, T& passed) {
   if (kept == nullptr) {
@@ -107,8 +107,8 @@ class ZoneoutRows {
  public:
   ZoneoutRows(const CellShape& shape, const CellVariant<T>& variant, Index rows);
 
-  /// Masks of row i of a step (batch row `batch_row` of `batch`, at `time`), for some blocks; with a projection that of
-  /// h for all its features.
+  /// Masks of row i of a step (batch row `batch_row` of `batch`, at `time`), for some blocks; with a projection, the
+  /// mask of h covers all its features.
   void fill(Index i, Index batch, Index batch_row, Index time, Range blocks);
   const T* const* h() const { return h_.empty() ? nullptr : h_.data(); }
   const T* const* c() const { return c_.empty() ? nullptr : c_.data(); }
@@ -122,9 +122,9 @@ class ZoneoutRows {
   std::vector<const T*> h_, c_;
 };
 
-/// Forward of one direction of a layer, and where the rows of its buffers lie. What layers pass to each other is at
-/// (time, sorted row), what a direction holds for itself at (step, sorted row). Absent: gates and statistics, if no
-/// backward reads them; what the cell's options do not ask for.
+/// Forward of one direction of a layer, and where the rows of its buffers are. What layers pass to each other is
+/// indexed by (time, sorted row), a direction's own data by (step, sorted row). Absent are gates and statistics if no
+/// backward reads them, and whatever the cell's options do not need.
 template <class T>
 struct ForwardCell : StepFields<RowMap<T>> {
   const ForwardPanels<T>* weights = nullptr;
@@ -147,7 +147,7 @@ struct BackwardCell : StepFields<RowMap<T>>, GradientFields<RowMap<T>> {
   T proj_clip = 0;
   CellVariant<T> variant;
 
-  /// h before a step that no reset cuts off from the one before, as the product read it.
+  /// h before a step, as the product of the step read it. Not for steps at which the row is reset.
   const T* h_before(Index step, Index time, Index row) const {
     if (step == first) return (this->h0_masked ? this->h0_masked : this->h0).at(0, row);
     return this->h_masked ? this->h_masked.at(step - 1, row) : this->h.at(reversed ? time + 1 : time - 1, row);
@@ -177,9 +177,9 @@ template <class T>
 void walk_wavefront(const Schedule& schedule, const std::vector<ForwardWavefrontLayer<T>>& layers, Range steps,
                     int threads);
 
-/// The backward of all directions of a layer through some steps, the last of all first: the walk, dx (at (time, row),
-/// `input` elements, absent: not wanted) and the sums of the weights' gradients, which the first steps of all complete
-/// and write.
+/// The backward of all directions of a layer through some steps: the walk, dx (at (time, row), `input` elements; absent
+/// if not wanted) and the sums of the weights' gradients. Call it for the last steps first; the call for the first
+/// steps completes the sums and writes the gradients.
 template <class T>
 void walk_backward(const CellShape& shape, const Schedule& schedule, const std::vector<BackwardCell<T>>& cells,
                    const RowMap<T>& dx, WeightSums<T>& sums, Range steps);

@@ -29,8 +29,8 @@ class WeightGradient {
   bool peephole_wanted() const { return peephole_.size() > 0; }
   /// Elements of scratch that `add` needs.
   static Index scratch_size(const CellShape& shape);
-  /// Adds these rows' part for some blocks of hidden units, and of the columns of x and h the part `column_part` of
-  /// `column_parts`. The first rows of all begin the sums.
+  /// Adds what these rows contribute, for some blocks of hidden units and for part `column_part` of `column_parts` of
+  /// the columns of x and h. `first`: these rows begin the sums.
   void add(const StepRows<T>& rows, bool first, Range blocks, int column_parts, int column_part, T* scratch,
            LowpGradient& lowp);
   /// Zeroes the sums of some blocks, for a batch without rows.

@@ -111,7 +111,8 @@ class TangentBackwardWalk : DualWalk<T> {
     }
   }
 
-  /// From the gradient with respect to a product's result, in dual numbers: the one with respect to its left factor.
+  /// Computes, in dual numbers, the gradient with respect to a product's left factor from the one with respect to its
+  /// result.
   void products(const DualPointers<T>& from, const Buffer<T>& values, const StackedPanels<T>& stacked,
                 const DualPointers<T>& to) {
     const Range panels = this->panels_of(stacked.columns);

@@ -28,7 +28,7 @@ struct DualCell {
   CellVariant<T> variant;               ///< has options even if the cell is a plain one
   const T* peephole_tangent = nullptr;  ///< packed, or null
   RowMap<const T> h_factor;             ///< padded `state` elements: the mask of recurrent dropout, or absent
-  DualMap<T> h0_masked, h_masked;       ///< `state` elements, with recurrent dropout: what the product sees of h0 and h
+  DualMap<T> h0_masked, h_masked;  ///< `state` elements, with recurrent dropout: h0 and h as the product reads them
   // With layer norms.
   DualMap<T> norm_x, norm_h;  ///< 4 Hp elements: W x and U h'
   DualMap<T> statistics;      ///< of the norms

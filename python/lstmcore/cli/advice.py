@@ -46,7 +46,7 @@ def _about_target(error: NumberError, options: argparse.Namespace, series: bool)
     if not hasattr(options, "target"):
         return "convert it to a number, as in training"
     other = "name a column of numbers with --target"
-    return other if series or not hasattr(options, "task") else f"{other}, or say --task classify"
+    return other if series or not hasattr(options, "task") else f"{other}, or pass --task classify"
 
 
 def _about_feature(error: NumberError, options: argparse.Namespace) -> str:

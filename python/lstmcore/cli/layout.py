@@ -110,7 +110,7 @@ def _tuple(value: Any) -> Any:
 
 
 def choose_layout(table: Table, options: argparse.Namespace) -> Layout:
-    """Determine from the options what the columns of `table` are to the model to train.
+    """Determine the roles of the columns of `table` from the options.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _sequences(table: Table, options: argparse.Namespace, rest: list[str]) -> La
         )
     per_step = changing is not None if options.per is None else options.per == "step"
     if per_step and options.pooling is not None:
-        raise ValueError("--pooling: has no meaning where each step has an answer of its own")
+        raise ValueError("--pooling: has no meaning if each step has its own target")
     return Layout(
         "sequences",
         options.target,
@@ -203,7 +203,7 @@ def _text(table: Table, options: argparse.Namespace, rest: list[str]) -> Layout:
         if len(rest) != 1 or table.is_numeric(rest[0]):
             raise ValueError(
                 f"{table.source}: expected one column of texts besides the target, got "
-                f"{', '.join(rest) or 'none'}; say --text COLUMN, or --key COLUMN where rows are "
+                f"{', '.join(rest) or 'none'}; pass --text COLUMN, or --key COLUMN if rows are "
                 "steps of sequences, or --horizon STEPS to forecast a series"
             )
         text = rest[0]

@@ -243,7 +243,7 @@ def _forecasts(
         of = f" of {layout.key} {', '.join(map(repr, uneven))}" if layout.key else ""
         note(
             f"the last {layout.window} times{of} in column {layout.time!r} are not evenly spaced, "
-            "so the forecast has none"
+            "so the forecast has no times"
         )
 
 

@@ -71,7 +71,7 @@ def _twice(table: Table, layout: Layout, moments: Array, rows: Array) -> str:
     assert layout.time is not None
     first, second = map(int, rows)
     field = table.texts(layout.time)[second]
-    own = "" if layout.key is None else f" of {layout.key} {table.texts(layout.key)[second]!r}"
+    own = "" if layout.key is None else f" for {layout.key} {table.texts(layout.key)[second]!r}"
     advice = "remove one of them"
     if layout.key is None:
         keys = likely_keys(table, layout, layout.time, moments)
@@ -81,7 +81,7 @@ def _twice(table: Table, layout: Layout, moments: Array, rows: Array) -> str:
             else "--key COLUMN tells several series apart"
         )
     return (
-        f"{table.place(second, layout.time)}: expected each time once{own}, got {field!r} also in "
+        f"{table.place(second, layout.time)}: expected distinct times{own}, got {field!r} also in "
         f"line {table.lines[first]}; {advice}"
     )
 

@@ -137,7 +137,7 @@ def _by_time(
         longest = max(len(group.rows) for group in groups)
         raise ValueError(
             f"{table.source}: expected series long enough for a window of {window} and a horizon "
-            f"of {horizon} in each part, got none in the part for {', '.join(empty)} (the longest "
+            f"of {horizon} in each part, got no window for {', '.join(empty)} (the longest "
             f"has {counted(longest, 'row')}); lower --window or --horizon, "
             "or change --validation and --test"
         )

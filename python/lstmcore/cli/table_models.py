@@ -21,7 +21,7 @@ __all__ = ["as_inputs", "layout_for", "ready_to_evaluate"]
 def layout_for(
     model: Sequential, options: argparse.Namespace, table: Table, *, targets: bool
 ) -> Layout:
-    """Determine what the columns of `table` are to `model`.
+    """Determine the roles of the columns of `table` for `model`.
 
     `lstmcore train` stores this in the model's file; for other models, the options say so. Options
     that are given always take precedence, for example if a column was renamed.
@@ -86,8 +86,8 @@ def _from_options(
         assert width is not None  # the model is built
         raise ValueError(
             f"--features: expected {counted(width, 'column')} of numbers, as many as the model "
-            f"takes, got {len(features)}: {', '.join(features)}; say which they are, and --key or "
-            "--time for columns that are not among them"
+            f"takes, got {len(features)}: {', '.join(features)}; name them with "
+            "--features, and use --key or --time for columns that are not among them"
         )
     ones = (1.0,) * len(features)
     return Layout(

@@ -267,4 +267,4 @@ def _check_header(names: list[str], source: str) -> None:
         )
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"{source}: expected different names of columns, got {twice[0]!r} twice")
+        raise ValueError(f"{source}: expected distinct column names, got {twice[0]!r} twice")

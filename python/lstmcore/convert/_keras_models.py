@@ -58,7 +58,7 @@ def check_masks(layers: Sequence[Layer], remedy: str) -> None:
         if blind or (isinstance(layer, Recurrent) and _shifts(layer)):
             what = "go_backwards and return_sequences" if not blind else type(layer).__name__
             raise ValueError(
-                f"layer {layer.name!r}: behind mask_zero=True, Keras' {what} takes padding for "
+                f"layer {layer.name!r}: after mask_zero=True, Keras' {what} treats padding as "
                 f"data, which lstmcore never does; {remedy}"
             )
         ends = isinstance(layer, GlobalAveragePooling1D)

@@ -1,4 +1,4 @@
-"""The names and meanings here of the options of Keras' layers."""
+"""Translate the options of Keras' layers."""
 
 from collections.abc import Mapping
 from typing import Any

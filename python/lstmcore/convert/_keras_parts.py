@@ -205,7 +205,7 @@ def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
     if config.output_activation != config.cell_activation:
         raise ValueError(
             "output_activation: Keras' LSTM applies activation to g and c alike, got "
-            f"{cell.output_activation!r} beside {cell.activation!r}"
+            f"{cell.output_activation!r} with activation {cell.activation!r}"
         )
     if not cell.recurrent_trainable:
         raise ValueError("recurrent_trainable: Keras freezes whole layers only, got False")

@@ -19,8 +19,8 @@ SAFE_NAMES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfl
 def read_state(source: Any, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
     """Describe the tensors of a state dict, or of a file that holds one, by name.
 
-    A checkpoint holds state dicts among other things. Only those are read whose name one of the
-    prefixes begins with; the tensors' names then begin with it too.
+    A checkpoint holds state dicts among other things. Only state dicts whose names begin one of the
+    prefixes are read; the tensors' names then begin with that name too.
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)

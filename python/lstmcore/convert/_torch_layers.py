@@ -169,7 +169,7 @@ def _refuse_gradients(module: Any) -> None:
         refuse(module, padding_idx=None, scale_grad_by_freq=False)
     except ValueError as error:
         raise ValueError(
-            f"{error}; training=False leaves them out, which change gradients alone"
+            f"{error}; training=False leaves them out, since they change only gradients"
         ) from None
 
 

@@ -36,8 +36,8 @@ class PackedWeights:
     TypeError
         If a weight is not an array of float32 or float64, or the types are mixed.
     ValueError
-        If a name is missing or unknown, a shape is wrong, or float64 weights are to be computed in
-        another precision than their own.
+        If a name is missing or unknown, a shape is wrong, or `precision` is a lower one and the
+        weights are float64.
     """
 
     __slots__ = ("_config", "_lstm")

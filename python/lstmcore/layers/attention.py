@@ -152,7 +152,8 @@ class Attention(Layer):
         if self._asked:
             raise ValueError("query: expected one, since the layer has query_size; got none")
         memory = self.remember(inputs, lengths)
-        # Without a query, v . tanh(W x + b) is a product of v and what the keys are then.
+        # Without a query, v . tanh(W x + b) is a product of v and the keys, which then include the
+        # tanh.
         own = self._weights["score" if self._additive else "query"]
         queries = np.repeat(own[None, None], len(inputs), axis=0)
         outputs, look = self._look(memory, queries, None, None)
@@ -195,7 +196,7 @@ class Attention(Layer):
         ----------
         memory : Memory
         dkeys : ndarray, shape (N, T, U)
-            Sum of all looks, as is dvalues.
+            Summed over all looks, as is dvalues.
         dvalues : ndarray, shape (N, T, C)
         need_x : bool, default True
 
@@ -253,9 +254,9 @@ class Attention(Layer):
         Returns
         -------
         dquery : ndarray, shape (N, S, Q)
-            By the queries.
+            With respect to the queries.
         dmet : ndarray, shape (N, S, U)
-            By the queries as they meet the keys, for `query_backward`.
+            With respect to the queries as they meet the keys, for `query_backward`.
         dkeys : ndarray, shape (N, T, U)
         dvalues : ndarray, shape (N, T, C)
         """

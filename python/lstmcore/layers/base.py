@@ -74,7 +74,7 @@ class Layer(Configurable):
 
     @property
     def input_shape(self) -> Shape | None:
-        """Shape of a batch, with None for open sizes; None before the layer is built."""
+        """Shape of a batch, with None for variable sizes; None before the layer is built."""
         return self._input_shape
 
     @property

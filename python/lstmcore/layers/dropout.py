@@ -24,8 +24,8 @@ class Dropout(Layer):
 
     Notes
     -----
-    The mask is counter-based (Philox 4x32-10, Salmon et al. 2011): it depends on the seed and the
-    place of the element only, not on the number of threads.
+    The mask is counter-based (Philox 4x32-10, Salmon et al. 2011): it depends only on the seed and
+    the element's position, not on the number of threads.
     """
 
     _live_options = ("rate", "seed")

@@ -100,7 +100,7 @@ class Embedding(Layer):
         """Note whether `dy` alone shows that the gradient, a large array, is finite.
 
         Each of its entries sums entries of dy, so it is at most ``sqrt(dy.size) * norm(dy)``
-        (Cauchy and Schwarz), of which a tenth of the range is far from rounding to infinity.
+        (Cauchy and Schwarz). Up to a tenth of the range, rounding cannot make the sums infinite.
         """
         assert self.parameters is not None
         bound = math.sqrt(dy.size * _core.squared_norm(dy))

@@ -19,7 +19,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _within(shape: tuple[int, ...], random: np.random.Generator, square: float) -> Array:
-    """Uniform within the root of `square`."""
+    """Uniform between -sqrt(square) and sqrt(square)."""
     limit = np.sqrt(square)
     return random.uniform(-limit, limit, shape)
 
@@ -84,7 +84,7 @@ def orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
 
 
 def uniform(shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    """Uniform within 0.05."""
+    """Uniform from -0.05 to 0.05."""
     return random.uniform(-0.05, 0.05, shape)
 
 

@@ -227,7 +227,7 @@ class Parameters:
         self.touch()
 
     def assign(self, values: Mapping[str, Any], convert: bool = False) -> None:
-        """Copy `values` in, after checking all of them; with `convert` numbers of any type.
+        """Copy `values` in, after checking all of them; `convert` allows numbers of any type.
 
         Raises
         ------

@@ -129,7 +129,7 @@ class Recurrent(Layer):
         whose = type(self).__name__ if self.name is None else f"layer {self.name!r}"
         asked = "" if self.precision is not None else ", the default of set_precision"
         raise ValueError(
-            f"precision: expected one to train with in {whose}, got 'int8'{asked}, "
+            f"precision: expected one that supports training in {whose}, got 'int8'{asked}, "
             "which is for inference only"
         )
 

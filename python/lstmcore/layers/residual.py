@@ -63,9 +63,9 @@ class Residual(Layer):
 
     Notes
     -----
-    Weights are named by the places of the layers, such as ``0.weight_ih_l0``, followed by
-    ``projection.kernel`` (C, F). States are named by the places, too.
-    The output past a row's length is zero.
+    Weights are named by the layers' positions, such as ``0.weight_ih_l0``, followed by
+    ``projection.kernel`` (C, F). States are named in the same way. The
+    output past a row's length is zero.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Residual(Layer):
         return any(layer.mixes_steps for layer in self.layers)
 
     def backward(self, context: _Context, dy: Array, need_x: bool = True) -> Array | None:
-        """Run the layers' backwards and add `dy`; see `Layer.backward`."""
+        """Run the layers' backward and add `dy`; see `Layer.backward`."""
         self._follow_trainable()
         if context.lengths is not None:
             dy = self._cut(dy.copy(), context.lengths)

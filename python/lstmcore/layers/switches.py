@@ -15,7 +15,7 @@ class Switches:
     """
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)  # whose next is one step, also among threads
+        self._numbers = itertools.count(1)  # next() takes a number atomically
         self.now = 0
 
     def note(self) -> None:

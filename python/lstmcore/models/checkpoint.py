@@ -1,4 +1,4 @@
-"""A model as the contents of a file and back; see docs/model_files.md.
+"""Convert a model to the contents of a file, and back; see docs/model_files.md.
 
 What differs between kinds of models is in `READERS`, which `models.loading` fills, and in each
 model's `_document`.

@@ -29,7 +29,7 @@ def read_examples(
     first = network[0]
     if model.vectorizer is not None:
         if mask is not None:
-            raise ValueError("mask: expected None for texts, whose steps are all there")
+            raise ValueError("mask: expected None for texts, whose steps are all valid")
         return _build_and_check(model, Ragged(*model.vectorizer.encode(x)), None)
     with explain_lists(x):
         inputs = read_inputs(x, first.input_kind, "x", intake)

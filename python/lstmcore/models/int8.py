@@ -14,7 +14,7 @@ from lstmcore.layers.parameters import WeightSpec
 __all__ = ["check_names", "decode", "encode", "is_matrix", "pack", "unpack"]
 
 SCALE = ".scale"
-"""Suffix that makes the name of a tensor's scales from the tensor's name."""
+"""Suffix that turns a tensor's name into the name of its scales."""
 
 LARGEST = np.float32(127)
 LEAST_SCALE = np.float32(1e-37)

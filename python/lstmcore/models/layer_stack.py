@@ -213,14 +213,14 @@ class LayerStack(Model):
 
     @property
     def input_shape(self) -> Shape:
-        """Shape of a batch, with None for sizes that are open."""
+        """Shape of a batch, with None for variable sizes."""
         assert self.parameters is not None
         assert self._input_shape is not None
         return self._input_shape
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of a batch, with None for sizes that are open."""
+        """Shape of a batch, with None for variable sizes."""
         assert self.parameters is not None
         return self._shapes[-1]
 
@@ -362,12 +362,12 @@ class LayerStack(Model):
     # ---- checks ------------------------------------------------------------------------------
 
     def _check_passes_state(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
+        """Raise ValueError, naming the argument `name`, unless a state can be passed on."""
         self._check_reset(name)
         states.check_forwards(self.recurrent_layers, name)
 
     def _check_reset(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless sequences can be reset."""
+        """Raise ValueError, naming the argument `name`, unless sequences can be reset."""
         states.check_reset(self._network, self.recurrent_layers, name)
 
     def _check_state(

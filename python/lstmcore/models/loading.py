@@ -78,7 +78,7 @@ def _sequential(
     if quantized:
         tensors = int8.unpack(tensors, specs)
     compare(tensors, specs, model.dtype)
-    model._build_to_fill(document["input_shape"])  # by _fill
+    model._build_to_fill(document["input_shape"])  # _fill follows
     if "class_names" in document:
         if not isinstance(document["class_names"], list):
             raise ValueError("metadata: expected a list as class_names")
@@ -107,7 +107,7 @@ def _encoder_decoder(
     if quantized:
         tensors = int8.unpack(tensors, model._plan())
     compare(tensors, model._plan(), model.dtype)
-    model._build_to_fill()  # by _fill
+    model._build_to_fill()  # _fill follows
     for key in _OPTIONAL_PAIR_KEYS & set(document):
         if not isinstance(document[key], list):
             raise ValueError(f"metadata: expected a list as {key}")

@@ -1,4 +1,4 @@
-"""What every model is: weights, training, and files that keep both."""
+"""The base of all models: weights, training, and files that store both."""
 
 import os
 from collections.abc import Mapping

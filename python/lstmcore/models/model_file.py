@@ -85,7 +85,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
     TypeError
         If `path` is not a path.
     ValueError
-        If it is truncated, damaged, no model file, or of a newer format.
+        If it is truncated, damaged, not a model file, or of a newer format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -109,7 +109,7 @@ def read(path: "str | os.PathLike[str]") -> tuple[dict[str, Array], dict[str, An
 
 
 def read_notes(path: "str | os.PathLike[str]") -> dict[str, str]:
-    """Read the entries of the metadata that are not the model's, of a file that `read` has read."""
+    """Read the metadata's entries other than the model's, from a file that `read` has read."""
     from safetensors import safe_open
 
     with safe_open(os.fspath(path), framework="numpy") as file:

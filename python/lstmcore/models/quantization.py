@@ -23,11 +23,11 @@ def quantize(model: ModelT) -> ModelT:
     """Make a model for inference with matrices of 8 bits.
 
     All weights but vectors (of LSTM, Dense, Conv1D, Attention, Embedding, and of your own layers)
-    become multiples, by -127 to 127, of a scale: one for each gate row of an LSTM, for each output
-    of a kernel, for each entry of a vocabulary. The scale is the largest magnitude of its numbers
-    divided by 127. Biases, gains, peephole weights and other vectors stay as they are. Every LSTM's
-    precision becomes ``"int8"``: its inputs and states are quantized step by step, too, on machines
-    with a unit for it (see `cpu_info`), and its products are sums of integers.
+    become integers from -127 to 127 times a scale: one for each gate row of an LSTM, for each
+    output of a kernel, for each entry of a vocabulary. The scale is the largest magnitude of its
+    numbers divided by 127. Biases, gains, peephole weights and other vectors stay as they are.
+    Every LSTM's precision becomes ``"int8"``: its inputs and states are quantized step by step,
+    too, on machines with a unit for it (see `cpu_info`), and its products are sums of integers.
 
     In memory the weights are float32; a file that `save` writes has 8 bits of each, about a quarter
     of the size, and `load` returns a quantized model whose predictions have the same bits.
@@ -42,8 +42,8 @@ def quantize(model: ModelT) -> ModelT:
     Sequential or EncoderDecoder
         A new model with ``quantized`` True. It predicts and evaluates, with the loss and the
         metrics of `model` if that is compiled, or of ``compile(None, loss, metrics)``. It has no
-        optimizer and cannot be trained, and its weights cannot be set. Of a quantized model: a
-        copy.
+        optimizer and cannot be trained, and its weights cannot be set. If `model` is quantized
+        already, it is a copy.
 
     Raises
     ------

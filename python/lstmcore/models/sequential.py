@@ -59,7 +59,7 @@ class Sequential(LayerStack):
     epoch : int
         Number of the last epoch that `fit` completed, counted from 1; 0 before any. An epoch that
         was interrupted does not count, and `EarlyStopping` leaves the number as it is when it
-        restores weights. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
+        restores weights. To resume training after it, pass ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -167,7 +167,7 @@ class Sequential(LayerStack):
         return self.forward(batch.inputs, batch.lengths, training, seed, False)[0]
 
     def inputs_of(self, x: Inputs, layer: Layer | str) -> tuple[Array, Array | None]:
-        """Compute the inputs of a layer, for a look at what the layer makes of them.
+        """Compute the inputs of a layer, to inspect what the layer computes from them.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Sequential(LayerStack):
         verbose : {0, 1, 2, "auto"} or bool
             0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line at the end; 1: both.
         steps : int, optional
-            How many batches; None: all. With an iterator that never ends it must be given.
+            How many batches; None: all. Required for an iterator that never ends.
         state : mapping of str to LSTMState, optional
             Where the recurrent layers begin, from `initial_state` or an earlier call; None: zeros.
             Of all N rows, or of one batch if `stateful`.
@@ -397,14 +397,14 @@ class Sequential(LayerStack):
                 self._check_passes_state("tbptt")
                 if isinstance(loss, SequenceLoss):
                     raise ValueError(
-                        f"tbptt: expected None for {type(loss).__name__}, which is about whole "
+                        f"tbptt: expected None for {type(loss).__name__}, which applies to whole "
                         "sequences"
                     )
             if windows and (is_streamed(x) or is_streamed(y)):
                 if samples.mask is not None:
                     raise ValueError(
-                        "mask: expected None for x or y that is read window by window, since steps "
-                        "are taken out of all of it at once; expected arrays in memory"
+                        "mask: expected None for x or y that is read window by window, since a "
+                        "mask removes steps from whole arrays; expected arrays in memory"
                     )
                 return Streamed.make(self, loss, samples, intake)
             inputs = self._with_reset(self._inputs(x, samples.mask, intake), samples.reset)

@@ -1,4 +1,4 @@
-"""What a state must be to pass from one call of a model to the next."""
+"""Check states that pass from one call of a model to the next."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["check_forwards", "check_names", "check_pairs", "check_reset", "hidde
 
 
 def check_forwards(recurrent: Mapping[str, Recurrent], name: str) -> None:
-    """Raise ValueError, which calls the argument `name`, unless all layers walk forwards only."""
+    """Raise ValueError, naming the argument `name`, unless all layers walk forwards only."""
     for key, layer in recurrent.items():
         if layer.bidirectional or layer.go_backwards:
             raise ValueError(
@@ -26,7 +26,7 @@ def check_forwards(recurrent: Mapping[str, Recurrent], name: str) -> None:
 
 
 def check_reset(network: Sequence[Layer], recurrent: Mapping[str, Recurrent], name: str) -> None:
-    """Raise ValueError, which calls the argument `name`, unless sequences can be reset."""
+    """Raise ValueError, naming the argument `name`, unless sequences can be reset."""
     for layer in network:
         for part in hidden_parts(layer):
             kind = type(part).__name__

@@ -29,8 +29,7 @@ class Summarized:
         Parameters
         ----------
         print_fn : callable, optional
-            Called with each line. None: `print` or, in a notebook, a table as the notebook has
-            them.
+            Called with each line. None: `print` or, in a notebook, an HTML table.
         """
         lines = summarize(self.layers, self._layer_shapes())
         if print_fn is None and in_notebook():

@@ -51,7 +51,7 @@ class Trained(Weighted):
     epoch : int
         Number of the last epoch that `fit` completed, counted from 1; 0 before any. An epoch that
         was interrupted does not count, and `EarlyStopping` leaves the number as it is when it
-        restores weights. A resumed training begins there: ``fit(..., initial_epoch=model.epoch)``.
+        restores weights. To resume training after it, pass ``fit(..., initial_epoch=model.epoch)``.
     history : History or None
         Of the last `fit`.
     stop_training : bool
@@ -90,9 +90,9 @@ class Trained(Weighted):
             None for a quantized model, which can be evaluated but not trained, and only for such a
             model.
         loss : Loss or str
-            A short name, as "mse" or "sparse_categorical_crossentropy", means the loss with its
-            default options; see `lstmcore.losses`. A function of your own with its gradient is a
-            `lstmcore.losses.Function`.
+            A short name, such as "mse" or "sparse_categorical_crossentropy", means the loss with
+            its default options; see `lstmcore.losses`. A function of your own with its gradient is
+            a `lstmcore.losses.Function`.
         metrics : Metric, str, Loss or callable, or a sequence of them, optional
             "accuracy" stands for the one that fits the loss, the name of a loss for its mean. A
             function of (y_true, y_pred), such as scikit-learn's, is called with all of an epoch;
@@ -238,9 +238,9 @@ class Trained(Weighted):
             model's dtype. Where a weight is 0, y may be anything, such as NaN or -1, and metrics
             ignore entries that are not valid targets.
         initial_epoch : int, default 0
-            Epoch to begin with, counted from 0, which is the number already done; at most `epochs`.
-            If it equals the attribute `epoch`, the training is resumed: callbacks of the same
-            classes continue from the state of those of the last `fit`, or of the saved one.
+            Epoch to begin with, counted from 0, so the number of epochs already done; at most
+            `epochs`. If it equals the attribute `epoch`, the training is resumed: callbacks of the
+            same classes continue from the state of those of the last `fit`, or of the saved one.
         steps_per_epoch : int, optional
             Batches of an epoch. An iterator then continues where the previous epoch stopped, and so
             does an iterable, which starts over at its end. None: all batches; an iterator, which
@@ -435,7 +435,7 @@ class Trained(Weighted):
             0: nothing; "auto": a bar, in a terminal or a notebook; 2: a line with the results; 1:
             both.
         steps : int, optional
-            How many batches; None: all. With an iterator that never ends it must be given.
+            How many batches; None: all. Required for an iterator that never ends.
         return_dict : bool, default False
             Whether to return a dict by name instead of a list.
         reset, state, stateful, mask
@@ -479,12 +479,12 @@ class Trained(Weighted):
         Parameters
         ----------
         x, y, sample_weight, class_weight, reset, mask, check_finite
-            As in `fit`, but for x that yields batches.
+            As in `fit`, except that x may not yield batches.
         return_dict
             As in `evaluate`.
         state : mapping of str to LSTMState, optional
-            In which the recurrent layers begin; see `initial_state`. No gradient passes to earlier
-            steps. None: zeros.
+            From which the recurrent layers begin; see `initial_state`. No gradient passes to
+            earlier steps. None: zeros.
         return_state : bool, default False
             Whether to return the state after the last step as well.
         on_nan : {"raise", "ignore"}

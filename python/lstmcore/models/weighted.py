@@ -1,4 +1,4 @@
-"""Layers, their weights, and what a subclass computes with them: where every model begins."""
+"""The base of all models: layers, their weights, and what a subclass computes with them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from lstmcore.layers.switches import SWITCHES
 
 __all__ = ["Weighted"]
 
-INITIAL_VALUES = 0  # the place of randomness besides those of the training loop
+INITIAL_VALUES = 0  # key of `derive` for initial values, besides those of the training loop
 
 
 class Weighted(Checked):
@@ -110,7 +110,7 @@ class Weighted(Checked):
     def _become_quantized(self) -> None:
         """Compute with int8 from now on: the matrices are multiples of their scales.
 
-        Nobody may write to the weights any more.
+        The weights may no longer be written to.
         """
         for layer in self._network:
             for cell in layer._layers_within():
@@ -254,7 +254,7 @@ class Weighted(Checked):
         self._inner_layers = tuple(dict.fromkeys(every))
 
     def _check_may_change(self, name: str) -> None:
-        """Raise ValueError, which calls the method `name`, unless layers may come and go."""
+        """Raise ValueError, naming the method `name`, unless layers may be added and removed."""
         if self.quantized:
             raise ValueError(
                 f"{name}: the layers of a quantized model are fixed; change the model that it was "
@@ -262,13 +262,13 @@ class Weighted(Checked):
             )
 
     def _structure_changed(self) -> None:
-        """Drop what belonged to the layers that the model had before."""
+        """Drop what depends on the layers that the model had before."""
 
     # ---- what a subclass computes ---------------------------------------------------------------
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of a batch of outputs, with None for sizes that are open."""
+        """Shape of a batch of outputs, with None for variable sizes."""
         raise NotImplementedError
 
     @property
@@ -292,7 +292,10 @@ class Weighted(Checked):
         state: Mapping[str, LSTMState],
         reset: Array | None = None,
     ) -> tuple[Array, Array | None, Any, ModelState]:
-        """Compute as `forward` does, from a state to a state; see `Sequential._forward_from`."""
+        """Compute as `forward` does, from a state to the state at the end.
+
+        See `Sequential._forward_from`.
+        """
         return (*self.forward(inputs, lengths, training, seed, logits), {})
 
     def backward(self, contexts: Any, dy: Array) -> None:
@@ -300,7 +303,7 @@ class Weighted(Checked):
         raise NotImplementedError
 
     def _check_passes_state(self, name: str) -> None:
-        """Raise ValueError, which calls the argument `name`, unless a state can be passed on."""
+        """Raise ValueError, naming the argument `name`, unless a state can be passed on."""
         raise ValueError(
             f"{name}: not for {type(self).__name__}, which works on whole sequences, so that no "
             "state passes from one call to the next"

@@ -170,7 +170,7 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
     OSError
         If there is no such file.
     ValueError
-        If it is not an ONNX model; if a node breaks the standard, which the error names; or if
+        If it is not an ONNX model; if a node, which the error names, violates the standard; or if
         operators are not implemented here, which the error lists with their nodes.
 
     Notes

@@ -14,7 +14,7 @@ DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.tim
 
 DATE = re.compile(r"\s*\d{1,4}([-/.]\d{1,2}[-/.]\d{1,4}|-\d{1,2}\s*$|\s?Q[1-4])")
 
-ON_TEXT = "drop it, or encode it, as with sklearn.preprocessing.OneHotEncoder"
+ON_TEXT = "drop it, or encode it, for example with sklearn.preprocessing.OneHotEncoder"
 
 
 def column_names(values: Any) -> list[Any] | None:
@@ -41,7 +41,8 @@ def check_numbers(values: Any, name: str, on_text: str = ON_TEXT) -> None:
     Parameters
     ----------
     values : array_like or frame
-        Otherwise dates would silently become nanoseconds, and text an error that names no column.
+        Without this check, dates would silently become nanoseconds, and text would raise an error
+        that names no column.
     name : str
         Their name in errors.
     on_text : str

@@ -30,7 +30,7 @@ from lstmcore.sklearn.windows import WindowEstimator, slide
 
 __all__ = ["LSTMForecaster"]
 
-LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts too
+LOOKED_AT = ("window", "difference", "target", "exogenous")  # by forecasts, not only by training
 
 
 class LSTMForecaster(WindowEstimator):

@@ -308,7 +308,7 @@ def _apply(kind: Any, *arguments: Any) -> Any:
     if _any_batched(parts):
         raise RuntimeError(
             "lstmcore.torch: expected vectorize=True or is_grads_batched=True once, got one inside "
-            "another; take torch.func.vmap"
+            "another; use torch.func.vmap"
         )
     size = next(part.size(0) for part, axis in zip(parts, axes, strict=True) if axis == 0)
     outputs, _ = _one_by_one(kind, size, axes, parts)

@@ -215,9 +215,9 @@ def _refuse_batched(*tensors: Any) -> None:
     """Raise if one of the tensors differs between the examples of a ``torch.func.vmap``."""
     for tensor, name in zip(tensors, ("lengths", "reset", "mask", "seed"), strict=True):
         if tensor is not None and torch._C._functorch.is_batchedtensor(tensor):
-            advice = "make it a batch of the LSTM's, or loop"
+            advice = "make it part of the LSTM's batch, or loop"
             if name == "seed":
-                advice += ', or ask for the same masks, by vmap(..., randomness="same")'
+                advice += ', or ask for the same masks with vmap(..., randomness="same")'
             raise RuntimeError(
                 f"{name}: expected the same for all examples of torch.func.vmap, got one for each: "
                 f"{advice}"

@@ -55,8 +55,8 @@ def replace_lstm(module: torch.nn.Module) -> torch.nn.Module:
         elif getattr(part, "original_name", "") in _SCRIPTED and _is_script(part):
             warnings.warn(
                 f"replace_lstm leaves {name or 'the module'} as it is: it is a compiled "
-                f"{part.original_name} of torch.jit; call replace_lstm before, and torch.compile "
-                "in the place of torch.jit",
+                f"{part.original_name} of torch.jit; call replace_lstm first, and use "
+                "torch.compile instead of torch.jit",
                 stacklevel=2,
             )
         elif isinstance(part, (torch.nn.LSTM, torch.nn.LSTMCell)):

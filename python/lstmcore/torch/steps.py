@@ -1,11 +1,11 @@
 """Steps of a plain cell in a loop: one call of the engine each, one sum for the weights' gradients.
 
-A loop over a cell has as many nodes in PyTorch's graph as steps. If each returned gradients of the
-weights, writing and adding these would take most of the time. Here the steps share a node that
-stands for the weights (`_Weights`): each step leaves its gates' gradients with it, and when a
-backward pass reaches it, after all steps, one product sums them. Hooks, ``retain_graph``,
-``inputs=`` and several passes at the same time see what PyTorch's own cell shows, since gradients
-are collected separately for each pass.
+A loop over a cell has as many nodes in PyTorch's graph as steps. If each returned gradients with
+respect to the weights, writing and adding these would take most of the time. Here the steps share a
+node that stands for the weights (`_Weights`): each step stores its gates' gradients for that node,
+and when a backward pass reaches the node, after all steps, one product sums them. Hooks,
+``retain_graph``, ``inputs=`` and several passes at the same time see what PyTorch's own cell shows,
+since gradients are collected separately for each pass.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _NO_TAPE = torch.full((1,), -1, dtype=torch.int64, device="cpu")  # then the for
 def step(module: Any, x: Any, hx: Any) -> tuple[Any, Any] | None:
     """Return h and c after a step of an `LSTMCell`.
 
-    None where the general call must decide or compute: for variants of the cell, unusual tensors
-    and wrong arguments, and inside compilation, tracing and transforms.
+    Return None if the general call must take over: for variants of the cell, unusual tensors and
+    wrong arguments, and inside compilation, tracing and transforms.
     """
     if (
         torch.compiler.is_compiling()
@@ -92,7 +92,7 @@ class Packed:
         self.hidden = plan.config.hidden_size
         self.inputs = plan.config.input_size
         self.dtype = weights[0].dtype
-        self.block = block  # of `frozen`, in which the weights do not change
+        self.block = block  # the block of `frozen`, in which the weights do not change
         self.weights = tuple(weights)
         self._marks = [
             (name, weight, weight.data_ptr(), weight._version, weight.shape)
@@ -103,7 +103,7 @@ class Packed:
         if block is not None:
             lstm = block.packed(plan, weights)
         else:
-            # Packs copies, since another thread may change the tensors meanwhile.
+            # Packs copies, since another thread may change the tensors in the meantime.
             addresses = [weight.data_ptr() for weight in weights]
             copies = [
                 array_of(weight, name, weights[0]).copy()
@@ -117,7 +117,7 @@ class Packed:
         self._sums: weakref.ref[Sums] | None = None
 
     def serves(self, module: Any) -> bool:
-        """Return whether a module's weights are unchanged, as far as PyTorch counts changes."""
+        """Return whether a module's weights are unchanged, as far as PyTorch records changes."""
         if self.block is not _block(module):
             return False
         parameters = module._parameters
@@ -168,7 +168,7 @@ class Packed:
     def sums_for(self, flags: Sequence[bool]) -> Sums:
         """Return the sums of the graph that steps with these weights are part of.
 
-        The graph's nodes own them, so that they end with it.
+        The graph's nodes own them, so they are freed with it.
         """
         sums = None if self._sums is None else self._sums()
         if sums is None or sums.flags != flags:
@@ -203,7 +203,7 @@ def _block(module: Any) -> Frozen | None:
 
 
 def _pack(module: Any) -> Packed | None:
-    """Pack the weights of a module for the steps to come; None: not for steps like these."""
+    """Pack a module's weights for the steps to come; None if these steps do not support them."""
     weights = [module._parameters.get(name) for name in module._parameter_names]
     block = _block(module)
     if any(type(weight) is not torch.nn.Parameter for weight in weights):
@@ -239,7 +239,7 @@ class Sums:
         self.lstm = packed.lstm
         self.weights = packed.weights
         self.flags = list(flags)
-        # Apart from what refers to the node, since the node refers to it.
+        # Separate from `self`, which refers to the node, since the node refers to `terms`.
         self.terms = Terms(packed)
         self.token = _Weights.apply(self.terms, *self.weights) if any(flags) else None
         self._node = None if self.token is None else self.token.grad_fn
@@ -259,7 +259,7 @@ class Sums:
 
 
 class Terms:
-    """Shares of steps in the weights' gradients, separate for each backward pass."""
+    """The steps' shares of the weights' gradients, separate for each backward pass."""
 
     def __init__(self, packed: Packed) -> None:
         self.plan = packed.plan
@@ -269,12 +269,12 @@ class Terms:
         self._gradients: dict[int, list[Sequence[Any]]] = {}
 
     def add_step(self, x: Any, h: Any, dgates: Any) -> None:
-        """Leave a step's contiguous x, h and gates' gradients to the pass that is running."""
+        """Store a step's contiguous x, h and gates' gradients for the pass that is running."""
         task = torch._C._current_graph_task_id()
         self._steps.setdefault(task, []).append((x, h, dgates))
 
     def add_gradients(self, gradients: Sequence[Any]) -> None:
-        """Leave gradients with respect to the engine's weights, which may have a graph."""
+        """Store gradients with respect to the engine's weights, which may have a graph."""
         task = torch._C._current_graph_task_id()
         self._gradients.setdefault(task, []).append(gradients)
 
@@ -312,7 +312,7 @@ def _sum(first: Any, second: Any) -> Any:
 
 
 class _Weights(torch.autograd.Function):
-    """Maps (terms, *weights) to a token, past which the gradients come: see `Terms`."""
+    """Maps (terms, *weights) to a token; gradients bypass the token through `terms`."""
 
     @staticmethod
     def forward(ctx: Any, terms: Terms, *weights: Any) -> Any:
@@ -374,7 +374,7 @@ class _Step(torch.autograd.Function):
 def _differentiable(
     sums: Sums, needs: Sequence[bool], outputs: Any, inputs: Any, weights: Sequence[Any]
 ) -> tuple[Any, ...]:
-    """Return gradients with respect to x, h and c that have a graph, and leave the weights'."""
+    """Return gradients with a graph with respect to x, h and c, and store the weights'."""
     plan = sums.plan
     call = Call(plan, False, True, False, None, None, None, 0, False, sums.lstm)
     wanted = sums.terms_wanted()

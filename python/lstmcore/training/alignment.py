@@ -11,7 +11,7 @@ __all__ = ["enough_steps", "is_ragged", "same_count", "same_lengths", "valid_ste
 
 
 def valid_steps(array: Array, inputs: Examples) -> Array | None:
-    """Say which steps (N, T) of an array that has one for each of the outputs count; None: all."""
+    """Return which steps (N, T) count, in an array with a step for each output; None: all."""
     lengths = inputs.target_lengths()
     if lengths is None or array.ndim < 2 or len(array) != len(lengths):
         return None
@@ -28,7 +28,7 @@ def is_ragged(values: Any, rank: int) -> bool:
 
 
 def same_count(count: int, inputs: Examples, name: str) -> None:
-    """Raise ValueError, which calls the rows `name`, unless their number is that of the samples."""
+    """Raise ValueError, naming the rows `name`, unless their number is that of the samples."""
     if count != len(inputs):
         raise ValueError(f"{name}: expected {len(inputs)} entries like x, got {count}")
 

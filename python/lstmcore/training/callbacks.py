@@ -54,7 +54,7 @@ class EarlyStopping(Monitoring):
     restore_best_weights : bool, default False
         Whether the model has the weights of its best epoch after `fit`, however `fit` ended:
         stopped, after its last epoch, by an error or an interruption. `Model.epoch` still counts
-        the epochs trained; `History.restored_epoch` says whose weights these are.
+        the epochs trained; `History.restored_epoch` says which epoch's weights these are.
     start_from_epoch : int, default 0
         Epochs before this one are ignored.
     verbose : {0, 1}, default 0

@@ -188,7 +188,7 @@ def _make(spec: Any, classes: Mapping[str, Any]) -> Any:
 
 
 def _make_metric(spec: Any, known: Mapping[str, Any], known_losses: Mapping[str, Any]) -> Any:
-    """Make a metric; a loss within it is not of the metrics' classes, some of its name."""
+    """Make a metric. A loss within it is found among the losses: a metric may have its name."""
     config = spec.get("config") if isinstance(spec, dict) else None
     if not isinstance(config, dict) or "loss" not in config or set(spec) != {"class", "config"}:
         return _make(spec, known)

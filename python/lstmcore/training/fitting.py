@@ -40,7 +40,7 @@ Step: TypeAlias = Callable[..., ModelState]
 
 
 class Fitted(Trainable, Protocol):
-    """A model as `fit` sees it: also what remembers the training that runs, or the last one."""
+    """A model as `fit` sees it, with what it stores about the running or last training."""
 
     history: History | None
     _listeners: CallbackList | None
@@ -205,7 +205,7 @@ def evaluate(
             count = len(examples)
             if carry.stateful:
                 count = rows = whole_batches(count, rows, "x")
-            # With a number of steps the first ones, not the shortest ones.
+            # With a number of steps, take the first rows, not the shortest ones.
             source = InMemory(examples, rows, not carry.stateful and steps is None, steps, "steps")
         if state is not None:
             carry = replace(carry, first=model._check_state(state, count, intake=intake))
@@ -222,9 +222,9 @@ def on_batch(
     return_state: bool,
     on_nan: str | None = None,
 ) -> Any:
-    """Check everything, then make `step` on all samples; see `Model.train_on_batch`."""
+    """Check everything, then run `step` on all samples; see `Model.train_on_batch`."""
     intake = Intake(check_finite)
-    if on_nan is not None:  # of what trains
+    if on_nan is not None:  # when training
         guarded = _checks.choice(on_nan, "on_nan", choices(OnNan)) == "raise"
         step = partial(step, guarded=guarded)
     return_state = _checks.flag(return_state, "return_state")
@@ -315,7 +315,7 @@ def _results(logs: dict[str, float], return_dict: bool) -> Any:
 
 
 def _check_trains(model: Trainable, name: str) -> None:
-    """Raise ValueError, which calls the method `name`, if no weight can be trained."""
+    """Raise ValueError, naming the method `name`, if no weight can be trained."""
     if model.parameters.values.size == 0:
         raise ValueError(f"{name}: the model has no weights to train")
     model._follow_trainable()

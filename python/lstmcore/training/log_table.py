@@ -41,7 +41,7 @@ class LogTable:
             raise
 
     def check(self, names: Iterable[str]) -> None:
-        """Raise ValueError if the table that is gone on with has no column for one of `names`."""
+        """Raise ValueError if the table to continue has no column for one of `names`."""
         if not self.append or self.names is None:
             return
         if missing := [name for name in names if name not in self.names]:
@@ -87,7 +87,7 @@ class LogTable:
         return header[1:] if begin else None
 
     def _mend(self) -> None:
-        """End a last line that only lacks its line end, as editors leave it; drop half a one."""
+        """End a last line that lacks its line end, as editors leave it; drop an incomplete one."""
         line, self._unfinished = self._unfinished, ""
         if not line:
             return
@@ -99,7 +99,7 @@ class LogTable:
                 return
             warnings.warn(
                 f"append: expected {expected} numbers in the last line of {self.path}, got "
-                f"{line!r}; it was not written to its end, and is dropped",
+                f"{line!r}; it is incomplete and is dropped",
                 UserWarning,
                 stacklevel=2,
             )
@@ -107,7 +107,7 @@ class LogTable:
 
 
 def _is_figure(field: str) -> bool:
-    """Say whether a field is empty or a number."""
+    """Return whether a field is empty or a number."""
     try:
         float(field or "0")
     except ValueError:

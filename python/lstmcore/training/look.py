@@ -1,4 +1,4 @@
-"""A look at a loss that is not this package's own, before `fit` trains by it."""
+"""A look at a loss that is not this package's own, before `fit` trains with it."""
 
 import copy
 from collections.abc import Callable
@@ -118,7 +118,7 @@ def _compare_slopes(
     """Raise ValueError if finite differences say that a gradient is wrong.
 
     Where the loss has a kink, or is too steep for a difference, slopes to the left and to the right
-    are not the same; nothing is said of such places.
+    are not the same; such places are not reported.
     """
     found: list[tuple[tuple[int, ...], float, float, float]] = []
     for place, row in enumerate(outputs):

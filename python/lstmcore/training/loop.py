@@ -36,7 +36,7 @@ class Totals:
     def __init__(self, compiled: Compiled) -> None:
         self.loss, self.count, self.penalty = 0.0, 0, 0.0
         self.compiled = compiled
-        # Of sequences, metrics see what the loss makes of the logits.
+        # With a loss of sequences, metrics see what it makes of the logits.
         self.logits = compiled.takes_logits and not isinstance(compiled.loss, SequenceLoss)
         # Copies: during one pass over the batches, a callback may begin another.
         self.metrics = [metric.fresh() for metric in compiled.metrics]

@@ -38,9 +38,9 @@ class Bar:
     total : int or None
         Steps; None if unknown.
     what : str
-        Stands in front of it.
+        Text in front of it.
     done : int, default 0
-        Steps that are made already.
+        Steps that have been made already.
     """
 
     def __init__(self, total: int | None, what: str, done: int = 0) -> None:
@@ -139,7 +139,7 @@ def _hides_size(stream: Any) -> bool:
     """Return whether a terminal says that it has no columns or no rows, as some containers' do."""
     try:
         return 0 in os.get_terminal_size(stream.fileno())
-    except (AttributeError, OSError, ValueError):  # not of the operating system
+    except (AttributeError, OSError, ValueError):  # no file of the operating system
         return False
 
 

@@ -46,8 +46,8 @@ def read_targets(
     targets : ndarray or Ragged
         0 where a step is not valid or the target is not known.
     known : ndarray of bool, Ragged or None
-        Where a target is known, (N,) or (N, T): all but those of weight 0 that are nothing that
-        the loss could have. None: everywhere.
+        Where a target is known, (N,) or (N, T): all but those of weight 0 that the loss could not
+        take. None: everywhere.
     """
     in_time = len(output_shape) == 3
     shape = loss.target_shape(output_shape)
@@ -243,14 +243,14 @@ def _explain_shape(
         if len(came) == 1 or (len(came) == 2 and came[1] == width != steps):
             advice = (
                 "; for a target for each sequence, and not for each step, the last recurrent layer "
-                "wants return_sequences=False, or pooling behind it"
+                "needs return_sequences=False, or pooling after it"
             )
     elif len(inputs.inputs.shape) > 2 or _are_ids(inputs):
         steps = inputs.inputs.shape[1]
         if came[1:2] == (steps,) and (len(came) == 3 or values != (width,)):
             advice = (
-                "; for a target for each step, and not for each sequence, recurrent layers want "
-                "return_sequences=True, with no pooling behind them"
+                "; for a target for each step, and not for each sequence, recurrent layers need "
+                "return_sequences=True, with no pooling after them"
             )
     if advice:
         raise ValueError(
@@ -265,7 +265,7 @@ def _are_ids(inputs: Examples) -> bool:
 
 
 def _how_to_number(labels: Array, classes: int) -> str:
-    """Say how to convert labels with a usual mistake to the numbers 0, 1, ..."""
+    """Say how to convert labels with a common mistake to the numbers 0, 1, ..."""
     low, high = labels.min(), labels.max()
     if low == -1 and (np.abs(labels) == 1).all():
         return "; for labels -1 and 1 pass y > 0"
@@ -302,7 +302,7 @@ def _counting(
     wrong: Array, name: str, examples: Examples, intake: Intake
 ) -> tuple[Array, str, Where]:
     """Return `wrong` without rows that do not count, and the name of the others in errors."""
-    # A class of weight 0 counts all the same: in what is validated on, classes weigh alike.
+    # A class of weight 0 counts too, since validation ignores class weights.
     targets, weights = examples.targets, examples.sample_weights
     if isinstance(targets, Ragged):
         if isinstance(weights, Ragged):

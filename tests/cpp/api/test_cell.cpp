@@ -1,4 +1,4 @@
-// LstmCell: a whole-sequence call and its backward, one step at a time, with memory of the caller's.
+// LstmCell: a whole-sequence call and its backward, one step at a time, in the caller's memory.
 #include <lstmcore/cell.hpp>
 #include <stdexcept>
 #include <vector>
@@ -52,7 +52,7 @@ struct Loop {
     }
   }
 
-  /// Backward from dy (N, T, H) and the gradients of the last state; dh and dc are those of the first in the end.
+  /// Backward from dy (N, T, H) and the gradients dh and dc of the last state, which become those of the first.
   void backward(const std::vector<T>& dy, std::vector<T>& dh, std::vector<T>& dc, std::vector<T>& dx) {
     dgates.assign(static_cast<std::size_t>(steps), {});
     for (Index t = steps - 1; t >= 0; --t) {
@@ -191,5 +191,5 @@ TEST("other LSTMs are refused") {
     CHECK(!LstmCell<float>::serves(config));
   }
   const Problem<float> p = make_problem<float>({"", lstm_config(3, 5, 2), 1, 1});
-  CHECK_THROWS(LstmCell<float>(Lstm<float>(p.config, p.weights())), "expected one layer that walks forwards");
+  CHECK_THROWS(LstmCell<float>(Lstm<float>(p.config, p.weights())), "expected one forward layer with a plain cell");
 }

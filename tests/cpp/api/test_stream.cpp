@@ -77,7 +77,8 @@ void check_stream_is_forward() {
 }
 
 // One row has tiles of its own; two rows take those of a batch. H runs over the numbers of blocks that are divided
-// differently, with weights that the first-level cache holds and with larger ones, and the order of the blocks turns.
+// differently, with weights that the first-level cache holds and with larger ones, and the order of the blocks is
+// reversed.
 template <class T>
 void check_one_row_is_a_row_of_two() {
   const Index V = lstmcore::active_kernels<T>().lanes;

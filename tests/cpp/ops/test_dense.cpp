@@ -86,7 +86,7 @@ std::vector<double> forward_in_double(const Dense<T>& d, bool with_bias) {
   return y;
 }
 
-// Replaces dy of one row by dz, with the textbook Jacobian.
+// Replaces dy of one row with dz, with the textbook Jacobian.
 void activate_backward(Activation activation, const double* y, double* dy, std::int64_t units) {
   double sum = 0;
   for (std::int64_t u = 0; u < units; ++u) sum += dy[u] * y[u];

@@ -1,4 +1,4 @@
-// Teams run on an executor of the program's, with the same bits, and end whatever it does.
+// Teams run on a program's own executor, with the same bits, and end whatever it does.
 #include <algorithm>
 #include <atomic>
 #include <chrono>

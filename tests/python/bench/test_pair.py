@@ -1,4 +1,4 @@
-"""The comparison of two builds, with imitations of their processes."""
+"""The comparison of two builds, with fakes of their processes."""
 
 import pytest
 

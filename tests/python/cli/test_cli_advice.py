@@ -44,7 +44,7 @@ TRAIN = [
         "y",
         "wet",
         [*KEYED, "--drop", "day", "--task", "regress"],
-        "name a column of numbers with --target, or say --task classify",
+        "name a column of numbers with --target, or pass --task classify",
     ),
     ("x", "", [*KEYED, "--drop", "day"], "fill it in, or leave the column out with --drop x"),
     (

@@ -63,7 +63,7 @@ BROKEN = [
     ("", "expected a header with the names of columns, got nothing"),
     ("a,b\n", "expected rows below the header, got none"),
     ("a,,c\n1,2,3\n", "expected a name for each column, got none for number 2"),
-    ("a,a\n1,2\n", "expected different names of columns, got 'a' twice"),
+    ("a,a\n1,2\n", "expected distinct column names, got 'a' twice"),
     ("a,b\n1,2\n1,2,3\n", "line 3: expected 2 fields like the header, got 3"),
     ('a,b\n1,2\n"1,2\n', "line 3: unexpected end of data; a field that contains quotes"),
     ('a,b\n"1"2,2\n', "line 2: ',' expected after"),
@@ -118,13 +118,17 @@ REFUSED = [
     ({}, [*KEYED, "--drop", "x", "day"], "columns of numbers besides target, key and time"),
     ({}, [*KEYED, "--text", "x"], "--text: has no meaning for a table with --key"),
     ({}, [*KEYED, "--window", "2"], "--window: has no meaning for a table with --key"),
-    ({}, ["--target", "y"], "expected one column of texts besides the target, got id, day, x; say"),
+    (
+        {},
+        ["--target", "y"],
+        "expected one column of texts besides the target, got id, day, x; pass",
+    ),
     (
         {},
         ["--target", "y", "--text", "id", "--time", "day"],
         "--time: has no meaning for a table of",
     ),
-    ({}, ["--target", "x", "--horizon", "30"], "got none in the part for train, validation"),
+    ({}, ["--target", "x", "--horizon", "30"], "got no window for train, validation"),
     ({}, ["--target", "x", "--horizon", "2", "--task", "classify"], "--task: expected regress"),
     ({}, ["--target", "day", "--horizon", "2"], "line 2, column 'day': expected a number"),
     (

@@ -35,7 +35,7 @@ def test_two_series_are_not_taken_for_one(tmp_path, capsys, mixed):
     assert status == 1
     second = 3 if mixed else 32
     assert err.endswith(
-        f"data.csv, line {second}, column 'date': expected each time once, got '2010-01-01' also "
+        f"data.csv, line {second}, column 'date': expected distinct times, got '2010-01-01' also "
         "in line 2; --key shop if that tells several series apart\n"
     )
     status, _, err = train(capsys, tmp_path, HEADER, rows, "--time", "date", "--key", "shop")
@@ -46,7 +46,7 @@ def test_two_series_are_not_taken_for_one(tmp_path, capsys, mixed):
     for command in ("predict", "evaluate"):
         status, out, err = run(capsys, command, tmp_path / "model.safetensors", path)
         assert (status, out) == (1, "")
-        assert "expected each time once of shop 'A', got '2010-01-30' also in line" in err
+        assert "expected distinct times for shop 'A', got '2010-01-30' also in line" in err
         assert err.endswith("; remove one of them\n")
 
 
@@ -65,7 +65,7 @@ def test_a_sequence_has_each_time_once(tmp_path, capsys):
     options = ["--key", "id", "--time", "t", "--target", "y", "--epochs", 1, "--quiet"]
     status, _, err = run(capsys, "train", data, "--out", tmp_path / "m.safetensors", *options)
     assert status == 1
-    assert "line 6, column 't': expected each time once of id 's1', got '0' also in line 5" in err
+    assert "line 6, column 't': expected distinct times for id 's1', got '0' also in line 5" in err
 
 
 @pytest.mark.parametrize(

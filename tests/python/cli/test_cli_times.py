@@ -88,7 +88,7 @@ def test_a_forecast_includes_its_dates(tmp_path, capsys):
     assert months == ["", "", "2003-05-01", "2003-06-01"]
     assert err == (
         "lstmcore: note: the last 6 times of shop 'a' in column 'month' are not evenly spaced, so "
-        "the forecast has none\n"
+        "the forecast has no times\n"
     )
     status, out, _ = run(capsys, "predict", path, tmp_path / "data.csv", "--json")
     assert [set(json.loads(line)) for line in out.splitlines()] == [

@@ -201,7 +201,7 @@ def test_int8_is_only_for_inference(rng):
         lambda: F.lstm_jvp(x, packed),
         lambda: F.lstm_jvp(x, weights, CONFIG, precision="int8"),
     ):
-        with pytest.raises(ValueError, match="precision: expected one to train with"):
+        with pytest.raises(ValueError, match="precision: expected one that supports training"):
             call()
 
 
@@ -530,7 +530,7 @@ def test_int8_models_do_not_train(rng):
         def on_train_begin(self):
             calls.append("begin")
 
-    message = "precision: expected one to train with in layer 'lower', got 'int8'"
+    message = "precision: expected one that supports training in layer 'lower', got 'int8'"
     with pytest.raises(ValueError, match=message):
         model.fit(x, y, verbose=0, callbacks=[Listener()])
     with pytest.raises(ValueError, match=message):
@@ -555,14 +555,16 @@ def test_int8_models_do_not_train(rng):
         layers.RNN(layers.LSTMCell(4, precision="int8")),
         layers.Bidirectional(layers.LSTM(4, precision="int8")),
     ):
-        with pytest.raises(ValueError, match=f"train with in {type(layer).__name__}, got 'int8'"):
+        with pytest.raises(
+            ValueError, match=f"supports training in {type(layer).__name__}, got 'int8'"
+        ):
             layer(x, training=True)
         assert layer(x).shape[0] == 24
     inner = lc.Sequential(
         [layers.Residual([layers.LSTM(20, return_sequences=True, precision="int8")])]
     )
     inner.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="precision: expected one to train with"):
+    with pytest.raises(ValueError, match="precision: expected one that supports training"):
         inner.fit(x, x, verbose=0)
 
 

@@ -97,10 +97,10 @@ def test_bad_input():
         F.lstm_backward(tape, dy)
     F.lstm_backward(tape, dy[:, :1])
     for use in (lambda: F.lstm_step(tape, x[:, 0]), lambda: F.lstm_state(tape)):
-        with pytest.raises(ValueError, match="tape: expected one that was begun"):
+        with pytest.raises(ValueError, match="tape: expected one from begin"):
             use()
     whole = F.lstm(x, weights, config, training=True)[2]
-    with pytest.raises(ValueError, match="tape: expected one that was begun"):
+    with pytest.raises(ValueError, match="tape: expected one from begin"):
         F.lstm_step(whole, x[:, 0])
     for use in (F.lstm_step, F.lstm_state):
         with pytest.raises(TypeError, match="tape: expected an LSTMTape"):

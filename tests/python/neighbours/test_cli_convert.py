@@ -141,7 +141,7 @@ def test_a_model_that_keras_cannot_express_gets_advice(tmp_path, capsys):
         path = tmp_path / f"model{ending}"
         status, _, err = run(capsys, "convert", source, path, "--from-ids")
         assert status == 1
-        assert "Keras' GlobalMaxPooling1D takes padding for data" in err
+        assert "Keras' GlobalMaxPooling1D treats padding as data" in err
         assert err.endswith("; 'lstmcore train --pooling mean' makes such a model\n")
         assert not path.exists()
     # The error's advice works.

@@ -483,7 +483,7 @@ REFUSED = {
     ),
     "mask": (
         chain(lambda: [K.Embedding(9, 4, mask_zero=True), K.GlobalMaxPooling1D()], (None,)),
-        "GlobalMaxPooling1D takes padding for data.*use load_keras_weights",
+        "GlobalMaxPooling1D treats padding as data.*use load_keras_weights",
     ),
     "mask backwards": (
         chain(

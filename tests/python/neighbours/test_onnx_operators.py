@@ -17,7 +17,7 @@ from onnx.backend.test.loader import load_model_tests  # noqa: E402
 from lstmcore import onnx as lc_onnx  # noqa: E402
 from lstmcore.onnx.operators import OPERATORS  # noqa: E402
 
-# Part of the error message of each group of unsupported cases, and what these cases are.
+# Part of the error message of each group of unsupported cases, and a description of the group.
 REFUSED = {
     "a NumPy number type": "strings, bfloat16, and numbers below a byte",
     "nothing is dropped at inference": "Dropout in training mode",

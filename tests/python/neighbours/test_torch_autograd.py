@@ -531,7 +531,7 @@ def test_vmap_refuses_arguments_that_differ_between_examples():
         with pytest.raises(RuntimeError, match=f"{name}: expected the same for all examples"):
             call(x, value)
     random = lt.LSTM(2, 3, zoneout_h=0.5, dtype=torch.float64)
-    with pytest.raises(RuntimeError, match=r'by vmap\(..., randomness="same"\)'):
+    with pytest.raises(RuntimeError, match=r'with vmap\(..., randomness="same"\)'):
         torch.func.vmap(lambda x: random(x)[0], randomness="different")(x)
     y = torch.func.vmap(lambda x: random(x)[0], randomness="same")(x)
     assert torch.equal(y[0], y[1])

@@ -9,7 +9,7 @@ import lstmcore as lc  # noqa: E402
 from lstmcore import _core  # noqa: E402
 from lstmcore import functional as F  # noqa: E402
 
-# (input, hidden, layers, bidirectional, batch, steps[, projection]), each named for its reason.
+# (input, hidden, layers, bidirectional, batch, steps[, projection]), each named for what it adds.
 SHAPES = {
     "single step": (7, 12, 1, False, 5, 1),
     "the demo's": (64, 128, 1, False, 32, 60),

@@ -1,4 +1,4 @@
-"""A loop over LSTMCell, whose steps share a node of the weights, beside PyTorch's own cell."""
+"""A loop over LSTMCell, whose steps share a node of the weights, compared with PyTorch's."""
 
 import copy
 import gc

@@ -343,7 +343,7 @@ def test_files_as_data(file):
 def test_single_texts_digits_and_names_of_classes():
     with pytest.raises(TypeError, match="got 'hello' .*pass an array, or a list of samples$"):
         reader().predict("hello")
-    message = r"convert digits to numbers by numpy.asarray\(x, dtype=float\)$"
+    message = r"convert digits to numbers with numpy.asarray\(x, dtype=float\)$"
     with pytest.raises(TypeError, match=message):
         regressor().fit(X.astype(str), Z)
     np.testing.assert_array_equal(np.asarray(X.astype(str), dtype=float), X)

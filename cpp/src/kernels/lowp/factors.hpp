@@ -133,7 +133,7 @@ std::int32_t quantize_bytes(const float* from, Index depth, float inverse, std::
   return negative;
 }
 
-/// No number becomes -128, so that the dot products of `int8_dot.hpp` fit 16 bits.
+/// No number becomes -128, so that the dot products of `int8_dot.hpp` fit into 16 bits.
 inline float quantize_row(const float* from, Index depth, Index groups, PackedGroup flip, PackedGroup* to,
                           std::int32_t* start) {
   PackedGroup largest = 0;

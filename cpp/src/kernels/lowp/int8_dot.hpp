@@ -10,7 +10,7 @@ namespace LSTMCORE_ISA {
 namespace {
 
 // Instructions multiply unsigned by signed bytes, so a b is computed as |a| times b with a's sign. The sum of two such
-// products fits 16 bits, since neither factor is ever -128.
+// products fits into 16 bits, since neither factor is ever -128.
 
 #if defined(EIGEN_VECTORIZE_AVX512)
 struct Int8Dot {

@@ -171,7 +171,7 @@ void matrix_product(const LowpProduct& p) {
   }
 }
 
-/// The unit of such tiles.
+/// The product unit whose registers are `Tiles`.
 template <class Tiles>
 constexpr kernels::ProductUnit matrix_unit(const char* name) {
   const Index group = Tiles::integer ? 4 : 2;

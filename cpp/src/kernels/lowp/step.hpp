@@ -26,7 +26,7 @@ inline kernels::LowpFactors factors_of(const kernels::LowpStep& lowp, const kern
   return own;
 }
 
-/// The pre-activations of some rows and one block by the unit.
+/// The pre-activations of some rows and one block, computed by the unit.
 inline void step_lowp_product(const StepForward<float>& s, Index row, Index rows, Index block, float* const* gates) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
   const kernels::LowpStep& lowp = *s.lowp;
@@ -73,8 +73,8 @@ inline void step_unsplit_row(const StepForward<float>& s, Index row, Index block
   add(lowp.h, lowp.h_unsplit[row] != 0, s.h_prev[row], s.h_depth, s.h_panels, false);
 }
 
-/// A step by the unit, some tiles' rows of a block at a time: with AVX2, whose tiles have three rows, one tile at a
-/// time took 5 % longer. Unsplit rows among them are computed one by one, the rows between them together.
+/// A step computed by the unit, the rows of several tiles at a time: with AVX2, whose tiles have three rows, one tile
+/// at a time took 5 % longer. Unsplit rows among them are computed one by one, the rows between them together.
 inline void step_forward_lowp(const StepForward<float>& s) {
   constexpr Index full = kernels::panel_vectors * lanes_of<float>;
   constexpr Index most_rows = 32;

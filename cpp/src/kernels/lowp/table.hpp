@@ -68,9 +68,9 @@ struct ProductUnit {
   Index row_multiple;     // the rows of a left factor are padded to a multiple of this
   Index column_multiple;  // the width of the last panel is a multiple of this
   Index tile_rows;        // rows of a full tile
-  PackedGroup flip;       // groups of the left factor are xored with this: the unit wants unsigned numbers there
+  PackedGroup flip;       // groups of the left factor are xored with this, for a unit that expects unsigned numbers
   bool row_start;         // sums begin with the sum of the magnitudes of the left row's negative numbers
-  double speed;           // about: products in the time of one multiply-add of floats
+  double speed;           // approximate: products in the time of one multiply-add of floats
   void (*product)(const LowpProduct&);
   void (*begin)();  // called by each thread before its products, and `end` after them; or null
   void (*end)();

@@ -65,7 +65,7 @@ struct LowpStart {
       from[r] = of_out ? p.out[row + r] + column : p.bias != nullptr ? p.bias + column : zeros;
     }
   }
-  /// `count`: elements of the vector, of which bias and zeros have all.
+  /// `count`: elements of the vector that are in `out`; bias and zeros are whole vectors.
   EIGEN_ALWAYS_INLINE P operator()(int r, int v, Index count) const {
     const float* const at = from[r] + v * lanes_of<float>;
     return of_out ? load_some<P>(at, count) : ei::ploadu<P>(at);
@@ -200,7 +200,7 @@ void lowp_product(const LowpProduct& p) {
   }
 }
 
-/// The unit of a dot-product instruction.
+/// The product unit of a dot-product instruction.
 template <class Dot>
 constexpr kernels::ProductUnit vector_unit(const char* name, Index group, PackedGroup flip) {
   const double speed = static_cast<double>(group);

@@ -473,7 +473,7 @@ class EncoderDecoder(Model, Configurable):
         verbose : {0, 1, 2, "auto"} or bool
             As in `Sequential.predict`.
         steps : int, optional
-            How many batches, the first ones; None: all.
+            How many batches to read, from the first on; None: all.
 
         Returns
         -------

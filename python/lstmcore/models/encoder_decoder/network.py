@@ -15,7 +15,7 @@ from lstmcore.models.encoder_decoder.pairs import PADDING, Pair
 
 __all__ = ["Beams", "Coder", "Encoded"]
 
-# Places of randomness in `derive(seed, place)` of one forward.
+# Keys of `derive(seed, key)` for the random decisions of one forward.
 SOURCE, ENCODER, TARGET, DECODER, OUTPUT, COIN = range(6)
 
 
@@ -321,7 +321,7 @@ class Coder:
         training: bool,
         seed: int,
     ) -> tuple[Array, Array, Array, list[Look], list[Any]]:
-        """Run the decoder step by step: the state before a step attends; the context is its input.
+        """Run the decoder step by step: the state before a step attends; its context is an input.
 
         So the gradient of a step's input reaches the state before it, and each step must have a
         tape of its own.

@@ -178,7 +178,7 @@ def target_rows(y: Any, name: str, vocabulary: int, start: int, end: int) -> tup
     given : Ragged
         Each row with the start token before it.
     labels : Ragged
-        Each row with the end token behind it.
+        Each row with the end token after it.
 
     Raises
     ------

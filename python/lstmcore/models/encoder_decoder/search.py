@@ -54,7 +54,7 @@ class _Event(NamedTuple):
     """One step of all active rows."""
 
     place: Array
-    """Of each row of the batch among them."""
+    """The position of each row of the batch among them."""
     tokens: Array
     """(R, B), chosen at this step."""
     parents: Array

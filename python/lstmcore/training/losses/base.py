@@ -265,7 +265,7 @@ class Loss(ChecksTargets):
 
 
 class Elementwise(Loss):
-    """Base of the losses of a row that are the mean of a loss of each output."""
+    """Base of losses that average the losses of a row's outputs."""
 
     def elements(
         self, targets: Array, outputs: Array, need_gradient: bool

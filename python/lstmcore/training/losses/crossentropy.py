@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SUM_TOLERANCE = 1e-3
-"""How far from 1 the shares of a target may sum up: float16 keeps each to 5e-4 of its size."""
+"""How far the sum of a target's shares may be from 1: float16 stores each to 5e-4 of its size."""
 
 SHOWN = 6  # entries of a target in an error
 
@@ -72,9 +72,9 @@ class Probabilistic(Loss):
         )
 
     def smoothed(self, targets: Array) -> Array:
-        """Mix targets (M, U) with the distribution that knows nothing.
+        """Mix targets (M, U) with the uniform distribution.
 
-        That is 1/2 for a loss behind a sigmoid, and 1/U for one behind a softmax.
+        Its shares are 1/2 for a loss after a sigmoid, and 1/U for one after a softmax.
         """
         if not self.label_smoothing:
             return targets
@@ -90,7 +90,7 @@ class SparseCategoricalCrossentropy(Probabilistic):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with softmax,
-        loss and activation are computed together from logits all the same.
+        loss and activation are computed together from logits anyway.
     label_smoothing : float in [0, 1), default 0.0
         Share e of the label's probability that is spread evenly over all U classes: the loss is
         that of the distribution ``(1 - e) * one_hot(label) + e / U`` (Szegedy et al. 2016).
@@ -132,7 +132,7 @@ class CategoricalCrossentropy(Probabilistic):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with softmax,
-        loss and activation are computed together from logits all the same.
+        loss and activation are computed together from logits anyway.
     label_smoothing : float in [0, 1), default 0.0
         The targets become ``(1 - label_smoothing) * y + label_smoothing / U``.
     """
@@ -166,7 +166,7 @@ class BinaryCrossentropy(Probabilistic):
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with sigmoid,
-        loss and activation are computed together from logits all the same.
+        loss and activation are computed together from logits anyway.
     label_smoothing : float in [0, 1), default 0.0
         The targets become ``(1 - label_smoothing) * y + label_smoothing / 2``.
     """

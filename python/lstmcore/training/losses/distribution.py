@@ -14,7 +14,7 @@ __all__ = ["GaussianNLL", "Quantile"]
 
 
 class Quantile(Loss):
-    """Pinball loss, least where the outputs are quantiles of the target (Koenker & Bassett 1978).
+    """Pinball loss, minimized by quantiles of the target (Koenker & Bassett 1978).
 
     For the quantile q and ``e = target - output``: ``q * e`` where e is positive, ``(q - 1) * e``
     where it is negative; mean over targets and quantiles. The gradient at 0 is 0.
@@ -86,16 +86,16 @@ class GaussianNLL(Loss):
     """Negative log-likelihood of a normal distribution, whose mean and variance are the outputs.
 
     Mean over the targets of ``(log(v) + (target - m)**2 / v) / 2`` (Nix & Weigend 1994). For K
-    targets a row has U = 2 K outputs: the K means m, then for each of them the number that the
-    variance v is made of. Means are the predictions that metrics see; `mean_and_variance` takes
-    apart what a model predicts.
+    targets a row has U = 2 K outputs: the K means m, then for each of them the number from which
+    the variance v is computed. Means are the predictions that metrics see; `mean_and_variance`
+    splits a model's outputs into the two.
 
     Parameters
     ----------
     variance : {"softplus", "log"}, default "softplus"
-        What makes the variance of an output s, any number: ``log(1 + exp(s))`` or ``exp(s)``.
+        The variance as a function of an output s, any number: ``log(1 + exp(s))`` or ``exp(s)``.
     smallest : float, default 1e-6
-        Added to every variance, so that it has a bound; above 0.
+        Added to every variance, as a lower bound; above 0.
     full : bool, default False
         Whether the constant ``log(2 pi) / 2`` is part of the loss.
     """
@@ -141,7 +141,7 @@ class GaussianNLL(Loss):
         return np.log(variances), sigmoid(raw) / variances
 
     def mean_and_variance(self, outputs: Array) -> tuple[Array, Array]:
-        """Take apart what a model predicts.
+        """Split a model's outputs into means and variances.
 
         Parameters
         ----------
@@ -160,8 +160,8 @@ class GaussianNLL(Loss):
         """See `Loss.target_width`."""
         if units % 2:
             raise ValueError(
-                "loss: GaussianNLL expects two outputs for each target, its mean and what its "
-                f"variance is made of, got {units}"
+                "loss: GaussianNLL expects two outputs for each target, for its mean and "
+                f"variance, got {units}"
             )
         return units // 2
 

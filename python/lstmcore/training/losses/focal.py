@@ -39,7 +39,7 @@ class BinaryFocalCrossentropy(Probabilistic, Elementwise):
     alpha : float in [0, 1], default 0.25
         Weight of the class 1.
     gamma : float, default 2.0
-        How little well predicted examples count; at least 0, where nothing is taken away.
+        At least 0; the larger, the less do well predicted examples count. 0: all count fully.
     from_logits, label_smoothing
         As in `BinaryCrossentropy`.
     """
@@ -95,7 +95,7 @@ class CategoricalFocalCrossentropy(Probabilistic):
     alpha : float or sequence of float, default 0.25
         Weight of all classes, or of each.
     gamma : float, default 2.0
-        How little well predicted examples count; at least 0, where nothing is taken away.
+        At least 0; the larger, the less do well predicted examples count. 0: all count fully.
     from_logits, label_smoothing
         As in `CategoricalCrossentropy`.
     """

@@ -1,4 +1,4 @@
-"""Losses that are functions of the user's own, and a test of gradients."""
+"""Losses made of the user's own functions, and a test of gradients."""
 
 from collections.abc import Callable
 from functools import partial
@@ -36,8 +36,8 @@ class Function(Loss):
     labels : bool, default False
         Whether targets are class numbers, one for each row of outputs.
     check_gradient : bool, default True
-        Whether `fit` compares value and gradient on a few rows before it trains, and that the loss
-        of a row depends only on that row. False: for a gradient that differs on purpose.
+        Whether `fit`, before it trains, compares value and gradient on a few rows, and checks that
+        the loss of a row depends only on that row. False: for a gradient that differs on purpose.
 
     Notes
     -----

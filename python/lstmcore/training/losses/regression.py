@@ -38,7 +38,7 @@ class MeanAbsoluteError(Elementwise):
 
 
 class Huber(Elementwise):
-    """Mean over the outputs of half the square of small differences, linear in large ones.
+    """Mean of a function of the differences: half the square of small ones, linear in large ones.
 
     With ``d = abs(output - target)`` (Huber 1964): ``d**2 / 2`` up to `delta`, and
     ``delta * (d - delta / 2)`` beyond.

@@ -1,6 +1,6 @@
 """Losses of whole sequences, whose targets have their own lengths.
 
-Letters: N sequences, T steps of outputs, S places of targets, U outputs of a step.
+Letters: N sequences, T steps of outputs, S positions of targets, U outputs of a step.
 """
 
 from typing import Any
@@ -85,7 +85,7 @@ class SequenceLoss(Loss):
 
     @property
     def shows_logits(self) -> bool:
-        """Whether what metrics see are logits: never, they see what `for_metrics` returns."""
+        """Always False: metrics see what `for_metrics` returns, which are no logits."""
         return False
 
     @property
@@ -103,7 +103,8 @@ class SequenceLoss(Loss):
     ) -> tuple[float, Array | None]:
         """Refuse: rows are not enough; see `sum_sequences`."""
         raise TypeError(
-            f"loss: {type(self).__name__} is about whole sequences; see SequenceLoss.sum_sequences"
+            f"loss: {type(self).__name__} applies to whole sequences; see "
+            "SequenceLoss.sum_sequences"
         )
 
     def __call__(
@@ -189,7 +190,7 @@ class SequenceLoss(Loss):
         return value / max(count, 1), gradient
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        """Return (N, S), S open.
+        """Return (N, S) with a variable S.
 
         Raises
         ------
@@ -248,23 +249,23 @@ class SequenceLoss(Loss):
 
 
 class PresenceCrossentropy(SequenceLoss):
-    """Which labels occur somewhere in a sequence, learnt by outputs that say where.
+    """Learn which labels occur in a sequence with outputs that say where.
 
-    The output p[t, u] is the probability that the label u is there at step t. That it occurs at
-    all is ``P[u] = 1 - prod_t (1 - p[t, u])``, the noisy-or of multiple-instance learning (Maron &
-    Lozano-Perez 1998; Zhang, Platt & Viola 2005). The loss is the mean over the U labels of
-    ``-log P[u]`` if u is among the targets and ``-log(1 - P[u])`` if it is not. So labels of whole
-    sequences, without places, train a model that finds the places. A sequence without valid steps
-    costs nothing.
+    The output p[t, u] is the probability that the label u is present at step t. The probability
+    that it occurs at all is ``P[u] = 1 - prod_t (1 - p[t, u])``, the noisy-or of multiple-instance
+    learning (Maron & Lozano-Perez 1998; Zhang, Platt & Viola 2005). The loss is the mean over the U
+    labels of ``-log P[u]`` if u is among the targets and ``-log(1 - P[u])`` if it is not. So labels
+    of whole sequences, without positions, train a model that finds the positions. A sequence
+    without valid steps costs nothing.
 
-    Targets are the labels that occur, (S_n,) for each sequence, in any order; none is an empty row.
-    Metrics compare P (N, U) with 0 and 1.
+    Targets are the labels that occur, (S_n,) for each sequence, in any order; the row is empty if
+    there are none. Metrics compare P (N, U) with 0 and 1.
 
     Parameters
     ----------
     from_logits : bool, default False
         Whether the outputs are logits. With False, and a last layer that ends with sigmoid, loss
-        and activation are computed together from logits all the same.
+        and activation are computed together from logits anyway.
     """
 
     activation = "sigmoid"

@@ -84,7 +84,7 @@ NAMES: dict[str, tuple[type[Metric], dict[str, Any]]] = {
     "mean_absolute_percentage_error": (MeanAbsolutePercentageError, {}),
     "r2": (R2, {}),
 }
-"""Beside these, "accuracy" and "acc", and every name of a loss, which means its mean."""
+"""Besides these, "accuracy" and "acc", and every name of a loss, which means its mean."""
 
 
 def get(metric: MetricLike, loss: Loss) -> Metric:
@@ -96,7 +96,7 @@ def get(metric: MetricLike, loss: Loss) -> Metric:
         "accuracy" means the one that fits `loss`; the name of a loss, or a loss, its mean; any
         other callable becomes a `Function`.
     loss : Loss
-        Of the model: what its outputs are.
+        The model's loss, which tells what its outputs are.
 
     Returns
     -------

@@ -132,15 +132,16 @@ class Precision(_Decisions):
     name : str, optional
         See `Metric`.
     average : {"auto", "binary", "macro", "micro", "weighted"}
-        "binary": the figure of class 1 of two. "macro": the mean over classes, of those alone that
-        occur in targets or decisions unless `multilabel`. "micro": that of all decisions together.
-        "weighted": the mean over classes weighted by how often they are targets. "auto": "binary"
-        for one output or two classes, else "macro". All as in scikit-learn, where 0/0 is 0.
+        "binary": the figure of class 1 of two. "macro": the mean over classes; unless `multilabel`,
+        over those alone that occur in targets or decisions. "micro": that of all decisions
+        together. "weighted": the mean over classes weighted by how often they are targets. "auto":
+        "binary" for one output or two classes, else "macro". All as in scikit-learn, where 0/0 is
+        0.
     threshold : float, default 0.5
         Outputs above it are 1, where there is one output or one for each of several labels.
     multilabel : bool, optional
-        Whether several outputs are an answer of yes or no each, not one class of several. None: so
-        unless targets are class numbers or the model's loss is about a softmax.
+        Whether several outputs are an answer of yes or no each, not one class of several. None:
+        True unless targets are class numbers or the model's loss is about a softmax.
 
     Notes
     -----

@@ -41,10 +41,10 @@ class Function(Metric):
     response : {"auto", "classes", "scores", "values", "outputs"}
         What the function is called with; M is the number of rows, without masked ones.
 
-        - "classes": class numbers (M,) as both, the predicted ones where the output is greatest, or
-          for a single output above `threshold`; 0 and 1 (M, U) for several labels.
+        - "classes": class numbers (M,) for both, the predicted ones where the output is greatest,
+          or for a single output above `threshold`; 0 and 1 (M, U) for several labels.
         - "scores": class numbers (M,) and scores: (M,) of class 1 of two, else (M, U).
-        - "values": (M,) as both for one target, else (M, K): what the outputs predict.
+        - "values": both (M,) for one target, else (M, K): what the outputs predict.
         - "outputs": targets and outputs as they are, (M, K) or class numbers (M,), and (M, U).
         - "auto": for a function of scikit-learn what its scorers pass: "values" to those for
           regression, "scores" to those whose second argument is a score, "classes" to the others.
@@ -75,7 +75,7 @@ class Function(Metric):
         if all(callable(getattr(function, name, None)) for name in ("update", "compute", "reset")):
             raise TypeError(
                 "function: expected one of (y_true, y_pred) on arrays, got "
-                f"{_checks.describe(function)}, which like those of torchmetrics gathers batches "
+                f"{_checks.describe(function)}, which, like those of torchmetrics, gathers batches "
                 "and takes predictions first; pass a function that resets it, calls it with "
                 "tensors and returns a float"
             )
@@ -229,7 +229,7 @@ def _response_of(function: Any) -> str:
         return "outputs"
     if module.endswith("._regression"):
         return "values"
-    # Two call probabilities y_pred.
+    # Two functions name probabilities y_pred.
     if getattr(function, "__name__", "") in ("log_loss", "d2_log_loss_score"):
         return "scores"
     second = _parameters(function)[1:2]

@@ -139,7 +139,7 @@ class AUC(Metric):
 
 
 def _curve(positive: Array, scores: Array, weights: Array) -> tuple[Array, Array]:
-    """Return the weights of true and of false positives, at every threshold from above."""
+    """Return the weights of true and of false positives, at every threshold, from the highest."""
     if not len(scores):
         return np.zeros(1), np.zeros(1)
     order = np.argsort(-scores, kind="stable")
