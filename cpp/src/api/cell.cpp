@@ -71,12 +71,16 @@ void unpad_rows(const T* from, Index padded, Index width, Index batch, T* to) {
   for (Index row = 0; row < batch; ++row) std::copy_n(from + row * padded, width, to + row * width);
 }
 
-/// Where the matrices of a tape begin.
+/// Where the matrices of a tape begin; null without a tape.
 template <class U>
 struct TapeParts {
-  U *gates, *c_before, *c_after;
-  TapeParts(const CellShape& shape, Index batch, U* tape)
-      : gates(tape), c_before(gates + batch * shape.gates_width()), c_after(c_before + batch * shape.padded()) {}
+  U *gates = nullptr, *c_before = nullptr, *c_after = nullptr;
+  TapeParts(const CellShape& shape, Index batch, U* tape) {
+    if (tape == nullptr) return;
+    gates = tape;
+    c_before = gates + batch * shape.gates_width();
+    c_after = c_before + batch * shape.padded();
+  }
 };
 
 /// A step of some blocks; its row pointers are not set yet.
@@ -139,9 +143,9 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
   const Index hidden = shape.hidden, padded = shape.padded();
   const bool in_place = tape == nullptr && hidden == padded;
   Buffer<T> scratch(in_place || tape != nullptr ? 0 : count(batch * padded));
-  const TapeParts<T> kept(shape, batch, tape);
-  T* const c_before = tape != nullptr ? kept.c_before : scratch.data();
-  T* const c_new = in_place ? c_after : tape != nullptr ? kept.c_after : scratch.data();
+  const TapeParts<T> parts(shape, batch, tape);
+  T* const c_before = tape != nullptr ? parts.c_before : scratch.data();
+  T* const c_new = in_place ? c_after : tape != nullptr ? parts.c_after : scratch.data();
   if (!in_place) pad_rows(c, hidden, padded, batch, c_before);
 
   const T **x_rows, **h_rows, **c_rows;
@@ -173,7 +177,7 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
     step.keep_gates = tape != nullptr;
     if (step.keep_gates) {
       T** const own = gates_rows + part * batch;
-      point_to_rows(kept.gates + rows.begin * shape.gates_width() + blocks.begin * shape.block_width(),
+      point_to_rows(parts.gates + rows.begin * shape.gates_width() + blocks.begin * shape.block_width(),
                     shape.gates_width(), rows.size(), own);
       step.gates = own;
     }
@@ -212,9 +216,9 @@ void LstmCell<T>::backward(std::int64_t batch, const T* tape, const T* dh, const
                 dh_before_rows);
   });
   point_to_rows<const T>(dh_in_place ? dh : own_dh.data(), padded, batch, dh_rows);
-  point_to_rows(kept.c_before, padded, batch, c_before_rows);
-  point_to_rows(kept.c_after, padded, batch, c_after_rows);
-  point_to_rows(kept.gates, width, batch, gates_rows);
+  point_to_rows(parts.c_before, padded, batch, c_before_rows);
+  point_to_rows(parts.c_after, padded, batch, c_after_rows);
+  point_to_rows(parts.gates, width, batch, gates_rows);
   point_to_rows(dc_both, padded, batch, dc_rows);
   point_to_rows(dgates, width, batch, dgates_rows);
   if (dx != nullptr) point_to_rows(dx, shape.input, batch, dx_rows);
@@ -242,10 +246,10 @@ void LstmCell<T>::backward(std::int64_t batch, const T* tape, const T* dh, const
     const auto panels = [&](Index size) {
       return shares.columns((size + shape.block_width() - 1) / shape.block_width(), part);
     };
-    if (dx != nullptr) {
+    if (weights != nullptr && dx != nullptr) {
       multiply_back(shape, (*weights)[0].x, shape.input, dgates_rows, dx_rows, rows, panels(shape.input));
     }
-    if (dh_before != nullptr) {
+    if (weights != nullptr && dh_before != nullptr) {
       multiply_back(shape, (*weights)[0].h, hidden, dgates_rows, dh_before_rows, rows, panels(hidden));
     }
   });
