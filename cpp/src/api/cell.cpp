@@ -202,7 +202,7 @@ void LstmCell<T>::backward(std::int64_t batch, const T* tape, const T* dh, const
   const CellShape shape = lstm_.impl().shape(0);
   const kernels::Kernels<T>& kernels = active_kernels<T>();
   const Index hidden = shape.hidden, padded = shape.padded(), width = shape.gates_width();
-  const TapeParts<const T> kept(shape, batch, tape);
+  const TapeParts<const T> parts(shape, batch, tape);
   const bool dh_in_place = dh != nullptr && hidden == padded, dc_in_place = dc_before != nullptr && hidden == padded;
   Buffer<T> own_dh(dh_in_place ? 0 : count(batch * padded)), own_dc(dc_in_place ? 0 : count(batch * padded));
   if (!dh_in_place) pad_rows(dh, hidden, padded, batch, own_dh.data());
