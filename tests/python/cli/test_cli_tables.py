@@ -590,12 +590,15 @@ def test_ctrl_c_ends_training(tmp_path):
     path = tmp_path / "model.safetensors"
     arguments = ["train", data, "--key", "walk", "--target", "end", "--out", str(path)]
     endless = ["--epochs", "100000", "--patience", "100000"]
+    # A test run in the background ignores the signal, and its children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "-m", "lstmcore", *arguments, *endless],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        signal.signal(signal.SIGINT, before)
         assert process.stderr.readline().startswith("epoch 1/")
         process.send_signal(signal.SIGINT)
         *_, last = process.stderr
