@@ -2,25 +2,13 @@
 // each load of h, which also gives enough independent sums to hide the latency of the multiply-add.
 #pragma once
 
-#include <utility>
-
 #include "cell_rows.hpp"
 #include "product.hpp"
+#include "unroll.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
-
-/// Calls f(0), ..., f(count - 1) with integral constants, so that arrays indexed by them stay in registers: GCC unrolls
-/// nested loops too late for that.
-template <class Function, int... index>
-EIGEN_ALWAYS_INLINE void each_of(std::integer_sequence<int, index...>, Function&& f) {
-  (f(std::integral_constant<int, index>()), ...);
-}
-template <int count, class Function>
-EIGEN_ALWAYS_INLINE void each(Function&& f) {
-  each_of(std::make_integer_sequence<int, count>(), f);
-}
 
 /// The pre-activations of `Blocks` blocks: one running sum per element.
 template <class T, int Blocks>
@@ -31,7 +19,7 @@ struct RowSums {
   P sum[width];
 
   EIGEN_ALWAYS_INLINE explicit RowSums(const T* start) {
-    each<width>([&](auto n) { sum[n] = ei::ploadu<P>(start + n * lanes); });
+    unroll<width>([&](auto n) { sum[n] = ei::ploadu<P>(start + n * lanes); });
   }
   /// sum[strip][v] += a[k] * panels[strip][k][v], k in rising order. Nothing is prefetched, unlike in `Tile`: the
   /// weights are still in a cache from the last step, and prefetches would compete with the loads.
@@ -42,7 +30,7 @@ struct RowSums {
 #endif
     for (Index k = 0; k < depth; ++k) {
       const P factor = ei::pset1<P>(a[k]);
-      each<width>([&](auto n) {
+      unroll<width>([&](auto n) {
         constexpr int strip = n / strip_vectors, v = n % strip_vectors;
         sum[n] = ei::pmadd(factor, ei::ploadu<P>(panels + strip * stride + v * lanes), sum[n]);
       });
@@ -50,7 +38,7 @@ struct RowSums {
     }
   }
   EIGEN_ALWAYS_INLINE void store(T* to) const {
-    each<width>([&](auto n) { ei::pstoreu(to + n * lanes, sum[n]); });
+    unroll<width>([&](auto n) { ei::pstoreu(to + n * lanes, sum[n]); });
   }
 };
 

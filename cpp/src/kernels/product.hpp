@@ -30,7 +30,6 @@ constexpr int tile_rows(int vectors) {
   if (vector_registers == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
   return vectors == 2 ? 6 : 8;
 }
-constexpr int most_tile_rows = vector_registers == 32 ? 12 : 8;
 
 /// Strips that are computed together for a few rows, also to have enough independent sums.
 constexpr int strips_together(int rows) {

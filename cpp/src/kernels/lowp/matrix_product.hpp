@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "../unroll.hpp"
 #include "table.hpp"
-#include "unroll.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {

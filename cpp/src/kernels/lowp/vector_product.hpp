@@ -3,9 +3,9 @@
 // in rising order.
 #pragma once
 
+#include "../unroll.hpp"
 #include "../vector.hpp"
 #include "table.hpp"
-#include "unroll.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {

@@ -1,19 +1,22 @@
-// Loops that the compiler must unroll, because their bodies index registers.
+// Loops that the compiler must unroll, because their bodies index registers: GCC unrolls nested loops too late for
+// that.
 #pragma once
 
 #include <utility>
+
+#include "vector.hpp"
 
 namespace lstmcore {
 namespace LSTMCORE_ISA {
 namespace {
 
 template <class Body, int... I>
-inline void unroll(std::integer_sequence<int, I...>, Body&& body) {
+EIGEN_ALWAYS_INLINE void unroll(std::integer_sequence<int, I...>, Body&& body) {
   (body(std::integral_constant<int, I>{}), ...);
 }
 /// Calls body(i) for i = 0 to count - 1, each a constant of its own type.
 template <int count, class Body>
-inline void unroll(Body&& body) {
+EIGEN_ALWAYS_INLINE void unroll(Body&& body) {
   unroll(std::make_integer_sequence<int, count>{}, static_cast<Body&&>(body));
 }
 
