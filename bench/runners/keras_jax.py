@@ -9,41 +9,17 @@ from typing import Any
 import numpy as np
 
 from bench.problem import digest, make_problem
-from bench.runners import Prepared, Unsupported
+from bench.runners import Prepared
 from bench.runners.jax import jax
 from bench.runners.jax import load as load_jax
-from bench.runners.keras_model import (
-    classifier,
-    joined,
-    keras,
-    lstm_layers,
-    mask,
-    states,
-    texts,
-)
+from bench.runners.keras_model import KerasRunner, joined, lstm_layers, mask, states
 from bench.shapes import Case
 
 
-def load(threads: int) -> KerasJaxRunner:
+def load(threads: int) -> KerasRunner:
     """Allow float64. The process uses as many threads as it is pinned to processors."""
     load_jax(threads)
-    return KerasJaxRunner()
-
-
-class KerasJaxRunner:
-    """See `bench.runners.Runner`."""
-
-    def versions(self) -> dict[str, str]:
-        return {"keras": keras.__version__, "jax": jax.__version__, "numpy": np.__version__}
-
-    def prepare(self, case: Case) -> Prepared:
-        if case.shape.kind == "model":
-            ids, labels = texts(case.shape)
-            network = classifier(case.shape, jit_compile=True)
-            return Prepared({"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict)
-        if case.shape.kind != "lstm":
-            raise Unsupported("measured for layers and for the whole training step")
-        return _layers(case)
+    return KerasRunner(_layers, True, {"jax": jax.__version__, "numpy": np.__version__})
 
 
 def _layers(case: Case) -> Prepared:

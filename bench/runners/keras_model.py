@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from bench.problem import Problem, cell_names, keras_weights
-from bench.runners import Unsupported
+from bench.runners import Prepared, Unsupported
 from bench.shapes import Case, Shape
 
 keras: Any = import_module("keras")
+
+
+@dataclass(frozen=True)
+class KerasRunner:
+    """See `bench.runners.Runner`.
+
+    Attributes
+    ----------
+    layers : callable
+        Prepares a case of layers on the backend.
+    jit_compile : bool
+        Whether the backend compiles the classifier.
+    others : dict of str to str
+        Versions of the backend's packages.
+    """
+
+    layers: Callable[[Case], Prepared]
+    jit_compile: bool
+    others: dict[str, str]
+
+    def versions(self) -> dict[str, str]:
+        return {"keras": keras.__version__, **self.others}
+
+    def prepare(self, case: Case) -> Prepared:
+        if case.shape.kind == "model":
+            ids, labels = texts(case.shape)
+            network = classifier(case.shape, jit_compile=self.jit_compile)
+            return Prepared({"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict)
+        if case.shape.kind != "lstm":
+            raise Unsupported("measured for layers and for the whole training step")
+        return self.layers(case)
 
 
 def lstm_layers(case: Case, problem: Problem) -> list[Any]:

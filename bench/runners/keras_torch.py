@@ -7,41 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 from bench.problem import digest, make_problem
-from bench.runners import Prepared, Unsupported
-from bench.runners.keras_model import (
-    classifier,
-    joined,
-    keras,
-    lstm_layers,
-    mask,
-    states,
-    texts,
-)
+from bench.runners import Prepared
+from bench.runners.keras_model import KerasRunner, joined, lstm_layers, mask, states
 from bench.runners.pytorch import load as load_pytorch
 from bench.runners.pytorch import torch
 from bench.shapes import Case
 
 
-def load(threads: int) -> KerasTorchRunner:
+def load(threads: int) -> KerasRunner:
     """Set the number of threads."""
     load_pytorch(threads)
-    return KerasTorchRunner()
-
-
-class KerasTorchRunner:
-    """See `bench.runners.Runner`."""
-
-    def versions(self) -> dict[str, str]:
-        return {"keras": keras.__version__, "torch": str(torch.__version__)}
-
-    def prepare(self, case: Case) -> Prepared:
-        if case.shape.kind == "model":
-            ids, labels = texts(case.shape)
-            network = classifier(case.shape, jit_compile=False)
-            return Prepared({"train_on_batch": lambda: network.train_on_batch(ids, labels)}, dict)
-        if case.shape.kind != "lstm":
-            raise Unsupported("measured for layers and for the whole training step")
-        return _layers(case)
+    return KerasRunner(_layers, False, {"torch": str(torch.__version__)})
 
 
 def _layers(case: Case) -> Prepared:
