@@ -26,8 +26,8 @@ constexpr int most_threads = 1024;
 
 /// How long an idle thread of the pool spins for the next team before it sleeps. If the team before came later than
 /// that, it sleeps at once: the processor belongs to whatever the program does between calls. With 200
-/// microseconds, training with few rows took 0.97 to 1.00 of the time, and an ONNX Runtime session that takes turns with
-/// the engine 1.22 of its time alone instead of 1.06.
+/// microseconds, training with few rows took 0.97 to 1.00 of the time, and an ONNX Runtime session that takes turns
+/// with the engine 1.22 of its time alone instead of 1.06.
 constexpr std::int64_t longest_idle_spin_nanoseconds = 50'000;
 
 /// How long the program's end waits for a thread of the pool that is at work.
