@@ -14,10 +14,10 @@ namespace lstmcore::bindings {
 
 namespace {
 
-py::list supported_isa_list() {
-  py::list names;
-  for (const std::string& name : supported_isas()) names.append(name);
-  return names;
+py::list list_of(const std::vector<std::string>& names) {
+  py::list list;
+  for (const std::string& name : names) list.append(name);
+  return list;
 }
 
 void set_threads(py::handle count) {
@@ -27,20 +27,19 @@ void set_threads(py::handle count) {
   set_num_threads(static_cast<int>(std::clamp(to_int64(count, "count"), smallest, largest)));
 }
 
-py::list precision_list() {
-  py::list names;
-  for (const std::string& name : precision_names()) names.append(name);
-  return names;
-}
-
 }  // namespace
 
 void bind_cpu(py::module_& module) {
   module.def("isa", [] { return isa(); }, "Name of the instruction set in use.");
-  module.def("supported_isas", &supported_isa_list, "Instruction sets that this machine can run, slowest first.");
+  module.def(
+      "known_isas", [] { return list_of(known_isas()); },
+      "Names of all instruction sets, on any machine, slowest first.");
+  module.def(
+      "supported_isas", [] { return list_of(supported_isas()); },
+      "Instruction sets that this machine can run, slowest first.");
   module.def("get_num_threads", &get_num_threads, "Largest number of threads that one call may use.");
   module.def("set_num_threads", &set_threads, py::arg("count"), "Set the largest number of threads of one call.");
-  module.def("precision_names", &precision_list, "Names of the precisions of products.");
+  module.def("precision_names", [] { return list_of(precision_names()); }, "Names of the precisions of products.");
   module.def(
       "product_unit", [](const std::string& name) { return product_unit_name(precision_of(name, "precision")); },
       py::arg("precision"), "What computes products of this precision here.");

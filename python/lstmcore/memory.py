@@ -11,8 +11,6 @@ from lstmcore.functional import recompute_steps
 
 __all__ = ["memory_needed", "tape_bytes"]
 
-_ISAS = ("avx512", "avx2", "baseline")
-
 
 def tape_bytes(
     config: LSTMConfig,
@@ -132,7 +130,7 @@ def memory_needed(
         element = np.dtype(object)
     if element not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
-    name = _checks.choice(_core.isa() if isa is None else isa, "isa", _ISAS)
+    name = _checks.choice(_core.isa() if isa is None else isa, "isa", tuple(_core.known_isas()))
     threads = _core.get_num_threads()
     if num_threads is not None:
         threads = _checks.integer(num_threads, "num_threads", 1)

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lstmcore import _core
+
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "python" / "golden_runs.py"
 
 digests = {}
-for isa in ("baseline", "avx2", "avx512"):
+for isa in _core.known_isas():
     environment = {**os.environ, "LSTMCORE_ISA": isa}
     written = subprocess.run([sys.executable, str(RUNS)], env=environment, check=True, stdout=-1)
     result = json.loads(written.stdout)

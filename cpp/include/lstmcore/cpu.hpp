@@ -12,6 +12,9 @@ namespace lstmcore {
 /// one.
 const std::string& isa();
 
+/// The names of all instruction sets, on any machine, slowest first.
+std::vector<std::string> known_isas();
+
 /// Every instruction set that this library was built for and this machine can run, slowest first.
 std::vector<std::string> supported_isas();
 

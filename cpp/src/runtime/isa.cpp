@@ -43,18 +43,25 @@ bool has_v4() {
 
 #endif
 
+/// One that this build lacks, because it is for another processor, is known by name and width all the same: memory
+/// can be counted for any machine.
 struct InstructionSet {
   const char* name;
+  int vector_bytes;
   bool (*supported)();
   const kernels::KernelTable& (*table)();
 };
 
-constexpr InstructionSet instruction_sets[] = {
-    {"baseline", [] { return true; }, &baseline::kernel_table},
 #ifdef LSTMCORE_X86
-    {"avx2", &has_v3, &avx2::kernel_table},
-    {"avx512", &has_v4, &avx512::kernel_table},
+#define LSTMCORE_ON_X86(supported, isa) supported, &isa::kernel_table
+#else
+#define LSTMCORE_ON_X86(supported, isa) [] { return false; }, nullptr
 #endif
+
+constexpr InstructionSet instruction_sets[] = {
+    {"baseline", 16, [] { return true; }, &baseline::kernel_table},
+    {"avx2", 32, LSTMCORE_ON_X86(&has_v3, avx2)},
+    {"avx512", 64, LSTMCORE_ON_X86(&has_v4, avx512)},
 };
 
 std::string listed(const std::vector<std::string>& names) {
@@ -89,6 +96,12 @@ const Choice& choice() {
 
 }  // namespace
 
+std::vector<std::string> known_isas() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : instruction_sets) names.emplace_back(set.name);
+  return names;
+}
+
 std::vector<std::string> supported_isas() {
   std::vector<std::string> names;
   for (const InstructionSet& set : instruction_sets) {
@@ -98,9 +111,10 @@ std::vector<std::string> supported_isas() {
 }
 
 int vector_bytes(const std::string& name) {
-  if (name == "baseline") return 16;
-  if (name == "avx2") return 32;
-  return name == "avx512" ? 64 : 0;
+  for (const InstructionSet& set : instruction_sets) {
+    if (name == set.name) return set.vector_bytes;
+  }
+  return 0;
 }
 
 const std::string& isa() { return choice().name; }

@@ -44,6 +44,16 @@ TEST("LSTMCORE_ISA names the set in use, and a wrong name is an error") {
   }
 }
 
+TEST("every supported instruction set is known, in the same order, and all have a width") {
+  const std::vector<std::string> known = lstmcore::known_isas(), supported = lstmcore::supported_isas();
+  std::size_t found = 0;
+  for (const std::string& name : known) {
+    CHECK(lstmcore::vector_bytes(name) >= 16);
+    if (found < supported.size() && supported[found] == name) ++found;
+  }
+  CHECK_EQUAL(found, supported.size());
+}
+
 TEST("the baseline is always supported, and first") { CHECK_EQUAL(lstmcore::supported_isas().front(), "baseline"); }
 
 TEST("the table is complete") {
