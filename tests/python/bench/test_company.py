@@ -3,7 +3,9 @@
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("bench.shapes", reason="the benchmark is not part of the package")
@@ -103,8 +105,13 @@ def test_the_package_is_linked_for_other_environments(monkeypatch, tmp_path):
     monkeypatch.setattr(environments, "FOLDER", tmp_path)
     variables = environments.in_company("pytorch", "baseline", None)
     assert variables["LSTMCORE_ISA"] == "baseline"
-    script = "import lstmcore; print(lstmcore.__file__, lstmcore.cpu_info().isa)"
+    # Without site, as in a peer's environment: there no editable installation is in the way.
+    script = (
+        f"import sys; sys.path.append({str(Path(np.__file__).parents[1])!r}); import lstmcore; "
+        "print(lstmcore.__file__, lstmcore.cpu_info().isa)"
+    )
+    command = [sys.executable, "-S", "-c", script]
     printed = subprocess.run(
-        [sys.executable, "-c", script], env=variables, cwd=tmp_path, capture_output=True, text=True
+        command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout.split()
     assert printed == [str(tmp_path / "package" / "lstmcore" / "__init__.py"), "baseline"]
