@@ -6,7 +6,8 @@ import argparse
 import statistics
 from collections.abc import Sequence
 
-from bench.company.crowds import DIRECTIONS, busy_loops, layer, thread_counts
+from bench.company import WAYS
+from bench.company.crowds import busy_loops, layer, thread_counts
 from bench.controller import available_cores
 
 STEPS = (500, 5000)
@@ -26,15 +27,15 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     with busy_loops(options.busy):
         for steps in STEPS:
-            for direction in DIRECTIONS:
-                call = layer(1, steps, direction == "training")
+            for way in WAYS:
+                call = layer(1, steps, way)
                 table = thread_counts(call, options.rounds, options.turn)
                 wall = statistics.median(all_[0] / one[0] for one, all_ in table)
                 processor = statistics.median(all_[1] / one[1] for one, all_ in table)
                 one = statistics.median(one[0] for one, _ in table)
                 slowest = max(all_[0] for _, all_ in table)
                 print(
-                    f"{f'{steps} steps, {direction}':22} wall {wall:5.2f}  "
+                    f"{f'{steps} steps, {way}':25} wall {wall:5.2f}  "
                     f"processor {processor:5.2f}  one thread {one * 1e3:.1f} ms  "
                     f"slowest {slowest * 1e3:.0f} ms",
                     flush=True,

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import environments
 from bench.settings import Settings
+from bench.shapes import DIRECTIONS
 from bench.statistics import quantile
 
 
@@ -58,6 +59,10 @@ EXPERIMENTS = {
 
 _BESIDE = "time when alternating over time alone"
 
+WAYS = (*DIRECTIONS, "recomputation")
+"""Ways to call a layer. Recomputation is training that stores the state of few steps only; threads
+then meet for each of its time segments, too."""
+
 _ONE_ROW = "1 x 500 x 128 x 128"
 
 GOALS = (
@@ -80,7 +85,7 @@ GOALS = (
             1.1 * count,
         )
         for count in (2, 8)
-        for what in ("inference", "training")
+        for what in DIRECTIONS
     ),
     *(
         Goal(
@@ -90,7 +95,7 @@ GOALS = (
             f"{figure} time of all threads over one thread's",
             bound,
         )
-        for what in ("inference", "training")
+        for what in WAYS
         for busy, figure, bound in ((1, "wall", 1.1), (2, "wall", 1.2), (2, "processor", 1.3))
     ),
     *(
@@ -101,7 +106,7 @@ GOALS = (
             1.2,
             most=False,
         )
-        for what in ("inference", "training")
+        for what in DIRECTIONS
     ),
     Goal("subnormal-dy", "subnormal", "F.lstm_backward: time with dy 1e-39 over dy 1", 1.1),
     Goal("stream-silence", "subnormal", "stream: time of a step in silence over sound", 1.1),

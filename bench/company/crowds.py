@@ -7,38 +7,40 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import lstmcore as lc
+from bench.company import WAYS
+from bench.shapes import DIRECTIONS
 from bench.turns import seconds_of
 from lstmcore import functional as F
 
 Ratios = dict[str, list[float]]
 
-DIRECTIONS = ("inference", "training")
 clock = time.perf_counter
 
 
-def layer(batch: int, steps: int, training: bool, size: int = 128) -> Callable[[], Any]:
-    """Return a call of a layer; with `training`, forward and backward."""
+def layer(batch: int, steps: int, way: str, size: int = 128) -> Callable[[], Any]:
+    """Return a call of a layer, one of `WAYS`; but for inference, forward and backward."""
     config = lc.LSTMConfig(size, size)
     packed = F.pack(F.init_weights(config), config)
     x = np.random.default_rng(0).standard_normal((batch, steps, size), dtype=np.float32)
+    recompute: Literal["sqrt"] | None = "sqrt" if way == "recomputation" else None
 
     def train() -> Any:
-        y, _, tape = F.lstm(x, packed, training=True)
+        y, _, tape = F.lstm(x, packed, training=True, recompute=recompute)
         return F.lstm_backward(tape, y)
 
-    return train if training else lambda: F.lstm(x, packed)
+    return (lambda: F.lstm(x, packed)) if way == "inference" else train
 
 
 class Copy:
     """A process that times the layer when told to."""
 
-    def __init__(self, training: bool) -> None:
-        command = [sys.executable, "-m", "bench.company.crowds", str(int(training))]
+    def __init__(self, way: str) -> None:
+        command = [sys.executable, "-m", "bench.company.crowds", way]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
@@ -61,7 +63,7 @@ def processes(rounds: int, turn: float) -> Ratios:
     """Compare two and eight processes at once, with default threads, with one alone."""
     found: Ratios = {}
     for direction in DIRECTIONS:
-        copies = [Copy(direction == "training") for _ in range(8)]
+        copies = [Copy(direction) for _ in range(8)]
         try:
             _together(copies, turn)
             for count in (2, 8):
@@ -135,18 +137,18 @@ def crowded(rounds: int, turn: float) -> Ratios:
     found: Ratios = {}
     for busy in (1, 2):
         with busy_loops(busy):
-            for direction in DIRECTIONS:
-                call = layer(1, 500, direction == "training")
+            for way in WAYS:
+                call = layer(1, 500, way)
                 table = thread_counts(call, rounds, max(turn, 0.2))
                 for at, figure in enumerate(("wall", "processor")):
-                    name = f"crowded-{busy}-{direction}-{figure}"
+                    name = f"crowded-{busy}-{way}-{figure}"
                     found[name] = [all_[at] / one[at] for one, all_ in table]
     return found
 
 
 def main() -> None:
     """Time the layer for as long as each line of the input says."""
-    call = layer(32, 100, sys.argv[1] == "1")
+    call = layer(32, 100, sys.argv[1])
     for line in sys.stdin:
         print(seconds_of(call, float(line)), flush=True)
 

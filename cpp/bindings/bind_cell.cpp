@@ -1,6 +1,5 @@
 // Single steps on memory that Python holds, passed as addresses: a loop over a cell makes one call a step, and even an
 // array's construction would be a noticeable part of it.
-#include <cstring>
 #include <lstmcore/cell.hpp>
 
 #include "bind.hpp"
@@ -25,11 +24,11 @@ T* pointer(Address address, const char* name) {
   return pointer_or_null<T>(address);
 }
 
-/// Computes steps with packed weights, as long as the bytes that these were packed from are unchanged.
+/// Computes steps with packed weights, as long as the memory that these were packed from is unchanged.
 class PyCell {
  public:
   PyCell(const PyLstm& lstm, const py::list& originals, const py::list& copies)
-      : copies_(arrays_of(copies)), cell_(cell_of(lstm, watched(originals, copies_))) {}
+      : cell_(cell_of(lstm, watched(originals, copies))) {}
 
   static bool serves(const LstmConfig& config) { return LstmCell<float>::serves(config); }
   std::int64_t tape_width() const {
@@ -81,21 +80,14 @@ class PyCell {
     using type = T;
   };
 
-  static std::vector<py::array> arrays_of(const py::list& copies) {
-    std::vector<py::array> arrays;
-    for (const py::handle copy : copies) {
-      arrays.push_back(as_array(copy, "copies", "numbers"));
-      if (!is_contiguous(arrays.back())) fail_value("copies: expected contiguous arrays, got one that is not");
-    }
-    return arrays;
-  }
-
-  static std::vector<WatchedMemory> watched(const py::list& originals, const std::vector<py::array>& copies) {
+  static std::vector<WatchedMemory> watched(const py::list& originals, const py::list& copies) {
     if (originals.size() != copies.size()) fail_value("copies: expected as many arrays as in originals");
     std::vector<WatchedMemory> watched;
     for (std::size_t index = 0; index < copies.size(); ++index) {
       const auto* original = pointer<const void>(py::cast<Address>(originals[index]), "originals");
-      watched.push_back({original, copies[index].data(), static_cast<std::size_t>(copies[index].nbytes())});
+      const py::array copy = as_array(copies[index], "copies", "numbers");
+      if (!is_contiguous(copy)) fail_value("copies: expected contiguous arrays, got one that is not");
+      watched.push_back({original, {copy.data(), static_cast<std::size_t>(copy.nbytes())}});
     }
     return watched;
   }
@@ -122,7 +114,6 @@ class PyCell {
     cell.weight_gradients(all, views.front());
   }
 
-  std::vector<py::array> copies_;  ///< which the cell watches
   Variant cell_;
   bool turn_ = false;  ///< changed while the GIL is held
 };

@@ -1,6 +1,5 @@
 // Packed weights: whole sequences, forward, and new tapes.
-#include <algorithm>
-#include <cstring>
+#include <lstmcore/fingerprint.hpp>
 #include <vector>
 
 #include "bind.hpp"
@@ -102,36 +101,46 @@ std::unique_ptr<PyTape> PyLstm::begin_of(const Lstm<T>& lstm, std::int64_t batch
 
 namespace {
 
-/// Whether arrays, pair by pair, hold the same bytes, so that weights need not be packed again. False where one is not
-/// contiguous.
-bool same_bytes(const py::list& arrays, const py::list& others) {
-  if (arrays.size() != others.size()) fail_value("others: expected as many arrays as in arrays");
-  struct Pair {
-    const void* first;
-    const void* second;
-    std::size_t bytes;
-  };
-  std::vector<Pair> pairs;
-  pairs.reserve(arrays.size());
-  for (std::size_t index = 0; index < arrays.size(); ++index) {
-    const py::array first = as_array(arrays[index], "arrays", "numbers");
-    const py::array second = as_array(others[index], "others", "numbers");
-    if (!is_contiguous(first) || !is_contiguous(second) || first.nbytes() != second.nbytes()) return false;
-    if (first.nbytes() > 0) pairs.push_back({first.data(), second.data(), static_cast<std::size_t>(first.nbytes())});
+/// The fingerprints of arrays from which weights were packed, to notice that they must be packed again.
+class PyFingerprints {
+ public:
+  explicit PyFingerprints(const py::list& arrays) {
+    for (const py::handle item : arrays) {
+      const py::array array = as_array(item, "arrays", "numbers");
+      if (!is_contiguous(array)) fail_value("arrays: expected contiguous ones, got one that is not");
+      all_.emplace_back(array.data(), bytes_of(array));
+    }
   }
-  return std::all_of(pairs.begin(), pairs.end(), [](const Pair& pair) {
-    constexpr std::size_t small = 1 << 18;  // bytes that take less time to compare than to release the GIL
-    if (pair.bytes <= small) return std::memcmp(pair.first, pair.second, pair.bytes) == 0;
-    const WithoutGil released;
-    return std::memcmp(pair.first, pair.second, pair.bytes) == 0;
-  });
-}
+
+  /// False where an array has another size or is not contiguous.
+  bool match(const py::list& arrays) const {
+    if (arrays.size() != all_.size()) fail_value("arrays: expected as many as before");
+    for (std::size_t index = 0; index < all_.size(); ++index) {
+      const py::array array = as_array(arrays[index], "arrays", "numbers");
+      if (!is_contiguous(array) || bytes_of(array) != all_[index].bytes()) return false;
+      constexpr std::size_t small = 1 << 18;  // bytes that take less time to read than to release the GIL
+      if (bytes_of(array) <= small) {
+        if (!all_[index].matches(array.data())) return false;
+      } else {
+        const WithoutGil released;
+        if (!all_[index].matches(array.data())) return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  static std::size_t bytes_of(const py::array& array) { return static_cast<std::size_t>(array.nbytes()); }
+
+  std::vector<Fingerprint> all_;
+};
 
 }  // namespace
 
 void bind_packed(py::module_& module) {
-  module.def("same_bytes", &same_bytes, py::arg("arrays"), py::arg("others"),
-             "Whether arrays, pair by pair, hold the same bytes.");
+  py::class_<PyFingerprints>(module, "Fingerprints", "What remains of arrays, to notice that one has changed.")
+      .def(py::init<const py::list&>(), py::arg("arrays"))
+      .def("match", &PyFingerprints::match, py::arg("arrays"), "Whether these arrays hold the same bytes.");
   py::class_<PyLstm>(module, "Lstm", "Packed weights; immutable.")
       .def(py::init<const LstmConfig&, py::handle, const std::string&>(), py::arg("config"), py::arg("weights"),
            py::arg("precision") = "fp32")

@@ -151,8 +151,12 @@ class LstmCell:
     ) -> None:
         """Write gradients summed over steps (batch, x, h, dgates) into the arrays, by name."""
 
-def same_bytes(arrays: list[FloatArray], others: list[FloatArray]) -> bool:
-    """Tell whether all pairs of arrays hold the same bytes; False if one is not contiguous."""
+class Fingerprints:
+    """What remains of contiguous arrays, to notice that one has changed."""
+
+    def __init__(self, arrays: list[FloatArray]) -> None: ...
+    def match(self, arrays: list[FloatArray]) -> bool:
+        """Tell whether these arrays hold the same bytes; False if one is not contiguous."""
 
 class LstmTape:
     """What a training forward stores for its one backward.

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <lstmcore/fingerprint.hpp>
 #include <lstmcore/lstm.hpp>
 #include <vector>
 
@@ -21,11 +22,10 @@ struct LstmCellStep {
   const T* dgates = nullptr;  ///< (N, gradient_width()), what the backward wrote
 };
 
-/// Memory that weights were packed from, and a copy of its bytes at that time.
+/// Memory that weights were packed from, and the fingerprint of what was packed.
 struct WatchedMemory {
   const void* memory = nullptr;
-  const void* copy = nullptr;
-  std::size_t bytes = 0;
+  Fingerprint fingerprint;
 };
 
 /// The steps of an Lstm of one layer with a plain cell. Immutable, so any number of threads may call it at once. The
@@ -37,7 +37,7 @@ class LstmCell {
   /// variants of the cell.
   static bool serves(const LstmConfig& config);
 
-  /// `watched`: compared at each forward, which notices weights that have changed since they were packed. Throws
+  /// `watched`: read at each forward, which notices weights that have changed since they were packed. Throws
   /// std::invalid_argument if `serves` is false or the products are not those of T itself.
   explicit LstmCell(const Lstm<T>& lstm, std::vector<WatchedMemory> watched = {});
 
@@ -50,7 +50,7 @@ class LstmCell {
   /// Computes the state after the step from x (N, C), h and c (N, H); without a `tape` nothing is stored for a
   /// backward. Outputs must not overlap inputs. Returns false if the watched memory has changed; what was written is
   /// then undefined. If each call of a loop sets `turn` to the opposite of the last, more of the weights come from a
-  /// cache: the comparison comes first or last, next to that of the call before.
+  /// cache: what the call before read last is read first.
   bool forward(std::int64_t batch, const T* x, const T* h, const T* c, T* h_after, T* c_after, T* tape,
                bool turn = false) const;
 

@@ -1,6 +1,5 @@
 // Single steps whose caller owns all memory: the kernels of a walk, on pointers that are laid out for one step.
 #include <atomic>
-#include <cstring>
 #include <lstmcore/cell.hpp>
 
 #include "../runtime/isa.hpp"
@@ -36,18 +35,18 @@ struct StepShares {
   }
 };
 
-/// Whether a share of watched memory still holds the bytes of its copy.
-bool unchanged(const std::vector<WatchedMemory>& watched, int parts, int part) {
-  return std::all_of(watched.begin(), watched.end(), [&](const WatchedMemory& one) {
-    const Range own = split(static_cast<std::int64_t>(one.bytes), parts, part, 64);
-    const auto at = [&](const void* memory) { return static_cast<const std::byte*>(memory) + own.begin; };
-    return own.size() <= 0 || std::memcmp(at(one.memory), at(one.copy), count(own.size())) == 0;
-  });
+/// Whether a share of watched memory still has its fingerprint.
+bool unchanged(const std::vector<WatchedMemory>& watched, int parts, int part, bool falling) {
+  const auto same = [&](const WatchedMemory& one) {
+    return one.fingerprint.matches(one.memory, parts, part, falling);
+  };
+  return falling ? std::all_of(watched.rbegin(), watched.rend(), same)
+                 : std::all_of(watched.begin(), watched.end(), same);
 }
 
 std::size_t bytes_of(const std::vector<WatchedMemory>& watched) {
   std::size_t sum = 0;
-  for (const WatchedMemory& one : watched) sum += one.bytes;
+  for (const WatchedMemory& one : watched) sum += one.fingerprint.bytes();
   return sum;
 }
 
@@ -151,8 +150,8 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
   const T **x_rows, **h_rows, **c_rows;
   T **c_new_rows, **h_new_rows, **gates_rows;  // gates_rows: separate for each part
   const Index weight_count = shape.gates_width() * (shape.input + shape.state);
-  // Watched weights are read three times: in place, as copies and packed.
-  const std::size_t bytes = count(weight_count) * sizeof(T) + 2 * bytes_of(watched_);
+  // Watched weights are read twice: in place and packed.
+  const std::size_t bytes = count(weight_count) * sizeof(T) + bytes_of(watched_);
   const StepShares shares(batch, weight_count, bytes, kernels.tile_rows);
   const PointerArrays pointers([&](auto& layout) {
     layout.take(count(batch), x_rows, h_rows, c_rows, c_new_rows, h_new_rows);
@@ -175,6 +174,7 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
     step.c = c_new_rows + rows.begin;
     step.h = h_new_rows + rows.begin;
     step.keep_gates = tape != nullptr;
+    step.backwards = turn;
     if (step.keep_gates) {
       T** const own = gates_rows + part * batch;
       point_to_rows(parts.gates + rows.begin * shape.gates_width() + blocks.begin * shape.block_width(),
@@ -183,9 +183,10 @@ bool LstmCell<T>::forward(std::int64_t batch, const T* x, const T* h, const T* c
     }
     kernels.step_forward(step);
   };
+  // One call reads the original weights, then the packed ones; the next reads all of these from the end.
   parallel(shares.threads, [&](int part) {
     if (turn) compute(part);
-    if (!unchanged(watched_, shares.threads, part)) {
+    if (!unchanged(watched_, shares.threads, part, turn)) {
       changed = true;
     } else if (!turn) {
       compute(part);

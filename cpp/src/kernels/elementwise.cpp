@@ -1,6 +1,7 @@
 // Puts the kernels that work on arrays and rows into the table: activations, norms, dropout, steps of optimizers.
 #include "elementwise.hpp"
 
+#include "fingerprint.hpp"
 #include "layer_norm.hpp"
 #include "normalize.hpp"
 
@@ -44,6 +45,7 @@ void put_elementwise(kernels::KernelTable& table);
 void put_elementwise(kernels::KernelTable& table) {
   put_elementwise(table.f32);
   put_elementwise(table.f64);
+  table.fingerprint = &fingerprint;
 }
 
 }  // namespace LSTMCORE_ISA

@@ -341,10 +341,15 @@ struct Kernels {
   double (*squared_norm)(const T* x, Index n);
 };
 
+/// Words of a row of memory, each of which goes into a lane of its own.
+constexpr std::size_t fingerprint_lanes = 64;
+
 struct KernelTable {
   Kernels<float> f32;
   Kernels<double> f64;
   LowpKernels lowp;
+  /// The lanes after all of some memory; the same on every instruction set.
+  void (*fingerprint)(const void* memory, std::size_t bytes, std::uint32_t* lanes);
 };
 
 template <class T>

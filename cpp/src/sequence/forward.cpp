@@ -152,7 +152,7 @@ class ForwardWalk {
     s.h_depth = shape_.state;
     s.block_begin = part_.blocks.begin;
     s.block_end = part_.blocks.end;
-    s.backwards = step % 2 != 0;
+    s.backwards = (step % 2 != 0) != cell_.falling;
     s.x_depth = fused_ ? shape_.input : 0;
     s.x = x_;
     s.h_prev = h_prev_;

@@ -6,6 +6,16 @@
 
 namespace lstmcore {
 
+/// Whether the first step of a call takes the blocks of hidden units in falling order: the opposite of the last step of
+/// the thread's call before. Among calls of few steps with the same weights, each then begins with weights that are
+/// still in a cache. No result depends on it.
+inline bool falling_at_first(Index steps) {
+  thread_local bool next = false;
+  const bool falling = next;
+  next = falling != (steps % 2 != 0);
+  return falling;
+}
+
 /// One forward call. With a tape every layer stores its gates, c and h in it; without one, the layers share scratch. A
 /// tape in segments first stores the states between them, and later the rest, one segment at a time.
 template <class T>
@@ -37,6 +47,7 @@ class StackForward {
     if (y_ && passes_over()) zero_gaps(schedule_, y_);
     RowMap<const T> input = first_input();
     const Index together = layers_together(config_, segments_);
+    falling_ = falling_at_first(schedule_.longest);
     for (Index first = 0; first < config_.num_layers; first += together) {
       const Range layers{first, first + together};
       for (Index segment = 0; segment < segments_.count(); ++segment) {
@@ -160,6 +171,7 @@ class StackForward {
       cell.weights = weights(place.shape, index, begins(segment));
       cell.reversed = lstm_.reversed(direction);
       cell.first = segments_.of(segment).begin;
+      cell.falling = falling_;
       cell.x = input;
       cell.variant = tape_ != nullptr ? tape_->variant(lstm_, index) : lstm_.variant(index);
       cell.proj_clip = static_cast<T>(config_.proj_clip);
@@ -273,6 +285,7 @@ class StackForward {
   const Segments segments_;
   const StepRoom room_ = room_of(schedule_, segments_);
   const Work work_;
+  bool falling_ = false;
   Buffer<T> x_;         ///< the first layer's input, if it had to be copied
   Buffer<T> input_;     ///< the input of any other layer
   RowMap<T> output_;    ///< of the last layer that was walked

@@ -42,20 +42,20 @@ class Remembered:
     """The packed weights of a module's last call, for calls that find the weights unchanged.
 
     Every change is noticed, even one through ``.data`` or ``.numpy()``: the tensors must have the
-    same addresses, and their bytes are compared with a copy, which takes less time than packing.
-    The copy is made when a second call in a row finds the same tensors with the same versions, so
-    that training on whole sequences does not pay for it.
+    same addresses, and their bytes the fingerprint of those that were packed, which takes less time
+    than packing. Weights are packed for later calls when a second call in a row finds the same
+    tensors with the same versions, so that training on whole sequences does not pay for it.
     """
 
     MOST_BYTES = 1 << 24
-    """Size of the weights above which no copy is made, to save its memory."""
+    """Size of the weights above which nothing is remembered, to save the memory of packed ones."""
 
     def __init__(self) -> None:
         # Replaced as a whole, so that threads which share a module see a consistent state.
-        self._state: tuple[list[Any], list[Array], list[Array], _core.Lstm | None] = (
+        self._state: tuple[list[Any], list[Array], _core.Fingerprints, _core.Lstm | None] = (
             [],
             [],
-            [],
+            _core.Fingerprints([]),
             None,
         )
 
@@ -64,11 +64,11 @@ class Remembered:
         if any(type(tensor) not in _PLAIN or tensor.is_neg() for tensor in tensors):
             return pack(plan, tensors)
         marks = _marks(plan, tensors)
-        seen, views, copies, lstm = self._state
+        seen, views, fingerprints, lstm = self._state
         if marks != seen:
-            self._state = marks, [], [], None
+            self._state = marks, [], fingerprints, None
             return pack(plan, tensors)
-        if lstm is not None and _core.same_bytes(views, copies):
+        if lstm is not None and fingerprints.match(views):
             return lstm
         return self._keep(plan, tensors, marks)
 
@@ -76,10 +76,10 @@ class Remembered:
         views = [array_of(tensor, name) for tensor, name in zip(tensors, plan.names, strict=True)]
         if sum(view.nbytes for view in views) > self.MOST_BYTES:
             return pack(plan, tensors)
-        # Packs the copies, since another thread may change the tensors meanwhile.
+        # Of copies, since another thread may change the tensors meanwhile.
         copies = [view.copy() for view in views]
         lstm = pack(plan, [torch.from_numpy(copy) for copy in copies])
-        self._state = marks, views, copies, lstm
+        self._state = marks, views, _core.Fingerprints(copies), lstm
         return lstm
 
 

@@ -81,7 +81,7 @@ def test_in_turn_compares_with_the_time_alone(monkeypatch):
 
 def test_thread_counts_are_restored():
     lc.set_num_threads(2)
-    table = crowds.thread_counts(crowds.layer(1, 2, training=True, size=4), 2, 0.0)
+    table = crowds.thread_counts(crowds.layer(1, 2, "recomputation", size=4), 2, 0.0)
     assert lc.get_num_threads() == 2
     assert len(table) == 2
     assert all(wall > 0 for row in table for wall, _ in row)
