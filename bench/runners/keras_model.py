@@ -54,7 +54,6 @@ def lstm_layers(case: Case, problem: Problem) -> list[Any]:
         raise Unsupported("no projection, no 8-bit weights")
     if shape.bidirectional and problem.lengths is not None:
         raise Unsupported("not written for ragged batches in both directions")
-    keras.config.set_floatx(case.dtype)  # tanh on JAX rounds to this type
     layers = []
     for cell, suffix in enumerate(cell_names(shape)):
         first = cell < shape.num_directions
