@@ -120,7 +120,22 @@ def _inference(case: Case) -> Prepared:
     def sums() -> dict[str, float]:
         return {} if _precision(case) else digest(case.shape, call()[0])
 
-    return Prepared({"functional": call}, sums, facts)
+    variants: dict[str, Callable[[], Any]] = {"functional": call}
+    if case.shape.cell and case.shape.steps == case.shape.batch == 1:
+        variants["LSTMStream"] = _one_step(problem, packed)
+    return Prepared(variants, sums, facts)
+
+
+def _one_step(problem: Problem, packed: F.PackedWeights) -> Callable[[], Any]:
+    """Return a call of a stream that begins anew each time, to do the same as the others."""
+    stream = lc.LSTMStream(packed)
+    x = np.ascontiguousarray(problem.x[0, 0])
+
+    def call() -> Any:
+        stream.reset()
+        return stream.step(x)
+
+    return call
 
 
 def _precision(case: Case) -> Any:

@@ -79,15 +79,19 @@ class MnnRunner:
         return Prepared(variants, sums)
 
     def _call(self, case: Case, problem: Problem, arguments: list[str]) -> Callable[[], Any]:
+        shape = case.shape
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "model.onnx"), Path(folder, "model.mnn")
-            source.write_bytes(
-                lstm_model(case, problem.weights, all_outputs=True).SerializeToString()
-            )
+            # Without a state its operator skips the first step's product, all of a single step's.
+            model = lstm_model(case, problem.weights, all_outputs=True, states=True)
+            source.write_bytes(model.SerializeToString())
             _convert(source, target, arguments)
+            names = [argument.name for argument in model.graph.input]
             network = nn.load_module_from_file(
-                os.fspath(target), ["x"], ["y"], runtime_manager=self.runtime
+                os.fspath(target), names, ["y"], runtime_manager=self.runtime
             )
-        array = time_major(problem.x)
-        x = expr.const(array, list(array.shape), expr.NCHW, expr.float)
-        return lambda: network.onForward([x])[0].read()
+        d = shape.num_directions
+        zeros = np.zeros((d, shape.batch, shape.hidden), np.float32)
+        arrays = [time_major(problem.x), *[zeros] * (2 * shape.layers)]
+        inputs = [expr.const(a, list(a.shape), expr.NCHW, expr.float) for a in arrays]
+        return lambda: network.onForward(inputs)[0].read()
