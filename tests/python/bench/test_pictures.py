@@ -87,10 +87,10 @@ def test_a_picture_is_the_same_file_each_time_and_its_text_is_text(tmp_path):
     assert {"Title", "a & b", "1.50 x c"} <= {"".join(text.itertext()) for text in found}
 
 
-@pytest.mark.parametrize("name", ["full", "precision"])
+@pytest.mark.parametrize("name", ["full", "avx2", "precision"])
 def test_committed_pictures_are_those_of_the_committed_runs(name):
     """The documentation has exactly the pictures that the runs have data for."""
-    folder = ROOT / "docs" / "performance" / ("precision" if name == "precision" else "")
+    folder = ROOT / "docs" / "performance" / ("" if name == "full" else name)
     loaded = results.load(ROOT / "bench" / "results" / f"{name}.json")
     drawn = {picture for picture, _ in report.drawn(loaded)}
     others = {"accuracy.svg"} if name == "full" else set()
