@@ -37,9 +37,7 @@ struct StepShares {
 
 /// Whether a share of watched memory still has its fingerprint.
 bool unchanged(const std::vector<WatchedMemory>& watched, int parts, int part, bool falling) {
-  const auto same = [&](const WatchedMemory& one) {
-    return one.fingerprint.matches(one.memory, parts, part, falling);
-  };
+  const auto same = [&](const WatchedMemory& one) { return one.fingerprint.matches(one.memory, parts, part, falling); };
   return falling ? std::all_of(watched.rbegin(), watched.rend(), same)
                  : std::all_of(watched.begin(), watched.end(), same);
 }

@@ -129,10 +129,10 @@ template <class T>
 struct ForwardCell : StepFields<RowMap<T>> {
   const ForwardPanels<T>* weights = nullptr;
   bool reversed = false;
-  Index first = 0;      ///< the step that h0 and c0 come before
+  Index first = 0;       ///< the step that h0 and c0 come before
   bool falling = false;  ///< whether even steps take the blocks of units in falling order, instead of odd ones
-  RowMap<const T> x;    ///< at (time, row); `input` elements
-  RowMap<T> y;        ///< at (time, row); a second place for h, or absent
+  RowMap<const T> x;     ///< at (time, row); `input` elements
+  RowMap<T> y;           ///< at (time, row); a second place for h, or absent
   T proj_clip = 0;
   CellVariant<T> variant;
 };
