@@ -1,0 +1,138 @@
+"""Functional Keras models, layers that were called with states, and HDF5 files as Keras 3 writes them."""
+
+import numpy as np
+import pytest
+from keras_kit import (
+    LAYERS,
+    MARKS,
+    K,
+    close,
+    computing_in,
+    keras,
+    model_of,
+    randomize,
+    same_weights,
+)
+
+from lstmcore.convert import from_keras, load_keras_weights
+
+pytestmark = MARKS
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(3, 9, 4)).astype("float32")
+
+
+def saved(model, path):
+    """Save a model; Keras warns that this layout is old by printing, not by a warning."""
+    model.save(path)
+    return path
+
+
+# ---- one output of several -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree():
+    """A model with two inputs, a shared LSTM, a state as an output, and a branch that merges."""
+    words, other = keras.Input((None, 4), name="words"), keras.Input((2,), name="other")
+    shared = K.LSTM(5, return_sequences=True, name="shared")(words)
+    y, h, _ = K.LSTM(3, return_state=True, return_sequences=True, name="states")(shared)
+    tags = K.Dense(6, "softmax", name="tags")(y)
+    topic = K.Dense(2, name="topic")(h)
+    both = K.Concatenate(name="both")([h, other])
+    part = keras.Sequential([K.Dense(3, name="a"), K.Dense(4, name="b")], name="part")
+    mood = part(K.LSTM(3, name="mood_lstm")(shared))
+    outputs = {"tags": tags, "topic": topic, "mood": mood, "both": both}
+    return randomize(keras.Model({"words": words, "other": other}, outputs))
+
+
+@pytest.mark.parametrize("how", ["model", "tree.keras", "tree.h5"])
+@pytest.mark.parametrize(("output", "key"), [("tags", "tags"), ("topic", "topic"), ("part", "mood")])
+def test_one_output_of_several(tree, x, tmp_path, how, output, key):
+    source = tree if how == "model" else saved(tree, tmp_path / how)
+    with pytest.raises(ValueError, match=r"got 4, of .*tags.*from_keras\(source, output=NAME\)"):
+        from_keras(source)
+    expected = tree({"words": x, "other": np.zeros((3, 2), "float32")})[key]
+    close(from_keras(source, output=output).predict(x, verbose=0), expected)
+    with pytest.raises(ValueError, match="Concatenate 'both': .*got 'states' and 'other'"):
+        from_keras(source, output="both")
+
+
+def test_a_sequential_ends_with_any_of_its_layers(x):
+    theirs = model_of([K.LSTM(5, return_sequences=True, name="first"), K.LSTM(3), K.Dense(2)])
+    ours = from_keras(theirs, output="first")
+    close(ours.predict(x, verbose=0), theirs.layers[0](x))
+    with pytest.raises(ValueError, match="output: Sequential '.*' has no layer 'last'"):
+        from_keras(theirs, output="last")
+    with pytest.raises(ValueError, match="output: expected None with a layer, got 'first'"):
+        from_keras(theirs.layers[0], output="first")
+    with pytest.raises(TypeError, match="output: expected the name of a layer"):
+        from_keras(theirs, output=0)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_states_that_nothing_depends_on(x, both, sequences):
+    inputs = keras.Input((None, 4))
+    layer = K.LSTM(5, return_state=True, return_sequences=sequences)
+    y = (K.Bidirectional(layer) if both else layer)(inputs)[0]
+    theirs = randomize(keras.Model(inputs, K.Dense(2)(y)))
+    ours = from_keras(theirs)
+    assert not ours.layers[0].return_state
+    close(ours.predict(x, verbose=0), theirs(x))
+
+
+def test_a_cell_state_has_no_counterpart():
+    inputs = keras.Input((None, 4))
+    _, _, c = K.LSTM(5, return_state=True, name="lstm")(inputs)
+    with pytest.raises(ValueError, match="LSTM 'lstm': its output 2 is used, such as a state"):
+        from_keras(keras.Model(inputs, K.Dense(2)(c)))
+
+
+# ---- layers that were first called with states ---------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["LSTM", "sequences", "RNN", "stacked cells", "Bidirectional"])
+def test_layers_that_were_first_called_with_states(x, name):
+    layer = LAYERS[name]("float32")[0]
+    count = {"stacked cells": 6, "Bidirectional": 4}.get(name, 2)
+    states = [np.zeros((3, 3), "float32") for _ in range(count)]
+    if name == "stacked cells":
+        states = [states[:2], states[2:4], states[4:]]
+    expected = layer(x, initial_state=states)
+    assert "shapes_dict" in layer.get_build_config()
+    randomize(layer)
+    ours = from_keras(layer)
+    close(ours(x), layer(x))
+    assert expected.shape == ours(x).shape
+
+
+# ---- HDF5 files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_hdf5_files_of_keras_3(name, tmp_path):
+    with computing_in("float64"):
+        theirs = model_of(LAYERS[name]("float64"), dtype="float64")
+        path = saved(theirs, tmp_path / "a.h5")
+        ours = from_keras(theirs)
+        same_weights(from_keras(path), ours)
+        assert from_keras(path)._document() == ours._document()
+        other = from_keras(randomize(model_of(LAYERS[name]("float64"), dtype="float64"), 9))
+        load_keras_weights(other, path)
+        for one, value in zip(other.get_weights(), ours.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, value, strict=True)
+
+
+def test_functional_hdf5_file_of_keras_3(x, tmp_path):
+    inputs = keras.Input((None, 4))
+    part = keras.Sequential([K.Dense(3, name="a"), K.LSTM(4, return_sequences=True, name="b")])
+    gates = K.LSTM(5, recurrent_activation="hard_sigmoid", return_sequences=True)(inputs)
+    theirs = randomize(keras.Model(inputs, K.Dense(2)(K.LSTM(3)(part(gates)))))
+    theirs.compile("adam", "mse")
+    theirs.fit(x, np.zeros((3, 2)), verbose=0)
+    ours = from_keras(saved(theirs, tmp_path / "a.h5"))
+    same_weights(ours, from_keras(theirs))
+    close(ours.predict(x, verbose=0), theirs(x))
