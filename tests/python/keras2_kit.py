@@ -159,6 +159,23 @@ def time_distributed(name, made):
     return Made({"class_name": "TimeDistributed", "config": config}, weights, made.run)
 
 
+def convolution(rng, name, filters, size, width):
+    """Make a Conv1D, which multiplies x[t + k] by kernel[k]."""
+    kernel, bias = draw(rng, size, width, filters), draw(rng, filters)
+    config = {
+        **{"name": name, **COMMON, "filters": filters, "kernel_size": [size], "strides": [1]},
+        **{"padding": "valid", "data_format": "channels_last", "dilation_rate": [1]},
+        **{"activation": "linear", "use_bias": True},
+    }
+
+    def run(x):
+        steps = x.shape[1] - size + 1
+        return sum(x[:, k : k + steps] @ kernel[k] for k in range(size)) + bias
+
+    weights = {f"{name}/kernel:0": kernel, f"{name}/bias:0": bias}
+    return Made({"class_name": "Conv1D", "config": config}, weights, run)
+
+
 def dropout(name):
     config = {"name": name, **COMMON, "rate": 0.3, "noise_shape": None, "seed": None}
     return Made({"class_name": "Dropout", "config": config}, {}, lambda x: x)
@@ -227,18 +244,18 @@ def functional(name, layers, shape):
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def write(path, layers, document=None, *, version="2.3.1", chunk=None):
+def write(path, layers, document=None, *, version="2.3.1", chunk=None, backend="tensorflow"):
     """Write the weights of the layers of a model, and its configuration if given."""
     with h5py.File(path, "w") as file:
         root = file
         if document is not None:
             root = file.create_group("model_weights")
             file.attrs["keras_version"] = version
-            file.attrs["backend"] = "tensorflow"
+            file.attrs["backend"] = backend
             file.attrs["model_config"] = json.dumps(document).encode()
             file.attrs["training_config"] = b"{}"
         root.attrs["keras_version"] = version.encode()
-        root.attrs["backend"] = b"tensorflow"
+        root.attrs["backend"] = backend.encode()
         write_list(root, "layer_names", [made.name for made in layers], chunk)
         for made in layers:
             group = root.create_group(made.name)

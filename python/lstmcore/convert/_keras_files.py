@@ -119,9 +119,10 @@ def _old_or_alone(h5py: Any, file: Any, path: Path) -> KerasFile:
             for name in names
         }
         config = file.attrs.get("model_config")
-        version = file.attrs.get("keras_version", root.attrs.get("keras_version", ""))
+        notes = {**root.attrs, **file.attrs}
     document = {} if config is None else _parse(config, "model_config", path)
-    return KerasFile(document, _text(version), ByGroup(groups))
+    convolves = _text(notes.get("backend", "")) == "theano"
+    return KerasFile(document, _text(notes.get("keras_version", "")), ByGroup(groups, convolves))
 
 
 def _has_list(group: Any, name: str) -> bool:

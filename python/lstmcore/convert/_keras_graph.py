@@ -1,11 +1,17 @@
 """The graph of a functional Keras model: the chain of layers that one of its outputs depends on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["walk_back"]
+__all__ = ["Step", "flat", "walk_back"]
 
 WITH_STATES = ("LSTM", "RNN", "Bidirectional")
+
+SHORTER = (
+    "from_keras(source, output=NAME) makes the Sequential that ends with the layer NAME, which may "
+    "be one before it"
+)
 
 
 class Source(NamedTuple):
@@ -15,9 +21,26 @@ class Source(NamedTuple):
     output: int
 
 
-def walk_back(
-    kind: str, config: Mapping[str, Any], output: str | None
-) -> tuple[list[int], list[Mapping[str, Any]]]:
+@dataclass
+class Step:
+    """A layer of a chain."""
+
+    place: int
+    """In the model's list of layers."""
+    entry: Mapping[str, Any]
+    """Its configuration, as it is used: without states that nothing depends on."""
+    branch: "list[Step] | None" = None
+    """If its input is added to the output of other layers: these, which begin with the same input."""
+
+
+def flat(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps, and those within them."""
+    for step in steps:
+        yield step
+        yield from flat(step.branch or ())
+
+
+def walk_back(kind: str, config: Mapping[str, Any], output: str | None) -> list[Step]:
     """List the layers from the input to an output of a functional model.
 
     Parameters
@@ -30,65 +53,117 @@ def walk_back(
         Name of the layer to end with; then layers that it does not depend on are left out. None: the
         only output, which all layers must lead to.
 
-    Returns
-    -------
-    places : list of int
-        Of the layers in ``config["layers"]``.
-    entries : list of mapping
-        Their configurations, as they are used: without states that nothing depends on.
-
     Raises
     ------
     ValueError
-        If the layers are not a chain; the error names where they branch.
+        If the layers are not a chain, in which an Add may close a shortcut around some of them; the
+        error names where they branch.
     """
-    where = f"{kind} {config.get('name')!r}"
-    place_of = {str(entry.get("name")): place for place, entry in enumerate(config["layers"])}
-    here = _last(where, config, output, place_of)
-    places: list[int] = []
-    entries: list[Mapping[str, Any]] = []
-    while True:
-        if here.layer not in place_of or place_of[here.layer] in places:
-            raise ValueError(f"{where}: has no layer {here.layer!r} that a chain could lead to")
-        place = place_of[here.layer]
-        entry = config["layers"][place]
-        places.insert(0, place)
-        entries.insert(0, _with_output(entry, here.output))
-        if entry["class_name"] == "InputLayer":
-            break
-        here = _before(entry)
-    left = [name for name, place in place_of.items() if place not in places]
+    graph = _Graph(f"{kind} {config.get('name')!r}", config["layers"])
+    steps = graph.walk(graph.last(config, output))
+    chained = {step.place for step in flat(steps)}
+    left = [name for name, place in graph.places.items() if place not in chained]
     if left and output is None:
-        raise ValueError(_branching(where, config, places, left))
-    return places, entries
+        raise ValueError(graph.branching(chained, left))
+    return steps
 
 
-def _last(
-    where: str, config: Mapping[str, Any], output: str | None, place_of: Mapping[str, int]
-) -> Source:
-    """Return the output with which the chain ends."""
-    if output is not None:
-        if output not in place_of:
+class _Graph:
+    def __init__(self, where: str, layers: Sequence[Mapping[str, Any]]) -> None:
+        self.where, self.layers = where, layers
+        self.places = {str(entry.get("name")): place for place, entry in enumerate(layers)}
+        self._seen: set[int] = set()
+
+    def last(self, config: Mapping[str, Any], output: str | None) -> Source:
+        """Return the output with which the chain ends."""
+        if output is not None:
+            if output not in self.places:
+                raise ValueError(
+                    f"output: {self.where} has no layer {output!r}; expected one of "
+                    f"{', '.join(self.places)}"
+                )
+            return Source(output, 0)
+        ends = _sources(config.get("output_layers"))
+        if len(ends) != 1:
+            names = ", ".join(dict.fromkeys(end.layer for end in ends))
             raise ValueError(
-                f"output: {where} has no layer {output!r}; expected one of {', '.join(place_of)}"
+                f"{self.where}: expected one of output_layers, got {len(ends)}, of "
+                f"{names or 'no layer'}; from_keras(source, output=NAME) makes the Sequential that "
+                "ends with the layer NAME"
             )
-        return Source(output, 0)
-    ends = _sources(config.get("output_layers"))
-    if len(ends) != 1:
-        names = ", ".join(dict.fromkeys(end.layer for end in ends))
+        return ends[0]
+
+    def walk(self, here: Source, until: Source | None = None) -> list[Step]:
+        """List the layers after `until`, or from the input on, that lead to `here`."""
+        steps: list[Step] = []
+        while here != until:
+            place = self.places.get(here.layer)
+            if place is None or place in self._seen:
+                raise ValueError(
+                    f"{self.where}: has no layer {here.layer!r} that a chain could lead to"
+                )
+            self._seen.add(place)
+            entry = self.layers[place]
+            if entry["class_name"] == "InputLayer":
+                if until is not None:
+                    raise ValueError(f"{self.where}: no chain leads from {until.layer!r} to an Add")
+                return [Step(place, entry), *steps]
+            sources = _inputs(entry)
+            if entry["class_name"] == "Add" and len(sources) == 2:
+                start, end = self._shortcut(entry, *sources)
+                steps.insert(0, Step(place, entry, self.walk(end, start)))
+                here = start
+            else:
+                steps.insert(0, Step(place, _with_output(entry, here.output)))
+                here = _only(entry, sources)
+        return steps
+
+    def _shortcut(
+        self, entry: Mapping[str, Any], one: Source, other: Source
+    ) -> tuple[Source, Source]:
+        """Return the input of an Add from which layers lead to its other one, and that one."""
+        for start, end in ((one, other), (other, one)):
+            if start == end or start.layer in self._before(end.layer):
+                return start, end
         raise ValueError(
-            f"{where}: expected one of output_layers, got {len(ends)}, of {names or 'no layer'}; "
-            "from_keras(source, output=NAME) makes the Sequential that ends with the layer NAME"
+            f"Add {entry.get('name')!r}: expected an input that leads to the other one, as in a "
+            f"Residual, got {one.layer!r} and {other.layer!r}; {SHORTER}"
         )
-    return ends[0]
+
+    def _before(self, name: str) -> set[str]:
+        """Return the names of the layers that a layer depends on."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            place = self.places.get(waiting.pop())
+            nodes = [] if place is None else self.layers[place].get("inbound_nodes")
+            new = {source.layer for source in _sources(nodes)} - found
+            found |= new
+            waiting += new
+        return found
+
+    def branching(self, chained: set[int], left: Sequence[str]) -> str:
+        """Describe which layers are not part of the chain, and where they leave it."""
+        names = {str(self.layers[place].get("name")) for place in chained}
+        beginnings = dict.fromkeys(
+            source.layer
+            for name in left
+            for source in _sources(self.layers[self.places[name]].get("inbound_nodes"))
+            if source.layer in names
+        )
+        at = f", which branch off at {', '.join(beginnings)}" if beginnings else ""
+        return (
+            f"{self.where}: expected layers in one chain from the input to the output; not part of "
+            f"it: {', '.join(left)}{at}"
+        )
 
 
 def _sources(value: Any) -> list[Source]:
     """List the outputs of layers in any structure of [layer, call, output] or Keras tensors."""
     if isinstance(value, Mapping):
-        history = (value.get("config") or {}) if "class_name" in value else {}
-        if isinstance(history, Mapping) and "keras_history" in history:
-            return _sources(history["keras_history"])
+        inner = (value.get("config") or {}) if "class_name" in value else {}
+        if isinstance(inner, Mapping) and "keras_history" in inner:
+            return _sources(inner["keras_history"])
         return [source for entry in value.values() for source in _sources(entry)]
     if not isinstance(value, (list, tuple)):
         return []
@@ -97,8 +172,8 @@ def _sources(value: Any) -> list[Source]:
     return [source for entry in value for source in _sources(entry)]
 
 
-def _before(entry: Mapping[str, Any]) -> Source:
-    """Return the output that a layer takes."""
+def _inputs(entry: Mapping[str, Any]) -> list[Source]:
+    """Return the outputs that a layer takes."""
     where = f"{entry.get('class_name')} {entry.get('name')!r}"
     nodes = entry.get("inbound_nodes") or []
     if len(nodes) != 1:
@@ -109,13 +184,15 @@ def _before(entry: Mapping[str, Any]) -> Source:
             f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
         )
     arguments = nodes[0].get("args") or []
-    sources = _sources(arguments)
-    if len(arguments) != 1 or len(sources) != 1:
-        names = " and ".join(repr(source.layer) for source in sources) or "none"
+    return _sources(arguments) if len(arguments) == 1 else []
+
+
+def _only(entry: Mapping[str, Any], sources: Sequence[Source]) -> Source:
+    if len(sources) != 1:
+        names = " and ".join(repr(source.layer) for source in sources) or "other arguments"
         raise ValueError(
-            f"{where}: expected one input, in a chain of layers, got {names}; "
-            "from_keras(source, output=NAME) makes the Sequential that ends with the layer NAME, "
-            "which may be one before it"
+            f"{entry.get('class_name')} {entry.get('name')!r}: expected one input, in a chain of "
+            f"layers, got {names}; {SHORTER}"
         )
     return sources[0]
 
@@ -144,22 +221,3 @@ def _with_output(entry: Mapping[str, Any], output: int) -> Mapping[str, Any]:
         if isinstance(config.get(name), Mapping)
     }
     return {**entry, "config": {**config, **inner}}
-
-
-def _branching(
-    where: str, config: Mapping[str, Any], places: list[int], left: list[str]
-) -> str:
-    """Describe which layers are not part of the chain, and where they leave it."""
-    chained = {str(config["layers"][place].get("name")) for place in places}
-    beginnings = {
-        source.layer: None
-        for entry in config["layers"]
-        if entry.get("name") in left
-        for source in _sources(entry.get("inbound_nodes"))
-        if source.layer in chained
-    }
-    at = f", which branch off at {', '.join(beginnings)}" if beginnings else ""
-    return (
-        f"{where}: expected layers in one chain from the input to the output; not part of it: "
-        f"{', '.join(left)}{at}"
-    )

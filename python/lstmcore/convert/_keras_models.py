@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from lstmcore.convert._keras_graph import walk_back
+from lstmcore.convert._keras_graph import Step, flat, walk_back
 from lstmcore.convert._keras_weights import LAYERS, Numbering, Spot
 from lstmcore.layers import (
     Conv1D,
@@ -16,6 +16,7 @@ from lstmcore.layers import (
 )
 from lstmcore.layers.kernel import ACTIVATIONS
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.residual import parts
 
 MODELS = ("Sequential", "Functional", "Model")
 
@@ -29,6 +30,8 @@ class Entry:
 
     document: dict[str, Any]
     spot: Spot
+    inner: "list[Entry] | None" = None
+    """Of an Add that closes a shortcut: the layers to whose output their input is added."""
 
 
 @dataclass
@@ -60,7 +63,9 @@ def entries_of(document: Mapping[str, Any], number: Numberer, output: str | None
         If the layers do not form a chain, or one of them is used in a way that has no counterpart.
     """
     chain = _model(document, Spot(""), number, output)
-    chain.entries = _join_activations(_count_axes(chain))
+    if chain.shape is not None:
+        _count_axes(chain.entries, len(chain.shape))
+    chain.entries = _join_activations(chain.entries)
     return chain
 
 
@@ -71,7 +76,7 @@ def check_masks(layers: Sequence[Layer], remedy: str) -> None:
     error ends with `remedy`.
     """
     masked = False
-    for layer in layers:
+    for layer in [part for layer in layers for part in parts(layer)]:
         if isinstance(layer, Embedding):
             masked = layer.mask_zero
         masked = masked or hasattr(layer, "mask_value")  # of Masking
@@ -103,25 +108,39 @@ def _model(
     if document.get("registered_name") not in (None, kind):
         raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
     if kind == "Sequential":
-        places, used = _up_to(config["layers"], output, name)
+        steps = _up_to(config["layers"], output, name)
     else:
-        places, used = walk_back(str(kind), config, output)
+        steps = walk_back(str(kind), config, output)
     spots = _spots(kind, config["layers"], spot, number)
-    chain = Chain(None, [], [spots[place] for place in spots if place not in places])
-    for place, entry in zip(places, used, strict=True):
-        if entry["class_name"] == "InputLayer":
-            chain.shape = _input_shape(entry["config"])
-        elif entry["class_name"] in MODELS:
-            chain.entries += _model(entry, spots[place], number).entries
-        else:
-            chain.entries.append(Entry(dict(entry), spots[place]))
+    used = {step.place for step in flat(steps)}
+    chain = Chain(None, [], [spots[place] for place in spots if place not in used])
+    if steps and steps[0].entry["class_name"] == "InputLayer":
+        chain.shape = _input_shape(steps.pop(0).entry["config"])
+    chain.entries = _entries(steps, spots, number)
     if not config.get("trainable", True):  # nothing in a frozen model is trained
-        for one in chain.entries:
-            one.document["config"] = {**one.document["config"], "trainable": False}
+        _freeze(chain.entries)
     build = config.get("build_input_shape")
     if chain.shape is None and isinstance(build, (list, tuple)) and len(build) > 1:
         chain.shape = (None, *build[1:])
     return chain
+
+
+def _entries(steps: Sequence[Step], spots: Mapping[int, Spot], number: Numberer) -> list[Entry]:
+    entries: list[Entry] = []
+    for step in steps:
+        spot = spots[step.place]
+        if step.entry["class_name"] in MODELS:
+            entries += _model(step.entry, spot, number).entries
+        else:
+            inner = None if step.branch is None else _entries(step.branch, spots, number)
+            entries.append(Entry(dict(step.entry), spot, inner))
+    return entries
+
+
+def _freeze(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        entry.document["config"] = {**entry.document["config"], "trainable": False}
+        _freeze(entry.inner or ())
 
 
 def _spots(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> dict[int, Spot]:
@@ -140,10 +159,8 @@ def _spots(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> di
     return spots
 
 
-def _up_to(
-    layers: Sequence[Any], output: str | None, name: str
-) -> tuple[list[int], list[Mapping[str, Any]]]:
-    """List the layers of a Sequential up to the one named `output`, and their places."""
+def _up_to(layers: Sequence[Any], output: str | None, name: str) -> list[Step]:
+    """List the layers of a Sequential up to the one named `output`."""
     names = [str(entry["config"].get("name")) for entry in layers]
     if output is not None and output not in names:
         raise ValueError(
@@ -151,7 +168,7 @@ def _up_to(
             f"{', '.join(names)}"
         )
     count = len(layers) if output is None else names.index(output) + 1
-    return list(range(count)), list(layers[:count])
+    return [Step(place, entry) for place, entry in enumerate(layers[:count])]
 
 
 def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
@@ -168,22 +185,19 @@ def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
 # ---- axes ----------------------------------------------------------------------------------------
 
 
-def _count_axes(chain: Chain) -> list[Entry]:
+def _count_axes(entries: Sequence[Entry], rank: int) -> None:
     """Count the last axis of normalizations from the end, where a file counts from the start.
 
     Files of Keras 2 do not say how many axes a layer's input has, so the layers before tell.
     """
-    if chain.shape is None:
-        return chain.entries
-    rank = len(chain.shape)
-    for entry in chain.entries:
+    for entry in entries:
         config = entry.document["config"]
         axis = config.get("axis")
         axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
         if axis == rank - 1 and axis != 0:
-            entry.document = {**entry.document, "config": {**config, "axis": -1}}
+            entry.document["config"] = {**config, "axis": -1}
+        _count_axes(entry.inner or (), rank)
         rank = _rank_after(str(entry.document["class_name"]), config, rank)
-    return chain.entries
 
 
 def _rank_after(kind: str, config: Mapping[str, Any], rank: int) -> int:
@@ -206,6 +220,8 @@ def _join_activations(entries: list[Entry]) -> list[Entry]:
     """Move an Activation layer's function into the linear layer before it."""
     joined: list[Entry] = []
     for entry in entries:
+        if entry.inner is not None:
+            entry.inner = _join_activations(entry.inner)
         if entry.document.get("class_name") == "Activation":
             name = entry.document["config"].get("activation")
             if name == "linear":

@@ -40,10 +40,12 @@ class Slot:
     places: tuple[Place, ...]
     """Named as in `layer`, in Keras' order."""
     spot: Spot
+    prefix: str
+    """Of the weights' full names."""
 
     def named(self) -> list[Place]:
         """List the places with the full names of their weights."""
-        return [replace(place, name=f"{self.layer.name}.{place.name}") for place in self.places]
+        return [replace(place, name=f"{self.prefix}.{place.name}") for place in self.places]
 
 
 # ---- addresses -----------------------------------------------------------------------------------
@@ -131,6 +133,8 @@ class ByGroup:
     """The variables of an HDF5 file as Keras 2 lays it out: by layer of the model, in order."""
 
     groups: Mapping[str, Mapping[str, Tensor]]
+    convolves: bool = False
+    """Whether convolutions walk backwards over their kernels, as those of Keras on Theano do."""
 
     def numbering(self, within: str) -> Numbering:
         """Return a numbering; nothing in the file depends on it."""
@@ -158,6 +162,8 @@ class ByGroup:
             for index, (name, tensor) in enumerate(self.groups.get(group, {}).items()):
                 known = index < len(places)
                 found[places[index].name if known else f"{group}/{name}"] = tensor
+        if self.convolves:
+            found = {name: _reversed(tensor) for name, tensor in found.items()}
         return wanted, _from_cudnn(wanted, found)
 
     def _dealt(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -192,6 +198,13 @@ def _is_frozen(layer: Layer, name: str) -> bool:
         return not cells[int(name.rpartition("_l")[2].removesuffix("_reverse"))].trainable
     spec = next(spec for spec in layer.weight_specs() if spec.name == name)
     return not (layer.trainable and spec.trainable)
+
+
+def _reversed(tensor: Tensor) -> Tensor:
+    """Turn the kernel (K, C, F) of a convolution around; other tensors have fewer axes."""
+    if len(tensor.shape) != 3:
+        return tensor
+    return replace(tensor, read=lambda: tensor.read()[::-1])
 
 
 # ---- CuDNNLSTM -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from lstmcore._extras import how_to_install
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.convert import _strict
-from lstmcore.convert._keras_config import layer_of
+from lstmcore.convert._keras_config import layer_of, residual_of
 from lstmcore.convert._keras_files import (
     describe_variable,
     file_path,
@@ -22,7 +22,7 @@ from lstmcore.convert._keras_files import (
     open_file,
 )
 from lstmcore.convert._keras_legacy import modern
-from lstmcore.convert._keras_models import MODELS, check_masks, entries_of
+from lstmcore.convert._keras_models import MODELS, Entry, check_masks, entries_of
 from lstmcore.convert._keras_parts import Part, frozen_option, parts_of
 from lstmcore.convert._keras_weights import (
     LAYERS,
@@ -34,7 +34,7 @@ from lstmcore.convert._keras_weights import (
     Weights,
 )
 from lstmcore.convert._strict import Tensor
-from lstmcore.layers import Layer
+from lstmcore.layers import Layer, Residual
 from lstmcore.models import Sequential
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ def from_keras(source: Any, *, training: bool = True, output: str | None = None)
     Parameters
     ----------
     source : Keras model or layer, or path of a ``.keras`` or ``.h5`` file
-        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. A
-        file, of Keras 2 or 3, needs h5py, but neither Keras nor one of its backends.
+        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. An
+        Add may close a shortcut around some layers of the chain, which become a `Residual`. A file,
+        of Keras 2 or 3, needs h5py, but neither Keras nor one of its backends.
     training : bool, default True
         Whether options that matter only in training must have a counterpart too. False: penalties
         and constraints without one are ignored.
@@ -165,7 +166,7 @@ def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | kera
                 continue
             for part in parts:
                 address = f"{LAYERS}{numbering.next(part.kind)}/"
-                slots.append(Slot(layer, part.places, Spot(address)))
+                slots.append(Slot(layer, part.places, Spot(address), str(layer.name)))
         shapes = {name: value.shape for name, value in model.weights.items()}
         model.set_weights(_read(*weights.match(slots), shapes, model.dtype))
 
@@ -322,25 +323,44 @@ def _model(
     chain = entries_of(document, weights.numbering, output)
     if chain.shape is None:
         raise ValueError(f"{kind}: the model is not built; call it once, or add an Input")
-    layers, kinds = [], set()
-    for entry in chain.entries:
-        layer, named = layer_of(entry.document, training)
-        layers.append(layer)
-        kinds |= named
+    kinds: set[str] = set()
+    layers = [_made(entry, training, kinds) for entry in chain.entries]
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
     check_masks(layers, "for only the weights, make the model here and use load_keras_weights")
     model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
     shapes = {name: spec.shape for name, spec in model._plan(chain.shape).items()}
     slots = [
-        Slot(layer, part.places, entry.spot)
+        slot
         for layer, entry in zip(layers, chain.entries, strict=True)
-        for part in _parts(layer)
+        for slot in _slots(layer, entry, str(layer.name))
     ]
     values = _read(*weights.match(slots, chain.left_out), shapes, model.dtype)
     model.build(chain.shape)
     model.set_weights(values)
     return model
+
+
+def _made(entry: Entry, training: bool, kinds: set[str]) -> Layer:
+    """Make a layer, and add the element types that it names to `kinds`."""
+    if entry.inner is None:
+        layer, named = layer_of(entry.document, training)
+    else:
+        inner = [_made(one, training, kinds) for one in entry.inner]
+        layer, named = residual_of(entry.document, inner, training)
+    kinds |= named
+    return layer
+
+
+def _slots(layer: Layer, entry: Entry, prefix: str) -> Iterator[Slot]:
+    """List the Keras layers that a layer corresponds to; `prefix` begins its weights' names."""
+    if entry.inner is None:
+        for part in _parts(layer):
+            yield Slot(layer, part.places, entry.spot, prefix)
+        return
+    assert isinstance(layer, Residual)
+    for place, (member, one) in enumerate(zip(layer.layers, entry.inner, strict=True)):
+        yield from _slots(member, one, f"{prefix}.{place}")
 
 
 def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: bool) -> Layer:

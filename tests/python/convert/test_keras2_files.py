@@ -181,6 +181,28 @@ def test_float32(tmp_path, rng, x):
     np.testing.assert_allclose(found, layers[0].run(x), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_convolutions_of_theano(tmp_path, rng, x, whole):
+    """Theano's walk backwards over the kernel, so the kernels in its files are turned around."""
+    layers = kit.first_shape(
+        [kit.convolution(rng, "conv1d", 3, 2, 4), kit.lstm(rng, "lstm", 3, 3, gate="sigmoid")], 7, 4
+    )
+    made = kit.sequential("model", layers)
+    model = from_keras(kit.write(tmp_path / "a.h5", layers, made.document))
+    same(model, x, made.run(x))
+    turned = {name: value[::-1] for name, value in list(layers[0].weights.items())[:1]}
+    stored = [layers[0]._replace(weights={**layers[0].weights, **turned}), layers[1]]
+    path = kit.write(
+        tmp_path / "b.h5", stored, made.document if whole else None, backend="theano"
+    )
+    if whole:
+        model = from_keras(path)
+    else:
+        model.set_weights([0 * value for value in model.get_weights()])
+        load_keras_weights(model, path)
+    same(model, x, made.run(x))
+
+
 @pytest.mark.parametrize("axis", [-1, 2, [2]])
 def test_last_axis_counted_from_the_start(tmp_path, rng, x, axis):
     layers = kit.first_shape(
@@ -254,6 +276,25 @@ def test_nested_models(tmp_path, rng, x, kind):
     load_keras_weights(model, kit.write(tmp_path / "weights.h5", layers))
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other, strict=True)
+
+
+def test_shortcuts(tmp_path, rng, x):
+    """An Add of an input and of what layers make of it is a Residual."""
+    layers = [
+        kit.lstm(rng, "lstm", 4, 4, sequences=True),
+        kit.dense(rng, "dense", 4, 4),
+        kit.lstm(rng, "lstm_1", 3, 4),
+    ]
+    document = kit.functional("model", layers, (7, 4)).document
+    config = document["config"]
+    add = {"name": "add", "trainable": True, "dtype": "float64"}
+    entry = {"class_name": "Add", "name": "add", "config": add}
+    config["layers"].append({**entry, "inbound_nodes": kit.call("dense", "model_input")})
+    config["layers"][3]["inbound_nodes"] = kit.call("add")
+    model = from_keras(kit.write(tmp_path / "a.h5", layers, document))
+    assert [layer.name for layer in model.layers] == ["add", "lstm_1"]
+    assert [layer.name for layer in model.layers[0].layers] == ["lstm", "dense"]
+    same(model, x, layers[2].run(x + layers[1].run(layers[0].run(x))))
 
 
 def two_outputs(rng):
@@ -442,7 +483,7 @@ def test_models_that_branch(tmp_path, rng):
         }
     )
     config["output_layers"] = [["add", 0, 0]]
-    with pytest.raises(ValueError, match="Add 'add': expected one input.* got 'topic' and 'mood'"):
+    with pytest.raises(ValueError, match="Add 'add': expected an input that .* got 'topic' and 'mood'"):
         from_keras(kit.write(tmp_path / "a.h5", layers, document))
     del config["layers"][-1]
     config["output_layers"] = [["topic", 0, 0]]

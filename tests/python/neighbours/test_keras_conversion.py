@@ -262,7 +262,7 @@ def twice():
 def branches():
     inputs = keras.Input((None, 4))
     y = K.LSTM(4)(inputs)
-    return keras.Model(inputs, K.Add()([y, K.Dense(4)(y)]))
+    return keras.Model(inputs, K.Multiply()([y, K.Dense(4)(y)]))
 
 
 def side():
@@ -367,7 +367,7 @@ REFUSED = {
         "go_backwards and return_sequences",
     ),
     "twice": (twice, "used once, got 2 times"),
-    "branches": (branches, "Add"),
+    "branches": (branches, "Multiply.*one input"),
     "forced": (forced, "Dropout.*training"),
     "no chain": (OwnModel, "OwnModel"),
     "unbuilt": (lambda: keras.Sequential([K.Dense(3)]), "not built"),

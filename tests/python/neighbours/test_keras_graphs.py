@@ -91,6 +91,47 @@ def test_a_cell_state_has_no_counterpart():
         from_keras(keras.Model(inputs, K.Dense(2)(c)))
 
 
+# ---- shortcuts ------------------------------------------------------------------------------------
+
+
+def residual_model(inputs, x):
+    """Add two residual blocks, the second of which has one within it."""
+    y = K.Dense(4, "tanh", name="a")(K.LSTM(4, return_sequences=True, name="b")(x))
+    x = K.Add(name="first")([x, y])
+    y = K.Bidirectional(K.LSTM(2, return_sequences=True), name="c")(x)
+    y = K.Add(name="within")([K.LayerNormalization(name="d")(y), y])
+    x = K.Add(name="second")([K.Dense(4, name="e")(y), x])
+    return randomize(keras.Model(inputs, K.Dense(2, name="f")(K.LSTM(3, name="g")(x))))
+
+
+@pytest.mark.parametrize("how", ["model", "a.keras", "a.h5"])
+def test_shortcuts(x, tmp_path, how):
+    inputs = keras.Input((None, 4))
+    theirs = residual_model(inputs, inputs)
+    ours = from_keras(theirs if how == "model" else saved(theirs, tmp_path / how))
+    assert [layer.name for layer in ours.layers] == ["first", "second", "g", "f"]
+    assert [layer.name for layer in ours.layers[1].layers] == ["c", "within", "e"]
+    close(ours.predict(x, verbose=0), theirs(x))
+
+
+def test_shortcuts_of_masked_steps(rng):
+    inputs = keras.Input((None,), dtype="int32")
+    theirs = residual_model(inputs, K.Embedding(9, 4, mask_zero=True, name="ids")(inputs))
+    ids = rng.integers(1, 9, (4, 7))
+    ids[np.arange(7) >= np.array([7, 3, 1, 5])[:, None]] = 0
+    close(from_keras(theirs).predict(ids, verbose=0), theirs(ids))
+
+
+def test_sums_without_a_shortcut():
+    inputs = keras.Input((None, 4))
+    one, other = K.Dense(4, name="one")(inputs), K.Dense(4, name="other")(inputs)
+    theirs = keras.Model(inputs, K.Add(name="sum")([one, other]))
+    with pytest.raises(ValueError, match="Add 'sum': expected an input that leads to the other"):
+        from_keras(theirs)
+    with pytest.raises(ValueError, match="Add 'same': layers: expected"):
+        from_keras(keras.Model(inputs, K.Add(name="same")([one, one])))
+
+
 # ---- layers that were first called with states ---------------------------------------------------
 
 
