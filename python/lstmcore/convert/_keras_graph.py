@@ -4,14 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["Step", "flat", "walk_back"]
+__all__ = ["Ends", "Step", "flat", "walk_back"]
 
 WITH_STATES = ("LSTM", "RNN", "Bidirectional")
 
 SHORTER = (
-    "from_keras(source, output=NAME) makes the Sequential that ends with the layer NAME, which may "
-    "be one before it"
+    "from_keras(source, input=..., output=...) makes a Sequential of the layers between two of these "
+    "names, which must be a chain"
 )
+
+
+class Ends(NamedTuple):
+    """The layers that a chain comes after and ends with; None: the model's own input and output."""
+
+    input: str | None = None
+    output: str | None = None
 
 
 class Source(NamedTuple):
@@ -40,8 +47,8 @@ def flat(steps: Sequence[Step]) -> Iterator[Step]:
         yield from flat(step.branch or ())
 
 
-def walk_back(kind: str, config: Mapping[str, Any], output: str | None) -> list[Step]:
-    """List the layers from the input to an output of a functional model.
+def walk_back(kind: str, config: Mapping[str, Any], ends: Ends) -> list[Step]:
+    """List the layers from an input to an output of a functional model.
 
     Parameters
     ----------
@@ -49,9 +56,9 @@ def walk_back(kind: str, config: Mapping[str, Any], output: str | None) -> list[
         Class of the model, for errors.
     config : mapping
         Its configuration.
-    output : str, optional
-        Name of the layer to end with; then layers that it does not depend on are left out. None: the
-        only output, which all layers must lead to.
+    ends : Ends
+        If it names a layer, all layers that are not between the ends are left out; else all layers
+        must lead to the only output.
 
     Raises
     ------
@@ -60,10 +67,11 @@ def walk_back(kind: str, config: Mapping[str, Any], output: str | None) -> list[
         error names where they branch.
     """
     graph = _Graph(f"{kind} {config.get('name')!r}", config["layers"])
-    steps = graph.walk(graph.last(config, output))
+    last = graph.last(config, ends.output)
+    steps = graph.walk(last, graph.first(ends.input))
     chained = {step.place for step in flat(steps)}
     left = [name for name, place in graph.places.items() if place not in chained]
-    if left and output is None:
+    if left and ends == Ends():
         raise ValueError(graph.branching(chained, left))
     return steps
 
@@ -74,15 +82,22 @@ class _Graph:
         self.places = {str(entry.get("name")): place for place, entry in enumerate(layers)}
         self._seen: set[int] = set()
 
+    def first(self, name: str | None) -> Source | None:
+        """Return the output of the layer that the chain comes after."""
+        return None if name is None else Source(self._known(name, "input"), 0)
+
+    def _known(self, name: str, argument: str) -> str:
+        if name not in self.places:
+            raise ValueError(
+                f"{argument}: {self.where} has no layer {name!r}; expected one of "
+                f"{', '.join(self.places)}"
+            )
+        return name
+
     def last(self, config: Mapping[str, Any], output: str | None) -> Source:
         """Return the output with which the chain ends."""
         if output is not None:
-            if output not in self.places:
-                raise ValueError(
-                    f"output: {self.where} has no layer {output!r}; expected one of "
-                    f"{', '.join(self.places)}"
-                )
-            return Source(output, 0)
+            return Source(self._known(output, "output"), 0)
         ends = _sources(config.get("output_layers"))
         if len(ends) != 1:
             names = ", ".join(dict.fromkeys(end.layer for end in ends))
@@ -96,6 +111,7 @@ class _Graph:
     def walk(self, here: Source, until: Source | None = None) -> list[Step]:
         """List the layers after `until`, or from the input on, that lead to `here`."""
         steps: list[Step] = []
+        last = here
         while here != until:
             place = self.places.get(here.layer)
             if place is None or place in self._seen:
@@ -106,7 +122,10 @@ class _Graph:
             entry = self.layers[place]
             if entry["class_name"] == "InputLayer":
                 if until is not None:
-                    raise ValueError(f"{self.where}: no chain leads from {until.layer!r} to an Add")
+                    raise ValueError(
+                        f"{self.where}: no chain of layers leads from {until.layer!r} to "
+                        f"{last.layer!r}; {SHORTER}"
+                    )
                 return [Step(place, entry), *steps]
             sources = _inputs(entry)
             if entry["class_name"] == "Add" and len(sources) == 2:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from lstmcore.convert._keras_graph import Step, flat, walk_back
+from lstmcore.convert._keras_graph import Ends, Step, flat, walk_back
 from lstmcore.convert._keras_weights import LAYERS, Numbering, Spot
 from lstmcore.layers import (
     Conv1D,
@@ -45,7 +45,7 @@ class Chain:
     """Layers that the output does not depend on."""
 
 
-def entries_of(document: Mapping[str, Any], number: Numberer, output: str | None = None) -> Chain:
+def entries_of(document: Mapping[str, Any], number: Numberer, ends: Ends) -> Chain:
     """List the layers of a model.
 
     Parameters
@@ -54,15 +54,15 @@ def entries_of(document: Mapping[str, Any], number: Numberer, output: str | None
         Configuration of the model.
     number : callable
         Takes the beginning of addresses and returns a `Numbering` for it.
-    output : str, optional
-        Name of the layer to end with; None: the model's only output.
+    ends : Ends
+        Between which of its layers.
 
     Raises
     ------
     ValueError
         If the layers do not form a chain, or one of them is used in a way that has no counterpart.
     """
-    chain = _model(document, Spot(""), number, output)
+    chain = _model(document, Spot(""), number, ends)
     if chain.shape is not None:
         _count_axes(chain.entries, len(chain.shape))
     chain.entries = _join_activations(chain.entries)
@@ -99,7 +99,7 @@ def _shifts(layer: Recurrent) -> bool:
 
 
 def _model(
-    document: Mapping[str, Any], spot: Spot, number: Numberer, output: str | None = None
+    document: Mapping[str, Any], spot: Spot, number: Numberer, ends: Ends
 ) -> Chain:
     kind, config = document.get("class_name"), document.get("config")
     if not isinstance(config, Mapping) or not isinstance(config.get("layers"), Sequence):
@@ -108,20 +108,22 @@ def _model(
     if document.get("registered_name") not in (None, kind):
         raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
     if kind == "Sequential":
-        steps = _up_to(config["layers"], output, name)
+        steps = _between(config["layers"], ends, name)
     else:
-        steps = walk_back(str(kind), config, output)
+        steps = walk_back(str(kind), config, ends)
     spots = _spots(kind, config["layers"], spot, number)
     used = {step.place for step in flat(steps)}
     chain = Chain(None, [], [spots[place] for place in spots if place not in used])
-    if steps and steps[0].entry["class_name"] == "InputLayer":
+    build = config.get("build_input_shape")
+    if ends.input is not None:
+        chain.shape = _shape_after(ends.input, config["layers"], steps)
+    elif steps and steps[0].entry["class_name"] == "InputLayer":
         chain.shape = _input_shape(steps.pop(0).entry["config"])
+    elif isinstance(build, (list, tuple)) and len(build) > 1:
+        chain.shape = (None, *build[1:])
     chain.entries = _entries(steps, spots, number)
     if not config.get("trainable", True):  # nothing in a frozen model is trained
         _freeze(chain.entries)
-    build = config.get("build_input_shape")
-    if chain.shape is None and isinstance(build, (list, tuple)) and len(build) > 1:
-        chain.shape = (None, *build[1:])
     return chain
 
 
@@ -130,7 +132,7 @@ def _entries(steps: Sequence[Step], spots: Mapping[int, Spot], number: Numberer)
     for step in steps:
         spot = spots[step.place]
         if step.entry["class_name"] in MODELS:
-            entries += _model(step.entry, spot, number).entries
+            entries += _model(step.entry, spot, number, Ends()).entries
         else:
             inner = None if step.branch is None else _entries(step.branch, spots, number)
             entries.append(Entry(dict(step.entry), spot, inner))
@@ -159,16 +161,44 @@ def _spots(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> di
     return spots
 
 
-def _up_to(layers: Sequence[Any], output: str | None, name: str) -> list[Step]:
-    """List the layers of a Sequential up to the one named `output`."""
+def _between(layers: Sequence[Any], ends: Ends, name: str) -> list[Step]:
+    """List the layers of a Sequential after one and up to another."""
     names = [str(entry["config"].get("name")) for entry in layers]
-    if output is not None and output not in names:
+    for argument, wanted in ends._asdict().items():
+        if wanted is not None and wanted not in names:
+            raise ValueError(
+                f"{argument}: Sequential {name!r} has no layer {wanted!r}; expected one of "
+                f"{', '.join(names)}"
+            )
+    begin = 0 if ends.input is None else names.index(ends.input) + 1
+    end = len(names) if ends.output is None else names.index(ends.output) + 1
+    return [Step(place, layers[place]) for place in range(begin, end)]
+
+
+def _shape_after(
+    name: str, layers: Sequence[Any], steps: Sequence[Step]
+) -> tuple[int | None, ...]:
+    """Return the shape of what the layer of this name passes to the first of `steps`."""
+    for entry in layers:
+        if entry["config"].get("name") == name and entry["class_name"] == "InputLayer":
+            return _input_shape(entry["config"])
+    first = next((step for step in flat(steps) if step.branch is None), None)
+    shape = None if first is None else built_for(first.entry)
+    if not shape:
         raise ValueError(
-            f"output: Sequential {name!r} has no layer {output!r}; expected one of "
-            f"{', '.join(names)}"
+            f"input: the source does not say what shape the outputs of {name!r} have; expected a "
+            "live model or a .keras file, or the name of an InputLayer"
         )
-    count = len(layers) if output is None else names.index(output) + 1
-    return [Step(place, entry) for place, entry in enumerate(layers[:count])]
+    return (None, *shape[1:])
+
+
+def built_for(document: Mapping[str, Any]) -> Any:
+    """Return the shape of the inputs that a layer was built for; None if that is not known.
+
+    Of a layer that was first called with states, it is the shape of the sequences.
+    """
+    config = document.get("build_config") or {}
+    return (config.get("shapes_dict") or {}).get("sequences_shape") or config.get("input_shape")
 
 
 def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:

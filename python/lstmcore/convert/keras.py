@@ -21,8 +21,9 @@ from lstmcore.convert._keras_files import (
     live_tensors,
     open_file,
 )
+from lstmcore.convert._keras_graph import Ends
 from lstmcore.convert._keras_legacy import modern
-from lstmcore.convert._keras_models import MODELS, Entry, check_masks, entries_of
+from lstmcore.convert._keras_models import MODELS, Entry, built_for, check_masks, entries_of
 from lstmcore.convert._keras_parts import Part, frozen_option, parts_of
 from lstmcore.convert._keras_weights import (
     LAYERS,
@@ -45,17 +46,27 @@ __all__ = ["from_keras", "load_keras_weights", "to_keras"]
 
 @overload
 def from_keras(
-    source: "str | os.PathLike[str]", *, training: bool = True, output: str | None = None
+    source: "str | os.PathLike[str]",
+    *,
+    training: bool = True,
+    input: str | None = None,
+    output: str | None = None,
 ) -> Sequential: ...
 
 
 @overload
 def from_keras(
-    source: "keras.Layer", *, training: bool = True, output: str | None = None
+    source: "keras.Layer",
+    *,
+    training: bool = True,
+    input: str | None = None,
+    output: str | None = None,
 ) -> Any: ...
 
 
-def from_keras(source: Any, *, training: bool = True, output: str | None = None) -> Any:
+def from_keras(
+    source: Any, *, training: bool = True, input: str | None = None, output: str | None = None
+) -> Any:
     """Convert a Keras model or layer to a built one with the same weights.
 
     Parameters
@@ -67,9 +78,13 @@ def from_keras(source: Any, *, training: bool = True, output: str | None = None)
     training : bool, default True
         Whether options that matter only in training must have a counterpart too. False: penalties
         and constraints without one are ignored.
+    input : str, optional
+        Name of the layer whose output becomes the input, so that only layers after it are converted;
+        None: the model's input. A mask that the layers before it compute is not converted: pass
+        `mask` to `predict`.
     output : str, optional
-        Name of the layer to end with. The layers that it depends on must be a chain; all others are
-        left out. None: the model's only output.
+        Name of the layer to end with; None: the model's only output. With either, only the layers
+        between must be a chain, and all others are left out.
 
     Returns
     -------
@@ -81,8 +96,9 @@ def from_keras(source: Any, *, training: bool = True, output: str | None = None)
     ------
     ValueError
         If a layer or an option has no counterpart, which the error names. If tensors are missing,
-        extra or do not fit; the error names all of them. If the model has no layer `output`, or
-        `source` is a layer and `output` is given.
+        extra or do not fit; the error names all of them. If the model has no layer `input` or
+        `output`, or `source` is a layer and one of them is given; if `input` is given and the file
+        does not say what shape that layer's output has, as an ``.h5`` file does not.
     TypeError
         If `source` is not a Keras object or file, or tensors have another type.
     ImportError
@@ -96,15 +112,18 @@ def from_keras(source: Any, *, training: bool = True, output: str | None = None)
     and 1. Initializers without a counterpart are dropped, since they have done their work.
     """
     _checks.flag(training, "training")
-    if output is not None:
-        _checks.instance(output, str, "output", "the name of a layer")
+    ends = Ends(input, output)
+    for argument, name in ends._asdict().items():
+        if name is not None:
+            _checks.instance(name, str, argument, "the name of a layer")
     if _is_keras(source):
         document = sys.modules["keras"].saving.serialize_keras_object(source)
         found = _live(source)
         if document.get("class_name") in MODELS:
-            return _model(document, ByAddress(found), training, output)
-        if output is not None:
-            raise ValueError(f"output: expected None with a layer, got {output!r}")
+            return _model(document, ByAddress(found), training, ends)
+        for argument, name in ends._asdict().items():
+            if name is not None:
+                raise ValueError(f"{argument}: expected None with a layer, got {name!r}")
         return _layer(document, found, training)
     path = file_path(source, "source")
     with open_file(path) as file:
@@ -114,7 +133,7 @@ def from_keras(source: Any, *, training: bool = True, output: str | None = None)
                 "load_keras_weights(model, path)"
             )
         try:
-            return _model(modern(file.document, file.version), file.weights, training, output)
+            return _model(modern(file.document, file.version), file.weights, training, ends)
         except (KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path}: its configuration is not one that Keras writes ({error!r})"
@@ -315,12 +334,12 @@ def _live(source: Any) -> dict[str, Tensor]:
 
 
 def _model(
-    document: Mapping[str, Any], weights: Weights, training: bool, output: str | None
+    document: Mapping[str, Any], weights: Weights, training: bool, ends: Ends
 ) -> Sequential:
     kind = document.get("class_name")
     if kind not in MODELS:
         raise ValueError(f"{kind}: expected a Sequential or a functional model")
-    chain = entries_of(document, weights.numbering, output)
+    chain = entries_of(document, weights.numbering, ends)
     if chain.shape is None:
         raise ValueError(f"{kind}: the model is not built; call it once, or add an Input")
     kinds: set[str] = set()
@@ -365,7 +384,7 @@ def _slots(layer: Layer, entry: Entry, prefix: str) -> Iterator[Slot]:
 
 def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: bool) -> Layer:
     layer, kinds = layer_of(document, training)
-    shape = _built_for(document.get("build_config") or {})
+    shape = built_for(document)
     if not shape:
         if found or not _needs_no_weights(layer):
             raise ValueError(f"{document['class_name']}: the layer is not built; call it first")
@@ -381,11 +400,6 @@ def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: b
     values = _read(wanted, found, shapes, parameters.dtype)
     layer.set_weights([values[name] for name in weights])
     return layer
-
-
-def _built_for(config: Mapping[str, Any]) -> Any:
-    """Return the shape of a layer's inputs; of the sequences, if it was first called with states."""
-    return (config.get("shapes_dict") or {}).get("sequences_shape") or config.get("input_shape")
 
 
 def _needs_no_weights(layer: Layer) -> bool:

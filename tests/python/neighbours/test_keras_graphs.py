@@ -60,16 +60,47 @@ def test_one_output_of_several(tree, x, tmp_path, how, output, key):
         from_keras(source, output="both")
 
 
-def test_a_sequential_ends_with_any_of_its_layers(x):
-    theirs = model_of([K.LSTM(5, return_sequences=True, name="first"), K.LSTM(3), K.Dense(2)])
-    ours = from_keras(theirs, output="first")
-    close(ours.predict(x, verbose=0), theirs.layers[0](x))
-    with pytest.raises(ValueError, match="output: Sequential '.*' has no layer 'last'"):
-        from_keras(theirs, output="last")
-    with pytest.raises(ValueError, match="output: expected None with a layer, got 'first'"):
-        from_keras(theirs.layers[0], output="first")
-    with pytest.raises(TypeError, match="output: expected the name of a layer"):
-        from_keras(theirs, output=0)
+def test_layers_after_two_inputs_are_merged(tmp_path, rng):
+    """Of a model that begins with a graph and ends with a chain, the chain can be converted."""
+    words, tags = keras.Input((None,), name="words"), keras.Input((None, 2), name="tags")
+    both = K.Concatenate(name="both")([K.Embedding(9, 3, name="vectors")(words), tags])
+    y = K.Bidirectional(K.LSTM(4, return_sequences=True), name="walk")(both)
+    theirs = randomize(keras.Model([words, tags], K.Dense(2, name="last")(K.LSTM(3)(y))))
+    given = [rng.integers(0, 9, (3, 7)), rng.normal(size=(3, 7, 2)).astype("float32")]
+    merged = keras.Model(theirs.inputs, both)(given)
+    for source in (theirs, saved(theirs, tmp_path / "a.keras")):
+        with pytest.raises(ValueError, match="Concatenate 'both': expected one input"):
+            from_keras(source)
+        ours = from_keras(source, input="both")
+        assert ours.input_shape == (None, None, 5)
+        close(ours.predict(keras.ops.convert_to_numpy(merged), verbose=0), theirs(given))
+        alone = from_keras(source, input="words", output="vectors")
+        close(alone.predict(given[0], verbose=0), theirs.get_layer("vectors")(given[0]))
+    with pytest.raises(ValueError, match="no chain of layers leads from 'tags' to 'last'|one input"):
+        from_keras(theirs, input="tags")
+    with pytest.raises(ValueError, match="input: the source does not say what shape"):
+        from_keras(saved(theirs, tmp_path / "a.h5"), input="both")
+    with pytest.raises(ValueError, match="input: Functional '.*' has no layer 'letters'"):
+        from_keras(theirs, input="letters")
+
+
+def test_a_sequential_from_and_to_any_of_its_layers(x):
+    theirs = model_of(
+        [K.LSTM(5, return_sequences=True, name="a"), K.LSTM(3, name="b"), K.Dense(2, name="c")]
+    )
+    states = theirs.layers[0](x)
+    close(from_keras(theirs, output="a").predict(x, verbose=0), states)
+    after = from_keras(theirs, input="a")
+    close(after.predict(keras.ops.convert_to_numpy(states), verbose=0), theirs(x))
+    between = from_keras(theirs, input="a", output="b")
+    assert [layer.name for layer in between.layers] == ["b"]
+    for argument in ("input", "output"):
+        with pytest.raises(ValueError, match=f"{argument}: Sequential '.*' has no layer 'last'"):
+            from_keras(theirs, **{argument: "last"})
+        with pytest.raises(ValueError, match=f"{argument}: expected None with a layer, got 'a'"):
+            from_keras(theirs.layers[0], **{argument: "a"})
+        with pytest.raises(TypeError, match=f"{argument}: expected the name of a layer"):
+            from_keras(theirs, **{argument: 0})
 
 
 @pytest.mark.parametrize("both", [False, True])
