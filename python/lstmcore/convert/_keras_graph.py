@@ -203,7 +203,10 @@ def _inputs(entry: Mapping[str, Any]) -> list[Source]:
             f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
         )
     arguments = nodes[0].get("args") or []
-    return _sources(arguments) if len(arguments) == 1 else []
+    sources = _sources(arguments)
+    # The operation behind + takes its tensors one by one, the layer Add takes a list.
+    summed = entry.get("class_name") == "Add" and len(sources) == len(arguments)
+    return sources if summed or len(arguments) == 1 else []
 
 
 def _only(entry: Mapping[str, Any], sources: Sequence[Source]) -> Source:

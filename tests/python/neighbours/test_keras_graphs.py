@@ -145,6 +145,18 @@ def test_shortcuts(x, tmp_path, how):
     close(ours.predict(x, verbose=0), theirs(x))
 
 
+def test_shortcuts_by_plus(x, tmp_path):
+    inputs = keras.Input((None, 4))
+    y = inputs + K.LSTM(4, return_sequences=True)(inputs)
+    theirs = randomize(keras.Model(inputs, K.LSTM(3)(K.Dense(4)(y) + y)))
+    for source in (theirs, saved(theirs, tmp_path / "a.keras")):
+        ours = from_keras(source)
+        assert [type(layer).__name__ for layer in ours.layers] == ["Residual", "Residual", "LSTM"]
+        close(ours.predict(x, verbose=0), theirs(x))
+    with pytest.raises(ValueError, match="Add '.*': expected one input.* got other arguments"):
+        from_keras(keras.Model(inputs, K.LSTM(3)(inputs + 1.0)))
+
+
 def test_shortcuts_of_masked_steps(rng):
     inputs = keras.Input((None,), dtype="int32")
     theirs = residual_model(inputs, K.Embedding(9, 4, mask_zero=True, name="ids")(inputs))
