@@ -259,7 +259,7 @@ def to_keras(
         common = {"dtype": dtype, **frozen_option(layer)}
         if name is not None:
             common["name"] = name
-        made.append(part.make(keras, common))
+        made.append(_keras_layer(layer, part, keras, common))
     alone = isinstance(model, Layer) and len(made) == 1
     if alone:
         result = made[0]
@@ -280,6 +280,13 @@ def to_keras(
         warn_of_infinite(model.weights)
         (result.save if target.suffix == ".keras" else result.save_weights)(target)
     return result
+
+
+def _keras_layer(layer: Layer, part: Part, keras: Any, common: dict[str, Any]) -> Any:
+    try:
+        return part.make(keras, common)
+    except ValueError as error:
+        raise ValueError(f"layer {layer.name!r}: {error}") from error
 
 
 def _keras_names(parts: list[tuple[Layer, Part]]) -> list[str | None]:

@@ -94,7 +94,7 @@ def test_whole_model(tmp_path, rng, tagger, version, chunk):
     ids = rng.integers(0, 9, (5, 7))
     same(model, ids, made.run(ids))
     lstm = model.get_layer("lstm_2")
-    assert (lstm.input_dropout, lstm.recurrent_dropout) == (0.1, 0.2)
+    assert (lstm.dropout, lstm.recurrent_dropout) == (0.1, 0.2)
     assert (lstm.kernel_regularizer.l1, lstm.kernel_regularizer.l2) == (0.0, 0.01)
     assert lstm.kernel_initializer == "glorot_uniform"
     # The weights alone, out of the same file.
