@@ -94,9 +94,7 @@ def lstm(rng, name, units, width, *, gate="hard_sigmoid", sequences=False, backw
 
 def cudnn(rng, name, units, width, *, sequences=False, backwards=False):
     """Make a CuDNNLSTM: cuDNN's own matrices (H, C) row by row, and the biases of both products."""
-    usual = lstm(
-        rng, name, units, width, gate="sigmoid", sequences=sequences, backwards=backwards
-    )
+    usual = lstm(rng, name, units, width, gate="sigmoid", sequences=sequences, backwards=backwards)
     kernel, recurrent, bias = usual.weights.values()
 
     def stored(matrix):
@@ -108,7 +106,8 @@ def cudnn(rng, name, units, width, *, sequences=False, backwards=False):
     config = {
         key: value
         for key, value in usual.document["config"].items()
-        if not key.endswith("activation") and key not in ("use_bias", "unroll", "implementation")
+        if not key.endswith("activation")
+        and key not in ("use_bias", "unroll", "implementation")
         and "dropout" not in key
     }
     weights = dict(zip(usual.weights, values, strict=True))

@@ -136,4 +136,3 @@ LAYERS = {
     "no beta": lambda d: [K.LayerNormalization(center=False, dtype=d)],
     "Dropout": lambda d: [K.Dropout(0.5, seed=2, dtype=d)],
 }
-

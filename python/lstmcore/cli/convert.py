@@ -34,8 +34,8 @@ def add_parser(commands: Any) -> None:
         _run,
         "Convert a model to another format; the endings of the files determine the formats. "
         f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold only weights "
-        "(.weights.h5, some .h5 of Keras 2, and state dicts of PyTorch) need --like, a model of the "
-        "same layers.",
+        "(.weights.h5, some .h5 of Keras 2, and state dicts of PyTorch) need --like, a model of "
+        "the same layers.",
         EXAMPLE,
     )
     parser.add_argument("source", metavar="IN", help="file to read")

@@ -1,8 +1,8 @@
 """Keras' files and live objects: their configurations and variables.
 
 A `.keras` file is a zip archive of ``metadata.json``, ``config.json`` and ``model.weights.h5``. The
-latter, and a `.weights.h5` file, hold each variable at an address. An `.h5` file of Keras 2 holds the
-configuration as an attribute, and the variables in a group for each layer of the model, whose
+latter, and a `.weights.h5` file, hold each variable at an address. An `.h5` file of Keras 2 holds
+the configuration as an attribute, and the variables in a group for each layer of the model, whose
 attribute lists them; weights alone lie in the same groups at the root.
 """
 

@@ -9,8 +9,8 @@ __all__ = ["Ends", "Step", "flat", "walk_back"]
 WITH_STATES = ("LSTM", "RNN", "Bidirectional")
 
 SHORTER = (
-    "from_keras(source, input=..., output=...) makes a Sequential of the layers between two of these "
-    "names, which must be a chain"
+    "from_keras(source, input=NAME, output=NAME) makes a Sequential of a chain of layers, from "
+    "after the first to the second"
 )
 
 
@@ -37,7 +37,7 @@ class Step:
     entry: Mapping[str, Any]
     """Its configuration, as it is used: without states that nothing depends on."""
     branch: "list[Step] | None" = None
-    """If its input is added to the output of other layers: these, which begin with the same input."""
+    """If it adds its input to the output of other layers: these, which begin with that input."""
 
 
 def flat(steps: Sequence[Step]) -> Iterator[Step]:
@@ -70,7 +70,11 @@ def walk_back(kind: str, config: Mapping[str, Any], ends: Ends) -> list[Step]:
     last = graph.last(config, ends.output)
     steps = graph.walk(last, graph.first(ends.input))
     chained = {step.place for step in flat(steps)}
-    left = [name for name, place in graph.places.items() if place not in chained]
+    left = [
+        name
+        for name, place in graph.places.items()
+        if place not in chained and not graph.is_mask(name)
+    ]
     if left and ends == Ends():
         raise ValueError(graph.branching(chained, left))
     return steps
@@ -81,6 +85,7 @@ class _Graph:
         self.where, self.layers = where, layers
         self.places = {str(entry.get("name")): place for place, entry in enumerate(layers)}
         self._seen: set[int] = set()
+        self._masked = dict(pair for entry in layers for pair in _masked(entry))
 
     def first(self, name: str | None) -> Source | None:
         """Return the output of the layer that the chain comes after."""
@@ -127,7 +132,7 @@ class _Graph:
                         f"{last.layer!r}; {SHORTER}"
                     )
                 return [Step(place, entry), *steps]
-            sources = _inputs(entry)
+            sources = self._inputs(entry)
             if entry["class_name"] == "Add" and len(sources) == 2:
                 start, end = self._shortcut(entry, *sources)
                 steps.insert(0, Step(place, entry, self.walk(end, start)))
@@ -136,6 +141,36 @@ class _Graph:
                 steps.insert(0, Step(place, _with_output(entry, here.output)))
                 here = _only(entry, sources)
         return steps
+
+    def is_mask(self, name: str) -> bool:
+        """Return whether an operation computes the mask that a layer begins, as Keras writes it."""
+        entry = self.layers[self.places[name]] if name in self.places else {}
+        kind, nodes = entry.get("class_name"), entry.get("inbound_nodes")
+        sources = _sources(nodes)
+        if kind == "NotEqual" and nodes and len(sources) == 1:
+            return (sources[0], nodes[0]["args"][-1]) in self._masked.items()
+        combined = kind in ("Any", "LogicalOr") and bool(sources)
+        return combined and all(self.is_mask(source.layer) for source in sources)
+
+    def _inputs(self, entry: Mapping[str, Any]) -> list[Source]:
+        """Return the outputs that a layer takes."""
+        where = f"{entry.get('class_name')} {entry.get('name')!r}"
+        nodes = entry.get("inbound_nodes") or []
+        if len(nodes) != 1:
+            raise ValueError(f"{where}: expected to be used once, got {len(nodes)} times")
+        other = {key: value for key, value in (nodes[0].get("kwargs") or {}).items() if value}
+        masks = _sources(other.get("mask"))
+        if masks and all(self.is_mask(source.layer) for source in masks):
+            del other["mask"]
+        if other:
+            raise ValueError(
+                f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
+            )
+        arguments = nodes[0].get("args") or []
+        sources = _sources(arguments)
+        # The operation behind + takes its tensors one by one, the layer Add takes a list.
+        summed = entry.get("class_name") == "Add" and len(sources) == len(arguments)
+        return sources if summed or len(arguments) == 1 else []
 
     def _shortcut(
         self, entry: Mapping[str, Any], one: Source, other: Source
@@ -191,22 +226,13 @@ def _sources(value: Any) -> list[Source]:
     return [source for entry in value for source in _sources(entry)]
 
 
-def _inputs(entry: Mapping[str, Any]) -> list[Source]:
-    """Return the outputs that a layer takes."""
-    where = f"{entry.get('class_name')} {entry.get('name')!r}"
-    nodes = entry.get("inbound_nodes") or []
-    if len(nodes) != 1:
-        raise ValueError(f"{where}: expected to be used once, got {len(nodes)} times")
-    other = {key: value for key, value in (nodes[0].get("kwargs") or {}).items() if value}
-    if other:
-        raise ValueError(
-            f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
-        )
-    arguments = nodes[0].get("args") or []
-    sources = _sources(arguments)
-    # The operation behind + takes its tensors one by one, the layer Add takes a list.
-    summed = entry.get("class_name") == "Add" and len(sources) == len(arguments)
-    return sources if summed or len(arguments) == 1 else []
+def _masked(entry: Mapping[str, Any]) -> list[tuple[Source, Any]]:
+    """List the inputs of a layer that begins a mask, with the value that it leaves out."""
+    kind, config = entry.get("class_name"), entry.get("config") or {}
+    if kind == "Masking" or (kind == "Embedding" and config.get("mask_zero")):
+        value = config.get("mask_value", 0)
+        return [(source, value) for source in _sources(entry.get("inbound_nodes"))]
+    return []
 
 
 def _only(entry: Mapping[str, Any], sources: Sequence[Source]) -> Source:

@@ -76,7 +76,7 @@ def check_masks(layers: Sequence[Layer], remedy: str) -> None:
     error ends with `remedy`.
     """
     masked = False
-    for layer in [part for layer in layers for part in parts(layer)]:
+    for layer in [part for whole in layers for part in parts(whole)]:
         if isinstance(layer, Embedding):
             masked = layer.mask_zero
         masked = masked or hasattr(layer, "mask_value")  # of Masking
@@ -98,9 +98,7 @@ def _shifts(layer: Recurrent) -> bool:
     return layer.go_backwards and layer.return_sequences
 
 
-def _model(
-    document: Mapping[str, Any], spot: Spot, number: Numberer, ends: Ends
-) -> Chain:
+def _model(document: Mapping[str, Any], spot: Spot, number: Numberer, ends: Ends) -> Chain:
     kind, config = document.get("class_name"), document.get("config")
     if not isinstance(config, Mapping) or not isinstance(config.get("layers"), Sequence):
         raise ValueError(f"{kind}: no configuration of a Sequential or functional model")
@@ -146,9 +144,9 @@ def _freeze(entries: Sequence[Entry]) -> None:
 
 
 def _spots(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> dict[int, Spot]:
-    """Return where the weights of a model's layers are, by place, for a model that is itself at `spot`.
+    """Return where the weights of the layers are, by place, of a model that is itself at `spot`.
 
-    Layers within a nested model are listed under the model's name.
+    Those within a nested model are listed under the model's name.
     """
     within = f"{spot.address}{LAYERS}"
     numbering = number(within)
@@ -175,9 +173,7 @@ def _between(layers: Sequence[Any], ends: Ends, name: str) -> list[Step]:
     return [Step(place, layers[place]) for place in range(begin, end)]
 
 
-def _shape_after(
-    name: str, layers: Sequence[Any], steps: Sequence[Step]
-) -> tuple[int | None, ...]:
+def _shape_after(name: str, layers: Sequence[Any], steps: Sequence[Step]) -> tuple[int | None, ...]:
     """Return the shape of what the layer of this name passes to the first of `steps`."""
     for entry in layers:
         if entry["config"].get("name") == name and entry["class_name"] == "InputLayer":

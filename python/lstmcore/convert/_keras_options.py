@@ -36,12 +36,12 @@ NAMES_OF_CLASSES = {
     "Ones": "ones",
 }
 
-VARIANCES = {
+VARIANCES: dict[tuple[Any, Any], str] = {
     (1.0, "fan_avg"): "glorot",
     (1.0, "fan_in"): "lecun",
     (2.0, "fan_in"): "he",
 }
-"""Beginnings of the names of VarianceScaling, by scale and mode; early versions wrote only these."""
+"""Beginnings of the names of VarianceScaling by scale and mode; early versions wrote only these."""
 
 FORMS = {"uniform": "uniform", "normal": "normal", "truncated_normal": "normal"}
 """Ends of the names of VarianceScaling, by distribution."""

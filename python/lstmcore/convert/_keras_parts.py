@@ -233,7 +233,7 @@ ACTIVATION_NAMES = ("gate_activation", "cell_activation", "output_activation")
 
 
 def _activation(value: CellActivation | Activation, name: str) -> Any:
-    """Return Keras' name, or what raises ValueError when a Keras layer is made: weights can be read."""
+    """Return Keras' name; if it has none, an error when a Keras layer is made, not for weights."""
     for known, ours in CELL_ACTIVATIONS.items():
         config = LSTMConfig(1, 1, gate_activation=ours)
         if value == config.gate_activation:

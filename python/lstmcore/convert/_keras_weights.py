@@ -107,7 +107,7 @@ class ByAddress:
             slot.spot.address + place.address: place for slot in slots for place in slot.named()
         }
         other = tuple(spot.address for spot in left_out)
-        # Files also hold the optimizer and metrics, and some layers hold counters of random numbers.
+        # Files also hold the optimizer and metrics, and some layers counters of random numbers.
         found = {
             address: tensor
             for address, tensor in self.tensors.items()

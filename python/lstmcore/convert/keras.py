@@ -79,9 +79,9 @@ def from_keras(
         Whether options that matter only in training must have a counterpart too. False: penalties
         and constraints without one are ignored.
     input : str, optional
-        Name of the layer whose output becomes the input, so that only layers after it are converted;
-        None: the model's input. A mask that the layers before it compute is not converted: pass
-        `mask` to `predict`.
+        Name of the layer whose output becomes the input, so that only layers after it are
+        converted; None: the model's input. A mask that the layers before it compute is not
+        converted: pass `mask` to `predict`.
     output : str, optional
         Name of the layer to end with; None: the model's only output. With either, only the layers
         between must be a chain, and all others are left out.
@@ -340,9 +340,7 @@ def _live(source: Any) -> dict[str, Tensor]:
     return {name: describe_variable(value) for name, value in live_tensors(source).items()}
 
 
-def _model(
-    document: Mapping[str, Any], weights: Weights, training: bool, ends: Ends
-) -> Sequential:
+def _model(document: Mapping[str, Any], weights: Weights, training: bool, ends: Ends) -> Sequential:
     kind = document.get("class_name")
     if kind not in MODELS:
         raise ValueError(f"{kind}: expected a Sequential or a functional model")

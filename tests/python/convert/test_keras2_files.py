@@ -8,7 +8,6 @@ import pytest
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 
 import keras2_kit as kit  # noqa: E402
-
 import lstmcore as lc  # noqa: E402
 from lstmcore import cli  # noqa: E402
 from lstmcore.convert import from_keras, load_keras_weights  # noqa: E402
@@ -154,9 +153,7 @@ def test_cudnn(tmp_path, rng, x, both, sequences):
 
 
 def test_stateful_with_a_fixed_batch(tmp_path, rng, x):
-    made = kit.lstm(rng, "lstm", 3, 4).with_options(
-        stateful=True, batch_input_shape=[5, None, 4]
-    )
+    made = kit.lstm(rng, "lstm", 3, 4).with_options(stateful=True, batch_input_shape=[5, None, 4])
     whole = kit.sequential("model", [made])
     model = from_keras(kit.write(tmp_path / "a.h5", [made], whole.document))
     assert model.layers[0].stateful
@@ -192,9 +189,7 @@ def test_convolutions_of_theano(tmp_path, rng, x, whole):
     same(model, x, made.run(x))
     turned = {name: value[::-1] for name, value in list(layers[0].weights.items())[:1]}
     stored = [layers[0]._replace(weights={**layers[0].weights, **turned}), layers[1]]
-    path = kit.write(
-        tmp_path / "b.h5", stored, made.document if whole else None, backend="theano"
-    )
+    path = kit.write(tmp_path / "b.h5", stored, made.document if whole else None, backend="theano")
     if whole:
         model = from_keras(path)
     else:
@@ -299,7 +294,11 @@ def test_shortcuts(tmp_path, rng, x):
 
 def two_outputs(rng):
     """Make a functional model with a shared beginning, and functions for both outputs."""
-    layers = [kit.lstm(rng, "lstm", 3, 4), kit.dense(rng, "topic", 2, 3), kit.dense(rng, "mood", 5, 3)]
+    layers = [
+        kit.lstm(rng, "lstm", 3, 4),
+        kit.dense(rng, "topic", 2, 3),
+        kit.dense(rng, "mood", 5, 3),
+    ]
     document = kit.functional("model", layers, (7, 4)).document
     config = document["config"]
     config["layers"][3]["inbound_nodes"] = kit.call("lstm")
@@ -388,9 +387,7 @@ def test_weights_alone(tmp_path, rng, tagger):
         [
             layers.Input((7,)),
             layers.Embedding(9, 4),
-            layers.Bidirectional(
-                layers.LSTM(3, recurrent_activation=gates, return_sequences=True)
-            ),
+            layers.Bidirectional(layers.LSTM(3, recurrent_activation=gates, return_sequences=True)),
             layers.LSTM(5, return_sequences=True),
             layers.TimeDistributed(layers.Dense(3, activation="softmax")),
         ],
@@ -458,7 +455,9 @@ def test_options_without_a_counterpart(tmp_path, rng, options, message):
 
 
 def test_hard_sigmoid_of_a_dense_layer_has_another_slope(tmp_path, rng):
-    layers = kit.first_shape([kit.dense(rng, "dense", 2, 4).with_options(activation="hard_sigmoid")], 4)
+    layers = kit.first_shape(
+        [kit.dense(rng, "dense", 2, 4).with_options(activation="hard_sigmoid")], 4
+    )
     whole = kit.sequential("model", layers)
     with pytest.raises(ValueError, match=r"Dense 'dense': expected activation .*0\.2"):
         from_keras(kit.write(tmp_path / "a.h5", layers, whole.document))
@@ -483,7 +482,9 @@ def test_models_that_branch(tmp_path, rng):
         }
     )
     config["output_layers"] = [["add", 0, 0]]
-    with pytest.raises(ValueError, match="Add 'add': expected an input that .* got 'topic' and 'mood'"):
+    with pytest.raises(
+        ValueError, match="Add 'add': expected an input that .* got 'topic' and 'mood'"
+    ):
         from_keras(kit.write(tmp_path / "a.h5", layers, document))
     del config["layers"][-1]
     config["output_layers"] = [["topic", 0, 0]]
@@ -527,7 +528,10 @@ def set_config(value):
         (move, "its weights cannot be read"),
         (link, "lstm/lstm/bias:0 is a link"),
         (top_level, r"unexpected top_level_model_weights/own:0 \(3,\)"),
-        (lambda file: file["model_weights/lstm"].attrs.__delitem__("weight_names"), "missing lstm."),
+        (
+            lambda file: file["model_weights/lstm"].attrs.__delitem__("weight_names"),
+            "missing lstm.",
+        ),
         (lambda file: file.__delitem__("model_weights/lstm"), "its weights cannot be read"),
         (set_config(b"{"), "model_config is not JSON"),
         (set_config(b"[]"), "model_config is not an object"),

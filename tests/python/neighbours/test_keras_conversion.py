@@ -5,9 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_kit import LAYERS, MARKS, K, close, computing_in, keras, model_of, randomize, same_weights
 
 import lstmcore as lc
+from keras_kit import (
+    LAYERS,
+    MARKS,
+    K,
+    close,
+    computing_in,
+    keras,
+    model_of,
+    randomize,
+    same_weights,
+)
 from lstmcore.convert import from_keras, load_keras_weights, to_keras
 
 GOLDEN = Path(__file__).parents[2] / "golden"

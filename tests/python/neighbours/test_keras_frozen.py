@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from keras_kit import MARKS, K, keras, same_weights
 
+from keras_kit import MARKS, K, keras, same_weights
 from lstmcore.convert import from_keras, to_keras
 
 pytestmark = MARKS

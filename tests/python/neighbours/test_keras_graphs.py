@@ -1,7 +1,8 @@
-"""Functional Keras models, layers that were called with states, and HDF5 files as Keras 3 writes them."""
+"""Functional Keras models, layers that were called with states, HDF5 files of Keras 3."""
 
 import numpy as np
 import pytest
+
 from keras_kit import (
     LAYERS,
     MARKS,
@@ -13,7 +14,6 @@ from keras_kit import (
     randomize,
     same_weights,
 )
-
 from lstmcore.convert import from_keras, load_keras_weights
 
 pytestmark = MARKS
@@ -49,7 +49,9 @@ def tree():
 
 
 @pytest.mark.parametrize("how", ["model", "tree.keras", "tree.h5"])
-@pytest.mark.parametrize(("output", "key"), [("tags", "tags"), ("topic", "topic"), ("part", "mood")])
+@pytest.mark.parametrize(
+    ("output", "key"), [("tags", "tags"), ("topic", "topic"), ("part", "mood")]
+)
 def test_one_output_of_several(tree, x, tmp_path, how, output, key):
     source = tree if how == "model" else saved(tree, tmp_path / how)
     with pytest.raises(ValueError, match=r"got 4, of .*tags.*from_keras\(source, output=NAME\)"):
@@ -76,7 +78,9 @@ def test_layers_after_two_inputs_are_merged(tmp_path, rng):
         close(ours.predict(keras.ops.convert_to_numpy(merged), verbose=0), theirs(given))
         alone = from_keras(source, input="words", output="vectors")
         close(alone.predict(given[0], verbose=0), theirs.get_layer("vectors")(given[0]))
-    with pytest.raises(ValueError, match="no chain of layers leads from 'tags' to 'last'|one input"):
+    with pytest.raises(
+        ValueError, match="no chain of layers leads from 'tags' to 'last'|one input"
+    ):
         from_keras(theirs, input="tags")
     with pytest.raises(ValueError, match="input: the source does not say what shape"):
         from_keras(saved(theirs, tmp_path / "a.h5"), input="both")
@@ -122,7 +126,7 @@ def test_a_cell_state_has_no_counterpart():
         from_keras(keras.Model(inputs, K.Dense(2)(c)))
 
 
-# ---- shortcuts ------------------------------------------------------------------------------------
+# ---- shortcuts -----------------------------------------------------------------------------------
 
 
 def residual_model(inputs, x):
@@ -163,6 +167,23 @@ def test_shortcuts_of_masked_steps(rng):
     ids = rng.integers(1, 9, (4, 7))
     ids[np.arange(7) >= np.array([7, 3, 1, 5])[:, None]] = 0
     close(from_keras(theirs).predict(ids, verbose=0), theirs(ids))
+    after = from_keras(theirs, input="ids")
+    vectors = keras.ops.convert_to_numpy(theirs.get_layer("ids")(ids))
+    close(after.predict(vectors, mask=ids != 0, verbose=0), theirs(ids))
+
+
+def test_masks_of_functional_models(rng):
+    """Keras writes the computation of a mask into the graph."""
+    inputs = keras.Input((None,), dtype="int32")
+    vectors = K.Embedding(9, 4, mask_zero=True)(inputs)
+    y = K.Dropout(0.1)(K.Bidirectional(K.LSTM(3, return_sequences=True))(vectors))
+    theirs = randomize(keras.Model(inputs, K.Dense(2)(K.GlobalAveragePooling1D()(y))))
+    ids = rng.integers(1, 9, (4, 7))
+    ids[np.arange(7) >= np.array([7, 3, 1, 5])[:, None]] = 0
+    close(from_keras(theirs).predict(ids, verbose=0), theirs(ids))
+    own = K.LSTM(3)(vectors, mask=keras.ops.not_equal(inputs, 5))
+    with pytest.raises(ValueError, match="LSTM '.*': called with mask"):
+        from_keras(keras.Model(inputs, own))
 
 
 def test_sums_without_a_shortcut():

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from keras_kit import MARKS, K, close, model_of
 
 import lstmcore as lc
+from keras_kit import MARKS, K, close, model_of
 from lstmcore.convert import from_keras, load_keras_weights, to_keras
 
 pytestmark = MARKS
