@@ -1,7 +1,8 @@
-"""Where ONNX Runtime and the standard's text differ: ours follows the text, and can do the other."""
+"""Where ONNX Runtime and the standard differ: ours follows the text, and can do the other."""
 
 import numpy as np
 import pytest
+
 from reference import lstm as plain_loops
 from reference import relative_error
 
@@ -19,9 +20,7 @@ N, T, C, H = 3, 7, 4, 5
 def model_of(node, x, initializers=()):
     """Make a model with the input X and the outputs of one node."""
     inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, x.shape)]
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in node.output
-    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in node.output]
     constants = [numpy_helper.from_array(array, name) for name, array in initializers]
     graph = helper.make_graph([node], "test", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
