@@ -107,15 +107,21 @@ class ByAddress:
             slot.spot.address + place.address: place for slot in slots for place in slot.named()
         }
         other = tuple(spot.address for spot in left_out)
-        # Files also hold the optimizer and metrics, and some layers counters of random numbers.
+        # Files also hold the optimizer and metrics, and some layers count: random numbers, or,
+        # as an integer without axes, of samples.
         found = {
             address: tensor
             for address, tensor in self.tensors.items()
             if address.startswith(LAYERS)
             and not address.startswith(other)
             and "seed_generator" not in address.split("/")
+            and not _counts(tensor)
         }
         return wanted, found
+
+
+def _counts(tensor: Tensor) -> bool:
+    return tensor.shape == () and tensor.dtype.startswith("int")
 
 
 def snake_case(name: str) -> str:
@@ -159,7 +165,8 @@ class ByGroup:
                 continue
             places = _trained_first(members.get(group, []))
             wanted |= {place.name: place for place in places}
-            for index, (name, tensor) in enumerate(self.groups.get(group, {}).items()):
+            stored = {n: t for n, t in self.groups.get(group, {}).items() if not _counts(t)}
+            for index, (name, tensor) in enumerate(stored.items()):
                 known = index < len(places)
                 found[places[index].name if known else f"{group}/{name}"] = tensor
         if self.convolves:

@@ -400,7 +400,8 @@ def test_weights_alone(tmp_path, rng, tagger):
 
 def test_weights_of_other_layers_are_named(tmp_path, rng):
     layers = [kit.lstm(rng, "lstm_1", 3, 4), kit.dense(rng, "dense_1", 2, 3)]
-    extra = {**layers[1].weights, "dense_1/scale:0": np.zeros(7)}
+    counter = {"dense_1/count:0": np.int64(3)}  # which some layers have, and nothing needs
+    extra = {**layers[1].weights, **counter, "dense_1/scale:0": np.zeros(7)}
     path = kit.write(tmp_path / "weights.h5", [layers[0], layers[1]._replace(weights=extra)])
     model = lc.Sequential(
         [lc.layers.Input((None, 4)), lc.layers.LSTM(5), lc.layers.Dense(2), lc.layers.Dense(2)],
