@@ -209,6 +209,7 @@ _VARIANTS: tuple[tuple[str, Any], ...] = (
     ("layer_norm", True),
     ("gate_clip", 3.0),
     ("cell_clip", 3.0),
+    ("output_clip", 3.0),
     ("zoneout_h", 0.1),
     ("zoneout_c", 0.1),
     ("recurrent_dropout", 0.2),

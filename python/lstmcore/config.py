@@ -84,6 +84,7 @@ class CellOptions(TypedDict, total=False):
     coupled_gates: bool
     gate_clip: float
     cell_clip: float
+    output_clip: float
     zoneout_h: float
     zoneout_c: float
     recurrent_dropout: float
@@ -139,9 +140,12 @@ class LSTMConfig:
         Of g, and the one applied to c for h.
     gate_clip : float, default 0.0
         Bound, on both sides, of the input of the gates' and the cell's activations; 0: none.
-        (ONNX's ``clip``.)
+        (ONNX's ``clip``, together with the same `output_clip`.)
     cell_clip : float, default 0.0
         Bound of c, on both sides; 0: none.
+    output_clip : float, default 0.0
+        Bound, on both sides, of the input of the output's activation, c or its norm; 0: none. c
+        itself, as the next step sees it, is not bounded.
     zoneout_h, zoneout_c : float, default 0.0
         Probability that an element of h or c keeps its value at a step while training, in [0, 1);
         at inference the expectation (Krueger et al. 2016).
@@ -190,6 +194,7 @@ class LSTMConfig:
     output_activation: CellActivation | Activation = field(default="tanh", kw_only=True)
     gate_clip: float = field(default=0.0, kw_only=True)
     cell_clip: float = field(default=0.0, kw_only=True)
+    output_clip: float = field(default=0.0, kw_only=True)
     zoneout_h: float = field(default=0.0, kw_only=True)
     zoneout_c: float = field(default=0.0, kw_only=True)
     recurrent_dropout: float = field(default=0.0, kw_only=True)

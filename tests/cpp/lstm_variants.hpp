@@ -91,11 +91,13 @@ inline std::vector<Variant> variants() {
          c.proj_size = (c.hidden_size + 1) / 2;
          c.cell_clip = 0.8;
          c.gate_clip = 1.5;
+         c.output_clip = 0.6;
          c.weight_dropout = c.dropout = 0.25;
        }},
       {"coupled gates", [](Config& c) { c.coupled_gates = true; }},
       {"bound of c", [](Config& c) { c.cell_clip = 0.4; }},
       {"bound of the activations", [](Config& c) { c.gate_clip = 0.6; }},
+      {"bound of the output's activation", [](Config& c) { c.output_clip = 0.3; }},
       {"zoneout of h", [](Config& c) { c.zoneout_h = 0.3; }},
       {"zoneout of c", [](Config& c) { c.zoneout_c = 0.4; }},
       {"recurrent dropout", [](Config& c) { c.recurrent_dropout = 0.4; }},
@@ -120,6 +122,7 @@ inline std::vector<Variant> variants() {
          c.zoneout_c = 0.1;
          c.cell_clip = 0.7;
          c.gate_clip = 1.1;
+         c.output_clip = 0.5;
          c.dropout = c.input_dropout = c.recurrent_dropout = c.weight_dropout = 0.25;
          c.gate_activation = {Function::hard_sigmoid, 0.2, 0.5};
          c.cell_activation = {Function::softsign};

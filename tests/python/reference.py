@@ -76,6 +76,7 @@ def step(config, x, h, c, cell, masks):
     shown = new_c
     if config.layer_norm:
         shown = cell["gain_c"] * normed(new_c, config) + cell.get("bias_c", 0)
+    shown = bounded(shown, config.output_clip)
     new_h = gate(a_o + p_o * new_c) * activate(config.output_activation, shown)
     if config.proj_size:
         new_h = bounded(cell["weight_hr"] @ new_h, config.proj_clip)

@@ -46,8 +46,8 @@ struct LstmConfig {
   //   g = a(clip(W_g x + U_g h' + b_g))              a: cell_activation; coupled_gates: i = 1 - f instead
   //   c = clip(f c' + i g)                           clip to [-cell_clip, cell_clip]
   //   o = s(clip(W_o x + U_o h' + b_o + p_o c))
-  //   h = o * r(c)                                   r: output_activation
-  //   h = clip(R (o * r(c)))                         instead, with a projection (Sak et al. 2014), P wide
+  //   h = o * r(clip(c))                             r: output_activation; clip to [-output_clip, output_clip]
+  //   h = clip(R (o * r(clip(c))))                   instead, with a projection (Sak et al. 2014), P wide
   //
   // With layer norms (Ba et al. 2016), W x, U h' and the argument c of r are replaced by
   //
@@ -69,10 +69,11 @@ struct LstmConfig {
   LstmActivation gate_activation{LstmFunction::sigmoid};
   LstmActivation cell_activation{LstmFunction::tanh};
   LstmActivation output_activation{LstmFunction::tanh};
-  double gate_clip = 0.0;  ///< arguments of the gates' and the cell's activations are clipped; 0: not clipped
-  double cell_clip = 0.0;  ///< c is clipped to [-cell_clip, cell_clip]; 0: not clipped
-  double zoneout_h = 0.0;  ///< probability that an element of h keeps its value (Krueger et al. 2016); in [0, 1)
-  double zoneout_c = 0.0;  ///< the same for c
+  double gate_clip = 0.0;    ///< arguments of the gates' and the cell's activations are clipped; 0: not clipped
+  double cell_clip = 0.0;    ///< c is clipped to [-cell_clip, cell_clip]; 0: not clipped
+  double output_clip = 0.0;  ///< the argument of r is clipped, not c itself, as ONNX's clip does; 0: not clipped
+  double zoneout_h = 0.0;    ///< probability that an element of h keeps its value (Krueger et al. 2016); in [0, 1)
+  double zoneout_c = 0.0;    ///< the same for c
   /// Fraction of h' that is dropped before it is multiplied by U, in training; one mask per row, the same at all steps
   /// (Gal & Ghahramani 2016); in [0, 1).
   double recurrent_dropout = 0.0;

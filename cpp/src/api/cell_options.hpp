@@ -92,6 +92,7 @@ constexpr auto table = std::make_tuple(
     OPTION(output_activation,  Domain::any,            Cell::varied, Stored::always,   same_name,              "activations"),
     OPTION(gate_clip,          Domain::bound,          Cell::varied, Stored::always,   same_name,              "clip"),
     OPTION(cell_clip,          Domain::bound,          Cell::varied, Stored::always,   same_name,              lacking),
+    OPTION(output_clip,        Domain::bound,          Cell::varied, Stored::optional, same_name,              "clip"),
     OPTION(zoneout_h,          Domain::rate,           Cell::varied, Stored::always,   same_name,              lacking),
     OPTION(zoneout_c,          Domain::rate,           Cell::varied, Stored::always,   same_name,              lacking),
     OPTION(recurrent_dropout,  Domain::rate,           Cell::varied, Stored::always,   same_name,              unmentioned),

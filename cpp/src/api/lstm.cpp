@@ -24,6 +24,7 @@ Lstm<T>::Impl::Impl(const LstmConfig& configuration, Precision of_products)
   options.coupled = config.coupled_gates;
   options.gate_clip = static_cast<T>(config.gate_clip);
   options.cell_clip = static_cast<T>(config.cell_clip);
+  options.output_clip = static_cast<T>(config.output_clip);
   // With a projection, zoneout of h comes after the cell.
   options.zoneout_h = config.proj_size > 0 ? T(0) : static_cast<T>(config.zoneout_h);
   options.zoneout_c = static_cast<T>(config.zoneout_c);

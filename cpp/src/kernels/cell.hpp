@@ -112,7 +112,7 @@ struct OptionsCell {
     return {options.cell, options.alpha[1], options.beta[1], options.gate_clip};
   }
   EIGEN_ALWAYS_INLINE Activation<LstmFunction::tanh, T> output() const {
-    return {options.output, options.alpha[2], options.beta[2], T(0)};
+    return {options.output, options.alpha[2], options.beta[2], options.output_clip};
   }
 };
 

@@ -98,13 +98,13 @@ struct CellOptions {
   LstmFunction gate = LstmFunction::sigmoid, cell = LstmFunction::tanh, output = LstmFunction::tanh;
   T alpha[3] = {}, beta[3] = {};  // of gate, cell, output
   bool coupled = false;
-  T gate_clip = 0, cell_clip = 0;  // 0: none
-  T zoneout_h = 0, zoneout_c = 0;  // at inference
+  T gate_clip = 0, cell_clip = 0, output_clip = 0;  // 0: none
+  T zoneout_h = 0, zoneout_c = 0;                   // at inference
 
   /// Whether the cheaper activations are the only option: such a cell has code of its own, like a plain one.
   bool only_fast() const {
     return gate == LstmFunction::fast_sigmoid && cell == LstmFunction::fast_tanh && output == LstmFunction::fast_tanh &&
-           !coupled && gate_clip == 0 && cell_clip == 0 && zoneout_h == 0 && zoneout_c == 0;
+           !coupled && gate_clip == 0 && cell_clip == 0 && output_clip == 0 && zoneout_h == 0 && zoneout_c == 0;
   }
 };
 

@@ -259,7 +259,9 @@ void cell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T* 
       kept.r[u] = w.gain_c(u) * kept.norm_c.normed[u] + (w.bias_c ? w.bias_c(u) : T(0));
     }
   }
-  for (Index u = 0; u < H; ++u) kept.m.push_back(kept.o[u] * activate(config.output_activation, kept.r[u]));
+  for (Index u = 0; u < H; ++u) {
+    kept.m.push_back(kept.o[u] * activate(config.output_activation, bounded(kept.r[u], config.output_clip)));
+  }
   std::vector<T> new_h = kept.m;
   if (config.proj_size > 0) {
     new_h.clear();
@@ -312,7 +314,10 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
     }
   }
   std::vector<T> by_c(static_cast<std::size_t>(H));  // with respect to c, through h
-  for (Index u = 0; u < H; ++u) by_c[u] = dm[u] * tape.o[u] * slope(config.output_activation, tape.r[u]);
+  for (Index u = 0; u < H; ++u) {
+    const T r = tape.r[u];
+    if (inside(r, config.output_clip)) by_c[u] = dm[u] * tape.o[u] * slope(config.output_activation, r);
+  }
   if (config.layer_norm) {
     for (Index u = 0; u < H; ++u) {
       if (dw.gain_c) dw.gain_c(u) += by_c[u] * tape.norm_c.normed[u];
@@ -329,7 +334,8 @@ void dcell(const LstmConfig& config, const LstmCellWeights<const T>& w, const T*
     const T i = tape.i[u], f = tape.f[u], g = tape.g[u], c = tape.c[u], c_prev = tape.c_prev[u];
     T d_c = dc[u], dc_before = 0;
     if (masks.zoneout_c[t][u]) std::swap(dc_before, d_c);
-    dz[3 * H + u] = dm[u] * activate(config.output_activation, tape.r[u]) * by_z(config.gate_activation, 3, u);
+    dz[3 * H + u] = dm[u] * activate(config.output_activation, bounded(tape.r[u], config.output_clip)) *
+                    by_z(config.gate_activation, 3, u);
     d_c += by_c[u];
     if (config.peephole) d_c += dz[3 * H + u] * w.peephole(2 * H + u);
     if (!inside(tape.free_c[u], config.cell_clip)) d_c = 0;

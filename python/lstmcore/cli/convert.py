@@ -19,7 +19,10 @@ EXAMPLE = """  lstmcore convert model.keras model.safetensors
   lstmcore convert model.safetensors model.onnx
   lstmcore convert trained.pt model.safetensors --like model.safetensors --names lstm=encoder"""
 
-READ = (".safetensors", ".keras", ".weights.h5", ".pt", ".pth", ".bin")
+OLD_KERAS = (".h5", ".hdf5")
+"""Endings of Keras 2's files, which hold a model or weights alone."""
+
+READ = (".safetensors", ".keras", ".weights.h5", *OLD_KERAS, ".pt", ".pth", ".bin")
 WRITTEN = (".safetensors", ".keras", ".weights.h5", ".onnx", ".pt", ".pth")
 
 
@@ -31,7 +34,8 @@ def add_parser(commands: Any) -> None:
         _run,
         "Convert a model to another format; the endings of the files determine the formats. "
         f"From {', '.join(READ)} to {', '.join(WRITTEN)}. Files that hold only weights "
-        "(.weights.h5, and state dicts of PyTorch) need --like, a model of the same layers.",
+        "(.weights.h5, some .h5 of Keras 2, and state dicts of PyTorch) need --like, a model of "
+        "the same layers.",
         EXAMPLE,
     )
     parser.add_argument("source", metavar="IN", help="file to read")
@@ -75,7 +79,7 @@ def _ending(path: str, name: str, known: tuple[str, ...]) -> str:
         if path.lower().endswith(ending):
             return ending
     found = Path(path).suffix
-    hint = " (Keras 2's; load it with Keras and save it as .keras)" if found == ".h5" else ""
+    hint = " (Keras 2's, which is only read)" if found in OLD_KERAS else ""
     raise ValueError(
         f"{name}: expected a file ending in {', '.join(known)}, got {path}{hint}"
         f"{did_you_mean(found, known) if not hint else ''}"
@@ -87,7 +91,7 @@ def _read(options: argparse.Namespace, ending: str) -> Sequential:
 
     Path(options.source).open("rb").close()  # raises the usual error if the file is missing
     weights_alone = ending in (".weights.h5", ".pt", ".pth", ".bin")
-    if weights_alone != (options.like is not None):
+    if ending not in OLD_KERAS and weights_alone != (options.like is not None):
         raise ValueError(
             f"--like: expected {'a model of the same layers' if weights_alone else 'none'} with "
             f"IN {options.source}, which holds "
@@ -95,11 +99,11 @@ def _read(options: argparse.Namespace, ending: str) -> Sequential:
         )
     if ending == ".safetensors":
         return load_model(options.source)
-    if ending == ".keras":
+    if ending == ".keras" or (ending in OLD_KERAS and options.like is None):
         made: Sequential = from_keras(options.source, training=False)
         return made
     model = load_model(options.like)
-    if ending == ".weights.h5":
+    if ending == ".weights.h5" or ending in OLD_KERAS:
         load_keras_weights(model, options.source)
     else:
         load_torch(model, options.source, _prefixes(model, options.names))

@@ -18,6 +18,7 @@ from lstmcore.layers import (
     LayerNormalization,
     LSTMCell,
     MaxPooling1D,
+    Residual,
     TimeDistributed,
 )
 from lstmcore.layers.kernel import ACTIVATIONS
@@ -43,9 +44,7 @@ def layer_of(document: Mapping[str, Any], training: bool) -> tuple[Layer, set[st
     """
     kind, config = class_of(document)
     name = str(config.get("name", ""))
-    known = document.get("registered_name") in (None, kind)
-    if not known or not str(document.get("module") or "keras").startswith("keras"):
-        raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
+    _refuse_custom(document, kind, name)
     if kind not in _MAKERS:
         instead = INSTEAD.get(kind, f"known are {', '.join(_MAKERS)}")
         raise ValueError(f"{kind} {name!r}: has no counterpart; {instead}")
@@ -62,6 +61,27 @@ def layer_of(document: Mapping[str, Any], training: bool) -> tuple[Layer, set[st
     if not options.trainable:
         layer.trainable = False
     return layer, kinds
+
+
+def _refuse_custom(document: Mapping[str, Any], kind: str, name: str) -> None:
+    known = document.get("registered_name") in (None, kind)
+    if not known or not str(document.get("module") or "keras").startswith("keras"):
+        raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
+
+
+def residual_of(
+    document: Mapping[str, Any], layers: list[Layer], training: bool
+) -> tuple[Layer, set[str]]:
+    """Make the Residual that an Add after `layers` corresponds to; see `layer_of`."""
+    kind, config = class_of(document)
+    options = Options(kind, config, training)
+    _refuse_custom(document, kind, options.name)
+    options.finish()
+    try:
+        layer = Residual(layers, name=options.name)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{options.where}: {error}") from error
+    return layer, {options.dtype} if options.dtype else set()
 
 
 def _inner(value: Any, options: Options, kinds: set[str]) -> Layer:

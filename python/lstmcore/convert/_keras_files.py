@@ -1,19 +1,20 @@
-"""The weights of Keras' files and live objects, by the addresses that Keras uses in its files.
+"""Keras' files and live objects: their configurations and variables.
 
 A `.keras` file is a zip archive of ``metadata.json``, ``config.json`` and ``model.weights.h5``. The
-latter, and a `.weights.h5` file, hold each variable at an address such as
-``layers/lstm_1/cell/vars/0``: class names in snake case, numbered, then attributes.
+latter, and a `.weights.h5` file, hold each variable at an address. An `.h5` file of Keras 2 holds
+the configuration as an attribute, and the variables in a group for each layer of the model, whose
+attribute lists them; weights alone lie in the same groups at the root.
 """
 
 import io
 import json
 import os
-import re
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from lstmcore import _checks
 from lstmcore._extras import how_to_install
 from lstmcore._typing import Array
+from lstmcore.convert._keras_weights import LAYERS, ByAddress, ByGroup, Numbering, Weights
 from lstmcore.convert._strict import Tensor
 
 LARGEST_JSON = 1 << 26
@@ -29,6 +31,23 @@ DEEPEST = 32  # levels of nested groups
 
 CHILDREN = ("layers", "cell", "cells", "layer", "forward_layer", "backward_layer")
 """Attributes of Keras' objects that hold other objects with variables."""
+
+OLD_LAYERS = "_layer_checkpoint_dependencies/"
+"""What Keras 2 calls `LAYERS` in `.keras` files."""
+
+TOP_LEVEL = "top_level_model_weights"
+"""The group of weights that belong to none of the layers."""
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """What a file holds, before any of it is checked."""
+
+    document: dict[str, Any]
+    """The configuration of the model; {} if it holds weights alone."""
+    version: str
+    """Of the Keras that wrote it; "" if the file does not say."""
+    weights: Weights
 
 
 def file_path(source: Any, name: str) -> Path:
@@ -41,30 +60,89 @@ def file_path(source: Any, name: str) -> Path:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """Yield the configuration ({} for `.weights.h5`) and the tensors by address."""
+def open_file(path: Path) -> Iterator[KerasFile]:
+    """Open a file for reading its tensors; its content decides how, not its ending.
+
+    Raises
+    ------
+    ValueError
+        If it is not one of Keras' files, or is damaged.
+    """
     h5py = import_h5py()
-    if path.name.endswith(".weights.h5"):
-        config: dict[str, Any] = {}
-        content: Any = path.open("rb")
-    elif path.suffix == ".keras":
-        config, weights = _unzip(path)
-        content = io.BytesIO(weights)
-    else:
+    with path.open("rb") as content:
+        archived = content.read(4) == b"PK\x03\x04"
+        if archived or (path.suffix == ".keras" and not h5py.is_hdf5(path)):
+            document, version, weights = _unzip(path)
+            with _hdf5(h5py, io.BytesIO(weights), path) as file:
+                yield KerasFile(document, version, _by_address(_tensors(h5py, file, path)))
+            return
+        content.seek(0)
+        with _hdf5(h5py, content, path) as file:
+            yield _old_or_alone(h5py, file, path)
+
+
+@contextmanager
+def _hdf5(h5py: Any, content: Any, path: Path) -> Iterator[Any]:
+    try:
+        file = h5py.File(content, "r")
+    except (OSError, RuntimeError, OverflowError) as error:
         raise ValueError(
-            f"{path}: expected a file .keras or .weights.h5, as Keras 3 writes them; load others "
-            "with Keras and save them again"
-        )
-    with content:
-        try:
-            file = h5py.File(content, "r")
-        except (OSError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{path}: its weights are not an HDF5 file: {error}") from error
-        with file:
-            found: dict[str, Tensor] = {}
-            with _damage(path):
-                _collect(h5py, file, "", found, path)
-            yield config, found
+            f"{path}: expected a file of Keras, .keras, .h5 or .weights.h5; its weights are not "
+            f"an HDF5 file: {error}"
+        ) from error
+    with file:
+        yield file
+
+
+def _by_address(tensors: dict[str, Tensor]) -> ByAddress:
+    doubled = any(address.startswith(OLD_LAYERS) for address in tensors)
+    if doubled:
+        tensors = {name.replace(OLD_LAYERS, LAYERS): entry for name, entry in tensors.items()}
+    return ByAddress(tensors, doubled)
+
+
+def _old_or_alone(h5py: Any, file: Any, path: Path) -> KerasFile:
+    """Describe a file in Keras 2's layout, or a `.weights.h5` file."""
+    tensors = _tensors(h5py, file, path)
+    with _damage(path):
+        within = "model_weights/" if "model_weights" in file else ""
+        root = file[within or "/"]
+        if not _has_list(root, "layer_names"):
+            return KerasFile({}, "", _by_address(tensors))
+        names = _list(root, "layer_names")
+        names += [TOP_LEVEL] if TOP_LEVEL in root else []
+        groups = {
+            name: {
+                entry: tensors[f"{within}{name}/{entry}"]
+                for entry in _list(root[name], "weight_names")
+            }
+            for name in names
+        }
+        config = file.attrs.get("model_config")
+        notes = {**root.attrs, **file.attrs}
+    document = {} if config is None else _parse(config, "model_config", path)
+    convolves = _text(notes.get("backend", "")) == "theano"
+    return KerasFile(document, _text(notes.get("keras_version", "")), ByGroup(groups, convolves))
+
+
+def _has_list(group: Any, name: str) -> bool:
+    return name in group.attrs or f"{name}0" in group.attrs
+
+
+def _list(group: Any, name: str) -> list[str]:
+    """Return a list of names, which several attributes share if it is too long for one."""
+    if name in group.attrs:
+        parts = [group.attrs[name]]
+    else:
+        parts = []
+        while f"{name}{len(parts)}" in group.attrs:
+            parts.append(group.attrs[f"{name}{len(parts)}"])
+    return [_text(entry) for part in parts for entry in np.asarray(part).ravel()]
+
+
+def _text(value: Any) -> str:
+    """Return an attribute as text; some versions of Keras and h5py wrote bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def import_h5py() -> Any:
@@ -102,27 +180,6 @@ def describe_variable(variable: Any) -> Tensor:
     return Tensor(tuple(variable.shape), str(variable.dtype), read)
 
 
-def snake_case(name: str) -> str:
-    """Write the name of a class as Keras writes it in addresses."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-class Numbering:
-    """Numbers repeated names: lstm, lstm_1, lstm_2."""
-
-    def __init__(self) -> None:
-        self._used: dict[str, int] = {}
-
-    def next(self, class_name: str) -> str:
-        """Return the next name for an object of this class."""
-        name = snake_case(class_name)
-        number = self._used.get(name, -1) + 1
-        self._used[name] = number
-        return f"{name}_{number}" if number else name
-
-
 def _visit(thing: Any, address: str, found: dict[str, Any]) -> None:
     own: dict[str, Any] = {}
     thing.save_own_variables(own)
@@ -139,19 +196,18 @@ def _visit(thing: Any, address: str, found: dict[str, Any]) -> None:
             _visit(child, f"{address}{attribute}/", found)
 
 
-def _unzip(path: Path) -> tuple[dict[str, Any], bytes]:
+def _unzip(path: Path) -> tuple[dict[str, Any], str, bytes]:
+    """Return the configuration, the version of Keras, and the HDF5 file of a `.keras` file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             missing = {"metadata.json", "config.json", "model.weights.h5"} - names
             if missing:
-                raise ValueError(f"{path}: not a Keras 3 model: no {', '.join(sorted(missing))}")
+                raise ValueError(f"{path}: not a Keras model: no {', '.join(sorted(missing))}")
             metadata = _json(archive, "metadata.json", path)
             version = str(metadata.get("keras_version", ""))
-            if not version.startswith("3."):
-                raise ValueError(f"{path}: expected a file of Keras 3, got Keras {version!r}")
             config = _json(archive, "config.json", path)
-            return config, archive.read("model.weights.h5")
+            return config, version, archive.read("model.weights.h5")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: not a readable zip archive: {error}") from error
 
@@ -159,13 +215,25 @@ def _unzip(path: Path) -> tuple[dict[str, Any], bytes]:
 def _json(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
     if archive.getinfo(name).file_size > LARGEST_JSON:
         raise ValueError(f"{path}: {name} is larger than any configuration")
+    return _parse(archive.read(name), name, path)
+
+
+def _parse(text: str | bytes, name: str, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(archive.read(name))
-    except (ValueError, RecursionError) as error:
+        document = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: {name} is not JSON: {error}") from None
     if not isinstance(document, Mapping):
         raise ValueError(f"{path}: {name} is not an object")
     return dict(document)
+
+
+def _tensors(h5py: Any, file: Any, path: Path) -> dict[str, Tensor]:
+    """List all tensors of an HDF5 file by their addresses."""
+    found: dict[str, Tensor] = {}
+    with _damage(path):
+        _collect(h5py, file, "", found, path)
+    return found
 
 
 def _collect(h5py: Any, group: Any, address: str, found: dict[str, Tensor], path: Path) -> None:

@@ -1,10 +1,11 @@
-"""The layers of Keras models in order, with the addresses of their weights."""
+"""The layers of Keras models in order, with the places of their weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from lstmcore.convert._keras_files import Numbering
+from lstmcore.convert._keras_graph import Ends, Step, flat, walk_back
+from lstmcore.convert._keras_weights import LAYERS, Numbering, Spot
 from lstmcore.layers import (
     Conv1D,
     Embedding,
@@ -15,51 +16,78 @@ from lstmcore.layers import (
 )
 from lstmcore.layers.kernel import ACTIVATIONS
 from lstmcore.layers.recurrent import Recurrent
+from lstmcore.layers.residual import parts
 
 MODELS = ("Sequential", "Functional", "Model")
+
+Numberer: TypeAlias = Callable[[str], Numbering]
+"""Makes what numbers the layers whose addresses have the same beginning."""
 
 
 @dataclass
 class Entry:
-    """A layer that computes something: its configuration and the address of its weights."""
+    """A layer that computes something: its configuration and where its weights are."""
 
     document: dict[str, Any]
-    address: str
+    spot: Spot
+    inner: "list[Entry] | None" = None
+    """Of an Add that closes a shortcut: the layers to whose output their input is added."""
 
 
-def entries_of(
-    document: Mapping[str, Any],
-) -> tuple[tuple[int | None, ...] | None, list[Entry]]:
-    """List the layers of a model; the layers of nested models take their models' place.
+@dataclass
+class Chain:
+    """The layers from the input to one output of a model, those of nested models among them."""
 
-    Returns
-    -------
-    shape : tuple of int or None, or None
-        Shape of a batch; None if the model does not declare it.
-    entries : list of Entry
+    shape: tuple[int | None, ...] | None
+    """Of a batch of inputs; None if the model does not declare it."""
+    entries: list[Entry]
+    left_out: list[Spot]
+    """Layers that the output does not depend on."""
+
+
+def entries_of(document: Mapping[str, Any], number: Numberer, ends: Ends) -> Chain:
+    """List the layers of a model.
+
+    Parameters
+    ----------
+    document : mapping
+        Configuration of the model.
+    number : callable
+        Takes the beginning of addresses and returns a `Numbering` for it.
+    ends : Ends
+        Between which of its layers.
+
+    Raises
+    ------
+    ValueError
+        If the layers do not form a chain, or one of them is used in a way that has no counterpart.
     """
-    shape, entries = _model(document, "")
-    return shape, _join_activations(entries)
+    chain = _model(document, Spot(""), number, ends)
+    if chain.shape is not None:
+        _count_axes(chain.entries, len(chain.shape))
+    chain.entries = _join_activations(chain.entries)
+    return chain
 
 
 def check_masks(layers: Sequence[Layer], remedy: str) -> None:
-    """Refuse layers after an Embedding with ``mask_zero`` for which Keras ignores the mask.
+    """Refuse layers after one that begins a mask for which Keras ignores the mask.
 
     Keras' layers would process padding, which no layer does here, so results would differ. The
     error ends with `remedy`.
     """
     masked = False
-    for layer in layers:
+    for layer in [part for whole in layers for part in parts(whole)]:
         if isinstance(layer, Embedding):
             masked = layer.mask_zero
+        masked = masked or hasattr(layer, "mask_value")  # of Masking
         if not masked:
             continue
         blind = isinstance(layer, (Conv1D, MaxPooling1D, GlobalMaxPooling1D))
         if blind or (isinstance(layer, Recurrent) and _shifts(layer)):
             what = "go_backwards and return_sequences" if not blind else type(layer).__name__
             raise ValueError(
-                f"layer {layer.name!r}: after mask_zero=True, Keras' {what} treats padding as "
-                f"data, which lstmcore never does; {remedy}"
+                f"layer {layer.name!r}: after mask_zero=True or Masking, Keras' {what} treats "
+                f"padding as data, which lstmcore never does; {remedy}"
             )
         ends = isinstance(layer, GlobalAveragePooling1D)
         if ends or (isinstance(layer, Recurrent) and not layer.return_sequences):
@@ -70,37 +98,103 @@ def _shifts(layer: Recurrent) -> bool:
     return layer.go_backwards and layer.return_sequences
 
 
-def _model(
-    document: Mapping[str, Any], address: str
-) -> tuple[tuple[int | None, ...] | None, list[Entry]]:
+def _model(document: Mapping[str, Any], spot: Spot, number: Numberer, ends: Ends) -> Chain:
     kind, config = document.get("class_name"), document.get("config")
     if not isinstance(config, Mapping) or not isinstance(config.get("layers"), Sequence):
         raise ValueError(f"{kind}: no configuration of a Sequential or functional model")
     name = str(config.get("name", ""))
     if document.get("registered_name") not in (None, kind):
         raise ValueError(f"{kind} {name!r}: a custom class has no counterpart")
-    chained = _chain(kind, config) if kind != "Sequential" else list(config["layers"])
-    numbering, places = Numbering(), {}
-    for entry in config["layers"]:
+    if kind == "Sequential":
+        steps = _between(config["layers"], ends, name)
+    else:
+        steps = walk_back(str(kind), config, ends)
+    spots = _spots(kind, config["layers"], spot, number)
+    used = {step.place for step in flat(steps)}
+    chain = Chain(None, [], [spots[place] for place in spots if place not in used])
+    build = config.get("build_input_shape")
+    if ends.input is not None:
+        chain.shape = _shape_after(ends.input, config["layers"], steps)
+    elif steps and steps[0].entry["class_name"] == "InputLayer":
+        chain.shape = _input_shape(steps.pop(0).entry["config"])
+    elif isinstance(build, (list, tuple)) and len(build) > 1:
+        chain.shape = (None, *build[1:])
+    chain.entries = _entries(steps, spots, number)
+    if not config.get("trainable", True):  # nothing in a frozen model is trained
+        _freeze(chain.entries)
+    return chain
+
+
+def _entries(steps: Sequence[Step], spots: Mapping[int, Spot], number: Numberer) -> list[Entry]:
+    entries: list[Entry] = []
+    for step in steps:
+        spot = spots[step.place]
+        if step.entry["class_name"] in MODELS:
+            entries += _model(step.entry, spot, number, Ends()).entries
+        else:
+            inner = None if step.branch is None else _entries(step.branch, spots, number)
+            entries.append(Entry(dict(step.entry), spot, inner))
+    return entries
+
+
+def _freeze(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        entry.document["config"] = {**entry.document["config"], "trainable": False}
+        _freeze(entry.inner or ())
+
+
+def _spots(kind: Any, layers: Sequence[Any], spot: Spot, number: Numberer) -> dict[int, Spot]:
+    """Return where the weights of the layers are, by place, of a model that is itself at `spot`.
+
+    Those within a nested model are listed under the model's name.
+    """
+    within = f"{spot.address}{LAYERS}"
+    numbering = number(within)
+    spots: dict[int, Spot] = {}
+    for place, entry in enumerate(layers):
         if kind == "Sequential" and entry["class_name"] == "InputLayer":
             continue
-        places[id(entry)] = f"{address}layers/{numbering.next(str(entry['class_name']))}/"
-    shape: tuple[int | None, ...] | None = None
-    found: list[Entry] = []
-    for entry in chained:
-        if entry["class_name"] == "InputLayer":
-            shape = _input_shape(entry["config"])
-        elif entry["class_name"] in MODELS:
-            found += _model(entry, places[id(entry)])[1]
-        else:
-            found.append(Entry(dict(entry), places[id(entry)]))
-    if not config.get("trainable", True):  # nothing in a frozen model is trained
-        for one in found:
-            one.document["config"] = {**one.document["config"], "trainable": False}
-    build = config.get("build_input_shape")
-    if shape is None and isinstance(build, (list, tuple)) and len(build) > 1:
-        shape = tuple(build)
-    return shape, found
+        address = f"{within}{numbering.next(str(entry['class_name']))}/"
+        spots[place] = Spot(address, spot.group or str(entry["config"].get("name")))
+    return spots
+
+
+def _between(layers: Sequence[Any], ends: Ends, name: str) -> list[Step]:
+    """List the layers of a Sequential after one and up to another."""
+    names = [str(entry["config"].get("name")) for entry in layers]
+    for argument, wanted in ends._asdict().items():
+        if wanted is not None and wanted not in names:
+            raise ValueError(
+                f"{argument}: Sequential {name!r} has no layer {wanted!r}; expected one of "
+                f"{', '.join(names)}"
+            )
+    begin = 0 if ends.input is None else names.index(ends.input) + 1
+    end = len(names) if ends.output is None else names.index(ends.output) + 1
+    return [Step(place, layers[place]) for place in range(begin, end)]
+
+
+def _shape_after(name: str, layers: Sequence[Any], steps: Sequence[Step]) -> tuple[int | None, ...]:
+    """Return the shape of what the layer of this name passes to the first of `steps`."""
+    for entry in layers:
+        if entry["config"].get("name") == name and entry["class_name"] == "InputLayer":
+            return _input_shape(entry["config"])
+    first = next((step for step in flat(steps) if step.branch is None), None)
+    shape = None if first is None else built_for(first.entry)
+    if not shape:
+        raise ValueError(
+            f"input: the source does not say what shape the outputs of {name!r} have; expected a "
+            "live model or a .keras file, or the name of an InputLayer"
+        )
+    return (None, *shape[1:])
+
+
+def built_for(document: Mapping[str, Any]) -> Any:
+    """Return the shape of the inputs that a layer was built for; None if that is not known.
+
+    Of a layer that was first called with states, it is the shape of the sequences.
+    """
+    config = document.get("build_config") or {}
+    return (config.get("shapes_dict") or {}).get("sequences_shape") or config.get("input_shape")
 
 
 def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
@@ -114,65 +208,46 @@ def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...]:
     return (None, *shape[1:])
 
 
-def _chain(kind: Any, config: Mapping[str, Any]) -> list[Any]:
-    """Order the layers of a functional model, which must form one chain."""
-    name = config.get("name")
-    by_name = {str(entry.get("name")): entry for entry in config["layers"]}
-    first, last = (_one(config.get(key), f"{kind} {name!r}: {key}") for key in ENDS)
-    chain: list[Any] = []
-    here = last
-    while here not in [entry["name"] for entry in chain]:
-        entry = by_name.get(here)
-        if entry is None:
-            raise ValueError(f"{kind} {name!r}: has no layer {here!r}")
-        chain.append(entry)
-        if here == first:
-            break
-        here = _before(entry)
-    left = sorted(set(by_name) - {str(entry["name"]) for entry in chain})
-    if left or chain[-1]["class_name"] != "InputLayer":
-        raise ValueError(
-            f"{kind} {name!r}: expected layers in one chain from the input to the output; "
-            f"{', '.join(left) or here} is not part of it"
-        )
-    return chain[::-1]
+# ---- axes ----------------------------------------------------------------------------------------
 
 
-ENDS = ("input_layers", "output_layers")
+def _count_axes(entries: Sequence[Entry], rank: int) -> None:
+    """Count the last axis of normalizations from the end, where a file counts from the start.
+
+    Files of Keras 2 do not say how many axes a layer's input has, so the layers before tell.
+    """
+    for entry in entries:
+        config = entry.document["config"]
+        axis = config.get("axis")
+        axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        if axis == rank - 1 and axis != 0:
+            entry.document["config"] = {**config, "axis": -1}
+        _count_axes(entry.inner or (), rank)
+        rank = _rank_after(str(entry.document["class_name"]), config, rank)
 
 
-def _one(value: Any, what: str) -> str:
-    """Return the name of the only layer in ["name", 0, 0] or [["name", 0, 0]]."""
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str):
-        if value[2] != 0:
-            raise ValueError(f"{what}: a state as an output has no counterpart")
-        return value[0]
-    raise ValueError(f"{what}: expected one, in a chain of layers, got {value!r}")
+def _rank_after(kind: str, config: Mapping[str, Any], rank: int) -> int:
+    """Return the number of axes of a layer's output."""
+    if kind == "Bidirectional" and isinstance(config.get("layer"), Mapping):
+        return _rank_after("LSTM", config["layer"]["config"], rank)
+    if kind in ("LSTM", "RNN"):
+        return 3 if config.get("return_sequences") else 2
+    if kind == "Reshape":
+        return 1 + len(config["target_shape"])
+    if kind in ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D"):
+        return 2
+    return rank + (kind in ("Embedding", "RepeatVector"))
 
 
-def _before(entry: Mapping[str, Any]) -> str:
-    """Return the name of the layer that a layer takes its input from."""
-    where = f"{entry.get('class_name')} {entry.get('name')!r}"
-    nodes = entry.get("inbound_nodes") or []
-    if len(nodes) != 1:
-        raise ValueError(f"{where}: expected to be used once, got {len(nodes)} times")
-    arguments = nodes[0].get("args") or []
-    if len(arguments) != 1 or not isinstance(arguments[0], Mapping):
-        raise ValueError(f"{where}: expected one input, in a chain of layers")
-    other = {key: value for key, value in (nodes[0].get("kwargs") or {}).items() if value}
-    if other:
-        raise ValueError(
-            f"{where}: called with {', '.join(sorted(other))}, which has no counterpart"
-        )
-    return _one(arguments[0].get("config", {}).get("keras_history"), where)
+# ---- activations ---------------------------------------------------------------------------------
 
 
 def _join_activations(entries: list[Entry]) -> list[Entry]:
     """Move an Activation layer's function into the linear layer before it."""
     joined: list[Entry] = []
     for entry in entries:
+        if entry.inner is not None:
+            entry.inner = _join_activations(entry.inner)
         if entry.document.get("class_name") == "Activation":
             name = entry.document["config"].get("activation")
             if name == "linear":

@@ -36,6 +36,16 @@ NAMES_OF_CLASSES = {
     "Ones": "ones",
 }
 
+VARIANCES: dict[tuple[Any, Any], str] = {
+    (1.0, "fan_avg"): "glorot",
+    (1.0, "fan_in"): "lecun",
+    (2.0, "fan_in"): "he",
+}
+"""Beginnings of the names of VarianceScaling by scale and mode; early versions wrote only these."""
+
+FORMS = {"uniform": "uniform", "normal": "normal", "truncated_normal": "normal"}
+"""Ends of the names of VarianceScaling, by distribution."""
+
 
 class Options:
     """The configuration of one Keras layer; options that were not taken are refused at the end.
@@ -88,9 +98,11 @@ class Options:
         return value
 
     def activation(self, name: str, known: Any) -> Any:
-        """Return an activation."""
+        """Return an activation: an own name, or for an LSTM an `Activation` with parameters."""
         value = self.take(name, "linear")
         value = "linear" if value is None else value
+        if isinstance(value, Activation) and isinstance(known, Mapping):
+            return value
         if not isinstance(value, str) or value not in known:
             raise ValueError(
                 f"{self.where}: expected {name} to be one of {', '.join(known)}, got {show(value)}"
@@ -108,7 +120,7 @@ class Options:
         for name in names:
             value = self.take(f"{name}_initializer")
             if isinstance(value, Mapping):
-                value = NAMES_OF_CLASSES.get(str(value.get("class_name")))
+                value = _initializer_name(value)
             if isinstance(value, str) and value in initializers.NAMES:
                 given[f"{name}_initializer"] = value
         return given
@@ -158,6 +170,15 @@ class Options:
         other = [f"{name}={show(value)}" for name, value in self._left.items() if value]
         if other:
             raise ValueError(f"{self.where}: has no counterpart for {', '.join(other)}")
+
+
+def _initializer_name(value: Mapping[str, Any]) -> str | None:
+    kind, config = str(value.get("class_name")), value.get("config")
+    if kind != "VarianceScaling" or not isinstance(config, Mapping):
+        return NAMES_OF_CLASSES.get(kind)
+    scheme = VARIANCES.get((config.get("scale"), config.get("mode")))
+    form = FORMS.get(str(config.get("distribution")))
+    return f"{scheme}_{form}" if scheme and form else None
 
 
 def dtype_of(policy: Any, where: str) -> str | None:

@@ -232,12 +232,17 @@ def _cell_arguments(cell: LSTMCell, place: int) -> dict[str, Any]:
 ACTIVATION_NAMES = ("gate_activation", "cell_activation", "output_activation")
 
 
-def _activation(value: CellActivation | Activation, name: str) -> str:
+def _activation(value: CellActivation | Activation, name: str) -> Any:
+    """Return Keras' name; if it has none, an error when a Keras layer is made, not for weights."""
     for known, ours in CELL_ACTIVATIONS.items():
         config = LSTMConfig(1, 1, gate_activation=ours)
         if value == config.gate_activation:
             return known
-    raise ValueError(f"{name}: Keras has no name for {value!r}")
+
+    def refuse(keras: Any) -> Any:
+        raise ValueError(f"{name}: Keras has no name for {value!r}")
+
+    return refuse
 
 
 def _cell_places(suffix: str, address: str, use_bias: bool) -> tuple[Place, ...]:

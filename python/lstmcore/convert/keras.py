@@ -1,12 +1,11 @@
-"""Convert models, layers and weights from and to Keras 3: live objects, and files without Keras."""
+"""Convert models, layers and weights from and to Keras: live objects, and files without Keras."""
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -15,18 +14,28 @@ from lstmcore._extras import how_to_install
 from lstmcore._intake import warn_of_infinite
 from lstmcore._typing import Array
 from lstmcore.convert import _strict
-from lstmcore.convert._keras_config import layer_of
+from lstmcore.convert._keras_config import layer_of, residual_of
 from lstmcore.convert._keras_files import (
-    Numbering,
     describe_variable,
     file_path,
     live_tensors,
     open_file,
 )
-from lstmcore.convert._keras_models import MODELS, check_masks, entries_of
-from lstmcore.convert._keras_parts import Part, Place, frozen_option, parts_of
+from lstmcore.convert._keras_graph import Ends
+from lstmcore.convert._keras_legacy import modern
+from lstmcore.convert._keras_models import MODELS, Entry, built_for, check_masks, entries_of
+from lstmcore.convert._keras_parts import Part, frozen_option, parts_of
+from lstmcore.convert._keras_weights import (
+    LAYERS,
+    ByAddress,
+    Numbering,
+    Slot,
+    Spot,
+    Wanted,
+    Weights,
+)
 from lstmcore.convert._strict import Tensor
-from lstmcore.layers import Layer
+from lstmcore.layers import Layer, Residual
 from lstmcore.models import Sequential
 
 if TYPE_CHECKING:
@@ -34,29 +43,48 @@ if TYPE_CHECKING:
 
 __all__ = ["from_keras", "load_keras_weights", "to_keras"]
 
-Wanted: TypeAlias = dict[str, Place]
-"""The position of each weight, by its address."""
+
+@overload
+def from_keras(
+    source: "str | os.PathLike[str]",
+    *,
+    training: bool = True,
+    input: str | None = None,
+    output: str | None = None,
+) -> Sequential: ...
 
 
 @overload
-def from_keras(source: "str | os.PathLike[str]", *, training: bool = True) -> Sequential: ...
+def from_keras(
+    source: "keras.Layer",
+    *,
+    training: bool = True,
+    input: str | None = None,
+    output: str | None = None,
+) -> Any: ...
 
 
-@overload
-def from_keras(source: "keras.Layer", *, training: bool = True) -> Any: ...
-
-
-def from_keras(source: Any, *, training: bool = True) -> Any:
+def from_keras(
+    source: Any, *, training: bool = True, input: str | None = None, output: str | None = None
+) -> Any:
     """Convert a Keras model or layer to a built one with the same weights.
 
     Parameters
     ----------
-    source : Keras model or layer, or path of a ``.keras`` file
-        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. A
-        file needs h5py, but neither Keras nor one of its backends.
+    source : Keras model or layer, or path of a ``.keras`` or ``.h5`` file
+        A Sequential model, a functional one whose layers are a chain, a layer, or an LSTMCell. An
+        Add may close a shortcut around some layers of the chain, which become a `Residual`. A file,
+        of Keras 2 or 3, needs h5py, but neither Keras nor one of its backends.
     training : bool, default True
         Whether options that matter only in training must have a counterpart too. False: penalties
         and constraints without one are ignored.
+    input : str, optional
+        Name of the layer whose output becomes the input, so that only layers after it are
+        converted; None: the model's input. A mask that the layers before it compute is not
+        converted: pass `mask` to `predict`.
+    output : str, optional
+        Name of the layer to end with; None: the model's only output. With either, only the layers
+        between must be a chain, and all others are left out.
 
     Returns
     -------
@@ -68,7 +96,9 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
     ------
     ValueError
         If a layer or an option has no counterpart, which the error names. If tensors are missing,
-        extra or do not fit; the error names all of them.
+        extra or do not fit; the error names all of them. If the model has no layer `input` or
+        `output`, or `source` is a layer and one of them is given; if `input` is given and the file
+        does not say what shape that layer's output has, as an ``.h5`` file does not.
     TypeError
         If `source` is not a Keras object or file, or tensors have another type.
     ImportError
@@ -77,24 +107,33 @@ def from_keras(source: Any, *, training: bool = True) -> Any:
     Notes
     -----
     Keras' gates i, f, c, o are called i, f, g, o here. Kernels (C, 4H) are transposed; nothing else
-    changes. Initializers without a counterpart are dropped, since they have done their work.
+    changes, except in the CuDNNLSTM of Keras 2, whose gates are turned and whose two biases are
+    added. The hard_sigmoid of Keras 2 is 0.2 x + 0.5, that of Keras 3 x / 6 + 0.5, both between 0
+    and 1. Initializers without a counterpart are dropped, since they have done their work.
     """
     _checks.flag(training, "training")
+    ends = Ends(input, output)
+    for argument, name in ends._asdict().items():
+        if name is not None:
+            _checks.instance(name, str, argument, "the name of a layer")
     if _is_keras(source):
         document = sys.modules["keras"].saving.serialize_keras_object(source)
-        found = {name: describe_variable(value) for name, value in live_tensors(source).items()}
-        if document.get("class_name") not in MODELS:
-            return _layer(document, found, training)
-        return _model(document, found, training)
+        found = _live(source)
+        if document.get("class_name") in MODELS:
+            return _model(document, ByAddress(found), training, ends)
+        for argument, name in ends._asdict().items():
+            if name is not None:
+                raise ValueError(f"{argument}: expected None with a layer, got {name!r}")
+        return _layer(document, found, training)
     path = file_path(source, "source")
-    if path.name.endswith(".weights.h5"):
-        raise ValueError(
-            f"{path}: holds weights without their layers; make the model and use "
-            "load_keras_weights(model, path)"
-        )
-    with open_file(path) as (document, found):
+    with open_file(path) as file:
+        if not file.document:
+            raise ValueError(
+                f"{path}: holds weights without their layers; make the model and use "
+                "load_keras_weights(model, path)"
+            )
         try:
-            return _model(document, found, training)
+            return _model(modern(file.document, file.version), file.weights, training, ends)
         except (KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path}: its configuration is not one that Keras writes ({error!r})"
@@ -116,8 +155,10 @@ def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | kera
         A built model. Its layers must be those of `source`, in the same order; a stack of LSTMs
         corresponds to as many Keras LSTM layers. Layers without weights may be missing on either
         side.
-    source : path of a ``.weights.h5`` or ``.keras`` file, or Keras model
-        It must hold a Sequential or functional model without nested models.
+    source : path of a ``.weights.h5``, ``.keras`` or ``.h5`` file, or Keras model
+        It must hold a Sequential or functional model, of Keras 2 or 3. If it has nested models, it
+        must be an ``.h5`` file as Keras 2 writes it, and the layers that were frozen when it was
+        written must be frozen in `model`, since their order depends on that.
 
     Raises
     ------
@@ -132,20 +173,21 @@ def load_keras_weights(model: Sequential, source: "str | os.PathLike[str] | kera
     _checks.instance(model, Sequential, "model", "a Sequential")
     if not model.built:
         raise ValueError("model: the model is not built; call build(input_shape)")
-    numbering = Numbering()
-    wanted: Wanted = {}
-    for layer in model._network:
-        try:
-            parts = _parts(layer)
-        except ValueError:
-            if layer.weight_specs():
-                raise
-            continue
-        for part in parts:
-            wanted |= _addressed(part, f"layers/{numbering.next(part.kind)}/", layer)
-    with _tensors(source) as found:
+    with _weights(source) as weights:
+        numbering = weights.numbering(LAYERS)
+        slots: list[Slot] = []
+        for layer in model._network:
+            try:
+                parts = _parts(layer)
+            except ValueError:
+                if layer.weight_specs():
+                    raise
+                continue
+            for part in parts:
+                address = f"{LAYERS}{numbering.next(part.kind)}/"
+                slots.append(Slot(layer, part.places, Spot(address), str(layer.name)))
         shapes = {name: value.shape for name, value in model.weights.items()}
-        model.set_weights(_read(wanted, shapes, found, model.dtype))
+        model.set_weights(_read(*weights.match(slots), shapes, model.dtype))
 
 
 def to_keras(
@@ -217,7 +259,7 @@ def to_keras(
         common = {"dtype": dtype, **frozen_option(layer)}
         if name is not None:
             common["name"] = name
-        made.append(part.make(keras, common))
+        made.append(_keras_layer(layer, part, keras, common))
     alone = isinstance(model, Layer) and len(made) == 1
     if alone:
         result = made[0]
@@ -238,6 +280,13 @@ def to_keras(
         warn_of_infinite(model.weights)
         (result.save if target.suffix == ".keras" else result.save_weights)(target)
     return result
+
+
+def _keras_layer(layer: Layer, part: Part, keras: Any, common: dict[str, Any]) -> Any:
+    try:
+        return part.make(keras, common)
+    except ValueError as error:
+        raise ValueError(f"layer {layer.name!r}: {error}") from error
 
 
 def _keras_names(parts: list[tuple[Layer, Part]]) -> list[str | None]:
@@ -287,36 +336,60 @@ def _is_keras(source: Any) -> bool:
     return isinstance(source, keras.layers.Layer)
 
 
-def _model(document: Mapping[str, Any], found: dict[str, Tensor], training: bool) -> Sequential:
+def _live(source: Any) -> dict[str, Tensor]:
+    return {name: describe_variable(value) for name, value in live_tensors(source).items()}
+
+
+def _model(document: Mapping[str, Any], weights: Weights, training: bool, ends: Ends) -> Sequential:
     kind = document.get("class_name")
     if kind not in MODELS:
         raise ValueError(f"{kind}: expected a Sequential or a functional model")
-    shape, entries = entries_of(document)
-    if shape is None:
+    chain = entries_of(document, weights.numbering, ends)
+    if chain.shape is None:
         raise ValueError(f"{kind}: the model is not built; call it once, or add an Input")
-    layers, kinds = [], set()
-    for entry in entries:
-        layer, named = layer_of(entry.document, training)
-        layers.append(layer)
-        kinds |= named
+    kinds: set[str] = set()
+    layers = [_made(entry, training, kinds) for entry in chain.entries]
     if len(kinds) > 1:
         raise ValueError(f"{kind}: expected layers of one dtype, got {', '.join(sorted(kinds))}")
     check_masks(layers, "for only the weights, make the model here and use load_keras_weights")
     model = Sequential(layers, dtype=np.dtype(kinds.pop() if kinds else "float32"))
-    shapes = {name: spec.shape for name, spec in model._plan(shape).items()}
-    wanted: Wanted = {}
-    for layer, entry in zip(layers, entries, strict=True):
-        for part in _parts(layer):
-            wanted |= _addressed(part, entry.address, layer)
-    values = _read(wanted, shapes, found, model.dtype)
-    model.build(shape)
+    shapes = {name: spec.shape for name, spec in model._plan(chain.shape).items()}
+    slots = [
+        slot
+        for layer, entry in zip(layers, chain.entries, strict=True)
+        for slot in _slots(layer, entry, str(layer.name))
+    ]
+    values = _read(*weights.match(slots, chain.left_out), shapes, model.dtype)
+    model.build(chain.shape)
     model.set_weights(values)
     return model
 
 
-def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool) -> Layer:
+def _made(entry: Entry, training: bool, kinds: set[str]) -> Layer:
+    """Make a layer, and add the element types that it names to `kinds`."""
+    if entry.inner is None:
+        layer, named = layer_of(entry.document, training)
+    else:
+        inner = [_made(one, training, kinds) for one in entry.inner]
+        layer, named = residual_of(entry.document, inner, training)
+    kinds |= named
+    return layer
+
+
+def _slots(layer: Layer, entry: Entry, prefix: str) -> Iterator[Slot]:
+    """List the Keras layers that a layer corresponds to; `prefix` begins its weights' names."""
+    if entry.inner is None:
+        for part in _parts(layer):
+            yield Slot(layer, part.places, entry.spot, prefix)
+        return
+    assert isinstance(layer, Residual)
+    for place, (member, one) in enumerate(zip(layer.layers, entry.inner, strict=True)):
+        yield from _slots(member, one, f"{prefix}.{place}")
+
+
+def _layer(document: Mapping[str, Any], found: Mapping[str, Tensor], training: bool) -> Layer:
     layer, kinds = layer_of(document, training)
-    shape = (document.get("build_config") or {}).get("input_shape")
+    shape = built_for(document)
     if not shape:
         if found or not _needs_no_weights(layer):
             raise ValueError(f"{document['class_name']}: the layer is not built; call it first")
@@ -329,7 +402,7 @@ def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None
     shapes = {name: value.shape for name, value in weights.items()}
-    values = _read(wanted, shapes, found, parameters.dtype, within="")
+    values = _read(wanted, found, shapes, parameters.dtype)
     layer.set_weights([values[name] for name in weights])
     return layer
 
@@ -347,49 +420,34 @@ def _parts(layer: Layer) -> list[Part]:
         raise ValueError(f"layer {layer.name!r}: {error}") from error
 
 
-def _addressed(part: Part, address: str, layer: Layer) -> Wanted:
-    """Return the positions of a part's weights in a model: full names and addresses."""
-    return {
-        address + place.address: replace(place, name=f"{layer.name}.{place.name}")
-        for place in part.places
-    }
-
-
 def _read(
     wanted: Wanted,
-    shapes: Mapping[str, tuple[int, ...]],
     found: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
     dtype: "np.dtype[Any]",
-    within: str = "layers/",
 ) -> dict[str, Array]:
     """Check all tensors, then read them as weights."""
     expected = {
-        address: shapes[place.name][::-1] if place.turned else shapes[place.name]
-        for address, place in wanted.items()
+        key: shapes[place.name][::-1] if place.turned else shapes[place.name]
+        for key, place in wanted.items()
     }
-    # Files also hold the optimizer and metrics, and some layers hold counters of random numbers.
-    own = {
-        address: entry
-        for address, entry in found.items()
-        if address.startswith(within) and "seed_generator" not in address.split("/")
-    }
-    kind = _strict.check("source", expected, own)
+    kind = _strict.check("source", expected, found)
     if expected and kind != dtype:
         raise TypeError(f"source: expected {dtype}, got {kind}")
     values: dict[str, Array] = {}
-    for address, place in wanted.items():
-        array = own[address].read()
+    for key, place in wanted.items():
+        array = found[key].read()
         values[place.name] = array.T if place.turned else array
     return values
 
 
 @contextmanager
-def _tensors(source: Any) -> Iterator[dict[str, Tensor]]:
+def _weights(source: Any) -> Iterator[Weights]:
     if _is_keras(source):
-        yield {name: describe_variable(value) for name, value in live_tensors(source).items()}
+        yield ByAddress(_live(source))
         return
-    with open_file(file_path(source, "source")) as (_, found):
-        yield found
+    with open_file(file_path(source, "source")) as file:
+        yield file.weights
 
 
 def _target(path: Any, model: Any) -> Path:

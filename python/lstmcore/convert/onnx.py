@@ -67,6 +67,7 @@ def from_onnx(
     activation_alpha: Sequence[float] | None = None,
     activation_beta: Sequence[float] | None = None,
     clip: float | None = None,
+    clip_output: bool = True,
     input_forget: Literal[0, 1] = 0,
 ) -> tuple[dict[str, Array], LSTMConfig]:
     """Convert the inputs and attributes of an ONNX LSTM node; None stands for one that is absent.
@@ -92,6 +93,9 @@ def from_onnx(
         list have default values; surplus numbers are ignored, as in ONNX Runtime.
     clip : float, optional
         The activations' arguments are clipped to [-clip, clip].
+    clip_output : bool, default True
+        Whether that includes the argument of the third activation, c on its way to h, as the
+        standard says; False: only those of the first two, as ONNX Runtime computes it.
     input_forget : {0, 1}, default 0
         1: f = 1 - i, as ONNX Runtime computes it.
 
@@ -129,6 +133,7 @@ def from_onnx(
         raise ValueError(f"input_forget: expected 0 or 1, got {input_forget}")
     if input_forget:
         _check_coupled(gate, "input_forget", "activations")
+    bound = 0.0 if clip is None else _checks.real(clip, "clip", 0.0, low_open=True)
     config = LSTMConfig(
         arrays["W"].shape[2],
         hidden,
@@ -137,7 +142,8 @@ def from_onnx(
         bias="B" in arrays,
         peephole="P" in arrays,
         coupled_gates=bool(input_forget),
-        gate_clip=0.0 if clip is None else _checks.real(clip, "clip", 0.0, low_open=True),
+        gate_clip=bound,
+        output_clip=bound if _checks.flag(clip_output, "clip_output") else 0.0,
         gate_activation=gate,
         cell_activation=cell,
         output_activation=output,
@@ -172,6 +178,7 @@ def split_directions(
     activation_alpha: Sequence[float] | None = None,
     activation_beta: Sequence[float] | None = None,
     clip: float | None = None,
+    clip_output: bool = True,
     input_forget: Literal[0, 1] = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a bidirectional ONNX node into two LSTMs of one direction each.
@@ -181,8 +188,10 @@ def split_directions(
 
     Parameters
     ----------
-    W, R, B, P, hidden_size, activations, activation_alpha, activation_beta, clip, input_forget
+    W, R, B, P, hidden_size, activations, activation_alpha, activation_beta
         See `from_onnx`, with D = 2.
+    clip, clip_output, input_forget
+        See `from_onnx`.
 
     Returns
     -------
@@ -204,6 +213,7 @@ def split_directions(
             "direction": DIRECTIONS[place],
             **_attributes(chosen[place], 1),
             "clip": clip,
+            "clip_output": clip_output,
             "input_forget": input_forget,
         }
         for place in (0, 1)
@@ -279,6 +289,11 @@ def check_options(config: LSTMConfig) -> None:
         value = getattr(config, option.name)
         if option.onnx is None and value != option.default:
             raise ValueError(f"{option.name}: ONNX's LSTM operator has no such option, got {value}")
+    if config.output_clip != config.gate_clip:
+        raise ValueError(
+            "output_clip: ONNX's clip bounds the arguments of all activations alike; expected the "
+            f"value of gate_clip, {config.gate_clip}, got {config.output_clip}"
+        )
     if config.coupled_gates:
         _check_coupled(config.gate_activation, "coupled_gates", "gate_activation")
 

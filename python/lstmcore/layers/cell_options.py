@@ -52,6 +52,7 @@ class CellAttributes:
     coupled_gates: bool
     gate_clip: float
     cell_clip: float
+    output_clip: float
     zoneout_h: float
     zoneout_c: float
     recurrent_dropout: float

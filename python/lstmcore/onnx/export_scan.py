@@ -209,6 +209,7 @@ def _body(graph: Graph, cell: dict[str, Array], config: LSTMConfig, masked: bool
     if config.layer_norm:
         bias, gain = cell.get("bias_c"), cell["gain_c"]
         shown = body.normalized(new_c, units, config.layer_norm_epsilon, gain, bias)
+    shown = _bounded(body, shown, config.output_clip)
     output = _activate(body, shown, Activation(*config.output_activation))
     new_h = body.add("Mul", o, output)
     if config.proj_size:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lstmcore import _checks
 from lstmcore._typing import Array
 from lstmcore.onnx.graph import Argument, opset_of, read_model
+from lstmcore.onnx.operators.lstm import clipping_output
 from lstmcore.onnx.program import Program, compile_graph
 from lstmcore.onnx.scope import Scope
 
@@ -151,13 +153,17 @@ def _apart(result: Any, others: list[Array]) -> Array:
     return array.copy() if shared else array
 
 
-def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
+def load(model: str | os.PathLike[str] | bytes | Any, *, clip_output: bool = True) -> Model:
     """Read and compile an ONNX model.
 
     Parameters
     ----------
     model : path-like, bytes or onnx.ModelProto
         The model. For a path, weights that are stored in files next to it are read too.
+    clip_output : bool, default True
+        Whether the attribute ``clip`` of an LSTM node also bounds the argument of the output's
+        activation, as the standard says; False: only those of the other two, as ONNX Runtime
+        computes it.
 
     Returns
     -------
@@ -166,7 +172,7 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
     Raises
     ------
     TypeError
-        If `model` has another type.
+        If `model` has another type, or `clip_output` is neither True nor False.
     OSError
         If there is no such file.
     ValueError
@@ -178,10 +184,12 @@ def load(model: str | os.PathLike[str] | bytes | Any) -> Model:
     Whatever does not depend on the inputs is computed once, here; weights are packed for the
     engine; and nodes that no output depends on are left out.
     """
+    _checks.flag(clip_output, "clip_output")
     proto = read_model(model)
     opset = opset_of(proto)
     problems: list[tuple[str, str]] = []
-    program = compile_graph(proto.graph, Scope(opset, problems))
+    with clipping_output(clip_output):
+        program = compile_graph(proto.graph, Scope(opset, problems))
     if problems:
         nodes: dict[str, list[str]] = {}
         for label, name in problems:

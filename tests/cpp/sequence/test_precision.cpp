@@ -50,7 +50,7 @@ Bounds bounds(const Setting& setting) {
 /// Whether rounding changes gradients only a little: at a kink or a bound they jump, and unbounded activations magnify
 /// the error.
 bool is_smooth(const lstmcore::LstmConfig& config) {
-  if (config.gate_clip > 0 || config.cell_clip > 0 || config.proj_clip > 0) return false;
+  if (config.gate_clip > 0 || config.cell_clip > 0 || config.output_clip > 0 || config.proj_clip > 0) return false;
   using lstmcore::LstmFunction;
   const auto calm = [](const lstmcore::LstmActivation& a) {
     return a.function == LstmFunction::sigmoid || a.function == LstmFunction::tanh ||

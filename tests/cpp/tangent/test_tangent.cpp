@@ -27,7 +27,7 @@ bool has_bends(const lstmcore::LstmConfig& config) {
         return false;
     }
   };
-  return config.gate_clip > 0 || config.cell_clip > 0 || config.proj_clip > 0 ||
+  return config.gate_clip > 0 || config.cell_clip > 0 || config.output_clip > 0 || config.proj_clip > 0 ||
          bends(config.gate_activation.function) || bends(config.cell_activation.function) ||
          bends(config.output_activation.function);
 }

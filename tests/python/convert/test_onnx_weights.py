@@ -30,7 +30,7 @@ def arrays(directions=1, hidden=H, width=C, dtype=np.float32, seed=0):
 OWN_NAMES = {name: own for own, name in ACTIVATIONS.items()}
 
 
-def operator(x, W, R, B, P, activations, clip=0.0, reverse=False, input_forget=0):
+def operator(x, W, R, B, P, activations, clip, clip_output, reverse, input_forget):
     """Compute one direction with the standard's equations: x (T, C) to Y (T, H), in plain loops."""
     f, g = (lambda a, entry=entry: activate(entry, bounded(a, clip)) for entry in activations[:2])
     hidden = R.shape[1]
@@ -43,7 +43,7 @@ def operator(x, W, R, B, P, activations, clip=0.0, reverse=False, input_forget=0
         i = f(i + Pi * C_t)
         forget = 1 - i if input_forget else f(forget + Pf * C_t)
         C_t = forget * C_t + i * g(c)
-        H_t = f(o + Po * C_t) * activate(activations[2], C_t)
+        H_t = f(o + Po * C_t) * activate(activations[2], bounded(C_t, clip if clip_output else 0.0))
         Y[t] = H_t
     return Y
 
@@ -55,6 +55,10 @@ def own_entry(name, alpha=0.0, beta=0.0):
 NODES = {
     "plain": ({}, [("Sigmoid",), ("Tanh",), ("Tanh",)]),
     "clip": ({"clip": 0.4}, [("Sigmoid",), ("Tanh",), ("Tanh",)]),
+    "clip of the gates": (
+        {"clip": 0.4, "clip_output": False},
+        [("Sigmoid",), ("Tanh",), ("Tanh",)],
+    ),
     "coupled": ({"input_forget": 1, "clip": 0.7}, [("Sigmoid",), ("Tanh",), ("Tanh",)]),
     "coupled, hard": (
         {
@@ -96,6 +100,18 @@ NODES = {
 }
 
 
+@pytest.mark.parametrize(("clip_output", "output"), [(True, 0.5), (False, 1.5)])
+def test_clip_bounds_what_the_output_is_computed_from(clip_output, output):
+    """With zero weights, c falls from 3 to 1.5, which the next step sees, and o is 0.5."""
+    zeros = {"W": np.zeros((1, 4, 1)), "R": np.zeros((1, 4, 1))}
+    weights, config = from_onnx(**zeros, hidden_size=1, clip=0.5, clip_output=clip_output)
+    y, state = F.lstm(
+        np.ones((1, 1, 1)), weights, config, state=(np.zeros((1, 1, 1)), np.full((1, 1, 1), 3.0))
+    )
+    assert y.item() == pytest.approx(0.5 * np.tanh(output), rel=1e-14)
+    assert state.c.item() == 1.5
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("name", NODES)
 def test_operator(name, direction):
@@ -108,6 +124,7 @@ def test_operator(name, direction):
         *(given[part][0] for part in "WRBP"),
         [own_entry(*entry) for entry in activations],
         attributes.get("clip", 0.0),
+        attributes.get("clip_output", True),
         direction == "reverse",
         attributes.get("input_forget", 0),
     )
@@ -147,6 +164,9 @@ def test_directions_that_differ():
     assert back[1].gate_activation == Activation("hard_sigmoid", 0.3, 0.4)
     assert back[1].output_activation == Activation("scaled_tanh", 0.9, 1.1)
     assert ahead[1].gate_clip == back[1].gate_clip == 0.8
+    assert ahead[1].output_clip == back[1].output_clip == 0.8
+    gates = [from_onnx(**part) for part in split_directions(**given, **options, clip_output=False)]
+    assert [(config.gate_clip, config.output_clip) for _, config in gates] == [(0.8, 0.0)] * 2
     for place, (weights, _) in enumerate((ahead, back)):
         np.testing.assert_array_equal(
             weights["peephole_l0"].reshape(3, H), given["P"][place].reshape(3, H)[[0, 2, 1]]
@@ -175,6 +195,7 @@ def test_halves_of_the_bias_keep_their_bits():
 def configs(draw):
     gate = draw(st.sampled_from(["sigmoid", "hard_sigmoid", Activation("affine", 0.3, 0.5)]))
     direction = draw(st.sampled_from(["forward", "reverse", "both"]))
+    bound = draw(st.sampled_from([0.0, 0.5]))
     return LSTMConfig(
         draw(st.integers(1, 4)),
         draw(st.integers(1, 5)),
@@ -187,7 +208,8 @@ def configs(draw):
         gate_activation=gate,
         cell_activation=draw(st.sampled_from(["tanh", "relu", Activation("elu", 0.3)])),
         output_activation=draw(st.sampled_from(["tanh", Activation("scaled_tanh", 1.5, 0.6)])),
-        gate_clip=draw(st.sampled_from([0.0, 0.5])),
+        gate_clip=bound,
+        output_clip=bound,
         dropout=0.1,
         recurrent_dropout=0.2,
         weight_dropout=0.1,
@@ -259,6 +281,7 @@ BAD_NODES = {
         "activation_alpha": [-1.0],
     },
     "clip: expected a number in (0, inf)": {"clip": 0.0},
+    "clip_output: expected True or False": {"clip_output": 1},
     "input_forget: expected 0 or 1": {"input_forget": 2},
     "input_forget: ONNX couples": {
         "input_forget": 1,
@@ -305,6 +328,9 @@ def test_bad_weights():
     "options",
     [
         {"cell_clip": 1.0},
+        {"output_clip": 1.0},
+        {"output_clip": 0.5, "gate_clip": 1.0},
+        {"output_clip": 0.0, "gate_clip": 1.0},
         {"zoneout_h": 0.1},
         {"zoneout_c": 0.1},
         {"proj_size": 2},

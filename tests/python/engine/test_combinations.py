@@ -30,6 +30,7 @@ OPTIONS = {
     },
     "gate clip": {"gate_clip": 0.9},
     "cell clip": {"cell_clip": 0.7},
+    "output clip": {"output_clip": 0.4},
     "zoneout of h": {"zoneout_h": 0.3},
     "zoneout of c": {"zoneout_c": 0.3},
     "recurrent dropout": {"recurrent_dropout": 0.3},

@@ -132,8 +132,12 @@ def test_onnx_lacks_what_the_table_says():
         if option.onnx is None:
             with pytest.raises(ValueError, match=f"{option.name}: ONNX's LSTM operator has no"):
                 check_options(config)
+        elif option.name in ("gate_clip", "output_clip"):
+            with pytest.raises(ValueError, match="output_clip: ONNX's clip bounds"):
+                check_options(config)
         elif option.name not in ("proj_clip", "coupled_gates"):
             check_options(config)
+    check_options(LSTMConfig(3, 4, gate_clip=0.25, output_clip=0.25))
 
 
 def _with(option):

@@ -173,7 +173,8 @@ def test_a_note_says_what_the_file_does_not_store(tmp_path, capsys, model):
     ("source", "target", "message"),
     [
         ("a.txt", "b.safetensors", "IN: expected a file ending in .safetensors"),
-        ("a.h5", "b.safetensors", "(Keras 2's; load it with Keras and save it as .keras)"),
+        ("a.h5", "b.safetensors", "No such file"),
+        ("a.safetensors", "b.h5", "(Keras 2's, which is only read)"),
         ("a.safetensor", "b.keras", "did you mean '.safetensors'?"),
         ("a.safetensors", "b.bin", "OUT: expected a file ending in"),
         ("a.safetensors", "b.keras", "No such file"),

@@ -75,7 +75,6 @@ LSTMS = {
     "peepholes": ({}, ("B", "P")),
     "reverse": ({"direction": "reverse"}, EVERYTHING),
     "bidirectional": ({"direction": "bidirectional"}, EVERYTHING),
-    "clip": ({"clip": 0.2, "direction": "bidirectional"}, EVERYTHING),
     "input_forget": ({"input_forget": 1, "direction": "bidirectional"}, EVERYTHING),
     "activations": (
         {

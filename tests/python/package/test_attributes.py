@@ -43,6 +43,7 @@ LAYERS = {
             "coupled_gates": True,
             "gate_clip": 0.5,
             "cell_clip": 0.1,
+            "output_clip": 0.1,
             "zoneout_h": 0.3,
             "zoneout_c": 0.3,
             "recurrent_dropout": 0.3,

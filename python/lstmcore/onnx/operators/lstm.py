@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -16,6 +18,18 @@ from lstmcore.onnx.operators.registry import Bound, Function, operator
 
 Cells = list[F.PackedWeights]
 """One LSTM for all directions, or one for each direction if their activations differ."""
+
+_clip_output: ContextVar[bool] = ContextVar("_clip_output", default=True)
+
+
+@contextmanager
+def clipping_output(value: bool) -> Iterator[None]:
+    """Build the nodes within as `convert.from_onnx` does with this `clip_output`."""
+    token = _clip_output.set(value)
+    try:
+        yield
+    finally:
+        _clip_output.reset(token)
 
 
 @operator("LSTM", since=1, several=True)
@@ -62,6 +76,7 @@ def _preparation(node: Node) -> Callable[..., Cells]:
         for name in ("activations", "activation_alpha", "activation_beta", "clip")
     }
     options["input_forget"] = node.get("input_forget", 0)
+    options["clip_output"] = _clip_output.get()
     direction: Any = str(node.get("direction", "forward")).lower()
     names = node.get("activations")
     apart = direction == "bidirectional" and names is not None and _differ(options)

@@ -332,6 +332,8 @@ def _reverse_sequence(node: Node) -> Function:
     batch, time = node.get("batch_axis", 1), node.get("time_axis", 0)
 
     def reverse(x: Array, lengths: Array) -> Any:
+        if ((lengths < 0) | (lengths > x.shape[time])).any():
+            node.fail(f"sequence_lens: expected lengths in 0..{x.shape[time]}, got {lengths}")
         result = x.copy()
         rows, source = (
             np.moveaxis(result, (batch, time), (0, 1)),
