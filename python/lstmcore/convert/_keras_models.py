@@ -6,14 +6,20 @@ from typing import Any
 
 from lstmcore.convert._keras_files import Numbering
 from lstmcore.layers import (
+    AveragePooling1D,
     Conv1D,
     Embedding,
+    Flatten,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     Layer,
+    Masking,
     MaxPooling1D,
+    Normalization,
+    Permute,
+    Reshape,
 )
-from lstmcore.layers.kernel import ACTIVATIONS
+from lstmcore.layers.functions import ACTIVATIONS
 from lstmcore.layers.recurrent import Recurrent
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -42,23 +48,36 @@ def entries_of(
     return shape, _join_activations(entries)
 
 
+BLIND = (
+    AveragePooling1D,
+    Conv1D,
+    Flatten,
+    GlobalMaxPooling1D,
+    MaxPooling1D,
+    Normalization,
+    Permute,
+    Reshape,
+)
+"""Layers for which Keras ignores a mask."""
+
+
 def check_masks(layers: Sequence[Layer], remedy: str) -> None:
-    """Refuse layers after an Embedding with ``mask_zero`` for which Keras ignores the mask.
+    """Refuse layers after ``mask_zero`` or a Masking for which Keras ignores the mask.
 
     Keras' layers would process padding, which no layer does here, so results would differ. The
     error ends with `remedy`.
     """
     masked = False
     for layer in layers:
-        if isinstance(layer, Embedding):
-            masked = layer.mask_zero
+        if isinstance(layer, (Embedding, Masking)):
+            masked = layer._finds_lengths
         if not masked:
             continue
-        blind = isinstance(layer, (Conv1D, MaxPooling1D, GlobalMaxPooling1D))
+        blind = isinstance(layer, BLIND)
         if blind or (isinstance(layer, Recurrent) and _shifts(layer)):
             what = "go_backwards and return_sequences" if not blind else type(layer).__name__
             raise ValueError(
-                f"layer {layer.name!r}: after mask_zero=True, Keras' {what} treats padding as "
+                f"layer {layer.name!r}: after a mask, Keras' {what} treats padding as "
                 f"data, which lstmcore never does; {remedy}"
             )
         ends = isinstance(layer, GlobalAveragePooling1D)

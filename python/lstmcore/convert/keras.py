@@ -234,6 +234,9 @@ def to_keras(
             variables[address + place.address].assign(
                 np.array(value.T if place.turned else value, order="C")
             )
+    for one in made:
+        if hasattr(one, "finalize_state"):  # a Normalization computes with copies of its variables
+            one.finalize_state()
     if target is not None:
         warn_of_infinite(model.weights)
         (result.save if target.suffix == ".keras" else result.save_weights)(target)
@@ -324,7 +327,8 @@ def _layer(document: Mapping[str, Any], found: dict[str, Tensor], training: bool
     if len(kinds) > 1:
         raise ValueError(f"source: expected one dtype, got {', '.join(sorted(kinds))}")
     last = (None,) if layer.input_kind == "ids" else tuple(shape[-1:])
-    layer._build_alone((*(None,) * (len(shape) - 1), *last), kinds.pop() if kinds else "float32")
+    inner = shape[1:-1] if layer._needs_steps else (None,) * len(shape[1:-1])
+    layer._build_alone((None, *inner, *last)[-len(shape) :], kinds.pop() if kinds else "float32")
     wanted = {place.address: place for part in _parts(layer) for place in part.places}
     weights, parameters = layer.weights, layer.parameters
     assert parameters is not None
@@ -367,11 +371,14 @@ def _read(
         address: shapes[place.name][::-1] if place.turned else shapes[place.name]
         for address, place in wanted.items()
     }
-    # Files also hold the optimizer and metrics, and some layers hold counters of random numbers.
+    # Files also hold the optimizer and metrics, and some layers hold counters of random numbers or,
+    # as an integer without axes, of samples.
     own = {
         address: entry
         for address, entry in found.items()
-        if address.startswith(within) and "seed_generator" not in address.split("/")
+        if address.startswith(within)
+        and "seed_generator" not in address.split("/")
+        and not (entry.shape == () and entry.dtype.startswith("int"))
     }
     kind = _strict.check("source", expected, own)
     if expected and kind != dtype:
