@@ -29,9 +29,7 @@ def check_gradients(layer, x, lengths, rng):
     _, context = loss_of(layer, x, lengths, projection)
     dx = layer.backward(context, projection)
     fixed = layer.parameters.frozen  # such as averages, whose gradient is not computed
-    gradients = {
-        name: view.copy() for name, view in layer._gradients.items() if name not in fixed
-    }
+    gradients = {name: view.copy() for name, view in layer._gradients.items() if name not in fixed}
     checked = [(x, dx), *((layer._weights[name], gradients[name]) for name in gradients)]
     step = 1e-6
     for values, gradient in checked:

@@ -184,8 +184,10 @@ def _inputs(graph: Graph, model: Sequential, lengths: bool, states: bool) -> tup
     flow = Flow("x", own_axes(len(shape)), shape)
     if lengths:
         if first._finds_lengths:
-            kind = "mask_zero=True, whose ids mark" if ids else "Masking, whose values mark"
-            raise ValueError(f"lengths: expected False for a model with {kind} where a row ends")
+            marks = "mask_zero=True, whose ids" if ids else "Masking, whose values"
+            raise ValueError(
+                f"lengths: expected False for a model with {marks} mark where a row ends"
+            )
         if len(shape) < (2 if ids else 3):
             shown = _checks.show_shape(shape)
             raise ValueError(f"lengths: expected False for inputs without a time axis, {shown}")

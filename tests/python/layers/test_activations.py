@@ -74,7 +74,9 @@ def test_gradients(name, lengths, rng):
         layers.Conv1D(H, 2, activation=name, padding="same"),
         layers.TimeDistributed(layers.Dense(H, name)),
     ):
-        check_gradients(built(layer, (N, T, C)), size * rng.standard_normal((N, T, C)), lengths, rng)
+        check_gradients(
+            built(layer, (N, T, C)), size * rng.standard_normal((N, T, C)), lengths, rng
+        )
 
 
 @pytest.mark.parametrize("name", ["elu", "leaky_relu", "hard_sigmoid"])
