@@ -125,6 +125,13 @@ def test_adapt_computes_the_same(axis):
     close(ours(DATA[:3]), to_keras(ours)(DATA[:3]))
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras on PyTorch repeats the last step")
+@pytest.mark.parametrize(("size", "strides"), [(2, 2), (4, 3), (4, 1)])
+def test_uneven_padding_of_means(size, strides):
+    theirs = model_of([K.AveragePooling1D(size, strides, "same")])
+    close(from_keras(theirs).predict(DATA[:3]), theirs(DATA[:3]))
+
+
 @pytest.mark.parametrize("name", ONLY_INTO_OURS)
 def test_layers_that_become_activations(name):
     theirs = model_of(ONLY_INTO_OURS[name]())
