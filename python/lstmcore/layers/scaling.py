@@ -138,9 +138,9 @@ class Normalization(Layer):
                 f"{_checks.show_shape(shape)}"
             )
         for name in ("mean", "variance"):
-            value = getattr(self, name)
+            value = 0.0 if getattr(self, name) is None else getattr(self, name)
             try:
-                np.broadcast_to(0.0 if value is None else value, sizes)
+                np.broadcast_to(value, sizes)
             except ValueError:
                 raise ValueError(
                     f"{name}: expected a number, or values of shape {sizes} for inputs "
@@ -248,7 +248,8 @@ class Rescaling(Layer):
             value = getattr(self, key)
             if value is None or np.ndim(value) > 1:
                 raise ValueError(
-                    f"{key}: expected a number or one for each feature, got shape {np.shape(value)}"
+                    f"{key}: expected a number or one for each feature, got "
+                    f"{_checks.describe(value)}"
                 )
 
     def build(self, input_shape: Shape) -> Shape:
